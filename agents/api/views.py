@@ -1,0 +1,151 @@
+"""The six calls of `/api/v1/agents/`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents import enrolment
+from agents.api.serializers import (
+    AgentAnswer,
+    EnrollAnswer,
+    EnrollSerializer,
+    FleetAnswer,
+    FleetQuerySerializer,
+    HeartbeatAnswer,
+    HeartbeatSerializer,
+    RotateAnswer,
+    UninstallAnswer,
+    UninstallSerializer,
+)
+from agents.authentication import RepeatableUninstallAuthentication, machine_of
+from agents.fleet import describe, split_by_status
+from agents.heartbeat import next_heartbeat_seconds, note_heartbeat
+from agents.models import Agent
+from portal.api.errors import Problem
+from portal.api.moments import iso
+from portal.api.pagination import CursorPagination
+from portal.api.views import ApiView, HotView, Kind
+from portal.models import ApiToken
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+class EnrollView(ApiView):
+    """Enrols a machine, or lets it come back; the answer carries the machine's token, this once."""
+
+    kinds = frozenset({Kind.ENROLL, Kind.AGENT})
+
+    @extend_schema(request=EnrollSerializer, responses={201: EnrollAnswer})
+    def post(self, request: Request) -> Response:
+        fields = EnrollSerializer(data=request.data)
+        fields.is_valid(raise_exception=True)
+        done = enrolment.enrol(fields.validated_data, request.auth, request._request)
+        body = {
+            "status": done.status,
+            "machine_id": done.agent.machine_id,
+            "api_token": done.api_token,
+            "agent": describe(done.agent),
+        }
+        return Response(body, status=201, headers=NO_STORE)
+
+
+class UninstallView(ApiView):
+    """Marks a machine uninstalled and revokes its tokens; may be repeated."""
+
+    kinds = frozenset({Kind.AGENT, Kind.STAFF, Kind.ENROLL})
+    staff_permission = "agents.uninstall_agent"
+    enroll_scope = ApiToken.Scope.UNINSTALL
+    authentication_classes = [RepeatableUninstallAuthentication, *ApiView.authentication_classes[1:]]
+
+    @extend_schema(request=UninstallSerializer, responses={200: UninstallAnswer})
+    def post(self, request: Request) -> Response:
+        fields = UninstallSerializer(data=request.data)
+        fields.is_valid(raise_exception=True)
+        machine_id = fields.validated_data["machine_id"]
+        refuse_other_machine(request.auth, machine_id)
+        reason = fields.validated_data.get("reason") or ""
+        agent = enrolment.uninstall(machine_id, reason, request.auth, request._request)
+        return Response({"status": "uninstalled", "machine_id": agent.machine_id, "agent": describe(agent)})
+
+
+class FleetPagination(CursorPagination):
+    ordering = ("-enrolled_at", "-id")  # type: ignore[assignment]
+
+
+class FleetView(ApiView):
+    """A page of machines, newest enrolment first, split by status, with the totals of the whole fleet."""
+
+    kinds = frozenset({Kind.STAFF})
+    staff_permission = "agents.view_agent"
+
+    @extend_schema(parameters=[FleetQuerySerializer], responses={200: FleetAnswer})
+    def get(self, request: Request) -> Response:
+        query = FleetQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        now, wanted = timezone.now(), query.validated_data
+        pagination = FleetPagination()
+        page = pagination.paginate_queryset(chosen(wanted), request, view=self)
+        body: dict[str, Any] = split_by_status(list(page or []), now)
+        return Response(body | {"totals": Agent.objects.totals(now), "next": pagination.get_next_link()})
+
+
+class AgentView(ApiView):
+    """One machine."""
+
+    kinds = frozenset({Kind.STAFF, Kind.AGENT})
+    staff_permission = "agents.view_agent"
+
+    @extend_schema(responses={200: AgentAnswer})
+    def get(self, request: Request, machine_id: str) -> Response:
+        refuse_other_machine(request.auth, machine_id)
+        agent = Agent.objects.filter(machine_id=machine_id).first()
+        if agent is None:
+            raise Problem("agent_unknown")
+        return Response({"agent": describe(agent)})
+
+
+class RotateView(ApiView):
+    """A new token for the calling machine; the one it called with stays valid 24 hours."""
+
+    kinds = frozenset({Kind.AGENT})
+
+    @extend_schema(request=None, responses={200: RotateAnswer})
+    def post(self, request: Request) -> Response:
+        rotated = enrolment.rotate(request.auth.machine.agent, request.auth, request._request)
+        body = {"api_token": rotated.api_token, "previous_valid_until": iso(rotated.previous_valid_until)}
+        return Response(body, headers=NO_STORE)
+
+
+class HeartbeatView(HotView):
+    """A machine says that it is there and, where that changed, what it runs."""
+
+    kinds = frozenset({Kind.AGENT})
+
+    @extend_schema(request=HeartbeatSerializer, responses={200: HeartbeatAnswer})
+    def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:
+        if body:
+            fields = HeartbeatSerializer(data=body)
+            fields.is_valid(raise_exception=True)
+            note_heartbeat(token.machine.agent, fields.validated_data, self.request)
+        now = iso(timezone.now())
+        return 200, {"status": "ok", "server_time": now, "next_heartbeat_seconds": next_heartbeat_seconds()}
+
+
+def refuse_other_machine(token: ApiToken | None, machine_id: str) -> None:
+    own = machine_of(token)
+    if own is not None and own.machine_id != machine_id:
+        raise Problem("machine_mismatch", subject=enrolment.subject(machine_id))
+
+
+def chosen(wanted: dict[str, Any]) -> Any:
+    machines = Agent.objects.all()
+    if wanted.get("status"):
+        machines = machines.filter(status=wanted["status"])
+    if wanted.get("version"):
+        machines = machines.filter(version=wanted["version"])
+    return machines.matching(wanted["search"]) if wanted.get("search") else machines

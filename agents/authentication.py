@@ -1,0 +1,42 @@
+"""Bearer tokens, and with a machine's token the machine itself: still one query."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.http import HttpRequest
+
+from agents.models import Agent
+from agents.querysets import SEEN_EVERY
+from portal.authentication import BearerAuthentication
+from portal.models import ApiToken
+from portal.querysets import ApiTokenQuerySet
+
+OWN_UNINSTALL = "own_uninstall"
+
+
+def machine_of(token: ApiToken | None) -> Agent | None:
+    """The machine a token speaks for, or None for tokens of the other kinds."""
+    if token is None or token.kind != ApiToken.Kind.AGENT:
+        return None
+    return token.machine.agent
+
+
+class MachineBearerAuthentication(BearerAuthentication):
+    def candidates(self) -> ApiTokenQuerySet:
+        return ApiToken.objects.select_related("user", "machine__agent")
+
+    def accepted(self, token: ApiToken, now: datetime) -> None:
+        """Any call with a machine's token counts as seen."""
+        super().accepted(token, now)
+        agent = machine_of(token)
+        if agent is not None and agent.last_seen_at <= now - SEEN_EVERY:
+            Agent.objects.see(agent.pk, now)
+
+
+class RepeatableUninstallAuthentication(MachineBearerAuthentication):
+    """Lets the token that uninstalled its machine repeat that call, for as long as the machine stays uninstalled."""
+
+    def may_repeat(self, token: ApiToken, request: HttpRequest) -> bool:
+        agent = machine_of(token)
+        return token.revoked_reason == OWN_UNINSTALL and agent is not None and not agent.is_active

@@ -1,0 +1,200 @@
+"""A machine comes, comes back, gets a new token, goes.
+
+Every claim is one conditional UPDATE or a unique constraint, so that of twenty simultaneous callers one wins, on
+databases with row locks and without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.http import HttpRequest
+from django.utils import timezone
+
+from agents.authentication import OWN_UNINSTALL, machine_of
+from agents.fleet import describe
+from agents.models import Agent, MachineToken
+from portal import audit
+from portal.api.errors import Problem
+from portal.issuing import issue, revoke
+from portal.models import ApiToken
+from portal.querysets import ApiTokenQuerySet
+
+REPLAY_FOR = timedelta(hours=24)
+OLD_TOKEN_FOR = timedelta(hours=24)
+REENROLMENT_FOR = timedelta(minutes=15)
+DESCRIPTIVE = ("user_name", "user_email", "user_id", "hostname", "os_info", "version")
+
+ENROLLED, REACTIVATED, REPLAYED = "enrolled", "reactivated", "replayed"
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """What the caller is told: how it went, and the machine's token, shown this once."""
+
+    status: str
+    agent: Agent
+    api_token: str
+
+
+def subject(machine_id: str) -> str:
+    return f"agent:{machine_id}"
+
+
+def tokens_of(agent: Agent) -> ApiTokenQuerySet:
+    return ApiToken.objects.filter(machine__agent=agent)
+
+
+def issue_agent_token(agent: Agent, request: HttpRequest | None = None, actor: str | None = None, **limits: Any) -> str:
+    token, plain = issue("agent", label=agent.machine_id, request=request, actor=actor, **limits)
+    MachineToken.objects.create(token=token, agent=agent)
+    return plain
+
+
+# --- Coming ----------------------------------------------------------------------------------------------------------
+
+
+def enrol(fields: Mapping[str, Any], token: ApiToken, request: HttpRequest) -> Enrolled:
+    """Enrols the machine the fields describe, with an enrolment token or with the machine's own.
+
+    `fields`: machine_id, and optionally the descriptive fields, allow_reactivate and enrollment_id.
+    Raises Problem: machine_mismatch, token_exhausted, agent_already_active, reactivation_forbidden. A refusal burns no
+    use of the token: the use is counted last, in the same transaction.
+    """
+    machine_id, now = fields["machine_id"], timezone.now()
+    own = machine_of(token)
+    if own is not None and own.machine_id != machine_id:
+        raise Problem("machine_mismatch", subject=subject(machine_id))
+    with transaction.atomic():
+        agent, created = Agent.objects.get_or_create(
+            machine_id=machine_id,
+            defaults={"last_seen_at": now, **of_this_enrolment(fields, token, now), **given(fields)},
+        )
+        if not created:  # one caller at a time for a known machine; SQLite's transactions exclude each other anyway
+            agent = Agent.objects.select_for_update().get(pk=agent.pk)
+        status = ENROLLED if created else readmit(agent, fields, token, now)
+        if status != REPLAYED and not ApiToken.objects.claim_use(token.pk):
+            raise Problem("token_exhausted", subject=subject(machine_id))
+        agent.refresh_from_db()
+        plain = issue_agent_token(agent, request)
+        audit.record(f"agent.{status}", subject(machine_id), request=request, after=given(fields))
+    return Enrolled(status, agent, plain)
+
+
+def given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The descriptive fields the caller sent: on a return they replace, and what is absent stays."""
+    return {name: fields[name] for name in DESCRIPTIVE if fields.get(name) is not None}
+
+
+def of_this_enrolment(fields: Mapping[str, Any], token: ApiToken, now: datetime) -> dict[str, Any]:
+    return {"enrolled_at": now, "enrolled_with": token, "enrollment_id": fields.get("enrollment_id") or ""}
+
+
+def readmit(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: datetime) -> str:
+    """How a machine that is known comes back; its earlier tokens end as the case demands. Raises Problem."""
+    if agent.is_active:
+        return readmit_active(agent, fields, token, now)
+    if token.is_exhausted:
+        raise Problem("token_exhausted", subject=subject(agent.machine_id))
+    if not fields.get("allow_reactivate", True):
+        raise Problem("reactivation_forbidden", extra={"agent": describe(agent)}, subject=subject(agent.machine_id))
+    changes = {
+        **of_this_enrolment(fields, token, now),
+        **given(fields),
+        "last_seen_at": now,
+        "uninstalled_at": None,
+        "uninstall_reason": "",
+    }
+    if not Agent.objects.claim_reactivation(agent.pk, **changes):
+        raise already_active(agent)
+    return REACTIVATED
+
+
+def readmit_active(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: datetime) -> str:
+    if machine_of(token) is not None:
+        Agent.objects.filter(pk=agent.pk).update(last_seen_at=now, **given(fields))
+        outdate(token, now)
+        return REPLAYED
+    if is_replay(agent, fields, token, now):
+        revoke(tokens_of(agent), "replayed")
+        return REPLAYED
+    if token.is_exhausted:
+        raise Problem("token_exhausted", subject=subject(agent.machine_id))
+    changes = {**of_this_enrolment(fields, token, now), **given(fields), "last_seen_at": now}
+    if not Agent.objects.claim_allowed_reenrolment(agent.pk, now, **changes):
+        raise already_active(agent)
+    revoke(tokens_of(agent), "reenrolled")
+    return ENROLLED
+
+
+def is_replay(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: datetime) -> bool:
+    """Whether this is an enrolment whose answer was lost: the installer never got the token, so nobody ever used it."""
+    enrollment_id = fields.get("enrollment_id") or ""
+    return (
+        enrollment_id != ""
+        and enrollment_id == agent.enrollment_id
+        and agent.enrolled_with_id == token.pk
+        and now - agent.enrolled_at <= REPLAY_FOR
+        and not tokens_of(agent).filter(last_used_at__gte=agent.enrolled_at).exists()
+    )
+
+
+def already_active(agent: Agent) -> Problem:
+    agent.refresh_from_db()
+    return Problem("agent_already_active", extra={"agent": describe(agent)}, subject=subject(agent.machine_id))
+
+
+# --- A new token -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rotated:
+    api_token: str
+    previous_valid_until: datetime
+
+
+def rotate(agent: Agent, token: ApiToken, request: HttpRequest) -> Rotated:
+    """A second token for the machine; the one that asked stays valid 24 hours, or as long as it would have anyway."""
+    with transaction.atomic():
+        until = outdate(token, timezone.now())
+        plain = issue_agent_token(agent, request)
+        audit.record("agent.token_rotated", subject(agent.machine_id), request=request)
+    return Rotated(plain, until)
+
+
+def outdate(token: ApiToken, now: datetime) -> datetime:
+    until = min(token.expires_at or now + OLD_TOKEN_FOR, now + OLD_TOKEN_FOR)
+    ApiToken.objects.filter(pk=token.pk).update(expires_at=until)
+    return until
+
+
+def allow_reenrolment(agent: Agent, request: HttpRequest) -> datetime:
+    """Lets the active machine enrol once more within 15 minutes; until when, is returned."""
+    until = timezone.now() + REENROLMENT_FOR
+    with transaction.atomic():
+        Agent.objects.active().filter(pk=agent.pk).update(reenrolment_until=until)
+        audit.record("agent.reenrolment_allowed", subject(agent.machine_id), request=request)
+    return until
+
+
+# --- Going -----------------------------------------------------------------------------------------------------------
+
+
+def uninstall(machine_id: str, reason: str, token: ApiToken | None, request: HttpRequest) -> Agent:
+    """Marks the machine uninstalled and revokes its tokens; said again, it changes nothing. Raises agent_unknown."""
+    now = timezone.now()
+    with transaction.atomic():
+        agent = Agent.objects.filter(machine_id=machine_id).first()
+        if agent is None:
+            raise Problem("agent_unknown", subject=subject(machine_id))
+        if Agent.objects.claim_uninstall(agent.pk, now, reason):
+            if machine_of(token) is not None and token is not None:
+                revoke(ApiToken.objects.filter(pk=token.pk), OWN_UNINSTALL, request=request)
+            revoke(tokens_of(agent), "uninstalled", request=request)
+            audit.record("agent.uninstalled", subject(machine_id), request=request, after={"reason": reason})
+            agent.refresh_from_db()
+    return agent

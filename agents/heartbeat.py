@@ -1,0 +1,33 @@
+"""A machine says it is there."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest
+
+from agents.enrolment import subject
+from agents.models import Agent
+from portal import audit
+
+JITTER = 0.1
+
+
+def note_heartbeat(agent: Agent, given: dict[str, Any], request: HttpRequest) -> None:
+    """Takes over what the machine says of itself where it changed; that it was seen, authentication has noted."""
+    changed = {name: value for name, value in given.items() if value is not None and value != getattr(agent, name)}
+    if not changed:
+        return
+    with transaction.atomic():
+        Agent.objects.active().filter(pk=agent.pk).update(**changed)
+        before = {name: getattr(agent, name) for name in changed}
+        audit.record("agent.changed", subject(agent.machine_id), request=request, before=before, after=changed)
+
+
+def next_heartbeat_seconds() -> int:
+    """The interval with a tenth of jitter: a fleet switched on at nine must not call in step for ever."""
+    interval = settings.HEARTBEAT_INTERVAL_SECONDS
+    return round(interval * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - spreads load, guards nothing

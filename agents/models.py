@@ -1,0 +1,88 @@
+"""Enrolled machines and their tokens."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from agents.querysets import AgentQuerySet, liveness_bounds
+from portal.models import ApiToken
+
+MACHINE_ID = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}"
+
+
+class Agent(models.Model):
+    """One machine, from its first enrolment on. Uninstalling keeps the row; no call deletes it."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active", _("active")
+        UNINSTALLED = "uninstalled", _("uninstalled")
+
+    class Liveness(models.TextChoices):
+        ONLINE = "online", _("online")
+        LATE = "late", _("late")
+        LOST = "lost", _("lost")
+
+    machine_id = models.CharField(_("machine"), max_length=128, unique=True)
+    user_name = models.CharField(_("user"), max_length=200, blank=True)
+    user_email = models.CharField(_("e-mail"), max_length=254, blank=True)
+    user_id = models.CharField(_("user id"), max_length=128, blank=True)
+    hostname = models.CharField(_("host name"), max_length=255, blank=True)
+    os_info = models.CharField(_("operating system"), max_length=255, blank=True)
+    version = models.CharField(_("version"), max_length=64, blank=True)
+    status = models.CharField(_("status"), max_length=12, choices=Status.choices, default=Status.ACTIVE)
+    enrolled_at = models.DateTimeField(_("enrolled"))
+    # No index on purpose: an indexed column written at each heartbeat is what stops fleets from scaling.
+    last_seen_at = models.DateTimeField(_("last seen"))
+    uninstalled_at = models.DateTimeField(_("uninstalled"), null=True, blank=True)
+    uninstall_reason = models.CharField(_("why uninstalled"), max_length=255, blank=True)
+    enrollment_id = models.CharField(max_length=128, blank=True, editable=False)
+    enrolled_with = models.ForeignKey(
+        ApiToken, models.SET_NULL, null=True, editable=False, related_name="+", verbose_name=_("enrolled with")
+    )
+    reenrolment_until = models.DateTimeField(_("re-enrolment allowed until"), null=True, editable=False)
+
+    objects = AgentQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("machine")
+        verbose_name_plural = _("machines")
+        ordering = ["-enrolled_at", "-id"]
+        indexes = [
+            models.Index(fields=["-enrolled_at", "-id"], name="agent_newest"),
+            models.Index(fields=["status", "-enrolled_at", "-id"], name="agent_status_newest"),
+            models.Index(fields=["version"], name="agent_version"),
+        ]
+        permissions = [("uninstall_agent", _("Can uninstall machines"))]
+
+    def __str__(self) -> str:
+        return self.machine_id
+
+    @property
+    def is_active(self) -> bool:
+        return self.status == self.Status.ACTIVE
+
+    def liveness(self, now: datetime) -> str | None:
+        """online, late or lost; None for a machine that was uninstalled."""
+        if not self.is_active:
+            return None
+        bounds = liveness_bounds(now)
+        if self.last_seen_at >= bounds.online:
+            return self.Liveness.ONLINE
+        return self.Liveness.LATE if self.last_seen_at >= bounds.lost else self.Liveness.LOST
+
+
+class MachineToken(models.Model):
+    """Which machine an agent token speaks for. `portal` knows tokens but no machines, so the link stands here."""
+
+    token = models.OneToOneField(ApiToken, models.CASCADE, primary_key=True, related_name="machine")
+    agent = models.ForeignKey(Agent, models.CASCADE, related_name="machine_tokens")
+
+    class Meta:
+        verbose_name = _("machine token")
+        verbose_name_plural = _("machine tokens")
+
+    def __str__(self) -> str:
+        return str(self.token)

@@ -1,0 +1,82 @@
+"""Questions asked of the machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Count, Q
+
+if TYPE_CHECKING:
+    from agents import models as m  # noqa: F401
+
+SEEN_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class LivenessBounds:
+    """From `online` on a machine is online; before `lost` it is lost; between the two it is late."""
+
+    online: datetime
+    lost: datetime
+
+
+def liveness_bounds(now: datetime) -> LivenessBounds:
+    return LivenessBounds(
+        online=now - 2 * timedelta(seconds=settings.HEARTBEAT_INTERVAL_SECONDS),
+        lost=now - timedelta(days=settings.AGENT_LOST_DAYS),
+    )
+
+
+def liveness_condition(liveness: str, now: datetime) -> Q:
+    bounds = liveness_bounds(now)
+    return Q(status="active") & {
+        "online": Q(last_seen_at__gte=bounds.online),
+        "late": Q(last_seen_at__lt=bounds.online, last_seen_at__gte=bounds.lost),
+        "lost": Q(last_seen_at__lt=bounds.lost),
+    }[liveness]
+
+
+class AgentQuerySet(models.QuerySet["m.Agent"]):
+    def active(self) -> Self:
+        return self.filter(status="active")
+
+    def with_liveness(self, liveness: str, now: datetime) -> Self:
+        return self.filter(liveness_condition(liveness, now))
+
+    def matching(self, text: str) -> Self:
+        """Machines whose id, host or user contains the text."""
+        fields = ("machine_id", "hostname", "user_name", "user_email")
+        condition = Q()
+        for field in fields:
+            condition |= Q(**{f"{field}__icontains": text})
+        return self.filter(condition)
+
+    def totals(self, now: datetime) -> dict[str, int]:
+        """`{active, uninstalled, online, late, lost}` in one pass."""
+        return self.aggregate(
+            active=Count("id", filter=Q(status="active")),
+            uninstalled=Count("id", filter=Q(status="uninstalled")),
+            **{name: Count("id", filter=liveness_condition(name, now)) for name in ("online", "late", "lost")},
+        )
+
+    def see(self, pk: int, now: datetime) -> None:
+        """Notes that the machine called, at most once a minute whoever else notes it."""
+        self.active().filter(pk=pk, last_seen_at__lte=now - SEEN_EVERY).update(last_seen_at=now)
+
+    def claim_reactivation(self, pk: int, **changes: Any) -> bool:
+        """Turns an uninstalled machine active. Of several callers at once only one gets True."""
+        return self.filter(pk=pk, status="uninstalled").update(status="active", **changes) == 1
+
+    def claim_allowed_reenrolment(self, pk: int, now: datetime, **changes: Any) -> bool:
+        """Uses up the one re-enrolment an operator allowed an active machine."""
+        allowed = self.active().filter(pk=pk, reenrolment_until__gte=now)
+        return allowed.update(reenrolment_until=None, **changes) == 1
+
+    def claim_uninstall(self, pk: int, now: datetime, reason: str) -> bool:
+        """Turns an active machine uninstalled. False where it already was."""
+        changes = {"status": "uninstalled", "uninstalled_at": now, "uninstall_reason": reason, "reenrolment_until": None}
+        return self.active().filter(pk=pk).update(**changes) == 1

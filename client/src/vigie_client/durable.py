@@ -1,0 +1,60 @@
+"""Small writes to disk that are there, whole, after a kill or a power cut. Files are readable by their owner alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import Callable, Optional
+
+BINARY = getattr(os, "O_BINARY", 0)
+
+
+def replace_file(path: str, data: bytes, *, protect: Optional[Callable[[str], None]] = None) -> None:
+    """Make `data` the content of `path`: a reader sees the old content or the new, never a part.
+
+    The caller holds a lock on `path`, since the temporary file beside it has a fixed name (so that a kill leaves at
+    most one behind). `protect` is called with that name while it is still empty. Raises OSError.
+    """
+    temporary = path + ".tmp"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o600)
+    try:
+        if protect is not None:
+            protect(temporary)
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    _replace(temporary, path)
+    sync_directory(path)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def sync_directory(path: str) -> None:
+    """Make the name of `path` survive a power cut, where the system can."""
+    if os.name == "nt":
+        return  # a directory can't be opened there
+    descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _replace(source: str, target: str) -> None:
+    """On Windows a virus scanner may hold the target open for a moment."""
+    for pause in (0.01, 0.05, 0.2, 0.5) if os.name == "nt" else ():
+        try:
+            os.replace(source, target)
+        except PermissionError:
+            time.sleep(pause)
+        else:
+            return
+    os.replace(source, target)

@@ -1,0 +1,64 @@
+"""What the living flushers of a spool are sending just now, so that no other sends it too.
+
+A flight is a small file beside the spool, locked by its owner for as long as it lives and naming the part of the spool
+in its hands. A flight whose lock is free is one whose owner died: it counts for nothing, at once, whatever its age.
+Every call is made under the spool's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from typing import NamedTuple, Optional
+
+from .locks import FileLock
+from .spool_lines import Line
+
+
+class Part(NamedTuple):
+    start: int
+    end: int
+
+    def holds(self, line: Line) -> bool:
+        return self.start <= line.start < self.end
+
+
+class Flight:
+    """This flusher's own flight, from its making to `end()`."""
+
+    def __init__(self, prefix: str) -> None:
+        self.path = f"{prefix}{os.getpid()}-{uuid.uuid4().hex}"
+        self._lock = FileLock(self.path)
+        self._lock.acquire()
+
+    def hold(self, start: int, end: int) -> None:
+        with open(self.path, "w", encoding="ascii") as file:
+            file.write(f"{start} {end}\n")
+
+    def let_go(self) -> None:
+        self.hold(0, 0)
+
+    def end(self) -> None:
+        if self._lock.release():  # first: Windows deletes no open file
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
+
+
+def living_flights(prefix: str, *, but: Optional[Flight] = None) -> list[Part]:
+    """The parts that the living hold, sweeping away the flights of the dead."""
+    directory, name = os.path.split(prefix)
+    paths = [entry.path for entry in os.scandir(directory) if entry.name.startswith(name)]
+    parts = (_part_of_living(path) for path in paths if but is None or path != but.path)
+    return [part for part in parts if part is not None]
+
+
+def _part_of_living(path: str) -> Optional[Part]:
+    lock = FileLock(path)
+    if lock.acquire(blocking=False):
+        lock.release()
+        os.unlink(path)
+        return None
+    with open(path, encoding="ascii") as file:
+        numbers = file.read().split()
+    return Part(*map(int, numbers)) if len(numbers) == 2 else Part(0, 0)

@@ -1,0 +1,80 @@
+"""Reporting usage from inside another program: late, wrong or absent answers are ours to bear, never the host's."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, Callable, Optional
+
+from .deadlines import CallFailed, DeadlineRunner
+from .logs import log
+from .outcomes import BatchOutcome, Outcome, Result, json_body, judge_batch, judge_response, no_answer
+from .payload import utc_text
+
+REPORT_PATH = "/api/v1/usage/report"
+BATCH_PATH = "/api/v1/usage/report/batch"
+
+_UNSERIALISABLE = Outcome(Result.REFUSED, code="unserialisable")
+
+
+class UsageTelemetryClient:
+    """Reports runs to the portal at `base_url` through `session`, which holds the token (see `make_session`).
+
+    `session` is anything with `post(url, json=..., timeout=...)`. No method raises, and none takes longer than
+    `timeout` seconds in all.
+    """
+
+    def __init__(self, base_url: str, session: Any, timeout: float = 4.0, logger: Optional[Any] = None) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.timeout = float(timeout)
+        self._session = session
+        self._logger = logger
+        self._runner = DeadlineRunner()
+
+    def report(self, payload: Mapping[str, Any]) -> bool:
+        """Whether the portal has the run now, be it from this call or from an earlier one."""
+        return self.send(payload).delivered
+
+    def send(self, payload: Mapping[str, Any]) -> Outcome:
+        """As `report`, saying what became of it."""
+        return self._within_deadline(lambda: BatchOutcome(self._send(payload))).whole
+
+    def report_batch(self, runs: Sequence[Mapping[str, Any]]) -> BatchOutcome:
+        """Report several runs in one call: at most 100 and 900 KiB, or the portal refuses the whole."""
+        return self._within_deadline(lambda: self._send_batch(runs))
+
+    def _send(self, payload: Mapping[str, Any]) -> Outcome:
+        body = _stamped(payload)
+        return _UNSERIALISABLE if body is None else judge_response(self._post(REPORT_PATH, body), time.time())
+
+    def _send_batch(self, runs: Sequence[Mapping[str, Any]]) -> BatchOutcome:
+        stamped = [_stamped(run) for run in runs]
+        if None in stamped:
+            return BatchOutcome(_UNSERIALISABLE)
+        response = self._post(BATCH_PATH, {"runs": stamped})
+        return judge_batch(judge_response(response, time.time()), json_body(response), runs)
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._session.post(self.base_url + path, json=body, timeout=self.timeout)
+
+    def _within_deadline(self, call: Callable[[], BatchOutcome]) -> BatchOutcome:
+        try:
+            answer = self._runner.run(call, self.timeout)
+        except CallFailed as failure:
+            answer = BatchOutcome(no_answer(failure.kind))
+        if not answer.whole.delivered:
+            log(logging.WARNING, "usage report not delivered: %s", answer.whole, logger=self._logger)
+        return answer
+
+
+def _stamped(payload: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+    """The payload with the time of sending, or None if JSON can't say it (a set, NaN, a cycle): it never will."""
+    try:
+        body = {**payload, "sent_at": utc_text(datetime.now(timezone.utc))}
+        json.dumps(body, allow_nan=False)
+    except Exception:
+        return None
+    return body

@@ -1,0 +1,135 @@
+"""Request bodies: JSON, optionally gzip, within limits that hold before anything is parsed."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from typing import Any, NoReturn
+
+from django.http import HttpRequest
+from django.http.request import RawPostDataException, UnreadablePostError
+from rest_framework.parsers import BaseParser
+
+from portal.api.errors import Problem
+
+MAX_SENT = 1024 * 1024
+MAX_INFLATED = 8 * 1024 * 1024
+MAX_DEPTH = 32
+UTF8 = re.compile(r"utf-?8", re.IGNORECASE)
+
+
+def read_json_object(request: HttpRequest) -> dict[str, Any]:
+    """The body as one JSON object; an absent body is an empty object. Raises Problem with the code of what is wrong."""
+    sent = read_limited(request)
+    body = decoded(request, sent)
+    if not body.strip():
+        return {}
+    try:
+        value = json.loads(body.decode("utf-8-sig"), **STRICT)
+    except RecursionError:
+        raise Problem("body_too_deep") from None
+    except ValueError:  # bad UTF-8, bad JSON, duplicate keys, NaN, or more digits than Python reads
+        raise Problem("malformed_json") from None
+    refuse_deep(value)
+    if not isinstance(value, dict):
+        raise Problem("malformed_json")
+    return value
+
+
+def read_limited(request: HttpRequest) -> bytes:
+    """What was sent, at most MAX_SENT bytes. A larger body is refused by its declared length where it has one."""
+    try:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_SENT:
+            raise Problem("body_too_large")
+        sent: bytes = body_stream(request).read(MAX_SENT + 1)
+    except (UnreadablePostError, RawPostDataException, ValueError):
+        raise Problem("malformed_json") from None
+    if len(sent) > MAX_SENT:
+        raise Problem("body_too_large")
+    return sent
+
+
+def body_stream(request: HttpRequest) -> Any:
+    """Django reads as many bytes as CONTENT_LENGTH says, none where it is absent; a chunked body ends by itself."""
+    chunked = "CONTENT_LENGTH" not in request.META and request.META.get("wsgi.input_terminated")
+    return request.META["wsgi.input"] if chunked else request
+
+
+def decoded(request: HttpRequest, sent: bytes) -> bytes:
+    charset = request.content_params.get("charset", "utf-8") if request.content_params else "utf-8"
+    encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    if not UTF8.fullmatch(charset) or encoding not in {"", "identity", "gzip"}:
+        raise Problem("unsupported_encoding")
+    return inflate(sent) if encoding == "gzip" and sent else sent
+
+
+def inflate(data: bytes) -> bytes:
+    """Gunzips all members, never producing more than MAX_INFLATED bytes: a bomb of 1 MiB would make a gigabyte."""
+    inflated = b""
+    while data:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            inflated += member.decompress(data, MAX_INFLATED + 1 - len(inflated))
+        except zlib.error:
+            raise Problem("unsupported_encoding") from None
+        if len(inflated) > MAX_INFLATED:
+            raise Problem("body_too_large")
+        if not member.eof:
+            raise Problem("unsupported_encoding")
+        data = member.unused_data
+    return inflated
+
+
+def refuse_deep(value: Any) -> None:
+    """Walks level by level, so that the check itself recurses nowhere."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            item
+            for container in level
+            if type(container) in CONTAINERS
+            for item in (container.values() if type(container) is dict else container)
+        ]
+        if not level:
+            return
+    if any(type(item) in CONTAINERS for item in level):
+        raise Problem("body_too_deep")
+
+
+CONTAINERS = (dict, list)
+
+
+def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("duplicate keys")
+    return found
+
+
+def finite(text: str) -> float:
+    """`1e999` is as infinite as the word would be."""
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("not finite")
+    return number
+
+
+def refuse_constant(name: str) -> NoReturn:
+    raise ValueError("NaN and infinities are not JSON")
+
+
+STRICT: dict[str, Any] = {
+    "object_pairs_hook": without_duplicates,
+    "parse_constant": refuse_constant,
+    "parse_float": finite,
+}
+
+
+class JSONParser(BaseParser):
+    """DRF's door to the same reading. The declared media type is not asked: installers get it wrong."""
+
+    media_type = "*/*"
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> dict[str, Any]:
+        return read_json_object(parser_context["request"]._request)

@@ -1,0 +1,221 @@
+"""Every refusal of the API: one shape on the wire (RFC 9457), one table of codes.
+
+No sentence ever holds a submitted value.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views.csrf import csrf_failure as csrf_failure_page
+from django.views.defaults import page_not_found, server_error
+from rest_framework import exceptions as drf
+from rest_framework.response import Response
+
+from portal import audit
+
+log = logging.getLogger("vigie.api")
+CONTENT_TYPE = "application/problem+json"
+REALM = 'Bearer realm="vigie"'
+
+
+@dataclass(frozen=True)
+class Code:
+    """A stable code: what happened, for a program to branch on and a person to read."""
+
+    status: int
+    title: str
+    detail: str
+
+
+CODES: dict[str, Code] = {
+    "validation_failed": Code(400, "The request is not valid", "One or more fields are missing or not as documented."),
+    "malformed_json": Code(400, "The body is not JSON", "The body must be one JSON object in UTF-8, without duplicate keys, NaN or infinities."),
+    "counters_mismatch": Code(400, "The counters disagree", "The counters of the run do not agree with its documents."),
+    "body_too_deep": Code(400, "The body is nested too deeply", "A body may be nested 32 levels deep at most."),
+    "not_authenticated": Code(401, "A token is needed", "Send a token as Authorization: Bearer."),
+    "invalid_token": Code(401, "This token is not valid", "The token is malformed, unknown, or its secret is wrong."),
+    "token_expired": Code(401, "This token has expired", "Ask for a new token, or rotate before the old one ends."),
+    "token_revoked": Code(401, "This token was revoked", "An operator or an uninstallation revoked the token."),
+    "token_exhausted": Code(403, "This token has no uses left", "Every use the enrolment token allowed has been made."),
+    "insufficient_scope": Code(403, "This token may not do that", "The call needs a token of another kind or with another scope."),
+    "permission_denied": Code(403, "You may not do that", "The user behind the request lacks the permission."),
+    "machine_mismatch": Code(403, "Another machine's business", "A machine's token speaks for that machine alone."),
+    "not_found": Code(404, "There is nothing here", "No such address."),
+    "agent_unknown": Code(404, "No such machine", "No machine with this machine_id was ever enrolled."),
+    "method_not_allowed": Code(405, "That method is not allowed here", "See the documentation of the call."),
+    "agent_already_active": Code(409, "This machine is enrolled already", "Uninstall it first, or let an operator allow one re-enrolment."),
+    "reactivation_forbidden": Code(409, "This machine was uninstalled", "It may come back when allow_reactivate is true."),
+    "run_conflict": Code(409, "This run is known with other content", "A run_id identifies one run: its content cannot change."),
+    "body_too_large": Code(413, "The body is too large", "A body may have 1 MiB as sent and 8 MiB inflated at most."),
+    "unsupported_encoding": Code(415, "The body's encoding is not supported", "Send UTF-8, as it is or compressed with gzip, and declare what you send."),
+    "throttled": Code(429, "Too many failed authentications", "Wait as long as Retry-After says."),
+    "internal_error": Code(500, "The portal failed", "The failure was logged. Trying again later may help."),
+    "not_ready": Code(503, "The portal is not ready", "The database does not answer. Try again later."),
+}  # fmt: skip
+
+# Refusals worth a row in the audit: somebody was kept from something, which is more than a mistyped field.
+AUDITED = frozenset(
+    "not_authenticated invalid_token token_expired token_revoked token_exhausted insufficient_scope permission_denied "
+    "machine_mismatch agent_already_active reactivation_forbidden throttled".split()
+)
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """What is wrong with one field, named by our own schema: `documents[3].page_count`."""
+
+    field: str
+    code: str
+    message: str
+
+
+class Problem(Exception):
+    """A refusal. `extra` adds members to the answer, `headers` adds headers, `subject` names whom it was about."""
+
+    def __init__(
+        self,
+        code: str,
+        *,
+        errors: Iterable[FieldError] = (),
+        extra: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        subject: str = "",
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.errors = list(errors)
+        self.extra = dict(extra or {})
+        self.headers = dict(headers or {})
+        self.subject = subject
+
+    @property
+    def status(self) -> int:
+        return CODES[self.code].status
+
+    def body(self) -> dict[str, Any]:
+        entry = CODES[self.code]
+        body: dict[str, Any] = {
+            "type": f"{settings.PORTAL_URL}/docs/api#{self.code}",
+            "title": entry.title,
+            "status": entry.status,
+            "detail": entry.detail,
+            "code": self.code,
+        }
+        if self.errors:
+            body["errors"] = [{"field": e.field, "code": e.code, "message": e.message} for e in self.errors]
+        return body | self.extra
+
+    def all_headers(self) -> dict[str, str]:
+        """RFC 6750: a bare challenge where no token was shown, with the error where one was refused."""
+        headers = dict(self.headers)
+        if self.code == "not_authenticated":
+            headers["WWW-Authenticate"] = REALM
+        elif self.status == 401:
+            headers["WWW-Authenticate"] = f'{REALM}, error="invalid_token"'
+        elif self.code == "insufficient_scope":
+            headers["WWW-Authenticate"] = f'{REALM}, error="insufficient_scope"'
+        return headers
+
+
+def invalid(field: str, code: str, message: str) -> Problem:
+    return Problem("validation_failed", errors=[FieldError(field, code, message)])
+
+
+def as_problem(error: Exception) -> Problem:
+    """What any exception of a view means to its caller."""
+    match error:
+        case Problem():
+            return error
+        case drf.ValidationError():
+            return Problem("validation_failed", errors=flatten(error.get_full_details()))
+        case drf.NotAuthenticated() | drf.AuthenticationFailed():
+            return Problem("not_authenticated")
+        case PermissionDenied() | drf.PermissionDenied():
+            return Problem("permission_denied")
+        case Http404() | drf.NotFound():
+            return Problem("not_found")
+        case drf.MethodNotAllowed():
+            return Problem("method_not_allowed")
+        case OperationalError() | InterfaceError():
+            log.error("the database does not answer", exc_info=error)
+            return Problem("not_ready", headers={"Retry-After": "5"})
+        case _:
+            log.error("a view failed", exc_info=error)
+            return Problem("internal_error")
+
+
+MESSAGES = {
+    "required": "This field is required.",
+    "null": "This field may not be null.",
+    "blank": "This field may not be empty.",
+    "invalid": "The value is not as documented.",
+    "invalid_choice": "The value is not one of those documented.",
+    "surrogate_characters_not_allowed": "The text must be well-formed Unicode.",
+    "null_characters_not_allowed": "Control characters are not allowed.",
+}
+
+
+def flatten(details: Any, path: str = "") -> list[FieldError]:
+    """DRF's nested details as a flat list. Only messages of our own serializers' limits are passed on as they are."""
+    if isinstance(details, list):
+        return [error for item in details for error in flatten(item, path)]
+    if "message" in details and "code" in details:
+        code = str(details["code"])
+        return [FieldError(path or "body", code, MESSAGES.get(code, str(details["message"])))]
+    return [
+        error
+        for name, value in details.items()
+        for error in flatten(value, "" if name == "non_field_errors" else f"{path}.{name}".lstrip("."))
+    ]
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
+    """DRF's hook: what a view raised becomes a problem, and a refusal that matters an audit row."""
+    problem = refused(error, context["request"]._request)
+    return Response(problem.body(), status=problem.status, headers=problem.all_headers(), content_type=CONTENT_TYPE)
+
+
+def problem_response(error: Exception, request: HttpRequest) -> HttpResponse:
+    """The same for views that leave DRF's machinery aside."""
+    problem = refused(error, request)
+    return JsonResponse(
+        problem.body(), status=problem.status, headers=problem.all_headers(), content_type=CONTENT_TYPE
+    )
+
+
+def refused(error: Exception, request: HttpRequest) -> Problem:
+    problem = as_problem(error)
+    if problem.code in AUDITED:
+        audit.refusal(request, problem.code, problem.subject)
+    return problem
+
+
+# --- Outside the views -----------------------------------------------------------------------------------------------
+
+
+def is_api(request: HttpRequest) -> bool:
+    return request.path_info.startswith("/api/")
+
+
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if is_api(request):
+        return problem_response(Problem("not_found"), request)
+    return page_not_found(request, exception)
+
+
+def handler500(request: HttpRequest) -> HttpResponse:
+    return problem_response(Problem("internal_error"), request) if is_api(request) else server_error(request)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    if is_api(request):
+        return problem_response(Problem("permission_denied"), request)
+    return csrf_failure_page(request, reason)

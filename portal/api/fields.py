@@ -1,0 +1,39 @@
+"""Fields whose refusals hold none of what was submitted, and which let no control character through."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rest_framework import serializers
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class LineField(serializers.CharField):
+    """One line of text, trimmed."""
+
+    default_error_messages = {"control": "Control characters are not allowed.", "pattern": "The text is not as documented."}
+
+    def __init__(self, *, pattern: str | None = None, **kwargs: Any) -> None:
+        self.pattern = re.compile(pattern) if pattern else None
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        text = super().to_internal_value(data)
+        if CONTROL.search(data):
+            self.fail("control")
+        if self.pattern and text and not self.pattern.fullmatch(text):
+            self.fail("pattern")
+        return text
+
+
+class StrictBooleanField(serializers.BooleanField):
+    """true or false, not their many spellings."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return data

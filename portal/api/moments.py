@@ -1,0 +1,10 @@
+"""Moments on the wire: UTC, milliseconds, `Z`."""
+
+from datetime import UTC, datetime
+
+
+def iso(moment: datetime | None) -> str | None:
+    """`2026-03-10T09:12:44.120Z`, or None for None."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,73 @@
+"""What the API's views have in common: who may call, one reading of bodies, one shape of refusals."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar
+
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.utils.decorators import method_decorator
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from portal.api.bodies import read_json_object
+from portal.api.errors import Problem, problem_response
+from portal.authentication import BearerAuthentication, TokenBearer
+from portal.models import ApiToken
+
+Kind = ApiToken.Kind
+
+
+class ApiView(APIView):
+    """A call that says which kinds of token it takes and, for staff, which permission of Django's it asks for."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset()
+    staff_permission: ClassVar[str] = ""
+    enroll_scope: ClassVar[str] = ""
+
+    def check_permissions(self, request: Request) -> None:
+        self.refuse_unfit(request.user, request.auth)
+
+    def refuse_unfit(self, user: Any, token: ApiToken | None) -> None:
+        """Raises Problem unless this call is for this caller."""
+        if token is None and not user.is_authenticated:
+            raise Problem("not_authenticated")
+        kind = token.kind if token is not None else Kind.STAFF
+        if kind not in self.kinds:
+            raise Problem("insufficient_scope")
+        if token is not None and kind == Kind.ENROLL and self.enroll_scope and not token.allows(self.enroll_scope):
+            raise Problem("insufficient_scope")
+        if kind == Kind.STAFF and not user.has_perm(self.staff_permission):
+            raise Problem("permission_denied")
+
+
+class HotView(ApiView, abc.ABC):
+    """A call made thousands of times a minute: the same rules without DRF's request, negotiation and rendering.
+
+    A subclass answers `post(body, token)` with status and body. Machines and applications alone call it, so the
+    session is never looked at.
+    """
+
+    @method_decorator(csrf_exempt)
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        try:
+            token = self.bearer().authenticate_request(request)
+            if token is None:
+                raise Problem("not_authenticated")
+            self.refuse_unfit(TokenBearer(), token)
+            if request.method != "POST":
+                raise Problem("method_not_allowed", headers={"Allow": "POST"})
+            status, body = self.post(read_json_object(request), token)
+        except Exception as error:  # as_problem() sorts them, and logs those nobody foresaw
+            return problem_response(error, request)
+        return JsonResponse(body, status=status)
+
+    def bearer(self) -> BearerAuthentication:
+        authenticator = self.authentication_classes[0]()
+        assert isinstance(authenticator, BearerAuthentication)
+        return authenticator
+
+    @abc.abstractmethod
+    def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:
+        """Status and body of the answer. Raises Problem."""

@@ -1,0 +1,67 @@
+"""The audit trail: every operator action, token event, enrolment and refusal."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import Any
+
+from django.db import DatabaseError
+from django.http import HttpRequest
+from django.utils import timezone
+
+from portal.models import ApiToken, AuditEvent
+
+log = logging.getLogger("vigie.audit")
+
+
+def actor_of(request: HttpRequest | None) -> str:
+    """Who stands behind a request: `agent:KEY`, `client:LABEL`, `user:NAME`, `anonymous`; without one, `system`."""
+    if request is None:
+        return "system"
+    token: ApiToken | None = getattr(request, "api_token", None)
+    if token is not None and token.kind != ApiToken.Kind.STAFF:
+        return f"{token.kind}:{token.label or token.key}"
+    user = token.user if token is not None else getattr(request, "user", None)
+    return f"user:{user.get_username()}" if user is not None and user.is_authenticated else "anonymous"
+
+
+def record(
+    action: str,
+    subject: str = "",
+    *,
+    request: HttpRequest | None = None,
+    actor: str | None = None,
+    before: Any = None,
+    after: Any = None,
+) -> None:
+    """One event, in the transaction of what it tells of."""
+    now = timezone.now()
+    AuditEvent.objects.create(
+        at=now,
+        last_at=now,
+        actor=actor or actor_of(request),
+        action=action,
+        subject=subject,
+        before=before,
+        after=after,
+        address=request.META.get("REMOTE_ADDR", "") if request else "",
+    )
+
+
+def refusal(request: HttpRequest, code: str, subject: str = "") -> None:
+    """One row per actor, code, subject, address and hour, with a count: a looping client must not fill the table.
+
+    A refusal is answered even where it cannot be noted.
+    """
+    now = timezone.now()
+    actor, address = actor_of(request), request.META.get("REMOTE_ADDR", "")
+    key = "|".join((code, actor, subject, address, f"{now:%Y%m%d%H}"))
+    try:
+        AuditEvent.objects.count_up(
+            hashlib.sha256(key.encode()).hexdigest(),
+            now,
+            {"actor": actor, "action": f"refused.{code}", "subject": subject, "address": address},
+        )
+    except DatabaseError:
+        log.exception("a refusal could not be noted")

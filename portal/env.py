@@ -1,0 +1,119 @@
+"""Settings from the environment: each value is checked when read, and a bad one is refused with a sentence naming it.
+
+Every name may come from the file named by NAME_FILE instead, so that a secret needs to stand in no environment.
+"""
+
+import contextlib
+import os
+import secrets
+import zoneinfo
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE = frozenset({"1", "true", "yes", "on"})
+FALSE = frozenset({"0", "false", "no", "off", ""})
+
+
+class Environment:
+    """Reads settings and remembers the name of each, so that a test can hold the documentation against them."""
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self.variables = os.environ if variables is None else variables
+        self.names: set[str] = set()
+
+    def raw(self, name: str) -> str | None:
+        self.names.add(name)
+        path = self.variables.get(f"{name}_FILE")
+        if path is None:
+            return self.variables.get(name)
+        if name in self.variables:
+            raise ImproperlyConfigured(f"{name} and {name}_FILE are both set; keep one of them.")
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ImproperlyConfigured(f"{name}_FILE names a file that cannot be read: {path}.") from error
+
+    def text(self, name: str, default: str = "") -> str:
+        value = self.raw(name)
+        return default if value is None else value.strip()
+
+    def boolean(self, name: str, default: bool = False) -> bool:
+        value = self.raw(name)
+        if value is None:
+            return default
+        word = value.strip().lower()
+        if word not in TRUE | FALSE:
+            raise ImproperlyConfigured(f"{name} must be one of 1, true, yes, on, 0, false, no, off.")
+        return word in TRUE
+
+    def integer(self, name: str, default: int, least: int = 0, most: int = 2**31 - 1) -> int:
+        value = self.raw(name)
+        if value is None:
+            return default
+        try:
+            number = int(value)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise ImproperlyConfigured(f"{name} must be a whole number from {least} to {most}.")
+        return number
+
+    def words(self, name: str, default: str = "") -> list[str]:
+        """A comma-separated list."""
+        return [word.strip() for word in self.text(name, default).split(",") if word.strip()]
+
+    def time_zone(self, name: str, default: str) -> str:
+        value = self.text(name, default)
+        if value not in zoneinfo.available_timezones():
+            raise ImproperlyConfigured(f"{name} must be a time zone such as Europe/Paris.")
+        return value
+
+    def path(self, name: str, default: Path) -> Path:
+        value = self.text(name)
+        return Path(value).expanduser().resolve() if value else default
+
+    def database(self, name: str, default: Path) -> dict[str, Any]:
+        return self.parsed(
+            name,
+            f"sqlite:///{default}",
+            environ.Env.db_url_config,
+            "a database address such as postgresql://user:password@host/name",
+        )
+
+    def email(self, name: str, default: str) -> dict[str, Any]:
+        return self.parsed(
+            name, default, environ.Env.email_url_config, "a mail address such as smtp+tls://user:password@host:587"
+        )
+
+    def parsed(
+        self, name: str, default: str, parse: Callable[[str], dict[str, Any]], expected: str
+    ) -> dict[str, Any]:
+        value = self.text(name) or default
+        try:
+            return dict(parse(value))
+        except Exception:  # whatever the library stumbles over; the value may hold a password, so it is not shown
+            raise ImproperlyConfigured(f"{name} must be {expected}.") from None
+
+
+def kept_secret(directory: Path, name: str) -> str:
+    """The secret kept in a file of the data directory, made on first use and readable by its owner alone.
+
+    Several processes may start at once: the one whose link() succeeds decides, the others read what it wrote.
+    """
+    path = directory / name
+    if not path.exists():
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = directory / f".{name}.{secrets.token_hex(8)}"
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
+    return path.read_text(encoding="utf-8").strip()

@@ -1,0 +1,60 @@
+"""Structured logs on stderr: one JSON object a line, never a token, never a raw path of a request."""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponseBase
+from pythonjsonlogger.json import JsonFormatter as BaseFormatter
+
+from portal.tokens import TOKEN_IN_TEXT
+
+access = logging.getLogger("vigie.access")
+
+# Asked every few seconds by whoever watches the portal: their lines would bury the others.
+QUIET = re.compile(r"^/(healthz|readyz|metrics|static/.*)$")
+
+
+class JsonFormatter(BaseFormatter):
+    """Redacts the finished line, so that tokens inside tracebacks and arguments go too."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "{asctime}{levelname}{name}{message}",
+            style="{",
+            rename_fields={"asctime": "at", "levelname": "level", "name": "logger"},
+        )
+        self.converter = time.gmtime
+        self.default_msec_format = "%s.%03dZ"
+        self.default_time_format = "%Y-%m-%dT%H:%M:%S"
+
+    def format(self, record: logging.LogRecord) -> str:
+        return TOKEN_IN_TEXT.sub(r"\1_…", super().format(record))
+
+
+class AccessLogMiddleware:
+    """One line per request, naming the route and not the path: a path may carry what nobody meant to log."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started = time.perf_counter()
+        response = self.get_response(request)
+        if not QUIET.match(request.path_info):
+            match = request.resolver_match
+            access.info(
+                "%s %s",
+                request.method if request.method in KNOWN_METHODS else "OTHER",
+                response.status_code,
+                extra={
+                    "route": match.route if match else None,
+                    "ms": round((time.perf_counter() - started) * 1000, 1),
+                    "address": request.META.get("REMOTE_ADDR"),
+                },
+            )
+        return response
+
+
+KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -1,0 +1,182 @@
+"""The ground floor's tables: tokens, failed authentications, audit, jobs and who is alive."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from portal import tokens
+from portal.querysets import ApiTokenQuerySet, AuditEventQuerySet, BeatQuerySet, JobRunQuerySet
+
+
+class ApiToken(models.Model):
+    """What an API caller shows. The secret itself is not here: see `portal.tokens`."""
+
+    class Kind(models.TextChoices):
+        ENROLL = "enroll", _("enrolment")
+        AGENT = "agent", _("machine")
+        CLIENT = "client", _("application")
+        STAFF = "staff", _("staff")
+
+    class Scope(models.TextChoices):
+        UNINSTALL = "uninstall", _("may uninstall machines")
+
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices)
+    label = models.CharField(_("label"), max_length=128, blank=True)
+    key = models.CharField(_("public key"), max_length=tokens.KEY_LENGTH, unique=True, editable=False)
+    digest = models.CharField(max_length=64, editable=False)
+    pepper_version = models.PositiveSmallIntegerField(editable=False)
+    scopes = models.JSONField(_("scopes"), default=list, blank=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, verbose_name=_("user"), related_name="api_tokens"
+    )
+    created_at = models.DateTimeField(_("issued"), editable=False)
+    created_by = models.CharField(_("issued by"), max_length=160, editable=False)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
+    revoked_reason = models.CharField(_("why revoked"), max_length=32, blank=True, editable=False)
+    max_uses = models.PositiveIntegerField(_("uses allowed"), null=True, blank=True)
+    uses = models.PositiveIntegerField(_("uses"), default=0, editable=False)
+    last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
+
+    objects = ApiTokenQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("token")
+        verbose_name_plural = _("tokens")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.label or self.key}"
+
+    @property
+    def is_exhausted(self) -> bool:
+        return self.max_uses is not None and self.uses >= self.max_uses
+
+    def is_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
+    def allows(self, scope: str) -> bool:
+        return scope in self.scopes
+
+
+class AuthFailure(models.Model):
+    """How often one address failed to authenticate in a row, within a minute that begins with its first failure."""
+
+    address = models.CharField(max_length=64, unique=True)
+    window_started_at = models.DateTimeField()
+    count = models.PositiveIntegerField()
+
+    class Meta:
+        verbose_name = _("failed authentications")
+        verbose_name_plural = _("failed authentications")
+
+    def __str__(self) -> str:
+        return f"{self.address}: {self.count}"
+
+
+class AuditEvent(models.Model):
+    """Who did what to what, when, and from where. Written through `portal.audit`, never changed by anyone."""
+
+    at = models.DateTimeField(_("when"))
+    actor = models.CharField(_("who"), max_length=160)
+    action = models.CharField(_("what"), max_length=64)
+    subject = models.CharField(_("to what"), max_length=200, blank=True)
+    before: Any = models.JSONField(_("before"), null=True)
+    after: Any = models.JSONField(_("after"), null=True)
+    address = models.CharField(_("from"), max_length=64, blank=True)
+    count = models.PositiveIntegerField(_("times"), default=1)
+    last_at = models.DateTimeField(_("last time"))
+    dedupe_key = models.CharField(max_length=64, null=True, unique=True, editable=False)
+
+    objects = AuditEventQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("audit event")
+        verbose_name_plural = _("audit events")
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["subject", "-id"], name="audit_subject"),
+            models.Index(fields=["at"], name="audit_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.subject}".strip()
+
+
+class JobRun(models.Model):
+    """One cycle of one periodic job, held under a lease, so that it has one effect however often it is started.
+
+    `fence` grows with each claim: a holder that lost its lease finds its number outdated and must not write.
+    """
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+
+    job = models.CharField(_("job"), max_length=64)
+    cycle_key = models.CharField(_("cycle"), max_length=64)
+    status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
+    fence = models.PositiveIntegerField(_("attempts"), default=0)
+    lease_expires_at = models.DateTimeField(_("lease expires"), null=True)
+    started_at = models.DateTimeField(_("started"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    holder = models.CharField(_("held by"), max_length=128, blank=True)
+    result = models.JSONField(_("result"), null=True)
+    error = models.CharField(_("error"), max_length=500, blank=True)
+
+    objects = JobRunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("job run")
+        verbose_name_plural = _("job runs")
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["job", "cycle_key"], name="one_run_per_job_and_cycle")]
+        indexes = [models.Index(fields=["status"], name="jobrun_status")]
+
+    def __str__(self) -> str:
+        return f"{self.job} {self.cycle_key}"
+
+
+class TaskAttempt(models.Model):
+    """A queued task as the workers met it: counted when it starts, so that one that kills its worker is given up."""
+
+    task_id = models.CharField(_("task"), max_length=32, unique=True)
+    name = models.CharField(_("name"), max_length=128)
+    cluster = models.CharField(_("cluster"), max_length=16)
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    worker = models.CharField(_("worker"), max_length=128, blank=True)
+    started_at = models.DateTimeField(_("started"))
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    error = models.CharField(_("error"), max_length=500, blank=True)
+
+    class Meta:
+        verbose_name = _("task")
+        verbose_name_plural = _("tasks")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.task_id}"
+
+
+class Beat(models.Model):
+    """When a part of the portal (quick, slow, pulse) last showed that it works."""
+
+    component = models.CharField(_("component"), max_length=16, unique=True)
+    at = models.DateTimeField(_("last beat"))
+    where = models.CharField(_("where"), max_length=128, blank=True)
+
+    objects = BeatQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("component")
+        verbose_name_plural = _("components")
+
+    def __str__(self) -> str:
+        return self.component

@@ -1,0 +1,250 @@
+"""Django settings. Whatever an installation may want otherwise comes from the environment: see docs/settings.md."""
+
+from pathlib import Path
+from typing import Any
+
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from portal import peppers
+from portal.addresses import networks
+from portal.env import Environment, kept_secret
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Environment()
+
+# --- Where things are kept -------------------------------------------------------------------------------------------
+
+VIGIE_DATA_DIR = env.path("VIGIE_DATA_DIR", BASE_DIR / "var")
+try:
+    VIGIE_DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+except OSError as error:
+    raise ImproperlyConfigured(f"VIGIE_DATA_DIR cannot be made: {VIGIE_DATA_DIR} ({error.strerror}).") from error
+SECRETS_DIR = VIGIE_DATA_DIR / "secrets"
+
+# --- Secrets ---------------------------------------------------------------------------------------------------------
+
+SECRET_KEY = env.text("SECRET_KEY") or kept_secret(SECRETS_DIR, "secret_key")
+if len(SECRET_KEY) < 50:
+    raise ImproperlyConfigured("SECRET_KEY must have at least 50 characters.")
+TOKEN_PEPPERS = peppers.read(env.text("TOKEN_PEPPER") or kept_secret(SECRETS_DIR, "token_pepper"))
+METRICS_TOKEN = env.text("METRICS_TOKEN") or kept_secret(SECRETS_DIR, "metrics_token")
+
+# --- Where the portal stands -----------------------------------------------------------------------------------------
+
+DEBUG = env.boolean("DEBUG")
+PORTAL_URL = env.text("PORTAL_URL", "http://127.0.0.1:8000").rstrip("/")
+if not PORTAL_URL.startswith(("http://", "https://")):
+    raise ImproperlyConfigured("PORTAL_URL must begin with http:// or https://.")
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+TRUSTED_PROXIES = networks("TRUSTED_PROXIES", env.words("TRUSTED_PROXIES"))
+HTTPS = env.boolean("HTTPS")
+
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# --- Applications ----------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "portal.apps.VigieAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_q",
+    "portal.apps.PortalConfig",
+    "agents.apps.AgentsConfig",
+    "usage.apps.UsageConfig",
+]
+MIDDLEWARE = [
+    "portal.addresses.ClientAddressMiddleware",
+    "portal.logs.AccessLogMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "portal.urls"
+WSGI_APPLICATION = "portal.wsgi.application"
+APPEND_SLASH = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LOGIN_URL = "admin:login"
+CSRF_FAILURE_VIEW = "portal.api.errors.csrf_failure"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# --- Database --------------------------------------------------------------------------------------------------------
+
+database = env.database("DATABASE_URL", VIGIE_DATA_DIR / "db.sqlite3")
+if database["ENGINE"] == "django.db.backends.sqlite3":
+    database["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+    # Simultaneity on an in-memory SQLite fails for its own reasons, so tests use a file too.
+    database["TEST"] = {"NAME": str(VIGIE_DATA_DIR / "test.sqlite3")}
+elif database["ENGINE"] == "django.db.backends.postgresql":
+    database["CONN_MAX_AGE"] = 600
+    database["CONN_HEALTH_CHECKS"] = True
+else:
+    raise ImproperlyConfigured("DATABASE_URL must name a SQLite file or a PostgreSQL database.")
+DATABASES = {"default": database}
+
+# --- Languages and times ---------------------------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("fr", "Français")]
+LOCALE_PATHS = [BASE_DIR / "portal" / "locale"]
+USE_TZ = True
+TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
+
+# --- Files served ----------------------------------------------------------------------------------------------------
+
+STATIC_URL = "/static/"
+STATIC_ROOT = VIGIE_DATA_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# --- Mail ------------------------------------------------------------------------------------------------------------
+
+mail = env.email("EMAIL_URL", "consolemail://")
+EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = mail["EMAIL_BACKEND"], mail["EMAIL_HOST"], mail["EMAIL_PORT"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = mail["EMAIL_HOST_USER"], mail["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS, EMAIL_USE_SSL = mail.get("EMAIL_USE_TLS", False), mail.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("DEFAULT_FROM_EMAIL", "vigie@localhost")
+
+# --- API -------------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "agents.authentication.MachineBearerAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["portal.api.bodies.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "portal.api.negotiation.AlwaysFirstRenderer",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "portal.api.errors.exception_handler",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Vigie",
+    "DESCRIPTION": "Machines, usage, backups and services of a small software publisher.",
+    "VERSION": "1",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": ["rest_framework.authentication.SessionAuthentication"],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "AUTHENTICATION_WHITELIST": ["agents.authentication.MachineBearerAuthentication"],
+}
+
+# --- Work in the background ------------------------------------------------------------------------------------------
+
+WEB_WORKERS = env.integer("WEB_WORKERS", 2, least=1, most=64)
+WEB_THREADS = env.integer("WEB_THREADS", 4, least=1, most=64)
+QUICK_WORKERS = env.integer("QUICK_WORKERS", 2, least=1, most=64)
+SLOW_WORKERS = env.integer("SLOW_WORKERS", 1, least=1, most=64)
+Q_CLUSTER = {
+    "name": "vigie",
+    "orm": "default",
+    "save_limit": 0,
+    "ack_failures": True,
+    "catch_up": False,
+    "poll": 0.5,
+    "log_level": "WARNING",
+    # A task that a killed worker leaves behind comes back after `retry`; `timeout` must have ended it by then.
+    "workers": QUICK_WORKERS,
+    "queue_limit": QUICK_WORKERS,
+    "timeout": 120,
+    "retry": 180,
+    "ALT_CLUSTERS": {
+        "quick": {"workers": QUICK_WORKERS, "queue_limit": QUICK_WORKERS, "timeout": 120, "retry": 180},
+        "slow": {"workers": SLOW_WORKERS, "queue_limit": SLOW_WORKERS, "timeout": 7_200, "retry": 7_500},
+    },
+}
+
+# --- Thresholds ------------------------------------------------------------------------------------------------------
+
+AUTH_FAILURES_PER_MINUTE = env.integer("AUTH_FAILURES_PER_MINUTE", 1_000, least=1)
+AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365, least=1)
+JOB_RETENTION_DAYS = env.integer("JOB_RETENTION_DAYS", 30, least=1)
+HEARTBEAT_INTERVAL_SECONDS = env.integer("HEARTBEAT_INTERVAL_SECONDS", 300, least=10, most=86_400)
+AGENT_LOST_DAYS = env.integer("AGENT_LOST_DAYS", 30, least=1, most=3_650)
+
+# --- Logs ------------------------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "portal.logs.JsonFormatter"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "json"},
+    },
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        # Django's own line for a refused request carries the raw path; the access log says the same by route.
+        "django.request": {"level": "CRITICAL"},
+        "django.server": {"level": "WARNING"},
+        "django-q": {"level": "WARNING"},
+    },
+}

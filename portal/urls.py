@@ -1,0 +1,24 @@
+"""Every address of the portal."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from portal import health
+from portal.api.docs import DocsView, ErrorCodesView, SchemaView
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.metrics, name="metrics"),
+    path("i18n/", include("django.conf.urls.i18n")),
+    path("admin/", admin.site.urls),
+    path("api/schema/", SchemaView.as_view(), name="schema"),
+    path("api/docs/", DocsView.as_view(), name="docs"),
+    path("docs/api", ErrorCodesView.as_view(), name="error-codes"),
+    path("api/v1/agents/", include("agents.api.urls")),
+    path("api/v1/usage/", include("usage.api.urls")),
+]
+handler404 = "portal.api.errors.handler404"
+handler500 = "portal.api.errors.handler500"

@@ -1,0 +1,80 @@
+"""The calls of `/api/v1/usage/`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+
+from portal.api.errors import Problem, invalid
+from portal.api.moments import iso
+from portal.api.views import HotView, Kind
+from portal.models import ApiToken
+from usage import ingest
+from usage.api.serializers import BatchAnswer, BatchSerializer, ReportAnswer, RunSerializer
+from usage.report import Report
+
+MAX_RUNS = 100
+
+
+class ReportView(HotView):
+    """One run. Sent again it is a duplicate; with other content it conflicts."""
+
+    kinds = frozenset({Kind.AGENT, Kind.CLIENT})
+
+    @extend_schema(request=RunSerializer, responses={201: ReportAnswer, 200: ReportAnswer})
+    def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:
+        (outcome,) = ingest.record([ingest.accept(body, token)], token)
+        if outcome.status == ingest.CONFLICT:
+            raise Problem("run_conflict")
+        answer = {
+            "status": outcome.status,
+            "run_id": outcome.run.run_id.hex,
+            "received_at": iso(outcome.run.received_at),
+            "dropped_keys": outcome.run.dropped_keys,
+            "over_quota": outcome.run.over_quota,
+        }
+        return 201 if outcome.status == ingest.RECORDED else 200, answer
+
+
+class BatchView(HotView):
+    """Up to 100 runs; each is judged by itself, and the results stand in the order sent."""
+
+    kinds = frozenset({Kind.AGENT, Kind.CLIENT})
+
+    @extend_schema(request=BatchSerializer, responses={200: BatchAnswer})
+    def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:
+        read = [attempt(run, token) for run in runs_of(body)]
+        outcomes = iter(ingest.record([item for item in read if isinstance(item, Report)], token))
+        results = [result(item if isinstance(item, Problem) else next(outcomes)) for item in read]
+        statuses = [item["status"] for item in results]
+        return 200, {
+            "results": results,
+            "recorded": statuses.count("recorded"),
+            "duplicates": statuses.count("duplicate"),
+            "conflicts": statuses.count("conflict"),
+            "invalid": statuses.count("invalid"),
+        }
+
+
+def runs_of(body: dict[str, Any]) -> list[Any]:
+    runs = body.get("runs")
+    if not isinstance(runs, list):
+        raise invalid("runs", "not_a_list", "A list of runs is expected.")
+    if len(runs) > MAX_RUNS:
+        raise invalid("runs", "too_many", f"At most {MAX_RUNS} runs are expected.")
+    return runs
+
+
+def attempt(run: Any, token: ApiToken) -> Report | Problem:
+    try:
+        return ingest.accept(run, token)
+    except Problem as problem:
+        return problem
+
+
+def result(item: ingest.Outcome | Problem) -> dict[str, Any]:
+    if isinstance(item, Problem):
+        return {"run_id": None, "status": "invalid", "code": item.code}
+    code = "run_conflict" if item.status == ingest.CONFLICT else None
+    return {"run_id": item.run.run_id.hex, "status": item.status, "code": code}

@@ -1,0 +1,59 @@
+"""Reports of runs become rows, each exactly once, however often they are sent."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils import timezone
+
+from agents.authentication import machine_of
+from portal.api.errors import Problem
+from portal.models import ApiToken
+from usage.models import Run
+from usage.report import Report, read_report
+
+RECORDED, DUPLICATE, CONFLICT = "recorded", "duplicate", "conflict"
+REPORT_FIELDS = [field.name for field in dataclasses.fields(Report)]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one report; `run` is the row that holds it, or the one it conflicts with."""
+
+    status: str
+    run: Run
+
+
+def accept(body: Any, token: ApiToken) -> Report:
+    """The valid report of a caller who may send it. Raises Problem."""
+    report = read_report(body)
+    own = machine_of(token)
+    if own is not None and report.machine_id != own.machine_id:
+        raise Problem("machine_mismatch")
+    return report
+
+
+def record(reports: Sequence[Report], token: ApiToken) -> list[Outcome]:
+    """Writes the reports that are new, in one statement, and says of each, in order, what became of it."""
+    now, reporter = timezone.now(), f"{token.kind}:{token.label or token.key}"
+    firsts: dict[Any, Run] = {}
+    for report in reports:
+        firsts.setdefault(report.run_id, row(report, now, reporter))
+    new = Run.objects.insert_new(list(firsts.values()))
+    known = Run.objects.known(firsts.keys() - new) if len(new) < len(firsts) else {}
+    outcomes = []
+    for report in reports:
+        kept = known.get(report.run_id) or firsts[report.run_id]
+        if report.run_id in new:
+            new.remove(report.run_id)
+            outcomes.append(Outcome(RECORDED, kept))
+        else:
+            outcomes.append(Outcome(DUPLICATE if kept.digest == report.digest else CONFLICT, kept))
+    return outcomes
+
+
+def row(report: Report, now: Any, reporter: str) -> Run:
+    return Run(received_at=now, reported_by=reporter, **{name: getattr(report, name) for name in REPORT_FIELDS})

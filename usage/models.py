@@ -1,0 +1,51 @@
+"""Runs of client applications: how much was done, never what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from usage.querysets import RunQuerySet
+
+
+class Run(models.Model):
+    """One run of a client application over some documents.
+
+    `documents` is a list of `{ordinal, page_count, status, duration_ms, extension}`, each of which may be null; times
+    are UTC; `digest` is the SHA-256 of the validated report without `sent_at`, to tell a repetition from a conflict.
+    """
+
+    run_id = models.UUIDField(_("run"), unique=True)
+    license_ref = models.CharField(_("licence"), max_length=128, blank=True)
+    machine_id = models.CharField(_("machine"), max_length=128, blank=True)
+    app_name = models.CharField(_("application"), max_length=128)
+    app_version = models.CharField(_("version"), max_length=128)
+    document_count = models.PositiveIntegerField(_("documents"))
+    succeeded_count = models.PositiveIntegerField(_("succeeded"))
+    failed_count = models.PositiveIntegerField(_("failed"))
+    total_pages = models.PositiveIntegerField(_("pages"))
+    documents: Any = models.JSONField(_("documents"))
+    started_at = models.DateTimeField(_("started"), null=True)
+    sent_at = models.DateTimeField(_("sent"), null=True)
+    received_at = models.DateTimeField(_("received"))
+    dropped_keys = models.PositiveIntegerField(_("keys dropped"), default=0)
+    over_quota = models.BooleanField(_("over quota"), default=False)
+    reported_by = models.CharField(_("reported by"), max_length=160)
+    digest = models.CharField(max_length=64, editable=False)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["received_at"], name="run_received"),
+            models.Index(fields=["machine_id", "-id"], name="run_machine"),
+            models.Index(fields=["license_ref", "-id"], name="run_license"),
+        ]
+
+    def __str__(self) -> str:
+        return self.run_id.hex

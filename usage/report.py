@@ -1,0 +1,185 @@
+"""A report of one run, from what was sent to what is kept: a whitelist at every level, every value checked by hand.
+
+Checked by hand because it is the hot path, and because refusals and surviving values must hold nothing that was not
+asked for: a file name under any key is dropped and counted, never stored, logged or echoed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from portal.api.errors import FieldError, Problem
+
+MAX_INTEGER = 2**31 - 1
+MAX_DOCUMENTS = 10_000
+MAX_ERRORS = 20
+RUN_ID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+IDENTIFIER = re.compile(r"[A-Za-z0-9._:+ -]{1,128}")
+EXTENSION = re.compile(r"\.?([a-z0-9]{1,10})")
+COUNTERS = ("document_count", "succeeded_count", "failed_count", "total_pages")
+OPTIONAL_IDENTIFIERS = ("license_ref", "machine_id")
+REQUIRED_IDENTIFIERS = ("app_name", "app_version")
+RUN_KEYS = frozenset(
+    {"run_id", *OPTIONAL_IDENTIFIERS, *REQUIRED_IDENTIFIERS, *COUNTERS, "documents", "started_at", "sent_at"}
+)
+DOCUMENT_KEYS = frozenset({"ordinal", "page_count", "status", "duration_ms", "extension"})
+STATUSES = ("success", "failed")
+
+
+@dataclass(frozen=True)
+class Report:
+    """A valid report. `documents` are whitelisted; `digest` covers all but `sent_at` and what was dropped."""
+
+    run_id: UUID
+    license_ref: str
+    machine_id: str
+    app_name: str
+    app_version: str
+    document_count: int
+    succeeded_count: int
+    failed_count: int
+    total_pages: int
+    documents: list[dict[str, Any]]
+    started_at: datetime | None
+    sent_at: datetime | None
+    dropped_keys: int
+    digest: str
+
+
+class Reader:
+    """Collects what is wrong while it reads; a value it refuses becomes None."""
+
+    def __init__(self) -> None:
+        self.errors: list[FieldError] = []
+        self.dropped = 0
+
+    def refuse(self, field: str, code: str, message: str) -> None:
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append(FieldError(field, code, message))
+
+    def integer(self, source: Mapping[str, Any], name: str, path: str = "", *, required: bool = False) -> int | None:
+        value = source.get(name)
+        # `type is int` and not isinstance: True is an int to Python.
+        if (type(value) is int and 0 <= value <= MAX_INTEGER) or (value is None and not required):
+            return value
+        if value is None:
+            self.refuse(path + name, "required", "This field is required.")
+        else:
+            self.refuse(path + name, "not_an_integer", f"An integer from 0 to {MAX_INTEGER} is expected.")
+        return None
+
+    def identifier(self, source: Mapping[str, Any], name: str, *, required: bool) -> str:
+        value = source.get(name)
+        if value is None:
+            if required:
+                self.refuse(name, "required", "This field is required.")
+            return ""
+        if not isinstance(value, str) or not IDENTIFIER.fullmatch(value.strip()):
+            self.refuse(name, "not_an_identifier", "1 to 128 of A-Z a-z 0-9 . _ : + - and space are expected.")
+            return ""
+        return value.strip()
+
+    def run_id(self, source: Mapping[str, Any]) -> UUID | None:
+        value = source.get("run_id")
+        if isinstance(value, str) and RUN_ID.fullmatch(value):
+            return UUID(value)
+        if value is None:
+            self.refuse("run_id", "required", "This field is required.")
+        else:
+            self.refuse("run_id", "not_a_uuid", "A UUID in 32 hexadecimal digits is expected, with its dashes or without.")
+        return None
+
+    def moment(self, source: Mapping[str, Any], name: str) -> datetime | None:
+        value = source.get(name)
+        if value is None:
+            return None
+        try:
+            if not isinstance(value, str) or not value.isascii() or len(value) > 40:
+                raise ValueError
+            moment = datetime.fromisoformat(value)
+            if moment.tzinfo is None:
+                raise ValueError
+            return moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.refuse(name, "not_a_moment", "A moment such as 2026-03-10T09:20:00Z, with its offset, is expected.")
+            return None
+
+    def documents(self, source: Mapping[str, Any]) -> list[dict[str, Any]]:
+        value = source.get("documents")
+        if value is None:
+            self.refuse("documents", "required", "This field is required.")
+        elif not isinstance(value, list):
+            self.refuse("documents", "not_a_list", "A list of documents is expected.")
+        elif len(value) > MAX_DOCUMENTS:
+            self.refuse("documents", "too_many", f"At most {MAX_DOCUMENTS} documents are expected.")
+        else:
+            return [self.document(item, f"documents[{index}]") for index, item in enumerate(value)]
+        return []
+
+    def document(self, source: Any, path: str) -> dict[str, Any]:
+        if not isinstance(source, dict):
+            self.refuse(path, "not_an_object", "A document is an object.")
+            return {}
+        self.dropped += len(source.keys() - DOCUMENT_KEYS)
+        prefix = f"{path}."
+        status = source.get("status")
+        return {
+            "ordinal": self.integer(source, "ordinal", prefix),
+            "page_count": self.integer(source, "page_count", prefix),
+            "status": status if status is None or status in STATUSES else "other",
+            "duration_ms": self.integer(source, "duration_ms", prefix),
+            "extension": extension(source.get("extension")),
+        }
+
+
+def extension(value: Any) -> str | None:
+    """`.PDF` and `pdf` are `pdf`; whatever is no extension is `other`."""
+    if value is None:
+        return None
+    match = EXTENSION.fullmatch(value.lower()) if isinstance(value, str) else None
+    return match[1] if match else "other"
+
+
+def read_report(body: Any) -> Report:
+    """The report the body holds. Raises Problem: validation_failed with every field's error, or counters_mismatch."""
+    reader = Reader()
+    if not isinstance(body, dict):
+        raise Problem("validation_failed", errors=[FieldError("body", "not_an_object", "A run is an object.")])
+    reader.dropped = len(body.keys() - RUN_KEYS)
+    run_id = reader.run_id(body)
+    fields: dict[str, Any] = {name: reader.identifier(body, name, required=False) for name in OPTIONAL_IDENTIFIERS}
+    fields |= {name: reader.identifier(body, name, required=True) for name in REQUIRED_IDENTIFIERS}
+    fields |= {name: reader.integer(body, name, required=True) for name in COUNTERS}
+    fields |= {"started_at": reader.moment(body, "started_at"), "documents": reader.documents(body)}
+    sent_at = reader.moment(body, "sent_at")
+    if reader.errors or run_id is None:
+        raise Problem("validation_failed", errors=reader.errors)
+    if any(fields[name] != counted for name, counted in count(fields["documents"]).items()):
+        raise Problem("counters_mismatch")
+    return Report(
+        run_id=run_id, sent_at=sent_at, dropped_keys=reader.dropped, digest=digest(run_id, fields), **fields
+    )
+
+
+def count(documents: list[dict[str, Any]]) -> dict[str, int]:
+    """The counters the documents make: a status that is neither success nor failed counts in neither."""
+    statuses = [document["status"] for document in documents]
+    return {
+        "document_count": len(documents),
+        "succeeded_count": statuses.count("success"),
+        "failed_count": statuses.count("failed"),
+        "total_pages": sum(document["page_count"] or 0 for document in documents),
+    }
+
+
+def digest(run_id: UUID, fields: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical form: what was sent twice in other words is the same run."""
+    canonical = json.dumps({"run_id": run_id.hex, **fields}, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()
