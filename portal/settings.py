@@ -18,6 +18,7 @@ env = Environment()
 VIGIE_DATA_DIR = env.path("VIGIE_DATA_DIR", BASE_DIR / "var")
 try:
     VIGIE_DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (VIGIE_DATA_DIR / "static").mkdir(exist_ok=True)
 except OSError as error:
     raise ImproperlyConfigured(f"VIGIE_DATA_DIR cannot be made: {VIGIE_DATA_DIR} ({error.strerror}).") from error
 SECRETS_DIR = VIGIE_DATA_DIR / "secrets"

