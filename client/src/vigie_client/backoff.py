@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import email.utils
-import math
+import re
 from typing import Callable, Optional
 
 Rng = Callable[[], float]
@@ -32,8 +32,10 @@ def parse_retry_after(value: object, now: float) -> Optional[float]:
     """Seconds from a Retry-After header (seconds or an HTTP date, against the Unix time `now`), at most a day."""
     if not isinstance(value, str):
         return None
+    if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
+        return min(float(value), LONGEST_RETRY_AFTER)
     try:
-        seconds = float(value) if value.strip().isdigit() else email.utils.parsedate_to_datetime(value).timestamp() - now
-    except (ValueError, TypeError, IndexError, OverflowError):
+        seconds = email.utils.parsedate_to_datetime(value).timestamp() - now
+    except (ValueError, TypeError, IndexError, OverflowError, OSError):
         return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)

@@ -17,6 +17,8 @@ from .spool_lines import Line
 
 
 class Part(NamedTuple):
+    """From the offset `start` up to `end`."""
+
     start: int
     end: int
 
@@ -25,19 +27,20 @@ class Part(NamedTuple):
 
 
 class Flight:
-    """This flusher's own flight, from its making to `end()`."""
+    """This flusher's own flight, from its making to `end()`. `until` is the offset where its spool ended then."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, until: int) -> None:
+        self.until = until
         self.path = f"{prefix}{os.getpid()}-{uuid.uuid4().hex}"
         self._lock = FileLock(self.path)
         self._lock.acquire()
 
-    def hold(self, start: int, end: int) -> None:
+    def hold(self, part: Part) -> None:
         with open(self.path, "w", encoding="ascii") as file:
-            file.write(f"{start} {end}\n")
+            file.write(f"{part.start} {part.end}\n")
 
     def let_go(self) -> None:
-        self.hold(0, 0)
+        self.hold(Part(0, 0))
 
     def end(self) -> None:
         if self._lock.release():  # first: Windows deletes no open file
@@ -48,7 +51,8 @@ class Flight:
 def living_flights(prefix: str, *, but: Optional[Flight] = None) -> list[Part]:
     """The parts that the living hold, sweeping away the flights of the dead."""
     directory, name = os.path.split(prefix)
-    paths = [entry.path for entry in os.scandir(directory) if entry.name.startswith(name)]
+    with os.scandir(directory) as entries:
+        paths = [entry.path for entry in entries if entry.name.startswith(name)]
     parts = (_part_of_living(path) for path in paths if but is None or path != but.path)
     return [part for part in parts if part is not None]
 
@@ -61,4 +65,4 @@ def _part_of_living(path: str) -> Optional[Part]:
         return None
     with open(path, encoding="ascii") as file:
         numbers = file.read().split()
-    return Part(*map(int, numbers)) if len(numbers) == 2 else Part(0, 0)
+    return Part(int(numbers[0]), int(numbers[1])) if len(numbers) == 2 else Part(0, 0)

@@ -38,6 +38,11 @@ class Outcome:
     def delivered(self) -> bool:
         return self.result is Result.DELIVERED
 
+    @property
+    def keeps_run(self) -> bool:
+        """Whether a later attempt may deliver the run."""
+        return self.result in (Result.RETRY, Result.AUTH)
+
     def __str__(self) -> str:
         return " ".join(str(part) for part in (self.result.value, self.status, self.code) if part is not None)
 
@@ -48,6 +53,10 @@ class BatchOutcome:
 
     whole: Outcome
     items: tuple[Outcome, ...] = ()
+
+
+BARE_FALSE = Outcome(Result.RETRY, code="bare_false")
+"""What is known of a run when a client with nothing but `report(payload) -> bool` says False."""
 
 
 def no_answer(code: str) -> Outcome:

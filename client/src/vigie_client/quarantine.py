@@ -10,9 +10,9 @@ from .spool_lines import append_line, read_lines, rewrite, size_of
 
 
 def quarantine(path: str, body: bytes, outcome: Outcome, at: float, *, most_bytes: int) -> None:
-    """Add a run to the quarantine at `path`, with why and when (Unix time).
+    """Add a spool's line to the quarantine at `path`, with why and when (Unix time).
 
-    At `most_bytes` the older half goes. A kill on the way leaves the run both here and in the spool, never in neither.
+    At `most_bytes` the older half goes.
     """
     if size_of(path) + len(body) > most_bytes:
         lines = list(read_lines(path))
@@ -33,5 +33,3 @@ def payload_of(body: bytes) -> Optional[dict[str, Any]]:
 def _content(body: bytes) -> dict[str, Any]:
     payload = payload_of(body)
     return {"line": body.decode("utf-8", "backslashreplace")} if payload is None else {"payload": payload}
-
-

@@ -6,7 +6,7 @@ Nothing here locks; every caller holds the spool's lock.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from .durable import BINARY, replace_file, sync_directory, write_all
@@ -54,8 +54,10 @@ def append_line(path: str, body: bytes) -> None:
         sync_directory(path)
 
 
-def mark_done(path: str, lines: Iterable[Line]) -> None:
+def mark_done(path: str, lines: Sequence[Line]) -> None:
     """Comment `lines` out, each by one byte, which a kill can't halve."""
+    if not lines:
+        return
     with open(path, "r+b", buffering=0) as file:
         for line in lines:
             file.seek(line.start)

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from .backoff import AUTH_PAUSE, LONGEST_RETRY_AFTER, Rng, backoff_delay, jittered
 from .durable import replace_file
-from .outcomes import Outcome, Result
+from .outcomes import BARE_FALSE, Outcome, Result
 from .payload import plain_int
 
 DROP_REASONS = ("age", "count", "bytes")
@@ -17,7 +17,7 @@ DROP_REASONS = ("age", "count", "bytes")
 
 @dataclass(frozen=True)
 class SpoolState:
-    """`failures` in a row, `retry_at` as Unix time, and how many runs were ever dropped (by reason) or quarantined."""
+    """`failures`: flushes in a row that delivered nothing. `retry_at`: Unix time. The rest counts runs, for ever."""
 
     failures: int = 0
     retry_at: Optional[float] = None
@@ -28,13 +28,15 @@ class SpoolState:
         """A pause longer than any we make shows a clock that was set back: it doesn't count."""
         return self.retry_at is not None and 0 < self.retry_at - now <= LONGEST_RETRY_AFTER
 
-    def with_dropped(self, reason: str, count: int) -> SpoolState:
-        return replace(self, dropped={**self.dropped, reason: self.dropped[reason] + count})
+    def with_dropped(self, reasons: Mapping[str, int]) -> SpoolState:
+        return replace(self, dropped={reason: n + reasons.get(reason, 0) for reason, n in self.dropped.items()})
 
 
-def after_outcomes(state: SpoolState, outcomes: Sequence[Outcome], now: float, rng: Rng) -> SpoolState:
-    """The state once these runs came back: the pause grows with each failure in a row and ends with an answer."""
-    failed = [outcome for outcome in outcomes if outcome.result in (Result.RETRY, Result.AUTH)]
+def after_flush(state: SpoolState, outcomes: Sequence[Outcome], now: float, rng: Rng) -> SpoolState:
+    """The state once a flush had these outcomes: the pause grows with each one in vain and ends with an answer."""
+    failed = [outcome for outcome in outcomes if outcome.keeps_run]
+    if not outcomes:
+        return state
     if not failed:
         return replace(state, failures=0, retry_at=None)
     failures = 1 if len(failed) < len(outcomes) else state.failures + 1
@@ -60,13 +62,8 @@ def _pause(outcome: Outcome, failures: int, rng: Rng) -> float:
         return max(jittered(AUTH_PAUSE, rng), outcome.retry_after or 0.0)
     if outcome.retry_after is not None:
         return max(outcome.retry_after, backoff_delay(1, rng))
-    # A client that answers a bare False doesn't say whether the portal or only this run is to blame: benefit of the
-    # doubt for the first one.
-    return backoff_delay(failures - (outcome.code == BARE_FALSE), rng)
-
-
-BARE_FALSE = "bare_false"
-"""The code of an outcome that a client with nothing but `report(payload) -> bool` gave."""
+    # A bare False doesn't say whether the portal or only this run is to blame: the first one costs no pause.
+    return backoff_delay(failures - (outcome == BARE_FALSE), rng)
 
 
 def _state_from(stored: Mapping[str, Any]) -> SpoolState:
@@ -74,7 +71,7 @@ def _state_from(stored: Mapping[str, Any]) -> SpoolState:
     dropped = dropped if isinstance(dropped, dict) else {}
     return SpoolState(
         failures=plain_int(stored.get("failures")) or 0,
-        retry_at=float(retry_at) if type(retry_at) in (int, float) else None,
+        retry_at=retry_at if isinstance(retry_at, float) else None,
         quarantined=plain_int(stored.get("quarantined")) or 0,
         dropped={reason: plain_int(dropped.get(reason)) or 0 for reason in DROP_REASONS},
     )

@@ -1,151 +1,200 @@
-"""The files of a spool, and every change to them. Each public method is one section under the spool's lock."""
+"""The files of a spool and every change to them. Each public method is one section under the spool's lock.
+
+`path` holds the waiting runs, one JSON payload a line, and beside it stand `.lock`, `.state` (pause and counters),
+`.quarantine` and one `.flight-*` per living flusher. While anyone is in flight no line moves: lines done with are
+commented out where they stand, and swept by the last flusher to land.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Callable, NamedTuple, Optional
 
 from .backoff import Rng
-from .flights import Flight, living_flights
+from .flights import Flight, Part, living_flights
 from .locks import FileLock
 from .outcomes import Outcome, Result
-from .payload import parse_time
 from .quarantine import payload_of, quarantine
+from .spool_limits import SpoolLimits
 from .spool_lines import Line, append_line, mark_done, read_lines, rewrite, size_of
-from .spool_state import SpoolState, after_outcomes, load_state, save_state
+from .spool_state import SpoolState, after_flush, load_state, save_state
 
-Clock = Callable[[], float]
-
-DAMAGED = Outcome(Result.REFUSED, code="damaged_line")
 BATCH_BYTES = 900 * 1024
 _BATCH_FRAME = len('{"runs": []}')
 _RUN_FRAME = len(', "sent_at": "2026-03-10T09:21:03.123456Z", ')
-
-
-@dataclass(frozen=True)
-class SpoolLimits:
-    """How much a spool may hold before it drops runs, the oldest first.
-
-    `count` runs and `bytes` bytes; `age_seconds` since a run's `started_at`, judged when an attempt to deliver it has
-    failed, so that a run that can be delivered never is too old (one without `started_at` has no age).
-    `quarantine_bytes` bounds the quarantine.
-    """
-
-    count: int = 10_000
-    bytes: int = 16 * 2**20
-    age_seconds: float = 90 * 86_400.0
-    quarantine_bytes: int = 2**20
+_DAMAGED = Outcome(Result.REFUSED, code="damaged_line")
 
 
 class SpoolStats(NamedTuple):
-    """A spool at one moment: what waits, the pause (`retry_at` in Unix time), and what it ever gave up."""
+    """A spool at one moment: what waits, the pause (`retry_at` in Unix time), and how many runs it ever gave up."""
 
     pending: int
     pending_bytes: int
     failures: int
     retry_at: Optional[float]
     quarantined: int
-    dropped: dict[str, int]
+    dropped: Mapping[str, int]
 
 
 class Waiting(NamedTuple):
-    """A line in flight, and the payload in it."""
+    """A line and the payload in it."""
 
     line: Line
     payload: dict[str, Any]
 
 
 class SpoolStore:
-    """The spool at `path`, with `.lock`, `.state`, `.quarantine` and `.flight-*` beside it. Methods raise OSError."""
+    """The spool at `path`. `clock` answers the Unix time. Methods raise OSError when the disk does."""
 
-    def __init__(self, path: str, limits: SpoolLimits, clock: Clock) -> None:
-        self.path = os.path.realpath(path)  # one spool has one lock, by whatever name it's called
+    def __init__(self, path: str, limits: SpoolLimits, clock: Callable[[], float]) -> None:
+        self.path = os.path.realpath(path)  # by whatever name it's called, one spool has one lock
         self._limits = limits
         self._clock = clock
         self._state_path = self.path + ".state"
         self._quarantine_path = self.path + ".quarantine"
         self._flight_prefix = self.path + ".flight-"
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
 
-    def append(self, body: bytes) -> dict[str, int]:
-        """Add a line, and say what had to be dropped for it (by reason): the oldest, or itself if nothing else can."""
+    def append(self, body: bytes) -> tuple[bool, Counter[str]]:
+        """Add a line. Says whether it was, and how many runs were dropped (by reason): the oldest, or itself."""
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
         with self._locked():
             dropped = self._make_room(len(body) + 1)
-            fits = size_of(self.path) + len(body) < 2 * self._limits.bytes and len(body) < self._limits.bytes
+            fits = len(body) < self._limits.max_bytes and not self._crowded(2, len(body))
             if fits:
                 append_line(self.path, body)
             else:
-                dropped["bytes"] = dropped.get("bytes", 0) + 1
-                self._count_dropped({"bytes": 1})
-            return dropped
+                self._save(self._state().with_dropped({"bytes": 1}))
+                dropped["bytes"] += 1
+            return fits, dropped
 
-    def pausing(self) -> bool:
-        with self._locked():
-            return load_state(self._state_path).pausing(self._clock())
+    def begin_flight(self, *, force: bool) -> Optional[Flight]:
+        """A flight for what waits now; None during a pause unless `force`, or when the living had better land first.
 
-    def begin_flight(self) -> Flight:
+        Lines are swept when nobody is in flight: without that last rule, flushes that always overlap would fill the
+        spool with lines done with.
+        """
         with self._locked():
-            return Flight(self._flight_prefix)
+            if self._state().pausing(self._clock()) and not force:
+                return None
+            if self._crowded(1) and living_flights(self._flight_prefix):
+                return None
+            return Flight(self._flight_prefix, until=size_of(self.path))
 
     def take(self, flight: Flight, *, start: int, most: int) -> list[Waiting]:
-        """Put the next waiting runs from the offset `start` on, at most `most` and one batch's bytes, into `flight`."""
+        """Put the next free runs from the offset `start` on into `flight`: at most `most`, and one batch's bytes."""
         with self._locked():
-            taken = []
-            for waiting in islice(self._batch(flight, start), most):
-                taken.append(waiting)
+            lines = (line for line in self._free_lines(start, but=flight) if line.start < flight.until)
+            taken, damaged = _next_batch(lines, most)
+            self._quarantine([(line, _DAMAGED) for line in damaged])
             if taken:
-                flight.hold(taken[0].line.start, taken[-1].line.end)
+                flight.hold(Part(taken[0].line.start, taken[-1].line.end))
             return taken
 
-    def settle(self, flight: Flight, taken: Sequence[Waiting], outcomes: Sequence[Outcome], rng: Rng) -> dict[str, int]:
-        """Record what became of the runs in `flight`, and end their flight. Says what was too old to keep (by reason).
-
-        What is done with is written down first where it goes, then taken out of the spool: a kill in between has it in
-        both, and it is sent again.
-        """
+    def settle(self, flight: Flight, taken: Sequence[Waiting], outcomes: Sequence[Outcome]) -> int:
+        """Record what became of the runs in `flight`, which is empty again. Answers how many were too old to keep."""
         with self._locked():
             now = self._clock()
-            refused = [(each, outcome) for each, outcome in zip(taken, outcomes) if outcome.result is Result.REFUSED]
-            kept = [each for each, outcome in zip(taken, outcomes) if outcome.result in (Result.RETRY, Result.AUTH)]
-            too_old = [each for each in kept if self._too_old(each.payload, now)]
-            for each, outcome in refused:
-                self._quarantine(each.line, outcome)
-            state = load_state(self._state_path)
-            changed = after_outcomes(state, outcomes, now, rng).with_dropped("age", len(too_old))
-            changed = replace(changed, quarantined=state.quarantined + len(refused))
-            if changed != state:
-                save_state(self._state_path, changed)
-            still_waiting = {each.line.start for each in kept} - {each.line.start for each in too_old}
-            mark_done(self.path, [each.line for each in taken if each.line.start not in still_waiting])
+            ends = list(zip(taken, outcomes))
+            too_old = [each.line for each, end in ends if end.keeps_run and self._limits.too_old(each.payload, now)]
+            if too_old:
+                self._drop({"age": too_old})
+            self._quarantine([(each.line, end) for each, end in ends if end.result is Result.REFUSED])
+            mark_done(self.path, [each.line for each, end in ends if end.delivered])
             flight.let_go()
-            return {"age": len(too_old)} if too_old else {}
+            return len(too_old)
 
-    def end_flight(self, flight: Flight, tried: set[int]) -> None:
-        """Land: sweep the lines done with, and put those at the offsets `tried`, sent in vain, behind the others.
+    def land(self, flight: Flight, outcomes: Sequence[Outcome], tried: Collection[int], rng: Rng) -> None:
+        """End `flight`, with the pause that follows from the flush's `outcomes`. The last to land sweeps.
 
-        The last flush to land sweeps; the offsets that another one holds must not move.
+        Lines at the offsets `tried` were sent in vain and go behind the others, so that none can block the spool.
         """
         with self._locked():
-            others = living_flights(self._flight_prefix, but=flight)
-            flight.end()
-            if others:
-                return
-            lines = list(read_lines(self.path))
-            ordered = sorted(lines, key=lambda line: line.start in tried)
-            if ordered != lines or sum(len(line.body) + 1 for line in lines) != size_of(self.path):
-                rewrite(self.path, ordered)
+            try:
+                self._save(after_flush(self._state(), outcomes, self._clock(), rng))
+            finally:
+                flight.end()
+            if not living_flights(self._flight_prefix):
+                self._sweep(tried)
 
     def stats(self) -> SpoolStats:
+        if not os.path.isdir(os.path.dirname(self.path)):
+            return SpoolStats(0, 0, 0, None, 0, SpoolState().dropped)
         with self._locked():
             sizes = [len(line.body) + 1 for line in read_lines(self.path)]
-            state = load_state(self._state_path)
-        return SpoolStats(
-            len(sizes), sum(sizes), state.failures, state.retry_at, state.quarantined, dict(state.dropped)
-        )
+            state = self._state()
+        return SpoolStats(len(sizes), sum(sizes), state.failures, state.retry_at, state.quarantined, state.dropped)
+
+    def failures(self) -> int:
+        with self._locked():
+            return self._state().failures
 
     def _locked(self) -> FileLock:
         return FileLock(self.path + ".lock")
+
+    def _state(self) -> SpoolState:
+        return load_state(self._state_path)
+
+    def _save(self, state: SpoolState) -> None:
+        if state != self._state():
+            save_state(self._state_path, state)
+
+    def _crowded(self, times: int, incoming: int = 0) -> bool:
+        """Whether the file, lines done with included, would exceed so many times its bound."""
+        return size_of(self.path) + incoming > times * self._limits.max_bytes
+
+    def _free_lines(self, start: int = 0, *, but: Optional[Flight] = None) -> Iterator[Line]:
+        held = living_flights(self._flight_prefix, but=but)
+        return (line for line in read_lines(self.path, start) if not any(part.holds(line) for part in held))
+
+    def _make_room(self, incoming: int) -> Counter[str]:
+        lines = list(read_lines(self.path))
+        going = self._limits.overflow(lines, incoming, self._free_lines()) if incoming <= self._limits.max_bytes else {}
+        if going:
+            self._drop(going)
+        if self._crowded(2, incoming) and not living_flights(self._flight_prefix):
+            self._sweep()
+        return Counter({reason: len(gone) for reason, gone in going.items()})
+
+    def _drop(self, going: Mapping[str, Sequence[Line]]) -> None:
+        """Counted first: a kill in between counts a run twice rather than losing one unsaid."""
+        self._save(self._state().with_dropped({reason: len(lines) for reason, lines in going.items()}))
+        mark_done(self.path, [line for lines in going.values() for line in lines])
+
+    def _quarantine(self, ends: Sequence[tuple[Line, Outcome]]) -> None:
+        """Written there first: a kill in between leaves a run in both files rather than in neither."""
+        for line, outcome in ends:
+            most = self._limits.quarantine_bytes
+            quarantine(self._quarantine_path, line.body, outcome, self._clock(), most_bytes=most)
+        if ends:
+            state = self._state()
+            self._save(replace(state, quarantined=state.quarantined + len(ends)))
+            mark_done(self.path, [line for line, _ in ends])
+
+    def _sweep(self, tried: Collection[int] = ()) -> None:
+        lines = list(read_lines(self.path))
+        ordered = sorted(lines, key=lambda line: line.start in tried)
+        if ordered != lines or sum(len(line.body) + 1 for line in lines) != size_of(self.path):
+            rewrite(self.path, ordered)
+
+
+def _next_batch(lines: Iterable[Line], most: int) -> tuple[list[Waiting], list[Line]]:
+    """The payloads that fit one batch, and the damaged lines met on the way."""
+    taken: list[Waiting] = []
+    damaged: list[Line] = []
+    size = _BATCH_FRAME
+    for line in lines:
+        payload = payload_of(line.body)
+        if payload is None:
+            damaged.append(line)
+            continue
+        size += len(json.dumps(payload)) + _RUN_FRAME
+        if taken and size > BATCH_BYTES:
+            break
+        taken.append(Waiting(line, payload))
+        if len(taken) == most:
+            break
+    return taken, damaged

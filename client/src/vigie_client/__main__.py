@@ -1,0 +1,7 @@
+"""`python -m vigie_client`: the command where its script isn't on the path."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

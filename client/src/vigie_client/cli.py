@@ -1,0 +1,188 @@
+"""The command `vigie-client`.
+
+Results go to stdout as one JSON object, everything else to stderr. Exit status: 0 done, 1 failed or kept for later,
+2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, Optional
+
+from . import machine
+from .enrolment import enroll, rotate_token, uninstall
+from .heartbeat import HeartbeatThread, send_heartbeat
+from .options import parse_arguments, read_token
+from .pages import page_count_for
+from .payload import build_usage_payload, new_run_id
+from .portal_calls import PortalError
+from .sessions import make_session
+from .spool import flush_spool, spool_payload, spool_stats
+from .telemetry import UsageTelemetryClient
+from .token_store import TokenStore
+
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+class UsageError(Exception):
+    """What only another command line can mend."""
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    options = parse_arguments(arguments)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+    commands = {
+        "enroll": _enroll,
+        "report": _report,
+        "flush": _flush,
+        "heartbeat": _heartbeat,
+        "rotate": _rotate,
+        "uninstall": _uninstall,
+    }
+    try:
+        return commands[options.command](options)
+    except UsageError as error:
+        return _fail(USAGE, str(error))
+    except (PortalError, OSError, LookupError) as error:
+        return _fail(FAILED, f"{options.command}: {error}")
+    except KeyboardInterrupt:
+        return FAILED
+
+
+def _enroll(options: argparse.Namespace) -> int:
+    token = read_token(options.token_file)
+    if token is None:
+        raise UsageError("no enrolment token: give --token-file FILE, --token-file - or VIGIE_TOKEN")
+    enrolment = enroll(
+        _server(options),
+        token,
+        options.machine_id,
+        store=TokenStore(options.state_dir),
+        user_name=options.user_name,
+        user_email=options.user_email,
+        user_id=options.user_id,
+        hostname=options.hostname,
+        os_info=machine.os_info(),
+        version=options.app_version,
+        allow_reactivate=not options.no_reactivate,
+        session_factory=_session,
+    )
+    return _print({"status": enrolment.status, "machine_id": enrolment.credentials.machine_id})
+
+
+def _report(options: argparse.Namespace) -> int:
+    """Spool, then flush: the run is safe before the network is asked for anything."""
+    started_at = datetime.now(timezone.utc)
+    payload = build_usage_payload(
+        run_id=new_run_id(),
+        app_name=options.app_name,
+        app_version=options.app_version,
+        license_ref=options.license_ref,
+        machine_id=options.machine_id or _machine_id(options),
+        documents=[_document(file) for file in options.files],
+        started_at=started_at,
+    )
+    if not spool_payload(_spool(options), payload):
+        return _fail(FAILED, "report: the run can't be written to the state directory")
+    counts = {key: payload[key] for key in ("run_id", "document_count", "failed_count", "total_pages")}
+    return _flush(options, counts)
+
+
+def _flush(options: argparse.Namespace, about: Optional[Mapping[str, Any]] = None) -> int:
+    spool = _spool(options)
+    before = spool_stats(spool)
+    token = _stored_or_given_token(options)
+    delivered = 0
+    if token is None:
+        logging.warning("not enrolled: what is spooled is kept for later")
+    else:
+        client = UsageTelemetryClient(_server(options), _session(token), timeout=options.timeout)
+        delivered = flush_spool(spool, client, force=options.force)
+    after = spool_stats(spool)
+    _print({**(about or {}), "delivered": delivered, "pending": after.pending, "quarantined": after.quarantined})
+    return DONE if after.pending == 0 and after.quarantined == before.quarantined else FAILED
+
+
+def _heartbeat(options: argparse.Namespace) -> int:
+    token = _stored_or_given_token(options)
+    if token is None:
+        raise LookupError("this machine isn't enrolled")
+    known = {"version": options.app_version, "os_info": machine.os_info(), "timeout": options.timeout}
+    if options.watch:
+        with contextlib.suppress(KeyboardInterrupt):
+            HeartbeatThread(_server(options), _session(token), **known).run()  # in this very thread
+        return DONE
+    return _print({"next_heartbeat_seconds": send_heartbeat(_server(options), _session(token), **known)})
+
+
+def _rotate(options: argparse.Namespace) -> int:
+    valid_until = rotate_token(_server(options), TokenStore(options.state_dir), session_factory=_session)
+    return _print({"status": "rotated", "previous_valid_until": valid_until})
+
+
+def _uninstall(options: argparse.Namespace) -> int:
+    store = TokenStore(options.state_dir)
+    uninstall(_server(options), store, reason=options.reason, session_factory=_session)
+    return _print({"status": "uninstalled"})
+
+
+def _document(file: str) -> dict[str, Any]:
+    """One document of a run: its extension is all that tells what it was."""
+    begun = time.monotonic()
+    pages = page_count_for(file)
+    extension = os.path.splitext(file)[1]
+    failed = not os.path.isfile(file) or (pages is None and extension.lower() == ".pdf")
+    return {
+        "page_count": None if failed else pages,
+        "status": "failed" if failed else "success",
+        "duration_ms": int((time.monotonic() - begun) * 1000),
+        "extension": extension or None,
+    }
+
+
+def _server(options: argparse.Namespace) -> str:
+    if not options.server:
+        raise UsageError("no server: give --server URL or VIGIE_URL")
+    return str(options.server)
+
+
+def _session(token: str) -> Any:
+    try:
+        return make_session(token)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _stored_or_given_token(options: argparse.Namespace) -> Optional[str]:
+    """A token file named for this command, else this machine's own, else VIGIE_TOKEN (an application's, say)."""
+    credentials = TokenStore(options.state_dir).load()
+    if options.token_file is None and credentials is not None:
+        return credentials.api_token
+    return read_token(options.token_file)
+
+
+def _machine_id(options: argparse.Namespace) -> str:
+    credentials = TokenStore(options.state_dir).load()
+    return credentials.machine_id if credentials else machine.default_machine_id()
+
+
+def _spool(options: argparse.Namespace) -> str:
+    return os.path.join(options.state_dir, "spool.jsonl")
+
+
+def _print(result: Mapping[str, Any]) -> int:
+    sys.stdout.write(json.dumps(result) + "\n")
+    return DONE
+
+
+def _fail(status: int, sentence: str) -> int:
+    sys.stderr.write(f"vigie-client {sentence}\n")
+    return status

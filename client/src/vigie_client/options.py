@@ -1,0 +1,100 @@
+"""The command line's options, and where its secrets come from: never from the command line, which others can see."""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import os
+import sys
+from collections.abc import Sequence
+from typing import Optional
+
+from .version import __version__
+
+
+def parse_arguments(arguments: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    """The options of one command. Exits with status 2 on wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="vigie-client",
+        description="Enrols this machine with a Vigie portal and reports to it.",
+        epilog="Exit status: 0 done, 1 failed or kept for later, 2 wrong usage.",
+    )
+    parser.add_argument("--version", action="version", version=f"vigie-client {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = _common_options()
+    _enroll_options(commands.add_parser("enroll", parents=[common], help="enrol this machine and keep its token"))
+    _report_options(commands.add_parser("report", parents=[common], help="report one run over these documents"))
+    _force_option(commands.add_parser("flush", parents=[common], help="deliver the runs that wait on disk"))
+    _heartbeat_options(commands.add_parser("heartbeat", parents=[common], help="say that this machine is alive"))
+    commands.add_parser("rotate", parents=[common], help="replace this machine's token by a new one")
+    leaving = commands.add_parser("uninstall", parents=[common], help="tell the portal that this machine leaves")
+    leaving.add_argument("--reason", help="why, for the operators")
+    return parser.parse_args(arguments)
+
+
+def read_token(token_file: Optional[str]) -> Optional[str]:
+    """The token from a file (`-`: standard input), else from VIGIE_TOKEN, else None. Raises OSError."""
+    if token_file is None:
+        return os.environ.get("VIGIE_TOKEN") or None
+    if token_file == "-":  # noqa: S105 - the name of a file
+        return _decoded(sys.stdin.buffer.read(4096))
+    with open(token_file, "rb") as file:
+        return _decoded(file.read(4096))
+
+
+def default_state_dir() -> str:
+    """Where this user's token and spool are kept, by the custom of the system."""
+    home = os.path.expanduser("~")
+    if os.name == "nt":
+        base = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
+    elif sys.platform == "darwin":
+        base = os.path.join(home, "Library", "Application Support")
+    else:
+        base = os.environ.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
+    return os.path.join(base, "vigie-client")
+
+
+def _common_options() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--server", default=os.environ.get("VIGIE_URL"), metavar="URL", help="default: VIGIE_URL")
+    common.add_argument(
+        "--state-dir",
+        default=os.environ.get("VIGIE_STATE_DIR") or default_state_dir(),
+        metavar="DIR",
+        help="where the token and the spool are kept; default: VIGIE_STATE_DIR, else %(default)s",
+    )
+    common.add_argument("--token-file", metavar="FILE", help="a file with the token, - for standard input")
+    common.add_argument("--timeout", type=float, default=4.0, metavar="SECONDS", help="per call; default: %(default)s")
+    common.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
+    return common
+
+
+def _enroll_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--machine-id", metavar="ID", help="default: the host name")
+    for name in ("user-name", "user-email", "user-id", "hostname", "app-version"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--no-reactivate", action="store_true", help="fail if this machine was uninstalled before")
+
+
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a document; its name stays on this machine")
+    parser.add_argument("--app-name", required=True)
+    parser.add_argument("--app-version", required=True)
+    parser.add_argument("--license-ref")
+    parser.add_argument("--machine-id", metavar="ID", help="default: as enrolled, else the host name")
+    _force_option(parser)
+
+
+def _heartbeat_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--app-version")
+    parser.add_argument("--watch", action="store_true", help="keep sending, at the portal's pace, until interrupted")
+
+
+def _force_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="try even during a pause after failures")
+
+
+def _decoded(raw: bytes) -> Optional[str]:
+    """PowerShell's `>` writes UTF-16, and its UTF-8 has a byte order mark."""
+    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    return raw.decode(encoding, "replace").strip() or None

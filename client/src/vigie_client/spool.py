@@ -1,0 +1,81 @@
+"""The spool: runs wait on disk, so that neither a crash nor an absent portal loses any.
+
+Spool first, then flush: a run that is on disk before it is sent survives whatever happens in between.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import time
+from collections.abc import Mapping
+from typing import Any, Callable, Union
+
+from .backoff import Rng
+from .logs import log
+from .replay import Replay
+from .spool_limits import SpoolLimits
+from .spool_store import SpoolStats, SpoolStore
+
+SpoolPath = Union[str, "os.PathLike[str]"]
+
+DEFAULT_LIMITS = SpoolLimits()
+
+
+def spool_payload(path: SpoolPath, payload: Mapping[str, Any], *, limits: SpoolLimits = DEFAULT_LIMITS) -> bool:
+    """Put a run on disk; True once it is there for good. Never raises.
+
+    False (and a log line) when it can't be: the disk fails, the payload isn't JSON, or it is larger than the spool.
+    """
+    try:
+        body = json.dumps(dict(payload), allow_nan=False).encode("ascii")
+        stored, dropped = _store(path, limits).append(body)
+    except Exception as error:
+        log(logging.ERROR, "a run can't be spooled: %s", type(error).__name__)
+        return False
+    if dropped:
+        log(logging.WARNING, "usage spool is full: dropped %s", dict(dropped))
+    return stored
+
+
+def flush_spool(
+    path: SpoolPath,
+    client: Any,
+    *,
+    force: bool = False,
+    limits: SpoolLimits = DEFAULT_LIMITS,
+    now: Callable[[], float] = time.time,
+    rng: Rng = random.random,
+) -> int:
+    """Deliver the runs that wait at `path`; the number delivered. Never raises.
+
+    `client` is a `UsageTelemetryClient`, or anything with `report(payload) -> bool` and perhaps `report_batch(runs)`.
+    Any number of threads and processes may flush at once: each run is in the hands of one. Returns 0 at once during a
+    pause after failures, unless `force`. It ends with the runs that were there when it began.
+    """
+    replay = None
+    try:
+        store = _store(path, limits, now)
+        flight = store.begin_flight(force=force) if os.path.exists(path) else None
+        if flight is None:
+            return 0
+        replay = Replay(store, flight, client, store.failures())
+        try:
+            while replay.one_batch():
+                pass
+        finally:
+            store.land(flight, replay.outcomes, replay.tried, rng)
+    except Exception as error:
+        log(logging.ERROR, "usage spool can't be flushed: %s", type(error).__name__)
+    return replay.delivered if replay else 0
+
+
+def spool_stats(path: SpoolPath) -> SpoolStats:
+    """What waits at `path`, and what the spool dropped or quarantined so far. Raises OSError."""
+    return _store(path, DEFAULT_LIMITS).stats()
+
+
+def _store(path: SpoolPath, limits: SpoolLimits, clock: Callable[[], float] = time.time) -> SpoolStore:
+    return SpoolStore(os.fspath(path), limits, clock)

@@ -1,0 +1,43 @@
+"""How much a spool may hold, and which runs go when it holds too much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .payload import parse_time
+from .spool_lines import Line
+
+
+@dataclass(frozen=True)
+class SpoolLimits:
+    """`max_runs` runs and `max_bytes` bytes in all, beyond which the oldest runs are dropped for a new one.
+
+    `max_age_seconds` since a run's `started_at` (one without it has no age), judged when an attempt to deliver it has
+    failed: a run that can be delivered never is too old. `quarantine_bytes` bounds the quarantine.
+    """
+
+    max_runs: int = 10_000
+    max_bytes: int = 16 * 2**20
+    max_age_seconds: float = 90 * 86_400.0
+    quarantine_bytes: int = 2**20
+
+    def too_old(self, payload: Mapping[str, Any], now: float) -> bool:
+        try:
+            return now - parse_time(payload["started_at"]).timestamp() > self.max_age_seconds
+        except (KeyError, ValueError, OverflowError):
+            return False
+
+    def overflow(self, lines: Sequence[Line], incoming: int, free: Iterable[Line]) -> dict[str, list[Line]]:
+        """Which of the `free` lines must go, by reason, for `incoming` bytes more to fit beside `lines`."""
+        too_many = len(lines) + 1 - self.max_runs
+        too_much = sum(len(line.body) + 1 for line in lines) + incoming - self.max_bytes
+        going: dict[str, list[Line]] = {}
+        for line in free:
+            if too_many <= 0 and too_much <= 0:
+                break
+            going.setdefault("count" if too_many > 0 else "bytes", []).append(line)
+            too_many -= 1
+            too_much -= len(line.body) + 1
+        return going

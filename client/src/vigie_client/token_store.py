@@ -1,0 +1,83 @@
+"""The machine's token on its disk, for its owner's eyes only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass, field
+from typing import Optional, Union
+
+from .durable import replace_file
+from .locks import FileLock
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Who this machine is to the portal. Its repr leaves the token out."""
+
+    machine_id: str
+    api_token: str = field(repr=False)
+
+
+class TokenStore:
+    """Keeps credentials in `directory`, which is made if need be. Methods raise OSError."""
+
+    def __init__(self, directory: Union[str, os.PathLike[str]]) -> None:
+        self.directory = os.path.abspath(os.fspath(directory))
+        self.path = os.path.join(self.directory, "token.json")
+
+    def load(self) -> Optional[Credentials]:
+        """The credentials, or None when there are none, or none that can be read as such."""
+        try:
+            with open(self.path, "rb") as file:
+                stored = json.load(file)
+            return Credentials(str(stored["machine_id"]), str(stored["api_token"]))
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+    def save(self, credentials: Credentials) -> None:
+        """Replace what is stored in one step: a kill leaves the old credentials or the new, readable by no other."""
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        stored = {"machine_id": credentials.machine_id, "api_token": credentials.api_token}
+        with FileLock(self.path + ".lock"):
+            replace_file(self.path, json.dumps(stored).encode(), protect=restrict_to_owner)
+
+    def clear(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
+    def exclusive(self) -> FileLock:
+        """Held around a call that ends in new credentials, so that two programs don't overwrite each other's."""
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        return FileLock(os.path.join(self.directory, "agent.lock"))
+
+
+def restrict_to_owner(path: str) -> None:
+    """On Windows, leave `path` to the current user, SYSTEM and Administrators. Elsewhere its mode 0600 already does.
+
+    Raises OSError if that can't be done: better no token on disk than one that everybody reads.
+    """
+    if os.name != "nt":
+        return
+    system = os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32")
+    user = _sid(_run(os.path.join(system, "whoami.exe"), "/user", "/fo", "csv", "/nh"))
+    grants = [f"*{sid}:F" for sid in (user, "S-1-5-18", "S-1-5-32-544")]
+    _run(os.path.join(system, "icacls.exe"), path, "/inheritance:r", "/grant:r", *grants)
+
+
+def _run(*command: str) -> bytes:
+    try:
+        return subprocess.run(command, check=True, capture_output=True, timeout=30).stdout
+    except subprocess.SubprocessError:
+        raise OSError(f"{os.path.basename(command[0])} failed: the file can't be protected") from None
+
+
+def _sid(listing: bytes) -> str:
+    """Names come in the console's code page, and translated; a SID is plain ASCII."""
+    found = re.search(rb"S-1-[0-9-]+", listing)
+    if found is None:
+        raise OSError("whoami.exe named no user: the file can't be protected")
+    return found.group().decode("ascii")

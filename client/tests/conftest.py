@@ -1,0 +1,160 @@
+"""A fake portal on 127.0.0.1, runs to report, and programs that are killed at chosen instants."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Callable, Iterator, Optional
+
+import pytest
+
+SOURCE = str(Path(__file__).resolve().parents[1] / "src")
+sys.path.insert(0, SOURCE)  # the tests judge this tree, not an installed copy
+
+TOKEN = "vigie_agent_AAAAAAAAAAAA_" + "s" * 43 + "_000000"
+
+
+class Answer:
+    """A canned answer. `body` is sent as JSON unless it is bytes."""
+
+    def __init__(self, status: int, body: Any = None, headers: Optional[dict[str, str]] = None) -> None:
+        self.status = status
+        self.raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.headers = {"Content-Type": "application/json", **(headers or {})}
+
+
+class FakePortal:
+    """Answers the usage calls as the portal does, remembering what it was sent; `answer_with` overrides a path."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, dict[str, str], Any]] = []
+        self.runs: dict[str, Any] = {}
+        self._overrides: dict[str, list[Callable[[Any], Answer]]] = {}
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer_with(self, path: str, *answers: Any) -> None:
+        """Give these answers (or what these callables make of the body) at `path`; the last one for ever."""
+        self._overrides[path] = [answer if callable(answer) else (lambda _, a=answer: a) for answer in answers]
+
+    def sent_to(self, path: str) -> list[Any]:
+        return [body for where, _, body in self.requests if where == path]
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        portal = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                answer = portal._answer(self.path, dict(self.headers), body)
+                self.send_response(answer.status)
+                for name, value in {**answer.headers, "Content-Length": str(len(answer.raw))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(answer.raw)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return Handler
+
+    def _answer(self, path: str, headers: dict[str, str], body: Any) -> Answer:
+        with self._lock:
+            self.requests.append((path, headers, body))
+            overrides = self._overrides.get(path)
+            if overrides:
+                return (overrides.pop(0) if len(overrides) > 1 else overrides[0])(body)
+            if path.endswith("/batch"):
+                results = [{"run_id": run["run_id"], "status": self._record(run), "code": None} for run in body["runs"]]
+                return Answer(200, {"results": results})
+            status = self._record(body)
+            return Answer(201 if status == "recorded" else 200, {"status": status, "run_id": body["run_id"]})
+
+    def _record(self, run: Any) -> str:
+        known = run["run_id"] in self.runs
+        self.runs[run["run_id"]] = run
+        return "duplicate" if known else "recorded"
+
+
+@pytest.fixture
+def portal() -> Iterator[FakePortal]:
+    fake = FakePortal()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def answer() -> type[Answer]:
+    return Answer
+
+
+@pytest.fixture
+def token() -> str:
+    return TOKEN
+
+
+@pytest.fixture
+def client(portal: FakePortal, token: str) -> Any:
+    from vigie_client import UsageTelemetryClient, make_session  # noqa: PLC0415 - once the path is set
+
+    return UsageTelemetryClient(portal.url, make_session(token), timeout=20)
+
+
+@pytest.fixture
+def run() -> Callable[..., dict[str, Any]]:
+    """Makes a run: `run("a")` has the run id `a`."""
+
+    def make(run_id: str, **more: Any) -> dict[str, Any]:
+        return {"run_id": run_id, "app_name": "gui", "app_version": "1.0", "documents": [], **more}
+
+    return make
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "spool.jsonl"
+
+
+@pytest.fixture
+def fill(spool: Path, run: Callable[..., dict[str, Any]]) -> Callable[..., None]:
+    """Spools one run per id."""
+    from vigie_client import spool_payload  # noqa: PLC0415 - once the path is set
+
+    def put(*run_ids: str) -> None:
+        for run_id in run_ids:
+            assert spool_payload(spool, run(run_id))
+
+    return put
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts another Python program that can import vigie_client, with arguments; killed at the end if need be."""
+    programs: list[subprocess.Popen[str]] = []
+
+    def begin(source: str, *arguments: Any) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", source, *map(str, arguments)]
+        environment = {**os.environ, "PYTHONPATH": SOURCE}
+        programs.append(
+            subprocess.Popen(
+                command, env=environment, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        )
+        return programs[-1]
+
+    yield begin
+    for program in programs:
+        program.kill()
+        program.communicate()
