@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.db import models
+from django.db import connections, models
 from django.db.models.constants import OnConflict
+from django.db.models.sql import InsertQuery
 
 if TYPE_CHECKING:
     from usage import models as m
@@ -22,15 +23,17 @@ class RunQuerySet(models.QuerySet["m.Run"]):
         """
         if not runs:
             return set()
-        fields = [field for field in self.model._meta.concrete_fields if not field.primary_key]
-        inserted = self._insert(  # type: ignore[attr-defined]
-            runs,
-            fields=fields,
-            using=self.db,
-            returning_fields=[self.model._meta.get_field("run_id")],
-            on_conflict=OnConflict.IGNORE,
-        )
-        return {row[0] for row in inserted}
+        run_id = self.model._meta.get_field("run_id")
+        query = InsertQuery(self.model, on_conflict=OnConflict.IGNORE)
+        query.insert_values([field for field in self.model._meta.concrete_fields if not field.primary_key], runs)
+        compiler = query.get_compiler(using=self.db)
+        compiler.returning_fields = [run_id]
+        new: set[UUID] = set()
+        with connections[self.db].cursor() as cursor:
+            for statement, parameters in compiler.as_sql():
+                cursor.execute(statement, parameters)
+                new |= {run_id.to_python(row[0]) for row in cursor.fetchall()}
+        return new
 
     def known(self, run_ids: Iterable[UUID]) -> dict[UUID, m.Run]:
         """What an answer about known runs needs, by run_id; without their documents."""

@@ -1,0 +1,113 @@
+"""Bodies that are not what they should be, on both doors to the same reading."""
+
+import gzip
+import json
+import zlib
+
+import pytest
+
+from agents.models import Agent
+from portal.api.bodies import MAX_DEPTH, MAX_INFLATED, MAX_SENT, inflate
+from portal.api.errors import Problem
+
+pytestmark = pytest.mark.django_db
+GZIP = {"Content-Encoding": "gzip"}
+BODY = json.dumps({"machine_id": "PC-9"}).encode()
+
+
+@pytest.fixture(params=["agents/enroll", "usage/report"])
+def send(request, call, enroll_token, client_token):
+    """Sends raw bytes; the code of the refusal, or `read` where the body was read (and then judged by its fields)."""
+
+    def sending(body, content_type="application/json", **headers):
+        token = enroll_token if request.param == "agents/enroll" else client_token
+        answer = call("POST", request.param, token, body=body, headers={"Content-Type": content_type} | headers)
+        code = answer.json().get("code")
+        return "read" if answer.status_code == 201 or code == "validation_failed" else code
+
+    return sending
+
+
+def nested(depth, opening=b"[", closing=b"]"):
+    """`{"x": [[...]]}`, `depth` levels in all."""
+    return b'{"x":' + opening * (depth - 1) + closing * (depth - 1) + b"}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"nonsense", b'{"a": 1} trailing', b"\xff\xfe", b'{"a": "\xe9"}', b"[]", b'"text"', b"7", b"null", b"true",
+     b'{"a": NaN}', b'{"a": Infinity}', b'{"a": -Infinity}', b'{"a": 1e999}', b'{"a": 1, "a": 2}', b'{"b": [{"a": 1, "a": 1}]}',
+     b'{"a": ' + b"9" * 5000 + b"}", BODY.decode().encode("utf-16")],
+)  # fmt: skip
+def test_it_refuses_what_is_no_json_object(send, body):
+    assert send(body) == "malformed_json"
+
+
+@pytest.mark.parametrize("body", [b"", b"  ", BODY, b"\xef\xbb\xbf" + BODY, b"\n" + BODY + b"\n"])
+def test_it_reads_a_body_with_a_bom_with_white_space_or_without_anything(send, body):
+    assert send(body) == "read"
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=UTF-8", ""])
+def test_it_does_not_ask_the_media_type(send, content_type):
+    assert send(BODY, content_type) == "read"
+
+
+def test_depth_ends_at_thirty_two(send):
+    assert send(nested(MAX_DEPTH)) == "read"
+    assert send(nested(MAX_DEPTH + 1)) == "body_too_deep"
+    assert send(nested(MAX_DEPTH + 1, b'{"x":', b"}").replace(b":}", b":1}")) == "body_too_deep"
+
+
+@pytest.mark.parametrize("depth", [2_000, 100_000])
+def test_a_hundred_thousand_brackets_do_no_harm(send, depth):
+    assert send(nested(depth)) == "body_too_deep"
+
+
+def test_size_ends_at_a_mebibyte(send):
+    padding = MAX_SENT - len(b'{"x": ""}')
+    assert send(b'{"x": "' + b"a" * padding + b'"}') == "read"
+    assert send(b'{"x": "' + b"a" * (padding + 1) + b'"}') == "body_too_large"
+
+
+def test_it_inflates_gzip_to_eight_mebibytes(send):
+    assert send(gzip.compress(BODY), **GZIP) == "read"
+    padding = MAX_INFLATED - len(b'{"x": ""}')
+    assert send(gzip.compress(b'{"x": "' + b"a" * padding + b'"}'), **GZIP) == "read"
+    assert send(gzip.compress(b'{"x": "' + b"a" * (padding + 1) + b'"}'), **GZIP) == "body_too_large"
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [(BODY, "gzip"), (gzip.compress(BODY)[:-3], "gzip"), (gzip.compress(BODY) + b"junk", "gzip"), (zlib.compress(BODY), "gzip"),
+     (BODY, "br"), (BODY, "deflate"), (BODY, "gzip, gzip")],
+)  # fmt: skip
+def test_it_refuses_an_encoding_that_lies_or_is_unknown(send, body, encoding):
+    assert send(body, **{"Content-Encoding": encoding}) == "unsupported_encoding"
+
+
+def test_it_refuses_another_charset(send):
+    assert send(BODY, "application/json; charset=latin-1") == "unsupported_encoding"
+
+
+def test_a_compressed_body_that_is_not_declared_is_no_json(send):
+    assert send(gzip.compress(BODY)) == "malformed_json"
+
+
+def test_a_bomb_never_inflates_beyond_the_limit():
+    bomb = gzip.compress(b"0" * 200_000_000, 9)
+    assert len(bomb) < MAX_SENT
+    with pytest.raises(Problem, match="body_too_large"):
+        inflate(bomb)
+
+
+def test_several_members_count_together():
+    half = gzip.compress(b"0" * (MAX_INFLATED // 2 + 1))
+    assert len(inflate(half)) == MAX_INFLATED // 2 + 1
+    with pytest.raises(Problem, match="body_too_large"):
+        inflate(half + half)
+
+
+def test_a_refused_body_leaves_everything_as_it_was(call, enroll_token):
+    call("POST", "agents/enroll", enroll_token, body=b'{"machine_id": "PC-1", "machine_id": "PC-2"}')
+    assert not Agent.objects.exists()

@@ -1,0 +1,79 @@
+"""Every refusal has one shape and a documented code."""
+
+import json
+
+import pytest
+from django.db import OperationalError
+from rest_framework import serializers
+
+from portal.api.errors import CODES, Problem, as_problem, flatten
+from usage import ingest
+
+DOCUMENTED = """validation_failed malformed_json body_too_large body_too_deep unsupported_encoding not_authenticated
+    invalid_token token_expired token_revoked token_exhausted insufficient_scope permission_denied not_found
+    method_not_allowed throttled agent_already_active reactivation_forbidden agent_unknown machine_mismatch run_conflict
+    counters_mismatch not_ready"""
+
+
+def test_every_code_of_the_contract_is_there():
+    assert set(DOCUMENTED.split()) <= set(CODES)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_problem_has_its_status_title_and_sentence(code, settings):
+    settings.PORTAL_URL = "https://vigie.example.org"
+    body = Problem(code).body()
+    assert body["type"] == f"https://vigie.example.org/docs/api#{code}"
+    assert 400 <= body["status"] < 600
+    assert body["title"]
+    assert body["detail"].endswith(".")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["nothing/here", "agents/a/b", "agents/heartbeat/", "usage/report/x"])
+def test_an_unknown_address_is_a_problem_too(call, path, settings):
+    answer = call("GET", path)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.django_db
+def test_another_method_is_named_with_those_allowed(call, agent_token):
+    for path in ("agents/heartbeat", "usage/report", "agents/token/rotate"):
+        answer = call("GET", path, agent_token)
+        assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+        assert "POST" in answer.headers["Allow"]
+
+
+@pytest.mark.django_db
+def test_a_view_that_fails_tells_and_shows_nothing(call, client_token, monkeypatch, caplog):
+    def fail(*args):
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(ingest, "accept", fail)
+    answer = call("POST", "usage/report", client_token)
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert "secret" not in answer.content.decode()
+    assert "secret detail" in caplog.text
+
+
+def test_a_database_that_is_away_is_a_matter_of_time():
+    problem = as_problem(OperationalError("password authentication failed for user x"))
+    assert (problem.status, problem.code, problem.headers) == (503, "not_ready", {"Retry-After": "5"})
+
+
+def test_nested_details_become_one_flat_list_without_any_value():
+    class Inner(serializers.Serializer):
+        kind = serializers.ChoiceField(["a"])
+        id = serializers.UUIDField()
+
+    class Outer(serializers.Serializer):
+        inner = Inner()
+
+    fields = Outer(data={"inner": {"kind": "C:\\secret", "id": "C:\\secret"}})
+    assert not fields.is_valid()
+    with pytest.raises(serializers.ValidationError) as caught:
+        fields.is_valid(raise_exception=True)
+    errors = flatten(caught.value.get_full_details())
+    assert [(error.field, error.code) for error in errors] == [("inner.kind", "invalid_choice"), ("inner.id", "invalid")]
+    assert "secret" not in json.dumps([error.message for error in errors])

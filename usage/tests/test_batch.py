@@ -1,0 +1,62 @@
+"""Many runs in one call."""
+
+import pytest
+
+from usage.models import Run
+from usage.tests.runs import run
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def batch(call, client_token):
+    return lambda runs: call("POST", "usage/report/batch", client_token, body={"runs": runs})
+
+
+def test_each_run_is_judged_by_itself_in_the_order_sent(batch, call, client_token):
+    known, conflicting = run(), run()
+    for body in (known, conflicting):
+        call("POST", "usage/report", client_token, body=body)
+    fresh = run()
+    sent = [fresh, known, conflicting | {"license_ref": "LIC-1"}, run(total_pages=1), {"run_id": "C:\\secret"}, 7, fresh, fresh | {"app_version": "9"}]
+    answer = batch(sent)
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "results": [
+            {"run_id": fresh["run_id"], "status": "recorded", "code": None},
+            {"run_id": known["run_id"], "status": "duplicate", "code": None},
+            {"run_id": conflicting["run_id"], "status": "conflict", "code": "run_conflict"},
+            {"run_id": None, "status": "invalid", "code": "counters_mismatch"},
+            {"run_id": None, "status": "invalid", "code": "validation_failed"},
+            {"run_id": None, "status": "invalid", "code": "validation_failed"},
+            {"run_id": fresh["run_id"], "status": "duplicate", "code": None},
+            {"run_id": fresh["run_id"], "status": "conflict", "code": "run_conflict"},
+        ],
+        "recorded": 1,
+        "duplicates": 2,
+        "conflicts": 2,
+        "invalid": 3,
+    }
+    assert Run.objects.count() == 3
+
+
+def test_a_machines_batch_holds_its_own_runs_alone(call, agent_token):
+    answer = call("POST", "usage/report/batch", agent_token, body={"runs": [run(), run(machine_id="PC-2")]})
+    assert [result["code"] for result in answer.json()["results"]] == [None, "machine_mismatch"]
+
+
+@pytest.mark.parametrize("runs", [None, {}, "x", [run()] * 101])
+def test_a_batch_is_a_list_of_at_most_a_hundred(call, client_token, runs):
+    answer = call("POST", "usage/report/batch", client_token, body={"runs": runs})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "runs")
+    assert not Run.objects.exists()
+
+
+def test_an_empty_batch_is_no_mistake(batch):
+    assert batch([]).json()["results"] == []
+
+
+def test_a_hundred_runs_take_as_many_queries_as_one(batch, django_assert_max_num_queries):
+    batch([run()])
+    with django_assert_max_num_queries(3):
+        assert batch([run() for _ in range(100)]).json()["recorded"] == 100

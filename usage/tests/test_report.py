@@ -1,0 +1,196 @@
+"""One run reported, repeated, contradicted, refused."""
+
+import uuid
+from datetime import UTC, datetime
+
+import pytest
+
+from usage.models import Run
+from usage.tests.runs import document, run
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def report(call, client_token):
+    return lambda body: call("POST", "usage/report", client_token, body=body)
+
+
+def fields_refused(answer):
+    assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
+    assert not Run.objects.exists()
+    return [error["field"] for error in answer.json()["errors"]]
+
+
+def test_a_run_is_recorded(report):
+    body = run()
+    answer = report(body)
+    kept = Run.objects.get()
+    assert answer.status_code == 201
+    assert answer.json() == {
+        "status": "recorded",
+        "run_id": body["run_id"],
+        "received_at": answer.json()["received_at"],
+        "dropped_keys": 0,
+        "over_quota": False,
+    }
+    assert (kept.run_id.hex, kept.license_ref, kept.machine_id) == (body["run_id"], "LIC-2041", "PC-1")
+    assert (kept.document_count, kept.succeeded_count, kept.failed_count, kept.total_pages) == (2, 1, 1, 12)
+    assert (kept.started_at, kept.reported_by) == (datetime(2026, 3, 10, 9, 20, tzinfo=UTC), "client:gui_v6")
+    assert kept.documents[1] == {"ordinal": 1, "page_count": None, "status": "failed", "duration_ms": 35, "extension": "docx"}
+
+
+def test_the_same_run_again_is_a_duplicate_with_the_same_body(report):
+    body = run()
+    first = report(body)
+    again = report(body | {"sent_at": "2026-03-11T00:00:00Z"})
+    assert (again.status_code, again.json()["status"]) == (200, "duplicate")
+    assert again.json() | {"status": "recorded"} == first.json()
+    assert Run.objects.count() == 1
+
+
+def test_what_means_the_same_is_the_same_run(report):
+    body = run()
+    report(body)
+    same = dict(reversed(body.items())) | {
+        "run_id": str(uuid.UUID(body["run_id"])).upper(),
+        "started_at": "2026-03-10T10:20:00+01:00",
+        "license_ref": " LIC-2041 ",
+        "file_name": "secret.pdf",
+    }
+    assert report(same).json()["status"] == "duplicate"
+
+
+@pytest.mark.parametrize(
+    "change", [{"license_ref": None}, {"app_version": "6.0.4"}, {"started_at": None}, {"documents": [document(), document(status="failed", page_count=None)]}]
+)  # fmt: skip
+def test_the_same_run_with_other_content_conflicts_and_changes_nothing(report, change):
+    body = run()
+    report(body)
+    answer = report(body | change)
+    assert (answer.status_code, answer.json()["code"]) == (409, "run_conflict")
+    assert Run.objects.get().license_ref == "LIC-2041"
+
+
+@pytest.mark.parametrize(
+    "given", ["0f8fad5bd9cb469fa16570867728950e", "0f8fad5b-d9cb-469f-a165-70867728950e", "0F8FAD5BD9CB469FA16570867728950E", "0F8FAD5B-D9CB-469F-A165-70867728950E"]
+)  # fmt: skip
+def test_a_run_id_is_taken_in_hex_or_with_dashes(report, given):
+    assert report(run(run_id=given)).json()["run_id"] == "0f8fad5bd9cb469fa16570867728950e"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [None, "", "x", 7, True, "{0f8fad5b-d9cb-469f-a165-70867728950e}", "urn:uuid:0f8fad5b-d9cb-469f-a165-70867728950e", "0f8fad5bd9cb469fa16570867728950",
+     "0f8fad5b-d9cb469fa165-70867728950e", " 0f8fad5bd9cb469fa16570867728950e", "0f8fad5bd9cb469fa16570867728950e\n", "０f8fad5bd9cb469fa16570867728950e", ["x"]],
+)  # fmt: skip
+def test_any_other_run_id_is_refused(report, given):
+    assert fields_refused(report(run(run_id=given))) == ["run_id"]
+
+
+@pytest.mark.parametrize("field", ["document_count", "succeeded_count", "failed_count", "total_pages"])
+@pytest.mark.parametrize("value", [True, False, "2", 2.0, 2.5, -1, 2**31, 10**30, [], {}, None])
+def test_a_counter_is_an_integer_and_nothing_like_one(report, field, value):
+    assert fields_refused(report(run(**{field: value}))) == [field]
+
+
+@pytest.mark.parametrize("field", ["ordinal", "page_count", "duration_ms"])
+@pytest.mark.parametrize("value", [True, "2", 2.0, -1, 2**31, 10**30, [], {}])
+def test_a_documents_numbers_are_integers_too(report, field, value):
+    body = run() | {"documents": [document(), document(**{field: value})]}
+    assert fields_refused(report(body)) == [f"documents[1].{field}"]
+
+
+@pytest.mark.parametrize("change", [{"document_count": 3}, {"succeeded_count": 2}, {"failed_count": 0}, {"total_pages": 11}, {"documents": []}])
+def test_counters_must_agree_with_the_documents(report, change):
+    answer = report(run() | change)
+    assert (answer.status_code, answer.json()["code"]) == (400, "counters_mismatch")
+    assert not Run.objects.exists()
+
+
+def test_every_field_of_a_document_may_be_null_or_absent(report):
+    documents = [{}, dict.fromkeys(document(), None)]
+    assert report(run(documents)).status_code == 201
+    assert Run.objects.get().documents == [dict.fromkeys(document(), None)] * 2
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "skipped", "C:\\a.pdf", 7, True, [], {}])
+def test_another_status_is_other_and_counts_in_neither(report, status):
+    assert report(run([document(status=status)], succeeded_count=0, failed_count=0)).status_code == 201
+    assert Run.objects.get().documents[0]["status"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(".pdf", "pdf"), ("pdf", "pdf"), (".PDF", "pdf"), ("7z", "7z"), ("", "other"), (".", "other"), ("..pdf", "other"), ("a/b", "other"),
+     ("report.pdf", "other"), ("abcdefghijk", "other"), (".pdf ", "other"), ("pdf\n", "other"), (7, "other"), (["pdf"], "other"), ("ｐｄｆ", "other"), (None, None)],
+)  # fmt: skip
+def test_an_extension_is_a_short_word_or_other(report, given, kept):
+    assert report(run([document(extension=given)])).status_code == 201
+    assert Run.objects.get().documents[0]["extension"] == kept
+
+
+@pytest.mark.parametrize("field", ["license_ref", "machine_id"])
+def test_licence_and_machine_may_be_left_out(report, field):
+    absent = run()
+    del absent[field]
+    for body in (absent, run(**{field: None})):
+        assert report(body).status_code == 201
+    assert set(Run.objects.values_list(field, flat=True)) == {""}
+
+
+@pytest.mark.parametrize("field", ["license_ref", "machine_id", "app_name", "app_version"])
+@pytest.mark.parametrize("value", ["", "   ", "x" * 129, "C:\\secret", "a/b", "é", "a\nb", "a\x00", 7, True, [], {}])
+def test_an_identifier_is_no_path_and_no_essay(report, field, value):
+    assert fields_refused(report(run(**{field: value}))) == [field]
+
+
+@pytest.mark.parametrize("field", ["app_name", "app_version", "documents", "document_count", "run_id"])
+def test_what_is_required_is_asked_for(report, field):
+    body = run()
+    del body[field]
+    answer = report(body)
+    assert fields_refused(answer) == [field]
+    assert answer.json()["errors"][0]["code"] == "required"
+
+
+@pytest.mark.parametrize(
+    "value", ["2026-03-10", "2026-03-10T09:20:00", "yesterday", "", 1773134400, True, "0001-01-01T00:00:00+14:00", "２026-03-10T09:20:00Z", "2026-02-30T00:00:00Z", {}]
+)  # fmt: skip
+@pytest.mark.parametrize("field", ["started_at", "sent_at"])
+def test_a_moment_has_its_offset(report, field, value):
+    assert fields_refused(report(run(**{field: value}))) == [field]
+
+
+@pytest.mark.parametrize("documents", [{}, "x", 7, [7], ["C:\\secret.pdf"], [[]], [None]])
+def test_documents_are_a_list_of_objects(report, documents):
+    assert fields_refused(report(run() | {"documents": documents}))[0].startswith("documents")
+
+
+def test_ten_thousand_documents_are_taken_and_one_more_is_not(report):
+    assert report(run([{}] * 10_000)).status_code == 201
+    Run.objects.all().delete()
+    assert fields_refused(report(run([{}] * 10_001))) == ["documents"]
+
+
+def test_all_that_is_wrong_is_said_at_once_within_reason(report):
+    body = run() | {"run_id": "x", "app_name": 7, "documents": [{"ordinal": "x"}] * 50}
+    fields = fields_refused(report(body))
+    assert fields[:2] == ["run_id", "app_name"]
+    assert len(fields) == 20
+
+
+def test_a_machine_reports_its_own_runs_alone(call, agent_token):
+    assert call("POST", "usage/report", agent_token, body=run(machine_id="PC-1")).status_code == 201
+    for other in ("PC-2", None):
+        answer = call("POST", "usage/report", agent_token, body=run(machine_id=other))
+        assert (answer.status_code, answer.json()["code"]) == (403, "machine_mismatch")
+    assert Run.objects.count() == 1
+
+
+def test_a_report_takes_at_most_three_queries(call, agent_token, django_assert_max_num_queries):
+    call("POST", "agents/heartbeat", agent_token)
+    body = run()
+    for status in (201, 200):
+        with django_assert_max_num_queries(3):
+            assert call("POST", "usage/report", agent_token, body=body).status_code == status
