@@ -85,6 +85,16 @@ def enrol(fields: Mapping[str, Any], token: ApiToken, request: HttpRequest) -> E
     return Enrolled(status, agent, plain)
 
 
+def provision(machine_id: str, actor: str) -> Agent:
+    """The machine with this id; one never seen is enrolled by an operator's word, without a call of its own."""
+    now = timezone.now()
+    defaults = {"enrolled_at": now, "last_seen_at": now}
+    agent, created = Agent.objects.get_or_create(machine_id=machine_id, defaults=defaults)
+    if created:
+        audit.record(f"agent.{ENROLLED}", subject(machine_id), actor=actor)
+    return agent
+
+
 def given(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The descriptive fields the caller sent: on a return they replace, and what is absent stays."""
     return {name: fields[name] for name in DESCRIPTIVE if fields.get(name) is not None}

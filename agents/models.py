@@ -53,9 +53,16 @@ class Agent(models.Model):
         indexes = [
             models.Index(fields=["-enrolled_at", "-id"], name="agent_newest"),
             models.Index(fields=["status", "-enrolled_at", "-id"], name="agent_status_newest"),
-            models.Index(fields=["version"], name="agent_version"),
+            # This operator class lets PostgreSQL find a beginning by the index; other databases ignore it.
+            models.Index(fields=["version"], name="agent_version", opclasses=["varchar_pattern_ops"]),
+            models.Index(fields=["hostname"], name="agent_hostname", opclasses=["varchar_pattern_ops"]),
+            models.Index(fields=["user_name"], name="agent_user_name", opclasses=["varchar_pattern_ops"]),
+            models.Index(fields=["user_email"], name="agent_user_email", opclasses=["varchar_pattern_ops"]),
         ]
-        permissions = [("uninstall_agent", _("Can uninstall machines"))]
+        permissions = [
+            ("uninstall_agent", _("Can uninstall machines")),
+            ("export_agent", _("Can export machines")),
+        ]
 
     def __str__(self) -> str:
         return self.machine_id

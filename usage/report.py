@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from portal.api.errors import FieldError, Problem
+from portal.tokens import TOKEN_IN_TEXT
 
 MAX_INTEGER = 2**31 - 1
 MAX_DOCUMENTS = 10_000
@@ -81,7 +82,8 @@ class Reader:
             if required:
                 self.refuse(name, "required", "This field is required.")
             return ""
-        if not isinstance(value, str) or not IDENTIFIER.fullmatch(value.strip()):
+        # A token pasted into the wrong field has the form of an identifier, and would be kept and shown.
+        if not isinstance(value, str) or not IDENTIFIER.fullmatch(value.strip()) or TOKEN_IN_TEXT.search(value):
             self.refuse(name, "not_an_identifier", "1 to 128 of A-Z a-z 0-9 . _ : + - and space are expected.")
             return ""
         return value.strip()

@@ -7,13 +7,19 @@ from typing import Any
 
 from rest_framework import serializers
 
+from portal.tokens import TOKEN_IN_TEXT
+
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class LineField(serializers.CharField):
-    """One line of text, trimmed."""
+    """One line of text, trimmed. A token pasted into the wrong field is refused: it would be kept and shown."""
 
-    default_error_messages = {"control": "Control characters are not allowed.", "pattern": "The text is not as documented."}
+    default_error_messages = {
+        "control": "Control characters are not allowed.",
+        "pattern": "The text is not as documented.",
+        "token": "A token does not belong here.",
+    }
 
     def __init__(self, *, pattern: str | None = None, **kwargs: Any) -> None:
         self.pattern = re.compile(pattern) if pattern else None
@@ -25,6 +31,8 @@ class LineField(serializers.CharField):
         text = super().to_internal_value(data)
         if CONTROL.search(data):
             self.fail("control")
+        if TOKEN_IN_TEXT.search(text):
+            self.fail("token")
         if self.pattern and text and not self.pattern.fullmatch(text):
             self.fail("pattern")
         return text

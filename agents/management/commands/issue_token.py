@@ -1,0 +1,86 @@
+"""`manage.py issue_token`: prints a new token, alone on stdout and once."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentTypeError
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+from django.utils import timezone
+
+from agents.enrolment import issue_agent_token, provision
+from agents.models import MACHINE_ID
+from portal.issuing import issue
+from portal.models import ApiToken
+
+ACTOR = "command line"
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def duration(text: str) -> timedelta:
+    match = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text)
+    if match is None or int(match[1]) == 0:
+        raise ArgumentTypeError("a duration such as 90, 15m, 24h or 30d is expected")
+    return timedelta(seconds=int(match[1]) * UNITS[match[2]])
+
+
+def positive(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+        raise ArgumentTypeError("a whole number above 0 is expected")
+    return int(text)
+
+
+class Command(BaseCommand):
+    help = "Issues a token and prints it, alone on stdout. It is kept nowhere and cannot be shown again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--kind", required=True, choices=ApiToken.Kind.values)
+        parser.add_argument("--label", default="", help="what the token is for; shown in the admin and the audit trail")
+        parser.add_argument("--user", help="staff: the username whose permissions the token has")
+        parser.add_argument("--machine", help="agent: the machine_id it speaks for; one never seen is enrolled by this")
+        parser.add_argument("--max-uses", type=positive, help="enroll: how many enrolments it is good for; no limit unless given")
+        parser.add_argument("--expires-in", type=duration, help="90 (seconds), 15m, 24h or 30d; never unless given")
+        parser.add_argument("--scope", action="append", default=[], choices=ApiToken.Scope.values, help="enroll: what else it may do")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        refuse_unfit(options)
+        expires_at = timezone.now() + options["expires_in"] if options["expires_in"] else None
+        with transaction.atomic():
+            if options["kind"] == ApiToken.Kind.AGENT:
+                plain = self.agent_token(options["machine"], expires_at=expires_at)
+            else:
+                plain = self.other_token(options, expires_at=expires_at)
+        self.stdout.write(plain)
+
+    def agent_token(self, machine_id: str, **limits: Any) -> str:
+        agent = provision(machine_id, ACTOR)
+        if not agent.is_active:
+            raise CommandError(f"{machine_id} was uninstalled; it comes back by enrolling.")
+        return issue_agent_token(agent, actor=ACTOR, **limits)
+
+    def other_token(self, options: dict[str, Any], **limits: Any) -> str:
+        user = None
+        if options["user"]:
+            user = get_user_model().objects.filter(username=options["user"]).first()
+            if user is None:
+                raise CommandError(f"There is no user called {options['user']}.")
+        chosen = {name: options[name] for name in ("kind", "label", "max_uses")}
+        return issue(**chosen, user=user, scopes=options["scope"], actor=ACTOR, **limits)[1]
+
+
+def refuse_unfit(options: dict[str, Any]) -> None:
+    """Raises CommandError where an option is missing or belongs to another kind."""
+    kind = options["kind"]
+    belongs = {"user": "staff", "machine": "agent", "max_uses": "enroll", "scope": "enroll"}
+    for name, its_kind in belongs.items():
+        if options[name] and kind != its_kind:
+            raise CommandError(f"--{name.replace('_', '-')} is for --kind {its_kind}.")
+    for name in ("user", "machine"):
+        if kind == belongs[name] and not options[name]:
+            raise CommandError(f"--kind {kind} needs --{name}.")
+    if options["machine"] and not re.fullmatch(MACHINE_ID, options["machine"]):
+        raise CommandError("--machine must be 1 to 128 of A-Z a-z 0-9 . _ : -, beginning with a letter or digit.")

@@ -1,0 +1,66 @@
+"""manage.py issue_token."""
+
+from io import StringIO
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from agents.models import Agent
+from portal import tokens
+from portal.models import ApiToken, AuditEvent
+
+pytestmark = pytest.mark.django_db
+
+
+def issued(*arguments):
+    output = StringIO()
+    call_command("issue_token", *arguments, stdout=output)
+    return output.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["enroll", "client"])
+def test_the_token_stands_alone_on_stdout(kind):
+    printed = issued("--kind", kind, "--label", "setup")
+    assert tokens.parse(printed.removesuffix("\n")).kind == kind
+    assert (ApiToken.objects.get().label, ApiToken.objects.get().max_uses) == ("setup", None)
+    assert AuditEvent.objects.get().actor == "command line"
+
+
+def test_a_staff_token_acts_for_its_user(call):
+    User.objects.create_superuser("alice")
+    assert call("GET", "agents/fleet", issued("--kind", "staff", "--user", "alice").strip()).status_code == 200
+
+
+def test_an_agent_token_speaks_for_its_machine(call, agent):
+    assert call("GET", "agents/PC-1", issued("--kind", "agent", "--machine", "PC-1").strip()).status_code == 200
+
+
+def test_a_machine_never_seen_is_enrolled_by_it(call):
+    assert call("POST", "agents/heartbeat", issued("--kind", "agent", "--machine", "PC-9").strip()).status_code == 200
+    assert Agent.objects.get().machine_id == "PC-9"
+
+
+def test_limits_and_scope_are_kept():
+    issued("--kind", "enroll", "--max-uses", "3", "--expires-in", "24h", "--scope", "uninstall")
+    token = ApiToken.objects.get()
+    assert (token.max_uses, token.scopes) == (3, ["uninstall"])
+    assert 86_000 < (token.expires_at - timezone.now()).total_seconds() <= 86_400
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["--kind root", "--kind staff", "--kind staff --user nobody", "--kind agent", "--kind agent --machine ../x", "--kind client --max-uses 3",
+     "--kind enroll --expires-in soon", "--kind enroll --expires-in 0", "--kind enroll --max-uses 0", "--kind enroll --scope root", "--kind client --user alice"],
+)  # fmt: skip
+def test_it_refuses_what_makes_no_sense_and_issues_nothing(arguments):
+    with pytest.raises(CommandError):
+        issued(*arguments.split())
+    assert not ApiToken.objects.exists()
+
+
+def test_an_uninstalled_machine_gets_none(make_agent):
+    make_agent(status="uninstalled")
+    with pytest.raises(CommandError, match="uninstalled"):
+        issued("--kind", "agent", "--machine", "PC-1")

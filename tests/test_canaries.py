@@ -1,0 +1,91 @@
+"""What must not be kept is planted wherever a caller can put something, and then looked for everywhere."""
+
+import itertools
+import json
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import User
+
+from portal.issuing import issue
+from usage.models import Run
+from usage.tests.runs import document, run
+
+pytestmark = pytest.mark.django_db
+CANARY = "K4NARI"
+# A file name, two paths and a URL, as a careless client would send them.
+PLANTS = [f"{CANARY}.pdf", f"C:\\Users\\bob\\{CANARY}.pdf", f"/home/bob/{CANARY}.pdf", f"file:///{CANARY}"]
+NOT_IDENTIFIERS = ["run_id", "started_at", "sent_at", "document_count", "succeeded_count", "failed_count", "total_pages", "documents"]
+
+
+def planted():
+    """Reports with the canary in every place but the four identifiers: unknown keys, values, documents, at any depth."""
+    for plant in PLANTS:
+        yield run() | {"file_name": plant, plant: plant, "meta": {"path": [plant, {plant: plant}]}}
+        yield run([document(path=plant, **{plant: 1}), document(name={plant: plant})])
+        yield run([document(status=plant)], succeeded_count=0, failed_count=0)
+        yield run([document(extension=plant)])
+        for field in NOT_IDENTIFIERS:
+            for value in (plant, [plant], {plant: plant}):
+                yield run() | {field: value}
+        for field in document():
+            yield run() | {"documents": [document() | {field: [plant]}]}
+    # In an identifier only what has the form of one is kept: a path has not.
+    for field in ("license_ref", "machine_id", "app_name", "app_version"):
+        yield run() | {field: PLANTS[1]}
+        yield run() | {field: PLANTS[2]}
+
+
+def everything_kept():
+    """Every row of every table, as text."""
+    for model in apps.get_models(include_auto_created=True):
+        for row in model._default_manager.values_list():
+            yield repr(row)
+
+
+@pytest.fixture
+def send_all(call, client_token, capfd, caplog):
+    caplog.set_level(0)
+    answers = [call("POST", "usage/report", client_token, body=body) for body in planted()]
+    for body in planted():
+        answers.append(call("POST", "usage/report/batch", client_token, body={"runs": [body], CANARY: CANARY}))
+    answers.append(call("POST", "usage/report", client_token, body=f'{{"{CANARY}": }}'.encode()))
+    answers.append(call("POST", f"usage/report?file={CANARY}", client_token, body=run(), headers={"X-File": CANARY, "User-Agent": CANARY}))
+    answers.append(call("POST", f"usage/{CANARY}", client_token))
+    output = capfd.readouterr()
+    return answers, output.out + output.err + caplog.text
+
+
+def test_it_is_in_no_answer_no_log_and_no_table(send_all):
+    answers, logs = send_all
+    assert Run.objects.count() > 20, "nothing was recorded, so nothing was proven"
+    assert any(run.dropped_keys for run in Run.objects.all())
+    for answer in answers:
+        assert CANARY not in answer.content.decode() + json.dumps(dict(answer.headers))
+    assert "POST 201" in logs
+    assert CANARY not in logs
+    assert not [row for row in everything_kept() if CANARY in row]
+
+
+def test_it_is_on_no_page_of_the_admin(send_all, client):
+    client.force_login(User.objects.create_superuser("alice"))
+    run_pages = [f"/admin/usage/run/{pk}/change/" for pk in Run.objects.values_list("pk", flat=True)[:40]]
+    for path in itertools.chain(["/admin/", "/admin/usage/run/", "/admin/portal/auditevent/"], run_pages):
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        assert CANARY not in answer.content.decode()
+
+
+def test_a_token_is_in_no_log_and_no_table(call, client, enroll_token, caplog, capfd):
+    caplog.set_level(0)
+    plain = issue("client", label="gui")[1]
+    secret = plain.split("_")[3]
+    call("POST", "usage/report", plain, body=run())
+    call("POST", "usage/report", plain, body=run() | {"license_ref": plain, "x": plain})
+    call("POST", "usage/report", plain[:-1], body=run(app_name=plain[:20]))
+    call("POST", "agents/enroll", enroll_token, machine_id=plain)
+    call("POST", "agents/enroll", enroll_token, machine_id="PC-1", hostname=plain, user_name=f"Bob {plain}")
+    client.get(f"/api/v1/agents/{plain}")
+    output = capfd.readouterr()
+    assert secret not in output.out + output.err
+    assert not [row for row in everything_kept() if secret in row]

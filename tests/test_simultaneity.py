@@ -1,0 +1,88 @@
+"""Twenty callers at once, over real sockets and on real connections."""
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from django.db import connections
+
+from agents.enrolment import issue_agent_token
+from agents.models import Agent
+from portal.issuing import issue
+from portal.models import ApiToken, AuditEvent
+from usage.models import Run
+from usage.tests.runs import run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CALLERS = 20
+
+
+@pytest.fixture
+def at_once(live_server):
+    """Makes the same call from twenty threads let go together; how often each status and `status` or `code` came."""
+
+    def calling(path, token, body):
+        start = threading.Barrier(CALLERS)
+
+        def one(_):
+            start.wait()
+            answer = requests.post(f"{live_server.url}/api/v1/{path}", json=body, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+            return answer.status_code, answer.json().get("status" if answer.ok else "code")
+
+        with ThreadPoolExecutor(CALLERS) as pool:
+            return Counter(pool.map(one, range(CALLERS)))
+
+    yield calling
+    connections.close_all()
+
+
+def test_one_of_twenty_enrolments_of_a_new_machine_wins(at_once):
+    token, plain = issue("enroll", label="installer")
+    assert at_once("agents/enroll", plain, {"machine_id": "PC-1"}) == {(201, "enrolled"): 1, (409, "agent_already_active"): 19}
+    token.refresh_from_db()
+    assert (Agent.objects.count(), ApiToken.objects.filter(kind="agent").count(), token.uses) == (1, 1, 1)
+
+
+def test_one_of_twenty_reactivations_wins(at_once, make_agent):
+    make_agent(status="uninstalled")
+    plain = issue("enroll", label="installer")[1]
+    assert at_once("agents/enroll", plain, {"machine_id": "PC-1"}) == {(201, "reactivated"): 1, (409, "agent_already_active"): 19}
+
+
+def test_a_token_of_one_use_enrols_one_machine_however_many_try(live_server):
+    token, plain = issue("enroll", max_uses=1)
+    start = threading.Barrier(CALLERS)
+
+    def one(number):
+        start.wait()
+        answer = requests.post(f"{live_server.url}/api/v1/agents/enroll", json={"machine_id": f"PC-{number}"}, headers={"Authorization": f"Bearer {plain}"}, timeout=60)
+        return answer.status_code
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        assert Counter(pool.map(one, range(CALLERS))) == {201: 1, 403: 19}
+    assert Agent.objects.count() == 1
+
+
+def test_twenty_sends_of_one_run_make_one_row(at_once):
+    plain = issue("client", label="gui")[1]
+    assert at_once("usage/report", plain, run()) == {(201, "recorded"): 1, (200, "duplicate"): 19}
+    assert Run.objects.count() == 1
+
+
+def test_twenty_sends_of_one_batch_record_each_run_once(at_once):
+    plain = issue("client", label="gui")[1]
+    assert at_once("usage/report/batch", plain, {"runs": [run() for _ in range(30)]}) == {(200, None): 20}
+    assert Run.objects.count() == 30
+
+
+def test_twenty_uninstallations_are_one(at_once, agent):
+    plain = issue_agent_token(agent)
+    assert at_once("agents/uninstall", plain, {"machine_id": "PC-1"}) == {(200, "uninstalled"): 20}
+    assert AuditEvent.objects.filter(action="agent.uninstalled").count() == 1
+
+
+def test_twenty_bad_tokens_are_counted_to_twenty(at_once):
+    at_once("agents/heartbeat", "vigie_nonsense", {})
+    assert AuditEvent.objects.get().count == CALLERS
