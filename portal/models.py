@@ -49,6 +49,10 @@ class ApiToken(models.Model):
         verbose_name = _("token")
         verbose_name_plural = _("tokens")
         ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["kind", "-id"], name="token_kind"),
+            models.Index(fields=["expires_at"], name="token_expires", condition=models.Q(expires_at__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.label or self.key}"
@@ -100,7 +104,9 @@ class AuditEvent(models.Model):
         verbose_name_plural = _("audit events")
         ordering = ["-id"]
         indexes = [
-            models.Index(fields=["subject", "-id"], name="audit_subject"),
+            # This operator class lets PostgreSQL find a beginning by the index too; other databases ignore it.
+            models.Index(fields=["subject", "-id"], name="audit_subject", opclasses=["varchar_pattern_ops", "int8_ops"]),
+            models.Index(fields=["action", "-id"], name="audit_action", opclasses=["varchar_pattern_ops", "int8_ops"]),
             models.Index(fields=["at"], name="audit_at"),
         ]
 
