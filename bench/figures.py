@@ -1,0 +1,42 @@
+"""How a figure is printed: against its limit, in one line, and whether it holds."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`value` must be at least, or at most, `limit`."""
+
+    name: str
+    value: float
+    limit: float
+    at_least: bool
+    unit: str = ""
+    note: str = ""
+
+    @property
+    def holds(self) -> bool:
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    def __str__(self) -> str:
+        sign = ">=" if self.at_least else "<="
+        verdict = "ok" if self.holds else "MISSED"
+        return f"{self.name:<44} {self.value:>9.2f} {self.unit:<3} ({sign} {self.limit:g}) {verdict:<7} {self.note}".rstrip()
+
+
+def show(figure: Figure) -> Figure:
+    sys.stdout.write(f"{figure}\n")
+    sys.stdout.flush()
+    return figure
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Of sorted values, the one at or below which that share lies."""
+    return values[-(-int(share * 100) * len(values) // 100) - 1]
+
+
+__all__ = ["Figure", "median", "percentile", "show"]

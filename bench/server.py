@@ -1,0 +1,66 @@
+"""The portal under gunicorn with two workers, on a PostgreSQL of its own, for the length of a benchmark."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import django
+from django.core.management import call_command
+
+from bench.load import Address, Connection, request_bytes
+from tests.postgres import temporary_postgres
+
+WORKERS, THREADS = 2, 4
+
+
+@contextmanager
+def portal() -> Iterator[Address]:
+    """Sets Django up in this process on the same database, and serves it; ends with the block."""
+    with tempfile.TemporaryDirectory(prefix="vigie-bench-") as directory, temporary_postgres() as url:
+        os.environ.update(DATABASE_URL=url, VIGIE_DATA_DIR=directory, DJANGO_SETTINGS_MODULE="bench.settings")
+        django.setup()
+        call_command("migrate", verbosity=0)
+        with served() as address:
+            yield address
+
+
+@contextmanager
+def served() -> Iterator[Address]:
+    address = Address("127.0.0.1", free_port())
+    command = [
+        *(sys.executable, "-m", "gunicorn", "portal.wsgi:application", "--worker-class", "gthread"),
+        *("--workers", str(WORKERS), "--threads", str(THREADS), "--bind", f"{address.host}:{address.port}"),
+        *("--log-level", "warning"),
+    ]
+    with subprocess.Popen(command) as server:
+        try:
+            wait_until_served(address, server)
+            yield address
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_served(address: Address, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            Connection(address).send(request_bytes("GET", "/healthz"))
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError("the server did not come up")

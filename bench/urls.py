@@ -1,0 +1,13 @@
+from django.http import HttpRequest, JsonResponse
+from django.urls import path
+
+from portal.urls import handler404, handler500, urlpatterns as portal_urls
+
+__all__ = ["handler404", "handler500", "urlpatterns"]
+
+
+def bare(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "ok"})
+
+
+urlpatterns = [path("bare", bare), *portal_urls]
