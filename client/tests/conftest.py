@@ -34,7 +34,7 @@ class FakePortal:
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], Any]] = []
         self.runs: dict[str, Any] = {}
-        self._overrides: dict[str, list[Callable[[Any], Answer]]] = {}
+        self._overrides: dict[str, list[Any]] = {}
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -47,7 +47,7 @@ class FakePortal:
 
     def answer_with(self, path: str, *answers: Any) -> None:
         """Give these answers (or what these callables make of the body) at `path`; the last one for ever."""
-        self._overrides[path] = [answer if callable(answer) else (lambda _, a=answer: a) for answer in answers]
+        self._overrides[path] = list(answers)
 
     def sent_to(self, path: str) -> list[Any]:
         return [body for where, _, body in self.requests if where == path]
@@ -75,7 +75,9 @@ class FakePortal:
             self.requests.append((path, headers, body))
             overrides = self._overrides.get(path)
             if overrides:
-                return (overrides.pop(0) if len(overrides) > 1 else overrides[0])(body)
+                given = overrides.pop(0) if len(overrides) > 1 else overrides[0]
+                canned: Answer = given(body) if callable(given) else given
+                return canned
             if path.endswith("/batch"):
                 results = [{"run_id": run["run_id"], "status": self._record(run), "code": None} for run in body["runs"]]
                 return Answer(200, {"results": results})
@@ -140,7 +142,7 @@ def fill(spool: Path, run: Callable[..., dict[str, Any]]) -> Callable[..., None]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts another Python program that can import vigie_client, with arguments; killed at the end if need be."""
     programs: list[subprocess.Popen[str]] = []
 

@@ -7,6 +7,7 @@ import codecs
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Optional
 
 from .version import __version__
@@ -16,19 +17,20 @@ def parse_arguments(arguments: Optional[Sequence[str]] = None) -> argparse.Names
     """The options of one command. Exits with status 2 on wrong usage."""
     parser = argparse.ArgumentParser(
         prog="vigie-client",
+        allow_abbrev=False,
         description="Enrols this machine with a Vigie portal and reports to it.",
         epilog="Exit status: 0 done, 1 failed or kept for later, 2 wrong usage.",
     )
     parser.add_argument("--version", action="version", version=f"vigie-client {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    common = _common_options()
-    _enroll_options(commands.add_parser("enroll", parents=[common], help="enrol this machine and keep its token"))
-    _report_options(commands.add_parser("report", parents=[common], help="report one run over these documents"))
-    _force_option(commands.add_parser("flush", parents=[common], help="deliver the runs that wait on disk"))
-    _heartbeat_options(commands.add_parser("heartbeat", parents=[common], help="say that this machine is alive"))
-    commands.add_parser("rotate", parents=[common], help="replace this machine's token by a new one")
-    leaving = commands.add_parser("uninstall", parents=[common], help="tell the portal that this machine leaves")
-    leaving.add_argument("--reason", help="why, for the operators")
+    # Without abbreviations, or `--token SECRET` would be taken for `--token-file`.
+    add = partial(commands.add_parser, parents=[_common_options()], allow_abbrev=False)
+    _enroll_options(add("enroll", help="enrol this machine and keep its token"))
+    _report_options(add("report", help="report one run over these documents"))
+    _force_option(add("flush", help="deliver the runs that wait on disk"))
+    _heartbeat_options(add("heartbeat", help="say that this machine is alive"))
+    add("rotate", help="replace this machine's token by a new one")
+    add("uninstall", help="tell the portal that this machine leaves").add_argument("--reason", help="for the operators")
     return parser.parse_args(arguments)
 
 
@@ -55,7 +57,7 @@ def default_state_dir() -> str:
 
 
 def _common_options() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     common.add_argument("--server", default=os.environ.get("VIGIE_URL"), metavar="URL", help="default: VIGIE_URL")
     common.add_argument(
         "--state-dir",

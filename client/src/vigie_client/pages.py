@@ -27,7 +27,7 @@ def count_pdf_pages(path: Any) -> Optional[int]:
         displayed = pymupdf.TOOLS.mupdf_display_errors()
         pymupdf.TOOLS.mupdf_display_errors(False)
         try:
-            with pymupdf.open(path) as document:
+            with pymupdf.open(os.fsdecode(path)) as document:
                 return None if _is_unreadable(document, path) else int(document.page_count)
         finally:
             pymupdf.TOOLS.mupdf_display_errors(displayed)

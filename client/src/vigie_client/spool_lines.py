@@ -58,11 +58,14 @@ def mark_done(path: str, lines: Sequence[Line]) -> None:
     """Comment `lines` out, each by one byte, which a kill can't halve."""
     if not lines:
         return
-    with open(path, "r+b", buffering=0) as file:
+    descriptor = os.open(path, os.O_RDWR | BINARY)
+    try:
         for line in lines:
-            file.seek(line.start)
-            file.write(DONE)
-        os.fsync(file.fileno())
+            os.lseek(descriptor, line.start, os.SEEK_SET)
+            os.write(descriptor, DONE)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def rewrite(path: str, lines: Sequence[Line]) -> None:

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from vigie_client import Credentials, TokenStore, spool_stats
+from vigie_client.cli import main
+
+REPORT = "/api/v1/usage/report"
+ENROLL = "/api/v1/agents/enroll"
+Command = Callable[..., int]
+REPORTING = ("--app-name", "gui", "--app-version", "6.0.3")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def command(portal: Any, state: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs one command against the fake portal; its exit status."""
+    monkeypatch.delenv("VIGIE_TOKEN", raising=False)
+
+    def run(*arguments: str) -> int:
+        common = ["--server", portal.url, "--state-dir", str(state), "--timeout", "20"]
+        return main([arguments[0], *common, *arguments[1:]])
+
+    return run
+
+
+@pytest.fixture
+def enrolled(state: Path) -> None:
+    TokenStore(state).save(Credentials("pc", "vigie_agent_mine"))
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+def enrolment(answer: Any) -> Any:
+    return answer(201, {"status": "enrolled", "machine_id": "pc", "api_token": "vigie_agent_secret"})
+
+
+def test_it_enrols_with_a_token_from_a_file(
+    portal: Any, answer: Any, command: Command, state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portal.answer_with(ENROLL, enrolment(answer))
+    (tmp_path / "token").write_text("vigie_enroll_file\n")
+    assert command("enroll", "--token-file", str(tmp_path / "token"), "--machine-id", "pc") == 0
+    assert portal.requests[0][1]["Authorization"] == "Bearer vigie_enroll_file"
+    assert printed(capsys) == {"status": "enrolled", "machine_id": "pc"}
+    assert TokenStore(state).load() == Credentials("pc", "vigie_agent_secret")
+
+
+@pytest.mark.parametrize("raw", [b"vigie_t\n", b"\xef\xbb\xbfvigie_t\r\n", "\ufeffvigie_t\r\n".encode("utf-16-le")])
+def test_it_reads_a_token_file_as_powershell_writes_it(
+    portal: Any, answer: Any, command: Command, tmp_path: Path, raw: bytes
+) -> None:
+    portal.answer_with(ENROLL, enrolment(answer))
+    (tmp_path / "token").write_bytes(raw)
+    assert command("enroll", "--token-file", str(tmp_path / "token")) == 0
+    assert portal.requests[0][1]["Authorization"] == "Bearer vigie_t"
+
+
+def test_it_enrols_with_a_token_from_the_environment(
+    portal: Any, answer: Any, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal.answer_with(ENROLL, enrolment(answer))
+    monkeypatch.setenv("VIGIE_TOKEN", "vigie_enroll_env")
+    assert command("enroll") == 0
+    assert portal.requests[0][1]["Authorization"] == "Bearer vigie_enroll_env"
+
+
+def test_it_enrols_with_a_token_from_standard_input(
+    portal: Any, answer: Any, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal.answer_with(ENROLL, enrolment(answer))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"vigie_enroll_stdin\n")))
+    assert command("enroll", "--token-file", "-") == 0
+    assert portal.requests[0][1]["Authorization"] == "Bearer vigie_enroll_stdin"
+
+
+def test_it_takes_no_token_on_the_command_line(command: Command) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command("enroll", "--token", "vigie_enroll_x")
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("report",), ("report", "a.pdf"), ("heartbeat", "--what")])
+def test_it_exits_with_2_on_wrong_usage(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+
+
+def test_it_needs_a_token_to_enrol(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("enroll") == 2
+    assert "VIGIE_TOKEN" in capsys.readouterr().err
+
+
+def test_it_needs_a_server(state: Path, enrolled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VIGIE_URL", raising=False)
+    assert main(["heartbeat", "--state-dir", str(state)]) == 2
+
+
+def test_it_never_prints_a_token(
+    portal: Any, answer: Any, command: Command, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VIGIE_TOKEN", "vigie_enroll_secret")
+    portal.answer_with(ENROLL, answer(409, {"code": "agent_already_active"}), enrolment(answer))
+    assert [command("enroll", "-v"), command("enroll", "-v")] == [1, 0]
+    output = capfd.readouterr()
+    assert "secret" not in output.out + output.err
+    assert "agent_already_active" in output.err
+
+
+def test_it_reports_documents_without_their_names(
+    portal: Any, command: Command, enrolled: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("secret.png", "secret.docx", "secret.pdf"):
+        (tmp_path / name).write_text("not a pdf")
+    files = [str(tmp_path / name) for name in ("secret.png", "secret.docx", "secret.pdf", "secret.gif")]
+    assert command("report", *REPORTING, "--license-ref", "LIC-1", *files) == 0
+    (path, headers, body) = portal.requests[0]
+    assert (path, headers["Authorization"]) == (REPORT, "Bearer vigie_agent_mine")
+    assert "secret" not in json.dumps(body)
+    assert [(row["extension"], row["status"], row["page_count"]) for row in body["documents"]] == [
+        (".png", "success", 1), (".docx", "success", None), (".pdf", "failed", None), (".gif", "failed", None),
+    ]  # fmt: skip
+    assert (body["machine_id"], body["license_ref"], body["total_pages"]) == ("pc", "LIC-1", 1)
+    assert body["started_at"].endswith("Z")
+    result = printed(capsys)
+    assert (result["run_id"], result["delivered"], result["pending"]) == (body["run_id"], 1, 0)
+
+
+def test_it_keeps_the_run_for_later_when_the_portal_is_away(
+    portal: Any, answer: Any, command: Command, enrolled: None, state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portal.answer_with(REPORT, answer(503, {}), answer(201, {}))
+    assert command("report", *REPORTING, "a.png") == 1
+    assert printed(capsys)["pending"] == 1
+    assert command("flush", "--force") == 0
+    assert printed(capsys) == {"delivered": 1, "pending": 0, "quarantined": 0}
+
+
+def test_it_keeps_the_run_for_later_before_it_is_enrolled(portal: Any, command: Command, state: Path) -> None:
+    assert command("report", *REPORTING, "a.png") == 1
+    assert spool_stats(state / "spool.jsonl").pending == 1
+    assert portal.requests == []
+
+
+def test_it_fails_when_the_run_is_refused(portal: Any, answer: Any, command: Command, enrolled: None) -> None:
+    portal.answer_with(REPORT, answer(409, {"code": "run_conflict"}))
+    assert command("report", *REPORTING, "a.png") == 1
+
+
+def test_it_flushes_an_empty_spool(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("flush") == 0
+    assert printed(capsys)["pending"] == 0
+
+
+def test_it_reports_with_an_applications_token(portal: Any, command: Command, enrolled: None, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("vigie_client_app")
+    assert command("report", *REPORTING, "--token-file", str(tmp_path / "token"), "a.png") == 0
+    assert portal.requests[0][1]["Authorization"] == "Bearer vigie_client_app"
+
+
+def test_it_sends_a_heartbeat(
+    portal: Any, answer: Any, command: Command, enrolled: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portal.answer_with("/api/v1/agents/heartbeat", answer(200, {"next_heartbeat_seconds": 312}))
+    assert command("heartbeat", "--app-version", "1.4") == 0
+    assert printed(capsys) == {"next_heartbeat_seconds": 312.0}
+    assert portal.requests[0][2]["version"] == "1.4"
+
+
+def test_it_keeps_beating_until_it_is_interrupted(
+    portal: Any, command: Command, enrolled: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats = []
+
+    def beat(_: Any) -> float:
+        beats.append(1)
+        if len(beats) == 3:
+            raise KeyboardInterrupt
+        return 0.0
+
+    monkeypatch.setattr("vigie_client.heartbeat.HeartbeatThread.beat", beat)
+    assert command("heartbeat", "--watch") == 0
+    assert len(beats) == 3
+
+
+def test_it_sends_no_heartbeat_unenrolled(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("heartbeat") == 1
+    assert "isn't enrolled" in capsys.readouterr().err
+
+
+def test_it_rotates_and_uninstalls(
+    portal: Any, answer: Any, command: Command, enrolled: None, state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portal.answer_with("/api/v1/agents/token/rotate", answer(200, {"api_token": "vigie_agent_new"}))
+    portal.answer_with("/api/v1/agents/uninstall", answer(200, {}))
+    assert command("rotate") == 0
+    assert "vigie_agent_new" not in capsys.readouterr().out
+    assert TokenStore(state).load() == Credentials("pc", "vigie_agent_new")
+    assert command("uninstall", "--reason", "replaced") == 0
+    assert TokenStore(state).load() is None

@@ -1,0 +1,185 @@
+"""What a flush does with each run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from vigie_client import flush_spool, spool_payload, spool_stats
+
+REPORT = "/api/v1/usage/report"
+
+
+class Foreign:
+    """A client that has nothing but `report(payload) -> bool`."""
+
+    def __init__(self, judge: Callable[[str], Any] = lambda _: True) -> None:
+        self.judge = judge
+        self.seen: list[str] = []
+
+    def report(self, payload: Any) -> bool:
+        self.seen.append(payload["run_id"])
+        answer: bool = self.judge(payload["run_id"])
+        return answer
+
+
+def ids_in(path: Path) -> list[str]:
+    return [json.loads(line)["run_id"] for line in path.read_text().splitlines()]
+
+
+def test_it_delivers_what_waits_in_order(spool: Path, fill: Any) -> None:
+    fill("a", "b", "c")
+    client = Foreign()
+    assert flush_spool(spool, client) == 3
+    assert client.seen == ["a", "b", "c"]
+    assert not spool.exists()
+
+
+def test_it_delivers_the_payload_as_it_was_spooled(spool: Path, run: Any) -> None:
+    seen = []
+
+    class Client:
+        def report(self, payload: Any) -> bool:
+            seen.append(payload)
+            return True
+
+    spool_payload(spool, run("a", license_ref="é"))
+    flush_spool(spool, Client())
+    assert seen == [run("a", license_ref="é")]
+
+
+def test_it_delivers_nothing_twice(spool: Path, fill: Any) -> None:
+    fill("a")
+    assert [flush_spool(spool, Foreign()), flush_spool(spool, Foreign())] == [1, 0]
+
+
+def test_it_needs_no_spool(tmp_path: Path) -> None:
+    assert flush_spool(tmp_path / "nothing", Foreign()) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_keeps_what_was_not_delivered(spool: Path, fill: Any) -> None:
+    fill("a", "b")
+    assert flush_spool(spool, Foreign(lambda _: False)) == 0
+    assert ids_in(spool) == ["a", "b"]
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError, RecursionError])
+def test_it_keeps_what_a_client_raised_over(spool: Path, fill: Any, error: type[Exception]) -> None:
+    fill("a")
+
+    def judge(_: str) -> bool:
+        raise error
+
+    assert flush_spool(spool, Foreign(judge)) == 0
+    assert ids_in(spool) == ["a"]
+
+
+def test_it_keeps_what_an_interrupted_flush_had_in_hand(spool: Path, fill: Any) -> None:
+    fill("a", "b", "c")
+
+    def judge(run_id: str) -> bool:
+        if run_id == "b":
+            raise KeyboardInterrupt
+        return True
+
+    with pytest.raises(KeyboardInterrupt):
+        flush_spool(spool, Foreign(judge))
+    assert ids_in(spool) == ["b", "c"]
+
+
+def test_it_lets_one_run_that_fails_block_no_other(spool: Path, fill: Any) -> None:
+    fill("poison", "b", "c")
+    assert flush_spool(spool, Foreign(lambda run_id: run_id != "poison")) == 2
+    assert ids_in(spool) == ["poison"]
+
+
+def test_it_asks_a_silent_portal_only_a_few_times(spool: Path, fill: Any) -> None:
+    fill(*"abcdefgh")
+    client = Foreign(lambda _: False)
+    flush_spool(spool, client)
+    assert client.seen == ["a", "b", "c"]
+
+
+def test_it_tries_others_first_after_runs_that_failed(spool: Path, fill: Any) -> None:
+    fill(*"abcde")
+    flush_spool(spool, Foreign(lambda _: False))
+    client = Foreign(lambda run_id: run_id in "de")
+    assert flush_spool(spool, client) == 2
+    assert client.seen == ["d", "e", "a", "b", "c"]
+
+
+def test_it_sends_the_batch_of_one_run_as_a_report(portal: Any, spool: Path, client: Any, fill: Any) -> None:
+    fill("a")
+    assert flush_spool(spool, client) == 1
+    assert [path for path, _, _ in portal.requests] == [REPORT]
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503, 302, 401, 403])
+def test_it_keeps_a_run_that_may_be_taken_later(
+    portal: Any, spool: Path, client: Any, fill: Any, answer: Any, status: int
+) -> None:
+    fill("a")
+    portal.answer_with(REPORT, answer(status, {}))
+    assert flush_spool(spool, client) == 0
+    assert ids_in(spool) == ["a"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
+def test_it_quarantines_a_run_that_will_never_be_taken(
+    portal: Any, spool: Path, client: Any, fill: Any, answer: Any, status: int
+) -> None:
+    fill("a")
+    portal.answer_with(REPORT, answer(status, {"code": "run_conflict"}))
+    assert flush_spool(spool, client) == 0
+    assert not spool.exists()
+    kept = json.loads(Path(f"{spool}.quarantine").read_text())
+    assert (kept["payload"]["run_id"], kept["status"], kept["code"]) == ("a", status, "run_conflict")
+    assert spool_stats(spool).quarantined == 1
+
+
+@pytest.mark.parametrize("line", ['{"run_id": "to', "garbage", "[1]", '"text"', "[" * 3000, "\0\0\0", "{}{}"])
+def test_it_quarantines_a_damaged_line_and_delivers_its_neighbours(spool: Path, fill: Any, line: str) -> None:
+    fill("a")
+    with spool.open("a") as file:
+        file.write(line)
+    fill("b")
+    assert flush_spool(spool, Foreign()) == 2
+    assert json.loads(Path(f"{spool}.quarantine").read_text())["line"] == line
+    assert spool_stats(spool).quarantined == 1
+
+
+def test_it_skips_blank_lines(spool: Path, fill: Any) -> None:
+    spool.write_text("\n  \n")
+    fill("a")
+    assert flush_spool(spool, Foreign()) == 1
+    assert not Path(f"{spool}.quarantine").exists()
+
+
+def test_it_bounds_the_quarantine_by_dropping_its_older_half(
+    portal: Any, spool: Path, client: Any, fill: Any, answer: Any
+) -> None:
+    from vigie_client import SpoolLimits  # noqa: PLC0415
+
+    portal.answer_with(REPORT, answer(400, {}))
+    for name in "abcdefghij":
+        fill(name)
+        flush_spool(spool, client, limits=SpoolLimits(quarantine_bytes=600))
+    kept = [json.loads(line)["payload"]["run_id"] for line in Path(f"{spool}.quarantine").read_text().splitlines()]
+    assert kept == sorted(kept)
+    assert kept[-1] == "j"
+    assert 1 < len(kept) < 6
+    assert spool_stats(spool).quarantined == 10
+
+
+def test_it_raises_nothing_when_the_disk_fails(spool: Path, fill: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill("a")
+
+    def fail(_: int) -> None:
+        raise OSError
+
+    monkeypatch.setattr("os.fsync", fail)
+    assert flush_spool(spool, Foreign()) == 0

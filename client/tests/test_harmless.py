@@ -1,0 +1,154 @@
+"""Reporting never raises and never outlasts its deadline, whatever it is given to work with."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Iterator
+
+import pytest
+
+from vigie_client import UsageTelemetryClient
+from vigie_client.deadlines import CallFailed, DeadlineRunner
+
+
+class StuckSession:
+    """Its calls end when `release` is set."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        self.calls = 0
+
+    def post(self, url: str, json: Any, timeout: float) -> Any:
+        self.calls += 1
+        self.release.wait()
+
+
+@pytest.fixture
+def stuck() -> Iterator[StuckSession]:
+    session = StuckSession()
+    yield session
+    session.release.set()
+
+
+class Raising:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def post(self, *_: Any, **__: Any) -> Any:
+        raise self.error
+
+    def log(self, *_: Any) -> None:
+        raise self.error
+
+
+class Odd:
+    """A response all of whose attributes are `value`."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def post(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if isinstance(self.value, BaseException):
+            raise self.value
+        return self.value
+
+
+@pytest.mark.parametrize("error", [OSError(), ValueError(), SystemExit(), KeyboardInterrupt(), GeneratorExit()])
+def test_it_survives_whatever_a_session_raises(error: BaseException, run: Any) -> None:
+    assert UsageTelemetryClient("http://portal", Raising(error)).report(run("a")) is False
+
+
+@pytest.mark.parametrize("value", [None, "200", 200.0, True, object(), OSError(), SystemExit()])
+def test_it_survives_whatever_a_session_answers(value: Any, run: Any) -> None:
+    client = UsageTelemetryClient("http://portal", Odd(value))
+    assert client.report(run("a")) is False
+    assert not client.report_batch([run("a")]).whole.delivered
+
+
+def test_it_survives_a_logger_that_raises(run: Any) -> None:
+    raising = Raising(ValueError())
+    assert UsageTelemetryClient("http://portal", raising, logger=raising).report(run("a")) is False
+
+
+def test_it_logs_no_text_of_an_exception(run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    UsageTelemetryClient("http://portal", Raising(OSError("Bearer secret"))).report(run("a"))
+    assert caplog.messages == ["usage report not delivered: retry OSError"]
+
+
+def test_it_gives_the_session_its_timeout(run: Any) -> None:
+    given: dict[str, Any] = {}
+
+    class Session:
+        def post(self, url: str, **options: Any) -> None:
+            given.update(options, url=url)
+
+    UsageTelemetryClient("http://portal/", Session(), timeout=2.5).report(run("a"))
+    assert (given["url"], given["timeout"]) == ("http://portal/api/v1/usage/report", 2.5)
+
+
+def test_it_returns_at_its_deadline_while_the_session_is_stuck(stuck: StuckSession, run: Any) -> None:
+    # Without a deadline of its own this would never end: nothing releases the session before the test is over.
+    assert UsageTelemetryClient("http://portal", stuck, timeout=0.05).send(run("a")).code == "deadline"
+
+
+def test_it_returns_at_its_deadline_from_a_slow_drip(token: str, run: Any) -> None:
+    """A byte now and then satisfies the timeout of requests for ever."""
+    import socket  # noqa: PLC0415
+
+    from vigie_client import make_session  # noqa: PLC0415
+
+    over = threading.Event()
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 1000000\r\n\r\n")
+            while not over.wait(0.02):
+                connection.sendall(b" ")
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    client = UsageTelemetryClient(f"http://127.0.0.1:{server.getsockname()[1]}", make_session(token), timeout=0.3)
+    outcome = client.send(run("a"))
+    still_dripping = dripping.is_alive()
+    over.set()
+    dripping.join()
+    server.close()
+    assert (outcome.code, still_dripping) == ("deadline", True)
+
+
+def test_it_never_has_more_stuck_threads_than_its_bound(stuck: StuckSession) -> None:
+    runner = DeadlineRunner(most_threads=2)
+    for _ in range(5):
+        with pytest.raises(CallFailed, match="deadline"):
+            runner.run(lambda: stuck.post("", None, 0), 0.01)
+    assert stuck.calls == 2
+
+
+def test_it_works_again_once_a_stuck_call_has_ended(stuck: StuckSession) -> None:
+    runner = DeadlineRunner(most_threads=1)
+    with pytest.raises(CallFailed, match="deadline"):
+        runner.run(lambda: stuck.post("", None, 0), 0.01)
+    stuck.release.set()
+    assert runner.run(lambda: "done", 20) == "done"
+
+
+def test_it_waits_for_a_free_thread_within_its_deadline() -> None:
+    runner = DeadlineRunner(most_threads=1)
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(runner.run(lambda: "done", 20))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == ["done"] * 8
+
+
+def test_it_survives_a_system_without_threads_to_spare(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading.Thread, "start", Raising(RuntimeError()).post)
+    client = UsageTelemetryClient("http://portal", Odd(201))
+    assert [client.send(run("a")).code for _ in range(20)] == ["no_thread"] * 20

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from vigie_client import HeartbeatThread, PortalError, make_session, send_heartbeat
+
+HEARTBEAT = "/api/v1/agents/heartbeat"
+
+
+@pytest.fixture
+def beating(portal: Any, token: str) -> HeartbeatThread:
+    return HeartbeatThread(portal.url, make_session(token), version="1.4", timeout=20, rng=lambda: 0.0)
+
+
+def test_it_tells_what_it_knows(portal: Any, answer: Any, token: str) -> None:
+    portal.answer_with(HEARTBEAT, answer(200, {"status": "ok", "next_heartbeat_seconds": 312}))
+    assert send_heartbeat(portal.url, make_session(token), version="1.4", timeout=20) == 312
+    assert portal.sent_to(HEARTBEAT) == [{"version": "1.4"}]
+
+
+@pytest.mark.parametrize(
+    ("given", "interval"),
+    [(312, 312), (0, 1), (-5, 1), (10**9, 86_400), (None, 300), ("60", 300), (True, 300), (1e999, 300)],
+)
+def test_it_keeps_a_sane_pace_whatever_the_portal_says(
+    portal: Any, answer: Any, token: str, given: Any, interval: float
+) -> None:
+    portal.answer_with(HEARTBEAT, answer(200, {"next_heartbeat_seconds": given}))
+    assert send_heartbeat(portal.url, make_session(token), timeout=20) == interval
+
+
+def test_it_says_why_it_failed(portal: Any, answer: Any, token: str) -> None:
+    portal.answer_with(HEARTBEAT, answer(401, {"code": "token_revoked"}))
+    with pytest.raises(PortalError, match="auth 401 token_revoked"):
+        send_heartbeat(portal.url, make_session(token), timeout=20)
+
+
+def test_it_goes_at_the_portals_pace(portal: Any, answer: Any, beating: HeartbeatThread) -> None:
+    portal.answer_with(HEARTBEAT, answer(200, {"next_heartbeat_seconds": 312}))
+    assert beating.beat() == 312
+
+
+def test_it_backs_off_while_the_portal_is_away(portal: Any, answer: Any, beating: HeartbeatThread) -> None:
+    up, down = answer(200, {"next_heartbeat_seconds": 312}), answer(503, {})
+    portal.answer_with(HEARTBEAT, down, down, down, up, down)
+    assert [beating.beat() for _ in range(5)] == [1, 2, 4, 312, 1]
+
+
+def test_it_obeys_retry_after(portal: Any, answer: Any, beating: HeartbeatThread) -> None:
+    portal.answer_with(HEARTBEAT, answer(429, {}, {"Retry-After": "77"}))
+    assert beating.beat() == 77
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_it_waits_for_a_person_once_it_is_refused(
+    portal: Any, answer: Any, beating: HeartbeatThread, status: int
+) -> None:
+    portal.answer_with(HEARTBEAT, answer(status, {}))
+    assert beating.beat() == 900
+
+
+class Raising:
+    def post(self, *_: Any, **__: Any) -> Any:
+        raise SystemExit
+
+    def log(self, *_: Any) -> None:
+        raise ValueError
+
+
+def test_it_survives_whatever_it_is_given() -> None:
+    assert HeartbeatThread("http://portal", Raising(), logger=Raising(), rng=lambda: 0.0).beat() == 1
+    assert HeartbeatThread(None, Raising()).beat() == 300  # type: ignore[arg-type]
+
+
+def test_it_stops_at_once_between_two_heartbeats(portal: Any, answer: Any, beating: HeartbeatThread) -> None:
+    heard = threading.Event()
+
+    def hear(_: Any) -> Any:
+        heard.set()
+        return answer(200, {"next_heartbeat_seconds": 86_400})
+
+    portal.answer_with(HEARTBEAT, hear)
+    beating.start()
+    assert heard.wait(30)
+    beating.stop(timeout=30)
+    assert not beating.is_alive()
+
+
+def test_it_does_not_wait_for_a_heartbeat_under_way(beating: HeartbeatThread) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    class Stuck:
+        def post(self, *_: Any, **__: Any) -> None:
+            begun.set()
+            release.wait()
+
+    stuck = HeartbeatThread("http://portal", Stuck(), timeout=60)
+    stuck.start()
+    assert begun.wait(30)
+    stuck.stop(timeout=0.01)
+    assert stuck.is_alive()  # it returned, though nothing had released the call
+    release.set()
+    stuck.join()
+
+
+def test_it_dies_with_its_host(beating: HeartbeatThread) -> None:
+    assert beating.daemon
+
+
+def test_it_may_be_stopped_before_it_started(beating: HeartbeatThread) -> None:
+    beating.stop()

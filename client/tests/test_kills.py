@@ -1,0 +1,206 @@
+"""kill -9 at every instant: of an append, of a flush, and at random in a crowd of both.
+
+An instant is a call that changes the disk. The child is killed right before its n-th one, or half-way through when it
+is a write; n grows until a child lives to the end, so that no instant is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from collections import Counter
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, Callable, NoReturn
+
+import pytest
+
+from vigie_client import flush_spool, spool_payload, spool_stats
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and SIGKILL")
+
+CHANGES = ("write", "fsync", "replace", "unlink", "ftruncate", "open")
+
+
+def die_at(instant: int) -> None:
+    """Make this process kill itself at its `instant`-th change to the disk."""
+    left = instant
+
+    def deadly(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def change(*arguments: Any, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                if name == "write":
+                    real(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*arguments, **options)
+
+        return change
+
+    for name in CHANGES:
+        setattr(os, name, deadly(name, getattr(os, name)))
+
+
+def fork(work: Callable[[], Any], instant: int) -> int:
+    """Start `work` in a child that dies at `instant`; its process id."""
+    child = os.fork()
+    if child == 0:
+        _live(work, instant)
+    return child
+
+
+def _live(work: Callable[[], Any], instant: int) -> NoReturn:
+    status = 1
+    try:
+        die_at(instant)
+        work()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def was_killed(child: int) -> bool:
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+class Logging:
+    """Delivers into a log on disk, one line per call, that a kill can't tear; or answers False."""
+
+    real_write = staticmethod(os.write)
+
+    def __init__(self, log: Path, answer: bool = True) -> None:
+        self.log = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        self.path = log
+        self.answer = answer
+
+    def report(self, payload: Any) -> bool:
+        self.real_write(self.log, json.dumps([payload["run_id"]]).encode() + b"\n")
+        return self.answer
+
+    def calls(self) -> list[list[str]]:
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+    def sent(self) -> list[str]:
+        return list(chain.from_iterable(self.calls()))
+
+    def delivered(self) -> list[str]:
+        return self.sent() if self.answer else []
+
+
+class LoggingBatches(Logging):
+    def report_batch(self, runs: Any) -> bool:
+        if not self.answer:
+            return False
+        self.real_write(self.log, json.dumps([run["run_id"] for run in runs]).encode() + b"\n")
+        return True
+
+
+def every_instant(folder: Path, scene: Callable[[Path, int], bool]) -> int:
+    """Play `scene` in a new folder for each instant until it says that nobody was killed; how many instants it took."""
+    for instant in range(1, 200):
+        stage = folder / str(instant)
+        stage.mkdir()
+        if not scene(stage / "spool", instant):
+            return instant
+    raise AssertionError("this never ends")
+
+
+def fill(spool: Path, *names: str) -> None:
+    assert all(spool_payload(spool, {"run_id": name}) for name in names)
+
+
+def test_it_loses_no_run_when_an_appender_is_killed(tmp_path: Path) -> None:
+    def scene(spool: Path, instant: int) -> bool:
+        fill(spool, "a", "b")
+        killed = was_killed(fork(lambda: spool_payload(spool, {"run_id": "c"}), instant))
+        fill(spool, "d")
+        client = Logging(spool.with_suffix(".log"))
+        flush_spool(spool, client)
+        assert [name for name in client.delivered() if name != "c"] == ["a", "b", "d"]
+        assert killed or "c" in client.delivered()
+        return killed
+
+    assert every_instant(tmp_path, scene) > 3
+
+
+@pytest.mark.parametrize("kind", [Logging, LoggingBatches])
+def test_it_sends_again_only_what_a_killed_flusher_had_in_flight(tmp_path: Path, kind: type[Logging]) -> None:
+    def scene(spool: Path, instant: int) -> bool:
+        fill(spool, *"abcde")
+        client = kind(spool.with_suffix(".log"))
+        killed = was_killed(fork(lambda: flush_spool(spool, client), instant))
+        in_flight = client.calls()[-1:] if killed else []
+        flush_spool(spool, client)
+        again = Counter(client.delivered()) - Counter("abcde")
+        assert set(client.delivered()) == set("abcde")
+        assert again <= Counter(chain.from_iterable(in_flight))
+        assert [spool_stats(spool).pending, spool_stats(spool).quarantined] == [0, 0]
+        return killed
+
+    assert every_instant(tmp_path, scene) > 8
+
+
+def test_it_keeps_every_run_when_a_flusher_is_killed_over_an_absent_portal(tmp_path: Path) -> None:
+    def scene(spool: Path, instant: int) -> bool:
+        fill(spool, *"abcde")
+        absent = Logging(spool.with_suffix(".absent"), answer=False)
+        killed = was_killed(fork(lambda: flush_spool(spool, absent), instant))
+        client = Logging(spool.with_suffix(".log"))
+        flush_spool(spool, client, force=True)
+        assert sorted(client.delivered()) == list("abcde")
+        return killed
+
+    assert every_instant(tmp_path, scene) > 8
+
+
+def test_it_keeps_a_refused_run_somewhere_when_killed_over_it(tmp_path: Path) -> None:
+    def scene(spool: Path, instant: int) -> bool:
+        fill(spool, "a")
+        with spool.open("a") as file:
+            file.write("damaged\n")
+        client = Logging(spool.with_suffix(".log"))
+        killed = was_killed(fork(lambda: flush_spool(spool, client), instant))
+        flush_spool(spool, client)
+        assert "damaged" in Path(f"{spool}.quarantine").read_text()
+        assert set(client.delivered()) == {"a"}
+        return killed
+
+    assert every_instant(tmp_path, scene) > 8
+
+
+def test_it_loses_nothing_in_a_crowd_that_is_killed_at_random(tmp_path: Path) -> None:
+    """Appenders and flushers, most of them killed; what an appender was told is safe must arrive."""
+    dice = random.Random(20260310)
+    spool = tmp_path / "spool"
+    safe = Logging(tmp_path / "safe")
+    clients = [(Logging, LoggingBatches)[turn % 2](tmp_path / f"log-{turn}", turn % 8 != 7) for turn in range(16)]
+
+    def append(turn: int) -> None:
+        for number in range(12):
+            run = {"run_id": f"{turn}-{number}"}
+            if spool_payload(spool, run):
+                safe.report(run)
+
+    def flush(client: Logging) -> None:
+        for _ in range(4):
+            flush_spool(spool, client, force=True)
+
+    appenders, flushers = [], []
+    for turn, client in enumerate(clients):
+        appenders.append(fork(partial(append, turn), dice.randrange(5, 60)))
+        flushers.append(fork(partial(flush, client), dice.randrange(5, 120)))
+    assert sum(was_killed(child) for child in appenders) > 8
+    killed = [client for child, client in zip(flushers, clients) if was_killed(child)]
+    in_flight = Counter(chain.from_iterable(chain.from_iterable(client.calls()[-1:] for client in killed)))
+    last = Logging(tmp_path / "last")
+    flush_spool(spool, last, force=True)
+    delivered = Counter(chain.from_iterable(client.delivered() for client in [*clients, last]))
+    assert set(safe.sent()) <= set(delivered)
+    assert delivered - Counter(set(delivered)) <= in_flight
+    assert spool_stats(spool).pending == 0

@@ -1,0 +1,134 @@
+"""When a flush leaves the portal alone, also across programs: the pause is on disk."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from vigie_client import flush_spool, spool_stats
+
+REPORT = "/api/v1/usage/report"
+NOW = 1_770_000_000.0
+Flush = Callable[..., int]
+
+
+@pytest.fixture
+def flush(spool: Path, client: Any) -> Flush:
+    """Flushes at so many seconds after NOW, with the longest jitter."""
+
+    def at(seconds: float, **more: Any) -> int:
+        return flush_spool(spool, client, now=lambda: NOW + seconds, rng=lambda: 0.0, **more)
+
+    return at
+
+
+def pause_of(spool: Path) -> float:
+    retry_at = spool_stats(spool).retry_at
+    return 0.0 if retry_at is None else retry_at - NOW
+
+
+def test_it_pauses_a_second_after_a_failure(portal: Any, fill: Any, flush: Flush, answer: Any) -> None:
+    fill("a")
+    portal.answer_with(REPORT, answer(503, {}), answer(201, {}))
+    assert [flush(0), flush(0.5), flush(0.99)] == [0, 0, 0]
+    assert len(portal.requests) == 1
+    assert flush(1.0) == 1
+
+
+def test_it_doubles_the_pause_with_each_failure(portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any) -> None:
+    fill("a")
+    portal.answer_with(REPORT, answer(503, {}))
+    pauses = []
+    for _ in range(11):
+        flush(0, force=True)
+        pauses.append(pause_of(spool))
+    assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+
+
+def test_it_starts_anew_after_a_success(portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any) -> None:
+    fill("a")
+    portal.answer_with(REPORT, answer(503, {}), answer(503, {}), answer(201, {}), answer(503, {}))
+    for _ in range(3):
+        flush(0, force=True)
+    assert (pause_of(spool), spool_stats(spool).failures) == (0, 0)
+    fill("b")
+    flush(0)
+    assert pause_of(spool) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("header", ["40", formatdate(NOW + 40, usegmt=True)])
+def test_it_obeys_retry_after(
+    portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any, status: int, header: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("vigie_client.telemetry.time.time", lambda: NOW)
+    fill("a")
+    portal.answer_with(REPORT, answer(status, {}, {"Retry-After": header}), answer(201, {}))
+    assert [flush(0), pause_of(spool), flush(39), flush(40)] == [0, 40, 0, 1]
+
+
+def test_it_pauses_despite_a_retry_after_of_nothing(
+    portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any
+) -> None:
+    fill("a")
+    portal.answer_with(REPORT, answer(429, {}, {"Retry-After": "0"}))
+    flush(0)
+    assert pause_of(spool) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_it_pauses_long_after_a_refused_token(
+    portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any, status: int
+) -> None:
+    fill("a")
+    portal.answer_with(REPORT, answer(status, {}))
+    flush(0)
+    assert pause_of(spool) == 900
+
+
+def test_it_flushes_during_a_pause_when_forced(portal: Any, fill: Any, flush: Flush, answer: Any) -> None:
+    fill("a")
+    portal.answer_with(REPORT, answer(503, {}), answer(201, {}))
+    assert [flush(0), flush(0, force=True)] == [0, 1]
+
+
+def test_it_pauses_after_a_batch_answered_in_part(
+    portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any
+) -> None:
+    fill("a", "b")
+    portal.answer_with(REPORT + "/batch", answer(200, {"results": [{"status": "recorded"}]}))
+    assert flush(0) == 1
+    assert (pause_of(spool), spool_stats(spool).failures) == (1, 1)
+
+
+def test_it_is_not_held_by_a_clock_that_was_set_back(portal: Any, fill: Any, flush: Flush, answer: Any) -> None:
+    fill("a")
+    portal.answer_with(REPORT, answer(503, {}), answer(201, {}))
+    flush(0)
+    assert flush(-365 * 86_400) == 1
+
+
+@pytest.mark.parametrize(
+    "state", ["", "garbage", "[]", '{"retry_at": "x", "dropped": 3}', "[" * 3000, '{"retry_at": NaN}']
+)
+def test_it_is_not_held_by_a_damaged_state(spool: Path, fill: Any, flush: Flush, state: str) -> None:
+    fill("a")
+    Path(f"{spool}.state").write_text(state)
+    assert flush(0) == 1
+
+
+class Foreign:
+    def report(self, _: Any) -> bool:
+        return False
+
+
+def test_it_gives_the_first_bare_false_the_benefit_of_the_doubt(spool: Path, fill: Any) -> None:
+    fill(*"abcde")
+    pauses = []
+    for _ in range(4):
+        flush_spool(spool, Foreign(), force=True, now=lambda: NOW, rng=lambda: 0.0)
+        pauses.append(pause_of(spool))
+    assert pauses == [0, 1, 2, 4]

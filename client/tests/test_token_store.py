@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vigie_client import Credentials, TokenStore
+from vigie_client.token_store import restrict_to_owner
+
+posix_only = pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+OLD, NEW = Credentials("pc", "old"), Credentials("pc", "new")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TokenStore:
+    return TokenStore(tmp_path / "state")
+
+
+def test_it_gives_back_what_it_was_given(store: TokenStore) -> None:
+    assert store.load() is None
+    store.save(OLD)
+    store.save(NEW)
+    assert store.load() == NEW
+
+
+def test_it_forgets_when_told(store: TokenStore) -> None:
+    store.save(OLD)
+    for _ in range(2):
+        store.clear()
+    assert store.load() is None
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"machine_id": "pc"}', b"[" * 3000])
+def test_it_takes_a_damaged_file_for_none(store: TokenStore, content: bytes) -> None:
+    store.save(OLD)
+    Path(store.path).write_bytes(content)
+    assert store.load() is None
+
+
+def test_it_shows_no_token() -> None:
+    assert repr(Credentials("pc", "secret")) == "Credentials(machine_id='pc')"
+
+
+@posix_only
+def test_it_is_its_owners_alone_before_the_token_is_in_it(store: TokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[int] = []
+    write = os.write
+
+    def watch(descriptor: int, data: Any) -> int:
+        modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", watch)
+    umask = os.umask(0)
+    try:
+        store.save(OLD)
+    finally:
+        os.umask(umask)
+    assert modes == [0o600]
+    assert stat.S_IMODE(os.stat(store.path).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(store.directory).st_mode) == 0o700
+
+
+@posix_only
+def test_it_does_not_write_into_a_file_laid_out_for_it(store: TokenStore, tmp_path: Path) -> None:
+    Path(store.directory).mkdir()
+    Path(store.path + ".tmp").symlink_to(tmp_path / "trap")
+    store.save(OLD)
+    assert not (tmp_path / "trap").exists()
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace", "write"])
+def test_it_keeps_the_old_token_when_the_new_one_cannot_be_written(
+    store: TokenStore, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    store.save(OLD)
+
+    def fail(*_: Any) -> None:
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, failing, fail)
+        with pytest.raises(OSError):
+            store.save(NEW)
+    assert store.load() == OLD
+    store.save(NEW)
+    assert store.load() == NEW
+
+
+class Windows:
+    """Stands in for `whoami.exe` and `icacls.exe`."""
+
+    def __init__(self, listing: bytes = b'"PC\\Zo\x82","S-1-5-21-1-2-3-1001"\r\n') -> None:
+        self.listing = listing
+        self.commands: list[tuple[str, ...]] = []
+
+    def run(self, command: Any, **_: Any) -> Any:
+        self.commands.append(command)
+        return subprocess.CompletedProcess(command, 0, self.listing, b"")
+
+
+def test_it_leaves_the_file_on_windows_to_user_system_and_administrators(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = Windows()
+    monkeypatch.setattr("vigie_client.token_store.os.name", "nt")
+    monkeypatch.setattr(subprocess, "run", windows.run)
+    restrict_to_owner("token.tmp")
+    assert windows.commands[1][1:] == (
+        "token.tmp", "/inheritance:r", "/grant:r", "*S-1-5-21-1-2-3-1001:F", "*S-1-5-18:F", "*S-1-5-32-544:F",
+    )  # fmt: skip
+
+
+def test_it_refuses_to_go_on_unprotected_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vigie_client.token_store.os.name", "nt")
+    monkeypatch.setattr(subprocess, "run", Windows(b"nobody").run)
+    with pytest.raises(OSError, match="can't be protected"):
+        restrict_to_owner("token.tmp")
