@@ -8,9 +8,8 @@ from django.http import HttpRequest
 
 from agents.models import Agent
 from agents.querysets import SEEN_EVERY
-from portal.authentication import BearerAuthentication
+from portal.authentication import BearerAuthentication, lookup
 from portal.models import ApiToken
-from portal.querysets import ApiTokenQuerySet
 
 OWN_UNINSTALL = "own_uninstall"
 
@@ -23,8 +22,7 @@ def machine_of(token: ApiToken | None) -> Agent | None:
 
 
 class MachineBearerAuthentication(BearerAuthentication):
-    def candidates(self) -> ApiTokenQuerySet:
-        return ApiToken.objects.select_related("user", "machine__agent")
+    tokens_by_key = lookup(ApiToken.objects.select_related("user", "machine__agent"))
 
     def accepted(self, token: ApiToken, now: datetime) -> None:
         """Any call with a machine's token counts as seen."""

@@ -16,6 +16,11 @@ from portal import audit
 JITTER = 0.1
 
 
+def says_something_new(agent: Agent, body: dict[str, Any]) -> bool:
+    """Whether what was sent differs from what is kept; what is the same was checked when it was kept."""
+    return any(body.get(name) not in (None, getattr(agent, name)) for name in ("version", "os_info"))
+
+
 def note_heartbeat(agent: Agent, given: dict[str, Any], request: HttpRequest) -> None:
     """Takes over what the machine says of itself where it changed; that it was seen, authentication has noted."""
     changed = {name: value for name, value in given.items() if value is not None and value != getattr(agent, name)}

@@ -1,4 +1,4 @@
-"""From the Authorization header to the token behind it: one query, constant-time comparison, a stable code on refusal."""
+"""From the Authorization header to the token: one query, constant-time comparison, a stable code on refusal."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rest_framework.request import Request
 
 from portal import throttling, tokens
 from portal.api.errors import REALM, Problem
+from portal.compiled import CompiledQuery
 from portal.models import ApiToken, AuthFailure
 from portal.querysets import ApiTokenQuerySet
 
@@ -34,7 +35,14 @@ def bearer_text(request: HttpRequest) -> str | None:
     return text.strip() if scheme.lower() == "bearer" else None
 
 
-def verify(text: str, address: str, candidates: ApiTokenQuerySet) -> ApiToken:
+def lookup(candidates: ApiTokenQuerySet) -> CompiledQuery[ApiToken]:
+    """The one query of every call: by (key, address), the token, and whether the address failed lately."""
+    return CompiledQuery(
+        lambda key, address: candidates.with_failures_from(address, AuthFailure.objects.all()).filter(key=key), arity=2
+    )
+
+
+def verify(text: str, address: str, tokens_by_key: CompiledQuery[ApiToken]) -> ApiToken:
     """The token behind the text, its secret verified. Raises Problem("invalid_token").
 
     Whether it is revoked or expired is for `refuse_ended`: some calls still answer a revoked token.
@@ -42,7 +50,7 @@ def verify(text: str, address: str, candidates: ApiTokenQuerySet) -> ApiToken:
     plain = tokens.parse(text)
     if plain is None:
         raise Problem("invalid_token")
-    found = candidates.with_failures_from(address, AuthFailure.objects.all()).filter(key=plain.key).first()
+    found = tokens_by_key.one(plain.key, address)
     # A miss costs the same digest and comparison as a hit.
     digest = plain.digest(found.pepper_version if found else 1)
     if not tokens.same(digest, found.digest if found else "0" * 64) or found is None or found.kind != plain.kind:
@@ -68,8 +76,7 @@ def note_use(token: ApiToken, now: datetime) -> None:
 class BearerAuthentication(BaseAuthentication):
     """Puts the token into `request.auth` and, for the audit trail, into `request.api_token`."""
 
-    def candidates(self) -> ApiTokenQuerySet:
-        return ApiToken.objects.select_related("user")
+    tokens_by_key = lookup(ApiToken.objects.select_related("user"))
 
     def may_repeat(self, token: ApiToken, request: HttpRequest) -> bool:
         """Whether the call answers this token although it was revoked."""
@@ -82,7 +89,7 @@ class BearerAuthentication(BaseAuthentication):
             return None
         now, address = timezone.now(), request.META.get("REMOTE_ADDR", "")
         try:
-            token = verify(text, address, self.candidates())
+            token = verify(text, address, self.tokens_by_key)
             if not self.may_repeat(token, request):
                 refuse_ended(token, now)
         except Problem:

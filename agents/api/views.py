@@ -24,7 +24,7 @@ from agents.api.serializers import (
 )
 from agents.authentication import RepeatableUninstallAuthentication, machine_of
 from agents.fleet import describe, split_by_status
-from agents.heartbeat import next_heartbeat_seconds, note_heartbeat
+from agents.heartbeat import next_heartbeat_seconds, note_heartbeat, says_something_new
 from agents.models import Agent
 from portal.api.errors import Problem
 from portal.api.moments import iso
@@ -128,10 +128,11 @@ class HeartbeatView(HotView):
 
     @extend_schema(request=HeartbeatSerializer, responses={200: HeartbeatAnswer})
     def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:
-        if body:
+        agent = token.machine.agent
+        if says_something_new(agent, body):
             fields = HeartbeatSerializer(data=body)
             fields.is_valid(raise_exception=True)
-            note_heartbeat(token.machine.agent, fields.validated_data, self.request)
+            note_heartbeat(agent, fields.validated_data, self.request)
         now = iso(timezone.now())
         return 200, {"status": "ok", "server_time": now, "next_heartbeat_seconds": next_heartbeat_seconds()}
 

@@ -1,0 +1,56 @@
+"""The query compiled once."""
+
+import pytest
+from django.db import connection, connections
+
+from agents.authentication import MachineBearerAuthentication
+from agents.enrolment import issue_agent_token
+from portal.models import ApiToken
+
+tokens_by_key = MachineBearerAuthentication.tokens_by_key
+
+
+@pytest.mark.django_db
+def test_it_gives_what_the_queryset_gives(agent, staff_token, django_assert_num_queries):
+    issue_agent_token(agent, expires_at=agent.enrolled_at)
+    for token in ApiToken.objects.select_related("user", "machine__agent"):
+        with django_assert_num_queries(1):
+            found = tokens_by_key.one(token.key, "10.0.0.1")
+            assert {field.attname: getattr(found, field.attname) for field in ApiToken._meta.concrete_fields} == {
+                field.attname: getattr(token, field.attname) for field in ApiToken._meta.concrete_fields
+            }
+            assert found.had_failures is False
+            assert found.user == token.user
+    assert tokens_by_key.one(ApiToken.objects.get(kind="agent").key, "").machine.agent == agent
+
+
+@pytest.mark.django_db
+def test_it_gives_nothing_where_there_is_nothing():
+    assert tokens_by_key.one("nothing", "10.0.0.1") is None
+
+
+@pytest.mark.django_db
+def test_its_values_are_parameters_and_no_sql(agent):
+    issue_agent_token(agent)
+    assert tokens_by_key.one("' OR 1=1 --", "%s") is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_died_between_two_calls_is_opened_anew(agent):
+    token = issue_agent_token(agent)
+    break_connection()
+    assert tokens_by_key.one(token.split("_")[2], "10.0.0.1").machine.agent == agent
+
+
+def break_connection():
+    """What a restart of the database leaves a worker with. A SQLite file has no other end that could go away."""
+    if connection.vendor != "postgresql":
+        connection.close()
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    other = connections.create_connection("default")
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+    other.close()
