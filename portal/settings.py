@@ -66,6 +66,7 @@ CONTENT_SECURITY_POLICY = {
 # --- Applications ----------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
+    "portal.apps.PortalConfig",  # before the admin, some of whose templates it replaces
     "portal.apps.VigieAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -76,7 +77,6 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_q",
-    "portal.apps.PortalConfig",
     "agents.apps.AgentsConfig",
     "usage.apps.UsageConfig",
 ]
