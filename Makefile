@@ -16,7 +16,7 @@ run: $(VENV)/run
 	exec $(BIN)/python manage.py up --bind $(BIND)
 
 demo: $(VENV)/run
-	exec $(BIN)/python manage.py demo --bind $(BIND)
+	exec $(BIN)/python -m demo --bind $(BIND)
 
 test: $(VENV)/dev
 	$(BIN)/python -m tests.legs $(ARGS)

@@ -1,0 +1,106 @@
+"""Starts the portal, lets the fleet play, says where to look, and keeps running until it is stopped."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import requests
+
+from demo.fleet import Machine, keep_alive, machines, play
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_WITHIN_SECONDS = 120
+PAUSE_SECONDS = 20
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--bind", default="127.0.0.1:8000", metavar="HOST:PORT")
+    bind = parser.parse_args().bind
+    url = f"http://{bind.replace('0.0.0.0', '127.0.0.1')}"  # noqa: S104 - recognised, not bound
+    # The play's machines must not stand among an installation's own.
+    data = Path(os.environ.setdefault("VIGIE_DATA_DIR", str(ROOT / "var" / "demo")))
+    os.environ.setdefault("PORTAL_URL", url)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    manage("prepare")
+    with subprocess.Popen([sys.executable, "manage.py", "up", "--bind", bind], cwd=ROOT) as portal:
+        try:
+            wait_until_ready(url, portal)
+            fleet = machines(url, data / "machines")
+            token = manage("issue_token", "--kind", "enroll", "--label", "demo", "--expires-in", "1d", capture=True)
+            say("", "The fleet plays:")
+            for line in play(fleet, token):
+                say(f"  {line}")
+            where_to_look(url, data)
+            return keep_running(portal, fleet)
+        finally:
+            portal.terminate()
+
+
+def stop(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def say(*lines: str) -> None:
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def manage(*arguments: str, capture: bool = False) -> str:
+    """What a command of manage.py prints, where it is captured. Ends the demo where the command fails."""
+    pipe = subprocess.PIPE if capture else None
+    done = subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, stdout=pipe, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+    return (done.stdout or "").strip()
+
+
+def wait_until_ready(url: str, portal: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + READY_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        if portal.poll() is not None:
+            sys.exit(portal.returncode or 1)
+        try:
+            if requests.get(f"{url}/readyz", timeout=5).ok:
+                return
+        except requests.RequestException:
+            pass  # not listening yet
+        time.sleep(0.3)
+    sys.exit("The portal did not become ready; its log stands above.")
+
+
+def where_to_look(url: str, data: Path) -> None:
+    password = (data / "secrets" / "operator_password").read_text().strip()
+    say(
+        "",
+        "Look here:",
+        f"  {url}/admin/                 the portal; operator / {password}",
+        f"  {url}/admin/agents/agent/    the machines",
+        f"  {url}/admin/usage/run/       their runs",
+        f"  {url}/api/docs/              the API",
+        f"  {url}/readyz                 whether all of it works",
+        "",
+        "It keeps running, and the fleet with it. Ctrl-C ends both.",
+    )
+
+
+def keep_running(portal: subprocess.Popen[bytes], fleet: list[Machine]) -> int:
+    rng = random.Random()  # noqa: S311 - a play, not a secret
+    while True:
+        try:
+            return portal.wait(timeout=PAUSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            keep_alive(fleet, rng)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

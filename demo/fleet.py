@@ -1,0 +1,200 @@
+"""A dozen machines, as the portal meets them: over HTTP, through the client package and nothing else."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from demo.documents import make_broken_documents, make_documents
+from vigie_client import (
+    TokenStore,
+    UsageTelemetryClient,
+    build_usage_payload,
+    enroll,
+    flush_spool,
+    make_session,
+    new_run_id,
+    page_count_for,
+    send_heartbeat,
+    spool_payload,
+    spool_stats,
+    uninstall,
+)
+
+WINDOWS, MAC, LINUX = "Windows 11 23H2", "macOS 15.1", "Debian 12"
+
+
+@dataclass
+class Machine:
+    """One machine with its state on disk, as an installation has it."""
+
+    machine_id: str
+    user_name: str
+    user_email: str
+    os_info: str
+    license_ref: str
+    version: str
+    url: str
+    folder: Path
+    rng: random.Random = field(repr=False)
+
+    @property
+    def store(self) -> TokenStore:
+        return TokenStore(str(self.folder / "state"))
+
+    @property
+    def spool(self) -> str:
+        return str(self.folder / "usage.jsonl")
+
+    def enrol(self, token: str) -> str:
+        """How it went: enrolled, reactivated or replayed."""
+        done = enroll(
+            self.url,
+            token,
+            self.machine_id,
+            store=self.store,
+            user_name=self.user_name,
+            user_email=self.user_email,
+            hostname=self.machine_id.lower(),
+            os_info=self.os_info,
+            version=self.version,
+        )
+        return done.status
+
+    def telemetry(self, url: str = "") -> UsageTelemetryClient:
+        credentials = self.store.load()
+        assert credentials is not None
+        return UsageTelemetryClient(url or self.url, make_session(credentials.api_token))
+
+    def beat(self) -> None:
+        credentials = self.store.load()
+        assert credentials is not None
+        send_heartbeat(self.url, make_session(credentials.api_token), version=self.version, os_info=self.os_info)
+
+    def work(self, paths: list[Path], ago: timedelta = timedelta()) -> None:
+        """Counts the pages of the documents and keeps the report of the run, safe on disk before anything is sent."""
+        documents = []
+        for path in paths:
+            pages = page_count_for(path)
+            status = "failed" if path.suffix == ".pdf" and not pages else "success"
+            duration = self.rng.randint(200, 4_000)
+            documents.append({"page_count": pages, "status": status, "duration_ms": duration, "extension": path.suffix})
+        payload = build_usage_payload(
+            run_id=new_run_id(),
+            app_name=self.rng.choice(["gui_v6", "batch"]),
+            app_version=self.version,
+            license_ref=self.license_ref,
+            machine_id=self.machine_id,
+            documents=documents,
+            started_at=datetime.now(UTC) - ago,
+        )
+        spool_payload(self.spool, payload)
+
+    def flush(self, url: str = "") -> int:
+        return flush_spool(self.spool, self.telemetry(url))
+
+    def flush_until_empty(self, seconds: float = 20) -> int:
+        """Sends what waits as a program does that keeps running: a flush in a pause does nothing, and is tried again."""
+        sent, deadline = 0, time.monotonic() + seconds
+        while spool_stats(self.spool).waiting and time.monotonic() < deadline:
+            sent += self.flush()
+            time.sleep(0.2)
+        return sent
+
+
+def machines(url: str, folder: Path, seed: int = 7) -> list[Machine]:
+    people = [
+        *(("PC-LYON-07", "Alice Martin", WINDOWS), ("PC-LYON-08", "Bruno Petit", WINDOWS), ("PC-PARIS-01", "Chloé Durand", WINDOWS)),
+        *(("PC-PARIS-02", "David Moreau", WINDOWS), ("MAC-NANTES-01", "Emma Laurent", MAC), ("PC-LILLE-03", "Farid Benali", WINDOWS)),
+        *(("PC-DOUALA-01", "Grace Mbarga", WINDOWS), ("PC-DOUALA-02", "Hervé Nkoulou", WINDOWS), ("PC-YAOUNDE-05", "Inès Abena", WINDOWS)),
+        *(("SRV-BATCH-01", "Service batch", LINUX), ("MAC-BREST-02", "Jules Le Goff", MAC), ("PC-NICE-04", "Karim Haddad", WINDOWS)),
+    ]  # fmt: skip
+    return [
+        Machine(
+            machine_id=machine_id,
+            user_name=user_name,
+            user_email=f"{machine_id.lower()}@example.org",
+            os_info=os_info,
+            license_ref=f"LIC-{2040 + number % 4}",
+            version=("6.0.3", "6.0.3", "6.1.0")[number % 3],
+            url=url,
+            folder=folder / machine_id,
+            rng=random.Random(seed + number),  # noqa: S311 - a play, not a secret
+        )
+        for number, (machine_id, user_name, os_info) in enumerate(people)
+    ]
+
+
+def closed_address() -> str:
+    """An address where nobody listens, for the machine whose network is down."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def play(fleet: list[Machine], token: str) -> Iterator[str]:
+    """The play, a line per scene. Played again on the same data it goes on where it stood."""
+    enrolled = [machine for machine in fleet if machine.store.load() is None]
+    for machine in enrolled:
+        machine.enrol(token)
+    yield f"{len(enrolled)} machines enrolled, {len(fleet) - len(enrolled)} were already"
+    for machine in fleet:
+        machine.beat()
+        machine.work(make_documents(machine.folder / "documents", machine.rng, machine.rng.randint(2, 8)))
+    sent = sum(machine.flush_until_empty() for machine in fleet)
+    yield f"{len(fleet)} machines sent a heartbeat and {sent} runs with the pages of their documents"
+    yield from broken_documents(fleet[0])
+    yield from offline(fleet[1:4])
+    yield from leaving_and_coming_back(fleet[-1], token)
+    yield from refused_intruder(fleet[0], token)
+
+
+def broken_documents(machine: Machine) -> Iterator[str]:
+    paths = make_broken_documents(machine.folder / "broken")
+    machine.work(paths)
+    machine.flush_until_empty()
+    counted = ", ".join(f"{path.stem}: {page_count_for(path)}" for path in paths)
+    yield f"{machine.machine_id} met broken PDFs and went on ({counted})"
+
+
+def offline(some: list[Machine]) -> Iterator[str]:
+    """Weeks without a network: each day's run is kept, and counts for its day once the network is back."""
+    nowhere = closed_address()
+    for machine in some:
+        paths = make_documents(machine.folder / "documents", machine.rng, 4)
+        for days in range(28, 0, -1):
+            machine.work(paths[: machine.rng.randint(1, 4)], ago=timedelta(days=days))
+        machine.flush(nowhere)
+    waiting = sum(spool_stats(machine.spool).waiting for machine in some)
+    yield f"{len(some)} machines were offline: {waiting} runs wait in their spools"
+    sent = sum(machine.flush_until_empty() for machine in some)
+    yield f"the network is back: {sent} runs replayed, none lost"
+
+
+def leaving_and_coming_back(machine: Machine, token: str) -> Iterator[str]:
+    uninstall(machine.url, machine.store, reason="replaced by a new computer")
+    status = machine.enrol(token)
+    machine.beat()
+    yield f"{machine.machine_id} was uninstalled and came back: {status}"
+
+
+def refused_intruder(machine: Machine, token: str) -> Iterator[str]:
+    """A second computer under a name that is taken gets no token: the portal never evicts the first."""
+    twin = Machine(**{**vars(machine), "folder": machine.folder.with_name("twin")})
+    try:
+        twin.enrol(token)
+    except Exception as error:  # the client's PortalError; whatever it is, it is what the play shows
+        yield f"a second computer calling itself {machine.machine_id} was refused: {getattr(error, 'code', error)}"
+
+
+def keep_alive(fleet: list[Machine], rng: random.Random) -> None:
+    """One small thing that happens while somebody looks at the admin."""
+    machine = rng.choice(fleet)
+    machine.beat()
+    machine.work(make_documents(machine.folder / "documents", rng, rng.randint(1, 5)))
+    machine.flush()
