@@ -12,15 +12,17 @@ from vigie_client.deadlines import CallFailed, DeadlineRunner
 
 
 class StuckSession:
-    """Its calls end when `release` is set."""
+    """Its calls end when `release` is set, at the latest after 5 seconds: too late for any deadline here."""
 
     def __init__(self) -> None:
         self.release = threading.Event()
+        self.over = threading.Event()
         self.calls = 0
 
     def post(self, url: str, json: Any, timeout: float) -> Any:
         self.calls += 1
-        self.release.wait()
+        self.release.wait(5)
+        self.over.set()
 
 
 @pytest.fixture
@@ -90,8 +92,8 @@ def test_it_gives_the_session_its_timeout(run: Any) -> None:
 
 
 def test_it_returns_at_its_deadline_while_the_session_is_stuck(stuck: StuckSession, run: Any) -> None:
-    # Without a deadline of its own this would never end: nothing releases the session before the test is over.
     assert UsageTelemetryClient("http://portal", stuck, timeout=0.05).send(run("a")).code == "deadline"
+    assert not stuck.over.is_set()
 
 
 def test_it_returns_at_its_deadline_from_a_slow_drip(token: str, run: Any) -> None:

@@ -64,10 +64,23 @@ def test_it_prints_nothing_about_a_broken_pdf(tmp_path: Path, capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
 
 
-def test_it_leaves_the_hosts_pymupdf_as_it_was(tmp_path: Path) -> None:
-    displayed = pymupdf.TOOLS.mupdf_display_errors()
-    page_count_for(tmp_path / "missing.pdf")
-    assert pymupdf.TOOLS.mupdf_display_errors() == displayed
+@pytest.mark.parametrize("displayed", [True, False])
+def test_it_silences_pymupdf_only_while_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, displayed: bool
+) -> None:
+    during: list[bool] = []
+
+    def look(_: str) -> None:
+        during.append(bool(pymupdf.TOOLS.mupdf_display_errors()))
+        raise ValueError
+
+    monkeypatch.setattr(pymupdf, "open", look)
+    before = pymupdf.TOOLS.mupdf_display_errors()
+    pymupdf.TOOLS.mupdf_display_errors(displayed)
+    page_count_for(tmp_path / "a.pdf")
+    after = bool(pymupdf.TOOLS.mupdf_display_errors())
+    pymupdf.TOOLS.mupdf_display_errors(before)
+    assert (during, after) == ([False], displayed)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "a.png", "a.tif", "a.TIFF", "a.bmp", "a.gif"])

@@ -53,6 +53,19 @@ def test_it_says_so_when_a_run_cannot_be_spooled(spool: Path, payload: Any) -> N
     assert not spool.exists()
 
 
+def test_it_sees_a_run_on_the_disk_before_it_says_so(spool: Path, fill: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bytes] = []
+    fsync = os.fsync
+
+    def watch(descriptor: int) -> None:
+        synced.append(spool.read_bytes())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    fill("a", "b")
+    assert spool.read_bytes() in synced
+
+
 def test_it_says_so_when_the_disk_fails(tmp_path: Path, run: Any) -> None:
     (tmp_path / "file").write_text("")
     assert spool_payload(tmp_path / "file" / "spool", run("a")) is False

@@ -97,9 +97,12 @@ class Windows:
     def __init__(self, listing: bytes = b'"PC\\Zo\x82","S-1-5-21-1-2-3-1001"\r\n') -> None:
         self.listing = listing
         self.commands: list[tuple[str, ...]] = []
+        self.sizes: list[int] = []
 
     def run(self, command: Any, **_: Any) -> Any:
         self.commands.append(command)
+        if os.path.exists(command[1]):
+            self.sizes.append(os.path.getsize(command[1]))
         return subprocess.CompletedProcess(command, 0, self.listing, b"")
 
 
@@ -111,6 +114,17 @@ def test_it_leaves_the_file_on_windows_to_user_system_and_administrators(monkeyp
     assert windows.commands[1][1:] == (
         "token.tmp", "/inheritance:r", "/grant:r", "*S-1-5-21-1-2-3-1001:F", "*S-1-5-18:F", "*S-1-5-32-544:F",
     )  # fmt: skip
+
+
+def test_it_protects_the_file_on_windows_before_the_token_is_in_it(
+    store: TokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = Windows()
+    monkeypatch.setattr("vigie_client.token_store.os.name", "nt")
+    monkeypatch.setattr(subprocess, "run", windows.run)
+    store.save(OLD)
+    assert windows.commands[1][1] == store.path + ".tmp"
+    assert windows.sizes == [0]
 
 
 def test_it_refuses_to_go_on_unprotected_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
