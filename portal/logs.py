@@ -16,6 +16,10 @@ access = logging.getLogger("vigie.access")
 QUIET = re.compile(r"^/(healthz|readyz|metrics|static/.*)$")
 
 
+def redacted(text: str) -> str:
+    return TOKEN_IN_TEXT.sub(r"\1_…", text)
+
+
 class JsonFormatter(BaseFormatter):
     """Redacts the finished line, so that tokens inside tracebacks and arguments go too."""
 
@@ -30,7 +34,7 @@ class JsonFormatter(BaseFormatter):
         self.default_time_format = "%Y-%m-%dT%H:%M:%S"
 
     def format(self, record: logging.LogRecord) -> str:
-        return TOKEN_IN_TEXT.sub(r"\1_…", super().format(record))
+        return redacted(super().format(record))
 
 
 class AccessLogMiddleware:

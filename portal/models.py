@@ -10,7 +10,13 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from portal import tokens
-from portal.querysets import ApiTokenQuerySet, AuditEventQuerySet, BeatQuerySet, JobRunQuerySet
+from portal.querysets import (
+    ApiTokenQuerySet,
+    AuditEventQuerySet,
+    BeatQuerySet,
+    JobRunQuerySet,
+    TaskAttemptQuerySet,
+)
 
 
 class ApiToken(models.Model):
@@ -51,6 +57,8 @@ class ApiToken(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["kind", "-id"], name="token_kind"),
+            # This operator class lets PostgreSQL find a beginning by the index; other databases ignore it.
+            models.Index(fields=["label"], name="token_label", opclasses=["varchar_pattern_ops"]),
             models.Index(fields=["expires_at"], name="token_expires", condition=models.Q(expires_at__isnull=False)),
         ]
 
@@ -104,7 +112,6 @@ class AuditEvent(models.Model):
         verbose_name_plural = _("audit events")
         ordering = ["-id"]
         indexes = [
-            # This operator class lets PostgreSQL find a beginning by the index too; other databases ignore it.
             models.Index(fields=["subject", "-id"], name="audit_subject", opclasses=["varchar_pattern_ops", "int8_ops"]),
             models.Index(fields=["action", "-id"], name="audit_action", opclasses=["varchar_pattern_ops", "int8_ops"]),
             models.Index(fields=["at"], name="audit_at"),
@@ -151,31 +158,45 @@ class JobRun(models.Model):
 
 
 class TaskAttempt(models.Model):
-    """A queued task as the workers met it: counted when it starts, so that one that kills its worker is given up."""
+    """A queued task as the workers met it: counted when it starts, so that one that kills its worker is given up.
+
+    `worker` is the process that has it (see `portal.processes`), empty once that process was found dead; `queue_id` is
+    its row in django-q2's queue.
+    """
+
+    MOST_ATTEMPTS = 3
 
     task_id = models.CharField(_("task"), max_length=32, unique=True)
     name = models.CharField(_("name"), max_length=128)
     cluster = models.CharField(_("cluster"), max_length=16)
+    queue_id = models.BigIntegerField(null=True, editable=False)
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     worker = models.CharField(_("worker"), max_length=128, blank=True)
     started_at = models.DateTimeField(_("started"))
     finished_at = models.DateTimeField(_("finished"), null=True)
     error = models.CharField(_("error"), max_length=500, blank=True)
 
+    objects = TaskAttemptQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
         ordering = ["-id"]
+        indexes = [models.Index(fields=["cluster", "finished_at"], name="attempt_finished")]
 
     def __str__(self) -> str:
         return f"{self.name} {self.task_id}"
 
 
 class Beat(models.Model):
-    """When a part of the portal (quick, slow, pulse) last showed that it works."""
+    """When a part of the portal (quick, slow, pulse) last showed that it works.
+
+    `asked_at` is set while a beat task waits for a worker, so that there is never more than one.
+    """
 
     component = models.CharField(_("component"), max_length=16, unique=True)
-    at = models.DateTimeField(_("last beat"))
+    at = models.DateTimeField(_("last beat"), null=True)
+    asked_at = models.DateTimeField(null=True, editable=False)
     where = models.CharField(_("where"), max_length=128, blank=True)
 
     objects = BeatQuerySet.as_manager()

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models, transaction
-from django.db.models import Exists, F, Q, Value
+from django.db.models import Exists, F, Max, Q, Value
 from django.db.models.functions import Now
 
 if TYPE_CHECKING:
-    from portal import models as m  # noqa: F401
+    from portal import models as m
 
 
 class ApiTokenQuerySet(models.QuerySet["m.ApiToken"]):
@@ -49,12 +49,47 @@ class JobRunQuerySet(models.QuerySet["m.JobRun"]):
             Q(status__in=["waiting", "failed"]) | Q(status="running", lease_expires_at__lt=now),
         )
 
+    def newest(self) -> Self:
+        """The newest run of each job."""
+        return self.filter(pk__in=self.model._default_manager.values("job").annotate(newest=Max("pk")).values("newest"))
+
+    def superseded(self) -> Self:
+        """All but the newest run of each job."""
+        return self.exclude(pk__in=self.model._default_manager.newest().values("pk"))
+
+    def ended_before(self, moment: datetime) -> Self:
+        return self.filter(Q(finished_at__lt=moment) | Q(finished_at=None, lease_expires_at__lt=moment))
+
+
+class TaskAttemptQuerySet(models.QuerySet["m.TaskAttempt"]):
+    def running(self, cluster: str) -> Self:
+        """Started, not finished, and in the hands of a process not known to be dead."""
+        return self.filter(cluster=cluster, finished_at=None).exclude(worker="")
+
+    def on_host(self, host: str) -> Self:
+        return self.filter(worker__startswith=f"{host}:")
+
+    def given_up(self) -> Self:
+        """Tasks that ended their worker at each of the attempts they were allowed."""
+        return self.filter(attempts__gt=self.model.MOST_ATTEMPTS)
+
 
 class BeatQuerySet(models.QuerySet["m.Beat"]):
-    def beat(self, component: str, where: str = "") -> None:
-        """Notes that the component is alive, by the database's clock."""
-        if not self.filter(component=component).update(at=Now(), where=where):
-            self.update_or_create(component=component, defaults={"at": Now(), "where": where})
+    def beat(self, component: str, where: str, every: timedelta = timedelta(0)) -> None:
+        """Notes that the component is alive, by the database's clock; not again before `every` is over."""
+        row = self.filter(component=component)
+        if not row.filter(Q(at=None) | Q(at__lte=Now() - every)).update(at=Now(), where=where) and not row.exists():
+            self.bulk_create([self.model(component=component, at=Now(), where=where)], ignore_conflicts=True)
 
-    def stale(self, now: datetime, after: timedelta) -> Self:
-        return self.filter(at__lt=now - after)
+    def ask(self, component: str, every: timedelta, nothing_waits: bool) -> bool:
+        """Whether a beat should be asked for now: it was silent for `every`, and no beat asked for is still waiting.
+
+        Of several who ask at once, one gets True.
+        """
+        self.bulk_create([self.model(component=component)], ignore_conflicts=True)
+        silent = Q(at=None) | Q(at__lte=Now() - every)
+        unasked = Q(asked_at=None) | Q(asked_at__lte=Now() - every) if nothing_waits else Q(asked_at=None)
+        return self.filter(silent, unasked, component=component).update(asked_at=Now()) == 1
+
+    def answered(self, component: str) -> None:
+        self.filter(component=component).update(asked_at=None)

@@ -1,0 +1,71 @@
+"""Leases on the cycles of periodic jobs: started twice, killed or overlapping, a cycle has one effect.
+
+Whoever claims a cycle gets a fencing number. Each write of the lease is conditional on it, so a holder that was taken
+for dead finds out at its next `extend()`, which therefore belongs into the transaction of what the job writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from portal.failures import sentence
+from portal.models import JobRun
+from portal.processes import myself
+from portal.querysets import JobRunQuerySet
+
+LEASE = timedelta(minutes=5)
+
+
+class LeaseLost(Exception):
+    """Somebody else holds the cycle now: nothing more may be written for it."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to work on one cycle until it runs out; `extend()` renews it for another `length`."""
+
+    pk: int
+    job: str
+    cycle_key: str
+    fence: int
+    length: timedelta = LEASE
+
+    def extend(self) -> None:
+        """Raises LeaseLost. Inside a transaction, the row stays ours until that ends."""
+        self._write(lease_expires_at=timezone.now() + self.length)
+
+    def finish(self, result: Any = None) -> None:
+        """Ends the cycle for good; `result` is JSON. Raises LeaseLost."""
+        self._write(status=JobRun.Status.DONE, finished_at=timezone.now(), result=result, error="")
+
+    def fail(self, error: BaseException) -> None:
+        """Ends this attempt; the cycle may be claimed again. Of no consequence where the lease is lost."""
+        self._held().update(status=JobRun.Status.FAILED, finished_at=timezone.now(), error=sentence(error))
+
+    def _held(self) -> JobRunQuerySet:
+        return JobRun.objects.filter(pk=self.pk, fence=self.fence, status=JobRun.Status.RUNNING)
+
+    def _write(self, **changes: Any) -> None:
+        if not self._held().update(**changes):
+            raise LeaseLost(f"{self.job} {self.cycle_key}: claim {self.fence} was overtaken")
+
+
+def claim(job: str, cycle_key: str, length: timedelta = LEASE) -> Lease | None:
+    """The cycle's lease, or None where it is done or somebody works on it."""
+    now = timezone.now()
+    JobRun.objects.bulk_create([JobRun(job=job, cycle_key=cycle_key)], ignore_conflicts=True)
+    run = JobRun.objects.get(job=job, cycle_key=cycle_key)
+    claimed = JobRun.objects.claimable(now).filter(pk=run.pk, fence=run.fence)
+    won = claimed.update(
+        status=JobRun.Status.RUNNING,
+        fence=run.fence + 1,
+        holder=myself(),
+        started_at=now,
+        finished_at=None,
+        lease_expires_at=now + length,
+    )
+    return Lease(run.pk, job, cycle_key, run.fence + 1, length) if won else None
