@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
+from django.conf import settings
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+
+from portal import health
 from portal.conventions import Collected
+from portal.models import JobRun, TaskAttempt
 
 
 class Severity(enum.IntEnum):
@@ -35,3 +43,59 @@ def current_findings(now: datetime) -> list[Finding]:
     """All findings, worst and oldest first."""
     found = [finding for source in sources.all() for finding in source(now)]
     return sorted(found, key=lambda finding: (finding.severity, finding.since or now))
+
+
+# --- The portal's own ------------------------------------------------------------------------------------------------
+
+GIVEN_UP_SHOWN = timedelta(days=1)
+
+
+@sources.register
+def parts_without_a_beat(now: datetime) -> Iterator[Finding]:
+    for name, check in health.beats(now).items():
+        if check.word != "ok":
+            text = _("%(component)s shows no sign of life: its work is not being done.") % {"component": name}
+            yield Finding(Severity.CRITICAL, text, check.since)
+
+
+@sources.register
+def failed_jobs(now: datetime) -> Iterator[Finding]:
+    """Jobs whose latest cycle failed; the next one that succeeds clears it."""
+    for run in JobRun.objects.newest().filter(status=JobRun.Status.FAILED):
+        text = _("The job %(job)s failed: %(error)s") % {"job": run.job, "error": run.error}
+        url = admin_url("portal_jobrun_changelist", {"q": run.job})
+        yield Finding(Severity.WARNING, text, run.finished_at, url, _("See its runs"))
+
+
+@sources.register
+def given_up_tasks(now: datetime) -> Iterator[Finding]:
+    recent = TaskAttempt.objects.given_up().filter(finished_at__gt=now - GIVEN_UP_SHOWN)
+    for attempt in recent.order_by("-pk")[:10]:
+        text = _("The task %(name)s was given up: it ended its worker each time.") % {"name": attempt.name}
+        url = admin_url("portal_taskattempt_changelist", {"q": attempt.name})
+        yield Finding(Severity.WARNING, text, attempt.finished_at, url, _("See the task"))
+
+
+@sources.register
+def unsafe_settings(now: datetime) -> Iterator[Finding]:
+    if settings.DEBUG:
+        yield Finding(Severity.WARNING, _("DEBUG is on: errors show the inside of the portal to whoever meets them."))
+    address = urlsplit(settings.PORTAL_URL)
+    if not is_local(address.hostname or "") and not (settings.HTTPS and address.scheme == "https"):
+        yield Finding(
+            Severity.WARNING, _("The portal is reached without HTTPS: tokens and passwords can be read on the way.")
+        )
+
+
+def is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def admin_url(name: str, query: dict[str, str]) -> str:
+    try:
+        return reverse(f"admin:{name}", query=query)
+    except NoReverseMatch:
+        return ""

@@ -78,12 +78,16 @@ class FieldError:
 
 
 class Problem(Exception):
-    """A refusal. `extra` adds members to the answer, `headers` adds headers, `subject` names whom it was about."""
+    """A refusal. `extra` adds members to the answer, `headers` adds headers, `subject` names whom it was about.
+
+    `detail` replaces the code's own sentence, where the portal can say more of itself.
+    """
 
     def __init__(
         self,
         code: str,
         *,
+        detail: str = "",
         errors: Iterable[FieldError] = (),
         extra: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
@@ -91,6 +95,7 @@ class Problem(Exception):
     ) -> None:
         super().__init__(code)
         self.code = code
+        self.detail = detail or CODES[code].detail
         self.errors = list(errors)
         self.extra = dict(extra or {})
         self.headers = dict(headers or {})
@@ -106,7 +111,7 @@ class Problem(Exception):
             "type": f"{settings.PORTAL_URL}/docs/api#{self.code}",
             "title": entry.title,
             "status": entry.status,
-            "detail": entry.detail,
+            "detail": self.detail,
             "code": self.code,
         }
         if self.errors:
