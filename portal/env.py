@@ -99,8 +99,8 @@ class Environment:
             raise ImproperlyConfigured(f"{name} must be {expected}.") from None
 
 
-def kept_secret(directory: Path, name: str) -> str:
-    """The secret kept in a file of the data directory, made on first use and readable by its owner alone.
+def kept_secret(directory: Path, name: str, size: int = 48) -> str:
+    """The secret kept in a file of the data directory, made on first use of `size` random bytes and readable by its owner alone.
 
     Several processes may start at once: the one whose link() succeeds decides, the others read what it wrote.
     """
@@ -110,7 +110,7 @@ def kept_secret(directory: Path, name: str) -> str:
         fresh = directory / f".{name}.{secrets.token_hex(8)}"
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
+            file.write(secrets.token_urlsafe(size))
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):

@@ -222,6 +222,8 @@ Q_CLUSTER = {
         "slow": {"workers": SLOW_WORKERS, "queue_limit": SLOW_WORKERS, "timeout": 7_200, "retry": 7_500},
     },
 }
+# Longer than the longest task may take: what runs when the portal is asked to end may finish.
+STOP_GRACE_SECONDS = env.integer("STOP_GRACE_SECONDS", 7_260, least=1, most=86_400)
 
 # --- Thresholds ------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,30 @@
+"""`manage.py cluster quick`: the workers of one cluster. `manage.py up` runs both."""
+
+import os
+import sys
+from argparse import SUPPRESS
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django_q.conf import Conf
+
+from portal.clusters import CLUSTERS
+from portal.supervisor.cluster import Main
+from portal.supervisor.watchdog import PATIENCE
+
+
+class Command(BaseCommand):
+    help = "Runs the workers of one cluster."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", choices=CLUSTERS)
+        parser.add_argument("--patience", type=float, default=PATIENCE.total_seconds(), help=SUPPRESS)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        name = options["name"]
+        if name != Conf.CLUSTER_NAME:
+            # django-q2 reads the name when it is imported, which has happened: begin again with it.
+            os.environ["Q_CLUSTER_NAME"] = name
+            os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606
+        Main(name, timedelta(seconds=options["patience"])).run()

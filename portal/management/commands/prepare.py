@@ -1,0 +1,45 @@
+"""`manage.py prepare`: all that must stand before the portal runs. Safe to repeat, and on several nodes at once."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from django.utils import timezone
+
+from portal import audit, roles, schedules
+from portal.env import kept_secret
+from portal.locks import one_at_a_time
+
+OPERATOR = "operator"
+PASSWORD_BYTES = 18
+
+
+def first_operator() -> str | None:
+    """Makes the first superuser where there is none. Its password, where it was made now."""
+    users = get_user_model()._default_manager
+    if users.filter(is_superuser=True).exists():
+        return None
+    if users.filter(username=OPERATOR).exists():
+        raise CommandError(f"{OPERATOR} exists and no user is a superuser: make one with `manage.py createsuperuser`.")
+    password = kept_secret(settings.SECRETS_DIR, "operator_password", PASSWORD_BYTES)
+    with transaction.atomic():
+        users.create_superuser(username=OPERATOR, password=password)
+        audit.record("operator.created", f"user:{OPERATOR}", actor="system")
+    return password
+
+
+class Command(BaseCommand):
+    help = "Migrations, static files, roles, schedules and the first operator."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with one_at_a_time("prepare"):
+            call_command("migrate", interactive=False, verbosity=0)
+            call_command("collectstatic", interactive=False, verbosity=0)
+            roles.synchronise()
+            schedules.synchronise(timezone.now())
+            password = first_operator()
+        if password:
+            self.stdout.write(f"First operator: {OPERATOR}\nPassword:       {password}")

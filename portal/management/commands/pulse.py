@@ -1,0 +1,24 @@
+"""`manage.py pulse`: enqueues what is due. `manage.py up` runs one per node."""
+
+import signal
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from portal.pulse import beat_until
+from portal.supervisor import lifeline
+
+
+class Command(BaseCommand):
+    help = "Looks every second for what is due and enqueues the task that does it."
+    is_ending = False
+
+    def note_signal(self, number: int, frame: object) -> None:
+        self.is_ending = True
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        lifeline.lead_group()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.note_signal)
+        lifeline.hold()
+        beat_until(lambda: self.is_ending)

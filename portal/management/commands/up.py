@@ -1,0 +1,55 @@
+"""`manage.py up`: the whole portal on this machine, until SIGTERM or Ctrl-C."""
+
+import logging
+import sys
+from argparse import SUPPRESS
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connection, connections
+
+from portal.health import unapplied_migrations
+from portal.supervisor.components import components, listen
+from portal.supervisor.supervisor import Supervisor
+from portal.supervisor.watchdog import PATIENCE
+
+log = logging.getLogger("vigie.up")
+
+
+def refuse_unready() -> None:
+    """Raises CommandError with the sentence that says what has to be done first."""
+    try:
+        connection.ensure_connection()
+        missing = unapplied_migrations()
+    except DatabaseError as error:
+        raise CommandError(f"The database does not answer ({type(error).__name__}): see DATABASE_URL.") from error
+    finally:
+        connections.close_all()
+    if missing:
+        raise CommandError(f"The database lacks {len(missing)} migrations: run `manage.py prepare` first.")
+
+
+class Command(BaseCommand):
+    help = "Runs the portal: web, both clusters and the pulse, restarted when they end."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--bind", default="127.0.0.1:8000", metavar="HOST:PORT")
+        grace, patience = settings.STOP_GRACE_SECONDS, PATIENCE.total_seconds()
+        parser.add_argument("--grace", type=float, default=grace, help="seconds running tasks have to end")
+        parser.add_argument("--patience", type=float, default=patience, help=SUPPRESS)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        refuse_unready()
+        bind = options["bind"]
+        try:
+            listening = listen(bind)
+        except ValueError as error:
+            raise CommandError(f"--bind: {error}.") from error
+        except OSError as error:
+            raise CommandError(f"Nothing can listen on {bind}: {error.strerror or error}.") from error
+        log.info("the portal listens on http://%s", bind)
+        with listening:
+            patience = timedelta(seconds=options["patience"])
+            sys.exit(Supervisor(components(listening, patience), options["grace"]).run())

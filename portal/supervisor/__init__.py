@@ -1,0 +1,1 @@
+"""The processes of the portal: started, restarted and ended together, with none left behind."""

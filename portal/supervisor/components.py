@@ -1,0 +1,46 @@
+"""What the portal consists of, as command lines."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+
+from portal.clusters import CLUSTERS
+from portal.supervisor.children import Component
+
+BACKLOG = 1024
+
+
+def listen(bind: str) -> socket.socket:
+    """The socket that gunicorn serves. Raises ValueError for what is no HOST:PORT, OSError where it cannot be had.
+
+    The supervisor keeps it open: while gunicorn is being restarted, callers wait instead of being refused.
+    """
+    host, _, port = bind.rpartition(":")
+    if not host or not port.isdecimal() or not int(port) < 2**16:
+        raise ValueError(f"{bind} is not HOST:PORT")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+
+
+def manage(*arguments: str) -> list[str]:
+    return [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), *arguments]
+
+
+def components(listening: socket.socket, patience: timedelta) -> list[Component]:
+    descriptor = listening.fileno()
+    web = [sys.executable, "-m", "gunicorn", "-c", "python:portal.supervisor.web", "--bind", f"fd://{descriptor}"]
+    after = str(patience.total_seconds())
+    return [
+        Component("web", [*web, "--chdir", str(settings.BASE_DIR)], descriptors=[descriptor]),
+        *(
+            Component(name, manage("cluster", name, "--patience", after), environment={"Q_CLUSTER_NAME": name})
+            for name in CLUSTERS
+        ),
+        Component("pulse", manage("pulse")),
+    ]

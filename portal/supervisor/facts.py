@@ -1,0 +1,72 @@
+"""What the database and the process table tell of a cluster on this host, and acting on the watchdog's verdict."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.db import DatabaseError, close_old_connections
+from django.db.models import Max, Min
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from portal.attempts import release_dead
+from portal.clusters import Cluster, limits
+from portal.models import TaskAttempt
+from portal.processes import HOST, died, in_our_group, pid_here
+from portal.supervisor.watchdog import Claim, Facts, judge
+
+log = logging.getLogger("vigie.watchdog")
+
+
+def must_end(cluster: Cluster, started_at: datetime, patience: timedelta) -> bool:
+    """One look: gives back what was left behind, and says whether the cluster has stalled.
+
+    Without the database there is nothing to say: the cluster's own processes wait for it as well.
+    """
+    close_old_connections()
+    try:
+        now = timezone.now()
+        attempts = list(TaskAttempt.objects.running(cluster).on_host(HOST))
+        release_dead([attempt for attempt in attempts if died(attempt.worker)], now)
+        verdict = judge(gather(cluster, started_at, now, attempts), patience)
+        OrmQ.objects.filter(pk__in=verdict.give_back, lock__gt=now).update(lock=now)
+    except DatabaseError as error:
+        log.warning("the database does not answer: %s", type(error).__name__)
+        return False
+    if verdict.is_stalled:
+        log.critical("a task waits for the %s cluster while a worker is idle: the cluster starts anew", cluster)
+    return verdict.is_stalled
+
+
+def is_busy(cluster: Cluster) -> bool:
+    """Whether a task runs in this cluster; where the database does not say, it may."""
+    try:
+        return count_busy(TaskAttempt.objects.running(cluster).on_host(HOST)) > 0
+    except DatabaseError:
+        return True
+
+
+def count_busy(attempts: Iterable[TaskAttempt]) -> int:
+    """How many are in the hands of workers of our own cluster: its main process shares their group."""
+    pids = (pid_here(attempt.worker) for attempt in attempts)
+    return sum(1 for pid in pids if pid is not None and in_our_group(pid))
+
+
+def gather(cluster: Cluster, started_at: datetime, now: datetime, attempts: list[TaskAttempt]) -> Facts:
+    started = [attempt.started_at for attempt in attempts]
+    ended = TaskAttempt.objects.filter(cluster=cluster, finished_at__gt=started_at).on_host(HOST)
+    queue = OrmQ.objects.filter(key=cluster)
+    in_hands = [attempt.queue_id for attempt in attempts if not died(attempt.worker)]
+    claimed = queue.filter(lock__gt=now).exclude(pk__in=in_hands).values_list("pk", "lock")
+    retry = limits(cluster).retry
+    return Facts(
+        now=now,
+        started_at=started_at,
+        workers=limits(cluster).workers,
+        busy=count_busy(attempts),
+        active_at=max([*started, *filter(None, ended.aggregate(at=Max("finished_at")).values())], default=None),
+        unclaimed_since=queue.filter(lock__lte=now).aggregate(since=Min("lock"))["since"],
+        unstarted=[Claim(pk, lock - retry) for pk, lock in claimed],
+    )

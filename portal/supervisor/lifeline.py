@@ -1,0 +1,44 @@
+"""The lifeline: a pipe whose writing end the supervisor alone holds, so that its end is felt however it came.
+
+Each process the supervisor starts leads a process group of its own. When the lifeline breaks, it ends like on SIGTERM,
+and its whole group with it after a grace.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import NoReturn
+
+VARIABLE = "VIGIE_LIFELINE"
+# Nobody is left to restart anything, and what was being done will be done again: there is no point in long goodbyes.
+ORPHAN_GRACE_SECONDS = 15.0
+
+
+def lead_group() -> None:
+    """Makes this process the leader of its group, which its end may then take along."""
+    if os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)
+
+
+def end_group() -> NoReturn:
+    """Ends this process and all that it started, at once."""
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+    raise SystemExit(1)  # not reached
+
+
+def hold() -> None:
+    """Watches the lifeline from a thread, where there is one. Call it in the main process, before any fork but once."""
+    descriptor = os.environ.pop(VARIABLE, None)
+    if descriptor is not None:
+        threading.Thread(target=watch, args=(int(descriptor),), name="lifeline", daemon=True).start()
+
+
+def watch(descriptor: int) -> None:
+    while os.read(descriptor, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(ORPHAN_GRACE_SECONDS)
+    end_group()

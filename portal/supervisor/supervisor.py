@@ -1,0 +1,96 @@
+"""Keeps the portal's processes running, and ends them together. It never touches the database.
+
+The group of a main process that died is killed before the next one starts: django-q2's children would live on without
+it, and work beside its successor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+from portal.supervisor import lifeline
+from portal.supervisor.children import Child, Component
+
+log = logging.getLogger("vigie.up")
+LOOK_EVERY = 0.1
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Supervisor:
+    """`grace` is how many seconds the processes get to end what they are doing; a second signal ends all at once."""
+
+    def __init__(self, components: Sequence[Component], grace: float) -> None:
+        self.children = [Child(component) for component in components]
+        self.grace = grace
+        self.signals = 0
+        # Never read or written: the writing end closes with this process, and that is the message.
+        self.lifeline, self.held = os.pipe()
+
+    def run(self) -> int:
+        """Until a signal asks for the end, or a process cannot be kept running. The status to exit with."""
+        for number in ENDING:
+            signal.signal(number, self.note_signal)
+        while not self.signals and not self.failed():
+            self.look(time.monotonic())
+            time.sleep(LOOK_EVERY)
+        failed = self.failed()
+        self.end()
+        return 1 if failed else 0
+
+    def note_signal(self, number: int, frame: FrameType | None) -> None:
+        self.signals += 1
+
+    def failed(self) -> bool:
+        return any(child.has_failed for child in self.children)
+
+    def look(self, now: float) -> None:
+        """Takes note of what ended, and starts what is due."""
+        self.reap(now)
+        for child in self.children:
+            if child.due is not None and child.due <= now and not child.has_failed:
+                child.start(now, self.lifeline, lifeline.VARIABLE)
+                log.info("%s started", child.component.name, extra={"pid": child.pid})
+
+    def reap(self, now: float) -> None:
+        by_pid = {child.pid: child for child in self.children}
+        for pid in zombies():
+            child = by_pid.get(pid)
+            if child is None:  # somebody's orphan, if we are the container's first process
+                os.waitpid(pid, 0)
+                continue
+            code = child.ended(now)
+            level = logging.INFO if self.signals and code == 0 else logging.ERROR
+            log.log(level, "%s ended with %s", child.component.name, code)
+            if child.has_failed:
+                log.critical("%s cannot be kept running: the portal ends", child.component.name)
+
+    def end(self) -> None:
+        """SIGTERM to each main process, SIGKILL to the groups of those that have not ended within the grace."""
+        deadline, asked = time.monotonic() + self.grace, self.signals
+        for child in self.children:
+            child.ask_to_end()
+        while self.running() and time.monotonic() < deadline and self.signals <= max(asked, 1):
+            self.reap(time.monotonic())
+            time.sleep(LOOK_EVERY)
+        for child in self.running():
+            log.error("%s did not end in time", child.component.name)
+            child.signal_group(signal.SIGKILL)
+        while self.running():
+            self.reap(time.monotonic())
+            time.sleep(LOOK_EVERY)
+
+    def running(self) -> list[Child]:
+        return [child for child in self.children if child.process]
+
+
+def zombies() -> Iterator[int]:
+    """The ids of our children that have ended, each left unreaped for whoever asks."""
+    with contextlib.suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            yield ended.si_pid
