@@ -129,7 +129,7 @@ STRICT: dict[str, Any] = {
 class JSONParser(BaseParser):
     """DRF's door to the same reading. The declared media type is not asked: installers get it wrong."""
 
-    media_type = "*/*"
+    media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> dict[str, Any]:
         return read_json_object(parser_context["request"]._request)

@@ -5,9 +5,47 @@ from __future__ import annotations
 from typing import Any
 
 from django.views.generic import TemplateView
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from portal.api.errors import CODES
+from portal.api.errors import CODES, CONTENT_TYPE
+
+PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457; branch on `code`. `errors` comes with validation_failed.",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string", "enum": list(CODES)},
+        "errors": {
+            "type": "array",
+            "items": {"type": "object", "properties": {name: {"type": "string"} for name in ("field", "code", "message")}},
+        },
+    },
+}
+
+
+class BearerScheme(OpenApiAuthenticationExtension):
+    target_class = "portal.authentication.BearerAuthentication"
+    match_subclasses = True
+    name = "token"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "vigie_<kind>_<key>_<secret>_<crc>"}
+
+
+def add_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Every call may refuse, in one shape: said once for all instead of at each view."""
+    result["components"]["schemas"]["Problem"] = PROBLEM
+    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for path in result["paths"].values():
+        for operation in path.values():
+            operation["responses"]["default"] = {"description": "A refusal", "content": content}
+    return result
+
 
 
 class SchemaView(SpectacularAPIView):

@@ -22,6 +22,7 @@ Kind = ApiToken.Kind
 class ApiView(APIView):
     """A call that says which kinds of token it takes and, for staff, which permission of Django's it asks for."""
 
+    permission_classes = ()  # `refuse_unfit` is the one rule
     kinds: ClassVar[frozenset[str]] = frozenset()
     staff_permission: ClassVar[str] = ""
     enroll_scope: ClassVar[str] = ""

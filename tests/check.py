@@ -1,0 +1,36 @@
+"""The part of `make check` that asks the project itself: migrations, deployment, architecture, requirements."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+
+DEPLOYED = {"HTTPS": "1", "ALLOWED_HOSTS": "vigie.example.org", "PORTAL_URL": "https://vigie.example.org"}
+CHECKS = (
+    ("migrations", ["manage.py", "makemigrations", "--check", "--dry-run"], {}),
+    ("deployment", ["manage.py", "check", "--deploy", "--fail-level", "WARNING"], DEPLOYED),
+    ("architecture", ["-m", "pytest", "tests/test_architecture.py"], {}),
+    ("installed packages", ["-m", "pip", "check"], {}),
+)
+
+
+def main() -> int:
+    failed = []
+    with tempfile.TemporaryDirectory(prefix="vigie-check-") as directory:
+        for name, command, environment in CHECKS:
+            sys.stdout.write(f"== {name}\n")
+            sys.stdout.flush()
+            done = subprocess.run(
+                [sys.executable, *command], env=os.environ | {"VIGIE_DATA_DIR": directory} | environment, check=False
+            )
+            if done.returncode:
+                failed.append(name)
+    if failed:
+        sys.stdout.write(f"failed: {', '.join(failed)}\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Arrows mean imports: monitoring -> {usage, backups} -> agents -> portal, and never back."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+APPS = ("portal", "agents", "usage", "backups", "monitoring")
+# What each may import of ours. The apps that are not there yet have their place already.
+ALLOWED = {
+    "portal": {"portal"},
+    "agents": {"agents", "portal"},
+    "usage": {"usage", "agents", "portal"},
+    "backups": {"backups", "agents", "portal"},
+    "monitoring": {"monitoring", "usage", "backups", "agents", "portal"},
+    "client/src": {"vigie_client"},
+    "demo": {"demo", "vigie_client"},
+    "bench": {"bench", "tests", *APPS},
+}
+OURS = {*APPS, "client", "vigie_client", "demo", "bench", "tests"}
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+
+
+def sources(folder):
+    """Our own modules below the folder; not their tests, which look at everything, nor migrations."""
+    return [path for path in sorted((ROOT / folder).rglob("*.py")) if not {"tests", "migrations"} & set(path.relative_to(ROOT).parts)]
+
+
+def imported(path):
+    """Every name a module imports, inside functions and under TYPE_CHECKING too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("folder", [folder for folder in ALLOWED if (ROOT / folder).exists()])
+def test_no_arrow_runs_back(folder):
+    backward = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources(folder)
+        for name in imported(path)
+        if name.split(".")[0] in OURS - ALLOWED[folder]
+    ]
+    assert backward == []
+
+
+def test_the_walk_sees_imports_inside_functions(tmp_path):
+    module = tmp_path / "module.py"
+    module.write_text("def f():\n    from agents.models import Agent\n    import usage.models as u\n")
+    assert list(imported(module)) == ["agents.models", "usage.models"]
+
+
+@pytest.mark.parametrize("folder", [folder for folder in ALLOWED if (ROOT / folder).exists()])
+def test_files_and_functions_stay_short(folder):
+    long = []
+    for path in sources(folder):
+        text = path.read_text(encoding="utf-8")
+        if text.count("\n") > LONGEST_FILE:
+            long.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= LONGEST_FUNCTION:
+                long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert long == []
+
+
+@pytest.mark.parametrize("app", [app for app in APPS if (ROOT / app).exists()])
+def test_migrations_have_names(app):
+    assert [path.name for path in (ROOT / app / "migrations").glob("*_auto_*.py")] == []
