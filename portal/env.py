@@ -77,12 +77,11 @@ class Environment:
         return Path(value).expanduser().resolve() if value else default
 
     def database(self, name: str, default: Path) -> dict[str, Any]:
-        return self.parsed(
-            name,
-            f"sqlite:///{default}",
-            environ.Env.db_url_config,
-            "a database address such as postgresql://user:password@host/name",
-        )
+        """Django's description of a SQLite file or a PostgreSQL database."""
+        expected = "sqlite:////path/file or postgresql://user:password@host/name"
+        if not self.text(name, "sqlite://").startswith(("sqlite://", "postgresql://", "postgres://")):
+            raise ImproperlyConfigured(f"{name} must be {expected}.")
+        return self.parsed(name, f"sqlite:///{default}", environ.Env.db_url_config, expected)
 
     def email(self, name: str, default: str) -> dict[str, Any]:
         return self.parsed(

@@ -135,11 +135,9 @@ if database["ENGINE"] == "django.db.backends.sqlite3":
     }
     # Simultaneity on an in-memory SQLite fails for its own reasons, so tests use a file too.
     database["TEST"] = {"NAME": str(VIGIE_DATA_DIR / "test.sqlite3")}
-elif database["ENGINE"] == "django.db.backends.postgresql":
+else:
     database["CONN_MAX_AGE"] = 600
     database["CONN_HEALTH_CHECKS"] = True
-else:
-    raise ImproperlyConfigured("DATABASE_URL must name a SQLite file or a PostgreSQL database.")
 DATABASES = {"default": database}
 
 # --- Languages and times ---------------------------------------------------------------------------------------------

@@ -1,0 +1,44 @@
+"""What the logs say, and what they never do."""
+
+import json
+import logging
+
+import pytest
+
+from portal import tokens
+from portal.logs import JsonFormatter
+
+
+def line(message, *arguments, error=None):
+    info = (type(error), error, None) if error else None
+    record = logging.LogRecord("vigie.test", logging.ERROR, "x.py", 1, message, arguments, info)
+    return json.loads(JsonFormatter().format(record))
+
+
+def test_a_line_is_an_object_with_its_moment_level_and_logger():
+    found = line("%s failed", "backup")
+    assert (found["level"], found["logger"], found["message"]) == ("ERROR", "vigie.test", "backup failed")
+    assert found["at"].endswith("Z")
+
+
+def test_a_token_is_redacted_in_messages_arguments_and_tracebacks():
+    token = tokens.mint("agent")
+    found = json.dumps(line("bad %s", str(token), error=ValueError(f"refused {token}")))
+    assert token.secret not in found
+    assert f"vigie_agent_{token.key}_" in found
+
+
+@pytest.mark.django_db
+def test_the_access_log_names_the_route_and_neither_path_nor_query(call, staff_token, caplog, agent):
+    caplog.set_level(logging.INFO, "vigie.access")
+    call("GET", "agents/PC-1", staff_token, secret="x")
+    (record,) = [record for record in caplog.records if record.name == "vigie.access"]
+    assert (record.getMessage(), record.route) == ("GET 200", "api/v1/agents/<str:machine_id>")
+    assert "PC-1" not in JsonFormatter().format(record)
+
+
+@pytest.mark.django_db
+def test_probes_leave_no_line(client, caplog):
+    caplog.set_level(logging.INFO, "vigie.access")
+    client.get("/healthz")
+    assert not [record for record in caplog.records if record.name == "vigie.access"]

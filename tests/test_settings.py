@@ -1,0 +1,80 @@
+"""Settings: documented, checked when read, refused with a sentence."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from portal import settings as portal_settings
+from portal.env import Environment, kept_secret
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_every_setting_is_documented_and_no_other():
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE)) == portal_settings.env.names
+
+
+def start(tmp_path, **variables):
+    """What `manage.py check` says with these variables."""
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+    environment = kept | {"VIGIE_DATA_DIR": str(tmp_path / "data")} | variables
+    return subprocess.run([sys.executable, "manage.py", "check"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SECRET_KEY", "short"), ("TOKEN_PEPPER", "short"), ("DATABASE_URL", "nonsense"), ("DATABASE_URL", "mysql://u:hunter2@h/d"),
+     ("DEBUG", "maybe"), ("HTTPS", "2"), ("PORTAL_URL", "vigie.example.org"), ("TIME_ZONE", "Paris"), ("TRUSTED_PROXIES", "10.0.0.300"),
+     ("WEB_WORKERS", "0"), ("WEB_WORKERS", "many"), ("HEARTBEAT_INTERVAL_SECONDS", "1"), ("EMAIL_URL", "carrier-pigeon://x"), ("SECRET_KEY_FILE", "/nowhere")],
+)  # fmt: skip
+def test_a_bad_value_stops_the_start_with_a_sentence_that_names_it(tmp_path, name, value):
+    done = start(tmp_path, **{name: value})
+    assert done.returncode != 0
+    assert done.stderr.startswith("vigie: ")
+    assert name in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+def test_it_starts_with_nothing_given_and_makes_its_secrets(tmp_path):
+    done = start(tmp_path)
+    assert done.returncode == 0, done.stderr
+    secrets = sorted((tmp_path / "data" / "secrets").iterdir())
+    assert [path.name for path in secrets] == ["metrics_token", "secret_key", "token_pepper"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in secrets} == {0o600}
+
+
+def test_a_secret_may_come_from_a_file(tmp_path):
+    path = tmp_path / "secret"
+    path.write_text("from the file\n")
+    assert Environment({"TOKEN_FILE": str(path)}).text("TOKEN") == "from the file"
+    with pytest.raises(ImproperlyConfigured, match="TOKEN and TOKEN_FILE"):
+        Environment({"TOKEN_FILE": str(path), "TOKEN": "x"}).text("TOKEN")
+
+
+def test_a_kept_secret_is_made_once(tmp_path):
+    first = kept_secret(tmp_path, "key")
+    assert len(first) > 50
+    assert kept_secret(tmp_path, "key") == first
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+@pytest.mark.parametrize(("word", "value"), [("1", True), ("Yes", True), ("on", True), ("0", False), ("off", False), ("", False)])
+def test_a_switch_knows_its_words(word, value):
+    assert Environment({"SWITCH": word}).boolean("SWITCH", default=not value) is value
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [("postgresql://u:p@db/name", "db"), ("postgresql://u:@/db?host=/run/postgresql", "/run/postgresql")],
+)
+def test_a_socket_directory_goes_into_the_query(given, host):
+    database = Environment({"DATABASE_URL": given}).database("DATABASE_URL", Path("unused"))
+    assert (database.get("OPTIONS", {}).get("host") or database["HOST"]) == host
