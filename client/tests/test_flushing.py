@@ -175,11 +175,16 @@ def test_it_bounds_the_quarantine_by_dropping_its_older_half(
     assert spool_stats(spool).quarantined == 10
 
 
-def test_it_raises_nothing_when_the_disk_fails(spool: Path, fill: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_survives_a_disk_that_fails_for_a_while(spool: Path, fill: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fill("a")
 
-    def fail(_: int) -> None:
+    def fail(*_: Any) -> None:
         raise OSError
 
-    monkeypatch.setattr("os.fsync", fail)
-    assert flush_spool(spool, Foreign()) == 0
+    def fail_from_now_on(_: str) -> bool:
+        monkeypatch.setattr("os.open", fail)
+        return False
+
+    assert flush_spool(spool, Foreign(fail_from_now_on)) == 0
+    monkeypatch.undo()
+    assert flush_spool(spool, Foreign()) == 1

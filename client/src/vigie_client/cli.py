@@ -38,7 +38,7 @@ class UsageError(Exception):
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     options = parse_arguments(arguments)
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     commands = {
         "enroll": _enroll,
         "report": _report,
@@ -73,6 +73,7 @@ def _enroll(options: argparse.Namespace) -> int:
         os_info=machine.os_info(),
         version=options.app_version,
         allow_reactivate=not options.no_reactivate,
+        timeout=options.timeout,
         session_factory=_session,
     )
     return _print({"status": enrolment.status, "machine_id": enrolment.credentials.machine_id})
@@ -124,13 +125,14 @@ def _heartbeat(options: argparse.Namespace) -> int:
 
 
 def _rotate(options: argparse.Namespace) -> int:
-    valid_until = rotate_token(_server(options), TokenStore(options.state_dir), session_factory=_session)
+    store = TokenStore(options.state_dir)
+    valid_until = rotate_token(_server(options), store, timeout=options.timeout, session_factory=_session)
     return _print({"status": "rotated", "previous_valid_until": valid_until})
 
 
 def _uninstall(options: argparse.Namespace) -> int:
     store = TokenStore(options.state_dir)
-    uninstall(_server(options), store, reason=options.reason, session_factory=_session)
+    uninstall(_server(options), store, reason=options.reason, timeout=options.timeout, session_factory=_session)
     return _print({"status": "uninstalled"})
 
 

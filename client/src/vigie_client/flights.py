@@ -43,6 +43,7 @@ class Flight:
         self.hold(Part(0, 0))
 
     def end(self) -> None:
+        """Free what is held. A second time does nothing."""
         if self._lock.release():  # first: Windows deletes no open file
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)

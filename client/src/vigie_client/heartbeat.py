@@ -61,8 +61,8 @@ class HeartbeatThread(threading.Thread):
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        while not self._stopping.wait(self.beat()):
-            pass
+        while not self._stopping.is_set():
+            self._stopping.wait(self.beat())
 
     def stop(self, timeout: float = 1.0) -> None:
         """End the heartbeats, waiting at most `timeout` seconds for one that is under way."""

@@ -67,7 +67,6 @@ def _common_options() -> argparse.ArgumentParser:
     )
     common.add_argument("--token-file", metavar="FILE", help="a file with the token, - for standard input")
     common.add_argument("--timeout", type=float, default=4.0, metavar="SECONDS", help="per call; default: %(default)s")
-    common.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
     return common
 
 

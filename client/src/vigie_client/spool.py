@@ -66,7 +66,10 @@ def flush_spool(
             while replay.one_batch():
                 pass
         finally:
-            store.land(flight, replay.outcomes, replay.tried, rng)
+            try:
+                store.land(flight, replay.outcomes, replay.tried, rng)
+            finally:
+                flight.end()  # even if the disk has failed: this process may live long, and must not keep its part
     except Exception as error:
         log(logging.ERROR, "usage spool can't be flushed: %s", type(error).__name__)
     return replay.delivered if replay else 0

@@ -113,10 +113,8 @@ class SpoolStore:
         Lines at the offsets `tried` were sent in vain and go behind the others, so that none can block the spool.
         """
         with self._locked():
-            try:
-                self._save(after_flush(self._state(), outcomes, self._clock(), rng))
-            finally:
-                flight.end()
+            self._save(after_flush(self._state(), outcomes, self._clock(), rng))
+            flight.end()
             if not living_flights(self._flight_prefix):
                 self._sweep(tried)
 
