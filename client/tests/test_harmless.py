@@ -114,7 +114,7 @@ def test_it_returns_at_its_deadline_from_a_slow_drip(token: str, run: Any) -> No
 
     dripping = threading.Thread(target=drip)
     dripping.start()
-    client = UsageTelemetryClient(f"http://127.0.0.1:{server.getsockname()[1]}", make_session(token), timeout=0.3)
+    client = UsageTelemetryClient(f"http://127.0.0.1:{server.getsockname()[1]}", make_session(token), timeout=1.0)
     outcome = client.send(run("a"))
     still_dripping = dripping.is_alive()
     over.set()
