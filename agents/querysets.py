@@ -33,11 +33,14 @@ def liveness_bounds(now: datetime) -> LivenessBounds:
 
 def liveness_condition(liveness: str, now: datetime) -> Q:
     bounds = liveness_bounds(now)
-    return Q(status="active") & {
-        "online": Q(last_seen_at__gte=bounds.online),
-        "late": Q(last_seen_at__lt=bounds.online, last_seen_at__gte=bounds.lost),
-        "lost": Q(last_seen_at__lt=bounds.lost),
-    }[liveness]
+    return (
+        Q(status="active")
+        & {
+            "online": Q(last_seen_at__gte=bounds.online),
+            "late": Q(last_seen_at__lt=bounds.online, last_seen_at__gte=bounds.lost),
+            "lost": Q(last_seen_at__lt=bounds.lost),
+        }[liveness]
+    )
 
 
 class AgentQuerySet(models.QuerySet["m.Agent"]):
@@ -78,5 +81,10 @@ class AgentQuerySet(models.QuerySet["m.Agent"]):
 
     def claim_uninstall(self, pk: int, now: datetime, reason: str) -> bool:
         """Turns an active machine uninstalled. False where it already was."""
-        changes = {"status": "uninstalled", "uninstalled_at": now, "uninstall_reason": reason, "reenrolment_until": None}
+        changes = {
+            "status": "uninstalled",
+            "uninstalled_at": now,
+            "uninstall_reason": reason,
+            "reenrolment_until": None,
+        }
         return self.active().filter(pk=pk).update(**changes) == 1

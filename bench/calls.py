@@ -19,10 +19,17 @@ def bare(_: int) -> Iterator[bytes]:
 
 def run() -> dict[str, Any]:
     documents = [
-        {"ordinal": n, "page_count": 12, "status": "success", "duration_ms": 840, "extension": ".pdf"} for n in range(10)
+        {"ordinal": n, "page_count": 12, "status": "success", "duration_ms": 840, "extension": ".pdf"}
+        for n in range(10)
     ]
     return {
-        **{"run_id": uuid.uuid4().hex, "license_ref": "LIC-1", "machine_id": "PC-1", "app_name": "bench", "app_version": "1"},
+        **{
+            "run_id": uuid.uuid4().hex,
+            "license_ref": "LIC-1",
+            "machine_id": "PC-1",
+            "app_name": "bench",
+            "app_version": "1",
+        },
         **{"document_count": 10, "succeeded_count": 10, "failed_count": 0, "total_pages": 120, "documents": documents},
         **{"started_at": "2026-03-10T09:20:00Z", "sent_at": "2026-03-10T09:21:03Z"},
     }
@@ -59,6 +66,26 @@ def measure(address: Address) -> Iterator[Figure]:
     ]
     plain, beats, single, batched = (median(column) for column in zip(*rounds, strict=True))
     note = f"bare {plain:.0f}/s"
-    yield show(Figure("heartbeat / bare view", median(r[1] / r[0] for r in rounds), 0.30, True, "x", f"{beats:.0f}/s, {note}"))
-    yield show(Figure("report of 10 documents / bare view", median(r[2] / r[0] for r in rounds), 0.15, True, "x", f"{single:.0f}/s, {note}"))
-    yield show(Figure("runs/s in batches of 100 / single reports", median(r[3] / r[2] for r in rounds), 5, True, "x", f"{batched:.0f} runs/s"))
+    yield show(
+        Figure("heartbeat / bare view", median(r[1] / r[0] for r in rounds), 0.30, True, "x", f"{beats:.0f}/s, {note}")
+    )
+    yield show(
+        Figure(
+            "report of 10 documents / bare view",
+            median(r[2] / r[0] for r in rounds),
+            0.15,
+            True,
+            "x",
+            f"{single:.0f}/s, {note}",
+        )
+    )
+    yield show(
+        Figure(
+            "runs/s in batches of 100 / single reports",
+            median(r[3] / r[2] for r in rounds),
+            5,
+            True,
+            "x",
+            f"{batched:.0f} runs/s",
+        )
+    )

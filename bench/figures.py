@@ -25,7 +25,8 @@ class Figure:
     def __str__(self) -> str:
         sign = ">=" if self.at_least else "<="
         verdict = "ok" if self.holds else "MISSED"
-        return f"{self.name:<44} {self.value:>9.2f} {self.unit:<3} ({sign} {self.limit:g}) {verdict:<7} {self.note}".rstrip()
+        held = f"{self.value:>9.2f} {self.unit:<3} ({sign} {self.limit:g}) {verdict:<7}"
+        return f"{self.name:<52} {held} {self.note}".rstrip()
 
 
 def show(figure: Figure) -> Figure:

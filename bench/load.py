@@ -20,7 +20,8 @@ class Address:
 
 def request_bytes(method: str, path: str, token: str = "", body: object = None) -> bytes:
     payload = b"" if body is None else json.dumps(body).encode()
-    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(payload)}\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(payload)}\r\n"
+    head += "Content-Type: application/json\r\n"
     if token:
         head += f"Authorization: Bearer {token}\r\n"
     return head.encode() + b"\r\n" + payload
@@ -54,7 +55,9 @@ class Connection:
         return int(head[9:12])
 
 
-def rate(address: Address, requests: Callable[[int], Iterator[bytes]], *, seconds: float, expected: int, clients: int = 4) -> float:
+def rate(
+    address: Address, requests: Callable[[int], Iterator[bytes]], *, seconds: float, expected: int, clients: int = 4
+) -> float:
     """Requests a second that `clients` connections get answered; each draws from an iterator of its own.
 
     Raises RuntimeError at an answer with another status: a refusal is quick, and would pass for a fast call.

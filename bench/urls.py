@@ -1,7 +1,8 @@
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
-from portal.urls import handler404, handler500, urlpatterns as portal_urls
+from portal.urls import handler404, handler500
+from portal.urls import urlpatterns as portal_urls
 
 __all__ = ["handler404", "handler500", "urlpatterns"]
 

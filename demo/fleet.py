@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from demo.documents import make_broken_documents, make_documents
 from vigie_client import (
     PortalError,
     TokenStore,
@@ -28,7 +27,23 @@ from vigie_client import (
     uninstall,
 )
 
+from demo.documents import make_broken_documents, make_documents
+
 WINDOWS, MAC, LINUX = "Windows 11 23H2", "macOS 15.1", "Debian 12"
+PEOPLE = [
+    ("PC-LYON-07", "Alice Martin", WINDOWS),
+    ("PC-LYON-08", "Bruno Petit", WINDOWS),
+    ("PC-PARIS-01", "Chloé Durand", WINDOWS),
+    ("PC-PARIS-02", "David Moreau", WINDOWS),
+    ("MAC-NANTES-01", "Emma Laurent", MAC),
+    ("PC-LILLE-03", "Farid Benali", WINDOWS),
+    ("PC-DOUALA-01", "Grace Mbarga", WINDOWS),
+    ("PC-DOUALA-02", "Hervé Nkoulou", WINDOWS),
+    ("PC-YAOUNDE-05", "Inès Abena", WINDOWS),
+    ("SRV-BATCH-01", "Service batch", LINUX),
+    ("MAC-BREST-02", "Jules Le Goff", MAC),
+    ("PC-NICE-04", "Karim Haddad", WINDOWS),
+]
 
 
 @dataclass
@@ -101,21 +116,15 @@ class Machine:
         return flush_spool(self.spool, self.telemetry(url))
 
     def flush_until_empty(self, seconds: float = 20) -> int:
-        """Sends what waits as a program does that keeps running: a flush in a pause does nothing, and is tried again."""
+        """Sends what waits as a program does that keeps running: a flush in a pause does nothing, so it asks again."""
         sent, deadline = 0, time.monotonic() + seconds
-        while spool_stats(self.spool).waiting and time.monotonic() < deadline:
+        while spool_stats(self.spool).pending and time.monotonic() < deadline:
             sent += self.flush()
             time.sleep(0.2)
         return sent
 
 
 def machines(url: str, folder: Path, seed: int = 7) -> list[Machine]:
-    people = [
-        *(("PC-LYON-07", "Alice Martin", WINDOWS), ("PC-LYON-08", "Bruno Petit", WINDOWS), ("PC-PARIS-01", "Chloé Durand", WINDOWS)),
-        *(("PC-PARIS-02", "David Moreau", WINDOWS), ("MAC-NANTES-01", "Emma Laurent", MAC), ("PC-LILLE-03", "Farid Benali", WINDOWS)),
-        *(("PC-DOUALA-01", "Grace Mbarga", WINDOWS), ("PC-DOUALA-02", "Hervé Nkoulou", WINDOWS), ("PC-YAOUNDE-05", "Inès Abena", WINDOWS)),
-        *(("SRV-BATCH-01", "Service batch", LINUX), ("MAC-BREST-02", "Jules Le Goff", MAC), ("PC-NICE-04", "Karim Haddad", WINDOWS)),
-    ]  # fmt: skip
     return [
         Machine(
             machine_id=machine_id,
@@ -128,7 +137,7 @@ def machines(url: str, folder: Path, seed: int = 7) -> list[Machine]:
             folder=folder / machine_id,
             rng=random.Random(seed + number),  # noqa: S311 - a play, not a secret
         )
-        for number, (machine_id, user_name, os_info) in enumerate(people)
+        for number, (machine_id, user_name, os_info) in enumerate(PEOPLE)
     ]
 
 
@@ -172,7 +181,7 @@ def offline(some: list[Machine]) -> Iterator[str]:
         for days in range(28, 0, -1):
             machine.work(paths[: machine.rng.randint(1, 4)], ago=timedelta(days=days))
         machine.flush(nowhere)
-    waiting = sum(spool_stats(machine.spool).waiting for machine in some)
+    waiting = sum(spool_stats(machine.spool).pending for machine in some)
     yield f"{len(some)} machines were offline: {waiting} runs wait in their spools"
     sent = sum(machine.flush_until_empty() for machine in some)
     yield f"the network is back: {sent} runs replayed, none lost"

@@ -28,7 +28,8 @@ class Plan(Generic[Model]):
         columns = self.info["select_fields"]
         self.slice = slice(columns[0], columns[-1] + 1)
         self.names = [self.compiler.select[column][0].target.attname for column in columns]
-        self.related = get_related_populators(self.info, self.compiler.select, self.using)
+        # The stubs are those of a later Django, with one argument more.
+        self.related = get_related_populators(self.info, self.compiler.select, self.using)  # type: ignore[call-arg]
 
     def model(self, row: Any) -> Model:
         if self.converters:
@@ -73,7 +74,7 @@ def fetch_first(sql: str, parameters: list[Any]) -> Any:
     A connection found dead is opened anew, once: asking `SELECT 1` before each call would double its round trips.
     """
     reused = connection.connection is not None and not connection.in_atomic_block
-    connection.health_check_done = True
+    connection.health_check_done = True  # type: ignore[attr-defined]
     try:
         return execute(sql, parameters)
     except (OperationalError, InterfaceError):

@@ -88,9 +88,7 @@ class Environment:
             name, default, environ.Env.email_url_config, "a mail address such as smtp+tls://user:password@host:587"
         )
 
-    def parsed(
-        self, name: str, default: str, parse: Callable[[str], dict[str, Any]], expected: str
-    ) -> dict[str, Any]:
+    def parsed(self, name: str, default: str, parse: Callable[[str], dict[str, Any]], expected: str) -> dict[str, Any]:
         value = self.text(name) or default
         try:
             return dict(parse(value))
@@ -99,7 +97,7 @@ class Environment:
 
 
 def kept_secret(directory: Path, name: str, size: int = 48) -> str:
-    """The secret kept in a file of the data directory, made on first use of `size` random bytes and readable by its owner alone.
+    """The secret kept in a file of the data directory, readable by its owner alone; made on first use, `size` bytes.
 
     Several processes may start at once: the one whose link() succeeds decides, the others read what it wrote.
     """

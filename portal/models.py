@@ -38,7 +38,12 @@ class ApiToken(models.Model):
     pepper_version = models.PositiveSmallIntegerField(editable=False)
     scopes = models.JSONField(_("scopes"), default=list, blank=True)
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, verbose_name=_("user"), related_name="api_tokens"
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        verbose_name=_("user"),
+        related_name="api_tokens",
     )
     created_at = models.DateTimeField(_("issued"), editable=False)
     created_by = models.CharField(_("issued by"), max_length=160, editable=False)
@@ -112,7 +117,9 @@ class AuditEvent(models.Model):
         verbose_name_plural = _("audit events")
         ordering = ["-id"]
         indexes = [
-            models.Index(fields=["subject", "-id"], name="audit_subject", opclasses=["varchar_pattern_ops", "int8_ops"]),
+            models.Index(
+                fields=["subject", "-id"], name="audit_subject", opclasses=["varchar_pattern_ops", "int8_ops"]
+            ),
             models.Index(fields=["action", "-id"], name="audit_action", opclasses=["varchar_pattern_ops", "int8_ops"]),
             models.Index(fields=["at"], name="audit_at"),
         ]

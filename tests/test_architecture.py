@@ -24,7 +24,11 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
 def sources(folder):
     """Our own modules below the folder; not their tests, which look at everything, nor migrations."""
-    return [path for path in sorted((ROOT / folder).rglob("*.py")) if not {"tests", "migrations"} & set(path.relative_to(ROOT).parts)]
+    return [
+        path
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if not {"tests", "migrations"} & set(path.relative_to(ROOT).parts)
+    ]
 
 
 def imported(path):

@@ -15,7 +15,16 @@ pytestmark = pytest.mark.django_db
 CANARY = "K4NARI"
 # A file name, two paths and a URL, as a careless client would send them.
 PLANTS = [f"{CANARY}.pdf", f"C:\\Users\\bob\\{CANARY}.pdf", f"/home/bob/{CANARY}.pdf", f"file:///{CANARY}"]
-NOT_IDENTIFIERS = ["run_id", "started_at", "sent_at", "document_count", "succeeded_count", "failed_count", "total_pages", "documents"]
+NOT_IDENTIFIERS = [
+    "run_id",
+    "started_at",
+    "sent_at",
+    "document_count",
+    "succeeded_count",
+    "failed_count",
+    "total_pages",
+    "documents",
+]
 
 
 def planted():
@@ -50,7 +59,15 @@ def send_all(call, client_token, capfd, caplog):
     for body in planted():
         answers.append(call("POST", "usage/report/batch", client_token, body={"runs": [body], CANARY: CANARY}))
     answers.append(call("POST", "usage/report", client_token, body=f'{{"{CANARY}": }}'.encode()))
-    answers.append(call("POST", f"usage/report?file={CANARY}", client_token, body=run(), headers={"X-File": CANARY, "User-Agent": CANARY}))
+    answers.append(
+        call(
+            "POST",
+            f"usage/report?file={CANARY}",
+            client_token,
+            body=run(),
+            headers={"X-File": CANARY, "User-Agent": CANARY},
+        )
+    )
     answers.append(call("POST", f"usage/{CANARY}", client_token))
     output = capfd.readouterr()
     return answers, output.out + output.err + caplog.text

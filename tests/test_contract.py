@@ -18,7 +18,9 @@ BLOCK = re.compile(r"```json (\w+)\n(.*?)```", re.DOTALL)
 def resembles(answer, documented):
     """Whether the documented members are there with their values; moments, tokens and pauses only by their form."""
     if isinstance(documented, dict):
-        return isinstance(answer, dict) and all(name in answer and resembles(answer[name], value) for name, value in documented.items())
+        return isinstance(answer, dict) and all(
+            name in answer and resembles(answer[name], value) for name, value in documented.items()
+        )
     if isinstance(documented, list):
         return isinstance(answer, list) and len(answer) == len(documented) and all(map(resembles, answer, documented))
     if isinstance(documented, str) and documented.endswith("…"):
@@ -54,7 +56,9 @@ def test_an_error_has_the_documented_shape(call, settings):
     documented = json.loads(dict(BLOCK.findall(API))["error"])
     body = {"documents": [{}, {}, {}, {"page_count": "x"}]}
     answer = call("POST", "usage/report", issue("client")[1], body=body).json()
-    assert {name: answer[name] for name in documented if name != "errors"} == {name: documented[name] for name in documented if name != "errors"}
+    assert {name: answer[name] for name in documented if name != "errors"} == {
+        name: documented[name] for name in documented if name != "errors"
+    }
     assert documented["errors"][0] in answer["errors"]
 
 
@@ -67,5 +71,7 @@ def test_every_code_is_documented_with_its_status():
 def test_the_schema_names_every_call_and_no_other(client):
     schema = client.get("/api/schema/").content.decode()
     described = {line.strip().rstrip(":") for line in schema.splitlines() if line.startswith("  /api/")}
-    documented = {"/api/v1/" + path.partition("?")[0].replace("PC-LYON-07", "{machine_id}") for _, path, _, _ in CALL.findall(API)}
+    documented = {
+        "/api/v1/" + path.partition("?")[0].replace("PC-LYON-07", "{machine_id}") for _, path, _, _ in CALL.findall(API)
+    }
     assert described == documented

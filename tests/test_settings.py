@@ -25,7 +25,9 @@ def start(tmp_path, **variables):
     """What `manage.py check` says with these variables."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
     environment = kept | {"VIGIE_DATA_DIR": str(tmp_path / "data")} | variables
-    return subprocess.run([sys.executable, "manage.py", "check"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "manage.py", "check"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,9 @@ def test_a_kept_secret_is_made_once(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
 
 
-@pytest.mark.parametrize(("word", "value"), [("1", True), ("Yes", True), ("on", True), ("0", False), ("off", False), ("", False)])
+@pytest.mark.parametrize(
+    ("word", "value"), [("1", True), ("Yes", True), ("on", True), ("0", False), ("off", False), ("", False)]
+)
 def test_a_switch_knows_its_words(word, value):
     assert Environment({"SWITCH": word}).boolean("SWITCH", default=not value) is value
 

@@ -28,7 +28,9 @@ def at_once(live_server):
 
         def one(_):
             start.wait()
-            answer = requests.post(f"{live_server.url}/api/v1/{path}", json=body, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+            answer = requests.post(
+                f"{live_server.url}/api/v1/{path}", json=body, headers={"Authorization": f"Bearer {token}"}, timeout=60
+            )
             return answer.status_code, answer.json().get("status" if answer.ok else "code")
 
         with ThreadPoolExecutor(CALLERS) as pool:
@@ -40,7 +42,10 @@ def at_once(live_server):
 
 def test_one_of_twenty_enrolments_of_a_new_machine_wins(at_once):
     token, plain = issue("enroll", label="installer")
-    assert at_once("agents/enroll", plain, {"machine_id": "PC-1"}) == {(201, "enrolled"): 1, (409, "agent_already_active"): 19}
+    assert at_once("agents/enroll", plain, {"machine_id": "PC-1"}) == {
+        (201, "enrolled"): 1,
+        (409, "agent_already_active"): 19,
+    }
     token.refresh_from_db()
     assert (Agent.objects.count(), ApiToken.objects.filter(kind="agent").count(), token.uses) == (1, 1, 1)
 
@@ -48,16 +53,24 @@ def test_one_of_twenty_enrolments_of_a_new_machine_wins(at_once):
 def test_one_of_twenty_reactivations_wins(at_once, make_agent):
     make_agent(status="uninstalled")
     plain = issue("enroll", label="installer")[1]
-    assert at_once("agents/enroll", plain, {"machine_id": "PC-1"}) == {(201, "reactivated"): 1, (409, "agent_already_active"): 19}
+    assert at_once("agents/enroll", plain, {"machine_id": "PC-1"}) == {
+        (201, "reactivated"): 1,
+        (409, "agent_already_active"): 19,
+    }
 
 
 def test_a_token_of_one_use_enrols_one_machine_however_many_try(live_server):
-    token, plain = issue("enroll", max_uses=1)
+    plain = issue("enroll", max_uses=1)[1]
     start = threading.Barrier(CALLERS)
 
     def one(number):
         start.wait()
-        answer = requests.post(f"{live_server.url}/api/v1/agents/enroll", json={"machine_id": f"PC-{number}"}, headers={"Authorization": f"Bearer {plain}"}, timeout=60)
+        answer = requests.post(
+            f"{live_server.url}/api/v1/agents/enroll",
+            json={"machine_id": f"PC-{number}"},
+            headers={"Authorization": f"Bearer {plain}"},
+            timeout=60,
+        )
         return answer.status_code
 
     with ThreadPoolExecutor(CALLERS) as pool:

@@ -25,7 +25,7 @@ class RunQuerySet(models.QuerySet["m.Run"]):
             return set()
         run_id = self.model._meta.get_field("run_id")
         query = InsertQuery(self.model, on_conflict=OnConflict.IGNORE)
-        query.insert_values([field for field in self.model._meta.concrete_fields if not field.primary_key], runs)
+        query.insert_values([field for field in self.model._meta.concrete_fields if not field.primary_key], list(runs))
         compiler = query.get_compiler(using=self.db)
         compiler.returning_fields = [run_id]
         new: set[UUID] = set()
@@ -37,5 +37,7 @@ class RunQuerySet(models.QuerySet["m.Run"]):
 
     def known(self, run_ids: Iterable[UUID]) -> dict[UUID, m.Run]:
         """What an answer about known runs needs, by run_id; without their documents."""
-        rows = self.filter(run_id__in=list(run_ids)).only("run_id", "digest", "received_at", "dropped_keys", "over_quota")
+        rows = self.filter(run_id__in=list(run_ids)).only(
+            "run_id", "digest", "received_at", "dropped_keys", "over_quota"
+        )
         return {run.run_id: run for run in rows}

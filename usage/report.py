@@ -95,7 +95,9 @@ class Reader:
         if value is None:
             self.refuse("run_id", "required", "This field is required.")
         else:
-            self.refuse("run_id", "not_a_uuid", "A UUID in 32 hexadecimal digits is expected, with its dashes or without.")
+            self.refuse(
+                "run_id", "not_a_uuid", "A UUID in 32 hexadecimal digits is expected, with its dashes or without."
+            )
         return None
 
     def moment(self, source: Mapping[str, Any], name: str) -> datetime | None:
@@ -165,9 +167,7 @@ def read_report(body: Any) -> Report:
         raise Problem("validation_failed", errors=reader.errors)
     if any(fields[name] != counted for name, counted in count(fields["documents"]).items()):
         raise Problem("counters_mismatch")
-    return Report(
-        run_id=run_id, sent_at=sent_at, dropped_keys=reader.dropped, digest=digest(run_id, fields), **fields
-    )
+    return Report(run_id=run_id, sent_at=sent_at, dropped_keys=reader.dropped, digest=digest(run_id, fields), **fields)
 
 
 def count(documents: list[dict[str, Any]]) -> dict[str, int]:

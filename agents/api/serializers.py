@@ -1,5 +1,7 @@
 """What the calls of `/api/v1/agents/` take and answer."""
 
+from typing import Any
+
 from rest_framework import serializers
 
 from agents.models import MACHINE_ID, Agent
@@ -7,7 +9,7 @@ from portal.api.fields import LineField, StrictBooleanField
 
 
 class OptionalLine(LineField):
-    def __init__(self, max_length: int, **kwargs: object) -> None:
+    def __init__(self, max_length: int, **kwargs: Any) -> None:
         super().__init__(required=False, allow_null=True, allow_blank=True, max_length=max_length, **kwargs)
 
 

@@ -29,7 +29,7 @@ from agents.models import Agent
 from portal.api.errors import Problem
 from portal.api.moments import iso
 from portal.api.pagination import CursorPagination
-from portal.api.views import ApiView, HotView, Kind
+from portal.api.views import ApiView, HotView, Kind, token_of
 from portal.models import ApiToken
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -44,7 +44,7 @@ class EnrollView(ApiView):
     def post(self, request: Request) -> Response:
         fields = EnrollSerializer(data=request.data)
         fields.is_valid(raise_exception=True)
-        done = enrolment.enrol(fields.validated_data, request.auth, request._request)
+        done = enrolment.enrol(fields.validated_data, token_of(request), request._request)
         body = {
             "status": done.status,
             "machine_id": done.agent.machine_id,
@@ -67,9 +67,9 @@ class UninstallView(ApiView):
         fields = UninstallSerializer(data=request.data)
         fields.is_valid(raise_exception=True)
         machine_id = fields.validated_data["machine_id"]
-        refuse_other_machine(request.auth, machine_id)
+        refuse_other_machine(token_of(request), machine_id)
         reason = fields.validated_data.get("reason") or ""
-        agent = enrolment.uninstall(machine_id, reason, request.auth, request._request)
+        agent = enrolment.uninstall(machine_id, reason, token_of(request), request._request)
         return Response({"status": "uninstalled", "machine_id": agent.machine_id, "agent": describe(agent)})
 
 
@@ -89,8 +89,8 @@ class FleetView(ApiView):
         query.is_valid(raise_exception=True)
         now, wanted = timezone.now(), query.validated_data
         pagination = FleetPagination()
-        page = pagination.paginate_queryset(chosen(wanted), request, view=self)
-        body: dict[str, Any] = split_by_status(list(page or []), now)
+        page: list[Agent] = pagination.paginate_queryset(chosen(wanted), request, view=self) or []
+        body: dict[str, Any] = split_by_status(page, now)
         return Response(body | {"totals": Agent.objects.totals(now), "next": pagination.get_next_link()})
 
 
@@ -102,7 +102,7 @@ class AgentView(ApiView):
 
     @extend_schema(responses={200: AgentAnswer})
     def get(self, request: Request, machine_id: str) -> Response:
-        refuse_other_machine(request.auth, machine_id)
+        refuse_other_machine(token_of(request), machine_id)
         agent = Agent.objects.filter(machine_id=machine_id).first()
         if agent is None:
             raise Problem("agent_unknown")
@@ -116,7 +116,7 @@ class RotateView(ApiView):
 
     @extend_schema(request=None, responses={200: RotateAnswer})
     def post(self, request: Request) -> Response:
-        rotated = enrolment.rotate(request.auth.machine.agent, request.auth, request._request)
+        rotated = enrolment.rotate(token_of(request).machine.agent, token_of(request), request._request)
         body = {"api_token": rotated.api_token, "previous_valid_until": iso(rotated.previous_valid_until)}
         return Response(body, headers=NO_STORE)
 

@@ -114,7 +114,9 @@ class TestALostAnswer:
         call("POST", "agents/enroll", enroll_token, machine_id="PC-1")
         assert call("POST", "agents/enroll", enroll_token, machine_id="PC-1").status_code == 409
 
-    @pytest.mark.parametrize(("ago", "status"), [(timedelta(hours=23, minutes=59), 201), (timedelta(hours=24, seconds=5), 409)])
+    @pytest.mark.parametrize(
+        ("ago", "status"), [(timedelta(hours=23, minutes=59), 201), (timedelta(hours=24, seconds=5), 409)]
+    )
     def test_for_a_day(self, call, enroll_token, ago, status):
         self.enrol(call, enroll_token)
         Agent.objects.update(enrolled_at=timezone.now() - ago)

@@ -15,7 +15,11 @@ def test_it_answers_the_time_and_when_to_come_again(call, agent_token, settings)
     body = call("POST", "agents/heartbeat", agent_token).json()
     assert body["status"] == "ok"
     assert body["server_time"].endswith("Z")
-    assert settings.HEARTBEAT_INTERVAL_SECONDS * 0.9 <= body["next_heartbeat_seconds"] <= settings.HEARTBEAT_INTERVAL_SECONDS * 1.1
+    assert (
+        settings.HEARTBEAT_INTERVAL_SECONDS * 0.9
+        <= body["next_heartbeat_seconds"]
+        <= settings.HEARTBEAT_INTERVAL_SECONDS * 1.1
+    )
 
 
 def test_it_takes_over_what_changed_and_keeps_the_history(call, agent, agent_token):
@@ -33,7 +37,10 @@ def test_it_refuses_what_is_not_as_documented(call, agent, agent_token, fields):
 
 
 def test_any_call_with_the_machines_token_counts_as_seen(call, agent, agent_token):
-    for call_it in (lambda: call("POST", "agents/heartbeat", agent_token), lambda: call("GET", "agents/PC-1", agent_token)):
+    for call_it in (
+        lambda: call("POST", "agents/heartbeat", agent_token),
+        lambda: call("GET", "agents/PC-1", agent_token),
+    ):
         Agent.objects.update(last_seen_at=timezone.now() - timedelta(days=2))
         call_it()
         agent.refresh_from_db()
@@ -62,4 +69,6 @@ def test_liveness_is_the_same_read_and_counted(make_agent, seen, liveness):
     agent, now = make_agent(seen=seen), timezone.now()
     assert agent.liveness(now) == liveness
     totals = Agent.objects.totals(now)
-    assert {name: totals[name] for name in ("online", "late", "lost")} == {"online": 0, "late": 0, "lost": 0} | {liveness: 1}
+    assert {name: totals[name] for name in ("online", "late", "lost")} == {"online": 0, "late": 0, "lost": 0} | {
+        liveness: 1
+    }

@@ -22,13 +22,16 @@ PROBLEM = {
         "code": {"type": "string", "enum": list(CODES)},
         "errors": {
             "type": "array",
-            "items": {"type": "object", "properties": {name: {"type": "string"} for name in ("field", "code", "message")}},
+            "items": {
+                "type": "object",
+                "properties": {name: {"type": "string"} for name in ("field", "code", "message")},
+            },
         },
     },
 }
 
 
-class BearerScheme(OpenApiAuthenticationExtension):
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "portal.authentication.BearerAuthentication"
     match_subclasses = True
     name = "token"
@@ -45,7 +48,6 @@ def add_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         for operation in path.values():
             operation["responses"]["default"] = {"description": "A refusal", "content": content}
     return result
-
 
 
 class SchemaView(SpectacularAPIView):

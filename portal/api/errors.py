@@ -63,8 +63,19 @@ CODES: dict[str, Code] = {
 
 # Refusals worth a row in the audit: somebody was kept from something, which is more than a mistyped field.
 AUDITED = frozenset(
-    "not_authenticated invalid_token token_expired token_revoked token_exhausted insufficient_scope permission_denied "
-    "machine_mismatch agent_already_active reactivation_forbidden throttled".split()
+    [
+        "not_authenticated",
+        "invalid_token",
+        "token_expired",
+        "token_revoked",
+        "token_exhausted",
+        "insufficient_scope",
+        "permission_denied",
+        "machine_mismatch",
+        "agent_already_active",
+        "reactivation_forbidden",
+        "throttled",
+    ]
 )
 
 
@@ -191,9 +202,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
 def problem_response(error: Exception, request: HttpRequest) -> HttpResponse:
     """The same for views that leave DRF's machinery aside."""
     problem = refused(error, request)
-    return JsonResponse(
-        problem.body(), status=problem.status, headers=problem.all_headers(), content_type=CONTENT_TYPE
-    )
+    return JsonResponse(problem.body(), status=problem.status, headers=problem.all_headers(), content_type=CONTENT_TYPE)
 
 
 def refused(error: Exception, request: HttpRequest) -> Problem:

@@ -4,9 +4,11 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 from django.utils import timezone
 
 from portal import tokens
+from portal.addresses import networks
 from portal.issuing import issue, revoke
 from portal.models import ApiToken, AuditEvent, AuthFailure
 
@@ -43,7 +45,9 @@ def test_another_scheme_is_no_token(attempt):
     assert attempt(Authorization="Basic YTpi") == (401, "not_authenticated", BARE)
 
 
-@pytest.mark.parametrize("token", ["", "x", "vigie_agent_x", "é", "vigie_agent_" + "0" * 12 + "_" + "0" * 43 + "_000000"])
+@pytest.mark.parametrize(
+    "token", ["", "x", "vigie_agent_x", "é", "vigie_agent_" + "0" * 12 + "_" + "0" * 43 + "_000000"]
+)
 def test_a_malformed_token_is_invalid(attempt, token, django_assert_max_num_queries):
     assert attempt(token) == (401, "invalid_token", INVALID)
 
@@ -88,7 +92,10 @@ def test_a_token_of_another_kind_lacks_the_scope(attempt):
 
 def test_the_header_is_read_whatever_its_case(call):
     _, plain = issue("client", label="gui")
-    assert call("POST", "usage/report", headers={"Authorization": f"bearer   {plain} "}).json()["code"] == "validation_failed"
+    assert (
+        call("POST", "usage/report", headers={"Authorization": f"bearer   {plain} "}).json()["code"]
+        == "validation_failed"
+    )
 
 
 def test_a_bearer_goes_before_a_session(client, call, admin_user):
@@ -97,8 +104,6 @@ def test_a_bearer_goes_before_a_session(client, call, admin_user):
 
 
 def test_a_session_without_its_csrf_token_changes_nothing(admin_user, agent):
-    from django.test import Client
-
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin_user)
     answer = client.post("/api/v1/agents/uninstall", {"machine_id": "PC-1"}, content_type="application/json")
@@ -120,8 +125,6 @@ class TestThrottling:
 
     @pytest.fixture(autouse=True)
     def proxied(self, settings):
-        from portal.addresses import networks
-
         settings.TRUSTED_PROXIES = networks("TRUSTED_PROXIES", ["127.0.0.1"])
 
     def test_it_begins_behind_the_limit_and_says_how_long(self, call):
@@ -153,7 +156,12 @@ class TestTheAuditOfRefusals:
         for _ in range(3):
             call("GET", "agents/fleet", "vigie_nonsense")
         event = AuditEvent.objects.get()
-        assert (event.action, event.actor, event.address, event.count) == ("refused.invalid_token", "anonymous", "127.0.0.1", 3)
+        assert (event.action, event.actor, event.address, event.count) == (
+            "refused.invalid_token",
+            "anonymous",
+            "127.0.0.1",
+            3,
+        )
 
     def test_a_known_caller_is_named(self, call, agent, enroll_token):
         call("POST", "agents/enroll", enroll_token, machine_id="PC-1")

@@ -48,7 +48,9 @@ def test_it_reads_a_body_with_a_bom_with_white_space_or_without_anything(send, b
     assert send(body) == "read"
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=UTF-8", ""])
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=UTF-8", ""]
+)
 def test_it_does_not_ask_the_media_type(send, content_type):
     assert send(BODY, content_type) == "read"
 

@@ -75,5 +75,8 @@ def test_nested_details_become_one_flat_list_without_any_value():
     with pytest.raises(serializers.ValidationError) as caught:
         fields.is_valid(raise_exception=True)
     errors = flatten(caught.value.get_full_details())
-    assert [(error.field, error.code) for error in errors] == [("inner.kind", "invalid_choice"), ("inner.id", "invalid")]
+    assert [(error.field, error.code) for error in errors] == [
+        ("inner.kind", "invalid_choice"),
+        ("inner.id", "invalid"),
+    ]
     assert "secret" not in json.dumps([error.message for error in errors])

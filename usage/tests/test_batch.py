@@ -18,7 +18,16 @@ def test_each_run_is_judged_by_itself_in_the_order_sent(batch, call, client_toke
     for body in (known, conflicting):
         call("POST", "usage/report", client_token, body=body)
     fresh = run()
-    sent = [fresh, known, conflicting | {"license_ref": "LIC-1"}, run(total_pages=1), {"run_id": "C:\\secret"}, 7, fresh, fresh | {"app_version": "9"}]
+    sent = [
+        fresh,
+        known,
+        conflicting | {"license_ref": "LIC-1"},
+        run(total_pages=1),
+        {"run_id": "C:\\secret"},
+        7,
+        fresh,
+        fresh | {"app_version": "9"},
+    ]
     answer = batch(sent)
     assert answer.status_code == 200
     assert answer.json() == {

@@ -37,7 +37,13 @@ def test_a_run_is_recorded(report):
     assert (kept.run_id.hex, kept.license_ref, kept.machine_id) == (body["run_id"], "LIC-2041", "PC-1")
     assert (kept.document_count, kept.succeeded_count, kept.failed_count, kept.total_pages) == (2, 1, 1, 12)
     assert (kept.started_at, kept.reported_by) == (datetime(2026, 3, 10, 9, 20, tzinfo=UTC), "client:gui_v6")
-    assert kept.documents[1] == {"ordinal": 1, "page_count": None, "status": "failed", "duration_ms": 35, "extension": "docx"}
+    assert kept.documents[1] == {
+        "ordinal": 1,
+        "page_count": None,
+        "status": "failed",
+        "duration_ms": 35,
+        "extension": "docx",
+    }
 
 
 def test_the_same_run_again_is_a_duplicate_with_the_same_body(report):
@@ -101,7 +107,10 @@ def test_a_documents_numbers_are_integers_too(report, field, value):
     assert fields_refused(report(body)) == [f"documents[1].{field}"]
 
 
-@pytest.mark.parametrize("change", [{"document_count": 3}, {"succeeded_count": 2}, {"failed_count": 0}, {"total_pages": 11}, {"documents": []}])
+@pytest.mark.parametrize(
+    "change",
+    [{"document_count": 3}, {"succeeded_count": 2}, {"failed_count": 0}, {"total_pages": 11}, {"documents": []}],
+)
 def test_counters_must_agree_with_the_documents(report, change):
     answer = report(run() | change)
     assert (answer.status_code, answer.json()["code"]) == (400, "counters_mismatch")

@@ -42,9 +42,13 @@ class Command(BaseCommand):
         parser.add_argument("--label", default="", help="what the token is for; shown in the admin and the audit trail")
         parser.add_argument("--user", help="staff: the username whose permissions the token has")
         parser.add_argument("--machine", help="agent: the machine_id it speaks for; one never seen is enrolled by this")
-        parser.add_argument("--max-uses", type=positive, help="enroll: how many enrolments it is good for; no limit unless given")
+        parser.add_argument(
+            "--max-uses", type=positive, help="enroll: how many enrolments it is good for; no limit unless given"
+        )
         parser.add_argument("--expires-in", type=duration, help="90 (seconds), 15m, 24h or 30d; never unless given")
-        parser.add_argument("--scope", action="append", default=[], choices=ApiToken.Scope.values, help="enroll: what else it may do")
+        parser.add_argument(
+            "--scope", action="append", default=[], choices=ApiToken.Scope.values, help="enroll: what else it may do"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_unfit(options)
