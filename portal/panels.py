@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
+from django.utils import timezone
+
 from portal.conventions import Collected
+
+CHART_DAYS = 30
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,20 @@ class Chart:
     days: list[date]
     values: list[float]
     unit: str
+
+
+def chart_start(now: datetime) -> datetime:
+    """Midnight, in the portal's time zone, of the first of the days a chart shows."""
+    first = timezone.localdate(now) - timedelta(days=CHART_DAYS - 1)
+    return timezone.make_aware(datetime.combine(first, time.min))
+
+
+def daily_chart(values: Mapping[date, float], now: datetime, unit: str, since: date | None = None) -> Chart:
+    """The chart of the last 30 days, or of those from `since` on; a day without a value stands for none."""
+    today = timezone.localdate(now)
+    days = [today - timedelta(days=back) for back in reversed(range(CHART_DAYS))]
+    days = [day for day in days if since is None or day >= since]
+    return Chart(days, [values.get(day, 0) for day in days], unit)
 
 
 @dataclass(frozen=True)
@@ -33,13 +51,17 @@ class Tile:
 
 @dataclass(frozen=True)
 class Section:
-    """A table on the page of something: its rows are what the cells show, in the order of the columns."""
+    """A table on the page of something: its rows are what the cells show, in the order of the columns.
+
+    `url` leads to all of it, `note` says what is left out, `empty` stands where there are no rows.
+    """
 
     title: str
     columns: list[str]
     rows: list[list[Any]]
     url: str = ""
     empty: str = ""
+    note: str = ""
 
 
 TileSource = Callable[[datetime], Tile]

@@ -1,5 +1,60 @@
+"""The admin site: what needs an operator now, then how things stand, then where everything is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
 from django.contrib.admin import AdminSite
+from django.db.models import Model
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import Resolver404, resolve
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from portal.findings import current_findings
+from portal.panels import current_tiles
+
+# Schedules and queues are declared in code: a row edited by hand would be overwritten, or stop them all.
+HIDDEN_APPS = frozenset({"django_q"})
+LAST_APPS = ("portal", "auth")
 
 
 class VigieAdminSite(AdminSite):
-    site_header = "Vigie"
+    site_header = site_title = "Vigie"
+    index_title = _("Overview")
+    index_template = "portal/index.html"
+    site_url = None
+    empty_value_display = "–"
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        models = [model_or_iterable] if isinstance(model_or_iterable, type) else model_or_iterable
+        super().register(list(shown(models)), admin_class, **options)
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """The apps an operator works with first, the portal's own behind."""
+        return sorted(super().get_app_list(request, app_label), key=lambda app: app["app_label"] in LAST_APPS)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        now = timezone.now()
+        context = {
+            "findings": [finding for finding in current_findings(now) if may_open(request, finding.url)],
+            "tiles": [tile for tile in current_tiles(now) if may_open(request, tile.url)],
+        }
+        return super().index(request, context | (extra_context or {}))
+
+
+def shown(models: Iterable[type[Model]]) -> Iterable[type[Model]]:
+    return (model for model in models if model._meta.app_label not in HIDDEN_APPS)
+
+
+def may_open(request: HttpRequest, url: str) -> bool:
+    """Whether the user may see the page of ours that the url leads to: its figures are not for others either."""
+    try:
+        view = resolve(urlsplit(url).path).func
+    except Resolver404:
+        return True
+    model_admin = getattr(view, "model_admin", None)
+    return model_admin is None or bool(model_admin.has_view_or_change_permission(request))

@@ -1,0 +1,190 @@
+"""Machines: which run our software, how they are, and what an operator may do about them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from agents import enrolment, history  # noqa: F401 - the sentences of its history
+from agents.models import Agent
+from agents.panels import token_section
+from agents.querysets import liveness_condition
+from portal import audit
+from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exactly, in_full, moment_column
+from portal.admin.filters import ChoiceFilter
+from portal.history import history_of
+from portal.issuing import revoke
+from portal.panels import Section, sections_of_machine
+
+TONES = {Agent.Liveness.ONLINE: GOOD, Agent.Liveness.LATE: WARNING, Agent.Liveness.LOST: BAD}
+MOST_AT_ONCE = 500
+
+
+def liveness_badge(agent: Agent, now: datetime) -> SafeString:
+    liveness = agent.liveness(now)
+    if liveness is None:
+        return badge(agent.get_status_display(), QUIET)
+    return badge(Agent.Liveness(liveness).label, TONES[Agent.Liveness(liveness)])
+
+
+class StatusFilter(ChoiceFilter):
+    title = _("status")
+    parameter_name = "status"
+    options = dict(Agent.Status.choices)
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(status=value)
+
+
+class LivenessFilter(ChoiceFilter):
+    title = _("liveness")
+    parameter_name = "liveness"
+    options = dict(Agent.Liveness.choices)
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return liveness_condition(value, now)
+
+
+@admin.register(Agent)
+class AgentAdmin(ReadOnlyAdmin):
+    ordering = ("-enrolled_at", "-id")
+    sortable_by = ("machine_id", "enrolled_at", "version")
+    list_display = (
+        "machine_id",
+        "liveness",
+        "version",
+        "user",
+        "os_info",
+        moment_column("last_seen_at", _("last seen")),
+        moment_column("enrolled_at", _("enrolled"), ordering="enrolled_at"),
+    )
+    list_filter = (StatusFilter, LivenessFilter)
+    search_fields = (
+        "machine_id__begins",
+        "hostname__begins",
+        "user_name__begins",
+        "user_email__begins",
+        "version__begins",
+    )
+    search_help_text = begins_with(_("machine"), _("host name"), _("user"), _("e-mail"), _("version"))
+    actions = ("uninstall_chosen", "revoke_tokens", "allow_reenrolment", "export_chosen")
+    object_actions = ("allow_reenrolment", "revoke_tokens", "uninstall_chosen")
+    export_columns = (
+        "machine_id", "user_name", "user_email", "user_id", "hostname", "os_info", "version", "status", "enrolled_at",
+        "last_seen_at", "uninstalled_at", "uninstall_reason",
+    )  # fmt: skip
+    facts = (
+        (
+            _("Enrolment"),
+            (
+                "liveness",
+                moment_column("last_seen_at", _("last seen"), show=in_full),
+                moment_column("enrolled_at", _("enrolled"), show=in_full),
+                "enrolled_with",
+                moment_column("reenrolment_until", _("re-enrolment allowed until"), show=in_full),
+                moment_column("uninstalled_at", _("uninstalled"), show=in_full),
+                "uninstall_reason",
+            ),
+        ),
+        (
+            _("Identity"),
+            ("machine_id", "hostname", "os_info", "version", "user_name", "user_email", "user_id"),
+        ),
+    )
+
+    @admin.display(description=_("state"))
+    def liveness(self, agent: Agent) -> SafeString:
+        return liveness_badge(agent, timezone.now())
+
+    @admin.display(description=_("user"))
+    def user(self, agent: Agent) -> str:
+        return agent.user_name or agent.user_email or agent.user_id
+
+    def get_sections(self, request: HttpRequest, obj: Agent) -> list[Section]:
+        machine_id = obj.machine_id
+        return [token_section(obj), *sections_of_machine(machine_id), history_of(enrolment.subject(machine_id))]
+
+    # --- Actions -----------------------------------------------------------------------------------------------------
+
+    def has_uninstall_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("agents.uninstall_agent"))
+
+    def can_act(self, obj: Agent, action: str) -> bool:
+        return obj.is_active
+
+    def too_many(self, request: HttpRequest, queryset: QuerySet[Agent]) -> bool:
+        """Each machine costs a few writes in one transaction: a whole fleet at once would hold up all others."""
+        if not queryset.order_by()[MOST_AT_ONCE : MOST_AT_ONCE + 1].exists():
+            return False
+        text = _("Choose at most %(count)d machines at once. Nothing was done.") % {"count": MOST_AT_ONCE}
+        self.message_user(request, text, messages.ERROR)
+        return True
+
+    @admin.action(description=_("Uninstall…"), permissions=["uninstall"])
+    def uninstall_chosen(self, request: HttpRequest, queryset: QuerySet[Agent]) -> HttpResponse | None:
+        active = queryset.filter(status=Agent.Status.ACTIVE).order_by("machine_id")
+        if self.too_many(request, active):
+            return None
+        if "confirmed" not in request.POST:
+            return self.ask_before_uninstalling(request, active)
+        machines = list(active)
+        for agent in machines:
+            enrolment.uninstall(agent.machine_id, request.POST.get("reason", "")[:255], None, request)
+        count = len(machines)
+        text = ngettext("%(count)d machine was uninstalled.", "%(count)d machines were uninstalled.", count)
+        self.message_user(request, text % {"count": count}, messages.SUCCESS if count else messages.WARNING)
+        return None
+
+    uninstall_chosen.dangerous = True  # type: ignore[attr-defined]
+
+    def ask_before_uninstalling(self, request: HttpRequest, machines: QuerySet[Agent]) -> HttpResponse:
+        context = {
+            "machines": machines,
+            "checkbox": ACTION_CHECKBOX_NAME,
+            "title": _("Uninstall machines"),
+            "opts": self.opts,
+            **self.admin_site.each_context(request),
+        }
+        return TemplateResponse(request, "agents/confirm_uninstall.html", context)
+
+    @admin.action(description=_("Revoke tokens"), permissions=["manage"])
+    def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
+        if self.too_many(request, queryset):
+            return
+        ended = 0
+        for agent in queryset:
+            count = revoke(enrolment.tokens_of(agent), "operator", request=request)
+            audit.record(
+                "agent.tokens_revoked", enrolment.subject(agent.machine_id), request=request, after={"tokens": count}
+            )
+            ended += count
+        text = ngettext("%(count)d token was revoked.", "%(count)d tokens were revoked.", ended) % {"count": ended}
+        self.message_user(request, text, messages.SUCCESS if ended else messages.WARNING)
+
+    revoke_tokens.dangerous = True  # type: ignore[attr-defined]
+
+    @admin.action(description=_("Allow one re-enrolment"), permissions=["manage"])
+    def allow_reenrolment(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
+        machines = queryset.filter(status=Agent.Status.ACTIVE)
+        if self.too_many(request, machines):
+            return
+        until = [enrolment.allow_reenrolment(agent, request) for agent in machines]
+        if not until:
+            self.message_user(request, _("An uninstalled machine may enrol anyway."), messages.WARNING)
+            return
+        text = ngettext(
+            "%(count)d machine may enrol once more until %(until)s.",
+            "%(count)d machines may enrol once more until %(until)s.",
+            len(until),
+        )
+        self.message_user(request, text % {"count": len(until), "until": exactly(max(until))}, messages.SUCCESS)

@@ -1,0 +1,95 @@
+"""What about machines and tokens needs an operator now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from django.db.models import F
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from agents.panels import fleet_totals
+from portal.admin.display import distance
+from portal.findings import Finding, Severity, sources
+from portal.history import sentence
+from portal.models import ApiToken, AuditEvent
+from portal.paginator import grouped
+
+# Offices switch their machines off at night, so late ones tell something only where most of the fleet is.
+FEWEST_MACHINES = 5
+LATE_SHARE = 0.8
+LOST_SHARE = 0.1
+EXPIRY_WARNING = timedelta(days=7)
+LOOP_COUNT = 100
+# Of each kind of finding no more than this: the list behind it shows the rest.
+SHOWN = 5
+
+
+@sources.register
+def silent_machines(now: datetime) -> Iterator[Finding]:
+    totals = fleet_totals(now)
+    active = totals["active"]
+    if active < FEWEST_MACHINES:
+        return
+    lost, late = totals["lost"], totals["late"]
+    if lost > LOST_SHARE * active:
+        text = _("%(count)s of %(active)s active machines are lost: nothing was heard of them for weeks.")
+        yield silent(Severity.WARNING, text, "lost", lost, active)
+    if late > LATE_SHARE * active:
+        text = _("%(count)s of %(active)s active machines are late: the portal may be out of their reach.")
+        yield silent(Severity.CRITICAL, text, "late", late, active)
+
+
+def silent(severity: Severity, text: str, liveness: str, count: int, active: int) -> Finding:
+    return Finding(
+        severity,
+        text % {"count": grouped(count), "active": grouped(active)},
+        url=reverse("admin:agents_agent_changelist", query={"liveness": liveness}),
+        action=_("See them"),
+    )
+
+
+@sources.register
+def ending_tokens(now: datetime) -> Iterator[Finding]:
+    """Tokens that people issued and that stop working soon. A machine's token ends whenever it is rotated."""
+    expiring = ApiToken.objects.usable(now).filter(expires_at__lte=now + EXPIRY_WARNING).order_by("expires_at")
+    for token in expiring.exclude(kind=ApiToken.Kind.AGENT)[:SHOWN]:
+        expires_at = token.expires_at or now
+        text = _("The token “%(label)s” (%(kind)s) expires %(when)s.")
+        yield about_token(token, Severity.WARNING, text, expires_at - EXPIRY_WARNING, when=distance(expires_at, now))
+
+
+@sources.register
+def exhausted_tokens(now: datetime) -> Iterator[Finding]:
+    """Enrolment tokens for several machines with no use left; one for a single machine has simply done its work."""
+    several = ApiToken.objects.usable(now).filter(kind=ApiToken.Kind.ENROLL, max_uses__gt=1)
+    for token in several.filter(uses__gte=F("max_uses")).order_by("-id")[:SHOWN]:
+        text = _("The token “%(label)s” (%(kind)s) has no uses left: revoke it, or issue another.")
+        yield about_token(token, Severity.INFO, text, token.last_used_at)
+
+
+def about_token(token: ApiToken, severity: Severity, text: str, since: datetime | None, **more: str) -> Finding:
+    return Finding(
+        severity,
+        text % {"label": token.label or token.key, "kind": token.get_kind_display(), **more},
+        since=since,
+        url=reverse("admin:portal_apitoken_change", args=[token.pk]),
+        action=_("See the token"),
+    )
+
+
+@sources.register
+def looping_clients(now: datetime) -> Iterator[Finding]:
+    """Callers refused again and again. A row counts the refusals of one hour, so it began in this hour or the last."""
+    recent = AuditEvent.objects.filter(at__gte=now - timedelta(hours=2), last_at__gte=now - timedelta(hours=1))
+    looping = recent.filter(action__startswith="refused.", count__gt=LOOP_COUNT).order_by("-count")[:SHOWN]
+    for event in looping:
+        yield Finding(
+            Severity.WARNING,
+            _("%(who)s from %(address)s is in a loop. %(sentence)s.")
+            % {"who": event.subject or event.actor, "address": event.address, "sentence": sentence(event)},
+            since=event.at,
+            url=reverse("admin:portal_auditevent_change", args=[event.pk]),
+            action=_("See the refusals"),
+        )

@@ -1,0 +1,20 @@
+"""What happens to machines, in words."""
+
+from django.utils.translation import gettext_lazy as _
+
+from portal.history import SENTENCES
+
+SENTENCES.update(
+    {
+        "agent.enrolled": _("Enrolled"),
+        "agent.reactivated": _("Came back after it was uninstalled"),
+        "agent.replayed": _("Was given its token once more"),
+        "agent.changed": _("Reported a change"),
+        "agent.token_rotated": _("Changed its token"),
+        "agent.tokens_revoked": _("Its tokens were revoked"),
+        "agent.reenrolment_allowed": _("Was allowed one re-enrolment"),
+        "agent.uninstalled": _("Uninstalled"),
+        "refused.agent_already_active": _("Refused: the machine is enrolled already"),
+        "refused.reactivation_forbidden": _("Refused: the machine was uninstalled and may not come back"),
+    }
+)

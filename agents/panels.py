@@ -1,0 +1,73 @@
+"""The fleet on the landing page, and the tokens of a machine on its own."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from django.core.cache import cache
+from django.db.models import Count
+from django.db.models.functions import TruncDate
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+
+from agents.enrolment import tokens_of
+from agents.models import Agent
+from portal.admin.tokens import state_of
+from portal.paginator import grouped
+from portal.panels import Section, Tile, chart_start, daily_chart, tiles
+
+# Counting passes over the whole fleet: once a minute and process is often enough for a page that people look at.
+FRESH_SECONDS = 60
+SHOWN_TOKENS = 10
+
+
+def fleet_totals(now: datetime) -> dict[str, int]:
+    """`{active, uninstalled, online, late, lost}`, a minute old at most."""
+    return cache.get_or_set("agents.totals", lambda: Agent.objects.totals(now), FRESH_SECONDS) or {}
+
+
+def enrolments_by_day(now: datetime) -> dict[date, int]:
+    recent = Agent.objects.filter(enrolled_at__gte=chart_start(now)).annotate(day=TruncDate("enrolled_at"))
+    return dict(recent.order_by().values_list("day").annotate(Count("id")))
+
+
+@tiles.register
+def fleet_tile(now: datetime) -> Tile:
+    totals = fleet_totals(now)
+    by_day = cache.get_or_set("agents.enrolments", lambda: enrolments_by_day(now), FRESH_SECONDS) or {}
+    return Tile(
+        title=_("Machines"),
+        figure=grouped(totals["active"]),
+        caption=_("active machines"),
+        url=reverse("admin:agents_agent_changelist"),
+        facts=[
+            (_("online"), grouped(totals["online"])),
+            (_("late"), grouped(totals["late"])),
+            (_("lost"), grouped(totals["lost"])),
+        ],
+        chart=daily_chart(by_day, now, _("enrolments a day")),
+    )
+
+
+def token_section(agent: Agent) -> Section:
+    """The machine's tokens, newest first."""
+    now, found = timezone.now(), tokens_of(agent).order_by("-id")[: SHOWN_TOKENS + 1]
+    rows = [
+        [
+            format_html('<a href="{}">{}</a>', reverse("admin:portal_apitoken_change", args=[token.pk]), token.key),
+            state_of(token, now),
+            token.created_at,
+            token.last_used_at or _("never"),
+            token.expires_at or _("never"),
+        ]
+        for token in found
+    ]
+    return Section(
+        title=_("Tokens"),
+        columns=[_("Public key"), _("State"), _("Issued"), _("Last used"), _("Expires")],
+        rows=rows[:SHOWN_TOKENS],
+        empty=_("The machine has no token."),
+        note=_("Older tokens are not shown.") if len(rows) > SHOWN_TOKENS else "",
+    )

@@ -1,0 +1,223 @@
+"""What every list and page of the admin has in common: fit for huge tables, audited, exportable."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
+
+from portal import audit, prefix  # noqa: F401 - the lookup `begins` that search_fields name
+from portal.exports import csv_response
+from portal.paginator import CappedPaginator
+from portal.panels import Section
+
+if TYPE_CHECKING:
+    BaseModelAdmin = admin.ModelAdmin[Any]
+else:
+    BaseModelAdmin = admin.ModelAdmin
+
+Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponseBase | None]
+
+
+class Audited(BaseModelAdmin):
+    """Whatever an operator adds, changes, deletes or does by an action leaves an audit event."""
+
+    def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        self.note(request, "added", obj, message)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        self.note(request, "changed", obj, message)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for obj in queryset:
+            self.note(request, "deleted", obj, None)
+        return super().log_deletions(request, queryset)
+
+    def note(self, request: HttpRequest, what: str, obj: Model, after: Any) -> None:
+        """`after` names the fields changed, never their values: a password may be among them."""
+        name = self.opts.model_name
+        audit.record(f"{name}.{what}", f"{name}:{obj}"[:200], request=request, after=after or None)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        found: dict[str, Any] = super().get_actions(request)
+        return {name: (audited(func), name, text) for name, (func, _name, text) in found.items()}
+
+
+def audited(action: Action) -> Action:
+    """The action with an audit event in its transaction. One that answers with a page has only asked, not acted."""
+
+    @functools.wraps(action)
+    def acting(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
+        with transaction.atomic():
+            response = action(model_admin, request, queryset)
+            if not isinstance(response, TemplateResponse):
+                audit.record(
+                    "admin.action",
+                    queryset.model._meta.label_lower,
+                    request=request,
+                    after={"action": getattr(action, "__name__", ""), "chosen": chosen(request)},
+                )
+        return response
+
+    return acting
+
+
+def chosen(request: HttpRequest) -> list[str] | str:
+    return "all" if request.POST.get("select_across") == "1" else request.POST.getlist(ACTION_CHECKBOX_NAME)[:100]
+
+
+@dataclass(frozen=True)
+class Button:
+    """An action offered on the page of one thing."""
+
+    url: str
+    text: Any
+    dangerous: bool
+
+
+class VigieModelAdmin(Audited):
+    """A list that stays fast at ten million rows, an export of what it shows, and actions on the page of one row.
+
+    `object_actions` names the actions that stand on a row's own page as buttons; `can_act` says when one makes sense.
+    `export_columns` are the model's fields, or paths such as `user__username`.
+    """
+
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+    list_max_show_all = 200
+    change_list_template = "portal/list.html"
+    change_form_template = "portal/object.html"
+    actions: Sequence[Any] = ("export_chosen",)
+    object_actions: ClassVar[Sequence[str]] = ()
+    export_columns: ClassVar[Sequence[str]] = ()
+
+    def get_urls(self) -> list[Any]:
+        wrap, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"
+        own = [
+            path("export/", wrap(self.export_view), name=f"{name}_export"),
+            path("<path:object_id>/act/<slug:action>/", wrap(self.act_view), name=f"{name}_act"),
+        ]
+        return own + super().get_urls()
+
+    def address(self, name: str, *args: Any) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=args)
+
+    # --- Export ------------------------------------------------------------------------------------------------------
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        """Where the model names an `export_…` permission it decides; else whoever may look may export."""
+        codename = f"export_{self.opts.model_name}"
+        if codename in dict(self.opts.permissions):
+            return bool(request.user.has_perm(f"{self.opts.app_label}.{codename}"))
+        return self.has_view_permission(request)
+
+    @admin.action(description=_("Export as CSV"), permissions=["export"])
+    def export_chosen(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
+        return csv_response(queryset, self.export_columns)
+
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """What the list shows, with its filters, search and order, but all pages of it."""
+        if not self.has_export_permission(request):
+            raise PermissionDenied
+        try:
+            rows = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect(self.address("changelist") + "?e=1")
+        audit.record("admin.action", self.opts.label_lower, request=request, after={"action": "export_shown"})
+        return csv_response(rows, self.export_columns)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        context = {
+            "export_url": self.address("export") if self.has_export_permission(request) else "",
+            # Django would write a number here that is a cap or an estimate where the list is long.
+            "selection_note_all": _("All selected"),
+        }
+        return super().changelist_view(request, context | (extra_context or {}))
+
+    # --- The page of one row -----------------------------------------------------------------------------------------
+
+    def get_sections(self, request: HttpRequest, obj: Any) -> list[Section]:
+        """Tables below the facts."""
+        return []
+
+    def can_act(self, obj: Any, action: str) -> bool:
+        return True
+
+    def buttons(self, request: HttpRequest, obj: Any) -> list[Button]:
+        allowed = self.get_actions(request)
+        return [
+            Button(self.address("act", quote(obj.pk), name), text, getattr(func, "dangerous", False))
+            for func, name, text in (allowed[name] for name in self.object_actions if name in allowed)
+            if self.can_act(obj, name)
+        ]
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        obj = kwargs.get("obj")
+        if obj is not None:
+            context |= {"sections": self.get_sections(request, obj), "buttons": self.buttons(request, obj)}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def act_view(self, request: HttpRequest, object_id: str, action: str) -> HttpResponseBase:
+        """An action on one row, from its own page and back to it."""
+        obj = self.get_object(request, unquote(object_id))
+        if obj is None:
+            raise Http404
+        actions = self.get_actions(request)
+        if action not in self.object_actions or action not in actions:
+            raise PermissionDenied
+        back = HttpResponseRedirect(self.address("change", quote(obj.pk)))
+        if request.method != "POST" or not self.can_act(obj, action):
+            return back
+        act: Action = actions[action][0]
+        return act(self, request, self.get_queryset(request).filter(pk=obj.pk)) or back
+
+
+class ReadOnlyAdmin(VigieModelAdmin):
+    """Rows that the portal writes: nobody adds, changes or deletes one by hand.
+
+    `facts` are what the page of one row shows: groups of fields, methods or callables, each with its title or None.
+    Actions that act on rows ask for `permissions=["manage"]`, which is Django's change permission.
+    """
+
+    facts: ClassVar[Sequence[tuple[Any, Sequence[Any]]]] = ()
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [(title, {"fields": fields}) for title, fields in self.facts]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [field for _title, fields in self.facts for field in fields]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_manage_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}"))
+
+
+def begins_with(*names: Any) -> Any:
+    """What the search field says: `Beginning of a machine, a licence`."""
+    return format_lazy(_("Beginning of: {names}"), names=format_lazy(", ".join("{}" for _ in names), *names))

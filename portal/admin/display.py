@@ -1,0 +1,81 @@
+"""How values look in the admin: states in colour and in words, moments by their distance, exact on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince, timeuntil
+from django.utils.translation import gettext as _
+
+GOOD, WARNING, BAD, QUIET = "good", "warning", "bad", "quiet"
+NOTHING = "–"
+Text = Any  # a string, or one whose translation is looked up when shown
+
+
+def badge(text: Any, tone: str) -> SafeString:
+    """A state: the colour helps the eye, the word says it."""
+    return format_html('<span class="badge badge-{}">{}</span>', tone, text)
+
+
+def exactly(moment: datetime) -> str:
+    """`2026-03-10 09:12:44 UTC`, in the portal's time zone and the same in every language."""
+    local = timezone.localtime(moment)
+    return f"{date_format(local, 'Y-m-d H:i:s')} {local.tzname()}"
+
+
+def distance(moment: datetime, now: datetime) -> str:
+    if abs((now - moment).total_seconds()) < 60:
+        return _("just now")
+    if moment > now:
+        return _("in %(time)s") % {"time": timeuntil(moment, now, depth=1)}
+    return _("%(time)s ago") % {"time": timesince(moment, now, depth=1)}
+
+
+def ago(moment: datetime | None, empty: Text = NOTHING) -> SafeString:
+    """`3 minutes ago`, with the exact moment to whoever points at it."""
+    if moment is None:
+        return format_html("{}", empty)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        moment.isoformat(),
+        exactly(moment),
+        distance(moment, timezone.now()),
+    )
+
+
+def lasting(moment: datetime) -> SafeString:
+    """`for 4 days`: how long something has been so."""
+    text = _("for %(time)s") % {"time": timesince(moment, timezone.now(), depth=1)}
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exactly(moment), text)
+
+
+def in_full(moment: datetime | None, empty: Text = NOTHING) -> SafeString:
+    """The exact moment, with its distance beside it: for the page of one thing."""
+    if moment is None:
+        return format_html("{}", empty)
+    return format_html('{} <span class="quiet">· {}</span>', exactly(moment), distance(moment, timezone.now()))
+
+
+def moment_column(
+    field: str,
+    description: Text,
+    *,
+    ordering: str | None = None,
+    empty: Text = NOTHING,
+    show: Callable[[datetime | None, Text], SafeString] = ago,
+) -> Callable[[Any], SafeString]:
+    """A column, or with `show=in_full` a line of a page, for a field that holds a moment."""
+
+    @admin.display(description=description, ordering=ordering)
+    def column(row: Any) -> SafeString:
+        return show(getattr(row, field), empty)
+
+    column.__name__ = field
+    return column

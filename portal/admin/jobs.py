@@ -1,0 +1,125 @@
+"""Work in the background as it went: periodic jobs by cycle, and single tasks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.contrib import admin
+from django.db.models import Q
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, in_full, moment_column
+from portal.admin.filters import ChoiceFilter
+from portal.models import JobRun, TaskAttempt
+
+TONES = {
+    JobRun.Status.WAITING: QUIET,
+    JobRun.Status.RUNNING: WARNING,
+    JobRun.Status.DONE: GOOD,
+    JobRun.Status.FAILED: BAD,
+}
+
+
+class JobStatusFilter(ChoiceFilter):
+    title = _("status")
+    parameter_name = "status"
+    options = dict(JobRun.Status.choices)
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(status=value)
+
+
+@admin.register(JobRun)
+class JobRunAdmin(ReadOnlyAdmin):
+    ordering = ("-id",)
+    sortable_by = ()
+    list_display = (
+        "job",
+        "cycle_key",
+        "state",
+        moment_column("started_at", _("started")),
+        moment_column("finished_at", _("finished")),
+        "fence",
+        "error",
+    )
+    list_filter = (JobStatusFilter,)
+    search_fields = ("job__begins",)
+    search_help_text = begins_with(_("job"))
+    export_columns = ("job", "cycle_key", "status", "fence", "started_at", "finished_at", "holder", "result", "error")
+    facts = (
+        (
+            None,
+            (
+                "job",
+                "cycle_key",
+                "state",
+                "fence",
+                moment_column("started_at", _("started"), show=in_full),
+                moment_column("finished_at", _("finished"), show=in_full),
+                moment_column("lease_expires_at", _("lease expires"), show=in_full),
+                "holder",
+                "result",
+                "error",
+            ),
+        ),
+    )
+
+    @admin.display(description=_("status"))
+    def state(self, run: JobRun) -> SafeString:
+        return badge(run.get_status_display(), TONES[JobRun.Status(run.status)])
+
+
+class TaskOutcomeFilter(ChoiceFilter):
+    title = _("outcome")
+    parameter_name = "outcome"
+    options = {"running": _("running"), "done": _("done"), "failed": _("failed")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return {
+            "running": Q(finished_at=None),
+            "done": Q(finished_at__isnull=False, error=""),
+            "failed": Q(finished_at__isnull=False) & ~Q(error=""),
+        }[value]
+
+
+@admin.register(TaskAttempt)
+class TaskAttemptAdmin(ReadOnlyAdmin):
+    ordering = ("-id",)
+    sortable_by = ()
+    list_display = (
+        "name",
+        "outcome",
+        "cluster",
+        "attempts",
+        moment_column("started_at", _("started")),
+        moment_column("finished_at", _("finished")),
+        "worker",
+    )
+    list_filter = (TaskOutcomeFilter,)
+    search_fields = ("task_id__begins",)
+    search_help_text = begins_with(_("task"))
+    export_columns = ("task_id", "name", "cluster", "attempts", "worker", "started_at", "finished_at", "error")
+    facts = (
+        (
+            None,
+            (
+                "name",
+                "task_id",
+                "outcome",
+                "cluster",
+                "attempts",
+                "worker",
+                moment_column("started_at", _("started"), show=in_full),
+                moment_column("finished_at", _("finished"), show=in_full),
+                "error",
+            ),
+        ),
+    )
+
+    @admin.display(description=_("outcome"))
+    def outcome(self, task: TaskAttempt) -> SafeString:
+        if task.finished_at is None:
+            return badge(_("running"), WARNING)
+        return badge(_("failed"), BAD) if task.error else badge(_("done"), GOOD)

@@ -1,0 +1,269 @@
+"""Tokens: issued here, shown once, revoked here; never changed, never deleted."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db.models import F, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, in_full, moment_column
+from portal.admin.filters import ChoiceFilter
+from portal.history import history_of
+from portal.issuing import issue, revoke, subject
+from portal.models import ApiToken
+from portal.panels import Section
+from portal.querysets import ApiTokenQuerySet
+
+Kind = ApiToken.Kind
+SNIPPETS = (("Inno Setup", "inno.iss"), ("PowerShell 5.1", "enrol.ps1"), ("curl", "enrol.sh"))
+
+
+def state_of(token: ApiToken, now: datetime) -> SafeString:
+    if token.revoked_at is not None:
+        return badge(_("revoked"), QUIET)
+    if token.is_expired(now):
+        return badge(_("expired"), BAD)
+    return badge(_("exhausted"), WARNING) if token.is_exhausted else badge(_("usable"), GOOD)
+
+
+# --- Issuing ---------------------------------------------------------------------------------------------------------
+
+
+class IssueForm(forms.Form):
+    """What an operator decides of a new token. Machines get theirs by enrolling, never here."""
+
+    LIFETIMES: ClassVar[dict[str, Any]] = {
+        "1": _("1 day"),
+        "7": _("7 days"),
+        "30": _("30 days"),
+        "90": _("90 days"),
+        "365": _("1 year"),
+        "": _("does not expire"),
+    }
+    kind = forms.ChoiceField(
+        label=_("For"),
+        choices=[
+            (Kind.ENROLL, _("installers, to enrol machines")),
+            (Kind.CLIENT, _("an application, to report usage and feedback")),
+            (Kind.STAFF, _("a person, to read and export through the API")),
+        ],
+    )
+    label = forms.CharField(label=_("Label"), max_length=128, help_text=_("How you will recognise it: “Paris office”."))
+    lifetime = forms.ChoiceField(label=_("Valid for"), choices=list(LIFETIMES.items()), required=False, initial="30")
+    user = forms.ModelChoiceField(
+        User.objects.none(), label=_("User"), required=False, help_text=_("The token may do what this user may do.")
+    )
+    max_uses = forms.IntegerField(
+        label=_("Uses"),
+        min_value=1,
+        max_value=1_000_000,
+        required=False,
+        help_text=_("Empty for any number."),
+    )
+    may_uninstall = forms.BooleanField(label=_("May also uninstall machines"), required=False)
+
+    def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
+        """Who is no superuser issues staff tokens for themselves alone: a token for another would lend their rights."""
+        super().__init__(*args, **kwargs)
+        users = User.objects.filter(is_active=True).order_by("username")
+        self.fields["user"].queryset = users if user.is_superuser else users.filter(pk=user.pk)  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        given = self.cleaned_data
+        kind = given.get("kind")
+        if kind == Kind.STAFF and not given.get("user") and "user" not in self.errors:
+            self.add_error("user", _("A staff token needs a user."))
+        if kind != Kind.STAFF:
+            given["user"] = None
+        if kind != Kind.ENROLL:
+            given |= {"max_uses": None, "may_uninstall": False}
+        return given
+
+    def issue(self, request: HttpRequest) -> tuple[ApiToken, str]:
+        given = self.cleaned_data
+        days = given["lifetime"]
+        return issue(
+            given["kind"],
+            label=given["label"],
+            user=given["user"],
+            scopes=[ApiToken.Scope.UNINSTALL] if given["may_uninstall"] else [],
+            max_uses=given["max_uses"],
+            expires_at=timezone.now() + timedelta(days=int(days)) if days else None,
+            request=request,
+        )
+
+
+def enrolment_snippets() -> list[tuple[str, str, str]]:
+    """`(title, file name, text)`: scripts that enrol a machine and keep the token off every command line."""
+    urls = {
+        "enroll_url": settings.PORTAL_URL + reverse("agent-enroll"),
+        "uninstall_url": settings.PORTAL_URL + reverse("agent-uninstall"),
+    }
+    return [(title, name, render_to_string(f"portal/snippets/{name}", urls).strip()) for title, name in SNIPPETS]
+
+
+# --- The list --------------------------------------------------------------------------------------------------------
+
+
+class KindFilter(ChoiceFilter):
+    """Unless something is searched for, without the machines' tokens: the few that people issued would be lost."""
+
+    title = _("kind")
+    parameter_name = "kind"
+    options = {**dict(Kind.choices), "all": _("all")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q() if value == "all" else Q(kind=value)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None and not request.GET.get("q"):
+            return queryset.filter(kind__in=[Kind.ENROLL, Kind.CLIENT, Kind.STAFF])
+        return super().queryset(request, queryset)
+
+    def choices(self, changelist: Any) -> Any:
+        choices = super().choices(changelist)
+        yield next(choices) | {"display": _("all") if changelist.query else _("all but machines’")}
+        yield from choices
+
+
+class StateFilter(ChoiceFilter):
+    title = _("state")
+    parameter_name = "state"
+    options = {"usable": _("usable"), "expired": _("expired"), "exhausted": _("exhausted"), "revoked": _("revoked")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        unexpired = Q(expires_at=None) | Q(expires_at__gt=now)
+        used_up = Q(max_uses__isnull=False, uses__gte=F("max_uses"))
+        return {
+            "usable": Q(revoked_at=None) & unexpired & ~used_up,
+            "expired": Q(revoked_at=None, expires_at__lte=now),
+            "exhausted": Q(revoked_at=None) & unexpired & used_up,
+            "revoked": Q(revoked_at__isnull=False),
+        }[value]
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ReadOnlyAdmin):
+    ordering = ("-id",)
+    sortable_by = ()
+    list_display = (
+        "name",
+        "kind",
+        "state",
+        "used",
+        moment_column("last_used_at", _("last used"), empty=_("never")),
+        moment_column("expires_at", _("expires"), empty=_("never")),
+        "created_by",
+        moment_column("created_at", _("issued")),
+    )
+    list_filter = (KindFilter, StateFilter)
+    search_fields = ("key__begins", "label__begins")
+    search_help_text = begins_with(_("public key"), _("label"))
+    actions = ("revoke_chosen", "export_chosen")
+    object_actions = ("revoke_chosen",)
+    export_columns = (
+        "key", "kind", "label", "user__username", "scopes", "created_at", "created_by", "expires_at", "revoked_at",
+        "revoked_reason", "max_uses", "uses", "last_used_at",
+    )  # fmt: skip
+    facts = (
+        (
+            None,
+            (
+                "name",
+                "state",
+                "kind",
+                "key",
+                "user",
+                "may",
+                "used",
+                moment_column("last_used_at", _("last used"), show=in_full, empty=_("never")),
+                moment_column("expires_at", _("expires"), show=in_full, empty=_("never")),
+                moment_column("created_at", _("issued"), show=in_full),
+                "created_by",
+                moment_column("revoked_at", _("revoked"), show=in_full),
+                "revoked_reason",
+            ),
+        ),
+    )
+
+    @admin.display(description=_("label"))
+    def name(self, token: ApiToken) -> str:
+        return token.label or token.key
+
+    @admin.display(description=_("state"))
+    def state(self, token: ApiToken) -> SafeString:
+        return state_of(token, timezone.now())
+
+    @admin.display(description=_("uses"))
+    def used(self, token: ApiToken) -> str:
+        if token.kind != Kind.ENROLL:
+            return NOTHING
+        return f"{token.uses} / {token.max_uses}" if token.max_uses is not None else str(token.uses)
+
+    @admin.display(description=_("may"))
+    def may(self, token: ApiToken) -> str:
+        return ", ".join(str(label) for scope, label in ApiToken.Scope.choices if token.allows(scope)) or NOTHING
+
+    def get_sections(self, request: HttpRequest, obj: ApiToken) -> list[Section]:
+        return [history_of(subject(obj))]
+
+    # --- Revoking ----------------------------------------------------------------------------------------------------
+
+    @admin.action(description=_("Revoke"), permissions=["manage"])
+    def revoke_chosen(self, request: HttpRequest, queryset: ApiTokenQuerySet) -> None:
+        ended = revoke(queryset, "operator", request=request)
+        text = ngettext("%(count)d token was revoked.", "%(count)d tokens were revoked.", ended) % {"count": ended}
+        self.message_user(request, text, messages.SUCCESS if ended else messages.WARNING)
+
+    revoke_chosen.dangerous = True  # type: ignore[attr-defined]
+
+    def can_act(self, obj: ApiToken, action: str) -> bool:
+        return obj.revoked_at is None
+
+    # --- Issuing -----------------------------------------------------------------------------------------------------
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("portal.add_apitoken"))
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = IssueForm(request.user, request.POST or None)
+        if form.is_valid():
+            return self.show_once(request, *form.issue(request))
+        context = {
+            "form": form,
+            "title": _("Issue a token"),
+            "opts": self.opts,
+            **self.admin_site.each_context(request),
+        }
+        return TemplateResponse(request, "portal/issue_token.html", context)
+
+    def show_once(self, request: HttpRequest, token: ApiToken, plain: str) -> HttpResponse:
+        """The only moment the token is to be seen: no cache keeps the page, and reloading it issues another."""
+        context = {
+            "token": token,
+            "plain": plain,
+            "snippets": enrolment_snippets() if token.kind == Kind.ENROLL else [],
+            "title": _("Token issued"),
+            "opts": self.opts,
+            **self.admin_site.each_context(request),
+        }
+        return TemplateResponse(request, "portal/token_issued.html", context, headers={"Cache-Control": "no-store"})

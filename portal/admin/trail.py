@@ -1,0 +1,75 @@
+"""The audit trail: everybody may read it who may see it, nobody writes to it by hand."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.contrib import admin
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.display import in_full, moment_column
+from portal.admin.filters import ChoiceFilter, PeriodFilter
+from portal.history import details, sentence
+from portal.models import AuditEvent
+
+
+class FamilyFilter(ChoiceFilter):
+    title = _("what")
+    parameter_name = "family"
+    options = {
+        "agent.": _("machines"),
+        "token.": _("tokens"),
+        "user.": _("users"),
+        "group.": _("groups"),
+        "admin.": _("actions in the admin"),
+        "refused.": _("refusals"),
+    }
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(action__begins=value)
+
+
+class WhenFilter(PeriodFilter):
+    title = _("when")
+    parameter_name = "when"
+    field = "at"
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    ordering = ("-id",)
+    sortable_by = ("at",)
+    list_display = (moment_column("at", _("when"), ordering="at"), "what", "subject", "actor", "address", "count")
+    list_display_links = ("what",)
+    list_filter = (WhenFilter, FamilyFilter)
+    search_fields = ("subject__begins",)
+    search_help_text = begins_with("agent:…", "token:…", "user:…")
+    export_columns = ("at", "actor", "action", "subject", "before", "after", "address", "count", "last_at")
+    facts = (
+        (
+            None,
+            (
+                "what",
+                "action",
+                "subject",
+                "actor",
+                "address",
+                moment_column("at", _("when"), show=in_full),
+                "count",
+                moment_column("last_at", _("last time"), show=in_full),
+                "details",
+                "before",
+                "after",
+            ),
+        ),
+    )
+
+    @admin.display(description=_("what"))
+    def what(self, event: AuditEvent) -> str:
+        return sentence(event)
+
+    @admin.display(description=_("details"))
+    def details(self, event: AuditEvent) -> str:
+        return details(event)

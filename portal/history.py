@@ -1,0 +1,68 @@
+"""The audit trail as sentences, for the page of what it tells of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from portal.models import AuditEvent
+from portal.panels import Section
+
+SHOWN = 50
+
+# Apps add the sentences of their own actions.
+SENTENCES: dict[str, str | Promise] = {
+    "token.issued": gettext_lazy("Issued"),
+    "token.revoked": gettext_lazy("Revoked"),
+    "user.logged_in": gettext_lazy("Logged in"),
+    "user.logged_out": gettext_lazy("Logged out"),
+    "user.added": gettext_lazy("User added"),
+    "user.changed": gettext_lazy("User changed"),
+    "user.deleted": gettext_lazy("User deleted"),
+    "group.added": gettext_lazy("Group added"),
+    "group.changed": gettext_lazy("Group changed"),
+    "group.deleted": gettext_lazy("Group deleted"),
+    "admin.action": gettext_lazy("Action in the admin"),
+    "refused.login": gettext_lazy("Refused: wrong user name or password"),
+    "refused.not_authenticated": gettext_lazy("Refused: no token was shown"),
+    "refused.invalid_token": gettext_lazy("Refused: the token is not valid"),
+    "refused.token_expired": gettext_lazy("Refused: the token has expired"),
+    "refused.token_revoked": gettext_lazy("Refused: the token was revoked"),
+    "refused.token_exhausted": gettext_lazy("Refused: the token has no uses left"),
+    "refused.insufficient_scope": gettext_lazy("Refused: the token may not do that"),
+    "refused.permission_denied": gettext_lazy("Refused: the permission is missing"),
+    "refused.machine_mismatch": gettext_lazy("Refused: another machine’s business"),
+    "refused.throttled": gettext_lazy("Refused: too many failed authentications"),
+}
+
+
+def sentence(event: AuditEvent) -> str:
+    """What happened, in words; an action nobody wrote a sentence for is shown by its name."""
+    text = str(SENTENCES.get(event.action, event.action))
+    return text if event.count == 1 else _("%(sentence)s (%(count)s times)") % {"sentence": text, "count": event.count}
+
+
+def details(event: AuditEvent) -> str:
+    """`version: 1.4.2 → 1.4.3, reason: replaced`."""
+    before, after = (value if isinstance(value, dict) else {} for value in (event.before, event.after))
+    return ", ".join(f"{name}: {change(before.get(name), value)}" for name, value in after.items() if value != "")
+
+
+def change(before: Any, after: Any) -> str:
+    return f"{after}" if before in (None, "") else f"{before} → {after}"
+
+
+def history_of(subject: str) -> Section:
+    """The newest events whose subject this is."""
+    events = AuditEvent.objects.filter(subject=subject).order_by("-id")[:SHOWN]
+    return Section(
+        title=_("History"),
+        columns=[_("When"), _("What"), _("Details"), _("Who"), _("From")],
+        rows=[[event.last_at, sentence(event), details(event), event.actor, event.address] for event in events],
+        url=reverse("admin:portal_auditevent_changelist", query={"q": subject}),
+        empty=_("Nothing is on record."),
+    )

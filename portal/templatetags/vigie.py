@@ -1,0 +1,47 @@
+"""What our templates need beside Django's own tags."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils.formats import date_format
+
+from portal.admin.display import NOTHING, ago, lasting
+from portal.panels import Chart, Section
+
+register = template.Library()
+register.filter(lasting)
+
+
+@register.filter
+def cell(value: Any) -> Any:
+    """A value in a table: moments by their distance, and a dash for what is not there."""
+    if isinstance(value, datetime):
+        return ago(value)
+    return NOTHING if value is None or value == "" else value
+
+
+@register.filter
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+@register.filter
+def headings(section: Section) -> list[tuple[str, bool]]:
+    """The columns of a table, and whether numbers stand below: those are aligned at their right."""
+    first = section.rows[0]
+    return [(column, is_number(value)) for column, value in zip(section.columns, first, strict=True)]
+
+
+@register.filter
+def chart_rows(chart: Chart) -> list[tuple[str, float]]:
+    """`(21 Nov, 12)`, oldest first: what the table beside a chart says."""
+    return [(date_format(day, "j M"), value) for day, value in zip(chart.days, chart.values, strict=True)]
+
+
+@register.filter
+def chart_data(chart: Chart) -> dict[str, Any]:
+    """What charts.js draws."""
+    return {"labels": [label for label, _ in chart_rows(chart)], "values": chart.values, "unit": str(chart.unit)}

@@ -1,0 +1,180 @@
+"""Runs: what was done where, by which application, under which licence, and how it went."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import F, Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.display import BAD, GOOD, NOTHING, WARNING, badge, in_full, moment_column
+from portal.admin.filters import ChoiceFilter, PeriodFilter
+from portal.paginator import grouped
+from portal.panels import Section
+from usage.models import Run
+
+SHOWN_DOCUMENTS = 100
+RUN_ID_BEGINNING = re.compile(r"[0-9a-f]{4,32}")
+
+
+class ReceivedFilter(PeriodFilter):
+    title = _("received")
+    parameter_name = "received"
+    field = "received_at"
+
+
+class OutcomeFilter(ChoiceFilter):
+    title = _("outcome")
+    parameter_name = "outcome"
+    options = {"succeeded": _("all succeeded"), "failures": _("with failures")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return {"succeeded": Q(succeeded_count=F("document_count")), "failures": Q(failed_count__gt=0)}[value]
+
+
+class QuotaFilter(ChoiceFilter):
+    title = _("quota")
+    parameter_name = "quota"
+    options = {"over": _("over quota")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(over_quota=True)
+
+
+def run_id_begins(text: str) -> Q | None:
+    """Runs whose id begins so, in hex, with its dashes or without; None where the text cannot begin an id."""
+    digits = text.lower().replace("-", "")
+    if not RUN_ID_BEGINNING.fullmatch(digits):
+        return None
+    return Q(run_id__gte=uuid.UUID(digits.ljust(32, "0")), run_id__lte=uuid.UUID(digits.ljust(32, "f")))
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnlyAdmin):
+    ordering = ("-id",)
+    sortable_by = ("received_at",)
+    list_display = (
+        moment_column("received_at", _("received"), ordering="received_at"),
+        "run",
+        "machine_id",
+        "application",
+        "license_ref",
+        "document_count",
+        "outcome",
+        "total_pages",
+        "quota",
+    )
+    list_display_links = ("run",)
+    list_filter = (ReceivedFilter, OutcomeFilter, QuotaFilter)
+    search_fields = ("machine_id__begins", "license_ref__begins")
+    search_help_text = begins_with(_("run"), _("machine"), _("licence"))
+    export_columns = (
+        "run_id", "license_ref", "machine_id", "app_name", "app_version", "document_count", "succeeded_count",
+        "failed_count", "total_pages", "started_at", "sent_at", "received_at", "dropped_keys", "over_quota",
+        "reported_by",
+    )  # fmt: skip
+    facts = (
+        (
+            _("Outcome"),
+            (
+                    "outcome", "document_count", "succeeded_count", "failed_count", "total_pages", "quota", "dropped",
+            ),
+        ),
+        (
+            _("Origin"),
+            (
+                    "run_id", "machine", "application", "license_ref", "reported_by",
+                    moment_column("started_at", _("started"), show=in_full),
+                    moment_column("sent_at", _("sent"), show=in_full),
+                    moment_column("received_at", _("received"), show=in_full),
+            ),
+        ),
+    )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        """Without the documents: up to ten thousand a run, which only its own page shows."""
+        return super().get_queryset(request).defer("documents")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
+    ) -> tuple[QuerySet[Run], bool]:
+        found, may_repeat = super().get_search_results(request, queryset, search_term)
+        by_id = run_id_begins(search_term.strip())
+        return (found, may_repeat) if by_id is None else (found | queryset.filter(by_id), may_repeat)
+
+    @admin.display(description=_("run"))
+    def run(self, run: Run) -> str:
+        return run.run_id.hex[:8]
+
+    @admin.display(description=_("machine"))
+    def machine(self, run: Run) -> SafeString | str:
+        if not run.machine_id:
+            return NOTHING
+        url = reverse("admin:agents_agent_changelist", query={"q": run.machine_id})
+        return format_html('<a href="{}">{}</a>', url, run.machine_id)
+
+    @admin.display(description=_("application"))
+    def application(self, run: Run) -> str:
+        return f"{run.app_name} {run.app_version}"
+
+    @admin.display(description=_("outcome"))
+    def outcome(self, run: Run) -> SafeString:
+        if run.failed_count:
+            text = ngettext("%(count)s failed", "%(count)s failed", run.failed_count)
+            return badge(text % {"count": grouped(run.failed_count)}, BAD)
+        if run.succeeded_count < run.document_count:
+            return badge(_now("partly unknown"), WARNING)
+        return badge(_now("all succeeded"), GOOD)
+
+    @admin.display(description=_("quota"))
+    def quota(self, run: Run) -> SafeString | str:
+        return badge(_now("over quota"), WARNING) if run.over_quota else NOTHING
+
+    @admin.display(description=_("keys dropped"))
+    def dropped(self, run: Run) -> str:
+        if not run.dropped_keys:
+            return _now("None: the report held nothing but what is documented.")
+        text = ngettext(
+            "%(count)s key that is not documented was dropped unread: neither its name nor its value is kept anywhere.",
+            "%(count)s keys that are not documented were dropped unread: neither names nor values are kept anywhere.",
+            run.dropped_keys,
+        )
+        return text % {"count": grouped(run.dropped_keys)}
+
+    def get_sections(self, request: HttpRequest, obj: Run) -> list[Section]:
+        return [document_section(obj.documents)]
+
+
+def document_section(documents: list[dict[str, Any]]) -> Section:
+    """The first documents of a run, and how many more there are."""
+    names = {"success": badge(_now("succeeded"), GOOD), "failed": badge(_now("failed"), BAD)}
+    rows = [
+        [
+            document.get("ordinal"),
+            names.get(document.get("status") or "", _now("unknown")),
+            document.get("page_count"),
+            document.get("duration_ms"),
+            document.get("extension"),
+        ]
+        for document in documents[:SHOWN_DOCUMENTS]
+    ]
+    more = len(documents) - len(rows)
+    note = ngettext("and %(count)s more document", "and %(count)s more documents", more) % {"count": grouped(more)}
+    return Section(
+        title=_now("Documents"),
+        columns=[_now("Position"), _now("Status"), _now("Pages"), _now("Duration (ms)"), _now("Extension")],
+        rows=rows,
+        note=note if more else "",
+        empty=_now("The run had no documents."),
+    )
