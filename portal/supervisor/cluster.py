@@ -21,8 +21,8 @@ from portal.supervisor.facts import is_busy, must_end
 from portal.supervisor.watchdog import PATIENCE
 
 log = logging.getLogger("vigie.cluster")
-FIRST_LOOK = 5.0
-LOOK_EVERY = 10.0
+# The watchdog looks this many times before its patience is over.
+LOOKS = 12
 # An ending cluster in which no task runs has nothing left to wait for but a lock that nobody will release.
 IDLE_GRACE = 10.0
 IDLE_TIMER = -1
@@ -70,7 +70,8 @@ class Main:
         self.is_ending = True
 
     def watch(self) -> None:
-        next_look = time.monotonic() + FIRST_LOOK
+        pause = self.patience.total_seconds() / LOOKS
+        next_look = time.monotonic() + pause
         while not self.is_ending:
             self.sentinel.join(0.2)
             if not self.sentinel.is_alive():
@@ -80,7 +81,7 @@ class Main:
                 continue
             if must_end(self.name, self.started_at, self.patience):
                 lifeline.end_group()
-            next_look = time.monotonic() + LOOK_EVERY
+            next_look = time.monotonic() + pause
 
     def end(self) -> None:
         """Lets the running tasks end; those that were prefetched are given back (see `portal.tasks`)."""

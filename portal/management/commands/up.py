@@ -48,7 +48,8 @@ class Command(BaseCommand):
         except ValueError as error:
             raise CommandError(f"--bind: {error}.") from error
         except OSError as error:
-            raise CommandError(f"Nothing can listen on {bind}: {error.strerror or error}.") from error
+            reason = str(error.strerror).partition(" (")[0]
+            raise CommandError(f"Nothing can listen on {bind}: {reason}.") from error
         log.info("the portal listens on http://%s", bind)
         with listening:
             patience = timedelta(seconds=options["patience"])

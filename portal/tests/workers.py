@@ -1,0 +1,37 @@
+"""django-q2's own pusher, worker and monitor, one after the other in the test's process."""
+
+from __future__ import annotations
+
+from multiprocessing import Value
+from queue import Queue
+from typing import Any
+from unittest.mock import patch
+
+from django_q.brokers import get_broker
+from django_q.models import OrmQ
+from django_q.monitor import monitor
+from django_q.signing import SignedPackage
+from django_q.worker import worker
+
+
+def deliver(cluster: str = "quick") -> int:
+    """Claims what waits for the cluster and runs it as a worker would. The number of tasks delivered."""
+    broker = get_broker(cluster)
+    inbox: Queue[Any] = Queue()
+    outbox: Queue[Any] = Queue()
+    claimed = broker.dequeue() or []
+    for ack_id, payload in claimed:
+        inbox.put(SignedPackage.loads(payload) | {"cluster": cluster, "ack_id": ack_id})
+    inbox.put("STOP")
+    # Between tasks they close connections they find inside a transaction, as the test's own is.
+    with patch("django_q.worker.close_old_django_connections"), patch("django_q.monitor.close_old_django_connections"):
+        worker(inbox, outbox, Value("f", -1), 60)
+        outbox.put("STOP")
+        monitor(outbox, broker)
+    return len(claimed)
+
+
+def deliver_again(row: OrmQ) -> None:
+    """A task that was claimed comes back, as it does when its retry clock has run out."""
+    OrmQ.objects.filter(pk=row.pk).update(lock="2020-01-01T00:00:00Z")
+    deliver(row.key)
