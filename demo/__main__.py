@@ -19,6 +19,7 @@ from demo.fleet import Machine, keep_alive, machines, play
 ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN_SECONDS = 120
 PAUSE_SECONDS = 20
+LOG = "portal.log"
 
 
 def main() -> int:
@@ -32,9 +33,10 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     manage("prepare")
-    with subprocess.Popen([sys.executable, "manage.py", "up", "--bind", bind], cwd=ROOT) as portal:
+    command = [sys.executable, "manage.py", "up", "--bind", bind]
+    with (data / LOG).open("ab") as log, subprocess.Popen(command, cwd=ROOT, stderr=log) as portal:
         try:
-            wait_until_ready(url, portal)
+            wait_until_ready(url, portal, data / LOG)
             fleet = machines(url, data / "machines")
             token = manage("issue_token", "--kind", "enroll", "--label", "demo", "--expires-in", "1d", capture=True)
             say("", "The fleet plays:")
@@ -64,18 +66,22 @@ def manage(*arguments: str, capture: bool = False) -> str:
     return (done.stdout or "").strip()
 
 
-def wait_until_ready(url: str, portal: subprocess.Popen[bytes]) -> None:
+def wait_until_ready(url: str, portal: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + READY_WITHIN_SECONDS
     while time.monotonic() < deadline:
         if portal.poll() is not None:
-            sys.exit(portal.returncode or 1)
+            sys.exit(f"The portal ended:\n{last_lines(log)}")
         try:
             if requests.get(f"{url}/readyz", timeout=5).ok:
                 return
         except requests.RequestException:
             pass  # not listening yet
         time.sleep(0.3)
-    sys.exit("The portal did not become ready; its log stands above.")
+    sys.exit(f"The portal did not become ready:\n{last_lines(log)}")
+
+
+def last_lines(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-10:])
 
 
 def where_to_look(url: str, data: Path) -> None:
@@ -88,6 +94,7 @@ def where_to_look(url: str, data: Path) -> None:
         f"  {url}/admin/usage/run/       their runs",
         f"  {url}/api/docs/              the API",
         f"  {url}/readyz                 whether all of it works",
+        f"  {data / LOG}    what it logs",
         "",
         "It keeps running, and the fleet with it. Ctrl-C ends both.",
     )

@@ -98,7 +98,7 @@ class Machine:
         documents = []
         for path in paths:
             pages = page_count_for(path)
-            status = "failed" if path.suffix == ".pdf" and not pages else "success"
+            status = "failed" if path.suffix == ".pdf" and pages is None else "success"
             duration = self.rng.randint(200, 4_000)
             documents.append({"page_count": pages, "status": status, "duration_ms": duration, "extension": path.suffix})
         payload = build_usage_payload(

@@ -93,8 +93,12 @@ def test_it_has_no_count_for_anything_else(path: Any) -> None:
     assert page_count_for(path, pdf_counter=lambda _: 5) is None
 
 
-@pytest.mark.parametrize("count", [True, False, 0, -1, 2.0, "3", None, 2**31, float("nan")])
-def test_it_believes_only_a_counter_that_gives_a_positive_integer(count: Any) -> None:
+def test_a_document_without_pages_has_none_of_them() -> None:
+    assert page_count_for("a.pdf", pdf_counter=lambda _: 0) == 0
+
+
+@pytest.mark.parametrize("count", [True, False, -1, 2.0, "3", None, 2**31, float("nan")])
+def test_it_believes_only_a_counter_that_gives_a_count(count: Any) -> None:
     assert page_count_for("a.pdf", pdf_counter=lambda _: count) is None
 
 

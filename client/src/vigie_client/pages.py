@@ -36,14 +36,14 @@ def count_pdf_pages(path: Any) -> Optional[int]:
 def page_count_for(path: Any, pdf_counter: PdfCounter = count_pdf_pages) -> Optional[int]:
     """Pages of the document at `path`: a PDF's count, 1 for an image, None for anything else. Never raises.
 
-    Only the extension decides what the document is, whatever its case. A PDF that is encrypted, truncated, empty or
-    broken has no known count: None.
+    Only the extension decides what the document is, whatever its case. A PDF that is encrypted, truncated or broken has
+    no known count: None. One without pages has 0.
     """
     try:
         extension = os.path.splitext(os.fsdecode(path))[1].lower()
         if extension in IMAGE_EXTENSIONS:
             return 1
-        return plain_int(pdf_counter(path)) or None if extension == ".pdf" else None
+        return plain_int(pdf_counter(path)) if extension == ".pdf" else None
     except Exception:
         return None
 
