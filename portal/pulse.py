@@ -63,9 +63,9 @@ class Rounds:
 def ask(pulse: Pulse, now: datetime) -> None:
     """A pulse that fails, be it for the database, is asked again when it is due, and stops no other."""
     try:
-        units = 0
-        while pulse.body(now) and units < UNITS_PER_TICK:
-            units += 1
+        for _ in range(UNITS_PER_TICK):
+            if not pulse.body(now):
+                break
     except Exception:
         log.exception("the pulse %s failed", pulse.name)
         close_old_connections()

@@ -1,0 +1,104 @@
+"""What the watchdog knows of a cluster."""
+
+import os
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from portal.clusters import limits
+from portal.models import TaskAttempt
+from portal.processes import HOST, died, myself, pid_here
+from portal.supervisor import facts
+from portal.supervisor.facts import gather, is_busy, must_end
+
+pytestmark = pytest.mark.django_db
+MINUTE = timedelta(minutes=1)
+DEAD = f"{HOST}:4194305:1"
+ELSEWHERE = "another-host:7:1"
+
+
+@pytest.fixture(autouse=True)
+def kept_connection(monkeypatch):
+    monkeypatch.setattr(facts, "close_old_connections", lambda: None)
+
+
+@pytest.fixture
+def now():
+    return timezone.now()
+
+
+def attempt(worker, started_at, queue_id=None, finished_at=None, task_id="t", cluster="quick"):
+    return TaskAttempt.objects.create(
+        task_id=task_id, name="x", cluster=cluster, queue_id=queue_id, attempts=1, worker=worker,
+        started_at=started_at, finished_at=finished_at,
+    )  # fmt: skip
+
+
+def queued(lock, cluster="quick"):
+    return OrmQ.objects.create(key=cluster, payload="", lock=lock)
+
+
+def known(now):
+    return gather("quick", now - 60 * MINUTE, now, list(TaskAttempt.objects.running("quick").on_host(HOST)))
+
+
+def test_a_process_is_known_by_more_than_its_number():
+    assert pid_here(myself()) == os.getpid()
+    assert died(f"{HOST}:{os.getpid()}:1")
+    assert died(DEAD)
+    assert not died(ELSEWHERE)
+    assert not died(myself())
+
+
+def test_only_workers_of_this_cluster_count_as_busy(now):
+    attempt(myself(), now, task_id="own")
+    attempt(myself(), now, task_id="done", finished_at=now)
+    attempt(myself(), now, task_id="slow", cluster="slow")
+    attempt(f"{HOST}:1:{pid_born_of_init()}", now, task_id="group")
+    attempt(DEAD, now, task_id="dead")
+    attempt(ELSEWHERE, now, task_id="elsewhere")
+    assert known(now).busy == 1
+    assert is_busy("quick")
+
+
+def pid_born_of_init():
+    with open("/proc/1/stat") as file:
+        return file.read().rpartition(")")[2].split()[19]
+
+
+def test_it_was_active_when_it_last_started_or_ended_a_task(now):
+    attempt(myself(), now - 3 * MINUTE, task_id="runs")
+    assert known(now).active_at == now - 3 * MINUTE
+    attempt(myself(), now - 9 * MINUTE, task_id="ended", finished_at=now - MINUTE)
+    assert known(now).active_at == now - MINUTE
+
+
+def test_the_queue_tells_what_waits_and_what_was_claimed(now):
+    queued(now - MINUTE)
+    queued(now - 2 * MINUTE)
+    queued(now - 9 * MINUTE, "slow")
+    claimed = queued(now - MINUTE + limits("quick").retry)
+    running = queued(now + limits("quick").retry)
+    attempt(myself(), now, running.pk)
+    facts = known(now)
+    assert facts.unclaimed_since == now - 2 * MINUTE
+    assert [(claim.queue_id, claim.at) for claim in facts.unstarted] == [(claimed.pk, now - MINUTE)]
+
+
+def test_what_a_dead_worker_had_is_given_back(now):
+    row = queued(now + MINUTE)
+    attempt(DEAD, now, row.pk)
+    assert not must_end("quick", now, 2 * MINUTE)
+    assert TaskAttempt.objects.get().worker == ""
+    row.refresh_from_db()
+    assert row.lock <= timezone.now()
+
+
+def test_a_stalled_cluster_must_end_and_gives_back_what_it_claimed(now):
+    queued(now - 9 * MINUTE)
+    claimed = queued(now - MINUTE + limits("quick").retry)
+    assert must_end("quick", now - 60 * MINUTE, 2 * MINUTE)
+    claimed.refresh_from_db()
+    assert claimed.lock <= timezone.now()
