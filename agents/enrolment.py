@@ -1,7 +1,8 @@
 """A machine comes, comes back, gets a new token, goes.
 
-Every claim is one conditional UPDATE or a unique constraint, so that of twenty simultaneous callers one wins, on
-databases with row locks and without.
+Of twenty simultaneous callers one wins: a new machine's by the unique machine_id, a known one's because enrolments of
+one machine take turns (PostgreSQL locks its row, SQLite's immediate transactions exclude each other), the last use of
+a token by a conditional UPDATE.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def enrol(fields: Mapping[str, Any], token: ApiToken, request: HttpRequest) -> E
             machine_id=machine_id,
             defaults={"last_seen_at": now, **of_this_enrolment(fields, token, now), **given(fields)},
         )
-        if not created:  # one caller at a time for a known machine; SQLite's transactions exclude each other anyway
+        if not created:
             agent = Agent.objects.select_for_update().get(pk=agent.pk)
         status = ENROLLED if created else readmit(agent, fields, token, now)
         if status != REPLAYED and not ApiToken.objects.claim_use(token.pk):
@@ -112,15 +113,8 @@ def readmit(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: datet
         raise Problem("token_exhausted", subject=subject(agent.machine_id))
     if not fields.get("allow_reactivate", True):
         raise Problem("reactivation_forbidden", extra={"agent": describe(agent)}, subject=subject(agent.machine_id))
-    changes = {
-        **of_this_enrolment(fields, token, now),
-        **given(fields),
-        "last_seen_at": now,
-        "uninstalled_at": None,
-        "uninstall_reason": "",
-    }
-    if not Agent.objects.claim_reactivation(agent.pk, **changes):
-        raise already_active(agent)
+    gone = {"status": Agent.Status.ACTIVE, "uninstalled_at": None, "uninstall_reason": ""}
+    enrol_anew(agent, fields, token, now, **gone)
     return REACTIVATED
 
 
@@ -134,11 +128,16 @@ def readmit_active(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now
         return REPLAYED
     if token.is_exhausted:
         raise Problem("token_exhausted", subject=subject(agent.machine_id))
-    changes = {**of_this_enrolment(fields, token, now), **given(fields), "last_seen_at": now}
-    if not Agent.objects.claim_allowed_reenrolment(agent.pk, now, **changes):
-        raise already_active(agent)
+    if not agent.may_reenrol(now):
+        raise Problem("agent_already_active", extra={"agent": describe(agent)}, subject=subject(agent.machine_id))
     revoke(tokens_of(agent), "reenrolled")
+    enrol_anew(agent, fields, token, now, reenrolment_until=None)
     return ENROLLED
+
+
+def enrol_anew(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: datetime, **more: Any) -> None:
+    changes = {**of_this_enrolment(fields, token, now), **given(fields), "last_seen_at": now}
+    Agent.objects.filter(pk=agent.pk).update(**changes, **more)
 
 
 def is_replay(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: datetime) -> bool:
@@ -151,11 +150,6 @@ def is_replay(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: dat
         and now - agent.enrolled_at <= REPLAY_FOR
         and not tokens_of(agent).filter(last_used_at__gte=agent.enrolled_at).exists()
     )
-
-
-def already_active(agent: Agent) -> Problem:
-    agent.refresh_from_db()
-    return Problem("agent_already_active", extra={"agent": describe(agent)}, subject=subject(agent.machine_id))
 
 
 # --- A new token -----------------------------------------------------------------------------------------------------

@@ -71,6 +71,10 @@ class Agent(models.Model):
     def is_active(self) -> bool:
         return self.status == self.Status.ACTIVE
 
+    def may_reenrol(self, now: datetime) -> bool:
+        """Whether an operator allowed it, lately and not yet used."""
+        return self.reenrolment_until is not None and now <= self.reenrolment_until
+
     def liveness(self, now: datetime) -> str | None:
         """online, late or lost; None for a machine that was uninstalled."""
         if not self.is_active:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
 from django.db import models
@@ -69,15 +69,6 @@ class AgentQuerySet(models.QuerySet["m.Agent"]):
     def see(self, pk: int, now: datetime) -> None:
         """Notes that the machine called, at most once a minute whoever else notes it."""
         self.active().filter(pk=pk, last_seen_at__lte=now - SEEN_EVERY).update(last_seen_at=now)
-
-    def claim_reactivation(self, pk: int, **changes: Any) -> bool:
-        """Turns an uninstalled machine active. Of several callers at once only one gets True."""
-        return self.filter(pk=pk, status="uninstalled").update(status="active", **changes) == 1
-
-    def claim_allowed_reenrolment(self, pk: int, now: datetime, **changes: Any) -> bool:
-        """Uses up the one re-enrolment an operator allowed an active machine."""
-        allowed = self.active().filter(pk=pk, reenrolment_until__gte=now)
-        return allowed.update(reenrolment_until=None, **changes) == 1
 
     def claim_uninstall(self, pk: int, now: datetime, reason: str) -> bool:
         """Turns an active machine uninstalled. False where it already was."""

@@ -59,6 +59,14 @@ def test_one_of_twenty_reactivations_wins(at_once, make_agent):
     }
 
 
+def test_twenty_replays_of_one_lost_answer_leave_one_token(at_once, call):
+    plain = issue("enroll", label="installer")[1]
+    body = {"machine_id": "PC-1", "enrollment_id": "5d9c"}
+    call("POST", "agents/enroll", plain, **body)
+    assert at_once("agents/enroll", plain, body) == {(201, "replayed"): 20}
+    assert ApiToken.objects.filter(kind="agent", revoked_at=None).count() == 1
+
+
 def test_a_token_of_one_use_enrols_one_machine_however_many_try(live_server):
     plain = issue("enroll", max_uses=1)[1]
     start = threading.Barrier(CALLERS)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from agents.enrolment import issue_agent_token
 from agents.models import Agent
 from portal.models import ApiToken, AuditEvent
 
@@ -28,6 +29,12 @@ def test_it_takes_over_what_changed_and_keeps_the_history(call, agent, agent_tok
     assert (agent.version, agent.os_info) == ("1.4.3", "")
     event = AuditEvent.objects.get(action="agent.changed")
     assert (event.subject, event.before, event.after) == ("agent:PC-1", {"version": ""}, {"version": "1.4.3"})
+
+
+def test_the_same_with_spaces_around_it_is_no_change(call, make_agent):
+    token = issue_agent_token(make_agent(version="1.4.3"))
+    assert call("POST", "agents/heartbeat", token, version=" 1.4.3 ").status_code == 200
+    assert not AuditEvent.objects.filter(action="agent.changed").exists()
 
 
 @pytest.mark.parametrize("fields", [{"version": 3}, {"version": "x" * 65}, {"os_info": "a\x07"}])
