@@ -44,6 +44,7 @@ def test_it_splits_by_status_newest_first_and_counts_all(call, staff_token, flee
         ({"search": "bob@"}, ["PC-3"]),
         ({"search": "pc-", "status": "uninstalled"}, ["PC-4"]),
         ({"search": "100%"}, []),
+        ({"search": "1paris"}, []),
     ],
 )
 def test_it_filters_the_page_and_not_the_totals(call, staff_token, fleet, query, found):
