@@ -58,7 +58,7 @@ class LivenessFilter(ChoiceFilter):
 @admin.register(Agent)
 class AgentAdmin(ReadOnlyAdmin):
     ordering = ("-enrolled_at", "-id")
-    sortable_by = ("machine_id", "enrolled_at", "version")
+    sortable_by = ("machine_id", "enrolled_at")
     list_display = (
         "machine_id",
         "liveness",

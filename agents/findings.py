@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from django.db.models import F
+from django.db.models import F, Q
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -21,6 +21,7 @@ FEWEST_MACHINES = 5
 LATE_SHARE = 0.8
 LOST_SHARE = 0.1
 EXPIRY_WARNING = timedelta(days=7)
+ISSUED_BY_PEOPLE = ~Q(kind=ApiToken.Kind.AGENT)
 LOOP_COUNT = 100
 # Of each kind of finding no more than this: the list behind it shows the rest.
 SHOWN = 5
@@ -53,8 +54,8 @@ def silent(severity: Severity, text: str, liveness: str, count: int, active: int
 @sources.register
 def ending_tokens(now: datetime) -> Iterator[Finding]:
     """Tokens that people issued and that stop working soon. A machine's token ends whenever it is rotated."""
-    expiring = ApiToken.objects.usable(now).filter(expires_at__lte=now + EXPIRY_WARNING).order_by("expires_at")
-    for token in expiring.exclude(kind=ApiToken.Kind.AGENT)[:SHOWN]:
+    soon = Q(expires_at__gt=now, expires_at__lte=now + EXPIRY_WARNING)
+    for token in ApiToken.objects.filter(soon, ISSUED_BY_PEOPLE, revoked_at=None).order_by("expires_at")[:SHOWN]:
         expires_at = token.expires_at or now
         text = _("The token “%(label)s” (%(kind)s) expires %(when)s.")
         yield about_token(token, Severity.WARNING, text, expires_at - EXPIRY_WARNING, when=distance(expires_at, now))

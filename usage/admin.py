@@ -88,16 +88,16 @@ class RunAdmin(ReadOnlyAdmin):
         (
             _("Outcome"),
             (
-                    "outcome", "document_count", "succeeded_count", "failed_count", "total_pages", "quota", "dropped",
+                "outcome", "document_count", "succeeded_count", "failed_count", "total_pages", "quota", "dropped",
             ),
         ),
         (
             _("Origin"),
             (
-                    "run_id", "machine", "application", "license_ref", "reported_by",
-                    moment_column("started_at", _("started"), show=in_full),
-                    moment_column("sent_at", _("sent"), show=in_full),
-                    moment_column("received_at", _("received"), show=in_full),
+                "run_id", "machine", "application", "license_ref", "reported_by",
+                moment_column("started_at", _("started"), show=in_full),
+                moment_column("sent_at", _("sent"), show=in_full),
+                moment_column("received_at", _("received"), show=in_full),
             ),
         ),
     )  # fmt: skip

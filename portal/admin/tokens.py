@@ -148,7 +148,7 @@ class StateFilter(ChoiceFilter):
 
     def condition(self, value: str, now: datetime) -> Q:
         unexpired = Q(expires_at=None) | Q(expires_at__gt=now)
-        used_up = Q(max_uses__isnull=False, uses__gte=F("max_uses"))
+        used_up = Q(kind=Kind.ENROLL, uses__gte=F("max_uses"))
         return {
             "usable": Q(revoked_at=None) & unexpired & ~used_up,
             "expired": Q(revoked_at=None, expires_at__lte=now),

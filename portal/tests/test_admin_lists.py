@@ -1,0 +1,155 @@
+"""Every list of the admin: fast on huge tables, safe, and to the point."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from agents.enrolment import issue_agent_token
+from portal.admin.base import Audited, ReadOnlyAdmin, VigieModelAdmin
+from portal.issuing import issue
+from portal.models import AuditEvent, JobRun, TaskAttempt
+from usage.models import Run
+
+pytestmark = pytest.mark.django_db
+
+ADMINS = {model._meta.label_lower: model_admin for model, model_admin in admin.site._registry.items()}
+OURS = {label: model_admin for label, model_admin in ADMINS.items() if isinstance(model_admin, VigieModelAdmin)}
+
+# Two queries for session and user, one to count, one for the rows. More would be a query per row, or a second count.
+QUERIES = dict.fromkeys(ADMINS, 4)
+
+
+def indexed(model, field, *, in_order=True):
+    """Whether an index begins with the field; one for beginnings is in no order that a person would call one."""
+    if model._meta.get_field(field).unique:
+        return True
+    firsts = [
+        index.fields[0].lstrip("-")
+        for index in model._meta.indexes
+        if not index.condition and not (in_order and index.opclasses)
+    ]
+    firsts += [constraint.fields[0] for constraint in model._meta.constraints]
+    return field in firsts
+
+
+@pytest.fixture
+def rows(make_agent):
+    """Some rows of everything."""
+    now = timezone.now()
+    for number in range(3):
+        agent = make_agent(f"PC-{number}", enrolled_with=issue("enroll", label="installer")[0])
+        issue_agent_token(agent)
+        Run.objects.create(
+            run_id=f"{number:032x}", machine_id="PC-0", app_name="gui", app_version="1", document_count=1, digest="",
+            succeeded_count=1, failed_count=0, total_pages=1, documents=[{}], received_at=now, reported_by="client:gui",
+        )  # fmt: skip
+        JobRun.objects.create(job="prune", cycle_key=str(number))
+        TaskAttempt.objects.create(task_id=str(number), name="beat", cluster="quick", started_at=now)
+        Group.objects.create(name=f"g{number}")
+
+
+def address(label, name, *args):
+    return reverse(f"admin:{label.replace('.', '_')}_{name}", args=args)
+
+
+@pytest.mark.parametrize("label", ADMINS)
+def test_a_list_asks_no_query_per_row(admin_client, rows, label):
+    with CaptureQueriesContext(connection) as queries:
+        assert admin_client.get(address(label, "changelist")).status_code == 200
+    assert len(queries) == QUERIES[label], [query["sql"] for query in queries]
+
+
+@pytest.mark.parametrize("label", ADMINS)
+def test_a_list_has_columns_a_search_and_leaves_an_audit_trail(label):
+    assert ADMINS[label].list_display != ("__str__",)
+    assert ADMINS[label].search_fields
+    assert isinstance(ADMINS[label], Audited)
+
+
+@pytest.mark.parametrize("label", ADMINS)
+def test_an_index_serves_the_order(label):
+    model_admin = ADMINS[label]
+    assert indexed(model_admin.model, model_admin.ordering[0].lstrip("-"))
+
+
+@pytest.mark.parametrize("label", OURS)
+def test_only_what_an_index_serves_can_be_sorted_by(label):
+    assert all(indexed(OURS[label].model, field) for field in OURS[label].sortable_by)
+
+
+@pytest.mark.parametrize("label", OURS)
+def test_a_list_searches_by_beginnings_that_an_index_serves(label):
+    fields = [field.removesuffix("__begins") for field in OURS[label].search_fields]
+    assert all(indexed(OURS[label].model, field, in_order=False) for field in fields)
+    assert all(field.endswith("__begins") for field in OURS[label].search_fields)
+
+
+@pytest.mark.parametrize("label", OURS)
+def test_a_list_asks_no_table_for_its_filters(label):
+    model_admin = OURS[label]
+    assert model_admin.date_hierarchy is None
+    assert model_admin.show_full_result_count is False
+    assert model_admin.show_facets is admin.ShowFacets.NEVER
+    assert all(hasattr(filter_class, "options") for filter_class in model_admin.list_filter)
+
+
+@pytest.mark.parametrize("label", OURS)
+def test_every_filter_and_every_page_answers(admin_client, rows, label):
+    model_admin = OURS[label]
+    for filter_class in model_admin.list_filter:
+        for value in [*filter_class.options, "nonsense"]:
+            response = admin_client.get(address(label, "changelist"), {filter_class.parameter_name: value, "q": "PC"})
+            assert response.status_code == 200
+    first = model_admin.model.objects.first()
+    assert admin_client.get(address(label, "change", first.pk)).status_code == 200
+    assert admin_client.get(address(label, "export")).status_code == 200
+
+
+@pytest.mark.parametrize("label", [label for label in OURS if isinstance(OURS[label], ReadOnlyAdmin)])
+def test_what_the_portal_writes_nobody_edits(admin_client, rows, label):
+    first = OURS[label].model.objects.first()
+    assert admin_client.post(address(label, "change", first.pk), {}).status_code == 403
+    assert admin_client.post(address(label, "delete", first.pk), {"post": "yes"}).status_code == 403
+    if label != "portal.apitoken":
+        assert admin_client.get(address(label, "add")).status_code == 403
+    assert "delete_selected" not in admin_client.get(address(label, "changelist")).content.decode()
+
+
+@pytest.mark.parametrize("label", ADMINS)
+def test_no_page_needs_inline_script_or_style(admin_client, rows, label):
+    first = ADMINS[label].model.objects.first()
+    pages = [address(label, "changelist"), address(label, "change", first.pk), "/admin/", "/docs/api", "/nowhere"]
+    for path in pages:
+        response = admin_client.get(path)
+        text = response.content.decode()
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text), path
+        scripts = re.findall(r"<script([^>]*)>", text)
+        assert all("src=" in script or 'type="application/json"' in script for script in scripts), path
+        assert "'unsafe" not in response["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"), [("pc-l", {"PC-LYON", "pc-lille"}), ("PC-L", {"PC-LYON"}), ("LYON", set()), ("PC_", set()), ("%", set())]
+)  # fmt: skip
+def test_a_search_is_for_beginnings_whatever_the_case(admin_client, make_agent, typed, found):
+    for name in ("PC-LYON", "pc-lille", "PC-NANTES"):
+        make_agent(name)
+    response = admin_client.get(address("agents.agent", "changelist"), {"q": typed})
+    expected = found | ({"pc-lille"} if typed == "PC-L" else set())
+    assert {agent.machine_id for agent in response.context["cl"].queryset} == expected
+
+
+def test_an_action_on_a_row_asks_for_post_and_permission(client, admin_client, agent):
+    url = address("agents.agent", "act", agent.pk, "revoke_tokens")
+    assert admin_client.get(url).status_code == 302
+    assert not AuditEvent.objects.filter(action="agent.tokens_revoked").exists()
+    assert admin_client.post(address("agents.agent", "act", agent.pk, "export_chosen")).status_code == 403
+    assert admin_client.post(address("agents.agent", "act", 999, "revoke_tokens")).status_code == 404

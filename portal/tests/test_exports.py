@@ -1,0 +1,113 @@
+"""Lists as CSV: what is shown, all of it, and safe in a spreadsheet."""
+
+import csv
+import io
+from datetime import UTC, datetime
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.urls import reverse
+
+from agents.models import Agent
+from portal.exports import BYTE_ORDER_MARK, cell, csv_chunks
+from portal.models import AuditEvent
+
+EXPORT = "admin:agents_agent_export"
+
+
+def rows_of(response):
+    text = b"".join(response.streaming_content).decode()
+    assert text.startswith(BYTE_ORDER_MARK)
+    return list(csv.DictReader(io.StringIO(text.removeprefix(BYTE_ORDER_MARK))))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("=1+1", "'=1+1"), ("+1", "'+1"), ("-1", "'-1"), ("@x", "'@x"), ("\tx", "'\tx"), ("\rx", "'\rx"),
+     ("PC-1", "PC-1"), (-1, "-1"), (None, ""), (True, "true"), (False, "false"), (["uninstall"], '["uninstall"]'),
+     ({"é": 1}, '{"é": 1}'), (datetime(2026, 3, 10, 9, 12, tzinfo=UTC), "2026-03-10T09:12:00.000Z")],
+)  # fmt: skip
+def test_a_cell_is_readable_and_never_a_formula(value, text):
+    assert cell(value) == text
+
+
+def test_rows_are_written_while_they_are_read():
+    read = []
+
+    def source():
+        for number in range(20_000):
+            read.append(number)
+            yield (number, "x" * 20)
+
+    chunks = csv_chunks(["number", "text"], source())
+    next(chunks)
+    assert len(read) < 5_000
+
+
+@pytest.fixture
+def fleet(make_agent):
+    return [make_agent(name, user_name=user) for name, user in (("PC-1", "=cmd"), ("PC-2", "Bo"), ("SRV-1", "Cy"))]
+
+
+def test_the_columns_are_named_by_the_models_fields(admin_client, fleet):
+    row = rows_of(admin_client.get(reverse(EXPORT)))[0]
+    assert set(row) <= {field.name for field in Agent._meta.get_fields()}
+    assert list(row)[:3] == ["machine_id", "user_name", "user_email"]
+
+
+def test_it_honours_filters_search_and_order(admin_client, fleet, make_agent):
+    make_agent("PC-0", status="uninstalled")
+    response = admin_client.get(reverse(EXPORT), {"q": "pc", "status": "active"})
+    assert response.streaming
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    assert [row["machine_id"] for row in rows_of(response)] == ["PC-2", "PC-1"]
+    ordered = admin_client.get(reverse(EXPORT), {"q": "pc", "o": "1"})
+    assert [row["machine_id"] for row in rows_of(ordered)] == ["PC-0", "PC-1", "PC-2"]
+
+
+def test_it_exports_more_than_a_page(admin_client, make_agent):
+    for number in range(60):
+        make_agent(f"PC-{number}")
+    assert len(rows_of(admin_client.get(reverse(EXPORT), {"p": "2"}))) == 60
+
+
+def test_the_action_exports_what_was_chosen(admin_client, fleet):
+    chosen = {"action": "export_chosen", "_selected_action": [fleet[0].pk]}
+    response = admin_client.post(reverse("admin:agents_agent_changelist"), chosen)
+    assert [row["user_name"] for row in rows_of(response)] == ["'=cmd"]
+
+
+def test_an_order_nobody_offers_leads_back_to_the_list(admin_client):
+    response = admin_client.get(reverse(EXPORT), {"status__nonsense": "1"})
+    assert (response.status_code, response["Location"]) == (302, reverse("admin:agents_agent_changelist") + "?e=1")
+
+
+@pytest.fixture
+def viewer(client, db):
+    user = User.objects.create_user("victor", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_agent"))
+    client.force_login(user)
+    return user
+
+
+def test_looking_is_not_exporting(client, viewer, fleet):
+    page = client.get(reverse("admin:agents_agent_changelist")).content.decode()
+    assert "PC-1" in page
+    assert reverse(EXPORT) not in page
+    assert client.get(reverse(EXPORT)).status_code == 403
+    client.post(
+        reverse("admin:agents_agent_changelist"), {"action": "export_chosen", "_selected_action": [fleet[0].pk]}
+    )
+    assert not AuditEvent.objects.filter(action="admin.action").exists()
+
+
+def test_who_may_export_sees_how(client, viewer, fleet):
+    viewer.user_permissions.add(Permission.objects.get(codename="export_agent"))
+    page = client.get(reverse("admin:agents_agent_changelist"), {"q": "PC"}).content.decode()
+    assert f"{reverse(EXPORT)}?q=PC" in page
+
+
+def test_an_export_leaves_an_audit_event(admin_client, fleet):
+    admin_client.get(reverse(EXPORT))
+    event = AuditEvent.objects.get(action="admin.action")
+    assert (event.actor, event.subject, event.after) == ("user:admin", "agents.agent", {"action": "export_shown"})
