@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.cache import cache
 from django.db.models import Count, Sum
-from django.db.models.functions import TruncDate
+from django.db.models.functions import Coalesce, Least, TruncDate
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -39,9 +39,17 @@ class Recent:
         return sum(self.by_day.values())
 
 
+# A run belongs to the day it happened on, which a spool may report weeks later; no clock is believed that runs ahead.
+HAPPENED = Coalesce(Least("started_at", "received_at"), "received_at")
+
+
 def recent_runs(now: datetime) -> Recent:
     since = start_of_what_is_read(now)
-    rows = Run.objects.filter(received_at__gte=since or chart_start(now)).annotate(day=TruncDate("received_at"))
+    start = since or chart_start(now)
+    received = Run.objects.filter(
+        received_at__gte=start
+    )  # what the index serves; nothing happened after it was received
+    rows = received.alias(happened=HAPPENED).filter(happened__gte=start).annotate(day=TruncDate(HAPPENED))
     sums = (
         rows.order_by()
         .values_list("day")

@@ -147,3 +147,12 @@ def test_the_last_runs_stand_on_the_page_of_their_machine(make_run):
     section = runs_of_machine("PC-1")
     assert len(section.rows) == 10
     assert section.url == f"{LIST}?q=PC-1"
+
+
+def test_a_run_stands_on_the_day_it_happened_and_not_on_the_day_it_arrived(make_run):
+    now = timezone.now()
+    make_run(started_at=now - timedelta(days=3))
+    make_run(started_at=now + timedelta(days=3))
+    make_run(started_at=now - timedelta(days=90))
+    days = panels.recent_runs(now).by_day
+    assert days == {timezone.localdate(now) - timedelta(days=3): 1, timezone.localdate(now): 1}
