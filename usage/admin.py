@@ -29,7 +29,7 @@ RUN_ID_BEGINNING = re.compile(r"[0-9a-f]{4,32}")
 
 
 class ReceivedFilter(PeriodFilter):
-    title = _("received")
+    title = _("time received")
     parameter_name = "received"
     field = "received_at"
 

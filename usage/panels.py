@@ -11,6 +11,7 @@ from django.db.models import Count, Sum
 from django.db.models.functions import Coalesce, Least, TruncDate
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
@@ -46,9 +47,8 @@ HAPPENED = Coalesce(Least("started_at", "received_at"), "received_at")
 def recent_runs(now: datetime) -> Recent:
     since = start_of_what_is_read(now)
     start = since or chart_start(now)
-    received = Run.objects.filter(
-        received_at__gte=start
-    )  # what the index serves; nothing happened after it was received
+    # Nothing happened after it was received, and an index serves this condition alone.
+    received = Run.objects.filter(received_at__gte=start)
     rows = received.alias(happened=HAPPENED).filter(happened__gte=start).annotate(day=TruncDate(HAPPENED))
     sums = (
         rows.order_by()
@@ -81,7 +81,7 @@ def usage_tile(now: datetime) -> Tile:
     return Tile(
         title=_("Usage"),
         figure=grouped(recent.runs),
-        caption=_("runs in 30 days") if days == 30 else _("runs since %(date)s") % {"date": recent.since},
+        caption=_("runs in 30 days") if days == 30 else _("runs since %(date)s") % {"date": date_format(recent.since)},
         url=reverse("admin:usage_run_changelist"),
         facts=[
             (_("documents"), grouped(recent.documents)),

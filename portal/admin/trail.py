@@ -16,7 +16,7 @@ from portal.models import AuditEvent
 
 
 class FamilyFilter(ChoiceFilter):
-    title = _("what")
+    title = _("kind of event")
     parameter_name = "family"
     options = {
         "agent.": _("machines"),
@@ -32,7 +32,7 @@ class FamilyFilter(ChoiceFilter):
 
 
 class WhenFilter(PeriodFilter):
-    title = _("when")
+    title = _("time")
     parameter_name = "when"
     field = "at"
 

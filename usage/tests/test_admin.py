@@ -7,6 +7,7 @@ import pytest
 from django.core.cache import cache
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from usage import admin as usage_admin
 from usage import panels
@@ -124,7 +125,7 @@ class TestTheTile:
             make_run(ago=timedelta(days=days))
         tile = usage_tile(timezone.now())
         yesterday = timezone.localdate() - timedelta(days=1)
-        assert (tile.figure, tile.caption) == ("3", f"runs since {yesterday}")
+        assert (tile.figure, tile.caption) == ("3", f"runs since {date_format(yesterday)}")
         assert tile.chart.values == [2, 1]
 
     def test_a_day_with_too_many_is_shown_whole(self, make_run, monkeypatch):

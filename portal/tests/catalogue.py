@@ -1,0 +1,88 @@
+"""The French catalogue, without GNU gettext: what there is to translate, and what is translated.
+
+    python -m portal.tests.catalogue
+
+brings django.po up to date (what is new gets an empty translation, what is gone leaves) and compiles django.mo.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from babel.messages import Catalog
+from babel.messages.extract import extract_python
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+from django.utils.translation.template import templatize
+
+ROOT = Path(__file__).resolve().parents[2]
+DIRECTORY = ROOT / "portal" / "locale" / "fr" / "LC_MESSAGES"
+PO, MO = DIRECTORY / "django.po", DIRECTORY / "django.mo"
+PLURALS = ("ngettext", "ngettext_lazy")
+FUNCTIONS = dict.fromkeys(("_", "_now", "gettext", "gettext_lazy", "gettext_noop", *PLURALS))
+
+
+def sources() -> Iterator[tuple[str, bytes]]:
+    """Name and Python source of every file with texts; templates as the Python that Django makes of them."""
+    for app in sorted(path.parent for path in ROOT.glob("*/apps.py")):
+        for path in sorted(app.rglob("*.py")):
+            if not {"tests", "migrations"} & set(path.parts):
+                yield str(path.relative_to(ROOT)), path.read_bytes()
+        for path in sorted(app.rglob("templates/**/*.html")):
+            text = templatize(path.read_text(encoding="utf-8"), origin=str(path))
+            lines = (line.strip() for line in text.splitlines())  # indentation means nothing here, but to Python
+            yield str(path.relative_to(ROOT)), "\n".join(lines).encode()
+
+
+def texts() -> Catalog:
+    """Everything there is to translate."""
+    catalogue = Catalog(locale="fr", domain="django")
+    for name, source in sources():
+        found = extract_python(io.BytesIO(source), FUNCTIONS, (), {"encoding": "utf-8"})
+        for _line, function, messages, _comments in found:
+            text = message_id(str(function), messages)
+            if text:
+                catalogue.add(text, locations=[(name, 0)])
+    return catalogue
+
+
+def message_id(function: str, messages: Any) -> Any:
+    if function in PLURALS:
+        return tuple(messages[:2])
+    return messages if isinstance(messages, str) else next(iter(messages), None)
+
+
+def translated() -> Catalog:
+    with PO.open("rb") as file:
+        return read_po(file, locale="fr")
+
+
+def compiled(catalogue: Catalog) -> bytes:
+    buffer = io.BytesIO()
+    write_mo(buffer, catalogue)
+    return buffer.getvalue()
+
+
+def update() -> int:
+    """How many texts have no translation yet."""
+    catalogue = translated()
+    catalogue.update(texts(), no_fuzzy_matching=True, update_creation_date=False)
+    catalogue.obsolete.clear()
+    catalogue.last_translator, catalogue.language_team, catalogue.msgid_bugs_address = "Vigie", "fr", ""
+    with PO.open("wb") as file:
+        write_po(file, catalogue, width=120, include_lineno=False, sort_output=True, omit_header=False)
+    MO.write_bytes(compiled(catalogue))
+    return sum(not all(forms(message)) for message in catalogue if message.id)
+
+
+def forms(message: Any) -> list[str]:
+    """The translations of a message: one, or one for each plural."""
+    return list(message.string) if isinstance(message.string, (tuple, list)) else [message.string]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{update()} texts without a translation\n")

@@ -1,0 +1,77 @@
+"""The French catalogue is complete, and what is compiled is what is written."""
+
+import gettext
+import io
+import re
+
+import pytest
+from django.utils import translation
+
+from portal.tests.catalogue import MO, compiled, forms, texts, translated
+
+PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|{\w*}")
+UPDATE = "run python -m portal.tests.catalogue"
+
+
+def ids(message):
+    return list(message.id) if isinstance(message.id, tuple) else [message.id]
+
+
+@pytest.fixture(scope="module")
+def french():
+    return {message.id: message for message in translated() if message.id}
+
+
+@pytest.fixture(scope="module")
+def wanted():
+    return {message.id for message in texts() if message.id}
+
+
+def test_every_text_has_a_translation(french, wanted):
+    missing = [text for text in wanted if text not in french or not all(forms(french[text]))]
+    assert not missing, UPDATE
+
+
+def test_nothing_is_translated_that_is_gone(french, wanted):
+    assert french.keys() <= wanted, UPDATE
+
+
+def test_nothing_is_a_guess(french):
+    assert not [message.id for message in french.values() if message.fuzzy]
+
+
+def test_a_translation_fills_in_the_same_values(french):
+    for message in french.values():
+        expected = {frozenset(PLACEHOLDER.findall(text)) for text in ids(message)}
+        for text in forms(message):
+            assert frozenset(PLACEHOLDER.findall(text)) in expected, text
+
+
+def test_french_typography(french):
+    """No-break spaces before : ; ! ? and inside « », and the typographic apostrophe."""
+    for message in french.values():
+        for text in forms(message):
+            assert not re.search(r"(?<![\u00a0:/])[:;!?](?:\s|$)|« | »|\w'\w", text), text
+
+
+def test_what_is_compiled_is_what_is_written():
+    def read(data):
+        return gettext.GNUTranslations(io.BytesIO(data))._catalog
+
+    fresh, kept = read(compiled(translated())), read(MO.read_bytes())
+    assert {key: value for key, value in fresh.items() if key} == {key: value for key, value in kept.items() if key}, (
+        UPDATE
+    )
+
+
+def test_texts_are_found_in_code_and_templates(wanted):
+    for text in ("Revoke tokens", "Needs you now", "%(time)s ago", ("%(count)s failed", "%(count)s failed")):
+        assert text in wanted
+
+
+def test_an_operator_reads_french():
+    with translation.override("fr"):
+        assert translation.gettext("Needs you now") == "Requiert votre attention"
+        assert translation.ngettext("%(count)d token was revoked.", "%(count)d tokens were revoked.", 2).startswith(
+            "%(count)d jetons"
+        )
