@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db import close_old_connections, transaction
+from django.db import DatabaseError, close_old_connections, transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
 from portal.clusters import CLUSTERS
 from portal.conventions import Collected
+from portal.failures import sentence
 from portal.models import Beat, JobRun
 from portal.processes import myself
 from portal.schedules import jobs, synchronise
@@ -66,9 +67,11 @@ def ask(pulse: Pulse, now: datetime) -> None:
         for _ in range(UNITS_PER_TICK):
             if not pulse.body(now):
                 break
+    except DatabaseError as error:
+        log.warning("the pulse %s found no database: %s", pulse.name, sentence(error))
+        close_old_connections()
     except Exception:
         log.exception("the pulse %s failed", pulse.name)
-        close_old_connections()
 
 
 def beat_until(is_ending: Callable[[], bool]) -> None:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import DatabaseError
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
@@ -47,10 +48,14 @@ def test_a_clock_set_back_keeps_nobody_waiting(register):
     assert asked == [50, 10]
 
 
-def test_one_that_fails_keeps_no_other_from_being_asked(register, monkeypatch):
+@pytest.mark.parametrize("error", [ZeroDivisionError, DatabaseError])
+def test_one_that_fails_keeps_no_other_from_being_asked(register, monkeypatch, error):
+    def fail(now):
+        raise error
+
     monkeypatch.setattr(pulsing, "close_old_connections", lambda: None)
     asked = []
-    register(Pulse("bad", lambda now: 1 // 0))
+    register(Pulse("bad", fail))
     register(Pulse("good", lambda now: asked.append(now)))
     ticks(0, 1)
     assert len(asked) == 2

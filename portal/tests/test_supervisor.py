@@ -128,7 +128,10 @@ def test_a_broken_lifeline_ends_the_process_it_was_given_to():
         program.stdout.readline()
         os.close(reading)
         os.close(writing)
-        assert program.wait(10) == -signal.SIGTERM
+        try:
+            assert program.wait(10) == -signal.SIGTERM
+        finally:
+            program.kill()
 
 
 @pytest.mark.parametrize("bind", ["8000", ":8000", "localhost:http", "localhost:70000", "localhost:-1"])

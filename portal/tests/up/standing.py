@@ -130,8 +130,16 @@ class Portal:
         place = {"worker": 0, "monitor": -2, "pusher": -1}[name]
         return self.children(self.sentinel(cluster))[place]
 
+    def is_complete(self) -> bool:
+        """Whether a web worker stands, and each cluster's sentinel with its workers, monitor and pusher."""
+        parts = {"web": 1, "quick": settings.QUICK_WORKERS + 2, "slow": settings.SLOW_WORKERS + 2}
+        found = {name: self.children(self.main(name)) for name in parts}
+        for cluster in ("quick", "slow"):
+            found[cluster] = [part for sentinel in found[cluster] for part in self.children(sentinel)]
+        return {name: len(processes) for name, processes in found.items()} == parts
+
     def one(self, condition: Callable[[Process], bool]) -> Process:
-        return wait_for("the process is there", lambda: next(filter(condition, self.processes()), None))
+        return wait_for("the process is there", lambda: [*filter(condition, self.processes())])[0]
 
     def enqueue(self, *calls: str) -> None:
         """Each call is the arguments of `enqueue`."""
@@ -144,7 +152,7 @@ class Portal:
             with contextlib.closing(sqlite3.connect(self.directory / "db.sqlite3", timeout=20)) as own, own:
                 return own.execute(statement).fetchall()
         with psycopg.connect(self.database_url) as other:
-            cursor = other.execute(statement)  # type: ignore[arg-type]
+            cursor = other.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     def clean_up(self) -> None:
@@ -165,8 +173,8 @@ def database(directory: Path) -> Iterator[str]:
         return
     name = f"vigie_up_{secrets.token_hex(4)}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+        connection.execute(f"CREATE DATABASE {name}")
         try:
             yield urlsplit(server)._replace(path=f"/{name}").geturl()
         finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

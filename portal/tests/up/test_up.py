@@ -64,6 +64,7 @@ def test_a_killed_process_comes_back_and_leaves_no_orphans(portal: Portal, kills
     victims = [victim(portal, *kill) for kill in kills]
     for process in victims:
         process.kill()
+    wait_for("every process is in its place", portal.is_complete)
     portal.wait_until_ready()
     assert not {process.pid for process in victims} & {process.pid for process in portal.processes()}
     leaders = {portal.main(name).pid for name in ("web", "quick", "slow", "pulse")}
