@@ -113,6 +113,7 @@ class VigieModelAdmin(Audited):
     list_max_show_all = 200
     change_list_template = "portal/list.html"
     change_form_template = "portal/object.html"
+    add_label: ClassVar[Any] = _("Add")
     actions: Sequence[Any] = ("export_chosen",)
     object_actions: ClassVar[Sequence[str]] = ()
     export_columns: ClassVar[Sequence[str]] = ()
@@ -157,6 +158,7 @@ class VigieModelAdmin(Audited):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {
+            "add_label": self.add_label,
             "export_url": self.address("export") if self.has_export_permission(request) else "",
             # Django would write a number here that is a cap or an estimate where the list is long.
             "selection_note_all": _("All selected"),

@@ -174,6 +174,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     list_filter = (KindFilter, StateFilter)
     search_fields = ("key__begins", "label__begins")
     search_help_text = begins_with(_("public key"), _("label"))
+    add_label = _("Issue a token")
     actions = ("revoke_chosen", "export_chosen")
     object_actions = ("revoke_chosen",)
     export_columns = (

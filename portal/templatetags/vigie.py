@@ -38,7 +38,7 @@ def headings(section: Section) -> list[tuple[str, bool]]:
 @register.filter
 def chart_rows(chart: Chart) -> list[tuple[str, float]]:
     """`(21 Nov, 12)`, oldest first: what the table beside a chart says."""
-    return [(date_format(day, "j M"), value) for day, value in zip(chart.days, chart.values, strict=True)]
+    return [(date_format(day, "j N"), value) for day, value in zip(chart.days, chart.values, strict=True)]
 
 
 @register.filter
