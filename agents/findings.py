@@ -53,8 +53,12 @@ def silent(severity: Severity, text: str, liveness: str, count: int, active: int
 
 @sources.register
 def ending_tokens(now: datetime) -> Iterator[Finding]:
-    """Tokens that people issued and that stop working soon. A machine's token ends whenever it is rotated."""
-    soon = Q(expires_at__gt=now, expires_at__lte=now + EXPIRY_WARNING)
+    """Tokens that people issued and that stop working soon; one issued for a few days was meant to.
+
+    A machine's token ends whenever it is rotated.
+    """
+    lasting = Q(created_at__lt=F("expires_at") - EXPIRY_WARNING)
+    soon = lasting & Q(expires_at__gt=now, expires_at__lte=now + EXPIRY_WARNING)
     for token in ApiToken.objects.filter(soon, ISSUED_BY_PEOPLE, revoked_at=None).order_by("expires_at")[:SHOWN]:
         expires_at = token.expires_at or now
         text = _("The token “%(label)s” (%(kind)s) expires %(when)s.")

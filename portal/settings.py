@@ -198,7 +198,10 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "portal.api.docs.add_problems",
     ],
-    "AUTHENTICATION_WHITELIST": ["agents.authentication.MachineBearerAuthentication"],
+    "AUTHENTICATION_WHITELIST": [
+        "agents.authentication.MachineBearerAuthentication",
+        "agents.authentication.RepeatableUninstallAuthentication",
+    ],
 }
 
 # --- Work in the background ------------------------------------------------------------------------------------------

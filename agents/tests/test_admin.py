@@ -221,6 +221,8 @@ class TestFindings:
         issue("client", label="later", expires_at=now + timedelta(days=8))
         issue("client", label="over", expires_at=now - timedelta(days=1))
         issue_agent_token(make_agent(), expires_at=now + timedelta(hours=2))
+        ApiToken.objects.update(created_at=now - timedelta(days=30))
+        issue("enroll", label="for a day", expires_at=now + timedelta(days=1))
         assert self.found(ending_tokens) == ["The token “gui” (application) expires in 2\xa0days."]
 
     def test_an_enrolment_token_for_several_machines_without_uses(self):
