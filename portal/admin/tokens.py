@@ -6,15 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -23,6 +20,7 @@ from django.utils.translation import ngettext
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, in_full, moment_column
 from portal.admin.filters import ChoiceFilter
+from portal.guides import guides_for
 from portal.history import history_of
 from portal.issuing import issue, revoke, subject
 from portal.models import ApiToken
@@ -30,7 +28,6 @@ from portal.panels import Section
 from portal.querysets import ApiTokenQuerySet
 
 Kind = ApiToken.Kind
-SNIPPETS = (("Inno Setup", "inno.iss"), ("PowerShell 5.1", "enrol.ps1"), ("curl", "enrol.sh"))
 
 
 def state_of(token: ApiToken, now: datetime) -> SafeString:
@@ -106,15 +103,6 @@ class IssueForm(forms.Form):
             expires_at=timezone.now() + timedelta(days=int(days)) if days else None,
             request=request,
         )
-
-
-def enrolment_snippets() -> list[tuple[str, str, str]]:
-    """`(title, file name, text)`: scripts that enrol a machine and keep the token off every command line."""
-    urls = {
-        "enroll_url": settings.PORTAL_URL + reverse("agent-enroll"),
-        "uninstall_url": settings.PORTAL_URL + reverse("agent-uninstall"),
-    }
-    return [(title, name, render_to_string(f"portal/snippets/{name}", urls).strip()) for title, name in SNIPPETS]
 
 
 # --- The list --------------------------------------------------------------------------------------------------------
@@ -262,7 +250,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         context = {
             "token": token,
             "plain": plain,
-            "snippets": enrolment_snippets() if token.kind == Kind.ENROLL else [],
+            "guides": guides_for(token.kind),
             "title": _("Token issued"),
             "opts": self.opts,
             **self.admin_site.each_context(request),

@@ -1,0 +1,34 @@
+"""How installers enrol a machine with an enrolment token, and keep it off every command line."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext as _
+
+from portal.guides import Guide, Snippet, guides
+from portal.models import ApiToken
+
+FILES = (("Inno Setup", "inno.iss"), ("PowerShell 5.1", "enrol.ps1"), ("curl", "enrol.sh"))
+
+
+@guides.register
+def enrolment_guide(kind: str) -> Guide | None:
+    if kind != ApiToken.Kind.ENROLL:
+        return None
+    text = _(
+        "Put the token alone into a file named <code>enrol.token</code> beside the installer or the script, and let "
+        "only those read it who install. The token stands on no command line, where logs and other users would see "
+        "it, and the file is deleted once the machine is enrolled."
+    )
+    return Guide(_("Enrol machines with it"), mark_safe(text), enrolment_snippets())  # noqa: S308 - our own text
+
+
+def enrolment_snippets() -> list[Snippet]:
+    urls = {
+        "enroll_url": settings.PORTAL_URL + reverse("agent-enroll"),
+        "uninstall_url": settings.PORTAL_URL + reverse("agent-uninstall"),
+    }
+    return [Snippet(title, name, render_to_string(f"agents/snippets/{name}", urls).strip()) for title, name in FILES]
