@@ -66,7 +66,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         ),
     )
 
-    @admin.display(description=_("what"))
+    @admin.display(description=_("event"))
     def what(self, event: AuditEvent) -> str:
         return sentence(event)
 
