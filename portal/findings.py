@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +17,8 @@ from django.utils.translation import gettext as _
 from portal import health
 from portal.conventions import Collected
 from portal.models import JobRun, TaskAttempt
+
+log = logging.getLogger("vigie.findings")
 
 
 class Severity(enum.IntEnum):
@@ -41,8 +44,19 @@ sources: Collected[FindingSource] = Collected("findings")
 
 def current_findings(now: datetime) -> list[Finding]:
     """All findings, worst and oldest first."""
-    found = [finding for source in sources.all() for finding in source(now)]
+    found = [finding for source in sources.all() for finding in found_by(source, now)]
     return sorted(found, key=lambda finding: (finding.severity, finding.since or now))
+
+
+def found_by(source: FindingSource, now: datetime) -> list[Finding]:
+    """What one source finds. That it failed is a finding too: it must neither look like calm nor hide the others'."""
+    try:
+        return list(source(now))
+    except Exception:
+        name = f"{source.__module__}.{getattr(source, '__name__', '')}"
+        log.exception("the findings of %s failed", name)
+        text = _("Whether %(source)s has found something cannot be told; the log says why.") % {"source": name}
+        return [Finding(Severity.CRITICAL, text)]
 
 
 # --- The portal's own ------------------------------------------------------------------------------------------------

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from portal.conventions import Collected
 
+log = logging.getLogger("vigie.panels")
 CHART_DAYS = 30
 
 
@@ -72,7 +75,16 @@ machine_sections: Collected[SectionSource] = Collected("panels")
 
 
 def current_tiles(now: datetime) -> list[Tile]:
-    return [source(now) for source in tiles.all()]
+    return [tile_of(source, now) for source in tiles.all()]
+
+
+def tile_of(source: TileSource, now: datetime) -> Tile:
+    """The source's tile; where it failed, one that says so beside the others."""
+    try:
+        return source(now)
+    except Exception:
+        log.exception("the tile of %s failed", source.__module__)
+        return Tile(title=source.__module__, figure="–", caption=_("cannot be told; the log says why"))
 
 
 def sections_of_machine(machine_id: str) -> list[Section]:

@@ -74,6 +74,26 @@ def test_a_tile_has_a_figure_its_facts_and_a_chart_that_a_screen_reader_can_read
         assert part in text
 
 
+def test_a_source_that_fails_is_a_finding_itself_and_hides_no_other(admin_client, monkeypatch):
+    def broken(now):
+        yield Finding(Severity.INFO, "half of it")
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(
+        findings.sources, "all", lambda: [broken, lambda now: [Finding(Severity.INFO, "the other one")]]
+    )
+    monkeypatch.setattr(panels.tiles, "all", lambda: [broken_tile, lambda now: Tile("Well", "42")])
+    shown = page(admin_client)
+    assert "test_admin_site.broken has found something cannot be told" in shown
+    assert "the other one" in shown
+    assert "secret detail" not in shown
+    assert shown.index("cannot be told; the log says why") < shown.index("42")
+
+
+def broken_tile(now):
+    raise RuntimeError("secret detail")
+
+
 def test_markup_in_a_finding_or_chart_stays_text(admin_client, found, shown_tiles):
     found.append(Finding(Severity.INFO, "<b>bold</b>"))
     shown_tiles.append(Tile("T", "1", chart=Chart([timezone.localdate()], [1], "</script><i>")))
