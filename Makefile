@@ -38,8 +38,11 @@ requirements: $(VENV)/dev
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url -o requirements.txt requirements.in
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url -o requirements-dev.txt requirements-dev.in
 
+messages: $(VENV)/dev
+	$(BIN)/python -m portal.tests.catalogue
+
 clean:
-	rm -rf $(VENV) var
+	rm -rf $(VENV) .mypy_cache .ruff_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Vigie needs Python 3.11: make PYTHON=/path/to/python3.11")'

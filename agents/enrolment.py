@@ -63,13 +63,11 @@ def enrol(fields: Mapping[str, Any], token: ApiToken, request: HttpRequest) -> E
     """Enrols the machine the fields describe, with an enrolment token or with the machine's own.
 
     `fields`: machine_id, and optionally the descriptive fields, allow_reactivate and enrollment_id.
-    Raises Problem: machine_mismatch, token_exhausted, agent_already_active, reactivation_forbidden. A refusal burns no
-    use of the token: the use is counted last, in the same transaction.
+    Raises Problem: machine_mismatch, token_revoked, token_exhausted, agent_already_active, reactivation_forbidden. A
+    refusal burns no use of the token: the use is counted last, in the same transaction.
     """
     machine_id, now = fields["machine_id"], timezone.now()
-    own = machine_of(token)
-    if own is not None and own.machine_id != machine_id:
-        raise Problem("machine_mismatch", subject=subject(machine_id))
+    refuse_other_machine(token, machine_id)
     with transaction.atomic():
         agent, created = Agent.objects.get_or_create(
             machine_id=machine_id,
@@ -77,6 +75,7 @@ def enrol(fields: Mapping[str, Any], token: ApiToken, request: HttpRequest) -> E
         )
         if not created:
             agent = Agent.objects.select_for_update().get(pk=agent.pk)
+        refuse_ended_meanwhile(token, now)
         status = ENROLLED if created else readmit(agent, fields, token, now)
         if status != REPLAYED and not ApiToken.objects.claim_use(token.pk):
             raise Problem("token_exhausted", subject=subject(machine_id))
@@ -84,6 +83,22 @@ def enrol(fields: Mapping[str, Any], token: ApiToken, request: HttpRequest) -> E
         plain = issue_agent_token(agent, request)
         audit.record(f"agent.{status}", subject(machine_id), request=request, after=given(fields))
     return Enrolled(status, agent, plain)
+
+
+def refuse_other_machine(token: ApiToken | None, machine_id: str) -> None:
+    """Raises machine_mismatch where a machine's token is used for another machine."""
+    own = machine_of(token)
+    if own is not None and own.machine_id != machine_id:
+        raise Problem("machine_mismatch", subject=subject(own.machine_id))
+
+
+def refuse_ended_meanwhile(token: ApiToken, now: datetime) -> None:
+    """Looks at the token again once the machine is ours: an uninstallation may have come between.
+
+    The caller was let in before its turn, and would otherwise leave an uninstalled machine with a living token.
+    """
+    if not ApiToken.objects.usable(now).filter(pk=token.pk).exists():
+        raise Problem("token_revoked")
 
 
 def provision(machine_id: str, actor: str) -> Agent:
@@ -122,6 +137,7 @@ def readmit_active(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now
     if machine_of(token) is not None:
         Agent.objects.filter(pk=agent.pk).update(last_seen_at=now, **given(fields))
         outdate(token, now)
+        drop_unused(agent, token)
         return REPLAYED
     if is_replay(agent, fields, token, now):
         revoke(tokens_of(agent), "replayed")
@@ -162,9 +178,16 @@ class Rotated:
 
 
 def rotate(agent: Agent, token: ApiToken, request: HttpRequest) -> Rotated:
-    """A second token for the machine; the one that asked stays valid 24 hours, or as long as it would have anyway."""
+    """A second token for the machine; the one that asked stays valid 24 hours, or as long as it would have anyway.
+
+    Raises token_revoked where the machine was uninstalled in between.
+    """
+    now = timezone.now()
     with transaction.atomic():
-        until = outdate(token, timezone.now())
+        agent = Agent.objects.select_for_update().get(pk=agent.pk)
+        refuse_ended_meanwhile(token, now)
+        until = outdate(token, now)
+        drop_unused(agent, token)
         plain = issue_agent_token(agent, request)
         audit.record("agent.token_rotated", subject(agent.machine_id), request=request)
     return Rotated(plain, until)
@@ -174,6 +197,11 @@ def outdate(token: ApiToken, now: datetime) -> datetime:
     until = min(token.expires_at or now + OLD_TOKEN_FOR, now + OLD_TOKEN_FOR)
     ApiToken.objects.filter(pk=token.pk).update(expires_at=until)
     return until
+
+
+def drop_unused(agent: Agent, but: ApiToken) -> None:
+    """Ends tokens that were issued and never used: their answers were lost on the way, and they would live for ever."""
+    revoke(tokens_of(agent).filter(last_used_at=None).exclude(pk=but.pk), "superseded")
 
 
 def allow_reenrolment(agent: Agent, request: HttpRequest) -> datetime:

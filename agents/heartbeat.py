@@ -29,7 +29,7 @@ def note_heartbeat(agent: Agent, given: dict[str, Any], request: HttpRequest) ->
     with transaction.atomic():
         Agent.objects.active().filter(pk=agent.pk).update(**changed)
         before = {name: getattr(agent, name) for name in changed}
-        audit.record("agent.changed", subject(agent.machine_id), request=request, before=before, after=changed)
+        audit.hourly("agent.changed", subject(agent.machine_id), request=request, before=before, after=changed)
 
 
 def next_heartbeat_seconds() -> int:

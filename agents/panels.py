@@ -68,6 +68,7 @@ def token_section(agent: Agent) -> Section:
         title=_("Tokens"),
         columns=[_("Public key"), _("State"), _("Issued"), _("Last used"), _("Expires")],
         rows=rows[:SHOWN_TOKENS],
+        url=reverse("admin:portal_apitoken_changelist", query={"q": agent.machine_id}),
         empty=_("The machine has no token."),
         note=_("Older tokens are not shown.") if len(rows) > SHOWN_TOKENS else "",
     )

@@ -6,6 +6,7 @@ import argparse
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -32,9 +33,16 @@ def main() -> int:
     os.environ.setdefault("PORTAL_URL", url)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    refuse_taken(bind)
     manage("prepare")
     command = [sys.executable, "manage.py", "up", "--bind", bind]
-    with (data / LOG).open("ab") as log, subprocess.Popen(command, cwd=ROOT, stderr=log) as portal:
+    # The portal holds the other end of this pipe: it ends with us, however we end.
+    lifeline, _held = os.pipe()
+    environment = os.environ | {"VIGIE_LIFELINE": str(lifeline)}
+    with (
+        (data / LOG).open("ab") as log,
+        subprocess.Popen(command, cwd=ROOT, stderr=log, env=environment, pass_fds=[lifeline]) as portal,
+    ):
         try:
             wait_until_ready(url, portal, data / LOG)
             fleet = machines(url, data / "machines")
@@ -46,6 +54,15 @@ def main() -> int:
             return keep_running(portal, fleet)
         finally:
             portal.terminate()
+
+
+def refuse_taken(bind: str) -> None:
+    """Before anything is sent anywhere: whoever answers there already is not the portal of this demo."""
+    host, _, port = bind.rpartition(":")
+    try:
+        socket.create_server((host, int(port))).close()
+    except (OSError, ValueError) as error:
+        sys.exit(f"Nothing can listen on {bind}: {getattr(error, 'strerror', None) or 'HOST:PORT is expected'}.")
 
 
 def stop(number: int, frame: FrameType | None) -> None:

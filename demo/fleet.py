@@ -88,6 +88,20 @@ class Machine:
         assert credentials is not None
         return UsageTelemetryClient(url or self.url, make_session(credentials.api_token))
 
+    def present(self, token: str) -> bool:
+        """Makes sure that the machine is enrolled, as it may not be any more; whether it had to enrol."""
+        if self.store.load() is not None:
+            try:
+                self.beat()
+            except PortalError as error:
+                if not error.permanent:
+                    raise
+            else:
+                return False
+        self.enrol(token)
+        self.beat()
+        return True
+
     def beat(self) -> None:
         credentials = self.store.load()
         assert credentials is not None
@@ -150,12 +164,9 @@ def closed_address() -> str:
 
 def play(fleet: list[Machine], token: str) -> Iterator[str]:
     """The play, a line per scene. Played again on the same data it goes on where it stood."""
-    enrolled = [machine for machine in fleet if machine.store.load() is None]
-    for machine in enrolled:
-        machine.enrol(token)
-    yield f"{len(enrolled)} machines enrolled, {len(fleet) - len(enrolled)} were already"
+    enrolled = sum(machine.present(token) for machine in fleet)
+    yield f"{enrolled} machines enrolled, {len(fleet) - enrolled} were already"
     for machine in fleet:
-        machine.beat()
         machine.work(make_documents(machine.folder / "documents", machine.rng, machine.rng.randint(2, 8)))
     sent = sum(machine.flush_until_empty() for machine in fleet)
     yield f"{len(fleet)} machines sent a heartbeat and {sent} runs with the pages of their documents"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from typing import Any
 
@@ -50,18 +51,23 @@ def record(
 
 
 def refusal(request: HttpRequest, code: str, subject: str = "") -> None:
-    """One row per actor, code, subject, address and hour, with a count: a looping client must not fill the table.
-
-    A refusal is answered even where it cannot be noted.
-    """
-    now = timezone.now()
-    actor, address = actor_of(request), request.META.get("REMOTE_ADDR", "")
-    key = "|".join((code, actor, subject, address, f"{now:%Y%m%d%H}"))
+    """A refusal is answered even where it cannot be noted."""
     try:
-        AuditEvent.objects.count_up(
-            hashlib.sha256(key.encode()).hexdigest(),
-            now,
-            {"actor": actor, "action": f"refused.{code}", "subject": subject, "address": address},
-        )
-    except DatabaseError:
-        log.exception("a refusal could not be noted")
+        hourly(f"refused.{code}", subject, request=request)
+    except DatabaseError as error:
+        log.error("a refusal could not be noted: %s", type(error).__name__)
+
+
+def hourly(action: str, subject: str, *, request: HttpRequest, before: Any = None, after: Any = None) -> None:
+    """One row for all that is the same within an hour, with a count: a looping client must not fill the table."""
+    now = timezone.now()
+    event = {
+        "actor": actor_of(request),
+        "action": action,
+        "subject": subject,
+        "address": request.META.get("REMOTE_ADDR", ""),
+        "before": before,
+        "after": after,
+    }
+    key = json.dumps([event, f"{now:%Y%m%d%H}"], sort_keys=True)
+    AuditEvent.objects.count_up(hashlib.sha256(key.encode()).hexdigest(), now, event)

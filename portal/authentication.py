@@ -92,11 +92,8 @@ class BearerAuthentication(BaseAuthentication):
             token = verify(text, address, self.tokens_by_key)
             if not self.may_repeat(token, request):
                 refuse_ended(token, now)
-        except Problem:
-            wait = throttling.failed(address)
-            if wait is not None:
-                raise Problem("throttled", headers={"Retry-After": str(wait)}) from None
-            raise
+        except Problem as problem:
+            raise throttling.refusal(problem, address) from None
         if token.had_failures:  # type: ignore[attr-defined]
             throttling.succeeded(address)
         request.api_token = token  # type: ignore[attr-defined]

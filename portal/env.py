@@ -5,11 +5,13 @@ Every name may come from the file named by NAME_FILE instead, so that a secret n
 
 import contextlib
 import os
+import re
 import secrets
 import zoneinfo
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -66,6 +68,13 @@ class Environment:
         """A comma-separated list."""
         return [word.strip() for word in self.text(name, default).split(",") if word.strip()]
 
+    def address(self, name: str, default: str) -> str:
+        """`http://host[:port][/path]`, without a slash at its end."""
+        value = self.text(name, default).rstrip("/")
+        if not re.fullmatch(r"https?://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?", value):
+            raise ImproperlyConfigured(f"{name} must be an address such as https://vigie.example.org.")
+        return value
+
     def time_zone(self, name: str, default: str) -> str:
         value = self.text(name, default)
         if value not in zoneinfo.available_timezones():
@@ -81,7 +90,10 @@ class Environment:
         expected = "sqlite:////path/file or postgresql://user:password@host/name"
         if not self.text(name, "sqlite://").startswith(("sqlite://", "postgresql://", "postgres://")):
             raise ImproperlyConfigured(f"{name} must be {expected}.")
-        return self.parsed(name, f"sqlite:///{default}", environ.Env.db_url_config, expected)
+        database = self.parsed(name, f"sqlite:///{default}", environ.Env.db_url_config, expected)
+        if database["NAME"] in ("", ":memory:"):  # every process would have a database of its own
+            raise ImproperlyConfigured(f"{name} must be {expected}.")
+        return database
 
     def email(self, name: str, default: str) -> dict[str, Any]:
         return self.parsed(
@@ -113,4 +125,13 @@ def kept_secret(directory: Path, name: str, size: int = 48) -> str:
         with contextlib.suppress(FileExistsError):
             os.link(fresh, path)
         fresh.unlink()
-    return path.read_text(encoding="utf-8").strip()
+    secret = path.read_text(encoding="utf-8").strip()
+    if not secret:
+        raise ImproperlyConfigured(f"{path} is empty; remove it, and a new secret is made.")
+    return secret
+
+
+def host_of(address: str) -> str:
+    """The host of an http address, as ALLOWED_HOSTS wants it."""
+    host = urlsplit(address).hostname or ""
+    return f"[{host}]" if ":" in host else host

@@ -12,11 +12,13 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from portal import metrics as measured
+from portal import throttling
 from portal.api.errors import Problem, problem_response
 from portal.attempts import MARGIN
 from portal.authentication import bearer_text
@@ -67,8 +69,13 @@ def known_migrations() -> Collection[tuple[str, str]]:
 
 
 def beats(now: datetime) -> dict[str, Check]:
-    """The clusters and the pulse, by their last beat. A cluster whose workers are all at it has no time for one."""
-    seen = dict(Beat.objects.values_list("component", "at"))
+    """The clusters and the pulse, by their last beat. A cluster whose workers are all at it has no time for one.
+
+    Beats are written by the database's clock, so it is the one that tells their age.
+    """
+    rows = list(Beat.objects.values_list("component", "at", Now()))
+    now = rows[0][2] if rows else now
+    seen = {component: at for component, at, _ in rows}
     busy = busy_clusters(now) if any(is_stale(name, seen.get(name), now) for name in CLUSTERS) else set()
     return {name: OK if name in busy else judge(name, seen.get(name), now) for name in COMPONENTS}
 
@@ -113,14 +120,15 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 def metrics(request: HttpRequest) -> HttpResponse:
     try:
-        refuse_other_than(settings.METRICS_TOKEN, bearer_text(request))
+        refuse_other_than(settings.METRICS_TOKEN, bearer_text(request), request.META.get("REMOTE_ADDR", ""))
         return HttpResponse(measured.exposition(timezone.now()), content_type=CONTENT_TYPE_PLAIN_0_0_4)
     except (Problem, DatabaseError) as error:
         return problem_response(error, request)
 
 
-def refuse_other_than(expected: str, shown: str | None) -> None:
+def refuse_other_than(expected: str, shown: str | None, address: str) -> None:
     if shown is None:
         raise Problem("not_authenticated")
     if not hmac.compare_digest(shown.encode(), expected.encode()):
-        raise Problem("invalid_token")
+        raise throttling.refusal(Problem("invalid_token"), address)
+    throttling.succeeded(address)

@@ -37,6 +37,21 @@ class JsonFormatter(BaseFormatter):
         return redacted(super().format(record))
 
 
+class WithoutPath(logging.Filter):
+    """Django's own lines of failed and suspicious requests carry paths, hosts and queries; the access log has routes.
+
+    What is left of them is the logger's name, which says what it was, and the traceback of a page that failed.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security"):
+            record.exc_info = None
+        record.msg, record.args = "a request failed", ()
+        for name in ("request", "status_code"):
+            record.__dict__.pop(name, None)
+        return True
+
+
 class AccessLogMiddleware:
     """One line per request, naming the route and not the path: a path may carry what nobody meant to log."""
 

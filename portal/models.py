@@ -59,6 +59,7 @@ class ApiToken(models.Model):
     class Meta:
         verbose_name = _("token")
         verbose_name_plural = _("tokens")
+        permissions = [("export_apitoken", _("Can export tokens"))]
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["kind", "-id"], name="token_kind"),
@@ -115,6 +116,7 @@ class AuditEvent(models.Model):
     class Meta:
         verbose_name = _("audit event")
         verbose_name_plural = _("audit events")
+        permissions = [("export_auditevent", _("Can export audit events"))]
         ordering = ["-id"]
         indexes = [
             models.Index(
@@ -156,6 +158,7 @@ class JobRun(models.Model):
     class Meta:
         verbose_name = _("job run")
         verbose_name_plural = _("job runs")
+        permissions = [("export_jobrun", _("Can export job runs"))]
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["job", "cycle_key"], name="one_run_per_job_and_cycle")]
         indexes = [models.Index(fields=["status"], name="jobrun_status")]
@@ -188,6 +191,7 @@ class TaskAttempt(models.Model):
     class Meta:
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
+        permissions = [("export_taskattempt", _("Can export tasks"))]
         ordering = ["-id"]
         indexes = [models.Index(fields=["cluster", "finished_at"], name="attempt_finished")]
 

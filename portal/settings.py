@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from portal import peppers
 from portal.addresses import networks
-from portal.env import Environment, kept_secret
+from portal.env import Environment, host_of, kept_secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
@@ -34,10 +34,10 @@ METRICS_TOKEN = env.text("METRICS_TOKEN") or kept_secret(SECRETS_DIR, "metrics_t
 # --- Where the portal stands -----------------------------------------------------------------------------------------
 
 DEBUG = env.boolean("DEBUG")
-PORTAL_URL = env.text("PORTAL_URL", "http://127.0.0.1:8000").rstrip("/")
-if not PORTAL_URL.startswith(("http://", "https://")):
-    raise ImproperlyConfigured("PORTAL_URL must begin with http:// or https://.")
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+PORTAL_URL = env.address("PORTAL_URL", "http://127.0.0.1:8000")
+PORTAL_URL_IS_GIVEN = env.raw("PORTAL_URL") is not None
+# Without its own name among them the portal would answer 400 to everybody it was made for.
+ALLOWED_HOSTS = [*env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]"), host_of(PORTAL_URL)]
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 TRUSTED_PROXIES = networks("TRUSTED_PROXIES", env.words("TRUSTED_PROXIES"))
 HTTPS = env.boolean("HTTPS")
@@ -163,7 +163,7 @@ STORAGES = {
 
 # --- Mail ------------------------------------------------------------------------------------------------------------
 
-mail = env.email("EMAIL_URL", "consolemail://")
+mail = env.email("EMAIL_URL", "dummymail://")
 EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = mail["EMAIL_BACKEND"], mail["EMAIL_HOST"], mail["EMAIL_PORT"]
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = mail["EMAIL_HOST_USER"], mail["EMAIL_HOST_PASSWORD"]
 EMAIL_USE_TLS, EMAIL_USE_SSL = mail.get("EMAIL_USE_TLS", False), mail.get("EMAIL_USE_SSL", False)
@@ -178,7 +178,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["portal.api.bodies.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "portal.api.negotiation.AlwaysFirstRenderer",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "portal.api.errors.exception_handler",
@@ -244,6 +244,7 @@ AGENT_LOST_DAYS = env.integer("AGENT_LOST_DAYS", 30, least=1, most=3_650)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"without_path": {"()": "portal.logs.WithoutPath"}},
     "formatters": {"json": {"()": "portal.logs.JsonFormatter"}},
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": "json"},
@@ -251,8 +252,12 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": [], "propagate": True},
-        # Django's own line for a refused request carries the raw path; the access log says the same by route.
-        "django.request": {"level": "CRITICAL"},
+        "django.request": {"level": "ERROR", "filters": ["without_path"]},
+        "django.security": {"filters": ["without_path"], "level": "ERROR"},
+        **{
+            f"django.security.{name}": {"filters": ["without_path"]}
+            for name in ("csrf", "DisallowedHost", "SuspiciousOperation")
+        },
         "django.server": {"level": "WARNING"},
         "django-q": {"level": "WARNING"},
     },

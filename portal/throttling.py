@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
 
+from portal.api.errors import Problem
 from portal.models import AuthFailure
 
 WINDOW = timedelta(minutes=1)
@@ -26,6 +27,12 @@ def failed(address: str) -> int | None:
     else:
         AuthFailure.objects.update_or_create(address=address, defaults={"window_started_at": now, "count": 1})
     return None
+
+
+def refusal(problem: Problem, address: str) -> Problem:
+    """What a failed authentication is answered: its own refusal or, behind the limit, throttled."""
+    wait = failed(address)
+    return problem if wait is None else Problem("throttled", headers={"Retry-After": str(wait)})
 
 
 def succeeded(address: str) -> None:

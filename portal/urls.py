@@ -13,6 +13,7 @@ urlpatterns = [
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
     path("i18n/", include("django.conf.urls.i18n")),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", DocsView.as_view(), name="docs"),
@@ -20,5 +21,6 @@ urlpatterns = [
     path("api/v1/agents/", include("agents.api.urls")),
     path("api/v1/usage/", include("usage.api.urls")),
 ]
+handler400 = "portal.api.errors.handler400"
 handler404 = "portal.api.errors.handler404"
 handler500 = "portal.api.errors.handler500"

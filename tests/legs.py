@@ -6,15 +6,18 @@ PostgreSQL is the server of TEST_DATABASE_URL, else one started for the run.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 from contextlib import nullcontext
+from pathlib import Path
 from types import FrameType
 
 from tests.postgres import temporary_postgres
 
+SETTINGS = Path(__file__).parent.parent / "docs" / "settings.md"
 # The client package knows no database: once is enough.
 PORTAL = ["portal", "agents", "usage", "tests"]
 EVERYTHING = [*PORTAL, "client/tests"]
@@ -22,17 +25,9 @@ EVERYTHING = [*PORTAL, "client/tests"]
 
 def clean_environment() -> dict[str, str]:
     """Ours without the settings of an installation: tests meet the defaults."""
-    foreign = (
-        "DATABASE_URL",
-        "SECRET_KEY",
-        "TOKEN_PEPPER",
-        "METRICS_TOKEN",
-        "DEBUG",
-        "HTTPS",
-        "PORTAL_URL",
-        "TIME_ZONE",
-    )
-    return {name: value for name, value in os.environ.items() if name not in foreign and not name.startswith("VIGIE_")}
+    names = re.findall(r"^\| `([A-Z_]+)` \|", SETTINGS.read_text(encoding="utf-8"), re.MULTILINE)
+    foreign = {*names, *(f"{name}_FILE" for name in names)}
+    return {name: value for name, value in os.environ.items() if name not in foreign}
 
 
 def leg(name: str, paths: list[str], database_url: str | None) -> int:

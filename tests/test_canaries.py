@@ -53,7 +53,7 @@ def everything_kept():
 
 
 @pytest.fixture
-def send_all(call, client_token, capfd, caplog):
+def send_all(call, client, client_token, agent_token, capfd, caplog):
     caplog.set_level(0)
     answers = [call("POST", "usage/report", client_token, body=body) for body in planted()]
     for body in planted():
@@ -69,6 +69,11 @@ def send_all(call, client_token, capfd, caplog):
         )
     )
     answers.append(call("POST", f"usage/{CANARY}", client_token))
+    answers.append(call("GET", f"agents/C%3A%5C{CANARY}.pdf", agent_token))
+    answers.append(call("GET", f"agents/{CANARY}", agent_token))
+    answers.append(call("POST", f"../../admin/{CANARY}", client_token))
+    answers.append(call("GET", "agents/fleet", headers={"Host": f"{CANARY}.example.org"}))
+    client.post(f"/admin/{CANARY}/", {CANARY: CANARY})  # redirects to the login with where it wanted to go
     output = capfd.readouterr()
     return answers, output.out + output.err + caplog.text
 
@@ -93,7 +98,7 @@ def test_it_is_on_no_page_of_the_admin(send_all, client):
         assert CANARY not in answer.content.decode()
 
 
-def test_a_token_is_in_no_log_and_no_table(call, client, enroll_token, caplog, capfd):
+def test_a_token_is_in_no_log_and_no_table(call, client, enroll_token, agent_token, caplog, capfd):
     caplog.set_level(0)
     plain = issue("client", label="gui")[1]
     secret = plain.split("_")[3]
@@ -103,6 +108,7 @@ def test_a_token_is_in_no_log_and_no_table(call, client, enroll_token, caplog, c
     call("POST", "agents/enroll", enroll_token, machine_id=plain)
     call("POST", "agents/enroll", enroll_token, machine_id="PC-1", hostname=plain, user_name=f"Bob {plain}")
     client.get(f"/api/v1/agents/{plain}")
+    call("GET", f"agents/{plain}", agent_token)
     output = capfd.readouterr()
     assert secret not in output.out + output.err
     assert not [row for row in everything_kept() if secret in row]

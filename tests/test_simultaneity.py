@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+from django.contrib.auth.models import User
 from django.db import connections
+from django.utils import timezone
 
 from agents.enrolment import issue_agent_token
 from agents.models import Agent
@@ -107,3 +109,38 @@ def test_twenty_uninstallations_are_one(at_once, agent):
 def test_twenty_bad_tokens_are_counted_to_twenty(at_once):
     at_once("agents/heartbeat", "vigie_nonsense", {})
     assert AuditEvent.objects.get().count == CALLERS
+
+
+@pytest.mark.parametrize("path", ["agents/token/rotate", "agents/enroll"])
+def test_an_uninstallation_is_the_last_word_whatever_the_machine_does_meanwhile(live_server, make_agent, path):
+    staff = issue("staff", user=User.objects.create_superuser("alice"))[1]
+
+    def post(path, token, body, start):
+        start.wait()
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.post(f"{live_server.url}/api/v1/{path}", json=body, headers=headers, timeout=60).status_code
+
+    for number in range(10):
+        agent, start = make_agent(f"PC-{number}"), threading.Barrier(2)
+        body = {"machine_id": agent.machine_id}
+        with ThreadPoolExecutor(2) as pool:
+            gone = pool.submit(post, "agents/uninstall", staff, body, start)
+            pool.submit(post, path, issue_agent_token(agent), body, start)
+        assert gone.result() == 200
+    assert set(Agent.objects.values_list("status", flat=True)) == {"uninstalled"}
+    assert not ApiToken.objects.filter(kind="agent").usable(timezone.now()).exists()
+
+
+def test_batches_of_the_same_runs_in_another_order_do_not_wait_for_each_other(live_server):
+    headers = {"Authorization": f"Bearer {issue('client', label='gui')[1]}"}
+
+    def send(runs, start):
+        start.wait()
+        url = f"{live_server.url}/api/v1/usage/report/batch"
+        return requests.post(url, json={"runs": runs}, headers=headers, timeout=60).status_code
+
+    for _ in range(5):
+        runs, start = [run() for _ in range(100)], threading.Barrier(4)
+        with ThreadPoolExecutor(4) as pool:
+            sent = [pool.submit(send, order, start) for order in (runs, runs[::-1]) * 2]
+        assert [future.result() for future in sent] == [200] * 4

@@ -21,6 +21,8 @@ from portal.tokens import TOKEN_IN_TEXT
 MAX_INTEGER = 2**31 - 1
 MAX_DOCUMENTS = 10_000
 MAX_ERRORS = 20
+# No clock of a working machine shows another time, and every zone can show these.
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 RUN_ID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 IDENTIFIER = re.compile(r"[A-Za-z0-9._:+ -]{1,128}")
 EXTENSION = re.compile(r"\.?([a-z0-9]{1,10})")
@@ -83,10 +85,10 @@ class Reader:
                 self.refuse(name, "required", "This field is required.")
             return ""
         # A token pasted into the wrong field has the form of an identifier, and would be kept and shown.
-        if not isinstance(value, str) or not IDENTIFIER.fullmatch(value.strip()) or TOKEN_IN_TEXT.search(value):
+        if not isinstance(value, str) or not IDENTIFIER.fullmatch(value.strip(" ")) or TOKEN_IN_TEXT.search(value):
             self.refuse(name, "not_an_identifier", "1 to 128 of A-Z a-z 0-9 . _ : + - and space are expected.")
             return ""
-        return value.strip()
+        return value.strip(" ")
 
     def run_id(self, source: Mapping[str, Any]) -> UUID | None:
         value = source.get("run_id")
@@ -110,7 +112,10 @@ class Reader:
             moment = datetime.fromisoformat(value)
             if moment.tzinfo is None:
                 raise ValueError
-            return moment.astimezone(UTC)
+            moment = moment.astimezone(UTC)
+            if not EARLIEST <= moment < LATEST:
+                raise ValueError
+            return moment
         except (ValueError, OverflowError):
             self.refuse(name, "not_a_moment", "A moment such as 2026-03-10T09:20:00Z, with its offset, is expected.")
             return None

@@ -37,8 +37,6 @@ class FleetQuerySerializer(serializers.Serializer[None]):
     status = serializers.ChoiceField(Agent.Status.choices, required=False)
     version = LineField(required=False, allow_blank=True, max_length=64)
     search = LineField(required=False, allow_blank=True, max_length=200)
-    limit = serializers.IntegerField(required=False, min_value=1, max_value=500, default=50)
-    cursor = LineField(required=False, allow_blank=True, max_length=500)
 
 
 class AgentSerializer(serializers.Serializer[None]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.utils import timezone
@@ -22,13 +23,13 @@ from agents.api.serializers import (
     UninstallAnswer,
     UninstallSerializer,
 )
-from agents.authentication import RepeatableUninstallAuthentication, machine_of
+from agents.authentication import RepeatableUninstallAuthentication
 from agents.fleet import describe, split_by_status
 from agents.heartbeat import next_heartbeat_seconds, note_heartbeat, says_something_new
-from agents.models import Agent
+from agents.models import MACHINE_ID, Agent
 from portal.api.errors import Problem
 from portal.api.moments import iso
-from portal.api.pagination import CursorPagination
+from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
 from portal.api.views import ApiView, HotView, Kind, token_of
 from portal.models import ApiToken
 
@@ -42,7 +43,7 @@ class EnrollView(ApiView):
 
     @extend_schema(request=EnrollSerializer, responses={201: EnrollAnswer})
     def post(self, request: Request) -> Response:
-        fields = EnrollSerializer(data=request.data)
+        fields = EnrollSerializer(data=self.body(request))
         fields.is_valid(raise_exception=True)
         done = enrolment.enrol(fields.validated_data, token_of(request), request._request)
         body = {
@@ -64,10 +65,10 @@ class UninstallView(ApiView):
 
     @extend_schema(request=UninstallSerializer, responses={200: UninstallAnswer})
     def post(self, request: Request) -> Response:
-        fields = UninstallSerializer(data=request.data)
+        fields = UninstallSerializer(data=self.body(request))
         fields.is_valid(raise_exception=True)
         machine_id = fields.validated_data["machine_id"]
-        refuse_other_machine(token_of(request), machine_id)
+        enrolment.refuse_other_machine(token_of(request), machine_id)
         reason = fields.validated_data.get("reason") or ""
         agent = enrolment.uninstall(machine_id, reason, token_of(request), request._request)
         return Response({"status": "uninstalled", "machine_id": agent.machine_id, "agent": describe(agent)})
@@ -83,7 +84,7 @@ class FleetView(ApiView):
     kinds = frozenset({Kind.STAFF})
     staff_permission = "agents.view_agent"
 
-    @extend_schema(parameters=[FleetQuerySerializer], responses={200: FleetAnswer})
+    @extend_schema(parameters=[FleetQuerySerializer, *PAGE_PARAMETERS], responses={200: FleetAnswer})
     def get(self, request: Request) -> Response:
         query = FleetQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
@@ -102,8 +103,10 @@ class AgentView(ApiView):
 
     @extend_schema(responses={200: AgentAnswer})
     def get(self, request: Request, machine_id: str) -> Response:
-        refuse_other_machine(token_of(request), machine_id)
-        agent = Agent.objects.filter(machine_id=machine_id).first()
+        agent = None
+        if re.fullmatch(MACHINE_ID, machine_id):
+            enrolment.refuse_other_machine(token_of(request), machine_id)
+            agent = Agent.objects.filter(machine_id=machine_id).first()
         if agent is None:
             raise Problem("agent_unknown")
         return Response({"agent": describe(agent)})
@@ -135,12 +138,6 @@ class HeartbeatView(HotView):
             note_heartbeat(agent, fields.validated_data, self.request)
         now = iso(timezone.now())
         return 200, {"status": "ok", "server_time": now, "next_heartbeat_seconds": next_heartbeat_seconds()}
-
-
-def refuse_other_machine(token: ApiToken | None, machine_id: str) -> None:
-    own = machine_of(token)
-    if own is not None and own.machine_id != machine_id:
-        raise Problem("machine_mismatch", subject=enrolment.subject(machine_id))
 
 
 def chosen(wanted: dict[str, Any]) -> Any:

@@ -238,3 +238,16 @@ class TestFindings:
             at=at, last_at=at, action="refused.invalid_token", actor="anonymous", address="10.0.0.1", count=count
         )
         assert len(self.found(looping_clients)) == found
+
+
+def test_a_machines_page_shows_of_other_lists_only_what_its_reader_may_see(client, agent):
+    issue_agent_token(agent)
+    reader = User.objects.create_user("reader", is_staff=True)
+    reader.user_permissions.add(Permission.objects.get(codename="view_agent"))
+    client.force_login(reader)
+    page = f"/admin/agents/agent/{agent.pk}/change/"
+    shown = client.get(page).content.decode()
+    assert "PC-1" in shown
+    assert not [title for title in ("Last runs", "History", "Public key") if title in shown]
+    reader.user_permissions.add(Permission.objects.get(codename="view_run"))
+    assert "Last runs" in client.get(page).content.decode()

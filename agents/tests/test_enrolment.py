@@ -9,6 +9,7 @@ from django.utils import timezone
 from agents import enrolment
 from agents.enrolment import issue_agent_token
 from agents.models import Agent
+from portal.api.errors import Problem
 from portal.issuing import issue
 from portal.models import ApiToken, AuditEvent
 
@@ -191,11 +192,38 @@ class TestRotation:
         ApiToken.objects.filter(expires_at__isnull=False).update(expires_at=timezone.now())
         assert call("POST", "agents/heartbeat", agent_token).json()["code"] == "token_expired"
 
+    def test_ends_successors_that_were_never_used(self, call, agent_token):
+        lost, used, last = (call("POST", "agents/token/rotate", agent_token).json()["api_token"] for _ in range(3))
+        assert call("POST", "agents/heartbeat", last).status_code == 200
+        assert [call("POST", "agents/heartbeat", token).json()["code"] for token in (lost, used)] == [
+            "token_revoked"
+        ] * 2
+
     def test_never_lengthens_a_life(self, call, agent):
         soon = timezone.now() + timedelta(hours=1)
         token = issue_agent_token(agent, expires_at=soon)
         call("POST", "agents/token/rotate", token)
         assert ApiToken.objects.get(expires_at__isnull=False).expires_at == soon
+
+
+class TestAnUninstallationInBetween:
+    """After the caller was let in, and before its turn came."""
+
+    @pytest.fixture
+    def let_in(self, agent, agent_token):
+        token = ApiToken.objects.select_related("machine__agent").get(kind="agent")
+        enrolment.uninstall(agent.machine_id, "", None, None)
+        return token
+
+    def test_leaves_no_token_to_a_rotation(self, let_in, rf):
+        with pytest.raises(Problem, match="token_revoked"):
+            enrolment.rotate(let_in.machine.agent, let_in, rf.post("/"))
+        assert not ApiToken.objects.usable(timezone.now()).exists()
+
+    def test_is_not_undone_by_the_machines_own_token(self, let_in, rf):
+        with pytest.raises(Problem, match="token_revoked"):
+            enrolment.enrol({"machine_id": "PC-1"}, let_in, rf.post("/"))
+        assert not Agent.objects.get().is_active
 
 
 class TestUninstalling:

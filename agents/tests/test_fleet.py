@@ -1,11 +1,13 @@
 """Listing machines and reading one."""
 
+import base64
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission, User
 
 from portal.issuing import issue
+from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
 
@@ -73,6 +75,36 @@ def test_it_refuses_a_bad_query_by_name(call, staff_token, field, value):
     assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
     assert answer.json()["errors"][0]["field"] == field
     assert "secret" not in answer.content.decode()
+
+
+def encoded(query):
+    return base64.b64encode(query.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["%%%", "secret!", encoded("p=secret"), encoded("p=9999999999"), encoded("p=\x00"), encoded("p=2026-13-45T00:00:00+00:00"),
+     encoded("p=2026-01-01T00:00:00"), encoded("p=0001-01-01T00:00:00+14:00"), encoded("o=3"), encoded("é")],
+)  # fmt: skip
+def test_a_cursor_that_was_tampered_with_is_refused(call, staff_token, fleet, cursor, caplog):
+    answer = call("GET", "agents/fleet", staff_token, cursor=cursor)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "cursor")
+    assert "secret" not in answer.content.decode() + caplog.text
+
+
+@pytest.mark.parametrize("path", ["%00", "a%00b", "-x", "C%3A%5Csecret.pdf", "x" * 300, "PC-1%0A"])
+def test_what_is_no_machine_id_is_no_machine(call, staff_token, agent_token, path):
+    for token in (staff_token, agent_token):
+        answer = call("GET", f"agents/{path}", token)
+        assert (answer.status_code, answer.json()["code"]) == (404, "agent_unknown")
+    assert not AuditEvent.objects.filter(action__startswith="refused").exists()
+
+
+def test_a_machine_that_asks_for_others_makes_one_row_an_hour(call, agent_token):
+    for number in range(5):
+        call("GET", f"agents/PC-1{number}", agent_token)
+    event = AuditEvent.objects.get(action="refused.machine_mismatch")
+    assert (event.subject, event.count) == ("agent:PC-1", 5)
 
 
 def test_it_takes_at_most_five_queries(call, fleet, django_assert_max_num_queries):

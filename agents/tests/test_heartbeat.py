@@ -31,6 +31,18 @@ def test_it_takes_over_what_changed_and_keeps_the_history(call, agent, agent_tok
     assert (event.subject, event.before, event.after) == ("agent:PC-1", {"version": ""}, {"version": "1.4.3"})
 
 
+def test_two_programs_that_take_turns_do_not_fill_the_history(call, agent, agent_token):
+    for _ in range(3):
+        for version in ("1.0", "2.0"):
+            call("POST", "agents/heartbeat", agent_token, version=version)
+    events = AuditEvent.objects.filter(action="agent.changed").order_by("id")
+    assert [(event.before["version"], event.after["version"], event.count) for event in events] == [
+        ("", "1.0", 1),
+        ("1.0", "2.0", 3),
+        ("2.0", "1.0", 2),
+    ]
+
+
 def test_the_same_with_spaces_around_it_is_no_change(call, make_agent):
     token = issue_agent_token(make_agent(version="1.4.3"))
     assert call("POST", "agents/heartbeat", token, version=" 1.4.3 ").status_code == 200

@@ -52,6 +52,7 @@ def test_limits_and_scope_are_kept():
 @pytest.mark.parametrize(
     "arguments",
     ["--kind root", "--kind staff", "--kind staff --user nobody", "--kind agent", "--kind agent --machine ../x", "--kind client --max-uses 3",
+     "--kind enroll --expires-in 999999999d", "--kind client --label " + "x" * 129, "--kind client --label vigie_client_0123456789ab_secret",
      "--kind enroll --expires-in soon", "--kind enroll --expires-in 0", "--kind enroll --max-uses 0", "--kind enroll --scope root", "--kind client --user alice"],
 )  # fmt: skip
 def test_it_refuses_what_makes_no_sense_and_issues_nothing(arguments):

@@ -25,6 +25,7 @@ from portal import audit, prefix  # noqa: F401 - the lookup `begins` that search
 from portal.exports import csv_response
 from portal.paginator import CappedPaginator
 from portal.panels import Section
+from portal.site import may_open
 
 if TYPE_CHECKING:
     BaseModelAdmin = admin.ModelAdmin[Any]
@@ -135,11 +136,8 @@ class VigieModelAdmin(Audited):
     # --- Export ------------------------------------------------------------------------------------------------------
 
     def has_export_permission(self, request: HttpRequest) -> bool:
-        """Where the model names an `export_…` permission it decides; else whoever may look may export."""
-        codename = f"export_{self.opts.model_name}"
-        if codename in dict(self.opts.permissions):
-            return bool(request.user.has_perm(f"{self.opts.app_label}.{codename}"))
-        return self.has_view_permission(request)
+        """Looking is not exporting: each model names a permission of its own for it."""
+        return bool(request.user.has_perm(f"{self.opts.app_label}.export_{self.opts.model_name}"))
 
     @admin.action(description=_("Export as CSV"), permissions=["export"])
     def export_chosen(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
@@ -168,7 +166,7 @@ class VigieModelAdmin(Audited):
     # --- The page of one row -----------------------------------------------------------------------------------------
 
     def get_sections(self, request: HttpRequest, obj: Any) -> list[Section]:
-        """Tables below the facts."""
+        """Tables below the facts; one that leads to a list is for those who may see that list."""
         return []
 
     def can_act(self, obj: Any, action: str) -> bool:
@@ -185,7 +183,8 @@ class VigieModelAdmin(Audited):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         obj = kwargs.get("obj")
         if obj is not None:
-            context |= {"sections": self.get_sections(request, obj), "buttons": self.buttons(request, obj)}
+            sections = [section for section in self.get_sections(request, obj) if may_open(request, section.url)]
+            context |= {"sections": sections, "buttons": self.buttons(request, obj)}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def act_view(self, request: HttpRequest, object_id: str, action: str) -> HttpResponseBase:

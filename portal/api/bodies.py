@@ -8,14 +8,14 @@ import zlib
 from typing import Any, NoReturn
 
 from django.http import HttpRequest
-from django.http.request import RawPostDataException, UnreadablePostError
-from rest_framework.parsers import BaseParser
 
 from portal.api.errors import Problem
+from portal.api.streams import UNREADABLE, body_stream
 
 MAX_SENT = 1024 * 1024
 MAX_INFLATED = 8 * 1024 * 1024
 MAX_DEPTH = 32
+MAX_MEMBERS = 64
 UTF8 = re.compile(r"utf-?8", re.IGNORECASE)
 
 
@@ -43,17 +43,11 @@ def read_limited(request: HttpRequest) -> bytes:
         if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_SENT:
             raise Problem("body_too_large")
         sent: bytes = body_stream(request).read(MAX_SENT + 1)
-    except (UnreadablePostError, RawPostDataException, ValueError):
+    except UNREADABLE:
         raise Problem("malformed_json") from None
     if len(sent) > MAX_SENT:
         raise Problem("body_too_large")
     return sent
-
-
-def body_stream(request: HttpRequest) -> Any:
-    """Django reads as many bytes as CONTENT_LENGTH says, none where it is absent; a chunked body ends by itself."""
-    chunked = "CONTENT_LENGTH" not in request.META and request.META.get("wsgi.input_terminated")
-    return request.META["wsgi.input"] if chunked else request
 
 
 def decoded(request: HttpRequest, sent: bytes) -> bytes:
@@ -66,8 +60,11 @@ def decoded(request: HttpRequest, sent: bytes) -> bytes:
 
 def inflate(data: bytes) -> bytes:
     """Gunzips all members, never producing more than MAX_INFLATED bytes: a bomb of 1 MiB would make a gigabyte."""
-    inflated = b""
+    inflated, members = b"", 0
     while data:
+        members += 1
+        if members > MAX_MEMBERS:
+            raise Problem("unsupported_encoding")
         member = zlib.decompressobj(wbits=31)
         try:
             inflated += member.decompress(data, MAX_INFLATED + 1 - len(inflated))
@@ -124,12 +121,3 @@ STRICT: dict[str, Any] = {
     "parse_constant": refuse_constant,
     "parse_float": finite,
 }
-
-
-class JSONParser(BaseParser):
-    """DRF's door to the same reading. The declared media type is not asked: installers get it wrong."""
-
-    media_type = "application/json"
-
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> dict[str, Any]:
-        return read_json_object(parser_context["request"]._request)

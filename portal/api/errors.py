@@ -15,11 +15,12 @@ from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.csrf import csrf_failure as csrf_failure_page
-from django.views.defaults import page_not_found, server_error
+from django.views.defaults import bad_request, page_not_found, server_error
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
 from portal import audit
+from portal.api.streams import drain
 
 log = logging.getLogger("vigie.api")
 CONTENT_TYPE = "application/problem+json"
@@ -37,6 +38,7 @@ class Code:
 
 CODES: dict[str, Code] = {
     "validation_failed": Code(400, "The request is not valid", "One or more fields are missing or not as documented."),
+    "bad_request": Code(400, "The request cannot be answered", "The portal does not answer under that name, or the request is malformed."),
     "malformed_json": Code(400, "The body is not JSON", "The body must be one JSON object in UTF-8, without duplicate keys, NaN or infinities."),
     "counters_mismatch": Code(400, "The counters disagree", "The counters of the run do not agree with its documents."),
     "body_too_deep": Code(400, "The body is nested too deeply", "A body may be nested 32 levels deep at most."),
@@ -161,7 +163,7 @@ def as_problem(error: Exception) -> Problem:
         case drf.MethodNotAllowed():
             return Problem("method_not_allowed")
         case OperationalError() | InterfaceError():
-            log.error("the database does not answer", exc_info=error)
+            log.error("the database does not answer: %s", type(error).__name__)
             return Problem("not_ready", headers={"Retry-After": "5"})
         case _:
             log.error("a view failed", exc_info=error)
@@ -207,6 +209,7 @@ def problem_response(error: Exception, request: HttpRequest) -> HttpResponse:
 
 def refused(error: Exception, request: HttpRequest) -> Problem:
     problem = as_problem(error)
+    drain(request)
     if problem.code in AUDITED:
         audit.refusal(request, problem.code, problem.subject)
     return problem
@@ -217,6 +220,10 @@ def refused(error: Exception, request: HttpRequest) -> Problem:
 
 def is_api(request: HttpRequest) -> bool:
     return request.path_info.startswith("/api/")
+
+
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return problem_response(Problem("bad_request"), request) if is_api(request) else bad_request(request, exception)
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:

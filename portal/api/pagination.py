@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
+import base64
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from rest_framework.exceptions import NotFound
+from django.core.exceptions import ValidationError
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.pagination import CursorPagination as BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.api.errors import invalid
+from portal.api.errors import Problem, invalid
+
+PAGE_SIZE, MAX_PAGE_SIZE = 50, 500
+PAGE_PARAMETERS = [
+    OpenApiParameter("limit", int, description=f"1 to {MAX_PAGE_SIZE}; {PAGE_SIZE} unless given"),
+    OpenApiParameter("cursor", str, description="`next` of the page before"),
+]
 
 
 class CursorPagination(BasePagination):
-    page_size = 50
-    max_page_size = 500
-    page_size_query_param = "limit"
+    page_size = PAGE_SIZE
     ordering = "-id"
 
     def get_page_size(self, request: Request) -> int:
-        text = request.query_params.get("limit", str(self.page_size))
-        if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= self.max_page_size):
-            raise invalid("limit", "out_of_range", f"A whole number from 1 to {self.max_page_size} is expected.")
+        text = request.query_params.get("limit", str(PAGE_SIZE))
+        if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_PAGE_SIZE):
+            raise invalid("limit", "out_of_range", f"A whole number from 1 to {MAX_PAGE_SIZE} is expected.")
         return int(text)
 
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+        first = self.get_ordering(request, queryset, view)[0]
+        self.position_field = queryset.model._meta.get_field(first.lstrip("-"))
+        return super().paginate_queryset(queryset, request, view)
+
     def decode_cursor(self, request: Request) -> Any:
+        """The library believes what it decodes; what is no position of ours would fail in the query."""
+        text = request.query_params.get(self.cursor_query_param)
+        if not text:
+            return None
         try:
-            return super().decode_cursor(request)
-        except NotFound:
+            base64.b64decode(text, validate=True).decode("ascii")
+            cursor: Any = super().decode_cursor(request)
+            refuse_unreadable(self.position_field.to_python(cursor.position))
+        except (ValueError, OverflowError, ValidationError, Problem, LookupError, TypeError):
             raise invalid("cursor", "invalid", "A cursor is taken from `next` as it stands.") from None
+        return cursor
 
     def encode_cursor(self, cursor: Any) -> str:
         """The cursor alone: the library gives a whole address, which a proxy may have made wrong."""
@@ -38,3 +57,13 @@ class CursorPagination(BasePagination):
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"results": data, "next": self.get_next_link()})
+
+
+def refuse_unreadable(position: Any) -> None:
+    """Raises ValueError or OverflowError for a position that no row can have."""
+    if position is None:
+        raise ValueError("no position")
+    if isinstance(position, datetime):
+        if position.tzinfo is None:
+            raise ValueError("no zone")
+        position.astimezone(UTC)

@@ -6,6 +6,7 @@ import abc
 from typing import Any, ClassVar, cast
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.utils import translation
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
@@ -32,6 +33,14 @@ class ApiView(APIView):
     staff_permission: ClassVar[str] = ""
     enroll_scope: ClassVar[str] = ""
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        translation.activate("en")  # the documented sentences, whatever Accept-Language says
+        super().initial(request, *args, **kwargs)
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """The body as one JSON object, read as everywhere: DRF would take a chunked one for none. Raises Problem."""
+        return read_json_object(request._request)
+
     def check_permissions(self, request: Request) -> None:
         self.refuse_unfit(request.user, token_of(request))
 
@@ -57,6 +66,7 @@ class HotView(ApiView, abc.ABC):
 
     @method_decorator(csrf_exempt)
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        translation.activate("en")
         try:
             token = self.bearer().authenticate_request(request)
             if token is None:

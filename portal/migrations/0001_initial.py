@@ -61,6 +61,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'audit events',
                 'ordering': ['-id'],
                 'indexes': [models.Index(fields=['subject', '-id'], name='audit_subject', opclasses=['varchar_pattern_ops', 'int8_ops']), models.Index(fields=['action', '-id'], name='audit_action', opclasses=['varchar_pattern_ops', 'int8_ops']), models.Index(fields=['at'], name='audit_at')],
+                'permissions': [('export_auditevent', 'Can export audit events')],
             },
         ),
         migrations.CreateModel(
@@ -84,6 +85,7 @@ class Migration(migrations.Migration):
                 'ordering': ['-id'],
                 'indexes': [models.Index(fields=['status'], name='jobrun_status')],
                 'constraints': [models.UniqueConstraint(fields=('job', 'cycle_key'), name='one_run_per_job_and_cycle')],
+                'permissions': [('export_jobrun', 'Can export job runs')],
             },
         ),
         migrations.CreateModel(
@@ -105,6 +107,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'tasks',
                 'ordering': ['-id'],
                 'indexes': [models.Index(fields=['cluster', 'finished_at'], name='attempt_finished')],
+                'permissions': [('export_taskattempt', 'Can export tasks')],
             },
         ),
         migrations.CreateModel(
@@ -132,6 +135,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'tokens',
                 'ordering': ['-id'],
                 'indexes': [models.Index(fields=['kind', '-id'], name='token_kind'), models.Index(fields=['label'], name='token_label', opclasses=['varchar_pattern_ops']), models.Index(condition=models.Q(('expires_at__isnull', False)), fields=['expires_at'], name='token_expires')],
+                'permissions': [('export_apitoken', 'Can export tokens')],
             },
         ),
     ]

@@ -1,10 +1,12 @@
 """Bodies that are not what they should be, on both doors to the same reading."""
 
 import gzip
+import io
 import json
 import zlib
 
 import pytest
+from gunicorn.http.errors import InvalidChunkSize, NoMoreData
 
 from agents.models import Agent
 from portal.api.bodies import MAX_DEPTH, MAX_INFLATED, MAX_SENT, inflate
@@ -113,3 +115,50 @@ def test_several_members_count_together():
 def test_a_refused_body_leaves_everything_as_it_was(call, enroll_token):
     call("POST", "agents/enroll", enroll_token, body=b'{"machine_id": "PC-1", "machine_id": "PC-2"}')
     assert not Agent.objects.exists()
+
+
+class Stream:
+    """What gunicorn gives for a body without a length: it ends by itself, or fails on the way."""
+
+    def __init__(self, body=b"", error=None):
+        self.body, self.error = io.BytesIO(body), error
+
+    def read(self, size):
+        if self.error:
+            raise self.error
+        return self.body.read(size)
+
+    readline = read
+
+
+@pytest.fixture(params=["agents/enroll", "agents/heartbeat"])
+def chunked(request, client, enroll_token, agent_token):
+    def sending(stream, token=enroll_token if request.param == "agents/enroll" else agent_token):
+        extra = {"wsgi.input": stream, "wsgi.input_terminated": True, "HTTP_AUTHORIZATION": f"Bearer {token}"}
+        return client.generic("POST", f"/api/v1/{request.param}", content_type="application/json", **extra)
+
+    return sending
+
+
+def test_a_chunked_body_is_read_to_its_end(chunked):
+    assert chunked(Stream(BODY)).status_code in {200, 201}
+    assert chunked(Stream(b'{"a": ' + b" " * MAX_SENT + b"1}")).json()["code"] == "body_too_large"
+
+
+@pytest.mark.parametrize(
+    "error", [InvalidChunkSize(b"PLANTED.pdf"), NoMoreData(b"PLANTED.pdf"), OSError("PLANTED.pdf")]
+)
+def test_a_body_that_breaks_off_is_no_json_and_no_failure_of_ours(chunked, error, caplog):
+    answer = chunked(Stream(error=error))
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_json")
+    assert "PLANTED" not in caplog.text
+
+
+def test_a_refusal_leaves_nothing_unread_behind(chunked):
+    stream = Stream(BODY * 10_000)
+    assert chunked(stream, token="vigie_nonsense").status_code == 401
+    assert stream.body.read() == b""
+
+
+def test_a_body_of_countless_empty_members_is_refused(send):
+    assert send(gzip.compress(b"") * 1_000, **GZIP) == "unsupported_encoding"

@@ -80,3 +80,19 @@ def test_nested_details_become_one_flat_list_without_any_value():
         ("inner.id", "invalid"),
     ]
     assert "secret" not in json.dumps([error.message for error in errors])
+
+
+@pytest.mark.django_db
+def test_another_host_name_is_refused_in_the_same_shape(call):
+    answer = call("GET", "agents/fleet", headers={"Host": "evil.example.org"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["agents/enroll", "agents/heartbeat"])
+def test_the_sentences_are_those_documented_whatever_language_is_asked_for(call, enroll_token, agent_token, path):
+    token = enroll_token if path == "agents/enroll" else agent_token
+    fields = {"machine_id": "PC-1", "version": "x" * 65, "headers": {"Accept-Language": "fr"}}
+    (error,) = call("POST", path, token, **fields).json()["errors"]
+    assert error["message"] == "Ensure this field has no more than 64 characters."

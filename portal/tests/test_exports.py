@@ -111,3 +111,10 @@ def test_an_export_leaves_an_audit_event(admin_client, fleet):
     admin_client.get(reverse(EXPORT))
     event = AuditEvent.objects.get(action="admin.action")
     assert (event.actor, event.subject, event.after) == ("user:admin", "agents.agent", {"action": "export_shown"})
+
+
+@pytest.mark.parametrize("name", ["portal_auditevent", "portal_apitoken", "portal_jobrun", "portal_taskattempt"])
+def test_neither_is_looking_at_what_the_portal_notes_of_itself(client, viewer, name):
+    viewer.user_permissions.add(Permission.objects.get(codename=f"view_{name.removeprefix('portal_')}"))
+    assert client.get(reverse(f"admin:{name}_changelist")).status_code == 200
+    assert client.get(reverse(f"admin:{name}_export")).status_code == 403

@@ -4,6 +4,7 @@ import json
 import logging
 
 import pytest
+from django.test import Client
 
 from portal import tokens
 from portal.logs import JsonFormatter
@@ -42,3 +43,29 @@ def test_probes_leave_no_line(client, caplog):
     caplog.set_level(logging.INFO, "vigie.access")
     client.get("/healthz")
     assert not [record for record in caplog.records if record.name == "vigie.access"]
+
+
+@pytest.mark.django_db
+class TestDjangosOwnLines:
+    def lines(self, caplog):
+        return " ".join(JsonFormatter().format(record) for record in caplog.records)
+
+    def test_a_suspicious_request_leaves_neither_host_nor_path(self, client, caplog):
+        client.get("/admin/PLANTED.pdf", headers={"Host": "planted.example.org"})
+        assert "django.security.DisallowedHost" in self.lines(caplog)
+        assert "planted" not in self.lines(caplog).lower()
+
+    def test_a_form_without_its_token_leaves_no_path(self, caplog):
+        Client(enforce_csrf_checks=True).post("/admin/PLANTED.pdf/")
+        assert "PLANTED" not in self.lines(caplog)
+
+    def test_a_page_that_fails_leaves_its_traceback_and_no_path(self, admin_user, monkeypatch, caplog):
+        def fail(*args):
+            raise RuntimeError("the reason")
+
+        monkeypatch.setattr("portal.site.current_tiles", fail)
+        client = Client(raise_request_exception=False)
+        client.force_login(admin_user)
+        assert client.get("/admin/?q=PLANTED").status_code == 500
+        assert "the reason" in self.lines(caplog)
+        assert "PLANTED" not in self.lines(caplog)

@@ -98,3 +98,13 @@ def test_runs_and_pages(samples, call, client_token):
     found = samples()
     assert found["vigie_runs_received_total",] > before
     assert (found["vigie_recent_runs",], found["vigie_recent_pages",]) == (1, run()["total_pages"])
+
+
+def test_who_guesses_its_token_is_throttled(client, settings):
+    settings.AUTH_FAILURES_PER_MINUTE = 2
+    answers = [client.get("/metrics", headers={"Authorization": "Bearer guess"}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [401, 401, 429]
+    assert "Retry-After" in answers[-1].headers
+    right = {"Authorization": f"Bearer {settings.METRICS_TOKEN}"}
+    assert client.get("/metrics", headers=right).status_code == 200
+    assert client.get("/metrics", headers={"Authorization": "Bearer guess"}).status_code == 401

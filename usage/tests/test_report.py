@@ -149,7 +149,9 @@ def test_licence_and_machine_may_be_left_out(report, field):
 
 
 @pytest.mark.parametrize("field", ["license_ref", "machine_id", "app_name", "app_version"])
-@pytest.mark.parametrize("value", ["", "   ", "x" * 129, "C:\\secret", "a/b", "é", "a\nb", "a\x00", 7, True, [], {}])
+@pytest.mark.parametrize(
+    "value", ["", "   ", "x" * 129, "C:\\secret", "a/b", "é", "a\nb", "M1\n", "\tM1", "a\x00", 7, True, [], {}]
+)
 def test_an_identifier_is_no_path_and_no_essay(report, field, value):
     assert fields_refused(report(run(**{field: value}))) == [field]
 
@@ -164,7 +166,7 @@ def test_what_is_required_is_asked_for(report, field):
 
 
 @pytest.mark.parametrize(
-    "value", ["2026-03-10", "2026-03-10T09:20:00", "yesterday", "", 1773134400, True, "0001-01-01T00:00:00+14:00", "２026-03-10T09:20:00Z", "2026-02-30T00:00:00Z", {}]
+    "value", ["2026-03-10", "2026-03-10T09:20:00", "yesterday", "", 1773134400, True, "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z", "1999-12-31T23:59:59Z", "２026-03-10T09:20:00Z", "2026-02-30T00:00:00Z", {}]
 )  # fmt: skip
 @pytest.mark.parametrize("field", ["started_at", "sent_at"])
 def test_a_moment_has_its_offset(report, field, value):

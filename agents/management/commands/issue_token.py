@@ -11,21 +11,32 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
+from rest_framework.exceptions import ValidationError
 
 from agents.enrolment import issue_agent_token, provision
 from agents.models import MACHINE_ID
+from portal.api.fields import LineField
 from portal.issuing import issue
 from portal.models import ApiToken
 
 ACTOR = "command line"
+LONGEST = 100 * 366 * 86_400
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def duration(text: str) -> timedelta:
     match = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text)
-    if match is None or int(match[1]) == 0:
-        raise ArgumentTypeError("a duration such as 90, 15m, 24h or 30d is expected")
-    return timedelta(seconds=int(match[1]) * UNITS[match[2]])
+    seconds = int(match[1]) * UNITS[match[2]] if match else 0
+    if not 0 < seconds <= LONGEST:
+        raise ArgumentTypeError("a duration such as 90, 15m, 24h or 30d is expected, 100 years at most")
+    return timedelta(seconds=seconds)
+
+
+def line(text: str) -> str:
+    try:
+        return str(LineField(max_length=128, allow_blank=True).run_validation(text))
+    except ValidationError as error:
+        raise ArgumentTypeError("one line of at most 128 characters is expected, and no token") from error
 
 
 def positive(text: str) -> int:
@@ -39,7 +50,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--kind", required=True, choices=ApiToken.Kind.values)
-        parser.add_argument("--label", default="", help="what the token is for; shown in the admin and the audit trail")
+        parser.add_argument(
+            "--label", type=line, default="", help="what it is for; shown in the admin and the audit trail"
+        )
         parser.add_argument("--user", help="staff: the username whose permissions the token has")
         parser.add_argument("--machine", help="agent: the machine_id it speaks for; one never seen is enrolled by this")
         parser.add_argument(

@@ -1,6 +1,7 @@
 """`manage.py up`: the whole portal on this machine, until SIGTERM or Ctrl-C."""
 
 import logging
+import os
 import sys
 from argparse import SUPPRESS
 from datetime import timedelta
@@ -11,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection, connections
 
 from portal.health import unapplied_migrations
+from portal.supervisor import lifeline
 from portal.supervisor.components import components, listen
 from portal.supervisor.supervisor import Supervisor
 from portal.supervisor.watchdog import PATIENCE
@@ -41,6 +43,7 @@ class Command(BaseCommand):
         parser.add_argument("--patience", type=float, default=patience, help=SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        lifeline.hold()
         refuse_unready()
         bind = options["bind"]
         try:
@@ -50,6 +53,8 @@ class Command(BaseCommand):
         except OSError as error:
             reason = str(error.strerror).partition(" (")[0]
             raise CommandError(f"Nothing can listen on {bind}: {reason}.") from error
+        if not settings.PORTAL_URL_IS_GIVEN:
+            os.environ["PORTAL_URL"] = f"http://{bind.replace('0.0.0.0', '127.0.0.1')}"  # noqa: S104 - recognised, not bound
         log.info("the portal listens on http://%s", bind)
         with listening:
             patience = timedelta(seconds=options["patience"])

@@ -76,7 +76,7 @@ begin
   if not LoadStringFromFile(FileName, Raw) then Exit;
   At := Pos('vigie_' + Kind + '_', String(Raw));
   if At > 0 then
-    Result := Trim(Copy(String(Raw), At, Length(Raw)));
+    Result := Copy(String(Raw), At, Length('vigie_' + Kind + '_') + 63);
 end;
 
 // The same id on every attempt: where an answer was lost, the portal then gives the token once more.
