@@ -129,18 +129,3 @@ def test_an_uninstallation_is_the_last_word_whatever_the_machine_does_meanwhile(
         assert gone.result() == 200
     assert set(Agent.objects.values_list("status", flat=True)) == {"uninstalled"}
     assert not ApiToken.objects.filter(kind="agent").usable(timezone.now()).exists()
-
-
-def test_batches_of_the_same_runs_in_another_order_do_not_wait_for_each_other(live_server):
-    headers = {"Authorization": f"Bearer {issue('client', label='gui')[1]}"}
-
-    def send(runs, start):
-        start.wait()
-        url = f"{live_server.url}/api/v1/usage/report/batch"
-        return requests.post(url, json={"runs": runs}, headers=headers, timeout=60).status_code
-
-    for _ in range(5):
-        runs, start = [run() for _ in range(100)], threading.Barrier(4)
-        with ThreadPoolExecutor(4) as pool:
-            sent = [pool.submit(send, order, start) for order in (runs, runs[::-1]) * 2]
-        assert [future.result() for future in sent] == [200] * 4

@@ -69,3 +69,11 @@ def test_a_hundred_runs_take_as_many_queries_as_one(batch, django_assert_max_num
     batch([run()])
     with django_assert_max_num_queries(3):
         assert batch([run() for _ in range(100)]).json()["recorded"] == 100
+
+
+def test_a_batch_is_written_in_one_order_whoever_sends_it(batch):
+    """Two batches of the same runs in another order would wait for each other's rows, and PostgreSQL end one."""
+    runs = sorted((run() for _ in range(20)), key=lambda body: body["run_id"], reverse=True)
+    batch(runs)
+    written = [run_id.hex for run_id in Run.objects.order_by("id").values_list("run_id", flat=True)]
+    assert written == [body["run_id"] for body in reversed(runs)]
