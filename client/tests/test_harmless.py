@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from typing import Any, Iterator
 
@@ -154,3 +156,13 @@ def test_it_survives_a_system_without_threads_to_spare(run: Any, monkeypatch: py
     monkeypatch.setattr(threading.Thread, "start", Raising(RuntimeError()).post)
     client = UsageTelemetryClient("http://portal", Odd(201))
     assert [client.send(run("a")).code for _ in range(20)] == ["no_thread"] * 20
+
+
+def test_a_program_without_logging_finds_nothing_on_its_stderr() -> None:
+    code = (
+        "from vigie_client import UsageTelemetryClient\n"
+        "session = type('Session', (), {'post': lambda *a, **k: 1 / 0})()\n"
+        "assert UsageTelemetryClient('http://127.0.0.1:9', session).report({}) is False\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

@@ -7,6 +7,8 @@ import logging
 from typing import Any, Optional
 
 DEFAULT_LOGGER = logging.getLogger("vigie_client")
+# A program that has set up no logging is not to find our lines on its stderr.
+DEFAULT_LOGGER.addHandler(logging.NullHandler())
 
 
 def log(level: int, message: str, *values: object, logger: Optional[Any] = None) -> None:
