@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -88,11 +89,9 @@ def wait_until_ready(url: str, portal: subprocess.Popen[bytes], log: Path) -> No
     while time.monotonic() < deadline:
         if portal.poll() is not None:
             sys.exit(f"The portal ended:\n{last_lines(log)}")
-        try:
+        with contextlib.suppress(requests.RequestException):  # not listening yet
             if requests.get(f"{url}/readyz", timeout=5).ok:
                 return
-        except requests.RequestException:
-            pass  # not listening yet
         time.sleep(0.3)
     sys.exit(f"The portal did not become ready:\n{last_lines(log)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -13,13 +14,14 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 
-class ChoiceFilter(admin.SimpleListFilter):
+class ChoiceFilter(admin.SimpleListFilter, abc.ABC):
     """Each choice is a condition; a value that is no choice filters nothing."""
 
     options: ClassVar[dict[str, str | Promise]]
 
+    @abc.abstractmethod
     def condition(self, value: str, now: datetime) -> Q:
-        raise NotImplementedError
+        """What the rows of this choice have in common."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return list(self.options.items())

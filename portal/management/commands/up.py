@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection, connections
 
@@ -45,6 +46,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         lifeline.hold()
         refuse_unready()
+        if not settings.DEBUG and not (settings.STATIC_ROOT / "staticfiles.json").exists():
+            # Migrated and never prepared: the API would answer, and every page fail for want of its stylesheet.
+            call_command("collectstatic", interactive=False, verbosity=0)
         bind = options["bind"]
         try:
             listening = listen(bind)
