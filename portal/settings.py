@@ -198,10 +198,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "portal.api.docs.add_problems",
     ],
-    "AUTHENTICATION_WHITELIST": [
-        "agents.authentication.MachineBearerAuthentication",
-        "agents.authentication.RepeatableUninstallAuthentication",
-    ],
+    "AUTHENTICATION_WHITELIST": ["agents.authentication.MachineBearerAuthentication"],
 }
 
 # --- Work in the background ------------------------------------------------------------------------------------------

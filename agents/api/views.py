@@ -63,7 +63,7 @@ class UninstallView(ApiView):
     enroll_scope = ApiToken.Scope.UNINSTALL
     authentication_classes = [RepeatableUninstallAuthentication, *ApiView.authentication_classes[1:]]
 
-    @extend_schema(request=UninstallSerializer, responses={200: UninstallAnswer})
+    @extend_schema(request=UninstallSerializer, responses={200: UninstallAnswer}, auth=[{"token": []}])
     def post(self, request: Request) -> Response:
         fields = UninstallSerializer(data=self.body(request))
         fields.is_valid(raise_exception=True)
