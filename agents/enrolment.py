@@ -224,7 +224,7 @@ def uninstall(machine_id: str, reason: str, token: ApiToken | None, request: Htt
         if agent is None:
             raise Problem("agent_unknown", subject=subject(machine_id))
         if Agent.objects.claim_uninstall(agent.pk, now, reason):
-            if machine_of(token) is not None and token is not None:
+            if token is not None and machine_of(token) is not None:
                 revoke(ApiToken.objects.filter(pk=token.pk), OWN_UNINSTALL, request=request)
             revoke(tokens_of(agent), "uninstalled", request=request)
             audit.record("agent.uninstalled", subject(machine_id), request=request, after={"reason": reason})

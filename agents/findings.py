@@ -77,7 +77,7 @@ def exhausted_tokens(now: datetime) -> Iterator[Finding]:
 def about_token(token: ApiToken, severity: Severity, text: str, since: datetime | None, **more: str) -> Finding:
     return Finding(
         severity,
-        text % {"label": token.label or token.key, "kind": token.get_kind_display(), **more},
+        text % {"label": token.name, "kind": token.get_kind_display(), **more},
         since=since,
         url=reverse("admin:portal_apitoken_change", args=[token.pk]),
         action=_("See the token"),

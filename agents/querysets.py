@@ -48,9 +48,6 @@ class AgentQuerySet(models.QuerySet["m.Agent"]):
     def active(self) -> Self:
         return self.filter(status="active")
 
-    def with_liveness(self, liveness: str, now: datetime) -> Self:
-        return self.filter(liveness_condition(liveness, now))
-
     def matching(self, text: str) -> Self:
         """Machines whose id, host or user contains the text: looked for in all of them at once, in half the time."""
         apart = Value("\x1f")  # stands in none of the fields, so no match reaches from one into the next

@@ -22,7 +22,7 @@ def actor_of(request: HttpRequest | None) -> str:
         return "system"
     token: ApiToken | None = getattr(request, "api_token", None)
     if token is not None and token.kind != ApiToken.Kind.STAFF:
-        return f"{token.kind}:{token.label or token.key}"
+        return token.bearer
     user = token.user if token is not None else getattr(request, "user", None)
     return f"user:{user.get_username()}" if user is not None and user.is_authenticated else "anonymous"
 

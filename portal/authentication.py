@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -53,7 +54,11 @@ def verify(text: str, address: str, tokens_by_key: CompiledQuery[ApiToken]) -> A
     found = tokens_by_key.one(plain.key, address)
     # A miss costs the same digest and comparison as a hit.
     digest = plain.digest(found.pepper_version if found else 1)
-    if not tokens.same(digest, found.digest if found else "0" * 64) or found is None or found.kind != plain.kind:
+    if (
+        not hmac.compare_digest(digest, found.digest if found else "0" * 64)
+        or found is None
+        or found.kind != plain.kind
+    ):
         raise Problem("invalid_token")
     return found
 

@@ -69,7 +69,17 @@ class ApiToken(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.label or self.key}"
+        return f"{self.get_kind_display()} {self.name}"
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return self.label or self.key
+
+    @property
+    def bearer(self) -> str:
+        """Who speaks with it, where no user does: `agent:PC-LYON-07`, `client:gui_v6`."""
+        return f"{self.kind}:{self.name}"
 
     @property
     def is_exhausted(self) -> bool:

@@ -71,7 +71,3 @@ def parse(text: str) -> PlainToken | None:
     kind, key, secret, crc = match.groups()
     token = PlainToken(kind, key, secret)
     return token if hmac.compare_digest(str(token)[-CRC_LENGTH:], crc) else None
-
-
-def same(left: str, right: str) -> bool:
-    return hmac.compare_digest(left, right)

@@ -38,10 +38,10 @@ def accept(body: Any, token: ApiToken) -> Report:
 
 def record(reports: Sequence[Report], token: ApiToken) -> list[Outcome]:
     """Writes the reports that are new, in one statement, and says of each, in order, what became of it."""
-    now, reporter = timezone.now(), f"{token.kind}:{token.label or token.key}"
+    now = timezone.now()
     firsts: dict[Any, Run] = {}
     for report in reports:
-        firsts.setdefault(report.run_id, row(report, now, reporter))
+        firsts.setdefault(report.run_id, row(report, now, token.bearer))
     # In one order whoever sends them: two batches of the same runs would otherwise wait for each other.
     new = Run.objects.insert_new(sorted(firsts.values(), key=lambda run: run.run_id))
     known = Run.objects.known(firsts.keys() - new) if len(new) < len(firsts) else {}

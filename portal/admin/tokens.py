@@ -192,7 +192,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("label"))
     def name(self, token: ApiToken) -> str:
-        return token.label or token.key
+        return token.name
 
     @admin.display(description=_("state"))
     def state(self, token: ApiToken) -> SafeString:
