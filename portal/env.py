@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import zoneinfo
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,6 +63,12 @@ class Environment:
         if not least <= number <= most:
             raise ImproperlyConfigured(f"{name} must be a whole number from {least} to {most}.")
         return number
+
+    def choice(self, name: str, default: str, choices: Sequence[str]) -> str:
+        value = self.text(name, default)
+        if value not in choices:
+            raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}.")
+        return value
 
     def words(self, name: str, default: str = "") -> list[str]:
         """A comma-separated list."""

@@ -6,7 +6,7 @@ from typing import Any
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from portal import peppers
+from portal import encryption, peppers
 from portal.addresses import networks
 from portal.env import Environment, host_of, kept_secret
 
@@ -18,10 +18,14 @@ env = Environment()
 VIGIE_DATA_DIR = env.path("VIGIE_DATA_DIR", BASE_DIR / "var")
 try:
     VIGIE_DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (VIGIE_DATA_DIR / "static").mkdir(exist_ok=True)
+    for name in ("static", "deposits", "validated"):
+        (VIGIE_DATA_DIR / name).mkdir(exist_ok=True)
 except OSError as error:
     raise ImproperlyConfigured(f"VIGIE_DATA_DIR cannot be made: {VIGIE_DATA_DIR} ({error.strerror}).") from error
 SECRETS_DIR = VIGIE_DATA_DIR / "secrets"
+# Those that are named are mounted, perhaps: to make a folder where a disk is missing would hide that it is missing.
+DEPOSITS_ROOT = env.path("DEPOSITS_ROOT", VIGIE_DATA_DIR / "deposits")
+VALIDATED_ROOT = env.path("VALIDATED_ROOT", VIGIE_DATA_DIR / "validated")
 
 # --- Secrets ---------------------------------------------------------------------------------------------------------
 
@@ -30,6 +34,7 @@ if len(SECRET_KEY) < 50:
     raise ImproperlyConfigured("SECRET_KEY must have at least 50 characters.")
 TOKEN_PEPPERS = peppers.read(env.text("TOKEN_PEPPER") or kept_secret(SECRETS_DIR, "token_pepper"))
 METRICS_TOKEN = env.text("METRICS_TOKEN") or kept_secret(SECRETS_DIR, "metrics_token")
+ENCRYPTION_KEYS = encryption.read(env.text("ENCRYPTION_KEY") or kept_secret(SECRETS_DIR, "encryption_key"))
 
 # --- Where the portal stands -----------------------------------------------------------------------------------------
 
@@ -79,6 +84,7 @@ INSTALLED_APPS = [
     "django_q",
     "agents.apps.AgentsConfig",
     "usage.apps.UsageConfig",
+    "backups.apps.BackupsConfig",
 ]
 MIDDLEWARE = [
     "portal.addresses.ClientAddressMiddleware",
@@ -142,8 +148,9 @@ DATABASES = {"default": database}
 
 # --- Languages and times ---------------------------------------------------------------------------------------------
 
-LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("fr", "Français")]
+# Of what the portal sends, and of pages for whoever asks for none of them.
+LANGUAGE_CODE = env.choice("PORTAL_LANGUAGE", "en", [code for code, _ in LANGUAGES])
 LOCALE_PATHS = [BASE_DIR / "portal" / "locale"]
 USE_TZ = True
 TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
@@ -169,6 +176,12 @@ EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = mail["EMAIL_HOST_USER"], mail["EMAIL_HOST
 EMAIL_USE_TLS, EMAIL_USE_SSL = mail.get("EMAIL_USE_TLS", False), mail.get("EMAIL_USE_SSL", False)
 EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("DEFAULT_FROM_EMAIL", "vigie@localhost")
+
+# --- Telegram --------------------------------------------------------------------------------------------------------
+
+TELEGRAM_BOT_TOKEN = env.text("TELEGRAM_BOT_TOKEN") or env.text("TELEGRAM_TOKEN")
+TELEGRAM_CHAT_ID = env.text("TELEGRAM_CHAT_ID")
+TELEGRAM_API_BASE = env.address("TELEGRAM_API_BASE", "https://api.telegram.org")
 
 # --- API -------------------------------------------------------------------------------------------------------------
 
@@ -206,7 +219,7 @@ SPECTACULAR_SETTINGS = {
 WEB_WORKERS = env.integer("WEB_WORKERS", 2, least=1, most=64)
 WEB_THREADS = env.integer("WEB_THREADS", 4, least=1, most=64)
 QUICK_WORKERS = env.integer("QUICK_WORKERS", 2, least=1, most=64)
-SLOW_WORKERS = env.integer("SLOW_WORKERS", 1, least=1, most=64)
+SLOW_WORKERS = env.integer("SLOW_WORKERS", 2, least=1, most=64)
 Q_CLUSTER = {
     "name": "vigie",
     "orm": "default",
@@ -234,6 +247,8 @@ AUTH_FAILURES_PER_MINUTE = env.integer("AUTH_FAILURES_PER_MINUTE", 1_000, least=
 AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365, least=1)
 JOB_RETENTION_DAYS = env.integer("JOB_RETENTION_DAYS", 30, least=1)
 HEARTBEAT_INTERVAL_SECONDS = env.integer("HEARTBEAT_INTERVAL_SECONDS", 300, least=10, most=86_400)
+NOTIFICATION_RETENTION_DAYS = env.integer("NOTIFICATION_RETENTION_DAYS", 90, least=1)
+DEPOSIT_MAX_BYTES = env.integer("DEPOSIT_MAX_BYTES", 2**40, least=1, most=2**50)
 AGENT_LOST_DAYS = env.integer("AGENT_LOST_DAYS", 30, least=1, most=3_650)
 
 # --- Logs ------------------------------------------------------------------------------------------------------------

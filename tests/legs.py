@@ -19,7 +19,7 @@ from tests.postgres import temporary_postgres
 
 SETTINGS = Path(__file__).parent.parent / "docs" / "settings.md"
 # The client package knows no database: once is enough.
-PORTAL = ["portal", "agents", "usage", "tests"]
+PORTAL = ["portal", "agents", "usage", "backups", "tests"]
 EVERYTHING = [*PORTAL, "client/tests"]
 
 

@@ -35,7 +35,7 @@ def start(tmp_path, **variables):
     [("SECRET_KEY", "short"), ("TOKEN_PEPPER", "short"), ("DATABASE_URL", "nonsense"), ("DATABASE_URL", "mysql://u:hunter2@h/d"),
      ("DEBUG", "maybe"), ("HTTPS", "2"), ("PORTAL_URL", "vigie.example.org"), ("PORTAL_URL", "https://vigie example"),
      ("DATABASE_URL", "postgresql://"), ("DATABASE_URL", "sqlite://:memory:"), ("TIME_ZONE", "Paris"), ("TRUSTED_PROXIES", "10.0.0.300"),
-     ("WEB_WORKERS", "0"), ("WEB_WORKERS", "many"), ("HEARTBEAT_INTERVAL_SECONDS", "1"), ("EMAIL_URL", "carrier-pigeon://x"), ("SECRET_KEY_FILE", "/nowhere")],
+     ("WEB_WORKERS", "0"), ("WEB_WORKERS", "many"), ("HEARTBEAT_INTERVAL_SECONDS", "1"), ("EMAIL_URL", "carrier-pigeon://x"), ("PORTAL_LANGUAGE", "de"), ("ENCRYPTION_KEY", "short"), ("TELEGRAM_API_BASE", "telegram"), ("SECRET_KEY_FILE", "/nowhere")],
 )  # fmt: skip
 def test_a_bad_value_stops_the_start_with_a_sentence_that_names_it(tmp_path, name, value):
     done = start(tmp_path, **{name: value})
@@ -50,7 +50,7 @@ def test_it_starts_with_nothing_given_and_makes_its_secrets(tmp_path):
     done = start(tmp_path)
     assert done.returncode == 0, done.stderr
     secrets = sorted((tmp_path / "data" / "secrets").iterdir())
-    assert [path.name for path in secrets] == ["metrics_token", "secret_key", "token_pepper"]
+    assert [path.name for path in secrets] == ["encryption_key", "metrics_token", "secret_key", "token_pepper"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in secrets} == {0o600}
 
 

@@ -1,0 +1,1 @@
+"""From what agents left in the deposit area to what is known of each expected backup."""
