@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 from django.utils.translation import gettext_lazy as _
@@ -6,6 +8,10 @@ from django.utils.translation import gettext_lazy as _
 class PortalConfig(AppConfig):
     name = "portal"
     verbose_name = _("Portal")
+
+    def ready(self) -> None:
+        """A package of ours registers its background work as an app does; only apps are asked for theirs."""
+        import_module("portal.notifications.schedules")
 
 
 class VigieAdminConfig(AdminConfig):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,14 +16,9 @@ from django.utils.translation import gettext as _
 from portal import health
 from portal.conventions import Collected
 from portal.models import JobRun, TaskAttempt
+from portal.severity import Severity as Severity
 
 log = logging.getLogger("vigie.findings")
-
-
-class Severity(enum.IntEnum):
-    CRITICAL = 1
-    WARNING = 2
-    INFO = 3
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The ground floor's tables: tokens, failed authentications, audit, jobs and who is alive."""
+"""The ground floor's tables: tokens, failed authentications, audit, jobs, who is alive, and messages to operators."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from portal.querysets import (
     ApiTokenQuerySet,
     AuditEventQuerySet,
     BeatQuerySet,
+    ChannelStateQuerySet,
     JobRunQuerySet,
+    NotificationChannelQuerySet,
+    OutboxMessageQuerySet,
     TaskAttemptQuerySet,
 )
+from portal.severity import Severity
 
 
 class ApiToken(models.Model):
@@ -228,3 +232,130 @@ class Beat(models.Model):
 
     def __str__(self) -> str:
         return self.component
+
+
+class NotificationChannel(models.Model):
+    """A way to reach people. Telegram by environment is a channel too, and has no row here: `notifications.known`."""
+
+    class Kind(models.TextChoices):
+        EMAIL = "email", _("e-mail")
+        TELEGRAM = "telegram", _("Telegram")
+        WEBHOOK = "webhook", _("webhook")
+        APPRISE = "apprise", _("Apprise")
+
+    class Threshold(models.IntegerChoices):
+        CRITICAL = Severity.CRITICAL, _("critical only")
+        WARNING = Severity.WARNING, _("critical and warnings")
+        INFO = Severity.INFO, _("everything")
+
+    name = models.CharField(_("name"), max_length=80, unique=True)
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices)
+    is_active = models.BooleanField(_("active"), default=True)
+    min_severity = models.PositiveSmallIntegerField(_("tells of"), choices=Threshold.choices, default=Threshold.INFO)
+    # E-mail addresses, a chat, or the address of a webhook: one a line, and no secret.
+    addresses = models.TextField(_("recipients"), blank=True)
+    # Encrypted: a bot's token, a webhook's key, or a whole Apprise URL.
+    secret = models.TextField(blank=True, editable=False)
+
+    objects = NotificationChannelQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("notification channel")
+        verbose_name_plural = _("notification channels")
+        permissions = [("export_notificationchannel", _("Can export notification channels"))]
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def key(self) -> str:
+        return f"channel:{self.pk}"
+
+
+class ChannelState(models.Model):
+    """How a channel stands: who delivers by it now, and whether it works. `channel` is its key, see `Known.key`.
+
+    A deliverer holds a lease, and its fence tells it when it was overtaken. `digest` is an HMAC of the channel's
+    configuration: when that changes, what was wrong counts as mended. `moved` maps chats to where they moved.
+    """
+
+    channel = models.CharField(max_length=32, unique=True)
+    lease_expires_at = models.DateTimeField(null=True)
+    fence = models.PositiveBigIntegerField(default=0)
+    asked_at = models.DateTimeField(null=True)
+    failures = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    last_success_at = models.DateTimeField(null=True)
+    last_error = models.CharField(max_length=500, blank=True)
+    disabled_at = models.DateTimeField(null=True)
+    disabled_reason = models.CharField(max_length=500, blank=True)
+    digest = models.CharField(max_length=64, blank=True)
+    moved: Any = models.JSONField(default=dict)
+
+    objects = ChannelStateQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("state of a channel")
+        verbose_name_plural = _("states of channels")
+
+    def __str__(self) -> str:
+        return self.channel
+
+
+class OutboxMessage(models.Model):
+    """A message to one recipient by one channel. Written by `notify`, delivered at least once, in order per subject."""
+
+    class State(models.TextChoices):
+        OPENED = "opened", _("opened")
+        CLOSED = "closed", _("closed")
+        NOTE = "note", _("note")
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        SENT = "sent", _("sent")
+        FAILED = "failed", _("failed")
+        GIVEN_UP = "given_up", _("given up")
+
+    channel = models.CharField(_("channel"), max_length=32)
+    recipient = models.CharField(_("recipient"), max_length=254)
+    subject = models.CharField(_("about"), max_length=200)
+    severity = models.PositiveSmallIntegerField(_("severity"), choices=Severity.choices)
+    state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.NOTE)
+    title = models.CharField(_("title"), max_length=300)
+    text = models.TextField(_("text"), blank=True)
+    path = models.CharField(_("page"), max_length=500, blank=True)
+    dedupe_key = models.CharField(_("told once by"), max_length=200)
+    status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    next_attempt_at = models.DateTimeField(_("next attempt"), null=True)
+    created_at = models.DateTimeField(_("written"))
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    error = models.CharField(_("error"), max_length=500, blank=True)
+
+    objects = OutboxMessageQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+        permissions = [("export_outboxmessage", _("Can export messages"))]
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["dedupe_key", "channel", "recipient"], name="told_once_per_recipient")
+        ]
+        indexes = [
+            models.Index(fields=["channel", "id"], name="outbox_waiting", condition=models.Q(status="waiting")),
+            models.Index(fields=["status", "-id"], name="outbox_status"),
+            models.Index(fields=["severity", "-id"], name="outbox_severity"),
+            models.Index(
+                fields=["subject", "-id"], name="outbox_subject", opclasses=["varchar_pattern_ops", "int8_ops"]
+            ),
+            models.Index(
+                fields=["recipient", "-id"], name="outbox_recipient", opclasses=["varchar_pattern_ops", "int8_ops"]
+            ),
+            models.Index(fields=["created_at"], name="outbox_created"),
+            models.Index(fields=["finished_at"], name="outbox_finished"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title

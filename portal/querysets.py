@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models, transaction
-from django.db.models import Exists, F, Max, Q, Value
+from django.db.models import Exists, F, Max, OuterRef, Q, Value
 from django.db.models.functions import Now
 
 if TYPE_CHECKING:
@@ -93,3 +93,47 @@ class BeatQuerySet(models.QuerySet["m.Beat"]):
 
     def answered(self, component: str) -> None:
         self.filter(component=component).update(asked_at=None)
+
+
+class NotificationChannelQuerySet(models.QuerySet["m.NotificationChannel"]):
+    def active(self) -> Self:
+        return self.filter(is_active=True)
+
+
+class ChannelStateQuerySet(models.QuerySet["m.ChannelState"]):
+    def ready(self, now: datetime) -> Self:
+        """Channels that work, that nobody delivers by, and whose pause after a failure is over."""
+        return self.filter(
+            Q(lease_expires_at=None) | Q(lease_expires_at__lt=now),
+            Q(next_attempt_at=None) | Q(next_attempt_at__lte=now),
+            disabled_at=None,
+        )
+
+    def with_due_messages(self, now: datetime, messages: OutboxMessageQuerySet) -> Self:
+        return self.filter(Exists(messages.due(now).filter(channel=OuterRef("channel"))))
+
+    def ask(self, now: datetime, pause: timedelta) -> bool:
+        """Of several who would enqueue a delivery, one gets True; the next only once it began, or after the pause."""
+        unasked = Q(asked_at=None) | Q(asked_at__lt=now - pause)
+        return self.ready(now).filter(unasked).update(asked_at=now) == 1
+
+    def enable(self) -> int:
+        """What was wrong is mended: the channels are tried again at once."""
+        return self.update(disabled_at=None, disabled_reason="", failures=0, next_attempt_at=None, last_error="")
+
+
+class OutboxMessageQuerySet(models.QuerySet["m.OutboxMessage"]):
+    def waiting(self) -> Self:
+        return self.filter(status="waiting")
+
+    def due(self, now: datetime) -> Self:
+        return self.waiting().filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=now))
+
+    def finish(self, status: str, now: datetime, error: str = "") -> int:
+        """Ends those that still wait, each once."""
+        return self.waiting().update(status=status, finished_at=now, error=error, next_attempt_at=None)
+
+    def try_again(self) -> int:
+        """Those that wait or failed are sent at the next occasion."""
+        unsent = self.exclude(status="sent")
+        return unsent.update(status="waiting", finished_at=None, error="", next_attempt_at=None)

@@ -1,0 +1,85 @@
+"""The channels there are: those of the database, and Telegram where the environment names a bot and a chat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+
+from portal import encryption
+from portal.models import NotificationChannel
+from portal.severity import Severity
+
+Kind = NotificationChannel.Kind
+BUILT_IN = "telegram"
+BUILT_IN_SETTINGS = "TELEGRAM_BOT_TOKEN, TELEGRAM_CHAT_ID"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A channel as messages and deliverers see it, wherever it is configured. `stored` is not for anyone's eyes."""
+
+    key: str
+    name: str
+    kind: str
+    recipients: tuple[str, ...]
+    min_severity: int = Severity.INFO
+    stored: str = field(default="", repr=False)
+
+    @property
+    def is_built_in(self) -> bool:
+        return self.key == BUILT_IN
+
+    def tells_of(self, severity: int) -> bool:
+        return severity <= self.min_severity
+
+    def secret(self) -> str:
+        """In the clear. Raises encryption.Unreadable."""
+        if self.is_built_in:
+            return str(settings.TELEGRAM_BOT_TOKEN)
+        return encryption.decrypt(self.stored) if self.stored else ""
+
+    def digest(self) -> str:
+        """Of all that decides whether it works. Of a secret in the database, of its encrypted form."""
+        secret = self.secret() if self.is_built_in else self.stored
+        facts = [self.kind, *self.recipients, secret, *map(str, surroundings(self.kind))]
+        return salted_hmac("vigie.channel", "\0".join(facts), algorithm="sha256").hexdigest()
+
+
+def surroundings(kind: str) -> list[Any]:
+    """What the environment adds to a channel of this kind."""
+    if kind == Kind.TELEGRAM:
+        return [settings.TELEGRAM_API_BASE]
+    if kind == Kind.EMAIL:
+        names = ("BACKEND", "HOST", "PORT", "HOST_USER", "HOST_PASSWORD", "USE_TLS", "USE_SSL")
+        return [settings.DEFAULT_FROM_EMAIL, *(getattr(settings, f"EMAIL_{name}") for name in names)]
+    return []
+
+
+def built_in() -> Known | None:
+    if not (settings.TELEGRAM_BOT_TOKEN and settings.TELEGRAM_CHAT_ID):
+        return None
+    return Known(BUILT_IN, "Telegram", Kind.TELEGRAM, (settings.TELEGRAM_CHAT_ID,))
+
+
+def as_known(row: NotificationChannel) -> Known:
+    """Apprise's recipients are part of its secret URL, so such a channel has one, without a name."""
+    recipients = ("",) if row.kind == Kind.APPRISE else tuple(dict.fromkeys(row.addresses.split()))
+    return Known(row.key, row.name, row.kind, recipients, row.min_severity, row.secret)
+
+
+def active_channels() -> Iterator[Known]:
+    """With one query."""
+    telegram = built_in()
+    if telegram is not None:
+        yield telegram
+    for row in NotificationChannel.objects.active().order_by("pk"):
+        yield as_known(row)
+
+
+def find(key: str) -> Known | None:
+    """The active channel of this key."""
+    return next((channel for channel in active_channels() if channel.key == key), None)

@@ -1,0 +1,130 @@
+"""Writing messages: who is told what, once, in the transaction of what happened."""
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from django.utils.translation import get_language, override
+from django_q.models import OrmQ
+
+from portal.models import NotificationChannel, OutboxMessage
+from portal.notifications import Notice, Severity, State, in_our_language, notify
+from portal.notifications.known import find
+
+pytestmark = pytest.mark.django_db
+
+
+def notice(key="a", **fields):
+    return Notice(
+        **{"subject": "backup:7", "severity": Severity.CRITICAL, "title": "T", "text": "X", "dedupe_key": key} | fields
+    )
+
+
+@pytest.fixture
+def mail():
+    return NotificationChannel.objects.create(name="Team", kind="email", addresses="a@example.org\nb@example.org")
+
+
+@pytest.fixture
+def telegram(settings):
+    settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_CHAT_ID = "123456:" + "A" * 35, "-100"
+
+
+def test_every_recipient_of_every_active_channel_gets_a_message(mail, telegram):
+    NotificationChannel.objects.create(name="Off", kind="email", addresses="c@example.org", is_active=False)
+    assert notify(notice()) == 3
+    told = OutboxMessage.objects.order_by("pk").values_list("channel", "recipient")
+    assert list(told) == [("telegram", "-100"), (mail.key, "a@example.org"), (mail.key, "b@example.org")]
+
+
+def test_without_a_channel_nothing_is_written():
+    assert notify(notice()) == 0
+    assert not OrmQ.objects.exists()
+
+
+@pytest.mark.parametrize(("threshold", "told"), [(1, 1), (2, 2), (3, 3)])
+def test_a_channel_tells_of_what_is_severe_enough(mail, threshold, told):
+    NotificationChannel.objects.update(min_severity=threshold, addresses="a@example.org")
+    assert notify(*(notice(severity.name, severity=severity) for severity in Severity)) == told
+    assert {message.severity for message in OutboxMessage.objects.all()} == set(range(1, told + 1))
+
+
+def test_the_same_key_is_told_once_per_recipient(mail):
+    assert notify(notice("a"), notice("a")) == 2
+    assert notify(notice("a"), notice("b")) == 2
+    NotificationChannel.objects.update(addresses="a@example.org\nnew@example.org")
+    assert notify(notice("a")) == 1
+    assert OutboxMessage.objects.filter(dedupe_key="a").count() == 3
+
+
+def test_fifty_notices_take_the_queries_of_one(mail, telegram):
+    def queries(*notices):
+        with CaptureQueriesContext(connection) as captured:
+            notify(*notices)
+        return len([query for query in captured if "SAVEPOINT" not in query["sql"]])
+
+    # SQLite takes a thousand parameters at a time, so it is not fifty here.
+    assert queries(*(notice(f"many-{number}") for number in range(15))) == queries(notice("one"))
+
+
+def test_what_is_rolled_back_tells_nobody(mail):
+    with transaction.atomic():
+        assert notify(notice()) == 2
+        transaction.set_rollback(True)
+    assert not OutboxMessage.objects.exists()
+    assert not OrmQ.objects.exists()
+
+
+def test_each_channel_told_gets_its_delivery(mail, telegram):
+    notify(notice("a"), notice("b"))
+    assert OrmQ.objects.filter(key="quick").count() == 2
+    notify(notice("a"))
+    assert OrmQ.objects.count() == 2
+
+
+def test_order_is_that_of_the_notices(mail):
+    notify(*(notice(key) for key in "cab"))
+    assert list(
+        OutboxMessage.objects.filter(recipient="a@example.org").order_by("pk").values_list("dedupe_key", flat=True)
+    ) == list("cab")
+
+
+def test_whatever_is_said_can_be_written(mail):
+    long = "é" * 50_000
+    notify(notice(long + "1", title=f"one\nline\0 \ud800{long}", text=f"a\0\nb{long}", subject=long, path=f"/{long}"))
+    notify(notice(long + "2"))
+    message = OutboxMessage.objects.earliest("pk")
+    assert message.title.startswith("one line ?é")
+    assert message.text.startswith("a\nb")
+    assert message.path == ""
+    assert OutboxMessage.objects.values("dedupe_key").distinct().count() == 2
+    message.clean_fields(exclude=["next_attempt_at", "finished_at"])
+
+
+@pytest.mark.parametrize("fields", [{"path": "https://elsewhere"}, {"title": ""}, {"subject": ""}, {"key": ""}])
+def test_a_notice_that_makes_no_sense_is_refused(fields):
+    with pytest.raises(ValueError, match="notice"):
+        notice(**fields)
+
+
+def test_texts_are_built_in_the_language_of_the_portal(settings):
+    settings.LANGUAGE_CODE = "fr"
+    with override("en"):
+        with in_our_language():
+            assert get_language() == "fr"
+        assert get_language() == "en"
+
+
+def test_telegram_needs_a_bot_and_a_chat(settings):
+    settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_CHAT_ID = "123456:" + "A" * 35, ""
+    assert notify(notice()) == 0
+    assert find("telegram") is None
+
+
+def test_the_state_of_a_notice_is_kept(mail):
+    before = timezone.now()
+    notify(notice(state=State.OPENED, path="/admin/"))
+    message = OutboxMessage.objects.first()
+    assert (message.state, message.status, message.path) == ("opened", "waiting", "/admin/")
+    assert message.created_at >= before
+    assert State.OPENED == "opened"
