@@ -1,0 +1,374 @@
+"""Expected backups, what became of each, and the scans that found out."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Upper
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from agents.models import MACHINE_ID
+from backups import paths, reasons, rules
+from backups.querysets import BackupEntryQuerySet, DepositAreaQuerySet, ExpectedBackupJobQuerySet, ScanQuerySet
+from backups.scanner import cycles
+
+
+class Status(models.TextChoices):
+    """How an expected backup stands. The order is that of the scanner's priority; PENDING is before any verdict."""
+
+    PENDING = "PENDING", _("pending")
+    MISSING = "MISSING", _("missing")
+    FAILED = "FAILED", _("failed")
+    TRANSFER_INTEGRITY_FAILED = "TRANSFER_INTEGRITY_FAILED", _("damaged in transfer")
+    HASH_MISMATCH = "HASH_MISMATCH", _("unchanged")
+    UNVERIFIED = "UNVERIFIED", _("not verifiable any more")
+    SUCCESS = "SUCCESS", _("verified")
+
+
+FAILURES = (Status.MISSING, Status.FAILED, Status.TRANSFER_INTEGRITY_FAILED)
+VERIFIED = (Status.SUCCESS, Status.HASH_MISMATCH)
+
+
+class ExpectedBackupJob(models.Model):
+    """One database of one machine whose backup is expected at certain moments.
+
+    `watched_since` is where its cycles begin to count: its creation, or the last change of when it is expected.
+    `settled_at` is the cycle up to which a scan has nothing left to do; until the next one opens, it costs no file.
+    """
+
+    class Frequency(models.TextChoices):
+        DAILY = "daily", _("daily")
+        WEEKLY = "weekly", _("weekly")
+
+    class UnchangedPolicy(models.TextChoices):
+        INFORM = "inform", _("inform")
+        IGNORE = "ignore", _("ignore")
+        ALERT = "alert", _("alert")
+
+    agent_id = models.CharField(_("machine"), max_length=128, validators=[RegexValidator(rf"\A{MACHINE_ID}\Z")])
+    database_name = models.CharField(_("database"), max_length=128)
+    company_name = models.CharField(_("company"), max_length=128, blank=True)
+    city = models.CharField(_("city"), max_length=128, blank=True)
+    neighborhood = models.CharField(_("neighbourhood"), max_length=128, blank=True)
+    year = models.PositiveSmallIntegerField(_("year"), null=True, blank=True)
+    expected_hour_utc = models.PositiveSmallIntegerField(_("hour (UTC)"), default=0, validators=[MaxValueValidator(23)])
+    expected_minute_utc = models.PositiveSmallIntegerField(
+        _("minute (UTC)"), default=0, validators=[MaxValueValidator(59)]
+    )
+    expected_frequency = models.CharField(
+        _("frequency"), max_length=8, choices=Frequency.choices, default=Frequency.DAILY
+    )
+    days_of_week = models.CharField(
+        _("days of the week"),
+        max_length=32,
+        blank=True,
+        validators=[rules.validate_weekdays],
+        help_text=_("MO,TU,WE,TH,FR,SA,SU; without any, every day or, if weekly, on Mondays"),
+    )
+    window_minutes = models.PositiveIntegerField(
+        _("window (minutes)"), default=30, validators=[MinValueValidator(1), MaxValueValidator(10_000)]
+    )
+    early_minutes = models.PositiveIntegerField(_("early (minutes)"), default=10, validators=[MaxValueValidator(1_440)])
+    agent_deposit_path_template = models.CharField(
+        _("folder of the dumps"), max_length=255, default="{agent_id}/database", validators=[rules.validate_template]
+    )
+    agent_log_deposit_path_template = models.CharField(
+        _("folder of the reports"), max_length=255, default="{agent_id}/log", validators=[rules.validate_template]
+    )
+    final_storage_path_template = models.CharField(
+        _("folder of the verified backups"),
+        max_length=255,
+        default="{company_name}/{city}/{database_name}",
+        validators=[rules.validate_template],
+    )
+    min_size_bytes = models.BigIntegerField(_("smallest size (bytes)"), default=0, validators=[MinValueValidator(0)])
+    max_shrink_percent = models.PositiveSmallIntegerField(
+        _("may shrink by (percent)"),
+        default=50,
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(100)],
+        help_text=_("against the median of the last seven; without a value, by any"),
+    )
+    unchanged_policy = models.CharField(
+        _("when unchanged"), max_length=8, choices=UnchangedPolicy.choices, default=UnchangedPolicy.INFORM
+    )
+    deep_check = models.BooleanField(
+        _("unpack it"),
+        default=True,
+        help_text=_("shows a truncated dump, at about thirteen times the cost of its hash"),
+    )
+    keep_last = models.PositiveSmallIntegerField(_("keep the last"), default=7, validators=[MinValueValidator(1)])
+    keep_daily = models.PositiveSmallIntegerField(_("keep daily"), default=7)
+    keep_weekly = models.PositiveSmallIntegerField(_("keep weekly"), default=4)
+    keep_monthly = models.PositiveSmallIntegerField(_("keep monthly"), default=12)
+    is_active = models.BooleanField(_("active"), default=True)
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    current_status = models.CharField(
+        _("status"), max_length=32, choices=Status.choices, default=Status.PENDING, editable=False
+    )
+    status_since = models.DateTimeField(_("since"), null=True, editable=False)
+    last_checked_at = models.DateTimeField(_("last checked"), null=True, blank=True, editable=False)
+    last_success_at = models.DateTimeField(_("last success"), null=True, blank=True, editable=False)
+    last_verified_at = models.DateTimeField(_("last verified"), null=True, blank=True, editable=False)
+    previous_successful_hash = models.CharField(_("last good hash"), max_length=64, blank=True, editable=False)
+    storage_folder = models.CharField(max_length=1_000, blank=True, editable=False)
+    settled_at = models.DateTimeField(null=True, editable=False)
+    watched_since = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    reverified_at = models.DateTimeField(_("current version hashed again"), null=True, editable=False)
+    damage: Any = models.JSONField(_("damage of the current version"), null=True, editable=False)
+
+    objects = ExpectedBackupJobQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("expected backup")
+        verbose_name_plural = _("expected backups")
+        ordering = ["agent_id", "database_name"]
+        constraints = [models.UniqueConstraint(fields=["agent_id", "database_name"], name="one_job_per_database")]
+        indexes = [
+            models.Index(fields=["current_status", "agent_id", "database_name"], name="backupjob_status"),
+            # This operator class lets PostgreSQL find a beginning by the index; other databases ignore it.
+            models.Index(fields=["agent_id"], name="backupjob_agent", opclasses=["varchar_pattern_ops"]),
+            models.Index(fields=["database_name"], name="backupjob_database", opclasses=["varchar_pattern_ops"]),
+            models.Index(fields=["company_name"], name="backupjob_company", opclasses=["varchar_pattern_ops"]),
+            models.Index(Upper("storage_folder"), name="backupjob_storage"),
+        ]
+        permissions = [
+            ("export_expectedbackupjob", _("Can export expected backups")),
+            ("scan_expectedbackupjob", _("Can start scans")),
+            ("download_expectedbackupjob", _("Can download backups")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.agent_id} {self.database_name}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Where the job is expected otherwise than before, its past is not judged by what holds from now on."""
+        own = {"storage_folder"}
+        self.storage_folder = "/".join(paths.storage_folder(self))
+        if not self._state.adding and getattr(self, "_loaded_as", None) not in (None, self.watched_as()):
+            self.watched_since, self.settled_at = timezone.now(), None
+            own |= {"watched_since", "settled_at"}
+        if kwargs.get("update_fields") is not None:
+            kwargs["update_fields"] = {*kwargs["update_fields"], *own}
+        super().save(*args, **kwargs)
+        self._loaded_as = self.watched_as()
+
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> ExpectedBackupJob:
+        job = super().from_db(*args, **kwargs)
+        job._loaded_as = job.watched_as()
+        return job
+
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        super().refresh_from_db(*args, **kwargs)
+        self._loaded_as = self.watched_as()
+
+    def clean(self) -> None:
+        try:
+            rules.refuse_overlapping(self)
+        except (ValueError, TypeError):
+            return  # its own field says what is wrong
+        rules.refuse_shared_storage(self)
+
+    def watched_as(self) -> tuple[Any, ...] | None:
+        """What decides which cycles there are; None where not all of it was loaded."""
+        names = (
+            "agent_id",
+            "database_name",
+            "expected_hour_utc",
+            "expected_minute_utc",
+            "expected_frequency",
+            "days_of_week",
+            "is_active",
+        )
+        return None if self.get_deferred_fields() & set(names) else tuple(getattr(self, name) for name in names)
+
+    @property
+    def plan(self) -> cycles.Plan:
+        """Raises ValueError where a day of the week is none."""
+        return cycles.plan(
+            self.expected_hour_utc,
+            self.expected_minute_utc,
+            self.expected_frequency == self.Frequency.WEEKLY,
+            self.days_of_week,
+            timedelta(minutes=self.early_minutes),
+            timedelta(minutes=self.window_minutes),
+        )
+
+    @property
+    def is_failing(self) -> bool:
+        return self.fails_as(self.current_status)
+
+    def fails_as(self, status: str) -> bool:
+        """Whether a status needs an operator; an unchanged dump does where the job says so."""
+        if status == Status.HASH_MISMATCH:
+            return self.unchanged_policy == self.UnchangedPolicy.ALERT
+        return status in FAILURES
+
+    def is_watched(self, now: datetime) -> bool:
+        return self.is_active and (self.paused_until is None or self.paused_until <= now)
+
+    def counts_from(self, now: datetime) -> datetime:
+        """Cycles before this moment are nobody's business: the job was not there, or was paused."""
+        if self.paused_until is not None and self.watched_since < self.paused_until <= now:
+            return self.paused_until
+        return self.watched_since
+
+    def expected_next(self, now: datetime) -> datetime:
+        return cycles.upcoming(self.plan, now)
+
+
+class BackupEntry(models.Model):
+    """What became of one cycle of one job. `first_status` stays when something that came late changes the rest.
+
+    `promotion` says where the dump is: it becomes the current version, goes to the versions when the next one comes,
+    and is removed by retention.
+    """
+
+    class Promotion(models.TextChoices):
+        NONE = "none", _("not to be stored")
+        WAITING = "waiting", _("to be stored")
+        FAILED = "failed", _("could not be stored")
+        LOST = "lost", _("lost before it was stored")
+        PROMOTED = "promoted", _("current version")
+        ARCHIVED = "archived", _("earlier version")
+        REMOVED = "removed", _("removed by retention")
+
+    UNFINISHED = (Promotion.WAITING, Promotion.FAILED)
+
+    job = models.ForeignKey(
+        ExpectedBackupJob, models.CASCADE, related_name="entries", verbose_name=_("expected backup")
+    )
+    cycle_at = models.DateTimeField(_("expected"))
+    status = models.CharField(_("status"), max_length=32, choices=Status.choices)
+    first_status = models.CharField(_("first status"), max_length=32, choices=Status.choices)
+    late = models.BooleanField(_("late"), default=False)
+    reasons: Any = models.JSONField(_("reasons"), default=list)
+    warnings: Any = models.JSONField(_("warnings"), default=list)
+    agent_sha256 = models.CharField(_("SHA-256 (machine)"), max_length=64, blank=True)
+    agent_size = models.BigIntegerField(_("size (machine)"), null=True)
+    server_sha256 = models.CharField(_("SHA-256 (server)"), max_length=64, blank=True)
+    server_size = models.BigIntegerField(_("size (server)"), null=True)
+    report_name = models.CharField(_("report"), max_length=255, blank=True)
+    report_at = models.DateTimeField(_("reported"), null=True)
+    staged_name = models.CharField(_("file"), max_length=255, blank=True)
+    # Which staged file was judged, so that a bad one is hashed again only once it has changed.
+    judged: Any = models.JSONField(null=True, editable=False)
+    promotion = models.CharField(_("storage"), max_length=8, choices=Promotion.choices, default=Promotion.NONE)
+    promotion_reason: Any = models.JSONField(_("why not stored"), null=True)
+    recorded_at = models.DateTimeField(_("recorded"))
+    changed_at = models.DateTimeField(_("changed"))
+
+    objects = BackupEntryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("backup")
+        verbose_name_plural = _("backups")
+        ordering = ["-cycle_at", "-id"]
+        constraints = [models.UniqueConstraint(fields=["job", "cycle_at"], name="one_entry_per_cycle")]
+        indexes = [
+            models.Index(fields=["-cycle_at", "-id"], name="backup_newest"),
+            models.Index(fields=["status", "-cycle_at", "-id"], name="backup_status_newest"),
+            models.Index(
+                fields=["job", "promotion"], name="backup_stored", condition=Q(promotion__in=["promoted", "archived"])
+            ),
+            models.Index(
+                fields=["promotion"], name="backup_unstored", condition=Q(promotion__in=["waiting", "failed", "lost"])
+            ),
+        ]
+        permissions = [("export_backupentry", _("Can export backups"))]
+
+    def __str__(self) -> str:
+        return f"{self.job} {self.cycle_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def message(self) -> str:
+        """Why the status is what it is, in the active language."""
+        return reasons.sentences(self.reasons)
+
+    @property
+    def is_verified(self) -> bool:
+        return self.status in VERIFIED
+
+    @property
+    def has_doubts(self) -> bool:
+        """Whether a warning is about the content, so that an older version may be the better one."""
+        return not reasons.DOUBTS.isdisjoint(self.warnings)
+
+    @property
+    def version_name(self) -> str:
+        """How the dump is called among the versions."""
+        return f"{self.cycle_at:%Y%m%dT%H%MZ}_{self.staged_name}"
+
+
+class DepositArea(models.Model):
+    """Where one machine leaves its reports and dumps, as the last scan found it.
+
+    `queued_at` is set while a scan of it waits for a worker. `unexpected` are databases that no job expects.
+    """
+
+    agent_id = models.CharField(_("machine"), max_length=128, unique=True)
+    queued_at = models.DateTimeField(null=True, editable=False)
+    scanned_at = models.DateTimeField(_("scanned"), null=True)
+    trouble: Any = models.JSONField(_("trouble"), null=True)
+    troubled_since = models.DateTimeField(_("since"), null=True)
+    unexpected: Any = models.JSONField(_("databases nobody expects"), default=list)
+
+    objects = DepositAreaQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("deposit area")
+        verbose_name_plural = _("deposit areas")
+        ordering = ["agent_id"]
+
+    def __str__(self) -> str:
+        return self.agent_id
+
+
+class Scan(models.Model):
+    """One look at all expected backups, or at those of one machine: when, how long, and what it saw.
+
+    `root_is_missing` is a scan that could look at nothing.
+    """
+
+    class Source(models.TextChoices):
+        SCHEDULE = "schedule", _("schedule")
+        ADMIN = "admin", _("operator")
+        API = "api", _("API")
+        COMMAND = "command", _("command")
+
+    source = models.CharField(_("asked for by"), max_length=8, choices=Source.choices)
+    at = models.DateTimeField(_("as of"))
+    agent_id = models.CharField(_("machine"), max_length=128, blank=True)
+    started_at = models.DateTimeField(_("started"), default=timezone.now)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    agents = models.PositiveIntegerField(_("machines"), default=0)
+    agents_done = models.PositiveIntegerField(_("machines done"), default=0)
+    jobs = models.PositiveIntegerField(_("expected backups"), default=0)
+    settled = models.PositiveIntegerField(_("already settled"), default=0)
+    recorded = models.PositiveIntegerField(_("recorded"), default=0)
+    pending = models.PositiveIntegerField(_("pending"), default=0)
+    failures = models.PositiveIntegerField(_("failures"), default=0)
+    promoted = models.PositiveIntegerField(_("stored"), default=0)
+    errors = models.PositiveIntegerField(_("errors"), default=0)
+    files_read = models.PositiveBigIntegerField(_("dumps read"), default=0)
+    bytes_hashed = models.PositiveBigIntegerField(_("bytes hashed"), default=0)
+    root_is_missing = models.BooleanField(_("deposit root missing"), default=False)
+
+    objects = ScanQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("scan")
+        verbose_name_plural = _("scans")
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["started_at"], name="scan_started")]
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M}"

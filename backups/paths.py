@@ -1,0 +1,65 @@
+"""Names on disk. They come from our own configuration alone, or match a strict pattern."""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+FOREIGN = re.compile(r"[^A-Za-z0-9._-]")
+LONGEST = 128
+# What a folder template may name.
+FIELDS = frozenset({"agent_id", "database_name", "company_name", "city", "neighborhood", "year"})
+EXTENSIONS = ("gz", "zst")
+STAGED = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.(gz|zst)")
+
+
+def reduced(value: object) -> str:
+    """The value as one name: ASCII letters, digits, `._-`, no dot in front, never empty."""
+    text = unicodedata.normalize("NFKD", "" if value is None else str(value)).encode("ascii", "ignore").decode()
+    return FOREIGN.sub("_", text.strip()).lstrip(".")[:LONGEST] or "_"
+
+
+def fields_in(template: str) -> Iterator[str]:
+    """The names in braces. Raises ValueError where the braces hold anything else."""
+    for _literal, name, spec, conversion in string.Formatter().parse(template):
+        if name is None:
+            continue
+        if spec or conversion or name not in FIELDS:
+            raise ValueError(name)
+        yield name
+
+
+def expanded(template: str, job: Any) -> list[str]:
+    """The folders that a template means for a job, from the outermost in. What no template should say leads nowhere
+    else: each folder is reduced like the values in it.
+    """
+    values: Mapping[str, str] = {name: reduced(getattr(job, name)) for name in FIELDS}
+    return [reduced(substituted(part, values)) for part in template.split("/") if part]
+
+
+def substituted(part: str, values: Mapping[str, str]) -> str:
+    return re.sub(r"\{(\w*)\}", lambda found: values.get(found[1], "_"), part)
+
+
+def dump_folder(job: Any) -> tuple[str, ...]:
+    return tuple(expanded(job.agent_deposit_path_template, job))
+
+
+def report_folder(job: Any) -> tuple[str, ...]:
+    return tuple(expanded(job.agent_log_deposit_path_template, job))
+
+
+def storage_folder(job: Any) -> tuple[str, ...]:
+    return tuple(expanded(job.final_storage_path_template, job))
+
+
+def staged_names(database: str) -> list[str]:
+    """How a staged dump is called where the report does not say it."""
+    return [f"{reduced(database)}.sql.{extension}" for extension in EXTENSIONS]
+
+
+def is_staged_name(name: str) -> bool:
+    return STAGED.fullmatch(name) is not None

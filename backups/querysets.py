@@ -1,0 +1,54 @@
+"""Questions asked of the tables of backups."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Self
+
+from django.db import models
+from django.db.models import F, Q
+
+if TYPE_CHECKING:
+    from backups import models as m
+
+STORED = ("promoted", "archived")
+# As far back as a scan looks: fourteen cycles, and the last successes a dump is compared with.
+LOOK_BACK = {"daily": timedelta(days=22), "weekly": timedelta(weeks=22)}
+
+
+class ExpectedBackupJobQuerySet(models.QuerySet["m.ExpectedBackupJob"]):
+    def watched(self, now: datetime) -> Self:
+        """Those that a scan looks at: active and not paused."""
+        return self.filter(Q(paused_until=None) | Q(paused_until__lte=now), is_active=True)
+
+    def paused(self, now: datetime) -> Self:
+        return self.filter(Q(is_active=False) | Q(paused_until__gt=now))
+
+
+class BackupEntryQuerySet(models.QuerySet["m.BackupEntry"]):
+    def recent(self, jobs: list[m.ExpectedBackupJob], now: datetime) -> Self:
+        """What a scan must know of the past of these jobs, a bounded number of each."""
+        condition = Q(pk__in=[])
+        for frequency, back in LOOK_BACK.items():
+            ids = [job.pk for job in jobs if job.expected_frequency == frequency]
+            condition |= Q(job_id__in=ids, cycle_at__gte=now - back)
+        return self.filter(condition)
+
+    def stored(self) -> Self:
+        """Those whose dump lies below the root of verified backups."""
+        return self.filter(promotion__in=STORED)
+
+
+class DepositAreaQuerySet(models.QuerySet["m.DepositArea"]):
+    def of(self, agent_ids: list[str]) -> dict[str, m.DepositArea]:
+        """The areas of these machines, made where they are new."""
+        known = set(self.filter(agent_id__in=agent_ids).values_list("agent_id", flat=True))
+        new = [self.model(agent_id=agent_id) for agent_id in agent_ids if agent_id not in known]
+        self.bulk_create(new, ignore_conflicts=True)
+        return {area.agent_id: area for area in self.filter(agent_id__in=agent_ids)}
+
+
+class ScanQuerySet(models.QuerySet["m.Scan"]):
+    def add(self, pk: int, **figures: int) -> None:
+        """Adds what one machine's part of the scan found."""
+        self.filter(pk=pk).update(**{name: F(name) + value for name, value in figures.items()})

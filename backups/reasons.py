@@ -1,0 +1,107 @@
+"""Why an entry has its status: stable codes with what they are about, and the sentence of each in both languages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+Reason = dict[str, Any]
+LONGEST_TEXT = 200
+
+
+def reason(code: str, **about: Any) -> Reason:
+    return {"code": code, **about}
+
+
+def quoted(text: str) -> str:
+    """What somebody else wrote, as one short line: it is shown, never believed."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"
+
+
+SENTENCES: dict[str, Any] = {
+    # MISSING
+    "no_report": _("no report arrived by the deadline"),
+    "not_listed": _("the report %(report)s does not list the database"),
+    # FAILED
+    "report_too_large": _("the report is larger than %(limit)s bytes"),
+    "report_not_json": _("the report is not JSON"),
+    "report_too_deep": _("the report is nested too deeply"),
+    "report_unreadable": _("the report cannot be read"),
+    "report_not_object": _("the report is not an object"),
+    "report_no_moment": _("the report does not say when the operation ended, or not with its offset from UTC"),
+    "report_no_databases": _("the report lists no databases"),
+    "report_other_agent": _("the report is one of another machine"),
+    "section_missing": _("the section %(section)s is missing"),
+    "section_malformed": _("the section %(section)s is not an object"),
+    "status_malformed": _("%(section)s: the status is neither true nor false"),
+    "hash_missing": _("%(section)s: the SHA-256 is missing"),
+    "hash_malformed": _("%(section)s: the SHA-256 is not 64 hexadecimal digits"),
+    "hash_ambiguous": _("%(section)s: the SHA-256 is given twice, and differently"),
+    "size_missing": _("%(section)s: the size is missing"),
+    "size_malformed": _("%(section)s: the size is not a whole number of bytes"),
+    "size_ambiguous": _("%(section)s: the size is given twice, and differently"),
+    "moment_malformed": _("%(section)s: %(key)s is not a moment"),
+    "staged_name_malformed": _("the name of the staged file is not a plain name that ends in .gz or .zst"),
+    "step_failed": _("the machine says that the step %(section)s failed"),
+    "step_failed_saying": _("the machine says that the step %(section)s failed: %(text)s"),
+    # TRANSFER_INTEGRITY_FAILED
+    "file_absent": _("the staged file %(name)s is not there"),
+    "file_not_regular": _("the staged file %(name)s is not a regular file"),
+    "file_unreadable": _("the staged file %(name)s cannot be read"),
+    "file_changed": _("the staged file changed while it was read"),
+    "size_differs": _("the staged file has %(found)s bytes, the machine says %(claimed)s"),
+    "hash_differs": _("the SHA-256 of the staged file is not the one the machine says"),
+    # HASH_MISMATCH, UNVERIFIED, SUCCESS
+    "unchanged": _("the dump is the same as the one verified before"),
+    "overwritten": _("the staged file belongs to the later report %(report)s"),
+    "verified": _("hash and size are those the machine says"),
+    # Folders
+    "folder_absent": _("the folder %(folder)s is not there"),
+    "folder_not_plain": _("the folder %(folder)s is a link or no folder, and is not followed"),
+    "folder_unreadable": _("the folder %(folder)s cannot be read"),
+    "too_many_files": _("the folder %(folder)s holds more than %(limit)s files"),
+    "scan_failed": _("the scan of the machine failed; the log says why"),
+    # Promotion
+    "storage_absent": _("the folder of verified backups is not there"),
+    "storage_full": _("no space is left for the verified backup"),
+    "storage_failed": _("the verified backup cannot be stored: %(error)s"),
+    "storage_shared": _("the backups of %(job)s are stored in the same folder"),
+    "staged_gone": _("the verified file is no longer in the deposit area"),
+    "staged_replaced": _("the file in the deposit area is no longer the verified one"),
+    # The current version, hashed again
+    "current_absent": _("the current version is not there"),
+    "current_differs": _("the SHA-256 of the current version is no longer the one that was verified"),
+    "current_unreadable": _("the current version cannot be read"),
+}
+
+WARNINGS: dict[str, Any] = {
+    "truncated_gzip": _("the gzip is truncated or damaged: it cannot be unpacked to its end"),
+    "inflates_too_much": _("it unpacks to more than any dump would: the check was stopped"),
+    "empty": _("the dump is empty"),
+    "too_small": _("it is smaller than expected"),
+    "shrunk": _("it is much smaller than the last ones"),
+    "early": _("it came before it was expected"),
+    "clock_skew": _("the machine’s clock is wrong"),
+}
+# Those that cast doubt on what was stored, rather than on when it came.
+DOUBTS = frozenset({"truncated_gzip", "inflates_too_much", "empty", "too_small", "shrunk"})
+
+
+def sentence(why: Reason) -> str:
+    """One reason in words of the active language."""
+    text = SENTENCES.get(str(why.get("code")))
+    return str(why.get("code", "")) if text is None else str(text) % why
+
+
+def sentences(reasons: Iterable[Reason]) -> str:
+    """`The size differs …; the hash differs …`, beginning with a capital and ending with a full stop."""
+    text = "; ".join(sentence(why) for why in reasons)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def warning_sentences(codes: Iterable[str]) -> str:
+    text = "; ".join(str(WARNINGS.get(code, code)) for code in codes)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""

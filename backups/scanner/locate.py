@@ -1,0 +1,111 @@
+"""Finding files below the roots without ever leaving them.
+
+Agents own what lies below the deposit root and may put anything there, so every folder is opened from the one above it
+and none is a link, and a file is opened without following or waiting for it. O_NOFOLLOW alone guards the last
+component only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from backups.reasons import Reason, reason
+
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+MOST_FILES = 200_000
+
+
+class Unusable(Exception):
+    """A folder or file cannot be used; `why` says so."""
+
+    def __init__(self, why: Reason) -> None:
+        super().__init__(why["code"])
+        self.why = why
+
+
+@contextmanager
+def opened_folder(root: Path, parts: Sequence[str], *, make: bool = False) -> Iterator[int]:
+    """A descriptor of the folder below the root. `make` makes what is missing below it, never the root itself.
+
+    Raises Unusable, or the OSError of a root that cannot be opened.
+    """
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for depth, part in enumerate(parts, 1):
+            with named("/".join(parts[:depth])):
+                if make:
+                    make_folder(part, descriptor)
+                inner = os.open(part, FOLDER_FLAGS, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(name: str, parent: int) -> None:
+    """A folder whose name would not outlive a power cut would take along what is put into it."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=parent)
+        os.fsync(parent)
+
+
+@contextmanager
+def named(folder: str) -> Iterator[None]:
+    """What went wrong with a folder, as a reason."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise Unusable(reason("folder_absent", folder=folder)) from None
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        plain = error.errno not in (errno.ELOOP, errno.ENOTDIR)
+        raise Unusable(reason("folder_unreadable" if plain else "folder_not_plain", folder=folder)) from None
+
+
+def names_in(folder: int, shown: str) -> list[str]:
+    """The names in an open folder. Raises Unusable for one that holds more than anybody deposits."""
+    names = []
+    with named(shown), os.scandir(folder) as entries:
+        for entry in entries:
+            names.append(entry.name)
+            if len(names) > MOST_FILES:
+                raise Unusable(reason("too_many_files", folder=shown, limit=MOST_FILES))
+    return names
+
+
+def opened_file(name: str, folder: int) -> int:
+    """A descriptor of a regular file. Raises Unusable."""
+    try:
+        descriptor = os.open(name, FILE_FLAGS, dir_fd=folder)
+    except FileNotFoundError:
+        raise Unusable(reason("file_absent", name=name)) from None
+    except OSError as error:
+        code = "file_not_regular" if error.errno in (errno.ELOOP, errno.ENXIO) else "file_unreadable"
+        raise Unusable(reason(code, name=name)) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Unusable(reason("file_not_regular", name=name))
+    return descriptor
+
+
+def content_of(name: str, folder: int, limit: int) -> bytes:
+    """At most `limit` + 1 bytes of a regular file: one more tells that there is more. Raises Unusable."""
+    descriptor = opened_file(name, folder)
+    with open(descriptor, "rb", buffering=0) as file:
+        try:
+            parts, left = [], limit + 1
+            while left and (part := file.read(left)):
+                parts.append(part)
+                left -= len(part)
+            return b"".join(parts)
+        except OSError:
+            raise Unusable(reason("file_unreadable", name=name)) from None
