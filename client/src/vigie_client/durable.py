@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from typing import Callable, Optional
 
 BINARY = getattr(os, "O_BINARY", 0)
+# What network shares say to syncing a directory, and a folder where one may write but not read to opening it.
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
 
 
 def replace_file(path: str, data: bytes, *, protect: Optional[Callable[[str], None]] = None) -> None:
@@ -27,6 +30,11 @@ def replace_file(path: str, data: bytes, *, protect: Optional[Callable[[str], No
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    put_in_place(temporary, path)
+
+
+def put_in_place(temporary: str, path: str) -> None:
+    """Rename `temporary`, whole and on the disk, to `path`, replacing what is there. Raises OSError."""
     _replace(temporary, path)
     sync_directory(path)
 
@@ -41,11 +49,15 @@ def sync_directory(path: str) -> None:
     """Make the name of `path` survive a power cut, where the system can."""
     if os.name == "nt":
         return  # a directory can't be opened there
-    descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
 
 
 def _replace(source: str, target: str) -> None:
