@@ -1,5 +1,9 @@
-"""What runs on other people's machines: enrolment, heartbeats, and usage reports that are neither lost nor leaked."""
+"""What runs on other people's machines: enrolment, heartbeats, backups, and usage reports neither lost nor leaked."""
 
+from .deposit_places import DepositFolder, DepositPortal
+from .deposit_report import DepositedDatabase, DepositResult
+from .deposits import deposit
+from .dumps import Dump
 from .enrolment import Enrolment, enroll, rotate_token, uninstall
 from .heartbeat import HeartbeatThread, send_heartbeat
 from .machine import default_machine_id
@@ -13,14 +17,21 @@ from .spool_limits import SpoolLimits
 from .spool_store import SpoolStats
 from .telemetry import UsageTelemetryClient
 from .token_store import Credentials, TokenStore
+from .uploads import Patience
 from .version import __version__
 
 __all__ = [
     "BatchOutcome",
     "Credentials",
+    "DepositFolder",
+    "DepositPortal",
+    "DepositResult",
+    "DepositedDatabase",
+    "Dump",
     "Enrolment",
     "HeartbeatThread",
     "Outcome",
+    "Patience",
     "PortalError",
     "Result",
     "SpoolLimits",
@@ -30,6 +41,7 @@ __all__ = [
     "__version__",
     "build_usage_payload",
     "default_machine_id",
+    "deposit",
     "enroll",
     "flush_spool",
     "make_session",

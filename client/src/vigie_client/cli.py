@@ -15,9 +15,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, Optional
+from typing import Any, NoReturn, Optional
 
 from . import machine
+from .deposit_options import dumps_of
+from .deposit_places import DepositFolder, DepositPlace, DepositPortal
+from .deposits import deposit
 from .enrolment import enroll, rotate_token, uninstall
 from .heartbeat import HeartbeatThread, send_heartbeat
 from .options import parse_arguments, read_token
@@ -28,6 +31,7 @@ from .sessions import make_session
 from .spool import flush_spool, spool_payload, spool_stats
 from .telemetry import UsageTelemetryClient
 from .token_store import TokenStore
+from .uploads import Patience
 
 DONE, FAILED, USAGE = 0, 1, 2
 
@@ -44,6 +48,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         "report": _report,
         "flush": _flush,
         "heartbeat": _heartbeat,
+        "deposit": _deposit,
         "rotate": _rotate,
         "uninstall": _uninstall,
     }
@@ -124,6 +129,42 @@ def _heartbeat(options: argparse.Namespace) -> int:
     return _print({"next_heartbeat_seconds": send_heartbeat(_server(options), _session(token), **known)})
 
 
+def _deposit(options: argparse.Namespace) -> int:
+    try:
+        result = deposit(
+            dumps_of(options.dumps),
+            _place(options),
+            agent_id=_agent_id(options),
+            state_dir=options.state_dir,
+            dump_timeout=options.timeout_dump,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    _print({"status": result.status, "report": result.report, "databases": [vars(each) for each in result.databases]})
+    return DONE if result.status == "deposited" else FAILED
+
+
+def _place(options: argparse.Namespace) -> DepositPlace:
+    if options.to is not None:
+        return DepositFolder(options.to)
+    server = _server(options)
+    if not server.lower().startswith(("http://", "https://")):
+        raise UsageError("the server's address begins with https:// or http://")
+    token = _stored_or_given_token(options)
+    if token is None:
+        raise LookupError("this machine isn't enrolled")
+    return DepositPortal(server, _session(token), Patience(deadline=options.deadline, timeout=options.timeout))
+
+
+def _agent_id(options: argparse.Namespace) -> str:
+    credentials = TokenStore(options.state_dir).load()
+    if credentials is None:
+        return str(options.agent_id or _refuse("this machine isn't enrolled: give --agent-id ID"))
+    if options.to is None and options.token_file is None and options.agent_id not in (None, credentials.machine_id):
+        _refuse("over HTTP a machine deposits under its own id alone")
+    return str(options.agent_id or credentials.machine_id)
+
+
 def _rotate(options: argparse.Namespace) -> int:
     store = TokenStore(options.state_dir)
     valid_until = rotate_token(_server(options), store, timeout=options.timeout, session_factory=_session)
@@ -178,6 +219,10 @@ def _machine_id(options: argparse.Namespace) -> str:
 
 def _spool(options: argparse.Namespace) -> str:
     return os.path.join(options.state_dir, "spool.jsonl")
+
+
+def _refuse(sentence: str) -> NoReturn:
+    raise UsageError(sentence)
 
 
 def _print(result: Mapping[str, Any]) -> int:

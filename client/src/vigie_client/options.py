@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Optional
 
+from .deposit_options import add_deposit_options
 from .version import __version__
 
 
@@ -29,6 +30,9 @@ def parse_arguments(arguments: Optional[Sequence[str]] = None) -> argparse.Names
     _report_options(add("report", help="report one run over these documents"))
     _force_option(add("flush", help="deliver the runs that wait on disk"))
     _heartbeat_options(add("heartbeat", help="say that this machine is alive"))
+    # An upload may take its time: only a silent socket is given up.
+    patient = _common_options(timeout=60.0, per="per operation on a socket")
+    add_deposit_options(add("deposit", parents=[patient], help="back up databases and deposit them with the portal"))
     add("rotate", help="replace this machine's token by a new one")
     add("uninstall", help="tell the portal that this machine leaves").add_argument("--reason", help="for the operators")
     return parser.parse_args(arguments)
@@ -56,7 +60,7 @@ def default_state_dir() -> str:
     return os.path.join(base, "vigie-client")
 
 
-def _common_options() -> argparse.ArgumentParser:
+def _common_options(timeout: float = 4.0, per: str = "per call") -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     common.add_argument("--server", default=os.environ.get("VIGIE_URL"), metavar="URL", help="default: VIGIE_URL")
     common.add_argument(
@@ -66,7 +70,9 @@ def _common_options() -> argparse.ArgumentParser:
         help="where the token and the spool are kept; default: VIGIE_STATE_DIR, else %(default)s",
     )
     common.add_argument("--token-file", metavar="FILE", help="a file with the token, - for standard input")
-    common.add_argument("--timeout", type=float, default=4.0, metavar="SECONDS", help="per call; default: %(default)s")
+    common.add_argument(
+        "--timeout", type=float, default=timeout, metavar="SECONDS", help=f"{per}; default: %(default)s"
+    )
     return common
 
 
