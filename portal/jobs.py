@@ -42,6 +42,10 @@ class Lease:
         """Ends the cycle for good; `result` is JSON. Raises LeaseLost."""
         self._write(status=JobRun.Status.DONE, finished_at=timezone.now(), result=result, error="")
 
+    def release(self) -> None:
+        """Gives the cycle back, for work that is never done for good. Of no consequence where the lease is lost."""
+        self._held().update(status=JobRun.Status.WAITING, finished_at=timezone.now(), error="")
+
     def fail(self, error: BaseException) -> None:
         """Ends this attempt; the cycle may be claimed again. Of no consequence where the lease is lost."""
         self._held().update(status=JobRun.Status.FAILED, finished_at=timezone.now(), error=sentence(error))

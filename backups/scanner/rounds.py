@@ -2,24 +2,171 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
 from django.db import transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
-from backups.models import DepositArea, ExpectedBackupJob, Scan
+from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
+from backups.scanner import cycles, tell
+from backups.scanner.scan import Outcome, RootMissing, result_of, root_is_there, scan_machine
+from portal.jobs import Lease, claim
+from portal.notifications import in_our_language, notify
 from portal.tasks import enqueue
 
-TASK = "backups.scan_agent"
+log = logging.getLogger("vigie.backups")
+TASK, LEASE_NAME = "backups.scan_agent", "backups.agent"
+WAIT_SECONDS = 0.5
+PATIENCE = timedelta(minutes=30)
+# A machine whose scan waits for a worker is not queued a second time, unless the first got lost.
+LOST_AFTER = timedelta(hours=3)
+
+
+class Busy(Exception):
+    """Another scan of the machine does not end."""
 
 
 def ask(source: str, agent_id: str = "") -> Scan:
     """Has all machines looked at, or one of them: a task for each, in the transaction of the caller."""
     now = timezone.now()
     with transaction.atomic():
-        jobs = ExpectedBackupJob.objects.watched(now)
-        jobs = jobs.filter(agent_id=agent_id) if agent_id else jobs
-        agents = sorted(set(jobs.values_list("agent_id", flat=True)))
-        scan = Scan.objects.create(source=source, at=now, agent_id=agent_id, agents=len(agents))
-        DepositArea.objects.of(agents)
-        for agent in agents:
-            enqueue(TASK, agent, scan.pk, cluster="slow")
+        scan = begin(source, now, agent_id)
+        if not scan.root_is_missing:
+            queue(scan, agents_of(agent_id, now), now)
     return scan
+
+
+def look_around() -> Scan:
+    """The periodic scan: machines where nothing can have changed cost one query for all of them."""
+    now = timezone.now()
+    with transaction.atomic():
+        scan = begin(Scan.Source.SCHEDULE, now, "")
+        if not scan.root_is_missing:
+            settled, agents = sort_out(now, "")
+            ExpectedBackupJob.objects.filter(pk__in=settled).update(last_checked_at=now)
+            Scan.objects.add(scan.pk, jobs=len(settled), settled=len(settled))
+            waiting = DepositArea.objects.filter(queued_at__gt=now - LOST_AFTER).values_list("agent_id", flat=True)
+            queue(scan, [agent for agent in agents if agent not in set(waiting)], now)
+    return scan
+
+
+def queue(scan: Scan, agents: list[str], now: datetime) -> None:
+    DepositArea.objects.of(agents)
+    DepositArea.objects.filter(agent_id__in=agents).update(queued_at=now)
+    Scan.objects.filter(pk=scan.pk).update(agents=len(agents))
+    for agent in agents:
+        enqueue(TASK, agent, scan.pk, cluster="slow")
+    finish(scan.pk)
+
+
+def scan_now(now: datetime, agent_id: str = "") -> tuple[Scan, Outcome]:
+    """A scan in this very process, with `now` in the place of now: machines one after the other."""
+    scan, total = begin(Scan.Source.COMMAND, now, agent_id), Outcome()
+    if scan.root_is_missing:
+        return scan, total
+    settled, agents = sort_out(now, agent_id)
+    add_settled(total, settled)
+    ExpectedBackupJob.objects.filter(pk__in=settled).update(last_checked_at=now)
+    Scan.objects.filter(pk=scan.pk).update(agents=len(agents))
+    Scan.objects.add(scan.pk, jobs=len(settled), settled=len(settled))
+    areas = DepositArea.objects.of(agents)
+    for agent in agents:
+        total.add(scan_one(areas[agent], scan.pk, now))
+    finish(scan.pk)
+    scan.refresh_from_db()
+    total.results.sort(key=lambda one: (one["cycle_at"], one["agent_id"], one["database_name"]))
+    return scan, total
+
+
+def scan_queued(agent_id: str, scan_pk: int) -> None:
+    """The task of one machine. Nothing is looked at twice for scans that the schedule asked for."""
+    area = DepositArea.objects.of([agent_id])[agent_id]
+    DepositArea.objects.filter(pk=area.pk).update(queued_at=None)
+    scan_one(area, scan_pk, timezone.now())
+    finish(scan_pk)
+
+
+def begin(source: str, now: datetime, agent_id: str) -> Scan:
+    """The scan's row; and once, whether the deposit root has gone or come back."""
+    with transaction.atomic(), in_our_language():
+        previous = Scan.objects.order_by("-pk").first()
+        was_missing = previous is not None and previous.root_is_missing
+        scan = Scan.objects.create(source=source, at=now, agent_id=agent_id, root_is_missing=not root_is_there())
+        if scan.root_is_missing != was_missing:
+            notify(tell.of_root(scan.root_is_missing, str(scan.pk)))
+        if scan.root_is_missing:
+            Scan.objects.filter(pk=scan.pk).update(finished_at=timezone.now())
+    return scan
+
+
+def agents_of(agent_id: str, now: datetime) -> list[str]:
+    jobs = ExpectedBackupJob.objects.watched(now)
+    jobs = jobs.filter(agent_id=agent_id) if agent_id else jobs
+    return sorted(set(jobs.values_list("agent_id", flat=True)))
+
+
+def sort_out(now: datetime, agent_id: str) -> tuple[list[int], list[str]]:
+    """Jobs with nothing to find out, by their machines as a whole; and the machines where there may be something."""
+    jobs = ExpectedBackupJob.objects.watched(now)
+    jobs = jobs.filter(agent_id=agent_id) if agent_id else jobs
+    unstored = set(BackupEntry.objects.filter(promotion__in=BackupEntry.UNFINISHED).values_list("job_id", flat=True))
+    settled: dict[str, list[int]] = {}
+    busy = set()
+    for job in jobs:
+        if job.pk in unstored or not is_settled(job, now):
+            busy.add(job.agent_id)
+        settled.setdefault(job.agent_id, []).append(job.pk)
+    idle = [pk for agent, pks in settled.items() if agent not in busy for pk in pks]
+    return idle, sorted(busy)
+
+
+def is_settled(job: ExpectedBackupJob, now: datetime) -> bool:
+    """A job whose days cannot be read is looked at, so that somebody hears of it."""
+    try:
+        return job.settled_at is not None and job.settled_at == cycles.current(job.plan, now).at
+    except ValueError:
+        return False
+
+
+def add_settled(total: Outcome, settled: list[int]) -> None:
+    entries = BackupEntry.objects.filter(cycle_at=F("job__settled_at"), job__in=settled).select_related("job")
+    total.results += [result_of(entry.job, entry.cycle_at, entry) for entry in entries]
+
+
+def scan_one(area: DepositArea, scan_pk: int, now: datetime) -> Outcome:
+    """One machine, with nobody else at it. One that cannot be scanned is an error of the scan, and stops no other."""
+    try:
+        with held(area) as lease:
+            outcome = scan_machine(area, lease, now)
+    except RootMissing:
+        outcome = Outcome(errors=1)
+    except Exception:
+        log.exception("the machine %s could not be scanned", area.agent_id)
+        outcome = Outcome(errors=1)
+    Scan.objects.add(scan_pk, agents_done=1, **outcome.figures())
+    return outcome
+
+
+@contextmanager
+def held(area: DepositArea) -> Iterator[Lease]:
+    """The lease of a machine; waits for whoever has it. Raises Busy."""
+    deadline = time.monotonic() + PATIENCE.total_seconds()
+    while (lease := claim(LEASE_NAME, f"area {area.pk}")) is None:
+        if time.monotonic() > deadline:
+            raise Busy(area.agent_id)
+        time.sleep(WAIT_SECONDS)
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+def finish(scan_pk: int) -> None:
+    """Notes the end of a scan whose machines are all done."""
+    done = Scan.objects.filter(Q(agents_done__gte=F("agents")), pk=scan_pk, finished_at=None)
+    done.update(finished_at=timezone.now())

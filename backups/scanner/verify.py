@@ -26,18 +26,17 @@ MOST_MEMBERS = 100_000
 
 @dataclass(frozen=True)
 class Measured:
-    """`doubts` are codes of warnings that the content gave rise to. `stat` tells whether it is still the same file."""
+    """`doubts` are codes of warnings that the content gave rise to. `state` is that of the file it was."""
 
     sha256: str
     size: int
-    stat: tuple[int, ...]
+    state: tuple[int, ...]
     is_stable: bool = True
     doubts: tuple[str, ...] = ()
 
 
-def identity(descriptor: int) -> tuple[int, ...]:
+def state_of(found: os.stat_result) -> tuple[int, ...]:
     """Which file it is, and in which state."""
-    found = os.fstat(descriptor)
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
@@ -85,13 +84,17 @@ class GzipCheck:
 
 
 def measure(
-    source: int, *, copy: int | None = None, gzip: GzipCheck | None = None, keep_alive: Callable[[], None] | None = None
+    source: int,
+    *,
+    copy: Callable[[memoryview], None] | None = None,
+    gzip: GzipCheck | None = None,
+    keep_alive: Callable[[], None] | None = None,
 ) -> Measured:
-    """Reads the open file to its end, and hashes it; writes it to `copy` and unpacks it where they are given.
+    """Reads the open file to its end, and hashes it; hands it to `copy`, and unpacks it, where they are given.
 
     `keep_alive` is called now and then, so that nobody takes a long measure for a dead one. Raises OSError.
     """
-    before, digest, size = identity(source), hashlib.sha256(), 0
+    before, digest, size = state_of(os.fstat(source)), hashlib.sha256(), 0
     buffer = bytearray(CHUNK)
     view, next_call = memoryview(buffer), time.monotonic() + KEEP_ALIVE_SECONDS
     while count := os.readv(source, [buffer]):
@@ -99,16 +102,11 @@ def measure(
         digest.update(chunk)
         size += count
         if copy is not None:
-            write_all(copy, chunk)
+            copy(chunk)
         if gzip is not None:
             gzip.feed(chunk)
         if keep_alive is not None and time.monotonic() >= next_call:
             keep_alive()
             next_call = time.monotonic() + KEEP_ALIVE_SECONDS
-    is_stable = identity(source) == before and size == before[2]
+    is_stable = state_of(os.fstat(source)) == before and size == before[2]
     return Measured(digest.hexdigest(), size, before, is_stable, gzip.finished() if gzip else ())
-
-
-def write_all(descriptor: int, data: memoryview) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]

@@ -8,3 +8,8 @@ def iso(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def iso_seconds(moment: datetime) -> str:
+    """`2026-03-10T09:12:00Z`, for moments that a plan makes: they have no fractions."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,46 @@
+"""Hashing the current version again, from disk: disks forget."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils import timezone
+
+from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
+from backups.reasons import Reason, reason
+from backups.scanner import locate, rounds, store, tell, verify
+from portal.jobs import Lease
+from portal.notifications import in_our_language, notify
+
+
+def reverify(pk: int) -> None:
+    """Notes at the job whether its current version is what was verified, and tells where it is not."""
+    job = ExpectedBackupJob.objects.filter(pk=pk).first()
+    if job is None:
+        return
+    area = DepositArea.objects.of([job.agent_id])[job.agent_id]
+    with rounds.held(area) as lease:
+        entry = BackupEntry.objects.filter(job=job, promotion=BackupEntry.Promotion.PROMOTED).first()
+        if entry is not None:
+            note(job, damage_of(job, entry, lease), lease)
+
+
+def damage_of(job: ExpectedBackupJob, entry: BackupEntry, lease: Lease) -> Reason | None:
+    try:
+        descriptor, _name, _size = store.opened_current(job)
+    except locate.Unusable as error:
+        return error.why
+    try:
+        with open(descriptor, "rb", buffering=0):
+            found = verify.measure(descriptor, keep_alive=lease.extend)
+    except OSError:
+        return reason("current_unreadable")
+    return None if found.sha256 == entry.server_sha256 else reason("current_differs")
+
+
+def note(job: ExpectedBackupJob, damage: Reason | None, lease: Lease) -> None:
+    now = timezone.now()
+    with transaction.atomic(), in_our_language():
+        lease.extend()
+        ExpectedBackupJob.objects.filter(pk=job.pk).update(reverified_at=now, damage=damage)
+        if damage is not None:
+            notify(tell.of_damage(job, damage, f"{now:%Y%m%d}"))

@@ -1,0 +1,208 @@
+"""One cycle of one job, from what lies in the deposit area to a verdict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from django.conf import settings
+
+from backups import paths
+from backups.models import BackupEntry, ExpectedBackupJob, Status
+from backups.reasons import Reason, reason
+from backups.scanner import cycles, locate, verify
+from backups.scanner.classify import PENDING, SUCCESS, UNCHANGED, Facts, Limits, Verdict, classify, needs_file
+from backups.scanner.cycles import Cycle
+from backups.scanner.report import Claim
+from backups.scanner.shelf import Shelf
+from backups.scanner.store import Copy
+from backups.scanner.verify import GzipCheck, Measured
+
+SETTLED = (Status.SUCCESS, Status.HASH_MISMATCH, Status.UNVERIFIED)
+CATCH_UP = 14
+COMPARED_SUCCESSES = 7
+
+
+@dataclass
+class Past:
+    """What is known of a job: its entries by their cycle, kept up to date while later cycles are judged."""
+
+    job: ExpectedBackupJob
+    entries: dict[datetime, BackupEntry] = field(default_factory=dict)
+
+    def successes_before(self, cycle: Cycle) -> list[BackupEntry]:
+        """Latest first."""
+        found = [one for one in self.entries.values() if one.status == Status.SUCCESS and one.cycle_at < cycle.at]
+        return sorted(found, key=lambda one: one.cycle_at, reverse=True)
+
+    def previous_hash(self, cycle: Cycle) -> str:
+        """Of the latest success of an earlier cycle; what was imported stands in where there is none."""
+        earlier = self.successes_before(cycle)
+        if earlier:
+            return earlier[0].server_sha256
+        known = self.job.last_success_at is None or self.job.last_success_at < cycle.opens
+        return self.job.previous_successful_hash.lower() if known else ""
+
+    def usual_sizes(self, cycle: Cycle) -> list[int]:
+        return [one.server_size or 0 for one in islice(self.successes_before(cycle), COMPARED_SUCCESSES)]
+
+    @property
+    def newest(self) -> BackupEntry | None:
+        return max(self.entries.values(), key=lambda one: one.cycle_at, default=None)
+
+    @property
+    def stored_hash(self) -> str:
+        """Of the current version."""
+        current = [one for one in self.entries.values() if one.promotion == BackupEntry.Promotion.PROMOTED]
+        return max(current, key=lambda one: one.cycle_at).server_sha256 if current else ""
+
+    def newest_unfinished(self) -> BackupEntry | None:
+        """The latest verified dump that is not stored, unless a later one is."""
+        verified = [one for one in self.entries.values() if one.promotion != BackupEntry.Promotion.NONE]
+        newest = max(verified, key=lambda one: one.cycle_at, default=None)
+        return newest if newest is not None and newest.promotion in BackupEntry.UNFINISHED else None
+
+
+@dataclass
+class Judged:
+    """A verdict with what it rests on. `copy` is a sealed copy of the dump, or why there is none."""
+
+    past: Past
+    cycle: Cycle
+    facts: Facts
+    verdict: Verdict
+    staged_name: str = ""
+    copy: Copy | None = None
+
+    @property
+    def job(self) -> ExpectedBackupJob:
+        return self.past.job
+
+    @property
+    def entry(self) -> BackupEntry | None:
+        return self.past.entries.get(self.cycle.at)
+
+    @property
+    def measured(self) -> Measured | None:
+        return self.facts.found if isinstance(self.facts.found, Measured) else None
+
+
+def cycles_to_judge(past: Past, now: datetime) -> Iterator[Cycle]:
+    """The current cycle unless it is settled, and the earlier ones that nobody has recorded; oldest first.
+
+    Before the job's creation there is nothing to catch up: only the current cycle is judged then.
+    """
+    plan = past.job.plan
+    current = cycles.current(plan, now)
+    known = past.entries.get(current.at)
+    if known is not None and known.status in SETTLED:
+        return
+    if now >= past.job.created_at:
+        start = past.job.counts_from(now)
+        earlier = list(islice(cycles.earlier(plan, current), CATCH_UP))
+        yield from (one for one in reversed(earlier) if one.at >= start and is_open(past, one, one == earlier[0]))
+    yield current
+
+
+def is_open(past: Past, cycle: Cycle, is_previous: bool) -> bool:
+    """Whether an earlier cycle is to be judged. What was missing may have come in the last minutes of its cycle."""
+    entry = past.entries.get(cycle.at)
+    return entry is None or (is_previous and entry.status == Status.MISSING)
+
+
+def judged(past: Past, cycle: Cycle, shelf: Shelf, now: datetime, keep_alive: Callable[[], None]) -> Judged:
+    """Reads what must be read, and says how the cycle stands."""
+    job = past.job
+    found = shelf.look_up(job, cycle)
+    facts = Facts(
+        now=now,
+        cycle=cycle,
+        report=found.report,
+        claim=found.claim,
+        other=found.other,
+        trouble=found.trouble,
+        later=found.later,
+        is_overwritten=found.is_overwritten,
+        previous_hash=past.previous_hash(cycle),
+        may_be_missing=now < job.created_at or cycle.at >= job.counts_from(now),
+        limits=Limits(job.min_size_bytes, job.max_shrink_percent, past.usual_sizes(cycle)),
+    )
+    if found.claim is None or not needs_file(facts):
+        return Judged(past, cycle, facts, classify(facts))
+    return with_file(past, facts, found.claim, keep_alive)
+
+
+def with_file(past: Past, facts: Facts, claim: Claim, keep_alive: Callable[[], None]) -> Judged:
+    """The verdict where it hangs on the staged file, which is copied on the way where it will be wanted."""
+    name, found, copy = examined(past, facts, claim, keep_alive)
+    if found is None:
+        return Judged(past, facts.cycle, facts, PENDING, name)
+    facts = replace(facts, found=found)
+    verdict = classify(facts)
+    if copy is not None and verdict.status in (SUCCESS, UNCHANGED):
+        copy.seal()
+    elif copy is not None:
+        copy.discard()
+        copy = None
+    return Judged(past, facts.cycle, facts, verdict, name, copy)
+
+
+def examined(
+    past: Past, facts: Facts, claim: Claim, keep_alive: Callable[[], None]
+) -> tuple[str, Measured | Reason | None, Copy | None]:
+    """Name and measure of the staged file, or why there is none; None for the same bad file as the last time."""
+    job, entry = past.job, past.entries.get(facts.cycle.at)
+    names = [claim.staged_name] if claim.staged_name else paths.staged_names(job.database_name)
+    try:
+        with locate.opened_folder(settings.DEPOSITS_ROOT, paths.dump_folder(job)) as folder:
+            name, descriptor = first_of(names, folder)
+    except locate.Unusable as error:
+        return names[0], error.why, None
+    with open(descriptor, "rb", buffering=0):
+        state = verify.state_of(os.fstat(descriptor))
+        if entry is not None and entry.judged == judged_as(facts, state):
+            return name, None, None
+        is_new = claim.sha256 != past.stored_hash and is_newest(past, facts.cycle)
+        copy = Copy.begin(paths.storage_folder(job), name) if is_new and state[2] == claim.size else None
+        gzip = GzipCheck(state[2]) if job.deep_check and name.endswith(".gz") else None
+        return name, *measured(descriptor, name, copy, gzip, keep_alive)
+
+
+def measured(
+    descriptor: int, name: str, copy: Copy | None, gzip: GzipCheck | None, keep_alive: Callable[[], None]
+) -> tuple[Measured | Reason, Copy | None]:
+    """A copy that something unforeseen interrupts is swept by the next one."""
+    try:
+        write = copy.write if copy is not None else None
+        return verify.measure(descriptor, copy=write, gzip=gzip, keep_alive=keep_alive), copy
+    except OSError:
+        if copy is not None:
+            copy.discard()
+        return reason("file_unreadable", name=name), None
+
+
+def first_of(names: list[str], folder: int) -> tuple[str, int]:
+    """The first of the files that is there. Raises Unusable, of the first one."""
+    trouble: locate.Unusable | None = None
+    for name in names:
+        try:
+            return name, locate.opened_file(name, folder)
+        except locate.Unusable as error:
+            if trouble is None or trouble.why["code"] == "file_absent":
+                trouble = error
+    raise trouble or locate.Unusable(reason("file_absent", name=""))
+
+
+def is_newest(past: Past, cycle: Cycle) -> bool:
+    """What a scan of an old moment finds must not take the place of a newer current version."""
+    newest = past.newest
+    return newest is None or newest.cycle_at <= cycle.at
+
+
+def judged_as(facts: Facts, state: tuple[int, ...]) -> list[Any]:
+    """By what a bad staged file is known again."""
+    return [facts.report.name if facts.report else "", *state]

@@ -1,0 +1,239 @@
+"""The scan of one machine: cycles, locate, read, verify, classify, record, promote, tell."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import zip_longest
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Upper
+from django.utils import timezone
+
+from backups import paths, retention
+from backups.models import FAILURES, BackupEntry, DepositArea, ExpectedBackupJob, Status
+from backups.reasons import Reason, reason
+from backups.scanner import cycles, judge, tell
+from backups.scanner.cycles import Cycle
+from backups.scanner.judge import Judged, Past
+from backups.scanner.promote import promote, resume
+from backups.scanner.record import record
+from backups.scanner.shelf import Shelf
+from portal.api.moments import iso_seconds
+from portal.jobs import Lease, LeaseLost
+from portal.notifications import in_our_language, notify
+
+log = logging.getLogger("vigie.backups")
+Promotion = BackupEntry.Promotion
+# What was found out is recorded at least so often: a scan that is killed has not worked for nothing.
+BATCH, BATCH_BYTES, BATCH_SECONDS = 200, 1024 * 1024 * 1024, 60.0
+
+
+class RootMissing(Exception):
+    """The deposit root is not there: nothing can be told of any backup."""
+
+
+FIGURES = ("jobs", "recorded", "pending", "failures", "promoted", "errors", "files_read", "bytes_hashed")
+
+
+@dataclass
+class Outcome:
+    """What the scan of a machine saw."""
+
+    results: list[dict[str, Any]] = field(default_factory=list)
+    jobs: int = 0
+    recorded: int = 0
+    pending: int = 0
+    failures: int = 0
+    promoted: int = 0
+    errors: int = 0
+    files_read: int = 0
+    bytes_hashed: int = 0
+
+    def note(self, one: Judged) -> None:
+        entry = one.entry
+        status = one.verdict.status or (entry.status if entry else Status.PENDING)
+        self.pending += status == Status.PENDING
+        self.failures += one.job.fails_as(status)
+        if one.measured is not None:
+            self.files_read += 1
+            self.bytes_hashed += one.measured.size
+
+    def figures(self) -> dict[str, int]:
+        """What of it a scan sums up."""
+        return {name: getattr(self, name) for name in FIGURES}
+
+    def add(self, other: Outcome) -> None:
+        self.results += other.results
+        for name in FIGURES:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def add_results(self, pasts: list[Past], now: datetime) -> None:
+        """The current cycle of each job, and the earlier ones this scan has recorded."""
+        for past in pasts:
+            current = cycles.current(past.job.plan, now).at
+            earlier = [at for at, entry in past.entries.items() if at < current and entry.changed_at == now]
+            self.results += [result_of(past.job, at, past.entries.get(at)) for at in [*earlier, current]]
+
+
+def result_of(job: ExpectedBackupJob, cycle_at: datetime, entry: BackupEntry | None) -> dict[str, Any]:
+    """One line of what a scan says; PENDING where nothing is on record."""
+    return {
+        "agent_id": job.agent_id,
+        "database_name": job.database_name,
+        "cycle_at": iso_seconds(cycle_at),
+        "status": entry.status if entry else Status.PENDING.value,
+        "late": entry.late if entry else False,
+        "warnings": list(entry.warnings) if entry else [],
+        "promoted": entry is not None and entry.promotion == Promotion.PROMOTED,
+    }
+
+
+def root_is_there() -> bool:
+    """An empty root where something was deposited before is a disk that is not mounted."""
+    try:
+        with os.scandir(settings.DEPOSITS_ROOT) as entries:
+            has_any = any(True for _entry in entries)
+    except OSError:
+        return False
+    return has_any or not ExpectedBackupJob.objects.exclude(last_verified_at=None).exists()
+
+
+def scan_machine(area: DepositArea, lease: Lease, now: datetime) -> Outcome:
+    """Looks at all that is expected of one machine. Raises RootMissing and LeaseLost: what is recorded stays."""
+    jobs = list(ExpectedBackupJob.objects.watched(now).filter(agent_id=area.agent_id))
+    outcome = Outcome(jobs=len(jobs))
+    pasts, shelf = pasts_of(jobs, now), Shelf(area.agent_id, {job.database_name for job in jobs}, now)
+    with in_our_language():
+        finish_storing(pasts, lease, outcome)
+        for cases in rounds(pasts, now, outcome, shelf):
+            for batch in batches(cases, shelf, lease, now, outcome):
+                conclude(batch, lease, now, outcome)
+    note_area(area, shelf, outcome)
+    outcome.add_results(pasts, now)
+    return outcome
+
+
+def pasts_of(jobs: list[ExpectedBackupJob], now: datetime) -> list[Past]:
+    pasts = {job.pk: Past(job) for job in jobs}
+    for entry in BackupEntry.objects.recent(jobs, now):
+        past = pasts[entry.job_id]
+        entry.job = past.job
+        past.entries[entry.cycle_at] = entry
+    return list(pasts.values())
+
+
+def rounds(pasts: list[Past], now: datetime, outcome: Outcome, shelf: Shelf) -> Iterator[list[tuple[Past, Cycle]]]:
+    """At most one cycle of each job at a time, oldest first: a verdict rests on those before it."""
+    open_cycles = []
+    for past in pasts:
+        with isolated(past.job, outcome):
+            found = list(judge.cycles_to_judge(past, now))
+            open_cycles.append([(past, cycle) for cycle in found])
+            shelf.since = min([shelf.since, *(cycle.opens for cycle in found)])
+    for together in zip_longest(*open_cycles):
+        yield [case for case in together if case is not None]
+
+
+@contextmanager
+def isolated(job: ExpectedBackupJob, outcome: Outcome) -> Iterator[None]:
+    """A job that fails never stops the others; that somebody else has taken over does."""
+    try:
+        yield
+    except (LeaseLost, RootMissing):
+        raise
+    except Exception:
+        log.exception("the backup %s could not be judged", job.pk)
+        outcome.errors += 1
+
+
+def batches(
+    cases: Iterable[tuple[Past, Cycle]], shelf: Shelf, lease: Lease, now: datetime, outcome: Outcome
+) -> Iterator[list[Judged]]:
+    """Verdicts, in portions small enough that a scan that is killed has not worked for nothing."""
+    batch: list[Judged] = []
+    size, started = 0, time.monotonic()
+    for past, cycle in cases:
+        with isolated(past.job, outcome):
+            one = judge.judged(past, cycle, shelf, now, lease.extend)
+            batch.append(one)
+            size += one.measured.size if one.measured else 0
+        if len(batch) >= BATCH or size >= BATCH_BYTES or time.monotonic() - started >= BATCH_SECONDS:
+            yield batch
+            batch, size, started = [], 0, time.monotonic()
+    if batch:
+        yield batch
+
+
+def conclude(batch: list[Judged], lease: Lease, now: datetime, outcome: Outcome) -> None:
+    """Record, promote, tell."""
+    if any(one.verdict.status in FAILURES for one in batch) and not root_is_there():
+        raise RootMissing  # it went while we looked: what seemed missing may not be
+    outcome.recorded += len(record(batch, lease, now))
+    shared = shared_storage([one.job for one in batch if one.copy is not None])
+    outcome.promoted += store_entries(promote(batch, shared), lease)
+    for one in batch:
+        outcome.note(one)
+
+
+def shared_storage(jobs: list[ExpectedBackupJob]) -> dict[int, Reason]:
+    """The jobs whose folder another active job has too: each would take the other's backup for its own."""
+    if not jobs:
+        return {}
+    folders = {"/".join(paths.storage_folder(job)).upper(): job for job in jobs}
+    others = ExpectedBackupJob.objects.annotate(upper=Upper("storage_folder")).filter(upper__in=folders, is_active=True)
+    found = {}
+    for other in others.only("agent_id", "database_name", "storage_folder"):
+        job = folders[other.storage_folder.upper()]
+        if job.pk != other.pk:
+            found[job.pk] = reason("storage_shared", job=str(other))
+    return found
+
+
+def store_entries(entries: list[BackupEntry], lease: Lease) -> int:
+    """Writes down where the dumps now are, and tells of those that could not be stored; how many were."""
+    if not entries:
+        return 0
+    promoted = [entry for entry in entries if entry.promotion == Promotion.PROMOTED]
+    with transaction.atomic():
+        lease.extend()
+        newest = {entry.job_id: entry for entry in promoted}
+        others = BackupEntry.objects.filter(job__in=newest).exclude(pk__in=[entry.pk for entry in newest.values()])
+        others.filter(promotion=Promotion.PROMOTED).update(promotion=Promotion.ARCHIVED)
+        others.filter(promotion__in=[*BackupEntry.UNFINISHED, Promotion.LOST]).update(promotion=Promotion.NONE)
+        BackupEntry.objects.bulk_update(entries, ["promotion", "promotion_reason"], batch_size=100)
+        ExpectedBackupJob.objects.filter(pk__in=newest).update(damage=None, reverified_at=None)
+        notify(*(tell.of_storage(entry, entry.promotion_reason) for entry in entries if entry.promotion_reason))
+    retention.prune(entry.job for entry in promoted)
+    return len(promoted)
+
+
+def finish_storing(pasts: list[Past], lease: Lease, outcome: Outcome) -> None:
+    """Goes on where storing a verified dump was cut short, newest first: what is older is then no longer wanted."""
+    unfinished = [(past, past.newest_unfinished()) for past in pasts]
+    wanted = [(past, entry) for past, entry in unfinished if entry is not None]
+    shared = shared_storage([past.job for past, _entry in wanted])
+    for past, entry in wanted:
+        with isolated(past.job, outcome):
+            before = entry.promotion, entry.promotion_reason
+            resumed = resume(past, entry, shared.get(past.job.pk), lease.extend)
+            if (resumed.promotion, resumed.promotion_reason) != before:
+                outcome.promoted += store_entries([resumed], lease)
+
+
+def note_area(area: DepositArea, shelf: Shelf, outcome: Outcome) -> None:
+    """What is to be known of the machine's folders beside its backups."""
+    trouble = next(iter(shelf.troubles.values()), None) or (reason("scan_failed") if outcome.errors else None)
+    if trouble != area.trouble:
+        area.trouble, area.troubled_since = trouble, timezone.now() if trouble else None
+    if shelf.folders:
+        area.unexpected = shelf.unexpected()
+    area.scanned_at = timezone.now()
+    area.save(update_fields=["trouble", "troubled_since", "unexpected", "scanned_at"])

@@ -1,0 +1,106 @@
+"""The reports of one machine: each log folder listed once a scan, each report parsed once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from backups import paths
+from backups.models import ExpectedBackupJob
+from backups.reasons import Reason, quoted
+from backups.scanner import locate, report
+from backups.scanner.cycles import Cycle
+from backups.scanner.report import Claim, Report
+
+# A name may be in local time and tell the beginning of a long operation: it is believed to the day.
+NAME_TOLERANCE = timedelta(days=1)
+# Reports of fourteen weeks, one an hour. Of more, the newest.
+MOST_REPORTS = 2_500
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the reports say of one cycle of one job; see classify.Facts."""
+
+    report: Report | None = None
+    claim: Claim | None = None
+    other: Report | None = None
+    later: str = ""
+    is_overwritten: bool = False
+    trouble: Reason | None = None
+
+
+@dataclass
+class Shelf:
+    """Reports whose name is not older than `since`, by their folder."""
+
+    agent_id: str
+    wanted: Collection[str]
+    since: datetime
+    folders: dict[tuple[str, ...], list[Report]] = field(default_factory=dict)
+    troubles: dict[tuple[str, ...], Reason] = field(default_factory=dict)
+
+    def look_up(self, job: ExpectedBackupJob, cycle: Cycle) -> Found:
+        folder = paths.report_folder(job)
+        reports = self.reports_in(folder)
+        in_cycle = [found for found in reports if cycle.holds(found.moment)]
+        listing = [found for found in in_cycle if job.database_name in found.claims]
+        if not listing:
+            faulty = [found for found in in_cycle if found.fault is not None]
+            others = faulty or in_cycle
+            return Found(other=others[-1] if others else None, trouble=self.troubles.get(folder))
+        newest = listing[-1]
+        claim = newest.claims[job.database_name]
+        later, is_overwritten = later_use(reports, newest, cycle, job.database_name)
+        return Found(newest, claim, None, later, is_overwritten)
+
+    def reports_in(self, folder: tuple[str, ...]) -> list[Report]:
+        """Oldest first."""
+        if folder not in self.folders:
+            try:
+                self.folders[folder] = self.read(folder)
+            except locate.Unusable as error:
+                self.folders[folder], self.troubles[folder] = [], error.why
+        return self.folders[folder]
+
+    def read(self, folder: tuple[str, ...]) -> list[Report]:
+        with locate.opened_folder(settings.DEPOSITS_ROOT, folder) as descriptor:
+            shown = "/".join(folder)
+            named = ((report.moment_in(name, self.agent_id), name) for name in locate.names_in(descriptor, shown))
+            least = self.since - NAME_TOLERANCE
+            recent = sorted((moment, name) for moment, name in named if moment is not None and moment >= least)
+            found = [self.parsed(name, moment, descriptor) for moment, name in recent[-MOST_REPORTS:]]
+        return sorted(found, key=lambda one: (one.moment, one.name))
+
+    def parsed(self, name: str, named_at: datetime, folder: int) -> Report:
+        try:
+            content = locate.content_of(name, folder, report.LARGEST)
+        except locate.Unusable:
+            return Report(name, named_at, fault={"code": "report_unreadable"}, is_whole=False)
+        return report.parsed(name, named_at, self.agent_id, self.wanted, content)
+
+    def unexpected(self) -> list[str]:
+        """Databases of the newest report of each folder that no job expects."""
+        newest = [reports[-1] for reports in self.folders.values() if reports]
+        return sorted({quoted(name) for found in newest for name in found.unexpected})
+
+
+def later_use(reports: list[Report], newest: Report, cycle: Cycle, database: str) -> tuple[str, bool]:
+    """The first report after this cycle on the same staged file, and whether any of those says that it replaced it."""
+    claim = newest.claims[database]
+    later = [
+        found
+        for found in reports
+        if found.moment >= cycle.closes
+        and database in found.claims
+        and staged_name(found.claims[database], database) == staged_name(claim, database)
+    ]
+    overwritten = any(not (one.claims[database].failed or one.claims[database].faults) for one in later)
+    return (later[0].name if later else ""), overwritten
+
+
+def staged_name(claim: Claim, database: str) -> str:
+    return claim.staged_name or paths.staged_names(database)[0]

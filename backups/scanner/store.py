@@ -1,0 +1,181 @@
+"""The verified backups on disk: `{VALIDATED_ROOT}/{folder}/current_version/{file}`, and `versions/` beside it.
+
+Only a scan that holds the lease of a machine writes below the folders of that machine's jobs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from backups import paths
+from backups.reasons import Reason, reason
+from backups.scanner import locate
+
+if TYPE_CHECKING:
+    from backups.models import ExpectedBackupJob
+
+CURRENT, VERSIONS = "current_version", "versions"
+TEMPORARY = re.compile(r"\..*\.vigie-[0-9a-f]{16}\.part")
+WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# What a filesystem says that knows no hard links.
+NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+
+
+def root() -> Path:
+    return Path(settings.VALIDATED_ROOT)
+
+
+@contextmanager
+def opened(parts: Sequence[str], *, make: bool = False) -> Iterator[int]:
+    """A folder below the root of verified backups. Raises Unusable and OSError."""
+    try:
+        found = locate.opened_folder(root(), parts, make=make)
+        descriptor = found.__enter__()
+    except FileNotFoundError:
+        raise locate.Unusable(reason("storage_absent")) from None
+    try:
+        yield descriptor
+    finally:
+        found.__exit__(None, None, None)
+
+
+def why(error: OSError | locate.Unusable) -> Reason:
+    """Why something could not be stored."""
+    if isinstance(error, locate.Unusable):
+        return error.why
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return reason("storage_full")
+    return reason("storage_failed", error=error.strerror or type(error).__name__)
+
+
+@dataclass
+class Copy:
+    """A dump on its way into its folder, under a name that nobody takes for a backup.
+
+    `failure` is why there is none: the measure that feeds it goes on without.
+    """
+
+    folder: tuple[str, ...]
+    name: str
+    descriptor: int = -1
+    failure: Reason | None = None
+
+    @classmethod
+    def begin(cls, folder: tuple[str, ...], file_name: str) -> Copy:
+        copy = cls(folder, f".{file_name}.vigie-{secrets.token_hex(8)}.part")
+        with copy.noting_failure(), opened([*folder, CURRENT], make=True) as current:
+            sweep(current)
+            copy.descriptor = os.open(copy.name, WRITE_FLAGS, 0o600, dir_fd=current)
+        return copy
+
+    @contextmanager
+    def noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, locate.Unusable) as error:
+            self.failure = why(error)
+            self.discard()
+
+    def write(self, data: memoryview) -> None:
+        if self.failure is None:
+            with self.noting_failure():
+                write_all(self.descriptor, data)
+
+    def seal(self) -> None:
+        """On disk for good, where it did not fail."""
+        if self.failure is None:
+            with self.noting_failure():
+                os.fsync(self.descriptor)
+                self.close()
+
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def discard(self) -> None:
+        self.close()
+        with contextlib.suppress(OSError, locate.Unusable), opened([*self.folder, CURRENT]) as current:
+            os.unlink(self.name, dir_fd=current)
+
+
+def write_all(descriptor: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def sweep(folder: int) -> None:
+    """Removes what a scan that was killed left half written."""
+    for name in files_in(folder):
+        if TEMPORARY.fullmatch(name):
+            os.unlink(name, dir_fd=folder)
+
+
+def files_in(folder: int) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+
+
+def dumps_in(folder: int) -> list[str]:
+    return [name for name in files_in(folder) if paths.is_staged_name(name)]
+
+
+def link(name: str, source: int, target: int, target_name: str) -> None:
+    """Makes the file known under a second name too; where that is taken by another file, under one beside it."""
+    inode = os.stat(name, dir_fd=source, follow_symlinks=False).st_ino
+    try:
+        os.link(name, target_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except FileExistsError:
+        if os.stat(target_name, dir_fd=target, follow_symlinks=False).st_ino != inode:
+            stem = f"{inode}-{target_name}"
+            with contextlib.suppress(FileExistsError):
+                os.link(name, stem, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        duplicate(name, source, target, target_name)
+
+
+def duplicate(name: str, source: int, target: int, target_name: str) -> None:
+    """What a link would be, as a file of its own."""
+    temporary = f".{target_name}.vigie-{secrets.token_hex(8)}.part"
+    sweep(target)
+    with (
+        open(locate.opened_file(name, source), "rb", buffering=0) as old,
+        open(os.open(temporary, WRITE_FLAGS, 0o600, dir_fd=target), "wb", buffering=0) as new,
+    ):
+        while os.sendfile(new.fileno(), old.fileno(), None, 1024 * 1024 * 1024):
+            pass
+        os.fsync(new.fileno())
+    os.replace(temporary, target_name, src_dir_fd=target, dst_dir_fd=target)
+
+
+def current_of(job: ExpectedBackupJob) -> tuple[str, ...]:
+    return (*paths.storage_folder(job), CURRENT)
+
+
+def opened_current(job: ExpectedBackupJob) -> tuple[int, str, int]:
+    """The current version: an open descriptor, which the caller closes, its name and its size. Raises Unusable."""
+    try:
+        with opened(current_of(job)) as folder:
+            names = sorted(dumps_in(folder))
+            if not names:
+                raise locate.Unusable(reason("current_absent"))
+            descriptor = locate.opened_file(names[0], folder)
+    except OSError:
+        raise locate.Unusable(reason("current_unreadable")) from None
+    except locate.Unusable as error:
+        absent = error.why["code"] in ("folder_absent", "storage_absent", "file_absent")
+        raise locate.Unusable(reason("current_absent") if absent else error.why) from None
+    return descriptor, names[0], os.fstat(descriptor).st_size

@@ -1,0 +1,31 @@
+"""What is done periodically for backups."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+
+from backups import digest
+from backups.models import Scan
+from backups.scanner import rounds
+from portal.jobs import Lease
+from portal.retention import Retention, retentions
+from portal.schedules import Job, jobs
+
+
+def scan(lease: Lease) -> dict[str, int]:
+    """Queues what must be looked at; the machines' own tasks do it."""
+    begun = rounds.look_around()
+    return {"scan": begun.pk}
+
+
+def outdated_scans(now: datetime) -> models.QuerySet[Any]:
+    return Scan.objects.filter(started_at__lt=now - timedelta(days=settings.JOB_RETENTION_DAYS))
+
+
+jobs.register(Job("backups.scan", scan, every=timedelta(minutes=15)))
+jobs.register(Job("backups.digest", digest.send, every=timedelta(days=7), offset=timedelta(hours=7)))
+retentions.register(Retention("backup_scans", outdated_scans))
