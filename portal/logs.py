@@ -16,8 +16,12 @@ access = logging.getLogger("vigie.access")
 QUIET = re.compile(r"^/(healthz|readyz|metrics|static/.*)$")
 
 
+# A Telegram bot's: part of every address of its API, which libraries put into their errors.
+BOT_TOKEN_IN_TEXT = re.compile(r"\d{5,}(?::|%3A)[A-Za-z0-9_-]{30,}", re.IGNORECASE)
+
+
 def redacted(text: str) -> str:
-    return TOKEN_IN_TEXT.sub(r"\1_…", text)
+    return BOT_TOKEN_IN_TEXT.sub("…", TOKEN_IN_TEXT.sub(r"\1_…", text))
 
 
 class JsonFormatter(BaseFormatter):

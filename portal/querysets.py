@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models, transaction
-from django.db.models import Exists, F, Max, OuterRef, Q, Value
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, Value
 from django.db.models.functions import Now
 
 if TYPE_CHECKING:
@@ -117,9 +117,10 @@ class ChannelStateQuerySet(models.QuerySet["m.ChannelState"]):
         unasked = Q(asked_at=None) | Q(asked_at__lt=now - pause)
         return self.ready(now).filter(unasked).update(asked_at=now) == 1
 
-    def enable(self) -> int:
+    def enable(self, **changes: Any) -> int:
         """What was wrong is mended: the channels are tried again at once."""
-        return self.update(disabled_at=None, disabled_reason="", failures=0, next_attempt_at=None, last_error="")
+        mended = {"disabled_at": None, "disabled_reason": "", "failures": 0, "next_attempt_at": None, "last_error": ""}
+        return self.update(**mended, **changes)
 
 
 class OutboxMessageQuerySet(models.QuerySet["m.OutboxMessage"]):
@@ -129,9 +130,25 @@ class OutboxMessageQuerySet(models.QuerySet["m.OutboxMessage"]):
     def due(self, now: datetime) -> Self:
         return self.waiting().filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=now))
 
-    def finish(self, status: str, now: datetime, error: str = "") -> int:
-        """Ends those that still wait, each once."""
-        return self.waiting().update(status=status, finished_at=now, error=error, next_attempt_at=None)
+    def finish(self, status: str, now: datetime, error: str = "", *, attempts: int = 0) -> int:
+        """Ends those that still wait, each once, after so many attempts more."""
+        return self.waiting().update(
+            status=status, finished_at=now, error=error, next_attempt_at=None, attempts=F("attempts") + attempts
+        )
+
+    def hold(self, until: datetime) -> int:
+        """Those that wait are not sent before."""
+        return self.waiting().update(next_attempt_at=until)
+
+    def held(self, now: datetime) -> dict[str, datetime]:
+        """Until when, by recipient."""
+        waiting = self.waiting().filter(next_attempt_at__gt=now).order_by()
+        return dict(waiting.values_list("recipient").annotate(until=Max("next_attempt_at")))
+
+    def parcels_since(self, moment: datetime) -> dict[str, int]:
+        """How many parcels each recipient got: messages sent as one have one moment."""
+        sent = self.filter(status="sent", finished_at__gt=moment).order_by()
+        return dict(sent.values_list("recipient").annotate(parcels=Count("finished_at", distinct=True)))
 
     def try_again(self) -> int:
         """Those that wait or failed are sent at the next occasion."""

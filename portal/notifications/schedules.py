@@ -1,11 +1,43 @@
-"""What the background does for messages."""
+"""What the background does for messages: every second a look for what is due, deliveries, and forgetting."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import models, transaction
+
+from portal.models import ChannelState, OutboxMessage
+from portal.notifications.delivery import deliver
+from portal.notifications.known import active_channels
 from portal.notifications.outbox import DELIVER
-from portal.tasks import task
+from portal.notifications.states import synchronise
+from portal.pulse import Pulse, pulses
+from portal.retention import Retention, retentions
+from portal.tasks import enqueue, task
+
+# How long a delivery that was asked for may wait for a worker before another is.
+ASK_AGAIN = timedelta(seconds=30)
+
+task(DELIVER, is_routine=True)(deliver)
 
 
-@task(DELIVER, is_routine=True)
-def deliver(channel: str) -> None:
-    """Sends what waits for the channel of this key."""
+def look(now: datetime) -> bool:
+    """Enqueues a delivery for each channel that can send something now."""
+    keys = synchronise(active_channels())
+    ready = ChannelState.objects.ready(now).filter(channel__in=keys)
+    for channel in ready.with_due_messages(now, OutboxMessage.objects.all()).values_list("channel", flat=True):
+        with transaction.atomic():
+            if ChannelState.objects.filter(channel=channel).ask(now, ASK_AGAIN):
+                enqueue(DELIVER, channel)
+    return False
+
+
+def outdated_messages(now: datetime) -> models.QuerySet[Any]:
+    """What still waits is not finished, and stays."""
+    return OutboxMessage.objects.filter(finished_at__lt=now - timedelta(days=settings.NOTIFICATION_RETENTION_DAYS))
+
+
+pulses.register(Pulse("portal.messages", look))
+retentions.register(Retention("messages", outdated_messages))

@@ -1,0 +1,63 @@
+"""A signed POST of JSON.
+
+`X-Vigie-Signature: t=<unix>,v1=<hex>` is the HMAC-SHA256 of `<unix>.<body>` under the channel's key. `X-Vigie-Id` is
+the same when a message comes again, which may happen: delivery is at least once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+
+from django.utils.translation import gettext as _
+
+from portal.api.moments import iso
+from portal.notifications.channels.base import DeliveryError, Outgoing
+from portal.notifications.channels.http import Answer, post
+from portal.notifications.known import Known
+from portal.severity import Severity
+
+# The receiver is not, or no longer, there for us: every message would be refused.
+NOT_FOR_US = frozenset({401, 403, 404, 405, 410})
+LATER = frozenset({408, 425, 429})
+
+
+def send(channel: Known, outgoing: Outgoing) -> str:
+    """The address it went to. Raises DeliveryError."""
+    body = json.dumps(content(outgoing), ensure_ascii=False).encode()
+    headers = {"X-Vigie-Id": outgoing.id, "X-Vigie-Signature": signature(channel.secret(), body, int(time.time()))}
+    answer = post(outgoing.address, body, headers)
+    if not 200 <= answer.status < 300:
+        raise error_of(answer)
+    return outgoing.address
+
+
+def content(outgoing: Outgoing) -> dict[str, str | None]:
+    return {
+        "id": outgoing.id,
+        "at": iso(outgoing.at),
+        "subject": outgoing.subject,
+        "severity": Severity(outgoing.severity).name.lower(),
+        "state": outgoing.state,
+        "title": outgoing.title,
+        "text": outgoing.text,
+        "url": outgoing.url,
+    }
+
+
+def signature(key: str, body: bytes, moment: int) -> str:
+    digest = hmac.new(key.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={moment},v1={digest}"
+
+
+def error_of(answer: Answer) -> DeliveryError:
+    """What the receiver wrote is not repeated: who may try a channel out must not read other servers through it."""
+    text = _("The receiver answered %(status)s.") % {"status": answer.status}
+    if 300 <= answer.status < 400:
+        text = _("The receiver answered %(status)s; redirects are not followed.") % {"status": answer.status}
+        return DeliveryError(text, permanent=True)
+    if answer.status in LATER or not 400 <= answer.status < 500:
+        return DeliveryError(text, retry_after=answer.retry_after)
+    return DeliveryError(text, permanent=True, only_this=answer.status not in NOT_FOR_US)
