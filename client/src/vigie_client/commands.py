@@ -79,7 +79,8 @@ class _Running:
         if self._timed_out:
             raise DumpFailed(f"the dump command took longer than {self._timeout:g} s")
         if status != 0:
-            said = self._last_line.text()
+            # Of a signal bash tells by printing the command, whatever is in it.
+            said = "" if _signal_of(status) else self._last_line.text()
             raise DumpFailed(f"the dump command {_ending(status)}" + (f": {said}" if said else ""))
 
     def __enter__(self) -> _Running:
@@ -154,13 +155,18 @@ def _reason(error: Exception) -> str:
 
 
 def _ending(status: int) -> str:
-    """A shell says 128 + n of what signal n killed in it."""
-    number = -status if status < 0 else status - 128
+    name = _signal_of(status)
+    if status < 0:
+        return f"was killed by {name or -status}"
+    return f"ended with status {status}" + (f" ({name})" if name else "")
+
+
+def _signal_of(status: int) -> str:
+    """The signal that killed it, or nothing. A shell says 128 + n of what signal n killed in it."""
     try:
-        name = signal.Signals(number).name
+        return signal.Signals(-status if status < 0 else status - 128).name
     except ValueError:
-        return f"ended with status {status}"
-    return f"was killed by {name}" if status < 0 else f"ended with status {status} ({name})"
+        return ""
 
 
 def _means_something(word: str) -> bool:

@@ -13,28 +13,29 @@ from .dump_errors import in_words
 from .durable import replace_file
 from .logs import log
 
+LONGEST = 128
 _REMEMBERED = 1440
 """Names of reports to remember: a day of one a minute."""
 
 
 def reduced(name: str) -> str:
-    """`name` as it stands in paths and reports: of `[A-Za-z0-9._-]`, never empty, never beginning with a dot.
+    """`name` as it stands in paths, and as the portal does it: `Compta é/2025` becomes `Compta_e_2025`.
 
-    As the portal does it: `Compta é/2025` becomes `Compta_e_2025`.
+    At most LONGEST of `[A-Za-z0-9._-]`, never none, never a dot in front. Reports keep the name itself.
     """
     ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii")
-    return re.sub(r"[^A-Za-z0-9._-]", "_", ascii_only).lstrip(".") or "_"
+    return re.sub(r"[^A-Za-z0-9._-]", "_", ascii_only.strip()).lstrip(".")[:LONGEST] or "_"
 
 
 def staged_name(database: str, suffix: str) -> str:
-    """`compta_db.sql.gz`. `database` is reduced."""
-    return f"{database}.sql{suffix}"
+    """`compta_db.sql.gz`."""
+    return f"{reduced(database)}.sql{suffix}"
 
 
 class ReportNames:
     """Gives every report a name of its own, across calls: the file at `path` remembers those given.
 
-    The caller holds a lock. Names are `OPERATION_YYYYMMDD_HHMM_{agent_id}.json`, in UTC.
+    The caller holds a lock. Names are `OPERATION_YYYYMMDD_HHMM_{agent_id}.json`, in UTC, of the reduced agent id.
     """
 
     def __init__(self, path: str) -> None:
@@ -48,7 +49,7 @@ class ReportNames:
         """
         while True:
             minute = moment.astimezone(timezone.utc).strftime("%Y%m%d_%H%M")
-            name = f"OPERATION_{minute}_{agent_id}.json"
+            name = f"OPERATION_{minute}_{reduced(agent_id)}.json"
             if name not in self._given:
                 self._given = [*self._given[1 - _REMEMBERED :], name]
                 self._remember()

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Optional, Protocol, Union
 
+from .deposit_names import reduced
 from .dump_errors import in_words
 from .durable import put_in_place, sync_directory, write_all
 from .packing import Packed
@@ -55,7 +56,7 @@ class DepositFolder:
     def delivery(self, agent_id: str, temporaries: Temporaries, state_directory: str) -> Delivery:
         if not os.path.isdir(self.path):
             raise NotADirectoryError(None, "the deposit folder isn't there")
-        return _FolderDelivery(os.path.join(self.path, agent_id), temporaries)
+        return _FolderDelivery(os.path.join(self.path, reduced(agent_id)), temporaries)
 
 
 class DepositPortal:

@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 from .dumps import Dump
 from .packing import Packed
+from .payload import utc_text
 
 _NEVER = datetime.fromtimestamp(0, timezone.utc)
 
@@ -64,7 +65,7 @@ def written(agent_id: str, ended: datetime, backups: Sequence[Backup]) -> bytes:
     report = {
         "operation_id": str(uuid.uuid4()),
         "agent_id": agent_id,
-        "timestamp": _iso(ended),
+        "timestamp": utc_text(ended),
         "databases": {backup.name: _sections(backup) for backup in backups},
     }
     return json.dumps(report, indent=2).encode("ascii")
@@ -76,8 +77,8 @@ def _sections(backup: Backup) -> dict[str, Any]:
     return {
         "backup_process": {
             "status": packed is not None,
-            "start_time": _iso(backup.started),
-            "end_time": _iso(backup.ended),
+            "start_time": utc_text(backup.started),
+            "end_time": utc_text(backup.ended),
             "size": packed.raw_size if packed else 0,
             "message": backup.dump_error,
         },
@@ -100,7 +101,3 @@ def _database(backup: Backup) -> DepositedDatabase:
         packed.sha256 if packed else None,
         error,
     )
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Callable, Optional, Union
@@ -40,14 +41,15 @@ def deposit(
 ) -> DepositResult:
     """Back up these databases to `place`, in one operation with one report. A failure of one leaves the others alone.
 
-    `agent_id` is the machine's id as enrolled; it and the databases' names are reduced to `[A-Za-z0-9._-]`. Temporary
-    files and the names of reports given are kept in `state_dir`. `dump_timeout` is in seconds, for each command.
+    `agent_id` is the machine's id as enrolled. Temporary files and the names of reports given are kept in `state_dir`.
+    `dump_timeout` is in seconds, for each command.
 
     What fails is said in the result and in the report. Raises ValueError, before anything runs, for dumps that are
-    none, name one database twice, or have a command that can't run here; OSError if `state_dir` can't be used.
+    none, would have one file for two databases, or have a command that can't run here; OSError if `state_dir` can't be
+    used.
     """
     backups = _backups(dumps)
-    operation = _Operation(reduced(agent_id), os.path.join(os.fspath(state_dir), "deposits"), now)
+    operation = _Operation(agent_id, os.path.join(os.fspath(state_dir), "deposits"), now)
     with Temporaries(operation.directory) as temporaries:
         try:
             delivery = place.delivery(operation.agent_id, temporaries, operation.directory)
@@ -76,7 +78,9 @@ class _Operation:
         """Dump and pack one database into a temporary file, or note why not."""
         backup.started = self._moment()
         try:
-            backup.part, descriptor = temporaries.create(os.path.join(delivery.staging, backup.name), delivery.mode)
+            backup.part, descriptor = temporaries.create(
+                os.path.join(delivery.staging, reduced(backup.name)), delivery.mode
+            )
             try:
                 backup.packed = _packed(backup.dump, descriptor, timeout)
             finally:
@@ -132,12 +136,8 @@ def _backups(dumps: Sequence[Dump]) -> list[Backup]:
         raise ValueError("no database to deposit")
     for dump in dumps:
         dump.check()
-    backups = [Backup(reduced(dump.database), dump) for dump in dumps]
-    names = [backup.name for backup in backups]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    files = Counter(reduced(dump.database) for dump in dumps)
+    twice = [name for name, count in files.items() if count > 1]
     if twice:
         raise ValueError(f"{', '.join(twice)}: named twice")
-    for backup in backups:
-        if backup.name != backup.dump.database:
-            log(logging.WARNING, "%s is deposited under the name %s", backup.dump.database, backup.name)
-    return backups
+    return [Backup(dump.database, dump) for dump in dumps]

@@ -16,6 +16,7 @@ _SECRETS = (
         ),
         r"\1***",
     ),
+    (re.compile(r"(^|\s)-p\S+"), r"\1-p***"),  # of mysqldump
     (re.compile(r"vigie_[a-z]+_\w+"), "***"),
 )
 
