@@ -1,72 +1,22 @@
-"""kill -9 at every instant: of an append, of a flush, and at random in a crowd of both.
-
-An instant is a call that changes the disk. The child is killed right before its n-th one, or half-way through when it
-is a write; n grows until a child lives to the end, so that no instant is left out.
-"""
+"""kill -9 at every instant: of an append, of a flush, and at random in a crowd of both."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
-import signal
 from collections import Counter
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Callable, NoReturn
+from typing import Any
 
 import pytest
+from client.tests.killing import every_instant, fork, was_killed
 
 from vigie_client import flush_spool, spool_payload, spool_stats
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and SIGKILL")
-
-CHANGES = ("write", "fsync", "replace", "unlink", "ftruncate", "open")
-
-
-def die_at(instant: int) -> None:
-    """Make this process kill itself at its `instant`-th change to the disk."""
-    left = instant
-
-    def deadly(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def change(*arguments: Any, **options: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                if name == "write":
-                    real(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*arguments, **options)
-
-        return change
-
-    for name in CHANGES:
-        setattr(os, name, deadly(name, getattr(os, name)))
-
-
-def fork(work: Callable[[], Any], instant: int) -> int:
-    """Start `work` in a child that dies at `instant`; its process id."""
-    child = os.fork()
-    if child == 0:
-        _live(work, instant)
-    return child
-
-
-def _live(work: Callable[[], Any], instant: int) -> NoReturn:
-    status = 1
-    try:
-        die_at(instant)
-        work()
-        status = 0
-    finally:
-        os._exit(status)
-
-
-def was_killed(child: int) -> bool:
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
 
 
 class Logging:
@@ -101,22 +51,13 @@ class LoggingBatches(Logging):
         return True
 
 
-def every_instant(folder: Path, scene: Callable[[Path, int], bool]) -> int:
-    """Play `scene` in a new folder for each instant until it says that nobody was killed; how many instants it took."""
-    for instant in range(1, 200):
-        stage = folder / str(instant)
-        stage.mkdir()
-        if not scene(stage / "spool", instant):
-            return instant
-    raise AssertionError("this never ends")
-
-
 def fill(spool: Path, *names: str) -> None:
     assert all(spool_payload(spool, {"run_id": name}) for name in names)
 
 
 def test_it_loses_no_run_when_an_appender_is_killed(tmp_path: Path) -> None:
-    def scene(spool: Path, instant: int) -> bool:
+    def scene(stage: Path, instant: int) -> bool:
+        spool = stage / "spool"
         fill(spool, "a", "b")
         killed = was_killed(fork(lambda: spool_payload(spool, {"run_id": "c"}), instant))
         fill(spool, "d")
@@ -131,7 +72,8 @@ def test_it_loses_no_run_when_an_appender_is_killed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [Logging, LoggingBatches])
 def test_it_sends_again_only_what_a_killed_flusher_had_in_flight(tmp_path: Path, kind: type[Logging]) -> None:
-    def scene(spool: Path, instant: int) -> bool:
+    def scene(stage: Path, instant: int) -> bool:
+        spool = stage / "spool"
         fill(spool, *"abcde")
         client = kind(spool.with_suffix(".log"))
         killed = was_killed(fork(lambda: flush_spool(spool, client), instant))
@@ -147,7 +89,8 @@ def test_it_sends_again_only_what_a_killed_flusher_had_in_flight(tmp_path: Path,
 
 
 def test_it_keeps_every_run_when_a_flusher_is_killed_over_an_absent_portal(tmp_path: Path) -> None:
-    def scene(spool: Path, instant: int) -> bool:
+    def scene(stage: Path, instant: int) -> bool:
+        spool = stage / "spool"
         fill(spool, *"abcde")
         absent = Logging(spool.with_suffix(".absent"), answer=False)
         killed = was_killed(fork(lambda: flush_spool(spool, absent), instant))
@@ -160,7 +103,8 @@ def test_it_keeps_every_run_when_a_flusher_is_killed_over_an_absent_portal(tmp_p
 
 
 def test_it_keeps_a_refused_run_somewhere_when_killed_over_it(tmp_path: Path) -> None:
-    def scene(spool: Path, instant: int) -> bool:
+    def scene(stage: Path, instant: int) -> bool:
+        spool = stage / "spool"
         fill(spool, "a")
         with spool.open("a") as file:
             file.write("damaged\n")
