@@ -1,15 +1,18 @@
-"""A fake portal on 127.0.0.1, runs to report, and programs that are killed at chosen instants."""
+"""A fake portal on 127.0.0.1, runs to report, databases to deposit, and other programs."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import socket
+import struct
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, NamedTuple, Optional
 
 import pytest
 
@@ -28,12 +31,25 @@ class Answer:
         self.headers = {"Content-Type": "application/json", **(headers or {})}
 
 
+class Upload(NamedTuple):
+    """What arrived by PUT. Of a large body only the beginning is kept."""
+
+    name: str
+    headers: dict[str, str]
+    size: int
+    sha256: str
+    body: bytes
+
+
 class FakePortal:
-    """Answers the usage calls as the portal does, remembering what it was sent; `answer_with` overrides a path."""
+    """Answers the calls as the portal does, remembering what it was sent; `answer_with` overrides a path."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], Any]] = []
         self.runs: dict[str, Any] = {}
+        self.uploads: list[Upload] = []
+        self.attempts: list[str] = []
+        self.over = threading.Event()
         self._overrides: dict[str, list[Any]] = {}
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -42,6 +58,7 @@ class FakePortal:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
+        self.over.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -65,6 +82,27 @@ class FakePortal:
                 self.end_headers()
                 self.wfile.write(answer.raw)
 
+            def do_PUT(self) -> None:
+                """An override here is an Answer, or a callable that has its own way with the connection."""
+                portal.attempts.append(self.path)
+                given = portal._override(self.path)
+                if callable(given):
+                    self.close_connection = True
+                    given(self)
+                    return
+                upload = received(self)
+                if upload is None:
+                    return
+                stored = {"status": "stored", "name": upload.name, "size": upload.size, "sha256": upload.sha256}
+                answer = given or Answer(201, stored)
+                if answer.status == 201:
+                    portal.uploads.append(upload)
+                self.send_response(answer.status)
+                for name, value in {**answer.headers, "Content-Length": str(len(answer.raw))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(answer.raw)
+
             def log_message(self, *_: Any) -> None:
                 pass
 
@@ -73,9 +111,8 @@ class FakePortal:
     def _answer(self, path: str, headers: dict[str, str], body: Any) -> Answer:
         with self._lock:
             self.requests.append((path, headers, body))
-            overrides = self._overrides.get(path)
-            if overrides:
-                given = overrides.pop(0) if len(overrides) > 1 else overrides[0]
+            given = self._override(path)
+            if given is not None:
                 canned: Answer = given(body) if callable(given) else given
                 return canned
             if path.endswith("/batch"):
@@ -84,10 +121,38 @@ class FakePortal:
             status = self._record(body)
             return Answer(201 if status == "recorded" else 200, {"status": status, "run_id": body["run_id"]})
 
+    def _override(self, path: str) -> Any:
+        overrides = self._overrides.get(path)
+        if not overrides:
+            return None
+        return overrides.pop(0) if len(overrides) > 1 else overrides[0]
+
     def _record(self, run: Any) -> str:
         known = run["run_id"] in self.runs
         self.runs[run["run_id"]] = run
         return "duplicate" if known else "recorded"
+
+
+def received(handler: BaseHTTPRequestHandler) -> Optional[Upload]:
+    """The body, read to its end; None when the sender was killed over it."""
+    digest, left, begun = hashlib.sha256(), int(handler.headers["Content-Length"]), b""
+    while left:
+        try:
+            data = handler.rfile.read(min(left, 2**20))
+        except ConnectionError:
+            data = b""
+        if not data:
+            return None
+        digest.update(data)
+        left -= len(data)
+        begun = begun or data
+    size = int(handler.headers["Content-Length"])
+    return Upload(handler.path.split("deposits/")[1], dict(handler.headers), size, digest.hexdigest(), begun)
+
+
+def reset(handler: BaseHTTPRequestHandler) -> None:
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.close()
 
 
 @pytest.fixture
@@ -160,3 +225,42 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for program in programs:
         program.kill()
         program.communicate()
+
+
+@pytest.fixture
+def broken(portal: FakePortal) -> dict[str, Callable[[Any], Any]]:
+    """What a connection may do instead of answering: `reset`, or `hang` until the test is over."""
+    return {"reset": reset, "hang": lambda _: portal.over.wait()}
+
+
+class Deposits:
+    """A deposit folder, a state directory, and what came of depositing from one into the other."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = path / "deposits"
+        self.state = path / "state"
+        self.folder.mkdir(parents=True)
+
+    def deposit(self, *dumps: Any, **more: Any) -> Any:
+        """Deposit in the folder as the agent `agent-1`."""
+        from vigie_client import DepositFolder, deposit  # noqa: PLC0415 - once the path is set
+
+        given = {"agent_id": "agent-1", "state_dir": self.state, **more}
+        return deposit(dumps, given.pop("place", None) or DepositFolder(self.folder), **given)
+
+    def reports(self, agent: str = "agent-1") -> list[dict[str, Any]]:
+        """The reports in the folder, oldest first."""
+        texts = [path.read_text("utf-8") for path in (self.folder / agent / "log").glob("*.json")]
+        return sorted((json.loads(text) for text in texts), key=lambda report: str(report["timestamp"]))
+
+    def staged(self, name: str, agent: str = "agent-1") -> Path:
+        return self.folder / agent / "database" / name
+
+    def leftovers(self) -> list[str]:
+        """Temporary files, and the records of calls that aren't over."""
+        return [path.name for path in self.folder.parent.rglob("*") if path.suffix in (".part", ".record", ".tmp")]
+
+
+@pytest.fixture
+def deposits(tmp_path: Path) -> Deposits:
+    return Deposits(tmp_path)

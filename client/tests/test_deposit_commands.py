@@ -1,0 +1,223 @@
+"""Dump commands: each part of them must have succeeded, and something must have come out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+
+from vigie_client import Dump
+from vigie_client.commands import needs_shell
+from vigie_client.dump_errors import DumpFailed, presentable
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="bash and signals")
+
+
+def output_of(command: Any, **more: Any) -> bytes:
+    return b"".join(Dump("a", command=command).content(**more))
+
+
+def failure_of(command: Any, **more: Any) -> str:
+    with pytest.raises(DumpFailed) as caught:
+        output_of(command, **more)
+    return str(caught.value)
+
+
+def python(source: str) -> list[str]:
+    return [sys.executable, "-c", source]
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ("printf '%s|' 'a b' \"c;d\" e\\ f", b"a b|c;d|e f|"),
+        ("echo hello | tr a-z A-Z", b"HELLO\n"),
+        ("X=1; echo $X", b"1\n"),
+        ("NAME=value printenv NAME", b"value\n"),
+        (["echo", "a | b"], b"a | b\n"),
+    ],
+)
+def test_it_runs_a_command_as_it_is_meant(command: Any, output: bytes) -> None:
+    assert output_of(command) == output
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("pg_dump -U me --table 'public.*' \"my db\"", False),
+        ("pg_dump 'a|b' \"c|d\" e\\|f", False),
+        ('pg_dump "it\'s" x', False),
+        ("pg_dump a | gzip", True),
+        ("pg_dump a > f", True),
+        ("a && b", True),
+        ("pg_dump $DB", True),
+        ('pg_dump "$DB"', True),
+        ("pg_dump '$DB'", False),
+        ('pg_dump "\\$DB"', False),
+        ("pg_dump `db`", True),
+        ("pg_dump 'it'\\''s' | x", True),
+        ("cat ~/x", True),
+        ("PGPASSWORD=x pg_dump", True),
+        ("pg_dump --format=c", False),
+        ("a\nb", True),
+    ],
+)
+def test_it_takes_a_shell_only_where_one_is_needed(command: str, expected: bool) -> None:
+    assert needs_shell(command) is expected
+
+
+def test_it_runs_a_plain_command_without_bash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "dump").symlink_to(shutil.which("echo") or "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert output_of("dump a") == b"a\n"
+    with pytest.raises(ValueError, match="no bash here"):
+        Dump("a", command="dump a | dump b").check()
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("false", "the dump command ended with status 1"),
+        ("false | gzip", "the dump command ended with status 1"),
+        ("{ echo half; exit 4; } | gzip", "the dump command ended with status 4"),
+        (
+            "cat /nowhere/at-all | cat",
+            "the dump command ended with status 1: cat: /nowhere/at-all: No such file or directory",
+        ),
+        ("echo a | false", "the dump command ended with status 1"),
+        ("nonexistent-dump a", "the dump command can't be started: there is no such program"),
+        (python("import os; os.kill(os.getpid(), 9)"), "the dump command was killed by SIGKILL"),
+        (
+            python("print('a', flush=True); import os; os.kill(os.getpid(), 15)"),
+            "the dump command was killed by SIGTERM",
+        ),
+        ("bash -c 'kill -9 $$' | cat", "the dump command ended with status 137 (SIGKILL)"),
+        (["echo", "a\0b"], "the dump command can't be started: it holds what no argument may"),
+    ],
+)
+def test_it_fails_when_any_part_of_the_command_does(command: Any, message: str) -> None:
+    assert failure_of(command) == message
+
+
+def test_it_says_that_a_program_of_a_pipeline_is_missing() -> None:
+    assert failure_of("nonexistent-dump | gzip").endswith("nonexistent-dump: command not found")
+
+
+def test_it_fails_when_a_command_may_not_be_run(tmp_path: Path) -> None:
+    (tmp_path / "dump").write_text("")
+    assert failure_of([str(tmp_path / "dump")]) == "the dump command can't be started: Permission denied"
+
+
+@pytest.mark.parametrize("command", ["true", "true | gzip", "printf ''"])
+def test_it_takes_nothing_for_no_dump(deposits: Any, command: str) -> None:
+    result = deposits.deposit(Dump("a", command=command))
+    assert [database.error for database in result.databases] == ["the dump is empty"]
+    assert list(deposits.staged("").iterdir()) == []
+
+
+def test_it_quotes_the_last_line_of_stderr_alone() -> None:
+    said = r"import sys; sys.stderr.write('first\nprogress 1\rprogress 2\n\n  last\twords \x1b[0m\n \n'); sys.exit(3)"
+    assert failure_of(python(said)) == "the dump command ended with status 3: last words [0m"
+
+
+def test_it_keeps_little_of_what_a_command_says() -> None:
+    said = "import sys; sys.stderr.write('x' * 10_000_000); sys.exit(3)"
+    message = failure_of(python(said))
+    assert message.endswith("x…")
+    assert len(message) < 300
+
+
+def test_it_is_not_held_up_by_a_command_that_talks_much() -> None:
+    talk = "import sys; [sys.stderr.write('noise\\n' * 1000) for _ in range(1000)]; print('dump')"
+    assert output_of(python(talk)) == b"dump\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("bad conninfo: host=db password=hunter2 user=me", "bad conninfo: host=db password=*** user=me"),
+        ("PGPASSWORD='hun ter2'; x", "PGPASSWORD=***; x"),
+        ('{"password": "hunter2"}', '{"password": ***}'),
+        ("--db-password=hunter2", "--db-password=***"),
+        ("Pwd: hunter2", "Pwd: ***"),
+        ("mysqldump -uroot -phunter2 db", "mysqldump -uroot -p*** db"),
+        ("can't reach postgres://me:hun@ter2@db:5432/x", "can't reach postgres://***@db:5432/x"),
+        ("vigie_agent_AAAA_hunter2_000000 is refused", "*** is refused"),
+        ('password authentication failed for user "me"', 'password authentication failed for user "me"'),
+    ],
+)
+def test_it_keeps_no_secret_of_what_a_command_says(said: str, kept: str) -> None:
+    assert presentable(said) == kept
+    assert failure_of(["sh", "-c", 'printf "%s" "$1" >&2; exit 1', "sh", said]).endswith(": " + kept)
+
+
+def test_it_keeps_nothing_of_a_command_that_bash_prints() -> None:
+    """bash tells of a killed part of a pipeline by showing it."""
+    assert failure_of("true | bash -c 'kill -9 $$' --user=me/hunter2").endswith("status 137 (SIGKILL)")
+
+
+def test_it_gives_a_command_no_input_and_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIGIE_TOKEN", "secret")
+    assert output_of("cat; printenv VIGIE_TOKEN || echo none") == b"none\n"
+
+
+class Impatient:
+    """Stands in for `threading.Timer`: its time is over when the test says so."""
+
+    waiting: list[Callable[[], None]] = []
+
+    def __init__(self, _: float, expire: Callable[[], None]) -> None:
+        self.waiting[:] = [expire]
+
+    def start(self) -> None:
+        pass
+
+    def cancel(self) -> None:
+        pass
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[tuple[str, int]]:
+    """A pipe that whatever a command has started holds open: a command that does so, and the pipe's other end."""
+    fifo = tmp_path / "held"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    yield f"exec 3>'{fifo}'; echo a; sleep 1000 | cat", reader
+    os.close(reader)
+
+
+def nobody_holds(reader: int) -> bool:
+    """Waits for the end, which never comes while somebody lives who holds it."""
+    os.set_blocking(reader, True)
+    return os.read(reader, 1) == b""
+
+
+def test_it_ends_a_command_that_takes_too_long_with_all_it_started(
+    held: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vigie_client.commands.threading.Timer", Impatient)
+    content = Dump("a", command=held[0]).content(timeout=90)
+    assert next(content) == b"a\n"
+    Impatient.waiting[0]()
+    with pytest.raises(DumpFailed, match="longer than 90 s"):
+        next(content)
+    assert nobody_holds(held[1])
+
+
+def test_it_ends_a_command_whose_output_nobody_wants(held: tuple[str, int]) -> None:
+    content = Dump("a", command=held[0]).content()
+    assert next(content) == b"a\n"
+    content.close()
+    assert nobody_holds(held[1])
+
+
+def test_its_own_clock_ends_a_command_too() -> None:
+    assert failure_of("sleep 1000", timeout=0.05) == "the dump command took longer than 0.05 s"
+
+
+def test_a_command_in_time_is_none_the_worse_for_a_timeout() -> None:
+    assert output_of("echo a", timeout=600) == b"a\n"

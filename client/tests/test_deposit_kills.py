@@ -1,0 +1,133 @@
+"""kill -9 at every instant of a deposit: no half file has its final name, and the next call tidies up."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+from client.tests.killing import every_instant, fork, was_killed
+
+from vigie_client import DepositFolder, DepositPortal, Dump, deposit, make_session
+from vigie_client.temporaries import Temporaries
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and SIGKILL")
+
+
+def run(stage: Path, word: str, place: Optional[Any] = None) -> Any:
+    (stage / "b.sql").write_text(word)
+    dumps = [Dump("a", command=["echo", word]), Dump("b", file=stage / "b.sql")]
+    return deposit(dumps, place or DepositFolder(stage / "deposits"), agent_id="agent-1", state_dir=stage / "state")
+
+
+def leftovers(stage: Path) -> list[str]:
+    return [path.name for path in stage.rglob("*") if path.suffix in (".part", ".record", ".tmp")]
+
+
+def reports(stage: Path) -> list[Any]:
+    """All that have a report's name, oldest first: each must be whole."""
+    texts = [path.read_text() for path in (stage / "deposits").rglob("*.json")]
+    return sorted((json.loads(text) for text in texts), key=lambda report: str(report["timestamp"]))
+
+
+def staged(stage: Path, name: str) -> bytes:
+    return (stage / "deposits" / "agent-1" / "database" / f"{name}.sql.gz").read_bytes()
+
+
+def test_a_killed_deposit_leaves_whole_files_and_no_rubbish(tmp_path: Path) -> None:
+    def scene(stage: Path, instant: int) -> bool:
+        (stage / "deposits").mkdir()
+        assert run(stage, "old").status == "deposited"
+        killed = was_killed(fork(lambda: run(stage, "new"), instant))
+        for name in "ab":
+            assert gzip.decompress(staged(stage, name)).strip() in (b"old", b"new")
+        found = reports(stage)
+        assert 1 <= len(found) <= 2
+        if len(found) == 2:  # the report is there: so are the files that it tells of
+            for name in "ab":
+                claimed = found[1]["databases"][name]["compress_process"]["sha256"]
+                assert hashlib.sha256(staged(stage, name)).hexdigest() == claimed
+        assert run(stage, "newest").status == "deposited"
+        assert leftovers(stage) == []
+        assert len(reports(stage)) == len(found) + 1
+        assert gzip.decompress(staged(stage, "a")) == b"newest\n"
+        return killed
+
+    assert every_instant(tmp_path, scene) > 30
+
+
+def test_a_killed_upload_leaves_whole_files_and_no_rubbish(tmp_path: Path, portal: Any, token: str) -> None:
+    def scene(stage: Path, instant: int) -> bool:
+        portal.uploads.clear()
+        place = DepositPortal(portal.url, make_session(token))
+        killed = was_killed(fork(lambda: run(stage, "new", place), instant))
+        names = [upload.name.split("/")[0] for upload in portal.uploads]
+        assert names == ["database", "database", "log"][: len(names)]
+        assert all(upload.sha256 == upload.headers["X-Content-SHA256"] for upload in portal.uploads)
+        assert run(stage, "newest", place).status == "deposited"
+        assert leftovers(stage) == []
+        logs = [upload.name for upload in portal.uploads if upload.name.startswith("log")]
+        assert len(logs) == len(set(logs))
+        return killed
+
+    assert every_instant(tmp_path, scene) > 20
+
+
+def test_the_next_call_tidies_up_wherever_it_deposits_itself(tmp_path: Path) -> None:
+    """A part was made in a folder to which nobody deposits any more."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+
+    def killed_with_a_part() -> None:
+        with Temporaries(str(tmp_path / "state" / "deposits")) as temporaries:
+            temporaries.create(str(tmp_path / "one" / "a"), 0o600)
+            os.kill(os.getpid(), 9)
+
+    assert was_killed(fork(killed_with_a_part, 10**6))
+    assert [name.endswith(".part") for name in leftovers(tmp_path / "one")] == [True]
+    deposit([Dump("a", command="echo a")], DepositFolder(tmp_path / "two"), agent_id="a", state_dir=tmp_path / "state")
+    assert leftovers(tmp_path) == []
+
+
+def test_it_keeps_in_mind_what_lies_on_a_share_that_is_away(tmp_path: Path) -> None:
+    share, away = tmp_path / "share", tmp_path / "away"
+    share.mkdir()
+
+    def killed_with_a_part() -> None:
+        with Temporaries(str(tmp_path / "state")) as temporaries:
+            temporaries.create(str(share / "a"), 0o600)
+            os.kill(os.getpid(), 9)
+
+    assert was_killed(fork(killed_with_a_part, 10**6))
+    share.rename(away)
+    with Temporaries(str(tmp_path / "state")):
+        pass
+    away.rename(share)
+    with Temporaries(str(tmp_path / "state")):
+        pass
+    assert leftovers(tmp_path) == []
+
+
+def test_it_leaves_the_temporaries_of_the_living_alone(tmp_path: Path) -> None:
+    with Temporaries(str(tmp_path / "state")) as living:
+        part, descriptor = living.create(str(tmp_path / "a"), 0o600)
+        os.close(descriptor)
+        with Temporaries(str(tmp_path / "state")):
+            pass
+        assert os.path.exists(part)
+    assert leftovers(tmp_path) == []
+
+
+def test_a_torn_record_harms_nobody(tmp_path: Path) -> None:
+    precious, torn = tmp_path / "precious", tmp_path / "torn.part"
+    for path in (precious, torn):
+        path.write_text("x")
+    (tmp_path / "dead.record").write_text(f'"{precious}"\n[1]\n"{torn}"\n"{tmp_path}/other.pa')
+    with Temporaries(str(tmp_path)):
+        pass
+    assert precious.exists()
+    assert leftovers(tmp_path) == []

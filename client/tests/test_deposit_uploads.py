@@ -1,0 +1,262 @@
+"""Deposits over HTTP: what is sent, what is tried again, and what is said when it was in vain."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import time
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+import requests
+
+from vigie_client import DepositPortal, Dump, Patience, make_session
+from vigie_client.uploads import TransferFailed, Uploader, _Body
+
+DEPOSITS = "/api/v1/backups/deposits/"
+FILE = DEPOSITS + "database/a.sql.gz"
+NOON = 1_773_144_000.0  # 2026-03-10T12:00:00Z
+LOG = DEPOSITS + "log/OPERATION_20260310_1200_agent-1.json"
+DUMP = Dump("a", command="echo a")
+Upload = Callable[..., Any]
+
+
+class Time:
+    """A clock that only pauses move, and all pauses."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.pauses: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    def patience(self, deadline: float = 3600.0, timeout: float = 20.0) -> Patience:
+        return Patience(deadline, timeout, monotonic=lambda: self.now, sleep=self.sleep, rng=lambda: 0.0)
+
+
+@pytest.fixture
+def clock() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def upload(portal: Any, deposits: Any, token: str, clock: Time) -> Upload:
+    """Deposits one database, or those given, with the fake portal; options are those of `Patience`."""
+
+    def run(*dumps: Dump, **patience: float) -> Any:
+        place = DepositPortal(portal.url + "/", make_session(token), clock.patience(**patience))
+        return deposits.deposit(*(dumps or [DUMP]), place=place, now=lambda: NOON)
+
+    return run
+
+
+def report_of(portal: Any) -> Any:
+    return json.loads(portal.uploads[-1].body)
+
+
+def test_it_uploads_the_file_and_then_the_report(portal: Any, upload: Upload, deposits: Any, token: str) -> None:
+    result = upload()
+    assert [result.status, result.report] == ["deposited", "OPERATION_20260310_1200_agent-1.json"]
+    file, report = portal.uploads
+    assert (file.name, report.name) == ("database/a.sql.gz", f"log/{result.report}")
+    assert gzip.decompress(file.body) == b"a\n"
+    for sent in (file, report):
+        assert sent.headers["Authorization"] == f"Bearer {token}"
+        assert sent.headers["Content-Length"] == str(len(sent.body))
+        assert sent.headers["X-Content-SHA256"] == hashlib.sha256(sent.body).hexdigest()
+        assert "Transfer-Encoding" not in sent.headers
+    compress = report_of(portal)["databases"]["a"]["compress_process"]
+    assert compress == {"status": True, "sha256": file.sha256, "size": file.size}
+    assert deposits.leftovers() == []
+    assert list(deposits.folder.iterdir()) == []
+
+
+def test_it_uploads_zstd_under_its_own_name(portal: Any, upload: Upload, tmp_path: Path) -> None:
+    (tmp_path / "a.zst").write_bytes(b"\x28\xb5\x2f\xfd rest")
+    upload(Dump("a", file=tmp_path / "a.zst"))
+    assert portal.uploads[0].name == "database/a.sql.zst"
+
+
+def test_it_reports_a_failed_dump_without_a_file(portal: Any, upload: Upload) -> None:
+    result = upload(Dump("a", command="false"))
+    assert (result.status, result.report is None) == ("failed", False)
+    assert portal.attempts == [LOG]
+    assert report_of(portal)["databases"]["a"]["backup_process"]["message"] == "the dump command ended with status 1"
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 507, 302])
+def test_it_tries_again_what_may_change_by_itself(
+    portal: Any, answer: Any, upload: Upload, clock: Time, status: int
+) -> None:
+    portal.answer_with(FILE, answer(status, {}), answer(status, {}), None)
+    portal.answer_with(LOG, answer(status, {}), None)
+    assert upload().status == "deposited"
+    assert clock.pauses == [1, 2, 1]
+    assert [sent.name for sent in portal.uploads] == ["database/a.sql.gz", LOG[len(DEPOSITS) :]]
+    assert gzip.decompress(portal.uploads[0].body) == b"a\n"  # from its beginning again
+
+
+@pytest.mark.parametrize(("trouble", "timeout"), [("reset", 20), ("hang", 1)])
+def test_it_tries_again_when_the_network_fails(
+    portal: Any, broken: Any, upload: Upload, clock: Time, trouble: str, timeout: float
+) -> None:
+    portal.answer_with(FILE, broken[trouble], None)
+    portal.answer_with(LOG, broken[trouble], None)
+    assert upload(timeout=timeout).status == "deposited"
+    assert clock.pauses == [1, 1]
+
+
+def test_it_waits_as_long_as_the_portal_says(portal: Any, answer: Any, upload: Upload, clock: Time) -> None:
+    later = formatdate(time.time() + 500, usegmt=True)
+    portal.answer_with(
+        FILE, answer(429, {}, {"Retry-After": "77"}), answer(503, {}, {"Retry-After": later}), answer(503, {}), None
+    )
+    assert upload().status == "deposited"
+    assert (clock.pauses[0], clock.pauses[2]) == (77, 4)
+    assert 400 < clock.pauses[1] <= 500
+
+
+def test_it_shortens_its_pauses_at_random(portal: Any, answer: Any, deposits: Any, token: str) -> None:
+    pauses: list[float] = []
+    patience = Patience(sleep=pauses.append, rng=lambda: 0.5)
+    portal.answer_with(FILE, answer(503, {}), None)
+    deposits.deposit(DUMP, place=DepositPortal(portal.url, make_session(token), patience))
+    assert pauses == [0.75]
+
+
+def test_it_gives_up_at_its_deadline_and_still_reports(portal: Any, answer: Any, upload: Upload, clock: Time) -> None:
+    portal.answer_with(FILE, answer(503, {"code": "not_ready"}))
+    result = upload(deadline=100)
+    assert clock.pauses == [1, 2, 4, 8, 16, 32]  # 64 more would be too much
+    assert [database.error for database in result.databases] == ["retry 503 not_ready"]
+    assert (result.status, result.report) == ("failed", "OPERATION_20260310_1200_agent-1.json")
+    transfer = report_of(portal)["databases"]["a"]["transfer_process"]
+    assert transfer == {"status": False, "error_message": "retry 503 not_ready"}
+
+
+def test_it_does_not_wait_beyond_its_deadline(portal: Any, answer: Any, upload: Upload, clock: Time) -> None:
+    portal.answer_with(FILE, answer(429, {}, {"Retry-After": "3601"}))
+    assert upload().databases[0].error == "retry 429"
+    assert clock.pauses == []
+
+
+def test_it_tries_each_file_once_after_its_deadline(portal: Any, answer: Any, upload: Upload) -> None:
+    portal.answer_with(FILE, answer(503, {}))
+    result = upload(DUMP, Dump("b", command="echo b"), deadline=1)
+    assert [database.status for database in result.databases] == ["failed", "deposited"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (401, "token_revoked", "auth 401 token_revoked"),
+        (403, "insufficient_scope", "auth 403 insufficient_scope"),
+        (409, "checksum_mismatch", "refused 409 checksum_mismatch"),
+        (413, "body_too_large", "refused 413 body_too_large"),
+        (413, None, "refused 413"),
+    ],
+)
+def test_it_takes_a_refusal_at_its_word(
+    portal: Any, answer: Any, upload: Upload, deposits: Any, clock: Time, status: int, code: Any, words: str
+) -> None:
+    portal.answer_with(FILE, answer(status, {"code": code}))
+    result = upload(DUMP, Dump("b", command="echo b"))
+    assert clock.pauses == []
+    assert [(database.status, database.error) for database in result.databases] == [
+        ("failed", words),
+        ("deposited", None),
+    ]
+    databases = report_of(portal)["databases"]
+    assert databases["a"]["transfer_process"] == {"status": False, "error_message": words}
+    assert databases["a"]["compress_process"]["status"] is True
+    assert databases["b"]["transfer_process"]["status"] is True
+    assert deposits.leftovers() == []
+
+
+def test_it_says_when_the_report_is_refused(portal: Any, answer: Any, upload: Upload) -> None:
+    portal.answer_with(LOG, answer(401, {"code": "token_expired"}))
+    result = upload()
+    assert (result.status, result.report, result.error) == ("failed", None, "auth 401 token_expired")
+    assert [database.status for database in result.databases] == ["deposited"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (200, b"<html>", {"Content-Type": "text/html"}),
+        (200, b"welcome", {}),
+        (201, {"status": "stored", "sha256": "0" * 64}, {}),
+        (202, {"status": "queued"}, {}),
+    ],
+)
+def test_it_believes_nobody_but_the_portal(portal: Any, answer: Any, upload: Upload, clock: Time, given: Any) -> None:
+    portal.answer_with(FILE, answer(*given), None)
+    assert upload().status == "deposited"
+    assert clock.pauses == [1]
+
+
+def test_it_leaves_an_answer_that_drips_without_end(
+    portal: Any, upload: Upload, clock: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every byte restarts the timeout of the socket: only the attempt's own limit ends it."""
+
+    def drip(handler: Any) -> None:
+        handler.wfile.write(b"HTTP/1.1 201 Created\r\nX-Drip: ")
+        with contextlib.suppress(OSError):
+            while not portal.over.wait(0.01):
+                handler.wfile.write(b"x")
+
+    monkeypatch.setattr("vigie_client.uploads.SHORTEST", 0.5)
+    portal.answer_with(FILE, drip)
+    assert upload(deadline=0.5, timeout=20).databases[0].error == "retry deadline"
+    assert clock.pauses == []
+
+
+def test_an_upload_under_way_may_outlast_the_deadline(portal: Any, deposits: Any, token: str) -> None:
+    """The deadline is for new attempts; the clock says that it's long over while the first one goes on."""
+    ticks = iter(range(0, 10**9, 10**6))
+    patience = Patience(deadline=1, timeout=20, monotonic=lambda: float(next(ticks)))
+    assert deposits.deposit(DUMP, place=DepositPortal(portal.url, make_session(token), patience)).status == "deposited"
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1", "http://", "http://[::1"])
+def test_it_does_not_try_again_where_no_portal_can_be(deposits: Any, token: str, clock: Time, url: str) -> None:
+    place = DepositPortal(url, make_session(token), clock.patience())
+    result = deposits.deposit(DUMP, place=place)
+    assert result.databases[0].error.startswith("refused ")
+    assert clock.pauses == []
+
+
+class Unreadable(io.BytesIO):
+    def read(self, _: Any = -1) -> bytes:
+        raise OSError(5, "Input/output error")
+
+
+def test_it_does_not_take_its_own_disk_for_the_network(portal: Any, token: str, clock: Time) -> None:
+    uploader = Uploader(make_session(token), clock.patience())
+    with pytest.raises(TransferFailed, match="unreadable"):
+        uploader.put(portal.url + FILE, lambda: Unreadable(b"x"), 1, "0" * 64)
+    assert clock.pauses == []
+
+
+def test_it_says_the_size_of_a_file_larger_than_2_gb() -> None:
+    size = 5 * 2**30
+    prepared = requests.Request("PUT", "http://portal", data=_Body(io.BytesIO(b"x"), size)).prepare()
+    assert prepared.headers["Content-Length"] == str(size)
+    assert "Transfer-Encoding" not in prepared.headers
+
+
+def test_it_never_tells_the_token(
+    portal: Any, answer: Any, upload: Upload, token: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    portal.answer_with(FILE, answer(401, {"code": "invalid_token", "detail": token}))
+    portal.answer_with(LOG, answer(400, {"code": token}))
+    assert token not in repr(upload()) + caplog.text
+    assert "refused 400" in caplog.text

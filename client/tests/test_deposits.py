@@ -1,0 +1,255 @@
+"""Deposits in a folder: what lies where afterwards, and what the report says of it."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import hashlib
+import os
+import stat
+import sys
+import uuid
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vigie_client import DepositFolder, Dump
+
+NOON = datetime(2026, 3, 10, 12, 0, 30, tzinfo=timezone.utc).timestamp()
+
+
+def sections(report: Any, database: str) -> list[Any]:
+    found = report["databases"][database]
+    return [found["backup_process"], found["compress_process"], found["transfer_process"]]
+
+
+def test_it_deposits_what_a_command_writes(deposits: Any) -> None:
+    result = deposits.deposit(Dump("compta", command="printf hello"), now=lambda: NOON)
+    content = deposits.staged("compta.sql.gz").read_bytes()
+    assert gzip.decompress(content) == b"hello"
+    assert (result.status, result.report) == ("deposited", "OPERATION_20260310_1200_agent-1.json")
+    assert [vars(database) for database in result.databases] == [
+        {
+            "name": "compta",
+            "status": "deposited",
+            "size": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "error": None,
+        }
+    ]
+    assert deposits.leftovers() == []
+
+
+def test_it_reports_in_the_portals_first_dialect(deposits: Any) -> None:
+    deposits.deposit(Dump("compta", command="printf hello"), now=lambda: NOON)
+    (report,) = deposits.reports()
+    content = deposits.staged("compta.sql.gz").read_bytes()
+    assert uuid.UUID(report.pop("operation_id"))
+    moment = "2026-03-10T12:00:30Z"
+    assert report == {
+        "agent_id": "agent-1",
+        "timestamp": moment,
+        "databases": {
+            "compta": {
+                "backup_process": {
+                    "status": True,
+                    "start_time": moment,
+                    "end_time": moment,
+                    "size": 5,
+                    "message": None,
+                },
+                "compress_process": {
+                    "status": True,
+                    "sha256": hashlib.sha256(content).hexdigest(),
+                    "size": len(content),
+                },
+                "transfer_process": {"status": True, "error_message": None},
+            }
+        },
+    }
+
+
+def test_it_measures_the_time_of_each_dump_and_of_the_whole(deposits: Any) -> None:
+    seconds = iter(range(10))
+    dumps = [Dump("a", command="echo a"), Dump("b", command="echo b")]
+    deposits.deposit(*dumps, now=lambda: NOON + next(seconds))
+    (report,) = deposits.reports()
+    backups = [sections(report, name)[0] for name in "ab"]
+    moments = [*(backup[key] for backup in backups for key in ("start_time", "end_time")), report["timestamp"]]
+    assert moments == [f"2026-03-10T12:00:{second}Z" for second in range(30, 35)]
+
+
+def test_it_gives_all_databases_of_an_operation_one_report(deposits: Any, tmp_path: Path) -> None:
+    (tmp_path / "b.sql").write_text("bbb")
+    result = deposits.deposit(Dump("a", command=["echo", "a"]), Dump("b", file=tmp_path / "b.sql"))
+    (report,) = deposits.reports()
+    assert list(report["databases"]) == ["a", "b"]
+    assert [database.status for database in result.databases] == ["deposited", "deposited"]
+    assert gzip.decompress(deposits.staged("b.sql.gz").read_bytes()) == b"bbb"
+
+
+def test_it_deposits_the_others_when_one_fails(deposits: Any) -> None:
+    dumps = [Dump("a", command="echo a"), Dump("b", command="false"), Dump("c", command="echo c")]
+    result = deposits.deposit(*dumps)
+    assert (result.status, [database.status for database in result.databases]) == (
+        "failed",
+        ["deposited", "failed", "deposited"],
+    )
+    (report,) = deposits.reports()
+    assert [[step["status"] for step in sections(report, name)] for name in "abc"] == [
+        [True] * 3,
+        [False] * 3,
+        [True] * 3,
+    ]
+    assert sorted(path.name for path in deposits.staged("").iterdir()) == ["a.sql.gz", "c.sql.gz"]
+
+
+def test_it_leaves_an_older_file_alone_when_the_dump_fails(deposits: Any) -> None:
+    deposits.deposit(Dump("a", command="echo old"))
+    deposits.deposit(Dump("a", command=[sys.executable, "-c", "print('new'); raise SystemExit(7)"]))
+    assert gzip.decompress(deposits.staged("a.sql.gz").read_bytes()) == b"old\n"
+    backup, compress, transfer = sections(deposits.reports()[1], "a")
+    assert (backup["status"], backup["message"]) == (False, "the dump command ended with status 7")
+    assert compress == {"status": False, "sha256": None, "size": None}
+    assert (transfer["status"], transfer["error_message"]) == (False, "there is no dump to transfer")
+    assert deposits.leftovers() == []
+
+
+def test_it_puts_the_report_after_all_files(deposits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    appeared: list[str] = []
+
+    def watched(name: str) -> None:
+        real = getattr(os, name)
+
+        def put(source: Any, target: Any) -> None:
+            real(source, target)
+            appeared.append(os.path.basename(target))
+
+        monkeypatch.setattr(os, name, put)
+
+    for name in ("replace", "link", "rename"):
+        watched(name)
+    deposits.deposit(Dump("a", command="echo a"), Dump("b", command="echo b"), now=lambda: NOON)
+    assert appeared == ["a.sql.gz", "b.sql.gz", "names.json", "OPERATION_20260310_1200_agent-1.json"]
+
+
+def test_it_syncs_a_file_before_and_the_folder_after_its_name(deposits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def replaced(source: Any, target: Any) -> None:
+        steps.append("name")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    deposits.deposit(Dump("a", command="echo a"))
+    assert steps[:3] == ["file", "name", "folder"]
+
+
+def test_it_says_when_the_folder_is_not_there(deposits: Any, tmp_path: Path) -> None:
+    result = deposits.deposit(Dump("a", command="touch ran"), place=DepositFolder(tmp_path / "unmounted"))
+    assert (result.status, result.report) == ("failed", None)
+    assert result.databases[0].error == "the deposit folder isn't there"
+    assert not (tmp_path / "unmounted").exists()
+
+
+def test_it_reports_a_file_that_cannot_be_put_in_place(deposits: Any) -> None:
+    deposits.staged("a.sql.gz").mkdir(parents=True)
+    result = deposits.deposit(Dump("a", command="echo a"), Dump("b", command="echo b"))
+    assert [(database.status, database.error) for database in result.databases] == [
+        ("failed", "Is a directory"),
+        ("deposited", None),
+    ]
+    backup, compress, transfer = sections(deposits.reports()[0], "a")
+    assert (backup["status"], compress["status"]) == (True, True)
+    assert transfer == {"status": False, "error_message": "Is a directory"}
+    assert deposits.leftovers() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "link"), reason="links")
+def test_it_does_without_links(deposits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    results = [deposits.deposit(Dump("a", command="echo a"), now=lambda: NOON) for _ in range(2)]
+    assert [result.report[:23] for result in results] == ["OPERATION_20260310_1200", "OPERATION_20260310_1201"]
+    assert len(deposits.reports()) == 2
+
+
+@pytest.mark.parametrize("code", ["EINVAL", "ENOTSUP", "EACCES"])
+def test_it_deposits_on_a_share_that_cannot_sync_a_folder(
+    deposits: Any, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    fsync = os.fsync
+
+    def share(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(getattr(errno, code), "no")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", share)
+    assert deposits.deposit(Dump("a", command="echo a")).status == "deposited"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+def test_it_leaves_modes_in_the_folder_to_the_umask(deposits: Any) -> None:
+    umask = os.umask(0o027)
+    try:
+        result = deposits.deposit(Dump("a", command="echo a"))
+    finally:
+        os.umask(umask)
+    report = deposits.folder / "agent-1" / "log" / result.report
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (deposits.staged("a.sql.gz"), report, report.parent)]
+    assert modes == [0o640, 0o640, 0o750]
+
+
+@pytest.mark.parametrize(
+    "dumps",
+    [
+        [],
+        [Dump("a", command="echo 'x")],
+        [Dump("a", command=" ")],
+        [Dump("a", command=[])],
+        [Dump("a", command="echo a"), Dump("a", command="echo b")],
+        [Dump("é", command="echo a"), Dump("e", command="echo b")],
+    ],
+)
+def test_it_runs_nothing_of_what_cannot_be_meant(deposits: Any, dumps: list[Dump], tmp_path: Path) -> None:
+    marker = Dump("marker", command=["touch", str(tmp_path / "ran")])
+    with pytest.raises(ValueError):
+        deposits.deposit(*([marker, *dumps] if dumps else []))
+    assert not (tmp_path / "ran").exists()
+    assert deposits.reports() == []
+
+
+@pytest.mark.parametrize("sources", [{}, {"command": "echo", "file": "x"}])
+def test_a_dump_has_one_source(sources: Any) -> None:
+    with pytest.raises(ValueError, match="either a command or a file"):
+        Dump("a", **sources)
+
+
+LIMITED = """
+import resource, sys
+from vigie_client import DepositFolder, Dump, deposit
+resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+dumps = [Dump("big", command="head -c 1000000 /dev/urandom"), Dump("small", command="echo a")]
+result = deposit(dumps, DepositFolder(sys.argv[1]), agent_id="agent-1", state_dir="state")
+print([database.error for database in result.databases])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a limit on the size of files")
+def test_it_says_that_the_disk_is_full(deposits: Any, start: Any) -> None:
+    output, _ = start(LIMITED, deposits.folder).communicate()
+    assert output == '["the backup can\'t be written: File too large", None]\n'
+    backup, _, _ = sections(deposits.reports()[0], "big")
+    assert (backup["status"], backup["message"]) == (False, "the backup can't be written: File too large")
+    assert deposits.leftovers() == []
