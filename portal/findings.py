@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.db.models import Count, Min
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from portal import health
 from portal.conventions import Collected
-from portal.models import JobRun, TaskAttempt
+from portal.models import ChannelState, JobRun, OutboxMessage, TaskAttempt
+from portal.notifications.known import BUILT_IN_SETTINGS, active_channels
 from portal.severity import Severity as Severity
 
 log = logging.getLogger("vigie.findings")
@@ -107,3 +111,62 @@ def admin_url(name: str, query: dict[str, str]) -> str:
         return reverse(f"admin:{name}", query=query)
     except NoReverseMatch:
         return ""
+
+
+# --- Whether operators are told ---------------------------------------------------------------------------------------
+
+FAILED_SHOWN = timedelta(days=1)
+TOO_LONG = timedelta(hours=1)
+CHANNELS, MESSAGES = "portal_notificationchannel", "portal_outboxmessage"
+
+
+@sources.register
+def nobody_is_told(now: datetime) -> Iterator[Finding]:
+    if bool(settings.TELEGRAM_BOT_TOKEN) != bool(settings.TELEGRAM_CHAT_ID):
+        yield Finding(
+            Severity.WARNING,
+            _("Of TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID only one is set: without the other Telegram is no channel."),
+        )
+    if not any(channel.recipients for channel in active_channels()):
+        text = _("Nobody is told of anything: no notification channel is active.")
+        yield Finding(Severity.WARNING, text, url=admin_url(f"{CHANNELS}_changelist", {}), action=_("See the channels"))
+
+
+@sources.register
+def disabled_channels(now: datetime) -> Iterator[Finding]:
+    """Of those that are switched on: nobody misses the others."""
+    channels = {channel.key: channel for channel in active_channels()}
+    for state in ChannelState.objects.filter(channel__in=channels).exclude(disabled_at=None).order_by("disabled_at"):
+        channel = channels[state.channel]
+        text = _("The channel “%(name)s” tells nobody any more: %(reason)s Its messages wait.")
+        url = admin_url(f"{CHANNELS}_changelist", {})
+        if channel.is_built_in:
+            text = _("Telegram tells nobody any more: %(reason)s Change %(settings)s, or enable it again.")
+        else:
+            url = reverse(f"admin:{CHANNELS}_change", args=[channel.key.partition(":")[2]])
+        words = {"name": channel.name, "reason": ended(state.disabled_reason), "settings": BUILT_IN_SETTINGS}
+        yield Finding(Severity.CRITICAL, text % words, state.disabled_at, url, _("See the channel"))
+
+
+def ended(text: str) -> str:
+    """As a sentence of its own."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+@sources.register
+def undelivered_messages(now: datetime) -> Iterator[Finding]:
+    failed = OutboxMessage.objects.filter(status="failed", finished_at__gt=now - FAILED_SHOWN)
+    late = OutboxMessage.objects.waiting().filter(created_at__lt=now - TOO_LONG)
+    found = failed.aggregate(count=Count("pk"), since=Min("finished_at"))
+    if found["count"]:
+        text = ngettext("%(count)d message failed.", "%(count)d messages failed.", found["count"])
+        yield about_messages(text, found, "failed")
+    found = late.aggregate(count=Count("pk"), since=Min("created_at"))
+    if found["count"]:
+        text = ngettext("%(count)d message waits to be sent.", "%(count)d messages wait to be sent.", found["count"])
+        yield about_messages(text, found, "waiting")
+
+
+def about_messages(text: str, found: dict[str, Any], status: str) -> Finding:
+    url = admin_url(f"{MESSAGES}_changelist", {"status": status})
+    return Finding(Severity.WARNING, text % {"count": found["count"]}, found["since"], url, _("See them"))

@@ -17,7 +17,8 @@ from prometheus_client.registry import Collector
 
 from portal.clusters import CLUSTERS
 from portal.conventions import Collected
-from portal.models import ApiToken, AuthFailure, Beat, JobRun
+from portal.models import ApiToken, AuthFailure, Beat, ChannelState, JobRun, OutboxMessage
+from portal.notifications.known import active_channels
 
 MetricSource = Callable[[datetime], Iterable[Metric]]
 sources: Collected[MetricSource] = Collected("metrics")
@@ -108,3 +109,24 @@ def auth_failures(now: datetime) -> Iterator[Metric]:
     text = "Failed authentications of the last hour that no success of the same address has followed."
     yield single("auth_failures", text, sums["failures"] or 0)
     yield single("auth_failing_addresses", "Addresses they came from.", sums["addresses"])
+
+
+@sources.register
+def messages(now: datetime) -> Iterator[Metric]:
+    """A channel that was deleted or taken from the environment still shows as long as messages wait for it."""
+    rows = OutboxMessage.objects.waiting().order_by().values("channel")
+    found = {row["channel"]: row for row in rows.annotate(waiting=Count("pk"), since=Min("created_at"))}
+    channels = [channel.key for channel in active_channels()]
+    disabled = ChannelState.objects.filter(channel__in=channels).exclude(disabled_at=None)
+    is_disabled = set(disabled.values_list("channel", flat=True))
+    keys = dict.fromkeys([*channels, *found])
+    waiting = {key: found[key]["waiting"] if key in found else 0 for key in keys}
+    oldest = {key: age(found[key]["since"], now) if key in found else 0 for key in keys}
+    yield gauge("outbox_waiting", "Messages that were not sent yet.", "channel", waiting)
+    yield gauge("outbox_oldest_seconds", "How long the oldest of them has waited.", "channel", oldest)
+    yield gauge(
+        "channel_disabled",
+        "1 where a failure that nobody has mended yet has disabled the channel.",
+        "channel",
+        {key: float(key in is_disabled) for key in channels},
+    )

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models, transaction
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, Value
-from django.db.models.functions import Now
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, Subquery, Value
+from django.db.models.functions import Cast, Coalesce, Concat, Now
 
 if TYPE_CHECKING:
     from portal import models as m
@@ -99,6 +99,17 @@ class NotificationChannelQuerySet(models.QuerySet["m.NotificationChannel"]):
     def active(self) -> Self:
         return self.filter(is_active=True)
 
+    def with_states(self, states: ChannelStateQuerySet, messages: OutboxMessageQuerySet) -> Self:
+        """Adds how each stands, and how many messages wait for it, as `state_…` and `waiting`; all with one query."""
+        keyed = self.annotate(state_key=Concat(Value("channel:"), Cast("pk", models.CharField())))
+        own = states.filter(channel=OuterRef("state_key"))
+        fields = ("disabled_at", "disabled_reason", "failures", "last_success_at", "last_error")
+        waiting = messages.waiting().filter(channel=OuterRef("state_key")).order_by().values("channel")
+        return keyed.annotate(
+            **{f"state_{field}": Subquery(own.values(field)) for field in fields},
+            waiting=Coalesce(Subquery(waiting.annotate(count=Count("pk")).values("count")), 0),
+        )
+
 
 class ChannelStateQuerySet(models.QuerySet["m.ChannelState"]):
     def ready(self, now: datetime) -> Self:
@@ -151,6 +162,16 @@ class OutboxMessageQuerySet(models.QuerySet["m.OutboxMessage"]):
         return dict(sent.values_list("recipient").annotate(parcels=Count("finished_at", distinct=True)))
 
     def try_again(self) -> int:
-        """Those that wait or failed are sent at the next occasion."""
+        """Those that were not sent wait anew."""
         unsent = self.exclude(status="sent")
         return unsent.update(status="waiting", finished_at=None, error="", next_attempt_at=None)
+
+    def give_up(self, now: datetime) -> int:
+        """Nobody tries to send these any more. Their last error stays."""
+        unsent = self.filter(status__in=["waiting", "failed"])
+        return unsent.update(status="given_up", finished_at=now, next_attempt_at=None)
+
+    def with_channel_names(self, channels: NotificationChannelQuerySet) -> Self:
+        """Adds `channel_name`, None for channels without a row."""
+        keyed = channels.annotate(state_key=Concat(Value("channel:"), Cast("pk", models.CharField())))
+        return self.annotate(channel_name=Subquery(keyed.filter(state_key=OuterRef("channel")).values("name")))

@@ -21,6 +21,7 @@ class FamilyFilter(ChoiceFilter):
     options = {
         "agent.": _("machines"),
         "token.": _("tokens"),
+        "channel.": _("notification channels"),
         "user.": _("users"),
         "group.": _("groups"),
         "admin.": _("actions in the admin"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from django.db import transaction
 from django.utils import timezone
 
-from portal.models import OutboxMessage
+from portal.models import ChannelState, OutboxMessage
 from portal.notifications.known import active_channels
 from portal.notifications.notices import Notice
+from portal.querysets import OutboxMessageQuerySet
 from portal.tasks import enqueue
 
 DELIVER = "portal.deliver"
@@ -40,3 +41,23 @@ def notify(*notices: Notice) -> int:
         for channel in sorted(set(written)):
             enqueue(DELIVER, channel)
     return len(written)
+
+
+def try_now(chosen: OutboxMessageQuerySet) -> tuple[int, list[str]]:
+    """Unsent messages of those chosen are sent at once, past any pause. How many, and the keys of their channels.
+
+    Others that wait for the same recipients come before them where they are older, so these are not held either.
+    """
+    with transaction.atomic():
+        unsent = chosen.exclude(status="sent").order_by()
+        told = list(unsent.values_list("channel", "recipient").distinct())
+        count = unsent.try_again()
+        channels = sorted({channel for channel, _recipient in told})
+        same = OutboxMessage.objects.filter(
+            channel__in=channels, recipient__in={recipient for _channel, recipient in told}
+        )
+        same.waiting().exclude(next_attempt_at=None).update(next_attempt_at=None)
+        ChannelState.objects.filter(channel__in=channels, disabled_at=None).update(next_attempt_at=None)
+        for channel in channels:
+            enqueue(DELIVER, channel)
+    return count, channels

@@ -15,7 +15,7 @@ from django.utils import timezone
 from agents.enrolment import issue_agent_token
 from portal.admin.base import Audited, ReadOnlyAdmin, VigieModelAdmin
 from portal.issuing import issue
-from portal.models import AuditEvent, JobRun, TaskAttempt
+from portal.models import AuditEvent, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
 from usage.models import Run
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +54,11 @@ def rows(make_agent):
         JobRun.objects.create(job="prune", cycle_key=str(number))
         TaskAttempt.objects.create(task_id=str(number), name="beat", cluster="quick", started_at=now)
         Group.objects.create(name=f"g{number}")
+        channel = NotificationChannel.objects.create(name=f"Team {number}", kind="email", addresses="a@example.org")
+        OutboxMessage.objects.create(
+            channel=channel.key, recipient="a@example.org", subject="backup:7", severity=1, title="Late",
+            dedupe_key=str(number), created_at=now,
+        )  # fmt: skip
 
 
 def address(label, name, *args):

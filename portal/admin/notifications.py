@@ -1,0 +1,285 @@
+"""Notification channels: whether people are told, tried out and mended here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Model, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.urls import path
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from portal import audit
+from portal.admin.base import VigieModelAdmin, begins_with
+from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, in_full, moment_column
+from portal.admin.filters import ChoiceFilter
+from portal.history import history_of
+from portal.models import ChannelState, NotificationChannel, OutboxMessage
+from portal.notifications import history  # noqa: F401 - the words for what happens to channels
+from portal.notifications.forms import ChannelForm
+from portal.notifications.known import BUILT_IN, Known, as_known, built_in
+from portal.notifications.states import subject, synchronise
+from portal.notifications.trial import try_out
+from portal.panels import Section
+from portal.querysets import NotificationChannelQuerySet
+
+Kind = NotificationChannel.Kind
+MOST_TESTED_AT_ONCE = 3
+
+
+def state_of(is_active: bool, disabled_at: Any, failures: int | None, last_success_at: Any) -> SafeString:
+    if not is_active:
+        return badge(_("off"), QUIET)
+    if disabled_at is not None:
+        return badge(_("disabled"), BAD)
+    if failures:
+        return badge(_("failing"), WARNING)
+    return badge(_("working"), GOOD) if last_success_at is not None else badge(_("not tried yet"), QUIET)
+
+
+# --- What operators do -----------------------------------------------------------------------------------------------
+
+
+def enable_again(keys: Iterable[str], request: HttpRequest) -> int:
+    """Channels disabled or pausing are tried again; the pulse finds what waits for them. How many were disabled."""
+    count = 0
+    for state in ChannelState.objects.filter(channel__in=list(keys)):
+        if ChannelState.objects.filter(pk=state.pk).enable() and state.disabled_at is not None:
+            audit.record("channel.enabled", subject(state.channel), request=request)
+            count += 1
+    return count
+
+
+def send_tests(channels: list[Known], request: HttpRequest) -> None:
+    """Once the transaction of the caller is over: nobody's row is locked while others take their time to answer."""
+    for channel in channels:
+        transaction.on_commit(partial(send_test, channel, request))
+
+
+def send_test(channel: Known, request: HttpRequest) -> None:
+    outcomes = try_out(channel)
+    failed = [outcome for outcome in outcomes if outcome.error]
+    told = {"sent": len(outcomes) - len(failed), "failed": len(failed), "error": failed[0].error if failed else ""}
+    audit.record("channel.tested", subject(channel.key), request=request, after=told)
+    for outcome in outcomes:
+        where = outcome.recipient or channel.name
+        if outcome.error:
+            text = _("The test to %(where)s failed. %(error)s") % {"where": where, "error": outcome.error}
+            messages.error(request, text)
+        else:
+            messages.success(request, _("A test was sent to %(where)s.") % {"where": where})
+
+
+# --- The list --------------------------------------------------------------------------------------------------------
+
+
+class KindFilter(ChoiceFilter):
+    title = _("kind")
+    parameter_name = "kind"
+    options = dict(Kind.choices)
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(kind=value)
+
+
+class ActiveFilter(ChoiceFilter):
+    title = _("active")
+    parameter_name = "active"
+    options = {"yes": _("active"), "no": _("off")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(is_active=value == "yes")
+
+
+@admin.register(NotificationChannel)
+class NotificationChannelAdmin(VigieModelAdmin):
+    form = ChannelForm
+    ordering = ("name",)
+    sortable_by = ()
+    list_display = (
+        "name",
+        "kind",
+        "state",
+        "min_severity",
+        moment_column("state_last_success_at", _("last success"), empty=_("never")),
+        "waiting",
+        "error",
+    )
+    list_filter = (KindFilter, ActiveFilter)
+    search_fields = ("name__begins",)
+    search_help_text = begins_with(_("name"))
+    add_label = _("Add a channel")
+    change_list_template = "portal/channels.html"
+    actions = ("send_test", "enable_again", "activate", "deactivate", "export_chosen")
+    object_actions = ("send_test", "enable_again", "activate", "deactivate")
+    export_columns = ("name", "kind", "is_active", "min_severity", "addresses")
+    standing = (
+        "state",
+        moment_column("state_last_success_at", _("last success"), show=in_full, empty=_("never")),
+        "waiting",
+        "error",
+    )
+
+    class Media:
+        js = ("portal/js/channel.js",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[NotificationChannel]:
+        return NotificationChannel.objects.with_states(ChannelState.objects.all(), OutboxMessage.objects.all())
+
+    @admin.display(description=_("state"))
+    def state(self, channel: Any) -> SafeString:
+        facts = (channel.state_disabled_at, channel.state_failures, channel.state_last_success_at)
+        return state_of(channel.is_active, *facts)
+
+    @admin.display(description=_("waiting"))
+    def waiting(self, channel: Any) -> int:
+        return int(channel.waiting)
+
+    @admin.display(description=_("last error"))
+    def error(self, channel: Any) -> str:
+        return channel.state_disabled_reason or channel.state_last_error or NOTHING
+
+    # --- The form ----------------------------------------------------------------------------------------------------
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The fields of its kind; of a new one those of all kinds, of which the page shows the chosen kind's."""
+        general = ("name", "kind", "min_severity", "is_active")
+        if obj is None:
+            own = tuple(name for names in ChannelForm.FIELDS.values() for name in names)
+            return [(None, {"fields": general + own})]
+        is_form = self.has_change_permission(request, obj)
+        own = ChannelForm.FIELDS[obj.kind] if is_form else ("addresses",)
+        return [(None, {"fields": general + own}), (_("How it stands"), {"fields": self.standing})]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return () if obj is None else ("kind", *self.standing)
+
+    def save_model(self, request: HttpRequest, obj: NotificationChannel, form: Any, change: bool) -> None:
+        """What was changed is tried at once, whatever was wrong before."""
+        super().save_model(request, obj, form, change)
+        synchronise([as_known(obj)])
+
+    def delete_model(self, request: HttpRequest, obj: NotificationChannel) -> None:
+        self.delete_queryset(request, NotificationChannel.objects.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[NotificationChannel]) -> None:
+        """What waits for a channel that is gone is given up, and says so."""
+        keys = [channel.key for channel in queryset]
+        with transaction.atomic():
+            waiting = OutboxMessage.objects.filter(channel__in=keys)
+            waiting.finish("given_up", timezone.now(), gettext("The channel was deleted."))
+            ChannelState.objects.filter(channel__in=keys).delete()
+            NotificationChannel.objects.filter(pk__in=[channel.pk for channel in queryset]).delete()
+
+    def note(self, request: HttpRequest, what: str, obj: Model, after: Any) -> None:
+        """Which fields were changed, never to what: a secret may be among them."""
+        parts = [part.get("changed", {}) for part in after or () if isinstance(part, dict)]
+        fields = ", ".join(name for part in parts for name in part.get("fields", ()))
+        told = {"name": str(obj)} | ({"fields": fields} if fields else {})
+        audit.record(f"channel.{what}", subject(f"channel:{obj.pk}"), request=request, after=told)
+
+    def get_sections(self, request: HttpRequest, obj: NotificationChannel) -> list[Section]:
+        return [history_of(subject(obj.key))]
+
+    # --- Actions -----------------------------------------------------------------------------------------------------
+
+    def can_act(self, obj: Any, action: str) -> bool:
+        senses: dict[str, bool] = {
+            "enable_again": obj.is_active and (obj.state_disabled_at is not None or bool(obj.state_failures)),
+            "activate": not obj.is_active,
+            "deactivate": obj.is_active,
+        }
+        return senses.get(action, True)
+
+    @admin.action(description=_("Send a test"), permissions=["change"])
+    def send_test(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
+        channels = [as_known(channel) for channel in queryset[: MOST_TESTED_AT_ONCE + 1]]
+        if len(channels) > MOST_TESTED_AT_ONCE:
+            text = _("At most %(count)d channels are tested at once.") % {"count": MOST_TESTED_AT_ONCE}
+            self.message_user(request, text, messages.WARNING)
+        send_tests(channels[:MOST_TESTED_AT_ONCE], request)
+
+    @admin.action(description=_("Enable again"), permissions=["change"])
+    def enable_again(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
+        self.say_enabled(request, enable_again((channel.key for channel in queryset), request))
+
+    def say_enabled(self, request: HttpRequest, count: int) -> None:
+        text = ngettext("%(count)d channel was enabled again.", "%(count)d channels were enabled again.", count)
+        self.message_user(request, text % {"count": count}, messages.SUCCESS)
+
+    @admin.action(description=_("Switch on"), permissions=["change"])
+    def activate(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
+        self.switch(request, queryset, True)
+
+    @admin.action(description=_("Switch off"), permissions=["change"])
+    def deactivate(self, request: HttpRequest, queryset: NotificationChannelQuerySet) -> None:
+        self.switch(request, queryset, False)
+
+    deactivate.dangerous = True  # type: ignore[attr-defined]
+
+    def switch(self, request: HttpRequest, queryset: NotificationChannelQuerySet, is_active: bool) -> None:
+        """Messages that wait stay, for when it is switched on again."""
+        count = 0
+        for channel in queryset.filter(is_active=not is_active):
+            if NotificationChannel.objects.filter(pk=channel.pk, is_active=not is_active).update(is_active=is_active):
+                what = "activated" if is_active else "deactivated"
+                audit.record(f"channel.{what}", subject(channel.key), request=request, after={"name": channel.name})
+                count += 1
+        on = ngettext("%(count)d channel was switched on.", "%(count)d channels were switched on.", count)
+        off = ngettext("%(count)d channel was switched off.", "%(count)d channels were switched off.", count)
+        self.message_user(request, (on if is_active else off) % {"count": count}, messages.SUCCESS)
+
+    # --- Telegram by environment, which has no row --------------------------------------------------------------------
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.built_in_view)
+        own = path("built-in/<slug:action>/", view, name="portal_notificationchannel_built_in")
+        return [own, *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        telegram = built_in()
+        context = {
+            "built_in": built_in_section(telegram) if telegram is not None else None,
+            "may_change": self.has_change_permission(request),
+        }
+        return super().changelist_view(request, context | (extra_context or {}))
+
+    def built_in_view(self, request: HttpRequest, action: str) -> HttpResponseBase:
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        telegram = built_in()
+        if telegram is None or action not in {"test", "enable"}:
+            raise Http404
+        if request.method == "POST":
+            with transaction.atomic():
+                if action == "test":
+                    send_tests([telegram], request)
+                else:
+                    self.say_enabled(request, enable_again([BUILT_IN], request))
+        return HttpResponseRedirect(self.address("changelist"))
+
+
+def built_in_section(telegram: Known) -> Section:
+    """How it stands, in one row; its token is nobody's business."""
+    state = ChannelState.objects.filter(channel=BUILT_IN).first() or ChannelState(channel=BUILT_IN)
+    waiting = OutboxMessage.objects.filter(channel=BUILT_IN).waiting().count()
+    chat = state.moved.get(telegram.recipients[0], telegram.recipients[0])
+    row = [
+        state_of(True, state.disabled_at, state.failures, state.last_success_at),
+        chat,
+        state.last_success_at,
+        waiting,
+        state.disabled_reason or state.last_error,
+    ]
+    columns = [gettext("State"), gettext("Chat"), gettext("Last success"), gettext("Waiting"), gettext("Last error")]
+    note = gettext("By TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID of the environment; tells of everything.")
+    return Section(gettext("Telegram, built in"), columns, [row], note=note)

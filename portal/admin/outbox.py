@@ -1,0 +1,140 @@
+"""Messages: what was sent to whom, what waits, and what failed and why. The portal writes them, nobody edits them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.contrib import admin, messages
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, in_full, moment_column
+from portal.admin.filters import ChoiceFilter, PeriodFilter
+from portal.models import ChannelState, NotificationChannel, OutboxMessage
+from portal.notifications.known import BUILT_IN
+from portal.notifications.outbox import try_now
+from portal.querysets import OutboxMessageQuerySet
+from portal.severity import Severity
+
+Status = OutboxMessage.Status
+TONES = {Status.WAITING: WARNING, Status.SENT: GOOD, Status.FAILED: BAD, Status.GIVEN_UP: QUIET}
+SEVERITY_TONES = {Severity.CRITICAL: BAD, Severity.WARNING: WARNING, Severity.INFO: QUIET}
+
+
+class StatusFilter(ChoiceFilter):
+    title = _("status")
+    parameter_name = "status"
+    options = dict(Status.choices)
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(status=value)
+
+
+class SeverityFilter(ChoiceFilter):
+    title = _("severity")
+    parameter_name = "severity"
+    options = {severity.name.lower(): severity.label for severity in Severity}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(severity=Severity[value.upper()])
+
+
+class WrittenFilter(PeriodFilter):
+    title = _("written")
+    parameter_name = "when"
+    field = "created_at"
+
+
+@admin.register(OutboxMessage)
+class OutboxMessageAdmin(ReadOnlyAdmin):
+    ordering = ("-id",)
+    sortable_by = ()
+    list_display = (
+        "title",
+        "outcome",
+        "how_bad",
+        "to",
+        "by",
+        moment_column("created_at", _("written")),
+        "attempts",
+        "error",
+    )
+    list_filter = (StatusFilter, SeverityFilter, WrittenFilter)
+    search_fields = ("subject__begins", "recipient__begins")
+    search_help_text = begins_with(_("about"), _("recipient"))
+    actions = ("try_now", "give_up", "export_chosen")
+    object_actions = ("try_now", "give_up")
+    export_columns = (
+        "channel", "recipient", "subject", "severity", "state", "title", "text", "path", "dedupe_key", "status",
+        "attempts", "created_at", "finished_at", "error",
+    )  # fmt: skip
+    facts = (
+        (
+            None,
+            (
+                "outcome",
+                "how_bad",
+                "subject",
+                "state",
+                "title",
+                "text",
+                "path",
+                "to",
+                "by",
+                moment_column("created_at", _("written"), show=in_full),
+                "attempts",
+                moment_column("next_attempt_at", _("next attempt"), show=in_full),
+                moment_column("finished_at", _("finished"), show=in_full),
+                "error",
+                "dedupe_key",
+            ),
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxMessage]:
+        return OutboxMessage.objects.with_channel_names(NotificationChannel.objects.all())
+
+    @admin.display(description=_("status"))
+    def outcome(self, message: OutboxMessage) -> SafeString:
+        return badge(message.get_status_display(), TONES[Status(message.status)])
+
+    @admin.display(description=_("severity"))
+    def how_bad(self, message: OutboxMessage) -> SafeString:
+        return badge(message.get_severity_display(), SEVERITY_TONES[Severity(message.severity)])
+
+    @admin.display(description=_("recipient"))
+    def to(self, message: OutboxMessage) -> str:
+        return message.recipient
+
+    @admin.display(description=_("channel"))
+    def by(self, message: OutboxMessage) -> str:
+        name = getattr(message, "channel_name", None)
+        return name or ("Telegram" if message.channel == BUILT_IN else message.channel)
+
+    # --- Actions -----------------------------------------------------------------------------------------------------
+
+    def can_act(self, obj: OutboxMessage, action: str) -> bool:
+        if action == "give_up":
+            return obj.status in {Status.WAITING, Status.FAILED}
+        return obj.status != Status.SENT
+
+    @admin.action(description=_("Try now"), permissions=["manage"])
+    def try_now(self, request: HttpRequest, queryset: OutboxMessageQuerySet) -> None:
+        count, channels = try_now(queryset)
+        text = ngettext("%(count)d message is tried again.", "%(count)d messages are tried again.", count)
+        self.message_user(request, text % {"count": count}, messages.SUCCESS if count else messages.WARNING)
+        if ChannelState.objects.filter(channel__in=channels).exclude(disabled_at=None).exists():
+            self.message_user(request, _("A channel is disabled: enable it again, or they wait."), messages.WARNING)
+
+    @admin.action(description=_("Give up"), permissions=["manage"])
+    def give_up(self, request: HttpRequest, queryset: OutboxMessageQuerySet) -> None:
+        count = queryset.give_up(timezone.now())
+        text = ngettext("%(count)d message was given up.", "%(count)d messages were given up.", count)
+        self.message_user(request, text % {"count": count}, messages.SUCCESS if count else messages.WARNING)
+
+    give_up.dangerous = True  # type: ignore[attr-defined]

@@ -1,0 +1,182 @@
+"""What an operator says of a channel. A secret goes in here, and never comes out again."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from portal.encryption import encrypt
+from portal.models import NotificationChannel
+from portal.notifications.channels.apprise import plugin_of
+
+Kind = NotificationChannel.Kind
+CHAT = re.compile(r"-?\d{1,20}|@[A-Za-z]\w{4,31}")
+BOT_TOKEN = re.compile(r"\d{5,20}:[A-Za-z0-9_-]{30,80}")
+LEAST_KEY = 16
+LONGEST_ADDRESS = 254
+MOST_RECIPIENTS = 50
+
+
+class OfKind:
+    """Fields for channels of one kind; the page hides them for the others."""
+
+    def __init__(self, kind: str, **attributes: Any) -> None:
+        self.attributes = {"data-kind": kind, **attributes}
+
+    def text(self, label: Any, help_text: Any, widget: type[forms.Widget] = forms.TextInput) -> forms.CharField:
+        return forms.CharField(label=label, help_text=help_text, required=False, widget=widget(self.attributes))
+
+    def secret(self, label: Any, help_text: Any) -> forms.CharField:
+        """Its widget shows nothing of what was typed, not even beside an error."""
+        attributes = {"autocomplete": "new-password", "size": 60, **self.attributes}
+        return forms.CharField(
+            label=label, help_text=help_text, required=False, widget=forms.PasswordInput(attributes, render_value=False)
+        )
+
+
+class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
+    FIELDS: ClassVar[dict[str, tuple[str, ...]]] = {
+        Kind.EMAIL: ("recipients",),
+        Kind.TELEGRAM: ("chat_id", "bot_token"),
+        Kind.WEBHOOK: ("url", "signing_key"),
+        Kind.APPRISE: ("apprise_url",),
+    }
+    ADDRESS: ClassVar[dict[str, str]] = {Kind.EMAIL: "recipients", Kind.TELEGRAM: "chat_id", Kind.WEBHOOK: "url"}
+    SECRET: ClassVar[dict[str, str]] = {
+        Kind.TELEGRAM: "bot_token",
+        Kind.WEBHOOK: "signing_key",
+        Kind.APPRISE: "apprise_url",
+    }
+
+    recipients = OfKind(Kind.EMAIL, rows=4).text(
+        gettext_lazy("E-mail addresses"), gettext_lazy("One a line. EMAIL_URL names the mail server."), forms.Textarea
+    )
+    chat_id = OfKind(Kind.TELEGRAM).text(
+        gettext_lazy("Chat"), gettext_lazy("The number of a chat, such as -1001234567890, or @name of a channel.")
+    )
+    bot_token = OfKind(Kind.TELEGRAM).secret(gettext_lazy("Bot token"), gettext_lazy("What @BotFather gave you."))
+    url = OfKind(Kind.WEBHOOK, size=60).text(
+        gettext_lazy("Address"),
+        gettext_lazy("Receives a POST of JSON. The address is shown to whoever sees the channel."),
+    )
+    signing_key = OfKind(Kind.WEBHOOK).secret(
+        gettext_lazy("Signing key"),
+        gettext_lazy("At least 16 characters, known to the receiver, who can so tell our messages from others’."),
+    )
+    apprise_url = OfKind(Kind.APPRISE).secret(
+        gettext_lazy("Apprise URL"), gettext_lazy("Such as ntfys://topic or slack://…; secret as a whole.")
+    )
+
+    class Meta:
+        model = NotificationChannel
+        fields = ("name", "kind", "min_severity", "is_active")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        address, secret = self.ADDRESS.get(self.instance.kind), self.SECRET.get(self.instance.kind)
+        if address:
+            self.initial.setdefault(address, self.instance.addresses)
+        if secret and self.instance.secret:
+            self.fields[secret].help_text = gettext_lazy("One is stored. Leave this empty to keep it.")
+
+    @property
+    def kind(self) -> str:
+        return str(self.cleaned_data.get("kind") or self.instance.kind)
+
+    def clean(self) -> dict[str, Any]:
+        """Only what belongs to the kind counts; whatever else was typed is forgotten."""
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        for name in self.FIELDS.get(self.kind, ()):
+            is_kept = name == self.SECRET.get(self.kind) and bool(self.instance.secret)
+            if not given.get(name) and not is_kept:
+                self.add_error(name, _("This is needed."))
+            elif given.get(name):
+                try:
+                    given[name] = CHECKS[name](given[name].strip())
+                except ValidationError as error:
+                    self.add_error(name, error)
+        return given
+
+    def save(self, commit: bool = True) -> NotificationChannel:
+        channel: NotificationChannel = super().save(commit=False)
+        address, secret = self.ADDRESS.get(channel.kind), self.SECRET.get(channel.kind)
+        channel.addresses = self.cleaned_data[address] if address else ""
+        if secret and self.cleaned_data[secret]:
+            channel.secret = encrypt(self.cleaned_data[secret])
+        if commit:
+            channel.save()
+        return channel
+
+
+# --- Checks: each returns what is kept, or raises ValidationError without repeating a secret -------------------------
+
+
+def checked_recipients(text: str) -> str:
+    found = list(dict.fromkeys(text.replace(",", " ").replace(";", " ").split()))
+    for address in found:
+        try:
+            validate_email(address)
+        except ValidationError:
+            raise ValidationError(_("%(address)s is no e-mail address.") % {"address": address[:80]}) from None
+        if len(address) > LONGEST_ADDRESS:
+            raise ValidationError(_("%(address)s is no e-mail address.") % {"address": f"{address[:80]}…"})
+    if len(found) > MOST_RECIPIENTS:
+        raise ValidationError(_("At most %(count)d addresses: use a mailing list.") % {"count": MOST_RECIPIENTS})
+    return "\n".join(found)
+
+
+def checked_chat(text: str) -> str:
+    if not CHAT.fullmatch(text):
+        raise ValidationError(_("A chat is a number such as -1001234567890, or begins with @."))
+    return text
+
+
+def checked_token(text: str) -> str:
+    if not BOT_TOKEN.fullmatch(text):
+        raise ValidationError(_("That has not the form of a bot’s token: digits, a colon, and about 35 characters."))
+    return text
+
+
+def checked_url(text: str) -> str:
+    refusal = ValidationError(_("An address begins with http:// or https:// and names a host."))
+    try:
+        parts = urlsplit(text)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise refusal from None
+    if not is_address or not text.isprintable() or " " in text:
+        raise refusal
+    if parts.username is not None or parts.password is not None:
+        raise ValidationError(_("No user and no password in the address: the signature tells who calls."))
+    if len(text) > LONGEST_ADDRESS:
+        raise ValidationError(_("At most %(count)d characters.") % {"count": LONGEST_ADDRESS})
+    return text
+
+
+def checked_key(text: str) -> str:
+    if len(text) < LEAST_KEY:
+        raise ValidationError(_("At least %(count)d characters.") % {"count": LEAST_KEY})
+    return text
+
+
+def checked_apprise(text: str) -> str:
+    if plugin_of(text) is None:
+        raise ValidationError(_("Apprise does not understand this URL; its documentation lists those it knows."))
+    return text
+
+
+CHECKS = {
+    "recipients": checked_recipients,
+    "chat_id": checked_chat,
+    "bot_token": checked_token,
+    "url": checked_url,
+    "signing_key": checked_key,
+    "apprise_url": checked_apprise,
+}
