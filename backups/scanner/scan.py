@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import zip_longest
@@ -78,9 +78,10 @@ class Outcome:
     def add_results(self, pasts: list[Past], now: datetime) -> None:
         """The current cycle of each job, and the earlier ones this scan has recorded."""
         for past in pasts:
-            current = cycles.current(past.job.plan, now).at
-            earlier = [at for at, entry in past.entries.items() if at < current and entry.changed_at == now]
-            self.results += [result_of(past.job, at, past.entries.get(at)) for at in [*earlier, current]]
+            with suppress(ValueError):  # days that cannot be read were an error when its cycles were asked for
+                current = cycles.current(past.job.plan, now).at
+                earlier = [at for at, entry in past.entries.items() if at < current and entry.changed_at == now]
+                self.results += [result_of(past.job, at, past.entries.get(at)) for at in [*earlier, current]]
 
 
 def result_of(job: ExpectedBackupJob, cycle_at: datetime, entry: BackupEntry | None) -> dict[str, Any]:

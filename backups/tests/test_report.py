@@ -1,0 +1,170 @@
+"""Reports of agents, read strictly. No file, no database."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from backups.scanner import report
+from backups.tests.conftest import AGENT, DATABASE, REPORTED, section
+
+NAME = f"OPERATION_20250612_1304_{AGENT}.json"
+SAMPLES = Path(settings.BASE_DIR) / "demo" / "deposits"
+
+
+def parsed(content, wanted=(DATABASE,)):
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return report.parsed(NAME, REPORTED, AGENT, wanted, raw)
+
+
+def body(**changes):
+    root = {"agent_id": AGENT, "timestamp": "2025-06-12T13:04:11Z", "databases": {DATABASE: section()}}
+    return {key: value for key, value in (root | changes).items() if value is not ...}
+
+
+def codes(claim):
+    return [fault["code"] for fault in claim.faults]
+
+
+def test_the_first_dialect_is_read():
+    path = SAMPLES / "agent_douala_prod_01" / "log" / "OPERATION_20250612_1300_agent_douala_prod_01.json"
+    found = report.parsed(path.name, REPORTED, "agent_douala_prod_01", ["compta_db"], path.read_bytes())
+    assert found.moment == datetime(2025, 6, 12, 13, 4, 11, tzinfo=UTC)
+    claim = found.claims["compta_db"]
+    assert (claim.size, claim.sha256[:8], claim.staged_name, claim.failed, claim.faults) == (33972, "2efd07eb", None, None, ())
+    assert found.unexpected == ("stock_db",)
+
+
+def test_the_second_dialect_is_read():
+    path = SAMPLES / "SIRPACAM_YAOUNDE_CENTRE" / "log" / "20250612_200600_SIRPACAM_YAOUNDE_CENTRE.json"
+    database = "SIRPACAM_YAOUNDE_CAISSE_2025"
+    found = report.parsed(path.name, REPORTED, "SIRPACAM_YAOUNDE_CENTRE", [database], path.read_bytes())
+    assert found.moment == datetime(2025, 6, 12, 20, 6, tzinfo=UTC)
+    claim = found.claims[database]
+    assert (claim.size, claim.sha256[:8], claim.staged_name) == (12152, "af4bbdeb", f"{database}.sql.gz")
+
+
+@pytest.mark.parametrize("key", ["sha256", "sha256_checksum", "hash_post_compress"])
+@pytest.mark.parametrize("size", ["size", "size_post_compress"])
+def test_hash_and_size_have_several_names(key, size):
+    steps = section() | {"compress_process": {"status": True, key: "AB" * 32, size: 5}}
+    claim = parsed(body(databases={DATABASE: steps})).claims[DATABASE]
+    assert (claim.sha256, claim.size, claim.faults) == ("ab" * 32, 5, ())
+
+
+@pytest.mark.parametrize(
+    ("content", "fault", "is_whole"),
+    [
+        (b"", "report_not_json", False),
+        (b'{"agent_id": "SRV', "report_not_json", False),
+        (b'{"a": NaN}', "report_not_json", False),
+        (b'{"a": 1, "a": 2}', "report_not_json", False),
+        (b"\xff\xfe{}", "report_not_json", False),
+        (b"[" * 100_000, "report_too_deep", True),
+        (b'{"a":' * 100_000, "report_too_deep", True),
+        (b" " * (report.LARGEST + 1), "report_too_large", True),
+        ([], "report_not_object", True),
+        (body(timestamp=...), "report_no_moment", True),
+        (body(timestamp=1749733451), "report_no_moment", True),
+        (body(timestamp="2025-06-12T13:04:11"), "report_no_moment", True),
+        (body(timestamp="yesterday"), "report_no_moment", True),
+        (body(timestamp="２０２５-06-12T13:04:11Z"), "report_no_moment", True),
+        (body(timestamp="0001-01-01T00:00:00+23:00"), "report_no_moment", True),
+        (body(agent_id="other"), "report_other_agent", True),
+        (body(agent_id=["x"]), "report_other_agent", True),
+        (body(databases=...), "report_no_databases", True),
+        (body(databases=[]), "report_no_databases", True),
+    ],
+)
+def test_a_malformed_root_is_a_fault_of_all(content, fault, is_whole):
+    found = parsed(content)
+    assert (found.fault["code"], found.is_whole, found.claims) == (fault, is_whole, {})
+
+
+def test_a_byte_order_mark_is_tolerated():
+    assert parsed(b"\xef\xbb\xbf" + json.dumps(body()).encode()).fault is None
+
+
+def test_a_faulty_report_still_tells_its_moment():
+    assert parsed(body(databases=[], timestamp="2025-06-12T15:00:00+01:00")).moment == datetime(2025, 6, 12, 14, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ({"compress": {"sha256": None}}, ["hash_missing"]),
+        ({"compress": {"sha256": "ab"}}, ["hash_malformed"]),
+        ({"compress": {"sha256": "０" * 64}}, ["hash_malformed"]),
+        ({"compress": {"sha256": 5}}, ["hash_malformed"]),
+        ({"compress": {"sha256_checksum": "ab" * 32}}, ["hash_ambiguous"]),
+        ({"compress": {"size": None}}, ["size_missing"]),
+        ({"compress": {"size": True}}, ["size_malformed"]),
+        ({"compress": {"size": "12"}}, ["size_malformed"]),
+        ({"compress": {"size": 1.5}}, ["size_malformed"]),
+        ({"compress": {"size": -1}}, ["size_malformed"]),
+        ({"compress": {"size": 2**63}}, ["size_malformed"]),
+        ({"backup": {"status": "true"}}, ["status_malformed"]),
+        ({"backup": {"status": 1}}, ["status_malformed"]),
+        ({"backup": {"start_time": "noon"}}, ["moment_malformed"]),
+        ({"backup": {"status": None}, "transfer": {"status": None}}, ["status_malformed", "status_malformed"]),
+    ],
+)
+def test_each_fault_of_a_section_is_named(steps, expected):
+    assert codes(parsed(body(databases={DATABASE: section(**steps)})).claims[DATABASE]) == expected
+
+
+def test_a_missing_step_is_a_fault():
+    steps = {name: step for name, step in section().items() if name != "transfer_process"}
+    claim = parsed(body(databases={DATABASE: steps})).claims[DATABASE]
+    assert claim.faults == ({"code": "section_missing", "section": "transfer"},)
+
+
+@pytest.mark.parametrize("value", [None, [], "ok", 5])
+def test_a_section_that_is_no_object_fails_its_database_alone(value):
+    found = parsed(body(databases={DATABASE: value, "stock_db": section()}), [DATABASE, "stock_db"])
+    assert codes(found.claims[DATABASE]) == ["section_malformed"]
+    assert codes(found.claims["stock_db"]) == []
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd.gz", "a/b.gz", ".hidden.gz", "dump.sql", "ｄump.gz", "x.gz\n", 5])
+def test_a_staged_name_is_a_plain_name(name):
+    claim = parsed(body(databases={DATABASE: section() | {"staged_file_name": name}})).claims[DATABASE]
+    assert (codes(claim), claim.staged_name) == (["staged_name_malformed"], None)
+
+
+def test_a_failed_step_needs_no_hash():
+    steps = section(backup={"status": False, "error_message": "disk\x1b[31m full\n"}) | {"compress_process": {"status": None}}
+    claim = parsed(body(databases={DATABASE: steps})).claims[DATABASE]
+    assert claim.failed == {"code": "step_failed_saying", "section": "backup_process", "text": "disk [31m full"}
+
+
+def test_what_a_failed_step_says_is_cut_and_holds_no_token():
+    token = "vigie_agent_" + "a" * 12 + "_" + "b" * 43 + "_" + "c" * 6
+    steps = section(transfer={"status": False, "error_message": f"refused {token} " + "x" * 500})
+    text = parsed(body(databases={DATABASE: steps})).claims[DATABASE].failed["text"]
+    assert "b" * 43 not in text
+    assert len(text) == 200
+
+
+def test_databases_nobody_wants_cost_no_memory():
+    found = parsed(body(databases={f"db{n}": 1 for n in range(10_000)}))
+    assert (found.claims, len(found.unexpected)) == ({}, report.MOST_UNEXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("name", "moment"),
+    [
+        (f"OPERATION_20250612_1304_{AGENT}.json", datetime(2025, 6, 12, 13, 4, tzinfo=UTC)),
+        (f"20250612_200600_{AGENT}.json", datetime(2025, 6, 12, 20, 6, tzinfo=UTC)),
+        (f"OPERATION_20250612_1304_{AGENT}.json.part", None),
+        (f"OPERATION_20250612_1304_{AGENT}2.json", None),
+        ("OPERATION_20250612_1304_other.json", None),
+        (f"OPERATION_20251312_1304_{AGENT}.json", None),
+        (f"OPERATION_２０２５０６１２_1304_{AGENT}.json", None),
+        (f"OPERATION_20250612_1304_../{AGENT}.json", None),
+    ],
+)
+def test_only_names_of_reports_are_looked_into(name, moment):
+    assert report.moment_in(name, AGENT) == moment
