@@ -25,19 +25,12 @@ log = logging.getLogger("vigie.backups")
 Promotion = BackupEntry.Promotion
 
 
-def nothing(step: str) -> None:
-    """A test puts its own in place of this, to end the process at a step of its choice."""
-
-
-reached: Callable[[str], None] = nothing
-
-
 def install(copy: Copy, file_name: str, version_names: Mapping[str, str]) -> None:
     """Steps 2 and 3. `version_names` says under which name a current version goes to the versions.
 
     Raises OSError and Unusable, with the old current version in place.
     """
-    reached("sealed")
+    store.reached("recorded")
     with store.opened([*copy.folder, store.CURRENT]) as current:
         former = store.dumps_in(current)
         if former:
@@ -45,14 +38,14 @@ def install(copy: Copy, file_name: str, version_names: Mapping[str, str]) -> Non
                 for name in former:
                     store.link(name, current, versions, version_names.get(name) or unrecorded(name, current))
                 os.fsync(versions)
-        reached("archived")
+        store.reached("archived")
         os.replace(copy.name, file_name, src_dir_fd=current, dst_dir_fd=current)
-        reached("replaced")
+        store.reached("replaced")
         for name in former:
             if name != file_name:
                 os.unlink(name, dir_fd=current)
         os.fsync(current)
-    reached("installed")
+    store.reached("installed")
 
 
 def unrecorded(name: str, folder: int) -> str:
@@ -68,7 +61,7 @@ def clear(folder: tuple[str, ...], name: str, state: tuple[int, ...]) -> None:
                 os.unlink(name, dir_fd=staging)
     except (OSError, locate.Unusable) as error:
         log.warning("a staged file stays where it is: %s", type(error).__name__)
-    reached("cleared")
+    store.reached("cleared")
 
 
 def promote(judgements: Iterable[Judged], shared: Mapping[int, Reason]) -> list[BackupEntry]:

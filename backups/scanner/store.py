@@ -10,7 +10,7 @@ import errno
 import os
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,13 @@ def why(error: OSError | locate.Unusable) -> Reason:
     return reason("storage_failed", error=error.strerror or type(error).__name__)
 
 
+def nothing(step: str) -> None:
+    """A test puts its own in place of this, to end the process at a step of its choice."""
+
+
+reached: Callable[[str], None] = nothing
+
+
 @dataclass
 class Copy:
     """A dump on its way into its folder, under a name that nobody takes for a backup.
@@ -77,6 +84,7 @@ class Copy:
         with copy.noting_failure(), opened([*folder, CURRENT], make=True) as current:
             sweep(current)
             copy.descriptor = os.open(copy.name, WRITE_FLAGS, 0o600, dir_fd=current)
+            reached("begun")
         return copy
 
     @contextmanager
@@ -98,6 +106,7 @@ class Copy:
             with self.noting_failure():
                 os.fsync(self.descriptor)
                 self.close()
+                reached("sealed")
 
     def close(self) -> None:
         if self.descriptor >= 0:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -72,7 +75,8 @@ def section(content=None, **steps):
     """What an agent says of one database; `backup=`, `compress=` and `transfer=` change single values."""
     content = dump() if content is None else content
     return {
-        "backup_process": {"status": True, "start_time": "2025-06-12T13:00:00Z", "size": 1000} | steps.get("backup", {}),
+        "backup_process": {"status": True, "start_time": "2025-06-12T13:00:00Z", "size": 1000}
+        | steps.get("backup", {}),
         "compress_process": {"status": True, "sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
         | steps.get("compress", {}),
         "transfer_process": {"status": True, "error_message": None} | steps.get("transfer", {}),
@@ -153,3 +157,57 @@ def versions(settings):
 def channel(db):
     """Somebody to be told."""
     return NotificationChannel.objects.create(name="Operators", kind="email", addresses="ops@example.org")
+
+
+PRELUDE = """
+import sys, django
+django.setup()
+from datetime import datetime
+from backups.scanner import rounds, store
+moment = datetime.fromisoformat(sys.argv[1])
+"""
+
+
+@pytest.fixture
+def start_elsewhere(transactional_db, settings):
+    """Starts Python code in a process of its own, on the same database and roots; its Popen."""
+
+    def starting(code, at=AFTER_DEADLINE):
+        environment = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "portal.settings",
+            "DEPOSITS_ROOT": str(settings.DEPOSITS_ROOT),
+            "VALIDATED_ROOT": str(settings.VALIDATED_ROOT),
+            "DATABASE_URL": own_address(settings.DATABASES["default"]),
+        }
+        return subprocess.Popen(
+            [sys.executable, "-c", PRELUDE + code, at.isoformat()],
+            env=environment,
+            cwd=settings.BASE_DIR,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return starting
+
+
+@pytest.fixture
+def elsewhere(start_elsewhere):
+    """Runs such code to its end; what it printed, and how it ended."""
+
+    def running(code, at=AFTER_DEADLINE, returncode=0):
+        process = start_elsewhere(code, at)
+        out, errors = process.communicate(timeout=120)
+        assert process.returncode == returncode, errors
+        return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
+
+    return running
+
+
+def own_address(database):
+    """The address of the test's own database."""
+    name = database["NAME"]
+    if "sqlite" in database["ENGINE"]:
+        return f"sqlite:///{name}"
+    host = database["OPTIONS"].get("host") or database["HOST"]
+    return f"postgresql://{database['USER']}:{database['PASSWORD']}@/{name}?host={host}"

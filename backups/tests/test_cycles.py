@@ -52,7 +52,13 @@ def test_the_current_cycle_is_the_latest_that_has_opened(plan, now, expected):
         (plan(23, 50), "2025-06-13 00:10", "2025-06-12 23:40", "2025-06-13 00:20", "2025-06-13 23:40"),
         (plan(0, 0), "2025-06-12 00:10", "2025-06-11 23:50", "2025-06-12 00:30", "2025-06-12 23:50"),
         (plan(days="FR,MO"), "2025-06-14 10:00", "2025-06-13 12:50", "2025-06-13 13:30", "2025-06-16 12:50"),
-        (plan(weekly=True, window=10_000), "2025-06-12 10:00", "2025-06-09 12:50", "2025-06-16 11:40", "2025-06-16 12:50"),
+        (
+            plan(weekly=True, window=10_000),
+            "2025-06-12 10:00",
+            "2025-06-09 12:50",
+            "2025-06-16 11:40",
+            "2025-06-16 12:50",
+        ),
         (plan(window=5_000), "2025-06-12 14:00", "2025-06-12 12:50", "2025-06-13 12:50", "2025-06-13 12:50"),
         (plan(early=0), "2025-06-12 13:00", "2025-06-12 13:00", "2025-06-12 13:30", "2025-06-13 13:00"),
     ],
@@ -76,7 +82,11 @@ def test_each_moment_belongs_to_one_cycle():
 def test_earlier_cycles_come_latest_first():
     current = cycles.current(plan(days="MO,TH"), at("2025-06-12 14:00"))
     found = cycles.earlier(plan(days="MO,TH"), current)
-    assert [next(found).at for _ in range(3)] == [at("2025-06-09 13:00"), at("2025-06-05 13:00"), at("2025-06-02 13:00")]
+    assert [next(found).at for _ in range(3)] == [
+        at("2025-06-09 13:00"),
+        at("2025-06-05 13:00"),
+        at("2025-06-02 13:00"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,13 @@ def test_the_first_dialect_is_read():
     found = report.parsed(path.name, REPORTED, "agent_douala_prod_01", ["compta_db"], path.read_bytes())
     assert found.moment == datetime(2025, 6, 12, 13, 4, 11, tzinfo=UTC)
     claim = found.claims["compta_db"]
-    assert (claim.size, claim.sha256[:8], claim.staged_name, claim.failed, claim.faults) == (33972, "2efd07eb", None, None, ())
+    assert (claim.size, claim.sha256[:8], claim.staged_name, claim.failed, claim.faults) == (
+        33972,
+        "2efd07eb",
+        None,
+        None,
+        (),
+    )
     assert found.unexpected == ("stock_db",)
 
 
@@ -88,7 +94,9 @@ def test_a_byte_order_mark_is_tolerated():
 
 
 def test_a_faulty_report_still_tells_its_moment():
-    assert parsed(body(databases=[], timestamp="2025-06-12T15:00:00+01:00")).moment == datetime(2025, 6, 12, 14, tzinfo=UTC)
+    assert parsed(body(databases=[], timestamp="2025-06-12T15:00:00+01:00")).moment == datetime(
+        2025, 6, 12, 14, tzinfo=UTC
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +143,9 @@ def test_a_staged_name_is_a_plain_name(name):
 
 
 def test_a_failed_step_needs_no_hash():
-    steps = section(backup={"status": False, "error_message": "disk\x1b[31m full\n"}) | {"compress_process": {"status": None}}
+    steps = section(backup={"status": False, "error_message": "disk\x1b[31m full\n"}) | {
+        "compress_process": {"status": None}
+    }
     claim = parsed(body(databases={DATABASE: steps})).claims[DATABASE]
     assert claim.failed == {"code": "step_failed_saying", "section": "backup_process", "text": "disk [31m full"}
 

@@ -365,7 +365,9 @@ def test_one_machine_alone_can_be_scanned(make_job, scan):
     assert [one["agent_id"] for one in scan(agent_id="OTHER").results] == ["OTHER"]
 
 
-def test_the_queries_grow_with_the_machines_and_not_with_their_jobs(machine, make_job, scan, django_assert_max_num_queries):
+def test_the_queries_grow_with_the_machines_and_not_with_their_jobs(
+    machine, make_job, scan, django_assert_max_num_queries
+):
     counts = []
     for number in (1, 20):
         databases = [f"db{number}_{n}" for n in range(number)]

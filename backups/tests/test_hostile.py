@@ -1,0 +1,279 @@
+"""Deposits of somebody who means ill: one clear entry, and nothing outside the roots read or written."""
+
+import gzip
+import json
+import os
+from datetime import timedelta
+
+import pytest
+
+from backups import paths, rules
+from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
+from backups.scanner import verify
+from backups.tests.conftest import AFTER_DEADLINE, AGENT, DATABASE, EXPECTED, dump, section
+
+pytestmark = pytest.mark.django_db
+NAME = f"OPERATION_20250612_1304_{AGENT}.json"
+STAGED = f"{DATABASE}.sql.gz"
+
+
+@pytest.fixture
+def outside(tmp_path):
+    """A folder beside the roots that nobody may look into or write to."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / STAGED).write_bytes(dump())
+    return folder
+
+
+def codes(found):
+    return [why["code"] for why in found.reasons]
+
+
+# --- Links and what is no file ---------------------------------------------------------------------------------------
+
+
+def test_a_link_in_the_place_of_a_dump_is_not_followed(machine, entry, outside):
+    machine.report()
+    machine.dumps.mkdir()
+    (machine.dumps / STAGED).symlink_to(outside / STAGED)
+    found = entry()
+    assert (found.status, codes(found)) == ("TRANSFER_INTEGRITY_FAILED", ["file_not_regular"])
+    assert (outside / STAGED).read_bytes() == dump()
+
+
+def test_a_link_in_the_place_of_the_folder_of_dumps_is_not_followed(machine, entry, outside):
+    machine.report()
+    machine.dumps.symlink_to(outside)
+    found = entry()
+    assert (found.status, codes(found)) == ("TRANSFER_INTEGRITY_FAILED", ["folder_not_plain"])
+    assert (outside / STAGED).exists()
+
+
+def test_a_link_in_the_place_of_the_machines_folder_is_not_followed(machine, entry, outside, settings):
+    (outside / "log").mkdir()
+    (outside / "log" / NAME).write_text("{}")
+    (settings.DEPOSITS_ROOT / AGENT).symlink_to(outside)
+    found = entry()
+    assert (found.status, codes(found)) == ("MISSING", ["no_report", "folder_not_plain"])
+    assert DepositArea.objects.get().trouble == {"code": "folder_not_plain", "folder": AGENT}
+
+
+def test_a_link_in_the_place_of_a_report_is_not_followed(machine, entry, outside):
+    machine.stage()
+    (outside / NAME).write_text(json.dumps({"secret": "of the portal"}))
+    machine.logs.mkdir()
+    (machine.logs / NAME).symlink_to(outside / NAME)
+    found = entry()
+    assert (found.status, codes(found)) == ("FAILED", ["report_unreadable"])
+
+
+def test_a_file_in_the_place_of_a_folder_is_said_to_be_none(machine, entry, settings):
+    (settings.DEPOSITS_ROOT / AGENT).write_text("")
+    found = entry()
+    assert (found.status, codes(found)) == ("MISSING", ["no_report", "folder_not_plain"])
+
+
+@pytest.mark.parametrize("what", ["dump", "report"])
+def test_a_pipe_keeps_nobody_waiting(machine, entry, what):
+    if what == "dump":
+        machine.report()
+        machine.dumps.mkdir()
+        os.mkfifo(machine.dumps / STAGED)
+        expected = "TRANSFER_INTEGRITY_FAILED", ["file_not_regular"]
+    else:
+        machine.logs.mkdir(parents=True)
+        os.mkfifo(machine.logs / NAME)
+        expected = "FAILED", ["report_unreadable"]
+    found = entry()
+    assert (found.status, codes(found)) == expected
+
+
+def test_a_folder_in_the_place_of_a_dump_is_no_dump(machine, entry):
+    machine.report()
+    (machine.dumps / STAGED).mkdir(parents=True)
+    assert codes(entry()) == ["file_not_regular"]
+
+
+@pytest.mark.parametrize("place", ["ACME", "ACME/_", f"ACME/_/{DATABASE}", f"ACME/_/{DATABASE}/current_version"])
+def test_a_link_below_the_root_of_verified_backups_is_not_followed(machine, entry, outside, settings, place):
+    machine.deposit()
+    path = settings.VALIDATED_ROOT / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(outside)
+    before = sorted(outside.rglob("*"))
+    found = entry()
+    assert (found.status, found.promotion, found.promotion_reason["code"]) == ("SUCCESS", "failed", "folder_not_plain")
+    assert sorted(outside.rglob("*")) == before
+    assert (machine.dumps / STAGED).exists()
+
+
+# --- Names -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["../../outside/x.sql.gz", "/etc/passwd.gz", "..", "", "a\0.gz", "x" * 300 + ".gz"])
+def test_a_report_cannot_name_a_file_elsewhere(machine, entry, outside, name):
+    machine.deposit(staged_file_name=name)
+    found = entry()
+    assert (found.status, codes(found)) == ("FAILED", ["staged_name_malformed"])
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("..", "_"), (".", "_"), ("", "_"), (None, "_"), ("../../etc", "_.._etc"), ("/etc/passwd", "_etc_passwd"),
+        ("Société Générale", "Societe_Generale"), ("a\0b\nc", "a_b_c"), (".hidden", "hidden"), ("日本", "_"),
+        ("x" * 500, "x" * 128), (2025, "2025"), ("％ｅ", "_e"), ("a:b", "a_b"),
+    ],
+)  # fmt: skip
+def test_a_value_becomes_one_plain_name(value, name):
+    assert paths.reduced(value) == name
+
+
+@pytest.mark.parametrize("template", ["../{agent_id}", "/etc/{agent_id}", "{agent_id}/../..", "a//../b"])
+def test_a_template_leads_nowhere_else_whoever_wrote_it(make_job, template):
+    job = make_job(agent_deposit_path_template=template)
+    assert not {"..", ".", ""} & set(paths.dump_folder(job))
+    with pytest.raises(rules.ValidationError):
+        rules.validate_template(template)
+
+
+@pytest.mark.parametrize(
+    "template", ["{agent_id.__class__}", "{agent_id!r}", "{0}", "{secret}", "{agent_id", "é/{city}", "a b", ""]
+)
+def test_a_template_holds_names_of_fields_and_nothing_else(template):
+    with pytest.raises(rules.ValidationError):
+        rules.validate_template(template)
+
+
+@pytest.mark.parametrize("template", ["{agent_id}/database", "{company_name}/{city}/{database_name}", "x-{year}/y.z"])
+def test_a_plain_template_is_accepted(template):
+    rules.validate_template(template)
+
+
+def test_names_in_full_width_digits_are_no_reports(machine, entry):
+    machine.deposit()
+    (machine.logs / NAME).rename(machine.logs / f"OPERATION_２０２５０６１２_1304_{AGENT}.json")
+    assert entry().status == "MISSING"
+
+
+def test_two_jobs_never_take_each_others_current_version(machine, make_job, scan, current):
+    make_job()
+    other = make_job(agent_id="OTHER")
+    machine.deposit()
+    scan()
+    found = BackupEntry.objects.get(job__agent_id=AGENT)
+    assert (found.status, found.promotion, found.promotion_reason["code"]) == ("SUCCESS", "failed", "storage_shared")
+    assert current() == {}
+    with pytest.raises(rules.ValidationError):
+        other.full_clean()
+    ExpectedBackupJob.objects.filter(pk=other.pk).update(is_active=False)
+    scan(AFTER_DEADLINE + timedelta(minutes=15))
+    assert current() == {STAGED: dump()}
+
+
+# --- Files that change under our hands -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["truncated", "written to", "replaced"])
+def test_a_file_that_changes_while_it_is_hashed_is_not_believed(machine, scan, job, monkeypatch, how, current):
+    content = os.urandom(3 * verify.CHUNK)
+    machine.deposit(content)
+    path, real = machine.dumps / STAGED, os.readv
+    calls = []
+
+    def reading(descriptor, buffers):
+        calls.append(None)
+        if len(calls) == 2:
+            if how == "truncated":
+                os.truncate(path, verify.CHUNK)
+            elif how == "written to":
+                with path.open("r+b") as file:
+                    file.write(b"x")
+            else:
+                path.with_suffix(".new").write_bytes(b"y" * len(content))
+                path.with_suffix(".new").rename(path)
+        return real(descriptor, buffers)
+
+    monkeypatch.setattr(os, "readv", reading)
+    outcome = scan(EXPECTED + timedelta(minutes=20))
+    monkeypatch.undo()
+    assert (outcome.results[0]["status"], current()) == ("PENDING", {})
+    assert path.exists()
+
+
+def test_a_writer_that_kept_the_file_open_changes_no_verified_backup(machine, entry, current):
+    machine.deposit()
+    with (machine.dumps / STAGED).open("r+b") as writer:
+        entry()
+        writer.write(b"evil")
+    assert current() == {STAGED: dump()}
+
+
+# --- Too much of everything ------------------------------------------------------------------------------------------
+
+LOOK = """
+import re
+outcome = rounds.scan_now(moment)[1]
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]
+print(outcome.results[0]["status"], int(peak) // 1024)
+"""
+
+
+@pytest.fixture
+def look(elsewhere):
+    """A scan in a process of its own: the status, and the peak of its memory in MiB."""
+
+    def looking():
+        status, peak = elsewhere(LOOK).stdout.split()
+        return status, int(peak)
+
+    return looking
+
+
+@pytest.mark.parametrize(
+    ("what", "status"),
+    [
+        ("a report of 100 MB", "FAILED"),
+        ("a report 100,000 deep", "FAILED"),
+        ("a report of 60,000 databases", "MISSING"),
+        ("a thousand reports", "SUCCESS"),
+        ("a gzip bomb", "SUCCESS"),
+        ("a dump of 300 MB", "SUCCESS"),
+    ],
+)
+def test_whatever_is_deposited_memory_stays_below_200_mb(machine, job, look, what, status):
+    match what:
+        case "a report of 100 MB":
+            machine.write_log(NAME, b'{"a": "' + b"x" * 100_000_000)
+        case "a report 100,000 deep":
+            machine.write_log(NAME, b'{"databases":' + b"[" * 100_000)
+        case "a report of 60,000 databases":
+            machine.report(databases={f"d{n}": 1 for n in range(60_000)})
+        case "a thousand reports":
+            many = {DATABASE: section()} | {f"d{n}": section() for n in range(500)}
+            for minute in range(1_000):
+                machine.report(EXPECTED + timedelta(minutes=minute), many)
+            machine.stage()
+        case "a gzip bomb":
+            machine.deposit(gzip.compress(b"\0" * 500_000_000, 9))
+        case "a dump of 300 MB":
+            machine.deposit(os.urandom(1_000_000) * 300)
+    found, peak = look()
+    assert found == status
+    assert peak < 200
+
+
+def test_a_folder_of_more_files_than_anybody_deposits_is_said_to_be_one(machine, entry, monkeypatch):
+    monkeypatch.setattr("backups.scanner.locate.MOST_FILES", 3)
+    machine.deposit()
+    for number in range(3):
+        machine.write_log(f"{number}.txt", b"")
+    assert codes(entry()) == ["no_report", "too_many_files"]
+
+
+def test_only_the_newest_of_too_many_reports_are_read(machine, entry, monkeypatch):
+    monkeypatch.setattr("backups.scanner.shelf.MOST_REPORTS", 1)
+    machine.deposit(moment=EXPECTED)
+    machine.report(EXPECTED + timedelta(minutes=9), {})
+    assert entry().status == "MISSING"

@@ -1,0 +1,245 @@
+"""From a verified dump to the current version, whatever happens on the way."""
+
+import errno
+import gzip
+import os
+import shutil
+import signal
+import subprocess
+from datetime import timedelta
+
+import pytest
+
+from backups.models import BackupEntry, ExpectedBackupJob
+from backups.scanner import store
+from backups.tests.conftest import AFTER_DEADLINE, DATABASE, EXPECTED, REPORTED, dump
+from portal.models import JobRun, OutboxMessage
+
+pytestmark = pytest.mark.django_db
+STAGED = f"{DATABASE}.sql.gz"
+DAY, QUARTER = timedelta(days=1), timedelta(minutes=15)
+OLD, NEW = dump("-- old\n"), dump("-- new\n")
+
+
+@pytest.fixture
+def old_version(machine, entry):
+    """The day before was a success."""
+    machine.deposit(OLD, REPORTED - DAY)
+    return entry(AFTER_DEADLINE - DAY, EXPECTED - DAY)
+
+
+def test_the_former_current_version_goes_to_the_versions(machine, entry, old_version, current, versions):
+    machine.deposit(NEW)
+    found = entry()
+    old_version.refresh_from_db()
+    assert (found.promotion, old_version.promotion) == ("promoted", "archived")
+    assert (current(), versions()) == ({STAGED: NEW}, {f"20250611T1300Z_{STAGED}": OLD})
+
+
+def test_a_dump_in_another_format_replaces_the_current_version_too(machine, entry, old_version, current, versions):
+    content = b"zst"
+    machine.stage(content, f"{DATABASE}.sql.zst")
+    machine.deposit(content, staged_file_name=f"{DATABASE}.sql.zst")
+    entry()
+    assert (current(), versions()) == ({f"{DATABASE}.sql.zst": content}, {f"20250611T1300Z_{STAGED}": OLD})
+
+
+def test_a_file_that_nobody_recorded_is_kept_among_the_versions(machine, entry, settings, current, versions):
+    folder = settings.VALIDATED_ROOT / "ACME" / "_" / DATABASE / "current_version"
+    folder.mkdir(parents=True)
+    (folder / STAGED).write_bytes(OLD)
+    machine.deposit(NEW)
+    entry()
+    assert current() == {STAGED: NEW}
+    assert [*versions().values()] == [OLD]
+
+
+def test_a_filesystem_without_links_gets_copies(machine, entry, old_version, current, versions, monkeypatch):
+    def refusing(*arguments, **options):
+        raise OSError(errno.EOPNOTSUPP, "no links here")
+
+    monkeypatch.setattr(os, "link", refusing)
+    machine.deposit(NEW)
+    entry()
+    assert (current(), versions()) == ({STAGED: NEW}, {f"20250611T1300Z_{STAGED}": OLD})
+
+
+def test_a_dump_that_was_replaced_after_it_was_verified_is_left_for_the_next_cycle(
+    machine, entry, current, monkeypatch
+):
+    machine.deposit(NEW)
+    later = dump("-- later\n")
+
+    def replacing(step):
+        if step == "installed":
+            (machine.dumps / "x").write_bytes(later)
+            (machine.dumps / "x").rename(machine.dumps / STAGED)
+
+    monkeypatch.setattr(store, "reached", replacing)
+    assert entry().promotion == "promoted"
+    assert (current(), (machine.dumps / STAGED).read_bytes()) == ({STAGED: NEW}, later)
+
+
+def test_what_a_scan_of_an_old_moment_finds_never_replaces_a_newer_version(machine, entry, current):
+    machine.deposit(NEW)
+    entry()
+    shutil.rmtree(machine.logs)
+    machine.deposit(OLD, REPORTED - 3 * DAY)
+    found = entry(AFTER_DEADLINE - 3 * DAY, EXPECTED - 3 * DAY)
+    assert (found.status, found.promotion, current()) == ("SUCCESS", "none", {STAGED: NEW})
+
+
+# --- Killed ----------------------------------------------------------------------------------------------------------
+
+KILLED_AT = """
+import os, signal
+def ending(step):
+    if step == "{step}":
+        os.kill(os.getpid(), signal.SIGKILL)
+store.reached = ending
+rounds.scan_now(moment)
+"""
+SCAN = "rounds.scan_now(moment)\n"
+
+
+def forget_the_dead():
+    """The lease of a process that was killed runs out."""
+    JobRun.objects.filter(status="running").update(lease_expires_at="2020-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize("step", ["begun", "sealed", "recorded", "archived", "replaced", "installed", "cleared"])
+def test_a_kill_at_any_step_leaves_a_whole_current_version(
+    transactional_db, channel, machine, old_version, elsewhere, current, versions, step
+):
+    machine.deposit(NEW)
+    elsewhere(KILLED_AT.format(step=step), returncode=-signal.SIGKILL)
+    whole = {name: content for name, content in current().items() if not name.startswith(".")}
+    assert whole in ({STAGED: OLD}, {STAGED: NEW})
+    forget_the_dead()
+    elsewhere(SCAN, AFTER_DEADLINE + QUARTER)
+    assert (current(), versions()) == ({STAGED: NEW}, {f"20250611T1300Z_{STAGED}": OLD})
+    assert not (machine.dumps / STAGED).exists()
+    found = BackupEntry.objects.get(cycle_at=EXPECTED)
+    assert (found.status, found.promotion) == ("SUCCESS", "promoted")
+    assert OutboxMessage.objects.count() == 0
+
+
+def test_a_dump_that_was_lost_between_verifying_and_storing_is_said_to_be(
+    transactional_db, channel, machine, job, elsewhere, current
+):
+    machine.deposit(NEW)
+    elsewhere(KILLED_AT.format(step="recorded"), returncode=-signal.SIGKILL)
+    (machine.dumps / STAGED).unlink()
+    forget_the_dead()
+    elsewhere(SCAN, AFTER_DEADLINE + QUARTER)
+    found = BackupEntry.objects.get()
+    assert (found.promotion, found.promotion_reason["code"]) == ("lost", "staged_gone")
+    assert OutboxMessage.objects.get().title.endswith("was verified, but is not stored")
+
+
+def test_another_dump_never_takes_the_place_of_the_verified_one(transactional_db, machine, job, elsewhere, current):
+    machine.deposit(NEW)
+    elsewhere(KILLED_AT.format(step="recorded"), returncode=-signal.SIGKILL)
+    machine.stage(OLD)
+    forget_the_dead()
+    elsewhere(SCAN, AFTER_DEADLINE + QUARTER)
+    found = BackupEntry.objects.get()
+    assert (found.promotion, found.promotion_reason["code"], current()) == ("lost", "staged_replaced", {})
+    assert (machine.dumps / STAGED).read_bytes() == OLD
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "MISSING"])
+def test_two_scanners_at_once_make_one_entry_and_one_message(
+    transactional_db, channel, machine, make_job, start_elsewhere, status
+):
+    for number in range(10):
+        make_job(f"db{number}", agent_id=f"SRV-{number}")
+        if status == "SUCCESS":
+            own = type(machine)(machine.root, f"SRV-{number}")
+            own.deposit(dump(f"-- {number}\n"), database=f"db{number}")
+    both = [start_elsewhere(SCAN) for _ in range(2)]
+    for process in both:
+        _out, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    assert [*BackupEntry.objects.values_list("status", flat=True)] == [status] * 10
+    assert OutboxMessage.objects.count() == (0 if status == "SUCCESS" else 10)
+
+
+# --- No room ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path, settings):
+    """A file system of 256 KiB in the place of the root of verified backups."""
+    settings.VALIDATED_ROOT = tmp_path / "small"
+    settings.VALIDATED_ROOT.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", settings.VALIDATED_ROOT], capture_output=True, check=False
+    )
+    if mounted.returncode:  # not root: the same answer from the kernel by a limit of one's own
+        yield None
+        return
+    yield settings.VALIDATED_ROOT
+    subprocess.run(["umount", settings.VALIDATED_ROOT], check=True)
+
+
+def test_a_full_disk_keeps_the_old_version_and_the_new_one_is_stored_later(
+    small_disk, channel, machine, scan, job, current, monkeypatch
+):
+    real = os.write
+
+    def full(descriptor, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    machine.deposit(OLD, REPORTED - DAY)
+    scan(AFTER_DEADLINE - DAY)
+    large = gzip.compress(os.urandom(1_000_000))
+    machine.deposit(large)
+    if small_disk is None:
+        monkeypatch.setattr(os, "write", full)
+    outcome = scan()
+    monkeypatch.setattr(os, "write", real)
+    assert (outcome.results[-1]["status"], outcome.results[-1]["promoted"]) == ("SUCCESS", False)
+    found = BackupEntry.objects.get(cycle_at=EXPECTED)
+    assert (found.promotion, found.promotion_reason["code"]) == ("failed", "storage_full")
+    assert (current(), (machine.dumps / STAGED).read_bytes()) == ({STAGED: OLD}, large)
+    scan(AFTER_DEADLINE + QUARTER) if small_disk else None
+    assert OutboxMessage.objects.count() == 1
+    if small_disk:
+        subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
+    scan(AFTER_DEADLINE + 2 * QUARTER)
+    assert current() == {STAGED: large}
+    assert not (machine.dumps / STAGED).exists()
+
+
+def test_without_the_root_of_verified_backups_they_are_verified_and_stored_later(
+    settings, channel, machine, scan, job, current
+):
+    shutil.rmtree(settings.VALIDATED_ROOT)
+    machine.deposit()
+    assert scan().results[0]["status"] == "SUCCESS"
+    assert BackupEntry.objects.get().promotion_reason["code"] == "storage_absent"
+    assert OutboxMessage.objects.count() == 1
+    assert not settings.VALIDATED_ROOT.exists()
+    settings.VALIDATED_ROOT.mkdir()
+    scan(AFTER_DEADLINE + QUARTER)
+    assert current() == {STAGED: dump()}
+
+
+def test_a_newer_version_makes_one_that_could_not_be_stored_unimportant(settings, machine, scan, job, current):
+    settings.VALIDATED_ROOT.rmdir()
+    machine.deposit(OLD)
+    scan()
+    settings.VALIDATED_ROOT.mkdir()
+    machine.deposit(NEW, REPORTED + DAY)
+    scan(AFTER_DEADLINE + DAY)
+    promotions = dict(BackupEntry.objects.values_list("cycle_at", "promotion"))
+    assert (promotions, current()) == ({EXPECTED: "none", EXPECTED + DAY: "promoted"}, {STAGED: NEW})
+
+
+def test_the_stored_dump_is_readable_by_its_owner_alone(machine, entry, settings):
+    machine.deposit()
+    entry()
+    path = settings.VALIDATED_ROOT / "ACME" / "_" / DATABASE / "current_version" / STAGED
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert ExpectedBackupJob.objects.get().storage_folder == f"ACME/_/{DATABASE}"
