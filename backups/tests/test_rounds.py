@@ -1,0 +1,216 @@
+"""Scans as a whole: through the queue, by the schedule, by hand."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from backups import reverify, schedules
+from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
+from backups.scanner import cycles, rounds
+from backups.tests.conftest import AGENT, DATABASE, dump
+from portal.jobs import claim
+from portal.models import JobRun, OutboxMessage, TaskAttempt
+from portal.tests.workers import deliver
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def due(make_job, machine):
+    """A job whose backup arrived within its cycle, which is the present one."""
+
+    def make(agent_id=AGENT, deposited=True):
+        now = timezone.now()
+        soon = now - timedelta(minutes=2)
+        job = make_job(
+            agent_id=agent_id, city=agent_id, expected_hour_utc=soon.hour, expected_minute_utc=soon.minute,
+            watched_since=now - timedelta(hours=1), created_at=now - timedelta(hours=1),
+        )  # fmt: skip
+        if deposited:
+            type(machine)(machine.root, agent_id).deposit(moment=now - timedelta(minutes=1))
+        return job
+
+    return make
+
+
+def deliver_all():
+    """The number of tasks the slow cluster was given."""
+    total = 0
+    while delivered := deliver("slow"):
+        total += delivered
+    return total
+
+
+def test_the_schedule_has_the_workers_look_at_each_machine(due):
+    due(), due("SRV-2")
+    begun = rounds.look_around()
+    assert OrmQ.objects.count() == 2
+    assert deliver_all() == 2
+    begun.refresh_from_db()
+    assert begun.finished_at is not None
+    assert (begun.agents, begun.agents_done, begun.jobs, begun.recorded, begun.promoted) == (2, 2, 2, 2, 2)
+    assert (begun.files_read, begun.bytes_hashed, begun.errors) == (2, 2 * len(dump()), 0)
+    assert {*BackupEntry.objects.values_list("status", flat=True)} == {"SUCCESS"}
+    assert not TaskAttempt.objects.exclude(error="").exists()
+
+
+def test_machines_with_nothing_to_find_out_cost_no_task(due):
+    due()
+    rounds.look_around()
+    deliver_all()
+    job = ExpectedBackupJob.objects.get()
+    idle = rounds.look_around()
+    assert OrmQ.objects.count() == 0
+    idle.refresh_from_db()
+    assert (idle.agents, idle.jobs, idle.settled) == (0, 1, 1)
+    assert idle.finished_at is not None
+    assert ExpectedBackupJob.objects.get().last_checked_at > job.last_checked_at
+
+
+def test_the_schedule_queues_no_machine_that_is_queued_already(due):
+    due(deposited=False)
+    rounds.look_around()
+    rounds.look_around()
+    assert OrmQ.objects.count() == 1
+    DepositArea.objects.update(queued_at=timezone.now() - timedelta(hours=4))
+    rounds.look_around()
+    assert OrmQ.objects.count() == 2
+
+
+def test_a_scan_asked_for_by_hand_is_never_skipped(due):
+    due(deposited=False)
+    rounds.look_around()
+    asked = rounds.ask(Scan.Source.API)
+    assert OrmQ.objects.count() == 2
+    assert deliver_all() == 2
+    asked.refresh_from_db()
+    assert (asked.source, asked.agents_done, asked.pending) == ("api", 1, 1)
+
+
+def test_one_machine_can_be_asked_for(due):
+    due(), due("SRV-2")
+    rounds.ask(Scan.Source.ADMIN, "SRV-2")
+    deliver_all()
+    assert [entry.job.agent_id for entry in BackupEntry.objects.all()] == ["SRV-2"]
+
+
+def test_a_scan_waits_for_whoever_is_at_the_machine(due, monkeypatch):
+    due()
+    area = DepositArea.objects.of([AGENT])[AGENT]
+    other = claim(rounds.LEASE_NAME, f"area {area.pk}")
+    waits = []
+
+    def waiting(seconds):
+        waits.append(seconds)
+        other.release()
+
+    monkeypatch.setattr(rounds.time, "sleep", waiting)
+    rounds.scan_one(area, Scan.objects.create(source="command", at=timezone.now()).pk, timezone.now())
+    assert len(waits) == 1
+    assert BackupEntry.objects.get().status == "SUCCESS"
+
+
+def test_whoever_was_overtaken_writes_nothing(due, monkeypatch):
+    due()
+    area = DepositArea.objects.of([AGENT])[AGENT]
+    real = rounds.scan_machine
+
+    def overtaken(area, lease, now):
+        JobRun.objects.filter(pk=lease.pk).update(fence=lease.fence + 1)
+        return real(area, lease, now)
+
+    monkeypatch.setattr(rounds, "scan_machine", overtaken)
+    assert rounds.scan_one(area, 0, timezone.now()).errors == 1
+    assert BackupEntry.objects.count() == 0
+
+
+def test_a_scan_that_was_killed_leaves_the_machine_to_the_next(due):
+    due()
+    area = DepositArea.objects.of([AGENT])[AGENT]
+    claim(rounds.LEASE_NAME, f"area {area.pk}")
+    JobRun.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    rounds.scan_one(area, 0, timezone.now())
+    assert BackupEntry.objects.get().status == "SUCCESS"
+
+
+def test_a_long_measure_keeps_its_lease(due, monkeypatch):
+    due()
+    monkeypatch.setattr("backups.scanner.verify.KEEP_ALIVE_SECONDS", 0)
+    extended = []
+    monkeypatch.setattr("portal.jobs.Lease.extend", lambda self: extended.append(self))
+    rounds.scan_now(timezone.now())
+    assert len(extended) == 3  # while measuring, when recording, when noting where it is stored
+
+
+def test_the_periodic_scan_runs_every_quarter_of_an_hour(due):
+    (job,) = [one for one in schedules.jobs.all() if one.name == "backups.scan"]
+    assert job.every == timedelta(minutes=15)
+    lease = claim(job.name, "now")
+    assert job.body(lease) == {"scan": Scan.objects.get().pk}
+
+
+def test_old_scans_are_forgotten():
+    now = timezone.now()
+    Scan.objects.create(source="api", at=now, started_at=now - timedelta(days=31))
+    Scan.objects.create(source="api", at=now)
+    assert schedules.outdated_scans(now).count() == 1
+
+
+# --- The current version, hashed again -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stored(due, settings):
+    job = due()
+    rounds.scan_now(timezone.now())
+    path = settings.VALIDATED_ROOT / "ACME" / AGENT / DATABASE / "current_version" / f"{DATABASE}.sql.gz"
+    assert path.exists()
+    return job, path
+
+
+def look_again(job):
+    reverify.reverify(job.pk)
+    job.refresh_from_db()
+    return job.damage
+
+
+def test_a_current_version_as_it_was_verified_is_well(stored):
+    job, _path = stored
+    assert look_again(job) is None
+    assert job.reverified_at is not None
+
+
+@pytest.mark.parametrize(
+    ("how", "code"), [("changed", "current_differs"), ("gone", "current_absent"), ("a link", "current_absent")]
+)
+def test_a_damaged_current_version_is_noted_and_told(stored, channel, tmp_path, how, code):
+    job, path = stored
+    content = path.read_bytes()
+    path.unlink()
+    if how == "changed":
+        path.write_bytes(content[:-1] + b"x")
+    elif how == "a link":
+        (tmp_path / "x").write_bytes(content)
+        path.symlink_to(tmp_path / "x")
+    assert look_again(job)["code"] == code
+    look_again(job)
+    (message,) = OutboxMessage.objects.all()
+    assert message.title == f"The stored backup of {DATABASE} ({AGENT}), ACME, {AGENT} is damaged"
+
+
+def test_a_new_version_ends_the_damage(stored, machine, scan):
+    job, path = stored
+    path.unlink()
+    look_again(job)
+    tomorrow = cycles.upcoming(job.plan, timezone.now())
+    machine.deposit(dump("-- new\n"), tomorrow + timedelta(minutes=1))
+    scan(tomorrow + timedelta(minutes=5))
+    job.refresh_from_db()
+    assert (job.damage, path.read_bytes()) == (None, dump("-- new\n"))
+
+
+def test_a_job_that_is_gone_or_has_nothing_stored_is_left_alone(due):
+    reverify.reverify(0)
+    assert look_again(due(deposited=False)) is None

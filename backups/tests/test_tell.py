@@ -1,0 +1,152 @@
+"""Who is told what: each transition once, nothing twice, and calm on Mondays too."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from backups import digest
+from backups.models import ExpectedBackupJob
+from backups.tests.conftest import AFTER_DEADLINE, REPORTED, section
+from portal import jobs
+from portal.models import NotificationChannel, OutboxMessage
+from portal.schedules import jobs as declared
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channel")]
+DAY, QUARTER = timedelta(days=1), timedelta(minutes=15)
+
+
+def told():
+    return [(message.severity, message.state, message.title) for message in OutboxMessage.objects.order_by("pk")]
+
+
+def titles():
+    return [title for _severity, _state, title in told()]
+
+
+def test_a_failed_cycle_is_told_once_and_its_recovery_once(machine, scan, job):
+    for minutes in (0, 15, 30):
+        scan(AFTER_DEADLINE + timedelta(minutes=minutes))
+    machine.deposit(moment=REPORTED + timedelta(hours=2))
+    for minutes in (180, 195):
+        scan(AFTER_DEADLINE + timedelta(minutes=minutes))
+    assert titles() == [
+        "Backup of compta_db (SRV-DOUALA-01), ACME: missing, expected 2025-06-12 13:00 UTC",
+        "Backup of compta_db (SRV-DOUALA-01), ACME is well again: verified, expected 2025-06-12 13:00 UTC",
+    ]
+    assert [message.state for message in OutboxMessage.objects.order_by("pk")] == ["opened", "closed"]
+    first = OutboxMessage.objects.order_by("pk").first()
+    assert first.text.startswith("No report arrived by the deadline")
+    assert first.path == f"/admin/backups/expectedbackupjob/{job.pk}/change/"
+    assert first.subject == "backup:SRV-DOUALA-01/compta_db"
+
+
+def test_each_failed_cycle_is_told(scan, job):
+    scan()
+    scan(AFTER_DEADLINE + DAY)
+    assert len(told()) == 2
+
+
+def test_a_failure_that_becomes_another_is_told_again(machine, scan, job):
+    scan()
+    machine.deposit(**section(backup={"status": False}))
+    scan(AFTER_DEADLINE + QUARTER)
+    assert [title.split(": ")[1].split(",")[0] for title in titles()] == ["missing", "failed"]
+
+
+def test_what_goes_well_is_not_told(machine, scan, job):
+    machine.deposit()
+    scan()
+    assert told() == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("inform", ["Backup of compta_db (SRV-DOUALA-01), ACME is unchanged, expected 2025-06-13 13:00 UTC"]),
+        ("ignore", []),
+        ("alert", ["Backup of compta_db (SRV-DOUALA-01), ACME: unchanged, expected 2025-06-13 13:00 UTC"]),
+    ],
+)
+def test_an_unchanged_backup_is_told_as_its_job_says(machine, scan, make_job, policy, expected):
+    make_job(unchanged_policy=policy)
+    machine.deposit()
+    scan()
+    machine.deposit(moment=REPORTED + DAY)
+    scan(AFTER_DEADLINE + DAY)
+    assert titles() == expected
+
+
+def test_a_success_with_doubts_is_told(machine, scan, job):
+    machine.deposit(b"no gzip")
+    scan()
+    (message,) = OutboxMessage.objects.all()
+    assert (
+        message.title
+        == "Backup of compta_db (SRV-DOUALA-01), ACME arrived, but look at it; expected 2025-06-12 13:00 UTC"
+    )
+    assert "The gzip is truncated or damaged" in message.text
+
+
+def test_messages_are_in_the_language_of_the_portal(settings, scan, job):
+    settings.LANGUAGE_CODE = "fr"
+    scan()
+    assert "missing" not in titles()[0]
+
+
+def test_nothing_is_told_where_nothing_was_recorded(machine, scan, job, monkeypatch):
+    def overtaken(self):
+        raise jobs.LeaseLost("taken")
+
+    monkeypatch.setattr(jobs.Lease, "extend", overtaken)
+    assert scan().errors == 1
+    assert told() == []
+
+
+# --- Mondays ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def monday():
+    lease = jobs.claim("backups.digest", "this week")
+    assert lease is not None
+    return lambda: digest.send(lease)
+
+
+def test_a_digest_says_how_many_are_safe(make_job, monday):
+    for number, status in enumerate(["SUCCESS", "HASH_MISMATCH", "MISSING", "PENDING"]):
+        make_job(f"db{number}", current_status=status)
+    monday()
+    (message,) = OutboxMessage.objects.all()
+    assert message.title == "Backups: 2 of 4 databases are safe"
+    assert message.text == "db2 (SRV-DOUALA-01), ACME: missing\nWithout a verdict so far: 1"
+
+
+def test_a_digest_says_so_where_all_is_well_and_comes_once_a_week(make_job, monday):
+    make_job(current_status="SUCCESS")
+    monday(), monday()
+    (message,) = OutboxMessage.objects.all()
+    assert message.text == "All that was expected arrived and was verified."
+
+
+def test_a_digest_of_many_failures_stays_readable(make_job, monday):
+    for number in range(25):
+        make_job(f"db{number}", current_status="FAILED")
+    monday()
+    assert OutboxMessage.objects.get().text.splitlines()[-1] == "and 5 more"
+
+
+def test_without_expected_backups_there_is_no_digest(monday):
+    monday()
+    assert told() == []
+
+
+def test_nobody_is_told_where_there_is_no_channel(machine, scan, job):
+    NotificationChannel.objects.all().delete()
+    scan()
+    assert told() == []
+    assert ExpectedBackupJob.objects.get().current_status == "MISSING"
+
+
+def test_the_digest_is_sent_on_mondays():
+    (job,) = [one for one in declared.all() if one.name == "backups.digest"]
+    assert job.cycle_at(datetime(2026, 11, 23, 8, tzinfo=UTC)) == datetime(2026, 11, 23, 7, tzinfo=UTC)
