@@ -22,7 +22,17 @@ def command(portal: Any, deposits: Any, monkeypatch: pytest.MonkeyPatch) -> Comm
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: Any) -> int:
-        common = ["deposit", "--server", portal.url, "--state-dir", str(deposits.state), "--timeout", "20"]
+        common = [
+            "deposit",
+            "--server",
+            portal.url,
+            "--state-dir",
+            str(deposits.state),
+            "--timeout",
+            "20",
+            "--deadline",
+            "9",
+        ]
         return main([*common, *map(str, arguments)])
 
     return run

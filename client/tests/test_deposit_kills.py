@@ -12,7 +12,7 @@ from typing import Any, Optional
 import pytest
 from client.tests.killing import every_instant, fork, was_killed
 
-from vigie_client import DepositFolder, DepositPortal, Dump, deposit, make_session
+from vigie_client import DepositFolder, DepositPortal, Dump, Patience, deposit, make_session
 from vigie_client.temporaries import Temporaries
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and SIGKILL")
@@ -63,7 +63,7 @@ def test_a_killed_deposit_leaves_whole_files_and_no_rubbish(tmp_path: Path) -> N
 def test_a_killed_upload_leaves_whole_files_and_no_rubbish(tmp_path: Path, portal: Any, token: str) -> None:
     def scene(stage: Path, instant: int) -> bool:
         portal.uploads.clear()
-        place = DepositPortal(portal.url, make_session(token))
+        place = DepositPortal(portal.url, make_session(token), Patience(deadline=9))
         killed = was_killed(fork(lambda: run(stage, "new", place), instant))
         names = [upload.name.split("/")[0] for upload in portal.uploads]
         assert names == ["database", "database", "log"][: len(names)]

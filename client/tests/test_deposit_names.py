@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from vigie_client import DepositPortal, Dump, make_session
+from vigie_client import DepositPortal, Dump, Patience, make_session
 from vigie_client.deposit_names import ReportNames, reduced
 from vigie_client.locks import FileLock
 
@@ -155,7 +155,7 @@ def test_one_call_delivers_after_the_other(
             return super().acquire(blocking=blocking)
 
     def upload(name: str) -> Any:
-        place = DepositPortal(portal.url, make_session(token))
+        place = DepositPortal(portal.url, make_session(token), Patience(deadline=9))
         return deposits.deposit(Dump("a", command=["echo", name]), place=place)
 
     def first_arrives(handler: Any) -> None:

@@ -129,7 +129,7 @@ def test_a_file_that_changes_while_it_is_read_is_no_dump(tmp_path: Path, change:
     ("make", "why"),
     [
         (lambda path: None, "the file can't be read: No such file or directory"),
-        (lambda path: path.mkdir(), "that isn't a file"),
+        (lambda path: path.mkdir(), "the file can't be read: Is a directory"),
         (lambda path: os.mkfifo(path), "that isn't a file"),
         (lambda path: path.touch(), "the dump is empty"),
     ],
@@ -144,7 +144,7 @@ def test_it_says_why_a_file_is_no_dump(deposits: Any, tmp_path: Path, make: Any,
 
 PEAK = """
 import sys
-from vigie_client import DepositFolder, DepositPortal, Dump, deposit, make_session
+from vigie_client import DepositFolder, DepositPortal, Dump, Patience, deposit, make_session
 
 def peak():
     with open("/proc/self/status") as file:
@@ -156,7 +156,7 @@ dump = {
     "bomb": Dump("a", command="head -c 200000000 /dev/zero | gzip"),
     "zstd": Dump("a", file="sparse.zst"),
 }[what]
-place = DepositPortal(where, make_session("t")) if where.startswith("http") else DepositFolder(where)
+place = DepositPortal(where, make_session("t"), Patience(deadline=9)) if where.startswith("http") else DepositFolder(where)
 before = peak()
 result = deposit([dump], place, agent_id="agent-1", state_dir="state")
 assert result.status == "deposited", result

@@ -174,13 +174,16 @@ def test_it_reports_a_file_that_cannot_be_put_in_place(deposits: Any) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "link"), reason="links")
-def test_it_does_without_links(deposits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_without_links(deposits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise PermissionError
 
     monkeypatch.setattr(os, "link", refuse)
-    results = [deposits.deposit(Dump("a", command="echo a"), now=lambda: NOON) for _ in range(2)]
-    assert [result.report[:23] for result in results] == ["OPERATION_20260310_1200", "OPERATION_20260310_1201"]
+    for state in ("one", "other"):  # of which neither remembers what the other did
+        deposits.state = tmp_path / state
+        result = deposits.deposit(Dump("a", command="echo a"), now=lambda: NOON)
+        assert result.status == "deposited"
+    assert result.report == "OPERATION_20260310_1201_agent-1.json"
     assert len(deposits.reports()) == 2
 
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Optional, Union
 
 from .dump_errors import DumpFailed, in_words, presentable
 
-_LONGEST_LINE = 4096
+_LONGEST_LINE = 2048
 _WINDOWS = os.name == "nt"
 # cmd.exe expands nothing unquoted that bash would, and a Windows path is full of backslashes.
 _OPERATORS = frozenset("|&<>" if _WINDOWS else "|&;<>()`$*?[{~\n")

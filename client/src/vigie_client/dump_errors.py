@@ -11,7 +11,7 @@ _SECRETS = (
     (re.compile(r"://\S*@"), "://***@"),
     (
         re.compile(
-            r"""([\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key)[\w-]*["']?\s*[=:]\s*)("[^"]*"?|'[^']*'?|[^\s,;&]+)""",
+            r"""((?<![\w-])[\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key)[\w-]*["']?\s*[=:]\s*)("[^"]*"?|'[^']*'?|[^\s,;&]+)""",
             re.IGNORECASE,
         ),
         r"\1***",

@@ -62,9 +62,12 @@ def file_content(path: str) -> Generator[bytes, None, None]:
 
 
 def _opened(path: str) -> io.FileIO:
-    if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
+    """Without waiting for the writer of what turns out to be a pipe."""
+    file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
         raise DumpFailed("that isn't a file")
-    return open(path, "rb", buffering=0)
+    return file
 
 
 def _state(status: os.stat_result) -> tuple[int, int, int]:
