@@ -260,3 +260,25 @@ def test_it_never_tells_the_token(
     portal.answer_with(LOG, answer(400, {"code": token}))
     assert token not in repr(upload()) + caplog.text
     assert "refused 400" in caplog.text
+
+
+@pytest.mark.parametrize(("status", "code"), [(413, "body_too_large"), (401, "token_revoked")])
+def test_it_hears_a_refusal_that_comes_before_all_is_sent(
+    portal: Any, upload: Upload, clock: Time, tmp_path: Path, status: int, code: str
+) -> None:
+    """The portal closes the connection with most of the body unread: the system calls that a reset."""
+
+    def refuse(handler: Any) -> None:
+        body = json.dumps({"code": code}).encode()
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    with (tmp_path / "a.zst").open("wb") as file:
+        file.write(b"\x28\xb5\x2f\xfd")
+        file.truncate(64 * 2**20)
+    portal.answer_with(FILE.replace(".gz", ".zst"), refuse)
+    error = upload(Dump("a", file=tmp_path / "a.zst")).databases[0].error
+    assert error.endswith(f"{status} {code}")
+    assert clock.pauses == []
