@@ -32,9 +32,9 @@ from vigie_client import flush_spool
 class Forking:
     def report(self, payload):
         if os.fork() == 0:
+            print("holding", payload["run_id"], flush=True)
             os.read(0, 1)
             os._exit(0)
-        print("holding", payload["run_id"], flush=True)
         os.read(0, 1)
 
 flush_spool(sys.argv[1], Forking())
