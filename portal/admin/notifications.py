@@ -92,7 +92,7 @@ class KindFilter(ChoiceFilter):
 
 
 class ActiveFilter(ChoiceFilter):
-    title = _("active")
+    title = _("use")
     parameter_name = "active"
     options = {"yes": _("active"), "no": _("off")}
 
@@ -247,10 +247,13 @@ class NotificationChannelAdmin(VigieModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         telegram = built_in()
-        context = {
-            "built_in": built_in_section(telegram) if telegram is not None else None,
-            "may_change": self.has_change_permission(request),
-        }
+        context: dict[str, Any] = {"may_change": self.has_change_permission(request)}
+        if telegram is not None:
+            state = ChannelState.objects.filter(channel=BUILT_IN).first() or ChannelState(channel=BUILT_IN)
+            context |= {
+                "built_in": built_in_section(telegram, state),
+                "is_broken": bool(state.failures or state.disabled_at),
+            }
         return super().changelist_view(request, context | (extra_context or {}))
 
     def built_in_view(self, request: HttpRequest, action: str) -> HttpResponseBase:
@@ -268,9 +271,8 @@ class NotificationChannelAdmin(VigieModelAdmin):
         return HttpResponseRedirect(self.address("changelist"))
 
 
-def built_in_section(telegram: Known) -> Section:
+def built_in_section(telegram: Known, state: ChannelState) -> Section:
     """How it stands, in one row; its token is nobody's business."""
-    state = ChannelState.objects.filter(channel=BUILT_IN).first() or ChannelState(channel=BUILT_IN)
     waiting = OutboxMessage.objects.filter(channel=BUILT_IN).waiting().count()
     chat = state.moved.get(telegram.recipients[0], telegram.recipients[0])
     row = [

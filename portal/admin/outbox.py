@@ -8,12 +8,14 @@ from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, in_full, moment_column
+from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, in_full, moment_column
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
 from portal.notifications.known import BUILT_IN
@@ -45,7 +47,7 @@ class SeverityFilter(ChoiceFilter):
 
 
 class WrittenFilter(PeriodFilter):
-    title = _("written")
+    title = _("time")
     parameter_name = "when"
     field = "created_at"
 
@@ -55,18 +57,17 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     sortable_by = ()
     list_display = (
-        "title",
+        "headline",
         "outcome",
         "how_bad",
         "to",
-        "by",
         moment_column("created_at", _("written")),
         "attempts",
         "error",
     )
     list_filter = (StatusFilter, SeverityFilter, WrittenFilter)
     search_fields = ("subject__begins", "recipient__begins")
-    search_help_text = begins_with(_("about"), _("recipient"))
+    search_help_text = begins_with("backup:…", _("recipient"))
     actions = ("try_now", "give_up", "export_chosen")
     object_actions = ("try_now", "give_up")
     export_columns = (
@@ -83,9 +84,9 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
                 "state",
                 "title",
                 "text",
-                "path",
-                "to",
+                "page",
                 "by",
+                "recipient",
                 moment_column("created_at", _("written"), show=in_full),
                 "attempts",
                 moment_column("next_attempt_at", _("next attempt"), show=in_full),
@@ -107,9 +108,18 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     def how_bad(self, message: OutboxMessage) -> SafeString:
         return badge(message.get_severity_display(), SEVERITY_TONES[Severity(message.severity)])
 
-    @admin.display(description=_("recipient"))
+    @admin.display(description=_("title"))
+    def headline(self, message: OutboxMessage) -> str:
+        return Truncator(message.title).chars(80)
+
+    @admin.display(description=_("to"))
     def to(self, message: OutboxMessage) -> str:
-        return message.recipient
+        """The address of a mail; of a chat or a webhook the name says more."""
+        return message.recipient if "@" in message.recipient[1:] else self.by(message)
+
+    @admin.display(description=_("page"))
+    def page(self, message: OutboxMessage) -> str:
+        return format_html('<a href="{0}">{0}</a>', message.path) if message.path else NOTHING
 
     @admin.display(description=_("channel"))
     def by(self, message: OutboxMessage) -> str:

@@ -35,7 +35,7 @@ class OfKind:
 
     def secret(self, label: Any, help_text: Any) -> forms.CharField:
         """Its widget shows nothing of what was typed, not even beside an error."""
-        attributes = {"autocomplete": "new-password", "size": 60, **self.attributes}
+        attributes = {"autocomplete": "new-password", "size": 34, **self.attributes}
         return forms.CharField(
             label=label, help_text=help_text, required=False, widget=forms.PasswordInput(attributes, render_value=False)
         )
@@ -62,7 +62,7 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         gettext_lazy("Chat"), gettext_lazy("The number of a chat, such as -1001234567890, or @name of a channel.")
     )
     bot_token = OfKind(Kind.TELEGRAM).secret(gettext_lazy("Bot token"), gettext_lazy("What @BotFather gave you."))
-    url = OfKind(Kind.WEBHOOK, size=60).text(
+    url = OfKind(Kind.WEBHOOK, size=34).text(
         gettext_lazy("Address"),
         gettext_lazy("Receives a POST of JSON. The address is shown to whoever sees the channel."),
     )
@@ -81,6 +81,8 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         address, secret = self.ADDRESS.get(self.instance.kind), self.SECRET.get(self.instance.kind)
+        if not self.instance.kind:
+            self.initial["kind"] = Kind.EMAIL
         if address:
             self.initial.setdefault(address, self.instance.addresses)
         if secret and self.instance.secret:

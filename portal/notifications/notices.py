@@ -37,8 +37,8 @@ class Notice:
     path: str = ""
 
     def __post_init__(self) -> None:
-        if self.path and not self.path.startswith("/"):
-            raise ValueError("the path of a notice begins with a slash")
+        if self.path and (not self.path.startswith("/") or self.path.startswith("//")):
+            raise ValueError("the path of a notice begins with a slash, and with one alone")
         if not (self.subject and self.title and self.dedupe_key):
             raise ValueError("a notice has a subject, a title and a dedupe key")
 

@@ -325,14 +325,16 @@ def test_a_channel_is_switched_off_and_on(act, channel):
 def test_telegram_by_environment_stands_on_the_page_without_its_token(admin_client, built_in):
     ChannelState.objects.create(channel="telegram", disabled_at=timezone.now(), disabled_reason="Telegram answered 403")
     content = admin_client.get(LIST).content.decode()
-    for words in ("Telegram, built in", ">disabled</span>", "Telegram answered 403", "-100"):
+    for words in ("Telegram, built in", ">disabled</span>", "Telegram answered 403", "-100", "built-in/enable/"):
         assert words in content
     assert "K4NARI" not in content
+    ChannelState.objects.enable()
+    assert "built-in/enable/" not in admin_client.get(LIST).content.decode()
 
 
 def test_without_it_there_is_no_panel(admin_client, settings):
     settings.TELEGRAM_BOT_TOKEN = ""
-    assert "built-in" not in admin_client.get(LIST).content.decode()
+    assert "built in" not in admin_client.get(LIST).content.decode()
     assert admin_client.post(f"{LIST}built-in/test/").status_code == 404
 
 
@@ -356,8 +358,10 @@ def test_it_is_tried_out_and_enabled_like_the_others(admin_client, built_in, api
 
 def test_the_outbox_says_what_went_to_whom(admin_client, message, channel):
     content = admin_client.get(OUTBOX).content.decode()
-    for words in ("Late", "waiting", "critical", "-100", "Ops"):
+    for words in ("Late", "waiting", "critical", "Ops"):
         assert words in content
+    OutboxMessage.objects.update(recipient="bob@example.org")
+    assert "bob@example.org" in admin_client.get(OUTBOX).content.decode()
     assert "&lt;b&gt;X&lt;/b&gt;" in page(admin_client, message)
 
 

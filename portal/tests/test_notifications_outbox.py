@@ -101,7 +101,9 @@ def test_whatever_is_said_can_be_written(mail):
     message.clean_fields(exclude=["next_attempt_at", "finished_at"])
 
 
-@pytest.mark.parametrize("fields", [{"path": "https://elsewhere"}, {"title": ""}, {"subject": ""}, {"key": ""}])
+@pytest.mark.parametrize(
+    "fields", [{"path": "https://elsewhere"}, {"path": "//elsewhere"}, {"title": ""}, {"subject": ""}, {"key": ""}]
+)
 def test_a_notice_that_makes_no_sense_is_refused(fields):
     with pytest.raises(ValueError, match="notice"):
         notice(**fields)
