@@ -151,6 +151,10 @@ class OutboxMessageQuerySet(models.QuerySet["m.OutboxMessage"]):
         """Those that wait are not sent before."""
         return self.waiting().update(next_attempt_at=until)
 
+    def recipients_waiting(self) -> set[str]:
+        """Read whole: asked whether there is any of some kind, PostgreSQL would rather read the table."""
+        return set(self.waiting().order_by().values_list("recipient", flat=True).distinct())
+
     def held(self, now: datetime) -> dict[str, datetime]:
         """Until when, by recipient."""
         waiting = self.waiting().filter(next_attempt_at__gt=now).order_by()

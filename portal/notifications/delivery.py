@@ -90,10 +90,14 @@ def readdress(channel: Known, now: datetime) -> None:
 
     So a chat or an address that was mended gets what waited, and who was taken off a list gets nothing.
     """
-    strays = messages_of(channel).waiting().exclude(recipient__in=channel.recipients)
-    if len(channel.recipients) == 1 and strays.exists():
+    messages = messages_of(channel)
+    gone = messages.recipients_waiting() - set(channel.recipients)
+    if not gone:
+        return
+    strays = messages.waiting().filter(recipient__in=gone)
+    if len(channel.recipients) == 1:
         heir = channel.recipients[0]
-        told = messages_of(channel).filter(recipient=heir, dedupe_key=OuterRef("dedupe_key"))
+        told = messages.filter(recipient=heir, dedupe_key=OuterRef("dedupe_key"))
         strays.exclude(Exists(told)).update(recipient=heir)
     strays.finish("given_up", now, _("This is no recipient of the channel any more."))
 
