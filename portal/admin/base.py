@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
@@ -22,7 +22,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from portal import audit, prefix  # noqa: F401 - the lookup `begins` that search_fields name
-from portal.exports import csv_response
+from portal.exports import TooManyRows, csv_response, xlsx_response
 from portal.paginator import CappedPaginator
 from portal.panels import Section
 from portal.site import may_open
@@ -33,6 +33,7 @@ else:
     BaseModelAdmin = admin.ModelAdmin
 
 Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponseBase | None]
+Answer = Callable[[QuerySet[Any], Sequence[str]], HttpResponseBase]
 
 
 class Audited(BaseModelAdmin):
@@ -53,8 +54,11 @@ class Audited(BaseModelAdmin):
 
     def note(self, request: HttpRequest, what: str, obj: Model, after: Any) -> None:
         """`after` names the fields changed, never their values: a password may be among them."""
-        name = self.opts.model_name
-        audit.record(f"{name}.{what}", f"{name}:{obj}"[:200], request=request, after=after or None)
+        audit.record(f"{self.opts.model_name}.{what}", self.subject_of(obj), request=request, after=after or None)
+
+    def subject_of(self, obj: Model) -> str:
+        """What the events about a row are found by."""
+        return f"{self.opts.model_name}:{obj}"[:200]
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         found: dict[str, Any] = super().get_actions(request)
@@ -123,6 +127,7 @@ class VigieModelAdmin(Audited):
         wrap, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"
         own = [
             path("export/", wrap(self.export_view), name=f"{name}_export"),
+            path("export/xlsx/", wrap(self.export_view), {"answer": xlsx_response}, name=f"{name}_export_xlsx"),
             path("<path:object_id>/act/<slug:action>/", wrap(self.act_view), name=f"{name}_act"),
         ]
         return own + super().get_urls()
@@ -143,16 +148,27 @@ class VigieModelAdmin(Audited):
     def export_chosen(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
         return csv_response(queryset, self.export_columns)
 
-    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+    @admin.action(description=_("Export as XLSX"), permissions=["export"])
+    def export_chosen_xlsx(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
+        try:
+            return xlsx_response(queryset, self.export_columns)
+        except TooManyRows as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return None
+
+    def export_view(self, request: HttpRequest, answer: Answer = csv_response) -> HttpResponseBase:
         """What the list shows, with its filters, search and order, but all pages of it."""
         if not self.has_export_permission(request):
             raise PermissionDenied
         try:
-            rows = self.get_changelist_instance(request).queryset
+            response = answer(self.get_changelist_instance(request).queryset, self.export_columns)
         except IncorrectLookupParameters:
             return HttpResponseRedirect(self.address("changelist") + "?e=1")
+        except TooManyRows as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(f"{self.address('changelist')}?{request.GET.urlencode()}")
         audit.record("admin.action", self.opts.label_lower, request=request, after={"action": "export_shown"})
-        return csv_response(rows, self.export_columns)
+        return response
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {
