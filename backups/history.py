@@ -1,0 +1,29 @@
+"""What happens to expected backups, in words."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext_lazy as _
+
+from backups.models import ExpectedBackupJob
+from portal.history import SENTENCES
+
+LONGEST = 200
+
+SENTENCES.update(
+    {
+        "expectedbackupjob.added": _("Added"),
+        "expectedbackupjob.changed": _("Changed"),
+        "expectedbackupjob.deleted": _("Deleted"),
+        "backups.imported": _("Expected backups were imported"),
+        "backups.scan_asked": _("A scan was asked for"),
+        "backups.paused": _("Paused"),
+        "backups.resumed": _("Resumed"),
+        "backups.reverify_asked": _("Hashing the current version again was asked for"),
+        "backups.downloaded": _("The current version was downloaded"),
+    }
+)
+
+
+def subject(job: ExpectedBackupJob) -> str:
+    """What the audit events of a job are about."""
+    return f"backup:{job.agent_id}/{job.database_name}"[:LONGEST]

@@ -1,0 +1,53 @@
+"""Backups, as Prometheus sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.db.models import Count, Min, Q
+from prometheus_client.metrics_core import Metric
+
+from backups.findings import unstored
+from backups.models import ExpectedBackupJob, Status
+from backups.panels import failing, last_scan, watched
+from portal.metrics import age, gauge, single, sources
+
+
+@sources.register
+def expected_backups(now: datetime) -> Iterator[Metric]:
+    """One pass over the expected backups: nothing here is told of each, for there may be thousands."""
+    seen = watched(now)
+    found = ExpectedBackupJob.objects.aggregate(
+        **{f"status_{status}": Count("pk", filter=seen & Q(current_status=status)) for status in Status.values},
+        paused=Count("pk", filter=~seen),
+        failing=Count("pk", filter=failing(now)),
+        unverified=Count("pk", filter=seen & Q(last_verified_at=None)),
+        oldest=Min("last_verified_at", filter=seen),
+    )
+    by_status = {status.lower(): found[f"status_{status}"] for status in Status.values} | {"paused": found["paused"]}
+    yield gauge("backups_jobs", "Expected backups, by how their latest cycle stands.", "status", by_status)
+    yield single("backups_failing", "Expected backups that need an operator.", found["failing"])
+    yield single("backups_never_verified", "Expected backups that have no good one yet.", found["unverified"])
+    text = "Since the last good backup was verified, of the database for which that is longest ago."
+    yield single("backups_oldest_verified_seconds", text, age(found["oldest"], now))
+
+
+@sources.register
+def not_stored(now: datetime) -> Iterator[Metric]:
+    text = "Verified backups that wait to be stored for more than an hour, or could not be."
+    yield single("backups_unstored", text, unstored(now).count())
+
+
+@sources.register
+def scans(now: datetime) -> Iterator[Metric]:
+    scan = last_scan()
+    if scan is None or scan.finished_at is None:
+        return
+    duration = (scan.finished_at - scan.started_at).total_seconds()
+    yield single(
+        "backups_scan_age_seconds", "Since the last scan of all machines finished.", age(scan.finished_at, now)
+    )
+    yield single("backups_scan_duration_seconds", "How long it took.", duration)
+    yield single("backups_scan_bytes", "How much it hashed.", scan.bytes_hashed)
+    yield single("backups_scan_errors", "How many machines it could not finish with.", scan.errors)

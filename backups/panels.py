@@ -1,0 +1,234 @@
+"""How safe the databases are: on the landing page, and on the page of each machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from django.core.cache import cache
+from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models.functions import TruncDate
+from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from backups.models import FAILURES, VERIFIED, BackupEntry, ExpectedBackupJob, Scan, Status
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, distance
+from portal.paginator import grouped
+from portal.panels import Section, Tile, chart_start, daily_chart, machine_sections, tiles
+
+FRESH_SECONDS = 60
+SHOWN_DATABASES = 50
+# A backup that was expected since, and did not come, has been recorded by then; where days are named, a week may pass.
+SAFE_FOR = timedelta(days=2)
+SAFE_FOR_ON_DAYS = timedelta(days=9)
+LONGEST_SCAN = timedelta(hours=2)
+NEWEST_SCANS = 10
+
+# The status of a job that needs an operator: `ExpectedBackupJob.is_failing`, asked of the table.
+FAILING = Q(current_status__in=FAILURES) | Q(
+    current_status=Status.HASH_MISMATCH, unchanged_policy=ExpectedBackupJob.UnchangedPolicy.ALERT
+)
+DAMAGED = Q(damage__isnull=False)
+EVERY_DAY = Q(expected_frequency=ExpectedBackupJob.Frequency.DAILY, days_of_week="")
+
+
+def watched(now: datetime) -> Q:
+    return Q(is_active=True) & (Q(paused_until=None) | Q(paused_until__lte=now))
+
+
+def failing(now: datetime) -> Q:
+    """Watched, and without a good backup of the latest cycle, or with a current version that is damaged."""
+    return watched(now) & (FAILING | DAMAGED)
+
+
+def safe(now: datetime) -> Q:
+    """Watched, verified for the latest cycle, and that not too long ago: a scan that stopped keeps nothing safe."""
+    fresh = Q(EVERY_DAY, last_verified_at__gte=now - SAFE_FOR) | Q(
+        ~EVERY_DAY, last_verified_at__gte=now - SAFE_FOR_ON_DAYS
+    )
+    return watched(now) & Q(current_status__in=VERIFIED) & fresh & ~FAILING & ~DAMAGED
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How many databases there are of each kind. Those watched are safe, failing, or neither: waiting."""
+
+    safe: int
+    failing: int
+    watched: int
+    paused: int
+
+    @property
+    def waiting(self) -> int:
+        return self.watched - self.safe - self.failing
+
+    @property
+    def sentence(self) -> str:
+        return _("%(safe)s of %(watched)s") % {"safe": grouped(self.safe), "watched": grouped(self.watched)}
+
+
+def counted(now: datetime) -> Totals:
+    """One pass over the expected backups."""
+    figures = ExpectedBackupJob.objects.aggregate(
+        safe=Count("pk", filter=safe(now)),
+        failing=Count("pk", filter=failing(now)),
+        watched=Count("pk", filter=watched(now)),
+        paused=Count("pk", filter=~watched(now)),
+    )
+    return Totals(**figures)
+
+
+def totals(now: datetime) -> Totals:
+    """A minute old at most."""
+    return cache.get_or_set("backups.totals", lambda: counted(now), FRESH_SECONDS) or counted(now)
+
+
+# --- The newest entries ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The entry of a job's latest cycle, and of the latest whose dump was verified."""
+
+    latest: BackupEntry | None = None
+    good: BackupEntry | None = None
+
+    @property
+    def size(self) -> int | None:
+        return self.good.server_size if self.good else None
+
+
+def newest_of(jobs: Iterable[ExpectedBackupJob]) -> dict[int, Newest]:
+    """By the job's pk, in two queries. The index on job and cycle answers each half of the first one."""
+    own = BackupEntry.objects.filter(job=OuterRef("pk")).order_by("-cycle_at")
+    rows = list(
+        ExpectedBackupJob.objects.filter(pk__in=[job.pk for job in jobs])
+        .order_by()
+        .values_list("pk", Subquery(own.values("pk")[:1]), Subquery(own.filter(status__in=VERIFIED).values("pk")[:1]))
+    )
+    entries = BackupEntry.objects.in_bulk({pk for _job, *found in rows for pk in found if pk})
+    return {job: Newest(entries.get(latest), entries.get(good)) for job, latest, good in rows}
+
+
+# --- The last scan ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scans:
+    """The last finished scan of all machines, one that runs now, and whether the newest found no deposit root."""
+
+    last: Scan | None
+    running: Scan | None
+    root_is_missing: bool
+
+
+def scans(now: datetime) -> Scans:
+    newest = list(Scan.objects.order_by("-id")[:NEWEST_SCANS])
+    running = [scan for scan in newest if scan.finished_at is None and scan.started_at > now - LONGEST_SCAN]
+    return Scans(
+        last=last_scan(),
+        running=running[0] if running else None,
+        root_is_missing=bool(newest) and newest[0].root_is_missing,
+    )
+
+
+def last_scan() -> Scan | None:
+    return Scan.objects.filter(agent_id="", finished_at__isnull=False).order_by("-id").first()
+
+
+# --- States ----------------------------------------------------------------------------------------------------------
+
+TONES = {
+    Status.PENDING: QUIET,
+    Status.MISSING: BAD,
+    Status.FAILED: BAD,
+    Status.TRANSFER_INTEGRITY_FAILED: BAD,
+    Status.HASH_MISMATCH: GOOD,
+    Status.UNVERIFIED: WARNING,
+    Status.SUCCESS: GOOD,
+}
+
+
+def status_badge(job: ExpectedBackupJob, status: str) -> SafeString:
+    """A status as it counts for this job: an unchanged dump is bad news only where the job says so."""
+    return badge(Status(status).label, BAD if job.fails_as(status) else TONES[Status(status)])
+
+
+def job_badge(job: ExpectedBackupJob, now: datetime) -> SafeString:
+    return status_badge(job, job.current_status) if job.is_watched(now) else badge(_("paused"), QUIET)
+
+
+def next_of(job: ExpectedBackupJob, now: datetime) -> datetime | None:
+    """When the next backup is expected; None where nobody waits for one."""
+    try:
+        return job.expected_next(now) if job.is_watched(now) else None
+    except ValueError:  # days that are none, written past the form
+        return None
+
+
+# --- Where it is shown -----------------------------------------------------------------------------------------------
+
+
+def verified_by_day(now: datetime) -> dict[date, int]:
+    """An index on status and cycle holds all that this reads."""
+    recent = BackupEntry.objects.filter(status__in=VERIFIED, cycle_at__gte=chart_start(now))
+    days = recent.annotate(day=TruncDate("cycle_at")).order_by().values_list("day").annotate(Count("pk"))
+    return dict(days)
+
+
+@tiles.register
+def backups_tile(now: datetime) -> Tile:
+    figures, scan = totals(now), last_scan()
+    by_day = cache.get_or_set("backups.by_day", lambda: verified_by_day(now), FRESH_SECONDS) or {}
+    return Tile(
+        title=_("Backups"),
+        figure=figures.sentence,
+        caption=_("databases are safe"),
+        url=reverse("admin:backups_expectedbackupjob_changelist"),
+        facts=[
+            (_("failing"), grouped(figures.failing)),
+            (_("waiting or late"), grouped(figures.waiting)),
+            (_("paused"), grouped(figures.paused)),
+            (_("last scan"), distance(scan.finished_at, now) if scan and scan.finished_at else _("never")),
+        ],
+        chart=daily_chart(by_day, now, _("verified backups a day")),
+    )
+
+
+@machine_sections.register
+def databases_of_machine(machine_id: str) -> Section:
+    now = timezone.now()
+    jobs = list(ExpectedBackupJob.objects.filter(agent_id=machine_id)[: SHOWN_DATABASES + 1])
+    newest = newest_of(jobs) if jobs else {}
+    rows = [
+        [
+            format_html(
+                '<a href="{}">{}</a>',
+                reverse("admin:backups_expectedbackupjob_change", args=[job.pk]),
+                job.database_name,
+            ),
+            job_badge(job, now),
+            job.last_verified_at or _("never"),
+            size_of(newest[job.pk].size),
+            next_of(job, now),
+        ]
+        for job in jobs[:SHOWN_DATABASES]
+    ]
+    return Section(
+        title=_("Databases"),
+        columns=[_("Database"), _("Status"), _("Last good backup"), _("Size"), _("Next expected")],
+        rows=rows,
+        url=reverse("admin:backups_expectedbackupjob_changelist", query={"q": machine_id}),
+        empty=_("No backup of this machine is expected."),
+        note=_("More databases are not shown.") if len(jobs) > SHOWN_DATABASES else "",
+    )
+
+
+def size_of(size: int | None) -> str:
+    """Bytes as people read them; nothing where there are none to tell of."""
+    return "" if size is None else filesizeformat(size)

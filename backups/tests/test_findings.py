@@ -1,0 +1,242 @@
+"""What about backups needs an operator now."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.cache import cache
+from django.utils import timezone
+
+from backups import findings
+from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Status
+from backups.reasons import reason
+from backups.tests.entries import entry_of, finished_scan, stand
+from portal.findings import Severity, current_findings
+
+pytestmark = pytest.mark.django_db
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+Promotion = BackupEntry.Promotion
+
+
+@pytest.fixture(autouse=True)
+def fresh_figures():
+    cache.clear()
+
+
+def found(source):
+    return list(source(timezone.now()))
+
+
+def page_of(job):
+    return f"/admin/backups/expectedbackupjob/{job.pk}/change/"
+
+
+class TestFailingDatabases:
+    def test_one_is_told_with_what_why_since_when_and_where(self, make_job):
+        job = make_job("paie", "SRV-1")
+        stand(job, Status.MISSING, 2 * HOUR, last_verified_at=timezone.now() - 3 * DAY)
+        finding = found(findings.failing_databases)[0]
+        assert finding.text == (
+            "paie of SRV-1: missing. No report arrived by the deadline. Its last good backup was verified 3\xa0days ago."
+        )
+        assert (finding.severity, finding.since, finding.url) == (Severity.CRITICAL, job_since(job), page_of(job))
+
+    def test_one_that_never_was_good_says_so(self, job):
+        stand(job, Status.FAILED)
+        assert found(findings.failing_databases)[0].text.endswith("There is no good backup of it.")
+
+    def test_five_are_told_worst_first_and_the_others_in_one_sentence(self, make_job):
+        for number in range(8):
+            good = timezone.now() - number * DAY
+            stand(
+                make_job(f"db{number}"), Status.MISSING, (number + 1) * HOUR, last_verified_at=good if number else None
+            )
+        told = found(findings.failing_databases)
+        assert [finding.text.split()[0] for finding in told[:5]] == ["db0", "db7", "db6", "db5", "db4"]
+        assert told[5].text == "3 more databases have no good backup of their last cycle."
+        assert (told[5].since, told[5].url) == (
+            ExpectedBackupJob.objects.get(database_name="db3").status_since,
+            "/admin/backups/expectedbackupjob/?attention=yes",
+        )
+
+    def test_the_list_it_leads_to_holds_them_all(self, admin_client, make_job):
+        for number in range(7):
+            stand(make_job(f"db{number}"), Status.FAILED)
+        rest = found(findings.failing_databases)[5]
+        assert len(admin_client.get(rest.url).context["cl"].queryset) == 7
+
+    @pytest.mark.parametrize(
+        ("status", "fields"),
+        [(Status.SUCCESS, {}), (Status.HASH_MISMATCH, {}), (Status.UNVERIFIED, {}), (Status.PENDING, {}),
+         (Status.MISSING, {"is_active": False}), (Status.MISSING, {"paused_until": timezone.now() + 300 * DAY})],
+    )  # fmt: skip
+    def test_others_are_not(self, job, status, fields):
+        stand(job, status, **fields)
+        assert found(findings.failing_databases) == []
+
+    def test_it_costs_the_same_however_many_fail(self, make_job, django_assert_num_queries):
+        for number in range(9):
+            stand(make_job(f"db{number}"), Status.MISSING)
+        with django_assert_num_queries(5):
+            found(findings.failing_databases)
+
+
+def job_since(job):
+    return ExpectedBackupJob.objects.get(pk=job.pk).status_since
+
+
+class TestWhatIsStored:
+    def test_a_damaged_current_version(self, make_job):
+        at = timezone.now() - HOUR
+        job = make_job("paie", "SRV-1")
+        stand(job, damage=reason("current_differs"), reverified_at=at)
+        finding = found(findings.damaged_versions)[0]
+        assert finding.text == (
+            "The stored backup of SRV-1 paie is damaged. The SHA-256 of the current version is no longer the one that was verified."
+        )
+        assert (finding.severity, finding.since, finding.url) == (Severity.CRITICAL, at, page_of(job))
+
+    @pytest.mark.parametrize(
+        ("promotion", "why", "severity", "words"),
+        [
+            (Promotion.FAILED, reason("storage_full"), Severity.CRITICAL, "could not be stored. No space is left"),
+            (Promotion.LOST, reason("staged_gone"), Severity.CRITICAL, "was lost before it was stored"),
+            (Promotion.WAITING, None, Severity.WARNING, "has not been stored yet."),
+        ],
+    )
+    def test_a_verified_dump_that_is_not_stored(self, job, promotion, why, severity, words):
+        entry_of(job, ago=2 * HOUR, promotion=promotion, promotion_reason=why)
+        finding = found(findings.unstored_backups)[0]
+        assert (finding.severity, finding.url) == (severity, page_of(job))
+        assert words in finding.text
+
+    def test_one_that_waits_for_minutes_is_nobodys_business(self, job):
+        entry_of(job, ago=50 * MINUTE, promotion=Promotion.WAITING)
+        assert found(findings.unstored_backups) == []
+
+    def test_one_stored_later_makes_up_for_it(self, job):
+        entry_of(job, ago=2 * DAY, promotion=Promotion.LOST)
+        entry_of(job, ago=DAY, promotion=Promotion.NONE)
+        assert len(found(findings.unstored_backups)) == 1
+        entry_of(job, ago=2 * HOUR, promotion=Promotion.PROMOTED)
+        assert found(findings.unstored_backups) == []
+
+
+class TestDoubts:
+    def test_a_truncated_dump_is_told(self, job):
+        entry_of(job, warnings=["early", "truncated_gzip"])
+        finding = found(findings.doubtful_backups)[0]
+        assert "arrived whole, but: The gzip is truncated or damaged" in finding.text
+        assert "before it was expected" not in finding.text
+        assert (finding.severity, finding.url) == (Severity.WARNING, page_of(job))
+
+    def test_one_that_only_came_early_is_not(self, job):
+        entry_of(job, warnings=["early"])
+        assert found(findings.doubtful_backups) == []
+
+    def test_a_better_one_since_settles_it(self, job):
+        entry_of(job, ago=DAY, warnings=["empty"])
+        entry_of(job, Status.MISSING, HOUR)
+        assert len(found(findings.doubtful_backups)) == 1
+        cache.clear()
+        entry_of(job, ago=2 * HOUR)
+        assert found(findings.doubtful_backups) == []
+
+    def test_beyond_five_they_are_counted_and_listed(self, admin_client, make_job):
+        for number in range(7):
+            entry_of(make_job(f"db{number}"), warnings=["too_small"])
+        rest = found(findings.doubtful_backups)[5]
+        assert rest.text == "2 more last backups are in doubt."
+        assert len(admin_client.get(rest.url).context["cl"].queryset) == 7
+
+    def test_they_are_looked_for_once_a_minute(self, job, django_assert_num_queries):
+        entry_of(job, warnings=["empty"])
+        found(findings.doubtful_backups)
+        with django_assert_num_queries(1):
+            found(findings.doubtful_backups)
+
+
+class TestPauses:
+    def test_a_long_one_is_told(self, make_job):
+        make_job("a", is_active=False, watched_since=timezone.now() - 31 * DAY)
+        make_job("b", is_active=False, watched_since=timezone.now() - 29 * DAY)
+        make_job("c", watched_since=timezone.now() - 90 * DAY)
+        finding = found(findings.forgotten_pauses)[0]
+        assert finding.text == "1 database has been paused for more than 30 days: nobody looks at its backups."
+        assert (finding.severity, finding.url) == (Severity.INFO, "/admin/backups/expectedbackupjob/?paused=off")
+
+    def test_switching_it_off_begins_the_pause(self, job):
+        job.is_active = False
+        job.save()
+        assert found(findings.forgotten_pauses) == []
+
+
+class TestScans:
+    def test_a_missing_root_is_told_since_the_first_scan_that_missed_it(self):
+        finished_scan(ago=40 * MINUTE)
+        first = finished_scan(ago=30 * MINUTE, root_is_missing=True)
+        finished_scan(ago=15 * MINUTE, root_is_missing=True)
+        finding = found(findings.missing_root)[0]
+        assert (finding.severity, finding.since) == (Severity.CRITICAL, first.started_at)
+
+    def test_one_that_is_back_is_not(self):
+        finished_scan(ago=30 * MINUTE, root_is_missing=True)
+        finished_scan(ago=15 * MINUTE)
+        assert found(findings.missing_root) == []
+
+    @pytest.mark.parametrize(("minutes", "told"), [(44, 0), (46, 1)])
+    def test_a_scanner_that_finishes_nothing_is_told(self, job, minutes, told):
+        scan = finished_scan(ago=minutes * MINUTE, finished_at=timezone.now() - minutes * MINUTE)
+        finished_scan(ago=MINUTE, finished_at=None)
+        finished_scan(ago=MINUTE, agent_id="SRV-1")
+        assert [finding.since for finding in found(findings.silent_scanner)] == [scan.finished_at] * told
+
+    def test_before_the_first_scan_it_has_time(self, job):
+        ExpectedBackupJob.objects.update(created_at=timezone.now() - 10 * MINUTE)
+        assert found(findings.silent_scanner) == []
+        ExpectedBackupJob.objects.update(created_at=timezone.now() - HOUR)
+        assert len(found(findings.silent_scanner)) == 1
+
+    def test_where_nothing_is_expected_nobody_must_look(self, make_job):
+        make_job(is_active=False)
+        assert found(findings.silent_scanner) == []
+
+
+class TestDepositAreas:
+    def test_one_that_cannot_be_read_is_told(self):
+        at = timezone.now() - HOUR
+        DepositArea.objects.create(
+            agent_id="SRV-1", trouble=reason("folder_absent", folder="SRV-1/log"), troubled_since=at
+        )
+        DepositArea.objects.create(agent_id="SRV-2")
+        assert [(finding.text, finding.since, finding.url) for finding in found(findings.troubled_areas)] == [
+            ("What SRV-1 deposits cannot be read. The folder SRV-1/log is not there.", at,
+             "/admin/backups/expectedbackupjob/?q=SRV-1"),
+        ]  # fmt: skip
+
+    def test_beyond_five_they_are_counted(self):
+        for number in range(7):
+            DepositArea.objects.create(agent_id=f"SRV-{number}", trouble=reason("scan_failed"))
+        told = found(findings.troubled_areas)
+        assert (len(told), told[5].text) == (6, "What 2 more machines deposit cannot be read.")
+
+    def test_a_database_nobody_expects_is_one_click_from_being_expected(self, admin_client, make_job):
+        make_job("known", "SRV-1")
+        DepositArea.objects.create(agent_id="SRV-1", unexpected=["known", "crm & co"])
+        DepositArea.objects.create(agent_id="SRV-2", unexpected=[])
+        finding = found(findings.unexpected_databases)[0]
+        assert finding.text == "SRV-1 deposits the database crm & co, which nobody expects."
+        assert (finding.severity, len(found(findings.unexpected_databases))) == (Severity.INFO, 1)
+        form = admin_client.get(finding.url).context["adminform"].form
+        assert (form["agent_id"].value(), form["database_name"].value()) == ("SRV-1", "crm & co")
+
+
+def test_on_a_calm_day_there_is_nothing_to_tell(job):
+    stand(job)
+    finished_scan()
+    assert [finding for finding in current_findings(timezone.now()) if "backups" in finding.url] == []
+
+
+def test_each_source_is_registered():
+    now = timezone.now()
+    finished_scan(ago=3 * HOUR, root_is_missing=True)
+    assert any("deposit root" in finding.text for finding in current_findings(now))
