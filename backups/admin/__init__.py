@@ -1,0 +1,6 @@
+"""Backups in the admin: which databases are safe, what became of each backup, and what may be done about it."""
+
+from backups import history
+from backups.admin import entries, jobs
+
+__all__ = ["entries", "history", "jobs"]

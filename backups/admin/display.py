@@ -1,0 +1,207 @@
+"""How backups look: states, sizes and hashes, what the machine says beside what the server found."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from backups import reasons
+from backups.models import BackupEntry, ExpectedBackupJob, Status
+from backups.panels import Newest, job_badge, next_of, status_badge
+from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, Text, ago, badge, exactly, lasting
+from portal.paginator import grouped
+
+Promotion = BackupEntry.Promotion
+SHORT_HASH = 10
+STORAGE_TONES = {
+    Promotion.WAITING: WARNING,
+    Promotion.FAILED: BAD,
+    Promotion.LOST: BAD,
+    Promotion.PROMOTED: GOOD,
+    Promotion.ARCHIVED: QUIET,
+    Promotion.REMOVED: QUIET,
+}
+
+
+def lines(*parts: Text) -> SafeString:
+    """What matters, and in a smaller line each what belongs to it."""
+    first, *others = [part for part in parts if part]
+    return format_html(
+        "{}{}", first, format_html_join("", '<span class="beneath">{}</span>', ((other,) for other in others))
+    )
+
+
+def beside(*parts: Text) -> SafeString:
+    return format_html_join(" ", "{}", ((part,) for part in parts if part))
+
+
+# --- States ----------------------------------------------------------------------------------------------------------
+
+
+def remarks(entry: BackupEntry | None) -> SafeString:
+    """That a backup was late, and how many warnings there are of it, which are told to whoever points at them."""
+    if entry is None:
+        return SafeString("")
+    count = len(entry.warnings)
+    text = ngettext("%(count)d warning", "%(count)d warnings", count) % {"count": count}
+    told = reasons.warning_sentences(entry.warnings)
+    return beside(
+        badge(_("late"), WARNING) if entry.late else "",
+        format_html('<span title="{}">{}</span>', told, badge(text, WARNING)) if count else "",
+    )
+
+
+def job_state(job: ExpectedBackupJob, newest: Newest, now: datetime, *, with_since: bool = True) -> SafeString:
+    if not job.is_watched(now):
+        return lines(job_badge(job, now), pause_of(job))
+    since = lasting(job.status_since) if with_since and job.status_since else ""
+    damage = badge(_("stored backup damaged"), BAD) if job.damage else ""
+    return lines(job_badge(job, now), since, beside(remarks(newest.latest), damage))
+
+
+def pause_of(job: ExpectedBackupJob) -> str:
+    """Until when a job is paused."""
+    if job.is_active and job.paused_until is not None:
+        return _("until %(moment)s") % {"moment": short(job.paused_until)}
+    return _("until it is resumed")
+
+
+def entry_state(entry: BackupEntry) -> SafeString:
+    return status_badge(entry.job, entry.status)
+
+
+def storage(entry: BackupEntry) -> SafeString:
+    promotion = Promotion(entry.promotion)
+    if promotion == Promotion.NONE:
+        return format_html('<span class="quiet">{}</span>', promotion.label)
+    state = badge(promotion.label, STORAGE_TONES[promotion])
+    why = reasons.sentences([entry.promotion_reason]) if entry.promotion_reason else ""
+    return lines(state, why)
+
+
+def why(entry: BackupEntry | None) -> SafeString | str:
+    """The reasons of a status, and below them the warnings."""
+    if entry is None:
+        return NOTHING
+    warnings = reasons.warning_sentences(entry.warnings)
+    marked = format_html('<span class="doubt">{}</span>', warnings) if warnings else ""
+    first_status = entry.first_status != entry.status and (
+        _("It was at first: %(status)s.") % {"status": entry.get_first_status_display()}
+    )
+    return lines(entry.message or NOTHING, marked, first_status)
+
+
+def why_in_brief(entry: BackupEntry) -> SafeString | str:
+    """What is well needs no reason where many stand below each other."""
+    is_remarkable = entry.warnings or entry.status != Status.SUCCESS or entry.first_status != entry.status
+    return why(entry) if is_remarkable else NOTHING
+
+
+# --- Moments ---------------------------------------------------------------------------------------------------------
+
+
+def short(moment: datetime) -> str:
+    """`2026-03-10 09:12 CET`, in the portal's time zone."""
+    local = timezone.localtime(moment)
+    return f"{date_format(local, 'Y-m-d H:i')} {local.tzname()}"
+
+
+def universal(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def in_both_zones(moment: datetime | None) -> SafeString | str:
+    """A moment as plans are written, in UTC, and as the operator's clock shows it; once where the two are the same."""
+    if moment is None:
+        return NOTHING
+    local = timezone.localtime(moment)
+    if not local.utcoffset():
+        return universal(moment)
+    same_day = local.date() == moment.astimezone(UTC).date()
+    there = f"{date_format(local, 'H:i' if same_day else 'Y-m-d H:i')} {local.tzname()}"
+    return lines(universal(moment), there)
+
+
+def expected(moment: datetime | None, empty: Text = NOTHING) -> SafeString:
+    """An expected moment as plans are written, and its distance."""
+    return format_html("{}", empty) if moment is None else lines(universal(moment), ago(moment))
+
+
+def next_expected(job: ExpectedBackupJob, now: datetime) -> SafeString | str:
+    return in_both_zones(next_of(job, now))
+
+
+def last_good(job: ExpectedBackupJob) -> SafeString | str:
+    """How old the last good backup is; of one that has been unchanged since, when that was verified."""
+    verified, success = job.last_verified_at, job.last_success_at
+    if verified is None:
+        return badge(_("none yet"), WARNING)
+    if success is not None and success < verified:
+        day = date_format(timezone.localtime(success), "Y-m-d")
+        return lines(ago(verified), _("unchanged since %(moment)s") % {"moment": day})
+    return lines(ago(verified), short(verified))
+
+
+def last_good_in_full(job: ExpectedBackupJob) -> SafeString | str:
+    verified, success = job.last_verified_at, job.last_success_at
+    if verified is None:
+        return badge(_("none yet"), WARNING)
+    unchanged = success is not None and success < verified and exactly(success)
+    since = _("unchanged since %(moment)s") % {"moment": unchanged} if unchanged else ""
+    return lines(beside(exactly(verified), format_html('<span class="quiet">· {}</span>', ago(verified))), since)
+
+
+# --- Sizes and hashes ------------------------------------------------------------------------------------------------
+
+
+def size(value: int | None) -> SafeString | str:
+    """Bytes as people read them, and all of them to whoever points there."""
+    return NOTHING if value is None else format_html('<span title="{}">{}</span>', value, filesizeformat(value))
+
+
+def short_hash(value: str) -> SafeString | str:
+    return format_html('<code title="{}">{}</code>', value, value[:SHORT_HASH]) if value else NOTHING
+
+
+def measured(entry: BackupEntry, side: str, *, in_full: bool = False) -> SafeString | str:
+    """Size and hash as one side, `agent` or `server`, has them; what the other side has otherwise is marked."""
+    own_size, own_hash = getattr(entry, f"{side}_size"), getattr(entry, f"{side}_sha256")
+    if own_size is None and not own_hash:
+        return NOTHING
+    sizes_differ = None not in (entry.agent_size, entry.server_size) and entry.agent_size != entry.server_size
+    hashes_differ = "" not in (entry.agent_sha256, entry.server_sha256) and entry.agent_sha256 != entry.server_sha256
+    shown_hash = format_html("<code>{}</code>", own_hash) if in_full and own_hash else short_hash(own_hash)
+    shown_size = _("%(count)s bytes") % {"count": grouped(own_size or 0)} if sizes_differ else size(own_size)
+    return lines(differing(shown_size, sizes_differ), differing(shown_hash, hashes_differ))
+
+
+def differing(shown: SafeString | str, differs: bool) -> SafeString | str:
+    if not differs:
+        return shown
+    return format_html('<mark class="differs" title="{}">≠ {}</mark>', _("differs from the other side"), shown)
+
+
+# --- Links and texts -------------------------------------------------------------------------------------------------
+
+
+def link_to_job(job: ExpectedBackupJob, text: str = "") -> SafeString:
+    url = reverse("admin:backups_expectedbackupjob_change", args=[job.pk])
+    return format_html('<a href="{}">{}</a>', url, text or str(job))
+
+
+def database(job: ExpectedBackupJob) -> SafeString:
+    """A database and, beneath, its machine."""
+    return lines(job.database_name, job.agent_id)
+
+
+def link_to_entry(entry: BackupEntry) -> SafeString:
+    url = reverse("admin:backups_backupentry_change", args=[entry.pk])
+    return format_html('<a href="{}">{}</a>', url, universal(entry.cycle_at))

@@ -1,0 +1,123 @@
+"""What became of each backup: read only, newest first."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from backups.admin import display
+from backups.admin.filters import DoubtsFilter, EntryStatusFilter, ExpectedFilter, LateFilter, StorageFilter
+from backups.models import BackupEntry, ExpectedBackupJob
+from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.display import NOTHING, in_full, moment_column
+
+# A search finds the expected backups first, by an index, and then theirs. Whoever finds more must type more.
+MOST_JOBS_FOUND = 500
+
+
+@admin.register(BackupEntry)
+class BackupEntryAdmin(ReadOnlyAdmin):
+    class Media:
+        css = {"all": ("backups/backups.css",)}
+
+    ordering = ("-cycle_at", "-id")
+    sortable_by = ("cycle_at",)
+    list_select_related = ("job",)
+    list_display = (
+        moment_column("cycle_at", _("expected"), ordering="cycle_at", show=display.expected),
+        "state",
+        "database",
+        "why_short",
+        "size",
+        "kept",
+    )
+    list_display_links = ("database",)
+    list_filter = (ExpectedFilter, EntryStatusFilter, LateFilter, DoubtsFilter, StorageFilter)
+    search_fields = ("job__agent_id__begins", "job__database_name__begins")
+    search_help_text = begins_with(_("machine"), _("database"))
+    export_columns = (
+        "job__agent_id", "job__database_name", "cycle_at", "status", "first_status", "late", "reasons", "warnings",
+        "agent_sha256", "agent_size", "server_sha256", "server_size", "report_name", "report_at", "staged_name",
+        "promotion", "promotion_reason", "recorded_at", "changed_at",
+    )  # fmt: skip
+    facts = (
+        (
+            _("What became of it"),
+            (
+                "state", "why", "expected_backup", "machine_page",
+                moment_column("cycle_at", _("expected"), show=in_full),
+                moment_column("report_at", _("reported"), show=in_full),
+                moment_column("recorded_at", _("recorded"), show=in_full),
+                moment_column("changed_at", _("changed"), show=in_full),
+            ),
+        ),
+        (
+            _("The dump"),
+            ("report_name", "staged_name", "claimed", "found", "kept", "version"),
+        ),
+    )  # fmt: skip
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[BackupEntry], search_term: str
+    ) -> tuple[QuerySet[BackupEntry], bool]:
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        begins = Q(agent_id__begins=text) | Q(database_name__begins=text)
+        jobs = ExpectedBackupJob.objects.filter(begins).values_list("pk", flat=True)[:MOST_JOBS_FOUND]
+        return queryset.filter(job__in=list(jobs)), False
+
+    @admin.display(description=_("database, machine"))
+    def database(self, entry: BackupEntry) -> SafeString:
+        return display.database(entry.job)
+
+    @admin.display(description=_("machine"))
+    def machine_page(self, entry: BackupEntry) -> SafeString:
+        return machine_link(entry.job.agent_id)
+
+    @admin.display(description=_("expected backup"))
+    def expected_backup(self, entry: BackupEntry) -> SafeString:
+        return display.link_to_job(entry.job, entry.job.database_name)
+
+    @admin.display(description=_("status"))
+    def state(self, entry: BackupEntry) -> SafeString:
+        return display.lines(display.entry_state(entry), display.remarks(entry))
+
+    @admin.display(description=_("why"))
+    def why_short(self, entry: BackupEntry) -> SafeString | str:
+        return display.why_in_brief(entry)
+
+    @admin.display(description=_("why"))
+    def why(self, entry: BackupEntry) -> SafeString | str:
+        return display.why(entry)
+
+    @admin.display(description=_("size"))
+    def size(self, entry: BackupEntry) -> SafeString | str:
+        return display.size(entry.server_size)
+
+    @admin.display(description=_("the machine says"))
+    def claimed(self, entry: BackupEntry) -> SafeString | str:
+        return display.measured(entry, "agent", in_full=True)
+
+    @admin.display(description=_("measured here"))
+    def found(self, entry: BackupEntry) -> SafeString | str:
+        return display.measured(entry, "server", in_full=True)
+
+    @admin.display(description=_("storage"))
+    def kept(self, entry: BackupEntry) -> SafeString:
+        return display.storage(entry)
+
+    @admin.display(description=_("name among the versions"))
+    def version(self, entry: BackupEntry) -> str:
+        is_version = entry.promotion in (BackupEntry.Promotion.ARCHIVED, BackupEntry.Promotion.REMOVED)
+        return entry.version_name if is_version else NOTHING
+
+
+def machine_link(agent_id: str) -> SafeString:
+    url = reverse("admin:agents_agent_changelist", query={"q": agent_id})
+    return format_html('<a href="{}">{}</a>', url, agent_id)

@@ -1,0 +1,115 @@
+"""How lists of backups are narrowed down."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
+
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from backups import reasons
+from backups.models import BackupEntry, ExpectedBackupJob, Status
+from backups.panels import failing, safe, watched
+from portal.admin.filters import ChoiceFilter, PeriodFilter
+
+# Neither lateness nor warnings have an index of their own: they are looked for in what an index on time can bound.
+LATELY = timedelta(days=30)
+
+
+# --- Of expected backups ---------------------------------------------------------------------------------------------
+
+
+class JobStatusFilter(ChoiceFilter):
+    title = _("status")
+    parameter_name = "status"
+    options = dict(Status.choices)
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(current_status=value)
+
+
+class AttentionFilter(ChoiceFilter):
+    title = _("standing")
+    parameter_name = "attention"
+    options = {"yes": _("failing"), "waiting": _("waiting or late"), "paused": _("paused"), "no": _("safe")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        neither = watched(now) & ~failing(now) & ~safe(now)
+        return {"yes": failing(now), "waiting": neither, "paused": ~watched(now), "no": safe(now)}[value]
+
+
+class StaleFilter(ChoiceFilter):
+    title = _("no good backup for")
+    parameter_name = "stale"
+    options = {"days": _("2 days"), "week": _("a week")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        since = now - {"days": timedelta(days=2), "week": timedelta(days=7)}[value]
+        return Q(last_verified_at__lt=since) | Q(last_verified_at=None, created_at__lt=since)
+
+
+class PausedFilter(ChoiceFilter):
+    title = _("paused")
+    parameter_name = "paused"
+    options = {"while": _("for a while"), "off": _("until resumed")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return {"while": Q(is_active=True, paused_until__gt=now), "off": Q(is_active=False)}[value]
+
+
+class FrequencyFilter(ChoiceFilter):
+    title = _("frequency")
+    parameter_name = "frequency"
+    options = dict(ExpectedBackupJob.Frequency.choices)
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(expected_frequency=value)
+
+
+# --- Of what became of them ------------------------------------------------------------------------------------------
+
+
+class ExpectedFilter(PeriodFilter):
+    title = _("expected")
+    parameter_name = "expected"
+    field = "cycle_at"
+
+
+class EntryStatusFilter(ChoiceFilter):
+    title = _("status")
+    parameter_name = "status"
+    options = {value: label for value, label in Status.choices if value != Status.PENDING}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(status=value)
+
+
+class LateFilter(ChoiceFilter):
+    title = _("punctuality, last 30 days")
+    parameter_name = "late"
+    options = {"yes": _("late")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(late=True, cycle_at__gte=now - LATELY)
+
+
+class DoubtsFilter(ChoiceFilter):
+    title = _("content, last 30 days")
+    parameter_name = "doubts"
+    options = {"yes": _("in doubt")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        named = (Q(warnings__icontains=f'"{code}"') for code in sorted(reasons.DOUBTS))
+        return Q(cycle_at__gte=now - LATELY) & reduce(or_, named)
+
+
+class StorageFilter(ChoiceFilter):
+    title = _("storage")
+    parameter_name = "storage"
+    options = {"unstored": _("not stored yet, or not at all")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        Promotion = BackupEntry.Promotion
+        return Q(promotion__in=[Promotion.WAITING, Promotion.FAILED, Promotion.LOST])

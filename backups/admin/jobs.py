@@ -1,0 +1,210 @@
+"""Expected backups: which databases are safe, since when, and what is known of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from backups import reasons
+from backups.admin import display, sections
+from backups.admin.actions import JobActions
+from backups.admin.entries import machine_link
+from backups.admin.filters import AttentionFilter, FrequencyFilter, JobStatusFilter, PausedFilter, StaleFilter
+from backups.admin.form import JobForm
+from backups.admin.heading import heading
+from backups.history import subject
+from backups.models import ExpectedBackupJob
+from backups.panels import Newest, newest_of
+from portal.admin.base import BoundedChangeList, begins_with
+from portal.admin.display import BAD, GOOD, NOTHING, badge, in_full, moment_column
+from portal.history import history_of
+from portal.panels import Section
+
+SETTINGS = (
+    (_("Whose it is"), ("agent_id", "database_name", "company_name", "city", "neighborhood", "year")),
+    (
+        _("When it is expected"),
+        (
+            "expected_frequency", "days_of_week", "expected_hour_utc", "expected_minute_utc", "window_minutes",
+            "early_minutes",
+        ),
+    ),
+    (_("What a good one is"), ("min_size_bytes", "max_shrink_percent", "unchanged_policy", "deep_check")),
+    (_("How many are kept"), ("keep_last", "keep_daily", "keep_weekly", "keep_monthly")),
+    (
+        _("Where it lies"),
+        ("agent_deposit_path_template", "agent_log_deposit_path_template", "final_storage_path_template"),
+    ),
+    (_("Whether it is watched"), ("is_active", "paused_until")),
+)  # fmt: skip
+
+
+class JobChangeList(BoundedChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        """Each job of the page with its newest entries."""
+        super().get_results(request)
+        newest = newest_of(self.result_list)
+        for job in self.result_list:
+            job.newest = newest.get(job.pk, Newest())
+
+
+def newest_in(job: ExpectedBackupJob) -> Newest:
+    found: Newest = getattr(job, "newest", Newest())
+    return found
+
+
+@admin.register(ExpectedBackupJob)
+class ExpectedBackupJobAdmin(JobActions):
+    form = JobForm
+
+    class Media:
+        css = {"all": ("backups/backups.css",)}
+
+    change_list_template = "backups/jobs.html"
+    change_form_template = "backups/job.html"
+    add_label = _("Expect another")
+    ordering = ("agent_id", "database_name")
+    sortable_by = ()
+    list_display = ("database", "state", "place", "next_expected", "last_good", "size")
+    list_display_links = ("database",)
+    list_filter = (AttentionFilter, JobStatusFilter, StaleFilter, PausedFilter, FrequencyFilter)
+    search_fields = ("agent_id__begins", "database_name__begins", "company_name__begins")
+    search_help_text = begins_with(_("machine"), _("database"), _("company"))
+    export_columns = (
+        "agent_id", "database_name", "company_name", "city", "neighborhood", "year", "expected_hour_utc",
+        "expected_minute_utc", "expected_frequency", "days_of_week", "window_minutes", "early_minutes",
+        "agent_deposit_path_template", "agent_log_deposit_path_template", "final_storage_path_template",
+        "min_size_bytes", "max_shrink_percent", "unchanged_policy", "deep_check", "keep_last", "keep_daily",
+        "keep_weekly", "keep_monthly", "is_active", "paused_until", "current_status", "status_since",
+        "last_checked_at", "last_success_at", "last_verified_at", "previous_successful_hash",
+    )  # fmt: skip
+    standing = (
+        (
+            _("How it stands"),
+            ("state_alone", "why", "since_in_full", "next_expected", moment_column(
+                "last_checked_at", _("last checked"), show=in_full
+            ), "machine_page"),
+        ),
+        (
+            _("The last good backup"),
+            ("last_good_in_full", "size", "previous_successful_hash", "storage", "hashed_again"),
+        ),
+    )  # fmt: skip
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """How it stands comes first; of a new one there is nothing to tell yet."""
+        told = [(title, {"fields": fields, "classes": ["standing"]}) for title, fields in self.standing]
+        return (told if obj else []) + [(title, {"fields": fields}) for title, fields in SETTINGS]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [field for _title, fields in self.standing for field in fields]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return JobChangeList
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        job = super().get_object(request, object_id, from_field)
+        if job is not None:
+            job.newest = newest_of([job]).get(job.pk, Newest())
+        return job
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        context = {"heading": heading(timezone.now())} if self.has_view_permission(request) else {}
+        return super().changelist_view(request, context | (extra_context or {}))
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        job = kwargs.get("obj")
+        if job is not None:
+            context |= {"chart": sections.size_chart(job)}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_sections(self, request: HttpRequest, obj: ExpectedBackupJob) -> list[Section]:
+        return [sections.entries_of(obj), sections.versions_of(obj), history_of(subject(obj))]
+
+    def response_post_save_change(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
+        return HttpResponseRedirect(self.address("change", obj.pk))
+
+    def response_post_save_add(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
+        return HttpResponseRedirect(self.address("change", obj.pk))
+
+    def subject_of(self, obj: Any) -> str:
+        return subject(obj)
+
+    # --- Deleting ----------------------------------------------------------------------------------------------------
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What has a past is paused rather than deleted: what became of its backups would go with it."""
+        return super().has_delete_permission(request, obj) and (obj is None or newest_in(obj).latest is None)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    # --- Columns and facts -------------------------------------------------------------------------------------------
+
+    @admin.display(description=_("database, machine"))
+    def database(self, job: ExpectedBackupJob) -> SafeString:
+        return display.database(job)
+
+    @admin.display(description=_("company, city"))
+    def place(self, job: ExpectedBackupJob) -> SafeString | str:
+        return display.lines(job.company_name or NOTHING, job.city)
+
+    @admin.display(description=_("status, since"))
+    def state(self, job: ExpectedBackupJob) -> SafeString:
+        return display.job_state(job, newest_in(job), timezone.now())
+
+    @admin.display(description=_("status"))
+    def state_alone(self, job: ExpectedBackupJob) -> SafeString:
+        return display.job_state(job, newest_in(job), timezone.now(), with_since=False)
+
+    @admin.display(description=_("since"))
+    def since_in_full(self, job: ExpectedBackupJob) -> SafeString | str:
+        return in_full(job.status_since)
+
+    @admin.display(description=_("next expected"))
+    def next_expected(self, job: ExpectedBackupJob) -> SafeString | str:
+        return display.next_expected(job, timezone.now())
+
+    @admin.display(description=_("last good backup"))
+    def last_good(self, job: ExpectedBackupJob) -> SafeString | str:
+        return display.last_good(job)
+
+    @admin.display(description=_("verified"))
+    def last_good_in_full(self, job: ExpectedBackupJob) -> SafeString | str:
+        return display.last_good_in_full(job)
+
+    @admin.display(description=_("size"))
+    def size(self, job: ExpectedBackupJob) -> SafeString | str:
+        return display.size(newest_in(job).size)
+
+    @admin.display(description=_("why"))
+    def why(self, job: ExpectedBackupJob) -> SafeString | str:
+        return display.why(newest_in(job).latest)
+
+    @admin.display(description=_("machine"))
+    def machine_page(self, job: ExpectedBackupJob) -> SafeString:
+        return machine_link(job.agent_id)
+
+    @admin.display(description=_("folder"))
+    def storage(self, job: ExpectedBackupJob) -> SafeString:
+        return format_html("<code>{}</code>", job.storage_folder)
+
+    @admin.display(description=_("hashed again"))
+    def hashed_again(self, job: ExpectedBackupJob) -> SafeString | str:
+        """When the current version was last read from disk and compared, and what that found."""
+        if job.reverified_at is None:
+            return str(_("not since it was stored"))
+        if job.damage:
+            return display.lines(
+                display.beside(badge(_("damaged"), BAD), in_full(job.reverified_at)), reasons.sentences([job.damage])
+            )
+        return display.beside(badge(_("intact"), GOOD), in_full(job.reverified_at))
