@@ -15,7 +15,7 @@ from typing import Any, Callable
 import pytest
 import requests
 
-from vigie_client import DepositPortal, Dump, Patience, make_session
+from vigie_client import DepositPortal, Dump, Outcome, Patience, Result, make_session
 from vigie_client.uploads import TransferFailed, Uploader, _Body
 
 DEPOSITS = "/api/v1/backups/deposits/"
@@ -35,6 +35,7 @@ class Time:
 
     def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
+        assert len(self.pauses) < 100, "this never ends"
         self.now += seconds
 
     def patience(self, deadline: float = 3600.0, timeout: float = 20.0) -> Patience:
@@ -224,6 +225,25 @@ def test_an_upload_under_way_may_outlast_the_deadline(portal: Any, deposits: Any
     ticks = iter(range(0, 10**9, 10**6))
     patience = Patience(deadline=1, timeout=20, monotonic=lambda: float(next(ticks)))
     assert deposits.deposit(DUMP, place=DepositPortal(portal.url, make_session(token), patience)).status == "deposited"
+
+
+@pytest.mark.parametrize(("elapsed", "limit"), [(0, 7200 + 1000), (7000, 200 + 1000), (9000, 60 + 1000)])
+def test_a_large_upload_is_given_its_time(
+    token: str, clock: Time, monkeypatch: pytest.MonkeyPatch, elapsed: float, limit: float
+) -> None:
+    """What is left of the deadline, a minute at least, and as long as a very slow line takes for all of it."""
+    limits: list[float] = []
+
+    def run(_: Any, seconds: float) -> Outcome:
+        limits.append(seconds)
+        clock.now = elapsed
+        return Outcome(Result.DELIVERED)
+
+    monkeypatch.setattr("vigie_client.uploads._runner.run", run)
+    uploader = Uploader(make_session(token), clock.patience(deadline=7200))
+    for _ in range(2):
+        uploader.put("http://portal", io.BytesIO, 32 * 1024 * 1000, "0" * 64)
+    assert limits[1] == limit
 
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1", "http://", "http://[::1"])
