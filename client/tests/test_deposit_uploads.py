@@ -227,6 +227,21 @@ def test_an_upload_under_way_may_outlast_the_deadline(portal: Any, deposits: Any
     assert deposits.deposit(DUMP, place=DepositPortal(portal.url, make_session(token), patience)).status == "deposited"
 
 
+def test_it_waits_for_a_socket_as_long_as_it_was_told(
+    portal: Any, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[Any] = []
+    put = requests.Session.put
+
+    def watched(session: Any, url: str, **options: Any) -> Any:
+        waits.append(options["timeout"])
+        return put(session, url, **options)
+
+    monkeypatch.setattr(requests.Session, "put", watched)
+    upload(timeout=17)
+    assert waits == [17, 17]
+
+
 @pytest.mark.parametrize(("elapsed", "limit"), [(0, 7200 + 1000), (7000, 200 + 1000), (9000, 60 + 1000)])
 def test_a_large_upload_is_given_its_time(
     token: str, clock: Time, monkeypatch: pytest.MonkeyPatch, elapsed: float, limit: float
