@@ -30,6 +30,22 @@ class Status(models.TextChoices):
     SUCCESS = "SUCCESS", _("verified")
 
 
+# What a plan is made of, with `early_minutes` and `window_minutes`.
+PLANNED_BY = ("expected_hour_utc", "expected_minute_utc", "expected_frequency", "days_of_week")
+
+
+def plan_of(job: Any) -> cycles.Plan:
+    """The plan of a job, or of a row with its columns. Raises ValueError where a day of the week is none."""
+    return cycles.plan(
+        job.expected_hour_utc,
+        job.expected_minute_utc,
+        job.expected_frequency == ExpectedBackupJob.Frequency.WEEKLY,
+        job.days_of_week,
+        timedelta(minutes=job.early_minutes),
+        timedelta(minutes=job.window_minutes),
+    )
+
+
 FAILURES = (Status.MISSING, Status.FAILED, Status.TRANSFER_INTEGRITY_FAILED)
 VERIFIED = (Status.SUCCESS, Status.HASH_MISMATCH)
 
@@ -152,23 +168,12 @@ class ExpectedBackupJob(models.Model):
         """Where the job is expected otherwise than before, its past is not judged by what holds from now on."""
         own = {"storage_folder"}
         self.storage_folder = "/".join(paths.storage_folder(self))
-        if not self._state.adding and getattr(self, "_loaded_as", None) not in (None, self.watched_as()):
+        if not self._state.adding and self.is_watched_otherwise():
             self.watched_since, self.settled_at = timezone.now(), None
             own |= {"watched_since", "settled_at"}
         if kwargs.get("update_fields") is not None:
             kwargs["update_fields"] = {*kwargs["update_fields"], *own}
         super().save(*args, **kwargs)
-        self._loaded_as = self.watched_as()
-
-    @classmethod
-    def from_db(cls, *args: Any, **kwargs: Any) -> ExpectedBackupJob:
-        job = super().from_db(*args, **kwargs)
-        job._loaded_as = job.watched_as()
-        return job
-
-    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
-        super().refresh_from_db(*args, **kwargs)
-        self._loaded_as = self.watched_as()
 
     def clean(self) -> None:
         try:
@@ -177,30 +182,16 @@ class ExpectedBackupJob(models.Model):
             return  # its own field says what is wrong
         rules.refuse_shared_storage(self)
 
-    def watched_as(self) -> tuple[Any, ...] | None:
-        """What decides which cycles there are; None where not all of it was loaded."""
-        names = (
-            "agent_id",
-            "database_name",
-            "expected_hour_utc",
-            "expected_minute_utc",
-            "expected_frequency",
-            "days_of_week",
-            "is_active",
-        )
-        return None if self.get_deferred_fields() & set(names) else tuple(getattr(self, name) for name in names)
+    def is_watched_otherwise(self) -> bool:
+        """Whether what decides which cycles there are is about to change."""
+        names = ("agent_id", "database_name", *PLANNED_BY, "is_active")
+        known = type(self).objects.filter(pk=self.pk).values_list(*names).first()
+        return known is not None and known != tuple(getattr(self, name) for name in names)
 
     @property
     def plan(self) -> cycles.Plan:
         """Raises ValueError where a day of the week is none."""
-        return cycles.plan(
-            self.expected_hour_utc,
-            self.expected_minute_utc,
-            self.expected_frequency == self.Frequency.WEEKLY,
-            self.days_of_week,
-            timedelta(minutes=self.early_minutes),
-            timedelta(minutes=self.window_minutes),
-        )
+        return plan_of(self)
 
     @property
     def is_failing(self) -> bool:

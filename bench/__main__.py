@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from bench import calls, fleet
+from bench import backups, calls, fleet
 from bench.server import portal
 
-BENCHMARKS = {"calls": calls.measure, "fleet": fleet.measure}
+BENCHMARKS = {"calls": calls.measure, "fleet": fleet.measure, "backups": backups.measure}
 
 
 def main() -> int:

@@ -59,9 +59,8 @@ def record(judgements: Iterable[Judged], lease: Lease, now: datetime) -> list[Ju
         for one in judgements:
             one.job.last_checked_at = now
         BackupEntry.objects.bulk_create(fresh)
-        BackupEntry.objects.bulk_update(changed, ENTRY_FIELDS, batch_size=100)
-        jobs = {one.job.pk: one.job for one in judgements}
-        ExpectedBackupJob.objects.bulk_update(jobs.values(), JOB_FIELDS, batch_size=100)
+        BackupEntry.objects.write(changed, ENTRY_FIELDS)
+        ExpectedBackupJob.objects.write({one.job.pk: one.job for one in judgements}.values(), JOB_FIELDS)
         notify(*notices)
     return news
 

@@ -7,14 +7,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
+from backups.models import PLANNED_BY, BackupEntry, DepositArea, ExpectedBackupJob, Scan, plan_of
 from backups.scanner import cycles, tell
-from backups.scanner.scan import Outcome, RootMissing, result_of, root_is_there, scan_machine
+from backups.scanner.scan import Outcome, RootMissing, result, root_is_there, scan_machine
 from portal.jobs import Lease, claim
 from portal.notifications import in_our_language, notify
 from portal.tasks import enqueue
@@ -117,7 +118,8 @@ def sort_out(now: datetime, agent_id: str) -> tuple[list[int], list[str]]:
     unstored = set(BackupEntry.objects.filter(promotion__in=BackupEntry.UNFINISHED).values_list("job_id", flat=True))
     settled: dict[str, list[int]] = {}
     busy = set()
-    for job in jobs:
+    columns = ("pk", "agent_id", "settled_at", *PLANNED_BY, "early_minutes", "window_minutes")
+    for job in jobs.values_list(*columns, named=True):
         if job.pk in unstored or not is_settled(job, now):
             busy.add(job.agent_id)
         settled.setdefault(job.agent_id, []).append(job.pk)
@@ -125,17 +127,20 @@ def sort_out(now: datetime, agent_id: str) -> tuple[list[int], list[str]]:
     return idle, sorted(busy)
 
 
-def is_settled(job: ExpectedBackupJob, now: datetime) -> bool:
+def is_settled(job: Any, now: datetime) -> bool:
     """A job whose days cannot be read is looked at, so that somebody hears of it."""
     try:
-        return job.settled_at is not None and job.settled_at == cycles.current(job.plan, now).at
+        return job.settled_at is not None and job.settled_at == cycles.current(plan_of(job), now).at
     except ValueError:
         return False
 
 
 def add_settled(total: Outcome, settled: list[int]) -> None:
-    entries = BackupEntry.objects.filter(cycle_at=F("job__settled_at"), job__in=settled).select_related("job")
-    total.results += [result_of(entry.job, entry.cycle_at, entry) for entry in entries]
+    known = set(settled)
+    entries = BackupEntry.objects.filter(cycle_at=F("job__settled_at"), job__is_active=True)
+    columns = ("job__agent_id", "job__database_name", "cycle_at", "status", "late", "warnings", "promotion")
+    rows = entries.values_list("job_id", *columns).iterator(chunk_size=2_000)
+    total.results += [result(*row) for job, *row in rows if job in known]
 
 
 def scan_one(area: DepositArea, scan_pk: int, now: datetime) -> Outcome:

@@ -84,17 +84,25 @@ class Outcome:
                 self.results += [result_of(past.job, at, past.entries.get(at)) for at in [*earlier, current]]
 
 
-def result_of(job: ExpectedBackupJob, cycle_at: datetime, entry: BackupEntry | None) -> dict[str, Any]:
-    """One line of what a scan says; PENDING where nothing is on record."""
+def result(
+    agent_id: str, database_name: str, cycle_at: datetime, status: str, late: bool, warnings: list[str], promotion: str
+) -> dict[str, Any]:
+    """One line of what a scan says."""
     return {
-        "agent_id": job.agent_id,
-        "database_name": job.database_name,
+        "agent_id": agent_id,
+        "database_name": database_name,
         "cycle_at": iso_seconds(cycle_at),
-        "status": entry.status if entry else Status.PENDING.value,
-        "late": entry.late if entry else False,
-        "warnings": list(entry.warnings) if entry else [],
-        "promoted": entry is not None and entry.promotion == Promotion.PROMOTED,
+        "status": status,
+        "late": late,
+        "warnings": warnings,
+        "promoted": promotion == Promotion.PROMOTED,
     }
+
+
+def result_of(job: ExpectedBackupJob, cycle_at: datetime, entry: BackupEntry | None) -> dict[str, Any]:
+    """PENDING where nothing is on record."""
+    found = (entry.status, entry.late, entry.warnings, entry.promotion) if entry else (Status.PENDING, False, [], "")
+    return result(job.agent_id, job.database_name, cycle_at, *found)
 
 
 def root_is_there() -> bool:
@@ -209,7 +217,7 @@ def store_entries(entries: list[BackupEntry], lease: Lease) -> int:
         others = BackupEntry.objects.filter(job__in=newest).exclude(pk__in=[entry.pk for entry in newest.values()])
         others.filter(promotion=Promotion.PROMOTED).update(promotion=Promotion.ARCHIVED)
         others.filter(promotion__in=[*BackupEntry.UNFINISHED, Promotion.LOST]).update(promotion=Promotion.NONE)
-        BackupEntry.objects.bulk_update(entries, ["promotion", "promotion_reason"], batch_size=100)
+        BackupEntry.objects.write(entries, ("promotion", "promotion_reason"))
         ExpectedBackupJob.objects.filter(pk__in=newest).update(damage=None, reverified_at=None)
         notify(*(tell.of_storage(entry, entry.promotion_reason) for entry in entries if entry.promotion_reason))
     retention.prune(entry.job for entry in promoted)

@@ -1,0 +1,65 @@
+"""A process that scans when told to, for `bench.backups`: a machine a line on stdin, `*` for all; JSON comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import django
+
+AT = "2025-06-12T13:20:00+00:00"
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bench.settings")
+    django.setup()
+    from django.db import connection  # noqa: PLC0415
+
+    from backups.scanner import locate, rounds  # noqa: PLC0415
+
+    opened, queries = Counter(), Counter()
+    locate.opened_file = opened.counting(locate.opened_file, lambda name, _folder: not name.endswith(".json"))
+    now = datetime.fromisoformat(AT)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        agent = line.strip().removeprefix("*")
+        opened.count = queries.count = 0
+        started = time.monotonic()
+        with connection.execute_wrapper(queries.wrapping):
+            outcome = rounds.scan_now(now, agent)[1]
+        seconds = time.monotonic() - started
+        statuses = sorted({one["status"] for one in outcome.results})
+        found = {"seconds": seconds, "queries": queries.count, "opened": opened.count, "peak_mb": peak_mb()}
+        print(json.dumps(found | {"statuses": statuses, "promoted": outcome.promoted}), flush=True)
+
+
+class Counter:
+    count = 0
+
+    def counting(self, function: Callable[..., Any], matters: Callable[..., bool]) -> Callable[..., Any]:
+        def called(*arguments: Any) -> Any:
+            self.count += matters(*arguments)
+            return function(*arguments)
+
+        return called
+
+    def wrapping(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        self.count += 1
+        return execute(sql, params, many, context)
+
+
+def peak_mb() -> float:
+    """The peak of this process's memory so far, in MiB."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) / 1024 if found else 0.0
+
+
+if __name__ == "__main__":
+    main()
