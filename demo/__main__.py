@@ -16,9 +16,10 @@ from types import FrameType
 
 import requests
 
+from demo import backups
+from demo.commands import MANAGE, ROOT, manage
 from demo.fleet import Machine, keep_alive, machines, play
 
-ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN_SECONDS = 120
 PAUSE_SECONDS = 20
 LOG = "portal.log"
@@ -36,7 +37,7 @@ def main() -> int:
         signal.signal(number, stop)
     refuse_taken(bind)
     manage("prepare")
-    command = [sys.executable, "manage.py", "up", "--bind", bind]
+    command = [*MANAGE, "up", "--bind", bind]
     # The portal holds the other end of this pipe: it ends with us, however we end.
     lifeline, _held = os.pipe()
     environment = os.environ | {"VIGIE_LIFELINE": str(lifeline)}
@@ -50,6 +51,10 @@ def main() -> int:
             token = manage("issue_token", "--kind", "enroll", "--label", "demo", "--expires-in", "1d", capture=True)
             say("", "The fleet plays:")
             for line in play(fleet, token):
+                say(f"  {line}")
+            staff = ("--kind", "staff", "--user", "operator", "--label", "demo", "--expires-in", "1d")
+            say("", "Their databases are backed up:")
+            for line in backups.play(url, data, fleet, manage("issue_token", *staff, capture=True)):
                 say(f"  {line}")
             where_to_look(url, data)
             return keep_running(portal, fleet)
@@ -73,15 +78,6 @@ def stop(number: int, frame: FrameType | None) -> None:
 def say(*lines: str) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
-
-
-def manage(*arguments: str, capture: bool = False) -> str:
-    """What a command of manage.py prints, where it is captured. Ends the demo where the command fails."""
-    pipe = subprocess.PIPE if capture else None
-    done = subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, stdout=pipe, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
-    return (done.stdout or "").strip()
 
 
 def wait_until_ready(url: str, portal: subprocess.Popen[bytes], log: Path) -> None:
@@ -108,6 +104,7 @@ def where_to_look(url: str, data: Path) -> None:
         f"  {url}/admin/                 the portal; operator / {password}",
         f"  {url}/admin/agents/agent/    the machines",
         f"  {url}/admin/usage/run/       their runs",
+        f"  {url}/admin/backups/expectedbackupjob/    which databases are safe, and why the others are not",
         f"  {url}/api/docs/              the API",
         f"  {url}/readyz                 whether all of it works",
         f"  {data / LOG}    what it logs",

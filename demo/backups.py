@@ -1,0 +1,211 @@
+"""Servers that back up their databases: real dumps in a real deposit area, and one of everything that goes wrong.
+
+Most deposit as over SFTP, into a folder; one does over HTTP. What lies in the past is scanned with `--at`.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import requests
+from vigie_client import DepositFolder, DepositPortal, Dump, deposit, make_session
+
+from demo.commands import MANAGE, manage
+from demo.fleet import Machine
+
+SAMPLES = Path(__file__).parent / "deposits"
+SAMPLES_AT = datetime(2025, 6, 12, 20, 30, tzinfo=UTC)
+DAYS = 21
+PARIS, LILLE, NANTES, BATCH = "SRV-PARIS-DB", "SRV-LILLE-DB", "SRV-NANTES-DB", "SRV-BATCH-01"
+COLUMNS = ("agent_id", "database_name", "company_name", "city", "expected_hour_utc", "expected_minute_utc")
+SCANNER = (
+    "import sys\n"
+    "from backups.scanner import rounds\n"
+    "from datetime import datetime\n"
+    "for line in sys.stdin:\n"
+    "    at, agent = line.split()\n"
+    "    rounds.scan_now(datetime.fromisoformat(at), agent)\n"
+    "    print('done', flush=True)\n"
+)
+
+
+class Scanner:
+    """The portal's own scanner as of a moment and for one machine, in one process for all of them."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [*MANAGE, "shell", "-v0", "-c", SCANNER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def scan(self, at: datetime, agent: str) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{at.isoformat()} {agent}\n")
+        self.process.stdin.flush()
+        if self.process.stdout.readline() != "done\n":
+            raise RuntimeError("the scan of the past failed")
+
+    def end(self) -> None:
+        self.process.communicate()
+
+
+@dataclass
+class Servers:
+    """The servers with what they keep on disk. `expected` is the moment of the latest cycle, an hour ago."""
+
+    folder: Path
+    deposits: Path
+    expected: datetime
+
+    def database(self, name: str, rows: int) -> Path:
+        """A database of so many invoices, dumped as `sqlite3 .dump` does."""
+        rng = random.Random(name)  # noqa: S311 - a play, not a secret
+        connection = sqlite3.connect(":memory:")
+        connection.execute("CREATE TABLE invoice (id INTEGER PRIMARY KEY, customer TEXT, cents INTEGER)")
+        invoices = ((n, f"customer {rng.randrange(900)}", rng.randrange(10**6)) for n in range(rows))
+        connection.executemany("INSERT INTO invoice VALUES (?, ?, ?)", invoices)
+        path = self.folder / f"{name}.sql"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(connection.iterdump()), encoding="utf-8")
+        return path
+
+    def back_up(self, agent: str, at: datetime, dumps: list[Dump]) -> None:
+        place = DepositFolder(self.deposits)
+        deposit(dumps, place, agent_id=agent, state_dir=self.folder / agent, now=at.timestamp)
+
+    def corrupt(self, agent: str, database: str) -> None:
+        """One bit, on its way."""
+        path = self.deposits / agent / "database" / f"{database}.sql.gz"
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    def jobs(self, soon: datetime) -> list[tuple[Any, ...]]:
+        hour, minute = self.expected.hour, self.expected.minute
+        own = [
+            *((PARIS, name, "Exemple SARL", "Paris", hour, minute) for name in ("facturation", "stock", "paie", "crm")),
+            (LILLE, "catalogue", "Exemple SARL", "Lille", hour, minute),
+            (NANTES, "rh", "Exemple SARL", "Nantes", hour, minute),
+            (BATCH, "traitements", "Exemple SARL", "Lyon", soon.hour, soon.minute),
+        ]
+        return [
+            *own,
+            ("agent_douala_prod_01", "compta_db", "SIRPACAM", "Douala", 13, 0),
+            ("agent_douala_prod_01", "stock_db", "SIRPACAM", "Douala", 13, 0),
+            ("SIRPACAM_YAOUNDE_CENTRE", "SIRPACAM_YAOUNDE_CAISSE_2025", "SIRPACAM", "Yaoundé", 20, 0),
+        ]
+
+
+def play(url: str, data: Path, fleet: list[Machine], staff_token: str) -> Iterator[str]:
+    """The play, a line per scene. Where the jobs are there already, only what happens today is played."""
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    deposits = Path(os.environ.get("DEPOSITS_ROOT", data / "deposits"))
+    servers = Servers(data / "servers", deposits, minute - timedelta(hours=1))
+    [batch] = [machine for machine in fleet if machine.machine_id == BATCH]
+    api = make_session(staff_token)
+    if not listed(api, url):
+        yield import_jobs(servers, data, minute + timedelta(minutes=2))
+        scanner = Scanner()
+        try:
+            yield from the_past(servers, scanner)
+            yield from the_latest_cycle(servers, scanner)
+            yield from real_trees(servers, scanner)
+        finally:
+            scanner.end()
+    yield over_http(url, servers, batch, api)
+    yield what_stands(listed(api, url))
+
+
+def import_jobs(servers: Servers, data: Path, soon: datetime) -> str:
+    path = data / "jobs.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(servers.jobs(soon))
+    return f"the expected backups were imported: {manage('import_backup_jobs', str(path), capture=True)}"
+
+
+def the_past(servers: Servers, scanner: Scanner) -> Iterator[str]:
+    """Weeks in which all went well, so that there is something to compare with."""
+    for back in range(DAYS, 0, -1):
+        moment = servers.expected - timedelta(days=back)
+        rows = 2_000 + 40 * (DAYS - back)
+        for agent, names in (
+            (PARIS, ["facturation", "stock", "paie", "crm"]),
+            (LILLE, ["catalogue"]),
+            (NANTES, ["rh"]),
+        ):
+            dumps = [Dump(name, file=servers.database(name, rows + 300 * len(name))) for name in names]
+            servers.back_up(agent, moment + timedelta(minutes=3), dumps)
+            scanner.scan(moment + timedelta(minutes=10), agent)
+    yield f"3 servers deposited the dumps of 6 databases on {DAYS} days: verified, stored, and thinned out"
+
+
+def the_latest_cycle(servers: Servers, scanner: Scanner) -> Iterator[str]:
+    at, late = servers.expected + timedelta(minutes=4), servers.expected + timedelta(minutes=45)
+    today = 2_000 + 40 * DAYS
+    dumps = [
+        Dump("facturation", file=servers.database("facturation", today + 3_300)),
+        Dump("stock", file=servers.database("stock", today - 40 + 1_500)),
+        Dump("paie", command=["sh", "-c", "echo 'database paie does not exist' >&2; exit 1"]),
+        Dump("crm", file=servers.database("crm", today + 900)),
+    ]
+    servers.back_up(PARIS, at, dumps)
+    servers.corrupt(PARIS, "crm")
+    yield f"{PARIS}: one dump as it should be, one unchanged, one command that fails, one file damaged on its way"
+    for agent in (PARIS, LILLE, NANTES):
+        scanner.scan(servers.expected + timedelta(minutes=40), agent)
+    yield f"{LILLE} deposited nothing: missing"
+    servers.back_up(NANTES, late, [Dump("rh", file=servers.database("rh", today + 600))])
+    scanner.scan(late + timedelta(minutes=5), NANTES)
+    yield f"{NANTES} was missing, then came late"
+
+
+def real_trees(servers: Servers, scanner: Scanner) -> Iterator[str]:
+    """As two real agents left them, in June 2025."""
+    for tree in sorted(SAMPLES.iterdir()):
+        shutil.copytree(tree, servers.deposits / tree.name, dirs_exist_ok=True)
+        scanner.scan(SAMPLES_AT, tree.name)
+    yield "the deposits of two real agents, one in each dialect, were verified as of their day"
+
+
+def over_http(url: str, servers: Servers, batch: Machine, api: requests.Session) -> str:
+    """Today's backup of a machine of the fleet, with its own token; the scan is asked for by staff."""
+    credentials = batch.store.load()
+    assert credentials is not None
+    dump = Dump("traitements", file=servers.database("traitements", 5_000))
+    place = DepositPortal(url, make_session(credentials.api_token))
+    done = deposit([dump], place, agent_id=batch.machine_id, state_dir=servers.folder / batch.machine_id)
+    api.post(f"{url}/api/v1/backups/scan", json={"agent_id": batch.machine_id}, timeout=10).raise_for_status()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        [job] = [one for one in listed(api, url) if one["agent_id"] == batch.machine_id]
+        if job["last_verified_at"]:
+            return f"{batch.machine_id} deposited over HTTP ({done.report}): {job['current_status']}"
+        time.sleep(0.3)
+    return f"{batch.machine_id} deposited over HTTP ({done.report}); its scan is still to come"
+
+
+def listed(api: requests.Session, url: str) -> list[dict[str, Any]]:
+    answer = api.get(f"{url}/api/v1/backups/jobs", params={"limit": 100}, timeout=10)
+    answer.raise_for_status()
+    return list(answer.json()["results"])
+
+
+def what_stands(jobs: list[dict[str, Any]]) -> str:
+    statuses = sorted({str(job["current_status"]) for job in jobs})
+    return f"{len(jobs)} databases stand at: {', '.join(statuses)}"
