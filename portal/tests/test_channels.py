@@ -303,5 +303,5 @@ def test_time_is_up_whatever_a_channel_does():
     ],
 )
 def test_a_bots_token_is_redacted_in_one_place(text):
-    assert "K4NARI" not in redacted(text)
+    assert "K4NARI" not in redacted(text) + str(DeliveryError(text))
     assert redacted("at 10:02:44, 12345:6 of 1234567:") == "at 10:02:44, 12345:6 of 1234567:"

@@ -103,7 +103,8 @@ class TestFindings:
 
         return finding
 
-    def test_there_are_none_where_all_is_well(self, beats, found):
+    def test_there_are_none_where_all_is_well(self, beats, found, settings):
+        settings.TELEGRAM_BOT_TOKEN = settings.TELEGRAM_CHAT_ID = "somebody is told"
         assert not [
             found(source)
             for source in findings.sources.items

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection, connections, transaction
 from django.utils import timezone
+from django.utils.translation import get_language, override
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
@@ -127,12 +128,14 @@ def test_nothing_is_sent_inside_a_transaction(monkeypatch, transactional_db, api
     assert inside == [False]
 
 
-def test_texts_of_delivery_are_in_the_language_of_the_portal(api, settings, clock):
+def test_texts_of_delivery_are_in_the_language_of_the_portal(api, settings, monkeypatch):
     settings.LANGUAGE_CODE = "fr"
+    spoken = []
+    monkeypatch.setattr(delivery, "send", lambda *args: spoken.append(get_language()) or "-100")
     tell("Late")
-    clock.forward(minutes=58)
-    deliver("telegram")
-    assert "10:02 UTC" in api.texts[0]
+    with override("en"):
+        deliver("telegram")
+    assert spoken == ["fr"]
 
 
 def test_a_burst_becomes_single_messages_and_a_digest_a_minute(api, clock):
@@ -332,6 +335,22 @@ def test_an_address_that_must_wait_keeps_its_order_and_lets_others_pass(smtp, te
     clock.forward(seconds=3)
     pulse_and_work(clock)
     assert [mail["Subject"] for mail in smtp.mails[3:]] == ["[Vigie] a", "[Vigie] b", "[Vigie] c"]
+
+
+def test_a_refusal_for_now_keeps_the_order_even_if_the_next_would_pass(smtp, team, monkeypatch):
+    tried = []
+
+    def send(channel, outgoing):
+        tried.append((outgoing.address, outgoing.title))
+        if len(tried) == 1:
+            raise DeliveryError("450 greylisted", only_this=True)
+        return outgoing.address
+
+    monkeypatch.setattr(delivery, "send", send)
+    tell("a")
+    tell("b")
+    deliver(team.key)
+    assert tried == [("bob@example.org", "a"), ("ann@example.org", "a"), ("ann@example.org", "b")]
 
 
 def test_who_was_taken_off_the_list_gets_nothing_that_waited(smtp, team):
