@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.formats import date_format
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -21,6 +20,7 @@ from portal.paginator import grouped
 
 Promotion = BackupEntry.Promotion
 SHORT_HASH = 10
+BENEATH = '<span class="beneath">{}</span>'
 STORAGE_TONES = {
     Promotion.WAITING: WARNING,
     Promotion.FAILED: BAD,
@@ -33,14 +33,13 @@ STORAGE_TONES = {
 
 def lines(*parts: Text) -> SafeString:
     """What matters, and in a smaller line each what belongs to it."""
-    first, *others = [part for part in parts if part]
-    return format_html(
-        "{}{}", first, format_html_join("", '<span class="beneath">{}</span>', ((other,) for other in others))
-    )
+    shown = [part for part in parts if part]
+    return format_html("{}" + BENEATH * (len(shown) - 1), *shown)
 
 
 def beside(*parts: Text) -> SafeString:
-    return format_html_join(" ", "{}", ((part,) for part in parts if part))
+    shown = [part for part in parts if part]
+    return format_html(" ".join(["{}"] * len(shown)), *shown) if shown else SafeString("")
 
 
 # --- States ----------------------------------------------------------------------------------------------------------
@@ -111,7 +110,7 @@ def why_in_brief(entry: BackupEntry) -> SafeString | str:
 def short(moment: datetime) -> str:
     """`2026-03-10 09:12 CET`, in the portal's time zone."""
     local = timezone.localtime(moment)
-    return f"{date_format(local, 'Y-m-d H:i')} {local.tzname()}"
+    return f"{local:%Y-%m-%d %H:%M} {local.tzname()}"
 
 
 def universal(moment: datetime) -> str:
@@ -126,8 +125,7 @@ def in_both_zones(moment: datetime | None) -> SafeString | str:
     if not local.utcoffset():
         return universal(moment)
     same_day = local.date() == moment.astimezone(UTC).date()
-    there = f"{date_format(local, 'H:i' if same_day else 'Y-m-d H:i')} {local.tzname()}"
-    return lines(universal(moment), there)
+    return lines(universal(moment), f"{local:%H:%M} {local.tzname()}" if same_day else short(local))
 
 
 def expected(moment: datetime | None, empty: Text = NOTHING) -> SafeString:
@@ -145,7 +143,7 @@ def last_good(job: ExpectedBackupJob) -> SafeString | str:
     if verified is None:
         return badge(_("none yet"), WARNING)
     if success is not None and success < verified:
-        day = date_format(timezone.localtime(success), "Y-m-d")
+        day = timezone.localtime(success).date().isoformat()
         return lines(ago(verified), _("unchanged since %(moment)s") % {"moment": day})
     return lines(ago(verified), short(verified))
 

@@ -15,7 +15,7 @@ from backups.panels import failing, safe, watched
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 
 # Neither lateness nor warnings have an index of their own: they are looked for in what an index on time can bound.
-LATELY = timedelta(days=30)
+LATELY = timedelta(days=7)
 
 
 # --- Of expected backups ---------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ class EntryStatusFilter(ChoiceFilter):
 
 
 class LateFilter(ChoiceFilter):
-    title = _("punctuality, last 30 days")
+    title = _("punctuality, last 7 days")
     parameter_name = "late"
     options = {"yes": _("late")}
 
@@ -96,13 +96,13 @@ class LateFilter(ChoiceFilter):
 
 
 class DoubtsFilter(ChoiceFilter):
-    title = _("content, last 30 days")
+    title = _("content, last 7 days")
     parameter_name = "doubts"
     options = {"yes": _("in doubt")}
 
     def condition(self, value: str, now: datetime) -> Q:
         named = (Q(warnings__icontains=f'"{code}"') for code in sorted(reasons.DOUBTS))
-        return Q(cycle_at__gte=now - LATELY) & reduce(or_, named)
+        return Q(cycle_at__gte=now - LATELY) & ~Q(warnings=[]) & reduce(or_, named)
 
 
 class StorageFilter(ChoiceFilter):
