@@ -159,7 +159,7 @@ def examined(
     names = [claim.staged_name] if claim.staged_name else paths.staged_names(job.database_name)
     try:
         with locate.opened_folder(settings.DEPOSITS_ROOT, paths.dump_folder(job)) as folder:
-            name, descriptor = first_of(names, folder)
+            name, descriptor = staged_in(folder, names, claim.size)
     except locate.Unusable as error:
         return names[0], error.why, None
     with open(descriptor, "rb", buffering=0):
@@ -185,16 +185,26 @@ def measured(
         return reason("file_unreadable", name=name), None
 
 
-def first_of(names: list[str], folder: int) -> tuple[str, int]:
-    """The first of the files that is there. Raises Unusable, of the first one."""
+def staged_in(folder: int, names: list[str], size: int | None) -> tuple[str, int]:
+    """The staged file: of several it may be, the one of the claimed size, else the first. Raises Unusable.
+
+    An agent that went over to another format leaves the last dump in the old one behind.
+    """
+    found: list[tuple[str, int]] = []
     trouble: locate.Unusable | None = None
     for name in names:
         try:
-            return name, locate.opened_file(name, folder)
+            found.append((name, locate.opened_file(name, folder)))
         except locate.Unusable as error:
             if trouble is None or trouble.why["code"] == "file_absent":
                 trouble = error
-    raise trouble or locate.Unusable(reason("file_absent", name=""))
+    if not found:
+        raise trouble or locate.Unusable(reason("file_absent", name=""))
+    chosen = next((one for one in found if os.fstat(one[1]).st_size == size), found[0])
+    for one in found:
+        if one is not chosen:
+            os.close(one[1])
+    return chosen
 
 
 def is_newest(past: Past, cycle: Cycle) -> bool:

@@ -344,6 +344,13 @@ def test_zstandard_is_found_where_the_report_does_not_name_the_file(machine, ent
     assert entry().status == "SUCCESS"
 
 
+def test_a_dump_left_over_in_the_former_format_is_not_taken_for_the_new_one(machine, entry):
+    machine.stage(dump("-- of last week, and longer\n"))
+    machine.stage(b"zst", f"{DATABASE}.sql.zst")
+    machine.report(databases={DATABASE: section(b"zst")})
+    assert entry().status == "SUCCESS"
+
+
 # --- Many jobs -------------------------------------------------------------------------------------------------------
 
 
