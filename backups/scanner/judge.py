@@ -94,17 +94,16 @@ class Judged:
 def cycles_to_judge(past: Past, now: datetime) -> Iterator[Cycle]:
     """The current cycle unless it is settled, and the earlier ones that nobody has recorded; oldest first.
 
-    Before the job's creation there is nothing to catch up: only the current cycle is judged then.
+    Of those before the job was watched there is nothing to catch up.
     """
     plan = past.job.plan
     current = cycles.current(plan, now)
     known = past.entries.get(current.at)
     if known is not None and known.status in SETTLED:
         return
-    if now >= past.job.created_at:
-        start = past.job.counts_from(now)
-        earlier = list(islice(cycles.earlier(plan, current), CATCH_UP))
-        yield from (one for one in reversed(earlier) if one.at >= start and is_open(past, one, one == earlier[0]))
+    start = past.job.counts_from(now)
+    earlier = list(islice(cycles.earlier(plan, current), CATCH_UP))
+    yield from (one for one in reversed(earlier) if one.at >= start and is_open(past, one, one == earlier[0]))
     yield current
 
 

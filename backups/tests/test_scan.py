@@ -216,6 +216,30 @@ def test_a_backup_that_came_in_the_last_minutes_of_its_cycle_is_still_found(mach
     assert (found.status, found.late) == ("SUCCESS", True)
 
 
+def test_a_backup_that_came_two_cycles_late_changes_nothing(machine, entry, scan):
+    entry()
+    scan(AFTER_DEADLINE + DAY)
+    machine.deposit(moment=EXPECTED + timedelta(hours=5))
+    assert entry(AFTER_DEADLINE + 2 * DAY).status == "MISSING"
+
+
+def test_a_settled_database_is_left_alone_while_another_of_its_machine_is_pending(machine, scan, make_job):
+    make_job(), make_job("stock_db")
+    machine.deposit()
+    scan(EXPECTED + timedelta(minutes=10))
+    rows = list(BackupEntry.objects.values())
+    outcome = scan(EXPECTED + timedelta(minutes=20))
+    assert (outcome.pending, outcome.files_read, list(BackupEntry.objects.values())) == (1, 0, rows)
+
+
+def test_a_dump_is_compared_with_earlier_ones_alone(machine, entry):
+    machine.deposit()
+    entry()
+    shutil.rmtree(machine.logs)
+    machine.deposit(moment=REPORTED - 3 * DAY)
+    assert entry(AFTER_DEADLINE - 3 * DAY, EXPECTED - 3 * DAY).status == "SUCCESS"
+
+
 def test_a_better_report_of_the_same_cycle_replaces_a_failure(machine, entry):
     machine.deposit(**section(backup={"status": False}))
     assert entry().status == "FAILED"
