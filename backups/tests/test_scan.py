@@ -240,6 +240,13 @@ def test_a_dump_is_compared_with_earlier_ones_alone(machine, entry):
     assert entry(AFTER_DEADLINE - 3 * DAY, EXPECTED - 3 * DAY).status == "SUCCESS"
 
 
+def test_an_imported_hash_of_a_later_success_is_not_compared_with(machine, entry):
+    same = hashlib.sha256(dump()).hexdigest()
+    ExpectedBackupJob.objects.update(previous_successful_hash=same, last_success_at=EXPECTED + 5 * DAY)
+    machine.deposit()
+    assert entry().status == "SUCCESS"
+
+
 def test_a_better_report_of_the_same_cycle_replaces_a_failure(machine, entry):
     machine.deposit(**section(backup={"status": False}))
     assert entry().status == "FAILED"
