@@ -13,12 +13,12 @@ from portal.notifications import in_our_language, notify
 
 
 def reverify(pk: int) -> None:
-    """Notes at the job whether its current version is what was verified, and tells where it is not."""
+    """Notes at the job whether its current version is what was verified, and tells where it is not. Raises Busy."""
     job = ExpectedBackupJob.objects.filter(pk=pk).first()
     if job is None:
         return
     area = DepositArea.objects.of([job.agent_id])[job.agent_id]
-    with rounds.held(area) as lease:
+    with rounds.held(area, rounds.TASK_PATIENCE) as lease:
         entry = BackupEntry.objects.filter(job=job, promotion=BackupEntry.Promotion.PROMOTED).first()
         if entry is not None:
             note(job, damage_of(job, entry, lease), lease)

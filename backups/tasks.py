@@ -1,17 +1,31 @@
-"""What the workers do for backups."""
+"""What the workers do for backups. Where somebody else is at the machine, the task goes to the end of the queue."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 from backups import reverify
 from backups.scanner import rounds
-from portal.tasks import task
+from portal.tasks import enqueue, task
+
+
+@contextmanager
+def later_if_busy(name: str, *args: Any) -> Iterator[None]:
+    try:
+        yield
+    except rounds.Busy:
+        enqueue(name, *args, cluster="slow")
 
 
 @task(rounds.TASK)
 def scan_agent(agent_id: str, scan: int) -> None:
-    rounds.scan_queued(agent_id, scan)
+    with later_if_busy(rounds.TASK, agent_id, scan):
+        rounds.scan_queued(agent_id, scan)
 
 
 @task("backups.reverify")
 def reverify_current(job: int) -> None:
-    reverify.reverify(job)
+    with later_if_busy("backups.reverify", job):
+        reverify.reverify(job)

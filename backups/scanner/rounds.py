@@ -23,13 +23,13 @@ from portal.tasks import enqueue
 log = logging.getLogger("vigie.backups")
 TASK, LEASE_NAME = "backups.scan_agent", "backups.agent"
 WAIT_SECONDS = 0.5
-PATIENCE = timedelta(minutes=30)
+PATIENCE, TASK_PATIENCE = timedelta(minutes=30), timedelta(seconds=20)
 # A machine whose scan waits for a worker is not queued a second time, unless the first got lost.
 LOST_AFTER = timedelta(hours=3)
 
 
 class Busy(Exception):
-    """Another scan of the machine does not end."""
+    """Somebody else is at the machine, for longer than one may wait."""
 
 
 def ask(source: str, agent_id: str = "") -> Scan:
@@ -77,7 +77,10 @@ def scan_now(now: datetime, agent_id: str = "") -> tuple[Scan, Outcome]:
     Scan.objects.add(scan.pk, jobs=len(settled), settled=len(settled))
     areas = DepositArea.objects.of(agents)
     for agent in agents:
-        total.add(scan_one(areas[agent], scan.pk, now))
+        try:
+            total.add(scan_one(areas[agent], scan.pk, now))
+        except Busy:
+            total.add(failed(scan.pk))
     finish(scan.pk)
     scan.refresh_from_db()
     total.results.sort(key=lambda one: (one["cycle_at"], one["agent_id"], one["database_name"]))
@@ -85,10 +88,10 @@ def scan_now(now: datetime, agent_id: str = "") -> tuple[Scan, Outcome]:
 
 
 def scan_queued(agent_id: str, scan_pk: int) -> None:
-    """The task of one machine. Nothing is looked at twice for scans that the schedule asked for."""
+    """The task of one machine. Raises Busy: a worker that waits for long keeps others' machines waiting."""
     area = DepositArea.objects.of([agent_id])[agent_id]
     DepositArea.objects.filter(pk=area.pk).update(queued_at=None)
-    scan_one(area, scan_pk, timezone.now())
+    scan_one(area, scan_pk, timezone.now(), TASK_PATIENCE)
     finish(scan_pk)
 
 
@@ -143,24 +146,34 @@ def add_settled(total: Outcome, settled: list[int]) -> None:
     total.results += [result(*row) for job, *row in rows if job in known]
 
 
-def scan_one(area: DepositArea, scan_pk: int, now: datetime) -> Outcome:
-    """One machine, with nobody else at it. One that cannot be scanned is an error of the scan, and stops no other."""
+def scan_one(area: DepositArea, scan_pk: int, now: datetime, patience: timedelta = PATIENCE) -> Outcome:
+    """One machine, with nobody else at it. One that cannot be scanned is an error of the scan, and stops no other.
+
+    Raises Busy.
+    """
     try:
-        with held(area) as lease:
+        with held(area, patience) as lease:
             outcome = scan_machine(area, lease, now)
+    except Busy:
+        raise
     except RootMissing:
-        outcome = Outcome(errors=1)
+        return failed(scan_pk)
     except Exception:
         log.exception("the machine %s could not be scanned", area.agent_id)
-        outcome = Outcome(errors=1)
+        return failed(scan_pk)
     Scan.objects.add(scan_pk, agents_done=1, **outcome.figures())
     return outcome
 
 
+def failed(scan_pk: int) -> Outcome:
+    Scan.objects.add(scan_pk, agents_done=1, errors=1)
+    return Outcome(errors=1)
+
+
 @contextmanager
-def held(area: DepositArea) -> Iterator[Lease]:
+def held(area: DepositArea, patience: timedelta) -> Iterator[Lease]:
     """The lease of a machine; waits for whoever has it. Raises Busy."""
-    deadline = time.monotonic() + PATIENCE.total_seconds()
+    deadline = time.monotonic() + patience.total_seconds()
     while (lease := claim(LEASE_NAME, f"area {area.pk}")) is None:
         if time.monotonic() > deadline:
             raise Busy(area.agent_id)

@@ -12,6 +12,7 @@ from backups.scanner import cycles, rounds
 from backups.tests.conftest import AGENT, DATABASE, dump
 from portal.jobs import claim
 from portal.models import JobRun, OutboxMessage, TaskAttempt
+from portal.tasks import enqueue
 from portal.tests.workers import deliver
 
 pytestmark = pytest.mark.django_db
@@ -110,6 +111,25 @@ def test_a_scan_waits_for_whoever_is_at_the_machine(due, monkeypatch):
     rounds.scan_one(area, Scan.objects.create(source="command", at=timezone.now()).pk, timezone.now())
     assert len(waits) == 1
     assert BackupEntry.objects.get().status == "SUCCESS"
+
+
+@pytest.mark.parametrize("name", ["scan", "reverify"])
+def test_a_task_that_meets_somebody_at_the_machine_comes_again_later(due, monkeypatch, name):
+    job = due()
+    area = DepositArea.objects.of([AGENT])[AGENT]
+    other = claim(rounds.LEASE_NAME, f"area {area.pk}")
+    monkeypatch.setattr(rounds, "TASK_PATIENCE", timedelta(0))
+    monkeypatch.setattr(rounds, "WAIT_SECONDS", 0)
+    if name == "scan":
+        asked = rounds.ask(Scan.Source.API)
+    else:
+        enqueue("backups.reverify", job.pk, cluster="slow")
+    assert [deliver("slow"), OrmQ.objects.count()] == [1, 1]
+    other.release()
+    assert [deliver("slow"), OrmQ.objects.count()] == [1, 0]
+    if name == "scan":
+        asked.refresh_from_db()
+        assert (asked.agents_done, asked.promoted, asked.errors) == (1, 1, 0)
 
 
 def test_whoever_was_overtaken_writes_nothing(due, monkeypatch):

@@ -247,6 +247,20 @@ def test_an_imported_hash_of_a_later_success_is_not_compared_with(machine, entry
     assert entry().status == "SUCCESS"
 
 
+def test_a_report_written_in_time_that_arrives_late_is_late(machine, entry):
+    entry()
+    machine.deposit(moment=REPORTED)
+    found = entry(AFTER_DEADLINE + timedelta(hours=1))
+    assert (found.status, found.late, found.report_at) == ("SUCCESS", True, REPORTED)
+
+
+def test_a_clock_that_is_ahead_makes_no_backup_of_the_future(machine, entry, job):
+    machine.deposit(moment=EXPECTED + timedelta(hours=8))
+    assert entry().warnings == ["clock_skew"]
+    job.refresh_from_db()
+    assert job.last_success_at == AFTER_DEADLINE
+
+
 def test_a_better_report_of_the_same_cycle_replaces_a_failure(machine, entry):
     machine.deposit(**section(backup={"status": False}))
     assert entry().status == "FAILED"
