@@ -14,16 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from backups import paths
+from backups.models import BackupEntry, ExpectedBackupJob
 from backups.reasons import Reason, reason
 from backups.scanner import locate
-
-if TYPE_CHECKING:
-    from backups.models import ExpectedBackupJob
 
 CURRENT, VERSIONS = "current_version", "versions"
 TEMPORARY = re.compile(r"\..*\.vigie-[0-9a-f]{16}\.part")
@@ -36,10 +33,18 @@ def root() -> Path:
     return Path(settings.VALIDATED_ROOT)
 
 
+def make_root() -> None:
+    """Makes the root for the first backup ever. Later on, one that is gone is a disk that is not mounted."""
+    if not root().exists() and not BackupEntry.objects.stored().exists():
+        root().mkdir(parents=True, mode=0o700, exist_ok=True)
+
+
 @contextmanager
 def opened(parts: Sequence[str], *, make: bool = False) -> Iterator[int]:
     """A folder below the root of verified backups. Raises Unusable and OSError."""
     try:
+        if make:
+            make_root()
         found = locate.opened_folder(root(), parts, make=make)
         descriptor = found.__enter__()
     except FileNotFoundError:

@@ -213,23 +213,31 @@ def test_a_full_disk_keeps_the_old_version_and_the_new_one_is_stored_later(
 
 
 def test_without_the_root_of_verified_backups_they_are_verified_and_stored_later(
-    settings, channel, machine, scan, job, current
+    settings, channel, machine, scan, old_version, current
 ):
-    shutil.rmtree(settings.VALIDATED_ROOT)
+    gone = settings.VALIDATED_ROOT.rename(settings.VALIDATED_ROOT.with_name("unmounted"))
     machine.deposit()
     assert scan().results[0]["status"] == "SUCCESS"
-    assert BackupEntry.objects.get().promotion_reason["code"] == "storage_absent"
+    assert BackupEntry.objects.get(cycle_at=EXPECTED).promotion_reason["code"] == "storage_absent"
     assert OutboxMessage.objects.count() == 1
     assert not settings.VALIDATED_ROOT.exists()
-    settings.VALIDATED_ROOT.mkdir()
+    gone.rename(settings.VALIDATED_ROOT)
     scan(AFTER_DEADLINE + QUARTER)
     assert current() == {STAGED: dump()}
 
 
+def test_the_root_of_verified_backups_is_made_for_the_first_of_them(settings, machine, entry, current):
+    settings.VALIDATED_ROOT = settings.VALIDATED_ROOT / "not" / "there"
+    machine.deposit()
+    assert (entry().promotion, current()) == ("promoted", {STAGED: dump()})
+
+
 def test_a_newer_version_makes_one_that_could_not_be_stored_unimportant(settings, machine, scan, job, current):
     settings.VALIDATED_ROOT.rmdir()
+    settings.VALIDATED_ROOT.write_text("in the way")
     machine.deposit(OLD)
     scan()
+    settings.VALIDATED_ROOT.unlink()
     settings.VALIDATED_ROOT.mkdir()
     machine.deposit(NEW, REPORTED + DAY)
     scan(AFTER_DEADLINE + DAY)
