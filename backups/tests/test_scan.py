@@ -300,6 +300,13 @@ def test_an_earlier_dump_that_a_failed_backup_left_alone_is_verified(machine, sc
     assert [one["status"] for one in outcome.results] == ["SUCCESS", "FAILED"]
 
 
+def test_of_two_cycles_caught_up_at_once_the_later_is_compared_with_the_earlier(machine, scan, job):
+    for day, name in enumerate(["monday.sql.gz", "tuesday.sql.gz"]):
+        machine.stage(name=name)
+        machine.report(REPORTED + day * DAY, {DATABASE: section() | {"staged_file_name": name}})
+    assert [one["status"] for one in scan(AFTER_DEADLINE + DAY).results] == ["SUCCESS", "HASH_MISMATCH"]
+
+
 def test_at_most_fourteen_earlier_cycles_are_caught_up(scan, make_job):
     make_job(watched_since=EXPECTED - 100 * DAY, created_at=EXPECTED - 100 * DAY)
     scan()

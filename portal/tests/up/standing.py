@@ -25,6 +25,8 @@ from django.conf import settings
 
 MANAGE = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py")]
 PATIENCE = 4
+# One, so that a test knows which process has a task.
+SLOW_WORKERS = 1
 Seen = TypeVar("Seen")
 
 
@@ -76,6 +78,7 @@ class Portal:
             "DATABASE_URL": self.database_url,
             "DJANGO_SETTINGS_MODULE": "portal.tests.up.settings",
             "WEB_WORKERS": "1",
+            "SLOW_WORKERS": str(SLOW_WORKERS),
         }
         return os.environ | own
 
@@ -132,7 +135,7 @@ class Portal:
 
     def is_complete(self) -> bool:
         """Whether a web worker stands, and each cluster's sentinel with its workers, monitor and pusher."""
-        parts = {"web": 1, "quick": settings.QUICK_WORKERS + 2, "slow": settings.SLOW_WORKERS + 2}
+        parts = {"web": 1, "quick": settings.QUICK_WORKERS + 2, "slow": SLOW_WORKERS + 2}
         found = {name: self.children(self.main(name)) for name in parts}
         for cluster in ("quick", "slow"):
             found[cluster] = [part for sentinel in found[cluster] for part in self.children(sentinel)]
