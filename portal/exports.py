@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -36,7 +37,7 @@ class TooManyRows(Exception):
 
 
 def csv_response(rows: models.QuerySet[Any], columns: Sequence[str]) -> StreamingHttpResponse:
-    """The rows as they are filtered and ordered. A column `user__username` is headed `user`, as imports name it."""
+    """The rows as they are filtered and ordered."""
     values = rows.values_list(*columns).iterator(chunk_size=ROWS_AT_A_TIME)
     return StreamingHttpResponse(
         csv_chunks(header_of(columns), values),
@@ -58,7 +59,12 @@ def xlsx_response(rows: models.QuerySet[Any], columns: Sequence[str]) -> HttpRes
 
 
 def header_of(columns: Sequence[str]) -> list[str]:
-    return [column.partition("__")[0] for column in columns]
+    """`user__username` is headed `user`; of several fields of one relation, each by its own name."""
+    relations = Counter(column.partition("__")[0] for column in columns)
+    return [
+        column.rpartition("__")[2] if relations[column.partition("__")[0]] > 1 else column.partition("__")[0]
+        for column in columns
+    ]
 
 
 def attached(rows: models.QuerySet[Any], extension: str) -> dict[str, str]:
