@@ -130,6 +130,19 @@ def test_a_report_that_is_no_json_fails_all_databases_of_the_machine(machine, ma
     assert set(BackupEntry.objects.values_list("status", flat=True)) == {"FAILED"}
 
 
+def test_a_report_that_cannot_be_read_may_have_listed_what_the_next_does_not(machine, entry):
+    machine.write_log(f"OPERATION_20250612_1304_{AGENT}.json", b"{")
+    machine.report(REPORTED + timedelta(minutes=10), {})
+    assert entry().status == "FAILED"
+
+
+@pytest.mark.parametrize("name", [f"OPERATION_20250611_2304_{AGENT}.json", f"20250613_030400_{AGENT}.json"])
+def test_the_name_of_a_report_may_be_in_local_time(machine, entry, name):
+    machine.stage()
+    machine.report(name=name)
+    assert entry().status == "SUCCESS"
+
+
 def test_a_readable_report_counts_before_one_that_is_not(machine, entry):
     machine.deposit()
     machine.write_log(f"OPERATION_20250612_1320_{AGENT}.json", b"{")
