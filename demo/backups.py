@@ -190,7 +190,7 @@ def over_http(url: str, servers: Servers, batch: Machine, api: requests.Session)
     dump = Dump("traitements", file=servers.database("traitements", 5_000))
     place = DepositPortal(url, make_session(credentials.api_token))
     done = deposit([dump], place, agent_id=batch.machine_id, state_dir=servers.folder / batch.machine_id)
-    api.post(f"{url}/api/v1/backups/scan", json={"agent_id": batch.machine_id}, timeout=10).raise_for_status()
+    api.post(f"{url}/api/v1/backups/scan", json={}, timeout=10).raise_for_status()
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         [job] = [one for one in listed(api, url) if one["agent_id"] == batch.machine_id]
