@@ -1,5 +1,6 @@
 """What must not be kept is planted wherever a caller can put something, and then looked for everywhere."""
 
+import hashlib
 import itertools
 import json
 
@@ -45,6 +46,19 @@ def planted():
         yield run() | {field: PLANTS[2]}
 
 
+def misfits():
+    """Deposits with the canary in each place where it makes a deposit no deposit, and in the body of one that is none."""
+    name, digest, body = "x.sql.gz", hashlib.sha256(CANARY.encode()).hexdigest(), CANARY.encode()
+    yield f"database/{CANARY}.pdf", digest, body
+    yield f"database/C%3A%5C{CANARY}.gz", digest, body
+    yield f"database/%0A{CANARY}.gz", digest, body
+    yield f"log/{CANARY}.gz", digest, body
+    yield f"{CANARY}/{name}", digest, body
+    yield f"database/%2e%2e%2f{CANARY}.gz", digest, body
+    yield f"database/{name}?{CANARY}={CANARY}", CANARY, body
+    yield f"database/{CANARY}.gz", digest, body + b"!"  # another hash: even a good name is not said again
+
+
 def everything_kept():
     """Every row of every table, as text."""
     for model in apps.get_models(include_auto_created=True):
@@ -53,8 +67,9 @@ def everything_kept():
 
 
 @pytest.fixture
-def send_all(call, client, client_token, agent_token, capfd, caplog):
+def send_all(call, client, client_token, agent_token, capfd, caplog, settings, tmp_path):
     caplog.set_level(0)
+    settings.DEPOSITS_ROOT = tmp_path
     answers = [call("POST", "usage/report", client_token, body=body) for body in planted()]
     for body in planted():
         answers.append(call("POST", "usage/report/batch", client_token, body={"runs": [body], CANARY: CANARY}))
@@ -72,6 +87,9 @@ def send_all(call, client, client_token, agent_token, capfd, caplog):
     answers.append(call("GET", f"agents/C%3A%5C{CANARY}.pdf", agent_token))
     answers.append(call("GET", f"agents/{CANARY}", agent_token))
     answers.append(call("POST", f"../../admin/{CANARY}", client_token))
+    for path, digest, body in misfits():
+        headers = {"X-Content-SHA256": digest}
+        answers.append(call("PUT", f"backups/deposits/{path}", agent_token, body=body, headers=headers))
     answers.append(call("GET", "agents/fleet", headers={"Host": f"{CANARY}.example.org"}))
     client.post(f"/admin/{CANARY}/", {CANARY: CANARY})  # redirects to the login with where it wanted to go
     output = capfd.readouterr()
@@ -96,6 +114,18 @@ def test_it_is_on_no_page_of_the_admin(send_all, client):
         answer = client.get(path)
         assert answer.status_code == 200, path
         assert CANARY not in answer.content.decode()
+
+
+def test_what_a_machine_deposits_is_on_the_disk_alone(call, agent_token, settings, tmp_path, caplog, capfd):
+    caplog.set_level(0)
+    settings.DEPOSITS_ROOT, body = tmp_path, CANARY.encode()
+    headers = {"X-Content-SHA256": hashlib.sha256(body).hexdigest()}
+    for path in (f"database/{CANARY}.sql.gz", f"log/{CANARY}.json"):
+        assert call("PUT", f"backups/deposits/{path}", agent_token, body=body, headers=headers).status_code == 201
+    output = capfd.readouterr()
+    assert "PUT 201" in caplog.text
+    assert CANARY not in output.out + output.err + caplog.text
+    assert not [row for row in everything_kept() if CANARY in row]
 
 
 def test_a_token_is_in_no_log_and_no_table(call, client, enroll_token, agent_token, caplog, capfd):

@@ -1,18 +1,30 @@
 """docs/api.md tells the truth: its requests are made, in its order, and give its answers."""
 
+import hashlib
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from agents.enrolment import issue_agent_token
 from agents.models import Agent
+from backups.models import BackupEntry, ExpectedBackupJob, Status
+from backups.reasons import reason
 from portal.api.errors import CODES
 from portal.issuing import issue
 
 API = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
-CALL = re.compile(r"### (GET|POST) (\S+) \[(\w+)\]\n(.*?)(?=\n##)", re.DOTALL)
-BLOCK = re.compile(r"```json (\w+)\n(.*?)```", re.DOTALL)
+CALL = re.compile(r"### (GET|POST|PUT) (\S+) \[(\w+)\]\n(.*?)(?=\n##)", re.DOTALL)
+BLOCK = re.compile(r"```(?:json|http) (\w+)\n(.*?)```", re.DOTALL)
+BACKED_UP = "agent_douala_prod_01"
+# What stands for a parameter in the addresses of the examples.
+PARAMETERS = {
+    "PC-LYON-07": "{machine_id}",
+    "database/compta_db.sql.gz": "{area}/{name}",
+    "jobs/7": "jobs/{job_id}",
+}
 
 
 def resembles(answer, documented):
@@ -32,22 +44,53 @@ def resembles(answer, documented):
     return answer == documented
 
 
+def written(kind, path, text):
+    """What the fixture `call` takes for a documented request."""
+    if kind == "GET":
+        return dict(pair.split("=") for pair in path.partition("?")[2].split("&") if pair)
+    if kind == "POST":
+        return {"body": json.loads(text)}
+    head, _, body = text.partition("\n\n")
+    headers = dict(line.split(": ") for line in head.splitlines())
+    assert int(headers.pop("Content-Length")) == len(body)
+    return {"body": body.encode(), "headers": headers}
+
+
+@pytest.fixture
+def known_backup(db):
+    """The expected backup that the examples show, with its only entry."""
+    at, sha256 = datetime(2026, 3, 10, 13, tzinfo=UTC), hashlib.sha256(b"the bytes, as on the disk\n").hexdigest()
+    job = ExpectedBackupJob.objects.create(
+        id=7, agent_id=BACKED_UP, database_name="compta_db", expected_hour_utc=13, current_status=Status.SUCCESS,
+        last_checked_at=at, last_success_at=at, last_verified_at=at,
+    )  # fmt: skip
+    BackupEntry.objects.create(
+        id=91, job=job, cycle_at=at, status=Status.SUCCESS, first_status=Status.SUCCESS, reasons=[reason("verified")],
+        agent_sha256=sha256, agent_size=26, server_sha256=sha256, server_size=26, promotion="promoted",
+        report_name=f"OPERATION_20260310_1300_{BACKED_UP}.json", recorded_at=at, changed_at=at,
+    )  # fmt: skip
+
+
 @pytest.mark.django_db
-def test_every_call_is_answered_as_documented(call, enroll_token, client_token, staff_token):
+def test_every_call_is_answered_as_documented(
+    call, enroll_token, client_token, staff_token, make_agent, known_backup, settings, tmp_path
+):
+    settings.DEPOSITS_ROOT = tmp_path
     tokens = {"enroll": enroll_token, "client": client_token, "staff": staff_token}
     calls = CALL.findall(API)
-    assert len(calls) == 8
+    assert len(calls) == 12
     for method, path, kind, text in calls:
+        if path.startswith("backups/deposits"):
+            tokens["agent"] = issue_agent_token(make_agent(BACKED_UP))
         blocks = dict(BLOCK.findall(text))
-        path, _, query = path.partition("?")
-        fields = dict(pair.split("=") for pair in query.split("&") if pair)
-        body = json.loads(blocks.get("request", "{}"))
-        answer = call(method, path, tokens[kind], **(fields if method == "GET" else {"body": body}))
+        request = written(method, path, blocks.get("request", "{}"))
+        answer = call(method, path.partition("?")[0], tokens[kind], **request)
         (status,) = blocks.keys() - {"request"}
         assert answer.status_code == int(status), (path, answer.content)
         assert resembles(answer.json(), json.loads(blocks[status])), (path, answer.json())
         tokens["agent"] = answer.json().get("api_token", tokens.get("agent"))
-    assert Agent.objects.get().status == "uninstalled"
+    assert Agent.objects.get(machine_id="PC-LYON-07").status == "uninstalled"
+    assert (tmp_path / BACKED_UP / "database" / "compta_db.sql.gz").read_bytes() == b"the bytes, as on the disk\n"
 
 
 @pytest.mark.django_db
@@ -71,7 +114,10 @@ def test_every_code_is_documented_with_its_status():
 def test_the_schema_names_every_call_and_no_other(client):
     schema = client.get("/api/schema/").content.decode()
     described = {line.strip().rstrip(":") for line in schema.splitlines() if line.startswith("  /api/")}
-    documented = {
-        "/api/v1/" + path.partition("?")[0].replace("PC-LYON-07", "{machine_id}") for _, path, _, _ in CALL.findall(API)
-    }
+    documented = set()
+    for _method, path, _kind, _text in CALL.findall(API):
+        address = path.partition("?")[0]
+        for example, parameter in PARAMETERS.items():
+            address = address.replace(example, parameter)
+        documented.add(f"/api/v1/{address}")
     assert described == documented

@@ -1,5 +1,6 @@
 """Twenty callers at once, over real sockets and on real connections."""
 
+import hashlib
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -129,3 +130,20 @@ def test_an_uninstallation_is_the_last_word_whatever_the_machine_does_meanwhile(
         assert gone.result() == 200
     assert set(Agent.objects.values_list("status", flat=True)) == {"uninstalled"}
     assert not ApiToken.objects.filter(kind="agent").usable(timezone.now()).exists()
+
+
+def test_twenty_deposits_of_one_name_leave_one_whole_file(live_server, agent, settings, tmp_path):
+    settings.DEPOSITS_ROOT, plain, start = tmp_path, issue_agent_token(agent), threading.Barrier(CALLERS)
+    bodies = [bytes([number]) * 3_000_000 for number in range(CALLERS)]
+
+    def one(body):
+        start.wait()
+        headers = {"Authorization": f"Bearer {plain}", "X-Content-SHA256": hashlib.sha256(body).hexdigest()}
+        address = f"{live_server.url}/api/v1/backups/deposits/database/x.gz"
+        return requests.put(address, data=body, headers=headers, timeout=60).status_code
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        assert list(pool.map(one, bodies)) == [201] * CALLERS
+    connections.close_all()
+    (file,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert file.read_bytes() in bodies

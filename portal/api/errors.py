@@ -41,6 +41,8 @@ CODES: dict[str, Code] = {
     "bad_request": Code(400, "The request cannot be answered", "The portal does not answer under that name, or the request is malformed."),
     "malformed_json": Code(400, "The body is not JSON", "The body must be one JSON object in UTF-8, without duplicate keys, NaN or infinities."),
     "counters_mismatch": Code(400, "The counters disagree", "The counters of the run do not agree with its documents."),
+    "checksum_mismatch": Code(400, "The body is not what was announced", "The SHA-256 of the body is not the one in X-Content-SHA256."),
+    "length_mismatch": Code(400, "The body's length is not what was announced", "Content-Length must be given, in digits, and the body must have as many bytes."),
     "body_too_deep": Code(400, "The body is nested too deeply", "A body may be nested 32 levels deep at most."),
     "not_authenticated": Code(401, "A token is needed", "Send a token as Authorization: Bearer."),
     "invalid_token": Code(401, "This token is not valid", "The token is malformed, unknown, or its secret is wrong."),

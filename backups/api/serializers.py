@@ -1,0 +1,78 @@
+"""What the calls of `/api/v1/backups/` take and answer."""
+
+from rest_framework import serializers
+
+from agents.models import MACHINE_ID
+from backups.models import BackupEntry, Status
+from portal.api.fields import LineField
+
+
+class DepositAnswer(serializers.Serializer[None]):
+    status = serializers.ChoiceField(["stored"])
+    name = serializers.CharField()
+    size = serializers.IntegerField()
+    sha256 = serializers.CharField()
+
+
+class StatusField(serializers.CharField):
+    """Documents one of the statuses, which stand under three names: an enumeration would need one of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(help_text=f"One of {', '.join(Status.values)}.")
+
+
+class JobsQuerySerializer(serializers.Serializer[None]):
+    agent_id = LineField(required=False, max_length=128, pattern=MACHINE_ID)
+    status = serializers.ChoiceField(Status.choices, required=False)
+    database = LineField(required=False, max_length=128)
+
+
+class JobSerializer(serializers.Serializer[None]):
+    """Documents what `views.described_job` gives."""
+
+    id = serializers.IntegerField()
+    agent_id = serializers.CharField()
+    database_name = serializers.CharField()
+    current_status = StatusField()
+    expected_at = serializers.DateTimeField(allow_null=True)
+    last_checked_at = serializers.DateTimeField(allow_null=True)
+    last_success_at = serializers.DateTimeField(allow_null=True)
+    last_verified_at = serializers.DateTimeField(allow_null=True)
+    is_active = serializers.BooleanField()
+    paused_until = serializers.DateTimeField(allow_null=True)
+
+
+class JobsAnswer(serializers.Serializer[None]):
+    results = JobSerializer(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class EntrySerializer(serializers.Serializer[None]):
+    """Documents what `views.described_entry` gives."""
+
+    id = serializers.IntegerField()
+    cycle_at = serializers.DateTimeField()
+    status = StatusField()
+    first_status = StatusField()
+    late = serializers.BooleanField()
+    message = serializers.CharField()
+    warnings = serializers.ListField(child=serializers.CharField())
+    agent_sha256 = serializers.CharField(allow_null=True)
+    agent_size = serializers.IntegerField(allow_null=True)
+    server_sha256 = serializers.CharField(allow_null=True)
+    server_size = serializers.IntegerField(allow_null=True)
+    report_name = serializers.CharField(allow_null=True)
+    promotion = serializers.ChoiceField(BackupEntry.Promotion.choices)
+
+
+class EntriesAnswer(serializers.Serializer[None]):
+    results = EntrySerializer(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class ScanSerializer(serializers.Serializer[None]):
+    agent_id = LineField(required=False, allow_null=True, max_length=128, pattern=MACHINE_ID)
+
+
+class ScanAnswer(serializers.Serializer[None]):
+    status = serializers.ChoiceField(["queued"])

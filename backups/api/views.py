@@ -1,0 +1,159 @@
+"""The four calls of `/api/v1/backups/`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents import enrolment
+from backups import deposits
+from backups.api.serializers import (
+    DepositAnswer,
+    EntriesAnswer,
+    JobsAnswer,
+    JobsQuerySerializer,
+    ScanAnswer,
+    ScanSerializer,
+)
+from backups.models import BackupEntry, ExpectedBackupJob, Scan
+from backups.scanner import rounds
+from portal import audit
+from portal.api.errors import Problem
+from portal.api.moments import iso
+from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
+from portal.api.streams import body_stream
+from portal.api.views import ApiView, Kind, token_of
+
+# By which field of a job each parameter of the query looks.
+FILTERS = {"agent_id": "agent_id", "status": "current_status", "database": "database_name"}
+
+
+class DepositView(ApiView):
+    """One file of the calling machine, as it is on its disk: a report into `log`, a packed dump into `database`."""
+
+    kinds = frozenset({Kind.AGENT})
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        deposits.be_impatient(request._request)
+        super().initial(request, *args, **kwargs)
+
+    @extend_schema(
+        request={"application/octet-stream": OpenApiTypes.BINARY},
+        responses={201: DepositAnswer},
+        parameters=[
+            OpenApiParameter("area", str, OpenApiParameter.PATH, enum=list(deposits.AREAS)),
+            OpenApiParameter(
+                "X-Content-SHA256", str, OpenApiParameter.HEADER, required=True, description="64 hexadecimal digits"
+            ),
+        ],
+    )
+    def put(self, request: Request, area: str, name: str) -> Response:
+        deposit = deposits.announced(area, name, request._request.META)
+        deposits.receive(deposit, token_of(request).machine.agent, body_stream(request._request))
+        body = {"status": "stored", "name": deposit.name, "size": deposit.size, "sha256": deposit.sha256}
+        return Response(body, status=201)
+
+
+class JobsView(ApiView):
+    """A page of expected backups, newest first."""
+
+    kinds = frozenset({Kind.STAFF})
+    staff_permission = "backups.view_expectedbackupjob"
+
+    @extend_schema(parameters=[JobsQuerySerializer, *PAGE_PARAMETERS], responses={200: JobsAnswer})
+    def get(self, request: Request) -> Response:
+        query = JobsQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        wanted = {FILTERS[name]: value for name, value in query.validated_data.items()}
+        pagination, now = CursorPagination(), timezone.now()
+        jobs = ExpectedBackupJob.objects.filter(**wanted)
+        page: list[ExpectedBackupJob] = pagination.paginate_queryset(jobs, request, view=self) or []
+        return pagination.get_paginated_response([described_job(job, now) for job in page])
+
+
+class EntriesPagination(CursorPagination):
+    ordering = ("-cycle_at", "-id")  # type: ignore[assignment]
+
+
+class EntriesView(ApiView):
+    """A page of what became of one expected backup, newest first."""
+
+    kinds = frozenset({Kind.STAFF})
+    staff_permission = "backups.view_backupentry"
+
+    @extend_schema(parameters=PAGE_PARAMETERS, responses={200: EntriesAnswer})
+    def get(self, request: Request, job_id: int) -> Response:
+        if not ExpectedBackupJob.objects.filter(pk=job_id).exists():
+            raise Problem("not_found")
+        pagination = EntriesPagination()
+        entries = BackupEntry.objects.filter(job=job_id)
+        page: list[BackupEntry] = pagination.paginate_queryset(entries, request, view=self) or []
+        return pagination.get_paginated_response([described_entry(entry) for entry in page])
+
+
+class ScanView(ApiView):
+    """Has the deposits of all machines looked at, or those of one."""
+
+    kinds = frozenset({Kind.STAFF})
+    staff_permission = "backups.scan_expectedbackupjob"
+
+    @extend_schema(request=ScanSerializer, responses={202: ScanAnswer})
+    def post(self, request: Request) -> Response:
+        fields = ScanSerializer(data=self.body(request))
+        fields.is_valid(raise_exception=True)
+        agent_id = fields.validated_data.get("agent_id") or ""
+        if agent_id and not ExpectedBackupJob.objects.filter(agent_id=agent_id).exists():
+            raise Problem("not_found", detail="No backup is expected of this machine.")
+        with transaction.atomic():
+            scan = rounds.ask(Scan.Source.API, agent_id)
+            about = enrolment.subject(agent_id) if agent_id else ""
+            audit.record("backups.scan_asked", about, request=request._request, after={"scan": scan.pk})
+        return Response({"status": "queued"}, status=202)
+
+
+def described_job(job: ExpectedBackupJob, now: datetime) -> dict[str, Any]:
+    return {
+        "id": job.pk,
+        "agent_id": job.agent_id,
+        "database_name": job.database_name,
+        "current_status": job.current_status,
+        "expected_at": iso(expected_next(job, now)),
+        "last_checked_at": iso(job.last_checked_at),
+        "last_success_at": iso(job.last_success_at),
+        "last_verified_at": iso(job.last_verified_at),
+        "is_active": job.is_active,
+        "paused_until": iso(job.paused_until),
+    }
+
+
+def expected_next(job: ExpectedBackupJob, now: datetime) -> datetime | None:
+    """None for a job that says no moment: it must not keep the others from being listed."""
+    try:
+        return job.expected_next(now)
+    except ValueError:
+        return None
+
+
+def described_entry(entry: BackupEntry) -> dict[str, Any]:
+    return {
+        "id": entry.pk,
+        "cycle_at": iso(entry.cycle_at),
+        "status": entry.status,
+        "first_status": entry.first_status,
+        "late": entry.late,
+        "message": entry.message,
+        "warnings": entry.warnings,
+        "agent_sha256": entry.agent_sha256 or None,
+        "agent_size": entry.agent_size,
+        "server_sha256": entry.server_sha256 or None,
+        "server_size": entry.server_size,
+        "report_name": entry.report_name or None,
+        "promotion": entry.promotion,
+    }

@@ -1,0 +1,244 @@
+"""Deposits over HTTP: one file, streamed into the machine's own folder, checked as it comes, put in place whole.
+
+Until its last byte is checked and on disk, a file has a hidden name that no scan reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q
+from django.http import HttpRequest
+
+from agents import enrolment
+from agents.models import Agent
+from backups import paths
+from backups.scanner import report
+from backups.scanner.locate import Unusable, opened_folder
+from backups.scanner.store import WRITE_FLAGS, write_all
+from portal.api.errors import Problem, invalid
+from portal.api.streams import UNREADABLE
+
+log = logging.getLogger("vigie.backups")
+
+REPORT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.json")
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+LENGTH = re.compile(r"[0-9]{1,20}")
+PART = re.compile(r"\.[A-Za-z0-9_-][A-Za-z0-9._-]*\.[0-9a-f]{16}\.part")
+CHUNK = 1024 * 1024
+# An upload writes all the time: a part that nobody wrote to for a day was left by a process that was killed.
+LEFT_AFTER_SECONDS = 24 * 60 * 60
+LONGEST_PAUSE_SECONDS = 60.0
+RETRY_AFTER = {"Retry-After": "60"}
+# What a filesystem says that cannot sync a folder.
+NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
+ROOT_ABSENT = "The folder of deposits is not there. Try again later."
+FULL = "No space is left for the deposit. Try again later."
+UNUSABLE = "The machine's folder of deposits cannot be used: an operator must look at it."
+UNWRITTEN = "The deposit could not be written. Try again later."
+NAMESAKE = "A machine enrolled earlier deposits into the folder that this machine's id leads to."
+
+
+@dataclass(frozen=True)
+class Area:
+    """One of a machine's two folders: which names it takes, and how large a file at most."""
+
+    is_name: Callable[[str], bool]
+    expected: str
+    limit: Callable[[], int]
+
+
+AREAS = {
+    "log": Area(
+        lambda name: REPORT_NAME.fullmatch(name) is not None,
+        "A plain name that ends in .json is expected, of A-Z a-z 0-9 . _ -.",
+        lambda: report.LARGEST,
+    ),
+    "database": Area(
+        paths.is_staged_name,
+        "A plain name that ends in .gz or .zst is expected, of A-Z a-z 0-9 . _ -.",
+        lambda: int(settings.DEPOSIT_MAX_BYTES),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Deposit:
+    """A file as its sender announces it: what arrives must be that."""
+
+    area: str
+    name: str
+    size: int
+    sha256: str
+
+
+def announced(area: str, name: str, headers: Mapping[str, Any]) -> Deposit:
+    """What the request says of its body; `headers` is its META. Raises Problem."""
+    if area not in AREAS:
+        raise Problem("not_found")
+    if not AREAS[area].is_name(name):
+        raise invalid("name", "pattern", AREAS[area].expected)
+    sha256 = headers.get("HTTP_X_CONTENT_SHA256", "")
+    if not SHA256.fullmatch(sha256):
+        raise invalid("X-Content-SHA256", "pattern" if sha256 else "required", "64 hexadecimal digits are expected.")
+    length = headers.get("CONTENT_LENGTH") or ""
+    if not LENGTH.fullmatch(length):
+        raise Problem("length_mismatch")
+    limit = AREAS[area].limit()
+    if int(length) > limit:
+        raise Problem("body_too_large", detail=f"A deposit of this kind may have {limit} bytes at most.")
+    return Deposit(area, name, int(length), sha256.lower())
+
+
+def receive(deposit: Deposit, agent: Agent, body: Any) -> None:
+    """Stores what `body.read()` gives. Raises Problem, and then leaves everything as it was."""
+    refuse_namesake(agent)
+    folders = (paths.reduced(agent.machine_id), deposit.area)
+    with on_disk(), opened_folder(Path(settings.DEPOSITS_ROOT), folders, make=True) as folder:
+        sweep(folder)
+        refuse_without_room(deposit, folder)
+        with part_in(folder, deposit.name) as (part, file):
+            copy(body, file, deposit)
+            os.fsync(file)
+            os.replace(part, deposit.name, src_dir_fd=folder, dst_dir_fd=folder)
+        sync_folder(folder)
+
+
+def be_impatient(request: HttpRequest) -> None:
+    """A machine that lost its network tells nobody, and the thread that waits for it would be lost as well.
+
+    gunicorn takes the time limit away again before the connection's next request.
+    """
+    connection = request.META.get("gunicorn.socket")
+    if connection is not None:
+        connection.settimeout(LONGEST_PAUSE_SECONDS)
+
+
+# --- Whose folder it is ----------------------------------------------------------------------------------------------
+
+MARK = re.compile("[_:]")
+MOST_SPELLINGS = 256
+
+
+def refuse_namesake(agent: Agent) -> None:
+    """`a:b` and `a_b` lead to one folder: it belongs to the one that was enrolled first, even once uninstalled.
+
+    Costs a query for ids with one of the two characters alone. Raises machine_mismatch.
+    """
+    if not MARK.search(agent.machine_id):
+        return
+    alike = Agent.objects.filter(spelt_like(agent.machine_id)).order_by().values_list("pk", flat=True)
+    if min(alike, default=agent.pk) != agent.pk:
+        raise Problem("machine_mismatch", detail=NAMESAKE, subject=enrolment.subject(agent.machine_id))
+
+
+def spelt_like(machine_id: str) -> Q:
+    """The ids that are reduced like this one: each is looked up, unless there are too many to name them."""
+    words = MARK.split(machine_id)
+    if 2 ** (len(words) - 1) > MOST_SPELLINGS:
+        return Q(machine_id__regex=f"^{'[_:]'.join(map(re.escape, words))}$")
+    marks = product("_:", repeat=len(words) - 1)
+    return Q(machine_id__in=["".join(map("".join, zip(words, (*chosen, ""), strict=True))) for chosen in marks])
+
+
+# --- On disk ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def on_disk() -> Iterator[None]:
+    """What goes wrong with a folder is a matter for an operator, and for the sender one of time."""
+    try:
+        yield
+    except Unusable as error:
+        log.error("a deposit failed: %s", error)
+        raise Problem("not_ready", detail=UNUSABLE, headers=RETRY_AFTER) from None
+    except OSError as error:
+        log.error("a deposit failed: %s", errno.errorcode.get(error.errno or 0, type(error).__name__))
+        raise Problem("not_ready", detail=sentence(error), headers=RETRY_AFTER) from None
+
+
+def sentence(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return FULL
+    if error.errno in (errno.EISDIR, errno.ENOTDIR):
+        return UNUSABLE
+    return UNWRITTEN if Path(settings.DEPOSITS_ROOT).is_dir() else ROOT_ABSENT
+
+
+def refuse_without_room(deposit: Deposit, folder: int) -> None:
+    """Raises OSError for what would fill the disk: all other machines' deposits would fail as well."""
+    disk = os.fstatvfs(folder)
+    if disk.f_blocks and disk.f_bavail * disk.f_frsize < deposit.size:  # some network stores have no blocks at all
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextmanager
+def part_in(folder: int, name: str) -> Iterator[tuple[str, int]]:
+    """A file to write to, under a name of its own; gone with the block unless it was renamed."""
+    part = f".{name}.{secrets.token_hex(8)}.part"
+    file = os.open(part, WRITE_FLAGS, 0o600, dir_fd=folder)
+    try:
+        yield part, file
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part, dir_fd=folder)
+        raise
+    finally:
+        os.close(file)
+
+
+def copy(body: Any, file: int, deposit: Deposit) -> None:
+    """Writes and hashes in one pass. Raises length_mismatch and checksum_mismatch."""
+    digest, left = hashlib.sha256(), deposit.size
+    while left:
+        data = read(body, min(CHUNK, left))
+        digest.update(data)
+        write_all(file, memoryview(data))
+        left -= len(data)
+    if digest.hexdigest() != deposit.sha256:
+        raise Problem("checksum_mismatch")
+
+
+def read(body: Any, size: int) -> bytes:
+    """At least one byte. A sender that went away is no trouble of the disk's."""
+    try:
+        data: bytes = body.read(size)
+    except UNREADABLE:
+        data = b""
+    if not data:
+        raise Problem("length_mismatch")
+    return data
+
+
+def sync_folder(folder: int) -> None:
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
+
+
+def sweep(folder: int) -> None:
+    """Removes what uploads left half written whose process was killed."""
+    with os.scandir(folder) as entries:
+        parts = [entry.name for entry in entries if PART.fullmatch(entry.name)]
+    for part in parts:
+        with contextlib.suppress(OSError):
+            found = os.stat(part, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode) and found.st_mtime < time.time() - LEFT_AFTER_SECONDS:
+                os.unlink(part, dir_fd=folder)

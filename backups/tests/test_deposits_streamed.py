@@ -1,0 +1,281 @@
+"""Deposits over real sockets: bodies that stop, go on too long, cross each other, or are larger than memory."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from django.conf import settings as portal_settings
+from django.db import connection, connections
+
+from agents.enrolment import issue_agent_token
+from backups import deposits
+from portal.tests.up.standing import wait_for
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NAME = "compta_db.sql.gz"
+PATH = f"/api/v1/backups/deposits/database/{NAME}"
+BODY = os.urandom(3 * deposits.CHUNK + 17)
+MEBIBYTE = 1024 * 1024
+
+
+def sha256(body):
+    return hashlib.sha256(body).hexdigest()
+
+
+SIZE, SHA256 = len(BODY), sha256(BODY)
+
+
+@pytest.fixture
+def folder(settings):
+    """Where the deposits of PC-1 come to lie."""
+    yield settings.DEPOSITS_ROOT / "PC-1" / "database"
+    connections.close_all()
+
+
+@pytest.fixture
+def token(agent):
+    return issue_agent_token(agent)
+
+
+@pytest.fixture
+def begin(live_server, folder, token):
+    """A connection over which the head of a deposit was sent, and as much of a body as is given."""
+    opened = []
+
+    def beginning(sent=b"", *, length=SIZE, digest=SHA256, to=live_server.url):
+        address = urlsplit(to)
+        opened.append(socket.create_connection((address.hostname, address.port), timeout=60))
+        head = f"PUT {PATH} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+        head += f"X-Content-SHA256: {digest}\r\nContent-Length: {length}\r\n\r\n"
+        opened[-1].sendall(head.encode() + sent)
+        return opened[-1]
+
+    yield beginning
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def stages(monkeypatch):
+    """Events of the server's side: a part of the body has come, and the deposit is over, whatever became of it."""
+    come, over = threading.Event(), threading.Event()
+    read, receive = deposits.read, deposits.receive
+
+    def reading(*args):
+        data = read(*args)
+        come.set()
+        return data
+
+    def receiving(*args):
+        try:
+            receive(*args)
+        finally:
+            over.set()
+
+    monkeypatch.setattr(deposits, "read", reading)
+    monkeypatch.setattr(deposits, "receive", receiving)
+    return come, over
+
+
+def answer_of(sender):
+    """Status and body of the first answer that comes over the connection."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += sender.recv(65536) or pytest.fail("no answer")
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])
+    while len(body) < length:
+        body += sender.recv(65536) or pytest.fail("half an answer")
+    return int(head.split()[1]), json.loads(body[:length])
+
+
+def listed(folder):
+    return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+def test_a_file_arrives_as_requests_sends_it(live_server, folder, token, tmp_path):
+    (tmp_path / "dump").write_bytes(BODY)
+    headers = {"Authorization": f"Bearer {token}", "X-Content-SHA256": sha256(BODY)}
+    with open(tmp_path / "dump", "rb") as dump:
+        answer = requests.put(live_server.url + PATH, data=dump, headers=headers, timeout=60)
+    assert (answer.status_code, answer.json()["size"]) == (201, len(BODY))
+    assert (folder / NAME).read_bytes() == BODY
+
+
+def test_a_body_in_chunks_is_refused_whatever_length_it_has(live_server, folder, token):
+    headers = {"Authorization": f"Bearer {token}", "X-Content-SHA256": sha256(BODY)}
+    answer = requests.put(live_server.url + PATH, data=iter([b"x"]), headers=headers, timeout=60)
+    assert (answer.status_code, answer.json()["code"]) == (400, "length_mismatch")
+    assert listed(folder) == []
+
+
+def test_a_short_body_is_a_mismatch_and_leaves_nothing(begin, folder):
+    sender = begin(BODY[:-1])
+    sender.shutdown(socket.SHUT_WR)
+    status, body = answer_of(sender)
+    assert (status, body["code"]) == (400, "length_mismatch")
+    assert listed(folder) == []
+
+
+def test_of_a_long_body_the_length_announced_counts(begin, folder):
+    sender = begin(BODY + b"more", length=len(BODY))
+    sender.shutdown(socket.SHUT_WR)
+    assert answer_of(sender)[0] == 201
+    assert (folder / NAME).read_bytes() == BODY
+
+
+def test_a_long_body_has_not_the_hash_of_the_whole(begin, folder):
+    sender = begin(BODY, length=len(BODY) - 1)
+    sender.shutdown(socket.SHUT_WR)
+    status, body = answer_of(sender)
+    assert (status, body["code"]) == (400, "checksum_mismatch")
+    assert listed(folder) == []
+
+
+def test_a_connection_reset_in_the_middle_leaves_nothing(begin, folder, stages):
+    come, over = stages
+    sender = begin(BODY[: deposits.CHUNK + 5])
+    assert come.wait(60)
+    (part,) = listed(folder)
+    assert deposits.PART.fullmatch(part)
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sender.close()
+    assert over.wait(60)
+    assert listed(folder) == []
+
+
+def test_until_it_is_whole_the_file_before_it_stays(begin, folder, stages):
+    folder.mkdir(parents=True)
+    (folder / NAME).write_bytes(b"yesterday's")
+    come, _over = stages
+    sender = begin(BODY[: deposits.CHUNK + 5])
+    assert come.wait(60)
+    assert (folder / NAME).read_bytes() == b"yesterday's"
+    sender.sendall(BODY[deposits.CHUNK + 5 :])
+    assert answer_of(sender)[0] == 201
+    assert (folder / NAME).read_bytes() == BODY
+
+
+def test_of_two_at_once_the_last_to_end_stays_whole(begin, folder, stages):
+    come, _over = stages
+    slow = begin(BODY[: deposits.CHUNK + 5])
+    assert come.wait(60)
+    other = BODY[::-1]
+    assert answer_of(begin(other, digest=sha256(other)))[0] == 201
+    assert (folder / NAME).read_bytes() == other
+    slow.sendall(BODY[deposits.CHUNK + 5 :])
+    assert answer_of(slow)[0] == 201
+    assert (folder / NAME).read_bytes() == BODY
+    assert listed(folder) == [NAME]
+
+
+# --- Under gunicorn --------------------------------------------------------------------------------------------------
+
+
+def database_url():
+    """The tests' own database, for another process."""
+    name = connection.settings_dict["NAME"]
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{name}"
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+
+
+@contextlib.contextmanager
+def gunicorn(deposits_root, **environment):
+    """Serves the portal from one worker of two threads; gives its address and the worker's process id."""
+    own = {
+        "DATABASE_URL": database_url(),
+        "DEPOSITS_ROOT": str(deposits_root),
+        "PYTHONPATH": str(portal_settings.BASE_DIR),
+    }
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        command = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "portal.wsgi:application",
+            "--worker-class",
+            "gthread",
+            "--threads",
+            "2",
+        ]
+        command += ["--no-control-socket", "--bind", f"fd://{listening.fileno()}"]
+        with subprocess.Popen(
+            command, env=os.environ | own | environment, pass_fds=[listening.fileno()], stderr=subprocess.DEVNULL
+        ) as server:
+            try:
+                address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+                assert requests.get(f"{address}/healthz", timeout=60).ok
+                with open(f"/proc/{server.pid}/task/{server.pid}/children") as children:
+                    yield address, int(children.read().split()[0])
+            finally:
+                server.terminate()
+
+
+def peak(pid):
+    """The most memory the process ever had, in bytes."""
+    with open(f"/proc/{pid}/status") as status:
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read())[1]) * 1024
+
+
+def put(address, token, body, digest):
+    headers = {"Authorization": f"Bearer {token}", "X-Content-SHA256": digest}
+    return requests.put(address + PATH, data=body, headers=headers, timeout=120)
+
+
+@pytest.fixture
+def zeros(tmp_path):
+    """An open file of so many zero bytes, which take no space."""
+    opened = []
+
+    def making(length):
+        opened.append(open(tmp_path / f"zeros-{length}", "w+b"))  # noqa: SIM115 - closed below
+        opened[-1].truncate(length)
+        return opened[-1]
+
+    yield making
+    for one in opened:
+        one.close()
+
+
+def test_three_hundred_megabytes_cost_the_server_a_few(folder, token, zeros):
+    dump = zeros(300 * MEBIBYTE)
+    digest = hashlib.file_digest(dump, "sha256").hexdigest()
+    dump.seek(0)
+    with gunicorn(folder.parent.parent) as (address, worker):
+        assert put(address, token, b"x", sha256(b"x")).status_code == 201  # whatever is loaded at the first call
+        before = peak(worker)
+        assert put(address, token, dump, digest).status_code == 201
+        assert peak(worker) - before < 32 * MEBIBYTE
+    assert (folder / NAME).stat().st_size == 300 * MEBIBYTE
+
+
+def test_what_is_too_large_is_told_so(folder, token, zeros):
+    with gunicorn(folder.parent.parent, DEPOSIT_MAX_BYTES="1000") as (address, _worker):
+        answer = put(address, token, zeros(4 * MEBIBYTE), "0" * 64)
+        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert listed(folder) == []
+
+
+def test_a_worker_that_is_killed_leaves_a_part_and_the_file_before_it(begin, folder):
+    folder.mkdir(parents=True)
+    (folder / NAME).write_bytes(b"yesterday's")
+    with gunicorn(folder.parent.parent) as (address, worker):
+        sender = begin(BODY[: 2 * deposits.CHUNK], to=address)
+        wait_for("the part", lambda: any(map(deposits.PART.fullmatch, listed(folder))))
+        os.kill(worker, signal.SIGKILL)
+        with contextlib.suppress(ConnectionResetError):
+            assert sender.recv(1) == b""
+    assert (folder / NAME).read_bytes() == b"yesterday's"
+    assert len(listed(folder)) == 2
