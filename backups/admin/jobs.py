@@ -128,6 +128,13 @@ class ExpectedBackupJobAdmin(JobActions):
     def get_sections(self, request: HttpRequest, obj: ExpectedBackupJob) -> list[Section]:
         return [sections.entries_of(obj), sections.versions_of(obj), history_of(subject(obj))]
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Only what was changed by hand: a scan may have found something out since the form was read."""
+        if change:
+            obj.save(update_fields=form.changed_data)
+        else:
+            super().save_model(request, obj, form, change)
+
     def response_post_save_change(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
         return HttpResponseRedirect(self.address("change", obj.pk))
 

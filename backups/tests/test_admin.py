@@ -13,7 +13,7 @@ from backups.admin.heading import duration
 from backups.models import ExpectedBackupJob, Status
 from backups.reasons import reason
 from backups.tests.entries import HASH, entry_of, finished_scan, stand
-from backups.tests.pages import LIST, act, act_on_page, events, listed, logged_in, page_of, text_of
+from backups.tests.pages import LIST, act_on_page, events, listed, logged_in, page_of, text_of
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -291,6 +291,16 @@ class TestTheForm:
         assert "Keep the last" in after[0]["changed"]["fields"]
         assert "Days of the week" not in after[0]["changed"]["fields"]
 
+    def test_what_a_scan_finds_out_meanwhile_stays(self, admin_client, job, monkeypatch):
+        def scan(form):
+            ExpectedBackupJob.objects.update(current_status=Status.MISSING, keep_daily=3)
+
+        monkeypatch.setattr("backups.admin.form.JobForm.clean", lambda form: scan(form) or form.cleaned_data)
+        fields = self.FIELDS | {"agent_id": job.agent_id, "database_name": job.database_name, "keep_last": 9}
+        admin_client.post(page_of(job), fields)
+        job.refresh_from_db()
+        assert (job.keep_last, job.current_status, job.keep_daily) == (9, Status.MISSING, 3)
+
     @pytest.mark.parametrize(
         ("field", "value", "words"),
         [("agent_deposit_path_template", "../x", "A folder below the root"),
@@ -311,5 +321,6 @@ class TestTheForm:
         stand(known)
         assert admin_client.post(f"{LIST}{known.pk}/delete/", {"post": "yes"}).status_code == 403
         assert admin_client.post(f"{LIST}{fresh.pk}/delete/", {"post": "yes"}).status_code == 302
-        act(admin_client, "delete_selected", known, post="yes")
+        assert admin_client.get(f"{LIST}{known.pk}/delete/").status_code == 403
+        assert "delete_selected" not in text_of(admin_client.get(LIST))
         assert list(ExpectedBackupJob.objects.all()) == [known]

@@ -172,6 +172,8 @@ class TestPauses:
 
 class TestScans:
     def test_a_missing_root_is_told_since_the_first_scan_that_missed_it(self):
+        finished_scan(ago=60 * MINUTE)
+        finished_scan(ago=50 * MINUTE, root_is_missing=True)
         finished_scan(ago=40 * MINUTE)
         first = finished_scan(ago=30 * MINUTE, root_is_missing=True)
         finished_scan(ago=15 * MINUTE, root_is_missing=True)
