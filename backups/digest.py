@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.urls import reverse
@@ -10,37 +10,45 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from backups.models import VERIFIED, ExpectedBackupJob, Status
+from backups import panels
+from backups.models import ExpectedBackupJob, Scan, Status
+from backups.panels import Totals
 from backups.scanner import tell
 from portal.jobs import Lease
 from portal.notifications import Notice, Severity, in_our_language, notify
 
 NAMED = 20
+SILENT_FOR = timedelta(hours=2)
 
 
 def send(lease: Lease) -> dict[str, int]:
     now = timezone.now()
-    jobs = list(ExpectedBackupJob.objects.watched(now))
+    jobs = ExpectedBackupJob.objects.watched(now)
+    if not jobs.exists():
+        return {"messages": 0}
     with transaction.atomic(), in_our_language():
         lease.extend()
-        return {"messages": notify(notice(jobs, now)) if jobs else 0}
+        failing = list(jobs.filter(panels.failing(now)))
+        return {"messages": notify(notice(panels.counted(now), failing, Scan.objects.latest_finished(), now))}
 
 
-def notice(jobs: list[ExpectedBackupJob], now: datetime) -> Notice:
-    well = [job for job in jobs if job.current_status in VERIFIED and not job.is_failing]
-    failing = [job for job in jobs if job.is_failing]
-    waiting = len(jobs) - len(well) - len(failing)
+def notice(totals: Totals, failing: list[ExpectedBackupJob], scan: Scan | None, now: datetime) -> Notice:
+    """Safe is what was verified for its latest cycle, and that lately: a scan that stopped keeps nothing safe."""
     title = ngettext(
-        "Backups: %(well)d of %(all)d database is safe", "Backups: %(well)d of %(all)d databases are safe", len(jobs)
-    ) % {"well": len(well), "all": len(jobs)}
+        "Backups: %(safe)d of %(all)d database is safe",
+        "Backups: %(safe)d of %(all)d databases are safe",
+        totals.watched,
+    ) % {"safe": totals.safe, "all": totals.watched}
     lines = [f"{tell.name_of(job)}: {Status(job.current_status).label}" for job in failing[:NAMED]]
     if len(failing) > NAMED:
         lines.append(_("and %(count)d more") % {"count": len(failing) - NAMED})
-    if waiting:
-        lines.append(_("Without a verdict so far: %(count)d") % {"count": waiting})
+    if totals.waiting:
+        lines.append(_("Without a good backup of late: %(count)d") % {"count": totals.waiting})
+    if scan is None or scan.root_is_missing or scan.started_at < now - SILENT_FOR:
+        lines.append(_("Nobody has looked at them for a while: the deposit area or the workers need you."))
     return Notice(
         subject="backups:digest",
-        severity=Severity.WARNING if failing else Severity.INFO,
+        severity=Severity.WARNING if lines else Severity.INFO,
         title=title,
         text="\n".join(lines) or _("All that was expected arrived and was verified."),
         dedupe_key=f"backups:digest:{now:%G-W%V}",

@@ -55,6 +55,7 @@ class ExpectedBackupJob(models.Model):
 
     `watched_since` is where its cycles begin to count: its creation, or the last change of when it is expected.
     `settled_at` is the cycle up to which a scan has nothing left to do; until the next one opens, it costs no file.
+    `is_alerted` is set while people were told of a failure and not yet of its end.
     """
 
     class Frequency(models.TextChoices):
@@ -133,10 +134,12 @@ class ExpectedBackupJob(models.Model):
     last_success_at = models.DateTimeField(_("last success"), null=True, blank=True, editable=False)
     last_verified_at = models.DateTimeField(_("last verified"), null=True, blank=True, editable=False)
     previous_successful_hash = models.CharField(_("last good hash"), max_length=64, blank=True, editable=False)
+    # Where it would be stored now; where an entry's dump is, the entry says.
     storage_folder = models.CharField(max_length=1_000, blank=True, editable=False)
     settled_at = models.DateTimeField(null=True, editable=False)
     watched_since = models.DateTimeField(default=timezone.now, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    is_alerted = models.BooleanField(default=False, editable=False)
     reverified_at = models.DateTimeField(_("current version hashed again"), null=True, editable=False)
     damage: Any = models.JSONField(_("damage of the current version"), null=True, editable=False)
 
@@ -185,13 +188,22 @@ class ExpectedBackupJob(models.Model):
     def is_watched_otherwise(self) -> bool:
         """Whether what decides which cycles there are is about to change."""
         names = ("agent_id", "database_name", *PLANNED_BY, "is_active")
-        known = type(self).objects.filter(pk=self.pk).values_list(*names).first()
-        return known is not None and known != tuple(getattr(self, name) for name in names)
+        known = type(self).objects.filter(pk=self.pk).values(*names, "paused_until").first()
+        if known is None:
+            return False
+        pause, now = known["paused_until"], timezone.now()
+        ends_early = pause is not None and pause > now and (self.paused_until is None or self.paused_until < pause)
+        return ends_early or any(known[name] != getattr(self, name) for name in names)
 
     @property
     def plan(self) -> cycles.Plan:
         """Raises ValueError where a day of the week is none."""
         return plan_of(self)
+
+    @property
+    def is_on_days(self) -> bool:
+        """Whether more than a day may lie between two cycles."""
+        return self.expected_frequency != self.Frequency.DAILY or bool(self.days_of_week)
 
     @property
     def is_failing(self) -> bool:
@@ -254,6 +266,8 @@ class BackupEntry(models.Model):
     judged: Any = models.JSONField(null=True, editable=False)
     promotion = models.CharField(_("storage"), max_length=8, choices=Promotion.choices, default=Promotion.NONE)
     promotion_reason: Any = models.JSONField(_("why not stored"), null=True)
+    # Below the root of verified backups: the job's own folder may have become another one since.
+    stored_path = models.CharField(_("stored as"), max_length=1_500, blank=True)
     recorded_at = models.DateTimeField(_("recorded"))
     changed_at = models.DateTimeField(_("changed"))
 
@@ -311,6 +325,8 @@ class DepositArea(models.Model):
     trouble: Any = models.JSONField(_("trouble"), null=True)
     troubled_since = models.DateTimeField(_("since"), null=True)
     unexpected: Any = models.JSONField(_("databases nobody expects"), default=list)
+    # Reports that came before their own moment, by their name, and when they were first seen.
+    ahead: Any = models.JSONField(default=dict, editable=False)
 
     objects = DepositAreaQuerySet.as_manager()
 

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from backups import models as m
 
 STORED = ("promoted", "archived")
-# As far back as a scan looks: fourteen cycles, and the last successes a dump is compared with.
-LOOK_BACK = {"daily": timedelta(days=22), "weekly": timedelta(weeks=22)}
+# As far back as a scan looks: fourteen cycles, and the last successes a dump is compared with. Where days are named, a
+# cycle may take a week.
+LOOK_BACK, LOOK_BACK_ON_DAYS = timedelta(days=22), timedelta(weeks=22)
+KEPT_IN_SIGHT = ("promoted", "waiting", "failed")
 
 
 Row = TypeVar("Row", bound=models.Model)
@@ -48,12 +50,14 @@ class ExpectedBackupJobQuerySet(Writing["m.ExpectedBackupJob"]):
 
 class BackupEntryQuerySet(Writing["m.BackupEntry"]):
     def recent(self, jobs: list[m.ExpectedBackupJob], now: datetime) -> Self:
-        """What a scan must know of the past of these jobs, a bounded number of each."""
-        condition = Q(pk__in=[])
-        for frequency, back in LOOK_BACK.items():
-            ids = [job.pk for job in jobs if job.expected_frequency == frequency]
-            condition |= Q(job_id__in=ids, cycle_at__gte=now - back)
-        return self.filter(condition)
+        """What a scan must know of the past of these jobs, a bounded number of each, and the current version."""
+        on_days = [job.pk for job in jobs if job.is_on_days]
+        every_day = [job.pk for job in jobs if not job.is_on_days]
+        return self.filter(
+            Q(job_id__in=every_day, cycle_at__gte=now - LOOK_BACK)
+            | Q(job_id__in=on_days, cycle_at__gte=now - LOOK_BACK_ON_DAYS)
+            | Q(job_id__in=[*every_day, *on_days], promotion__in=KEPT_IN_SIGHT)
+        )
 
     def stored(self) -> Self:
         """Those whose dump lies below the root of verified backups."""
@@ -70,6 +74,9 @@ class DepositAreaQuerySet(models.QuerySet["m.DepositArea"]):
 
 
 class ScanQuerySet(models.QuerySet["m.Scan"]):
+    def latest_finished(self) -> m.Scan | None:
+        return self.exclude(finished_at=None).order_by("-pk").first()
+
     def add(self, pk: int, **figures: int) -> None:
         """Adds what one machine's part of the scan found."""
         self.filter(pk=pk).update(**{name: F(name) + value for name, value in figures.items()})

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 Reason = dict[str, Any]
 LONGEST_TEXT = 200
+BETWEEN = _("; ")
 
 
 def reason(code: str, **about: Any) -> Reason:
@@ -80,6 +81,7 @@ SENTENCES: dict[str, Any] = {
 WARNINGS: dict[str, Any] = {
     "truncated_gzip": _("the gzip is truncated or damaged: it cannot be unpacked to its end"),
     "inflates_too_much": _("it unpacks to more than any dump would: the check was stopped"),
+    "not_unpacked": _("it takes too long to unpack: only its hash was checked"),
     "empty": _("the dump is empty"),
     "too_small": _("it is smaller than expected"),
     "shrunk": _("it is much smaller than the last ones"),
@@ -98,10 +100,10 @@ def sentence(why: Reason) -> str:
 
 def sentences(reasons: Iterable[Reason]) -> str:
     """`The size differs …; the hash differs …`, beginning with a capital and ending with a full stop."""
-    text = "; ".join(sentence(why) for why in reasons)
+    text = str(BETWEEN).join(sentence(why) for why in reasons)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def warning_sentences(codes: Iterable[str]) -> str:
-    text = "; ".join(str(WARNINGS.get(code, code)) for code in codes)
+    text = str(BETWEEN).join(str(WARNINGS.get(code, code)) for code in codes)
     return f"{text[:1].upper()}{text[1:]}." if text else ""

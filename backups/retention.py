@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from backups import paths
 from backups.models import BackupEntry, ExpectedBackupJob
 from backups.scanner import locate, store
 
@@ -73,20 +72,18 @@ def prune(jobs: Iterable[ExpectedBackupJob]) -> int:
         stored.setdefault(entry.job_id, []).append(entry)
     removed = []
     for pk, entries in stored.items():
-        removed += [entry.pk for entry in superfluous(by_id[pk], entries) if remove(by_id[pk], entry)]
+        removed += [entry.pk for entry in superfluous(by_id[pk], entries) if remove(entry)]
     if removed:
         BackupEntry.objects.filter(pk__in=removed).update(promotion=Promotion.REMOVED)
     return len(removed)
 
 
-def remove(job: ExpectedBackupJob, entry: BackupEntry) -> bool:
+def remove(entry: BackupEntry) -> bool:
     """Whether the version is gone; one that is gone already is."""
+    *folder, name = entry.stored_path.split("/")
     try:
-        with (
-            store.opened([*paths.storage_folder(job), store.VERSIONS]) as versions,
-            contextlib.suppress(FileNotFoundError),
-        ):
-            os.unlink(entry.version_name, dir_fd=versions)
+        with store.opened(folder) as versions, contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=versions)
     except (OSError, locate.Unusable) as error:
         log.warning("an old version stays where it is: %s", type(error).__name__)
         return False

@@ -8,6 +8,7 @@ from django.utils import timezone
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
 from backups.reasons import Reason, reason
 from backups.scanner import locate, rounds, store, tell, verify
+from backups.scanner.scan import KeepAlive
 from portal.jobs import Lease
 from portal.notifications import in_our_language, notify
 
@@ -19,19 +20,21 @@ def reverify(pk: int) -> None:
         return
     area = DepositArea.objects.of([job.agent_id])[job.agent_id]
     with rounds.held(area, rounds.TASK_PATIENCE) as lease:
-        entry = BackupEntry.objects.filter(job=job, promotion=BackupEntry.Promotion.PROMOTED).first()
+        entry = (
+            BackupEntry.objects.filter(job=job, promotion=BackupEntry.Promotion.PROMOTED).order_by("-cycle_at").first()
+        )
         if entry is not None:
-            note(job, damage_of(job, entry, lease), lease)
+            note(job, damage_of(entry, KeepAlive(lease)), lease)
 
 
-def damage_of(job: ExpectedBackupJob, entry: BackupEntry, lease: Lease) -> Reason | None:
+def damage_of(entry: BackupEntry, keep_alive: KeepAlive) -> Reason | None:
     try:
-        descriptor, _name, _size = store.opened_current(job)
+        descriptor = store.opened_entry(entry)
     except locate.Unusable as error:
         return error.why
     try:
         with open(descriptor, "rb", buffering=0):
-            found = verify.measure(descriptor, keep_alive=lease.extend)
+            found = verify.measure(descriptor, keep_alive=keep_alive)
     except OSError:
         return reason("current_unreadable")
     return None if found.sha256 == entry.server_sha256 else reason("current_differs")

@@ -26,7 +26,7 @@ from backups.models import BackupEntry, ExpectedBackupJob, Scan
 from backups.scanner import rounds
 from portal import audit
 from portal.api.errors import Problem
-from portal.api.moments import iso
+from portal.api.moments import iso, iso_seconds
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
 from portal.api.streams import body_stream
 from portal.api.views import ApiView, Kind, token_of
@@ -124,7 +124,7 @@ def described_job(job: ExpectedBackupJob, now: datetime) -> dict[str, Any]:
         "agent_id": job.agent_id,
         "database_name": job.database_name,
         "current_status": job.current_status,
-        "expected_at": iso(expected_next(job, now)),
+        "expected_at": expected_at(job, now),
         "last_checked_at": iso(job.last_checked_at),
         "last_success_at": iso(job.last_success_at),
         "last_verified_at": iso(job.last_verified_at),
@@ -133,10 +133,10 @@ def described_job(job: ExpectedBackupJob, now: datetime) -> dict[str, Any]:
     }
 
 
-def expected_next(job: ExpectedBackupJob, now: datetime) -> datetime | None:
-    """None for a job that says no moment: it must not keep the others from being listed."""
+def expected_at(job: ExpectedBackupJob, now: datetime) -> str | None:
+    """The next expected moment; None for a job that says none: it must not keep the others from being listed."""
     try:
-        return job.expected_next(now)
+        return iso_seconds(job.expected_next(now))
     except ValueError:
         return None
 
@@ -144,7 +144,7 @@ def expected_next(job: ExpectedBackupJob, now: datetime) -> datetime | None:
 def described_entry(entry: BackupEntry) -> dict[str, Any]:
     return {
         "id": entry.pk,
-        "cycle_at": iso(entry.cycle_at),
+        "cycle_at": iso_seconds(entry.cycle_at),
         "status": entry.status,
         "first_status": entry.first_status,
         "late": entry.late,

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
 from django.conf import settings
+from django.utils import timezone
 
 from backups import paths
-from backups.models import BackupEntry, ExpectedBackupJob, Status
+from backups.models import FAILURES, BackupEntry, ExpectedBackupJob, Status
+from backups.querysets import STORED
 from backups.reasons import Reason, reason
-from backups.scanner import cycles, locate, verify
+from backups.scanner import cycles, locate, store, verify
 from backups.scanner.classify import PENDING, SUCCESS, UNCHANGED, Facts, Limits, Verdict, classify, needs_file
 from backups.scanner.cycles import Cycle
 from backups.scanner.report import Claim
@@ -29,10 +31,15 @@ COMPARED_SUCCESSES = 7
 
 @dataclass
 class Past:
-    """What is known of a job: its entries by their cycle, kept up to date while later cycles are judged."""
+    """What is known of a job: its entries by their cycle, kept up to date while later cycles are judged.
+
+    `refused` is why nothing of it may be stored.
+    """
 
     job: ExpectedBackupJob
+    now: datetime
     entries: dict[datetime, BackupEntry] = field(default_factory=dict)
+    refused: Reason | None = None
 
     def successes_before(self, cycle: Cycle) -> list[BackupEntry]:
         """Latest first."""
@@ -50,19 +57,27 @@ class Past:
     def usual_sizes(self, cycle: Cycle) -> list[int]:
         return [one.server_size or 0 for one in islice(self.successes_before(cycle), COMPARED_SUCCESSES)]
 
-    @property
-    def newest(self) -> BackupEntry | None:
-        return max(self.entries.values(), key=lambda one: one.cycle_at, default=None)
+    def has_later(self, cycle: Cycle, matters: Callable[[BackupEntry], bool]) -> bool:
+        """Whether an entry of a later cycle matters. One of the future does not: a scan with `--at` has made it."""
+        latest = max(self.now, timezone.now()) + timedelta(minutes=self.job.early_minutes)
+        return any(cycle.at < one.cycle_at <= latest and matters(one) for one in self.entries.values())
 
     @property
-    def stored_hash(self) -> str:
-        """Of the current version."""
-        current = [one for one in self.entries.values() if one.promotion == BackupEntry.Promotion.PROMOTED]
-        return max(current, key=lambda one: one.cycle_at).server_sha256 if current else ""
+    def current(self) -> BackupEntry | None:
+        """The entry whose dump is the current version."""
+        stored = (one for one in self.entries.values() if one.promotion == BackupEntry.Promotion.PROMOTED)
+        return max(stored, key=lambda one: one.cycle_at, default=None)
+
+    def holds(self, sha256: str) -> bool:
+        """Whether this is the current version, sound and in the folder where it belongs."""
+        entry = self.current
+        if entry is None or entry.server_sha256 != sha256 or self.job.damage is not None:
+            return False
+        return entry.stored_path == store.current_path(self.job, entry.staged_name) and store.is_there(entry)
 
     def newest_unfinished(self) -> BackupEntry | None:
         """The latest verified dump that is not stored, unless a later one is."""
-        verified = [one for one in self.entries.values() if one.promotion != BackupEntry.Promotion.NONE]
+        verified = [one for one in self.entries.values() if one.promotion in (*BackupEntry.UNFINISHED, *STORED)]
         newest = max(verified, key=lambda one: one.cycle_at, default=None)
         return newest if newest is not None and newest.promotion in BackupEntry.UNFINISHED else None
 
@@ -108,9 +123,9 @@ def cycles_to_judge(past: Past, now: datetime) -> Iterator[Cycle]:
 
 
 def is_open(past: Past, cycle: Cycle, is_previous: bool) -> bool:
-    """Whether an earlier cycle is to be judged. What was missing may have come in the last minutes of its cycle."""
+    """Whether an earlier cycle is to be judged. A good backup may have come in the last minutes of its cycle."""
     entry = past.entries.get(cycle.at)
-    return entry is None or (is_previous and entry.status == Status.MISSING)
+    return entry is None or (is_previous and entry.status in FAILURES)
 
 
 def judged(past: Past, cycle: Cycle, shelf: Shelf, now: datetime, keep_alive: Callable[[], None]) -> Judged:
@@ -165,8 +180,10 @@ def examined(
         state = verify.state_of(os.fstat(descriptor))
         if entry is not None and entry.judged == judged_as(facts, state):
             return name, None, None
-        is_new = claim.sha256 != past.stored_hash and is_newest(past, facts.cycle)
-        copy = Copy.begin(paths.storage_folder(job), name) if is_new and state[2] == claim.size else None
+        is_wanted = (
+            state[2] == claim.size and not past.holds(claim.sha256) and not past.has_later(facts.cycle, is_stored)
+        )
+        copy = Copy.begin(past.job, name, claim.size or 0, past.refused) if is_wanted else None
         gzip = GzipCheck(state[2]) if job.deep_check and name.endswith(".gz") else None
         return name, *measured(descriptor, name, copy, gzip, keep_alive)
 
@@ -174,13 +191,14 @@ def examined(
 def measured(
     descriptor: int, name: str, copy: Copy | None, gzip: GzipCheck | None, keep_alive: Callable[[], None]
 ) -> tuple[Measured | Reason, Copy | None]:
-    """A copy that something unforeseen interrupts is swept by the next one."""
     try:
         write = copy.write if copy is not None else None
         return verify.measure(descriptor, copy=write, gzip=gzip, keep_alive=keep_alive), copy
-    except OSError:
+    except BaseException as error:
         if copy is not None:
             copy.discard()
+        if not isinstance(error, OSError):
+            raise
         return reason("file_unreadable", name=name), None
 
 
@@ -206,12 +224,13 @@ def staged_in(folder: int, names: list[str], size: int | None) -> tuple[str, int
     return chosen
 
 
-def is_newest(past: Past, cycle: Cycle) -> bool:
-    """What a scan of an old moment finds must not take the place of a newer current version."""
-    newest = past.newest
-    return newest is None or newest.cycle_at <= cycle.at
+def is_stored(entry: BackupEntry) -> bool:
+    """Or is about to be. What a scan of an old moment finds must not take its place."""
+    return entry.promotion in (BackupEntry.Promotion.PROMOTED, *BackupEntry.UNFINISHED)
 
 
 def judged_as(facts: Facts, state: tuple[int, ...]) -> list[Any]:
-    """By what a bad staged file is known again."""
-    return [facts.report.name if facts.report else "", *state]
+    """By what a bad staged file, and what was said of it, is known again."""
+    claim = facts.claim
+    said = [claim.sha256, claim.size] if claim else []
+    return [facts.report.name if facts.report else "", *said, *state]

@@ -20,6 +20,10 @@ from backups.reasons import Reason, reason
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 MOST_FILES = 200_000
+# What tells of the file or folder itself. Everything else (no descriptors left, a disk that fails, a mount that went
+# stale) is trouble of ours, and no evidence against whoever deposits.
+FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
+EVIDENCE = FORBIDDEN | {errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENAMETOOLONG}
 
 
 class Unusable(Exception):
@@ -65,10 +69,10 @@ def named(folder: str) -> Iterator[None]:
     except FileNotFoundError:
         raise Unusable(reason("folder_absent", folder=folder)) from None
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in EVIDENCE:
             raise
-        plain = error.errno not in (errno.ELOOP, errno.ENOTDIR)
-        raise Unusable(reason("folder_unreadable" if plain else "folder_not_plain", folder=folder)) from None
+        is_plain = error.errno in FORBIDDEN
+        raise Unusable(reason("folder_unreadable" if is_plain else "folder_not_plain", folder=folder)) from None
 
 
 def names_in(folder: int, shown: str) -> list[str]:
@@ -89,8 +93,11 @@ def opened_file(name: str, folder: int) -> int:
     except FileNotFoundError:
         raise Unusable(reason("file_absent", name=name)) from None
     except OSError as error:
-        code = "file_not_regular" if error.errno in (errno.ELOOP, errno.ENXIO) else "file_unreadable"
-        raise Unusable(reason(code, name=name)) from None
+        if error.errno not in EVIDENCE:
+            raise
+        raise Unusable(
+            reason("file_unreadable" if error.errno in FORBIDDEN else "file_not_regular", name=name)
+        ) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise Unusable(reason("file_not_regular", name=name))
@@ -98,14 +105,11 @@ def opened_file(name: str, folder: int) -> int:
 
 
 def content_of(name: str, folder: int, limit: int) -> bytes:
-    """At most `limit` + 1 bytes of a regular file: one more tells that there is more. Raises Unusable."""
+    """At most `limit` + 1 bytes of a regular file: one more tells that there is more. Raises Unusable and OSError."""
     descriptor = opened_file(name, folder)
     with open(descriptor, "rb", buffering=0) as file:
-        try:
-            parts, left = [], limit + 1
-            while left and (part := file.read(left)):
-                parts.append(part)
-                left -= len(part)
-            return b"".join(parts)
-        except OSError:
-            raise Unusable(reason("file_unreadable", name=name)) from None
+        parts, left = [], limit + 1
+        while left and (part := file.read(left)):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)

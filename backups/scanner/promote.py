@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from django.conf import settings
 
@@ -33,19 +33,38 @@ def install(copy: Copy, file_name: str, version_names: Mapping[str, str]) -> Non
     store.reached("recorded")
     with store.opened([*copy.folder, store.CURRENT]) as current:
         former = store.dumps_in(current)
-        if former:
-            with store.opened([*copy.folder, store.VERSIONS], make=True) as versions:
-                for name in former:
-                    store.link(name, current, versions, version_names.get(name) or unrecorded(name, current))
-                os.fsync(versions)
+        keep_as_versions(copy.folder, current, former, version_names)
         store.reached("archived")
         os.replace(copy.name, file_name, src_dir_fd=current, dst_dir_fd=current)
         store.reached("replaced")
-        for name in former:
-            if name != file_name:
-                os.unlink(name, dir_fd=current)
-        os.fsync(current)
+        drop_others(current, former, file_name)
     store.reached("installed")
+
+
+def keep_as_versions(
+    folder: tuple[str, ...], current: int, names: Sequence[str], version_names: Mapping[str, str]
+) -> None:
+    if names:
+        with store.opened([*folder, store.VERSIONS], make=True) as versions:
+            for name in names:
+                store.link(name, current, versions, version_names.get(name) or unrecorded(name, current))
+            os.fsync(versions)
+
+
+def drop_others(current: int, names: Sequence[str], file_name: str) -> None:
+    for name in names:
+        if name != file_name:
+            os.unlink(name, dir_fd=current)
+    os.fsync(current)
+
+
+def finish_installing(past: Past, file_name: str) -> None:
+    """What is left of step 3 where the new version is in place: one before it may have had another name."""
+    folder = paths.storage_folder(past.job)
+    with store.opened([*folder, store.CURRENT]) as current:
+        others = [name for name in store.dumps_in(current) if name != file_name]
+        keep_as_versions(folder, current, others, version_names(past))
+        drop_others(current, others, file_name)
 
 
 def unrecorded(name: str, folder: int) -> str:
@@ -64,33 +83,29 @@ def clear(folder: tuple[str, ...], name: str, state: tuple[int, ...]) -> None:
     store.reached("cleared")
 
 
-def promote(judgements: Iterable[Judged], shared: Mapping[int, Reason]) -> list[BackupEntry]:
-    """Makes the sealed copies of recorded verdicts the current versions. Their entries, changed but not saved.
+def promote(judgements: Iterable[Judged], keep_alive: Callable[[], None]) -> list[BackupEntry]:
+    """Makes the sealed copies of recorded verdicts the current versions. Their entries, changed but not saved."""
+    entries = []
+    for one in judgements:
+        if one.copy is not None and one.measured is not None:
+            keep_alive()
+            entry = one.past.entries[one.cycle.at]
+            entries.append(put_in_place(one.past, entry, one.copy, one.measured.state))
+    return entries
 
-    `shared` are jobs whose folder is another job's too.
-    """
-    return [
-        put_in_place(one.past, one.past.entries[one.cycle.at], one.copy, one.measured.state, shared.get(one.job.pk))
-        for one in judgements
-        if one.copy is not None and one.measured is not None
-    ]
 
-
-def put_in_place(
-    past: Past, entry: BackupEntry, copy: Copy, state: tuple[int, ...], refused: Reason | None
-) -> BackupEntry:
+def put_in_place(past: Past, entry: BackupEntry, copy: Copy, state: tuple[int, ...]) -> BackupEntry:
     """`state` is that of the staged file the copy is of."""
-    failure = copy.failure or refused
-    if failure is None:
+    if copy.failure is None:
         try:
             install(copy, entry.staged_name, version_names(past))
         except (OSError, locate.Unusable) as error:
-            failure = store.why(error)
-    if failure is not None:
+            copy.failure = store.why(error)
+    if copy.failure is not None:
         copy.discard()
-        return marked(entry, Promotion.FAILED, failure)
+        return marked(entry, Promotion.FAILED, copy.failure)
     clear(paths.dump_folder(past.job), entry.staged_name, state)
-    return marked(entry, Promotion.PROMOTED)
+    return as_current(past, entry)
 
 
 def marked(entry: BackupEntry, promotion: str, why: Reason | None = None) -> BackupEntry:
@@ -98,44 +113,68 @@ def marked(entry: BackupEntry, promotion: str, why: Reason | None = None) -> Bac
     return entry
 
 
+def as_current(past: Past, entry: BackupEntry) -> BackupEntry:
+    entry.stored_path = store.current_path(past.job, entry.staged_name)
+    return marked(entry, Promotion.PROMOTED)
+
+
 def version_names(past: Past) -> dict[str, str]:
-    """Under which name the current version goes to the versions, by its present name."""
-    current = [one for one in past.entries.values() if one.promotion == Promotion.PROMOTED]
-    return {entry.staged_name: entry.version_name for entry in current}
+    """Under which name the current version goes to the versions, by its present name; a damaged one is no version."""
+    entry = past.current
+    return {entry.staged_name: entry.version_name} if entry is not None and past.job.damage is None else {}
 
 
-def resume(past: Past, entry: BackupEntry, refused: Reason | None, keep_alive: Callable[[], None]) -> BackupEntry:
+def resume(past: Past, entry: BackupEntry, keep_alive: Callable[[], None]) -> BackupEntry:
     """Goes on where storing a verified dump was cut short: by a kill, or for want of space."""
-    job = past.job
-    is_in_place = current_hash(job, entry.staged_name, keep_alive) == entry.server_sha256
+    if past.refused is not None:
+        return marked(entry, Promotion.FAILED, past.refused)
+    is_in_place = is_installed(past.job, entry, keep_alive)
+    if is_in_place:
+        finish_installing(past, entry.staged_name)
+        as_current(past, entry)
     try:
-        with locate.opened_folder(settings.DEPOSITS_ROOT, paths.dump_folder(job)) as staging:
+        with locate.opened_folder(settings.DEPOSITS_ROOT, paths.dump_folder(past.job)) as staging:
             descriptor = locate.opened_file(entry.staged_name, staging)
     except locate.Unusable:
-        gone = Promotion.LOST, reason("staged_gone")
-        return marked(entry, Promotion.PROMOTED) if is_in_place else marked(entry, *gone)
+        return entry if is_in_place else marked(entry, Promotion.LOST, reason("staged_gone"))
     with open(descriptor, "rb", buffering=0):
-        copy = None if is_in_place or refused else Copy.begin(paths.storage_folder(job), entry.staged_name)
+        return resumed(past, entry, descriptor, is_in_place, keep_alive)
+
+
+def resumed(
+    past: Past, entry: BackupEntry, descriptor: int, is_in_place: bool, keep_alive: Callable[[], None]
+) -> BackupEntry:
+    """With the staged file that is there now, which may be another one."""
+    if os.fstat(descriptor).st_size != entry.server_size:
+        return entry if is_in_place else marked(entry, Promotion.LOST, reason("staged_replaced"))
+    copy = None if is_in_place else Copy.begin(past.job, entry.staged_name, entry.server_size or 0)
+    try:
+        if copy is not None and copy.failure is not None:
+            return marked(entry, Promotion.FAILED, copy.failure)
         found = verify.measure(descriptor, copy=copy.write if copy else None, keep_alive=keep_alive)
+    except BaseException:
+        if copy is not None:
+            copy.discard()
+        raise
     is_same = found.sha256 == entry.server_sha256
-    if is_in_place:
-        if is_same:
-            clear(paths.dump_folder(job), entry.staged_name, found.state)
-        return marked(entry, Promotion.PROMOTED)
     if copy is None:
-        return marked(entry, Promotion.FAILED, refused)
+        if is_same:
+            clear(paths.dump_folder(past.job), entry.staged_name, found.state)
+        return entry
     if not is_same:
         copy.discard()
         return marked(entry, Promotion.LOST, reason("staged_replaced"))
     copy.seal()
-    return put_in_place(past, entry, copy, found.state, None)
+    return put_in_place(past, entry, copy, found.state)
 
 
-def current_hash(job: ExpectedBackupJob, name: str, keep_alive: Callable[[], None]) -> str:
-    """Of the current version, where it has this name; empty where there is none."""
+def is_installed(job: ExpectedBackupJob, entry: BackupEntry, keep_alive: Callable[[], None]) -> bool:
+    """Whether the dump is the current version already."""
     try:
-        descriptor, found_name, _size = store.opened_current(job)
+        with store.opened([*paths.storage_folder(job), store.CURRENT]) as current:
+            descriptor = locate.opened_file(entry.staged_name, current)
     except locate.Unusable:
-        return ""
-    with open(descriptor, "rb", buffering=0):
-        return verify.measure(descriptor, keep_alive=keep_alive).sha256 if found_name == name else ""
+        return False
+    with open(descriptor, "rb", buffering=0) as file:
+        same_size = os.fstat(file.fileno()).st_size == entry.server_size
+        return same_size and verify.measure(descriptor, keep_alive=keep_alive).sha256 == entry.server_sha256

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from backups.models import BackupEntry, ExpectedBackupJob, Status
+from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
 from backups.scanner import tell
 from backups.scanner.judge import SETTLED, Judged, judged_as
 from portal.jobs import Lease
@@ -22,6 +22,7 @@ JOB_FIELDS = (
     "last_verified_at",
     "previous_successful_hash",
     "settled_at",
+    "is_alerted",
 )
 ENTRY_FIELDS = (
     "status",
@@ -45,17 +46,17 @@ ENTRY_FIELDS = (
 def record(judgements: Iterable[Judged], lease: Lease, now: datetime) -> list[Judged]:
     """Those that said something new. Raises LeaseLost, with nothing written, where another scanner has taken over."""
     judgements = list(judgements)
-    news = [one for one in judgements if is_news(one)]
     with transaction.atomic():
         lease.extend()
+        judgements = still_expected(judgements)
         notices: list[Notice] = []
         fresh: list[BackupEntry] = []
         changed: list[BackupEntry] = []
+        news = [one for one in judgements if is_news(one)]
         for one in news:
-            before = one.job.current_status
             (changed if one.entry else fresh).append(entry_of(one, now))
-            counts = follow(one, now)
-            notices += tell.of_verdict(one, before) if counts and now >= one.job.created_at else []
+            if follow(one, now) and now >= one.job.created_at:
+                notices += tell.of_verdict(one)
         for one in judgements:
             one.job.last_checked_at = now
         BackupEntry.objects.bulk_create(fresh)
@@ -65,11 +66,22 @@ def record(judgements: Iterable[Judged], lease: Lease, now: datetime) -> list[Ju
     return news
 
 
+def still_expected(judgements: list[Judged]) -> list[Judged]:
+    """Without those whose job an operator has deleted meanwhile."""
+    ids = {one.job.pk for one in judgements}
+    left = set(ExpectedBackupJob.objects.filter(pk__in=ids).values_list("pk", flat=True))
+    for one in judgements:
+        if one.job.pk not in left and one.copy is not None:
+            one.copy.discard()
+            one.copy = None
+    return [one for one in judgements if one.job.pk in left]
+
+
 def is_news(one: Judged) -> bool:
     """Whether the verdict says anything that is not on record."""
-    if one.verdict.status is None:
-        return False
     entry = one.entry
+    if one.verdict.status is None or (entry is not None and one.verdict.status == Status.UNVERIFIED):
+        return False  # a failure on record is not made unsure by what was deposited later
     facts, report = one.facts, one.facts.report
     return entry is None or (entry.status, entry.reasons, entry.report_name, entry.judged) != (
         one.verdict.status,
@@ -101,17 +113,18 @@ def entry_of(one: Judged, now: datetime) -> BackupEntry:
 
 
 def follow(one: Judged, now: datetime) -> bool:
-    """What the verdict means for its job; whether it does, for an old moment's verdict changes no present state."""
-    job, status, newest = one.job, one.verdict.status or "", one.past.newest
-    if newest is not None and newest.cycle_at > one.cycle.at:
+    """What the verdict means for its job; whether it is the latest, for an older one changes no present status."""
+    job, status = one.job, one.verdict.status or ""
+    taken_at = min(one.facts.report.moment, now) if one.facts.report else now
+    if status in VERIFIED and not one.past.has_later(one.cycle, lambda entry: entry.is_verified):
+        job.last_verified_at = taken_at
+    is_newest_success = not one.past.has_later(one.cycle, lambda entry: entry.status == Status.SUCCESS)
+    if status == Status.SUCCESS and one.measured is not None and is_newest_success:
+        job.last_success_at, job.previous_successful_hash = taken_at, one.measured.sha256
+    if one.past.has_later(one.cycle, lambda entry: True):
         return False
     if job.current_status != status:
         job.current_status, job.status_since = status, now
-    taken_at = min(one.facts.report.moment, now) if one.facts.report else now
-    if status in (Status.SUCCESS, Status.HASH_MISMATCH):
-        job.last_verified_at = taken_at
-    if status == Status.SUCCESS and one.measured is not None:
-        job.last_success_at, job.previous_successful_hash = taken_at, one.measured.sha256
     if status in SETTLED:
         job.settled_at = one.cycle.at
     return True

@@ -88,10 +88,16 @@ def scan_now(now: datetime, agent_id: str = "") -> tuple[Scan, Outcome]:
 
 
 def scan_queued(agent_id: str, scan_pk: int) -> None:
-    """The task of one machine. Raises Busy: a worker that waits for long keeps others' machines waiting."""
+    """The task of one machine. Raises Busy for a scan that somebody asked for; the schedule's is then being made."""
     area = DepositArea.objects.of([agent_id])[agent_id]
+    is_asked_for = not Scan.objects.filter(pk=scan_pk, source=Scan.Source.SCHEDULE).exists()
+    try:
+        scan_one(area, scan_pk, timezone.now(), TASK_PATIENCE if is_asked_for else timedelta(0))
+    except Busy:
+        if is_asked_for:
+            raise
+        Scan.objects.add(scan_pk, agents_done=1)
     DepositArea.objects.filter(pk=area.pk).update(queued_at=None)
-    scan_one(area, scan_pk, timezone.now(), TASK_PATIENCE)
     finish(scan_pk)
 
 
@@ -102,7 +108,8 @@ def begin(source: str, now: datetime, agent_id: str) -> Scan:
         was_missing = previous is not None and previous.root_is_missing
         scan = Scan.objects.create(source=source, at=now, agent_id=agent_id, root_is_missing=not root_is_there())
         if scan.root_is_missing != was_missing:
-            notify(tell.of_root(scan.root_is_missing, str(scan.pk)))
+            # Two scans at once both follow on the same one before: their message is one.
+            notify(tell.of_root(scan.root_is_missing, str(previous.pk if previous else 0)))
         if scan.root_is_missing:
             Scan.objects.filter(pk=scan.pk).update(finished_at=timezone.now())
     return scan

@@ -20,7 +20,7 @@ from django.utils import timezone
 from backups import paths, retention
 from backups.models import FAILURES, BackupEntry, DepositArea, ExpectedBackupJob, Status
 from backups.reasons import Reason, reason
-from backups.scanner import cycles, judge, tell
+from backups.scanner import cycles, judge, store, tell
 from backups.scanner.cycles import Cycle
 from backups.scanner.judge import Judged, Past
 from backups.scanner.promote import promote, resume
@@ -34,6 +34,7 @@ log = logging.getLogger("vigie.backups")
 Promotion = BackupEntry.Promotion
 # What was found out is recorded at least so often: a scan that is killed has not worked for nothing.
 BATCH, BATCH_BYTES, BATCH_SECONDS = 200, 1024 * 1024 * 1024, 60.0
+KEEP_ALIVE_SECONDS = 20.0
 
 
 class RootMissing(Exception):
@@ -118,25 +119,50 @@ def root_is_there() -> bool:
 def scan_machine(area: DepositArea, lease: Lease, now: datetime) -> Outcome:
     """Looks at all that is expected of one machine. Raises RootMissing and LeaseLost: what is recorded stays."""
     jobs = list(ExpectedBackupJob.objects.watched(now).filter(agent_id=area.agent_id))
-    outcome = Outcome(jobs=len(jobs))
-    pasts, shelf = pasts_of(jobs, now), Shelf(area.agent_id, {job.database_name for job in jobs}, now)
+    outcome, keep_alive = Outcome(jobs=len(jobs)), KeepAlive(lease)
+    pasts, shelf = pasts_of(jobs, now), Shelf(area, {job.database_name for job in jobs}, now, keep_alive)
     with in_our_language():
-        finish_storing(pasts, lease, outcome)
+        finish_storing(pasts, lease, keep_alive, outcome)
         for cases in rounds(pasts, now, outcome, shelf):
-            for batch in batches(cases, shelf, lease, now, outcome):
-                conclude(batch, lease, now, outcome)
-    note_area(area, shelf, outcome)
+            for batch in batches(cases, shelf, now, keep_alive, outcome):
+                conclude(batch, lease, now, keep_alive, outcome)
+    note_area(area, shelf, now, outcome)
     outcome.add_results(pasts, now)
     return outcome
 
 
+class KeepAlive:
+    """Extends the lease now and then, however often it is called. Raises LeaseLost."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease, self.last = lease, time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self.last >= KEEP_ALIVE_SECONDS:
+            self.lease.extend()
+            self.last = time.monotonic()
+
+
 def pasts_of(jobs: list[ExpectedBackupJob], now: datetime) -> list[Past]:
-    pasts = {job.pk: Past(job) for job in jobs}
+    shared = shared_storage(jobs)
+    pasts = {job.pk: Past(job, now, refused=shared.get(job.pk)) for job in jobs}
     for entry in BackupEntry.objects.recent(jobs, now):
         past = pasts[entry.job_id]
         entry.job = past.job
         past.entries[entry.cycle_at] = entry
     return list(pasts.values())
+
+
+def shared_storage(jobs: list[ExpectedBackupJob]) -> dict[int, Reason]:
+    """The jobs whose folder another active job has too: each would take the other's backup for its own."""
+    folders = {job.pk: "/".join(paths.storage_folder(job)).upper() for job in jobs}
+    named = ExpectedBackupJob.objects.annotate(upper=Upper("storage_folder")).filter(is_active=True)
+    owners: dict[str, list[tuple[int, str]]] = {}
+    rows = named.filter(upper__in=set(folders.values())).values_list("upper", "pk", "agent_id", "database_name")
+    for folder, pk, agent_id, database in rows:
+        owners.setdefault(folder, []).append((pk, f"{agent_id} {database}"))
+    others = {job.pk: [name for pk, name in owners.get(folders[job.pk], []) if pk != job.pk] for job in jobs}
+    return {pk: reason("storage_shared", job=names[0]) for pk, names in others.items() if names}
 
 
 def rounds(pasts: list[Past], now: datetime, outcome: Outcome, shelf: Shelf) -> Iterator[list[tuple[Past, Cycle]]]:
@@ -164,14 +190,14 @@ def isolated(job: ExpectedBackupJob, outcome: Outcome) -> Iterator[None]:
 
 
 def batches(
-    cases: Iterable[tuple[Past, Cycle]], shelf: Shelf, lease: Lease, now: datetime, outcome: Outcome
+    cases: Iterable[tuple[Past, Cycle]], shelf: Shelf, now: datetime, keep_alive: KeepAlive, outcome: Outcome
 ) -> Iterator[list[Judged]]:
     """Verdicts, in portions small enough that a scan that is killed has not worked for nothing."""
     batch: list[Judged] = []
     size, started = 0, time.monotonic()
     for past, cycle in cases:
         with isolated(past.job, outcome):
-            one = judge.judged(past, cycle, shelf, now, lease.extend)
+            one = judge.judged(past, cycle, shelf, now, keep_alive)
             batch.append(one)
             size += one.measured.size if one.measured else 0
         if len(batch) >= BATCH or size >= BATCH_BYTES or time.monotonic() - started >= BATCH_SECONDS:
@@ -181,68 +207,78 @@ def batches(
         yield batch
 
 
-def conclude(batch: list[Judged], lease: Lease, now: datetime, outcome: Outcome) -> None:
+def conclude(batch: list[Judged], lease: Lease, now: datetime, keep_alive: KeepAlive, outcome: Outcome) -> None:
     """Record, promote, tell."""
-    if any(one.verdict.status in FAILURES for one in batch) and not root_is_there():
-        raise RootMissing  # it went while we looked: what seemed missing may not be
-    outcome.recorded += len(record(batch, lease, now))
-    shared = shared_storage([one.job for one in batch if one.copy is not None])
-    outcome.promoted += store_entries(promote(batch, shared), lease)
+    try:
+        if any(one.verdict.status in FAILURES for one in batch) and not root_is_there():
+            raise RootMissing  # it went while we looked: what seemed missing may not be
+        outcome.recorded += len(record(batch, lease, now))
+    except BaseException:
+        for one in batch:
+            if one.copy is not None:
+                one.copy.discard()
+        raise
+    outcome.promoted += store_entries(promote(batch, keep_alive), lease, now)
     for one in batch:
         outcome.note(one)
 
 
-def shared_storage(jobs: list[ExpectedBackupJob]) -> dict[int, Reason]:
-    """The jobs whose folder another active job has too: each would take the other's backup for its own."""
-    if not jobs:
-        return {}
-    folders = {"/".join(paths.storage_folder(job)).upper(): job for job in jobs}
-    others = ExpectedBackupJob.objects.annotate(upper=Upper("storage_folder")).filter(upper__in=folders, is_active=True)
-    found = {}
-    for other in others.only("agent_id", "database_name", "storage_folder"):
-        job = folders[other.storage_folder.upper()]
-        if job.pk != other.pk:
-            found[job.pk] = reason("storage_shared", job=str(other))
-    return found
-
-
-def store_entries(entries: list[BackupEntry], lease: Lease) -> int:
+def store_entries(entries: list[BackupEntry], lease: Lease, now: datetime) -> int:
     """Writes down where the dumps now are, and tells of those that could not be stored; how many were."""
     if not entries:
         return 0
     promoted = [entry for entry in entries if entry.promotion == Promotion.PROMOTED]
     with transaction.atomic():
         lease.extend()
-        newest = {entry.job_id: entry for entry in promoted}
-        others = BackupEntry.objects.filter(job__in=newest).exclude(pk__in=[entry.pk for entry in newest.values()])
-        others.filter(promotion=Promotion.PROMOTED).update(promotion=Promotion.ARCHIVED)
-        others.filter(promotion__in=[*BackupEntry.UNFINISHED, Promotion.LOST]).update(promotion=Promotion.NONE)
-        BackupEntry.objects.write(entries, ("promotion", "promotion_reason"))
-        ExpectedBackupJob.objects.filter(pk__in=newest).update(damage=None, reverified_at=None)
-        notify(*(tell.of_storage(entry, entry.promotion_reason) for entry in entries if entry.promotion_reason))
+        give_way(promoted)
+        BackupEntry.objects.write(entries, ("promotion", "promotion_reason", "stored_path"))
+        ExpectedBackupJob.objects.filter(pk__in=[one.job_id for one in promoted]).update(
+            damage=None, reverified_at=None
+        )
+        failed = [entry for entry in entries if entry.promotion_reason and now >= entry.job.created_at]
+        notify(*(tell.of_storage(entry, entry.promotion_reason) for entry in failed))
+    for entry in promoted:
+        entry.job.damage = None
     retention.prune(entry.job for entry in promoted)
     return len(promoted)
 
 
-def finish_storing(pasts: list[Past], lease: Lease, outcome: Outcome) -> None:
-    """Goes on where storing a verified dump was cut short, newest first: what is older is then no longer wanted."""
-    unfinished = [(past, past.newest_unfinished()) for past in pasts]
-    wanted = [(past, entry) for past, entry in unfinished if entry is not None]
-    shared = shared_storage([past.job for past, _entry in wanted])
-    for past, entry in wanted:
+def give_way(promoted: list[BackupEntry]) -> None:
+    """The former current versions are versions now; what could not be stored before is no longer wanted."""
+    newest = {entry.job_id: entry for entry in promoted}
+    others = BackupEntry.objects.filter(job__in=newest).exclude(pk__in=[entry.pk for entry in newest.values()])
+    former = list(others.filter(promotion=Promotion.PROMOTED))
+    for entry in former:
+        successor = newest[entry.job_id]
+        if successor.job.damage is not None:
+            entry.promotion, entry.promotion_reason = Promotion.NONE, successor.job.damage
+            continue
+        entry.promotion = Promotion.ARCHIVED
+        if entry.stored_path.rpartition("/")[0] == successor.stored_path.rpartition("/")[0]:
+            entry.stored_path = store.version_path(entry)
+    BackupEntry.objects.write(former, ("promotion", "promotion_reason", "stored_path"))
+    others.filter(promotion__in=[*BackupEntry.UNFINISHED, Promotion.LOST]).update(promotion=Promotion.NONE)
+
+
+def finish_storing(pasts: list[Past], lease: Lease, keep_alive: KeepAlive, outcome: Outcome) -> None:
+    """Goes on where storing a verified dump was cut short. What is older than the newest is no longer wanted."""
+    for past in pasts:
+        entry = past.newest_unfinished()
+        if entry is None:
+            continue
         with isolated(past.job, outcome):
             before = entry.promotion, entry.promotion_reason
-            resumed = resume(past, entry, shared.get(past.job.pk), lease.extend)
-            if (resumed.promotion, resumed.promotion_reason) != before:
-                outcome.promoted += store_entries([resumed], lease)
+            resume(past, entry, keep_alive)
+            if (entry.promotion, entry.promotion_reason) != before:
+                outcome.promoted += store_entries([entry], lease, past.now)
 
 
-def note_area(area: DepositArea, shelf: Shelf, outcome: Outcome) -> None:
+def note_area(area: DepositArea, shelf: Shelf, now: datetime, outcome: Outcome) -> None:
     """What is to be known of the machine's folders beside its backups."""
     trouble = next(iter(shelf.troubles.values()), None) or (reason("scan_failed") if outcome.errors else None)
     if trouble != area.trouble:
         area.trouble, area.troubled_since = trouble, timezone.now() if trouble else None
     if shelf.folders:
-        area.unexpected = shelf.unexpected()
+        area.unexpected, area.ahead = shelf.unexpected(), shelf.ahead(now)
     area.scanned_at = timezone.now()
-    area.save(update_fields=["trouble", "troubled_since", "unexpected", "scanned_at"])
+    area.save(update_fields=["trouble", "troubled_since", "unexpected", "ahead", "scanned_at"])

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
 
 from backups import paths
-from backups.models import ExpectedBackupJob
-from backups.reasons import Reason, quoted
+from backups.models import DepositArea, ExpectedBackupJob
+from backups.reasons import Reason, quoted, reason
 from backups.scanner import locate, report
+from backups.scanner.classify import SKEW
 from backups.scanner.cycles import Cycle
 from backups.scanner.report import Claim, Report
 
 # A name may be in local time and tell the beginning of a long operation: it is believed to the day.
 NAME_TOLERANCE = timedelta(days=1)
 # Reports of fourteen weeks, one an hour. Of more, the newest.
-MOST_REPORTS = 2_500
+MOST_REPORTS, MOST_BYTES = 2_500, 64 * 1024 * 1024
+MOST_AHEAD, AHEAD_KEPT = 100, timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,23 @@ class Found:
 
 @dataclass
 class Shelf:
-    """Reports whose name is not older than `since`, by their folder."""
+    """Reports whose name is not older than `since`, by their folder.
 
-    agent_id: str
+    The area remembers reports that were there before the cycle they speak of had opened: a clock that is ahead must not
+    make yesterday's backup tomorrow's.
+    """
+
+    area: DepositArea
     wanted: Collection[str]
     since: datetime
+    keep_alive: Callable[[], None]
     folders: dict[tuple[str, ...], list[Report]] = field(default_factory=dict)
     troubles: dict[tuple[str, ...], Reason] = field(default_factory=dict)
 
     def look_up(self, job: ExpectedBackupJob, cycle: Cycle) -> Found:
         folder = paths.report_folder(job)
         reports = self.reports_in(folder)
-        in_cycle = [found for found in reports if cycle.holds(found.moment)]
+        in_cycle = [found for found in reports if cycle.holds(found.moment) and not self.is_older(found, cycle)]
         listing = [found for found in in_cycle if job.database_name in found.claims]
         if not listing:
             faulty = [found for found in in_cycle if found.fault is not None]
@@ -66,21 +73,43 @@ class Shelf:
                 self.folders[folder], self.troubles[folder] = [], error.why
         return self.folders[folder]
 
+    def is_older(self, found: Report, cycle: Cycle) -> bool:
+        seen = self.area.ahead.get(found.name)
+        return seen is not None and datetime.fromisoformat(seen) < cycle.opens
+
     def read(self, folder: tuple[str, ...]) -> list[Report]:
+        """The newest first, as far as there is room in memory for them."""
+        found: list[Report] = []
+        left = MOST_BYTES
         with locate.opened_folder(settings.DEPOSITS_ROOT, folder) as descriptor:
-            shown = "/".join(folder)
-            named = ((report.moment_in(name, self.agent_id), name) for name in locate.names_in(descriptor, shown))
+            names = locate.names_in(descriptor, "/".join(folder))
+            named = ((report.moment_in(name, self.area.agent_id), name) for name in names)
             least = self.since - NAME_TOLERANCE
             recent = sorted((moment, name) for moment, name in named if moment is not None and moment >= least)
-            found = [self.parsed(name, moment, descriptor) for moment, name in recent[-MOST_REPORTS:]]
+            for moment, name in reversed(recent[-MOST_REPORTS:]):
+                self.keep_alive()
+                one, size = self.parsed(name, moment, descriptor)
+                found.append(one)
+                left -= size
+                if left < 0:
+                    break
         return sorted(found, key=lambda one: (one.moment, one.name))
 
-    def parsed(self, name: str, named_at: datetime, folder: int) -> Report:
+    def parsed(self, name: str, named_at: datetime, folder: int) -> tuple[Report, int]:
+        """With the number of bytes read."""
         try:
             content = locate.content_of(name, folder, report.LARGEST)
         except locate.Unusable:
-            return Report(name, named_at, fault={"code": "report_unreadable"}, is_whole=False)
-        return report.parsed(name, named_at, self.agent_id, self.wanted, content)
+            return Report(name, named_at, fault=reason("report_unreadable"), is_whole=False), 0
+        return report.parsed(name, named_at, self.area.agent_id, self.wanted, content), len(content)
+
+    def ahead(self, now: datetime) -> dict[str, str]:
+        """The reports that speak of a time to come, with when they were first seen; those known before stay a while."""
+        known = {
+            name: seen for name, seen in self.area.ahead.items() if datetime.fromisoformat(seen) > now - AHEAD_KEPT
+        }
+        found = [one for reports in self.folders.values() for one in reports if one.moment > now + SKEW]
+        return {one.name: now.isoformat() for one in found[:MOST_AHEAD]} | known
 
     def unexpected(self) -> list[str]:
         """Databases of the newest report of each folder that no job expects."""

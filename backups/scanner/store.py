@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -84,10 +85,14 @@ class Copy:
     failure: Reason | None = None
 
     @classmethod
-    def begin(cls, folder: tuple[str, ...], file_name: str) -> Copy:
-        copy = cls(folder, f".{file_name}.vigie-{secrets.token_hex(8)}.part")
-        with copy.noting_failure(), opened([*folder, CURRENT], make=True) as current:
+    def begin(cls, job: ExpectedBackupJob, file_name: str, size: int, refused: Reason | None = None) -> Copy:
+        """A copy of so many bytes. `refused` is why there must be none."""
+        copy = cls(paths.storage_folder(job), f".{file_name}.vigie-{secrets.token_hex(8)}.part", failure=refused)
+        if refused is not None:
+            return copy
+        with copy.noting_failure(), opened([*copy.folder, CURRENT], make=True) as current:
             sweep(current)
+            refuse_without_room(current, size)
             copy.descriptor = os.open(copy.name, WRITE_FLAGS, 0o600, dir_fd=current)
             reached("begun")
         return copy
@@ -119,6 +124,7 @@ class Copy:
             self.descriptor = -1
 
     def discard(self) -> None:
+        """Once it is in place, or where it never came to be, there is nothing to discard."""
         self.close()
         with contextlib.suppress(OSError, locate.Unusable), opened([*self.folder, CURRENT]) as current:
             os.unlink(self.name, dir_fd=current)
@@ -127,6 +133,13 @@ class Copy:
 def write_all(descriptor: int, data: memoryview) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def refuse_without_room(folder: int, size: int) -> None:
+    """Raises OSError for what would fill the disk: everybody else on it would fail as well."""
+    disk = os.fstatvfs(folder)
+    if disk.f_blocks and disk.f_bavail * disk.f_frsize < size:  # some network stores have no blocks at all
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def sweep(folder: int) -> None:
@@ -146,19 +159,35 @@ def dumps_in(folder: int) -> list[str]:
 
 
 def link(name: str, source: int, target: int, target_name: str) -> None:
-    """Makes the file known under a second name too; where that is taken by another file, under one beside it."""
+    """Makes the file known under a second name too; where another file has that, under one beside it."""
+    if is_same(name, source, target_name, target):
+        return
     inode = os.stat(name, dir_fd=source, follow_symlinks=False).st_ino
+    taken = target_name in files_in(target)
+    target_name = f"{inode}-{target_name}" if taken else target_name
     try:
-        os.link(name, target_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
-    except FileExistsError:
-        if os.stat(target_name, dir_fd=target, follow_symlinks=False).st_ino != inode:
-            stem = f"{inode}-{target_name}"
-            with contextlib.suppress(FileExistsError):
-                os.link(name, stem, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+        with contextlib.suppress(FileExistsError):
+            os.link(name, target_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
         duplicate(name, source, target, target_name)
+
+
+def is_same(name: str, folder: int, other: str, other_folder: int) -> bool:
+    """Whether both are one file, or two of the same content: where there are no links, a copy was made before."""
+    try:
+        with (
+            open(locate.opened_file(name, folder), "rb") as one,
+            open(locate.opened_file(other, other_folder), "rb") as two,
+        ):
+            if os.path.sameopenfile(one.fileno(), two.fileno()):
+                return True
+            if os.fstat(one.fileno()).st_size != os.fstat(two.fileno()).st_size:
+                return False
+            return hashlib.file_digest(one, "sha256").digest() == hashlib.file_digest(two, "sha256").digest()
+    except locate.Unusable:
+        return False
 
 
 def duplicate(name: str, source: int, target: int, target_name: str) -> None:
@@ -175,21 +204,46 @@ def duplicate(name: str, source: int, target: int, target_name: str) -> None:
     os.replace(temporary, target_name, src_dir_fd=target, dst_dir_fd=target)
 
 
-def current_of(job: ExpectedBackupJob) -> tuple[str, ...]:
-    return (*paths.storage_folder(job), CURRENT)
+# --- What is stored --------------------------------------------------------------------------------------------------
 
 
-def opened_current(job: ExpectedBackupJob) -> tuple[int, str, int]:
-    """The current version: an open descriptor, which the caller closes, its name and its size. Raises Unusable."""
+def current_path(job: ExpectedBackupJob, name: str) -> str:
+    """Where the current version of a job belongs, below the root."""
+    return "/".join([*paths.storage_folder(job), CURRENT, name])
+
+
+def version_path(entry: BackupEntry) -> str:
+    """Where an entry's dump is once it is no longer the current version of the folder it is in."""
+    folder = entry.stored_path.split("/")[:-2]
+    return "/".join([*folder, VERSIONS, entry.version_name])
+
+
+def opened_entry(entry: BackupEntry) -> int:
+    """The dump of an entry. Raises Unusable."""
+    *folder, name = entry.stored_path.split("/")
     try:
-        with opened(current_of(job)) as folder:
-            names = sorted(dumps_in(folder))
-            if not names:
-                raise locate.Unusable(reason("current_absent"))
-            descriptor = locate.opened_file(names[0], folder)
+        with opened(folder) as descriptor:
+            return locate.opened_file(name, descriptor)
     except OSError:
         raise locate.Unusable(reason("current_unreadable")) from None
     except locate.Unusable as error:
         absent = error.why["code"] in ("folder_absent", "storage_absent", "file_absent")
-        raise locate.Unusable(reason("current_absent") if absent else error.why) from None
-    return descriptor, names[0], os.fstat(descriptor).st_size
+        raise locate.Unusable(reason("current_absent" if absent else "current_unreadable")) from None
+
+
+def is_there(entry: BackupEntry) -> bool:
+    """Whether the dump is there, with the size it was verified with."""
+    try:
+        with open(opened_entry(entry), "rb", buffering=0) as file:
+            return os.fstat(file.fileno()).st_size == entry.server_size
+    except locate.Unusable:
+        return False
+
+
+def opened_current(job: ExpectedBackupJob) -> tuple[int, str, int]:
+    """The current version: an open descriptor, which the caller closes, its name and its size. Raises Unusable."""
+    entry = job.entries.filter(promotion=BackupEntry.Promotion.PROMOTED).order_by("-cycle_at").first()
+    if entry is None:
+        raise locate.Unusable(reason("current_absent"))
+    descriptor = opened_entry(entry)
+    return descriptor, entry.staged_name, os.fstat(descriptor).st_size

@@ -38,8 +38,8 @@ def notice(job: ExpectedBackupJob, severity: Severity, title: str, text: str, ke
     )
 
 
-def of_verdict(one: Judged, before: str) -> list[Notice]:
-    """What is to be said where a verdict follows on the status there was before."""
+def of_verdict(one: Judged) -> list[Notice]:
+    """What is to be said of a verdict; notes at the job whether people now know of a failure."""
     job, status = one.job, one.verdict.status or ""
     key, moment = f"{one.cycle.at:%Y%m%dT%H%MZ}:{status}", f"{one.cycle.at:%Y-%m-%d %H:%M} UTC"
     about: dict[str, Any] = {"job": name_of(job), "status": Status(status).label, "moment": moment}
@@ -47,11 +47,13 @@ def of_verdict(one: Judged, before: str) -> list[Notice]:
     if job.fails_as(status):
         severity = Severity.WARNING if status == Status.HASH_MISMATCH else Severity.CRITICAL
         title = _("Backup of %(job)s: %(status)s, expected %(moment)s") % about
+        job.is_alerted = True
         return [notice(job, severity, title, text, key, State.OPENED)]
     if status not in (Status.SUCCESS, Status.HASH_MISMATCH):
         return []
     told = []
-    if job.fails_as(before):
+    if job.is_alerted:
+        job.is_alerted = False
         title = _("Backup of %(job)s is well again: %(status)s, expected %(moment)s") % about
         told.append(notice(job, Severity.INFO, title, text, key, State.CLOSED))
     if not DOUBTS.isdisjoint(one.verdict.warnings):

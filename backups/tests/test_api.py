@@ -73,7 +73,7 @@ def test_a_job_is_shown_with_its_next_moment(call, staff_token, make_job):
                 "agent_id": "PC-1",
                 "database_name": "compta_db",
                 "current_status": "SUCCESS",
-                "expected_at": f"{expected_at:%Y-%m-%d}T13:07:00.000Z",
+                "expected_at": f"{expected_at:%Y-%m-%d}T13:07:00Z",
                 "last_checked_at": None,
                 "last_success_at": "2026-03-10T13:00:00.000Z",
                 "last_verified_at": None,
@@ -144,9 +144,9 @@ def test_entries_are_shown_newest_first(call, staff_token, make_job, make_entry)
     nothing = dict.fromkeys(["agent_sha256", "agent_size", "server_sha256", "server_size", "report_name"])
     assert answer.json() == {
         "results": [
-            {"id": missing.pk, "cycle_at": "2026-03-11T13:00:00.000Z", "status": "MISSING", "first_status": "MISSING", "late": False,
+            {"id": missing.pk, "cycle_at": "2026-03-11T13:00:00Z", "status": "MISSING", "first_status": "MISSING", "late": False,
              "message": "No report arrived by the deadline.", "warnings": [], **nothing, "promotion": "none"},
-            {"id": known.pk, "cycle_at": "2026-03-10T13:00:00.000Z", "status": "SUCCESS", "first_status": "MISSING", "late": True,
+            {"id": known.pk, "cycle_at": "2026-03-10T13:00:00Z", "status": "SUCCESS", "first_status": "MISSING", "late": True,
              "message": "Hash and size are those the machine says.", "warnings": ["shrunk"], "agent_sha256": "a" * 64, "agent_size": 2**40,
              "server_sha256": "b" * 64, "server_size": 3, "report_name": "r.json", "promotion": "promoted"},
         ],

@@ -12,7 +12,8 @@ import pytest
 
 from backups.models import BackupEntry, ExpectedBackupJob
 from backups.scanner import store
-from backups.tests.conftest import AFTER_DEADLINE, DATABASE, EXPECTED, REPORTED, dump
+from backups.tests.conftest import AFTER_DEADLINE, DATABASE, EXPECTED, REPORTED, dump, section
+from portal.jobs import LeaseLost
 from portal.models import JobRun, OutboxMessage
 
 pytestmark = pytest.mark.django_db
@@ -89,6 +90,74 @@ def test_what_a_scan_of_an_old_moment_finds_never_replaces_a_newer_version(machi
     assert (found.status, found.promotion, current()) == ("SUCCESS", "none", {STAGED: NEW})
 
 
+def test_a_version_is_found_however_long_nothing_was_stored(machine, entry, current, versions):
+    machine.deposit(OLD)
+    entry()
+    machine.deposit(NEW, REPORTED + 40 * DAY)
+    entry(AFTER_DEADLINE + 40 * DAY)
+    assert versions() == {f"20250612T1300Z_{STAGED}": OLD}
+    former = BackupEntry.objects.get(cycle_at=EXPECTED)
+    assert (former.promotion, former.stored_path) == ("archived", f"ACME/_/{DATABASE}/versions/20250612T1300Z_{STAGED}")
+
+
+@pytest.mark.parametrize("how", ["gone", "known to be damaged"])
+def test_an_unchanged_dump_replaces_a_current_version_that_is_no_good(machine, entry, job, current, settings, how):
+    machine.deposit()
+    entry()
+    path = settings.VALIDATED_ROOT / "ACME" / "_" / DATABASE / "current_version" / STAGED
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(b"x" * len(dump()))
+        ExpectedBackupJob.objects.update(damage={"code": "current_differs"})
+    machine.deposit(moment=REPORTED + DAY)
+    found = entry(AFTER_DEADLINE + DAY, EXPECTED + DAY)
+    assert (found.status, found.promotion, current()) == ("HASH_MISMATCH", "promoted", {STAGED: dump()})
+    assert ExpectedBackupJob.objects.get().damage is None
+    if how != "gone":
+        assert BackupEntry.objects.get(cycle_at=EXPECTED).promotion == "none"
+
+
+def test_a_folder_that_is_changed_loses_nothing(machine, entry, job, current, settings):
+    machine.deposit(OLD)
+    entry()
+    job.refresh_from_db()
+    job.company_name = "NEWCO"
+    job.save()
+    machine.deposit(OLD, REPORTED + DAY)
+    assert entry(AFTER_DEADLINE + DAY, EXPECTED + DAY).promotion == "promoted"
+    assert (current(company="ACME"), current(company="NEWCO")) == ({STAGED: OLD}, {STAGED: OLD})
+    ExpectedBackupJob.objects.update(keep_last=1, keep_daily=0, keep_weekly=0, keep_monthly=0)
+    machine.deposit(NEW, REPORTED + 2 * DAY)
+    entry(AFTER_DEADLINE + 2 * DAY)
+    assert (current(company="ACME"), current(company="NEWCO")) == ({}, {STAGED: NEW})
+
+
+def test_two_jobs_of_one_machine_in_one_folder_are_both_refused(machine, make_job, scan, settings):
+    for name in ("a", "b"):
+        make_job(name, final_storage_path_template="{company_name}")
+        machine.stage(dump(name), f"{name}.sql.gz")
+    machine.report(databases={name: section(dump(name)) for name in ("a", "b")})
+    for minutes in (0, 15):
+        scan(AFTER_DEADLINE + timedelta(minutes=minutes))
+    assert {entry.promotion_reason["code"] for entry in BackupEntry.objects.all()} == {"storage_shared"}
+    assert [*settings.VALIDATED_ROOT.rglob("*.gz")] == []
+
+
+def test_a_scan_that_is_interrupted_leaves_no_descriptor_and_no_copy(machine, scan, job, monkeypatch, settings):
+    machine.deposit()
+
+    def overtaken(*arguments, **options):
+        raise LeaseLost("taken")
+
+    monkeypatch.setattr("backups.scanner.verify.measure", overtaken)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        scan()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert [path for path in settings.VALIDATED_ROOT.rglob("*") if path.is_file()] == []
+
+
 # --- Killed ----------------------------------------------------------------------------------------------------------
 
 KILLED_AT = """
@@ -105,6 +174,38 @@ SCAN = "rounds.scan_now(moment)\n"
 def forget_the_dead():
     """The lease of a process that was killed runs out."""
     JobRun.objects.filter(status="running").update(lease_expires_at="2020-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize("step", ["archived", "replaced", "installed"])
+def test_a_kill_while_the_format_changes_leaves_one_current_version(
+    transactional_db, machine, old_version, elsewhere, current, versions, step
+):
+    machine.stage(b"zst", f"{DATABASE}.sql.zst")
+    machine.report(databases={DATABASE: section(b"zst") | {"staged_file_name": f"{DATABASE}.sql.zst"}})
+    elsewhere(KILLED_AT.format(step=step), returncode=-signal.SIGKILL)
+    forget_the_dead()
+    elsewhere(SCAN, AFTER_DEADLINE + QUARTER)
+    assert (current(), versions()) == ({f"{DATABASE}.sql.zst": b"zst"}, {f"20250611T1300Z_{STAGED}": OLD})
+
+
+@pytest.mark.parametrize("step", ["archived", "replaced"])
+def test_a_kill_on_a_filesystem_without_links_keeps_no_backup_from_being_stored(
+    transactional_db, machine, old_version, elsewhere, current, versions, step
+):
+    """The kernel looks at the target's name before it says that it cannot link."""
+    without_links = """
+import errno, os
+def refusing(source, target, **folders):
+    if target in os.listdir(folders["dst_dir_fd"]):
+        raise FileExistsError(errno.EEXIST, "it exists")
+    raise PermissionError(errno.EPERM, "no links here")
+os.link = refusing
+"""
+    machine.deposit(NEW)
+    elsewhere(without_links + KILLED_AT.format(step=step), returncode=-signal.SIGKILL)
+    forget_the_dead()
+    elsewhere(without_links + SCAN, AFTER_DEADLINE + QUARTER)
+    assert (current(), versions()) == ({STAGED: NEW}, {f"20250611T1300Z_{STAGED}": OLD})
 
 
 @pytest.mark.parametrize("step", ["begun", "sealed", "recorded", "archived", "replaced", "installed", "cleared"])

@@ -80,6 +80,28 @@ def test_the_schedule_queues_no_machine_that_is_queued_already(due):
     assert OrmQ.objects.count() == 2
 
 
+def test_scans_of_the_schedule_do_not_pile_up_behind_a_long_one(due):
+    due()
+    area = DepositArea.objects.of([AGENT])[AGENT]
+    other = claim(rounds.LEASE_NAME, f"area {area.pk}")
+    for _ in range(3):
+        rounds.look_around()
+        deliver_all()
+    assert (OrmQ.objects.count(), Scan.objects.filter(finished_at=None).count()) == (0, 0)
+    other.release()
+
+
+def test_two_scans_at_once_tell_once_that_the_root_is_missing(settings, due, channel):
+    due()
+    rounds.scan_now(timezone.now())
+    before = Scan.objects.get().pk
+    settings.DEPOSITS_ROOT = settings.DEPOSITS_ROOT / "gone"
+    rounds.look_around()
+    Scan.objects.exclude(pk=before).delete()
+    rounds.look_around()
+    assert OutboxMessage.objects.filter(title="The deposit area is not there").count() == 1
+
+
 def test_a_scan_asked_for_by_hand_is_never_skipped(due):
     due(deposited=False)
     rounds.look_around()
@@ -157,11 +179,11 @@ def test_a_scan_that_was_killed_leaves_the_machine_to_the_next(due):
 
 def test_a_long_measure_keeps_its_lease(due, monkeypatch):
     due()
-    monkeypatch.setattr("backups.scanner.verify.KEEP_ALIVE_SECONDS", 0)
+    monkeypatch.setattr("backups.scanner.scan.KEEP_ALIVE_SECONDS", 0)
     extended = []
     monkeypatch.setattr("portal.jobs.Lease.extend", lambda self: extended.append(self))
     rounds.scan_now(timezone.now())
-    assert len(extended) == 3  # while measuring, when recording, when noting where it is stored
+    assert len(extended) >= 4  # while reading and measuring, when recording, when noting where it is stored
 
 
 def test_the_periodic_scan_runs_every_quarter_of_an_hour(due):
@@ -203,7 +225,7 @@ def test_a_current_version_as_it_was_verified_is_well(stored):
 
 
 @pytest.mark.parametrize(
-    ("how", "code"), [("changed", "current_differs"), ("gone", "current_absent"), ("a link", "current_absent")]
+    ("how", "code"), [("changed", "current_differs"), ("gone", "current_absent"), ("a link", "current_unreadable")]
 )
 def test_a_damaged_current_version_is_noted_and_told(stored, channel, tmp_path, how, code):
     job, path = stored

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
-from backups.scanner import locate, rounds
+from backups.scanner import judge, locate, rounds
 from backups.tests.conftest import AFTER_DEADLINE, AGENT, DATABASE, EXPECTED, REPORTED, dump, section
 from portal.models import OutboxMessage
 
@@ -272,6 +272,118 @@ def test_a_clock_that_is_ahead_makes_no_backup_of_the_future(machine, entry, job
     assert entry().warnings == ["clock_skew"]
     job.refresh_from_db()
     assert job.last_success_at == AFTER_DEADLINE
+
+
+@pytest.mark.parametrize("days", ["TH", "MO,TH", "MO,WE,FR"])
+def test_a_database_backed_up_on_some_days_is_scanned_for_months(machine, scan, make_job, days):
+    start = EXPECTED - 120 * DAY
+    make_job(days_of_week=days, watched_since=start, created_at=start)
+    assert [scan(start + week * 7 * DAY).errors for week in range(1, 18)] == [0] * 17
+
+
+def test_a_retry_in_the_last_minutes_of_its_cycle_replaces_a_failure(machine, entry):
+    machine.deposit(**section(backup={"status": False}))
+    entry()
+    machine.deposit(moment=EXPECTED + timedelta(hours=23, minutes=49))
+    assert entry(EXPECTED + DAY).status == "SUCCESS"
+
+
+def test_a_recorded_failure_is_not_made_unsure_by_a_later_backup(machine, entry, scan):
+    machine.report()
+    entry()
+    machine.deposit(dump("-- next day"), EXPECTED + DAY - timedelta(minutes=5))
+    assert entry(EXPECTED + DAY).status == "TRANSFER_INTEGRITY_FAILED"
+
+
+def test_a_report_corrected_under_the_same_name_is_believed(machine, scan, job):
+    machine.stage()
+    machine.report(databases={DATABASE: section(compress={"sha256": "ab" * 32})})
+    assert scan().results[0]["status"] == "TRANSFER_INTEGRITY_FAILED"
+    machine.report()
+    assert scan(AFTER_DEADLINE + timedelta(minutes=15)).results[0]["status"] == "SUCCESS"
+
+
+def test_a_late_backup_is_stored_though_the_next_cycle_is_missing(machine, entry, scan, job, current):
+    entry()
+    scan(AFTER_DEADLINE + DAY)
+    machine.deposit(moment=EXPECTED + timedelta(hours=20))
+    found = entry(AFTER_DEADLINE + DAY + timedelta(minutes=15))
+    assert (found.status, found.promotion, current()) == ("SUCCESS", "promoted", {f"{DATABASE}.sql.gz": dump()})
+    job.refresh_from_db()
+    assert (job.current_status, job.last_success_at) == ("MISSING", EXPECTED + timedelta(hours=20))
+
+
+def test_a_scan_of_the_future_silences_no_present_one(machine, scan, entry, make_job, current):
+    now = datetime.now(UTC)
+    expected = (now - timedelta(minutes=3)).replace(second=0, microsecond=0)
+    made = make_job("live", expected_hour_utc=expected.hour, expected_minute_utc=expected.minute)
+    scan(now + 400 * DAY)
+    machine.deposit(moment=now, database="live")
+    scan(now)
+    made.refresh_from_db()
+    assert (made.current_status, current("live")) == ("SUCCESS", {"live.sql.gz": dump()})
+
+
+def test_yesterdays_backup_of_a_machine_whose_clock_is_a_day_ahead_is_not_todays(machine, entry):
+    machine.deposit(moment=REPORTED + DAY)
+    assert entry().status == "MISSING"
+    assert entry(AFTER_DEADLINE + DAY, EXPECTED + DAY).status == "MISSING"
+
+
+def test_a_pause_that_is_ended_early_blames_nobody_either(scan, make_job):
+    now = datetime.now(UTC)
+    job = make_job(watched_since=now - 20 * DAY, created_at=now - 20 * DAY, paused_until=now + 2 * DAY)
+    ExpectedBackupJob.objects.update(settled_at=now - 5 * DAY)
+    job.paused_until = None
+    job.save()
+    scan(now + timedelta(seconds=1))
+    assert BackupEntry.objects.count() == 0
+
+
+def test_a_job_deleted_while_it_is_scanned_stops_no_other(machine, make_job, scan, monkeypatch, current):
+    make_job(), make_job("gone")
+    machine.stage()
+    machine.stage(name="gone.sql.gz")
+    machine.report(databases={DATABASE: section(), "gone": section()})
+    real = judge.judged
+
+    def deleting(past, *arguments):
+        found = real(past, *arguments)
+        ExpectedBackupJob.objects.filter(database_name="gone").delete()
+        return found
+
+    monkeypatch.setattr(judge, "judged", deleting)
+    assert scan().errors == 0
+    assert [entry.status for entry in BackupEntry.objects.all()] == ["SUCCESS"]
+    assert current("gone") == {}
+
+
+def test_trouble_of_our_own_disk_is_no_evidence_against_the_machine(machine, scan, job, monkeypatch):
+    machine.deposit()
+
+    def failing(name, folder):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(locate, "opened_file", failing)
+    assert (scan().errors, BackupEntry.objects.count()) == (1, 0)
+
+
+def test_a_file_of_very_many_members_is_read_to_its_end(machine, entry):
+    machine.deposit(gzip.compress(b"") * 20_000 + gzip.compress(b"x"))
+    assert entry().warnings == []
+
+
+def test_a_check_that_takes_too_long_says_so(machine, entry, monkeypatch):
+    monkeypatch.setattr("backups.scanner.verify.BUDGET_SECONDS", -1)
+    machine.deposit()
+    assert entry().warnings == ["not_unpacked"]
+
+
+def test_no_more_reports_are_read_than_memory_is_meant_for(machine, entry, monkeypatch):
+    monkeypatch.setattr("backups.scanner.shelf.MOST_BYTES", 1)
+    machine.deposit(moment=EXPECTED)
+    machine.report(EXPECTED + timedelta(minutes=9), {})
+    assert entry().status == "MISSING"
 
 
 def test_a_better_report_of_the_same_cycle_replaces_a_failure(machine, entry):

@@ -3,10 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
 from backups import digest
-from backups.models import ExpectedBackupJob
-from backups.tests.conftest import AFTER_DEADLINE, REPORTED, section
+from backups.models import BackupEntry, ExpectedBackupJob, Scan
+from backups.tests.conftest import AFTER_DEADLINE, EXPECTED, REPORTED, dump, section
 from portal import jobs
 from portal.models import NotificationChannel, OutboxMessage
 from portal.schedules import jobs as declared
@@ -87,6 +88,37 @@ def test_a_success_with_doubts_is_told(machine, scan, job):
     assert "The gzip is truncated or damaged" in message.text
 
 
+def test_a_recovery_is_told_though_a_cycle_nobody_can_verify_lies_between(machine, scan, job):
+    scan()
+    for day in (1, 2):
+        machine.deposit(dump(f"-- {day}"), REPORTED + day * DAY)
+    scan(AFTER_DEADLINE + 2 * DAY)
+    assert [message.state for message in OutboxMessage.objects.order_by("pk")] == ["opened", "closed"]
+    assert [*BackupEntry.objects.order_by("cycle_at").values_list("status", flat=True)] == [
+        "MISSING",
+        "UNVERIFIED",
+        "SUCCESS",
+    ]
+
+
+def test_of_a_failure_nobody_was_told_of_no_recovery_is_told(machine, scan, make_job):
+    created = EXPECTED + 2 * DAY
+    make_job(created_at=created, watched_since=created)
+    scan()
+    machine.deposit(moment=REPORTED + 2 * DAY)
+    scan(AFTER_DEADLINE + 2 * DAY)
+    assert (titles(), ExpectedBackupJob.objects.get().current_status) == ([], "SUCCESS")
+
+
+def test_what_a_scan_of_the_past_could_not_store_is_not_told(machine, scan, make_job, settings):
+    make_job(created_at=EXPECTED + 2 * DAY, watched_since=EXPECTED + 2 * DAY)
+    settings.VALIDATED_ROOT.rmdir()
+    settings.VALIDATED_ROOT.write_text("in the way")
+    machine.deposit()
+    scan()
+    assert (BackupEntry.objects.get().promotion, titles()) == ("failed", [])
+
+
 def test_messages_are_in_the_language_of_the_portal(settings, scan, job):
     settings.LANGUAGE_CODE = "fr"
     scan()
@@ -109,28 +141,64 @@ def test_nothing_is_told_where_nothing_was_recorded(machine, scan, job, monkeypa
 def monday():
     lease = jobs.claim("backups.digest", "this week")
     assert lease is not None
+    now = timezone.now()
+    Scan.objects.create(source="schedule", at=now, finished_at=now)
     return lambda: digest.send(lease)
 
 
-def test_a_digest_says_how_many_are_safe(make_job, monday):
+@pytest.fixture
+def make_verified(make_job):
+    return lambda name="db", **fields: make_job(
+        name, **{"current_status": "SUCCESS", "last_verified_at": timezone.now()} | fields
+    )
+
+
+def test_a_digest_says_how_many_are_safe(make_verified, monday):
     for number, status in enumerate(["SUCCESS", "HASH_MISMATCH", "MISSING", "PENDING"]):
-        make_job(f"db{number}", current_status=status)
+        make_verified(f"db{number}", current_status=status)
     monday()
     (message,) = OutboxMessage.objects.all()
     assert message.title == "Backups: 2 of 4 databases are safe"
-    assert message.text == "db2 (SRV-DOUALA-01), ACME: missing\nWithout a verdict so far: 1"
+    assert message.text == "db2 (SRV-DOUALA-01), ACME: missing\nWithout a good backup of late: 1"
 
 
-def test_a_digest_says_so_where_all_is_well_and_comes_once_a_week(make_job, monday):
-    make_job(current_status="SUCCESS")
+def test_a_digest_says_so_where_all_is_well_and_comes_once_a_week(make_verified, monday):
+    make_verified()
     monday(), monday()
     (message,) = OutboxMessage.objects.all()
     assert message.text == "All that was expected arrived and was verified."
 
 
-def test_a_digest_of_many_failures_stays_readable(make_job, monday):
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"last_verified_at": EXPECTED}, "Without a good backup of late: 1"),
+        ({"damage": {"code": "current_differs"}}, "db (SRV-DOUALA-01), ACME: verified"),
+    ],
+)
+def test_what_was_safe_once_is_not_called_safe_for_ever(make_verified, monday, fields, text):
+    make_verified(**fields)
+    monday()
+    message = OutboxMessage.objects.get()
+    assert (message.title, message.text) == ("Backups: 0 of 1 database is safe", text)
+
+
+@pytest.mark.parametrize("why", ["no scan", "an old scan", "no deposit root"])
+def test_a_digest_does_not_call_silence_calm(make_verified, monday, why):
+    make_verified()
+    if why == "no scan":
+        Scan.objects.all().delete()
+    elif why == "an old scan":
+        Scan.objects.update(started_at=timezone.now() - timedelta(hours=3))
+    else:
+        Scan.objects.update(root_is_missing=True)
+    monday()
+    assert OutboxMessage.objects.get().text.startswith("Nobody has looked at them for a while")
+
+
+def test_a_digest_of_many_failures_stays_readable(make_verified, monday):
     for number in range(25):
-        make_job(f"db{number}", current_status="FAILED")
+        make_verified(f"db{number}", current_status="FAILED")
     monday()
     assert OutboxMessage.objects.get().text.splitlines()[-1] == "and 5 more"
 

@@ -204,7 +204,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
             return NOTHING
         return f"{token.uses} / {token.max_uses}" if token.max_uses is not None else str(token.uses)
 
-    @admin.display(description=_("may"))
+    @admin.display(description=_("may do"))
     def may(self, token: ApiToken) -> str:
         return ", ".join(str(label) for scope, label in ApiToken.Scope.choices if token.allows(scope)) or NOTHING
 
