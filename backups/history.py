@@ -14,7 +14,7 @@ SENTENCES.update(
         "expectedbackupjob.added": _("Added"),
         "expectedbackupjob.changed": _("Changed"),
         "expectedbackupjob.deleted": _("Deleted"),
-        "backups.imported": _("Expected backups were imported"),
+        "backups.jobs_imported": _("Expected backups were imported"),
         "backups.scan_asked": _("A scan was asked for"),
         "backups.paused": _("Paused"),
         "backups.resumed": _("Resumed"),

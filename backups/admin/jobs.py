@@ -19,6 +19,7 @@ from backups.admin.entries import machine_link
 from backups.admin.filters import AttentionFilter, FrequencyFilter, JobStatusFilter, PausedFilter, StaleFilter
 from backups.admin.form import JobForm
 from backups.admin.heading import heading
+from backups.admin.transfer import JobImports
 from backups.history import subject
 from backups.models import ExpectedBackupJob
 from backups.panels import Newest, newest_of
@@ -61,7 +62,7 @@ def newest_in(job: ExpectedBackupJob) -> Newest:
 
 
 @admin.register(ExpectedBackupJob)
-class ExpectedBackupJobAdmin(JobActions):
+class ExpectedBackupJobAdmin(JobActions, JobImports):
     form = JobForm
 
     class Media:

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from typing import IO, Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext as _
-from openpyxl import load_workbook  # type: ignore[import-untyped]
 
-from portal.api.moments import iso
-from portal.exports import FORMULA_STARTS
+from backups.admin import workbook
 from portal.paginator import grouped
 
 MOST_BYTES = 5 * 1024 * 1024
 MOST_ROWS = 20_000
-MOST_LINES = 10 * MOST_ROWS
+MOST_LINES = 2 * MOST_ROWS
 MOST_COLUMNS = 100
 LONGEST_CELL = 2_000
+MOST_CHARACTERS = 20_000_000
 # A workbook is a zip archive: what its parts unpack to, and how many there are. No part unpacks to more than it says.
 MOST_UNPACKED = 64 * 1024 * 1024
 MOST_PARTS = 200
+MOST_SECONDS, MOST_WAITED = 20, 60
+MOST_MEMORY = 1024**3
 DELIMITERS = ",;\t"
 
 Row = dict[str, str]
@@ -62,12 +65,7 @@ def rows_below(header: Sequence[str], lines: Iterable[Sequence[str]]) -> Iterato
             raise Unreadable(_("Row %(row)s has more cells than there are columns.") % {"row": grouped(count + 1)})
         if any(len(value) > LONGEST_CELL for value in values):
             raise Unreadable(_("A cell of row %(row)s is far too long.") % {"row": grouped(count + 1)})
-        yield {name: unescaped(value) for name, value in zip(header, values, strict=False) if name}
-
-
-def unescaped(text: str) -> str:
-    """Without the apostrophe that our exports put before what a spreadsheet would run as a formula."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA_STARTS) else text
+        yield {name: value for name, value in zip(header, values, strict=False) if name}
 
 
 def csv_lines(content: bytes) -> Iterator[list[str]]:
@@ -86,23 +84,20 @@ def csv_lines(content: bytes) -> Iterator[list[str]]:
 
 
 def workbook_lines(content: bytes) -> Iterator[list[str]]:
-    """The first sheet. Formulas count as the value they had when the file was saved."""
+    """The first sheet, read by a process that ends where it takes too much."""
     refuse_bombs(io.BytesIO(content))
+    bounds = [str(bound) for bound in (MOST_LINES, MOST_COLUMNS, MOST_CHARACTERS, MOST_SECONDS, MOST_MEMORY)]
     try:
-        book = load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
-        try:
-            sheet = book.worksheets[0]
-            sheet.reset_dimensions()  # what the file says of its own size is not believed
-            for number, line in enumerate(sheet.iter_rows(max_col=MOST_COLUMNS, values_only=True)):
-                if number > MOST_LINES:
-                    raise Unreadable(_("The workbook has far too many empty rows."))
-                yield [cell_text(value) for value in line]
-        finally:
-            book.close()
-    except Unreadable:
-        raise
-    except Exception:  # whatever a malformed workbook makes openpyxl raise
+        reading = subprocess.run(
+            [sys.executable, "-I", workbook.__file__, *bounds], input=content, capture_output=True, timeout=MOST_WAITED
+        )
+    except subprocess.TimeoutExpired:
         raise Unreadable(_("The workbook cannot be read.")) from None
+    if reading.returncode == workbook.TOO_MUCH:
+        raise Unreadable(_("The workbook has far too many rows, or too much in them."))
+    if reading.returncode != 0:
+        raise Unreadable(_("The workbook cannot be read."))
+    yield from json.loads(reading.stdout)
 
 
 def refuse_bombs(file: IO[bytes]) -> None:
@@ -113,17 +108,3 @@ def refuse_bombs(file: IO[bytes]) -> None:
         raise Unreadable(_("The workbook cannot be read.")) from None
     if len(parts) > MOST_PARTS or sum(part.file_size for part in parts) > MOST_UNPACKED:
         raise Unreadable(_("The workbook unpacks to more than any list of expected backups would."))
-
-
-def cell_text(value: Any) -> str:
-    """A cell as it stands in our CSV."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case float() if value.is_integer():
-            return str(int(value))
-        case datetime():
-            return iso(value) or "" if value.tzinfo else value.isoformat()
-    return str(value)

@@ -33,6 +33,15 @@ def workbook(*lines):
     return stream.getvalue()
 
 
+def replaced(content, name, part):
+    """The workbook with another part of this name."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as new:
+        for known in old.namelist():
+            new.writestr(known, part if known == name else old.read(known))
+    return stream.getvalue()
+
+
 def sheet_of(response):
     return [list(row) for row in load_workbook(io.BytesIO(response.content)).active.iter_rows(values_only=True)]
 
@@ -78,7 +87,7 @@ class TestExporting:
             b"".join(admin_client.get(f"{LIST}export/").streaming_content), admin_client.get(f"{LIST}export/xlsx/").content
         ):  # fmt: skip
             (row,) = rows_in(file_of(content))
-            assert (row["company_name"], row["days_of_week"], row["max_shrink_percent"]) == ("=1+1", "MO,TU", "")
+            assert (row["company_name"], row["days_of_week"], row["max_shrink_percent"]) == ("'=1+1", "MO,TU", "")
             assert (row["expected_hour_utc"], row["is_active"]) == ("13", "true")
 
 
@@ -145,8 +154,27 @@ class TestReading:
         book.active["A1"], book.active["A100000"] = "a", 1
         stream = io.BytesIO()
         book.save(stream)
-        with pytest.raises(Unreadable, match="empty rows"):
+        with pytest.raises(Unreadable, match="far too many rows"):
             rows_in(file_of(stream.getvalue()))
+
+    @pytest.mark.parametrize("bound", ["MOST_SECONDS", "MOST_MEMORY"])
+    def test_one_that_takes_too_much_to_read_ends_its_own_process_only(self, monkeypatch, bound):
+        monkeypatch.setattr(uploads, bound, {"MOST_SECONDS": 1, "MOST_MEMORY": 250 * 1024**2}[bound])
+        styles = b"<xf/>" * 3_000_000
+        content = replaced(
+            workbook(["a"], [1]), "xl/styles.xml",
+            b'<styleSheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><cellXfs>' + styles
+            + b"</cellXfs></styleSheet>",
+        )  # fmt: skip
+        assert len(content) < 100_000
+        with pytest.raises(Unreadable, match="cannot be read"):
+            rows_in(file_of(content))
+
+    def test_one_long_text_in_many_cells_is_not_written_out(self, monkeypatch):
+        monkeypatch.setattr(uploads, "MOST_CHARACTERS", 50_000)
+        content = workbook(["a", "b"], *[["x" * 1_000, "y" * 1_000]] * 30)
+        with pytest.raises(Unreadable, match="too much in them"):
+            rows_in(file_of(content))
 
     def test_a_formula_counts_as_what_it_came_to(self):
         (row,) = rows_in(file_of(workbook(["agent_id", "city"], ["SRV-1", "=1+1"])))
