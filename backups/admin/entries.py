@@ -14,7 +14,7 @@ from backups.admin import display
 from backups.admin.filters import DoubtsFilter, EntryStatusFilter, ExpectedFilter, LateFilter, StorageFilter
 from backups.models import BackupEntry, ExpectedBackupJob
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import NOTHING, in_full, moment_column
+from portal.admin.display import in_full, moment_column
 
 # A search finds the expected backups first, by an index, and then theirs. Whoever finds more must type more.
 MOST_JOBS_FOUND = 500
@@ -43,7 +43,7 @@ class BackupEntryAdmin(ReadOnlyAdmin):
     export_columns = (
         "job__agent_id", "job__database_name", "cycle_at", "status", "first_status", "late", "reasons", "warnings",
         "agent_sha256", "agent_size", "server_sha256", "server_size", "report_name", "report_at", "staged_name",
-        "promotion", "promotion_reason", "recorded_at", "changed_at",
+        "promotion", "promotion_reason", "stored_path", "recorded_at", "changed_at",
     )  # fmt: skip
     facts = (
         (
@@ -58,7 +58,7 @@ class BackupEntryAdmin(ReadOnlyAdmin):
         ),
         (
             _("The dump"),
-            ("report_name", "staged_name", "claimed", "found", "kept", "version"),
+            ("report_name", "staged_name", "claimed", "found", "kept", "stored_path"),
         ),
     )  # fmt: skip
 
@@ -111,11 +111,6 @@ class BackupEntryAdmin(ReadOnlyAdmin):
     @admin.display(description=_("storage"))
     def kept(self, entry: BackupEntry) -> SafeString:
         return display.storage(entry)
-
-    @admin.display(description=_("name among the versions"))
-    def version(self, entry: BackupEntry) -> str:
-        is_version = entry.promotion in (BackupEntry.Promotion.ARCHIVED, BackupEntry.Promotion.REMOVED)
-        return entry.version_name if is_version else NOTHING
 
 
 def machine_link(agent_id: str) -> SafeString:

@@ -202,7 +202,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports):
     def machine_page(self, job: ExpectedBackupJob) -> SafeString:
         return machine_link(job.agent_id)
 
-    @admin.display(description=_("folder"))
+    @admin.display(description=_("stored in"))
     def storage(self, job: ExpectedBackupJob) -> SafeString:
         return format_html("<code>{}</code>", job.storage_folder)
 

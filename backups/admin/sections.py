@@ -64,7 +64,7 @@ def versions_of(job: ExpectedBackupJob) -> Section:
         [
             display.universal(entry.cycle_at),
             display.storage(entry),
-            entry.staged_name if entry.promotion == BackupEntry.Promotion.PROMOTED else entry.version_name,
+            entry.stored_path,
             display.size(entry.server_size),
             display.short_hash(entry.server_sha256),
         ]

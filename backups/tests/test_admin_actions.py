@@ -121,7 +121,8 @@ class TestTheCurrentVersion:
         folder.mkdir(parents=True)
         (folder / "compta_db.sql.gz").write_bytes(b"dump" * 1000)
         stand(job)
-        entry_of(job, ago=DAY, promotion="promoted", server_sha256="d" * 64)
+        path = "ACME/_/compta_db/current_version/compta_db.sql.gz"
+        entry_of(job, ago=DAY, promotion="promoted", server_sha256="d" * 64, stored_path=path)
         return job
 
     def test_it_is_downloaded_and_that_is_on_record(self, client, stored):

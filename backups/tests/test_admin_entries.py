@@ -117,11 +117,10 @@ class TestThePage:
         assert "could not be stored</span>" in text
         assert "No space is left for the verified backup." in text
 
-    def test_an_earlier_version_says_how_it_is_called(self, admin_client, job):
-        archived = entry_of(job, promotion="archived")
-        assert archived.version_name in page(admin_client, archived)
-        current = entry_of(job, ago=DAY, promotion="promoted")
-        assert current.version_name not in page(admin_client, current)
+    def test_where_it_is_stored(self, admin_client, job):
+        assert "ACME/crm/versions/x.sql.gz" in page(
+            admin_client, entry_of(job, stored_path="ACME/crm/versions/x.sql.gz")
+        )
 
     def test_a_viewer_sees_it(self, client, job):
         entry = entry_of(job)
