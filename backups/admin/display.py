@@ -21,13 +21,13 @@ from portal.paginator import grouped
 Promotion = BackupEntry.Promotion
 SHORT_HASH = 10
 BENEATH = '<span class="beneath">{}</span>'
+# What is not there, or no more, is no state.
 STORAGE_TONES = {
     Promotion.WAITING: WARNING,
     Promotion.FAILED: BAD,
     Promotion.LOST: BAD,
     Promotion.PROMOTED: GOOD,
     Promotion.ARCHIVED: QUIET,
-    Promotion.REMOVED: QUIET,
 }
 
 
@@ -79,9 +79,8 @@ def entry_state(entry: BackupEntry) -> SafeString:
 
 def storage(entry: BackupEntry) -> SafeString:
     promotion = Promotion(entry.promotion)
-    if promotion == Promotion.NONE:
-        return format_html('<span class="quiet">{}</span>', promotion.label)
-    state = badge(promotion.label, STORAGE_TONES[promotion])
+    tone = STORAGE_TONES.get(promotion)
+    state = badge(promotion.label, tone) if tone else format_html('<span class="quiet">{}</span>', promotion.label)
     why = reasons.sentences([entry.promotion_reason]) if entry.promotion_reason else ""
     return lines(state, why)
 

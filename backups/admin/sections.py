@@ -62,9 +62,9 @@ def versions_of(job: ExpectedBackupJob) -> Section:
     found = list(newest(job).stored()[: SHOWN_VERSIONS + 1])
     rows = [
         [
-            display.universal(entry.cycle_at),
+            display.link_to_entry(entry),
             display.storage(entry),
-            entry.stored_path,
+            format_html('<div class="path">{}</div>', entry.stored_path),
             display.size(entry.server_size),
             display.short_hash(entry.server_sha256),
         ]

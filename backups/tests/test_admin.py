@@ -204,7 +204,7 @@ class TestThePageOfADatabase:
         entries, versions, _history = admin_client.get(page_of(job)).context["sections"]
         assert (len(entries.rows), entries.note) == (20, "Older ones are not shown.")
         assert len(versions.rows) == 25
-        assert [row[2] for row in versions.rows[:2]] == ["ACME/0.gz", "ACME/1.gz"]
+        assert ["ACME/0.gz" in row[2] for row in versions.rows[:2]] == [True, False]
         assert {entry.job_id for entry in admin_client.get(entries.url).context["cl"].queryset} == {job.pk}
 
     def test_it_costs_the_same_however_much_is_known(self, admin_client, job):
