@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from agents.enrolment import issue_agent_token
+from backups.models import BackupEntry, ExpectedBackupJob
 from portal.admin.base import Audited, ReadOnlyAdmin, VigieModelAdmin
 from portal.issuing import issue
 from portal.models import AuditEvent, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
@@ -24,17 +25,21 @@ ADMINS = {model._meta.label_lower: model_admin for model, model_admin in admin.s
 OURS = {label: model_admin for label, model_admin in ADMINS.items() if isinstance(model_admin, VigieModelAdmin)}
 
 # Two queries for session and user, one to count, one for the rows. More would be a query per row, or a second count.
-QUERIES = dict.fromkeys(ADMINS, 4)
+# Expected backups: one for how many are safe, two for the last scans, two for what became of the rows shown.
+QUERIES = dict.fromkeys(ADMINS, 4) | {"backups.expectedbackupjob": 9}
 
 
 def indexed(model, field, *, in_order=True):
     """Whether an index begins with the field; one for beginnings is in no order that a person would call one."""
+    relation, _, rest = field.partition("__")
+    if rest:
+        return indexed(model._meta.get_field(relation).related_model, rest, in_order=in_order)
     if model._meta.get_field(field).unique:
         return True
     firsts = [
         index.fields[0].lstrip("-")
         for index in model._meta.indexes
-        if not index.condition and not (in_order and index.opclasses)
+        if index.fields and not index.condition and not (in_order and index.opclasses)
     ]
     firsts += [constraint.fields[0] for constraint in model._meta.constraints]
     return field in firsts
@@ -51,6 +56,10 @@ def rows(make_agent):
             run_id=f"{number:032x}", machine_id="PC-0", app_name="gui", app_version="1", document_count=1, digest="",
             succeeded_count=1, failed_count=0, total_pages=1, documents=[{}], received_at=now, reported_by="client:gui",
         )  # fmt: skip
+        job = ExpectedBackupJob.objects.create(agent_id="PC-0", database_name=f"db{number}")
+        BackupEntry.objects.create(
+            job=job, cycle_at=now, status="MISSING", first_status="MISSING", recorded_at=now, changed_at=now
+        )
         JobRun.objects.create(job="prune", cycle_key=str(number))
         TaskAttempt.objects.create(task_id=str(number), name="beat", cluster="quick", started_at=now)
         Group.objects.create(name=f"g{number}")

@@ -29,6 +29,7 @@ def test_a_viewer_only_looks():
 
 def test_staff_look_and_export():
     names = ["agent", "run", "apitoken", "auditevent", "jobrun", "taskattempt", "notificationchannel", "outboxmessage"]
+    names += ["expectedbackupjob", "backupentry"]
     assert codenames(STAFF) - codenames(VIEWER) == {f"export_{name}" for name in names}
 
 
