@@ -18,6 +18,9 @@ from backups.querysets import BackupEntryQuerySet, DepositAreaQuerySet, Expected
 from backups.scanner import cycles
 
 
+MOST_KEPT = MaxValueValidator(10_000)
+
+
 class Status(models.TextChoices):
     """How an expected backup stands. The order is that of the scanner's priority; PENDING is before any verdict."""
 
@@ -72,7 +75,7 @@ class ExpectedBackupJob(models.Model):
     company_name = models.CharField(_("company"), max_length=128, blank=True)
     city = models.CharField(_("city"), max_length=128, blank=True)
     neighborhood = models.CharField(_("neighbourhood"), max_length=128, blank=True)
-    year = models.PositiveSmallIntegerField(_("year"), null=True, blank=True)
+    year = models.PositiveSmallIntegerField(_("year"), null=True, blank=True, validators=[MaxValueValidator(9_999)])
     expected_hour_utc = models.PositiveSmallIntegerField(_("hour (UTC)"), default=0, validators=[MaxValueValidator(23)])
     expected_minute_utc = models.PositiveSmallIntegerField(
         _("minute (UTC)"), default=0, validators=[MaxValueValidator(59)]
@@ -120,10 +123,12 @@ class ExpectedBackupJob(models.Model):
         default=True,
         help_text=_("shows a truncated dump, at about thirteen times the cost of its hash"),
     )
-    keep_last = models.PositiveSmallIntegerField(_("keep the last"), default=7, validators=[MinValueValidator(1)])
-    keep_daily = models.PositiveSmallIntegerField(_("keep daily"), default=7)
-    keep_weekly = models.PositiveSmallIntegerField(_("keep weekly"), default=4)
-    keep_monthly = models.PositiveSmallIntegerField(_("keep monthly"), default=12)
+    keep_last = models.PositiveSmallIntegerField(
+        _("keep the last"), default=7, validators=[MinValueValidator(1), MOST_KEPT]
+    )
+    keep_daily = models.PositiveSmallIntegerField(_("keep daily"), default=7, validators=[MOST_KEPT])
+    keep_weekly = models.PositiveSmallIntegerField(_("keep weekly"), default=4, validators=[MOST_KEPT])
+    keep_monthly = models.PositiveSmallIntegerField(_("keep monthly"), default=12, validators=[MOST_KEPT])
     is_active = models.BooleanField(_("active"), default=True)
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     current_status = models.CharField(
