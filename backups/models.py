@@ -17,7 +17,6 @@ from backups import paths, reasons, rules
 from backups.querysets import BackupEntryQuerySet, DepositAreaQuerySet, ExpectedBackupJobQuerySet, ScanQuerySet
 from backups.scanner import cycles
 
-
 MOST_KEPT = MaxValueValidator(10_000)
 
 

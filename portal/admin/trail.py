@@ -22,6 +22,8 @@ class FamilyFilter(ChoiceFilter):
         "agent.": _("machines"),
         "token.": _("tokens"),
         "channel.": _("notification channels"),
+        "backups.": _("backups"),
+        "expectedbackupjob.": _("expected backups"),
         "user.": _("users"),
         "group.": _("groups"),
         "admin.": _("actions in the admin"),
@@ -46,7 +48,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     list_display_links = ("what",)
     list_filter = (WhenFilter, FamilyFilter)
     search_fields = ("subject__begins",)
-    search_help_text = begins_with("agent:…", "token:…", "user:…")
+    search_help_text = begins_with("agent:…", "token:…", "backup:…", "user:…")
     export_columns = ("at", "actor", "action", "subject", "before", "after", "address", "count", "last_at")
     facts = (
         (
