@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
+BRACES = re.compile(r"\{(\w*)\}")
 FOREIGN = re.compile(r"[^A-Za-z0-9._-]")
 LONGEST = 128
 # What a folder template may name.
@@ -36,12 +37,11 @@ def expanded(template: str, job: Any) -> list[str]:
     """The folders that a template means for a job, from the outermost in. What no template should say leads nowhere
     else: each folder is reduced like the values in it.
     """
-    values: Mapping[str, str] = {name: reduced(getattr(job, name)) for name in FIELDS}
-    return [reduced(substituted(part, values)) for part in template.split("/") if part]
+    return [reduced(substituted(part, lambda name: getattr(job, name))) for part in template.split("/") if part]
 
 
-def substituted(part: str, values: Mapping[str, str]) -> str:
-    return re.sub(r"\{(\w*)\}", lambda found: values.get(found[1], "_"), part)
+def substituted(part: str, value_of: Callable[[str], object]) -> str:
+    return BRACES.sub(lambda found: reduced(value_of(found[1])) if found[1] in FIELDS else "_", part)
 
 
 def dump_folder(job: Any) -> tuple[str, ...]:

@@ -28,11 +28,11 @@ def validate_weekdays(text: str) -> None:
 def validate_template(text: str) -> None:
     """A relative folder, each part of plain characters and field names in braces."""
     try:
-        names = set(paths.fields_in(text))
+        list(paths.fields_in(text))
     except ValueError:
         known = ", ".join(sorted(paths.FIELDS))
         raise ValidationError(_("In braces may stand: %(names)s.") % {"names": known}) from None
-    filled = paths.substituted(text, dict.fromkeys(names, "x"))
+    filled = paths.substituted(text, lambda name: "x")
     if any(paths.reduced(part) != part for part in filled.split("/")):
         raise ValidationError(
             _("A folder below the root is expected, of letters, digits, “.”, “_” and “-”, without “..”.")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 from django.conf import settings
@@ -117,8 +117,8 @@ def cycles_to_judge(past: Past, now: datetime) -> Iterator[Cycle]:
     if known is not None and known.status in SETTLED:
         return
     start = past.job.counts_from(now)
-    earlier = list(islice(cycles.earlier(plan, current), CATCH_UP))
-    yield from (one for one in reversed(earlier) if one.at >= start and is_open(past, one, one == earlier[0]))
+    earlier = list(takewhile(lambda one: one.at >= start, islice(cycles.earlier(plan, current), CATCH_UP)))
+    yield from (one for one in reversed(earlier) if is_open(past, one, one == earlier[0]))
     yield current
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db import transaction
 
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
-from backups.scanner import tell
+from backups.scanner import store, tell
 from backups.scanner.judge import SETTLED, Judged, judged_as
 from portal.jobs import Lease
 from portal.notifications import Notice, notify
@@ -39,6 +39,7 @@ ENTRY_FIELDS = (
     "judged",
     "promotion",
     "promotion_reason",
+    "stored_path",
     "changed_at",
 )
 
@@ -108,6 +109,7 @@ def entry_of(one: Judged, now: datetime) -> BackupEntry:
     if one.copy is not None:
         entry.promotion = Promotion.FAILED if one.copy.failure else Promotion.WAITING
         entry.promotion_reason = one.copy.failure
+        entry.stored_path = store.current_path(one.job, one.staged_name)
     one.past.entries[one.cycle.at] = entry
     return entry
 
