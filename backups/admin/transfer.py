@@ -98,7 +98,7 @@ class JobImports(VigieModelAdmin):
         """What was previewed; where that is not what would happen now, what would is previewed."""
         plan = imports.planned(rows)
         try:
-            if plan.is_refused or plan.counts != previewed:
+            if plan.counts != previewed:  # a row that is refused by now is not counted
                 raise Overtaken
             imports.carry_out(plan, request)
         except Overtaken:
