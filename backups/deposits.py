@@ -30,7 +30,7 @@ from agents.models import Agent
 from backups import paths
 from backups.scanner import report
 from backups.scanner.locate import Unusable, opened_folder
-from backups.scanner.store import WRITE_FLAGS, write_all
+from backups.scanner.store import WRITE_FLAGS, refuse_without_room, write_all
 from portal.api.errors import Problem, invalid
 from portal.api.streams import UNREADABLE
 
@@ -44,6 +44,8 @@ CHUNK = 1024 * 1024
 # An upload writes all the time: a part that nobody wrote to for a day was left by a process that was killed.
 LEFT_AFTER_SECONDS = 24 * 60 * 60
 LONGEST_PAUSE_SECONDS = 60.0
+# The database may be on the same disk: a machine must not be able to silence the portal.
+RESERVE = 256 * 1024 * 1024
 RETRY_AFTER = {"Retry-After": "60"}
 # What a filesystem says that cannot sync a folder.
 NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
@@ -111,7 +113,7 @@ def receive(deposit: Deposit, agent: Agent, body: Any) -> None:
     folders = (paths.reduced(agent.machine_id), deposit.area)
     with on_disk(), opened_folder(Path(settings.DEPOSITS_ROOT), folders, make=True) as folder:
         sweep(folder)
-        refuse_without_room(deposit, folder)
+        refuse_without_room(folder, deposit.size, RESERVE)
         with part_in(folder, deposit.name) as (part, file):
             copy(body, file, deposit)
             os.fsync(file)
@@ -178,13 +180,6 @@ def sentence(error: OSError) -> str:
     if error.errno in (errno.EISDIR, errno.ENOTDIR):
         return UNUSABLE
     return UNWRITTEN if Path(settings.DEPOSITS_ROOT).is_dir() else ROOT_ABSENT
-
-
-def refuse_without_room(deposit: Deposit, folder: int) -> None:
-    """Raises OSError for what would fill the disk: all other machines' deposits would fail as well."""
-    disk = os.fstatvfs(folder)
-    if disk.f_blocks and disk.f_bavail * disk.f_frsize < deposit.size:  # some network stores have no blocks at all
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextmanager

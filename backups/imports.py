@@ -341,9 +341,11 @@ def boolean(text: str) -> bool:
 def moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
+        found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        rules.validate_moment(found)
+    except (ValueError, OverflowError, ValidationError):
         raise ValueError(_("A moment is expected, such as 2026-03-10T09:12:44Z.")) from None
+    return found
 
 
 def whole(text: str) -> int:

@@ -57,7 +57,7 @@ class ExpectedBackupJob(models.Model):
 
     `watched_since` is where its cycles begin to count: its creation, or the last change of when it is expected.
     `settled_at` is the cycle up to which a scan has nothing left to do; until the next one opens, it costs no file.
-    `is_alerted` is set while people were told of a failure and not yet of its end.
+    `alerted_severity` is set while people were told of a failure and not yet of its end.
     """
 
     class Frequency(models.TextChoices):
@@ -129,7 +129,7 @@ class ExpectedBackupJob(models.Model):
     keep_weekly = models.PositiveSmallIntegerField(_("keep weekly"), default=4, validators=[MOST_KEPT])
     keep_monthly = models.PositiveSmallIntegerField(_("keep monthly"), default=12, validators=[MOST_KEPT])
     is_active = models.BooleanField(_("active"), default=True)
-    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True, validators=[rules.validate_moment])
     current_status = models.CharField(
         _("status"), max_length=32, choices=Status.choices, default=Status.PENDING, editable=False
     )
@@ -143,7 +143,7 @@ class ExpectedBackupJob(models.Model):
     settled_at = models.DateTimeField(null=True, editable=False)
     watched_since = models.DateTimeField(default=timezone.now, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
-    is_alerted = models.BooleanField(default=False, editable=False)
+    alerted_severity = models.PositiveSmallIntegerField(null=True, editable=False)
     reverified_at = models.DateTimeField(_("current version hashed again"), null=True, editable=False)
     damage: Any = models.JSONField(_("damage of the current version"), null=True, editable=False)
 

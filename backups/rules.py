@@ -25,6 +25,12 @@ def validate_weekdays(text: str) -> None:
         raise ValidationError(_("Days are written MO, TU, WE, TH, FR, SA, SU, with commas.")) from None
 
 
+def validate_moment(moment: datetime) -> None:
+    """What lies outside of this century cannot be shown in every zone."""
+    if not 2000 <= moment.year <= 2099:
+        raise ValidationError(_("A moment of this century is expected."))
+
+
 def validate_template(text: str) -> None:
     """A relative folder, each part of plain characters and field names in braces."""
     try:

@@ -22,7 +22,7 @@ JOB_FIELDS = (
     "last_verified_at",
     "previous_successful_hash",
     "settled_at",
-    "is_alerted",
+    "alerted_severity",
 )
 ENTRY_FIELDS = (
     "status",

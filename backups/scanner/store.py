@@ -135,10 +135,10 @@ def write_all(descriptor: int, data: memoryview) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def refuse_without_room(folder: int, size: int) -> None:
-    """Raises OSError for what would fill the disk: everybody else on it would fail as well."""
+def refuse_without_room(folder: int, size: int, reserve: int = 0) -> None:
+    """Raises OSError for what would fill the disk but for `reserve` bytes: everybody else on it would fail as well."""
     disk = os.fstatvfs(folder)
-    if disk.f_blocks and disk.f_bavail * disk.f_frsize < size:  # some network stores have no blocks at all
+    if disk.f_blocks and disk.f_bavail * disk.f_frsize < size + reserve:  # some network stores have no blocks at all
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

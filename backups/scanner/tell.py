@@ -47,15 +47,16 @@ def of_verdict(one: Judged) -> list[Notice]:
     if job.fails_as(status):
         severity = Severity.WARNING if status == Status.HASH_MISMATCH else Severity.CRITICAL
         title = _("Backup of %(job)s: %(status)s, expected %(moment)s") % about
-        job.is_alerted = True
+        job.alerted_severity = severity
         return [notice(job, severity, title, text, key, State.OPENED)]
     if status not in (Status.SUCCESS, Status.HASH_MISMATCH):
         return []
     told = []
-    if job.is_alerted:
-        job.is_alerted = False
+    if job.alerted_severity is not None:
         title = _("Backup of %(job)s is well again: %(status)s, expected %(moment)s") % about
-        told.append(notice(job, Severity.INFO, title, text, key, State.CLOSED))
+        # As severe as what it closes: who was told of that is told of this.
+        told.append(notice(job, Severity(job.alerted_severity), title, text, key, State.CLOSED))
+        job.alerted_severity = None
     if not DOUBTS.isdisjoint(one.verdict.warnings):
         title = _("Backup of %(job)s arrived, but look at it; expected %(moment)s") % about
         told.append(notice(job, Severity.WARNING, title, text, f"{key}:doubts", State.NOTE))
@@ -88,7 +89,7 @@ def of_root(is_missing: bool, key: str) -> Notice:
         title, state, text = _("The deposit area is there again"), State.CLOSED, _("Backups are looked at again.")
     return Notice(
         subject="backups:deposit-root",
-        severity=Severity.CRITICAL if is_missing else Severity.INFO,
+        severity=Severity.CRITICAL,
         title=title,
         text=text,
         dedupe_key=f"backups:deposit-root:{key}",

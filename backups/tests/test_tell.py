@@ -10,6 +10,7 @@ from backups.models import BackupEntry, ExpectedBackupJob, Scan
 from backups.tests.conftest import AFTER_DEADLINE, EXPECTED, REPORTED, dump, section
 from portal import jobs
 from portal.models import NotificationChannel, OutboxMessage
+from portal.notifications import Severity
 from portal.schedules import jobs as declared
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channel")]
@@ -34,7 +35,10 @@ def test_a_failed_cycle_is_told_once_and_its_recovery_once(machine, scan, job):
         "Backup of compta_db (SRV-DOUALA-01), ACME: missing, expected 2025-06-12 13:00 UTC",
         "Backup of compta_db (SRV-DOUALA-01), ACME is well again: verified, expected 2025-06-12 13:00 UTC",
     ]
-    assert [message.state for message in OutboxMessage.objects.order_by("pk")] == ["opened", "closed"]
+    assert [(message.state, message.severity) for message in OutboxMessage.objects.order_by("pk")] == [
+        ("opened", Severity.CRITICAL),
+        ("closed", Severity.CRITICAL),
+    ]
     first = OutboxMessage.objects.order_by("pk").first()
     assert first.text.startswith("No report arrived by the deadline")
     assert first.path == f"/admin/backups/expectedbackupjob/{job.pk}/change/"

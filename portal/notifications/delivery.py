@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, Min, OuterRef
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
@@ -98,7 +98,9 @@ def readdress(channel: Known, now: datetime) -> None:
     if len(channel.recipients) == 1:
         heir = channel.recipients[0]
         told = messages.filter(recipient=heir, dedupe_key=OuterRef("dedupe_key"))
-        strays.exclude(Exists(told)).update(recipient=heir)
+        # Of one thing told to several the heir gets one message: the others would break its being told once.
+        firsts = strays.exclude(Exists(told)).order_by().values("dedupe_key").annotate(first=Min("pk")).values("first")
+        strays.filter(pk__in=list(firsts.values_list("first", flat=True))).update(recipient=heir)
     strays.finish("given_up", now, _("This is no recipient of the channel any more."))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.db.models import F
 from django.utils import timezone
 
 from portal import audit
@@ -39,7 +40,9 @@ def synchronise(channels: Iterable[Known]) -> dict[str, ChannelState]:
         ChannelState.objects.bulk_create(missing, ignore_conflicts=True)
     for state in changed:
         same = ChannelState.objects.filter(pk=state.pk, digest=state.digest)
-        if same.enable(digest=digests[state.channel], moved={}) and state.disabled_at is not None:
+        # Whoever delivers by the old configuration at this moment must not judge the new one by it.
+        fresh = {"digest": digests[state.channel], "moved": {}, "fence": F("fence") + 1, "lease_expires_at": None}
+        if same.enable(**fresh) and state.disabled_at is not None:
             audit.record("channel.enabled", subject(state.channel), actor="system", after={"reason": "changed"})
     return states_of(digests) if missing or changed else states
 

@@ -13,9 +13,7 @@ threads = settings.WEB_THREADS
 timeout = 60
 graceful_timeout = 30
 keepalive = 5
-# A worker's memory is not all its own fault: libraries leak. Not all workers at the same time.
-max_requests = 20_000
-max_requests_jitter = 2_000
+# Workers are not recycled: that would cut deposits and downloads that take longer than the grace.
 control_socket_disable = True
 # Which proxy to believe is TRUSTED_PROXIES' business (see portal.addresses).
 forwarded_allow_ips = ""

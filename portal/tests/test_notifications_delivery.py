@@ -15,6 +15,7 @@ from portal.notifications import Notice, Severity, State, delivery, notify, stat
 from portal.notifications.channels import base
 from portal.notifications.channels.base import DeliveryError
 from portal.notifications.delivery import deliver
+from portal.notifications.known import find
 from portal.notifications.schedules import look, outdated_messages
 from portal.tasks import body_of
 from portal.tests import receiver
@@ -359,6 +360,31 @@ def test_who_was_taken_off_the_list_gets_nothing_that_waited(smtp, team):
     deliver(team.key)
     assert [mail["To"] for mail in smtp.mails] == ["ann@example.org"]
     assert statuses() == ["given_up", "sent"]
+
+
+def test_a_list_that_replaces_several_recipients_gets_each_message_once(smtp, team):
+    tell("a")
+    tell("b")
+    NotificationChannel.objects.update(addresses="list@example.org")
+    deliver(team.key)
+    assert [(mail["To"], mail["Subject"]) for mail in smtp.mails] == [
+        ("list@example.org", "[Vigie] a"),
+        ("list@example.org", "[Vigie] b"),
+    ]
+    assert sorted(statuses()) == ["given_up", "given_up", "sent", "sent"]
+
+
+def test_whoever_delivers_by_an_old_configuration_does_not_judge_the_new_one(smtp, team, monkeypatch):
+    tell("a")
+
+    def mended_meanwhile(channel, outgoing):
+        NotificationChannel.objects.update(addresses="eve@example.org")
+        states.synchronise([find(team.key)])
+        raise DeliveryError("no such mail server", permanent=True)
+
+    monkeypatch.setattr(delivery, "send", mended_meanwhile)
+    deliver(team.key)
+    assert ChannelState.objects.get(channel=team.key).disabled_at is None
 
 
 def test_messages_of_a_channel_that_is_off_wait_for_it(smtp, team):
