@@ -25,5 +25,5 @@ SENTENCES.update(
 
 
 def subject(job: ExpectedBackupJob) -> str:
-    """What the audit events of a job are about."""
+    """What audit events and messages about a job have in common."""
     return f"backup:{job.agent_id}/{job.database_name}"[:LONGEST]

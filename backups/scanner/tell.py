@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Any
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from backups.history import subject
 from backups.models import BackupEntry, ExpectedBackupJob, Status
 from backups.reasons import DOUBTS, Reason, sentences, warning_sentences
 from portal.notifications import Notice, Severity, State
 
 if TYPE_CHECKING:
     from backups.scanner.judge import Judged
-
-
-def subject(job: ExpectedBackupJob) -> str:
-    """What messages and audit events about a job have in common."""
-    return f"backup:{job.agent_id}/{job.database_name}"
 
 
 def name_of(job: ExpectedBackupJob) -> str:

@@ -58,6 +58,12 @@ def test_a_failure_that_becomes_another_is_told_again(machine, scan, job):
     assert [title.split(": ")[1].split(",")[0] for title in titles()] == ["missing", "failed"]
 
 
+def test_the_longest_names_are_told_of(make_job, scan):
+    make_job("d" * 128, "a" * 128)
+    scan()
+    assert len(OutboxMessage.objects.get().subject) == 200
+
+
 def test_what_goes_well_is_not_told(machine, scan, job):
     machine.deposit()
     scan()
