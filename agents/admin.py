@@ -21,7 +21,7 @@ from agents.querysets import liveness_condition
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exactly, in_full, moment_column
-from portal.admin.filters import ChoiceFilter
+from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.history import history_of
 from portal.issuing import revoke
 from portal.panels import Section, sections_of_machine
@@ -37,13 +37,11 @@ def liveness_badge(agent: Agent, now: datetime) -> SafeString:
     return badge(Agent.Liveness(liveness).label, TONES[Agent.Liveness(liveness)])
 
 
-class StatusFilter(ChoiceFilter):
+class StatusFilter(FieldFilter):
     title = _("status")
     parameter_name = "status"
+    field = "status"
     options = dict(Agent.Status.choices)
-
-    def condition(self, value: str, now: datetime) -> Q:
-        return Q(status=value)
 
 
 class LivenessFilter(ChoiceFilter):

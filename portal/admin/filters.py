@@ -31,6 +31,15 @@ class ChoiceFilter(admin.SimpleListFilter, abc.ABC):
         return queryset.filter(self.condition(value, timezone.now())) if value in self.options else queryset
 
 
+class FieldFilter(ChoiceFilter):
+    """The choices are the values of a field."""
+
+    field: ClassVar[str]
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(**{self.field: value})
+
+
 class PeriodFilter(ChoiceFilter):
     """How long ago, by an indexed field."""
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, in_full, moment_column
-from portal.admin.filters import ChoiceFilter
+from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.models import JobRun, TaskAttempt
 
 TONES = {
@@ -22,13 +22,11 @@ TONES = {
 }
 
 
-class JobStatusFilter(ChoiceFilter):
+class JobStatusFilter(FieldFilter):
     title = _("status")
     parameter_name = "status"
+    field = "status"
     options = dict(JobRun.Status.choices)
-
-    def condition(self, value: str, now: datetime) -> Q:
-        return Q(status=value)
 
 
 @admin.register(JobRun)

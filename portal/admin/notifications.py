@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from portal import audit
 from portal.admin.base import VigieModelAdmin, begins_with
 from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, in_full, moment_column
-from portal.admin.filters import ChoiceFilter
+from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.history import history_of
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
 from portal.notifications import history  # noqa: F401 - the words for what happens to channels
@@ -82,13 +82,11 @@ def send_test(channel: Known, request: HttpRequest) -> None:
 # --- The list --------------------------------------------------------------------------------------------------------
 
 
-class KindFilter(ChoiceFilter):
+class KindFilter(FieldFilter):
     title = _("kind")
     parameter_name = "kind"
+    field = "kind"
     options = dict(Kind.choices)
-
-    def condition(self, value: str, now: datetime) -> Q:
-        return Q(kind=value)
 
 
 class ActiveFilter(ChoiceFilter):

@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, in_full, moment_column
-from portal.admin.filters import ChoiceFilter, PeriodFilter
+from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
 from portal.notifications.known import BUILT_IN
 from portal.notifications.outbox import try_now
@@ -28,13 +28,11 @@ TONES = {Status.WAITING: WARNING, Status.SENT: GOOD, Status.FAILED: BAD, Status.
 SEVERITY_TONES = {Severity.CRITICAL: BAD, Severity.WARNING: WARNING, Severity.INFO: QUIET}
 
 
-class StatusFilter(ChoiceFilter):
+class StatusFilter(FieldFilter):
     title = _("status")
     parameter_name = "status"
+    field = "status"
     options = dict(Status.choices)
-
-    def condition(self, value: str, now: datetime) -> Q:
-        return Q(status=value)
 
 
 class SeverityFilter(ChoiceFilter):
