@@ -29,7 +29,7 @@ from agents import enrolment
 from agents.models import Agent
 from backups import paths
 from backups.scanner import report
-from backups.scanner.locate import Unusable, opened_folder
+from backups.scanner.locate import Unusable, opened_folder, sync_folder
 from backups.scanner.store import WRITE_FLAGS, refuse_without_room, write_all
 from portal.api.errors import Problem, invalid
 from portal.api.streams import UNREADABLE
@@ -47,8 +47,6 @@ LONGEST_PAUSE_SECONDS = 60.0
 # The database may be on the same disk: a machine must not be able to silence the portal.
 RESERVE = 256 * 1024 * 1024
 RETRY_AFTER = {"Retry-After": "60"}
-# What a filesystem says that cannot sync a folder.
-NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 ROOT_ABSENT = "The folder of deposits is not there. Try again later."
 FULL = "No space is left for the deposit. Try again later."
 UNUSABLE = "The machine's folder of deposits cannot be used: an operator must look at it."
@@ -218,14 +216,6 @@ def read(body: Any, size: int) -> bytes:
     if not data:
         raise Problem("length_mismatch")
     return data
-
-
-def sync_folder(folder: int) -> None:
-    try:
-        os.fsync(folder)
-    except OSError as error:
-        if error.errno not in NO_SYNC:
-            raise
 
 
 def sweep(folder: int) -> None:

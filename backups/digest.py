@@ -29,7 +29,7 @@ def send(lease: Lease) -> dict[str, int]:
     with transaction.atomic(), in_our_language():
         lease.extend()
         failing = list(jobs.filter(panels.failing(now)))
-        return {"messages": notify(notice(panels.counted(now), failing, Scan.objects.latest_finished(), now))}
+        return {"messages": notify(notice(panels.counted(now), failing, Scan.objects.last_of_all(), now))}
 
 
 def notice(totals: Totals, failing: list[ExpectedBackupJob], scan: Scan | None, now: datetime) -> Notice:

@@ -13,7 +13,8 @@ from django.utils.translation import ngettext
 
 from backups import reasons
 from backups.models import VERIFIED, BackupEntry, DepositArea, ExpectedBackupJob, Scan, Status
-from backups.panels import DAMAGED, FAILING, FRESH_SECONDS, last_scan, newest_of, watched
+from backups.panels import DAMAGED, FAILING, FRESH_SECONDS, newest_of
+from backups.querysets import STORED, UNSTORED, watched
 from portal.admin.display import distance
 from portal.findings import Finding, Severity, sources
 from portal.paginator import grouped
@@ -26,7 +27,7 @@ PAUSED_LONG = timedelta(days=30)
 # Doubts are looked for in what was expected lately: whatever is older is stale, which the list tells.
 DOUBTS_SINCE = timedelta(days=8)
 MOST_DOUBTS = 500
-LATER_STORED = ("promoted", "archived", "removed")
+LATER_STORED = (*STORED, "removed")
 Promotion = BackupEntry.Promotion
 
 
@@ -111,7 +112,7 @@ def unstored(now: datetime) -> QuerySet[BackupEntry]:
     stored = BackupEntry.objects.filter(
         job=OuterRef("job"), cycle_at__gt=OuterRef("cycle_at"), promotion__in=LATER_STORED
     )
-    not_stored = BackupEntry.objects.filter(promotion__in=["waiting", "failed", "lost"])
+    not_stored = BackupEntry.objects.filter(promotion__in=UNSTORED)
     return not_stored.filter(waiting | ~Q(promotion=Promotion.WAITING)).exclude(Exists(stored))
 
 
@@ -179,7 +180,7 @@ def missing_since(newest: Scan) -> datetime:
 @sources.register
 def silent_scanner(now: datetime) -> Iterator[Finding]:
     """Nothing was looked at for a while; what is shown of the databases may be past."""
-    scan = last_scan()
+    scan = Scan.objects.last_of_all()
     oldest = ExpectedBackupJob.objects.filter(watched(now)).aggregate(since=Min("created_at"))["since"]
     since = max(filter(None, [oldest, scan and scan.finished_at]), default=None) if oldest else None
     if since is not None and since < now - SCANNED_WITHIN:

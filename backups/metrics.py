@@ -9,8 +9,9 @@ from django.db.models import Count, Min, Q
 from prometheus_client.metrics_core import Metric
 
 from backups.findings import unstored
-from backups.models import ExpectedBackupJob, Status
-from backups.panels import failing, last_scan, watched
+from backups.models import ExpectedBackupJob, Scan, Status
+from backups.panels import failing
+from backups.querysets import watched
 from portal.metrics import age, gauge, single, sources
 
 
@@ -41,7 +42,7 @@ def not_stored(now: datetime) -> Iterator[Metric]:
 
 @sources.register
 def scans(now: datetime) -> Iterator[Metric]:
-    scan = last_scan()
+    scan = Scan.objects.last_of_all()
     if scan is None or scan.finished_at is None:
         return
     duration = (scan.finished_at - scan.started_at).total_seconds()

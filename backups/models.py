@@ -14,7 +14,14 @@ from django.utils.translation import gettext_lazy as _
 
 from agents.models import MACHINE_ID
 from backups import paths, reasons, rules
-from backups.querysets import BackupEntryQuerySet, DepositAreaQuerySet, ExpectedBackupJobQuerySet, ScanQuerySet
+from backups.querysets import (
+    STORED,
+    UNSTORED,
+    BackupEntryQuerySet,
+    DepositAreaQuerySet,
+    ExpectedBackupJobQuerySet,
+    ScanQuerySet,
+)
 from backups.scanner import cycles
 
 MOST_KEPT = MaxValueValidator(10_000)
@@ -248,8 +255,6 @@ class BackupEntry(models.Model):
         ARCHIVED = "archived", _("earlier version")
         REMOVED = "removed", _("removed by retention")
 
-    UNFINISHED = (Promotion.WAITING, Promotion.FAILED)
-
     job = models.ForeignKey(
         ExpectedBackupJob, models.CASCADE, related_name="entries", verbose_name=_("expected backup")
     )
@@ -285,12 +290,8 @@ class BackupEntry(models.Model):
         indexes = [
             models.Index(fields=["-cycle_at", "-id"], name="backup_newest"),
             models.Index(fields=["status", "-cycle_at", "-id"], name="backup_status_newest"),
-            models.Index(
-                fields=["job", "promotion"], name="backup_stored", condition=Q(promotion__in=["promoted", "archived"])
-            ),
-            models.Index(
-                fields=["promotion"], name="backup_unstored", condition=Q(promotion__in=["waiting", "failed", "lost"])
-            ),
+            models.Index(fields=["job", "promotion"], name="backup_stored", condition=Q(promotion__in=STORED)),
+            models.Index(fields=["promotion"], name="backup_unstored", condition=Q(promotion__in=UNSTORED)),
         ]
         permissions = [("export_backupentry", _("Can export backups"))]
 

@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from backups.models import FAILURES, VERIFIED, BackupEntry, ExpectedBackupJob, Scan, Status
+from backups.querysets import watched
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, distance
 from portal.paginator import grouped
 from portal.panels import Section, Tile, chart_start, daily_chart, machine_sections, tiles
@@ -35,10 +36,6 @@ FAILING = Q(current_status__in=FAILURES) | Q(
 )
 DAMAGED = Q(damage__isnull=False)
 EVERY_DAY = Q(expected_frequency=ExpectedBackupJob.Frequency.DAILY, days_of_week="")
-
-
-def watched(now: datetime) -> Q:
-    return Q(is_active=True) & (Q(paused_until=None) | Q(paused_until__lte=now))
 
 
 def failing(now: datetime) -> Q:
@@ -131,14 +128,10 @@ def scans(now: datetime) -> Scans:
     newest = list(Scan.objects.order_by("-id")[:NEWEST_SCANS])
     running = [scan for scan in newest if scan.finished_at is None and scan.started_at > now - LONGEST_SCAN]
     return Scans(
-        last=last_scan(),
+        last=Scan.objects.last_of_all(),
         running=running[0] if running else None,
         root_is_missing=bool(newest) and newest[0].root_is_missing,
     )
-
-
-def last_scan() -> Scan | None:
-    return Scan.objects.filter(agent_id="", finished_at__isnull=False).order_by("-id").first()
 
 
 # --- States ----------------------------------------------------------------------------------------------------------
@@ -183,7 +176,7 @@ def verified_by_day(now: datetime) -> dict[date, int]:
 
 @tiles.register
 def backups_tile(now: datetime) -> Tile:
-    figures, scan = totals(now), last_scan()
+    figures, scan = totals(now), Scan.objects.last_of_all()
     by_day = cache.get_or_set("backups.by_day", lambda: verified_by_day(now), FRESH_SECONDS) or {}
     return Tile(
         title=_("Backups"),

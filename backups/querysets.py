@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from backups import models as m
 
 STORED = ("promoted", "archived")
+UNFINISHED = ("waiting", "failed")
+UNSTORED = (*UNFINISHED, "lost")
 # As far back as a scan looks: fourteen cycles, and the last successes a dump is compared with. Where days are named, a
 # cycle may take a week.
 LOOK_BACK, LOOK_BACK_ON_DAYS = timedelta(days=22), timedelta(weeks=22)
-KEPT_IN_SIGHT = ("promoted", "waiting", "failed")
+CURRENT_OR_TO_BE = ("promoted", *UNFINISHED)
 
 
 Row = TypeVar("Row", bound=models.Model)
@@ -39,13 +41,18 @@ class Writing(models.QuerySet[Row]):
             self.bulk_update(rows, [name for name in values if name not in same], batch_size=100)
 
 
+def watched(now: datetime) -> Q:
+    """Jobs that a scan looks at: active and not paused."""
+    return Q(is_active=True) & (Q(paused_until=None) | Q(paused_until__lte=now))
+
+
 class ExpectedBackupJobQuerySet(Writing["m.ExpectedBackupJob"]):
     def watched(self, now: datetime) -> Self:
-        """Those that a scan looks at: active and not paused."""
-        return self.filter(Q(paused_until=None) | Q(paused_until__lte=now), is_active=True)
+        return self.filter(watched(now))
 
-    def paused(self, now: datetime) -> Self:
-        return self.filter(Q(is_active=False) | Q(paused_until__gt=now))
+    def of(self, agent_id: str) -> Self:
+        """Of one machine; of all where none is named."""
+        return self.filter(agent_id=agent_id) if agent_id else self.all()
 
 
 class BackupEntryQuerySet(Writing["m.BackupEntry"]):
@@ -56,12 +63,16 @@ class BackupEntryQuerySet(Writing["m.BackupEntry"]):
         return self.filter(
             Q(job_id__in=every_day, cycle_at__gte=now - LOOK_BACK)
             | Q(job_id__in=on_days, cycle_at__gte=now - LOOK_BACK_ON_DAYS)
-            | Q(job_id__in=[*every_day, *on_days], promotion__in=KEPT_IN_SIGHT)
+            | Q(job_id__in=[*every_day, *on_days], promotion__in=CURRENT_OR_TO_BE)
         )
 
     def stored(self) -> Self:
         """Those whose dump lies below the root of verified backups."""
         return self.filter(promotion__in=STORED)
+
+    def current(self) -> m.BackupEntry | None:
+        """The one whose dump is the current version, asked of the entries of one job."""
+        return self.filter(promotion="promoted").order_by("-cycle_at").first()
 
 
 class DepositAreaQuerySet(models.QuerySet["m.DepositArea"]):
@@ -74,8 +85,9 @@ class DepositAreaQuerySet(models.QuerySet["m.DepositArea"]):
 
 
 class ScanQuerySet(models.QuerySet["m.Scan"]):
-    def latest_finished(self) -> m.Scan | None:
-        return self.exclude(finished_at=None).order_by("-pk").first()
+    def last_of_all(self) -> m.Scan | None:
+        """The last finished one of all machines."""
+        return self.filter(agent_id="", finished_at__isnull=False).order_by("-id").first()
 
     def add(self, pk: int, **figures: int) -> None:
         """Adds what one machine's part of the scan found."""

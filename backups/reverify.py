@@ -20,9 +20,7 @@ def reverify(pk: int) -> None:
         return
     area = DepositArea.objects.of([job.agent_id])[job.agent_id]
     with rounds.held(area, rounds.TASK_PATIENCE) as lease:
-        entry = (
-            BackupEntry.objects.filter(job=job, promotion=BackupEntry.Promotion.PROMOTED).order_by("-cycle_at").first()
-        )
+        entry = BackupEntry.objects.filter(job=job).current()
         if entry is not None:
             note(job, damage_of(entry, KeepAlive(lease)), lease)
 

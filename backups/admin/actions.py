@@ -16,8 +16,8 @@ from django.utils.translation import ngettext
 from backups import reasons
 from backups.admin.form import PauseForm
 from backups.history import subject
-from backups.models import BackupEntry, ExpectedBackupJob, Scan
-from backups.panels import watched
+from backups.models import ExpectedBackupJob, Scan
+from backups.querysets import watched
 from backups.scanner import locate, rounds, store
 from portal import audit
 from portal.admin.base import VigieModelAdmin
@@ -142,15 +142,13 @@ class JobActions(VigieModelAdmin):
             return None
         job = jobs[0]
         try:
-            descriptor, name, _size = store.opened_current(job)
+            entry, descriptor = store.opened_current(job)
         except locate.Unusable as error:
             self.message_user(request, reasons.sentences([error.why]), messages.ERROR)
             return None
-        stored = job.entries.filter(promotion=BackupEntry.Promotion.PROMOTED).first()
-        sha256 = stored.server_sha256 if stored else job.previous_successful_hash
-        after = {"file": name, "sha256": sha256}
+        after = {"file": entry.staged_name, "sha256": entry.server_sha256}
         audit.record("backups.downloaded", subject(job), request=request, after=after)
-        response = FileResponse(open(descriptor, "rb"), as_attachment=True, filename=name)  # noqa: SIM115 - it closes it
+        response = FileResponse(open(descriptor, "rb"), as_attachment=True, filename=entry.staged_name)  # noqa: SIM115 - it closes it
         response.headers["Cache-Control"] = "no-store"
         return response
 

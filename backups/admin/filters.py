@@ -10,9 +10,10 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from backups import reasons
-from backups.models import BackupEntry, ExpectedBackupJob, Status
-from backups.panels import failing, safe, watched
-from portal.admin.filters import ChoiceFilter, PeriodFilter
+from backups.models import ExpectedBackupJob, Status
+from backups.panels import failing, safe
+from backups.querysets import UNSTORED, watched
+from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 
 # Neither lateness nor warnings have an index of their own: they are looked for in what an index on time can bound.
 LATELY = timedelta(days=7)
@@ -21,13 +22,11 @@ LATELY = timedelta(days=7)
 # --- Of expected backups ---------------------------------------------------------------------------------------------
 
 
-class JobStatusFilter(ChoiceFilter):
+class JobStatusFilter(FieldFilter):
     title = _("status")
     parameter_name = "status"
+    field = "current_status"
     options = dict(Status.choices)
-
-    def condition(self, value: str, now: datetime) -> Q:
-        return Q(current_status=value)
 
 
 class AttentionFilter(ChoiceFilter):
@@ -59,13 +58,11 @@ class PausedFilter(ChoiceFilter):
         return {"while": Q(is_active=True, paused_until__gt=now), "off": Q(is_active=False)}[value]
 
 
-class FrequencyFilter(ChoiceFilter):
+class FrequencyFilter(FieldFilter):
     title = _("frequency")
     parameter_name = "frequency"
+    field = "expected_frequency"
     options = dict(ExpectedBackupJob.Frequency.choices)
-
-    def condition(self, value: str, now: datetime) -> Q:
-        return Q(expected_frequency=value)
 
 
 # --- Of what became of them ------------------------------------------------------------------------------------------
@@ -77,13 +74,11 @@ class ExpectedFilter(PeriodFilter):
     field = "cycle_at"
 
 
-class EntryStatusFilter(ChoiceFilter):
+class EntryStatusFilter(FieldFilter):
     title = _("status")
     parameter_name = "status"
+    field = "status"
     options = {value: label for value, label in Status.choices if value != Status.PENDING}
-
-    def condition(self, value: str, now: datetime) -> Q:
-        return Q(status=value)
 
 
 class LateFilter(ChoiceFilter):
@@ -111,5 +106,4 @@ class StorageFilter(ChoiceFilter):
     options = {"unstored": _("not stored yet, or not at all")}
 
     def condition(self, value: str, now: datetime) -> Q:
-        Promotion = BackupEntry.Promotion
-        return Q(promotion__in=[Promotion.WAITING, Promotion.FAILED, Promotion.LOST])
+        return Q(promotion__in=UNSTORED)

@@ -13,8 +13,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from backups import paths
-from backups.models import FAILURES, BackupEntry, ExpectedBackupJob, Status
-from backups.querysets import STORED
+from backups.models import FAILURES, VERIFIED, BackupEntry, ExpectedBackupJob, Status
+from backups.querysets import CURRENT_OR_TO_BE, STORED, UNFINISHED
 from backups.reasons import Reason, reason
 from backups.scanner import cycles, locate, store, verify
 from backups.scanner.classify import PENDING, SUCCESS, UNCHANGED, Facts, Limits, Verdict, classify, needs_file
@@ -24,7 +24,7 @@ from backups.scanner.shelf import Shelf
 from backups.scanner.store import Copy
 from backups.scanner.verify import GzipCheck, Measured
 
-SETTLED = (Status.SUCCESS, Status.HASH_MISMATCH, Status.UNVERIFIED)
+SETTLED = (*VERIFIED, Status.UNVERIFIED)
 CATCH_UP = 14
 COMPARED_SUCCESSES = 7
 
@@ -77,9 +77,9 @@ class Past:
 
     def newest_unfinished(self) -> BackupEntry | None:
         """The latest verified dump that is not stored, unless a later one is."""
-        verified = [one for one in self.entries.values() if one.promotion in (*BackupEntry.UNFINISHED, *STORED)]
+        verified = [one for one in self.entries.values() if one.promotion in (*UNFINISHED, *STORED)]
         newest = max(verified, key=lambda one: one.cycle_at, default=None)
-        return newest if newest is not None and newest.promotion in BackupEntry.UNFINISHED else None
+        return newest if newest is not None and newest.promotion in UNFINISHED else None
 
 
 @dataclass
@@ -104,6 +104,13 @@ class Judged:
     @property
     def measured(self) -> Measured | None:
         return self.facts.found if isinstance(self.facts.found, Measured) else None
+
+    @property
+    def known_by(self) -> list[Any] | None:
+        """By what the same bad file is known again; None where the verdict is settled, or no file was read."""
+        if self.measured is None or self.verdict.status in SETTLED:
+            return None
+        return judged_as(self.facts, self.measured.state)
 
 
 def cycles_to_judge(past: Past, now: datetime) -> Iterator[Cycle]:
@@ -192,13 +199,10 @@ def measured(
     descriptor: int, name: str, copy: Copy | None, gzip: GzipCheck | None, keep_alive: Callable[[], None]
 ) -> tuple[Measured | Reason, Copy | None]:
     try:
-        write = copy.write if copy is not None else None
-        return verify.measure(descriptor, copy=write, gzip=gzip, keep_alive=keep_alive), copy
-    except BaseException as error:
-        if copy is not None:
-            copy.discard()
-        if not isinstance(error, OSError):
-            raise
+        with store.discarded_on_failure(copy):
+            write = copy.write if copy is not None else None
+            return verify.measure(descriptor, copy=write, gzip=gzip, keep_alive=keep_alive), copy
+    except OSError:
         return reason("file_unreadable", name=name), None
 
 
@@ -226,7 +230,7 @@ def staged_in(folder: int, names: list[str], size: int | None) -> tuple[str, int
 
 def is_stored(entry: BackupEntry) -> bool:
     """Or is about to be. What a scan of an old moment finds must not take its place."""
-    return entry.promotion in (BackupEntry.Promotion.PROMOTED, *BackupEntry.UNFINISHED)
+    return entry.promotion in CURRENT_OR_TO_BE
 
 
 def judged_as(facts: Facts, state: tuple[int, ...]) -> list[Any]:

@@ -48,14 +48,14 @@ def keep_as_versions(
         with store.opened([*folder, store.VERSIONS], make=True) as versions:
             for name in names:
                 store.link(name, current, versions, version_names.get(name) or unrecorded(name, current))
-            os.fsync(versions)
+            locate.sync_folder(versions)
 
 
 def drop_others(current: int, names: Sequence[str], file_name: str) -> None:
     for name in names:
         if name != file_name:
             os.unlink(name, dir_fd=current)
-    os.fsync(current)
+    locate.sync_folder(current)
 
 
 def finish_installing(past: Past, file_name: str) -> None:
@@ -148,14 +148,10 @@ def resumed(
     if os.fstat(descriptor).st_size != entry.server_size:
         return entry if is_in_place else marked(entry, Promotion.LOST, reason("staged_replaced"))
     copy = None if is_in_place else Copy.begin(past.job, entry.staged_name, entry.server_size or 0)
-    try:
-        if copy is not None and copy.failure is not None:
-            return marked(entry, Promotion.FAILED, copy.failure)
+    if copy is not None and copy.failure is not None:
+        return marked(entry, Promotion.FAILED, copy.failure)
+    with store.discarded_on_failure(copy):
         found = verify.measure(descriptor, copy=copy.write if copy else None, keep_alive=keep_alive)
-    except BaseException:
-        if copy is not None:
-            copy.discard()
-        raise
     is_same = found.sha256 == entry.server_sha256
     if copy is None:
         if is_same:

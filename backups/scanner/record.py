@@ -9,7 +9,7 @@ from django.db import transaction
 
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
 from backups.scanner import store, tell
-from backups.scanner.judge import SETTLED, Judged, judged_as
+from backups.scanner.judge import SETTLED, Judged
 from portal.jobs import Lease
 from portal.notifications import Notice, notify
 
@@ -83,12 +83,12 @@ def is_news(one: Judged) -> bool:
     entry = one.entry
     if one.verdict.status is None or (entry is not None and one.verdict.status == Status.UNVERIFIED):
         return False  # a failure on record is not made unsure by what was deposited later
-    facts, report = one.facts, one.facts.report
+    report = one.facts.report
     return entry is None or (entry.status, entry.reasons, entry.report_name, entry.judged) != (
         one.verdict.status,
         list(one.verdict.reasons),
         report.name if report else "",
-        judged_as(facts, one.measured.state) if one.measured and one.verdict.status not in SETTLED else None,
+        one.known_by,
     )
 
 
@@ -104,7 +104,7 @@ def entry_of(one: Judged, now: datetime) -> BackupEntry:
     entry.server_sha256, entry.server_size = (measured.sha256, measured.size) if measured else ("", None)
     entry.report_name, entry.report_at = (report.name, report.moment) if report else ("", None)
     entry.staged_name = one.staged_name
-    entry.judged = judged_as(one.facts, measured.state) if measured and status not in SETTLED else None
+    entry.judged = one.known_by
     entry.promotion, entry.promotion_reason = Promotion.NONE, None
     if one.copy is not None:
         entry.promotion = Promotion.FAILED if one.copy.failure else Promotion.WAITING

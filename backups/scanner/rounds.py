@@ -14,6 +14,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from backups.models import PLANNED_BY, BackupEntry, DepositArea, ExpectedBackupJob, Scan, plan_of
+from backups.querysets import UNFINISHED
 from backups.scanner import cycles, tell
 from backups.scanner.scan import Outcome, RootMissing, result, root_is_there, scan_machine
 from portal.jobs import Lease, claim
@@ -38,7 +39,7 @@ def ask(source: str, agent_id: str = "") -> Scan:
     with transaction.atomic():
         scan = begin(source, now, agent_id)
         if not scan.root_is_missing:
-            queue(scan, agents_of(agent_id, now), now)
+            queue(scan, agents_of(scan), now)
     return scan
 
 
@@ -48,9 +49,7 @@ def look_around() -> Scan:
     with transaction.atomic():
         scan = begin(Scan.Source.SCHEDULE, now, "")
         if not scan.root_is_missing:
-            settled, agents = sort_out(now, "")
-            ExpectedBackupJob.objects.filter(pk__in=settled).update(last_checked_at=now)
-            Scan.objects.add(scan.pk, jobs=len(settled), settled=len(settled))
+            _settled, agents = sort_out(scan)
             waiting = DepositArea.objects.filter(queued_at__gt=now - LOST_AFTER).values_list("agent_id", flat=True)
             queue(scan, [agent for agent in agents if agent not in set(waiting)], now)
     return scan
@@ -70,11 +69,9 @@ def scan_now(now: datetime, agent_id: str = "") -> tuple[Scan, Outcome]:
     scan, total = begin(Scan.Source.COMMAND, now, agent_id), Outcome()
     if scan.root_is_missing:
         return scan, total
-    settled, agents = sort_out(now, agent_id)
+    settled, agents = sort_out(scan)
     add_settled(total, settled)
-    ExpectedBackupJob.objects.filter(pk__in=settled).update(last_checked_at=now)
     Scan.objects.filter(pk=scan.pk).update(agents=len(agents))
-    Scan.objects.add(scan.pk, jobs=len(settled), settled=len(settled))
     areas = DepositArea.objects.of(agents)
     for agent in agents:
         try:
@@ -115,17 +112,17 @@ def begin(source: str, now: datetime, agent_id: str) -> Scan:
     return scan
 
 
-def agents_of(agent_id: str, now: datetime) -> list[str]:
-    jobs = ExpectedBackupJob.objects.watched(now)
-    jobs = jobs.filter(agent_id=agent_id) if agent_id else jobs
+def agents_of(scan: Scan) -> list[str]:
+    jobs = ExpectedBackupJob.objects.watched(scan.at).of(scan.agent_id)
     return sorted(set(jobs.values_list("agent_id", flat=True)))
 
 
-def sort_out(now: datetime, agent_id: str) -> tuple[list[int], list[str]]:
-    """Jobs with nothing to find out, by their machines as a whole; and the machines where there may be something."""
-    jobs = ExpectedBackupJob.objects.watched(now)
-    jobs = jobs.filter(agent_id=agent_id) if agent_id else jobs
-    unstored = set(BackupEntry.objects.filter(promotion__in=BackupEntry.UNFINISHED).values_list("job_id", flat=True))
+def sort_out(scan: Scan) -> tuple[list[int], list[str]]:
+    """Jobs with nothing to find out, by their machines as a whole, which the scan has looked at with that; and the
+    machines where there may be something.
+    """
+    jobs, now = ExpectedBackupJob.objects.watched(scan.at).of(scan.agent_id), scan.at
+    unstored = set(BackupEntry.objects.filter(promotion__in=UNFINISHED).values_list("job_id", flat=True))
     settled: dict[str, list[int]] = {}
     busy = set()
     columns = ("pk", "agent_id", "settled_at", *PLANNED_BY, "early_minutes", "window_minutes")
@@ -134,6 +131,8 @@ def sort_out(now: datetime, agent_id: str) -> tuple[list[int], list[str]]:
             busy.add(job.agent_id)
         settled.setdefault(job.agent_id, []).append(job.pk)
     idle = [pk for agent, pks in settled.items() if agent not in busy for pk in pks]
+    ExpectedBackupJob.objects.filter(pk__in=idle).update(last_checked_at=now)
+    Scan.objects.add(scan.pk, jobs=len(idle), settled=len(idle))
     return idle, sorted(busy)
 
 

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from backups import paths, retention
 from backups.models import FAILURES, BackupEntry, DepositArea, ExpectedBackupJob, Status
+from backups.querysets import UNSTORED
 from backups.reasons import Reason, reason
 from backups.scanner import cycles, judge, store, tell
 from backups.scanner.cycles import Cycle
@@ -209,15 +210,10 @@ def batches(
 
 def conclude(batch: list[Judged], lease: Lease, now: datetime, keep_alive: KeepAlive, outcome: Outcome) -> None:
     """Record, promote, tell."""
-    try:
+    with store.discarded_on_failure(*(one.copy for one in batch)):
         if any(one.verdict.status in FAILURES for one in batch) and not root_is_there():
             raise RootMissing  # it went while we looked: what seemed missing may not be
         outcome.recorded += len(record(batch, lease, now))
-    except BaseException:
-        for one in batch:
-            if one.copy is not None:
-                one.copy.discard()
-        raise
     outcome.promoted += store_entries(promote(batch, keep_alive), lease, now)
     for one in batch:
         outcome.note(one)
@@ -257,7 +253,7 @@ def give_way(promoted: list[BackupEntry]) -> None:
         if entry.stored_path.rpartition("/")[0] == successor.stored_path.rpartition("/")[0]:
             entry.stored_path = store.version_path(entry)
     BackupEntry.objects.write(former, ("promotion", "promotion_reason", "stored_path"))
-    others.filter(promotion__in=[*BackupEntry.UNFINISHED, Promotion.LOST]).update(promotion=Promotion.NONE)
+    others.filter(promotion__in=UNSTORED).update(promotion=Promotion.NONE)
 
 
 def finish_storing(pasts: list[Past], lease: Lease, keep_alive: KeepAlive, outcome: Outcome) -> None:

@@ -43,17 +43,12 @@ def make_root() -> None:
 @contextmanager
 def opened(parts: Sequence[str], *, make: bool = False) -> Iterator[int]:
     """A folder below the root of verified backups. Raises Unusable and OSError."""
-    try:
-        if make:
-            make_root()
-        found = locate.opened_folder(root(), parts, make=make)
-        descriptor = found.__enter__()
-    except FileNotFoundError:
-        raise locate.Unusable(reason("storage_absent")) from None
-    try:
+    if make:
+        make_root()
+    if not root().exists():
+        raise locate.Unusable(reason("storage_absent"))
+    with locate.opened_folder(root(), parts, make=make) as descriptor:
         yield descriptor
-    finally:
-        found.__exit__(None, None, None)
 
 
 def why(error: OSError | locate.Unusable) -> Reason:
@@ -128,6 +123,18 @@ class Copy:
         self.close()
         with contextlib.suppress(OSError, locate.Unusable), opened([*self.folder, CURRENT]) as current:
             os.unlink(self.name, dir_fd=current)
+
+
+@contextmanager
+def discarded_on_failure(*copies: Copy | None) -> Iterator[None]:
+    """Whatever ends the block early, be it for good, leaves no half of a copy and no descriptor behind."""
+    try:
+        yield
+    except BaseException:
+        for copy in copies:
+            if copy is not None:
+                copy.discard()
+        raise
 
 
 def write_all(descriptor: int, data: memoryview) -> None:
@@ -240,10 +247,9 @@ def is_there(entry: BackupEntry) -> bool:
         return False
 
 
-def opened_current(job: ExpectedBackupJob) -> tuple[int, str, int]:
-    """The current version: an open descriptor, which the caller closes, its name and its size. Raises Unusable."""
-    entry = job.entries.filter(promotion=BackupEntry.Promotion.PROMOTED).order_by("-cycle_at").first()
+def opened_current(job: ExpectedBackupJob) -> tuple[BackupEntry, int]:
+    """The current version: its entry, and an open descriptor, which the caller closes. Raises Unusable."""
+    entry = BackupEntry.objects.filter(job=job).current()
     if entry is None:
         raise locate.Unusable(reason("current_absent"))
-    descriptor = opened_entry(entry)
-    return descriptor, entry.staged_name, os.fstat(descriptor).st_size
+    return entry, opened_entry(entry)

@@ -5,6 +5,7 @@ import gzip
 import os
 import shutil
 import signal
+import stat
 import subprocess
 from datetime import timedelta
 
@@ -60,6 +61,22 @@ def test_a_filesystem_without_links_gets_copies(machine, entry, old_version, cur
         raise OSError(errno.EOPNOTSUPP, "no links here")
 
     monkeypatch.setattr(os, "link", refusing)
+    machine.deposit(NEW)
+    entry()
+    assert (current(), versions()) == ({STAGED: NEW}, {f"20250611T1300Z_{STAGED}": OLD})
+
+
+def test_a_filesystem_that_cannot_sync_folders_is_good_enough(
+    machine, entry, old_version, current, versions, monkeypatch
+):
+    real = os.fsync
+
+    def refusing(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "no folders here")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refusing)
     machine.deposit(NEW)
     entry()
     assert (current(), versions()) == ({STAGED: NEW}, {f"20250611T1300Z_{STAGED}": OLD})
