@@ -74,6 +74,16 @@ class Environment:
         """A comma-separated list."""
         return [word.strip() for word in self.text(name, default).split(",") if word.strip()]
 
+    def endpoints(self, name: str, default: str) -> list[tuple[str, int]]:
+        """A comma-separated list of HOST:PORT."""
+        found = []
+        for word in self.words(name, default):
+            host, _, port = word.rpartition(":")
+            if not host or not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65_535):
+                raise ImproperlyConfigured(f"{name} must be a list such as 192.0.2.1:443,example.org:80.")
+            found.append((host.strip("[]"), int(port)))
+        return found
+
     def address(self, name: str, default: str) -> str:
         """`http://host[:port][/path]`, without a slash at its end."""
         value = self.text(name, default).rstrip("/")

@@ -18,7 +18,7 @@ env = Environment()
 VIGIE_DATA_DIR = env.path("VIGIE_DATA_DIR", BASE_DIR / "var")
 try:
     VIGIE_DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name in ("static", "deposits", "validated"):
+    for name in ("static", "deposits", "validated", "reports"):
         (VIGIE_DATA_DIR / name).mkdir(exist_ok=True)
 except OSError as error:
     raise ImproperlyConfigured(f"VIGIE_DATA_DIR cannot be made: {VIGIE_DATA_DIR} ({error.strerror}).") from error
@@ -26,6 +26,7 @@ SECRETS_DIR = VIGIE_DATA_DIR / "secrets"
 # Those that are named are mounted, perhaps: to make a folder where a disk is missing would hide that it is missing.
 DEPOSITS_ROOT = env.path("DEPOSITS_ROOT", VIGIE_DATA_DIR / "deposits")
 VALIDATED_ROOT = env.path("VALIDATED_ROOT", VIGIE_DATA_DIR / "validated")
+REPORTS_ROOT = env.path("REPORTS_ROOT", VIGIE_DATA_DIR / "reports")
 
 # --- Secrets ---------------------------------------------------------------------------------------------------------
 
@@ -85,6 +86,7 @@ INSTALLED_APPS = [
     "agents.apps.AgentsConfig",
     "usage.apps.UsageConfig",
     "backups.apps.BackupsConfig",
+    "monitoring.apps.MonitoringConfig",
 ]
 MIDDLEWARE = [
     "portal.addresses.ClientAddressMiddleware",
@@ -218,7 +220,8 @@ SPECTACULAR_SETTINGS = {
 
 WEB_WORKERS = env.integer("WEB_WORKERS", 2, least=1, most=64)
 WEB_THREADS = env.integer("WEB_THREADS", 4, least=1, most=64)
-QUICK_WORKERS = env.integer("QUICK_WORKERS", 2, least=1, most=64)
+# One watches the targets, a second may still be ending the round before; whoever else has work needs a third.
+QUICK_WORKERS = env.integer("QUICK_WORKERS", 3, least=1, most=64)
 SLOW_WORKERS = env.integer("SLOW_WORKERS", 2, least=1, most=64)
 Q_CLUSTER = {
     "name": "vigie",
@@ -250,6 +253,19 @@ HEARTBEAT_INTERVAL_SECONDS = env.integer("HEARTBEAT_INTERVAL_SECONDS", 300, leas
 NOTIFICATION_RETENTION_DAYS = env.integer("NOTIFICATION_RETENTION_DAYS", 90, least=1)
 DEPOSIT_MAX_BYTES = env.integer("DEPOSIT_MAX_BYTES", 2**40, least=1, most=2**50)
 AGENT_LOST_DAYS = env.integer("AGENT_LOST_DAYS", 30, least=1, most=3_650)
+
+# --- Monitoring ------------------------------------------------------------------------------------------------------
+
+PROBE_ALLOW_PRIVATE = env.boolean("PROBE_ALLOW_PRIVATE", default=True)
+PROBE_THREADS = env.integer("PROBE_THREADS", 512, least=1, most=4_096)
+CONNECTIVITY_PROBES = env.endpoints("CONNECTIVITY_PROBES", "1.1.1.1:443,9.9.9.9:443")
+MONITORED_BASE = env.text("APP_URL")
+FLEET_ERROR_PERCENT = env.integer("FLEET_ERROR_PERCENT", 1, least=0, most=100)
+FLEET_LATENCY_SHOWN_MS = env.integer("FLEET_LATENCY_SHOWN_MS", 500, least=1)
+FLEET_LATENCY_ALERT_MS = env.integer("FLEET_LATENCY_ALERT_MS", 1_000, least=1)
+INCIDENT_REMINDER_MINUTES = env.integer("INCIDENT_REMINDER_MINUTES", 180, least=1)
+CHECK_RETENTION_DAYS = env.integer("CHECK_RETENTION_DAYS", 7, least=2)
+MINUTE_ROLLUP_RETENTION_DAYS = env.integer("MINUTE_ROLLUP_RETENTION_DAYS", 30, least=2)
 
 # --- Logs ------------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ urlpatterns = [
     path("api/v1/agents/", include("agents.api.urls")),
     path("api/v1/usage/", include("usage.api.urls")),
     path("api/v1/backups/", include("backups.api.urls")),
+    path("api/v1/monitoring/", include("monitoring.api.urls")),
 ]
 handler400 = "portal.api.errors.handler400"
 handler404 = "portal.api.errors.handler404"

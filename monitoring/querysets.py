@@ -1,0 +1,70 @@
+"""Questions asked of the tables of monitoring."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Self
+
+from django.db import models
+from django.db.models import Q
+
+if TYPE_CHECKING:
+    from monitoring import models as m
+
+# What is planned or claimed later than this from now was so by a clock that has been set back since.
+CLOCKS_DIFFER = timedelta(minutes=1)
+
+
+class TargetQuerySet(models.QuerySet["m.Target"]):
+    def active(self) -> Self:
+        return self.filter(is_active=True)
+
+    def unclaimed(self, now: datetime) -> Self:
+        """Those nobody checks at present. A claim from the future was made before the clock was set back."""
+        return self.filter(Q(claimed_until=None) | Q(claimed_until__lte=now) | Q(claimed_at__gt=now + CLOCKS_DIFFER))
+
+    def due(self, moment: datetime, now: datetime) -> Self:
+        """Those whose next check is due by the moment, and nobody is at it."""
+        is_due = Q(next_check_at__lte=moment) | Q(claimed_at__gt=now + CLOCKS_DIFFER)
+        return self.active().unclaimed(now).filter(is_due)
+
+    def claim_by(self, claim: str, now: datetime, until: datetime) -> list[m.Target]:
+        """Claims these rows, each unless somebody was quicker; those that were won."""
+        pks = list(self.values_list("pk", flat=True))
+        if not pks:
+            return []
+        rows = self.model._default_manager.filter(pk__in=pks)
+        rows.active().unclaimed(now).update(claim=claim, claimed_at=now, claimed_until=until)
+        return list(rows.filter(claim=claim))
+
+    def held_by(self, claim: str) -> Self:
+        return self.filter(claim=claim)
+
+
+class CheckResultQuerySet(models.QuerySet["m.CheckResult"]):
+    def counted(self) -> Self:
+        return self.filter(excuse="")
+
+
+class RoundQuerySet(models.QuerySet["m.Round"]):
+    def latest_first(self) -> Self:
+        return self.order_by("-number")
+
+
+class IncidentQuerySet(models.QuerySet["m.Incident"]):
+    def open(self) -> Self:
+        return self.filter(resolved_at=None)
+
+    def of_targets(self) -> Self:
+        return self.exclude(target=None)
+
+
+class MaintenanceQuerySet(models.QuerySet["m.MaintenanceWindow"]):
+    def relevant(self, now: datetime) -> Self:
+        """Those that may cover the moment: it takes `monitoring.maintenance` to tell whether one does."""
+        return self.filter(starts_at__lte=now).filter(Q(ends_at__gt=now) | ~Q(repeats=""))
+
+
+class RollupQuerySet(models.QuerySet["m.Rollup"]):
+    def of(self, targets: list[int], period: str, since: datetime) -> Self:
+        return self.filter(target__in=targets, period=period, start__gte=since)
