@@ -12,11 +12,11 @@ METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 SCHEMES = ("http", "https")
 LOWEST_STATUS, HIGHEST_STATUS = 100, 599
 STATUS_RANGE = re.compile(r"([0-9]{3})(?:\s*-\s*([0-9]{3}))?", re.ASCII)
-# What no address holds as it is written: spaces of any kind, controls, and a backslash, which browsers take for a slash.
+# Spaces of any kind, controls, and the backslash, which browsers take for a slash.
 FORBIDDEN = re.compile(r"[\s\x00-\x20\x7f-\x9f\\]")
-HOST = re.compile(r"(?=.{1,253}\.?$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?", re.ASCII)
+LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
+LONGEST_HOST = 253
 IPV6 = re.compile(r"[0-9a-f:.]+", re.ASCII)
-LONGEST_LABEL = 63
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ def ascii_host(parts: SplitResult) -> str:
             host = idna.encode(host, uts46=True).decode()
         except idna.IDNAError:
             raise ValueError("host") from None
-    if not HOST.fullmatch(host) or max(map(len, host.split("."))) > LONGEST_LABEL:
+    labels = host.removesuffix(".").split(".")
+    if len(host) > LONGEST_HOST or not all(map(LABEL.fullmatch, labels)):
         raise ValueError("host")
     return host

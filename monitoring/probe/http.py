@@ -1,0 +1,247 @@
+"""One check of one target: a result within the deadline, whatever the network and the other side do."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected, UnknownProtocol
+from typing import cast
+from urllib.parse import SplitResult, quote, urldefrag, urljoin, urlsplit
+
+import certifi
+
+from monitoring.probe import expect, guard
+from monitoring.probe.connection import (
+    Answer,
+    BadChunk,
+    BadLength,
+    Connection,
+    TooManyInterim,
+    Wire,
+    certificate_end,
+    connected,
+    secured,
+)
+from monitoring.probe.kinds import ErrorKind
+from monitoring.probe.lookup import Resolver, system_resolver
+from monitoring.probe.spec import METHODS, Spec, ascii_host, clean_url, statuses
+
+BODY_LENGTH = 1024 * 1024
+DETAIL_LENGTH = 200
+MOST_REDIRECTS = 5
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+PORTS = {"http": 80, "https": 443}
+AGENT = "Vigie"
+# What RFC 3986 allows in a path and a query, and the percent sign of what is quoted already.
+UNQUOTED = "!#$%&'()*+,/:;=?@[]~"
+
+PROTOCOL_FAULTS: Mapping[type[HTTPException], str] = {
+    BadChunk: "chunk",
+    BadLength: "content_length",
+    BadStatusLine: "status_line",
+    LineTooLong: "line_too_long",
+    TooManyInterim: "too_many_interim",
+    UnknownProtocol: "version",
+    HTTPException: "too_many_headers",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`error_kind` and `detail` are "" where all held. `detail` is of no language and never of an answer's content.
+
+    `latency_ms` is None where the check failed: a refusal is quick, and would pass for a good one.
+    `certificate_until` is that of the last https connection, also where something else failed.
+    """
+
+    error_kind: str = ""
+    detail: str = ""
+    status: int | None = None
+    latency_ms: float | None = None
+    certificate_until: datetime | None = None
+
+    @property
+    def is_ok(self) -> bool:
+        return not self.error_kind
+
+
+class Failure(Exception):
+    def __init__(self, kind: ErrorKind, detail: str) -> None:
+        super().__init__(kind, detail)
+        self.kind = kind
+        self.detail = detail
+
+
+_context_lock = threading.Lock()
+_context: ssl.SSLContext | None = None
+
+
+def shared_context() -> ssl.SSLContext:
+    """One for the process: reading the certificates takes longer than a check."""
+    global _context
+    with _context_lock:
+        if _context is None:
+            made = ssl.create_default_context()
+            made.load_verify_locations(certifi.where())
+            made.minimum_version = ssl.TLSVersion.TLSv1_2
+            made.set_alpn_protocols(["http/1.1"])
+            _context = made
+        return _context
+
+
+def probe(
+    spec: Spec,
+    *,
+    allow_private: bool = True,
+    resolve: Resolver = system_resolver,
+    context: ssl.SSLContext | None = None,
+) -> Outcome:
+    """Never raises for what the network or the other side does; ValueError for a spec that is none."""
+    check = Check(spec, allow_private, resolve, context)
+    try:
+        ended = check.run()
+    except Failure as failure:
+        return check.outcome(failure)
+    except (OSError, HTTPException) as error:
+        return check.outcome(failure_of(error, check.step))
+    return check.outcome(None, (ended - check.started) * 1000)
+
+
+class Check:
+    def __init__(self, spec: Spec, allow_private: bool, resolve: Resolver, context: ssl.SSLContext | None) -> None:
+        if spec.method not in METHODS:
+            raise ValueError("method")
+        self.spec, self.allow_private, self.resolve, self.context = spec, allow_private, resolve, context
+        self.expected = statuses(spec.expected_statuses)
+        self.url = clean_url(spec.url)
+        self.method = spec.method
+        if spec.json_path:
+            expect.compiled(spec.json_path)
+        self.started = time.monotonic()
+        self.deadline = self.started + spec.timeout
+        self.step = "dns"
+        self.status: int | None = None
+        self.certificate_until: datetime | None = None
+
+    def outcome(self, failure: Failure | None, latency_ms: float | None = None) -> Outcome:
+        kind, detail = (failure.kind.value, failure.detail[:DETAIL_LENGTH]) if failure else ("", "")
+        return Outcome(kind, detail, self.status, latency_ms, self.certificate_until)
+
+    def run(self) -> float:
+        """When the last byte was read. Raises Failure, OSError or HTTPException where something does not hold."""
+        for _ in range(MOST_REDIRECTS + 1):
+            parts = urlsplit(self.url)
+            with closing(self.opened(parts)) as connection:
+                answer = self.asked(connection, parts)
+                location = self.location_of(answer)
+                if location is None:
+                    return self.judged(answer)
+            self.follow(location)
+        raise Failure(ErrorKind.REDIRECT, "too_many")
+
+    def opened(self, parts: SplitResult) -> socket.socket:
+        """To an address judged here: a second lookup might find another."""
+        host, port = ascii_host(parts), parts.port or PORTS[parts.scheme]
+        addresses = self.allowed(host)
+        self.step = "connect"
+        plain = connected(addresses, port, self.deadline)
+        if parts.scheme == "http":
+            return plain
+        self.step = "tls"
+        secure = secured(plain, self.context or shared_context(), host.rstrip("."), self.deadline)
+        self.certificate_until = certificate_end(secure)
+        return secure
+
+    def allowed(self, host: str) -> list[str]:
+        self.step = "dns"
+        found = self.resolve(host, self.deadline)
+        allowed = [address for address in found if not guard.refusal(address, self.allow_private)]
+        if found and not allowed:
+            raise Failure(ErrorKind.BLOCKED, found[0])
+        if not found:
+            raise Failure(ErrorKind.DNS, "EAI_NODATA")
+        return allowed
+
+    def asked(self, connection: socket.socket, parts: SplitResult) -> Answer:
+        self.step = "headers"
+        port = PORTS[parts.scheme]
+        wire = Wire(connection, self.deadline)
+        asking = Connection(ascii_host(parts), parts.port or port, port, wire)
+        asking.request(self.method, target_of(parts), headers={"User-Agent": AGENT, "Connection": "close"})
+        answer = cast(Answer, asking.getresponse())
+        self.status = answer.status
+        return answer
+
+    def location_of(self, answer: Answer) -> str | None:
+        """None where the answer is to be judged as it is."""
+        if not self.spec.follow_redirects or answer.status not in REDIRECTS:
+            return None
+        return answer.headers.get("Location")
+
+    def follow(self, location: str) -> None:
+        if self.status == 303 or (self.status in (301, 302) and self.method == "POST"):
+            self.method = "HEAD" if self.method == "HEAD" else "GET"
+        try:
+            joined = urljoin(self.url, quote(location.strip().encode("latin-1"), safe=UNQUOTED))
+            self.url = clean_url(urldefrag(joined).url)
+        except ValueError as error:
+            detail = str(error) if str(error) in ("scheme", "credentials") else "location"
+            raise Failure(ErrorKind.REDIRECT, detail) from None
+
+    def judged(self, answer: Answer) -> float:
+        if not any(first <= answer.status <= last for first, last in self.expected):
+            raise Failure(ErrorKind.STATUS, str(answer.status))
+        self.step = "body"
+        body = answer.content(BODY_LENGTH)
+        ended = time.monotonic()
+        headers: dict[str, list[str]] = {}
+        for name, value in answer.headers.items():
+            headers.setdefault(name.lower(), []).append(str(value))
+        broken = expect.broken(self.spec, headers, answer.headers.get_content_charset("utf-8"), body)
+        if broken:
+            raise Failure(ErrorKind.ASSERTION, broken)
+        return ended
+
+
+def target_of(parts: SplitResult) -> str:
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return quote(target, safe=UNQUOTED)
+
+
+def failure_of(error: OSError | HTTPException, step: str) -> Failure:
+    match error:
+        case _ if step == "dns":
+            return Failure(ErrorKind.DNS, "timeout" if isinstance(error, TimeoutError) else dns_code(error))
+        case TimeoutError():
+            return Failure(ErrorKind.TIMEOUT, step)
+        case ssl.SSLCertVerificationError():
+            return Failure(ErrorKind.TLS, error.verify_message)
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | RemoteDisconnected():
+            return Failure(ErrorKind.CONNECT, "closed")
+        case ssl.SSLError():
+            return Failure(ErrorKind.TLS, error.reason or "TLS")
+        case IncompleteRead(partial=partial):
+            return broken_off(partial, step)
+        case OSError():
+            return Failure(ErrorKind.CONNECT, errno.errorcode.get(error.errno or 0, type(error).__name__))
+    return Failure(ErrorKind.PROTOCOL, PROTOCOL_FAULTS.get(type(error), "invalid"))
+
+
+def broken_off(partial: bytes, step: str) -> Failure:
+    if step == "headers" and not partial:
+        return Failure(ErrorKind.CONNECT, "closed")
+    return Failure(ErrorKind.CONNECT, "incomplete")
+
+
+def dns_code(error: BaseException) -> str:
+    """The resolver's name for it: its words would be in the system's language."""
+    code = error.args[0] if error.args else None
+    names = (name for name in dir(socket) if name.startswith("EAI_") and getattr(socket, name) == code)
+    return next(names, "lookup")
