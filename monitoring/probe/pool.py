@@ -1,0 +1,138 @@
+"""Checks at their moments, many at a time."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+from monitoring.probe import http
+from monitoring.probe.http import Outcome
+from monitoring.probe.kinds import ErrorKind
+from monitoring.probe.spec import Spec
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """`due`, `started` and `ended` are seconds of the monotonic clock."""
+
+    key: Any
+    outcome: Outcome
+    due: float
+    started: float
+    ended: float
+
+
+class Planned(NamedTuple):
+    due: float
+    number: int  # so that neither keys nor specs are ever compared
+    key: Any
+    spec: Spec
+    is_suspect: bool
+
+
+class Prober:
+    """A thread that hands out what is due, and two pools of threads, started as they are needed.
+
+    Suspects have a pool of their own: a thousand targets that are down, each until its timeout, keep no other waiting.
+    """
+
+    def __init__(
+        self, *, threads: int = 512, allow_private: bool = True, probe: Callable[..., Outcome] = http.probe
+    ) -> None:
+        self.allow_private = allow_private
+        self.probe = probe
+        self.numbers = itertools.count()
+        self.plan: list[Planned] = []
+        self.keys: set[Any] = set()
+        self.changed = threading.Condition()
+        self.is_closed = False
+        self.done: SimpleQueue[Finished] = SimpleQueue()
+        self.well = ThreadPoolExecutor(threads, "probe")
+        self.suspects = ThreadPoolExecutor(threads, "probe-suspect")
+        self.scheduler = threading.Thread(target=self.hand_out, name="probe-scheduler", daemon=True)
+        self.scheduler.start()
+
+    def __enter__(self) -> Prober:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def in_flight(self) -> int:
+        """Submitted, and not yet handed out by `finished`."""
+        with self.changed:
+            return len(self.keys)
+
+    def submit(self, key: Any, spec: Spec, due: float, *, is_suspect: bool = False) -> None:
+        """`due` is of the monotonic clock. Raises ValueError where the key is in flight."""
+        with self.changed:
+            if self.is_closed:
+                raise RuntimeError("The prober is closed.")
+            if key in self.keys:
+                raise ValueError(f"{key!r} is in flight")
+            self.keys.add(key)
+            planned = Planned(due, next(self.numbers), key, spec, is_suspect)
+            heapq.heappush(self.plan, planned)
+            if self.plan[0] is planned:
+                self.changed.notify()
+
+    def finished(self, timeout: float) -> list[Finished]:
+        """Everything that is there, for which it waits at most `timeout` seconds."""
+        found: list[Finished] = []
+        try:
+            found.append(self.done.get(timeout=max(timeout, 0)))
+            while True:
+                found.append(self.done.get_nowait())
+        except Empty:
+            pass
+        with self.changed:
+            self.keys.difference_update(each.key for each in found)
+        return found
+
+    def close(self) -> None:
+        """Drops what is planned and waits for what has started, which ends by its own deadline."""
+        with self.changed:
+            self.is_closed = True
+            self.changed.notify()
+        self.scheduler.join()
+        self.well.shutdown(wait=False, cancel_futures=True)
+        self.suspects.shutdown(cancel_futures=True)
+        self.well.shutdown()
+
+    def hand_out(self) -> None:
+        while (planned := self.next_due()) is not None:
+            pool = self.suspects if planned.is_suspect else self.well
+            try:
+                pool.submit(self.work, planned)
+            except RuntimeError:  # no thread to be had: it is queued for those that there are
+                log.exception("A thread for probes could not be started.")
+
+    def next_due(self) -> Planned | None:
+        """Waits until something is due; None once closed."""
+        with self.changed:
+            while not self.is_closed:
+                wait = self.plan[0].due - time.monotonic() if self.plan else None
+                if wait is not None and wait <= 0:
+                    return heapq.heappop(self.plan)
+                self.changed.wait(wait)
+        return None
+
+    def work(self, planned: Planned) -> None:
+        started = time.monotonic()
+        try:
+            outcome = self.probe(planned.spec, allow_private=self.allow_private)
+        except Exception as error:
+            log.exception("A probe failed by a fault of ours.")
+            outcome = Outcome(ErrorKind.PROTOCOL.value, type(error).__name__)
+        self.done.put(Finished(planned.key, outcome, planned.due, started, time.monotonic()))
