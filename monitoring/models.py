@@ -102,7 +102,7 @@ class Target(models.Model):
     state = models.CharField(_("state"), max_length=8, choices=State, default=State.UNKNOWN, editable=False)
     state_since = models.DateTimeField(_("since"), null=True, editable=False)
     next_check_at = models.DateTimeField(_("next check"), default=timezone.now, db_index=True, editable=False)
-    claim = models.CharField(max_length=64, blank=True, editable=False)
+    claim = models.CharField(max_length=160, blank=True, editable=False)
     claimed_at = models.DateTimeField(null=True, editable=False)
     claimed_until = models.DateTimeField(null=True, editable=False)
     attempts = models.PositiveSmallIntegerField(default=0, editable=False)
@@ -192,7 +192,8 @@ class Round(models.Model):
     """One round of checks: a minute of the workers' watching, or one sweep of `beta_monitor`.
 
     `judged_checks` and `judged_failures` are those the fleet rule looks at: without the targets that have an incident
-    of their own, which people were told of. `is_online` says whether we reached the network; None where nobody asked.
+    of their own, which people were told of. `failing` are names. `is_online` says whether we reached the network; None
+    where nobody asked.
     """
 
     number = models.PositiveBigIntegerField(_("number"), unique=True)

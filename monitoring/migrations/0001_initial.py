@@ -71,7 +71,7 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(choices=[('unknown', 'not checked yet'), ('up', 'up'), ('slow', 'slow'), ('failing', 'failing'), ('down', 'down')], default='unknown', editable=False, max_length=8, verbose_name='state')),
                 ('state_since', models.DateTimeField(editable=False, null=True, verbose_name='since')),
                 ('next_check_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now, editable=False, verbose_name='next check')),
-                ('claim', models.CharField(blank=True, editable=False, max_length=64)),
+                ('claim', models.CharField(blank=True, editable=False, max_length=160)),
                 ('claimed_at', models.DateTimeField(editable=False, null=True)),
                 ('claimed_until', models.DateTimeField(editable=False, null=True)),
                 ('attempts', models.PositiveSmallIntegerField(default=0, editable=False)),

@@ -1,0 +1,76 @@
+"""Whether we reach the network ourselves: when we do not, it is not everybody else who is down.
+
+A portal that never reached the outside, in a closed network, cannot tell: there, what fails counts as failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+Endpoint = tuple[str, int]
+PATIENCE_SECONDS = 2.0
+# A verdict is believed for what failed before it, and for a little longer where all goes well.
+FRESH_SECONDS = 10.0
+
+
+def reaches_any(endpoints: Sequence[Endpoint]) -> bool:
+    """Opens a connection to each at once, and sends nothing. Takes PATIENCE_SECONDS at most."""
+    pool = ThreadPoolExecutor(max_workers=max(1, len(endpoints)))
+    try:
+        return any(pool.map(reaches, endpoints, timeout=PATIENCE_SECONDS * 2))
+    except TimeoutError:
+        return False
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def reaches(endpoint: Endpoint) -> bool:
+    with contextlib.suppress(OSError):
+        socket.create_connection(endpoint, timeout=PATIENCE_SECONDS).close()
+        return True
+    return False
+
+
+class Connectivity:
+    """Asked in the background; `is_online` is None until there was an answer."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], *, was_online: bool) -> None:
+        self.endpoints = endpoints
+        self.was_online = was_online
+        self.is_online: bool | None = None
+        self.answered_at = float("-inf")
+        self.asking: threading.Thread | None = None
+
+    def ask(self) -> None:
+        """Begins to find out, unless that is under way."""
+        if self.endpoints and (self.asking is None or not self.asking.is_alive()):
+            self.asking = threading.Thread(target=self.find_out, daemon=True, name="connectivity")
+            self.asking.start()
+
+    def find_out(self) -> None:
+        is_online = reaches_any(self.endpoints)
+        self.was_online = self.was_online or is_online
+        self.is_online, self.answered_at = is_online, time.monotonic()
+
+    def verdict(self) -> bool | None:
+        """Whether we are online; None where nobody asked, or where there never was an answer to compare with."""
+        return self.is_online if self.was_online else None
+
+    def excuses(self, failed_at: float) -> bool | None:
+        """Whether what failed at this monotonic moment may have failed for us; None as long as that is not known.
+
+        An outage is found by an answer that came after the failure. That we are online is believed a little longer.
+        """
+        if not self.endpoints or not self.was_online:
+            return False
+        if self.is_online and self.answered_at >= failed_at - FRESH_SECONDS:
+            return False
+        if self.is_online is False and self.answered_at >= failed_at:
+            return True
+        self.ask()
+        return None

@@ -1,0 +1,177 @@
+"""Incidents: opened once, told once, acknowledged, reminded of, resolved. State and message are one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+
+from monitoring import maintenance, tell
+from monitoring.clock import Mark
+from monitoring.models import Incident, IncidentEvent, Target
+from monitoring.querysets import IncidentQuerySet
+from portal.notifications import Notice, in_our_language, notify
+
+Kind = IncidentEvent.Kind
+# More changes of the error than this tell nobody anything.
+MOST_CHANGES = 20
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A rule that was found broken. `is_quiet`: nobody is to be told now."""
+
+    subject: str
+    rule: str
+    target: Target | None = None
+    error_kind: str = ""
+    detail: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    is_quiet: bool = False
+
+    def incident(self, now: Mark) -> Incident:
+        return Incident(
+            subject=self.subject,
+            rule=self.rule,
+            target=self.target,
+            opened_at=now.at,
+            opened_boot=now.boot,
+            opened_ticks=now.ticks,
+            error_kind=self.error_kind,
+            detail=self.detail,
+            facts=self.facts,
+            told_at=None if self.is_quiet else now.at,
+        )
+
+
+def open_all(openings: Sequence[Opening], now: Mark) -> list[Incident]:
+    """Opens what is not open already and tells of it; those that were opened. Takes a fixed number of queries."""
+    if not openings:
+        return []
+    with transaction.atomic():
+        Incident.objects.bulk_create([opening.incident(now) for opening in openings], ignore_conflicts=True)
+        subjects = {opening.subject for opening in openings}
+        # The others that are open were so at another tick.
+        mine = Incident.objects.open().filter(
+            subject__in=subjects, opened_boot=now.boot, opened_ticks=now.ticks, opened_at=now.at
+        )
+        opened = list(mine.select_related("target").order_by("pk"))
+        write_down(opened, Kind.OPENED, now.at)
+        write_down([incident for incident in opened if incident.told_at is None], Kind.SILENT, now.at, with_error=False)
+        tell_all(tell.opened, [incident for incident in opened if incident.told_at is not None])
+        return opened
+
+
+def resolve(incidents: Iterable[Incident], now: Mark, *, is_withdrawn: bool = False, actor: str = "") -> int:
+    """Closes what is still open of them; those who were told of the opening are told of the end. The number closed."""
+    closed = []
+    with transaction.atomic():
+        for incident in incidents:
+            incident.resolved_at, incident.duration = now.at, incident.opened.until(now)
+            changes = {"resolved_at": incident.resolved_at, "duration": incident.duration}
+            if Incident.objects.open().filter(pk=incident.pk).update(**changes):
+                closed.append(incident)
+        kind = Kind.WITHDRAWN if is_withdrawn else Kind.RESOLVED
+        write_down(closed, kind, now.at, actor=actor, with_error=False)
+        told = [incident for incident in closed if incident.told_at is not None]
+        tell_all(tell.withdrawn if is_withdrawn else tell.resolved, told)
+    return len(closed)
+
+
+def acknowledge(incidents: IncidentQuerySet, actor: str, now: datetime) -> int:
+    """Somebody is at it: no more reminders. The number of those that were open and not acknowledged before."""
+    with transaction.atomic():
+        waiting = incidents.open().filter(acknowledged_at=None)
+        pks = list(waiting.order_by("pk").values_list("pk", flat=True))
+        mine = Incident.objects.open().filter(pk__in=pks, acknowledged_at=None)
+        acknowledged = list(mine.select_for_update().order_by("pk"))
+        mine.filter(pk__in=[found.pk for found in acknowledged]).update(acknowledged_at=now, acknowledged_by=actor)
+        write_down(acknowledged, Kind.ACKNOWLEDGED, now, actor=actor, with_error=False)
+    return len(acknowledged)
+
+
+def note_cause(incident: Incident, text: str, actor: str, now: datetime) -> None:
+    """What it was, in an operator's words. The former ones stay in the timeline."""
+    with transaction.atomic():
+        incident.cause = text
+        incident.save(update_fields=["cause"])
+        write_down([incident], Kind.NOTED, now, actor=actor, text=text, with_error=False)
+
+
+def note_change(incident: Incident, error_kind: str, detail: str, at: datetime) -> None:
+    """That the target fails in another way now."""
+    changes = incident.facts.get("changes", 0)
+    if changes >= MOST_CHANGES:
+        return
+    incident.facts["changes"] = changes + 1
+    incident.save(update_fields=["facts"])
+    IncidentEvent.objects.create(incident=incident, at=at, kind=Kind.CHANGED, error_kind=error_kind, detail=detail)
+
+
+def write_down(
+    incidents: Sequence[Incident], kind: str, at: datetime, *, actor: str = "", text: str = "", with_error: bool = True
+) -> None:
+    IncidentEvent.objects.bulk_create(
+        IncidentEvent(
+            incident=incident,
+            at=at,
+            kind=kind,
+            error_kind=incident.error_kind if with_error else "",
+            detail=incident.detail if with_error else "",
+            actor=actor,
+            text=text,
+        )
+        for incident in incidents
+    )
+
+
+def tell_all(what: Any, incidents: Sequence[Incident]) -> None:
+    if incidents:
+        with in_our_language():
+            notices: list[Notice] = [what(incident) for incident in incidents]
+        notify(*notices)
+
+
+# --- Reminders -------------------------------------------------------------------------------------------------------
+
+
+def remind(now: Mark) -> int:
+    """Tells again of what nobody has acknowledged for long, and for the first time of what a silence kept back until
+    now. The number of incidents told of.
+    """
+    covered = maintenance.covering(now.at)
+    found = Incident.objects.open().filter(due_to_be_told(now.at)).select_related("target").order_by("pk")
+    return sum(tell_again(incident, now) for incident in found if not is_quiet(incident.target, covered, now.at))
+
+
+def due_to_be_told(now: datetime) -> Q:
+    long_ago = now - timedelta(minutes=settings.INCIDENT_REMINDER_MINUTES)
+    is_forgotten = Q(reminded_at=None, told_at__lte=long_ago) | Q(reminded_at__lte=long_ago)
+    return Q(told_at=None) | (is_forgotten & Q(acknowledged_at=None))
+
+
+def tell_again(incident: Incident, now: Mark) -> bool:
+    is_first = incident.told_at is None
+    with transaction.atomic():
+        unchanged = Incident.objects.open().filter(
+            pk=incident.pk, told_at=incident.told_at, reminders=incident.reminders
+        )
+        if is_first:
+            won = unchanged.update(told_at=now.at)
+        else:
+            incident.reminders += 1
+            won = unchanged.filter(acknowledged_at=None).update(reminded_at=now.at, reminders=incident.reminders)
+        if won:
+            write_down([incident], Kind.TOLD if is_first else Kind.REMINDED, now.at, with_error=False)
+            tell_all(tell.opened if is_first else lambda told: tell.reminder(told, now), [incident])
+    return bool(won)
+
+
+def is_quiet(target: Target | None, covered: maintenance.Covered, now: datetime) -> bool:
+    """Whether nobody is to be told: the target is silenced, or under maintenance."""
+    return target is not None and (target.is_silenced(now) or covered.includes(target.pk))

@@ -1,0 +1,106 @@
+"""The workers' rounds: one of them watches for a minute, claims what becomes due, and hands over to the next.
+
+A lease says who watches; the claims on the targets say who may write a result. So two workers make one round, and what
+a killed one had begun is taken up by the next as soon as its claims have run out.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime, timedelta
+
+from django.db import DatabaseError, close_old_connections, transaction
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from monitoring import watch
+from monitoring.models import Round, Target
+from portal import attempts
+from portal.failures import sentence
+from portal.jobs import Lease, LeaseLost, claim
+from portal.models import Beat
+from portal.processes import myself
+from portal.tasks import enqueue
+
+log = logging.getLogger("vigie.monitoring")
+TASK = "monitoring.round"
+JOB, CYCLE = "monitoring.watch", "targets"
+BEAT = "watch"
+LENGTH_SECONDS = 60.0
+LEASE = timedelta(seconds=20)
+RENEW_SECONDS = 5.0
+SILENCE = timedelta(seconds=10)
+# Enqueued before the end, the next watcher has started when this one lets go.
+HAND_OVER_SECONDS = 2.0
+PATIENCE_SECONDS = 5.0
+STEP_SECONDS = 0.2
+
+
+def take(patience: float) -> Lease | None:
+    """The right to watch, for which it waits up to `patience` seconds; None where somebody else has it."""
+    deadline = time.monotonic() + patience
+    while True:
+        lease = claim(JOB, CYCLE, LEASE)
+        if lease is not None or time.monotonic() >= deadline:
+            return lease
+        time.sleep(STEP_SECONDS / 2)
+
+
+def run_round(length: float = LENGTH_SECONDS) -> Round | None:
+    """Watches for `length` seconds, then waits for what is under way. None where somebody else watches."""
+    lease = take(PATIENCE_SECONDS)
+    if lease is None:
+        return None
+    with watch.our_prober() as prober:
+        run = watch.Watch(lease.fence, prober, watch.our_connectivity())
+        watch.release_dead()
+        try:
+            keep_watch(run, lease, length)
+        finally:
+            lease.release()
+        while not run.is_over():
+            run.step(STEP_SECONDS)
+        return run.close()
+
+
+def keep_watch(run: watch.Watch, lease: Lease, length: float) -> None:
+    """Claims and writes down until the time is over, somebody else has the lease, or the portal is being stopped."""
+    end, renewed, has_successor = time.monotonic() + length, float("-inf"), False
+    while (now := time.monotonic()) < end and not attempts.cluster_is_ending.get()():
+        try:
+            if now - renewed >= RENEW_SECONDS:
+                renew(lease)
+                renewed = now
+            if not has_successor and now >= end - HAND_OVER_SECONDS:
+                has_successor = ask_for_successor()
+            run.claim_due(timezone.now())
+        except LeaseLost as lost:
+            log.warning("%s", lost)
+            return
+        except DatabaseError as error:
+            log.warning("targets could not be claimed: %s", sentence(error))
+            close_old_connections()
+        run.step(STEP_SECONDS)
+
+
+def renew(lease: Lease) -> None:
+    lease.extend()
+    Beat.objects.beat(BEAT, myself())
+    Beat.objects.answered(BEAT)
+
+
+def ask_for_successor() -> bool:
+    if Target.objects.active().exists():
+        enqueue(TASK)
+    return True
+
+
+def keep_watched(now: datetime) -> bool:
+    """Has somebody watch where there is something to watch and nobody has done so for SILENCE."""
+    if Target.objects.active().exists():
+        with transaction.atomic():
+            nothing_waits = not OrmQ.objects.filter(key="quick").exists()
+            if Beat.objects.ask(BEAT, SILENCE, nothing_waits):
+                enqueue(TASK)
+    return False

@@ -1,0 +1,50 @@
+"""What is done periodically for monitoring."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from monitoring import incidents, rounds
+from monitoring.clock import mark
+from monitoring.models import CheckResult, Rollup, Round
+from portal.jobs import Lease
+from portal.pulse import Pulse, pulses
+from portal.retention import Retention, retentions
+from portal.schedules import Job, jobs
+
+
+def see_to_rounds(lease: Lease) -> None:
+    """The net below the pulse, which does the same at once."""
+    rounds.keep_watched(timezone.now())
+
+
+def remind(now: datetime) -> bool:
+    incidents.remind(mark())
+    return False
+
+
+def outdated_checks(now: datetime) -> models.QuerySet[Any]:
+    return CheckResult.objects.filter(at__lt=now - timedelta(days=settings.CHECK_RETENTION_DAYS))
+
+
+def outdated_rounds(now: datetime) -> models.QuerySet[Any]:
+    return Round.objects.filter(finished_at__lt=now - timedelta(days=settings.CHECK_RETENTION_DAYS))
+
+
+def outdated_minutes(now: datetime) -> models.QuerySet[Any]:
+    """Hours and days hold all that these say."""
+    long_ago = now - timedelta(days=settings.MINUTE_ROLLUP_RETENTION_DAYS)
+    return Rollup.objects.filter(period=Rollup.Period.MINUTE, start__lt=long_ago)
+
+
+jobs.register(Job("monitoring.rounds", see_to_rounds, every=timedelta(minutes=1)))
+pulses.register(Pulse("monitoring.rounds", rounds.keep_watched, timedelta(seconds=2)))
+pulses.register(Pulse("monitoring.reminders", remind, timedelta(seconds=15)))
+retentions.register(Retention("checks", outdated_checks))
+retentions.register(Retention("rounds", outdated_rounds))
+retentions.register(Retention("minute_rollups", outdated_minutes))

@@ -1,0 +1,149 @@
+"""What people are told of an incident: that it opened, that it still is, and that it is over and how long it took."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from monitoring.clock import Mark
+from monitoring.models import Incident
+from monitoring.probe.kinds import sentence
+from portal.notifications import Notice
+from portal.notifications.notices import State
+
+Rule = Incident.Rule
+NAMED = 10
+
+
+def opened(incident: Incident) -> Notice:
+    return notice(incident, "opened", State.OPENED, headline(incident), lines(reason(incident), since(incident)))
+
+
+def reminder(incident: Incident, now: Mark) -> Notice:
+    """Numbered, so that each is told once."""
+    title = _("Still: %(what)s") % {"what": headline(incident)}
+    lasting = _("For %(time)s now, and nobody has acknowledged it.") % {"time": spoken(incident.opened.until(now))}
+    return notice(
+        incident, f"reminder:{incident.reminders}", State.NOTE, title, lines(reason(incident), since(incident), lasting)
+    )
+
+
+def resolved(incident: Incident) -> Notice:
+    title = recovery(incident) % {"name": incident.name, "time": spoken(incident.duration or timedelta(0))}
+    return notice(incident, "resolved", State.CLOSED, title, lines(reason(incident), since(incident)))
+
+
+def withdrawn(incident: Incident) -> Notice:
+    title = _("%(name)s is no longer watched") % {"name": incident.name}
+    return notice(incident, "resolved", State.CLOSED, title, lines(since(incident)))
+
+
+def notice(incident: Incident, what: str, state: State, title: str, text: str) -> Notice:
+    return Notice(
+        subject=f"incident:{incident.pk}",
+        severity=incident.severity,
+        title=title,
+        text=text,
+        dedupe_key=f"incident:{incident.pk}:{what}",
+        state=state,
+        path=f"/admin/monitoring/incident/{incident.pk}/change/",
+    )
+
+
+def lines(*parts: str) -> str:
+    return "\n".join(part for part in parts if part)
+
+
+# --- Words -----------------------------------------------------------------------------------------------------------
+
+
+def headline(incident: Incident) -> str:
+    texts = {
+        Rule.UNAVAILABLE: _("%(name)s is down"),
+        Rule.SLOW: _("%(name)s is slow"),
+        Rule.CERTIFICATE: _("The certificate of %(name)s ends soon"),
+        Rule.FLEET_ERRORS: _("%(name)s: too many checks fail"),
+        Rule.FLEET_LATENCY: _("%(name)s: answers are slow"),
+        Rule.OFFLINE: _("The portal does not reach the network"),
+    }
+    return texts[Rule(incident.rule)] % {"name": incident.name}
+
+
+def recovery(incident: Incident) -> str:
+    """With places for `name` and `time`."""
+    return {
+        Rule.UNAVAILABLE: _("%(name)s is up again after %(time)s"),
+        Rule.SLOW: _("%(name)s is fast again after %(time)s"),
+        Rule.CERTIFICATE: _("The certificate of %(name)s was renewed"),
+        Rule.FLEET_ERRORS: _("%(name)s: checks hold again after %(time)s"),
+        Rule.FLEET_LATENCY: _("%(name)s: answers are fast again after %(time)s"),
+        Rule.OFFLINE: _("The portal reaches the network again after %(time)s"),
+    }[Rule(incident.rule)]
+
+
+def reason(incident: Incident) -> str:
+    """Why, in one sentence or a few lines."""
+    facts = incident.facts
+    match incident.rule:
+        case Rule.UNAVAILABLE:
+            return sentence(incident.error_kind, incident.detail)
+        case Rule.SLOW:
+            words = {"latency": round(facts.get("latency_ms", 0)), "limit": facts.get("limit_ms", 0)}
+            return _("It took %(latency)d ms, more than the %(limit)d ms allowed.") % words
+        case Rule.CERTIFICATE:
+            return _("It is valid until %(moment)s.") % {"moment": moment_of(facts.get("until", ""))}
+        case Rule.FLEET_ERRORS:
+            return failing(facts)
+        case Rule.FLEET_LATENCY:
+            return _("The 95th percentile was %(p95)d ms in the last round.") % {"p95": round(facts.get("p95_ms", 0))}
+    return _("What fails meanwhile counts for nothing.")
+
+
+def failing(facts: dict[str, object]) -> str:
+    names = [str(name) for name in facts.get("failing", ())]  # type: ignore[attr-defined]
+    share = _("%(failures)d of %(checks)d checks failed in the last round.") % {
+        "failures": facts.get("failures", 0),
+        "checks": facts.get("checks", 0),
+    }
+    more = len(names) - NAMED
+    listed = [f"– {name}" for name in names[:NAMED]]
+    if more > 0:
+        listed.append(ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more})
+    return "\n".join([share, *listed])
+
+
+def since(incident: Incident) -> str:
+    return _("Since %(moment)s.") % {"moment": in_words(incident.opened_at)}
+
+
+def moment_of(text: str) -> str:
+    try:
+        return in_words(datetime.fromisoformat(text))
+    except ValueError:
+        return text
+
+
+def in_words(moment: datetime) -> str:
+    local = timezone.localtime(moment)
+    return f"{date_format(local, 'SHORT_DATETIME_FORMAT')} {local.tzname()}"
+
+
+def spoken(duration: timedelta) -> str:
+    """`4 min 12 s`: the two largest units."""
+    total = max(0, round(duration.total_seconds()))
+    days, rest = divmod(total, 86_400)
+    hours, rest = divmod(rest, 3_600)
+    minutes, seconds = divmod(rest, 60)
+    units = (
+        (days, _("%(count)d d")),
+        (hours, _("%(count)d h")),
+        (minutes, _("%(count)d min")),
+        (seconds, _("%(count)d s")),
+    )
+    first = next((place for place, (count, _text) in enumerate(units) if count), len(units) - 1)
+    shown = [text % {"count": count} for count, text in units[first : first + 2] if count]
+    return " ".join(shown) or units[-1][1] % {"count": 0}

@@ -1,0 +1,112 @@
+"""When something is an incident, of a target by its results and of all of them by rounds: facts in, verdicts out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from monitoring.models import Incident, Round, Target
+from monitoring.probe.http import Outcome
+
+Rule, State = Incident.Rule, Target.State
+# Rounds in a row that must break the rule, or hold it; and how far apart two of them may be to stand in a row.
+ROUNDS = 2
+IN_A_ROW = timedelta(minutes=5)
+
+
+# --- Of one target ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Which rules the result breaks for good, and which hold again. A rule in neither stays as it is."""
+
+    broken: frozenset[str] = frozenset()
+    held: frozenset[str] = frozenset()
+
+
+def is_retried(target: Target, outcome: Outcome) -> bool:
+    """A target that is known to be down has its failure confirmed already."""
+    return not outcome.is_ok and target.state != State.DOWN and target.attempts < target.retries
+
+
+def count(target: Target, outcome: Outcome) -> None:
+    """Counts a result that counts into the target's rows. A failure is neither slow nor fast."""
+    if outcome.is_ok:
+        target.successes_in_row, target.failures_in_row = target.successes_in_row + 1, 0
+        if is_slow(target, outcome):
+            target.slow_in_row, target.fast_in_row = target.slow_in_row + 1, 0
+        else:
+            target.slow_in_row, target.fast_in_row = 0, target.fast_in_row + 1
+    else:
+        target.successes_in_row, target.failures_in_row = 0, target.failures_in_row + 1
+
+
+def is_slow(target: Target, outcome: Outcome) -> bool:
+    limit, latency = target.max_latency_ms, outcome.latency_ms
+    return limit is not None and latency is not None and latency > limit
+
+
+def verdicts(target: Target, at: datetime) -> Verdicts:
+    """By the rows as they are counted now, and by how long the certificate holds."""
+    judged = {
+        Rule.UNAVAILABLE: by_rows(target, target.failures_in_row, target.successes_in_row),
+        Rule.SLOW: by_rows(target, target.slow_in_row, target.fast_in_row),
+        Rule.CERTIFICATE: certificate_ends_soon(target, at),
+    }
+    return Verdicts(
+        frozenset(rule for rule, is_broken in judged.items() if is_broken is True),
+        frozenset(rule for rule, is_broken in judged.items() if is_broken is False),
+    )
+
+
+def by_rows(target: Target, bad: int, good: int) -> bool | None:
+    if bad >= target.failures_to_open:
+        return True
+    return False if good >= target.successes_to_close else None
+
+
+def certificate_ends_soon(target: Target, at: datetime) -> bool | None:
+    """None where a failure kept us from seeing one, so that the last one seen says nothing new."""
+    if target.tls_expiry_days is None or target.certificate_until is None:
+        return False
+    return target.certificate_until - at < timedelta(days=target.tls_expiry_days)
+
+
+def state_of(target: Target, open_rules: frozenset[str]) -> str:
+    if Rule.UNAVAILABLE in open_rules:
+        return State.DOWN
+    if target.failures_in_row:
+        return State.FAILING
+    if Rule.SLOW in open_rules:
+        return State.SLOW
+    return State.UP if target.successes_in_row else State.UNKNOWN
+
+
+# --- Of all of them --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FleetLimits:
+    """`error_rate` from 0 to 1; a round above either limit breaks its rule."""
+
+    error_rate: float
+    latency_ms: float
+
+
+def fleet_verdicts(rounds: Sequence[Round], limits: FleetLimits) -> Verdicts:
+    """By the newest rounds that have something to judge by, newest first; too few, or too far apart, say nothing."""
+    newest = [found for found in rounds if found.judged_checks][:ROUNDS]
+    apart = [later.finished_at - earlier.finished_at for later, earlier in itertools.pairwise(newest)]
+    if len(newest) < ROUNDS or any(gap > IN_A_ROW for gap in apart):
+        return Verdicts()
+    judged = {
+        Rule.FLEET_ERRORS: [found.judged_failures / found.judged_checks > limits.error_rate for found in newest],
+        Rule.FLEET_LATENCY: [found.p95_ms is not None and found.p95_ms > limits.latency_ms for found in newest],
+    }
+    return Verdicts(
+        frozenset(rule for rule, broken in judged.items() if all(broken)),
+        frozenset(rule for rule, broken in judged.items() if not any(broken)),
+    )

@@ -1,0 +1,209 @@
+"""Watching targets: claim, probe, write down, and sum up as a round. Whoever keeps the pace calls this."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, transaction
+
+from monitoring.clock import Mark, mark
+from monitoring.connectivity import Connectivity
+from monitoring.fleet import FLEET, judge_fleet, judge_ourselves
+from monitoring.histogram import nearest_rank
+from monitoring.models import CheckResult, Incident, Round, Target
+from monitoring.probe.kinds import NETWORK
+from monitoring.probe.pool import Finished, Prober
+from monitoring.querysets import TargetQuerySet
+from monitoring.record import UNCLAIMED, Checked, record
+from portal.failures import sentence
+from portal.processes import died, myself
+
+log = logging.getLogger("vigie.monitoring")
+# Claimed this long before they are due, so that each starts at its moment.
+AHEAD = timedelta(seconds=1)
+# Longer than any attempt takes, with what it waits for before and after.
+CLAIM_LENGTH = timedelta(seconds=90)
+# How long a failure waits for the word whether it was ours.
+PATIENCE_SECONDS = 5.0
+ROUNDS_REMEMBERED = 15
+NAMED = 100
+
+
+@dataclass
+class Tally:
+    """What the checks of a round came to. `by_target` has the latest result of each."""
+
+    checks: int = 0
+    failures: int = 0
+    excused: int = 0
+    latencies: list[float] = field(default_factory=list)
+    counted: dict[int, list[bool]] = field(default_factory=dict)
+    failing: dict[int, str] = field(default_factory=dict)
+    lateness: list[float] = field(default_factory=list)
+
+    def add(self, result: CheckResult) -> None:
+        if result.excuse:
+            self.excused += 1
+            return
+        self.checks += 1
+        self.counted.setdefault(result.target_id, []).append(not result.error_kind)
+        if result.error_kind:
+            self.failures += 1
+            self.failing[result.target_id] = result.target.name
+        elif result.latency_ms is not None:
+            self.latencies.append(result.latency_ms)
+
+    def judged(self, told: Iterable[int]) -> tuple[int, int]:
+        """Checks and failures of the targets that people were not told of."""
+        known = set(told)
+        found = [is_ok for target, results in self.counted.items() if target not in known for is_ok in results]
+        return len(found), found.count(False)
+
+    @property
+    def mean_ms(self) -> float | None:
+        return sum(self.latencies) / len(self.latencies) if self.latencies else None
+
+    @property
+    def p95_ms(self) -> float | None:
+        return nearest_rank(self.latencies, 0.95)
+
+
+class Watch:
+    """One round: what was claimed for it, what came back, and what is still to be written down."""
+
+    def __init__(self, number: int, prober: Prober, connectivity: Connectivity) -> None:
+        self.number = number
+        self.prober = prober
+        self.connectivity = connectivity
+        self.begun = mark()
+        self.tally = Tally()
+        self.claims = 0
+        self.flying: dict[tuple[int, str], Target] = {}
+        self.waiting: list[Finished] = []
+        connectivity.ask()
+
+    # --- Claiming ----------------------------------------------------------------------------------------------------
+
+    def claim(self, targets: TargetQuerySet, due: Callable[[Target], float]) -> int:
+        """Claims those of the targets that nobody is at, and plans each at its monotonic moment. The number claimed."""
+        now = mark().at
+        self.claims += 1
+        name = f"{self.number}.{self.claims} {myself()}"
+        claimed = targets.claim_by(name, now, now + CLAIM_LENGTH)
+        for target in claimed:
+            key = (target.pk, name)
+            self.flying[key] = target
+            is_suspect = target.state in (Target.State.DOWN, Target.State.FAILING) or target.attempts > 0
+            self.prober.submit(key, target.spec(), due(target), is_suspect=is_suspect)
+        return len(claimed)
+
+    def claim_due(self, now: datetime) -> int:
+        """What is due within AHEAD. What should have been done before is due at once."""
+        base = time.monotonic()
+        due = Target.objects.due(now + AHEAD, now).order_by("next_check_at")
+        return self.claim(due, lambda target: base + planned_in(target, now))
+
+    # --- Writing down ------------------------------------------------------------------------------------------------
+
+    def step(self, timeout: float) -> list[CheckResult]:
+        """Writes down what has come back, for which it waits at most `timeout` seconds; the results.
+
+        Where the database is gone it is kept for the next step.
+        """
+        for finished in self.prober.finished(timeout):
+            self.tally.lateness.append(finished.started - finished.due)
+            self.waiting.append(finished)
+        ready, self.waiting = self.sorted_out(self.waiting)
+        try:
+            results = record([checked for _finished, checked in ready], mark()) if ready else []
+        except DatabaseError as error:
+            log.warning("checks could not be written down: %s", sentence(error))
+            self.waiting += [finished for finished, _checked in ready]
+            close_old_connections()
+            return []
+        for finished, _checked in ready:
+            self.flying.pop(finished.key, None)
+        for result in results:
+            self.tally.add(result)
+        return results
+
+    def sorted_out(self, waiting: list[Finished]) -> tuple[list[tuple[Finished, Checked]], list[Finished]]:
+        """What can be written down, and what waits for the word whether the failure was ours."""
+        now, ticks = mark().at, time.monotonic()
+        ready, later = [], []
+        for finished in waiting:
+            excuse = self.is_ours(finished)
+            if excuse is None and ticks - finished.ended < PATIENCE_SECONDS:
+                later.append(finished)
+            else:
+                at = now - timedelta(seconds=ticks - finished.started)
+                ready.append((finished, Checked(self.flying[finished.key], finished.outcome, at, bool(excuse))))
+        return ready, later
+
+    def is_ours(self, finished: Finished) -> bool | None:
+        if finished.outcome.error_kind not in NETWORK:
+            return False
+        return self.connectivity.excuses(finished.ended)
+
+    def is_over(self) -> bool:
+        return not self.flying
+
+    # --- Summing up --------------------------------------------------------------------------------------------------
+
+    def close(self) -> Round | None:
+        """Writes the round down and judges all targets by it. None for a round in which nothing came back."""
+        if not self.tally.checks and not self.tally.excused:
+            return None
+        now = mark()
+        with transaction.atomic():
+            found = self.summary(now)
+            found.save()
+            judge_fleet(FLEET, list(Round.objects.latest_first()[:ROUNDS_REMEMBERED]), now)
+            judge_ourselves(found.is_online, now)
+        return found
+
+    def summary(self, now: Mark) -> Round:
+        told = Incident.objects.open().filter(rule=Incident.Rule.UNAVAILABLE).values_list("target", flat=True)
+        checks, failures = self.tally.judged(pk for pk in told if pk is not None)
+        return Round(
+            number=self.number,
+            started_at=now.at - self.begun.until(now),
+            finished_at=now.at,
+            checks=self.tally.checks,
+            failures=self.tally.failures,
+            excused=self.tally.excused,
+            mean_ms=self.tally.mean_ms,
+            p95_ms=self.tally.p95_ms,
+            judged_checks=checks,
+            judged_failures=failures,
+            failing=sorted(self.tally.failing.values())[:NAMED],
+            is_online=self.connectivity.verdict(),
+        )
+
+
+def planned_in(target: Target, now: datetime) -> float:
+    """Seconds from now; none for what is late, or was planned before the clock was set back."""
+    seconds = (target.next_check_at - now).total_seconds()
+    return seconds if 0 <= seconds <= AHEAD.total_seconds() else 0.0
+
+
+def release_dead() -> int:
+    """Gives free what processes of this host had claimed that are no more; the number of targets."""
+    held = Target.objects.exclude(claim="").order_by().values_list("claim", flat=True).distinct()
+    dead = [name for name in held if died(name.partition(" ")[2])]
+    return Target.objects.filter(claim__in=dead).update(**UNCLAIMED) if dead else 0
+
+
+def our_connectivity() -> Connectivity:
+    """Trusted where one of the last rounds reached the network."""
+    latest = Round.objects.latest_first().values_list("is_online", flat=True)[:ROUNDS_REMEMBERED]
+    return Connectivity(settings.CONNECTIVITY_PROBES, was_online=any(latest))
+
+
+def our_prober() -> Prober:
+    return Prober(threads=settings.PROBE_THREADS, allow_private=settings.PROBE_ALLOW_PRIVATE)
