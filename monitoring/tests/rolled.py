@@ -1,0 +1,41 @@
+"""Checks and rollups as the tests of figures need them."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+from monitoring import histogram
+from monitoring.models import CheckResult, Rollup, Target
+
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+numbers = count(1)
+
+
+def a_target(name="", **fields):
+    return Target.objects.create(name=name or f"Target {next(numbers)}", url="https://api.example.org/", **fields)
+
+
+def check(target, at, latency_ms=100.0, error_kind="", excuse=""):
+    latency = None if error_kind else latency_ms
+    return CheckResult.objects.create(target=target, at=at, latency_ms=latency, error_kind=error_kind, excuse=excuse)
+
+
+def rollup(target, period, start, checks=10, failures=0, excused=0, latency_ms=100.0):
+    """One in which everything that went well took the same time."""
+    succeeded = checks - failures
+    counted = {str(histogram.bucket(latency_ms)): succeeded} if succeeded else {}
+    return Rollup.objects.create(
+        target=target,
+        period=period,
+        start=start,
+        checks=checks,
+        failures=failures,
+        excused=excused,
+        latency_sum_ms=latency_ms * succeeded,
+        histogram=counted,
+    )
+
+
+def around(latency_ms):
+    """What a percentile of that latency reads."""
+    return histogram.value(histogram.bucket(latency_ms))

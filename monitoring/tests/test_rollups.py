@@ -1,0 +1,307 @@
+"""Checks become minutes, hours and days, once each, whatever happens in between."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from monitoring import rollups
+from monitoring.histogram import bucket
+from monitoring.models import CheckResult, Rollup
+from monitoring.tests.rolled import DAY, HOUR, MINUTE, NOON, SECOND, a_target, check
+from portal.jobs import Lease, LeaseLost, claim
+from portal.models import JobRun
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def lease(db):
+    return claim("monitoring.rollups", "now")
+
+
+@pytest.fixture
+def target(db):
+    return a_target()
+
+
+@pytest.fixture
+def roll(lease):
+    def rolling(now):
+        return rollups.catch_up(now, lease)
+
+    return rolling
+
+
+def counts(period, target=None):
+    """`{start: (checks, failures, excused)}` of one target, or of the only one."""
+    rows = Rollup.objects.filter(period=period, **{"target": target} if target else {})
+    return {row.start: (row.checks, row.failures, row.excused) for row in rows}
+
+
+def everything():
+    columns = ("target_id", "period", "start", "checks", "failures", "excused", "latency_sum_ms", "histogram")
+    return sorted(Rollup.objects.values_list(*columns), key=lambda row: row[:3])
+
+
+# --- What is counted -------------------------------------------------------------------------------------------------
+
+
+def test_checks_become_a_minute_an_hour_and_a_day(target, roll):
+    check(target, NOON + 5 * SECOND, 100)
+    check(target, NOON + 59 * SECOND, 300)
+    check(target, NOON + MINUTE, error_kind="timeout")
+    assert roll(NOON + 2 * MINUTE) == {"minute": 2, "hour": 1, "day": 1}
+    assert counts("minute") == {NOON: (2, 0, 0), NOON + MINUTE: (1, 1, 0)}
+    assert counts("hour") == {NOON: (3, 1, 0)}
+    assert counts("day") == {NOON - 12 * HOUR: (3, 1, 0)}
+    day = Rollup.objects.get(period="day")
+    assert day.latency_sum_ms == 400
+    assert day.histogram == {str(bucket(100)): 1, str(bucket(300)): 1}
+
+
+def test_a_failed_check_counts_with_no_latency(target, roll):
+    check(target, NOON, error_kind="connect")
+    roll(NOON)
+    minute = Rollup.objects.get(period="minute")
+    assert (minute.latency_sum_ms, minute.histogram) == (0, {})
+
+
+def test_an_excused_failure_counts_as_neither_up_nor_down(target, roll):
+    check(target, NOON, error_kind="timeout", excuse="maintenance")
+    check(target, NOON, error_kind="connect", excuse="offline")
+    check(target, NOON)
+    roll(NOON)
+    assert counts("minute") == counts("hour") == {NOON: (1, 0, 2)}
+
+
+def test_each_target_has_its_own(roll):
+    one, other = a_target(), a_target()
+    check(one, NOON)
+    check(other, NOON, error_kind="dns")
+    roll(NOON)
+    assert counts("hour", one) == {NOON: (1, 0, 0)}
+    assert counts("hour", other) == {NOON: (1, 1, 0)}
+
+
+def test_days_and_hours_end_where_utc_says(target, roll):
+    midnight = NOON + 12 * HOUR
+    for moment in (midnight - timedelta(microseconds=1), midnight, midnight + MINUTE):
+        check(target, moment)
+    roll(midnight + MINUTE)
+    assert counts("minute") == {midnight - MINUTE: (1, 0, 0), midnight: (1, 0, 0), midnight + MINUTE: (1, 0, 0)}
+    assert counts("hour") == {midnight - HOUR: (1, 0, 0), midnight: (2, 0, 0)}
+    assert counts("day") == {midnight - DAY: (1, 0, 0), midnight: (2, 0, 0)}
+
+
+def test_nothing_to_count_is_nothing_done(target, roll):
+    assert roll(NOON) == {"minute": 0, "hour": 0, "day": 0}
+
+
+# --- When it is counted ----------------------------------------------------------------------------------------------
+
+
+def test_twice_is_once(target, roll):
+    for second in range(0, 300, 20):
+        check(target, NOON + second * SECOND, 50 + second)
+    roll(NOON + 5 * MINUTE)
+    before = everything()
+    assert roll(NOON + 5 * MINUTE) == {"minute": 0, "hour": 0, "day": 0}
+    assert everything() == before
+
+
+def test_the_running_minute_is_counted_again_when_more_is_known(target, roll):
+    check(target, NOON + SECOND)
+    roll(NOON + 30 * SECOND)
+    check(target, NOON + 40 * SECOND)
+    roll(NOON + 90 * SECOND)
+    assert counts("minute") == counts("hour") == {NOON: (2, 0, 0)}
+
+
+def test_a_check_that_is_written_late_still_counts(target, roll):
+    check(target, NOON - 3 * SECOND)
+    check(target, NOON + MINUTE)
+    roll(NOON + MINUTE)
+    check(target, NOON - SECOND)  # began in the hour before, and took its time
+    roll(NOON + 2 * MINUTE)
+    assert counts("minute")[NOON - MINUTE] == (2, 0, 0)
+    assert counts("hour") == {NOON - HOUR: (2, 0, 0), NOON: (1, 0, 0)}
+    assert counts("day") == {NOON - 12 * HOUR: (3, 0, 0)}
+
+
+def test_a_portal_that_was_down_counts_all_that_is_kept(target, roll):
+    check(target, NOON - 6 * DAY)
+    roll(NOON - 6 * DAY)
+    for moment in (NOON - 5 * DAY, NOON - 3 * HOUR, NOON):
+        check(target, moment)
+    assert roll(NOON) == {"minute": 3, "hour": 3, "day": 3}
+    assert counts("day") == {NOON - 12 * HOUR - back * DAY: (number, 0, 0) for back, number in ((6, 1), (5, 1), (0, 2))}
+
+
+def test_killed_between_two_batches_it_goes_on_where_it_stopped(target, roll, monkeypatch):
+    for minute in range(0, 120, 4):
+        check(target, NOON + minute * MINUTE)
+    written, write = [], rollups.write
+
+    def killed_at_the_fifth(*args):
+        written.append(args)
+        if len(written) == 14:  # the hour of the fifth: its minutes are in the same transaction
+            raise KeyboardInterrupt
+        write(*args)
+
+    monkeypatch.setattr(rollups, "write", killed_at_the_fifth)
+    with pytest.raises(KeyboardInterrupt):
+        roll(NOON + 2 * HOUR)
+    assert max(counts("minute")) == NOON + 44 * MINUTE
+    assert counts("hour") == {NOON: (12, 0, 0)}
+    monkeypatch.undo()
+    roll(NOON + 2 * HOUR)
+    assert counts("hour") == {NOON: (15, 0, 0), NOON + HOUR: (15, 0, 0)}
+    assert counts("day") == {NOON - 12 * HOUR: (30, 0, 0)}
+
+
+def test_a_clock_that_was_ahead_holds_nothing_up(target, roll):
+    check(target, NOON + 3 * DAY)
+    roll(NOON + 3 * DAY)
+    check(target, NOON)  # the clock was put right
+    roll(NOON)
+    check(target, NOON + MINUTE)
+    roll(NOON + MINUTE)
+    assert counts("hour") == {NOON: (2, 0, 0), NOON + 3 * DAY: (1, 0, 0)}
+
+
+def test_checks_of_the_future_wait_until_it_comes(target, roll):
+    check(target, NOON + HOUR)
+    roll(NOON)
+    assert counts("minute") == {}
+    roll(NOON + HOUR)
+    assert counts("minute") == {NOON + HOUR: (1, 0, 0)}
+
+
+# --- What is gone already --------------------------------------------------------------------------------------------
+
+
+def test_minutes_that_were_pruned_are_not_missed_by_their_hour_and_day(target, roll):
+    for minute in (0, 10, 20):
+        check(target, NOON + minute * MINUTE)
+    roll(NOON + 20 * MINUTE)
+    Rollup.objects.filter(period="minute", start__lt=NOON + 20 * MINUTE).delete()
+    check(target, NOON + 20 * MINUTE)
+    roll(NOON + 21 * MINUTE)
+    assert counts("minute") == {NOON + 20 * MINUTE: (2, 0, 0)}
+    assert counts("hour") == {NOON: (3, 0, 0)}
+    assert counts("day") == {NOON - 12 * HOUR: (3, 0, 0)}
+
+
+def test_checks_that_were_pruned_are_not_missed_by_their_minute(target, roll):
+    for second in (1, 2, 3):
+        check(target, NOON + second * SECOND, error_kind="timeout")
+    roll(NOON)
+    CheckResult.objects.filter(at__lt=NOON + 3 * SECOND).delete()
+    rollups.rebuild(NOON, NOON + HOUR)
+    assert counts("minute") == counts("hour") == {NOON: (3, 3, 0)}
+
+
+def test_all_gone_but_the_days_nothing_is_counted_twice(target, roll):
+    check(target, NOON)
+    roll(NOON)
+    Rollup.objects.exclude(period="day").delete()
+    CheckResult.objects.all().delete()
+    check(target, NOON + MINUTE)
+    roll(NOON + MINUTE)
+    assert counts("day") == {NOON - 12 * HOUR: (1, 0, 0)}
+
+
+# --- Counting anew ---------------------------------------------------------------------------------------------------
+
+
+def test_rebuilding_mends_what_is_wrong(target, roll):
+    for moment in (NOON, NOON + 30 * MINUTE, NOON + HOUR):
+        check(target, moment)
+    roll(NOON + HOUR)
+    before = everything()
+    Rollup.objects.filter(period="minute", start=NOON).delete()
+    Rollup.objects.filter(start=NOON, period="hour").update(failures=2, histogram={})
+    Rollup.objects.filter(period="day").update(checks=1)
+    assert rollups.rebuild(NOON, NOON + 2 * HOUR) == {"minute": 3, "hour": 3, "day": 3}
+    assert everything() == before
+
+
+def test_rebuilding_leaves_other_times_alone(target, roll):
+    check(target, NOON)
+    check(target, NOON + HOUR)
+    roll(NOON + HOUR)
+    Rollup.objects.filter(period="minute").update(failures=1)
+    assert rollups.rebuild(NOON, NOON + HOUR)["minute"] == 1
+    assert counts("minute") == {NOON: (1, 0, 0), NOON + HOUR: (1, 1, 0)}
+
+
+def test_who_finds_somebody_else_at_it_leaves_it_to_him(target, roll):
+    check(target, NOON)
+    with rollups.turn():
+        assert roll(NOON) == {"minute": 0, "hour": 0, "day": 0}
+        with pytest.raises(rollups.Busy):
+            rollups.rebuild(NOON, NOON + HOUR)
+    assert Rollup.objects.count() == 0
+    assert roll(NOON)["minute"] == 1
+
+
+def test_a_lease_that_was_lost_writes_nothing(target, lease):
+    check(target, NOON)
+    overtaken = Lease(lease.pk, lease.job, lease.cycle_key, lease.fence - 1)
+    with pytest.raises(LeaseLost):
+        rollups.catch_up(NOON, overtaken)
+    assert Rollup.objects.count() == 0
+
+
+def test_the_turn_of_one_that_was_overtaken_writes_nothing(target, lease, monkeypatch):
+    check(target, NOON)
+
+    def overtaken_meanwhile(since, until):
+        JobRun.objects.filter(job=rollups.TURN).update(fence=99)
+        return counted(since, until)
+
+    counted = rollups.counted
+    monkeypatch.setattr(rollups, "counted", overtaken_meanwhile)
+    with pytest.raises(LeaseLost):
+        rollups.catch_up(NOON, lease)
+    assert Rollup.objects.count() == 0
+
+
+def test_the_job_counts_up_to_now(target, lease):
+    now = timezone.now()
+    check(target, now - HOUR)
+    check(target, now)
+    assert rollups.roll_up(lease)["minute"] == 2
+
+
+# --- What it takes ---------------------------------------------------------------------------------------------------
+
+
+def test_the_number_of_queries_does_not_grow_with_the_targets(roll):
+    def queries(now):
+        with CaptureQueriesContext(connection) as context:
+            roll(now)
+        return len(context)
+
+    targets = [a_target() for _ in range(40)]
+    check(targets[0], NOON)
+    roll(NOON)
+    check(targets[0], NOON + DAY)
+    few = queries(NOON + DAY)
+    for target in targets:
+        check(target, NOON + 2 * DAY)
+    assert queries(NOON + 2 * DAY) == few
+
+
+def test_a_batch_lies_within_an_hour_and_stillness_costs_none(target):
+    for moment in (NOON + 55 * MINUTE, NOON + 61 * MINUTE, NOON + 2 * DAY):
+        check(target, moment)
+    found = list(rollups.batches(NOON, NOON + 2 * DAY + MINUTE))
+    assert found == [
+        (NOON + 55 * MINUTE, NOON + HOUR),
+        (NOON + 61 * MINUTE, NOON + 71 * MINUTE),
+        (NOON + 2 * DAY, NOON + 2 * DAY + MINUTE),
+    ]
