@@ -140,7 +140,8 @@ def percent(uptime: float | None) -> str:
         return NOTHING
     shown = uptime if uptime in (0, 1) else min(max(uptime, 0.0001), 0.9999)
     digits = 0 if shown in (0, 1) else 2
-    return _("%(number)s %%") % {"number": number_format(shown * 100, digits, use_l10n=True)}
+    # Rounded here: what writes numbers cuts digits off.
+    return _("%(number)s %%") % {"number": number_format(round(shown * 100, digits), digits, use_l10n=True)}
 
 
 def rounded(uptime: float | None) -> float | None:

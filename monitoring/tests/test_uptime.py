@@ -1,0 +1,205 @@
+"""Uptime, latencies, bars and charts, as they are read from rollups."""
+
+from datetime import date, timedelta
+
+import pytest
+from django.utils import translation
+
+from monitoring.tests.rolled import DAY, HOUR, MINUTE, NOON, a_target, around, rollup
+from monitoring.uptime import SPANS, WINDOWS, Bar, Figures, bars, figures, floor, percent, rounded, series
+
+TODAY = NOON - 12 * HOUR
+
+
+@pytest.fixture
+def target(db):
+    return a_target()
+
+
+# --- Steps of time ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("moment", "step", "start"),
+    [
+        (NOON, DAY, TODAY),
+        (TODAY - timedelta(microseconds=1), DAY, TODAY - DAY),
+        (NOON + 59 * MINUTE, HOUR, NOON),
+        (NOON + 59 * MINUTE, 10 * MINUTE, NOON + 50 * MINUTE),
+        (NOON + 3 * HOUR, 4 * HOUR, NOON),
+    ],
+)
+def test_a_step_begins_where_utc_says(moment, step, start):
+    assert floor(moment, step) == start
+
+
+# --- Figures ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_data_is_not_down(target):
+    for found in figures([target.pk], NOON)[target.pk].values():
+        assert (found.checks, found.uptime, found.mean_ms) == (0, None, None)
+        assert (found.p50_ms, found.p95_ms, found.p99_ms) == (None, None, None)
+
+
+def test_uptime_is_the_share_of_checks_that_went_well(target):
+    rollup(target, "hour", NOON, checks=60, failures=3)
+    rollup(target, "hour", NOON - HOUR, checks=60)
+    found = figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
+    assert (found.checks, found.failures, found.uptime) == (120, 3, 0.975)
+
+
+def test_excused_failures_count_for_nothing(target):
+    rollup(target, "hour", NOON, checks=10, excused=50)
+    rollup(target, "hour", NOON - HOUR, checks=0, excused=60)
+    found = figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
+    assert (found.excused, found.uptime) == (110, 1)
+
+
+def test_latencies_of_several_hours_are_of_all_their_checks(target):
+    rollup(target, "hour", NOON - HOUR, checks=95, latency_ms=100)
+    rollup(target, "hour", NOON, checks=5 + 7, failures=7, latency_ms=2_000)
+    found = figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
+    assert found.mean_ms == 195
+    assert (found.p50_ms, found.p95_ms, found.p99_ms) == (around(100), around(100), around(2_000))
+
+
+def test_where_all_failed_there_is_no_latency(target):
+    rollup(target, "hour", NOON, checks=5, failures=5)
+    found = figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
+    assert (found.uptime, found.mean_ms, found.p95_ms) == (0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("window", "period", "inside", "outside"),
+    [
+        ("24h", "hour", NOON - 24 * HOUR, NOON - 25 * HOUR),
+        ("7d", "hour", NOON - 7 * DAY, NOON - 7 * DAY - HOUR),
+        ("30d", "day", TODAY - 29 * DAY, TODAY - 30 * DAY),
+        ("90d", "day", TODAY - 89 * DAY, TODAY - 90 * DAY),
+    ],
+)
+def test_a_window_reaches_back_as_far_as_it_says(target, window, period, inside, outside):
+    rollup(target, period, inside, checks=3)
+    rollup(target, period, outside, checks=100)
+    rollup(target, period, NOON if period == "hour" else TODAY, checks=4)
+    assert figures([target.pk], NOON + 59 * MINUTE, [window])[target.pk][window].checks == 7
+
+
+def test_each_target_has_its_own_figures_with_two_queries(db, django_assert_num_queries):
+    targets = [a_target() for _ in range(20)]
+    for number, target in enumerate(targets):
+        rollup(target, "hour", NOON, checks=100, failures=number)
+        rollup(target, "day", TODAY, checks=1_000, failures=number)
+    with django_assert_num_queries(2):
+        found = figures([target.pk for target in targets], NOON)
+    assert list(found[targets[0].pk]) == list(WINDOWS)
+    assert [found[target.pk]["7d"].failures for target in targets] == list(range(20))
+    assert [found[target.pk]["90d"].checks for target in targets] == [1_000] * 20
+
+
+def test_hours_alone_take_one_query(target, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        figures([target.pk], NOON, ["24h", "7d"])
+
+
+# --- Percent ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("uptime", "text"),
+    [
+        (None, "–"), (1, "100 %"), (1.0, "100 %"), (0, "0 %"), (0.9995, "99.95 %"), (0.5, "50.00 %"),
+        (0.99996, "99.99 %"), (0.9999999, "99.99 %"), (0.0000001, "0.01 %"), (0.29, "29.00 %"),
+    ],
+)  # fmt: skip
+def test_a_hundred_percent_is_said_of_what_never_failed(uptime, text):
+    assert percent(uptime) == text
+
+
+def test_percent_is_written_as_the_reader_writes_numbers():
+    with translation.override("fr"):
+        assert percent(0.9995).startswith("99,95")
+
+
+@pytest.mark.parametrize(
+    ("uptime", "shown"), [(None, None), (1, 1), (0.999999, 0.99999), (0.99931, 0.99931), (2 / 3, 0.66667), (0, 0)]
+)
+def test_programs_read_one_for_what_never_failed(uptime, shown):
+    assert rounded(uptime) == shown
+
+
+def test_one_failure_of_ten_million_is_seen():
+    found = Figures(checks=10_000_000, failures=1)
+    assert (percent(found.uptime), rounded(found.uptime)) == ("99.99 %", 0.99999)
+
+
+# --- Bars ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("checks", "failures", "state"),
+    [(0, 0, "none"), (1, 0, "up"), (1440, 1, "partial"), (1440, 71, "partial"), (1440, 72, "down"), (2, 2, "down")],
+)
+def test_a_bar_tells_how_a_day_went(checks, failures, state):
+    assert Bar(date(2026, 3, 10), checks, failures).state == state
+
+
+def test_a_day_of_maintenance_has_no_state():
+    assert Bar(date(2026, 3, 10), 0, 0, excused=1_440).state == "none"
+
+
+def test_bars_are_one_a_day_oldest_first_with_those_without_data(target, django_assert_num_queries):
+    other = a_target()
+    rollup(target, "day", TODAY, checks=9, failures=9)
+    rollup(target, "day", TODAY - 29 * DAY, checks=7, excused=2)
+    rollup(target, "day", TODAY - 30 * DAY)
+    rollup(target, "hour", NOON, checks=50)
+    with django_assert_num_queries(1):
+        found = bars([target.pk, other.pk], NOON)
+    days = found[target.pk]
+    assert [bar.day for bar in days] == [(TODAY - back * DAY).date() for back in reversed(range(30))]
+    assert days[0] == Bar(date(2026, 2, 9), 7, 0, 2)
+    assert days[-1] == Bar(date(2026, 3, 10), 9, 9)
+    assert {bar.state for bar in days[1:-1]} == {bar.state for bar in found[other.pk]} == {"none"}
+
+
+# --- Series ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("span", "points", "first", "last"),
+    [
+        ("3h", 180, NOON - 2 * HOUR - 15 * MINUTE, NOON + 44 * MINUTE),
+        ("24h", 144, NOON - 23 * HOUR - 10 * MINUTE, NOON + 40 * MINUTE),
+        ("7d", 168, NOON - 167 * HOUR, NOON),
+        ("30d", 180, NOON + 4 * HOUR - 30 * DAY, NOON),
+        ("1y", 365, TODAY - 364 * DAY, TODAY),
+    ],
+)
+def test_a_series_covers_its_span_with_gaps_where_nothing_is_known(target, span, points, first, last):
+    found = series(target.pk, NOON + 44 * MINUTE, span)
+    assert len(found.starts) == len(found.p50) == len(found.p95) == len(found.failures) == points
+    assert (found.starts[0], found.starts[-1]) == (first, last)
+    assert set(found.p50) == set(found.p95) == {None}
+    assert set(found.failures) == {0}
+    assert set(SPANS) == {"3h", "24h", "7d", "30d", "1y"}
+
+
+def test_a_point_is_of_all_its_minutes(target, django_assert_num_queries):
+    rollup(target, "minute", NOON, checks=60, latency_ms=100)
+    rollup(target, "minute", NOON + 9 * MINUTE, checks=40, failures=3, latency_ms=900)
+    rollup(target, "minute", NOON + 10 * MINUTE, checks=2, failures=2)
+    rollup(target, "hour", NOON, checks=500, failures=400)
+    rollup(a_target(), "minute", NOON, failures=10)
+    with django_assert_num_queries(1):
+        found = series(target.pk, NOON + 15 * MINUTE, "24h")
+    assert found.p50[-2:] == [around(100), None]
+    assert found.p95[-2:] == [around(900), None]
+    assert found.failures[-3:] == [0, 3, 2]
+
+
+def test_what_is_older_or_newer_than_the_span_is_left_out(target):
+    rollup(target, "minute", NOON - 3 * HOUR)
+    rollup(target, "minute", NOON + MINUTE)
+    assert set(series(target.pk, NOON, "3h").p50) == {None}
