@@ -12,13 +12,15 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
+from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, IncompleteRead, LineTooLong
 from ipaddress import ip_address
 from typing import Any, cast
 
 CHUNK = 64 * 1024
-LONGEST_CHUNK_LINE = 4096
+# The standard library takes 64 KiB, of which a purpose-made Content-Type keeps it busy for seconds.
+LONGEST_LINE = 16 * 1024
 MOST_INTERIM = 10
+START = b"HTTP/"
 INTERIM = range(102, 200)
 
 
@@ -76,10 +78,10 @@ class Lines(io.BufferedReader):
     """http.client would take an end amid the headers for the end of the headers."""
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        line = super().readline(size)
-        if not line.endswith(b"\n") and not 0 < (size or -1) <= len(line):
-            raise IncompleteRead(line)
-        return line
+        line = super().readline(LONGEST_LINE)
+        if line.endswith(b"\n"):
+            return line
+        raise LineTooLong("line") if len(line) == LONGEST_LINE else IncompleteRead(line)
 
 
 class Answer(HTTPResponse):
@@ -88,6 +90,9 @@ class Answer(HTTPResponse):
     _method: str | None
 
     def begin(self) -> None:
+        start = self.fp.peek(len(START))[: len(START)]
+        if not START.startswith(start):
+            raise BadStatusLine("no HTTP")
         for _ in range(MOST_INTERIM):
             super().begin()
             if self.status not in INTERIM:
@@ -100,7 +105,7 @@ class Answer(HTTPResponse):
             raise BadLength
 
     def _read_next_chunk_size(self) -> int:
-        line = self.fp.readline(LONGEST_CHUNK_LINE)
+        line = self.fp.readline()
         size = line.partition(b";")[0].strip()
         if not size or len(size) > 16 or size.strip(b"0123456789abcdefABCDEF"):
             raise BadChunk

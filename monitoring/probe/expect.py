@@ -3,54 +3,59 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
+from email.message import Message
 from functools import lru_cache
 from typing import Any
 
-from jsonpath import CompoundJSONPath, JSONPath, JSONPathEnvironment, JSONPathError, JSONPathMatch
+from jsonpath import JSONPath, JSONPathEnvironment, JSONPathError, JSONPathMatch
+from jsonpath.filter import BaseExpression, FilterQuery
+from jsonpath.segments import JSONPathRecursiveDescentSegment
+from jsonpath.selectors import Filter
 
 from monitoring.probe.spec import Spec
 
+BODY_LENGTH = 1024 * 1024
 # Other codecs of Python's are slow on purpose-made input (punycode), or are no charsets.
 CHARSETS = frozenset({"utf-8", "utf-16", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252"})
-# Of a JSON document, that a path may look at: a tenth of a second's work.
-MOST_NODES = 100_000
+# Values in a document, and steps that a path may take among them: half a second's work at the most.
+MOST_VALUES = 50_000
+MOST_STEPS = 100_000
 
 
 class Spent(JSONPathError):
-    """The path leads past more nodes than we look at."""
+    """The path leads past more than we look at."""
 
 
-class Budget:
+class Steps:
     def __init__(self) -> None:
-        self.left = MOST_NODES
+        self.left = MOST_STEPS
 
-    def spend(self) -> None:
+    def take(self) -> None:
         self.left -= 1
         if self.left < 0:
-            raise Spent("too many nodes", token=None)
+            raise Spent("too many steps", token=None)
 
 
 class Node(JSONPathMatch):
     """Without the way it was come by: with long keys, that alone would fill the memory."""
 
-    def __init__(self, *, filter_context: Mapping[str, Any], obj: object, root: Any, **_way: Any) -> None:
-        filter_context["budget"].spend()
-        self._filter_context = filter_context
-        self.obj = obj
-        self.root = root
+    def __init__(self, document: Any, value: object, steps: Steps) -> None:
+        steps.take()
+        self.root = document
+        self.obj = value
+        self.steps = steps
+        self._filter_context = {}
 
     def add_child(self, *children: JSONPathMatch) -> None:
         pass
 
     def new_child(self, obj: object, key: int | str) -> JSONPathMatch:
-        return Node(filter_context=self._filter_context, obj=obj, root=self.root)
+        return Node(self.root, obj, self.steps)
 
 
 class Environment(JSONPathEnvironment):
     """RFC 9535 but for regular expressions, of which some take for ever and nothing can end them."""
-
-    match_class = Node
 
     def setup_function_extensions(self) -> None:
         super().setup_function_extensions()
@@ -62,55 +67,85 @@ ENVIRONMENT = Environment(strict=True)
 
 
 @lru_cache(maxsize=4096)
-def compiled(path: str) -> JSONPath | CompoundJSONPath:
-    """Raises ValueError "json_path" for what is none."""
+def compiled(path: str) -> JSONPath:
+    """Raises ValueError "json_path" for what is none, or takes more than a walk along the document."""
     try:
-        return ENVIRONMENT.compile(path)
+        found = ENVIRONMENT.compile(path)
     except (JSONPathError, RecursionError, ValueError):
         raise ValueError("json_path") from None
+    if not isinstance(found, JSONPath) or not is_walk(found):
+        raise ValueError("json_path")
+    return found
 
 
-def broken(spec: Spec, headers: Mapping[str, list[str]], charset: str, body: bytes) -> str:
-    """The first expectation that does not hold, by the name of its field, "json" where there is none; else ""."""
+def is_walk(path: JSONPath) -> bool:
+    """At most one `..`, and in filters only paths to one value: others may visit everything for each of everything."""
+    descents = sum(isinstance(segment, JSONPathRecursiveDescentSegment) for segment in path.segments)
+    selectors = [selector for segment in path.segments for selector in segment.selectors]
+    filters = [selector.expression for selector in selectors if isinstance(selector, Filter)]
+    return descents <= 1 and all(query.singular_query() for each in filters for query in queries(each))
+
+
+def queries(expression: BaseExpression) -> Iterator[JSONPath]:
+    if isinstance(expression, FilterQuery):
+        yield expression.path
+    for child in expression.children():
+        yield from queries(child)
+
+
+def broken(spec: Spec, headers: Message, body: bytes) -> str:
+    """The first expectation that does not hold, by the name of its field, or json or json_size; else ""."""
     if spec.header_name:
-        values = headers.get(spec.header_name.lower(), [])
+        values = headers.get_all(spec.header_name, [])
         if not values:
             return "header_name"
-        if not any(spec.header_value in value for value in values):
+        if not any(spec.header_value in str(value) for value in values):
             return "header_value"
-    if spec.contains and spec.contains not in text_of(body, charset):
+    if spec.contains and spec.contains not in text_of(body, headers):
         return "contains"
     return broken_json(spec, body) if spec.json_path else ""
 
 
-def text_of(body: bytes, charset: str) -> str:
+def text_of(body: bytes, headers: Message) -> str:
+    charset = headers.get_content_charset("")
     return body.decode(charset if charset in CHARSETS else "utf-8", "replace")
 
 
 def broken_json(spec: Spec, body: bytes) -> str:
+    if len(body) >= BODY_LENGTH or sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        return "json_size"
     try:
         document = json.loads(body, parse_constant=refuse)
     except (ValueError, RecursionError):
         return "json"
     try:
-        found = compiled(spec.json_path).finditer(document, filter_context={"budget": Budget()})
-        values = [match.obj for match in found]
+        values = list(values_at(compiled(spec.json_path), document))
+        is_held = not spec.json_value or has_value(values, spec.json_value)
     except (JSONPathError, RecursionError):
         return "json_path"
     if not values:
         return "json_path"
-    return "" if not spec.json_value or any(is_same(value, spec.json_value) for value in values) else "json_value"
+    return "" if is_held else "json_value"
+
+
+def values_at(path: JSONPath, document: Any) -> Iterator[object]:
+    """Raises JSONPathError where it is too far or too deep."""
+    nodes: Iterable[JSONPathMatch] = [Node(document, document, Steps())]
+    for segment in path.segments:
+        nodes = segment.resolve(nodes)
+    return (node.obj for node in nodes)
+
+
+def has_value(values: list[object], expected: str) -> bool:
+    """Strings as they are, the rest by what JSON means: 1.50 is 1.5, and true is not 1."""
+    if expected in values:
+        return True
+    try:
+        meant = json.loads(expected, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return False
+    return any(value == meant and isinstance(value, bool) == isinstance(meant, bool) for value in values)
 
 
 def refuse(constant: str) -> None:
     raise ValueError(constant)
-
-
-def is_same(found: object, expected: str) -> bool:
-    """Numbers and the rest by what they are: 1.50 is 1.5."""
-    if isinstance(found, str):
-        return found == expected
-    try:
-        return json.dumps(found) == json.dumps(json.loads(expected))
-    except (ValueError, RecursionError):
-        return False

@@ -33,7 +33,6 @@ from monitoring.probe.kinds import ErrorKind
 from monitoring.probe.lookup import Resolver, system_resolver
 from monitoring.probe.spec import METHODS, Spec, ascii_host, clean_url, statuses
 
-BODY_LENGTH = 1024 * 1024
 DETAIL_LENGTH = 200
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -183,7 +182,7 @@ class Check:
         """None where the answer is to be judged as it is."""
         if not self.spec.follow_redirects or answer.status not in REDIRECTS:
             return None
-        return answer.headers.get("Location")
+        return answer.headers.get("Location") or None
 
     def follow(self, location: str) -> None:
         if self.status == 303 or (self.status in (301, 302) and self.method == "POST"):
@@ -199,12 +198,9 @@ class Check:
         if not any(first <= answer.status <= last for first, last in self.expected):
             raise Failure(ErrorKind.STATUS, str(answer.status))
         self.step = "body"
-        body = answer.content(BODY_LENGTH)
+        body = answer.content(expect.BODY_LENGTH)
         ended = time.monotonic()
-        headers: dict[str, list[str]] = {}
-        for name, value in answer.headers.items():
-            headers.setdefault(name.lower(), []).append(str(value))
-        broken = expect.broken(self.spec, headers, answer.headers.get_content_charset("utf-8"), body)
+        broken = expect.broken(self.spec, answer.headers, body)
         if broken:
             raise Failure(ErrorKind.ASSERTION, broken)
         return ended

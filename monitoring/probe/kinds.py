@@ -92,6 +92,8 @@ def of_assertion(detail: str) -> str:
             return _("The answer does not contain the expected text.")
         case "json":
             return _("The answer is not valid JSON.")
+        case "json_size":
+            return _("The answer is too much JSON to look into.")
         case "json_path":
             return _("The answer has no value at the JSON path.")
         case "json_value":
