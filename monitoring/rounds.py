@@ -47,8 +47,10 @@ def take(patience: float) -> Lease | None:
         time.sleep(STEP_SECONDS / 2)
 
 
-def run_round(length: float = LENGTH_SECONDS) -> Round | None:
-    """Watches for `length` seconds, then waits for what is under way. None where somebody else watches."""
+def run_round(length: float | None = None) -> Round | None:
+    """Watches for `length` seconds, a minute unless told otherwise, then waits for what is under way. None where
+    somebody else watches, or where there was nothing to check.
+    """
     lease = take(PATIENCE_SECONDS)
     if lease is None:
         return None
@@ -56,7 +58,7 @@ def run_round(length: float = LENGTH_SECONDS) -> Round | None:
         run = watch.Watch(lease.fence, prober, watch.our_connectivity())
         watch.release_dead()
         try:
-            keep_watch(run, lease, length)
+            keep_watch(run, lease, LENGTH_SECONDS if length is None else length)
         finally:
             lease.release()
         while not run.is_over():

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from monitoring import incidents, rounds
+from monitoring import incidents, rollups, rounds
 from monitoring.clock import mark
 from monitoring.models import CheckResult, Rollup, Round
 from portal.jobs import Lease
@@ -43,6 +43,7 @@ def outdated_minutes(now: datetime) -> models.QuerySet[Any]:
 
 
 jobs.register(Job("monitoring.rounds", see_to_rounds, every=timedelta(minutes=1)))
+jobs.register(Job("monitoring.rollups", rollups.roll_up, every=timedelta(minutes=1), cluster="slow"))
 pulses.register(Pulse("monitoring.rounds", rounds.keep_watched, timedelta(seconds=2)))
 pulses.register(Pulse("monitoring.reminders", remind, timedelta(seconds=15)))
 retentions.register(Retention("checks", outdated_checks))

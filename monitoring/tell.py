@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from monitoring.clock import Mark
 from monitoring.models import Incident
 from monitoring.probe.kinds import sentence
+from portal.admin.display import exactly
 from portal.notifications import Notice
 from portal.notifications.notices import State
 
@@ -117,19 +116,14 @@ def failing(facts: dict[str, object]) -> str:
 
 
 def since(incident: Incident) -> str:
-    return _("Since %(moment)s.") % {"moment": in_words(incident.opened_at)}
+    return _("Since %(moment)s.") % {"moment": exactly(incident.opened_at)}
 
 
 def moment_of(text: str) -> str:
     try:
-        return in_words(datetime.fromisoformat(text))
+        return exactly(datetime.fromisoformat(text))
     except ValueError:
         return text
-
-
-def in_words(moment: datetime) -> str:
-    local = timezone.localtime(moment)
-    return f"{date_format(local, 'SHORT_DATETIME_FORMAT')} {local.tzname()}"
 
 
 def spoken(duration: timedelta) -> str:

@@ -17,6 +17,7 @@ import pytest
 from backups.models import BackupEntry, ExpectedBackupJob
 from backups.scanner import rounds
 from portal.models import NotificationChannel
+from portal.tests.database import own_address
 
 AGENT, DATABASE = "SRV-DOUALA-01", "compta_db"
 # The moment most tests speak of: a Thursday, expected at 13:00, reported at 13:04.
@@ -177,7 +178,7 @@ def start_elsewhere(transactional_db, settings):
             "DJANGO_SETTINGS_MODULE": "portal.settings",
             "DEPOSITS_ROOT": str(settings.DEPOSITS_ROOT),
             "VALIDATED_ROOT": str(settings.VALIDATED_ROOT),
-            "DATABASE_URL": own_address(settings.DATABASES["default"]),
+            "DATABASE_URL": own_address(),
         }
         return subprocess.Popen(
             [sys.executable, "-c", PRELUDE + code, at.isoformat()],
@@ -202,12 +203,3 @@ def elsewhere(start_elsewhere):
         return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
 
     return running
-
-
-def own_address(database):
-    """The address of the test's own database."""
-    name = database["NAME"]
-    if "sqlite" in database["ENGINE"]:
-        return f"sqlite:///{name}"
-    host = database["OPTIONS"].get("host") or database["HOST"]
-    return f"postgresql://{database['USER']}:{database['PASSWORD']}@/{name}?host={host}"

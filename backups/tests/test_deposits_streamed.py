@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from django.conf import settings as portal_settings
-from django.db import connection, connections
+from django.db import connections
 
 from agents.enrolment import issue_agent_token
 from backups import deposits
+from portal.tests.database import own_address
 from portal.tests.up.standing import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -183,19 +184,11 @@ def test_of_two_at_once_the_last_to_end_stays_whole(begin, folder, stages):
 # --- Under gunicorn --------------------------------------------------------------------------------------------------
 
 
-def database_url():
-    """The tests' own database, for another process."""
-    name = connection.settings_dict["NAME"]
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{name}"
-    return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
-
-
 @contextlib.contextmanager
 def gunicorn(deposits_root, **environment):
     """Serves the portal from one worker of two threads; gives its address and the worker's process id."""
     own = {
-        "DATABASE_URL": database_url(),
+        "DATABASE_URL": own_address(),
         "DEPOSITS_ROOT": str(deposits_root),
         "PYTHONPATH": str(portal_settings.BASE_DIR),
     }

@@ -1,0 +1,81 @@
+"""Targets, what checks of them found, and somebody to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+
+from monitoring.clock import Mark
+from monitoring.models import CheckResult, Target
+from monitoring.probe.http import Outcome
+from monitoring.record import Checked, record
+from portal.models import NotificationChannel
+
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+REFUSED = Outcome("connect", "ECONNREFUSED")
+numbers = count(1)
+
+
+def fine(latency_ms: float = 100.0, **fields: Any) -> Outcome:
+    return Outcome(status=200, latency_ms=latency_ms, **fields)
+
+
+@pytest.fixture
+def channel(db):
+    return NotificationChannel.objects.create(name="Operators", kind="email", addresses="ops@example.org")
+
+
+@pytest.fixture
+def make_target(db: None) -> Callable[..., Target]:
+    """Decides by its second failure and its second success, and tries nothing again, unless told otherwise."""
+
+    def make(name: str = "API", **fields: Any) -> Target:
+        usual = {"url": "https://api.example.org/", "retries": 0, "failures_to_open": 2, "successes_to_close": 2}
+        return Target.objects.create(name=name, **usual | fields)
+
+    return make
+
+
+@pytest.fixture
+def target(make_target):
+    return make_target()
+
+
+class Checks:
+    """Checks of a target, one after the other at its interval, by a clock of its own."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.now = Mark(NOON, "boot", 1000.0)
+
+    def pass_by(self, **length: float) -> Mark:
+        passed = timedelta(**length)
+        self.now = replace(self.now, at=self.now.at + passed, ticks=self.now.ticks + passed.total_seconds())
+        return self.now
+
+    def set_clock(self, **length: float) -> None:
+        """The time of day is put to another one; no time passes."""
+        self.now = replace(self.now, at=self.now.at + timedelta(**length))
+
+    def claim(self) -> Target:
+        Target.objects.filter(pk=self.target.pk).update(claim=f"claim {next(numbers)}", claimed_at=self.now.at)
+        return Target.objects.get(pk=self.target.pk)
+
+    def find(self, *outcomes: Outcome, is_offline: bool = False) -> list[CheckResult]:
+        """Writes these outcomes down; the results."""
+        results = []
+        for outcome in outcomes:
+            self.pass_by(seconds=self.target.interval)
+            results += record([Checked(self.claim(), outcome, self.now.at, is_offline)], self.now)
+        self.target.refresh_from_db()
+        return results
+
+
+@pytest.fixture
+def checks(target):
+    return Checks(target)

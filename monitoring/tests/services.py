@@ -1,0 +1,51 @@
+"""A small local service to watch, which answers as the test says."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Service
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        self.server.arrivals.release()
+        self.server.gate.wait()
+        status = self.server.statuses.get(self.path, 200)
+        self.send_response(status)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+class Service(ThreadingHTTPServer):
+    """`statuses` are what it answers by path, 200 unless named; a closed `gate` keeps every caller waiting."""
+
+    daemon_threads = True
+    request_queue_size = 200
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.statuses: dict[str, int] = {}
+        self.asked: list[str] = []
+        self.arrivals = threading.Semaphore(0)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A caller that hangs up is nothing to report."""
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.gate.set()
+        self.shutdown()
+        self.server_close()

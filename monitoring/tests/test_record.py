@@ -1,0 +1,226 @@
+"""What a check's result does: to the target, to its incidents, to what people are told."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from monitoring.models import CheckResult, Incident, MaintenanceWindow, Target
+from monitoring.pace import next_due
+from monitoring.record import RETRY_PAUSE, Checked, record
+from monitoring.tests.conftest import NOON, REFUSED, Checks, fine
+from portal.models import OutboxMessage
+
+pytestmark = pytest.mark.django_db
+State, Rule = Target.State, Incident.Rule
+
+
+def titles():
+    return list(OutboxMessage.objects.order_by("pk").values_list("title", flat=True))
+
+
+def kinds(incident):
+    return list(incident.timeline.values_list("kind", flat=True))
+
+
+# --- Results ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_good_answer_is_kept_with_its_latency(checks):
+    checks.find(fine(123.4))
+    result = CheckResult.objects.get()
+    assert (result.error_kind, result.status, result.latency_ms, result.at) == ("", 200, 123.4, checks.now.at)
+    assert (checks.target.state, checks.target.last_latency_ms) == (State.UP, 123.4)
+
+
+def test_a_failure_is_kept_with_its_kind_and_without_a_latency(checks):
+    checks.find(replace(REFUSED, status=None))
+    result = CheckResult.objects.get()
+    assert (result.error_kind, result.detail, result.latency_ms) == ("connect", "ECONNREFUSED", None)
+    assert (checks.target.state, checks.target.last_latency_ms) == (State.FAILING, None)
+
+
+def test_the_target_is_free_and_planned_for_its_next_moment(checks):
+    checks.find(fine())
+    assert (checks.target.claim, checks.target.claimed_until) == ("", None)
+    assert checks.target.next_check_at == next_due(checks.target.pk, 60, checks.now.at)
+
+
+def test_what_a_claim_of_the_past_has_found_counts_for_nothing(checks):
+    claimed = checks.claim()
+    checks.claim()
+    assert record([Checked(claimed, REFUSED, NOON)], checks.now) == []
+    Target.objects.update(claim="")
+    assert record([Checked(claimed, REFUSED, NOON)], checks.now) == []
+    assert not CheckResult.objects.exists()
+
+
+def test_a_target_that_was_deleted_meanwhile_stays_deleted(checks):
+    claimed = checks.claim()
+    Target.objects.all().delete()
+    assert record([Checked(claimed, fine(), NOON)], checks.now) == []
+    assert not Target.objects.exists()
+
+
+def test_what_an_operator_changes_meanwhile_stays(checks):
+    claimed = checks.claim()
+    Target.objects.update(interval=3600, silenced_until=NOON)
+    record([Checked(claimed, fine(), NOON)], checks.now)
+    target = Target.objects.get()
+    assert (target.interval, target.silenced_until) == (3600, NOON)
+    assert target.next_check_at == next_due(target.pk, 3600, checks.now.at)
+
+
+def test_a_batch_takes_the_same_number_of_queries_whatever_its_size(make_target, django_assert_num_queries):
+    def batch(size):
+        found = [Checks(make_target(f"{size} {number}")) for number in range(size)]
+        return [Checked(checks.claim(), fine() if place % 2 else REFUSED, NOON) for place, checks in enumerate(found)]
+
+    one, many, now = batch(1), batch(20), Checks(make_target()).now
+    with django_assert_num_queries(9):
+        record(one, now)
+    with django_assert_num_queries(9):
+        record(many, now)
+
+
+# --- Retries ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_is_no_result_before_its_retries_are_used_up(make_target):
+    checks = Checks(make_target(retries=2))
+    assert checks.find(REFUSED, REFUSED) == []
+    assert (checks.target.attempts, checks.target.state, checks.target.failures_in_row) == (2, State.UNKNOWN, 0)
+    assert checks.target.next_check_at == checks.now.at + RETRY_PAUSE
+    assert len(checks.find(REFUSED)) == 1
+    assert (checks.target.attempts, checks.target.failures_in_row) == (0, 1)
+
+
+def test_an_answer_at_the_second_attempt_is_a_good_result(make_target):
+    checks = Checks(make_target(retries=1))
+    results = checks.find(REFUSED, fine())
+    assert [result.error_kind for result in results] == [""]
+    assert (checks.target.attempts, checks.target.state) == (0, State.UP)
+
+
+# --- Incidents -------------------------------------------------------------------------------------------------------
+
+
+def test_an_incident_opens_once_and_closes_once_and_people_are_told_of_both(checks, channel):
+    checks.find(fine(), REFUSED)
+    assert titles() == []
+    checks.find(REFUSED, REFUSED, REFUSED)
+    incident = Incident.objects.get()
+    assert (incident.subject, incident.rule) == (checks.target.subject, Rule.UNAVAILABLE)
+    assert (checks.target.state, titles()) == (State.DOWN, ["API is down"])
+    checks.find(fine())
+    assert checks.target.state == State.DOWN
+    checks.find(fine())
+    incident.refresh_from_db()
+    assert incident.duration == timedelta(minutes=4)
+    assert (checks.target.state, titles()) == (State.UP, ["API is down", "API is up again after 4 min"])
+    assert kinds(incident) == ["opened", "resolved"]
+
+
+def test_the_message_says_why_and_leads_to_the_incident(checks, channel):
+    checks.find(REFUSED, REFUSED)
+    message, incident = OutboxMessage.objects.get(), Incident.objects.get()
+    assert "The connection was refused." in message.text
+    assert message.path == f"/admin/monitoring/incident/{incident.pk}/change/"
+    assert (message.severity, message.state) == (1, "opened")
+
+
+def test_the_next_outage_is_another_incident(checks, channel):
+    checks.find(REFUSED, REFUSED, fine(), fine(), REFUSED, REFUSED)
+    assert Incident.objects.count() == 2
+    assert len(titles()) == 3
+
+
+def test_a_target_that_flaps_below_the_threshold_opens_nothing(checks, channel):
+    checks.find(*[REFUSED, fine()] * 10)
+    assert not Incident.objects.exists()
+
+
+def test_a_clock_set_back_in_the_middle_changes_no_duration(checks, channel):
+    checks.find(REFUSED, REFUSED)
+    checks.set_clock(hours=-1)
+    checks.find(fine(), fine())
+    assert Incident.objects.get().duration == timedelta(minutes=2)
+    assert titles()[-1] == "API is up again after 2 min"
+
+
+def test_that_it_fails_in_another_way_stands_in_the_timeline(checks):
+    checks.find(REFUSED, REFUSED, replace(REFUSED, error_kind="timeout", detail="body"))
+    incident = Incident.objects.get()
+    assert kinds(incident) == ["opened", "changed"]
+    assert incident.timeline.last().error_kind == "timeout"
+    assert (incident.error_kind, incident.facts["changes"]) == ("connect", 1)
+
+
+def test_the_changes_written_down_are_bounded(checks):
+    checks.find(REFUSED, REFUSED)
+    for _ in range(30):
+        checks.find(replace(REFUSED, error_kind="timeout"), REFUSED)
+    assert Incident.objects.get().timeline.filter(kind="changed").count() == 20
+
+
+def test_a_slow_target_is_told_of_and_counts_as_up(make_target, channel):
+    checks = Checks(make_target(max_latency_ms=500))
+    checks.find(fine(501), fine(900))
+    assert checks.target.state == State.SLOW
+    assert titles() == ["API is slow"]
+    assert "900 ms, more than the 500 ms" in OutboxMessage.objects.get().text
+    checks.find(fine(500), fine(20))
+    assert (checks.target.state, titles()[-1]) == (State.UP, "API is fast again after 2 min")
+
+
+def test_a_certificate_that_ends_soon_is_told_of_once_and_its_renewal_too(make_target, channel):
+    checks = Checks(make_target(tls_expiry_days=14))
+    soon, late = NOON + timedelta(days=3), NOON + timedelta(days=90)
+    checks.find(*[fine(certificate_until=soon)] * 3)
+    assert titles() == ["The certificate of API ends soon"]
+    assert "until 2026-03-13 12:00:00 UTC" in OutboxMessage.objects.get().text
+    assert checks.target.state == State.UP
+    checks.find(fine(certificate_until=late))
+    assert titles()[-1] == "The certificate of API was renewed"
+
+
+# --- What counts for nothing, and what nobody is told ----------------------------------------------------------------
+
+
+def test_a_failure_during_maintenance_counts_for_nothing(checks, channel):
+    checks.find(fine())
+    MaintenanceWindow.objects.create(name="Update", starts_at=NOON, ends_at=NOON + timedelta(hours=1))
+    checks.find(REFUSED, REFUSED, REFUSED)
+    assert (checks.target.state, checks.target.failures_in_row) == (State.UP, 0)
+    assert list(CheckResult.objects.order_by("at").values_list("excuse", flat=True)) == ["", *["maintenance"] * 3]
+    assert titles() == []
+
+
+def test_a_failure_that_may_be_ours_counts_for_nothing(checks, channel):
+    checks.find(REFUSED, REFUSED, REFUSED, is_offline=True)
+    assert set(CheckResult.objects.values_list("excuse", flat=True)) == {"offline"}
+    assert not Incident.objects.exists()
+
+
+def test_an_excused_failure_is_not_tried_again(make_target):
+    checks = Checks(make_target(retries=3))
+    assert len(checks.find(REFUSED, is_offline=True)) == 1
+
+
+def test_of_a_silenced_target_nobody_is_told_neither_at_first_nor_at_last(make_target, channel):
+    checks = Checks(make_target(silenced_until=NOON + timedelta(hours=1)))
+    checks.find(REFUSED, REFUSED)
+    assert checks.target.state == State.DOWN
+    assert kinds(Incident.objects.get()) == ["opened", "silent"]
+    checks.find(fine(), fine())
+    assert titles() == []
+
+
+def test_a_thousand_openings_take_the_same_number_of_queries_as_two(
+    make_target, channel, django_assert_max_num_queries
+):
+    found = [Checks(make_target(f"T{number}", failures_to_open=1)) for number in range(50)]
+    batch = [Checked(checks.claim(), REFUSED, NOON) for checks in found]
+    with django_assert_max_num_queries(25):
+        record(batch, found[0].now)
+    assert len(titles()) == 50

@@ -1,0 +1,399 @@
+"""The workers' rounds: one watcher at a time, against a real service, and whatever becomes of the watcher."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from django.db import DatabaseError, connections
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from monitoring import record, rounds, watch
+from monitoring.clock import mark
+from monitoring.connectivity import Connectivity
+from monitoring.models import CheckResult, Incident, Round, Target
+from monitoring.probe.http import Outcome
+from monitoring.probe.pool import Prober
+from monitoring.rounds import TASK, keep_watched, run_round, take
+from monitoring.schedules import outdated_checks, outdated_minutes, outdated_rounds
+from monitoring.tests.conftest import NOON, fine
+from monitoring.tests.services import Service
+from monitoring.watch import Watch
+from portal import attempts
+from portal.models import Beat, JobRun, OutboxMessage
+from portal.tests.database import own_address
+from portal.tests.workers import deliver
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(settings):
+    """The outside world is not asked."""
+    settings.CONNECTIVITY_PROBES = []
+
+
+@pytest.fixture
+def service():
+    with Service() as service:
+        yield service
+
+
+@pytest.fixture
+def targets(make_target, service):
+    return [make_target(f"T{number}", url=f"{service.url}/{number}", interval=86_400) for number in range(5)]
+
+
+@pytest.fixture
+def run():
+    """A round whose time the test keeps itself."""
+    with Prober(threads=20) as prober:
+        yield Watch(1, prober, Connectivity([], was_online=False))
+
+
+def finish(run):
+    while not run.is_over():
+        run.step(0.05)
+
+
+def queued():
+    return OrmQ.objects.filter(key="quick").count()
+
+
+# --- A round ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_round_checks_what_is_due_once_and_sums_it_up(targets, service):
+    service.statuses["/3"] = 503
+    found = run_round(length=0.1)
+    assert Counter(service.asked) == {f"/{number}": 1 for number in range(5)}
+    assert (found.checks, found.failures, found.failing) == (5, 1, ["T3"])
+    assert CheckResult.objects.get(target=targets[3]).detail == "503"
+    assert (found.p95_ms >= found.mean_ms > 0, found.error_rate) == (True, 0.2)
+    assert not Target.objects.exclude(claim="").exists()
+
+
+def test_what_is_not_due_is_left_alone(targets, service):
+    Target.objects.filter(name__in=["T0", "T1"]).update(next_check_at=timezone.now() + timedelta(minutes=5))
+    Target.objects.filter(name="T2").update(is_active=False)
+    run_round(length=0.1)
+    assert sorted(service.asked) == ["/3", "/4"]
+
+
+def test_a_round_without_anything_to_do_leaves_nothing(db):
+    assert run_round(length=0.05) is None
+    assert not Round.objects.exists()
+
+
+def test_a_failure_is_tried_again_within_the_round(make_target, service):
+    make_target(url=f"{service.url}/x", retries=1, interval=86_400)
+    service.statuses["/x"] = 500
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record, "RETRY_PAUSE", timedelta(seconds=0.1))
+        found = run_round(length=1.5)
+    assert service.asked == ["/x", "/x"]
+    assert (found.checks, found.failures) == (1, 1)
+
+
+def test_rounds_are_numbered_by_the_lease(targets):
+    first = run_round(length=0.1)
+    Target.objects.update(next_check_at=timezone.now())
+    assert run_round(length=0.1).number > first.number
+
+
+def test_the_watch_hands_over_to_a_successor(targets):
+    run_round(length=0.1)
+    assert queued() == 1
+    assert JobRun.objects.get().status == "waiting"
+
+
+def test_where_nothing_is_watched_the_chain_ends(db):
+    run_round(length=0.1)
+    assert queued() == 0
+
+
+def test_a_portal_that_is_being_stopped_is_not_kept_waiting(targets):
+    token = attempts.cluster_is_ending.set(lambda: True)
+    try:
+        run_round(length=3600)
+    finally:
+        attempts.cluster_is_ending.reset(token)
+    assert queued() == 0
+
+
+# --- One watcher -----------------------------------------------------------------------------------------------------
+
+
+def test_of_two_workers_one_makes_the_round(targets, service, monkeypatch):
+    monkeypatch.setattr(rounds, "PATIENCE_SECONDS", 0)
+    found = []
+
+    def work():
+        found.append(run_round(length=0.5))
+        connections.close_all()
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(service.asked) == {f"/{number}": 1 for number in range(5)}
+    assert (Round.objects.count(), found.count(None)) == (1, 1)
+
+
+def test_a_watcher_who_was_overtaken_stops_claiming(targets, service, run):
+    lease = take(0)
+    JobRun.objects.update(fence=lease.fence + 1)
+    rounds.keep_watch(run, lease, length=60)
+    assert service.asked == []
+
+
+def test_two_who_claim_at_once_share_the_targets(targets, service):
+    start = threading.Barrier(2)
+
+    def claim(number):
+        with Prober(threads=20) as prober:
+            mine = Watch(number, prober, Connectivity([], was_online=False))
+            start.wait()
+            mine.claim_due(timezone.now())
+            finish(mine)
+        connections.close_all()
+
+    threads = [threading.Thread(target=claim, args=[number]) for number in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(service.asked) == {f"/{number}": 1 for number in range(5)}
+    assert CheckResult.objects.count() == 5
+
+
+def test_a_target_is_not_claimed_while_its_check_is_under_way(targets, service, run):
+    service.gate.clear()
+    assert run.claim_due(timezone.now()) == 5
+    assert run.claim_due(timezone.now() + timedelta(seconds=60)) == 0
+    service.gate.set()
+    finish(run)
+
+
+def test_a_claim_of_somebody_who_vanished_runs_out(targets, run):
+    long_ago = timezone.now() - watch.CLAIM_LENGTH
+    Target.objects.update(claim="1.1 elsewhere:1:1", claimed_at=long_ago, claimed_until=timezone.now())
+    assert run.claim_due(timezone.now()) == 5
+    finish(run)
+
+
+def test_a_clock_set_back_an_hour_stops_no_check(targets, run):
+    later = timezone.now() + timedelta(hours=1)
+    Target.objects.update(
+        claim="x", claimed_at=later, claimed_until=later + watch.CLAIM_LENGTH, next_check_at=later + timedelta(hours=1)
+    )
+    assert run.claim_due(timezone.now()) == 5
+    finish(run)
+
+
+WATCHER = """
+import django, sys
+django.setup()
+from monitoring import rounds
+print("up", flush=True)
+rounds.run_round(60)
+"""
+
+
+@pytest.fixture
+def watcher(transactional_db):
+    """A watcher in a process of its own, against the test's database."""
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE", "portal.settings"),
+        "CONNECTIVITY_PROBES": "",
+        "DATABASE_URL": own_address(),
+    }
+    process = subprocess.Popen([sys.executable, "-c", WATCHER], stdout=subprocess.PIPE, env=environment)
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_what_a_killed_watcher_had_begun_is_taken_up_and_no_incident_opens_twice(targets, service, watcher, channel):
+    Target.objects.update(failures_in_row=1, state="failing")
+    service.gate.clear()
+    for _ in targets:
+        assert service.arrivals.acquire(timeout=60)
+    os.kill(watcher.pid, signal.SIGKILL)
+    watcher.wait()
+    assert Target.objects.exclude(claim="").count() == 5
+    service.statuses = {f"/{number}": 500 for number in range(5)}
+    service.gate.set()
+    JobRun.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    run_round(length=0.2)
+    assert len(service.asked) == 10
+    assert Incident.objects.count() == OutboxMessage.objects.filter(state="opened").count() == 5
+
+
+def test_a_restart_in_the_middle_of_an_incident_loses_no_recovery(make_target, service, channel):
+    target = make_target(url=f"{service.url}/x", interval=10, failures_to_open=1, successes_to_close=2)
+    for status in (500, 500, 200, 200):
+        service.statuses["/x"] = status
+        Target.objects.update(next_check_at=timezone.now())
+        run_round(length=0.1)  # each round is a process of its own as far as it knows
+    assert [message.state for message in OutboxMessage.objects.order_by("pk")] == ["opened", "closed"]
+    target.refresh_from_db()
+    assert target.state == "up"
+
+
+# --- Trouble ---------------------------------------------------------------------------------------------------------
+
+
+def test_results_wait_while_the_database_is_gone(targets, run, monkeypatch):
+    run.claim_due(timezone.now())
+
+    def gone(batch, now):
+        raise DatabaseError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watch, "record", gone)
+        while run.prober.in_flight:
+            run.step(0.05)
+    assert not CheckResult.objects.exists()
+    finish(run)
+    assert CheckResult.objects.count() == 5
+
+
+def test_a_failure_waits_for_the_word_whether_it_is_ours(make_target, run):
+    target = make_target(url="http://127.0.0.1:9/", retries=0)
+
+    class Undecided(Connectivity):
+        said = None
+
+        def excuses(self, failed_at):
+            return self.said
+
+    run.connectivity = Undecided([("127.0.0.1", 9)], was_online=True)
+    run.claim_due(timezone.now())
+    while run.prober.in_flight:
+        assert run.step(0.05) == []
+    assert run.step(0) == []
+    run.connectivity.said = True
+    finish(run)
+    assert CheckResult.objects.get(target=target).excuse == "offline"
+
+
+def test_a_word_that_never_comes_is_not_waited_for(make_target, run, monkeypatch):
+    monkeypatch.setattr(watch, "PATIENCE_SECONDS", 0)
+    make_target(url="http://127.0.0.1:9/", retries=0)
+    monkeypatch.setattr(run.connectivity, "excuses", lambda failed_at: None)
+    run.claim_due(timezone.now())
+    finish(run)
+    assert CheckResult.objects.get().excuse == ""
+
+
+# --- The fleet -------------------------------------------------------------------------------------------------------
+
+
+def closed(run, *found):
+    """The round with these results of `(target, outcome)`."""
+    for target, outcome in found:
+        run.tally.add(
+            CheckResult(target=target, error_kind=outcome.error_kind, latency_ms=outcome.latency_ms, at=mark().at)
+        )
+    return run.close()
+
+
+def next_round(number):
+    return Watch(number, Prober(threads=1), Connectivity([], was_online=False))
+
+
+def test_scattered_failures_in_two_rounds_are_told_with_the_failing_targets(targets, channel):
+    bad = Outcome("status", "500")
+    for number in (1, 2):
+        closed(next_round(number), (targets[0], fine()), (targets[1], bad), (targets[2], bad))
+    incident = Incident.objects.get()
+    assert (incident.subject, incident.rule) == ("fleet", "fleet_errors")
+    assert "2 of 3 checks failed" in OutboxMessage.objects.get().text
+    assert "– T1\n– T2" in OutboxMessage.objects.get().text
+    for number in (3, 4):
+        closed(next_round(number), (targets[0], fine()))
+    assert [message.state for message in OutboxMessage.objects.order_by("pk")] == ["opened", "closed"]
+
+
+def test_what_people_were_told_of_by_itself_is_not_told_again_of_the_fleet(targets, channel):
+    Incident.objects.create(subject="target:1", target=targets[1], rule="unavailable", opened_at=NOON, told_at=NOON)
+    for number in (1, 2, 3):
+        found = closed(next_round(number), (targets[0], fine()), (targets[1], Outcome("status", "500")))
+    assert (found.checks, found.failures, found.judged_checks, found.judged_failures) == (2, 1, 1, 0)
+    assert not OutboxMessage.objects.exists()
+
+
+def test_slow_answers_across_targets_in_two_rounds_are_told(targets, channel):
+    for number in (1, 2):
+        closed(next_round(number), *[(target, fine(1500)) for target in targets])
+    assert Incident.objects.get().rule == "fleet_latency"
+    assert "95th percentile was 1500 ms" in OutboxMessage.objects.get().text
+
+
+def test_excused_failures_are_no_failures_of_the_round(targets):
+    run = next_round(1)
+    run.tally.add(CheckResult(target=targets[0], error_kind="connect", excuse="offline", at=mark().at))
+    found = run.close()
+    assert (found.checks, found.failures, found.excused, found.error_rate) == (0, 0, 1, None)
+
+
+def test_that_we_are_offline_is_an_incident_of_its_own(targets, channel):
+    for number, is_online in enumerate((True, False, False, True), start=1):
+        run = next_round(number)
+        run.connectivity.was_online, run.connectivity.is_online = True, is_online
+        closed(run, (targets[0], fine()))
+    titles = list(OutboxMessage.objects.order_by("pk").values_list("title", flat=True))
+    assert titles[0] == "The portal does not reach the network"
+    assert titles[1].startswith("The portal reaches the network again after")
+
+
+# --- The pulse, the schedule, retention ------------------------------------------------------------------------------
+
+
+def test_the_pulse_has_somebody_watch_where_nobody_does(targets):
+    keep_watched(timezone.now())
+    keep_watched(timezone.now())
+    assert queued() == 1
+
+
+def test_a_watch_that_goes_on_is_left_alone(targets):
+    Beat.objects.beat(rounds.BEAT, "here")
+    keep_watched(timezone.now())
+    assert queued() == 0
+
+
+def test_where_nothing_is_active_nobody_watches(targets):
+    Target.objects.update(is_active=False)
+    keep_watched(timezone.now())
+    assert queued() == 0
+
+
+def test_a_worker_makes_the_round_that_was_asked_for(targets, service, monkeypatch):
+    monkeypatch.setattr(rounds, "LENGTH_SECONDS", 0.1)
+    keep_watched(timezone.now())
+    deliver()
+    assert CheckResult.objects.count() == 5
+    assert TASK == "monitoring.round"
+
+
+def test_checks_rounds_and_minutes_are_kept_for_their_days_and_no_longer(targets, settings):
+    settings.CHECK_RETENTION_DAYS, settings.MINUTE_ROLLUP_RETENTION_DAYS = 7, 30
+    now = NOON + timedelta(days=60)
+    for days in (6, 8, 29, 31):
+        at = now - timedelta(days=days)
+        CheckResult.objects.create(target=targets[0], at=at, latency_ms=1)
+        Round.objects.create(number=days, started_at=at, finished_at=at, checks=1, failures=0)
+        for period in ("minute", "hour"):
+            targets[0].rollups.create(period=period, start=at, checks=1, failures=0)
+    assert outdated_checks(now).count() == 3
+    assert outdated_rounds(now).count() == 3
+    assert [(found.period, (now - found.start).days) for found in outdated_minutes(now)] == [("minute", 31)]

@@ -1,0 +1,166 @@
+"""When something is an incident: tables of facts and verdicts."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from monitoring.models import Incident, Round, Target
+from monitoring.probe.http import Outcome
+from monitoring.tests.conftest import REFUSED, fine
+from monitoring.thresholds import FleetLimits, count, fleet_verdicts, is_retried, state_of, verdicts
+
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+Rule, State = Incident.Rule, Target.State
+
+
+def judged(outcomes, **fields):
+    target = Target(failures_to_open=3, successes_to_close=2, tls_expiry_days=14, **fields)
+    for outcome in outcomes:
+        count(target, outcome)
+    return target, verdicts(target, NOON)
+
+
+def outcomes(word, slow_ms=2000):
+    """`f` is a failure, `s` a slow answer, `o` a good one."""
+    return [{"f": REFUSED, "s": fine(slow_ms), "o": fine(100)}[letter] for letter in word]
+
+
+@pytest.mark.parametrize(
+    ("found", "is_broken", "is_held"),
+    [
+        ("", False, False),
+        ("f", False, False),
+        ("ff", False, False),
+        ("fff", True, False),
+        ("ffff", True, False),
+        ("ffof", False, False),
+        ("fffo", False, False),
+        ("fffoo", False, True),
+        ("fffofoo", False, True),
+        ("fffofo", False, False),
+        ("o", False, False),
+        ("oo", False, True),
+        ("ssf", False, False),
+        ("fss", False, True),
+    ],
+)
+def test_k_failures_fire_and_m_successes_resolve(found, is_broken, is_held):
+    _target, verdict = judged(outcomes(found), max_latency_ms=1000)
+    assert (Rule.UNAVAILABLE in verdict.broken, Rule.UNAVAILABLE in verdict.held) == (is_broken, is_held)
+
+
+@pytest.mark.parametrize(
+    ("found", "is_broken", "is_held"),
+    [
+        ("ss", False, False),
+        ("sss", True, False),
+        ("ssfs", True, False),  # a failure tells nothing of speed
+        ("ssos", False, False),
+        ("ssso", False, False),
+        ("sssoo", False, True),
+        ("fff", False, False),
+    ],
+)
+def test_slow_answers_are_a_rule_of_their_own(found, is_broken, is_held):
+    _target, verdict = judged(outcomes(found), max_latency_ms=1000)
+    assert (Rule.SLOW in verdict.broken, Rule.SLOW in verdict.held) == (is_broken, is_held)
+
+
+def test_the_limit_itself_is_not_slow():
+    _target, verdict = judged(outcomes("sss", slow_ms=1000), max_latency_ms=1000)
+    assert Rule.SLOW not in verdict.broken
+
+
+def test_without_a_limit_nothing_is_slow_and_what_was_is_over():
+    _target, verdict = judged(outcomes("ss", slow_ms=29_000), max_latency_ms=None)
+    assert Rule.SLOW in verdict.held
+
+
+@pytest.mark.parametrize(
+    ("left", "days", "is_broken"),
+    [
+        (timedelta(days=14), 14, False),
+        (timedelta(days=14, seconds=-1), 14, True),
+        (timedelta(days=-3), 14, True),
+        (timedelta(days=1), None, False),
+        (None, 14, False),
+    ],
+)
+def test_a_certificate_is_told_of_in_time(left, days, is_broken):
+    target = Target(tls_expiry_days=days, certificate_until=NOON + left if left is not None else None)
+    verdict = verdicts(target, NOON)
+    assert (Rule.CERTIFICATE in verdict.broken, Rule.CERTIFICATE in verdict.held) == (is_broken, not is_broken)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "retries", "state", "outcome", "again"),
+    [
+        (0, 1, State.UP, REFUSED, True),
+        (1, 1, State.UP, REFUSED, False),
+        (0, 0, State.UP, REFUSED, False),
+        (0, 1, State.FAILING, REFUSED, True),
+        (0, 1, State.DOWN, REFUSED, False),
+        (0, 1, State.UP, fine(), False),
+    ],
+)
+def test_a_failure_is_tried_again_unless_it_is_known(attempts, retries, state, outcome, again):
+    assert is_retried(Target(attempts=attempts, retries=retries, state=state), outcome) is again
+
+
+@pytest.mark.parametrize(
+    ("failures", "successes", "rules", "state"),
+    [
+        (0, 0, set(), State.UNKNOWN),
+        (0, 1, set(), State.UP),
+        (1, 0, set(), State.FAILING),
+        (3, 0, {Rule.UNAVAILABLE}, State.DOWN),
+        (0, 1, {Rule.UNAVAILABLE}, State.DOWN),
+        (0, 1, {Rule.SLOW}, State.SLOW),
+        (1, 0, {Rule.SLOW}, State.FAILING),
+        (0, 1, {Rule.CERTIFICATE}, State.UP),
+    ],
+)
+def test_the_state_follows_from_results_and_incidents(failures, successes, rules, state):
+    target = Target(failures_in_row=failures, successes_in_row=successes)
+    assert state_of(target, frozenset(rules)) == state
+
+
+# --- The fleet -------------------------------------------------------------------------------------------------------
+
+LIMITS = FleetLimits(error_rate=0.01, latency_ms=1000)
+
+
+def rounds(*found, gap=timedelta(minutes=1)):
+    """`(checks, failures, p95)` of each, newest first."""
+    return [
+        Round(judged_checks=checks, judged_failures=failures, p95_ms=p95, finished_at=NOON - place * gap)
+        for place, (checks, failures, p95) in enumerate(found)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "broken", "held"),
+    [
+        ([(100, 2, 80)], set(), set()),
+        ([(100, 2, 80), (100, 2, 80)], {Rule.FLEET_ERRORS}, {Rule.FLEET_LATENCY}),
+        ([(100, 1, 80), (100, 1, 80)], set(), {Rule.FLEET_ERRORS, Rule.FLEET_LATENCY}),  # 1 % is not above 1 %
+        ([(100, 2, 80), (100, 0, 80)], set(), {Rule.FLEET_LATENCY}),
+        ([(100, 0, 80), (100, 2, 80)], set(), {Rule.FLEET_LATENCY}),
+        ([(100, 0, 1000.1), (100, 0, 1000.1)], {Rule.FLEET_LATENCY}, {Rule.FLEET_ERRORS}),
+        ([(100, 0, 1000), (100, 0, 1000.1)], set(), {Rule.FLEET_ERRORS}),
+        ([(3, 3, None), (3, 3, None)], {Rule.FLEET_ERRORS}, {Rule.FLEET_LATENCY}),
+        ([(0, 0, None), (100, 2, 80), (100, 2, 80)], {Rule.FLEET_ERRORS}, {Rule.FLEET_LATENCY}),  # one says nothing
+    ],
+)
+def test_two_rounds_in_a_row_decide_for_the_fleet(found, broken, held):
+    verdict = fleet_verdicts(rounds(*found), LIMITS)
+    assert (set(verdict.broken), set(verdict.held)) == (broken, held)
+
+
+def test_rounds_far_apart_are_not_in_a_row():
+    far = rounds((100, 2, 80), (100, 2, 80), gap=timedelta(minutes=6))
+    assert fleet_verdicts(far, LIMITS).broken == frozenset()
+
+
+def test_a_failed_check_has_no_latency():
+    assert Outcome("timeout", "body").latency_ms is None

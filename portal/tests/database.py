@@ -1,0 +1,14 @@
+"""The test's own database, for processes that a test starts."""
+
+from __future__ import annotations
+
+from django.db import connection
+
+
+def own_address() -> str:
+    """What DATABASE_URL must be for them."""
+    found = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{found['NAME']}"
+    host = found["OPTIONS"].get("host") or found["HOST"]
+    return f"postgresql://{found['USER']}:{found['PASSWORD']}@/{found['NAME']}?host={host}"
