@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group
+from django.core.cache import cache
 from django.db import connection
+from django.db.models import UniqueConstraint
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from agents.enrolment import issue_agent_token
 from backups.models import BackupEntry, ExpectedBackupJob
+from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round, Target
 from portal.admin.base import Audited, ReadOnlyAdmin, VigieModelAdmin
 from portal.issuing import issue
 from portal.models import AuditEvent, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
@@ -26,7 +30,13 @@ OURS = {label: model_admin for label, model_admin in ADMINS.items() if isinstanc
 
 # Two queries for session and user, one to count, one for the rows. More would be a query per row, or a second count.
 # Expected backups: one for how many are safe, two for the last scans, two for what became of the rows shown.
-QUERIES = dict.fromkeys(ADMINS, 4) | {"backups.expectedbackupjob": 9}
+# Targets: three for how all of them are and one for the last round; three for figures and bars of the rows shown, and two
+# for what is in maintenance. Maintenance windows: one for what they name.
+QUERIES = dict.fromkeys(ADMINS, 4) | {
+    "backups.expectedbackupjob": 9,
+    "monitoring.target": 13,
+    "monitoring.maintenancewindow": 5,
+}
 
 
 def indexed(model, field, *, in_order=True):
@@ -41,8 +51,17 @@ def indexed(model, field, *, in_order=True):
         for index in model._meta.indexes
         if index.fields and not index.condition and not (in_order and index.opclasses)
     ]
-    firsts += [constraint.fields[0] for constraint in model._meta.constraints]
+    firsts += [
+        constraint.fields[0]
+        for constraint in model._meta.constraints
+        if isinstance(constraint, UniqueConstraint) and not constraint.condition
+    ]
     return field in firsts
+
+
+@pytest.fixture(autouse=True)
+def fresh_figures():
+    cache.clear()
 
 
 @pytest.fixture
@@ -60,6 +79,12 @@ def rows(make_agent):
         BackupEntry.objects.create(
             job=job, cycle_at=now, status="MISSING", first_status="MISSING", recorded_at=now, changed_at=now
         )
+        target = Target.objects.create(name=f"PC-{number}", url="https://example.org/")
+        CheckResult.objects.create(target=target, at=now, error_kind="dns", detail="name")
+        Incident.objects.create(subject=target.subject, target=target, rule="unavailable", opened_at=now)
+        Round.objects.create(number=number, started_at=now, finished_at=now, checks=3, failures=1, failing=["PC-1"])
+        window = MaintenanceWindow.objects.create(name=f"w{number}", starts_at=now, ends_at=now + timedelta(hours=1))
+        window.targets.add(target)
         JobRun.objects.create(job="prune", cycle_key=str(number))
         TaskAttempt.objects.create(task_id=str(number), name="beat", cluster="quick", started_at=now)
         Group.objects.create(name=f"g{number}")

@@ -29,12 +29,13 @@ def test_a_viewer_only_looks():
 
 def test_staff_look_and_export():
     names = ["agent", "run", "apitoken", "auditevent", "jobrun", "taskattempt", "notificationchannel", "outboxmessage"]
-    names += ["expectedbackupjob", "backupentry"]
+    names += ["expectedbackupjob", "backupentry", "target", "checkresult", "incident", "maintenancewindow"]
     assert codenames(STAFF) - codenames(VIEWER) == {f"export_{name}" for name in names}
 
 
 def test_an_operator_also_acts_but_cannot_make_himself_a_superuser():
     assert {"uninstall_agent", "change_agent", "add_apitoken", "change_apitoken"} <= codenames(OPERATOR)
+    assert {"change_target", "acknowledge_incident", "add_maintenancewindow"} <= codenames(OPERATOR)
     assert not {"add_user", "change_user", "change_group"} & codenames(OPERATOR)
 
 

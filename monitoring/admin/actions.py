@@ -1,0 +1,175 @@
+"""What an operator may do about targets: check, silence, pause, publish a badge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from monitoring import badge, watching
+from monitoring.admin.form import SilenceForm
+from monitoring.models import Target
+from monitoring.querysets import TargetQuerySet
+from portal import audit
+from portal.admin.base import VigieModelAdmin
+from portal.admin.display import exactly
+
+MOST_AT_ONCE = 500
+Act = Callable[[TargetQuerySet], int]
+
+
+class TargetActions(VigieModelAdmin):
+    actions = (
+        "check_now", "silence", "end_silence", "pause", "resume", "publish_badge", "revoke_badge", "export_chosen",
+        "export_chosen_xlsx",
+    )  # fmt: skip
+    object_actions = ("check_now", "silence", "end_silence", "pause", "resume", "publish_badge", "revoke_badge")
+
+    def can_act(self, obj: Target, action: str) -> bool:
+        now = timezone.now()
+        return {
+            "check_now": obj.is_active,
+            "silence": obj.is_active and not obj.is_silenced(now),
+            "end_silence": obj.is_silenced(now),
+            "pause": obj.is_active,
+            "resume": not obj.is_active,
+            "publish_badge": obj.badge_key is None,
+            "revoke_badge": obj.badge_key is not None,
+        }[action]
+
+    def few_enough(self, request: HttpRequest, queryset: TargetQuerySet, condition: Q) -> list[Target]:
+        """Those of the chosen that it makes sense for; none, and a message, where they are too many at once."""
+        chosen = list(queryset.filter(condition).order_by("name")[: MOST_AT_ONCE + 1])
+        if len(chosen) <= MOST_AT_ONCE:
+            return chosen
+        text = _("Choose at most %(count)d targets at once. Nothing was done.") % {"count": MOST_AT_ONCE}
+        self.message_user(request, text, messages.ERROR)
+        return []
+
+    def carry_out(self, request: HttpRequest, targets: list[Target], name: str, act: Act, after: Any = None) -> int:
+        """Does it to these, with an event for each; to how many it was done."""
+        if not targets:
+            return 0
+        for target in targets:
+            audit.record(f"monitoring.{name}", target.subject, request=request, after=after)
+        return act(Target.objects.filter(pk__in=[target.pk for target in targets]))
+
+    def tell(self, request: HttpRequest, text: str, count: int) -> None:
+        self.message_user(request, text % {"count": count}, messages.SUCCESS if count else messages.WARNING)
+
+    # --- Checks ------------------------------------------------------------------------------------------------------
+
+    @admin.action(description=_("Check now"), permissions=["change"])
+    def check_now(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
+        now = timezone.now()
+        targets = self.few_enough(request, queryset, Q(is_active=True))
+        count = self.carry_out(request, targets, "check_asked", lambda rows: watching.check_now(rows, now))
+        text = ngettext(
+            "%(count)d target is being checked: its page will tell the result.",
+            "%(count)d targets are being checked: their pages will tell the result.",
+            count,
+        )
+        self.tell(request, text, count)
+
+    # --- Silence -----------------------------------------------------------------------------------------------------
+
+    @admin.action(description=_("Silence…"), permissions=["change"])
+    def silence(self, request: HttpRequest, queryset: TargetQuerySet) -> HttpResponse | None:
+        targets = self.few_enough(request, queryset, Q())
+        if not targets:
+            return None
+        form = SilenceForm(request.POST if "confirmed" in request.POST else None)
+        if not form.is_valid():
+            return self.ask_for_how_long(request, targets, form)
+        until: datetime = form.cleaned_data["until"]
+        after = {"until": exactly(until)}
+        count = self.carry_out(request, targets, "silenced", lambda rows: watching.silence(rows, until), after)
+        text = ngettext(
+            "%(count)d target is silenced until %(until)s: it is checked, and nobody is told.",
+            "%(count)d targets are silenced until %(until)s: they are checked, and nobody is told.",
+            count,
+        )
+        self.message_user(request, text % {"count": count, "until": exactly(until)}, messages.SUCCESS)
+        return None
+
+    def ask_for_how_long(self, request: HttpRequest, targets: list[Target], form: SilenceForm) -> HttpResponse:
+        context = {
+            "chosen": [(target.pk, target.name, target.url) for target in targets],
+            "lead": ngettext(
+                "This target is checked as before. Its incidents are written down, but nobody is told until then.",
+                "These targets are checked as before. Their incidents are written down, but nobody is told until then.",
+                len(targets),
+            ),
+            "form": form,
+            "action": "silence",
+            "checkbox": ACTION_CHECKBOX_NAME,
+            "submit": _("Silence"),
+            "title": _("Silence"),
+            "opts": self.opts,
+            **self.admin_site.each_context(request),
+        }
+        return TemplateResponse(request, "monitoring/ask.html", context)
+
+    @admin.action(description=_("End the silence"), permissions=["change"])
+    def end_silence(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
+        targets = self.few_enough(request, queryset, Q(silenced_until__gt=timezone.now()))
+        count = self.carry_out(request, targets, "silence_ended", lambda rows: watching.silence(rows, None))
+        text = ngettext("%(count)d target is heard again.", "%(count)d targets are heard again.", count)
+        self.tell(request, text, count)
+
+    # --- Pause -------------------------------------------------------------------------------------------------------
+
+    @admin.action(description=_("Pause"), permissions=["change"])
+    def pause(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
+        actor = request.user.get_username()
+        targets = self.few_enough(request, queryset, Q(is_active=True))
+        count = self.carry_out(request, targets, "paused", lambda rows: watching.pause(rows, actor))
+        text = ngettext(
+            "%(count)d target is paused: nobody looks at it until it is resumed.",
+            "%(count)d targets are paused: nobody looks at them until they are resumed.",
+            count,
+        )
+        self.tell(request, text, count)
+
+    @admin.action(description=_("Resume"), permissions=["change"])
+    def resume(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
+        now = timezone.now()
+        targets = self.few_enough(request, queryset, Q(is_active=False))
+        count = self.carry_out(request, targets, "resumed", lambda rows: watching.resume(rows, now))
+        text = ngettext("%(count)d target is watched again.", "%(count)d targets are watched again.", count)
+        self.tell(request, text, count)
+
+    # --- Badges ------------------------------------------------------------------------------------------------------
+
+    @admin.action(description=_("Publish a badge"), permissions=["change"])
+    def publish_badge(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
+        targets = self.few_enough(request, queryset, Q(badge_key=None))
+        count = self.carry_out(request, targets, "badge_published", badge.publish)
+        text = ngettext(
+            "%(count)d badge is published: its address stands on the page of its target.",
+            "%(count)d badges are published: their addresses stand on the pages of their targets.",
+            count,
+        )
+        self.tell(request, text, count)
+
+    @admin.action(description=_("Revoke the badge"), permissions=["change"])
+    def revoke_badge(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
+        targets = self.few_enough(request, queryset, ~Q(badge_key=None))
+        count = self.carry_out(request, targets, "badge_revoked", badge.revoke)
+        text = ngettext(
+            "%(count)d badge is revoked: its address answers no more.",
+            "%(count)d badges are revoked: their addresses answer no more.",
+            count,
+        )
+        self.tell(request, text, count)
+
+    revoke_badge.dangerous = True  # type: ignore[attr-defined]

@@ -1,0 +1,78 @@
+"""Single checks as they went, kept for some days: read only, newest first."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from monitoring.admin import display
+from monitoring.admin.filters import CheckedFilter, CountedFilter, ErrorFilter
+from monitoring.models import CheckResult, Target
+from monitoring.panels import milliseconds
+from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.display import NOTHING, in_full, moment_column
+
+# A search finds the targets first, and then their checks by an index. Whoever finds more must type more.
+MOST_TARGETS_FOUND = 20
+
+
+@admin.register(CheckResult)
+class CheckResultAdmin(ReadOnlyAdmin):
+    class Media:
+        css = {"all": ("monitoring/monitoring.css",)}
+
+    change_list_template = "monitoring/list.html"
+    ordering = ("-at", "-id")
+    sortable_by = ("at",)
+    list_select_related = ("target",)
+    list_display = (
+        moment_column("at", _("checked"), ordering="at", show=in_full),
+        "name",
+        "outcome",
+        "status",
+        "latency",
+        "error",
+    )
+    list_filter = (CheckedFilter, ErrorFilter, CountedFilter)
+    search_fields = ("target__name__begins",)
+    search_help_text = begins_with(_("target"))
+    actions = ("export_chosen", "export_chosen_xlsx")
+    export_columns = ("target__name", "at", "error_kind", "detail", "status", "latency_ms", "excuse")
+    facts = (
+        (
+            None,
+            (moment_column("at", _("checked"), show=in_full), "page", "outcome", "status", "latency", "error"),
+        ),
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[CheckResult], search_term: str
+    ) -> tuple[QuerySet[CheckResult], bool]:
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        found = Target.objects.filter(name__begins=text).values_list("pk", flat=True)[:MOST_TARGETS_FOUND]
+        return queryset.filter(target__in=list(found)), False
+
+    @admin.display(description=_("target"))
+    def name(self, check: CheckResult) -> str:
+        return check.target.name
+
+    @admin.display(description=_("target"))
+    def page(self, check: CheckResult) -> SafeString:
+        return display.link_to_target(check.target)
+
+    @admin.display(description=_("result"))
+    def outcome(self, check: CheckResult) -> SafeString:
+        return display.check_outcome(check)
+
+    @admin.display(description=_("latency"))
+    def latency(self, check: CheckResult) -> str:
+        return milliseconds(check.latency_ms)
+
+    @admin.display(description=_("why"))
+    def error(self, check: CheckResult) -> str:
+        return check.message or NOTHING

@@ -1,0 +1,215 @@
+"""How targets and incidents look: states, uptime as bars, latencies, and what a check found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+
+from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from backups.admin.display import beside, lines
+from monitoring import uptime
+from monitoring.models import CheckResult, Incident, IncidentEvent, Target
+from monitoring.panels import milliseconds
+from monitoring.probe.kinds import sentence
+from monitoring.tell import spoken
+from monitoring.uptime import Bar
+from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, exactly, in_full, lasting
+from portal.paginator import grouped
+from portal.severity import Severity
+
+State = Target.State
+TONES = {State.UNKNOWN: QUIET, State.UP: GOOD, State.SLOW: WARNING, State.FAILING: WARNING, State.DOWN: BAD}
+SHOWN_CAUSE, SHOWN_ADDRESS = 80, 48
+BAR_WIDTH, BAR_GAP, BAR_HEIGHT, EMPTY_HEIGHT = 4, 1, 20, 5
+
+
+# --- Targets ---------------------------------------------------------------------------------------------------------
+
+
+def state_badge(target: Target) -> SafeString:
+    """A failing one says how many failures in a row it has of those that make it down."""
+    if not target.is_active:
+        return badge(_("paused"), QUIET)
+    state = State(target.state)
+    text = str(state.label)
+    if state == State.FAILING:
+        text = _("failing %(count)d of %(needed)d") % {
+            "count": min(target.failures_in_row, target.failures_to_open),
+            "needed": target.failures_to_open,
+        }
+    return badge(text, TONES[state])
+
+
+def silence_badge(target: Target, now: datetime) -> SafeString:
+    if target.silenced_until is None or not target.is_silenced(now):
+        return SafeString("")
+    until = _("until %(moment)s") % {"moment": exactly(target.silenced_until)}
+    return format_html('<span title="{}">{}</span>', until, badge(_("silenced"), QUIET))
+
+
+def target_state(target: Target, now: datetime, *, in_maintenance: bool, with_since: bool = True) -> SafeString:
+    """How it stands, since when, and beside it that nobody is told or that failures do not count at present."""
+    since = lasting(target.state_since) if with_since and target.state_since else ""
+    maintenance = badge(_("in maintenance"), QUIET) if in_maintenance else ""
+    return lines(beside(state_badge(target), silence_badge(target, now), maintenance), since)
+
+
+def why(target: Target) -> str:
+    """What the last check failed for; nothing where it held."""
+    return sentence(target.last_error_kind, target.last_detail) if target.last_error_kind else ""
+
+
+def link_to_target(target: Target) -> SafeString:
+    url = reverse("admin:monitoring_target_change", args=[target.pk])
+    return format_html('<a href="{}">{}</a>', url, target.name)
+
+
+def short_address(target: Target) -> str:
+    """Without the scheme, which the list has no room for."""
+    return Truncator(target.url.partition("://")[2]).chars(SHOWN_ADDRESS)
+
+
+def address(target: Target) -> SafeString:
+    """As a link for the reader only: the other side does not learn where the portal is."""
+    link = format_html('<a href="{}" rel="noreferrer noopener" target="_blank">{}</a>', target.url, target.url)
+    return beside("" if target.method == Target.Method.GET else target.method, link)
+
+
+def last_latency(target: Target) -> SafeString | str:
+    if target.last_latency_ms is None:
+        return ""
+    return format_html('<span class="quiet">· {}</span>', milliseconds(target.last_latency_ms))
+
+
+def certificate(target: Target, now: datetime) -> SafeString | str:
+    """Until when it is valid, marked where that is soon by what the target asks for."""
+    until = target.certificate_until
+    if until is None:
+        return NOTHING
+    if until <= now:
+        return beside(badge(_("has ended"), BAD), in_full(until))
+    is_soon = target.tls_expiry_days is not None and until <= now + timedelta(days=target.tls_expiry_days)
+    return beside(badge(_("ends soon"), WARNING) if is_soon else "", in_full(until))
+
+
+# --- Figures ---------------------------------------------------------------------------------------------------------
+
+
+def share(part: float | None) -> str:
+    """`0.4 %`, of errors: a figure that is not none never looks like none."""
+    if part is None:
+        return NOTHING
+    shown = "0" if part == 0 else f"{max(part * 100, 0.01):.2g}" if part < 0.1 else f"{part * 100:.0f}"
+    return _("%(figure)s %%") % {"figure": shown}
+
+
+def day_of(day: date) -> str:
+    return date_format(day, "j N")
+
+
+def bar_title(bar: Bar) -> str:
+    """`3 Nov: 99.93 %, 2 of 2,880 checks failed`."""
+    day = day_of(bar.day)
+    if bar.state == "none":
+        return _("%(day)s: no checks") % {"day": day}
+    uptime_of_day = uptime.percent(bar.uptime)
+    if not bar.failures:
+        return f"{day}: {uptime_of_day}"
+    words = {
+        "day": day,
+        "uptime": uptime_of_day,
+        "failures": grouped(bar.failures),
+        "checks": grouped(bar.checks),
+    }
+    return _("%(day)s: %(uptime)s, %(failures)s of %(checks)s checks failed") % words
+
+
+def bars_in_words(bars: Sequence[Bar]) -> str:
+    """What the bars show, to whoever does not see them."""
+    states = [bar.state for bar in bars]
+    words = [
+        (states.count("up"), _("without a failure: %(count)d")),
+        (states.count("partial"), _("with failures: %(count)d")),
+        (states.count("down"), _("with many failures: %(count)d")),
+        (states.count("none"), _("without checks: %(count)d")),
+    ]
+    told = ", ".join(text % {"count": count} for count, text in words if count)
+    days = ngettext("The last %(count)d day", "The last %(count)d days", len(bars)) % {"count": len(bars)}
+    return f"{days}: {told}"
+
+
+def uptime_bars(bars: Sequence[Bar]) -> SafeString:
+    """A bar a day, oldest first: its class says how the day was, and its title how much of it failed."""
+    step = BAR_WIDTH + BAR_GAP
+    heights = [EMPTY_HEIGHT if bar.state == "none" else BAR_HEIGHT for bar in bars]
+    drawn = format_html_join(
+        "",
+        '<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>',
+        (
+            (bar.state, number * step, BAR_HEIGHT - height, BAR_WIDTH, height, bar_title(bar))
+            for number, (bar, height) in enumerate(zip(bars, heights, strict=True))
+        ),
+    )
+    return format_html(
+        '<svg class="uptime" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
+        max(1, len(bars) * step - BAR_GAP),
+        BAR_HEIGHT,
+        bars_in_words(bars),
+        drawn,
+    )
+
+
+# --- Checks ----------------------------------------------------------------------------------------------------------
+
+
+def check_outcome(check: CheckResult) -> SafeString:
+    if not check.error_kind:
+        return badge(_("good"), GOOD)
+    if check.excuse:
+        return lines(badge(_("failed"), QUIET), _("not counted: %(why)s") % {"why": check.get_excuse_display()})
+    return badge(_("failed"), BAD)
+
+
+# --- Incidents -------------------------------------------------------------------------------------------------------
+
+
+def incident_badge(incident: Incident) -> SafeString:
+    """The colour is that of its severity as long as nobody looks after it."""
+    if incident.resolved_at is not None:
+        return badge(_("resolved"), GOOD)
+    if incident.acknowledged_at is not None:
+        return badge(_("acknowledged"), WARNING)
+    return badge(_("open"), BAD if incident.severity == Severity.CRITICAL else WARNING)
+
+
+def event_text(event: IncidentEvent) -> str:
+    """What an operator wrote, or what failed."""
+    return event.text or (sentence(event.error_kind, event.detail) if event.error_kind else "")
+
+
+def duration(incident: Incident, now: datetime) -> str:
+    """How long it took, or has taken so far."""
+    if incident.duration is not None:
+        return spoken(incident.duration)
+    return _("%(time)s so far") % {"time": spoken(max(now - incident.opened_at, timedelta(0)))}
+
+
+def link_to_incident(incident: Incident, text: str = "") -> SafeString:
+    url = reverse("admin:monitoring_incident_change", args=[incident.pk])
+    return format_html('<a href="{}">{}</a>', url, text or str(incident))
+
+
+def first_line(text: str) -> str:
+    return text.partition("\n")[0]
+
+
+def shortened(text: str) -> str:
+    """The first line, and of a long one the beginning."""
+    return Truncator(first_line(text.strip())).chars(SHOWN_CAUSE)

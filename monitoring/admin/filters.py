@@ -1,0 +1,137 @@
+"""How lists of monitoring are narrowed down."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from monitoring import maintenance
+from monitoring.models import Excuse, Incident, MaintenanceWindow, Target
+from monitoring.panels import TROUBLED
+from monitoring.probe.kinds import ErrorKind
+from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
+
+# No index tells failed checks from good ones: they are looked for in what an index on time can bound.
+LATELY = timedelta(hours=1)
+ROUNDS_LATELY = timedelta(days=7)
+
+
+class TargetStateFilter(ChoiceFilter):
+    title = _("state")
+    parameter_name = "state"
+    options = {state: state.label for state in (
+        Target.State.DOWN, Target.State.FAILING, Target.State.SLOW, Target.State.UP, Target.State.UNKNOWN
+    )}  # fmt: skip
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(state=value, is_active=True)
+
+
+class StandingFilter(ChoiceFilter):
+    title = _("standing")
+    parameter_name = "standing"
+    options = {"attention": _("needs attention"), "paused": _("paused"), "silenced": _("silenced")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return {
+            "attention": Q(is_active=True, state__in=TROUBLED),
+            "paused": Q(is_active=False),
+            "silenced": Q(silenced_until__gt=now),
+        }[value]
+
+
+class IncidentStateFilter(ChoiceFilter):
+    title = _("state")
+    parameter_name = "state"
+    options = {
+        "open": _("open"),
+        "new": _("open, nobody at it"),
+        "acknowledged": _("acknowledged"),
+        "resolved": _("resolved"),
+    }
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return {
+            "open": Q(resolved_at=None),
+            "new": Q(resolved_at=None, acknowledged_at=None),
+            "acknowledged": Q(resolved_at=None, acknowledged_at__isnull=False),
+            "resolved": Q(resolved_at__isnull=False),
+        }[value]
+
+
+class RuleFilter(FieldFilter):
+    title = _("rule")
+    parameter_name = "rule"
+    field = "rule"
+    options = dict(Incident.Rule.choices)
+
+
+class OpenedFilter(PeriodFilter):
+    title = _("opened")
+    parameter_name = "opened"
+    field = "opened_at"
+
+
+class CheckedFilter(PeriodFilter):
+    title = _("checked")
+    parameter_name = "checked"
+    field = "at"
+    options = {"hour": _("last hour"), "day": _("last 24 hours"), "week": _("last 7 days")}
+
+
+class ErrorFilter(ChoiceFilter):
+    title = _("failed in the last hour")
+    parameter_name = "error"
+    options = {"any": _("for any reason"), **dict(ErrorKind.choices)}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        failed = ~Q(error_kind="") if value == "any" else Q(error_kind=value)
+        return Q(at__gte=now - LATELY) & failed
+
+
+class CountedFilter(ChoiceFilter):
+    title = _("not counted, last hour")
+    parameter_name = "excuse"
+    options = dict(Excuse.choices)
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(at__gte=now - LATELY, excuse=value)
+
+
+class FinishedFilter(PeriodFilter):
+    title = _("finished")
+    parameter_name = "finished"
+    field = "finished_at"
+
+
+class RoundOutcomeFilter(ChoiceFilter):
+    title = _("outcome, last 7 days")
+    parameter_name = "outcome"
+    options = {"failures": _("with failures"), "offline": _("offline")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        found = {"failures": Q(failures__gt=0), "offline": Q(is_online=False)}[value]
+        return Q(finished_at__gte=now - ROUNDS_LATELY) & found
+
+
+class WindowStateFilter(ChoiceFilter):
+    title = _("state")
+    parameter_name = "state"
+    options = {"running": _("running now"), "upcoming": _("upcoming"), "over": _("over")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        if value == "running":
+            relevant = MaintenanceWindow.objects.relevant(now)
+            return Q(pk__in=[window.pk for window in relevant if maintenance.covers(window, now)])
+        return {"upcoming": Q(starts_at__gt=now), "over": Q(repeats="", ends_at__lte=now)}[value]
+
+
+class RepeatsFilter(ChoiceFilter):
+    title = _("repeats")
+    parameter_name = "repeats"
+    options = {"once": _("once"), "daily": _("daily"), "weekly": _("weekly")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(repeats="" if value == "once" else value)

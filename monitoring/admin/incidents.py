@@ -1,0 +1,176 @@
+"""Incidents: what broke, since when, who is at it, and what it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from backups.admin.display import lines
+from monitoring import incidents
+from monitoring.admin import display, sections
+from monitoring.admin.filters import IncidentStateFilter, OpenedFilter, RuleFilter
+from monitoring.admin.form import CauseForm
+from monitoring.models import Incident
+from monitoring.tell import headline, reason
+from portal import audit
+from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.display import NOTHING, exactly, in_full, moment_column
+from portal.history import history_of
+from portal.panels import Section
+
+MOST_AT_ONCE = 500
+
+
+class IncidentActions(ReadOnlyAdmin):
+    actions = ("acknowledge", "note_cause", "export_chosen", "export_chosen_xlsx")
+    object_actions = ("acknowledge", "note_cause")
+
+    def has_acknowledge_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("monitoring.acknowledge_incident"))
+
+    def can_act(self, obj: Incident, action: str) -> bool:
+        return action != "acknowledge" or (obj.resolved_at is None and obj.acknowledged_at is None)
+
+    def few_enough(self, request: HttpRequest, queryset: QuerySet[Incident], condition: Q) -> list[Incident]:
+        """Those of the chosen that it makes sense for; none, and a message, where they are too many at once."""
+        chosen = list(queryset.filter(condition).order_by("-id")[: MOST_AT_ONCE + 1])
+        if len(chosen) <= MOST_AT_ONCE:
+            return chosen
+        text = _("Choose at most %(count)d incidents at once. Nothing was done.") % {"count": MOST_AT_ONCE}
+        self.message_user(request, text, messages.ERROR)
+        return []
+
+    @admin.action(description=_("Acknowledge"), permissions=["acknowledge"])
+    def acknowledge(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
+        found = self.few_enough(request, queryset, Q(resolved_at=None, acknowledged_at=None))
+        rows = Incident.objects.filter(pk__in=[incident.pk for incident in found])
+        count = incidents.acknowledge(rows, request.user.get_username(), timezone.now())
+        for incident in found:
+            audit.record("monitoring.acknowledged", self.subject_of(incident), request=request)
+        text = ngettext(
+            "%(count)d incident is acknowledged: nobody is reminded of it any more.",
+            "%(count)d incidents are acknowledged: nobody is reminded of them any more.",
+            count,
+        )
+        self.message_user(request, text % {"count": count}, messages.SUCCESS if count else messages.WARNING)
+
+    @admin.action(description=_("Note the cause…"), permissions=["acknowledge"])
+    def note_cause(self, request: HttpRequest, queryset: QuerySet[Incident]) -> HttpResponse | None:
+        found = self.few_enough(request, queryset, Q())
+        if not found:
+            return None
+        known = {"cause": found[0].cause if len(found) == 1 else ""}
+        form = CauseForm(request.POST if "confirmed" in request.POST else None, initial=known)
+        if not form.is_valid():
+            return self.ask_for_cause(request, found, form)
+        actor, now, cause = request.user.get_username(), timezone.now(), form.cleaned_data["cause"]
+        for incident in found:
+            incidents.note_cause(incident, cause, actor, now)
+            audit.record("monitoring.cause_noted", self.subject_of(incident), request=request)
+        text = ngettext("The cause was noted.", "The cause was noted for %(count)d incidents.", len(found))
+        self.message_user(request, text % {"count": len(found)}, messages.SUCCESS)
+        return None
+
+    def ask_for_cause(self, request: HttpRequest, found: list[Incident], form: CauseForm) -> HttpResponse:
+        context = {
+            "chosen": [(incident.pk, str(incident), exactly(incident.opened_at)) for incident in found],
+            "lead": _("What was it, and what helped? Whoever meets the same again will find it here."),
+            "form": form,
+            "action": "note_cause",
+            "checkbox": ACTION_CHECKBOX_NAME,
+            "submit": _("Note it"),
+            "title": _("Note the cause"),
+            "opts": self.opts,
+            **self.admin_site.each_context(request),
+        }
+        return TemplateResponse(request, "monitoring/ask.html", context)
+
+
+@admin.register(Incident)
+class IncidentAdmin(IncidentActions):
+    class Media:
+        css = {"all": ("monitoring/monitoring.css",)}
+
+    change_list_template = "monitoring/list.html"
+    ordering = ("-id",)
+    sortable_by = ()
+    list_select_related = ("target",)
+    list_display = ("what_happened", "state", moment_column("opened_at", _("opened")), "lasted", "known_cause")
+    list_display_links = ("what_happened",)
+    list_filter = (IncidentStateFilter, RuleFilter, OpenedFilter)
+    search_fields = ("target__name__begins",)
+    search_help_text = begins_with(_("target"))
+    export_columns = (
+        "id", "subject", "target__name", "rule", "opened_at", "acknowledged_at", "acknowledged_by", "resolved_at",
+        "duration", "error_kind", "detail", "cause", "told_at", "reminders",
+    )  # fmt: skip
+    facts = (
+        (
+            _("What happened"),
+            (
+                "state", "what", "rule", "why",
+                moment_column("opened_at", _("opened"), show=in_full),
+                moment_column("resolved_at", _("resolved"), show=in_full),
+                "lasted", "cause_in_full",
+            ),
+        ),
+        (
+            _("Who knows"),
+            (
+                moment_column("told_at", _("told"), show=in_full, empty=_("nobody was told")),
+                moment_column("reminded_at", _("last reminder"), show=in_full),
+                "reminders",
+                moment_column("acknowledged_at", _("acknowledged"), show=in_full),
+                "acknowledged_by",
+            ),
+        ),
+    )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
+        return super().get_queryset(request).select_related("target")
+
+    def get_sections(self, request: HttpRequest, obj: Incident) -> list[Section]:
+        return [sections.timeline_of(obj), history_of(self.subject_of(obj))]
+
+    def subject_of(self, obj: Any) -> str:
+        return f"incident:{obj.pk}"
+
+    # --- Columns and facts -------------------------------------------------------------------------------------------
+
+    @admin.display(description=_("incident"))
+    def what_happened(self, incident: Incident) -> SafeString:
+        return lines(headline(incident), display.first_line(reason(incident)))
+
+    @admin.display(description=_("state"))
+    def state(self, incident: Incident) -> SafeString:
+        return display.incident_badge(incident)
+
+    @admin.display(description=_("what"))
+    def what(self, incident: Incident) -> SafeString:
+        return display.link_to_target(incident.target) if incident.target else format_html("{}", incident.name)
+
+    @admin.display(description=_("why"))
+    def why(self, incident: Incident) -> SafeString:
+        return format_html("{}", reason(incident) or NOTHING)
+
+    @admin.display(description=_("duration"))
+    def lasted(self, incident: Incident) -> str:
+        return display.duration(incident, timezone.now())
+
+    @admin.display(description=_("cause"))
+    def known_cause(self, incident: Incident) -> str:
+        return display.shortened(incident.cause) or NOTHING
+
+    @admin.display(description=_("cause"))
+    def cause_in_full(self, incident: Incident) -> str:
+        return incident.cause or str(_("not noted yet"))

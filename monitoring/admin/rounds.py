@@ -1,0 +1,108 @@
+"""Rounds of checks: how many, how many failed, how fast the answers were. Read only, newest first."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+
+from backups.admin.display import lines
+from monitoring.admin import display
+from monitoring.admin.filters import FinishedFilter, RoundOutcomeFilter
+from monitoring.models import Round
+from monitoring.panels import milliseconds
+from portal.admin.base import ReadOnlyAdmin
+from portal.admin.display import BAD, GOOD, NOTHING, badge, in_full, moment_column
+from portal.paginator import grouped
+
+SHOWN_NAMES = 3
+
+
+@admin.register(Round)
+class RoundAdmin(ReadOnlyAdmin):
+    class Media:
+        css = {"all": ("monitoring/monitoring.css",)}
+
+    change_list_template = "monitoring/list.html"
+    ordering = ("-number",)
+    sortable_by = ("number",)
+    list_display = (
+        "number", moment_column("finished_at", _("finished"), show=in_full), "checked", "failed", "errors", "p95",
+        "network",
+    )  # fmt: skip
+    list_display_links = ("number",)
+    list_filter = (FinishedFilter, RoundOutcomeFilter)
+    search_fields = ("number__begins",)
+    search_help_text = _("The number of a round")
+    actions = ("export_chosen", "export_chosen_xlsx")
+    export_columns = (
+        "number", "started_at", "finished_at", "checks", "failures", "excused", "mean_ms", "p95_ms", "judged_checks",
+        "judged_failures", "failing", "is_online",
+    )  # fmt: skip
+    facts = (
+        (
+            _("The round"),
+            (
+                "number",
+                moment_column("started_at", _("started"), show=in_full),
+                moment_column("finished_at", _("finished"), show=in_full),
+                "network",
+            ),
+        ),
+        (_("Its checks"), ("checked", "failed_in_full", "not_counted", "errors", "mean", "p95")),
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Round], search_term: str
+    ) -> tuple[QuerySet[Round], bool]:
+        """A number is not one of texts that begin alike: the round of that number, or none."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        is_number = text.isascii() and text.isdigit() and len(text) <= 18
+        return queryset.filter(number=int(text)) if is_number else queryset.none(), False
+
+    @admin.display(description=_("checks"))
+    def checked(self, found: Round) -> str:
+        return grouped(found.checks)
+
+    @admin.display(description=_("failed"))
+    def failed(self, found: Round) -> SafeString | str:
+        if not found.failures:
+            return grouped(0)
+        names = ", ".join(found.failing[:SHOWN_NAMES])
+        more = len(found.failing) - SHOWN_NAMES
+        others = " " + _now("and %(count)d more") % {"count": more} if more > 0 else ""
+        return lines(format_html('<span class="bad">{}</span>', grouped(found.failures)), names + others)
+
+    @admin.display(description=_("failed"))
+    def failed_in_full(self, found: Round) -> SafeString | str:
+        names = format_html_join("", '<span class="beneath">{}</span>', ((name,) for name in found.failing))
+        return format_html("{}{}", grouped(found.failures), names)
+
+    @admin.display(description=_("not counted"))
+    def not_counted(self, found: Round) -> str:
+        return grouped(found.excused)
+
+    @admin.display(description=_("errors"))
+    def errors(self, found: Round) -> str:
+        return display.share(found.error_rate)
+
+    @admin.display(description=_("mean"))
+    def mean(self, found: Round) -> str:
+        return milliseconds(found.mean_ms)
+
+    @admin.display(description="p95")
+    def p95(self, found: Round) -> str:
+        return milliseconds(found.p95_ms)
+
+    @admin.display(description=_("network"))
+    def network(self, found: Round) -> SafeString | str:
+        """Whether we reached it; nothing where nobody asked."""
+        if found.is_online is None:
+            return NOTHING
+        return badge(_now("reached"), GOOD) if found.is_online else badge(_now("offline"), BAD)

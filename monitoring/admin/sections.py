@@ -1,0 +1,100 @@
+"""What stands below the facts of a target: its uptime, its latest checks, its incidents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+
+from monitoring.admin import display
+from monitoring.models import CheckResult, Incident, Target
+from monitoring.panels import milliseconds
+from monitoring.tell import reason
+from monitoring.uptime import Figures, percent
+from portal.admin.display import exactly
+from portal.paginator import grouped
+from portal.panels import Section
+
+SHOWN_CHECKS = 20
+SHOWN_INCIDENTS = 10
+
+
+def window_names() -> dict[str, str]:
+    return {"24h": _("24 hours"), "7d": _("7 days"), "30d": _("30 days"), "90d": _("90 days")}
+
+
+def figures_of(figures: Mapping[str, Figures]) -> Section:
+    return Section(
+        title=_("Uptime and response times"),
+        columns=[
+            _("The last"), _("Uptime"), _("Checks"), _("Failed"), _("Not counted"), _("Mean"), "p50", "p95", "p99",
+        ],
+        rows=[[name, *figures_row(figures[window])] for window, name in window_names().items()],
+        note=_("Half of the answers were faster than p50, 95 of 100 faster than p95, 99 faster than p99."),
+    )  # fmt: skip
+
+
+def figures_row(found: Figures) -> list[str]:
+    times = (found.mean_ms, found.p50_ms, found.p95_ms, found.p99_ms)
+    return [
+        percent(found.uptime),
+        grouped(found.checks),
+        grouped(found.failures),
+        grouped(found.excused),
+        *(milliseconds(time) for time in times),
+    ]
+
+
+def checks_of(target: Target) -> Section:
+    found = list(CheckResult.objects.filter(target=target).order_by("-at", "-id")[: SHOWN_CHECKS + 1])
+    rows = [
+        [check.at, display.check_outcome(check), str(check.status or ""), milliseconds(check.latency_ms), check.message]
+        for check in found[:SHOWN_CHECKS]
+    ]
+    return Section(
+        title=_("Last checks"),
+        columns=[_("When"), _("Result"), _("Status"), _("Latency"), _("Why")],
+        rows=rows,
+        url=reverse("admin:monitoring_checkresult_changelist", query={"target": target.pk}),
+        empty=_("It has not been checked yet."),
+        note=_("Older ones are not shown.") if len(found) > SHOWN_CHECKS else "",
+    )
+
+
+def incidents_of(target: Target, now: datetime) -> Section:
+    found = list(Incident.objects.filter(target=target).order_by("-id")[: SHOWN_INCIDENTS + 1])
+    rows = [
+        [
+            display.link_to_incident(incident, exactly(incident.opened_at)),
+            display.incident_badge(incident),
+            incident.get_rule_display(),
+            display.duration(incident, now),
+            format_html('<div class="why">{}</div>', reason(incident)),
+            incident.cause,
+        ]
+        for incident in found[:SHOWN_INCIDENTS]
+    ]
+    return Section(
+        title=_("Incidents"),
+        columns=[_("Opened"), _("State"), _("Rule"), _("Duration"), _("Why"), _("Cause")],
+        rows=rows,
+        url=reverse("admin:monitoring_incident_changelist", query={"target": target.pk}),
+        empty=_("There has been none."),
+        note=_("Older ones are not shown.") if len(found) > SHOWN_INCIDENTS else "",
+    )
+
+
+def timeline_of(incident: Incident) -> Section:
+    rows = [
+        [exactly(event.at), event.get_kind_display(), display.event_text(event), event.actor]
+        for event in incident.timeline.order_by("id")[:200]
+    ]
+    return Section(
+        title=_("Timeline"),
+        columns=[_("When"), _("What"), _("Details"), _("Who")],
+        rows=rows,
+        empty=_("Nothing is on record."),
+    )

@@ -1,0 +1,241 @@
+"""Targets: what is up, since when, how well over time, and what is known of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from backups.admin.display import beside, lines
+from monitoring import badge, maintenance, uptime, watching
+from monitoring.admin import charts, display, sections
+from monitoring.admin.actions import TargetActions
+from monitoring.admin.filters import StandingFilter, TargetStateFilter
+from monitoring.admin.form import TargetForm
+from monitoring.admin.heading import heading
+from monitoring.models import Target
+from monitoring.panels import milliseconds
+from monitoring.querysets import TargetQuerySet
+from monitoring.uptime import Bar, Figures, percent
+from portal.admin.base import BoundedChangeList, begins_with
+from portal.admin.display import NOTHING, in_full, moment_column
+from portal.history import history_of
+from portal.panels import Section
+
+LIST_WINDOWS = ("24h", "30d")
+LIST_DAYS, PAGE_DAYS = 30, 90
+SETTINGS = (
+    (_("What is asked"), ("name", "url", "method", "interval", "timeout", "retries")),
+    (
+        _("What a good answer is"),
+        (
+            "expected_statuses", "follow_redirects", "contains", "json_path", "json_value", "header_name",
+            "header_value",
+        ),
+    ),
+    (_("When to tell"), ("failures_to_open", "successes_to_close", "max_latency_ms", "tls_expiry_days")),
+)  # fmt: skip
+# What results so far say nothing of, once it has been changed.
+ASKED = frozenset(
+    (
+        "url", "method", "interval", "timeout", "expected_statuses", "follow_redirects", "contains", "json_path",
+        "json_value", "header_name", "header_value", "max_latency_ms",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands beside a target's row: read for all of a page at once."""
+
+    figures: dict[str, Figures] = field(default_factory=dict)
+    bars: list[Bar] = field(default_factory=list)
+    in_maintenance: bool = False
+
+    def window(self, name: str) -> Figures:
+        return self.figures.get(name, Figures())
+
+
+class TargetChangeList(BoundedChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        """Each target of the page with its figures and bars."""
+        super().get_results(request)
+        now, targets = timezone.now(), [target.pk for target in self.result_list]
+        figures = uptime.figures(targets, now, LIST_WINDOWS)
+        bars, covered = uptime.bars(targets, now, LIST_DAYS), maintenance.covering(now)
+        for target in self.result_list:
+            target.standing = Standing(figures[target.pk], bars[target.pk], covered.includes(target.pk))
+
+
+def standing_of(target: Target) -> Standing:
+    found: Standing = getattr(target, "standing", Standing())
+    return found
+
+
+@admin.register(Target)
+class TargetAdmin(TargetActions):
+    form = TargetForm
+
+    class Media:
+        css = {"all": ("monitoring/monitoring.css",)}
+
+    change_list_template = "monitoring/targets.html"
+    change_form_template = "monitoring/target.html"
+    add_label = _("Watch another")
+    ordering = ("name",)
+    sortable_by = ()
+    list_display = ("target", "stands", "days", "uptimes", "p95", moment_column("last_check_at", _("last check")))
+    list_display_links = ("target",)
+    list_filter = (StandingFilter, TargetStateFilter)
+    search_fields = ("name__begins",)
+    search_help_text = begins_with(_("name"), _("or any part of an address"))
+    export_columns = (
+        "name", "url", "method", "interval", "timeout", "retries", "expected_statuses", "follow_redirects", "contains",
+        "json_path", "json_value", "header_name", "header_value", "max_latency_ms", "tls_expiry_days",
+        "failures_to_open", "successes_to_close", "is_active", "silenced_until", "state", "state_since",
+        "last_check_at", "last_latency_ms", "last_error_kind", "last_detail", "certificate_until",
+    )  # fmt: skip
+    standing = (
+        (
+            _("How it stands"),
+            (
+                "state_alone",
+                moment_column("state_since", _("since"), show=in_full),
+                "why",
+                "asked",
+                "last_looked",
+                moment_column("next_check_at", _("next check"), show=in_full),
+                "certificate",
+            ),
+        ),
+    )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """How it stands comes first; of a new one there is nothing to tell yet."""
+        told = [(title, {"fields": fields, "classes": ["standing"]}) for title, fields in self.standing]
+        return (told if obj else []) + [(title, {"fields": fields}) for title, fields in SETTINGS]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [name for _title, fields in self.standing for name in fields]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return TargetChangeList
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[TargetQuerySet, bool]:
+        """Targets are few: to look into every address takes no time."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        return queryset.filter(Q(name__begins=text) | Q(url__icontains=text)), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        context = {"heading": heading(timezone.now())} if self.has_view_permission(request) else {}
+        return super().changelist_view(request, context | (extra_context or {}))
+
+    # --- The page of one ---------------------------------------------------------------------------------------------
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        target = super().get_object(request, object_id, from_field)
+        if target is not None:
+            target.standing = Standing(in_maintenance=maintenance.covering(timezone.now()).includes(target.pk))
+        return target
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        target = kwargs.get("obj")
+        if target is not None:
+            now = timezone.now()
+            bars = uptime.bars([target.pk], now, PAGE_DAYS)[target.pk]
+            context |= {
+                "figures": sections.figures_of(uptime.figures([target.pk], now)[target.pk]),
+                "bars": display.uptime_bars(bars),
+                "chart": charts.response_chart(target, now, request.GET.get("span", "")),
+                "badge_url": badge.badge_url(target),
+                "badge_name": target.name.translate({ord(sign): f"\\{sign}" for sign in "\\[]"}),
+            }
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_sections(self, request: HttpRequest, obj: Target) -> list[Section]:
+        now = timezone.now()
+        return [sections.incidents_of(obj, now), sections.checks_of(obj), history_of(obj.subject)]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Only what was changed by hand: a check may have written down its result since the form was read."""
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        obj.save(update_fields=form.changed_data)
+        if ASKED.intersection(form.changed_data):
+            watching.changed(obj, request.user.get_username())
+
+    def response_post_save_change(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
+        return HttpResponseRedirect(self.address("change", obj.pk))
+
+    def response_post_save_add(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
+        return HttpResponseRedirect(self.address("change", obj.pk))
+
+    def subject_of(self, obj: Any) -> str:
+        subject: str = obj.subject
+        return subject
+
+    # --- Deleting ----------------------------------------------------------------------------------------------------
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What has a past is paused rather than deleted: its uptime and its incidents would go with it."""
+        return super().has_delete_permission(request, obj) and (obj is None or obj.last_check_at is None)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    # --- Columns and facts -------------------------------------------------------------------------------------------
+
+    @admin.display(description=_("target"))
+    def target(self, target: Target) -> SafeString:
+        return lines(target.name, display.short_address(target))
+
+    @admin.display(description=_("state, since"))
+    def stands(self, target: Target) -> SafeString:
+        in_maintenance = standing_of(target).in_maintenance
+        return display.target_state(target, timezone.now(), in_maintenance=in_maintenance)
+
+    @admin.display(description=_("state"))
+    def state_alone(self, target: Target) -> SafeString:
+        in_maintenance = standing_of(target).in_maintenance
+        return display.target_state(target, timezone.now(), in_maintenance=in_maintenance, with_since=False)
+
+    @admin.display(description=_("last 30 days"))
+    def days(self, target: Target) -> SafeString:
+        return display.uptime_bars(standing_of(target).bars)
+
+    @admin.display(description=_("uptime 24 h, 30 d"))
+    def uptimes(self, target: Target) -> SafeString:
+        day, month = (percent(standing_of(target).window(name).uptime) for name in LIST_WINDOWS)
+        return lines(day, month)
+
+    @admin.display(description=_("24 h p95"))
+    def p95(self, target: Target) -> str:
+        return milliseconds(standing_of(target).window("24h").p95_ms)
+
+    @admin.display(description=_("why"))
+    def why(self, target: Target) -> str:
+        return display.why(target) or NOTHING
+
+    @admin.display(description=_("address"))
+    def asked(self, target: Target) -> SafeString:
+        return display.address(target)
+
+    @admin.display(description=_("last check"))
+    def last_looked(self, target: Target) -> SafeString | str:
+        return beside(in_full(target.last_check_at), display.last_latency(target))
+
+    @admin.display(description=_("certificate until"))
+    def certificate(self, target: Target) -> SafeString | str:
+        return display.certificate(target, timezone.now())

@@ -1,0 +1,113 @@
+"""Maintenance: when failures are expected, so that they count for nothing and nobody is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Count, Min, Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from backups.admin.display import lines
+from monitoring import maintenance
+from monitoring.admin.filters import RepeatsFilter, WindowStateFilter
+from monitoring.admin.form import WindowForm
+from monitoring.models import MaintenanceWindow, Target
+from monitoring.tell import spoken
+from portal.admin.base import BoundedChangeList, VigieModelAdmin, begins_with
+from portal.admin.display import QUIET, WARNING, ago, badge, exactly
+from portal.history import history_of
+from portal.paginator import grouped
+from portal.panels import Section
+
+MOST_TARGETS_FOUND = 500
+
+
+class WindowChangeList(BoundedChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        """Each window of the page with how many targets it names, and the first of them."""
+        super().get_results(request)
+        named = MaintenanceWindow.objects.filter(pk__in=[window.pk for window in self.result_list]).order_by()
+        rows = named.annotate(count=Count("targets"), first=Min("targets__name")).values_list("pk", "count", "first")
+        found = {pk: (count, first or "") for pk, count, first in rows}
+        for window in self.result_list:
+            window.named = found.get(window.pk, (0, ""))
+
+
+@admin.register(MaintenanceWindow)
+class MaintenanceWindowAdmin(VigieModelAdmin):
+    form = WindowForm
+
+    class Media:
+        css = {"all": ("monitoring/monitoring.css",)}
+
+    change_list_template = "monitoring/list.html"
+    add_label = _("Plan another")
+    ordering = ("-id",)
+    sortable_by = ()
+    list_display = ("name", "state", "starts", "ends", "repeated", "covered")
+    list_filter = (WindowStateFilter, RepeatsFilter)
+    search_fields = ("targets__name__begins",)
+    search_help_text = begins_with(_("name"), _("target"))
+    filter_horizontal = ("targets",)
+    actions = ("export_chosen", "export_chosen_xlsx")
+    export_columns = ("name", "starts_at", "ends_at", "repeats")
+    fieldsets = (
+        (_("What and when"), {"fields": ("name", "starts_at", "ends_at", "repeats")}),
+        (_("Of what"), {"fields": ("targets",), "classes": ["whole"]}),
+    )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return WindowChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[MaintenanceWindow], search_term: str
+    ) -> tuple[QuerySet[MaintenanceWindow], bool]:
+        """By its own name, or that of a target it names. There are few windows: no index is needed."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        targets = Target.objects.filter(name__begins=text).values_list("pk", flat=True)[:MOST_TARGETS_FOUND]
+        naming = MaintenanceWindow.targets.through.objects.filter(target__in=list(targets))
+        return queryset.filter(Q(name__begins=text) | Q(pk__in=naming.values("maintenancewindow"))), False
+
+    def get_sections(self, request: HttpRequest, obj: Any) -> list[Section]:
+        return [history_of(self.subject_of(obj))]
+
+    def subject_of(self, obj: Any) -> str:
+        return f"maintenancewindow:{obj.pk}"
+
+    @admin.display(description=_("state"))
+    def state(self, window: MaintenanceWindow) -> SafeString:
+        now = timezone.now()
+        if maintenance.covers(window, now):
+            return badge(_now("running now"), WARNING)
+        if window.starts_at > now:
+            return badge(_now("upcoming"), QUIET)
+        return badge(_now("between two times") if window.repeats else _now("over"), QUIET)
+
+    @admin.display(description=_("starts"))
+    def starts(self, window: MaintenanceWindow) -> SafeString:
+        return lines(exactly(window.starts_at), ago(window.starts_at))
+
+    @admin.display(description=_("ends"))
+    def ends(self, window: MaintenanceWindow) -> SafeString:
+        return lines(exactly(window.ends_at), spoken(window.ends_at - window.starts_at))
+
+    @admin.display(description=_("repeats"))
+    def repeated(self, window: MaintenanceWindow) -> str:
+        return window.get_repeats_display()
+
+    @admin.display(description=_("targets"))
+    def covered(self, window: Any) -> SafeString | str:
+        count, first = window.named
+        if not count:
+            return badge(_now("all targets"), QUIET)
+        more = ngettext("and %(count)s more", "and %(count)s more", count - 1) % {"count": grouped(count - 1)}
+        return lines(first, more if count > 1 else "")

@@ -1,0 +1,122 @@
+"""How the services are: on the landing page, and above the list of targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from django.core.cache import cache
+from django.db.models import Count, Q, Sum
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from monitoring.models import Incident, Rollup, Round, Target
+from monitoring.uptime import percent
+from portal.admin.display import NOTHING, distance
+from portal.paginator import grouped
+from portal.panels import Tile, chart_start, daily_chart, tiles
+
+FRESH_SECONDS = 60
+State = Target.State
+ACTIVE = Q(is_active=True)
+# What answers as it should, be it slowly.
+ANSWERING = (State.UP, State.SLOW)
+TROUBLED = (State.SLOW, State.FAILING, State.DOWN)
+FEW_MS = 10
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How many targets there are of each kind. Those watched are up (some of them slow), failing, down or unknown."""
+
+    up: int
+    slow: int
+    failing: int
+    down: int
+    unknown: int
+    paused: int
+
+    @property
+    def watched(self) -> int:
+        return self.up + self.failing + self.down + self.unknown
+
+    @property
+    def sentence(self) -> str:
+        return _("%(up)s of %(watched)s") % {"up": grouped(self.up), "watched": grouped(self.watched)}
+
+
+def totals() -> Totals:
+    """One pass over the targets."""
+    figures = Target.objects.aggregate(
+        up=Count("pk", filter=ACTIVE & Q(state__in=ANSWERING)),
+        slow=Count("pk", filter=ACTIVE & Q(state=State.SLOW)),
+        failing=Count("pk", filter=ACTIVE & Q(state=State.FAILING)),
+        down=Count("pk", filter=ACTIVE & Q(state=State.DOWN)),
+        unknown=Count("pk", filter=ACTIVE & Q(state=State.UNKNOWN)),
+        paused=Count("pk", filter=~ACTIVE),
+    )
+    return Totals(**figures)
+
+
+@dataclass(frozen=True)
+class Month:
+    """What the days (UTC) that a chart shows came to, all targets together."""
+
+    checks: int
+    failures: int
+    failures_by_day: dict[date, int]
+
+    @property
+    def uptime(self) -> float | None:
+        return (self.checks - self.failures) / self.checks if self.checks else None
+
+
+def summed(now: datetime) -> Month:
+    """An index on period and start bounds what this reads: a row a day and target."""
+    days = Rollup.objects.filter(period=Rollup.Period.DAY, start__gte=chart_start(now)).order_by()
+    rows = list(days.values_list("start").annotate(Sum("checks"), Sum("failures")))
+    return Month(
+        checks=sum(checks for _start, checks, _failures in rows),
+        failures=sum(failures for _start, _checks, failures in rows),
+        failures_by_day={start.date(): failures for start, _checks, failures in rows},
+    )
+
+
+def month(now: datetime) -> Month:
+    """A minute old at most."""
+    return cache.get_or_set("monitoring.month", lambda: summed(now), FRESH_SECONDS) or summed(now)
+
+
+def last_round() -> Round | None:
+    return Round.objects.latest_first().first()
+
+
+def open_incidents() -> int:
+    """A partial index holds those that are open."""
+    return Incident.objects.open().count()
+
+
+def milliseconds(value: float | None) -> str:
+    """`7.4 ms`, `183 ms`, `1,204 ms`."""
+    if value is None:
+        return NOTHING
+    shown = f"{value:.1f}" if value < FEW_MS else grouped(round(value))
+    return _("%(count)s ms") % {"count": shown}
+
+
+@tiles.register
+def services_tile(now: datetime) -> Tile:
+    figures, days, newest = totals(), month(now), last_round()
+    return Tile(
+        title=_("Services"),
+        figure=figures.sentence,
+        caption=_("are up"),
+        url=reverse("admin:monitoring_target_changelist"),
+        facts=[
+            (_("open incidents"), grouped(open_incidents())),
+            (_("p95 of the last round"), milliseconds(newest.p95_ms if newest else None)),
+            (_("uptime of 30 days"), percent(days.uptime)),
+            (_("last round"), distance(newest.finished_at, now) if newest else _("never")),
+        ],
+        chart=daily_chart(days.failures_by_day, now, _("failed checks a day")),
+    )
