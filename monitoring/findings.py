@@ -1,0 +1,175 @@
+"""What about the services, and about watching them, needs an operator now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from django.db.models import Case, Count, Exists, Max, Min, OuterRef, Q, QuerySet, Value, When
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from monitoring import maintenance
+from monitoring.models import Incident, MaintenanceWindow, Round, Target
+from monitoring.tell import headline, reason
+from portal.admin.display import exactly
+from portal.findings import Finding, Severity, sources
+from portal.paginator import grouped
+
+# Of each kind no more than this: the list behind it shows the rest.
+SHOWN = 5
+OVERDUE = timedelta(minutes=5)
+# A target that asks for no warning of its own has its certificate looked at all the same.
+CERTIFICATE_SOON = timedelta(days=14)
+LONG = timedelta(days=30)
+MAINTENANCE_LONG = timedelta(days=1)
+MOST_WINDOWS = 50
+ROUNDS_LOOKED_AT, ROUNDS_RECENT = 15, timedelta(minutes=15)
+Rule = Incident.Rule
+CRITICAL_RULES = (Rule.UNAVAILABLE, Rule.FLEET_ERRORS)
+
+
+def list_of(model: str, **query: str) -> str:
+    return reverse(f"admin:monitoring_{model}_changelist", query=query)
+
+
+def about(target: Target, severity: Severity, text: str, since: datetime | None) -> Finding:
+    url = reverse("admin:monitoring_target_change", args=[target.pk])
+    return Finding(severity, text, since, url, _("See the target"))
+
+
+# --- Incidents -------------------------------------------------------------------------------------------------------
+
+
+@sources.register
+def unattended_incidents(now: datetime) -> Iterator[Finding]:
+    """Those nobody is at: the worst and oldest one by one, the others in one sentence."""
+    unattended = Incident.objects.open().filter(acknowledged_at=None)
+    severity = Case(When(rule__in=CRITICAL_RULES, then=Value(Severity.CRITICAL)), default=Value(Severity.WARNING))
+    worst = list(unattended.select_related("target").order_by(severity, "id")[: SHOWN + 1])
+    for incident in worst[:SHOWN]:
+        text = f"{headline(incident)}. {' '.join(reason(incident).split())}".strip()
+        url = reverse("admin:monitoring_incident_change", args=[incident.pk])
+        yield Finding(incident.severity, text, incident.opened_at, url, _("See the incident"))
+    if len(worst) > SHOWN:
+        yield other_incidents(unattended, [incident.pk for incident in worst[:SHOWN]])
+
+
+def other_incidents(unattended: QuerySet[Incident], told: list[int]) -> Finding:
+    """As severe as the worst of them."""
+    others = unattended.exclude(pk__in=told).aggregate(
+        count=Count("pk"), since=Min("opened_at"), critical=Count("pk", filter=Q(rule__in=CRITICAL_RULES))
+    )
+    count = others["count"]
+    text = ngettext(
+        "%(count)s more incident is open, and nobody is at it.",
+        "%(count)s more incidents are open, and nobody is at them.",
+        count,
+    )
+    return Finding(
+        Severity.CRITICAL if others["critical"] else Severity.WARNING,
+        text % {"count": grouped(count)},
+        others["since"],
+        list_of("incident", state="new"),
+        _("See them"),
+    )
+
+
+# --- Targets ---------------------------------------------------------------------------------------------------------
+
+
+@sources.register
+def ending_certificates(now: datetime) -> Iterator[Finding]:
+    """Where no incident says so already: because the target asks for no warning, or for one later than this."""
+    told = Incident.objects.open().filter(target=OuterRef("pk"), rule=Rule.CERTIFICATE)
+    ending = Target.objects.active().filter(~Exists(told), certificate_until__lt=now + CERTIFICATE_SOON)
+    found = list(ending.order_by("certificate_until")[: SHOWN + 1])
+    for target in found[:SHOWN]:
+        until = target.certificate_until or now
+        text = _("The certificate of %(target)s ends soon: %(moment)s.")
+        if until <= now:
+            text = _("The certificate of %(target)s has ended: %(moment)s.")
+        words = {"target": target.name, "moment": exactly(until)}
+        yield about(target, Severity.WARNING, text % words, None)
+    if len(found) > SHOWN:
+        text = _("The certificates of more targets end soon.")
+        yield Finding(Severity.WARNING, text, None, list_of("target"), _("See the targets"))
+
+
+@sources.register
+def unwatched_targets(now: datetime) -> Iterator[Finding]:
+    """Nothing was checked though something was due; or, where others are checked, what never was."""
+    overdue = Q(next_check_at__lt=now - OVERDUE)
+    found = Target.objects.active().aggregate(
+        overdue=Count("pk", filter=overdue),
+        never=Count("pk", filter=overdue & Q(last_check_at=None)),
+        newest=Max("last_check_at"),
+        due=Min("next_check_at"),
+    )
+    since = found["newest"] or found["due"]
+    if found["overdue"] and since < now - OVERDUE:
+        text = _("Nothing has been checked for more than 5 minutes: nobody knows how the services are.")
+        yield Finding(Severity.CRITICAL, text, since, list_of("target"), _("See the targets"))
+    elif found["never"]:
+        text = ngettext(
+            "%(count)s target has never been checked, though others are.",
+            "%(count)s targets have never been checked, though others are.",
+            found["never"],
+        )
+        url = list_of("target", state=Target.State.UNKNOWN)
+        yield Finding(Severity.WARNING, text % {"count": grouped(found["never"])}, found["due"], url, _("See them"))
+
+
+@sources.register
+def forgotten_targets(now: datetime) -> Iterator[Finding]:
+    """Silenced or paused for so long that somebody may have forgotten it. Pausing is what changes a state last."""
+    found = Target.objects.aggregate(
+        silenced=Count("pk", filter=Q(silenced_until__gt=now + LONG, is_active=True)),
+        paused=Count("pk", filter=Q(is_active=False, state_since__lt=now - LONG)),
+        since=Min("state_since", filter=Q(is_active=False, state_since__lt=now - LONG)),
+    )
+    if found["silenced"]:
+        text = ngettext(
+            "%(count)s target is silenced for more than 30 days: nobody is told of its incidents.",
+            "%(count)s targets are silenced for more than 30 days: nobody is told of their incidents.",
+            found["silenced"],
+        )
+        url = list_of("target", standing="silenced")
+        yield Finding(Severity.INFO, text % {"count": grouped(found["silenced"])}, None, url, _("See them"))
+    if found["paused"]:
+        text = ngettext(
+            "%(count)s target has been paused for more than 30 days: nobody looks at it.",
+            "%(count)s targets have been paused for more than 30 days: nobody looks at them.",
+            found["paused"],
+        )
+        url = list_of("target", standing="paused")
+        yield Finding(Severity.INFO, text % {"count": grouped(found["paused"])}, found["since"], url, _("See them"))
+
+
+# --- Watching itself -------------------------------------------------------------------------------------------------
+
+
+@sources.register
+def offline_portal(now: datetime) -> Iterator[Finding]:
+    """By the newest rounds, where no incident says so: a network that was never reached tells nothing new."""
+    rounds = list(Round.objects.latest_first()[:ROUNDS_LOOKED_AT])
+    if not rounds or rounds[0].is_online is not False or rounds[0].finished_at < now - ROUNDS_RECENT:
+        return
+    last_reached = next((found for found in rounds if found.is_online), None)
+    if last_reached is None or Incident.objects.open().filter(rule=Rule.OFFLINE).exists():
+        return
+    text = _("The portal does not reach the network: what fails meanwhile counts for nothing.")
+    yield Finding(Severity.WARNING, text, last_reached.finished_at, list_of("round"), _("See the rounds"))
+
+
+@sources.register
+def endless_maintenance(now: datetime) -> Iterator[Finding]:
+    """Maintenance of everything for more than a day: nobody would be told of anything."""
+    of_everything = MaintenanceWindow.objects.relevant(now).filter(targets=None).order_by("id")
+    for window in of_everything[:MOST_WINDOWS]:
+        if window.ends_at - window.starts_at > MAINTENANCE_LONG and maintenance.covers(window, now):
+            text = _("The maintenance “%(name)s” covers all targets for more than a day: nobody is told of anything.")
+            url = reverse("admin:monitoring_maintenancewindow_change", args=[window.pk])
+            yield Finding(Severity.WARNING, text % {"name": window.name}, window.starts_at, url, _("See it"))
+            return
