@@ -1,0 +1,158 @@
+"""Watching a list of addresses that nobody entered as targets: nothing is stored but the incidents of all of them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from django.db import DatabaseError, close_old_connections, transaction
+
+from monitoring import pace, sweeps, watch
+from monitoring.clock import mark
+from monitoring.connectivity import Connectivity
+from monitoring.fleet import judge_fleet
+from monitoring.models import CheckResult, Excuse, Round, Target
+from monitoring.probe import spec
+from monitoring.probe.pool import Prober
+from monitoring.record import Checked
+from portal.failures import sentence
+
+log = logging.getLogger("vigie.monitoring")
+PATHS = ("/", "/api", "/api/v1/", "/admin/", "/healthz")
+# A path that is not there is no failure of the service.
+EXPECTED = "200-499"
+# Of the subject of its incidents, which has room for 200 characters.
+PREFIX = "fleet:"
+LONGEST_BASE = 200 - len(PREFIX)
+
+
+def clean_base(text: str) -> str:
+    """Without a slash at its end. Raises ValueError of a code: those of `spec.clean_url`, query or length."""
+    base = spec.clean_url(text.strip()).rstrip("/")
+    if "?" in base:
+        raise ValueError("query")
+    if len(base) > LONGEST_BASE:
+        raise ValueError("length")
+    return base
+
+
+def targets_of(base: str, paths: Iterable[str] = PATHS) -> list[Target]:
+    """Not saved, with numbers that no target of the database has. Raises ValueError of a code."""
+    names = dict.fromkeys(f"/{path.lstrip('/')}" for path in paths)
+    return [
+        Target(pk=-number, name=name, url=spec.clean_url(base + name), expected_statuses=EXPECTED, retries=0)
+        for number, name in enumerate(names, 1)
+    ]
+
+
+class Visit(watch.Watch):
+    """A round that is not written down: its results are counted, and that is all."""
+
+    def begin(self, targets: Sequence[Target], spread: float) -> None:
+        for target in targets:
+            self.flying[target.pk, ""] = target
+            due = time.monotonic() + pace.phase(target.pk) * spread
+            self.prober.submit((target.pk, ""), target.spec(), due, is_suspect=target.state == Target.State.DOWN)
+
+    def step(self, timeout: float) -> list[CheckResult]:
+        self.waiting += self.prober.finished(timeout)
+        ready, self.waiting = self.sorted_out(self.waiting)
+        results = [result_of(checked) for _finished, checked in ready]
+        for finished, _checked in ready:
+            del self.flying[finished.key]
+        for result in results:
+            self.tally.add(result)
+        return results
+
+
+def result_of(checked: Checked) -> CheckResult:
+    """Not saved. The target's state is that of this one check."""
+    target, outcome = checked.target, checked.outcome
+    target.state = Target.State.UP if outcome.is_ok else Target.State.DOWN
+    return CheckResult(
+        target=target,
+        at=checked.at,
+        error_kind=outcome.error_kind,
+        detail=outcome.detail,
+        status=outcome.status,
+        latency_ms=outcome.latency_ms,
+        excuse=Excuse.OFFLINE if checked.is_offline else "",
+    )
+
+
+@dataclass
+class Sweep:
+    """All addresses once. `judge` is given the round in the end."""
+
+    run: Visit
+    source: Addresses
+    results: list[CheckResult] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.total = len(self.source.targets)
+        self.run.begin(self.source.targets, sweeps.spread(self.total, self.source.interval))
+
+    @property
+    def done(self) -> int:
+        return len(self.results)
+
+    @property
+    def failing(self) -> int:
+        return len(self.run.tally.failing)
+
+    def stop(self) -> None:
+        """All of it has begun already."""
+
+    def step(self, timeout: float) -> None:
+        self.results += self.run.step(timeout)
+
+    def is_over(self) -> bool:
+        return self.run.is_over()
+
+    def close(self) -> Round | None:
+        now = mark()
+        found = self.run.summary(now)
+        self.source.judge(found)
+        return found
+
+
+class Addresses:
+    """The addresses as a source of sweeps, to be used in a `with` block.
+
+    Rounds are remembered for as long as the watch lasts, so that after a restart two of them decide. What the restart
+    left open is known to the database: it is opened by nobody again, and closed by two good rounds.
+    """
+
+    def __init__(self, base: str, targets: Sequence[Target], interval: float) -> None:
+        self.base = base
+        self.targets = targets
+        self.interval = interval
+        self.number = 0
+        self.rounds: deque[Round] = deque(maxlen=watch.ROUNDS_REMEMBERED)
+
+    def __enter__(self) -> Addresses:
+        self.prober: Prober = watch.our_prober()
+        self.connectivity: Connectivity = watch.our_connectivity()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.prober.close()
+
+    def begin(self) -> Sweep:
+        self.number += 1
+        return Sweep(Visit(self.number, self.prober, self.connectivity), self)
+
+    def keep(self) -> bool:
+        return True
+
+    def judge(self, newest: Round) -> None:
+        self.rounds.appendleft(newest)
+        try:
+            with transaction.atomic():
+                judge_fleet(PREFIX + self.base, list(self.rounds), mark())
+        except DatabaseError as error:
+            log.warning("the round could not be judged: %s", sentence(error))
+            close_old_connections()

@@ -1,0 +1,170 @@
+"""What a watch shows of itself on a console: a line a round, and on a terminal one that changes until then."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from django.conf import settings
+from django.core.management.base import OutputWrapper
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from monitoring.models import Round
+from monitoring.sweeps import Running, Swept
+from monitoring.uptime import percent
+from portal.admin.display import NOTHING
+
+START_OF_LINE, ERASE = "\r", "\x1b[K"
+NAMED = 6
+GAP = "  "
+
+
+# --- Text in columns -------------------------------------------------------------------------------------------------
+
+
+def printable(text: str) -> str:
+    """On one line and without what a terminal would obey."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def width_of(text: str) -> int:
+    """In columns: wide characters take two, those that combine with the one before none."""
+    return sum(width_of_one(character) for character in text)
+
+
+def width_of_one(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def cut(text: str, width: int) -> str:
+    """At most so many columns wide; what was cut off is an ellipsis."""
+    if width_of(text) <= width:
+        return text
+    kept, used = "", 0
+    for character in text:
+        used += width_of_one(character)
+        if used > width - 1:
+            break
+        kept += character
+    return f"{kept}…"
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """Exactly so many columns wide."""
+    text = cut(text, width)
+    blank = " " * (width - width_of(text))
+    return blank + text if right else text + blank
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """In lines of at most so many columns, broken between words; a word that is longer is cut."""
+    lines: list[str] = []
+    for word in printable(text).split():
+        if lines and width_of(lines[-1]) + 1 + width_of(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(cut(word, width))
+    return lines
+
+
+def listed(names: Sequence[str], most: int = NAMED) -> str:
+    """`API, Shop and 3 more`"""
+    shown = ", ".join(printable(name) for name in names[:most])
+    more = len(names) - most
+    if more <= 0:
+        return shown
+    return ngettext("%(names)s and %(count)d more", "%(names)s and %(count)d more", more) % {
+        "names": shown,
+        "count": more,
+    }
+
+
+# --- A round in a line -----------------------------------------------------------------------------------------------
+
+
+def line_of(swept: Swept) -> str:
+    """`#12  14:03:20  200 checks  p95 180 ms  0.50 % errors  (API, Shop)`"""
+    if swept.round is None:
+        return _("Nothing was checked.")
+    return GAP.join([*figures_of(swept.round), *remarks_on(swept)])
+
+
+def figures_of(found: Round) -> Iterable[str]:
+    yield f"#{found.number}"
+    yield f"{timezone.localtime(found.started_at):%H:%M:%S}"
+    yield ngettext("%(count)d check", "%(count)d checks", found.checks) % {"count": found.checks}
+    yield p95_of(found.p95_ms)
+    yield _("%(percent)s errors") % {"percent": percent(found.error_rate)}
+    if found.failing:
+        yield f"({listed(found.failing)})"
+
+
+def p95_of(p95_ms: float | None) -> str:
+    """With a word beside it where it is worth a look, and another where it is an alarm."""
+    if p95_ms is None:
+        return f"p95 {NOTHING}"
+    shown = f"p95 {p95_ms:.0f} ms"
+    if p95_ms > settings.FLEET_LATENCY_ALERT_MS:
+        return _("%(p95)s, too slow") % {"p95": shown}
+    return _("%(p95)s, slow") % {"p95": shown} if p95_ms > settings.FLEET_LATENCY_SHOWN_MS else shown
+
+
+def remarks_on(swept: Swept) -> Iterable[str]:
+    excused = swept.round.excused if swept.round else 0
+    if excused:
+        yield ngettext("%(count)d not counted", "%(count)d not counted", excused) % {"count": excused}
+    if swept.is_too_long:
+        yield _("took %(seconds).1f s, longer than the interval") % {"seconds": swept.seconds}
+
+
+# --- The line that changes -------------------------------------------------------------------------------------------
+
+
+class Screen:
+    """A stream with a last line that is rewritten in place where it is a terminal, and is nowhere else."""
+
+    def __init__(self, stream: OutputWrapper) -> None:
+        self.stream = stream
+        self.is_live = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.shown = ""
+
+    def show(self, what: Running | float) -> None:
+        if self.is_live:
+            self.rewrite(progress(what) if not isinstance(what, float) else countdown(what))
+
+    def rewrite(self, text: str) -> None:
+        text = cut(text, shutil.get_terminal_size().columns - 1)
+        if text != self.shown:
+            self.write(START_OF_LINE + text + ERASE)
+            self.shown = text
+
+    def clear(self) -> None:
+        if self.shown:
+            self.write(START_OF_LINE + ERASE)
+            self.shown = ""
+
+    def print(self, *lines: str) -> None:
+        self.clear()
+        self.write("".join(f"{line}\n" for line in lines))
+
+    def write(self, text: str) -> None:
+        self.stream.write(text, ending="")
+        self.stream.flush()
+
+
+def progress(running: Running) -> str:
+    text = _("%(done)d of %(total)d checked") % {"done": running.done, "total": running.total}
+    if running.failing:
+        failing = ngettext("%(count)d failing", "%(count)d failing", running.failing) % {"count": running.failing}
+        return f"{text}, {failing}"
+    return text
+
+
+def countdown(seconds: float) -> str:
+    return _("next round in %(seconds)d s") % {"seconds": -int(-seconds // 1)}

@@ -1,0 +1,143 @@
+"""`manage.py beta_monitor`: checks the services once, or keeps watching them, or says how they did."""
+
+from __future__ import annotations
+
+import math
+import signal
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from monitoring import adhoc, report, sweeps
+from monitoring.console import Screen, line_of
+from monitoring.models import Target
+from portal.logs import redacted
+from portal.notifications import in_our_language
+from portal.notifications.known import BUILT_IN_SETTINGS, built_in
+from portal.notifications.trial import try_out
+
+INTERVALS, HOURS = range(5, 3_601), range(1, 2_161)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def number_in(allowed: range, name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:9]) in allowed):
+        raise CommandError(f"{name} must be a whole number from {allowed[0]} to {allowed[-1]}.", returncode=2)
+    return int(text)
+
+
+class Ending:
+    """Notes the first signal that asks the command to end; the second ends it at once, as it does any process."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self.former = {number: signal.signal(number, self.note) for number in SIGNALS}
+
+    def note(self, number: int, frame: object) -> None:
+        self.is_asked = True
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+
+    def restore(self) -> None:
+        for number, handler in self.former.items():
+            signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        return self.is_asked
+
+
+class Command(BaseCommand):
+    help = "Checks all targets once: exit status 0 where all held, 1 where something failed or was too slow."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        modes = parser.add_mutually_exclusive_group()
+        modes.add_argument("--watch", action="store_true", help="round after round until Ctrl-C, then the report")
+        modes.add_argument("--report", action="store_true", help="prints and saves how the targets did")
+        modes.add_argument("--test-telegram", action="store_true", help="sends a test to the chat of the environment")
+        parser.add_argument("--interval", default="60", metavar="SECONDS", help="of --watch, 5 to 3600 (60)")
+        parser.add_argument("--hours", default="24", metavar="N", help="of --report, 1 to 2160 (24)")
+        parser.add_argument(
+            "--url", default="", metavar="BASE", help="checks addresses below this one, not the targets"
+        )
+        parser.add_argument("--path", action="append", default=[], metavar="PATH", help="such an address; repeatable")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with in_our_language():
+            if options["test_telegram"]:
+                self.test_telegram()
+            elif options["report"]:
+                self.report(number_in(HOURS, "--hours", str(options["hours"])))
+            else:
+                interval = number_in(INTERVALS, "--interval", str(options["interval"]))
+                base = self.base_of(options["url"], options["path"])
+                self.watch(base, options["path"], interval if options["watch"] else math.inf)
+
+    # --- Watching ----------------------------------------------------------------------------------------------------
+
+    def base_of(self, url: str, paths: list[str]) -> str:
+        """The address that is watched ad hoc, "" where it is the targets."""
+        if not url and not paths and Target.objects.active().exists():
+            return ""
+        if not (url or settings.MONITORED_BASE):
+            raise CommandError("There is nothing to check: enter targets in the admin, or give --url.", returncode=2)
+        try:
+            return adhoc.clean_base(url or settings.MONITORED_BASE)
+        except ValueError:
+            name = "--url" if url else "APP_URL"
+            raise CommandError(f"{name} must be an address such as https://shop.example.org.", returncode=2) from None
+
+    def watch(self, base: str, paths: list[str], interval: float) -> None:
+        screen, log, ending = Screen(self.stdout), report.Log(), Ending()
+        try:
+            with self.source(base, paths, interval, ending) as source:
+                for swept in sweeps.sweeps(source, interval, ending, screen.show):
+                    log.add(swept.round, swept.results)
+                    screen.print(line_of(swept))
+                    if interval == math.inf:
+                        break
+        except sweeps.Occupied:
+            raise CommandError("Somebody else keeps watching the targets.") from None
+        finally:
+            screen.clear()
+            ending.restore()
+        screen.print("", *log.lines())
+        if not log.has_held():
+            raise SystemExit(1)
+
+    def source(self, base: str, paths: list[str], interval: float, ending: Ending) -> adhoc.Addresses | sweeps.Targets:
+        if not base:
+            return sweeps.Targets(sweeps.Seat(ending, self.say_that_it_waits), interval)
+        try:
+            return adhoc.Addresses(base, adhoc.targets_of(base, paths or adhoc.PATHS), interval)
+        except ValueError:
+            raise CommandError("--path must be the path of an address, such as /api.", returncode=2) from None
+
+    def say_that_it_waits(self) -> None:
+        self.stderr.write(_("The workers are in the middle of a round. Waiting for its end, about a minute…"))
+
+    # --- The other modes ---------------------------------------------------------------------------------------------
+
+    def report(self, hours: int) -> None:
+        now = timezone.now()
+        report.catch_up(now)
+        lines = report.of_period(now, hours)
+        self.stdout.write("\n".join(lines))
+        try:
+            path = report.save(lines, now)
+        except OSError as error:
+            raise CommandError(f"The report was not saved in {settings.REPORTS_ROOT}: {error.strerror}.") from error
+        self.stderr.write(_("Saved as %(path)s") % {"path": path})
+
+    def test_telegram(self) -> None:
+        channel = built_in()
+        if channel is None:
+            raise CommandError(f"Set {BUILT_IN_SETTINGS} first.")
+        outcomes = try_out(channel)
+        for outcome in outcomes:
+            text = _("not sent to %(chat)s: %(error)s") if outcome.error else _("sent to %(chat)s")
+            self.stdout.write(redacted(text % {"chat": outcome.recipient, "error": outcome.error}))
+        if any(outcome.error for outcome in outcomes):
+            raise SystemExit(1)

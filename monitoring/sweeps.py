@@ -1,0 +1,309 @@
+"""Sweeps: all targets once, at a pace that whoever watches keeps himself, while the workers make no rounds.
+
+A sweep takes part in the workers' lease and in the claims on targets, and writes results, rounds and incidents by the
+same path, so that nothing is checked twice whoever watches.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from django.db import DatabaseError, close_old_connections, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from monitoring import pace, rounds, watch
+from monitoring.connectivity import Connectivity
+from monitoring.models import CheckResult, Round, Target
+from monitoring.probe.pool import Prober
+from monitoring.querysets import CLOCKS_DIFFER
+from portal.failures import sentence
+from portal.jobs import Lease, LeaseLost, claim
+from portal.models import JobRun
+
+log = logging.getLogger("vigie.monitoring")
+STEP_SECONDS = 0.2
+# The checks of a sweep are spread over this long at most, and over this long for each target.
+LONGEST_SPREAD, SPREAD_OF_ONE = 10.0, 0.25
+# A worker's round lasts a minute, and another worker may be quicker than we are when it ends.
+PATIENCE_SECONDS = 2.5 * rounds.LENGTH_SECONDS
+# Often enough to be there before the worker that waits for the same moment.
+LOOK_SECONDS = 0.02
+
+Asked = Callable[[], bool]
+
+
+class Occupied(Exception):
+    """Somebody else watches, and does not end."""
+
+
+# --- Pace ------------------------------------------------------------------------------------------------------------
+
+
+class Pace:
+    """Moments `interval` seconds apart, beginning with the first it is asked at; what was missed is not made up for."""
+
+    def __init__(self, interval: float) -> None:
+        self.interval = interval
+        self.due: float | None = None
+
+    def next(self, now: float) -> float:
+        """The moment of the next round, by the same clock as `now`."""
+        if self.due is None:
+            self.due = now
+        else:
+            self.due += self.interval * max(1, math.ceil((now - self.due) / self.interval))
+        return self.due
+
+
+def spread(count: int, interval: float) -> float:
+    """Seconds over which that many checks of a sweep begin."""
+    return min(LONGEST_SPREAD, interval / 2, SPREAD_OF_ONE * count)
+
+
+# --- What is swept, and one sweep of it ------------------------------------------------------------------------------
+
+
+class Running(Protocol):
+    """A sweep under way. `total` and `done` are numbers of targets, `results` what was found so far."""
+
+    total: int
+    results: list[CheckResult]
+
+    @property
+    def done(self) -> int: ...
+
+    @property
+    def failing(self) -> int: ...
+
+    def stop(self) -> None: ...
+
+    def step(self, timeout: float) -> None: ...
+
+    def is_over(self) -> bool: ...
+
+    def close(self) -> Round | None: ...
+
+
+class Source(Protocol):
+    """What is swept. `begin` may wait, and gives None where the watch is to end; `keep` is called all the time."""
+
+    def begin(self) -> Running | None: ...
+
+    def keep(self) -> bool: ...
+
+
+@dataclass
+class Sweep:
+    """All active targets once, each until it has a result or is watched no more."""
+
+    run: watch.Watch
+    seconds: float
+    results: list[CheckResult] = field(default_factory=list)
+    is_stopped: bool = False
+
+    def __post_init__(self) -> None:
+        self.begun = time.monotonic()
+        self.left = self.active()
+        self.total = len(self.left)
+        self.spread = spread(self.total, self.seconds)
+
+    def active(self) -> set[int]:
+        return set(Target.objects.active().values_list("pk", flat=True))
+
+    @property
+    def done(self) -> int:
+        return self.total - len(self.left)
+
+    @property
+    def failing(self) -> int:
+        return len(self.run.tally.failing)
+
+    def stop(self) -> None:
+        """Claims nothing more; what has been claimed is waited for."""
+        self.is_stopped = True
+
+    def is_over(self) -> bool:
+        return self.run.is_over() and (self.is_stopped or not self.left)
+
+    def step(self, timeout: float) -> None:
+        if not self.is_stopped:
+            try:
+                self.claim()
+            except DatabaseError as error:
+                log.warning("targets could not be claimed: %s", sentence(error))
+                close_old_connections()
+        for result in self.run.step(timeout):
+            self.results.append(result)
+            self.left.discard(result.target_id)
+
+    def claim(self) -> None:
+        """What has not been claimed yet, whose check is to be tried again, or whose result was dropped."""
+        if not self.waiting():
+            return
+        self.left &= self.active()
+        now = timezone.now()
+        # A retry is two seconds away; one that is planned for much later was so before the clock was set back.
+        is_due = Q(attempts=0) | Q(next_check_at__lte=now) | Q(next_check_at__gt=now + CLOCKS_DIFFER)
+        self.run.claim(Target.objects.filter(is_due, pk__in=self.waiting()), self.due)
+
+    def waiting(self) -> set[int]:
+        return self.left - {pk for pk, _claim in self.run.flying}
+
+    def due(self, target: Target) -> float:
+        return max(time.monotonic(), self.begun + pace.phase(target.pk) * self.spread)
+
+    def close(self) -> Round | None:
+        try:
+            return self.run.close()
+        except DatabaseError as error:
+            log.warning("the round could not be written down: %s", sentence(error))
+            close_old_connections()
+            return None
+
+
+class Seat:
+    """The right to watch, which the workers hold otherwise: the lease of their rounds, kept for the whole watch.
+
+    `on_wait` is called before it waits for somebody else's round to end.
+    """
+
+    def __init__(self, is_ending: Asked, on_wait: Callable[[], None]) -> None:
+        self.is_ending = is_ending
+        self.on_wait = on_wait
+        self.lease: Lease | None = None
+        self.renewed = float("-inf")
+
+    def next_lease(self) -> Lease | None:
+        """With a new number for a new sweep; None where the watch is to end. Raises Occupied."""
+        self.lease = self.numbered_anew() or rounds.take(0) or self.awaited()
+        self.renewed = float("-inf")
+        return self.lease
+
+    def numbered_anew(self) -> Lease | None:
+        """Given back and claimed again in one transaction, in which nobody comes in between."""
+        if self.lease is None:
+            return None
+        with transaction.atomic():
+            self.lease.release()
+            return claim(rounds.JOB, rounds.CYCLE, rounds.LEASE)
+
+    def awaited(self) -> Lease | None:
+        self.on_wait()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        ours = JobRun.objects.filter(job=rounds.JOB, cycle_key=rounds.CYCLE)
+        while not self.is_ending():
+            if ours.claimable(timezone.now()).exists() and (lease := rounds.take(0)):
+                return lease
+            if time.monotonic() >= deadline:
+                raise Occupied
+            time.sleep(LOOK_SECONDS)
+        return None
+
+    def keep(self) -> bool:
+        """Renews it every few seconds; whether it is still ours."""
+        if self.lease is None or time.monotonic() - self.renewed < rounds.RENEW_SECONDS:
+            return self.lease is not None
+        try:
+            rounds.renew(self.lease)
+            self.renewed = time.monotonic()
+        except LeaseLost as lost:
+            log.warning("%s", lost)
+            self.lease = None
+        except DatabaseError as error:
+            log.warning("the lease could not be renewed: %s", sentence(error))
+            close_old_connections()
+        return self.lease is not None
+
+    def leave(self) -> None:
+        if self.lease is not None:
+            self.lease.release()
+            self.lease = None
+
+
+class Targets:
+    """The targets of the database, as a source of sweeps. To be used in a `with` block, which gives the seat back."""
+
+    def __init__(self, seat: Seat, interval: float) -> None:
+        self.seat = seat
+        self.interval = interval
+
+    def __enter__(self) -> Targets:
+        self.prober: Prober = watch.our_prober()
+        self.connectivity: Connectivity = watch.our_connectivity()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.seat.leave()
+        self.prober.close()
+
+    def begin(self) -> Sweep | None:
+        lease = self.seat.next_lease()
+        if lease is None:
+            return None
+        watch.release_dead()
+        return Sweep(watch.Watch(lease.fence, self.prober, self.connectivity), self.interval)
+
+    def keep(self) -> bool:
+        return self.seat.keep()
+
+
+# --- The watch -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep that is over. No round where nothing came back. It took `seconds`, of `interval` there were."""
+
+    round: Round | None
+    results: list[CheckResult]
+    seconds: float
+    interval: float
+
+    @property
+    def is_too_long(self) -> bool:
+        return self.seconds > self.interval
+
+
+# What is shown of a sweep under way, or of the seconds until the next.
+Show = Callable[[Running | float], None]
+
+
+def sweep_once(source: Source, is_ending: Asked, show: Show, interval: float = math.inf) -> Swept | None:
+    """None where the watch is to end before it could begin. Raises Occupied."""
+    running = source.begin()
+    if running is None:
+        return None
+    started = time.monotonic()
+    while not running.is_over():
+        if not source.keep() or is_ending():
+            running.stop()
+        running.step(STEP_SECONDS)
+        show(running)
+    return Swept(running.close(), running.results, time.monotonic() - started, interval)
+
+
+def sweeps(source: Source, interval: float, is_ending: Asked, show: Show) -> Iterator[Swept]:
+    """One sweep after the other until the watch is to end, `interval` seconds from start to start. Raises Occupied."""
+    keeping = Pace(interval)
+    while wait_until(keeping.next(time.monotonic()), source, is_ending, show):
+        swept = sweep_once(source, is_ending, show, interval)
+        if swept is not None:
+            yield swept
+
+
+def wait_until(due: float, source: Source, is_ending: Asked, show: Show) -> bool:
+    """Whether to go on. Waits in small steps: what ends the watch is noted between them."""
+    while not is_ending():
+        left = due - time.monotonic()
+        if left <= 0:
+            return True
+        source.keep()
+        show(left)
+        time.sleep(min(STEP_SECONDS, left))
+    return False
