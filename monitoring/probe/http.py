@@ -57,7 +57,8 @@ class Outcome:
     """`error_kind` and `detail` are "" where all held. `detail` is of no language and never of an answer's content.
 
     `latency_ms` is None where the check failed: a refusal is quick, and would pass for a good one.
-    `certificate_until` is that of the last https connection, also where something else failed.
+    `status` is that of the last answer, be it a redirect, and `certificate_until` that of the last https connection,
+    also where something else failed.
     """
 
     error_kind: str = ""

@@ -1,0 +1,204 @@
+"""Names: looked up once per hop, within the deadline, and never in the way of others."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+
+from monitoring.probe import guard
+from monitoring.probe.http import probe
+from monitoring.probe.lookup import THREADS, Lookups
+from monitoring.probe.spec import Spec
+from monitoring.tests.hostile import Names, Server, answer, redirects, says
+
+SHORT = 0.3
+
+
+def outcome_of(names, url="http://name.example", **options):
+    outcome = probe(Spec(url, timeout=SHORT), resolve=names, **options)
+    return outcome.error_kind, outcome.detail
+
+
+def test_the_connection_goes_to_the_address_that_was_judged():
+    names = Names(["127.0.0.1"], ["169.254.169.254"])
+    with Server(says(answer())) as server:
+        assert outcome_of(names, f"http://name.example:{server.port}") == ("", "")
+    assert server.connections == 1
+    assert names.asked == ["name.example"]
+    assert f"Host: name.example:{server.port}\r\n".encode() in server.requests[0]
+
+
+def test_a_name_is_looked_up_once_for_every_hop_and_judged_anew():
+    names = Names(["127.0.0.1"], ["169.254.169.254"])
+    with Server(redirects("/again")) as server:
+        assert outcome_of(names, f"http://name.example:{server.port}") == ("blocked", "169.254.169.254")
+    assert server.connections == 1
+    assert names.asked == ["name.example"] * 2
+
+
+def test_a_redirect_to_a_private_address_is_blocked_where_those_are_not_allowed(monkeypatch):
+    public_loopback = tuple(network for network in guard.PRIVATE if str(network) != "127.0.0.0/8")
+    monkeypatch.setattr(guard, "PRIVATE", public_loopback)
+    names = Names(["127.0.0.1"], ["10.0.0.1"])
+    with Server(redirects("http://inner.example/")) as server:
+        url = f"http://name.example:{server.port}"
+        assert outcome_of(names, url, allow_private=False) == ("blocked", "10.0.0.1")
+    assert names.asked == ["name.example", "inner.example"]
+
+
+@pytest.mark.parametrize("addresses", [["169.254.169.254", "127.0.0.1"], ["127.0.0.1", "169.254.169.254"]])
+def test_of_several_addresses_only_the_allowed_are_connected_to(addresses):
+    with Server(says(answer())) as server:
+        assert outcome_of(Names(addresses), f"http://name.example:{server.port}") == ("", "")
+
+
+def test_a_name_of_which_no_address_is_allowed_is_blocked():
+    assert outcome_of(Names(["169.254.169.254", "fe80::1"])) == ("blocked", "169.254.169.254")
+    assert outcome_of(Names(["127.0.0.1"]), allow_private=False) == ("blocked", "127.0.0.1")
+
+
+def test_the_next_address_is_tried_where_one_refuses():
+    with Server(says(answer())) as server:
+        names = Names(["127.0.0.2", "::1", "127.0.0.1"])
+        assert outcome_of(names, f"http://name.example:{server.port}") == ("", "")
+
+
+def test_an_address_that_never_answers_leaves_time_for_the_next():
+    with socket.socket() as full, Server(says(answer())) as server:
+        full.bind(("127.0.0.2", server.port))
+        full.listen(0)
+        with socket.create_connection(("127.0.0.2", server.port)):  # fills the queue
+            names = Names(["127.0.0.2", "127.0.0.1"])
+            assert outcome_of(names, f"http://name.example:{server.port}") == ("", "")
+
+
+def test_names_of_other_letters_are_looked_up_as_dns_knows_them():
+    names = Names(["169.254.1.1"])
+    outcome_of(names, "http://bücher.example")
+    assert names.asked == ["xn--bcher-kva.example"]
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "in any language"), "EAI_NONAME"),
+        (socket.gaierror(socket.EAI_AGAIN, ""), "EAI_AGAIN"),
+        (TimeoutError(), "timeout"),
+        (OSError(), "lookup"),
+    ],
+)
+def test_a_name_that_is_not_resolved_is_told(error, detail):
+    def fail(host, deadline):
+        raise error
+
+    assert outcome_of(fail) == ("dns", detail)
+
+
+def test_a_name_without_an_address_is_told():
+    assert outcome_of(Names([])) == ("dns", "EAI_NODATA")
+
+
+def test_a_lookup_that_hangs_is_left_at_the_deadline():
+    is_over = threading.Event()
+    assert outcome_of(Lookups(lambda host: [str(is_over.wait(10))])) == ("dns", "timeout")
+    is_over.set()
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "lookup")
+
+
+# --- The pool of lookups ---------------------------------------------------------------------------------------------
+
+
+def soon() -> float:
+    return time.monotonic() + 10
+
+
+def test_addresses_are_not_looked_up():
+    def fail(host):
+        raise AssertionError
+
+    assert Lookups(fail)("::1", soon()) == ["::1"]
+
+
+def test_the_systems_resolver_knows_this_machine():
+    assert "127.0.0.1" in Lookups()("localhost", soon())
+
+
+def test_simultaneous_lookups_of_one_host_are_one():
+    go = threading.Event()
+    lookups = Lookups(lambda host: [str(go.wait(30))])
+    first, second, other = (lookups.joined(host, soon()) for host in ("a.example", "a.example", "b.example"))
+    assert first is second
+    assert first is not other
+    go.set()
+    assert first.is_over.wait(10)
+    assert lookups("a.example", soon()) == ["True"]
+    assert lookups.joined("a.example", soon()) is not first
+
+
+def test_every_asker_gets_the_resolvers_error():
+    def fail(host):
+        raise socket.gaierror(socket.EAI_AGAIN, "later")
+
+    with pytest.raises(socket.gaierror) as caught:
+        Lookups(fail)("a.example", soon())
+    assert caught.value.args[0] == socket.EAI_AGAIN
+
+
+def test_a_fault_of_a_lookup_costs_no_thread():
+    def fail(host):
+        raise UnicodeError
+
+    lookups = Lookups(fail)
+    for number in range(3):
+        with pytest.raises(socket.gaierror):
+            lookups(f"{number}.example", soon())
+    assert lookups.quick.count == 1
+
+
+def test_names_whose_servers_are_dead_keep_no_others_waiting():
+    is_over = threading.Event()
+
+    def look_up(host):
+        if host.startswith("dead"):
+            is_over.wait(30)
+        return ["127.0.0.1"]
+
+    lookups = Lookups(look_up)
+    lookups.slow_hosts.update(f"dead{number}.example" for number in range(2 * THREADS))
+    for host in lookups.slow_hosts.copy():
+        lookups.joined(host, soon())
+    assert lookups.slow.count == THREADS
+    assert lookups("well.example", soon()) == ["127.0.0.1"]
+    is_over.set()
+
+
+def test_a_host_whose_lookup_came_too_late_is_slow_until_one_comes_in_time():
+    go = threading.Event()
+    lookups = Lookups(lambda host: [str(go.wait(30))])
+    with pytest.raises(TimeoutError):
+        lookups("a.example", time.monotonic() + 0.05)
+    assert lookups.slow_hosts == {"a.example"}
+    hung = lookups.running["a.example"]
+    go.set()
+    assert hung.is_over.wait(10)
+    assert lookups("a.example", soon()) == ["True"]
+    assert lookups.slow_hosts == set()
+
+
+def test_a_lookup_that_nobody_waits_for_any_more_is_not_made():
+    asked: list[str] = []
+    lookups = Lookups(lambda host: asked.append(host) or [])
+    lookup = lookups.joined("a.example", time.monotonic() - 1)
+    assert lookup.is_over.wait(10)
+    assert asked == []
+
+
+def test_the_child_of_a_fork_starts_with_threads_of_its_own():
+    lookups = Lookups(lambda host: ["127.0.0.1"])
+    lookups("a.example", soon())
+    lookups.forget()
+    assert lookups.quick.count == 0
+    assert lookups("a.example", soon()) == ["127.0.0.1"]

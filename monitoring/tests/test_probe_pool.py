@@ -1,0 +1,190 @@
+"""Checks at their moments: in order, once at a time, and none in the way of another."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from monitoring.probe.http import Outcome
+from monitoring.probe.pool import Finished, Prober
+from monitoring.probe.spec import Spec
+from monitoring.tests.hostile import Server, answer, says
+
+SPEC = Spec("http://name.example")
+PATIENCE = 10.0
+
+
+def hold(spec, *, allow_private):
+    return Outcome(status=200, latency_ms=1.0)
+
+
+def collect(prober: Prober, count: int) -> list[Finished]:
+    found: list[Finished] = []
+    deadline = time.monotonic() + PATIENCE
+    while len(found) < count and time.monotonic() < deadline:
+        found += prober.finished(PATIENCE)
+    return found
+
+
+def test_a_check_is_made_at_its_moment_and_handed_out_once():
+    with Server(says(answer())) as server, Prober() as prober:
+        due = time.monotonic() + 0.1
+        prober.submit("a", Spec(server.url), due)
+        assert prober.in_flight == 1
+        [finished] = prober.finished(PATIENCE)
+        assert prober.in_flight == 0
+        assert prober.finished(0) == []
+    assert (finished.key, finished.outcome.is_ok, finished.due) == ("a", True, due)
+    assert due <= finished.started <= finished.ended
+
+
+def test_checks_are_made_in_the_order_in_which_they_are_due():
+    order: list[str] = []
+
+    def note(spec, *, allow_private):
+        order.append(spec.url)
+        return Outcome()
+
+    now = time.monotonic() + 0.1
+    with Prober(threads=1, probe=note) as prober:
+        for number in (3, 1, 2, 0):
+            prober.submit(number, Spec(str(number)), now + number / 100)
+        collect(prober, 4)
+    assert order == ["0", "1", "2", "3"]
+
+
+def test_what_is_due_sooner_overtakes_what_is_planned():
+    with Prober(probe=hold) as prober:
+        prober.submit("later", SPEC, time.monotonic() + 3600)
+        prober.submit("now", SPEC, time.monotonic())
+        assert [each.key for each in prober.finished(PATIENCE)] == ["now"]
+        assert prober.in_flight == 1
+
+
+def test_checks_of_one_moment_need_not_be_comparable():
+    with Prober(probe=hold) as prober:
+        due = time.monotonic() + 0.05
+        prober.submit(1, SPEC, due)
+        prober.submit("a", SPEC, due)
+        assert {each.key for each in collect(prober, 2)} == {1, "a"}
+
+
+def test_a_key_is_in_flight_once():
+    with Prober(probe=hold) as prober:
+        prober.submit("a", SPEC, time.monotonic())
+        with pytest.raises(ValueError, match="in flight"):
+            prober.submit("a", SPEC, time.monotonic())
+        assert len(collect(prober, 1)) == 1
+        prober.submit("a", SPEC, time.monotonic())
+        assert len(collect(prober, 1)) == 1
+
+
+def test_a_key_stays_in_flight_until_its_result_is_handed_out():
+    is_done = threading.Event()
+
+    def note(spec, *, allow_private):
+        is_done.set()
+        return Outcome()
+
+    with Prober(probe=note) as prober:
+        prober.submit("a", SPEC, time.monotonic())
+        assert is_done.wait(PATIENCE)
+        with pytest.raises(ValueError):
+            prober.submit("a", SPEC, time.monotonic())
+
+
+def test_suspects_that_hang_keep_no_others_waiting():
+    is_over = threading.Event()
+
+    def by_url(spec, *, allow_private):
+        if spec.url == "dead":
+            is_over.wait(30)
+        return Outcome()
+
+    with Prober(threads=2, probe=by_url) as prober:
+        for number in range(10):
+            prober.submit(f"dead{number}", Spec("dead"), time.monotonic(), is_suspect=True)
+        for number in range(10):
+            prober.submit(number, Spec("well"), time.monotonic())
+        assert {each.key for each in collect(prober, 10)} == set(range(10))
+        is_over.set()
+        assert len(collect(prober, 10)) == 10
+
+
+def test_those_believed_to_be_well_keep_no_suspects_waiting():
+    is_over = threading.Event()
+
+    def by_url(spec, *, allow_private):
+        if spec.url == "newly dead":
+            is_over.wait(30)
+        return Outcome()
+
+    with Prober(threads=1, probe=by_url) as prober:
+        prober.submit("dead", Spec("newly dead"), time.monotonic())
+        prober.submit("suspect", Spec("well"), time.monotonic(), is_suspect=True)
+        assert [each.key for each in collect(prober, 1)] == ["suspect"]
+        is_over.set()
+
+
+def test_a_fault_of_ours_is_a_result_and_a_line_in_the_log(caplog):
+    def fail(spec, *, allow_private):
+        raise ZeroDivisionError("secret")
+
+    with Prober(probe=fail) as prober:
+        prober.submit("a", SPEC, time.monotonic())
+        [finished] = prober.finished(PATIENCE)
+    assert (finished.outcome.error_kind, finished.outcome.detail) == ("protocol", "ZeroDivisionError")
+    assert finished.outcome.latency_ms is None
+    assert "A probe failed by a fault of ours." in caplog.text
+
+
+def test_private_addresses_are_allowed_or_not_for_all():
+    asked = []
+
+    def note(spec, *, allow_private):
+        asked.append(allow_private)
+        return Outcome()
+
+    for allowed in (True, False):
+        with Prober(probe=note, allow_private=allowed) as prober:
+            prober.submit("a", SPEC, time.monotonic())
+            collect(prober, 1)
+    assert asked == [True, False]
+
+
+def test_waiting_ends_where_nothing_comes():
+    with Prober(probe=hold) as prober:
+        assert prober.finished(0.01) == []
+        assert prober.finished(-1) == []
+
+
+def test_closing_waits_for_nothing_planned_and_for_what_has_started():
+    started, is_over, ended = threading.Event(), threading.Event(), []
+
+    def note(spec, *, allow_private):
+        started.set()
+        is_over.wait(PATIENCE)
+        ended.append(spec.url)
+        return Outcome()
+
+    prober = Prober(threads=1, probe=note)
+    prober.submit("a", Spec("started"), time.monotonic())
+    prober.submit("b", Spec("queued"), time.monotonic())
+    prober.submit("c", Spec("planned"), time.monotonic() + 3600)
+    assert started.wait(PATIENCE)
+    threading.Timer(0.05, is_over.set).start()
+    prober.close()
+    assert ended == ["started"]
+    with pytest.raises(RuntimeError):
+        prober.submit("d", SPEC, time.monotonic())
+
+
+def test_threads_are_started_as_they_are_needed():
+    with Prober(probe=hold) as prober:
+        assert not any(thread.name.startswith("probe_") for thread in threading.enumerate())
+        prober.submit("a", SPEC, time.monotonic())
+        collect(prober, 1)
+        assert len(prober.well._threads) == 1
+        assert len(prober.suspects._threads) == 0

@@ -1,0 +1,158 @@
+"""What may be asked for: statuses, addresses of targets, JSON paths."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import translation
+
+from monitoring.probe import expect
+from monitoring.probe.kinds import NETWORK, ErrorKind, sentence
+from monitoring.probe.spec import clean_url, statuses
+
+
+@pytest.mark.parametrize(
+    ("text", "ranges"),
+    [
+        ("200", [(200, 200)]),
+        ("200-399", [(200, 399)]),
+        ("200-299,404", [(200, 299), (404, 404)]),
+        (" 200 - 204 , 301,", [(200, 204), (301, 301)]),
+        ("100-599", [(100, 599)]),
+    ],
+)
+def test_statuses_are_ranges(text, ranges):
+    assert statuses(text) == ranges
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "empty"),
+        (" , ", "empty"),
+        ("2xx", "syntax"),
+        ("200-", "syntax"),
+        ("-200", "syntax"),
+        ("200-300-400", "syntax"),
+        ("２００", "syntax"),
+        ("0200", "syntax"),
+        ("099", "bounds"),
+        ("200-600", "bounds"),
+        ("600-700", "bounds"),
+        ("399-200", "order"),
+    ],
+)
+def test_what_is_no_status_is_refused(text, code):
+    with pytest.raises(ValueError, match=f"^{code}$"):
+        statuses(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("http://example.org", "http://example.org"),
+        ("HTTPS://Example.ORG:8443/A?b=C", "https://example.org:8443/A?b=C"),
+        ("http://127.0.0.1:1/", "http://127.0.0.1:1/"),
+        ("http://[::1]:80/x", "http://[::1]:80/x"),
+        ("http://bücher.example/ü", "http://bücher.example/ü"),
+        ("http://my_host.internal./", "http://my_host.internal./"),
+        ("http://xn--bcher-kva.example", "http://xn--bcher-kva.example"),
+    ],
+)
+def test_addresses_of_targets_are_cleaned(text, clean):
+    assert clean_url(text) == clean
+    assert clean_url(clean) == clean
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "scheme"),
+        ("example.org", "scheme"),
+        ("//example.org", "scheme"),
+        ("ftp://example.org", "scheme"),
+        ("file:///etc/passwd", "scheme"),
+        ("javascript:alert(1)", "scheme"),
+        ("http://", "host"),
+        ("http:///x", "host"),
+        ("http://:80", "host"),
+        ("http://.", "host"),
+        ("http://a..b", "host"),
+        ("http://-a.example", "host"),
+        ("http://a%2eb", "host"),
+        ("http://[fe80::1%25eth0]/", "host"),
+        (f"http://{'a' * 64}.example", "host"),
+        (f"http://{'a.' * 130}example", "host"),
+        ("http://[::1", "syntax"),
+        ("http://me:secret@example.org", "credentials"),
+        ("http://@example.org", "credentials"),
+        ("http://example.org:0", "port"),
+        ("http://example.org:65536", "port"),
+        ("http://example.org:x", "port"),
+        ("http://exa mple.org", "characters"),
+        ("http://example.org/\r\nX: y", "characters"),
+        ("http://example.org/\x00", "characters"),
+        (" http://example.org", "characters"),
+        ("http://example.org\\@evil.example", "characters"),
+        ("http://example.org/\u2028", "characters"),
+        ("http://example.org/#top", "fragment"),
+        ("http://example.org/#", "fragment"),
+    ],
+)
+def test_what_is_no_address_of_a_target_is_refused(text, code):
+    with pytest.raises(ValueError, match=f"^{code}$"):
+        clean_url(text)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["$", "$.a.b", "$['a b'][0]", "$..status", "$.a[-1:]", "$.checks[?@.name == 'db'].up", "$[?length(@.a) > 1]"],
+)
+def test_json_paths_walk_along_a_document(path):
+    assert expect.compiled(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("a", "", "$.", "$.a ", "$.a | $.b", "$[", "$" + "[?(" * 5000),
+        *(
+            "$..a..b",
+            "$[?@..a]",
+            "$[?count(@.*) > 1]",
+            "$[?@.a[?@.b]]",
+            "$[?match(@.a, '(a+)+')]",
+            "$[?search(@.a, 'x')]",
+        ),
+    ],
+)
+def test_what_is_no_json_path_or_would_take_long_is_refused(path):
+    with pytest.raises(ValueError, match=r"^json_path$"):
+        expect.compiled(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "detail", "said"),
+    [
+        ("connect", "ECONNREFUSED", "The connection was refused."),
+        ("connect", "EADDRNOTAVAIL", "The connection failed: EADDRNOTAVAIL."),
+        ("status", "503", "It answered 503."),
+        ("tls", "certificate has expired", "The certificate is not valid: certificate has expired."),
+        ("tls", "Hostname mismatch.", "The certificate is not valid: Hostname mismatch."),
+        ("tls", "WRONG_VERSION_NUMBER", "There was no secure connection: WRONG_VERSION_NUMBER."),
+        ("blocked", "169.254.169.254", "Its address may not be probed: 169.254.169.254."),
+        ("assertion", "contains", "The answer does not contain the expected text."),
+        ("", "", ""),
+    ],
+)
+def test_a_failure_is_told_in_a_sentence(kind, detail, said):
+    with translation.override("en"):
+        assert sentence(kind, detail) == said
+
+
+def test_every_kind_has_a_sentence_even_for_details_it_does_not_know():
+    with translation.override("en"):
+        assert all(sentence(kind, "zzz").endswith((".", ").")) for kind in ErrorKind.values)
+
+
+def test_our_own_network_may_be_to_blame_for_what_never_reached_the_target():
+    assert {"dns", "connect", "timeout"} == NETWORK

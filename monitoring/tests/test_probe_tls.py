@@ -1,0 +1,116 @@
+"""Certificates that are and are not to be trusted, and until when they hold."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from monitoring.probe.http import probe, shared_context
+from monitoring.probe.spec import Spec
+from monitoring.tests import hostile
+from monitoring.tests.hostile import Authority, Names, Server, answer, redirects, says
+
+DAYS = 30
+WELL = says(answer(b"ok"))
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def ask(authority, context, behave=WELL, *, url="", **spec):
+    with Server(behave, context=context) as server:
+        address = url.format(port=server.port) or server.url
+        names = Names(["127.0.0.1"])
+        return probe(Spec(address, **{"timeout": 5.0} | spec), context=authority.trusting, resolve=names)
+
+
+def is_in(days: int, moment: datetime) -> bool:
+    return abs(moment - (datetime.now(UTC) + timedelta(days=days))) < timedelta(minutes=5)
+
+
+def test_a_good_certificate_holds_and_tells_its_end(authority):
+    outcome = ask(authority, authority.server(days=DAYS))
+    assert outcome.is_ok
+    assert is_in(DAYS, outcome.certificate_until)
+
+
+@pytest.mark.parametrize(
+    ("behave", "expected", "kind"),
+    [
+        (says(answer(b"ok")), {"contains": "other"}, "assertion"),
+        (says(answer(b"", "503 Unavailable")), {}, "status"),
+        (says(b"garbage\r\n"), {}, "protocol"),
+        (says(b""), {}, "connect"),
+        (hostile.hang, {"timeout": 0.3}, "timeout"),
+        (hostile.drips(b"HTTP/1.1 200 OK\r\n\r\n", b"x"), {"timeout": 0.3}, "timeout"),
+        (redirects("/again"), {}, "redirect"),
+    ],
+)
+def test_the_end_of_the_certificate_is_told_whatever_else_fails(authority, behave, expected, kind):
+    outcome = ask(authority, authority.server(days=DAYS), behave, **expected)
+    assert outcome.error_kind == kind
+    assert outcome.latency_ms is None
+    assert is_in(DAYS, outcome.certificate_until)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "url", "detail"),
+    [
+        ({"days": -1}, "", "certificate has expired"),
+        ({"is_self_signed": True}, "", "self-signed certificate"),
+        ({"name": "127.0.0.9"}, "", "IP address mismatch"),
+        ({"name": "other.example"}, "https://name.example:{port}", "Hostname mismatch"),
+    ],
+)
+def test_a_bad_certificate_is_told(authority, certificate, url, detail):
+    outcome = ask(authority, authority.server(**certificate), url=url)
+    assert outcome.error_kind == "tls"
+    assert outcome.detail.startswith(detail)
+    assert outcome.certificate_until is None
+
+
+@pytest.mark.parametrize("url", ["https://name.example:{port}", "https://NAME.example.:{port}"])
+def test_the_certificate_is_that_of_the_name_and_not_of_the_address(authority, url):
+    assert ask(authority, authority.server("name.example"), url=url).is_ok
+
+
+def test_a_server_that_does_not_speak_tls_is_told():
+    with Server(says(b"HTTP/1.1 400 Bad Request\r\n\r\n"), reads=False) as server:
+        outcome = probe(Spec(f"https://127.0.0.1:{server.port}", timeout=5.0))
+    assert outcome.error_kind == "tls"
+    assert outcome.detail.isupper()
+
+
+def test_a_close_instead_of_a_handshake_is_a_connection_that_failed():
+    with Server(says(b""), reads=False) as server:
+        assert probe(Spec(f"https://127.0.0.1:{server.port}", timeout=5.0)).error_kind == "connect"
+
+
+def test_the_certificate_is_that_of_the_last_connection(authority):
+    with Server(says(answer()), context=authority.server(days=60)) as last:
+        outcome = ask(authority, authority.server(days=10), redirects(last.url))
+    assert outcome.is_ok
+    assert is_in(60, outcome.certificate_until)
+
+
+def test_without_tls_there_is_no_certificate(authority):
+    assert ask(authority, None).certificate_until is None
+
+
+def test_a_truncated_answer_is_noticed_under_tls_too(authority):
+    raw = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort"
+    outcome = ask(authority, authority.server(), says(raw))
+    assert (outcome.error_kind, outcome.detail) == ("connect", "incomplete")
+
+
+def test_the_process_has_one_context_that_trusts_the_usual_authorities():
+    context = shared_context()
+    assert context is shared_context()
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert len(context.get_ca_certs()) > 100
