@@ -1,0 +1,164 @@
+"""The three calls of `/api/v1/monitoring/`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpResponse
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from monitoring import badge
+from monitoring.api.serializers import PAUSED, StatusAnswer, TargetsAnswer, TargetsQuerySerializer
+from monitoring.models import Incident, Round, Target
+from monitoring.uptime import Figures, figures, rounded
+from portal.api.errors import Problem
+from portal.api.moments import iso
+from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
+from portal.api.views import ApiView, Kind
+from portal.models import ApiToken
+from portal.notifications import in_our_language
+
+State = Target.State
+WINDOW = "24h"
+SHOWN_INCIDENTS = 100
+BADGE_SECONDS = 60
+
+
+class TargetsView(ApiView):
+    """A page of targets with how they did in the last 24 hours, newest first."""
+
+    kinds = frozenset({Kind.STAFF})
+    staff_permission = "monitoring.view_target"
+
+    @extend_schema(parameters=[TargetsQuerySerializer, *PAGE_PARAMETERS], responses={200: TargetsAnswer})
+    def get(self, request: Request) -> Response:
+        query = TargetsQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        pagination = CursorPagination()
+        targets = chosen(query.validated_data.get("state"))
+        page: list[Target] = pagination.paginate_queryset(targets, request, view=self) or []
+        found = figures([target.pk for target in page], timezone.now(), [WINDOW])
+        results = [described_target(target, found[target.pk][WINDOW]) for target in page]
+        return pagination.get_paginated_response(results)
+
+
+class StatusView(ApiView):
+    """How all of it stands: the targets, the open incidents, and the last round."""
+
+    kinds = frozenset({Kind.STAFF})
+    staff_permission = "monitoring.view_target"
+
+    @extend_schema(responses={200: StatusAnswer})
+    def get(self, request: Request) -> Response:
+        targets, is_slow = counted()
+        incidents = Incident.objects.open()
+        total, last = incidents.count(), Round.objects.latest_first().first()
+        newest = incidents.select_related("target").order_by("-id")[:SHOWN_INCIDENTS]
+        body = {
+            "state": overall(targets, is_degraded=is_slow or bool(total)),
+            "targets": targets,
+            "open_incidents": [described_incident(incident) for incident in newest],
+            "open_incidents_total": total,
+            "last_round": described_round(last) if last else None,
+        }
+        return Response(body)
+
+
+class BadgeView(ApiView):
+    """The badge of one target, for whoever has its address."""
+
+    authentication_classes = ()
+
+    def refuse_unfit(self, user: Any, token: ApiToken | None) -> None:
+        """The key in the address is all that is asked for."""
+
+    @extend_schema(responses={(200, "image/svg+xml"): OpenApiResponse(OpenApiTypes.STR, "The picture")}, auth=[])
+    def get(self, request: Request, key: str) -> HttpResponse:
+        target = badge.published(key)
+        if target is None:
+            raise Problem("not_found")
+        with in_our_language():
+            picture = badge.svg(target)
+        headers = {"Cache-Control": f"public, max-age={BADGE_SECONDS}"}
+        return HttpResponse(picture, content_type="image/svg+xml", headers=headers)
+
+
+# --- Targets ---------------------------------------------------------------------------------------------------------
+
+
+def chosen(state: str | None) -> QuerySet[Target]:
+    if state is None:
+        return Target.objects.all()
+    if state == PAUSED:
+        return Target.objects.filter(is_active=False)
+    return Target.objects.active().filter(state=state)
+
+
+def described_target(target: Target, found: Figures) -> dict[str, Any]:
+    return {
+        "id": target.pk,
+        "name": target.name,
+        "url": target.url,
+        "interval": target.interval,
+        "state": target.state if target.is_active else PAUSED,
+        "uptime_24h": rounded(found.uptime),
+        "p50_ms": tenths(found.p50_ms),
+        "p95_ms": tenths(found.p95_ms),
+        "p99_ms": tenths(found.p99_ms),
+        "last_check_at": iso(target.last_check_at),
+    }
+
+
+def tenths(latency_ms: float | None) -> float | None:
+    return None if latency_ms is None else round(latency_ms, 1)
+
+
+# --- The whole -------------------------------------------------------------------------------------------------------
+
+
+def counted() -> tuple[dict[str, int], bool]:
+    """How many targets stand how, and whether one is slow. One that is slow, or has only begun to fail, is up."""
+    active = Q(is_active=True)
+    found = Target.objects.aggregate(
+        up=Count("pk", filter=active & Q(state__in=[State.UP, State.SLOW, State.FAILING])),
+        down=Count("pk", filter=active & Q(state=State.DOWN)),
+        paused=Count("pk", filter=~active),
+        unknown=Count("pk", filter=active & Q(state=State.UNKNOWN)),
+        slow=Count("pk", filter=active & Q(state=State.SLOW)),
+    )
+    is_slow = bool(found.pop("slow"))
+    return found, is_slow
+
+
+def overall(targets: dict[str, int], *, is_degraded: bool) -> str:
+    """`unknown` where no target that is watched was ever checked."""
+    if targets["down"]:
+        return "down"
+    if is_degraded:
+        return "degraded"
+    return "up" if targets["up"] else "unknown"
+
+
+def described_incident(incident: Incident) -> dict[str, Any]:
+    return {
+        "id": incident.pk,
+        "target": incident.name,
+        "rule": incident.rule,
+        "opened_at": iso(incident.opened_at),
+        "acknowledged_at": iso(incident.acknowledged_at),
+    }
+
+
+def described_round(last: Round) -> dict[str, Any]:
+    return {
+        "at": iso(last.finished_at),
+        "checks": last.checks,
+        "failures": last.failures,
+        "error_rate": None if last.error_rate is None else round(last.error_rate, 4),
+        "p95_ms": tenths(last.p95_ms),
+    }
