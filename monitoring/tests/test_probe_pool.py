@@ -181,10 +181,15 @@ def test_closing_waits_for_nothing_planned_and_for_what_has_started():
         prober.submit("d", SPEC, time.monotonic())
 
 
+def names_of_threads() -> set[str]:
+    names = {thread.name for thread in threading.enumerate()}
+    return {name for name in names if name.startswith(("probe_", "probe-suspect_"))}
+
+
 def test_threads_are_started_as_they_are_needed():
     with Prober(probe=hold) as prober:
-        assert not any(thread.name.startswith("probe_") for thread in threading.enumerate())
+        assert names_of_threads() == set()
         prober.submit("a", SPEC, time.monotonic())
         collect(prober, 1)
-        assert len(prober.well._threads) == 1
-        assert len(prober.suspects._threads) == 0
+        assert names_of_threads() == {"probe_0"}
+    assert names_of_threads() == set()
