@@ -133,9 +133,6 @@ def open_incidents(targets: Sequence[int]) -> dict[int, dict[str, Incident]]:
 
 
 def stand(one: Settled, open_rules: frozenset[str], now: datetime) -> None:
-    """A check that is tried again, or counts for nothing, leaves the state as it is."""
-    if one.result is None or one.result.excuse:
-        return
     state = thresholds.state_of(one.target, open_rules)
     if state != one.target.state:
         one.target.state, one.target.state_since = state, now

@@ -19,8 +19,8 @@ from monitoring.models import Round, Target
 from portal import attempts
 from portal.failures import sentence
 from portal.jobs import Lease, LeaseLost, claim
-from portal.models import Beat
-from portal.processes import myself
+from portal.models import Beat, JobRun
+from portal.processes import died, myself
 from portal.tasks import enqueue
 
 log = logging.getLogger("vigie.monitoring")
@@ -41,10 +41,19 @@ def take(patience: float) -> Lease | None:
     """The right to watch, for which it waits up to `patience` seconds; None where somebody else has it."""
     deadline = time.monotonic() + patience
     while True:
+        end_dead()
         lease = claim(JOB, CYCLE, LEASE)
         if lease is not None or time.monotonic() >= deadline:
             return lease
         time.sleep(STEP_SECONDS / 2)
+
+
+def end_dead() -> None:
+    """Nobody waits for the lease of a process of this host that is no more."""
+    held = JobRun.objects.filter(job=JOB, cycle_key=CYCLE, status=JobRun.Status.RUNNING)
+    for run in held:
+        if died(run.holder):
+            held.filter(fence=run.fence).update(lease_expires_at=timezone.now() - LEASE)
 
 
 def run_round(length: float | None = None) -> Round | None:

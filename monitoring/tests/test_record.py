@@ -83,6 +83,13 @@ def test_a_batch_takes_the_same_number_of_queries_whatever_its_size(make_target,
         record(many, now)
 
 
+def test_that_a_target_is_still_down_takes_no_query_more(checks, channel, django_assert_num_queries):
+    checks.find(REFUSED, REFUSED)
+    claimed = checks.claim()
+    with django_assert_num_queries(9):
+        record([Checked(claimed, REFUSED, NOON)], checks.now)
+
+
 # --- Retries ---------------------------------------------------------------------------------------------------------
 
 
@@ -154,6 +161,25 @@ def test_that_it_fails_in_another_way_stands_in_the_timeline(checks):
     assert kinds(incident) == ["opened", "changed"]
     assert incident.timeline.last().error_kind == "timeout"
     assert (incident.error_kind, incident.facts["changes"]) == ("connect", 1)
+
+
+def test_since_when_a_target_is_up_does_not_begin_anew(checks):
+    checks.find(fine())
+    since = checks.target.state_since
+    checks.find(fine(), fine())
+    assert checks.target.state_since == since == NOON + timedelta(minutes=1)
+
+
+def test_the_same_failure_after_a_good_answer_is_no_change(checks):
+    checks.find(REFUSED, REFUSED, fine(), REFUSED)
+    assert kinds(Incident.objects.get()) == ["opened"]
+
+
+def test_a_failure_says_nothing_of_the_certificate(checks):
+    checks.find(fine(certificate_until=NOON + timedelta(days=90)), REFUSED)
+    assert checks.target.certificate_until == NOON + timedelta(days=90)
+    checks.find(fine())
+    assert checks.target.certificate_until is None
 
 
 def test_the_changes_written_down_are_bounded(checks):

@@ -20,7 +20,7 @@ from monitoring.models import CheckResult, Incident, Round, Target
 from monitoring.probe.http import Outcome
 from monitoring.probe.pool import Prober
 from monitoring.rounds import TASK, keep_watched, run_round, take
-from monitoring.schedules import outdated_checks, outdated_minutes, outdated_rounds
+from monitoring.schedules import outdated_checks, outdated_minutes, outdated_rounds, outdated_runs
 from monitoring.tests.conftest import NOON, fine
 from monitoring.tests.services import Service
 from monitoring.watch import Watch
@@ -232,7 +232,6 @@ def test_what_a_killed_watcher_had_begun_is_taken_up_and_no_incident_opens_twice
     assert Target.objects.exclude(claim="").count() == 5
     service.statuses = {f"/{number}": 500 for number in range(5)}
     service.gate.set()
-    JobRun.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     run_round(length=0.2)
     assert len(service.asked) == 10
     assert Incident.objects.count() == OutboxMessage.objects.filter(state="opened").count() == 5
@@ -397,3 +396,14 @@ def test_checks_rounds_and_minutes_are_kept_for_their_days_and_no_longer(targets
     assert outdated_checks(now).count() == 3
     assert outdated_rounds(now).count() == 3
     assert [(found.period, (now - found.start).days) for found in outdated_minutes(now)] == [("minute", 31)]
+
+
+def test_runs_of_every_minute_are_kept_for_a_day_but_for_the_newest(db):
+    for job in ("monitoring.rollups", "portal.retention"):
+        for hours in (60, 48, 30):
+            at = NOON - timedelta(hours=hours)
+            JobRun.objects.create(job=job, cycle_key=at.isoformat(), status="done", finished_at=at)
+    assert [(run.job, NOON - run.finished_at) for run in outdated_runs(NOON).order_by("pk")] == [
+        ("monitoring.rollups", timedelta(hours=60)),
+        ("monitoring.rollups", timedelta(hours=48)),
+    ]

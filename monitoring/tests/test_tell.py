@@ -1,0 +1,92 @@
+"""What people read of incidents, as a real channel delivers it."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from monitoring.clock import mark
+from monitoring.incidents import Opening, open_all, remind, resolve
+from monitoring.models import Incident
+from monitoring.record import Checked, record
+from monitoring.tests.conftest import NOON, REFUSED, Checks
+from portal.notifications.delivery import deliver
+from portal.tests.receiver import BotApi
+
+pytestmark = pytest.mark.django_db(transaction=True)
+TOKEN = "123456:K4NARI-_abcdefghijklmnopqrstuvwxyz0"
+
+
+@pytest.fixture
+def api(settings):
+    with BotApi(TOKEN) as api:
+        settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_CHAT_ID, settings.TELEGRAM_API_BASE = TOKEN, "-100", api.url
+        yield api
+
+
+def titles(api):
+    return [text.partition("</b>")[0].removeprefix("<b>") for text in api.texts]
+
+
+def test_an_incident_is_told_reminded_of_and_closed_in_this_order(target, api, settings):
+    settings.INCIDENT_REMINDER_MINUTES = 60
+    now = mark()
+    (incident,) = open_all([Opening(target.subject, "unavailable", target, "timeout", "body")], now)
+    deliver("telegram")
+    Incident.objects.update(told_at=timezone.now() - timedelta(hours=1))
+    remind(mark())
+    deliver("telegram")
+    resolve([incident], mark())
+    deliver("telegram")
+    assert titles(api) == ["🔴 API is down", "🔴 Still: API is down", "✅ API is up again after 0 s"]
+    assert "The answer was not whole in time." in api.texts[0]
+
+
+def test_a_storm_becomes_a_digest(make_target, api):
+    found = [Checks(make_target(f"Service {number}", failures_to_open=1)) for number in range(60)]
+    record([Checked(checks.claim(), REFUSED, NOON) for checks in found], mark())
+    deliver("telegram")
+    assert Incident.objects.open().count() == 60
+    assert len(api.texts) <= 10
+    assert "Service 0" in api.texts[0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "facts", "title", "text"),
+    [
+        (
+            "slow",
+            {"latency_ms": 812.4, "limit_ms": 500},
+            "API is slow",
+            "It took 812 ms, more than the 500 ms allowed.",
+        ),
+        (
+            "certificate",
+            {"until": "2026-03-13T12:00:00+00:00"},
+            "The certificate of API ends soon",
+            "It is valid until 2026-03-13 12:00:00 UTC.",
+        ),
+        ("certificate", {"until": "nonsense"}, "The certificate of API ends soon", "It is valid until nonsense."),
+        ("offline", {}, "The portal does not reach the network", "What fails meanwhile counts for nothing."),
+    ],
+)
+def test_each_rule_says_what_it_is_about(target, api, rule, facts, title, text):
+    open_all([Opening(target.subject, rule, target, facts=facts)], mark())
+    deliver("telegram")
+    (said,) = api.texts
+    assert title in said
+    assert text in said
+
+
+def test_a_fleet_message_names_ten_and_counts_the_rest(api, db):
+    facts = {"checks": 40, "failures": 12, "failing": [f"T{number}" for number in range(12)]}
+    open_all([Opening("fleet", "fleet_errors", facts=facts)], mark())
+    deliver("telegram")
+    assert "12 of 40 checks failed" in api.texts[0]
+    assert "– T9\nand 2 more" in api.texts[0]
+
+
+def test_an_ad_hoc_watch_is_named_by_its_address(api, db):
+    open_all([Opening("fleet:https://shop.example.org", "fleet_latency", facts={"p95_ms": 1200.0})], mark())
+    deliver("telegram")
+    assert "https://shop.example.org: answers are slow" in api.texts[0]
