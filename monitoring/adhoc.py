@@ -90,6 +90,7 @@ class Sweep:
     run: Visit
     source: Addresses
     results: list[CheckResult] = field(default_factory=list)
+    is_stopped: bool = False
 
     def __post_init__(self) -> None:
         self.total = len(self.source.targets)
@@ -104,7 +105,8 @@ class Sweep:
         return len(self.run.tally.failing)
 
     def stop(self) -> None:
-        """All of it has begun already."""
+        """All of it has begun already, and is waited for."""
+        self.is_stopped = True
 
     def step(self, timeout: float) -> None:
         self.results += self.run.step(timeout)

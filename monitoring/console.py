@@ -19,7 +19,7 @@ from monitoring.uptime import percent
 from portal.admin.display import NOTHING
 
 START_OF_LINE, ERASE = "\r", "\x1b[K"
-NAMED = 6
+NAMED, LONGEST_NAME = 6, 30
 GAP = "  "
 
 
@@ -28,7 +28,7 @@ GAP = "  "
 
 def printable(text: str) -> str:
     """On one line and without what a terminal would obey."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def width_of(text: str) -> int:
@@ -75,7 +75,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 def listed(names: Sequence[str], most: int = NAMED) -> str:
     """`API, Shop and 3 more`"""
-    shown = ", ".join(printable(name) for name in names[:most])
+    shown = ", ".join(cut(printable(name), LONGEST_NAME) for name in names[:most])
     more = len(names) - most
     if more <= 0:
         return shown
@@ -159,11 +159,12 @@ class Screen:
 
 
 def progress(running: Running) -> str:
-    text = _("%(done)d of %(total)d checked") % {"done": running.done, "total": running.total}
+    parts = [_("%(done)d of %(total)d checked") % {"done": running.done, "total": running.total}]
     if running.failing:
-        failing = ngettext("%(count)d failing", "%(count)d failing", running.failing) % {"count": running.failing}
-        return f"{text}, {failing}"
-    return text
+        parts.append(ngettext("%(count)d failing", "%(count)d failing", running.failing) % {"count": running.failing})
+    if running.is_stopped:
+        parts.append(_("ending (Ctrl-C again ends it at once)"))
+    return ", ".join(parts)
 
 
 def countdown(seconds: float) -> str:

@@ -252,7 +252,7 @@ def lines_about(incident: Incident, now: datetime) -> Iterator[str]:
     lasting = tell.spoken(incident.duration or now - incident.opened_at)
     spoken = lasting if incident.resolved_at else _("open for %(time)s") % {"time": lasting}
     what = tell.headline(incident)
-    yield from wrapped(f"{exactly(incident.opened_at)}{GAP}{spoken}{GAP}{what}", WIDTH)
+    yield from wrapped(f"{exactly(incident.opened_at)}, {spoken}: {what}", WIDTH)
     yield from indented(tell.reason(incident))
     if incident.cause:
         yield from indented(_("Cause: %(cause)s") % {"cause": incident.cause})

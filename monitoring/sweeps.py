@@ -74,6 +74,7 @@ class Running(Protocol):
 
     total: int
     results: list[CheckResult]
+    is_stopped: bool
 
     @property
     def done(self) -> int: ...

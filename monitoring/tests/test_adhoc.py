@@ -1,0 +1,177 @@
+"""Addresses that are watched ad hoc: what counts as failed, who is told, and what a restart remembers."""
+
+import pytest
+from django.db import DatabaseError
+from django.utils import timezone
+
+from monitoring import adhoc, sweeps
+from monitoring.adhoc import Addresses, clean_base, targets_of
+from monitoring.connectivity import Connectivity
+from monitoring.models import CheckResult, Incident, Round, Target
+from monitoring.sweeps import sweep_once
+from monitoring.tests.services import Service
+from portal.models import OutboxMessage
+
+pytestmark = pytest.mark.django_db
+PATHS = ("/", "/api")
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(settings, monkeypatch):
+    """The outside world is not asked, and nothing is spread over a second."""
+    settings.CONNECTIVITY_PROBES = []
+    monkeypatch.setattr(sweeps, "SPREAD_OF_ONE", 0.0)
+
+
+@pytest.fixture
+def service():
+    with Service() as service:
+        yield service
+
+
+@pytest.fixture
+def watch(service):
+    """Sweeps with these statuses, one after the other, as one process does it; the rounds."""
+
+    def watching(*statuses, url=service.url):
+        found = []
+        with Addresses(url, targets_of(url, PATHS), 60) as source:
+            for status in statuses:
+                service.statuses["/api"] = status
+                found.append(sweep_once(source, lambda: False, lambda what: None).round)
+        return found
+
+    return watching
+
+
+def told():
+    return list(OutboxMessage.objects.order_by("pk").values_list("title", flat=True))
+
+
+# --- What is checked -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "base"),
+    [
+        ("https://Shop.example.org", "https://shop.example.org"),
+        (" https://shop.example.org/ ", "https://shop.example.org"),
+        ("http://10.0.0.1:8000/app/", "http://10.0.0.1:8000/app"),
+    ],
+)
+def test_a_base_is_an_address_without_a_slash_at_its_end(text, base):
+    assert clean_base(text) == base
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "shop", "ftp://shop.example.org", "http://a:b@c.org", "http://a.org/?q=1", "http://a.org/" + "x" * 200],
+)
+def test_what_is_no_base_is_refused(text):
+    with pytest.raises(ValueError):
+        clean_base(text)
+
+
+def test_paths_stand_below_the_base_once_each():
+    targets = targets_of("http://a.org/app", ["api", "/api", "//x", "/x"])
+    assert [(target.name, target.url) for target in targets] == [
+        ("/api", "http://a.org/app/api"),
+        ("/x", "http://a.org/app/x"),
+    ]
+
+
+def test_a_path_that_is_none_is_refused():
+    with pytest.raises(ValueError):
+        targets_of("http://a.org", ["/a b"])
+
+
+@pytest.mark.parametrize(("status", "failures"), [(200, 0), (302, 0), (404, 0), (499, 0), (500, 1), (503, 1)])
+def test_only_what_is_the_service_s_fault_fails(watch, status, failures):
+    [found] = watch(status)
+    assert (found.checks, found.failures, found.judged_failures) == (2, failures, failures)
+    assert found.failing == ["/api"] * failures
+
+
+def test_nobody_answering_fails(watch):
+    [found] = watch(200, url="http://127.0.0.1:1")
+    assert (found.checks, found.failures, found.p95_ms) == (2, 2, None)
+
+
+def test_private_addresses_are_refused_where_targets_are(watch, settings):
+    settings.PROBE_ALLOW_PRIVATE = False
+    assert watch(200)[0].failures == 2
+
+
+def test_nothing_is_stored(watch):
+    watch(500)
+    assert not any(model.objects.exists() for model in (Target, CheckResult, Round))
+
+
+def test_what_fails_while_we_are_offline_counts_for_nothing(watch, settings, monkeypatch):
+    settings.CONNECTIVITY_PROBES = [("127.0.0.1", 1)]
+    monkeypatch.setattr(adhoc.watch, "our_connectivity", lambda: Connectivity([("127.0.0.1", 1)], was_online=True))
+    [found] = watch(200, url="http://127.0.0.1:1")
+    assert (found.checks, found.excused, found.is_online) == (0, 2, False)
+
+
+# --- Who is told -----------------------------------------------------------------------------------------------------
+
+
+def test_two_bad_rounds_alert_once_and_two_good_ones_say_it_is_over(watch, service, channel):
+    watch(500)
+    assert told() == []
+    watch(200, 500, 200, 500)
+    assert told() == []
+    watch(500, 500, 500, 200, 500, 200)
+    assert told() == [f"{service.url}: too many checks fail"]
+    watch(200, 200)
+    assert [title.partition(" after ")[0] for title in told()[1:]] == [f"{service.url}: checks hold again"]
+
+
+def test_the_alert_names_what_fails(watch, channel):
+    watch(500, 500)
+    assert "– /api" in OutboxMessage.objects.get().text
+    assert "1 of 2 checks failed" in OutboxMessage.objects.get().text
+
+
+def test_a_restart_opens_nothing_twice_and_loses_no_recovery(watch, service, channel):
+    watch(500, 500)
+    watch(500, 500)
+    incident = Incident.objects.get()
+    assert (incident.subject, incident.rule) == (f"fleet:{service.url}", "fleet_errors")
+    assert len(told()) == 1
+    watch(200)
+    assert len(told()) == 1
+    watch(200, 200)
+    assert len(told()) == 2
+
+
+def test_slowness_alerts_too(watch, channel, settings):
+    settings.FLEET_LATENCY_ALERT_MS = 0.001
+    watch(200, 200)
+    assert Incident.objects.get().rule == "fleet_latency"
+
+
+def test_each_base_has_incidents_of_its_own(watch, service, channel):
+    watch(500, 500)
+    other = service.url.replace("127.0.0.1", "localhost")
+    watch(500, 500, url=other)
+    assert {incident.name for incident in Incident.objects.all()} == {service.url, other}
+
+
+def test_incidents_of_the_targets_do_not_hide_what_fails_here(watch, make_target, service):
+    for number in range(3):
+        known = make_target(f"T{number}")
+        Incident.objects.create(subject=known.subject, target=known, rule="unavailable", opened_at=timezone.now())
+    assert watch(500)[0].judged_failures == 1
+
+
+def test_a_database_that_is_gone_ends_no_watch(watch, monkeypatch):
+    def fail(*arguments):
+        raise DatabaseError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adhoc, "judge_fleet", fail)
+        patch.setattr(adhoc, "close_old_connections", lambda: None)
+        assert len(watch(500, 500)) == 2
+    assert not Incident.objects.exists()

@@ -1,0 +1,341 @@
+"""`manage.py beta_monitor`: its modes, its exit status, and how it ends."""
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from datetime import timedelta
+
+import pytest
+from django.conf import settings as portal_settings
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from monitoring import sweeps
+from monitoring.models import CheckResult, MaintenanceWindow, Round, Target
+from monitoring.tests.services import Service
+from portal.models import JobRun
+from portal.tests.database import own_address
+from portal.tests.receiver import BotApi, reset
+from portal.tests.up.standing import wait_for
+
+pytestmark = pytest.mark.django_db(transaction=True)
+COMMAND = [sys.executable, str(portal_settings.BASE_DIR / "manage.py"), "beta_monitor"]
+TOKEN, CHAT = "123456789:AAF0r-the_tests_of_the_portal_only_0000", "-100123"
+LINE = re.compile(r"#\d+  \d\d:\d\d:\d\d  (\d+) checks?  p95 (\d+ ms|–)(, slow|, too slow)?  (.*)")
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(settings, monkeypatch):
+    """The outside world is not asked, and nothing is spread over a second."""
+    settings.CONNECTIVITY_PROBES = []
+    settings.MONITORED_BASE = ""
+    monkeypatch.setattr(sweeps, "SPREAD_OF_ONE", 0.0)
+
+
+@pytest.fixture
+def service():
+    with Service() as service:
+        yield service
+
+
+@pytest.fixture
+def targets(make_target, service):
+    return [make_target(name, url=f"{service.url}/{name}", interval=86_400) for name in ("API", "Shop")]
+
+
+def run(*arguments):
+    """The command in this process; its exit status."""
+    try:
+        call_command("beta_monitor", *arguments)
+    except SystemExit as left:
+        return left.code
+    return 0
+
+
+def refused(*arguments):
+    with pytest.raises(CommandError) as found:
+        call_command("beta_monitor", *arguments)
+    return str(found.value), found.value.returncode
+
+
+def process(*arguments, **options):
+    own = {"DATABASE_URL": own_address(), "CONNECTIVITY_PROBES": "", "FLEET_LATENCY_ALERT_MS": "60000", "TERM": "xterm"}
+    environment = {name: value for name, value in (os.environ | own).items() if name != "COLUMNS"}
+    return subprocess.Popen([*COMMAND, *arguments], env=environment, **options)
+
+
+# --- One sweep -------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_mode_all_targets_are_checked_once_and_reported(targets, capsys):
+    assert run() == 0
+    first, _empty, heading, *rest = capsys.readouterr().out.splitlines()
+    assert LINE.fullmatch(first).groups()[2:] == (None, "0 % errors")
+    assert heading.startswith("1 round, from ")
+    assert [line.split()[:3] for line in rest[3:5]] == [["API", "up", "1"], ["Shop", "up", "1"]]
+    assert CheckResult.objects.count() == 2
+
+
+def test_a_check_that_fails_is_named_and_decides_the_exit_status(targets, service, capsys):
+    service.statuses["/Shop"] = 503
+    assert run() == 1
+    first = capsys.readouterr().out.splitlines()[0]
+    assert LINE.fullmatch(first)[4] == "50.00 % errors  (Shop)"
+
+
+def test_slowness_that_alerts_decides_it_too(targets, settings, capsys):
+    settings.FLEET_LATENCY_SHOWN_MS, settings.FLEET_LATENCY_ALERT_MS = 0.001, 60_000
+    assert run() == 0
+    assert LINE.fullmatch(capsys.readouterr().out.splitlines()[0])[3] == ", slow"
+    settings.FLEET_LATENCY_ALERT_MS = 0.002
+    assert run() == 1
+    assert LINE.fullmatch(capsys.readouterr().out.splitlines()[0])[3] == ", too slow"
+
+
+def test_under_maintenance_nothing_fails(targets, service, capsys):
+    now = timezone.now()
+    MaintenanceWindow.objects.create(starts_at=now - timedelta(hours=1), ends_at=now + timedelta(hours=1))
+    service.statuses |= {"/API": 500, "/Shop": 500}
+    assert run() == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("0 checks  p95 –  – errors  2 not counted")
+
+
+def test_it_speaks_the_portals_language(targets, service, settings, capsys):
+    settings.LANGUAGE_CODE = "fr"
+    service.statuses["/API"] = 500
+    run()
+    assert "  en échec  " in capsys.readouterr().out
+
+
+def test_an_address_is_checked_without_a_target(service, capsys):
+    assert run("--url", service.url) == 0
+    assert sorted(service.asked) == ["/", "/admin/", "/api", "/api/v1/", "/healthz"]
+    service.asked.clear()
+    service.statuses["/b"] = 500
+    assert run("--url", service.url, "--path", "/a", "--path", "b") == 1
+    assert sorted(service.asked) == ["/a", "/b"]
+    assert not any(model.objects.exists() for model in (Target, Round, CheckResult))
+
+
+def test_the_address_of_the_settings_is_taken_where_there_are_no_targets(service, settings):
+    settings.MONITORED_BASE = f"{service.url}/app"
+    assert run("--path", "/x") == 0
+    assert service.asked == ["/app/x"]
+
+
+def test_targets_come_first(targets, service, settings):
+    settings.MONITORED_BASE = "http://127.0.0.1:1"
+    assert run() == 0
+    assert sorted(service.asked) == ["/API", "/Shop"]
+
+
+# --- Wrong use -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "There is nothing to check: enter targets in the admin, or give --url."),
+        (["--url", "shop"], "--url must be an address such as https://shop.example.org."),
+        (["--url", "http://a.org", "--path", "/a b"], "--path must be the path of an address, such as /api."),
+        (["--watch", "--interval", "4"], "--interval must be a whole number from 5 to 3600."),
+        (["--watch", "--interval", "3601"], "--interval must be a whole number from 5 to 3600."),
+        (["--watch", "--interval", "1e2"], "--interval must be a whole number from 5 to 3600."),
+        (["--report", "--hours", "0"], "--hours must be a whole number from 1 to 2160."),
+        (["--report", "--hours", "٣"], "--hours must be a whole number from 1 to 2160."),
+    ],
+)
+def test_wrong_use_is_refused_with_a_sentence(db, arguments, said):
+    assert refused(*arguments) == (said, 2)
+
+
+def test_a_setting_that_is_no_address_is_named(db, settings):
+    settings.MONITORED_BASE = "shop"
+    assert refused() == ("APP_URL must be an address such as https://shop.example.org.", 2)
+
+
+def test_targets_that_are_all_paused_are_none(targets):
+    Target.objects.update(is_active=False)
+    assert refused()[1] == 2
+
+
+def test_where_somebody_else_keeps_watching_it_says_so(targets, monkeypatch):
+    monkeypatch.setattr(sweeps, "PATIENCE_SECONDS", 0.05)
+    sweeps.rounds.take(0)
+    assert refused() == ("Somebody else keeps watching the targets.", 1)
+
+
+# --- Watching, in a real process -------------------------------------------------------------------------------------
+
+
+def lines_until(stream, what):
+    found = []
+    for line in stream:
+        found.append(line)
+        if what in line:
+            return found
+    raise AssertionError(f"not said: {what}; but {found}")
+
+
+def test_ctrl_c_ends_a_watch_with_its_report(targets, service):
+    with process("--watch", "--interval", "3600", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        [line] = lines_until(watch.stdout, "#1")
+        assert LINE.fullmatch(line.rstrip("\n"))
+        watch.send_signal(signal.SIGINT)
+        out, errors = watch.communicate(timeout=60)
+    assert (watch.returncode, errors) == (0, "")
+    assert out.splitlines()[1].startswith("1 round, from ")
+    assert JobRun.objects.get().status == "waiting"
+    assert len(service.asked) == 2
+
+
+def test_a_watch_that_ends_in_the_middle_of_a_round_waits_for_it(targets, service):
+    service.gate.clear()
+    with process("--watch", stdout=subprocess.PIPE, text=True) as watch:
+        for _ in targets:
+            assert service.arrivals.acquire(timeout=60)
+        watch.send_signal(signal.SIGTERM)
+        wait_for("the signal is noted", lambda: not is_caught(watch.pid, signal.SIGTERM))
+        service.statuses |= {"/API": 500, "/Shop": 500}
+        service.gate.set()
+        out = watch.communicate(timeout=60)[0]
+    assert watch.returncode == 1
+    assert LINE.match(out)[4] == "100 % errors  (API, Shop)"
+    assert CheckResult.objects.count() == Round.objects.get().checks == 2
+    assert not Target.objects.exclude(claim="").exists()
+
+
+def is_caught(pid, number):
+    with open(f"/proc/{pid}/status") as status:
+        [mask] = [int(line.split()[1], 16) for line in status if line.startswith("SigCgt:")]
+    return bool(mask >> (number - 1) & 1)
+
+
+def test_a_second_ctrl_c_ends_it_at_once(targets, service):
+    service.gate.clear()
+    with process("--watch", stdout=subprocess.PIPE, text=True) as watch:
+        for _ in targets:
+            assert service.arrivals.acquire(timeout=60)
+        watch.send_signal(signal.SIGINT)
+        wait_for("the signal is noted", lambda: not is_caught(watch.pid, signal.SIGINT))
+        watch.send_signal(signal.SIGINT)
+        out = watch.communicate(timeout=60)[0]
+    assert (watch.returncode, out) == (-signal.SIGINT, "")
+
+
+# --- On a terminal ---------------------------------------------------------------------------------------------------
+
+
+class Terminal:
+    """Of so many columns, with the command on its other end."""
+
+    def __init__(self, *arguments, columns):
+        self.ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.process = process(*arguments, stdout=theirs, stderr=subprocess.DEVNULL, stdin=theirs)
+        os.close(theirs)
+        self.text = ""
+
+    def read_until(self, what):
+        while what not in self.text:
+            self.text += os.read(self.ours, 65_536).decode()
+
+    def read_to_the_end(self):
+        try:
+            while more := os.read(self.ours, 65_536):
+                self.text += more.decode()
+        except OSError:  # how Linux says that nobody is left on the other end
+            pass
+
+    def rows(self):
+        """What each line looked like when it was left: what was written over is gone."""
+        return [line.split("\x1b[K")[-1].split("\r")[-1] for line in self.text.replace("\r\n", "\n").split("\n")]
+
+
+def test_on_a_terminal_a_line_shows_what_goes_on_and_is_gone_before_the_next(targets, service):
+    service.gate.clear()
+    terminal = Terminal("--watch", "--interval", "3600", columns=26)
+    terminal.read_until("0 of 2 checked")
+    service.statuses["/Shop"] = 500
+    service.gate.set()
+    terminal.read_until("next round in")
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.read_to_the_end()
+    assert terminal.process.wait(60) == 1
+    shown = re.findall(r"\r([^\r\n]+?)\x1b\[K", terminal.text)
+    assert shown[0] == "0 of 2 checked"
+    assert any(text.startswith("next round in 3") for text in shown)
+    assert max(map(len, shown)) <= 25
+    assert LINE.fullmatch(terminal.rows()[0])
+    assert not any("checked" in row or "next round" in row for row in terminal.rows())
+
+
+def test_on_a_pipe_there_is_none_of_it(targets, capsys):
+    run()
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\r" not in out
+
+
+# --- The report ------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_is_printed_and_kept(targets, settings, tmp_path, capsys):
+    settings.REPORTS_ROOT = tmp_path
+    run()
+    capsys.readouterr()
+    assert run("--report") == 0
+    out, errors = capsys.readouterr()
+    [path] = tmp_path.iterdir()
+    assert re.fullmatch(r"beta_report_\d{8}_\d{6}\.txt", path.name)
+    assert errors == f"Saved as {path}\n"
+    assert path.read_text(encoding="utf-8") == out
+    assert re.search(r"^API +up +1 +100 %", out, re.MULTILINE)
+    assert out.endswith("No incident.\n")
+
+
+def test_a_report_that_cannot_be_kept_is_printed_all_the_same(db, settings, tmp_path, capsys):
+    settings.REPORTS_ROOT = tmp_path / "mounted"
+    said, status = refused("--report", "--hours", "1")
+    assert said == f"The report was not saved in {tmp_path}/mounted: No such file or directory."
+    assert status == 1
+    assert "There are no targets." in capsys.readouterr().out
+
+
+# --- Telegram --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bot(settings):
+    with BotApi(TOKEN) as bot:
+        settings.TELEGRAM_API_BASE = bot.url
+        settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_CHAT_ID = TOKEN, CHAT
+        yield bot
+
+
+def test_a_test_is_sent_to_the_chat(bot, capsys):
+    assert run("--test-telegram") == 0
+    assert bot.accepted[0]["chat_id"] == CHAT
+    assert capsys.readouterr().out == f"sent to {CHAT}\n"
+
+
+@pytest.mark.parametrize("step", [(401, {"ok": False, "description": f"no bot {TOKEN}"}), reset, (500, TOKEN)])
+def test_a_test_that_fails_says_why_and_never_the_token(bot, capsys, step):
+    bot.script = [step]
+    assert run("--test-telegram") == 1
+    out, errors = capsys.readouterr()
+    assert out.startswith(f"not sent to {CHAT}: ")
+    assert TOKEN.partition(":")[2] not in out + errors
+
+
+@pytest.mark.parametrize("name", ["TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID"])
+def test_without_a_bot_or_a_chat_it_says_what_to_set(bot, settings, name):
+    setattr(settings, name, "")
+    assert refused("--test-telegram") == ("Set TELEGRAM_BOT_TOKEN, TELEGRAM_CHAT_ID first.", 1)
+    assert bot.requests == []
