@@ -5,6 +5,7 @@ from datetime import date, timedelta
 import pytest
 from django.utils import translation
 
+from monitoring import histogram
 from monitoring.tests.rolled import DAY, HOUR, MINUTE, NOON, a_target, around, rollup
 from monitoring.uptime import SPANS, WINDOWS, Bar, Figures, bars, figures, floor, percent, rounded, series
 
@@ -96,6 +97,16 @@ def test_each_target_has_its_own_figures_with_two_queries(db, django_assert_num_
     assert list(found[targets[0].pk]) == list(WINDOWS)
     assert [found[target.pk]["7d"].failures for target in targets] == list(range(20))
     assert [found[target.pk]["90d"].checks for target in targets] == [1_000] * 20
+
+
+def test_where_uptime_alone_is_asked_for_no_histogram_is_read(target, monkeypatch):
+    rollup(target, "hour", NOON, checks=4, failures=1)
+    read = []
+    monkeypatch.setattr(histogram, "merged", lambda parts: read.append(list(parts)) or {})
+    found = figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
+    assert (found.uptime, found.mean_ms, read) == (0.75, 100, [])
+    assert found.p95_ms is found.p99_ms is None
+    assert read == [[{str(histogram.bucket(100)): 3}]]
 
 
 def test_hours_alone_take_one_query(target, django_assert_num_queries):
