@@ -86,9 +86,8 @@ def resolve(incidents: Iterable[Incident], now: Mark, *, is_withdrawn: bool = Fa
 def acknowledge(incidents: IncidentQuerySet, actor: str, now: datetime) -> int:
     """Somebody is at it: no more reminders. The number of those that were open and not acknowledged before."""
     with transaction.atomic():
-        waiting = incidents.open().filter(acknowledged_at=None)
-        pks = list(waiting.order_by("pk").values_list("pk", flat=True))
-        mine = Incident.objects.open().filter(pk__in=pks, acknowledged_at=None)
+        chosen = list(incidents.values_list("pk", flat=True))
+        mine = Incident.objects.open().filter(pk__in=chosen, acknowledged_at=None)
         acknowledged = list(mine.select_for_update().order_by("pk"))
         mine.filter(pk__in=[found.pk for found in acknowledged]).update(acknowledged_at=now, acknowledged_by=actor)
         write_down(acknowledged, Kind.ACKNOWLEDGED, now, actor=actor, with_error=False)

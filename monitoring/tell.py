@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -49,7 +50,7 @@ def notice(incident: Incident, what: str, state: State, title: str, text: str) -
         text=text,
         dedupe_key=f"incident:{incident.pk}:{what}",
         state=state,
-        path=f"/admin/monitoring/incident/{incident.pk}/change/",
+        path=reverse("admin:monitoring_incident_change", args=[incident.pk]),
     )
 
 

@@ -3,7 +3,7 @@
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
-import monitoring.models
+import monitoring.models.targets
 from django.db import migrations, models
 
 
@@ -48,12 +48,12 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=100, unique=True, verbose_name='name')),
-                ('url', models.CharField(max_length=1000, validators=[monitoring.models.refuse_bad_url], verbose_name='address')),
+                ('url', models.CharField(max_length=1000, validators=[monitoring.models.targets.refuse_bad_url], verbose_name='address')),
                 ('method', models.CharField(choices=[('GET', 'Get'), ('HEAD', 'Head'), ('OPTIONS', 'Options'), ('POST', 'Post')], default='GET', max_length=8, verbose_name='method')),
                 ('interval', models.PositiveIntegerField(default=60, validators=[django.core.validators.MinValueValidator(10), django.core.validators.MaxValueValidator(86400)], verbose_name='interval')),
                 ('timeout', models.PositiveSmallIntegerField(default=10, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(30)], verbose_name='timeout')),
                 ('retries', models.PositiveSmallIntegerField(default=1, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(5)], verbose_name='retries')),
-                ('expected_statuses', models.CharField(default='200-399', max_length=100, validators=[monitoring.models.refuse_bad_statuses], verbose_name='expected statuses')),
+                ('expected_statuses', models.CharField(default='200-399', max_length=100, validators=[monitoring.models.targets.refuse_bad_statuses], verbose_name='expected statuses')),
                 ('follow_redirects', models.BooleanField(default=True, verbose_name='follow redirects')),
                 ('contains', models.CharField(blank=True, max_length=500, verbose_name='contains')),
                 ('json_path', models.CharField(blank=True, max_length=200, verbose_name='JSON path')),

@@ -66,7 +66,9 @@ def test_a_cause_is_noted_and_the_former_one_stays_in_the_timeline(incident, che
 # --- Reminders -------------------------------------------------------------------------------------------------------
 
 
-def test_people_are_reminded_at_the_interval_until_somebody_acknowledges(incident, checks, settings):
+def test_people_are_reminded_at_the_interval_until_somebody_acknowledges(
+    incident, checks, settings, django_assert_num_queries
+):
     settings.INCIDENT_REMINDER_MINUTES = 30
     assert remind(checks.pass_by(minutes=29)) == 0
     assert remind(checks.pass_by(minutes=1)) == 1
@@ -75,7 +77,8 @@ def test_people_are_reminded_at_the_interval_until_somebody_acknowledges(inciden
     assert titles() == ["API is down", "Still: API is down", "Still: API is down"]
     assert "For 1 h now" in OutboxMessage.objects.order_by("pk").last().text
     acknowledge(Incident.objects.all(), "alice", checks.now.at)
-    assert remind(checks.pass_by(hours=10)) == 0
+    with django_assert_num_queries(2):
+        assert remind(checks.pass_by(hours=10)) == 0
     incident.refresh_from_db()
     assert (incident.reminders, incident.timeline.filter(kind="reminded").count()) == (2, 2)
 
@@ -91,6 +94,22 @@ def test_two_who_remind_at_once_remind_once(incident, checks):
     assert incidents.tell_again(first, later)
     assert not incidents.tell_again(second, later)
     assert len(titles()) == 2
+
+
+def test_nobody_is_reminded_of_what_was_acknowledged_a_moment_ago(incident, checks):
+    found = Incident.objects.get()
+    acknowledge(Incident.objects.all(), "alice", checks.now.at)
+    assert not incidents.tell_again(found, checks.pass_by(days=1))
+    assert titles() == ["API is down"]
+
+
+def test_two_who_tell_for_the_first_time_at_once_tell_once(incident, checks):
+    Incident.objects.update(told_at=None)
+    OutboxMessage.objects.all().delete()
+    first, second = Incident.objects.get(), Incident.objects.get()
+    assert incidents.tell_again(first, checks.now)
+    assert not incidents.tell_again(second, checks.now)
+    assert titles() == ["API is down"]
 
 
 def test_what_a_silence_kept_back_is_told_when_it_ends(target, checks, channel):
@@ -130,6 +149,7 @@ def test_a_paused_target_is_no_longer_watched_and_its_incident_ends(incident, ta
 
 def test_what_is_resumed_is_due_at_once(target):
     watching.pause(Target.objects.all(), "alice")
+    Target.objects.update(next_check_at=mark().at + timedelta(days=1))
     now = mark().at
     assert watching.resume(Target.objects.all(), now) == 1
     assert watching.resume(Target.objects.all(), now) == 0
@@ -146,8 +166,10 @@ def test_check_now_makes_active_targets_due(target, make_target):
 
 def test_what_was_found_before_a_change_says_nothing_of_the_new_question(checks, incident):
     claimed = checks.claim()
+    Target.objects.update(next_check_at=mark().at + timedelta(days=1))
     watching.changed(checks.target, "alice")
     target = Target.objects.get()
+    assert target.next_check_at <= mark().at
     assert (target.claim, target.failures_in_row, target.state) == ("", 0, "down")
     assert claimed.claim != ""
     incident.refresh_from_db()

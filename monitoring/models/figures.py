@@ -1,0 +1,115 @@
+"""Rounds of checks, what checks came to, and when they count for nothing."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from monitoring.models.targets import Target
+from monitoring.querysets import MaintenanceQuerySet, RollupQuerySet, RoundQuerySet
+
+
+class Round(models.Model):
+    """One round of checks: a minute of the workers' watching, or one sweep of `beta_monitor`.
+
+    `judged_checks` and `judged_failures` are those the fleet rule looks at: without the targets that have an incident
+    of their own, which people were told of. `failing` are names. `is_online` says whether we reached the network; None
+    where nobody asked.
+    """
+
+    number = models.PositiveBigIntegerField(_("number"), unique=True)
+    started_at = models.DateTimeField(_("started"))
+    finished_at = models.DateTimeField(_("finished"))
+    checks = models.PositiveIntegerField(_("checks"))
+    failures = models.PositiveIntegerField(_("failures"))
+    excused = models.PositiveIntegerField(_("not counted"), default=0)
+    mean_ms = models.FloatField(_("mean (ms)"), null=True)
+    p95_ms = models.FloatField(_("p95 (ms)"), null=True)
+    judged_checks = models.PositiveIntegerField(default=0)
+    judged_failures = models.PositiveIntegerField(default=0)
+    failing = models.JSONField(_("failing targets"), default=list)
+    is_online = models.BooleanField(_("online"), null=True)
+
+    objects = RoundQuerySet.as_manager()
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("round"), _("rounds")
+        ordering = ["-number"]
+        indexes = [models.Index(fields=["finished_at"], name="round_finished")]
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+    @property
+    def error_rate(self) -> float | None:
+        """From 0 to 1; None for a round without a check that counts."""
+        return self.failures / self.checks if self.checks else None
+
+
+class Rollup(models.Model):
+    """What the checks of a minute, an hour or a day (UTC) came to.
+
+    `checks` are those that count, `failures` those of them that failed, `excused` the failures that do not. `histogram`
+    counts latencies by the bucket of `monitoring.histogram`; those of several rollups add up.
+    """
+
+    class Period(models.TextChoices):
+        MINUTE = "minute", _("minute")
+        HOUR = "hour", _("hour")
+        DAY = "day", _("day")
+
+    target = models.ForeignKey(Target, models.CASCADE, related_name="rollups", verbose_name=_("target"), db_index=False)
+    period = models.CharField(_("period"), max_length=6, choices=Period)
+    start = models.DateTimeField(_("start"))
+    checks = models.PositiveIntegerField(_("checks"))
+    failures = models.PositiveIntegerField(_("failures"))
+    excused = models.PositiveIntegerField(_("not counted"), default=0)
+    latency_sum_ms = models.FloatField(_("sum of latencies (ms)"), default=0)
+    histogram = models.JSONField(_("latencies"), default=dict)
+
+    objects = RollupQuerySet.as_manager()
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("rollup"), _("rollups")
+        constraints = [models.UniqueConstraint(fields=["target", "period", "start"], name="rollup_once")]
+        indexes = [models.Index(fields=["period", "start"], name="rollup_start")]
+
+    def __str__(self) -> str:
+        return f"{self.target_id} {self.period} {self.start:%Y-%m-%d %H:%M}"
+
+
+class MaintenanceWindow(models.Model):
+    """When failures of these targets, or of all where none is named, count for nothing and nobody is told.
+
+    One that repeats does so at the same time of day in the portal's time zone.
+    """
+
+    class Repeats(models.TextChoices):
+        NEVER = "", _("once")
+        DAILY = "daily", _("daily")
+        WEEKLY = "weekly", _("weekly")
+
+    name = models.CharField(_("name"), max_length=100)
+    starts_at = models.DateTimeField(_("starts"))
+    ends_at = models.DateTimeField(_("ends"))
+    repeats = models.CharField(_("repeats"), max_length=6, choices=Repeats, default=Repeats.NEVER, blank=True)
+    targets = models.ManyToManyField(Target, blank=True, related_name="maintenance", verbose_name=_("targets"))
+
+    objects = MaintenanceQuerySet.as_manager()
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("maintenance window"), _("maintenance windows")
+        ordering = ["-starts_at"]
+        permissions = [("export_maintenancewindow", _("Can export maintenance windows"))]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if self.starts_at and self.ends_at:
+            longest = {"daily": 1, "weekly": 7}.get(self.repeats)
+            if self.ends_at <= self.starts_at:
+                raise ValidationError({"ends_at": _("It must end after it starts.")})
+            if longest and (self.ends_at - self.starts_at).days >= longest:
+                raise ValidationError({"ends_at": _("It must end before it starts again.")})

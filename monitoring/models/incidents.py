@@ -1,0 +1,115 @@
+"""Incidents and their timelines."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from monitoring.clock import Mark
+from monitoring.models.targets import Target
+from monitoring.probe.kinds import ErrorKind
+from monitoring.querysets import IncidentQuerySet
+from portal.severity import Severity
+
+
+class Incident(models.Model):
+    """A rule that was broken, from the moment it was decided to the moment it held again.
+
+    `subject` is "target:7", or "fleet" with what is watched ad hoc; one is open per subject and rule. `duration` is
+    what passed by a clock that nobody sets. `told_at` is empty as long as nobody was told, for silence or maintenance.
+    """
+
+    class Rule(models.TextChoices):
+        UNAVAILABLE = "unavailable", _("down")
+        SLOW = "slow", _("slow")
+        CERTIFICATE = "certificate", _("certificate")
+        FLEET_ERRORS = "fleet_errors", _("errors across targets")
+        FLEET_LATENCY = "fleet_latency", _("slow across targets")
+        OFFLINE = "offline", _("the portal is offline")
+
+    subject = models.CharField(_("subject"), max_length=200)
+    target = models.ForeignKey(Target, models.CASCADE, null=True, related_name="incidents", verbose_name=_("target"))
+    rule = models.CharField(_("rule"), max_length=16, choices=Rule)
+    opened_at = models.DateTimeField(_("opened"))
+    opened_boot = models.CharField(max_length=40, blank=True)
+    opened_ticks = models.FloatField(default=0)
+    acknowledged_at = models.DateTimeField(_("acknowledged"), null=True)
+    acknowledged_by = models.CharField(_("acknowledged by"), max_length=150, blank=True)
+    resolved_at = models.DateTimeField(_("resolved"), null=True)
+    duration = models.DurationField(_("duration"), null=True)
+    error_kind = models.CharField(_("error"), max_length=10, blank=True, choices=ErrorKind)
+    detail = models.CharField(_("detail"), max_length=200, blank=True)
+    facts = models.JSONField(_("facts"), default=dict)
+    cause = models.TextField(_("cause"), max_length=2000, blank=True)
+    told_at = models.DateTimeField(_("told"), null=True)
+    reminded_at = models.DateTimeField(_("last reminder"), null=True)
+    reminders = models.PositiveIntegerField(_("reminders"), default=0)
+
+    objects = IncidentQuerySet.as_manager()
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("incident"), _("incidents")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subject", "rule"], condition=Q(resolved_at__isnull=True), name="incident_open_once"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["-id"], name="incident_unresolved", condition=Q(resolved_at__isnull=True)),
+            models.Index(fields=["rule", "-id"], name="incident_rule_newest"),
+        ]
+        permissions = [
+            ("export_incident", _("Can export incidents")),
+            ("acknowledge_incident", _("Can acknowledge incidents")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.get_rule_display()}"
+
+    @property
+    def name(self) -> str:
+        """What it is about, as people call it."""
+        if self.target is not None:
+            return self.target.name
+        return self.subject.partition(":")[2] or str(_("All targets"))
+
+    @property
+    def severity(self) -> Severity:
+        worst = (self.Rule.UNAVAILABLE, self.Rule.FLEET_ERRORS)
+        return Severity.CRITICAL if self.rule in worst else Severity.WARNING
+
+    @property
+    def opened(self) -> Mark:
+        return Mark(self.opened_at, self.opened_boot, self.opened_ticks)
+
+
+class IncidentEvent(models.Model):
+    """A line of an incident's timeline. `detail` belongs to `error_kind`; `text` is what an operator wrote."""
+
+    class Kind(models.TextChoices):
+        OPENED = "opened", _("opened")
+        CHANGED = "changed", _("the error changed")
+        TOLD = "told", _("told")
+        SILENT = "silent", _("nobody was told")
+        REMINDED = "reminded", _("reminded")
+        ACKNOWLEDGED = "acknowledged", _("acknowledged")
+        NOTED = "noted", _("cause noted")
+        RESOLVED = "resolved", _("resolved")
+        WITHDRAWN = "withdrawn", _("no longer watched")
+
+    incident = models.ForeignKey(Incident, models.CASCADE, related_name="timeline", verbose_name=_("incident"))
+    at = models.DateTimeField(_("at"))
+    kind = models.CharField(_("what"), max_length=12, choices=Kind)
+    error_kind = models.CharField(_("error"), max_length=10, blank=True, choices=ErrorKind)
+    detail = models.CharField(_("detail"), max_length=200, blank=True)
+    text = models.TextField(_("text"), blank=True)
+    actor = models.CharField(_("by"), max_length=150, blank=True)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("event of an incident"), _("events of incidents")
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.incident_id} {self.kind}"

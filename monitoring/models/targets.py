@@ -1,0 +1,186 @@
+"""Targets, and what was found at each."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from monitoring.probe import expect, spec
+from monitoring.probe.kinds import ErrorKind, sentence
+from monitoring.querysets import CheckResultQuerySet, TargetQuerySet
+
+
+def refuse_bad_url(text: str) -> None:
+    try:
+        spec.clean_url(text)
+    except ValueError:
+        raise ValidationError(_("A complete http or https address is expected, without user and password.")) from None
+
+
+def refuse_bad_statuses(text: str) -> None:
+    try:
+        spec.statuses(text)
+    except ValueError:
+        raise ValidationError(_("Statuses and ranges are expected, such as 200-299,404.")) from None
+
+
+def within(least: int, most: int) -> list[Any]:
+    return [MinValueValidator(least), MaxValueValidator(most)]
+
+
+class Target(models.Model):
+    """Something that answers HTTP, what a good answer is, and how it stands.
+
+    `interval` and `timeout` are seconds; the timeout is the deadline of a whole attempt, redirects and body included. A
+    check that fails is tried again `retries` times, two seconds apart, before it counts.
+
+    `claim` names who checks it at present, until `claimed_until`; what a claim of the past has found counts for
+    nothing. `attempts` are the failed attempts of the check that is under way, the other counts are results in a row.
+    """
+
+    class Method(models.TextChoices):
+        GET = "GET"
+        HEAD = "HEAD"
+        OPTIONS = "OPTIONS"
+        POST = "POST"
+
+    class State(models.TextChoices):
+        """As its latest results say; whether it is paused stands beside it."""
+
+        UNKNOWN = "unknown", _("not checked yet")
+        UP = "up", _("up")
+        SLOW = "slow", _("slow")
+        FAILING = "failing", _("failing")
+        DOWN = "down", _("down")
+
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    url = models.CharField(_("address"), max_length=1000, validators=[refuse_bad_url])
+    method = models.CharField(_("method"), max_length=8, choices=Method, default=Method.GET)
+    interval = models.PositiveIntegerField(_("interval"), default=60, validators=within(10, 86_400))
+    timeout = models.PositiveSmallIntegerField(_("timeout"), default=10, validators=within(1, 30))
+    retries = models.PositiveSmallIntegerField(_("retries"), default=1, validators=within(0, 5))
+
+    expected_statuses = models.CharField(
+        _("expected statuses"), max_length=100, default="200-399", validators=[refuse_bad_statuses]
+    )
+    follow_redirects = models.BooleanField(_("follow redirects"), default=True)
+    contains = models.CharField(_("contains"), max_length=500, blank=True)
+    json_path = models.CharField(_("JSON path"), max_length=200, blank=True)
+    json_value = models.CharField(_("value at the JSON path"), max_length=200, blank=True)
+    header_name = models.CharField(_("header"), max_length=100, blank=True)
+    header_value = models.CharField(_("header contains"), max_length=200, blank=True)
+    max_latency_ms = models.PositiveIntegerField(
+        _("slow above (ms)"), null=True, blank=True, validators=within(1, 30_000)
+    )
+    tls_expiry_days = models.PositiveSmallIntegerField(
+        _("warn of the certificate (days before)"), null=True, blank=True, default=14, validators=within(1, 365)
+    )
+    failures_to_open = models.PositiveSmallIntegerField(_("failures to open"), default=2, validators=within(1, 20))
+    successes_to_close = models.PositiveSmallIntegerField(_("successes to close"), default=2, validators=within(1, 20))
+
+    is_active = models.BooleanField(_("active"), default=True)
+    silenced_until = models.DateTimeField(_("silenced until"), null=True, blank=True)
+    badge_key = models.CharField(_("badge"), max_length=22, null=True, blank=True, unique=True, editable=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+
+    state = models.CharField(_("state"), max_length=8, choices=State, default=State.UNKNOWN, editable=False)
+    state_since = models.DateTimeField(_("since"), null=True, editable=False)
+    next_check_at = models.DateTimeField(_("next check"), default=timezone.now, db_index=True, editable=False)
+    claim = models.CharField(max_length=160, blank=True, editable=False)
+    claimed_at = models.DateTimeField(null=True, editable=False)
+    claimed_until = models.DateTimeField(null=True, editable=False)
+    attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    failures_in_row = models.PositiveIntegerField(_("failures in a row"), default=0, editable=False)
+    successes_in_row = models.PositiveIntegerField(_("successes in a row"), default=0, editable=False)
+    slow_in_row = models.PositiveIntegerField(default=0, editable=False)
+    fast_in_row = models.PositiveIntegerField(default=0, editable=False)
+    last_check_at = models.DateTimeField(_("last check"), null=True, editable=False)
+    last_latency_ms = models.FloatField(_("latency (ms)"), null=True, editable=False)
+    last_error_kind = models.CharField(max_length=10, blank=True, choices=ErrorKind, editable=False)
+    last_detail = models.CharField(max_length=200, blank=True, editable=False)
+    certificate_until = models.DateTimeField(_("certificate valid until"), null=True, editable=False)
+
+    objects = TargetQuerySet.as_manager()
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("target"), _("targets")
+        ordering = ["name"]
+        permissions = [("export_target", _("Can export targets"))]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if self.json_path:
+            try:
+                expect.compiled(self.json_path)
+            except ValueError:
+                raise ValidationError(
+                    {"json_path": _("A JSON path (RFC 9535) is expected, such as $.status.")}
+                ) from None
+        if self.json_value and not self.json_path:
+            raise ValidationError({"json_path": _("Say where in the JSON the value stands.")})
+        if self.header_value and not self.header_name:
+            raise ValidationError({"header_name": _("Say which header holds this.")})
+
+    def spec(self) -> spec.Spec:
+        return spec.Spec(
+            self.url, self.method, float(self.timeout), self.expected_statuses, self.follow_redirects, self.contains,
+            self.json_path, self.json_value, self.header_name, self.header_value,
+        )  # fmt: skip
+
+    @property
+    def subject(self) -> str:
+        return f"target:{self.pk}"
+
+    def is_silenced(self, now: datetime) -> bool:
+        return self.silenced_until is not None and self.silenced_until > now
+
+
+class Excuse(models.TextChoices):
+    """Why a failure is not the target's fault, so that it counts neither as up nor as down."""
+
+    MAINTENANCE = "maintenance", _("maintenance")
+    OFFLINE = "offline", _("the portal was offline")
+
+
+class CheckResult(models.Model):
+    """What one check found. A failed one has an error kind and no latency; `latency_ms` covers the whole answer."""
+
+    target = models.ForeignKey(Target, models.CASCADE, related_name="results", verbose_name=_("target"), db_index=False)
+    at = models.DateTimeField(_("at"))
+    error_kind = models.CharField(_("error"), max_length=10, blank=True, choices=ErrorKind)
+    detail = models.CharField(_("detail"), max_length=200, blank=True)
+    status = models.PositiveSmallIntegerField(_("status"), null=True)
+    latency_ms = models.FloatField(_("latency (ms)"), null=True)
+    excuse = models.CharField(_("not counted for"), max_length=12, blank=True, choices=Excuse)
+
+    objects = CheckResultQuerySet.as_manager()
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("check"), _("checks")
+        ordering = ["-at", "-id"]
+        indexes = [
+            models.Index(fields=["target", "-at"], name="check_of_target"),
+            models.Index(fields=["at"], name="check_at"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="check_failed_without_latency", condition=Q(error_kind="") | Q(latency_ms__isnull=True)
+            )
+        ]
+        permissions = [("export_checkresult", _("Can export checks"))]
+
+    def __str__(self) -> str:
+        return f"{self.target_id} {self.at:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def message(self) -> str:
+        return sentence(self.error_kind, self.detail) if self.error_kind else ""
