@@ -49,11 +49,17 @@ def unattended_incidents(now: datetime) -> Iterator[Finding]:
     severity = Case(When(rule__in=CRITICAL_RULES, then=Value(Severity.CRITICAL)), default=Value(Severity.WARNING))
     worst = list(unattended.select_related("target").order_by(severity, "id")[: SHOWN + 1])
     for incident in worst[:SHOWN]:
-        text = f"{headline(incident)}. {' '.join(reason(incident).split())}".strip()
+        text = f"{headline(incident)}. {in_one_line(reason(incident))}".strip()
         url = reverse("admin:monitoring_incident_change", args=[incident.pk])
         yield Finding(incident.severity, text, incident.opened_at, url, _("See the incident"))
     if len(worst) > SHOWN:
         yield other_incidents(unattended, [incident.pk for incident in worst[:SHOWN]])
+
+
+def in_one_line(text: str) -> str:
+    """Of what stands in lines: the first, and what it lists."""
+    first, *listed = text.splitlines() or [""]
+    return " ".join([first, ", ".join(line.removeprefix("– ") for line in listed)]).strip()
 
 
 def other_incidents(unattended: QuerySet[Incident], told: list[int]) -> Finding:

@@ -53,10 +53,17 @@ def drawn(found: Series, labels: list[str]) -> dict[str, Any]:
     """What charts.js draws."""
     return {
         "labels": labels,
-        "lines": [{"label": "p50", "values": found.p50}, {"label": "p95", "values": found.p95}],
+        "lines": [
+            {"label": "p50", "values": rounded(found.p50)},
+            {"label": "p95", "values": rounded(found.p95)},
+        ],
         "marks": {"label": _("failed checks"), "values": found.failures},
         "unit": "ms",
     }
+
+
+def rounded(values: list[float | None]) -> list[float | None]:
+    return [None if value is None else round(value, 1) for value in values]
 
 
 def told(found: Series, labels: list[str]) -> SafeString:

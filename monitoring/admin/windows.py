@@ -59,7 +59,7 @@ class MaintenanceWindowAdmin(VigieModelAdmin):
     actions = ("export_chosen", "export_chosen_xlsx")
     export_columns = ("name", "starts_at", "ends_at", "repeats")
     fieldsets = (
-        (_("What and when"), {"fields": ("name", "starts_at", "ends_at", "repeats")}),
+        (_("What and when"), {"fields": ("name", "starts_at", "ends_at", "repeats"), "classes": ["whole"]}),
         (_("Of what"), {"fields": ("targets",), "classes": ["whole"]}),
     )
 

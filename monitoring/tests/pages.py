@@ -1,0 +1,39 @@
+"""Ways around the pages of monitoring."""
+
+from __future__ import annotations
+
+BASE = "/admin/monitoring/"
+TARGETS = f"{BASE}target/"
+
+
+def list_of(row):
+    return f"{BASE}{row._meta.model_name}/"
+
+
+def page_of(row):
+    return f"{list_of(row)}{row.pk}/change/"
+
+
+def act(client, action, *rows, **fields):
+    data = {"action": action, "_selected_action": [row.pk for row in rows]} | fields
+    return client.post(list_of(rows[0]), data, follow=True)
+
+
+def act_on_page(client, action, row, **fields):
+    return client.post(f"{list_of(row)}{row.pk}/act/{action}/", {"_selected_action": row.pk} | fields, follow=True)
+
+
+def listed(client, model, **query):
+    return [str(row) for row in client.get(f"{BASE}{model}/", query).context["cl"].queryset]
+
+
+def settings_of(target, **changes):
+    """What its form sends when it is saved with these changes."""
+    names = (
+        "name", "url", "method", "interval", "timeout", "retries", "expected_statuses", "contains", "json_path",
+        "json_value", "header_name", "header_value", "max_latency_ms", "tls_expiry_days", "failures_to_open",
+        "successes_to_close",
+    )  # fmt: skip
+    values = {name: getattr(target, name) for name in names}
+    sent = {name: "" if value is None else value for name, value in values.items()}
+    return sent | ({"follow_redirects": "on"} if target.follow_redirects else {}) | changes

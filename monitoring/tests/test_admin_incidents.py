@@ -1,0 +1,281 @@
+"""Incidents, maintenance, rounds and checks in the admin."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from backups.tests.pages import events, logged_in, said, text_of
+from monitoring.admin import incidents as incident_admin
+from monitoring.clock import mark
+from monitoring.incidents import Opening, acknowledge, open_all, resolve
+from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round
+from monitoring.tests.pages import BASE, act, act_on_page, list_of, listed, page_of
+
+pytestmark = pytest.mark.django_db
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture
+def opened(make_target):
+    """Opens an incident of a target, or of all."""
+
+    def opening(name="", rule="unavailable", ago=HOUR, **fields):
+        target = make_target(name) if name else None
+        (incident,) = open_all([Opening(target.subject if target else "fleet", rule, target, **fields)], mark())
+        Incident.objects.filter(pk=incident.pk).update(opened_at=timezone.now() - ago)
+        return Incident.objects.get(pk=incident.pk)
+
+    return opening
+
+
+class TestTheList:
+    @pytest.mark.parametrize(
+        ("rule", "tone"),
+        [("unavailable", "bad"), ("fleet_errors", "bad"), ("slow", "warning"), ("certificate", "warning")],
+    )
+    def test_an_open_one_has_the_colour_of_its_severity(self, admin_client, opened, rule, tone):
+        opened("API", rule)
+        assert f'<span class="badge badge-{tone}">open</span>' in text_of(admin_client.get(f"{BASE}incident/"))
+
+    def test_it_says_what_why_and_for_how_long(self, admin_client, opened):
+        down = opened("API", error_kind="status", detail="503")
+        acknowledge(Incident.objects.all(), "olga", timezone.now())
+        slow = opened("Shop", "slow", facts={"latency_ms": 900, "limit_ms": 500})
+        resolve([slow], mark())
+        Incident.objects.filter(pk=slow.pk).update(duration=252 * timedelta(seconds=1), cause="Disk full\nat night")
+        text = text_of(admin_client.get(list_of(down)))
+        for part in (
+            "API is down", "It answered 503.", 'badge-warning">acknowledged', "1 h so far", 'badge-good">resolved',
+            "It took 900 ms, more than the 500 ms allowed.", "4 min 12 s", ">Disk full<",
+        ):  # fmt: skip
+            assert part in text
+
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [({}, {"a", "b", "c", "d"}), ({"state": "open"}, {"a", "b", "c"}), ({"state": "new"}, {"a", "c"}),
+         ({"state": "acknowledged"}, {"b"}), ({"state": "resolved"}, {"d"}), ({"rule": "slow"}, {"c"}),
+         ({"opened": "hour"}, {"a"}), ({"opened": "day"}, {"a", "b"}), ({"q": "B"}, {"b"})],
+    )  # fmt: skip
+    def test_it_can_be_narrowed_down(self, admin_client, opened, query, found):
+        opened("a", ago=MINUTE)
+        b = opened("b", ago=2 * HOUR)
+        opened("c", "slow", ago=2 * DAY)
+        resolve([opened("d", ago=3 * DAY)], mark())
+        acknowledge(Incident.objects.filter(pk=b.pk), "olga", timezone.now())
+        assert {row.partition(":")[0] for row in listed(admin_client, "incident", **query)} == found
+
+    def test_newest_come_first(self, admin_client, opened):
+        opened("a")
+        opened("b")
+        assert listed(admin_client, "incident") == ["b: down", "a: down"]
+
+
+class TestThePage:
+    def test_it_tells_the_story(self, admin_client, opened):
+        incident = opened("API", error_kind="connect", detail="ECONNREFUSED")
+        acknowledge(Incident.objects.all(), "olga", timezone.now())
+        response = admin_client.get(page_of(incident))
+        timeline, _history = response.context["sections"]
+        assert [row[1:] for row in timeline.rows] == [
+            ["opened", "The connection was refused.", ""],
+            ["acknowledged", "", "olga"],
+        ]
+        assert f'<a href="{page_of(incident.target)}">API</a>' in text_of(response)
+
+    def test_one_of_all_targets_names_those_that_fail(self, admin_client, opened):
+        incident = opened(rule="fleet_errors", facts={"failures": 2, "checks": 9, "failing": ["API", "<b>Shop</b>"]})
+        text = text_of(admin_client.get(page_of(incident)))
+        assert "2 of 9 checks failed in the last round." in text
+        assert "– &lt;b&gt;Shop&lt;/b&gt;" in text
+
+    def test_it_costs_the_same_however_long_the_story_is(self, admin_client, opened):
+        def queries():
+            with CaptureQueriesContext(connection) as captured:
+                admin_client.get(page_of(incident))
+            return len(captured)
+
+        incident = opened("API")
+        few = queries()
+        for number in range(30):
+            incident.timeline.create(kind="noted", at=timezone.now(), text=str(number))
+        assert queries() == few == 5
+
+
+class TestActing:
+    def test_somebody_is_at_it(self, client, opened):
+        logged_in(client, "operator")
+        new, known, over = opened("a"), opened("b"), opened("c")
+        acknowledge(Incident.objects.filter(pk=known.pk), "otto", timezone.now())
+        resolve([over], mark())
+        response = act(client, "acknowledge", new, known, over)
+        assert said(response) == ["1 incident is acknowledged: nobody is reminded of it any more."]
+        assert dict(Incident.objects.values_list("pk", "acknowledged_by")) == {
+            new.pk: "olga",
+            known.pk: "otto",
+            over.pk: "",
+        }
+        assert events("monitoring.acknowledged") == [(f"incident:{new.pk}", None)]
+
+    def test_the_button_is_there_as_long_as_nobody_is(self, admin_client, opened):
+        incident = opened("a")
+        assert "/act/acknowledge/" in text_of(admin_client.get(page_of(incident)))
+        response = act_on_page(admin_client, "acknowledge", incident)
+        assert "/act/acknowledge/" not in text_of(response)
+        assert "The incident was acknowledged</td>" in text_of(response)
+
+    def test_a_cause_is_asked_for_and_noted(self, client, opened):
+        logged_in(client, "operator")
+        incident = opened("a")
+        text = text_of(act_on_page(client, "note_cause", incident))
+        assert "<textarea" in text
+        assert events("monitoring.cause_noted") == []
+        response = act_on_page(client, "note_cause", incident, confirmed="yes", cause="Disk full")
+        incident.refresh_from_db()
+        assert incident.cause == "Disk full"
+        assert said(response) == ["The cause was noted."]
+        assert incident.timeline.filter(kind="noted", text="Disk full", actor="olga").count() == 1
+        assert ">Disk full</textarea>" in text_of(act_on_page(client, "note_cause", incident)).replace("\n", "")
+
+    def test_many_may_have_one_cause(self, admin_client, opened):
+        a, b = opened("a"), opened("b")
+        response = act(admin_client, "note_cause", a, b, confirmed="yes", cause="Power cut")
+        assert said(response) == ["The cause was noted for 2 incidents."]
+        assert set(Incident.objects.values_list("cause", flat=True)) == {"Power cut"}
+
+    @pytest.mark.parametrize("cause", ["", "   ", "x" * 2001])
+    def test_no_cause_is_none(self, admin_client, opened, cause):
+        incident = opened("a")
+        assert "errorlist" in text_of(act_on_page(admin_client, "note_cause", incident, confirmed="yes", cause=cause))
+        incident.refresh_from_db()
+        assert incident.cause == ""
+
+    def test_too_many_at_once_are_refused(self, admin_client, opened, monkeypatch):
+        monkeypatch.setattr(incident_admin, "MOST_AT_ONCE", 1)
+        response = act(admin_client, "acknowledge", opened("a"), opened("b"))
+        assert "Choose at most 1 incidents at once. Nothing was done." in said(response)
+        assert not Incident.objects.exclude(acknowledged_at=None).exists()
+
+    @pytest.mark.parametrize("role", ["viewer", "staff"])
+    @pytest.mark.parametrize("action", ["acknowledge", "note_cause"])
+    def test_only_operators_act(self, client, opened, role, action):
+        logged_in(client, role)
+        incident = opened("a")
+        assert act_on_page(client, action, incident, confirmed="yes", cause="x").status_code == 403
+        act(client, action, incident, confirmed="yes", cause="x")
+        incident.refresh_from_db()
+        assert (incident.acknowledged_at, incident.cause) == (None, "")
+
+
+class TestMaintenance:
+    @pytest.fixture
+    def windows(self, make_target):
+        now, api, shop = timezone.now(), make_target("API"), make_target("Shop")
+
+        def window(name, start, end, repeats="", targets=()):
+            made = MaintenanceWindow.objects.create(
+                name=name, starts_at=now + start, ends_at=now + end, repeats=repeats
+            )
+            made.targets.set(targets)
+
+        window("running", -HOUR, HOUR, targets=[api, shop])
+        window("again", -2 * DAY - HOUR, -2 * DAY + HOUR, "daily", [shop])
+        window("resting", -2 * DAY - 3 * HOUR, -2 * DAY - 2 * HOUR, "daily")
+        window("upcoming", HOUR, 2 * HOUR)
+        window("over", -9 * HOUR, -8 * HOUR)
+
+    def test_it_says_which_runs_now(self, admin_client, windows):
+        text = text_of(admin_client.get(f"{BASE}maintenancewindow/"))
+        for word, times in (
+            ("running now", 2),
+            ("between two times", 1),
+            ("upcoming", 1),
+            ("over", 1),
+            ("all targets", 3),
+        ):
+            assert text.count(f"{word}</span>") == times, word
+        assert 'API<span class="beneath">and 1 more</span>' in text
+        assert '<td class="field-covered">Shop</td>' in text
+
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [({"state": "running"}, {"running", "again"}), ({"state": "upcoming"}, {"upcoming"}), ({"state": "over"}, {"over"}),
+         ({"repeats": "daily"}, {"again", "resting"}), ({"repeats": "once"}, {"running", "upcoming", "over"}),
+         ({"repeats": "weekly"}, set()), ({"q": "sho"}, set()), ({"q": "Sho"}, {"running", "again"}), ({"q": "up"}, {"upcoming"})],
+    )  # fmt: skip
+    def test_they_can_be_narrowed_down(self, admin_client, windows, query, found):
+        assert set(listed(admin_client, "maintenancewindow", **query)) == found
+
+    def test_one_is_planned_changed_and_deleted(self, client, target):
+        logged_in(client, "operator")
+        sent = {
+            "name": "Move", "starts_at_0": "2099-03-01", "starts_at_1": "22:00", "ends_at_0": "2099-03-01",
+            "ends_at_1": "23:00", "repeats": "", "targets": [target.pk],
+        }  # fmt: skip
+        client.post(f"{BASE}maintenancewindow/add/", sent)
+        window = MaintenanceWindow.objects.get()
+        assert list(window.targets.all()) == [target]
+        refused = client.post(page_of(window), sent | {"ends_at_1": "21:00"})
+        assert list(refused.context["adminform"].form.errors) == ["ends_at"]
+        client.post(page_of(window), sent | {"targets": []})
+        assert not window.targets.exists()
+        assert "Changed</td>" in text_of(client.get(page_of(window)))
+        client.post(f"{list_of(window)}{window.pk}/delete/", {"post": "yes"})
+        assert not MaintenanceWindow.objects.exists()
+
+
+class TestRounds:
+    def test_the_list_says_how_each_went(self, admin_client):
+        now = timezone.now()
+        common = {"started_at": now, "finished_at": now}
+        failing = ["a", "<b>", "c", "d", "e"]
+        Round.objects.create(number=1, checks=20, failures=5, p95_ms=312.4, failing=failing, is_online=False, **common)
+        Round.objects.create(number=2, checks=0, failures=0, **common)
+        Round.objects.create(number=3, checks=9, failures=0, is_online=True, **common)
+        text = text_of(admin_client.get(f"{BASE}round/"))
+        for part in ("25 %", "312 ms", "a, &lt;b&gt;, c and 2 more", 'badge-bad">offline', 'badge-good">reached'):
+            assert part in text
+        assert listed(admin_client, "round") == ["3", "2", "1"]
+        assert listed(admin_client, "round", outcome="failures") == ["1"]
+        assert listed(admin_client, "round", outcome="offline") == ["1"]
+        assert "&lt;b&gt;" in text_of(admin_client.get(page_of(Round.objects.get(number=1))))
+
+    @pytest.mark.parametrize(
+        ("typed", "found"), [("12", ["12"]), ("1", []), ("x", []), ("9" * 40, []), ("-12", []), ("²", [])]
+    )
+    def test_a_search_is_for_a_number(self, admin_client, typed, found):
+        now = timezone.now()
+        Round.objects.create(number=12, started_at=now, finished_at=now, checks=0, failures=0)
+        assert listed(admin_client, "round", q=typed) == found
+
+
+class TestChecks:
+    def test_the_list_says_what_was_found(self, admin_client, make_target):
+        now, api = timezone.now(), make_target("API")
+        CheckResult.objects.create(target=api, at=now, status=200, latency_ms=7.44)
+        CheckResult.objects.create(target=api, at=now, error_kind="timeout", detail="body", excuse="offline")
+        CheckResult.objects.create(target=make_target("Shop"), at=now - 2 * HOUR, error_kind="status", detail="503")
+        text = text_of(admin_client.get(f"{BASE}checkresult/"))
+        for part in (
+            "7.4 ms",
+            "The answer was not whole in time.",
+            "not counted: the portal was offline",
+            "It answered 503.",
+        ):
+            assert part in text
+        found = {name: len(listed(admin_client, "checkresult", **query)) for name, query in {
+            "all": {}, "hour": {"checked": "hour"}, "failed": {"error": "any"}, "timeout": {"error": "timeout"},
+            "status": {"error": "status"}, "excused": {"excuse": "offline"}, "shop": {"q": "sho"}, "Shop": {"q": "Sho"},
+        }.items()}  # fmt: skip
+        assert found == {
+            "all": 3,
+            "hour": 2,
+            "failed": 1,
+            "timeout": 1,
+            "status": 0,
+            "excused": 1,
+            "shop": 0,
+            "Shop": 1,
+        }

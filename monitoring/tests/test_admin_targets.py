@@ -1,0 +1,339 @@
+"""Targets in the admin: the list that says what is up, the page of each, and its form."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from backups.tests.pages import logged_in, text_of
+from monitoring import badge
+from monitoring.admin import display
+from monitoring.admin.charts import response_chart
+from monitoring.clock import mark
+from monitoring.incidents import Opening, open_all
+from monitoring.models import CheckResult, MaintenanceWindow, Rollup, Round, Target
+from monitoring.tests.pages import TARGETS, act_on_page, listed, page_of, settings_of
+from monitoring.tests.rolled import NOON, around, rollup
+from monitoring.uptime import DAY, HOUR, MINUTE, Bar, floor
+from portal.models import AuditEvent
+
+pytestmark = pytest.mark.django_db
+Period = Rollup.Period
+
+
+@pytest.fixture(autouse=True)
+def fresh_figures():
+    cache.clear()
+
+
+def stood(make_target, name, **fields):
+    """A target with a state that it has had for four hours."""
+    return make_target(name, **{"state": "up", "state_since": timezone.now() - 4 * HOUR} | fields)
+
+
+def in_maintenance(*targets):
+    now = timezone.now()
+    window = MaintenanceWindow.objects.create(name="Move", starts_at=now - HOUR, ends_at=now + HOUR)
+    window.targets.set(targets)
+
+
+class TestTheList:
+    @pytest.mark.parametrize(
+        ("fields", "tone", "word"),
+        [
+            ({"state": "up"}, "good", "up"),
+            ({"state": "slow"}, "warning", "slow"),
+            ({"state": "failing", "failures_in_row": 1, "failures_to_open": 3}, "warning", "failing 1 of 3"),
+            ({"state": "failing", "failures_in_row": 9, "failures_to_open": 3}, "warning", "failing 3 of 3"),
+            ({"state": "down"}, "bad", "down"),
+            ({"state": "unknown"}, "quiet", "not checked yet"),
+            ({"state": "down", "is_active": False}, "quiet", "paused"),
+        ],
+    )
+    def test_it_says_how_each_target_stands_and_since_when(self, admin_client, make_target, fields, tone, word):
+        stood(make_target, "API", **fields)
+        text = text_of(admin_client.get(TARGETS))
+        assert f'<span class="badge badge-{tone}">{word}</span>' in text
+        assert ">for 4\xa0hours</time>" in text
+
+    def test_beside_it_stands_that_nobody_is_told(self, admin_client, make_target):
+        make_target("quiet", silenced_until=timezone.now() + HOUR)
+        make_target("loud", silenced_until=timezone.now() - HOUR)
+        assert text_of(admin_client.get(TARGETS)).count("silenced</span>") == 1
+
+    def test_and_that_failures_do_not_count(self, admin_client, make_target):
+        in_maintenance(make_target("a"))
+        make_target("b")
+        assert text_of(admin_client.get(TARGETS)).count("in maintenance</span>") == 1
+        in_maintenance()
+        assert text_of(admin_client.get(TARGETS)).count("in maintenance</span>") == 2
+
+    def test_it_tells_uptime_and_response_times(self, admin_client, target):
+        now = timezone.now()
+        rollup(target, Period.HOUR, floor(now, HOUR), checks=60, failures=3, latency_ms=200)
+        rollup(target, Period.DAY, floor(now, DAY), checks=1000, failures=1)
+        text = text_of(admin_client.get(TARGETS))
+        assert '95.00 %<span class="beneath">99.90 %</span>' in text
+        assert f'<td class="field-p95">{around(200):.0f} ms</td>' in text
+
+    def test_it_draws_a_bar_a_day(self, admin_client, target):
+        today = floor(timezone.now(), DAY)
+        rollup(target, Period.DAY, today, checks=100, failures=1)
+        rollup(target, Period.DAY, today - DAY, checks=100, failures=100)
+        rollup(target, Period.DAY, today - 2 * DAY)
+        text = text_of(admin_client.get(TARGETS))
+        words = "The last 30 days: without a failure: 1, with failures: 1, with many failures: 1, without checks: 27"
+        assert f'aria-label="{words}"' in text
+        assert text.count("<rect ") == 30
+        assert ": 99.00 %, 1 of 100 checks failed</title>" in text
+
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [({}, {"api", "down", "flaky", "new", "off", "quiet", "slow"}), ({"state": "down"}, {"down"}), ({"state": "up"}, {"api", "quiet"}),
+         ({"state": "unknown"}, {"new"}), ({"standing": "attention"}, {"down", "flaky", "slow"}), ({"standing": "paused"}, {"off"}),
+         ({"standing": "silenced"}, {"quiet"}), ({"q": "FL"}, {"flaky"}), ({"q": "laky"}, set()), ({"q": "shop.example"}, {"new"}),
+         ({"q": "SHOP"}, {"new"})],
+    )  # fmt: skip
+    def test_it_can_be_narrowed_down(self, admin_client, make_target, query, found):
+        for name, state in (("api", "up"), ("down", "down"), ("flaky", "failing"), ("slow", "slow")):
+            make_target(name, state=state)
+        make_target("new", url="https://shop.example.org/")
+        make_target("off", state="down", is_active=False)
+        make_target("quiet", state="up", silenced_until=timezone.now() + HOUR)
+        assert set(listed(admin_client, "target", **query)) == found
+
+    def test_it_costs_the_same_however_many_there_are(self, admin_client, make_target):
+        def queries():
+            cache.clear()
+            with CaptureQueriesContext(connection) as captured:
+                assert admin_client.get(TARGETS).status_code == 200
+            return len(captured)
+
+        in_maintenance(make_target("first"))
+        few, today = queries(), floor(timezone.now(), DAY)
+        for number in range(20):
+            found = make_target(f"t{number}", state="down")
+            rollup(found, Period.DAY, today)
+            open_all([Opening(found.subject, "unavailable", found)], mark())
+        assert queries() == few == 13
+
+
+class TestTheHeading:
+    def test_it_says_how_many_are_up_and_leads_to_the_others(self, admin_client, make_target):
+        for name, state in (("a", "up"), ("b", "slow"), ("c", "down"), ("d", "failing")):
+            make_target(name, state=state)
+        make_target("e", is_active=False)
+        text = text_of(admin_client.get(TARGETS))
+        assert '<p class="figure bad"><strong>2 of 4</strong> are up</p>' in text
+        for query, words in (("state=down", "1 down"), ("state=slow", "1 slow"), ("standing=paused", "1 paused")):
+            assert f'<a href="?{query}">{words}</a>' in text
+        assert "0 not checked yet" not in text
+
+    def test_it_says_what_the_last_round_saw(self, admin_client, target):
+        now = timezone.now()
+        Round.objects.create(
+            number=7, started_at=now, finished_at=now, checks=500, failures=2, p95_ms=1234.5, is_online=False
+        )
+        facts = {name: str(value) for name, value in admin_client.get(TARGETS).context["heading"].facts}
+        assert (facts["Checks"], facts["Errors"], facts["p95"]) == ("500", "0.4 %", "1,234 ms")
+        assert "offline" in facts["Network"]
+
+    def test_open_incidents_are_a_click_away(self, admin_client, target):
+        assert dict(admin_client.get(TARGETS).context["heading"].facts)["Open incidents"] == "0"
+        open_all([Opening(target.subject, "unavailable", target)], mark())
+        assert '<a href="/admin/monitoring/incident/?state=open">1</a>' in text_of(admin_client.get(TARGETS))
+
+
+class TestThePage:
+    def test_it_says_how_the_target_stands(self, admin_client, make_target):
+        now = timezone.now()
+        target = stood(
+            make_target, "API", state="down", last_check_at=now, last_error_kind="connect", last_detail="ECONNREFUSED",
+            certificate_until=now + 9 * DAY, method="POST", silenced_until=now + HOUR,
+        )  # fmt: skip
+        text = text_of(admin_client.get(page_of(target)))
+        for part in (
+            'badge-bad">down</span>', "The connection was refused.", "ends soon</span>", "silenced</span>",
+            'POST <a href="https://api.example.org/" rel="noreferrer noopener"', "4\xa0hours ago",
+        ):  # fmt: skip
+            assert part in text
+
+    @pytest.mark.parametrize(
+        ("days", "warned", "word"), [(20, 14, None), (20, 30, "ends soon"), (9, None, None), (-1, None, "has ended")]
+    )
+    def test_a_certificate_ends_soon_by_what_the_target_asks_for(self, make_target, days, warned, word):
+        now = timezone.now()
+        target = make_target(certificate_until=now + days * DAY, tls_expiry_days=warned)
+        assert (
+            (f"{word}</span>" in display.certificate(target, now))
+            if word
+            else ("badge" not in display.certificate(target, now))
+        )
+
+    def test_it_tells_four_windows(self, admin_client, target):
+        now = timezone.now()
+        rollup(target, Period.HOUR, floor(now, HOUR), checks=60, failures=6, excused=2, latency_ms=1500)
+        rollup(target, Period.DAY, floor(now, DAY) - 50 * DAY, checks=100)
+        day, week, month, quarter = admin_client.get(page_of(target)).context["figures"].rows
+        assert day[:5] == ["24 hours", "90.00 %", "60", "6", "2"]
+        assert day[5] == "1,500 ms"
+        assert (week[1], month[1], quarter[1]) == ("90.00 %", "–", "100 %")
+
+    def test_it_draws_response_times_and_marks_failures(self, target):
+        rollup(target, Period.MINUTE, NOON, checks=2, failures=1)
+        rollup(target, Period.MINUTE, NOON - 3 * HOUR, checks=1, failures=1)
+        rollup(target, Period.DAY, NOON - 200 * DAY)
+        chart = response_chart(target, NOON + MINUTE, "24h")
+        p50, p95 = (line["values"] for line in chart.data["lines"])
+        assert (len(p50), p50.count(None), p95.count(None)) == (144, 143, 143)
+        assert p50[-1] == round(around(100), 1)
+        marks = chart.data["marks"]["values"]
+        assert (marks[-1], sum(marks)) == (1, 2)
+        assert chart.rows.count("<tr>") == 2
+        year = response_chart(target, NOON, "1y")
+        assert (len(year.data["labels"]), year.rows.count("<tr>")) == (365, 1)
+
+    @pytest.mark.parametrize(("asked", "shown"), [("", "24h"), ("1y", "1y"), ("<script>", "24h")])
+    def test_the_span_is_chosen_in_the_address(self, admin_client, target, asked, shown):
+        chart = admin_client.get(page_of(target), {"span": asked}).context["chart"]
+        assert [key for key, _label, is_chosen in chart.spans if is_chosen] == [shown]
+
+    def test_where_nothing_was_checked_there_is_no_chart(self, admin_client, target):
+        text = text_of(admin_client.get(page_of(target)))
+        assert "Nothing was checked in this time." in text
+        assert "<canvas" not in text
+
+    @pytest.mark.parametrize(("span", "label"), [("3h", "13:00"), ("7d", "10 March 13:00"), ("1y", "10 March 2026")])
+    def test_a_moment_is_the_operators(self, target, span, label):
+        with timezone.override("Africa/Douala"):
+            assert response_chart(target, NOON, span).data["labels"][-1] == label
+
+    def test_checks_and_incidents_are_bounded_and_lead_on(self, admin_client, make_target):
+        now, target, other = timezone.now(), make_target("a"), make_target("b")
+        for number in range(25):
+            CheckResult.objects.create(target=target, at=now - number * MINUTE, status=200, latency_ms=120)
+        CheckResult.objects.create(target=other, at=now, error_kind="dns")
+        CheckResult.objects.create(
+            target=target, at=now + MINUTE, error_kind="status", detail="503", status=503, excuse="maintenance"
+        )
+        incidents, checks, _history = admin_client.get(page_of(target)).context["sections"]
+        assert (len(checks.rows), checks.note) == (20, "Older ones are not shown.")
+        assert checks.rows[0][2:] == ["503", "–", "It answered 503."]
+        assert "not counted: maintenance" in checks.rows[0][1]
+        assert checks.rows[1][3] == "120 ms"
+        assert len(listed(admin_client, "checkresult", target=target.pk)) == 26
+        assert incidents.rows == []
+        open_all([Opening(target.subject, "slow", target, facts={"latency_ms": 900, "limit_ms": 500})], mark())
+        (incident,) = admin_client.get(page_of(target)).context["sections"][0].rows
+        assert "It took 900 ms, more than the 500 ms allowed." in incident[4]
+        assert "so far" in incident[3]
+
+    def test_a_published_badge_stands_there_to_be_copied(self, admin_client, make_target):
+        target = make_target("The [new] API")
+        assert 'id="badge-url"' not in text_of(admin_client.get(page_of(target)))
+        badge.publish(Target.objects.all())
+        target.refresh_from_db()
+        text = text_of(admin_client.get(page_of(target)))
+        assert f'<code id="badge-url">{badge.badge_url(target)}</code>' in text
+        assert f"![The \\[new\\] API]({badge.badge_url(target)})" in text
+
+    def test_it_costs_the_same_however_much_is_known(self, admin_client, target):
+        def queries():
+            with CaptureQueriesContext(connection) as captured:
+                admin_client.get(page_of(target))
+            return len(captured)
+
+        few, now = queries(), timezone.now()
+        for number in range(40):
+            CheckResult.objects.create(target=target, at=now - number * MINUTE)
+            rollup(target, Period.DAY, floor(now, DAY) - number * DAY)
+        open_all([Opening(target.subject, "slow", target)], mark())
+        # Session, user, target; maintenance; bars, figures in two, chart; incidents, checks, history.
+        assert queries() == few == 11
+
+    def test_a_viewer_sees_it_all_and_changes_nothing(self, client, target):
+        logged_in(client, "viewer")
+        text = text_of(client.get(page_of(target)))
+        assert "Uptime and response times" in text
+        assert 'name="url"' not in text
+        for action in ("check_now", "silence", "end_silence", "pause", "resume", "publish_badge", "revoke_badge"):
+            assert f"/act/{action}/" not in text
+            assert act_on_page(client, action, target).status_code == 403
+
+
+class TestTheForm:
+    def test_a_target_is_added_and_watched(self, client):
+        logged_in(client, "operator")
+        sent = settings_of(Target(name="Shop", url="https://shop.example.org/"))
+        response = client.post(f"{TARGETS}add/", sent)
+        target = Target.objects.get()
+        assert response["Location"] == page_of(target)
+        assert (target.is_active, target.state, target.interval) == (True, "unknown", 60)
+        assert AuditEvent.objects.filter(action="target.added", subject=target.subject).count() == 1
+
+    @pytest.mark.parametrize(
+        ("changes", "field"),
+        [({"url": "ftp://example.org/"}, "url"), ({"url": "https://user:word@example.org/"}, "url"),
+         ({"expected_statuses": "good"}, "expected_statuses"), ({"interval": 5}, "interval"), ({"timeout": 31}, "timeout"),
+         ({"json_value": "ok"}, "json_path"), ({"header_value": "x"}, "header_name"), ({"name": "Other"}, "name")],
+    )  # fmt: skip
+    def test_what_cannot_be_is_refused_where_it_stands(self, admin_client, make_target, changes, field):
+        make_target("Other")
+        response = admin_client.post(
+            f"{TARGETS}add/", settings_of(Target(name="Shop", url="https://a.example.org/"), **changes)
+        )
+        assert list(response.context["adminform"].form.errors) == [field]
+        assert Target.objects.count() == 1
+
+    def test_saving_writes_only_what_was_changed(self, admin_client, target):
+        """A check may write its result between the form's being read and its being saved."""
+        sent = settings_of(target, name="Other")
+        Target.objects.update(state="down", failures_in_row=7, retries=3)
+        admin_client.post(page_of(target), sent | {"retries": 3})
+        target.refresh_from_db()
+        assert (target.name, target.state, target.failures_in_row) == ("Other", "down", 7)
+
+    @pytest.mark.parametrize(
+        ("changes", "is_forgotten"),
+        [({"url": "https://new.example.org/"}, True), ({"method": "HEAD"}, True), ({"interval": 30}, True),
+         ({"timeout": 5}, True), ({"expected_statuses": "200"}, True), ({"contains": "ok"}, True),
+         ({"json_path": "status"}, True), ({"header_name": "Server"}, True), ({"max_latency_ms": 50}, True),
+         ({"name": "Other"}, False), ({"failures_to_open": 5}, False), ({"tls_expiry_days": 30}, False),
+         ({"retries": 0}, False), ({}, False)],
+    )  # fmt: skip
+    def test_another_question_forgets_the_answers_to_the_former(self, admin_client, make_target, changes, is_forgotten):
+        target = make_target(failures_in_row=1, retries=1, next_check_at=datetime(2099, 1, 1, tzinfo=UTC))
+        admin_client.post(page_of(target), settings_of(target, **changes))
+        target.refresh_from_db()
+        assert (target.failures_in_row == 0) == is_forgotten
+        assert (target.next_check_at < timezone.now()) == is_forgotten
+
+    def test_pausing_and_silencing_are_no_fields_of_it(self, admin_client, target):
+        admin_client.post(page_of(target), settings_of(target, is_active="", silenced_until="2099-01-01"))
+        target.refresh_from_db()
+        assert (target.is_active, target.silenced_until) == (True, None)
+
+    def test_what_has_a_past_is_not_deleted(self, admin_client, make_target):
+        old, new = make_target("old", last_check_at=timezone.now()), make_target("new")
+        for target in (old, new):
+            admin_client.post(f"{TARGETS}{target.pk}/delete/", {"post": "yes"})
+        assert list(Target.objects.all()) == [old]
+        assert "delete_selected" not in text_of(admin_client.get(TARGETS))
+
+
+class TestBars:
+    def test_no_bars_are_no_picture_that_fails(self):
+        assert "<rect" not in display.uptime_bars([])
+
+    def test_a_day_without_checks_says_so(self):
+        assert display.bar_title(Bar(datetime(2026, 3, 3, tzinfo=UTC).date())) == "3 March: no checks"
+
+    @pytest.mark.parametrize(
+        ("part", "text"),
+        [(None, "–"), (0, "0 %"), (0.000001, "0.01 %"), (0.004, "0.4 %"), (0.0912, "9.1 %"), (1, "100 %")],
+    )
+    def test_an_error_that_is_there_is_never_none(self, part, text):
+        assert display.share(part) == text

@@ -1,0 +1,232 @@
+"""What about services needs an operator now."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from monitoring import findings
+from monitoring.clock import mark
+from monitoring.incidents import Opening, acknowledge, open_all, resolve
+from monitoring.models import Incident, MaintenanceWindow, Round, Target
+from monitoring.tests.pages import page_of
+from monitoring.uptime import DAY, HOUR, MINUTE
+from portal.findings import Severity
+
+pytestmark = pytest.mark.django_db
+CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
+
+
+def found(source, now=None):
+    return list(source(now or timezone.now()))
+
+
+def texts(source):
+    return [finding.text for finding in found(source)]
+
+
+def opened(target, rule="unavailable", ago=HOUR, **fields):
+    subject = target.subject if target else "portal" if rule == "offline" else "fleet"
+    (incident,) = open_all([Opening(subject, rule, target, **fields)], mark())
+    Incident.objects.filter(pk=incident.pk).update(opened_at=timezone.now() - ago)
+    return Incident.objects.get(pk=incident.pk)
+
+
+class TestIncidents:
+    def test_an_open_one_is_told_with_its_reason_and_leads_to_its_page(self, client, admin_client, make_target):
+        incident = opened(make_target("API"), error_kind="connect", detail="ECONNREFUSED")
+        (finding,) = found(findings.unattended_incidents)
+        assert (finding.severity, finding.text) == (CRITICAL, "API is down. The connection was refused.")
+        assert (finding.since, finding.url) == (incident.opened_at, page_of(incident))
+        assert admin_client.get(finding.url).status_code == 200
+
+    def test_one_that_somebody_is_at_or_that_is_over_is_none(self, make_target):
+        opened(make_target("a"))
+        acknowledge(Incident.objects.all(), "olga", timezone.now())
+        resolve([opened(make_target("b"))], mark())
+        assert texts(findings.unattended_incidents) == []
+
+    def test_one_of_all_targets_names_them_in_a_line(self, db):
+        opened(None, "fleet_errors", facts={"failures": 2, "checks": 9, "failing": ["API", "Shop"]})
+        assert texts(findings.unattended_incidents) == [
+            "All targets: too many checks fail. 2 of 9 checks failed in the last round. API, Shop"
+        ]
+
+    def test_a_storm_is_one_sentence_below_the_worst(self, make_target):
+        opened(make_target("slow"), "slow", ago=9 * HOUR)
+        for number in range(7):
+            opened(make_target(f"t{number}"), ago=HOUR + number * MINUTE)
+        shown = found(findings.unattended_incidents)
+        assert len(shown) == 6
+        assert [finding.text.partition(".")[0] for finding in shown[:5]] == [
+            f"t{number} is down" for number in range(5)
+        ]
+        last = shown[5]
+        assert (last.severity, last.text) == (CRITICAL, "3 more incidents are open, and nobody is at them.")
+        assert timezone.now() - last.since > 9 * HOUR
+        assert last.url == "/admin/monitoring/incident/?state=new"
+
+    def test_the_rest_is_no_worse_than_it_is(self, make_target):
+        for number in range(6):
+            opened(make_target(f"t{number}"), "slow")
+        assert found(findings.unattended_incidents)[5].severity == WARNING
+
+
+class TestCertificates:
+    @pytest.mark.parametrize(
+        ("left", "fields", "words"),
+        [(13 * DAY, {}, "ends soon"), (15 * DAY, {}, ""), (-HOUR, {}, "has ended"), (9 * DAY, {"tls_expiry_days": None}, "ends soon"),
+         (9 * DAY, {"is_active": False}, "")],
+    )  # fmt: skip
+    def test_one_that_ends_soon_is_told(self, make_target, left, fields, words):
+        make_target(certificate_until=timezone.now() + left, **fields)
+        shown = texts(findings.ending_certificates)
+        assert [words in text for text in shown] == ([True] if words else [])
+
+    def test_what_an_incident_says_is_not_said_twice(self, make_target):
+        target = make_target(certificate_until=timezone.now() + DAY)
+        opened(target, "slow")
+        assert len(texts(findings.ending_certificates)) == 1
+        opened(target, "certificate", facts={"until": "x"})
+        assert texts(findings.ending_certificates) == []
+
+    def test_they_are_bounded(self, make_target):
+        for number in range(7):
+            make_target(f"t{number}", certificate_until=timezone.now() + number * HOUR)
+        shown = texts(findings.ending_certificates)
+        assert (len(shown), shown[5]) == (6, "The certificates of more targets end soon.")
+
+
+class TestWatching:
+    def late(self, make_target, name="late", **fields):
+        return make_target(name, next_check_at=timezone.now() - 6 * MINUTE, **fields)
+
+    def test_nothing_checked_though_something_is_due_is_critical(self, make_target):
+        self.late(make_target, last_check_at=timezone.now() - 7 * MINUTE)
+        (finding,) = found(findings.unwatched_targets)
+        assert (finding.severity, finding.text.partition(":")[0]) == (
+            CRITICAL, "Nothing has been checked for more than 5 minutes",
+        )  # fmt: skip
+        assert 6 * MINUTE < timezone.now() - finding.since < 8 * MINUTE
+
+    def test_nothing_ever_checked_is_critical_as_well(self, make_target):
+        self.late(make_target)
+        assert found(findings.unwatched_targets)[0].severity == CRITICAL
+
+    def test_what_is_due_later_was_not_forgotten(self, make_target):
+        now = timezone.now()
+        make_target("daily", interval=86_400, last_check_at=now - 3 * HOUR, next_check_at=now + 21 * HOUR)
+        make_target("new", next_check_at=now)
+        assert texts(findings.unwatched_targets) == []
+
+    def test_a_paused_one_is_not_waited_for(self, make_target):
+        self.late(make_target, is_active=False)
+        assert texts(findings.unwatched_targets) == []
+
+    def test_one_never_checked_while_others_are_is_told(self, make_target):
+        now = timezone.now()
+        make_target("fine", last_check_at=now, next_check_at=now + MINUTE)
+        assert texts(findings.unwatched_targets) == []
+        self.late(make_target)
+        (finding,) = found(findings.unwatched_targets)
+        assert (finding.severity, finding.text) == (WARNING, "1 target has never been checked, though others are.")
+
+
+class TestForgotten:
+    def test_long_silence_and_long_pauses_are_told(self, make_target):
+        now = timezone.now()
+        make_target("a", silenced_until=now + 31 * DAY)
+        make_target("b", silenced_until=now + 29 * DAY)
+        make_target("c", is_active=False, state_since=now - 31 * DAY)
+        make_target("d", is_active=False, state_since=now - 29 * DAY)
+        make_target("e", state_since=now - 99 * DAY)
+        silenced, paused = found(findings.forgotten_targets)
+        assert (silenced.severity, paused.severity) == (INFO, INFO)
+        assert silenced.text.startswith("1 target is silenced for more than 30 days")
+        assert paused.text.startswith("1 target has been paused for more than 30 days")
+        assert paused.since == now - 31 * DAY
+
+    def test_nothing_is_forgotten_where_nothing_is(self, target):
+        assert texts(findings.forgotten_targets) == []
+
+
+class TestTheNetwork:
+    def rounds(self, *online, ago=MINUTE):
+        """Rounds that reached the network or did not, the newest last."""
+        Round.objects.all().delete()
+        now = timezone.now()
+        for number, is_online in enumerate(online):
+            at = now - ago - (len(online) - number - 1) * MINUTE
+            Round.objects.create(
+                number=number, started_at=at, finished_at=at, checks=1, failures=1, is_online=is_online
+            )
+
+    @pytest.mark.parametrize(
+        ("online", "count"),
+        [((True, False), 1), ((True, None, False, False), 1), ((False, True), 0), ((True, False, None), 0), ((False, False), 0),
+         ((None, False), 0), ((True, *[False] * 14), 1), ((True, *[False] * 15), 0), ((), 0)],
+    )  # fmt: skip
+    def test_it_is_lost_where_it_was_there(self, db, online, count):
+        self.rounds(*online)
+        assert len(texts(findings.offline_portal)) == count
+
+    def test_since_it_was_last_reached(self, db):
+        self.rounds(True, False, False)
+        assert found(findings.offline_portal)[0].since == Round.objects.get(number=0).finished_at
+
+    def test_old_rounds_say_nothing_of_now(self, db):
+        self.rounds(True, False, ago=20 * MINUTE)
+        assert texts(findings.offline_portal) == []
+
+    def test_what_an_incident_says_is_not_said_twice(self, db):
+        self.rounds(True, False)
+        incident = opened(None, "offline")
+        assert texts(findings.offline_portal) == []
+        resolve([incident], mark())
+        assert len(texts(findings.offline_portal)) == 1
+
+
+class TestMaintenance:
+    @pytest.mark.parametrize(
+        ("start", "end", "fields", "count"),
+        [(-HOUR, 2 * DAY, {}, 1), (-HOUR, 22 * HOUR, {}, 0), (HOUR, 3 * DAY, {}, 0), (-3 * DAY, -HOUR, {}, 0),
+         (-8 * DAY, -6 * DAY, {"repeats": "weekly"}, 1), (-10 * DAY, -8 * DAY, {"repeats": "weekly"}, 0)],
+    )  # fmt: skip
+    def test_that_of_everything_for_more_than_a_day_is_told(self, db, start, end, fields, count):
+        now = timezone.now()
+        MaintenanceWindow.objects.create(name="Move", starts_at=now + start, ends_at=now + end, **fields)
+        assert len(texts(findings.endless_maintenance)) == count
+
+    def test_that_of_some_targets_is_not(self, target):
+        now = timezone.now()
+        window = MaintenanceWindow.objects.create(name="Move", starts_at=now - HOUR, ends_at=now + 9 * DAY)
+        assert len(texts(findings.endless_maintenance)) == 1
+        window.targets.add(target)
+        assert texts(findings.endless_maintenance) == []
+
+
+def test_they_cost_the_same_however_much_there_is(make_target):
+    own = [source for source in findings.sources.all() if source.__module__ == findings.__name__]
+
+    def queries():
+        with CaptureQueriesContext(connection) as captured:
+            for source in own:
+                found(source)
+        return len(captured)
+
+    now = timezone.now()
+    few = queries()
+    for number in range(20):
+        target = make_target(
+            f"t{number}", certificate_until=now, is_active=bool(number % 3), silenced_until=now + 99 * DAY
+        )
+        opened(target)
+        MaintenanceWindow.objects.create(name="Move", starts_at=now - HOUR, ends_at=now + HOUR)
+        Round.objects.create(
+            number=number, started_at=now, finished_at=now, checks=1, failures=1, is_online=number != 19
+        )
+    assert len(own) == 6
+    # One for each kind; the rest of the incidents, and whether one says that the network is lost.
+    assert few == 6
+    assert queries() == 8
+    assert Target.objects.count() == 20

@@ -1,0 +1,89 @@
+"""How the services are: the tile of the landing page."""
+
+import pytest
+from django.core.cache import cache
+from django.utils import timezone
+
+from monitoring.clock import mark
+from monitoring.incidents import Opening, open_all
+from monitoring.models import Rollup, Round
+from monitoring.panels import milliseconds, services_tile, totals
+from monitoring.tests.rolled import rollup
+from monitoring.uptime import DAY, HOUR, floor
+
+pytestmark = pytest.mark.django_db
+Period = Rollup.Period
+
+
+@pytest.fixture(autouse=True)
+def fresh_figures():
+    cache.clear()
+
+
+class TestTotals:
+    @pytest.mark.parametrize(
+        ("fields", "expected"),
+        [
+            ({"state": "up"}, (1, 0, 0, 0, 0, 0)),
+            ({"state": "slow"}, (1, 1, 0, 0, 0, 0)),
+            ({"state": "failing"}, (0, 0, 1, 0, 0, 0)),
+            ({"state": "down"}, (0, 0, 0, 1, 0, 0)),
+            ({"state": "unknown"}, (0, 0, 0, 0, 1, 0)),
+            ({"state": "up", "is_active": False}, (0, 0, 0, 0, 0, 1)),
+            ({"state": "down", "is_active": False}, (0, 0, 0, 0, 0, 1)),
+        ],
+    )
+    def test_each_target_counts_once_and_a_slow_one_is_up(self, make_target, fields, expected):
+        make_target(**fields)
+        found = totals()
+        assert (found.up, found.slow, found.failing, found.down, found.unknown, found.paused) == expected
+        assert found.watched == (0 if found.paused else 1)
+
+
+class TestTheTile:
+    def test_it_says_how_many_are_up(self, make_target):
+        now = timezone.now()
+        for name, state in (("a", "up"), ("b", "slow"), ("c", "down")):
+            target = make_target(name, state=state)
+        make_target("d", is_active=False)
+        open_all([Opening(target.subject, "unavailable", target)], mark())
+        for number, p95 in ((1, 90.0), (2, 312.4)):
+            Round.objects.create(
+                number=number, started_at=now, finished_at=now - 2 * HOUR, checks=3, failures=0, p95_ms=p95
+            )
+        rollup(target, Period.DAY, floor(now, DAY), checks=1000, failures=1)
+        rollup(target, Period.DAY, floor(now, DAY) - 40 * DAY, checks=1000, failures=1000)
+        rollup(target, Period.HOUR, floor(now, HOUR), checks=1000, failures=1000)
+        tile = services_tile(now)
+        assert (tile.figure, tile.caption, tile.url) == ("2 of 3", "are up", "/admin/monitoring/target/")
+        assert dict(tile.facts) == {
+            "open incidents": "1", "p95 of the last round": "312 ms", "uptime of 30 days": "99.90 %",
+            "last round": "2\xa0hours ago",
+        }  # fmt: skip
+
+    def test_it_draws_the_failures_of_thirty_days_of_all_targets(self, make_target):
+        now = timezone.now()
+        for name in ("a", "b"):
+            rollup(make_target(name), Period.DAY, floor(now, DAY) - 2 * DAY, failures=3)
+        chart = services_tile(now).chart
+        assert (chart.values[-3:], len(chart.values)) == ([6, 0, 0], 30)
+
+    def test_without_anything_it_says_so(self):
+        tile = services_tile(timezone.now())
+        assert tile.figure == "0 of 0"
+        assert [value for _name, value in tile.facts] == ["0", "–", "–", "never"]
+
+    def test_it_reads_the_month_once_a_minute(self, target, django_assert_num_queries):
+        now = timezone.now()
+        rollup(target, Period.DAY, floor(now, DAY))
+        with django_assert_num_queries(4):
+            services_tile(now)
+        with django_assert_num_queries(3):
+            services_tile(now)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "–"), (0.44, "0.4 ms"), (9.9, "9.9 ms"), (10.4, "10 ms"), (183.2, "183 ms"), (1204.0, "1,204 ms")]
+)  # fmt: skip
+def test_milliseconds_are_as_exact_as_they_matter(value, text):
+    assert milliseconds(value) == text
