@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, IncompleteRead, LineTooLong
-from ipaddress import ip_address
 from typing import Any, cast
 
 CHUNK = 64 * 1024
@@ -153,7 +152,7 @@ def connected(addresses: Sequence[str], port: int, deadline: float) -> socket.so
 
 
 def connected_to(address: str, port: int, seconds: float) -> socket.socket:
-    family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
     try:
         found.settimeout(seconds)

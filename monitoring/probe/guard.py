@@ -5,6 +5,7 @@ The lists are ours and not `ipaddress.is_private`, whose meaning differs between
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 # Link-local, where clouds keep their metadata, and the other addresses where they do: AWS, Google, Alibaba, Azure,
@@ -35,6 +36,7 @@ GLOBAL_IPV6 = ip_network("2000::/3")
 EMBEDDING = (ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96"), ip_network("::/96"))
 
 
+@lru_cache(maxsize=4096)
 def refusal(address: str, allow_private: bool) -> str:
     """ "" where the IP address may be connected to, else the reason: invalid, forbidden or private."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import idna
@@ -59,6 +60,7 @@ def status_range(text: str) -> tuple[int, int]:
     return first, last
 
 
+@lru_cache(maxsize=4096)
 def clean_url(text: str) -> str:
     """With scheme and host in lower case. Raises ValueError of a code:
 
@@ -83,6 +85,7 @@ def clean_url(text: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.lower()))
 
 
+@lru_cache(maxsize=4096)
 def ascii_host(parts: SplitResult) -> str:
     """As it is looked up. Raises ValueError "host"."""
     host = parts.hostname or ""
