@@ -1,4 +1,4 @@
-"""A connection of which every step ends by one deadline, and http.client on top of it, made to notice early ends.
+"""A connection of which every step ends by one deadline, and http.client on top of it, made to notice what is amiss.
 
 A socket's own timeout is per operation: a byte now and then keeps it from ever coming.
 """
@@ -9,22 +9,37 @@ import io
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, IncompleteRead, LineTooLong
+from http.client import (
+    BadStatusLine,
+    HTTPConnection,
+    HTTPException,
+    HTTPMessage,
+    HTTPResponse,
+    IncompleteRead,
+    LineTooLong,
+    UnknownProtocol,
+)
 from typing import Any, cast
 
 CHUNK = 64 * 1024
-# The standard library takes 64 KiB, of which a purpose-made Content-Type keeps it busy for seconds.
 LONGEST_LINE = 16 * 1024
 MOST_INTERIM = 10
-START = b"HTTP/"
-INTERIM = range(102, 200)
+START, VERSION = b"HTTP/", "HTTP/1."
+INTERIM = frozenset({100, *range(102, 200)})
+MOST_HEADERS = 200
+LONGEST_LENGTH = 18
+HEXADECIMAL = b"0123456789abcdefABCDEF"
 
 
 class BadChunk(HTTPException):
     """A chunk's size is not a number."""
+
+
+class TooManyHeaders(HTTPException):
+    """More than any server sends."""
 
 
 class TooManyInterim(HTTPException):
@@ -74,7 +89,7 @@ class Source(io.RawIOBase):
 
 
 class Lines(io.BufferedReader):
-    """http.client would take an end amid the headers for the end of the headers."""
+    """A line that is cut off is none."""
 
     def readline(self, size: int | None = -1, /) -> bytes:
         line = super().readline(LONGEST_LINE)
@@ -84,29 +99,35 @@ class Lines(io.BufferedReader):
 
 
 class Answer(HTTPResponse):
-    """Tells a broken size of a chunk from an end, and passes over interim answers (103 Early Hints)."""
+    """Reads the head itself: the library's way, of e-mail, is slow, for seconds where a Content-Type is made for that;
+    takes an early end for the end of the headers; and an interim answer (103 Early Hints) for the answer.
+    """
 
     _method: str | None
+    _read_status: Callable[[], tuple[str, int, str]]
 
     def begin(self) -> None:
         start = self.fp.peek(len(START))[: len(START)]
         if not START.startswith(start):
             raise BadStatusLine("no HTTP")
         for _ in range(MOST_INTERIM):
-            super().begin()
+            version, self.status, self.reason = self._read_status()
+            if not version.startswith(VERSION):
+                raise UnknownProtocol(version)
+            self.headers = self.msg = headers_of(self.fp)
             if self.status not in INTERIM:
                 break
-            self.headers = self.msg = None  # type: ignore[assignment]  # as before the first answer
         else:
             raise TooManyInterim
-        length = self.headers.get("Content-Length", "0").strip()
-        if not (length.isascii() and length.isdigit()):
-            raise BadLength
+        self.code, self.version, self.will_close = self.status, 11, True
+        coding = self.headers.get("Transfer-Encoding", "").lower().rpartition(",")[2].strip()
+        self.chunked, self.chunk_left = coding == "chunked", None
+        self.length = None if self.chunked else length_of(self.headers)
 
     def _read_next_chunk_size(self) -> int:
-        line = self.fp.readline()
-        size = line.partition(b";")[0].strip()
-        if not size or len(size) > 16 or size.strip(b"0123456789abcdefABCDEF"):
+        """The library takes what is no number for an early end, and "-5" and "0x5" for numbers."""
+        size = self.fp.readline().partition(b";")[0].strip()
+        if not size or len(size) > 16 or size.strip(HEXADECIMAL):
             raise BadChunk
         return int(size, 16)
 
@@ -125,6 +146,29 @@ class Answer(HTTPResponse):
                 break
             body += chunk
         return bytes(body)
+
+
+def headers_of(lines: io.BufferedReader) -> HTTPMessage:
+    """What is no header is passed over, as browsers do. Raises HTTPException where there are too many."""
+    headers = HTTPMessage()
+    for _ in range(MOST_HEADERS):
+        line = lines.readline()
+        if not line.strip(b"\r\n"):
+            return headers
+        name, colon, value = line.decode("latin-1").partition(":")
+        if colon and name and not name[0].isspace():
+            headers[name.strip()] = value.strip()
+    raise TooManyHeaders
+
+
+def length_of(headers: HTTPMessage) -> int | None:
+    """None where the body ends with the connection."""
+    text = headers.get("Content-Length")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_LENGTH):
+        raise BadLength
+    return int(text)
 
 
 class Connection(HTTPConnection):

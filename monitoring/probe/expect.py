@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from email.message import Message
 from functools import lru_cache
@@ -16,6 +17,7 @@ from jsonpath.selectors import Filter
 from monitoring.probe.spec import Spec
 
 BODY_LENGTH = 1024 * 1024
+CHARSET = re.compile(r"""charset=["']?([\w-]+)""", re.ASCII | re.IGNORECASE)
 # Other codecs of Python's are slow on purpose-made input (punycode), or are no charsets.
 CHARSETS = frozenset({"utf-8", "utf-16", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252"})
 # Values in a document, and steps that a path may take among them: half a second's work at the most.
@@ -107,7 +109,8 @@ def broken(spec: Spec, headers: Message, body: bytes) -> str:
 
 
 def text_of(body: bytes, headers: Message) -> str:
-    charset = headers.get_content_charset("")
+    found = CHARSET.search(headers.get("Content-Type", ""))
+    charset = found[1].lower() if found else ""
     return body.decode(charset if charset in CHARSETS else "utf-8", "replace")
 
 

@@ -23,6 +23,7 @@ from monitoring.probe.connection import (
     BadChunk,
     BadLength,
     Connection,
+    TooManyHeaders,
     TooManyInterim,
     Wire,
     certificate_end,
@@ -46,9 +47,9 @@ PROTOCOL_FAULTS: Mapping[type[HTTPException], str] = {
     BadLength: "content_length",
     BadStatusLine: "status_line",
     LineTooLong: "line_too_long",
+    TooManyHeaders: "too_many_headers",
     TooManyInterim: "too_many_interim",
     UnknownProtocol: "version",
-    HTTPException: "too_many_headers",
 }
 
 

@@ -74,6 +74,8 @@ def test_the_latency_runs_to_the_last_byte():
         CHUNKED + b"5\r\nhello\r\n0\r\n\r\n",
         CHUNKED + b"5;name=value\r\nhello\r\n0\r\nTrailer: x\r\n\r\n",
         HEAD + b"Content-Length: 0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: gzip, Chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"no header\r\nX: folded\r\n line\r\n: y\r\nContent-Length : 0\r\n\r\n",
         b"HTTP/1.1 204 No Content\r\n\r\n",
         b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\n\r\n",
@@ -182,8 +184,10 @@ def test_a_reset_amid_the_body_is_a_connection_that_failed():
         (HEAD + b"X: " + b"x" * 20_000 + b"\r\n\r\n", "line_too_long"),
         (HEAD + b"X: y\r\n" * 10_000 + b"\r\n", "too_many_headers"),
         (b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1_000, "too_many_interim"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000, "too_many_interim"),
         (HEAD + b"Content-Length: many\r\n\r\n", "content_length"),
         (HEAD + b"Content-Length: -5\r\n\r\n", "content_length"),
+        (HEAD + b"Content-Length: " + b"9" * 5_000 + b"\r\n\r\n", "content_length"),
         (CHUNKED + b"zz\r\nhello\r\n", "chunk"),
         (CHUNKED + b"-5\r\nhello\r\n", "chunk"),
         (CHUNKED + b"0x5\r\nhello\r\n", "chunk"),
@@ -205,7 +209,7 @@ def test_a_content_type_made_to_be_hard_to_parse_takes_no_long_time():
     def raw(length):
         return HEAD + b'Content-Type: multipart/x; a="' + b";" * length + b"\r\nContent-Length: 1\r\n\r\nx"
 
-    assert ask(says(raw(16_000)), contains="x") == HELD
+    assert ask(says(raw(16_000)), contains="x", timeout=SHORT) == HELD
     assert ask(says(raw(60_000)), contains="x", timeout=SHORT) == ("protocol", "line_too_long")
 
 
@@ -219,13 +223,12 @@ def test_a_content_type_made_to_be_hard_to_parse_takes_no_long_time():
         (drips(HEAD[:-2], b"H"), "headers"),
         (drips(HEAD, b"X"), "headers"),
         (drips(HEAD, b"X: y\r\n"), "headers"),
-        (drips(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"), "headers"),
-        (floods(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000), "headers"),
         (drips(HEAD + b"\r\n", b"x"), "body"),
         (drips(HEAD + b"Content-Length: 100000\r\n\r\n", b"x"), "body"),
         (drips(CHUNKED, b"1\r\nx\r\n"), "body"),
         (drips(CHUNKED + b"0\r\n", b"X: y\r\n"), "body"),
         (floods(CHUNKED + b"0\r\n", b"X: y\r\n" * 1_000), "body"),
+        (floods(CHUNKED, b"1\r\nx\r\n" * 1_000), "body"),
     ],
 )
 def test_an_answer_that_never_ends_ends_at_the_deadline(behave, detail):
