@@ -181,6 +181,33 @@ def test_a_target_is_not_claimed_while_its_check_is_under_way(targets, service, 
     finish(run)
 
 
+@pytest.mark.parametrize(("seconds", "is_claimed"), [(-5, True), (0.5, True), (2, False)])
+def test_what_is_due_within_a_second_is_claimed_ahead(make_target, service, run, seconds, is_claimed):
+    now = timezone.now()
+    make_target(url=service.url, next_check_at=now + timedelta(seconds=seconds))
+    assert run.claim_due(now) == is_claimed
+    finish(run)
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_suspect"),
+    [({"state": "up"}, False), ({"state": "failing"}, True), ({"state": "down"}, True), ({"attempts": 1}, True)],
+)
+def test_those_that_fail_have_threads_of_their_own(make_target, service, run, monkeypatch, fields, is_suspect):
+    seen = []
+    submit = run.prober.submit
+
+    def noting(key, spec, due, *, is_suspect):
+        seen.append(is_suspect)
+        submit(key, spec, due, is_suspect=is_suspect)
+
+    monkeypatch.setattr(run.prober, "submit", noting)
+    make_target(url=service.url, retries=1, **fields)
+    run.claim_due(timezone.now())
+    finish(run)
+    assert seen == [is_suspect]
+
+
 def test_a_claim_of_somebody_who_vanished_runs_out(targets, run):
     long_ago = timezone.now() - watch.CLAIM_LENGTH
     Target.objects.update(claim="1.1 elsewhere:1:1", claimed_at=long_ago, claimed_until=timezone.now())
