@@ -132,6 +132,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'rounds',
                 'ordering': ['-number'],
                 'indexes': [models.Index(fields=['finished_at'], name='round_finished')],
+                'permissions': [('export_round', 'Can export rounds')],
             },
         ),
         migrations.CreateModel(

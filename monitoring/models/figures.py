@@ -37,6 +37,7 @@ class Round(models.Model):
         verbose_name, verbose_name_plural = _("round"), _("rounds")
         ordering = ["-number"]
         indexes = [models.Index(fields=["finished_at"], name="round_finished")]
+        permissions = [("export_round", _("Can export rounds"))]
 
     def __str__(self) -> str:
         return str(self.number)
