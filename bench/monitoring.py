@@ -1,0 +1,123 @@
+"""What operators and programs read of monitoring, with a year of rollups."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from bench.figures import Figure, percentile, show
+from bench.load import Address, latencies, request_bytes
+
+OTHERS, CALLS = 50, 100
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+# Period, step, how far back, and checks of a target that is checked every 30 seconds.
+YEAR = [("minute", MINUTE, 30 * DAY, 2), ("hour", HOUR, 365 * DAY, 120), ("day", DAY, 365 * DAY, 2_880)]
+QUARTER = [("hour", HOUR, 8 * DAY, 120), ("day", DAY, 90 * DAY, 2_880)]
+
+
+def measure(address: Address) -> Iterator[Figure]:
+    # Imported late: Django's models exist only once the server's settings do.
+    from django.contrib.auth.models import User  # noqa: PLC0415
+    from django.core.management import call_command  # noqa: PLC0415
+    from django.db import connection  # noqa: PLC0415
+    from django.test import Client  # noqa: PLC0415
+    from django.utils import timezone  # noqa: PLC0415
+
+    from portal.issuing import issue  # noqa: PLC0415
+
+    # Pages name static files by their contents. The server looks them up when it first shows one, which is below.
+    call_command("collectstatic", verbosity=0, interactive=False)
+    busiest = fill(timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    operator = User.objects.create_superuser("monitoring")
+    token, browser = issue("staff", user=operator, actor="bench")[1], Client()
+    browser.force_login(operator)
+    session = browser.cookies["sessionid"].value
+
+    page = page_bytes(f"/admin/monitoring/target/{busiest}/change/", session)
+    yield figure(address, "a target's page with a year of rollups, p95", page)
+    yield figure(
+        address, f"the admin's list of {OTHERS + 1} targets, p95", page_bytes("/admin/monitoring/target/", session)
+    )
+    targets = request_bytes("GET", "/api/v1/monitoring/targets", token)
+    yield figure(address, f"GET monitoring/targets of {OTHERS}, p95", targets)
+    yield figure(address, "GET monitoring/status, p95", request_bytes("GET", "/api/v1/monitoring/status", token))
+
+
+def page_bytes(path: str, session: str) -> bytes:
+    return request_bytes("GET", path).removesuffix(b"\r\n") + f"Cookie: sessionid={session}\r\n\r\n".encode()
+
+
+def figure(address: Address, name: str, request: bytes) -> Figure:
+    found = latencies(address, iter([request] * CALLS))
+    return show(Figure(name, percentile(found, 0.95), 100, False, "ms", f"p50 {percentile(found, 0.5):.1f} ms"))
+
+
+def fill(now: datetime) -> int:
+    """Targets that were checked every 30 seconds, one of them for a year; its primary key."""
+    from monitoring.models import Incident, Round, Target  # noqa: PLC0415
+
+    drawn = random.Random(4)
+    fields = {"url": "https://api.example.org/", "interval": 30, "state": "up", "last_check_at": now}
+    targets = Target.objects.bulk_create(Target(name=f"Service {n}", **fields) for n in range(OTHERS + 1))
+    busiest = targets[0]
+    add_rollups([busiest], YEAR, now, drawn)
+    add_rollups(targets[1:], QUARTER, now, drawn)
+    add_checks(busiest, now, drawn)
+    Incident.objects.bulk_create(
+        Incident(subject=one.subject, target=one, rule="unavailable", opened_at=now - DAY, resolved_at=now)
+        for one in [busiest] * 100 + targets
+    )
+    figures = {"checks": 100, "failures": 1, "p95_ms": 180.0}
+    Round.objects.bulk_create(
+        Round(number=n, started_at=now - n * MINUTE, finished_at=now - n * MINUTE, **figures) for n in range(1, 10_001)
+    )
+    return busiest.pk
+
+
+def add_rollups(targets: list[Any], periods: list[Any], now: datetime, drawn: random.Random) -> None:
+    from monitoring.models import Rollup  # noqa: PLC0415
+    from monitoring.uptime import floor  # noqa: PLC0415
+
+    for period, step, length, checks in periods:
+        known = [latencies_of(checks, drawn) for _ in range(20)]
+        last = floor(now, step)
+        rows = (
+            Rollup(
+                target=target,
+                period=period,
+                start=last - back * step,
+                checks=checks,
+                failures=int(back % 50 == 0),
+                latency_sum_ms=150.0 * checks,
+                histogram=drawn.choice(known),
+            )
+            for target in targets
+            for back in range(length // step)
+        )
+        Rollup.objects.bulk_create(rows, batch_size=5_000)
+
+
+def latencies_of(checks: int, drawn: random.Random) -> dict[str, int]:
+    from monitoring import histogram  # noqa: PLC0415
+
+    counted: dict[str, int] = {}
+    for _ in range(checks):
+        histogram.add(counted, drawn.lognormvariate(5, 0.5))
+    return counted
+
+
+def add_checks(target: Any, now: datetime, drawn: random.Random) -> None:
+    """A week of them: they are kept for no longer."""
+    from monitoring.models import CheckResult  # noqa: PLC0415
+
+    CheckResult.objects.bulk_create(
+        (
+            CheckResult(target=target, at=now - n * MINUTE / 2, status=200, latency_ms=drawn.lognormvariate(5, 0.5))
+            for n in range(7 * DAY // (MINUTE / 2))
+        ),
+        batch_size=5_000,
+    )
