@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=100, unique=True, verbose_name='name')),
                 ('url', models.CharField(max_length=1000, validators=[monitoring.models.targets.refuse_bad_url], verbose_name='address')),
-                ('method', models.CharField(choices=[('GET', 'Get'), ('HEAD', 'Head'), ('OPTIONS', 'Options'), ('POST', 'Post')], default='GET', max_length=8, verbose_name='method')),
+                ('method', models.CharField(choices=[('GET', 'GET'), ('HEAD', 'HEAD'), ('OPTIONS', 'OPTIONS'), ('POST', 'POST')], default='GET', max_length=8, verbose_name='method')),
                 ('interval', models.PositiveIntegerField(default=60, validators=[django.core.validators.MinValueValidator(10), django.core.validators.MaxValueValidator(86400)], verbose_name='interval')),
                 ('timeout', models.PositiveSmallIntegerField(default=10, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(30)], verbose_name='timeout')),
                 ('retries', models.PositiveSmallIntegerField(default=1, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(5)], verbose_name='retries')),

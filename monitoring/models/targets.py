@@ -46,10 +46,10 @@ class Target(models.Model):
     """
 
     class Method(models.TextChoices):
-        GET = "GET"
-        HEAD = "HEAD"
-        OPTIONS = "OPTIONS"
-        POST = "POST"
+        GET = "GET", "GET"
+        HEAD = "HEAD", "HEAD"
+        OPTIONS = "OPTIONS", "OPTIONS"
+        POST = "POST", "POST"
 
     class State(models.TextChoices):
         """As its latest results say; whether it is paused stands beside it."""
