@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from bench import backups, calls, fleet
+from bench import backups, calls, fleet, monitoring, probes, rounds
 from bench.server import portal
 
-BENCHMARKS = {"calls": calls.measure, "fleet": fleet.measure, "backups": backups.measure}
+BENCHMARKS = {
+    "calls": calls.measure,
+    "fleet": fleet.measure,
+    "backups": backups.measure,
+    "probes": probes.measure,
+    "rounds": rounds.measure,
+    "monitoring": monitoring.measure,
+}
 
 
 def main() -> int:
