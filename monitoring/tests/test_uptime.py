@@ -87,6 +87,16 @@ def test_a_window_reaches_back_as_far_as_it_says(target, window, period, inside,
     assert figures([target.pk], NOON + 59 * MINUTE, [window])[target.pk][window].checks == 7
 
 
+def test_windows_read_together_keep_to_their_own_time(target):
+    for back in (1, 3):
+        rollup(target, "hour", NOON - back * DAY, checks=10**back)
+    for back in (20, 60):
+        rollup(target, "day", TODAY - back * DAY, checks=back)
+    found = figures([target.pk], NOON)[target.pk]
+    assert {name: window.checks for name, window in found.items()} == {"24h": 10, "7d": 1_010, "30d": 20, "90d": 80}
+    assert found["24h"].p50_ms == found["90d"].p50_ms == around(100)
+
+
 def test_each_target_has_its_own_figures_with_two_queries(db, django_assert_num_queries):
     targets = [a_target() for _ in range(20)]
     for number, target in enumerate(targets):
