@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -11,17 +12,22 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
 import requests
+from vigie_client import make_session
 
-from demo import backups
+from demo import backups, services
 from demo.commands import MANAGE, ROOT, manage
 from demo.fleet import Machine, keep_alive, machines, play
+from demo.services import Services
 
 READY_WITHIN_SECONDS = 120
 PAUSE_SECONDS = 20
+# What broke stays so for as many pauses: long enough for an incident to open.
+TURNS_OF_SERVICES = 3
 LOG = "portal.log"
 
 
@@ -37,6 +43,8 @@ def main() -> int:
         signal.signal(number, stop)
     refuse_taken(bind)
     manage("prepare")
+    watched = Services(data / "services")
+    os.environ.update(watched.settings(os.environ))
     command = [*MANAGE, "up", "--bind", bind]
     # The portal holds the other end of this pipe: it ends with us, however we end.
     lifeline, _held = os.pipe()
@@ -48,18 +56,33 @@ def main() -> int:
         try:
             wait_until_ready(url, portal, data / LOG)
             fleet = machines(url, data / "machines")
-            token = manage("issue_token", "--kind", "enroll", "--label", "demo", "--expires-in", "1d", capture=True)
-            say("", "The fleet plays:")
-            for line in play(fleet, token):
-                say(f"  {line}")
-            staff = ("--kind", "staff", "--user", "operator", "--label", "demo", "--expires-in", "1d")
-            say("", "Their databases are backed up:")
-            for line in backups.play(url, data, fleet, manage("issue_token", *staff, capture=True)):
-                say(f"  {line}")
+            for line in scenes(url, data, fleet, watched):
+                say(line)
             where_to_look(url, data)
-            return keep_running(portal, fleet)
+            return keep_running(portal, fleet, watched)
         finally:
             portal.terminate()
+
+
+def scenes(url: str, data: Path, fleet: list[Machine], watched: Services) -> Iterator[str]:
+    token = manage("issue_token", "--kind", "enroll", "--label", "demo", "--expires-in", "1d", capture=True)
+    staff = ("--kind", "staff", "--user", "operator", "--label", "demo", "--expires-in", "1d")
+    staff_token = manage("issue_token", *staff, capture=True)
+    yield from ("", "The fleet plays:")
+    yield from indented(play(fleet, token))
+    yield from ("", "Their databases are backed up:")
+    yield from indented(backups.play(url, data, fleet, staff_token))
+    yield from ("", "Their services are watched:")
+    yield from indented(services.play(url, watched, make_session(staff_token), password_of(data)))
+
+
+def indented(lines: Iterable[str]) -> Iterator[str]:
+    return (f"  {line}" for line in lines)
+
+
+def password_of(data: Path) -> str:
+    """The first operator's."""
+    return (data / "secrets" / "operator_password").read_text().strip()
 
 
 def refuse_taken(bind: str) -> None:
@@ -97,29 +120,32 @@ def last_lines(log: Path) -> str:
 
 
 def where_to_look(url: str, data: Path) -> None:
-    password = (data / "secrets" / "operator_password").read_text().strip()
     say(
         "",
         "Look here:",
-        f"  {url}/admin/                 the portal; operator / {password}",
+        f"  {url}/admin/                 the portal; operator / {password_of(data)}",
         f"  {url}/admin/agents/agent/    the machines",
         f"  {url}/admin/usage/run/       their runs",
         f"  {url}/admin/backups/expectedbackupjob/    which databases are safe, and why the others are not",
+        f"  {url}/admin/monitoring/target/    which services are up, how fast they answer, and since when",
+        f"  {url}/admin/monitoring/incident/    what broke, who is at it, and what it was",
         f"  {url}/api/docs/              the API",
         f"  {url}/readyz                 whether all of it works",
         f"  {data / LOG}    what it logs",
         "",
-        "It keeps running, and the fleet with it. Ctrl-C ends both.",
+        "It keeps running, and the fleet and the services with it. Ctrl-C ends all.",
     )
 
 
-def keep_running(portal: subprocess.Popen[bytes], fleet: list[Machine]) -> int:
-    rng = random.Random()  # noqa: S311 - a play, not a secret
+def keep_running(portal: subprocess.Popen[bytes], fleet: list[Machine], watched: Services) -> int:
+    rng, turns = random.Random(), itertools.count(1)  # noqa: S311 - a play, not a secret
     while True:
         try:
             return portal.wait(timeout=PAUSE_SECONDS)
         except subprocess.TimeoutExpired:
             keep_alive(fleet, rng)
+            if next(turns) % TURNS_OF_SERVICES == 0:
+                watched.live(rng)
 
 
 if __name__ == "__main__":

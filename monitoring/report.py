@@ -242,7 +242,7 @@ def incidents(since: datetime, now: datetime) -> Iterator[str]:
         yield _("No incident.")
         return
     yield _("Incidents")
-    for incident in found[:MOST_INCIDENTS]:
+    for incident in sorted(found[:MOST_INCIDENTS], key=lambda each: each.opened_at, reverse=True):
         yield from lines_about(incident, now)
     if len(found) > MOST_INCIDENTS:
         yield _("and more before")

@@ -3,17 +3,30 @@
 import os
 import random
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-from vigie_client import page_count_for
+from django.contrib.auth.models import User
+from django.db import connections
+from django.db.models import Sum
+from django.utils import timezone
+from vigie_client import make_session, page_count_for
 
 from agents import enrolment
+from demo import services
 from demo.documents import make_broken_documents, make_documents
 from demo.fleet import machines, play
+from demo.services import DIES, FLAPS, PASTS, SHOWN, SLOWS, Services
+from monitoring import rounds
+from monitoring.models import Incident, Rollup, Target
+from monitoring.probe.http import probe
 from portal.issuing import issue
+from portal.notifications import delivery
+from portal.tests.database import own_address
 from usage.models import Run
 
 ROOT = Path(__file__).parent.parent
@@ -48,3 +61,132 @@ def test_its_documents_are_what_it_says(tmp_path):
     encrypted, truncated, empty = (page_count_for(path) for path in make_broken_documents(tmp_path))
     assert (encrypted, truncated, empty) == (None, None, 0)
     assert all(page_count_for(path) for path in make_documents(tmp_path, random.Random(1), 5) if path.suffix == ".pdf")
+
+
+# --- The services ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def watched(tmp_path):
+    return Services(tmp_path / "services")
+
+
+@pytest.fixture
+def ask(watched):
+    """A check of a service, as the portal makes it."""
+    context = ssl.create_default_context(cafile=watched.settings({})["SSL_CERT_FILE"])
+
+    def asking(name):
+        [fields] = [fields for fields in watched.targets() if fields["name"] == name]
+        return probe(Target(**fields).spec(), context=context)
+
+    return asking
+
+
+@pytest.fixture
+def enter(watched, monkeypatch, db):
+    """Enters the services, in the test's own database."""
+    monkeypatch.setenv("DATABASE_URL", own_address())
+    return lambda: services.enter(watched.targets(), list(PASTS.values()))
+
+
+def test_services_are_fine_until_something_breaks_and_again_once_they_are_mended(watched, ask):
+    assert all(ask(name).is_ok for name in PASTS if name != "Customer area")
+    watched.kill()
+    watched.flap(True)
+    watched.slow_down(True)
+    assert (ask(DIES).detail, ask(FLAPS).detail) == ("ECONNREFUSED", "503")
+    assert ask(SLOWS).latency_ms > watched.targets()[list(PASTS).index(SLOWS)]["max_latency_ms"]
+    watched.heal()
+    assert all(ask(name).is_ok for name in (DIES, FLAPS, SLOWS, SHOWN))
+
+
+def test_one_certificate_has_ended_and_one_ends_soon(watched, ask):
+    assert (ask("Customer area").error_kind, ask("Customer area").detail) == ("tls", "certificate has expired")
+    left = ask("Shop").certificate_until - timezone.now()
+    assert 8 <= left.days < Target(name="Shop").tls_expiry_days
+
+
+def test_while_somebody_looks_services_break_and_are_mended(watched):
+    rng, seen = random.Random(1), set()
+    for _ in range(30):
+        watched.live(rng)
+        seen.add((watched.is_dead, watched.sites[FLAPS].status, watched.sites[SLOWS].seconds))
+    assert seen == {(False, 200, 0.1), (True, 200, 0.1), (False, 503, 0.1), (False, 200, 0.9)}
+
+
+def test_it_tells_nobody_who_has_a_bot_of_his_own(watched):
+    assert watched.settings({})["TELEGRAM_API_BASE"].startswith("http://127.0.0.1:")
+    given = {"TELEGRAM_BOT_TOKEN_FILE": "token", "CONNECTIVITY_PROBES": ""}
+    assert set(watched.settings(given)) == {"SSL_CERT_FILE"}
+
+
+def test_it_trusts_whom_the_machine_trusts(watched, tmp_path):
+    (tmp_path / "own.pem").write_text("another authority")
+    path = Path(watched.settings({"SSL_CERT_FILE": str(tmp_path / "own.pem")})["SSL_CERT_FILE"])
+    assert path.read_text().endswith("-----END CERTIFICATE-----\n\nanother authority")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_services_have_a_past_once(watched, enter):
+    first = enter()
+    assert first.endswith(".svg")
+    figures = {
+        period: Rollup.objects.filter(period=period, target__name=DIES).aggregate(Sum("checks"), Sum("failures"))
+        for period in ("hour", "day")
+    }
+    assert figures["hour"] == figures["day"] == {"checks__sum": 42 * 24 * 360, "failures__sum": 6 * (190 + 47)}
+    found = list(Incident.objects.order_by("pk"))
+    assert len(found) == sum(len(past.outages) for past in PASTS.values())
+    assert found == sorted(found, key=lambda incident: incident.opened_at)
+    assert all(incident.duration == incident.resolved_at - incident.opened_at for incident in found)
+    assert all(incident.timeline.last().kind == "resolved" for incident in found)
+    rollups = Rollup.objects.count()
+    for rollup in Rollup.objects.all():
+        assert sum(rollup.histogram.values()) == rollup.checks - rollup.failures
+    watched.kill()
+    watched.revive()
+    Target.objects.update(url="http://127.0.0.1:1/", interval=77)
+    assert enter() == first
+    assert (Rollup.objects.count(), Incident.objects.count()) == (rollups, len(found))
+    assert set(Target.objects.values_list("url", "interval")) == {(site.url, 77) for site in watched.sites.values()}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_incident_opens_is_acknowledged_and_closes(watched, live_server, monkeypatch, settings):
+    """With workers of the test's own, and checks every second."""
+    monkeypatch.setenv("DATABASE_URL", own_address())
+    monkeypatch.setitem(services.USUAL, "interval", 1)
+    monkeypatch.setattr("demo.past.DAYS", 1)
+    settings.CONNECTIVITY_PROBES = []
+    for name, value in watched.telegram.settings.items():
+        setattr(settings, name, value)
+    operator = User.objects.create_superuser("operator", password="secret")
+    is_over = threading.Event()
+
+    def work():
+        while not is_over.is_set():
+            rounds.run_round(length=0.5)
+            delivery.deliver("telegram")
+        connections.close_all()
+
+    workers = threading.Thread(target=work)
+    workers.start()
+    try:
+        api = make_session(issue("staff", user=operator)[1])
+        lines = list(services.play(live_server.url, watched, api, "secret"))
+    finally:
+        is_over.set()
+        workers.join(timeout=60)
+    assert lines[3] == f"{DIES} answers again: its incident is closed"
+    incident = Incident.objects.filter(target__name=DIES).latest("pk")
+    kinds = [event.kind for event in incident.timeline.all() if event.kind != "changed"]
+    assert kinds == ["opened", "acknowledged", "noted", "resolved"]
+    assert incident.acknowledged_by == "operator"
+    about = [line for line in lines if f" {DIES} is " in line]
+    assert [line.split()[1] for line in about] == ["🔴", "✅"]
+
+
+def test_a_password_that_was_changed_stops_no_play(live_server, db):
+    line = services.acknowledged(live_server.url, "wrong", {"id": 1, "opened_at": "2026-03-10T12:00:00Z"})
+    assert line.endswith("so nobody acknowledged it")

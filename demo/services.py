@@ -1,0 +1,263 @@
+"""Services that the portal watches: some are fine, others flap, slow down, die and come back, or let a certificate end.
+
+They listen on this machine, and a Telegram of the demo's own receives what the portal says of them.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from demo.certificates import Authority
+from demo.past import DAY, DAYS, HOUR, Outage, Past, enter
+from demo.telegram import Telegram
+
+PATIENCE_SECONDS = 60.0
+INTERVAL = 10
+USUAL = {"interval": INTERVAL, "timeout": 5, "retries": 0, "failures_to_open": 2, "successes_to_close": 2}
+TOKEN_FIELD = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
+DIES, FLAPS, SLOWS, SHOWN = "Payments", "Partner feed", "Search", "API"
+PASTS = {
+    "Shop": Past(45.0, (Outage(20 * DAY, 25, "timeout", "headers", "A crawler; it is kept out now."),)),
+    "Customer area": Past(60.0),
+    DIES: Past(
+        80.0,
+        (
+            Outage(33 * DAY, 190, "connect", "ECONNREFUSED", "The disk of its database was full."),
+            Outage(3 * DAY + 5 * HOUR, 47, "status", "502", "A release that was taken back."),
+        ),
+    ),
+    FLAPS: Past(120.0, tuple(Outage(days * DAY + 7 * HOUR, 12 + days, "status", "503") for days in (2, 6, 9, 13, 27))),
+    SLOWS: Past(150.0),
+    SHOWN: Past(12.0),
+}
+
+
+# --- The services ----------------------------------------------------------------------------------------------------
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Site
+
+    def do_GET(self) -> None:
+        site = self.server
+        time.sleep(site.seconds * random.uniform(0.7, 1.3))  # noqa: S311 - a play, not a secret
+        content = json.dumps(site.says).encode()
+        self.send_response(site.status)
+        for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(content)))):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+class Site(ThreadingHTTPServer):
+    """One service on a port of its own: what it answers, and after how many seconds, may change at any time."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, seconds: float, context: ssl.SSLContext | None = None, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.seconds, self.status = seconds, 200
+        self.says = {"status": "ok", "at": datetime.now(UTC).isoformat()}
+        self.context = context
+        self.url = f"{'https' if context else 'http'}://127.0.0.1:{self.server_port}/"
+        threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True).start()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """In the thread of the connection, so that a handshake keeps no other waiting."""
+        if self.context:
+            request = self.context.wrap_socket(request, server_side=True)
+        super().finish_request(request, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever does not believe a certificate hangs up."""
+
+    def die(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def reborn(self) -> Site:
+        return Site(self.seconds, self.context, self.server_port)
+
+
+class Services:
+    """All of them, and Telegram beside them; what is left of both is gone with the process."""
+
+    def __init__(self, folder: Path) -> None:
+        authority, now = Authority(folder), datetime.now(UTC)
+        self.telegram = Telegram()
+        self.authority = authority.path
+        self.sites = {
+            "Shop": Site(0.03, authority.context("shop", now + timedelta(days=9))),
+            "Customer area": Site(0.03, authority.context("area", now - timedelta(minutes=5))),
+            DIES: Site(0.05),
+            FLAPS: Site(0.08),
+            SLOWS: Site(0.1),
+            SHOWN: Site(0.005),
+        }
+        self.is_dead = False
+
+    def settings(self, given: Mapping[str, str]) -> dict[str, str]:
+        """What the portal needs to know of them. It asks nothing outside of this machine unless it is told to, and
+        trusts our authority beside those it is given.
+        """
+        trusted = [Path(given["SSL_CERT_FILE"]).read_bytes()] if "SSL_CERT_FILE" in given else []
+        bundle = self.authority.with_name("trusted.pem")
+        bundle.write_bytes(b"\n".join([self.authority.read_bytes(), *trusted]))
+        own = {"CONNECTIVITY_PROBES": f"127.0.0.1:{self.telegram.server_port}"}
+        if not any(name.startswith("TELEGRAM_") for name in given):
+            own |= self.telegram.settings
+        return {name: value for name, value in own.items() if name not in given} | {"SSL_CERT_FILE": str(bundle)}
+
+    def targets(self) -> list[dict[str, Any]]:
+        """The fields of each, in the order of their pasts."""
+        more: dict[str, dict[str, Any]] = {
+            SLOWS: {"max_latency_ms": 400},
+            SHOWN: {"json_path": "$.status", "json_value": "ok"},
+        }
+        created = (datetime.now(UTC) - DAYS * DAY).isoformat()
+        return [
+            {"name": name, "url": self.sites[name].url, "created_at": created, **USUAL, **more.get(name, {})}
+            for name in PASTS
+        ]
+
+    def kill(self) -> None:
+        if not self.is_dead:
+            self.sites[DIES].die()
+            self.is_dead = True
+
+    def revive(self) -> None:
+        if self.is_dead:
+            self.sites[DIES] = self.sites[DIES].reborn()
+            self.is_dead = False
+
+    def flap(self, is_down: bool) -> None:
+        self.sites[FLAPS].status = 503 if is_down else 200
+
+    def slow_down(self, is_slow: bool) -> None:
+        self.sites[SLOWS].seconds = 0.9 if is_slow else 0.1
+
+    def heal(self) -> None:
+        self.revive()
+        self.flap(False)
+        self.slow_down(False)
+
+    def live(self, rng: random.Random) -> None:
+        """What happens while somebody looks: now and then something breaks, and it is mended soon."""
+        self.heal()
+        troubles: list[Callable[[], None]] = [self.kill, partial(self.flap, True), partial(self.slow_down, True)]
+        if rng.random() < 0.5:
+            rng.choice(troubles)()
+
+
+# --- The play --------------------------------------------------------------------------------------------------------
+
+
+class NotLetIn(Exception):
+    """The operator has another password by now, or is none any more."""
+
+
+class Operator:
+    """Somebody at the admin, with a browser. Raises NotLetIn."""
+
+    def __init__(self, url: str, password: str, name: str = "operator") -> None:
+        self.url = url
+        self.browser = requests.Session()
+        self.submit("/admin/login/", username=name, password=password, next="/admin/")
+
+    def submit(self, path: str, **fields: object) -> None:
+        """Opens the page and submits its form."""
+        page = self.browser.get(self.url + path, timeout=30)
+        found = TOKEN_FIELD.search(page.text)
+        if found is None:
+            raise RuntimeError(f"there is no form on {path}")
+        form = {"csrfmiddlewaretoken": found[1], **fields}
+        answer = self.browser.post(self.url + path, data=form, headers={"Referer": self.url + path}, timeout=30)
+        answer.raise_for_status()
+        if "/login/" in answer.url:
+            raise NotLetIn
+
+    def acknowledge(self, incident: int, cause: str) -> None:
+        chosen = {"_selected_action": incident}
+        self.submit("/admin/monitoring/incident/", action="acknowledge", **chosen)
+        self.submit("/admin/monitoring/incident/", action="note_cause", confirmed=1, cause=cause, **chosen)
+
+
+class Watched:
+    """What the portal says of the services, over its API."""
+
+    def __init__(self, url: str, api: requests.Session) -> None:
+        self.url = f"{url}/api/v1/monitoring"
+        self.api = api
+
+    def incident(self, name: str) -> dict[str, Any] | None:
+        """The open one of that service."""
+        answer = self.api.get(f"{self.url}/status", timeout=10)
+        answer.raise_for_status()
+        return next((found for found in answer.json()["open_incidents"] if found["target"] == name), None)
+
+
+def play(url: str, services: Services, api: requests.Session, password: str) -> Iterator[str]:
+    """The play, a line per scene. Played again, it goes on with the services that are there."""
+    badge = enter(services.targets(), [PASTS[name] for name in PASTS])
+    yield f"{len(PASTS)} services are watched every {INTERVAL} seconds, and have a past of {DAYS} days ({badge})"
+    watched, told = Watched(url, api), len(services.telegram.received)
+    services.kill()
+    services.slow_down(True)
+    yield f"{DIES} does not answer any more, {SLOWS} becomes slow, and a certificate ended five minutes ago"
+    incident = wait(lambda: watched.incident(DIES))
+    if incident is None:
+        yield "no incident opened: see what the portal logs"
+        return
+    yield acknowledged(url, password, incident)
+    services.heal()
+    closed = wait(lambda: watched.incident(DIES) is None and watched.incident(SLOWS) is None)
+    yield f"{DIES} answers again: " + ("its incident is closed" if closed else "its incident is still open")
+    yield from heard(services.telegram, told)
+
+
+def acknowledged(url: str, password: str, incident: dict[str, Any]) -> str:
+    opened = f"an incident opened {since(incident['opened_at'])}"
+    try:
+        Operator(url, password).acknowledge(incident["id"], "The demo stopped it.")
+    except NotLetIn:
+        return f"{opened}; the operator's password is another one by now, so nobody acknowledged it"
+    return f"{opened}, and the operator acknowledged it with its cause"
+
+
+def heard(telegram: Telegram, told: int) -> Iterator[str]:
+    """What came after the first so many messages; nothing where somebody's own bot is told."""
+    if telegram.received:
+        wait(lambda: any(f"{DIES} is up" in text for text in telegram.received[told:]))
+        yield "Telegram received meanwhile:"
+        yield from (f"  {text}" for text in telegram.received[told:])
+
+
+def since(moment: str) -> str:
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    return f"{max(0, round(seconds))} s ago"
+
+
+def wait(look: Callable[[], Any]) -> Any:
+    """What the look finds in the end, or nothing within PATIENCE_SECONDS."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := look()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return found

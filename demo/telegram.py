@@ -1,0 +1,56 @@
+"""Telegram's Bot API as far as the portal uses it, on this machine: it keeps what it was sent, and nobody is told."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import threading
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+TOKEN, CHAT = "123456789:the-token-of-nobody-but-the-demo-0000000", "-1000000000001"
+MARKUP = re.compile(r"</?\w+>")
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Telegram
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        is_ours = self.path == f"/bot{TOKEN}/sendMessage"
+        if is_ours:
+            self.server.take(str(body["text"]))
+        self.answer({"ok": True, "result": {}} if is_ours else {"ok": False, "error_code": 404})
+
+    def answer(self, said: dict[str, object]) -> None:
+        content = json.dumps(said).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+class Telegram(ThreadingHTTPServer):
+    """`received` are the messages in their order, a line each."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.received: list[str] = []
+        threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True).start()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Of the portal that is to send its messages here."""
+        base = f"http://127.0.0.1:{self.server_port}"
+        return {"TELEGRAM_API_BASE": base, "TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_CHAT_ID": CHAT}
+
+    def take(self, text: str) -> None:
+        title, *rest = (part for part in html.unescape(MARKUP.sub("", text)).splitlines() if part)
+        said = f": {rest[0]}" if len(rest) > 1 else ""
+        self.received.append(f"{datetime.now():%H:%M:%S}  {title}{said}")
