@@ -58,7 +58,7 @@ class StatusView(ApiView):
         targets, is_slow = counted()
         incidents = Incident.objects.open()
         total, last = incidents.count(), Round.objects.latest_first().first()
-        newest = incidents.select_related("target").order_by("-id")[:SHOWN_INCIDENTS]
+        newest = incidents.select_related("target")[:SHOWN_INCIDENTS]
         body = {
             "state": overall(targets, is_degraded=is_slow or bool(total)),
             "targets": targets,

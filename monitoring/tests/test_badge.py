@@ -93,12 +93,13 @@ def test_there_is_neither_style_nor_script_in_it():
 @pytest.mark.parametrize("name", ["i", "W" * 100, "i" * 100, "監視" * 50, "e\u0301" * 50, "مراقبة", "Ünïcödé ✓"])
 def test_any_name_fits_its_field(name):
     root = ElementTree.fromstring(badge.drawn(name, "up 99.95 %", badge.GREEN))
-    whole, label, edge = (float(rect.get("width")) for rect in root.iter(f"{SVG}rect"))
+    fields = [(float(rect.get("x", 0)), float(rect.get("width"))) for rect in root.iter(f"{SVG}rect")]
+    (_, whole), (_, label), (edge, corner) = fields
     for text, (left, right) in zip(root.iter(f"{SVG}text"), [(0, label), (label, whole)], strict=True):
         middle, length = float(text.get("x")), float(text.get("textLength"))
         assert (left + badge.MARGIN, right - badge.MARGIN) == (middle - length / 2, middle + length / 2)
     assert float(root.get("width")) == whole
-    assert label > edge
+    assert edge + corner == label
 
 
 def test_pictures_on_one_page_share_no_ids():
