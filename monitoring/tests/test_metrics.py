@@ -46,10 +46,11 @@ def test_each_target_that_was_checked_is_up_or_down():
 
 def test_latency_is_told_of_checks_that_went_well():
     a_target("API", state="up", last_latency_ms=212.5)
+    a_target("Near", state="up", last_latency_ms=0)
     a_target("Shop", state="down", last_latency_ms=None)
     a_target("Old", state="up", last_latency_ms=100, is_active=False)
     found = {key[1]: value for key, value in samples().items() if key[0] == "target_latency_seconds"}
-    assert found == {"API": 0.2125}
+    assert found == {"API": 0.2125, "Near": 0}
 
 
 def test_a_name_is_a_label_whatever_stands_in_it():
