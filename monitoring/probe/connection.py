@@ -209,7 +209,6 @@ def connected_to(address: str, port: int, seconds: float) -> socket.socket:
 
 def secured(plain: socket.socket, context: ssl.SSLContext, host: str, deadline: float) -> ssl.SSLSocket:
     """Takes the plain socket over, also where it raises OSError (of which ssl.SSLError is one)."""
-    plain.settimeout(left(deadline))
     found = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
     try:
         found.settimeout(left(deadline))

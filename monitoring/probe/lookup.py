@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from queue import SimpleQueue
 
+from monitoring.probe.connection import left
+
 # Of a host, until a moment of the monotonic clock. Raises OSError, of which TimeoutError is one.
 Resolver = Callable[[str, float], Sequence[str]]
 THREADS = 64
@@ -76,7 +78,8 @@ class Lookups:
         if is_address(host):
             return [host]
         lookup = self.joined(host, deadline)
-        if not lookup.is_over.wait(max(deadline - time.monotonic(), 0)):
+        is_over = lookup.is_over.wait(max(deadline - time.monotonic(), 0))
+        if not is_over or isinstance(lookup.error, TimeoutError):
             self.note_slow(host)
             raise TimeoutError
         if lookup.error is not None:
@@ -95,8 +98,8 @@ class Lookups:
     def work(self, lookup: Lookup) -> None:
         """Leaves what nobody waits for any more."""
         try:
-            if time.monotonic() < lookup.wanted_until:
-                lookup.addresses = self.look_up(lookup.host)
+            left(lookup.wanted_until)
+            lookup.addresses = self.look_up(lookup.host)
         except (OSError, UnicodeError) as error:
             lookup.error = error if isinstance(error, OSError) else socket.gaierror(socket.EAI_NONAME, "")
         with self.lock:

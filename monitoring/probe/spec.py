@@ -12,7 +12,7 @@ import idna
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 SCHEMES = ("http", "https")
 LOWEST_STATUS, HIGHEST_STATUS = 100, 599
-STATUS_RANGE = re.compile(r"([0-9]{3})(?:\s*-\s*([0-9]{3}))?", re.ASCII)
+STATUS_RANGE = re.compile(r"([0-9]{3})(?:\s*-\s*([0-9]{3}))?")
 # Spaces of any kind, controls, and the backslash, which browsers take for a slash.
 FORBIDDEN = re.compile(r"[\s\x00-\x20\x7f-\x9f\\]")
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)

@@ -74,8 +74,7 @@ def test_the_latency_runs_to_the_last_byte():
         CHUNKED + b"5\r\nhello\r\n0\r\n\r\n",
         CHUNKED + b"5;name=value\r\nhello\r\n0\r\nTrailer: x\r\n\r\n",
         HEAD + b"Content-Length: 0\r\n\r\n",
-        HEAD + b"Transfer-Encoding: gzip, Chunked\r\n\r\n0\r\n\r\n",
-        HEAD + b"no header\r\nX: folded\r\n line\r\n: y\r\nContent-Length : 0\r\n\r\n",
+        HEAD + b"no header\r\nX: folded\r\n Content-Length: 99\r\n: y\r\n\r\n",
         b"HTTP/1.1 204 No Content\r\n\r\n",
         b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\n\r\n",
@@ -151,6 +150,8 @@ def test_a_connection_that_nobody_takes_times_out():
         (says(HEAD + b"Content-Type: text/ht"), "incomplete"),
         (says(HEAD + b"Content-Type: text/html\r\n"), "closed"),
         (says(HEAD + b"Content-Length: 100\r\n\r\nshort"), "incomplete"),
+        (says(HEAD + b"content-length : 100\r\n\r\nshort"), "incomplete"),
+        (says(HEAD + b"Transfer-Encoding: gzip, Chunked\r\n\r\n5\r\nhel"), "incomplete"),
         (says(CHUNKED + b"5\r\nhel"), "incomplete"),
         (says(CHUNKED + b"5\r\nhello\r\n"), "incomplete"),
         (says(CHUNKED + b"5\r\nhello\r\n0\r\n"), "incomplete"),
@@ -450,6 +451,11 @@ def test_a_text_is_looked_for_in_the_answers_charset(body, content_type):
 )
 def test_json_made_to_break_its_reader_is_an_expectation_that_does_not_hold(body, broken):
     assert ask(says(answer(body)), json_path="$..a", json_value="1", timeout=2.0) == ("assertion", broken)
+
+
+def test_a_path_that_multiplies_at_every_level_comes_to_an_end():
+    body = b"[" * 40 + b"]" * 40
+    assert ask(says(answer(body)), json_path="$" + "[*,*]" * 30, timeout=2.0) == ("assertion", "json_path")
 
 
 def test_long_keys_do_not_fill_the_memory():

@@ -178,14 +178,34 @@ def test_names_whose_servers_are_dead_keep_no_others_waiting():
 def test_a_host_whose_lookup_came_too_late_is_slow_until_one_comes_in_time():
     go = threading.Event()
     lookups = Lookups(lambda host: [str(go.wait(30))])
+    lookup = lookups.joined("a.example", soon())
     with pytest.raises(TimeoutError):
-        lookups("a.example", time.monotonic() + 0.05)
+        lookups("a.example", time.monotonic())
     assert lookups.slow_hosts == {"a.example"}
-    hung = lookups.running["a.example"]
     go.set()
-    assert hung.is_over.wait(10)
-    assert lookups("a.example", soon()) == ["True"]
+    assert lookup.is_over.wait(10)
     assert lookups.slow_hosts == set()
+
+
+def test_a_lookup_that_came_too_late_tells_nothing_of_how_fast_its_host_is():
+    go = threading.Event()
+    lookups = Lookups(lambda host: [str(go.wait(30))])
+    lookups.note_slow("a.example")
+    lookup = lookups.joined("a.example", soon())
+    lookup.wanted_until = time.monotonic()
+    go.set()
+    assert lookup.is_over.wait(10)
+    assert lookups.slow_hosts == {"a.example"}
+
+
+def test_a_lookup_that_was_never_begun_took_too_long():
+    lookups = Lookups(lambda host: ["127.0.0.1"])
+    lookup = lookups.joined("a.example", time.monotonic() - 1)
+    assert lookup.is_over.wait(10)
+    lookups.running["a.example"] = lookup
+    with pytest.raises(TimeoutError):
+        lookups("a.example", soon())
+    assert lookups.slow_hosts == {"a.example"}
 
 
 def test_a_lookup_that_nobody_waits_for_any_more_is_not_made():

@@ -73,6 +73,11 @@ def test_a_bad_certificate_is_told(authority, certificate, url, detail):
     assert outcome.certificate_until is None
 
 
+def test_a_long_name_makes_no_long_detail(authority):
+    url = f"https://{'.'.join(['a' * 60] * 4)}:{{port}}"
+    assert len(ask(authority, authority.server("name.example"), url=url).detail) == 200
+
+
 @pytest.mark.parametrize("url", ["https://name.example:{port}", "https://NAME.example.:{port}"])
 def test_the_certificate_is_that_of_the_name_and_not_of_the_address(authority, url):
     assert ask(authority, authority.server("name.example"), url=url).is_ok
