@@ -72,12 +72,19 @@ ENVIRONMENT = Environment(strict=True)
 def compiled(path: str) -> JSONPath:
     """Raises ValueError "json_path" for what is none, or takes more than a walk along the document."""
     try:
-        found = ENVIRONMENT.compile(path)
+        found = ENVIRONMENT.compile(in_full(path))
     except (JSONPathError, RecursionError, ValueError):
         raise ValueError("json_path") from None
     if not isinstance(found, JSONPath) or not is_walk(found):
         raise ValueError("json_path")
     return found
+
+
+def in_full(path: str) -> str:
+    """Most are short, and written without the `$` that stands for the document."""
+    if path.startswith("$"):
+        return path
+    return f"${path}" if path.startswith("[") else f"$.{path}"
 
 
 def is_walk(path: JSONPath) -> bool:

@@ -407,6 +407,9 @@ JSON = b'{"status": "ok", "up": true, "n": 1.50, "none": null, "checks": [{"name
         ({"json_path": "$..name", "json_value": "db"}, ""),
         ({"json_path": "$.checks[?@.name == 'db'].up", "json_value": "1"}, ""),
         ({"json_path": "$.checks[?@.name == 'cache'].up", "json_value": "1"}, "json_path"),
+        ({"json_path": "status", "json_value": "ok"}, ""),
+        ({"json_path": "checks[0].up", "json_value": "1"}, ""),
+        ({"json_path": "['status']", "json_value": "ok"}, ""),
     ],
 )
 def test_what_is_expected_must_hold(expected, broken):
