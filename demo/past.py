@@ -55,19 +55,19 @@ def write_incident(target, fields, events):
     incident = Incident.objects.create(subject=target.subject, target=target, duration=length, **fields)
     IncidentEvent.objects.bulk_create(IncidentEvent(incident=incident, **event) for event in events)
 
-with transaction.atomic():
-    incidents = []
-    for service in json.load(sys.stdin):
-        past = service.pop("past")
+incidents = []
+for service in json.load(sys.stdin):
+    past = service.pop("past")
+    with transaction.atomic():
         target, is_new = Target.objects.get_or_create(name=service.pop("name"), defaults=service)
         Target.objects.filter(pk=target.pk).update(url=service["url"])
         if is_new:
             write_figures(target, past["minutes"], past["hours"])
             incidents += [(target, *incident) for incident in past["incidents"]]
-    for incident in sorted(incidents, key=lambda each: each[1]["opened_at"]):
-        write_incident(*incident)
-    badge.publish(Target.objects.filter(pk=target.pk))
-    print(badge.badge_url(Target.objects.get(pk=target.pk)))
+for incident in sorted(incidents, key=lambda each: each[1]["opened_at"]):
+    write_incident(*incident)
+badge.publish(Target.objects.filter(pk=target.pk))
+print(badge.badge_url(Target.objects.get(pk=target.pk)))
 """
 
 

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Protocol
 
 from django.db import DatabaseError, close_old_connections, transaction
@@ -25,6 +26,7 @@ from monitoring.querysets import CLOCKS_DIFFER
 from portal.failures import sentence
 from portal.jobs import Lease, LeaseLost, claim
 from portal.models import JobRun
+from portal.querysets import JobRunQuerySet
 
 log = logging.getLogger("vigie.monitoring")
 STEP_SECONDS = 0.2
@@ -32,8 +34,8 @@ STEP_SECONDS = 0.2
 LONGEST_SPREAD, SPREAD_OF_ONE = 10.0, 0.25
 # A worker's round lasts a minute, and another worker may be quicker than we are when it ends.
 PATIENCE_SECONDS = 2.5 * rounds.LENGTH_SECONDS
-# Often enough to be there before the worker that waits for the same moment.
-LOOK_SECONDS = 0.02
+# As a round ends: often enough to be there before the worker that waits for the same moment.
+LOOK_SECONDS = 0.005
 
 Asked = Callable[[], bool]
 
@@ -197,13 +199,12 @@ class Seat:
     def awaited(self) -> Lease | None:
         self.on_wait()
         deadline = time.monotonic() + PATIENCE_SECONDS
-        ours = JobRun.objects.filter(job=rounds.JOB, cycle_key=rounds.CYCLE)
         while not self.is_ending():
-            if ours.claimable(timezone.now()).exists() and (lease := rounds.take(0)):
+            if ours().claimable(timezone.now()).exists() and (lease := rounds.take(0)):
                 return lease
             if time.monotonic() >= deadline:
                 raise Occupied
-            time.sleep(LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS if is_about_to_end() else STEP_SECONDS)
         return None
 
     def keep(self) -> bool:
@@ -225,6 +226,16 @@ class Seat:
         if self.lease is not None:
             self.lease.release()
             self.lease = None
+
+
+def ours() -> JobRunQuerySet:
+    return JobRun.objects.filter(job=rounds.JOB, cycle_key=rounds.CYCLE)
+
+
+def is_about_to_end() -> bool:
+    """Whether a worker's round that is under way has a successor by now."""
+    length = timedelta(seconds=rounds.LENGTH_SECONDS - rounds.HAND_OVER_SECONDS)
+    return ours().filter(started_at__lte=timezone.now() - length).exists()
 
 
 class Targets:

@@ -128,6 +128,11 @@ def test_two_bad_rounds_alert_once_and_two_good_ones_say_it_is_over(watch, servi
     assert [title.partition(" after ")[0] for title in told()[1:]] == [f"{service.url}: checks hold again"]
 
 
+def test_the_newest_rounds_decide(watch, channel):
+    watch(500, 500, 200, 200)
+    assert len(told()) == 2
+
+
 def test_the_alert_names_what_fails(watch, channel):
     watch(500, 500)
     assert "– /api" in OutboxMessage.objects.get().text

@@ -332,6 +332,16 @@ def test_it_waits_for_the_workers_round_to_end(targets, service):
 
 
 @database
+def test_it_looks_more_often_when_the_round_is_about_to_end(db):
+    rounds.take(0)
+    assert not sweeps.is_about_to_end()
+    JobRun.objects.update(started_at=timezone.now() - timedelta(seconds=57))
+    assert not sweeps.is_about_to_end()
+    JobRun.objects.update(started_at=timezone.now() - timedelta(seconds=58))
+    assert sweeps.is_about_to_end()
+
+
+@database
 def test_it_does_not_wait_for_ever(targets, service, monkeypatch):
     monkeypatch.setattr(sweeps, "PATIENCE_SECONDS", 0.05)
     rounds.take(0)
