@@ -312,6 +312,33 @@ def test_a_failure_waits_for_the_word_whether_it_is_ours(make_target, run):
     assert CheckResult.objects.get(target=target).excuse == "offline"
 
 
+def test_what_waits_for_that_word_outlives_a_database_that_is_gone(targets, make_target, run, monkeypatch):
+    make_target("Dead", url="http://127.0.0.1:9/", retries=0)
+    monkeypatch.setattr(run.connectivity, "excuses", lambda failed_at: None)
+    run.claim_due(timezone.now())
+
+    def gone(batch, now):
+        raise DatabaseError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watch, "record", gone)
+        while run.prober.in_flight:
+            run.step(0.05)
+    assert len(run.waiting) == 6
+    monkeypatch.setattr(run.connectivity, "excuses", lambda failed_at: False)
+    finish(run)
+    assert CheckResult.objects.count() == 6
+
+
+def test_an_answer_is_never_our_own_fault(make_target, service, run, monkeypatch):
+    service.statuses["/x"] = 500
+    make_target(url=f"{service.url}/x", retries=0)
+    monkeypatch.setattr(run.connectivity, "excuses", lambda failed_at: True)
+    run.claim_due(timezone.now())
+    finish(run)
+    assert CheckResult.objects.get().excuse == ""
+
+
 def test_a_word_that_never_comes_is_not_waited_for(make_target, run, monkeypatch):
     monkeypatch.setattr(watch, "PATIENCE_SECONDS", 0)
     make_target(url="http://127.0.0.1:9/", retries=0)
