@@ -223,9 +223,13 @@ class Seat:
         return self.lease is not None
 
     def leave(self) -> None:
-        if self.lease is not None:
-            self.lease.release()
-            self.lease = None
+        """Where the database is gone, the lease runs out by itself."""
+        try:
+            if self.lease is not None:
+                self.lease.release()
+        except DatabaseError as error:
+            log.warning("the lease could not be given back: %s", sentence(error))
+        self.lease = None
 
 
 def ours() -> JobRunQuerySet:
@@ -301,10 +305,18 @@ def sweep_once(source: Source, is_ending: Asked, show: Show, interval: float = m
 
 
 def sweeps(source: Source, interval: float, is_ending: Asked, show: Show) -> Iterator[Swept]:
-    """One sweep after the other until the watch is to end, `interval` seconds from start to start. Raises Occupied."""
+    """One sweep after the other until the watch is to end, `interval` seconds from start to start. Raises Occupied.
+
+    Where the database is gone when one is to begin, it is left out.
+    """
     keeping = Pace(interval)
     while wait_until(keeping.next(time.monotonic()), source, is_ending, show):
-        swept = sweep_once(source, is_ending, show, interval)
+        try:
+            swept = sweep_once(source, is_ending, show, interval)
+        except DatabaseError as error:
+            log.warning("no round: %s", sentence(error))
+            close_old_connections()
+            continue
         if swept is not None:
             yield swept
 

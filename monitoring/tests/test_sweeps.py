@@ -307,6 +307,36 @@ def test_a_watch_that_is_to_end_before_it_began_checks_nothing(targets, service)
     assert service.asked == []
 
 
+@database
+def test_a_round_that_finds_no_database_is_left_out(targets, monkeypatch):
+    failures = iter([None, DatabaseError("gone")])
+
+    def release_or_fail():
+        if error := next(failures, None):
+            raise error
+
+    monkeypatch.setattr(watch, "release_dead", release_or_fail)
+    seen, found = Seen(), []
+    with seen.source(interval=0.01) as source:
+        for swept in sweeps.sweeps(source, 0.01, lambda: seen.is_ending, seen.show):
+            found.append(swept.round.number)
+            seen.is_ending = len(found) == 2
+    assert found == [1, 3]
+
+
+@database
+def test_without_a_database_the_watch_ends_all_the_same(targets, monkeypatch):
+    def fail(lease):
+        raise DatabaseError("gone")
+
+    seen = Seen()
+    with seen.source() as source:
+        source.begin()
+        monkeypatch.setattr("portal.jobs.Lease.release", fail)
+    with pytest.raises(RuntimeError, match="closed"):
+        source.prober.submit("x", None, 0.0)
+
+
 # --- One watcher -----------------------------------------------------------------------------------------------------
 
 

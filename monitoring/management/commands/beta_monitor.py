@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -47,6 +48,13 @@ class Ending:
 
     def __call__(self) -> bool:
         return self.is_asked
+
+
+def swept_from(source: sweeps.Source, interval: float, ending: Ending, screen: Screen) -> Iterable[sweeps.Swept]:
+    """Sweep after sweep, or the only one where there is no interval."""
+    if interval < math.inf:
+        return sweeps.sweeps(source, interval, ending, screen.show)
+    return filter(None, [sweeps.sweep_once(source, ending, screen.show)])
 
 
 class Command(BaseCommand):
@@ -93,11 +101,9 @@ class Command(BaseCommand):
         screen, log, ending = Screen(self.stdout), report.Log(), Ending()
         try:
             with self.source(base, paths, interval, ending) as source:
-                for swept in sweeps.sweeps(source, interval, ending, screen.show):
+                for swept in swept_from(source, interval, ending, screen):
                     log.add(swept.round, swept.results)
                     screen.print(line_of(swept))
-                    if interval == math.inf:
-                        break
         except sweeps.Occupied:
             raise CommandError("Somebody else keeps watching the targets.") from None
         finally:
