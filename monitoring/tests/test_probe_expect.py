@@ -1,0 +1,117 @@
+"""What an answer must hold, and answers made to break whoever looks."""
+
+from __future__ import annotations
+
+import pytest
+
+from monitoring.probe.spec import Spec
+from monitoring.tests.hostile import HELD, Server, answer, ask, probe, says
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+JSON = b'{"status": "ok", "up": true, "n": 1.50, "none": null, "checks": [{"name": "db", "up": 1}], "deep": {"a": [1]}}'
+
+
+@pytest.mark.parametrize(
+    ("expected", "broken"),
+    [
+        ({"contains": '"ok"'}, ""),
+        ({"contains": "OK"}, "contains"),
+        ({"header_name": "x-version"}, ""),
+        ({"header_name": "X-Other"}, "header_name"),
+        ({"header_name": "X-Version", "header_value": "2.1"}, ""),
+        ({"header_name": "X-Version", "header_value": "second"}, ""),
+        ({"header_name": "X-Version", "header_value": "3"}, "header_value"),
+        ({"json_path": "$.status"}, ""),
+        ({"json_path": "$.none"}, ""),
+        ({"json_path": "$.absent"}, "json_path"),
+        ({"json_path": "$.status", "json_value": "ok"}, ""),
+        ({"json_path": "$.status", "json_value": "down"}, "json_value"),
+        ({"json_path": "$.up", "json_value": "true"}, ""),
+        ({"json_path": "$.up", "json_value": "True"}, "json_value"),
+        ({"json_path": "$.up", "json_value": "1"}, "json_value"),
+        ({"json_path": "$.checks[0].up", "json_value": "1"}, ""),
+        ({"json_path": "$.checks[0].up", "json_value": "true"}, "json_value"),
+        ({"json_path": "$.none", "json_value": "null"}, ""),
+        ({"json_path": "$.n", "json_value": "1.5"}, ""),
+        ({"json_path": "$.n", "json_value": "1.50"}, ""),
+        ({"json_path": "$.n", "json_value": "2"}, "json_value"),
+        ({"json_path": "$.deep", "json_value": '{"a":[1]}'}, ""),
+        ({"json_path": "$..name", "json_value": "db"}, ""),
+        ({"json_path": "$.checks[?@.name == 'db'].up", "json_value": "1"}, ""),
+        ({"json_path": "$.checks[?@.name == 'cache'].up", "json_value": "1"}, "json_path"),
+        ({"json_path": "status", "json_value": "ok"}, ""),
+        ({"json_path": "checks[0].up", "json_value": "1"}, ""),
+        ({"json_path": "['status']", "json_value": "ok"}, ""),
+    ],
+)
+def test_what_is_expected_must_hold(expected, broken):
+    raw = answer(JSON, "200 OK", "X-Version: 2.1 beta", "X-Version: second")
+    assert ask(says(raw), **expected) == (("assertion", broken) if broken else HELD)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ("déjà".encode(), "text/html"),
+        ("déjà".encode(), "text/html; charset=utf-8"),
+        ("déjà".encode("latin-1"), 'text/html; charset="ISO-8859-1"'),
+        ("déjà".encode(), "text/html; charset=punycode"),
+        ("déjà".encode(), "text/html; charset=no-such-thing"),
+        (b"\xff\xfe d\xc3\xa9j\xc3\xa0", "text/html"),
+    ],
+)
+def test_a_text_is_looked_for_in_the_answers_charset(body, content_type):
+    assert ask(says(answer(body, "200 OK", f"Content-Type: {content_type}")), contains="déjà") == HELD
+
+
+@pytest.mark.parametrize(
+    ("body", "broken"),
+    [
+        (b"", "json"),
+        (b"<html>", "json"),
+        (b'{"a": ', "json"),
+        (b'{"a": NaN}', "json"),
+        (b'{"a": -Infinity}', "json"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "json"),
+        (b'{"a": "\xff\xff"}', "json"),
+        (b'{"a": ' * 10_000, "json"),
+        (b"[" * 40_000 + b"]" * 40_000, "json"),
+        (b"[" * 300 + b"]" * 300, "json_path"),
+        (b'"{\\"a\\": 1}"', "json_path"),
+        (b'{"a": 1e999}', "json_value"),
+        (b'{"a": {"a": {"a": 2}}}', "json_value"),
+        (b"[" + b"[]," * 100_000 + b"[]]", "json_size"),
+        (b"[" + b" " * 2_000_000 + b"]", "json_size"),
+    ],
+)
+def test_json_made_to_break_its_reader_is_an_expectation_that_does_not_hold(body, broken):
+    assert ask(says(answer(body)), json_path="$..a", json_value="1", timeout=2.0) == ("assertion", broken)
+
+
+def test_a_path_that_multiplies_at_every_level_comes_to_an_end():
+    body = b"[" * 40 + b"]" * 40
+    assert ask(says(answer(body)), json_path="$" + "[*,*]" * 30, timeout=2.0) == ("assertion", "json_path")
+
+
+def test_long_keys_do_not_fill_the_memory():
+    body = b'{"' + b"k" * 500_000 + b'":[' + b"[]," * 20_000 + b"[]]}"
+    assert ask(says(answer(body)), json_path="$.*.*.*", timeout=2.0) == ("assertion", "json_path")
+
+
+def test_what_an_answer_holds_and_what_was_asked_never_gets_into_a_detail():
+    secret = b"s3cret"
+    raws = [
+        secret,
+        HEAD + secret,
+        b"HTTP/1.1 500 " + secret + b"\r\n\r\n",
+        answer(secret),
+        CHUNKED + secret,
+        answer(b"", "302 Found", "Location: file:///s3cret"),
+        HEAD + b"Content-Length: s3cret\r\n\r\n",
+    ]
+    for raw in raws:
+        with Server(says(raw)) as server:
+            outcome = probe(Spec(f"{server.url}/?token=s3cret", contains="other"))
+        assert outcome.error_kind
+        assert "s3cret" not in outcome.detail

@@ -1,0 +1,118 @@
+"""Statuses that are expected, and redirects that are followed or not."""
+
+from __future__ import annotations
+
+import pytest
+
+from monitoring.probe.http import MOST_REDIRECTS
+from monitoring.probe.spec import Spec
+from monitoring.tests.hostile import HELD, Server, answer, ask, probe, redirects, routes, says
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "held"),
+    [
+        ("200 OK", "200-399", True),
+        ("404 Not Found", "200-399", False),
+        ("404 Not Found", "200-299,404", True),
+        ("503 Service Unavailable", "200-399", False),
+        ("429 Too Many Requests", "200-399", False),
+        ("200 OK", "500", False),
+        ("399 Odd", "200-399", True),
+        ("400 Bad", "200-399", False),
+        ("999 Odd", "100-599", False),
+    ],
+)
+def test_only_expected_statuses_hold(status, expected, held):
+    with Server(says(answer(b"", status))) as server:
+        outcome = probe(Spec(server.url, expected_statuses=expected))
+    assert (outcome.error_kind, outcome.detail) == (HELD if held else ("status", status[:3]))
+    assert outcome.status == int(status[:3])
+
+
+def test_redirects_are_followed():
+    behave = routes(root=redirects("/b?c=d#e"), b=says(answer(b"there")))
+    with Server(behave) as server:
+        assert probe(Spec(server.url, contains="there")).is_ok
+    assert server.requests[1].startswith(b"GET /b?c=d HTTP")
+
+
+def test_only_so_many_redirects_are_followed():
+    with Server(redirects("/again")) as server:
+        outcome = probe(Spec(server.url))
+    assert (outcome.error_kind, outcome.detail, outcome.status) == ("redirect", "too_many", 302)
+    assert len(server.requests) == MOST_REDIRECTS + 1
+
+
+def test_as_many_redirects_as_are_allowed_hold():
+    def count_down(visit):
+        left = int(visit.path.strip("/"))
+        (redirects(f"/{left - 1}") if left else says(answer()))(visit)
+
+    with Server(count_down) as server:
+        assert probe(Spec(f"{server.url}/{MOST_REDIRECTS}")).is_ok
+        assert not probe(Spec(f"{server.url}/{MOST_REDIRECTS + 1}")).is_ok
+
+
+def test_a_redirect_is_judged_as_it_is_where_none_is_followed():
+    assert ask(redirects("/again"), follow_redirects=False) == HELD
+    assert ask(redirects("/again"), follow_redirects=False, expected_statuses="200") == ("status", "302")
+
+
+@pytest.mark.parametrize("headers", [(), ("Location: ",)])
+def test_a_redirect_to_nowhere_is_judged_as_it_is(headers):
+    assert ask(says(answer(b"", "302 Found", *headers))) == HELD
+
+
+@pytest.mark.parametrize(
+    ("location", "kind", "detail"),
+    [
+        ("file:///etc/passwd", "redirect", "scheme"),
+        ("gopher://127.0.0.1:6379/_INFO", "redirect", "scheme"),
+        ("javascript:alert(1)", "redirect", "scheme"),
+        ("http://me:secret@127.0.0.1/", "redirect", "credentials"),
+        ("http://[::1/", "redirect", "location"),
+        ("http://127.0.0.1:99999/", "redirect", "location"),
+        ("http://-/", "redirect", "location"),
+        ("http://169.254.169.254/latest/meta-data", "blocked", "169.254.169.254"),
+        ("http://[::ffff:169.254.169.254]/", "blocked", "::ffff:169.254.169.254"),
+        ("http://[fd00:ec2::254]/", "blocked", "fd00:ec2::254"),
+        ("http://0.0.0.0/", "blocked", "0.0.0.0"),
+        ("//169.254.169.254/x", "blocked", "169.254.169.254"),
+        ("http://2852039166/", "blocked", "169.254.169.254"),
+    ],
+)
+def test_redirects_to_where_nobody_may_go_are_not_followed(location, kind, detail):
+    assert ask(redirects(location)) == (kind, detail)
+
+
+def test_private_addresses_are_not_connected_to_where_they_are_not_allowed():
+    with Server(says(answer())) as server:
+        outcome = probe(Spec(server.url), allow_private=False)
+    assert (outcome.error_kind, outcome.detail) == ("blocked", "127.0.0.1")
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "then"),
+    [
+        ("301 Moved", "POST", "GET"),
+        ("302 Found", "POST", "GET"),
+        ("303 See Other", "POST", "GET"),
+        ("303 See Other", "OPTIONS", "GET"),
+        ("303 See Other", "HEAD", "HEAD"),
+        ("301 Moved", "HEAD", "HEAD"),
+        ("302 Found", "OPTIONS", "OPTIONS"),
+        ("307 Temporary", "POST", "POST"),
+        ("308 Permanent", "POST", "POST"),
+    ],
+)
+def test_a_redirect_changes_the_method_as_browsers_do(status, method, then):
+    with Server(routes(root=redirects("/b", status), b=says(answer()))) as server:
+        assert probe(Spec(server.url, method=method)).is_ok
+    assert server.methods == [method, then]
+
+
+def test_a_location_of_other_letters_is_followed():
+    behave = routes(root=redirects("/é b".encode().decode("latin-1")), **{"%C3%A9%20b": says(answer())})
+    assert ask(behave) == HELD
