@@ -34,7 +34,8 @@ def reminder(incident: Incident, now: Mark) -> Notice:
 
 def resolved(incident: Incident) -> Notice:
     title = recovery(incident) % {"name": incident.name, "time": spoken(incident.duration or timedelta(0))}
-    return notice(incident, "resolved", State.CLOSED, title, lines(reason(incident), since(incident)))
+    cause = _("What it was: %(reason)s") % {"reason": reason(incident)}
+    return notice(incident, "resolved", State.CLOSED, title, lines(cause, since(incident)))
 
 
 def withdrawn(incident: Incident) -> Notice:

@@ -1,5 +1,6 @@
 """What people read of incidents, as a real channel delivers it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -36,10 +37,11 @@ def test_an_incident_is_told_reminded_of_and_closed_in_this_order(target, api, s
     Incident.objects.update(told_at=timezone.now() - timedelta(hours=1))
     remind(mark())
     deliver("telegram")
-    resolve([incident], mark())
+    resolve([incident], replace(now, ticks=now.ticks + 252))
     deliver("telegram")
-    assert titles(api) == ["🔴 API is down", "🔴 Still: API is down", "✅ API is up again after 0 s"]
+    assert titles(api) == ["🔴 API is down", "🔴 Still: API is down", "✅ API is up again after 4 min 12 s"]
     assert "The answer was not whole in time." in api.texts[0]
+    assert "What it was: The answer was not whole in time." in api.texts[2]
 
 
 def test_a_storm_becomes_a_digest(make_target, api):
