@@ -24,8 +24,7 @@ def judge_fleet(subject: str, rounds: Sequence[Round], now: Mark) -> list[Incide
     found = fleet_verdicts(rounds, our_limits())
     known = {incident.rule: incident for incident in Incident.objects.open().filter(subject=subject)}
     resolve([known[rule] for rule in sorted(found.held) if rule in known], now)
-    openings = [Opening(subject, rule, facts=facts_of(rounds[0])) for rule in sorted(found.broken) if rule not in known]
-    return open_all(openings, now)
+    return open_all([Opening(subject, rule, facts=facts_of(rounds[0])) for rule in sorted(found.broken)], now)
 
 
 def facts_of(newest: Round) -> dict[str, object]:

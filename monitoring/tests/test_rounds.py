@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -26,6 +27,7 @@ from monitoring.tests.services import Service
 from monitoring.watch import Watch
 from portal import attempts
 from portal.models import Beat, JobRun, OutboxMessage
+from portal.processes import HOST, myself
 from portal.tests.database import own_address
 from portal.tests.workers import deliver
 
@@ -275,6 +277,29 @@ def test_a_restart_in_the_middle_of_an_incident_loses_no_recovery(make_target, s
     assert target.state == "up"
 
 
+def test_only_the_dead_lose_their_claims(targets):
+    holders = {"T0": myself(), "T1": "elsewhere:1:1", "T2": f"{HOST}:999999999:1"}
+    for name, holder in holders.items():
+        Target.objects.filter(name=name).update(claim=f"1.1 {holder}")
+    assert watch.release_dead() == 1
+    assert list(Target.objects.exclude(claim="").values_list("name", flat=True)) == ["T0", "T1"]
+
+
+@pytest.mark.parametrize(("is_online", "is_trusted"), [(True, True), (False, False), (None, False)])
+def test_that_the_network_is_missed_is_believed_where_it_was_reached_lately(targets, is_online, is_trusted):
+    Round.objects.create(number=1, started_at=NOON, finished_at=NOON, checks=1, failures=0, is_online=is_online)
+    assert watch.our_connectivity().was_online is is_trusted
+
+
+def test_a_result_stands_at_the_moment_its_check_began(targets, run):
+    run.claim_due(timezone.now())
+    while run.prober.in_flight:
+        run.waiting += [replace(found, started=found.started - 5) for found in run.prober.finished(0.05)]
+    before = timezone.now()
+    finish(run)
+    assert all(result.at < before - timedelta(seconds=5) for result in CheckResult.objects.all())
+
+
 # --- Trouble ---------------------------------------------------------------------------------------------------------
 
 
@@ -400,10 +425,11 @@ def test_excused_failures_are_no_failures_of_the_round(targets):
 
 
 def test_that_we_are_offline_is_an_incident_of_its_own(targets, channel):
-    for number, is_online in enumerate((True, False, False, True), start=1):
+    for number, is_online in enumerate((True, False, False, None, True), start=1):
         run = next_round(number)
         run.connectivity.was_online, run.connectivity.is_online = True, is_online
         closed(run, (targets[0], fine()))
+        assert Incident.objects.open().exists() is (number in (2, 3, 4))
     titles = list(OutboxMessage.objects.order_by("pk").values_list("title", flat=True))
     assert titles[0] == "The portal does not reach the network"
     assert titles[1].startswith("The portal reaches the network again after")
