@@ -5,6 +5,7 @@ They listen on this machine, and a Telegram of the demo's own receives what the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
@@ -12,6 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -97,6 +99,24 @@ class Site(ThreadingHTTPServer):
         return Site(self.seconds, self.context, self.server_port)
 
 
+@dataclass
+class Ports:
+    """Where the services listened the last time. There again, nobody takes a restart of the demo for an outage."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        self.known: dict[str, int] = json.loads(self.path.read_text()) if self.path.exists() else {}
+
+    def site(self, name: str, seconds: float, context: ssl.SSLContext | None = None) -> Site:
+        with contextlib.suppress(OSError):  # somebody else listens there by now
+            return Site(seconds, context, self.known.get(name, 0))
+        return Site(seconds, context)
+
+    def keep(self, sites: Mapping[str, Site]) -> None:
+        self.path.write_text(json.dumps({name: site.server_port for name, site in sites.items()}))
+
+
 class Services:
     """All of them, and Telegram beside them; what is left of both is gone with the process."""
 
@@ -104,14 +124,17 @@ class Services:
         authority, now = Authority(folder), datetime.now(UTC)
         self.telegram = Telegram()
         self.authority = authority.path
+        soon, over = now + timedelta(days=9), now - timedelta(minutes=5)
+        known = Ports(folder / "ports.json")
         self.sites = {
-            "Shop": Site(0.03, authority.context("shop", now + timedelta(days=9))),
-            "Customer area": Site(0.03, authority.context("area", now - timedelta(minutes=5))),
-            DIES: Site(0.05),
-            FLAPS: Site(0.08),
-            SLOWS: Site(0.1),
-            SHOWN: Site(0.005),
+            "Shop": known.site("Shop", 0.03, authority.context("shop", soon)),
+            "Customer area": known.site("Customer area", 0.03, authority.context("area", over)),
+            DIES: known.site(DIES, 0.05),
+            FLAPS: known.site(FLAPS, 0.08),
+            SLOWS: known.site(SLOWS, 0.1),
+            SHOWN: known.site(SHOWN, 0.005),
         }
+        known.keep(self.sites)
         self.is_dead = False
 
     def settings(self, given: Mapping[str, str]) -> dict[str, str]:

@@ -115,6 +115,16 @@ def test_while_somebody_looks_services_break_and_are_mended(watched):
     assert seen == {(False, 200, 0.1), (True, 200, 0.1), (False, 503, 0.1), (False, 200, 0.9)}
 
 
+def test_they_listen_where_they_did_before_unless_somebody_else_does(watched, tmp_path):
+    before = {name: site.url for name, site in watched.sites.items()}
+    taken = Services(tmp_path / "services").sites
+    assert not set(before.values()) & {site.url for site in taken.values()}
+    for site in taken.values():
+        site.die()
+    again = Services(tmp_path / "services").sites
+    assert {name: site.url for name, site in again.items()} == {name: site.url for name, site in taken.items()}
+
+
 def test_it_tells_nobody_who_has_a_bot_of_his_own(watched):
     assert watched.settings({})["TELEGRAM_API_BASE"].startswith("http://127.0.0.1:")
     given = {"TELEGRAM_BOT_TOKEN_FILE": "token", "CONNECTIVITY_PROBES": ""}
