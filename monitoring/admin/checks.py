@@ -15,8 +15,9 @@ from monitoring.panels import milliseconds
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import NOTHING, in_full, moment_column
 
-# A search finds the targets first, and then their checks by an index. Whoever finds more must type more.
-MOST_TARGETS_FOUND = 20
+# A search finds the targets first, and then their checks by an index, which are sorted where there are several targets.
+# Whoever finds more must type more.
+MOST_TARGETS_FOUND = 10
 
 
 @admin.register(CheckResult)

@@ -8,14 +8,15 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from monitoring import maintenance
-from monitoring.models import Excuse, Incident, MaintenanceWindow, Target
+from monitoring.models import Excuse, Incident, MaintenanceWindow, Round, Target
 from monitoring.panels import TROUBLED
 from monitoring.probe.kinds import ErrorKind
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 
 # No index tells failed checks from good ones: they are looked for in what an index on time can bound.
 LATELY = timedelta(hours=1)
-ROUNDS_LATELY = timedelta(days=7)
+# Rounds stand in the order of their numbers, which bound what is looked through where few are found.
+ROUNDS_LATELY = 10_000
 
 
 class TargetStateFilter(ChoiceFilter):
@@ -107,13 +108,14 @@ class FinishedFilter(PeriodFilter):
 
 
 class RoundOutcomeFilter(ChoiceFilter):
-    title = _("outcome, last 7 days")
+    title = _("outcome, last 10,000 rounds")
     parameter_name = "outcome"
     options = {"failures": _("with failures"), "offline": _("offline")}
 
     def condition(self, value: str, now: datetime) -> Q:
         found = {"failures": Q(failures__gt=0), "offline": Q(is_online=False)}[value]
-        return Q(finished_at__gte=now - ROUNDS_LATELY) & found
+        newest = Round.objects.latest_first().values_list("number", flat=True).first() or 0
+        return Q(number__gt=newest - ROUNDS_LATELY) & found
 
 
 class WindowStateFilter(ChoiceFilter):

@@ -29,8 +29,7 @@ LENGTHS = {
 class TargetForm(BaseTargetForm):
     class Meta:
         model = Target
-        # Pausing and silencing are acts of their own: an incident may end by them, and they leave a trace.
-        exclude = ("is_active", "silenced_until")
+        exclude = ()
         help_texts = {
             "name": _("As messages and the badge call it."),
             "url": _("http or https, without user and password; never one that changes something when it is asked."),

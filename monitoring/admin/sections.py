@@ -18,7 +18,7 @@ from portal.admin.display import exactly
 from portal.paginator import grouped
 from portal.panels import Section
 
-SHOWN_CHECKS = 20
+SHOWN_CHECKS = 12
 SHOWN_INCIDENTS = 10
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from django.contrib import admin
@@ -29,8 +30,9 @@ from portal.admin.display import NOTHING, in_full, moment_column
 from portal.history import history_of
 from portal.panels import Section
 
-LIST_WINDOWS = ("24h", "30d")
+LIST_WINDOW = "24h"
 LIST_DAYS, PAGE_DAYS = 30, 90
+# Pausing and silencing are none of them, but acts: an incident may end by them, and they leave a trace.
 SETTINGS = (
     (_("What is asked"), ("name", "url", "method", "interval", "timeout", "retries")),
     (
@@ -55,12 +57,15 @@ ASKED = frozenset(
 class Standing:
     """What stands beside a target's row: read for all of a page at once."""
 
-    figures: dict[str, Figures] = field(default_factory=dict)
+    day: Figures = field(default_factory=Figures)
     bars: list[Bar] = field(default_factory=list)
     in_maintenance: bool = False
 
-    def window(self, name: str) -> Figures:
-        return self.figures.get(name, Figures())
+    @property
+    def uptime(self) -> float | None:
+        """Of the days that the bars show: their counts take a tenth of the time that reading histograms does."""
+        checks, failures = sum(bar.checks for bar in self.bars), sum(bar.failures for bar in self.bars)
+        return Bar(date.min, checks, failures).uptime
 
 
 class TargetChangeList(BoundedChangeList):
@@ -68,10 +73,10 @@ class TargetChangeList(BoundedChangeList):
         """Each target of the page with its figures and bars."""
         super().get_results(request)
         now, targets = timezone.now(), [target.pk for target in self.result_list]
-        figures = uptime.figures(targets, now, LIST_WINDOWS)
+        figures = uptime.figures(targets, now, [LIST_WINDOW])
         bars, covered = uptime.bars(targets, now, LIST_DAYS), maintenance.covering(now)
         for target in self.result_list:
-            target.standing = Standing(figures[target.pk], bars[target.pk], covered.includes(target.pk))
+            target.standing = Standing(figures[target.pk][LIST_WINDOW], bars[target.pk], covered.includes(target.pk))
 
 
 def standing_of(target: Target) -> Standing:
@@ -90,6 +95,7 @@ class TargetAdmin(TargetActions):
     change_form_template = "monitoring/target.html"
     add_label = _("Watch another")
     ordering = ("name",)
+    list_per_page = 25  # each with the histograms of a day
     sortable_by = ()
     list_display = ("target", "stands", "days", "uptimes", "p95", moment_column("last_check_at", _("last check")))
     list_display_links = ("target",)
@@ -217,12 +223,12 @@ class TargetAdmin(TargetActions):
 
     @admin.display(description=_("uptime 24 h, 30 d"))
     def uptimes(self, target: Target) -> SafeString:
-        day, month = (percent(standing_of(target).window(name).uptime) for name in LIST_WINDOWS)
-        return lines(day, month)
+        standing = standing_of(target)
+        return lines(percent(standing.day.uptime), percent(standing.uptime))
 
     @admin.display(description=_("24 h p95"))
     def p95(self, target: Target) -> str:
-        return milliseconds(standing_of(target).window("24h").p95_ms)
+        return milliseconds(standing_of(target).day.p95_ms)
 
     @admin.display(description=_("why"))
     def why(self, target: Target) -> str:

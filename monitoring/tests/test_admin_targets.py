@@ -6,7 +6,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from backups.tests.pages import logged_in, text_of
 from monitoring import badge
@@ -38,6 +38,11 @@ def in_maintenance(*targets):
     now = timezone.now()
     window = MaintenanceWindow.objects.create(name="Move", starts_at=now - HOUR, ends_at=now + HOUR)
     window.targets.set(targets)
+
+
+def in_language(language, bars):
+    with translation.override(language):
+        return display.uptime_bars(bars)
 
 
 class TestTheList:
@@ -118,7 +123,7 @@ class TestTheList:
             found = make_target(f"t{number}", state="down")
             rollup(found, Period.DAY, today)
             open_all([Opening(found.subject, "unavailable", found)], mark())
-        assert queries() == few == 13
+        assert queries() == few == 12
 
 
 class TestTheHeading:
@@ -220,7 +225,7 @@ class TestThePage:
             target=target, at=now + MINUTE, error_kind="status", detail="503", status=503, excuse="maintenance"
         )
         incidents, checks, _history = admin_client.get(page_of(target)).context["sections"]
-        assert (len(checks.rows), checks.note) == (20, "Older ones are not shown.")
+        assert (len(checks.rows), checks.note) == (12, "Older ones are not shown.")
         assert checks.rows[0][2:] == ["503", "–", "It answered 503."]
         assert "not counted: maintenance" in checks.rows[0][1]
         assert checks.rows[1][3] == "120 ms"
@@ -253,6 +258,12 @@ class TestThePage:
         open_all([Opening(target.subject, "slow", target)], mark())
         # Session, user, target; maintenance; bars, figures in two, chart; incidents, checks, history.
         assert queries() == few == 11
+
+    def test_it_reads_no_more_checks_than_it_shows(self, admin_client, target):
+        with CaptureQueriesContext(connection) as captured:
+            admin_client.get(page_of(target))
+        (sql,) = [query["sql"] for query in captured if 'FROM "monitoring_checkresult"' in query["sql"]]
+        assert sql.endswith("LIMIT 13")
 
     def test_a_viewer_sees_it_all_and_changes_nothing(self, client, target):
         logged_in(client, "viewer")
@@ -289,12 +300,13 @@ class TestTheForm:
         assert Target.objects.count() == 1
 
     def test_saving_writes_only_what_was_changed(self, admin_client, target):
-        """A check may write its result between the form's being read and its being saved."""
-        sent = settings_of(target, name="Other")
-        Target.objects.update(state="down", failures_in_row=7, retries=3)
-        admin_client.post(page_of(target), sent | {"retries": 3})
+        """A check may write its result while the form is being saved."""
+        with CaptureQueriesContext(connection) as captured:
+            admin_client.post(page_of(target), settings_of(target, name="Other", failures_to_open=5))
+        (update,) = [query["sql"] for query in captured if query["sql"].startswith('UPDATE "monitoring_target"')]
+        assert update.count('" = ') == 3, update
         target.refresh_from_db()
-        assert (target.name, target.state, target.failures_in_row) == ("Other", "down", 7)
+        assert (target.name, target.failures_to_open) == ("Other", 5)
 
     @pytest.mark.parametrize(
         ("changes", "is_forgotten"),
@@ -325,6 +337,12 @@ class TestTheForm:
 
 
 class TestBars:
+    def test_a_day_without_a_failure_is_drawn_in_the_readers_language(self):
+        bars = [Bar(datetime(2026, 2, 3, tzinfo=UTC).date(), checks=9)]
+        drawn = {language: str(in_language(language, bars)) for language in ("en", "fr")}
+        assert "<title>3 Feb.: 100 %</title>" in drawn["en"]
+        assert "<title>3 fév." in drawn["fr"]
+
     def test_no_bars_are_no_picture_that_fails(self):
         assert "<rect" not in display.uptime_bars([])
 
