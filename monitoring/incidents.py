@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -69,13 +69,17 @@ def open_all(openings: Sequence[Opening], now: Mark) -> list[Incident]:
 
 def resolve(incidents: Iterable[Incident], now: Mark, *, is_withdrawn: bool = False, actor: str = "") -> int:
     """Closes what is still open of them; those who were told of the opening are told of the end. The number closed."""
-    closed = []
+    chosen = [incident.pk for incident in incidents]
+    if not chosen:
+        return 0
     with transaction.atomic():
-        for incident in incidents:
+        # Read again, and in the order in which everybody locks them: somebody may have been told meanwhile.
+        still_open = Incident.objects.open().select_for_update(of=("self",)).filter(pk__in=chosen)
+        closed = list(still_open.select_related("target").order_by("pk"))
+        for incident in closed:
             incident.resolved_at, incident.duration = now.at, incident.opened.until(now)
-            changes = {"resolved_at": incident.resolved_at, "duration": incident.duration}
-            if Incident.objects.open().filter(pk=incident.pk).update(**changes):
-                closed.append(incident)
+            incident.is_withdrawn = is_withdrawn
+            incident.save(update_fields=["resolved_at", "duration", "is_withdrawn"])
         kind = Kind.WITHDRAWN if is_withdrawn else Kind.RESOLVED
         write_down(closed, kind, now.at, actor=actor, with_error=False)
         told = [incident for incident in closed if incident.told_at is not None]
@@ -83,15 +87,15 @@ def resolve(incidents: Iterable[Incident], now: Mark, *, is_withdrawn: bool = Fa
     return len(closed)
 
 
-def acknowledge(incidents: IncidentQuerySet, actor: str, now: datetime) -> int:
-    """Somebody is at it: no more reminders. The number of those that were open and not acknowledged before."""
+def acknowledge(incidents: IncidentQuerySet, actor: str, now: datetime) -> list[int]:
+    """Somebody is at it: no more reminders. The primary keys of those that were open and not acknowledged before."""
     with transaction.atomic():
         chosen = list(incidents.values_list("pk", flat=True))
         mine = Incident.objects.open().filter(pk__in=chosen, acknowledged_at=None)
         acknowledged = list(mine.select_for_update().order_by("pk"))
         mine.filter(pk__in=[found.pk for found in acknowledged]).update(acknowledged_at=now, acknowledged_by=actor)
         write_down(acknowledged, Kind.ACKNOWLEDGED, now, actor=actor, with_error=False)
-    return len(acknowledged)
+    return [found.pk for found in acknowledged]
 
 
 def note_cause(incident: Incident, text: str, actor: str, now: datetime) -> None:
@@ -139,13 +143,18 @@ def tell_all(what: Any, incidents: Sequence[Incident]) -> None:
 # --- Reminders -------------------------------------------------------------------------------------------------------
 
 
-def remind(now: Mark) -> int:
+def remind(now: Mark, keep_alive: Callable[[], None] = lambda: None) -> int:
     """Tells again of what nobody has acknowledged for long, and for the first time of what a silence kept back until
-    now. The number of incidents told of.
+    now. The number of incidents told of; after each, `keep_alive` is called.
     """
     covered = maintenance.covering(now.at)
     found = Incident.objects.open().filter(due_to_be_told(now.at)).select_related("target").order_by("pk")
-    return sum(tell_again(incident, now) for incident in found if not is_quiet(incident.target, covered, now.at))
+    told = 0
+    for incident in found:
+        if not is_quiet(incident.target, covered, now.at):
+            told += tell_again(incident, now)
+            keep_alive()
+    return told
 
 
 def due_to_be_told(now: datetime) -> Q:
@@ -172,5 +181,7 @@ def tell_again(incident: Incident, now: Mark) -> bool:
 
 
 def is_quiet(target: Target | None, covered: maintenance.Covered, now: datetime) -> bool:
-    """Whether nobody is to be told: the target is silenced, or under maintenance."""
-    return target is not None and (target.is_silenced(now) or covered.includes(target.pk))
+    """Whether nobody is to be told: the target is silenced or under maintenance, or everything is."""
+    if target is None:
+        return covered.everything
+    return target.is_silenced(now) or covered.includes(target.pk)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 
 if TYPE_CHECKING:
@@ -24,17 +24,24 @@ class TargetQuerySet(models.QuerySet["m.Target"]):
         return self.filter(Q(claimed_until=None) | Q(claimed_until__lte=now) | Q(claimed_at__gt=now + CLOCKS_DIFFER))
 
     def due(self, moment: datetime, now: datetime) -> Self:
-        """Those whose next check is due by the moment, and nobody is at it."""
-        is_due = Q(next_check_at__lte=moment) | Q(claimed_at__gt=now + CLOCKS_DIFFER)
+        """Those whose next check is due by the moment, and nobody is at it. What was checked in the future was so
+        before the clock was set back, and is planned too late.
+        """
+        later = now + CLOCKS_DIFFER
+        is_due = Q(next_check_at__lte=moment) | Q(claimed_at__gt=later) | Q(last_check_at__gt=later)
         return self.active().unclaimed(now).filter(is_due)
+
+    def in_order(self) -> list[int]:
+        """Locks these rows, in the order in which everybody does, until the transaction ends; their primary keys."""
+        return list(self.select_for_update().order_by("pk").values_list("pk", flat=True))
 
     def claim_by(self, claim: str, now: datetime, until: datetime) -> list[m.Target]:
         """Claims these rows, each unless somebody was quicker; those that were won."""
-        pks = list(self.values_list("pk", flat=True))
-        if not pks:
+        if not self.exists():
             return []
-        rows = self.model._default_manager.filter(pk__in=pks)
-        rows.active().unclaimed(now).update(claim=claim, claimed_at=now, claimed_until=until)
+        with transaction.atomic():
+            rows = self.model._default_manager.filter(pk__in=self.in_order())
+            rows.active().unclaimed(now).update(claim=claim, claimed_at=now, claimed_until=until)
         return list(rows.filter(claim=claim))
 
     def held_by(self, claim: str) -> Self:

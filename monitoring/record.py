@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 
 from django.db import transaction
 
@@ -15,6 +16,7 @@ from monitoring.models import CheckResult, Excuse, Incident, Target
 from monitoring.probe.http import Outcome
 
 Rule = Incident.Rule
+Covering = Callable[[], maintenance.Covered]
 RETRY_PAUSE = timedelta(seconds=2)
 UNCLAIMED = {"claim": "", "claimed_at": None, "claimed_until": None}
 STANDING = (
@@ -54,8 +56,7 @@ def record(batch: Sequence[Checked], now: Mark) -> list[CheckResult]:
         rows = Target.objects.select_for_update().filter(pk__in=[checked.target.pk for checked in batch])
         held = {row.pk: row for row in rows.order_by("pk")}
         mine = [(held[one.target.pk], one) for one in batch if is_held(held.get(one.target.pk), one)]
-        failed = any(not one.outcome.is_ok for _row, one in mine)
-        covered = maintenance.covering(now.at) if failed else maintenance.Covered()
+        covered = cache(lambda: maintenance.covering(now.at))  # asked for by failures and openings alone
         settled = [settle(row, one, excuse_of(one, covered), now.at) for row, one in mine]
         results = [one.result for one in settled if one.result is not None]
         CheckResult.objects.bulk_create(results)
@@ -68,10 +69,10 @@ def is_held(row: Target | None, checked: Checked) -> bool:
     return row is not None and row.claim == checked.target.claim != ""
 
 
-def excuse_of(checked: Checked, covered: maintenance.Covered) -> str:
+def excuse_of(checked: Checked, covered: Covering) -> str:
     if checked.outcome.is_ok:
         return ""
-    if covered.includes(checked.target.pk):
+    if covered().includes(checked.target.pk):
         return Excuse.MAINTENANCE
     return Excuse.OFFLINE if checked.is_offline else ""
 
@@ -104,25 +105,29 @@ def settle(target: Target, checked: Checked, excuse: str, now: datetime) -> Sett
     if excuse:
         return Settled(target, result)
     thresholds.count(target, outcome)
-    return Settled(target, result, thresholds.verdicts(target, checked.at), error_changed)
+    return Settled(target, result, thresholds.verdicts(target, outcome, checked.at), error_changed)
 
 
-def follow(settled: Sequence[Settled], covered: maintenance.Covered, now: Mark) -> None:
+def follow(settled: Sequence[Settled], covered: Covering, now: Mark) -> None:
     """Opens and closes incidents, and says how each target stands."""
     open_now = open_incidents([one.target.pk for one in settled])
-    openings, closings = [], []
+    openings: list[Opening] = []
+    closings: list[Incident] = []
+    withdrawals: list[Incident] = []
     for one in settled:
         known = open_now.get(one.target.pk, {})
         broken = [rule for rule in one.verdicts.broken if rule not in known]
         held = [known[rule] for rule in one.verdicts.held if rule in known]
         openings += [opening(one.target, rule, covered, now.at) for rule in sorted(broken)]
-        closings += held
+        for incident in held:
+            (closings if thresholds.has_limit(one.target, incident.rule) else withdrawals).append(incident)
         if one.error_changed and Rule.UNAVAILABLE in known:
             note_change(known[Rule.UNAVAILABLE], one.target.last_error_kind, one.target.last_detail, now.at)
         rules = (set(known) | set(broken)) - {incident.rule for incident in held}
         stand(one, frozenset(rules), now.at)
     open_all(openings, now)
     resolve(closings, now)
+    resolve(withdrawals, now, is_withdrawn=True)
 
 
 def open_incidents(targets: Sequence[int]) -> dict[int, dict[str, Incident]]:
@@ -138,7 +143,7 @@ def stand(one: Settled, open_rules: frozenset[str], now: datetime) -> None:
         one.target.state, one.target.state_since = state, now
 
 
-def opening(target: Target, rule: str, covered: maintenance.Covered, now: datetime) -> Opening:
+def opening(target: Target, rule: str, covered: Covering, now: datetime) -> Opening:
     facts: dict[str, object] = {}
     kind, detail = "", ""
     if rule == Rule.UNAVAILABLE:
@@ -147,7 +152,7 @@ def opening(target: Target, rule: str, covered: maintenance.Covered, now: dateti
         facts = {"latency_ms": target.last_latency_ms, "limit_ms": target.max_latency_ms}
     elif target.certificate_until is not None:
         facts = {"until": target.certificate_until.isoformat()}
-    return Opening(target.subject, rule, target, kind, detail, facts, is_quiet(target, covered, now))
+    return Opening(target.subject, rule, target, kind, detail, facts, is_quiet(target, covered(), now))
 
 
 def write(targets: Sequence[Target]) -> None:

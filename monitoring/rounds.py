@@ -64,15 +64,24 @@ def run_round(length: float | None = None) -> Round | None:
     if lease is None:
         return None
     with watch.our_prober() as prober:
-        run = watch.Watch(lease.fence, prober, watch.our_connectivity())
-        watch.release_dead()
         try:
+            run = watch.Watch(lease.fence, prober, watch.our_connectivity())
+            watch.release_dead()
             keep_watch(run, lease, LENGTH_SECONDS if length is None else length)
         finally:
-            lease.release()
+            let_go(lease)
         while not run.is_over():
             run.step(STEP_SECONDS)
         return run.close()
+
+
+def let_go(lease: Lease) -> None:
+    """Where the database is gone, the lease runs out by itself."""
+    try:
+        lease.release()
+    except DatabaseError as error:
+        log.warning("the lease could not be given back: %s", sentence(error))
+        close_old_connections()
 
 
 def keep_watch(run: watch.Watch, lease: Lease, length: float) -> None:
@@ -92,6 +101,7 @@ def keep_watch(run: watch.Watch, lease: Lease, length: float) -> None:
         except DatabaseError as error:
             log.warning("targets could not be claimed: %s", sentence(error))
             close_old_connections()
+            time.sleep(watch.PAUSE_SECONDS)
         run.step(STEP_SECONDS)
 
 

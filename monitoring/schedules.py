@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from monitoring import incidents, rollups, rounds
+from monitoring import fleet, incidents, rollups, rounds
 from monitoring.clock import mark
 from monitoring.models import CheckResult, Rollup, Round
 from portal.jobs import Lease
@@ -18,17 +18,17 @@ from portal.pulse import Pulse, pulses
 from portal.retention import Retention, retentions
 from portal.schedules import Job, jobs
 
-MINUTELY_KEPT = timedelta(days=1)
+MINUTELY, MINUTELY_KEPT = ("monitoring.rounds", "monitoring.reminders", "monitoring.rollups"), timedelta(days=1)
 
 
 def see_to_rounds(lease: Lease) -> None:
-    """The net below the pulse, which does the same at once."""
+    """The net below the pulse, which has somebody watch at once."""
     rounds.keep_watched(timezone.now())
+    fleet.withdraw_orphans(mark())
 
 
-def remind(now: datetime) -> bool:
-    incidents.remind(mark())
-    return False
+def remind(lease: Lease) -> dict[str, int]:
+    return {"told": incidents.remind(mark(), lease.extend)}
 
 
 def outdated_checks(now: datetime) -> models.QuerySet[Any]:
@@ -47,17 +47,13 @@ def outdated_minutes(now: datetime) -> models.QuerySet[Any]:
 
 def outdated_runs(now: datetime) -> models.QuerySet[Any]:
     """Those of every minute, which would be most of all runs that are kept."""
-    return (
-        JobRun.objects.ended_before(now - MINUTELY_KEPT)
-        .superseded()
-        .filter(job__in=["monitoring.rounds", "monitoring.rollups"])
-    )
+    return JobRun.objects.ended_before(now - MINUTELY_KEPT).superseded().filter(job__in=MINUTELY)
 
 
 jobs.register(Job("monitoring.rounds", see_to_rounds, every=timedelta(minutes=1)))
+jobs.register(Job("monitoring.reminders", remind, every=timedelta(minutes=1)))
 jobs.register(Job("monitoring.rollups", rollups.roll_up, every=timedelta(minutes=1), cluster="slow"))
 pulses.register(Pulse("monitoring.rounds", rounds.keep_watched, timedelta(seconds=2)))
-pulses.register(Pulse("monitoring.reminders", remind, timedelta(seconds=15)))
 retentions.register(Retention("checks", outdated_checks))
 retentions.register(Retention("rounds", outdated_rounds))
 retentions.register(Retention("minutely_runs", outdated_runs))

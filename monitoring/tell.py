@@ -39,7 +39,7 @@ def resolved(incident: Incident) -> Notice:
 
 
 def withdrawn(incident: Incident) -> Notice:
-    title = _("%(name)s is no longer watched") % {"name": incident.name}
+    title = _("No longer watched: %(what)s") % {"what": headline(incident)}
     return notice(incident, "resolved", State.CLOSED, title, lines(since(incident)))
 
 
@@ -93,14 +93,14 @@ def reason(incident: Incident) -> str:
         case Rule.UNAVAILABLE:
             return sentence(incident.error_kind, incident.detail)
         case Rule.SLOW:
-            words = {"latency": round(facts.get("latency_ms", 0)), "limit": facts.get("limit_ms", 0)}
+            words = {"latency": round(facts.get("latency_ms") or 0), "limit": facts.get("limit_ms") or 0}
             return _("It took %(latency)d ms, more than the %(limit)d ms allowed.") % words
         case Rule.CERTIFICATE:
             return _("It is valid until %(moment)s.") % {"moment": moment_of(facts.get("until", ""))}
         case Rule.FLEET_ERRORS:
             return failing(facts)
         case Rule.FLEET_LATENCY:
-            return _("The 95th percentile was %(p95)d ms in the last round.") % {"p95": round(facts.get("p95_ms", 0))}
+            return _("The 95th percentile was %(p95)d ms in the last round.") % {"p95": round(facts.get("p95_ms") or 0)}
     return _("What fails meanwhile counts for nothing.")
 
 

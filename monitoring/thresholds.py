@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,9 +10,8 @@ from monitoring.models import Incident, Round, Target
 from monitoring.probe.http import Outcome
 
 Rule, State = Incident.Rule, Target.State
-# Rounds in a row that must break the rule, or hold it; and how far apart two of them may be to stand in a row.
+# Rounds in a row that must break the rule, or hold it.
 ROUNDS = 2
-IN_A_ROW = timedelta(minutes=5)
 
 
 # --- Of one target ---------------------------------------------------------------------------------------------------
@@ -49,17 +47,25 @@ def is_slow(target: Target, outcome: Outcome) -> bool:
     return limit is not None and latency is not None and latency > limit
 
 
-def verdicts(target: Target, at: datetime) -> Verdicts:
-    """By the rows as they are counted now, and by how long the certificate holds."""
-    judged = {
-        Rule.UNAVAILABLE: by_rows(target, target.failures_in_row, target.successes_in_row),
-        Rule.SLOW: by_rows(target, target.slow_in_row, target.fast_in_row),
-        Rule.CERTIFICATE: certificate_ends_soon(target, at),
-    }
+def verdicts(target: Target, outcome: Outcome, at: datetime) -> Verdicts:
+    """By the rows as they are counted now; of speed and certificate nothing, where a failure kept us from seeing."""
+    judged = {Rule.UNAVAILABLE: by_rows(target, target.failures_in_row, target.successes_in_row)}
+    if outcome.is_ok:
+        judged[Rule.SLOW] = by_rows(target, target.slow_in_row, target.fast_in_row)
+        judged[Rule.CERTIFICATE] = certificate_ends_soon(target, at)
     return Verdicts(
         frozenset(rule for rule, is_broken in judged.items() if is_broken is True),
         frozenset(rule for rule, is_broken in judged.items() if is_broken is False),
     )
+
+
+def has_limit(target: Target, rule: str) -> bool:
+    """Whether the rule still asks something of the target, so that holding it is a recovery."""
+    if rule == Rule.SLOW:
+        return target.max_latency_ms is not None
+    if rule == Rule.CERTIFICATE:
+        return target.tls_expiry_days is not None and target.certificate_until is not None
+    return True
 
 
 def by_rows(target: Target, bad: int, good: int) -> bool | None:
@@ -68,8 +74,7 @@ def by_rows(target: Target, bad: int, good: int) -> bool | None:
     return False if good >= target.successes_to_close else None
 
 
-def certificate_ends_soon(target: Target, at: datetime) -> bool | None:
-    """None where a failure kept us from seeing one, so that the last one seen says nothing new."""
+def certificate_ends_soon(target: Target, at: datetime) -> bool:
     if target.tls_expiry_days is None or target.certificate_until is None:
         return False
     return target.certificate_until - at < timedelta(days=target.tls_expiry_days)
@@ -97,14 +102,13 @@ class FleetLimits:
 
 
 def fleet_verdicts(rounds: Sequence[Round], limits: FleetLimits) -> Verdicts:
-    """By the newest rounds that have something to judge by, newest first; too few, or too far apart, say nothing."""
+    """By the newest rounds that have something to judge by, newest first; too few say nothing."""
     newest = [found for found in rounds if found.judged_checks][:ROUNDS]
-    apart = [later.finished_at - earlier.finished_at for later, earlier in itertools.pairwise(newest)]
-    if len(newest) < ROUNDS or any(gap > IN_A_ROW for gap in apart):
+    if len(newest) < ROUNDS:
         return Verdicts()
     judged = {
         Rule.FLEET_ERRORS: [found.judged_failures / found.judged_checks > limits.error_rate for found in newest],
-        Rule.FLEET_LATENCY: [found.p95_ms is not None and found.p95_ms > limits.latency_ms for found in newest],
+        Rule.FLEET_LATENCY: [(found.judged_p95_ms or 0) > limits.latency_ms for found in newest],
     }
     return Verdicts(
         frozenset(rule for rule, broken in judged.items() if all(broken)),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, transaction
+from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 
+from monitoring import maintenance
 from monitoring.clock import Mark, mark
 from monitoring.connectivity import Connectivity
 from monitoring.fleet import FLEET, judge_fleet, judge_ourselves
@@ -31,38 +32,47 @@ CLAIM_LENGTH = timedelta(seconds=90)
 # How long a failure waits for the word whether it was ours.
 PATIENCE_SECONDS = 5.0
 ROUNDS_REMEMBERED = 15
+# While the database is gone, nothing is asked of it more often than this.
+PAUSE_SECONDS = 1.0
+# What goes by: no connection, a deadlock, a lock that was held for too long.
+GONE = (OperationalError, InterfaceError)
 NAMED = 100
 
 
 @dataclass
 class Tally:
-    """What the checks of a round came to. `by_target` has the latest result of each."""
+    """What the checks of a round came to."""
 
-    checks: int = 0
-    failures: int = 0
+    counted: list[CheckResult] = field(default_factory=list)
     excused: int = 0
-    latencies: list[float] = field(default_factory=list)
-    counted: dict[int, list[bool]] = field(default_factory=dict)
-    failing: dict[int, str] = field(default_factory=dict)
+    failing: set[str] = field(default_factory=set)
     lateness: list[float] = field(default_factory=list)
 
     def add(self, result: CheckResult) -> None:
         if result.excuse:
             self.excused += 1
             return
-        self.checks += 1
-        self.counted.setdefault(result.target_id, []).append(not result.error_kind)
+        self.counted.append(result)
         if result.error_kind:
-            self.failures += 1
-            self.failing[result.target_id] = result.target.name
-        elif result.latency_ms is not None:
-            self.latencies.append(result.latency_ms)
+            self.failing.add(result.target.name)
 
-    def judged(self, told: Iterable[int]) -> tuple[int, int]:
-        """Checks and failures of the targets that people were not told of."""
-        known = set(told)
-        found = [is_ok for target, results in self.counted.items() if target not in known for is_ok in results]
-        return len(found), found.count(False)
+
+@dataclass(frozen=True)
+class Sum:
+    """Of results that count. Latencies are those of good answers, in milliseconds."""
+
+    checks: int
+    failing: list[CheckResult]
+    latencies: list[float]
+
+    @classmethod
+    def of(cls, results: Sequence[CheckResult]) -> Sum:
+        latencies = [result.latency_ms for result in results if result.latency_ms is not None]
+        return cls(len(results), [result for result in results if result.error_kind], latencies)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted({result.target.name for result in self.failing})[:NAMED]
 
     @property
     def mean_ms(self) -> float | None:
@@ -120,11 +130,12 @@ class Watch:
             self.waiting.append(finished)
         ready, self.waiting = self.sorted_out(self.waiting)
         try:
-            results = record([checked for _finished, checked in ready], mark()) if ready else []
-        except DatabaseError as error:
+            results = written([checked for _finished, checked in ready])
+        except GONE as error:
             log.warning("checks could not be written down: %s", sentence(error))
             self.waiting += [finished for finished, _checked in ready]
             close_old_connections()
+            time.sleep(PAUSE_SECONDS)
             return []
         for finished, _checked in ready:
             self.flying.pop(finished.key, None)
@@ -157,7 +168,7 @@ class Watch:
 
     def close(self) -> Round | None:
         """Writes the round down and judges all targets by it. None for a round in which nothing came back."""
-        if not self.tally.checks and not self.tally.excused:
+        if not self.tally.counted and not self.tally.excused:
             return None
         now = mark()
         with transaction.atomic():
@@ -168,22 +179,45 @@ class Watch:
         return found
 
     def summary(self, now: Mark) -> Round:
-        told = Incident.objects.open().filter(rule=Incident.Rule.UNAVAILABLE).values_list("target", flat=True)
-        checks, failures = self.tally.judged(pk for pk in told if pk is not None)
+        total, judged = Sum.of(self.tally.counted), Sum.of(self.judged(now))
         return Round(
             number=self.number,
             started_at=now.at - self.begun.until(now),
             finished_at=now.at,
-            checks=self.tally.checks,
-            failures=self.tally.failures,
+            checks=total.checks,
+            failures=len(total.failing),
             excused=self.tally.excused,
-            mean_ms=self.tally.mean_ms,
-            p95_ms=self.tally.p95_ms,
-            judged_checks=checks,
-            judged_failures=failures,
-            failing=sorted(self.tally.failing.values())[:NAMED],
+            mean_ms=total.mean_ms,
+            p95_ms=total.p95_ms,
+            failing=total.names,
+            judged_checks=judged.checks,
+            judged_failures=len(judged.failing),
+            judged_p95_ms=judged.p95_ms,
+            judged_failing=judged.names,
             is_online=self.connectivity.verdict(),
         )
+
+    def judged(self, now: Mark) -> list[CheckResult]:
+        """Without the targets of which people were told by themselves, and those under maintenance."""
+        rules = (Incident.Rule.UNAVAILABLE, Incident.Rule.SLOW)
+        told = set(Incident.objects.open().filter(rule__in=rules).values_list("target", flat=True))
+        covered = maintenance.covering(now.at)
+        found = self.tally.counted
+        return [one for one in found if one.target_id not in told and one.target_id not in covered.targets]
+
+
+def written(batch: Sequence[Checked]) -> list[CheckResult]:
+    """What was written down of it. One result that cannot be keeps no other from it. Raises what GONE names."""
+    try:
+        return record(batch, mark()) if batch else []
+    except GONE:
+        raise
+    except Exception as error:
+        if len(batch) == 1:
+            log.exception("the check of %s cannot be written down", batch[0].target.pk)
+            return []
+        log.warning("checks could not be written down together: %s", sentence(error))
+        return [result for checked in batch for result in written([checked])]
 
 
 def planned_in(target: Target, now: datetime) -> float:
@@ -200,9 +234,10 @@ def release_dead() -> int:
 
 
 def our_connectivity() -> Connectivity:
-    """Trusted where one of the last rounds reached the network."""
+    """Trusted where one of the last rounds reached the network, and for as long as it is known to be missed."""
     latest = Round.objects.latest_first().values_list("is_online", flat=True)[:ROUNDS_REMEMBERED]
-    return Connectivity(settings.CONNECTIVITY_PROBES, was_online=any(latest))
+    is_missed = Incident.objects.open().filter(rule=Incident.Rule.OFFLINE)
+    return Connectivity(settings.CONNECTIVITY_PROBES, was_online=any(latest) or is_missed.exists())
 
 
 def our_prober() -> Prober:

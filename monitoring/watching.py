@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -26,19 +27,19 @@ FORGOTTEN = {
 
 def check_now(targets: TargetQuerySet, now: datetime) -> int:
     """Makes those that are active due. The workers look within a second."""
-    return targets.active().update(next_check_at=now)
+    return update(targets.active(), next_check_at=now)
 
 
 def silence(targets: TargetQuerySet, until: datetime | None) -> int:
     """Tells nobody of their incidents until then; None ends the silence."""
-    return targets.update(silenced_until=until)
+    return update(targets, silenced_until=until)
 
 
 def pause(targets: TargetQuerySet, actor: str) -> int:
     """Stops looking; what is open of them ends as no longer watched. The number of those that were active."""
     now = mark()
     with transaction.atomic():
-        rows = Target.objects.filter(pk__in=list(targets.active().values_list("pk", flat=True)))
+        rows = Target.objects.filter(pk__in=targets.active().in_order())
         paused = rows.active().update(is_active=False, **FORGOTTEN)
         still_open = Incident.objects.open().filter(target__in=rows).select_related("target")
         incidents.resolve(list(still_open), now, is_withdrawn=True, actor=actor)
@@ -47,7 +48,12 @@ def pause(targets: TargetQuerySet, actor: str) -> int:
 
 
 def resume(targets: TargetQuerySet, now: datetime) -> int:
-    return targets.filter(is_active=False).update(is_active=True, next_check_at=now)
+    return update(targets.filter(is_active=False), is_active=True, next_check_at=now)
+
+
+def update(targets: TargetQuerySet, **changes: Any) -> int:
+    with transaction.atomic():
+        return Target.objects.filter(pk__in=targets.in_order()).update(**changes)
 
 
 def changed(target: Target, actor: str) -> None:
@@ -58,7 +64,7 @@ def changed(target: Target, actor: str) -> None:
     now = mark()
     with transaction.atomic():
         row = Target.objects.filter(pk=target.pk)
-        row.update(next_check_at=now.at, **FORGOTTEN)
+        row.update(next_check_at=now.at, certificate_until=None, **FORGOTTEN)
         if not target.is_active:
             still_open = Incident.objects.open().filter(target=target.pk).select_related("target")
             incidents.resolve(list(still_open), now, is_withdrawn=True, actor=actor)

@@ -74,11 +74,18 @@ class TaskAttemptQuerySet(models.QuerySet["m.TaskAttempt"]):
         return self.filter(attempts__gt=self.model.MOST_ATTEMPTS)
 
 
+def silent_for(every: timedelta) -> Q:
+    return Q(at=None) | Q(at__lte=Now() - every) | Q(at__gt=Now())
+
+
 class BeatQuerySet(models.QuerySet["m.Beat"]):
     def beat(self, component: str, where: str, every: timedelta = timedelta(0)) -> None:
-        """Notes that the component is alive, by the database's clock; not again before `every` is over."""
+        """Notes that the component is alive, by the database's clock; not again before `every` is over.
+
+        A beat that lies ahead was before the clock was set back.
+        """
         row = self.filter(component=component)
-        if not row.filter(Q(at=None) | Q(at__lte=Now() - every)).update(at=Now(), where=where) and not row.exists():
+        if not row.filter(silent_for(every)).update(at=Now(), where=where) and not row.exists():
             self.bulk_create([self.model(component=component, at=Now(), where=where)], ignore_conflicts=True)
 
     def ask(self, component: str, every: timedelta, nothing_waits: bool) -> bool:
@@ -87,9 +94,9 @@ class BeatQuerySet(models.QuerySet["m.Beat"]):
         Of several who ask at once, one gets True.
         """
         self.bulk_create([self.model(component=component)], ignore_conflicts=True)
-        silent = Q(at=None) | Q(at__lte=Now() - every)
-        unasked = Q(asked_at=None) | Q(asked_at__lte=Now() - every) if nothing_waits else Q(asked_at=None)
-        return self.filter(silent, unasked, component=component).update(asked_at=Now()) == 1
+        waited = Q(asked_at__lte=Now() - every) | Q(asked_at__gt=Now())
+        unasked = Q(asked_at=None) | waited if nothing_waits else Q(asked_at=None)
+        return self.filter(silent_for(every), unasked, component=component).update(asked_at=Now()) == 1
 
     def answered(self, component: str) -> None:
         self.filter(component=component).update(asked_at=None)

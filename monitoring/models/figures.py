@@ -13,9 +13,9 @@ from monitoring.querysets import MaintenanceQuerySet, RollupQuerySet, RoundQuery
 class Round(models.Model):
     """One round of checks: a minute of the workers' watching, or one sweep of `beta_monitor`.
 
-    `judged_checks` and `judged_failures` are those the fleet rule looks at: without the targets that have an incident
-    of their own, which people were told of. `failing` are names. `is_online` says whether we reached the network; None
-    where nobody asked.
+    What is `judged_…` is what the fleet rule looks at: without the targets that have an incident of their own, which
+    people were told of, and those under maintenance. `failing` are names. `is_online` says whether we reached the
+    network; None where nobody asked.
     """
 
     number = models.PositiveBigIntegerField(_("number"), unique=True)
@@ -28,6 +28,8 @@ class Round(models.Model):
     p95_ms = models.FloatField(_("p95 (ms)"), null=True)
     judged_checks = models.PositiveIntegerField(default=0)
     judged_failures = models.PositiveIntegerField(default=0)
+    judged_p95_ms = models.FloatField(null=True)
+    judged_failing = models.JSONField(default=list)
     failing = models.JSONField(_("failing targets"), default=list)
     is_online = models.BooleanField(_("online"), null=True)
 

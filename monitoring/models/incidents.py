@@ -17,7 +17,8 @@ class Incident(models.Model):
     """A rule that was broken, from the moment it was decided to the moment it held again.
 
     `subject` is "target:7", or "fleet" with what is watched ad hoc; one is open per subject and rule. `duration` is
-    what passed by a clock that nobody sets. `told_at` is empty as long as nobody was told, for silence or maintenance.
+    what passed by a clock that nobody sets. One that `is_withdrawn` ended without a recovery. `told_at` is empty as
+    long as nobody was told, for silence or maintenance.
     """
 
     class Rule(models.TextChoices):
@@ -38,6 +39,7 @@ class Incident(models.Model):
     acknowledged_by = models.CharField(_("acknowledged by"), max_length=150, blank=True)
     resolved_at = models.DateTimeField(_("resolved"), null=True)
     duration = models.DurationField(_("duration"), null=True)
+    is_withdrawn = models.BooleanField(_("no longer watched"), default=False)
     error_kind = models.CharField(_("error"), max_length=10, blank=True, choices=ErrorKind)
     detail = models.CharField(_("detail"), max_length=200, blank=True)
     facts = models.JSONField(_("facts"), default=dict)

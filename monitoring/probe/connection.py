@@ -27,6 +27,7 @@ from typing import Any, cast
 CHUNK = 64 * 1024
 LONGEST_LINE = 16 * 1024
 MOST_INTERIM = 10
+LAST_END = datetime(9999, 1, 1, tzinfo=UTC)
 START, VERSION = b"HTTP/", "HTTP/1."
 INTERIM = frozenset({100, *range(102, 200)})
 MOST_HEADERS = 200
@@ -220,7 +221,8 @@ def secured(plain: socket.socket, context: ssl.SSLContext, host: str, deadline: 
 
 
 def certificate_end(secure: ssl.SSLSocket) -> datetime | None:
+    """At most LAST_END: certificates may say that they never end, which no other time zone can show."""
     with suppress(ValueError, OverflowError):
         certificate = secure.getpeercert() or {}
-        return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
+        return min(datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC), LAST_END)
     return None

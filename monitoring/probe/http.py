@@ -58,8 +58,8 @@ class Outcome:
     """`error_kind` and `detail` are "" where all held. `detail` is of no language and never of an answer's content.
 
     `latency_ms` is None where the check failed: a refusal is quick, and would pass for a good one.
-    `status` is that of the last answer, be it a redirect, and `certificate_until` that of the last https connection,
-    also where something else failed.
+    `status` is that of the last answer, be it a redirect, and `certificate_until` the first end of the certificates
+    seen on the way, also where something else failed.
     """
 
     error_kind: str = ""
@@ -157,7 +157,8 @@ class Check:
             return plain
         self.step = "tls"
         secure = secured(plain, self.context or shared_context(), host.rstrip("."), self.deadline)
-        self.certificate_until = certificate_end(secure)
+        ends = [self.certificate_until, certificate_end(secure)]
+        self.certificate_until = min((end for end in ends if end is not None), default=None)
         return secure
 
     def allowed(self, host: str) -> list[str]:
@@ -220,7 +221,8 @@ def failure_of(error: OSError | HTTPException, step: str) -> Failure:
         case TimeoutError():
             return Failure(ErrorKind.TIMEOUT, step)
         case ssl.SSLCertVerificationError():
-            return Failure(ErrorKind.TLS, error.verify_message)
+            # Of a wrong name it would go on with the name, which a redirect may have brought.
+            return Failure(ErrorKind.TLS, error.verify_message.partition(",")[0])
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | RemoteDisconnected():
             return Failure(ErrorKind.CONNECT, "closed")
         case ssl.SSLError():

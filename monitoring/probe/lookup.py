@@ -18,7 +18,8 @@ from monitoring.probe.connection import left
 
 # Of a host, until a moment of the monotonic clock. Raises OSError, of which TimeoutError is one.
 Resolver = Callable[[str, float], Sequence[str]]
-THREADS = 64
+# Each is made when it is needed. Names that begin to hang all at once must not fill the first.
+QUICK_THREADS, SLOW_THREADS = 512, 64
 MOST_SLOW_HOSTS = 10_000
 
 
@@ -31,23 +32,25 @@ def system_addresses(host: str) -> list[str]:
 class Lookup:
     host: str
     wanted_until: float
+    has_begun: bool = False
     is_over: threading.Event = field(default_factory=threading.Event)
     addresses: list[str] = field(default_factory=list)
     error: OSError | None = None
 
 
 class Lane:
-    """A queue and up to THREADS daemons, each started when all others are busy."""
+    """A queue and up to so many daemons, each started when all others are busy."""
 
-    def __init__(self, work: Callable[[Lookup], None]) -> None:
+    def __init__(self, work: Callable[[Lookup], None], threads: int) -> None:
         self.work = work
+        self.threads = threads
         self.queue: SimpleQueue[Lookup] = SimpleQueue()
         self.idle = threading.Semaphore(0)
         self.count = 0
 
     def put(self, lookup: Lookup) -> None:
         self.queue.put(lookup)
-        if not self.idle.acquire(blocking=False) and self.count < THREADS:
+        if not self.idle.acquire(blocking=False) and self.count < self.threads:
             self.count += 1
             threading.Thread(target=self.run, name="lookup", daemon=True).start()
 
@@ -71,7 +74,7 @@ class Lookups:
         self.lock = threading.Lock()
         self.running: dict[str, Lookup] = {}
         self.slow_hosts: set[str] = set()
-        self.quick, self.slow = Lane(self.work), Lane(self.work)
+        self.quick, self.slow = Lane(self.work, QUICK_THREADS), Lane(self.work, SLOW_THREADS)
 
     def __call__(self, host: str, deadline: float) -> list[str]:
         """Raises OSError: that of the resolver, or TimeoutError at the deadline."""
@@ -80,7 +83,8 @@ class Lookups:
         lookup = self.joined(host, deadline)
         is_over = lookup.is_over.wait(max(deadline - time.monotonic(), 0))
         if not is_over or isinstance(lookup.error, TimeoutError):
-            self.note_slow(host)
+            if lookup.has_begun:
+                self.note_slow(host)
             raise TimeoutError
         if lookup.error is not None:
             raise type(lookup.error)(*lookup.error.args)
@@ -99,6 +103,7 @@ class Lookups:
         """Leaves what nobody waits for any more."""
         try:
             left(lookup.wanted_until)
+            lookup.has_begun = True
             lookup.addresses = self.look_up(lookup.host)
         except (OSError, UnicodeError) as error:
             lookup.error = error if isinstance(error, OSError) else socket.gaierror(socket.EAI_NONAME, "")

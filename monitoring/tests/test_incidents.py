@@ -39,9 +39,17 @@ def test_resolving_twice_tells_once(incident, checks):
     assert titles() == ["API is down", "API is up again after 0 s"]
 
 
+def test_who_was_told_meanwhile_is_told_of_the_end(incident, checks):
+    Incident.objects.update(told_at=None)
+    stale = Incident.objects.get()
+    Incident.objects.update(told_at=checks.now.at)
+    resolve([stale], checks.now)
+    assert titles()[-1] == "API is up again after 0 s"
+
+
 def test_acknowledging_is_written_down_once(incident, checks):
-    assert acknowledge(Incident.objects.all(), "alice", checks.now.at) == 1
-    assert acknowledge(Incident.objects.all(), "bob", checks.now.at) == 0
+    assert acknowledge(Incident.objects.all(), "alice", checks.now.at) == [incident.pk]
+    assert acknowledge(Incident.objects.all(), "bob", checks.now.at) == []
     incident.refresh_from_db()
     assert (incident.acknowledged_by, incident.acknowledged_at) == ("alice", checks.now.at)
     assert [(event.kind, event.actor) for event in incident.timeline.all()][1:] == [("acknowledged", "alice")]
@@ -49,7 +57,7 @@ def test_acknowledging_is_written_down_once(incident, checks):
 
 def test_what_is_over_is_not_acknowledged(incident, checks):
     resolve([incident], checks.now)
-    assert acknowledge(Incident.objects.all(), "alice", checks.now.at) == 0
+    assert acknowledge(Incident.objects.all(), "alice", checks.now.at) == []
 
 
 def test_a_cause_is_noted_and_the_former_one_stays_in_the_timeline(incident, checks):
@@ -141,8 +149,9 @@ def test_a_paused_target_is_no_longer_watched_and_its_incident_ends(incident, ta
     incident.refresh_from_db()
     target.refresh_from_db()
     assert incident.resolved_at is not None
+    assert incident.is_withdrawn
     assert [(event.kind, event.actor) for event in incident.timeline.all()][-1] == ("withdrawn", "alice")
-    assert titles() == ["API is down", "API is no longer watched"]
+    assert titles() == ["API is down", "No longer watched: API is down"]
     assert (target.is_active, target.state, target.failures_in_row) == (False, "unknown", 0)
     assert watching.pause(Target.objects.all(), "alice") == 0
 
@@ -166,10 +175,11 @@ def test_check_now_makes_active_targets_due(target, make_target):
 
 def test_what_was_found_before_a_change_says_nothing_of_the_new_question(checks, incident):
     claimed = checks.claim()
-    Target.objects.update(next_check_at=mark().at + timedelta(days=1))
+    Target.objects.update(next_check_at=mark().at + timedelta(days=1), certificate_until=checks.now.at)
     watching.changed(checks.target, "alice")
     target = Target.objects.get()
     assert target.next_check_at <= mark().at
+    assert target.certificate_until is None
     assert (target.claim, target.failures_in_row, target.state) == ("", 0, "down")
     assert claimed.claim != ""
     incident.refresh_from_db()

@@ -77,16 +77,16 @@ def test_a_batch_takes_the_same_number_of_queries_whatever_its_size(make_target,
         return [Checked(checks.claim(), fine() if place % 2 else REFUSED, NOON) for place, checks in enumerate(found)]
 
     one, many, now = batch(1), batch(20), Checks(make_target()).now
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(7):
         record(one, now)
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(7):
         record(many, now)
 
 
 def test_that_a_target_is_still_down_takes_no_query_more(checks, channel, django_assert_num_queries):
     checks.find(REFUSED, REFUSED)
     claimed = checks.claim()
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(7):
         record([Checked(claimed, REFUSED, NOON)], checks.now)
 
 
@@ -178,6 +178,8 @@ def test_the_same_failure_after_a_good_answer_is_no_change(checks):
 def test_a_failure_says_nothing_of_the_certificate(checks):
     checks.find(fine(certificate_until=NOON + timedelta(days=90)), REFUSED)
     assert checks.target.certificate_until == NOON + timedelta(days=90)
+    checks.find(replace(REFUSED, error_kind="status", certificate_until=NOON + timedelta(days=5)))
+    assert checks.target.certificate_until == NOON + timedelta(days=5)
     checks.find(fine())
     assert checks.target.certificate_until is None
 
@@ -197,6 +199,23 @@ def test_a_slow_target_is_told_of_and_counts_as_up(make_target, channel):
     assert "900 ms, more than the 500 ms" in OutboxMessage.objects.get().text
     checks.find(fine(500), fine(20))
     assert (checks.target.state, titles()[-1]) == (State.UP, "API is fast again after 2 min")
+
+
+def test_a_limit_that_was_taken_away_is_no_recovery(make_target, channel):
+    checks = Checks(make_target(max_latency_ms=500))
+    checks.find(fine(900), fine(900))
+    Target.objects.update(max_latency_ms=None)
+    checks.find(fine(9000), fine(9000))
+    assert titles() == ["API is slow", "No longer watched: API is slow"]
+    assert Incident.objects.get().is_withdrawn
+
+
+def test_a_certificate_that_is_watched_no_more_was_not_renewed(make_target, channel):
+    checks = Checks(make_target())
+    checks.find(fine(certificate_until=NOON + timedelta(days=3)))
+    Target.objects.update(tls_expiry_days=None)
+    checks.find(fine(certificate_until=NOON + timedelta(days=3)))
+    assert titles()[-1] == "No longer watched: The certificate of API ends soon"
 
 
 def test_a_certificate_that_ends_soon_is_told_of_once_and_its_renewal_too(make_target, channel):
@@ -220,6 +239,22 @@ def test_a_failure_during_maintenance_counts_for_nothing(checks, channel):
     assert (checks.target.state, checks.target.failures_in_row) == (State.UP, 0)
     assert list(CheckResult.objects.order_by("at").values_list("excuse", flat=True)) == ["", *["maintenance"] * 3]
     assert titles() == []
+
+
+def test_slow_answers_during_maintenance_are_told_when_it_is_over(make_target, channel):
+    checks = Checks(make_target(max_latency_ms=500))
+    MaintenanceWindow.objects.create(name="Update", starts_at=NOON, ends_at=NOON + timedelta(hours=1))
+    checks.find(fine(900), fine(900))
+    assert Incident.objects.get().told_at is None
+    assert titles() == []
+
+
+def test_what_was_slow_is_not_decided_by_a_failure(make_target, channel):
+    checks = Checks(make_target(max_latency_ms=500, failures_to_open=5))
+    checks.find(fine(900), fine(900))
+    Target.objects.update(failures_to_open=2)
+    checks.find(REFUSED)
+    assert not Incident.objects.exists()
 
 
 def test_a_failure_that_may_be_ours_counts_for_nothing(checks, channel):

@@ -10,22 +10,31 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError, connections
+from django.db import OperationalError, connections
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from monitoring import record, rounds, watch
+from monitoring import record, rounds, schedules, watch
 from monitoring.clock import mark
 from monitoring.connectivity import Connectivity
-from monitoring.models import CheckResult, Incident, Round, Target
+from monitoring.incidents import remind
+from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round, Target
 from monitoring.probe.http import Outcome
 from monitoring.probe.pool import Prober
+from monitoring.querysets import TargetQuerySet
 from monitoring.rounds import TASK, keep_watched, run_round, take
-from monitoring.schedules import outdated_checks, outdated_minutes, outdated_rounds, outdated_runs
+from monitoring.schedules import (
+    outdated_checks,
+    outdated_minutes,
+    outdated_rounds,
+    outdated_runs,
+    see_to_rounds,
+)
 from monitoring.tests.conftest import NOON, fine
 from monitoring.tests.services import Service
 from monitoring.watch import Watch
 from portal import attempts
+from portal.jobs import Lease, claim
 from portal.models import Beat, JobRun, OutboxMessage
 from portal.processes import HOST, myself
 from portal.tests.database import own_address
@@ -38,6 +47,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def nobody_else(settings):
     """The outside world is not asked."""
     settings.CONNECTIVITY_PROBES = []
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch):
+    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0)
 
 
 @pytest.fixture
@@ -217,7 +231,14 @@ def test_a_claim_of_somebody_who_vanished_runs_out(targets, run):
     finish(run)
 
 
-def test_a_clock_set_back_an_hour_stops_no_check(targets, run):
+def test_a_clock_set_back_an_hour_stops_no_check_that_is_idle(targets, run):
+    later = timezone.now() + timedelta(hours=1)
+    Target.objects.update(last_check_at=later, next_check_at=later + timedelta(minutes=1))
+    assert run.claim_due(timezone.now()) == 5
+    finish(run)
+
+
+def test_a_clock_set_back_an_hour_stops_no_check_that_was_claimed(targets, run):
     later = timezone.now() + timedelta(hours=1)
     Target.objects.update(
         claim="x", claimed_at=later, claimed_until=later + watch.CLAIM_LENGTH, next_check_at=later + timedelta(hours=1)
@@ -291,6 +312,13 @@ def test_that_the_network_is_missed_is_believed_where_it_was_reached_lately(targ
     assert watch.our_connectivity().was_online is is_trusted
 
 
+def test_an_outage_of_ours_is_believed_until_it_is_over(targets):
+    Incident.objects.create(subject="portal", rule="offline", opened_at=NOON)
+    assert watch.our_connectivity().was_online
+    Incident.objects.update(resolved_at=NOON)
+    assert not watch.our_connectivity().was_online
+
+
 def test_a_result_stands_at_the_moment_its_check_began(targets, run):
     run.claim_due(timezone.now())
     while run.prober.in_flight:
@@ -307,7 +335,7 @@ def test_results_wait_while_the_database_is_gone(targets, run, monkeypatch):
     run.claim_due(timezone.now())
 
     def gone(batch, now):
-        raise DatabaseError("gone")
+        raise OperationalError("gone")
 
     with monkeypatch.context() as patch:
         patch.setattr(watch, "record", gone)
@@ -316,6 +344,41 @@ def test_results_wait_while_the_database_is_gone(targets, run, monkeypatch):
     assert not CheckResult.objects.exists()
     finish(run)
     assert CheckResult.objects.count() == 5
+
+
+def test_one_result_that_cannot_be_written_keeps_no_other_from_it(targets, run, monkeypatch):
+    def refusing(batch, now):
+        if any(checked.target.name == "T2" for checked in batch):
+            raise TypeError("a fault of ours")
+        return record.record(batch, now)
+
+    monkeypatch.setattr(watch, "record", refusing)
+    run.claim_due(timezone.now())
+    finish(run)
+    assert sorted(CheckResult.objects.values_list("target__name", flat=True)) == ["T0", "T1", "T3", "T4"]
+
+
+def test_a_lease_that_cannot_be_given_back_costs_no_result(targets, monkeypatch):
+    def gone(lease):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(Lease, "release", gone)
+    assert run_round(length=0.1).checks == 5
+
+
+def test_somebody_who_is_quicker_has_the_target(targets, run, monkeypatch):
+    in_order = TargetQuerySet.in_order
+
+    def late(queryset):
+        found = in_order(queryset)
+        now = timezone.now()
+        Target.objects.filter(name="T0").update(claim="other", claimed_at=now, claimed_until=now + timedelta(hours=1))
+        Target.objects.filter(name="T1").update(is_active=False)
+        return found
+
+    monkeypatch.setattr(TargetQuerySet, "in_order", late)
+    assert run.claim_due(timezone.now()) == 3
+    finish(run)
 
 
 def test_a_failure_waits_for_the_word_whether_it_is_ours(make_target, run):
@@ -343,7 +406,7 @@ def test_what_waits_for_that_word_outlives_a_database_that_is_gone(targets, make
     run.claim_due(timezone.now())
 
     def gone(batch, now):
-        raise DatabaseError("gone")
+        raise OperationalError("gone")
 
     with monkeypatch.context() as patch:
         patch.setattr(watch, "record", gone)
@@ -403,11 +466,44 @@ def test_scattered_failures_in_two_rounds_are_told_with_the_failing_targets(targ
 
 
 def test_what_people_were_told_of_by_itself_is_not_told_again_of_the_fleet(targets, channel):
-    Incident.objects.create(subject="target:1", target=targets[1], rule="unavailable", opened_at=NOON, told_at=NOON)
+    for target, rule in ((targets[1], "unavailable"), (targets[2], "slow")):
+        Incident.objects.create(subject=target.subject, target=target, rule=rule, opened_at=NOON, told_at=NOON)
     for number in (1, 2, 3):
-        found = closed(next_round(number), (targets[0], fine()), (targets[1], Outcome("status", "500")))
-    assert (found.checks, found.failures, found.judged_checks, found.judged_failures) == (2, 1, 1, 0)
+        bad, slow = (targets[1], Outcome("status", "500")), (targets[2], fine(20_000))
+        found = closed(next_round(number), (targets[0], fine()), bad, slow)
+    assert (found.checks, found.failures, found.judged_checks, found.judged_failures) == (3, 1, 1, 0)
+    assert (found.p95_ms, found.judged_p95_ms) == (20_000, 100)
     assert not OutboxMessage.objects.exists()
+
+
+def test_the_message_names_what_was_counted_and_nothing_else(targets, channel):
+    bad = Outcome("status", "500")
+    Incident.objects.create(
+        subject=targets[0].subject, target=targets[0], rule="unavailable", opened_at=NOON, told_at=NOON
+    )
+    for number in (1, 2):
+        found = closed(next_round(number), *[(target, bad) for target in targets[:2]], (targets[2], fine()))
+    assert (found.failing, found.judged_failing) == (["T0", "T1"], ["T1"])
+    assert "– T1" in OutboxMessage.objects.get().text
+    assert "T0" not in OutboxMessage.objects.get().text
+
+
+def test_while_everything_is_under_maintenance_nobody_is_told_of_the_fleet(targets, channel):
+    now = mark().at
+    MaintenanceWindow.objects.create(name="Move", starts_at=now, ends_at=now + timedelta(hours=1))
+    for number in (1, 2):
+        closed(next_round(number), *[(target, fine(1500)) for target in targets])
+    assert Incident.objects.get().told_at is None
+    remind(mark())
+    assert not OutboxMessage.objects.exists()
+
+
+def test_slow_answers_of_targets_under_maintenance_are_not_judged(targets):
+    now = mark().at
+    window = MaintenanceWindow.objects.create(name="Move", starts_at=now, ends_at=now + timedelta(hours=1))
+    window.targets.add(targets[0])
+    found = closed(next_round(1), (targets[0], fine(9000)), (targets[1], fine(100)))
+    assert (found.p95_ms, found.judged_p95_ms) == (9000, 100)
 
 
 def test_slow_answers_across_targets_in_two_rounds_are_told(targets, channel):
@@ -435,7 +531,34 @@ def test_that_we_are_offline_is_an_incident_of_its_own(targets, channel):
     assert titles[1].startswith("The portal reaches the network again after")
 
 
+@pytest.mark.parametrize(("probes", "is_active", "left"), [
+    ([("127.0.0.1", 9)], True, ["fleet", "portal"]), ([], True, ["fleet"]), ([("127.0.0.1", 9)], False, ["portal"]),
+])  # fmt: skip
+def test_what_nobody_judges_any_more_ends_without_a_recovery(targets, settings, probes, is_active, left):
+    settings.CONNECTIVITY_PROBES = probes
+    Target.objects.update(is_active=is_active)
+    for subject in ("fleet", "portal"):
+        Incident.objects.create(subject=subject, rule="offline", opened_at=NOON)
+    see_to_rounds(None)
+    assert sorted(Incident.objects.open().values_list("subject", flat=True)) == left
+    assert Incident.objects.exclude(resolved_at=None).filter(is_withdrawn=False).count() == 0
+
+
+def test_the_schedule_reminds(targets, settings, channel):
+    now = timezone.now() - timedelta(days=1)
+    Incident.objects.create(subject="target:1", target=targets[0], rule="slow", opened_at=now, told_at=now)
+    lease = claim("monitoring.reminders", "x")
+    assert schedules.remind(lease) == {"told": 1}
+
+
 # --- The pulse, the schedule, retention ------------------------------------------------------------------------------
+
+
+def test_after_the_clock_was_set_back_the_pulse_has_somebody_watch(targets):
+    Beat.objects.beat(rounds.BEAT, "here")
+    Beat.objects.update(at=timezone.now() + timedelta(hours=1), asked_at=timezone.now() + timedelta(hours=1))
+    keep_watched(timezone.now())
+    assert queued() == 1
 
 
 def test_the_pulse_has_somebody_watch_where_nobody_does(targets):
