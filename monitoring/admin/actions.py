@@ -7,27 +7,25 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from monitoring import badge, watching
+from monitoring.admin.asking import AskingAdmin
 from monitoring.admin.form import SilenceForm
 from monitoring.models import Target
 from monitoring.querysets import TargetQuerySet
 from portal import audit
-from portal.admin.base import VigieModelAdmin
 from portal.admin.display import exactly
 
-MOST_AT_ONCE = 500
 Act = Callable[[TargetQuerySet], int]
 
 
-class TargetActions(VigieModelAdmin):
+class TargetActions(AskingAdmin):
+    too_many = _("Choose at most %(count)d targets at once. Nothing was done.")
     actions = (
         "check_now", "silence", "end_silence", "pause", "resume", "publish_badge", "revoke_badge", "export_chosen",
         "export_chosen_xlsx",
@@ -46,15 +44,6 @@ class TargetActions(VigieModelAdmin):
             "revoke_badge": obj.badge_key is not None,
         }[action]
 
-    def few_enough(self, request: HttpRequest, queryset: TargetQuerySet, condition: Q) -> list[Target]:
-        """Those of the chosen that it makes sense for; none, and a message, where they are too many at once."""
-        chosen = list(queryset.filter(condition).order_by("name")[: MOST_AT_ONCE + 1])
-        if len(chosen) <= MOST_AT_ONCE:
-            return chosen
-        text = _("Choose at most %(count)d targets at once. Nothing was done.") % {"count": MOST_AT_ONCE}
-        self.message_user(request, text, messages.ERROR)
-        return []
-
     def carry_out(self, request: HttpRequest, targets: list[Target], name: str, act: Act, after: Any = None) -> int:
         """Does it to these, with an event for each; to how many it was done."""
         if not targets:
@@ -64,7 +53,8 @@ class TargetActions(VigieModelAdmin):
         return act(Target.objects.filter(pk__in=[target.pk for target in targets]))
 
     def tell(self, request: HttpRequest, text: str, count: int) -> None:
-        self.message_user(request, text % {"count": count}, messages.SUCCESS if count else messages.WARNING)
+        if count:
+            self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
     # --- Checks ------------------------------------------------------------------------------------------------------
 
@@ -102,22 +92,13 @@ class TargetActions(VigieModelAdmin):
         return None
 
     def ask_for_how_long(self, request: HttpRequest, targets: list[Target], form: SilenceForm) -> HttpResponse:
-        context = {
-            "chosen": [(target.pk, target.name, target.url) for target in targets],
-            "lead": ngettext(
-                "This target is checked as before. Its incidents are written down, but nobody is told until then.",
-                "These targets are checked as before. Their incidents are written down, but nobody is told until then.",
-                len(targets),
-            ),
-            "form": form,
-            "action": "silence",
-            "checkbox": ACTION_CHECKBOX_NAME,
-            "submit": _("Silence"),
-            "title": _("Silence"),
-            "opts": self.opts,
-            **self.admin_site.each_context(request),
-        }
-        return TemplateResponse(request, "monitoring/ask.html", context)
+        lead = ngettext(
+            "This target is checked as before. Its incidents are written down, but nobody is told until then.",
+            "These targets are checked as before. Their incidents are written down, but nobody is told until then.",
+            len(targets),
+        )
+        chosen = [(target.pk, target.name, target.url) for target in targets]
+        return self.ask(request, "silence", form, chosen, title=_("Silence"), lead=lead, submit=_("Silence"))
 
     @admin.action(description=_("End the silence"), permissions=["change"])
     def end_silence(self, request: HttpRequest, queryset: TargetQuerySet) -> None:

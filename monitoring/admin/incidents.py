@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -18,6 +16,7 @@ from django.utils.translation import ngettext
 from backups.admin.display import lines
 from monitoring import incidents
 from monitoring.admin import display, sections
+from monitoring.admin.asking import AskingAdmin
 from monitoring.admin.filters import IncidentStateFilter, OpenedFilter, RuleFilter
 from monitoring.admin.form import CauseForm
 from monitoring.models import Incident
@@ -28,10 +27,9 @@ from portal.admin.display import NOTHING, exactly, in_full, moment_column
 from portal.history import history_of
 from portal.panels import Section
 
-MOST_AT_ONCE = 500
 
-
-class IncidentActions(ReadOnlyAdmin):
+class IncidentActions(AskingAdmin, ReadOnlyAdmin):
+    too_many = _("Choose at most %(count)d incidents at once. Nothing was done.")
     actions = ("acknowledge", "note_cause", "export_chosen", "export_chosen_xlsx")
     object_actions = ("acknowledge", "note_cause")
 
@@ -41,28 +39,23 @@ class IncidentActions(ReadOnlyAdmin):
     def can_act(self, obj: Incident, action: str) -> bool:
         return action != "acknowledge" or (obj.resolved_at is None and obj.acknowledged_at is None)
 
-    def few_enough(self, request: HttpRequest, queryset: QuerySet[Incident], condition: Q) -> list[Incident]:
-        """Those of the chosen that it makes sense for; none, and a message, where they are too many at once."""
-        chosen = list(queryset.filter(condition).order_by("-id")[: MOST_AT_ONCE + 1])
-        if len(chosen) <= MOST_AT_ONCE:
-            return chosen
-        text = _("Choose at most %(count)d incidents at once. Nothing was done.") % {"count": MOST_AT_ONCE}
-        self.message_user(request, text, messages.ERROR)
-        return []
-
     @admin.action(description=_("Acknowledge"), permissions=["acknowledge"])
     def acknowledge(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
         found = self.few_enough(request, queryset, Q(resolved_at=None, acknowledged_at=None))
+        if not found:
+            return
         rows = Incident.objects.filter(pk__in=[incident.pk for incident in found])
-        count = incidents.acknowledge(rows, request.user.get_username(), timezone.now())
+        acknowledged = set(incidents.acknowledge(rows, request.user.get_username(), timezone.now()))
         for incident in found:
-            audit.record("monitoring.acknowledged", self.subject_of(incident), request=request)
+            if incident.pk in acknowledged:
+                audit.record("monitoring.acknowledged", self.subject_of(incident), request=request)
         text = ngettext(
             "%(count)d incident is acknowledged: nobody is reminded of it any more.",
             "%(count)d incidents are acknowledged: nobody is reminded of them any more.",
-            count,
+            len(acknowledged),
         )
-        self.message_user(request, text % {"count": count}, messages.SUCCESS if count else messages.WARNING)
+        level = messages.SUCCESS if acknowledged else messages.WARNING
+        self.message_user(request, text % {"count": len(acknowledged)}, level)
 
     @admin.action(description=_("Note the cause…"), permissions=["acknowledge"])
     def note_cause(self, request: HttpRequest, queryset: QuerySet[Incident]) -> HttpResponse | None:
@@ -82,18 +75,9 @@ class IncidentActions(ReadOnlyAdmin):
         return None
 
     def ask_for_cause(self, request: HttpRequest, found: list[Incident], form: CauseForm) -> HttpResponse:
-        context = {
-            "chosen": [(incident.pk, str(incident), exactly(incident.opened_at)) for incident in found],
-            "lead": _("What was it, and what helped? Whoever meets the same again will find it here."),
-            "form": form,
-            "action": "note_cause",
-            "checkbox": ACTION_CHECKBOX_NAME,
-            "submit": _("Note it"),
-            "title": _("Note the cause"),
-            "opts": self.opts,
-            **self.admin_site.each_context(request),
-        }
-        return TemplateResponse(request, "monitoring/ask.html", context)
+        lead = _("What was it, and what helped? Whoever meets the same again will find it here.")
+        chosen = [(incident.pk, str(incident), exactly(incident.opened_at)) for incident in found]
+        return self.ask(request, "note_cause", form, chosen, title=_("Note the cause"), lead=lead, submit=_("Note it"))
 
 
 @admin.register(Incident)

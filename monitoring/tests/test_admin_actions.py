@@ -3,14 +3,16 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from backups.tests.pages import events, logged_in, said, text_of
-from monitoring.admin import actions
+from monitoring.admin import actions, asking
 from monitoring.clock import mark
 from monitoring.incidents import Opening, open_all
 from monitoring.models import Incident, Target
-from monitoring.tests.pages import act, act_on_page, page_of
+from monitoring.tests.pages import TARGETS, act, act_on_page, page_of
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -43,11 +45,17 @@ class TestChecking:
 
     def test_where_there_is_nothing_to_check_it_says_so(self, admin_client, make_target):
         response = act(admin_client, "check_now", make_target(is_active=False))
-        assert said(response) == ["0 targets are being checked: their pages will tell the result."]
+        assert said(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
         assert [message.level_tag for message in response.context["messages"]] == ["warning"]
 
+    @pytest.mark.skipif(not connection.features.has_select_for_update, reason="writers wait for each other anyway")
+    def test_nobody_changes_the_chosen_before_it_is_done(self, admin_client, target):
+        with CaptureQueriesContext(connection) as captured:
+            act(admin_client, "pause", target)
+        assert any(query["sql"].endswith('FOR UPDATE OF "monitoring_target"') for query in captured)
+
     def test_too_many_at_once_are_refused(self, admin_client, make_target, monkeypatch):
-        monkeypatch.setattr(actions, "MOST_AT_ONCE", 1)
+        monkeypatch.setattr(asking, "MOST_AT_ONCE", 1)
         response = act(admin_client, "pause", make_target("a"), make_target("b"))
         assert "Choose at most 1 targets at once. Nothing was done." in said(response)
         assert Target.objects.active().count() == 2
@@ -62,6 +70,19 @@ class TestSilence:
         assert 'type="datetime-local"' in text
         assert not AuditEvent.objects.filter(action__in=["monitoring.silenced", "admin.action"]).exists()
         assert not Target.objects.exclude(silenced_until=None).exists()
+
+    def test_the_form_is_sent_to_the_whole_list(self, admin_client, make_target):
+        """Through the same filter a target that went up meanwhile would be lost."""
+        target = make_target(state="down")
+        asked = {"action": "silence", "_selected_action": [target.pk]}
+        text = text_of(admin_client.post(f"{TARGETS}?state=down", asked))
+        assert f'<form method="post" action="{TARGETS}"' in text
+
+    def test_where_none_is_left_it_says_so(self, admin_client, make_target):
+        target = make_target(state="up")
+        asked = {"action": "silence", "_selected_action": [target.pk]}
+        response = admin_client.post(f"{TARGETS}?state=down", asked, follow=True)
+        assert said(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
 
     @pytest.mark.parametrize(("length", "hours"), [("hour", 1), ("hours", 8), ("day", 24), ("week", 168)])
     def test_for_a_length(self, admin_client, make_target, length, hours):

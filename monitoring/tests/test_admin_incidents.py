@@ -1,5 +1,6 @@
 """Incidents, maintenance, rounds and checks in the admin."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from backups.tests.pages import events, logged_in, said, text_of
-from monitoring.admin import incidents as incident_admin
+from monitoring.admin import asking
 from monitoring.clock import mark
 from monitoring.incidents import Opening, acknowledge, open_all, resolve
 from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round
@@ -119,6 +120,18 @@ class TestActing:
         }
         assert events("monitoring.acknowledged") == [(f"incident:{new.pk}", None)]
 
+    def test_an_event_tells_only_what_was_done(self, admin_client, opened, monkeypatch):
+        """Somebody else may have acknowledged one while this was under way."""
+        mine, theirs = opened("a"), opened("b")
+
+        def at_the_same_time(rows, actor, now):
+            return acknowledge(rows.exclude(pk=theirs.pk), actor, now)
+
+        monkeypatch.setattr("monitoring.incidents.acknowledge", at_the_same_time)
+        response = act(admin_client, "acknowledge", mine, theirs)
+        assert said(response) == ["1 incident is acknowledged: nobody is reminded of it any more."]
+        assert events("monitoring.acknowledged") == [(f"incident:{mine.pk}", None)]
+
     def test_the_button_is_there_as_long_as_nobody_is(self, admin_client, opened):
         incident = opened("a")
         assert "/act/acknowledge/" in text_of(admin_client.get(page_of(incident)))
@@ -139,6 +152,21 @@ class TestActing:
         assert incident.timeline.filter(kind="noted", text="Disk full", actor="olga").count() == 1
         assert ">Disk full</textarea>" in text_of(act_on_page(client, "note_cause", incident)).replace("\n", "")
 
+    def test_it_is_noted_of_what_was_resolved_while_it_was_written(self, admin_client, opened):
+        incident = opened("a")
+        asked = {"action": "note_cause", "_selected_action": [incident.pk]}
+        text = text_of(admin_client.post(f"{BASE}incident/?state=open", asked))
+        (address,) = re.findall('<form method="post" action="([^"]*)" id="content-main"', text)
+        resolve([incident], mark())
+        response = admin_client.post(address, asked | {"confirmed": "yes", "cause": "Disk full"}, follow=True)
+        assert said(response) == ["The cause was noted."]
+        assert Incident.objects.get().cause == "Disk full"
+
+    def test_where_none_is_left_it_says_so(self, admin_client, opened):
+        asked = {"action": "note_cause", "_selected_action": [opened("a").pk]}
+        response = admin_client.post(f"{BASE}incident/?state=resolved", asked, follow=True)
+        assert said(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
+
     def test_many_may_have_one_cause(self, admin_client, opened):
         a, b = opened("a"), opened("b")
         response = act(admin_client, "note_cause", a, b, confirmed="yes", cause="Power cut")
@@ -153,7 +181,7 @@ class TestActing:
         assert incident.cause == ""
 
     def test_too_many_at_once_are_refused(self, admin_client, opened, monkeypatch):
-        monkeypatch.setattr(incident_admin, "MOST_AT_ONCE", 1)
+        monkeypatch.setattr(asking, "MOST_AT_ONCE", 1)
         response = act(admin_client, "acknowledge", opened("a"), opened("b"))
         assert "Choose at most 1 incidents at once. Nothing was done." in said(response)
         assert not Incident.objects.exclude(acknowledged_at=None).exists()
