@@ -8,6 +8,7 @@ from datetime import date, datetime
 from django.core.cache import cache
 from django.db.models import Count, Q, Sum
 from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from monitoring.models import Incident, Rollup, Round, Target
@@ -100,7 +101,7 @@ def milliseconds(value: float | None) -> str:
     """`7.4 ms`, `183 ms`, `1,204 ms`."""
     if value is None:
         return NOTHING
-    shown = f"{value:.1f}" if value < FEW_MS else grouped(round(value))
+    shown = number_format(round(value, 1), 1, use_l10n=True) if value < FEW_MS else grouped(round(value))
     return _("%(count)s ms") % {"count": shown}
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 
 from django.urls import reverse
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
@@ -104,11 +105,14 @@ def certificate(target: Target, now: datetime) -> SafeString | str:
 
 
 def share(part: float | None) -> str:
-    """`0.4 %`, of errors: a figure that is not none never looks like none."""
+    """`0.4 %`, of errors: a figure that is not none never looks like none, nor one that is not all like all."""
     if part is None:
         return NOTHING
-    shown = "0" if part == 0 else f"{max(part * 100, 0.01):.2g}" if part < 0.1 else f"{part * 100:.0f}"
-    return _("%(figure)s %%") % {"figure": shown}
+    if 0 < part < 0.1:
+        figure = Decimal(f"{max(part * 100, 0.01):.2g}")
+    else:
+        figure = Decimal(100 if part == 1 else min(round(part * 100), 99))
+    return _("%(figure)s %%") % {"figure": number_format(figure, use_l10n=True)}
 
 
 def day_of(day: date) -> str:
@@ -184,7 +188,9 @@ def check_outcome(check: CheckResult) -> SafeString:
 
 
 def incident_badge(incident: Incident) -> SafeString:
-    """The colour is that of its severity as long as nobody looks after it."""
+    """The colour is that of its severity while nobody looks after it. What ended without a recovery is not good."""
+    if incident.is_withdrawn:
+        return badge(_("no longer watched"), QUIET)
     if incident.resolved_at is not None:
         return badge(_("resolved"), GOOD)
     if incident.acknowledged_at is not None:

@@ -51,6 +51,7 @@ class IncidentStateFilter(ChoiceFilter):
         "new": _("open, nobody at it"),
         "acknowledged": _("acknowledged"),
         "resolved": _("resolved"),
+        "withdrawn": _("no longer watched"),
     }
 
     def condition(self, value: str, now: datetime) -> Q:
@@ -58,7 +59,8 @@ class IncidentStateFilter(ChoiceFilter):
             "open": Q(resolved_at=None),
             "new": Q(resolved_at=None, acknowledged_at=None),
             "acknowledged": Q(resolved_at=None, acknowledged_at__isnull=False),
-            "resolved": Q(resolved_at__isnull=False),
+            "resolved": Q(resolved_at__isnull=False, is_withdrawn=False),
+            "withdrawn": Q(is_withdrawn=True),
         }[value]
 
 

@@ -96,7 +96,7 @@ class IncidentAdmin(IncidentActions):
     search_help_text = begins_with(_("target"))
     export_columns = (
         "id", "subject", "target__name", "rule", "opened_at", "acknowledged_at", "acknowledged_by", "resolved_at",
-        "duration", "error_kind", "detail", "cause", "told_at", "reminders",
+        "is_withdrawn", "duration", "error_kind", "detail", "cause", "told_at", "reminders",
     )  # fmt: skip
     facts = (
         (
@@ -104,7 +104,7 @@ class IncidentAdmin(IncidentActions):
             (
                 "state", "what", "rule", "why",
                 moment_column("opened_at", _("opened"), show=in_full),
-                moment_column("resolved_at", _("resolved"), show=in_full),
+                moment_column("resolved_at", _("ended"), show=in_full),
                 "lasted", "cause_in_full",
             ),
         ),

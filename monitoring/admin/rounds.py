@@ -15,11 +15,20 @@ from monitoring.admin import display
 from monitoring.admin.filters import FinishedFilter, RoundOutcomeFilter
 from monitoring.models import Round
 from monitoring.panels import milliseconds
+from monitoring.watch import NAMED
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import BAD, GOOD, NOTHING, badge, in_full, moment_column
 from portal.paginator import grouped
 
 SHOWN_NAMES = 3
+
+
+def others_of(found: Round, shown: int) -> str:
+    """What follows when so many of the names of a round are shown. Of more than are kept nobody knows how many."""
+    if len(found.failing) >= NAMED:
+        return _now("and more")
+    more = len(found.failing) - shown
+    return _now("and %(count)d more") % {"count": more} if more > 0 else ""
 
 
 @admin.register(Round)
@@ -75,14 +84,14 @@ class RoundAdmin(ReadOnlyAdmin):
         if not found.failures:
             return grouped(0)
         names = ", ".join(found.failing[:SHOWN_NAMES])
-        more = len(found.failing) - SHOWN_NAMES
-        others = " " + _now("and %(count)d more") % {"count": more} if more > 0 else ""
+        others = " " + more if (more := others_of(found, SHOWN_NAMES)) else ""
         return lines(format_html('<span class="bad">{}</span>', grouped(found.failures)), names + others)
 
     @admin.display(description=_("failed"))
     def failed_in_full(self, found: Round) -> SafeString | str:
-        names = format_html_join("", '<span class="beneath">{}</span>', ((name,) for name in found.failing))
-        return format_html("{}{}", grouped(found.failures), names)
+        names = [*found.failing, others_of(found, len(found.failing))]
+        beneath = format_html_join("", '<span class="beneath">{}</span>', ((name,) for name in names if name))
+        return format_html("{}{}", grouped(found.failures), beneath)
 
     @admin.display(description=_("not counted"))
     def not_counted(self, found: Round) -> str:

@@ -20,6 +20,7 @@ from portal.panels import Section
 
 SHOWN_CHECKS = 12
 SHOWN_INCIDENTS = 10
+SHOWN_EVENTS = 200
 
 
 def window_names() -> dict[str, str]:
@@ -88,13 +89,15 @@ def incidents_of(target: Target, now: datetime) -> Section:
 
 
 def timeline_of(incident: Incident) -> Section:
+    newest = list(incident.timeline.order_by("-id")[: SHOWN_EVENTS + 1])
     rows = [
         [exactly(event.at), event.get_kind_display(), display.event_text(event), event.actor]
-        for event in incident.timeline.order_by("id")[:200]
+        for event in reversed(newest[:SHOWN_EVENTS])
     ]
     return Section(
         title=_("Timeline"),
         columns=[_("When"), _("What"), _("Details"), _("Who")],
         rows=rows,
+        note=_("Older ones are not shown.") if len(newest) > SHOWN_EVENTS else "",
         empty=_("Nothing is on record."),
     )

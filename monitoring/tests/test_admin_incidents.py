@@ -14,6 +14,7 @@ from monitoring.clock import mark
 from monitoring.incidents import Opening, acknowledge, open_all, resolve
 from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round
 from monitoring.tests.pages import BASE, act, act_on_page, list_of, listed, page_of
+from monitoring.watch import NAMED
 
 pytestmark = pytest.mark.django_db
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -56,8 +57,8 @@ class TestTheList:
 
     @pytest.mark.parametrize(
         ("query", "found"),
-        [({}, {"a", "b", "c", "d"}), ({"state": "open"}, {"a", "b", "c"}), ({"state": "new"}, {"a", "c"}),
-         ({"state": "acknowledged"}, {"b"}), ({"state": "resolved"}, {"d"}), ({"rule": "slow"}, {"c"}),
+        [({}, {"a", "b", "c", "d", "e"}), ({"state": "open"}, {"a", "b", "c"}), ({"state": "new"}, {"a", "c"}),
+         ({"state": "acknowledged"}, {"b"}), ({"state": "resolved"}, {"d"}), ({"state": "withdrawn"}, {"e"}), ({"rule": "slow"}, {"c"}),
          ({"opened": "hour"}, {"a"}), ({"opened": "day"}, {"a", "b"}), ({"q": "B"}, {"b"})],
     )  # fmt: skip
     def test_it_can_be_narrowed_down(self, admin_client, opened, query, found):
@@ -65,8 +66,19 @@ class TestTheList:
         b = opened("b", ago=2 * HOUR)
         opened("c", "slow", ago=2 * DAY)
         resolve([opened("d", ago=3 * DAY)], mark())
+        resolve([opened("e", ago=3 * DAY)], mark(), is_withdrawn=True)
         acknowledge(Incident.objects.filter(pk=b.pk), "olga", timezone.now())
         assert {row.partition(":")[0] for row in listed(admin_client, "incident", **query)} == found
+
+    def test_what_is_no_longer_watched_has_not_recovered(self, admin_client, opened):
+        incident = opened("API")
+        resolve([incident], mark(), is_withdrawn=True)
+        for address in (list_of(incident), page_of(incident), page_of(incident.target)):
+            text = text_of(admin_client.get(address))
+            assert 'badge-quiet">no longer watched</span>' in text, address
+            assert 'badge-good">resolved' not in text, address
+        header, row = admin_client.get(f"{BASE}incident/export/").getvalue().decode("utf-8-sig").splitlines()
+        assert dict(zip(header.split(","), row.split(","), strict=True))["is_withdrawn"].lower() in ("true", "yes", "1")
 
     def test_newest_come_first(self, admin_client, opened):
         opened("a")
@@ -91,6 +103,14 @@ class TestThePage:
         text = text_of(admin_client.get(page_of(incident)))
         assert "2 of 9 checks failed in the last round." in text
         assert "– &lt;b&gt;Shop&lt;/b&gt;" in text
+
+    def test_of_a_long_story_the_end_is_shown(self, admin_client, opened):
+        incident = opened("API")
+        for number in range(200):
+            incident.timeline.create(kind="noted", at=timezone.now(), text=str(number))
+        timeline = admin_client.get(page_of(incident)).context["sections"][0]
+        assert [row[2] for row in timeline.rows] == [str(number) for number in range(200)]
+        assert timeline.note == "Older ones are not shown."
 
     def test_it_costs_the_same_however_long_the_story_is(self, admin_client, opened):
         def queries():
@@ -269,6 +289,14 @@ class TestRounds:
         assert listed(admin_client, "round", outcome="failures") == ["1"]
         assert listed(admin_client, "round", outcome="offline") == ["1"]
         assert "&lt;b&gt;" in text_of(admin_client.get(page_of(Round.objects.get(number=1))))
+
+    def test_of_more_names_than_are_kept_it_does_not_say_how_many(self, admin_client):
+        now, failing = timezone.now(), [f"t{number}" for number in range(NAMED)]
+        found = Round.objects.create(
+            number=1, checks=1000, failures=1000, failing=failing, started_at=now, finished_at=now
+        )
+        assert "t0, t1, t2 and more</span>" in text_of(admin_client.get(list_of(found)))
+        assert 't99</span><span class="beneath">and more</span>' in text_of(admin_client.get(page_of(found)))
 
     @pytest.mark.parametrize(
         ("typed", "found"), [("12", ["12"]), ("1", []), ("x", []), ("9" * 40, []), ("-12", []), ("²", [])]

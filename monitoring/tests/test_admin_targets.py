@@ -351,7 +351,21 @@ class TestBars:
 
     @pytest.mark.parametrize(
         ("part", "text"),
-        [(None, "–"), (0, "0 %"), (0.000001, "0.01 %"), (0.004, "0.4 %"), (0.0912, "9.1 %"), (1, "100 %")],
+        [
+            (None, "–"),
+            (0, "0 %"),
+            (0.000001, "0.01 %"),
+            (0.004, "0.4 %"),
+            (0.05, "5 %"),
+            (0.0912, "9.1 %"),
+            (0.25, "25 %"),
+            (0.999, "99 %"),
+            (1, "100 %"),
+        ],
     )
-    def test_an_error_that_is_there_is_never_none(self, part, text):
+    def test_an_error_that_is_there_is_never_none_and_never_all(self, part, text):
         assert display.share(part) == text
+
+    def test_a_share_is_written_as_the_reader_writes_numbers(self):
+        with translation.override("fr"):
+            assert display.share(0.004).startswith("0,4")

@@ -2,7 +2,7 @@
 
 import pytest
 from django.core.cache import cache
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from monitoring.clock import mark
 from monitoring.incidents import Opening, open_all
@@ -83,7 +83,12 @@ class TestTheTile:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, "–"), (0.44, "0.4 ms"), (9.9, "9.9 ms"), (10.4, "10 ms"), (183.2, "183 ms"), (1204.0, "1,204 ms")]
+    ("value", "text"), [(None, "–"), (0.44, "0.4 ms"), (9.9, "9.9 ms"), (9.97, "10.0 ms"), (10.4, "10 ms"), (183.2, "183 ms"), (1204.0, "1,204 ms")]
 )  # fmt: skip
 def test_milliseconds_are_as_exact_as_they_matter(value, text):
     assert milliseconds(value) == text
+
+
+def test_milliseconds_are_written_as_the_reader_writes_numbers():
+    with translation.override("fr"):
+        assert milliseconds(7.44).startswith("7,4")
