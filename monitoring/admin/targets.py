@@ -21,13 +21,14 @@ from monitoring.admin.actions import TargetActions
 from monitoring.admin.filters import StandingFilter, TargetStateFilter
 from monitoring.admin.form import TargetForm
 from monitoring.admin.heading import heading
-from monitoring.models import Target
+from monitoring.models import CheckResult, Incident, Rollup, Target
 from monitoring.panels import milliseconds
 from monitoring.querysets import TargetQuerySet
 from monitoring.uptime import Bar, Figures, percent
 from portal.admin.base import BoundedChangeList, begins_with
 from portal.admin.display import NOTHING, in_full, moment_column
 from portal.history import history_of
+from portal.paginator import grouped
 from portal.panels import Section
 
 LIST_WINDOW = "24h"
@@ -193,8 +194,16 @@ class TargetAdmin(TargetActions):
     # --- Deleting ----------------------------------------------------------------------------------------------------
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """What has a past is paused rather than deleted: its uptime and its incidents would go with it."""
-        return super().has_delete_permission(request, obj) and (obj is None or obj.last_check_at is None)
+        """One that is watched is paused first: what is open of it ends, and nothing is found of it meanwhile."""
+        return super().has_delete_permission(request, obj) and (obj is None or not obj.is_active)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What goes with it in figures: its checks may be a million, and Django would list each of them."""
+        keys = [target.pk for target in objs]
+        related = (Incident, CheckResult, Rollup)
+        counts = {model._meta.verbose_name_plural: model.objects.filter(target__in=keys).count() for model in related}
+        figures = {self.opts.verbose_name_plural: len(keys)} | {name: count for name, count in counts.items() if count}
+        return [str(target) for target in objs], {name: grouped(count) for name, count in figures.items()}, set(), []
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions = super().get_actions(request)

@@ -1,0 +1,68 @@
+"""Deleting a target: only a paused one, with all that is known of it, however much that is."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from backups.tests.pages import logged_in, text_of
+from monitoring.clock import mark
+from monitoring.incidents import Opening, open_all, resolve
+from monitoring.models import CheckResult, Incident, IncidentEvent, MaintenanceWindow, Rollup, Target
+from monitoring.tests.pages import TARGETS, page_of
+from monitoring.tests.rolled import rollup
+from monitoring.uptime import DAY, HOUR, MINUTE, floor
+from portal.models import AuditEvent
+
+pytestmark = pytest.mark.django_db
+Period = Rollup.Period
+
+
+@pytest.fixture
+def paused(make_target):
+    now = timezone.now()
+    target = make_target("old", is_active=False, last_check_at=now)
+    window = MaintenanceWindow.objects.create(name="Move", starts_at=now, ends_at=now + HOUR)
+    window.targets.add(target)
+    (incident,) = open_all([Opening(target.subject, "slow", target)], mark())
+    resolve([incident], mark(), is_withdrawn=True)
+    for number in range(3):
+        CheckResult.objects.create(target=target, at=now - number * MINUTE)
+        rollup(target, Period.DAY, floor(now, DAY) - number * DAY)
+    return target
+
+
+def test_what_is_paused_is_deleted_with_all_that_is_known_of_it(client, paused, make_target):
+    other = make_target("other")
+    CheckResult.objects.create(target=other, at=timezone.now())
+    logged_in(client, "operator")
+    address = f"{TARGETS}{paused.pk}/delete/"
+    assert address in text_of(client.get(page_of(paused)))
+    client.post(address, {"post": "yes"})
+    assert list(Target.objects.all()) == [other]
+    assert CheckResult.objects.get().target == other
+    assert [model.objects.count() for model in (Rollup, Incident, IncidentEvent)] == [0, 0, 0]
+    assert AuditEvent.objects.filter(action="target.deleted", subject=paused.subject).count() == 1
+
+
+def test_the_page_that_asks_counts_what_goes_with_it(admin_client, paused):
+    text = text_of(admin_client.get(f"{TARGETS}{paused.pk}/delete/"))
+    for figure in ("incidents: 1", "targets: 1"):
+        assert f"<li>{figure.capitalize()}</li>" in text
+    assert text.count(": 3</li>") == 2
+
+
+def test_it_reads_none_of_the_checks(admin_client, paused):
+    with CaptureQueriesContext(connection) as captured:
+        admin_client.get(f"{TARGETS}{paused.pk}/delete/")
+        admin_client.post(f"{TARGETS}{paused.pk}/delete/", {"post": "yes"})
+    sql = [query["sql"] for query in captured if "monitoring_checkresult" in query["sql"]]
+    assert sorted(text.split()[0] for text in sql) == ["DELETE", "SELECT", "SELECT"]
+    assert all("COUNT(" in text for text in sql if text.startswith("SELECT"))
+
+
+@pytest.mark.parametrize("role", ["viewer", "staff"])
+def test_only_operators_delete(client, paused, role):
+    logged_in(client, role)
+    assert client.post(f"{TARGETS}{paused.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert Target.objects.exists()
