@@ -335,3 +335,13 @@ class TestChecks:
             "shop": 0,
             "Shop": 1,
         }
+
+    def test_a_search_looks_at_few_targets_and_at_a_bounded_time(self, admin_client, make_target):
+        now = timezone.now()
+        for number in range(7):
+            CheckResult.objects.create(target=make_target(f"t{number}"), at=now)
+            CheckResult.objects.create(target=make_target(f"old {number}"), at=now - 2 * DAY)
+        assert len(listed(admin_client, "checkresult", q="t")) == 5
+        assert listed(admin_client, "checkresult", q="old") == []
+        assert len(listed(admin_client, "checkresult", q="old", checked="week")) == 5
+        assert len(listed(admin_client, "checkresult", q="old", checked="nonsense")) == 0
