@@ -15,12 +15,11 @@ from django.utils.translation import ngettext
 from backups import reasons
 from backups.models import BackupEntry, ExpectedBackupJob, Status
 from backups.panels import Newest, job_badge, next_of, status_badge
-from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, Text, ago, badge, exactly, lasting
+from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, Text, ago, badge, beside, exactly, lasting, lines
 from portal.paginator import grouped
 
 Promotion = BackupEntry.Promotion
 SHORT_HASH = 10
-BENEATH = '<span class="beneath">{}</span>'
 # What is not there, or no more, is no state.
 STORAGE_TONES = {
     Promotion.WAITING: WARNING,
@@ -29,17 +28,6 @@ STORAGE_TONES = {
     Promotion.PROMOTED: GOOD,
     Promotion.ARCHIVED: QUIET,
 }
-
-
-def lines(*parts: Text) -> SafeString:
-    """What matters, and in a smaller line each what belongs to it."""
-    shown = [part for part in parts if part]
-    return format_html("{}" + BENEATH * (len(shown) - 1), *shown)
-
-
-def beside(*parts: Text) -> SafeString:
-    shown = [part for part in parts if part]
-    return format_html(" ".join(["{}"] * len(shown)), *shown) if shown else SafeString("")
 
 
 # --- States ----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from backups.admin import display
 from backups.admin.filters import DoubtsFilter, EntryStatusFilter, ExpectedFilter, LateFilter, StorageFilter
 from backups.models import BackupEntry, ExpectedBackupJob
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import in_full, moment_column
+from portal.admin.display import in_full, lines, moment_column
 
 # A search finds the expected backups first, by an index, and then theirs. Whoever finds more must type more.
 MOST_JOBS_FOUND = 500
@@ -86,7 +86,7 @@ class BackupEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("status"))
     def state(self, entry: BackupEntry) -> SafeString:
-        return display.lines(display.entry_state(entry), display.remarks(entry))
+        return lines(display.entry_state(entry), display.remarks(entry))
 
     @admin.display(description=_("why"))
     def why_short(self, entry: BackupEntry) -> SafeString | str:

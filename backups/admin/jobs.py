@@ -24,7 +24,7 @@ from backups.history import subject
 from backups.models import ExpectedBackupJob
 from backups.panels import Newest, newest_of
 from portal.admin.base import BoundedChangeList, begins_with
-from portal.admin.display import BAD, GOOD, NOTHING, badge, in_full, moment_column
+from portal.admin.display import BAD, GOOD, NOTHING, badge, beside, in_full, lines, moment_column
 from portal.history import history_of
 from portal.panels import Section
 
@@ -164,7 +164,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports):
 
     @admin.display(description=_("company, city"))
     def place(self, job: ExpectedBackupJob) -> SafeString | str:
-        return display.lines(job.company_name or NOTHING, job.city)
+        return lines(job.company_name or NOTHING, job.city)
 
     @admin.display(description=_("status, since"))
     def state(self, job: ExpectedBackupJob) -> SafeString:
@@ -212,7 +212,5 @@ class ExpectedBackupJobAdmin(JobActions, JobImports):
         if job.reverified_at is None:
             return str(_("not since it was stored"))
         if job.damage:
-            return display.lines(
-                display.beside(badge(_("damaged"), BAD), in_full(job.reverified_at)), reasons.sentences([job.damage])
-            )
-        return display.beside(badge(_("intact"), GOOD), in_full(job.reverified_at))
+            return lines(beside(badge(_("damaged"), BAD), in_full(job.reverified_at)), reasons.sentences([job.damage]))
+        return beside(badge(_("intact"), GOOD), in_full(job.reverified_at))

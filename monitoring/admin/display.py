@@ -15,14 +15,13 @@ from django.utils.text import Truncator
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
-from backups.admin.display import beside, lines
 from monitoring import uptime
 from monitoring.models import CheckResult, Incident, IncidentEvent, Target
 from monitoring.panels import milliseconds
 from monitoring.probe.kinds import sentence
 from monitoring.tell import spoken
 from monitoring.uptime import Bar
-from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, exactly, in_full, lasting
+from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, beside, exactly, in_full, lasting, lines
 from portal.paginator import grouped
 from portal.severity import Severity
 

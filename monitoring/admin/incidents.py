@@ -13,7 +13,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from backups.admin.display import lines
 from monitoring import incidents
 from monitoring.admin import display, sections
 from monitoring.admin.asking import AskingAdmin
@@ -23,7 +22,7 @@ from monitoring.models import Incident
 from monitoring.tell import headline, reason
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import NOTHING, exactly, in_full, moment_column
+from portal.admin.display import NOTHING, exactly, in_full, lines, moment_column
 from portal.history import history_of
 from portal.panels import Section
 

@@ -10,14 +10,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from backups.admin.display import lines
 from monitoring.admin import display
 from monitoring.admin.filters import FinishedFilter, RoundOutcomeFilter
 from monitoring.models import Round
 from monitoring.panels import milliseconds
 from monitoring.watch import NAMED
 from portal.admin.base import ReadOnlyAdmin
-from portal.admin.display import BAD, GOOD, NOTHING, badge, in_full, moment_column
+from portal.admin.display import BAD, GOOD, NOTHING, badge, in_full, lines, moment_column
 from portal.paginator import grouped
 
 SHOWN_NAMES = 3

@@ -14,7 +14,6 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from backups.admin.display import beside, lines
 from monitoring import badge, maintenance, uptime, watching
 from monitoring.admin import charts, display, sections
 from monitoring.admin.actions import TargetActions
@@ -26,7 +25,7 @@ from monitoring.panels import milliseconds
 from monitoring.querysets import TargetQuerySet
 from monitoring.uptime import Bar, Figures, percent
 from portal.admin.base import BoundedChangeList, begins_with
-from portal.admin.display import NOTHING, in_full, moment_column
+from portal.admin.display import NOTHING, beside, in_full, lines, moment_column
 from portal.history import history_of
 from portal.paginator import grouped
 from portal.panels import Section

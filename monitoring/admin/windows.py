@@ -14,14 +14,13 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from backups.admin.display import lines
 from monitoring import maintenance
 from monitoring.admin.filters import RepeatsFilter, WindowStateFilter
 from monitoring.admin.form import WindowForm
 from monitoring.models import MaintenanceWindow, Target
 from monitoring.tell import spoken
 from portal.admin.base import BoundedChangeList, VigieModelAdmin, begins_with
-from portal.admin.display import QUIET, WARNING, ago, badge, exactly
+from portal.admin.display import QUIET, WARNING, ago, badge, exactly, lines
 from portal.history import history_of
 from portal.paginator import grouped
 from portal.panels import Section

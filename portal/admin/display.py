@@ -16,12 +16,24 @@ from django.utils.translation import gettext as _
 
 GOOD, WARNING, BAD, QUIET = "good", "warning", "bad", "quiet"
 NOTHING = "–"
+BENEATH = '<span class="beneath">{}</span>'
 Text = Any  # a string, or one whose translation is looked up when shown
 
 
 def badge(text: Any, tone: str) -> SafeString:
     """A state: the colour helps the eye, the word says it."""
     return format_html('<span class="badge badge-{}">{}</span>', tone, text)
+
+
+def lines(*parts: Text) -> SafeString:
+    """What matters, and in a smaller line each what belongs to it."""
+    shown = [part for part in parts if part]
+    return format_html("{}" + BENEATH * (len(shown) - 1), *shown)
+
+
+def beside(*parts: Text) -> SafeString:
+    shown = [part for part in parts if part]
+    return format_html(" ".join(["{}"] * len(shown)), *shown) if shown else SafeString("")
 
 
 def exactly(moment: datetime) -> str:
