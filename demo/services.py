@@ -167,9 +167,11 @@ class Services:
             self.is_dead = True
 
     def revive(self) -> None:
+        """It stays dead, until it is revived again, as long as somebody else listens where it did."""
         if self.is_dead:
-            self.sites[DIES] = self.sites[DIES].reborn()
-            self.is_dead = False
+            with contextlib.suppress(OSError):
+                self.sites[DIES] = self.sites[DIES].reborn()
+                self.is_dead = False
 
     def flap(self, is_down: bool) -> None:
         self.sites[FLAPS].status = 503 if is_down else 200

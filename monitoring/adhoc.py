@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from django.conf import settings
 from django.db import DatabaseError, close_old_connections, transaction
 
 from monitoring import pace, sweeps, watch
-from monitoring.clock import mark
+from monitoring.clock import Mark, mark
 from monitoring.connectivity import Connectivity
 from monitoring.fleet import judge_fleet
 from monitoring.models import CheckResult, Excuse, Round, Target
@@ -67,6 +68,10 @@ class Visit(watch.Watch):
             self.tally.add(result)
         return results
 
+    def judged(self, now: Mark) -> list[CheckResult]:
+        """All of them: nobody is told of an address by itself, and nothing is asked of a database that may be gone."""
+        return self.tally.counted
+
 
 def result_of(checked: Checked) -> CheckResult:
     """Not saved. The target's state is that of this one check."""
@@ -91,6 +96,7 @@ class Sweep:
     source: Addresses
     results: list[CheckResult] = field(default_factory=list)
     is_stopped: bool = False
+    is_lost: bool = False
 
     def __post_init__(self) -> None:
         self.total = len(self.source.targets)
@@ -137,7 +143,7 @@ class Addresses:
 
     def __enter__(self) -> Addresses:
         self.prober: Prober = watch.our_prober()
-        self.connectivity: Connectivity = watch.our_connectivity()
+        self.connectivity = our_connectivity()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -158,3 +164,13 @@ class Addresses:
         except DatabaseError as error:
             log.warning("the round could not be judged: %s", sentence(error))
             close_old_connections()
+
+
+def our_connectivity() -> Connectivity:
+    """Where the database is gone, nobody knows of a round that reached the network."""
+    try:
+        return watch.our_connectivity()
+    except DatabaseError as error:
+        log.warning("the last rounds could not be read: %s", sentence(error))
+        close_old_connections()
+        return Connectivity(settings.CONNECTIVITY_PROBES, was_online=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import unicodedata
@@ -13,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from monitoring import watch
 from monitoring.models import Round
 from monitoring.sweeps import Running, Swept
 from monitoring.uptime import percent
@@ -74,11 +76,13 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def listed(names: Sequence[str], most: int = NAMED) -> str:
-    """`API, Shop and 3 more`"""
+    """`API, Shop and 3 more`, or `and more` where a round names no more than these."""
     shown = ", ".join(cut(printable(name), LONGEST_NAME) for name in names[:most])
     more = len(names) - most
     if more <= 0:
         return shown
+    if len(names) >= watch.NAMED:
+        return _("%(names)s and more") % {"names": shown}
     return ngettext("%(names)s and %(count)d more", "%(names)s and %(count)d more", more) % {
         "names": shown,
         "count": more,
@@ -90,6 +94,8 @@ def listed(names: Sequence[str], most: int = NAMED) -> str:
 
 def line_of(swept: Swept) -> str:
     """`#12  14:03:20  200 checks  p95 180 ms  0.50 % errors  (API, Shop)`"""
+    if swept.is_lost and swept.round is None:
+        return _("The round could not be written down.")
     if swept.round is None:
         return _("Nothing was checked.")
     return GAP.join([*figures_of(swept.round), *remarks_on(swept)])
@@ -143,6 +149,11 @@ class Screen:
         if text != self.shown:
             self.write(START_OF_LINE + text + ERASE)
             self.shown = text
+
+    def make_room(self, record: logging.LogRecord) -> bool:
+        """As a filter of a logger: what is logged does not run on in the line that changes."""
+        self.clear()
+        return True
 
     def clear(self) -> None:
         if self.shown:

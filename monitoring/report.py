@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, Q
+from django.utils import timezone
 from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -37,7 +38,10 @@ IN_MINUTES = 6 * HOUR
 
 @dataclass(frozen=True)
 class Line:
-    """What is said of one target. No latency lies outside of `least_ms` and `most_ms`, whatever a histogram says."""
+    """What is said of one target. No latency lies outside of `least_ms` and `most_ms`, whatever a histogram says.
+
+    Why it failed is known of the last `kinds_days` only, where there is such a number.
+    """
 
     name: str
     figures: Figures
@@ -45,6 +49,7 @@ class Line:
     kinds: Counter[str] = field(default_factory=Counter)
     least_ms: float = 0.0
     most_ms: float = math.inf
+    kinds_days: int | None = None
 
     def cells(self) -> tuple[str, ...]:
         figures = self.figures
@@ -59,6 +64,12 @@ class Line:
     def remarks(self) -> str:
         """`Timeout 12, Connection failed 3, 2 not counted`"""
         said = [f"{ErrorKind(kind).label} {count}" for kind, count in self.kinds.most_common()]
+        if said and self.kinds_days:
+            words = {"reasons": ", ".join(said), "count": self.kinds_days}
+            text = ngettext(
+                "%(reasons)s of the last %(count)d day", "%(reasons)s of the last %(count)d days", self.kinds_days
+            )
+            said = [text % words]
         if excused := self.figures.excused:
             said.append(ngettext("%(count)d not counted", "%(count)d not counted", excused) % {"count": excused})
         return ", ".join(said)
@@ -72,7 +83,7 @@ def all_of(lines: Sequence[Line]) -> Line:
     parts = [part_of(line.figures) for line in lines]
     kinds: Counter[str] = sum((line.kinds for line in lines), Counter())
     least, most = min(line.least_ms for line in lines), max(line.most_ms for line in lines)
-    return Line(_("All targets"), uptime.summed(parts), "", kinds, least, most)
+    return Line(_("All targets"), uptime.summed(parts), "", kinds, least, most, lines[0].kinds_days)
 
 
 def part_of(figures: Figures) -> Part:
@@ -150,30 +161,40 @@ class Log:
         self.rounds = 0
         self.began: datetime | None = None
         self.ended: datetime | None = None
-        self.latest: list[Round] = []
+        self.latest: list[bool] = []
 
-    def add(self, found: Round | None, results: Iterable[CheckResult]) -> None:
+    def add(self, found: Round | None, results: Sequence[CheckResult], *, is_lost: bool = False) -> None:
+        """No round where nothing came back, or where it was lost with what came back."""
         for result in results:
             self.seen.setdefault(result.target_id, Seen(result.target)).add(result)
         if found is not None:
-            self.rounds += 1
-            self.began, self.ended = self.began or found.started_at, found.finished_at
-            self.latest = [*self.latest, found][-2:]
+            self.count(found.started_at, found.finished_at)
+        elif results:
+            moments = [result.at for result in results]
+            self.count(min(moments), max(moments))
+        if found is not None or is_lost:
+            self.latest = [*self.latest, not is_lost and holds(found)][-2:]
+
+    def count(self, began: datetime, ended: datetime) -> None:
+        self.rounds += 1
+        self.began, self.ended = self.began or began, ended
 
     def lines(self) -> list[str]:
         if self.began is None or self.ended is None:
-            return [_("Nothing was checked.")]
+            return [_("The round could not be written down.") if self.latest else _("Nothing was checked.")]
         rounds = ngettext("%(count)d round", "%(count)d rounds", self.rounds) % {"count": self.rounds}
         seen = sorted(self.seen.values(), key=lambda each: each.target.name)
         return [*heading(rounds, self.began, self.ended), "", *table([each.line() for each in seen])]
 
     def has_held(self) -> bool:
-        """Whether the last two rounds were free of failures and of slowness that alerts."""
-        return not any(found.failures or is_too_slow(found) for found in self.latest)
+        """Whether the last two rounds were free of failures and of slowness that alerts; not so without a round."""
+        return bool(self.latest) and all(self.latest)
 
 
-def is_too_slow(found: Round) -> bool:
-    return found.p95_ms is not None and found.p95_ms > settings.FLEET_LATENCY_ALERT_MS
+def holds(found: Round | None) -> bool:
+    if found is None or found.failures:
+        return False
+    return found.p95_ms is None or found.p95_ms <= settings.FLEET_LATENCY_ALERT_MS
 
 
 def heading(what: str, since: datetime, until: datetime) -> list[str]:
@@ -199,7 +220,7 @@ def of_period(now: datetime, hours: int) -> list[str]:
     return [
         *heading(_("Monitoring"), since, now),
         "",
-        *table(lines_of(targets, period, since)),
+        *table(lines_of(targets, period, since, now)),
         "",
         *incidents(since, now),
     ]
@@ -211,22 +232,25 @@ def read_from(length: timedelta) -> tuple[Rollup.Period, timedelta]:
     return (Rollup.Period.HOUR, HOUR) if length <= uptime.IN_HOURS else (Rollup.Period.DAY, DAY)
 
 
-def lines_of(targets: Sequence[Target], period: Rollup.Period, since: datetime) -> list[Line]:
+def lines_of(targets: Sequence[Target], period: Rollup.Period, since: datetime, now: datetime) -> list[Line]:
     parts = uptime.parts_of([target.pk for target in targets], period, since)
-    kinds = kinds_since(since)
+    kept_since = now - timedelta(days=settings.CHECK_RETENTION_DAYS)
+    kinds = kinds_since(max(since, kept_since))
+    kinds_days = settings.CHECK_RETENTION_DAYS if since < kept_since - HOUR else None
     return [
         Line(
             target.name,
             uptime.summed(parts.get(target.pk, ())),
             target.get_state_display() if target.is_active else _("paused"),
             kinds.get(target.pk, Counter()),
+            kinds_days=kinds_days,
         )
         for target in targets
     ]
 
 
 def kinds_since(since: datetime) -> dict[int, Counter[str]]:
-    """By target, why checks failed, as far back as they are kept."""
+    """By target, why checks failed."""
     failed: Any = CheckResult.objects.counted().filter(at__gte=since).exclude(error_kind="").order_by()
     found: dict[int, Counter[str]] = {}
     for target, kind, count in failed.values_list("target", "error_kind").annotate(count=Count("pk")):
@@ -264,7 +288,7 @@ def lines_about(incident: Incident, now: datetime) -> Iterator[str]:
 def save(lines: Sequence[str], now: datetime) -> Path:
     """The file, which is there as a whole or not at all. A folder that is missing is not made. Raises OSError."""
     folder = Path(settings.REPORTS_ROOT)
-    path = folder / f"beta_report_{now:%Y%m%d_%H%M%S}.txt"
+    path = folder / f"beta_report_{timezone.localtime(now):%Y%m%d_%H%M%S}.txt"
     temporary = folder / f".{path.name}.{get_random_string(8)}"
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:

@@ -34,6 +34,8 @@ STEP_SECONDS = 0.2
 LONGEST_SPREAD, SPREAD_OF_ONE = 10.0, 0.25
 # A worker's round lasts a minute, and another worker may be quicker than we are when it ends.
 PATIENCE_SECONDS = 2.5 * rounds.LENGTH_SECONDS
+# A result waits so long for the word whether a failure was ours, and is written down at once then.
+UNWRITTEN_SECONDS = watch.PATIENCE_SECONDS + 1.0
 # As a round ends: often enough to be there before the worker that waits for the same moment.
 LOOK_SECONDS = 0.005
 
@@ -72,11 +74,14 @@ def spread(count: int, interval: float) -> float:
 
 
 class Running(Protocol):
-    """A sweep under way. `total` and `done` are numbers of targets, `results` what was found so far."""
+    """A sweep under way. `total` and `done` are numbers of targets, `results` what was found so far. One that `is_lost`
+    found something that could not be written down.
+    """
 
     total: int
     results: list[CheckResult]
     is_stopped: bool
+    is_lost: bool
 
     @property
     def done(self) -> int: ...
@@ -109,9 +114,10 @@ class Sweep:
     seconds: float
     results: list[CheckResult] = field(default_factory=list)
     is_stopped: bool = False
+    is_lost: bool = False
 
     def __post_init__(self) -> None:
-        self.begun = time.monotonic()
+        self.begun = self.moved = self.next_claim = time.monotonic()
         self.left = self.active()
         self.total = len(self.left)
         self.spread = spread(self.total, self.seconds)
@@ -132,18 +138,26 @@ class Sweep:
         self.is_stopped = True
 
     def is_over(self) -> bool:
+        """Once stopped, it gives up what came back and cannot be written down: the claims run out by themselves."""
+        if self.is_stopped and time.monotonic() - self.moved >= UNWRITTEN_SECONDS:
+            self.is_lost = not self.run.is_over()
+            return True
         return self.run.is_over() and (self.is_stopped or not self.left)
 
     def step(self, timeout: float) -> None:
-        if not self.is_stopped:
+        if not self.is_stopped and time.monotonic() >= self.next_claim:
             try:
                 self.claim()
             except DatabaseError as error:
                 log.warning("targets could not be claimed: %s", sentence(error))
                 close_old_connections()
+                self.next_claim = time.monotonic() + watch.PAUSE_SECONDS
+        before = len(self.run.flying)
         for result in self.run.step(timeout):
             self.results.append(result)
             self.left.discard(result.target_id)
+        if len(self.run.flying) != before or len(self.run.waiting) < len(self.run.flying):
+            self.moved = time.monotonic()
 
     def claim(self) -> None:
         """What has not been claimed yet, whose check is to be tried again, or whose result was dropped."""
@@ -167,6 +181,7 @@ class Sweep:
         except DatabaseError as error:
             log.warning("the round could not be written down: %s", sentence(error))
             close_old_connections()
+            self.is_lost = True
             return None
 
 
@@ -180,12 +195,12 @@ class Seat:
         self.is_ending = is_ending
         self.on_wait = on_wait
         self.lease: Lease | None = None
-        self.renewed = float("-inf")
+        self.next_renewal = float("-inf")
 
     def next_lease(self) -> Lease | None:
         """With a new number for a new sweep; None where the watch is to end. Raises Occupied."""
         self.lease = self.numbered_anew() or rounds.take(0) or self.awaited()
-        self.renewed = float("-inf")
+        self.next_renewal = float("-inf")
         return self.lease
 
     def numbered_anew(self) -> Lease | None:
@@ -209,17 +224,18 @@ class Seat:
 
     def keep(self) -> bool:
         """Renews it every few seconds; whether it is still ours."""
-        if self.lease is None or time.monotonic() - self.renewed < rounds.RENEW_SECONDS:
+        if self.lease is None or time.monotonic() < self.next_renewal:
             return self.lease is not None
         try:
             rounds.renew(self.lease)
-            self.renewed = time.monotonic()
+            self.next_renewal = time.monotonic() + rounds.RENEW_SECONDS
         except LeaseLost as lost:
             log.warning("%s", lost)
             self.lease = None
         except DatabaseError as error:
             log.warning("the lease could not be renewed: %s", sentence(error))
             close_old_connections()
+            self.next_renewal = time.monotonic() + watch.PAUSE_SECONDS
         return self.lease is not None
 
     def leave(self) -> None:
@@ -250,8 +266,8 @@ class Targets:
         self.interval = interval
 
     def __enter__(self) -> Targets:
-        self.prober: Prober = watch.our_prober()
         self.connectivity: Connectivity = watch.our_connectivity()
+        self.prober: Prober = watch.our_prober()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -274,12 +290,17 @@ class Targets:
 
 @dataclass(frozen=True)
 class Swept:
-    """A sweep that is over. No round where nothing came back. It took `seconds`, of `interval` there were."""
+    """A sweep that is over. It took `seconds`, of `interval` there were.
+
+    No round where nothing came back, or it `is_lost`: what came back could not be written down.
+    """
 
     round: Round | None
     results: list[CheckResult]
     seconds: float
     interval: float
+    is_stopped: bool = False
+    is_lost: bool = False
 
     @property
     def is_too_long(self) -> bool:
@@ -301,7 +322,8 @@ def sweep_once(source: Source, is_ending: Asked, show: Show, interval: float = m
             running.stop()
         running.step(STEP_SECONDS)
         show(running)
-    return Swept(running.close(), running.results, time.monotonic() - started, interval)
+    found, seconds = running.close(), time.monotonic() - started
+    return Swept(found, running.results, seconds, interval, running.is_stopped, running.is_lost)
 
 
 def sweeps(source: Source, interval: float, is_ending: Asked, show: Show) -> Iterator[Swept]:

@@ -125,6 +125,15 @@ def test_they_listen_where_they_did_before_unless_somebody_else_does(watched, tm
     assert {name: site.url for name, site in again.items()} == {name: site.url for name, site in taken.items()}
 
 
+def test_a_service_stays_dead_while_somebody_else_listens_where_it_did(watched, ask):
+    watched.kill()
+    with socket.create_server(("127.0.0.1", watched.sites[DIES].server_port)):
+        watched.heal()
+        assert watched.is_dead
+    watched.heal()
+    assert ask(DIES).is_ok
+
+
 def test_it_tells_nobody_who_has_a_bot_of_his_own(watched):
     assert watched.settings({})["TELEGRAM_API_BASE"].startswith("http://127.0.0.1:")
     given = {"TELEGRAM_BOT_TOKEN_FILE": "token", "CONNECTIVITY_PROBES": ""}

@@ -1,7 +1,7 @@
 """Addresses that are watched ad hoc: what counts as failed, who is told, and what a restart remembers."""
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError, connection
 from django.utils import timezone
 
 from monitoring import adhoc, sweeps
@@ -169,6 +169,17 @@ def test_incidents_of_the_targets_do_not_hide_what_fails_here(watch, make_target
         known = make_target(f"T{number}")
         Incident.objects.create(subject=known.subject, target=known, rule="unavailable", opened_at=timezone.now())
     assert watch(500)[0].judged_failures == 1
+
+
+def test_without_a_database_rounds_are_made_all_the_same(watch, monkeypatch):
+    monkeypatch.setattr(adhoc, "close_old_connections", lambda: None)
+
+    def gone(*arguments):
+        raise OperationalError("gone")
+
+    with connection.execute_wrapper(gone):
+        assert [found.judged_failures for found in watch(500, 500)] == [1, 1]
+    assert not Incident.objects.exists()
 
 
 def test_a_database_that_is_gone_ends_no_watch(watch, monkeypatch):

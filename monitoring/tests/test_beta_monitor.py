@@ -1,6 +1,7 @@
 """`manage.py beta_monitor`: its modes, its exit status, and how it ends."""
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -14,9 +15,12 @@ from datetime import timedelta
 import pytest
 from django.conf import settings as portal_settings
 from django.core.management import CommandError, call_command
+from django.core.management.base import OutputWrapper
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from monitoring import sweeps
+from monitoring.console import Screen, listed
 from monitoring.models import CheckResult, MaintenanceWindow, Round, Target
 from monitoring.tests.services import Service
 from portal.models import JobRun
@@ -125,8 +129,8 @@ def test_an_address_is_checked_without_a_target(service, capsys):
 
 def test_the_address_of_the_settings_is_taken_where_there_are_no_targets(service, settings):
     settings.MONITORED_BASE = f"{service.url}/app"
-    assert run("--path", "/x") == 0
-    assert service.asked == ["/app/x"]
+    run()
+    assert sorted(service.asked) == ["/app/", "/app/admin/", "/app/api", "/app/api/v1/", "/app/healthz"]
 
 
 def test_targets_come_first(targets, service, settings):
@@ -149,6 +153,12 @@ def test_targets_come_first(targets, service, settings):
         (["--watch", "--interval", "1e2"], "--interval must be a whole number from 5 to 3600."),
         (["--report", "--hours", "0"], "--hours must be a whole number from 1 to 2160."),
         (["--report", "--hours", "٣"], "--hours must be a whole number from 1 to 2160."),
+        (["--watch", "--interval", "00000006099999"], "--interval must be a whole number from 5 to 3600."),
+        (["--interval", "30"], "--interval is for use with --watch."),
+        (["--watch", "--hours", "1"], "--hours is for use with --report."),
+        (["--watch", "--path", "/a"], "--path is for use with --url."),
+        (["--report", "--url", "http://a.org"], "--url is of no use with --report."),
+        (["--test-telegram", "--url", "http://a.org"], "--url is of no use with --test-telegram."),
     ],
 )
 def test_wrong_use_is_refused_with_a_sentence(db, arguments, said):
@@ -169,6 +179,68 @@ def test_where_somebody_else_keeps_watching_it_says_so(targets, monkeypatch):
     monkeypatch.setattr(sweeps, "PATIENCE_SECONDS", 0.05)
     sweeps.rounds.take(0)
     assert refused() == ("Somebody else keeps watching the targets.", 1)
+
+
+def test_what_was_seen_before_somebody_else_kept_watching_is_reported(targets, monkeypatch, capsys):
+    begin, turns = sweeps.Targets.begin, iter([True])
+
+    def begin_once(self):
+        if next(turns, False):
+            return begin(self)
+        raise sweeps.Occupied
+
+    monkeypatch.setattr(sweeps.Targets, "begin", begin_once)
+    monkeypatch.setattr(sweeps.Pace, "next", lambda self, now: now)
+    assert refused("--watch") == ("Somebody else keeps watching the targets.", 1)
+    assert capsys.readouterr().out.splitlines()[2].startswith("1 round, from ")
+
+
+# --- Without a database, or anybody who reads ------------------------------------------------------------------------
+
+
+def gone(*arguments):
+    raise OperationalError("gone")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--watch"], ["--report"]])
+def test_without_a_database_it_says_so(targets, arguments):
+    with connection.execute_wrapper(gone):
+        assert refused(*arguments) == ("The database does not answer: OperationalError: gone", 2)
+
+
+def test_without_a_database_an_address_is_checked(service):
+    with connection.execute_wrapper(gone):
+        assert run("--url", service.url) == 0
+
+
+def test_one_sweep_that_was_stopped_has_not_held(targets, service, monkeypatch, capsys):
+    monkeypatch.setattr(sweeps.Targets, "keep", lambda self: not service.asked)
+    assert run() == 1
+    assert "0 % errors" in capsys.readouterr().out
+
+
+def test_where_nobody_reads_it_ends_quietly(targets):
+    with process("--watch", "--interval", "5", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        watch.stdout.close()
+        errors = watch.stderr.read()
+    assert (watch.returncode, errors) == (1, "")
+
+
+def test_what_is_logged_does_not_run_on_in_the_line_that_changes():
+    class Stream(io.StringIO):
+        def isatty(self):
+            return True
+
+    screen = Screen(OutputWrapper(Stream()))
+    screen.is_live = True
+    screen.show(9.0)
+    assert screen.make_room(None)
+    assert screen.stream.getvalue().endswith("\r\x1b[K")
+
+
+@pytest.mark.parametrize(("count", "end"), [(7, "and 1 more"), (99, "and 93 more"), (100, "and more")])
+def test_names_a_round_does_not_keep_are_not_counted(count, end):
+    assert listed([f"T{number}" for number in range(count)]).endswith(f"T5 {end}")
 
 
 # --- Watching, in a real process -------------------------------------------------------------------------------------

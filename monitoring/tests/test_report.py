@@ -126,7 +126,26 @@ def test_a_watch_in_which_nothing_was_checked_says_so():
     log = Log()
     log.add(None, [])
     assert log.lines() == ["Nothing was checked."]
-    assert log.has_held()
+    assert not log.has_held()
+
+
+def test_a_round_that_could_not_be_written_down_is_reported_and_has_not_held():
+    api, log = a_target("API"), Log()
+    log.add(None, [CheckResult(target=api, at=NOON + n * MINUTE, latency_ms=100.0) for n in (1, 0)], is_lost=True)
+    lines = log.lines()
+    assert lines[0] == "1 round, from 2026-03-10 12:00:00 UTC to 2026-03-10 12:01:00 UTC"
+    assert row(lines, "API")[3] == "2"
+    assert not log.has_held()
+
+
+def test_where_no_result_could_be_written_down_it_says_so():
+    log = Log()
+    log.add(a_round(1), [])
+    log.add(None, [], is_lost=True)
+    assert not log.has_held()
+    log = Log()
+    log.add(None, [], is_lost=True)
+    assert log.lines() == ["The round could not be written down."]
 
 
 def test_what_counts_for_nothing_is_counted_apart():
@@ -138,7 +157,7 @@ def test_what_counts_for_nothing_is_counted_apart():
 @pytest.mark.parametrize(
     ("rounds", "has_held"),
     [
-        ([], True),
+        ([], False),
         ([(0, 100.0)], True),
         ([(1, 100.0)], False),
         ([(0, 1_000.0)], True),
@@ -192,6 +211,17 @@ def test_errors_are_named_by_kind_as_far_back_as_the_period_reaches():
         "    Timeout 2, Status not expected 1",
         "    Timeout 2, Status not expected 1",
     ]
+
+
+@pytest.mark.parametrize(("hours", "reasons"), [(168, "Timeout 1"), (169, "Timeout 1 of the last 7 days")])
+def test_of_why_checks_failed_it_says_how_far_back_it_is_known(hours, reasons, settings):
+    settings.CHECK_RETENTION_DAYS = 7
+    api = a_target("API")
+    check(api, NOON - HOUR, error_kind="timeout")
+    check(api, NOON - 7 * DAY - MINUTE, error_kind="dns")
+    rollup(api, "hour", NOON - HOUR, checks=9, excused=2)
+    rollup(api, "day", NOON.replace(hour=0), checks=9, excused=2)
+    assert [line for line in of_period(NOON, hours) if line.startswith(" ")] == [f"    {reasons}, 2 not counted"]
 
 
 def test_a_target_that_is_paused_is_called_so():
@@ -268,6 +298,12 @@ def test_a_report_is_kept_under_its_moment_for_its_owner_alone(folder):
     assert path == folder / "beta_report_20260310_120000.txt"
     assert path.read_text(encoding="utf-8") == "one\ndeux é\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_its_name_tells_the_time_its_content_tells(folder):
+    with timezone.override("Asia/Tokyo"):
+        assert save(of_period(NOON, 24), NOON).name == "beta_report_20260310_210000.txt"
+        assert "2026-03-10 21:00:00" in of_period(NOON, 24)[0]
 
 
 def test_a_report_is_there_as_a_whole_or_not_at_all(folder, monkeypatch):

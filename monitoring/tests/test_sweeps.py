@@ -11,10 +11,11 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings as portal_settings
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, OperationalError, connections
 from django.utils import timezone
 
 from monitoring import record, rounds, sweeps, watch, watching
+from monitoring.console import line_of
 from monitoring.models import CheckResult, Incident, Round, Target
 from monitoring.sweeps import Occupied, Pace, Seat, Targets, spread, sweep_once
 from monitoring.tests.services import Service
@@ -267,7 +268,67 @@ def test_a_database_that_is_gone_when_targets_are_claimed_is_asked_again(targets
         return sound(self, *arguments)
 
     monkeypatch.setattr(watch.Watch, "claim", claim_or_fail)
+    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.0)
     assert Seen().sweep().round.checks == 5
+
+
+def gone(*arguments, **named):
+    raise OperationalError("gone")
+
+
+@database
+def test_what_cannot_be_written_down_keeps_no_sweep_that_is_stopped_from_ending(targets, monkeypatch):
+    monkeypatch.setattr(watch, "record", gone)
+    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(sweeps, "UNWRITTEN_SECONDS", 0.1)
+    seen = Seen()
+    with seen.source() as source:
+        swept = sweep_once(source, lambda: bool(seen.shown), seen.show)
+    assert (swept.round, swept.results, swept.is_lost, swept.is_stopped) == (None, [], True, True)
+
+
+@database
+def test_a_check_under_way_is_waited_for_however_long_it_takes(targets, service, monkeypatch):
+    monkeypatch.setattr(sweeps, "UNWRITTEN_SECONDS", 0.1)
+    service.gate.clear()
+    seen = Seen()
+    with seen.source() as source:
+        sweep = source.begin()
+        sweep.step(0.05)
+        sweep.stop()
+        for _ in range(10):
+            sweep.step(0.05)
+        assert not sweep.is_over()
+        service.gate.set()
+        while not sweep.is_over():
+            sweep.step(0.05)
+    assert (len(sweep.results), sweep.is_lost) == (5, False)
+
+
+@database
+def test_a_round_that_cannot_be_written_down_keeps_its_results(targets, monkeypatch):
+    monkeypatch.setattr(watch.Watch, "close", gone)
+    swept = Seen().sweep()
+    assert (swept.round, len(swept.results), swept.is_lost) == (None, 5, True)
+    assert line_of(swept) == "The round could not be written down."
+
+
+@database
+def test_a_database_that_is_gone_is_not_asked_all_the_time(targets, monkeypatch, caplog):
+    for where, name in ((watch.Watch, "claim"), (rounds, "renew")):
+        monkeypatch.setattr(where, name, gone)
+    monkeypatch.setattr(watch, "PAUSE_SECONDS", 3600.0)
+    seen = Seen()
+    with seen.source() as source:
+        sweep = source.begin()
+        for _ in range(5):
+            source.keep()
+            sweep.step(0.0)
+        assert len(caplog.messages) == 2
+        sweep.next_claim = source.seat.next_renewal = 0.0
+        source.keep()
+        sweep.step(0.0)
+    assert len(caplog.messages) == 4
 
 
 # --- The watch -------------------------------------------------------------------------------------------------------

@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from monitoring import adhoc, report, sweeps
 from monitoring.console import Screen, line_of
 from monitoring.models import Target
+from portal.failures import sentence
 from portal.logs import redacted
 from portal.notifications import in_our_language
 from portal.notifications.known import BUILT_IN_SETTINGS, built_in
 from portal.notifications.trial import try_out
 
 INTERVALS, HOURS = range(5, 3_601), range(1, 2_161)
+LONGEST_NUMBER = 9
+# What means something only beside another option, and what means nothing beside one.
+BESIDE = (("interval", "watch"), ("hours", "report"), ("path", "url"))
+NOT_BESIDE = (("url", "report"), ("url", "test-telegram"))
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def number_in(allowed: range, name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text[:9]) in allowed):
+    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER and int(text) in allowed):
         raise CommandError(f"{name} must be a whole number from {allowed[0]} to {allowed[-1]}.", returncode=2)
     return int(text)
+
+
+def refuse_unused(options: dict[str, Any]) -> None:
+    """Whoever gave an option that changes nothing expects something else."""
+    for name, other in BESIDE:
+        if options[name] and not options[other]:
+            raise CommandError(f"--{name} is for use with --{other}.", returncode=2)
+    for name, other in NOT_BESIDE:
+        if options[name] and options[other.replace("-", "_")]:
+            raise CommandError(f"--{name} is of no use with --{other}.", returncode=2)
 
 
 class Ending:
@@ -65,29 +83,41 @@ class Command(BaseCommand):
         modes.add_argument("--watch", action="store_true", help="round after round until Ctrl-C, then the report")
         modes.add_argument("--report", action="store_true", help="prints and saves how the targets did")
         modes.add_argument("--test-telegram", action="store_true", help="sends a test to the chat of the environment")
-        parser.add_argument("--interval", default="60", metavar="SECONDS", help="of --watch, 5 to 3600 (60)")
-        parser.add_argument("--hours", default="24", metavar="N", help="of --report, 1 to 2160 (24)")
+        parser.add_argument("--interval", default="", metavar="SECONDS", help="of --watch, 5 to 3600 (60)")
+        parser.add_argument("--hours", default="", metavar="N", help="of --report, 1 to 2160 (24)")
         parser.add_argument(
             "--url", default="", metavar="BASE", help="checks addresses below this one, not the targets"
         )
-        parser.add_argument("--path", action="append", default=[], metavar="PATH", help="such an address; repeatable")
+        parser.add_argument("--path", action="append", default=[], metavar="PATH", help="of --url; repeatable")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with in_our_language():
-            if options["test_telegram"]:
-                self.test_telegram()
-            elif options["report"]:
-                self.report(number_in(HOURS, "--hours", str(options["hours"])))
-            else:
-                interval = number_in(INTERVALS, "--interval", str(options["interval"]))
-                base = self.base_of(options["url"], options["path"])
-                self.watch(base, options["path"], interval if options["watch"] else math.inf)
+        refuse_unused(options)
+        try:
+            with in_our_language():
+                self.act(options)
+            self.stdout.flush()
+        except DatabaseError as error:
+            raise CommandError(f"The database does not answer: {sentence(error)}", returncode=2) from error
+        except BrokenPipeError:
+            # Python writes out what is left as it ends, and nobody reads that either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
+
+    def act(self, options: dict[str, Any]) -> None:
+        if options["test_telegram"]:
+            self.test_telegram()
+        elif options["report"]:
+            self.report(number_in(HOURS, "--hours", str(options["hours"] or 24)))
+        else:
+            interval = number_in(INTERVALS, "--interval", str(options["interval"] or 60))
+            base = self.base_of(options["url"])
+            self.watch(base, options["path"], interval if options["watch"] else math.inf)
 
     # --- Watching ----------------------------------------------------------------------------------------------------
 
-    def base_of(self, url: str, paths: list[str]) -> str:
+    def base_of(self, url: str) -> str:
         """The address that is watched ad hoc, "" where it is the targets."""
-        if not url and not paths and Target.objects.active().exists():
+        if not url and Target.objects.active().exists():
             return ""
         if not (url or settings.MONITORED_BASE):
             raise CommandError("There is nothing to check: enter targets in the admin, or give --url.", returncode=2)
@@ -99,18 +129,25 @@ class Command(BaseCommand):
 
     def watch(self, base: str, paths: list[str], interval: float) -> None:
         screen, log, ending = Screen(self.stdout), report.Log(), Ending()
+        is_cut_short = is_occupied = False
+        sweeps.log.addFilter(screen.make_room)
         try:
             with self.source(base, paths, interval, ending) as source:
                 for swept in swept_from(source, interval, ending, screen):
-                    log.add(swept.round, swept.results)
+                    log.add(swept.round, swept.results, is_lost=swept.is_lost)
                     screen.print(line_of(swept))
+                    is_cut_short = swept.is_stopped and interval == math.inf
         except sweeps.Occupied:
-            raise CommandError("Somebody else keeps watching the targets.") from None
+            is_occupied = True
         finally:
             screen.clear()
+            sweeps.log.removeFilter(screen.make_room)
             ending.restore()
-        screen.print("", *log.lines())
-        if not log.has_held():
+        if log.rounds or not is_occupied:
+            screen.print("", *log.lines())
+        if is_occupied:
+            raise CommandError("Somebody else keeps watching the targets.")
+        if is_cut_short or not log.has_held():
             raise SystemExit(1)
 
     def source(self, base: str, paths: list[str], interval: float, ending: Ending) -> adhoc.Addresses | sweeps.Targets:
