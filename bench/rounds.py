@@ -13,6 +13,7 @@ from bench.probes import allow_many_files, targets
 
 WATCHED, INTERVAL, SECONDS = 3_300, 10, 20.0
 DYING = 40
+SWEPT, SWEEP_INTERVAL, SWEEPS = 200, 20.0, 3
 
 
 def measure(_address: Address) -> Iterator[Figure]:
@@ -20,8 +21,9 @@ def measure(_address: Address) -> Iterator[Figure]:
     with targets() as served:
         populate(f"{served.base}/")
         run, seconds = watched()
-    yield show(rate(run, seconds))
-    yield show(delay())
+        yield show(rate(run, seconds))
+        yield show(delay())
+        yield show(lateness())
 
 
 def populate(url: str) -> None:
@@ -61,6 +63,28 @@ def watched() -> tuple[Any, float]:
         seconds = time.monotonic() - begun
         run.close()
     return run, seconds
+
+
+def lateness() -> Figure:
+    """Of a few sweeps as `beta_monitor --watch` makes them."""
+    from monitoring import sweeps  # noqa: PLC0415
+    from monitoring.models import Target  # noqa: PLC0415
+
+    chosen = Target.objects.exclude(url="http://127.0.0.1:9/").order_by("pk").values_list("pk", flat=True)[:SWEPT]
+    Target.objects.exclude(pk__in=list(chosen)).update(is_active=False)
+    late: list[float] = []
+    with sweeps.Targets(sweeps.Seat(lambda: False, lambda: None), SWEEP_INTERVAL) as source:
+        for _ in range(SWEEPS):
+            running = source.begin()
+            assert running is not None
+            while not running.is_over():
+                source.keep()
+                running.step(sweeps.STEP_SECONDS)
+            running.close()
+            late += running.run.tally.lateness
+    value = 1000 * percentile(sorted(late), 0.99)
+    note = f"{len(late)} checks; worst {1000 * max(late):.0f} ms"
+    return Figure(f"lateness p99 of {SWEPT} targets in --watch", value, 50, at_least=False, unit="ms", note=note)
 
 
 def rate(run: Any, seconds: float) -> Figure:
