@@ -54,9 +54,17 @@ def merged(histograms: Iterable[Histogram]) -> Histogram:
 
 def percentile(histogram: Histogram, share: float) -> float | None:
     """Milliseconds, within 3 %; None of an empty histogram."""
-    left = rank(sum(histogram.values()), share)
-    for number, count in sorted((int(key), count) for key, count in histogram.items()):
-        left -= count
-        if left <= 0:
-            return value(number)
-    return None
+    return percentiles(histogram, [share])[0]
+
+
+def percentiles(histogram: Histogram, shares: Sequence[float]) -> list[float | None]:
+    """Of each share, which must ascend, in one walk along the buckets."""
+    ordered = sorted((int(key), count) for key, count in histogram.items())
+    total, passed, place = sum(histogram.values()), 0, -1
+    found: list[float | None] = []
+    for share in shares:
+        while ordered and passed < rank(total, share):
+            place += 1
+            passed += ordered[place][1]
+        found.append(value(ordered[place][0]) if ordered else None)
+    return found
