@@ -88,7 +88,7 @@ def all_of(lines: Sequence[Line]) -> Line:
 
 def part_of(figures: Figures) -> Part:
     counts = (figures.checks, figures.failures, figures.excused)
-    return Part(uptime.EPOCH, *counts, figures.latency_sum_ms, figures.histogram)
+    return Part(0, *counts, figures.latency_sum_ms, figures.histogram)
 
 
 # --- Columns ---------------------------------------------------------------------------------------------------------
