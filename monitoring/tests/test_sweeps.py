@@ -454,8 +454,10 @@ def test_it_keeps_its_lease_for_as_long_as_it_watches(targets, monkeypatch):
     seen = Seen()
     with seen.source() as source:
         source.begin()
-        for every, is_kept in ((1000.0, True), (1000.0, False), (0.0, True)):
-            monkeypatch.setattr(rounds, "RENEW_SECONDS", every)
+        monkeypatch.setattr(rounds, "RENEW_SECONDS", 1000.0)
+        for is_due, is_kept in ((False, True), (False, False), (True, True)):
+            if is_due:
+                source.seat.next_renewal -= 1000.0
             JobRun.objects.update(lease_expires_at=timezone.now())
             Beat.objects.all().delete()
             assert source.keep()
