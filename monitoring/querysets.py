@@ -44,9 +44,6 @@ class TargetQuerySet(models.QuerySet["m.Target"]):
             rows.active().unclaimed(now).update(claim=claim, claimed_at=now, claimed_until=until)
         return list(rows.filter(claim=claim))
 
-    def held_by(self, claim: str) -> Self:
-        return self.filter(claim=claim)
-
 
 class CheckResultQuerySet(models.QuerySet["m.CheckResult"]):
     def counted(self) -> Self:
@@ -61,9 +58,6 @@ class RoundQuerySet(models.QuerySet["m.Round"]):
 class IncidentQuerySet(models.QuerySet["m.Incident"]):
     def open(self) -> Self:
         return self.filter(resolved_at=None)
-
-    def of_targets(self) -> Self:
-        return self.exclude(target=None)
 
 
 class MaintenanceQuerySet(models.QuerySet["m.MaintenanceWindow"]):

@@ -95,7 +95,7 @@ class Prober:
             while True:
                 found.append(self.done.get_nowait())
         except Empty:
-            pass
+            pass  # that was all there is
         with self.changed:
             self.keys.difference_update(each.key for each in found)
         return found
