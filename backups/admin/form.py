@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.utils import timezone
-from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import ExpectedBackupJob
 from backups.scanner import cycles
+from portal.admin.until import UntilForm
 
 if TYPE_CHECKING:
     BaseJobForm = forms.ModelForm[ExpectedBackupJob]
@@ -81,7 +80,7 @@ class JobForm(BaseJobForm):
         }
 
 
-class PauseForm(forms.Form):
+class PauseForm(UntilForm):
     """For how long."""
 
     LENGTHS = (
@@ -91,15 +90,9 @@ class PauseForm(forms.Form):
         ("good", _("until it is resumed")),
     )
     length = forms.ChoiceField(label=_("For how long"), choices=LENGTHS, widget=forms.RadioSelect, initial="day")
-    until = forms.DateTimeField(
-        label=_("Until"), required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
-    )
 
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or {}
-        if given.get("length") == "until" and "until" not in self.errors:
-            if given.get("until") is None:
-                self.add_error("until", _now("Until when?"))
-            elif given["until"] <= timezone.now():
-                self.add_error("until", _now("This moment is past."))
+        if given.get("length") == "until":
+            self.refuse_past(given)
         return given

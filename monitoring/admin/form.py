@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from monitoring.models import Incident, MaintenanceWindow, Target
+from portal.admin.until import UntilForm
 
 if TYPE_CHECKING:
     BaseTargetForm = forms.ModelForm[Target]
@@ -61,7 +62,7 @@ class WindowForm(BaseWindowForm):
         }
 
 
-class SilenceForm(forms.Form):
+class SilenceForm(UntilForm):
     """For how long."""
 
     CHOICES = (
@@ -72,9 +73,6 @@ class SilenceForm(forms.Form):
         ("until", _("until the moment below")),
     )
     length = forms.ChoiceField(label=_("For how long"), choices=CHOICES, widget=forms.RadioSelect, initial="hour")
-    until = forms.DateTimeField(
-        label=_("Until"), required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
-    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -84,15 +82,12 @@ class SilenceForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Always with `until`, the moment it ends."""
         given: dict[str, Any] = super().clean() or {}
-        length, now = given.get("length"), timezone.now()
+        length = given.get("length")
         if length in LENGTHS:
-            given["until"] = now + LENGTHS[length]
+            given["until"] = timezone.now() + LENGTHS[length]
             self.errors.pop("until", None)
-        elif "until" not in self.errors:
-            if given.get("until") is None:
-                self.add_error("until", _now("Until when?"))
-            elif given["until"] <= now:
-                self.add_error("until", _now("This moment is past."))
+        else:
+            self.refuse_past(given)
         return given
 
 
