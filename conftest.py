@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from django.utils import timezone
 from agents.enrolment import issue_agent_token
 from agents.models import Agent
 from portal.issuing import issue
+from usage.tracking.buffer import buffer
 
 Call = Callable[..., Any]
 
@@ -25,6 +26,19 @@ def plain_static_files(settings: Any) -> None:
     settings.STORAGES = settings.STORAGES | {
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     }
+
+
+@pytest.fixture(autouse=True)
+def written_when_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """What is tracked waits until a test calls this: a writer of its own would not be in the test's transaction."""
+    monkeypatch.setattr(buffer, "start", lambda: None)
+
+    def write() -> None:
+        while buffer.queued:
+            assert buffer.write_some(), "the database does not take what was tracked"  # noqa: S101
+
+    yield write
+    buffer.reset()
 
 
 @pytest.fixture

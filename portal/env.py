@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off", ""})
@@ -73,6 +74,18 @@ class Environment:
     def words(self, name: str, default: str = "") -> list[str]:
         """A comma-separated list."""
         return [word.strip() for word in self.text(name, default).split(",") if word.strip()]
+
+    def emails(self, name: str) -> list[str]:
+        """A comma-separated list of e-mail addresses."""
+        found = self.words(name)
+        for word in found:
+            try:
+                validate_email(word)
+            except ValidationError:
+                raise ImproperlyConfigured(
+                    f"{name} must be a list such as bob@example.org,alice@example.org."
+                ) from None
+        return found
 
     def endpoints(self, name: str, default: str) -> list[tuple[str, int]]:
         """A comma-separated list of HOST:PORT."""

@@ -91,6 +91,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "portal.addresses.ClientAddressMiddleware",
     "portal.logs.AccessLogMiddleware",
+    "usage.tracking.middleware.TrackingMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -266,6 +267,18 @@ FLEET_LATENCY_ALERT_MS = env.integer("FLEET_LATENCY_ALERT_MS", 1_000, least=1)
 INCIDENT_REMINDER_MINUTES = env.integer("INCIDENT_REMINDER_MINUTES", 180, least=1)
 CHECK_RETENTION_DAYS = env.integer("CHECK_RETENTION_DAYS", 7, least=2)
 MINUTE_ROLLUP_RETENTION_DAYS = env.integer("MINUTE_ROLLUP_RETENTION_DAYS", 30, least=2)
+
+# --- Usage -----------------------------------------------------------------------------------------------------------
+
+TRACKING = env.boolean("TRACKING", default=True)
+# Routes that say nothing of what anybody does. What the portal is probed by, and static files, are never tracked.
+TRACKING_EXCLUDE = frozenset(env.words("TRACKING_EXCLUDE", "agent-heartbeat,admin:jsi18n"))
+TRACKING_SAMPLE_PERCENT = env.integer("TRACKING_SAMPLE_PERCENT", 100, least=1, most=100)
+TRACKING_BUFFER = env.integer("TRACKING_BUFFER", 10_000, least=100, most=1_000_000)
+ACTIVITY_RETENTION_DAYS = env.integer("ACTIVITY_RETENTION_DAYS", 90, least=1)
+USER_SESSION_RETENTION_DAYS = env.integer("USER_SESSION_RETENTION_DAYS", 365, least=1)
+GUARDIAN_RETENTION_DAYS = env.integer("GUARDIAN_RETENTION_DAYS", 365, least=1)
+GUARDIAN_RECIPIENTS = env.emails("GUARDIAN_RECIPIENTS")
 
 # --- Logs ------------------------------------------------------------------------------------------------------------
 

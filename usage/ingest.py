@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
@@ -13,6 +14,7 @@ from agents.authentication import machine_of
 from portal.api.errors import Problem
 from portal.models import ApiToken
 from usage.models import Run
+from usage.querysets import QuotaExceeded
 from usage.report import Report, read_report
 
 RECORDED, DUPLICATE, CONFLICT = "recorded", "duplicate", "conflict"
@@ -56,5 +58,13 @@ def record(reports: Sequence[Report], token: ApiToken) -> list[Outcome]:
     return outcomes
 
 
-def row(report: Report, now: Any, reporter: str) -> Run:
-    return Run(received_at=now, reported_by=reporter, **{name: getattr(report, name) for name in REPORT_FIELDS})
+def row(report: Report, now: datetime, reporter: str) -> Run:
+    """Whether it is over the quota the database finds out as it writes: of runs counted up to a minute ago, or so."""
+    happened = min(report.started_at or now, now)  # no clock is believed that runs ahead
+    return Run(
+        received_at=now,
+        hour=happened.replace(minute=0, second=0, microsecond=0),
+        reported_by=reporter,
+        over_quota=QuotaExceeded(report.license_ref, now),
+        **{name: getattr(report, name) for name in REPORT_FIELDS},
+    )

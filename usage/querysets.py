@@ -1,39 +1,79 @@
-"""Questions asked of the runs."""
+"""Questions asked of runs, of licences and of what people did."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from uuid import UUID
 
 from django.db import connections, models
+from django.db.models import Expression
 from django.db.models.constants import OnConflict
 from django.db.models.sql import InsertQuery
 
 if TYPE_CHECKING:
     from usage import models as m
 
+Row = TypeVar("Row", bound=models.Model)
 
-class RunQuerySet(models.QuerySet["m.Run"]):
-    def insert_new(self, runs: Sequence[m.Run]) -> set[UUID]:
-        """Inserts the runs whose run_id is not known yet, in one statement; the run_ids that were new.
+
+class OnceQuerySet(models.QuerySet[Row]):
+    """Rows that their senders identify by a UUID, in the field `identity`: each is kept once.
+
+    `decided` names fields whose values the database decides as it writes.
+    """
+
+    identity: ClassVar[str]
+    decided: ClassVar[tuple[str, ...]] = ()
+
+    def insert_new(self, rows: Sequence[Row]) -> set[UUID]:
+        """Inserts the rows whose identity is not known yet, in one statement; the identities that were new.
+
+        What the database decided of a new row stands in it afterwards.
 
         The unique constraint decides, so of twenty simultaneous senders of one run exactly one finds it new. Django's
         `bulk_create(ignore_conflicts=True)` does the same statement, but cannot say which rows it wrote.
         """
-        if not runs:
+        if not rows:
             return set()
-        run_id = self.model._meta.get_field("run_id")
+        returned: list[Any] = [self.model._meta.get_field(name) for name in (self.identity, *self.decided)]
+        given = {getattr(row, self.identity): row for row in rows}
         query = InsertQuery(self.model, on_conflict=OnConflict.IGNORE)
-        query.insert_values([field for field in self.model._meta.concrete_fields if not field.primary_key], list(runs))
+        query.insert_values([field for field in self.model._meta.concrete_fields if not field.primary_key], list(rows))
         compiler = query.get_compiler(using=self.db)
-        compiler.returning_fields = [run_id]
+        compiler.returning_fields = returned
         new: set[UUID] = set()
         with connections[self.db].cursor() as cursor:
             for statement, parameters in compiler.as_sql():
                 cursor.execute(statement, parameters)
-                new |= {run_id.to_python(row[0]) for row in cursor.fetchall()}
+                for values in cursor.fetchall():
+                    identity, *decided = (field.to_python(value) for field, value in zip(returned, values, strict=True))
+                    new.add(identity)
+                    for name, value in zip(self.decided, decided, strict=True):
+                        setattr(given[identity], name, value)
         return new
+
+
+class QuotaExceeded(Expression):
+    """Whether a licence's quota is used up, found out as a row is written.
+
+    Written by hand: an Exists() would be compiled anew for each of a batch's runs.
+    """
+
+    output_field = models.BooleanField()
+
+    def __init__(self, ref: str, now: datetime) -> None:
+        super().__init__()
+        self.ref, self.now = ref, now
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        now = connection.ops.adapt_datetimefield_value(self.now)
+        return "EXISTS(SELECT 1 FROM usage_licence WHERE ref = %s AND exceeded_until > %s)", (self.ref, now)
+
+
+class RunQuerySet(OnceQuerySet["m.Run"]):
+    identity, decided = "run_id", ("over_quota",)
 
     def known(self, run_ids: Iterable[UUID]) -> dict[UUID, m.Run]:
         """What an answer about known runs needs, by run_id; without their documents."""
@@ -41,3 +81,25 @@ class RunQuerySet(models.QuerySet["m.Run"]):
             "run_id", "digest", "received_at", "dropped_keys", "over_quota"
         )
         return {run.run_id: run for run in rows}
+
+
+class EventQuerySet(OnceQuerySet[Any]):
+    identity = "event_id"
+
+
+class SessionQuerySet(EventQuerySet):
+    def end(self, moment: datetime) -> int:
+        """Ends those that are open, each once; never before it began."""
+        return sum(self._end(row, moment) for row in self.filter(session_end=None))
+
+    def _end(self, session: m.UserSession, moment: datetime) -> int:
+        end = max(moment, session.session_start)
+        seconds = int((end - session.session_start).total_seconds())
+        mine = self.model._default_manager.filter(pk=session.pk, session_end=None)
+        return int(mine.update(session_end=end, duration_seconds=seconds))
+
+
+class LicenceQuerySet(models.QuerySet["m.Licence"]):
+    def exceeded(self, now: datetime) -> Self:
+        """Those whose quota of the current period is used up; `QuotaExceeded` asks the same."""
+        return self.filter(exceeded_until__gt=now)

@@ -21,6 +21,7 @@ from rest_framework.response import Response
 
 from portal import audit
 from portal.api.streams import drain
+from portal.failures import Failure, failure_of
 
 log = logging.getLogger("vigie.api")
 CONTENT_TYPE = "application/problem+json"
@@ -81,6 +82,8 @@ AUDITED = frozenset(
         "throttled",
     ]
 )
+
+UNFORESEEN = frozenset({"internal_error", "not_ready"})
 
 
 @dataclass(frozen=True)
@@ -211,6 +214,9 @@ def problem_response(error: Exception, request: HttpRequest) -> HttpResponse:
 
 def refused(error: Exception, request: HttpRequest) -> Problem:
     problem = as_problem(error)
+    # For whoever tracks requests: the code of a refusal, of what nobody foresaw its class and where it was raised.
+    foreseen = problem.code not in UNFORESEEN
+    request.failure = Failure(problem.code) if foreseen else failure_of(error)  # type: ignore[attr-defined]
     drain(request)
     if problem.code in AUDITED:
         audit.refusal(request, problem.code, problem.subject)

@@ -21,7 +21,7 @@ from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round, T
 from portal.admin.base import Audited, ReadOnlyAdmin, VigieModelAdmin
 from portal.issuing import issue
 from portal.models import AuditEvent, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
-from usage.models import Run
+from usage.tests.runs import kept
 
 pytestmark = pytest.mark.django_db
 
@@ -71,10 +71,7 @@ def rows(make_agent):
     for number in range(3):
         agent = make_agent(f"PC-{number}", enrolled_with=issue("enroll", label="installer")[0])
         issue_agent_token(agent)
-        Run.objects.create(
-            run_id=f"{number:032x}", machine_id="PC-0", app_name="gui", app_version="1", document_count=1, digest="",
-            succeeded_count=1, failed_count=0, total_pages=1, documents=[{}], received_at=now, reported_by="client:gui",
-        )  # fmt: skip
+        kept(run_id=f"{number:032x}", machine_id="PC-0")
         job = ExpectedBackupJob.objects.create(agent_id="PC-0", database_name=f"db{number}")
         BackupEntry.objects.create(
             job=job, cycle_at=now, status="MISSING", first_status="MISSING", recorded_at=now, changed_at=now

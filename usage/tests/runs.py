@@ -5,6 +5,10 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from django.utils import timezone
+
+from usage.models import Run
+
 
 def document(**changes: Any) -> dict[str, Any]:
     return {"ordinal": 0, "page_count": 12, "status": "success", "duration_ms": 840, "extension": ".pdf"} | changes
@@ -30,3 +34,15 @@ def run(documents: list[dict[str, Any]] | None = None, **changes: Any) -> dict[s
         "started_at": "2026-03-10T09:20:00Z",
         "sent_at": "2026-03-10T09:21:03Z",
     } | changes
+
+
+def kept(**fields: Any) -> Run:
+    """A run as it lies in the database, received now and without documents unless the fields say otherwise."""
+    known: dict[str, Any] = {
+        "run_id": uuid.uuid4(),
+        **{"machine_id": "PC-1", "license_ref": "LIC-1", "app_name": "gui", "app_version": "6"},
+        **{"document_count": 1, "succeeded_count": 1, "failed_count": 0, "total_pages": 1, "documents": [{}]},
+        **{"received_at": timezone.now(), "reported_by": "client:gui", "digest": ""},
+    } | fields
+    happened = min(known.get("started_at") or known["received_at"], known["received_at"])
+    return Run.objects.create(**{"hour": happened.replace(minute=0, second=0, microsecond=0)} | known)

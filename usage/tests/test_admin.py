@@ -11,8 +11,8 @@ from django.utils.formats import date_format
 
 from usage import admin as usage_admin
 from usage import panels
-from usage.models import Run
 from usage.panels import runs_of_machine, usage_tile
+from usage.tests.runs import kept
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/usage/run/"
@@ -33,10 +33,9 @@ def make_run(db):
             for number, status in enumerate(statuses)
         ]
         now = timezone.now()
-        return Run.objects.create(
+        return kept(
             run_id=run_id or uuid.uuid4(), document_count=len(documents), succeeded_count=succeeded, failed_count=failed,
-            total_pages=2 * len(documents), documents=documents, received_at=now - ago, reported_by="client:gui",
-            digest="", **{"machine_id": "PC-1", "license_ref": "LIC-1", "app_name": "gui", "app_version": "6"} | fields,
+            total_pages=2 * len(documents), documents=documents, received_at=now - ago, **fields,
         )  # fmt: skip
 
     return make

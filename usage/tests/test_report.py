@@ -1,11 +1,12 @@
 """One run reported, repeated, contradicted, refused."""
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
-from usage.models import Run
+from usage.models import Licence, Run
 from usage.tests.runs import document, run
 
 pytestmark = pytest.mark.django_db
@@ -205,3 +206,26 @@ def test_a_report_takes_at_most_three_queries(call, agent_token, django_assert_m
     for status in (201, 200):
         with django_assert_max_num_queries(3):
             assert call("POST", "usage/report", agent_token, body=body).status_code == status
+
+
+def test_a_run_of_a_licence_whose_quota_is_used_up_is_taken_and_flagged(call, client_token):
+    now = timezone.now()
+    Licence.objects.create(ref="LIC-2041", exceeded_until=now + timedelta(days=3))
+    Licence.objects.create(ref="LIC-2042", exceeded_until=now - timedelta(seconds=1))
+    sent = run()
+    answer = call("POST", "usage/report", client_token, body=sent)
+    assert (answer.status_code, answer.json()["over_quota"]) == (201, True)
+    again = call("POST", "usage/report", client_token, body=sent)
+    assert (again.status_code, again.json()["over_quota"]) == (200, True)
+    assert call("POST", "usage/report", client_token, body=run(license_ref="LIC-2042")).json()["over_quota"] is False
+    assert call("POST", "usage/report", client_token, body=run(license_ref=None)).json()["over_quota"] is False
+
+
+@pytest.mark.parametrize(
+    ("started", "hour"),
+    [("2026-03-10T09:59:59.999Z", "2026-03-10T09:00"), ("2099-01-01T00:00:00Z", None), (None, None)],
+)
+def test_a_run_belongs_to_the_hour_it_happened_in_and_never_to_one_that_lies_ahead(call, client_token, started, hour):
+    call("POST", "usage/report", client_token, body=run(started_at=started))
+    kept = Run.objects.get()
+    assert f"{kept.hour:%Y-%m-%dT%H:%M}" == (hour or f"{kept.received_at:%Y-%m-%dT%H:00}")

@@ -17,6 +17,7 @@ class Run(models.Model):
 
     `documents` is a list of `{ordinal, page_count, status, duration_ms, extension}`, each of which may be null; times
     are UTC; `digest` is the SHA-256 of the validated report without `sent_at`, to tell a repetition from a conflict.
+    `hour` is the one it belongs to: of `started_at` where that is given and not ahead of `received_at`.
     """
 
     run_id = models.UUIDField(_("run"), unique=True)
@@ -32,6 +33,7 @@ class Run(models.Model):
     started_at = models.DateTimeField(_("started"), null=True)
     sent_at = models.DateTimeField(_("sent"), null=True)
     received_at = models.DateTimeField(_("received"))
+    hour = models.DateTimeField(_("hour"), editable=False)
     dropped_keys = models.PositiveIntegerField(_("keys dropped"), default=0)
     over_quota = models.BooleanField(_("over quota"), default=False)
     reported_by = models.CharField(_("reported by"), max_length=160)
@@ -45,6 +47,7 @@ class Run(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["received_at"], name="run_received"),
+            models.Index(fields=["hour", "license_ref"], name="run_hour"),
             # These operator classes let PostgreSQL find a beginning by the index too; other databases ignore them.
             models.Index(fields=["machine_id", "-id"], name="run_machine", opclasses=PREFIX_THEN_ID),
             models.Index(fields=["license_ref", "-id"], name="run_license", opclasses=PREFIX_THEN_ID),

@@ -1,0 +1,17 @@
+"""What was done: runs and whose licences they used, who used what, and the guardian's reports."""
+
+from usage.models.activity import FeatureUsage, TrackingWriter, UserError, UserSession
+from usage.models.guardian import GuardianReport
+from usage.models.licences import Licence, RunRollup
+from usage.models.runs import Run
+
+__all__ = [
+    "FeatureUsage",
+    "GuardianReport",
+    "Licence",
+    "Run",
+    "RunRollup",
+    "TrackingWriter",
+    "UserError",
+    "UserSession",
+]

@@ -1,0 +1,135 @@
+"""Who used what, and what failed for whom: routes and names of features, never content.
+
+`user_email` is a person's e-mail address (a portal user's name where there is none), `agent:<machine_id>`,
+`client:<label>`, `enroll:<label>`, or empty for whoever showed nothing. `source` is `portal` for what the portal saw
+itself, else the token that told of it; `event_id` is then the sender's own, so that nothing is kept twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from usage.querysets import EventQuerySet, SessionQuerySet
+
+PORTAL = "portal"
+PREFIX_THEN_ID = ["varchar_pattern_ops", "int8_ops"]
+
+
+class Activity(models.Model):
+    """What sessions, features and errors have in common."""
+
+    event_id = models.UUIDField(_("event"), null=True, unique=True, editable=False)
+    user_email = models.CharField(_("who"), max_length=254, blank=True)
+    source = models.CharField(_("told by"), max_length=160, default=PORTAL)
+
+    objects: ClassVar[Any] = EventQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+
+class UserSession(Activity):
+    """From login to logout; `session_end` stays null where nobody logged out. `duration_seconds` is whole seconds.
+
+    `ip` is cut to its network (/24, /48), and of the user agent the names of browser and system are kept alone.
+    """
+
+    session_start = models.DateTimeField(_("started"))
+    session_end = models.DateTimeField(_("ended"), null=True)
+    duration_seconds = models.PositiveIntegerField(_("duration"), null=True)
+    ip = models.CharField(_("network"), max_length=64, blank=True)
+    user_agent = models.CharField(_("browser"), max_length=64, blank=True)
+
+    objects: ClassVar[Any] = SessionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
+        permissions = [("export_usersession", _("Can export sessions"))]
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["user_email", "-id"], name="session_user", opclasses=PREFIX_THEN_ID),
+            models.Index(fields=["session_start"], name="session_start"),
+            models.Index(fields=["session_end"], name="session_end"),
+            models.Index(fields=["user_email"], name="session_open", condition=models.Q(session_end__isnull=True)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_email} {self.session_start:%Y-%m-%d %H:%M}"
+
+
+class FeatureUsage(Activity):
+    """One request, or one use of a feature of a client application. `endpoint` is a route, never a path."""
+
+    feature_name = models.CharField(_("feature"), max_length=128)
+    endpoint = models.CharField(_("endpoint"), max_length=200, blank=True)
+    timestamp = models.DateTimeField(_("when"))
+    success = models.BooleanField(_("succeeded"))
+    duration_ms = models.PositiveIntegerField(_("duration (ms)"), null=True)
+
+    class Meta:
+        verbose_name = _("use of a feature")
+        verbose_name_plural = _("uses of features")
+        permissions = [("export_featureusage", _("Can export uses of features"))]
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["timestamp"], name="feature_timestamp"),
+            models.Index(fields=["user_email", "-id"], name="feature_user", opclasses=PREFIX_THEN_ID),
+            models.Index(fields=["feature_name", "-id"], name="feature_name", opclasses=PREFIX_THEN_ID),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.feature_name} {self.user_email}".strip()
+
+
+class UserError(Activity):
+    """What failed for somebody. `error_code` is a status of HTTP where there is one.
+
+    `error_message` is the sentence of a stable code, and `stack` a list of `module:function:line`, innermost last:
+    neither holds a value.
+    """
+
+    endpoint = models.CharField(_("endpoint"), max_length=200, blank=True)
+    method = models.CharField(_("method"), max_length=16, blank=True)
+    error_type = models.CharField(_("error"), max_length=128)
+    error_code = models.PositiveIntegerField(_("code"), null=True)
+    error_message = models.CharField(_("what it means"), max_length=300, blank=True)
+    stack: Any = models.JSONField(_("where"), default=list)
+    timestamp = models.DateTimeField(_("when"))
+
+    class Meta:
+        verbose_name = _("error")
+        verbose_name_plural = _("errors")
+        permissions = [("export_usererror", _("Can export errors"))]
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["timestamp"], name="error_timestamp"),
+            models.Index(fields=["user_email", "-id"], name="error_user", opclasses=PREFIX_THEN_ID),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.error_type} {self.endpoint}"
+
+
+class TrackingWriter(models.Model):
+    """One process's buffer as it last wrote: how many records waited, how many were dropped since it was started.
+
+    Rows that dropped nothing go with their process; the others stay, so that their sum never falls.
+    """
+
+    process = models.CharField(max_length=128, unique=True)
+    queued = models.PositiveIntegerField(_("waiting"), default=0)
+    dropped = models.PositiveBigIntegerField(_("dropped"), default=0)
+    dropped_at = models.DateTimeField(_("last dropped"), null=True)
+    seen_at = models.DateTimeField(_("last seen"))
+
+    class Meta:
+        verbose_name = _("writer of the tracking")
+        verbose_name_plural = _("writers of the tracking")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.process

@@ -1,0 +1,36 @@
+"""What the guardian reported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class GuardianReport(models.Model):
+    """One report: `data` is what `GET usage/summary` answers of the same period. `requested_by` is empty for the
+    periodic ones, of which there is one per period."""
+
+    period_start = models.DateTimeField(_("from"))
+    period_end = models.DateTimeField(_("to"))
+    created_at = models.DateTimeField(_("written"))
+    requested_by = models.CharField(_("asked for by"), max_length=160, blank=True)
+    data: Any = models.JSONField(_("figures"))
+
+    class Meta:
+        verbose_name = _("guardian’s report")
+        verbose_name_plural = _("guardian’s reports")
+        permissions = [("export_guardianreport", _("Can export the guardian’s reports"))]
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["period_start", "period_end"],
+                name="one_periodic_report",
+                condition=models.Q(requested_by=""),
+            )
+        ]
+        indexes = [models.Index(fields=["created_at"], name="guardian_created")]
+
+    def __str__(self) -> str:
+        return str(self.data.get("period", f"{self.period_start:%Y-%m-%d %H:%M}"))

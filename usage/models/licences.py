@@ -1,0 +1,88 @@
+"""Licences, and what was consumed under them by the hour."""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from usage.querysets import LicenceQuerySet
+
+FIRST_DAY, LAST_DAY = 1, 28  # every month has these
+
+
+class Licence(models.Model):
+    """Whose a `license_ref` is, and how many pages a month it is good for; without a quota as many as they like.
+
+    A reference nobody has named yet appears by itself, with its first run. Periods begin at midnight (the portal's
+    time zone) of `period_day`. `exceeded_until` is the end of the period whose quota is used up, and `told_percent` is
+    the highest warning given in the period that began on `told_period`.
+    """
+
+    ref = models.CharField(_("licence"), max_length=128, unique=True)
+    customer = models.CharField(_("customer"), max_length=160, blank=True)
+    monthly_page_quota = models.PositiveIntegerField(
+        _("pages a month"), null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+    period_day = models.PositiveSmallIntegerField(
+        _("month begins on"),
+        default=FIRST_DAY,
+        validators=[MinValueValidator(FIRST_DAY), MaxValueValidator(LAST_DAY)],
+    )
+    first_seen_at = models.DateTimeField(_("first seen"), null=True, editable=False)
+    last_run_at = models.DateTimeField(_("last run"), null=True, editable=False)
+    exceeded_until = models.DateTimeField(null=True, editable=False)
+    told_period = models.DateField(null=True, editable=False)
+    told_percent = models.PositiveSmallIntegerField(default=0, editable=False)
+
+    objects = LicenceQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("licence")
+        verbose_name_plural = _("licences")
+        permissions = [("export_licence", _("Can export licences"))]
+        ordering = ["ref"]
+        indexes = [
+            # These operator classes let PostgreSQL find a beginning by the index too; other databases ignore them.
+            models.Index(fields=["ref"], name="licence_ref", opclasses=["varchar_pattern_ops"]),
+            models.Index(fields=["customer"], name="licence_customer", opclasses=["varchar_pattern_ops"]),
+            models.Index(fields=["ref"], name="licence_exceeded", condition=models.Q(exceeded_until__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.ref} ({self.customer})" if self.customer else self.ref
+
+
+class RunRollup(models.Model):
+    """What the runs of one hour (UTC) came to, by licence, application and version. Written by `usage.rollups` alone.
+
+    `rolled_at` is the moment up to which received runs were counted when this was written.
+    """
+
+    hour = models.DateTimeField(_("hour"))
+    license_ref = models.CharField(_("licence"), max_length=128, blank=True)
+    app_name = models.CharField(_("application"), max_length=128)
+    app_version = models.CharField(_("version"), max_length=128)
+    runs = models.PositiveBigIntegerField(_("runs"))
+    documents = models.PositiveBigIntegerField(_("documents"))
+    succeeded = models.PositiveBigIntegerField(_("succeeded"))
+    failed = models.PositiveBigIntegerField(_("failed"))
+    pages = models.PositiveBigIntegerField(_("pages"))
+    rolled_at = models.DateTimeField(editable=False)
+
+    class Meta:
+        verbose_name = _("hour of usage")
+        verbose_name_plural = _("hours of usage")
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["license_ref", "hour", "app_name", "app_version"], name="one_rollup_per_hour_and_version"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["hour"], name="runrollup_hour"),
+            models.Index(fields=["rolled_at"], name="runrollup_rolled"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H:00} {self.license_ref}"

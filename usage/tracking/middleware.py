@@ -1,0 +1,81 @@
+"""Every call of the API and every page of the portal is noted: by whom, which route, how it went, how long it took.
+
+Never a body, a query, a path, a header or a token; nothing here asks the database or waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from django.conf import settings
+from django.core.exceptions import MiddlewareNotUsed
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import ResolverMatch
+from django.utils import timezone
+
+from portal.api.errors import CODES, is_api
+from portal.failures import Failure, failure_of
+from portal.logs import KNOWN_METHODS, QUIET
+from usage.tracking.buffer import buffer
+from usage.tracking.identity import who
+from usage.tracking.records import Fault, Record
+
+log = logging.getLogger("vigie.tracking")
+FAILED = 400
+# What a page that failed without an exception of its own is called.
+BY_STATUS = {entry.status: code for code, entry in reversed(CODES.items())} | {400: "bad_request", 404: "not_found"}
+UNKNOWN_ROUTE = "unknown"
+
+
+class TrackingMiddleware:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        if not settings.TRACKING:
+            raise MiddlewareNotUsed
+        self.get_response = get_response
+        self.share = settings.TRACKING_SAMPLE_PERCENT / 100
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        at, started = timezone.now(), time.perf_counter()
+        response = self.get_response(request)
+        try:
+            self.note(request, response.status_code, at, time.perf_counter() - started)
+        except Exception:
+            log.exception("a request could not be noted")
+        return response
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> None:
+        """Of views alone; what goes wrong in the API is noted where it becomes a problem."""
+        request.failure = failure_of(exception)  # type: ignore[attr-defined]
+
+    def note(self, request: HttpRequest, status: int, at: datetime, seconds: float) -> None:
+        match, failed = request.resolver_match, status >= FAILED
+        if not (match or is_api(request)) or QUIET.match(request.path_info):
+            return
+        name, endpoint = named(match)
+        if name in settings.TRACKING_EXCLUDE or not (failed or self.share >= 1 or random.random() < self.share):  # noqa: S311
+            return
+        fault = fault_of(request, status) if failed else None
+        buffer.put(Record(who(request), name, endpoint, at, round(seconds * 1000), fault))
+
+
+def named(match: ResolverMatch | None) -> tuple[str, str]:
+    """The route's name, and the route itself, with its parameters as they are called and not as they are."""
+    return (match.view_name, f"/{match.route}") if match else (UNKNOWN_ROUTE, "")
+
+
+def fault_of(request: HttpRequest, status: int) -> Fault:
+    method = request.method if request.method in KNOWN_METHODS else "OTHER"
+    code = BY_STATUS.get(status, "")
+    failure: Failure | None = getattr(request, "failure", None)
+    if failure is None:
+        return Fault(str(method), code or f"http_{status}", status, sentence_of(code), ())
+    # A refusal is named by its code, what nobody foresaw by its class: the sentence is the code's in both cases.
+    return Fault(str(method), failure.kind, status, sentence_of(failure.kind) or sentence_of(code), failure.stack)
+
+
+def sentence_of(code: str) -> str:
+    return CODES[code].detail if code in CODES else ""

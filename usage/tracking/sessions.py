@@ -1,0 +1,66 @@
+"""Sessions of the portal's users: a row from login to logout."""
+
+from __future__ import annotations
+
+import logging
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.db import DatabaseError, transaction
+from django.dispatch import receiver
+from django.http import HttpRequest
+from django.utils import timezone
+
+from usage.models import UserSession
+from usage.tracking.browsers import reduced
+from usage.tracking.identity import person
+
+log = logging.getLogger("vigie.tracking")
+IN_SESSION = "usage_session"
+KEPT_BITS = {4: 24, 6: 48}
+
+
+@receiver(user_logged_in)
+def begin(request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None:
+    """A login succeeds even where it cannot be noted."""
+    if not settings.TRACKING or request is None:
+        return
+    try:
+        with transaction.atomic():
+            session = UserSession.objects.create(
+                user_email=person(user),
+                session_start=timezone.now(),
+                ip=truncated(request.META.get("REMOTE_ADDR", "")),
+                user_agent=reduced(request.headers.get("User-Agent", "")),
+            )
+    except DatabaseError as error:
+        log.error("a login could not be noted: %s", type(error).__name__)
+    else:
+        request.session[IN_SESSION] = session.pk
+
+
+@receiver(user_logged_out)
+def end(request: HttpRequest | None, **_: Any) -> None:
+    """Whatever the switch says now: what has begun ends."""
+    known = request.session.get(IN_SESSION) if request is not None else None
+    if known is None:
+        return
+    try:
+        with transaction.atomic():
+            UserSession.objects.filter(pk=known).end(timezone.now())
+    except DatabaseError as error:
+        log.error("a logout could not be noted: %s", type(error).__name__)
+
+
+def truncated(address: str) -> str:
+    """`192.0.2.0/24`, `2001:db8::/48`: where somebody is, about; empty for what is no address."""
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return ""
+    mapped = getattr(ip, "ipv4_mapped", None)
+    ip = mapped or ip
+    return str(ip_network((ip, KEPT_BITS[ip.version]), strict=False))
