@@ -9,8 +9,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from usage.admin import runs as usage_admin
 from usage import panels
+from usage.admin import runs as usage_admin
 from usage.panels import runs_of_machine, usage_tile
 from usage.tests.runs import kept
 
