@@ -54,10 +54,7 @@ class Licence(models.Model):
 
 
 class RunRollup(models.Model):
-    """What the runs of one hour (UTC) came to, by licence, application and version. Written by `usage.rollups` alone.
-
-    `rolled_at` is the moment up to which received runs were counted when this was written.
-    """
+    """What the runs of one hour (UTC) came to, by licence, application and version. Written by `usage.rollups` alone."""
 
     hour = models.DateTimeField(_("hour"))
     license_ref = models.CharField(_("licence"), max_length=128, blank=True)
@@ -68,7 +65,6 @@ class RunRollup(models.Model):
     succeeded = models.PositiveBigIntegerField(_("succeeded"))
     failed = models.PositiveBigIntegerField(_("failed"))
     pages = models.PositiveBigIntegerField(_("pages"))
-    rolled_at = models.DateTimeField(editable=False)
 
     class Meta:
         verbose_name = _("hour of usage")
@@ -79,10 +75,21 @@ class RunRollup(models.Model):
                 fields=["license_ref", "hour", "app_name", "app_version"], name="one_rollup_per_hour_and_version"
             )
         ]
-        indexes = [
-            models.Index(fields=["hour"], name="runrollup_hour"),
-            models.Index(fields=["rolled_at"], name="runrollup_rolled"),
-        ]
+        indexes = [models.Index(fields=["hour"], name="runrollup_hour")]
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H:00} {self.license_ref}"
+
+
+class RollupProgress(models.Model):
+    """One row: all runs received before `counted_until` are in the rollups."""
+
+    counted_until = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("progress of the rollups")
+        verbose_name_plural = _("progress of the rollups")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.counted_until:%Y-%m-%d %H:%M:%S}"
