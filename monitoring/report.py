@@ -24,6 +24,7 @@ from monitoring.models import CheckResult, Incident, Rollup, Round, Target
 from monitoring.probe.kinds import ErrorKind
 from monitoring.uptime import DAY, HOUR, MINUTE, Figures, Part, percent
 from portal.admin.display import NOTHING, exactly
+from portal.jobs import Busy
 
 WIDTH = 96
 NARROWEST_NAME = 12
@@ -209,7 +210,7 @@ def catch_up(now: datetime) -> None:
     """Counts what the workers have not counted yet, as where there are none."""
     try:
         rollups.rebuild(rollups.unrolled_since(now), uptime.floor(now, MINUTE) + MINUTE)
-    except rollups.Busy:
+    except Busy:
         return
 
 

@@ -7,7 +7,6 @@ minutes for weeks, and what is gone must not be missed above: a rollup never tak
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -18,7 +17,7 @@ from monitoring import histogram
 from monitoring.histogram import Histogram
 from monitoring.models import CheckResult, Rollup
 from monitoring.uptime import DAY, EPOCH, HOUR, MINUTE, floor
-from portal.jobs import Lease, claim
+from portal.jobs import Busy, Lease, turn
 
 Period = Rollup.Period
 # The cycles of the job may overlap, and all of them write the same hour: one at a time, whatever the cycle.
@@ -28,10 +27,6 @@ LATE = timedelta(minutes=5)
 # What one transaction writes: little enough that on SQLite nobody waits for it long.
 BATCH = timedelta(minutes=10)
 LEVELS = ((Period.MINUTE, Period.HOUR, HOUR), (Period.HOUR, Period.DAY, DAY))
-
-
-class Busy(Exception):
-    """Somebody else is rolling up."""
 
 
 @dataclass
@@ -87,7 +82,7 @@ def catch_up(now: datetime, lease: Lease) -> dict[str, int]:
     The running minute, hour and day are included.
     """
     try:
-        with turn() as own:
+        with turn(TURN, TURN_LENGTH) as own:
             return roll_all(unrolled_since(now), floor(now, MINUTE) + MINUTE, [lease, own])
     except Busy:  # with the same
         return nothing_done()
@@ -98,7 +93,7 @@ def rebuild(since: datetime, until: datetime) -> dict[str, int]:
 
     Raises Busy.
     """
-    with turn() as own:
+    with turn(TURN, TURN_LENGTH) as own:
         return roll_all(floor(since, MINUTE), until, [own], only_changed=False)
 
 
@@ -112,18 +107,6 @@ def roll_all(since: datetime, until: datetime, leases: list[Lease], *, only_chan
 
 def nothing_done() -> dict[str, int]:
     return dict.fromkeys(Period.values, 0)
-
-
-@contextmanager
-def turn() -> Iterator[Lease]:
-    """Raises Busy."""
-    lease = claim(TURN, "all", TURN_LENGTH)
-    if lease is None:
-        raise Busy
-    try:
-        yield lease
-    finally:
-        lease.release()
 
 
 def unrolled_since(now: datetime) -> datetime:

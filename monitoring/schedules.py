@@ -13,12 +13,9 @@ from monitoring import fleet, incidents, rollups, rounds
 from monitoring.clock import mark
 from monitoring.models import CheckResult, Rollup, Round
 from portal.jobs import Lease
-from portal.models import JobRun
 from portal.pulse import Pulse, pulses
 from portal.retention import Retention, retentions
 from portal.schedules import Job, jobs
-
-MINUTELY, MINUTELY_KEPT = ("monitoring.rounds", "monitoring.reminders", "monitoring.rollups"), timedelta(days=1)
 
 
 def see_to_rounds(lease: Lease) -> None:
@@ -45,16 +42,10 @@ def outdated_minutes(now: datetime) -> models.QuerySet[Any]:
     return Rollup.objects.filter(period=Rollup.Period.MINUTE, start__lt=long_ago)
 
 
-def outdated_runs(now: datetime) -> models.QuerySet[Any]:
-    """Those of every minute, which would be most of all runs that are kept."""
-    return JobRun.objects.ended_before(now - MINUTELY_KEPT).superseded().filter(job__in=MINUTELY)
-
-
 jobs.register(Job("monitoring.rounds", see_to_rounds, every=timedelta(minutes=1)))
 jobs.register(Job("monitoring.reminders", remind, every=timedelta(minutes=1)))
 jobs.register(Job("monitoring.rollups", rollups.roll_up, every=timedelta(minutes=1), cluster="slow"))
 pulses.register(Pulse("monitoring.rounds", rounds.keep_watched, timedelta(seconds=2)))
 retentions.register(Retention("checks", outdated_checks))
 retentions.register(Retention("rounds", outdated_rounds))
-retentions.register(Retention("minutely_runs", outdated_runs))
 retentions.register(Retention("minute_rollups", outdated_minutes))

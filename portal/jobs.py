@@ -6,6 +6,8 @@ for dead finds out at its next `extend()`, which therefore belongs into the tran
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,6 +20,10 @@ from portal.processes import myself
 from portal.querysets import JobRunQuerySet
 
 LEASE = timedelta(minutes=5)
+
+
+class Busy(Exception):
+    """Somebody else has the turn."""
 
 
 class LeaseLost(Exception):
@@ -73,3 +79,15 @@ def claim(job: str, cycle_key: str, length: timedelta = LEASE) -> Lease | None:
         lease_expires_at=now + length,
     )
     return Lease(run.pk, job, cycle_key, run.fence + 1, length) if won else None
+
+
+@contextmanager
+def turn(name: str, length: timedelta = LEASE) -> Iterator[Lease]:
+    """A lease for work of which there must be one at a time, whatever cycle or command it is done for. Raises Busy."""
+    lease = claim(name, "all", length)
+    if lease is None:
+        raise Busy(name)
+    try:
+        yield lease
+    finally:
+        lease.release()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db import models
 from django.utils import timezone
 from django_q.models import Schedule
 
@@ -21,6 +22,7 @@ from portal.clusters import Cluster
 from portal.conventions import Collected
 from portal.jobs import LEASE, Lease, claim
 from portal.logs import redacted
+from portal.models import JobRun
 
 log = logging.getLogger("vigie.schedules")
 RUN = "portal.tasks.run"
@@ -131,4 +133,14 @@ def note(action: str, row: Schedule) -> None:
 
 # --- The portal's own jobs -------------------------------------------------------------------------------------------
 
+MINUTELY_KEPT = timedelta(days=1)
+
+
+def outdated_minutely(now: datetime) -> models.QuerySet[Any]:
+    """Runs of what is done every minute, which would be most of all runs that are kept."""
+    minutely = [job.name for job in jobs.all() if job.every == MINUTE]
+    return JobRun.objects.ended_before(now - MINUTELY_KEPT).superseded().filter(job__in=minutely)
+
+
+retention.retentions.register(retention.Retention("minutely_runs", outdated_minutely))
 jobs.register(Job("portal.retention", retention.prune, every=timedelta(hours=1), cluster="slow"))

@@ -9,6 +9,8 @@ from django.conf import settings
 from django.db import models
 
 from portal.retention import Retention, retentions
+from portal.schedules import Job, jobs
+from usage import rollups
 from usage.models import FeatureUsage, GuardianReport, TrackingWriter, UserError, UserSession
 
 WRITER_KEPT = timedelta(days=1)
@@ -36,6 +38,7 @@ def outdated_writers(now: datetime) -> models.QuerySet[Any]:
     return TrackingWriter.objects.filter(dropped=0, seen_at__lt=now - WRITER_KEPT)
 
 
+jobs.register(Job("usage.rollups", rollups.roll_up, every=timedelta(minutes=1), cluster="slow"))
 retentions.register(Retention("features", outdated_features))
 retentions.register(Retention("errors", outdated_errors))
 retentions.register(Retention("user_sessions", outdated_sessions))

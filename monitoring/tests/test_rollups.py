@@ -11,7 +11,7 @@ from monitoring import rollups
 from monitoring.histogram import bucket
 from monitoring.models import CheckResult, Rollup
 from monitoring.tests.rolled import DAY, HOUR, MINUTE, NOON, SECOND, a_target, check
-from portal.jobs import Lease, LeaseLost, claim
+from portal.jobs import Busy, Lease, LeaseLost, claim, turn
 from portal.models import JobRun
 
 pytestmark = pytest.mark.django_db
@@ -240,9 +240,9 @@ def test_rebuilding_leaves_other_times_alone(target, roll):
 
 def test_who_finds_somebody_else_at_it_leaves_it_to_him(target, roll):
     check(target, NOON)
-    with rollups.turn():
+    with turn(rollups.TURN):
         assert roll(NOON) == {"minute": 0, "hour": 0, "day": 0}
-        with pytest.raises(rollups.Busy):
+        with pytest.raises(Busy):
             rollups.rebuild(NOON, NOON + HOUR)
     assert Rollup.objects.count() == 0
     assert roll(NOON)["minute"] == 1

@@ -27,7 +27,6 @@ from monitoring.schedules import (
     outdated_checks,
     outdated_minutes,
     outdated_rounds,
-    outdated_runs,
     see_to_rounds,
 )
 from monitoring.tests.conftest import NOON, fine
@@ -599,14 +598,3 @@ def test_checks_rounds_and_minutes_are_kept_for_their_days_and_no_longer(targets
     assert outdated_checks(now).count() == 3
     assert outdated_rounds(now).count() == 3
     assert [(found.period, (now - found.start).days) for found in outdated_minutes(now)] == [("minute", 31)]
-
-
-def test_runs_of_every_minute_are_kept_for_a_day_but_for_the_newest(db):
-    for job in ("monitoring.rollups", "portal.retention"):
-        for hours in (60, 48, 30):
-            at = NOON - timedelta(hours=hours)
-            JobRun.objects.create(job=job, cycle_key=at.isoformat(), status="done", finished_at=at)
-    assert [(run.job, NOON - run.finished_at) for run in outdated_runs(NOON).order_by("pk")] == [
-        ("monitoring.rollups", timedelta(hours=60)),
-        ("monitoring.rollups", timedelta(hours=48)),
-    ]

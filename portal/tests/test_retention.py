@@ -10,6 +10,7 @@ from portal import retention
 from portal.jobs import LeaseLost, claim
 from portal.models import AuditEvent, AuthFailure, JobRun, TaskAttempt
 from portal.retention import Retention, delete_all, prune
+from portal.schedules import outdated_minutely
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -78,3 +79,14 @@ def test_an_app_declares_its_own(now, lease, monkeypatch):
     monkeypatch.setattr(retention.retentions, "items", [mine])
     audit_at(now)
     assert prune(lease) == {"mine": 1}
+
+
+def test_of_what_is_done_every_minute_a_day_is_kept(now):
+    """Its newest run stays, which tells how the job stands."""
+    for job in ("usage.rollups", "portal.retention"):
+        for hours in (60, 48, 30):
+            run_at(now - timedelta(hours=hours), job, str(hours))
+    assert sorted((run.job, run.cycle_key) for run in outdated_minutely(now)) == [
+        ("usage.rollups", "48"),
+        ("usage.rollups", "60"),
+    ]

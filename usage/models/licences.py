@@ -54,7 +54,7 @@ class Licence(models.Model):
 
 
 class RunRollup(models.Model):
-    """What the runs of one hour (UTC) came to, by licence, application and version. Written by `usage.rollups` alone."""
+    """What the runs of one hour (UTC) came to, by licence, application and version. `usage.rollups` alone writes it."""
 
     hour = models.DateTimeField(_("hour"))
     license_ref = models.CharField(_("licence"), max_length=128, blank=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -12,15 +11,7 @@ from django.utils import timezone
 
 from backups.models import ExpectedBackupJob
 from backups.scanner import rounds
-
-
-def moment(text: str) -> datetime:
-    """ISO 8601; UTC where it has no offset."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandError("--at must be a moment such as 2025-06-12T13:30:00Z.") from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+from portal.management.options import moment
 
 
 class Command(BaseCommand):
@@ -32,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        now = moment(options["at"]) if options["at"] else timezone.now()
+        now = moment("--at", options["at"]) if options["at"] else timezone.now()
         agent = options["agent"]
         if agent and not ExpectedBackupJob.objects.filter(agent_id=agent).exists():
             raise CommandError("No backup is expected of that machine.")

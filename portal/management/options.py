@@ -1,0 +1,16 @@
+"""What commands read from their options."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django.core.management.base import CommandError
+
+
+def moment(name: str, text: str) -> datetime:
+    """ISO 8601; UTC where it has no offset. Raises CommandError."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"{name} must be a moment such as 2025-06-12T13:30:00Z.") from None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

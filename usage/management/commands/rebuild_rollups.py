@@ -1,0 +1,32 @@
+"""`manage.py rebuild_rollups`: counts the hours of usage anew from the runs, all of them or those of a period."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from portal.jobs import Busy
+from portal.management.options import moment
+from usage import rollups
+
+
+class Command(BaseCommand):
+    help = "Counts the hours of usage anew from the runs, and says which differed."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--since", metavar="ISO", help="from the hour of this moment on")
+        parser.add_argument("--until", metavar="ISO", help="up to the hour before this moment")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        given = ((name, options[name]) for name in ("since", "until"))
+        since, until = (moment(f"--{name}", text) if text else None for name, text in given)
+        try:
+            mended = rollups.rebuild(since, until, self.tell)
+        except Busy:
+            raise CommandError("They are being counted right now; try again in a minute.") from None
+        self.stdout.write(f"{mended} rollups differed from their runs and are mended." if mended else "All agree.")
+
+    def tell(self, hour: datetime, count: int) -> None:
+        self.stderr.write(f"{hour:%Y-%m-%d %H:00} UTC: {count}")

@@ -1,0 +1,268 @@
+"""Hours of usage agree with the runs they were counted from."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import Sum
+
+from portal.jobs import Lease, LeaseLost, claim, turn
+from usage import rollups
+from usage.models import Licence, RollupProgress, Run, RunRollup
+from usage.tests.runs import document, kept, run
+
+pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+
+
+@pytest.fixture
+def lease():
+    return claim("usage.rollups", "now")
+
+
+@pytest.fixture
+def count(lease):
+    return lambda now=NOON: rollups.catch_up(now, [lease])
+
+
+def a_run(at=NOON - MINUTE, **fields):
+    return kept(**{"received_at": at, "started_at": at} | fields)
+
+
+def all_rollups():
+    names = ("hour", "license_ref", "app_name", "app_version", "runs", "documents", "succeeded", "failed", "pages")
+    return set(RunRollup.objects.values_list(*names))
+
+
+def sums_of(model, **names):
+    return tuple(model.objects.aggregate(**{name: Sum(field) for name, field in names.items()}).values())
+
+
+def assert_agreement():
+    runs = sums_of(Run, documents="document_count", ok="succeeded_count", failed="failed_count", pages="total_pages")
+    assert sums_of(RunRollup, documents="documents", ok="succeeded", failed="failed", pages="pages") == runs
+    assert RunRollup.objects.aggregate(runs=Sum("runs"))["runs"] == Run.objects.count()
+
+
+def test_runs_are_summed_up_by_hour_licence_application_and_version(count):
+    a_run(document_count=5, succeeded_count=3, failed_count=1, total_pages=40)
+    a_run(document_count=2, succeeded_count=2, failed_count=0, total_pages=2)
+    a_run(license_ref="LIC-2")
+    a_run(app_name="cli")
+    a_run(app_version="7", license_ref="")
+    a_run(NOON - HOUR - MINUTE)
+    assert count() == 5
+    eleven = NOON - HOUR
+    assert all_rollups() == {
+        (eleven, "LIC-1", "gui", "6", 2, 7, 5, 1, 42),
+        (eleven, "LIC-2", "gui", "6", 1, 1, 1, 0, 1),
+        (eleven, "LIC-1", "cli", "6", 1, 1, 1, 0, 1),
+        (eleven, "", "gui", "7", 1, 1, 1, 0, 1),
+        (eleven - HOUR, "LIC-1", "gui", "6", 1, 1, 1, 0, 1),
+    }
+    assert_agreement()
+
+
+def test_counting_twice_changes_nothing(count):
+    a_run()
+    assert count() == 1
+    before = all_rollups()
+    assert count() == 0
+    assert count(NOON + MINUTE) == 0
+    assert all_rollups() == before
+
+
+def test_a_run_that_was_spooled_for_weeks_is_counted_in_the_hour_it_happened_in(count):
+    a_run()
+    count()
+    long_ago = NOON - timedelta(days=21)
+    kept(received_at=NOON + MINUTE, started_at=long_ago, total_pages=9)
+    assert count(NOON + 2 * MINUTE) == 1
+    assert RunRollup.objects.get(hour=long_ago).pages == 9
+    assert_agreement()
+
+
+def test_a_run_that_was_written_a_little_after_it_was_received_is_counted(count):
+    a_run()
+    count()
+    a_run(NOON - 5 * MINUTE, total_pages=7)
+    count(NOON + MINUTE)
+    assert_agreement()
+
+
+def test_nothing_that_was_counted_long_ago_is_read_again(count):
+    a_run(NOON - timedelta(days=2))
+    count()
+    RunRollup.objects.update(pages=99)
+    count(NOON + HOUR)
+    assert RunRollup.objects.get().pages == 99
+
+
+def test_a_long_absence_is_caught_up_in_pieces(count, monkeypatch):
+    monkeypatch.setattr(rollups, "RUNS_AT_A_TIME", 3)
+    for minutes in range(20):
+        a_run(NOON - timedelta(minutes=17 * minutes))
+    for _ in range(8):
+        a_run(NOON - timedelta(days=9))  # more of one moment than a piece holds
+    count()
+    assert_agreement()
+
+
+def test_all_licences_of_an_hour_are_counted_where_there_are_too_many_to_name(count, monkeypatch):
+    monkeypatch.setattr(rollups, "MOST_NAMED", 2)
+    for number in range(5):
+        a_run(license_ref=f"LIC-{number}")
+    assert count() == 5
+    assert_agreement()
+
+
+def test_what_was_killed_in_between_is_counted_by_the_next(count, lease, monkeypatch):
+    monkeypatch.setattr(rollups, "RUNS_AT_A_TIME", 1)
+    for minutes in (1, 90, 200):
+        a_run(NOON - timedelta(minutes=minutes))
+    pieces = iter([1, 1])
+
+    def killed(fresh, gone):
+        next(pieces)
+        return write(fresh, gone)
+
+    write = rollups.write
+    monkeypatch.setattr(rollups, "write", killed)
+    with pytest.raises(StopIteration):
+        count()
+    assert RunRollup.objects.count() == 2
+    monkeypatch.setattr(rollups, "write", write)
+    count()
+    assert_agreement()
+
+
+def test_who_was_overtaken_writes_nothing(lease):
+    a_run()
+    overtaken = Lease(lease.pk, lease.job, lease.cycle_key, lease.fence - 1)
+    with pytest.raises(LeaseLost):
+        rollups.catch_up(NOON, [overtaken])
+    assert not RunRollup.objects.exists()
+    assert not RollupProgress.objects.exists()
+
+
+def test_one_counts_at_a_time(lease):
+    kept()
+    with turn(rollups.TURN):
+        assert rollups.roll_up(lease) == {"rollups": 0}
+    assert rollups.roll_up(lease) == {"rollups": 1}
+
+
+def test_a_reported_run_is_counted_in_the_minute_after(call, client_token, lease):
+    reports = [run(started_at=started) for started in (None, "2026-03-10T09:59:59Z", "2026-03-10T10:00:00Z")]
+    reports.append(run([document(page_count=500)], license_ref=None))
+    for report in reports:
+        assert call("POST", "usage/report", client_token, body=report).status_code == 201
+    rollups.roll_up(lease)
+    assert_agreement()
+    assert RunRollup.objects.aggregate(pages=Sum("pages"))["pages"] == 3 * 12 + 500
+    assert RunRollup.objects.filter(license_ref="LIC-2041").count() == 3
+
+
+# --- Licences --------------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_licence_appears_by_itself_without_a_name(count):
+    a_run(license_ref="LIC-9")
+    a_run(license_ref="")
+    count()
+    licence = Licence.objects.get()
+    assert (licence.ref, licence.customer, licence.monthly_page_quota) == ("LIC-9", "", None)
+    assert licence.first_seen_at == licence.last_run_at == NOON - MINUTE
+
+
+def test_a_licence_somebody_named_keeps_its_name_and_learns_of_its_last_run(count):
+    Licence.objects.create(ref="LIC-1", customer="Bakery", monthly_page_quota=500)
+    a_run()
+    count()
+    a_run(NOON + MINUTE)
+    kept(received_at=NOON + MINUTE, started_at=NOON - timedelta(days=3))
+    count(NOON + 2 * MINUTE)
+    licence = Licence.objects.get()
+    assert (licence.customer, licence.monthly_page_quota) == ("Bakery", 500)
+    assert (licence.first_seen_at, licence.last_run_at) == (NOON - MINUTE, NOON + MINUTE)
+
+
+# --- Rebuilding ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mended(capsys):
+    def rebuild(*options):
+        call_command("rebuild_rollups", *options)
+        return capsys.readouterr()
+
+    return rebuild
+
+
+def test_rebuilding_mends_what_disagrees_and_says_where(count, mended):
+    a_run(total_pages=5)
+    a_run(NOON - 3 * HOUR)
+    gone = a_run(NOON - 7 * HOUR)
+    count()
+    assert mended().out == "All agree.\n"
+    RunRollup.objects.filter(hour=NOON - HOUR).update(pages=6)
+    RunRollup.objects.filter(hour=NOON - 3 * HOUR).delete()
+    gone.delete()
+    told = mended()
+    assert told.out == "3 rollups differed from their runs and are mended.\n"
+    assert told.err.splitlines() == ["2026-03-10 05:00 UTC: 1", "2026-03-10 09:00 UTC: 1", "2026-03-10 11:00 UTC: 1"]
+    assert_agreement()
+
+
+def test_rebuilding_a_period_leaves_the_others_alone(count, mended):
+    for hours in (1, 3, 5):
+        a_run(NOON - hours * HOUR)
+    count()
+    RunRollup.objects.update(pages=99)
+    mended("--since", "2026-03-10T09:30:00Z", "--until", "2026-03-10T11:00:00+00:00")
+    assert {rollup.hour.hour: rollup.pages for rollup in RunRollup.objects.all()} == {11: 99, 9: 1, 7: 99}
+
+
+def test_rebuilding_without_rollups_counts_all_and_hides_nothing_from_the_job(count, mended):
+    a_run(NOON - timedelta(days=40))
+    a_run()
+    mended("--since", "2026-03-10")
+    assert RunRollup.objects.count() == 1
+    count()
+    assert_agreement()
+
+
+def test_while_somebody_counts_rebuilding_says_so():
+    with turn(rollups.TURN), pytest.raises(CommandError, match="try again"):
+        call_command("rebuild_rollups")
+
+
+def test_a_moment_that_is_none_is_refused():
+    with pytest.raises(CommandError, match="--since must be a moment"):
+        call_command("rebuild_rollups", "--since", "yesterday")
+
+
+def test_licences_of_another_spelling_are_other_licences(count):
+    for ref in ("lic-1", "LIC-1", "LIC 1", "LIC-1 "):
+        a_run(license_ref=ref, run_id=uuid.uuid4())
+    assert count() == 4
+    assert Licence.objects.count() == 4
+
+
+def test_runs_received_while_it_counts_are_not_lost(count, monkeypatch):
+    """Read before the transaction, and committed after it: the next pass looks back far enough."""
+    a_run()
+    changed = rollups.changed
+
+    def late(hour, refs):
+        found = changed(hour, refs)
+        a_run(NOON - 2 * MINUTE)
+        monkeypatch.setattr(rollups, "changed", changed)
+        return found
+
+    monkeypatch.setattr(rollups, "changed", late)
+    count()
+    count(NOON + MINUTE)
+    assert_agreement()
