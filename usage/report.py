@@ -23,7 +23,7 @@ MAX_DOCUMENTS = 10_000
 MAX_ERRORS = 20
 # No clock of a working machine shows another time, and every zone can show these.
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-RUN_ID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID_TEXT = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 IDENTIFIER = re.compile(r"[A-Za-z0-9._:+ -]{1,128}")
 EXTENSION = re.compile(r"\.?([a-z0-9]{1,10})")
 COUNTERS = ("document_count", "succeeded_count", "failed_count", "total_pages")
@@ -90,21 +90,21 @@ class Reader:
             return ""
         return value.strip(" ")
 
-    def run_id(self, source: Mapping[str, Any]) -> UUID | None:
-        value = source.get("run_id")
-        if isinstance(value, str) and RUN_ID.fullmatch(value):
+    def uuid(self, source: Mapping[str, Any], name: str) -> UUID | None:
+        value = source.get(name)
+        if isinstance(value, str) and UUID_TEXT.fullmatch(value):
             return UUID(value)
         if value is None:
-            self.refuse("run_id", "required", "This field is required.")
+            self.refuse(name, "required", "This field is required.")
         else:
-            self.refuse(
-                "run_id", "not_a_uuid", "A UUID in 32 hexadecimal digits is expected, with its dashes or without."
-            )
+            self.refuse(name, "not_a_uuid", "A UUID in 32 hexadecimal digits is expected, with its dashes or without.")
         return None
 
-    def moment(self, source: Mapping[str, Any], name: str) -> datetime | None:
+    def moment(self, source: Mapping[str, Any], name: str, *, required: bool = False) -> datetime | None:
         value = source.get(name)
         if value is None:
+            if required:
+                self.refuse(name, "required", "This field is required.")
             return None
         try:
             if not isinstance(value, str) or not value.isascii() or len(value) > 40:
@@ -162,7 +162,7 @@ def read_report(body: Any) -> Report:
     if not isinstance(body, dict):
         raise Problem("validation_failed", errors=[FieldError("body", "not_an_object", "A run is an object.")])
     reader.dropped = len(body.keys() - RUN_KEYS)
-    run_id = reader.run_id(body)
+    run_id = reader.uuid(body, "run_id")
     fields: dict[str, Any] = {name: reader.identifier(body, name, required=False) for name in OPTIONAL_IDENTIFIERS}
     fields |= {name: reader.identifier(body, name, required=True) for name in REQUIRED_IDENTIFIERS}
     fields |= {name: reader.integer(body, name, required=True) for name in COUNTERS}
