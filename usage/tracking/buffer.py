@@ -88,6 +88,7 @@ class Buffer:
         """
         failures = 0
         while self.queued:
+            close_old_connections()
             if self.write_some():
                 failures = 0
                 continue
@@ -100,12 +101,10 @@ class Buffer:
         with self.writing:
             while len(self.in_hand) < AT_A_TIME and self.waiting:
                 self.in_hand.append(self.waiting.popleft())
-            close_old_connections()
             try:
                 self.save(self.in_hand)
             except (OperationalError, InterfaceError) as error:
                 log.warning("the database does not take what was tracked: %s", type(error).__name__)
-                close_old_connections()
                 return False
             except Exception as error:
                 self.in_hand = self.save_one_by_one(error)

@@ -26,8 +26,17 @@ from usage.tracking.records import Fault, Record
 
 log = logging.getLogger("vigie.tracking")
 FAILED = 400
-# What a page that failed without an exception of its own is called.
-BY_STATUS = {entry.status: code for code, entry in reversed(CODES.items())} | {400: "bad_request", 404: "not_found"}
+SERVER_FAILED = 500
+# What a page is said to have failed with, where its status says all there is to say.
+BY_STATUS = {
+    400: "bad_request",
+    403: "permission_denied",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    500: "internal_error",
+    503: "not_ready",
+}
 UNKNOWN_ROUTE = "unknown"
 
 
@@ -68,14 +77,11 @@ def named(match: ResolverMatch | None) -> tuple[str, str]:
 
 
 def fault_of(request: HttpRequest, status: int) -> Fault:
+    """A refusal is named by its code, what nobody foresaw by its class; the sentence is a code's in any case."""
     method = request.method if request.method in KNOWN_METHODS else "OTHER"
-    code = BY_STATUS.get(status, "")
+    code = BY_STATUS.get(status, f"http_{status}")
     failure: Failure | None = getattr(request, "failure", None)
-    if failure is None:
-        return Fault(str(method), code or f"http_{status}", status, sentence_of(code), ())
-    # A refusal is named by its code, what nobody foresaw by its class: the sentence is the code's in both cases.
-    return Fault(str(method), failure.kind, status, sentence_of(failure.kind) or sentence_of(code), failure.stack)
-
-
-def sentence_of(code: str) -> str:
-    return CODES[code].detail if code in CODES else ""
+    if failure is None or (status < SERVER_FAILED and failure.kind not in CODES):
+        failure = Failure(code)
+    known = CODES.get(failure.kind) or CODES.get(code)
+    return Fault(str(method), failure.kind, status, known.detail if known else "", failure.stack)

@@ -1,0 +1,183 @@
+"""Records wait in their process until the database takes them."""
+
+import os
+import threading
+
+import pytest
+from django.db import DataError, OperationalError
+from django.utils import timezone
+
+from portal.processes import myself
+from usage.models import FeatureUsage, TrackingWriter, UserError
+from usage.tracking import buffer as module
+from usage.tracking.buffer import Buffer, buffer
+from usage.tracking.records import Fault, Record
+
+pytestmark = pytest.mark.django_db
+
+
+def a_record(name="page", fault=None, who="alice"):
+    return Record(who, name, "/page", timezone.now(), 12, fault)
+
+
+def put(count, start=0):
+    for number in range(start, start + count):
+        buffer.put(a_record(f"page-{number}"))
+
+
+@pytest.fixture
+def away(monkeypatch):
+    """The database is not there; `away.clear()` brings it back."""
+    gone, save = threading.Event(), Buffer.save
+    gone.set()
+
+    def saving(self, records):
+        if gone.is_set():
+            raise OperationalError("server closed the connection")
+        save(self, records)
+
+    monkeypatch.setattr(Buffer, "save", saving)
+    return gone
+
+
+@pytest.fixture
+def a_thread(monkeypatch, transactional_db):
+    """A writer of its own, which ends with the test."""
+    monkeypatch.undo()  # the writer starts by itself again
+    monkeypatch.setattr(module, "GATHER_SECONDS", 0.01)
+    yield buffer
+    buffer.end()
+    assert not buffer.writer.is_alive()
+
+
+def test_records_are_written_together_in_their_order(written_when_asked):
+    fault = Fault("GET", "KeyError", 500, "The portal failed.", ("a:b:1",))
+    put(3)
+    buffer.put(a_record(fault=fault))
+    written_when_asked()
+    names = list(FeatureUsage.objects.order_by("pk").values_list("feature_name", "success"))
+    assert names == [("page-0", True), ("page-1", True), ("page-2", True), ("page", False)]
+    error = UserError.objects.get()
+    assert (error.method, error.error_type, error.error_code, error.stack) == ("GET", "KeyError", 500, ["a:b:1"])
+    assert (error.error_message, error.endpoint, error.user_email) == ("The portal failed.", "/page", "alice")
+    assert buffer.queued == 0
+
+
+def test_what_does_not_fit_is_dropped_and_counted(written_when_asked, settings):
+    settings.TRACKING_BUFFER = 100
+    put(130)
+    assert (buffer.queued, buffer.dropped) == (100, 30)
+    written_when_asked()
+    assert FeatureUsage.objects.order_by("pk").last().feature_name == "page-99"
+    writer = TrackingWriter.objects.get()
+    assert (writer.process, writer.dropped, writer.queued) == (myself(), 30, 0)
+    assert writer.dropped_at == writer.seen_at
+
+
+def test_while_the_database_is_away_records_wait_and_the_bound_holds(away, settings, written_when_asked):
+    settings.TRACKING_BUFFER = 100
+    put(60)
+    assert not buffer.write_some()
+    put(60, start=60)
+    assert (buffer.queued, buffer.dropped) == (100, 20)
+    assert not buffer.write_some()
+    away.clear()
+    written_when_asked()
+    assert FeatureUsage.objects.count() == 100
+    assert TrackingWriter.objects.get().dropped == 20
+
+
+def test_writing_resumes_by_itself(a_thread, away):
+    waits = threading.Event()
+    put(5)
+    while buffer.writer is None or not buffer.in_hand:
+        waits.wait(0.01)
+    put(5, start=5)
+    away.clear()
+    while buffer.queued:
+        waits.wait(0.01)
+    names = list(FeatureUsage.objects.order_by("pk").values_list("feature_name", flat=True))
+    assert names == [f"page-{number}" for number in range(10)]
+
+
+def test_a_record_the_database_refuses_takes_no_other_with_it(written_when_asked, monkeypatch, caplog):
+    save = Buffer.save
+
+    def saving(self, records):
+        if any(record.feature == "page-1" for record in records):
+            raise DataError("K4NARI")
+        save(self, records)
+
+    monkeypatch.setattr(Buffer, "save", saving)
+    put(3)
+    written_when_asked()
+    assert set(FeatureUsage.objects.values_list("feature_name", flat=True)) == {"page-0", "page-2"}
+    assert buffer.dropped == 1
+    assert "a record could not be written: DataError" in caplog.text
+    assert "K4NARI" not in caplog.text
+
+
+def test_what_every_database_takes_is_made_of_anything(written_when_asked):
+    buffer.put(Record("a\0lice" * 90, "\ud800page" * 90, "/é\0" * 200, timezone.now(), 1, None))
+    written_when_asked()
+    usage = FeatureUsage.objects.get()
+    assert (len(usage.user_email), len(usage.feature_name), len(usage.endpoint)) == (254, 128, 200)
+    assert usage.user_email.startswith("alicealice")
+    assert buffer.dropped == 0
+
+
+def test_the_database_is_told_of_the_buffer_now_and_then_and_of_drops_at_once(
+    monkeypatch, written_when_asked, settings
+):
+    clock = iter([100.0, 105.0, 106.0, 116.5])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    told = []
+    monkeypatch.setattr(Buffer, "tell", lambda self, dropped: told.append(dropped))
+    settings.TRACKING_BUFFER = 100
+    for count in (1, 1, 101, 1):
+        put(count)
+        written_when_asked()
+    assert told == [0, 1, 1]
+
+
+def test_a_forked_child_begins_with_nothing_of_its_parents():
+    put(3)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, f"{buffer.queued} {buffer.dropped} {buffer.writer}".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reader, 100) == b"0 0 None"
+    os.close(reader)
+    os.close(writer)
+    assert buffer.queued == 3
+
+
+def test_the_writer_is_started_by_the_first_record_and_again_where_it_ended(a_thread):
+    assert buffer.writer is None
+    put(1)
+    first = buffer.writer
+    assert first.is_alive()
+    assert first.daemon
+    put(1)
+    assert buffer.writer is first
+    buffer.writer = threading.Thread(target=lambda: None)  # one that is no more
+    put(1)
+    assert buffer.writer.is_alive()
+    buffer.writer, other = first, buffer.writer
+    buffer.end()
+    other.join(5)
+
+
+def test_at_the_end_of_the_process_what_waits_is_written(a_thread, monkeypatch):
+    monkeypatch.setattr(module, "GATHER_SECONDS", 60)
+    put(4)
+    buffer.end()
+    assert FeatureUsage.objects.count() == 4
+
+
+def test_at_the_end_nobody_waits_for_a_database_that_is_away(a_thread, away, caplog):
+    put(4)
+    buffer.end()
+    assert "4 tracked records were lost at the end of the process" in caplog.text

@@ -1,0 +1,133 @@
+"""Sessions of the portal's users."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import DatabaseError
+from django.test import Client
+from django.utils import timezone
+
+from usage.models import UserSession
+from usage.tracking import sessions
+from usage.tracking.browsers import reduced
+from usage.tracking.sessions import truncated
+
+pytestmark = pytest.mark.django_db
+PASSWORD = "a long password"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0"
+
+
+@pytest.fixture
+def alice():
+    return User.objects.create_superuser("alice", "alice@example.org", PASSWORD)
+
+
+def log_in(client, **headers):
+    form = {"username": "alice", "password": PASSWORD}
+    return client.post("/admin/login/", form, headers=headers, REMOTE_ADDR="203.0.113.77")
+
+
+def test_a_login_begins_a_session_of_which_no_address_and_no_user_agent_is_kept(client, alice):
+    log_in(client, **{"User-Agent": FIREFOX})
+    session = UserSession.objects.get()
+    assert (session.user_email, session.source) == ("alice@example.org", "portal")
+    assert (session.ip, session.user_agent) == ("203.0.113.0/24", "Firefox 131, Linux")
+    assert (session.session_end, session.duration_seconds) == (None, None)
+    assert timezone.now() - session.session_start < timedelta(minutes=1)
+
+
+def test_a_logout_ends_it_and_no_other(client, alice):
+    log_in(Client())
+    log_in(client)
+    UserSession.objects.update(session_start=timezone.now() - timedelta(hours=2, seconds=1))
+    client.post("/admin/logout/")
+    other, session = UserSession.objects.order_by("pk")
+    assert other.session_end is None
+    assert 7201 <= session.duration_seconds <= 7230
+    assert session.session_end - session.session_start >= timedelta(hours=2)
+
+
+def test_a_session_never_ends_before_it_began(client, alice):
+    log_in(client)
+    UserSession.objects.update(session_start=timezone.now() + timedelta(hours=1))  # a clock that was set back
+    client.post("/admin/logout/")
+    assert UserSession.objects.get().duration_seconds == 0
+
+
+def test_a_wrong_password_begins_none(client, alice):
+    client.post("/admin/login/", {"username": "alice", "password": "wrong"})
+    assert not UserSession.objects.exists()
+
+
+def test_switched_off_none_begins_and_what_has_begun_ends(client, alice, settings):
+    log_in(client)
+    settings.TRACKING = False
+    log_in(Client())
+    client.post("/admin/logout/")
+    assert UserSession.objects.get().session_end is not None
+
+
+@pytest.mark.parametrize("method", ["create", "filter"])
+def test_a_login_and_a_logout_succeed_even_where_they_cannot_be_noted(client, alice, monkeypatch, caplog, method):
+    def failing(*args, **fields):
+        raise DatabaseError(PASSWORD)
+
+    monkeypatch.setattr(sessions.UserSession.objects, method, failing)
+    assert log_in(client).status_code == 302
+    assert client.get("/admin/").status_code == 200
+    client.post("/admin/logout/")
+    assert client.get("/admin/").status_code == 302
+    assert "could not be noted: DatabaseError" in caplog.text
+    assert PASSWORD not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.77", "203.0.113.0/24"),
+        ("2001:db8:1:2:3::9", "2001:db8:1::/48"),
+        ("::ffff:203.0.113.77", "203.0.113.0/24"),
+        ("fe80::1%eth0", "fe80::/48"),
+        ("unix:", ""),
+        ("", ""),
+    ],
+)
+def test_an_address_is_cut_to_its_network(address, network):
+    assert truncated(address) == network
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "names"),
+    [
+        (FIREFOX, "Firefox 131, Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 "
+            "Safari/537.36 Edg/130.0.2849.46",
+            "Edge 130, Windows",
+        ),
+        (
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 "
+            "Safari/605.1.15",
+            "Safari 17, macOS",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+            "Version/17.6 Mobile/15E148 Safari/604.1",
+            "Safari 17, iOS",
+        ),
+        (
+            "Mozilla/5.0 (Linux; Android 14; SM-S911B) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 "
+            "Mobile Safari/537.36",
+            "Chrome 130, Android",
+        ),
+        ("vigie-client/1.4.0", "vigie-client 1"),
+        ("curl/8.9.1", "curl 8"),
+        ("K4NARI bob@example.org", ""),
+        ("Firefox/K4NARI (Windows; bob@example.org)", "Windows"),
+        ("x" * 600 + FIREFOX, ""),
+        ("", ""),
+    ],
+)
+def test_of_a_user_agent_the_names_we_know_are_kept(user_agent, names):
+    assert reduced(user_agent) == names

@@ -1,0 +1,230 @@
+"""What is noted of a request: by whom, which route, how it went, and nothing that was sent."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError
+from django.test import Client
+from django.utils import timezone
+
+from portal.issuing import issue
+from usage import ingest
+from usage.admin.runs import RunAdmin
+from usage.models import FeatureUsage, UserError
+from usage.tests.runs import run
+from usage.tracking import middleware
+from usage.tracking.buffer import buffer
+
+pytestmark = pytest.mark.django_db
+SECRET = "K4NARI"
+
+
+@pytest.fixture
+def noted(written_when_asked):
+    """The only request that was noted."""
+
+    def read():
+        written_when_asked()
+        return FeatureUsage.objects.get()
+
+    return read
+
+
+@pytest.fixture
+def failed(written_when_asked):
+    def read():
+        written_when_asked()
+        return UserError.objects.get()
+
+    return read
+
+
+@pytest.fixture
+def fails(monkeypatch):
+    """Makes the writing of runs raise, with a local variable that must not be kept."""
+
+    def failing(error):
+        def record(reports, token):
+            secret = SECRET  # noqa: F841 - a frame's variables are no part of what is kept
+            raise error
+
+        monkeypatch.setattr(ingest, "record", record)
+
+    return failing
+
+
+@pytest.fixture
+def operator(client):
+    user = User.objects.create_superuser("alice", "alice@example.org")
+    client.force_login(user)
+    buffer.reset()
+    return user
+
+
+class TestWhatIsNoted:
+    def test_a_call_of_the_api(self, call, client_token, noted):
+        call("POST", "usage/report", client_token, body=run())
+        usage = noted()
+        assert (usage.user_email, usage.feature_name) == ("client:gui_v6", "usage-report")
+        assert (usage.endpoint, usage.success, usage.source) == ("/api/v1/usage/report", True, "portal")
+        assert timedelta() <= timezone.now() - usage.timestamp < timedelta(minutes=1)
+        assert usage.duration_ms < 60_000
+        assert not UserError.objects.exists()
+
+    def test_a_page_of_the_portal(self, client, operator, noted):
+        client.get("/admin/usage/run/?q=LIC")
+        usage = noted()
+        assert (usage.user_email, usage.feature_name) == ("alice@example.org", "admin:usage_run_changelist")
+        assert usage.endpoint == "/admin/usage/run/"
+
+    def test_the_route_and_not_the_path(self, call, staff_token, noted):
+        call("GET", f"agents/{SECRET}", staff_token)
+        assert noted().endpoint == "/api/v1/agents/<str:machine_id>"
+
+    def test_how_long_it_took(self, call, client_token, noted, monkeypatch):
+        ticks = iter([10.0, 10.0, 11.2344, 11.2344])
+        monkeypatch.setattr(middleware.time, "perf_counter", lambda: next(ticks))
+        call("POST", "usage/report", client_token, body=run())
+        assert noted().duration_ms == 1234
+
+    def test_no_query_is_made_for_it(self, client, operator, django_assert_num_queries):
+        client.get("/healthz")  # loads the middleware
+        with django_assert_num_queries(0):
+            client.get("/api/v1/nowhere")
+            client.get("/docs/api")
+        assert buffer.queued == 2
+
+    @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/static/portal/x.css", "/wp-login.php"])
+    def test_probes_files_and_what_is_no_page_are_not(self, client, path):
+        client.get(path)
+        assert buffer.queued == 0
+
+    def test_heartbeats_are_not_whatever_becomes_of_them(self, call, agent_token):
+        call("POST", "agents/heartbeat", agent_token)
+        call("POST", "agents/heartbeat")
+        assert buffer.queued == 0
+
+    def test_excluded_routes_are_not(self, client, operator, settings):
+        settings.TRACKING_EXCLUDE = {"admin:usage_run_changelist"}
+        client.get("/admin/usage/run/")
+        assert buffer.queued == 0
+
+    def test_an_unknown_call_is_noted_without_its_path(self, client, noted):
+        client.get(f"/api/v1/{SECRET}?{SECRET}={SECRET}")
+        usage = noted()
+        assert (usage.feature_name, usage.endpoint, usage.success) == ("unknown", "", False)
+
+
+class TestWhoItWas:
+    def test_a_machine(self, call, agent_token, noted):
+        call("POST", "agents/token/rotate", agent_token)
+        assert noted().user_email == "agent:PC-1"
+
+    def test_an_enrolment(self, call, enroll_token, noted):
+        call("POST", "agents/enroll", enroll_token, machine_id="PC-9")
+        assert noted().user_email == "enroll:installer"
+
+    def test_the_person_behind_a_staff_token(self, call, noted):
+        bob = User.objects.create_superuser("bob", "bob@example.org")
+        call("GET", "agents/fleet", issue("staff", user=bob, label="laptop")[1])
+        assert noted().user_email == "bob@example.org"
+
+    def test_the_name_of_a_person_without_an_address(self, call, staff_token, noted):
+        call("GET", "agents/fleet", staff_token)
+        assert noted().user_email == "alice"
+
+    def test_the_person_of_a_session_that_calls_the_api(self, client, operator, noted):
+        client.get("/api/v1/agents/fleet")
+        assert noted().user_email == "alice@example.org"
+
+    @pytest.mark.parametrize("token", [None, "vigie_client_nonsense", ""])
+    def test_nobody(self, call, noted, token):
+        call("POST", "usage/report", token, body=run())
+        assert noted().user_email == ""
+
+    def test_who_logs_in_and_who_logs_out(self, client, written_when_asked):
+        User.objects.create_superuser("alice", "alice@example.org", "a long password")
+        client.post("/admin/login/", {"username": "alice", "password": "a long password"})
+        client.post("/admin/logout/")
+        written_when_asked()
+        assert list(FeatureUsage.objects.order_by("pk").values_list("feature_name", "user_email")) == [
+            ("admin:login", "alice@example.org"),
+            ("admin:logout", "alice@example.org"),
+        ]
+
+
+class TestWhatFailed:
+    def test_a_refusal_by_its_code(self, call, client_token, failed):
+        call("POST", "usage/report", client_token, body=run(document_count=SECRET))
+        error = failed()
+        assert (error.error_type, error.error_code) == ("validation_failed", 400)
+        assert error.error_message == "One or more fields are missing or not as documented."
+        assert (error.method, error.endpoint, error.stack) == ("POST", "/api/v1/usage/report", [])
+        assert error.user_email == "client:gui_v6"
+        assert FeatureUsage.objects.get().success is False
+
+    def test_of_what_nobody_foresaw_the_class_and_the_frames(self, call, client_token, fails, failed):
+        fails(KeyError(SECRET))
+        call("POST", "usage/report", client_token, body=run())
+        error = failed()
+        assert (error.error_type, error.error_code) == ("KeyError", 500)
+        assert error.error_message == "The failure was logged. Trying again later may help."
+        assert error.stack[-1].startswith("usage.tests.test_tracking:record:")
+        assert any(frame.startswith("usage.api.views:post:") for frame in error.stack)
+        assert SECRET not in json.dumps(error.stack)
+
+    def test_a_database_that_does_not_answer(self, call, client_token, fails, failed):
+        fails(OperationalError(SECRET))
+        call("POST", "usage/report", client_token, body=run())
+        error = failed()
+        assert (error.error_type, error.error_code) == ("OperationalError", 503)
+        assert error.error_message == "The database does not answer. Try again later."
+
+    def test_a_page_that_failed(self, operator, failed, monkeypatch):
+        def get_queryset(model_admin, request):
+            raise ZeroDivisionError(SECRET)
+
+        monkeypatch.setattr(RunAdmin, "get_queryset", get_queryset)
+        client = Client(raise_request_exception=False)
+        client.force_login(operator)
+        buffer.reset()
+        assert client.get("/admin/usage/run/").status_code == 500
+        error = failed()
+        assert (error.error_type, error.error_code, error.user_email) == ("ZeroDivisionError", 500, "alice@example.org")
+        assert error.stack
+
+    def test_a_page_that_is_not_there_without_any_frames(self, client, operator, failed):
+        assert client.get(f"/admin/usage/{SECRET}/").status_code == 404
+        error = failed()
+        assert (error.error_type, error.error_code, error.stack) == ("not_found", 404, [])
+        assert SECRET not in error.endpoint
+
+    def test_a_method_that_is_none(self, client, failed):
+        client.generic(SECRET, "/api/v1/usage/report")
+        assert failed().method == "OTHER"
+
+    def test_an_answer_is_given_even_where_noting_it_fails(self, call, client_token, monkeypatch, caplog):
+        monkeypatch.setattr(middleware, "who", lambda request: 1 / 0)
+        assert call("POST", "usage/report", client_token, body=run()).status_code == 201
+        assert "a request could not be noted" in caplog.text
+
+
+class TestHowMuch:
+    def test_a_share_of_what_went_well_and_all_that_failed(self, settings, monkeypatch):
+        settings.TRACKING_SAMPLE_PERCENT = 25
+        client, dice = Client(), iter([0.1, 0.3, 0.24, 0.99])
+        monkeypatch.setattr(middleware.random, "random", lambda: next(dice))
+        for _ in range(4):
+            client.get("/docs/api")
+        for _ in range(3):
+            client.get("/api/v1/nowhere")
+        assert [record.feature for record in buffer.waiting] == ["error-codes"] * 2 + ["unknown"] * 3
+
+    def test_nothing_once_it_is_switched_off(self, settings):
+        settings.TRACKING = False
+        client = Client()
+        client.get("/docs/api")
+        client.get("/api/v1/nowhere")
+        assert buffer.queued == 0
