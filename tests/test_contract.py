@@ -109,7 +109,7 @@ def test_every_call_is_answered_as_documented(
     settings.DEPOSITS_ROOT = tmp_path
     tokens = {"enroll": enroll_token, "client": client_token, "staff": staff_token, "anyone": None}
     calls = CALL.findall(API)
-    assert len(calls) == 15
+    assert len(calls) == 16
     for method, path, kind, text in calls:
         if path.startswith("backups/deposits"):
             tokens["agent"] = issue_agent_token(make_agent(BACKED_UP))

@@ -1,0 +1,83 @@
+"""`POST /api/v1/usage/events`: what client applications tell of their users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+
+from portal.api.views import HotView, Kind
+from portal.models import ApiToken
+from usage import events
+from usage.ingest import CONFLICT
+
+CODES = {CONFLICT: "event_conflict", events.INVALID: "validation_failed"}
+
+
+class SessionSerializer(serializers.Serializer[None]):
+    id = serializers.UUIDField()
+    user_email = serializers.EmailField(max_length=254)
+    session_start = serializers.DateTimeField()
+    session_end = serializers.DateTimeField(allow_null=True, required=False)
+    user_agent = serializers.CharField(allow_null=True, required=False)
+
+
+class FeatureSerializer(serializers.Serializer[None]):
+    id = serializers.UUIDField()
+    user_email = serializers.EmailField(max_length=254)
+    feature_name = serializers.CharField(max_length=128)
+    endpoint = serializers.CharField(allow_null=True, required=False)
+    timestamp = serializers.DateTimeField()
+    success = serializers.BooleanField()
+    duration_ms = serializers.IntegerField(allow_null=True, required=False, min_value=0, max_value=2**31 - 1)
+
+
+class ErrorSerializer(serializers.Serializer[None]):
+    id = serializers.UUIDField()
+    user_email = serializers.EmailField(max_length=254)
+    endpoint = serializers.CharField(allow_null=True, required=False)
+    method = serializers.CharField(allow_null=True, required=False)
+    error_type = serializers.CharField(max_length=128)
+    error_code = serializers.IntegerField(allow_null=True, required=False, min_value=0, max_value=2**31 - 1)
+    timestamp = serializers.DateTimeField()
+
+
+class EventsSerializer(serializers.Serializer[None]):
+    sessions = SessionSerializer(many=True, required=False)
+    features = FeatureSerializer(many=True, required=False)
+    errors = ErrorSerializer(many=True, required=False)  # type: ignore[assignment]  # a field, not what was wrong
+
+
+class EventResult(serializers.Serializer[None]):
+    id = serializers.CharField(allow_null=True)
+    status = serializers.ChoiceField(["recorded", "duplicate", "conflict", "invalid"])
+    code = serializers.CharField(allow_null=True)
+
+
+class EventResults(serializers.Serializer[None]):
+    sessions = EventResult(many=True)
+    features = EventResult(many=True)
+    errors = EventResult(many=True)  # type: ignore[assignment]
+
+
+class EventsAnswer(serializers.Serializer[None]):
+    results = EventResults()
+    dropped_keys = serializers.IntegerField()
+
+
+class EventsView(HotView):
+    """Up to 500 events in all; each is judged by itself, and the results stand in the order sent."""
+
+    kinds = frozenset({Kind.AGENT, Kind.CLIENT})
+
+    @extend_schema(request=EventsSerializer, responses={200: EventsAnswer})
+    def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:
+        told, dropped = events.read_events(body, token.bearer)
+        statuses = events.record(told)
+        results = {name: list(map(result, items, statuses[name])) for name, items in told.items()}
+        return 200, {"results": results, "dropped_keys": dropped}
+
+
+def result(item: events.Told, status: str) -> dict[str, Any]:
+    return {"id": item.id, "status": status, "code": CODES.get(status)}

@@ -1,0 +1,244 @@
+"""What client applications tell of their users: sessions, uses of features, errors. Each is kept once.
+
+As in `usage.report` a whitelist at every level and every value checked by hand: what was not asked for is dropped and
+counted, and of an address only the route is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from portal.api.errors import invalid
+from portal.logs import KNOWN_METHODS
+from portal.tokens import TOKEN_IN_TEXT
+from usage.ingest import CONFLICT, DUPLICATE, RECORDED
+from usage.models import FeatureUsage, UserError, UserSession
+from usage.models.activity import Activity
+from usage.report import MAX_INTEGER, Reader
+from usage.tracking.browsers import reduced
+
+MAX_EVENTS = 500
+LONGEST_EMAIL, LONGEST_ROUTE = 254, 200
+EMAIL = re.compile(
+    r"(?=[^@]{1,64}@)[A-Za-z0-9_%+'-]+(?:\.[A-Za-z0-9_%+'-]+)*"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])"
+)
+ROUTE = re.compile(rf"(?!.*:/)[A-Za-z0-9._~{{}}<>:/-]{{0,{LONGEST_ROUTE}}}")
+# A segment that somebody filled in: digits, a UUID, a long random word, the name of a file.
+FILLED_IN = re.compile(
+    r"^[0-9][0-9._:~-]*$|[0-9]{4}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{16}"
+    r"|(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9])[A-Za-z0-9]{16}|^[^{}<>]+\.[A-Za-z][A-Za-z0-9]{1,4}$"
+)
+PARAMETER = "{id}"
+INVALID = "invalid"
+
+
+class EventReader(Reader):
+    """Reads what events have beside what runs have."""
+
+    def email(self, source: Mapping[str, Any]) -> str:
+        """In lower case. Never a name with a colon: those are of machines and applications."""
+        value = source.get("user_email")
+        text = value if isinstance(value, str) and len(value) <= LONGEST_EMAIL else ""
+        if not EMAIL.fullmatch(text) or TOKEN_IN_TEXT.search(text):
+            self.refuse("user_email", "not_an_email", "An e-mail address is expected.")
+            return ""
+        return text.lower()
+
+    def route(self, source: Mapping[str, Any]) -> str:
+        """Without query and fragment, and without the values of its parameters."""
+        value = source.get("endpoint")
+        if value is None:
+            return ""
+        route = re.split(r"[?#]", value, maxsplit=1)[0] if isinstance(value, str) else None
+        if route is not None and ROUTE.fullmatch(route) and not TOKEN_IN_TEXT.search(route):
+            reduced_route = "/".join(PARAMETER if FILLED_IN.search(part) else part for part in route.split("/"))
+            if len(reduced_route) <= LONGEST_ROUTE:
+                return reduced_route
+        self.refuse("endpoint", "not_a_route", "A route such as /api/documents/{id} is expected.")
+        return ""
+
+    def flag(self, source: Mapping[str, Any], name: str) -> bool:
+        value = source.get(name)
+        if not isinstance(value, bool):
+            self.refuse(name, "not_a_boolean", "true or false is expected.")
+        return value is True
+
+    def browser(self, source: Mapping[str, Any]) -> str:
+        value = source.get("user_agent")
+        if value is None or isinstance(value, str):
+            return reduced(value or "")
+        self.refuse("user_agent", "not_a_text", "A text is expected.")
+        return ""
+
+
+def method(value: Any) -> str:
+    if value is None:
+        return ""
+    known = value.upper() if isinstance(value, str) else ""
+    return known if known in KNOWN_METHODS else "OTHER"
+
+
+class Kind:
+    """One of the call's lists: which keys its items have, how they are read and what makes two of them the same."""
+
+    model: ClassVar[type[Activity]]
+    keys: ClassVar[frozenset[str]]
+    compared: ClassVar[tuple[str, ...]]
+
+    def fields(self, reader: EventReader, source: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of the row; what is wrong the reader knows afterwards."""
+        raise NotImplementedError
+
+    def known(self, ids: Iterable[UUID]) -> QuerySet[Any]:
+        return self.model.objects.filter(event_id__in=ids)
+
+    def judge(self, kept: Any, told: Any) -> str:
+        same = all(getattr(kept, name) == getattr(told, name) for name in self.compared)
+        return DUPLICATE if same else CONFLICT
+
+    def record(self, rows: Sequence[Any]) -> list[str]:
+        """Writes those that are new, in one statement, and says of each, in order, what became of it."""
+        firsts: dict[UUID, Any] = {}
+        for row in rows:
+            firsts.setdefault(row.event_id, row)
+        # In one order whoever sends them: two calls with the same events would otherwise wait for each other.
+        new = self.model.objects.insert_new(sorted(firsts.values(), key=lambda row: row.event_id))
+        again = [row for row in rows if row.event_id not in new or row is not firsts[row.event_id]]
+        kept = {row.event_id: row for row in self.known({row.event_id for row in again})} if again else {}
+        # One whose row is gone by now, because its time was over, was known all the same.
+        judged = {id(row): self.judge(kept.get(row.event_id, row), row) for row in again}
+        self.amend({row.event_id: kept[row.event_id] for row in again if judged[id(row)] == RECORDED}.values())
+        return [judged.get(id(row), RECORDED) for row in rows]
+
+    def amend(self, rows: Collection[Any]) -> None:
+        """Writes the known rows that `judge` found something new for."""
+
+
+class Sessions(Kind):
+    """A session may be told of twice: when it begins, and with its end."""
+
+    model = UserSession
+    keys = frozenset({"id", "user_email", "session_start", "session_end", "user_agent"})
+    compared = ("user_email", "session_start")
+
+    def fields(self, reader: EventReader, source: Mapping[str, Any]) -> dict[str, Any]:
+        start = reader.moment(source, "session_start", required=True)
+        end, seconds = reader.moment(source, "session_end"), None
+        if start is not None and end is not None:
+            seconds = int((end - start).total_seconds())
+            if end < start or seconds > MAX_INTEGER:
+                reader.refuse("session_end", "not_an_end", "No session ends before it began.")
+        return {
+            "session_start": start,
+            "session_end": end,
+            "duration_seconds": seconds,
+            "user_agent": reader.browser(source),
+        }
+
+    def known(self, ids: Iterable[UUID]) -> QuerySet[Any]:
+        """Locked, in one order: of two that tell different ends one is the first."""
+        return super().known(ids).select_for_update().order_by("event_id")
+
+    def judge(self, kept: UserSession, told: UserSession) -> str:
+        status = super().judge(kept, told)
+        if status == CONFLICT or told.session_end in (None, kept.session_end):
+            return status
+        if kept.session_end is not None:
+            return CONFLICT
+        kept.session_end, kept.duration_seconds = told.session_end, told.duration_seconds
+        return RECORDED
+
+    def amend(self, rows: Collection[Any]) -> None:
+        if rows:
+            self.model.objects.filter(session_end=None).bulk_update(rows, ["session_end", "duration_seconds"])
+
+
+class Features(Kind):
+    model = FeatureUsage
+    keys = frozenset({"id", "user_email", "feature_name", "endpoint", "timestamp", "success", "duration_ms"})
+    compared = ("user_email", "feature_name", "endpoint", "timestamp", "success", "duration_ms")
+
+    def fields(self, reader: EventReader, source: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "feature_name": reader.identifier(source, "feature_name", required=True),
+            "endpoint": reader.route(source),
+            "timestamp": reader.moment(source, "timestamp", required=True),
+            "success": reader.flag(source, "success"),
+            "duration_ms": reader.integer(source, "duration_ms"),
+        }
+
+
+class Errors(Kind):
+    model = UserError
+    keys = frozenset({"id", "user_email", "endpoint", "method", "error_type", "error_code", "timestamp"})
+    compared = ("user_email", "endpoint", "method", "error_type", "error_code", "timestamp")
+
+    def fields(self, reader: EventReader, source: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "endpoint": reader.route(source),
+            "method": method(source.get("method")),
+            "error_type": reader.identifier(source, "error_type", required=True),
+            "error_code": reader.integer(source, "error_code"),
+            "timestamp": reader.moment(source, "timestamp", required=True),
+        }
+
+
+KINDS: dict[str, Kind] = {"sessions": Sessions(), "features": Features(), "errors": Errors()}
+
+
+@dataclass(frozen=True)
+class Told:
+    """One item of a call: `id` as it was sent, or None where it is none; `row` is None where anything is wrong."""
+
+    id: str | None
+    row: Any
+
+
+def read_events(body: Mapping[str, Any], source: str) -> tuple[dict[str, list[Told]], int]:
+    """What was told, by list, and how many keys were dropped at all levels. Raises Problem for what is no such call."""
+    lists = {name: list_of(body, name) for name in KINDS}
+    if sum(map(len, lists.values())) > MAX_EVENTS:
+        raise invalid("body", "too_many", f"At most {MAX_EVENTS} events are expected.")
+    reader = EventReader()
+    reader.dropped = len(body.keys() - KINDS.keys())
+    told = {name: [read_event(reader, KINDS[name], item, source) for item in items] for name, items in lists.items()}
+    return told, reader.dropped
+
+
+def list_of(body: Mapping[str, Any], name: str) -> list[Any]:
+    value = body.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise invalid(name, "not_a_list", f"A list of {name} is expected.")
+    return value
+
+
+def read_event(reader: EventReader, kind: Kind, item: Any, source: str) -> Told:
+    if not isinstance(item, dict):
+        return Told(None, None)
+    reader.errors = []
+    reader.dropped += len(item.keys() - kind.keys)
+    event_id = reader.uuid(item, "id")
+    fields = {"user_email": reader.email(item)} | kind.fields(reader, item)
+    row = None if reader.errors else kind.model(event_id=event_id, source=source, **fields)
+    return Told(item["id"] if event_id else None, row)
+
+
+def record(told: Mapping[str, Sequence[Told]]) -> dict[str, list[str]]:
+    """Writes all that is new, or nothing; of each item, in order, its status."""
+    with transaction.atomic():
+        return {name: statuses(KINDS[name], items) for name, items in told.items()}
+
+
+def statuses(kind: Kind, items: Sequence[Told]) -> list[str]:
+    recorded = iter(kind.record([item.row for item in items if item.row is not None]))
+    return [INVALID if item.row is None else next(recorded) for item in items]
