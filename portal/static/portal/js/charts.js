@@ -29,7 +29,7 @@
     });
     const config = {
       type: "line",
-      data: { labels: data.labels, datasets: drawn.concat(marks(data.marks)) },
+      data: { labels: data.labels, datasets: data.marks ? drawn.concat(marks(data.marks)) : drawn },
       options: options({}, { align: "end", labels: { boxWidth: 12, boxHeight: 2 } }),
     };
     config.options.scales.marks = { display: false, min: 0, max: 1 };
@@ -74,7 +74,7 @@
 
   function colour(chart) {
     const style = getComputedStyle(chart.canvas);
-    const ofLines = [style.color, style.caretColor];
+    const ofLines = [style.color, style.caretColor, style.textDecorationColor];
     const { x, y } = chart.options.scales;
     chart.data.datasets.forEach(function (dataset, number) {
       const mark = style.textDecorationColor.replace("rgb(", "rgba(").replace(")", ", .35)");
