@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 from portal import health
 from portal.conventions import Collected
 from portal.models import ChannelState, JobRun, OutboxMessage, TaskAttempt
-from portal.notifications.known import BUILT_IN_SETTINGS, active_channels
+from portal.notifications.known import active_channels
 from portal.severity import Severity as Severity
 
 log = logging.getLogger("vigie.findings")
@@ -127,7 +127,7 @@ def nobody_is_told(now: datetime) -> Iterator[Finding]:
             Severity.WARNING,
             _("Of TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID only one is set: without the other Telegram is no channel."),
         )
-    if not any(channel.recipients for channel in active_channels()):
+    if not any(channel.recipients and channel.tells_of_alerts for channel in active_channels()):
         text = _("Nobody is told of anything: no notification channel is active.")
         yield Finding(Severity.WARNING, text, url=admin_url(f"{CHANNELS}_changelist", {}), action=_("See the channels"))
 
@@ -141,10 +141,10 @@ def disabled_channels(now: datetime) -> Iterator[Finding]:
         text = _("The channel “%(name)s” tells nobody any more: %(reason)s Its messages wait.")
         url = admin_url(f"{CHANNELS}_changelist", {})
         if channel.is_built_in:
-            text = _("Telegram tells nobody any more: %(reason)s Change %(settings)s, or enable it again.")
+            text = _("%(name)s tells nobody any more: %(reason)s Change %(settings)s, or enable it again.")
         else:
             url = reverse(f"admin:{CHANNELS}_change", args=[channel.key.partition(":")[2]])
-        words = {"name": channel.name, "reason": ended(state.disabled_reason), "settings": BUILT_IN_SETTINGS}
+        words = {"name": channel.name, "reason": ended(state.disabled_reason), "settings": channel.settings}
         yield Finding(Severity.CRITICAL, text % words, state.disabled_at, url, _("See the channel"))
 
 

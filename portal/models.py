@@ -324,6 +324,8 @@ class OutboxMessage(models.Model):
     state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.NOTE)
     title = models.CharField(_("title"), max_length=300)
     text = models.TextField(_("text"), blank=True)
+    # The same for readers of mail, where it is laid out; forgotten once it is sent.
+    html = models.TextField(blank=True, editable=False)
     path = models.CharField(_("page"), max_length=500, blank=True)
     dedupe_key = models.CharField(_("told once by"), max_length=200)
     status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)

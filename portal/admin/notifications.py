@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -26,8 +27,8 @@ from portal.history import history_of
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
 from portal.notifications import history  # noqa: F401 - the words for what happens to channels
 from portal.notifications.forms import ChannelForm
-from portal.notifications.known import BUILT_IN, Known, as_known, built_in
-from portal.notifications.states import subject, synchronise
+from portal.notifications.known import BUILT_IN, Known, as_known, built_ins
+from portal.notifications.states import states_of, subject, synchronise
 from portal.notifications.trial import try_out
 from portal.panels import Section
 from portal.querysets import NotificationChannelQuerySet
@@ -236,50 +237,72 @@ class NotificationChannelAdmin(VigieModelAdmin):
         off = ngettext("%(count)d channel was switched off.", "%(count)d channels were switched off.", count)
         self.message_user(request, (on if is_active else off) % {"count": count}, messages.SUCCESS)
 
-    # --- Telegram by environment, which has no row --------------------------------------------------------------------
+    # --- Channels by environment, which have no row -------------------------------------------------------------------
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.built_in_view)
-        own = path("built-in/<slug:action>/", view, name="portal_notificationchannel_built_in")
+        own = path("built-in/<slug:key>/<slug:action>/", view, name="portal_notificationchannel_built_in")
         return [own, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        telegram = built_in()
-        context: dict[str, Any] = {"may_change": self.has_change_permission(request)}
-        if telegram is not None:
-            state = ChannelState.objects.filter(channel=BUILT_IN).first() or ChannelState(channel=BUILT_IN)
-            context |= {
-                "built_in": built_in_section(telegram, state),
-                "is_broken": bool(state.failures or state.disabled_at),
-            }
+        own = built_ins()
+        states = states_of(channel.key for channel in own)
+        context: dict[str, Any] = {
+            "may_change": self.has_change_permission(request),
+            "built_ins": [BuiltIn(channel, states.get(channel.key) or ChannelState()) for channel in own],
+        }
         return super().changelist_view(request, context | (extra_context or {}))
 
-    def built_in_view(self, request: HttpRequest, action: str) -> HttpResponseBase:
+    def built_in_view(self, request: HttpRequest, key: str, action: str) -> HttpResponseBase:
         if not self.has_change_permission(request):
             raise PermissionDenied
-        telegram = built_in()
-        if telegram is None or action not in {"test", "enable"}:
+        channel = next((own for own in built_ins() if own.key == key), None)
+        if channel is None or action not in {"test", "enable"}:
             raise Http404
         if request.method == "POST":
             with transaction.atomic():
                 if action == "test":
-                    send_tests([telegram], request)
+                    send_tests([channel], request)
                 else:
-                    self.say_enabled(request, enable_again([BUILT_IN], request))
+                    self.say_enabled(request, enable_again([key], request))
         return HttpResponseRedirect(self.address("changelist"))
 
 
-def built_in_section(telegram: Known, state: ChannelState) -> Section:
-    """How it stands, in one row; its token is nobody's business."""
-    waiting = OutboxMessage.objects.filter(channel=BUILT_IN).waiting().count()
-    chat = state.moved.get(telegram.recipients[0], telegram.recipients[0])
-    row = [
-        state_of(True, state.disabled_at, state.failures, state.last_success_at),
-        chat,
-        state.last_success_at,
-        waiting,
-        state.disabled_reason or state.last_error,
-    ]
-    columns = [gettext("State"), gettext("Chat"), gettext("Last success"), gettext("Waiting"), gettext("Last error")]
-    note = gettext("By TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID of the environment; tells of everything.")
-    return Section(gettext("Telegram, built in"), columns, [row], note=note)
+@dataclass(frozen=True)
+class BuiltIn:
+    """A channel without a row, and how it stands."""
+
+    channel: Known
+    state: ChannelState
+
+    @property
+    def key(self) -> str:
+        return self.channel.key
+
+    @property
+    def is_broken(self) -> bool:
+        return bool(self.state.failures or self.state.disabled_at)
+
+    @property
+    def section(self) -> Section:
+        """In one row; a token is nobody's business."""
+        state = self.state
+        waiting = OutboxMessage.objects.filter(channel=self.key).waiting().count()
+        row = [
+            state_of(True, state.disabled_at, state.failures, state.last_success_at),
+            ", ".join(state.moved.get(recipient, recipient) for recipient in self.channel.recipients),
+            state.last_success_at,
+            waiting,
+            state.disabled_reason or state.last_error,
+        ]
+        title, where, note = self.words()
+        columns = [gettext("State"), where, gettext("Last success"), gettext("Waiting"), gettext("Last error")]
+        return Section(title, columns, [row], note=note)
+
+    def words(self) -> tuple[str, str, str]:
+        """What the section is called, what its recipients are, and where the channel comes from."""
+        if self.key == BUILT_IN:
+            note = gettext("By TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID of the environment; tells of everything.")
+            return gettext("Telegram, built in"), gettext("Chat"), note
+        note = gettext("By GUARDIAN_RECIPIENTS of the environment; gets the guardian’s reports and nothing else.")
+        return gettext("The guardian’s mail, built in"), gettext("Recipients"), note

@@ -18,7 +18,7 @@ from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, in_full, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
-from portal.notifications.known import BUILT_IN
+from portal.notifications.known import built_ins
 from portal.notifications.outbox import try_now
 from portal.querysets import OutboxMessageQuerySet
 from portal.severity import Severity
@@ -122,7 +122,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     @admin.display(description=_("channel"))
     def by(self, message: OutboxMessage) -> str:
         name = getattr(message, "channel_name", None)
-        return name or ("Telegram" if message.channel == BUILT_IN else message.channel)
+        return name or {channel.key: channel.name for channel in built_ins()}.get(message.channel, message.channel)
 
     # --- Actions -----------------------------------------------------------------------------------------------------
 

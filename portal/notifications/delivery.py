@@ -140,6 +140,7 @@ def outgoing(parcel: Parcel, address: str) -> Outgoing:
         text=parcel.text,
         url=f"{settings.PORTAL_URL.rstrip('/')}{parcel.path}" if parcel.path else "",
         at=parcel.first.created_at,
+        html=parcel.html,
     )
 
 
@@ -154,6 +155,8 @@ def note_success(turn: Turn, parcel: Parcel, address: str) -> None:
     """What was sent is marked even by whom was overtaken meanwhile: it was sent. Raises TurnLost after that."""
     now = timezone.now()
     rows_of(parcel).finish("sent", now, attempts=1)
+    if parcel.html:
+        rows_of(parcel).update(html="")
     turn.failures = 0
     if address != turn.moved.get(parcel.first.recipient, parcel.first.recipient):
         turn.moved[parcel.first.recipient] = address

@@ -1,4 +1,7 @@
-"""The channels there are: those of the database, and Telegram where the environment names a bot and a chat."""
+"""The channels there are: those of the database, and those that the environment makes.
+
+These are Telegram where it names a bot and a chat, and the guardian's mail where it names who gets that.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,26 @@ from typing import Any
 
 from django.conf import settings
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
 
 from portal import encryption
 from portal.models import NotificationChannel
 from portal.severity import Severity
 
 Kind = NotificationChannel.Kind
-BUILT_IN = "telegram"
+BUILT_IN, GUARDIAN = "telegram", "guardian"
 BUILT_IN_SETTINGS = "TELEGRAM_BOT_TOKEN, TELEGRAM_CHAT_ID"
+GUARDIAN_SETTINGS = "GUARDIAN_RECIPIENTS, EMAIL_URL"
+# Above every severity there is: such a channel gets what is addressed to it, and no alert.
+ADDRESSED_ONLY = 0
 
 
 @dataclass(frozen=True)
 class Known:
-    """A channel as messages and deliverers see it, wherever it is configured. `stored` is not for anyone's eyes."""
+    """A channel as messages and deliverers see it, wherever it is configured. `stored` is not for anyone's eyes.
+
+    `settings` names what makes a channel that has no row.
+    """
 
     key: str
     name: str
@@ -28,17 +38,22 @@ class Known:
     recipients: tuple[str, ...]
     min_severity: int = Severity.INFO
     stored: str = field(default="", repr=False)
+    settings: str = ""
 
     @property
     def is_built_in(self) -> bool:
-        return self.key == BUILT_IN
+        return bool(self.settings)
+
+    @property
+    def tells_of_alerts(self) -> bool:
+        return self.min_severity != ADDRESSED_ONLY
 
     def tells_of(self, severity: int) -> bool:
         return severity <= self.min_severity
 
     def secret(self) -> str:
         """In the clear. Raises encryption.Unreadable."""
-        if self.is_built_in:
+        if self.key == BUILT_IN:
             return str(settings.TELEGRAM_BOT_TOKEN)
         return encryption.decrypt(self.stored) if self.stored else ""
 
@@ -62,7 +77,20 @@ def surroundings(kind: str) -> list[Any]:
 def built_in() -> Known | None:
     if not (settings.TELEGRAM_BOT_TOKEN and settings.TELEGRAM_CHAT_ID):
         return None
-    return Known(BUILT_IN, "Telegram", Kind.TELEGRAM, (settings.TELEGRAM_CHAT_ID,))
+    return Known(BUILT_IN, "Telegram", Kind.TELEGRAM, (settings.TELEGRAM_CHAT_ID,), settings=BUILT_IN_SETTINGS)
+
+
+def guardian() -> Known | None:
+    """The mail of the guardian's reports."""
+    recipients = tuple(dict.fromkeys(settings.GUARDIAN_RECIPIENTS))
+    if not recipients:
+        return None
+    name = _("The guardian’s mail")
+    return Known(GUARDIAN, name, Kind.EMAIL, recipients, ADDRESSED_ONLY, settings=GUARDIAN_SETTINGS)
+
+
+def built_ins() -> list[Known]:
+    return [channel for channel in (built_in(), guardian()) if channel is not None]
 
 
 def as_known(row: NotificationChannel) -> Known:
@@ -73,9 +101,7 @@ def as_known(row: NotificationChannel) -> Known:
 
 def active_channels() -> Iterator[Known]:
     """With one query."""
-    telegram = built_in()
-    if telegram is not None:
-        yield telegram
+    yield from built_ins()
     for row in NotificationChannel.objects.active().order_by("pk"):
         yield as_known(row)
 

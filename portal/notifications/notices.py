@@ -16,7 +16,7 @@ State = OutboxMessage.State
 SUBJECT_LENGTH = KEY_LENGTH = 200
 TITLE_LENGTH = 300
 # More than any channel shows, and little enough to be kept for each recipient.
-TEXT_LENGTH = 20_000
+TEXT_LENGTH, HTML_LENGTH = 20_000, 200_000
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,9 @@ class Notice:
     Messages of one `subject` ("backup:7") keep their order. The same `dedupe_key` is told once per recipient, as long
     as the first message is kept. What closes something should be as severe as what opened it, or a channel that tells
     of the worst alone never says that it is over. `path` is an address within the portal, "/admin/…".
+
+    With `channel`, the key of one, it goes there and nowhere else. `html` says the same for readers of mail: such a
+    message is always sent by itself.
     """
 
     subject: str
@@ -35,6 +38,8 @@ class Notice:
     dedupe_key: str
     state: State = State.NOTE
     path: str = ""
+    channel: str = ""
+    html: str = ""
 
     def __post_init__(self) -> None:
         if self.path and (not self.path.startswith("/") or self.path.startswith("//")):
@@ -50,6 +55,7 @@ class Notice:
             "state": self.state,
             "title": " ".join(storable(self.title).split())[:TITLE_LENGTH],
             "text": storable(self.text)[:TEXT_LENGTH],
+            "html": storable(self.html) if len(self.html) <= HTML_LENGTH else "",
             "path": storable(self.path) if len(self.path) <= 500 else "",
             "dedupe_key": told_apart(storable(self.dedupe_key), KEY_LENGTH),
         }

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.models import ChannelState, OutboxMessage
-from portal.notifications.known import active_channels
+from portal.notifications.known import Known, active_channels
 from portal.notifications.notices import Notice
 from portal.querysets import OutboxMessageQuerySet
 from portal.tasks import enqueue
@@ -26,7 +26,7 @@ def notify(*notices: Notice) -> int:
         OutboxMessage(channel=channel.key, recipient=recipient, created_at=now, **notice.fields())
         for notice in notices
         for channel in channels
-        if channel.tells_of(notice.severity)
+        if is_for(channel, notice)
         for recipient in channel.recipients
     ]
     if not messages:
@@ -41,6 +41,10 @@ def notify(*notices: Notice) -> int:
         for channel in sorted(set(written)):
             enqueue(DELIVER, channel)
     return len(written)
+
+
+def is_for(channel: Known, notice: Notice) -> bool:
+    return channel.key == notice.channel if notice.channel else channel.tells_of(notice.severity)
 
 
 def try_now(chosen: OutboxMessageQuerySet) -> tuple[int, list[str]]:

@@ -36,6 +36,7 @@ class Parcel:
     title: str
     text: str
     path: str
+    html: str = ""
 
     @property
     def severity(self) -> int:
@@ -53,7 +54,8 @@ def plan(waiting: Sequence[OutboxMessage], now: datetime, sent_lately: int) -> l
     """
     parcels = [parcel_of(group, now) for group in grouped(waiting, now)]
     room = max(0, RATE - sent_lately)
-    if len(parcels) <= room or not room:
+    if len(parcels) <= room or not room or any(parcel.html for parcel in parcels[room - 1 :]):
+        # What is laid out is no line of a digest: it waits for its minute.
         return parcels[:room]
     return [*parcels[: room - 1], digest(parcels[room - 1 :])]
 
@@ -96,10 +98,11 @@ def parcel_of(group: list[OutboxMessage], now: datetime) -> Parcel:
         return told_as_over(group, now)
     message = group[0]
     text = message.text
-    if is_stale(message, now):
+    # What is laid out says its times itself.
+    if is_stale(message, now) and not message.html:
         late = _("This happened at %(when)s; it could not be told before.")
         text = f"{late % {'when': moment(message.created_at, now)}}\n\n{text}".strip()
-    return Parcel((message,), message.state, message.title, text, message.path)
+    return Parcel((message,), message.state, message.title, text, message.path, message.html)
 
 
 def told_as_over(group: list[OutboxMessage], now: datetime) -> Parcel:

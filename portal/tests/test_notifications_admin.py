@@ -248,7 +248,7 @@ def test_who_only_looks_sees_no_form_and_no_button(client, channel):
     assert (
         client.post(reverse("admin:portal_notificationchannel_act", args=[channel.pk, "send_test"])).status_code == 403
     )
-    assert client.post(f"{LIST}built-in/test/").status_code == 403
+    assert client.post(f"{LIST}built-in/telegram/test/").status_code == 403
 
 
 # --- Trying out and mending ------------------------------------------------------------------------------------------
@@ -325,32 +325,45 @@ def test_a_channel_is_switched_off_and_on(act, channel):
 def test_telegram_by_environment_stands_on_the_page_without_its_token(admin_client, built_in):
     ChannelState.objects.create(channel="telegram", disabled_at=timezone.now(), disabled_reason="Telegram answered 403")
     content = admin_client.get(LIST).content.decode()
-    for words in ("Telegram, built in", ">disabled</span>", "Telegram answered 403", "-100", "built-in/enable/"):
+    for words in ("Telegram, built in", ">disabled</span>", "Telegram answered 403", "-100", "telegram/enable/"):
         assert words in content
     assert "K4NARI" not in content
     ChannelState.objects.enable()
-    assert "built-in/enable/" not in admin_client.get(LIST).content.decode()
+    assert "built-in/telegram/enable/" not in admin_client.get(LIST).content.decode()
 
 
 def test_without_it_there_is_no_panel(admin_client, settings):
     settings.TELEGRAM_BOT_TOKEN = ""
     assert "built in" not in admin_client.get(LIST).content.decode()
-    assert admin_client.post(f"{LIST}built-in/test/").status_code == 404
+    assert admin_client.post(f"{LIST}built-in/telegram/test/").status_code == 404
 
 
 @WITH_TRANSACTIONS
 def test_it_is_tried_out_and_enabled_like_the_others(admin_client, built_in, api):
     ChannelState.objects.create(channel="telegram", disabled_at=timezone.now(), disabled_reason="403")
-    assert admin_client.get(f"{LIST}built-in/test/").status_code == 302
+    assert admin_client.get(f"{LIST}built-in/telegram/test/").status_code == 302
     assert api.accepted == []
-    admin_client.post(f"{LIST}built-in/test/")
+    admin_client.post(f"{LIST}built-in/telegram/test/")
     assert said(admin_client.get(LIST)) == ["A test was sent to -100."]
-    admin_client.post(f"{LIST}built-in/enable/")
+    admin_client.post(f"{LIST}built-in/telegram/enable/")
     assert said(admin_client.get(LIST)) == ["1 channel was enabled again."]
     assert ChannelState.objects.get().disabled_at is None
     events = AuditEvent.objects.filter(subject="channel:telegram").order_by("pk")
     assert [event.action for event in events] == ["channel.tested", "channel.enabled"]
-    assert admin_client.post(f"{LIST}built-in/steal/").status_code == 404
+    assert admin_client.post(f"{LIST}built-in/telegram/steal/").status_code == 404
+
+
+@WITH_TRANSACTIONS
+def test_the_guardians_mail_stands_beside_it_and_is_tried_out_alike(admin_client, built_in, settings, mailoutbox):
+    settings.GUARDIAN_RECIPIENTS = ["g@example.org", "h@example.org"]
+    ChannelState.objects.create(channel="guardian", failures=2, last_error="There was no answer in time.")
+    content = admin_client.get(LIST).content.decode()
+    for words in ("Telegram, built in", "The guardian’s mail, built in", "g@example.org, h@example.org", "no answer"):
+        assert words in content
+    admin_client.post(f"{LIST}built-in/guardian/test/")
+    assert [mail.to for mail in mailoutbox] == [["g@example.org"], ["h@example.org"]]
+    admin_client.post(f"{LIST}built-in/guardian/enable/")
+    assert ChannelState.objects.get().failures == 0
 
 
 # --- Messages --------------------------------------------------------------------------------------------------------

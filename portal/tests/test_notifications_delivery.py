@@ -584,3 +584,45 @@ def test_a_rolled_back_change_sends_nothing(api):
         transaction.set_rollback(True)
     look(timezone.now())
     assert (work(), api.accepted) == (0, [])
+
+
+# --- What is laid out ------------------------------------------------------------------------------------------------
+
+
+def laid_out(key):
+    words = {"title": f"Report {key}", "text": "All <is> well.", "path": "/admin/"}
+    return Notice("guardian", Severity.INFO, dedupe_key=key, channel="guardian", html="<table><tr><td>All", **words)
+
+
+def test_what_is_laid_out_arrives_beside_its_text_and_is_then_forgotten(smtp, settings):
+    settings.GUARDIAN_RECIPIENTS, settings.PORTAL_URL = ["g@example.org"], "https://vigie.example.org"
+    notify(laid_out("1"))
+    assert work() == 1
+    (mail,) = smtp.mails
+    assert (mail["To"], mail["Subject"]) == ("g@example.org", "[Vigie] Report 1")
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+    text, html = (mail.get_body([kind]).get_content() for kind in ("plain", "html"))
+    assert text.split() == ["All", "<is>", "well.", "https://vigie.example.org/admin/"]
+    assert html.strip() == "<table><tr><td>All"
+    message = OutboxMessage.objects.get()
+    assert (message.status, message.html, message.text) == ("sent", "", "All <is> well.")
+
+
+def test_after_a_day_without_a_mail_server_each_report_arrives(smtp, settings, clock):
+    settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
+    notify(*(laid_out(f"{number:02}") for number in range(12)))
+    clock.forward(hours=24)
+    deliver("guardian")
+    assert len(smtp.mails) == 10
+    clock.forward(minutes=2)
+    deliver("guardian")
+    assert [mail["Subject"] for mail in smtp.mails] == [f"[Vigie] Report {number:02}" for number in range(12)]
+
+
+def test_what_was_not_sent_keeps_its_layout(smtp, settings):
+    settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
+    smtp.answers["END OF DATA"] = "451 later"
+    notify(laid_out("1"))
+    work()
+    message = OutboxMessage.objects.get()
+    assert (message.status, message.html) == ("waiting", "<table><tr><td>All")

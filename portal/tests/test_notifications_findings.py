@@ -115,3 +115,18 @@ def test_the_landing_page_shows_it(admin_client, telegram):
     content = admin_client.get("/admin/").content.decode()
     assert "Telegram tells nobody any more" in content
     assert "K4NARI" not in content
+
+
+def test_who_gets_the_guardians_reports_is_not_told_of_alerts(settings):
+    settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
+    assert "no notification channel is active" in found(nobody_is_told)[0].text
+
+
+def test_of_the_guardians_mail_the_settings_are_named(settings):
+    settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
+    ChannelState.objects.create(channel="guardian", disabled_at=timezone.now(), disabled_reason="535 no")
+    (finding,) = found(disabled_channels)
+    said = (
+        "The guardian’s mail tells nobody any more: 535 no. Change GUARDIAN_RECIPIENTS, EMAIL_URL, or enable it again."
+    )
+    assert finding.text == said

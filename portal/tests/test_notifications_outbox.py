@@ -130,3 +130,34 @@ def test_the_state_of_a_notice_is_kept(mail):
     assert (message.state, message.status, message.path) == ("opened", "waiting", "/admin/")
     assert message.created_at >= before
     assert State.OPENED == "opened"
+
+
+# --- To whom the guardian's reports go -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guardian(settings):
+    settings.GUARDIAN_RECIPIENTS = ["g@example.org", "h@example.org", "g@example.org"]
+
+
+def test_what_is_addressed_to_a_channel_goes_there_and_nowhere_else(mail, telegram, guardian):
+    assert notify(notice(channel="guardian", html="<p>X")) == 2
+    told = OutboxMessage.objects.order_by("pk").values_list("channel", "recipient", "html")
+    assert list(told) == [("guardian", "g@example.org", "<p>X"), ("guardian", "h@example.org", "<p>X")]
+
+
+@pytest.mark.parametrize("severity", Severity)
+def test_the_guardians_mail_tells_of_no_alert(guardian, severity):
+    assert notify(notice(severity=severity)) == 0
+
+
+def test_without_recipients_there_is_no_guardians_mail(mail, settings):
+    settings.GUARDIAN_RECIPIENTS = []
+    assert find("guardian") is None
+    assert notify(notice(channel="guardian")) == 0
+
+
+def test_what_is_laid_out_too_large_is_sent_as_text(mail):
+    notify(notice("a", html="\0" + "x" * 199_999), notice("b", html="x" * 200_001))
+    lengths = {message.dedupe_key: len(message.html) for message in OutboxMessage.objects.all()}
+    assert lengths == {"a": 199_999, "b": 0}

@@ -121,3 +121,14 @@ def test_in_a_digest_what_is_over_counts_once():
         (parcel,) = plan(messages(("A", "o", 58), ("A", "c", 29), ("B", "n", 0)), NOW, 9)
     assert parcel.title == "2 more messages: 2 warnings"
     assert len(parcel.messages) == 3
+
+
+def test_what_is_laid_out_is_sent_by_itself_and_as_it_is():
+    waiting = messages(*(("R", "n", 58) for _ in range(12)))
+    for message in waiting:
+        message.html = "<p>X"
+    planned = plan(waiting, NOW, 0)
+    assert [len(parcel.messages) for parcel in planned] == [1] * RATE
+    assert {(parcel.text, parcel.html) for parcel in planned} == {("X", "<p>X")}
+    assert plan(waiting[RATE:], NOW, RATE) == []
+    assert [parcel.first.pk for parcel in plan(waiting[RATE:], NOW, 0)] == [11, 12]

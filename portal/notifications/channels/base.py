@@ -40,7 +40,10 @@ class DeliveryError(Exception):
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A text ready to go. `id` stays the same when it is sent again; `url` may be empty; `at` is when it happened."""
+    """A text ready to go. `id` stays the same when it is sent again; `url` may be empty; `at` is when it happened.
+
+    `html` says the same as the text for readers of mail, where somebody laid it out.
+    """
 
     id: str
     address: str
@@ -51,6 +54,7 @@ class Outgoing:
     text: str
     url: str
     at: datetime
+    html: str = ""
 
 
 def limited(send: Callable[[], Result], seconds: float) -> Result:

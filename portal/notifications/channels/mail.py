@@ -53,5 +53,6 @@ def mail_of(outgoing: Outgoing) -> EmailMultiAlternatives:
         to=[outgoing.address],
         headers={"Message-ID": f"<{outgoing.id}@{host}>", "Auto-Submitted": "auto-generated"},
     )
-    mail.attach_alternative(render_to_string("portal/message.html", {"message": outgoing}), "text/html")
+    html = outgoing.html or render_to_string("portal/message.html", {"message": outgoing})
+    mail.attach_alternative(html, "text/html")
     return mail
