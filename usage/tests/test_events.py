@@ -1,0 +1,298 @@
+"""What applications tell of their users: recorded once, repeated, contradicted, refused."""
+
+import uuid
+from datetime import UTC, datetime
+
+import pytest
+
+from usage.models import FeatureUsage, UserError, UserSession
+from usage.tests.events import MAKERS, error, feature, session
+
+pytestmark = pytest.mark.django_db
+MODELS = {"sessions": UserSession, "features": FeatureUsage, "errors": UserError}
+END = "2026-03-10T09:30:00Z"
+
+
+@pytest.fixture
+def tell(call, client_token):
+    return lambda token=client_token, **lists: call("POST", "usage/events", token, body=lists)
+
+
+@pytest.fixture
+def statuses(tell):
+    """Of each item of one list what became of it."""
+
+    def telling(name, *items):
+        answer = tell(**{name: list(items)})
+        assert answer.status_code == 200, answer.content
+        return [result["status"] for result in answer.json()["results"][name]]
+
+    return telling
+
+
+def test_events_are_recorded(tell):
+    told = {"sessions": [session(session_end=END)], "features": [feature()], "errors": [error()]}
+    answer = tell(**told)
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "results": {name: [{"id": items[0]["id"], "status": "recorded", "code": None}] for name, items in told.items()},
+        "dropped_keys": 0,
+    }
+    kept = UserSession.objects.get()
+    assert (kept.event_id.hex, kept.user_email) == (told["sessions"][0]["id"], "bob@example.org")
+    assert (kept.source, kept.ip, kept.user_agent) == ("client:gui_v6", "", "vigie-client 1")
+    assert kept.session_start == datetime(2026, 3, 10, 8, tzinfo=UTC)
+    assert (kept.session_end, kept.duration_seconds) == (datetime(2026, 3, 10, 9, 30, tzinfo=UTC), 5400)
+    use = FeatureUsage.objects.get()
+    assert (use.feature_name, use.endpoint, use.success) == ("document_upload", "/api/documents/upload", True)
+    assert (use.timestamp, use.duration_ms) == (datetime(2026, 3, 10, 8, 1, tzinfo=UTC), 120)
+    failed = UserError.objects.get()
+    assert (failed.method, failed.error_type, failed.error_code) == ("POST", "ValidationError", 400)
+    assert (failed.error_message, failed.stack) == ("", [])
+
+
+def test_a_machine_tells_of_its_users_too(tell, agent_token):
+    assert tell(agent_token, features=[feature()]).json()["results"]["features"][0]["status"] == "recorded"
+    assert FeatureUsage.objects.get().source.startswith("agent:")
+
+
+@pytest.mark.parametrize("token", ["enroll_token", "staff_token"])
+def test_no_other_token_may(tell, token, request):
+    answer = tell(request.getfixturevalue(token), features=[feature()])
+    assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_same_event_again_is_a_duplicate(statuses, name):
+    told = MAKERS[name]()
+    assert [statuses(name, told), statuses(name, told)] == [["recorded"], ["duplicate"]]
+    assert MODELS[name].objects.count() == 1
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_an_event_stands_by_itself_among_others(statuses, name):
+    known, fresh = MAKERS[name](), MAKERS[name]()
+    statuses(name, known)
+    sent = [fresh, known, known | {"user_email": "eve@example.org"}, {"id": "none"}, 7, fresh]
+    assert statuses(name, *sent) == ["recorded", "duplicate", "conflict", "invalid", "invalid", "duplicate"]
+    assert MODELS[name].objects.count() == 2
+
+
+def test_what_means_the_same_is_the_same_event(statuses):
+    told = feature()
+    statuses("features", told)
+    same = told | {
+        "id": str(uuid.UUID(told["id"])).upper(),
+        "user_email": "Bob@Example.ORG",
+        "timestamp": "2026-03-10T09:01:00+01:00",
+        "endpoint": "/api/documents/upload?name=secret#page",
+    }
+    assert statuses("features", same) == ["duplicate"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("sessions", {"user_email": "eve@example.org"}), ("sessions", {"session_start": "2026-03-10T08:00:01Z"}),
+        ("features", {"user_email": "eve@example.org"}), ("features", {"feature_name": "x"}), ("features", {"endpoint": None}),
+        ("features", {"timestamp": END}), ("features", {"success": False}), ("features", {"duration_ms": None}),
+        ("errors", {"user_email": "eve@example.org"}), ("errors", {"endpoint": "/x"}), ("errors", {"method": "GET"}),
+        ("errors", {"error_type": "x"}), ("errors", {"error_code": None}), ("errors", {"timestamp": END}),
+    ],
+)  # fmt: skip
+def test_the_same_id_with_other_content_conflicts_and_changes_nothing(tell, name, change):
+    told = MAKERS[name]()
+    tell(**{name: [told]})
+    before = MODELS[name].objects.values().get()
+    (result,) = tell(**{name: [told | change]}).json()["results"][name]
+    assert result == {"id": told["id"], "status": "conflict", "code": "event_conflict"}
+    assert MODELS[name].objects.values().get() == before
+
+
+def test_a_session_gets_its_end_once(statuses):
+    begun = session()
+    ended = begun | {"session_end": END}
+    assert [statuses("sessions", told)[0] for told in (begun, ended, ended, begun)] == [
+        "recorded", "recorded", "duplicate", "duplicate",
+    ]  # fmt: skip
+    assert statuses("sessions", begun | {"session_end": "2026-03-10T10:00:00Z"}) == ["conflict"]
+    kept = UserSession.objects.get()
+    assert (kept.session_end, kept.duration_seconds) == (datetime(2026, 3, 10, 9, 30, tzinfo=UTC), 5400)
+
+
+def test_a_session_may_begin_and_end_in_one_call(statuses):
+    begun, other = session(), session()
+    told = [begun, begun | {"session_end": END}, other | {"session_end": END}, begun | {"session_end": END}, other]
+    assert statuses("sessions", *told) == ["recorded", "recorded", "recorded", "duplicate", "duplicate"]
+    assert set(UserSession.objects.values_list("duration_seconds", flat=True)) == {5400}
+
+
+def test_of_two_ends_in_one_call_the_first_is_kept(statuses):
+    begun = session()
+    later = begun | {"session_end": "2026-03-10T10:00:00Z"}
+    assert statuses("sessions", begun, begun | {"session_end": END}, later) == ["recorded", "recorded", "conflict"]
+    assert UserSession.objects.get().duration_seconds == 5400
+
+
+def test_a_session_may_last_no_time_and_not_less(statuses):
+    start = session()["session_start"]
+    ends = [start, "2026-03-10T07:59:59Z", "2099-12-31T00:00:00Z"]
+    assert statuses("sessions", *(session(session_end=end) for end in ends)) == ["recorded", "invalid", "invalid"]
+
+
+def test_one_id_may_name_a_feature_and_an_error(tell):
+    told = feature()
+    results = tell(features=[told], errors=[error(id=told["id"])]).json()["results"]
+    assert (results["features"][0]["status"], results["errors"][0]["status"]) == ("recorded", "recorded")
+
+
+def test_an_id_comes_back_as_it_was_sent_even_where_the_rest_is_wrong(tell):
+    sent = [str(uuid.uuid4()), uuid.uuid4().hex, str(uuid.uuid4()).upper()]
+    results = tell(errors=[error(id=given, timestamp=None) for given in sent]).json()["results"]["errors"]
+    assert results == [{"id": given, "status": "invalid", "code": "validation_failed"} for given in sent]
+
+
+@pytest.mark.parametrize("given", [None, "", "x", 7, True, ["x"], "{0f8fad5b-d9cb-469f-a165-70867728950e}"])
+@pytest.mark.parametrize("name", MAKERS)
+def test_what_is_no_uuid_is_no_id(tell, name, given):
+    (result,) = tell(**{name: [MAKERS[name](id=given)]}).json()["results"][name]
+    assert (result["id"], result["status"]) == (None, "invalid")
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_what_is_required_is_asked_for(statuses, name):
+    optional = {"session_end", "user_agent", "endpoint", "duration_ms", "method", "error_code"}
+    for key in MAKERS[name]():
+        absent = {other: value for other, value in MAKERS[name]().items() if other != key}
+        expected = ["recorded" if key in optional else "invalid"] * 2
+        assert statuses(name, absent, MAKERS[name](**{key: None})) == expected, key
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["bob", "bob@", "@example.org", "bob@example", "bob@example.org\n", " bob@example.org", "böb@example.org", "bob@exämple.org", "client:gui",
+     "agent:PC-1@example.org", "b b@example.org", "bob@@example.org", ".bob@example.org", "bob.@example.org", "bo..b@example.org", "bob@-example.org",
+     "bob@example.o", "bob@example.1", "a/b@example.org", "b\x00b@example.org", "x" * 65 + "@example.org", "bob@" + "x." * 125 + "org",
+     "vigie_client_0123456789ab_secret@example.org", 7, True, [], {}],
+)  # fmt: skip
+def test_who_is_an_email_address(statuses, given):
+    assert statuses("features", feature(user_email=given)) == ["invalid"]
+
+
+@pytest.mark.parametrize("given", ["Bob.Martin+x@Mail.Example.ORG", "o'neil@example.co.uk", "x" * 64 + "@example.org"])
+def test_an_email_address_is_kept_in_lower_case(statuses, given):
+    assert statuses("features", feature(user_email=given)) == ["recorded"]
+    assert FeatureUsage.objects.get().user_email == given.lower()
+
+
+@pytest.mark.parametrize(
+    "given", ["", "C:\\secret", "a/b", "é", "a\nb", "x" * 129, "vigie_client_0123456789ab_secret", 7, True, [], {}]
+)
+def test_a_name_is_no_path_and_no_essay(statuses, given):
+    assert statuses("features", feature(feature_name=given)) == ["invalid"]
+    assert statuses("errors", error(error_type=given)) == ["invalid"]
+
+
+@pytest.mark.parametrize("given", [0, 1, "true", "True", [], {}, 1.0])
+def test_success_is_true_or_false(statuses, given):
+    assert statuses("features", feature(success=given)) == ["invalid"]
+
+
+@pytest.mark.parametrize("given", [True, "2", 2.0, -1, 2**31, 10**30, [], {}])
+def test_numbers_are_integers(statuses, given):
+    assert statuses("features", feature(duration_ms=given)) == ["invalid"]
+    assert statuses("errors", error(error_code=given)) == ["invalid"]
+
+
+@pytest.mark.parametrize("given", ["2026-03-10", "2026-03-10T09:20:00", "yesterday", 1773134400, True, {}, "1999-12-31T23:59:59Z"])  # fmt: skip
+def test_a_moment_has_its_offset(statuses, given):
+    assert statuses("features", feature(timestamp=given)) == ["invalid"]
+    assert statuses("errors", error(timestamp=given)) == ["invalid"]
+    assert statuses("sessions", session(session_start=given), session(session_end=given)) == ["invalid"] * 2
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("POST", "POST"), ("delete", "DELETE"), ("BREW", "OTHER"), ("POST /secret", "OTHER"), ("OTHER", "OTHER"), (7, "OTHER"), ([], "OTHER"), (None, "")],
+)  # fmt: skip
+def test_a_method_is_one_of_http_or_other(statuses, given, kept):
+    assert statuses("errors", error(method=given)) == ["recorded"]
+    assert UserError.objects.get().method == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0 secret", "Firefox 131, Linux"), ("secret", ""), ("", ""), (None, "")],
+)  # fmt: skip
+def test_of_a_user_agent_browser_and_system_are_kept(statuses, given, kept):
+    assert statuses("sessions", session(user_agent=given)) == ["recorded"]
+    assert UserSession.objects.get().user_agent == kept
+
+
+@pytest.mark.parametrize("given", [7, True, [], {}])
+def test_a_user_agent_is_a_text(statuses, given):
+    assert statuses("sessions", session(user_agent=given)) == ["invalid"]
+
+
+def test_other_keys_are_dropped_and_counted_at_every_level(tell):
+    answer = tell(
+        sessions=[session(ip="10.0.0.1", user_email="x", a=1)],
+        features=[feature(body={"a": {"b": 1}})],
+        errors=[error(error_message="secret", stack=["x"])],
+        meta={"a": 1},
+    )
+    assert answer.json()["dropped_keys"] == 6
+    assert UserError.objects.get().stack == []
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("given", [{}, "x", 7, True])
+def test_a_list_is_a_list(tell, name, given):
+    answer = tell(**{name: given})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, name)
+    assert answer.json()["errors"][0]["code"] == "not_a_list"
+
+
+def test_five_hundred_events_are_taken_and_one_more_is_not(tell):
+    lists = {"sessions": [session() for _ in range(150)], "errors": [error() for _ in range(150)]}
+    answer = tell(**lists, features=[feature() for _ in range(201)])
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "too_many")
+    assert not FeatureUsage.objects.exists()
+    assert tell(**lists, features=[feature() for _ in range(200)]).status_code == 200
+    counts = {name: model.objects.count() for name, model in MODELS.items()}
+    assert counts == {"sessions": 150, "features": 200, "errors": 150}
+
+
+def test_nothing_told_is_no_mistake(tell):
+    answer = tell()
+    assert answer.json() == {"results": {"sessions": [], "features": [], "errors": []}, "dropped_keys": 0}
+
+
+def test_five_hundred_events_take_as_many_queries_as_three(tell, django_assert_max_num_queries):
+    def told(count, **changes):
+        return {name: [make() for _ in range(count)] for name, make in MAKERS.items()}
+
+    tell(**told(1))
+    many = told(166)
+    for expected in ("recorded", "duplicate"):
+        with django_assert_max_num_queries(9):
+            results = tell(**many).json()["results"]
+        assert {result["status"] for each in results.values() for result in each} == {expected}
+
+
+def test_five_hundred_sessions_get_their_ends_in_a_handful_of_queries(tell, django_assert_max_num_queries):
+    begun = [session() for _ in range(500)]
+    tell(sessions=begun)
+    with django_assert_max_num_queries(9):
+        results = tell(sessions=[each | {"session_end": END} for each in begun]).json()["results"]["sessions"]
+    assert {result["status"] for result in results} == {"recorded"}
+    assert UserSession.objects.filter(duration_seconds=5400).count() == 500
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_events_are_written_in_one_order_whoever_sends_them(statuses, name):
+    """Two calls with the same events in another order would wait for each other's rows, and PostgreSQL end one."""
+    told = sorted((MAKERS[name]() for _ in range(20)), key=lambda item: item["id"], reverse=True)
+    statuses(name, *told)
+    written = [event_id.hex for event_id in MODELS[name].objects.order_by("id").values_list("event_id", flat=True)]
+    assert written == [item["id"] for item in reversed(told)]

@@ -1,0 +1,68 @@
+"""What must not be kept is planted in every place of the events, and then looked for everywhere."""
+
+import json
+
+import pytest
+from django.apps import apps
+
+from usage.models import FeatureUsage, UserError, UserSession
+from usage.tests.events import MAKERS
+
+pytestmark = pytest.mark.django_db
+CANARY = "K4NARI"
+PLANTS = [
+    f"{CANARY}.pdf",
+    f"C:\\Users\\bob\\{CANARY}.pdf",
+    f"/home/bob/{CANARY}.pdf",
+    f"file:///{CANARY}",
+    f"/api/files?name={CANARY}",
+    f"/api/files#{CANARY}",
+    f"/api/files/{CANARY}.pdf",
+    f"https://bob:{CANARY}@example.org/",
+    f"vigie_client_0123456789ab_{CANARY}",
+    f"Traceback: no such file '{CANARY}'",
+    f"Mozilla/5.0 ({CANARY}) Firefox/131.0",
+]
+# What has the form of a name is one: a canary that a caller calls a feature is its own doing.
+NAMES = ("feature_name", "error_type")
+
+
+def planted():
+    """Bodies with the canary under unknown keys, as a key, and in the place of every value, at any depth."""
+    for name, make in MAKERS.items():
+        for plant in PLANTS:
+            yield {name: [make() | {"file_name": plant, plant: plant, "meta": {"path": [plant, {plant: plant}]}}]}
+            yield {name: [make()], plant: plant, "meta": {plant: [plant]}}
+            yield {name: plant}
+            yield {name: [plant, [plant], {plant: plant}]}
+            for key in make():
+                for value in (plant, [plant], {plant: plant}):
+                    if key not in NAMES or value != PLANTS[0]:
+                        yield {name: [make() | {key: value}]}
+
+
+def everything_kept():
+    for model in apps.get_models(include_auto_created=True):
+        for row in model._default_manager.values_list():
+            yield repr(row)
+
+
+def test_it_is_in_no_answer_no_log_and_no_table(call, client_token, caplog, capfd, written_when_asked):
+    caplog.set_level(0)
+    headers = {"User-Agent": CANARY, "X-File": CANARY}
+    answers = [call("POST", "usage/events", client_token, body=body, headers=headers) for body in planted()]
+    answers.append(call("POST", f"usage/events?name={CANARY}", client_token, body={}))
+    answers.append(call("POST", "usage/events", client_token, body=f'{{"{CANARY}": }}'.encode()))
+    answers.append(call("POST", "usage/events", f"vigie_client_{CANARY}", body={}))
+    written_when_asked()
+    for model in (UserSession, FeatureUsage, UserError):
+        kept = model.objects.exclude(source="portal").count()
+        assert kept > 20, "nothing was recorded, so nothing was proven"
+    assert {answer.status_code for answer in answers} == {200, 400, 401}
+    assert any(answer.json().get("dropped_keys") for answer in answers)
+    for answer in answers:
+        assert CANARY not in answer.content.decode() + json.dumps(dict(answer.headers))
+    output = capfd.readouterr()
+    assert "POST 200" in caplog.text
+    assert CANARY not in output.out + output.err + caplog.text
+    assert not [row for row in everything_kept() if CANARY in row]

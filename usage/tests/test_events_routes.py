@@ -1,0 +1,75 @@
+"""Of an address the route is kept, and no value of its parameters."""
+
+import pytest
+
+from usage.models import FeatureUsage, UserError
+from usage.tests.events import error, feature
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def kept(call, client_token):
+    """The endpoint that is kept, or the status of what is not."""
+
+    def telling(endpoint):
+        lists = {"features": [feature(endpoint=endpoint)], "errors": [error(endpoint=endpoint)]}
+        results = call("POST", "usage/events", client_token, body=lists).json()["results"]
+        (status,) = {results[name][0]["status"] for name in lists}
+        if status != "recorded":
+            assert not FeatureUsage.objects.exists()
+            return status
+        assert FeatureUsage.objects.get().endpoint == UserError.objects.get().endpoint
+        return FeatureUsage.objects.get().endpoint
+
+    return telling
+
+
+@pytest.mark.parametrize(
+    "route",
+    ["/api/documents/upload", "/api/v1/users/{id}/files", "/users/:id", "/users/<int:pk>/", "documents.upload", "main/export", "/", "", "/a~b_c-d",
+     "/oauth2/callback", "/checks/sha256", "/two-factor-authentication-settings", "/a" * 100],
+)  # fmt: skip
+def test_a_route_is_kept_as_it_is(kept, route):
+    assert kept(route) == route
+
+
+@pytest.mark.parametrize(
+    ("address", "route"),
+    [
+        ("/api/documents?name=secret.pdf", "/api/documents"),
+        ("/api/documents#secret.pdf", "/api/documents"),
+        ("/api/documents?é=\\ #?", "/api/documents"),
+        ("?secret", ""),
+        ("/users/7", "/users/{id}"),
+        ("/users/8291/files/3/", "/users/{id}/files/{id}/"),
+        ("/days/2026-03-10", "/days/{id}"),
+        ("/points/45.76:4.83", "/points/{id}"),
+        ("/invoices/INV-2041", "/invoices/{id}"),
+        ("/files/0f8fad5b-d9cb-469f-a165-70867728950e", "/files/{id}"),
+        ("/files/ABCDEFAB-abcd-abcd-abcd-abcdefabcdef/x", "/files/{id}/x"),
+        ("/files/file-0f8fad5b-d9cb-469f-a165-70867728950e", "/files/{id}"),
+        ("/files/deadbeefdeadbeef", "/files/{id}"),
+        ("/reset/aZ9kQ2mXw8LpR4tBv", "/reset/{id}"),
+        ("/reset/abcdefghijklmno1", "/reset/{id}"),
+        ("/home/bob/secret.pdf", "/home/bob/{id}"),
+        ("/export/data.csv/rows", "/export/{id}/rows"),
+        ("secret.docx", "{id}"),
+    ],
+)
+def test_what_was_filled_in_is_not_kept(kept, address, route):
+    assert kept(address) == route
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/a b", "/é", "/a\\b", "C:\\Users\\bob", "C:/Users/bob", "file:///secret", "https://bob:pw@example.org/", "https://example.org/", "/a%2Fsecret",
+     "/bob@example.org", "/a\n", "/\x00", "/" + "a" * 200, "/x/vigie_client_ABCDEFGHIJKL_secret", 7, True, [], {}],
+)  # fmt: skip
+def test_what_is_no_route_is_refused(kept, address):
+    assert kept(address) == "invalid"
+
+
+@pytest.mark.parametrize(("parts", "expected"), [(40, "/{id}" * 40), (41, "invalid")])
+def test_a_route_fits_as_it_is_kept(kept, parts, expected):
+    assert kept("/1" * parts) == expected
