@@ -84,6 +84,14 @@ def test_a_run_that_was_spooled_for_weeks_is_counted_in_the_hour_it_happened_in(
     assert_agreement()
 
 
+def test_the_other_licences_of_an_hour_keep_what_they_had(count):
+    a_run(NOON - 50 * MINUTE, license_ref="LIC-2")
+    count(NOON - 45 * MINUTE)
+    a_run()
+    assert count() == 1
+    assert_agreement()
+
+
 def test_a_run_that_was_written_a_little_after_it_was_received_is_counted(count):
     a_run()
     count()
