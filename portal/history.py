@@ -27,6 +27,7 @@ SENTENCES: dict[str, str | Promise] = {
     "group.changed": gettext_lazy("Group changed"),
     "group.deleted": gettext_lazy("Group deleted"),
     "admin.action": gettext_lazy("Action in the admin"),
+    "privacy.erased": gettext_lazy("Erased: a pseudonym stands in place of a person or a machine"),
     "refused.login": gettext_lazy("Refused: wrong user name or password"),
     "refused.not_authenticated": gettext_lazy("Refused: no token was shown"),
     "refused.invalid_token": gettext_lazy("Refused: the token is not valid"),

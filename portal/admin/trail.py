@@ -30,6 +30,7 @@ class FamilyFilter(ChoiceFilter):
         "user.": _("users"),
         "group.": _("groups"),
         "admin.": _("actions in the admin"),
+        "privacy.": _("erasures"),
         "refused.": _("refusals"),
     }
 

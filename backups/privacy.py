@@ -1,0 +1,114 @@
+"""What backups hold of a subject: the machine they come from, and what it said.
+
+Dumps are never erased: they belong to whoever needs them back. Where they lie is said instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
+from portal.privacy import Row, Subject, Table, holdings
+
+Promotion = BackupEntry.Promotion
+# Where the portal knows a dump by its path.
+KEPT = (Promotion.PROMOTED, Promotion.ARCHIVED)
+
+
+def without_name(value: Any, subject: Subject, pseudonym: str) -> Any:
+    """In what is certainly the machine's, its id goes wherever it stands: names of reports end in it."""
+    if isinstance(value, str):
+        for name in subject.names:
+            value = value.replace(name, pseudonym)
+        return value
+    if isinstance(value, dict):
+        renamed = ((without_name(key, subject, pseudonym), item) for key, item in value.items())
+        return {key: without_name(item, subject, pseudonym) for key, item in renamed}
+    if isinstance(value, list):
+        return [without_name(item, subject, pseudonym) for item in value]
+    return value
+
+
+# --- Expected backups ------------------------------------------------------------------------------------------------
+
+
+def expected_no_more(job: ExpectedBackupJob, subject: Subject, pseudonym: str) -> Row:
+    """Nothing will come of a machine that nobody knows; to go on expecting it would alarm every day."""
+    if not is_of(job.agent_id, subject):
+        return {}
+    places = (
+        "agent_deposit_path_template",
+        "agent_log_deposit_path_template",
+        "final_storage_path_template",
+        "storage_folder",
+    )
+    changes = {name: without_name(getattr(job, name), subject, pseudonym) for name in places}
+    ended = {"is_active": False, "paused_until": None, "watched_since": timezone.now()} if job.is_active else {}
+    return changes | ended | {"damage": without_name(job.damage, subject, pseudonym)}
+
+
+def is_of(agent_id: str, subject: Subject) -> bool:
+    return subject.is_machine and agent_id in subject.names
+
+
+def of_machine(column: str) -> Any:
+    return lambda subject: Q(**{f"{column}__in": subject.names}) if subject.is_machine else None
+
+
+def where_dumps_lie(subject: Subject) -> Iterator[str]:
+    if not subject.is_machine:
+        return
+    deposits = [Path(settings.DEPOSITS_ROOT) / name for name in subject.names]
+    jobs = ExpectedBackupJob.objects.filter(agent_id__in=subject.names)
+    folders = [Path(settings.VALIDATED_ROOT) / name for name in jobs.values_list("storage_folder", flat=True)]
+    for folder in [*deposits, *dict.fromkeys(folders)]:
+        if folder.is_dir():
+            yield f"What lies in {folder} is not erased: remove it by hand, or keep it."
+
+
+# --- What became of them ---------------------------------------------------------------------------------------------
+
+
+def of_no_machine(entry: BackupEntry, subject: Subject, pseudonym: str) -> Row:
+    """A dump whose path named the machine is not known to the portal any more: nothing would find or remove it."""
+    if not is_of(entry.job.agent_id, subject):
+        return {}
+    columns = ("reasons", "warnings", "report_name", "staged_name", "judged", "promotion_reason", "stored_path")
+    changes = {name: without_name(getattr(entry, name), subject, pseudonym) for name in columns}
+    if changes["stored_path"] != entry.stored_path and entry.promotion in KEPT:
+        changes |= {"stored_path": "", "promotion": Promotion.NONE}
+    return changes
+
+
+def empty(area: DepositArea, subject: Subject, pseudonym: str) -> Row:
+    return {"trouble": None, "troubled_since": None, "ahead": {}} if is_of(area.agent_id, subject) else {}
+
+
+# Entries are the machine's by their job, so jobs come first, and are erased last.
+holdings.register(
+    Table(
+        ExpectedBackupJob,
+        names=("agent_id",),
+        texts=("company_name", "city", "neighborhood", "damage"),
+        indexed=("agent_id",),
+        also=expected_no_more,
+        remarks=where_dumps_lie,
+    )
+)
+holdings.register(
+    Table(
+        BackupEntry,
+        texts=("reasons", "warnings"),
+        owned=of_machine("job__agent_id"),
+        also=of_no_machine,
+        searched=lambda subject: () if subject.is_machine else ("reasons", "warnings"),
+    )
+)
+holdings.register(Table(DepositArea, names=("agent_id",), texts=("trouble", "unexpected"), also=empty))
+holdings.register(Table(Scan, names=("agent_id",)))

@@ -1,0 +1,42 @@
+"""What monitoring holds of a subject: who acknowledged an incident, and what was written of its cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from monitoring.models import Incident, IncidentEvent, MaintenanceWindow, Target
+from portal.privacy import Row, Subject, Table, holdings
+
+# An operator's configuration: what would break if it were changed is said instead.
+CONFIGURED = ("url", "contains", "json_value", "header_value")
+
+
+def without_cause(incident: Incident, subject: Subject, pseudonym: str) -> Row:
+    """The cause is what was noted last. Where the subject has written it, it goes."""
+    noted = incident.timeline.filter(kind=IncidentEvent.Kind.NOTED).last()
+    return {"cause": ""} if noted is not None and subject.is_named(noted.actor) else {}
+
+
+def without_text(event: IncidentEvent, subject: Subject, pseudonym: str) -> Row:
+    return {"text": ""} if subject.is_named(event.actor) else {}
+
+
+def about_targets(subject: Subject) -> Iterator[str]:
+    for target in Target.objects.order_by("pk"):
+        if any(subject.is_in(getattr(target, name)) for name in CONFIGURED):
+            yield f"The target {target.pk} names the subject in what it checks: change it in the admin."
+
+
+holdings.register(Table(Target, texts=("name", "last_detail"), elsewhere=CONFIGURED, remarks=about_targets))
+holdings.register(Table(MaintenanceWindow, texts=("name",)))
+# Events say who has written a cause, so they come first, and are erased last.
+holdings.register(Table(IncidentEvent, names=("actor",), texts=("detail",), written=("text",), also=without_text))
+holdings.register(
+    Table(
+        Incident,
+        names=("acknowledged_by",),
+        texts=("subject", "detail", "facts"),
+        written=("cause",),
+        also=without_cause,
+    )
+)

@@ -1,0 +1,64 @@
+"""`manage.py erase_subject`: puts a pseudonym in place of a person or a machine, wherever either is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from portal.privacy import Subject, erasing
+from portal.privacy.subjects import Nonsense, subject_of
+
+YES = ("y", "yes")
+
+
+class Command(BaseCommand):
+    help = "Puts a pseudonym in place of a person or a machine, wherever either is named. It cannot be undone."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("subject", metavar="EMAIL|MACHINE_ID|user:NAME")
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument("--dry-run", action="store_true", help="only say how many rows would change")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            subject = subject_of(options["subject"])
+        except Nonsense as error:
+            raise CommandError(str(error), returncode=2) from None
+        for text in erasing.remarks(subject):
+            self.stdout.write(text)
+        try:
+            if options["dry_run"]:
+                erasing.refuse_last_superuser(subject)
+                self.say_what_would_change(subject)
+            elif options["yes"] or self.is_sure(options["subject"]):
+                self.erase(subject)
+            else:
+                self.stdout.write("Nothing was erased.")
+        except erasing.Refused as error:
+            raise CommandError(str(error)) from None
+
+    def is_sure(self, given: str) -> bool:
+        try:
+            answer = input(f"Erase {given} for good? [y/N] ")
+        except EOFError:
+            return False
+        return answer.strip().lower() in YES
+
+    def say(self, label: str, rows: int) -> None:
+        self.stdout.write(f"{label:<32}{rows:>10}")
+
+    def say_what_would_change(self, subject: Subject) -> None:
+        total = 0
+        for label, rows in erasing.counted(subject):
+            total += rows
+            if rows:
+                self.say(label, rows)
+        self.stdout.write(f"{total} rows would change." if total else "Nothing is held of that subject.")
+
+    def erase(self, subject: Subject) -> None:
+        pseudonym, rows = erasing.erase(subject, self.say)
+        if rows:
+            self.stdout.write(f"{rows} rows changed; the subject is {pseudonym} now.")
+        else:
+            self.stdout.write("Nothing is held of that subject.")

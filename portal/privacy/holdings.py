@@ -1,0 +1,185 @@
+"""What the tables hold of a subject: finding it, showing it, and putting a pseudonym in its place.
+
+An app's `privacy.py` registers a holding for each of its tables that may name somebody. Those that say by which names
+a subject goes come first, and are erased last: whoever was interrupted finds them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from django.db import models, transaction
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Cast
+
+from portal.conventions import Collected
+from portal.jobs import Lease
+from portal.privacy.subjects import Subject
+from portal.retention import BATCH
+
+PROBE = "erased-000000000000"
+# What lets somebody in, or is made of it.
+NEVER_SHOWN = frozenset({"digest", "pepper_version", "password", "secret", "session_key", "session_data", "dedupe_key"})
+
+Row = dict[str, Any]
+Changes = Callable[[Any, Subject, str], Row]
+
+
+class Holding(Protocol):
+    """`label` is what reports call the table."""
+
+    @property
+    def label(self) -> str: ...
+
+    def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
+        """What is kept, by primary key, without secrets."""
+
+    def count(self, subject: Subject) -> int:
+        """How many rows an erasure would change."""
+
+    def erase(self, subject: Subject, pseudonym: str, lease: Lease) -> int:
+        """How many rows it has changed. May be interrupted anywhere, and repeated."""
+
+    def remarks(self, subject: Subject) -> Iterable[str]:
+        """Sentences for whoever erases, about what that does or leaves. Asked beforehand."""
+
+
+holdings: Collected[Holding] = Collected("privacy")
+
+
+def nothing(row: Any, subject: Subject, pseudonym: str) -> Row:
+    return {}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, and where in it a subject may stand.
+
+    `names` are columns that hold a name alone, `texts` those where one may stand anywhere (JSON too), `written` what
+    people write. `also` gives further changes to a row. `owned` is a condition for rows that are the subject's by what
+    they refer to. `shown` gives columns an export shows otherwise, so that it says nothing of others.
+
+    `indexed` columns are looked up. All the others of `names`, `texts`, `written` and `elsewhere` are searched by
+    reading the table, unless `searched` says which.
+    """
+
+    model: type[models.Model]
+    names: Sequence[str] = ()
+    texts: Sequence[str] = ()
+    written: Sequence[str] = ()
+    elsewhere: Sequence[str] = ()
+    indexed: Sequence[str] = ()
+    also: Changes = nothing
+    owned: Callable[[Subject], Q | None] = lambda subject: None
+    searched: Callable[[Subject], Sequence[str]] | None = None
+    shown: Callable[[Any, Subject], Row] = lambda row, subject: {}
+    remarks: Callable[[Subject], Iterable[str]] = lambda subject: ()
+    unread: Sequence[str] = field(default=())
+
+    @property
+    def label(self) -> str:
+        return self.model._meta.label
+
+    @property
+    def all_rows(self) -> QuerySet[Any]:
+        rows: QuerySet[Any] = self.model._base_manager.all()
+        return rows
+
+    # --- Finding -----------------------------------------------------------------------------------------------------
+
+    def found(self, subject: Subject) -> Iterator[tuple[QuerySet[Any], bool]]:
+        """Rows to look at, and whether they are the subject's for certain. A row may come twice."""
+        for column in self.indexed:
+            for spelling in subject.written_as(self.all_rows, column):
+                yield self.all_rows.filter(**{column: spelling}), True
+        owned = self.owned(subject)
+        if owned is not None:
+            yield self.all_rows.filter(owned), True
+        columns = self.columns_to_search(subject)
+        if columns:
+            yield self.holding_any(subject.needles(), columns), False
+
+    def columns_to_search(self, subject: Subject) -> Sequence[str]:
+        if self.searched is not None:
+            return self.searched(subject)
+        columns = (*self.names, *self.texts, *self.written, *self.elsewhere)
+        return [column for column in columns if column not in self.indexed]
+
+    def holding_any(self, needles: Iterable[str], columns: Sequence[str]) -> QuerySet[Any]:
+        as_text = {f"{column}_as_text": Cast(column, models.TextField()) for column in columns}
+        condition = Q()
+        for needle in needles:
+            for name in as_text:
+                condition |= Q(**{f"{name}__icontains": needle})
+        return self.all_rows.alias(**as_text).filter(condition)
+
+    def batches(self, rows: QuerySet[Any]) -> Iterator[list[Any]]:
+        """Primary keys, newest first: read before each transaction, so that nobody waits while they are found."""
+        last = None
+        while True:
+            left = rows if last is None else rows.filter(pk__lt=last)
+            chosen = list(left.order_by("-pk").values_list("pk", flat=True)[:BATCH])
+            if not chosen:
+                return
+            yield chosen
+            last = chosen[-1]
+
+    def looked_at(self, subject: Subject) -> Iterator[tuple[Any, bool]]:
+        """Each row once, and whether it is the subject's for certain."""
+        seen: set[Any] = set()
+        for rows, is_certain in self.found(subject):
+            for chosen in self.batches(rows):
+                fresh = [pk for pk in chosen if pk not in seen]
+                seen.update(fresh)
+                for row in self.all_rows.filter(pk__in=fresh).order_by("-pk"):
+                    yield row, is_certain
+
+    # --- Showing -----------------------------------------------------------------------------------------------------
+
+    def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
+        for row, is_certain in self.looked_at(subject):
+            if is_certain or self.changes(row, subject, PROBE):
+                columns = (column.attname for column in self.model._meta.concrete_fields)
+                values = {name: getattr(row, name) for name in columns if name not in NEVER_SHOWN}
+                yield row.pk, values | self.shown(row, subject)
+
+    def count(self, subject: Subject) -> int:
+        return sum(bool(self.changes(row, subject, PROBE)) for row, _ in self.looked_at(subject))
+
+    # --- Erasing -----------------------------------------------------------------------------------------------------
+
+    def erase(self, subject: Subject, pseudonym: str, lease: Lease) -> int:
+        erased = 0
+        for rows, _ in self.found(subject):
+            for chosen in self.batches(rows):
+                with transaction.atomic():
+                    lease.extend()
+                    erased += self.rewrite(chosen, subject, pseudonym)
+        return erased
+
+    def rewrite(self, chosen: list[Any], subject: Subject, pseudonym: str) -> int:
+        """Rows that change in the same way are one UPDATE: of a million uses of a feature most are."""
+        alike: dict[str, tuple[Row, list[Any]]] = {}
+        locked = self.all_rows.filter(pk__in=chosen).select_for_update()
+        for row in locked.defer(*self.unread):
+            changes = self.changes(row, subject, pseudonym)
+            if changes:
+                alike.setdefault(repr(sorted(changes.items())), (changes, []))[1].append(row.pk)
+        for changes, pks in alike.values():
+            self.all_rows.filter(pk__in=pks).update(**changes)
+        return sum(len(pks) for _, pks in alike.values())
+
+    def changes(self, row: Any, subject: Subject, pseudonym: str) -> Row:
+        """The columns of a row that must become otherwise."""
+        wanted = {name: subject.renamed(getattr(row, name), pseudonym) for name in self.names}
+        wanted |= {name: subject.replaced(getattr(row, name), pseudonym) for name in self.texts}
+        wanted |= {name: subject.replaced(getattr(row, name), pseudonym, as_word=True) for name in self.written}
+        wanted |= self.also(row, subject, pseudonym)
+        return {name: self.fitted(name, value) for name, value in wanted.items() if value != getattr(row, name)}
+
+    def fitted(self, name: str, value: Any) -> Any:
+        """A pseudonym may be longer than what it stands for."""
+        longest = getattr(self.model._meta.get_field(name), "max_length", None)
+        return value[:longest] if longest and isinstance(value, str) else value

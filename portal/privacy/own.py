@@ -1,0 +1,220 @@
+"""What the ground floor holds of a subject: accounts, tokens, the audit trail, messages, and what work said of itself.
+
+Hardly any of these columns has an index that would help, so the tables are read; the longest, the audit trail and the
+messages, are kept for a year and for ninety days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import make_password
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+from django_q.models import Task
+
+from portal.encryption import Unreadable, decrypt
+from portal.jobs import Lease
+from portal.models import (
+    ApiToken,
+    AuditEvent,
+    ChannelState,
+    JobRun,
+    NotificationChannel,
+    OutboxMessage,
+    TaskAttempt,
+)
+from portal.privacy.holdings import Row, Table, holdings
+from portal.privacy.subjects import Subject, users_of
+from portal.retention import BATCH
+
+User = get_user_model()
+UNSENT = (OutboxMessage.Status.WAITING, OutboxMessage.Status.FAILED)
+
+
+# --- Accounts --------------------------------------------------------------------------------------------------------
+
+
+def nobody(user: Any, subject: Subject, pseudonym: str) -> Row:
+    """An account that nobody can use, so that what it did stays somebody's."""
+    is_first = users_of(subject).first() == user and not User._default_manager.filter(username=pseudonym).exists()
+    return {
+        "username": pseudonym if is_first else f"{pseudonym}-{user.pk}",
+        "email": pseudonym,
+        "first_name": "",
+        "last_name": "",
+        "is_active": False,
+        "password": make_password(None),
+    }
+
+
+def users(subject: Subject) -> Q | None:
+    found = list(users_of(subject).values_list("pk", flat=True))
+    return Q(pk__in=found) if found else None
+
+
+def of_users(*columns: str) -> Any:
+    """Rows that refer to the subject's accounts."""
+
+    def owned(subject: Subject) -> Q | None:
+        found, condition = list(users_of(subject).values_list("pk", flat=True)), Q()
+        for column in columns:
+            condition |= Q(**{f"{column}__in": found})
+        return condition if found else None
+
+    return owned
+
+
+holdings.register(Table(User, owned=users, also=nobody, searched=lambda subject: ()))
+
+
+class Sessions:
+    """Whoever is logged in as the subject no longer is. There is a session for each browser of an operator."""
+
+    label = Session._meta.label
+
+    def of(self, subject: Subject) -> Iterator[Session]:
+        wanted = {str(pk) for pk in users_of(subject).values_list("pk", flat=True)}
+        if wanted:
+            for session in Session.objects.iterator(chunk_size=BATCH):
+                if session.get_decoded().get("_auth_user_id") in wanted:
+                    yield session
+
+    def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
+        for session in self.of(subject):
+            yield session.pk, {"expire_date": session.expire_date}
+
+    def count(self, subject: Subject) -> int:
+        return sum(1 for _ in self.of(subject))
+
+    def erase(self, subject: Subject, pseudonym: str, lease: Lease) -> int:
+        found = [session.pk for session in self.of(subject)]
+        with transaction.atomic():
+            lease.extend()
+            Session.objects.filter(pk__in=found).delete()
+        return len(found)
+
+    def remarks(self, subject: Subject) -> tuple[str, ...]:
+        return ()
+
+
+def in_the_log(entry: LogEntry, subject: Subject, pseudonym: str) -> Row:
+    """Of an account the log keeps the name, which may be like any word."""
+    about_user = entry.content_type is not None and entry.content_type.model_class() is User
+    return {"object_repr": pseudonym} if about_user and subject.is_named(entry.object_repr) else {}
+
+
+holdings.register(Sessions())
+holdings.register(Table(LogEntry, texts=("object_repr", "change_message"), owned=of_users("user"), also=in_the_log))
+
+
+# --- Tokens ----------------------------------------------------------------------------------------------------------
+
+
+def revoked(token: ApiToken, subject: Subject, pseudonym: str) -> Row:
+    """A person's own tokens end; that an application's was issued by him, or is called after him, does not end it."""
+    own = token.user_id is not None and users_of(subject).filter(pk=token.user_id).exists()
+    its = subject.is_machine and token.kind == ApiToken.Kind.AGENT and subject.is_named(token.label)
+    if token.revoked_at is not None or not (own or its):
+        return {}
+    return {"revoked_at": timezone.now(), "revoked_reason": "erased"}
+
+
+holdings.register(Table(ApiToken, names=("label", "created_by"), owned=of_users("user"), also=revoked))
+
+
+# --- The audit trail -------------------------------------------------------------------------------------------------
+
+
+def without_address(event: AuditEvent, subject: Subject, pseudonym: str) -> Row:
+    """The key by which refusals of an hour are counted is a hash of whom they are about: a guess could be tested."""
+    about = subject.is_named(event.actor) or subject.is_in(event.subject) or subject.is_in(repr(event.after))
+    changes: Row = {"dedupe_key": None} if about else {}
+    return changes | ({"address": ""} if subject.is_named(event.actor) else {})
+
+
+holdings.register(Table(AuditEvent, names=("actor",), texts=("subject", "before", "after"), also=without_address))
+
+
+# --- Messages --------------------------------------------------------------------------------------------------------
+
+
+def untold(message: OutboxMessage, subject: Subject, pseudonym: str) -> Row:
+    """What waits for the subject is never sent. Two spellings of one address may have been told the same."""
+    if not subject.is_named(message.recipient):
+        return {"dedupe_key": f"erased:{message.pk}"} if subject.is_in(message.dedupe_key) else {}
+    changes: Row = {"dedupe_key": f"erased:{message.pk}"}
+    if message.status in UNSENT:
+        changes |= {"status": "given_up", "finished_at": timezone.now(), "next_attempt_at": None}
+    return changes
+
+
+def others(channel: NotificationChannel, subject: Subject) -> list[str]:
+    """The recipients that do not name the subject."""
+    return [word for word in channel.addresses.split() if not subject.is_in(word)]
+
+
+def without_recipient(channel: NotificationChannel, subject: Subject, pseudonym: str) -> Row:
+    left = others(channel, subject)
+    return {"addresses": "\n".join(left)} if len(left) < len(channel.addresses.split()) else {}
+
+
+def own_addresses(channel: NotificationChannel, subject: Subject) -> Row:
+    left = others(channel, subject)
+    return {"addresses": "\n".join(word for word in channel.addresses.split() if word not in left)}
+
+
+def about_channels(subject: Subject) -> Iterator[str]:
+    for channel in NotificationChannel.objects.order_by("pk"):
+        if len(others(channel, subject)) < len(channel.addresses.split()):
+            yield f"The notification channel {channel.pk} told that recipient; it is taken off its list."
+        try:
+            secret = decrypt(channel.secret) if channel.secret else ""
+        except Unreadable:
+            continue
+        if subject.is_in(secret):
+            yield f"The secret of the notification channel {channel.pk} names the subject: enter another one."
+
+
+holdings.register(
+    Table(
+        NotificationChannel,
+        texts=("name",),
+        elsewhere=("addresses",),
+        also=without_recipient,
+        shown=own_addresses,
+        remarks=about_channels,
+    )
+)
+holdings.register(Table(ChannelState, texts=("last_error", "disabled_reason", "moved")))
+holdings.register(
+    Table(
+        OutboxMessage,
+        names=("recipient",),
+        texts=("subject", "title", "text", "html", "path", "error"),
+        elsewhere=("dedupe_key",),
+        indexed=("recipient",),
+        also=untold,
+    )
+)
+
+
+# --- Work ------------------------------------------------------------------------------------------------------------
+
+holdings.register(Table(JobRun, texts=("result", "error")))
+holdings.register(Table(TaskAttempt, texts=("name", "error")))
+
+
+class FailedTasks(Table):
+    """What failed keeps its arguments, pickled: no database can search them. There are few, and all are read."""
+
+    def holding_any(self, needles: Any, columns: Any) -> Any:
+        return self.all_rows
+
+
+holdings.register(FailedTasks(Task, texts=("name", "args", "kwargs", "result", "group")))

@@ -1,0 +1,177 @@
+"""Whose data it is: by which names it is kept, and how they are told from those of others in any text."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.db.models import Q, QuerySet
+
+ADDRESS = re.compile(r"(?=.{3,254}\Z)[^\s@<>\"(),:;\[\]\\\x00-\x1f]{1,64}@[^\s@<>\"(),:;\[\]\\/\x00-\x1f]+[^\s.@]")
+MACHINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+USER = re.compile(r"user:([\w.@+-]{1,150})")
+# What stands before a name where it says what kind of name it is: `agent:PC-1`, `backup:PC-1/stock`.
+KINDS = ("agent", "client", "enroll", "staff", "user", "token", "backup")
+# Of a name, what no encoding of JSON writes otherwise.
+PLAIN = re.compile(r"[A-Za-z0-9@._+-]+")
+# What says who somebody is where it stands beside an address in JSON.
+BESIDE = {"user_email": ("user_name", "user_id", "hostname")}
+CASED = 3
+
+
+class Nonsense(ValueError):
+    """What was given names nobody; the text says what is expected."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A person or a machine. Addresses are the same in capitals and small letters, other names are as they are.
+
+    `bears` says whether tokens carry one of the names, so that what they told of may name it too.
+    """
+
+    names: tuple[str, ...]
+    is_machine: bool = False
+    bears: bool = False
+
+    @property
+    def key(self) -> str:
+        """The same however it was typed."""
+        return f"{self.is_machine}:{self.names[0].lower() if '@' in self.names[0] else self.names[0]}"
+
+    @cached_property
+    def whole(self) -> re.Pattern[str]:
+        """Columns that say who, with or without a kind."""
+        return re.compile("|".join(f"(?:{kinds()})?{self.spelled(name)}" for name in self.names))
+
+    @cached_property
+    def anywhere(self) -> re.Pattern[str]:
+        """Texts: an address or a machine wherever it stands by itself, a user's name only where it says that it is one.
+
+        A user may be called like any word.
+        """
+        return re.compile("|".join(self.within(name, is_told=True) for name in self.names))
+
+    @cached_property
+    def as_word(self) -> re.Pattern[str]:
+        """What people write of each other: a user's name as a word too."""
+        return re.compile("|".join(self.within(name, is_told=False) for name in self.names))
+
+    def spelled(self, name: str) -> str:
+        return f"(?i:{re.escape(name)})" if "@" in name else re.escape(name)
+
+    def within(self, name: str, *, is_told: bool) -> str:
+        """Not as a part of another's: bob@example.org is in neither rob.bob@example.org nor bob@example.org.uk."""
+        if "@" in name:
+            return rf"(?<![\w.+%-])(?<!\w'){self.spelled(name)}(?![\w@-]|\.\w)"
+        if self.is_machine:
+            return rf"(?<![\w.:@+-])(?:{kinds()})?{self.spelled(name)}(?![\w@-]|[.:]\w)"
+        told = "user:" if is_told else "(?:user:)?"
+        return rf"(?<![\w.@+-]){told}{self.spelled(name)}(?![\w@+-]|\.\w)"
+
+    # --- Asking and renaming -----------------------------------------------------------------------------------------
+
+    def is_named(self, text: str | None) -> bool:
+        return bool(text) and self.whole.fullmatch(text or "") is not None
+
+    def is_in(self, text: str | None) -> bool:
+        return bool(text) and self.anywhere.search(text or "") is not None
+
+    def renamed(self, text: str, pseudonym: str) -> str:
+        """A column that says who; what stands before the name stays."""
+        return behind_kind(text, pseudonym) if self.is_named(text) else text
+
+    def replaced(self, value: Any, pseudonym: str, *, as_word: bool = False) -> Any:
+        """The text, or whatever JSON can hold, with the pseudonym in place of each name."""
+        pattern = self.as_word if as_word else self.anywhere
+        if isinstance(value, str):
+            return pattern.sub(lambda found: behind_kind(found[0], pseudonym), value)
+        if isinstance(value, dict):
+            value = value | dict.fromkeys(self.beside(value), "")
+            return {self.replaced(key, pseudonym): self.replaced(value[key], pseudonym) for key in value}
+        if isinstance(value, (list, tuple)):
+            return type(value)(self.replaced(item, pseudonym) for item in value)
+        return value
+
+    def beside(self, value: dict[Any, Any]) -> list[str]:
+        return [
+            name
+            for address, names in BESIDE.items()
+            if isinstance(value.get(address), str) and self.is_named(value[address])
+            for name in names
+            if value.get(name)
+        ]
+
+    # --- Finding -----------------------------------------------------------------------------------------------------
+
+    def needles(self) -> set[str]:
+        """What a text that holds a name holds in any encoding: a database finds it, and Python looks closer."""
+        return {max(PLAIN.findall(name), key=len, default="") for name in self.names}
+
+    def written_as(self, rows: QuerySet[Any], field: str) -> list[str]:
+        """The spellings of the names in an indexed column, each to be looked up as it is."""
+        found = []
+        for kind, name in itertools.product(("", "agent:", "client:", "enroll:"), self.names):
+            if "@" in name:
+                beginnings = Q()
+                for letters in cased(name[:CASED]):
+                    beginnings |= Q(**{f"{field}__begins": kind + letters})
+                same = rows.filter(beginnings, **{f"{field}__iexact": kind + name})
+                found += list(same.order_by().values_list(field, flat=True).distinct())
+            else:
+                found.append(kind + name)
+        return list(dict.fromkeys(found))
+
+
+def kinds() -> str:
+    """The audit trail calls a row by its model's name."""
+    models = (str(model._meta.model_name) for model in apps.get_models())
+    return f"(?:{'|'.join(dict.fromkeys([*KINDS, *models]))}):"
+
+
+def behind_kind(text: str, pseudonym: str) -> str:
+    kind = re.match(kinds(), text)
+    return f"{kind[0] if kind else ''}{pseudonym}"
+
+
+def cased(letters: str) -> set[str]:
+    """`bo`, `Bo`, `bO`, `BO`: few enough to be asked for by an index, and enough to leave few to look at."""
+    return {"".join(choice) for choice in itertools.product(*((letter.lower(), letter.upper()) for letter in letters))}
+
+
+# --- From what was typed ---------------------------------------------------------------------------------------------
+
+
+def subject_of(text: str) -> Subject:
+    """`bob@example.org`, `user:bob` for who has no address, or a machine_id. Raises Nonsense."""
+    text = text.strip()
+    user = USER.fullmatch(text)
+    if user or ADDRESS.fullmatch(text):
+        return widened(Subject((user[1] if user else text,)))
+    machine = text.removeprefix("agent:")
+    if MACHINE.fullmatch(machine):
+        return Subject((machine,), is_machine=True, bears=True)
+    raise Nonsense("An e-mail address, a machine_id, or user:NAME is expected.")
+
+
+def widened(subject: Subject) -> Subject:
+    """With the address and the user name of each user of the portal that it is."""
+    names = list(subject.names)
+    for user in users_of(subject):
+        names += [name for name in (user.email, user.get_username()) if name]
+    return Subject(tuple(dict.fromkeys(names)))
+
+
+def users_of(subject: Subject) -> QuerySet[Any]:
+    users = get_user_model()._default_manager
+    if subject.is_machine:
+        return users.none()
+    condition = Q()
+    for name in subject.names:
+        condition |= Q(email__iexact=name) | Q(username__iexact=name) if "@" in name else Q(username=name)
+    return users.filter(condition).order_by("pk")

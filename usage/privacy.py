@@ -1,0 +1,140 @@
+"""What usage holds of a subject: whose runs, whose sessions, whose errors."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from portal.jobs import Lease
+from portal.privacy import Row, Subject, Table, holdings
+from usage.models import FeatureUsage, GuardianReport, Licence, Run, UserError, UserSession
+
+# The names of tokens: no index serves them, so these tables are read where a token carries a name of the subject.
+TOLD_BY = "source"
+
+
+def without_place(session: UserSession, subject: Subject, pseudonym: str) -> Row:
+    own = subject.is_named(session.user_email)
+    return {"ip": "", "user_agent": ""} if own else {}
+
+
+def without_digest(run: Run, subject: Subject, pseudonym: str) -> Row:
+    """It is a hash over the machine's id too, and all else it is made of stands beside it: a guess could be tested."""
+    return {"digest": ""} if subject.is_named(run.machine_id) else {}
+
+
+def told_by(subject: Subject) -> Sequence[str]:
+    return (TOLD_BY,) if subject.bears else ()
+
+
+def reported_by(subject: Subject) -> Sequence[str]:
+    """A machine reports for itself alone, so its own index finds those."""
+    return ("reported_by",) if subject.bears and not subject.is_machine else ()
+
+
+def own_figures(report: GuardianReport, subject: Subject) -> Row:
+    return {"data": figures_of(report.data, subject)}
+
+
+def figures_of(data: Any, subject: Subject) -> Any:
+    """A report without the other people in it."""
+    if not isinstance(data, dict) or not isinstance(data.get("users"), list):
+        return data
+    return data | {"users": [user for user in data["users"] if subject.is_in(json.dumps(user, ensure_ascii=False))]}
+
+
+for activity, texts in ((FeatureUsage, ("feature_name", "endpoint")), (UserError, ("endpoint", "error_message"))):
+    holdings.register(
+        Table(
+            activity,
+            names=("user_email", TOLD_BY),
+            texts=texts,
+            indexed=("user_email",),
+            searched=told_by,
+        )
+    )
+holdings.register(
+    Table(
+        UserSession,
+        names=("user_email", TOLD_BY),
+        indexed=("user_email",),
+        searched=told_by,
+        also=without_place,
+    )
+)
+holdings.register(
+    Table(
+        Run,
+        names=("machine_id", "reported_by"),
+        indexed=("machine_id",),
+        searched=reported_by,
+        also=without_digest,
+        unread=("documents",),
+    )
+)
+holdings.register(Table(Licence, texts=("customer",)))
+holdings.register(Table(GuardianReport, names=("requested_by",), texts=("data",), shown=own_figures))
+
+
+class ReportFile:
+    """The newest report as a file, which is replaced as it was written: whole or not at all."""
+
+    label = "usage_report.json"
+
+    @property
+    def path(self) -> Path:
+        return Path(settings.REPORTS_ROOT) / self.label
+
+    def text(self, subject: Subject) -> str | None:
+        """None where there is none, or it does not name the subject."""
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+        return text if subject.is_in(text) or self.renamed(text, subject, "") != text else None
+
+    def renamed(self, text: str, subject: Subject, pseudonym: str) -> str:
+        """What is no JSON is no report of ours, and goes."""
+        try:
+            data = json.loads(text)
+        except ValueError:
+            return ""
+        replaced = subject.replaced(data, pseudonym)
+        return text if replaced == data else json.dumps(replaced, indent=2, ensure_ascii=False) + "\n"
+
+    def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
+        text = self.text(subject)
+        if text is not None:
+            try:
+                data = json.loads(text)
+            except ValueError:
+                data = None
+            yield self.label, {"file": self.label, "data": figures_of(data, subject)}
+
+    def count(self, subject: Subject) -> int:
+        return int(self.text(subject) is not None)
+
+    def erase(self, subject: Subject, pseudonym: str, lease: Lease) -> int:
+        text = self.text(subject)
+        if text is None:
+            return 0
+        renamed = self.renamed(text, subject, pseudonym)
+        if not renamed:
+            self.path.unlink(missing_ok=True)
+            return 1
+        temporary = self.path.with_name(f".{self.label}.{os.getpid()}")
+        temporary.write_text(renamed, encoding="utf-8")
+        temporary.chmod(0o600)
+        os.replace(temporary, self.path)
+        return 1
+
+    def remarks(self, subject: Subject) -> tuple[str, ...]:
+        return ()
+
+
+holdings.register(ReportFile())
