@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+
+def period_of(start: datetime, end: datetime) -> str:
+    """`2026-03-10 14:00 - 16:00`, in UTC; with the end's date only where that differs."""
+    first, last = start.astimezone(UTC), end.astimezone(UTC)
+    return f"{first:%Y-%m-%d %H:%M} - {last:{'%H:%M' if first.date() == last.date() else '%Y-%m-%d %H:%M'}}"
 
 
 class GuardianReport(models.Model):
@@ -33,4 +40,4 @@ class GuardianReport(models.Model):
         indexes = [models.Index(fields=["created_at"], name="guardian_created")]
 
     def __str__(self) -> str:
-        return str(self.data.get("period", f"{self.period_start:%Y-%m-%d %H:%M}"))
+        return period_of(self.period_start, self.period_end)

@@ -1,0 +1,353 @@
+"""The guardian's figures equal those counted by hand."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from usage.guardian.summary import in_minutes, summary
+from usage.tests.activity import at, failed, session, used
+
+pytestmark = pytest.mark.django_db
+ALICE, BOB, CAROL = "alice@example.org", "bob@example.org", "carol@example.org"
+START, END = at("14:00"), at("16:00")
+SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+
+
+def times(found):
+    return {user["email"]: user["total_time_minutes"] for user in found["users"]}
+
+
+def minutes(start=START, end=END):
+    """Of the only person."""
+    (time,) = times(summary(start, end)).values()
+    return time
+
+
+# --- A day, counted by hand ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def day():
+    """Alice works with sessions, Bob's never ended, Carol has none; machines, applications and strangers besides."""
+    session(ALICE, at("08:00"), at("12:00"))
+    session(ALICE, at("11:30"), at("14:30"))
+    session(BOB, at("09:00"))
+    for moment in ("09:00", "09:20", "09:50", "15:00", "15:10"):
+        used(BOB, at(moment), "login" if moment == "09:00" else "document_upload")
+    for moment in ("10:00", "13:59:59.999999", "14:00", "14:29"):
+        used(ALICE, at(moment), "thread_create")
+    used(ALICE, at("14:10"))
+    failed(ALICE, at("14:10"))
+    failed(BOB, at("15:30"), "Http404", 404)
+    failed(BOB, at("23:59:59.999999"), "TimeoutError", None)
+    for moment in ("15:59:59.999999", "16:00"):
+        used(CAROL, at(moment), "login")
+    used("agent:PC-1", at("14:01"), "usage-report")
+    used("agent:PC-1", at("15:01"), "usage-report")
+    failed("agent:PC-2", at("15:02"), "counters_mismatch", 400)
+    used("client:gui_v6", at("15:03"), "usage-report")
+    used("enroll:installer", at("15:04"), "agent-enroll")
+    used("", at("15:05"), "login")
+    failed("", at("15:05"), "PermissionDenied", 403)
+
+
+def test_two_hours_of_it(day):
+    assert summary(START, END) == {
+        "period": "2026-03-10 14:00 - 16:00",
+        "period_start": "2026-03-10T14:00:00.000Z",
+        "period_end": "2026-03-10T16:00:00.000Z",
+        "hours": 2,
+        "active_users": 3,
+        "active_machines": 2,
+        "active_apps": 1,
+        "total_requests": 11,
+        "total_errors": 4,
+        "users": [
+            {
+                "email": ALICE,
+                "total_time_minutes": 30,
+                "features_used": ["thread_create", "document_upload"],
+                "requests_count": 3,
+                "errors_count": 1,
+                "errors": [
+                    {"endpoint": "/api/documents", "error": "ValidationError", "timestamp": "2026-03-10 14:10:00"}
+                ],
+            },
+            {
+                "email": BOB,
+                "total_time_minutes": 30,
+                "features_used": ["document_upload"],
+                "requests_count": 2,
+                "errors_count": 1,
+                "errors": [{"endpoint": "/api/documents", "error": "Http404", "timestamp": "2026-03-10 15:30:00"}],
+            },
+            {
+                "email": CAROL,
+                "total_time_minutes": 0,
+                "features_used": ["login"],
+                "requests_count": 1,
+                "errors_count": 0,
+                "errors": [],
+            },
+        ],
+        "top_features": [
+            {"name": "document_upload", "count": 3},
+            {"name": "usage-report", "count": 3},
+            {"name": "login", "count": 2},
+            {"name": "thread_create", "count": 2},
+            {"name": "agent-enroll", "count": 1},
+        ],
+        "error_breakdown": {"400": 2, "403": 1, "404": 1},
+    }
+
+
+def test_the_twelve_periods_of_a_day_add_up_to_it(day):
+    whole = summary(at("00:00"), at("00:00") + 24 * HOUR)
+    parts = [summary(at("00:00") + 2 * hour * HOUR, at("00:00") + 2 * (hour + 1) * HOUR) for hour in range(12)]
+    for name in ("total_requests", "total_errors"):
+        assert whole[name] == sum(part[name] for part in parts)
+    assert (whole["total_requests"], whole["total_errors"]) == (17, 5)
+    assert times(whole) == {ALICE: 390, BOB: 80, CAROL: 0}
+    assert whole["error_breakdown"] == {"400": 2, "403": 1, "404": 1, "unknown": 1}
+    assert list(whole["error_breakdown"]) == ["400", "403", "404", "unknown"]
+
+
+def test_a_month_ends_where_it_is_told_to(day):
+    used(CAROL, END - 720 * HOUR)
+    used(BOB, END - 720 * HOUR - timedelta(microseconds=1))
+    found = summary(END - 720 * HOUR, END)
+    assert (found["hours"], found["total_requests"], found["period"]) == (
+        720,
+        17,
+        "2026-02-08 16:00 - 2026-03-10 16:00",
+    )
+
+
+def test_a_period_with_nothing_in_it():
+    found = summary(START, END)
+    assert found["users"] == found["top_features"] == []
+    assert found["error_breakdown"] == {}
+    assert {found[name] for name in found if name.startswith(("active", "total"))} == {0}
+
+
+@pytest.mark.parametrize(
+    ("start", "hours", "period"),
+    [
+        (at("14:00"), 2, "2026-03-10 14:00 - 16:00"),
+        (at("22:00"), 2, "2026-03-10 22:00 - 2026-03-11 00:00"),
+        (at("23:00"), 2, "2026-03-10 23:00 - 2026-03-11 01:00"),
+        (at("00:00"), 2, "2026-03-10 00:00 - 02:00"),
+    ],
+)
+def test_a_period_names_the_day_of_its_end_where_that_is_another(start, hours, period):
+    assert summary(start, start + hours * HOUR)["period"] == period
+
+
+@pytest.mark.parametrize(("day", "zone"), [("2026-03-29", "CEST"), ("2026-10-25", "CET")])
+def test_no_hour_is_lost_or_counted_twice_where_clocks_are_changed(settings, day, zone):
+    settings.TIME_ZONE = "Europe/Paris"
+    start = at("00:00", day)
+    session(BOB, start, start + 2 * HOUR)
+    session(ALICE, start)
+    for half_hours in range(9):
+        used(ALICE, start + half_hours * HOUR / 2)
+    found = summary(start, start + 2 * HOUR)
+    assert found["period"] == f"{day} 00:00 - 02:00"
+    assert times(found) == {ALICE: 90, BOB: 120}
+    assert found["total_requests"] == 4
+    assert times(summary(start, start + 4 * HOUR)) == {ALICE: 210, BOB: 120}
+    assert times(summary(start + 2 * HOUR, start + 4 * HOUR)) == {ALICE: 90}
+
+
+def test_moments_of_another_zone_are_those_of_utc():
+    used(BOB, at("14:30"))
+    local = [moment.astimezone(ZoneInfo("Europe/Paris")) for moment in (START, END)]
+    assert summary(*local) == summary(START, END)
+    assert local[0].hour == 15
+
+
+# --- Order -----------------------------------------------------------------------------------------------------------
+
+
+def test_ties_stand_in_the_order_of_their_names_whatever_the_database_thinks():
+    names = ["Zoe@example.org", "a.b@example.org", "a-b@example.org", "élise@example.org", "ab@example.org", "A@b"]
+    for name in names:
+        used(name, START, name.partition("@")[0])
+    found = summary(START, END)
+    assert [user["email"] for user in found["users"]] == sorted(names)
+    tops = [feature["name"] for feature in found["top_features"]]
+    assert tops == sorted(name.partition("@")[0] for name in names)
+
+
+def test_the_ten_most_used_features_are_named():
+    for number in range(12):
+        for _ in range(1 + (number == 11)):
+            used("agent:PC-1", START, f"f{number:02}")
+    tops = summary(START, END)["top_features"]
+    assert tops[0] == {"name": "f11", "count": 2}
+    assert [top["name"] for top in tops[1:]] == [f"f{number:02}" for number in range(9)]
+
+
+def test_the_newest_twenty_errors_of_each_are_named_and_all_are_counted():
+    for number in range(25):
+        failed(BOB, START + number // 2 * SECOND, f"E{number:02}")
+        failed("", START, "S")
+        failed("agent:PC-1", START, "M")
+    failed(ALICE, START, "A")
+    users = {user["email"]: user for user in summary(START, END)["users"]}
+    assert users[BOB]["errors_count"] == 25
+    assert [error["error"] for error in users[BOB]["errors"]] == [f"E{number:02}" for number in range(24, 4, -1)]
+    assert [error["error"] for error in users[ALICE]["errors"]] == ["A"]
+    assert users.keys() == {ALICE, BOB}
+
+
+def test_a_sample_says_that_it_is_one(settings):
+    assert "sample_percent" not in summary(START, END)
+    settings.TRACKING_SAMPLE_PERCENT = 10
+    assert summary(START, END)["sample_percent"] == 10
+
+
+# --- Time ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sessions", "expected"),
+    [
+        ([("14:00", "15:00")], 60),
+        ([("13:00", "15:00")], 60),
+        ([("15:00", "17:00")], 60),
+        ([("13:00", "17:00")], 120),
+        ([("14:00", "15:00"), ("14:30", "15:30")], 90),  # overlapping
+        ([("14:00", "15:00"), ("14:10", "14:20")], 60),  # one within the other
+        ([("14:00", "15:00"), ("15:00", "16:00")], 120),
+        ([("14:00", "14:10"), ("15:00", "15:10")], 20),
+        ([("14:00:00", "14:00:29")], 0),
+        ([("14:00:00", "14:00:30")], 1),
+        ([("14:00:00", "14:01:29.999999")], 1),
+        ([("14:00:00", "14:00:20"), ("15:00:00", "15:00:20")], 1),  # rounded once, at the end
+        ([("14:30", "14:30")], 0),
+        ([("14:00", "14:00")], 0),
+        ([("14:30", "14:20")], 0),  # a clock that ran back
+    ],
+)
+def test_sessions_that_ended_count_within_the_period_and_once(sessions, expected):
+    for start, end in sessions:
+        session(BOB, at(start), at(end))
+    assert minutes() == expected
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [("12:00", "14:00"), ("16:00", "17:00"), ("13:59", "13:59"), ("16:00", "16:00"), ("16:00", None)]
+)
+def test_a_session_outside_the_period_makes_nobody_active(start, end):
+    session(BOB, at(start), end and at(end))
+    assert summary(START, END)["active_users"] == 0
+
+
+def test_a_session_of_long_ago_that_nobody_ended_makes_nobody_active():
+    session(BOB, START - 300 * 24 * HOUR)
+    assert summary(START, END)["active_users"] == 0
+
+
+def test_a_session_that_ended_long_after_the_period_covers_it():
+    session(BOB, START - 300 * 24 * HOUR, END + 300 * 24 * HOUR)
+    assert minutes() == 120
+
+
+@pytest.mark.parametrize(
+    ("began", "active", "expected"),
+    [
+        ("14:00", [], 0),
+        ("14:00", ["14:30"], 30),  # its start is a moment
+        ("14:00", ["14:30:01"], 0),
+        ("14:00", ["14:31", "14:41"], 10),
+        ("12:00", ["14:31", "14:41"], 10),
+        ("12:00", ["14:31", "15:00", "15:30", "15:59"], 88),
+        ("12:00", ["13:59", "14:10"], 0),  # of moments before the period nothing is known
+        ("12:00", ["15:50", "16:00"], 0),
+        ("12:00", ["14:05"], 0),
+        ("14:50", ["14:10", "14:20", "15:00"], 10),  # what came before it began does not count
+        ("14:50", ["14:49", "14:51"], 1),
+        ("14:00", ["14:29", "14:58", "15:27", "15:56"], 116),
+        ("13:00", ["14:00", "14:30", "15:00", "15:30"], 90),  # exactly half an hour apart
+        ("13:00", ["14:00", "14:30:00.000001", "15:00:00.000001"], 30),
+    ],
+)
+@pytest.mark.parametrize("happened", [used, failed])
+def test_a_session_without_end_counts_while_its_person_was_there(began, active, expected, happened):
+    session(BOB, at(began))
+    for moment in active:
+        happened(BOB, at(moment))
+    assert minutes() == expected
+
+
+def test_requests_and_errors_are_moments_of_one_person():
+    session(BOB, at("13:00"))
+    used(BOB, at("14:00"))
+    failed(BOB, at("14:25"))
+    used(BOB, at("14:50"))
+    failed(BOB, at("15:15"))
+    used(ALICE, at("15:40"))
+    assert times(summary(START, END)) == {BOB: 75, ALICE: 0}
+
+
+def test_of_several_open_sessions_the_time_counts_once():
+    for began in ("12:00", "14:10", "14:35"):
+        session(BOB, at(began))
+    session(BOB, at("14:15"), at("14:40"))
+    for moment in ("14:00", "14:20", "14:50", "15:40"):
+        used(BOB, at(moment))
+    assert minutes() == 50
+
+
+def test_who_has_no_session_has_no_time():
+    for moment in ("14:00", "14:10", "14:20"):
+        used(CAROL, at(moment))
+    session(BOB, at("13:00"))
+    assert times(summary(START, END)) == {CAROL: 0}
+
+
+def test_machines_and_strangers_have_no_time():
+    for name in ("", "agent:PC-1", "client:gui"):
+        session(name, START, END)
+        session(name, START)
+        used(name, START)
+    assert summary(START, END)["users"] == []
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0, 0), (29.9, 0), (30, 1), (89.9, 1), (90, 2), (150, 3)])
+def test_half_a_minute_counts_as_one(seconds, expected):
+    assert in_minutes(seconds) == expected
+
+
+# --- Cost ------------------------------------------------------------------------------------------------------------
+
+
+def test_ten_people_cost_as_many_queries_as_one():
+    def queries():
+        with CaptureQueriesContext(connection) as asked:
+            summary(START, END)
+        return len(asked)
+
+    def come(number):
+        session(f"u{number}@example.org", START)
+        session(f"u{number}@example.org", START, END)
+        used(f"u{number}@example.org", START)
+        failed(f"u{number}@example.org", START)
+
+    come(0)
+    once = queries()
+    for number in range(1, 10):
+        come(number)
+    assert queries() == once <= 10
+
+
+def test_the_moment_of_an_error_is_told_in_utc(settings):
+    settings.TIME_ZONE = "Europe/Paris"
+    failed(BOB, datetime(2026, 3, 10, 14, 30, 12, 999_999, tzinfo=UTC))
+    (error,) = summary(START, END)["users"][0]["errors"]
+    assert error["timestamp"] == "2026-03-10 14:30:12"
