@@ -3,7 +3,8 @@
 import logging
 import re
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 
 from django.http import HttpRequest, HttpResponseBase
 from pythonjsonlogger.json import JsonFormatter as BaseFormatter
@@ -41,15 +42,42 @@ class JsonFormatter(BaseFormatter):
         return redacted(super().format(record))
 
 
-class WithoutPath(logging.Filter):
+class WithoutValues(logging.Filter):
+    """Of an exception its class and its frames: what it says of itself may be what somebody sent."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            record.exc_info, record.exc_text = None, "\n".join(places(error))
+        return True
+
+
+def places(error: BaseException | None) -> Iterator[str]:
+    """An exception and those it was raised from, the latest first."""
+    while error is not None:
+        yield f"{type(error).__module__}.{type(error).__qualname__}"
+        yield "".join(traceback.format_tb(error.__traceback__)).rstrip()
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+# Each is a logger of Django's, named after the exception. A filter sees the records of its own logger alone.
+SUSPICIOUS = (
+    *("csrf", "DisallowedHost", "DisallowedModelAdminLookup", "DisallowedModelAdminToField", "DisallowedRedirect"),
+    *("InvalidSessionKey", "RequestDataTooBig", "SuspiciousFileOperation", "SuspiciousMultipartForm"),
+    *("SuspiciousOperation", "SuspiciousSession", "TooManyFieldsSent", "TooManyFilesSent"),
+)
+
+
+class WithoutPath(WithoutValues):
     """Django's own lines of failed and suspicious requests carry paths, hosts and queries; the access log has routes.
 
-    What is left of them is the logger's name, which says what it was, and the traceback of a page that failed.
+    What is left of them is the logger's name, which says what it was, and where a page failed.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
+        super().filter(record)
         if record.name.startswith("django.security"):
-            record.exc_info = None
+            record.exc_text = None
         record.msg, record.args = "a request failed", ()
         for name in ("request", "status_code"):
             record.__dict__.pop(name, None)

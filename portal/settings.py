@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from portal import encryption, peppers
 from portal.addresses import networks
 from portal.env import Environment, host_of, kept_secret
+from portal.logs import SUSPICIOUS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
@@ -285,7 +286,10 @@ GUARDIAN_RECIPIENTS = env.emails("GUARDIAN_RECIPIENTS")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"without_path": {"()": "portal.logs.WithoutPath"}},
+    "filters": {
+        "without_path": {"()": "portal.logs.WithoutPath"},
+        "without_values": {"()": "portal.logs.WithoutValues"},
+    },
     "formatters": {"json": {"()": "portal.logs.JsonFormatter"}},
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": "json"},
@@ -295,10 +299,9 @@ LOGGING = {
         "django": {"handlers": [], "propagate": True},
         "django.request": {"level": "ERROR", "filters": ["without_path"]},
         "django.security": {"filters": ["without_path"], "level": "ERROR"},
-        **{
-            f"django.security.{name}": {"filters": ["without_path"]}
-            for name in ("csrf", "DisallowedHost", "SuspiciousOperation")
-        },
+        **{f"django.security.{name}": {"filters": ["without_path"]} for name in SUSPICIOUS},
+        "vigie.api": {"filters": ["without_values"]},
+        "vigie.tracking": {"filters": ["without_values"]},
         "django.server": {"level": "WARNING"},
         "django-q": {"level": "WARNING"},
     },

@@ -4,10 +4,11 @@ import json
 import logging
 
 import pytest
+from django.core.exceptions import SuspiciousOperation
 from django.test import Client
 
 from portal import tokens
-from portal.logs import JsonFormatter
+from portal.logs import SUSPICIOUS, JsonFormatter
 
 
 def line(message, *arguments, error=None):
@@ -45,6 +46,14 @@ def test_probes_leave_no_line(client, caplog):
     assert not [record for record in caplog.records if record.name == "vigie.access"]
 
 
+def test_whatever_django_finds_suspicious_leaves_no_path():
+    def kinds(error):
+        return [error, *(kind for child in error.__subclasses__() for kind in kinds(child))]
+
+    ours = {kind.__name__ for kind in kinds(SuspiciousOperation) if kind.__module__.startswith("django.")}
+    assert ours <= set(SUSPICIOUS)
+
+
 @pytest.mark.django_db
 class TestDjangosOwnLines:
     def lines(self, caplog):
@@ -59,13 +68,20 @@ class TestDjangosOwnLines:
         Client(enforce_csrf_checks=True).post("/admin/PLANTED.pdf/")
         assert "PLANTED" not in self.lines(caplog)
 
-    def test_a_page_that_fails_leaves_its_traceback_and_no_path(self, admin_user, monkeypatch, caplog):
+    def test_a_page_that_fails_leaves_where_and_neither_path_nor_what_the_exception_says(
+        self, admin_user, monkeypatch, caplog
+    ):
+        said = "PLANT" + "ED"  # the line of the code itself stands in the log
+
         def fail(*args):
-            raise RuntimeError("the reason")
+            try:
+                raise KeyError(said)
+            except KeyError as error:
+                raise RuntimeError(said) from error
 
         monkeypatch.setattr("portal.site.current_tiles", fail)
         client = Client(raise_request_exception=False)
         client.force_login(admin_user)
         assert client.get("/admin/?q=PLANTED").status_code == 500
-        assert "the reason" in self.lines(caplog)
+        assert all(told in self.lines(caplog) for told in ("builtins.RuntimeError", "builtins.KeyError", "in fail"))
         assert "PLANTED" not in self.lines(caplog)
