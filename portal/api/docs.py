@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.http import HttpResponse
 from django.views.generic import TemplateView
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from portal.api.errors import CODES, CONTENT_TYPE
+from portal.api.errors import CODES, CONTENT_TYPE, problem_response
 
 PROBLEM = {
     "type": "object",
@@ -58,6 +59,11 @@ class DocsView(SpectacularSwaggerSplitView):
     """Swagger UI from our own static files; its script stands in a request of its own, as the policy demands."""
 
     url_name = "schema"
+    http_method_names = ["get", "head"]
+
+    def handle_exception(self, exc: Exception) -> HttpResponse:  # type: ignore[override]
+        """A problem as everywhere: the view's own renderer has a template for its page, and none for a refusal."""
+        return problem_response(exc, self.request._request)
 
 
 class ErrorCodesView(TemplateView):
