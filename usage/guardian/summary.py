@@ -16,12 +16,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Case, Count, F, Q, QuerySet, Value, When, Window
+from django.db.models import Count, F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from portal.api.moments import iso
@@ -31,9 +30,9 @@ from usage.models.guardian import period_of
 
 TOP_FEATURES, ERRORS_SHOWN = 10, 20
 HOUR = timedelta(hours=1)
-# A group for whoever is no person.
-PERSON = Case(When(user_email__contains=":", then=Value("")), default=F("user_email"))
 Rows = QuerySet[Any]
+# By whose they are, and of which feature or code.
+Counts = Counter[tuple[str, Any]]
 
 
 def summary(start: datetime, end: datetime) -> dict[str, Any]:
@@ -42,7 +41,7 @@ def summary(start: datetime, end: datetime) -> dict[str, Any]:
     requests, errors = FeatureUsage.objects.filter(within).order_by(), UserError.objects.filter(within).order_by()
     uses, failures = counted(requests, "feature_name"), counted(errors, "error_code")
     users = described(uses, failures, newest(errors), presence(start, end))
-    others = Counter(name.partition(":")[0] for name in others_among(requests, errors))
+    others = Counter(who.partition(":")[0] for who in {who for who, _value in (*uses, *failures)} if ":" in who)
     return {
         "period": period_of(start, end),
         "period_start": iso(start),
@@ -69,16 +68,10 @@ def sampled() -> dict[str, int]:
 # --- From the database -----------------------------------------------------------------------------------------------
 
 
-def counted(rows: Rows, column: str) -> Counter[tuple[str, Any]]:
-    """How many rows by person and value; all that are no person's have one empty name."""
-    counts = rows.annotate(person=PERSON).values_list("person", column).annotate(Count("pk"))
-    return Counter({(person, value): count for person, value, count in counts.iterator()})
-
-
-def others_among(requests: Rows, errors: Rows) -> Iterable[str]:
-    """The names of those who are no people, each once."""
-    names = [rows.filter(user_email__contains=":").values_list("user_email", flat=True) for rows in (requests, errors)]
-    return names[0].union(names[1]).iterator()
+def counted(rows: Rows, column: str) -> Counts:
+    """How many rows by name and value."""
+    counts = rows.values_list("user_email", column).annotate(Count("pk"))
+    return Counter({(who, value): count for who, value, count in counts})
 
 
 def newest(errors: Rows) -> dict[str, list[dict[str, str]]]:
@@ -88,7 +81,7 @@ def newest(errors: Rows) -> dict[str, list[dict[str, str]]]:
     placed = of_people.annotate(place=Window(RowNumber(), partition_by=F("user_email"), order_by=last_first))
     shown = placed.filter(place__lte=ERRORS_SHOWN).order_by(*last_first)
     found: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
-    for person, endpoint, kind, at in shown.values_list("user_email", "endpoint", "error_type", "timestamp").iterator():
+    for person, endpoint, kind, at in shown.values_list("user_email", "endpoint", "error_type", "timestamp"):
         moment = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
         found[person].append({"endpoint": endpoint, "error": kind, "timestamp": moment})
     return found
@@ -98,19 +91,14 @@ def newest(errors: Rows) -> dict[str, list[dict[str, str]]]:
 
 
 def described(
-    uses: Counter[tuple[str, str]],
-    failures: Counter[tuple[str, Any]],
-    latest: dict[str, list[dict[str, str]]],
-    seconds: dict[str, float],
+    uses: Counts, failures: Counts, latest: dict[str, list[dict[str, str]]], seconds: dict[str, float]
 ) -> list[dict[str, Any]]:
     """The active people."""
     features: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for (person, feature), count in uses.items():
-        features[person][feature] = count
-    errors: Counter[str] = Counter()
-    for (person, _code), count in failures.items():
-        errors[person] += count
-    people = (features.keys() | errors.keys() | seconds.keys()) - {""}
+    for (who, feature), count in uses.items():
+        features[who][feature] = count
+    errors = summed(failures, by=0)
+    people = [who for who in features.keys() | errors.keys() | seconds.keys() if who and ":" not in who]
     found = [
         {
             "email": person,
@@ -125,11 +113,11 @@ def described(
     return sorted(found, key=lambda user: (-user["requests_count"], user["email"]))
 
 
-def summed(counts: Counter[tuple[str, Any]]) -> Counter[Any]:
-    """Of all together."""
+def summed(counts: Counts, by: int = 1) -> Counter[Any]:
+    """By value, or with 0 by name."""
     found: Counter[Any] = Counter()
-    for (_person, value), count in counts.items():
-        found[value] += count
+    for key, count in counts.items():
+        found[key[by]] += count
     return found
 
 
