@@ -90,9 +90,9 @@ def moments(rows: Rows) -> Iterator[tuple[str, datetime, datetime]]:
 
     What lies between them is no more than APART from its neighbours, so that nothing else needs to be read.
     """
-    grouped = rows.annotate(half_hour=HalfHour("timestamp")).values_list("user_email", "half_hour")
-    for person, _half_hour, first, last in grouped.annotate(Min("timestamp"), Max("timestamp")):
-        yield person, first, last
+    grouped = rows.values("user_email", half_hour=HalfHour("timestamp"))
+    bounds = grouped.annotate(first=Min("timestamp"), last=Max("timestamp"))
+    yield from bounds.values_list("user_email", "first", "last")
 
 
 class HalfHour(Func):
