@@ -1,0 +1,191 @@
+"""What licences consume: their months, their pace, and what they will have used by the end of the month."""
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from usage.consumption import (
+    Period,
+    Standing,
+    Sums,
+    by_day,
+    by_period,
+    latest_periods,
+    midnight,
+    period_at,
+    standings,
+)
+from usage.models import Licence, RunRollup
+from usage.tests.hours import a_licence, an_hour
+
+DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
+NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
+
+
+def at(*parts):
+    return datetime(*parts, tzinfo=UTC)
+
+
+class TestMonths:
+    @pytest.mark.parametrize(
+        ("moment", "day", "start", "end"),
+        [
+            (at(2026, 3, 20, 12), 1, at(2026, 3, 1), at(2026, 4, 1)),
+            (at(2026, 3, 20, 12), 20, at(2026, 3, 20), at(2026, 4, 20)),
+            (at(2026, 3, 20, 12), 21, at(2026, 2, 21), at(2026, 3, 21)),
+            (at(2026, 1, 5), 28, at(2025, 12, 28), at(2026, 1, 28)),
+            (at(2025, 12, 31, 23), 1, at(2025, 12, 1), at(2026, 1, 1)),
+            (at(2026, 2, 28), 28, at(2026, 2, 28), at(2026, 3, 28)),
+            (at(2028, 2, 29), 28, at(2028, 2, 28), at(2028, 3, 28)),
+            (at(2026, 3, 1), 28, at(2026, 2, 28), at(2026, 3, 28)),
+            (at(2026, 3, 31), 15, at(2026, 3, 15), at(2026, 4, 15)),
+        ],
+    )
+    def test_a_month_begins_on_its_day(self, moment, day, start, end):
+        assert period_at(moment, day) == Period(start, end)
+
+    def test_it_turns_at_midnight_where_the_portal_stands(self, settings):
+        settings.TIME_ZONE = "Europe/Paris"
+        turn = at(2026, 2, 28, 23)  # midnight of the 1st of March in Paris
+        assert period_at(turn - SECOND, 1) == Period(at(2026, 1, 31, 23), turn)
+        assert period_at(turn, 1).start == turn
+
+    def test_a_month_in_which_the_clocks_change_is_an_hour_shorter(self, settings):
+        settings.TIME_ZONE = "Europe/Paris"
+        march = period_at(at(2026, 3, 20), 1)
+        assert march.end - march.start == 31 * DAY - HOUR
+        assert period_at(at(2026, 3, 29, 21, 59, 59), 29 - 1).start == at(2026, 3, 27, 23)
+
+    def test_it_turns_where_the_day_has_no_midnight(self, settings):
+        settings.TIME_ZONE = "Africa/Cairo"  # on 24 April 2026 the clocks go from 24:00 to 1:00
+        assert midnight(date(2026, 4, 24)) == at(2026, 4, 23, 22)
+        assert period_at(at(2026, 4, 23, 22), 24).start == at(2026, 4, 23, 22)
+
+    @pytest.mark.parametrize("day", [1, 15, 28])
+    def test_the_months_before_it_meet(self, day):
+        months = latest_periods(NOON, day)
+        assert len(months) == 12
+        assert months[0] == period_at(NOON, day)
+        for newer, older in pairwise(months):
+            assert older.end == newer.start
+            assert older == period_at(older.start, day) == period_at(older.end - SECOND, day)
+
+
+class TestForecast:
+    def standing(self, **fields):
+        month = {"now": at(2026, 4, 11), "period": Period(at(2026, 4, 1), at(2026, 5, 1))}
+        return Standing(**month | {"quota": 1_000, "pages": 100, "pace": 10.0} | fields)
+
+    def test_it_goes_on_at_the_same_pace_to_the_end(self):
+        assert self.standing().expected == 100 + 20 * 10
+
+    def test_without_a_pace_there_is_none(self):
+        standing = self.standing(pace=None)
+        assert (standing.expected, standing.used_up_on) == (None, None)
+
+    def test_it_says_on_which_day_the_quota_is_reached(self):
+        assert self.standing(quota=255).used_up_on == date(2026, 4, 26)
+
+    @pytest.mark.parametrize("fields", [{"quota": 300}, {"quota": None}, {"pages": 1_000}, {"pace": 0.0}])
+    def test_or_that_it_is_not_in_this_month(self, fields):
+        assert self.standing(**fields).used_up_on is None
+
+    @pytest.mark.parametrize(
+        ("pages", "quota", "percent", "is_used_up"),
+        [
+            (79, 100, 79, False),
+            (999, 1_000, 99, False),
+            (100, 100, 100, True),
+            (250, 100, 250, True),
+            (5, None, None, False),
+        ],
+    )
+    def test_a_hundred_percent_is_said_of_what_is_used_up(self, pages, quota, percent, is_used_up):
+        standing = self.standing(pages=pages, quota=quota)
+        assert (standing.percent, standing.is_used_up) == (percent, is_used_up)
+
+
+@pytest.mark.django_db
+class TestStandings:
+    def standing(self, now=NOON, **fields):
+        licence = a_licence(**fields)
+        return standings([licence], now)["LIC-1"]
+
+    def test_pages_are_those_of_the_running_month(self):
+        an_hour(at(2026, 2, 28, 23), pages=1)
+        an_hour(at(2026, 3, 1), pages=2)
+        an_hour(NOON, pages=4)
+        an_hour(NOON, pages=8, app_version="7")
+        an_hour(NOON, pages=16, license_ref="LIC-2")
+        assert self.standing().pages == 14
+
+    def test_each_licence_has_its_own_month_in_one_query(self):
+        days = (1, 10, 20, 28)
+        for number, day in enumerate(days):
+            a_licence(f"LIC-{number}", period_day=day)
+            for back in range(40):
+                an_hour(NOON - back * DAY, license_ref=f"LIC-{number}")
+        with CaptureQueriesContext(connection) as queries:
+            licences = list(Licence.objects.all())
+            found = standings(licences, NOON)
+        assert len(queries) == 2
+        assert [found[f"LIC-{number}"].pages for number in range(4)] == [20, 11, 1, 21]
+
+    def test_the_pace_is_that_of_the_last_four_weeks_without_today(self):
+        for back in range(1, 31):
+            an_hour(NOON - back * DAY, pages=28)
+        an_hour(NOON, pages=1_000)
+        assert self.standing().pace == 28
+
+    def test_days_before_the_first_run_do_not_count(self):
+        an_hour(NOON - 3 * DAY, pages=30)
+        assert self.standing().pace == 10
+
+    def test_days_without_a_run_do(self):
+        an_hour(NOON - 3 * DAY, pages=30)
+        assert self.standing(first_seen_at=NOON - 10 * DAY).pace == 3
+
+    def test_what_was_reported_late_counts_from_the_day_it_was_done(self):
+        an_hour(NOON - 10 * DAY, pages=30)
+        assert self.standing(first_seen_at=NOON - DAY).pace == 3
+
+    def test_before_a_day_is_over_there_is_no_pace(self):
+        an_hour(NOON, pages=30)
+        assert self.standing(first_seen_at=NOON).pace is None
+
+    def test_a_licence_that_was_never_used_has_none(self):
+        assert self.standing() == Standing(NOON, period_at(NOON, 1), 100, 0, None)
+
+    def test_a_licence_that_is_no_longer_used_expects_nothing(self):
+        standing = self.standing(first_seen_at=NOON - 90 * DAY)
+        assert (standing.pace, standing.expected) == (0, 0)
+
+
+@pytest.mark.django_db
+class TestSums:
+    def test_the_months_of_a_licence_are_summed_newest_first(self):
+        an_hour(at(2026, 2, 28, 23), pages=1, runs=3, documents=5, succeeded=4, failed=1)
+        an_hour(at(2026, 3, 1), pages=2)
+        an_hour(NOON, pages=4)
+        an_hour(at(2025, 3, 31), pages=8)
+        an_hour(NOON, pages=16, license_ref="LIC-2")
+        found = by_period("LIC-1", latest_periods(NOON, 1))
+        assert [sums.pages for sums in found] == [6, 1] + [0] * 10
+        assert found[1] == Sums(3, 5, 4, 1, 1)
+
+    def test_a_day_is_one_of_the_portals_zone(self, settings):
+        settings.TIME_ZONE = "Europe/Paris"
+        an_hour(at(2026, 3, 19, 22), pages=1)
+        an_hour(at(2026, 3, 19, 23), pages=2)
+        an_hour(at(2026, 3, 20, 5), pages=4)
+        pages = {day: sums.pages for day, sums in by_day(RunRollup.objects.all()).items()}
+        assert pages == {date(2026, 3, 19): 1, date(2026, 3, 20): 6}
+
+    def test_the_day_the_clocks_go_back_has_25_hours(self, settings):
+        settings.TIME_ZONE = "Europe/Paris"
+        for number in range(27):
+            an_hour(at(2026, 10, 24, 21) + number * HOUR)
+        assert by_day(RunRollup.objects.all())[date(2026, 10, 25)].runs == 25

@@ -1,0 +1,258 @@
+"""Quotas: what is used up is marked, and told once."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils import timezone
+
+from portal.jobs import LeaseLost, claim
+from portal.models import JobRun, NotificationChannel, OutboxMessage
+from portal.severity import Severity
+from usage import licences
+from usage.licences import near_quota, over_quota, review
+from usage.models import Licence
+from usage.tests.hours import a_licence, an_hour
+from usage.tests.runs import run
+
+pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
+MONTH_END = datetime(2026, 4, 1, tzinfo=UTC)
+DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
+
+
+@pytest.fixture(autouse=True)
+def channel(db):
+    return NotificationChannel.objects.create(name="Team", kind="email", addresses="a@example.org")
+
+
+@pytest.fixture
+def lease():
+    return claim("usage.rollups", "now")
+
+
+@pytest.fixture
+def reviewed(lease):
+    return lambda now=NOON: review(now, lease)
+
+
+def titles():
+    return [message.title for message in OutboxMessage.objects.order_by("id")]
+
+
+NEAR, FULL = "LIC-1 (Acme) has used 80 % of its pages", "LIC-1 (Acme) has used up its pages"
+
+
+class TestWarnings:
+    @pytest.mark.parametrize(
+        ("pages", "told"), [(0, []), (79, []), (80, [NEAR]), (99, [NEAR]), (100, [FULL]), (500, [FULL])]
+    )
+    def test_each_is_told_of_what_is_reached(self, reviewed, pages, told):
+        a_licence()
+        an_hour(NOON, pages=pages)
+        assert reviewed() == len(told)
+        assert titles() == told
+
+    def test_both_are_told_in_turn_and_once(self, reviewed):
+        a_licence()
+        an_hour(NOON, pages=80)
+        assert (reviewed(), reviewed()) == (1, 0)
+        an_hour(NOON - DAY, pages=20)
+        assert (reviewed(), reviewed()) == (1, 0)
+        assert titles() == [NEAR, FULL]
+
+    def test_a_warning_says_how_it_stands(self, reviewed):
+        licence = a_licence(quota=10_000)
+        for back in range(10):
+            an_hour(NOON - back * DAY, pages=810)
+        reviewed()
+        (message,) = OutboxMessage.objects.all()
+        assert message.text.splitlines() == [
+            "8,100 of 10,000 pages since 1 March: 81 %.",
+            "At this pace 100 % is reached on 22 March.",
+            "The next month of the licence begins on 1 April.",
+        ]
+        assert (message.severity, message.state) == (Severity.WARNING, "note")
+        assert message.path == f"/admin/usage/licence/{licence.pk}/change/"
+        assert message.dedupe_key == f"licence:{licence.pk}:2026-03-01:80:10000"
+
+    def test_the_next_month_is_warned_of_anew(self, reviewed):
+        a_licence()
+        an_hour(NOON, pages=100)
+        an_hour(NOON + 20 * DAY, pages=85)
+        reviewed()
+        assert reviewed(NOON + 20 * DAY) == 1
+        assert titles() == [FULL, NEAR]
+
+    def test_the_month_turns_at_midnight(self, reviewed):
+        a_licence()
+        an_hour(MONTH_END - SECOND, pages=100)
+        assert reviewed(MONTH_END - SECOND) == 1
+        assert Licence.objects.filter(over_quota(MONTH_END - SECOND)).exists()
+        assert reviewed(MONTH_END) == 0
+        assert not Licence.objects.filter(over_quota(MONTH_END)).exists()
+
+    def test_without_a_quota_nobody_is_warned_and_without_a_customer_somebody_is(self, reviewed):
+        a_licence("LIC-0", quota=None)
+        a_licence("LIC-1", customer="")
+        for ref in ("LIC-0", "LIC-1", "LIC-2"):
+            an_hour(NOON, pages=10**9, license_ref=ref)
+        assert reviewed() == 1
+        assert titles() == ["LIC-1 has used up its pages"]
+
+    def test_without_a_channel_nothing_is_told_and_all_is_marked(self, reviewed, channel):
+        channel.delete()
+        a_licence()
+        an_hour(NOON, pages=100)
+        assert reviewed() == 1
+        assert Licence.objects.get().exceeded_until == MONTH_END
+
+    def test_it_takes_the_same_queries_however_many_licences_there_are(self, reviewed, django_assert_num_queries):
+        for number in range(30):
+            a_licence(f"LIC-{number}", period_day=1 + number % 3)
+            an_hour(NOON, license_ref=f"LIC-{number}", pages=50)
+        with django_assert_num_queries(3):
+            reviewed()
+
+
+class TestMarks:
+    def test_a_quota_that_is_used_up_is_marked_until_the_month_ends(self, reviewed):
+        a_licence()
+        an_hour(NOON, pages=99)
+        reviewed()
+        assert Licence.objects.get().exceeded_until is None
+        an_hour(NOON - DAY, pages=1)
+        reviewed()
+        assert Licence.objects.get().exceeded_until == MONTH_END
+
+    @pytest.mark.parametrize("quota", [1_000, None])
+    def test_a_quota_that_is_raised_or_removed_clears_it(self, reviewed, quota):
+        a_licence()
+        an_hour(NOON, pages=100)
+        reviewed()
+        Licence.objects.update(monthly_page_quota=quota)
+        reviewed()
+        licence = Licence.objects.get()
+        assert licence.exceeded_until is None
+        assert not is_over_or_near(licence, NOON)
+
+    def test_what_is_marked_already_is_not_written_again(self, reviewed, django_assert_num_queries):
+        a_licence()
+        an_hour(NOON, pages=100)
+        reviewed()
+        with django_assert_num_queries(3):
+            assert reviewed() == 0
+
+    def test_a_mark_of_last_month_gives_way_to_one_of_this(self, reviewed):
+        a_licence(exceeded_until=datetime(2026, 3, 1, tzinfo=UTC))
+        an_hour(NOON, pages=100)
+        reviewed()
+        assert Licence.objects.get().exceeded_until == MONTH_END
+
+    def test_runs_are_flagged_from_then_on(self, call, client_token, lease):
+        a_licence("LIC-2041", quota=1)
+        assert not call("POST", "usage/report", client_token, **run()).json()["over_quota"]
+        an_hour(license_ref="LIC-2041", pages=12)
+        review(timezone.now(), lease)
+        assert call("POST", "usage/report", client_token, **run()).json()["over_quota"]
+
+
+def is_over_or_near(licence, now):
+    found = Licence.objects.filter(pk=licence.pk)
+    return found.filter(over_quota(now) | near_quota(now)).exists()
+
+
+class TestFromEightyPercent:
+    @pytest.mark.parametrize("day", [1, 19, 20, 21, 28])
+    @pytest.mark.parametrize(
+        "now",
+        [
+            NOON,
+            datetime(2026, 3, 1, tzinfo=UTC),
+            datetime(2026, 3, 31, 23, tzinfo=UTC),
+            datetime(2026, 2, 28, tzinfo=UTC),
+        ],
+    )
+    def test_it_is_asked_of_the_running_month(self, reviewed, day, now):
+        a_licence(period_day=day)
+        an_hour(now, pages=85)
+        reviewed(now)
+        asked = Licence.objects.filter
+        assert asked(near_quota(now)).exists()
+        assert not asked(near_quota(now + 31 * DAY)).exists()
+
+    def test_a_quota_that_is_used_up_is_no_longer_near(self, reviewed):
+        a_licence()
+        an_hour(NOON, pages=100)
+        reviewed()
+        assert not Licence.objects.filter(near_quota(NOON)).exists()
+
+
+class TestSomethingComesBetween:
+    def test_a_quota_changed_meanwhile_is_judged_the_next_time(self, reviewed, monkeypatch):
+        a_licence()
+        an_hour(NOON, pages=100)
+        known = licences.standings
+
+        def overtaken(*args):
+            found = known(*args)
+            Licence.objects.update(monthly_page_quota=1_000)
+            return found
+
+        monkeypatch.setattr(licences, "standings", overtaken)
+        assert reviewed() == 0
+        assert Licence.objects.get().exceeded_until is None
+        assert titles() == []
+
+    def test_a_review_whose_lease_was_lost_leaves_nothing(self, lease):
+        a_licence()
+        an_hour(NOON, pages=100)
+        JobRun.objects.update(fence=7)
+        with pytest.raises(LeaseLost):
+            review(NOON, lease)
+        assert (titles(), Licence.objects.get().told_percent) == ([], 0)
+
+    def test_one_that_is_killed_before_its_end_is_told_by_the_next(self, reviewed, monkeypatch):
+        a_licence()
+        an_hour(NOON, pages=100)
+        with monkeypatch.context() as patched:
+            patched.setattr(licences, "notify", lambda *notices: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                reviewed()
+        assert Licence.objects.get().told_percent == 0
+        assert reviewed() == 1
+        assert titles() == [FULL]
+
+
+class TestByHand:
+    """An operator changes a licence on its page."""
+
+    def change(self, client, licence, **fields):
+        known = {"customer": licence.customer, "monthly_page_quota": licence.monthly_page_quota, "period_day": 1}
+        answer = client.post(f"/admin/usage/licence/{licence.pk}/change/", known | fields)
+        assert answer.status_code == 302
+        licence.refresh_from_db()
+        return licence
+
+    @pytest.mark.parametrize("quota", [100, 90])
+    def test_another_quota_is_warned_of_anew(self, reviewed, admin_client, quota):
+        licence = a_licence(quota=95)
+        an_hour(NOON, pages=95)
+        reviewed()
+        self.change(admin_client, licence, monthly_page_quota=quota)
+        assert (licence.told_period, licence.told_percent) == (None, 0)
+        assert reviewed() == 1
+        assert titles() == [FULL, NEAR if quota == 100 else FULL]
+
+    def test_another_customer_is_not(self, reviewed, admin_client):
+        licence = a_licence()
+        an_hour(NOON, pages=100)
+        reviewed()
+        self.change(admin_client, licence, customer="Acme and sons")
+        assert (licence.customer, licence.told_percent) == ("Acme and sons", 100)
+        assert reviewed() == 0
+
+    def test_what_a_review_wrote_meanwhile_stays(self, admin_client):
+        licence = a_licence()
+        Licence.objects.update(exceeded_until=MONTH_END, last_run_at=NOON)
+        self.change(admin_client, licence, customer="Other")
+        assert (licence.exceeded_until, licence.last_run_at) == (MONTH_END, NOON)
