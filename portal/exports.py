@@ -8,8 +8,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 import tablib  # type: ignore[import-untyped]
 from django.db import models
@@ -27,6 +28,7 @@ ROWS_AT_A_TIME = 2_000
 BYTE_ORDER_MARK = "\ufeff"
 # A workbook is made in memory, about 1 KB a row.
 MOST_IN_XLSX = 20_000
+CSV = "text/csv; charset=utf-8"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 COLUMN_WIDTH = 18
@@ -40,9 +42,9 @@ def csv_response(rows: models.QuerySet[Any], columns: Sequence[str]) -> Streamin
     """The rows as they are filtered and ordered."""
     values = rows.values_list(*columns).iterator(chunk_size=ROWS_AT_A_TIME)
     return StreamingHttpResponse(
-        csv_chunks(header_of(columns), values),
-        content_type="text/csv; charset=utf-8",
-        headers=attached(rows, "csv"),
+        csv_chunks(header_of(columns), values, BYTE_ORDER_MARK),
+        content_type=CSV,
+        headers=attached(name_of(rows), "csv"),
     )
 
 
@@ -55,7 +57,7 @@ def xlsx_response(rows: models.QuerySet[Any], columns: Sequence[str]) -> HttpRes
     sheet = tablib.Dataset(headers=header_of(columns), title=str(rows.model._meta.model_name))
     sheet.extend([typed_cell(value) for value in row] for row in values)
     content = sheet.export("xlsx", column_width=COLUMN_WIDTH)
-    return HttpResponse(content, content_type=XLSX, headers=attached(rows, "xlsx"))
+    return HttpResponse(content, content_type=XLSX, headers=attached(name_of(rows), "xlsx"))
 
 
 def header_of(columns: Sequence[str]) -> list[str]:
@@ -67,14 +69,19 @@ def header_of(columns: Sequence[str]) -> list[str]:
     ]
 
 
-def attached(rows: models.QuerySet[Any], extension: str) -> dict[str, str]:
-    name = f"{rows.model._meta.model_name}-{timezone.localdate():%Y-%m-%d}.{extension}"
-    return {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+def name_of(rows: models.QuerySet[Any]) -> str:
+    return str(rows.model._meta.model_name)
 
 
-def csv_chunks(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+def attached(name: str, extension: str) -> dict[str, str]:
+    file = f"{name}-{timezone.localdate():%Y-%m-%d}.{extension}"
+    return {"Content-Disposition": f'attachment; filename="{file}"', "Cache-Control": "no-store"}
+
+
+def csv_chunks(header: Sequence[str], rows: Iterable[Sequence[Any]], start: str = "") -> Iterator[str]:
+    """Files for people `start` with the byte order mark; programs would take it for a part of the first name."""
     buffer = io.StringIO()
-    buffer.write(BYTE_ORDER_MARK)
+    buffer.write(start)
     writer = csv.writer(buffer)
     writer.writerow(header)
     for row in rows:
@@ -84,6 +91,29 @@ def csv_chunks(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator
             buffer.seek(0)
             buffer.truncate()
     yield buffer.getvalue()
+
+
+def json_chunks(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    """One object as lists of the API are: `results`, and `next`, which is null for there is nothing left."""
+    chunk, size, separator = ['{"results": ['], 0, ""
+    for row in rows:
+        text = json.dumps(dict(zip(header, map(plain, row), strict=True)), ensure_ascii=False)
+        chunk += (separator, text)
+        size, separator = size + len(text), ", "
+        if size >= CHUNK_CHARACTERS:
+            yield "".join(chunk)
+            chunk, size = [], 0
+    yield "".join([*chunk, '], "next": null}'])
+
+
+def plain(value: Any) -> Any:
+    """What JSON has no word for, as the API writes it."""
+    match value:
+        case datetime():
+            return iso(value)
+        case date() | UUID():
+            return str(value)
+    return value
 
 
 def cell(value: Any) -> str:
