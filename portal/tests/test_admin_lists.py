@@ -21,6 +21,7 @@ from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round, T
 from portal.admin.base import Audited, ReadOnlyAdmin, VigieModelAdmin
 from portal.issuing import issue
 from portal.models import AuditEvent, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
+from usage.tests.hours import a_licence, an_hour
 from usage.tests.runs import kept
 
 pytestmark = pytest.mark.django_db
@@ -36,6 +37,8 @@ QUERIES = dict.fromkeys(ADMINS, 4) | {
     "backups.expectedbackupjob": 9,
     "monitoring.target": 12,
     "monitoring.maintenancewindow": 5,
+    "usage.licence": 5,
+    "usage.run": 5,
 }
 
 
@@ -72,6 +75,8 @@ def rows(make_agent):
         agent = make_agent(f"PC-{number}", enrolled_with=issue("enroll", label="installer")[0])
         issue_agent_token(agent)
         kept(run_id=f"{number:032x}", machine_id="PC-0")
+        a_licence(f"LIC-{number}", quota=number or None)
+        an_hour(now, license_ref=f"LIC-{number}")
         job = ExpectedBackupJob.objects.create(agent_id="PC-0", database_name=f"db{number}")
         BackupEntry.objects.create(
             job=job, cycle_at=now, status="MISSING", first_status="MISSING", recorded_at=now, changed_at=now

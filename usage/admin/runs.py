@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -17,13 +18,18 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import BAD, GOOD, NOTHING, WARNING, badge, in_full, moment_column
+from portal.admin.base import BoundedChangeList, begins_with
+from portal.admin.display import BAD, GOOD, NOTHING, WARNING, badge, beside, in_full, lines, moment_column
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.paginator import grouped
 from portal.panels import Section
-from usage.models import Run
+from usage.admin.dashboard import UsageDashboard
+from usage.admin.display import application, customer_of, link_to
+from usage.exports import RUN_COLUMNS
+from usage.models import Licence, Run
 
+# Licences whose customer begins as was typed: so many and no more, so that indexes serve the search.
+MOST_LICENCES = 200
 SHOWN_DOCUMENTS = 100
 RUN_ID_BEGINNING = re.compile(r"[0-9a-f]{4,32}")
 
@@ -60,8 +66,30 @@ def run_id_begins(text: str) -> Q | None:
     return Q(run_id__gte=uuid.UUID(digits.ljust(32, "0")), run_id__lte=uuid.UUID(digits.ljust(32, "f")))
 
 
+def customer_begins(text: str) -> Q | None:
+    """Runs under licences of customers whose name begins so; None where there are none.
+
+    The licences are looked up first: a subquery among other conditions would have every run read.
+    """
+    if not text:
+        return None
+    refs = list(Licence.objects.filter(customer__begins=text).values_list("ref", flat=True)[:MOST_LICENCES])
+    return Q(license_ref__in=refs) if refs else None
+
+
+class RunChangeList(BoundedChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        """Each run of the page with its licence: one query for all of them."""
+        super().get_results(request)
+        refs = {run.license_ref for run in self.result_list}
+        licences = {licence.ref: licence for licence in Licence.objects.filter(ref__in=refs)}
+        for run in self.result_list:
+            run.licence = licences.get(run.license_ref)
+
+
 @admin.register(Run)
-class RunAdmin(ReadOnlyAdmin):
+class RunAdmin(UsageDashboard):
+    change_list_template = "usage/list.html"
     ordering = ("-id",)
     sortable_by = ("received_at",)
     list_display = (
@@ -69,7 +97,7 @@ class RunAdmin(ReadOnlyAdmin):
         "run",
         "machine_id",
         "application",
-        "license_ref",
+        "licence",
         "document_count",
         "outcome",
         "total_pages",
@@ -78,12 +106,8 @@ class RunAdmin(ReadOnlyAdmin):
     list_display_links = ("run",)
     list_filter = (ReceivedFilter, OutcomeFilter, QuotaFilter)
     search_fields = ("machine_id__begins", "license_ref__begins")
-    search_help_text = begins_with(_("run"), _("machine"), _("licence"))
-    export_columns = (
-        "run_id", "license_ref", "machine_id", "app_name", "app_version", "document_count", "succeeded_count",
-        "failed_count", "total_pages", "started_at", "sent_at", "received_at", "dropped_keys", "over_quota",
-        "reported_by",
-    )  # fmt: skip
+    search_help_text = begins_with(_("run"), _("machine"), _("licence"), _("customer"))
+    export_columns = RUN_COLUMNS
     facts = (
         (
             _("Outcome"),
@@ -94,7 +118,7 @@ class RunAdmin(ReadOnlyAdmin):
         (
             _("Origin"),
             (
-                "run_id", "machine", "application", "license_ref", "reported_by",
+                "run_id", "machine", "application", "licence_in_full", "reported_by",
                 moment_column("started_at", _("started"), show=in_full),
                 moment_column("sent_at", _("sent"), show=in_full),
                 moment_column("received_at", _("received"), show=in_full),
@@ -110,8 +134,14 @@ class RunAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
     ) -> tuple[QuerySet[Run], bool]:
         found, may_repeat = super().get_search_results(request, queryset, search_term)
-        by_id = run_id_begins(search_term.strip())
-        return (found, may_repeat) if by_id is None else (found | queryset.filter(by_id), may_repeat)
+        text = search_term.strip()
+        by_id, by_customer = run_id_begins(text), customer_begins(text)
+        for condition in (by_id, by_customer):
+            found = found if condition is None else found | queryset.filter(condition)
+        return found, may_repeat
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RunChangeList
 
     @admin.display(description=_("run"))
     def run(self, run: Run) -> str:
@@ -126,7 +156,18 @@ class RunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("application"))
     def application(self, run: Run) -> str:
-        return f"{run.app_name} {run.app_version}"
+        return application(run.app_name, run.app_version)
+
+    @admin.display(description=_("licence"))
+    def licence(self, run: Run) -> SafeString | str:
+        licence: Licence | None = run.licence  # type: ignore[attr-defined]
+        return run.license_ref if licence is None else lines(link_to(licence), licence.customer)
+
+    @admin.display(description=_("licence"))
+    def licence_in_full(self, run: Run) -> SafeString | str:
+        """It is written down within a minute of its first run."""
+        licence = Licence.objects.filter(ref=run.license_ref).first()
+        return run.license_ref if licence is None else beside(link_to(licence), customer_of(licence))
 
     @admin.display(description=_("outcome"))
     def outcome(self, run: Run) -> SafeString:

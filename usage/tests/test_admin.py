@@ -4,24 +4,16 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.core.cache import cache
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.formats import date_format
 
-from usage import panels
 from usage.admin import runs as usage_admin
-from usage.panels import runs_of_machine, usage_tile
+from usage.tests.hours import a_licence
 from usage.tests.runs import kept
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/usage/run/"
 RUN_ID = uuid.UUID("0f8fad5bd9cb469fa16570867728950e")
-
-
-@pytest.fixture(autouse=True)
-def fresh_figures():
-    cache.clear()
 
 
 @pytest.fixture
@@ -75,9 +67,28 @@ class TestTheList:
         for words in ("all succeeded", "2 failed", "partly unknown", "over quota"):
             assert f">{words}</span>" in text
 
+    def test_it_names_the_customer_beside_the_licence(self, admin_client, make_run):
+        licence = a_licence("LIC-7", customer="Maison Blanche")
+        make_run(license_ref="LIC-7")
+        make_run(license_ref="LIC-8")
+        text = admin_client.get(LIST).content.decode()
+        link = reverse("admin:usage_licence_change", args=[licence.pk])
+        assert f'<a href="{link}">LIC-7</a><span class="beneath">Maison Blanche</span>' in text
+        assert '<td class="field-licence">LIC-8</td>' in text
+
+    @pytest.mark.parametrize("typed", ["Maison", "maison b", "MAISON BLANCHE"])
+    def test_it_finds_the_runs_of_a_customer(self, admin_client, make_run, typed):
+        names = {"LIC-7": "Maison Blanche", "LIC-8": "maison blanche", "LIC-9": "MAISON BLANCHE", "LIC-10": "La Maison"}
+        for ref, customer in names.items():
+            a_licence(ref, customer=customer)
+        runs = {ref: make_run(license_ref=ref).pk for ref in (*names, "LIC-11")}
+        found = listed(admin_client, q=typed)
+        assert found <= {runs["LIC-7"], runs["LIC-8"], runs["LIC-9"]}
+        assert len(found) >= 1
+
     def test_it_leaves_the_documents_in_the_table(self, admin_client, make_run, django_assert_num_queries):
         make_run()
-        with django_assert_num_queries(4) as queries:
+        with django_assert_num_queries(5) as queries:
             admin_client.get(LIST)
         assert not any('"usage_run"."documents"' in query["sql"] for query in queries)
 
@@ -104,55 +115,14 @@ class TestThePageOfARun:
     def test_it_explains_the_keys_that_were_dropped(self, admin_client, make_run, dropped, words):
         assert words in self.page(admin_client, make_run(dropped_keys=dropped))
 
+    def test_it_leads_to_the_licence(self, admin_client, make_run):
+        licence = a_licence(customer="")
+        text = self.page(admin_client, make_run())
+        assert f'<a href="/admin/usage/licence/{licence.pk}/change/">LIC-1</a>' in text
+        assert "unnamed" in text
+
+    def test_a_licence_that_is_not_written_down_yet_is_named(self, admin_client, make_run):
+        assert "LIC-77" in self.page(admin_client, make_run(license_ref="LIC-77"))
+
     def test_it_leads_to_the_machine(self, admin_client, make_run):
         assert "/admin/agents/agent/?q=PC-1" in self.page(admin_client, make_run())
-
-
-class TestTheTile:
-    def test_it_sums_up_thirty_days(self, make_run):
-        make_run(failed=1)
-        make_run(ago=timedelta(days=3))
-        make_run(ago=timedelta(days=31))
-        tile = usage_tile(timezone.now())
-        assert (tile.figure, tile.caption) == ("2", "runs in 30 days")
-        assert dict(tile.facts) == {"documents": "3", "pages": "6", "failed": "1"}
-        assert (tile.chart.values[-1], tile.chart.values[-4], len(tile.chart.values)) == (1, 1, 30)
-
-    def test_it_reads_no_more_than_it_can_and_says_since_when(self, make_run, monkeypatch):
-        monkeypatch.setattr(panels, "MOST_READ", 3)
-        for days in (0, 1, 1, 2, 2):
-            make_run(ago=timedelta(days=days))
-        tile = usage_tile(timezone.now())
-        yesterday = timezone.localdate() - timedelta(days=1)
-        assert (tile.figure, tile.caption) == ("3", f"runs since {date_format(yesterday)}")
-        assert tile.chart.values == [2, 1]
-
-    def test_a_day_with_too_many_is_shown_whole(self, make_run, monkeypatch):
-        monkeypatch.setattr(panels, "MOST_READ", 1)
-        for _ in range(3):
-            make_run()
-        assert usage_tile(timezone.now()).chart.values == [3]
-
-    def test_it_reads_once_a_minute(self, make_run, django_assert_num_queries):
-        make_run()
-        usage_tile(timezone.now())
-        with django_assert_num_queries(0):
-            usage_tile(timezone.now())
-
-
-def test_the_last_runs_stand_on_the_page_of_their_machine(make_run):
-    for _ in range(12):
-        make_run()
-    make_run(machine_id="PC-2")
-    section = runs_of_machine("PC-1")
-    assert len(section.rows) == 10
-    assert section.url == f"{LIST}?q=PC-1"
-
-
-def test_a_run_stands_on_the_day_it_happened_and_not_on_the_day_it_arrived(make_run):
-    now = timezone.now()
-    make_run(started_at=now - timedelta(days=3))
-    make_run(started_at=now + timedelta(days=3))
-    make_run(started_at=now - timedelta(days=90))
-    days = panels.recent_runs(now).by_day
-    assert days == {timezone.localdate(now) - timedelta(days=3): 1, timezone.localdate(now): 1}

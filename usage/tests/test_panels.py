@@ -1,0 +1,82 @@
+"""Usage on the landing page, and what a machine did on its own."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.core.cache import cache
+from django.utils import timezone
+
+from usage.models import FeatureUsage, UserError
+from usage.panels import activity_of_machine, errors_of_machine, runs_of_machine, usage_tile
+from usage.tests.hours import an_hour
+from usage.tests.runs import kept
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def fresh_figures():
+    cache.clear()
+
+
+class TestTheTile:
+    def test_it_sums_up_thirty_days(self):
+        now = timezone.now()
+        an_hour(now, pages=4, runs=2, documents=3, succeeded=2, failed=1)
+        an_hour(now - timedelta(days=3), pages=2, license_ref="")
+        an_hour(now - timedelta(days=31), pages=100)
+        tile = usage_tile(now)
+        assert (tile.figure, tile.caption, tile.url) == ("3", "runs in 30 days", "/admin/usage/run/dashboard/")
+        assert dict(tile.facts) == {"documents": "4", "pages": "6", "failed": "1"}
+        assert (tile.chart.values[-1], tile.chart.values[-4], len(tile.chart.values)) == (2, 1, 30)
+
+    def test_it_reads_hours_once_a_minute_and_no_runs(self, django_assert_num_queries):
+        kept()
+        an_hour()
+        with django_assert_num_queries(1) as queries:
+            usage_tile(timezone.now())
+            usage_tile(timezone.now())
+        assert "usage_runrollup" in queries[0]["sql"]
+
+    def test_nothing_is_a_figure_too(self, django_assert_num_queries):
+        with django_assert_num_queries(1):
+            assert usage_tile(timezone.now()).figure == usage_tile(timezone.now()).figure == "0"
+
+
+class TestThePageOfAMachine:
+    def test_it_shows_its_last_runs(self):
+        for _ in range(12):
+            kept()
+        kept(machine_id="PC-2")
+        section = runs_of_machine("PC-1")
+        assert (len(section.rows), section.url) == (10, "/admin/usage/run/?q=PC-1")
+
+    def test_it_shows_its_last_errors(self):
+        now = timezone.now()
+        for number in range(12):
+            error = {"endpoint": "/api/v1/usage/report", "method": "POST", "error_type": "run_conflict"}
+            UserError.objects.create(user_email="agent:PC-1", error_code=400 + number, timestamp=now, **error)
+        UserError.objects.create(user_email="agent:PC-10", error_type="other", timestamp=now)
+        section = errors_of_machine("PC-1")
+        assert len(section.rows) == 10
+        assert section.rows[0] == [now, "run_conflict", "", "POST /api/v1/usage/report", "411"]
+
+    def test_it_shows_what_it_did(self):
+        now = timezone.now()
+        for number in range(12):
+            FeatureUsage.objects.create(
+                user_email="agent:PC-1", feature_name="usage-report", timestamp=now, success=bool(number), duration_ms=7,
+                event_id=uuid.uuid4(),
+            )  # fmt: skip
+        FeatureUsage.objects.create(user_email="PC-1", feature_name="other", timestamp=now, success=True)
+        section = activity_of_machine("PC-1")
+        assert [row[1] for row in section.rows] == ["usage-report"] * 10
+        assert "succeeded" in section.rows[0][2]
+        assert section.rows[0][3] == 7
+
+    def test_each_is_one_query_that_an_index_serves(self, django_assert_num_queries):
+        with django_assert_num_queries(3) as queries:
+            sections = [section("PC-1") for section in (runs_of_machine, errors_of_machine, activity_of_machine)]
+        assert all(section.empty and not section.rows for section in sections)
+        assert all('"id" DESC' in query["sql"] for query in queries)
