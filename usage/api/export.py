@@ -1,0 +1,115 @@
+"""`GET /api/v1/usage/export`: what was used in a time, as CSV or JSON, of any size."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from django.http import StreamingHttpResponse
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+
+from portal import audit
+from portal.api.errors import FieldError, Problem
+from portal.api.moments import iso
+from portal.api.views import ApiView, Kind
+from portal.exports import CSV, attached, csv_chunks, json_chunks
+from usage.consumption import midnight
+from usage.exports import GROUPS, Wanted, rows_of
+from usage.report import EARLIEST, LATEST
+
+FORMATS = {"csv": (csv_chunks, CSV), "json": (json_chunks, "application/json")}
+USUAL = timedelta(days=30)
+DAY_ALONE = re.compile(r"\d{4}-\d\d-\d\d")
+LONGEST_MOMENT = 40
+MOMENT = "A day such as 2026-03-01, or a moment with its offset such as 2026-03-01T00:00:00Z; write + as %2B."
+DESCRIPTIONS = {
+    "from": "A day, from midnight in the portal's time zone on, or a moment with its offset. Default: 30 days earlier.",
+    "to": "The same; it is not included. Default: now.",
+    "group": f"Any of {', '.join(GROUPS)}, separated by commas. Without it each run is a row.",
+}
+
+
+class ExportView(ApiView):
+    """Runs of a time, each by itself or summed up. `format` alone decides the form of the answer."""
+
+    kinds = frozenset({Kind.STAFF})
+    staff_permission = "usage.export_run"
+
+    @extend_schema(
+        parameters=[
+            *(OpenApiParameter(name, str, description=text) for name, text in DESCRIPTIONS.items()),
+            OpenApiParameter("format", str, enum=list(FORMATS), default="csv"),
+        ],
+        responses={
+            (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "A header, and a line for each row"),
+            (200, "application/json"): OpenApiResponse(OpenApiTypes.OBJECT, "`results`, and `next`, which is null"),
+        },
+    )
+    def get(self, request: Request) -> StreamingHttpResponse:
+        now = timezone.now()
+        wanted, form = asked(request.query_params, now)
+        note = {"from": iso(wanted.since), "to": iso(wanted.until), "group": ",".join(wanted.groups), "format": form}
+        audit.record("usage.exported", "usage", request=request._request, after=note)
+        chunks, content_type = FORMATS[form]
+        return StreamingHttpResponse(
+            chunks(wanted.columns, rows_of(wanted, now)), content_type=content_type, headers=attached("usage", form)
+        )
+
+
+# --- What was asked for ----------------------------------------------------------------------------------------------
+
+
+def asked(query: Mapping[str, str], now: datetime) -> tuple[Wanted, str]:
+    """What is wanted, and in which form. Raises Problem: validation_failed with every field's error."""
+    errors: list[FieldError] = []
+
+    def read(name: str, reader: Callable[[str], Any], default: Any, code: str, message: str) -> Any:
+        try:
+            return reader(query[name]) if name in query else default
+        except (ValueError, OverflowError):
+            errors.append(FieldError(name, code, message))
+            return default
+
+    until = read("to", moment_of, now, "not_a_moment", MOMENT)
+    since = read("from", moment_of, midnight(timezone.localdate(until - USUAL)), "not_a_moment", MOMENT)
+    groups = read("group", groups_of, (), "not_groups", f"Each once, separated by commas: {', '.join(GROUPS)}.")
+    form = read("format", form_of, "csv", "invalid_choice", "csv or json is expected.")
+    if not errors and since >= until:
+        errors.append(FieldError("from", "not_before_to", "The time must begin before it ends."))
+    if errors:
+        raise Problem("validation_failed", errors=errors)
+    return Wanted(since, until, groups), form
+
+
+def moment_of(text: str) -> datetime:
+    """A moment, in UTC. Raises ValueError, or OverflowError."""
+    if not text.isascii() or len(text) > LONGEST_MOMENT:
+        raise ValueError
+    if DAY_ALONE.fullmatch(text):
+        moment = midnight(date.fromisoformat(text))
+    else:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError
+        moment = moment.astimezone(UTC)
+    if not EARLIEST <= moment < LATEST:
+        raise ValueError
+    return moment
+
+
+def groups_of(text: str) -> tuple[str, ...]:
+    groups = tuple(text.split(","))
+    if len(set(groups)) < len(groups) or not set(groups) <= GROUPS.keys():
+        raise ValueError
+    return groups
+
+
+def form_of(text: str) -> str:
+    if text not in FORMATS:
+        raise ValueError
+    return text
