@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db.models import Sum
 
 from portal.jobs import Lease, LeaseLost, claim, turn
+from portal.models import JobRun
 from usage import rollups
 from usage.models import Licence, RollupProgress, Run, RunRollup
 from usage.tests.runs import document, kept, run
@@ -245,6 +246,20 @@ def test_rebuilding_without_rollups_counts_all_and_hides_nothing_from_the_job(co
 def test_while_somebody_counts_rebuilding_says_so():
     with turn(rollups.TURN), pytest.raises(CommandError, match="try again"):
         call_command("rebuild_rollups")
+
+
+def test_who_was_overtaken_while_rebuilding_writes_nothing(monkeypatch):
+    kept()
+    changed = rollups.changed
+
+    def overtaken(hour, refs):
+        JobRun.objects.filter(job=rollups.TURN).update(fence=9)
+        return changed(hour, refs)
+
+    monkeypatch.setattr(rollups, "changed", overtaken)
+    with pytest.raises(LeaseLost):
+        call_command("rebuild_rollups")
+    assert not RunRollup.objects.exists()
 
 
 def test_a_moment_that_is_none_is_refused():

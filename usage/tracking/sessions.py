@@ -58,7 +58,7 @@ def end(request: HttpRequest | None, **_: Any) -> None:
 def truncated(address: str) -> str:
     """`192.0.2.0/24`, `2001:db8::/48`: where somebody is, about; empty for what is no address."""
     try:
-        ip = ip_address(address.partition("%")[0])
+        ip = ip_address(address)
     except ValueError:
         return ""
     mapped = getattr(ip, "ipv4_mapped", None)
