@@ -21,6 +21,7 @@ from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round, T
 from portal.admin.base import Audited, ReadOnlyAdmin, VigieModelAdmin
 from portal.issuing import issue
 from portal.models import AuditEvent, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
+from usage.tests.activity import failed, session, used
 from usage.tests.hours import a_licence, an_hour
 from usage.tests.runs import kept
 
@@ -75,6 +76,10 @@ def rows(make_agent):
         agent = make_agent(f"PC-{number}", enrolled_with=issue("enroll", label="installer")[0])
         issue_agent_token(agent)
         kept(run_id=f"{number:032x}", machine_id="PC-0")
+        for who in ("bob@example.org", "agent:PC-0", ""):
+            used(who, now)
+            failed(who, now)
+            session(who, now)
         a_licence(f"LIC-{number}", quota=number or None)
         an_hour(now, license_ref=f"LIC-{number}")
         job = ExpectedBackupJob.objects.create(agent_id="PC-0", database_name=f"db{number}")

@@ -1,0 +1,308 @@
+"""Who used what, and what failed for whom: sessions, uses of features, errors.
+
+What no index serves is asked of the last 24 hours, which one does: a list of ten million rows stays as fast as a short
+one, and whoever looks further back has a name to look for.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+
+from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, in_full, lines, moment_column
+from portal.admin.filters import ChoiceFilter, PeriodFilter
+from portal.api.errors import CODES
+from portal.paginator import grouped
+from portal.panels import Section
+from usage.models import FeatureUsage, UserError, UserSession
+from usage.models.activity import PORTAL
+
+LATELY = timedelta(hours=24)
+SHOWN_ERRORS = 10
+MACHINE = "agent:"
+
+
+# --- Filters ---------------------------------------------------------------------------------------------------------
+
+
+class WhenFilter(PeriodFilter):
+    title = _("time")
+    parameter_name = "when"
+    field = "timestamp"
+
+
+class BegunFilter(PeriodFilter):
+    title = _("begun")
+    parameter_name = "when"
+    field = "session_start"
+
+
+class StandingFilter(ChoiceFilter):
+    title = _("state")
+    parameter_name = "state"
+    options = {"open": _("not ended"), "ended": _("ended")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(session_end__isnull=value == "open")
+
+
+class LatelyFilter(ChoiceFilter):
+    """Choices that no index serves."""
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(timestamp__gte=now - LATELY) & self.among_recent(value)
+
+    def among_recent(self, value: str) -> Q:
+        raise NotImplementedError
+
+
+class WhoFilter(LatelyFilter):
+    title = _("who, last 24 hours")
+    parameter_name = "who"
+    options = {"people": _("people"), "machines": _("machines"), "apps": _("applications"), "nobody": _("nobody known")}
+
+    def among_recent(self, value: str) -> Q:
+        return {
+            "people": ~Q(user_email="") & ~Q(user_email__contains=":"),
+            "machines": Q(user_email__begins=MACHINE),
+            "apps": Q(user_email__begins="client:"),
+            "nobody": Q(user_email=""),
+        }[value]
+
+
+class OutcomeFilter(LatelyFilter):
+    title = _("outcome, last 24 hours")
+    parameter_name = "outcome"
+    options = {"failed": _("failed"), "succeeded": _("succeeded")}
+
+    def among_recent(self, value: str) -> Q:
+        return Q(success=value == "succeeded")
+
+
+class CodeFilter(LatelyFilter):
+    title = _("code, last 24 hours")
+    parameter_name = "code"
+    options = {"refused": _("refused (4xx)"), "failed": _("the portal failed (5xx)"), "none": _("without a code")}
+
+    def among_recent(self, value: str) -> Q:
+        return {
+            "refused": Q(error_code__gte=400, error_code__lt=500),
+            "failed": Q(error_code__gte=500),
+            "none": Q(error_code=None),
+        }[value]
+
+
+# --- What they have in common ----------------------------------------------------------------------------------------
+
+
+class ActivityAdmin(ReadOnlyAdmin):
+    ordering = ("-id",)
+
+    @admin.display(description=_("who"))
+    def who(self, row: Any) -> SafeString | str:
+        return row.user_email or badge(_now("nobody known"), QUIET)
+
+    @admin.display(description=_("who"))
+    def who_in_full(self, row: Any) -> SafeString | str:
+        """Leads to the machine, or to all that is on record of a person or an application."""
+        name = row.user_email
+        if not name:
+            return badge(_now("nobody known"), QUIET)
+        if name.startswith(MACHINE):
+            url = reverse("admin:agents_agent_changelist", query={"q": name.removeprefix(MACHINE)})
+        else:
+            url = reverse("admin:usage_featureusage_changelist", query={"q": name})
+        return format_html('<a href="{}">{}</a>', url, name)
+
+    @admin.display(description=_("told by"))
+    def told_by(self, row: Any) -> str:
+        return _now("the portal") if row.source == PORTAL else row.source
+
+
+# --- Sessions --------------------------------------------------------------------------------------------------------
+
+
+@admin.register(UserSession)
+class UserSessionAdmin(ActivityAdmin):
+    sortable_by = ("session_start",)
+    list_display = (
+        "who",
+        moment_column("session_start", _("started"), ordering="session_start"),
+        "lasted",
+        "user_agent",
+        "ip",
+        "told_by",
+    )
+    list_display_links = ("who",)
+    list_filter = (BegunFilter, StandingFilter)
+    search_fields = ("user_email__begins",)
+    search_help_text = begins_with(_("e-mail address"))
+    export_columns = ("user_email", "source", "session_start", "session_end", "duration_seconds", "ip", "user_agent")
+    facts = (
+        (
+            None,
+            (
+                "who_in_full",
+                moment_column("session_start", _("started"), show=in_full),
+                moment_column("session_end", _("ended"), show=in_full, empty=_("not ended: nobody logged out")),
+                "lasted",
+                "user_agent",
+                "ip",
+                "told_by",
+            ),
+        ),
+    )
+
+    @admin.display(description=_("duration"))
+    def lasted(self, session: UserSession) -> SafeString | str:
+        if session.session_end is None:
+            return badge(_now("not ended"), QUIET)
+        minutes, seconds = divmod(session.duration_seconds or 0, 60)
+        hours, minutes = divmod(minutes, 60)
+        if hours:
+            return _now("%(hours)s h %(minutes)s min") % {"hours": grouped(hours), "minutes": minutes}
+        return _now("%(minutes)s min %(seconds)s s") % {"minutes": minutes, "seconds": seconds}
+
+
+# --- Uses of features ------------------------------------------------------------------------------------------------
+
+
+@admin.register(FeatureUsage)
+class FeatureUsageAdmin(ActivityAdmin):
+    sortable_by = ("timestamp",)
+    list_display = (
+        moment_column("timestamp", _("when"), ordering="timestamp"),
+        "what",
+        "who",
+        "outcome",
+        "took",
+        "told_by",
+    )
+    list_display_links = ("what",)
+    list_filter = (WhenFilter, WhoFilter, OutcomeFilter)
+    search_fields = ("user_email__begins", "feature_name__begins")
+    search_help_text = begins_with(_("e-mail address"), "agent:…", "client:…", _("feature"))
+    export_columns = ("timestamp", "user_email", "source", "feature_name", "endpoint", "success", "duration_ms")
+    facts = (
+        (
+            None,
+            (
+                "feature_name",
+                "endpoint",
+                "who_in_full",
+                moment_column("timestamp", _("when"), show=in_full),
+                "outcome",
+                "took",
+                "told_by",
+            ),
+        ),
+    )
+
+    @admin.display(description=_("feature"))
+    def what(self, use: FeatureUsage) -> SafeString:
+        return lines(use.feature_name, use.endpoint)
+
+    @admin.display(description=_("outcome"))
+    def outcome(self, use: FeatureUsage) -> SafeString:
+        return badge(_now("succeeded"), GOOD) if use.success else badge(_now("failed"), BAD)
+
+    @admin.display(description=_("duration"))
+    def took(self, use: FeatureUsage) -> str:
+        return NOTHING if use.duration_ms is None else _now("%(count)s ms") % {"count": grouped(use.duration_ms)}
+
+
+# --- Errors ----------------------------------------------------------------------------------------------------------
+
+
+@admin.register(UserError)
+class UserErrorAdmin(ActivityAdmin):
+    sortable_by = ("timestamp",)
+    list_display = (
+        moment_column("timestamp", _("when"), ordering="timestamp"),
+        "what",
+        "code",
+        "who",
+        "where",
+        "told_by",
+    )
+    list_display_links = ("what",)
+    list_filter = (WhenFilter, WhoFilter, CodeFilter)
+    search_fields = ("user_email__begins",)
+    search_help_text = begins_with(_("e-mail address"), "agent:…", "client:…")
+    export_columns = (
+        "timestamp", "user_email", "source", "endpoint", "method", "error_type", "error_code", "error_message", "stack",
+    )  # fmt: skip
+    facts = (
+        (
+            None,
+            (
+                "error_type",
+                "meaning",
+                "code",
+                "where",
+                "who_in_full",
+                moment_column("timestamp", _("when"), show=in_full),
+                "told_by",
+            ),
+        ),
+    )
+
+    def get_sections(self, request: HttpRequest, obj: UserError) -> list[Section]:
+        return [stack_of(obj), others_of(obj)]
+
+    @admin.display(description=_("error"))
+    def what(self, error: UserError) -> SafeString:
+        known = CODES.get(error.error_type)
+        return lines(known.title, error.error_type) if known else lines(error.error_type)
+
+    @admin.display(description=_("code"))
+    def code(self, error: UserError) -> SafeString | str:
+        if error.error_code is None:
+            return NOTHING
+        return badge(error.error_code, BAD if error.error_code >= 500 else WARNING)
+
+    @admin.display(description=_("where"))
+    def where(self, error: UserError) -> str:
+        return f"{error.method} {error.endpoint}".strip() or NOTHING
+
+    @admin.display(description=_("what it means"))
+    def meaning(self, error: UserError) -> str:
+        if error.error_message:
+            return error.error_message
+        return _now("Only the application that told of it knows.") if error.source != PORTAL else NOTHING
+
+
+def stack_of(error: UserError) -> Section:
+    """The innermost frame first: that is where one begins to read."""
+    frames = [frame.rsplit(":", 2) for frame in reversed(error.stack)]
+    return Section(
+        title=_now("Where it was raised"),
+        columns=[_now("Module"), _now("Function"), _now("Line")],
+        rows=[[*frame] for frame in frames if len(frame) == 3],
+        empty=_now("A refusal is not raised by a fault: there is nothing to trace."),
+    )
+
+
+def others_of(error: UserError) -> Section:
+    """What else failed for the same one, newest first."""
+    same = UserError.objects.filter(user_email=error.user_email).exclude(pk=error.pk).order_by("-id")
+    return Section(
+        title=_now("What else failed for the same one"),
+        columns=[_now("When"), _now("Error"), _now("Code"), _now("Where")],
+        rows=[
+            [other.timestamp, other.error_type, other.error_code or NOTHING, f"{other.method} {other.endpoint}".strip()]
+            for other in same[:SHOWN_ERRORS]
+        ],
+        url=reverse("admin:usage_usererror_changelist", query={"q": error.user_email}) if error.user_email else "",
+        empty=_now("Nothing else is on record."),
+    )
