@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.legs import paths_of_tests
+
 ROOT = Path(__file__).parent.parent
 APPS = ("portal", "agents", "usage", "backups", "monitoring")
 # What each may import of ours. The apps that are not there yet have their place already.
@@ -73,3 +75,9 @@ def test_files_and_functions_stay_short(folder):
 @pytest.mark.parametrize("app", [app for app in APPS if (ROOT / app).exists()])
 def test_migrations_have_names(app):
     assert [path.name for path in (ROOT / app / "migrations").glob("*_auto_*.py")] == []
+
+
+def test_every_test_is_run():
+    known = [ROOT / path for path in paths_of_tests()]
+    found = {path.parent for path in ROOT.rglob("test_*.py") if ".venv" not in path.parts}
+    assert [folder for folder in found if not any(folder.is_relative_to(path) for path in known)] == []
