@@ -58,8 +58,9 @@ class Table:
     """A table, and where in it a subject may stand.
 
     `names` are columns that hold a name alone, `texts` those where one may stand anywhere (JSON too), `written` what
-    people write. `also` gives further changes to a row. `owned` is a condition for rows that are the subject's by what
-    they refer to. `shown` gives columns an export shows otherwise, so that it says nothing of others.
+    people write, `elsewhere` where nothing but `also` changes anything, if at all. `also` gives further changes to a
+    row. `owned` is a condition for rows that are the subject's by what they refer to. `shown` gives columns an export
+    shows otherwise, so that it says nothing of others.
 
     `indexed` columns are looked up. All the others of `names`, `texts`, `written` and `elsewhere` are searched by
     reading the table, unless `searched` says which.
@@ -113,7 +114,8 @@ class Table:
         for needle in needles:
             for name in as_text:
                 condition |= Q(**{f"{name}__icontains": needle})
-        return self.all_rows.alias(**as_text).filter(condition)
+        found: QuerySet[Any] = self.all_rows.alias(**as_text).filter(condition)
+        return found
 
     def batches(self, rows: QuerySet[Any]) -> Iterator[list[Any]]:
         """Primary keys, newest first: read before each transaction, so that nobody waits while they are found."""
@@ -140,10 +142,13 @@ class Table:
 
     def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
         for row, is_certain in self.looked_at(subject):
-            if is_certain or self.changes(row, subject, PROBE):
+            if is_certain or self.changes(row, subject, PROBE) or self.is_elsewhere(row, subject):
                 columns = (column.attname for column in self.model._meta.concrete_fields)
                 values = {name: getattr(row, name) for name in columns if name not in NEVER_SHOWN}
                 yield row.pk, values | self.shown(row, subject)
+
+    def is_elsewhere(self, row: Any, subject: Subject) -> bool:
+        return any(subject.is_in(getattr(row, name)) for name in self.elsewhere)
 
     def count(self, subject: Subject) -> int:
         return sum(bool(self.changes(row, subject, PROBE)) for row, _ in self.looked_at(subject))

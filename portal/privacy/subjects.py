@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
+
+from portal.models import ApiToken
 
 ADDRESS = re.compile(r"(?=.{3,254}\Z)[^\s@<>\"(),:;\[\]\\\x00-\x1f]{1,64}@[^\s@<>\"(),:;\[\]\\/\x00-\x1f]+[^\s.@]")
 MACHINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -42,7 +44,7 @@ class Subject:
     @property
     def key(self) -> str:
         """The same however it was typed."""
-        return f"{self.is_machine}:{self.names[0].lower() if '@' in self.names[0] else self.names[0]}"
+        return f"{self.is_machine}:{folded(self.names[0])}"
 
     @cached_property
     def whole(self) -> re.Pattern[str]:
@@ -150,21 +152,29 @@ def cased(letters: str) -> set[str]:
 def subject_of(text: str) -> Subject:
     """`bob@example.org`, `user:bob` for who has no address, or a machine_id. Raises Nonsense."""
     text = text.strip()
-    user = USER.fullmatch(text)
-    if user or ADDRESS.fullmatch(text):
-        return widened(Subject((user[1] if user else text,)))
+    if user := USER.fullmatch(text):
+        return widened(Subject((user[1],)))
+    if ADDRESS.fullmatch(text):
+        return widened(Subject((text,)))
     machine = text.removeprefix("agent:")
-    if MACHINE.fullmatch(machine):
+    if MACHINE.fullmatch(machine) and not text.startswith("user:"):
         return Subject((machine,), is_machine=True, bears=True)
     raise Nonsense("An e-mail address, a machine_id, or user:NAME is expected.")
 
 
 def widened(subject: Subject) -> Subject:
     """With the address and the user name of each user of the portal that it is."""
-    names = list(subject.names)
+    names = {folded(name): name for name in subject.names}
     for user in users_of(subject):
-        names += [name for name in (user.email, user.get_username()) if name]
-    return Subject(tuple(dict.fromkeys(names)))
+        for name in filter(None, (user.email, user.get_username())):
+            names.setdefault(folded(name), name)
+    alone = Subject(tuple(names.values()))
+    labels = ApiToken.objects.exclude(kind=ApiToken.Kind.AGENT).values_list("label", flat=True)
+    return replace(alone, bears=any(alone.is_named(label) for label in labels.iterator()))
+
+
+def folded(name: str) -> str:
+    return name.lower() if "@" in name else name
 
 
 def users_of(subject: Subject) -> QuerySet[Any]:

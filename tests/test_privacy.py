@@ -1,0 +1,598 @@
+"""What is held of a person or a machine is planted in every table, and afterwards found nowhere."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from datetime import timedelta
+
+import pytest
+from django.apps import apps
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from django_q.models import Task
+
+from agents.enrolment import issue_agent_token
+from agents.models import Agent
+from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
+from monitoring.models import Incident, IncidentEvent, MaintenanceWindow, Target
+from portal import audit, processes
+from portal.encryption import encrypt
+from portal.issuing import issue
+from portal.models import ApiToken, AuditEvent, ChannelState, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
+from portal.privacy import erasing, holdings
+from portal.privacy.holdings import Table
+from portal.privacy.subjects import subject_of
+from usage.models import FeatureUsage, GuardianReport, Licence, Run, UserError, UserSession
+from usage.tests.runs import kept
+
+pytestmark = pytest.mark.django_db
+PSEUDONYM = re.compile(r"erased-[0-9a-f]{12}")
+SECRETS = ("digest", "password", "secret", "session_data", "session_key")
+
+
+@pytest.fixture(autouse=True)
+def folders(settings, tmp_path):
+    for name in ("REPORTS_ROOT", "DEPOSITS_ROOT", "VALIDATED_ROOT"):
+        folder = tmp_path / name.lower()
+        folder.mkdir()
+        setattr(settings, name, folder)
+
+
+def everything():
+    """Every row of every table, as text, by table and primary key."""
+    return {
+        (model._meta.label, values[0]): repr(values)
+        for model in apps.get_models(include_auto_created=True)
+        if not model._meta.proxy
+        for values in model._base_manager.values_list("pk", *[field.attname for field in model._meta.concrete_fields])
+    }
+
+
+def naming(found, *names):
+    """The rows that hold one of the names, by itself."""
+    pattern = re.compile("|".join(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)" for name in names), re.IGNORECASE)
+    return sorted({key[0] for key, text in found.items() if pattern.search(text)})
+
+
+def message(number, recipient, **fields):
+    given = {
+        "channel": "channel:1",
+        "subject": "backup:7",
+        "severity": 1,
+        "title": "Late",
+        "created_at": timezone.now(),
+    }
+    return OutboxMessage.objects.create(recipient=recipient, dedupe_key=f"m{number}", **given | fields)
+
+
+def activity(who, source="portal"):
+    now = timezone.now()
+    UserSession.objects.create(
+        user_email=who, source=source, session_start=now, ip="192.0.2.0/24", user_agent="Firefox 131"
+    )
+    FeatureUsage.objects.create(user_email=who, source=source, feature_name="upload", timestamp=now, success=True)
+    UserError.objects.create(user_email=who, source=source, error_type="throttled", error_code=429, timestamp=now)
+
+
+def guardian(*people):
+    data = {"period": "2026-03-10 14:00 - 16:00", "users": [{"email": who, "requests_count": 3} for who in people]}
+    now = timezone.now()
+    return GuardianReport.objects.create(
+        period_start=now, period_end=now, created_at=now, requested_by=people[0], data=data
+    )
+
+
+def incident_of(name, address):
+    """Acknowledged by one who also wrote its cause, with another's note before that."""
+    now, target = (
+        timezone.now(),
+        Target.objects.create(name=f"Mail of {address}", url=f"https://example.org/?u={address}"),
+    )
+    incident = Incident.objects.create(
+        subject=target.subject,
+        target=target,
+        rule="unavailable",
+        opened_at=now,
+        acknowledged_by=name,
+        cause="The UPS of the cellar",
+    )
+    noted = {"incident": incident, "at": now, "kind": "noted"}
+    IncidentEvent.objects.create(actor="operator", text=f"ask {name}, or {address}", **noted)
+    IncidentEvent.objects.create(actor=name, text="The UPS of the cellar", **noted)
+    return incident
+
+
+def work(name):
+    now = timezone.now()
+    JobRun.objects.create(
+        job="prune", cycle_key=name.swapcase()[::-1], result={"about": [name]}, error=f"ValueError: {name}"
+    )
+    TaskAttempt.objects.create(
+        task_id=name[::-1][:32], name="beat", cluster="quick", started_at=now, error=f"for {name}"
+    )
+    Task.objects.create(
+        id=f"t{name[::-1][:20]}",
+        name="scan",
+        func="x",
+        args=(name, 1),
+        kwargs={},
+        result=f"failed for {name}",
+        started=now,
+        stopped=now,
+    )
+
+
+def plant_person(name, address, spelled):
+    """A user of the portal who also uses a machine and an application; `spelled` is the address in other letters."""
+    now, user = (
+        timezone.now(),
+        User.objects.create_superuser(name, spelled, "hunter2", first_name="Robert", last_name="Roy"),
+    )
+    Client().force_login(user)
+    admin_log = {"user": user, "content_type": ContentType.objects.get_for_model(User), "object_id": user.pk}
+    LogEntry.objects.create(action_flag=2, object_repr=name, change_message="[]", **admin_log)
+    issue("staff", user=user, actor=f"user:{name}")
+    issue("client", label=address, actor=f"user:{name}")
+    audit.record("target.changed", "target:Shop", actor=f"user:{name}", after={"fields": ["url"]})
+    AuditEvent.objects.filter(actor=f"user:{name}").update(address="198.51.100.7")
+    audit.record("refused.login", f"user:{spelled}", actor="anonymous")
+    agent = Agent.objects.create(
+        machine_id=f"M-{len(address)}", user_name="Robert Roy", user_email=spelled, user_id="rroy", hostname=f"{name}-laptop",
+        enrolled_at=now, last_seen_at=now, uninstall_reason=f"{name} left",
+    )  # fmt: skip
+    person = {"user_name": "Robert Roy", "user_id": "rroy", "hostname": agent.hostname}
+    audit.record("agent.enrolled", f"agent:{agent.machine_id}", actor="x", after=person | {"user_email": address})
+    audit.record("agent.reactivated", f"agent:{agent.machine_id}", actor="x", after=person | {"version": "7"})
+    for who in (address, spelled):
+        activity(who)
+    activity("", source=f"client:{address}")
+    kept(reported_by=f"client:{address}", machine_id="")
+    guardian(address, "amy@example.org")
+    Licence.objects.create(ref=f"LIC-{name}", customer=f"Robert Roy <{address}>")
+    NotificationChannel.objects.create(name=f"to {address}", kind="email", addresses=f"{spelled}\namy@example.org")
+    NotificationChannel.objects.create(
+        name=f"apprise {len(address)}", kind="apprise", secret=encrypt(f"mailto://u:p@x?to={address}")
+    )
+    ChannelState.objects.create(
+        channel=f"channel:{name}"[:20].swapcase()[::-1],
+        last_error=f"550 <{address}> no such user",
+        moved={"1": address},
+    )
+    message(f"{name}1", address)
+    message(f"{name}1", spelled, status="sent", error=f"550 {address}")
+    message(
+        f"{name}2", "amy@example.org", title=f"{address} asked", text=f"Write to {spelled}.", html=f"<a>{address}</a>"
+    )
+    incident_of(name, address)
+    MaintenanceWindow.objects.create(name=f"move of {address}", starts_at=now, ends_at=now + timedelta(hours=1))
+    job = ExpectedBackupJob.objects.create(agent_id="SRV", database_name=f"db-{len(address)}", company_name=address)
+    entry(job, reasons=[{"code": "step_failed_saying", "text": f"mail to {address} failed"}])
+    work(address)
+    return user
+
+
+def entry(job, **fields):
+    now = timezone.now()
+    given = {"status": "FAILED", "first_status": "FAILED", "recorded_at": now, "changed_at": now, "cycle_at": now}
+    return BackupEntry.objects.create(job=job, **given | fields)
+
+
+def plant_machine(machine_id):
+    now = timezone.now()
+    agent = Agent.objects.create(
+        machine_id=machine_id,
+        user_name="Amy",
+        user_email="amy@example.org",
+        hostname=f"{machine_id}.lan",
+        enrolled_at=now,
+        last_seen_at=now,
+    )
+    issue_agent_token(agent)
+    audit.record(
+        "agent.enrolled",
+        f"agent:{machine_id}",
+        actor=f"agent:{machine_id}",
+        after={"user_name": "Amy", "hostname": machine_id},
+    )
+    audit.record("backups.paused", f"backup:{machine_id}/stock", actor="user:op", before={"machine": machine_id})
+    its = AuditEvent.objects.filter(actor=f"agent:{machine_id}")
+    its.update(address="198.51.100.7", dedupe_key=f"hash {machine_id}"[::-1])
+    activity(f"agent:{machine_id}")
+    activity("amy@example.org", source=f"agent:{machine_id}")
+    kept(machine_id=machine_id, reported_by=f"agent:{machine_id}", digest="a1" * 32)
+    guardian(f"agent:{machine_id}")
+    job = ExpectedBackupJob.objects.create(
+        agent_id=machine_id, database_name="stock", final_storage_path_template="{agent_id}/{database_name}", company_name=f"where {machine_id} is",
+    )  # fmt: skip
+    entry(
+        job, reasons=[{"code": "not_listed", "report": f"OPERATION_20260310_1400_{machine_id}.json"}], report_name=f"OPERATION_1_{machine_id}.json",
+        stored_path=f"{machine_id}/stock/current_version/stock.sql.gz", promotion="promoted", staged_name="stock.sql.gz",
+    )  # fmt: skip
+    DepositArea.objects.create(
+        agent_id=machine_id, ahead={f"OPERATION_1_{machine_id}.json": "2026"}, trouble={"code": "x"}
+    )
+    Scan.objects.create(source="api", at=now, agent_id=machine_id)
+    message(
+        machine_id,
+        "amy@example.org",
+        subject=f"backup:{machine_id}/stock",
+        title=f"Backup of {machine_id}: late",
+        path=f"/x/?q={machine_id}",
+    )
+    LogEntry.objects.create(
+        user=User.objects.create_user(f"of{machine_id}"[::-1]), action_flag=2, object_repr=machine_id
+    )
+    Target.objects.create(name=machine_id, url="https://example.org/")
+    work(machine_id)
+    return agent
+
+
+def erased(subject, *options):
+    out = io.StringIO()
+    call_command("erase_subject", subject, "--yes", *options, stdout=out)
+    return out.getvalue()
+
+
+def exported(subject):
+    out = io.StringIO()
+    call_command("export_subject", subject, stdout=out)
+    return json.loads(out.getvalue())["tables"]
+
+
+@pytest.fixture
+def operator(db):
+    return User.objects.create_superuser("operator", "operator@example.org")
+
+
+@pytest.fixture
+def bob(operator):
+    """Bob, and two whose addresses his is a part of."""
+    plant_person("bobby", "bobby@example.org", "Bobby@Example.org")
+    plant_person("bob.uk", "bob@example.org.uk", "Bob@Example.org.uk")
+    untouched = everything()
+    user = plant_person("bobroy", "bob@example.org", "Bob@Example.ORG")
+    return user, untouched
+
+
+@pytest.fixture
+def machine(operator):
+    plant_machine("PC-10")
+    plant_machine("PC-1.lan")
+    untouched = everything()
+    return plant_machine("PC-1"), untouched
+
+
+def same_but_for(before, after, changed=()):
+    return [key for key, text in before.items() if after.get(key) != text and key not in changed]
+
+
+class TestAPerson:
+    def test_nothing_names_him_afterwards(self, bob):
+        planted = naming(everything(), "bob@example.org", "bobroy")
+        assert len(planted) > 20, planted
+        erased("bob@example.org")
+        left = naming(everything(), "bob@example.org", "bobroy", "Robert Roy".replace(" ", "_"))
+        # Where it would break what an operator configured, it is said instead.
+        assert left == ["monitoring.Target"]
+
+    def test_others_are_as_they_were_and_no_row_is_missing(self, bob):
+        user, untouched = bob
+        rows = everything()
+        erased("bob@example.org")
+        after = everything()
+        assert same_but_for(untouched, after) == []
+        gone = {key[0] for key in rows.keys() - after.keys()}
+        assert gone == {"sessions.Session"}
+        assert {key[0] for key in after.keys() - rows.keys()} == {"portal.AuditEvent"}
+
+    def test_one_pseudonym_stands_for_him_everywhere(self, bob):
+        said = erased("bob@example.org")
+        found = {name for text in everything().values() for name in PSEUDONYM.findall(text)}
+        assert len(found) == 1
+        assert found.pop() in said
+
+    def test_his_account_is_nobodys(self, bob):
+        user, _ = bob
+        erased("bob@example.org")
+        user.refresh_from_db()
+        assert PSEUDONYM.fullmatch(user.username)
+        assert (user.email, user.first_name, user.last_name) == (user.username, "", "")
+        assert not user.is_active
+        assert not user.has_usable_password()
+        tokens = ApiToken.objects.filter(user=user)
+        assert {(token.revoked_reason, token.revoked_at is None) for token in tokens} == {("erased", False)}
+
+    def test_an_application_whose_token_bears_his_name_goes_on(self, bob):
+        erased("bob@example.org")
+        token = ApiToken.objects.get(kind="client", label__startswith="erased-")
+        assert token.revoked_at is None
+        assert token.created_by == f"user:{token.label}"
+
+    def test_of_his_machine_nothing_says_whose_it_is(self, bob):
+        erased("bob@example.org")
+        agent = Agent.objects.get(machine_id="M-15")
+        assert PSEUDONYM.fullmatch(agent.user_email)
+        assert (agent.user_name, agent.user_id, agent.hostname, agent.uninstall_reason) == ("", "", "", "")
+        for event in AuditEvent.objects.filter(subject="agent:M-15"):
+            assert event.after.get("user_name") == ""
+            assert "Robert" not in repr(event.after)
+        assert AuditEvent.objects.get(subject="agent:M-15", action="agent.reactivated").after["version"] == "7"
+
+    def test_where_he_was_goes_too(self, bob):
+        erased("bob@example.org")
+        own = UserSession.objects.filter(user_email__startswith="erased-")
+        assert set(own.values_list("ip", "user_agent")) == {("", "")}
+        assert own.count() == 3
+        assert not AuditEvent.objects.filter(actor__startswith="user:erased-").exclude(address="").exists()
+
+    def test_what_he_wrote_goes_and_what_others_wrote_stays(self, bob):
+        erased("bob@example.org")
+        incident = Incident.objects.get(acknowledged_by__startswith="erased-")
+        name = incident.acknowledged_by
+        assert incident.cause == ""
+        assert list(incident.timeline.values_list("actor", "text")) == [
+            ("operator", f"ask {name}, or {name}"),
+            (name, ""),
+        ]
+
+    def test_what_waits_for_him_is_never_sent(self, bob):
+        erased("bob@example.org")
+        mine = OutboxMessage.objects.filter(recipient__startswith="erased-")
+        assert set(mine.values_list("status", flat=True)) == {"given_up", "sent"}
+        assert OutboxMessage.objects.filter(recipient="amy@example.org", status="waiting").count() == 3
+
+    def test_a_channel_tells_the_others_still(self, bob):
+        said = erased("bob@example.org")
+        channel = NotificationChannel.objects.get(name__startswith="to erased-")
+        assert channel.addresses == "amy@example.org"
+        assert f"The notification channel {channel.pk} told that recipient" in said
+        assert said.count("names the subject: enter another one") == 1
+
+    def test_by_user_name_alone_where_there_is_no_address(self, operator):
+        User.objects.create_user("carol")
+        audit.record("target.changed", "target:Shop", actor="user:carol")
+        activity("carol")
+        erased("user:carol")
+        assert naming(everything(), "carol") == []
+
+    def test_two_accounts_of_one_address_are_both_erased(self, operator):
+        User.objects.create_user("bob", "bob@example.org")
+        User.objects.create_user("bob2", "BOB@example.org")
+        erased("bob@example.org")
+        assert naming(everything(), "bob@example.org", "bob2") == []
+        assert User.objects.filter(is_active=False, username__startswith="erased-").count() == 2
+
+    def test_the_last_active_superuser_is_refused(self, operator):
+        User.objects.create_superuser("gone", is_active=False)
+        before = everything()
+        with pytest.raises(CommandError, match="last active superuser"):
+            erased("operator@example.org")
+        assert everything() == before
+
+
+class TestAMachine:
+    def test_nothing_names_it_afterwards(self, machine):
+        planted = naming(everything(), "PC-1")
+        assert len(planted) > 15, planted
+        erased("PC-1")
+        assert naming(everything(), "PC-1") == []
+        assert not [text for key, text in everything().items() if "1400_PC-1.json" in text]
+
+    def test_others_are_as_they_were_and_no_row_is_missing(self, machine):
+        agent, untouched = machine
+        rows = everything()
+        erased("PC-1")
+        after = everything()
+        assert same_but_for(untouched, after) == []
+        assert rows.keys() - after.keys() == set()
+
+    def test_it_counts_as_uninstalled_and_its_tokens_end(self, machine):
+        agent, _ = machine
+        erased("PC-1")
+        agent.refresh_from_db()
+        assert PSEUDONYM.fullmatch(agent.machine_id)
+        assert (agent.status, agent.user_email, agent.user_name, agent.hostname) == ("uninstalled", "", "", "")
+        token = ApiToken.objects.get(machine__agent=agent)
+        assert (token.label, token.revoked_reason) == (agent.machine_id, "erased")
+        assert token.revoked_at is not None
+
+    def test_its_token_is_refused(self, operator, agent, agent_token, call):
+        assert call("POST", "agents/heartbeat", agent_token).status_code == 200
+        erased(agent.machine_id)
+        assert call("POST", "agents/heartbeat", agent_token).status_code == 401
+
+    def test_nobody_expects_its_backups_any_more(self, machine, settings):
+        (settings.DEPOSITS_ROOT / "PC-1").mkdir()
+        (settings.VALIDATED_ROOT / "PC-1" / "stock").mkdir(parents=True)
+        said = erased("PC-1")
+        job = ExpectedBackupJob.objects.get(agent_id__startswith="erased-")
+        assert not job.is_active
+        assert job.storage_folder == f"{job.agent_id}/stock"
+        kept_entry = job.entries.get()
+        assert (kept_entry.stored_path, kept_entry.promotion) == ("", "none")
+        assert f"What lies in {settings.DEPOSITS_ROOT / 'PC-1'} is not erased" in said
+        assert f"What lies in {settings.VALIDATED_ROOT / 'PC-1' / 'stock'} is not erased" in said
+
+    def test_no_hash_is_left_that_a_guess_could_be_tested_against(self, machine):
+        erased("PC-1")
+        assert Run.objects.get(machine_id__startswith="erased-").digest == ""
+        assert not AuditEvent.objects.filter(actor__startswith="agent:erased-").exclude(dedupe_key=None).exists()
+
+    def test_people_who_used_it_stay(self, machine):
+        erased("PC-1")
+        told = FeatureUsage.objects.get(source__startswith="agent:erased-")
+        assert told.user_email == "amy@example.org"
+
+
+class TestTheReportOnDisk:
+    def test_it_is_written_anew(self, operator, settings):
+        path = settings.REPORTS_ROOT / "usage_report.json"
+        path.write_text(json.dumps({"users": [{"email": "Bob@example.org"}, {"email": "bobby@example.org"}]}))
+        assert exported("bob@example.org") == {
+            "usage_report.json": [{"file": "usage_report.json", "data": {"users": [{"email": "Bob@example.org"}]}}]
+        }
+        erased("bob@example.org")
+        emails = [user["email"] for user in json.loads(path.read_text())["users"]]
+        assert PSEUDONYM.fullmatch(emails[0])
+        assert emails[1] == "bobby@example.org"
+        assert [found.name for found in settings.REPORTS_ROOT.iterdir()] == ["usage_report.json"]
+        assert exported("bob@example.org") == {}
+
+    def test_what_names_him_and_is_no_json_is_removed(self, operator, settings):
+        path = settings.REPORTS_ROOT / "usage_report.json"
+        path.write_text("{bob@example.org")
+        erased("bob@example.org")
+        assert not path.exists()
+
+    def test_one_without_him_stays_as_it_is(self, operator, settings):
+        path = settings.REPORTS_ROOT / "usage_report.json"
+        path.write_text('{"users":   []}')
+        erased("bob@example.org")
+        assert path.read_text() == '{"users":   []}'
+
+
+class TestExporting:
+    def test_it_has_a_row_of_every_table_and_afterwards_none(self, bob):
+        tables = exported("bob@example.org")
+        named = set(naming(everything(), "bob@example.org", "bobroy")) | {"sessions.Session"}
+        assert named - {"auth.User_groups"} <= tables.keys()
+        erased("bob@example.org")
+        assert exported("bob@example.org").keys() == {"monitoring.Target"}
+
+    def test_that_of_a_machine_too(self, machine):
+        tables = exported("PC-1")
+        assert set(naming(everything(), "PC-1")) | {"agents.MachineToken", "backups.BackupEntry"} <= tables.keys()
+        erased("PC-1")
+        assert exported("PC-1") == {}
+
+    def test_it_says_nothing_of_others(self, bob):
+        text = json.dumps(exported("bob@example.org"))
+        assert "bobby" not in text
+        assert "org.uk" not in text
+        assert [row["addresses"] for row in exported("bob@example.org")["portal.NotificationChannel"]] == [
+            "Bob@Example.ORG"
+        ]
+        [report] = exported("bob@example.org")["usage.GuardianReport"]
+        assert report["data"]["users"] == [{"email": "bob@example.org", "requests_count": 3}]
+
+    def test_it_holds_no_secret(self, bob):
+        tables = exported("bob@example.org")
+        assert not [name for rows in tables.values() for row in rows for name in row if name in SECRETS]
+        user, _ = bob
+        assert user.password not in json.dumps(tables)
+
+    def test_each_row_stands_once(self, machine):
+        for label, rows in exported("PC-1").items():
+            ids = [row.get("id", row.get("token_id")) for row in rows]
+            assert len(ids) == len(set(ids)), label
+
+    def test_every_holding_was_planted(self, bob):
+        plant_machine("PC-1")
+        shown = exported("bob@example.org").keys() | exported("PC-1").keys()
+        assert {holding.label for holding in holdings.all()} - shown == {"usage_report.json"}
+
+
+class TestTheCommands:
+    def test_erasing_again_changes_nothing(self, bob):
+        erased("bob@example.org")
+        before = everything()
+        assert "Nothing is held" in erased("bob@example.org")
+        assert everything() == before
+
+    def test_a_dry_run_says_how_much_and_changes_nothing(self, bob):
+        before = everything()
+        would = erased("bob@example.org", "--dry-run")
+        assert everything() == before
+        counts = dict(re.findall(r"^(\S+) +(\d+)$", would, re.MULTILINE))
+        assert counts["usage.FeatureUsage"] == "3"
+        assert dict(re.findall(r"^(\S+) +(\d+)$", erased("bob@example.org"), re.MULTILINE)).keys() == counts.keys()
+
+    def test_it_asks_first(self, bob, monkeypatch):
+        before = everything()
+        monkeypatch.setattr("builtins.input", lambda prompt: "n")
+        out = io.StringIO()
+        call_command("erase_subject", "bob@example.org", stdout=out)
+        assert "Nothing was erased" in out.getvalue()
+        assert everything() == before
+
+    @pytest.mark.parametrize("command", ["erase_subject", "export_subject"])
+    def test_nonsense_ends_with_two(self, operator, command):
+        with pytest.raises(CommandError, match="is expected") as refused:
+            call_command(command, "not an address")
+        assert refused.value.returncode == 2
+
+    def test_the_trail_names_the_pseudonym_alone(self, bob):
+        erased("bob@example.org")
+        event = AuditEvent.objects.get(action="privacy.erased")
+        assert PSEUDONYM.fullmatch(event.subject)
+        assert event.after["usage.FeatureUsage"] == 3
+        assert event.actor == "command line"
+
+    def test_the_same_subject_is_another_pseudonym_next_time(self, operator):
+        names = []
+        for _ in range(2):
+            activity("bob@example.org")
+            names += PSEUDONYM.findall(erased("bob@example.org"))
+        assert len(set(names)) == 2
+        assert not JobRun.objects.filter(job=erasing.JOB).exists()
+
+
+class TestInterrupted:
+    @pytest.mark.parametrize("writes", [1, 5, 12, 20, 30])
+    def test_it_goes_on_under_the_same_pseudonym(self, bob, monkeypatch, writes):
+        left, rewrite = [writes], Table.rewrite
+
+        def failing(*args):
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+            return rewrite(*args)
+
+        monkeypatch.setattr(Table, "rewrite", failing)
+        with pytest.raises(KeyboardInterrupt):
+            erased("bob@example.org")
+        run = JobRun.objects.get(job=erasing.JOB)
+        assert run.status == "failed"
+        assert "bob" not in run.error
+        said = erased("bob@example.org")
+        assert run.result["pseudonym"] in said
+        assert naming(everything(), "bob@example.org", "bobroy") == ["monitoring.Target"]
+        assert {name for text in everything().values() for name in PSEUDONYM.findall(text)} == {run.result["pseudonym"]}
+
+    def test_two_at_once_are_one_too_many(self, bob):
+        lease = erasing.begin(subject_of("bob@example.org"))
+        with pytest.raises(CommandError, match="at this moment"):
+            erased("BOB@example.org")
+        JobRun.objects.filter(pk=lease.pk).update(holder=f"{processes.HOST}:1:0")
+        assert "rows changed" in erased("bob@example.org")
+
+
+def test_it_writes_many_rows_that_change_alike_at_once(operator):
+    now = timezone.now()
+    FeatureUsage.objects.bulk_create(
+        FeatureUsage(user_email="bob@example.org", feature_name="x", timestamp=now, success=True) for _ in range(1_100)
+    )
+    with CaptureQueriesContext(connection) as queries:
+        erased("bob@example.org")
+    updates = [query["sql"] for query in queries if query["sql"].startswith('UPDATE "usage_featureusage"')]
+    assert len(updates) == 3
+    assert FeatureUsage.objects.filter(user_email__startswith="erased-").count() == 1_100
+
+
+def test_no_long_table_is_read_where_an_index_serves(operator):
+    with CaptureQueriesContext(connection) as queries:
+        erased("bob@example.org")
+    read = [
+        query["sql"]
+        for query in queries
+        if re.search(r'FROM "usage_(run|featureusage|usererror|usersession)".*AS (text|TEXT)', query["sql"])
+    ]
+    assert read == []

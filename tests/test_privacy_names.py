@@ -1,0 +1,114 @@
+"""Whom a text names: the whole of a name, and never a part of somebody else's."""
+
+import re
+
+import pytest
+from django.contrib.auth.models import User
+
+from agents.models import MACHINE_ID, Agent
+from portal.privacy import subjects
+from portal.privacy.subjects import Nonsense, Subject, subject_of
+
+BOB = Subject(("bob@example.org",))
+BOB_BY_NAME = Subject(("bob",))
+MACHINE = Subject(("PC-1",), is_machine=True, bears=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["bob@example.org", "BOB@Example.ORG", "<bob@example.org>", "mail to bob@example.org.", "client:bob@example.org",
+     "550 'bob@example.org': no such user", "to=bob@example.org&x", "a@example.org,bob@example.org", "(bob@example.org)",
+     "bob@example.org: refused", "user:Bob@example.org", "https://x/bob@example.org/y"],
+)  # fmt: skip
+def test_an_address_is_found_wherever_it_stands_by_itself(text):
+    assert BOB.replaced(text, "erased-1") == re.sub(r"(?i)bob@example\.org", "erased-1", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["bobby@example.org", "rob.bob@example.org", "bob@example.org.uk", "bob@example.organic", "x-bob@example.org",
+     "bob@example.org-mail.com", "bob+list@example.org", "jim+bob@example.org", "bob@sub.example.org", "o'bob@example.org",
+     "bob", "example.org", "bob@exampleXorg"],
+)  # fmt: skip
+def test_a_part_of_another_address_is_let_alone(text):
+    assert BOB.replaced(text, "erased-1") == text
+    assert not BOB.is_named(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "replaced"),
+    [("PC-1", "X"), ("agent:PC-1", "agent:X"), ("backup:PC-1/stock", "backup:X/stock"), ("Backup of PC-1: late", "Backup of X: late"),
+     ("PC-1.", "X."), ("on PC-1, PC-2", "on X, PC-2"), ("expectedbackupjob:PC-1 stock", "expectedbackupjob:X stock")],
+)  # fmt: skip
+def test_a_machine_is_found_with_and_without_what_it_is(text, replaced):
+    assert MACHINE.replaced(text, "X") == replaced
+
+
+@pytest.mark.parametrize(
+    "text", ["PC-10", "PC-1-B", "PC-1.lan", "PC-1:2", "XPC-1", "my:PC-1", "A.PC-1", "pc-1", "PC_1"]
+)
+def test_another_machine_is_let_alone(text):
+    assert MACHINE.replaced(text, "X") == text
+    assert not MACHINE.is_named(text)
+
+
+def test_a_user_may_be_called_like_any_word():
+    assert BOB_BY_NAME.replaced("bob, user:bob, user:bobby", "X") == "bob, user:X, user:bobby"
+    assert BOB_BY_NAME.replaced("ask bob, or bob@example.org", "X", as_word=True) == "ask X, or bob@example.org"
+    assert BOB_BY_NAME.renamed("bob", "X") == "X"
+    assert BOB_BY_NAME.renamed("bob the builder", "X") == "bob the builder"
+
+
+def test_json_is_searched_to_its_depths_and_keeps_its_shape():
+    data = {"users": [{"email": "Bob@example.org", "n": 1}, {"email": "amy@example.org"}], "bob@example.org": None}
+    replaced = {"users": [{"email": "X", "n": 1}, {"email": "amy@example.org"}], "X": None}
+    assert BOB.replaced(data, "X") == replaced
+    assert BOB.replaced(("bob@example.org", 3, True), "X") == ("X", 3, True)
+
+
+def test_what_stands_beside_an_address_goes_with_it():
+    mine = {"user_email": "bob@example.org", "user_name": "Bob Roy", "hostname": "PC-BOB", "version": "1.2"}
+    assert BOB.replaced(mine, "X") == {"user_email": "X", "user_name": "", "hostname": "", "version": "1.2"}
+    others = {"user_email": "amy@example.org", "user_name": "Amy"}
+    assert BOB.replaced(others, "X") == others
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("typed", "names", "is_machine"),
+    [("  bob@example.org ", ("bob@example.org",), False), ("user:bob", ("bob",), False), ("PC-1", ("PC-1",), True),
+     ("agent:PC-1", ("PC-1",), True), ("agent_douala_prod_01", ("agent_douala_prod_01",), True), ("José@exämple.org", ("José@exämple.org",), False)],
+)  # fmt: skip
+def test_what_is_typed_names_a_person_or_a_machine(typed, names, is_machine):
+    subject = subject_of(typed)
+    assert (subject.names, subject.is_machine) == (names, is_machine)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "typed", ["", " ", "@", "bob@", "@example.org", "a b", "bob@example org", "-x", "a" * 129, "x@y@z", "user:", "bob@example.org,amy@example.org", "a\nb", "%", "b" * 65 + "@x.org"]
+)  # fmt: skip
+def test_nonsense_is_refused_with_a_sentence(typed):
+    with pytest.raises(Nonsense, match="is expected"):
+        subject_of(typed)
+
+
+@pytest.mark.django_db
+def test_a_person_goes_by_the_names_of_the_accounts():
+    User.objects.create_user("bobroy", "BOB@example.org")
+    User.objects.create_user("bob@example.org")
+    User.objects.create_user("bobby", "bobby@example.org")
+    assert set(subject_of("bob@example.org").names) == {"bob@example.org", "bobroy"}
+    assert set(subject_of("user:bobroy").names) == {"bobroy", "BOB@example.org"}
+
+
+@pytest.mark.django_db
+def test_all_spellings_of_an_address_are_looked_up_by_the_index(make_agent):
+    for number, email in enumerate(["bob@example.org", "Bob@Example.org", "bOB@EXAMPLE.ORG", "bobby@example.org"]):
+        make_agent(f"PC-{number}", user_email=email)
+    found = BOB.written_as(Agent.objects.all(), "user_email")
+    assert set(found) == {"bob@example.org", "Bob@Example.org", "bOB@EXAMPLE.ORG"}
+
+
+def test_a_machine_is_called_as_machines_are():
+    assert subjects.MACHINE.pattern == MACHINE_ID
