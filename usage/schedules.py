@@ -11,6 +11,7 @@ from django.db import models
 from portal.retention import Retention, retentions
 from portal.schedules import Job, jobs
 from usage import rollups
+from usage.guardian import reports
 from usage.models import FeatureUsage, GuardianReport, TrackingWriter, UserError, UserSession
 
 WRITER_KEPT = timedelta(days=1)
@@ -44,3 +45,4 @@ retentions.register(Retention("errors", outdated_errors))
 retentions.register(Retention("user_sessions", outdated_sessions))
 retentions.register(Retention("guardian_reports", outdated_reports))
 retentions.register(Retention("tracking_writers", outdated_writers))
+jobs.register(Job("usage.guardian", reports.write_periodic, every=reports.EVERY, offset=reports.OFFSET))

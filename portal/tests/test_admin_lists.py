@@ -21,6 +21,8 @@ from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round, T
 from portal.admin.base import Audited, ReadOnlyAdmin, VigieModelAdmin
 from portal.issuing import issue
 from portal.models import AuditEvent, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
+from usage.guardian import reports
+from usage.guardian.summary import summary
 from usage.tests.activity import failed, session, used
 from usage.tests.hours import a_licence, an_hour
 from usage.tests.runs import kept
@@ -80,6 +82,8 @@ def rows(make_agent):
             used(who, now)
             failed(who, now)
             session(who, now)
+        period = (now - timedelta(hours=2), now + timedelta(seconds=1))
+        reports.keep(*period, summary(*period), "olga")
         a_licence(f"LIC-{number}", quota=number or None)
         an_hour(now, license_ref=f"LIC-{number}")
         job = ExpectedBackupJob.objects.create(agent_id="PC-0", database_name=f"db{number}")
@@ -164,7 +168,7 @@ def test_what_the_portal_writes_nobody_edits(admin_client, rows, label):
     first = OURS[label].model.objects.first()
     assert admin_client.post(address(label, "change", first.pk), {}).status_code == 403
     assert admin_client.post(address(label, "delete", first.pk), {"post": "yes"}).status_code == 403
-    if label != "portal.apitoken":
+    if label not in ("portal.apitoken", "usage.guardianreport"):
         assert admin_client.get(address(label, "add")).status_code == 403
     assert "delete_selected" not in admin_client.get(address(label, "changelist")).content.decode()
 

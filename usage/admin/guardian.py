@@ -1,0 +1,279 @@
+"""The guardian's reports: their history, a page for each, and one more for whoever asks."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from portal import audit
+from portal.admin.base import ReadOnlyAdmin
+from portal.admin.display import in_full, moment_column
+from portal.admin.filters import ChoiceFilter, PeriodFilter
+from portal.history import SENTENCES
+from portal.notifications.known import guardian
+from portal.paginator import grouped
+from portal.panels import Section
+from usage.guardian import reports, wording
+from usage.guardian.summary import summary
+from usage.models import GuardianReport
+
+SENTENCES.update({"usage.report_asked": _("A report was asked for")})
+HOURS = {2: _("2 hours"), 24: _("24 hours"), 168: _("7 days"), 720: _("30 days")}
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
+SHOWN_PEOPLE, SHOWN_ERRORS = 200, 50
+BAR = (
+    '<svg class="used" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
+    '<rect class="quota" width="100" height="6"/><rect class="good" width="{}" height="6"/></svg>'
+)
+
+
+class ReportForm(forms.Form):
+    hours = forms.TypedChoiceField(label=_("The last"), choices=list(HOURS.items()), coerce=int)
+    is_mailed = forms.BooleanField(label=_("Send it by mail as well"), required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        channel = guardian()
+        if channel is None:
+            self.fields["is_mailed"].disabled = True
+            self.fields["is_mailed"].help_text = _("GUARDIAN_RECIPIENTS names nobody.")
+        else:
+            self.fields["is_mailed"].help_text = ", ".join(channel.recipients)
+
+
+class WrittenFilter(PeriodFilter):
+    title = _("time")
+    parameter_name = "when"
+    field = "created_at"
+
+
+class OriginFilter(ChoiceFilter):
+    title = _("origin")
+    parameter_name = "origin"
+    options = {"periodic": _("every two hours"), "asked": _("asked for")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(requested_by="") if value == "periodic" else ~Q(requested_by="")
+
+
+def written_on(text: str) -> Q:
+    """Reports written on a day, in the portal's time zone; none where the text is no day."""
+    try:
+        day = date.fromisoformat(text) if DAY.fullmatch(text) else None
+        if day is None:
+            return Q(pk__in=[])
+        midnights = [timezone.make_aware(datetime.combine(day + timedelta(days=days), time.min)) for days in (0, 1)]
+    except (ValueError, OverflowError):
+        return Q(pk__in=[])
+    return Q(created_at__gte=midnights[0], created_at__lt=midnights[1])
+
+
+def figure(name: str, description: Any) -> Any:
+    @admin.display(description=description)
+    def column(report: Any) -> int | None:
+        number: int | None = getattr(report, name)
+        return number
+
+    column.__name__ = name
+    return column
+
+
+@admin.register(GuardianReport)
+class GuardianReportAdmin(ReadOnlyAdmin):
+    class Media:
+        css = {"all": ("usage/usage.css",)}
+
+    ordering = ("-id",)
+    sortable_by = ()
+    list_display = (
+        "period",
+        "origin",
+        figure("people", _("people")),
+        figure("requests", _("requests")),
+        figure("errors", _("errors")),
+        moment_column("created_at", _("written")),
+    )
+    list_filter = (WrittenFilter, OriginFilter)
+    search_fields = ("created_at__begins",)
+    search_help_text = _("The day it was written, such as 2026-03-10")
+    add_label = _("Report now")
+    actions = ("export_chosen", "export_chosen_xlsx")
+    object_actions = ("download",)
+    export_columns = (
+        "period_start", "period_end", "created_at", "requested_by", "data__active_users", "data__active_machines",
+        "data__active_apps", "data__total_requests", "data__total_errors",
+    )  # fmt: skip
+    facts = (
+        (
+            None,
+            ("period", "origin", moment_column("created_at", _("written"), show=in_full), "who", "what", "sample"),
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[GuardianReport]:
+        """Without the figures of each person, which only the page of a report shows."""
+        return GuardianReport.objects.defer("data").annotate(
+            people=F("data__active_users"), requests=F("data__total_requests"), errors=F("data__total_errors")
+        )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[GuardianReport], search_term: str
+    ) -> tuple[QuerySet[GuardianReport], bool]:
+        text = search_term.strip()
+        return (queryset.filter(written_on(text)) if text else queryset), False
+
+    @admin.display(description=_("period (UTC)"))
+    def period(self, report: GuardianReport) -> str:
+        return str(report)
+
+    @admin.display(description=_("asked for by"))
+    def origin(self, report: GuardianReport) -> str:
+        return report.requested_by or _now("nobody: every two hours")
+
+    @admin.display(description=_("who came"))
+    def who(self, report: GuardianReport) -> str:
+        data = report.data
+        counts = (
+            wording.people(data["active_users"]),
+            wording.machines(data["active_machines"]),
+            wording.applications(data["active_apps"]),
+        )
+        return ", ".join(counts)
+
+    @admin.display(description=_("what happened"))
+    def what(self, report: GuardianReport) -> str:
+        return f"{wording.requests(report.data['total_requests'])}, {wording.errors(report.data['total_errors'])}"
+
+    @admin.display(description=_("how it was counted"))
+    def sample(self, report: GuardianReport) -> str:
+        return wording.sample(report.data) or _now("The portal kept all requests.")
+
+    def get_sections(self, request: HttpRequest, obj: GuardianReport) -> list[Section]:
+        data = obj.data
+        if wording.is_empty(data):
+            return [Section(_now("People"), [], [], empty=wording.nothing())]
+        return [people(data), features(data), codes(data), failures(data)]
+
+    @admin.action(description=_("Download as JSON"), permissions=["export"])
+    def download(self, request: HttpRequest, queryset: QuerySet[GuardianReport]) -> HttpResponse:
+        report = queryset.get()
+        name = f"usage-{report.period_end.astimezone(UTC):%Y%m%d-%H%M}.json"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        return JsonResponse(report.data, json_dumps_params={"ensure_ascii": False, "indent": 2}, headers=headers)
+
+    # --- One more ----------------------------------------------------------------------------------------------------
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("usage.add_guardianreport"))
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = ReportForm(request.POST or None)
+        if form.is_valid():
+            return self.report_now(request, form.cleaned_data["hours"], form.cleaned_data["is_mailed"])
+        context = {
+            "form": form,
+            "title": _("Report now"),
+            "opts": self.opts,
+            **self.admin_site.each_context(request),
+        }
+        return TemplateResponse(request, "usage/report_now.html", context)
+
+    def report_now(self, request: HttpRequest, hours: int, is_mailed: bool) -> HttpResponse:
+        """Leads to its page."""
+        end = timezone.now()
+        start = end - timedelta(hours=hours)
+        data = summary(start, end)
+        with transaction.atomic():
+            report = reports.keep(start, end, data, request.user.get_username(), is_mailed=is_mailed)
+            after = {"hours": hours, "mailed": is_mailed}
+            audit.record("usage.report_asked", f"report:{report.pk}", request=request, after=after)
+        try:
+            reports.save(report)
+        except reports.FileNotWritten as error:
+            text = _("The report is kept, but its file is still the one before: %(error)s") % {"error": error}
+            self.message_user(request, text, messages.WARNING)
+        else:
+            self.message_user(request, _("The report is written."), messages.SUCCESS)
+        return HttpResponseRedirect(self.address("change", report.pk))
+
+
+# --- The page of a report --------------------------------------------------------------------------------------------
+
+
+def people(data: wording.Data) -> Section:
+    rows = [
+        [
+            user["email"],
+            wording.duration(user["total_time_minutes"]),
+            user["requests_count"],
+            user["errors_count"],
+            ", ".join(user["features_used"]),
+        ]
+        for user in data["users"][:SHOWN_PEOPLE]
+    ]
+    return Section(
+        title=_now("People"),
+        columns=[_now("Who"), _now("Time"), _now("Requests"), _now("Errors"), _now("Features used")],
+        rows=rows,
+        note=more(len(data["users"]) - len(rows)),
+        empty=_now("Nobody came: what happened was of machines, applications and strangers."),
+    )
+
+
+def features(data: wording.Data) -> Section:
+    most = max([top["count"] for top in data["top_features"]], default=1)
+    return Section(
+        title=_now("Most used"),
+        columns=[_now("Feature"), _now("Times"), ""],
+        rows=[[top["name"], top["count"], bar(top["count"], most)] for top in data["top_features"]],
+        empty=_now("Nothing was asked for."),
+    )
+
+
+def bar(count: int, most: int) -> SafeString:
+    return format_html(BAR, max(1, round(100 * count / most)))
+
+
+def codes(data: wording.Data) -> Section:
+    return Section(
+        title=_now("Errors by code"),
+        columns=[_now("Code"), _now("Times")],
+        rows=[[code, count] for code, count in wording.by_code(data)],
+        empty=_now("Nothing failed."),
+    )
+
+
+def failures(data: wording.Data) -> Section:
+    """The newest ones of people, of all of them."""
+    found = [(error["timestamp"], user["email"], error) for user in data["users"] for error in user["errors"]]
+    found.sort(key=lambda row: row[0], reverse=True)
+    return Section(
+        title=_now("What failed for people"),
+        columns=[_now("When (UTC)"), _now("Who"), _now("Error"), _now("Endpoint")],
+        rows=[[at, who, error["error"], error["endpoint"]] for at, who, error in found[:SHOWN_ERRORS]],
+        note=more(sum(user["errors_count"] for user in data["users"]) - min(len(found), SHOWN_ERRORS)),
+        empty=_now("Nothing failed for anybody."),
+    )
+
+
+def more(left: int) -> str:
+    return ngettext("and %(count)s more", "and %(count)s more", left) % {"count": grouped(left)} if left > 0 else ""

@@ -1,0 +1,157 @@
+"""The mail of a report: as text, and laid out. Both are short enough for mail; the rest is one click away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from portal.notifications import Notice, Severity
+from portal.notifications.known import GUARDIAN
+from portal.paginator import grouped
+from usage.guardian import wording
+from usage.guardian.wording import Data
+from usage.models import GuardianReport
+
+SHOWN_PEOPLE, SHOWN_FEATURES, SHOWN_ERRORS = 25, 5, 3
+
+
+def notice(report: GuardianReport) -> Notice:
+    """In the language that is active."""
+    data, path = report.data, reverse("admin:usage_guardianreport_change", args=[report.pk])
+    return Notice(
+        subject="guardian",
+        severity=Severity.INFO,
+        title=title(data),
+        text="\n".join(lines(data)),
+        dedupe_key=f"guardian:{report.pk}",
+        path=path,
+        channel=GUARDIAN,
+        html=laid_out(data, f"{settings.PORTAL_URL.rstrip('/')}{path}"),
+    )
+
+
+def title(data: Data) -> str:
+    counts = [
+        wording.people(data["active_users"]),
+        wording.requests(data["total_requests"]),
+        wording.errors(data["total_errors"]),
+    ]
+    said = _("nothing happened") if wording.is_empty(data) else ", ".join(counts)
+    return _("Usage %(period)s UTC: %(said)s") % {"period": data["period"], "said": said}
+
+
+def lead(data: Data) -> str:
+    """Who came, in one line."""
+    who = [
+        wording.people(data["active_users"]),
+        wording.machines(data["active_machines"]),
+        wording.applications(data["active_apps"]),
+    ]
+    return ", ".join(who)
+
+
+# --- As text ---------------------------------------------------------------------------------------------------------
+
+
+def lines(data: Data) -> Iterator[str]:
+    yield _("Usage %(period)s UTC") % {"period": data["period"]}
+    yield ""
+    if wording.is_empty(data):
+        yield wording.nothing()
+    else:
+        yield f"{lead(data)}: {wording.requests(data['total_requests'])}, {wording.errors(data['total_errors'])}"
+        yield from tables(data)
+    if wording.sample(data):
+        yield from ("", wording.sample(data))
+
+
+def tables(data: Data) -> Iterator[str]:
+    if data["users"]:
+        yield from ("", _("People"))
+        for person in shown_people(data):
+            yield from lines_about(person)
+        yield from more(data)
+    if data["top_features"]:
+        yield from ("", _("Most used"))
+        yield from (f"- {plain(top['name'])}: {grouped(top['count'])}" for top in data["top_features"])
+    if data["error_breakdown"]:
+        yield from ("", _("Errors by code"))
+        yield from (f"- {code}: {grouped(count)}" for code, count in wording.by_code(data))
+
+
+def lines_about(person: dict[str, Any]) -> Iterator[str]:
+    said = [person["time"], person["requests"], person["failures"]]
+    yield f"- {plain(person['email'])}: {', '.join(part for part in said if part)}"
+    if person["features"]:
+        yield f"  {plain(person['features'])}"
+    for error in person["errors"]:
+        yield f"  {error['timestamp']} {plain(error['endpoint'])} {plain(error['error'])}"
+
+
+def plain(text: str) -> str:
+    """In one line: what somebody called a feature must not look like a line of ours."""
+    return " ".join(text.split())
+
+
+# --- Laid out --------------------------------------------------------------------------------------------------------
+
+
+def laid_out(data: Data, url: str) -> str:
+    most = max([top["count"] for top in data["top_features"]], default=1)
+    context = {
+        "data": data,
+        "title": title(data),
+        "lead": lead(data),
+        "nothing": wording.nothing() if wording.is_empty(data) else "",
+        "sample": wording.sample(data),
+        "figures": [
+            (grouped(data["active_users"]), _("people")),
+            (grouped(data["total_requests"]), _("requests")),
+            (grouped(data["total_errors"]), _("errors")),
+        ],
+        "people": shown_people(data),
+        "more": list(more(data)),
+        "features": [(top["name"], grouped(top["count"]), share(top["count"], most)) for top in data["top_features"]],
+        "codes": [(code, grouped(count)) for code, count in wording.by_code(data)],
+        "url": url,
+    }
+    return render_to_string("usage/guardian_mail.html", context)
+
+
+def share(count: int, most: int) -> int:
+    """Percent, at least 1: of nothing no bar would be seen."""
+    return max(1, round(100 * count / most))
+
+
+# --- What both show --------------------------------------------------------------------------------------------------
+
+
+def shown_people(data: Data) -> list[dict[str, Any]]:
+    return [
+        {
+            "email": user["email"],
+            "time": wording.duration(user["total_time_minutes"]),
+            "requests": wording.requests(user["requests_count"]),
+            "failures": wording.errors(user["errors_count"]) if user["errors_count"] else "",
+            "features": features(user["features_used"]),
+            "errors": user["errors"][:SHOWN_ERRORS],
+        }
+        for user in data["users"][:SHOWN_PEOPLE]
+    ]
+
+
+def features(names: list[str]) -> str:
+    shown = ", ".join(names[:SHOWN_FEATURES])
+    left = len(names) - SHOWN_FEATURES
+    return shown if left <= 0 else _("%(names)s and %(count)d more") % {"names": shown, "count": left}
+
+
+def more(data: Data) -> Iterator[str]:
+    left = len(data["users"]) - SHOWN_PEOPLE
+    if left > 0:
+        yield _("and %(count)d more") % {"count": left}

@@ -1,0 +1,64 @@
+"""A report in words, for its mail and its page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from portal.paginator import grouped
+
+Data = dict[str, Any]
+
+
+def is_empty(data: Data) -> bool:
+    return not (data["active_users"] or data["total_requests"] or data["total_errors"])
+
+
+def nothing() -> str:
+    return _("Nothing happened in this period: nobody came, nothing was asked for, and nothing failed.")
+
+
+def people(count: int) -> str:
+    return ngettext("%(count)s person", "%(count)s people", count) % {"count": grouped(count)}
+
+
+def machines(count: int) -> str:
+    return ngettext("%(count)s machine", "%(count)s machines", count) % {"count": grouped(count)}
+
+
+def applications(count: int) -> str:
+    return ngettext("%(count)s application", "%(count)s applications", count) % {"count": grouped(count)}
+
+
+def requests(count: int) -> str:
+    return ngettext("%(count)s request", "%(count)s requests", count) % {"count": grouped(count)}
+
+
+def errors(count: int) -> str:
+    return ngettext("%(count)s error", "%(count)s errors", count) % {"count": grouped(count)}
+
+
+def duration(minutes: int) -> str:
+    """`45 min`, `2 h 5 min`; empty for none."""
+    if not minutes:
+        return ""
+    if minutes < 60:
+        return _("%(minutes)d min") % {"minutes": minutes}
+    return _("%(hours)d h %(minutes)d min") % {"hours": minutes // 60, "minutes": minutes % 60}
+
+
+def sample(data: Data) -> str:
+    """That the counts are of a part of what happened; empty where they are of all."""
+    if "sample_percent" not in data:
+        return ""
+    text = _("The portal kept %(percent)d%% of its requests, and all that failed: requests are counted as kept.")
+    return text % {"percent": data["sample_percent"]}
+
+
+def by_code(data: Data) -> list[tuple[str, int]]:
+    """The most frequent first. A database may keep the codes in any order."""
+    known = {"unknown": _("without a code")}
+    found = sorted(data["error_breakdown"].items(), key=lambda item: (-item[1], item[0]))
+    return [(known.get(code, code), count) for code, count in found]
