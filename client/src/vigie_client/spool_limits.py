@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .payload import parse_time
-from .spool_lines import Line
+from .spool_lines import Line, Tally
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,14 @@ class SpoolLimits:
         except (KeyError, ValueError, OverflowError):
             return False
 
-    def overflow(self, lines: Sequence[Line], incoming: int, free: Iterable[Line]) -> dict[str, list[Line]]:
-        """Which of the `free` lines must go, by reason, for `incoming` bytes more to fit beside `lines`."""
-        too_many = len(lines) + 1 - self.max_runs
-        too_much = sum(len(line.body) + 1 for line in lines) + incoming - self.max_bytes
+    def hold(self, all_lines: Tally, incoming: int) -> bool:
+        """Whether `incoming` bytes more fit beside `all_lines`."""
+        return all_lines.lines < self.max_runs and all_lines.size + incoming <= self.max_bytes
+
+    def overflow(self, waiting: Tally, incoming: int, free: Iterable[Line]) -> dict[str, list[Line]]:
+        """Which of the `free` lines must go, by reason, for `incoming` bytes more to fit beside those `waiting`."""
+        too_many = waiting.lines + 1 - self.max_runs
+        too_much = waiting.size + incoming - self.max_bytes
         going: dict[str, list[Line]] = {}
         for line in free:
             if too_many <= 0 and too_much <= 0:

@@ -22,6 +22,25 @@ class Line(NamedTuple):
     body: bytes
 
 
+class Tally(NamedTuple):
+    """So many lines, and so many bytes with their ends."""
+
+    lines: int
+    size: int
+
+
+def tally(path: str) -> Tally:
+    """Of the lines that wait, as `read_lines` would read them, at a fraction of the price."""
+    bodies = [body for body in map(bytes.strip, _content(path).split(b"\n")) if body and not body.startswith(DONE)]
+    return Tally(len(bodies), sum(map(len, bodies)) + len(bodies))
+
+
+def tally_at_most(path: str) -> Tally:
+    """Of all lines, those done with included: what every append can afford to ask."""
+    content = _content(path)
+    return Tally(content.count(b"\n") + 1, len(content))
+
+
 def read_lines(path: str, start: int = 0) -> Iterator[Line]:
     """The waiting lines from the offset `start` on. A torn last line comes too: its reader will find out."""
     try:
@@ -75,6 +94,14 @@ def rewrite(path: str, lines: Sequence[Line]) -> None:
     elif os.path.exists(path):
         os.unlink(path)
         sync_directory(path)
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
 
 
 def size_of(path: str) -> int:

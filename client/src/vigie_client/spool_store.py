@@ -20,7 +20,7 @@ from .locks import FileLock
 from .outcomes import Outcome, Result
 from .quarantine import payload_of, quarantine
 from .spool_limits import SpoolLimits
-from .spool_lines import Line, append_line, mark_done, read_lines, rewrite, size_of
+from .spool_lines import Line, append_line, mark_done, read_lines, rewrite, size_of, tally, tally_at_most
 from .spool_state import SpoolState, after_flush, load_state, save_state
 
 BATCH_BYTES = 900 * 1024
@@ -122,9 +122,9 @@ class SpoolStore:
         if not os.path.isdir(os.path.dirname(self.path)):
             return SpoolStats(0, 0, 0, None, 0, SpoolState().dropped)
         with self._locked():
-            sizes = [len(line.body) + 1 for line in read_lines(self.path)]
+            waiting = tally(self.path)
             state = self._state()
-        return SpoolStats(len(sizes), sum(sizes), state.failures, state.retry_at, state.quarantined, state.dropped)
+        return SpoolStats(waiting.lines, waiting.size, state.failures, state.retry_at, state.quarantined, state.dropped)
 
     def failures(self) -> int:
         with self._locked():
@@ -149,8 +149,10 @@ class SpoolStore:
         return (line for line in read_lines(self.path, start) if not any(part.holds(line) for part in held))
 
     def _make_room(self, incoming: int) -> Counter[str]:
-        lines = list(read_lines(self.path))
-        going = self._limits.overflow(lines, incoming, self._free_lines()) if incoming <= self._limits.max_bytes else {}
+        if self._limits.hold(tally_at_most(self.path), incoming):
+            return Counter()
+        fits = incoming <= self._limits.max_bytes
+        going = self._limits.overflow(tally(self.path), incoming, self._free_lines()) if fits else {}
         if going:
             self._drop(going)
         if self._crowded(2, incoming) and not living_flights(self._flight_prefix):
