@@ -47,6 +47,7 @@ class FakePortal:
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], Any]] = []
         self.runs: dict[str, Any] = {}
+        self.events: dict[str, Any] = {}
         self.uploads: list[Upload] = []
         self.attempts: list[str] = []
         self.over = threading.Event()
@@ -115,6 +116,9 @@ class FakePortal:
             if given is not None:
                 canned: Answer = given(body) if callable(given) else given
                 return canned
+            if path.endswith("/events"):
+                told = {name: [self._record_event(event) for event in events] for name, events in body.items()}
+                return Answer(200, {"results": told, "dropped_keys": 0})
             if path.endswith("/batch"):
                 results = [{"run_id": run["run_id"], "status": self._record(run), "code": None} for run in body["runs"]]
                 return Answer(200, {"results": results})
@@ -126,6 +130,11 @@ class FakePortal:
         if not overrides:
             return None
         return overrides.pop(0) if len(overrides) > 1 else overrides[0]
+
+    def _record_event(self, event: Any) -> dict[str, Any]:
+        known = self.events.get(event["id"])
+        self.events[event["id"]] = event
+        return {"id": event["id"], "status": "duplicate" if known == event else "recorded", "code": None}
 
     def _record(self, run: Any) -> str:
         known = run["run_id"] in self.runs

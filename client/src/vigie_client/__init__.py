@@ -1,5 +1,6 @@
 """What runs on other people's machines: enrolment, heartbeats, backups, and usage reports neither lost nor leaked."""
 
+from .activity import ActivityTracker
 from .deposit_places import DepositFolder, DepositPortal
 from .deposit_report import DepositedDatabase, DepositResult
 from .deposits import deposit
@@ -21,6 +22,7 @@ from .uploads import Patience
 from .version import __version__
 
 __all__ = [
+    "ActivityTracker",
     "BatchOutcome",
     "Credentials",
     "DepositFolder",

@@ -23,6 +23,7 @@ from .deposit_places import DepositFolder, DepositPlace, DepositPortal
 from .deposits import deposit
 from .enrolment import enroll, rotate_token, uninstall
 from .heartbeat import HeartbeatThread, send_heartbeat
+from .opt_out import telemetry_off
 from .options import parse_arguments, read_token
 from .pages import page_count_for
 from .payload import build_usage_payload, new_run_id
@@ -86,6 +87,8 @@ def _enroll(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     """Spool, then flush: the run is safe before the network is asked for anything."""
+    if telemetry_off():
+        return _nothing_told()
     started_at = datetime.now(timezone.utc)
     payload = build_usage_payload(
         run_id=new_run_id(),
@@ -103,6 +106,8 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _flush(options: argparse.Namespace, about: Optional[Mapping[str, Any]] = None) -> int:
+    if telemetry_off():
+        return _nothing_told()
     spool = _spool(options)
     before = spool_stats(spool)
     token = _stored_or_given_token(options)
@@ -115,6 +120,12 @@ def _flush(options: argparse.Namespace, about: Optional[Mapping[str, Any]] = Non
     after = spool_stats(spool)
     _print({**(about or {}), "delivered": delivered, "pending": after.pending, "quarantined": after.quarantined})
     return DONE if after.pending == 0 and after.quarantined == before.quarantined else FAILED
+
+
+def _nothing_told() -> int:
+    """What whoever set the variable wants is done: no failure, nor a file that wasn't there."""
+    logging.warning("VIGIE_TELEMETRY is off: nothing is written or sent, and what is spooled stays")
+    return _print({"telemetry": "off", "delivered": 0})
 
 
 def _heartbeat(options: argparse.Namespace) -> int:

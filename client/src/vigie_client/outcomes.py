@@ -76,14 +76,17 @@ def judge_response(response: Any, now: float) -> Outcome:
     return Outcome(_result_of(status), status, _problem_code(response), retry_after)
 
 
-def judge_batch(whole: Outcome, answer: object, runs: Sequence[Any]) -> BatchOutcome:
-    """One outcome per run from a batch's answer; whatever the answer leaves open is to be tried again."""
+def judge_batch(whole: Outcome, answer: object, runs: Sequence[Any], key: str = "run_id") -> BatchOutcome:
+    """One outcome per run from a batch's answer; whatever the answer leaves open is to be tried again.
+
+    `key` names what identifies a run, there and in the answer.
+    """
     if not whole.delivered:
         return BatchOutcome(whole)
     results = answer.get("results") if isinstance(answer, Mapping) else None
     given = list(results) if isinstance(results, Sequence) and not isinstance(results, str) else []
     given += [None] * (len(runs) - len(given))
-    return BatchOutcome(whole, tuple(_judge_item(item, run) for item, run in zip(given, runs)))
+    return BatchOutcome(whole, tuple(_judge_item(item, run, key) for item, run in zip(given, runs)))
 
 
 def json_body(response: Any) -> Any:
@@ -110,8 +113,8 @@ def _judge_success(response: Any, status: int, headers: Mapping[str, Any]) -> Ou
     return Outcome(Result.DELIVERED, status)
 
 
-def _judge_item(item: object, run: Any) -> Outcome:
-    if not isinstance(item, Mapping) or not _same_run(item.get("run_id"), run):
+def _judge_item(item: object, run: Any, key: str) -> Outcome:
+    if not isinstance(item, Mapping) or not _same_run(item.get(key), run, key):
         return no_answer("no_result")
     if item.get("status") in ("recorded", "duplicate"):
         return Outcome(Result.DELIVERED)
@@ -120,9 +123,9 @@ def _judge_item(item: object, run: Any) -> Outcome:
     return no_answer("no_result")
 
 
-def _same_run(answered: object, run: Any) -> bool:
+def _same_run(answered: object, run: Any, key: str) -> bool:
     """Results come in the order sent; one that names another run shows that they didn't."""
-    sent = run.get("run_id") if isinstance(run, Mapping) else None
+    sent = run.get(key) if isinstance(run, Mapping) else None
     if not isinstance(answered, str) or not isinstance(sent, str):
         return True
     return answered.replace("-", "").lower() == sent.replace("-", "").lower()

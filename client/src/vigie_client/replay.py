@@ -10,7 +10,7 @@ from .flights import Flight
 from .logs import log
 from .outcomes import BARE_FALSE, BatchOutcome, Outcome, Result, judge_batch
 from .spool_store import SpoolStore, Waiting
-from .telemetry import UsageTelemetryClient
+from .telemetry import SpoolClient
 
 BATCH_RUNS = 100
 _BARE_FALSES_IN_A_ROW = 3
@@ -28,7 +28,7 @@ class Replay:
         self._client = client
         self._position = 0
         self._singles = 0
-        self._largest = BATCH_RUNS if callable(getattr(client, "report_batch", None)) else 1
+        self._largest = _batch_size(client)
         # Half a batch after each failure: a whole one may be what a slow line can't carry in time.
         self._most = max(1, self._largest >> failures)
 
@@ -70,9 +70,15 @@ class Replay:
         return latest == [BARE_FALSE] * _BARE_FALSES_IN_A_ROW
 
 
+def _batch_size(client: Any) -> int:
+    if isinstance(client, SpoolClient):
+        return client.batch_size
+    return BATCH_RUNS if callable(getattr(client, "report_batch", None)) else 1
+
+
 def send_one(client: Any, payload: Mapping[str, Any]) -> Outcome:
     """The outcome of one run. Of a client other than ours only `report` is known, and a bool tells little."""
-    if isinstance(client, UsageTelemetryClient):
+    if isinstance(client, SpoolClient):
         return client.send(payload)
     try:
         return Outcome(Result.DELIVERED) if client.report(payload) else BARE_FALSE

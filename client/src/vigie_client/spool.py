@@ -15,6 +15,7 @@ from typing import Any, Callable, Union
 
 from .backoff import Rng
 from .logs import log
+from .opt_out import telemetry_off
 from .replay import Replay
 from .spool_limits import SpoolLimits
 from .spool_store import SpoolStats, SpoolStore
@@ -28,7 +29,10 @@ def spool_payload(path: SpoolPath, payload: Mapping[str, Any], *, limits: SpoolL
     """Put a run on disk; True once it is there for good. Never raises.
 
     False (and a log line) when it can't be: the disk fails, the payload isn't JSON, or it is larger than the spool.
+    False, and nothing on the disk, with VIGIE_TELEMETRY=off.
     """
+    if telemetry_off():
+        return False
     try:
         body = json.dumps(dict(payload), allow_nan=False).encode("ascii")
         stored, dropped = _store(path, limits).append(body)
@@ -53,8 +57,11 @@ def flush_spool(
 
     `client` is a `UsageTelemetryClient`, or anything with `report(payload) -> bool` and perhaps `report_batch(runs)`.
     Any number of threads and processes may flush at once: each run is in the hands of one. Returns 0 at once during a
-    pause after failures, unless `force`. It ends with the runs that were there when it began.
+    pause after failures, unless `force`. It ends with the runs that were there when it began. With VIGIE_TELEMETRY=off
+    it returns 0 and leaves everything as it is.
     """
+    if telemetry_off():
+        return 0
     replay = None
     try:
         store = _store(path, limits, now)

@@ -11,21 +11,26 @@ from typing import Any, Callable, Optional
 
 from .deadlines import CallFailed, DeadlineRunner
 from .logs import log
+from .opt_out import telemetry_off
 from .outcomes import BatchOutcome, Outcome, Result, json_body, judge_batch, judge_response, no_answer
 from .payload import utc_text
 
 REPORT_PATH = "/api/v1/usage/report"
 BATCH_PATH = "/api/v1/usage/report/batch"
 
-_UNSERIALISABLE = Outcome(Result.REFUSED, code="unserialisable")
+UNSERIALISABLE = Outcome(Result.REFUSED, code="unserialisable")
+_TELEMETRY_OFF = Outcome(Result.RETRY, code="telemetry_off")
 
 
-class UsageTelemetryClient:
-    """Reports runs to the portal at `base_url` through `session`, which holds the token (see `make_session`).
+class SpoolClient:
+    """What a spool needs of its client: one payload or many delivered to the portal at `base_url` through `session`.
 
-    `session` is anything with `post(url, json=..., timeout=...)`. No method raises, and none takes longer than
-    `timeout` seconds in all.
+    `session` holds the token (see `make_session`) and is anything with `post(url, json=..., timeout=...)`. No method
+    raises, and none takes longer than `timeout` seconds in all.
     """
+
+    batch_size = 100
+    what = "usage report"
 
     def __init__(self, base_url: str, session: Any, timeout: float = 4.0, logger: Optional[Any] = None) -> None:
         self.base_url = base_url.rstrip("/")
@@ -33,6 +38,32 @@ class UsageTelemetryClient:
         self._session = session
         self._logger = logger
         self._runner = DeadlineRunner()
+
+    def send(self, payload: Mapping[str, Any]) -> Outcome:
+        """What became of one payload."""
+        raise NotImplementedError
+
+    def report_batch(self, payloads: Sequence[Mapping[str, Any]]) -> BatchOutcome:
+        """What became of several, sent in one call."""
+        raise NotImplementedError
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._session.post(self.base_url + path, json=body, timeout=self.timeout)
+
+    def _within_deadline(self, call: Callable[[], BatchOutcome]) -> BatchOutcome:
+        if telemetry_off():
+            return BatchOutcome(_TELEMETRY_OFF)
+        try:
+            answer = self._runner.run(call, self.timeout)
+        except CallFailed as failure:
+            answer = BatchOutcome(no_answer(failure.kind))
+        if not answer.whole.delivered:
+            log(logging.WARNING, "%s not delivered: %s", self.what, answer.whole, logger=self._logger)
+        return answer
+
+
+class UsageTelemetryClient(SpoolClient):
+    """Reports runs. With VIGIE_TELEMETRY=off nothing is sent: what is to be told is kept for later."""
 
     def report(self, payload: Mapping[str, Any]) -> bool:
         """Whether the portal has the run now, be it from this call or from an earlier one."""
@@ -48,33 +79,29 @@ class UsageTelemetryClient:
 
     def _send(self, payload: Mapping[str, Any]) -> Outcome:
         body = _stamped(payload)
-        return _UNSERIALISABLE if body is None else judge_response(self._post(REPORT_PATH, body), time.time())
+        return UNSERIALISABLE if body is None else judge_response(self._post(REPORT_PATH, body), time.time())
 
     def _send_batch(self, runs: Sequence[Mapping[str, Any]]) -> BatchOutcome:
         stamped = [_stamped(run) for run in runs]
         if None in stamped:
-            return BatchOutcome(_UNSERIALISABLE)
+            return BatchOutcome(UNSERIALISABLE)
         response = self._post(BATCH_PATH, {"runs": stamped})
         return judge_batch(judge_response(response, time.time()), json_body(response), runs)
-
-    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self._session.post(self.base_url + path, json=body, timeout=self.timeout)
-
-    def _within_deadline(self, call: Callable[[], BatchOutcome]) -> BatchOutcome:
-        try:
-            answer = self._runner.run(call, self.timeout)
-        except CallFailed as failure:
-            answer = BatchOutcome(no_answer(failure.kind))
-        if not answer.whole.delivered:
-            log(logging.WARNING, "usage report not delivered: %s", answer.whole, logger=self._logger)
-        return answer
 
 
 def _stamped(payload: Mapping[str, Any]) -> Optional[dict[str, Any]]:
     """The payload with the time of sending, or None if JSON can't say it (a set, NaN, a cycle): it never will."""
     try:
         body = {**payload, "sent_at": utc_text(datetime.now(timezone.utc))}
-        json.dumps(body, allow_nan=False)
     except Exception:
         return None
-    return body
+    return body if serialisable(body) else None
+
+
+def serialisable(body: Any) -> bool:
+    """Whether JSON can say it."""
+    try:
+        json.dumps(body, allow_nan=False)
+    except Exception:
+        return False
+    return True

@@ -1,0 +1,186 @@
+"""What the users of a program do: sessions, uses of features, errors. Names and durations, never content."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import uuid
+from datetime import datetime, timedelta, timezone
+from time import monotonic
+from typing import Any, Callable, NamedTuple, Optional, Union
+
+from .activity_calls import ActivityClient
+from .background import BackgroundDelivery
+from .features import Feature
+from .logs import log
+from .payload import LARGEST_INTEGER, plain_int, utc_text
+from .spool import DEFAULT_LIMITS, SpoolPath, flush_spool, spool_payload
+from .spool_limits import SpoolLimits
+from .version import __version__
+
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{3,189}")
+_NAME = re.compile(r"[A-Za-z0-9._:+ -]{1,128}")
+# No spaces: the text of an exception is not to pass for the name of one.
+_ERROR = re.compile(r"[A-Za-z0-9._:+-]{1,128}")
+_ROUTE = re.compile(r"(?!.*:/)[A-Za-z0-9._~{}<>:/-]{1,200}")
+_METHOD = re.compile(r"[A-Za-z]{1,16}")
+
+WhatFailed = Union[BaseException, type, str]
+
+
+class _Session(NamedTuple):
+    id: str
+    start: datetime
+    begun: float
+
+
+def _harmless(method: Callable[..., None]) -> Callable[..., None]:
+    """Whatever goes wrong in here, the host hears of it by its log alone."""
+
+    @functools.wraps(method)
+    def call(tracker: ActivityTracker, *given: Any, **named: Any) -> None:
+        try:
+            method(tracker, *given, **named)
+        except Exception as error:
+            log(logging.ERROR, "activity can't be noted: %s", type(error).__name__, logger=tracker._logger)
+
+    return call
+
+
+class ActivityTracker:
+    """Notes what the user `user_email` does, for the portal at `base_url`, by way of a spool of its own.
+
+    Each event is on disk before a method returns, and a daemon thread delivers it `deliver_after` seconds later, with
+    all that came meanwhile, through `session` (see `make_session`). No method raises or waits for the portal, but for
+    `flush` and, for `timeout` seconds at most, the end of a `with` block. Where `user_email` is no e-mail address, and
+    with VIGIE_TELEMETRY=off, nothing is noted.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        session: Any,
+        user_email: Optional[str],
+        *,
+        spool_path: SpoolPath,
+        timeout: float = 4.0,
+        limits: SpoolLimits = DEFAULT_LIMITS,
+        deliver_after: float = 5.0,
+        logger: Optional[Any] = None,
+    ) -> None:
+        self._client = ActivityClient(base_url, session, timeout, logger)
+        self._user_email = user_email if isinstance(user_email, str) and _EMAIL.fullmatch(user_email) else None
+        self._spool_path = os.fspath(spool_path)
+        self._limits = limits
+        self._logger = logger
+        self._session: Optional[_Session] = None
+        self._delivery = BackgroundDelivery(self.flush, deliver_after)
+
+    def __enter__(self) -> ActivityTracker:
+        self.start_session()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.end_session()
+        self._delivery.finish(self._client.timeout)
+
+    @_harmless
+    def start_session(self) -> None:
+        """Begin a session; the one that was open ends."""
+        self.end_session()
+        self._session = _Session(uuid.uuid4().hex, _now(), monotonic())
+        self._tell_session(self._session, None)
+
+    @_harmless
+    def end_session(self) -> None:
+        """End the open session; without one, nothing."""
+        session, self._session = self._session, None
+        if session is not None:
+            # By the monotonic clock: the other one may have been set back meanwhile.
+            self._tell_session(session, session.start + timedelta(seconds=monotonic() - session.begun))
+
+    def feature(self, name: str, *, endpoint: Optional[str] = None) -> Feature:
+        """The use of the feature `name`: `with tracker.feature("export"):`, or `@tracker.feature("export")`.
+
+        `endpoint` is a route, if there is one. An exception makes the use a failure and an error of its class; ask for
+        a new one for each block, since one object times one block at a time.
+        """
+
+        def used(at: datetime, seconds: float, raised: Optional[type]) -> None:
+            self._tell_use(name, endpoint, at, seconds, raised)
+
+        return Feature(used)
+
+    @_harmless
+    def error(
+        self,
+        error: WhatFailed,
+        *,
+        endpoint: Optional[str] = None,
+        method: Optional[str] = None,
+        code: Optional[int] = None,
+    ) -> None:
+        """Note an error: an exception, its class, or a name. Of an exception the name of its class is kept alone."""
+        now = _now()
+        known = {"endpoint": _route(endpoint), "error_type": _error_name(error), "error_code": plain_int(code)}
+        sent_by = method.upper() if isinstance(method, str) and _METHOD.fullmatch(method) else None
+        self._tell("errors", now, {**known, "method": sent_by, "timestamp": utc_text(now)})
+
+    def flush(self, *, force: bool = False) -> int:
+        """Deliver now what waits; the number of events delivered. As `flush_spool`, in the thread that calls it."""
+        return flush_spool(self._spool_path, self._client, force=force, limits=self._limits)
+
+    @_harmless
+    def _tell_use(self, name: Any, endpoint: Any, at: datetime, seconds: float, raised: Optional[type]) -> None:
+        # A generator that is closed early has done what was wanted of it.
+        failure = None if raised is None or issubclass(raised, GeneratorExit) else raised
+        event = {
+            "feature_name": _fitting(_NAME, name, "unnamed"),
+            "endpoint": _route(endpoint),
+            "timestamp": utc_text(at),
+            "success": failure is None,
+            "duration_ms": min(int(seconds * 1000), LARGEST_INTEGER),
+        }
+        self._tell("features", at, event)
+        if failure is not None:
+            self.error(failure, endpoint=endpoint)
+
+    def _tell_session(self, session: _Session, end: Optional[datetime]) -> None:
+        event = {
+            "id": session.id,
+            "session_start": utc_text(session.start),
+            "session_end": end and utc_text(end),
+            "user_agent": f"vigie-client/{__version__}",
+        }
+        self._tell("sessions", session.start, event)
+
+    def _tell(self, name: str, at: datetime, event: dict[str, Any]) -> None:
+        """`started_at` is what a spool judges the age of a payload by."""
+        if self._user_email is None:
+            return
+        event = {"id": uuid.uuid4().hex, "user_email": self._user_email, **event}
+        payload = {"list": name, "started_at": utc_text(at), "event": event}
+        if spool_payload(self._spool_path, payload, limits=self._limits):
+            self._delivery.soon()
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _fitting(form: re.Pattern[str], value: Any, otherwise: str) -> str:
+    return value if isinstance(value, str) and form.fullmatch(value) else otherwise
+
+
+def _error_name(error: Any) -> str:
+    if isinstance(error, BaseException):
+        error = type(error)
+    return _fitting(_ERROR, error.__name__ if isinstance(error, type) else error, "Exception")
+
+
+def _route(endpoint: Any) -> Optional[str]:
+    """Without query and fragment; None for what the portal wouldn't take for a route, such as a file's path."""
+    route = re.split(r"[?#]", endpoint, maxsplit=1)[0] if isinstance(endpoint, str) else ""
+    return route if _ROUTE.fullmatch(route) else None

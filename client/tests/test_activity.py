@@ -1,0 +1,320 @@
+"""What a tracker notes, and what it keeps to itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import uuid
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from vigie_client import ActivityTracker, __version__, make_session, spool_stats
+from vigie_client.payload import parse_time
+
+EVENTS = "/api/v1/usage/events"
+
+
+@pytest.fixture
+def tracker(portal: Any, token: str, spool: Path) -> ActivityTracker:
+    """One that delivers nothing by itself while a test lasts."""
+    return ActivityTracker(
+        portal.url, make_session(token), "bob@example.org", spool_path=spool, timeout=20, deliver_after=600
+    )
+
+
+@pytest.fixture
+def noted(spool: Path) -> Callable[[str], list[dict[str, Any]]]:
+    """The events of one list that wait on the disk."""
+
+    def events(name: str) -> list[dict[str, Any]]:
+        lines = spool.read_text().splitlines() if spool.exists() else []
+        payloads = [json.loads(line) for line in lines if not line.startswith("#")]
+        return [payload["event"] for payload in payloads if payload["list"] == name]
+
+    return events
+
+
+def test_it_notes_a_session_and_its_end(tracker: ActivityTracker, noted: Any) -> None:
+    tracker.start_session()
+    (begun,) = noted("sessions")
+    assert begun["session_end"] is None
+    tracker.end_session()
+    assert noted("sessions")[1] == {**begun, "session_end": noted("sessions")[1]["session_end"]}
+    assert parse_time(noted("sessions")[1]["session_end"]) >= parse_time(begun["session_start"])
+    assert (begun["user_email"], begun["user_agent"]) == ("bob@example.org", f"vigie-client/{__version__}")
+
+
+def test_a_session_is_a_block(tracker: ActivityTracker, noted: Any, portal: Any) -> None:
+    with pytest.raises(ZeroDivisionError), tracker:
+        1 / len(noted("features"))
+    told = [event for body in portal.sent_to(EVENTS) for event in body["sessions"]]
+    assert [bool(event["session_end"]) for event in told] == [False, True]
+
+
+def test_it_has_one_session_at_a_time(tracker: ActivityTracker, noted: Any) -> None:
+    tracker.end_session()
+    assert noted("sessions") == []
+    tracker.start_session()
+    tracker.start_session()
+    tracker.end_session()
+    tracker.end_session()
+    first, ended, second, ended_too = noted("sessions")
+    assert (first["id"], second["id"]) == (ended["id"], ended_too["id"])
+    assert first["id"] != second["id"]
+
+
+def test_a_session_ends_after_it_began_whatever_the_clock_does(
+    tracker: ActivityTracker, noted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker.start_session()
+    ahead = time.monotonic() + 90
+    monkeypatch.setattr("vigie_client.activity.monotonic", lambda: ahead)
+    monkeypatch.setattr("vigie_client.activity._now", lambda: datetime(2001, 1, 1, tzinfo=timezone.utc))
+    tracker.end_session()
+    event = noted("sessions")[1]
+    lasted = parse_time(event["session_end"]) - parse_time(event["session_start"])
+    assert timedelta(seconds=80) < lasted < timedelta(seconds=100)
+
+
+def test_it_notes_the_use_of_a_feature(tracker: ActivityTracker, noted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([100.0, 100.25])
+    monkeypatch.setattr("vigie_client.features.monotonic", lambda: next(moments))
+    with tracker.feature("document upload", endpoint="/api/documents?name=secret.pdf"):
+        pass
+    (event,) = noted("features")
+    assert re.fullmatch(r"[0-9a-f]{32}", event.pop("id"))
+    assert parse_time(event.pop("timestamp")) <= datetime.now(timezone.utc)
+    assert event == {
+        "user_email": "bob@example.org",
+        "feature_name": "document upload",
+        "endpoint": "/api/documents",
+        "success": True,
+        "duration_ms": 250,
+    }
+    assert noted("errors") == []
+
+
+def test_what_is_raised_passes_through_and_only_its_class_is_noted(tracker: ActivityTracker, noted: Any) -> None:
+    class TheirError(Exception):
+        pass
+
+    error = TheirError("C:\\secret.pdf")
+    with pytest.raises(TheirError) as caught, tracker.feature("export", endpoint="/export"):
+        raise error
+    assert caught.value is error
+    assert (error.__cause__, error.__context__) == (None, None)
+    assert [event["success"] for event in noted("features")] == [False]
+    (noted_error,) = noted("errors")
+    assert (noted_error["error_type"], noted_error["endpoint"]) == ("TheirError", "/export")
+    assert (noted_error["method"], noted_error["error_code"]) == (None, None)
+    assert "secret" not in json.dumps([noted("features"), noted("errors")])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
+def test_an_interrupted_feature_has_failed(tracker: ActivityTracker, noted: Any, error: BaseException) -> None:
+    with pytest.raises(type(error)), tracker.feature("export"):
+        raise error
+    assert [event["success"] for event in noted("features")] == [False]
+    assert [event["error_type"] for event in noted("errors")] == [type(error).__name__]
+
+
+def test_features_may_be_nested(tracker: ActivityTracker, noted: Any) -> None:
+    outer = tracker.feature("outer")
+    with outer, tracker.feature("inner"), outer:
+        pass
+    assert [event["feature_name"] for event in noted("features")] == ["outer", "inner", "outer"]
+
+
+def test_it_notes_an_error(tracker: ActivityTracker, noted: Any) -> None:
+    tracker.error(ValueError("secret"), endpoint="/api/documents#secret", method="post", code=400)
+    (event,) = noted("errors")
+    assert (event["error_type"], event["error_code"]) == ("ValueError", 400)
+    assert (event["endpoint"], event["method"]) == ("/api/documents", "POST")
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [(ValueError, "ValueError"), ("upload_failed", "upload_failed"), ("no such file: secret.pdf", "Exception"), ("C:\\secret", "Exception"),
+     ("", "Exception"), (7, "Exception"), (None, "Exception"), (type("Érreur", (Exception,), {})("x"), "Exception")],
+)  # fmt: skip
+def test_an_error_is_a_name_or_none(tracker: ActivityTracker, noted: Any, error: Any, name: str) -> None:
+    tracker.error(error)
+    assert [event["error_type"] for event in noted("errors")] == [name]
+
+
+@pytest.mark.parametrize("name", ["C:\\secret.pdf", "a/b", "é", "", "x" * 129, None, 7, object()])
+def test_a_feature_without_a_proper_name_has_none(tracker: ActivityTracker, noted: Any, name: Any) -> None:
+    with tracker.feature(name):
+        pass
+    assert [event["feature_name"] for event in noted("features")] == ["unnamed"]
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["C:/Users/bob/secret.pdf", "C:\\secret", "https://bob:secret@example.org/", "/a b", "/é", "?secret", "", 7, object()]
+)  # fmt: skip
+def test_what_is_no_route_is_not_noted(tracker: ActivityTracker, noted: Any, endpoint: Any) -> None:
+    tracker.error("x", endpoint=endpoint)
+    assert [event["endpoint"] for event in noted("errors")] == [None]
+
+
+@pytest.mark.parametrize(("method", "code"), [("POST /secret", "400"), (7, True), (object(), -1), ("", 4.0)])
+def test_what_is_no_method_and_no_code_is_not_noted(
+    tracker: ActivityTracker, noted: Any, method: Any, code: Any
+) -> None:
+    tracker.error("x", method=method, code=code)
+    assert [(event["method"], event["error_code"]) for event in noted("errors")] == [(None, None)]
+
+
+@pytest.mark.parametrize("user_email", [None, "", "bob", "bob martin@example.org", 7, "x" * 65 + "@example.org"])
+def test_without_an_address_it_notes_nothing(portal: Any, token: str, spool: Path, user_email: Any) -> None:
+    with ActivityTracker(portal.url, make_session(token), user_email, spool_path=spool) as tracker:
+        with tracker.feature("export"):
+            pass
+        tracker.error("x")
+    assert list(spool.parent.iterdir()) == []
+    assert portal.requests == []
+
+
+def test_it_delivers_what_it_noted(portal: Any, tracker: ActivityTracker, spool: Path, token: str) -> None:
+    tracker.start_session()
+    with pytest.raises(ValueError), tracker.feature("export"):
+        raise ValueError
+    assert tracker.flush() == 3
+    ((path, headers, body),) = portal.requests
+    assert (path, headers["Authorization"]) == (EVENTS, f"Bearer {token}")
+    assert [len(body[name]) for name in ("sessions", "features", "errors")] == [1, 1, 1]
+    assert not spool.exists()
+    tracker.end_session()
+    assert tracker.flush() == 1
+    assert len(portal.events) == 3
+
+
+def test_it_tells_nothing_of_the_machine(portal: Any, tracker: ActivityTracker) -> None:
+    with tracker, pytest.raises(OSError), tracker.feature("export", endpoint="/x"):
+        raise OSError(2, "no such file", "/home/secret.pdf")
+    tracker.flush()
+    sent = json.dumps(portal.sent_to(EVENTS))
+    told = {key for events in portal.sent_to(EVENTS) for each in events.values() for event in each for key in event}
+    assert told == {
+        "id", "user_email", "session_start", "session_end", "user_agent", "feature_name", "endpoint", "timestamp",
+        "success", "duration_ms", "method", "error_type", "error_code",
+    }  # fmt: skip
+    for secret in (os.uname().nodename if hasattr(os, "uname") else "secret", str(Path.home()), "secret"):
+        assert secret not in sent
+
+
+def test_it_delivers_by_itself(portal: Any, token: str, spool: Path) -> None:
+    tracker = ActivityTracker(portal.url, make_session(token), "bob@example.org", spool_path=spool, timeout=20)
+    with tracker, tracker.feature("export"):
+        pass
+    assert {event.get("feature_name") for event in portal.events.values()} == {None, "export"}
+    assert spool_stats(spool).pending == 0
+
+
+def test_no_host_waits_for_a_portal_that_hangs(portal: Any, token: str, spool: Path, noted: Any, answer: Any) -> None:
+    """Its answer comes when the test is over: it would never be, if anything here waited for that."""
+    portal.answer_with(EVENTS, lambda _: portal.over.wait() and answer(503, {}))
+    session = make_session(token)
+    tracker = ActivityTracker(portal.url, session, "b@x.org", spool_path=spool, timeout=600, deliver_after=0)
+    with tracker.feature("export"):
+        pass
+    tracker.error("x")
+    assert len(noted("features")) == 1
+
+
+def test_a_program_that_ends_leaves_its_events_for_the_next(portal: Any, token: str, spool: Path, start: Any) -> None:
+    program = start(
+        "import sys; from vigie_client import ActivityTracker, make_session\n"
+        "tracker = ActivityTracker(sys.argv[1], make_session(sys.argv[2]), 'bob@example.org', spool_path=sys.argv[3])\n"
+        "tracker.start_session()\n"
+        "with tracker.feature('export'): pass\n",
+        portal.url, token, spool,
+    )  # fmt: skip
+    assert program.wait() == 0
+    assert portal.events == {}
+    ActivityTracker(portal.url, make_session(token), "eve@example.org", spool_path=spool, timeout=20).flush()
+    assert {event["user_email"] for event in portal.events.values()} == {"bob@example.org"}
+    assert len(portal.events) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
+def test_a_forked_child_delivers_too(portal: Any, token: str, spool: Path) -> None:
+    code = (
+        "import os, sys; from vigie_client import ActivityTracker, make_session\n"
+        "tracker = ActivityTracker(sys.argv[1], make_session(sys.argv[2]), 'bob@example.org', spool_path=sys.argv[3], timeout=20)\n"
+        "tracker.error('parent')\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    with tracker: tracker.error('child')\n"
+        "    os._exit(0)\n"
+        "os._exit(os.waitpid(child, 0)[1])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code, portal.url, token, str(spool)], check=True, env=environment)
+    assert {event.get("error_type") for event in portal.events.values()} == {None, "parent", "child"}
+
+
+class Raising:
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("secret")
+
+
+@pytest.mark.parametrize("broken", ["spool_payload", "uuid.uuid4", "utc_text", "_now"])
+def test_it_survives_whatever_breaks_in_it(
+    tracker: ActivityTracker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    monkeypatch.setattr(f"vigie_client.activity.{broken}", Raising())
+    with tracker:
+        with pytest.raises(ZeroDivisionError), tracker.feature("export"):
+            1 / 0  # noqa: B018
+        tracker.error("x")
+    assert caplog.messages
+    assert "secret" not in caplog.text
+
+
+def test_it_survives_a_disk_that_is_full(portal: Any, token: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with ActivityTracker(portal.url, make_session(token), "b@x.org", spool_path=tmp_path / "file" / "spool") as tracker:
+        with tracker.feature("export"):
+            pass
+        assert tracker.flush() == 0
+    assert portal.requests == []
+
+
+def test_it_survives_a_system_without_threads_to_spare(
+    tracker: ActivityTracker, noted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("threading.Thread.start", Raising())
+    with tracker, tracker.feature("export"):
+        pass
+    assert len(noted("features")) == 1
+
+
+def test_an_id_is_never_used_twice(tracker: ActivityTracker, noted: Any) -> None:
+    for _ in range(20):
+        tracker.error("x")
+    ids = {uuid.UUID(event["id"]) for event in noted("errors")}
+    assert len(ids) == 20
+
+
+def test_what_is_noted_while_something_is_delivered_is_delivered_too(portal: Any, token: str, spool: Path) -> None:
+    given: dict[str, Any] = {"spool_path": spool, "timeout": 20, "deliver_after": 0}
+    tracker = ActivityTracker(portal.url, make_session(token), "bob@example.org", **given)
+    answer = portal._answer
+
+    def answer_late(*call: Any) -> Any:
+        if not portal.events:
+            tracker.error("late")
+        return answer(*call)
+
+    portal._answer = answer_late  # by the time of the first answer, more is noted
+    with tracker:
+        pass
+    assert [event["error_type"] for event in portal.events.values() if "error_type" in event] == ["late"]

@@ -1,0 +1,217 @@
+"""Functions of every kind stay what they are when they are timed."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from typing import Any
+
+import pytest
+
+from vigie_client.features import Feature
+
+
+class Uses:
+    """Every use that was told: whether it succeeded, or the class of what was raised."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.feature = Feature(lambda at, seconds, raised: self.told.append(raised))
+
+
+@pytest.fixture
+def uses() -> Uses:
+    return Uses()
+
+
+def test_a_function_keeps_its_name_its_arguments_and_its_result(uses: Uses) -> None:
+    @uses.feature
+    def add(a: int, *, b: int = 1) -> int:
+        """Adds."""
+        return a + b
+
+    assert (add(1), add(1, b=2)) == (2, 3)
+    assert (add.__name__, add.__doc__) == ("add", "Adds.")
+    assert list(inspect.signature(add).parameters) == ["a", "b"]
+    assert uses.told == [None, None]
+
+
+def test_a_function_may_be_a_method(uses: Uses) -> None:
+    class Export:
+        @uses.feature
+        def run(self) -> Any:
+            return self
+
+    export = Export()
+    assert export.run() is export
+
+
+def test_what_a_function_raises_passes_through(uses: Uses) -> None:
+    error = KeyError("secret")
+
+    @uses.feature
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(KeyError) as caught:
+        fail()
+    assert caught.value is error
+    assert uses.told == [KeyError]
+
+
+def test_a_function_may_call_itself_and_run_in_many_threads(uses: Uses) -> None:
+    meeting = threading.Barrier(4)
+
+    @uses.feature
+    def down(left: int) -> None:
+        meeting.wait(20)
+        if left:
+            down(left - 1)
+
+    threads = [threading.Thread(target=down, args=(2,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert uses.told == [None] * 12
+
+
+def test_a_generator_is_still_one_and_counts_once_at_its_end(uses: Uses) -> None:
+    @uses.feature
+    def numbers() -> Any:
+        got = yield 1
+        try:
+            yield got
+        except ValueError:
+            yield "caught"
+        return "done"
+
+    assert inspect.isgeneratorfunction(numbers)
+    generator = numbers()
+    assert uses.told == []
+    assert [next(generator), generator.send(2), generator.throw(ValueError())] == [1, 2, "caught"]
+    assert uses.told == []
+    with pytest.raises(StopIteration) as caught:
+        next(generator)
+    assert caught.value.value == "done"
+    assert uses.told == [None]
+
+
+def test_a_generator_that_fails_has_failed(uses: Uses) -> None:
+    @uses.feature
+    def numbers() -> Any:
+        yield 1
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        list(numbers())
+    assert uses.told == [KeyError]
+
+
+def test_a_coroutine_is_still_one_and_counts_when_it_is_awaited(uses: Uses) -> None:
+    @uses.feature
+    async def double(number: int) -> int:
+        await asyncio.sleep(0)
+        return 2 * number
+
+    assert inspect.iscoroutinefunction(double)
+    waiting = double(2)
+    assert uses.told == []
+    assert asyncio.run(waiting) == 4
+    assert uses.told == [None]
+
+
+def test_coroutines_may_be_under_way_at_once(uses: Uses) -> None:
+    @uses.feature
+    async def fail(number: int) -> None:
+        await asyncio.sleep(0)
+        if number % 2:
+            raise KeyError
+
+    async def all_of_them() -> Any:
+        return await asyncio.gather(*map(fail, range(6)), return_exceptions=True)
+
+    assert sum(isinstance(result, KeyError) for result in asyncio.run(all_of_them())) == 3
+    assert uses.told.count(None) == 3
+
+
+def test_a_cancelled_coroutine_is_cancelled(uses: Uses) -> None:
+    @uses.feature
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    async def cancelled() -> None:
+        task = asyncio.ensure_future(wait())
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
+    assert uses.told == [asyncio.CancelledError]
+
+
+def test_an_asynchronous_generator_is_still_one(uses: Uses) -> None:
+    closed = []
+
+    @uses.feature
+    async def numbers() -> Any:
+        try:
+            got = yield 1
+            try:
+                yield got
+            except ValueError:
+                yield "caught"
+            yield "last"
+        finally:
+            closed.append(True)
+
+    async def whole() -> list[Any]:
+        generator = numbers()
+        got = [await generator.__anext__(), await generator.asend(2), await generator.athrow(ValueError())]
+        return got + [each async for each in generator]
+
+    async def part() -> None:
+        generator = numbers()
+        await generator.__anext__()
+        await generator.aclose()
+
+    assert inspect.isasyncgenfunction(numbers)
+    assert asyncio.run(whole()) == [1, 2, "caught", "last"]
+    assert (uses.told, closed) == ([None], [True])
+    asyncio.run(part())
+    assert (uses.told, closed) == ([None, GeneratorExit], [True, True])
+
+
+def test_an_asynchronous_generator_that_fails_has_failed(uses: Uses) -> None:
+    @uses.feature
+    async def numbers() -> Any:
+        yield 1
+        raise KeyError
+
+    async def whole() -> list[Any]:
+        return [each async for each in numbers()]
+
+    with pytest.raises(KeyError):
+        asyncio.run(whole())
+    assert uses.told == [KeyError]
+
+
+def test_a_generator_that_nobody_wants_any_more_is_no_failure(portal: Any, spool: Any) -> None:
+    import json  # noqa: PLC0415
+
+    from vigie_client import ActivityTracker  # noqa: PLC0415
+
+    tracker = ActivityTracker(portal.url, None, "bob@example.org", spool_path=spool, deliver_after=600)
+
+    @tracker.feature("numbers")
+    def numbers() -> Any:
+        yield 1
+        yield 2
+
+    generator = numbers()
+    next(generator)
+    generator.close()
+    (line,) = spool.read_text().splitlines()
+    assert json.loads(line)["event"]["success"] is True

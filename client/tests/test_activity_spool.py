@@ -1,0 +1,215 @@
+"""Events wait, are sent and are given up by the rules of the spool."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from client.tests.killing import every_instant, fork, was_killed
+
+from vigie_client import ActivityTracker, SpoolLimits, flush_spool, make_session, spool_payload, spool_stats
+from vigie_client.activity_calls import ActivityClient
+
+EVENTS = "/api/v1/usage/events"
+
+
+@pytest.fixture
+def track(portal: Any, token: str, spool: Path) -> Callable[..., ActivityTracker]:
+    """Makes a tracker that delivers nothing by itself while a test lasts."""
+
+    def make(**options: Any) -> ActivityTracker:
+        given = {"spool_path": spool, "timeout": 20, "deliver_after": 600, **options}
+        return ActivityTracker(portal.url, make_session(token), "bob@example.org", **given)
+
+    return make
+
+
+def note(tracker: ActivityTracker, *names: str) -> None:
+    for name in names:
+        tracker.error(name)
+
+
+def names_in(path: Path) -> list[str]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line)["event"]["error_type"] for line in lines if not line.startswith("#")]
+
+
+def quarantined(spool: Path) -> list[tuple[str, str]]:
+    records = map(json.loads, Path(f"{spool}.quarantine").read_text().splitlines())
+    return [(record["payload"]["event"]["error_type"], record["code"]) for record in records]
+
+
+def sent(portal: Any) -> list[str]:
+    return [event["error_type"] for body in portal.sent_to(EVENTS) for event in body["errors"]]
+
+
+def test_it_sends_at_most_500_events_at_once(portal: Any, track: Any, spool: Path) -> None:
+    event = {"list": "features", "event": {"id": "a"}}
+    spool.write_text("".join(json.dumps({**event, "event": {"id": str(number)}}) + "\n" for number in range(1100)))
+    assert track().flush() == 1100
+    assert [len(body["features"]) for body in portal.sent_to(EVENTS)] == [500, 500, 100]
+
+
+def test_it_sends_at_most_900_kib_at_once(portal: Any, track: Any, spool: Path) -> None:
+    for number in range(12):
+        event = {"id": str(number), "user_agent": "x" * 200_000}
+        spool_payload(spool, {"list": "sessions", "event": event})
+    assert track().flush() == 12
+    sizes = [int(headers["Content-Length"]) for path, headers, _ in portal.requests if path == EVENTS]
+    assert len(sizes) == 3
+    assert max(sizes) <= 900 * 1024
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503, 302, 401, 403])
+def test_it_keeps_events_that_may_be_taken_later(
+    portal: Any, track: Any, spool: Path, answer: Any, status: int
+) -> None:
+    tracker = track()
+    note(tracker, "a", "b")
+    portal.answer_with(EVENTS, answer(status, {}))
+    assert tracker.flush() == 0
+    assert sorted(names_in(spool)) == ["a", "b"]
+    asked = len(portal.requests)
+    assert (tracker.flush(), len(portal.requests)) == (0, asked)  # it pauses
+    assert spool_stats(spool).retry_at is not None
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 413])
+def test_it_quarantines_events_that_will_never_be_taken(
+    portal: Any, track: Any, spool: Path, answer: Any, status: int
+) -> None:
+    tracker = track()
+    note(tracker, "a", "b")
+    portal.answer_with(EVENTS, answer(status, {"code": "some_code"}))
+    assert tracker.flush() == 0
+    assert not spool.exists()
+    assert quarantined(spool) == [("a", "some_code"), ("b", "some_code")]
+
+
+def test_it_treats_each_event_by_its_own_result(portal: Any, track: Any, spool: Path, answer: Any) -> None:
+    tracker = track()
+    tracker.start_session()
+    note(tracker, "recorded", "duplicate", "conflict")
+    with tracker.feature("export"):
+        pass
+    note(tracker, "invalid", "odd")
+
+    def judge(body: Any) -> Any:
+        results = {
+            name: [{"id": each["id"], "status": "recorded"} for each in each_list] for name, each_list in body.items()
+        }
+        codes = {"conflict": "event_conflict", "invalid": "validation_failed"}
+        for event, result in zip(body["errors"], results["errors"]):
+            result.update(status=event["error_type"], code=codes.get(event["error_type"]))
+        results["errors"][3]["id"] = None
+        return answer(200, {"results": results, "dropped_keys": 0})
+
+    portal.answer_with(EVENTS, judge)
+    assert tracker.flush() == 4
+    assert names_in(spool) == ["odd"]
+    assert quarantined(spool) == [("conflict", "event_conflict"), ("invalid", "validation_failed")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"not json", None, [], {}, {"results": []}, {"results": {}}, {"results": {"errors": {}}}, {"results": {"errors": []}},
+     {"results": {"errors": [{"id": "another", "status": "recorded"}]}}, {"results": {"features": [{"status": "recorded"}]}}, {"results": {"errors": [7]}}],
+)  # fmt: skip
+def test_it_keeps_what_an_answer_says_nothing_of(portal: Any, track: Any, spool: Path, answer: Any, body: Any) -> None:
+    tracker = track()
+    note(tracker, "a")
+    portal.answer_with(EVENTS, answer(200, body))
+    assert tracker.flush() == 0
+    assert names_in(spool) == ["a"]
+
+
+def test_it_gets_past_an_event_that_breaks_the_portal(portal: Any, track: Any, spool: Path, answer: Any) -> None:
+    tracker = track()
+    note(tracker, "a", "poison", "c")
+
+    def break_down(body: Any) -> Any:
+        if any(event["error_type"] == "poison" for event in body["errors"]):
+            return answer(500, {})
+        results = {"errors": [{"id": event["id"], "status": "recorded"} for event in body["errors"]]}
+        return answer(200, {"results": results})
+
+    portal.answer_with(EVENTS, break_down)
+    assert sum(tracker.flush(force=True) for _ in range(2)) == 2
+    assert names_in(spool) == ["poison"]
+
+
+def test_it_sends_no_run_that_strayed_into_its_spool(portal: Any, track: Any, spool: Path, run: Any) -> None:
+    tracker = track()
+    note(tracker, "a")
+    for stray in (run("a"), {"list": "bodies", "event": {}}, {"list": "errors", "event": "x"}):
+        spool_payload(spool, stray)
+    with spool.open("a") as file:
+        file.write('{"list": "errors", "event": {"id": NaN}}\n')
+    assert tracker.flush() == 1
+    assert sent(portal) == ["a"]
+    assert spool_stats(spool).quarantined == 4
+
+
+def test_it_drops_the_oldest_events_above_its_bounds_and_counts_them(track: Any, spool: Path) -> None:
+    note(track(limits=SpoolLimits(max_runs=3)), *"abcde")
+    assert names_in(spool) == ["c", "d", "e"]
+    assert spool_stats(spool).dropped == {"age": 0, "count": 2, "bytes": 0}
+
+
+def test_it_drops_events_too_old_to_be_kept_once_more(portal: Any, track: Any, spool: Path, answer: Any) -> None:
+    tracker = track(limits=SpoolLimits(max_age_seconds=-1))
+    tracker.start_session()
+    with tracker.feature("export"):
+        pass
+    note(tracker, "a")
+    portal.answer_with(EVENTS, answer(503, {}))
+    tracker.flush()
+    assert spool_stats(spool).dropped["age"] == 3
+    assert spool_stats(spool).pending == 0
+
+
+def test_two_flushers_send_nothing_twice(portal: Any, track: Any, spool: Path, token: str) -> None:
+    """The second one comes while the first one's events are in the portal's hands."""
+    first, second = track(), ActivityClient(portal.url, make_session(token), 20)
+    note(first, *"abc")
+    late: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        answer = portal._answer
+
+        def answer_late(*given: Any) -> Any:
+            if not late:
+                late.append(0)
+                late[0] = flush_spool(spool, second)
+            return answer(*given)
+
+        patch.setattr(portal, "_answer", answer_late)
+        assert first.flush() == 3
+    assert late == [0]
+    assert sorted(sent(portal)) == ["a", "b", "c"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and SIGKILL")
+def test_it_loses_no_event_when_its_program_is_killed(tmp_path: Path, track: Any, portal: Any) -> None:
+    def scene(stage: Path, instant: int) -> bool:
+        spool = stage / "spool"
+        note(track(spool_path=spool), f"{instant}-a", f"{instant}-b")
+
+        def die() -> None:
+            tracker = track(spool_path=spool)
+            note(tracker, f"{instant}-c")
+            tracker.flush()
+
+        killed = was_killed(fork(die, instant))
+        track(spool_path=spool).flush(force=True)
+        counts = Counter(event["error_type"] for event in portal.events.values())
+        kept = {name for name in counts if name.startswith(f"{instant}-")}
+        assert {f"{instant}-a", f"{instant}-b"} <= kept
+        assert killed or f"{instant}-c" in kept
+        assert spool_stats(spool).pending == 0
+        return killed
+
+    assert every_instant(tmp_path, scene) > 8
