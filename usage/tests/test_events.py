@@ -120,6 +120,13 @@ def test_a_session_gets_its_end_once(statuses):
     assert (kept.session_end, kept.duration_seconds) == (datetime(2026, 3, 10, 9, 30, tzinfo=UTC), 5400)
 
 
+@pytest.mark.parametrize("change", [{"user_email": "eve@example.org"}, {"session_start": "2026-03-10T08:00:01Z"}])
+def test_no_other_session_ends_this_one(statuses, change):
+    begun = session()
+    assert statuses("sessions", begun, begun | change | {"session_end": END}) == ["recorded", "conflict"]
+    assert UserSession.objects.get().session_end is None
+
+
 def test_a_session_may_begin_and_end_in_one_call(statuses):
     begun, other = session(), session()
     told = [begun, begun | {"session_end": END}, other | {"session_end": END}, begun | {"session_end": END}, other]

@@ -28,7 +28,7 @@ def kept(call, client_token):
 @pytest.mark.parametrize(
     "route",
     ["/api/documents/upload", "/api/v1/users/{id}/files", "/users/:id", "/users/<int:pk>/", "documents.upload", "main/export", "/", "", "/a~b_c-d",
-     "/oauth2/callback", "/checks/sha256", "/two-factor-authentication-settings", "/a" * 100],
+     "/oauth2/callback", "/checks/sha256", "/two-factor-authentication-settings", "/internationalization", "/a" * 100],
 )  # fmt: skip
 def test_a_route_is_kept_as_it_is(kept, route):
     assert kept(route) == route

@@ -1,0 +1,67 @@
+"""The client package's tracker and the portal, over a real socket."""
+
+import pytest
+from django.db import connections
+from vigie_client import ActivityTracker, make_session, spool_stats
+
+from portal.issuing import issue
+from usage.models import FeatureUsage, UserError, UserSession
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def spool(tmp_path):
+    return tmp_path / "activity.jsonl"
+
+
+@pytest.fixture
+def tracker(live_server, spool):
+    session = make_session(issue("client", label="gui")[1])
+    yield ActivityTracker(live_server.url, session, "Bob@Example.org", spool_path=spool, timeout=60, deliver_after=600)
+    connections.close_all()
+
+
+def test_what_a_tracker_notes_the_portal_keeps(tracker, spool):
+    with tracker:
+        with tracker.feature("document upload", endpoint="/api/documents/8291?name=secret.pdf"):
+            pass
+        with pytest.raises(ValueError), tracker.feature("export"):
+            raise ValueError("secret")
+        tracker.error("printer_away", endpoint="/print", method="post", code=503)
+    kept = UserSession.objects.get(source="client:gui")
+    assert (kept.user_email, kept.user_agent) == ("bob@example.org", "vigie-client 0")
+    assert kept.session_end > kept.session_start
+    uses = FeatureUsage.objects.filter(source="client:gui").order_by("id")
+    assert [(use.feature_name, use.endpoint, use.success) for use in uses] == [
+        ("document upload", "/api/documents/{id}", True),
+        ("export", "", False),
+    ]
+    errors = UserError.objects.filter(source="client:gui").order_by("id")
+    assert [(each.error_type, each.endpoint, each.method, each.error_code) for each in errors] == [
+        ("ValueError", "", "", None),
+        ("printer_away", "/print", "POST", 503),
+    ]
+    stats = spool_stats(spool)
+    assert (stats.pending, stats.quarantined) == (0, 0)
+
+
+def test_a_session_told_of_in_two_calls_is_one(tracker, spool):
+    tracker.start_session()
+    assert tracker.flush() == 1
+    assert UserSession.objects.get(source="client:gui").session_end is None
+    tracker.end_session()
+    assert tracker.flush() == 1
+    assert UserSession.objects.get(source="client:gui").session_end is not None
+
+
+def test_a_spool_that_is_sent_again_counts_once(tracker, spool):
+    with tracker.feature("export"):
+        pass
+    tracker.error("x")
+    waiting = spool.read_bytes()
+    for _ in range(2):
+        spool.write_bytes(waiting)
+        assert tracker.flush() == 2
+    assert FeatureUsage.objects.filter(source="client:gui").count() == 1
+    assert UserError.objects.filter(source="client:gui").count() == 1
