@@ -284,7 +284,7 @@ class TestAPerson:
         assert left == ["monitoring.Target"]
 
     def test_others_are_as_they_were_and_no_row_is_missing(self, bob):
-        user, untouched = bob
+        _, untouched = bob
         rows = everything()
         erased("bob@example.org")
         after = everything()
@@ -387,7 +387,7 @@ class TestAMachine:
         assert not [text for key, text in everything().items() if "1400_PC-1.json" in text]
 
     def test_others_are_as_they_were_and_no_row_is_missing(self, machine):
-        agent, untouched = machine
+        _, untouched = machine
         rows = everything()
         erased("PC-1")
         after = everything()
