@@ -5,15 +5,14 @@ import itertools
 import json
 
 import pytest
-from django.apps import apps
 from django.contrib.auth.models import User
 
 from portal.issuing import issue
+from tests.canaries import CANARY, everything_kept
 from usage.models import Run
 from usage.tests.runs import document, run
 
 pytestmark = pytest.mark.django_db
-CANARY = "K4NARI"
 # A file name, two paths and a URL, as a careless client would send them.
 PLANTS = [f"{CANARY}.pdf", f"C:\\Users\\bob\\{CANARY}.pdf", f"/home/bob/{CANARY}.pdf", f"file:///{CANARY}"]
 NOT_IDENTIFIERS = [
@@ -57,13 +56,6 @@ def misfits():
     yield f"database/%2e%2e%2f{CANARY}.gz", digest, body
     yield f"database/{name}?{CANARY}={CANARY}", CANARY, body
     yield f"database/{CANARY}.gz", digest, body + b"!"  # another hash: even a good name is not said again
-
-
-def everything_kept():
-    """Every row of every table, as text."""
-    for model in apps.get_models(include_auto_created=True):
-        for row in model._default_manager.values_list():
-            yield repr(row)
 
 
 @pytest.fixture

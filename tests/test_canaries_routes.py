@@ -1,0 +1,105 @@
+"""Every route is asked everything by everybody, with a canary wherever there is room for one."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from agents.enrolment import issue_agent_token
+from portal import tokens
+from portal.addresses import networks
+from portal.issuing import issue
+from portal.logs import QUIET
+from portal.tests.workers import deliver
+from tests.canaries import (
+    CANARY,
+    HEADERS,
+    REFUSED_TOKENS,
+    briefly,
+    everything_kept,
+    everything_logged,
+    found,
+    routes,
+    send,
+    thoroughly,
+)
+from usage.models import FeatureUsage, UserError
+
+pytestmark = pytest.mark.django_db
+CALLERS = {
+    "nobody": lambda: None,
+    "a token nobody issued": lambda: str(tokens.mint("client")),
+    "an installer": lambda: issue("enroll", label="installer")[1],
+    "an application": lambda: issue("client", label="gui")[1],
+    "staff": lambda: issue("staff", user=User.objects.create_superuser("alice"))[1],
+}
+
+
+@pytest.fixture(autouse=True)
+def watched(settings, tmp_path, caplog):
+    """Everything is logged and tracked, whatever a proxy says of addresses is believed, and nobody is throttled."""
+    caplog.set_level(0)
+    settings.DEPOSITS_ROOT = tmp_path
+    settings.TRUSTED_PROXIES = networks("TRUSTED_PROXIES", ["127.0.0.1"])
+    settings.AUTH_FAILURES_PER_MINUTE = 10**6
+    settings.TRACKING_EXCLUDE = frozenset()
+
+
+@pytest.fixture
+def nothing_is_found(written_when_asked, caplog, capfd):
+    """Fails where the canary is; `at_least` so many requests must have been noted, or nothing was proven."""
+
+    def looking(at_least):
+        written_when_asked()
+        while deliver("quick") + deliver("slow"):
+            pass
+        assert FeatureUsage.objects.count() >= at_least
+        assert UserError.objects.exists()
+        assert not found(everything_kept())
+        assert not found(everything_logged(caplog, capfd))
+
+    return looking
+
+
+def is_api(route):
+    return route.path.startswith("/api/")
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_nothing_of_a_call_is_kept_whoever_makes_it(caller, nothing_is_found):
+    token, asked, how = CALLERS[caller](), 0, thoroughly if caller == "staff" else briefly
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    for route in filter(is_api, routes()):
+        for answer in send(Client(raise_request_exception=False), route.path, how, **headers):
+            asked += 1
+            assert answer.status_code < 500, (route, answer.request)
+            if "/v1/" in route.path:
+                assert CANARY not in str(answer.headers) + answer.getvalue().decode()
+    nothing_is_found(asked)
+
+
+def test_nothing_of_a_machines_call_is_kept(agent, nothing_is_found):
+    token = issue_agent_token(agent)
+    for route in filter(is_api, routes()):
+        answers = send(Client(), route.path, briefly, Authorization=f"Bearer {token}")
+        assert all(answer.status_code < 500 for answer in answers), route
+    nothing_is_found(100)
+
+
+@pytest.mark.parametrize("credentials", REFUSED_TOKENS)
+def test_nothing_of_what_is_no_token_is_kept(credentials, nothing_is_found):
+    for route in filter(is_api, routes()):
+        Client().post(route.path, headers=HEADERS | {"Authorization": credentials})
+    nothing_is_found(10)
+
+
+@pytest.mark.parametrize("is_operator", [False, True], ids=["nobody", "an operator"])
+def test_nothing_of_a_page_that_is_asked_for_is_kept(is_operator, nothing_is_found):
+    client, asked = Client(raise_request_exception=False), 0
+    if is_operator:
+        client.force_login(User.objects.create_superuser("alice"))
+    for route in routes():
+        if not is_api(route):
+            for answer in send(client, route.path, briefly):
+                asked += not QUIET.match(route.path)
+                assert answer.status_code < 500 or route.path == "/readyz", (route, answer.request)
+    nothing_is_found(asked)
