@@ -79,7 +79,8 @@ class SummaryView(ApiView):
 
     @extend_schema(parameters=[SummaryQuerySerializer], responses={200: SummaryAnswer})
     def get(self, request: Request) -> Response:
-        query = SummaryQuerySerializer(data=request.query_params)
+        # As a plain dict: of a form, as which DRF takes a query, an empty value counts as absent.
+        query = SummaryQuerySerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         now = timezone.now()
         return Response(summary(now - timedelta(hours=query.validated_data["hours"]), now))

@@ -1,0 +1,271 @@
+"""Reports: one row and one mail a period, whatever happens to the job, and a file that is whole."""
+
+import json
+import os
+import stat
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from portal.findings import current_findings
+from portal.jobs import LeaseLost, claim
+from portal.models import JobRun, OutboxMessage
+from portal.schedules import jobs, run_cycle
+from usage.guardian import reports
+from usage.guardian.summary import summary
+from usage.models import GuardianReport
+from usage.tests.activity import at, failed, used
+
+pytestmark = pytest.mark.django_db
+BOB = "bob@example.org"
+(JOB,) = [job for job in jobs.all() if job.name == "usage.guardian"]
+
+
+class Killed(BaseException):
+    """What ends a process leaves no chance to tidy up; no part of ours catches it."""
+
+
+@pytest.fixture(autouse=True)
+def folder(settings, tmp_path):
+    settings.REPORTS_ROOT = tmp_path
+    settings.GUARDIAN_RECIPIENTS = ["g@example.org", "h@example.org"]
+    return tmp_path
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Sets the portal's clock; no two moments are the same, as the broker expects."""
+    now = at("16:02")
+
+    def tick():
+        nonlocal now
+        now += timedelta(microseconds=1)
+        return now
+
+    def put(moment):
+        nonlocal now
+        now = moment
+
+    monkeypatch.setattr(timezone, "now", tick)
+    return put
+
+
+@pytest.fixture
+def file(folder):
+    return folder / "usage_report.json"
+
+
+def written(file):
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def mails():
+    return list(OutboxMessage.objects.order_by("pk").values_list("recipient", flat=True))
+
+
+# --- The period ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["16:02", "16:02:30", "17:00", "18:01:59"])
+def test_the_period_is_the_two_hours_before_the_even_hour_whenever_the_job_runs(clock, moment):
+    clock(at(moment))
+    run_cycle(JOB)
+    report = GuardianReport.objects.get()
+    assert (report.period_start, report.period_end) == (at("14:00"), at("16:00"))
+    assert (report.requested_by, str(report)) == ("", "2026-03-10 14:00 - 16:00")
+
+
+def test_until_its_time_has_come_it_is_that_of_the_period_before(clock):
+    clock(at("16:01:59"))
+    run_cycle(JOB)
+    assert str(GuardianReport.objects.get()) == "2026-03-10 12:00 - 14:00"
+
+
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
+def test_where_clocks_are_changed_periods_follow_one_another(clock, settings, day):
+    settings.TIME_ZONE = "Europe/Paris"
+    for hour in range(2, 8, 2):
+        clock(at(f"{hour:02}:02", day))
+        run_cycle(JOB)
+    periods = [str(report) for report in GuardianReport.objects.order_by("pk")]
+    assert periods == [f"{day} 00:00 - 02:00", f"{day} 02:00 - 04:00", f"{day} 04:00 - 06:00"]
+
+
+def test_midnight_is_named(clock):
+    clock(at("00:02", "2026-03-11"))
+    run_cycle(JOB)
+    assert str(GuardianReport.objects.get()) == "2026-03-10 22:00 - 2026-03-11 00:00"
+
+
+# --- Row, mail and file ----------------------------------------------------------------------------------------------
+
+
+def test_a_report_is_kept_mailed_and_written(clock, file):
+    used(BOB, at("15:00"))
+    failed(BOB, at("15:30"))
+    run_cycle(JOB)
+    report = GuardianReport.objects.get()
+    assert report.data == written(file) == summary(at("14:00"), at("16:00"))
+    assert report.data["users"][0]["email"] == BOB
+    assert mails() == ["g@example.org", "h@example.org"]
+    assert JobRun.objects.get().result == {"report": report.pk, "period": "2026-03-10 14:00 - 16:00"}
+    assert OrmQ.objects.count() == 1
+
+
+def test_without_recipients_it_is_kept_all_the_same(clock, file, settings):
+    settings.GUARDIAN_RECIPIENTS = []
+    run_cycle(JOB)
+    assert GuardianReport.objects.count() == 1
+    assert file.exists()
+    assert mails() == []
+
+
+def test_the_file_takes_the_place_of_the_one_before_and_is_for_its_owner(clock, file, folder):
+    run_cycle(JOB)
+    clock(at("18:02"))
+    used("élise@example.org", at("17:00"))
+    run_cycle(JOB)
+    assert written(file)["period"] == "2026-03-10 16:00 - 18:00"
+    assert "élise@example.org" in file.read_text(encoding="utf-8")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in folder.iterdir()] == ["usage_report.json"]
+
+
+def test_the_file_is_on_disk_before_it_takes_its_name_and_the_name_after(monkeypatch, folder):
+    order, sync, replace = [], os.fsync, os.replace
+
+    def seen(descriptor):
+        order.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    monkeypatch.setattr(os, "replace", lambda *paths: (order.append("replace"), replace(*paths)))
+    reports.replace(folder / "usage_report.json", "x")
+    assert order == ["file", "replace", "folder"]
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_file_that_cannot_be_written_leaves_the_one_before_whole(monkeypatch, clock, file, folder, failing):
+    run_cycle(JOB)
+    before = file.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, failing, full)
+        clock(at("18:02"))
+        with pytest.raises(reports.FileNotWritten):
+            run_cycle(JOB)
+    assert file.read_bytes() == before
+    assert [path.name for path in folder.iterdir()] == ["usage_report.json"]
+
+
+def test_it_undoes_neither_row_nor_mail_and_is_a_finding_until_one_is_written(clock, settings, folder):
+    settings.REPORTS_ROOT = folder / "gone"
+    with pytest.raises(reports.FileNotWritten):
+        run_cycle(JOB)
+    assert GuardianReport.objects.count() == 1
+    assert len(mails()) == 2
+    found = [finding.text for finding in current_findings(timezone.now()) if "usage.guardian" in finding.text]
+    assert found[0].endswith("gone/usage_report.json could not be written: No such file or directory")
+    settings.REPORTS_ROOT = folder
+    clock(at("18:02"))
+    run_cycle(JOB)
+    assert not [finding for finding in current_findings(timezone.now()) if "usage.guardian" in finding.text]
+
+
+def test_a_filesystem_that_cannot_make_names_durable_is_no_failure(monkeypatch, file):
+    sync = os.fsync
+
+    def partly(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", partly)
+    reports.replace(file, "{}")
+    assert written(file) == {}
+
+
+# --- Once ------------------------------------------------------------------------------------------------------------
+
+
+def test_run_twice_it_has_one_effect(clock, file):
+    run_cycle(JOB)
+    before = file.stat().st_ino
+    run_cycle(JOB)
+    assert GuardianReport.objects.count() == 1
+    assert len(mails()) == 2
+    assert file.stat().st_ino == before
+
+
+@pytest.mark.parametrize("at_the_line", ["save", "keep", "notify", "summary"])
+def test_killed_at_any_line_and_run_again_it_has_one_effect(monkeypatch, clock, file, at_the_line):
+    used(BOB, at("15:00"))
+
+    def kill(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reports, at_the_line, kill)
+        with pytest.raises(Killed):
+            run_cycle(JOB)
+    kept = GuardianReport.objects.count()
+    assert len(mails()) == 2 * kept == (2 if at_the_line == "save" else 0)
+    assert not file.exists()
+    used(BOB, at("15:30"))  # arrives late
+    clock(at("16:10"))
+    run_cycle(JOB)
+    report = GuardianReport.objects.get()
+    assert len(mails()) == 2
+    assert written(file) == report.data
+    assert report.data["total_requests"] == 2 - kept
+
+
+def test_who_was_overtaken_writes_nothing(clock, file):
+    lease = claim(JOB.name, JOB.cycle_key(timezone.now()))
+    clock(at("16:30"))
+    assert claim(JOB.name, JOB.cycle_key(timezone.now())) is not None
+    with pytest.raises(LeaseLost):
+        reports.write_periodic(lease)
+    assert GuardianReport.objects.count() == len(mails()) == 0
+    assert not file.exists()
+
+
+def test_of_what_is_asked_for_there_may_be_several():
+    period = (at("14:00"), at("16:00"))
+    for requested_by in ("olga", "olga", "", ""):
+        reports.keep(*period, summary(*period), requested_by)
+    assert GuardianReport.objects.count() == 3
+    assert len(mails()) == 6
+
+
+def test_a_report_that_is_not_to_be_mailed_is_not():
+    period = (at("14:00"), at("16:00"))
+    reports.keep(*period, summary(*period), "olga", is_mailed=False)
+    assert mails() == []
+
+
+def test_row_and_mail_are_written_together(django_assert_num_queries, monkeypatch):
+    seen = []
+    monkeypatch.setattr(reports, "notify", lambda notice: seen.append(connection.in_atomic_block))
+    period = (at("14:00"), at("16:00"))
+    reports.keep(*period, summary(*period))
+    assert seen == [True]
+
+
+def test_figures_are_read_outside_the_transaction(monkeypatch, clock, transactional_db):
+    seen = []
+    monkeypatch.setattr(reports, "summary", lambda *period: seen.append(connection.in_atomic_block) or summary(*period))
+    run_cycle(JOB)
+    assert seen == [False]
+
+
+def test_every_even_hour_has_its_cycle():
+    day = datetime(2026, 3, 10, tzinfo=UTC)
+    begun = {JOB.cycle_at(day + timedelta(minutes=minutes)) for minutes in range(2, 24 * 60)}
+    assert begun == {day + timedelta(hours=hours, minutes=2) for hours in range(0, 24, 2)}

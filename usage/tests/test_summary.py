@@ -1,0 +1,97 @@
+"""`GET usage/summary`: the guardian's figures, for staff who may see them."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.utils import timezone
+
+from portal.issuing import issue
+from usage.tests.activity import failed, session, used
+
+pytestmark = pytest.mark.django_db
+BOB = "bob@example.org"
+AGO = timedelta(minutes=10)
+
+
+@pytest.fixture
+def staff():
+    """A token of somebody who may see reports and nothing else."""
+    user = User.objects.create_user("olga")
+    user.user_permissions.add(Permission.objects.get(codename="view_guardianreport"))
+    return issue("staff", user=user)[1]
+
+
+@pytest.fixture
+def activity():
+    now = timezone.now()
+    session(BOB, now - timedelta(hours=3))
+    used(BOB, now - AGO)
+    used("agent:PC-1", now - timedelta(hours=3))
+    failed(BOB, now - AGO, code=503)
+
+
+def test_it_tells_of_the_last_two_hours(call, staff, activity):
+    before = timezone.now()
+    answer = call("GET", "usage/summary", staff)
+    found = answer.json()
+    assert (answer.status_code, found["hours"], found["total_requests"], found["active_machines"]) == (200, 2, 1, 0)
+    assert found["users"][0]["email"] == BOB
+    assert found["error_breakdown"] == {"503": 1}
+    assert abs(datetime.fromisoformat(found["period_end"]) - before) < timedelta(minutes=1)
+    assert set(found) == {
+        *("period", "period_start", "period_end", "hours", "active_users", "active_machines", "active_apps"),
+        *("total_requests", "total_errors", "users", "top_features", "error_breakdown"),
+    }
+
+
+@pytest.mark.parametrize(("hours", "requests"), [("1", 1), ("2", 1), ("4", 2), ("720", 2), ("04", 2)])
+def test_as_many_hours_as_are_asked_for(call, staff, activity, hours, requests):
+    found = call("GET", "usage/summary", staff, hours=hours).json()
+    assert (found["hours"], found["total_requests"]) == (int(hours), requests)
+
+
+@pytest.mark.parametrize("hours", ["0", "721", "-1", "2.0", "2.5", "1e2", "two", "", " 2", "+2", "1_0", "٢", "9" * 400])
+def test_other_hours_are_refused_by_their_name(call, staff, hours):
+    answer = call("GET", "usage/summary", staff, hours=hours)
+    assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
+    (error,) = answer.json()["errors"]
+    assert error["field"] == "hours"
+    assert len(hours) < 3 or hours not in answer.content.decode()
+
+
+def test_the_address_without_a_version_answers_alike(client, staff, activity):
+    headers = {"Authorization": f"Bearer {staff}"}
+    answers = [
+        client.get(path, {"hours": "4"}, headers=headers) for path in ("/api/usage/summary", "/api/v1/usage/summary")
+    ]
+    assert [answer.json()["total_requests"] for answer in answers] == [2, 2]
+    refused = client.get("/api/usage/summary", {"hours": "x"}, headers=headers)
+    assert (refused.status_code, refused.headers["Content-Type"]) == (400, "application/problem+json")
+    assert client.get("/api/usage/summary").status_code == 401
+    assert client.post("/api/usage/summary", headers=headers).status_code == 405
+
+
+def test_without_a_token_nobody_is_told_anything(call):
+    assert call("GET", "usage/summary").status_code == 401
+
+
+def test_machines_and_applications_are_not_told(call, agent_token, client_token, enroll_token):
+    for token in (agent_token, client_token, enroll_token):
+        assert call("GET", "usage/summary", token).json()["code"] == "insufficient_scope"
+
+
+def test_staff_need_the_permission(call):
+    token = issue("staff", user=User.objects.create_user("vic"))[1]
+    assert call("GET", "usage/summary", token).json()["code"] == "permission_denied"
+
+
+def test_a_session_of_the_admin_serves_as_well(admin_client, activity):
+    users = admin_client.get("/api/v1/usage/summary").json()["users"]
+    assert [user["email"] for user in users] == [BOB, "admin@example.com"]
+
+
+def test_what_the_portal_tracked_is_in_it(client, call, staff, written_when_asked):
+    client.get("/admin/login/")
+    written_when_asked()
+    assert call("GET", "usage/summary", staff).json()["top_features"] == [{"name": "admin:login", "count": 1}]
