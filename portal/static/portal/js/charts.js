@@ -32,7 +32,7 @@
       data: { labels: data.labels, datasets: data.marks ? drawn.concat(marks(data.marks)) : drawn },
       options: options({}, { align: "end", labels: { boxWidth: 12, boxHeight: 2 } }),
     };
-    config.options.scales.marks = { display: false, min: 0, max: 1 };
+    if (data.marks) config.options.scales.marks = { display: false, min: 0, max: 1 };
     config.options.plugins.tooltip = {
       filter: (item) => item.raw !== null,
       callbacks: {
