@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,10 +19,13 @@ from monitoring.uptime import DAY, HOUR, floor
 from portal.api.errors import CODES
 from portal.issuing import issue
 from usage.models import RunRollup
+from usage.tests.activity import failed, session, used
 
 API = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
 CALL = re.compile(r"### (GET|POST|PUT) (\S+) \[(\w+)\]\n(.*?)(?=\n##)", re.DOTALL)
 BLOCK = re.compile(r"```(?:json|http|xml|csv) (\w+)\n(.*?)```", re.DOTALL)
+# The day of the end stands only where it is another one.
+PERIOD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d - (\d{4}-\d\d-\d\d )?\d\d:\d\d")
 BACKED_UP = "agent_douala_prod_01"
 # What stands for a parameter in the addresses of the examples.
 PARAMETERS = {
@@ -43,7 +46,9 @@ def resembles(answer, documented):
         return isinstance(answer, list) and len(answer) == len(documented) and all(map(resembles, answer, documented))
     if isinstance(documented, str) and documented.endswith("…"):
         return answer.startswith(documented[:-1])
-    if isinstance(documented, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT.*Z", documented):
+    if isinstance(documented, str) and PERIOD.fullmatch(documented):
+        return PERIOD.fullmatch(answer) is not None
+    if isinstance(documented, str) and re.fullmatch(r"\d{4}-\d\d-\d\d(T.*Z| [\d:]{8})", documented):
         form = re.sub(r"\d", r"\\d", documented.replace(".", r"\."))
         return re.fullmatch(form, answer) is not None
     if documented == 312:
@@ -104,6 +109,18 @@ def known_hours(db):
     RunRollup.objects.create(hour=hour, license_ref="LIC-2041", **names, **figures)
 
 
+@pytest.fixture
+def known_activity(db):
+    """What the example of the summary tells of."""
+    now = timezone.now()
+    session("bob@example.org", now - timedelta(minutes=50), now - timedelta(minutes=5))
+    for feature in ("document_upload", "document_upload", "thread_create"):
+        used("bob@example.org", now - timedelta(minutes=30), feature)
+    used("agent:PC-LYON-07", now - timedelta(minutes=30), "usage-report")
+    failed("bob@example.org", now - timedelta(minutes=30))
+    failed("agent:PC-LYON-07", now - timedelta(minutes=30), "not_ready", 503)
+
+
 def matches(answer, documented):
     """JSON as it resembles what is documented; of anything else, how it begins."""
     if answer.headers["Content-Type"] == "application/json":
@@ -121,13 +138,14 @@ def test_every_call_is_answered_as_documented(
     known_backup,
     known_targets,
     known_hours,
+    known_activity,
     settings,
     tmp_path,
 ):
     settings.DEPOSITS_ROOT = tmp_path
     tokens = {"enroll": enroll_token, "client": client_token, "staff": staff_token, "anyone": None}
     calls = CALL.findall(API)
-    assert len(calls) == 17
+    assert len(calls) == 18
     for method, path, kind, text in calls:
         if path.startswith("backups/deposits"):
             tokens["agent"] = issue_agent_token(make_agent(BACKED_UP))
