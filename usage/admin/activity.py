@@ -42,7 +42,7 @@ class WhenFilter(PeriodFilter):
 
 
 class BegunFilter(PeriodFilter):
-    title = _("begun")
+    title = _("time")
     parameter_name = "when"
     field = "session_start"
 
@@ -136,8 +136,8 @@ class ActivityAdmin(ReadOnlyAdmin):
 class UserSessionAdmin(ActivityAdmin):
     sortable_by = ("session_start",)
     list_display = (
-        "who",
         moment_column("session_start", _("started"), ordering="session_start"),
+        "who",
         "lasted",
         "user_agent",
         "ip",
@@ -246,7 +246,7 @@ class UserErrorAdmin(ActivityAdmin):
         (
             None,
             (
-                "error_type",
+                "what",
                 "meaning",
                 "code",
                 "where",
