@@ -15,7 +15,7 @@ from usage.ingest import CONFLICT
 CODES = {CONFLICT: "event_conflict", events.INVALID: "validation_failed"}
 
 
-class SessionSerializer(serializers.Serializer[None]):
+class SessionEventSerializer(serializers.Serializer[None]):
     id = serializers.UUIDField()
     user_email = serializers.EmailField(max_length=254)
     session_start = serializers.DateTimeField()
@@ -23,7 +23,7 @@ class SessionSerializer(serializers.Serializer[None]):
     user_agent = serializers.CharField(allow_null=True, required=False)
 
 
-class FeatureSerializer(serializers.Serializer[None]):
+class FeatureEventSerializer(serializers.Serializer[None]):
     id = serializers.UUIDField()
     user_email = serializers.EmailField(max_length=254)
     feature_name = serializers.CharField(max_length=128)
@@ -33,7 +33,7 @@ class FeatureSerializer(serializers.Serializer[None]):
     duration_ms = serializers.IntegerField(allow_null=True, required=False, min_value=0, max_value=2**31 - 1)
 
 
-class ErrorSerializer(serializers.Serializer[None]):
+class ErrorEventSerializer(serializers.Serializer[None]):
     id = serializers.UUIDField()
     user_email = serializers.EmailField(max_length=254)
     endpoint = serializers.CharField(allow_null=True, required=False)
@@ -44,9 +44,9 @@ class ErrorSerializer(serializers.Serializer[None]):
 
 
 class EventsSerializer(serializers.Serializer[None]):
-    sessions = SessionSerializer(many=True, required=False)
-    features = FeatureSerializer(many=True, required=False)
-    errors = ErrorSerializer(many=True, required=False)  # type: ignore[assignment]  # a field, not what was wrong
+    sessions = SessionEventSerializer(many=True, required=False)
+    features = FeatureEventSerializer(many=True, required=False)
+    errors = ErrorEventSerializer(many=True, required=False)  # type: ignore[assignment]  # a field, not what was wrong
 
 
 class EventResult(serializers.Serializer[None]):
