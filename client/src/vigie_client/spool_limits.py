@@ -12,10 +12,10 @@ from .spool_lines import Line, Tally
 
 @dataclass(frozen=True)
 class SpoolLimits:
-    """`max_runs` runs and `max_bytes` bytes in all, beyond which the oldest runs are dropped for a new one.
+    """`max_runs` runs, or events, and `max_bytes` bytes in all, beyond which the oldest are dropped for a new one.
 
-    `max_age_seconds` since a run's `started_at` (one without it has no age), judged when an attempt to deliver it has
-    failed: a run that can be delivered never is too old. `quarantine_bytes` bounds the quarantine.
+    `max_age_seconds` since a line's `started_at` (one without it has no age), judged when an attempt to deliver it has
+    failed: what can be delivered never is too old. `quarantine_bytes` bounds the quarantine.
     """
 
     max_runs: int = 10_000
