@@ -112,7 +112,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
     search_fields = ("created_at__begins",)
     search_help_text = _("The day it was written, such as 2026-03-10")
     add_label = _("Report now")
-    actions = ("export_chosen", "export_chosen_xlsx")
+    actions = ("download", "export_chosen", "export_chosen_xlsx")
     object_actions = ("download",)
     export_columns = (
         "period_start", "period_end", "created_at", "requested_by", "data__active_users", "data__active_machines",
@@ -147,17 +147,11 @@ class GuardianReportAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("who came"))
     def who(self, report: GuardianReport) -> str:
-        data = report.data
-        counts = (
-            wording.people(data["active_users"]),
-            wording.machines(data["active_machines"]),
-            wording.applications(data["active_apps"]),
-        )
-        return ", ".join(counts)
+        return wording.came(report.data)
 
     @admin.display(description=_("what happened"))
     def what(self, report: GuardianReport) -> str:
-        return f"{wording.requests(report.data['total_requests'])}, {wording.errors(report.data['total_errors'])}"
+        return wording.happened(report.data)
 
     @admin.display(description=_("how it was counted"))
     def sample(self, report: GuardianReport) -> str:
@@ -170,8 +164,12 @@ class GuardianReportAdmin(ReadOnlyAdmin):
         return [people(data), features(data), codes(data), failures(data)]
 
     @admin.action(description=_("Download as JSON"), permissions=["export"])
-    def download(self, request: HttpRequest, queryset: QuerySet[GuardianReport]) -> HttpResponse:
-        report = queryset.get()
+    def download(self, request: HttpRequest, queryset: QuerySet[GuardianReport]) -> HttpResponse | None:
+        chosen = list(queryset[:2])
+        if len(chosen) != 1:
+            self.message_user(request, _("Choose one report: each is a file of its own."), messages.ERROR)
+            return None
+        report = chosen[0]
         name = f"usage-{report.period_end.astimezone(UTC):%Y%m%d-%H%M}.json"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
         return JsonResponse(report.data, json_dumps_params={"ensure_ascii": False, "indent": 2}, headers=headers)

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from portal.notifications import Notice, Severity
 from portal.notifications.known import GUARDIAN
@@ -36,23 +37,9 @@ def notice(report: GuardianReport) -> Notice:
 
 
 def title(data: Data) -> str:
-    counts = [
-        wording.people(data["active_users"]),
-        wording.requests(data["total_requests"]),
-        wording.errors(data["total_errors"]),
-    ]
-    said = _("nothing happened") if wording.is_empty(data) else ", ".join(counts)
+    counts = f"{wording.people(data['active_users'])}, {wording.happened(data)}"
+    said = _("nothing happened") if wording.is_empty(data) else counts
     return _("Usage %(period)s UTC: %(said)s") % {"period": data["period"], "said": said}
-
-
-def lead(data: Data) -> str:
-    """Who came, in one line."""
-    who = [
-        wording.people(data["active_users"]),
-        wording.machines(data["active_machines"]),
-        wording.applications(data["active_apps"]),
-    ]
-    return ", ".join(who)
 
 
 # --- As text ---------------------------------------------------------------------------------------------------------
@@ -64,7 +51,7 @@ def lines(data: Data) -> Iterator[str]:
     if wording.is_empty(data):
         yield wording.nothing()
     else:
-        yield f"{lead(data)}: {wording.requests(data['total_requests'])}, {wording.errors(data['total_errors'])}"
+        yield f"{wording.came(data)}: {wording.happened(data)}"
         yield from tables(data)
     if wording.sample(data):
         yield from ("", wording.sample(data))
@@ -106,13 +93,13 @@ def laid_out(data: Data, url: str) -> str:
     context = {
         "data": data,
         "title": title(data),
-        "lead": lead(data),
+        "came": wording.came(data),
         "nothing": wording.nothing() if wording.is_empty(data) else "",
         "sample": wording.sample(data),
         "figures": [
-            (grouped(data["active_users"]), _("people")),
-            (grouped(data["total_requests"]), _("requests")),
-            (grouped(data["total_errors"]), _("errors")),
+            (grouped(data["active_users"]), ngettext("person", "people", data["active_users"])),
+            (grouped(data["total_requests"]), ngettext("request", "requests", data["total_requests"])),
+            (grouped(data["total_errors"]), ngettext("error", "errors", data["total_errors"])),
         ],
         "people": shown_people(data),
         "more": list(more(data)),

@@ -32,12 +32,23 @@ def applications(count: int) -> str:
     return ngettext("%(count)s application", "%(count)s applications", count) % {"count": grouped(count)}
 
 
+def came(data: Data) -> str:
+    """`5 people, 117 machines, 2 applications`."""
+    counts = ((people, "active_users"), (machines, "active_machines"), (applications, "active_apps"))
+    return ", ".join(words(data[name]) for words, name in counts if data[name]) or _("nobody who is known")
+
+
 def requests(count: int) -> str:
     return ngettext("%(count)s request", "%(count)s requests", count) % {"count": grouped(count)}
 
 
 def errors(count: int) -> str:
     return ngettext("%(count)s error", "%(count)s errors", count) % {"count": grouped(count)}
+
+
+def happened(data: Data) -> str:
+    """`1,234 requests, 12 errors`."""
+    return f"{requests(data['total_requests'])}, {errors(data['total_errors'])}"
 
 
 def duration(minutes: int) -> str:

@@ -1,0 +1,263 @@
+"""The guardian's reports in the admin: history, a page each, and one more for whoever asks."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.utils import timezone
+
+from portal.history import sentence
+from portal.models import AuditEvent, OutboxMessage
+from portal.roles import OPERATOR, STAFF, VIEWER, synchronise
+from usage.guardian import reports
+from usage.guardian.summary import summary
+from usage.models import GuardianReport
+from usage.tests.activity import at, failed, session, used
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/usage/guardianreport/"
+NOW = f"{LIST}add/"
+BOB = "bob@example.org"
+START, END = at("14:00"), at("16:00")
+
+
+@pytest.fixture(autouse=True)
+def folder(settings, tmp_path):
+    settings.REPORTS_ROOT = tmp_path
+    settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
+    return tmp_path
+
+
+def logged_in(client, role):
+    synchronise()
+    user = User.objects.create_user("olga", is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+    client.force_login(user)
+    return client
+
+
+def some_activity():
+    session(BOB, START, at("14:45"))
+    for _ in range(1_200):
+        used(BOB, at("14:10"))
+    used(BOB, at("14:20"), "thread_create")
+    used("agent:PC-1", at("14:30"), "usage-report")
+    failed(BOB, at("15:30:12"))
+    failed("", at("15:31"), "PermissionDenied", 403)
+
+
+def report(requested_by="", start=START, end=END):
+    return reports.keep(start, end, summary(start, end), requested_by, is_mailed=False)
+
+
+def page_of(report):
+    return f"{LIST}{report.pk}/change/"
+
+
+def text_of(response):
+    return response.content.decode()
+
+
+def said(response):
+    return [str(message) for message in response.context["messages"]]
+
+
+def sections(response):
+    return {section.title: section for section in response.context["sections"]}
+
+
+# --- The list --------------------------------------------------------------------------------------------------------
+
+
+def test_the_history_tells_period_origin_and_counts(admin_client):
+    some_activity()
+    report()
+    report("olga", start=at("00:00"))
+    content = text_of(admin_client.get(LIST))
+    for words in ("2026-03-10 14:00 - 16:00", "2026-03-10 00:00 - 16:00", "nobody: every two hours", "olga"):
+        assert words in content
+    assert content.count('<td class="field-requests">1202</td>') == 2
+    assert content.count('<td class="field-errors">2</td>') == 2
+
+
+def test_reports_are_told_apart_by_who_asked(admin_client):
+    report()
+    report("olga")
+    listed = lambda **query: [r.requested_by for r in admin_client.get(LIST, query).context["cl"].queryset]  # noqa: E731
+    assert listed() == ["olga", ""]
+    assert listed(origin="periodic") == [""]
+    assert listed(origin="asked") == ["olga"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [("2026-03-10", 1), (" 2026-03-10 ", 1), ("2026-03-09", 0), ("2026-03-11", 0), ("2026-13-40", 0), ("olga", 0), ("9999-12-31", 0), ("", 1)],
+)  # fmt: skip
+def test_a_report_is_found_by_the_day_it_was_written(admin_client, settings, typed, found):
+    settings.TIME_ZONE = "Europe/Paris"
+    report()
+    GuardianReport.objects.update(created_at=at("23:30", "2026-03-09"))
+    response = admin_client.get(LIST, {"q": typed})
+    assert (response.status_code, response.context["cl"].queryset.count()) == (200, found)
+
+
+def test_the_export_tells_the_counts(admin_client):
+    some_activity()
+    report("olga")
+    lines = admin_client.get(f"{LIST}export/").getvalue().decode("utf-8-sig").splitlines()
+    header = "period_start,period_end,created_at,requested_by,active_users,active_machines,active_apps"
+    assert lines[0] == f"{header},total_requests,total_errors"
+    assert lines[1].startswith("2026-03-10T14:00:00.000Z,2026-03-10T16:00:00.000Z,")
+    assert lines[1].endswith(",olga,1,1,0,1202,2")
+
+
+# --- The page of a report --------------------------------------------------------------------------------------------
+
+
+def test_a_page_tells_who_did_what_and_what_failed(admin_client):
+    some_activity()
+    found = sections(admin_client.get(page_of(report())))
+    assert list(found) == ["People", "Most used", "Errors by code", "What failed for people"]
+    assert found["People"].rows == [[BOB, "45 min", 1201, 1, "document_upload, thread_create"]]
+    assert [row[:2] for row in found["Most used"].rows] == [
+        ["document_upload", 1200],
+        ["thread_create", 1],
+        ["usage-report", 1],
+    ]
+    assert 'class="good" width="100"' in found["Most used"].rows[0][2]
+    assert 'class="good" width="1"' in found["Most used"].rows[1][2]
+    assert found["Errors by code"].rows == [["400", 1], ["403", 1]]
+    assert found["What failed for people"].rows == [["2026-03-10 15:30:12", BOB, "ValidationError", "/api/documents"]]
+
+
+def test_a_period_with_nothing_in_it_is_one_quiet_sentence(admin_client):
+    response = admin_client.get(page_of(report()))
+    assert len(response.context["sections"]) == 1
+    assert "Nothing happened in this period" in text_of(response)
+
+
+def test_machines_alone_are_no_people(admin_client):
+    used("agent:PC-1", START)
+    content = text_of(admin_client.get(page_of(report())))
+    assert "Nobody came: what happened was of machines" in content
+    assert "Nothing failed for anybody." in content
+
+
+def test_what_others_wrote_is_text(admin_client):
+    used("<b>bob", START, "<script>alert(1)</script>")
+    failed("<b>bob", START, "<i>E")
+    content = text_of(admin_client.get(page_of(report("<u>olga"))))
+    assert "&lt;script&gt;alert(1)" in content
+    assert not {"<b>bob", "<script>alert", "<i>E", "<u>olga"} & set(content.replace("><", ">\n<").split("\n"))
+    assert all(tag not in content for tag in ("<b>bob", "<script>alert", "<i>E", "<u>olga"))
+
+
+def test_a_long_report_says_what_it_leaves_out(admin_client):
+    for number in range(203):
+        used(f"{number:03}@example.org", START)
+    for number in range(60):
+        failed(f"{number % 2}@example.org", START)
+    found = sections(admin_client.get(page_of(report())))
+    assert (len(found["People"].rows), found["People"].note) == (200, "and 5 more")
+    assert (len(found["What failed for people"].rows), found["What failed for people"].note) == (40, "and 20 more")
+
+
+@pytest.mark.parametrize("percent", [10, 100])
+def test_a_sample_says_that_it_is_one_for_good(admin_client, settings, percent):
+    settings.TRACKING_SAMPLE_PERCENT = percent
+    some_activity()
+    page = page_of(report())
+    settings.TRACKING_SAMPLE_PERCENT = 100
+    assert ("kept 10% of its requests" in text_of(admin_client.get(page))) is (percent == 10)
+
+
+def test_a_report_is_downloaded_as_it_is(admin_client):
+    some_activity()
+    kept = report()
+    response = admin_client.post(f"{LIST}{kept.pk}/act/download/", {"_selected_action": kept.pk})
+    assert json.loads(response.content) == kept.data
+    assert response["Content-Disposition"] == 'attachment; filename="usage-20260310-1600.json"'
+    assert response["Cache-Control"] == "no-store"
+    chosen = [kept.pk, report("olga").pk]
+    response = admin_client.post(LIST, {"action": "download", "_selected_action": chosen}, follow=True)
+    assert said(response) == ["Choose one report: each is a file of its own."]
+
+
+# --- Report now ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hours", [2, 24, 168, 720])
+def test_an_operator_has_a_report_made(client, folder, hours):
+    used(BOB, timezone.now() - timedelta(hours=hours) + timedelta(minutes=5))
+    used(BOB, timezone.now() - timedelta(hours=hours, minutes=5))
+    response = logged_in(client, OPERATOR).post(NOW, {"hours": hours}, follow=True)
+    kept = GuardianReport.objects.get()
+    assert (kept.requested_by, kept.data["hours"], kept.data["total_requests"]) == ("olga", hours, 1)
+    assert response.redirect_chain == [(page_of(kept), 302)]
+    assert said(response) == ["The report is written."]
+    assert json.loads((folder / "usage_report.json").read_text()) == kept.data
+    assert not OutboxMessage.objects.exists()
+    event = AuditEvent.objects.get(action="usage.report_asked")
+    assert (event.actor, event.after, sentence(event)) == (
+        "user:olga", {"hours": hours, "mailed": False}, "A report was asked for",
+    )  # fmt: skip
+
+
+def test_it_is_mailed_where_that_is_ticked(client):
+    logged_in(client, OPERATOR).post(NOW, {"hours": 2, "is_mailed": "on"})
+    assert OutboxMessage.objects.get().recipient == "g@example.org"
+    assert AuditEvent.objects.get(action="usage.report_asked").after["mailed"] is True
+
+
+def test_without_recipients_there_is_nothing_to_tick(client, settings):
+    settings.GUARDIAN_RECIPIENTS = []
+    olga = logged_in(client, OPERATOR)
+    assert "GUARDIAN_RECIPIENTS names nobody." in text_of(olga.get(NOW))
+    olga.post(NOW, {"hours": 2, "is_mailed": "on"})
+    assert AuditEvent.objects.get(action="usage.report_asked").after["mailed"] is False
+
+
+@pytest.mark.parametrize("hours", ["", "3", "-2", "x"])
+def test_other_times_are_refused(client, hours):
+    response = logged_in(client, OPERATOR).post(NOW, {"hours": hours})
+    assert response.context["form"].errors.keys() == {"hours"}
+    assert not GuardianReport.objects.exists()
+
+
+def test_a_file_that_cannot_be_written_is_said_and_the_report_is_kept(client, settings, folder):
+    settings.REPORTS_ROOT = folder / "gone"
+    response = logged_in(client, OPERATOR).post(NOW, {"hours": 2}, follow=True)
+    (message,) = said(response)
+    assert message.startswith("The report is kept, but its file is still the one before:")
+    assert GuardianReport.objects.count() == 1
+
+
+# --- Who may -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("role", "may_ask", "may_export"), [(VIEWER, 403, 403), (STAFF, 403, 200), (OPERATOR, 200, 200)]
+)
+def test_each_role_may_what_is_its(client, role, may_ask, may_export):
+    kept = report()
+    olga = logged_in(client, role)
+    content = text_of(olga.get(LIST))
+    assert ("Report now" in content) is (may_ask == 200)
+    assert ("export/" in content) is (may_export == 200)
+    assert olga.get(page_of(kept)).status_code == 200
+    assert olga.get(NOW).status_code == may_ask
+    assert olga.get(f"{LIST}export/").status_code == may_export
+    assert olga.post(f"{LIST}{kept.pk}/act/download/", {"_selected_action": kept.pk}).status_code == may_export
+    assert olga.post(page_of(kept), {}).status_code == 403
+    if may_ask == 403:
+        assert olga.post(NOW, {"hours": 2}).status_code == 403
+        assert GuardianReport.objects.count() == 1
+
+
+def test_a_stranger_sees_nothing(client):
+    assert client.get(LIST).status_code == 302
+    user = User.objects.create_user("vic", is_staff=True)
+    client.force_login(user)
+    assert client.get(LIST).status_code == 403
+    assert client.get(NOW).status_code == 403

@@ -1,0 +1,244 @@
+"""The mail of a report: what readers of mail get, through a mail server on a local socket."""
+
+import re
+from datetime import timedelta
+from html.parser import HTMLParser
+
+import pytest
+
+from portal.models import OutboxMessage
+from portal.notifications import in_our_language
+from portal.tests.smtp_sink import SmtpSink
+from portal.tests.workers import deliver
+from usage.guardian import reports
+from usage.guardian.mail import notice, share
+from usage.guardian.summary import summary
+from usage.tests.activity import at, failed, session, used
+
+pytestmark = pytest.mark.django_db
+BOB = "bob@example.org"
+START, END = at("14:00"), at("16:00")
+VOID = {"meta", "br"}
+
+
+class Tags(HTMLParser):
+    """Refuses what is not closed in order; keeps every tag with its attributes, and all text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+
+
+@pytest.fixture(autouse=True)
+def surroundings(settings, tmp_path):
+    settings.GUARDIAN_RECIPIENTS, settings.PORTAL_URL = ["g@example.org"], "https://vigie.example.org"
+    settings.REPORTS_ROOT = tmp_path
+
+
+@pytest.fixture
+def sent(settings):
+    """Has the report of the period sent; the mail as it arrived."""
+    with SmtpSink() as sink:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", sink.port
+
+        def send():
+            reports.keep(START, END, summary(START, END))
+            assert deliver() == 1
+            return sink.mails[-1]
+
+        yield send
+
+
+def body(mail, kind):
+    return mail.get_body([kind]).get_content().replace("\r\n", "\n")
+
+
+def written():
+    """The notice of the report of the period."""
+    report = reports.stored(START, END, "olga", summary(START, END))
+    with in_our_language():
+        return notice(report)
+
+
+def some_activity():
+    session(BOB, START, at("14:45"))
+    for _ in range(3):
+        used(BOB, at("14:10"))
+    used(BOB, at("14:20"), "thread_create")
+    used("agent:PC-1", at("14:30"), "usage-report")
+    used("client:gui", at("14:30"), "usage-report")
+    failed(BOB, at("15:30:12"))
+    failed("", at("15:31"), "PermissionDenied", 403)
+
+
+def test_it_arrives_as_text_and_laid_out(sent):
+    some_activity()
+    mail = sent()
+    assert mail["To"] == "g@example.org"
+    assert mail["Subject"] == "[Vigie] Usage 2026-03-10 14:00 - 16:00 UTC: 1 person, 6 requests, 2 errors"
+    page = f"https://vigie.example.org/admin/usage/guardianreport/{reports.GuardianReport.objects.get().pk}/change/"
+    assert body(mail, "plain").strip().splitlines() == [
+        "Usage 2026-03-10 14:00 - 16:00 UTC",
+        "",
+        "1 person, 1 machine, 1 application: 6 requests, 2 errors",
+        "",
+        "People",
+        "- bob@example.org: 45 min, 4 requests, 1 error",
+        "  document_upload, thread_create",
+        "  2026-03-10 15:30:12 /api/documents ValidationError",
+        "",
+        "Most used",
+        "- document_upload: 3",
+        "- usage-report: 2",
+        "- thread_create: 1",
+        "",
+        "Errors by code",
+        "- 400: 1",
+        "- 403: 1",
+        "",
+        page,
+    ]
+    html = Tags(body(mail, "html"))
+    words = " ".join(html.text.split())
+    for part in (
+        "2026-03-10 14:00 - 16:00 UTC",
+        "1 person, 1 machine, 1 application",
+        BOB,
+        "45 min, 4 requests, 1 error document_upload, thread_create",
+    ):
+        assert part in words
+    assert [attributes["href"] for tag, attributes in html.tags if tag == "a"] == [page]
+    assert mail.get_body(["html"]).get_charset() is not None or "utf-8" in mail.get_body(["html"])["Content-Type"]
+
+
+def test_a_period_with_nothing_in_it_says_so_in_one_sentence(sent):
+    mail = sent()
+    assert mail["Subject"] == "[Vigie] Usage 2026-03-10 14:00 - 16:00 UTC: nothing happened"
+    sentence = "Nothing happened in this period: nobody came, nothing was asked for, and nothing failed."
+    text, html = body(mail, "plain"), body(mail, "html")
+    assert text.split("\n\n")[1] == sentence
+    assert sentence in html
+    assert "People" not in text + html
+    assert "Most used" not in text + html
+
+
+def test_it_fits_readers_of_mail():
+    some_activity()
+    html = written().html
+    tags = Tags(html).tags
+    assert "max-width:600px" in html
+    widths = [attributes["width"] for _tag, attributes in tags if "width" in attributes]
+    assert all(width.endswith("%") or int(width) <= 600 for width in widths)
+    assert {tag for tag, _ in tags} <= {
+        *VOID,
+        "html",
+        "head",
+        "title",
+        "style",
+        "body",
+        "table",
+        "tr",
+        "td",
+        "span",
+        "b",
+        "a",
+    }
+    assert not re.search(r"url\(|src=|@import|<script|<img|<link", html)
+    assert all(not name.startswith("on") for _tag, attributes in tags for name in attributes)
+    # Whatever shows a colour says it where clients without stylesheets look.
+    assert all("style" in attributes for _tag, attributes in tags if "text" in attributes.get("class", "").split())
+    assert all(attributes.get("role") == "presentation" for tag, attributes in tags if tag == "table")
+
+
+def test_what_others_wrote_is_text():
+    evil = '<img src=x onerror="alert(1)">&amp;{{ x }}'
+    used(f"{evil}@example.org", START, evil)
+    failed(f"{evil}@example.org", START, evil, 500)
+    told = written()
+    assert "<img" not in told.html
+    assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;amp;{{ x }}" in told.html
+    assert evil in told.text
+    assert Tags(told.html)
+
+
+def test_what_others_wrote_is_one_line_of_the_text():
+    used("bob\n\nErrors by code\n- 500", START, "upload\r\nBcc: x@example.org")
+    told = written()
+    assert "- bob Errors by code - 500: 1 request" in told.text.splitlines()
+    assert "- upload Bcc: x@example.org: 1" in told.text.splitlines()
+    assert "\n" not in told.title
+
+
+def test_of_very_many_people_it_names_the_most_active_and_stays_short():
+    for number in range(40):
+        for _ in range(1 + (number == 39)):
+            used(f"{number:02}-{'x' * 240}", START, f"f{number:02}{'y' * 120}")
+        for _ in range(5):
+            failed(f"{number:02}-{'x' * 240}", START, "E" * 128)
+    for number in range(9):
+        used(f"39-{'x' * 240}", START, f"g{number}")
+    told = written()
+    people = [line for line in told.text.splitlines() if line.startswith("- ") and "request" in line]
+    assert (len(people), people[0][:5], people[0][-24:]) == (25, "- 39-", "x: 11 requests, 5 errors")
+    assert "and 15 more" in told.text.splitlines()
+    assert "and 15 more" in told.html
+    assert " and 5 more" in told.text
+    assert len(told.html) < 100_000 < len(told.html) * 3
+    assert told.text.count("EEEE") < 25 * 3 * 128
+
+
+def test_a_month_of_a_large_house_is_still_a_mail():
+    for number in range(200):
+        session(f"user{number:03}@example.org", START, END)
+        used(f"user{number:03}@example.org", START)
+    data = summary(END - timedelta(hours=720), END)
+    report = reports.keep(END - timedelta(hours=720), END, data, "olga")
+    message = OutboxMessage.objects.get()
+    assert (len(report.data["users"]), message.html != "", len(message.text) < 20_000) == (200, True, True)
+    assert "2 h 0 min" in message.text
+
+
+def test_it_is_in_the_language_of_the_portal(settings):
+    settings.LANGUAGE_CODE = "fr"
+    reports.keep(START, END, summary(START, END))
+    message = OutboxMessage.objects.get()
+    assert '<html lang="fr">' in message.html
+
+
+@pytest.mark.parametrize("percent", [10, 100])
+def test_a_sample_says_that_it_is_one(settings, percent):
+    settings.TRACKING_SAMPLE_PERCENT = percent
+    some_activity()
+    told = written()
+    sentence = "The portal kept 10% of its requests, and all that failed: requests are counted as kept."
+    assert (sentence in told.text) is (sentence in told.html) is (percent == 10)
+
+
+def test_machines_alone_are_no_people(settings):
+    used("agent:PC-1", START)
+    told = written()
+    assert told.title == "Usage 2026-03-10 14:00 - 16:00 UTC: 0 people, 1 request, 0 errors"
+    assert "1 machine: 1 request, 0 errors" in told.text.splitlines()
+    assert "People" not in told.text.splitlines()
+
+
+@pytest.mark.parametrize(("count", "percent"), [(100, 100), (50, 50), (1, 1), (0, 1)])
+def test_the_smallest_bar_is_seen(count, percent):
+    assert share(count, 100) == percent
+    assert share(count, 1_000) >= 1
