@@ -171,7 +171,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
             return None
         report = chosen[0]
         name = f"usage-{report.period_end.astimezone(UTC):%Y%m%d-%H%M}.json"
-        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return JsonResponse(report.data, json_dumps_params={"ensure_ascii": False, "indent": 2}, headers=headers)
 
     # --- One more ----------------------------------------------------------------------------------------------------
