@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from django.apps import apps
@@ -130,6 +130,7 @@ class Subject:
         return list(dict.fromkeys(found))
 
 
+@cache
 def kinds() -> str:
     """The audit trail calls a row by its model's name."""
     models = (str(model._meta.model_name) for model in apps.get_models())
