@@ -9,6 +9,7 @@ from django import template
 from django.utils.formats import date_format
 
 from portal.admin.display import NOTHING, ago, lasting
+from portal.paginator import grouped
 from portal.panels import Chart, Section
 
 register = template.Library()
@@ -17,9 +18,11 @@ register.filter(lasting)
 
 @register.filter
 def cell(value: Any) -> Any:
-    """A value in a table: moments by their distance, and a dash for what is not there."""
+    """A value in a table: moments by their distance, counts in groups of digits, and a dash for what is not there."""
     if isinstance(value, datetime):
         return ago(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return grouped(value)
     return NOTHING if value is None or value == "" else value
 
 
