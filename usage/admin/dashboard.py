@@ -70,14 +70,24 @@ def tiles_of(found: Figures, days: list[date]) -> list[Tile]:
     def chart(unit: str, value: Callable[[Sums], float]) -> Chart:
         return Chart(days, [value(found.by_day.get(day, Sums())) for day in days], unit)
 
-    failed = [(_now("documents"), grouped(sums.documents)), (_now("failed"), grouped(sums.failed))]
+    used = sum(1 for ref in found.by_licence if ref)
     return [
-        Tile(_now("Pages"), grouped(sums.pages), chart=chart(_now("pages a day"), lambda day: day.pages)),
-        Tile(_now("Runs"), grouped(sums.runs), chart=chart(_now("runs a day"), lambda day: day.runs)),
+        Tile(
+            _now("Pages"),
+            grouped(sums.pages),
+            facts=[(_now("licences"), grouped(used))],
+            chart=chart(_now("pages a day"), lambda day: day.pages),
+        ),
+        Tile(
+            _now("Runs"),
+            grouped(sums.runs),
+            facts=[(_now("documents"), grouped(sums.documents))],
+            chart=chart(_now("runs a day"), lambda day: day.runs),
+        ),
         Tile(
             _now("Failed documents"),
             share(sums.failed, sums.documents),
-            facts=failed,
+            facts=[(_now("failed"), grouped(sums.failed))],
             chart=chart(_now("% of the documents of a day"), failed_percent),
         ),
     ]

@@ -9,9 +9,8 @@ from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from portal.admin.display import NOTHING
 from portal.panels import Section
-from usage.admin.display import application, percent_of, share
+from usage.admin.display import application
 from usage.consumption import Period, Standing, Sums
 from usage.models import Licence
 from usage.panels import SHOWN_RUNS, last_runs, run_rows
@@ -27,17 +26,17 @@ def periods_of(licence: Licence, periods: Sequence[Period], sums: Sequence[Sums]
             date_format(period.first_day, "j F Y"),
             found.runs,
             found.documents,
-            share(found.failed, found.documents),
+            found.failed,
             found.pages,
-            NOTHING if quota is None else quota,
-            percent_of(Standing(period.end, period, quota, found.pages)),
+            quota,
+            Standing(period.end, period, quota, found.pages).percent,
         ]
         for period, found in zip(periods, sums, strict=True)
     ]
     return Section(
         title=_("Months"),
         columns=[
-            _("From"), _("Runs"), _("Documents"), _("Failed"), _("Pages"), _("Quota"), _("Used"),
+            _("From"), _("Runs"), _("Documents"), _("Failed"), _("Pages"), _("Quota"), _("Used (%)"),
         ],
         rows=rows,
         note=_("Compared with the quota of today.") if quota is not None else "",
@@ -49,10 +48,7 @@ def figures_table(title: str, first: str, named: Iterable[Named], *, empty: str 
     return Section(
         title=title,
         columns=[first, _("Runs"), _("Documents"), _("Failed"), _("Pages")],
-        rows=[
-            [name, found.runs, found.documents, share(found.failed, found.documents), found.pages]
-            for name, found in named
-        ],
+        rows=[[name, found.runs, found.documents, found.failed, found.pages] for name, found in named],
         url=url,
         empty=empty,
     )

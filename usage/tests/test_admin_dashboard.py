@@ -1,0 +1,118 @@
+"""Usage over time."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.utils import timezone
+
+from usage.tests.hours import a_licence, an_hour
+from usage.tests.runs import kept
+
+pytestmark = pytest.mark.django_db
+PAGE = "/admin/usage/run/dashboard/"
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def fresh_figures():
+    cache.clear()
+
+
+@pytest.fixture
+def shown(admin_client):
+    return lambda **query: admin_client.get(PAGE, query).context
+
+
+def customers(context):
+    return [(str(row[0]), *row[1:]) for row in context["sections"][0].rows]
+
+
+class TestDays:
+    @pytest.mark.parametrize(
+        ("days", "pages"), [("7", "3"), ("30", "7"), ("90", "15"), ("365", "31"), ("", "7"), ("8", "7")]
+    )
+    def test_a_span_ends_today(self, shown, days, pages):
+        for number, back in enumerate((0, 6, 29, 89, 364, 365)):
+            an_hour(timezone.now() - back * DAY, pages=2**number)
+        assert shown(days=days)["tiles"][0].figure == pages
+
+    def test_each_day_has_a_bar_with_its_pages_runs_and_failures(self, shown):
+        now = timezone.now()
+        an_hour(now, pages=9, runs=2, documents=8, failed=1)
+        an_hour(now - 2 * DAY, pages=5, runs=1, documents=4, failed=1)
+        pages, runs, failed = (tile.chart.values for tile in shown(days="7")["tiles"])
+        assert pages == [0, 0, 0, 0, 5, 0, 9]
+        assert runs == [0, 0, 0, 0, 1, 0, 2]
+        assert failed == [0, 0, 0, 0, 25.0, 0, 12.5]
+        assert [tile.figure for tile in shown(days="7")["tiles"]] == ["14", "3", "16.7 %"]
+
+    def test_a_failure_among_many_never_looks_like_none(self, shown):
+        an_hour(documents=100_000, failed=1)
+        assert shown()["tiles"][2].figure == "0.1 %"
+
+    def test_nothing_is_a_page_too(self, shown):
+        context = shown()
+        assert [tile.figure for tile in context["tiles"]] == ["0", "0", "–"]
+        assert [section.empty for section in context["sections"]] == ["There was no run in this time."] * 2
+
+
+class TestCustomers:
+    def test_licences_of_one_customer_are_one_row(self, shown):
+        a_licence("LIC-1")
+        a_licence("LIC-2")
+        a_licence("LIC-3", customer="")
+        for ref, pages in (("LIC-1", 10), ("LIC-2", 20), ("LIC-3", 5), ("LIC-4", 4), ("", 3)):
+            an_hour(license_ref=ref, pages=pages)
+        rows = customers(shown())
+        assert [row[4] for row in rows] == [30, 5, 4, 3]
+        assert "?q=Acme" in rows[0][0]
+        assert "LIC-3" in rows[1][0]
+        assert "unnamed" in rows[1][0]
+        assert "LIC-4" in rows[2][0]
+        assert rows[3][0] == "without a licence"
+
+    def test_beyond_twenty_the_rest_is_one_row(self, shown):
+        for number in range(23):
+            an_hour(license_ref=f"LIC-{number:02}", pages=100 - number)
+        rows = customers(shown())
+        assert len(rows) == 21
+        assert rows[-1] == ("3 more", 3, 3, 0, 80 + 79 + 78)
+
+    def test_versions_have_rows_of_their_own(self, shown):
+        an_hour(app_version="6", pages=1)
+        an_hour(app_version="7", pages=2)
+        an_hour(app_version="7", pages=4, license_ref="LIC-2")
+        assert [(row[0], row[4]) for row in shown()["sections"][1].rows] == [("gui 7", 6), ("gui 6", 1)]
+
+
+class TestThePage:
+    def test_it_reads_hours_and_keeps_the_sums(self, admin_client, django_assert_num_queries):
+        kept()
+        an_hour()
+        with django_assert_num_queries(5) as queries:
+            admin_client.get(PAGE)
+        assert not any('"usage_run"' in query["sql"] for query in queries)
+        with django_assert_num_queries(3):
+            admin_client.get(PAGE)
+
+    def test_every_span_keeps_its_own(self, shown):
+        an_hour(timezone.now() - 20 * DAY, pages=5)
+        assert [shown(days=days)["tiles"][0].figure for days in ("30", "7", "30")] == ["5", "0", "5"]
+
+    def test_who_may_not_see_runs_sees_neither_page_nor_tile(self, client):
+        client.force_login(User.objects.create_user("vic", is_staff=True))
+        assert client.get(PAGE).status_code == 403
+        assert PAGE not in client.get("/admin/").content.decode()
+
+    def test_the_landing_page_and_the_lists_lead_to_it(self, admin_client):
+        for path in ("/admin/", "/admin/usage/run/", "/admin/usage/licence/"):
+            assert f'href="{PAGE}"' in admin_client.get(path).content.decode()
+
+    def test_nothing_of_it_stands_inline(self, admin_client):
+        an_hour()
+        text = admin_client.get(PAGE).content.decode()
+        assert " style=" not in text
+        assert "<style" not in text
+        assert text.count("<canvas data-chart=") == 3

@@ -1,0 +1,196 @@
+"""Licences in the admin."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.utils import timezone
+
+from portal.models import AuditEvent
+from portal.roles import OPERATOR, STAFF, synchronise
+from usage.consumption import period_at, standings
+from usage.models import Licence
+from usage.tests.hours import a_licence, an_hour
+from usage.tests.runs import kept
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/usage/licence/"
+DAY = timedelta(days=1)
+
+
+def listed(client, **query):
+    return [licence.ref for licence in client.get(LIST, query).context["cl"].queryset]
+
+
+def page(client, licence):
+    return client.get(f"{LIST}{licence.pk}/change/").content.decode()
+
+
+@pytest.fixture
+def client_of(client):
+    """The client of a user in this role."""
+
+    def logged_in(role):
+        synchronise()
+        user = User.objects.create_user(role, is_staff=True)
+        user.groups.add(Group.objects.get(name=role))
+        client.force_login(user)
+        return client
+
+    return logged_in
+
+
+class TestTheList:
+    def test_it_says_how_each_stands(self, admin_client):
+        for ref, quota, pages in (("LIC-1", 100, 79), ("LIC-2", 100, 80), ("LIC-3", 100, 1_234), ("LIC-4", None, 5)):
+            a_licence(ref, quota=quota, customer="" if ref == "LIC-4" else "Acme")
+            an_hour(license_ref=ref, pages=pages)
+        text = admin_client.get(LIST).content.decode()
+        for words in ("79 of 100", "80 of 100", "1,234 of 100", "unnamed", "no quota", "over quota", "from 80 %"):
+            assert words in text
+        for width, tone in ((79, "good"), (80, "warning"), (100, "bad")):
+            assert f'<rect class="{tone}" width="{width}" height="6"/>' in text
+        assert text.count('<svg class="used"') == 3
+
+    def test_it_says_when_the_quota_is_reached(self, admin_client):
+        now = timezone.now()
+        licence = a_licence(quota=10**9, first_seen_at=now - 60 * DAY)
+        an_hour(now - DAY, pages=28 * 5_000)
+        assert "100 % on" not in admin_client.get(LIST).content.decode()
+        licence.monthly_page_quota = standings([licence], now)["LIC-1"].pages + 1
+        licence.save()
+        assert "100 % on" in admin_client.get(LIST).content.decode()
+
+    def test_it_can_be_narrowed_down(self, admin_client):
+        now = timezone.now()
+        month = period_at(now, 1)
+        a_licence("A", exceeded_until=month.end, told_period=month.first_day, told_percent=100, last_run_at=now)
+        a_licence("B", told_period=month.first_day, told_percent=80, last_run_at=now - 29 * DAY)
+        a_licence("C", customer="", exceeded_until=now - DAY, last_run_at=now - 31 * DAY)
+        a_licence("D", quota=None)
+        assert listed(admin_client, standing="over") == ["A"]
+        assert listed(admin_client, standing="near") == ["B"]
+        assert listed(admin_client, standing="none") == ["D"]
+        assert listed(admin_client, customer="unnamed") == ["C"]
+        assert listed(admin_client, customer="named") == ["A", "B", "D"]
+        assert listed(admin_client, runs="idle") == ["C", "D"]
+        assert listed(admin_client, runs="active") == ["A", "B"]
+
+    @pytest.mark.parametrize(
+        ("typed", "found"), [("LIC", ["LIC-1"]), ("lic-1", ["LIC-1"]), ("Bo", ["X"]), ("b", ["X"])]
+    )
+    def test_it_is_searched_by_licence_and_by_customer(self, admin_client, typed, found):
+        a_licence("LIC-1")
+        a_licence("X", customer="Bouchard" if typed == "Bo" else "bouchard")
+        assert listed(admin_client, q=typed) == found
+
+    def test_it_reads_no_run(self, admin_client, django_assert_num_queries):
+        for number in range(3):
+            a_licence(f"LIC-{number}")
+        kept()
+        with django_assert_num_queries(5) as queries:
+            admin_client.get(LIST)
+        assert not any('"usage_run"' in query["sql"] for query in queries)
+
+
+class TestThePage:
+    def test_it_says_how_it_stands(self, admin_client):
+        licence = a_licence(quota=1_000, customer="")
+        an_hour(pages=850)
+        text = page(admin_client, licence)
+        for words in ("850 of 1,000 pages since", "85 %.", "unnamed", "from 80 %", "None before a day of use is over."):
+            assert words in text
+
+    def test_it_draws_the_month_with_its_quota_and_its_forecast(self, admin_client):
+        now = timezone.now()
+        began = [timezone.localdate(now - back * DAY).day for back in (3, 8)]
+        licence = a_licence(quota=500, period_day=next(day for day in began if day <= 28))
+        an_hour(now - DAY, pages=10)
+        an_hour(now, pages=5)
+        drawn = admin_client.get(f"{LIST}{licence.pk}/change/").context["month"]
+        pages, ahead, quota = (line["values"] for line in drawn.data["lines"])
+        month = period_at(now, licence.period_day)
+        today = (timezone.localdate(now) - month.first_day).days
+        assert pages[today - 1 : today + 1] == [10, 15]
+        assert set(pages[today + 1 :]) <= {None}
+        assert set(quota) == {500}
+        assert ahead[today] == 15
+        assert abs(ahead[-1] - 15 - 10 * ((month.end - now) / DAY)) <= 1
+        assert len(drawn.rows) == len(pages) == len(drawn.data["labels"])
+
+    def test_it_lists_its_months_applications_and_runs(self, admin_client):
+        now = timezone.now()
+        licence = a_licence()
+        an_hour(now, pages=30, app_version="7.1")
+        an_hour(now, pages=40, app_name="cli")
+        an_hour(period_at(now, 1).start - DAY, pages=77, app_version="5.0")
+        run = kept(machine_id="PC-77")
+        kept(license_ref="LIC-2", machine_id="PC-78")
+        answer = admin_client.get(f"{LIST}{licence.pk}/change/")
+        months = answer.context["months"]
+        assert [row[4:] for row in months.rows[:3]] == [[70, 100, 70], [77, 100, 77], [0, 100, 0]]
+        assert len(months.rows) == 12
+        applications, runs, _history = answer.context["sections"]
+        assert [row[0] for row in applications.rows] == ["cli 6", "gui 7.1"]
+        assert [row[3] for row in runs.rows] == ["PC-77"]
+        assert run.run_id.hex[:8] in answer.content.decode()
+
+    def test_it_takes_as_many_queries_however_much_there_is(self, admin_client, django_assert_max_num_queries):
+        licence = a_licence()
+        for number in range(40):
+            an_hour(timezone.now() - number * DAY)
+            kept()
+        with django_assert_max_num_queries(11):
+            page(admin_client, licence)
+
+
+class TestByHand:
+    NEW = {"ref": "LIC-9", "customer": "Acme", "monthly_page_quota": "500", "period_day": "15"}
+
+    def test_an_operator_writes_one_down(self, client_of):
+        client = client_of(OPERATOR)
+        assert client.post(f"{LIST}add/", self.NEW).status_code == 302
+        licence = Licence.objects.get()
+        assert (licence.ref, licence.customer, licence.monthly_page_quota, licence.period_day) == (
+            "LIC-9",
+            "Acme",
+            500,
+            15,
+        )
+        assert AuditEvent.objects.filter(
+            action="licence.added", subject="licence:LIC-9", actor="user:operator"
+        ).exists()
+        assert "Added" in page(client, licence)
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("ref", ""), ("ref", "a/b"), ("ref", "é"), ("ref", "a\nb"), ("ref", "x" * 129), ("monthly_page_quota", "0"),
+            ("monthly_page_quota", "-1"), ("period_day", "0"), ("period_day", "29"),
+        ],
+    )  # fmt: skip
+    def test_what_no_report_could_name_is_refused(self, admin_client, field, value):
+        assert admin_client.post(f"{LIST}add/", self.NEW | {field: value}).status_code == 200
+        assert not Licence.objects.exists()
+
+    def test_a_reference_stays_what_it_is(self, admin_client):
+        licence = a_licence()
+        admin_client.post(f"{LIST}{licence.pk}/change/", self.NEW)
+        licence.refresh_from_db()
+        assert (licence.ref, licence.customer) == ("LIC-1", "Acme")
+        assert licence.monthly_page_quota == 500
+        assert AuditEvent.objects.filter(action="licence.changed", subject="licence:LIC-1").exists()
+
+    def test_staff_look_and_export_but_change_nothing(self, client_of):
+        licence, client = a_licence(), client_of(STAFF)
+        assert client.get(LIST).status_code == 200
+        assert client.get(f"{LIST}export/").status_code == 200
+        assert client.post(f"{LIST}{licence.pk}/change/", self.NEW).status_code == 403
+        assert client.post(f"{LIST}add/", self.NEW).status_code == 403
+
+    def test_only_one_that_was_never_used_can_be_deleted(self, admin_client):
+        used, unused = a_licence("A", last_run_at=timezone.now()), a_licence("B")
+        for licence, status in ((used, 403), (unused, 302)):
+            assert admin_client.post(f"{LIST}{licence.pk}/delete/", {"post": "yes"}).status_code == status
+        assert listed(admin_client) == ["A"]
+        assert "delete_selected" not in admin_client.get(LIST).content.decode()

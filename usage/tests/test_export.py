@@ -1,0 +1,346 @@
+"""The export of usage through the API."""
+
+import csv
+import json
+import tracemalloc
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.utils import timezone
+
+from portal.issuing import issue
+from portal.jobs import claim
+from portal.models import AuditEvent
+from usage import exports, rollups
+from usage.exports import RUN_COLUMNS, Wanted, rows_of
+from usage.models import Run, RunRollup
+from usage.tests.hours import an_hour
+from usage.tests.runs import kept
+
+pytestmark = pytest.mark.django_db
+MARCH, APRIL = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+HOUR, MINUTE, DAY = timedelta(hours=1), timedelta(minutes=1), timedelta(days=1)
+OF_MARCH = {"from": "2026-03-01", "to": "2026-04-01"}
+
+
+@pytest.fixture
+def export(call, staff_token):
+    def exporting(token=staff_token, **query):
+        answer = call("GET", "usage/export", token, **query)
+        assert answer.status_code == 200, answer.content
+        return answer
+
+    return exporting
+
+
+@pytest.fixture
+def counted(db):
+    """Sums up all runs that there are."""
+    return lambda: rollups.catch_up(timezone.now(), [claim("usage.rollups", uuid.uuid4().hex)])
+
+
+def a_run(at=NOON, pages=1, **fields):
+    return kept(**{"received_at": at, "started_at": at, "total_pages": pages} | fields)
+
+
+def told(answer):
+    """The rows of a CSV, without its header."""
+    return list(csv.reader(answer.getvalue().decode().splitlines()))[1:]
+
+
+class TestGroups:
+    @pytest.fixture(autouse=True)
+    def runs(self, counted):
+        a_run(pages=1)
+        a_run(pages=2, app_version="7", machine_id="PC-2")
+        a_run(NOON + DAY, pages=4, license_ref="LIC-2", document_count=3, succeeded_count=2)
+        a_run(MARCH - MINUTE, pages=100)
+        a_run(APRIL, pages=100)
+        counted()
+
+    @pytest.mark.parametrize(
+        ("group", "rows"),
+        [
+            ("license", [["LIC-1", "2", "2", "2", "0", "3"], ["LIC-2", "1", "3", "2", "0", "4"]]),
+            ("version", [["6", "2", "4", "3", "0", "5"], ["7", "1", "1", "1", "0", "2"]]),
+            ("app", [["gui", "3", "5", "4", "0", "7"]]),
+            ("day", [["2026-03-10", "2", "2", "2", "0", "3"], ["2026-03-11", "1", "3", "2", "0", "4"]]),
+            ("machine", [["PC-1", "2", "4", "3", "0", "5"], ["PC-2", "1", "1", "1", "0", "2"]]),
+            (
+                "day,license",
+                [["2026-03-10", "LIC-1", "2", "2", "2", "0", "3"], ["2026-03-11", "LIC-2", "1", "3", "2", "0", "4"]],
+            ),
+            (
+                "version,machine,day",
+                [
+                    ["6", "PC-1", "2026-03-10", "1", "1", "1", "0", "1"],
+                    ["6", "PC-1", "2026-03-11", "1", "3", "2", "0", "4"],
+                    ["7", "PC-2", "2026-03-10", "1", "1", "1", "0", "2"],
+                ],
+            ),
+        ],
+    )
+    def test_each_combination_is_a_row(self, export, group, rows):
+        assert told(export(group=group, **OF_MARCH)) == rows
+
+    def test_columns_are_named_in_the_order_asked_for(self, export):
+        header = export(group="day,license,machine,version,app", **OF_MARCH).getvalue().decode().splitlines()[0]
+        assert header == "day,license_ref,machine_id,app_version,app_name,runs,documents,succeeded,failed,pages"
+
+    def test_json_says_the_same(self, export):
+        answer = export(group="license,day", format="json", **OF_MARCH)
+        assert json.loads(answer.getvalue()) == {
+            "results": [
+                {
+                    "license_ref": "LIC-1",
+                    "day": "2026-03-10",
+                    "runs": 2,
+                    "documents": 2,
+                    "succeeded": 2,
+                    "failed": 0,
+                    "pages": 3,
+                },
+                {
+                    "license_ref": "LIC-2",
+                    "day": "2026-03-11",
+                    "runs": 1,
+                    "documents": 3,
+                    "succeeded": 2,
+                    "failed": 0,
+                    "pages": 4,
+                },
+            ],
+            "next": None,
+        }
+
+    def test_sums_come_from_hours_unless_a_machine_is_asked_for(self, export):
+        Run.objects.all().delete()
+        assert len(told(export(group="license,app,version,day", **OF_MARCH))) == 3
+        assert told(export(group="machine", **OF_MARCH)) == []
+
+
+class TestPartsOfHours:
+    """What hours cannot tell is read from the runs, so that the figures agree."""
+
+    MOMENTS = [
+        NOON - HOUR,
+        NOON - MINUTE,
+        NOON,
+        NOON + 20 * MINUTE,
+        NOON + 40 * MINUTE,
+        NOON + HOUR,
+        NOON + 90 * MINUTE,
+    ]
+
+    @pytest.fixture(autouse=True)
+    def runs(self, counted):
+        for number, moment in enumerate(self.MOMENTS):
+            a_run(moment, pages=2**number, license_ref=f"LIC-{number % 2}")
+        a_run(NOON, pages=1_000, started_at=None, received_at=NOON + 10 * MINUTE)
+        counted()
+
+    @pytest.mark.parametrize("since", [NOON - HOUR, NOON, NOON + MINUTE, NOON + 30 * MINUTE, NOON + 59 * MINUTE])
+    @pytest.mark.parametrize(
+        "until", [NOON + 10 * MINUTE, NOON + 11 * MINUTE, NOON + 45 * MINUTE, NOON + HOUR, NOON + 100 * MINUTE]
+    )
+    def test_every_part_counts_what_happened_in_it(self, since, until):
+        moments = {2**number: moment for number, moment in enumerate(self.MOMENTS)} | {1_000: NOON + 10 * MINUTE}
+        expected = sum(pages for pages, moment in moments.items() if since <= moment < until)
+        for group in ("license", "machine", "day"):
+            rows = rows_of(Wanted(since, until, (group,)), timezone.now())
+            assert sum(row[-1] for row in rows) == expected
+        runs = rows_of(Wanted(since, until), timezone.now())
+        assert sum(row[RUN_COLUMNS.index("total_pages")] for row in runs) == expected
+
+    def test_a_row_that_both_ends_add_to_stands_once(self):
+        rows = list(rows_of(Wanted(NOON - MINUTE, NOON + 90 * MINUTE, ("app",)), timezone.now()))
+        assert [row[0] for row in rows] == ["gui"]
+
+    def test_full_hours_read_no_run(self, django_assert_num_queries):
+        with django_assert_num_queries(1) as queries:
+            list(rows_of(Wanted(NOON, NOON + HOUR, ("license",)), timezone.now()))
+        assert '"usage_run"' not in queries[0]["sql"]
+
+    def test_the_running_hour_is_there_as_far_as_it_goes(self, django_assert_num_queries):
+        now = NOON + 95 * MINUTE
+        with django_assert_num_queries(1):
+            rows = list(rows_of(Wanted(NOON, now, ("app",)), now))
+        assert rows == [("gui", 6, 6, 6, 0, 4 + 8 + 16 + 32 + 64 + 1_000)]
+
+
+class TestDays:
+    def test_they_are_those_of_the_portals_zone(self, export, counted, settings):
+        settings.TIME_ZONE = "Europe/Paris"
+        a_run(datetime(2026, 2, 28, 23, tzinfo=UTC), pages=1)
+        a_run(datetime(2026, 3, 29, 21, 30, tzinfo=UTC), pages=2)  # the clocks were put forward on that day
+        a_run(datetime(2026, 3, 31, 22, tzinfo=UTC), pages=100)
+        counted()
+        for groups in ("day", "day,machine"):
+            rows = told(export(group=groups, **OF_MARCH))
+            assert [(row[0], row[-1]) for row in rows] == [("2026-03-01", "1"), ("2026-03-29", "2")]
+
+    def test_midnight_may_lie_between_two_full_hours(self, export, counted, settings):
+        settings.TIME_ZONE = "Asia/Kolkata"
+        a_run(datetime(2026, 2, 28, 18, 29, tzinfo=UTC), pages=100)
+        a_run(datetime(2026, 2, 28, 18, 31, tzinfo=UTC), pages=1)
+        a_run(datetime(2026, 3, 10, 18, 29, tzinfo=UTC), pages=2)
+        a_run(datetime(2026, 3, 10, 18, 31, tzinfo=UTC), pages=4)
+        counted()
+        rows = told(export(group="day", **OF_MARCH))
+        assert [(row[0], row[-1]) for row in rows] == [("2026-03-01", "1"), ("2026-03-10", "2"), ("2026-03-11", "4")]
+        assert told(export(group="license", **OF_MARCH))[0][-1] == "7"
+
+
+class TestRunByRun:
+    def test_each_is_a_row_with_the_columns_of_the_admins_export(self, export):
+        run = a_run(license_ref="LIC-7", over_quota=True, sent_at=None)
+        answer = export(**OF_MARCH)
+        header, row = csv.reader(answer.getvalue().decode().splitlines())
+        assert header == list(RUN_COLUMNS)
+        assert row == [
+            run.run_id.hex, "LIC-7", "PC-1", "gui", "6", "1", "1", "0", "1", "2026-03-10T12:00:00.000Z", "",
+            "2026-03-10T12:00:00.000Z", "0", "true", "client:gui",
+        ]  # fmt: skip
+
+    def test_json_has_the_types_of_json(self, export):
+        run = a_run(over_quota=True, sent_at=None)
+        (row,) = json.loads(export(format="json", **OF_MARCH).getvalue())["results"]
+        assert list(row) == list(RUN_COLUMNS)
+        assert (row["run_id"], row["over_quota"], row["sent_at"]) == (run.run_id.hex, True, None)
+        assert (row["total_pages"], row["received_at"]) == (1, "2026-03-10T12:00:00.000Z")
+
+    def test_oldest_first(self, export):
+        for back in (3, 1, 2):
+            a_run(NOON - back * HOUR, pages=back)
+        assert [row[8] for row in told(export(**OF_MARCH))] == ["3", "2", "1"]
+
+    def test_nothing_is_an_answer_too(self, export):
+        assert told(export(**OF_MARCH)) == []
+        assert json.loads(export(format="json", **OF_MARCH).getvalue()) == {"results": [], "next": None}
+
+    def test_the_last_thirty_days_up_to_now_are_the_usual(self, export):
+        now = timezone.now()
+        midnight = timezone.localtime(now - 30 * DAY).replace(hour=0, minute=0, second=0, microsecond=0)
+        for number, moment in enumerate((midnight - MINUTE, midnight, now - MINUTE)):
+            a_run(moment, pages=number)
+        assert [row[8] for row in told(export())] == ["1", "2"]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("query", "field", "code"),
+        [
+            ({"from": "yesterday"}, "from", "not_a_moment"),
+            ({"to": "2026-02-30"}, "to", "not_a_moment"),
+            ({"from": "2026-03-01T00:00:00"}, "from", "not_a_moment"),
+            ({"from": "2026-03-01T00:00:00 01:00"}, "from", "not_a_moment"),
+            ({"from": "20260301"}, "from", "not_a_moment"),
+            ({"from": "٢٠٢٦-٠٣-٠١"}, "from", "not_a_moment"),
+            ({"from": "0001-01-01T00:00:00+23:00"}, "from", "not_a_moment"),
+            ({"to": "9999-12-31"}, "to", "not_a_moment"),
+            ({"from": ""}, "from", "not_a_moment"),
+            ({"from": "2026-04-01", "to": "2026-04-01"}, "from", "not_before_to"),
+            ({"from": "2026-04-02", "to": "2026-04-01"}, "from", "not_before_to"),
+            ({"from": "2099-01-01"}, "from", "not_before_to"),
+            ({"group": "licence"}, "group", "not_groups"),
+            ({"group": "license,license"}, "group", "not_groups"),
+            ({"group": "license,"}, "group", "not_groups"),
+            ({"group": ""}, "group", "not_groups"),
+            ({"format": "xlsx"}, "format", "invalid_choice"),
+            ({"format": ""}, "format", "invalid_choice"),
+        ],
+    )
+    def test_each_field_is_told(self, call, staff_token, query, field, code):
+        answer = call("GET", "usage/export", staff_token, **query)
+        body = answer.json()
+        assert (answer.status_code, body["code"]) == (400, "validation_failed")
+        assert [(error["field"], error["code"]) for error in body["errors"]] == [(field, code)]
+
+    def test_all_are_told_at_once_and_nothing_is_echoed(self, call, staff_token):
+        names = ["to", "from", "group", "format"]
+        answer = call("GET", "usage/export", staff_token, **dict.fromkeys(names, "Secret7"))
+        assert [error["field"] for error in answer.json()["errors"]] == names
+        assert "Secret7" not in answer.content.decode()
+
+    def test_who_may_not_export_gets_nothing(self, call, client_token, agent_token):
+        assert call("GET", "usage/export").status_code == 401
+        assert call("GET", "usage/export", client_token).json()["code"] == "insufficient_scope"
+        assert call("GET", "usage/export", agent_token).json()["code"] == "insufficient_scope"
+
+    @pytest.mark.parametrize(("permission", "status"), [("view_run", 403), ("export_run", 200)])
+    def test_staff_need_the_permission(self, call, permission, status):
+        user = User.objects.create_user("sam")
+        user.user_permissions.add(Permission.objects.get(codename=permission))
+        assert call("GET", "usage/export", issue("staff", user=user)[1]).status_code == status
+
+    def test_a_refusal_is_no_export_on_record(self, call, staff_token):
+        call("GET", "usage/export", staff_token, format="x")
+        assert not AuditEvent.objects.filter(action="usage.exported").exists()
+
+
+class TestTheAnswer:
+    @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", "image/png"])
+    @pytest.mark.parametrize(
+        ("form", "content_type"), [("csv", "text/csv; charset=utf-8"), ("json", "application/json")]
+    )
+    def test_format_alone_decides(self, export, accept, form, content_type):
+        answer = export(format=form, headers={"Accept": accept})
+        assert answer.headers["Content-Type"] == content_type
+        assert answer.streaming
+
+    def test_it_is_a_file_that_nobody_keeps(self, export):
+        headers = export(format="json").headers
+        assert headers["Content-Disposition"] == f'attachment; filename="usage-{timezone.localdate():%Y-%m-%d}.json"'
+        assert headers["Cache-Control"] == "no-store"
+
+    def test_it_is_on_record(self, export):
+        export(group="license,day", **OF_MARCH)
+        event = AuditEvent.objects.get(action="usage.exported")
+        assert (event.actor, event.subject) == ("user:alice", "usage")
+        assert event.after == {
+            "from": "2026-03-01T00:00:00.000Z", "to": "2026-04-01T00:00:00.000Z", "group": "license,day", "format": "csv",
+        }  # fmt: skip
+
+    def test_a_formula_is_a_text(self, export):
+        a_run(license_ref="+1")
+        an_hour(NOON, license_ref="-2")
+        assert told(export(**OF_MARCH))[0][1] == "'+1"
+        assert told(export(group="license", **OF_MARCH))[0][0] == "'-2"
+        assert (
+            json.loads(export(group="license", format="json", **OF_MARCH).getvalue())["results"][0]["license_ref"]
+            == "-2"
+        )
+
+    def test_it_is_sent_while_it_is_read(self, monkeypatch):
+        for number in range(3):
+            an_hour(NOON + number * HOUR)
+        read = []
+        known = exports.streamed
+        monkeypatch.setattr(exports, "streamed", lambda rows: (read.append(row) or row for row in known(rows)))
+        rows = rows_of(Wanted(MARCH, APRIL, ("day", "license")), timezone.now())
+        assert read == []
+        next(rows)
+        assert len(read) == 1
+
+    def test_memory_does_not_grow_with_the_rows(self, export):
+        rows = [
+            RunRollup(
+                hour=MARCH + number % 700 * HOUR, license_ref=f"LIC-{number}", app_name="gui", app_version="6", runs=1,
+                documents=1, succeeded=1, failed=0, pages=1,
+            )
+            for number in range(20_000)
+        ]  # fmt: skip
+        RunRollup.objects.bulk_create(rows, batch_size=2_000)
+        del rows
+        answer = export(group="license,day", **OF_MARCH)
+        tracemalloc.start()
+        try:
+            lines = sum(chunk.count(b"\n") for chunk in answer.streaming_content)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert lines == 20_001
+        assert peak < 5_000_000

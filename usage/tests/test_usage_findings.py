@@ -1,0 +1,136 @@
+"""What about licences and tracking needs an operator, and what Prometheus is told of them."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from portal.findings import Severity
+from usage import findings, metrics
+from usage.consumption import period_at
+from usage.models import RollupProgress, TrackingWriter
+from usage.tests.hours import a_licence
+from usage.tests.runs import kept
+
+pytestmark = pytest.mark.django_db
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+
+
+def found(source):
+    return list(source(timezone.now()))
+
+
+def used_up(ref, **fields):
+    return a_licence(ref, exceeded_until=timezone.now() + DAY, **fields)
+
+
+def near(ref, **fields):
+    return a_licence(ref, told_percent=80, told_period=period_at(timezone.now(), 1).first_day, **fields)
+
+
+class TestLicences:
+    def test_calm_is_one_query(self, django_assert_num_queries):
+        a_licence()
+        with django_assert_num_queries(1):
+            assert found(findings.licences) == []
+
+    def test_one_over_its_quota_is_named(self):
+        licence = used_up("LIC-1", quota=1_500)
+        (finding,) = found(findings.licences)
+        assert finding.text == "LIC-1 (Acme) has used up its 1,500 pages of this month."
+        assert (finding.severity, finding.url) == (Severity.WARNING, f"/admin/usage/licence/{licence.pk}/change/")
+
+    def test_of_many_five_are_named_and_the_others_counted(self):
+        for number in range(7):
+            used_up(f"LIC-{number}")
+        a_licence("LIC-8", exceeded_until=timezone.now() - DAY)
+        told = found(findings.licences)
+        assert [finding.text[:5] for finding in told[:5]] == [f"LIC-{number}" for number in range(5)]
+        assert [finding.text for finding in told[5:]] == ["2 more licences have used up their pages."]
+        assert told[5].url == "/admin/usage/licence/?standing=over"
+
+    def test_five_are_all_named(self):
+        for number in range(5):
+            used_up(f"LIC-{number}")
+        assert len(found(findings.licences)) == 5
+
+    def test_those_near_their_quota_are_counted(self):
+        near("LIC-1")
+        near("LIC-2")
+        (finding,) = found(findings.licences)
+        assert finding.text == "2 licences have used 80 % of their pages or more."
+        assert (finding.severity, finding.url) == (Severity.INFO, "/admin/usage/licence/?standing=near")
+
+    def test_those_nobody_has_named_are_counted_since_the_first(self):
+        first = timezone.now() - 3 * DAY
+        a_licence("LIC-1", customer="", first_seen_at=first)
+        a_licence("LIC-2", customer="", first_seen_at=timezone.now())
+        (finding,) = found(findings.licences)
+        assert finding.text.startswith("2 licences are used that nobody has named")
+        assert (finding.since, finding.url) == (first, "/admin/usage/licence/?customer=unnamed")
+
+
+class TestUncountedRuns:
+    @pytest.mark.parametrize(
+        ("counted_ago", "received_ago", "is_behind"),
+        [(12, 11, True), (12, 9, False), (10, 11, False), (None, 11, True), (None, 9, False), (12, None, False)],
+    )
+    def test_a_run_waits_too_long(self, counted_ago, received_ago, is_behind):
+        now = timezone.now()
+        if counted_ago is not None:
+            RollupProgress.objects.create(counted_until=now - counted_ago * MINUTE)
+        if received_ago is not None:
+            kept(received_at=now - received_ago * MINUTE)
+        assert len(list(findings.uncounted_runs(now))) == is_behind
+
+    def test_it_says_since_when_and_where_to_look(self):
+        now = timezone.now()
+        kept(received_at=now)
+        oldest = kept(received_at=now - 30 * MINUTE)
+        (finding,) = findings.uncounted_runs(now)
+        assert (finding.since, finding.severity) == (oldest.received_at, Severity.WARNING)
+        assert finding.url == "/admin/portal/jobrun/?q=usage.rollups"
+
+
+class TestDroppedRecords:
+    def writer(self, process, **fields):
+        return TrackingWriter.objects.create(process=process, **{"seen_at": timezone.now()} | fields)
+
+    def test_those_of_the_last_day_are_summed_up(self):
+        now = timezone.now()
+        self.writer("a", dropped=1_500, dropped_at=now - timedelta(hours=2))
+        self.writer("b", dropped=20, dropped_at=now)
+        self.writer("c", dropped=7, dropped_at=now - 2 * DAY)
+        (finding,) = found(findings.dropped_records)
+        assert finding.text.startswith("1,520 records of what was done could not be kept")
+
+    def test_nothing_was_dropped(self):
+        self.writer("a")
+        self.writer("b", dropped=7, dropped_at=timezone.now() - 2 * DAY)
+        assert found(findings.dropped_records) == []
+
+
+class TestMetrics:
+    def samples(self, source):
+        return {sample.name: sample.value for family in source(timezone.now()) for sample in family.samples}
+
+    def test_licences_by_how_they_stand(self):
+        used_up("LIC-1")
+        near("LIC-2")
+        a_licence("LIC-3", customer="")
+        a_licence("LIC-4", customer="", quota=None)
+        assert self.samples(metrics.licences) == {
+            "vigie_licences": 4, "vigie_licences_over_quota": 1, "vigie_licences_near_quota": 1, "vigie_licences_unnamed": 2,
+        }  # fmt: skip
+
+    def test_what_tracking_dropped_and_what_waits(self):
+        now = timezone.now()
+        TrackingWriter.objects.create(process="a", queued=3, dropped=5, seen_at=now)
+        TrackingWriter.objects.create(process="b", queued=4, dropped=0, seen_at=now)
+        TrackingWriter.objects.create(process="ended", queued=100, dropped=7, seen_at=now - 11 * MINUTE)
+        assert self.samples(metrics.tracking) == {"vigie_tracking_dropped_total": 12, "vigie_tracking_queued": 7}
+
+    @pytest.mark.parametrize("source", [metrics.licences, metrics.tracking])
+    def test_each_is_one_query_and_tells_of_nothing_too(self, source, django_assert_num_queries):
+        with django_assert_num_queries(1):
+            assert set(self.samples(source).values()) == {0}
