@@ -232,7 +232,8 @@ def test_no_host_waits_for_a_portal_that_hangs(portal: Any, token: str, spool: P
 def test_a_program_that_ends_leaves_its_events_for_the_next(portal: Any, token: str, spool: Path, start: Any) -> None:
     program = start(
         "import sys; from vigie_client import ActivityTracker, make_session\n"
-        "tracker = ActivityTracker(sys.argv[1], make_session(sys.argv[2]), 'bob@example.org', spool_path=sys.argv[3])\n"
+        "given = {'spool_path': sys.argv[3], 'deliver_after': 600}\n"
+        "tracker = ActivityTracker(sys.argv[1], make_session(sys.argv[2]), 'bob@example.org', **given)\n"
         "tracker.start_session()\n"
         "with tracker.feature('export'): pass\n",
         portal.url, token, spool,
