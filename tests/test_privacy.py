@@ -451,6 +451,22 @@ class TestTheReportOnDisk:
         erased("bob@example.org")
         assert not path.exists()
 
+    def test_where_it_cannot_be_written_it_says_so_and_goes_on_later(self, operator, settings, monkeypatch):
+        path = settings.REPORTS_ROOT / "usage_report.json"
+        path.write_text('{"users": [{"email": "bob@example.org"}]}')
+        activity("bob@example.org")
+
+        def full(*args):
+            raise OSError(28, "No space left on device", str(path))
+
+        with monkeypatch.context() as patch:
+            patch.setattr("usage.privacy.replace", full)
+            with pytest.raises(CommandError, match="No space left on device"):
+                erased("bob@example.org")
+        erased("bob@example.org")
+        assert "bob" not in path.read_text()
+        assert naming(everything(), "bob@example.org") == []
+
     def test_one_without_him_stays_as_it_is(self, operator, settings):
         path = settings.REPORTS_ROOT / "usage_report.json"
         path.write_text('{"users":   []}')

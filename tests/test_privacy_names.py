@@ -52,6 +52,12 @@ def test_another_machine_is_let_alone(text):
     assert not MACHINE.is_named(text)
 
 
+def test_html_writes_an_apostrophe_otherwise():
+    subject = Subject(("o'brien@example.org",))
+    assert subject.replaced("<td>O&#x27;Brien@example.org</td>", "X") == "<td>X</td>"
+    assert subject.replaced("o'brien@example.org", "X") == "X"
+
+
 def test_a_user_may_be_called_like_any_word():
     assert BOB_BY_NAME.replaced("bob, user:bob, user:bobby", "X") == "bob, user:X, user:bobby"
     assert BOB_BY_NAME.replaced("ask bob, or bob@example.org", "X", as_word=True) == "ask X, or bob@example.org"

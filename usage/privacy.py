@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from django.conf import settings
 
 from portal.jobs import Lease
 from portal.privacy import Row, Subject, Table, holdings
+from usage.guardian.reports import FILE, replace
 from usage.models import FeatureUsage, GuardianReport, Licence, Run, UserError, UserSession
 
 # The names of tokens: no index serves them, so these tables are read where a token carries a name of the subject.
@@ -84,7 +84,7 @@ holdings.register(Table(GuardianReport, names=("requested_by",), texts=("data",)
 class ReportFile:
     """The newest report as a file, which is replaced as it was written: whole or not at all."""
 
-    label = "usage_report.json"
+    label = FILE
 
     @property
     def path(self) -> Path:
@@ -127,10 +127,7 @@ class ReportFile:
         if not renamed:
             self.path.unlink(missing_ok=True)
             return 1
-        temporary = self.path.with_name(f".{self.label}.{os.getpid()}")
-        temporary.write_text(renamed, encoding="utf-8")
-        temporary.chmod(0o600)
-        os.replace(temporary, self.path)
+        replace(self.path, renamed)
         return 1
 
     def remarks(self, subject: Subject) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
+from django.utils.html import escape
 
 from portal.models import ApiToken
 
@@ -51,18 +52,23 @@ class Subject:
         """Columns that say who, with or without a kind."""
         return re.compile("|".join(f"(?:{kinds()})?{self.spelled(name)}" for name in self.names))
 
+    @property
+    def spellings(self) -> list[str]:
+        """As they are, and as they stand in HTML: o'brien is o&#x27;brien there."""
+        return list(dict.fromkeys([*self.names, *map(escape, self.names)]))
+
     @cached_property
     def anywhere(self) -> re.Pattern[str]:
         """Texts: an address or a machine wherever it stands by itself, a user's name only where it says that it is one.
 
         A user may be called like any word.
         """
-        return re.compile("|".join(self.within(name, is_told=True) for name in self.names))
+        return re.compile("|".join(self.within(name, is_told=True) for name in self.spellings))
 
     @cached_property
     def as_word(self) -> re.Pattern[str]:
         """What people write of each other: a user's name as a word too."""
-        return re.compile("|".join(self.within(name, is_told=False) for name in self.names))
+        return re.compile("|".join(self.within(name, is_told=False) for name in self.spellings))
 
     def spelled(self, name: str) -> str:
         return f"(?i:{re.escape(name)})" if "@" in name else re.escape(name)

@@ -37,6 +37,9 @@ class Command(BaseCommand):
                 self.stdout.write("Nothing was erased.")
         except erasing.Refused as error:
             raise CommandError(str(error)) from None
+        except OSError as error:
+            text = f"{error.filename} cannot be written: {error.strerror}. Mend that and start again, and it goes on."
+            raise CommandError(text) from None
 
     def is_sure(self, given: str) -> bool:
         try:
