@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import backups, calls, fleet, monitoring, probes, rounds
+from bench import backups, calls, fleet, monitoring, probes, rounds, usage
 from bench.server import portal
 
 BENCHMARKS = {
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "probes": probes.measure,
     "rounds": rounds.measure,
     "monitoring": monitoring.measure,
+    "usage": usage.measure,
 }
 
 
