@@ -13,7 +13,7 @@ from usage.consumption import DAY, Sums, by_day, by_names, midnight, total
 from usage.models import RunRollup
 
 # By the number of days, for how many seconds the sums are kept: a year of hours takes a second to add up.
-SPANS = {7: 60, 30: 60, 90: 300, 365: 600}
+SPANS = {7: 60, 30: 60, 90: 300, 364: 600}
 DEFAULT_SPAN = 30
 
 Names = tuple[str, ...]

@@ -24,12 +24,14 @@ from portal.paginator import grouped
 from portal.panels import Chart, Section, Tile
 from usage.admin.display import application, share
 from usage.admin.sections import Named, figures_table, most_pages_first
-from usage.consumption import Sums, total
+from usage.consumption import DAY, Sums, total
 from usage.figures import DEFAULT_SPAN, SPANS, Figures, days_shown, figures
 from usage.models import Licence
 
 SHOWN = 20
-LABELS: dict[int, Promise] = {7: _("7 days"), 30: _("30 days"), 90: _("90 days"), 365: _("a year")}
+LABELS: dict[int, Promise] = {7: _("7 days"), 30: _("30 days"), 90: _("90 days"), 364: _("52 weeks")}
+# So many bars can be told apart; of a longer time each stands for a week.
+MOST_BARS, WEEK = 100, 7
 
 
 class UsageDashboard(ReadOnlyAdmin):
@@ -65,36 +67,43 @@ def chosen(text: str) -> int:
 
 
 def tiles_of(found: Figures, days: list[date]) -> list[Tile]:
-    sums = total(found.by_day.values())
+    sums, step = total(found.by_day.values()), WEEK if len(days) > MOST_BARS else 1
+    firsts = days[::step]
+    parts = [total(found.by_day.get(first + number * DAY, Sums()) for number in range(step)) for first in firsts]
 
     def chart(unit: str, value: Callable[[Sums], float]) -> Chart:
-        return Chart(days, [value(found.by_day.get(day, Sums())) for day in days], unit)
+        return Chart(firsts, [value(part) for part in parts], unit)
 
+    units = (
+        (_now("pages a day"), _now("runs a day"), _now("% of the documents of a day"))
+        if step == 1
+        else (_now("pages a week"), _now("runs a week"), _now("% of the documents of a week"))
+    )
     used = sum(1 for ref in found.by_licence if ref)
     return [
         Tile(
             _now("Pages"),
             grouped(sums.pages),
             facts=[(_now("licences"), grouped(used))],
-            chart=chart(_now("pages a day"), lambda day: day.pages),
+            chart=chart(units[0], lambda part: part.pages),
         ),
         Tile(
             _now("Runs"),
             grouped(sums.runs),
             facts=[(_now("documents"), grouped(sums.documents))],
-            chart=chart(_now("runs a day"), lambda day: day.runs),
+            chart=chart(units[1], lambda part: part.runs),
         ),
         Tile(
             _now("Failed documents"),
             share(sums.failed, sums.documents),
             facts=[(_now("failed"), grouped(sums.failed))],
-            chart=chart(_now("% of the documents of a day"), failed_percent),
+            chart=chart(units[2], failed_percent),
         ),
     ]
 
 
-def failed_percent(day: Sums) -> float:
-    return round(day.failed * 100 / day.documents, 1) if day.documents else 0
+def failed_percent(part: Sums) -> float:
+    return round(part.failed * 100 / part.documents, 1) if part.documents else 0
 
 
 # --- By customer, by application -------------------------------------------------------------------------------------
