@@ -518,7 +518,8 @@ def test_between_two_sweeps_nobody_comes_in(targets, service):
 
 @database
 def test_of_two_watchers_each_target_is_checked_by_one_at_a_time(targets, service):
-    """In real processes: the second waits for the first."""
+    """In real processes: the second waits for the first, which waits for answers until we let it have them."""
+    Target.objects.update(timeout=60)
     environment = os.environ | own_settings() | {"FLEET_LATENCY_ALERT_MS": "60000"}
     command = [*MANAGE, "beta_monitor"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
