@@ -22,7 +22,7 @@ from django.utils.translation import ngettext
 
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin
-from portal.admin.display import in_full, moment_column
+from portal.admin.display import in_full, lines, moment_column
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.history import SENTENCES
 from portal.notifications.known import guardian
@@ -36,6 +36,7 @@ SENTENCES.update({"usage.report_asked": _("A report was asked for")})
 HOURS = {2: _("2 hours"), 24: _("24 hours"), 168: _("7 days"), 720: _("30 days")}
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 SHOWN_PEOPLE, SHOWN_ERRORS = 200, 50
+NO_BREAK = "\u00a0"
 BAR = (
     '<svg class="used" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
     '<rect class="quota" width="100" height="6"/><rect class="good" width="{}" height="6"/></svg>'
@@ -83,11 +84,10 @@ def written_on(text: str) -> Q:
     return Q(created_at__gte=midnights[0], created_at__lt=midnights[1])
 
 
-def figure(name: str, description: Any) -> Any:
+def count_column(name: str, description: Any) -> Any:
     @admin.display(description=description)
-    def column(report: Any) -> int | None:
-        number: int | None = getattr(report, name)
-        return number
+    def column(report: Any) -> str:
+        return grouped(getattr(report, name))
 
     column.__name__ = name
     return column
@@ -103,9 +103,9 @@ class GuardianReportAdmin(ReadOnlyAdmin):
     list_display = (
         "period",
         "origin",
-        figure("people", _("people")),
-        figure("requests", _("requests")),
-        figure("errors", _("errors")),
+        count_column("people", _("people")),
+        count_column("requests", _("requests")),
+        count_column("errors", _("errors")),
         moment_column("created_at", _("written")),
     )
     list_filter = (WrittenFilter, OriginFilter)
@@ -160,7 +160,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
     def get_sections(self, request: HttpRequest, obj: GuardianReport) -> list[Section]:
         data = obj.data
         if wording.is_empty(data):
-            return [Section(_now("People"), [], [], empty=wording.nothing())]
+            return [Section(_now("What happened"), [], [], empty=wording.nothing())]
         return [people(data), features(data), codes(data), failures(data)]
 
     @admin.action(description=_("Download as JSON"), permissions=["export"])
@@ -220,17 +220,16 @@ class GuardianReportAdmin(ReadOnlyAdmin):
 def people(data: wording.Data) -> Section:
     rows = [
         [
-            user["email"],
-            wording.duration(user["total_time_minutes"]),
+            lines(user["email"], ", ".join(user["features_used"])),
+            wording.duration(user["total_time_minutes"]).replace(" ", NO_BREAK),
             user["requests_count"],
             user["errors_count"],
-            ", ".join(user["features_used"]),
         ]
         for user in data["users"][:SHOWN_PEOPLE]
     ]
     return Section(
         title=_now("People"),
-        columns=[_now("Who"), _now("Time"), _now("Requests"), _now("Errors"), _now("Features used")],
+        columns=[_now("Who, and which features"), _now("Time"), _now("Requests"), _now("Errors")],
         rows=rows,
         note=more(len(data["users"]) - len(rows)),
         empty=_now("Nobody came: what happened was of machines, applications and strangers."),
@@ -267,10 +266,15 @@ def failures(data: wording.Data) -> Section:
     return Section(
         title=_now("What failed for people"),
         columns=[_now("When (UTC)"), _now("Who"), _now("Error"), _now("Endpoint")],
-        rows=[[at, who, error["error"], error["endpoint"]] for at, who, error in found[:SHOWN_ERRORS]],
+        rows=[[whole(at), who, error["error"], error["endpoint"]] for at, who, error in found[:SHOWN_ERRORS]],
         note=more(sum(user["errors_count"] for user in data["users"]) - min(len(found), SHOWN_ERRORS)),
         empty=_now("Nothing failed for anybody."),
     )
+
+
+def whole(moment: str) -> SafeString:
+    """In one line, however narrow the table."""
+    return format_html("<time>{}</time>", moment)
 
 
 def more(left: int) -> str:

@@ -77,7 +77,7 @@ def test_the_history_tells_period_origin_and_counts(admin_client):
     content = text_of(admin_client.get(LIST))
     for words in ("2026-03-10 14:00 - 16:00", "2026-03-10 00:00 - 16:00", "nobody: every two hours", "olga"):
         assert words in content
-    assert content.count('<td class="field-requests">1202</td>') == 2
+    assert content.count('<td class="field-requests">1,202</td>') == 2
     assert content.count('<td class="field-errors">2</td>') == 2
 
 
@@ -119,7 +119,9 @@ def test_a_page_tells_who_did_what_and_what_failed(admin_client):
     some_activity()
     found = sections(admin_client.get(page_of(report())))
     assert list(found) == ["People", "Most used", "Errors by code", "What failed for people"]
-    assert found["People"].rows == [[BOB, "45 min", 1201, 1, "document_upload, thread_create"]]
+    assert found["People"].rows == [
+        [f'{BOB}<span class="beneath">document_upload, thread_create</span>', "45\xa0min", 1201, 1]
+    ]
     assert [row[:2] for row in found["Most used"].rows] == [
         ["document_upload", 1200],
         ["thread_create", 1],
@@ -128,7 +130,9 @@ def test_a_page_tells_who_did_what_and_what_failed(admin_client):
     assert 'class="good" width="100"' in found["Most used"].rows[0][2]
     assert 'class="good" width="1"' in found["Most used"].rows[1][2]
     assert found["Errors by code"].rows == [["400", 1], ["403", 1]]
-    assert found["What failed for people"].rows == [["2026-03-10 15:30:12", BOB, "ValidationError", "/api/documents"]]
+    assert found["What failed for people"].rows == [
+        ["<time>2026-03-10 15:30:12</time>", BOB, "ValidationError", "/api/documents"]
+    ]
 
 
 def test_a_period_with_nothing_in_it_is_one_quiet_sentence(admin_client):
