@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, Callable
@@ -88,6 +89,19 @@ def test_it_quarantines_events_that_will_never_be_taken(
     assert tracker.flush() == 0
     assert not spool.exists()
     assert quarantined(spool) == [("a", "some_code"), ("b", "some_code")]
+
+
+@pytest.mark.parametrize(("status", "pending"), [(413, 0), (401, 1), (502, 1)])
+def test_it_needs_no_body_to_know_what_a_status_means(
+    portal: Any, track: Any, spool: Path, answer: Any, status: int, pending: int
+) -> None:
+    tracker = track()
+    note(tracker, "a")
+    portal.answer_with(EVENTS, answer(status, b"<html>", {"Content-Type": "text/html", "Retry-After": "3000"}))
+    tracker.flush()
+    stats = spool_stats(spool)
+    assert (stats.pending, stats.quarantined) == (pending, 1 - pending)
+    assert (stats.retry_at is not None and stats.retry_at > time.time() + 2000) == bool(pending)
 
 
 def test_it_treats_each_event_by_its_own_result(portal: Any, track: Any, spool: Path, answer: Any) -> None:
