@@ -148,6 +148,10 @@ class TestStandings:
         an_hour(NOON - 3 * DAY, pages=30)
         assert self.standing(first_seen_at=NOON - 10 * DAY).pace == 3
 
+    def test_days_before_the_last_four_weeks_do_not(self):
+        an_hour(NOON - 3 * DAY, pages=28)
+        assert self.standing(first_seen_at=NOON - 90 * DAY).pace == 1
+
     def test_what_was_reported_late_counts_from_the_day_it_was_done(self):
         an_hour(NOON - 10 * DAY, pages=30)
         assert self.standing(first_seen_at=NOON - DAY).pace == 3

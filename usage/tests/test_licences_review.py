@@ -9,6 +9,7 @@ from portal.jobs import LeaseLost, claim
 from portal.models import JobRun, NotificationChannel, OutboxMessage
 from portal.severity import Severity
 from usage import licences
+from usage.admin.form import LicenceForm
 from usage.licences import near_quota, over_quota, review
 from usage.models import Licence
 from usage.tests.hours import a_licence, an_hour
@@ -135,6 +136,21 @@ class TestMarks:
         assert licence.exceeded_until is None
         assert not is_over_or_near(licence, NOON)
 
+    def test_a_quota_raised_other_than_by_hand_is_near_without_a_word(self, reviewed):
+        a_licence()
+        an_hour(NOON, pages=100)
+        reviewed()
+        Licence.objects.update(monthly_page_quota=120)
+        assert reviewed() == 0
+        assert Licence.objects.filter(near_quota(NOON)).exists()
+        assert titles() == [FULL]
+
+    def test_a_mark_that_is_over_is_left_alone(self, reviewed, django_assert_num_queries):
+        a_licence(exceeded_until=NOON)
+        with django_assert_num_queries(3):
+            reviewed()
+        assert Licence.objects.get().exceeded_until == NOON
+
     def test_what_is_marked_already_is_not_written_again(self, reviewed, django_assert_num_queries):
         a_licence()
         an_hour(NOON, pages=100)
@@ -251,8 +267,11 @@ class TestByHand:
         assert (licence.customer, licence.told_percent) == ("Acme and sons", 100)
         assert reviewed() == 0
 
-    def test_what_a_review_wrote_meanwhile_stays(self, admin_client):
-        licence = a_licence()
-        Licence.objects.update(exceeded_until=MONTH_END, last_run_at=NOON)
-        self.change(admin_client, licence, customer="Other")
+    def test_what_a_review_writes_meanwhile_stays(self, admin_client, monkeypatch):
+        def reviewed_meanwhile(form):
+            Licence.objects.update(exceeded_until=MONTH_END, told_percent=80, last_run_at=NOON)
+
+        monkeypatch.setattr(LicenceForm, "clean", reviewed_meanwhile)
+        licence = self.change(admin_client, a_licence(), customer="Other")
+        assert (licence.customer, licence.told_percent) == ("Other", 80)
         assert (licence.exceeded_until, licence.last_run_at) == (MONTH_END, NOON)
