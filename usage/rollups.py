@@ -16,6 +16,7 @@ from django.db.models import Count, Max, QuerySet, Sum
 from django.utils import timezone
 
 from portal.jobs import Busy, Lease, turn
+from usage import licences
 from usage.models import Licence, RollupProgress, Run, RunRollup
 
 TURN, TURN_LENGTH = "usage.rolling_up", timedelta(minutes=5)
@@ -49,12 +50,13 @@ Touched = Mapping[datetime, set[str]]
 
 
 def roll_up(lease: Lease) -> dict[str, int]:
-    """The periodic job; how many rollups were written."""
+    """The periodic job; how many rollups were written, and how many warnings of quotas that gave."""
+    now = timezone.now()
     try:
         with turn(TURN, TURN_LENGTH) as own:
-            return {"rollups": catch_up(timezone.now(), [lease, own])}
+            return {"rollups": catch_up(now, [lease, own]), "warnings": licences.review(now, own)}
     except Busy:
-        return {"rollups": 0}
+        return {"rollups": 0, "warnings": 0}
 
 
 def catch_up(now: datetime, leases: list[Lease]) -> int:

@@ -159,8 +159,8 @@ def test_who_was_overtaken_writes_nothing(lease):
 def test_one_counts_at_a_time(lease):
     kept()
     with turn(rollups.TURN):
-        assert rollups.roll_up(lease) == {"rollups": 0}
-    assert rollups.roll_up(lease) == {"rollups": 1}
+        assert rollups.roll_up(lease) == {"rollups": 0, "warnings": 0}
+    assert rollups.roll_up(lease) == {"rollups": 1, "warnings": 0}
 
 
 def test_a_reported_run_is_counted_in_the_minute_after(call, client_token, lease):
@@ -196,6 +196,17 @@ def test_a_licence_somebody_named_keeps_its_name_and_learns_of_its_last_run(coun
     licence = Licence.objects.get()
     assert (licence.customer, licence.monthly_page_quota) == ("Bakery", 500)
     assert (licence.first_seen_at, licence.last_run_at) == (NOON - MINUTE, NOON + MINUTE)
+
+
+def test_a_quota_that_is_used_up_is_told_and_flags_the_runs_after_it(call, client_token, lease):
+    Licence.objects.create(ref="LIC-2041", monthly_page_quota=20)
+    sent = [run(started_at=None) for _ in range(3)]
+    flagged = []
+    for report in sent:
+        flagged.append(call("POST", "usage/report", client_token, body=report).json()["over_quota"])
+        rollups.roll_up(lease)
+    assert flagged == [False, False, True]
+    assert Licence.objects.get().told_percent == 100
 
 
 # --- Rebuilding ------------------------------------------------------------------------------------------------------
