@@ -19,10 +19,11 @@ from types import FrameType
 import requests
 from vigie_client import make_session
 
-from demo import backups, services
+from demo import backups, services, usage
 from demo.commands import MANAGE, ROOT, manage
 from demo.fleet import Machine, keep_alive, machines, play
 from demo.services import Services
+from demo.usage import Workplace
 
 READY_WITHIN_SECONDS = 120
 PAUSE_SECONDS = 20
@@ -44,7 +45,7 @@ def main() -> int:
     refuse_taken(bind)
     manage("prepare")
     watched = Services(data / "services")
-    os.environ.update(watched.settings(os.environ))
+    os.environ.update(watched.settings(os.environ) | usage.settings(data, os.environ))
     command = [*MANAGE, "up", "--bind", bind]
     # The portal holds the other end of this pipe: it ends with us, however we end.
     lifeline, _held = os.pipe()
@@ -56,15 +57,17 @@ def main() -> int:
         try:
             wait_until_ready(url, portal, data / LOG)
             fleet = machines(url, data / "machines")
-            for line in scenes(url, data, fleet, watched):
+            application = manage("issue_token", "--kind", "client", "--label", "demo", capture=True)
+            people = usage.workplaces(url, application, data / "activity")
+            for line in scenes(url, data, fleet, watched, people):
                 say(line)
             where_to_look(url, data)
-            return keep_running(portal, fleet, watched)
+            return keep_running(portal, fleet, watched, people)
         finally:
             portal.terminate()
 
 
-def scenes(url: str, data: Path, fleet: list[Machine], watched: Services) -> Iterator[str]:
+def scenes(url: str, data: Path, fleet: list[Machine], watched: Services, people: list[Workplace]) -> Iterator[str]:
     token = manage("issue_token", "--kind", "enroll", "--label", "demo", "--expires-in", "1d", capture=True)
     staff = ("--kind", "staff", "--user", "operator", "--label", "demo", "--expires-in", "1d")
     staff_token = manage("issue_token", *staff, capture=True)
@@ -74,6 +77,8 @@ def scenes(url: str, data: Path, fleet: list[Machine], watched: Services) -> Ite
     yield from indented(backups.play(url, data, fleet, staff_token))
     yield from ("", "Their services are watched:")
     yield from indented(services.play(url, watched, make_session(staff_token), password_of(data)))
+    yield from ("", "Customers use what they bought:")
+    yield from indented(usage.play(url, data, people, make_session(staff_token), password_of(data)))
 
 
 def indented(lines: Iterable[str]) -> Iterator[str]:
@@ -126,6 +131,10 @@ def where_to_look(url: str, data: Path) -> None:
         f"  {url}/admin/                 the portal; operator / {password_of(data)}",
         f"  {url}/admin/agents/agent/    the machines",
         f"  {url}/admin/usage/run/       their runs",
+        f"  {url}/admin/usage/run/dashboard/    what all of them came to, by day and by customer",
+        f"  {url}/admin/usage/licence/    who has used how much of a quota, and how long it will last",
+        f"  {url}/admin/usage/guardianreport/    who used what, and what failed for whom",
+        f"  {usage.mails(data)}    the same as mails",
         f"  {url}/admin/backups/expectedbackupjob/    which databases are safe, and why the others are not",
         f"  {url}/admin/monitoring/target/    which services are up, how fast they answer, and since when",
         f"  {url}/admin/monitoring/incident/    what broke, who is at it, and what it was",
@@ -137,13 +146,16 @@ def where_to_look(url: str, data: Path) -> None:
     )
 
 
-def keep_running(portal: subprocess.Popen[bytes], fleet: list[Machine], watched: Services) -> int:
+def keep_running(
+    portal: subprocess.Popen[bytes], fleet: list[Machine], watched: Services, people: list[Workplace]
+) -> int:
     rng, turns = random.Random(), itertools.count(1)  # noqa: S311 - a play, not a secret
     while True:
         try:
             return portal.wait(timeout=PAUSE_SECONDS)
         except subprocess.TimeoutExpired:
             keep_alive(fleet, rng)
+            usage.live(people, rng)
             if next(turns) % TURNS_OF_SERVICES == 0:
                 watched.live(rng)
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 from vigie_client import make_session, page_count_for
 
 from agents import enrolment
-from demo import services
+from demo import services, usage
 from demo.documents import make_broken_documents, make_documents
 from demo.fleet import machines, play
 from demo.services import DIES, FLAPS, PASTS, SHOWN, SLOWS, Services
@@ -27,7 +27,9 @@ from monitoring.probe.http import probe
 from portal.issuing import issue
 from portal.notifications import delivery
 from portal.tests.database import own_address
-from usage.models import Run
+from usage import rollups
+from usage.consumption import standings
+from usage.models import GuardianReport, Licence, Run, RunRollup
 
 ROOT = Path(__file__).parent.parent
 
@@ -209,3 +211,62 @@ def test_an_incident_opens_is_acknowledged_and_closes(watched, live_server, monk
 def test_a_password_that_was_changed_stops_no_play(live_server, db):
     line = services.acknowledged(live_server.url, "wrong", {"id": 1, "opened_at": "2026-03-10T12:00:00Z"})
     assert line.endswith("so nobody acknowledged it")
+
+
+# --- What customers use ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bought(live_server, settings, tmp_path):
+    """Plays what customers do; its lines. The guardian's mail goes into a file."""
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    settings.GUARDIAN_RECIPIENTS = ["guardian@example.org"]
+    settings.REPORTS_ROOT, settings.EMAIL_FILE_PATH = tmp_path, str(usage.mails(tmp_path))
+    usage.settings(tmp_path, {})
+    operator = User.objects.create_superuser("operator", password="secret")
+    api, application = make_session(issue("staff", user=operator)[1]), issue("client", label="demo")[1]
+    people = usage.workplaces(live_server.url, application, tmp_path / "activity")
+    return lambda: list(usage.play(live_server.url, tmp_path, people, api, "secret"))
+
+
+@pytest.fixture
+def guardian_is_sent(monkeypatch):
+    """By the time somebody waits for it: no worker delivers in a test."""
+
+    def look(found):
+        delivery.deliver("guardian")
+        return found()
+
+    monkeypatch.setattr(usage, "wait", look)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_customers_near_and_beyond_their_quota_and_the_guardians_mail(bought, guardian_is_sent, tmp_path):
+    lines = bought()
+    assert lines[0] == f"5 customers have a past of 60 days: {Run.objects.count()} runs"
+    assert lines[2] == "5 people worked: all they did was told"
+    rollups.rebuild(None, None, lambda hour, count: None)
+    found = {licence.customer: licence for licence in Licence.objects.all()}
+    standing = standings(list(found.values()), timezone.now())
+    percent = {customer: standing[licence.ref].percent for customer, licence in found.items()}
+    assert 80 <= percent["Exemple SARL"] < 100 < percent["SIRPACAM"]
+    assert percent["Imprimerie Laurent"] is None
+    assert RunRollup.objects.filter(license_ref="LIC-2043").exists()
+    assert not Licence.objects.filter(ref="LIC-2043").exists()
+    report = GuardianReport.objects.get().data
+    minutes = {person["email"]: person["total_time_minutes"] for person in report["users"]}
+    assert minutes.pop("operator") == 0
+    assert len(minutes) == len(usage.PEOPLE)
+    assert min(minutes.values()) >= 15
+    assert report["total_errors"] > 0
+    (mail,) = usage.mails(tmp_path).iterdir()
+    assert lines[-1].endswith(f"its mail is {mail}")
+    assert "alice.martin@example.org" in mail.read_text()
+    runs, said = Run.objects.count(), bought()
+    assert len(said) == len(lines) - 2
+    assert Run.objects.count() == runs
+
+
+def test_it_writes_mails_into_files_unless_somebody_has_a_server(tmp_path):
+    assert usage.settings(tmp_path, {})["EMAIL_URL"] == f"filemail:///{tmp_path}/mails"
+    assert usage.settings(tmp_path, {"EMAIL_URL_FILE": "secret"}) == {}
