@@ -304,6 +304,14 @@ def test_of_several_open_sessions_the_time_counts_once():
     assert minutes() == 50
 
 
+def test_between_a_session_that_ended_and_one_that_did_not_nobody_was_there():
+    session(BOB, START, at("14:10"))
+    session(BOB, at("13:00"))
+    for moment in ("14:25", "14:30"):
+        used(BOB, at(moment))
+    assert minutes() == 15
+
+
 def test_who_has_no_session_has_no_time():
     for moment in ("14:00", "14:10", "14:20"):
         used(CAROL, at(moment))
