@@ -49,6 +49,7 @@ class LicenceAdmin(VigieModelAdmin):
     change_form_template = "usage/licence.html"
     add_label = _("Write down another")
     ordering = ("ref",)
+    list_per_page = 25  # each with the hours of two months
     sortable_by = ("ref",)
     list_display = (
         "ref", "whose", "used", "forecast", "state", moment_column("last_run_at", _("last run"), empty=_("never")),
