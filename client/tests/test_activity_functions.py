@@ -136,6 +136,29 @@ def test_coroutines_may_be_under_way_at_once(uses: Uses) -> None:
     assert uses.told.count(None) == 3
 
 
+def test_each_call_has_its_own_time() -> None:
+    """Of two that overlap, the first one to begin is here the first one to end."""
+    moments: list[Any] = []
+    feature = Feature(lambda at, seconds, raised: moments.append(at))
+
+    @feature
+    async def wait() -> None:
+        await asyncio.sleep(0)
+
+    @feature
+    def numbers() -> Any:
+        yield 1
+
+    async def both() -> None:
+        await asyncio.gather(wait(), wait())
+
+    asyncio.run(both())
+    first, second = numbers(), numbers()
+    assert [next(first), next(second), *first, *second] == [1, 1]
+    assert len(moments) == 4
+    assert moments == sorted(moments)
+
+
 def test_a_cancelled_coroutine_is_cancelled(uses: Uses) -> None:
     @uses.feature
     async def wait() -> None:

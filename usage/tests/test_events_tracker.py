@@ -32,12 +32,12 @@ def test_what_a_tracker_notes_the_portal_keeps(tracker, spool):
     kept = UserSession.objects.get(source="client:gui")
     assert (kept.user_email, kept.user_agent) == ("bob@example.org", "vigie-client 0")
     assert kept.session_end > kept.session_start
-    uses = FeatureUsage.objects.filter(source="client:gui").order_by("id")
+    uses = FeatureUsage.objects.filter(source="client:gui").order_by("timestamp")
     assert [(use.feature_name, use.endpoint, use.success) for use in uses] == [
         ("document upload", "/api/documents/{id}", True),
         ("export", "", False),
     ]
-    errors = UserError.objects.filter(source="client:gui").order_by("id")
+    errors = UserError.objects.filter(source="client:gui").order_by("timestamp")
     assert [(each.error_type, each.endpoint, each.method, each.error_code) for each in errors] == [
         ("ValueError", "", "", None),
         ("printer_away", "/print", "POST", 503),
