@@ -27,6 +27,8 @@ class FamilyFilter(ChoiceFilter):
         "monitoring.": _("Monitoring"),
         "target.": _("targets"),
         "maintenancewindow.": _("maintenance windows"),
+        "licence.": _("licences"),
+        "usage.": _("Usage"),
         "user.": _("users"),
         "group.": _("groups"),
         "admin.": _("actions in the admin"),
