@@ -29,10 +29,11 @@ from agents import enrolment
 from agents.models import Agent
 from backups import paths
 from backups.scanner import report
-from backups.scanner.locate import Unusable, opened_folder, sync_folder
+from backups.scanner.locate import Unusable, opened_folder
 from backups.scanner.store import WRITE_FLAGS, refuse_without_room, write_all
 from portal.api.errors import Problem, invalid
 from portal.api.streams import UNREADABLE
+from portal.files import sync_folder
 
 log = logging.getLogger("vigie.backups")
 

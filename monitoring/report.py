@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Count, Q
 from django.utils import timezone
-from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -24,6 +22,7 @@ from monitoring.models import CheckResult, Incident, Rollup, Round, Target
 from monitoring.probe.kinds import ErrorKind
 from monitoring.uptime import DAY, HOUR, MINUTE, Figures, Part, percent
 from portal.admin.display import NOTHING, exactly
+from portal.files import write_whole
 from portal.jobs import Busy
 
 WIDTH = 96
@@ -290,13 +289,5 @@ def save(lines: Sequence[str], now: datetime) -> Path:
     """The file, which is there as a whole or not at all. A folder that is missing is not made. Raises OSError."""
     folder = Path(settings.REPORTS_ROOT)
     path = folder / f"beta_report_{timezone.localtime(now):%Y%m%d_%H%M%S}.txt"
-    temporary = folder / f".{path.name}.{get_random_string(8)}"
-    try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in lines))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, "".join(f"{line}\n" for line in lines))
     return path

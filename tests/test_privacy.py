@@ -460,7 +460,7 @@ class TestTheReportOnDisk:
             raise OSError(28, "No space left on device", str(path))
 
         with monkeypatch.context() as patch:
-            patch.setattr("usage.privacy.replace", full)
+            patch.setattr("usage.privacy.write_whole", full)
             with pytest.raises(CommandError, match="No space left on device"):
                 erased("bob@example.org")
         erased("bob@example.org")

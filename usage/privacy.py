@@ -9,9 +9,10 @@ from typing import Any
 
 from django.conf import settings
 
+from portal.files import write_whole
 from portal.jobs import Lease
 from portal.privacy import Row, Subject, Table, holdings
-from usage.guardian.reports import FILE, replace
+from usage.guardian.reports import FILE
 from usage.models import FeatureUsage, GuardianReport, Licence, Run, UserError, UserSession
 
 # The names of tokens: no index serves them, so these tables are read where a token carries a name of the subject.
@@ -127,7 +128,7 @@ class ReportFile:
         if not renamed:
             self.path.unlink(missing_ok=True)
             return 1
-        replace(self.path, renamed)
+        write_whole(self.path, renamed)
         return 1
 
     def remarks(self, subject: Subject) -> tuple[str, ...]:

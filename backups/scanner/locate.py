@@ -16,12 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from backups.reasons import Reason, reason
+from portal.files import sync_folder
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 MOST_FILES = 200_000
-# What a filesystem says that cannot sync a folder.
-NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 # What tells of the file or folder itself. Everything else (no descriptors left, a disk that fails, a mount that went
 # stale) is trouble of ours, and no evidence against whoever deposits.
 FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
@@ -61,15 +60,6 @@ def make_folder(name: str, parent: int) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=parent)
         sync_folder(parent)
-
-
-def sync_folder(folder: int) -> None:
-    """Makes the names in it outlive a power cut, where the filesystem can."""
-    try:
-        os.fsync(folder)
-    except OSError as error:
-        if error.errno not in NO_SYNC:
-            raise
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from backups.reasons import Reason, reason
 from backups.scanner import locate, store, verify
 from backups.scanner.judge import Judged, Past
 from backups.scanner.store import Copy
+from portal.files import sync_folder
 
 log = logging.getLogger("vigie.backups")
 Promotion = BackupEntry.Promotion
@@ -48,14 +49,14 @@ def keep_as_versions(
         with store.opened([*folder, store.VERSIONS], make=True) as versions:
             for name in names:
                 store.link(name, current, versions, version_names.get(name) or unrecorded(name, current))
-            locate.sync_folder(versions)
+            sync_folder(versions)
 
 
 def drop_others(current: int, names: Sequence[str], file_name: str) -> None:
     for name in names:
         if name != file_name:
             os.unlink(name, dir_fd=current)
-    locate.sync_folder(current)
+    sync_folder(current)
 
 
 def finish_installing(past: Past, file_name: str) -> None:

@@ -6,9 +6,7 @@ undoes neither: the job fails once both are there, which is a finding until a la
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,8 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from django.utils.crypto import get_random_string
 
+from portal.files import write_whole
 from portal.jobs import Lease
 from portal.notifications import in_our_language, notify
 from usage.guardian.mail import notice
@@ -28,8 +26,6 @@ EVERY = timedelta(hours=2)
 # What is tracked is written within a second or so, and what a slow database kept waiting a little later.
 OFFSET = timedelta(minutes=2)
 FILE = "usage_report.json"
-# What filesystems answer that cannot make a name durable.
-NO_SYNC = {errno.EINVAL, errno.ENOTSUP}
 
 
 class FileNotWritten(Exception):
@@ -87,33 +83,7 @@ def save(report: GuardianReport) -> Path:
     path = Path(settings.REPORTS_ROOT) / FILE
     text = json.dumps(report.data, ensure_ascii=False, indent=2)
     try:
-        replace(path, f"{text}\n")
+        write_whole(path, f"{text}\n")
     except OSError as error:
         raise FileNotWritten(f"{path} could not be written: {error.strerror}") from error
     return path
-
-
-def replace(path: Path, text: str) -> None:
-    """Readable by its owner alone, for it names people. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{get_random_string(8)}")
-    try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync(path.parent)
-
-
-def sync(folder: Path) -> None:
-    """Makes the names in it outlive a power cut, where the filesystem can."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in NO_SYNC:
-            raise
-    finally:
-        os.close(descriptor)

@@ -10,6 +10,7 @@ from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from portal.files import write_whole
 from portal.findings import current_findings
 from portal.jobs import LeaseLost, claim
 from portal.models import JobRun, OutboxMessage
@@ -143,7 +144,7 @@ def test_the_file_is_on_disk_before_it_takes_its_name_and_the_name_after(monkeyp
 
     monkeypatch.setattr(os, "fsync", seen)
     monkeypatch.setattr(os, "replace", lambda *paths: (order.append("replace"), replace(*paths)))
-    reports.replace(folder / "usage_report.json", "x")
+    write_whole(folder / "usage_report.json", "x")
     assert order == ["file", "replace", "folder"]
 
 
@@ -187,7 +188,7 @@ def test_a_filesystem_that_cannot_make_names_durable_is_no_failure(monkeypatch, 
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", partly)
-    reports.replace(file, "{}")
+    write_whole(file, "{}")
     assert written(file) == {}
 
 
