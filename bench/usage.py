@@ -39,7 +39,8 @@ SELECT 'user' || n % 300 || '@example.org', 'portal', now() - n * interval '1 da
        CASE WHEN n % 3 = 0 THEN now() - n * interval '1 day' / 1500 + interval '20 minutes' END,
        CASE WHEN n % 3 = 0 THEN 1200 END, '192.0.2.0/24', 'Firefox 131, Linux' FROM generate_series(1, 1500) n;
 """
-# Five days a week, half of the licences in the mornings and half in the afternoons; a licence has one application, and a new version of it each quarter.
+# Five days a week, half of the licences in the mornings and half in the afternoons.
+# A licence has one application, and a new version of it each quarter.
 WORKED = f"""
 INSERT INTO usage_licence (ref, customer, monthly_page_quota, period_day, told_percent, first_seen_at, last_run_at)
 SELECT 'LIC-' || n, CASE WHEN n % 10 > 0 THEN 'Customer ' || n % 180 ELSE '' END, 1500000, 1 + n % 28, 0,
