@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import Count, Max, QuerySet, Sum
+from django.db.models import Count, Max, Min, QuerySet, Sum
 from django.utils import timezone
 
 from portal.jobs import Busy, Lease, turn
@@ -61,16 +61,20 @@ def roll_up(lease: Lease) -> dict[str, int]:
 
 def catch_up(now: datetime, leases: list[Lease]) -> int:
     """Counts the hours of all runs received since the last time, and a little before; how many rollups were written."""
-    written = 0
-    for since, until in pieces(received_since(), now):
+    written, counted = 0, defaultdict[datetime, set[str]](set)
+    for since, until in pieces(received_since(now), now):
         received = Run.objects.filter(received_at__gte=since, received_at__lt=until).order_by()
-        changes = [changed(hour, refs) for hour, refs in touched(received).items()]
+        # What a piece before this one counted held the runs of this one too.
+        news = {hour: refs - counted[hour] for hour, refs in touched(received).items()}
+        changes = [changed(hour, refs) for hour, refs in news.items() if refs]
         with transaction.atomic():
             extend(leases)
             know_licences(received)
             for fresh, gone in changes:
                 written += write(fresh, gone)
             RollupProgress.objects.update_or_create(pk=1, defaults={"counted_until": until})
+        for hour, refs in news.items():
+            counted[hour] |= refs
     return written
 
 
@@ -101,9 +105,12 @@ def extend(leases: list[Lease]) -> None:
 # --- What has changed ------------------------------------------------------------------------------------------------
 
 
-def received_since() -> datetime | None:
+def received_since(now: datetime) -> datetime | None:
+    """A clock that once ran ahead must not let what was received since be skipped."""
     known = RollupProgress.objects.values_list("counted_until", flat=True).first()
-    return known - LATE if known else Run.objects.order_by("received_at").values_list("received_at", flat=True).first()
+    if known is None:
+        return Run.objects.order_by("received_at").values_list("received_at", flat=True).first()
+    return min(known, now) - LATE
 
 
 def pieces(since: datetime | None, now: datetime) -> Iterator[tuple[datetime, datetime]]:
@@ -177,14 +184,15 @@ def write(fresh: Buckets, gone: set[Bucket]) -> int:
 
 def know_licences(received: QuerySet[Run]) -> None:
     """A reference nobody knows becomes a licence without a name; all get the moment of their last run."""
-    named = received.exclude(license_ref="").values_list("license_ref")
-    last = dict(named.annotate(last=Max("received_at")))
+    rows = received.exclude(license_ref="").values_list("license_ref")
+    moments = list(rows.annotate(first=Min("received_at"), last=Max("received_at")))
+    first, last = {ref: at for ref, at, _ in moments}, {ref: at for ref, _, at in moments}
     known = list(Licence.objects.filter(ref__in=last).order_by("pk"))
     unknown = sorted(last.keys() - {licence.ref for licence in known})
-    new = [Licence(ref=ref, first_seen_at=last[ref], last_run_at=last[ref]) for ref in unknown]
+    new = [Licence(ref=ref, first_seen_at=first[ref], last_run_at=last[ref]) for ref in unknown]
     Licence.objects.bulk_create(new, ignore_conflicts=True)  # somebody may have added one meanwhile
     later = [licence for licence in known if licence.last_run_at is None or licence.last_run_at < last[licence.ref]]
     for licence in later:
         licence.last_run_at = last[licence.ref]
-        licence.first_seen_at = licence.first_seen_at or licence.last_run_at
+        licence.first_seen_at = licence.first_seen_at or first[licence.ref]
     Licence.objects.bulk_update(later, ["first_seen_at", "last_run_at"], batch_size=500)

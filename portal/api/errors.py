@@ -6,6 +6,7 @@ No sentence ever holds a submitted value.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -242,7 +243,11 @@ def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def handler500(request: HttpRequest) -> HttpResponse:
-    return problem_response(Problem("internal_error"), request) if is_api(request) else server_error(request)
+    """Django calls it while it handles what was raised outside of the views, by a middleware or the resolver."""
+    if not is_api(request):
+        return server_error(request)
+    error = sys.exc_info()[1]
+    return problem_response(error if isinstance(error, Exception) else Problem("internal_error"), request)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

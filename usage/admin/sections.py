@@ -36,7 +36,7 @@ def periods_of(licence: Licence, periods: Sequence[Period], sums: Sequence[Sums]
     return Section(
         title=_("Months"),
         columns=[
-            _("From"), _("Runs"), _("Documents"), _("Failed"), _("Pages"), _("Quota"), _("Used (%)"),
+            _("Month"), _("Runs"), _("Documents"), _("Failed"), _("Pages"), _("Quota"), _("Used (%)"),
         ],
         rows=rows,
         note=_("Compared with the quota of today.") if quota is not None else "",

@@ -4,7 +4,7 @@ import os
 import threading
 
 import pytest
-from django.db import DataError, OperationalError
+from django.db import DataError, InterfaceError, InternalError, OperationalError, ProgrammingError
 from django.utils import timezone
 
 from portal.processes import myself
@@ -100,6 +100,21 @@ def test_writing_resumes_by_itself(a_thread, away):
     assert names == [f"page-{number}" for number in range(10)]
 
 
+@pytest.mark.parametrize("error", [InternalError, InterfaceError, ProgrammingError])
+def test_a_database_that_takes_nothing_loses_nothing(written_when_asked, monkeypatch, error):
+    """Read-only after a failover, or not migrated yet."""
+
+    def saving(self, records):
+        raise error("cannot execute INSERT in a read-only transaction")
+
+    put(3)
+    with monkeypatch.context() as patched:
+        patched.setattr(Buffer, "save", saving)
+        assert not buffer.write_some()
+    written_when_asked()
+    assert FeatureUsage.objects.count() == 3
+
+
 def test_a_record_the_database_refuses_takes_no_other_with_it(written_when_asked, monkeypatch, caplog):
     save = Buffer.save
 
@@ -173,6 +188,16 @@ def test_the_writer_is_started_by_the_first_record_and_again_where_it_ended(a_th
 def test_at_the_end_of_the_process_what_waits_is_written(a_thread, monkeypatch):
     monkeypatch.setattr(module, "GATHER_SECONDS", 60)
     put(4)
+    buffer.end()
+    assert FeatureUsage.objects.count() == 4
+
+
+def test_at_the_end_it_is_tried_once_more_although_it_failed_before(a_thread, away, monkeypatch):
+    monkeypatch.setattr(module, "LONGEST_PAUSE_SECONDS", 60)
+    put(4)
+    while not buffer.in_hand:
+        threading.Event().wait(0.01)
+    away.clear()
     buffer.end()
     assert FeatureUsage.objects.count() == 4
 

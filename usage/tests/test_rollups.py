@@ -127,6 +127,25 @@ def test_all_licences_of_an_hour_are_counted_where_there_are_too_many_to_name(co
     assert_agreement()
 
 
+def test_an_hour_that_many_pieces_touch_is_counted_once(count, monkeypatch):
+    monkeypatch.setattr(rollups, "RUNS_AT_A_TIME", 2)
+    for minutes in range(9):
+        a_run(NOON - timedelta(minutes=3 * minutes), license_ref=f"LIC-{minutes % 2}", started_at=NOON - HOUR)
+    counted, changed = [], rollups.changed
+    monkeypatch.setattr(rollups, "changed", lambda hour, refs: counted.extend(refs) or changed(hour, refs))
+    count()
+    assert sorted(counted) == ["LIC-0", "LIC-1"]
+    assert_agreement()
+
+
+def test_a_clock_that_ran_ahead_once_lets_nothing_be_skipped(count):
+    a_run()
+    count(NOON + timedelta(days=1))
+    a_run(NOON + MINUTE, total_pages=5)
+    count(NOON + 2 * MINUTE)
+    assert_agreement()
+
+
 def test_what_was_killed_in_between_is_counted_by_the_next(count, lease, monkeypatch):
     monkeypatch.setattr(rollups, "RUNS_AT_A_TIME", 1)
     for minutes in (1, 90, 200):
@@ -178,12 +197,13 @@ def test_a_reported_run_is_counted_in_the_minute_after(call, client_token, lease
 
 
 def test_an_unknown_licence_appears_by_itself_without_a_name(count):
+    a_run(NOON - timedelta(days=30), license_ref="LIC-9")
     a_run(license_ref="LIC-9")
     a_run(license_ref="")
     count()
     licence = Licence.objects.get()
     assert (licence.ref, licence.customer, licence.monthly_page_quota) == ("LIC-9", "", None)
-    assert licence.first_seen_at == licence.last_run_at == NOON - MINUTE
+    assert (licence.first_seen_at, licence.last_run_at) == (NOON - timedelta(days=30), NOON - MINUTE)
 
 
 def test_a_licence_somebody_named_keeps_its_name_and_learns_of_its_last_run(count):

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.test import Client
 from django.utils import timezone
 
@@ -55,6 +55,23 @@ def test_a_session_never_ends_before_it_began(client, alice):
     assert UserSession.objects.get().duration_seconds == 0
 
 
+def test_who_logs_in_again_has_left_the_session_before(client, alice):
+    log_in(client)
+    log_in(client)
+    before, now = UserSession.objects.order_by("pk")
+    assert before.session_end is not None
+    assert now.session_end is None
+
+
+def test_of_two_logouts_the_first_ends_it(alice):
+    session = UserSession.objects.create(user_email="alice", session_start=timezone.now() - timedelta(hours=1))
+    first, second = timezone.now() - timedelta(minutes=30), timezone.now()
+    assert UserSession.objects.filter(pk=session.pk).end(first) == 1
+    assert UserSession.objects.all()._end(session, second) == 0  # read before the first wrote
+    session.refresh_from_db()
+    assert session.session_end == first
+
+
 def test_a_wrong_password_begins_none(client, alice):
     client.post("/admin/login/", {"username": "alice", "password": "wrong"})
     assert not UserSession.objects.exists()
@@ -69,16 +86,19 @@ def test_switched_off_none_begins_and_what_has_begun_ends(client, alice, setting
 
 
 @pytest.mark.parametrize("method", ["create", "filter"])
-def test_a_login_and_a_logout_succeed_even_where_they_cannot_be_noted(client, alice, monkeypatch, caplog, method):
+@pytest.mark.parametrize("error", [DatabaseError, InterfaceError])
+def test_a_login_and_a_logout_succeed_even_where_they_cannot_be_noted(
+    client, alice, monkeypatch, caplog, method, error
+):
     def failing(*args, **fields):
-        raise DatabaseError(PASSWORD)
+        raise error(PASSWORD)
 
     monkeypatch.setattr(sessions.UserSession.objects, method, failing)
     assert log_in(client).status_code == 302
     assert client.get("/admin/").status_code == 200
     client.post("/admin/logout/")
     assert client.get("/admin/").status_code == 302
-    assert "could not be noted: DatabaseError" in caplog.text
+    assert f"could not be noted: {error.__name__}" in caplog.text
     assert PASSWORD not in caplog.text
 
 

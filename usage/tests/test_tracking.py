@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
@@ -131,6 +132,12 @@ class TestWhoItWas:
         call("GET", "agents/fleet", issue("staff", user=bob, label="laptop")[1])
         assert noted().user_email == "bob@example.org"
 
+    def test_a_person_whose_address_is_written_otherwise(self, client, noted):
+        client.force_login(User.objects.create_superuser("bob", "Bob@Example.org"))
+        buffer.reset()
+        client.get("/admin/usage/run/")
+        assert noted().user_email == "bob@example.org"
+
     def test_the_name_of_a_person_without_an_address(self, call, staff_token, noted):
         call("GET", "agents/fleet", staff_token)
         assert noted().user_email == "alice"
@@ -181,6 +188,19 @@ class TestWhatFailed:
         error = failed()
         assert (error.error_type, error.error_code) == ("OperationalError", 503)
         assert error.error_message == "The database does not answer. Try again later."
+
+    def test_what_was_raised_before_any_view(self, written_when_asked, monkeypatch):
+        def process_request(middleware, request):
+            raise OperationalError(SECRET)
+
+        monkeypatch.setattr(SessionMiddleware, "process_request", process_request)
+        answer = Client(raise_request_exception=False).get("/api/v1/agents/fleet")
+        assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+        monkeypatch.undo()
+        buffer.save(buffer.waiting)
+        error = UserError.objects.get()
+        assert (error.error_type, error.error_code) == ("OperationalError", 503)
+        assert error.stack[-1].startswith("usage.tests.test_tracking:process_request:")
 
     def test_a_page_that_failed(self, operator, failed, monkeypatch):
         def get_queryset(model_admin, request):

@@ -73,7 +73,15 @@ class TestLicences:
 class TestUncountedRuns:
     @pytest.mark.parametrize(
         ("counted_ago", "received_ago", "is_behind"),
-        [(12, 11, True), (12, 9, False), (10, 11, False), (11, 11, True), (None, 11, True), (None, 9, False), (12, None, False)],
+        [
+            (12, 11, True),
+            (12, 9, False),
+            (10, 11, False),
+            (11, 11, True),
+            (None, 11, True),
+            (None, 9, False),
+            (12, None, False),
+        ],
     )
     def test_a_run_waits_too_long(self, counted_ago, received_ago, is_behind):
         now = timezone.now()

@@ -14,7 +14,7 @@ import time
 from collections import deque
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, connections, transaction
+from django.db import DataError, Error, IntegrityError, close_old_connections, connections, transaction
 from django.utils import timezone
 
 from portal.processes import myself
@@ -84,17 +84,19 @@ class Buffer:
     def write_all(self) -> None:
         """Until nothing waits; while the database is away it is tried again, less and less often.
 
-        At the end of the process it is tried once.
+        At the end of the process it is tried once more.
         """
         failures = 0
         while self.queued:
+            is_last = self.ending.is_set()
             close_old_connections()
             if self.write_some():
                 failures = 0
                 continue
-            failures += 1
-            if self.ending.wait(min(GATHER_SECONDS * 2**failures, LONGEST_PAUSE_SECONDS)):
+            if is_last:
                 return
+            failures += 1
+            self.ending.wait(min(GATHER_SECONDS * 2**failures, LONGEST_PAUSE_SECONDS))
 
     def write_some(self) -> bool:
         """Whether the oldest records are written; else they stay in hand."""
@@ -103,10 +105,10 @@ class Buffer:
                 self.in_hand.append(self.waiting.popleft())
             try:
                 self.save(self.in_hand)
-            except (OperationalError, InterfaceError) as error:
-                log.warning("the database does not take what was tracked: %s", type(error).__name__)
-                return False
             except Exception as error:
+                if is_away(error):
+                    log.warning("the database does not take what was tracked: %s", type(error).__name__)
+                    return False
                 self.in_hand = self.save_one_by_one(error)
             else:
                 self.in_hand = []
@@ -140,10 +142,11 @@ class Buffer:
         for record in self.in_hand:
             try:
                 self.save([record])
-            except (OperationalError, InterfaceError):
-                left.append(record)
-            except Exception:
-                self.drop()
+            except Exception as refusal:
+                if is_away(refusal):
+                    left.append(record)
+                else:
+                    self.drop()
         return left
 
     def drop(self) -> None:
@@ -159,6 +162,11 @@ class Buffer:
             self.writer.join(END_SECONDS)
         if self.queued:
             log.error("%d tracked records were lost at the end of the process", self.queued)
+
+
+def is_away(error: Exception) -> bool:
+    """Whether the database takes nothing at all now: it is gone, read-only, or its tables are not there yet."""
+    return isinstance(error, Error) and not isinstance(error, (DataError, IntegrityError))
 
 
 buffer = Buffer()

@@ -12,8 +12,12 @@ from portal.models import ApiToken
 
 
 def person(user: Any) -> str:
-    """The e-mail address of a user of the portal, or the user's name where there is none."""
-    return str(user.email or user.get_username())
+    """The e-mail address of a user of the portal, or the user's name where there is none.
+
+    An address in lower case, as applications' events have it: one person is counted once.
+    """
+    name = str(user.email or user.get_username())
+    return name.lower() if "@" in name else name
 
 
 def bearer(token: ApiToken) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_in, user_logged_out
-from django.db import DatabaseError, transaction
+from django.db import Error, transaction
 from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
@@ -30,13 +30,14 @@ def begin(request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None
         return
     try:
         with transaction.atomic():
+            leave(request)  # of who logs in again without having logged out
             session = UserSession.objects.create(
                 user_email=person(user),
                 session_start=timezone.now(),
                 ip=truncated(request.META.get("REMOTE_ADDR", "")),
                 user_agent=reduced(request.headers.get("User-Agent", "")),
             )
-    except DatabaseError as error:
+    except Error as error:
         log.error("a login could not be noted: %s", type(error).__name__)
     else:
         request.session[IN_SESSION] = session.pk
@@ -45,14 +46,19 @@ def begin(request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None
 @receiver(user_logged_out)
 def end(request: HttpRequest | None, **_: Any) -> None:
     """Whatever the switch says now: what has begun ends."""
-    known = request.session.get(IN_SESSION) if request is not None else None
-    if known is None:
+    if request is None:
         return
     try:
         with transaction.atomic():
-            UserSession.objects.filter(pk=known).end(timezone.now())
-    except DatabaseError as error:
+            leave(request)
+    except Error as error:
         log.error("a logout could not be noted: %s", type(error).__name__)
+
+
+def leave(request: HttpRequest) -> None:
+    known = request.session.get(IN_SESSION)
+    if known is not None:
+        UserSession.objects.filter(pk=known).end(timezone.now())
 
 
 def truncated(address: str) -> str:
