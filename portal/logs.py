@@ -84,6 +84,26 @@ class WithoutPath(WithoutValues):
         return True
 
 
+# What gunicorn says above INFO of itself. Anything else up there is about a request, in the words of whoever sent it.
+OF_THE_SERVER = re.compile(
+    r"Worker \(|WORKER TIMEOUT|Exception (in|during) worker|Unhandled|Connection in use|Invalid address"
+    r"|connection to |Can't connect|No keepalived|USR2|Reloader|reloading"
+)
+
+
+class WithoutSender(WithoutValues):
+    """gunicorn's lines of requests carry methods, queries and headers as they were sent; those of itself stay.
+
+    Its lines for debugging show what was read of a connection, so there are none.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        super().filter(record)
+        if record.levelno > logging.INFO and not OF_THE_SERVER.match(str(record.msg)):
+            record.msg, record.args = "a request failed", ()
+        return record.levelno >= logging.INFO
+
+
 class AccessLogMiddleware:
     """One line per request, naming the route and not the path: a path may carry what nobody meant to log."""
 

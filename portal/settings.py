@@ -291,6 +291,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "filters": {
         "without_path": {"()": "portal.logs.WithoutPath"},
+        "without_sender": {"()": "portal.logs.WithoutSender"},
         "without_values": {"()": "portal.logs.WithoutValues"},
     },
     "formatters": {"json": {"()": "portal.logs.JsonFormatter"}},
@@ -307,5 +308,8 @@ LOGGING = {
         "vigie.tracking": {"filters": ["without_values"]},
         "django.server": {"level": "WARNING"},
         "django-q": {"level": "WARNING"},
+        # Here and not in gunicorn's own configuration, so that they hold however it is started.
+        "gunicorn.error": {"handlers": [], "propagate": True, "filters": ["without_sender"]},
+        "gunicorn.access": {"handlers": [], "propagate": False},
     },
 }

@@ -17,14 +17,7 @@ keepalive = 5
 control_socket_disable = True
 # Which proxy to believe is TRUSTED_PROXIES' business (see portal.addresses).
 forwarded_allow_ips = ""
-logging: Any = settings.LOGGING
-logconfig_dict = logging | {
-    "loggers": logging["loggers"]
-    | {
-        "gunicorn.error": {"handlers": [], "propagate": True, "level": "INFO"},
-        "gunicorn.access": {"handlers": [], "propagate": False},
-    }
-}
+logconfig_dict = settings.LOGGING
 
 
 def on_starting(server: Any) -> None:

@@ -54,6 +54,26 @@ def test_whatever_django_finds_suspicious_leaves_no_path():
     assert ours <= set(SUSPICIOUS)
 
 
+@pytest.mark.parametrize(
+    ("level", "message", "arguments", "said"),
+    [
+        (logging.INFO, "Listening at: %s (%s)", ("http://[::]:80", 1), "Listening at: http://[::]:80 (1)"),
+        (logging.CRITICAL, "WORKER TIMEOUT (pid:%s)", (7,), "WORKER TIMEOUT (pid:7)"),
+        (logging.ERROR, "Worker (pid:%s) was sent %s!", (7, "SIGKILL"), "Worker (pid:7) was sent SIGKILL!"),
+        (logging.ERROR, "Connection in use: %s", ("('::', 80)",), "Connection in use: ('::', 80)"),
+        (logging.ERROR, "Error handling request %s %s", ("GET", "/?q=PLANTED"), "a request failed"),
+        (logging.WARNING, "Invalid request from ip=::1: PLANTED", (), "a request failed"),
+        (logging.ERROR, "whatever it says one day: %s", ("PLANTED",), "a request failed"),
+        (logging.DEBUG, "Ignored premature client disconnection. %s", ("PLANTED",), None),
+    ],
+)
+def test_gunicorn_tells_of_itself_and_not_of_requests(level, message, arguments, said, caplog):
+    logger = logging.getLogger("gunicorn.error")
+    caplog.set_level(logging.DEBUG, logger.name)
+    logger.log(level, message, *arguments)
+    assert [record.getMessage() for record in caplog.records] == [said] * (said is not None)
+
+
 @pytest.mark.django_db
 class TestDjangosOwnLines:
     def lines(self, caplog):
