@@ -7,9 +7,10 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 from uuid import UUID
 
 import tablib  # type: ignore[import-untyped]
@@ -38,10 +39,29 @@ class TooManyRows(Exception):
     """There are more rows than the file may hold; the text says so to whoever asked."""
 
 
-def csv_response(rows: models.QuerySet[Any], columns: Sequence[str]) -> StreamingHttpResponse:
+class Streamed(StreamingHttpResponse):
+    """Sent while it is made, but its first piece is made before: what fails at once fails as any answer does.
+
+    Django renders it once the view is left, and with it the view's transaction, which would take the cursor along.
+    """
+
+    is_rendered = False
+
+    def render(self) -> Streamed:
+        if not self.is_rendered:
+            self.is_rendered, pieces = True, cast(Iterator[bytes], self.streaming_content)
+            self.streaming_content = chain([next(pieces)], pieces)
+        return self
+
+    def add_post_render_callback(self, callback: Callable[[Streamed], object]) -> None:
+        """What middleware of a single view would do to an answer: to its headers, which do not wait for the content."""
+        callback(self)
+
+
+def csv_response(rows: models.QuerySet[Any], columns: Sequence[str]) -> Streamed:
     """The rows as they are filtered and ordered."""
     values = rows.values_list(*columns).iterator(chunk_size=ROWS_AT_A_TIME)
-    return StreamingHttpResponse(
+    return Streamed(
         csv_chunks(header_of(columns), values, BYTE_ORDER_MARK),
         content_type=CSV,
         headers=attached(name_of(rows), "csv"),

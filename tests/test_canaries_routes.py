@@ -102,4 +102,5 @@ def test_nothing_of_a_page_that_is_asked_for_is_kept(is_operator, nothing_is_fou
             for answer in send(client, route.path, briefly):
                 asked += not QUIET.match(route.path)
                 assert answer.status_code < 500 or route.path == "/readyz", (route, answer.request)
+                answer.getvalue()  # noted is what came to its end
     nothing_is_found(asked)

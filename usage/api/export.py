@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from django.http import StreamingHttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -17,7 +16,7 @@ from portal import audit
 from portal.api.errors import FieldError, Problem
 from portal.api.moments import iso
 from portal.api.views import ApiView, Kind
-from portal.exports import CSV, attached, csv_chunks, json_chunks
+from portal.exports import CSV, Streamed, attached, csv_chunks, json_chunks
 from usage.consumption import midnight
 from usage.exports import GROUPS, Wanted, rows_of
 from usage.report import EARLIEST, LATEST
@@ -49,15 +48,15 @@ class ExportView(ApiView):
             (200, "application/json"): OpenApiResponse(OpenApiTypes.OBJECT, "`results`, and `next`, which is null"),
         },
     )
-    def get(self, request: Request) -> StreamingHttpResponse:
+    def get(self, request: Request) -> Streamed:
         now = timezone.now()
         wanted, form = asked(request.query_params, now)
         note = {"from": iso(wanted.since), "to": iso(wanted.until), "group": ",".join(wanted.groups), "format": form}
         audit.record("usage.exported", "usage", request=request._request, after=note)
         chunks, content_type = FORMATS[form]
-        return StreamingHttpResponse(
-            chunks(wanted.columns, rows_of(wanted, now)), content_type=content_type, headers=attached("usage", form)
-        )
+        content = chunks(wanted.columns, rows_of(wanted, now))
+        answer = Streamed(content, content_type=content_type, headers=attached("usage", form))
+        return answer.render()  # Django would do it outside this view, where no failure becomes a problem any more
 
 
 # --- What was asked for ----------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import OperationalError
 from django.utils import timezone
 
 from portal.issuing import issue
@@ -316,6 +317,23 @@ class TestTheAnswer:
             json.loads(export(group="license", format="json", **OF_MARCH).getvalue())["results"][0]["license_ref"]
             == "-2"
         )
+
+    @pytest.mark.parametrize("form", ["csv", "json"])
+    @pytest.mark.parametrize(
+        ("error", "status", "code"), [(RuntimeError, 500, "internal_error"), (OperationalError, 503, "not_ready")]
+    )
+    def test_what_fails_before_anything_is_sent_is_a_problem(
+        self, call, staff_token, monkeypatch, form, error, status, code
+    ):
+        def fails(rows):
+            raise error("Secret7")
+            yield
+
+        monkeypatch.setattr(exports, "streamed", fails)
+        answer = call("GET", "usage/export", staff_token, format=form)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert "Secret7" not in answer.content.decode()
 
     def test_it_is_sent_while_it_is_read(self, monkeypatch):
         for number in range(3):

@@ -1,20 +1,26 @@
 """What is noted of a request: by whom, which route, how it went, and nothing that was sent."""
 
+import io
 import json
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.db import OperationalError
+from django.core import signals
+from django.db import OperationalError, close_old_connections
+from django.http import FileResponse, StreamingHttpResponse
 from django.test import Client
+from django.urls import resolve, reverse
 from django.utils import timezone
 
+from portal import exports
 from portal.issuing import issue
 from usage import ingest
 from usage.admin.runs import RunAdmin
+from usage.api import export
 from usage.models import FeatureUsage, UserError
-from usage.tests.runs import run
+from usage.tests.runs import kept, run
 from usage.tracking import middleware
 from usage.tracking.buffer import buffer
 
@@ -229,6 +235,112 @@ class TestWhatFailed:
         monkeypatch.setattr(middleware, "who", lambda request: 1 / 0)
         assert call("POST", "usage/report", client_token, body=run()).status_code == 201
         assert "a request could not be noted" in caplog.text
+
+
+class TestWhatIsSentWhileItIsMade:
+    """It is noted when it ends, and as it ends."""
+
+    @pytest.fixture(params=["usage-export", "admin:usage_run_export"])
+    def ask(self, request, operator, monkeypatch):
+        """Asks for an export whose second piece is what is given: what it asked, and the answer."""
+
+        def asking(second, **given):
+            def pieces(*args):
+                yield "one"
+                yield second()
+
+            monkeypatch.setitem(export.FORMATS, "csv", (pieces, "text/csv"))
+            monkeypatch.setattr(exports, "csv_chunks", pieces)
+            client = Client(**given)
+            client.force_login(operator)
+            buffer.reset()
+            answer = client.get(reverse(request.param))
+            assert (answer.status_code, buffer.queued) == (200, 0)
+            return request.param, answer
+
+        return asking
+
+    def test_how_long_it_took_to_the_end(self, ask, noted, monkeypatch):
+        clock = [10.0]
+        monkeypatch.setattr(middleware.time, "perf_counter", lambda: clock[0])
+
+        def second():
+            clock[0] = 12.5
+            return "two"
+
+        asked, answer = ask(second)
+        assert answer.getvalue() == b"onetwo"
+        usage = noted()
+        assert (usage.feature_name, usage.success, usage.duration_ms) == (asked, True, 2500)
+        assert usage.user_email == "alice@example.org"
+
+    def test_a_failure_on_the_way_is_one(self, ask, failed):
+        _asked, answer = ask(lambda: {}[SECRET])
+        with pytest.raises(KeyError):
+            answer.getvalue()
+        error = failed()
+        assert (error.error_type, error.error_code, error.user_email) == ("KeyError", 500, "alice@example.org")
+        assert [frame.rpartition(":")[0] for frame in error.stack[-2:]] == [
+            f"{__name__}:pieces", f"{__name__}:<lambda>",
+        ]  # fmt: skip
+        assert SECRET not in json.dumps(error.stack) + error.error_message
+        assert FeatureUsage.objects.get().success is False
+
+    def test_a_failure_of_a_list_before_it_is_sent_is_an_answer(self, operator, failed, monkeypatch):
+        monkeypatch.setattr(exports, "cell", lambda value: {}[SECRET])
+        kept()
+        client = Client(raise_request_exception=False)
+        client.force_login(operator)
+        buffer.reset()
+        assert client.get(reverse("admin:usage_run_export")).status_code == 500
+        assert (failed().error_type, failed().error_code) == ("KeyError", 500)
+        assert FeatureUsage.objects.count() == 1
+
+    @pytest.fixture
+    def answered(self, rf):
+        """An answer as a server gets it; one of the test client's cannot be closed before its end."""
+
+        def answering(answer):
+            request = rf.get("/admin/")
+            request.resolver_match = resolve("/admin/")
+            return middleware.TrackingMiddleware(lambda request: answer)(request)
+
+        return answering
+
+    def test_a_caller_who_leaves_is_no_failure(self, answered, noted):
+        left = []
+
+        def pieces():
+            try:
+                yield "one"
+                raise KeyError(SECRET)
+            finally:
+                left.append("the cursor")
+
+        answer = answered(StreamingHttpResponse(pieces()))
+        assert (next(iter(answer)), buffer.queued, left) == (b"one", 0, [])
+        ended(answer)
+        assert (noted().success, left) == (True, ["the cursor"])
+        assert not UserError.objects.exists()
+
+    def test_who_left_before_the_first_piece_is_noted_too(self, answered, noted):
+        ended(answered(StreamingHttpResponse(iter(["one"]))))
+        assert noted().success is True
+
+    def test_a_file_is_left_to_the_server(self, answered, noted):
+        file = io.BytesIO(b"x")
+        answer = answered(FileResponse(file))
+        assert answer.file_to_stream is file
+        assert buffer.queued == 0
+        ended(answer)
+        assert noted().success is True
+
+
+def ended(answer):
+    """What every server does at the end; the connection is the test's and stays."""
+    signals.request_finished.disconnect(close_old_connections)
+    answer.close()
+    signals.request_finished.connect(close_old_connections)
 
 
 class TestHowMuch:

@@ -36,16 +36,18 @@ def environment(database_url, **own):
 class Web:
     """gunicorn as `manage.py up` starts it, on a socket that is open before it is."""
 
-    def __init__(self, *options, database_url, **own):
+    CONFIGURED = ("-c", "python:portal.supervisor.web")
+
+    def __init__(self, *options, database_url, config=CONFIGURED, stderr=subprocess.DEVNULL, **own):
         with socket.create_server(("127.0.0.1", 0)) as listening:
             bound, self.url = listening.fileno(), f"http://127.0.0.1:{listening.getsockname()[1]}"
-            command = [sys.executable, "-m", "gunicorn", "-c", "python:portal.supervisor.web", *options]
+            command = [sys.executable, "-m", "gunicorn", *config, *options]
             self.process = subprocess.Popen(
                 [*command, "--bind", f"fd://{bound}"],
                 env=environment(database_url, **own),
                 cwd=portal_settings.BASE_DIR,
                 pass_fds=[bound],
-                stderr=subprocess.DEVNULL,
+                stderr=stderr,
             )
 
     def statuses(self, times, path=NOWHERE):

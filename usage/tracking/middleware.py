@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import cast
 
 from django.conf import settings
 from django.core.exceptions import MiddlewareNotUsed
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.urls import ResolverMatch
 from django.utils import timezone
 
@@ -50,17 +51,44 @@ class TrackingMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         at, started = timezone.now(), time.perf_counter()
         response = self.get_response(request)
-        try:
-            self.note(request, response.status_code, at, time.perf_counter() - started)
-        except Exception:
-            log.exception("a request could not be noted")
+        if isinstance(response, StreamingHttpResponse):
+            self.note_at_end(request, response, at, started)
+        else:
+            self.note(request, response.status_code, at, started)
         return response
+
+    def note_at_end(self, request: HttpRequest, response: StreamingHttpResponse, at: datetime, started: float) -> None:
+        """Once the answer is closed, which every server does, also for a caller who left; that is no failure.
+
+        A file is sent by the server itself and would not be if its content were looked at: its failures are not seen.
+        """
+        status = response.status_code
+
+        def watched(content: Iterator[bytes]) -> Iterator[bytes]:
+            nonlocal status
+            try:
+                yield from content
+            except Exception as error:
+                request.failure = failure_of(error)  # type: ignore[attr-defined]
+                status = SERVER_FAILED
+                raise
+
+        if getattr(response, "file_to_stream", None) is None:
+            response.streaming_content = watched(cast(Iterator[bytes], response.streaming_content))
+        closers: list[Callable[[], None]] = response._resource_closers  # type: ignore[attr-defined]
+        closers.append(lambda: self.note(request, status, at, started))
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         """Of views alone; what goes wrong in the API is noted where it becomes a problem."""
         request.failure = failure_of(exception)  # type: ignore[attr-defined]
 
-    def note(self, request: HttpRequest, status: int, at: datetime, seconds: float) -> None:
+    def note(self, request: HttpRequest, status: int, at: datetime, started: float) -> None:
+        try:
+            self.put(request, status, at, time.perf_counter() - started)
+        except Exception:
+            log.exception("a request could not be noted")
+
+    def put(self, request: HttpRequest, status: int, at: datetime, seconds: float) -> None:
         match, failed = request.resolver_match, status >= FAILED
         if not (match or is_api(request)) or QUIET.match(request.path_info):
             return
