@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from portal.api.errors import invalid
 from portal.logs import KNOWN_METHODS
@@ -26,18 +28,42 @@ from usage.tracking.browsers import reduced
 
 MAX_EVENTS = 500
 LONGEST_EMAIL, LONGEST_ROUTE = 254, 200
+# How far the clock of a sender may be ahead.
+AHEAD = timedelta(minutes=5)
+# What people have, `bob@intranet` and `jérôme@example.org` too; `vigie_client` has the same rules, and a test compares.
 EMAIL = re.compile(
-    r"(?=[^@]{1,64}@)[A-Za-z0-9_%+'-]+(?:\.[A-Za-z0-9_%+'-]+)*"
-    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])"
+    r"(?=[^@]{1,64}@)[\w%+'&-]+(?:\.[\w%+'&-]+)*"
+    r"@\w(?:[\w-]{0,61}\w)?(?:\.\w(?:[\w-]{0,61}\w)?)*"
 )
-ROUTE = re.compile(rf"(?!.*:/)[A-Za-z0-9._~{{}}<>:/-]{{0,{LONGEST_ROUTE}}}")
-# A segment that somebody filled in: digits, a UUID, a long random word, the name of a file.
+# No spaces: the text of an exception is not to pass for the name of one.
+ERROR = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
+FILE_NAME = re.compile(r"[A-Za-z0-9_-]\.[A-Za-z][A-Za-z0-9]{1,4}(?!\.?\w)")
+ROUTE = re.compile(r"(?!.*:/)[A-Za-z0-9._~{}<>:/-]*")
+# A parameter's name, in the ways of writing one.
+DECLARED = re.compile(r"\{[A-Za-z_:]+[0-9]?\}|<[A-Za-z_:]+[0-9]?>|^:[A-Za-z_]+[0-9]?(?=\.|$)")
+# A segment that somebody filled in: digits, a UUID, digits among letters, a long random word, the name of a file.
 FILLED_IN = re.compile(
     r"^[0-9][0-9._:~-]*$|[0-9]{4}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{16}"
-    r"|(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9])[A-Za-z0-9]{16}|^[^{}<>]+\.[A-Za-z][A-Za-z0-9]{1,4}$"
+    r"|^(?=.*[0-9])(?=.*[A-Za-z]).{8}|[a-z]{21}|[A-Z]{21}|^[^{}<>]+\.[A-Za-z][A-Za-z0-9]{1,4}$"
 )
+# In a path also a person or a password. A name without a slash, such as `documents.upload`, is a view's.
+FILLED_IN_PATH = re.compile(r"[A-Za-z0-9]\.[A-Za-z]|:")
+LONG_WORD = re.compile(r"[A-Za-z]{8,}")
+PLAIN_WORD = re.compile(r"[A-Z]+|[A-Z]?[a-z]+(?:[A-Z][a-z]+)*[A-Z]{0,5}")
 PARAMETER = "{id}"
 INVALID = "invalid"
+
+
+def without_values(route: str) -> str:
+    """The route with `{id}` in place of what was filled in."""
+    parts = route.split("/")
+    return "/".join(PARAMETER if is_filled_in(part, in_path=len(parts) > 1) else part for part in parts)
+
+
+def is_filled_in(part: str, *, in_path: bool) -> bool:
+    rest = DECLARED.sub("{}", part)
+    odd = not all(map(PLAIN_WORD.fullmatch, LONG_WORD.findall(rest)))
+    return bool(odd or FILLED_IN.search(rest) or (in_path and FILLED_IN_PATH.search(rest)))
 
 
 class EventReader(Reader):
@@ -46,24 +72,44 @@ class EventReader(Reader):
     def email(self, source: Mapping[str, Any]) -> str:
         """In lower case. Never a name with a colon: those are of machines and applications."""
         value = source.get("user_email")
-        text = value if isinstance(value, str) and len(value) <= LONGEST_EMAIL else ""
-        if not EMAIL.fullmatch(text) or TOKEN_IN_TEXT.search(text):
+        text = value.lower() if isinstance(value, str) and len(value) <= LONGEST_EMAIL else ""
+        if len(text) > LONGEST_EMAIL or not EMAIL.fullmatch(text) or TOKEN_IN_TEXT.search(text):
             self.refuse("user_email", "not_an_email", "An e-mail address is expected.")
             return ""
-        return text.lower()
+        return text
+
+    def feature(self, source: Mapping[str, Any]) -> str:
+        name = self.identifier(source, "feature_name", required=True)
+        if FILE_NAME.search(name):
+            self.refuse("feature_name", "a_file_name", "The name of a feature is expected, and no file's.")
+        return name
+
+    def error_name(self, source: Mapping[str, Any]) -> str:
+        name = self.identifier(source, "error_type", required=True)
+        if name and (not ERROR.fullmatch(name) or FILE_NAME.search(name)):
+            self.refuse("error_type", "not_a_class", "The name of a class or a code is expected.")
+        return name
+
+    def moment(self, source: Mapping[str, Any], name: str, *, required: bool = False) -> datetime | None:
+        """Nothing that is still to come: it would outlive what is kept for so many days."""
+        moment = super().moment(source, name, required=required)
+        if moment is not None and moment > timezone.now() + AHEAD:
+            self.refuse(name, "in_the_future", "A moment that is over is expected.")
+        return moment
 
     def route(self, source: Mapping[str, Any]) -> str:
-        """Without query and fragment, and without the values of its parameters."""
+        """Without query and fragment, and without the values of its parameters; nothing where it is too long."""
         value = source.get("endpoint")
         if value is None:
             return ""
         route = re.split(r"[?#]", value, maxsplit=1)[0] if isinstance(value, str) else None
-        if route is not None and ROUTE.fullmatch(route) and not TOKEN_IN_TEXT.search(route):
-            reduced_route = "/".join(PARAMETER if FILLED_IN.search(part) else part for part in route.split("/"))
-            if len(reduced_route) <= LONGEST_ROUTE:
-                return reduced_route
-        self.refuse("endpoint", "not_a_route", "A route such as /api/documents/{id} is expected.")
-        return ""
+        if route is not None and len(route) > LONGEST_ROUTE:
+            return ""
+        if route is None or not ROUTE.fullmatch(route) or TOKEN_IN_TEXT.search(route):
+            self.refuse("endpoint", "not_a_route", "A route such as /api/documents/{id} is expected.")
+            return ""
+        reduced_route = without_values(route)
+        return reduced_route if len(reduced_route) <= LONGEST_ROUTE else ""
 
     def flag(self, source: Mapping[str, Any], name: str) -> bool:
         value = source.get(name)
@@ -168,7 +214,7 @@ class Features(Kind):
 
     def fields(self, reader: EventReader, source: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            "feature_name": reader.identifier(source, "feature_name", required=True),
+            "feature_name": reader.feature(source),
             "endpoint": reader.route(source),
             "timestamp": reader.moment(source, "timestamp", required=True),
             "success": reader.flag(source, "success"),
@@ -185,7 +231,7 @@ class Errors(Kind):
         return {
             "endpoint": reader.route(source),
             "method": method(source.get("method")),
-            "error_type": reader.identifier(source, "error_type", required=True),
+            "error_type": reader.error_name(source),
             "error_code": reader.integer(source, "error_code"),
             "timestamp": reader.moment(source, "timestamp", required=True),
         }

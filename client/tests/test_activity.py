@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from datetime import datetime, timedelta, timezone
@@ -15,10 +16,11 @@ from typing import Any, Callable
 
 import pytest
 
-from vigie_client import ActivityTracker, __version__, make_session, spool_stats
+from vigie_client import ActivityTracker, SpoolStats, __version__, make_session, spool_stats
 from vigie_client.payload import parse_time
 
 EVENTS = "/api/v1/usage/events"
+TOKEN_LIKE = "vigie_client_0123456789ab_secret"
 
 
 @pytest.fixture
@@ -141,7 +143,8 @@ def test_it_notes_an_error(tracker: ActivityTracker, noted: Any) -> None:
 
 @pytest.mark.parametrize(
     ("error", "name"),
-    [(ValueError, "ValueError"), ("upload_failed", "upload_failed"), ("no such file: secret.pdf", "Exception"), ("C:\\secret", "Exception"),
+    [(ValueError, "ValueError"), ("upload_failed", "upload_failed"), ("errors.UploadFailed", "errors.UploadFailed"),
+     ("no such file: secret.pdf", "Exception"), ("secret.pdf", "Exception"), ("E-42", "Exception"), ("42", "Exception"), (TOKEN_LIKE, "Exception"), ("C:\\secret", "Exception"),
      ("", "Exception"), (7, "Exception"), (None, "Exception"), (type("Érreur", (Exception,), {})("x"), "Exception")],
 )  # fmt: skip
 def test_an_error_is_a_name_or_none(tracker: ActivityTracker, noted: Any, error: Any, name: str) -> None:
@@ -149,7 +152,23 @@ def test_an_error_is_a_name_or_none(tracker: ActivityTracker, noted: Any, error:
     assert [event["error_type"] for event in noted("errors")] == [name]
 
 
-@pytest.mark.parametrize("name", ["C:\\secret.pdf", "a/b", "é", "", "x" * 129, None, 7, object()])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "C:\\secret.pdf",
+        "secret.pdf",
+        "open secret.pdf now",
+        " ",
+        TOKEN_LIKE,
+        "a/b",
+        "é",
+        "",
+        "x" * 129,
+        None,
+        7,
+        object(),
+    ],
+)
 def test_a_feature_without_a_proper_name_has_none(tracker: ActivityTracker, noted: Any, name: Any) -> None:
     with tracker.feature(name):
         pass
@@ -157,11 +176,19 @@ def test_a_feature_without_a_proper_name_has_none(tracker: ActivityTracker, note
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["C:/Users/bob/secret.pdf", "C:\\secret", "https://bob:secret@example.org/", "/a b", "/é", "?secret", "", 7, object()]
+    "endpoint", ["C:/Users/bob/secret.pdf", "C:\\secret", "https://bob:secret@example.org/", "/a b", "/é", "?secret", "", 7, object(), f"/x/{TOKEN_LIKE}", "/" + "a" * 200, "/1" * 41]
 )  # fmt: skip
 def test_what_is_no_route_is_not_noted(tracker: ActivityTracker, noted: Any, endpoint: Any) -> None:
     tracker.error("x", endpoint=endpoint)
     assert [event["endpoint"] for event in noted("errors")] == [None]
+
+
+@pytest.mark.parametrize(
+    "address", ["/users/8291", "/users/jean.dupont", "/reset/abcDEFghiJKLmnop", "/users/secret.pdf"]
+)
+def test_a_value_in_a_path_reaches_no_disk(tracker: ActivityTracker, noted: Any, address: str) -> None:
+    tracker.error("x", endpoint=address)
+    assert [event["endpoint"] for event in noted("errors")] == [re.sub(r"[^/]+$", "{id}", address)]
 
 
 @pytest.mark.parametrize(("method", "code"), [("POST /secret", "400"), (7, True), (object(), -1), ("", 4.0)])
@@ -172,7 +199,10 @@ def test_what_is_no_method_and_no_code_is_not_noted(
     assert [(event["method"], event["error_code"]) for event in noted("errors")] == [(None, None)]
 
 
-@pytest.mark.parametrize("user_email", [None, "", "bob", "bob martin@example.org", 7, "x" * 65 + "@example.org"])
+@pytest.mark.parametrize(
+    "user_email",
+    [None, "", "bob", "bob martin@example.org", 7, "x" * 65 + "@example.org", "a:b@example.org", f"{TOKEN_LIKE}@x.org"],
+)
 def test_without_an_address_it_notes_nothing(portal: Any, token: str, spool: Path, user_email: Any) -> None:
     with ActivityTracker(portal.url, make_session(token), user_email, spool_path=spool) as tracker:
         with tracker.feature("export"):
@@ -180,6 +210,50 @@ def test_without_an_address_it_notes_nothing(portal: Any, token: str, spool: Pat
         tracker.error("x")
     assert list(spool.parent.iterdir()) == []
     assert portal.requests == []
+
+
+@pytest.mark.parametrize(("user_email", "lines"), [("bob secret@example.org", 1), (None, 0), ("bob@intranet", 0)])
+def test_it_says_once_that_an_address_is_none(
+    portal: Any, spool: Path, caplog: pytest.LogCaptureFixture, user_email: Any, lines: int
+) -> None:
+    tracker = ActivityTracker(portal.url, None, user_email, spool_path=spool, deliver_after=600)
+    tracker.error("x")
+    tracker.error("y")
+    assert len(caplog.messages) == lines
+    assert "secret" not in caplog.text
+
+
+def test_what_was_not_delivered_is_tried_again_without_another_event(
+    portal: Any, token: str, spool: Path, answer: Any
+) -> None:
+    recorded = threading.Event()
+
+    def judge(body: Any) -> Any:
+        recorded.set()
+        results = {name: [{"id": each["id"], "status": "recorded"} for each in body[name]] for name in body}
+        return answer(200, {"results": results, "dropped_keys": 0})
+
+    portal.answer_with(EVENTS, answer(503, {}), judge)
+    given: dict[str, Any] = {"spool_path": spool, "timeout": 20, "deliver_after": 0}
+    tracker = ActivityTracker(portal.url, make_session(token), "bob@example.org", **given)
+    tracker.error("x")
+    assert recorded.wait(20)
+
+
+@pytest.mark.parametrize(("seconds", "pause"), [(-5, 1.0), (60, 60.0), (86_400, 300.0), (None, 5.0)])
+def test_it_tries_again_when_the_pause_is_over_and_never_busily(
+    tracker: ActivityTracker, spool: Path, monkeypatch: pytest.MonkeyPatch, seconds: Any, pause: float
+) -> None:
+    stats = SpoolStats(1, 1, 1, None if seconds is None else 1000.0 + seconds, 0, {})
+    monkeypatch.setattr("vigie_client.activity.spool_stats", lambda _: stats)
+    monkeypatch.setattr("vigie_client.activity.time", lambda: 1000.0)
+    assert tracker._deliver() == pause
+    monkeypatch.setattr("vigie_client.activity.spool_stats", lambda _: stats._replace(pending=0))
+    assert tracker._deliver() is None
+    monkeypatch.setattr("vigie_client.activity.spool_stats", Raising())
+    assert tracker._deliver() == 300.0
+    monkeypatch.setenv("VIGIE_TELEMETRY", "off")
+    assert tracker._deliver() is None
 
 
 def test_it_delivers_what_it_noted(portal: Any, tracker: ActivityTracker, spool: Path, token: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 import threading
 from typing import Any
 
@@ -159,7 +160,7 @@ def test_each_call_has_its_own_time() -> None:
     assert moments == sorted(moments)
 
 
-def test_a_cancelled_coroutine_is_cancelled(uses: Uses) -> None:
+def test_a_cancelled_coroutine_is_cancelled_and_has_not_failed(uses: Uses) -> None:
     @uses.feature
     async def wait() -> None:
         await asyncio.Event().wait()
@@ -172,7 +173,7 @@ def test_a_cancelled_coroutine_is_cancelled(uses: Uses) -> None:
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cancelled())
-    assert uses.told == [asyncio.CancelledError]
+    assert uses.told == [None]
 
 
 def test_an_asynchronous_generator_is_still_one(uses: Uses) -> None:
@@ -204,7 +205,7 @@ def test_an_asynchronous_generator_is_still_one(uses: Uses) -> None:
     assert asyncio.run(whole()) == [1, 2, "caught", "last"]
     assert (uses.told, closed) == ([None], [True])
     asyncio.run(part())
-    assert (uses.told, closed) == ([None, GeneratorExit], [True, True])
+    assert (uses.told, closed) == ([None, None], [True, True])
 
 
 def test_an_asynchronous_generator_that_fails_has_failed(uses: Uses) -> None:
@@ -219,6 +220,20 @@ def test_an_asynchronous_generator_that_fails_has_failed(uses: Uses) -> None:
     with pytest.raises(KeyError):
         asyncio.run(whole())
     assert uses.told == [KeyError]
+
+
+@pytest.mark.parametrize("code", [None, 0])
+def test_a_program_that_is_left_in_order_has_not_failed(uses: Uses, code: Any) -> None:
+    with pytest.raises(SystemExit), uses.feature:
+        sys.exit(code)
+    assert uses.told == [None]
+
+
+@pytest.mark.parametrize("code", [1, "no licence"])
+def test_a_program_that_is_left_with_an_error_has_failed(uses: Uses, code: Any) -> None:
+    with pytest.raises(SystemExit), uses.feature:
+        sys.exit(code)
+    assert uses.told == [SystemExit]
 
 
 def test_a_generator_that_nobody_wants_any_more_is_no_failure(portal: Any, spool: Any) -> None:

@@ -210,19 +210,19 @@ def test_two_flushers_send_nothing_twice(portal: Any, track: Any, spool: Path, t
 def test_it_loses_no_event_when_its_program_is_killed(tmp_path: Path, track: Any, portal: Any) -> None:
     def scene(stage: Path, instant: int) -> bool:
         spool = stage / "spool"
-        note(track(spool_path=spool), f"{instant}-a", f"{instant}-b")
+        note(track(spool_path=spool), f"e{instant}_a", f"e{instant}_b")
 
         def die() -> None:
             tracker = track(spool_path=spool)
-            note(tracker, f"{instant}-c")
+            note(tracker, f"e{instant}_c")
             tracker.flush()
 
         killed = was_killed(fork(die, instant))
         track(spool_path=spool).flush(force=True)
         counts = Counter(event["error_type"] for event in portal.events.values())
-        kept = {name for name in counts if name.startswith(f"{instant}-")}
-        assert {f"{instant}-a", f"{instant}-b"} <= kept
-        assert killed or f"{instant}-c" in kept
+        kept = {name for name in counts if name.startswith(f"e{instant}_")}
+        assert {f"e{instant}_a", f"e{instant}_b"} <= kept
+        assert killed or f"e{instant}_c" in kept
         assert spool_stats(spool).pending == 0
         return killed
 

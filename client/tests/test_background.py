@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from vigie_client.background import BackgroundDelivery
 
 
 class Flushes:
-    """Counts flushes; `reached` waits until there were so many. `meanwhile` is what happens during the first."""
+    """Counts flushes; `reached` waits until there were so many. `meanwhile` is what happens during the first.
 
-    def __init__(self, gather: float = 0) -> None:
+    Each flush takes the next of `pauses`: after so many seconds it is to be tried again.
+    """
+
+    def __init__(self, gather: float = 0, spool: str = "") -> None:
         self.count = 0
         self.happened = threading.Condition()
-        self.delivery = BackgroundDelivery(self.flush, gather)
+        self.delivery = BackgroundDelivery(self.flush, gather, spool or str(id(self)))
         self.meanwhile: Callable[[], Any] = lambda: None
+        self.pauses: list[float] = []
 
-    def flush(self) -> None:
+    def flush(self) -> Optional[float]:
         if self.count == 0:
             self.meanwhile()
         with self.happened:
             self.count += 1
             self.happened.notify_all()
+        return self.pauses.pop(0) if self.pauses else None
 
     def reached(self, count: int) -> bool:
         with self.happened:
@@ -73,3 +78,52 @@ def test_it_is_waited_for_no_longer_than_was_said() -> None:
     assert flushes.count == 0
     over.set()
     assert flushes.reached(1)
+
+
+def test_it_tries_again_until_nothing_is_left() -> None:
+    flushes = Flushes(gather=0)
+    flushes.pauses = [0.01, 0.01]
+    flushes.delivery.soon()
+    assert flushes.reached(3)
+
+
+def test_it_waits_for_the_pause_before_it_tries_again() -> None:
+    flushes = Flushes()
+    flushes.pauses = [600]
+    flushes.delivery.soon()
+    assert flushes.reached(1)
+    flushes.delivery.finish(20)
+    assert flushes.count == 1
+
+
+def test_an_event_during_the_pause_is_tried_at_once() -> None:
+    flushes = Flushes()
+    flushes.pauses = [600]
+    flushes.delivery.soon()
+    assert flushes.reached(1)
+    flushes.delivery.soon()
+    assert flushes.reached(2)
+
+
+def test_to_finish_is_to_try_once_and_not_to_wait_for_the_pause() -> None:
+    flushes = Flushes(gather=600)
+    flushes.pauses = [600, 600]
+    for count in (1, 2):
+        flushes.delivery.soon()
+        flushes.delivery.finish(20)
+        assert flushes.count == count
+
+
+def test_of_many_on_one_spool_one_tries_again() -> None:
+    many = [Flushes(spool="one") for _ in range(3)]
+    threads = []
+    for flushes in many:
+        flushes.pauses = [600]
+        flushes.delivery.soon()
+        assert flushes.reached(1)
+        flushes.delivery.finish(20)
+        threads.append(flushes.delivery._thread)
+    for thread in threads[1:]:
+        assert thread is not None
+        thread.join(20)
+    assert [bool(thread and thread.is_alive()) for thread in threads] == [True, False, False]

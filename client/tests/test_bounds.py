@@ -96,3 +96,25 @@ def test_it_never_drops_what_is_in_flight(spool: Path, run: Any) -> None:
     assert seen == ["a"]
     assert waiting(spool) == ["f"]
     assert spool_stats(spool).dropped["count"] == 4
+
+
+def test_a_full_spool_makes_room_for_a_while(spool: Path, run: Any) -> None:
+    """One in twenty goes at once, and what is done with is swept: the next lines cost what the first ones did."""
+    limits = SpoolLimits(max_runs=100)
+    for number in range(101):
+        spool_payload(spool, run(str(number)), limits=limits)
+    assert (waiting(spool)[0], len(waiting(spool))) == ("6", 95)
+    assert spool_stats(spool).dropped == {"age": 0, "count": 6, "bytes": 0}
+    assert len(spool.read_text().splitlines()) == 95
+    put(spool, run, "abcde", limits)
+    assert spool_stats(spool).dropped["count"] == 6
+    assert len(waiting(spool)) == 100
+
+
+def test_it_sweeps_lines_done_with_and_drops_none_that_waits(spool: Path, run: Any) -> None:
+    put(spool, run, "a", SpoolLimits())
+    spool.write_bytes(b"#done\n" * 10 + spool.read_bytes())
+    put(spool, run, "b", SpoolLimits(max_runs=10))
+    assert waiting(spool) == ["a", "b"]
+    assert b"#" not in spool.read_bytes()
+    assert spool_stats(spool).dropped["count"] == 0

@@ -17,7 +17,7 @@ CODES = {CONFLICT: "event_conflict", events.INVALID: "validation_failed"}
 
 class SessionEventSerializer(serializers.Serializer[None]):
     id = serializers.UUIDField()
-    user_email = serializers.EmailField(max_length=254)
+    user_email = serializers.CharField(max_length=254)
     session_start = serializers.DateTimeField()
     session_end = serializers.DateTimeField(allow_null=True, required=False)
     user_agent = serializers.CharField(allow_null=True, required=False)
@@ -25,7 +25,7 @@ class SessionEventSerializer(serializers.Serializer[None]):
 
 class FeatureEventSerializer(serializers.Serializer[None]):
     id = serializers.UUIDField()
-    user_email = serializers.EmailField(max_length=254)
+    user_email = serializers.CharField(max_length=254)
     feature_name = serializers.CharField(max_length=128)
     endpoint = serializers.CharField(allow_null=True, required=False)
     timestamp = serializers.DateTimeField()
@@ -35,7 +35,7 @@ class FeatureEventSerializer(serializers.Serializer[None]):
 
 class ErrorEventSerializer(serializers.Serializer[None]):
     id = serializers.UUIDField()
-    user_email = serializers.EmailField(max_length=254)
+    user_email = serializers.CharField(max_length=254)
     endpoint = serializers.CharField(allow_null=True, required=False)
     method = serializers.CharField(allow_null=True, required=False)
     error_type = serializers.CharField(max_length=128)

@@ -1,7 +1,7 @@
 """What applications tell of their users: recorded once, repeated, contradicted, refused."""
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -177,27 +177,70 @@ def test_what_is_required_is_asked_for(statuses, name):
 
 @pytest.mark.parametrize(
     "given",
-    ["bob", "bob@", "@example.org", "bob@example", "bob@example.org\n", " bob@example.org", "böb@example.org", "bob@exämple.org", "client:gui",
+    ["bob", "bob@", "@example.org", "bob@example.org\n", " bob@example.org", "client:gui", "bob@example:8000", "<bob@example.org>", '"bob"@example.org',
      "agent:PC-1@example.org", "b b@example.org", "bob@@example.org", ".bob@example.org", "bob.@example.org", "bo..b@example.org", "bob@-example.org",
-     "bob@example.o", "bob@example.1", "a/b@example.org", "b\x00b@example.org", "x" * 65 + "@example.org", "bob@" + "x." * 125 + "org",
+     "bob@example..org", "bob@example.org.", "İ" * 60 + "@" + "x." * 96 + "x", "a/b@example.org", "b\x00b@example.org", "x" * 65 + "@example.org", "bob@" + "x." * 125 + "org",
      "vigie_client_0123456789ab_secret@example.org", 7, True, [], {}],
 )  # fmt: skip
 def test_who_is_an_email_address(statuses, given):
     assert statuses("features", feature(user_email=given)) == ["invalid"]
 
 
-@pytest.mark.parametrize("given", ["Bob.Martin+x@Mail.Example.ORG", "o'neil@example.co.uk", "x" * 64 + "@example.org"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "Bob.Martin+x@Mail.Example.ORG",
+        "o'neil@example.co.uk",
+        "x" * 64 + "@example.org",
+        "bob@localhost",
+        "bob@intranet",
+        "Jérôme@Example.org",
+        "bob@münchen.de",
+        "bob@exa_mple.org",
+        "a&b@example.org",
+        "bob@10.0.0.1",
+    ],
+)
 def test_an_email_address_is_kept_in_lower_case(statuses, given):
     assert statuses("features", feature(user_email=given)) == ["recorded"]
     assert FeatureUsage.objects.get().user_email == given.lower()
 
 
 @pytest.mark.parametrize(
-    "given", ["", "C:\\secret", "a/b", "é", "a\nb", "x" * 129, "vigie_client_0123456789ab_secret", 7, True, [], {}]
-)
+    "given",
+    ["", " ", "C:\\secret", "a/b", "é", "a\nb", "x" * 129, "vigie_client_0123456789ab_secret", 7, True, [], {},
+     "Contract Dupont-2024.pdf", "secret.pdf", "open secret.docx now", "secret.pdf:3"],
+)  # fmt: skip
 def test_a_name_is_no_path_and_no_essay(statuses, given):
     assert statuses("features", feature(feature_name=given)) == ["invalid"]
     assert statuses("errors", error(error_type=given)) == ["invalid"]
+
+
+@pytest.mark.parametrize("given", ["document upload", "export v2.0", "documents.list.export", "a:b+c-d_e", "v1.2"])
+def test_a_name_with_spaces_and_dots_is_one(statuses, given):
+    assert statuses("features", feature(feature_name=given)) == ["recorded"]
+
+
+@pytest.mark.parametrize("given", ["password hunter2 refused for jean.dupont", "Contract Dupont-2024.pdf", "no such file", "404", "a:b", "E-42"])  # fmt: skip
+def test_the_text_of_an_exception_is_no_class(statuses, given):
+    assert statuses("errors", error(error_type=given)) == ["invalid"]
+
+
+@pytest.mark.parametrize(
+    "given", ["ValueError", "requests.exceptions.HTTPError", "_hidden", "upload_failed", "E42", "x" * 128]
+)
+def test_a_class_or_a_code_is_one(statuses, given):
+    assert statuses("errors", error(error_type=given)) == ["recorded"]
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(299, "recorded"), (301, "invalid")])
+def test_a_moment_is_over_but_for_what_clocks_differ(statuses, monkeypatch, seconds, status):
+    """What is still to come would outlive the days it is kept for."""
+    monkeypatch.setattr("usage.events.timezone.now", lambda: datetime(2026, 3, 10, 12, tzinfo=UTC))
+    at = (datetime(2026, 3, 10, 12, tzinfo=UTC) + timedelta(seconds=seconds)).isoformat()
+    assert statuses("features", feature(timestamp=at)) == [status]
+    assert statuses("errors", error(timestamp=at)) == [status]
+    assert statuses("sessions", session(session_start=at), session(session_end=at)) == [status] * 2
 
 
 @pytest.mark.parametrize("given", [0, 1, "true", "True", [], {}, 1.0])

@@ -23,8 +23,6 @@ PLANTS = [
     f"Traceback: no such file '{CANARY}'",
     f"Mozilla/5.0 ({CANARY}) Firefox/131.0",
 ]
-# What has the form of a name is one: a canary that a caller calls a feature is its own doing.
-NAMES = ("feature_name", "error_type")
 
 
 def planted():
@@ -37,8 +35,7 @@ def planted():
             yield {name: [plant, [plant], {plant: plant}]}
             for key in make():
                 for value in (plant, [plant], {plant: plant}):
-                    if key not in NAMES or value != PLANTS[0]:
-                        yield {name: [make() | {key: value}]}
+                    yield {name: [make() | {key: value}]}
 
 
 def everything_kept():

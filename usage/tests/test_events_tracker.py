@@ -2,12 +2,31 @@
 
 import pytest
 from django.db import connections
-from vigie_client import ActivityTracker, make_session, spool_stats
+from vigie_client import ActivityTracker, activity_rules, make_session, spool_stats
 
 from portal.issuing import issue
+from usage.events import EventReader
 from usage.models import FeatureUsage, UserError, UserSession
 
 pytestmark = pytest.mark.django_db(transaction=True)
+TOKEN = "vigie_client_0123456789ab_secret"
+ADDRESSES = ["bob@localhost", "Jérôme@example.org", "bob@exa_mple.org", "a&b@example.org", "bob.@example.org", "bob@münchen.de", "bob!x@example.org",
+             "b b@example.org", "a:b@example.org", "x" * 65 + "@example.org", "x@" + "y." * 126 + "y", "x@" + "y." * 125 + "y", f"{TOKEN}@example.org"]  # fmt: skip
+NAMES = [
+    "export",
+    " ",
+    "a b",
+    "Contract Dupont-2024.pdf",
+    "secret.pdf",
+    "a.b.c",
+    "ValueError",
+    "404",
+    TOKEN,
+    "x" * 128,
+    "x" * 129,
+]
+ROUTES = ["/a", "/users/8291", "/users/jean.dupont", "main.export", "/u/bob:pw", "/u/<str:x>", "/reset/abcDEFghiJKLmnop", "/getUserProfile", "/x y",
+          "C:/Users", "/a?b", "?b", "/1" * 40, "/1" * 41, "/" + "a-" * 100, f"/x/{TOKEN}", "/reset/kqjhsdfkjhqsdkfjhqskdjfh", "/invite/ABC123def456"]  # fmt: skip
 
 
 @pytest.fixture
@@ -65,3 +84,20 @@ def test_a_spool_that_is_sent_again_counts_once(tracker, spool):
         assert tracker.flush() == 2
     assert FeatureUsage.objects.filter(source="client:gui").count() == 1
     assert UserError.objects.filter(source="client:gui").count() == 1
+
+
+@pytest.mark.parametrize("given", ADDRESSES + NAMES + ROUTES)
+def test_what_a_tracker_lets_through_the_portal_takes_and_keeps_as_it_is(given):
+    """And the other way round: what the portal would keep is not given up before."""
+    reader = EventReader()
+    taken = {
+        activity_rules.email_address: reader.email({"user_email": given}),
+        activity_rules.feature_name: reader.feature({"feature_name": given}),
+        activity_rules.error_name: reader.error_name({"error_type": given}),
+        activity_rules.route: reader.route({"endpoint": given}),
+    }
+    refused = {error.field for error in reader.errors}
+    fields = ("user_email", "feature_name", "error_type", "endpoint")
+    nothing = (None, "unnamed", "Exception", None)
+    for field, none, (rule, kept) in zip(fields, nothing, taken.items(), strict=True):
+        assert rule(given) == (none if field in refused or not kept else kept), field

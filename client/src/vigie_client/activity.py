@@ -8,24 +8,23 @@ import os
 import re
 import uuid
 from datetime import datetime, timedelta, timezone
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 from .activity_calls import ActivityClient
+from .activity_rules import email_address, error_name, feature_name, route
 from .background import BackgroundDelivery
+from .backoff import FIRST_DELAY, LONGEST_DELAY
 from .features import Feature
 from .logs import log
+from .opt_out import telemetry_off
 from .payload import LARGEST_INTEGER, plain_int, utc_text
-from .spool import DEFAULT_LIMITS, SpoolPath, flush_spool, spool_payload
+from .spool import DEFAULT_LIMITS, SpoolPath, flush_spool, spool_payload, spool_stats
 from .spool_limits import SpoolLimits
 from .version import __version__
 
-_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{3,189}")
-_NAME = re.compile(r"[A-Za-z0-9._:+ -]{1,128}")
-# No spaces: the text of an exception is not to pass for the name of one.
-_ERROR = re.compile(r"[A-Za-z0-9._:+-]{1,128}")
-_ROUTE = re.compile(r"(?!.*:/)[A-Za-z0-9._~{}<>:/-]{1,200}")
 _METHOD = re.compile(r"[A-Za-z]{1,16}")
+_OTHERS_PAUSE = 5.0
 
 WhatFailed = Union[BaseException, type, str]
 
@@ -53,9 +52,10 @@ class ActivityTracker:
     """Notes what the user `user_email` does, for the portal at `base_url`, by way of a spool of its own.
 
     Each event is on disk before a method returns, and a daemon thread delivers it `deliver_after` seconds later, with
-    all that came meanwhile, through `session` (see `make_session`). No method raises or waits for the portal, but for
-    `flush` and, for `timeout` seconds at most, the end of a `with` block. Where `user_email` is no e-mail address, and
-    with VIGIE_TELEMETRY=off, nothing is noted.
+    all that came meanwhile, through `session` (see `make_session`); what the portal could not take, once the spool's
+    pause is over. No method raises or waits for the portal, but for `flush` and, for `timeout` seconds at most, the end
+    of a `with` block. Where `user_email` is no e-mail address, which is logged, and with VIGIE_TELEMETRY=off, nothing
+    is noted.
     """
 
     def __init__(
@@ -71,12 +71,14 @@ class ActivityTracker:
         logger: Optional[Any] = None,
     ) -> None:
         self._client = ActivityClient(base_url, session, timeout, logger)
-        self._user_email = user_email if isinstance(user_email, str) and _EMAIL.fullmatch(user_email) else None
+        self._user_email = email_address(user_email)
         self._spool_path = os.fspath(spool_path)
         self._limits = limits
         self._logger = logger
         self._session: Optional[_Session] = None
-        self._delivery = BackgroundDelivery(self.flush, deliver_after)
+        self._delivery = BackgroundDelivery(self._deliver, deliver_after, self._spool_path)
+        if self._user_email is None and user_email is not None:
+            log(logging.WARNING, "activity isn't noted: the portal takes no such address of a user", logger=logger)
 
     def __enter__(self) -> ActivityTracker:
         self.start_session()
@@ -108,8 +110,8 @@ class ActivityTracker:
         a new one for each block, since one object times one block at a time.
         """
 
-        def used(at: datetime, seconds: float, raised: Optional[type]) -> None:
-            self._tell_use(name, endpoint, at, seconds, raised)
+        def used(at: datetime, seconds: float, failure: Optional[type]) -> None:
+            self._tell_use(name, endpoint, at, seconds, failure)
 
         return Feature(used)
 
@@ -124,7 +126,7 @@ class ActivityTracker:
     ) -> None:
         """Note an error: an exception, its class, or a name. Of an exception the name of its class is kept alone."""
         now = _now()
-        known = {"endpoint": _route(endpoint), "error_type": _error_name(error), "error_code": plain_int(code)}
+        known = {"endpoint": route(endpoint), "error_type": error_name(error), "error_code": plain_int(code)}
         sent_by = method.upper() if isinstance(method, str) and _METHOD.fullmatch(method) else None
         self._tell("errors", now, {**known, "method": sent_by, "timestamp": utc_text(now)})
 
@@ -132,13 +134,26 @@ class ActivityTracker:
         """Deliver now what waits; the number of events delivered. As `flush_spool`, in the thread that calls it."""
         return flush_spool(self._spool_path, self._client, force=force, limits=self._limits)
 
+    def _deliver(self) -> Optional[float]:
+        """Seconds until another attempt is worth it; None where nothing waits."""
+        self.flush()
+        if telemetry_off():
+            return None
+        try:
+            stats = spool_stats(self._spool_path)
+        except Exception:
+            return LONGEST_DELAY
+        if not stats.pending:
+            return None
+        # Without a pause another process has it in its hands.
+        pause = _OTHERS_PAUSE if stats.retry_at is None else stats.retry_at - time()
+        return min(max(pause, FIRST_DELAY), LONGEST_DELAY)
+
     @_harmless
-    def _tell_use(self, name: Any, endpoint: Any, at: datetime, seconds: float, raised: Optional[type]) -> None:
-        # A generator that is closed early has done what was wanted of it.
-        failure = None if raised is None or issubclass(raised, GeneratorExit) else raised
+    def _tell_use(self, name: Any, endpoint: Any, at: datetime, seconds: float, failure: Optional[type]) -> None:
         event = {
-            "feature_name": _fitting(_NAME, name, "unnamed"),
-            "endpoint": _route(endpoint),
+            "feature_name": feature_name(name),
+            "endpoint": route(endpoint),
             "timestamp": utc_text(at),
             "success": failure is None,
             "duration_ms": min(int(seconds * 1000), LARGEST_INTEGER),
@@ -168,19 +183,3 @@ class ActivityTracker:
 
 def _now() -> datetime:
     return datetime.now(timezone.utc)
-
-
-def _fitting(form: re.Pattern[str], value: Any, otherwise: str) -> str:
-    return value if isinstance(value, str) and form.fullmatch(value) else otherwise
-
-
-def _error_name(error: Any) -> str:
-    if isinstance(error, BaseException):
-        error = type(error)
-    return _fitting(_ERROR, error.__name__ if isinstance(error, type) else error, "Exception")
-
-
-def _route(endpoint: Any) -> Optional[str]:
-    """Without query and fragment; None for what the portal wouldn't take for a route, such as a file's path."""
-    route = re.split(r"[?#]", endpoint, maxsplit=1)[0] if isinstance(endpoint, str) else ""
-    return route if _ROUTE.fullmatch(route) else None

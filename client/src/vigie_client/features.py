@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from asyncio import CancelledError
 from collections.abc import AsyncGenerator, Generator
 from datetime import datetime, timezone
 from time import monotonic
@@ -12,7 +13,7 @@ from typing import Any, Callable, Optional, TypeVar, cast
 F = TypeVar("F", bound=Callable[..., Any])
 
 Used = Callable[[datetime, float, Optional[type]], None]
-"""Told when a use began, how many seconds it took, and the class of what it raised. Never raises."""
+"""Told when a use began, how many seconds it took, and the class of what it failed with. Never raises."""
 
 
 class Feature:
@@ -29,9 +30,9 @@ class Feature:
         self._begun.append((datetime.now(timezone.utc), monotonic()))
         return self
 
-    def __exit__(self, kind: Optional[type], *_: Any) -> None:
+    def __exit__(self, kind: Optional[type], error: Optional[BaseException] = None, *_: Any) -> None:
         at, begun = self._begun.pop()
-        self._used(at, monotonic() - begun, kind)
+        self._used(at, monotonic() - begun, None if kind is None or _is_wanted(kind, error) else kind)
 
     def __call__(self, function: F) -> F:
         return cast(F, functools.wraps(function)(self._wrapper(function)))
@@ -86,3 +87,10 @@ class Feature:
                         step = generator.athrow(error)
 
         return call
+
+
+def _is_wanted(kind: type, error: Optional[BaseException]) -> bool:
+    """What was closed early, cancelled or left by `sys.exit()` has done what was wanted of it."""
+    if issubclass(kind, SystemExit):
+        return getattr(error, "code", None) in (None, 0)
+    return issubclass(kind, (GeneratorExit, CancelledError))

@@ -12,7 +12,8 @@ from .spool_lines import Line, Tally
 
 @dataclass(frozen=True)
 class SpoolLimits:
-    """`max_runs` runs, or events, and `max_bytes` bytes in all, beyond which the oldest are dropped for a new one.
+    """`max_runs` runs, or events, and `max_bytes` bytes in all, beyond which the oldest are dropped for a new one,
+    and every twentieth along with them: a full spool makes room once in a while, and not at each line.
 
     `max_age_seconds` since a line's `started_at` (one without it has no age), judged when an attempt to deliver it has
     failed: what can be delivered never is too old. `quarantine_bytes` bounds the quarantine.
@@ -35,13 +36,21 @@ class SpoolLimits:
 
     def overflow(self, waiting: Tally, incoming: int, free: Iterable[Line]) -> dict[str, list[Line]]:
         """Which of the `free` lines must go, by reason, for `incoming` bytes more to fit beside those `waiting`."""
+        if self.hold(waiting, incoming):
+            return {}
+        spare = waiting.lines // 20
         too_many = waiting.lines + 1 - self.max_runs
         too_much = waiting.size + incoming - self.max_bytes
         going: dict[str, list[Line]] = {}
+        reason = "bytes"
         for line in free:
             if too_many <= 0 and too_much <= 0:
-                break
-            going.setdefault("count" if too_many > 0 else "bytes", []).append(line)
+                if spare <= 0:
+                    break
+                spare -= 1
+            else:
+                reason = "count" if too_many > 0 else "bytes"
+            going.setdefault(reason, []).append(line)
             too_many -= 1
             too_much -= len(line.body) + 1
         return going

@@ -155,7 +155,8 @@ class SpoolStore:
         going = self._limits.overflow(tally(self.path), incoming, self._free_lines()) if fits else {}
         if going:
             self._drop(going)
-        if self._crowded(2, incoming) and not living_flights(self._flight_prefix):
+        # Whatever was in the way is done with: swept now, it is not read again at each line to come.
+        if not living_flights(self._flight_prefix):
             self._sweep()
         return Counter({reason: len(gone) for reason, gone in going.items()})
 
