@@ -141,7 +141,7 @@ def pages(address: Address, session: str) -> Iterator[Figure]:
         "the runs of a licence": "run/?q=LIC-7",
         "the page of a run": f"run/{run}/change/",
         "usage over 30 days": "run/dashboard/",
-        "usage over a year": "run/dashboard/?days=365",
+        "usage over a year": "run/dashboard/?days=364",
     }
     for name, path in shown.items():
         request = page_bytes(f"/admin/usage/{path}", session)

@@ -79,6 +79,7 @@ class FeatureUsage(Activity):
             models.Index(fields=["timestamp"], name="feature_timestamp"),
             models.Index(fields=["user_email", "-id"], name="feature_user", opclasses=PREFIX_THEN_ID),
             models.Index(fields=["feature_name", "-id"], name="feature_name", opclasses=PREFIX_THEN_ID),
+            models.Index(fields=["-id"], name="feature_failed", condition=models.Q(success=False)),
         ]
 
     def __str__(self) -> str:
