@@ -24,10 +24,14 @@ def agents_of(subject: Subject) -> QuerySet[Agent]:
 
 
 def of_nobody(agent: Agent, subject: Subject, pseudonym: str) -> Row:
-    """Of a person's machine all goes that says whose it is; a machine that is itself erased counts as uninstalled."""
-    if subject.is_named(agent.machine_id):
+    """Of a person's machine all goes that says whose it is; a machine that is itself erased counts as uninstalled.
+
+    Where there is an address, it alone says whose it is: people log in to machines by any word.
+    """
+    if subject.is_machine_called(agent.machine_id):
         return dict.fromkeys((*PERSONAL, "uninstall_reason", "enrollment_id"), "") | uninstalled(agent)
-    if any(subject.is_named(getattr(agent, name)) for name in ("user_name", "user_email", "user_id")):
+    tell = ("user_email",) if agent.user_email else ("user_name", "user_id")
+    if any(subject.is_named(getattr(agent, name)) for name in tell):
         return {"user_name": "", "user_email": pseudonym, "user_id": "", "hostname": "", "uninstall_reason": ""}
     return {}
 
@@ -75,8 +79,9 @@ def anonymous(values: Any, subject: Subject) -> Any:
 holdings.register(
     Table(
         Agent,
-        names=("machine_id", "user_email", "user_name", "user_id"),
-        texts=("hostname", "os_info", "uninstall_reason", "enrollment_id"),
+        names=("user_email",),
+        machines=("machine_id",),
+        texts=("user_name", "user_id", "hostname", "os_info", "uninstall_reason", "enrollment_id"),
         indexed=("machine_id", "user_email"),
         also=of_nobody,
     )

@@ -40,7 +40,7 @@ def without_name(value: Any, subject: Subject, pseudonym: str) -> Any:
 
 def expected_no_more(job: ExpectedBackupJob, subject: Subject, pseudonym: str) -> Row:
     """Nothing will come of a machine that nobody knows; to go on expecting it would alarm every day."""
-    if not is_of(job.agent_id, subject):
+    if not subject.is_machine_called(job.agent_id):
         return {}
     places = (
         "agent_deposit_path_template",
@@ -51,10 +51,6 @@ def expected_no_more(job: ExpectedBackupJob, subject: Subject, pseudonym: str) -
     changes = {name: without_name(getattr(job, name), subject, pseudonym) for name in places}
     ended = {"is_active": False, "paused_until": None, "watched_since": timezone.now()} if job.is_active else {}
     return changes | ended | {"damage": without_name(job.damage, subject, pseudonym)}
-
-
-def is_of(agent_id: str, subject: Subject) -> bool:
-    return subject.is_machine and agent_id in subject.names
 
 
 def of_machine(column: str) -> Any:
@@ -77,7 +73,7 @@ def where_dumps_lie(subject: Subject) -> Iterator[str]:
 
 def of_no_machine(entry: BackupEntry, subject: Subject, pseudonym: str) -> Row:
     """A dump whose path named the machine is not known to the portal any more: nothing would find or remove it."""
-    if not is_of(entry.job.agent_id, subject):
+    if not subject.is_machine_called(entry.job.agent_id):
         return {}
     columns = ("reasons", "warnings", "report_name", "staged_name", "judged", "promotion_reason", "stored_path")
     changes = {name: without_name(getattr(entry, name), subject, pseudonym) for name in columns}
@@ -87,14 +83,15 @@ def of_no_machine(entry: BackupEntry, subject: Subject, pseudonym: str) -> Row:
 
 
 def empty(area: DepositArea, subject: Subject, pseudonym: str) -> Row:
-    return {"trouble": None, "troubled_since": None, "ahead": {}} if is_of(area.agent_id, subject) else {}
+    its = subject.is_machine_called(area.agent_id)
+    return {"trouble": None, "troubled_since": None, "ahead": {}} if its else {}
 
 
 # Entries are the machine's by their job, so jobs come first, and are erased last.
 holdings.register(
     Table(
         ExpectedBackupJob,
-        names=("agent_id",),
+        machines=("agent_id",),
         texts=("company_name", "city", "neighborhood", "damage"),
         indexed=("agent_id",),
         also=expected_no_more,
@@ -110,5 +107,5 @@ holdings.register(
         searched=lambda subject: () if subject.is_machine else ("reasons", "warnings"),
     )
 )
-holdings.register(Table(DepositArea, names=("agent_id",), texts=("trouble", "unexpected"), also=empty))
-holdings.register(Table(Scan, names=("agent_id",)))
+holdings.register(Table(DepositArea, machines=("agent_id",), texts=("trouble", "unexpected"), also=empty))
+holdings.register(Table(Scan, machines=("agent_id",)))

@@ -26,7 +26,14 @@ def without_place(session: UserSession, subject: Subject, pseudonym: str) -> Row
 
 def without_digest(run: Run, subject: Subject, pseudonym: str) -> Row:
     """It is a hash over the machine's id too, and all else it is made of stands beside it: a guess could be tested."""
-    return {"digest": ""} if subject.is_named(run.machine_id) else {}
+    return {"digest": ""} if subject.is_machine_called(run.machine_id) else {}
+
+
+def without_others(row: Any, subject: Subject) -> Row:
+    """Who told of it, an application or a machine, is the subject: of whom stays out."""
+    if subject.is_named(row.user_email):
+        return {}
+    return {name: "" for name in ("user_email", "ip", "user_agent") if hasattr(row, name)}
 
 
 def told_by(subject: Subject) -> Sequence[str]:
@@ -57,6 +64,7 @@ for activity, texts in ((FeatureUsage, ("feature_name", "endpoint")), (UserError
             texts=texts,
             indexed=("user_email",),
             searched=told_by,
+            shown=without_others,
         )
     )
 holdings.register(
@@ -66,12 +74,14 @@ holdings.register(
         indexed=("user_email",),
         searched=told_by,
         also=without_place,
+        shown=without_others,
     )
 )
 holdings.register(
     Table(
         Run,
-        names=("machine_id", "reported_by"),
+        names=("reported_by",),
+        machines=("machine_id",),
         indexed=("machine_id",),
         searched=reported_by,
         also=without_digest,

@@ -57,17 +57,18 @@ def nothing(row: Any, subject: Subject, pseudonym: str) -> Row:
 class Table:
     """A table, and where in it a subject may stand.
 
-    `names` are columns that hold a name alone, `texts` those where one may stand anywhere (JSON too), `written` what
-    people write, `elsewhere` where nothing but `also` changes anything, if at all. `also` gives further changes to a
-    row. `owned` is a condition for rows that are the subject's by what they refer to. `shown` gives columns an export
-    shows otherwise, so that it says nothing of others.
+    `names` are columns that hold a name alone, `machines` those that hold the id of a machine alone, `texts` those
+    where a name may stand anywhere (JSON too), `written` what people write, `elsewhere` where nothing but `also`
+    changes anything, if at all. `also` gives further changes to a row. `owned` is a condition for rows that are the
+    subject's by what they refer to. `shown` gives columns an export shows otherwise, so that it says nothing of others.
 
-    `indexed` columns are looked up. All the others of `names`, `texts`, `written` and `elsewhere` are searched by
-    reading the table, unless `searched` says which.
+    `indexed` columns are looked up. All the others of `names`, `machines`, `texts`, `written` and `elsewhere` are
+    searched by reading the table, unless `searched` says which.
     """
 
     model: type[models.Model]
     names: Sequence[str] = ()
+    machines: Sequence[str] = ()
     texts: Sequence[str] = ()
     written: Sequence[str] = ()
     elsewhere: Sequence[str] = ()
@@ -93,7 +94,7 @@ class Table:
     def found(self, subject: Subject) -> Iterator[tuple[QuerySet[Any], bool]]:
         """Rows to look at, and whether they are the subject's for certain. A row may come twice."""
         for column in self.indexed:
-            for spelling in subject.written_as(self.all_rows, column):
+            for spelling in self.spellings(subject, column):
                 yield self.all_rows.filter(**{column: spelling}), True
         owned = self.owned(subject)
         if owned is not None:
@@ -102,10 +103,16 @@ class Table:
         if columns:
             yield self.holding_any(subject.needles(), columns), False
 
+    def spellings(self, subject: Subject, column: str) -> Sequence[str]:
+        if column in self.machines:
+            return subject.names if subject.is_machine else ()
+        return subject.written_as(self.all_rows, column)
+
     def columns_to_search(self, subject: Subject) -> Sequence[str]:
         if self.searched is not None:
             return self.searched(subject)
-        columns = (*self.names, *self.texts, *self.written, *self.elsewhere)
+        machines = self.machines if subject.is_machine else ()
+        columns = (*self.names, *machines, *self.texts, *self.written, *self.elsewhere)
         return [column for column in columns if column not in self.indexed]
 
     def holding_any(self, needles: Iterable[str], columns: Sequence[str]) -> QuerySet[Any]:
@@ -179,6 +186,7 @@ class Table:
     def changes(self, row: Any, subject: Subject, pseudonym: str) -> Row:
         """The columns of a row that must become otherwise."""
         wanted = {name: subject.renamed(getattr(row, name), pseudonym) for name in self.names}
+        wanted |= {name: pseudonym for name in self.machines if subject.is_machine_called(getattr(row, name))}
         wanted |= {name: subject.replaced(getattr(row, name), pseudonym) for name in self.texts}
         wanted |= {name: subject.replaced(getattr(row, name), pseudonym, as_word=True) for name in self.written}
         wanted |= self.also(row, subject, pseudonym)

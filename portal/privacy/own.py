@@ -118,14 +118,30 @@ holdings.register(Table(LogEntry, texts=("object_repr", "change_message"), owned
 
 def revoked(token: ApiToken, subject: Subject, pseudonym: str) -> Row:
     """A person's own tokens end; that an application's was issued by him, or is called after him, does not end it."""
+    changes: Row = {"label": pseudonym} if is_called(token, subject) else {}
     own = token.user_id is not None and users_of(subject).filter(pk=token.user_id).exists()
-    its = subject.is_machine and token.kind == ApiToken.Kind.AGENT and subject.is_named(token.label)
-    if token.revoked_at is not None or not (own or its):
-        return {}
-    return {"revoked_at": timezone.now(), "revoked_reason": "erased"}
+    its = subject.is_machine and token.kind == ApiToken.Kind.AGENT and bool(changes)
+    if token.revoked_at is None and (own or its):
+        changes |= {"revoked_at": timezone.now(), "revoked_reason": "erased"}
+    return changes
 
 
-holdings.register(Table(ApiToken, names=("label", "created_by"), owned=of_users("user"), also=revoked))
+def is_called(token: ApiToken, subject: Subject) -> bool:
+    """The token of a machine bears its id, one to enrol with anybody's name, all others that of a person."""
+    if subject.is_machine:
+        return token.kind in (ApiToken.Kind.AGENT, ApiToken.Kind.ENROLL) and subject.is_machine_called(token.label)
+    return token.kind != ApiToken.Kind.AGENT and subject.is_named(token.label)
+
+
+holdings.register(
+    Table(
+        ApiToken,
+        names=("created_by",),
+        owned=of_users("user"),
+        also=revoked,
+        searched=lambda subject: ("label", "created_by"),
+    )
+)
 
 
 # --- The audit trail -------------------------------------------------------------------------------------------------

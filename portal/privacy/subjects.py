@@ -20,6 +20,9 @@ MACHINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 USER = re.compile(r"user:([\w.@+-]{1,150})")
 # What stands before a name where it says what kind of name it is: `agent:PC-1`, `backup:PC-1/stock`.
 KINDS = ("agent", "client", "enroll", "staff", "user", "token", "backup")
+# What stands before a person's name, and which of these never stands before a machine's.
+PERSONAL = ("user", "staff", "client", "enroll")
+NEVER_MACHINES = frozenset({"user", "staff", "client"})
 # Of a name, what no encoding of JSON writes otherwise.
 PLAIN = re.compile(r"[A-Za-z0-9@._+-]+")
 # What says who somebody is where it stands beside an address in JSON.
@@ -49,8 +52,9 @@ class Subject:
 
     @cached_property
     def whole(self) -> re.Pattern[str]:
-        """Columns that say who, with or without a kind."""
-        return re.compile("|".join(f"(?:{kinds()})?{self.spelled(name)}" for name in self.names))
+        """Columns that say who: a person with or without a kind, a machine with one: accounts have such names too."""
+        kind = machine_kinds() if self.is_machine else f"(?:(?:{'|'.join(PERSONAL)}):)?"
+        return re.compile("|".join(f"{kind}{self.spelled(name)}" for name in self.names))
 
     @property
     def spellings(self) -> list[str]:
@@ -78,7 +82,7 @@ class Subject:
         if "@" in name:
             return rf"(?<![\w.+%-])(?<!\w'){self.spelled(name)}(?![\w@-]|\.\w)"
         if self.is_machine:
-            return rf"(?<![\w.:@+-])(?:{kinds()})?{self.spelled(name)}(?![\w@-]|[.:]\w)"
+            return rf"(?<![\w.:@+-])(?:{machine_kinds()})?{self.spelled(name)}(?![\w@-]|[.:]\w)"
         told = "user:" if is_told else "(?:user:)?"
         return rf"(?<![\w.@+-]){told}{self.spelled(name)}(?![\w@+-]|\.\w)"
 
@@ -86,6 +90,10 @@ class Subject:
 
     def is_named(self, text: str | None) -> bool:
         return bool(text) and self.whole.fullmatch(text or "") is not None
+
+    def is_machine_called(self, text: str) -> bool:
+        """Of a column that holds the id of a machine: nobody's name stands there, whatever it is like."""
+        return self.is_machine and text in self.names
 
     def is_in(self, text: str | None) -> bool:
         return bool(text) and self.anywhere.search(text or "") is not None
@@ -122,9 +130,9 @@ class Subject:
         return {max(PLAIN.findall(name), key=len, default="") for name in self.names}
 
     def written_as(self, rows: QuerySet[Any], field: str) -> list[str]:
-        """The spellings of the names in an indexed column, each to be looked up as it is."""
-        found = []
-        for kind, name in itertools.product(("", "agent:", "client:", "enroll:"), self.names):
+        """The spellings of the names in an indexed column that says who, each to be looked up as it is."""
+        found, kinds_before = [], ("agent:", "enroll:") if self.is_machine else ("", "client:", "enroll:")
+        for kind, name in itertools.product(kinds_before, self.names):
             if "@" in name:
                 beginnings = Q()
                 for letters in cased(name[:CASED]):
@@ -138,9 +146,18 @@ class Subject:
 
 @cache
 def kinds() -> str:
+    return before_names(frozenset())
+
+
+@cache
+def machine_kinds() -> str:
+    return before_names(NEVER_MACHINES)
+
+
+def before_names(never: frozenset[str]) -> str:
     """The audit trail calls a row by its model's name."""
     models = (str(model._meta.model_name) for model in apps.get_models())
-    return f"(?:{'|'.join(dict.fromkeys([*KINDS, *models]))}):"
+    return f"(?:{'|'.join(kind for kind in dict.fromkeys([*KINDS, *models]) if kind not in never)}):"
 
 
 def behind_kind(text: str, pseudonym: str) -> str:
