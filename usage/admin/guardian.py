@@ -160,7 +160,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
     def get_sections(self, request: HttpRequest, obj: GuardianReport) -> list[Section]:
         data = obj.data
         if wording.is_empty(data):
-            return [Section(_now("What happened"), [], [], empty=wording.nothing())]
+            return [Section(_now("What happened"), [], [], empty=wording.nothing(data))]
         return [people(data), features(data), codes(data), failures(data)]
 
     @admin.action(description=_("Download as JSON"), permissions=["export"])

@@ -38,7 +38,8 @@ def notice(report: GuardianReport) -> Notice:
 
 def title(data: Data) -> str:
     counts = f"{wording.people(data['active_users'])}, {wording.happened(data)}"
-    said = _("nothing happened") if wording.is_empty(data) else counts
+    none = _("nothing was noted") if wording.is_off(data) else _("nothing happened")
+    said = none if wording.is_empty(data) else counts
     return _("Usage %(period)s UTC: %(said)s") % {"period": data["period"], "said": said}
 
 
@@ -49,12 +50,12 @@ def lines(data: Data) -> Iterator[str]:
     yield _("Usage %(period)s UTC") % {"period": data["period"]}
     yield ""
     if wording.is_empty(data):
-        yield wording.nothing()
+        yield wording.nothing(data)
     else:
         yield f"{wording.came(data)}: {wording.happened(data)}"
         yield from tables(data)
-    if wording.sample(data):
-        yield from ("", wording.sample(data))
+    if sample(data):
+        yield from ("", sample(data))
 
 
 def tables(data: Data) -> Iterator[str]:
@@ -94,8 +95,8 @@ def laid_out(data: Data, url: str) -> str:
         "data": data,
         "title": title(data),
         "came": wording.came(data),
-        "nothing": wording.nothing() if wording.is_empty(data) else "",
-        "sample": wording.sample(data),
+        "nothing": wording.nothing(data) if wording.is_empty(data) else "",
+        "sample": sample(data),
         "figures": [
             (grouped(data["active_users"]), ngettext("person", "people", data["active_users"])),
             (grouped(data["total_requests"]), ngettext("request", "requests", data["total_requests"])),
@@ -116,6 +117,11 @@ def share(count: int, most: int) -> int:
 
 
 # --- What both show --------------------------------------------------------------------------------------------------
+
+
+def sample(data: Data) -> str:
+    """How it was counted; empty where that goes without saying, or is all there is to say."""
+    return "" if wording.is_empty(data) and wording.is_off(data) else wording.sample(data)
 
 
 def shown_people(data: Data) -> list[dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 A session that ended counts from its start to its end, within the period. One that nobody ended, as most are, says only
 when its person came: it counts where moments of that person, its own start among them, lie no more than half an hour
-apart. Moments are the requests and errors since the person's first open session began, and within the period.
+apart. Moments are the requests and errors within the period and while an open session may have lasted: no longer than
+SESSION_COOKIE_AGE from its start, after which a portal session is over. A client's counts no longer either, or a
+program that runs every night would be a person for ever. An end that has not come yet is none.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Func, Max, Min, Q, QuerySet, TextField
+from django.utils import timezone
 
 from usage.models import FeatureUsage, UserError, UserSession
 
@@ -27,7 +31,9 @@ Rows = QuerySet[Any]
 def presence(start: datetime, end: datetime) -> dict[str, float]:
     """Seconds by person, of all who began a session within the period or whose session lasted into it."""
     sessions = UserSession.objects.filter(OF_PEOPLE, session_start__lt=end).order_by()
-    ended, stretches = ended_sessions(sessions, start, end), open_sessions(sessions, start, end)
+    is_ended = Q(session_end__lte=timezone.now())
+    ended = ended_sessions(sessions.filter(is_ended), start, end)
+    stretches = open_sessions(sessions.exclude(is_ended), start, end)
     return {
         person: lasting([*ended.get(person, ()), *joined(stretches.get(person, ()), APART)])
         for person in ended.keys() | stretches.keys()
@@ -69,20 +75,27 @@ def ended_sessions(sessions: Rows, start: datetime, end: datetime) -> Intervals:
 
 def open_sessions(sessions: Rows, start: datetime, end: datetime) -> Intervals:
     """Of whoever has one: moments within the period, those of half an hour as one interval."""
-    still_open = sessions.filter(session_end=None)
-    came = dict(still_open.values_list("user_email").annotate(Min("session_start")))
+    at_most = timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    sessions = sessions.filter(session_start__gt=start - at_most)
+    lasted: defaultdict[str, list[Interval]] = defaultdict(list)
     found: defaultdict[str, list[Interval]] = defaultdict(list)
-    if not came:
+    for person, began in sessions.values_list("user_email", "session_start"):
+        lasted[person].append((began, began + at_most))
+        if began >= start:
+            found[person].append((began, began))
+    if not lasted:
         return found
-    began = still_open.filter(session_start__gte=start).values_list("user_email", "session_start")
-    for person, moment in began:
-        found[person].append((moment, moment))
+    spans = {person: joined(intervals, AT_ONCE) for person, intervals in lasted.items()}
     for model in (FeatureUsage, UserError):
         rows = model.objects.filter(timestamp__gte=start, timestamp__lt=end).order_by()
-        for person, first, last in moments(rows.filter(user_email__in=still_open.values("user_email"))):
-            if last >= came[person]:
-                found[person].append((max(first, came[person]), last))
+        for person, first, last in moments(rows.filter(user_email__in=sessions.values("user_email"))):
+            found[person] += within(spans[person], first, last)
     return found
+
+
+def within(spans: Iterable[Interval], first: datetime, last: datetime) -> list[Interval]:
+    """What of the spans lies between the two."""
+    return [(max(first, since), min(last, until)) for since, until in spans if since <= last and first <= until]
 
 
 def moments(rows: Rows) -> Iterator[tuple[str, datetime, datetime]]:

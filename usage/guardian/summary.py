@@ -60,8 +60,8 @@ def summary(start: datetime, end: datetime) -> dict[str, Any]:
 
 
 def sampled() -> dict[str, int]:
-    """Says so where the portal did not keep all: the counts are of what it kept."""
-    percent = settings.TRACKING_SAMPLE_PERCENT
+    """Says so where the portal did not keep all: the counts are of what it kept. 0 stands for TRACKING=off."""
+    percent = settings.TRACKING_SAMPLE_PERCENT if settings.TRACKING else 0
     return {"sample_percent": percent} if percent < 100 else {}
 
 

@@ -16,7 +16,14 @@ def is_empty(data: Data) -> bool:
     return not (data["active_users"] or data["total_requests"] or data["total_errors"])
 
 
-def nothing() -> str:
+def is_off(data: Data) -> bool:
+    """Whether the portal noted nothing itself: what there is was told by machines and applications."""
+    return data.get("sample_percent") == 0
+
+
+def nothing(data: Data) -> str:
+    if is_off(data):
+        return sample(data)
     return _("Nothing happened in this period: nobody came, nothing was asked for, and nothing failed.")
 
 
@@ -64,6 +71,8 @@ def sample(data: Data) -> str:
     """That the counts are of a part of what happened; empty where they are of all."""
     if "sample_percent" not in data:
         return ""
+    if is_off(data):
+        return _("The portal does not note its own requests.")
     text = _("The portal kept %(percent)d%% of its requests, and all that failed: requests are counted as kept.")
     return text % {"percent": data["sample_percent"]}
 

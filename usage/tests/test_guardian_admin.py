@@ -81,6 +81,12 @@ def test_the_history_tells_period_origin_and_counts(admin_client):
     assert content.count('<td class="field-errors">2</td>') == 2
 
 
+def test_the_history_leaves_the_figures_in_the_table(admin_client):
+    report()
+    (row,) = admin_client.get(LIST).context["cl"].result_list
+    assert "data" in row.get_deferred_fields()
+
+
 def test_reports_are_told_apart_by_who_asked(admin_client):
     report()
     report("olga")
@@ -139,6 +145,16 @@ def test_a_period_with_nothing_in_it_is_one_quiet_sentence(admin_client):
     response = admin_client.get(page_of(report()))
     assert len(response.context["sections"]) == 1
     assert "Nothing happened in this period" in text_of(response)
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_where_nobody_looked_a_page_says_that_for_good(admin_client, settings, is_on):
+    settings.TRACKING = is_on
+    page = page_of(report())
+    settings.TRACKING = True
+    text = text_of(admin_client.get(page))
+    assert ("Nothing happened in this period" in text) is is_on
+    assert text.count("The portal does not note its own requests.") == (0 if is_on else 2)
 
 
 def test_machines_alone_are_no_people(admin_client):

@@ -230,6 +230,27 @@ def test_a_sample_says_that_it_is_one(settings, percent):
     assert (sentence in told.text) is (sentence in told.html) is (percent == 10)
 
 
+NOT_NOTED = "The portal does not note its own requests."
+
+
+def test_where_nobody_looked_it_does_not_say_that_nothing_happened(settings):
+    settings.TRACKING = False
+    told = written()
+    assert told.title == "Usage 2026-03-10 14:00 - 16:00 UTC: nothing was noted"
+    assert told.text.splitlines() == ["Usage 2026-03-10 14:00 - 16:00 UTC", "", NOT_NOTED]
+    assert told.html.count(NOT_NOTED) == 1
+    assert "appened" not in told.text + told.html
+
+
+def test_what_machines_told_stands_above_that_nobody_looked(settings):
+    settings.TRACKING = False
+    used("agent:PC-1", START)
+    told = written()
+    assert told.title.endswith("0 people, 1 request, 0 errors")
+    assert told.text.splitlines()[-2:] == ["", NOT_NOTED]
+    assert told.html.count(NOT_NOTED) == 1
+
+
 def test_machines_alone_are_no_people(settings):
     used("agent:PC-1", START)
     told = written()

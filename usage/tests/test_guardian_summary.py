@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from usage.guardian.summary import in_minutes, summary
 from usage.tests.activity import at, failed, session, used
@@ -211,6 +212,11 @@ def test_a_sample_says_that_it_is_one(settings):
     assert summary(START, END)["sample_percent"] == 10
 
 
+def test_nothing_noted_is_no_percent_of_all(settings):
+    settings.TRACKING = False
+    assert summary(START, END)["sample_percent"] == 0
+
+
 # --- Time ------------------------------------------------------------------------------------------------------------
 
 
@@ -254,8 +260,23 @@ def test_a_session_of_long_ago_that_nobody_ended_makes_nobody_active():
 
 
 def test_a_session_that_ended_long_after_the_period_covers_it():
-    session(BOB, START - 300 * 24 * HOUR, END + 300 * 24 * HOUR)
+    session(BOB, START - 300 * 24 * HOUR, END + 200 * 24 * HOUR)
     assert minutes() == 120
+
+
+def test_an_end_that_has_not_come_is_none():
+    session(BOB, START - HOUR, timezone.now() + 24 * HOUR)
+    assert summary(START, END)["users"] == []
+    for moment in ("14:10", "14:30"):
+        used(BOB, at(moment))
+    assert minutes() == 20
+
+
+@pytest.mark.parametrize(("end", "expected"), [(timedelta(0), 60), (timedelta(microseconds=1), 0)])
+def test_an_end_of_this_very_moment_has_come(monkeypatch, end, expected):
+    monkeypatch.setattr(timezone, "now", lambda: at("15:00"))
+    session(BOB, START, at("15:00") + end)
+    assert minutes() == expected
 
 
 @pytest.mark.parametrize(
@@ -283,6 +304,34 @@ def test_a_session_without_end_counts_while_its_person_was_there(began, active, 
     for moment in active:
         happened(BOB, at(moment))
     assert minutes() == expected
+
+
+@pytest.mark.parametrize(
+    ("began", "expected"),
+    [
+        (["13:00"], 40),
+        (["11:00"], 30),  # over at 14:00, 14:10, 14:20 and 14:30, and then no more
+        (["10:29"], 0),
+        (["11:00", "09:00"], 30),
+        (["11:00", "14:31"], 40),
+        (["11:00", "15:30"], 30),
+    ],
+)
+@pytest.mark.parametrize("happened", [used, failed])
+def test_nobody_ended_it_but_it_is_over_when_a_browser_would_have_forgotten_it(settings, began, expected, happened):
+    settings.SESSION_COOKIE_AGE = 3.5 * 60 * 60
+    for moment in began:
+        session(BOB, at(moment))
+    for moment in ("14:00", "14:10", "14:20", "14:30", "14:40"):
+        happened(BOB, at(moment))
+    assert minutes() == expected
+
+
+def test_a_login_of_long_ago_makes_no_person_of_what_runs_at_night():
+    session(BOB, START - 14 * 24 * HOUR - SECOND)
+    for moment in ("14:00", "14:10", "14:20"):
+        used(BOB, at(moment), "usage-summary")
+    assert minutes() == 0
 
 
 def test_requests_and_errors_are_moments_of_one_person():
