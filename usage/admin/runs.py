@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest
@@ -29,7 +29,7 @@ from usage.exports import RUN_COLUMNS
 from usage.models import Licence, Run
 
 # Licences whose customer begins as was typed: so many and no more, so that indexes serve the search.
-MOST_LICENCES = 200
+MOST_LICENCES = 1_000
 SHOWN_DOCUMENTS = 100
 RUN_ID_BEGINNING = re.compile(r"[0-9a-f]{4,32}")
 
@@ -66,15 +66,14 @@ def run_id_begins(text: str) -> Q | None:
     return Q(run_id__gte=uuid.UUID(digits.ljust(32, "0")), run_id__lte=uuid.UUID(digits.ljust(32, "f")))
 
 
-def customer_begins(text: str) -> Q | None:
-    """Runs under licences of customers whose name begins so; None where there are none.
+def licences_of(text: str) -> list[str]:
+    """Of customers whose name begins so; one more than MOST_LICENCES stands for more than those.
 
-    The licences are looked up first: a subquery among other conditions would have every run read.
+    They are looked up before the runs: a subquery among other conditions would have every run read.
     """
     if not text:
-        return None
-    refs = list(Licence.objects.filter(customer__begins=text).values_list("ref", flat=True)[:MOST_LICENCES])
-    return Q(license_ref__in=refs) if refs else None
+        return []
+    return list(Licence.objects.filter(customer__begins=text).values_list("ref", flat=True)[: MOST_LICENCES + 1])
 
 
 class RunChangeList(BoundedChangeList):
@@ -135,10 +134,23 @@ class RunAdmin(UsageDashboard):
     ) -> tuple[QuerySet[Run], bool]:
         found, may_repeat = super().get_search_results(request, queryset, search_term)
         text = search_term.strip()
-        by_id, by_customer = run_id_begins(text), customer_begins(text)
-        for condition in (by_id, by_customer):
-            found = found if condition is None else found | queryset.filter(condition)
+        by_id, refs = run_id_begins(text), licences_of(text)
+        if by_id is not None:
+            found |= queryset.filter(by_id)
+        if refs:
+            found |= queryset.filter(license_ref__in=refs[:MOST_LICENCES])
+        if len(refs) > MOST_LICENCES:
+            self.say_it_is_cut(request)
         return found, may_repeat
+
+    def say_it_is_cut(self, request: HttpRequest) -> None:
+        """Of an action the list has said so before."""
+        if request.method == "GET":
+            text = _(
+                "Of these customers only the runs of %(count)s licences are shown. "
+                "Type more of the customer's name, or a licence."
+            )
+            self.message_user(request, text % {"count": grouped(MOST_LICENCES)}, messages.WARNING)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RunChangeList

@@ -86,6 +86,37 @@ class TestTheList:
         assert found <= {runs["LIC-7"], runs["LIC-8"], runs["LIC-9"]}
         assert len(found) >= 1
 
+    @pytest.mark.parametrize(("licences", "is_cut"), [(3, False), (4, True)])
+    def test_it_says_where_a_customer_has_more_licences_than_it_looks_for(
+        self, admin_client, make_run, monkeypatch, licences, is_cut
+    ):
+        monkeypatch.setattr(usage_admin, "MOST_LICENCES", 3)
+        for number in range(licences):
+            a_licence(f"LIC-{number}")
+            make_run(license_ref=f"LIC-{number}")
+        response = admin_client.get(LIST, {"q": "Acme"})
+        said = [str(message) for message in response.context["messages"]]
+        assert response.context["cl"].result_count == 3
+        assert [text.startswith("Of these customers only the runs of 3 licences are shown.") for text in said] == (
+            [True] if is_cut else []
+        )
+
+    def test_it_says_so_once_when_an_action_follows(self, admin_client, make_run, monkeypatch):
+        monkeypatch.setattr(usage_admin, "MOST_LICENCES", 0)
+        a_licence()
+        run = make_run(RUN_ID)
+        url = f"{LIST}?q=Acme"
+        admin_client.post(url, {"action": "export_chosen", "_selected_action": run.pk})
+        assert len(admin_client.get(url).context["messages"]) == 1
+
+    def test_it_finds_the_runs_of_many_licences(self, admin_client, make_run):
+        for number in range(205):
+            a_licence(f"LIC-{number}")
+            make_run(license_ref=f"LIC-{number}")
+        response = admin_client.get(LIST, {"q": "Acme"})
+        assert response.context["cl"].result_count == 205
+        assert not response.context["messages"]
+
     def test_it_leaves_the_documents_in_the_table(self, admin_client, make_run, django_assert_num_queries):
         make_run()
         with django_assert_num_queries(5) as queries:
