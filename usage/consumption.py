@@ -172,7 +172,7 @@ def standings(licences: Collection[Licence], now: datetime) -> dict[str, Standin
     since, until = midnight(today - PACE_DAYS * DAY), midnight(today)
     periods = {licence.ref: period_at(now, licence.period_day) for licence in licences}
     marks = sorted({since, until, *(period.start for period in periods.values())})
-    tallies = tallied([*periods], marks, now)
+    tallies = tallied([*periods], marks)
     window = range(marks.index(since), marks.index(until))
     found = {}
     for licence in licences:
@@ -183,9 +183,9 @@ def standings(licences: Collection[Licence], now: datetime) -> dict[str, Standin
     return found
 
 
-def tallied(refs: list[str], marks: Sequence[datetime], now: datetime) -> dict[str, Tally]:
+def tallied(refs: list[str], marks: Sequence[datetime]) -> dict[str, Tally]:
     found: dict[str, Tally] = defaultdict(lambda: Tally({}, {}))
-    hours = marked(RunRollup.objects.filter(license_ref__in=refs, hour__lte=now), marks)
+    hours = marked(RunRollup.objects.filter(license_ref__in=refs), marks)
     for ref, mark, pages, first in hours.values_list("license_ref", "mark").annotate(Sum("pages"), Min("hour")):
         found[ref].pages[mark], found[ref].first[mark] = pages, first
     return found

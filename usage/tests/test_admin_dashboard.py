@@ -1,18 +1,19 @@
 """Usage over time."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.utils import timezone
 
+from usage.figures import figures
 from usage.tests.hours import a_licence, an_hour
 from usage.tests.runs import kept
 
 pytestmark = pytest.mark.django_db
 PAGE = "/admin/usage/run/dashboard/"
-DAY = timedelta(days=1)
+DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +48,13 @@ class TestDays:
         assert runs == [0, 0, 0, 0, 1, 0, 2]
         assert failed == [0, 0, 0, 0, 25.0, 0, 12.5]
         assert [tile.figure for tile in shown(days="7")["tiles"]] == ["14", "3", "16.7 %"]
+
+    def test_a_new_day_does_not_show_the_sums_of_the_one_before(self):
+        midnight = datetime(2026, 3, 11, tzinfo=UTC)
+        for back in (1, 7):
+            an_hour(midnight - back * DAY, pages=back)
+        before, after = (figures(midnight + moment, 7) for moment in (-SECOND, SECOND))
+        assert [sum(day.pages for day in found.by_day.values()) for found in (before, after)] == [8, 1]
 
     def test_a_bar_of_a_long_time_is_a_week(self, shown):
         now = timezone.now()

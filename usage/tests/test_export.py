@@ -318,6 +318,11 @@ class TestTheAnswer:
             == "-2"
         )
 
+    def test_runs_stand_by_hour_and_within_it_as_they_came(self, export):
+        later, *earlier = [kept(received_at=moment) for moment in (NOON, NOON - HOUR, NOON - HOUR + MINUTE)]
+        wanted = [run.run_id.hex for run in (*earlier, later)]
+        assert [row[0] for row in told(export(**OF_MARCH))] == wanted
+
     @pytest.mark.parametrize("form", ["csv", "json"])
     @pytest.mark.parametrize(
         ("error", "status", "code"), [(RuntimeError, 500, "internal_error"), (OperationalError, 503, "not_ready")]
