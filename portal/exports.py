@@ -45,12 +45,9 @@ class Streamed(StreamingHttpResponse):
     Django renders it once the view is left, and with it the view's transaction, which would take the cursor along.
     """
 
-    is_rendered = False
-
     def render(self) -> Streamed:
-        if not self.is_rendered:
-            self.is_rendered, pieces = True, cast(Iterator[bytes], self.streaming_content)
-            self.streaming_content = chain([next(pieces)], pieces)
+        pieces = cast(Iterator[bytes], self.streaming_content)
+        self.streaming_content = chain([next(pieces)], pieces)
         return self
 
     def add_post_render_callback(self, callback: Callable[[Streamed], object]) -> None:

@@ -49,13 +49,13 @@ STARTS = {
 }
 
 
-@pytest.fixture(params=STARTS.values(), ids=STARTS)
+@pytest.fixture(params=list(STARTS.values()), ids=list(STARTS))
 def web(request, tmp_path):
     """The failing portal under gunicorn; its `log()` is what it has said so far."""
     (tmp_path / "failing.py").write_text(FAILING)
     with open(tmp_path / "log", "wb") as log:
         options = ["--pythonpath", f"{tmp_path},{portal_settings.BASE_DIR}", "failing:application"]
-        started = Web(*options, database_url=own_address(), config=request.param, stderr=log)
+        started = Web(*options, database_url=own_address(), config=request.param, output=log)
     started.log = lambda: (tmp_path / "log").read_text()
     yield started
     started.process.kill()

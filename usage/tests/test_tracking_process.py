@@ -38,7 +38,7 @@ class Web:
 
     CONFIGURED = ("-c", "python:portal.supervisor.web")
 
-    def __init__(self, *options, database_url, config=CONFIGURED, stderr=subprocess.DEVNULL, **own):
+    def __init__(self, *options, database_url, config=CONFIGURED, output=subprocess.DEVNULL, **own):
         with socket.create_server(("127.0.0.1", 0)) as listening:
             bound, self.url = listening.fileno(), f"http://127.0.0.1:{listening.getsockname()[1]}"
             command = [sys.executable, "-m", "gunicorn", *config, *options]
@@ -47,7 +47,8 @@ class Web:
                 env=environment(database_url, **own),
                 cwd=portal_settings.BASE_DIR,
                 pass_fds=[bound],
-                stderr=stderr,
+                stdout=output,
+                stderr=output,
             )
 
     def statuses(self, times, path=NOWHERE):
