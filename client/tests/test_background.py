@@ -127,3 +127,26 @@ def test_of_many_on_one_spool_one_tries_again() -> None:
         assert thread is not None
         thread.join(20)
     assert [bool(thread and thread.is_alive()) for thread in threads] == [True, False, False]
+
+
+def test_what_is_tried_again_has_gathered_already() -> None:
+    flushes = Flushes(gather=600)
+    flushes.pauses = [0.01]
+    flushes.delivery.soon()
+    flushes.delivery.finish(20)
+    assert flushes.reached(2)
+
+
+def test_to_finish_is_to_wait_for_what_is_under_way() -> None:
+    flushes, begun, over = Flushes(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        over.wait(20)
+
+    flushes.meanwhile = wait
+    flushes.delivery.soon()
+    assert begun.wait(20)
+    threading.Timer(0.05, over.set).start()
+    flushes.delivery.finish(20)
+    assert flushes.count == 1

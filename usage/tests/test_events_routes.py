@@ -68,6 +68,7 @@ def test_a_route_is_kept_as_it_is(kept, route):
         ("/invite/ABC123def456", "/invite/{id}"),
         ("/invite/abc-12de", "/invite/{id}"),
         ("/invite/{8291}", "/invite/{id}"),
+        ("/" + "1" * 200, ""),
     ],
 )
 def test_what_was_filled_in_is_not_kept(kept, address, route):
