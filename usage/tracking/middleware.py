@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from portal.api.errors import CODES, is_api
 from portal.failures import Failure, failure_of
-from portal.logs import KNOWN_METHODS, QUIET
+from portal.logs import KNOWN_METHODS
 from usage.tracking.buffer import buffer
 from usage.tracking.identity import who
 from usage.tracking.records import Fault, Record
@@ -39,6 +39,7 @@ BY_STATUS = {
     503: "not_ready",
 }
 UNKNOWN_ROUTE = "unknown"
+PROBES = frozenset({"healthz", "readyz", "metrics"})
 
 
 class TrackingMiddleware:
@@ -90,10 +91,12 @@ class TrackingMiddleware:
 
     def put(self, request: HttpRequest, status: int, at: datetime, seconds: float) -> None:
         match, failed = request.resolver_match, status >= FAILED
-        if not (match or is_api(request)) or QUIET.match(request.path_info):
+        if match is None and not is_api(request):  # static files, and what is no page
             return
         name, endpoint = named(match)
-        if name in settings.TRACKING_EXCLUDE or not (failed or self.share >= 1 or random.random() < self.share):  # noqa: S311
+        if name in PROBES or name in settings.TRACKING_EXCLUDE:
+            return
+        if not (failed or self.share >= 1 or random.random() < self.share):  # noqa: S311
             return
         fault = fault_of(request, status) if failed else None
         buffer.put(Record(who(request), name, endpoint, at, round(seconds * 1000), fault))
