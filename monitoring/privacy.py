@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.db.models import OuterRef, Q, Subquery
+
 from monitoring.models import Incident, IncidentEvent, MaintenanceWindow, Target
 from portal.privacy import Row, Subject, Table, holdings
 
@@ -15,6 +17,14 @@ def without_cause(incident: Incident, subject: Subject, pseudonym: str) -> Row:
     """The cause is what was noted last. Where the subject has written it, it goes."""
     noted = incident.timeline.filter(kind=IncidentEvent.Kind.NOTED).last()
     return {"cause": ""} if noted is not None and subject.is_named(noted.actor) else {}
+
+
+def last_noted_by(subject: Subject) -> Q | None:
+    """Incidents whose cause the subject wrote: nothing in it need say so."""
+    noted = IncidentEvent.objects.filter(incident=OuterRef("pk"), kind=IncidentEvent.Kind.NOTED).order_by("-pk")
+    actors = subject.written_as(IncidentEvent.objects.all(), "actor")
+    its = Incident.objects.annotate(noted_by=Subquery(noted.values("actor")[:1])).filter(noted_by__in=actors)
+    return Q(pk__in=its.order_by().values("pk")) if actors else None
 
 
 def without_text(event: IncidentEvent, subject: Subject, pseudonym: str) -> Row:
@@ -37,6 +47,7 @@ holdings.register(
         names=("acknowledged_by",),
         texts=("subject", "detail", "facts"),
         written=("cause",),
+        owned=last_noted_by,
         also=without_cause,
     )
 )
