@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
@@ -34,6 +35,8 @@ from portal.privacy.subjects import Subject, users_of
 from portal.retention import BATCH
 
 User = get_user_model()
+# What an export shows in place of what may name others.
+LEFT_OUT = "[left out]"
 UNSENT = (OutboxMessage.Status.WAITING, OutboxMessage.Status.FAILED)
 
 
@@ -170,6 +173,22 @@ def untold(message: OutboxMessage, subject: Subject, pseudonym: str) -> Row:
     return changes
 
 
+def own_lines(message: OutboxMessage, subject: Subject) -> Row:
+    """A message may tell of many, whoever gets it: the guardian's lists who was there. So only lines that name him."""
+    shown: Row = {name: lines_naming(getattr(message, name), subject) for name in ("text", "error")}
+    if message.html:
+        shown["html"] = LEFT_OUT
+    if not subject.is_named(message.recipient):
+        shown |= {"recipient": LEFT_OUT, "title": lines_naming(message.title, subject)}
+    return shown
+
+
+def lines_naming(text: str, subject: Subject) -> str:
+    lines = text.splitlines()
+    own = [line for line in lines if subject.is_in(line)]
+    return text if len(own) == len(lines) else "\n".join([*own, LEFT_OUT])
+
+
 def others(channel: NotificationChannel, subject: Subject) -> list[str]:
     """The recipients that do not name the subject."""
     return [word for word in channel.addresses.split() if not subject.is_in(word)]
@@ -186,6 +205,8 @@ def own_addresses(channel: NotificationChannel, subject: Subject) -> Row:
 
 
 def about_channels(subject: Subject) -> Iterator[str]:
+    if any(subject.is_named(address) for address in settings.GUARDIAN_RECIPIENTS):
+        yield "GUARDIAN_RECIPIENTS names the subject, who will go on getting the guardian's mail: take the address out."
     for channel in NotificationChannel.objects.order_by("pk"):
         if len(others(channel, subject)) < len(channel.addresses.split()):
             yield f"The notification channel {channel.pk} told that recipient; it is taken off its list."
@@ -216,6 +237,7 @@ holdings.register(
         elsewhere=("dedupe_key",),
         indexed=("recipient",),
         also=untold,
+        shown=own_lines,
     )
 )
 
