@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from django.utils.crypto import get_random_string
 
 # What filesystems answer that cannot make a name durable.
 NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
+RANDOM = 8
+# Nobody takes so long to write one: whoever began it was killed.
+ABANDONED_AFTER_SECONDS = 3600
 
 
 def write_whole(path: Path, text: str) -> None:
     """Takes the place of a file that is there; readable by its owner alone. A missing folder is not made.
 
-    Raises OSError.
+    What was left by somebody who was killed at it goes first. Raises OSError.
     """
-    temporary = path.with_name(f".{path.name}.{get_random_string(8)}")
+    for unfinished in unfinished_of(path):
+        if is_abandoned(unfinished):
+            unfinished.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.{get_random_string(RANDOM)}")
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
@@ -31,6 +40,19 @@ def write_whole(path: Path, text: str) -> None:
         sync_folder(descriptor)
     finally:
         os.close(descriptor)
+
+
+def unfinished_of(path: Path) -> Iterator[Path]:
+    """What is being written to take the place of this file, or was by somebody who was killed. Raises OSError."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[A-Za-z0-9]{{{RANDOM}}}")
+    return (found for found in path.parent.iterdir() if name.fullmatch(found.name))
+
+
+def is_abandoned(unfinished: Path) -> bool:
+    try:
+        return time.time() - unfinished.stat().st_mtime > ABANDONED_AFTER_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def sync_folder(folder: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
-from portal.files import write_whole
+from portal.files import unfinished_of, write_whole
 from portal.jobs import Lease
 from portal.privacy import Row, Subject, Table, holdings
 from usage.guardian.reports import FILE
@@ -56,6 +56,77 @@ def figures_of(data: Any, subject: Subject) -> Any:
     return data | {"users": [user for user in data["users"] if subject.is_in(json.dumps(user, ensure_ascii=False))]}
 
 
+def parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+class ReportFile:
+    """The newest report as a file, which is replaced as it was written: whole or not at all.
+
+    What never took its place, because its writer was killed, is shown with it, and goes. A writer who is still at it
+    fails, says so, and is done again by the next report.
+    """
+
+    label = FILE
+
+    @property
+    def path(self) -> Path:
+        return Path(settings.REPORTS_ROOT) / self.label
+
+    @property
+    def unfinished(self) -> list[Path]:
+        return sorted(unfinished_of(self.path)) if self.path.parent.is_dir() else []
+
+    def text(self, path: Path, subject: Subject) -> str | None:
+        """None where there is none, or it does not name the subject."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+        return text if subject.is_in(text) or self.renamed(text, subject, "") != text else None
+
+    def renamed(self, text: str, subject: Subject, pseudonym: str) -> str:
+        """What is no JSON is no report of ours, and goes."""
+        try:
+            data = json.loads(text)
+        except ValueError:
+            return ""
+        replaced = subject.replaced(data, pseudonym)
+        return text if replaced == data else json.dumps(replaced, indent=2, ensure_ascii=False) + "\n"
+
+    def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
+        for path in (self.path, *self.unfinished):
+            text = self.text(path, subject)
+            if text is not None:
+                yield path.name, {"file": path.name, "data": figures_of(parsed(text), subject)}
+
+    def count(self, subject: Subject) -> int:
+        return sum(self.text(path, subject) is not None for path in (self.path, *self.unfinished))
+
+    def erase(self, subject: Subject, pseudonym: str, lease: Lease) -> int:
+        """All that is unfinished goes: it may be cut in the middle of a name."""
+        changed = self.count(subject)
+        for path in self.unfinished:
+            path.unlink(missing_ok=True)
+        text = self.text(self.path, subject)
+        if text is not None:
+            renamed = self.renamed(text, subject, pseudonym)
+            if renamed:
+                write_whole(self.path, renamed)
+            else:
+                self.path.unlink(missing_ok=True)
+        return changed
+
+    def remarks(self, subject: Subject) -> tuple[str, ...]:
+        return ()
+
+
+# Reports are made of what people did, their files of reports: they come first, and are erased last.
+holdings.register(ReportFile())
+holdings.register(Table(GuardianReport, names=("requested_by",), texts=("data",), shown=own_figures))
 for activity, texts in ((FeatureUsage, ("feature_name", "endpoint")), (UserError, ("endpoint", "error_message"))):
     holdings.register(
         Table(
@@ -89,60 +160,3 @@ holdings.register(
     )
 )
 holdings.register(Table(Licence, texts=("customer",)))
-holdings.register(Table(GuardianReport, names=("requested_by",), texts=("data",), shown=own_figures))
-
-
-class ReportFile:
-    """The newest report as a file, which is replaced as it was written: whole or not at all."""
-
-    label = FILE
-
-    @property
-    def path(self) -> Path:
-        return Path(settings.REPORTS_ROOT) / self.label
-
-    def text(self, subject: Subject) -> str | None:
-        """None where there is none, or it does not name the subject."""
-        try:
-            text = self.path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            return None
-        return text if subject.is_in(text) or self.renamed(text, subject, "") != text else None
-
-    def renamed(self, text: str, subject: Subject, pseudonym: str) -> str:
-        """What is no JSON is no report of ours, and goes."""
-        try:
-            data = json.loads(text)
-        except ValueError:
-            return ""
-        replaced = subject.replaced(data, pseudonym)
-        return text if replaced == data else json.dumps(replaced, indent=2, ensure_ascii=False) + "\n"
-
-    def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
-        text = self.text(subject)
-        if text is not None:
-            try:
-                data = json.loads(text)
-            except ValueError:
-                data = None
-            yield self.label, {"file": self.label, "data": figures_of(data, subject)}
-
-    def count(self, subject: Subject) -> int:
-        return int(self.text(subject) is not None)
-
-    def erase(self, subject: Subject, pseudonym: str, lease: Lease) -> int:
-        text = self.text(subject)
-        if text is None:
-            return 0
-        renamed = self.renamed(text, subject, pseudonym)
-        if not renamed:
-            self.path.unlink(missing_ok=True)
-            return 1
-        write_whole(self.path, renamed)
-        return 1
-
-    def remarks(self, subject: Subject) -> tuple[str, ...]:
-        return ()
-
-
-holdings.register(ReportFile())

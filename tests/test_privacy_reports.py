@@ -1,0 +1,209 @@
+"""Reports and messages tell of many: of one person an export shows his part, and an erasure leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from agents.models import Agent
+from monitoring.incidents import note_cause
+from monitoring.models import Incident, Target
+from portal import files
+from portal.jobs import LeaseLost
+from portal.models import JobRun, OutboxMessage
+from portal.privacy import erasing, holdings
+from portal.privacy.subjects import subject_of
+from tests.test_privacy import activity, erased, everything, exported, folders, message, naming, operator
+from usage.guardian import reports
+from usage.guardian.summary import summary
+from usage.models import FeatureUsage, GuardianReport
+from usage.tests.activity import at, failed, used
+
+pytestmark = pytest.mark.django_db
+__all__ = ["folders", "operator"]
+
+
+def report():
+    start, end = at("14:00"), at("16:00")
+    return reports.keep(start, end, summary(start, end))
+
+
+class TestMessages:
+    def test_of_the_guardians_mail_an_export_shows_the_lines_that_name_him(self, operator, settings):
+        settings.GUARDIAN_RECIPIENTS = ["boss@example.org"]
+        for who in ("bob@example.org", "amy@example.org"):
+            used(who, at("14:10"))
+            failed(who, at("14:11"))
+        report()
+        tables = exported("bob@example.org")
+        assert "amy@example.org" not in json.dumps(tables)
+        assert "boss@example.org" not in json.dumps(tables)
+        [shown] = tables["portal.OutboxMessage"]
+        assert shown["text"] == "- bob@example.org: 1 request, 1 error\n[left out]"
+        assert (shown["html"], shown["recipient"], shown["title"]) == ("[left out]", "[left out]", "[left out]")
+
+    def test_of_what_he_was_told_of_others_too(self, operator, settings):
+        settings.GUARDIAN_RECIPIENTS = ["boss@example.org"]
+        used("amy@example.org", at("14:10"))
+        report()
+        [shown] = exported("boss@example.org")["portal.OutboxMessage"]
+        assert "amy@example.org" not in json.dumps(shown)
+        assert (shown["recipient"], shown["text"], shown["html"]) == ("boss@example.org", "[left out]", "[left out]")
+        assert shown["title"].startswith("Usage 2026-03-10")
+
+    def test_what_names_him_alone_is_shown_whole(self, operator):
+        message(1, "bob@example.org", title="Late", text="Tell bob@example.org.", error="550 bob@example.org")
+        [shown] = exported("bob@example.org")["portal.OutboxMessage"]
+        assert (shown["title"], shown["text"], shown["html"], shown["error"]) == (
+            "Late",
+            "Tell bob@example.org.",
+            "",
+            "550 bob@example.org",
+        )
+
+    def test_a_key_that_names_him_goes_and_others_stay(self, operator):
+        his, other = message(1, "amy@example.org"), message(2, "amy@example.org")
+        OutboxMessage.objects.filter(pk=his.pk).update(dedupe_key="late:bob@example.org")
+        erased("bob@example.org")
+        keys = OutboxMessage.objects.order_by("pk").values_list("dedupe_key", flat=True)
+        assert list(keys) == [f"erased:{his.pk}", other.dedupe_key]
+
+    def test_it_says_that_the_guardian_goes_on_writing_to_him(self, operator, settings):
+        settings.GUARDIAN_RECIPIENTS = ["Bob@example.org"]
+        used("bob@example.org", at("14:10"))
+        said = erased("bob@example.org")
+        assert said.count("GUARDIAN_RECIPIENTS") == 1
+        assert "GUARDIAN_RECIPIENTS" not in erased("amy@example.org")
+
+
+class TestCauses:
+    @pytest.fixture
+    def incident(self, operator):
+        User.objects.create_user("bob", "bob@example.org")
+        target = Target.objects.create(name="Shop", url="https://example.org/")
+        return Incident.objects.create(
+            subject=target.subject,
+            target=target,
+            rule="unavailable",
+            opened_at=timezone.now(),
+            acknowledged_by="operator",
+        )
+
+    def test_what_he_wrote_of_anothers_incident_goes(self, incident):
+        note_cause(incident, "The UPS", "operator", timezone.now())
+        note_cause(incident, "My brother pulled the plug", "bob", timezone.now())
+        assert "monitoring.Incident" in exported("bob@example.org")
+        erased("bob@example.org")
+        assert [key for key, text in everything().items() if "brother" in text] == []
+
+    def test_what_another_wrote_after_him_stays(self, incident):
+        note_cause(incident, "My brother pulled the plug", "bob", timezone.now())
+        note_cause(incident, "The UPS", "operator", timezone.now())
+        assert "monitoring.Incident" not in exported("bob@example.org")
+        erased("bob@example.org")
+        incident.refresh_from_db()
+        assert incident.cause == "The UPS"
+        assert list(incident.timeline.values_list("text", flat=True)) == ["", "The UPS"]
+
+
+class Meanwhile:
+    """The guardian, at work between two tables of an erasure."""
+
+    label = "meanwhile"
+
+    def erase(self, *args):
+        reports.save(report())
+        return 0
+
+
+@pytest.mark.parametrize("after", ["usage.Run", "usage.UserSession", "usage.UserError", "usage.FeatureUsage"])
+def test_a_report_made_during_an_erasure_does_not_name_him_afterwards(operator, settings, monkeypatch, after):
+    settings.GUARDIAN_RECIPIENTS = ["boss@example.org"]
+    used("bob@example.org", at("14:10"))
+    failed("bob@example.org", at("14:11"))
+    those = list(holdings.all())
+    those.insert(next(place for place, holding in enumerate(those) if holding.label == after), Meanwhile())
+    monkeypatch.setattr(erasing.holdings, "all", lambda: those)
+    erasing.erase(subject_of("bob@example.org"), lambda label, rows: None)
+    assert GuardianReport.objects.count() == OutboxMessage.objects.count() == 1
+    assert naming(everything(), "bob@example.org") == []
+    assert "bob" not in (settings.REPORTS_ROOT / "usage_report.json").read_text()
+
+
+class TestAFileThatWasNeverFinished:
+    @pytest.fixture
+    def left(self, operator, settings, monkeypatch):
+        """What lies there when its writer is killed before the file has its name."""
+        used("bob@example.org", at("14:10"))
+        made = report()
+        if not (pid := os.fork()):
+            files.os.replace = lambda *args: os._exit(9)
+            reports.save(made)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+        [left] = settings.REPORTS_ROOT.iterdir()
+        assert "bob@example.org" in left.read_text()
+        return left
+
+    def test_it_goes_with_whom_it_names(self, left, settings):
+        assert [row["file"] for row in exported("bob@example.org")["usage_report.json"]] == [left.name]
+        assert "usage_report.json" in erased("bob@example.org", "--dry-run")
+        assert left.exists()
+        erased("bob@example.org")
+        assert list(settings.REPORTS_ROOT.iterdir()) == []
+
+    def test_it_goes_where_it_was_cut_in_the_middle_of_a_name(self, left, settings):
+        left.write_text('{"users": [{"email": "bob@exam')
+        activity("bob@example.org")
+        erased("bob@example.org")
+        assert list(settings.REPORTS_ROOT.iterdir()) == []
+
+    @pytest.mark.parametrize(("age", "stays"), [(3590, True), (3610, False)])
+    def test_the_next_report_removes_it_once_nobody_can_be_at_it(self, left, age, stays):
+        os.utime(left, (time.time() - age, time.time() - age))
+        reports.save(GuardianReport.objects.get())
+        assert left.exists() is stays
+
+    def test_files_of_other_names_stay(self, left, settings):
+        names = [
+            "usage_report.json.AbCd1234",
+            ".other.json.AbCd1234",
+            ".usage_report.json.swp",
+            ".usage_report_json.AbCd1234",
+        ]
+        for name in names:
+            (settings.REPORTS_ROOT / name).touch()
+            os.utime(settings.REPORTS_ROOT / name, (0, 0))
+        erased("bob@example.org")
+        assert sorted(found.name for found in settings.REPORTS_ROOT.iterdir()) == sorted(names)
+
+
+class TestWhoErases:
+    def test_whose_right_was_overtaken_changes_nothing_more(self, operator):
+        activity("bob@example.org")
+        lease = erasing.begin(subject_of("bob@example.org"))
+        JobRun.objects.filter(pk=lease.pk).update(fence=lease.fence + 1)
+        [table] = [holding for holding in holdings.all() if holding.label == "usage.FeatureUsage"]
+        with pytest.raises(LeaseLost):
+            table.erase(subject_of("bob@example.org"), "erased-1", lease)
+        assert FeatureUsage.objects.get().user_email == "bob@example.org"
+
+    def test_an_account_called_by_its_address_in_other_letters_is_his(self, operator):
+        User.objects.create_user("Bob@Example.org")
+        erased("bob@example.org")
+        assert naming(everything(), "bob@example.org") == []
+        assert User.objects.filter(is_active=False, username__startswith="erased-").exists()
+
+    def test_a_pseudonym_longer_than_the_name_is_cut_to_its_column(self, operator):
+        longest = Agent._meta.get_field("hostname").max_length
+        now = timezone.now()
+        agent = Agent.objects.create(
+            machine_id="PC-2", hostname=f"{'x' * (longest - 5)} PC-1", enrolled_at=now, last_seen_at=now
+        )
+        erased("PC-1")
+        agent.refresh_from_db()
+        assert agent.hostname == f"{'x' * (longest - 5)} eras"
