@@ -100,6 +100,23 @@ def test_writing_resumes_by_itself(a_thread, away):
     assert names == [f"page-{number}" for number in range(10)]
 
 
+def test_what_is_dropped_while_it_writes_is_told_although_nothing_follows(a_thread, monkeypatch):
+    save = Buffer.save
+
+    def saving(self, records):
+        save(self, records)
+        if records:
+            self.drop()
+
+    monkeypatch.setattr(Buffer, "save", saving)
+    put(1)
+    for _ in range(500):
+        if TrackingWriter.objects.filter(dropped=1).exists():
+            return
+        threading.Event().wait(0.01)
+    pytest.fail("the database was not told")
+
+
 @pytest.mark.parametrize("error", [InternalError, InterfaceError, ProgrammingError])
 def test_a_database_that_takes_nothing_loses_nothing(written_when_asked, monkeypatch, error):
     """Read-only after a failover, or not migrated yet."""

@@ -82,12 +82,12 @@ class Buffer:
         connections.close_all()
 
     def write_all(self) -> None:
-        """Until nothing waits; while the database is away it is tried again, less and less often.
+        """Until nothing waits and the database knows what was dropped; while the database is away it is tried again, less and less often.
 
         At the end of the process it is tried once more.
         """
         failures = 0
-        while self.queued:
+        while self.queued or self.dropped > self.told_dropped:
             is_last = self.ending.is_set()
             close_old_connections()
             if self.write_some():
