@@ -82,9 +82,9 @@ class Buffer:
         connections.close_all()
 
     def write_all(self) -> None:
-        """Until nothing waits and the database knows what was dropped; while the database is away it is tried again, less and less often.
+        """Until nothing waits and the database knows what was dropped.
 
-        At the end of the process it is tried once more.
+        While it is away it is tried again, less and less often; at the end of the process once more.
         """
         failures = 0
         while self.queued or self.dropped > self.told_dropped:
