@@ -327,6 +327,14 @@ def test_nobody_ended_it_but_it_is_over_when_a_browser_would_have_forgotten_it(s
     assert minutes() == expected
 
 
+def test_what_comes_long_after_it_is_over_takes_nothing_away(settings):
+    settings.SESSION_COOKIE_AGE = 60 * 60
+    session(BOB, at("13:10"))
+    for moment in ("14:50", "15:00"):
+        used(BOB, at(moment))
+    assert minutes() == 0
+
+
 def test_a_login_of_long_ago_makes_no_person_of_what_runs_at_night():
     session(BOB, START - 14 * 24 * HOUR - SECOND)
     for moment in ("14:00", "14:10", "14:20"):
