@@ -6,9 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
-from usage.guardian.summary import in_minutes, summary
+from usage.guardian.summary import summary
 from usage.tests.activity import at, failed, session, used
 
 pytestmark = pytest.mark.django_db
@@ -20,12 +19,6 @@ HOUR = timedelta(hours=1)
 
 def times(found):
     return {user["email"]: user["total_time_minutes"] for user in found["users"]}
-
-
-def minutes(start=START, end=END):
-    """Of the only person."""
-    (time,) = times(summary(start, end)).values()
-    return time
 
 
 # --- A day, counted by hand ------------------------------------------------------------------------------------------
@@ -215,178 +208,6 @@ def test_a_sample_says_that_it_is_one(settings):
 def test_nothing_noted_is_no_percent_of_all(settings):
     settings.TRACKING = False
     assert summary(START, END)["sample_percent"] == 0
-
-
-# --- Time ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("sessions", "expected"),
-    [
-        ([("14:00", "15:00")], 60),
-        ([("13:00", "15:00")], 60),
-        ([("15:00", "17:00")], 60),
-        ([("13:00", "17:00")], 120),
-        ([("14:00", "15:00"), ("14:30", "15:30")], 90),  # overlapping
-        ([("14:00", "15:00"), ("14:10", "14:20")], 60),  # one within the other
-        ([("14:00", "15:00"), ("15:00", "16:00")], 120),
-        ([("14:00", "14:10"), ("15:00", "15:10")], 20),
-        ([("14:00:00", "14:00:29")], 0),
-        ([("14:00:00", "14:00:30")], 1),
-        ([("14:00:00", "14:01:29.999999")], 1),
-        ([("14:00:00", "14:00:20"), ("15:00:00", "15:00:20")], 1),  # rounded once, at the end
-        ([("14:30", "14:30")], 0),
-        ([("14:00", "14:00")], 0),
-        ([("14:30", "14:20")], 0),  # a clock that ran back
-    ],
-)
-def test_sessions_that_ended_count_within_the_period_and_once(sessions, expected):
-    for start, end in sessions:
-        session(BOB, at(start), at(end))
-    assert minutes() == expected
-
-
-@pytest.mark.parametrize(
-    ("start", "end"), [("12:00", "14:00"), ("16:00", "17:00"), ("13:59", "13:59"), ("16:00", "16:00"), ("16:00", None)]
-)
-def test_a_session_outside_the_period_makes_nobody_active(start, end):
-    session(BOB, at(start), end and at(end))
-    assert summary(START, END)["active_users"] == 0
-
-
-def test_a_session_of_long_ago_that_nobody_ended_makes_nobody_active():
-    session(BOB, START - 300 * 24 * HOUR)
-    assert summary(START, END)["active_users"] == 0
-
-
-def test_a_session_that_ended_long_after_the_period_covers_it():
-    session(BOB, START - 300 * 24 * HOUR, END + 200 * 24 * HOUR)
-    assert minutes() == 120
-
-
-def test_an_end_that_has_not_come_is_none():
-    session(BOB, START - HOUR, timezone.now() + 24 * HOUR)
-    assert summary(START, END)["users"] == []
-    for moment in ("14:10", "14:30"):
-        used(BOB, at(moment))
-    assert minutes() == 20
-
-
-@pytest.mark.parametrize(("end", "expected"), [(timedelta(0), 60), (timedelta(microseconds=1), 0)])
-def test_an_end_of_this_very_moment_has_come(monkeypatch, end, expected):
-    monkeypatch.setattr(timezone, "now", lambda: at("15:00"))
-    session(BOB, START, at("15:00") + end)
-    assert minutes() == expected
-
-
-@pytest.mark.parametrize(
-    ("began", "active", "expected"),
-    [
-        ("14:00", [], 0),
-        ("14:00", ["14:30"], 30),  # its start is a moment
-        ("14:00", ["14:30:01"], 0),
-        ("14:00", ["14:31", "14:41"], 10),
-        ("12:00", ["14:31", "14:41"], 10),
-        ("12:00", ["14:31", "15:00", "15:30", "15:59"], 88),
-        ("12:00", ["13:59", "14:10"], 0),  # of moments before the period nothing is known
-        ("12:00", ["15:50", "16:00"], 0),
-        ("12:00", ["14:05"], 0),
-        ("14:50", ["14:10", "14:20", "15:00"], 10),  # what came before it began does not count
-        ("14:50", ["14:49", "14:51"], 1),
-        ("14:00", ["14:29", "14:58", "15:27", "15:56"], 116),
-        ("13:00", ["14:00", "14:30", "15:00", "15:30"], 90),  # exactly half an hour apart
-        ("13:00", ["14:00", "14:30:00.000001", "15:00:00.000001"], 30),
-    ],
-)
-@pytest.mark.parametrize("happened", [used, failed])
-def test_a_session_without_end_counts_while_its_person_was_there(began, active, expected, happened):
-    session(BOB, at(began))
-    for moment in active:
-        happened(BOB, at(moment))
-    assert minutes() == expected
-
-
-@pytest.mark.parametrize(
-    ("began", "expected"),
-    [
-        (["13:00"], 40),
-        (["11:00"], 30),  # over at 14:00, 14:10, 14:20 and 14:30, and then no more
-        (["10:29"], 0),
-        (["11:00", "09:00"], 30),
-        (["11:00", "14:31"], 40),
-        (["11:00", "15:30"], 30),
-    ],
-)
-@pytest.mark.parametrize("happened", [used, failed])
-def test_nobody_ended_it_but_it_is_over_when_a_browser_would_have_forgotten_it(settings, began, expected, happened):
-    settings.SESSION_COOKIE_AGE = 3.5 * 60 * 60
-    for moment in began:
-        session(BOB, at(moment))
-    for moment in ("14:00", "14:10", "14:20", "14:30", "14:40"):
-        happened(BOB, at(moment))
-    assert minutes() == expected
-
-
-def test_what_comes_long_after_it_is_over_takes_nothing_away(settings):
-    settings.SESSION_COOKIE_AGE = 60 * 60
-    session(BOB, at("13:10"))
-    for moment in ("14:50", "15:00"):
-        used(BOB, at(moment))
-    assert minutes() == 0
-
-
-def test_a_login_of_long_ago_makes_no_person_of_what_runs_at_night():
-    session(BOB, START - 14 * 24 * HOUR - SECOND)
-    for moment in ("14:00", "14:10", "14:20"):
-        used(BOB, at(moment), "usage-summary")
-    assert minutes() == 0
-
-
-def test_requests_and_errors_are_moments_of_one_person():
-    session(BOB, at("13:00"))
-    used(BOB, at("14:00"))
-    failed(BOB, at("14:25"))
-    used(BOB, at("14:50"))
-    failed(BOB, at("15:15"))
-    used(ALICE, at("15:40"))
-    assert times(summary(START, END)) == {BOB: 75, ALICE: 0}
-
-
-def test_of_several_open_sessions_the_time_counts_once():
-    for began in ("12:00", "14:10", "14:35"):
-        session(BOB, at(began))
-    session(BOB, at("14:15"), at("14:40"))
-    for moment in ("14:00", "14:20", "14:50", "15:40"):
-        used(BOB, at(moment))
-    assert minutes() == 50
-
-
-def test_between_a_session_that_ended_and_one_that_did_not_nobody_was_there():
-    session(BOB, START, at("14:10"))
-    session(BOB, at("13:00"))
-    for moment in ("14:25", "14:30"):
-        used(BOB, at(moment))
-    assert minutes() == 15
-
-
-def test_who_has_no_session_has_no_time():
-    for moment in ("14:00", "14:10", "14:20"):
-        used(CAROL, at(moment))
-    session(BOB, at("13:00"))
-    assert times(summary(START, END)) == {CAROL: 0}
-
-
-def test_machines_and_strangers_have_no_time():
-    for name in ("", "agent:PC-1", "client:gui"):
-        session(name, START, END)
-        session(name, START)
-        used(name, START)
-    assert summary(START, END)["users"] == []
-
-
-@pytest.mark.parametrize(("seconds", "expected"), [(0, 0), (29.9, 0), (30, 1), (89.9, 1), (90, 2), (150, 3)])
-def test_half_a_minute_counts_as_one(seconds, expected):
-    assert in_minutes(seconds) == expected
 
 
 # --- Cost ------------------------------------------------------------------------------------------------------------
