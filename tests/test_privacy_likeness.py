@@ -66,6 +66,14 @@ class TestAMachineCalledLikeAnAccount:
         after = everything()
         assert [key for key, text in before.items() if after[key] != text] == []
 
+    def test_it_goes_on_where_it_is_his_own(self, operator):
+        User.objects.create_user("alice", "alice@example.org")
+        agent = machine("alice", user_email="alice@example.org", hostname="alice-laptop")
+        erased("alice@example.org")
+        agent.refresh_from_db()
+        assert (agent.machine_id, agent.status, agent.hostname) == ("alice", "active", "")
+        assert PSEUDONYM.fullmatch(agent.user_email)
+
     def test_nothing_of_it_is_exported_with_the_account(self, operator):
         User.objects.create_user("alice", "alice@example.org")
         all_of_a_machine("alice")
