@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from usage.consumption import DAY, SUMMED, Sums, midnight
 from usage.models import Run, RunRollup
+from usage.models.runs import hour_of
 
 RUN_COLUMNS = (
     "run_id", "license_ref", "machine_id", "app_name", "app_version", "document_count", "succeeded_count",
@@ -78,10 +79,10 @@ def streamed(rows: QuerySet[Any, Any]) -> Iterator[Row]:
 
 def runs_between(since: datetime, until: datetime) -> QuerySet[Run]:
     """By their hours, which an index serves, and where those are not enough by the moments as well."""
-    runs = Run.objects.filter(hour__gte=floor(since), hour__lt=until)
-    if since != floor(since):
+    runs = Run.objects.filter(hour__gte=hour_of(since), hour__lt=until)
+    if since != hour_of(since):
         runs = runs.alias(happened=HAPPENED).filter(happened__gte=since)
-    if until != floor(until):
+    if until != hour_of(until):
         runs = runs.alias(happened=HAPPENED).filter(happened__lt=until)
     return runs
 
@@ -91,17 +92,13 @@ def summed_runs(runs: QuerySet[Run], groups: Sequence[str]) -> QuerySet[Any, Any
     return runs.annotate(day=TruncDate(HAPPENED)).order_by(*names).values_list(*names).annotate(*OF_RUNS)
 
 
-def floor(moment: datetime) -> datetime:
-    return moment.replace(minute=0, second=0, microsecond=0)
-
-
 # --- From the hours --------------------------------------------------------------------------------------------------
 
 
 def summed_hours(wanted: Wanted, now: datetime) -> Iterator[Row]:
     """The full hours as they are summed up, with what the parts of hours at both ends add to each row."""
     # Nothing has happened after now: the hour that runs is there as far as it goes.
-    first, last = ceiling(wanted.since), wanted.until if wanted.until >= now else floor(wanted.until)
+    first, last = ceiling(wanted.since), wanted.until if wanted.until >= now else hour_of(wanted.until)
     hours = RunRollup.objects.filter(hour__gte=first, hour__lt=last)
     names = [GROUPS[group] for group in wanted.groups]
     found = hours.annotate(day=TruncDate("hour")).order_by(*names).values_list(*names).annotate(*SUMMED)
@@ -129,12 +126,12 @@ def parts(wanted: Wanted, first: datetime, last: datetime) -> dict[Row, Sums]:
 
 
 def ceiling(moment: datetime) -> datetime:
-    return moment if moment == floor(moment) else floor(moment) + HOUR
+    return moment if moment == hour_of(moment) else hour_of(moment) + HOUR
 
 
 def has_full_hours(wanted: Wanted) -> bool:
     """Whether the hours of UTC lie each within one day of the portal's zone, summer and winter."""
-    return all(start == floor(start) for start in midnights(wanted))
+    return all(start == hour_of(start) for start in midnights(wanted))
 
 
 def midnights(wanted: Wanted) -> Iterable[datetime]:

@@ -14,6 +14,7 @@ from agents.authentication import machine_of
 from portal.api.errors import Problem
 from portal.models import ApiToken
 from usage.models import Run
+from usage.models.runs import hour_of
 from usage.querysets import QuotaExceeded
 from usage.report import Report, read_report
 
@@ -63,7 +64,7 @@ def row(report: Report, now: datetime, reporter: str) -> Run:
     happened = min(report.started_at or now, now)  # no clock is believed that runs ahead
     return Run(
         received_at=now,
-        hour=happened.replace(minute=0, second=0, microsecond=0),
+        hour=hour_of(happened),
         reported_by=reporter,
         over_quota=QuotaExceeded(report.license_ref, now),
         **{name: getattr(report, name) for name in REPORT_FIELDS},

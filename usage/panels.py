@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
+from agents.enrolment import subject
 from portal.admin.display import BAD, GOOD, badge
 from portal.findings import admin_url
 from portal.paginator import grouped
@@ -85,14 +86,9 @@ def runs_of_machine(machine_id: str) -> Section:
 # --- What a machine asked of the portal ------------------------------------------------------------------------------
 
 
-def who(machine_id: str) -> str:
-    """As what is tracked calls it."""
-    return f"agent:{machine_id}"
-
-
 @machine_sections.register
 def errors_of_machine(machine_id: str) -> Section:
-    errors = UserError.objects.filter(user_email=who(machine_id)).order_by("-id")[:SHOWN_ERRORS]
+    errors = UserError.objects.filter(user_email=subject(machine_id)).order_by("-id")[:SHOWN_ERRORS]
     return Section(
         title=_("Last errors"),
         columns=[_("When"), _("Error"), _("What it means"), _("Endpoint"), _("Code")],
@@ -100,7 +96,7 @@ def errors_of_machine(machine_id: str) -> Section:
             [error.timestamp, error.error_type, error.error_message, endpoint(error), str(error.error_code or "")]
             for error in errors
         ],
-        url=admin_url("usage_usererror_changelist", {"q": who(machine_id)}),
+        url=admin_url("usage_usererror_changelist", {"q": subject(machine_id)}),
         empty=_("Nothing that the machine asked for has failed."),
     )
 
@@ -111,7 +107,7 @@ def endpoint(error: UserError) -> str:
 
 @machine_sections.register
 def activity_of_machine(machine_id: str) -> Section:
-    uses = FeatureUsage.objects.filter(user_email=who(machine_id)).order_by("-id")[:SHOWN_USES]
+    uses = FeatureUsage.objects.filter(user_email=subject(machine_id)).order_by("-id")[:SHOWN_USES]
     return Section(
         title=_("Last activity"),
         columns=[_("When"), _("Feature"), _("Outcome"), _("Duration (ms)")],
@@ -124,6 +120,6 @@ def activity_of_machine(machine_id: str) -> Section:
             ]
             for use in uses
         ],
-        url=admin_url("usage_featureusage_changelist", {"q": who(machine_id)}),
+        url=admin_url("usage_featureusage_changelist", {"q": subject(machine_id)}),
         empty=_("Nothing is on record. Heartbeats are not."),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.db import connections, models
@@ -56,7 +56,7 @@ class OnceQuerySet(models.QuerySet[Row]):
 
 
 class QuotaExceeded(Expression):
-    """Whether a licence's quota is used up, found out as a row is written.
+    """Whether a licence's quota is used up, as `usage.licences.over_quota` asks it, found out as a row is written.
 
     Written by hand: an Exists() would be compiled anew for each of a batch's runs.
     """
@@ -97,9 +97,3 @@ class SessionQuerySet(EventQuerySet):
         seconds = int((end - session.session_start).total_seconds())
         mine = self.model._default_manager.filter(pk=session.pk, session_end=None)
         return int(mine.update(session_end=end, duration_seconds=seconds))
-
-
-class LicenceQuerySet(models.QuerySet["m.Licence"]):
-    def exceeded(self, now: datetime) -> Self:
-        """Those whose quota of the current period is used up; `QuotaExceeded` asks the same."""
-        return self.filter(exceeded_until__gt=now)

@@ -18,6 +18,7 @@ from django.utils import timezone
 from portal.jobs import Busy, Lease, turn
 from usage import licences
 from usage.models import Licence, RollupProgress, Run, RunRollup
+from usage.models.runs import hour_of
 
 TURN, TURN_LENGTH = "usage.rolling_up", timedelta(minutes=5)
 # A run is written within seconds of the moment it was received at, by whichever node's clock.
@@ -148,7 +149,7 @@ def buckets(rows: QuerySet[Any, Any]) -> Buckets:
 
 def hours(since: datetime | None, until: datetime | None) -> Iterator[datetime]:
     """Those in which there are runs or rollups, from the one of `since` up to the one before `until`."""
-    after = floor(since) - HOUR if since else datetime(1970, 1, 1, tzinfo=UTC)
+    after = hour_of(since) - HOUR if since else datetime(1970, 1, 1, tzinfo=UTC)
     while True:
         found = [
             first
@@ -159,10 +160,6 @@ def hours(since: datetime | None, until: datetime | None) -> Iterator[datetime]:
             return
         after = min(found)
         yield after
-
-
-def floor(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 # --- Writing ---------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from portal.api.errors import CODES
 from portal.paginator import grouped
 from portal.panels import Section
 from usage.models import FeatureUsage, UserError, UserSession
-from usage.models.activity import PORTAL
+from usage.models.activity import PEOPLE, PORTAL
 
 LATELY = timedelta(hours=24)
 SHOWN_ERRORS = 10
@@ -73,7 +73,7 @@ class WhoFilter(LatelyFilter):
 
     def among_recent(self, value: str) -> Q:
         return {
-            "people": ~Q(user_email="") & ~Q(user_email__contains=":"),
+            "people": PEOPLE,
             "machines": Q(user_email__begins=MACHINE),
             "apps": Q(user_email__begins="client:"),
             "nobody": Q(user_email=""),

@@ -19,10 +19,10 @@ from django.db.models import Func, Max, Min, Q, QuerySet, TextField
 from django.utils import timezone
 
 from usage.models import FeatureUsage, UserError, UserSession
+from usage.models.activity import PEOPLE
 
 APART = timedelta(minutes=30)
 AT_ONCE = timedelta(0)
-OF_PEOPLE = ~Q(user_email="") & ~Q(user_email__contains=":")
 Interval = tuple[datetime, datetime]
 Intervals = dict[str, list[Interval]]
 Rows = QuerySet[Any]
@@ -30,7 +30,7 @@ Rows = QuerySet[Any]
 
 def presence(start: datetime, end: datetime) -> dict[str, float]:
     """Seconds by person, of all who began a session within the period or whose session lasted into it."""
-    sessions = UserSession.objects.filter(OF_PEOPLE, session_start__lt=end).order_by()
+    sessions = UserSession.objects.filter(PEOPLE, session_start__lt=end).order_by()
     is_ended = Q(session_end__lte=timezone.now())
     ended = ended_sessions(sessions.filter(is_ended), start, end)
     stretches = open_sessions(sessions.exclude(is_ended), start, end)

@@ -26,6 +26,7 @@ from django.db.models.functions import RowNumber
 from portal.api.moments import iso
 from usage.guardian.presence import presence
 from usage.models import FeatureUsage, UserError
+from usage.models.activity import PEOPLE
 from usage.models.guardian import period_of
 
 TOP_FEATURES, ERRORS_SHOWN = 10, 20
@@ -77,8 +78,9 @@ def counted(rows: Rows, column: str) -> Counts:
 def newest(errors: Rows) -> dict[str, list[dict[str, str]]]:
     """By person."""
     last_first = (F("timestamp").desc(), F("pk").desc())
-    of_people = errors.exclude(user_email="").exclude(user_email__contains=":")
-    placed = of_people.annotate(place=Window(RowNumber(), partition_by=F("user_email"), order_by=last_first))
+    placed = errors.filter(PEOPLE).annotate(
+        place=Window(RowNumber(), partition_by=F("user_email"), order_by=last_first)
+    )
     shown = placed.filter(place__lte=ERRORS_SHOWN).order_by(*last_first)
     found: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     for person, endpoint, kind, at in shown.values_list("user_email", "endpoint", "error_type", "timestamp"):

@@ -15,6 +15,8 @@ from django.utils.translation import gettext_lazy as _
 from usage.querysets import EventQuerySet, SessionQuerySet
 
 PORTAL = "portal"
+# No user name and no e-mail address holds a colon.
+PEOPLE = ~models.Q(user_email="") & ~models.Q(user_email__contains=":")
 PREFIX_THEN_ID = ["varchar_pattern_ops", "int8_ops"]
 
 

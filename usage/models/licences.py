@@ -6,8 +6,6 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from usage.querysets import LicenceQuerySet
-
 FIRST_DAY, LAST_DAY = 1, 28  # every month has these
 
 
@@ -34,8 +32,6 @@ class Licence(models.Model):
     exceeded_until = models.DateTimeField(null=True, editable=False)
     told_period = models.DateField(null=True, editable=False)
     told_percent = models.PositiveSmallIntegerField(default=0, editable=False)
-
-    objects = LicenceQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("licence")

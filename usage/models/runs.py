@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import models
@@ -10,6 +11,11 @@ from django.utils.translation import gettext_lazy as _
 from usage.querysets import RunQuerySet
 
 PREFIX_THEN_ID = ["varchar_pattern_ops", "int8_ops"]
+
+
+def hour_of(moment: datetime) -> datetime:
+    """The full hour of UTC that the moment falls into."""
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 class Run(models.Model):

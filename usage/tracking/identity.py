@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from agents.authentication import machine_of
+from agents.enrolment import subject
 from portal.models import ApiToken
 
 
@@ -25,7 +26,7 @@ def bearer(token: ApiToken) -> str:
     if token.user is not None:
         return person(token.user)
     machine = machine_of(token)
-    return token.bearer if machine is None else f"agent:{machine.machine_id}"
+    return token.bearer if machine is None else subject(machine.machine_id)
 
 
 def who(request: HttpRequest) -> str:
