@@ -146,9 +146,14 @@ def window_start(name: str, now: datetime) -> datetime:
     return floor(now, DAY) - WINDOWS[name] + DAY
 
 
-def parts_of(targets: Sequence[int], period: Period, since: datetime) -> dict[int, list[Part]]:
+def parts_of(
+    targets: Sequence[int], period: Period, since: datetime, until: datetime | None = None
+) -> dict[int, list[Part]]:
+    """By target; what begins at `until` or later is left out."""
     found: dict[int, list[Part]] = {}
     rows = Rollup.objects.of(list(targets), period, since)
+    if until is not None:
+        rows = rows.filter(start__lt=until)
     columns = rows.values_list("target_id", Seconds("start"), *COLUMNS, Cast("histogram", TextField()))
     for target, *part in columns.iterator(chunk_size=2_000):
         found.setdefault(target, []).append(Part(*part))

@@ -96,12 +96,20 @@ class ApiToken(models.Model):
         return scope in self.scopes
 
 
-class AuthFailure(models.Model):
+class CountingWindow(models.Model):
+    """How often something happened within a time that begins when it first did."""
+
+    window_started_at = models.DateTimeField()
+    count = models.PositiveIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class AuthFailure(CountingWindow):
     """How often one address failed to authenticate in a row, within a minute that begins with its first failure."""
 
     address = models.CharField(max_length=64, unique=True)
-    window_started_at = models.DateTimeField()
-    count = models.PositiveIntegerField()
 
     class Meta:
         verbose_name = _("failed authentications")

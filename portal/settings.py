@@ -272,6 +272,12 @@ INCIDENT_REMINDER_MINUTES = env.integer("INCIDENT_REMINDER_MINUTES", 180, least=
 CHECK_RETENTION_DAYS = env.integer("CHECK_RETENTION_DAYS", 7, least=2)
 MINUTE_ROLLUP_RETENTION_DAYS = env.integer("MINUTE_ROLLUP_RETENTION_DAYS", 30, least=2)
 
+# --- The beta programme ----------------------------------------------------------------------------------------------
+
+FEEDBACK_PER_KEY_AND_MINUTE = env.integer("FEEDBACK_PER_KEY_AND_MINUTE", 120, least=1)
+FEEDBACK_PER_ADDRESS_AND_HOUR = env.integer("FEEDBACK_PER_ADDRESS_AND_HOUR", 60, least=1)
+FEEDBACK_RETENTION_DAYS = env.integer("FEEDBACK_RETENTION_DAYS", 730, least=1)
+
 # --- Usage -----------------------------------------------------------------------------------------------------------
 
 TRACKING = env.boolean("TRACKING", default=True)

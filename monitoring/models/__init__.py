@@ -1,12 +1,18 @@
-"""Targets, what was found at each, the rounds in which it was looked, and the incidents that came of it."""
+"""Targets, what was found at each, rounds, incidents, and beta programmes with what is said in them."""
 
+from monitoring.models.beta import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackTag, FeedbackWindow
 from monitoring.models.figures import MaintenanceWindow, Rollup, Round
 from monitoring.models.incidents import Incident, IncidentEvent
 from monitoring.models.targets import CheckResult, Excuse, Target
 
 __all__ = [
+    "BetaFeedback",
+    "BetaProgramme",
+    "BetaSnapshot",
     "CheckResult",
     "Excuse",
+    "FeedbackTag",
+    "FeedbackWindow",
     "Incident",
     "IncidentEvent",
     "MaintenanceWindow",

@@ -1,0 +1,1 @@
+"""The beta programme: what participants say, and whether the product is ready."""

@@ -1,0 +1,309 @@
+"""The report of a programme: one dictionary, from live data, that every format and every snapshot is made of.
+
+Of each participant the latest score counts. Days of feedback are those of the portal's time zone, days of checks those
+of UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
+from typing import TypedDict
+
+from django.db.models import Case, Count, Q, Value, When
+from django.utils import timezone
+from django.utils.text import Truncator
+
+from monitoring import uptime
+from monitoring.beta import verdict
+from monitoring.beta.verdict import Condition
+from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Rollup, Target
+from monitoring.models.beta import BEST_SCORE
+from monitoring.querysets import BetaFeedbackQuerySet
+from portal.api.moments import iso
+
+# Net Promoter Score: who gives 9 or 10 promotes, who gives 6 or less detracts.
+PROMOTES, DETRACTS = 9, 6
+SHOWN_COMMENTS = 5
+SHOWN_BUGS = 20
+LONGEST_OF_A_BUG = 1_000
+
+
+class Participants(TypedDict):
+    count: int
+    target: int
+
+
+class Score(TypedDict):
+    """`counts` are the participants by the score they gave, from 0 to 10. Average and NPS are None without a score."""
+
+    average: float | None
+    target: float
+    nps: int | None
+    promoters: int
+    passives: int
+    detractors: int
+    counts: list[int]
+
+
+class Bugs(TypedDict):
+    total: int
+    critical_high_open: int
+
+
+class DayOfChecks(TypedDict):
+    day: str
+    checks: int
+    failures: int
+    mean_ms: float | None
+
+
+class Performance(TypedDict):
+    """Of the programme's targets between its dates; `error_rate` is from 0 to 1."""
+
+    checks: int
+    mean_ms: float | None
+    p95_ms: float | None
+    error_rate: float | None
+    days: list[DayOfChecks]
+
+
+class OpenBug(TypedDict):
+    id: int
+    severity: str
+    status: str
+    comment: str
+    page: str
+    app_version: str
+    given_at: str
+
+
+class DayOfScores(TypedDict):
+    """How it stood at the end of a day on which somebody gave a score."""
+
+    day: str
+    participants: int
+    average: float
+    nps: int
+
+
+class Previous(TypedDict):
+    """The figures of the snapshot before."""
+
+    generated_at: str
+    verdict: str
+    participants: int
+    average: float | None
+    nps: int | None
+    critical_high_open: int
+    mean_ms: float | None
+    error_rate: float | None
+
+
+class Report(TypedDict):
+    """`starts` and `ends` are days, `generated_at` is a moment. `open_bugs` are the gravest and oldest, 20 at most."""
+
+    programme: str
+    product: str
+    starts: str
+    ends: str | None
+    generated_at: str
+    participants: Participants
+    score: Score
+    bugs: Bugs
+    open_bugs: list[OpenBug]
+    performance: Performance
+    ux_comments: list[str]
+    conditions: list[Condition]
+    verdict: str
+    trend: list[DayOfScores]
+    previous: Previous | None
+
+
+def report_of(programme: BetaProgramme, now: datetime) -> Report:
+    """As it stands, from six queries."""
+    feedback = BetaFeedback.objects.filter(programme=programme)
+    counted = feedback.aggregate(
+        participants=Count("participant", distinct=True), bugs=Count("pk", filter=Q(type=BetaFeedback.Type.BUG))
+    )
+    grave = feedback.bugs().unsettled().grave()
+    grave_count = grave.count()
+    scores, trend = scores_of(feedback)
+    performance, checks = performance_of(programme)
+    figures = verdict.Figures(
+        participants=counted["participants"],
+        score_sum=sum(score * count for score, count in enumerate(scores)),
+        scores=sum(scores),
+        grave_bugs=grave_count,
+        checks=None if checks is None else checks.checks,
+        failures=checks.failures if checks else 0,
+        mean_ms=checks.mean_ms if checks else None,
+    )
+    found = verdict.conditions(figures, thresholds_of(programme))
+    return {
+        "programme": programme.name,
+        "product": programme.product,
+        "starts": programme.starts.isoformat(),
+        "ends": programme.ends.isoformat() if programme.ends else None,
+        "generated_at": str(iso(now)),
+        "participants": {"count": figures.participants, "target": programme.participants_target},
+        "score": {
+            "average": figures.average,
+            "target": float(programme.score_target),
+            "nps": nps_of(scores),
+            "promoters": sum(scores[PROMOTES:]),
+            "passives": sum(scores[DETRACTS + 1 : PROMOTES]),
+            "detractors": sum(scores[: DETRACTS + 1]),
+            "counts": scores,
+        },
+        "bugs": {"total": counted["bugs"], "critical_high_open": grave_count},
+        "open_bugs": [described_bug(bug) for bug in gravest_first(grave)[:SHOWN_BUGS]],
+        "performance": performance | {"mean_ms": figures.latency_ms, "error_rate": figures.error_rate},
+        "ux_comments": latest_comments(feedback),
+        "conditions": found,
+        "verdict": verdict.verdict(found),
+        "trend": trend,
+        "previous": previous_of(programme),
+    }
+
+
+def thresholds_of(programme: BetaProgramme) -> verdict.Thresholds:
+    return verdict.Thresholds(
+        programme.participants_target,
+        programme.score_target,
+        programme.latency_target_ms,
+        programme.error_percent_target,
+    )
+
+
+# --- Scores ----------------------------------------------------------------------------------------------------------
+
+
+def nps_of(counts: Sequence[int]) -> int | None:
+    """The share of promoters less that of detractors, from -100 to 100; None without a score."""
+    given = sum(counts)
+    return round(100 * (sum(counts[PROMOTES:]) - sum(counts[: DETRACTS + 1])) / given) if given else None
+
+
+def scores_of(feedback: BetaFeedbackQuerySet) -> tuple[list[int], list[DayOfScores]]:
+    """How many gave each score from 0 to 10, and how that stood day by day; one query."""
+    rows = feedback.exclude(nps_score=None).order_by("given_at", "id")
+    given = rows.values_list("participant", "nps_score", uptime.Seconds("given_at"))
+    zone, counts = timezone.get_current_timezone(), [0] * (BEST_SCORE + 1)
+    latest: dict[str, int] = {}
+    days: dict[date, DayOfScores] = {}
+    for day, of_day in groupby(
+        given.iterator(chunk_size=2_000), lambda row: datetime.fromtimestamp(row[2], zone).date()
+    ):
+        for participant, score, _seconds in of_day:
+            if participant in latest:
+                counts[latest[participant]] -= 1
+            latest[participant] = score
+            counts[score] += 1
+        days[day] = standing(day, counts)
+    return counts, list(days.values())
+
+
+def standing(day: date, counts: Sequence[int]) -> DayOfScores:
+    figures = verdict.Figures(score_sum=sum(score * count for score, count in enumerate(counts)), scores=sum(counts))
+    return {
+        "day": day.isoformat(),
+        "participants": sum(counts),
+        "average": figures.average or 0.0,
+        "nps": nps_of(counts) or 0,
+    }
+
+
+# --- Bugs and comments -----------------------------------------------------------------------------------------------
+
+
+def gravest_first(bugs: BetaFeedbackQuerySet) -> BetaFeedbackQuerySet:
+    rank = Case(When(severity=BetaFeedback.Severity.CRITICAL, then=Value(0)), default=Value(1))
+    return bugs.order_by(rank, "given_at", "id")
+
+
+def described_bug(bug: BetaFeedback) -> OpenBug:
+    return {
+        "id": bug.pk,
+        "severity": bug.severity,
+        "status": bug.status,
+        "comment": Truncator(bug.comment).chars(LONGEST_OF_A_BUG),
+        "page": bug.page,
+        "app_version": bug.app_version,
+        "given_at": str(iso(bug.given_at)),
+    }
+
+
+def latest_comments(feedback: BetaFeedbackQuerySet) -> list[str]:
+    """The five latest about usability, newest first."""
+    about = feedback.filter(type=BetaFeedback.Type.UX).exclude(comment="").order_by("-given_at", "-id")
+    return list(about.values_list("comment", flat=True)[:SHOWN_COMMENTS])
+
+
+# --- Performance -----------------------------------------------------------------------------------------------------
+
+
+def performance_of(programme: BetaProgramme) -> tuple[Performance, uptime.Figures | None]:
+    """What is told of it, and the figures that are judged: None where the programme has no targets."""
+    targets = list(Target.objects.filter(beta_programme=programme).values_list("pk", flat=True))
+    parts = parts_of(programme, targets) if targets else []
+    figures = uptime.summed(parts)
+    performance: Performance = {
+        "checks": figures.checks,
+        "mean_ms": None,
+        "p95_ms": None if figures.p95_ms is None else round(figures.p95_ms, 1),
+        "error_rate": None,
+        "days": days_of(parts),
+    }
+    return performance, figures if targets else None
+
+
+def parts_of(programme: BetaProgramme, targets: list[int]) -> list[uptime.Part]:
+    """The days of the programme, all targets together."""
+    until = programme.ends + timedelta(days=1) if programme.ends else None
+    found = uptime.parts_of(targets, Rollup.Period.DAY, midnight(programme.starts), midnight(until) if until else None)
+    return [part for parts in found.values() for part in parts]
+
+
+def midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, UTC)
+
+
+def days_of(parts: Sequence[uptime.Part]) -> list[DayOfChecks]:
+    """Oldest first; a day without a check that counts is left out."""
+    by_day: dict[int, list[uptime.Part]] = {}
+    for part in parts:
+        by_day.setdefault(part.start, []).append(part)
+    days = ((start, uptime.summed(of_day)) for start, of_day in sorted(by_day.items()))
+    return [
+        {
+            "day": datetime.fromtimestamp(start, UTC).date().isoformat(),
+            "checks": day.checks,
+            "failures": day.failures,
+            "mean_ms": None if day.mean_ms is None else round(day.mean_ms, 1),
+        }
+        for start, day in days
+        if day.checks
+    ]
+
+
+# --- The snapshot before ---------------------------------------------------------------------------------------------
+
+
+def previous_of(programme: BetaProgramme) -> Previous | None:
+    snapshot = BetaSnapshot.objects.filter(programme=programme).order_by("-id").first()
+    return None if snapshot is None else compared(snapshot.data)
+
+
+def compared(report: Report) -> Previous:
+    return {
+        "generated_at": report["generated_at"],
+        "verdict": report["verdict"],
+        "participants": report["participants"]["count"],
+        "average": report["score"]["average"],
+        "nps": report["score"]["nps"],
+        "critical_high_open": report["bugs"]["critical_high_open"],
+        "mean_ms": report["performance"]["mean_ms"],
+        "error_rate": report["performance"]["error_rate"],
+    }

@@ -1,0 +1,107 @@
+"""Whether a programme may go: figures and thresholds in, conditions and verdict out. No database.
+
+Figures are rounded away from their threshold, in hundredths of a score, tenths of a millisecond and hundredths of a
+percent, and judged as they are shown: nothing that reads 7.00 of 7 has missed it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypedDict
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+GO, NO_GO, INSUFFICIENT_DATA = "GO", "NO-GO", "INSUFFICIENT DATA"
+VERDICTS: dict[str, str | Promise] = {
+    GO: _("GO"),
+    NO_GO: _("NO-GO"),
+    INSUFFICIENT_DATA: _("INSUFFICIENT DATA"),
+}
+CONDITIONS: dict[str, str | Promise] = {
+    "participants": _("Participants"),
+    "score": _("Average score"),
+    "critical_bugs": _("Critical and high bugs that are open"),
+    "latency": _("Mean response time"),
+    "error_rate": _("Error rate"),
+}
+
+
+class Condition(TypedDict):
+    """`value` and `ok` are None where it cannot be judged. An error rate is from 0 to 1, a latency in milliseconds."""
+
+    name: str
+    value: float | None
+    target: float
+    ok: bool | None
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    participants: int = 5
+    score: Decimal = Decimal(7)
+    latency_ms: int = 500
+    error_percent: Decimal = Decimal(1)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is judged. `checks` is None where the programme has no target: then performance is no condition."""
+
+    participants: int = 0
+    score_sum: int = 0
+    scores: int = 0
+    grave_bugs: int = 0
+    checks: int | None = None
+    failures: int = 0
+    mean_ms: float | None = None
+
+    @property
+    def average(self) -> float | None:
+        """Rounded down to hundredths; None without a score."""
+        return self.score_sum * 100 // self.scores / 100 if self.scores else None
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Rounded up to tenths; None where no check went well."""
+        return None if self.mean_ms is None else math.ceil(round(self.mean_ms * 10, 6)) / 10
+
+    @property
+    def error_rate(self) -> float | None:
+        """From 0 to 1, rounded up to hundredths of a percent; None without a check."""
+        return -(-self.failures * 10_000 // self.checks) / 10_000 if self.checks else None
+
+
+def conditions(figures: Figures, thresholds: Thresholds) -> list[Condition]:
+    error_rate = float(thresholds.error_percent / 100)
+    found = [
+        at_least("participants", figures.participants, thresholds.participants),
+        at_least("score", figures.average, float(thresholds.score)),
+        at_most("critical_bugs", figures.grave_bugs, 0),
+    ]
+    if figures.checks is not None:
+        found += [
+            at_most("latency", figures.latency_ms, thresholds.latency_ms),
+            at_most("error_rate", figures.error_rate, error_rate),
+        ]
+    return found
+
+
+def at_least(name: str, value: float | None, target: float) -> Condition:
+    return {"name": name, "value": value, "target": target, "ok": None if value is None else value >= target}
+
+
+def at_most(name: str, value: float | None, target: float) -> Condition:
+    return {"name": name, "value": value, "target": target, "ok": None if value is None else value <= target}
+
+
+def verdict(found: Sequence[Condition]) -> str:
+    """What failed says NO-GO whatever is unknown beside it."""
+    if any(condition["ok"] is False for condition in found):
+        return NO_GO
+    if any(condition["ok"] is None for condition in found):
+        return INSUFFICIENT_DATA
+    return GO

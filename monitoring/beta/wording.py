@@ -1,0 +1,155 @@
+"""A report in words and figures as its reader writes them, the same on every page and in every format for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+
+from django.utils.formats import date_format, number_format
+from django.utils.translation import gettext as _
+
+from monitoring.beta.report import Report
+from monitoring.beta.verdict import CONDITIONS, VERDICTS, Condition
+from monitoring.uptime import percent
+from portal.admin.display import NOTHING, exactly
+from portal.paginator import grouped
+
+
+class Fact(NamedTuple):
+    """A figure, what it is called, and how it differs from the snapshot before: "" where it does not."""
+
+    label: str
+    value: str
+    change: str = ""
+
+
+# --- Figures ---------------------------------------------------------------------------------------------------------
+
+
+def score(value: float | None) -> str:
+    """`7.40`, which in French is `7,40`."""
+    return NOTHING if value is None else number_format(value, 2, use_l10n=True)
+
+
+def milliseconds(value: float | None) -> str:
+    return NOTHING if value is None else _("%(count)s ms") % {"count": number_format(value, 1, use_l10n=True)}
+
+
+def share(value: float | None) -> str:
+    return percent(value)
+
+
+def count(value: float | None) -> str:
+    return NOTHING if value is None else grouped(int(value))
+
+
+def signed(value: int | None) -> str:
+    """`+14`, `−20`: an NPS is said with its sign."""
+    return NOTHING if value is None else f"{value:+d}".replace("-", "−")
+
+
+def difference(now: float | None, before: float | None, digits: int = 0) -> str:
+    """`+0.40`, `−2`; "" where there is nothing to compare, or nothing has changed."""
+    if now is None or before is None:
+        return ""
+    changed = round(now - before, digits)
+    sign = "+" if changed > 0 else "−"
+    return f"{sign}{number_format(abs(changed), digits, use_l10n=True)}" if changed else ""
+
+
+# --- Conditions ------------------------------------------------------------------------------------------------------
+
+SHOWN = {
+    "participants": count,
+    "score": score,
+    "critical_bugs": count,
+    "latency": milliseconds,
+    "error_rate": share,
+}
+AT_LEAST = ("participants", "score")
+
+
+def name_of(condition: Condition) -> str:
+    return str(CONDITIONS[condition["name"]])
+
+
+def value_of(condition: Condition) -> str:
+    return SHOWN[condition["name"]](condition["value"])
+
+
+def target_of(condition: Condition) -> str:
+    """`at least 5`, `at most 500.0 ms`, `none`."""
+    if condition["name"] == "critical_bugs":
+        return _("none")
+    text = _("at least %(target)s") if condition["name"] in AT_LEAST else _("at most %(target)s")
+    return text % {"target": SHOWN[condition["name"]](condition["target"])}
+
+
+def outcome_of(condition: Condition) -> str:
+    return {True: _("met"), False: _("missed"), None: _("unknown")}[condition["ok"]]
+
+
+# --- The whole -------------------------------------------------------------------------------------------------------
+
+
+def verdict_of(code: str) -> str:
+    """A verdict's code in the reader's language."""
+    return str(VERDICTS[code])
+
+
+def reason(report: Report) -> str:
+    """Why the verdict is what it is, in one sentence."""
+    missed = [name_of(condition) for condition in report["conditions"] if condition["ok"] is False]
+    unknown = [name_of(condition) for condition in report["conditions"] if condition["ok"] is None]
+    if missed:
+        return _("Missed: %(conditions)s.") % {"conditions": ", ".join(missed)}
+    if unknown:
+        return _("Not known yet: %(conditions)s.") % {"conditions": ", ".join(unknown)}
+    return _("Every condition is met.")
+
+
+def period(report: Report) -> str:
+    """`from 2 November 2026 to 23 November 2026`, or `since 2 November 2026`."""
+    starts = day_of(report["starts"])
+    if report["ends"] is None:
+        return _("since %(day)s") % {"day": starts}
+    return _("from %(since)s to %(until)s") % {"since": starts, "until": day_of(report["ends"])}
+
+
+def day_of(text: str) -> str:
+    return date_format(date.fromisoformat(text), "DATE_FORMAT")
+
+
+def moment_of(text: str) -> str:
+    return exactly(datetime.fromisoformat(text))
+
+
+def facts(report: Report) -> Sequence[Fact]:
+    """What it comes to, each with how it differs from the snapshot before."""
+    participants, given, bugs, performance = (
+        report["participants"], report["score"], report["bugs"], report["performance"],
+    )  # fmt: skip
+    before = report["previous"]
+    return [
+        Fact(_("Participants"), count(participants["count"]), difference(participants["count"], before and before["participants"])),
+        Fact(_("Average score"), score(given["average"]), difference(given["average"], before and before["average"], 2)),
+        Fact(_("Net Promoter Score"), signed(given["nps"]), difference(given["nps"], before and before["nps"])),
+        Fact(_("Promoters (9 and 10)"), count(given["promoters"])),
+        Fact(_("Passives (7 and 8)"), count(given["passives"])),
+        Fact(_("Detractors (0 to 6)"), count(given["detractors"])),
+        Fact(_("Bugs reported"), count(bugs["total"])),
+        Fact(
+            _("Critical and high bugs that are open"),
+            count(bugs["critical_high_open"]),
+            difference(bugs["critical_high_open"], before and before["critical_high_open"]),
+        ),
+        Fact(_("Checks"), count(performance["checks"])),
+        Fact(
+            _("Mean response time"),
+            milliseconds(performance["mean_ms"]),
+            difference(performance["mean_ms"], before and before["mean_ms"], 1),
+        ),
+        Fact(_("95th percentile"), milliseconds(performance["p95_ms"])),
+        Fact(_("Error rate"), share(performance["error_rate"])),
+    ]  # fmt: skip
