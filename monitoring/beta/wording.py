@@ -127,29 +127,27 @@ def moment_of(text: str) -> str:
 
 def facts(report: Report) -> Sequence[Fact]:
     """What it comes to, each with how it differs from the snapshot before."""
-    participants, given, bugs, performance = (
-        report["participants"], report["score"], report["bugs"], report["performance"],
-    )  # fmt: skip
+    participants, given = report["participants"], report["score"]
+    bugs, performance = report["bugs"], report["performance"]
     before = report["previous"]
+
+    def since(now: float | None, name: str, digits: int = 0) -> str:
+        return difference(now, before[name], digits) if before else ""  # type: ignore[literal-required]
+
+    people, bugs_open = participants["count"], bugs["critical_high_open"]
     return [
-        Fact(_("Participants"), count(participants["count"]), difference(participants["count"], before and before["participants"])),
-        Fact(_("Average score"), score(given["average"]), difference(given["average"], before and before["average"], 2)),
-        Fact(_("Net Promoter Score"), signed(given["nps"]), difference(given["nps"], before and before["nps"])),
+        Fact(_("Participants"), count(people), since(people, "participants")),
+        Fact(_("Average score"), score(given["average"]), since(given["average"], "average", 2)),
+        Fact(_("Net Promoter Score"), signed(given["nps"]), since(given["nps"], "nps")),
         Fact(_("Promoters (9 and 10)"), count(given["promoters"])),
         Fact(_("Passives (7 and 8)"), count(given["passives"])),
         Fact(_("Detractors (0 to 6)"), count(given["detractors"])),
         Fact(_("Bugs reported"), count(bugs["total"])),
-        Fact(
-            _("Critical and high bugs that are open"),
-            count(bugs["critical_high_open"]),
-            difference(bugs["critical_high_open"], before and before["critical_high_open"]),
-        ),
+        Fact(_("Critical and high bugs that are open"), count(bugs_open), since(bugs_open, "critical_high_open")),
         Fact(_("Checks"), count(performance["checks"])),
         Fact(
-            _("Mean response time"),
-            milliseconds(performance["mean_ms"]),
-            difference(performance["mean_ms"], before and before["mean_ms"], 1),
+            _("Mean response time"), milliseconds(performance["mean_ms"]), since(performance["mean_ms"], "mean_ms", 1)
         ),
         Fact(_("95th percentile"), milliseconds(performance["p95_ms"])),
         Fact(_("Error rate"), share(performance["error_rate"])),
-    ]  # fmt: skip
+    ]
