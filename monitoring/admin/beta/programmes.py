@@ -1,0 +1,1 @@
+"""Programmes: whether the product is ready, and why."""

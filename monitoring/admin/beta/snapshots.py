@@ -1,0 +1,1 @@
+"""The reports that were kept: read only, as they were."""
