@@ -1,0 +1,64 @@
+"""The formats a report is handed on in, each made of nothing but the report itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.http import HttpResponse
+from django.utils.functional import Promise
+from django.utils.text import slugify
+from django.utils.translation import gettext_lazy as _
+
+from monitoring.beta import sheets, text
+from monitoring.beta.report import Report
+from portal.exports import CSV, XLSX, attached
+
+
+@dataclass(frozen=True)
+class Format:
+    """`name` is also the ending of the file; `title` is what a button says."""
+
+    name: str
+    title: str | Promise
+    content_type: str
+    make: Callable[[Report], bytes]
+
+
+def as_json(report: Report) -> bytes:
+    return json.dumps(report, ensure_ascii=False).encode()
+
+
+def as_text(report: Report) -> bytes:
+    return "".join(f"{line}\n" for line in text.lines_of(report)).encode()
+
+
+def as_pdf(report: Report) -> bytes:
+    from monitoring.beta.pdf import pdf_of  # noqa: PLC0415  PyMuPDF is large: only who asks for a PDF pays for it
+
+    return pdf_of(report)
+
+
+FORMATS: dict[str, Format] = {
+    form.name: form
+    for form in (
+        Format("json", "JSON", "application/json", as_json),
+        Format("txt", _("Text"), "text/plain; charset=utf-8", as_text),
+        Format("csv", "CSV", CSV, sheets.csv_of),
+        Format("xlsx", "XLSX", XLSX, sheets.xlsx_of),
+        Format("pdf", "PDF", "application/pdf", as_pdf),
+    )
+}
+
+
+def rendered(report: Report, form: str) -> bytes:
+    """In the language that is active."""
+    return FORMATS[form].make(report)
+
+
+def answered(report: Report, form: str) -> HttpResponse:
+    """As a file to keep, named after the programme."""
+    name = slugify(report["programme"]) or "beta"
+    content_type = FORMATS[form].content_type
+    return HttpResponse(rendered(report, form), content_type=content_type, headers=attached(name, form))
