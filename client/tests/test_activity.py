@@ -245,15 +245,15 @@ def test_it_tries_again_when_the_pause_is_over_and_never_busily(
     tracker: ActivityTracker, spool: Path, monkeypatch: pytest.MonkeyPatch, seconds: Any, pause: float
 ) -> None:
     stats = SpoolStats(1, 1, 1, None if seconds is None else 1000.0 + seconds, 0, {})
-    monkeypatch.setattr("vigie_client.activity.spool_stats", lambda _: stats)
-    monkeypatch.setattr("vigie_client.activity.time", lambda: 1000.0)
-    assert tracker._deliver() == pause
-    monkeypatch.setattr("vigie_client.activity.spool_stats", lambda _: stats._replace(pending=0))
-    assert tracker._deliver() is None
-    monkeypatch.setattr("vigie_client.activity.spool_stats", Raising())
-    assert tracker._deliver() == 300.0
+    monkeypatch.setattr("vigie_client.courier.spool_stats", lambda _: stats)
+    monkeypatch.setattr("vigie_client.courier.time", lambda: 1000.0)
+    assert tracker._courier.deliver() == pause
+    monkeypatch.setattr("vigie_client.courier.spool_stats", lambda _: stats._replace(pending=0))
+    assert tracker._courier.deliver() is None
+    monkeypatch.setattr("vigie_client.courier.spool_stats", Raising())
+    assert tracker._courier.deliver() == 300.0
     monkeypatch.setenv("VIGIE_TELEMETRY", "off")
-    assert tracker._deliver() is None
+    assert tracker._courier.deliver() is None
 
 
 def test_it_delivers_what_it_noted(portal: Any, tracker: ActivityTracker, spool: Path, token: str) -> None:
@@ -341,11 +341,13 @@ class Raising:
         raise RuntimeError("secret")
 
 
-@pytest.mark.parametrize("broken", ["spool_payload", "uuid.uuid4", "utc_text", "_now"])
+@pytest.mark.parametrize(
+    "broken", ["courier.spool_payload", "activity.uuid.uuid4", "activity.utc_text", "activity._now"]
+)
 def test_it_survives_whatever_breaks_in_it(
     tracker: ActivityTracker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
 ) -> None:
-    monkeypatch.setattr(f"vigie_client.activity.{broken}", Raising())
+    monkeypatch.setattr(f"vigie_client.{broken}", Raising())
     with tracker:
         with pytest.raises(ZeroDivisionError), tracker.feature("export"):
             1 / 0  # noqa: B018

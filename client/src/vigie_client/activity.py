@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import re
 import uuid
 from datetime import datetime, timedelta, timezone
-from time import monotonic, time
+from time import monotonic
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 from .activity_calls import ActivityClient
 from .activity_rules import email_address, error_name, feature_name, route
-from .background import BackgroundDelivery
-from .backoff import FIRST_DELAY, LONGEST_DELAY
+from .courier import Courier
 from .features import Feature
 from .logs import log
-from .opt_out import telemetry_off
 from .payload import LARGEST_INTEGER, plain_int, utc_text
-from .spool import DEFAULT_LIMITS, SpoolPath, flush_spool, spool_payload, spool_stats
+from .spool import DEFAULT_LIMITS, SpoolPath
 from .spool_limits import SpoolLimits
 from .version import __version__
 
 _METHOD = re.compile(r"[A-Za-z]{1,16}")
-_OTHERS_PAUSE = 5.0
 
 WhatFailed = Union[BaseException, type, str]
 
@@ -70,13 +66,11 @@ class ActivityTracker:
         deliver_after: float = 5.0,
         logger: Optional[Any] = None,
     ) -> None:
-        self._client = ActivityClient(base_url, session, timeout, logger)
+        client = ActivityClient(base_url, session, timeout, logger)
+        self._courier = Courier(client, spool_path, limits, deliver_after)
         self._user_email = email_address(user_email)
-        self._spool_path = os.fspath(spool_path)
-        self._limits = limits
         self._logger = logger
         self._session: Optional[_Session] = None
-        self._delivery = BackgroundDelivery(self._deliver, deliver_after, self._spool_path)
         if self._user_email is None and user_email is not None:
             log(logging.WARNING, "activity isn't noted: the portal takes no such address of a user", logger=logger)
 
@@ -86,7 +80,7 @@ class ActivityTracker:
 
     def __exit__(self, *_: Any) -> None:
         self.end_session()
-        self._delivery.finish(self._client.timeout)
+        self._courier.finish()
 
     @_harmless
     def start_session(self) -> None:
@@ -132,22 +126,7 @@ class ActivityTracker:
 
     def flush(self, *, force: bool = False) -> int:
         """Deliver now what waits; the number of events delivered. As `flush_spool`, in the thread that calls it."""
-        return flush_spool(self._spool_path, self._client, force=force, limits=self._limits)
-
-    def _deliver(self) -> Optional[float]:
-        """Seconds until another attempt is worth it; None where nothing waits."""
-        self.flush()
-        if telemetry_off():
-            return None
-        try:
-            stats = spool_stats(self._spool_path)
-        except Exception:
-            return LONGEST_DELAY
-        if not stats.pending:
-            return None
-        # Without a pause another process has it in its hands.
-        pause = _OTHERS_PAUSE if stats.retry_at is None else stats.retry_at - time()
-        return min(max(pause, FIRST_DELAY), LONGEST_DELAY)
+        return self._courier.flush(force=force)
 
     @_harmless
     def _tell_use(self, name: Any, endpoint: Any, at: datetime, seconds: float, failure: Optional[type]) -> None:
@@ -176,9 +155,7 @@ class ActivityTracker:
         if self._user_email is None:
             return
         event = {"id": uuid.uuid4().hex, "user_email": self._user_email, **event}
-        payload = {"list": name, "started_at": utc_text(at), "event": event}
-        if spool_payload(self._spool_path, payload, limits=self._limits):
-            self._delivery.soon()
+        self._courier.take({"list": name, "started_at": utc_text(at), "event": event})
 
 
 def _now() -> datetime:

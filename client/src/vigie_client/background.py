@@ -6,7 +6,7 @@ import threading
 from time import monotonic
 from typing import Callable, Optional
 
-# The thread that tries again, by spool: of many trackers on one spool a single one does.
+# The thread that tries again, by spool: of many that tell by one spool a single one does.
 _trying_again: dict[str, threading.Thread] = {}
 
 
@@ -52,7 +52,7 @@ class BackgroundDelivery:
 
     def _start(self) -> None:
         self._asked, self._hurry, self._flushed = (threading.Event() for _ in range(3))
-        self._thread = threading.Thread(target=self._run, name="vigie-activity", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="vigie-delivery", daemon=True)
         try:
             self._thread.start()
         except RuntimeError:  # no thread to spare, or the interpreter is ending

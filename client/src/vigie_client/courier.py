@@ -1,0 +1,59 @@
+"""A spool and its delivery in the background, for programs that tell something now and then."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from time import time
+from typing import Any, Optional
+
+from .background import BackgroundDelivery
+from .backoff import FIRST_DELAY, LONGEST_DELAY
+from .opt_out import telemetry_off
+from .spool import SpoolPath, flush_spool, spool_payload, spool_stats
+from .spool_limits import SpoolLimits
+from .telemetry import SpoolClient
+
+_OTHERS_PAUSE = 5.0
+
+
+class Courier:
+    """Puts payloads on disk at `spool_path`, and has a daemon thread deliver them by `client`, `deliver_after` seconds
+    later with what came meanwhile; what could not be delivered, once the spool's pause is over.
+    """
+
+    def __init__(self, client: SpoolClient, spool_path: SpoolPath, limits: SpoolLimits, deliver_after: float) -> None:
+        self._client = client
+        self._spool_path = os.fspath(spool_path)
+        self._limits = limits
+        self._delivery = BackgroundDelivery(self.deliver, deliver_after, self._spool_path)
+
+    def take(self, payload: Mapping[str, Any]) -> bool:
+        """Whether it is on disk now. As `spool_payload`, which judges its age by `started_at`."""
+        if not spool_payload(self._spool_path, payload, limits=self._limits):
+            return False
+        self._delivery.soon()
+        return True
+
+    def flush(self, *, force: bool = False) -> int:
+        """As `flush_spool`, in the thread that calls it."""
+        return flush_spool(self._spool_path, self._client, force=force, limits=self._limits)
+
+    def finish(self) -> None:
+        """Wait until what was taken was tried once, for the time at most that a call may take."""
+        self._delivery.finish(self._client.timeout)
+
+    def deliver(self) -> Optional[float]:
+        """Seconds until another attempt is worth it; None where nothing waits."""
+        self.flush()
+        if telemetry_off():
+            return None
+        try:
+            stats = spool_stats(self._spool_path)
+        except Exception:
+            return LONGEST_DELAY
+        if not stats.pending:
+            return None
+        # Without a pause another process has it in its hands.
+        pause = _OTHERS_PAUSE if stats.retry_at is None else stats.retry_at - time()
+        return min(max(pause, FIRST_DELAY), LONGEST_DELAY)
