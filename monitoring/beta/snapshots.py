@@ -14,13 +14,13 @@ OF_THE_MOMENT = frozenset({"generated_at", "previous"})
 
 
 def keep(programme: BetaProgramme, now: datetime, reason: BetaSnapshot.Reason, taken_by: str = "") -> BetaSnapshot:
-    """The report of this moment as a snapshot; the newest one where nothing has changed since.
+    """The report of this moment as a snapshot; for who asks for one, the newest where nothing has changed since.
 
     So who asks for the same report in five formats keeps one.
     """
     report = report_of(programme, now)
     newest = BetaSnapshot.objects.filter(programme=programme).order_by("-id").first()
-    if newest is not None and content_of(newest.data) == content_of(report):
+    if newest is not None and reason in BetaSnapshot.ASKED and content_of(newest.data) == content_of(report):
         return newest
     return BetaSnapshot.objects.create(
         programme=programme,

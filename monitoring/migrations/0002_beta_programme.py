@@ -79,7 +79,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('taken_at', models.DateTimeField(verbose_name='taken')),
                 ('verdict', models.CharField(max_length=20, verbose_name='verdict')),
-                ('reason', models.CharField(choices=[('exported', 'exported'), ('command', 'command line'), ('verdict', 'the verdict changed')], max_length=8, verbose_name='why')),
+                ('reason', models.CharField(choices=[('exported', 'exported'), ('command', 'command line'), ('verdict', 'the verdict changed'), ('closed', 'the programme ended')], max_length=8, verbose_name='why')),
                 ('taken_by', models.CharField(blank=True, max_length=150, verbose_name='by')),
                 ('data', models.JSONField(verbose_name='report')),
                 ('programme', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='snapshots', to='monitoring.betaprogramme', verbose_name='programme')),
