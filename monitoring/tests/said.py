@@ -1,0 +1,33 @@
+"""Programmes and what participants said in them, as the tests of reports need them."""
+
+from datetime import date, timedelta
+from itertools import count
+from uuid import uuid4
+
+from monitoring.models import BetaFeedback, BetaProgramme
+from monitoring.tests.rolled import NOON
+
+numbers = count(1)
+STARTS = date(2026, 3, 2)
+
+
+def a_programme(name="spring-beta", **fields):
+    return BetaProgramme.objects.create(name=name, **{"starts": STARTS} | fields)
+
+
+def said(programme, participant="", given_at=NOON, **fields):
+    """By somebody else each time, unless told otherwise; about nothing in particular."""
+    usual = {"feedback_id": uuid4(), "type": "other", "source": "client:editor", "received_at": given_at, "digest": "0"}
+    return BetaFeedback.objects.create(
+        programme=programme,
+        participant=participant or f"participant-{next(numbers)}@example.org",
+        given_at=given_at,
+        **usual | fields,
+    )
+
+
+def scored(programme, *scores):
+    """One participant each, a minute apart."""
+    return [
+        said(programme, nps_score=score, given_at=NOON + timedelta(minutes=place)) for place, score in enumerate(scores)
+    ]

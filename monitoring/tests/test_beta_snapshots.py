@@ -1,0 +1,78 @@
+"""Reports that were kept."""
+
+from datetime import timedelta
+
+import pytest
+
+from monitoring.beta.snapshots import keep
+from monitoring.models import BetaProgramme, BetaSnapshot
+from monitoring.tests.rolled import NOON
+from monitoring.tests.said import a_programme, said, scored
+
+COMMAND, EXPORTED = BetaSnapshot.Reason.COMMAND, BetaSnapshot.Reason.EXPORTED
+LATER = NOON + timedelta(hours=1)
+
+
+@pytest.fixture
+def programme(db):
+    programme = a_programme()
+    scored(programme, 8, 8, 8, 8, 8)
+    return programme
+
+
+def kept(snapshot):
+    return BetaSnapshot.objects.get(pk=snapshot.pk)
+
+
+def test_a_snapshot_says_why_and_by_whom_it_was_kept(programme):
+    snapshot = kept(keep(programme, NOON, EXPORTED, "olga"))
+    assert (snapshot.verdict, snapshot.reason, snapshot.taken_by, snapshot.taken_at) == ("GO", "exported", "olga", NOON)
+    assert snapshot.data["generated_at"] == "2026-03-10T12:00:00.000Z"
+
+
+def test_a_snapshot_stays_as_it_is_when_feedback_and_thresholds_change(programme):
+    before = kept(keep(programme, NOON, COMMAND)).data
+    said(programme, type="bug", severity="critical")
+    programme.feedback.update(nps_score=1, comment="Otherwise.")
+    BetaProgramme.objects.update(participants_target=50, score_target=9, name="renamed")
+    snapshot = BetaSnapshot.objects.get()
+    assert (snapshot.data, snapshot.verdict) == (before, "GO")
+    assert kept(keep(BetaProgramme.objects.get(), LATER, COMMAND)).verdict == "NO-GO"
+    assert BetaSnapshot.objects.earliest("id").data == before
+
+
+def test_a_snapshot_cannot_be_saved_again(programme):
+    snapshot = kept(keep(programme, NOON, COMMAND))
+    snapshot.verdict = "NO-GO"
+    with pytest.raises(ValueError, match="does not change"):
+        snapshot.save()
+    assert kept(snapshot).verdict == "GO"
+
+
+def test_a_report_of_which_nothing_has_changed_is_kept_once(programme):
+    first = keep(programme, NOON, EXPORTED, "olga")
+    assert keep(programme, LATER, COMMAND) == first
+    said(programme, comment="Something new.", type="ux")
+    second = keep(programme, LATER, COMMAND)
+    assert second != first
+    assert keep(programme, LATER, COMMAND) == second
+
+
+def test_the_next_report_is_compared_with_the_one_before(programme):
+    keep(programme, NOON, COMMAND)
+    said(programme, type="bug", severity="critical", nps_score=2, given_at=LATER)
+    assert keep(programme, LATER, COMMAND).data["previous"] == {
+        "generated_at": "2026-03-10T12:00:00.000Z",
+        "verdict": "GO",
+        "participants": 5,
+        "average": 8.0,
+        "nps": 0,
+        "critical_high_open": 0,
+        "mean_ms": None,
+        "error_rate": None,
+    }
+
+
+def test_another_programmes_report_is_none_to_compare_with(programme):
+    keep(a_programme("other"), NOON, COMMAND)
+    assert keep(programme, LATER, COMMAND).data["previous"] is None
