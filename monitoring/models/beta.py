@@ -200,9 +200,6 @@ class BetaSnapshot(models.Model):
         VERDICT = "verdict", _("the verdict changed")
         CLOSED = "closed", _("the programme ended")
 
-    # Those that somebody asked for; the others are kept whether or not the newest says the same.
-    ASKED: ClassVar = (Reason.EXPORTED, Reason.COMMAND)
-
     programme = models.ForeignKey(
         BetaProgramme, models.CASCADE, related_name="snapshots", verbose_name=_("programme"), db_index=False
     )
