@@ -1,4 +1,4 @@
-"""What runs on other people's machines: enrolment, heartbeats, backups, and usage reports neither lost nor leaked."""
+"""What runs on other people's machines: enrolment, heartbeats, backups, and reports neither lost nor leaked."""
 
 from .activity import ActivityTracker
 from .deposit_places import DepositFolder, DepositPortal
@@ -6,6 +6,7 @@ from .deposit_report import DepositedDatabase, DepositResult
 from .deposits import deposit
 from .dumps import Dump
 from .enrolment import Enrolment, enroll, rotate_token, uninstall
+from .feedback import FeedbackClient
 from .heartbeat import HeartbeatThread, send_heartbeat
 from .machine import default_machine_id
 from .outcomes import BatchOutcome, Outcome, Result
@@ -31,6 +32,7 @@ __all__ = [
     "DepositedDatabase",
     "Dump",
     "Enrolment",
+    "FeedbackClient",
     "HeartbeatThread",
     "Outcome",
     "Patience",

@@ -1,0 +1,35 @@
+"""Delivering feedback: one by one, since the portal judges each by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .outcomes import BatchOutcome, Outcome, Result, judge_response
+from .telemetry import UNSERIALISABLE, SpoolClient, serialisable
+
+FEEDBACK_PATH = "/api/v1/beta/feedback"
+_FOREIGN = Outcome(Result.REFUSED, code="no_feedback")
+
+
+class FeedbackCalls(SpoolClient):
+    """Sends payloads `{"started_at": ..., "feedback": {...}}`, as `FeedbackClient` spools them."""
+
+    batch_size = 1
+    what = "feedback"
+
+    def send(self, payload: Mapping[str, Any]) -> Outcome:
+        return self._within_deadline(lambda: BatchOutcome(self._send(payload))).whole
+
+    def report_batch(self, payloads: Sequence[Mapping[str, Any]]) -> BatchOutcome:
+        """There is no call for several."""
+        return BatchOutcome(Outcome(Result.DELIVERED), tuple(map(self.send, payloads)))
+
+    def _send(self, payload: Mapping[str, Any]) -> Outcome:
+        told = payload.get("feedback")
+        if not isinstance(told, dict):
+            return _FOREIGN
+        if not serialisable(told):
+            return UNSERIALISABLE
+        return judge_response(self._post(FEEDBACK_PATH, told), time.time())
