@@ -58,14 +58,17 @@ def refusal(request: HttpRequest, code: str, subject: str = "") -> None:
         log.error("a refusal could not be noted: %s", type(error).__name__)
 
 
-def hourly(action: str, subject: str, *, request: HttpRequest, before: Any = None, after: Any = None) -> None:
-    """One row for all that is the same within an hour, with a count: a looping client must not fill the table."""
+def hourly(action: str, subject: str, *, request: HttpRequest | None, before: Any = None, after: Any = None) -> None:
+    """One row for all that is the same within an hour, with a count: a looping client must not fill the table.
+
+    Without a request it says nothing of who sent it.
+    """
     now = timezone.now()
     event = {
         "actor": actor_of(request),
         "action": action,
         "subject": subject,
-        "address": request.META.get("REMOTE_ADDR", ""),
+        "address": request.META.get("REMOTE_ADDR", "") if request else "",
         "before": before,
         "after": after,
     }

@@ -23,6 +23,7 @@ urlpatterns = [
     path("api/usage/", include("usage.api.plain_urls")),
     path("api/v1/backups/", include("backups.api.urls")),
     path("api/v1/monitoring/", include("monitoring.api.urls")),
+    path("api/v1/beta/", include("monitoring.api.beta_urls")),
 ]
 handler400 = "portal.api.errors.handler400"
 handler404 = "portal.api.errors.handler404"

@@ -23,5 +23,6 @@ SENTENCES.update(
         "monitoring.badge_revoked": _("The badge was revoked"),
         "monitoring.acknowledged": _("The incident was acknowledged"),
         "monitoring.cause_noted": _("The cause was noted"),
+        "feedback.discarded": _("Feedback of a machine was discarded"),
     }
 )

@@ -28,6 +28,8 @@ class NotOneProgramme(Exception):
 def named(name: str) -> BetaProgramme:
     """The one of this name; of none, the only one that runs today. Raises NoSuchProgramme or NotOneProgramme."""
     if name:
+        if not is_storable(name):
+            raise NoSuchProgramme
         return only(name=name)
     running = list(BetaProgramme.objects.running(timezone.localdate())[:2])
     if len(running) != 1:
@@ -58,3 +60,11 @@ def only(**known: str) -> BetaProgramme:
         return BetaProgramme.objects.get(**known)
     except BetaProgramme.DoesNotExist:
         raise NoSuchProgramme from None
+
+
+def is_storable(text: str) -> bool:
+    """Whether a database can be asked for it: of halves of surrogate pairs none can, of NUL PostgreSQL cannot."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False

@@ -19,9 +19,12 @@ MAX_MEMBERS = 64
 UTF8 = re.compile(r"utf-?8", re.IGNORECASE)
 
 
-def read_json_object(request: HttpRequest) -> dict[str, Any]:
-    """The body as one JSON object; an absent body is an empty object. Raises Problem with the code of what is wrong."""
-    sent = read_limited(request)
+def read_json_object(request: HttpRequest, most: int = MAX_SENT) -> dict[str, Any]:
+    """The body as one JSON object, of at most so many bytes as sent; an absent body is an empty object.
+
+    Raises Problem with the code of what is wrong.
+    """
+    sent = read_limited(request, most)
     body = decoded(request, sent)
     if not body.strip():
         return {}
@@ -37,17 +40,22 @@ def read_json_object(request: HttpRequest) -> dict[str, Any]:
     return value
 
 
-def read_limited(request: HttpRequest) -> bytes:
-    """What was sent, at most MAX_SENT bytes. A larger body is refused by its declared length where it has one."""
+def read_limited(request: HttpRequest, most: int) -> bytes:
+    """What was sent. A larger body is refused by its declared length where it has one."""
     try:
-        if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_SENT:
-            raise Problem("body_too_large")
-        sent: bytes = body_stream(request).read(MAX_SENT + 1)
+        if int(request.META.get("CONTENT_LENGTH") or 0) > most:
+            raise too_large(most)
+        sent: bytes = body_stream(request).read(most + 1)
     except UNREADABLE:
         raise Problem("malformed_json") from None
-    if len(sent) > MAX_SENT:
-        raise Problem("body_too_large")
+    if len(sent) > most:
+        raise too_large(most)
     return sent
+
+
+def too_large(most: int) -> Problem:
+    detail = "" if most == MAX_SENT else f"A body may have {most // 1024} KiB as sent here at most."
+    return Problem("body_too_large", detail=detail)
 
 
 def decoded(request: HttpRequest, sent: bytes) -> bytes:

@@ -68,16 +68,19 @@ class HotView(ApiView, abc.ABC):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         translation.activate("en")
         try:
-            token = self.bearer().authenticate_request(request)
-            if token is None:
-                raise Problem("not_authenticated")
-            self.refuse_unfit(TokenBearer(), token)
-            if request.method != "POST":
-                raise Problem("method_not_allowed", headers={"Allow": "POST"})
-            status, body = self.post(read_json_object(request), token)
+            status, body = self.answer(request)
         except Exception as error:  # as_problem() sorts them, and logs those nobody foresaw
             return problem_response(error, request)
         return JsonResponse(body, status=status)
+
+    def answer(self, request: HttpRequest) -> tuple[int, dict[str, Any]]:
+        """Status and body. Raises Problem."""
+        token = self.bearer().authenticate_request(request)
+        if token is None:
+            raise Problem("not_authenticated")
+        self.refuse_unfit(TokenBearer(), token)
+        refuse_but_post(request)
+        return self.post(read_json_object(request), token)
 
     def bearer(self) -> BearerAuthentication:
         bearer: type[Any] = self.authentication_classes[0]
@@ -86,3 +89,8 @@ class HotView(ApiView, abc.ABC):
     @abc.abstractmethod
     def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:
         """Status and body of the answer. Raises Problem."""
+
+
+def refuse_but_post(request: HttpRequest) -> None:
+    if request.method != "POST":
+        raise Problem("method_not_allowed", headers={"Allow": "POST"})

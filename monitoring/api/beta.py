@@ -1,0 +1,75 @@
+"""Feedback to a beta programme: by token, or by the programme's public key from a form of the web."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+
+from monitoring.api.beta_serializers import FeedbackAnswer, FeedbackSerializer
+from monitoring.beta import intake, programmes
+from monitoring.models import BetaFeedback, BetaProgramme
+from portal import audit
+from portal.api.bodies import read_json_object
+from portal.api.errors import Problem, invalid
+from portal.api.views import HotView, Kind, refuse_but_post
+from portal.models import ApiToken
+
+Answer = tuple[int, dict[str, Any]]
+KEY = OpenApiParameter("key", str, description="A programme's public key, in place of a token.")
+
+
+class FeedbackView(HotView):
+    """What a participant said. Sent again it is a duplicate; with other content it conflicts."""
+
+    kinds = frozenset({Kind.AGENT, Kind.CLIENT})
+
+    def answer(self, request: HttpRequest) -> Answer:
+        # Whoever shows something like a token is judged by it alone.
+        if "key" in request.GET and "HTTP_AUTHORIZATION" not in request.META:
+            refuse_but_post(request)
+            return self.by_key(request)
+        return super().answer(request)
+
+    @extend_schema(parameters=[KEY], request=FeedbackSerializer, responses={201: FeedbackAnswer, 200: FeedbackAnswer})
+    def post(self, body: dict[str, Any], token: ApiToken) -> Answer:
+        told = intake.read_feedback(body)
+        return answer_of(body, intake.record(told, programme_of(body), token.bearer, timezone.now()))
+
+    def by_key(self, request: HttpRequest) -> Answer:
+        programme = intake.open_programme(request.GET["key"])
+        intake.refuse_flood(programme, request.META.get("REMOTE_ADDR", ""))
+        body = read_json_object(request, intake.MOST_SENT_BY_KEY)
+        told = intake.read_feedback(body)
+        if name_in(body) not in ("", programme.name):
+            raise invalid("programme", "other_programme", "The key is of another programme.")
+        if intake.is_trap(body):
+            # Whoever filled it in is not told, and no word is kept of who it was.
+            audit.hourly("feedback.discarded", programme.subject, request=None)
+            return answer_of(body, intake.RECORDED)
+        return answer_of(body, intake.record(told, programme, BetaFeedback.PUBLIC, timezone.now()))
+
+
+def answer_of(body: dict[str, Any], status: str) -> Answer:
+    return 201 if status == intake.RECORDED else 200, {"status": status, "id": body["id"]}
+
+
+def name_in(body: dict[str, Any]) -> str:
+    """The programme that is named, or nothing. Raises Problem."""
+    name = body.get("programme")
+    if name is None or isinstance(name, str):
+        return name or ""
+    raise invalid("programme", "not_a_text", "A text is expected.")
+
+
+def programme_of(body: dict[str, Any]) -> BetaProgramme:
+    """The one that is named, or the only one that runs. Raises Problem."""
+    try:
+        return programmes.for_feedback(name_in(body))
+    except programmes.NoSuchProgramme:
+        raise Problem("programme_unknown") from None
+    except programmes.NotOneProgramme as error:
+        running = "Several programmes are running" if error.count else "No programme is running"
+        raise invalid("programme", "required", f"{running}: name the one that is meant.") from None

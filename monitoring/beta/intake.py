@@ -1,0 +1,231 @@
+"""Feedback as it comes in: a whitelist, every value checked by hand, each kept once, and no flood of it.
+
+Nobody's address is kept with it. What is wrong with it is told without repeating a value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from monitoring.beta import programmes
+from monitoring.models import BetaFeedback, BetaProgramme, FeedbackWindow
+from monitoring.models.beta import BEST_SCORE
+from portal import throttling
+from portal.api.errors import Problem
+from portal.tokens import TOKEN_IN_TEXT
+from usage.events import EventReader
+
+HONEYPOT = "website"
+MOST_SENT_BY_KEY = 512 * 1024
+LONGEST_PARTICIPANT, LONGEST_COMMENT, LONGEST_PAGE, LONGEST_VERSION = 254, 100_000, 200, 64
+RECORDED, DUPLICATE = "recorded", "duplicate"
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+# Control characters but tab and newline, halves of surrogate pairs, and the two others that XML cannot hold.
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+REPLACEMENT = "\ufffd"
+LINE_END = re.compile(r"\r\n?")
+# What tokens are called in the column `source`, and nobody is who speaks for himself.
+MACHINE_LIKE = re.compile(r"(?:agent|client)\s*:", re.IGNORECASE)
+# Of an IPv6 address what its owner is given: within it he has as many addresses as he likes.
+OWN_PREFIX = 64
+
+
+@dataclass(frozen=True)
+class Told:
+    """Valid feedback, its texts cleaned. `participant` is in lower case; what was not said is empty or None."""
+
+    feedback_id: UUID
+    participant: str
+    type: str
+    severity: str
+    nps_score: int | None
+    comment: str
+    page: str
+    app_version: str
+    given_at: datetime | None
+
+    def digest(self, programme: BetaProgramme) -> str:
+        """SHA-256 of the canonical form. The time is not part of it: a form may fill it in anew for each try."""
+        content = dataclasses.asdict(self) | {"feedback_id": self.feedback_id.hex, "programme": programme.pk}
+        del content["given_at"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+# --- What is said ----------------------------------------------------------------------------------------------------
+
+
+def cleaned(text: str) -> str:
+    """What any database, format or page can hold: line ends as newlines, no token, U+FFFD for what is no character."""
+    text = UNPRINTABLE.sub(REPLACEMENT, LINE_END.sub("\n", text))
+    return TOKEN_IN_TEXT.sub(r"\1_…", text)
+
+
+def in_one_line(text: str) -> str:
+    return " ".join(cleaned(text).split())
+
+
+class FeedbackReader(EventReader):
+    """Reads what feedback has; a value it refuses becomes empty."""
+
+    def participant(self, source: Mapping[str, Any]) -> str:
+        """A name or an address, in one spelling: everybody counts once."""
+        value = source.get("participant")
+        if value is None or value == "":
+            self.refuse("participant", "required", "This field is required.")
+            return ""
+        text = unicodedata.normalize("NFC", in_one_line(value).lower()) if isinstance(value, str) else ""
+        if not 0 < len(text) <= LONGEST_PARTICIPANT or REPLACEMENT in text or is_somebody_else(value):
+            message = f"A name or an e-mail address of at most {LONGEST_PARTICIPANT} characters is expected."
+            self.refuse("participant", "not_a_participant", message)
+            return ""
+        return text
+
+    def choice(self, source: Mapping[str, Any], name: str, choices: Collection[str], default: str) -> str:
+        value = source.get(name)
+        if value is None or value == "":
+            return default
+        if not isinstance(value, str) or value not in choices:
+            self.refuse(name, "invalid_choice", f"One of {', '.join(choices)} is expected.")
+            return default
+        return value
+
+    def score(self, source: Mapping[str, Any]) -> int | None:
+        value = source.get("nps_score")
+        # `type is int` and not isinstance: True is an int to Python.
+        if value is None or (type(value) is int and 0 <= value <= BEST_SCORE):
+            return value
+        self.refuse("nps_score", "not_a_score", f"An integer from 0 to {BEST_SCORE} is expected.")
+        return None
+
+    def text(self, source: Mapping[str, Any], name: str, longest: int) -> str:
+        """As it was sent."""
+        value = source.get(name)
+        if value is not None and not isinstance(value, str):
+            self.refuse(name, "not_a_text", "A text is expected.")
+            return ""
+        if value and len(value) > longest:
+            self.refuse(name, "too_long", f"At most {longest} characters are expected.")
+            return ""
+        return value or ""
+
+    def page(self, source: Mapping[str, Any]) -> str:
+        """Without query and fragment, which may name anything."""
+        value = source.get("page")
+        page = re.split(r"[?#]", value, maxsplit=1)[0].strip() if isinstance(value, str) else value
+        return in_one_line(self.text({"page": page}, "page", LONGEST_PAGE))
+
+    def version(self, source: Mapping[str, Any]) -> str:
+        return in_one_line(self.text(source, "app_version", LONGEST_VERSION))
+
+    def comment(self, source: Mapping[str, Any]) -> str:
+        comment = cleaned(self.text(source, "comment", LONGEST_COMMENT))
+        return comment if comment.strip() else ""
+
+    def refuse_nothing_said(self, comment: str, score: int | None) -> None:
+        refused = {error.field for error in self.errors}
+        if not comment and score is None and refused.isdisjoint({"comment", "nps_score"}):
+            self.refuse("comment", "nothing_said", "A comment or a score is expected.")
+
+
+def is_somebody_else(value: str) -> bool:
+    return bool(TOKEN_IN_TEXT.search(value) or MACHINE_LIKE.match(value.strip()))
+
+
+def read_feedback(body: Mapping[str, Any]) -> Told:
+    """What the body says. Raises Problem: validation_failed with every field's error."""
+    reader = FeedbackReader()
+    feedback_id = reader.uuid(body, "id")
+    fields: dict[str, Any] = {
+        "participant": reader.participant(body),
+        "type": reader.choice(body, "type", BetaFeedback.Type.values, BetaFeedback.Type.OTHER.value),
+        "severity": reader.choice(body, "severity", BetaFeedback.Severity.values, ""),
+        "nps_score": reader.score(body),
+        "comment": reader.comment(body),
+        "page": reader.page(body),
+        "app_version": reader.version(body),
+        "given_at": reader.moment(body, "given_at"),
+    }
+    reader.refuse_nothing_said(fields["comment"], fields["nps_score"])
+    if reader.errors or feedback_id is None:
+        raise Problem("validation_failed", errors=reader.errors)
+    return Told(feedback_id=feedback_id, **fields)
+
+
+def is_trap(body: Mapping[str, Any]) -> bool:
+    """Whether the field that no person sees is filled in."""
+    return bool(body.get(HONEYPOT))
+
+
+# --- What is kept ----------------------------------------------------------------------------------------------------
+
+
+def record(told: Told, programme: BetaProgramme, source: str, now: datetime) -> str:
+    """`recorded` or `duplicate`. Raises Problem("feedback_conflict") where its id is known with other content.
+
+    The unique constraint decides, so of twenty simultaneous senders exactly one records it.
+    """
+    fields = {field.name: getattr(told, field.name) for field in dataclasses.fields(told)}
+    fields |= {"given_at": told.given_at or now, "received_at": now, "digest": told.digest(programme)}
+    row = BetaFeedback(programme=programme, source=source, **fields)
+    if BetaFeedback.objects.insert_new([row]):
+        return RECORDED
+    known = BetaFeedback.objects.filter(feedback_id=told.feedback_id).values_list("digest", flat=True).first()
+    # Of somebody who was erased there is nothing to compare with; what was deleted since had come, too.
+    if known and known != row.digest:
+        raise Problem("feedback_conflict")
+    return DUPLICATE
+
+
+# --- Whom it comes from ----------------------------------------------------------------------------------------------
+
+
+def open_programme(key: str) -> BetaProgramme:
+    """The programme that takes feedback by this public key today. Raises Problem."""
+    try:
+        programme = programmes.of_key(key)
+    except programmes.NoSuchProgramme:
+        raise Problem("programme_unknown") from None
+    if not programme.takes_public or not programme.is_running(timezone.localdate()):
+        raise Problem("programme_closed")
+    return programme
+
+
+def refuse_flood(programme: BetaProgramme, address: str) -> None:
+    """Counts one try. Raises Problem("too_many_requests") where there were too many.
+
+    The address first: what one sends beyond its own limit uses up nothing of what the key allows to all.
+    """
+    windows = (
+        ("address", owner_of(address), settings.FEEDBACK_PER_ADDRESS_AND_HOUR, HOUR),
+        ("key", programme.public_key, settings.FEEDBACK_PER_KEY_AND_MINUTE, MINUTE),
+    )
+    for kind, of, limit, length in windows:
+        key = salted_hmac(f"monitoring.beta.intake.{kind}", of, algorithm="sha256").hexdigest()
+        wait = throttling.counted(FeedbackWindow, {"key": key}, limit, length)
+        if wait is not None:
+            raise Problem("too_many_requests", headers={"Retry-After": str(wait)})
+
+
+def owner_of(address: str) -> str:
+    """The address, of an IPv6 one the network that one subscriber has."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or ip_network((int(found), OWN_PREFIX), strict=False))
+    return str(found)
