@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from monitoring import maintenance
+from monitoring.beta import findings as beta
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
 from monitoring.tell import headline, reason
 from portal.admin.display import exactly
@@ -28,6 +29,9 @@ MOST_WINDOWS = 50
 ROUNDS_LOOKED_AT, ROUNDS_RECENT = 15, timedelta(minutes=15)
 Rule = Incident.Rule
 CRITICAL_RULES = (Rule.UNAVAILABLE, Rule.FLEET_ERRORS)
+
+for source in (beta.waiting_bugs, beta.unready_programmes):
+    sources.register(source)
 
 
 def list_of(model: str, **query: str) -> str:

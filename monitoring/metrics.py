@@ -8,11 +8,13 @@ from datetime import datetime
 from django.db.models import Count
 from prometheus_client.metrics_core import Metric
 
+from monitoring.beta import metrics as beta
 from monitoring.models import Incident, Round, Target
 from portal.metrics import age, gauge, single, sources
 
 State = Target.State
 PAUSED = "paused"
+sources.register(beta.programmes)
 
 
 @sources.register

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from monitoring.beta.panels import beta_tile
 from monitoring.models import Incident, Rollup, Round, Target
 from monitoring.uptime import percent
 from portal.admin.display import NOTHING, distance
@@ -121,3 +122,6 @@ def services_tile(now: datetime) -> Tile:
         ],
         chart=daily_chart(days.failures_by_day, now, _("failed checks a day")),
     )
+
+
+tiles.register(beta_tile)

@@ -10,12 +10,16 @@ from django.db import models
 from django.utils import timezone
 
 from monitoring import fleet, incidents, rollups, rounds
+from monitoring.beta import watch
 from monitoring.clock import mark
-from monitoring.models import CheckResult, Rollup, Round
+from monitoring.models import BetaFeedback, BetaProgramme, CheckResult, FeedbackWindow, Rollup, Round
 from portal.jobs import Lease
 from portal.pulse import Pulse, pulses
 from portal.retention import Retention, retentions
 from portal.schedules import Job, jobs
+
+# The longest time in which feedback is counted is an hour.
+WINDOWS_KEPT = timedelta(hours=2)
 
 
 def see_to_rounds(lease: Lease) -> None:
@@ -42,10 +46,23 @@ def outdated_minutes(now: datetime) -> models.QuerySet[Any]:
     return Rollup.objects.filter(period=Rollup.Period.MINUTE, start__lt=long_ago)
 
 
+def outdated_feedback(now: datetime) -> models.QuerySet[Any]:
+    """That of programmes which ended long ago; the reports that were kept of them stay."""
+    long_ago = timezone.localdate(now) - timedelta(days=settings.FEEDBACK_RETENTION_DAYS)
+    return BetaFeedback.objects.filter(programme__in=BetaProgramme.objects.filter(ends__lt=long_ago))
+
+
+def outdated_windows(now: datetime) -> models.QuerySet[Any]:
+    return FeedbackWindow.objects.filter(window_started_at__lt=now - WINDOWS_KEPT)
+
+
 jobs.register(Job("monitoring.rounds", see_to_rounds, every=timedelta(minutes=1)))
 jobs.register(Job("monitoring.reminders", remind, every=timedelta(minutes=1)))
 jobs.register(Job("monitoring.rollups", rollups.roll_up, every=timedelta(minutes=1), cluster="slow"))
+jobs.register(Job("monitoring.beta_verdicts", watch.review, every=timedelta(hours=1), cluster="slow"))
 pulses.register(Pulse("monitoring.rounds", rounds.keep_watched, timedelta(seconds=2)))
 retentions.register(Retention("checks", outdated_checks))
 retentions.register(Retention("rounds", outdated_rounds))
 retentions.register(Retention("minute_rollups", outdated_minutes))
+retentions.register(Retention("beta_feedback", outdated_feedback))
+retentions.register(Retention("feedback_windows", outdated_windows))

@@ -1,0 +1,60 @@
+"""The programmes that run, as Prometheus sees them. They are named: somebody wrote each of them down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from django.db.models import Count
+from django.utils import timezone
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from monitoring.beta.panels import fresh_report
+from monitoring.beta.report import Report
+from monitoring.beta.verdict import VERDICTS
+from monitoring.models import BetaFeedback, BetaProgramme
+from portal.metrics import gauge
+
+# The newest ones: each costs a report a minute.
+MOST = 10
+
+
+def programmes(now: datetime) -> Iterator[Metric]:
+    """From reports that are a minute old at most."""
+    running = list(BetaProgramme.objects.running(timezone.localdate(now))[:MOST])
+    reports = {programme.name: fresh_report(programme, now) for programme in running}
+    yield from figures(reports)
+    verdicts = {(name, code): float(code == report["verdict"]) for name, report in reports.items() for code in VERDICTS}
+    yield of_each("verdict", "1 for the verdict of the programme, 0 for the others.", "verdict", verdicts)
+    rows = BetaFeedback.objects.filter(programme__in=running).order_by()
+    counts = {
+        (programme, kind): count
+        for programme, kind, count in rows.values_list("programme__name", "type").annotate(Count("pk"))
+    }
+    given = {(name, kind): counts.get((name, kind), 0) for name in reports for kind in BetaFeedback.Type.values}
+    yield of_each("feedback", "What was said in the programme, by its type.", "type", given)
+
+
+def figures(reports: Mapping[str, Report]) -> Iterator[Metric]:
+    """A programme in which nobody gave a score has neither average nor NPS."""
+    people = {name: report["participants"]["count"] for name, report in reports.items()}
+    averages = {name: report["score"]["average"] for name, report in reports.items()}
+    promoters = {name: report["score"]["nps"] for name, report in reports.items()}
+    bugs = {name: report["bugs"]["critical_high_open"] for name, report in reports.items()}
+    yield gauge("monitoring_beta_participants", "People who said something in the programme.", "programme", people)
+    yield gauge("monitoring_beta_score", "Average of their latest scores, from 0 to 10.", "programme", known(averages))
+    yield gauge("monitoring_beta_nps", "Net Promoter Score, from -100 to 100.", "programme", known(promoters))
+    yield gauge("monitoring_beta_grave_bugs_open", "Critical and high bugs that are open.", "programme", bugs)
+
+
+def known(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def of_each(name: str, text: str, label: str, values: Mapping[tuple[str, str], float]) -> Metric:
+    """One value for each programme and value of the label."""
+    family = GaugeMetricFamily(f"vigie_monitoring_beta_{name}", text, labels=["programme", label])
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family
