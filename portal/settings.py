@@ -84,6 +84,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_q",
+    "corsheaders",
     "agents.apps.AgentsConfig",
     "usage.apps.UsageConfig",
     "backups.apps.BackupsConfig",
@@ -94,6 +95,7 @@ MIDDLEWARE = [
     "portal.logs.AccessLogMiddleware",
     "usage.tracking.middleware.TrackingMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -202,6 +204,11 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "portal.api.errors.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
+# Pages of other origins may send feedback by a programme's key; `monitoring.api.cors` says which.
+CORS_URLS_REGEX = r"^/api/v1/beta/feedback\Z"
+CORS_ALLOW_METHODS = ["POST"]
+CORS_ALLOW_HEADERS = ["content-type"]
+CORS_EXPOSE_HEADERS = ["retry-after"]
 SPECTACULAR_SETTINGS = {
     "TITLE": "Vigie",
     "DESCRIPTION": "Machines, usage, backups and services of a small software publisher.",
