@@ -66,7 +66,7 @@ def test_a_public_key_finds_its_programme_and_nothing_else_does():
     programme, other = a_programme(), a_programme("other")
     assert programme.public_key != other.public_key
     assert programmes.of_key(programme.public_key) == programme
-    for key in ("", programme.public_key[:-1], f"{programme.public_key}\n", "0" * 22):
+    for key in ("", programme.public_key[:-1], f"{programme.public_key}\n", f"{programme.public_key}\0", "0" * 22):
         with pytest.raises(NoSuchProgramme):
             programmes.of_key(key)
 

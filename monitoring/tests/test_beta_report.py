@@ -185,6 +185,8 @@ def test_performance_is_that_of_the_programmes_targets_within_its_dates():
     rollup(target, "hour", STARTS, checks=500)
     rollup(paused, "day", STARTS, checks=61, failures=1, latency_ms=200)
     rollup(other, "day", STARTS, checks=1_000, failures=500)
+    rollup(a_target(beta_programme=a_programme("other")), "day", STARTS, checks=1_000, failures=500)
+    rollup(target, "day", STARTS + DAY, checks=0, excused=9)
     found = report(programme)["performance"]
     assert found["checks"] == 101
     assert found["mean_ms"] == pytest.approx((38 * 100 + 60 * 200) / 98, abs=0.1)

@@ -73,6 +73,15 @@ def test_the_next_report_is_compared_with_the_one_before(programme):
     }
 
 
+def test_it_is_compared_with_the_newest_one(programme):
+    for moment in (NOON, LATER):
+        said(programme, type="ux", comment=f"At {moment}")
+        keep(programme, moment, COMMAND)
+    said(programme, type="ux", comment="And now.")
+    previous = keep(programme, LATER + timedelta(hours=1), COMMAND).data["previous"]
+    assert previous["generated_at"] == "2026-03-10T13:00:00.000Z"
+
+
 def test_another_programmes_report_is_none_to_compare_with(programme):
     keep(a_programme("other"), NOON, COMMAND)
     assert keep(programme, LATER, COMMAND).data["previous"] is None
