@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from monitoring.beta.panels import beta_tile
+from monitoring.beta.tile import beta_tile
 from monitoring.models import Incident, Rollup, Round, Target
 from monitoring.uptime import percent
 from portal.admin.display import NOTHING, distance

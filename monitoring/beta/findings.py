@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from monitoring.beta import wording
-from monitoring.beta.panels import fresh_report
+from monitoring.beta.tile import fresh_report
 from monitoring.beta.verdict import GO
 from monitoring.models import BetaFeedback, BetaProgramme
 from portal.findings import Finding, Severity

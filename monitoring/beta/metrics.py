@@ -10,7 +10,7 @@ from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from monitoring.beta.panels import fresh_report
+from monitoring.beta.tile import fresh_report
 from monitoring.beta.report import Report
 from monitoring.beta.verdict import VERDICTS
 from monitoring.models import BetaFeedback, BetaProgramme
