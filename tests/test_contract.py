@@ -14,7 +14,7 @@ from agents.models import Agent
 from backups.models import BackupEntry, ExpectedBackupJob, Status
 from backups.reasons import reason
 from monitoring import histogram
-from monitoring.models import Incident, Rollup, Round, Target
+from monitoring.models import BetaProgramme, Incident, Rollup, Round, Target
 from monitoring.uptime import DAY, HOUR, floor
 from portal.api.errors import CODES
 from portal.issuing import issue
@@ -102,6 +102,11 @@ def known_targets(db):
 
 
 @pytest.fixture
+def known_programme(db):
+    return BetaProgramme.objects.create(name="spring-beta", public_key="4vKq9ZrT1mXw7BcN2hJs8P")
+
+
+@pytest.fixture
 def known_hours(db):
     """The run that the examples report, summed up."""
     figures = {"runs": 1, "documents": 2, "succeeded": 1, "failed": 1, "pages": 12}
@@ -137,6 +142,7 @@ def test_every_call_is_answered_as_documented(
     make_agent,
     known_backup,
     known_targets,
+    known_programme,
     known_hours,
     known_activity,
     settings,
@@ -145,13 +151,14 @@ def test_every_call_is_answered_as_documented(
     settings.DEPOSITS_ROOT = tmp_path
     tokens = {"enroll": enroll_token, "client": client_token, "staff": staff_token, "anyone": None}
     calls = CALL.findall(API)
-    assert len(calls) == 18
+    assert len(calls) == 20
     for method, path, kind, text in calls:
         if path.startswith("backups/deposits"):
             tokens["agent"] = issue_agent_token(make_agent(BACKED_UP))
         blocks = dict(BLOCK.findall(text))
         request = written(method, path, blocks.get("request", "{}"))
-        answer = call(method, path.partition("?")[0], tokens[kind], **request)
+        address = path.partition("?")[0] if method == "GET" else path
+        answer = call(method, address, tokens[kind], **request)
         (status,) = blocks.keys() - {"request"}
         assert answer.status_code == int(status), (path, answer.content)
         assert matches(answer, blocks[status]), (path, answer.content)
