@@ -151,3 +151,12 @@ def facts(report: Report) -> Sequence[Fact]:
         Fact(_("95th percentile"), milliseconds(performance["p95_ms"])),
         Fact(_("Error rate"), share(performance["error_rate"])),
     ]
+
+
+def comparison(report: Report) -> str:
+    """What changes are said against."""
+    before = report["previous"]
+    if before is None:
+        return _("There is no earlier report to compare this one with.")
+    words = {"moment": moment_of(before["generated_at"]), "verdict": verdict_of(before["verdict"])}
+    return _("Changes are since the report of %(moment)s: %(verdict)s.") % words

@@ -1,0 +1,156 @@
+"""Sheets of A4 paper: parts made of HTML and charts between them, one below the other, with a footer on each."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pymupdf
+
+# The web server answers from several threads, and two that are in MuPDF together corrupt one another's memory.
+LOCK = threading.Lock()
+
+PAPER = pymupdf.paper_rect("a4")
+MARGIN, FOOTER = 42.0, 30.0
+WIDTH = PAPER.width - 2 * MARGIN
+BOTTOM = PAPER.height - MARGIN - FOOTER / 2
+# A section does not begin where less than this is left of a page, if it cannot end there too.
+LEAST = 80.0
+# Of what is cut to its length nothing takes as many; a layout that never ends does.
+MOST_PAGES = 20
+QUIET = (0.36, 0.40, 0.45)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Something drawn over the whole width; lengths are in points."""
+
+    height: float
+    draw: Callable[[Any, Any], None]
+
+
+class TooLong(Exception):
+    """The layout has no end."""
+
+
+class Sheets:
+    """Pages under way. Charts wait in `charts` until there are pages to draw on: where, and what."""
+
+    def __init__(self, css: str) -> None:
+        self.css = css
+        self.stream = io.BytesIO()
+        self.writer = pymupdf.DocumentWriter(self.stream)
+        self.charts: list[tuple[int, Any, Chart]] = []
+        self.pages = 0
+        self.begin()
+
+    def begin(self) -> None:
+        if self.pages == MOST_PAGES:
+            raise TooLong
+        self.device = self.writer.begin_page(PAPER)
+        self.pages += 1
+        self.top = MARGIN
+
+    def turn(self) -> None:
+        self.writer.end_page()
+        self.begin()
+
+    @property
+    def left(self) -> Any:
+        """What is left of the page."""
+        return pymupdf.Rect(MARGIN, self.top, PAPER.width - MARGIN, BOTTOM)
+
+    def add_html(self, html: str) -> None:
+        story = pymupdf.Story(html, user_css=self.css)
+        more, filled = story.place(self.left)
+        if more and self.left.height < LEAST:
+            self.turn()
+            story.reset()
+            more, filled = story.place(self.left)
+        story.draw(self.device)
+        while more:
+            self.turn()
+            more, filled = story.place(self.left)
+            story.draw(self.device)
+        self.top = filled[3]
+
+    def add_chart(self, chart: Chart) -> None:
+        if self.left.height < chart.height:
+            self.turn()
+        place = self.left
+        place.y1 = self.top = self.top + chart.height
+        self.charts.append((self.pages - 1, place, chart))
+
+    def bound(self) -> Any:
+        """The document, its charts drawn."""
+        self.writer.end_page()
+        self.writer.close()
+        document = pymupdf.open("pdf", self.stream)
+        for number, place, chart in self.charts:
+            chart.draw(document[number], place)
+        return document
+
+
+def printed(parts: Sequence[str | Chart], css: str, footer: str, about: dict[str, str], language: str) -> bytes:
+    """A PDF of as many pages as it takes; `about` are its metadata. Raises TooLong where that would never end."""
+    with LOCK, laid_out(parts, css) as document:
+        for page in document:
+            number_page(page, footer, f"{page.number + 1} / {document.page_count}")
+        document.subset_fonts()
+        for font in {font[0] for page in document for font in page.get_fonts()}:
+            mend_copying(document, font)
+        document.set_metadata(about)
+        document.set_language(language)
+        document.xref_set_key(document.pdf_catalog(), "ViewerPreferences", "<</DisplayDocTitle true>>")
+        made: bytes = document.tobytes(garbage=4, deflate=True, use_objstms=1, no_new_id=True)
+        return made
+
+
+def laid_out(parts: Sequence[str | Chart], css: str) -> Any:
+    sheets = Sheets(css)
+    for part in parts:
+        if isinstance(part, Chart):
+            sheets.add_chart(part)
+        else:
+            sheets.add_html(part)
+    return sheets.bound()
+
+
+def number_page(page: Any, left: str, right: str) -> None:
+    font, size, line = pymupdf.Font("helv"), 7.5, PAPER.height - MARGIN
+    writer = pymupdf.TextWriter(page.rect, color=QUIET)
+    writer.append((MARGIN, line), left, font=font, fontsize=size)
+    writer.append((PAPER.width - MARGIN - font.text_length(right, size), line), right, font=font, fontsize=size)
+    writer.write_text(page)
+
+
+# --- What is copied -------------------------------------------------------------------------------------------------
+
+# `<glyph> <character>` or `<first glyph> <last glyph> <first character>`, of which MuPDF writes characters beyond the
+# first 65,536 in a way that no reader knows, and Arabic letters by the forms they have within a word.
+COPIED = re.compile(rb"^(<([0-9a-f]{4})>(?: <([0-9a-f]{4})>)?) <([0-9a-f]{5,6}|f[b-e][0-9a-f]{2})>$", re.MULTILINE)
+
+
+def mend_copying(document: Any, font: int) -> None:
+    """Lets emoji and Arabic words be found and copied as what they were."""
+    kind, value = document.xref_get_key(font, "ToUnicode")
+    if kind == "xref":
+        table = int(value.split()[0])
+        document.update_stream(table, COPIED.sub(mended, document.xref_stream(table)))
+
+
+def mended(entry: re.Match[bytes]) -> bytes:
+    glyphs, first, last, character = entry.groups()
+    count = int(last, 16) - int(first, 16) + 1 if last else 1
+    codes = b" ".join(b"<%s>" % code for code in copied_as(int(character, 16), count))
+    return glyphs + (b" [%s]" if last else b" %s") % codes
+
+
+def copied_as(first: int, count: int) -> Iterator[bytes]:
+    for code in range(first, first + count):
+        yield unicodedata.normalize("NFKC", chr(code)).encode("utf-16-be").hex().encode()
