@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 from django.conf import settings
@@ -15,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from monitoring import watch
+from monitoring.columns import GAP, cut, printable
 from monitoring.models import Round
 from monitoring.sweeps import Running, Swept
 from monitoring.uptime import percent
@@ -22,71 +22,6 @@ from portal.admin.display import NOTHING
 
 START_OF_LINE, ERASE = "\r", "\x1b[K"
 NAMED, LONGEST_NAME = 6, 30
-GAP = "  "
-
-
-# --- Text in columns -------------------------------------------------------------------------------------------------
-
-
-def printable(text: str) -> str:
-    """On one line and without what a terminal would obey."""
-    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
-
-
-def width_of(text: str) -> int:
-    """In columns: wide characters take two, those that combine with the one before none."""
-    return sum(width_of_one(character) for character in text)
-
-
-def width_of_one(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def cut(text: str, width: int) -> str:
-    """At most so many columns wide; what was cut off is an ellipsis."""
-    if width_of(text) <= width:
-        return text
-    kept, used = "", 0
-    for character in text:
-        used += width_of_one(character)
-        if used > width - 1:
-            break
-        kept += character
-    return f"{kept}…"
-
-
-def padded(text: str, width: int, *, right: bool = False) -> str:
-    """Exactly so many columns wide."""
-    text = cut(text, width)
-    blank = " " * (width - width_of(text))
-    return blank + text if right else text + blank
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    """In lines of at most so many columns, broken between words; a word that is longer is cut."""
-    lines: list[str] = []
-    for word in printable(text).split():
-        if lines and width_of(lines[-1]) + 1 + width_of(word) <= width:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(cut(word, width))
-    return lines
-
-
-def listed(names: Sequence[str], most: int = NAMED) -> str:
-    """`API, Shop and 3 more`, or `and more` where a round names no more than these."""
-    shown = ", ".join(cut(printable(name), LONGEST_NAME) for name in names[:most])
-    more = len(names) - most
-    if more <= 0:
-        return shown
-    if len(names) >= watch.NAMED:
-        return _("%(names)s and more") % {"names": shown}
-    return ngettext("%(names)s and %(count)d more", "%(names)s and %(count)d more", more) % {
-        "names": shown,
-        "count": more,
-    }
 
 
 # --- A round in a line -----------------------------------------------------------------------------------------------
@@ -127,6 +62,20 @@ def remarks_on(swept: Swept) -> Iterable[str]:
         yield ngettext("%(count)d not counted", "%(count)d not counted", excused) % {"count": excused}
     if swept.is_too_long:
         yield _("took %(seconds).1f s, longer than the interval") % {"seconds": swept.seconds}
+
+
+def listed(names: Sequence[str], most: int = NAMED) -> str:
+    """`API, Shop and 3 more`, or `and more` where a round names no more than these."""
+    shown = ", ".join(cut(printable(name), LONGEST_NAME) for name in names[:most])
+    more = len(names) - most
+    if more <= 0:
+        return shown
+    if len(names) >= watch.NAMED:
+        return _("%(names)s and more") % {"names": shown}
+    return ngettext("%(names)s and %(count)d more", "%(names)s and %(count)d more", more) % {
+        "names": shown,
+        "count": more,
+    }
 
 
 # --- The line that changes -------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from monitoring import rollups, tell, uptime
-from monitoring.console import GAP, padded, printable, width_of, wrapped
+from monitoring.columns import WIDTH, header_of, indented, printable, row_of, widths_of, wrapped
 from monitoring.models import CheckResult, Incident, Rollup, Round, Target
 from monitoring.probe.kinds import ErrorKind
 from monitoring.uptime import DAY, HOUR, MINUTE, Figures, Part, percent
@@ -25,9 +25,6 @@ from portal.admin.display import NOTHING, exactly
 from portal.files import write_whole
 from portal.jobs import Busy
 
-WIDTH = 96
-NARROWEST_NAME = 12
-INDENT = " " * 4
 MOST_INCIDENTS = 100
 # What a period is read from: minutes up to so many hours, hours up to a week, else days.
 IN_MINUTES = 6 * HOUR
@@ -102,26 +99,10 @@ def table(lines: Sequence[Line]) -> list[str]:
     header = (_("target"), _("state"), _("checks"), _("uptime"), _("mean ms"), "p50", "p95", "p99")
     rows = [header, *(line.cells() for line in shown)]
     widths = widths_of(rows)
-    text = [row_of(header, widths), "-" * (sum(widths) + len(GAP) * (len(widths) - 1))]
+    text = header_of(header, widths)
     for line, row in zip(shown, rows[1:], strict=True):
         text += [row_of(row, widths), *indented(line.remarks())]
     return text
-
-
-def widths_of(rows: Sequence[tuple[str, ...]]) -> list[int]:
-    """Of the columns; names have what the figures leave."""
-    first, *others = (max(width_of(cell) for cell in column) for column in zip(*rows, strict=True))
-    left = WIDTH - sum(others) - len(GAP) * len(others)
-    return [max(NARROWEST_NAME, min(first, left)), *others]
-
-
-def row_of(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = zip(row, widths, strict=True)
-    return GAP.join(padded(cell, width, right=place > 1) for place, (cell, width) in enumerate(cells)).rstrip()
-
-
-def indented(text: str) -> list[str]:
-    return [INDENT + line for line in wrapped(text, WIDTH - len(INDENT))]
 
 
 # --- Of a watch ------------------------------------------------------------------------------------------------------

@@ -1,10 +1,101 @@
-"""The report as text, for a console and for keeping."""
+"""The report as text, for a console and for keeping: at most `monitoring.columns.WIDTH` columns wide."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from django.utils.translation import gettext as _
+
 from monitoring.beta import wording
-from monitoring.beta.report import Report
+from monitoring.beta.report import OpenBug, Report
+from monitoring.columns import WIDTH, indented, printable, table, wrapped
+from monitoring.models import BetaFeedback
+from portal.paginator import grouped
+
+LONGEST_COMMENT = 1_000
 
 
 def lines_of(report: Report) -> list[str]:
-    return [report["programme"], wording.verdict_of(report["verdict"])]
+    """In the language that is active."""
+    return [
+        *heading(report),
+        "",
+        *conditions(report),
+        "",
+        *figures(report),
+        "",
+        *open_bugs(report),
+        "",
+        *comments(report),
+    ]
+
+
+def heading(report: Report) -> Iterator[str]:
+    product = f" ({report['product']})" if report["product"] else ""
+    title = _("Beta programme %(name)s") % {"name": report["programme"]}
+    yield from wrapped(f"{title}{product}", WIDTH, is_whole=True)
+    yield from wrapped(f"{wording.period(report)}, {wording.moment_of(report['generated_at'])}", WIDTH)
+    yield ""
+    yield _("Verdict: %(verdict)s") % {"verdict": wording.verdict_of(report["verdict"])}
+    yield from wrapped(wording.reason(report), WIDTH)
+
+
+def conditions(report: Report) -> list[str]:
+    rows = [
+        (
+            wording.name_of(condition),
+            wording.outcome_of(condition),
+            wording.value_of(condition),
+            wording.target_of(condition),
+        )
+        for condition in report["conditions"]
+    ]
+    return table((_("condition"), _("outcome"), _("value"), _("target")), rows)
+
+
+def figures(report: Report) -> Iterator[str]:
+    facts = [(fact.label, fact.value, fact.change) for fact in wording.facts(report)]
+    yield from table((_("figure"), _("value"), _("change")), facts, right_from=1)
+    before = report["previous"]
+    if before is not None:
+        words = {"moment": wording.moment_of(before["generated_at"]), "verdict": wording.verdict_of(before["verdict"])}
+        yield from wrapped(_("Changes are since the report of %(moment)s: %(verdict)s.") % words, WIDTH)
+
+
+def open_bugs(report: Report) -> Iterator[str]:
+    bugs, count = report["open_bugs"], report["bugs"]["critical_high_open"]
+    if not bugs:
+        yield _("No critical or high bug is open.")
+        return
+    yield _("Critical and high bugs that are open")
+    for bug in bugs:
+        yield from wrapped(about(bug), WIDTH)
+        yield from indented(bug["comment"], is_whole=True)
+    if count > len(bugs):
+        yield _("and %(count)s more") % {"count": grouped(count - len(bugs))}
+
+
+def about(bug: OpenBug) -> str:
+    """`#12, critical, open, 2026-03-10 09:12:44 UTC, 6.0.3, /scoring`"""
+    severity, status = BetaFeedback.Severity(bug["severity"]).label, BetaFeedback.Status(bug["status"]).label
+    told = [str(severity), str(status), wording.moment_of(bug["given_at"]), bug["app_version"], bug["page"]]
+    return ", ".join([f"#{bug['id']}", *filter(None, map(printable, told))])
+
+
+def comments(report: Report) -> Iterator[str]:
+    """The first line of each begins with its place."""
+    if not report["ux_comments"]:
+        yield _("No comment on usability.")
+        return
+    yield _("Latest comments on usability")
+    for number, comment in enumerate(report["ux_comments"], 1):
+        first, *others = indented(shortened(comment), is_whole=True) or [""]
+        yield f"{number:>2}. {first.lstrip()}".rstrip()
+        yield from others
+
+
+def shortened(comment: str) -> str:
+    if len(comment) <= LONGEST_COMMENT:
+        return comment
+    remark = _("(%(count)s characters in all)") % {"count": grouped(len(comment))}
+    return f"{comment[:LONGEST_COMMENT]}… {remark}"

@@ -9,10 +9,10 @@ import pytest
 from django.utils import timezone, translation
 
 from monitoring import report
-from monitoring.console import padded, printable, width_of, wrapped
+from monitoring.columns import WIDTH, padded, printable, width_of, wrapped
 from monitoring.incidents import Opening, note_cause, open_all, resolve
 from monitoring.models import CheckResult, Round
-from monitoring.report import WIDTH, Line, Log, of_period, save, table
+from monitoring.report import Line, Log, of_period, save, table
 from monitoring.tests.conftest import NOON
 from monitoring.tests.rolled import DAY, HOUR, MINUTE, a_target, around, check, rollup
 from monitoring.uptime import Figures
