@@ -24,5 +24,10 @@ SENTENCES.update(
         "monitoring.acknowledged": _("The incident was acknowledged"),
         "monitoring.cause_noted": _("The cause was noted"),
         "feedback.discarded": _("Feedback of a machine was discarded"),
+        "betaprogramme.added": _("Added"),
+        "betaprogramme.changed": _("Changed"),
+        "betaprogramme.deleted": _("Deleted"),
+        "beta.exported": _("A report was exported"),
+        "beta.key_replaced": _("The public key was replaced"),
     }
 )

@@ -1,1 +1,171 @@
 """The reports that were kept: read only, as they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+
+from monitoring.admin.beta.display import said, shown, verdict_badge
+from monitoring.admin.beta.handing import HandsReportsOn
+from monitoring.admin.beta.sections import FIGURES, with_figures
+from monitoring.beta import wording
+from monitoring.beta.report import Report
+from monitoring.beta.verdict import VERDICTS
+from monitoring.models import BetaSnapshot
+from portal import audit
+from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.display import NOTHING, in_full, lines, moment_column
+from portal.admin.filters import FieldFilter, PeriodFilter
+from portal.api.moments import iso
+from portal.panels import Section
+
+
+class VerdictFilter(FieldFilter):
+    title = _("verdict")
+    parameter_name = "verdict"
+    field = "verdict"
+    options = VERDICTS
+
+
+class ReasonFilter(FieldFilter):
+    title = _("why")
+    parameter_name = "reason"
+    field = "reason"
+    options = dict(BetaSnapshot.Reason.choices)
+
+
+class TakenFilter(PeriodFilter):
+    title = _("kept")
+    parameter_name = "kept"
+    field = "taken_at"
+
+
+@admin.register(BetaSnapshot)
+class BetaSnapshotAdmin(HandsReportsOn, ReadOnlyAdmin):
+    class Media:
+        css = {"all": ("monitoring/monitoring.css", "monitoring/beta.css")}
+
+    change_list_template = "monitoring/list.html"
+    change_form_template = "monitoring/beta_snapshot.html"
+    ordering = ("-id",)
+    sortable_by = ()
+    list_select_related = ("programme",)
+    list_display = (
+        "what", moment_column("taken_at", _("kept")), "verdict_kept", "participants", "average", "nps", "grave_bugs",
+        "reason", "by",
+    )  # fmt: skip
+    list_display_links = ("what",)
+    list_filter = (VerdictFilter, ReasonFilter, TakenFilter)
+    search_fields = ("programme__name__begins",)
+    search_help_text = begins_with(_("programme"))
+    actions = ("export_chosen", "export_chosen_xlsx")
+    export_columns = (
+        "programme__name", "taken_at", "verdict", "reason", "taken_by", *FIGURES.values(),
+        "data__performance__mean_ms", "data__performance__error_rate",
+    )  # fmt: skip
+    facts = ((None, ("of", moment_column("taken_at", _("kept"), show=in_full), "reason", "by")),)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BetaSnapshot]:
+        return with_figures(super().get_queryset(request).select_related("programme"))
+
+    def subject_of(self, obj: Any) -> str:
+        subject: str = obj.programme.subject
+        return subject
+
+    # --- The page of one ---------------------------------------------------------------------------------------------
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        snapshot = kwargs.get("obj")
+        if snapshot is not None:
+            context |= {"shown": shown(snapshot.data), "formats": self.formats(request, snapshot)}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_sections(self, request: HttpRequest, obj: BetaSnapshot) -> list[Section]:
+        before = BetaSnapshot.objects.filter(programme=obj.programme_id, pk__lt=obj.pk).order_by("-id").first()
+        return [differences(before, obj)] if before else []
+
+    def report_for(self, request: HttpRequest, obj: BetaSnapshot, form: str) -> Report:
+        """As it was kept; nothing more is."""
+        after = {"format": form, "report": iso(obj.taken_at)}
+        audit.record("beta.exported", self.subject_of(obj), request=request, after=after)
+        report: Report = obj.data
+        return report
+
+    # --- Columns and facts -------------------------------------------------------------------------------------------
+
+    @admin.display(description=_("programme"))
+    def what(self, snapshot: BetaSnapshot) -> SafeString:
+        return said(snapshot.programme.name)
+
+    @admin.display(description=_("programme"))
+    def of(self, snapshot: BetaSnapshot) -> SafeString:
+        url = reverse("admin:monitoring_betaprogramme_change", args=[snapshot.programme_id])
+        return format_html('<a href="{}">{}</a>', url, said(snapshot.programme.name))
+
+    @admin.display(description=_("verdict"))
+    def verdict_kept(self, snapshot: BetaSnapshot) -> SafeString:
+        return verdict_badge(snapshot.verdict)
+
+    @admin.display(description=_("participants"))
+    def participants(self, snapshot: Any) -> str:
+        return wording.count(snapshot.participants)
+
+    @admin.display(description=_("average score"))
+    def average(self, snapshot: Any) -> str:
+        return wording.score(snapshot.average)
+
+    @admin.display(description=_("NPS"))
+    def nps(self, snapshot: Any) -> str:
+        return wording.signed(snapshot.nps)
+
+    @admin.display(description=_("grave bugs"))
+    def grave_bugs(self, snapshot: Any) -> str:
+        return wording.count(snapshot.grave_bugs)
+
+    @admin.display(description=_("by"))
+    def by(self, snapshot: BetaSnapshot) -> str:
+        return snapshot.taken_by or NOTHING
+
+
+# --- What differs ----------------------------------------------------------------------------------------------------
+
+
+def differences(before: BetaSnapshot, after: BetaSnapshot) -> Section:
+    """What the report says otherwise than the one before it."""
+    former, latter = said_by(before.data), said_by(after.data)
+    url = reverse("admin:monitoring_betasnapshot_change", args=[before.pk])
+    link = format_html('<a href="{}">{}</a>', url, _now("the report before"))
+    return Section(
+        title=_now("What differs from the report before"),
+        columns=["", _now("Before"), _now("Here")],
+        rows=[
+            [name, former.get(name, ""), latter.get(name, "")]
+            for name in former | latter
+            if former.get(name) != latter.get(name)
+        ],
+        empty=_now("Verdict and figures are the same."),
+        note=lines(link),
+    )
+
+
+def said_by(report: Report) -> dict[str, str]:
+    """What one report is compared with another by, in words."""
+    needed = _now("%(condition)s, needed")
+    targets = {
+        needed % {"condition": wording.name_of(condition)}: wording.target_of(condition)
+        for condition in report["conditions"]
+    }
+    return {
+        _now("Verdict"): wording.verdict_of(report["verdict"]),
+        _now("Time"): wording.period(report),
+        **{fact.label: fact.value for fact in wording.facts(report)},
+        **targets,
+    }

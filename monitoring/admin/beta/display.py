@@ -1,0 +1,158 @@
+"""How reports look, live ones and kept ones alike: verdicts, conditions, figures, and the words of participants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from monitoring.admin.beta import charts
+from monitoring.admin.beta.charts import DrawnChart
+from monitoring.beta import wording
+from monitoring.beta.report import DETRACTS, PROMOTES, OpenBug, Report
+from monitoring.beta.verdict import GO, INSUFFICIENT_DATA, NO_GO
+from monitoring.beta.wording import Fact
+from monitoring.models import BetaFeedback
+from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, beside, lines
+from portal.paginator import grouped
+from portal.panels import Section
+
+TONES = {GO: GOOD, NO_GO: BAD, INSUFFICIENT_DATA: WARNING}
+OUTCOMES = {True: GOOD, False: BAD, None: QUIET}
+SEVERITIES = {"critical": BAD, "high": BAD, "medium": WARNING, "low": QUIET}
+SHOWN_OF_A_COMMENT = 300
+BAR = (
+    '<svg class="score-bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
+    '<rect class="{}" width="{}" height="6"/></svg>'
+)
+
+
+@dataclass(frozen=True)
+class ShownReport:
+    """What the page of a programme or of a kept report is filled with; `code` and `tone` are for programs.
+
+    `was` names the verdict before where it was another one, `compared_with` the report that changes are counted from.
+    """
+
+    verdict: str
+    tone: str
+    reason: str
+    was: str
+    period: str
+    compared_with: str
+    conditions: Section
+    facts: Sequence[Fact]
+    scores: Section
+    trend: DrawnChart | None
+    times: DrawnChart | None
+    bugs: Section
+    comments: list[SafeString]
+
+
+def shown(report: Report) -> ShownReport:
+    before = report["previous"]
+    has_changed = before is not None and before["verdict"] != report["verdict"]
+    return ShownReport(
+        verdict=wording.verdict_of(report["verdict"]),
+        tone=TONES[report["verdict"]],
+        reason=wording.reason(report),
+        was=wording.verdict_of(before["verdict"]) if before and has_changed else "",
+        period=wording.period(report),
+        compared_with=wording.moment_of(before["generated_at"]) if before else "",
+        conditions=conditions_of(report),
+        facts=wording.facts(report),
+        scores=scores_of(report),
+        trend=charts.trend_of(report),
+        times=charts.times_of(report),
+        bugs=bugs_of(report),
+        comments=[said(comment, SHOWN_OF_A_COMMENT) for comment in report["ux_comments"]],
+    )
+
+
+# --- Words of others -------------------------------------------------------------------------------------------------
+
+
+def said(text: str, most: int | None = None) -> SafeString:
+    """What somebody wrote, as text: it turns no line of ours around, whatever direction it is written in."""
+    shortened = text if most is None else Truncator(text).chars(most)
+    return format_html('<bdi class="said">{}</bdi>', shortened) if text else SafeString("")
+
+
+def severity_badge(severity: str) -> SafeString | str:
+    return badge(BetaFeedback.Severity(severity).label, SEVERITIES[severity]) if severity else NOTHING
+
+
+# --- Verdicts --------------------------------------------------------------------------------------------------------
+
+
+def verdict_badge(code: str) -> SafeString:
+    return badge(wording.verdict_of(code), TONES[code])
+
+
+def conditions_of(report: Report) -> Section:
+    rows = [
+        [
+            wording.name_of(condition),
+            wording.value_of(condition),
+            wording.target_of(condition),
+            badge(wording.outcome_of(condition), OUTCOMES[condition["ok"]]),
+        ]
+        for condition in report["conditions"]
+    ]
+    without = _("No target belongs to the programme: it is judged without its performance.")
+    return Section(
+        title=_("Conditions"),
+        columns=[_("Condition"), _("Now"), _("Needed"), _("Outcome")],
+        rows=rows,
+        note="" if any(condition["name"] == "latency" for condition in report["conditions"]) else without,
+    )
+
+
+# --- Scores and bugs -------------------------------------------------------------------------------------------------
+
+
+def scores_of(report: Report) -> Section:
+    """How many participants gave each score, the best first."""
+    counts = report["score"]["counts"]
+    most = max(*counts, 1)
+    rows = [[str(score), bar(score, counts[score], most), counts[score]] for score in reversed(range(len(counts)))]
+    return Section(
+        title=_("Scores"),
+        columns=[_("Score"), "", _("Participants")],
+        rows=rows if any(counts) else [],
+        empty=_("Nobody has given a score yet."),
+        note=_("Of each participant the latest score counts.") if any(counts) else "",
+    )
+
+
+def bar(score: int, count: int, most: int) -> SafeString:
+    group = "promoters" if score >= PROMOTES else "detractors" if score <= DETRACTS else "passives"
+    return format_html(BAR, group, round(100 * count / most))
+
+
+def bugs_of(report: Report) -> Section:
+    found = report["open_bugs"]
+    left = report["bugs"]["critical_high_open"] - len(found)
+    more = ngettext("and %(count)s more", "and %(count)s more", left) % {"count": grouped(left)}
+    return Section(
+        title=_("Critical and high bugs that are open"),
+        columns=[_("Severity"), _("What"), _("Where"), _("Given")],
+        rows=[bug_row(bug) for bug in found],
+        empty=_("There is none."),
+        note=more if left > 0 else "",
+    )
+
+
+def bug_row(bug: OpenBug) -> list[object]:
+    return [
+        lines(severity_badge(bug["severity"]), BetaFeedback.Status(bug["status"]).label),
+        lines(said(bug["comment"], SHOWN_OF_A_COMMENT) or NOTHING, f"#{bug['id']}"),
+        beside(said(bug["page"]), said(bug["app_version"])),
+        datetime.fromisoformat(bug["given_at"]),
+    ]

@@ -1,0 +1,81 @@
+"""How programmes stand at present, for a list of them: a few queries, however many they are.
+
+The same figures as those of `monitoring.beta.report`, and no more of them than a row shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from django.db.models import Count, F, Window
+from django.db.models.functions import RowNumber
+
+from monitoring import uptime
+from monitoring.beta.report import midnight, nps_of, thresholds_of
+from monitoring.beta.verdict import Figures, conditions, verdict
+from monitoring.models import BetaFeedback, BetaProgramme, Rollup, Target
+from monitoring.models.beta import BEST_SCORE
+
+
+@dataclass(frozen=True)
+class Standing:
+    figures: Figures
+    nps: int | None
+    verdict: str
+
+
+def standings_of(programmes: Sequence[BetaProgramme]) -> dict[int, Standing]:
+    """By the key of the programme; five queries."""
+    feedback = BetaFeedback.objects.filter(programme__in=[programme.pk for programme in programmes]).order_by()
+    people = dict(feedback.values_list("programme").annotate(Count("participant", distinct=True)))
+    grave = dict(feedback.bugs().unsettled().grave().values_list("programme").annotate(Count("pk")))
+    scores, checks = scores_of([programme.pk for programme in programmes]), checks_of(programmes)
+    found = {}
+    for programme in programmes:
+        counts, checked = scores[programme.pk], checks[programme.pk]
+        figures = Figures(
+            participants=people.get(programme.pk, 0),
+            score_sum=sum(score * count for score, count in enumerate(counts)),
+            scores=sum(counts),
+            grave_bugs=grave.get(programme.pk, 0),
+            checks=None if checked is None else checked.checks,
+            failures=checked.failures if checked else 0,
+            mean_ms=checked.mean_ms if checked else None,
+        )
+        judged = verdict(conditions(figures, thresholds_of(programme)))
+        found[programme.pk] = Standing(figures, nps_of(counts), judged)
+    return found
+
+
+def scores_of(programmes: Sequence[int]) -> dict[int, list[int]]:
+    """How many participants gave each score, from 0 to 10, by their latest one."""
+    newest_first = [F("given_at").desc(), F("id").desc()]
+    place = Window(RowNumber(), partition_by=[F("programme"), F("participant")], order_by=newest_first)
+    given = BetaFeedback.objects.filter(programme__in=programmes).exclude(nps_score=None).order_by()
+    latest = given.annotate(place=place).filter(place=1).values("pk")
+    rows = BetaFeedback.objects.filter(pk__in=latest).order_by().values_list("programme", "nps_score")
+    found = {programme: [0] * (BEST_SCORE + 1) for programme in programmes}
+    for programme, score, count in rows.annotate(count=Count("pk")):
+        found[programme][score or 0] = count
+    return found
+
+
+def checks_of(programmes: Sequence[BetaProgramme]) -> dict[int, uptime.Figures | None]:
+    """What their targets came to between their dates; None for one that has no target."""
+    found: dict[int, uptime.Figures | None] = dict.fromkeys([programme.pk for programme in programmes])
+    by_key = {programme.pk: programme for programme in programmes}
+    owners = {
+        target: by_key[owner]
+        for target, owner in Target.objects.filter(beta_programme__in=programmes).values_list("pk", "beta_programme")
+        if owner is not None
+    }
+    parts: dict[int, list[uptime.Part]] = {owner.pk: [] for owner in owners.values()}
+    since = midnight(min((owner.starts for owner in owners.values()), default=date.max))
+    rows = Rollup.objects.of(list(owners), Rollup.Period.DAY, since)
+    for target, start, checks, failures, excused, latency in rows.values_list("target", "start", *uptime.COLUMNS):
+        if owners[target].is_running(start.date()):
+            part = uptime.Part(uptime.seconds(start), checks, failures, excused, latency, {})
+            parts[owners[target].pk].append(part)
+    return found | {owner: uptime.summed(of_owner) for owner, of_owner in parts.items()}
