@@ -107,7 +107,8 @@ class TargetAdmin(TargetActions):
         "name", "url", "method", "interval", "timeout", "retries", "expected_statuses", "follow_redirects", "contains",
         "json_path", "json_value", "header_name", "header_value", "max_latency_ms", "tls_expiry_days",
         "failures_to_open", "successes_to_close", "is_active", "silenced_until", "state", "state_since",
-        "beta_programme__name", "last_check_at", "last_latency_ms", "last_error_kind", "last_detail", "certificate_until",
+        "last_check_at", "last_latency_ms", "last_error_kind", "last_detail", "certificate_until",
+        "beta_programme__name",
     )  # fmt: skip
     standing = (
         (
