@@ -29,6 +29,12 @@ def plain_static_files(settings: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
+def quick_passwords(settings: Any) -> None:
+    """A password that resists guessing takes half a second to make, and nearly every test of the admin makes one."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+
+
+@pytest.fixture(autouse=True)
 def written_when_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """What is tracked waits until a test calls this: a writer of its own would not be in the test's transaction."""
     monkeypatch.setattr(buffer, "start", lambda: None)
