@@ -10,8 +10,8 @@ from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from monitoring.beta.tile import fresh_report
 from monitoring.beta.report import Report
+from monitoring.beta.tile import fresh_report
 from monitoring.beta.verdict import VERDICTS
 from monitoring.models import BetaFeedback, BetaProgramme
 from portal.metrics import gauge
