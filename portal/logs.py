@@ -15,6 +15,8 @@ access = logging.getLogger("vigie.access")
 
 # Asked every few seconds by whoever watches the portal: their lines would bury the others.
 QUIET = re.compile(r"^/(healthz|readyz|metrics|static/.*)$")
+# Where participants say what they think: nothing kept beside it is to tell from where.
+UNADDRESSED = re.compile(r"^/(api/v1/beta/feedback|beta/.*)$")
 
 
 # A Telegram bot's: part of every address of its API, which libraries put into their errors.
@@ -122,7 +124,7 @@ class AccessLogMiddleware:
                 extra={
                     "route": match.route if match else None,
                     "ms": round((time.perf_counter() - started) * 1000, 1),
-                    "address": request.META.get("REMOTE_ADDR"),
+                    "address": None if UNADDRESSED.match(request.path_info) else request.META.get("REMOTE_ADDR"),
                 },
             )
         return response

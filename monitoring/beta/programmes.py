@@ -42,10 +42,12 @@ def for_feedback(name: str) -> BetaProgramme:
     try:
         return named(name)
     except (NoSuchProgramme, NotOneProgramme):
-        if name not in ("", DEFAULT) or BetaProgramme.objects.exists():
+        if name not in ("", DEFAULT):
             raise
-        # Of two that come first one makes it, and the other finds it.
-        return BetaProgramme.objects.get_or_create(name=DEFAULT)[0]
+    if BetaProgramme.objects.exists():
+        return named(name)  # others' first feedback may have made it since it was asked for
+    # Of two that come first one makes it, and the other finds it.
+    return BetaProgramme.objects.get_or_create(name=DEFAULT)[0]
 
 
 def of_key(key: str) -> BetaProgramme:

@@ -91,7 +91,7 @@ class TrackingMiddleware:
 
     def put(self, request: HttpRequest, status: int, at: datetime, seconds: float) -> None:
         match, failed = request.resolver_match, status >= FAILED
-        if match is None and not is_api(request):  # static files, and what is no page
+        if match is None and not (failed and is_api(request)):  # static files, no page, a browser that asks ahead
             return
         name, endpoint = named(match)
         if name in PROBES or name in settings.TRACKING_EXCLUDE:
