@@ -34,8 +34,14 @@ def as_text(report: Report) -> bytes:
     return "".join(f"{line}\n" for line in text.lines_of(report)).encode()
 
 
+def as_workbook(report: Report) -> bytes:
+    from monitoring.beta.workbook import xlsx_of  # noqa: PLC0415  openpyxl is large: only who asks for it pays for it
+
+    return xlsx_of(report)
+
+
 def as_pdf(report: Report) -> bytes:
-    from monitoring.beta.pdf import pdf_of  # noqa: PLC0415  PyMuPDF is large: only who asks for a PDF pays for it
+    from monitoring.beta.pdf import pdf_of  # noqa: PLC0415  PyMuPDF is, too
 
     return pdf_of(report)
 
@@ -46,7 +52,7 @@ FORMATS: dict[str, Format] = {
         Format("json", "JSON", "application/json", as_json),
         Format("txt", _("Text"), "text/plain; charset=utf-8", as_text),
         Format("csv", "CSV", CSV, sheets.csv_of),
-        Format("xlsx", "XLSX", XLSX, sheets.xlsx_of),
+        Format("xlsx", "XLSX", XLSX, as_workbook),
         Format("pdf", "PDF", "application/pdf", as_pdf),
     )
 }

@@ -34,7 +34,8 @@ def heading(report: Report) -> Iterator[str]:
     product = f" ({report['product']})" if report["product"] else ""
     title = _("Beta programme %(name)s") % {"name": report["programme"]}
     yield from wrapped(f"{title}{product}", WIDTH, is_whole=True)
-    yield from wrapped(f"{wording.period(report)}, {wording.moment_of(report['generated_at'])}", WIDTH)
+    words = {"period": wording.period(report), "moment": wording.moment_of(report["generated_at"])}
+    yield from wrapped(_("%(period)s, as of %(moment)s") % words, WIDTH)
     yield ""
     yield _("Verdict: %(verdict)s") % {"verdict": wording.verdict_of(report["verdict"])}
     yield from wrapped(wording.reason(report), WIDTH)

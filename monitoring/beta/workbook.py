@@ -1,0 +1,217 @@
+"""The report as a workbook for people: numbers are numbers, days are days, and charts are the spreadsheet's own."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from openpyxl import Workbook  # type: ignore[import-untyped]
+from openpyxl.chart import BarChart, LineChart, Reference  # type: ignore[import-untyped]
+from openpyxl.styles import Alignment, Font  # type: ignore[import-untyped]
+from openpyxl.utils import get_column_letter  # type: ignore[import-untyped]
+
+from monitoring.beta import wording
+from monitoring.beta.report import Report
+from monitoring.beta.sheets import shortened
+from monitoring.beta.verdict import Condition
+from monitoring.models import BetaFeedback
+from monitoring.models.beta import BEST_SCORE
+from portal.exports import NOT_IN_XML, typed_cell
+
+COUNT, SCORE, SIGNED, MILLISECONDS, SHARE = "#,##0", "0.00", "+0;-0;0", '#,##0.0" ms"', "0.00%"
+DAY, MOMENT = "yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"
+# The figures in the order of `wording.facts`: where each stands in the report and in that before, and how it is shown.
+FIGURES = (
+    ("participants", "count", "participants", COUNT),
+    ("score", "average", "average", SCORE),
+    ("score", "nps", "nps", SIGNED),
+    ("score", "promoters", "", COUNT),
+    ("score", "passives", "", COUNT),
+    ("score", "detractors", "", COUNT),
+    ("bugs", "total", "", COUNT),
+    ("bugs", "critical_high_open", "critical_high_open", COUNT),
+    ("performance", "checks", "", COUNT),
+    ("performance", "mean_ms", "mean_ms", MILLISECONDS),
+    ("performance", "p95_ms", "", MILLISECONDS),
+    ("performance", "error_rate", "error_rate", SHARE),
+)
+FORMS = {"participants": COUNT, "score": SCORE, "critical_bugs": COUNT, "latency": MILLISECONDS, "error_rate": SHARE}
+BOLD, LARGE = Font(bold=True), Font(bold=True, size=16)
+TOP = Alignment(vertical="top", wrap_text=True)
+LEFT = Alignment(horizontal="left")  # running on over the cells beside it
+CHART_WIDTH, CHART_HEIGHT = 18, 8  # in centimetres
+NARROW, USUAL, WIDE, TEXT = 10, 14, 36, 90
+
+
+def xlsx_of(report: Report) -> bytes:
+    """In the language that is active."""
+    book = Workbook()
+    book.remove(book.active)
+    book.properties.title, book.properties.creator = NOT_IN_XML.sub("", report["programme"]), "Vigie"
+    for title, fill in (
+        (_("Report"), fill_report),
+        (_("Scores"), fill_scores),
+        (_("Response times"), fill_response_times),
+        (_("Bugs"), fill_bugs),
+        (_("Comments"), fill_comments),
+    ):
+        sheet = book.create_sheet(title)
+        sheet.page_setup.orientation = "landscape"
+        sheet.page_setup.fitToHeight = 0
+        sheet.sheet_properties.pageSetUpPr.fitToPage = True
+        fill(sheet, report)
+    content = io.BytesIO()
+    book.save(content)
+    return content.getvalue()
+
+
+# --- The sheets ------------------------------------------------------------------------------------------------------
+
+
+def fill_report(sheet: Any, report: Report) -> None:
+    set_widths(sheet, WIDE, USUAL, NARROW, USUAL, USUAL)
+    put(sheet, 1, 1, report["programme"], font=LARGE, alignment=LEFT)
+    put(sheet, 2, 1, report["product"], alignment=LEFT)
+    put(sheet, 3, 1, wording.period(report), alignment=LEFT)
+    put(sheet, 4, 1, local(report["generated_at"]), MOMENT, alignment=LEFT)
+    put(sheet, 6, 1, wording.verdict_of(report["verdict"]), font=LARGE, alignment=LEFT)
+    put(sheet, 7, 1, wording.reason(report), alignment=LEFT)
+    below = put_conditions(sheet, 9, report["conditions"])
+    put_figures(sheet, below + 1, report)
+
+
+def put_conditions(sheet: Any, line: int, conditions: Sequence[Condition]) -> int:
+    """The line below them."""
+    put_header(sheet, line, [_("Condition"), _("Value"), "", _("Target"), _("Outcome")])
+    for number, condition in enumerate(conditions, line + 1):
+        name, value, target = wording.name_of(condition), condition["value"], condition["target"]
+        sign = "≥" if condition["name"] in wording.AT_LEAST else "≤"
+        form = FORMS[condition["name"]]
+        row = [name, value, sign, target, wording.outcome_of(condition)]
+        put_row(sheet, number, row, ["", form, "", form, ""])
+    return line + len(conditions) + 1
+
+
+def put_figures(sheet: Any, line: int, report: Report) -> None:
+    before: dict[str, Any] = {**report["previous"]} if report["previous"] else {}
+    put_header(sheet, line, [_("Figure"), _("Value"), "", _("Report before") if before else ""])
+    named = zip(wording.facts(report), FIGURES, strict=True)
+    for number, (fact, (section, name, earlier, form)) in enumerate(named, line + 1):
+        members: dict[str, Any] = report[section]  # type: ignore[literal-required]
+        put_row(sheet, number, [fact.label, members[name], None, before.get(earlier)], ["", form, "", form])
+
+
+def fill_scores(sheet: Any, report: Report) -> None:
+    """Who gave which score, and beside it how it went day by day."""
+    set_widths(sheet, NARROW, USUAL, NARROW, USUAL, USUAL, USUAL, USUAL)
+    put_table(sheet, [_("Score"), _("Participants")], list(enumerate(report["score"]["counts"])))
+    trend = report["trend"]
+    days = [(day_of(each["day"]), each["participants"], each["average"], each["nps"]) for each in trend]
+    header = [_("Day"), _("Participants"), _("Average score"), _("Net Promoter Score")]
+    put_table(sheet, header, days, [DAY, COUNT, SCORE, SIGNED], first=4)
+    bars = BarChart()
+    bars.gap_width = 40
+    draw(sheet, bars, "I2", _("Participants by score"), values=2, names=1, rows=BEST_SCORE + 1)
+    if days:
+        draw(sheet, LineChart(), "I20", _("Average score"), values=6, names=4, rows=len(days))
+
+
+def fill_response_times(sheet: Any, report: Report) -> None:
+    set_widths(sheet, *[USUAL] * 5)
+    days = [
+        (day_of(each["day"]), each["checks"], each["failures"], each["failures"] / each["checks"], each["mean_ms"])
+        for each in report["performance"]["days"]
+    ]
+    header = [_("Day (UTC)"), _("Checks"), _("Failures"), _("Error rate"), _("Mean response time")]
+    put_table(sheet, header, days, [DAY, COUNT, COUNT, SHARE, MILLISECONDS])
+    if days:
+        draw(sheet, LineChart(), "G2", _("Mean response time"), values=5, names=1, rows=len(days))
+
+
+def fill_bugs(sheet: Any, report: Report) -> None:
+    """Those that are critical or high, and open."""
+    set_widths(sheet, NARROW, USUAL, USUAL, 20, USUAL, WIDE, TEXT)
+    header = [_("Number"), _("Severity"), _("Status"), _("Given"), _("Version"), _("Page"), _("Comment")]
+    rows = [
+        (
+            bug["id"],
+            str(BetaFeedback.Severity(bug["severity"]).label),
+            str(BetaFeedback.Status(bug["status"]).label),
+            local(bug["given_at"]),
+            bug["app_version"],
+            bug["page"],
+            bug["comment"],
+        )
+        for bug in report["open_bugs"]
+    ]
+    put_table(sheet, header, rows, ["", "", "", MOMENT, "", "", ""])
+
+
+def fill_comments(sheet: Any, report: Report) -> None:
+    set_widths(sheet, TEXT + WIDE)
+    put_table(sheet, [_("Latest comments on usability")], [(comment,) for comment in report["ux_comments"]])
+
+
+# --- Cells -----------------------------------------------------------------------------------------------------------
+
+
+def put_table(
+    sheet: Any, header: Sequence[str], rows: Sequence[Sequence[Any]], forms: Sequence[str] = (), *, first: int = 1
+) -> None:
+    """From the first line on, which stays in sight; `first` is its first column."""
+    put_header(sheet, 1, header, first=first)
+    sheet.freeze_panes = "A2"
+    for line, row in enumerate(rows, 2):
+        put_row(sheet, line, row, forms, first=first)
+
+
+def put_header(sheet: Any, line: int, titles: Sequence[str], *, first: int = 1) -> None:
+    for column, title in enumerate(titles, first):
+        put(sheet, line, column, title, font=BOLD)
+
+
+def put_row(sheet: Any, line: int, row: Sequence[Any], forms: Sequence[str] = (), *, first: int = 1) -> None:
+    for place, value in enumerate(row):
+        put(sheet, line, first + place, value, forms[place] if forms else "")
+
+
+def put(
+    sheet: Any, line: int, column: int, value: Any, form: str = "", *, font: Any = None, alignment: Any = TOP
+) -> None:
+    """A text safe to open and no longer than a cell may be. None leaves the cell empty."""
+    if value is None or value == "":
+        return
+    cell = sheet.cell(line, column, value if isinstance(value, date) else typed_cell(shortened(value)))
+    cell.alignment = alignment
+    if form:
+        cell.number_format = form
+    if font is not None:
+        cell.font = font
+
+
+def day_of(text: str) -> date:
+    return date.fromisoformat(text)
+
+
+def local(text: str) -> datetime:
+    """A moment in the portal's time zone, which a spreadsheet has no word for."""
+    return timezone.localtime(datetime.fromisoformat(text)).replace(tzinfo=None)
+
+
+def set_widths(sheet: Any, *widths: int) -> None:
+    for column, width in enumerate(widths, 1):
+        sheet.column_dimensions[get_column_letter(column)].width = width
+
+
+def draw(sheet: Any, chart: Any, place: str, title: str, *, values: int, names: int, rows: int) -> None:
+    """A chart of one column, named by another; the first line is their header."""
+    chart.title, chart.legend = title, None
+    chart.width, chart.height = CHART_WIDTH, CHART_HEIGHT
+    chart.x_axis.delete = chart.y_axis.delete = False
+    chart.add_data(Reference(sheet, min_col=values, min_row=1, max_row=rows + 1), titles_from_data=True)
+    chart.set_categories(Reference(sheet, min_col=names, min_row=2, max_row=rows + 1))
+    sheet.add_chart(chart, place)
