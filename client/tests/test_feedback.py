@@ -32,6 +32,16 @@ def client(portal: Any, token: str, spool: Path) -> Callable[..., FeedbackClient
     return make
 
 
+class Heard:
+    """A host's logger. The package's own hears of what the threads of other tests do, too."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, _: int, message: str, *values: Any) -> None:
+        self.lines.append(message % values)
+
+
 def taken(portal: Any, body: Any) -> Any:
     from client.tests.conftest import Answer  # noqa: PLC0415 - once the path is set
 
@@ -194,12 +204,11 @@ def test_what_the_portal_would_refuse_is_not_taken(client: Any, spool: Path, sai
 
 
 @pytest.mark.parametrize("participant", [None, "", " ", 7, "x" * 255])
-def test_feedback_of_nobody_is_not_taken(
-    client: Any, spool: Path, participant: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert client().send(participant, comment="secret") is False
+def test_feedback_of_nobody_is_not_taken(client: Any, spool: Path, participant: Any) -> None:
+    heard = Heard()
+    assert client(logger=heard).send(participant, comment="secret") is False
     assert list(spool.parent.iterdir()) == []
-    assert caplog.messages == ["feedback isn't taken: no participant"]
+    assert heard.lines == ["feedback isn't taken: no participant"]
 
 
 def test_the_ends_of_the_scale_are_scores(client: Any, spool: Path) -> None:
@@ -236,13 +245,14 @@ def test_what_says_nothing_of_page_and_version_is_left_out(client: Any, spool: P
 
 
 def test_with_telemetry_off_nothing_is_written_and_nothing_sent(
-    client: Any, portal: Any, spool: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    client: Any, portal: Any, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIGIE_TELEMETRY", "off")
-    with client() as feedback:
+    heard = Heard()
+    with client(logger=heard) as feedback:
         assert feedback.send(CAROL, comment="x") is False
         assert feedback.flush(force=True) == 0
-    assert (list(spool.parent.iterdir()), portal.requests, caplog.messages) == ([], [], [])
+    assert (list(spool.parent.iterdir()), portal.requests, heard.lines) == ([], [], [])
 
 
 def test_it_sends_nothing_else_that_strayed_into_its_spool(client: Any, portal: Any, spool: Path, run: Any) -> None:
@@ -285,14 +295,15 @@ def test_a_disk_that_takes_nothing_is_told_and_raises_nothing(client: Any, tmp_p
 
 @pytest.mark.parametrize("broken", ["uuid.uuid4", "utc_text", "comment_text", "why_refused"])
 def test_it_survives_whatever_breaks_in_it_and_says_nothing_of_what_was_said(
-    client: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
+    client: Any, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     def fail(*_: Any) -> Any:
         raise RuntimeError("secret")
 
     monkeypatch.setattr(f"vigie_client.feedback.{broken}", fail)
-    assert client().send(CAROL, comment="secret") is False
-    assert caplog.messages == ["feedback can't be taken: RuntimeError"]
+    heard = Heard()
+    assert client(logger=heard).send(CAROL, comment="secret") is False
+    assert heard.lines == ["feedback can't be taken: RuntimeError"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and SIGKILL")
