@@ -11,12 +11,13 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from monitoring.beta.panels import feedback_of_machine
 from monitoring.beta.tile import beta_tile
 from monitoring.models import Incident, Rollup, Round, Target
 from monitoring.uptime import percent
 from portal.admin.display import NOTHING, distance
 from portal.paginator import grouped
-from portal.panels import Tile, chart_start, daily_chart, tiles
+from portal.panels import Tile, chart_start, daily_chart, machine_sections, tiles
 
 FRESH_SECONDS = 60
 State = Target.State
@@ -125,3 +126,4 @@ def services_tile(now: datetime) -> Tile:
 
 
 tiles.register(beta_tile)
+machine_sections.register(feedback_of_machine)

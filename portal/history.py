@@ -50,11 +50,14 @@ def sentence(event: AuditEvent) -> str:
 def details(event: AuditEvent) -> str:
     """`version: 1.4.2 → 1.4.3, reason: replaced`."""
     before, after = (value if isinstance(value, dict) else {} for value in (event.before, event.after))
-    return ", ".join(f"{name}: {change(before.get(name), value)}" for name, value in after.items() if value != "")
+    told = ((name, before.get(name), value) for name, value in after.items())
+    return ", ".join(f"{name}: {change(was, value)}" for name, was, value in told if value != "" or was)
 
 
 def change(before: Any, after: Any) -> str:
-    return f"{after}" if before in (None, "") else f"{before} → {after}"
+    if before in (None, ""):
+        return f"{after}"
+    return f"{before} → {'–' if after in (None, '') else after}"
 
 
 def history_of(subject: str) -> Section:

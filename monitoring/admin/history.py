@@ -23,6 +23,8 @@ SENTENCES.update(
         "monitoring.badge_revoked": _("The badge was revoked"),
         "monitoring.acknowledged": _("The incident was acknowledged"),
         "monitoring.cause_noted": _("The cause was noted"),
+        "monitoring.feedback_triaged": _("Triaged"),
+        "betafeedback.deleted": _("Deleted"),
         "feedback.discarded": _("Feedback of a machine was discarded"),
         "betaprogramme.added": _("Added"),
         "betaprogramme.changed": _("Changed"),

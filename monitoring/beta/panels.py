@@ -8,12 +8,11 @@ from agents.enrolment import subject
 from monitoring.beta import display
 from monitoring.models import BetaFeedback
 from portal.findings import admin_url
-from portal.panels import Section, machine_sections
+from portal.panels import Section
 
 SHOWN_FEEDBACK = 10
 
 
-@machine_sections.register
 def feedback_of_machine(machine_id: str) -> Section:
     """An index on `source` finds it."""
     found = BetaFeedback.objects.filter(source=subject(machine_id)).order_by("-id")[:SHOWN_FEEDBACK]
