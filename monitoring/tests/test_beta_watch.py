@@ -1,0 +1,267 @@
+"""That operators hear of a verdict, and that the reports of a programme's life are kept."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection, connections
+from django.utils import timezone, translation
+
+from monitoring.beta import snapshots, watch
+from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackWindow
+from monitoring.schedules import outdated_feedback, outdated_windows
+from monitoring.tests.said import a_programme, said
+from monitoring.uptime import DAY, HOUR
+from portal.jobs import LeaseLost, claim, turn
+from portal.models import JobRun, OutboxMessage
+from portal.retention import delete_all
+from portal.schedules import jobs, run_cycle
+
+pytestmark = pytest.mark.django_db
+Reason = BetaSnapshot.Reason
+
+
+@pytest.fixture
+def programme(channel):
+    return a_programme("Spring beta", starts=timezone.localdate() - 9 * DAY, participants_target=1)
+
+
+def review():
+    """As another cycle's."""
+    return watch.review(claim("monitoring.beta_verdicts", str(JobRun.objects.count())))
+
+
+def score(programme, value):
+    return said(programme, "olga@example.org", timezone.now(), nps_score=value)
+
+
+def kept():
+    return list(BetaSnapshot.objects.order_by("id").values_list("verdict", "reason"))
+
+
+def told():
+    return list(OutboxMessage.objects.order_by("id").values_list("title", flat=True))
+
+
+class TestVerdicts:
+    def test_the_first_is_kept_and_nobody_is_told(self, programme):
+        score(programme, 9)
+        assert review() == {"kept": 1}
+        assert (kept(), told()) == ([("GO", "verdict")], [])
+
+    def test_nothing_is_kept_before_somebody_said_something(self, programme):
+        assert review() == {"kept": 0}
+        assert kept() == []
+
+    def test_what_has_not_changed_is_neither_kept_nor_told_again(self, programme):
+        score(programme, 9)
+        review()
+        said(programme, nps_score=10)
+        assert review() == {"kept": 0}
+        assert (kept(), told()) == ([("GO", "verdict")], [])
+
+    def test_a_worse_one_is_a_warning_that_says_why_and_leads_to_the_programme(self, programme):
+        score(programme, 9)
+        review()
+        score(programme, 3)
+        assert review() == {"kept": 1}
+        message = OutboxMessage.objects.get()
+        assert (message.title, message.text) == ("Spring beta: GO → NO-GO", "Missed: Average score.")
+        assert (message.get_severity_display(), message.subject) == ("warning", "beta:Spring beta")
+        assert message.path == f"/admin/monitoring/betaprogramme/{programme.pk}/change/"
+
+    def test_a_better_one_is_for_information(self, programme):
+        score(programme, 3)
+        review()
+        score(programme, 9)
+        review()
+        message = OutboxMessage.objects.get()
+        assert (message.title, message.text) == ("Spring beta: NO-GO → GO", "Every condition is met.")
+        assert message.get_severity_display() == "for information"
+
+    @pytest.mark.parametrize(("value", "severity"), [(3, "warning"), (9, "for information")])
+    def test_too_little_to_tell_is_better_than_no_and_worse_than_yes(self, programme, value, severity):
+        said(programme)
+        review()
+        score(programme, value)
+        review()
+        message = OutboxMessage.objects.get()
+        assert message.title.startswith("Spring beta: INSUFFICIENT DATA → ")
+        assert message.get_severity_display() == severity
+
+    def test_each_change_is_told(self, programme):
+        for value in (9, 3, 9, 3):
+            score(programme, value)
+            review()
+        assert told() == ["Spring beta: GO → NO-GO", "Spring beta: NO-GO → GO", "Spring beta: GO → NO-GO"]
+
+    def test_it_speaks_the_language_of_the_portal(self, programme, settings, monkeypatch):
+        settings.LANGUAGE_CODE, spoken = "fr", []
+        monkeypatch.setattr(watch, "notify", lambda notice: spoken.append(translation.get_language()))
+        score(programme, 9)
+        review()
+        score(programme, 3)
+        review()
+        assert spoken == ["fr"]
+
+    def test_what_somebody_exported_first_is_told_all_the_same(self, programme):
+        score(programme, 9)
+        review()
+        score(programme, 3)
+        snapshots.keep(programme, timezone.now(), Reason.EXPORTED, "olga")
+        review()
+        assert kept() == [("GO", "verdict"), ("NO-GO", "exported"), ("NO-GO", "verdict")]
+        assert told() == ["Spring beta: GO → NO-GO"]
+
+    def test_each_programme_has_its_own(self, programme):
+        other = a_programme("Autumn beta", starts=timezone.localdate(), participants_target=1)
+        score(programme, 9)
+        score(other, 3)
+        assert review() == {"kept": 2}
+        score(other, 9)
+        assert review() == {"kept": 1}
+        assert told() == ["Autumn beta: NO-GO → GO"]
+
+
+class TestTheEnd:
+    def set_end(self, programme, days):
+        BetaProgramme.objects.filter(pk=programme.pk).update(ends=timezone.localdate() + days * DAY)
+
+    @pytest.mark.parametrize(("days", "reasons"), [(0, []), (-1, ["closed"]), (-2, ["closed"]), (-3, []), (1, [])])
+    def test_a_report_is_kept_on_the_days_after_it(self, programme, days, reasons):
+        self.set_end(programme, days)
+        review()
+        assert [reason for _verdict, reason in kept()] == reasons
+
+    def test_once(self, programme):
+        self.set_end(programme, -1)
+        assert [review(), review()] == [{"kept": 1}, {"kept": 0}]
+
+    def test_although_nothing_has_changed_since_a_report_before_it(self, programme):
+        score(programme, 9)
+        review()
+        BetaSnapshot.objects.update(taken_at=timezone.now() - 3 * DAY)
+        self.set_end(programme, -1)
+        review()
+        assert kept() == [("GO", "verdict"), ("GO", "closed")]
+        assert told() == []
+
+    def test_not_beside_one_that_was_exported_since(self, programme):
+        self.set_end(programme, -1)
+        snapshots.keep(programme, timezone.now(), Reason.EXPORTED, "olga")
+        assert review() == {"kept": 0}
+
+    def test_a_verdict_that_changes_then_is_told_and_is_the_last_report(self, programme):
+        score(programme, 9)
+        review()
+        BetaSnapshot.objects.update(taken_at=timezone.now() - 3 * DAY)
+        self.set_end(programme, -1)
+        score(programme, 3)
+        review()
+        assert review() == {"kept": 0}
+        assert kept() == [("GO", "verdict"), ("NO-GO", "verdict")]
+        assert told() == ["Spring beta: GO → NO-GO"]
+
+    @pytest.mark.parametrize(
+        ("zone", "end"), [("UTC", "2026-03-11T00:00:00+00:00"), ("Europe/Paris", "2026-03-10T23:00:00+00:00")]
+    )
+    def test_it_is_over_at_midnight_of_the_portal(self, zone, end):
+        with timezone.override(zone):
+            assert watch.end_of(datetime(2026, 3, 10, tzinfo=UTC).date()).astimezone(UTC).isoformat() == end
+
+    def test_what_has_not_begun_is_not_looked_at(self, programme):
+        BetaProgramme.objects.update(starts=timezone.localdate() + DAY)
+        score(programme, 9)
+        assert review() == {"kept": 0}
+
+
+class TestOnce:
+    def test_a_cycle_has_one_effect(self, programme):
+        job = next(job for job in jobs.all() if job.name == "monitoring.beta_verdicts")
+        score(programme, 9)
+        for _ in range(3):
+            run_cycle(job)
+        assert (job.every, kept()) == (HOUR, [("GO", "verdict")])
+        assert JobRun.objects.get(job=job.name).result == {"kept": 1}
+
+    def test_while_another_looks_nothing_is_done(self, programme):
+        score(programme, 9)
+        with turn(watch.TURN):
+            assert review() == {"kept": 0}
+        assert kept() == []
+
+    @pytest.mark.parametrize("overtaken", ["monitoring.beta_verdicts", watch.TURN])
+    def test_who_was_overtaken_writes_nothing(self, programme, monkeypatch, overtaken):
+        score(programme, 9)
+        made = watch.report_of
+
+        def overtake(*args):
+            report = made(*args)
+            JobRun.objects.filter(job=overtaken).update(fence=99)
+            return report
+
+        monkeypatch.setattr(watch, "report_of", overtake)
+        with pytest.raises(LeaseLost):
+            review()
+        assert (kept(), told()) == ([], [])
+
+    def test_a_message_that_cannot_be_written_leaves_no_snapshot(self, programme, monkeypatch):
+        score(programme, 9)
+        review()
+        score(programme, 3)
+        monkeypatch.setattr(watch, "notify", lambda notice: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            review()
+        assert kept() == [("GO", "verdict")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_several_that_look_at_once_one_keeps_and_tells(programme):
+    score(programme, 9)
+    review()
+    score(programme, 3)
+    leases = [claim("monitoring.beta_verdicts", f"cycle {number}") for number in range(4)]
+    begin, done = threading.Barrier(len(leases)), []
+
+    def look(lease):
+        begin.wait()
+        try:
+            done.append(watch.review(lease)["kept"])
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=look, args=(lease,)) for lease in leases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == [0, 0, 0, 1]
+    assert kept() == [("GO", "verdict"), ("NO-GO", "verdict")]
+    assert told() == ["Spring beta: GO → NO-GO"]
+
+
+class TestRetention:
+    @pytest.mark.parametrize(("days", "left"), [(-729, 2), (-730, 2), (-731, 0), (None, 2), (5, 2)])
+    def test_feedback_goes_two_years_after_the_end_and_the_reports_stay(self, programme, days, left):
+        BetaProgramme.objects.update(
+            starts=timezone.localdate() - 2000 * DAY, ends=None if days is None else timezone.localdate() + days * DAY
+        )
+        first = said(programme)
+        said(programme, status="duplicate", duplicate_of=first)
+        snapshots.keep(programme, timezone.now(), Reason.EXPORTED)
+        delete_all(outdated_feedback(timezone.now()), claim("prune", "now"))
+        assert (BetaFeedback.objects.count(), BetaSnapshot.objects.count()) == (left, 1)
+        assert BetaProgramme.objects.exists()
+
+    def test_what_is_counted_goes_after_two_hours(self, db):
+        now = timezone.now()
+        for key, hours in (("a", 1), ("b", 1.9), ("c", 2.1)):
+            FeedbackWindow.objects.create(key=key, count=1, window_started_at=now - timedelta(hours=hours))
+        delete_all(outdated_windows(now), claim("prune", "now"))
+        assert set(FeedbackWindow.objects.values_list("key", flat=True)) == {"a", "b"}
+
+    @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite says otherwise how it reads")
+    def test_an_index_finds_what_may_go(self, programme):
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        assert "feedback_" in outdated_feedback(timezone.now()).order_by("pk").explain()
