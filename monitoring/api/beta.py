@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest
@@ -66,8 +67,13 @@ def name_in(body: dict[str, Any]) -> str:
 
 def programme_of(body: dict[str, Any]) -> BetaProgramme:
     """The one that is named, or the only one that runs. Raises Problem."""
+    return found_by(programmes.for_feedback, name_in(body))
+
+
+def found_by(find: Callable[[str], BetaProgramme], name: str) -> BetaProgramme:
+    """What `programmes` finds. Raises Problem."""
     try:
-        return programmes.for_feedback(name_in(body))
+        return find(name)
     except programmes.NoSuchProgramme:
         raise Problem("programme_unknown") from None
     except programmes.NotOneProgramme as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
@@ -11,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from openpyxl import Workbook  # type: ignore[import-untyped]
 from openpyxl.chart import BarChart, LineChart, Reference  # type: ignore[import-untyped]
+from openpyxl.chart.axis import DateAxis  # type: ignore[import-untyped]
 from openpyxl.styles import Alignment, Font  # type: ignore[import-untyped]
 from openpyxl.utils import get_column_letter  # type: ignore[import-untyped]
 
@@ -18,12 +20,13 @@ from monitoring.beta import wording
 from monitoring.beta.report import Report
 from monitoring.beta.sheets import shortened
 from monitoring.beta.verdict import Condition
+from monitoring.columns import width_of
 from monitoring.models import BetaFeedback
 from monitoring.models.beta import BEST_SCORE
 from portal.exports import NOT_IN_XML, typed_cell
 
+TEXT, NUMBER, DAY, MOMENT = "", "0", "yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"
 COUNT, SCORE, SIGNED, MILLISECONDS, SHARE = "#,##0", "0.00", "+0;-0;0", '#,##0.0" ms"', "0.00%"
-DAY, MOMENT = "yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"
 # The figures in the order of `wording.facts`: where each stands in the report and in that before, and how it is shown.
 FIGURES = (
     ("participants", "count", "participants", COUNT),
@@ -40,11 +43,14 @@ FIGURES = (
     ("performance", "error_rate", "error_rate", SHARE),
 )
 FORMS = {"participants": COUNT, "score": SCORE, "critical_bugs": COUNT, "latency": MILLISECONDS, "error_rate": SHARE}
-BOLD, LARGE = Font(bold=True), Font(bold=True, size=16)
-TOP = Alignment(vertical="top", wrap_text=True)
-LEFT = Alignment(horizontal="left")  # running on over the cells beside it
+FONT = "Calibri"
+BOLD, LARGE = Font(FONT, 11, bold=True), Font(FONT, 16, bold=True)
+WRAPPED = Alignment(vertical="top", wrap_text=True)
+CENTRED, RIGHT = (Alignment(horizontal=side, vertical="top", wrap_text=True) for side in ("center", "right"))
+RUNNING_ON = Alignment(horizontal="left")  # over the cells beside it
 CHART_WIDTH, CHART_HEIGHT = 18, 8  # in centimetres
-NARROW, USUAL, WIDE, TEXT = 10, 14, 36, 90
+NARROW, USUAL, WIDE, WIDEST = 10, 18, 40, 90  # in characters
+LINE_HEIGHT, MOST_LINES = 15, 27  # in points; a row is 409 high at most
 
 
 def xlsx_of(report: Report) -> bytes:
@@ -73,51 +79,54 @@ def xlsx_of(report: Report) -> bytes:
 
 
 def fill_report(sheet: Any, report: Report) -> None:
-    set_widths(sheet, WIDE, USUAL, NARROW, USUAL, USUAL)
-    put(sheet, 1, 1, report["programme"], font=LARGE, alignment=LEFT)
-    put(sheet, 2, 1, report["product"], alignment=LEFT)
-    put(sheet, 3, 1, wording.period(report), alignment=LEFT)
-    put(sheet, 4, 1, local(report["generated_at"]), MOMENT, alignment=LEFT)
-    put(sheet, 6, 1, wording.verdict_of(report["verdict"]), font=LARGE, alignment=LEFT)
-    put(sheet, 7, 1, wording.reason(report), alignment=LEFT)
-    below = put_conditions(sheet, 9, report["conditions"])
-    put_figures(sheet, below + 1, report)
+    set_widths(sheet, WIDE, USUAL, USUAL, USUAL)
+    for line, value, font in (
+        (1, report["programme"], LARGE),
+        (2, report["product"], None),
+        (3, wording.period(report), None),
+        (4, local(report["generated_at"]), None),
+        (6, wording.verdict_of(report["verdict"]), LARGE),
+        (7, wording.reason(report), None),
+    ):
+        put(sheet, line, 1, value, MOMENT if line == 4 else TEXT, font=font, alignment=RUNNING_ON)
+    put_conditions(sheet, 9, report["conditions"])
+    put_figures(sheet, 11 + len(report["conditions"]), report)
 
 
-def put_conditions(sheet: Any, line: int, conditions: Sequence[Condition]) -> int:
-    """The line below them."""
-    put_header(sheet, line, [_("Condition"), _("Value"), "", _("Target"), _("Outcome")])
+def put_conditions(sheet: Any, line: int, conditions: Sequence[Condition]) -> None:
+    put_header(sheet, line, [_("Condition"), _("Outcome"), _("Value"), _("Target")], [TEXT, TEXT, COUNT, COUNT])
     for number, condition in enumerate(conditions, line + 1):
-        name, value, target = wording.name_of(condition), condition["value"], condition["target"]
         sign = "≥" if condition["name"] in wording.AT_LEAST else "≤"
         form = FORMS[condition["name"]]
-        row = [name, value, sign, target, wording.outcome_of(condition)]
-        put_row(sheet, number, row, ["", form, "", form, ""])
-    return line + len(conditions) + 1
+        row = [wording.name_of(condition), wording.outcome_of(condition), condition["value"], condition["target"]]
+        put_row(sheet, number, row, [TEXT, TEXT, form, f'"{sign} "{form}'])
 
 
 def put_figures(sheet: Any, line: int, report: Report) -> None:
     before: dict[str, Any] = {**report["previous"]} if report["previous"] else {}
-    put_header(sheet, line, [_("Figure"), _("Value"), "", _("Report before") if before else ""])
+    header = [_("Figure"), "", _("Value"), _("Previous report") if before else ""]
+    put_header(sheet, line, header, [TEXT, TEXT, COUNT, COUNT])
     named = zip(wording.facts(report), FIGURES, strict=True)
     for number, (fact, (section, name, earlier, form)) in enumerate(named, line + 1):
         members: dict[str, Any] = report[section]  # type: ignore[literal-required]
-        put_row(sheet, number, [fact.label, members[name], None, before.get(earlier)], ["", form, "", form])
+        put_row(sheet, number, [fact.label, "", members[name], before.get(earlier)], [TEXT, TEXT, form, form])
 
 
 def fill_scores(sheet: Any, report: Report) -> None:
     """Who gave which score, and beside it how it went day by day."""
     set_widths(sheet, NARROW, USUAL, NARROW, USUAL, USUAL, USUAL, USUAL)
-    put_table(sheet, [_("Score"), _("Participants")], list(enumerate(report["score"]["counts"])))
+    put_table(sheet, [_("Score"), _("Participants")], list(enumerate(report["score"]["counts"])), [NUMBER, COUNT])
     trend = report["trend"]
     days = [(day_of(each["day"]), each["participants"], each["average"], each["nps"]) for each in trend]
     header = [_("Day"), _("Participants"), _("Average score"), _("Net Promoter Score")]
     put_table(sheet, header, days, [DAY, COUNT, SCORE, SIGNED], first=4)
     bars = BarChart()
-    bars.gap_width = 40
+    bars.gapWidth = 40
     draw(sheet, bars, "I2", _("Participants by score"), values=2, names=1, rows=BEST_SCORE + 1)
     if days:
-        draw(sheet, LineChart(), "I20", _("Average score"), values=6, names=4, rows=len(days))
+        average = by_day()
+        average.y_axis.scaling.min, average.y_axis.scaling.max = 0, BEST_SCORE
+        draw(sheet, average, "I20", _("Average score"), values=6, names=4, rows=len(days))
 
 
 def fill_response_times(sheet: Any, report: Report) -> None:
@@ -129,12 +138,12 @@ def fill_response_times(sheet: Any, report: Report) -> None:
     header = [_("Day (UTC)"), _("Checks"), _("Failures"), _("Error rate"), _("Mean response time")]
     put_table(sheet, header, days, [DAY, COUNT, COUNT, SHARE, MILLISECONDS])
     if days:
-        draw(sheet, LineChart(), "G2", _("Mean response time"), values=5, names=1, rows=len(days))
+        draw(sheet, by_day(), "G2", _("Mean response time"), values=5, names=1, rows=len(days))
 
 
 def fill_bugs(sheet: Any, report: Report) -> None:
     """Those that are critical or high, and open."""
-    set_widths(sheet, NARROW, USUAL, USUAL, 20, USUAL, WIDE, TEXT)
+    set_widths(sheet, NARROW, USUAL, USUAL, 20, USUAL, WIDE, WIDEST)
     header = [_("Number"), _("Severity"), _("Status"), _("Given"), _("Version"), _("Page"), _("Comment")]
     rows = [
         (
@@ -148,49 +157,80 @@ def fill_bugs(sheet: Any, report: Report) -> None:
         )
         for bug in report["open_bugs"]
     ]
-    put_table(sheet, header, rows, ["", "", "", MOMENT, "", "", ""])
+    put_table(sheet, header, rows, [NUMBER, TEXT, TEXT, MOMENT, TEXT, TEXT, TEXT])
 
 
 def fill_comments(sheet: Any, report: Report) -> None:
-    set_widths(sheet, TEXT + WIDE)
-    put_table(sheet, [_("Latest comments on usability")], [(comment,) for comment in report["ux_comments"]])
+    set_widths(sheet, WIDE + WIDEST)
+    put_table(sheet, [_("Latest comments on usability")], [(comment,) for comment in report["ux_comments"]], [TEXT])
 
 
 # --- Cells -----------------------------------------------------------------------------------------------------------
 
 
 def put_table(
-    sheet: Any, header: Sequence[str], rows: Sequence[Sequence[Any]], forms: Sequence[str] = (), *, first: int = 1
+    sheet: Any, header: Sequence[str], rows: Sequence[Sequence[Any]], forms: Sequence[str], *, first: int = 1
 ) -> None:
     """From the first line on, which stays in sight; `first` is its first column."""
-    put_header(sheet, 1, header, first=first)
+    put_header(sheet, 1, header, forms, first=first)
     sheet.freeze_panes = "A2"
     for line, row in enumerate(rows, 2):
         put_row(sheet, line, row, forms, first=first)
 
 
-def put_header(sheet: Any, line: int, titles: Sequence[str], *, first: int = 1) -> None:
-    for column, title in enumerate(titles, first):
-        put(sheet, line, column, title, font=BOLD)
+def put_header(sheet: Any, line: int, titles: Sequence[str], forms: Sequence[str], *, first: int = 1) -> None:
+    for column, (title, form) in enumerate(zip(titles, forms, strict=True), first):
+        put(sheet, line, column, title, font=BOLD, alignment=alignment_of(form))
+    fit(sheet, line, titles, first)
 
 
-def put_row(sheet: Any, line: int, row: Sequence[Any], forms: Sequence[str] = (), *, first: int = 1) -> None:
-    for place, value in enumerate(row):
-        put(sheet, line, first + place, value, forms[place] if forms else "")
+def put_row(sheet: Any, line: int, row: Sequence[Any], forms: Sequence[str], *, first: int = 1) -> None:
+    for column, (value, form) in enumerate(zip(row, forms, strict=True), first):
+        put(sheet, line, column, value, form)
+    fit(sheet, line, row, first)
+
+
+def fit(sheet: Any, line: int, row: Sequence[Any], first: int) -> None:
+    """Makes the line as high as its longest text asks for: not every program sees to that by itself."""
+    texts = [(value, column) for column, value in enumerate(row, first) if isinstance(value, str)]
+    lines = max((lines_of(text, width_at(sheet, column)) for text, column in texts), default=1)
+    if lines > 1:
+        sheet.row_dimensions[line].height = LINE_HEIGHT * lines
 
 
 def put(
-    sheet: Any, line: int, column: int, value: Any, form: str = "", *, font: Any = None, alignment: Any = TOP
+    sheet: Any, line: int, column: int, value: Any, form: str = TEXT, *, font: Any = None, alignment: Any = None
 ) -> None:
     """A text safe to open and no longer than a cell may be. None leaves the cell empty."""
     if value is None or value == "":
         return
     cell = sheet.cell(line, column, value if isinstance(value, date) else typed_cell(shortened(value)))
-    cell.alignment = alignment
+    cell.alignment = alignment or alignment_of(form)
     if form:
         cell.number_format = form
     if font is not None:
         cell.font = font
+
+
+def alignment_of(form: str) -> Alignment:
+    if form == TEXT:
+        return WRAPPED
+    return CENTRED if form in (NUMBER, DAY, MOMENT) else RIGHT
+
+
+def lines_of(text: str, width: float) -> int:
+    """About how many a text takes in bold, as far as a row is high."""
+    parts = text[: int(width) * MOST_LINES].split("\n")
+    return min(sum(max(1, math.ceil(1.1 * width_of(part) / width)) for part in parts), MOST_LINES)
+
+
+def width_at(sheet: Any, column: int) -> float:
+    return float(sheet.column_dimensions[get_column_letter(column)].width)
+
+
+def set_widths(sheet: Any, *widths: int) -> None:
+    for column, width in enumerate(widths, 1):
+        sheet.column_dimensions[get_column_letter(column)].width = width
 
 
 def day_of(text: str) -> date:
@@ -202,9 +242,16 @@ def local(text: str) -> datetime:
     return timezone.localtime(datetime.fromisoformat(text)).replace(tzinfo=None)
 
 
-def set_widths(sheet: Any, *widths: int) -> None:
-    for column, width in enumerate(widths, 1):
-        sheet.column_dimensions[get_column_letter(column)].width = width
+# --- Charts ----------------------------------------------------------------------------------------------------------
+
+
+def by_day() -> LineChart:
+    """A line over days, those that are missing included."""
+    chart = LineChart()
+    chart.x_axis = DateAxis(crossAx=chart.y_axis.axId)
+    chart.x_axis.number_format = DAY
+    chart.y_axis.crossAx = chart.x_axis.axId
+    return chart
 
 
 def draw(sheet: Any, chart: Any, place: str, title: str, *, values: int, names: int, rows: int) -> None:
@@ -214,4 +261,5 @@ def draw(sheet: Any, chart: Any, place: str, title: str, *, values: int, names: 
     chart.x_axis.delete = chart.y_axis.delete = False
     chart.add_data(Reference(sheet, min_col=values, min_row=1, max_row=rows + 1), titles_from_data=True)
     chart.set_categories(Reference(sheet, min_col=names, min_row=2, max_row=rows + 1))
+    chart.series[0].smooth = False
     sheet.add_chart(chart, place)
