@@ -19,7 +19,7 @@ Colour = tuple[float, float, float]
 Point = tuple[float, float]
 INK, QUIET, RULE = (0.12, 0.16, 0.20), (0.36, 0.40, 0.45), (0.84, 0.86, 0.88)
 GOOD, BAD, PLAIN, LINE = (0.11, 0.50, 0.29), (0.70, 0.14, 0.09), (0.62, 0.66, 0.71), (0.15, 0.38, 0.63)
-SMALL, NORMAL = 6.5, 9.0
+TINY, SMALL, NORMAL = 5.5, 6.5, 9.0
 LEFT, CENTRE, RIGHT = 0.0, 0.5, 1.0
 DASHES = "[3 2] 0"
 GAP = 26.0
@@ -53,6 +53,12 @@ class Canvas:
         writer = self.writers.setdefault(colour, pymupdf.TextWriter(self.page.rect, color=colour))
         writer.append((at[0] - side * font.text_length(text, size), at[1]), text, font=font, fontsize=size)
 
+    def text_within(self, at: Point, text: str) -> None:
+        """In the middle of where it belongs, but not beyond the place of the canvas."""
+        half = self.fonts[False].text_length(text, SMALL) / 2
+        middle = min(max(at[0], self.place.x0 + half), self.place.x1 - half)
+        self.text((middle, at[1]), text, side=CENTRE)
+
     def line(
         self, points: Sequence[Point], colour: Colour = RULE, width: float = 0.5, dashes: str | None = None
     ) -> None:
@@ -76,6 +82,22 @@ class Canvas:
     def title(self, text: str) -> None:
         self.text((self.place.x0, self.place.y0 + NORMAL), text, colour=INK, size=NORMAL, bold=True)
 
+    def key(self, target: str, marks: str = "") -> None:
+        """In the line of the title, to the right: what the dashes and the triangles say. "" is left out."""
+        right, line = self.place.x1, self.place.y0 + NORMAL
+        for text, sample in ((target, self.key_line), (marks, self.key_mark)):
+            if text:
+                self.text((right, line), text, side=RIGHT)
+                right -= self.fonts[False].text_length(text, SMALL) + 4
+                sample((right, line))
+                right -= 26
+
+    def key_line(self, at: Point) -> None:
+        self.line([(at[0] - 16, at[1] - 2.3), (at[0], at[1] - 2.3)], INK, 0.9, DASHES)
+
+    def key_mark(self, at: Point) -> None:
+        self.mark((at[0] - 2.2, at[1] - 4.5), BAD)
+
     def draw(self) -> None:
         self.shape.commit()
         for colour, writer in self.writers.items():
@@ -97,20 +119,20 @@ def draw_distribution(page: Any, place: Any, score: Score) -> None:
     canvas.title(_("Scores given"))
     counts, base = score["counts"], place.y1 - 34
     slot, most = place.width / len(counts), max(counts)
-    full = base - place.y0 - 28
+    full, size = base - place.y0 - 28, SMALL if most < 10_000 else TINY
     for given, count in enumerate(counts):
         left = place.x0 + given * slot
         top = base - (max(full * count / most, 0.7) if count else 0)
         if count:
             canvas.bar(left + slot * 0.14, top, left + slot * 0.86, base, colour_of(given))
-            canvas.text((left + slot / 2, top - 2.5), wording.count(count), colour=INK, side=CENTRE)
+            canvas.text((left + slot / 2, top - 2.5), wording.count(count), colour=INK, size=size, side=CENTRE)
         canvas.text((left + slot / 2, base + 8.5), str(given), side=CENTRE)
     canvas.line([(place.x0, base), (place.x1, base)], QUIET)
-    for first, last, label, people in groups_of(score):
+    for first, last, label, part in groups_of(score):
         left, right = place.x0 + first * slot + 1.5, place.x0 + (last + 1) * slot - 1.5
         canvas.bar(left, base + 12, right, base + 13.5, colour_of(first))
         canvas.text(((left + right) / 2, base + 21.5), label, side=CENTRE)
-        canvas.text(((left + right) / 2, base + 29.5), people, colour=INK, side=CENTRE)
+        canvas.text(((left + right) / 2, base + 29.5), part, colour=INK, side=CENTRE)
     canvas.draw()
 
 
@@ -121,7 +143,7 @@ def colour_of(score: int) -> Colour:
 
 
 def groups_of(score: Score) -> list[tuple[int, int, str, str]]:
-    """The first and the last score of each, its name, and how many they are."""
+    """The first and the last score of each, its name, and its part of all."""
     given = sum(score["counts"])
     return [
         (0, DETRACTS, _("Detractors"), part_of(score["detractors"], given)),
@@ -131,9 +153,8 @@ def groups_of(score: Score) -> list[tuple[int, int, str, str]]:
 
 
 def part_of(people: int, given: int) -> str:
-    """`12 (40 %)`"""
-    words = {"count": wording.count(people), "percent": round(100 * people / given)}
-    return _("%(count)s (%(percent)s %%)") % words
+    """`40 %`"""
+    return _("%(number)s %%") % {"number": round(100 * people / given)}
 
 
 # --- Over the days --------------------------------------------------------------------------------------------------
@@ -145,8 +166,11 @@ class Axes:
     def __init__(self, canvas: Canvas, days: Sequence[date], most: float, step: float) -> None:
         place = canvas.place
         self.canvas, self.first, self.last, self.most = canvas, days[0], days[-1], most
-        self.left, self.right, self.top, self.bottom = place.x0 + 30, place.x1, place.y0 + 22, place.y1 - 16
-        self.slot = (self.right - self.left) / ((self.last - self.first).days + 1)
+        self.left: float = place.x0 + 30
+        self.right: float = place.x1
+        self.top: float = place.y0 + 20
+        self.bottom: float = place.y1 - 16
+        self.slot: float = (self.right - self.left) / ((self.last - self.first).days + 1)
         for number in range(round(most / step) + 1):
             height = self.y(number * step)
             canvas.line([(self.left, height), (self.right, height)], QUIET if number == 0 else RULE)
@@ -165,16 +189,12 @@ class Axes:
         count = min(most, span + 1)
         form = "MONTH_DAY_FORMAT" if span < MANY_DAYS else "YEAR_MONTH_FORMAT"
         for number in range(count):
-            share = number / (count - 1) if count > 1 else CENTRE
-            day = self.first + timedelta(days=round(share * span))
+            day = self.first + timedelta(days=round(number * span / max(count - 1, 1)))
             self.canvas.line([(self.x(day), self.bottom), (self.x(day), self.bottom + 2.5)], QUIET)
-            at = self.left + share * (self.right - self.left)
-            self.canvas.text((at, self.bottom + 14), date_format(day, form), side=share)
+            self.canvas.text_within((self.x(day), self.bottom + 14), date_format(day, form))
 
-    def mark_target(self, target: float, text: str) -> None:
-        height = self.y(target)
-        self.canvas.line([(self.left, height), (self.right, height)], INK, 0.9, DASHES)
-        self.canvas.text((self.right, height - 2.5), text, colour=INK, side=RIGHT)
+    def mark_target(self, target: float) -> None:
+        self.canvas.line([(self.left, self.y(target)), (self.right, self.y(target))], INK, 0.9, DASHES)
 
 
 def tick(value: float, step: float) -> str:
@@ -194,7 +214,8 @@ def draw_trend(page: Any, place: Any, trend: Sequence[DayOfScores], target: floa
     days = [date.fromisoformat(day["day"]) for day in trend]
     axes = Axes(canvas, days, BEST_SCORE, 2)
     points = [(axes.x(day), axes.y(standing["average"])) for day, standing in zip(days, trend, strict=True)]
-    axes.mark_target(target, _("target %(value)s") % {"value": wording.score(target)})
+    axes.mark_target(target)
+    canvas.key(_("target %(value)s") % {"value": wording.score(target)})
     if len(points) > 1:
         canvas.line(points, LINE, 1.4)
     for point in points if len(points) <= MARKED else points[-1:]:
@@ -218,14 +239,10 @@ def draw_responses(page: Any, place: Any, checks: Sequence[DayOfChecks], target:
         if of_day["failures"]:
             canvas.mark((middle, axes.bottom + 1.5), BAD)
     if target is not None:
-        axes.mark_target(target, _("target %(value)s") % {"value": wording.milliseconds(target)})
-    if any(day["failures"] for day in checks):
-        explain_marks(canvas)
+        axes.mark_target(target)
+    canvas.key(
+        _("target %(value)s") % {"value": wording.milliseconds(target)} if target is not None else "",
+        _("days with failures") if any(day["failures"] for day in checks) else "",
+    )
     axes.name_days(6)
     canvas.draw()
-
-
-def explain_marks(canvas: Canvas) -> None:
-    text, line = _("days with failures"), canvas.place.y0 + NORMAL
-    canvas.text((canvas.place.x1, line), text, side=RIGHT)
-    canvas.mark((canvas.place.x1 - canvas.fonts[False].text_length(text, SMALL) - 6, line - 5), BAD)

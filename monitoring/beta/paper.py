@@ -6,19 +6,21 @@ import io
 import re
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pymupdf
+from pymupdf.mupdf import fz_get_glyph_name2 as glyph_name
 
 # The web server answers from several threads, and two that are in MuPDF together corrupt one another's memory.
 LOCK = threading.Lock()
 
 PAPER = pymupdf.paper_rect("a4")
-MARGIN, FOOTER = 42.0, 30.0
+MARGIN, FOOTER = 40.0, 14.0
 WIDTH = PAPER.width - 2 * MARGIN
-BOTTOM = PAPER.height - MARGIN - FOOTER / 2
+BOTTOM = PAPER.height - MARGIN - FOOTER
+ABOVE_CHART = 8.0
 # A section does not begin where less than this is left of a page, if it cannot end there too.
 LEAST = 80.0
 # Of what is cut to its length nothing takes as many; a layout that never ends does.
@@ -80,10 +82,11 @@ class Sheets:
         self.top = filled[3]
 
     def add_chart(self, chart: Chart) -> None:
-        if self.left.height < chart.height:
+        if self.left.height < ABOVE_CHART + chart.height:
             self.turn()
         place = self.left
-        place.y1 = self.top = self.top + chart.height
+        place.y0 += ABOVE_CHART
+        place.y1 = self.top = place.y0 + chart.height
         self.charts.append((self.pages - 1, place, chart))
 
     def bound(self) -> Any:
@@ -91,6 +94,8 @@ class Sheets:
         self.writer.end_page()
         self.writer.close()
         document = pymupdf.open("pdf", self.stream)
+        for page in document:
+            page.wrap_contents()  # what a story leaves behind stands on its head
         for number, place, chart in self.charts:
             chart.draw(document[number], place)
         return document
@@ -131,26 +136,53 @@ def number_page(page: Any, left: str, right: str) -> None:
 
 # --- What is copied -------------------------------------------------------------------------------------------------
 
-# `<glyph> <character>` or `<first glyph> <last glyph> <first character>`, of which MuPDF writes characters beyond the
-# first 65,536 in a way that no reader knows, and Arabic letters by the forms they have within a word.
-COPIED = re.compile(rb"^(<([0-9a-f]{4})>(?: <([0-9a-f]{4})>)?) <([0-9a-f]{5,6}|f[b-e][0-9a-f]{2})>$", re.MULTILINE)
+# `<glyph> <character>` or `<first glyph> <last glyph> <first character>`. Of these MuPDF writes characters beyond the
+# first 65,536 in a way that no reader knows, and letters by the forms they have within a word.
+ENTRY = re.compile(rb"^(<([0-9a-f]{4})>(?: <([0-9a-f]{4})>)?) <([0-9a-f]{4,6})>$", re.MULTILINE)
+UNREADABLE = re.compile(rb"[0-9a-f]{5,6}|f[b-e][0-9a-f]{2}")
+# `uni0644.init`: what a glyph is called that is one form of a letter, or of several.
+NAMED = re.compile(r"uni((?:[0-9A-F]{4})+)(?:\.|$)")
+END = b"endcmap"
 
 
 def mend_copying(document: Any, font: int) -> None:
-    """Lets emoji and Arabic words be found and copied as what they were."""
+    """Lets emoji be found and copied, and words of scripts whose letters change within a word."""
     kind, value = document.xref_get_key(font, "ToUnicode")
-    if kind == "xref":
-        table = int(value.split()[0])
-        document.update_stream(table, COPIED.sub(mended, document.xref_stream(table)))
+    if kind != "xref":
+        return
+    number = int(value.split()[0])
+    table = document.xref_stream(number)
+    added = forms_missing(pymupdf.Font(fontbuffer=document.extract_font(font)[3]), glyphs_in(table))
+    document.update_stream(number, ENTRY.sub(mended, table).replace(END, added + END))
+
+
+def glyphs_in(table: bytes) -> set[int]:
+    return {
+        glyph
+        for _all, first, last, _character in ENTRY.findall(table)
+        for glyph in range(int(first, 16), int(last or first, 16) + 1)
+    }
 
 
 def mended(entry: re.Match[bytes]) -> bytes:
     glyphs, first, last, character = entry.groups()
-    count = int(last, 16) - int(first, 16) + 1 if last else 1
-    codes = b" ".join(b"<%s>" % code for code in copied_as(int(character, 16), count))
-    return glyphs + (b" [%s]" if last else b" %s") % codes
+    if not UNREADABLE.fullmatch(character):
+        return entry[0]
+    start, count = int(character, 16), int(last or first, 16) - int(first, 16) + 1
+    characters = b" ".join(written(chr(code)) for code in range(start, start + count))
+    return glyphs + (b" [%s]" if last else b" %s") % characters
 
 
-def copied_as(first: int, count: int) -> Iterator[bytes]:
-    for code in range(first, first + count):
-        yield unicodedata.normalize("NFKC", chr(code)).encode("utf-16-be").hex().encode()
+def forms_missing(font: Any, known: set[int]) -> bytes:
+    """Entries for the glyphs that nothing is known of but their name."""
+    names = ((glyph, glyph_name(font.this, glyph)) for glyph in range(font.glyph_count) if glyph not in known)
+    found = ((glyph, NAMED.match(name)) for glyph, name in names)
+    entries = [
+        b"<%04x> %s" % (glyph, written(bytes.fromhex(name[1]).decode("utf-16-be"))) for glyph, name in found if name
+    ]
+    blocks = (entries[start : start + 100] for start in range(0, len(entries), 100))  # more than 100 are not allowed
+    return b"".join(b"%d beginbfchar\n%s\nendbfchar\n" % (len(block), b"\n".join(block)) for block in blocks)
+
+
+def written(characters: str) -> bytes:
+    return b"<%s>" % unicodedata.normalize("NFKC", characters).encode("utf-16-be").hex().encode()

@@ -25,6 +25,9 @@ LONGEST_BUG = 300
 PART = re.compile(r"<!-- part (\w*) ?-->")
 # Joiners and variation selectors belong to letters and emoji, all else that is invisible would only hide something.
 JOINERS = "\u200c\u200d"
+# So many marks may stand upon one letter; no language has more, and more would tower over the lines above.
+MOST_MARKS = 4
+MARKS = ("Mn", "Me")
 RIGHT_TO_LEFT = ("R", "AL")
 
 
@@ -57,9 +60,9 @@ def charts_of(report: Report) -> dict[str, paper.Chart]:
     latency = next((found["target"] for found in report["conditions"] if found["name"] == "latency"), None)
     return {
         "scores": paper.Chart(
-            150, lambda page, place: drawing.draw_scores(page, place, report["score"], report["trend"])
+            132, lambda page, place: drawing.draw_scores(page, place, report["score"], report["trend"])
         ),
-        "responses": paper.Chart(118, lambda page, place: drawing.draw_responses(page, place, days, latency)),
+        "responses": paper.Chart(96, lambda page, place: drawing.draw_responses(page, place, days, latency)),
     }
 
 
@@ -83,6 +86,7 @@ def about(report: Report) -> dict[str, str]:
 
 def context_of(report: Report) -> dict[str, Any]:
     bugs = report["open_bugs"]
+    left = report["bugs"]["critical_high_open"] - len(bugs)
     return {
         "title": plain(report["product"] or report["programme"]),
         "programme": plain(report["programme"]) if report["product"] else "",
@@ -98,7 +102,7 @@ def context_of(report: Report) -> dict[str, Any]:
         "has_checks": bool(report["performance"]["days"]),
         "is_watched": any(condition["name"] == "latency" for condition in report["conditions"]),
         "bugs": [described_bug(bug) for bug in bugs],
-        "bugs_left": max(0, report["bugs"]["critical_high_open"] - len(bugs)),
+        "bugs_left": wording.count(left) if left > 0 else "",
         "comments": [said(shortened(plain(comment))) for comment in report["ux_comments"]],
     }
 
@@ -133,8 +137,12 @@ def described_bug(bug: OpenBug) -> dict[str, Any]:
 
 
 def plain(text: str) -> str:
-    """On one line, without what is invisible or would turn the letters around it about."""
-    kept = (character if character.isprintable() else seen_of(character) for character in text)
+    """On one line, without what is invisible, turns the letters around it about, or towers over its line."""
+    kept, marks = [], 0
+    for character in text:
+        marks = marks + 1 if unicodedata.category(character) in MARKS else 0
+        if marks <= MOST_MARKS:
+            kept.append(character if character.isprintable() else seen_of(character))
     return " ".join("".join(kept).split())
 
 

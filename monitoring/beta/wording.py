@@ -33,7 +33,11 @@ def score(value: float | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    return NOTHING if value is None else _("%(count)s ms") % {"count": number_format(value, 1, use_l10n=True)}
+    return (
+        NOTHING
+        if value is None
+        else _("%(count)s ms") % {"count": number_format(value, 1, use_l10n=True, force_grouping=True)}
+    )
 
 
 def share(value: float | None) -> str:
@@ -55,7 +59,7 @@ def difference(now: float | None, before: float | None, digits: int = 0) -> str:
         return ""
     changed = round(now - before, digits)
     sign = "+" if changed > 0 else "−"
-    return f"{sign}{number_format(abs(changed), digits, use_l10n=True)}" if changed else ""
+    return f"{sign}{number_format(abs(changed), digits, use_l10n=True, force_grouping=True)}" if changed else ""
 
 
 # --- Conditions ------------------------------------------------------------------------------------------------------
