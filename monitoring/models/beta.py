@@ -216,7 +216,7 @@ class BetaSnapshot(models.Model):
         permissions = [("export_betasnapshot", _("Can export beta reports"))]
 
     def __str__(self) -> str:
-        return f"{self.programme_id} {self.taken_at:%Y-%m-%d %H:%M:%S}"
+        return f"{self.programme} {self.taken_at:%Y-%m-%d %H:%M:%S}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Once. Raises ValueError where it is kept already."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
@@ -15,18 +16,18 @@ from django.utils.translation import ngettext
 from monitoring.admin.beta import charts
 from monitoring.admin.beta.charts import DrawnChart
 from monitoring.beta import wording
+from monitoring.beta.display import SEVERITY_TONES
 from monitoring.beta.report import DETRACTS, PROMOTES, OpenBug, Report
 from monitoring.beta.verdict import GO, INSUFFICIENT_DATA, NO_GO
 from monitoring.beta.wording import Fact
 from monitoring.models import BetaFeedback
-from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, beside, lines
+from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, lines
 from portal.paginator import grouped
 from portal.panels import Section
 
 TONES = {GO: GOOD, NO_GO: BAD, INSUFFICIENT_DATA: WARNING}
 OUTCOMES = {True: GOOD, False: BAD, None: QUIET}
-SEVERITIES = {"critical": BAD, "high": BAD, "medium": WARNING, "low": QUIET}
-SHOWN_OF_A_COMMENT = 300
+SHOWN_OF_A_COMMENT, SHOWN_OF_A_PAGE = 300, 80
 BAR = (
     '<svg class="score-bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
     '<rect class="{}" width="{}" height="6"/></svg>'
@@ -71,21 +72,16 @@ def shown(report: Report) -> ShownReport:
         trend=charts.trend_of(report),
         times=charts.times_of(report),
         bugs=bugs_of(report),
-        comments=[said(comment, SHOWN_OF_A_COMMENT) for comment in report["ux_comments"]],
+        comments=[words(comment, SHOWN_OF_A_COMMENT) for comment in report["ux_comments"]],
     )
 
 
 # --- Words of others -------------------------------------------------------------------------------------------------
 
 
-def said(text: str, most: int | None = None) -> SafeString:
-    """What somebody wrote, as text: it turns no line of ours around, whatever direction it is written in."""
-    shortened = text if most is None else Truncator(text).chars(most)
-    return format_html('<bdi class="said">{}</bdi>', shortened) if text else SafeString("")
-
-
-def severity_badge(severity: str) -> SafeString | str:
-    return badge(BetaFeedback.Severity(severity).label, SEVERITIES[severity]) if severity else NOTHING
+def words(text: str, most: int) -> SafeString:
+    """What somebody wrote, or its beginning, as text: it turns no line of ours around, whatever its own direction."""
+    return format_html('<bdi class="words">{}</bdi>', Truncator(text).chars(most)) if text else SafeString("")
 
 
 # --- Verdicts --------------------------------------------------------------------------------------------------------
@@ -150,9 +146,13 @@ def bugs_of(report: Report) -> Section:
 
 
 def bug_row(bug: OpenBug) -> list[object]:
+    severity = BetaFeedback.Severity(bug["severity"])
+    url = reverse("admin:monitoring_betafeedback_change", args=[bug["id"]])
     return [
-        lines(severity_badge(bug["severity"]), BetaFeedback.Status(bug["status"]).label),
-        lines(said(bug["comment"], SHOWN_OF_A_COMMENT) or NOTHING, f"#{bug['id']}"),
-        beside(said(bug["page"]), said(bug["app_version"])),
+        lines(badge(severity.label, SEVERITY_TONES[severity]), BetaFeedback.Status(bug["status"]).label),
+        lines(
+            words(bug["comment"], SHOWN_OF_A_COMMENT) or NOTHING, format_html('<a href="{}">#{}</a>', url, bug["id"])
+        ),
+        lines(words(bug["page"], SHOWN_OF_A_PAGE), words(bug["app_version"], SHOWN_OF_A_PAGE)),
         datetime.fromisoformat(bug["given_at"]),
     ]

@@ -26,10 +26,12 @@ class HandsReportsOn(VigieModelAdmin):
         raise NotImplementedError
 
     def formats(self, request: HttpRequest, obj: Any) -> list[tuple[str, Any]]:
-        """Where each format is asked for, and what its button says; none for those who may not export."""
+        """Where each format is asked for, and what its button says: first those for people. None for those who may not
+        export.
+        """
         if not self.has_export_permission(request):
             return []
-        return [(self.address("report", quote(obj.pk), form.name), form.title) for form in FORMATS.values()]
+        return [(self.address("report", quote(obj.pk), form.name), form.title) for form in reversed(FORMATS.values())]
 
     def report_view(self, request: HttpRequest, object_id: str, form: str) -> HttpResponse:
         """The file, in the user's language."""

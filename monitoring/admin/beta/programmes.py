@@ -19,12 +19,13 @@ from django.utils.translation import ngettext
 
 from monitoring.admin.asking import AskingAdmin
 from monitoring.admin.beta import sections
-from monitoring.admin.beta.display import said, shown, verdict_badge
+from monitoring.admin.beta.display import shown, verdict_badge
 from monitoring.admin.beta.form import ProgrammeForm
 from monitoring.admin.beta.handing import HandsReportsOn
 from monitoring.admin.beta.standing import Standing, standings_of
 from monitoring.admin.display import day_of
 from monitoring.beta import snapshots, wording
+from monitoring.beta.display import isolated
 from monitoring.beta.report import Report, report_of
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from monitoring.models.beta import new_key
@@ -127,7 +128,7 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin):
                 "formats": self.formats(request, programme),
                 "keeps": True,
                 "is_running": programme.is_running(timezone.localdate()),
-                "page_url": f"{settings.PORTAL_URL}/feedback/{programme.public_key}",
+                "page_url": settings.PORTAL_URL + reverse("feedback-page", args=[programme.public_key]),
                 "call_url": f"{settings.PORTAL_URL}{reverse('beta-feedback')}?key={programme.public_key}",
             }
         return super().render_change_form(request, context, *args, **kwargs)
@@ -206,7 +207,7 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin):
 
     @admin.display(description=_("programme"))
     def programme(self, programme: BetaProgramme) -> SafeString:
-        return lines(said(programme.name), said(programme.product))
+        return lines(isolated(programme.name), isolated(programme.product) if programme.product else "")
 
     @admin.display(description=_("verdict"))
     def verdict(self, programme: BetaProgramme) -> SafeString:

@@ -6,18 +6,17 @@ from itertools import pairwise
 from typing import Any
 
 from django.db.models import F, QuerySet
-from django.db.models.functions import Substr
+from django.db.models.functions import Left
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from monitoring.admin.beta.display import SHOWN_OF_A_COMMENT, said, severity_badge, verdict_badge
+from monitoring.admin.beta.display import verdict_badge
 from monitoring.admin.display import last_latency, link_to_target, target_state, why
-from monitoring.beta import wording
+from monitoring.beta import display, wording
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Target
-from portal.admin.display import NOTHING, ago, beside, exactly, lines
+from portal.admin.display import ago, beside, exactly, lines
 from portal.panels import Section
 
 SHOWN_FEEDBACK, SHOWN_SNAPSHOTS = 10, 20
@@ -32,30 +31,25 @@ FIGURES = {
 def feedback_of(programme: BetaProgramme) -> Section:
     """The latest, without reading comments that nobody sees the end of here."""
     rows = BetaFeedback.objects.filter(programme=programme).defer("comment")
-    beginning = Substr("comment", 1, SHOWN_OF_A_COMMENT + 1)
+    beginning = Left("comment", display.READ_OF_COMMENT)
     found: QuerySet[Any] = rows.annotate(beginning=beginning).order_by("-id")[:SHOWN_FEEDBACK]
     return Section(
         title=_("Latest feedback"),
         columns=[_("When"), _("Who"), _("What"), _("Score"), _("Comment"), _("Status")],
         rows=[
             [
-                link_to_feedback(feedback, ago(feedback.given_at)),
-                said(feedback.participant),
-                lines(feedback.get_type_display(), severity_badge(feedback.severity) if feedback.severity else ""),
-                NOTHING if feedback.nps_score is None else str(feedback.nps_score),
-                said(feedback.beginning, SHOWN_OF_A_COMMENT),
-                feedback.get_status_display(),
+                display.link_to(feedback, ago(feedback.given_at)),
+                display.isolated(feedback.participant),
+                lines(display.type_badge(feedback), feedback.get_severity_display()),
+                display.score(feedback),
+                display.said(feedback.beginning),
+                display.status_badge(feedback),
             ]
             for feedback in found
         ],
         url=reverse("admin:monitoring_betafeedback_changelist", query={"programme": programme.pk}),
         empty=_("Nobody has said anything yet."),
     )
-
-
-def link_to_feedback(feedback: BetaFeedback, text: SafeString) -> SafeString:
-    url = reverse("admin:monitoring_betafeedback_change", args=[feedback.pk])
-    return format_html('<a href="{}">{}</a>', url, text)
 
 
 def with_figures(snapshots: QuerySet[BetaSnapshot]) -> QuerySet[BetaSnapshot]:

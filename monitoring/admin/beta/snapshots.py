@@ -13,10 +13,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from monitoring.admin.beta.display import said, shown, verdict_badge
+from monitoring.admin.beta.display import shown, verdict_badge
 from monitoring.admin.beta.handing import HandsReportsOn
 from monitoring.admin.beta.sections import FIGURES, with_figures
 from monitoring.beta import wording
+from monitoring.beta.display import isolated
 from monitoring.beta.report import Report
 from monitoring.beta.verdict import VERDICTS
 from monitoring.models import BetaSnapshot
@@ -103,12 +104,12 @@ class BetaSnapshotAdmin(HandsReportsOn, ReadOnlyAdmin):
 
     @admin.display(description=_("programme"))
     def what(self, snapshot: BetaSnapshot) -> SafeString:
-        return said(snapshot.programme.name)
+        return isolated(snapshot.programme.name)
 
     @admin.display(description=_("programme"))
     def of(self, snapshot: BetaSnapshot) -> SafeString:
         url = reverse("admin:monitoring_betaprogramme_change", args=[snapshot.programme_id])
-        return format_html('<a href="{}">{}</a>', url, said(snapshot.programme.name))
+        return format_html('<a href="{}">{}</a>', url, isolated(snapshot.programme.name))
 
     @admin.display(description=_("verdict"))
     def verdict_kept(self, snapshot: BetaSnapshot) -> SafeString:
