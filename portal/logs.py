@@ -16,7 +16,7 @@ access = logging.getLogger("vigie.access")
 # Asked every few seconds by whoever watches the portal: their lines would bury the others.
 QUIET = re.compile(r"^/(healthz|readyz|metrics|static/.*)$")
 # Where participants say what they think: nothing kept beside it is to tell from where.
-UNADDRESSED = re.compile(r"^/(api/v1/beta/feedback|beta/.*)$")
+UNADDRESSED = re.compile(r"^/(api/v1/beta/feedback$|feedback/)")
 
 
 # A Telegram bot's: part of every address of its API, which libraries put into their errors.

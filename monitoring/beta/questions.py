@@ -51,9 +51,8 @@ def sentence(error: FieldError) -> str:
         case "required":
             return _("Say who you are.")
         case "not_a_participant":
-            return _("Give a name or an e-mail address of at most %(count)d characters.") % {
-                "count": LIMITS["participant"]
-            }
+            text = _("Give the name or the e-mail address of a person, of at most %(count)d characters.")
+            return text % {"count": LIMITS["participant"]}
         case _:
             return _("Choose one of the answers.")
 
