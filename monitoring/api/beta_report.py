@@ -29,7 +29,7 @@ ANSWERS = {
 
 
 class ReportView(ApiView):
-    """The report of a programme from live data. `format` alone decides the form of the answer. Nothing is kept of it."""
+    """The report from live data. `format` alone decides the form of the answer, and nothing is kept of it."""
 
     kinds = frozenset({Kind.STAFF})
     staff_permission = "monitoring.export_betaprogramme"
