@@ -19,7 +19,8 @@ from types import FrameType
 import requests
 from vigie_client import make_session
 
-from demo import backups, services, usage
+from demo import backups, beta, services, usage
+from demo.beta import Beta
 from demo.commands import MANAGE, ROOT, manage
 from demo.fleet import Machine, keep_alive, machines, play
 from demo.services import Services
@@ -58,16 +59,18 @@ def main() -> int:
             wait_until_ready(url, portal, data / LOG)
             fleet = machines(url, data / "machines")
             application = manage("issue_token", "--kind", "client", "--label", "demo", capture=True)
-            people = usage.workplaces(url, application, data / "activity")
-            for line in scenes(url, data, fleet, watched, people):
+            people, tested = usage.workplaces(url, application, data / "activity"), Beta(url, data)
+            for line in scenes(url, data, fleet, watched, people, tested):
                 say(line)
-            where_to_look(url, data)
+            where_to_look(url, data, tested)
             return keep_running(portal, fleet, watched, people)
         finally:
             portal.terminate()
 
 
-def scenes(url: str, data: Path, fleet: list[Machine], watched: Services, people: list[Workplace]) -> Iterator[str]:
+def scenes(
+    url: str, data: Path, fleet: list[Machine], watched: Services, people: list[Workplace], tested: Beta
+) -> Iterator[str]:
     token = manage("issue_token", "--kind", "enroll", "--label", "demo", "--expires-in", "1d", capture=True)
     staff = ("--kind", "staff", "--user", "operator", "--label", "demo", "--expires-in", "1d")
     staff_token = manage("issue_token", *staff, capture=True)
@@ -79,6 +82,8 @@ def scenes(url: str, data: Path, fleet: list[Machine], watched: Services, people
     yield from indented(services.play(url, watched, make_session(staff_token), password_of(data)))
     yield from ("", "Customers use what they bought:")
     yield from indented(usage.play(url, data, people, make_session(staff_token), password_of(data)))
+    yield from ("", "Some of them try what is to come:")
+    yield from indented(beta.play(tested, fleet, people[0].session, make_session(staff_token), password_of(data)))
 
 
 def indented(lines: Iterable[str]) -> Iterator[str]:
@@ -124,7 +129,7 @@ def last_lines(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-10:])
 
 
-def where_to_look(url: str, data: Path) -> None:
+def where_to_look(url: str, data: Path, tested: Beta) -> None:
     say(
         "",
         "Look here:",
@@ -138,6 +143,8 @@ def where_to_look(url: str, data: Path) -> None:
         f"  {url}/admin/backups/expectedbackupjob/    which databases are safe, and why the others are not",
         f"  {url}/admin/monitoring/target/    which services are up, how fast they answer, and since when",
         f"  {url}/admin/monitoring/incident/    what broke, who is at it, and what it was",
+        *tested.where_to_look(),
+        f"  {url}/admin/monitoring/betafeedback/    what its participants said, and what becomes of it",
         f"  {url}/api/docs/              the API",
         f"  {url}/readyz                 whether all of it works",
         f"  {data / LOG}    what it logs",

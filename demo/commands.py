@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,3 +19,16 @@ def manage(*arguments: str, capture: bool = False) -> str:
     if done.returncode:
         sys.exit(done.returncode)
     return (done.stdout or "").strip()
+
+
+def within(script: str, said: object) -> str:
+    """What a script prints that runs in the portal's own process, and reads `said` as JSON from its input."""
+    done = subprocess.run(
+        [*MANAGE, "shell", "-v0", "-c", script],
+        cwd=ROOT,
+        input=json.dumps(said, default=datetime.isoformat),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()

@@ -5,15 +5,13 @@ What the portal computes from checks is made up here and written by the portal's
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from demo.commands import MANAGE, ROOT
+from demo.commands import within
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 DAYS = 42
@@ -135,12 +133,4 @@ def enter(services: list[dict[str, Any]], pasts: list[Past], seed: int = 7) -> s
     """
     rng, now = random.Random(seed), datetime.now(UTC)  # noqa: S311 - a play, not a secret
     entered = [fields | {"past": past.written(now, rng)} for fields, past in zip(services, pasts, strict=True)]
-    done = subprocess.run(
-        [*MANAGE, "shell", "-v0", "-c", WRITER],
-        cwd=ROOT,
-        input=json.dumps(entered, default=datetime.isoformat),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
+    return within(WRITER, entered)

@@ -23,6 +23,7 @@ from typing import Any
 import requests
 
 from demo.certificates import Authority
+from demo.forms import form_with
 from demo.past import DAY, DAYS, HOUR, Outage, Past, enter
 from demo.telegram import Telegram
 
@@ -209,11 +210,19 @@ class Operator:
 
     def submit(self, path: str, **fields: object) -> None:
         """Opens the page and submits its form."""
-        page = self.browser.get(self.url + path, timeout=30)
-        found = TOKEN_FIELD.search(page.text)
+        found = TOKEN_FIELD.search(self.read(path))
         if found is None:
             raise RuntimeError(f"there is no form on {path}")
-        form = {"csrfmiddlewaretoken": found[1], **fields}
+        self.send(path, {"csrfmiddlewaretoken": found[1], **fields})
+
+    def change(self, path: str, **fields: object) -> None:
+        """As `submit`, and what is not named stays as it is."""
+        self.send(path, {**form_with(self.read(path), next(iter(fields))), **fields})
+
+    def read(self, path: str, **query: str) -> str:
+        return self.browser.get(self.url + path, params=query, timeout=30).text
+
+    def send(self, path: str, form: dict[str, object]) -> None:
         answer = self.browser.post(self.url + path, data=form, headers={"Referer": self.url + path}, timeout=30)
         answer.raise_for_status()
         if "/login/" in answer.url:

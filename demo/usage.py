@@ -222,8 +222,7 @@ def write_licence(operator: Operator, ref: str, fields: dict[str, Any]) -> None:
 
 
 def licence(operator: Operator, ref: str) -> str | None:
-    page = operator.browser.get(f"{operator.url}/admin/usage/licence/", params={"q": ref}, timeout=30)
-    found = LICENCE.search(page.text)
+    found = LICENCE.search(operator.read("/admin/usage/licence/", q=ref))
     return found[1] if found else None
 
 

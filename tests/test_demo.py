@@ -12,17 +12,19 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.db import connections
-from django.db.models import Sum
+from django.db.models import Count, Sum
 from django.utils import timezone
 from vigie_client import make_session, page_count_for
 
 from agents import enrolment
-from demo import services, usage
+from demo import beta, services, usage
+from demo.beta import Beta
 from demo.documents import make_broken_documents, make_documents
 from demo.fleet import machines, play
+from demo.forms import form_with
 from demo.services import DIES, FLAPS, PASTS, SHOWN, SLOWS, Services
 from monitoring import rounds
-from monitoring.models import Incident, Rollup, Target
+from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Incident, Rollup, Target
 from monitoring.probe.http import probe
 from portal.issuing import issue
 from portal.notifications import delivery
@@ -270,3 +272,60 @@ def test_customers_near_and_beyond_their_quota_and_the_guardians_mail(bought, gu
 def test_it_writes_mails_into_files_unless_somebody_has_a_server(tmp_path):
     assert usage.settings(tmp_path, {})["EMAIL_URL"] == f"filemail:///{tmp_path}/mails"
     assert usage.settings(tmp_path, {"EMAIL_URL_FILE": "secret"}) == {}
+
+
+# --- What participants say -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tested(live_server, tmp_path, enter):
+    """Plays what a programme's participants do, with two enrolled machines; its lines."""
+    enter()
+    operator = User.objects.create_superuser("operator", password="secret")
+    api, application = make_session(issue("staff", user=operator)[1]), make_session(issue("client", label="demo")[1])
+    fleet = machines(live_server.url, tmp_path / "machines")[:2]
+    for machine in fleet:
+        machine.present(issue("enroll", label="demo")[1])
+    programme = Beta(live_server.url, tmp_path)
+    return programme, lambda: list(beta.play(programme, fleet, application, api, "secret"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_beta_has_a_story_of_three_weeks_once(tested, tmp_path):
+    programme, played = tested
+    lines = played()
+    assert lines[0] == "12 participants of spring-beta said 27 things in 21 days, in three languages"
+    assert lines[1] == "what was sent again was known: yes"
+    assert lines[3] == "a program with the client package told 2 things that its users said"
+    assert lines[4].endswith("and was thanked")
+    assert lines[5] == "the report said NO-GO for critical_bugs"
+    assert lines[6].endswith("now it says GO")
+    assert programme.verdict == "GO"
+    told = list(BetaSnapshot.objects.filter(reason="verdict").order_by("id").values_list("verdict", flat=True))
+    assert told == ["INSUFFICIENT DATA", "NO-GO"]
+    assert [len(snapshot.data["performance"]["days"]) for snapshot in BetaSnapshot.objects.order_by("id")[:2]] == [
+        5,
+        12,
+    ]
+    counted = BetaFeedback.objects.values_list("source").annotate(Count("pk")).order_by()
+    assert {source.partition(":")[0]: count for source, count in counted}.keys() == {"client", "agent", "public"}
+    assert set(BetaFeedback.objects.values_list("status", flat=True)) == set(BetaFeedback.Status)
+    assert not BetaFeedback.objects.filter(comment__contains="pills").exists()
+    assert {path.suffix for path in (tmp_path / "reports").iterdir()} == {".json", ".txt", ".csv", ".xlsx", ".pdf"}
+    known, said = BetaFeedback.objects.count(), played()
+    assert len(said) == 1
+    assert (BetaFeedback.objects.count(), BetaProgramme.objects.count()) == (known, 1)
+    assert len(list(programme.where_to_look())) == 2
+
+
+def test_a_form_is_sent_as_a_browser_sends_it():
+    page = """<form><input name="other"></form><form><input type="hidden" name="id" value="7"><input name="name">
+    <textarea name="text">\nHi &amp; bye\n</textarea><select name="kind"><option value="">-<option value="2" selected>x
+    </select><select name="first"><option value="1">a<option value="2">b</select><input type="checkbox" name="yes" checked>
+    <input type="checkbox" name="no"><input type="radio" name="one" value="a"><input type="radio" name="one" value="b"
+    checked><input type="submit" name="_save" value="Save"></form>"""
+    assert form_with(page, "text") == {
+        "id": "7", "name": "", "text": "Hi & bye\n", "kind": "2", "first": "1", "yes": "on", "one": "b",
+    }  # fmt: skip
+    with pytest.raises(LookupError):
+        form_with(page, "nothing")
