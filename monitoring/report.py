@@ -17,8 +17,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from monitoring import rollups, tell, uptime
+from monitoring.beta import text
+from monitoring.beta.snapshots import keep
 from monitoring.columns import WIDTH, header_of, indented, printable, row_of, widths_of, wrapped
-from monitoring.models import CheckResult, Incident, Rollup, Round, Target
+from monitoring.models import BetaProgramme, BetaSnapshot, CheckResult, Incident, Rollup, Round, Target
 from monitoring.probe.kinds import ErrorKind
 from monitoring.uptime import DAY, HOUR, MINUTE, Figures, Part, percent
 from portal.admin.display import NOTHING, exactly
@@ -261,6 +263,16 @@ def lines_about(incident: Incident, now: datetime) -> Iterator[str]:
     yield from indented(tell.reason(incident))
     if incident.cause:
         yield from indented(_("Cause: %(cause)s") % {"cause": incident.cause})
+
+
+# --- Of beta programmes ----------------------------------------------------------------------------------------------
+
+
+def of_programmes(now: datetime) -> list[str]:
+    """The report of each that runs, which is kept, with an empty line after it."""
+    running = BetaProgramme.objects.running(timezone.localdate(now)).order_by("name")
+    snapshots = (keep(programme, now, BetaSnapshot.Reason.COMMAND) for programme in running)
+    return [line for snapshot in snapshots for line in [*text.lines_of(snapshot.data), ""]]
 
 
 # --- Keeping it ------------------------------------------------------------------------------------------------------

@@ -18,18 +18,18 @@ RANDOM = 8
 ABANDONED_AFTER_SECONDS = 3600
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Takes the place of a file that is there; readable by its owner alone. A missing folder is not made.
 
-    What was left by somebody who was killed at it goes first. Raises OSError.
+    A text is written as UTF-8. What was left by somebody who was killed at it goes first. Raises OSError.
     """
     for unfinished in unfinished_of(path):
         if is_abandoned(unfinished):
             unfinished.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{get_random_string(RANDOM)}")
     try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

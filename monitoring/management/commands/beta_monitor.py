@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
-import sys
 from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from monitoring import adhoc, report, sweeps
 from monitoring.console import Screen, line_of
+from monitoring.management.ending import ends_plainly
 from monitoring.models import Target
-from portal.failures import sentence
 from portal.logs import redacted
 from portal.notifications import in_our_language
 from portal.notifications.known import BUILT_IN_SETTINGS, built_in
@@ -81,7 +78,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         modes = parser.add_mutually_exclusive_group()
         modes.add_argument("--watch", action="store_true", help="round after round until Ctrl-C, then the report")
-        modes.add_argument("--report", action="store_true", help="prints and saves how the targets did")
+        modes.add_argument("--report", action="store_true", help="prints and saves how programmes and targets did")
         modes.add_argument("--test-telegram", action="store_true", help="sends a test to the chat of the environment")
         parser.add_argument("--interval", default="", metavar="SECONDS", help="of --watch, 5 to 3600 (60)")
         parser.add_argument("--hours", default="", metavar="N", help="of --report, 1 to 2160 (24)")
@@ -92,16 +89,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_unused(options)
-        try:
-            with in_our_language():
-                self.act(options)
-            self.stdout.flush()
-        except DatabaseError as error:
-            raise CommandError(f"The database does not answer: {sentence(error)}", returncode=2) from error
-        except BrokenPipeError:
-            # Python writes out what is left as it ends, and nobody reads that either.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(1) from None
+        with ends_plainly(self), in_our_language():
+            self.act(options)
 
     def act(self, options: dict[str, Any]) -> None:
         if options["test_telegram"]:
@@ -166,7 +155,7 @@ class Command(BaseCommand):
     def report(self, hours: int) -> None:
         now = timezone.now()
         report.catch_up(now)
-        lines = report.of_period(now, hours)
+        lines = [*report.of_programmes(now), *report.of_period(now, hours)]
         self.stdout.write("\n".join(lines))
         try:
             path = report.save(lines, now)
