@@ -36,7 +36,7 @@ class Canvas:
         self.page, self.place = page, place
         self.shape = page.new_shape()
         self.fonts = {False: pymupdf.Font("helv"), True: pymupdf.Font("hebo")}
-        self.writers: dict[Colour, Any] = {}
+        self.writers: list[tuple[Colour, Any]] = []
 
     def text(
         self,
@@ -50,8 +50,9 @@ class Canvas:
     ) -> None:
         """`at` is on the line it stands on; `side` says which part of the text is there."""
         font = self.fonts[bold]
-        writer = self.writers.setdefault(colour, pymupdf.TextWriter(self.page.rect, color=colour))
-        writer.append((at[0] - side * font.text_length(text, size), at[1]), text, font=font, fontsize=size)
+        if not self.writers or self.writers[-1][0] != colour:
+            self.writers.append((colour, pymupdf.TextWriter(self.page.rect)))
+        self.writers[-1][1].append((at[0] - side * font.text_length(text, size), at[1]), text, font=font, fontsize=size)
 
     def text_within(self, at: Point, text: str) -> None:
         """In the middle of where it belongs, but not beyond the place of the canvas."""
@@ -100,7 +101,7 @@ class Canvas:
 
     def draw(self) -> None:
         self.shape.commit()
-        for colour, writer in self.writers.items():
+        for colour, writer in self.writers:
             writer.write_text(self.page, color=colour)
 
 
@@ -122,11 +123,11 @@ def draw_distribution(page: Any, place: Any, score: Score) -> None:
     full, size = base - place.y0 - 28, SMALL if most < 10_000 else TINY
     for given, count in enumerate(counts):
         left = place.x0 + given * slot
-        top = base - (max(full * count / most, 0.7) if count else 0)
+        canvas.text((left + slot / 2, base + 8.5), str(given), side=CENTRE)
         if count:
+            top = base - max(full * count / most, 0.7)
             canvas.bar(left + slot * 0.14, top, left + slot * 0.86, base, colour_of(given))
             canvas.text((left + slot / 2, top - 2.5), wording.count(count), colour=INK, size=size, side=CENTRE)
-        canvas.text((left + slot / 2, base + 8.5), str(given), side=CENTRE)
     canvas.line([(place.x0, base), (place.x1, base)], QUIET)
     for first, last, label, part in groups_of(score):
         left, right = place.x0 + first * slot + 1.5, place.x0 + (last + 1) * slot - 1.5

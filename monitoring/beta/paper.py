@@ -8,6 +8,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import pymupdf
@@ -18,7 +19,6 @@ LOCK = threading.Lock()
 
 PAPER = pymupdf.paper_rect("a4")
 MARGIN, FOOTER = 40.0, 14.0
-WIDTH = PAPER.width - 2 * MARGIN
 BOTTOM = PAPER.height - MARGIN - FOOTER
 ABOVE_CHART = 8.0
 # A section does not begin where less than this is left of a page, if it cannot end there too.
@@ -40,27 +40,29 @@ class TooLong(Exception):
     """The layout has no end."""
 
 
-class Sheets:
-    """Pages under way. Charts wait in `charts` until there are pages to draw on: where, and what."""
+@dataclass(frozen=True)
+class Layer:
+    """What stands on a page: the chart at its place, or where there is none the next of what stories drew."""
+
+    page: int
+    chart: Chart | None = None
+    place: Any = None
+
+
+class Pages:
+    """Pages under way, in layers: text that is copied comes in the order in which it is laid down."""
 
     def __init__(self, css: str) -> None:
         self.css = css
         self.stream = io.BytesIO()
         self.writer = pymupdf.DocumentWriter(self.stream)
-        self.charts: list[tuple[int, Any, Chart]] = []
-        self.pages = 0
-        self.begin()
-
-    def begin(self) -> None:
-        if self.pages == MOST_PAGES:
-            raise TooLong
-        self.device = self.writer.begin_page(PAPER)
-        self.pages += 1
-        self.top = MARGIN
+        self.layers: list[Layer] = []
+        self.page, self.top = 0, MARGIN
 
     def turn(self) -> None:
-        self.writer.end_page()
-        self.begin()
+        if self.page + 1 == MOST_PAGES:
+            raise TooLong
+        self.page, self.top = self.page + 1, MARGIN
 
     @property
     def left(self) -> Any:
@@ -68,18 +70,24 @@ class Sheets:
         return pymupdf.Rect(MARGIN, self.top, PAPER.width - MARGIN, BOTTOM)
 
     def add_html(self, html: str) -> None:
-        story = pymupdf.Story(html, user_css=self.css)
+        # MuPDF reads what stands for a character twice: "&amp;#8238;" would turn the text behind it about.
+        story = pymupdf.Story(html.replace("&amp;", "&amp;amp;"), user_css=self.css)
         more, filled = story.place(self.left)
         if more and self.left.height < LEAST:
             self.turn()
             story.reset()
             more, filled = story.place(self.left)
-        story.draw(self.device)
+        self.lay(story)
         while more:
             self.turn()
             more, filled = story.place(self.left)
-            story.draw(self.device)
+            self.lay(story)
         self.top = filled[3]
+
+    def lay(self, story: Any) -> None:
+        story.draw(self.writer.begin_page(PAPER))
+        self.writer.end_page()
+        self.layers.append(Layer(self.page))
 
     def add_chart(self, chart: Chart) -> None:
         if self.left.height < ABOVE_CHART + chart.height:
@@ -87,17 +95,20 @@ class Sheets:
         place = self.left
         place.y0 += ABOVE_CHART
         place.y1 = self.top = place.y0 + chart.height
-        self.charts.append((self.pages - 1, place, chart))
+        self.layers.append(Layer(self.page, chart, place))
 
     def bound(self) -> Any:
-        """The document, its charts drawn."""
-        self.writer.end_page()
         self.writer.close()
-        document = pymupdf.open("pdf", self.stream)
-        for page in document:
-            page.wrap_contents()  # what a story leaves behind stands on its head
-        for number, place, chart in self.charts:
-            chart.draw(document[number], place)
+        drawn, document = pymupdf.open("pdf", self.stream), pymupdf.open()
+        for _number in range(self.page + 1):
+            document.new_page(width=PAPER.width, height=PAPER.height)
+        stories = count()
+        for layer in self.layers:
+            page = document[layer.page]
+            if layer.chart:
+                layer.chart.draw(page, layer.place)
+            else:
+                page.show_pdf_page(page.rect, drawn, next(stories))
         return document
 
 
@@ -107,7 +118,7 @@ def printed(parts: Sequence[str | Chart], css: str, footer: str, about: dict[str
         for page in document:
             number_page(page, footer, f"{page.number + 1} / {document.page_count}")
         document.subset_fonts()
-        for font in {font[0] for page in document for font in page.get_fonts()}:
+        for font in {font[0] for page in document for font in page.get_fonts(full=True)}:
             mend_copying(document, font)
         document.set_metadata(about)
         document.set_language(language)
@@ -117,13 +128,13 @@ def printed(parts: Sequence[str | Chart], css: str, footer: str, about: dict[str
 
 
 def laid_out(parts: Sequence[str | Chart], css: str) -> Any:
-    sheets = Sheets(css)
+    pages = Pages(css)
     for part in parts:
         if isinstance(part, Chart):
-            sheets.add_chart(part)
+            pages.add_chart(part)
         else:
-            sheets.add_html(part)
-    return sheets.bound()
+            pages.add_html(part)
+    return pages.bound()
 
 
 def number_page(page: Any, left: str, right: str) -> None:
