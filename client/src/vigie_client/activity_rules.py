@@ -13,7 +13,7 @@ _EMAIL = re.compile(
     r"(?=[^@]{1,64}@)[\w%+'&-]+(?:\.[\w%+'&-]+)*"
     r"@\w(?:[\w-]{0,61}\w)?(?:\.\w(?:[\w-]{0,61}\w)?)*"
 )
-_TOKEN = re.compile(r"vigie_(?:enroll|agent|client|staff)_[0-9A-Za-z]{12}_[0-9A-Za-z_]+")
+TOKEN = re.compile(r"vigie_(?:enroll|agent|client|staff)_[0-9A-Za-z]{12}_[0-9A-Za-z_]+")
 _NAME = re.compile(r"[A-Za-z0-9._:+ -]{1,128}")
 # No spaces: the text of an exception is not to pass for the name of one.
 _ERROR = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
@@ -36,7 +36,7 @@ _PARAMETER = "{id}"
 def email_address(value: Any) -> Optional[str]:
     """In lower case, as the portal keeps it; None for what is no address."""
     text = value.lower() if isinstance(value, str) and len(value) <= LONGEST_EMAIL else ""
-    fits = len(text) <= LONGEST_EMAIL and _EMAIL.fullmatch(text) and not _TOKEN.search(text)
+    fits = len(text) <= LONGEST_EMAIL and _EMAIL.fullmatch(text) and not TOKEN.search(text)
     return text if fits else None
 
 
@@ -55,7 +55,7 @@ def error_name(error: Any) -> str:
 def route(endpoint: Any) -> Optional[str]:
     """Without query, fragment and the values of its parameters; None for what is no route, such as a file's path."""
     path = re.split(r"[?#]", endpoint, maxsplit=1)[0] if isinstance(endpoint, str) else ""
-    if len(path) > LONGEST_ROUTE or not _ROUTE.fullmatch(path) or _TOKEN.search(path):
+    if len(path) > LONGEST_ROUTE or not _ROUTE.fullmatch(path) or TOKEN.search(path):
         return None
     parts = path.split("/")
     reduced = "/".join(_PARAMETER if _is_filled_in(part, in_path=len(parts) > 1) else part for part in parts)
@@ -65,7 +65,7 @@ def route(endpoint: Any) -> Optional[str]:
 def _is_name(value: Any) -> bool:
     if not isinstance(value, str) or not _NAME.fullmatch(value.strip(" ")):
         return False
-    return not _TOKEN.search(value) and not _FILE_NAME.search(value)
+    return not TOKEN.search(value) and not _FILE_NAME.search(value)
 
 
 def _is_filled_in(part: str, *, in_path: bool) -> bool:

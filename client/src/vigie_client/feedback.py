@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from .courier import Courier
 from .feedback_calls import FeedbackCalls
-from .feedback_rules import comment_text, page_text, version_text, why_refused
+from .feedback_rules import comment_text, page_text, participant_text, version_text, why_refused
 from .logs import log
 from .payload import utc_text
 from .spool import DEFAULT_LIMITS, SpoolPath
@@ -72,7 +72,7 @@ class FeedbackClient:
                 log(logging.WARNING, "feedback isn't taken: %s", reason, logger=self._logger)
                 return False
             told = {"type": type, "severity": severity, "nps_score": nps_score, "comment": comment_text(comment)}
-            return self._tell({"participant": participant.strip(), **told, "page": page_text(page)})
+            return self._tell({"participant": participant_text(participant), **told, "page": page_text(page)})
         except Exception as error:
             log(logging.ERROR, "feedback can't be taken: %s", error.__class__.__name__, logger=self._logger)
             return False

@@ -4,29 +4,43 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from typing import Any, Optional
 
+from .activity_rules import TOKEN
 from .spool_store import BATCH_BYTES
 
 LONGEST_PARTICIPANT, LONGEST_COMMENT, LONGEST_PAGE, LONGEST_VERSION = 254, 100_000, 200, 64
 BEST_SCORE = 10
 TYPES = ("bug", "ux", "feature", "other")
 SEVERITIES = ("critical", "high", "medium", "low")
+# Control characters, halves of surrogate pairs, and what XML cannot hold; line ends and tabs count as spaces.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd-\uffff]")
+# What tokens are called, and nobody is who speaks for himself.
+_MACHINE_LIKE = re.compile(r"(?:agent|client)\s*:", re.IGNORECASE)
 _LONGEST_ESCAPE = len(json.dumps("😀")) - len('""')
 
 
 def why_refused(participant: Any, kind: Any, severity: Any, nps_score: Any, comment: Any) -> Optional[str]:
     """In words that repeat no value; None where nothing is in the way."""
-    if not isinstance(participant, str) or not 0 < len(participant.strip()) <= LONGEST_PARTICIPANT:
+    if not participant_text(participant):
         return "no participant"
-    if kind not in TYPES:
+    if kind not in (*TYPES, "", None):
         return "no such type"
-    if severity is not None and severity not in SEVERITIES:
+    if severity not in (*SEVERITIES, "", None):
         return "no such severity"
     if nps_score is not None and not _is_score(nps_score):
         return "no such score"
     said_nothing = nps_score is None and not (isinstance(comment, str) and comment.strip())
     return "neither score nor comment" if said_nothing else None
+
+
+def participant_text(value: Any) -> str:
+    """In the one spelling that the portal keeps; empty for what it takes for nobody."""
+    if not isinstance(value, str) or _UNPRINTABLE.search(value) or TOKEN.search(value):
+        return ""
+    text = unicodedata.normalize("NFC", " ".join(value.split()).lower())
+    return text if len(text) <= LONGEST_PARTICIPANT and not _MACHINE_LIKE.match(text) else ""
 
 
 def comment_text(value: Any) -> str:
