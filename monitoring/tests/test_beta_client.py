@@ -34,6 +34,7 @@ def sender(live_server, spool):
         return FeedbackClient(live_server.url, session, **given)
 
     yield make
+    session.close()  # and with it the server's thread, which has a database connection of its own
     connections.close_all()
 
 
