@@ -133,6 +133,13 @@ class TargetAdmin(TargetActions):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [name for _title, fields in self.standing for name in fields]
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """A programme is chosen here, and looked at: adding, changing and deleting ones is done where they are."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name == "beta_programme" and field is not None:
+            field.widget.can_add_related = field.widget.can_change_related = field.widget.can_delete_related = False
+        return field
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return TargetChangeList
 

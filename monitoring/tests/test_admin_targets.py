@@ -256,8 +256,8 @@ class TestThePage:
             CheckResult.objects.create(target=target, at=now - number * MINUTE)
             rollup(target, Period.DAY, floor(now, DAY) - number * DAY)
         open_all([Opening(target.subject, "slow", target)], mark())
-        # Session, user, target; maintenance; bars, figures in two, chart; incidents, checks, history.
-        assert queries() == few == 11
+        # Session, user, target; maintenance; bars, figures in two, chart; incidents, checks, history; programmes.
+        assert queries() == few == 12
 
     def test_it_reads_no_more_checks_than_it_shows(self, admin_client, target):
         with CaptureQueriesContext(connection) as captured:

@@ -17,7 +17,9 @@ from django.utils import timezone
 
 from agents.enrolment import issue_agent_token
 from backups.models import BackupEntry, ExpectedBackupJob
-from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round, Target
+from monitoring.beta.snapshots import keep
+from monitoring.models import BetaProgramme, BetaSnapshot, CheckResult, Incident, MaintenanceWindow, Round, Target
+from monitoring.tests.said import said
 from portal.admin.base import Audited, ReadOnlyAdmin, VigieModelAdmin
 from portal.issuing import issue
 from portal.models import AuditEvent, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
@@ -38,6 +40,8 @@ OURS = {label: model_admin for label, model_admin in ADMINS.items() if isinstanc
 # for what is in maintenance. Maintenance windows: one for what they name.
 QUERIES = dict.fromkeys(ADMINS, 4) | {
     "backups.expectedbackupjob": 9,
+    "monitoring.betafeedback": 7,
+    "monitoring.betaprogramme": 9,
     "monitoring.target": 12,
     "monitoring.maintenancewindow": 5,
     "usage.licence": 5,
@@ -90,7 +94,10 @@ def rows(make_agent):
         BackupEntry.objects.create(
             job=job, cycle_at=now, status="MISSING", first_status="MISSING", recorded_at=now, changed_at=now
         )
-        target = Target.objects.create(name=f"PC-{number}", url="https://example.org/")
+        programme = BetaProgramme.objects.create(name=f"PC-{number}")
+        said(programme, nps_score=8)
+        keep(programme, now, BetaSnapshot.Reason.EXPORTED)
+        target = Target.objects.create(name=f"PC-{number}", url="https://example.org/", beta_programme=programme)
         CheckResult.objects.create(target=target, at=now, error_kind="dns", detail="name")
         Incident.objects.create(subject=target.subject, target=target, rule="unavailable", opened_at=now)
         Round.objects.create(number=number, started_at=now, finished_at=now, checks=3, failures=1, failing=["PC-1"])

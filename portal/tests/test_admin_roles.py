@@ -32,12 +32,14 @@ def test_staff_look_and_export():
     names += ["expectedbackupjob", "backupentry"]
     names += ["licence", "usersession", "featureusage", "usererror", "guardianreport"]
     names += ["target", "checkresult", "incident", "round", "maintenancewindow"]
+    names += ["betaprogramme", "betafeedback", "betasnapshot"]
     assert codenames(STAFF) - codenames(VIEWER) == {f"export_{name}" for name in names}
 
 
 def test_an_operator_also_acts_but_cannot_make_himself_a_superuser():
     assert {"uninstall_agent", "change_agent", "add_apitoken", "change_apitoken"} <= codenames(OPERATOR)
     assert {"change_target", "acknowledge_incident", "add_maintenancewindow"} <= codenames(OPERATOR)
+    assert {"add_betaprogramme", "change_betaprogramme", "change_betafeedback"} <= codenames(OPERATOR)
     assert not {"add_user", "change_user", "change_group"} & codenames(OPERATOR)
 
 

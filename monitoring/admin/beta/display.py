@@ -153,6 +153,6 @@ def bug_row(bug: OpenBug) -> list[object]:
         lines(
             words(bug["comment"], SHOWN_OF_A_COMMENT) or NOTHING, format_html('<a href="{}">#{}</a>', url, bug["id"])
         ),
-        lines(words(bug["page"], SHOWN_OF_A_PAGE), words(bug["app_version"], SHOWN_OF_A_PAGE)),
+        lines(words(bug["page"], SHOWN_OF_A_PAGE) or NOTHING, words(bug["app_version"], SHOWN_OF_A_PAGE)),
         datetime.fromisoformat(bug["given_at"]),
     ]

@@ -122,7 +122,11 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         programme = kwargs.get("obj")
         if programme is not None:
+            if request.method == "POST":
+                # A form that was refused has left in it what was typed: the verdict is of what is stored.
+                kwargs["obj"] = programme = BetaProgramme.objects.get(pk=programme.pk)
             context |= {
+                "original": programme,
                 "shown": shown(report_of(programme, timezone.now())),
                 "time": time_of(programme),
                 "formats": self.formats(request, programme),
