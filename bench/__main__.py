@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import backups, calls, fleet, monitoring, probes, rounds, usage
+from bench import backups, beta, calls, fleet, monitoring, probes, rounds, usage
 from bench.server import portal
 
 BENCHMARKS = {
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "rounds": rounds.measure,
     "monitoring": monitoring.measure,
     "usage": usage.measure,
+    "beta": beta.measure,
 }
 
 
