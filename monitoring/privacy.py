@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from django.db.models import OuterRef, Q, Subquery
 
+import monitoring.beta.privacy  # noqa: F401 - what the beta programme holds
 from monitoring.models import Incident, IncidentEvent, MaintenanceWindow, Target
 from portal.privacy import Row, Subject, Table, holdings
 

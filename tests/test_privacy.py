@@ -6,6 +6,7 @@ import io
 import json
 import re
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.apps import apps
@@ -22,7 +23,16 @@ from django_q.models import Task
 from agents.enrolment import issue_agent_token
 from agents.models import Agent
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
-from monitoring.models import Incident, IncidentEvent, MaintenanceWindow, Target
+from monitoring.models import (
+    BetaFeedback,
+    BetaProgramme,
+    BetaSnapshot,
+    FeedbackTag,
+    Incident,
+    IncidentEvent,
+    MaintenanceWindow,
+    Target,
+)
 from portal import audit, processes
 from portal.encryption import encrypt
 from portal.issuing import issue
@@ -110,6 +120,32 @@ def incident_of(name, address):
     return incident
 
 
+def beta(participant, *named, source="public", taken_by="", **fields):
+    """What a participant said, with a name in all that is made of it."""
+    now, name = timezone.now(), named[0]
+    programme = BetaProgramme.objects.create(name=f"Pilot of {name}", product=f"for {name}")
+    given = {
+        "programme": programme,
+        "type": "ux",
+        "given_at": now,
+        "received_at": now,
+        "source": source,
+        "digest": "a1",
+    }
+    said = {"participant": participant, "comment": f"Ask {', or '.join(named)}.", "page": f"/of/{name}"}
+    feedback = BetaFeedback.objects.create(feedback_id=uuid4(), **given | said | fields)
+    feedback.tags.add(FeedbackTag.objects.get_or_create(name=f"for {name}".lower())[0])
+    BetaSnapshot.objects.create(
+        programme=programme, taken_at=now, verdict="NO-GO", reason="command", data=quoting(feedback)
+    )
+    return feedback
+
+
+def quoting(*rows):
+    bugs = [{"id": row.pk, "comment": row.comment, "page": row.page, "severity": "high"} for row in rows]
+    return {"verdict": "NO-GO", "ux_comments": [row.comment for row in rows], "open_bugs": bugs}
+
+
 def work(name):
     now = timezone.now()
     JobRun.objects.create(
@@ -174,6 +210,7 @@ def plant_person(name, address, spelled):
     MaintenanceWindow.objects.create(name=f"move of {address}", starts_at=now, ends_at=now + timedelta(hours=1))
     job = ExpectedBackupJob.objects.create(agent_id="SRV", database_name=f"db-{len(address)}", company_name=address)
     entry(job, reasons=[{"code": "step_failed_saying", "text": f"mail to {address} failed"}])
+    beta(address.lower(), address, name, assignee=user, taken_by=name)
     work(address)
     return user
 
@@ -230,6 +267,7 @@ def plant_machine(machine_id):
         user=User.objects.create_user(f"of{machine_id}"[::-1]), action_flag=2, object_repr=machine_id
     )
     Target.objects.create(name=machine_id, url="https://example.org/")
+    beta("amy@example.org", machine_id, source=f"agent:{machine_id}")
     work(machine_id)
     return agent
 
@@ -511,7 +549,7 @@ class TestExporting:
     def test_every_holding_was_planted(self, bob):
         plant_machine("PC-1")
         shown = exported("bob@example.org").keys() | exported("PC-1").keys()
-        assert {holding.label for holding in holdings.all()} - shown == {"usage_report.json"}
+        assert {holding.label for holding in holdings.all()} - shown == {"usage_report.json", "beta_report_*.txt"}
 
 
 class TestTheCommands:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
@@ -18,6 +19,7 @@ from portal.models import ApiToken
 ADDRESS = re.compile(r"(?=.{3,254}\Z)[^\s@<>\"(),:;\[\]\\\x00-\x1f]{1,64}@[^\s@<>\"(),:;\[\]\\/\x00-\x1f]+[^\s.@]")
 MACHINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 USER = re.compile(r"user:([\w.@+-]{1,150})")
+PARTICIPANT = re.compile(r"participant:\s*(\S.{0,253})")
 # What stands before a name where it says what kind of name it is: `agent:PC-1`, `backup:PC-1/stock`.
 KINDS = ("agent", "client", "enroll", "staff", "user", "token", "backup")
 # What stands before a person's name, and which of these never stands before a machine's.
@@ -38,22 +40,25 @@ class Nonsense(ValueError):
 class Subject:
     """A person or a machine. Addresses are the same in capitals and small letters, other names are as they are.
 
-    `bears` says whether tokens carry one of the names, so that what they told of may name it too.
+    `bears` says whether tokens carry one of the names, so that what they told of may name it too. A participant gave
+    a name of his own choice, which only what he took part in knows: anywhere else it may be anybody's, or any word.
     """
 
     names: tuple[str, ...]
     is_machine: bool = False
     bears: bool = False
+    is_participant: bool = False
 
     @property
     def key(self) -> str:
         """The same however it was typed."""
-        return f"{self.is_machine}:{folded(self.names[0])}"
+        return f"{self.is_machine}:{'participant:' if self.is_participant else ''}{folded(self.names[0])}"
 
     @cached_property
     def whole(self) -> re.Pattern[str]:
         """Columns that say who: a person with or without a kind, a machine with one: accounts have such names too."""
         kind = machine_kinds() if self.is_machine else f"(?:(?:{'|'.join(PERSONAL)}):)?"
+        kind = "participant:" if self.is_participant else kind
         return re.compile("|".join(f"{kind}{self.spelled(name)}" for name in self.names))
 
     @property
@@ -79,6 +84,8 @@ class Subject:
 
     def within(self, name: str, *, is_told: bool) -> str:
         """Not as a part of another's: bob@example.org is in neither rob.bob@example.org nor bob@example.org.uk."""
+        if self.is_participant:
+            return rf"(?<![\w.@+-])participant:{self.spelled(name)}(?![\w@+-]|\.\w)"
         if "@" in name:
             return rf"(?<![\w.+%-])(?<!\w'){self.spelled(name)}(?![\w@-]|\.\w)"
         if self.is_machine:
@@ -131,6 +138,8 @@ class Subject:
 
     def written_as(self, rows: QuerySet[Any], field: str) -> list[str]:
         """The spellings of the names in an indexed column that says who, each to be looked up as it is."""
+        if self.is_participant:
+            return []
         found, kinds_before = [], ("agent:", "enroll:") if self.is_machine else ("", "client:", "enroll:")
         for kind, name in itertools.product(kinds_before, self.names):
             if "@" in name:
@@ -174,16 +183,19 @@ def cased(letters: str) -> set[str]:
 
 
 def subject_of(text: str) -> Subject:
-    """`bob@example.org`, `user:bob` for who has no address, or a machine_id. Raises Nonsense."""
+    """`bob@example.org`, `user:bob` for who has no address, `participant:bob`, or a machine_id. Raises Nonsense."""
     text = text.strip()
+    if participant := PARTICIPANT.fullmatch(text):
+        name = " ".join(unicodedata.normalize("NFC", participant[1].lower()).split())
+        return subject_of(name) if ADDRESS.fullmatch(name) else Subject((name,), is_participant=True)
     if user := USER.fullmatch(text):
         return widened(Subject((user[1],)))
     if ADDRESS.fullmatch(text):
         return widened(Subject((text,)))
     machine = text.removeprefix("agent:")
-    if MACHINE.fullmatch(machine) and not text.startswith("user:"):
+    if MACHINE.fullmatch(machine) and not text.startswith(("user:", "participant:")):
         return Subject((machine,), is_machine=True, bears=True)
-    raise Nonsense("An e-mail address, a machine_id, or user:NAME is expected.")
+    raise Nonsense("An e-mail address, a machine_id, user:NAME or participant:NAME is expected.")
 
 
 def widened(subject: Subject) -> Subject:
@@ -203,7 +215,7 @@ def folded(name: str) -> str:
 
 def users_of(subject: Subject) -> QuerySet[Any]:
     users = get_user_model()._default_manager
-    if subject.is_machine:
+    if subject.is_machine or subject.is_participant:
         return users.none()
     condition = Q()
     for name in subject.names:

@@ -16,7 +16,7 @@ class Command(BaseCommand):
     help = "Puts a pseudonym in place of a person or a machine, wherever either is named. It cannot be undone."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("subject", metavar="EMAIL|MACHINE_ID|user:NAME")
+        parser.add_argument("subject", metavar="EMAIL|MACHINE_ID|user:NAME|participant:NAME")
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument("--dry-run", action="store_true", help="only say how many rows would change")
 

@@ -37,7 +37,7 @@ class Command(BaseCommand):
     help = "Prints all that is held of a person or a machine as one JSON document, without secrets."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("subject", metavar="EMAIL|MACHINE_ID|user:NAME")
+        parser.add_argument("subject", metavar="EMAIL|MACHINE_ID|user:NAME|participant:NAME")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
