@@ -47,9 +47,13 @@ def outdated_minutes(now: datetime) -> models.QuerySet[Any]:
 
 
 def outdated_feedback(now: datetime) -> models.QuerySet[Any]:
-    """That of programmes which ended long ago; the reports that were kept of them stay."""
+    """That of programmes which ended long ago; the reports that were kept of them stay.
+
+    The programmes are asked for first: where none is over, a database would look for theirs through all there is.
+    """
     long_ago = timezone.localdate(now) - timedelta(days=settings.FEEDBACK_RETENTION_DAYS)
-    return BetaFeedback.objects.filter(programme__in=BetaProgramme.objects.filter(ends__lt=long_ago))
+    over = BetaProgramme.objects.filter(ends__lt=long_ago).values_list("pk", flat=True)
+    return BetaFeedback.objects.filter(programme__in=list(over))
 
 
 def outdated_windows(now: datetime) -> models.QuerySet[Any]:

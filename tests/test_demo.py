@@ -278,8 +278,9 @@ def test_it_writes_mails_into_files_unless_somebody_has_a_server(tmp_path):
 
 
 @pytest.fixture
-def tested(live_server, tmp_path, enter):
+def tested(live_server, tmp_path, enter, monkeypatch):
     """Plays what a programme's participants do, with two enrolled machines; its lines."""
+    monkeypatch.setattr("demo.past.DAYS", 22)
     enter()
     operator = User.objects.create_superuser("operator", password="secret")
     api, application = make_session(issue("staff", user=operator)[1]), make_session(issue("client", label="demo")[1])
@@ -291,7 +292,7 @@ def tested(live_server, tmp_path, enter):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_beta_has_a_story_of_three_weeks_once(tested, tmp_path):
+def test_a_beta_has_a_story_of_three_weeks_once(tested, tmp_path, monkeypatch):
     programme, played = tested
     lines = played()
     assert lines[0] == "12 participants of spring-beta said 27 things in 21 days, in three languages"
@@ -312,6 +313,7 @@ def test_a_beta_has_a_story_of_three_weeks_once(tested, tmp_path):
     assert set(BetaFeedback.objects.values_list("status", flat=True)) == set(BetaFeedback.Status)
     assert not BetaFeedback.objects.filter(comment__contains="pills").exists()
     assert {path.suffix for path in (tmp_path / "reports").iterdir()} == {".json", ".txt", ".csv", ".xlsx", ".pdf"}
+    monkeypatch.setattr(beta, "FORMATS", ())
     known, said = BetaFeedback.objects.count(), played()
     assert len(said) == 1
     assert (BetaFeedback.objects.count(), BetaProgramme.objects.count()) == (known, 1)
