@@ -334,7 +334,7 @@ REPORTS = {
     ),
 } | {
     f"hostile {number}": a_report(
-        ux_comments=[comment] * 5, open_bugs=[a_bug(comment, page=comment[:200], app_version=comment[:64])] * 20
+        ux_comments=[comment] * 5, open_bugs=[a_bug(comment, page=comment[:200], app_version=comment[:64])] * 5
     )
     for number, comment in enumerate(HOSTILE)
 }
@@ -413,11 +413,24 @@ def test_no_letter_towers_over_the_lines_above_it():
 # --- Pages -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bugs", range(1, 20, 3))
-def test_a_heading_stays_with_what_it_is_above(bugs):
-    for page in opened(a_report(open_bugs=[a_bug()] * bugs, ux_comments=["Clear."] * 2)):
-        text = page.get_text()
-        assert ("Latest comments" in text) == ("Clear." in text)
+def bound(*parts):
+    return pymupdf.open("pdf", paper.printed(parts, "h2, p { font-size: 9pt; }", "Vigie", {}, "en"))
+
+
+@pytest.mark.parametrize("height", range(600, 740, 10))
+def test_a_heading_stays_with_what_it_is_above(height):
+    above = paper.Chart(height, lambda page, place: None)
+    pages = [page.get_text() for page in bound(above, "<h2>Comments</h2>" + "<p>Clear.</p>" * 20)]
+    [heading] = [text for text in pages if "Comments" in text]
+    assert "Clear." in heading
+
+
+def test_a_chart_stands_on_one_page():
+    places = []
+    chart = paper.Chart(300, lambda page, place: places.append((page.number, place)))
+    bound(chart, chart, chart)
+    assert [number for number, _place in places] == [0, 0, 1]
+    assert all(place.height == 300 and place in paper.PAPER for _number, place in places)
 
 
 def test_a_page_is_enough_for_a_usual_report():
@@ -439,8 +452,20 @@ def test_it_is_small(name, limit):
     assert len(pdf_of(REPORTS[name])) < limit * KB
 
 
+def test_one_thread_at_a_time_lays_pages_out(monkeypatch):
+    laid_out, locked = paper.laid_out, []
+
+    def watched(*arguments):
+        locked.append(paper.LOCK.locked())
+        return laid_out(*arguments)
+
+    monkeypatch.setattr(paper, "laid_out", watched)
+    pdf_of(REPORTS["nothing"])
+    assert locked == [True]
+
+
 def test_threads_at_once_make_whole_documents():
-    reports = [REPORTS["a year"], REPORTS["hostile 1"], REPORTS["hostile 3"]] * 4
+    reports = [a_report(ux_comments=[comment]) for comment in HOSTILE[:4]] * 2
     with ThreadPoolExecutor(len(reports)) as threads:
         made = list(threads.map(pdf_of, reports))
-    assert made == [pdf_of(report) for report in reports[:3]] * 4
+    assert made == [pdf_of(report) for report in reports[:4]] * 2
