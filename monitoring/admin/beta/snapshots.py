@@ -37,14 +37,14 @@ class VerdictFilter(FieldFilter):
 
 
 class ReasonFilter(FieldFilter):
-    title = _("why")
+    title = _("reason")
     parameter_name = "reason"
     field = "reason"
     options = dict(BetaSnapshot.Reason.choices)
 
 
 class TakenFilter(PeriodFilter):
-    title = _("kept")
+    title = _("time")
     parameter_name = "kept"
     field = "taken_at"
 
