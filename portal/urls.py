@@ -4,7 +4,6 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from monitoring.beta.page import FeedbackPage
 from portal import health
 from portal.api.docs import DocsView, ErrorCodesView, SchemaView
 
@@ -25,7 +24,7 @@ urlpatterns = [
     path("api/v1/backups/", include("backups.api.urls")),
     path("api/v1/monitoring/", include("monitoring.api.urls")),
     path("api/v1/beta/", include("monitoring.api.beta_urls")),
-    path("feedback/<str:key>", FeedbackPage.as_view(), name="feedback-page"),
+    path("feedback/", include("monitoring.beta.urls")),
 ]
 handler400 = "portal.api.errors.handler400"
 handler404 = "portal.api.errors.handler404"

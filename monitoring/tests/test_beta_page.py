@@ -241,6 +241,7 @@ def test_a_wrong_answer_is_said_at_the_top_and_where_it_stands(send, filled, fie
     assert shown.text.startswith("Not sent yet: ")
     assert [each["href"] for each in shown.all("a")] == [f"#{field}"]
     assert shown.one("div", role="alert", tabindex="-1")
+    assert "on its way" not in shown.text
     assert shown.by_id(f"{field}-error")
     assert shown.by_id(field)
     (marked,) = [has for _, has in shown.elements if has.get("aria-invalid") == "true"]
