@@ -15,8 +15,9 @@ MANAGE = [sys.executable, str(ROOT / "manage.py")]
 def manage(*arguments: str, capture: bool = False) -> str:
     """What a command of manage.py prints, where it is captured. Ends the demo where the command fails."""
     pipe = subprocess.PIPE if capture else None
-    done = subprocess.run([*MANAGE, *arguments], cwd=ROOT, stdout=pipe, text=True, check=False)
+    done = subprocess.run([*MANAGE, *arguments], cwd=ROOT, stdout=pipe, stderr=pipe, text=True, check=False)
     if done.returncode:
+        sys.stderr.write(done.stderr or "")
         sys.exit(done.returncode)
     return (done.stdout or "").strip()
 
