@@ -94,7 +94,7 @@ class TestThePageOfAMachine:
         for _ in range(12):
             issue_agent_token(agent)
             audit.record("agent.changed", "agent:PC-1")
-        with django_assert_max_num_queries(9):
+        with django_assert_max_num_queries(10):
             admin_client.get(reverse("admin:agents_agent_change", args=[agent.pk]))
 
     def test_it_offers_what_can_be_done(self, admin_client, agent, make_agent):

@@ -5,6 +5,8 @@ What participants wrote may be in any script: each text has a direction of its o
 
 from __future__ import annotations
 
+from django.db.models import QuerySet
+from django.db.models.functions import Left
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -17,7 +19,7 @@ from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge
 
 Severity, Status, Type = BetaFeedback.Severity, BetaFeedback.Status, BetaFeedback.Type
 MACHINE = subject("")
-SHOWN_COMMENT = 110
+SHOWN_COMMENT, SHOWN_PAGE = 110, 48
 # Of a comment, what its first line is looked for in.
 READ_OF_COMMENT = 400
 
@@ -42,9 +44,10 @@ def type_badge(feedback: BetaFeedback) -> SafeString:
 
 
 def severity_badge(feedback: BetaFeedback) -> SafeString | str:
+    """Nothing where there is none and none is needed."""
     if feedback.severity:
         return badge(feedback.get_severity_display(), SEVERITY_TONES[Severity(feedback.severity)])
-    return badge(_("not judged"), QUIET) if feedback.type == Type.BUG else NOTHING
+    return badge(_("not judged"), QUIET) if feedback.type == Type.BUG else ""
 
 
 def status_badge(feedback: BetaFeedback) -> SafeString:
@@ -59,22 +62,18 @@ def tags(feedback: BetaFeedback) -> SafeString:
     return format_html_join(" ", '<span class="tag"><bdi>{}</bdi></span>', ((tag.name,) for tag in feedback.tags.all()))
 
 
-def beginning(feedback: BetaFeedback) -> str:
-    """Of the comment, which a list has not read whole."""
-    found: str = feedback.beginning if hasattr(feedback, "beginning") else feedback.comment
-    return found
+def in_brief(rows: QuerySet[BetaFeedback]) -> QuerySet[BetaFeedback]:
+    """Of their comments only what is shown of many: fifty may be five megabytes."""
+    return rows.defer("comment").annotate(beginning=Left("comment", READ_OF_COMMENT))
 
 
-def excerpt(comment: str) -> str:
-    """Its first line that says something; of a long one the beginning."""
-    first = next((line.strip() for line in comment[:READ_OF_COMMENT].splitlines() if line.strip()), "")
-    return Truncator(first).chars(SHOWN_COMMENT)
-
-
-def said(comment: str) -> SafeString:
-    """The excerpt; of a score alone, that there is no comment."""
-    text = excerpt(comment)
-    return isolated(text) if text else format_html('<span class="quiet">{}</span>', _("no comment"))
+def brief(feedback: BetaFeedback, longest: int = SHOWN_COMMENT) -> SafeString:
+    """The first line of one of `in_brief` that says something; of a score alone, that there is no comment."""
+    beginning: str = getattr(feedback, "beginning", "")
+    first = next((line.strip() for line in beginning.splitlines() if line.strip()), "")
+    if not first:
+        return format_html('<span class="quiet">{}</span>', _("no comment"))
+    return isolated(Truncator(first).chars(longest))
 
 
 def in_full(comment: str) -> SafeString | str:

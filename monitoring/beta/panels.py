@@ -15,7 +15,7 @@ SHOWN_FEEDBACK = 10
 
 def feedback_of_machine(machine_id: str) -> Section:
     """An index on `source` finds it."""
-    found = BetaFeedback.objects.filter(source=subject(machine_id)).order_by("-id")[:SHOWN_FEEDBACK]
+    found = BetaFeedback.objects.filter(source=subject(machine_id)).order_by("-id")
     return Section(
         title=_("Beta feedback"),
         columns=[_("Given"), _("Number"), _("Type"), _("Severity"), _("Status"), _("Score"), _("Comment")],
@@ -27,9 +27,9 @@ def feedback_of_machine(machine_id: str) -> Section:
                 display.severity_badge(feedback),
                 display.status_badge(feedback),
                 display.score(feedback),
-                display.said(feedback.comment),
+                display.brief(feedback),
             ]
-            for feedback in found
+            for feedback in display.in_brief(found)[:SHOWN_FEEDBACK]
         ],
         url=admin_url("monitoring_betafeedback_changelist", {"source": subject(machine_id)}),
         empty=_("None came from this machine."),

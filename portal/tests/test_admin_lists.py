@@ -37,7 +37,8 @@ OURS = {label: model_admin for label, model_admin in ADMINS.items() if isinstanc
 # Two queries for session and user, one to count, one for the rows. More would be a query per row, or a second count.
 # Expected backups: one for how many are safe, two for the last scans, two for what became of the rows shown.
 # Targets: three for how all of them are and one for the last round; two for figures and bars of the rows shown, and two
-# for what is in maintenance. Maintenance windows: one for what they name.
+# for what is in maintenance. Maintenance windows: one for what they name. Feedback: one for the programmes and one for
+# the tags that its filters offer, and one for the tags of the rows shown.
 QUERIES = dict.fromkeys(ADMINS, 4) | {
     "backups.expectedbackupjob": 9,
     "monitoring.betafeedback": 7,

@@ -8,9 +8,9 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet, prefetch_related_objects
-from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
@@ -41,10 +41,7 @@ SHOWN_OTHERS = 10
 
 class FeedbackChangeList(BoundedChangeList):
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
-        """Of comments only what the list shows: fifty may be five megabytes."""
-        found = super().get_queryset(request, *args, **kwargs)
-        shortened: QuerySet[Any] = found.defer("comment").annotate(beginning=Left("comment", display.READ_OF_COMMENT))
-        return shortened
+        return display.in_brief(super().get_queryset(request, *args, **kwargs))
 
     def get_results(self, request: HttpRequest) -> None:
         """Each with its tags."""
@@ -173,8 +170,9 @@ class FeedbackAdmin(FeedbackActions):
 
     @admin.display(description=_("feedback"))
     def what_was_said(self, feedback: BetaFeedback) -> SafeString:
-        who = (display.isolated(feedback.participant), display.isolated(feedback.page) if feedback.page else "")
-        return lines(display.said(display.beginning(feedback)), beside(*who, display.tags(feedback)))
+        page = Truncator(feedback.page).chars(display.SHOWN_PAGE)
+        who = (display.isolated(feedback.participant), display.isolated(page) if page else "")
+        return lines(display.brief(feedback), beside(*who, display.tags(feedback)))
 
     @admin.display(description=_("type, severity"))
     def kind(self, feedback: BetaFeedback) -> SafeString:
@@ -217,12 +215,12 @@ class FeedbackAdmin(FeedbackActions):
 
 
 def duplicates_of(feedback: BetaFeedback) -> Section:
-    found = list(feedback.duplicates.order_by("-pk")[: SHOWN_OTHERS + 1])
+    found = list(display.in_brief(feedback.duplicates.order_by("-pk"))[: SHOWN_OTHERS + 1])
     return Section(
         title=_now("Duplicates"),
         columns=[_now("Given"), _now("Number"), _now("Participant"), _now("Comment")],
         rows=[
-            [other.given_at, display.link_to(other), display.isolated(other.participant), display.said(other.comment)]
+            [other.given_at, display.link_to(other), display.isolated(other.participant), display.brief(other)]
             for other in found[:SHOWN_OTHERS]
         ],
         empty=_now("Nothing is a duplicate of it."),
@@ -232,7 +230,7 @@ def duplicates_of(feedback: BetaFeedback) -> Section:
 
 def others_of(feedback: BetaFeedback) -> Section:
     same = BetaFeedback.objects.filter(programme=feedback.programme_id, participant=feedback.participant)
-    found = list(same.exclude(pk=feedback.pk).order_by("-pk")[: SHOWN_OTHERS + 1])
+    found = list(display.in_brief(same.exclude(pk=feedback.pk).order_by("-pk"))[: SHOWN_OTHERS + 1])
     return Section(
         title=_now("Also said by this participant"),
         columns=[_now("Given"), _now("Number"), _now("Type"), _now("Status"), _now("Score"), _now("Comment")],
@@ -243,7 +241,7 @@ def others_of(feedback: BetaFeedback) -> Section:
                 display.type_badge(other),
                 display.status_badge(other),
                 display.score(other),
-                display.said(other.comment),
+                display.brief(other),
             ]
             for other in found[:SHOWN_OTHERS]
         ],

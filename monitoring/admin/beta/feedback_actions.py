@@ -21,6 +21,7 @@ from portal import audit
 
 Rows = QuerySet[BetaFeedback]
 Status = BetaFeedback.Status
+SHOWN_OF_CHOSEN = 60
 TRIAGED = "monitoring.feedback_triaged"
 
 
@@ -104,7 +105,7 @@ class FeedbackActions(AskingAdmin):
             "What is to become of them? What you leave as it is does not change in any.",
             len(rows),
         )
-        chosen = [(feedback.pk, str(feedback), display.said(display.beginning(feedback))) for feedback in rows]
+        chosen = [(feedback.pk, str(feedback), display.brief(feedback, SHOWN_OF_CHOSEN)) for feedback in rows]
         return self.ask(request, "triage", form, chosen, title=_("Triage"), lead=lead, submit=_("Change"))
 
     # --- Deleting ----------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ SHOWN_TAGS = 30
 
 
 class NextFilter(ChoiceFilter):
-    title = _("to do")
+    title = _("priority")
     parameter_name = "next"
     options = {"grave": _("bugs, critical or high"), "unjudged": _("bugs nobody judged"), "mine": _("assigned to me")}
 

@@ -11,7 +11,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from monitoring.beta import triage
+from monitoring.admin.display import link_to_incident
+from monitoring.beta import display, triage
 from monitoring.models import BetaFeedback, FeedbackTag, Incident
 from portal.admin.display import exactly
 
@@ -91,11 +92,11 @@ class TagsField(forms.CharField):
 class FeedbackForm(BaseFeedbackForm):
     """Each field says along what it was when the page was made: of two operators at once, each changes his fields."""
 
-    duplicate_of = NumberField(label=_("duplicate of"), help_text=_("The number of what was said before."))
-    tags = TagsField(label=_("tags"), required=False, help_text=_("Words between commas."))
-    assignee = forms.ModelChoiceField(assignable(), label=_("assigned to"), required=False)
+    duplicate_of = NumberField(label=_("Duplicate of"), help_text=_("The number of what was said before."))
+    tags = TagsField(label=_("Tags"), required=False, help_text=_("Words between commas."))
+    assignee = forms.ModelChoiceField(assignable(), label=_("Assigned to"), required=False)
     incident = IncidentField(
-        Incident.objects.none(), label=_("incident"), required=False, help_text=_("One of the latest 50.")
+        Incident.objects.none(), label=_("Incident"), required=False, help_text=_("One of the latest 50.")
     )
 
     class Meta:
@@ -104,10 +105,15 @@ class FeedbackForm(BaseFeedbackForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Whoever may only look gets no fields.
-        if "assignee" in self.fields:
-            self.fields["assignee"].queryset = assignable(self.instance)  # type: ignore[attr-defined]
-            self.fields["incident"].queryset = latest_incidents(self.instance)  # type: ignore[attr-defined]
+        self.fields["assignee"].queryset = assignable(self.instance)  # type: ignore[attr-defined]
+        self.fields["incident"].queryset = latest_incidents(self.instance)  # type: ignore[attr-defined]
+        if "severity" in self.fields:
+            choices = [("", NOT_JUDGED[1]), *BetaFeedback.Severity.choices]
+            self.fields["severity"].choices = choices  # type: ignore[attr-defined]
+        if self.instance.duplicate_of:
+            self.fields["duplicate_of"].help_text = display.link_to(self.instance.duplicate_of)
+        if self.instance.incident:
+            self.fields["incident"].help_text = link_to_incident(self.instance.incident)
         for field in self.fields.values():
             field.show_hidden_initial = True
 
