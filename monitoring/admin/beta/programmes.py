@@ -96,7 +96,7 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin):
 
     change_list_template = "monitoring/beta_programmes.html"
     change_form_template = "monitoring/beta_programme.html"
-    add_label = _("Begin another")
+    add_label = _("Begin a programme")
     too_many = _("Choose at most %(count)d programmes at once. Nothing was done.")
     ordering = ("-id",)
     list_per_page = 25
