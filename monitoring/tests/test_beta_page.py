@@ -1,7 +1,7 @@
 """The page for feedback: whoever has a programme's key can say what they think, without a script or a cookie."""
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode
 
@@ -220,8 +220,7 @@ def test_of_what_fell_into_the_trap_nothing_is_kept_but_that_it_did(send, progra
 def test_another_site_that_sends_its_form_can_do_no_harm(send, visitor, url):
     """Nothing of whoever is signed in is used: it is as good as anybody's."""
     body = urlencode({"id": uuid.uuid4(), "participant": "carol", "comment": "x"})
-    answer = visitor.post(url, body, FORM, headers={"Origin": "https://evil.example", "Cookie": "sessionid=x"})
-    assert answer.status_code == 303
+    assert visitor.post(url, body, FORM, headers={"Origin": "https://evil.example"}).status_code == 303
     assert kept().source == "public"
 
 
@@ -402,10 +401,3 @@ def test_a_visit_is_counted_for_nobody_even_of_somebody_who_is_signed_in(admin_c
 def test_it_shows_nothing_that_others_said(see, send):
     send(participant=CANARY, comment=CANARY, nps_score="3")
     assert CANARY not in see().content.decode() + see("?thanks=1").content.decode()
-
-
-def test_the_moment_is_the_portals(send, monkeypatch):
-    now = datetime.now(UTC) + timedelta(days=1)
-    monkeypatch.setattr(page.timezone, "now", lambda: now)
-    send(given_at="2001-01-01T00:00:00Z")
-    assert kept().given_at == now
