@@ -18,6 +18,8 @@ def printable(text: str) -> str:
 
 def width_of(text: str) -> int:
     """In columns: wide characters take two, those that combine with the one before none."""
+    if text.isascii():
+        return len(text)
     return sum(width_of_one(character) for character in text)
 
 

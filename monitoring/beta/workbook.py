@@ -48,6 +48,7 @@ BOLD, LARGE = Font(FONT, 11, bold=True), Font(FONT, 16, bold=True)
 WRAPPED = Alignment(vertical="top", wrap_text=True)
 CENTRED, RIGHT = (Alignment(horizontal=side, vertical="top", wrap_text=True) for side in ("center", "right"))
 RUNNING_ON = Alignment(horizontal="left")  # over the cells beside it
+ALIGNMENTS = {TEXT: WRAPPED, NUMBER: CENTRED, DAY: CENTRED, MOMENT: CENTRED}
 CHART_WIDTH, CHART_HEIGHT = 18, 8  # in centimetres
 NARROW, USUAL, WIDE, WIDEST = 10, 18, 40, 90  # in characters
 LINE_HEIGHT, MOST_LINES = 15, 27  # in points; a row is 409 high at most
@@ -180,7 +181,7 @@ def put_table(
 
 def put_header(sheet: Any, line: int, titles: Sequence[str], forms: Sequence[str], *, first: int = 1) -> None:
     for column, (title, form) in enumerate(zip(titles, forms, strict=True), first):
-        put(sheet, line, column, title, font=BOLD, alignment=alignment_of(form))
+        put(sheet, line, column, title, font=BOLD, alignment=ALIGNMENTS.get(form, RIGHT))
     fit(sheet, line, titles, first)
 
 
@@ -205,17 +206,13 @@ def put(
     if value is None or value == "":
         return
     cell = sheet.cell(line, column, value if isinstance(value, date) else typed_cell(shortened(value)))
-    cell.alignment = alignment or alignment_of(form)
+    alignment = alignment or ALIGNMENTS.get(form)  # without any, numbers stand where numbers do
+    if alignment is not None:
+        cell.alignment = alignment
     if form:
         cell.number_format = form
     if font is not None:
         cell.font = font
-
-
-def alignment_of(form: str) -> Alignment:
-    if form == TEXT:
-        return WRAPPED
-    return CENTRED if form in (NUMBER, DAY, MOMENT) else RIGHT
 
 
 def lines_of(text: str, width: float) -> int:
