@@ -359,10 +359,6 @@ def test_the_chosen_language_outlasts_a_mistake(send, url):
     assert shown.one("form")["action"] == f"{url}?lang=fr"
 
 
-def test_no_link_takes_away_what_was_typed(send):
-    assert [each["href"] for each in Page(send(participant="")).all("a")] == ["#participant"]
-
-
 def test_no_request_chooses_the_language_of_another(see):
     see("?lang=fr")
     assert Page(see()).one("html")["lang"] == "en"
