@@ -68,9 +68,13 @@ def in_brief(rows: QuerySet[BetaFeedback]) -> QuerySet[BetaFeedback]:
 
 
 def brief(feedback: BetaFeedback, longest: int = SHOWN_COMMENT) -> SafeString:
-    """The first line of one of `in_brief` that says something; of a score alone, that there is no comment."""
-    beginning: str = getattr(feedback, "beginning", "")
-    first = next((line.strip() for line in beginning.splitlines() if line.strip()), "")
+    """The excerpt of one of `in_brief`."""
+    return said(getattr(feedback, "beginning", ""), longest)
+
+
+def said(comment: str, longest: int = SHOWN_COMMENT) -> SafeString:
+    """Its first line that says something, of a long one the beginning; of a score alone, that there is no comment."""
+    first = next((line.strip() for line in comment[:READ_OF_COMMENT].splitlines() if line.strip()), "")
     if not first:
         return format_html('<span class="quiet">{}</span>', _("no comment"))
     return isolated(Truncator(first).chars(longest))
