@@ -45,12 +45,10 @@ FIGURES = (
 FORMS = {"participants": COUNT, "score": SCORE, "critical_bugs": COUNT, "latency": MILLISECONDS, "error_rate": SHARE}
 FONT = "Calibri"
 BOLD, LARGE = Font(FONT, 11, bold=True), Font(FONT, 16, bold=True)
-WRAPPED = Alignment(vertical="top", wrap_text=True)
-CENTRED, RIGHT = (Alignment(horizontal=side, vertical="top", wrap_text=True) for side in ("center", "right"))
-RUNNING_ON = Alignment(horizontal="left")  # over the cells beside it
-ALIGNMENTS = {TEXT: WRAPPED, NUMBER: CENTRED, DAY: CENTRED, MOMENT: CENTRED}
+LEFT, CENTRE, RIGHT = (Alignment(horizontal=side) for side in ("left", "center", "right"))
+ALIGNMENTS = {NUMBER: CENTRE, DAY: CENTRE, MOMENT: CENTRE}
 CHART_WIDTH, CHART_HEIGHT = 18, 8  # in centimetres
-NARROW, USUAL, WIDE, WIDEST = 10, 18, 40, 90  # in characters
+NARROW, USUAL, WIDE, WIDEST = 10, 20, 40, 90  # in characters
 LINE_HEIGHT, MOST_LINES = 15, 27  # in points; a row is 409 high at most
 
 
@@ -89,7 +87,7 @@ def fill_report(sheet: Any, report: Report) -> None:
         (6, wording.verdict_of(report["verdict"]), LARGE),
         (7, wording.reason(report), None),
     ):
-        put(sheet, line, 1, value, MOMENT if line == 4 else TEXT, font=font, alignment=RUNNING_ON)
+        put(sheet, line, 1, value, MOMENT if line == 4 else TEXT, font=font, alignment=LEFT)
     put_conditions(sheet, 9, report["conditions"])
     put_figures(sheet, 11 + len(report["conditions"]), report)
 
@@ -144,7 +142,7 @@ def fill_response_times(sheet: Any, report: Report) -> None:
 
 def fill_bugs(sheet: Any, report: Report) -> None:
     """Those that are critical or high, and open."""
-    set_widths(sheet, NARROW, USUAL, USUAL, 20, USUAL, WIDE, WIDEST)
+    set_widths(sheet, NARROW, USUAL, USUAL, USUAL, USUAL, WIDE, WIDEST)
     header = [_("Number"), _("Severity"), _("Status"), _("Given"), _("Version"), _("Page"), _("Comment")]
     rows = [
         (
@@ -181,7 +179,7 @@ def put_table(
 
 def put_header(sheet: Any, line: int, titles: Sequence[str], forms: Sequence[str], *, first: int = 1) -> None:
     for column, (title, form) in enumerate(zip(titles, forms, strict=True), first):
-        put(sheet, line, column, title, font=BOLD, alignment=ALIGNMENTS.get(form, RIGHT))
+        put(sheet, line, column, title, font=BOLD, alignment=ALIGNMENTS.get(form, RIGHT if form else LEFT))
     fit(sheet, line, titles, first)
 
 
@@ -192,11 +190,15 @@ def put_row(sheet: Any, line: int, row: Sequence[Any], forms: Sequence[str], *, 
 
 
 def fit(sheet: Any, line: int, row: Sequence[Any], first: int) -> None:
-    """Makes the line as high as its longest text asks for: not every program sees to that by itself."""
+    """Breaks its texts, and makes the line as high as the longest asks for: not every program does that by itself."""
     texts = [(value, column) for column, value in enumerate(row, first) if isinstance(value, str)]
     lines = max((lines_of(text, width_at(sheet, column)) for text, column in texts), default=1)
-    if lines > 1:
-        sheet.row_dimensions[line].height = LINE_HEIGHT * lines
+    if lines == 1:
+        return
+    sheet.row_dimensions[line].height = LINE_HEIGHT * lines
+    for column in range(first, first + len(row)):
+        cell = sheet.cell(line, column)
+        cell.alignment = Alignment(horizontal=cell.alignment.horizontal, vertical="top", wrap_text=True)
 
 
 def put(
@@ -206,7 +208,7 @@ def put(
     if value is None or value == "":
         return
     cell = sheet.cell(line, column, value if isinstance(value, date) else typed_cell(shortened(value)))
-    alignment = alignment or ALIGNMENTS.get(form)  # without any, numbers stand where numbers do
+    alignment = alignment or ALIGNMENTS.get(form)
     if alignment is not None:
         cell.alignment = alignment
     if form:
