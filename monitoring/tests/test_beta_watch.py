@@ -101,7 +101,8 @@ class TestVerdicts:
         score(programme, 9)
         review()
         score(programme, 3)
-        review()
+        with translation.override("en"):
+            review()
         assert spoken == ["fr"]
 
     def test_what_somebody_exported_first_is_told_all_the_same(self, programme):
