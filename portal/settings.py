@@ -219,8 +219,11 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": ["rest_framework.authentication.SessionAuthentication"],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SCHEMA_PATH_PREFIX": r"/api/v1/",
-    # What becomes of each item of a batch, in every call that takes several.
-    "ENUM_NAME_OVERRIDES": {"ItemStatusEnum": ["recorded", "duplicate", "conflict", "invalid"]},
+    # What becomes of each item of a batch, in every call that takes several, and of the only one in the others.
+    "ENUM_NAME_OVERRIDES": {
+        "ItemStatusEnum": ["recorded", "duplicate", "conflict", "invalid"],
+        "StatusEnum": ["recorded", "duplicate"],
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "portal.api.docs.add_problems",

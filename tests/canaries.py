@@ -19,7 +19,7 @@ CANARY = "K4NARI"
 # What could be asked of any list, export or page.
 PARAMETERS = (
     *("q", "search", "page", "limit", "cursor", "o", "format", "from", "to", "group", "hours", "days", "status"),
-    *("version", "state", "next", "_popup", "_to_field", "_changelist_filters"),
+    *("version", "state", "key", "next", "_popup", "_to_field", "_changelist_filters"),
     *(CANARY, f"{CANARY}__{CANARY}", f"pk__{CANARY}"),
 )
 HEADERS = {

@@ -1,6 +1,7 @@
 """Feedback by the API: by token, or by a programme's public key."""
 
 import gzip
+import io
 import json
 from datetime import timedelta
 
@@ -269,6 +270,16 @@ def test_a_body_by_key_has_a_limit_of_its_own(by_key, by_token, headers):
     assert said(by_token(body(intake.MOST_SENT_BY_KEY + 1))) == (201, "recorded")
     if not headers:
         assert said(by_key(body(intake.MOST_SENT_BY_KEY))) == (200, "duplicate")
+
+
+def test_a_body_that_does_not_say_how_long_it_is_has_the_same_limit(client, programme):
+    def chunked(body):
+        path = f"/api/v1/beta/feedback?key={programme.public_key}"
+        return client.generic("POST", path, **{"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True})
+
+    sent = json.dumps(feedback()).encode()
+    assert said(chunked(sent)) == (201, "recorded")
+    assert said(chunked(b" " * intake.MOST_SENT_BY_KEY + sent)) == (413, "body_too_large")
 
 
 def test_who_falls_into_the_trap_is_answered_and_discarded(by_key, programme):
