@@ -269,8 +269,8 @@ class TestThePageOfAProgramme:
             grave(programme)
             keep(programme, NOON + number * DAY, BetaSnapshot.Reason.VERDICT)
             checked(programme, STARTS + number * DAY)
-        # Session, user, programme; eight of the report; feedback, reports kept, targets, history.
-        assert queries_of(admin_client, page_of(programme)) == few == 15
+        # Session, user, programme; nine of the report; feedback, reports kept, targets, history.
+        assert queries_of(admin_client, page_of(programme)) == few == 16
 
     def test_the_latest_feedback_stands_there_with_the_way_to_all_of_it(self, admin_client):
         programme, other = a_programme(), a_programme("other")
@@ -531,6 +531,17 @@ class TestDeleting:
         assert f"{PROGRAMMES}{running.pk}/delete/" not in text_of(client.get(page_of(running)))
         assert "delete_selected" not in text_of(client.get(PROGRAMMES))
 
+    def test_of_what_was_said_nothing_is_read_and_nothing_that_names_it_is_left(self, admin_client, ended):
+        first = ended.feedback.first()
+        first.tags.create(name="colour")
+        elsewhere = said(a_programme("other"), duplicate_of=first)
+        with CaptureQueriesContext(connection) as captured:
+            admin_client.post(f"{PROGRAMMES}{ended.pk}/delete/", {"post": "yes"})
+        assert not any("comment" in query["sql"] for query in captured)
+        assert BetaFeedback.objects.get() == elsewhere
+        elsewhere.refresh_from_db()
+        assert elsewhere.duplicate_of is None
+
     def test_the_page_that_asks_reads_nothing_of_what_was_said(self, admin_client, ended):
         with CaptureQueriesContext(connection) as captured:
             admin_client.get(f"{PROGRAMMES}{ended.pk}/delete/")
@@ -545,6 +556,10 @@ class TestDeleting:
         assert BetaProgramme.objects.exists()
 
 
+def cells_of(chart):
+    return [re.findall(">([^<>]+)</t[hd]>", row) for row in chart.rows.split("</tr>") if row]
+
+
 class TestCharts:
     def test_a_day_without_a_score_stays_as_the_day_before(self, db):
         programme = a_programme()
@@ -555,7 +570,7 @@ class TestCharts:
         assert averages == [4.0, 4.0, 4.0, 8.0]
         assert needed == [7.0] * 4
         assert len(drawn.data["labels"]) == 4
-        assert [row[1:] for row in drawn.rows] == [["1", "4.00", "−100"], ["1", "8.00", "+0"]]
+        assert cells_of(drawn) == [["March 10, 2026", "1", "4.00", "−100"], ["March 13, 2026", "1", "8.00", "+0"]]
 
     def test_a_day_without_checks_is_a_gap(self, db):
         programme = a_programme()
@@ -565,7 +580,7 @@ class TestCharts:
         assert drawn.data["lines"][0]["values"] == [80.0, None, 90.0]
         assert drawn.data["lines"][1] == {"label": "at most 500.0 ms", "values": [500] * 3}
         assert drawn.data["marks"]["values"] == [0, 0, 1]
-        assert len(drawn.rows) == 2
+        assert cells_of(drawn) == [["March 2, 2026", "80.0 ms", "10", "0"], ["March 4, 2026", "90.0 ms", "10", "1"]]
 
     def test_a_time_too_long_to_draw_is_drawn_by_its_days_alone(self):
         days = [STARTS, STARTS + timedelta(days=charts.MOST_DAYS)]

@@ -202,6 +202,14 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin):
         figures = {name: grouped(count) for name, count in counts.items() if count}
         return [str(programme) for programme in objs], figures, set(), []
 
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """With what was said in it, which is not read for that: it may be long, and others wait to write."""
+        feedback = BetaFeedback.objects.filter(programme=obj)
+        BetaFeedback.objects.filter(duplicate_of__in=feedback.values("pk")).update(duplicate_of=None)
+        BetaFeedback.tags.through.objects.filter(betafeedback__in=feedback.values("pk")).delete()
+        feedback._raw_delete(feedback.db)
+        super().delete_model(request, obj)
+
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions = super().get_actions(request)
         actions.pop("delete_selected", None)

@@ -54,11 +54,9 @@ def scores_of(programmes: Sequence[int]) -> dict[int, list[int]]:
     newest_first = [F("given_at").desc(), F("id").desc()]
     place = Window(RowNumber(), partition_by=[F("programme"), F("participant")], order_by=newest_first)
     given = BetaFeedback.objects.filter(programme__in=programmes).exclude(nps_score=None).order_by()
-    latest = given.annotate(place=place).filter(place=1).values("pk")
-    rows = BetaFeedback.objects.filter(pk__in=latest).order_by().values_list("programme", "nps_score")
     found = {programme: [0] * (BEST_SCORE + 1) for programme in programmes}
-    for programme, score, count in rows.annotate(count=Count("pk")):
-        found[programme][score or 0] = count
+    for programme, score in given.annotate(place=place).filter(place=1).values_list("programme", "nps_score"):
+        found[programme][score or 0] += 1
     return found
 
 
