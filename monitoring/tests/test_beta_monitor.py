@@ -21,7 +21,8 @@ from django.utils import timezone
 
 from monitoring import sweeps
 from monitoring.console import Screen, listed
-from monitoring.models import CheckResult, MaintenanceWindow, Round, Target
+from monitoring.models import BetaSnapshot, CheckResult, MaintenanceWindow, Round, Target
+from monitoring.tests.said import a_programme
 from monitoring.tests.services import Service
 from portal.models import JobRun
 from portal.tests.database import own_address
@@ -371,6 +372,30 @@ def test_the_report_is_printed_and_kept(targets, settings, tmp_path, capsys):
     assert path.read_text(encoding="utf-8") == out
     assert re.search(r"^API +up +1 +100 %", out, re.MULTILINE)
     assert out.endswith("No incident.\n")
+
+
+def test_each_programme_that_runs_comes_first_and_is_kept(targets, settings, tmp_path, capsys):
+    settings.REPORTS_ROOT = tmp_path
+    run()
+    Target.objects.update(beta_programme=a_programme("spring-beta"))
+    a_programme("autumn-beta")
+    a_programme("over", ends="2026-03-03")
+    capsys.readouterr()
+    assert run("--report") == 0
+    printed = capsys.readouterr().out
+    headings = [line.partition(",")[0] for line in printed.splitlines() if re.match("Beta programme|Monitoring", line)]
+    assert headings == ["Beta programme autumn-beta", "Beta programme spring-beta", "Monitoring"]
+    assert re.search(r"^Checks +2$", printed, re.MULTILINE), "what was not counted yet is missing"
+    [path] = tmp_path.iterdir()
+    assert path.read_text() == printed
+    kept = BetaSnapshot.objects.order_by("programme__name").values_list("programme__name", "reason")
+    assert list(kept) == [("autumn-beta", "command"), ("spring-beta", "command")]
+
+
+def test_without_a_programme_the_table_stands_alone(db, settings, tmp_path, capsys):
+    settings.REPORTS_ROOT = tmp_path
+    assert run("--report") == 0
+    assert capsys.readouterr().out.startswith("Monitoring, from ")
 
 
 def test_a_report_that_cannot_be_kept_is_printed_all_the_same(db, settings, tmp_path, capsys):
