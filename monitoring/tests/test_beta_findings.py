@@ -76,7 +76,7 @@ class TestBugs:
 
     def test_those_that_nobody_judged_are_told_after_two_days(self, admin_client, programme):
         old = bug(programme, "", 2 * DAY + HOUR)
-        said(programme, type="ux", received_at=old.received_at)
+        bug(programme, "medium"), said(programme, type="ux", received_at=old.received_at)
         (finding,) = found(waiting_bugs)
         assert (finding.severity, finding.since) == (INFO, old.received_at)
         assert finding.text == "1 bug of Spring beta has had no severity for more than 2 days."
@@ -99,8 +99,9 @@ class TestBugs:
     def test_they_are_bounded(self, django_assert_num_queries):
         for number in range(7):
             bug(a_programme(f"Beta {number}"), "critical")
-        with django_assert_num_queries(1):
+        with django_assert_num_queries(1) as made:
             shown = texts(waiting_bugs)
+        assert made.captured_queries[0]["sql"].endswith("LIMIT 6")
         assert shown[0].startswith("1 critical bug of Beta 6 ")
         assert (len(shown), shown[5]) == (6, "Bugs of more beta programmes wait.")
 
