@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.http import HttpResponse
 from django.utils.functional import Promise
 from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
+from monitoring.beta import report as members
 from monitoring.beta import sheets, text
 from monitoring.beta.report import Report
+from monitoring.beta.verdict import Condition
 from portal.exports import CSV, XLSX, attached
 
 
@@ -58,9 +61,33 @@ FORMATS: dict[str, Format] = {
 }
 
 
+# PostgreSQL keeps the members of an object in an order of its own; these are the orders they are written in.
+ORDERS = {
+    frozenset(kind.__annotations__): tuple(kind.__annotations__)
+    for kind in (
+        Report,
+        members.Participants,
+        members.Score,
+        members.Bugs,
+        members.OpenBug,
+        members.Performance,
+        members.DayOfChecks,
+        members.DayOfScores,
+        members.Previous,
+        Condition,
+    )
+}
+
+
 def rendered(report: Report, form: str) -> bytes:
-    """In the language that is active."""
-    return FORMATS[form].make(report)
+    """In the language that is active; the same of a report that was kept as when it was made."""
+    return FORMATS[form].make(in_order(report))
+
+
+def in_order(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: in_order(value[name]) for name in ORDERS.get(frozenset(value), value)}
+    return [in_order(each) for each in value] if isinstance(value, list) else value
 
 
 def answered(report: Report, form: str) -> HttpResponse:

@@ -326,6 +326,18 @@ def test_json_is_the_report_itself():
     assert outspoken.EMOJI in content
 
 
+def turned_round(value):
+    if isinstance(value, dict):
+        return {name: turned_round(value[name]) for name in reversed(value)}
+    return [turned_round(each) for each in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "txt"])
+def test_a_report_that_was_kept_reads_as_when_it_was_made(report, form):
+    """A database may give its members back in another order."""
+    assert rendered(turned_round(report), form) == rendered(report, form)
+
+
 @pytest.mark.parametrize(
     ("name", "file"),
     [
