@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from monitoring.beta import wording
 from monitoring.beta.report import OpenBug, Report
-from monitoring.columns import WIDTH, indented, printable, table, wrapped
+from monitoring.columns import WIDTH, indented, table, wrapped
 from monitoring.models import BetaFeedback
 from portal.paginator import grouped
 
@@ -70,7 +70,7 @@ def open_bugs(report: Report) -> Iterator[str]:
         return
     yield _("Critical and high bugs that are open")
     for bug in bugs:
-        yield from wrapped(about(bug), WIDTH)
+        yield from wrapped(about(bug), WIDTH, is_whole=True)
         yield from indented(bug["comment"], is_whole=True)
     if count > len(bugs):
         yield _("and %(count)s more") % {"count": grouped(count - len(bugs))}
@@ -80,7 +80,7 @@ def about(bug: OpenBug) -> str:
     """`#12, critical, open, 2026-03-10 09:12:44 UTC, 6.0.3, /scoring`"""
     severity, status = BetaFeedback.Severity(bug["severity"]).label, BetaFeedback.Status(bug["status"]).label
     told = [str(severity), str(status), wording.moment_of(bug["given_at"]), bug["app_version"], bug["page"]]
-    return ", ".join([f"#{bug['id']}", *filter(None, map(printable, told))])
+    return ", ".join([f"#{bug['id']}", *filter(None, told)])
 
 
 def comments(report: Report) -> Iterator[str]:
