@@ -217,8 +217,7 @@ def draw_trend(page: Any, place: Any, trend: Sequence[DayOfScores], target: floa
     points = [(axes.x(day), axes.y(standing["average"])) for day, standing in zip(days, trend, strict=True)]
     axes.mark_target(target)
     canvas.key(_("target %(value)s") % {"value": wording.score(target)})
-    if len(points) > 1:
-        canvas.line(points, LINE, 1.4)
+    canvas.line(points, LINE, 1.4)
     for point in points if len(points) <= MARKED else points[-1:]:
         canvas.dot(point, 1.7, LINE)
     axes.name_days(4)

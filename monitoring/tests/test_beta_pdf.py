@@ -250,7 +250,7 @@ def test_a_day_of_checks_is_a_bar_and_a_day_with_failures_is_marked():
     assert len([mark for mark in shapes(document, BAD) if len(mark["items"]) == 3]) == 2 + 1, (
         "and one that explains them"
     )
-    assert {"days with failures", "target 500.0 ms"} <= set(text_of(document).splitlines())
+    assert {"days with failures", "target 500.0 ms", "0", "500"} <= set(text_of(document).splitlines())
 
 
 def test_without_failures_there_is_nothing_to_explain():
@@ -368,6 +368,11 @@ def test_a_comment_is_shown_as_text(number):
     else:
         assert expected in bare
     assert not any(page.get_images() or page.get_links() for page in document)
+
+
+def test_names_are_shown_as_text():
+    text = read(a_report(product="<i>Desk</i> &lt;", programme="<b>{{ x }}</b>"))
+    assert text.startswith("Beta report <i>Desk</i> &lt; Programme <b>{{ x }}</b> · from")
 
 
 def test_a_long_comment_is_cut_and_says_so():
