@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from django.db.models import Count, F, Window
-from django.db.models.functions import RowNumber
+from django.db.models import Count
 
 from monitoring import uptime
 from monitoring.beta.report import midnight, nps_of, thresholds_of
@@ -50,12 +49,15 @@ def standings_of(programmes: Sequence[BetaProgramme]) -> dict[int, Standing]:
 
 
 def scores_of(programmes: Sequence[int]) -> dict[int, list[int]]:
-    """How many participants gave each score, from 0 to 10, by their latest one."""
-    newest_first = [F("given_at").desc(), F("id").desc()]
-    place = Window(RowNumber(), partition_by=[F("programme"), F("participant")], order_by=newest_first)
-    given = BetaFeedback.objects.filter(programme__in=programmes).exclude(nps_score=None).order_by()
+    """How many participants gave each score, from 0 to 10, by their latest one.
+
+    A window over the table would take twice as long as reading it.
+    """
+    given = BetaFeedback.objects.filter(programme__in=programmes).exclude(nps_score=None).order_by("given_at", "id")
+    rows = given.values_list("programme", "participant", "nps_score").iterator(chunk_size=2_000)
+    latest = {(programme, participant): score for programme, participant, score in rows}
     found = {programme: [0] * (BEST_SCORE + 1) for programme in programmes}
-    for programme, score in given.annotate(place=place).filter(place=1).values_list("programme", "nps_score"):
+    for (programme, _participant), score in latest.items():
         found[programme][score or 0] += 1
     return found
 
