@@ -8,7 +8,7 @@ BIDI = "\u202egnp.exe\u2066 \u2067x\u2069 \u202ay\u202c"
 WAS_NUL = "NUL was here: \ufffd"
 LINES = "one\ntwo\tthree\n\n-four"
 LONG = "x" * 100_000
-LONG_EMOJI = "\U0001f600" * 50_000
+LONG_EMOJI = "\U0001f600" * 20_000  # two units of UTF-16 each
 WITHOUT_BLANKS = "日本語の文章には空白がありませんので" * 20
 FORMULAS = [FORMULA, "+1+1", "-2+3", "@SUM(A1)", "\t=1+1", '=HYPERLINK("https://example.org")']
 ALL = [MARKUP, *FORMULAS, EMOJI, RIGHT_TO_LEFT, BIDI, WAS_NUL, LINES, LONG, LONG_EMOJI, WITHOUT_BLANKS]

@@ -113,6 +113,7 @@ def test_sections_and_names_are_those_of_the_report(report):
     assert values_of(report, "open_bugs.severity") == {bug: "high"}
     assert values_of(report, "ux_comments") == {"0": "I like it."}
     assert values_of(report, "previous")["participants"] == "3"
+    assert not {"performance.days.day", "open_bugs.id", "trend.day"} & {row["section"] for row in rows_of(report)}
 
 
 def test_conditions_stand_with_target_and_outcome(report):
