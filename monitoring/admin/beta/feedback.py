@@ -58,6 +58,7 @@ class FeedbackAdmin(FeedbackActions):
 
     change_list_template = "monitoring/list.html"
     ordering = ("-id",)
+    list_per_page = 25  # each with badges, tags and isolated texts
     sortable_by = ()
     list_display = ("what_was_said", "kind", "score", "stands", "version", moment_column("given_at", _("given")))
     list_display_links = ("what_was_said",)
