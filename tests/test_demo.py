@@ -288,7 +288,8 @@ def tested(live_server, tmp_path, enter, monkeypatch):
     for machine in fleet:
         machine.present(issue("enroll", label="demo")[1])
     programme = Beta(live_server.url, tmp_path)
-    return programme, lambda: list(beta.play(programme, fleet, application, api, "secret"))
+    with api, application:
+        yield programme, lambda: list(beta.play(programme, fleet, application, api, "secret"))
 
 
 @pytest.mark.django_db(transaction=True)

@@ -84,3 +84,10 @@ def test_reports_are_made_once_a_minute(programme, django_assert_num_queries):
     list(programmes(timezone.now()))
     with django_assert_num_queries(2):
         list(programmes(timezone.now()))
+
+
+def test_a_net_promoter_score_of_nought_is_one():
+    programme = a_programme("Spring")
+    for score in (9, 2):
+        said(programme, nps_score=score)
+    assert samples()["nps", "Spring"] == 0

@@ -58,7 +58,7 @@ def test_where_nobody_gave_a_score_there_is_none(programme):
 def test_it_draws_the_feedback_of_thirty_days(programme):
     now = timezone.now()
     for days in (0, 2, 2, 29, 31):
-        said(programme, given_at=now - days * DAY)
+        said(programme, given_at=now - days * DAY, received_at=now)
     said(a_programme("Other"), given_at=now)
     chart = tile().chart
     assert (chart.values[-3:], chart.values[0], len(chart.values), chart.unit) == ([2, 0, 1], 1, 30, "feedback a day")
