@@ -73,8 +73,6 @@ class TestThePage:
         text = text_of(client.get(page_of(feedback)))
         for part in ("severity: low → –", "assignee: user:olga → –", "fix_version: 6.3 → –"):
             assert part in text
-            client.get(page_of(feedback))
-        )
 
     def test_of_two_at_once_each_changes_what_he_touched(self, client):
         feedback = told()
