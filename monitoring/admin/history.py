@@ -25,7 +25,7 @@ SENTENCES.update(
         "monitoring.cause_noted": _("The cause was noted"),
         "monitoring.feedback_triaged": _("Triaged"),
         "betafeedback.deleted": _("Deleted"),
-        "feedback.discarded": _("Feedback of a machine was discarded"),
+        "feedback.discarded": _("Feedback that a robot sent was discarded"),
         "betaprogramme.added": _("Added"),
         "betaprogramme.changed": _("Changed"),
         "betaprogramme.deleted": _("Deleted"),

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from monitoring.beta.report import Report, report_of
 from monitoring.models import BetaProgramme, BetaSnapshot
 
-# What differs between two reports of which nothing has changed.
-OF_THE_MOMENT = frozenset({"generated_at", "previous"})
+# Who takes a report in five formats within so much time has one report, although checks go on meanwhile.
+AT_ONCE = timedelta(minutes=10)
+MEASURED = frozenset({"generated_at", "previous", "performance"})
 
 
 def keep(programme: BetaProgramme, now: datetime, reason: BetaSnapshot.Reason, taken_by: str = "") -> BetaSnapshot:
-    """The report of this moment as a snapshot; the newest one where nothing has changed since.
-
-    So who asks for the same report in five formats keeps one.
-    """
+    """The report of this moment as a snapshot; one of the last ten minutes where nothing but measures has changed."""
     report = report_of(programme, now)
     newest = BetaSnapshot.objects.filter(programme=programme).order_by("-id").first()
-    if newest is not None and content_of(newest.data) == content_of(report):
+    is_recent = newest is not None and now - AT_ONCE < newest.taken_at <= now
+    if newest is not None and is_recent and substance_of(newest.data) == substance_of(report):
         return newest
     return write(programme, report, now, reason, taken_by)
 
@@ -34,5 +33,7 @@ def write(
     )
 
 
-def content_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in report.items() if name not in OF_THE_MOMENT}
+def substance_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What people said and what follows of it: how conditions are met, but not by how much."""
+    said = {name: value for name, value in report.items() if name not in MEASURED}
+    return said | {"conditions": [(each["name"], each["target"], each["ok"]) for each in report["conditions"]]}

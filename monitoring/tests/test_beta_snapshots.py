@@ -6,11 +6,12 @@ import pytest
 
 from monitoring.beta.snapshots import keep
 from monitoring.models import BetaProgramme, BetaSnapshot
-from monitoring.tests.rolled import NOON
+from monitoring.tests.rolled import DAY, NOON, a_target, rollup
 from monitoring.tests.said import a_programme, said, scored
 
 COMMAND, EXPORTED = BetaSnapshot.Reason.COMMAND, BetaSnapshot.Reason.EXPORTED
-LATER = NOON + timedelta(hours=1)
+LATER, SOON = NOON + timedelta(hours=1), NOON + timedelta(minutes=9)
+NOON_OF_DAY = timedelta(hours=12)
 
 
 @pytest.fixture
@@ -49,13 +50,34 @@ def test_a_snapshot_cannot_be_saved_again(programme):
     assert kept(snapshot).verdict == "GO"
 
 
-def test_a_report_of_which_nothing_has_changed_is_kept_once(programme):
+def test_who_takes_several_formats_keeps_one_report_although_checks_go_on(programme):
+    target = a_target(beta_programme=programme)
+    rollup(target, "day", NOON - NOON_OF_DAY)
     first = keep(programme, NOON, EXPORTED, "olga")
-    assert keep(programme, LATER, COMMAND) == first
-    said(programme, comment="Something new.", type="ux")
-    second = keep(programme, LATER, COMMAND)
+    rollup(target, "day", NOON - NOON_OF_DAY - DAY, checks=17)
+    assert keep(programme, SOON, COMMAND) == first
+    assert keep(programme, NOON + timedelta(minutes=10), COMMAND) != first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda programme: said(programme, comment="Something new.", type="ux"),
+        lambda programme: BetaProgramme.objects.update(score_target="7.5"),
+        lambda programme: rollup(a_target(beta_programme=programme), "day", NOON - NOON_OF_DAY, latency_ms=900),
+    ],
+)
+def test_what_was_said_judged_or_wanted_since_makes_another_report(programme, change):
+    first = keep(programme, NOON, EXPORTED, "olga")
+    change(programme)
+    programme.refresh_from_db()
+    second = keep(programme, SOON, EXPORTED, "olga")
     assert second != first
-    assert keep(programme, LATER, COMMAND) == second
+    assert keep(programme, SOON, EXPORTED, "olga") == second
+
+
+def test_a_report_of_the_future_was_kept_before_the_clock_was_set_back(programme):
+    assert keep(programme, LATER, COMMAND) != keep(programme, NOON, COMMAND)
 
 
 def test_the_next_report_is_compared_with_the_one_before(programme):
