@@ -90,6 +90,10 @@ class Seconds(Func):
     template = "EXTRACT(EPOCH FROM %(expressions)s)::bigint"
     output_field = BigIntegerField()
 
+    def get_db_converters(self, connection: Any) -> list[Any]:
+        """Both databases give an integer; Django would make one of each again."""
+        return []
+
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
         return self.as_sql(
             compiler, connection, template="CAST(strftime('%%%%s', %(expressions)s) AS INTEGER)", **context

@@ -177,6 +177,7 @@ class BetaFeedback(models.Model):
             models.Index(fields=["programme", "type", "-given_at"], name="feedback_given"),
             models.Index(fields=["programme", "participant"], name="feedback_participant"),
             models.Index(fields=["source", "-id"], name="feedback_source"),
+            models.Index(fields=["-id"], name="feedback_unsettled", condition=Q(status__in=["open", "planned"])),
         ]
         constraints = [
             models.CheckConstraint(name="feedback_score", condition=Q(nps_score=None) | Q(nps_score__lte=BEST_SCORE)),
