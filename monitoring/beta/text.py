@@ -51,7 +51,7 @@ def conditions(report: Report) -> list[str]:
         )
         for condition in report["conditions"]
     ]
-    return table((_("condition"), _("outcome"), _("value"), _("target")), rows)
+    return table((_("condition"), _("outcome"), _("value"), _("needed")), rows)
 
 
 def figures(report: Report) -> Iterator[str]:

@@ -60,7 +60,7 @@ def test_each_condition_has_its_value_and_its_target(programme):
     rollup(target, "day", NOON.replace(hour=0), checks=10_000, failures=7, latency_ms=131.5)
     scored(programme, 9, 8, 7, 7, 6)
     shown = lines(programme)
-    assert cells(shown, "condition") == [["outcome", "value", "target"]]
+    assert cells(shown, "condition") == [["outcome", "value", "needed"]]
     assert cells(shown, "Participants")[0] == ["met", "5", "at", "least", "5"]
     assert cells(shown, "Average score")[0] == ["met", "7.40", "at", "least", "7.00"]
     assert cells(shown, "Critical and high bugs that are open")[0] == ["met", "0", "none"]
