@@ -204,6 +204,7 @@ class TestThePageOfAProgramme:
         programme = good()
         assert shown_on(admin_client, programme).compared_with == ""
         keep(programme, NOON, BetaSnapshot.Reason.EXPORTED)
+        assert shown_on(admin_client, programme).was == ""
         said(programme, nps_score=2)
         grave(programme)
         found = shown_on(admin_client, programme)
@@ -377,7 +378,8 @@ class TestHandingOn:
         programme = good()
         text = text_of(client.get(page_of(programme)))
         for form in FORMATS:
-            assert f'<form method="post" action="{PROGRAMMES}{programme.pk}/report/{form}/">' in text
+            start = f'<form method="post" action="{PROGRAMMES}{programme.pk}/report/{form}/">'
+            assert f'{start}<input type="hidden" name="csrfmiddlewaretoken"' in text
 
     def test_it_asks_for_a_token_against_forgery(self, client):
         logged_in(client, "staff")
