@@ -89,9 +89,10 @@ class TestTheList:
         checked(first, STARTS - DAY, failures=10)
         checked(first, STARTS + 10 * DAY, failures=10)
         checked(second, STARTS, latency_ms=900, failures=3)
-        programmes = [first, second, a_programme("third")]
+        a_programme("third")
         checked(a_programme("fourth"), STARTS - DAY)
         a_target(beta_programme=good("fifth"))
+        good("sixth")
         programmes = list(BetaProgramme.objects.all())
         found = standings_of(programmes)
         for programme in programmes:
@@ -279,8 +280,9 @@ class TestThePageOfAProgramme:
             said(programme, f"p{number}@example.org", comment=f"comment {number}")
         said(other, comment="elsewhere")
         found = section(admin_client, programme, "Latest feedback")
-        assert [f"comment {number}" in row[4] for number, row in zip(range(11, 1, -1), found.rows, strict=True)]
-        assert len(found.rows) == 10
+        assert [re.sub("<[^>]+>", "", row[4]) for row in found.rows] == [
+            f"comment {number}" for number in range(11, 1, -1)
+        ]
         assert found.url == f"{BASE}betafeedback/?programme={programme.pk}"
 
     def test_the_reports_kept_stand_there_with_how_the_verdict_changed(self, admin_client):
