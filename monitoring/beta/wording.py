@@ -49,8 +49,10 @@ def count(value: float | None) -> str:
 
 
 def signed(value: int | None) -> str:
-    """`+14`, `−20`: an NPS is said with its sign."""
-    return NOTHING if value is None else f"{value:+d}".replace("-", "−")
+    """`+14`, `−20`, `0`: an NPS is said with its sign."""
+    if value is None:
+        return NOTHING
+    return f"{value:+d}".replace("-", "−") if value else "0"
 
 
 def difference(now: float | None, before: float | None, digits: int = 0) -> str:

@@ -93,7 +93,7 @@ def fill_report(sheet: Any, report: Report) -> None:
 
 
 def put_conditions(sheet: Any, line: int, conditions: Sequence[Condition]) -> None:
-    put_header(sheet, line, [_("Condition"), _("Outcome"), _("Value"), _("Target")], [TEXT, TEXT, COUNT, COUNT])
+    put_header(sheet, line, [_("Condition"), _("Outcome"), _("Value"), _("Needed")], [TEXT, TEXT, COUNT, COUNT])
     for number, condition in enumerate(conditions, line + 1):
         sign = "≥" if condition["name"] in wording.AT_LEAST else "≤"
         form = FORMS[condition["name"]]

@@ -81,7 +81,7 @@ class BetaProgramme(models.Model):
 
     @property
     def subject(self) -> str:
-        return f"beta:{self.name}"
+        return f"beta:{self.pk}"
 
     def is_running(self, day: date) -> bool:
         return self.starts <= day and (self.ends is None or day <= self.ends)

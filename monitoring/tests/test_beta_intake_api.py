@@ -289,7 +289,7 @@ def test_who_falls_into_the_trap_is_answered_and_discarded(by_key, programme):
         assert (answer.status_code, answer.json()) == (201, {"status": "recorded", "id": body["id"]})
     assert not BetaFeedback.objects.exists()
     event = AuditEvent.objects.get()
-    assert (event.action, event.subject, event.count) == ("feedback.discarded", "beta:spring-beta", 3)
+    assert (event.action, event.subject, event.count) == ("feedback.discarded", programme.subject, 3)
     assert (event.actor, event.address, event.before, event.after) == ("system", "", None, None)
 
 

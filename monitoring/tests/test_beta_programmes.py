@@ -98,3 +98,10 @@ def test_what_no_browser_would_send_as_an_origin_is_refused(origins):
     with pytest.raises(ValidationError) as refusal:
         BetaProgramme(name="web", allowed_origins=origins).full_clean()
     assert set(refusal.value.error_dict) == {"allowed_origins"}
+
+
+def test_a_programme_that_is_renamed_keeps_its_history():
+    programme = a_programme()
+    before = programme.subject
+    programme.name = "renamed"
+    assert programme.subject == before

@@ -140,7 +140,7 @@ def test_what_was_said_comes_through_whole(ask, programme):
 def test_nothing_is_kept_but_a_line_in_the_audit_trail(ask, programme):
     ask(format="csv")
     event = AuditEvent.objects.get(action="beta.exported")
-    assert (event.subject, event.after, event.actor) == ("beta:spring-beta", {"format": "csv"}, "user:alice")
+    assert (event.subject, event.after, event.actor) == (programme.subject, {"format": "csv"}, "user:alice")
     assert not BetaSnapshot.objects.exists()
 
 

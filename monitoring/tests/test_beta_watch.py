@@ -67,7 +67,7 @@ class TestVerdicts:
         assert review() == {"kept": 1}
         message = OutboxMessage.objects.get()
         assert (message.title, message.text) == ("Spring beta: GO → NO-GO", "Missed: Average score.")
-        assert (message.get_severity_display(), message.subject) == ("warning", "beta:Spring beta")
+        assert (message.get_severity_display(), message.subject) == ("warning", programme.subject)
         assert message.path == f"/admin/monitoring/betaprogramme/{programme.pk}/change/"
 
     def test_a_better_one_is_for_information(self, programme):

@@ -81,3 +81,7 @@ def test_facts_tell_how_they_differ_from_the_report_before():
     assert facts["Critical and high bugs that are open"] == ("1", "+1")
     assert facts["Bugs reported"] == ("1", "")
     assert facts["Mean response time"] == ("–", "")
+
+
+def test_a_net_promoter_score_has_its_sign_and_nought_has_none():
+    assert [wording.signed(value) for value in (14, -20, 0, None)] == ["+14", "−20", "0", "–"]
