@@ -111,16 +111,26 @@ def test_a_block_waits_for_its_delivery(client: Any, portal: Any) -> None:
     assert comments(list(portal.events.values())) == ["x"]
 
 
+def announced(came: threading.Event, portal: Any) -> Any:
+    """The portal takes it, and that it came is known."""
+
+    def answer(body: Any) -> Any:
+        came.set()
+        return taken(portal, body)
+
+    return answer
+
+
 def test_it_is_delivered_without_being_asked_for(client: Any, portal: Any) -> None:
     came = threading.Event()
-    portal.answer_with(FEEDBACK_PATH, lambda body: came.set() or taken(portal, body))
+    portal.answer_with(FEEDBACK_PATH, announced(came, portal))
     client(deliver_after=0).send(CAROL, comment="x")
     assert came.wait(20)
 
 
 def test_what_the_portal_could_not_take_is_tried_again_by_itself(client: Any, portal: Any, answer: Any) -> None:
     came = threading.Event()
-    portal.answer_with(FEEDBACK_PATH, answer(503, {}), lambda body: came.set() or taken(portal, body))
+    portal.answer_with(FEEDBACK_PATH, answer(503, {}), announced(came, portal))
     client(deliver_after=0).send(CAROL, comment="x")
     assert came.wait(20)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from openpyxl import Workbook  # type: ignore[import-untyped]
-from openpyxl.chart import BarChart, LineChart, Reference  # type: ignore[import-untyped]
-from openpyxl.chart.axis import DateAxis  # type: ignore[import-untyped]
-from openpyxl.styles import Alignment, Font  # type: ignore[import-untyped]
-from openpyxl.utils import get_column_letter  # type: ignore[import-untyped]
+from openpyxl import Workbook
+from openpyxl.chart import BarChart, LineChart, Reference
+from openpyxl.chart.axis import DateAxis
+from openpyxl.styles import Alignment, Font
+from openpyxl.utils import get_column_letter
 
 from monitoring.beta import wording
 from monitoring.beta.report import Report

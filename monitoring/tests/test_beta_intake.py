@@ -13,8 +13,9 @@ from monitoring.tests.said import a_programme
 from portal import tokens
 from portal.api.errors import Problem
 
-TOKEN = str(tokens.mint("client"))
-KEPT = f"vigie_client_{tokens.parse(TOKEN).key}_…"
+MINTED = tokens.mint("client")
+TOKEN = str(MINTED)
+KEPT = f"vigie_client_{MINTED.key}_…"
 
 
 def read(**changes):
