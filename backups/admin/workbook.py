@@ -20,7 +20,7 @@ TOO_MUCH = 3
 
 def lines_of(content: bytes, most_lines: int, most_columns: int, most_characters: int) -> list[list[str]] | None:
     """None where there are more lines, or more in them, than asked for: many cells may share one long text."""
-    from openpyxl import load_workbook # noqa: PLC0415 - within the bounds, too
+    from openpyxl import load_workbook  # noqa: PLC0415 - within the bounds, too
 
     book = load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
     sheet = book.worksheets[0]
