@@ -12,10 +12,10 @@ from django.utils import timezone
 from backups.tests.pages import logged_in, text_of
 from monitoring.admin.beta import charts
 from monitoring.admin.beta.display import shown
-from monitoring.admin.beta.standing import standings_of
 from monitoring.beta.export import FORMATS
 from monitoring.beta.report import report_of
 from monitoring.beta.snapshots import keep
+from monitoring.beta.standing import standings_of
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Rollup, Target
 from monitoring.tests.pages import BASE, act_on_page, list_of, listed, page_of, settings_of
 from monitoring.tests.rolled import NOON, a_target, rollup

@@ -22,11 +22,11 @@ from monitoring.admin.beta import sections
 from monitoring.admin.beta.display import shown, verdict_badge
 from monitoring.admin.beta.form import ProgrammeForm
 from monitoring.admin.beta.handing import HandsReportsOn
-from monitoring.admin.beta.standing import Standing, standings_of
 from monitoring.admin.display import day_of
 from monitoring.beta import snapshots, wording
 from monitoring.beta.display import isolated
 from monitoring.beta.report import Report, report_of
+from monitoring.beta.standing import Standing, standings_of
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from monitoring.models.beta import new_key
 from portal import audit
