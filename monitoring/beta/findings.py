@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from monitoring.beta import wording
-from monitoring.beta.tile import fresh_report
+from monitoring.beta.standing import running
 from monitoring.beta.verdict import GO
 from monitoring.models import BetaFeedback, BetaProgramme
 from portal.findings import Finding, Severity
@@ -88,19 +88,17 @@ def bugs_url(programme: int, kind: str) -> str:
 
 
 def unready_programmes(now: datetime) -> Iterator[Finding]:
-    """Those that end within three days and may not go; a report that is a minute old says so."""
-    today = timezone.localdate(now)
-    ending = BetaProgramme.objects.running(today).filter(ends__lte=today + ENDS_SOON).order_by("ends", "id")
-    for programme in ending[:SHOWN]:
-        report = fresh_report(programme, now)
-        if report["verdict"] == GO:
+    """Those that end within three days and may not go, as they stood a minute ago at most."""
+    last = timezone.localdate(now) + ENDS_SOON
+    for programme, standing in running(now):
+        if programme.ends is None or programme.ends > last or standing.verdict == GO:
             continue
         text = _("%(programme)s ends on %(day)s, and its verdict is %(verdict)s. %(reason)s")
         words = {
             "programme": programme.name,
-            "day": date_format(programme.ends or today, "j F"),
-            "verdict": wording.verdict_of(report["verdict"]),
-            "reason": wording.reason(report),
+            "day": date_format(programme.ends, "j F"),
+            "verdict": wording.verdict_of(standing.verdict),
+            "reason": wording.reason_of(standing.conditions),
         }
         url = reverse("admin:monitoring_betaprogramme_change", args=[programme.pk])
         yield Finding(Severity.WARNING, text % words, None, url, _("See the programme"))

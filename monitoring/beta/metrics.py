@@ -6,42 +6,37 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from django.db.models import Count
-from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from monitoring.beta.report import Report
-from monitoring.beta.tile import fresh_report
+from monitoring.beta.standing import Standing, running
 from monitoring.beta.verdict import VERDICTS
-from monitoring.models import BetaFeedback, BetaProgramme
+from monitoring.models import BetaFeedback
 from portal.metrics import gauge
-
-# The newest ones: each costs a report a minute.
-MOST = 10
 
 
 def programmes(now: datetime) -> Iterator[Metric]:
-    """From reports that are a minute old at most."""
-    running = list(BetaProgramme.objects.running(timezone.localdate(now))[:MOST])
-    reports = {programme.name: fresh_report(programme, now) for programme in running}
-    yield from figures(reports)
-    verdicts = {(name, code): float(code == report["verdict"]) for name, report in reports.items() for code in VERDICTS}
+    """As they stood a minute ago at most."""
+    found = running(now)
+    standings = {programme.name: standing for programme, standing in found}
+    yield from figures(standings)
+    verdicts = {(name, code): float(code == each.verdict) for name, each in standings.items() for code in VERDICTS}
     yield of_each("verdict", "1 for the verdict of the programme, 0 for the others.", "verdict", verdicts)
-    rows = BetaFeedback.objects.filter(programme__in=running).order_by()
+    rows = BetaFeedback.objects.filter(programme__in=[programme.pk for programme, _standing in found]).order_by()
     counts = {
         (programme, kind): count
         for programme, kind, count in rows.values_list("programme__name", "type").annotate(Count("pk"))
     }
-    given = {(name, kind): counts.get((name, kind), 0) for name in reports for kind in BetaFeedback.Type.values}
+    given = {(name, kind): counts.get((name, kind), 0) for name in standings for kind in BetaFeedback.Type.values}
     yield of_each("feedback", "What was said in the programme, by its type.", "type", given)
 
 
-def figures(reports: Mapping[str, Report]) -> Iterator[Metric]:
+def figures(standings: Mapping[str, Standing]) -> Iterator[Metric]:
     """A programme in which nobody gave a score has neither average nor NPS."""
-    people = {name: report["participants"]["count"] for name, report in reports.items()}
-    averages = {name: report["score"]["average"] for name, report in reports.items()}
-    promoters = {name: report["score"]["nps"] for name, report in reports.items()}
-    bugs = {name: report["bugs"]["critical_high_open"] for name, report in reports.items()}
+    people = {name: each.figures.participants for name, each in standings.items()}
+    averages = {name: each.figures.average for name, each in standings.items()}
+    promoters = {name: each.nps for name, each in standings.items()}
+    bugs = {name: each.figures.grave_bugs for name, each in standings.items()}
     yield gauge("monitoring_beta_participants", "People who said something in the programme.", "programme", people)
     yield gauge("monitoring_beta_score", "Average of their latest scores, from 0 to 10.", "programme", known(averages))
     yield gauge("monitoring_beta_nps", "Net Promoter Score, from -100 to 100.", "programme", known(promoters))

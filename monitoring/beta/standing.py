@@ -1,4 +1,4 @@
-"""How programmes stand at present, for a list of them: a few queries, however many they are.
+"""How programmes stand at present, several at once: a few queries, however many they are.
 
 The same figures as those of `monitoring.beta.report`, and no more of them than a row shows.
 """
@@ -7,21 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
+from django.core.cache import cache
 from django.db.models import Count
+from django.utils import timezone
 
 from monitoring import uptime
 from monitoring.beta.report import midnight, nps_of, thresholds_of
-from monitoring.beta.verdict import Figures, conditions, verdict
+from monitoring.beta.verdict import Condition, Figures, conditions, verdict
 from monitoring.models import BetaFeedback, BetaProgramme, Rollup, Target
 from monitoring.models.beta import BEST_SCORE
+
+FRESH_SECONDS = 60
+# The newest ones: each costs its feedback once a minute.
+MOST_RUNNING = 10
 
 
 @dataclass(frozen=True)
 class Standing:
     figures: Figures
     nps: int | None
+    conditions: list[Condition]
     verdict: str
 
 
@@ -43,9 +50,17 @@ def standings_of(programmes: Sequence[BetaProgramme]) -> dict[int, Standing]:
             failures=checked.failures if checked else 0,
             mean_ms=checked.mean_ms if checked else None,
         )
-        judged = verdict(conditions(figures, thresholds_of(programme)))
-        found[programme.pk] = Standing(figures, nps_of(counts), judged)
+        judged = conditions(figures, thresholds_of(programme))
+        found[programme.pk] = Standing(figures, nps_of(counts), judged, verdict(judged))
     return found
+
+
+def running(now: datetime) -> list[tuple[BetaProgramme, Standing]]:
+    """The ten newest of those that run today, each as it stood a minute ago at most."""
+    programmes = list(BetaProgramme.objects.running(timezone.localdate(now))[:MOST_RUNNING])
+    key = f"monitoring.beta.standing.{'.'.join(str(programme.pk) for programme in programmes)}"
+    found = cache.get_or_set(key, lambda: standings_of(programmes), FRESH_SECONDS) or {}
+    return [(programme, found[programme.pk]) for programme in programmes]
 
 
 def scores_of(programmes: Sequence[int]) -> dict[int, list[int]]:

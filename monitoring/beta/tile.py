@@ -1,4 +1,4 @@
-"""How the running programme stands: on the landing page, and wherever a report may be a minute old."""
+"""How the running programme stands: on the landing page."""
 
 from __future__ import annotations
 
@@ -8,22 +8,13 @@ from django.core.cache import cache
 from django.db.models import Count
 from django.db.models.functions import TruncDate
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from monitoring.beta import wording
-from monitoring.beta.report import Report, report_of
+from monitoring.beta.standing import FRESH_SECONDS, Standing, running
 from monitoring.models import BetaFeedback, BetaProgramme
 from portal.admin.display import NOTHING
 from portal.panels import Tile, chart_start, daily_chart
-
-FRESH_SECONDS = 60
-
-
-def fresh_report(programme: BetaProgramme, now: datetime) -> Report:
-    """A minute old at most."""
-    key = f"monitoring.beta.report.{programme.pk}"
-    return cache.get_or_set(key, lambda: report_of(programme, now), FRESH_SECONDS) or report_of(programme, now)
 
 
 def feedback_by_day(programme: BetaProgramme, now: datetime) -> dict[date, int]:
@@ -34,29 +25,32 @@ def feedback_by_day(programme: BetaProgramme, now: datetime) -> dict[date, int]:
 
 def beta_tile(now: datetime) -> Tile:
     """Of several programmes that run, the one that began last."""
-    programme = BetaProgramme.objects.running(timezone.localdate(now)).first()
-    if programme is None:
+    found = running(now)
+    if not found:
         url = reverse("admin:monitoring_betaprogramme_changelist")
         return Tile(title=_("Beta"), figure=NOTHING, caption=_("no programme runs"), url=url)
-    report = fresh_report(programme, now)
+    programme, standing = found[0]
     key = f"monitoring.beta.days.{programme.pk}"
     by_day = cache.get_or_set(key, lambda: feedback_by_day(programme, now), FRESH_SECONDS) or {}
     return Tile(
         title=_("Beta"),
-        figure=wording.verdict_of(report["verdict"]),
+        figure=wording.verdict_of(standing.verdict),
         caption=programme.name,
         url=reverse("admin:monitoring_betaprogramme_change", args=[programme.pk]),
-        facts=facts_of(report),
+        facts=facts_of(standing, programme),
         chart=daily_chart(by_day, now, _("feedback a day")),
     )
 
 
-def facts_of(report: Report) -> list[tuple[str, str]]:
-    participants, given = report["participants"], report["score"]
-    taking_part = {"count": wording.count(participants["count"]), "target": wording.count(participants["target"])}
+def facts_of(standing: Standing, programme: BetaProgramme) -> list[tuple[str, str]]:
+    figures = standing.figures
+    taking_part = {
+        "count": wording.count(figures.participants),
+        "target": wording.count(programme.participants_target),
+    }
     return [
         (_("participants"), _("%(count)s of %(target)s") % taking_part),
-        (_("average score"), wording.score(given["average"])),
-        (_("Net Promoter Score"), wording.signed(given["nps"])),
-        (_("critical and high bugs open"), wording.count(report["bugs"]["critical_high_open"])),
+        (_("average score"), wording.score(figures.average)),
+        (_("Net Promoter Score"), wording.signed(standing.nps)),
+        (_("critical and high bugs open"), wording.count(figures.grave_bugs)),
     ]

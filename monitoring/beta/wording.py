@@ -106,8 +106,12 @@ def verdict_of(code: str) -> str:
 
 def reason(report: Report) -> str:
     """Why the verdict is what it is, in one sentence."""
-    missed = [name_of(condition) for condition in report["conditions"] if condition["ok"] is False]
-    unknown = [name_of(condition) for condition in report["conditions"] if condition["ok"] is None]
+    return reason_of(report["conditions"])
+
+
+def reason_of(conditions: Sequence[Condition]) -> str:
+    missed = [name_of(condition) for condition in conditions if condition["ok"] is False]
+    unknown = [name_of(condition) for condition in conditions if condition["ok"] is None]
     if missed:
         return _("Missed: %(conditions)s.") % {"conditions": ", ".join(missed)}
     if unknown:

@@ -175,9 +175,16 @@ class BetaFeedback(models.Model):
         indexes = [
             models.Index(fields=["programme", "-id"], name="feedback_programme"),
             models.Index(fields=["programme", "type", "-given_at"], name="feedback_given"),
-            models.Index(fields=["programme", "participant"], name="feedback_participant"),
+            models.Index(
+                fields=["programme", "participant", "-given_at", "-id", "nps_score"], name="feedback_participant"
+            ),
             models.Index(fields=["source", "-id"], name="feedback_source"),
             models.Index(fields=["-id"], name="feedback_unsettled", condition=Q(status__in=["open", "planned"])),
+            models.Index(
+                fields=["programme", "severity", "received_at"],
+                name="feedback_bugs_waiting",
+                condition=Q(type="bug", status__in=["open", "planned"]),
+            ),
         ]
         constraints = [
             models.CheckConstraint(name="feedback_score", condition=Q(nps_score=None) | Q(nps_score__lte=BEST_SCORE)),

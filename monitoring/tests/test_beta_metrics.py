@@ -80,7 +80,7 @@ def test_of_many_programmes_the_newest_ten_are_told():
     assert told == {f"Beta {number}" for number in range(10)}
 
 
-def test_reports_are_made_once_a_minute(programme, django_assert_num_queries):
+def test_how_they_stand_is_asked_once_a_minute(programme, django_assert_num_queries):
     list(programmes(timezone.now()))
     with django_assert_num_queries(2):
         list(programmes(timezone.now()))

@@ -1,5 +1,6 @@
 """How the running programme stands: the tile of the landing page."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -90,11 +91,27 @@ def test_where_none_runs_it_says_so_and_leads_to_the_list(starts, ends):
     assert (shown.url, shown.facts, shown.chart) == ("/admin/monitoring/betaprogramme/", [], None)
 
 
-def test_it_makes_the_report_once_a_minute(programme, django_assert_num_queries):
+def test_how_it_stands_is_asked_once_a_minute(programme, django_assert_num_queries):
     said(programme, nps_score=9)
     tile()
     with django_assert_num_queries(1):
         tile()
+
+
+@pytest.mark.parametrize(("seconds", "participants"), [(59, "1 of 1,500"), (61, "2 of 1,500")])
+def test_what_it_tells_is_a_minute_old_at_most(programme, monkeypatch, seconds, participants):
+    said(programme, nps_score=9)
+    tile()
+    said(programme, nps_score=9)
+    later = time.time() + seconds
+    monkeypatch.setattr("django.core.cache.backends.locmem.time.time", lambda: later)
+    assert dict(tile().facts)["participants"] == participants
+
+
+def test_a_programme_that_begins_is_there_at_once(programme):
+    tile()
+    assert tile().caption == programme.name
+    assert a_programme("newer", starts=timezone.localdate()).name == tile().caption
 
 
 def test_it_stands_beside_that_of_the_services(programme):
