@@ -4,9 +4,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.utils import timezone
 
 from monitoring.beta.report import report_of
+from monitoring.beta.standing import standings_of
 from monitoring.models import BetaFeedback
 from monitoring.tests.rolled import DAY, NOON, a_target, rollup
 from monitoring.tests.said import a_programme, said, scored
@@ -71,6 +73,7 @@ def test_of_two_scores_of_one_moment_the_one_that_came_last_counts(programme):
     for score in (9, 3):
         said(programme, "carol@example.org", nps_score=score)
     assert report(programme)["score"]["average"] == 3.0
+    assert standings_of([programme])[programme.pk].figures.average == 3.0
 
 
 def test_who_says_something_without_a_score_takes_part_and_keeps_the_score_he_gave(programme):
@@ -225,15 +228,37 @@ def test_a_target_goes_on_without_the_programme_that_is_deleted(programme):
     assert target.beta_programme is None
 
 
+# --- Of one moment ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("queries", range(1, 10))
+def test_what_comes_while_it_is_made_is_for_the_next_one(programme, queries):
+    scored(programme, 8, 8, 8, 8, 8)
+    rollup(a_target(beta_programme=programme), "day", STARTS)
+    before, made = report(programme), []
+
+    def ask(execute, *args):
+        found = execute(*args)
+        made.append(args[0])
+        if len(made) == queries:
+            said(programme, type="bug", severity="critical", nps_score=1, comment="It broke.")
+            said(programme, type="ux", nps_score=1, comment="Too small.")
+        return found
+
+    with connection.execute_wrapper(ask):
+        assert report(programme) == before
+    assert report(programme)["participants"]["count"] == 7
+
+
 # --- What it costs ---------------------------------------------------------------------------------------------------
 
 
-def test_a_report_takes_nine_queries_whatever_was_said(programme, django_assert_num_queries):
+def test_a_report_takes_ten_queries_whatever_was_said(programme, django_assert_num_queries):
     rollup(a_target(beta_programme=programme), "day", STARTS)
     scored(programme, *[8] * 30)
     for _ in range(30):
         said(programme, type="bug", severity="high", comment="It broke.")
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         report(programme)
 
 
