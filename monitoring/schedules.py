@@ -10,7 +10,7 @@ from django.db import models
 from django.utils import timezone
 
 from monitoring import fleet, incidents, rollups, rounds
-from monitoring.beta import watch
+from monitoring.beta import snapshots, watch
 from monitoring.clock import mark
 from monitoring.models import BetaFeedback, BetaProgramme, CheckResult, FeedbackWindow, Rollup, Round
 from portal.jobs import Lease
@@ -51,8 +51,7 @@ def outdated_feedback(now: datetime) -> models.QuerySet[Any]:
 
     The programmes are asked for first: where none is over, a database would look for theirs through all there is.
     """
-    long_ago = timezone.localdate(now) - timedelta(days=settings.FEEDBACK_RETENTION_DAYS)
-    over = BetaProgramme.objects.filter(ends__lt=long_ago).values_list("pk", flat=True)
+    over = BetaProgramme.objects.filter(ends__lt=snapshots.forgotten_before(now)).values_list("pk", flat=True)
     return BetaFeedback.objects.filter(programme__in=list(over))
 
 

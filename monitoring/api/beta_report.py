@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from monitoring.api.beta import found_by
 from monitoring.beta import programmes
 from monitoring.beta.export import FORMATS, answered
-from monitoring.beta.report import report_of
+from monitoring.beta.snapshots import current
 from portal import audit
 from portal.api.errors import invalid
 from portal.api.views import ApiView, Kind
@@ -46,7 +46,7 @@ class ReportView(ApiView):
         if form not in FORMATS:
             raise invalid("format", "invalid_choice", EXPECTED)
         programme = found_by(programmes.named, request.query_params.get("programme", ""))
-        report = report_of(programme, timezone.now())
+        report = current(programme, timezone.now())
         audit.record("beta.exported", programme.subject, request=request._request, after={"format": form})
         with in_our_language():
             answer = answered(report, form)

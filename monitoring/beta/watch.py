@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import date, datetime, time, timedelta
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from monitoring.beta import snapshots, tell
 from monitoring.beta.report import Report, report_of
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot
-from portal.jobs import Busy, Lease, turn
+from portal.jobs import Lease, LeaseLost, turn
 from portal.notifications import in_our_language, notify
 
 # One looks at a time, whatever cycle it is for: of two, each would keep and tell what the other does.
 TURN = "monitoring.beta_turn"
-# What is triaged shortly after the end may still change the verdict.
+# What is triaged shortly after the end may still change the verdict; later nobody is told any more.
 RECENT = timedelta(days=2)
+log = logging.getLogger("vigie.beta")
 Reason = BetaSnapshot.Reason
 
 
 def review(lease: Lease) -> dict[str, int]:
-    """The periodic job; how many snapshots were kept. Raises LeaseLost."""
-    now = timezone.now()
-    try:
-        with turn(TURN) as own:
-            return {"kept": sum(see_to(programme, now, [lease, own]) for programme in watched(now))}
-    except Busy:
-        return {"kept": 0}
+    """The periodic job; how many snapshots were kept. Raises LeaseLost, and Busy: whoever has the turn may be dead.
+
+    Where a programme fails the others are looked at all the same, and the first failure is raised in the end.
+    """
+    now, kept, failures = timezone.now(), 0, list[Exception]()
+    with turn(TURN) as own:
+        for programme in watched(now):
+            try:
+                kept += see_to(programme, now, [lease, own])
+            except LeaseLost:
+                raise
+            except Exception as error:
+                log.exception("%s could not be looked at", programme.subject)
+                failures.append(error)
+    if failures:
+        raise failures[0]
+    return {"kept": kept}
 
 
 def watched(now: datetime) -> list[BetaProgramme]:
-    """Those that run, and those that ended within the last two days."""
+    """Those that run or ended lately, and those that ended and have no report of their end; one query.
+
+    None whose feedback is deleted: what would be kept of it is that nobody said anything.
+    """
     today = timezone.localdate(now)
-    return list(BetaProgramme.objects.filter(starts__lte=today).exclude(ends__lt=today - RECENT))
+    feedback = BetaFeedback.objects.filter(programme=OuterRef("pk"))
+    reports = BetaSnapshot.objects.filter(programme=OuterRef("pk"))
+    of_the_end = reports.filter(taken_at__date__gt=OuterRef("ends"))
+    is_recent = Q(ends=None) | Q(ends__gte=today - RECENT)
+    is_missed = (Exists(feedback) | Exists(reports)) & ~Exists(of_the_end)
+    begun = BetaProgramme.objects.filter(starts__lte=today).exclude(ends__lt=snapshots.forgotten_before(now))
+    return list(begun.filter(is_recent | is_missed))
 
 
 def see_to(programme: BetaProgramme, now: datetime, leases: list[Lease]) -> bool:
@@ -50,7 +72,7 @@ def see_to(programme: BetaProgramme, now: datetime, leases: list[Lease]) -> bool
         if reason is None:
             return False
         snapshot = snapshots.write(programme, report, now, reason)
-        if before and before != snapshot.verdict:
+        if before and reason == Reason.VERDICT:
             notify(tell.changed(snapshot, before))
     return True
 
@@ -62,7 +84,9 @@ def last_verdict(programme: BetaProgramme) -> str:
 
 
 def reason_to_keep(programme: BetaProgramme, report: Report, before: str, now: datetime) -> Reason | None:
-    if before != report["verdict"] and (before or BetaFeedback.objects.filter(programme=programme).exists()):
+    is_recent = programme.ends is None or programme.ends >= timezone.localdate(now) - RECENT
+    is_news = is_recent and before != report["verdict"]
+    if is_news and (before or BetaFeedback.objects.filter(programme=programme).exists()):
         return Reason.VERDICT
     if programme.ends and now >= (over := end_of(programme.ends)):
         taken = BetaSnapshot.objects.filter(programme=programme, taken_at__gte=over)

@@ -1,8 +1,10 @@
 """Reports that were kept."""
 
+import threading
 from datetime import timedelta
 
 import pytest
+from django.db import connections
 
 from monitoring.beta.snapshots import keep
 from monitoring.models import BetaProgramme, BetaSnapshot
@@ -107,3 +109,23 @@ def test_it_is_compared_with_the_newest_one(programme):
 def test_another_programmes_report_is_none_to_compare_with(programme):
     keep(a_programme("other"), NOON, COMMAND)
     assert keep(programme, LATER, COMMAND).data["previous"] is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_several_who_export_at_once_one_keeps_it(programme):
+    """Each by his own clock: who is let in last may have looked at it first."""
+    begin, found = threading.Barrier(6), []
+
+    def export(late):
+        begin.wait()
+        try:
+            found.append(keep(programme, NOON - late * timedelta(milliseconds=1), EXPORTED, "olga").pk)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=export, args=(late,)) for late in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [BetaSnapshot.objects.get().pk] * 6

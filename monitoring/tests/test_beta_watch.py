@@ -1,18 +1,22 @@
 """That operators hear of a verdict, and that the reports of a programme's life are kept."""
 
+import json
+import logging
 import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.core.management import call_command
 from django.db import connections
 from django.utils import timezone, translation
 
+from monitoring.admin.beta import display
 from monitoring.beta import snapshots, watch
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackWindow
 from monitoring.schedules import outdated_feedback, outdated_windows
 from monitoring.tests.said import a_programme, said
 from monitoring.uptime import DAY, HOUR
-from portal.jobs import LeaseLost, claim, turn
+from portal.jobs import Busy, LeaseLost, claim, turn
 from portal.models import JobRun, OutboxMessage
 from portal.retention import delete_all
 from portal.schedules import jobs, run_cycle
@@ -170,6 +174,46 @@ class TestTheEnd:
         with timezone.override(zone):
             assert watch.end_of(datetime(2026, 3, 10, tzinfo=UTC).date()).astimezone(UTC).isoformat() == end
 
+    @pytest.mark.parametrize("days", [-3, -20, -730])
+    def test_it_is_kept_however_late_somebody_looks_and_nobody_is_told_any_more(self, programme, days):
+        BetaProgramme.objects.update(starts=timezone.localdate() - 900 * DAY)
+        score(programme, 9)
+        review()
+        BetaSnapshot.objects.update(taken_at=timezone.now() - 800 * DAY)
+        score(programme, 3)
+        self.set_end(programme, days)
+        assert [review(), review()] == [{"kept": 1}, {"kept": 0}]
+        assert (kept(), told()) == ([("GO", "verdict"), ("NO-GO", "closed")], [])
+
+    def test_it_is_kept_late_of_what_was_said_and_never_looked_at(self, programme):
+        score(programme, 9)
+        self.set_end(programme, -20)
+        assert [review(), review()] == [{"kept": 1}, {"kept": 0}]
+        assert kept() == [("GO", "closed")]
+
+    def test_it_is_kept_late_of_what_was_looked_at_although_what_was_said_is_erased(self, programme):
+        snapshots.keep(programme, timezone.now() - 30 * DAY, Reason.EXPORTED, "olga")
+        self.set_end(programme, -20)
+        assert review() == {"kept": 1}
+
+    @pytest.mark.parametrize(("retention", "days"), [(730, -731), (1, -2)])
+    def test_nothing_is_concluded_from_feedback_that_is_deleted(self, programme, settings, retention, days):
+        settings.FEEDBACK_RETENTION_DAYS = retention
+        BetaProgramme.objects.update(starts=timezone.localdate() - 900 * DAY)
+        score(programme, 9)
+        review()
+        BetaSnapshot.objects.update(taken_at=timezone.now() - 800 * DAY)
+        BetaFeedback.objects.all().delete()
+        self.set_end(programme, days)
+        assert review() == {"kept": 0}
+        assert (kept(), told()) == ([("GO", "verdict")], [])
+
+    def test_to_find_what_is_to_be_looked_at_takes_one_query(self, programme, django_assert_num_queries):
+        for number in range(5):
+            said(a_programme(f"p{number}", ends=timezone.localdate() - (20 + number) * DAY))
+        with django_assert_num_queries(1):
+            assert len(watch.watched(timezone.now())) == 6
+
     def test_what_has_not_begun_is_not_looked_at(self, programme):
         BetaProgramme.objects.update(starts=timezone.localdate() + DAY)
         score(programme, 9)
@@ -185,11 +229,49 @@ class TestOnce:
         assert (job.every, kept()) == (HOUR, [("GO", "verdict")])
         assert JobRun.objects.get(job=job.name).result == {"kept": 1}
 
-    def test_while_another_looks_nothing_is_done(self, programme):
+    def test_while_another_has_the_turn_the_cycle_is_not_done(self, programme):
+        """He may have been killed, and have left it."""
         score(programme, 9)
-        with turn(watch.TURN):
-            assert review() == {"kept": 0}
-        assert kept() == []
+        job = next(job for job in jobs.all() if job.name == "monitoring.beta_verdicts")
+        with turn(watch.TURN), pytest.raises(Busy):
+            run_cycle(job)
+        assert (kept(), JobRun.objects.get(job=job.name).status) == ([], "failed")
+        run_cycle(job)
+        assert kept() == [("GO", "verdict")]
+
+    def test_a_programme_that_cannot_be_looked_at_keeps_no_other_back(self, programme, monkeypatch, caplog):
+        others = [a_programme(f"p{number}", starts=timezone.localdate()) for number in range(3)]
+        for each in (*others, programme):
+            score(each, 9)
+        made = watch.report_of
+        faulty = {others[1].pk: ZeroDivisionError("the faulty one")}
+
+        def fail(programme, now):
+            if programme.pk in faulty:
+                raise faulty[programme.pk]
+            return made(programme, now)
+
+        monkeypatch.setattr(watch, "report_of", fail)
+        job = next(job for job in jobs.all() if job.name == "monitoring.beta_verdicts")
+        with caplog.at_level(logging.ERROR), pytest.raises(ZeroDivisionError):
+            run_cycle(job)
+        assert BetaSnapshot.objects.count() == 3
+        assert JobRun.objects.get(job=job.name).error == "ZeroDivisionError: the faulty one"
+        assert f"beta:{others[1].pk}" in caplog.text
+
+    def test_who_was_overtaken_goes_on_to_no_other(self, programme, monkeypatch):
+        score(programme, 9)
+        score(a_programme("other", starts=timezone.localdate()), 9)
+        seen = []
+
+        def lose(programme, *args):
+            seen.append(programme)
+            raise LeaseLost
+
+        monkeypatch.setattr(watch, "see_to", lose)
+        with pytest.raises(LeaseLost):
+            review()
+        assert len(seen) == 1
 
     @pytest.mark.parametrize("overtaken", ["monitoring.beta_verdicts", watch.TURN])
     def test_who_was_overtaken_writes_nothing(self, programme, monkeypatch, overtaken):
@@ -228,6 +310,8 @@ def test_of_several_that_look_at_once_one_keeps_and_tells(programme):
         begin.wait()
         try:
             done.append(watch.review(lease)["kept"])
+        except Busy:
+            done.append(0)
         finally:
             connections.close_all()
 
@@ -242,6 +326,44 @@ def test_of_several_that_look_at_once_one_keeps_and_tells(programme):
 
 
 class TestRetention:
+    def test_of_a_programme_whose_feedback_is_gone_the_last_report_counts(self, programme, admin_client, capsys):
+        """On its page, by the API and for the command; none of them keeps another."""
+        BetaProgramme.objects.update(
+            starts=timezone.localdate() - 2000 * DAY, ends=timezone.localdate() - 731 * DAY, name="Old"
+        )
+        programme.refresh_from_db()
+        score(programme, 9)
+        last = snapshots.write(
+            programme, watch.report_of(programme, timezone.now()), timezone.now() - 700 * DAY, Reason.CLOSED
+        )
+        BetaFeedback.objects.all().delete()
+        now = timezone.now()
+        assert snapshots.is_over_for_good(programme, now)
+        assert snapshots.current(programme, now) == last.data
+        assert snapshots.keep(programme, now, Reason.EXPORTED, "olga") == last
+        page = admin_client.get(f"/admin/monitoring/betaprogramme/{programme.pk}/change/")
+        assert page.context["shown"].verdict == display.shown(last.data).verdict
+        assert admin_client.get("/api/v1/beta/report?programme=Old").json() == last.data
+        call_command("beta_report", "--programme", "Old", "--check", "--format", "json")
+        assert json.loads(capsys.readouterr().out)["generated_at"] == last.data["generated_at"]
+        assert BetaSnapshot.objects.get() == last
+
+    @pytest.mark.parametrize("days", [None, 5, -1, -730])
+    def test_until_then_it_is_the_live_one(self, programme, days):
+        ends = None if days is None else timezone.localdate() + days * DAY
+        BetaProgramme.objects.update(starts=timezone.localdate() - 2000 * DAY, ends=ends)
+        programme.refresh_from_db()
+        first = snapshots.keep(programme, timezone.now(), Reason.EXPORTED)
+        score(programme, 9)
+        now = timezone.now()
+        assert not snapshots.is_over_for_good(programme, now)
+        assert (first.verdict, snapshots.current(programme, now)["verdict"]) == ("NO-GO", "GO")
+
+    def test_where_no_report_was_kept_it_is_the_live_one(self, programme):
+        programme.ends = timezone.localdate() - 731 * DAY
+        score(programme, 9)
+        assert snapshots.current(programme, timezone.now())["verdict"] == "GO"
+
     @pytest.mark.parametrize(("days", "left"), [(-729, 2), (-730, 2), (-731, 0), (None, 2), (5, 2)])
     def test_feedback_goes_two_years_after_the_end_and_the_reports_stay(self, programme, days, left):
         BetaProgramme.objects.update(

@@ -25,7 +25,7 @@ from monitoring.admin.beta.handing import HandsReportsOn
 from monitoring.admin.display import day_of
 from monitoring.beta import snapshots, wording
 from monitoring.beta.display import isolated
-from monitoring.beta.report import Report, report_of
+from monitoring.beta.report import Report
 from monitoring.beta.standing import Standing, standings_of
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from monitoring.models.beta import new_key
@@ -127,7 +127,7 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin):
                 kwargs["obj"] = programme = BetaProgramme.objects.get(pk=programme.pk)
             context |= {
                 "original": programme,
-                "shown": shown(report_of(programme, timezone.now())),
+                "shown": shown(snapshots.current(programme, timezone.now())),
                 "time": time_of(programme),
                 "formats": self.formats(request, programme),
                 "keeps": True,
