@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import Case, F, Q, When
 from django.utils import timezone
 
 from portal.api.errors import Problem
@@ -28,13 +28,18 @@ def counted(windows: type[CountingWindow], of: dict[str, Any], limit: int, lengt
     now = timezone.now()
     rows = windows._default_manager
     row = rows.filter(**of)
-    if row.filter(window_started_at__gt=now - length).update(count=F("count") + 1):
-        started, count = row.values_list("window_started_at", "count").get()
-        if count > limit:
-            return max(1, round((started + length - now).total_seconds()))
-    else:
-        rows.update_or_create(**of, defaults={"window_started_at": now, "count": 1})
-    return None
+    is_open = Q(window_started_at__gt=now - length)
+    # In one statement, so that of simultaneous callers each counts, whichever begins the window.
+    once_more = {
+        "window_started_at": Case(When(is_open, then="window_started_at"), default=now),
+        "count": Case(When(is_open, then=F("count") + 1), default=1),
+    }
+    if not row.update(**once_more):
+        rows.bulk_create([windows(**of, window_started_at=now, count=0)], ignore_conflicts=True)
+        row.update(**once_more)
+    # Nothing where a success has made it forgotten meanwhile.
+    started, count = row.values_list("window_started_at", "count").first() or (now, 0)
+    return None if count <= limit else max(1, round((started + length - now).total_seconds()))
 
 
 def refusal(problem: Problem, address: str) -> Problem:
