@@ -246,7 +246,7 @@ def test_two_sweeps_open_an_incident_and_two_close_it(targets, service):
 
 @database
 def test_a_database_that_is_gone_for_a_moment_loses_no_result(targets, service, monkeypatch):
-    failures = iter([DatabaseError("gone"), None, DatabaseError("gone")])
+    failures = iter([OperationalError("gone"), None, OperationalError("gone")])
     sound = watch.record
 
     def record_or_fail(batch, now):
@@ -254,8 +254,10 @@ def test_a_database_that_is_gone_for_a_moment_loses_no_result(targets, service, 
             raise error
         return sound(batch, now)
 
+    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(watch, "record", record_or_fail)
     assert Seen().sweep().round.checks == 5
+    assert len(service.asked) == 5  # each once: what is lost would be checked again
 
 
 @database
