@@ -23,7 +23,7 @@ BOTTOM = PAPER.height - MARGIN - FOOTER
 ABOVE_CHART = 8.0
 # A section does not begin where less than this is left of a page, if it cannot end there too.
 LEAST = 80.0
-# Of what is cut to its length nothing takes as many; a layout that never ends does.
+# Texts that are cut short never take as many; a layout that never ends does.
 MOST_PAGES = 20
 QUIET = (0.36, 0.40, 0.45)
 
@@ -37,7 +37,7 @@ class Chart:
 
 
 class TooLong(Exception):
-    """The layout has no end."""
+    """The layout takes more pages than anybody reads, or has no end."""
 
 
 @dataclass(frozen=True)

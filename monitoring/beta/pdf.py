@@ -10,24 +10,22 @@ from typing import Any, NamedTuple
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.text import Truncator
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from monitoring.beta import drawing, paper, wording
 from monitoring.beta.report import OpenBug, Report
-from monitoring.beta.text import shortened
+from monitoring.beta.text import LONGEST_COMMENT, few_marks, shortened
 from monitoring.models import BetaFeedback
 
 PRODUCER = "Vigie"
 LONGEST_BUG = 300
+# So little is left of each text where all take too many pages: a letter may be as wide as six others.
+SHORTEST = 40
 # What the template puts where another part begins; nothing that was said can hold it, because "<" is escaped.
 PART = re.compile(r"<!-- part (\w*) ?-->")
 # Joiners and variation selectors belong to letters and emoji, all else that is invisible would only hide something.
 JOINERS = "\u200c\u200d"
-# So many marks may stand upon one letter; no language has more, and more would tower over the lines above.
-MOST_MARKS = 4
-MARKS = ("Mn", "Me")
 RIGHT_TO_LEFT = ("R", "AL")
 
 
@@ -39,8 +37,16 @@ class Said(NamedTuple):
 
 
 def pdf_of(report: Report) -> bytes:
-    """In the language that is active."""
-    html = render_to_string("monitoring/beta_report.html", context_of(report))
+    """In the language that is active. Somebody's words are cut further where they would fill too many pages."""
+    try:
+        return printed(report)
+    except paper.TooLong:
+        return printed(report, SHORTEST)
+
+
+def printed(report: Report, longest: int = LONGEST_COMMENT) -> bytes:
+    """No text that participants gave is longer than `longest` characters. Raises TooLong."""
+    html = render_to_string("monitoring/beta_report.html", context_of(report, longest))
     css = render_to_string("monitoring/beta_report.css")
     return paper.printed(parts_of(html, charts_of(report)), css, PRODUCER, about(report), get_language() or "en")
 
@@ -84,7 +90,7 @@ def about(report: Report) -> dict[str, str]:
 # --- What the template shows ----------------------------------------------------------------------------------------
 
 
-def context_of(report: Report) -> dict[str, Any]:
+def context_of(report: Report, longest: int) -> dict[str, Any]:
     bugs = report["open_bugs"]
     left = report["bugs"]["critical_high_open"] - len(bugs)
     return {
@@ -101,9 +107,9 @@ def context_of(report: Report) -> dict[str, Any]:
         "has_scores": any(report["score"]["counts"]) and report["trend"],
         "has_checks": bool(report["performance"]["days"]),
         "is_watched": any(condition["name"] == "latency" for condition in report["conditions"]),
-        "bugs": [described_bug(bug) for bug in bugs],
+        "bugs": [described_bug(bug, longest) for bug in bugs],
         "bugs_left": wording.count(left) if left > 0 else "",
-        "comments": [said(shortened(plain(comment))) for comment in report["ux_comments"]],
+        "comments": [said(shortened(plain(comment), longest)) for comment in report["ux_comments"]],
     }
 
 
@@ -121,16 +127,21 @@ def rows_of(facts: Any, length: int) -> list[Any]:
     return [facts[start : start + length] for start in range(0, len(facts), length)]
 
 
-def described_bug(bug: OpenBug) -> dict[str, Any]:
+def described_bug(bug: OpenBug, longest: int) -> dict[str, Any]:
     given = timezone.localdate(datetime.fromisoformat(bug["given_at"]))
     return {
         "severity": BetaFeedback.Severity(bug["severity"]).label,
         "tone": bug["severity"],
         "day": date_format(given, "DATE_FORMAT"),
-        "version": plain(bug["app_version"]),
-        "page": plain(bug["page"]),
-        "comment": said(Truncator(plain(bug["comment"])).chars(LONGEST_BUG)),
+        "version": cut(bug["app_version"], longest),
+        "page": cut(bug["page"], longest),
+        "comment": said(cut(bug["comment"], min(longest, LONGEST_BUG))),
     }
+
+
+def cut(text: str, longest: int) -> str:
+    text = plain(text)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 # --- Somebody's words -----------------------------------------------------------------------------------------------
@@ -138,11 +149,7 @@ def described_bug(bug: OpenBug) -> dict[str, Any]:
 
 def plain(text: str) -> str:
     """On one line, without what is invisible, turns the letters around it about, or towers over its line."""
-    kept, marks = [], 0
-    for character in text:
-        marks = marks + 1 if unicodedata.category(character) in MARKS else 0
-        if marks <= MOST_MARKS:
-            kept.append(character if character.isprintable() else seen_of(character))
+    kept = (character if character.isprintable() else seen_of(character) for character in few_marks(text))
     return " ".join("".join(kept).split())
 
 

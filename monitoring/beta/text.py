@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
@@ -13,11 +14,15 @@ from monitoring.models import BetaFeedback
 from portal.paginator import grouped
 
 LONGEST_COMMENT = 1_000
+# So many marks may stand upon one letter; no language has more, and more would tower over the lines above.
+MOST_MARKS = 4
+MARKS = ("Mn", "Me")
+INVISIBLE = "Cf"
 
 
 def lines_of(report: Report) -> list[str]:
     """In the language that is active."""
-    return [
+    lines = [
         *heading(report),
         "",
         *conditions(report),
@@ -28,6 +33,7 @@ def lines_of(report: Report) -> list[str]:
         "",
         *comments(report),
     ]
+    return [few_marks(line) for line in lines]
 
 
 def heading(report: Report) -> Iterator[str]:
@@ -95,8 +101,20 @@ def comments(report: Report) -> Iterator[str]:
         yield from others
 
 
-def shortened(comment: str) -> str:
-    if len(comment) <= LONGEST_COMMENT:
+def shortened(comment: str, longest: int = LONGEST_COMMENT) -> str:
+    if len(comment) <= longest:
         return comment
     remark = _("(%(count)s characters in all)") % {"count": grouped(len(comment))}
-    return f"{comment[:LONGEST_COMMENT]}… {remark}"
+    return f"{comment[:longest]}… {remark}"
+
+
+def few_marks(text: str) -> str:
+    """Without the marks that would tower over its line; what is invisible between two does not part them."""
+    kept, marks = [], 0
+    for character in text:
+        kind = unicodedata.category(character)
+        if kind != INVISIBLE:
+            marks = marks + 1 if kind in MARKS else 0
+        if marks <= MOST_MARKS or kind == INVISIBLE:
+            kept.append(character)
+    return "".join(kept)

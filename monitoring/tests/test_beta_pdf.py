@@ -411,8 +411,9 @@ def test_a_comment_from_right_to_left_begins_on_the_right():
     assert places["שלום"] > places["world"] > 300
 
 
-def test_no_letter_towers_over_the_lines_above_it():
-    assert plain("e" + "\u0301" * 500 + "x") == "e" + "\u0301" * 4 + "x"
+@pytest.mark.parametrize("mark", ["\u0301", "\u20dd", "\u0301\u0301\u00ad"])
+def test_no_letter_towers_over_the_lines_above_it(mark):
+    assert plain("e" + mark * 500 + "x") == "e" + mark[0] * 4 + "x"
 
 
 # --- Pages -----------------------------------------------------------------------------------------------------------
@@ -445,7 +446,20 @@ def test_a_page_is_enough_for_a_usual_report():
 def test_a_layout_that_does_not_end_is_given_up(monkeypatch):
     monkeypatch.setattr(paper, "MOST_PAGES", 2)
     with pytest.raises(paper.TooLong):
-        pdf_of(a_report(ux_comments=["word " * 200] * 5, open_bugs=[a_bug("word " * 60)] * 20))
+        bound("<p>word</p>" * 200)
+
+
+@pytest.mark.parametrize("letter", ["\ufdfd", "\U0001242b", "\ufdfd\u20dd"])
+def test_whatever_people_write_it_is_printed(letter):
+    names = {"programme": (letter * 100)[:100], "product": (letter * 100)[:100]}
+    bug = a_bug(letter * 1_000, page=(letter * 200)[:200], app_version=(letter * 64)[:64])
+    document = opened(a_report(**names, ux_comments=[letter * 100 * KB] * 5, open_bugs=[bug] * 20))
+    assert document.page_count < paper.MOST_PAGES
+    assert "characters in all" in text_of(document)
+
+
+def test_words_are_not_cut_further_where_they_end():
+    assert "w" * 299 + "…" in dense(text_of(opened(a_report(open_bugs=[a_bug("w" * 1_000)] * 20))))
 
 
 def test_the_same_report_makes_the_same_file():

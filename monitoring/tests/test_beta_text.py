@@ -156,6 +156,14 @@ def test_a_comment_of_nothing_that_can_be_shown_keeps_its_number(programme):
     assert comments(programme, "\u202e\u2066", "Fine.") == [" 1.", " 2. Fine."]
 
 
+def test_no_letter_towers_over_the_lines_above_it(programme):
+    tower, cut = "x" + "\u0301" * 500, "x" + "\u0301" * 4
+    said(programme, type="bug", severity="high", comment=tower, page=tower[:200], app_version=tower[:64])
+    assert comments(programme, f"{tower} end") == [f" 1. {cut} end"]
+    shown = "\n".join(lines(programme))
+    assert (shown.count(cut), "\u0301" * 5 in shown) == (4, False)
+
+
 # --- Columns ---------------------------------------------------------------------------------------------------------
 
 
