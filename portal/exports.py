@@ -31,6 +31,8 @@ BYTE_ORDER_MARK = "\ufeff"
 MOST_IN_XLSX = 20_000
 CSV = "text/csv; charset=utf-8"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+# A spreadsheet's cell holds 32,767 characters, and takes one beyond U+FFFF for two.
+LONGEST_CELL = 32_000
 NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 COLUMN_WIDTH = 18
 
@@ -150,6 +152,14 @@ def cell(value: Any) -> str:
 
 
 def typed_cell(value: Any) -> str | int | float:
-    """As in a CSV, but a number is one."""
+    """As in a CSV, but a number is one, and no text is longer than a cell may be."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number else NOT_IN_XML.sub("", cell(value))
+    return value if is_number else shortened(NOT_IN_XML.sub("", cell(value)))
+
+
+def shortened(text: str) -> str:
+    """As long as a cell of a spreadsheet may be."""
+    units = text.encode("utf-16-le", "replace")
+    if len(units) <= 2 * LONGEST_CELL:
+        return text
+    return units[: 2 * LONGEST_CELL].decode("utf-16-le", "ignore") + "…"

@@ -10,13 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from monitoring.beta.report import Report
-from portal.exports import BYTE_ORDER_MARK, csv_chunks
+from portal.exports import BYTE_ORDER_MARK, csv_chunks, shortened
 
 COLUMNS = ("section", "name", "value", "target", "ok")
 # What names an entry of a list of objects.
 NAMED_BY = ("day", "id")
-# A spreadsheet's cell holds 32,767 characters, and takes one beyond U+FFFF for two.
-LONGEST_CELL = 32_000
 Row = tuple[str, Any, Any, Any, Any]
 
 
@@ -40,7 +38,7 @@ def flattened(section: str, value: Mapping[str, Any] | Sequence[Any]) -> Iterato
     named = value.items() if isinstance(value, Mapping) else enumerate(value)
     for name, each in named:
         if not is_nested(each):
-            yield section, name, shortened(each), None, None
+            yield section, name, short(each), None, None
         elif isinstance(name, int):
             yield from entry(section, each)
         else:
@@ -52,18 +50,12 @@ def entry(section: str, members: Mapping[str, Any]) -> Iterator[Row]:
     [key] = members.keys() & set(NAMED_BY)
     for name, value in members.items():
         if name != key:
-            yield f"{section}.{name}", members[key], shortened(value), None, None
+            yield f"{section}.{name}", members[key], short(value), None, None
 
 
 def is_nested(value: Any) -> bool:
     return isinstance(value, Mapping | list)
 
 
-def shortened(value: Any) -> Any:
-    """A text as long as a cell of a spreadsheet may be; anything else as it is."""
-    if not isinstance(value, str):
-        return value
-    units = value.encode("utf-16-le", "replace")
-    if len(units) <= 2 * LONGEST_CELL:
-        return value
-    return units[: 2 * LONGEST_CELL].decode("utf-16-le", "ignore") + "…"
+def short(value: Any) -> Any:
+    return shortened(value) if isinstance(value, str) else value

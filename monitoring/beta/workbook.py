@@ -18,7 +18,7 @@ from openpyxl.utils import get_column_letter
 
 from monitoring.beta import wording
 from monitoring.beta.report import Report
-from monitoring.beta.sheets import shortened
+from monitoring.beta.text import few_marks
 from monitoring.beta.verdict import Condition
 from monitoring.columns import width_of
 from monitoring.models import BetaFeedback
@@ -204,10 +204,11 @@ def fit(sheet: Any, line: int, row: Sequence[Any], first: int) -> None:
 def put(
     sheet: Any, line: int, column: int, value: Any, form: str = TEXT, *, font: Any = None, alignment: Any = None
 ) -> None:
-    """A text safe to open and no longer than a cell may be. None leaves the cell empty."""
+    """A text safe to open that towers over no other line. None leaves the cell empty."""
     if value is None or value == "":
         return
-    cell = sheet.cell(line, column, value if isinstance(value, date) else typed_cell(shortened(value)))
+    value = few_marks(value) if isinstance(value, str) else value
+    cell = sheet.cell(line, column, value if isinstance(value, date) else typed_cell(value))
     alignment = alignment or ALIGNMENTS.get(form)
     if alignment is not None:
         cell.alignment = alignment

@@ -283,6 +283,16 @@ def test_a_line_is_as_high_as_its_text():
     assert max(height for height in heights.values() if height) == 405
 
 
+def test_no_letter_towers_over_the_lines_above_it(report):
+    tower = "a" + "\u0301" * 500
+    bug = report["open_bugs"][0] | {"comment": tower, "page": tower[:200]}
+    book = load_workbook(
+        io.BytesIO(rendered(report | {"programme": tower, "open_bugs": [bug], "ux_comments": [tower]}, "xlsx"))
+    )
+    cells = (book["Report"]["A1"], book["Bugs"]["F2"], book["Bugs"]["G2"], book["Comments"]["A2"])
+    assert {cell.value for cell in cells} == {"a" + "\u0301" * 4}
+
+
 @pytest.mark.parametrize("language", ["en", "fr"])
 def test_no_cell_of_a_workbook_is_a_formula_or_too_long(language):
     with translation.override(language):

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 
 from agents.models import Agent
-from portal.exports import BYTE_ORDER_MARK, cell, csv_chunks
+from portal.exports import BYTE_ORDER_MARK, cell, csv_chunks, typed_cell
 from portal.models import AuditEvent
 
 EXPORT = "admin:agents_agent_export"
@@ -29,6 +29,14 @@ def rows_of(response):
 )  # fmt: skip
 def test_a_cell_is_readable_and_never_a_formula(value, text):
     assert cell(value) == text
+
+
+@pytest.mark.parametrize("letter", ["x", "\U0001f600", "=x"])
+def test_a_cell_of_a_workbook_that_is_cut_says_so(letter):
+    text = typed_cell(letter * 100_000)
+    assert text.endswith("…")
+    assert 32_000 <= len(text.encode("utf-16-le")) / 2 <= 32_767
+    assert typed_cell("x" * 32_000) == "x" * 32_000
 
 
 def test_rows_are_written_while_they_are_read():
