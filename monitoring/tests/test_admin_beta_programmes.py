@@ -271,8 +271,8 @@ class TestThePageOfAProgramme:
             grave(programme)
             keep(programme, NOON + number * DAY, BetaSnapshot.Reason.VERDICT)
             checked(programme, STARTS + number * DAY)
-        # Session, user, programme; nine of the report; feedback, reports kept, targets, history.
-        assert queries_of(admin_client, page_of(programme)) == few == 16
+        # Session, user, programme; ten of the report; feedback, reports kept, targets, history.
+        assert queries_of(admin_client, page_of(programme)) == few == 17
 
     def test_the_latest_feedback_stands_there_with_the_way_to_all_of_it(self, admin_client):
         programme, other = a_programme(), a_programme("other")
@@ -348,6 +348,13 @@ class TestHandingOn:
         export(client, programme, "pdf")
         (row,) = section(client, programme, "History").rows
         assert row[1:4] == ["A report was exported", "format: pdf", "user:olga"]
+
+    def test_what_could_not_be_made_was_not_handed_on(self, client, broken_pdf):
+        logged_in(client, "staff")
+        programme = good()
+        client.raise_request_exception = False
+        assert export(client, programme, "pdf").status_code == 500
+        assert not AuditEvent.objects.filter(action="beta.exported").exists()
 
     def test_looking_exports_nothing(self, client):
         logged_in(client, "staff")

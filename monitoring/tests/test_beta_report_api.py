@@ -149,6 +149,13 @@ def test_a_refused_one_is_no_export(ask, programme):
     assert not AuditEvent.objects.filter(action="beta.exported").exists()
 
 
+def test_neither_is_one_that_could_not_be_made(client, staff_token, programme, broken_pdf):
+    client.raise_request_exception = False
+    authorization = {"Authorization": f"Bearer {staff_token}"}
+    assert client.get("/api/v1/beta/report?format=pdf", headers=authorization).status_code == 500
+    assert not AuditEvent.objects.filter(action="beta.exported").exists()
+
+
 def test_it_is_live(ask, programme):
     assert ask().json()["participants"]["count"] == 5
     said(programme)
@@ -156,10 +163,10 @@ def test_it_is_live(ask, programme):
 
 
 @pytest.mark.parametrize("form", ["json", "txt", "csv", "xlsx", "pdf"])
-def test_it_costs_eleven_queries_beside_the_tokens_own(ask, programme, form):
+def test_it_costs_twelve_queries_beside_the_tokens_own(ask, programme, form):
     a_target(beta_programme=programme)
     ask()
     with CaptureQueriesContext(connection) as found:
         ask(format=form)
     own = [query["sql"] for query in found if "monitoring_" in query["sql"] or "auditevent" in query["sql"]]
-    assert len(own) == 11, json.dumps(own)
+    assert len(own) == 12, json.dumps(own)
