@@ -17,14 +17,21 @@ from django.conf import settings
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackTag
 from portal.files import write_whole
 from portal.jobs import Lease
+from portal.models import AuditEvent
 from portal.privacy import Row, Subject, Table, holdings
 from portal.privacy.own import LEFT_OUT, of_users
+from portal.privacy.subjects import AFTER, BEFORE, however_written, seen
 
 REPORT = re.compile(r"beta_report_\d{8}_\d{6}\.txt")
 UNFINISHED = re.compile(rf"\.{REPORT.pattern}\.[A-Za-z0-9]+")
 ELLIPSIS = "…"
 # So much of a name before an ellipsis is taken for it: a report shows the beginning of a long comment.
 CUT = 4
+# Of feedback, what anybody may write into.
+SAID = ("comment", "page", "app_version", "fix_version")
+TRIAGED = "monitoring.feedback_triaged"
+# In a saved report, a word that is longer than a line, and the rest of the line it ends in.
+BROKEN_WORD = re.compile(r"^(?: {4}| ?\d+\. )?\S{40,}(?:\n *\S{40,}$)*\n *\S.*$", re.MULTILINE)
 
 
 def without_name(text: str, subject: Subject, pseudonym: str) -> str:
@@ -36,14 +43,13 @@ def without_name(text: str, subject: Subject, pseudonym: str) -> str:
 
 def as_word(subject: Subject) -> re.Pattern[str]:
     """In whatever letters, and over the end of a line."""
-    names = "|".join(r"\s+".join(map(re.escape, name.split())) for name in subject.names)
-    return re.compile(rf"(?<![\w.@+-])(?:{names})(?![\w@+-]|\.\w)", re.IGNORECASE)
+    return re.compile(f"{BEFORE}(?:{'|'.join(map(however_written, subject.names))}){AFTER}")
 
 
 def cut_off(subject: Subject) -> re.Pattern[str]:
     """The beginning of a name where a text was cut in the middle of it."""
-    beginnings = [re.escape(name[:length]) for name in subject.names for length in range(CUT, len(name) + 1)]
-    return re.compile(rf"(?<![\w.@+-])(?:{'|'.join(beginnings) or '(?!)'})(?={ELLIPSIS})", re.IGNORECASE)
+    beginnings = [however_written(name[:length]) for name in subject.names for length in range(CUT, len(name) + 1)]
+    return re.compile(f"{BEFORE}(?:{'|'.join(beginnings) or '(?!)'})(?={ELLIPSIS})")
 
 
 def lines_naming(text: str, subject: Subject) -> str:
@@ -60,13 +66,13 @@ def is_own(feedback: BetaFeedback, subject: Subject) -> bool:
     """Whether he said it. Participants are kept in lower case."""
     if subject.is_machine:
         return False
-    names = {" ".join(name.lower().split()) for name in subject.names}
-    return feedback.participant in names or subject.is_named(feedback.participant)
+    names = re.compile("|".join(map(however_written, subject.names)))
+    return names.fullmatch(seen(feedback.participant)) is not None or subject.is_named(feedback.participant)
 
 
 def unsaid(feedback: BetaFeedback, subject: Subject, pseudonym: str) -> Row:
     """Without the name, and without the hash of what was sent: a guess could be tested against it."""
-    changes: Row = {name: without_name(getattr(feedback, name), subject, pseudonym) for name in ("comment", "page")}
+    changes: Row = {name: without_name(getattr(feedback, name), subject, pseudonym) for name in SAID}
     if is_own(feedback, subject):
         changes["participant"] = pseudonym
     is_touched = any(value != getattr(feedback, name) for name, value in changes.items())
@@ -91,7 +97,39 @@ def unique_name(row: Any, subject: Subject, pseudonym: str) -> Row:
 
 def renamed_tag(tag: FeedbackTag, subject: Subject, pseudonym: str) -> Row:
     """Tags are in lower case."""
-    return unique_name(tag, replace(subject, names=tuple(name.lower() for name in subject.names)), pseudonym)
+    return unique_name(tag, in_lower_case(subject), pseudonym)
+
+
+def in_lower_case(subject: Subject) -> Subject:
+    return replace(subject, names=tuple(name.lower() for name in subject.names))
+
+
+def triaged(event: AuditEvent, subject: Subject, pseudonym: str) -> Row:
+    """What operators wrote of feedback is in the audit trail too, as it was and as it became."""
+    return {name: rewritten(getattr(event, name), subject, pseudonym) for name in ("before", "after")}
+
+
+def rewritten(told: Any, subject: Subject, pseudonym: str) -> Any:
+    told = subject.replaced(told, pseudonym)
+    for name, whom in (("tags", in_lower_case(subject)), ("fix_version", subject)):
+        if isinstance(told, dict) and isinstance(told.get(name), str):
+            told = told | {name: without_name(told[name], whom, pseudonym)}
+    return told
+
+
+class Triages(Table):
+    """Of the audit trail, what was made of feedback."""
+
+    @property
+    def all_rows(self) -> Any:
+        return super().all_rows.filter(action=TRIAGED)
+
+
+class Tags(Table):
+    """They are few, and all are read: no database finds what is written with something unseen."""
+
+    def holding_any(self, needles: Any, columns: Any) -> Any:
+        return self.all_rows
 
 
 def about_origins(subject: Subject) -> Iterator[str]:
@@ -139,6 +177,20 @@ class KeptReports(Table):
         return self.all_rows
 
 
+def in_one_line(word: str) -> str:
+    return re.sub(r"\n *", "", word)
+
+
+def rejoined(text: str, subject: Subject) -> str:
+    """A saved report, with a word that was broken at the end of a line made whole where it names him."""
+
+    def whole(found: re.Match[str]) -> str:
+        left = in_one_line(without_name(found[0], subject, ""))
+        return in_one_line(found[0]) if without_name(left, subject, "") != left else found[0]
+
+    return BROKEN_WORD.sub(whole, text)
+
+
 class SavedReports:
     """The reports that were saved as text. Each is replaced by one without the name, whole or not at all.
 
@@ -155,7 +207,7 @@ class SavedReports:
         """The files that name the subject, and their texts."""
         for path in self.paths(name):
             try:
-                text = path.read_text(encoding="utf-8")
+                text = rejoined(path.read_text(encoding="utf-8"), subject)
             except (OSError, UnicodeDecodeError):
                 continue
             if without_name(text, subject, "") != text:
@@ -193,14 +245,15 @@ holdings.register(
     Table(
         BetaFeedback,
         names=("source",),
-        elsewhere=("participant", "comment", "page"),
+        elsewhere=("participant", *SAID),
         indexed=("source",),
         owned=of_users("assignee"),
         also=unsaid,
         shown=own_words,
     )
 )
-holdings.register(Table(FeedbackTag, elsewhere=("name",), also=renamed_tag))
+holdings.register(Triages(AuditEvent, texts=("before", "after"), also=triaged))
+holdings.register(Tags(FeedbackTag, elsewhere=("name",), also=renamed_tag))
 holdings.register(
     Table(
         BetaProgramme,

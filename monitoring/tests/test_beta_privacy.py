@@ -1,17 +1,51 @@
 """What participants said stays when they are erased, and their names go: from feedback, and from all that quotes it."""
 
 import json
+import unicodedata
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError
+from django.db import models
 
-from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackTag, Incident
+from monitoring.admin.beta.feedback_actions import TRIAGED
+from monitoring.columns import indented
+from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackTag, FeedbackWindow, Incident
 from monitoring.tests.told import programme_of, told
+from portal import audit
+from portal.models import AuditEvent
+from portal.privacy import holdings
+from portal.privacy.holdings import Table
 from tests.test_privacy import PSEUDONYM, erased, everything, exported, folders, naming, operator, quoting
 
 pytestmark = pytest.mark.django_db
 __all__ = ["folders", "operator"]
+
+
+# Texts that no person writes, and the hashes; nobody can be found in a window, and no export shows one.
+LEFT_OUT = {"feedback.digest", "programme.public_key", "snapshot.verdict", "window.key"}
+MODELS = {
+    "feedback": BetaFeedback,
+    "programme": BetaProgramme,
+    "snapshot": BetaSnapshot,
+    "tag": FeedbackTag,
+    "window": FeedbackWindow,
+}
+
+
+def searched(model):
+    tables = [table for table in holdings.all() if isinstance(table, Table) and table.model is model]
+    return {name for table in tables for name in (*table.names, *table.texts, *table.written, *table.elsewhere)}
+
+
+@pytest.mark.parametrize("called", MODELS)
+def test_every_text_is_searched_for_names_or_left_out_on_purpose(called):
+    fields = (field for field in MODELS[called]._meta.concrete_fields if not field.choices)
+    texts = {
+        field.name for field in fields if isinstance(field, (models.CharField, models.TextField, models.JSONField))
+    }
+    left_out = {name.partition(".")[2] for name in LEFT_OUT if name.startswith(f"{called}.")}
+    assert texts - searched(MODELS[called]) == left_out
 
 
 @pytest.fixture
@@ -81,9 +115,90 @@ class TestUnderAFreeName:
         erased("participant:BOB@example.org")
         assert naming(everything(), "bob@example.org", "bob") == []
 
-    def test_without_a_name_it_is_nobody(self, operator):
+    @pytest.mark.parametrize("nobody", ["  ", "\u200b"])
+    def test_without_a_name_it_is_nobody(self, operator, nobody):
         with pytest.raises(CommandError, match="participant:NAME is expected"):
-            erased("participant:  ")
+            erased(f"participant:{nobody}")
+
+    def test_versions_name_him_no_more(self, operator):
+        feedback = told("amy", app_version="6.0 of Carol", fix_version="6.1, ask carol")
+        erased("participant:carol")
+        feedback.refresh_from_db()
+        assert PSEUDONYM.sub("X", feedback.app_version) == "6.0 of X"
+        assert PSEUDONYM.sub("X", feedback.fix_version) == "6.1, ask X"
+
+    def test_the_audit_trail_names_him_no_more_in_tags_and_versions(self, operator):
+        feedback = told("amy")
+        before, after = {"tags": ""}, {"tags": "bug, carol wish", "fix_version": "6.1 for Carol", "status": "fixed"}
+        audit.record(TRIAGED, feedback.subject, actor="user:carol", before=before, after=after)
+        audit.record("carol.sang", "carol", actor="user:amy", after={"tags": "carol"})
+        assert [row["after"] for row in exported("participant:carol")["portal.AuditEvent"]] == [after]
+        said = erased("participant:carol")
+        assert "portal.AuditEvent                        1" in said
+        event = AuditEvent.objects.get(action=TRIAGED)
+        words = {name: PSEUDONYM.sub("X", value) for name, value in event.after.items()}
+        assert words == {"tags": "bug, X wish", "fix_version": "6.1 for X", "status": "fixed"}
+        assert (event.actor, event.before) == ("user:carol", before)
+        assert AuditEvent.objects.get(action="carol.sang").after == {"tags": "carol"}
+
+    @pytest.mark.parametrize(
+        ("name", "written"),
+        [
+            ("josé núñez", unicodedata.normalize("NFD", "José Núñez")),
+            (unicodedata.normalize("NFD", "José Núñez"), "JOSÉ\nNÚÑEZ"),
+            ("carol", "@Carol"),
+            ("ann-marie o'neil", "Ann-Marie O\u2019Neil"),
+            ("ann-marie o\u2019neil", "Ann-Marie O'Neil"),
+            ("İnci", "İnci"),
+            ("İnci", "I\u0307nci"),
+            ("derya olİver", "Derya OLİVER"),
+            ("Jürgen Groß", "JÜRGEN GROSS"),
+            ("علیرضا", "علی\u200cرضا"),
+            ("علی\u200cرضا", "علیرضا"),
+            ("ελένη", "ΕΛΈΝΗ"),
+            ("Нина Ёлкина", unicodedata.normalize("NFD", "нина ёлкина")),
+            ("trần việt", unicodedata.normalize("NFD", "Trần Việt")),
+            ("김한별", unicodedata.normalize("NFD", "김한별")),
+        ],
+    )
+    def test_his_name_goes_however_it_is_written(self, operator, reports, name, written):
+        feedback = told("amy", comment=f"Ask ({written}), he knows.")
+        report, file = kept(feedback), reports / "beta_report_20260310_120000.txt"
+        file.write_text(f"    {written} said so\n")
+        tag = FeedbackTag.objects.create(name=f"for {written.lower()}")
+        own = told(unicodedata.normalize("NFC", written.lower().replace("\n", " ").replace("@", "")))
+        erased(f"participant:{name}")
+        for row in (feedback, report, tag, own):
+            row.refresh_from_db()
+        assert PSEUDONYM.sub("X", feedback.comment) in ("Ask (X), he knows.", "Ask (@X), he knows.")
+        assert report.data["ux_comments"] == [feedback.comment]
+        assert PSEUDONYM.sub("X", file.read_text()) in ("    X said so\n", "    @X said so\n")
+        assert PSEUDONYM.search(tag.name)
+        assert PSEUDONYM.fullmatch(own.participant)
+
+    @pytest.mark.parametrize(
+        ("name", "other"),
+        [
+            ("jose", unicodedata.normalize("NFD", "José")),
+            ("carol", "amy@carol"),
+            ("carol", "amy.@carol"),
+            ("inci", "I\u0307nci"),
+        ],
+    )
+    def test_a_name_of_other_letters_is_let_alone(self, operator, name, other):
+        told("amy", comment=f"Ask {other}.")
+        assert "Nothing is held" in erased(f"participant:{name}")
+
+    def test_what_is_not_seen_hides_nobody(self, operator):
+        feedback, tag = told("car\u200bol"), FeedbackTag.objects.create(name="of car\xadol")
+        comment = told("amy", comment="carol, or car\u2060ol")
+        BetaFeedback.objects.filter(pk=feedback.pk).update(comment="I am carol")
+        erased("participant:ca\u200drol")
+        for row in (feedback, tag, comment):
+            row.refresh_from_db()
+        assert PSEUDONYM.fullmatch(feedback.participant)
+        assert PSEUDONYM.sub("X", comment.comment) == "X, or X"
+        assert PSEUDONYM.match(tag.name.removeprefix("of "))
 
 
 class TestAPerson:
@@ -158,6 +273,12 @@ class TestAMachine:
         assert (feedback.participant, feedback.comment) == ("amy@example.org", f"On {name}, not PC-10")
         assert feedback.digest == ""
 
+    def test_the_hash_goes_where_nothing_but_its_token_named_it(self, operator):
+        feedback = told("amy@example.org", source="agent:PC-1")
+        erased("PC-1")
+        feedback.refresh_from_db()
+        assert (PSEUDONYM.sub("X", feedback.source), feedback.digest) == ("agent:X", "")
+
     def test_a_participant_may_be_called_like_it(self, operator):
         feedback = told("pc-1")
         erased("pc-1")
@@ -190,3 +311,22 @@ class TestSavedReports:
         assert "Nothing is held" in erased("bob@example.org")
         settings.REPORTS_ROOT = reports / "gone"
         assert "Nothing is held" in erased("bob@example.org")
+
+    @pytest.mark.parametrize("length", [91, 92, 93, 200])
+    @pytest.mark.parametrize("first", ["    ", " 1. "])
+    def test_an_address_that_is_longer_than_a_line_is_found(self, operator, reports, length, first):
+        address = f"{'b' * 64}@{'x.' * ((length - 70) // 2)}{'y' * ((length - 70) % 2)}z.org"
+        assert len(address) == length
+        (line, *lines) = indented(f"{address} says {address}, and more.", is_whole=True)
+        (reports / self.NAME).write_text("\n".join(["Comments", first + line[4:], *lines, " 2. Good", ""]))
+        [shown] = exported(address)["beta_report_*.txt"]
+        assert "[left out]" in shown["text"]
+        erased(address)
+        words = PSEUDONYM.sub("X", (reports / self.NAME).read_text()).replace("X\n    ,", "X,").split()
+        assert " ".join(words) == " ".join(f"Comments {first} X says X, and more. 2. Good".split())
+
+    def test_other_long_words_stay_as_they_are(self, operator, reports):
+        text = "\n".join(["Comments", *indented(f"{'w' * 200} and {'v' * 100}", is_whole=True), "bob@example.org", ""])
+        (reports / self.NAME).write_text(text)
+        erased("bob@example.org")
+        assert PSEUDONYM.sub("bob@example.org", (reports / self.NAME).read_text()) == text

@@ -25,8 +25,17 @@ KINDS = ("agent", "client", "enroll", "staff", "user", "token", "backup")
 # What stands before a person's name, and which of these never stands before a machine's.
 PERSONAL = ("user", "staff", "client", "enroll")
 NEVER_MACHINES = frozenset({"user", "staff", "client"})
-# Of a name, what no encoding of JSON writes otherwise.
-PLAIN = re.compile(r"[A-Za-z0-9@._+-]+")
+# What is drawn above or below a letter, and may stand behind it instead of being a part of it.
+MARKS = "\u0300-\u036f"
+LETTER = re.compile(f".[{MARKS}]*", re.DOTALL)
+# Of a name, what no encoding of JSON writes otherwise, and no other form of its letters.
+PLAIN = re.compile(f"[A-Za-z0-9@._+-]+(?![{MARKS}])")
+# What is not seen (the category Cf) and may stand between two letters.
+UNSEEN = "[\xad\u0600-\u0605\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*"
+APOSTROPHES = "'\u2019"
+# Where a name begins and ends. It may have an @ of its own: `ask @carol`.
+BEFORE = r"(?<![\w.+-])(?<![\w.+-]@)"
+AFTER = rf"(?![\w@+{MARKS}-]|\.\w)"
 # What says who somebody is where it stands beside an address in JSON.
 BESIDE = {"user_email": ("user_name", "user_id", "hostname")}
 CASED = 3
@@ -80,18 +89,20 @@ class Subject:
         return re.compile("|".join(self.within(name, is_told=False) for name in self.spellings))
 
     def spelled(self, name: str) -> str:
-        return f"(?i:{re.escape(name)})" if "@" in name else re.escape(name)
+        if self.is_machine:
+            return re.escape(name)
+        return however_written(name) if "@" in name else however_written(name, in_any_case=False)
 
     def within(self, name: str, *, is_told: bool) -> str:
         """Not as a part of another's: bob@example.org is in neither rob.bob@example.org nor bob@example.org.uk."""
         if self.is_participant:
-            return rf"(?<![\w.@+-])participant:{self.spelled(name)}(?![\w@+-]|\.\w)"
+            return rf"{BEFORE}participant:{self.spelled(name)}{AFTER}"
         if "@" in name:
-            return rf"(?<![\w.+%-])(?<!\w'){self.spelled(name)}(?![\w@-]|\.\w)"
+            return rf"(?<![\w.+%-])(?<!\w[{APOSTROPHES}]){self.spelled(name)}(?![\w@-]|\.\w)"
         if self.is_machine:
             return rf"(?<![\w.:@+-])(?:{machine_kinds()})?{self.spelled(name)}(?![\w@-]|[.:]\w)"
         told = "user:" if is_told else "(?:user:)?"
-        return rf"(?<![\w.@+-]){told}{self.spelled(name)}(?![\w@+-]|\.\w)"
+        return rf"{BEFORE}{told}{self.spelled(name)}{AFTER}"
 
     # --- Asking and renaming -----------------------------------------------------------------------------------------
 
@@ -174,6 +185,27 @@ def behind_kind(text: str, pseudonym: str) -> str:
     return f"{kind[0] if kind else ''}{pseudonym}"
 
 
+def however_written(name: str, *, in_any_case: bool = True) -> str:
+    """A pattern: letters composed or not, either apostrophe, over the end of a line, the unseen in between."""
+    letters = LETTER.findall(unicodedata.normalize("NFC", name))
+    pattern = UNSEEN.join(r"\s+" if letter.isspace() else forms_of(letter, in_any_case) for letter in letters)
+    return f"(?i:{pattern})" if in_any_case else pattern
+
+
+def forms_of(letter: str, in_any_case: bool) -> str:
+    """Capitals are asked for where they are no single letter's: the dotted capital I is an i with a dot."""
+    if letter in APOSTROPHES:
+        return f"[{APOSTROPHES}]"
+    cases = (letter, letter.upper()) if in_any_case and not letter.isascii() else (letter,)
+    forms = {unicodedata.normalize(form, text): None for text in cases for form in ("NFC", "NFD")}
+    return re.escape(letter) if len(forms) == 1 else f"(?:{'|'.join(map(re.escape, forms))})"
+
+
+def seen(text: str) -> str:
+    """Without what is not seen."""
+    return "".join(character for character in text if unicodedata.category(character) != "Cf")
+
+
 def cased(letters: str) -> set[str]:
     """`bo`, `Bo`, `bO`, `BO`: few enough to be asked for by an index, and enough to leave few to look at."""
     return {"".join(choice) for choice in itertools.product(*((letter.lower(), letter.upper()) for letter in letters))}
@@ -186,8 +218,9 @@ def subject_of(text: str) -> Subject:
     """`bob@example.org`, `user:bob` for who has no address, `participant:bob`, or a machine_id. Raises Nonsense."""
     text = text.strip()
     if participant := PARTICIPANT.fullmatch(text):
-        name = " ".join(unicodedata.normalize("NFC", participant[1].lower()).split())
-        return subject_of(name) if ADDRESS.fullmatch(name) else Subject((name,), is_participant=True)
+        name = " ".join(unicodedata.normalize("NFC", seen(participant[1]).lower()).split())
+        if name:
+            return subject_of(name) if ADDRESS.fullmatch(name) else Subject((name,), is_participant=True)
     if user := USER.fullmatch(text):
         return widened(Subject((user[1],)))
     if ADDRESS.fullmatch(text):
