@@ -47,9 +47,9 @@ class ReportView(ApiView):
             raise invalid("format", "invalid_choice", EXPECTED)
         programme = found_by(programmes.named, request.query_params.get("programme", ""))
         report = current(programme, timezone.now())
-        audit.record("beta.exported", programme.subject, request=request._request, after={"format": form})
         with in_our_language():
             answer = answered(report, form)
+        audit.record("beta.exported", programme.subject, request=request._request, after={"format": form})
         return for_programs(answer, form)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from monitoring.beta.paper import TooLong
+from monitoring.beta.report import Report
 from monitoring.clock import Mark
 from monitoring.models import CheckResult, Target
 from monitoring.probe.http import Outcome
@@ -28,6 +30,16 @@ def fine(latency_ms: float = 100.0, **fields: Any) -> Outcome:
 @pytest.fixture
 def channel(db):
     return NotificationChannel.objects.create(name="Operators", kind="email", addresses="ops@example.org")
+
+
+@pytest.fixture
+def broken_pdf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No report can be printed."""
+
+    def fails(report: Report) -> bytes:
+        raise TooLong
+
+    monkeypatch.setattr("monitoring.beta.pdf.pdf_of", fails)
 
 
 @pytest.fixture

@@ -128,6 +128,12 @@ class TestHandingOn:
         assert event.subject == snapshot.programme.subject
         assert event.after == {"format": form, "report": "2026-03-10T12:00:00.000Z"}
 
+    def test_what_could_not_be_made_was_not_handed_on(self, client, snapshot, broken_pdf):
+        logged_in(client, "staff")
+        client.raise_request_exception = False
+        assert export(client, snapshot, "pdf").status_code == 500
+        assert not AuditEvent.objects.filter(action="beta.exported").exists()
+
     def test_a_viewer_looks_at_it_and_exports_nothing(self, client, snapshot):
         logged_in(client, "viewer")
         text = text_of(client.get(page_of(snapshot)))

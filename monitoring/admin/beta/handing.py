@@ -11,6 +11,7 @@ from django.urls import path
 
 from monitoring.beta.export import FORMATS, answered
 from monitoring.beta.report import Report
+from portal import audit
 from portal.admin.base import VigieModelAdmin
 
 
@@ -21,9 +22,13 @@ class HandsReportsOn(VigieModelAdmin):
         wrap, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}_report"
         return [path("<path:object_id>/report/<slug:form>/", wrap(self.report_view), name=name), *super().get_urls()]
 
-    def report_for(self, request: HttpRequest, obj: Any, form: str) -> Report:
-        """The report that is handed on; that it was is on record afterwards."""
+    def report_for(self, request: HttpRequest, obj: Any) -> Report:
+        """The report that is handed on."""
         raise NotImplementedError
+
+    def told_of(self, obj: Any) -> dict[str, Any]:
+        """What the record says of it beside its format."""
+        return {}
 
     def formats(self, request: HttpRequest, obj: Any) -> list[tuple[str, Any]]:
         """Where each format is asked for, and what its button says: first those for people. None for those who may not
@@ -42,4 +47,9 @@ class HandsReportsOn(VigieModelAdmin):
             raise Http404
         if request.method != "POST":
             return HttpResponseRedirect(self.address("change", quote(obj.pk)))
-        return answered(self.report_for(request, obj, form), form)
+        answer = answered(self.report_for(request, obj), form)
+        # Not before: a report that could not be made was handed to nobody.
+        audit.record(
+            "beta.exported", self.subject_of(obj), request=request, after={"format": form, **self.told_of(obj)}
+        )
+        return answer

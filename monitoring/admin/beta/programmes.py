@@ -145,10 +145,9 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin):
             history_of(obj.subject),
         ]
 
-    def report_for(self, request: HttpRequest, obj: BetaProgramme, form: str) -> Report:
+    def report_for(self, request: HttpRequest, obj: BetaProgramme) -> Report:
         """As it stands, and kept: what was handed on can be looked at again."""
         kept = snapshots.keep(obj, timezone.now(), BetaSnapshot.Reason.EXPORTED, request.user.get_username())
-        audit.record("beta.exported", obj.subject, request=request, after={"format": form})
         report: Report = kept.data
         return report
 

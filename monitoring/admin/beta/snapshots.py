@@ -21,7 +21,6 @@ from monitoring.beta.display import isolated
 from monitoring.beta.report import Report
 from monitoring.beta.verdict import VERDICTS
 from monitoring.models import BetaSnapshot
-from portal import audit
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import NOTHING, in_full, lines, moment_column
 from portal.admin.filters import FieldFilter, PeriodFilter
@@ -93,12 +92,13 @@ class BetaSnapshotAdmin(HandsReportsOn, ReadOnlyAdmin):
         before = BetaSnapshot.objects.filter(programme=obj.programme_id, pk__lt=obj.pk).order_by("-id").first()
         return [differences(before, obj)] if before else []
 
-    def report_for(self, request: HttpRequest, obj: BetaSnapshot, form: str) -> Report:
+    def report_for(self, request: HttpRequest, obj: BetaSnapshot) -> Report:
         """As it was kept; nothing more is."""
-        after = {"format": form, "report": iso(obj.taken_at)}
-        audit.record("beta.exported", self.subject_of(obj), request=request, after=after)
         report: Report = obj.data
         return report
+
+    def told_of(self, obj: BetaSnapshot) -> dict[str, Any]:
+        return {"report": iso(obj.taken_at)}
 
     # --- Columns and facts -------------------------------------------------------------------------------------------
 
