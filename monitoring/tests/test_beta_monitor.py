@@ -22,7 +22,7 @@ from django.utils import timezone
 from monitoring import sweeps
 from monitoring.console import Screen, listed
 from monitoring.models import BetaSnapshot, CheckResult, MaintenanceWindow, Round, Target
-from monitoring.tests.said import a_programme
+from monitoring.tests.said import a_programme, scored
 from monitoring.tests.services import Service
 from portal.models import JobRun
 from portal.tests.database import own_address
@@ -404,6 +404,39 @@ def test_a_report_that_cannot_be_kept_is_printed_all_the_same(db, settings, tmp_
     assert said == f"The report was not saved in {tmp_path}/mounted: No such file or directory."
     assert status == 1
     assert "There are no targets." in capsys.readouterr().out
+
+
+@pytest.fixture
+def reported(tmp_path):
+    """What the command says as a process, with a programme whose report no console of western Europe can show."""
+    programme = a_programme("東京")
+    scored(programme, 0)
+    variables = {"REPORTS_ROOT": str(tmp_path), "DATABASE_URL": own_address(), "PYTHONIOENCODING": "latin-1"}
+
+    def run(**options):
+        command = [*COMMAND, "--report"]
+        return subprocess.run(command, env=os.environ | variables, stderr=subprocess.PIPE, check=False, **options)
+
+    return run
+
+
+def test_the_report_is_printed_whatever_the_encoding_of_the_console(reported, tmp_path):
+    done = reported(stdout=subprocess.PIPE)
+    [path] = tmp_path.iterdir()
+    assert (done.returncode, done.stderr.decode()) == (0, f"Saved as {path}\n")
+    assert done.stdout == path.read_bytes()
+    assert "東京" in done.stdout.decode()
+    assert "\N{MINUS SIGN}100" in done.stdout.decode()
+
+
+def test_the_report_is_kept_where_nobody_reads_it(reported, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = reported(stdout=writer)
+    os.close(writer)
+    [path] = tmp_path.iterdir()
+    assert (done.returncode, done.stderr.decode()) == (1, f"Saved as {path}\n")
+    assert "東京" in path.read_text(encoding="utf-8")
 
 
 # --- Telegram --------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from monitoring import adhoc, report, sweeps
 from monitoring.console import Screen, line_of
 from monitoring.management.ending import ends_plainly
+from monitoring.management.printing import print_bytes
 from monitoring.models import Target
 from portal.logs import redacted
 from portal.notifications import in_our_language
@@ -156,12 +157,14 @@ class Command(BaseCommand):
         now = timezone.now()
         report.catch_up(now)
         lines = [*report.of_programmes(now), *report.of_period(now, hours)]
-        self.stdout.write("\n".join(lines))
+        content = "".join(f"{line}\n" for line in lines).encode()
         try:
             path = report.save(lines, now)
         except OSError as error:
+            print_bytes(self.stdout, content)
             raise CommandError(f"The report was not saved in {settings.REPORTS_ROOT}: {error.strerror}.") from error
         self.stderr.write(_("Saved as %(path)s") % {"path": path})
+        print_bytes(self.stdout, content)
 
     def test_telegram(self) -> None:
         channel = built_in()

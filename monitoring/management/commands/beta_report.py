@@ -16,6 +16,7 @@ from monitoring.beta.snapshots import keep
 from monitoring.beta.verdict import GO
 from monitoring.columns import printable
 from monitoring.management.ending import ends_plainly
+from monitoring.management.printing import print_bytes
 from monitoring.models import BetaProgramme, BetaSnapshot
 from portal.files import write_whole
 from portal.notifications import in_our_language
@@ -40,19 +41,11 @@ class Command(BaseCommand):
             snapshot = kept(options["programme"])
             content = rendered(snapshot.data, form)
             if output is None:
-                self.print(content)
+                print_bytes(self.stdout, content)
             else:
                 self.save(content, Path(output))
         if options["check"] and snapshot.verdict != GO:
             raise SystemExit(1)
-
-    def print(self, content: bytes) -> None:
-        """As it is, whatever the encoding of the console; a stream of texts alone takes it as a text."""
-        stream = getattr(self.stdout, "buffer", None)
-        if stream is None:
-            self.stdout.write(content.decode(), ending="")
-        else:
-            stream.write(content)
 
     def save(self, content: bytes, path: Path) -> None:
         try:
