@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from django.core.cache import cache
-from django.db.models import Count
+from django.db.models import Count, Max
 from django.utils import timezone
 
 from monitoring import uptime
-from monitoring.beta.report import midnight, nps_of, thresholds_of
+from monitoring.beta.report import Report, midnight, nps_of, thresholds_of
+from monitoring.beta.snapshots import is_over_for_good
 from monitoring.beta.verdict import Condition, Figures, conditions, verdict
-from monitoring.models import BetaFeedback, BetaProgramme, Rollup, Target
+from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Rollup, Target
 from monitoring.models.beta import BEST_SCORE
 
 FRESH_SECONDS = 60
@@ -61,6 +62,26 @@ def running(now: datetime) -> list[tuple[BetaProgramme, Standing]]:
     key = f"monitoring.beta.standing.{'.'.join(str(programme.pk) for programme in programmes)}"
     found = cache.get_or_set(key, lambda: standings_of(programmes), FRESH_SECONDS) or {}
     return [(programme, found[programme.pk]) for programme in programmes]
+
+
+def current(programmes: Sequence[BetaProgramme], now: datetime) -> dict[int, Standing]:
+    """As they stand or, where the feedback of a programme is deleted, as the last report that was kept says."""
+    over = [programme.pk for programme in programmes if is_over_for_good(programme, now)]
+    kept = BetaSnapshot.objects.filter(programme__in=over).order_by()
+    newest = kept.values("programme").annotate(newest=Max("pk")).values("newest")
+    found = {snapshot.programme_id: of_report(snapshot.data) for snapshot in kept.filter(pk__in=newest)} if over else {}
+    return standings_of([programme for programme in programmes if programme.pk not in found]) | found
+
+
+def of_report(report: Report) -> Standing:
+    counts = report["score"]["counts"]
+    figures = Figures(
+        participants=report["participants"]["count"],
+        score_sum=sum(score * count for score, count in enumerate(counts)),
+        scores=sum(counts),
+        grave_bugs=report["bugs"]["critical_high_open"],
+    )
+    return Standing(figures, report["score"]["nps"], report["conditions"], report["verdict"])
 
 
 def scores_of(programmes: Sequence[int]) -> dict[int, list[int]]:

@@ -14,7 +14,7 @@ from monitoring.admin.beta import charts
 from monitoring.admin.beta.display import shown
 from monitoring.beta.export import FORMATS
 from monitoring.beta.report import report_of
-from monitoring.beta.snapshots import keep
+from monitoring.beta.snapshots import keep, write
 from monitoring.beta.standing import standings_of
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Rollup, Target
 from monitoring.tests.pages import BASE, act_on_page, list_of, listed, page_of, settings_of
@@ -604,3 +604,20 @@ class TestCharts:
             grave(programme)
         bugs = shown(report_of(programme, NOON)).bugs
         assert (len(bugs.rows), bugs.note) == (20, "and 3 more")
+
+
+class TestAnOldProgramme:
+    def test_the_list_says_of_it_what_the_last_report_said(self, client, settings):
+        logged_in(client, "viewer")
+        settings.FEEDBACK_RETENTION_DAYS = 30
+        ended = timezone.localdate() - timedelta(days=31)
+        programme = a_programme("Old beta", starts=ended - timedelta(days=9), ends=ended)
+        scored(programme, 9, 9, 9, 9, 8)
+        write(programme, report_of(programme, NOON), NOON, BetaSnapshot.Reason.CLOSED)
+        programme.feedback.all().delete()
+        page = client.get(PROGRAMMES).content.decode()
+        row = page[page.index("Old beta") :]
+        assert "GO</span>" in row
+        assert "NO-GO" not in row
+        assert "8.80" in row
+        assert "+80" in row

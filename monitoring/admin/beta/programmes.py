@@ -23,10 +23,10 @@ from monitoring.admin.beta.display import shown, verdict_badge
 from monitoring.admin.beta.form import ProgrammeForm
 from monitoring.admin.beta.handing import HandsReportsOn
 from monitoring.admin.display import day_of
-from monitoring.beta import snapshots, wording
+from monitoring.beta import snapshots, standing, wording
 from monitoring.beta.display import isolated
 from monitoring.beta.report import Report
-from monitoring.beta.standing import Standing, standings_of
+from monitoring.beta.standing import Standing
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from monitoring.models.beta import new_key
 from portal import audit
@@ -65,7 +65,7 @@ class ProgrammeChangeList(BoundedChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Each programme of the page with how it stands."""
         super().get_results(request)
-        found = standings_of(list(self.result_list))
+        found = standing.current(list(self.result_list), timezone.now())
         for programme in self.result_list:
             programme.standing = found[programme.pk]
 
