@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -112,8 +112,9 @@ def known_programme(db):
 @pytest.fixture
 def known_opinions(known_programme, known_targets):
     """What the example of the report tells of, beside what the examples before it say."""
-    for place, score in enumerate([3, 7, 8, 9, 10]):
-        said(known_programme, given_at=datetime(2026, 3, 10, 9, place, tzinfo=UTC), nps_score=score)
+    first = timezone.make_aware(datetime.combine(known_programme.starts, time(9)))
+    for score in (3, 7, 8, 9, 10):
+        said(known_programme, given_at=first, nps_score=score)
     Target.objects.filter(name="API").update(beta_programme=known_programme)
 
 

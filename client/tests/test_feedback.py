@@ -151,7 +151,7 @@ def test_what_the_portal_has_is_done(client: Any, portal: Any, spool: Path, answ
     assert (spool_stats(spool).pending, spool_stats(spool).quarantined) == (0, 0)
 
 
-@pytest.mark.parametrize(("status", "code"), [(409, "feedback_conflict"), (400, "validation_failed"), (404, "not_found"), (413, "body_too_large")])  # fmt: skip
+@pytest.mark.parametrize(("status", "code"), [(409, "feedback_conflict"), (400, "validation_failed"), (404, "programme_unknown"), (413, "body_too_large")])  # fmt: skip
 def test_what_it_will_never_take_goes_to_the_quarantine_and_the_next_goes_on(
     client: Any, portal: Any, spool: Path, answer: Any, status: int, code: str
 ) -> None:
@@ -176,6 +176,19 @@ def test_what_it_may_take_later_waits_and_it_is_left_alone_meanwhile(
     assert sorted(comments(waiting(spool))) == ["a", "b"]
     assert len(portal.sent_to(FEEDBACK_PATH)) == 1
     assert spool_stats(spool).retry_at is not None
+
+
+@pytest.mark.parametrize("body", [b"<h1>404</h1>", {}, {"code": "not_found"}, {"code": "no_such_app"}])
+def test_what_another_than_the_portal_does_not_find_waits(
+    client: Any, portal: Any, spool: Path, answer: Any, body: Any
+) -> None:
+    """A proxy's page, or that of a portal that is yet to be upgraded."""
+    feedback = client()
+    feedback.send(CAROL, comment="x")
+    portal.answer_with(FEEDBACK_PATH, answer(404, body), lambda body: taken(portal, body))
+    assert feedback.flush() == 0
+    assert comments(waiting(spool)) == ["x"]
+    assert feedback.flush(force=True) == 1
 
 
 def test_what_breaks_the_portal_blocks_nothing(client: Any, portal: Any, spool: Path, answer: Any) -> None:
@@ -216,8 +229,8 @@ def test_what_the_portal_would_refuse_is_not_taken(client: Any, spool: Path, sai
 
 @pytest.mark.parametrize(
     "participant",
-    [None, "", " ", 7, "x" * 255, "İ" * 200, "carol\x00", "carol\ud800", "agent:pc-7", " Client : x", TOKEN_LIKE],
-)
+    [None, "", " ", "\u202e", 7, "x" * 255, "İ" * 200, "carol\x00", "carol\ud800", "agent:pc-7", "ag\u200bent:pc-7", " Client : x", TOKEN_LIKE],
+)  # fmt: skip
 def test_feedback_of_nobody_is_not_taken(client: Any, spool: Path, participant: Any) -> None:
     heard = Heard()
     assert client(logger=heard).send(participant, comment="secret") is False

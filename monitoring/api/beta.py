@@ -37,14 +37,21 @@ class FeedbackView(HotView):
     @extend_schema(parameters=[KEY], request=FeedbackSerializer, responses={201: FeedbackAnswer, 200: FeedbackAnswer})
     def post(self, body: dict[str, Any], token: ApiToken) -> Answer:
         told = intake.read_feedback(body)
-        return answer_of(body, intake.record(told, programme_of(body), token.bearer, timezone.now()))
+        try:
+            programme = programme_of(told)
+        except Problem:
+            if not intake.is_known(told):
+                raise
+            return answer_of(body, intake.DUPLICATE)
+        return answer_of(body, intake.record(told, programme, token.bearer, timezone.now()))
 
     def by_key(self, request: HttpRequest) -> Answer:
         programme = intake.open_programme(request.GET["key"])
+        intake.refuse_foreign(request, programme.allowed_origins)
         intake.refuse_flood(programme, request.META.get("REMOTE_ADDR", ""))
         body = read_json_object(request, intake.MOST_SENT_BY_KEY)
         told = intake.read_feedback(body)
-        if name_in(body) not in ("", programme.name):
+        if told.programme not in ("", programme.name):
             raise invalid("programme", "other_programme", "The key is of another programme.")
         if intake.is_trap(body):
             # Whoever filled it in is not told, and no word is kept of who it was.
@@ -57,17 +64,10 @@ def answer_of(body: dict[str, Any], status: str) -> Answer:
     return 201 if status == intake.RECORDED else 200, {"status": status, "id": body["id"]}
 
 
-def name_in(body: dict[str, Any]) -> str:
-    """The programme that is named, or nothing. Raises Problem."""
-    name = body.get("programme")
-    if name is None or isinstance(name, str):
-        return name or ""
-    raise invalid("programme", "not_a_text", "A text is expected.")
-
-
-def programme_of(body: dict[str, Any]) -> BetaProgramme:
-    """The one that is named, or the only one that runs. Raises Problem."""
-    return found_by(programmes.for_feedback, name_in(body))
+def programme_of(told: intake.Told) -> BetaProgramme:
+    """The one that is named, or the only one that ran when it was said. Raises Problem."""
+    day = told.given_at and timezone.localdate(told.given_at)
+    return found_by(lambda name: programmes.for_feedback(name, day), told.programme)
 
 
 def found_by(find: Callable[[str], BetaProgramme], name: str) -> BetaProgramme:

@@ -12,16 +12,17 @@ import re
 import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from monitoring.beta import programmes
+from monitoring.beta import origins, programmes
 from monitoring.models import BetaFeedback, BetaProgramme, FeedbackWindow
 from monitoring.models.beta import BEST_SCORE
 from portal import throttling
@@ -46,7 +47,10 @@ OWN_PREFIX = 64
 
 @dataclass(frozen=True)
 class Told:
-    """Valid feedback, its texts cleaned. `participant` is in lower case; what was not said is empty or None."""
+    """Valid feedback, its texts cleaned. `participant` is in lower case; what was not said is empty or None.
+
+    `programme` is the name as it was sent.
+    """
 
     feedback_id: UUID
     participant: str
@@ -57,10 +61,11 @@ class Told:
     page: str
     app_version: str
     given_at: datetime | None
+    programme: str
 
-    def digest(self, programme: BetaProgramme) -> str:
+    def digest(self) -> str:
         """SHA-256 of the canonical form. The time is not part of it: a form may fill it in anew for each try."""
-        content = dataclasses.asdict(self) | {"feedback_id": self.feedback_id.hex, "programme": programme.pk}
+        content = dataclasses.asdict(self) | {"feedback_id": self.feedback_id.hex}
         del content["given_at"]
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -69,13 +74,21 @@ class Told:
 
 
 def cleaned(text: str) -> str:
-    """What any database, format or page can hold: line ends as newlines, no token, U+FFFD for what is no character."""
-    text = UNPRINTABLE.sub(REPLACEMENT, LINE_END.sub("\n", text))
+    """What any database, format or page can hold: line ends as newlines, no token, U+FFFD for what is no character.
+
+    In the one spelling (NFC) in which a name is looked for when somebody is erased.
+    """
+    text = UNPRINTABLE.sub(REPLACEMENT, unicodedata.normalize("NFC", LINE_END.sub("\n", text)))
     return TOKEN_IN_TEXT.sub(r"\1_…", text)
 
 
 def in_one_line(text: str) -> str:
     return " ".join(cleaned(text).split())
+
+
+def visible(text: str) -> str:
+    """Without what only tells how to show it (category Cf): two names that look the same are to be the same."""
+    return "".join(character for character in text if unicodedata.category(character) != "Cf")
 
 
 class FeedbackReader(EventReader):
@@ -87,8 +100,9 @@ class FeedbackReader(EventReader):
         if value is None or value == "":
             self.refuse("participant", "required", "This field is required.")
             return ""
-        text = unicodedata.normalize("NFC", in_one_line(value).lower()) if isinstance(value, str) else ""
-        if not 0 < len(text) <= LONGEST_PARTICIPANT or REPLACEMENT in text or is_somebody_else(value):
+        shown = visible(value) if isinstance(value, str) else ""
+        text = unicodedata.normalize("NFC", in_one_line(shown).lower())
+        if not 0 < len(text) <= LONGEST_PARTICIPANT or REPLACEMENT in text or is_somebody_else(shown):
             message = f"A name or an e-mail address of at most {LONGEST_PARTICIPANT} characters is expected."
             self.refuse("participant", "not_a_participant", message)
             return ""
@@ -126,10 +140,11 @@ class FeedbackReader(EventReader):
         """Without query and fragment, which may name anything."""
         value = source.get("page")
         page = re.split(r"[?#]", value, maxsplit=1)[0].strip() if isinstance(value, str) else value
-        return in_one_line(self.text({"page": page}, "page", LONGEST_PAGE))
+        # Some characters are several in NFC.
+        return in_one_line(self.text({"page": page}, "page", LONGEST_PAGE))[:LONGEST_PAGE]
 
     def version(self, source: Mapping[str, Any]) -> str:
-        return in_one_line(self.text(source, "app_version", LONGEST_VERSION))
+        return in_one_line(self.text(source, "app_version", LONGEST_VERSION))[:LONGEST_VERSION]
 
     def comment(self, source: Mapping[str, Any]) -> str:
         comment = cleaned(self.text(source, "comment", LONGEST_COMMENT))
@@ -158,6 +173,7 @@ def read_feedback(body: Mapping[str, Any]) -> Told:
         "page": reader.page(body),
         "app_version": reader.version(body),
         "given_at": reader.moment(body, "given_at"),
+        "programme": reader.text(body, "programme", MOST_SENT_BY_KEY),
     }
     reader.refuse_nothing_said(fields["comment"], fields["nps_score"])
     if reader.errors or feedback_id is None:
@@ -179,15 +195,32 @@ def record(told: Told, programme: BetaProgramme, source: str, now: datetime) -> 
     The unique constraint decides, so of twenty simultaneous senders exactly one records it.
     """
     fields = {field.name: getattr(told, field.name) for field in dataclasses.fields(told)}
-    fields |= {"given_at": told.given_at or now, "received_at": now, "digest": told.digest(programme)}
-    row = BetaFeedback(programme=programme, source=source, **fields)
+    fields |= {"programme": programme, "source": source, "digest": told.digest()}
+    row = BetaFeedback(**fields | {"given_at": said_at(told, programme, source, now), "received_at": now})
     if BetaFeedback.objects.insert_new([row]):
         return RECORDED
-    known = BetaFeedback.objects.filter(feedback_id=told.feedback_id).values_list("digest", flat=True).first()
-    # Of somebody who was erased there is nothing to compare with; what was deleted since had come, too.
-    if known and known != row.digest:
+    # What was deleted since had come, too.
+    if known_digest(told) not in (None, "", row.digest):
         raise Problem("feedback_conflict")
     return DUPLICATE
+
+
+def said_at(told: Told, programme: BetaProgramme, source: str, now: datetime) -> datetime:
+    """Now by the public key, by which anybody may name any moment; by token not before the programme's first day."""
+    if source == BetaFeedback.PUBLIC or told.given_at is None:
+        return now
+    first = timezone.make_aware(datetime.combine(programme.starts, time.min))
+    return max(told.given_at, min(first, now))
+
+
+def is_known(told: Told) -> bool:
+    """Whether just this came before, whatever has become of its programme."""
+    return known_digest(told) in ("", told.digest())
+
+
+def known_digest(told: Told) -> str | None:
+    """Of what came under its id; empty where somebody was erased, so that there is nothing to compare with."""
+    return BetaFeedback.objects.filter(feedback_id=told.feedback_id).values_list("digest", flat=True).first()
 
 
 # --- Whom it comes from ----------------------------------------------------------------------------------------------
@@ -195,13 +228,29 @@ def record(told: Told, programme: BetaProgramme, source: str, now: datetime) -> 
 
 def open_programme(key: str) -> BetaProgramme:
     """The programme that takes feedback by this public key today. Raises Problem."""
+    programme = programme_of(key)
+    refuse_closed(programme)
+    return programme
+
+
+def programme_of(key: str) -> BetaProgramme:
+    """The programme that has this public key. Raises Problem."""
     try:
-        programme = programmes.of_key(key)
+        return programmes.of_key(key)
     except programmes.NoSuchProgramme:
         raise Problem("programme_unknown") from None
+
+
+def refuse_closed(programme: BetaProgramme) -> None:
+    """Raises Problem where it takes nothing by its public key today."""
     if not programme.takes_public or not programme.is_running(timezone.localdate()):
         raise Problem("programme_closed")
-    return programme
+
+
+def refuse_foreign(request: HttpRequest, allowed: str = "") -> None:
+    """Raises Problem where a page sends it that is neither of the origins `allowed` lists nor the portal's own."""
+    if not origins.may_send(request, allowed):
+        raise Problem("origin_not_allowed")
 
 
 def refuse_flood(programme: BetaProgramme, address: str) -> None:

@@ -51,20 +51,24 @@ class FeedbackPage(View):
         return response
 
     def get(self, request: HttpRequest, key: str) -> HttpResponse:
-        programme = intake.open_programme(key)
         if "thanks" in request.GET:
-            return render(request, "monitoring/feedback_thanks.html", frame(request, programme))
+            return render(request, "monitoring/feedback_thanks.html", frame(request, intake.programme_of(key)))
+        programme = intake.open_programme(key)
         given = {name: request.GET.get(parameter, "") for parameter, name in PREFILLED.items()}
         return form(request, programme, {"id": str(uuid4()), **given})
 
     def post(self, request: HttpRequest, key: str) -> HttpResponse:
-        programme = intake.open_programme(key)
+        programme = intake.programme_of(key)
+        intake.refuse_foreign(request)
         sent = QueryDict(read_limited(request, MOST_SENT), encoding="utf-8")
         typed = {name: sent.get(name, "").replace("\r\n", "\n") for name in ("id", *FIELDS)}
         try:
+            intake.refuse_closed(programme)
             intake.refuse_flood(programme, request.META.get("REMOTE_ADDR", ""))
             keep(programme, typed, trapped=intake.is_trap(sent))
         except Problem as problem:
+            if problem.code == "programme_closed":
+                return refusal(request, problem, typed["comment"])
             return again(request, programme, typed, problem)
         return HttpResponse(status=303, headers={"Location": address(request, key, thanks="1")})
 
@@ -118,11 +122,11 @@ def again(request: HttpRequest, programme: BetaProgramme, typed: dict[str, str],
     return with_headers(response, problem.headers)
 
 
-def refusal(request: HttpRequest, error: Problem) -> HttpResponse:
-    """A page that says why there is no form."""
+def refusal(request: HttpRequest, error: Problem, comment: str = "") -> HttpResponse:
+    """A page that says why there is no form; what was typed into it meanwhile is there to be copied."""
     problem = refused(error, request)
     title, text = page_of(problem.code)
-    context = {**frame(request, None), "heading": title, "text": text}
+    context = {**frame(request, None), "heading": title, "text": text, "comment": comment}
     response = render(request, "monitoring/feedback_refused.html", context, status=problem.status)
     return with_headers(response, problem.headers)
 

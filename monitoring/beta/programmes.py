@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 
 from django.utils import timezone
 
@@ -25,27 +26,35 @@ class NotOneProgramme(Exception):
         self.count = count
 
 
-def named(name: str) -> BetaProgramme:
-    """The one of this name; of none, the only one that runs today. Raises NoSuchProgramme or NotOneProgramme."""
+def named(name: str, day: date | None = None) -> BetaProgramme:
+    """The one of this name; of none, the only one that ran on that day or, where none did, that runs today.
+
+    Raises NoSuchProgramme or NotOneProgramme.
+    """
     if name:
         if not is_storable(name):
             raise NoSuchProgramme
         return only(name=name)
-    running = list(BetaProgramme.objects.running(timezone.localdate())[:2])
+    running = (day and running_on(day)) or running_on(timezone.localdate())
     if len(running) != 1:
         raise NotOneProgramme(len(running))
     return running[0]
 
 
-def for_feedback(name: str) -> BetaProgramme:
+def running_on(day: date) -> list[BetaProgramme]:
+    """At most two."""
+    return list(BetaProgramme.objects.running(day)[:2])
+
+
+def for_feedback(name: str, day: date | None = None) -> BetaProgramme:
     """As `named`, but the first feedback ever makes the programme `default`."""
     try:
-        return named(name)
+        return named(name, day)
     except (NoSuchProgramme, NotOneProgramme):
         if name not in ("", DEFAULT):
             raise
     if BetaProgramme.objects.exists():
-        return named(name)  # others' first feedback may have made it since it was asked for
+        return named(name, day)  # others' first feedback may have made it since it was asked for
     # Of two that come first one makes it, and the other finds it.
     return BetaProgramme.objects.get_or_create(name=DEFAULT)[0]
 

@@ -84,6 +84,8 @@ def page_of(code: str) -> tuple[str, str]:
                 _("This programme is not taking feedback"),
                 _("It has not begun, is over, or was closed. Whoever invited you can say more."),
             )
+        case "origin_not_allowed":
+            return _("This was not sent from here"), _("Open this page itself, and send it from there.")
         case "body_too_large":
             return _("This is too long"), _("Go back, shorten it, and send it again.")
         case _:

@@ -16,6 +16,7 @@ TOKEN = "vigie_client_0123456789ab_secret"
 PARTICIPANTS = [
     "Carol@Example.ORG", "  Carol \t de la\r\nTour ", "ÉLISE", "E\u0301lise", "李雷", "a" * 254, "a" * 255, "İ" * 127, "İ" * 128, "", " ", "\n",
     "car\x00ol", "car\x1fol", "car\x85ol", "car\ufffdol", "car\ud800ol", "car\uffffol", "x\u2028y", "agent:pc-7", " CLIENT : x", "agents: x", TOKEN, f"x {TOKEN}",
+    "carol@example.org\u200b", "\u202e", "Ca\u00adr\u200dol", "E\u200b\u0301lise", "ag\u200bent:pc-7", TOKEN[:5] + "\u2060" + TOKEN[5:],
 ]  # fmt: skip
 PAGES = ["/scoring", "/scoring?a=1", "/a#b", "#b", " /a b ", "x" * 200, "x" * 201, "x" * 200 + "?" + "y" * 9, ""]
 

@@ -39,10 +39,11 @@ def test_everything_that_is_said_is_read():
         {
             "id": number.hex, "participant": "Carol", "type": "bug", "severity": "high", "nps_score": 0,
             "comment": "It stops.", "page": "/scoring", "app_version": "6.0.3", "given_at": "2026-03-10T10:20:00+01:00",
+            "programme": "spring-beta",
         }
     )  # fmt: skip
     at = datetime(2026, 3, 10, 9, 20, tzinfo=UTC)
-    assert told == intake.Told(number, "carol", "bug", "high", 0, "It stops.", "/scoring", "6.0.3", at)
+    assert told == intake.Told(number, "carol", "bug", "high", 0, "It stops.", "/scoring", "6.0.3", at, "spring-beta")
 
 
 @pytest.mark.parametrize("nothing", [{}, dict.fromkeys(["type", "severity", "comment", "page", "app_version"], "")])
@@ -77,6 +78,10 @@ def test_an_id_is_a_uuid(value):
         ("  Carol \t  de la\r\nTour ", "carol de la tour"),
         ("ÉLISE", "élise"),
         ("E\u0301lise", "élise"),
+        ("carol@example.org\u200b", "carol@example.org"),
+        ("\ufeffCa\u00adr\u200dol\u202e", "carol"),
+        ("E\u200b\u0301lise", "élise"),
+        ("Carol \u2066 de la Tour", "carol de la tour"),
         ("李雷", "李雷"),
         ("a" * 254, "a" * 254),
         (" " * 300 + "a", "a"),
@@ -92,7 +97,7 @@ def test_a_participant_is_one_however_it_is_typed(given, kept):
     "value",
     [
         "   ", "\n", "a" * 255, "İ" * 200, "a\0b", "a\x1bb", "a\x9fb", "a\ud800b", "a\ufffeb", TOKEN, f"I am {TOKEN}",
-        "agent:PC-1", " Client:gui", "agent :PC-1", 7, True, ["a"], {"a": "b"},
+        "\u202e", " \u200b ", "\u200bagent:PC-1", "ag\u200dent:PC-1", f"\u2060{TOKEN[:5]}\u200b{TOKEN[5:]}", "agent:PC-1", " Client:gui", "agent :PC-1", 7, True, ["a"], {"a": "b"},
     ],
 )  # fmt: skip
 def test_a_participant_is_a_person_who_can_be_written_down(value):
@@ -155,6 +160,11 @@ def test_what_grows_by_its_masking_still_fits(name):
     assert len(getattr(read(**{name: text}), name)) <= most
 
 
+@pytest.mark.parametrize(("name", "most"), [("page", 200), ("app_version", 64)])
+def test_what_grows_by_its_spelling_still_fits(name, most):
+    assert len(getattr(read(**{name: "\ufb2c" * most}), name)) == most
+
+
 @pytest.mark.parametrize("value", ["2026-03-10", "2026-03-10T09:20:00", "now", 0, True, "1999-12-31T00:00:00Z", []])
 def test_a_moment_has_its_offset(value):
     assert refused(feedback(given_at=value)) == [("given_at", "not_a_moment")]
@@ -176,6 +186,7 @@ def test_a_moment_may_be_a_little_ahead_and_no_more(monkeypatch):
         ("😀 \u202eback\u202c שלום é\u0301", "😀 \u202eback\u202c שלום é\u0301"),
         ("<script>alert(1)</script> =1+1 ]]> &amp;", "<script>alert(1)</script> =1+1 ]]> &amp;"),
         (f"I use {TOKEN}, and it fails", f"I use {KEPT}, and it fails"),
+        ("Ask Ele\u0301onore", "Ask El\u00e9onore"),
     ],
 )
 def test_a_comment_is_kept_as_it_is_but_for_what_no_text_can_hold(given, kept):
@@ -201,8 +212,8 @@ def programme(db):
     return a_programme()
 
 
-def record(programme, **changes):
-    return intake.record(read(**changes), programme, "public", timezone.now())
+def record(counted_in, source="client:gui", **changes):
+    return intake.record(read(**changes), counted_in, source, timezone.now())
 
 
 SAME = {"id": "0" * 32}
@@ -232,9 +243,9 @@ def test_other_content_under_a_known_id_conflicts(programme, change):
 
 
 def test_the_same_said_of_another_programme_conflicts(programme):
-    record(programme, **SAME)
+    record(programme, **SAME, programme="spring-beta")
     with pytest.raises(Problem, match="feedback_conflict"):
-        record(a_programme("other"), **SAME)
+        record(a_programme("other"), **SAME, programme="other")
 
 
 def test_what_triage_changed_is_still_the_same(programme):
@@ -265,6 +276,33 @@ def test_a_row_says_when_it_came_and_when_it_was_said(programme):
     kept = BetaFeedback.objects.get()
     assert (kept.received_at, kept.given_at, kept.source, kept.status) == (now, now, "public", "open")
     assert len(kept.digest) == 64
+
+
+LONG_AGO, FIRST_DAY = "2000-01-01T00:00:00Z", datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def test_nothing_was_said_before_the_programme_began(programme, settings):
+    record(programme, given_at=LONG_AGO)
+    assert BetaFeedback.objects.get().given_at == FIRST_DAY
+    settings.TIME_ZONE = "Asia/Tokyo"
+    record(programme, given_at="2026-03-01T14:59:59Z")
+    record(programme, given_at="2026-03-01T15:00:00Z")
+    midnight = datetime(2026, 3, 1, 15, tzinfo=UTC)
+    assert [row.given_at for row in BetaFeedback.objects.order_by("-id")[:2]] == [midnight, midnight]
+
+
+def test_nor_later_than_it_came(programme):
+    """Of a programme that is yet to begin."""
+    programme.starts = timezone.localdate() + timedelta(days=9)
+    record(programme, given_at="2026-03-10T09:20:00Z")
+    kept = BetaFeedback.objects.get()
+    assert kept.given_at == kept.received_at
+
+
+def test_who_has_but_the_key_does_not_say_when_it_was(programme):
+    record(programme, "public", given_at="2026-03-10T09:20:00Z")
+    kept = BetaFeedback.objects.get()
+    assert kept.given_at == kept.received_at
 
 
 def test_a_trap_is_what_has_the_hidden_field_filled_in():

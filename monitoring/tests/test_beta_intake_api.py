@@ -3,7 +3,8 @@
 import gzip
 import io
 import json
-from datetime import timedelta
+import uuid
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.db import OperationalError
@@ -187,6 +188,62 @@ def test_where_none_is_named_one_must_run(by_token, programme):
     assert "Several programmes are running" in answer.json()["errors"][0]["message"]
 
 
+NOW, LAST_DAY = datetime(2026, 3, 20, 10, tzinfo=UTC), "2026-03-13T22:59:59Z"
+
+
+@pytest.fixture
+def ended(settings, clock):
+    """A programme that was over a week ago, by the clock of Paris."""
+    settings.TIME_ZONE = "Europe/Paris"
+    clock.now = NOW
+    return a_programme("ended", ends=date(2026, 3, 13))
+
+
+@pytest.mark.parametrize("meanwhile", [[], ["newer"], ["newer", "newest"]])
+def test_what_was_said_on_the_last_day_counts_there_however_late_it_comes(by_token, ended, meanwhile):
+    for name in meanwhile:
+        a_programme(name, starts=date(2026, 3, 14))
+    assert said(by_token(feedback(given_at=LAST_DAY))) == (201, "recorded")
+    kept = BetaFeedback.objects.get()
+    assert (kept.programme, kept.received_at) == (ended, NOW)
+
+
+def test_what_was_said_the_day_after_does_not(by_token, ended):
+    body = feedback(given_at="2026-03-13T23:00:00Z")
+    assert wrong(by_token(body)) == [("programme", "required")]
+    newer = a_programme("newer", starts=date(2026, 3, 16))
+    assert said(by_token(body)) == (201, "recorded")
+    kept = BetaFeedback.objects.get()
+    assert (kept.programme, kept.given_at) == (newer, datetime(2026, 3, 15, 23, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("given", [{}, {"given_at": "2026-03-13T09:00:00Z"}])
+def test_what_is_sent_again_is_known_whatever_became_of_its_programme(by_token, ended, clock, given):
+    clock.now = datetime(2026, 3, 13, 10, tzinfo=UTC)
+    body = feedback(**given)
+    assert said(by_token(body)) == (201, "recorded")
+    clock.now = NOW
+    assert said(by_token(body)) == (200, "duplicate")
+    BetaProgramme.objects.update(name="renamed", starts=NOW + DAY)
+    for other in (None, "newer", "newest"):
+        if other:
+            a_programme(other)
+        assert said(by_token(body)) == (200, "duplicate")
+    assert said(by_token(body | {"nps_score": 3}))[0] in (400, 409)
+    assert BetaFeedback.objects.get().programme == ended
+
+
+def test_a_programme_that_was_renamed_knows_what_was_said_under_its_old_name(by_token, programme):
+    body = feedback(programme="spring-beta")
+    by_token(body)
+    BetaProgramme.objects.update(name="renamed")
+    assert said(by_token(body)) == (200, "duplicate")
+    BetaFeedback.objects.update(participant="erased", digest="")
+    assert said(by_token(body)) == (200, "duplicate")
+    for other in (body | {"id": str(uuid.uuid4())}, feedback(programme="spring-beta")):
+        assert said(by_token(other)) == (404, "programme_unknown")
+
+
 @pytest.mark.parametrize("name", [{}, {"programme": "default"}])
 def test_the_first_feedback_ever_makes_a_programme(by_token, name):
     assert said(by_token(feedback(**name))) == (201, "recorded")
@@ -307,8 +364,39 @@ def test_a_database_that_does_not_answer_is_said_so(by_key, monkeypatch):
         raise OperationalError
 
     monkeypatch.setattr("monitoring.beta.intake.throttling.counted", fail)
+    BetaProgramme.objects.update(allowed_origins="https://shop.example.org")
     answer = by_key(headers={"Origin": "https://shop.example.org"})
     assert said(answer) == (503, "not_ready")
+
+
+SHOP = "https://shop.example.org"
+
+
+@pytest.mark.parametrize(
+    "origin", [SHOP, "http://localhost:3000", "http://testserver", "https://vigie.example.org:8443"]
+)
+def test_a_page_that_is_listed_or_the_portals_own_may_send(by_key, settings, origin):
+    settings.PORTAL_URL = "https://Vigie.example.org:8443/portal"
+    BetaProgramme.objects.update(allowed_origins=f"{SHOP}\nhttp://localhost:3000")
+    assert said(by_key(headers={"Origin": origin})) == (201, "recorded")
+
+
+@pytest.mark.parametrize(
+    "origin", ["", "null", f"{SHOP}.evil.example", "http://shop.example.org", f"{SHOP}/", "https://testserver"]
+)
+def test_no_other_page_may_send(by_key, limits, origin):
+    """And none uses up what its visitors' addresses may send. Whoever sends no origin is no page."""
+    BetaProgramme.objects.update(allowed_origins=SHOP)
+    for _ in range(3):
+        assert said(by_key(headers={"Origin": origin})) == (403, "origin_not_allowed")
+    assert not BetaFeedback.objects.exists()
+    assert not FeedbackWindow.objects.exists()
+    assert not AuditEvent.objects.exists()
+    assert said(by_key()) == (201, "recorded")
+
+
+def test_a_token_is_asked_for_no_origin(by_token, programme):
+    assert said(by_token(headers={"Origin": "https://evil.example"})) == (201, "recorded")
 
 
 # --- Floods ----------------------------------------------------------------------------------------------------------

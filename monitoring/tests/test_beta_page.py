@@ -217,10 +217,26 @@ def test_of_what_fell_into_the_trap_nothing_is_kept_but_that_it_did(send, progra
     assert (event.subject, event.address) == (programme.subject, "")
 
 
-def test_another_site_that_sends_its_form_can_do_no_harm(send, visitor, url):
-    """Nothing of whoever is signed in is used: it is as good as anybody's."""
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "", "https://testserver", "https://shop.example.org"]
+)
+def test_another_site_cannot_send_its_form(visitor, programme, url, origin):
+    """Nor can those that may send by the API: they have forms of their own."""
+    programme.allowed_origins = "https://shop.example.org"
+    programme.save()
     body = urlencode({"id": uuid.uuid4(), "participant": "carol", "comment": "x"})
-    assert visitor.post(url, body, FORM, headers={"Origin": "https://evil.example"}).status_code == 303
+    answer = visitor.post(url, body, FORM, headers={"Origin": origin})
+    assert answer.status_code == 403
+    assert "This was not sent from here" in Page(answer).text
+    assert not BetaFeedback.objects.exists()
+    assert not AuditEvent.objects.exists()
+
+
+@pytest.mark.parametrize("origin", ["http://testserver", "https://vigie.example.org"])
+def test_its_own_form_is_taken_by_either_of_its_names(visitor, url, settings, origin):
+    settings.PORTAL_URL = "https://Vigie.example.org/portal"
+    body = urlencode({"id": uuid.uuid4(), "participant": "carol", "comment": "x"})
+    assert visitor.post(url, body, FORM, headers={"Origin": origin}).status_code == 303
     assert kept().source == "public"
 
 
@@ -323,10 +339,33 @@ def test_a_programme_that_takes_none_says_so(visitor, closed):
     today = timezone.localdate()
     fields = {name: today + value if isinstance(value, timedelta) else value for name, value in closed.items()}
     url = reverse("feedback-page", args=[a_programme(**fields).public_key])
-    for answer in (visitor.get(url), visitor.get(f"{url}?thanks=1"), visitor.post(url, "comment=x", FORM)):
+    for answer in (visitor.get(url), visitor.post(url, "comment=", FORM), visitor.post(url, "comment=x", FORM)):
         assert answer.status_code == 403
         assert "This programme is not taking feedback" in Page(answer).text
         assert not Page(answer).all("form")
+
+
+def closed(programme):
+    programme.takes_public = False
+    programme.save()
+
+
+def test_what_was_typed_while_it_closed_can_be_copied(visitor, url, programme, django_assert_num_queries):
+    closed(programme)
+    body = urlencode({"comment": "\r\n</textarea><b>\r\nمرحبا ", "participant": "carol"})
+    with django_assert_num_queries(1):
+        answer = visitor.post(url, body, FORM)
+    assert answer.status_code == 403
+    assert "\n\n&lt;/textarea&gt;&lt;b&gt;\nمرحبا </textarea>" in answer.content.decode()
+    assert "readonly" in Page(answer).one("textarea")
+    assert "You can copy it here" in Page(answer).text
+    assert not FeedbackWindow.objects.exists()
+
+
+def test_who_sent_it_just_before_it_closed_is_thanked(send, visitor, programme):
+    answer = send()
+    closed(programme)
+    assert "Thank you" in Page(visitor.get(answer["Location"])).text
 
 
 @pytest.mark.parametrize("method", ["put", "delete", "patch", "options"])

@@ -35,6 +35,24 @@ def test_without_a_name_the_only_one_that_runs_is_meant(today, starts, ends):
     assert programmes.named("") == running
 
 
+def test_without_a_name_the_one_of_that_day_is_meant(today):
+    ended = a_programme("ended", starts=today - 9 * DAY, ends=today - 5 * DAY)
+    running = a_programme("running", starts=today - 3 * DAY)
+    for ago, meant in ((9, ended), (5, ended), (3, running), (0, running)):
+        assert programmes.named("", today - ago * DAY) == programmes.for_feedback("", today - ago * DAY) == meant
+    for ago in (10, 4, -1):
+        assert programmes.named("", today - ago * DAY) == running
+
+
+def test_of_several_on_that_day_none_is_meant_whatever_runs_today(today):
+    a_programme("one", starts=today - 9 * DAY, ends=today - DAY)
+    a_programme("two", starts=today - 9 * DAY)
+    with pytest.raises(NotOneProgramme) as refusal:
+        programmes.named("", today - DAY)
+    assert refusal.value.count == 2
+    assert programmes.named("", today).name == "two"
+
+
 def test_without_a_name_and_with_several_or_none_none_is_meant():
     for expected in (0, 1, 2):
         if expected != 1:
@@ -80,7 +98,16 @@ def test_a_programme_may_not_end_before_it_starts(today):
 
 @pytest.mark.parametrize(
     "origins",
-    ["https://www.example.org", "http://localhost:3000\nhttps://a.example.org\r\n", "", "http://[::1]:8080"],
+    [
+        "https://www.example.org",
+        "http://localhost:3000\nhttps://a.example.org\r\n",
+        "",
+        "http://[::1]:8080",
+        "https://my_app.example.org",
+        "https://xn--caf-dma.example.org:65535",
+        "http://192.0.2.1:1",
+        "https://_a.b_",
+    ],
 )
 def test_origins_are_taken_as_browsers_write_them(origins):
     BetaProgramme(name="web", allowed_origins=origins).full_clean()
@@ -91,7 +118,8 @@ def test_origins_are_taken_as_browsers_write_them(origins):
     [
         "*", "null", "www.example.org", "https://www.example.org/", "https://*.example.org", "https://Example.org",
         "https://example.org:443", "http://example.org:80", "ftp://example.org", "https://a.org, https://b.org",
-        "https://user@example.org",
+        "https://user@example.org", "https://a..b", "https://.a", "https://a.", "https://-a.b", "https://a-.b",
+        "https://a.org:99999", "https://a.org:65536", "https://a.org:0", "https://a.org:",
     ],
 )  # fmt: skip
 def test_what_no_browser_would_send_as_an_origin_is_refused(origins):

@@ -54,6 +54,7 @@ CODES: dict[str, Code] = {
     "insufficient_scope": Code(403, "This token may not do that", "The call needs a token of another kind or with another scope."),
     "permission_denied": Code(403, "You may not do that", "The user behind the request lacks the permission."),
     "machine_mismatch": Code(403, "Another machine's business", "A machine's token speaks for that machine alone."),
+    "origin_not_allowed": Code(403, "This page may not send that", "The programme does not list the origin of the page that sent it."),
     "programme_closed": Code(403, "The programme takes no feedback by its key", "It does not run today, or was closed to feedback by its public key."),
     "not_found": Code(404, "There is nothing here", "No such address."),
     "agent_unknown": Code(404, "No such machine", "No machine with this machine_id was ever enrolled."),

@@ -21,8 +21,8 @@ class FeedbackClient:
 
     It is on disk before `send` returns, and a daemon thread delivers it `deliver_after` seconds later through `session`
     (see `make_session`); what the portal could not take, once the spool's pause is over. `programme` is the name of the
-    beta programme; without one the portal takes the only one that runs. No method raises or waits for the portal, but
-    for `flush` and, for `timeout` seconds at most, the end of a `with` block.
+    beta programme; without one the portal takes the only one that ran on the day. No method raises or waits for the
+    portal, but for `flush` and, for `timeout` seconds at most, the end of a `with` block.
     """
 
     def __init__(

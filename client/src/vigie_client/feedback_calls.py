@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .outcomes import BatchOutcome, Outcome, Result, judge_response
 from .telemetry import UNSERIALISABLE, SpoolClient, serialisable
 
 FEEDBACK_PATH = "/api/v1/beta/feedback"
+# Of the refusals that tell of something missing, the one that no later answer will take back.
+_UNKNOWN = "programme_unknown"
 _FOREIGN = Outcome(Result.REFUSED, code="no_feedback")
 
 
@@ -32,4 +35,7 @@ class FeedbackCalls(SpoolClient):
             return _FOREIGN
         if not serialisable(told):
             return UNSERIALISABLE
-        return judge_response(self._post(FEEDBACK_PATH, told), time.time())
+        outcome = judge_response(self._post(FEEDBACK_PATH, told), time.time())
+        # A proxy's page, or a portal that has no such call yet.
+        gone = outcome.status == 404 and outcome.code != _UNKNOWN
+        return replace(outcome, result=Result.RETRY) if gone else outcome

@@ -37,10 +37,16 @@ def why_refused(participant: Any, kind: Any, severity: Any, nps_score: Any, comm
 
 def participant_text(value: Any) -> str:
     """In the one spelling that the portal keeps; empty for what it takes for nobody."""
-    if not isinstance(value, str) or _UNPRINTABLE.search(value) or TOKEN.search(value):
+    value = _visible(value) if isinstance(value, str) else ""
+    if _UNPRINTABLE.search(value) or TOKEN.search(value):
         return ""
     text = unicodedata.normalize("NFC", " ".join(value.split()).lower())
     return text if len(text) <= LONGEST_PARTICIPANT and not _MACHINE_LIKE.match(text) else ""
+
+
+def _visible(text: str) -> str:
+    """Without what only tells how to show it: two names that look the same are to be the same."""
+    return "".join(character for character in text if unicodedata.category(character) != "Cf")
 
 
 def comment_text(value: Any) -> str:
