@@ -1,6 +1,6 @@
 """What operators make of feedback: what it is, how grave, whose it is, and what became of it.
 
-What stands here is called in a transaction, with the rows that are to change locked.
+What stands here is called in a transaction, with the programmes held and then the rows that are to change locked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from monitoring.models import BetaFeedback, FeedbackTag
+from monitoring.models import BetaFeedback, BetaProgramme, FeedbackTag
 
 Status = BetaFeedback.Status
 FIELDS = ("type", "severity", "status", "duplicate_of", "assignee", "incident", "fix_version")
@@ -27,6 +27,14 @@ class Changed:
     feedback: BetaFeedback
     before: dict[str, Any]
     after: dict[str, Any]
+
+
+def hold(programmes: Iterable[int]) -> None:
+    """Until the transaction ends nobody else changes what is a duplicate of what in these; feedback comes in as ever.
+
+    To be called before any of their feedback is read: who judges by what he read before makes circles.
+    """
+    list(BetaProgramme.objects.filter(pk__in=programmes).order_by("pk").select_for_update(no_key=True))
 
 
 def triage(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> list[Changed]:
@@ -76,6 +84,10 @@ def consistent(feedback: BetaFeedback, wanted: dict[str, Any]) -> dict[str, Any]
         return wanted
     if wanted.get("duplicate_of"):
         wanted = {"status": Status.DUPLICATE} | wanted
+        if wanted["status"] != Status.DUPLICATE:
+            status = Status(wanted["status"]).label
+            text = _("It is either a duplicate or %(status)s: say which.") % {"status": status}
+            raise ValidationError({"duplicate_of": text})
     if wanted.get("status", feedback.status) != Status.DUPLICATE:
         return wanted | {"duplicate_of": None}
     named = wanted.get("duplicate_of", feedback.duplicate_of)

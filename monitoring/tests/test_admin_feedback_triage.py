@@ -83,6 +83,52 @@ class TestThePage:
         assert (found.severity, found.status, found.tags.get().name) == ("high", "planned", "export")
         assert trail(feedback)[1] == ({"status": "open"}, {"status": "planned"})
 
+    def test_of_two_at_once_each_adds_his_tag_and_takes_his(self, client):
+        feedback = told()
+        triage.triage(feedback, {"tags": ["old", "stays"]})
+        first, second = sent(feedback, tags="old, stays, export"), sent(feedback, tags="stays, dark")
+        client.post(page_of(feedback), first)
+        client.post(page_of(feedback), second)
+        assert [tag.name for tag in fresh(feedback).tags.all()] == ["dark", "export", "stays"]
+
+    @pytest.mark.parametrize(
+        ("name", "meanwhile", "by_hand", "now"),
+        [
+            ("status", "fixed", "planned", "fixed"),
+            ("severity", "high", "low", "high"),
+            ("fix_version", "7", "8", "7"),
+            ("duplicate_of", 0, 1, "#{}"),
+            ("assignee", "", "", "olga"),
+        ],
+    )
+    def test_what_another_has_changed_meanwhile_is_said_before_it_is_changed_again(
+        self, client, operator, name, meanwhile, by_hand, now
+    ):
+        feedback, originals = told(), [told(), told()]
+        if name == "duplicate_of":
+            meanwhile, by_hand = originals[meanwhile].pk, f"#{originals[by_hand].pk}"
+        if name == "assignee":
+            meanwhile, by_hand = operator.pk, User.objects.create_user("otto", is_staff=True).pk
+        late = sent(feedback, **{name: by_hand})
+        client.post(page_of(feedback), sent(feedback, **{name: meanwhile}))
+        refused = client.post(page_of(feedback), late)
+        form = refused.context["adminform"].form
+        why = f"Somebody changed it meanwhile: it is now {now.format(originals[0].pk)}."
+        assert form.errors == {name: [why]}
+        assert str(fresh(feedback).serializable_value(name)) == str(meanwhile)
+        # Whoever has read that and saves it again means it.
+        again = late | {f"initial-{name}": form.data[f"initial-{name}"]}
+        assert f'value="{again[f"initial-{name}"]}"' in str(form[name].as_hidden(only_initial=True))
+        assert client.post(page_of(feedback), again).status_code == 302
+        assert str(fresh(feedback).serializable_value(name)) == str(by_hand).removeprefix("#")
+
+    def test_what_both_want_is_no_quarrel(self, client):
+        feedback, original = told(), told()
+        both = sent(feedback, severity="high", duplicate_of=f"#{original.pk}")
+        for _operator in range(2):
+            assert client.post(page_of(feedback), both).status_code == 302
+        assert len(trail(feedback)) == 1
+
     def test_saved_untouched_it_leaves_no_trace(self, client):
         feedback = told(severity="low")
         client.post(page_of(feedback), sent(feedback))
@@ -101,6 +147,7 @@ class TestThePage:
             ({"duplicate_of": "999999"}, "There is no feedback of this number."),
             ({"duplicate_of": "9" * 30}, "There is no feedback of this number."),
             ({"duplicate_of": "first"}, "There is no feedback of this number."),
+            ({"duplicate_of": "1", "status": "fixed"}, "It is either a duplicate or fixed: say which."),
             ({"tags": "x" * 41}, "A tag has at most 40 characters."),
             ({"tags": ",".join("abcdefghijk")}, "At most 10 tags are possible."),
             ({"assignee": "999999"}, "Select a valid choice."),
@@ -109,6 +156,8 @@ class TestThePage:
     )
     def test_what_cannot_be_is_refused_beside_its_field(self, client, changes, why):
         feedback = told()
+        if changes.get("duplicate_of") == "1":
+            changes = changes | {"duplicate_of": str(told().pk)}
         response = client.post(page_of(feedback), sent(feedback, **changes))
         assert response.status_code == 200
         assert why in text_of(response)
@@ -175,6 +224,18 @@ class TestOneClick:
         buttons = client.get(page_of(told(status=status))).context["buttons"]
         assert {button.url.rstrip("/").rpartition("/")[2] for button in buttons} == offered
 
+    @pytest.mark.parametrize("action", ["assign_to_me", "plan", "fix", "decline", "reopen"])
+    def test_to_many_it_does_what_the_page_of_each_would_offer(self, client, action):
+        original = told(participant="original")
+        rows = [told(status=status) for status in ("open", "planned", "fixed", "declined")]
+        rows.append(told(status="duplicate", duplicate_of=original))
+        offered = [
+            row for row in rows if f"/act/{action}/" in str(client.get(page_of(row)).context["buttons"])
+        ]  # fmt: skip
+        act(client, action, *rows)
+        assert [row for row in rows if trail(row)] == offered
+        assert fresh(rows[-1]).duplicate_of == (None if action == "reopen" else original)
+
     def test_nothing_to_do_is_said(self, client):
         response = act(client, "fix", told(status="fixed"))
         assert said(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
@@ -213,6 +274,12 @@ class TestMany:
         rows = [told(), told(), told()]
         act(client, "triage", *rows, confirmed="yes", duplicate_of=f"#{rows[0].pk}")
         assert [fresh(each).duplicate_of for each in rows] == [None, rows[0], rows[0]]
+
+    def test_nothing_is_fixed_and_a_duplicate(self, client):
+        rows = [told(), told()]
+        response = act(client, "triage", rows[0], confirmed="yes", duplicate_of=rows[1].pk, status="fixed")
+        assert "It is either a duplicate or fixed: say which." in text_of(response)
+        assert trail(rows[0]) == []
 
     @pytest.mark.parametrize(
         "fields", [{}, {"duplicate_of": "x"}, {"status": "duplicate"}, {"assignee": "999"}, {"severity": "huge"}]

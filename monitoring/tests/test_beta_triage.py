@@ -67,10 +67,12 @@ class TestDuplicates:
         triage.triage(feedback, {"status": status})
         assert (fresh(feedback).status, fresh(feedback).duplicate_of) == (status, None)
 
-    def test_the_status_counts_where_both_are_said(self):
+    @pytest.mark.parametrize("status", ["open", "planned", "fixed", "declined"])
+    def test_it_is_either_a_duplicate_or_something_else(self, status):
         feedback = told()
-        triage.triage(feedback, {"duplicate_of": told(), "status": "fixed"})
-        assert (fresh(feedback).status, fresh(feedback).duplicate_of) == ("fixed", None)
+        why = [f"It is either a duplicate or {status}: say which."]
+        assert refused(feedback, duplicate_of=told(), status=status) == {"duplicate_of": why}
+        assert (fresh(feedback).status, fresh(feedback).duplicate_of) == ("open", None)
 
     def test_one_is_needed_and_never_itself_nor_anothers(self):
         feedback, other = told(), told(programme=programme_of("Second"))
@@ -110,6 +112,14 @@ class TestDuplicates:
         original.delete()
         triage.triage(fresh(feedback), {"severity": "high"})
         assert (fresh(feedback).severity, fresh(feedback).status) == ("high", "duplicate")
+
+    def test_of_duplicates_that_go_along_nothing_is_told(self):
+        original, going, staying = told(), told(), told()
+        for each in (going, staying):
+            triage.triage(each, {"duplicate_of": original})
+        [changed] = triage.reopen_duplicates([fresh(original), fresh(going)])
+        assert changed.feedback == staying
+        assert fresh(going).status == "duplicate"
 
     def test_a_circle_has_an_end(self):
         first, second = told(), told()

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.db import transaction
 from django.db.models import Q, QuerySet, prefetch_related_objects
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _now
@@ -27,6 +28,7 @@ from monitoring.admin.beta.feedback_filters import (
 )
 from monitoring.admin.beta.feedback_form import FeedbackForm
 from monitoring.beta import display, triage
+from monitoring.beta.programmes import is_storable
 from monitoring.models import BetaFeedback, FeedbackTag
 from portal.admin.base import BoundedChangeList
 from portal.admin.display import NOTHING, beside, in_full, lines, moment_column
@@ -41,7 +43,9 @@ SHOWN_OTHERS = 10
 
 class FeedbackChangeList(BoundedChangeList):
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
-        return display.in_brief(super().get_queryset(request, *args, **kwargs))
+        """Nothing where it is asked for what no row can hold."""
+        found = display.in_brief(super().get_queryset(request, *args, **kwargs))
+        return found if all(is_storable(str(value)) for value in request.GET.values()) else found.none()
 
     def get_results(self, request: HttpRequest) -> None:
         """Each with its tags."""
@@ -124,11 +128,17 @@ class FeedbackAdmin(FeedbackActions):
     # --- The page of one ---------------------------------------------------------------------------------------------
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Nobody else changes it while it is being changed."""
+        """Nobody else changes it while it is being changed; none where somebody was quicker to delete it."""
         found = super().get_object(request, object_id, from_field)
         if found is not None and request.method == "POST":
-            return BetaFeedback.objects.select_for_update().get(pk=found.pk)
+            triage.hold([found.programme_id])
+            return BetaFeedback.objects.select_for_update().filter(pk=found.pk).first()
         return found
+
+    def act_view(self, request: HttpRequest, object_id: str, action: str) -> HttpResponseBase:
+        """What it is judged by holds until it is done."""
+        with transaction.atomic():
+            return super().act_view(request, object_id, action)
 
     def get_sections(self, request: HttpRequest, obj: BetaFeedback) -> list[Section]:
         return [duplicates_of(obj), others_of(obj), history_of(obj.subject)]

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from monitoring.admin import asking
 from monitoring.admin.asking import AskingAdmin
 from monitoring.admin.beta.feedback_form import TriageForm
 from monitoring.beta import display, triage
@@ -23,6 +24,14 @@ Rows = QuerySet[BetaFeedback]
 Status = BetaFeedback.Status
 SHOWN_OF_CHOSEN = 60
 TRIAGED = "monitoring.feedback_triaged"
+# What each is for, on the page of one and for many: what is settled is reopened before it is settled otherwise.
+CAN = {
+    "assign_to_me": BetaFeedback.UNSETTLED,
+    "plan": (Status.OPEN,),
+    "fix": BetaFeedback.UNSETTLED,
+    "decline": BetaFeedback.UNSETTLED,
+    "reopen": tuple(status for status in Status if status != Status.OPEN),
+}
 
 
 def note(request: HttpRequest, changed: Sequence[Changed]) -> None:
@@ -40,14 +49,14 @@ class FeedbackActions(AskingAdmin):
     object_actions = ("assign_to_me", "plan", "fix", "decline", "reopen")
 
     def can_act(self, obj: BetaFeedback, action: str) -> bool:
-        is_unsettled = obj.status in BetaFeedback.UNSETTLED
-        return {
-            "assign_to_me": is_unsettled,
-            "plan": obj.status == Status.OPEN,
-            "fix": is_unsettled,
-            "decline": is_unsettled,
-            "reopen": obj.status != Status.OPEN,
-        }[action]
+        return obj.status in CAN[action]
+
+    def few_enough(self, request: HttpRequest, queryset: Rows, condition: Q) -> list[Any]:
+        """With their programmes held, which comes before they are locked: see `triage.hold`."""
+        newest = queryset.filter(condition).order_by(*self.ordering or ()).values_list("pk", "programme")
+        chosen = dict(newest[: asking.MOST_AT_ONCE + 1])
+        triage.hold(set(chosen.values()))
+        return super().few_enough(request, queryset.filter(pk__in=chosen), condition)
 
     def carry_out(self, request: HttpRequest, rows: Sequence[BetaFeedback], wanted: Mapping[str, Any]) -> None:
         """Does it to these, of which it can be done, and says how many it has changed."""
@@ -57,34 +66,32 @@ class FeedbackActions(AskingAdmin):
         text = ngettext("%(count)d is changed.", "%(count)d are changed.", count) % {"count": count}
         self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
 
-    def settle(self, request: HttpRequest, queryset: Rows, status: Status, *, of: Q) -> None:
-        rows = self.few_enough(request, queryset, of)
+    def at_once(self, request: HttpRequest, queryset: Rows, action: str, **wanted: Any) -> None:
+        rows = self.few_enough(request, queryset, Q(status__in=CAN[action]))
         if rows:
-            self.carry_out(request, rows, {"status": status})
+            self.carry_out(request, rows, wanted)
 
     # --- One click ---------------------------------------------------------------------------------------------------
 
     @admin.action(description=_("Assign to me"), permissions=["change"])
     def assign_to_me(self, request: HttpRequest, queryset: Rows) -> None:
-        rows = self.few_enough(request, queryset, Q())
-        if rows:
-            self.carry_out(request, rows, {"assignee": request.user})
+        self.at_once(request, queryset, "assign_to_me", assignee=request.user)
 
     @admin.action(description=_("Plan"), permissions=["change"])
     def plan(self, request: HttpRequest, queryset: Rows) -> None:
-        self.settle(request, queryset, Status.PLANNED, of=~Q(status=Status.PLANNED))
+        self.at_once(request, queryset, "plan", status=Status.PLANNED)
 
     @admin.action(description=_("It is fixed"), permissions=["change"])
     def fix(self, request: HttpRequest, queryset: Rows) -> None:
-        self.settle(request, queryset, Status.FIXED, of=~Q(status=Status.FIXED))
+        self.at_once(request, queryset, "fix", status=Status.FIXED)
 
     @admin.action(description=_("Decline"), permissions=["change"])
     def decline(self, request: HttpRequest, queryset: Rows) -> None:
-        self.settle(request, queryset, Status.DECLINED, of=~Q(status=Status.DECLINED))
+        self.at_once(request, queryset, "decline", status=Status.DECLINED)
 
     @admin.action(description=_("Reopen"), permissions=["change"])
     def reopen(self, request: HttpRequest, queryset: Rows) -> None:
-        self.settle(request, queryset, Status.OPEN, of=~Q(status=Status.OPEN))
+        self.at_once(request, queryset, "reopen", status=Status.OPEN)
 
     # --- What needs to be asked --------------------------------------------------------------------------------------
 
@@ -112,6 +119,7 @@ class FeedbackActions(AskingAdmin):
 
     @admin.action(description=_("Delete…"), permissions=["delete"])
     def delete_selected(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
-        if not self.few_enough(request, queryset, Q()):
+        rows = self.few_enough(request, queryset, Q())
+        if not rows:
             return None
-        return actions.delete_selected(self, request, queryset)
+        return actions.delete_selected(self, request, queryset.filter(pk__in=[row.pk for row in rows]))

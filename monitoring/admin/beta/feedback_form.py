@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from monitoring.admin.display import link_to_incident
 from monitoring.beta import display, triage
 from monitoring.models import BetaFeedback, FeedbackTag, Incident
-from portal.admin.display import exactly
+from portal.admin.display import NOTHING, exactly
 
 if TYPE_CHECKING:
     BaseFeedbackForm = forms.ModelForm[BetaFeedback]
@@ -119,14 +119,34 @@ class FeedbackForm(BaseFeedbackForm):
 
     @property
     def wanted(self) -> dict[str, Any]:
-        """What was changed by hand."""
-        return {name: self.cleaned_data[name] for name in self.changed_data if name in self.cleaned_data}
+        """What was changed by hand; of tags which came and which went."""
+        found = {name: self.cleaned_data[name] for name in self.changed_data if name in self.cleaned_data}
+        if "tags" in found:
+            shown = set(triage.tag_names(self.data.get(self["tags"].html_initial_name, "")))
+            given = set(found.pop("tags"))
+            found |= {"add_tags": given - shown, "remove_tags": shown - given}
+        return found
 
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or {}
+        for name in self.wanted.keys() & triage.FIELDS:
+            self.refuse_overtaken(name)
         if not self.errors:
             triage.check(self.instance, self.wanted)
         return given
+
+    def refuse_overtaken(self, name: str) -> None:
+        """Where somebody else changed it otherwise meanwhile. Whoever saves again has read what it is now."""
+        present, initial = getattr(self.instance, name), self[name].html_initial_name
+        key = "" if self.initial[name] is None else str(self.initial[name])
+        if self.data.get(initial, key) == key or self.cleaned_data[name] == present:
+            return
+        words = getattr(self.instance, f"get_{name}_display", None)
+        value = (words() if words else present) or NOTHING
+        sent: Any = self.data.copy()  # type: ignore[attr-defined]
+        sent[initial] = key
+        self.data = sent
+        self.add_error(name, _("Somebody changed it meanwhile: it is now %(value)s.") % {"value": value})
 
     def _post_clean(self) -> None:
         """The row is changed by triage, with what follows from it, and not field by field."""
