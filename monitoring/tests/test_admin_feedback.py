@@ -6,11 +6,15 @@ import re
 
 import pytest
 from django.contrib.auth.models import User
-from django.utils import timezone
+from django.db.models.sql import compiler
+from django.utils import timezone, translation
 
 from backups.tests.pages import logged_in, said, text_of
 from monitoring.admin.beta import feedback as pages
+from monitoring.admin.beta.display import bugs_of
+from monitoring.admin.beta.sections import feedback_of
 from monitoring.beta import triage
+from monitoring.beta.report import report_of
 from monitoring.models import BetaFeedback, FeedbackTag
 from monitoring.tests.pages import BASE, act, page_of
 from monitoring.tests.told import programme_of, told
@@ -72,6 +76,25 @@ class TestTheList:
         assert "x" * 111 not in text
         assert "x" * 100_000 in text_of(admin_client.get(page_of(feedback)))
 
+    def test_of_many_comments_the_beginnings_alone_are_read(self, admin_client, monkeypatch):
+        """By what the database sends: what is cut off only once it is here has been read all the same."""
+        feedback, longest = told(), []
+        fetched = compiler.cursor_iter
+
+        def watched(*args):
+            for rows in fetched(*args):
+                longest.extend(len(value) for row in rows for value in row if isinstance(value, str))
+                yield rows
+
+        monkeypatch.setattr(compiler, "cursor_iter", watched)
+        for _number in range(2):
+            triage.triage(told(comment="x" * 100_000), {"duplicate_of": feedback})
+        told(comment="x" * 100_000)
+        for path in (LIST, page_of(feedback), page_of(feedback.programme)):
+            longest.clear()
+            assert "x" * 100 in text_of(admin_client.get(path))
+            assert max(longest) == 400, path
+
     def test_a_score_alone_has_no_comment(self, admin_client):
         told(comment="", nps_score=9)
         assert "no comment" in text_of(admin_client.get(LIST))
@@ -102,6 +125,9 @@ class TestNarrowing:
             ({"programme": "٣"}, ["done", "grave", "mild", "new", "planned"]),
             ({"programme": "9" * 40}, ["done", "grave", "mild", "new", "planned"]),
             ({"source": "agent:PC-1"}, ["new"]),
+            ({"source": "\0"}, []),
+            ({"tag": "\0"}, []),
+            ({"participant__contains": "new\0"}, []),
         ],
     )
     def test_a_filter_finds_what_it_says(self, client, olga, query, expected):
@@ -262,3 +288,13 @@ def test_the_page_costs_the_same_however_much_was_said(admin_client, django_asse
     duplicates, others, _history = response.context["sections"]
     assert [len(section.rows) for section in (duplicates, others)] == [10, 10]
     assert duplicates.note == others.note == "Older ones are not shown."
+
+
+def test_what_was_said_stands_below_comment_and_not_below_event():
+    """Of the history too the column is called "What", and means something else there."""
+    programme = told(severity="critical").programme
+    with translation.override("fr"):
+        bugs = bugs_of(report_of(programme, timezone.now()))
+        latest = feedback_of(programme)
+    assert [str(column) for column in bugs.columns][1] == "Commentaire"
+    assert [str(column) for column in latest.columns][2::2] == ["Type", "Commentaire"]

@@ -138,7 +138,7 @@ def bugs_of(report: Report) -> Section:
     more = ngettext("and %(count)s more", "and %(count)s more", left) % {"count": grouped(left)}
     return Section(
         title=_("Critical and high bugs that are open"),
-        columns=[_("Severity"), _("What"), _("Where"), _("Given")],
+        columns=[_("Severity"), _("Comment"), _("Where"), _("Given")],
         rows=[bug_row(bug) for bug in found],
         empty=_("There is none."),
         note=more if left > 0 else "",

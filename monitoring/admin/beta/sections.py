@@ -35,7 +35,7 @@ def feedback_of(programme: BetaProgramme) -> Section:
     found: QuerySet[Any] = rows.annotate(beginning=beginning).order_by("-id")[:SHOWN_FEEDBACK]
     return Section(
         title=_("Latest feedback"),
-        columns=[_("When"), _("Who"), _("What"), _("Score"), _("Comment"), _("Status")],
+        columns=[_("When"), _("Who"), _("Type"), _("Score"), _("Comment"), _("Status")],
         rows=[
             [
                 display.link_to(feedback, ago(feedback.given_at)),
