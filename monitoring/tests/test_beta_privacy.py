@@ -151,7 +151,7 @@ class TestUnderAFreeName:
             ("ann-marie o\u2019neil", "Ann-Marie O'Neil"),
             ("İnci", "İnci"),
             ("İnci", "I\u0307nci"),
-            ("derya olİver", "Derya OLİVER"),
+            ("olİver", "OLİVER"),
             ("Jürgen Groß", "JÜRGEN GROSS"),
             ("علیرضا", "علی\u200cرضا"),
             ("علی\u200cرضا", "علیرضا"),
@@ -190,7 +190,7 @@ class TestUnderAFreeName:
         assert "Nothing is held" in erased(f"participant:{name}")
 
     def test_what_is_not_seen_hides_nobody(self, operator):
-        feedback, tag = told("car\u200bol"), FeedbackTag.objects.create(name="of car\xadol")
+        feedback, tag = told("car\u200bol\u200b"), FeedbackTag.objects.create(name="of car\xadol")
         comment = told("amy", comment="carol, or car\u2060ol")
         BetaFeedback.objects.filter(pk=feedback.pk).update(comment="I am carol")
         erased("participant:ca\u200drol")
