@@ -28,6 +28,7 @@ def test_an_address_is_found_wherever_it_stands_by_itself(text):
     "text",
     ["bobby@example.org", "rob.bob@example.org", "bob@example.org.uk", "bob@example.organic", "x-bob@example.org",
      "bob@example.org-mail.com", "bob+list@example.org", "jim+bob@example.org", "bob@sub.example.org", "o'bob@example.org",
+     "o\u2019bob@example.org",
      "bob", "example.org", "bob@exampleXorg"],
 )  # fmt: skip
 def test_a_part_of_another_address_is_let_alone(text):
