@@ -621,3 +621,4 @@ class TestAnOldProgramme:
         assert "NO-GO" not in row
         assert "8.80" in row
         assert "+80" in row
+        assert "As it was kept." in client.get(page_of(programme)).content.decode()

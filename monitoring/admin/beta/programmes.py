@@ -125,12 +125,13 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin):
             if request.method == "POST":
                 # A form that was refused has left in it what was typed: the verdict is of what is stored.
                 kwargs["obj"] = programme = BetaProgramme.objects.get(pk=programme.pk)
+            now = timezone.now()
             context |= {
                 "original": programme,
-                "shown": shown(snapshots.current(programme, timezone.now())),
+                "shown": shown(snapshots.current(programme, now)),
                 "time": time_of(programme),
                 "formats": self.formats(request, programme),
-                "keeps": True,
+                "keeps": not snapshots.is_over_for_good(programme, now),
                 "is_running": programme.is_running(timezone.localdate()),
                 "page_url": settings.PORTAL_URL + reverse("feedback-page", args=[programme.public_key]),
                 "call_url": f"{settings.PORTAL_URL}{reverse('beta-feedback')}?key={programme.public_key}",
