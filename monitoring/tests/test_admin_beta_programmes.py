@@ -608,7 +608,7 @@ class TestCharts:
 
 class TestAnOldProgramme:
     def test_the_list_says_of_it_what_the_last_report_said(self, client, settings):
-        logged_in(client, "viewer")
+        logged_in(client, "staff")
         settings.FEEDBACK_RETENTION_DAYS = 30
         ended = timezone.localdate() - timedelta(days=31)
         programme = a_programme("Old beta", starts=ended - timedelta(days=9), ends=ended)
