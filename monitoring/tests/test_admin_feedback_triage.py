@@ -85,8 +85,9 @@ class TestThePage:
 
     def test_of_two_at_once_each_adds_his_tag_and_takes_his(self, client):
         feedback = told()
-        triage.triage(feedback, {"tags": ["old", "stays"]})
-        first, second = sent(feedback, tags="old, stays, export"), sent(feedback, tags="stays, dark")
+        triage.triage(feedback, {"tags": ["gone", "old", "stays"]})
+        first = sent(feedback, tags="old, stays, export")
+        second = sent(feedback, tags="gone, stays, dark")
         client.post(page_of(feedback), first)
         client.post(page_of(feedback), second)
         assert [tag.name for tag in fresh(feedback).tags.all()] == ["dark", "export", "stays"]
