@@ -37,17 +37,20 @@ PAGE = re.compile(r"/feedback/([0-9A-Za-z]{22})")
 # What was said came when it was said, and a report of the past holds what had been checked by then.
 WRITER = """
 import json, sys
-from datetime import datetime
-from django.db.models import F
+from datetime import datetime, timedelta
 from monitoring.beta import snapshots
 from monitoring.beta.report import report_of
 from monitoring.models import BetaProgramme, BetaSnapshot
 
 said = json.load(sys.stdin)
 programme = BetaProgramme.objects.get(name=said["programme"])
-programme.feedback.update(received_at=F("given_at"))
-if said["moment"]:
-    moment, ends = datetime.fromisoformat(said["moment"]), programme.ends
+for number, given_at in said["given"].items():
+    programme.feedback.filter(feedback_id=number).update(given_at=given_at, received_at=given_at)
+moment = said["moment"] and datetime.fromisoformat(said["moment"])
+# A play that was broken off has kept it, maybe.
+near = (moment - timedelta(days=2), moment + timedelta(days=2)) if moment else None
+if moment and not programme.snapshots.filter(taken_at__range=near).exists():
+    ends = programme.ends
     programme.ends = moment.date()
     report = report_of(programme, moment) | {"ends": ends and ends.isoformat()}
     programme.ends = ends
@@ -139,15 +142,18 @@ def said_by_the_package(url: str, session: requests.Session, spool: Path) -> int
 # --- What operators do -----------------------------------------------------------------------------------------------
 
 
-def begin(operator: Operator, api: requests.Session, now: datetime) -> None:
-    """The programme, and the services that are judged with it. One that is there stays as it is."""
+def begin(operator: Operator, now: datetime) -> None:
+    """The programme. One that is there stays as it is."""
     if number_of(operator):
         return
     today = now.date()
     fields = {"name": NAME, "product": PRODUCT, "allowed_origins": WEBSITE, "takes_public": "on"}
     days = {"starts": today - timedelta(days=DAYS), "ends": today + timedelta(days=LEFT)}
     operator.change("/admin/monitoring/betaprogramme/add/", **fields, **days)
-    number = number_of(operator)
+
+
+def judge_services(operator: Operator, api: requests.Session, number: str) -> None:
+    """With the programme."""
     answer = api.get(f"{operator.url}/api/v1/monitoring/targets", timeout=10)
     for target in answer.json()["results"]:
         if target["name"] in TESTED:
@@ -193,11 +199,12 @@ def play(
         yield "the operator's password is another one by now, so nobody began a beta programme"
         return
     now = datetime.now(UTC)
-    begin(operator, api, now)
+    begin(operator, now)
     beta.number = number_of(operator)
     beta.key = PAGE.findall(operator.read(f"/admin/monitoring/betaprogramme/{beta.number}/change/"))[0]
     ways = Ways(beta.url, beta.key, application, fleet, now)
-    if report(beta, api)["previous"] is None:
+    if not is_over(operator):
+        judge_services(operator, api, beta.number)
         yield from three_weeks(ways)
         yield from today(beta, ways)
         settle(operator)
@@ -206,20 +213,26 @@ def play(
     yield handed_on(beta.data)
 
 
+def is_over(operator: Operator) -> bool:
+    """Whether the last scene was played: what was broken off before is played again from its beginning."""
+    return FEEDBACK.search(operator.read("/admin/monitoring/betafeedback/", q=HANGS, status="fixed")) is not None
+
+
 def three_weeks(ways: Ways) -> Iterator[str]:
     said = ways.tell(FIRST)
-    remember(ways.now - timedelta(days=FIRST_VERDICT))
+    remember(FIRST, ways.now, FIRST_VERDICT)
     said += ways.tell(SECOND)
-    remember(ways.now - timedelta(days=SECOND_VERDICT))
+    remember(SECOND, ways.now, SECOND_VERDICT)
     said += ways.tell(THIRD)
-    remember(None)
+    remember(THIRD, ways.now)
     people = len({voice.who for voice in FIRST + SECOND + THIRD})
     yield f"{people} participants of {NAME} said {said.count(201)} things in {DAYS} days, in three languages"
 
 
-def remember(moment: datetime | None) -> None:
-    """All that was said came when it was said; of that moment a report is kept."""
-    within(WRITER, {"programme": NAME, "moment": moment})
+def remember(voices: Sequence[Voice], now: datetime, ago: float | None = None) -> None:
+    """What they said came when it was said; of the moment `ago` days before now a report is kept."""
+    given = {said["id"]: said["given_at"] for said in (said_by(voice, now) for voice in voices)}
+    within(WRITER, {"programme": NAME, "given": given, "moment": ago and now - timedelta(days=ago)})
 
 
 def today(beta: Beta, ways: Ways) -> Iterator[str]:

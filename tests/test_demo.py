@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -319,6 +320,27 @@ def test_a_beta_has_a_story_of_three_weeks_once(tested, tmp_path, monkeypatch):
     assert len(said) == 1
     assert (BetaFeedback.objects.count(), BetaProgramme.objects.count()) == (known, 1)
     assert len(list(programme.where_to_look())) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("scene", ["judge_services", "remember"])
+def test_a_beta_that_was_broken_off_is_finished(tested, monkeypatch, scene):
+    programme, played = tested
+    monkeypatch.setattr(beta, "FORMATS", ())
+    with monkeypatch.context() as broken:
+        original, calls = getattr(beta, scene), iter(range(9))
+        survived = 1 if scene == "remember" else 0
+        broken.setattr(beta, scene, lambda *given: original(*given) if next(calls) < survived else sys.exit())
+        with pytest.raises(SystemExit):
+            played()
+    played()
+    assert programme.verdict == "GO"
+    told = list(BetaSnapshot.objects.filter(reason="verdict").order_by("id").values_list("verdict", flat=True))
+    assert told == ["INSUFFICIENT DATA", "NO-GO"]
+    assert Target.objects.filter(beta_programme__name=beta.NAME).count() == len(beta.TESTED)
+    public = BetaFeedback.objects.filter(source="public").order_by("given_at").first()
+    assert timezone.now() - public.given_at > timedelta(days=5)
+    assert len(played()) == 1
 
 
 def test_a_form_is_sent_as_a_browser_sends_it():
