@@ -27,6 +27,7 @@ from monitoring.models import BetaFeedback, BetaProgramme, FeedbackWindow
 from monitoring.models.beta import BEST_SCORE
 from portal import throttling
 from portal.api.errors import Problem
+from portal.privacy.subjects import seen
 from portal.tokens import TOKEN_IN_TEXT
 from usage.events import EventReader
 
@@ -86,11 +87,6 @@ def in_one_line(text: str) -> str:
     return " ".join(cleaned(text).split())
 
 
-def visible(text: str) -> str:
-    """Without what only tells how to show it (category Cf): two names that look the same are to be the same."""
-    return "".join(character for character in text if unicodedata.category(character) != "Cf")
-
-
 class FeedbackReader(EventReader):
     """Reads what feedback has; a value it refuses becomes empty."""
 
@@ -100,7 +96,7 @@ class FeedbackReader(EventReader):
         if value is None or value == "":
             self.refuse("participant", "required", "This field is required.")
             return ""
-        shown = visible(value) if isinstance(value, str) else ""
+        shown = seen(value) if isinstance(value, str) else ""
         text = unicodedata.normalize("NFC", in_one_line(shown).lower())
         if not 0 < len(text) <= LONGEST_PARTICIPANT or REPLACEMENT in text or is_somebody_else(shown):
             message = f"A name or an e-mail address of at most {LONGEST_PARTICIPANT} characters is expected."

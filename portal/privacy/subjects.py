@@ -202,7 +202,7 @@ def forms_of(letter: str, in_any_case: bool) -> str:
 
 
 def seen(text: str) -> str:
-    """Without what is not seen."""
+    """Without what only tells how to show it (category Cf): two names that look the same are to be the same."""
     return "".join(character for character in text if unicodedata.category(character) != "Cf")
 
 

@@ -23,7 +23,7 @@ from monitoring.admin.beta.display import shown, verdict_badge
 from monitoring.admin.beta.form import ProgrammeForm
 from monitoring.admin.beta.handing import HandsReportsOn
 from monitoring.admin.display import day_of
-from monitoring.beta import snapshots, standing, wording
+from monitoring.beta import snapshots, standing, triage, wording
 from monitoring.beta.display import isolated
 from monitoring.beta.report import Report
 from monitoring.beta.standing import Standing
@@ -204,6 +204,7 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """With what was said in it, which is not read for that: it may be long, and others wait to write."""
+        triage.hold([obj.pk])
         feedback = BetaFeedback.objects.filter(programme=obj)
         BetaFeedback.objects.filter(duplicate_of__in=feedback.values("pk")).update(duplicate_of=None)
         BetaFeedback.tags.through.objects.filter(betafeedback__in=feedback.values("pk")).delete()
