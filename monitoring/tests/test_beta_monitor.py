@@ -215,8 +215,18 @@ def test_without_a_database_an_address_is_checked(service):
 
 
 def test_one_sweep_that_was_stopped_has_not_held(targets, service, monkeypatch, capsys):
-    goes_on = iter([True])  # the second time it is asked, much of the sweep is still to come
-    monkeypatch.setattr(sweeps.Targets, "keep", lambda self: next(goes_on, False))
+    service.gate.clear()
+    goes_on = iter([True])
+
+    def keep(self):
+        """The second time it is asked, checks are under way and have no answer yet."""
+        if next(goes_on, False):
+            return True
+        service.arrivals.acquire()
+        service.gate.set()
+        return False
+
+    monkeypatch.setattr(sweeps.Targets, "keep", keep)
     assert run() == 1
     assert "0 % errors" in capsys.readouterr().out
 
