@@ -11,8 +11,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 
 from monitoring.api.beta_serializers import FeedbackAnswer, FeedbackSerializer
 from monitoring.beta import intake, programmes
-from monitoring.models import BetaFeedback, BetaProgramme
-from portal import audit
+from monitoring.models import BetaProgramme
 from portal.api.bodies import read_json_object
 from portal.api.errors import Problem, invalid
 from portal.api.views import HotView, Kind, refuse_but_post
@@ -53,11 +52,7 @@ class FeedbackView(HotView):
         told = intake.read_feedback(body)
         if told.programme not in ("", programme.name):
             raise invalid("programme", "other_programme", "The key is of another programme.")
-        if intake.is_trap(body):
-            # Whoever filled it in is not told, and no word is kept of who it was.
-            audit.hourly("feedback.discarded", programme.subject, request=None)
-            return answer_of(body, intake.RECORDED)
-        return answer_of(body, intake.record(told, programme, BetaFeedback.PUBLIC, timezone.now()))
+        return answer_of(body, intake.record_public(told, programme, body))
 
 
 def answer_of(body: dict[str, Any], status: str) -> Answer:

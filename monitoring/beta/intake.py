@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 from uuid import UUID
@@ -25,10 +25,11 @@ from django.utils.crypto import salted_hmac
 from monitoring.beta import origins, programmes
 from monitoring.models import BetaFeedback, BetaProgramme, FeedbackWindow
 from monitoring.models.beta import BEST_SCORE
-from portal import throttling
+from portal import audit, throttling
 from portal.api.errors import Problem
 from portal.privacy.subjects import seen
 from portal.tokens import TOKEN_IN_TEXT
+from usage.consumption import midnight
 from usage.events import EventReader
 
 HONEYPOT = "website"
@@ -201,12 +202,21 @@ def record(told: Told, programme: BetaProgramme, source: str, now: datetime) -> 
     return DUPLICATE
 
 
+def record_public(told: Told, programme: BetaProgramme, sent: Mapping[str, Any]) -> str:
+    """As `record`, of what came by the public key. Whoever fell into the trap is answered as others are, and no word is
+    kept of who it was.
+    """
+    if is_trap(sent):
+        audit.hourly("feedback.discarded", programme.subject, request=None)
+        return RECORDED
+    return record(told, programme, BetaFeedback.PUBLIC, timezone.now())
+
+
 def said_at(told: Told, programme: BetaProgramme, source: str, now: datetime) -> datetime:
     """Now by the public key, by which anybody may name any moment; by token not before the programme's first day."""
     if source == BetaFeedback.PUBLIC or told.given_at is None:
         return now
-    first = timezone.make_aware(datetime.combine(programme.starts, time.min))
-    return max(told.given_at, min(first, now))
+    return max(told.given_at, min(midnight(programme.starts), now))
 
 
 def is_known(told: Told) -> bool:

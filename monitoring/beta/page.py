@@ -14,7 +14,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone, translation
+from django.utils import translation
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
@@ -22,7 +22,6 @@ from django.views.decorators.csrf import csrf_exempt
 from monitoring.beta import intake
 from monitoring.beta.questions import FIELDS, LIMITS, SCORES, SEVERITIES, TYPES, page_of, sentences, whole_refusal
 from monitoring.models import BetaFeedback, BetaProgramme
-from portal import audit
 from portal.api.bodies import read_limited
 from portal.api.errors import Problem, refused
 
@@ -65,21 +64,12 @@ class FeedbackPage(View):
         try:
             intake.refuse_closed(programme)
             intake.refuse_flood(programme, request.META.get("REMOTE_ADDR", ""))
-            keep(programme, typed, trapped=intake.is_trap(sent))
+            intake.record_public(intake.read_feedback(body_of(typed)), programme, sent)
         except Problem as problem:
             if problem.code == "programme_closed":
                 return refusal(request, problem, typed["comment"])
             return again(request, programme, typed, problem)
         return HttpResponse(status=303, headers={"Location": address(request, key, thanks="1")})
-
-
-def keep(programme: BetaProgramme, typed: Mapping[str, str], *, trapped: bool) -> None:
-    """Raises Problem. Of what fell into the trap nothing is kept, and its sender is thanked as others are."""
-    told = intake.read_feedback(body_of(typed))
-    if trapped:
-        audit.hourly("feedback.discarded", programme.subject, request=None)
-    else:
-        intake.record(told, programme, BetaFeedback.PUBLIC, timezone.now())
 
 
 def body_of(typed: Mapping[str, str]) -> dict[str, Any]:

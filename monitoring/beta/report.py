@@ -136,15 +136,7 @@ def report_of(programme: BetaProgramme, now: datetime) -> Report:
     grave_count = grave.count()
     scores, trend = scores_of(feedback)
     performance, checks = performance_of(programme)
-    figures = verdict.Figures(
-        participants=participants,
-        score_sum=sum(score * count for score, count in enumerate(scores)),
-        scores=sum(scores),
-        grave_bugs=grave_count,
-        checks=None if checks is None else checks.checks,
-        failures=checks.failures if checks else 0,
-        mean_ms=checks.mean_ms if checks else None,
-    )
+    figures = figures_of(scores, participants, grave_count, checks)
     found = verdict.conditions(figures, thresholds_of(programme))
     return {
         "programme": programme.name,
@@ -171,6 +163,21 @@ def report_of(programme: BetaProgramme, now: datetime) -> Report:
         "trend": trend,
         "previous": previous_of(programme),
     }
+
+
+def figures_of(
+    scores: Sequence[int], participants: int = 0, grave_bugs: int = 0, checks: uptime.Figures | None = None
+) -> verdict.Figures:
+    """What is judged. `scores` are how many gave each from 0 to 10; no `checks` where there are no targets."""
+    return verdict.Figures(
+        participants=participants,
+        score_sum=sum(score * count for score, count in enumerate(scores)),
+        scores=sum(scores),
+        grave_bugs=grave_bugs,
+        checks=None if checks is None else checks.checks,
+        failures=checks.failures if checks else 0,
+        mean_ms=checks.mean_ms if checks else None,
+    )
 
 
 def thresholds_of(programme: BetaProgramme) -> verdict.Thresholds:
@@ -222,11 +229,10 @@ def day_by(zone: tzinfo) -> Callable[[tuple[str, int, int]], date]:
 
 
 def standing(day: date, counts: Sequence[int]) -> DayOfScores:
-    figures = verdict.Figures(score_sum=sum(score * count for score, count in enumerate(counts)), scores=sum(counts))
     return {
         "day": day.isoformat(),
         "participants": sum(counts),
-        "average": figures.average or 0.0,
+        "average": figures_of(counts).average or 0.0,
         "nps": nps_of(counts) or 0,
     }
 
@@ -307,8 +313,12 @@ def days_of(parts: Sequence[uptime.Part]) -> list[DayOfChecks]:
 # --- The snapshot before ---------------------------------------------------------------------------------------------
 
 
+def newest_snapshot(programme: BetaProgramme) -> BetaSnapshot | None:
+    return BetaSnapshot.objects.filter(programme=programme).order_by("-id").first()
+
+
 def previous_of(programme: BetaProgramme) -> Previous | None:
-    snapshot = BetaSnapshot.objects.filter(programme=programme).order_by("-id").first()
+    snapshot = newest_snapshot(programme)
     return None if snapshot is None else compared(snapshot.data)
 
 

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from monitoring.beta.report import Report, report_of
+from monitoring.beta.report import Report, newest_snapshot, report_of
 from monitoring.models import BetaProgramme, BetaSnapshot
 
 # Who takes a report in five formats within so much time has one report, although checks go on meanwhile.
@@ -29,7 +29,7 @@ def is_over_for_good(programme: BetaProgramme, now: datetime) -> bool:
 
 def final(programme: BetaProgramme, now: datetime) -> BetaSnapshot | None:
     """The last one of a programme that is over for good: without its feedback a live report would be NO-GO."""
-    return newest_of(programme) if is_over_for_good(programme, now) else None
+    return newest_snapshot(programme) if is_over_for_good(programme, now) else None
 
 
 def current(programme: BetaProgramme, now: datetime) -> Report:
@@ -39,10 +39,6 @@ def current(programme: BetaProgramme, now: datetime) -> Report:
         return report_of(programme, now)
     report: Report = snapshot.data
     return report
-
-
-def newest_of(programme: BetaProgramme) -> BetaSnapshot | None:
-    return BetaSnapshot.objects.filter(programme=programme).order_by("-id").first()
 
 
 def keep(programme: BetaProgramme, now: datetime, reason: BetaSnapshot.Reason, taken_by: str = "") -> BetaSnapshot:
@@ -56,7 +52,7 @@ def keep(programme: BetaProgramme, now: datetime, reason: BetaSnapshot.Reason, t
     report = report_of(programme, now)
     with transaction.atomic():
         BetaProgramme.objects.select_for_update(no_key=True).get(pk=programme.pk)
-        newest = newest_of(programme)
+        newest = newest_snapshot(programme)
         is_recent = newest is not None and abs(now - newest.taken_at) < AT_ONCE
         if newest is not None and is_recent and substance_of(newest.data) == substance_of(report):
             return newest

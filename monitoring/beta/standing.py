@@ -14,7 +14,7 @@ from django.db.models import Count, Max
 from django.utils import timezone
 
 from monitoring import uptime
-from monitoring.beta.report import Report, midnight, nps_of, thresholds_of
+from monitoring.beta.report import Report, figures_of, midnight, nps_of, thresholds_of
 from monitoring.beta.snapshots import is_over_for_good
 from monitoring.beta.verdict import Condition, Figures, conditions, verdict
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Rollup, Target
@@ -42,15 +42,7 @@ def standings_of(programmes: Sequence[BetaProgramme]) -> dict[int, Standing]:
     found = {}
     for programme in programmes:
         counts, checked = scores[programme.pk], checks[programme.pk]
-        figures = Figures(
-            participants=people.get(programme.pk, 0),
-            score_sum=sum(score * count for score, count in enumerate(counts)),
-            scores=sum(counts),
-            grave_bugs=grave.get(programme.pk, 0),
-            checks=None if checked is None else checked.checks,
-            failures=checked.failures if checked else 0,
-            mean_ms=checked.mean_ms if checked else None,
-        )
+        figures = figures_of(counts, people.get(programme.pk, 0), grave.get(programme.pk, 0), checked)
         judged = conditions(figures, thresholds_of(programme))
         found[programme.pk] = Standing(figures, nps_of(counts), judged, verdict(judged))
     return found
@@ -74,13 +66,8 @@ def current(programmes: Sequence[BetaProgramme], now: datetime) -> dict[int, Sta
 
 
 def of_report(report: Report) -> Standing:
-    counts = report["score"]["counts"]
-    figures = Figures(
-        participants=report["participants"]["count"],
-        score_sum=sum(score * count for score, count in enumerate(counts)),
-        scores=sum(counts),
-        grave_bugs=report["bugs"]["critical_high_open"],
-    )
+    people, grave = report["participants"]["count"], report["bugs"]["critical_high_open"]
+    figures = figures_of(report["score"]["counts"], people, grave)
     return Standing(figures, report["score"]["nps"], report["conditions"], report["verdict"])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
@@ -14,6 +14,7 @@ from monitoring.beta.report import Report, report_of
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from portal.jobs import Lease, LeaseLost, turn
 from portal.notifications import in_our_language, notify
+from usage.consumption import midnight
 
 # One looks at a time, whatever cycle it is for: of two, each would keep and tell what the other does.
 TURN = "monitoring.beta_turn"
@@ -96,4 +97,4 @@ def reason_to_keep(programme: BetaProgramme, report: Report, before: str, now: d
 
 def end_of(day: date) -> datetime:
     """Midnight after it, in the portal's time zone."""
-    return timezone.make_aware(datetime.combine(day + timedelta(days=1), time.min))
+    return midnight(day + timedelta(days=1))
