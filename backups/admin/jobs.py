@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -23,7 +23,7 @@ from backups.admin.transfer import JobImports
 from backups.history import subject
 from backups.models import ExpectedBackupJob
 from backups.panels import Newest, newest_of
-from portal.admin.base import BoundedChangeList, begins_with
+from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
 from portal.admin.display import BAD, GOOD, NOTHING, badge, beside, in_full, lines, moment_column
 from portal.history import history_of
 from portal.panels import Section
@@ -62,7 +62,7 @@ def newest_in(job: ExpectedBackupJob) -> Newest:
 
 
 @admin.register(ExpectedBackupJob)
-class ExpectedBackupJobAdmin(JobActions, JobImports):
+class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     form = JobForm
 
     class Media:
@@ -128,19 +128,6 @@ class ExpectedBackupJobAdmin(JobActions, JobImports):
 
     def get_sections(self, request: HttpRequest, obj: ExpectedBackupJob) -> list[Section]:
         return [sections.entries_of(obj), sections.versions_of(obj), history_of(subject(obj))]
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Only what was changed by hand: a scan may have found something out since the form was read."""
-        if change:
-            obj.save(update_fields=form.changed_data)
-        else:
-            super().save_model(request, obj, form, change)
-
-    def response_post_save_change(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
-        return HttpResponseRedirect(self.address("change", obj.pk))
-
-    def response_post_save_add(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
-        return HttpResponseRedirect(self.address("change", obj.pk))
 
     def subject_of(self, obj: Any) -> str:
         return subject(obj)

@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -24,7 +24,7 @@ from monitoring.models import CheckResult, Incident, Rollup, Target
 from monitoring.panels import milliseconds
 from monitoring.querysets import TargetQuerySet
 from monitoring.uptime import Bar, Figures, percent
-from portal.admin.base import BoundedChangeList, begins_with
+from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
 from portal.admin.display import NOTHING, beside, in_full, lines, moment_column
 from portal.history import history_of
 from portal.paginator import grouped
@@ -86,7 +86,7 @@ def standing_of(target: Target) -> Standing:
 
 
 @admin.register(Target)
-class TargetAdmin(TargetActions):
+class TargetAdmin(TargetActions, SettingsAdmin):
     form = TargetForm
 
     class Media:
@@ -181,19 +181,9 @@ class TargetAdmin(TargetActions):
         return [sections.incidents_of(obj, now), sections.checks_of(obj), history_of(obj.subject)]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Only what was changed by hand: a check may have written down its result since the form was read."""
-        if not change:
-            super().save_model(request, obj, form, change)
-            return
-        obj.save(update_fields=form.changed_data)
-        if ASKED.intersection(form.changed_data):
+        super().save_model(request, obj, form, change)
+        if change and ASKED.intersection(form.changed_data):
             watching.changed(obj, request.user.get_username())
-
-    def response_post_save_change(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
-        return HttpResponseRedirect(self.address("change", obj.pk))
-
-    def response_post_save_add(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
-        return HttpResponseRedirect(self.address("change", obj.pk))
 
     def subject_of(self, obj: Any) -> str:
         subject: str = obj.subject

@@ -218,6 +218,23 @@ class VigieModelAdmin(Audited):
         return act(self, request, self.get_queryset(request).filter(pk=obj.pk)) or back
 
 
+class SettingsAdmin(VigieModelAdmin):
+    """Rows of which people write the settings and the portal the rest. Whoever saved one stays on its page."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Only what was changed by hand: the portal may have written the rest since the form was read."""
+        if change:
+            obj.save(update_fields=form.changed_data)
+        else:
+            super().save_model(request, obj, form, change)
+
+    def response_post_save_change(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
+        return HttpResponseRedirect(self.address("change", obj.pk))
+
+    def response_post_save_add(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
+        return HttpResponseRedirect(self.address("change", obj.pk))
+
+
 class ReadOnlyAdmin(VigieModelAdmin):
     """Rows that the portal writes: nobody adds, changes or deletes one by hand.
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from portal.admin.base import BoundedChangeList, VigieModelAdmin, begins_with
+from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
 from portal.admin.display import beside, exactly, in_full, moment_column
 from portal.history import history_of
 from portal.panels import Section
@@ -39,7 +39,7 @@ def standing_of(licence: Licence) -> Standing:
 
 
 @admin.register(Licence)
-class LicenceAdmin(VigieModelAdmin):
+class LicenceAdmin(SettingsAdmin):
     form = LicenceForm
 
     class Media:
@@ -122,12 +122,6 @@ class LicenceAdmin(VigieModelAdmin):
                 setattr(obj, name, value)
             fields |= licences.NOTHING_TOLD.keys()
         obj.save(update_fields=fields)
-
-    def response_post_save_change(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
-        return HttpResponseRedirect(self.address("change", obj.pk))
-
-    def response_post_save_add(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
-        return HttpResponseRedirect(self.address("change", obj.pk))
 
     def subject_of(self, obj: Any) -> str:
         return licences.subject_of(obj)

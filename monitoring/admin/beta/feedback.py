@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db import transaction
 from django.db.models import Q, QuerySet, prefetch_related_objects
-from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponseBase
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _now
@@ -30,7 +30,7 @@ from monitoring.admin.beta.feedback_form import FeedbackForm
 from monitoring.beta import display, triage
 from monitoring.beta.programmes import is_storable
 from monitoring.models import BetaFeedback, FeedbackTag
-from portal.admin.base import BoundedChangeList
+from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.display import NOTHING, beside, in_full, lines, moment_column
 from portal.history import history_of
 from portal.panels import Section
@@ -54,7 +54,7 @@ class FeedbackChangeList(BoundedChangeList):
 
 
 @admin.register(BetaFeedback)
-class FeedbackAdmin(FeedbackActions):
+class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     form = FeedbackForm
 
     class Media:
@@ -153,9 +153,6 @@ class FeedbackAdmin(FeedbackActions):
         """What was changed is told more closely than by the names of fields."""
         if what != "changed":
             super().note(request, what, obj, after)
-
-    def response_post_save_change(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
-        return HttpResponseRedirect(self.address("change", obj.pk))
 
     def subject_of(self, obj: Any) -> str:
         subject: str = obj.subject

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -30,7 +30,7 @@ from monitoring.beta.standing import Standing
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from monitoring.models.beta import new_key
 from portal import audit
-from portal.admin.base import BoundedChangeList, begins_with
+from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
 from portal.admin.display import GOOD, QUIET, badge, beside, lines
 from portal.admin.filters import ChoiceFilter
 from portal.history import history_of
@@ -88,7 +88,7 @@ def time_of(programme: BetaProgramme) -> SafeString:
 
 
 @admin.register(BetaProgramme)
-class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin):
+class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
     form = ProgrammeForm
 
     class Media:
@@ -151,19 +151,6 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin):
         kept = snapshots.keep(obj, timezone.now(), BetaSnapshot.Reason.EXPORTED, request.user.get_username())
         report: Report = kept.data
         return report
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Only what was changed by hand: its key may have been replaced since the form was read."""
-        if change:
-            obj.save(update_fields=form.changed_data)
-        else:
-            super().save_model(request, obj, form, change)
-
-    def response_post_save_change(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
-        return HttpResponseRedirect(self.address("change", obj.pk))
-
-    def response_post_save_add(self, request: HttpRequest, obj: Any) -> HttpResponseRedirect:
-        return HttpResponseRedirect(self.address("change", obj.pk))
 
     def subject_of(self, obj: Any) -> str:
         subject: str = obj.subject
