@@ -10,8 +10,6 @@ from django.utils.translation import gettext_lazy as _
 from agents.querysets import AgentQuerySet, liveness_bounds
 from portal.models import ApiToken
 
-MACHINE_ID = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}"
-
 
 class Agent(models.Model):
     """One machine, from its first enrolment on. Uninstalling keeps the row; no call deletes it."""

@@ -11,8 +11,8 @@ from django.db.models import Q
 from django.db.models.functions import Upper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from vigie_client.contract import MACHINE_ID
 
-from agents.models import MACHINE_ID
 from backups import paths, reasons, rules
 from backups.querysets import (
     STORED,

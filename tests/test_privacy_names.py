@@ -4,8 +4,9 @@ import re
 
 import pytest
 from django.contrib.auth.models import User
+from vigie_client.contract import MACHINE_ID
 
-from agents.models import MACHINE_ID, Agent
+from agents.models import Agent
 from portal.privacy import subjects
 from portal.privacy.subjects import Nonsense, Subject, subject_of
 

@@ -16,6 +16,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from vigie_client.contract import MAX_INTEGER
 
 from portal.api.errors import invalid
 from portal.logs import KNOWN_METHODS
@@ -23,7 +24,7 @@ from portal.tokens import TOKEN_IN_TEXT
 from usage.ingest import CONFLICT, DUPLICATE, RECORDED
 from usage.models import FeatureUsage, UserError, UserSession
 from usage.models.activity import Activity
-from usage.report import MAX_INTEGER, Reader
+from usage.report import Reader
 from usage.tracking.browsers import reduced
 
 MAX_EVENTS = 500

@@ -15,17 +15,19 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from vigie_client.contract import EXTENSION as EXTENSION_PATTERN
+from vigie_client.contract import IDENTIFIER as IDENTIFIER_PATTERN
+from vigie_client.contract import MAX_DOCUMENTS, MAX_INTEGER
+
 from portal.api.errors import FieldError, Problem
 from portal.tokens import TOKEN_IN_TEXT
 
-MAX_INTEGER = 2**31 - 1
-MAX_DOCUMENTS = 10_000
 MAX_ERRORS = 20
 # No clock of a working machine shows another time, and every zone can show these.
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-IDENTIFIER = re.compile(r"[A-Za-z0-9._:+ -]{1,128}")
-EXTENSION = re.compile(r"\.?([a-z0-9]{1,10})")
+IDENTIFIER = re.compile(IDENTIFIER_PATTERN)
+EXTENSION = re.compile(EXTENSION_PATTERN)
 COUNTERS = ("document_count", "succeeded_count", "failed_count", "total_pages")
 OPTIONAL_IDENTIFIERS = ("license_ref", "machine_id")
 REQUIRED_IDENTIFIERS = ("app_name", "app_version")

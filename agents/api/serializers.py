@@ -3,8 +3,9 @@
 from typing import Any
 
 from rest_framework import serializers
+from vigie_client.contract import MACHINE_ID
 
-from agents.models import MACHINE_ID, Agent
+from agents.models import Agent
 from portal.api.fields import LineField, StrictBooleanField
 
 

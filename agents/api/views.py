@@ -9,6 +9,7 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
+from vigie_client.contract import MACHINE_ID
 
 from agents import enrolment
 from agents.api.serializers import (
@@ -26,7 +27,7 @@ from agents.api.serializers import (
 from agents.authentication import RepeatableUninstallAuthentication
 from agents.fleet import describe, split_by_status
 from agents.heartbeat import next_heartbeat_seconds, note_heartbeat, says_something_new
-from agents.models import MACHINE_ID, Agent
+from agents.models import Agent
 from portal.api.errors import Problem
 from portal.api.moments import iso
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination

@@ -1,8 +1,8 @@
 """What the calls of `/api/v1/backups/` take and answer."""
 
 from rest_framework import serializers
+from vigie_client.contract import MACHINE_ID
 
-from agents.models import MACHINE_ID
 from backups.models import BackupEntry, Status
 from portal.api.fields import LineField
 

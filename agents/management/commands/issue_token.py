@@ -12,9 +12,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
+from vigie_client.contract import MACHINE_ID
 
 from agents.enrolment import issue_agent_token, provision
-from agents.models import MACHINE_ID
 from portal.api.fields import LineField
 from portal.issuing import issue
 from portal.models import ApiToken

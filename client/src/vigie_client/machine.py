@@ -7,8 +7,6 @@ import re
 import socket
 import uuid
 
-MACHINE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-
 
 def default_machine_id() -> str:
     """The host name, reduced to what the portal takes: 1 to 128 of `[A-Za-z0-9._:-]`, first a letter or digit."""
