@@ -1,6 +1,9 @@
 # Vigie: `make demo` shows it, `make test` proves it.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+SUPPORTED := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+# The newest supported Python that really runs: a version manager's stub may be on the PATH and not run.
+PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
+	$$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
 BIND ?= 127.0.0.1:8000
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,7 +48,8 @@ clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Vigie needs Python 3.11: make PYTHON=/path/to/python3.11")'
+	@$(or $(PYTHON),false) -c '$(SUPPORTED)' || { echo "Vigie needs Python 3.11 to 3.14 with its venv module" \
+	"(on Debian the package python3-venv). Name one: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run: $(VENV)/bin/python requirements.txt client/pyproject.toml
