@@ -19,6 +19,8 @@ from django.core.validators import validate_email
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off", ""})
+# A Telegram chat, or a topic of it.
+CHAT = re.compile(r"(-?\d{1,20}|@[A-Za-z]\w{4,31})(/\d{1,10})?", re.ASCII)
 
 
 class Environment:
@@ -86,6 +88,12 @@ class Environment:
                     f"{name} must be a list such as bob@example.org,alice@example.org."
                 ) from None
         return found
+
+    def chat(self, name: str) -> str:
+        value = self.text(name)
+        if value and not CHAT.fullmatch(value):
+            raise ImproperlyConfigured(f"{name} must be a chat such as -1001234567890 or @channel, or CHAT/TOPIC.")
+        return value
 
     def endpoints(self, name: str, default: str) -> list[tuple[str, int]]:
         """A comma-separated list of HOST:PORT."""

@@ -187,7 +187,7 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("DEFAULT_FROM_EMAIL", "vigie@localh
 # --- Telegram --------------------------------------------------------------------------------------------------------
 
 TELEGRAM_BOT_TOKEN = env.text("TELEGRAM_BOT_TOKEN") or env.text("TELEGRAM_TOKEN")
-TELEGRAM_CHAT_ID = env.text("TELEGRAM_CHAT_ID")
+TELEGRAM_CHAT_ID = env.chat("TELEGRAM_CHAT_ID")
 TELEGRAM_API_BASE = env.address("TELEGRAM_API_BASE", "https://api.telegram.org")
 
 # --- API -------------------------------------------------------------------------------------------------------------

@@ -54,6 +54,17 @@ def test_it_starts_with_nothing_given_and_makes_its_secrets(tmp_path):
     assert {stat.S_IMODE(path.stat().st_mode) for path in secrets} == {0o600}
 
 
+@pytest.mark.parametrize("value", ["", "-1001234567890", "4711", "@our_news", "-1001234567890/7"])
+def test_telegram_chat_may_name_a_topic(value):
+    assert Environment({"TELEGRAM_CHAT_ID": value}).chat("TELEGRAM_CHAT_ID") == value
+
+
+@pytest.mark.parametrize("value", ["our news", "-100/general", "-100/", "https://t.me/our_news"])
+def test_telegram_chat_of_another_form_is_refused(value):
+    with pytest.raises(ImproperlyConfigured, match="TELEGRAM_CHAT_ID"):
+        Environment({"TELEGRAM_CHAT_ID": value}).chat("TELEGRAM_CHAT_ID")
+
+
 def test_a_secret_may_come_from_a_file(tmp_path):
     path = tmp_path / "secret"
     path.write_text("from the file\n")

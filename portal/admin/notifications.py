@@ -163,9 +163,11 @@ class NotificationChannelAdmin(VigieModelAdmin):
         return () if obj is None else ("kind", *self.standing)
 
     def save_model(self, request: HttpRequest, obj: NotificationChannel, form: Any, change: bool) -> None:
-        """What was changed is tried at once, whatever was wrong before."""
+        """Enable a channel that was changed: its waiting messages are tried at once."""
         super().save_model(request, obj, form, change)
         synchronise([as_known(obj)])
+        if form.has_changed():
+            enable_again([obj.key], request)
 
     def delete_model(self, request: HttpRequest, obj: NotificationChannel) -> None:
         self.delete_queryset(request, NotificationChannel.objects.filter(pk=obj.pk))

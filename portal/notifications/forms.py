@@ -13,11 +13,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.encryption import encrypt
+from portal.env import CHAT
 from portal.models import NotificationChannel
 from portal.notifications.channels.apprise import plugin_of
 
 Kind = NotificationChannel.Kind
-CHAT = re.compile(r"-?\d{1,20}|@[A-Za-z]\w{4,31}")
 BOT_TOKEN = re.compile(r"\d{5,20}:[A-Za-z0-9_-]{30,80}")
 LEAST_KEY = 16
 LONGEST_ADDRESS = 254
@@ -59,7 +59,8 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
         gettext_lazy("E-mail addresses"), gettext_lazy("One a line. EMAIL_URL names the mail server."), forms.Textarea
     )
     chat_id = OfKind(Kind.TELEGRAM).text(
-        gettext_lazy("Chat"), gettext_lazy("The number of a chat, such as -1001234567890, or @name of a channel.")
+        gettext_lazy("Chat"),
+        gettext_lazy("Chat ID such as -1001234567890, or @channel. For a topic of a group: chat ID/topic ID."),
     )
     bot_token = OfKind(Kind.TELEGRAM).secret(gettext_lazy("Bot token"), gettext_lazy("What @BotFather gave you."))
     url = OfKind(Kind.WEBHOOK, size=34).text(
@@ -136,7 +137,7 @@ def checked_recipients(text: str) -> str:
 
 def checked_chat(text: str) -> str:
     if not CHAT.fullmatch(text):
-        raise ValidationError(_("A chat is a number such as -1001234567890, or begins with @."))
+        raise ValidationError(_("Enter a chat ID such as -1001234567890 or @channel, with /topic ID for a topic."))
     return text
 
 

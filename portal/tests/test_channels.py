@@ -1,5 +1,6 @@
 """E-mail, webhooks and Apprise, against servers on local sockets; and what all channels have in common."""
 
+import dataclasses
 import hashlib
 import hmac
 import json
@@ -94,7 +95,13 @@ def test_no_header_can_be_smuggled_in(smtp):
         ("RCPT", "450 greylisted", False, True),
         ("MAIL", "553 we do not know you", True, False),
         ("MAIL", "451 later", False, False),
-        ("END OF DATA", "554 looks like spam", True, True),
+        ("RCPT", "550 5.1.1 no such user", True, True),
+        ("RCPT", "550 5.7.1 relaying denied", True, False),
+        ("RCPT", "554 not for you", True, False),
+        ("END OF DATA", "554 looks like spam", True, False),
+        ("END OF DATA", "554 5.6.0 no such charset", True, True),
+        ("END OF DATA", "552 5.3.4 too large", True, True),
+        ("END OF DATA", "552 too large", True, True),
         ("END OF DATA", "452 disk full", False, False),
     ],
 )
@@ -103,6 +110,14 @@ def test_the_mail_server_says_what_to_do(smtp, command, answer, permanent, only_
     error = refused("email", "bob@example.org")
     assert (error.permanent, error.only_this) == (permanent, only_this)
     assert answer in str(error).replace(": ", " ")
+
+
+def test_refused_address_of_a_channel_with_one_recipient_concerns_the_channel(smtp):
+    smtp.answers["RCPT"] = "550 no such user"
+    alone = dataclasses.replace(channel("email"), recipients=("bob@example.org",))
+    with pytest.raises(DeliveryError) as caught:
+        send(alone, message("bob@example.org"))
+    assert (caught.value.permanent, caught.value.only_this) == (True, False)
 
 
 def test_a_login_that_the_server_does_not_offer_is_permanent(smtp, settings):
@@ -172,7 +187,7 @@ def test_a_webhook_is_signed(hook):
 @pytest.mark.parametrize(
     ("status", "permanent", "only_this"),
     [(301, True, False), (401, True, False), (403, True, False), (404, True, False), (410, True, False),
-     (400, True, True), (422, True, True), (408, False, False), (429, False, False), (500, False, False), (503, False, False)],
+     (400, True, False), (407, True, False), (451, True, False), (413, True, True), (422, True, True), (408, False, False), (429, False, False), (500, False, False), (503, False, False)],
 )  # fmt: skip
 def test_the_receiver_says_what_to_do(hook, status, permanent, only_this):
     hook.script = [(status, "K4NARI")]

@@ -96,11 +96,18 @@ def test_what_is_refused_even_as_plain_text_fails_alone(api):
     ("answer", "permanent", "only_this", "retry_after"),
     [
         (refusal(400, "Bad Request: chat not found"), True, False, None),
+        (refusal(400, "Bad Request: chat_id is empty"), True, False, None),
+        (refusal(400, "Bad Request: message thread not found"), True, False, None),
+        (refusal(400, "Bad Request"), True, False, None),
         (refusal(400, "Bad Request: message is too long"), True, True, None),
+        (refusal(400, "Bad Request: message text is empty"), True, True, None),
+        (refusal(400, "Bad Request: text must be non-empty"), True, True, None),
+        (refusal(413, "Request Entity Too Large"), True, False, None),
         (refusal(401, "Unauthorized"), True, False, None),
         (refusal(403, "Forbidden: bot was kicked from the group chat"), True, False, None),
         (refusal(404, "Not Found"), True, False, None),
         (refusal(429, "Too Many Requests: retry after 17", retry_after=17), False, False, 17),
+        (lambda handler, body: handler.answer(429, None, Retry_After="9"), False, False, 9),
         (refusal(500, "Internal Server Error"), False, False, None),
         ((502, "<html>Bad gateway</html>"), False, False, None),
         ((200, "<html>Please log in to the hotel’s network</html>"), False, False, None),
@@ -123,6 +130,17 @@ def test_a_group_that_moved_is_followed(api):
     api.script = [refusal(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1001234)]
     assert send(built_in(), message()) == "-1001234"
     assert api.accepted[0]["chat_id"] == "-1001234"
+
+
+def test_topic_of_a_group_is_addressed_by_its_thread(api):
+    assert send(built_in(), message(address="-100/7")) == "-100/7"
+    assert (api.accepted[0]["chat_id"], api.accepted[0]["message_thread_id"]) == ("-100", 7)
+
+
+def test_topic_of_a_group_that_moved_keeps_its_thread(api):
+    api.script = [refusal(400, "upgraded", migrate_to_chat_id=-1001234)]
+    assert send(built_in(), message(address="-100/7")) == "-1001234/7"
+    assert (api.accepted[0]["chat_id"], api.accepted[0]["message_thread_id"]) == ("-1001234", 7)
 
 
 def test_groups_that_move_in_a_circle_end(api):

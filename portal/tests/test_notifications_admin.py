@@ -13,7 +13,7 @@ from django_q.models import OrmQ
 
 from portal.encryption import decrypt, encrypt
 from portal.models import AuditEvent, ChannelState, NotificationChannel, OutboxMessage
-from portal.notifications import trial
+from portal.notifications import states, trial
 from portal.notifications.channels import base
 from portal.notifications.channels.base import DeliveryError
 from portal.notifications.known import as_known
@@ -97,6 +97,7 @@ def page(admin_client, row):
     [
         ({"kind": "email", "recipients": "a@example.org, b@example.org;a@example.org"}, "a@example.org\nb@example.org", ""),
         ({"kind": "telegram", "chat_id": " -1001234 ", "bot_token": TOKEN}, "-1001234", TOKEN),
+        ({"kind": "telegram", "chat_id": "-1001234/7", "bot_token": TOKEN}, "-1001234/7", TOKEN),
         ({"kind": "telegram", "chat_id": "@news_of_ours", "bot_token": TOKEN}, "@news_of_ours", TOKEN),
         ({"kind": "webhook", "url": "https://example.org/hook?x=1", "signing_key": "K4NARI of 16 or more"}, "https://example.org/hook?x=1", "K4NARI of 16 or more"),
         ({"kind": "apprise", "apprise_url": "json://bob:K4NARI@localhost"}, "", "json://bob:K4NARI@localhost"),
@@ -121,6 +122,7 @@ def test_a_channel_of_each_kind_can_be_added(add, fields, addresses, secret):
         ({"kind": "email", "recipients": " ".join(f"a{n}@example.org" for n in range(51))}, "recipients"),
         ({"kind": "email", "recipients": f"a@{'x' * 60}.{'y' * 60}.{'z' * 60}.{'q' * 60}.{'w' * 60}.org"}, "recipients"),
         ({"kind": "telegram", "bot_token": TOKEN}, "chat_id"),
+        ({"kind": "telegram", "chat_id": "-100/general", "bot_token": TOKEN}, "chat_id"),
         ({"kind": "telegram", "chat_id": "my chat", "bot_token": TOKEN}, "chat_id"),
         ({"kind": "telegram", "chat_id": "-100"}, "bot_token"),
         ({"kind": "telegram", "chat_id": "-100", "bot_token": "K4NARI"}, "bot_token"),
@@ -177,6 +179,15 @@ def test_a_channel_that_was_mended_is_tried_again(admin_client, channel):
     admin_client.post(url, GENERAL | {"chat_id": "-200"})
     state = ChannelState.objects.get()
     assert (state.disabled_at, state.failures, state.disabled_reason) == (None, 0, "")
+
+
+@pytest.mark.parametrize(("name", "is_disabled"), [("Renamed", False), ("C", True)])
+def test_disabled_channel_is_enabled_by_saving_any_change(admin_client, channel, name, is_disabled):
+    states.synchronise([as_known(channel)])
+    ChannelState.objects.update(disabled_at=timezone.now())
+    url = reverse("admin:portal_notificationchannel_change", args=[channel.pk])
+    admin_client.post(url, GENERAL | {"name": name, "chat_id": channel.addresses})
+    assert (ChannelState.objects.get().disabled_at is not None) == is_disabled
 
 
 def test_what_operators_do_is_on_record_without_secrets(add, admin_client, act):

@@ -225,7 +225,19 @@ def test_a_reply_lost_after_acceptance_is_sent_again(api, clock):
 
 
 @pytest.mark.parametrize(
-    "answer", [refusal(401, "Unauthorized"), refusal(403, "Forbidden"), refusal(400, "chat not found")]
+    "answer",
+    [
+        refusal(401, "Unauthorized"),
+        refusal(403, "Forbidden: bot was blocked by the user"),
+        refusal(403, "Forbidden: bot was kicked from the supergroup chat"),
+        refusal(400, "Bad Request: chat not found"),
+        refusal(400, "Bad Request: need administrator rights in the channel chat"),
+        refusal(400, "Bad Request: have no rights to send a message"),
+        refusal(400, "Bad Request: TOPIC_CLOSED"),
+        refusal(400, "Bad Request: CHAT_WRITE_FORBIDDEN"),
+        refusal(400, "Bad Request: CHAT_RESTRICTED"),
+        refusal(418, "nobody knows this one"),
+    ],
 )
 def test_a_permanent_failure_disables_the_channel_and_keeps_its_messages(api, clock, answer):
     api.script = [answer]
@@ -245,11 +257,13 @@ def test_a_permanent_failure_disables_the_channel_and_keeps_its_messages(api, cl
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("TELEGRAM_CHAT_ID", "-200"), ("TELEGRAM_BOT_TOKEN", "123456:" + "B" * 35)]
+    ("setting", "value"),
+    [("TELEGRAM_CHAT_ID", "-200"), ("TELEGRAM_CHAT_ID", "-100/7"), ("TELEGRAM_BOT_TOKEN", "123456:" + "B" * 35)],
 )
 def test_a_setting_that_was_changed_counts_as_mended(api, clock, settings, setting, value):
-    api.script = [refusal(403, "Forbidden")]
+    api.script = [refusal(400, "Bad Request: TOPIC_CLOSED")]
     tell("Late")
+    tell("Later")
     deliver("telegram")
     look(clock.now)
     assert state().disabled_at
@@ -259,7 +273,10 @@ def test_a_setting_that_was_changed_counts_as_mended(api, clock, settings, setti
     assert state().disabled_at is None
     assert AuditEvent.objects.filter(action="channel.enabled", subject="channel:telegram").count() == 1
     deliver("telegram")
-    assert [message["chat_id"] for message in api.accepted] == [settings.TELEGRAM_CHAT_ID]
+    chat, _, thread = settings.TELEGRAM_CHAT_ID.partition("/")
+    assert {message["chat_id"] for message in api.accepted} == {chat}
+    assert {message.get("message_thread_id") for message in api.accepted} == {int(thread) if thread else None}
+    assert titles(api) == ["🔴 Late", "🔴 Later"]
 
 
 def test_what_was_told_to_the_new_chat_already_is_not_told_again(api, clock, settings):
@@ -290,12 +307,12 @@ def test_a_group_that_moved_is_remembered_until_the_chat_changes(api, settings):
 
 
 def test_a_message_refused_for_good_does_not_block_the_others(api):
-    api.script = [refusal(400, "Bad Request: message is bad")]
+    api.script = [refusal(400, "Bad Request: message is too long")]
     tell("a")
     tell("b")
     deliver("telegram")
     assert statuses() == ["failed", "sent"]
-    assert "message is bad" in OutboxMessage.objects.earliest("pk").error
+    assert "message is too long" in OutboxMessage.objects.earliest("pk").error
     assert state().disabled_at is None
 
 
@@ -318,6 +335,21 @@ def test_an_address_that_is_refused_does_not_block_the_others(smtp, team):
     ]
     assert statuses() == ["failed", "sent", "failed", "sent"]
     assert state(team.key).disabled_at is None
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"), [("RCPT", "550 5.7.1 relaying denied"), ("END OF DATA", "554 5.7.1 sender is listed")]
+)
+def test_refusal_of_mail_by_policy_keeps_the_messages_of_all_recipients(smtp, team, command, answer):
+    smtp.answers[command] = answer
+    tell("a")
+    deliver(team.key)
+    assert statuses() == ["waiting", "waiting"]
+    assert state(team.key).disabled_at
+    del smtp.answers[command]
+    ChannelState.objects.enable()
+    deliver(team.key)
+    assert [mail["To"] for mail in smtp.mails] == ["bob@example.org", "ann@example.org"]
 
 
 def test_an_address_that_must_wait_keeps_its_order_and_lets_others_pass(smtp, team, clock):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 from urllib.parse import urlsplit
 
@@ -14,6 +15,9 @@ from portal.notifications.channels.base import DeliveryError, Outgoing
 from portal.notifications.known import Known
 
 SENDS_NOTHING = "django.core.mail.backends.dummy.EmailBackend"
+# An enhanced status code (RFC 3463): its second number says what the refusal is about.
+ENHANCED = re.compile(r"5\.(\d{1,3})\.(\d{1,3})\b")
+MAILBOX_REPLIES = frozenset({550, 551, 553})
 
 
 def send(channel: Known, outgoing: Outgoing) -> str:
@@ -24,10 +28,9 @@ def send(channel: Known, outgoing: Outgoing) -> str:
         mail_of(outgoing).send()
     except smtplib.SMTPRecipientsRefused as error:
         code, words = next(iter(error.recipients.values()), (0, b""))
-        raise refused(code, words, only_this=True) from None
+        raise refused(code, words, only_this=refuses_address(channel, code, decoded(words))) from None
     except smtplib.SMTPDataError as error:
-        # A server that has trouble says so with 4xx to everybody; with 5xx it means this message.
-        raise refused(error.smtp_code, error.smtp_error, only_this=error.smtp_code >= 500) from None
+        raise refused(error.smtp_code, error.smtp_error, only_this=refuses_message(error)) from None
     except smtplib.SMTPResponseException as error:
         raise refused(error.smtp_code, error.smtp_error) from None
     except (smtplib.SMTPException, OSError) as error:
@@ -37,10 +40,32 @@ def send(channel: Known, outgoing: Outgoing) -> str:
     return outgoing.address
 
 
+def refuses_address(channel: Known, code: int, words: str) -> bool:
+    """Whether the other addresses of the channel may work. A refusal for good must name the mailbox: one for reasons of
+    policy (5.7.x) would meet all of them.
+    """
+    if code < 500:
+        return True
+    about = ENHANCED.match(words)
+    names_mailbox = about[1] in {"1", "2"} if about else code in MAILBOX_REPLIES
+    return names_mailbox and len(channel.recipients) != 1
+
+
+def refuses_message(error: smtplib.SMTPDataError) -> bool:
+    """Whether it says that this message is too large, or that its content cannot be taken."""
+    about = ENHANCED.match(decoded(error.smtp_error))
+    if about:
+        return about[1] == "6" or about[0] in {"5.2.3", "5.3.4"}
+    return error.smtp_code == 552
+
+
 def refused(code: int, words: bytes | str, *, only_this: bool = False) -> DeliveryError:
-    said = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
-    text = _("The mail server answered %(code)s: %(words)s") % {"code": code, "words": said}
+    text = _("The mail server answered %(code)s: %(words)s") % {"code": code, "words": decoded(words)}
     return DeliveryError(text, permanent=500 <= code < 600, only_this=only_this)
+
+
+def decoded(words: bytes | str) -> str:
+    return words.decode("utf-8", "replace") if isinstance(words, bytes) else words
 
 
 def mail_of(outgoing: Outgoing) -> EmailMultiAlternatives:

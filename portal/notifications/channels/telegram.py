@@ -1,8 +1,12 @@
-"""Telegram's Bot API. The bot's token is part of every address, so no error of the library leaves this package."""
+"""Telegram's Bot API. The bot's token is part of every address, so no error of the library leaves this package.
+
+A recipient is a chat, or `chat/thread` for a topic of a forum group.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -12,7 +16,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from portal.notifications.channels.base import DeliveryError, Outgoing
-from portal.notifications.channels.http import post, seconds_of
+from portal.notifications.channels.http import Answer, post, seconds_of
 from portal.notifications.known import Known
 from portal.severity import Severity
 
@@ -20,8 +24,10 @@ from portal.severity import Severity
 LONGEST = 4096
 SIGNS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "🔵"}
 OVER = "✅"
-# Refusals with 400 that concern the chat and so every message, not the one that was sent.
-ABOUT_THE_CHAT = ("chat not found", "chat_id is empty", "peer_id_invalid", "not enough rights", "kicked", "deactivated")
+# Words of a 400 that refuses one message. Other refusals concern the chat, in too many words to list ("TOPIC_CLOSED",
+# "have no rights to send a message"): there every message waits.
+ABOUT_THE_MESSAGE = re.compile(r"parse|too long|text must be|(message|text) is empty", re.IGNORECASE)
+RETRIED = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True)
@@ -38,24 +44,28 @@ class Reply:
     def cannot_parse(self) -> bool:
         return self.status == 400 and "parse" in self.description.lower()
 
+    @property
+    def refuses_message(self) -> bool:
+        return self.status == 400 and ABOUT_THE_MESSAGE.search(self.description) is not None
+
     def error(self) -> DeliveryError:
         text = _("Telegram answered %(status)s: %(description)s") % {
             "status": self.status,
             "description": self.description or _("without saying why"),
         }
-        if self.status in {408, 429} or self.status >= 500 or self.status < 300:
+        if self.status in RETRIED or self.status >= 500 or self.status < 300:
             return DeliveryError(text, retry_after=self.retry_after)
-        about_chat = any(words in self.description.lower() for words in ABOUT_THE_CHAT)
-        return DeliveryError(text, permanent=True, only_this=self.status in {400, 413} and not about_chat)
+        return DeliveryError(text, permanent=True, only_this=self.refuses_message)
 
 
 def send(channel: Known, outgoing: Outgoing) -> str:
-    """The chat it went to: another one than asked for where a group has moved. Raises DeliveryError."""
-    token, chat, with_markup = channel.secret(), outgoing.address, True
+    """The recipient it went to: another one than asked for where a group has moved. Raises DeliveryError."""
+    chat, slash, thread = outgoing.address.partition("/")
+    token, with_markup = channel.secret(), True
     for _attempt in range(3):
-        reply = ask(token, chat, outgoing, with_markup)
+        reply = ask(token, chat, thread, outgoing, with_markup)
         if reply.ok:
-            return chat
+            return f"{chat}{slash}{thread}"
         if reply.moved_to and reply.moved_to != chat:
             chat = reply.moved_to
         elif with_markup and reply.cannot_parse:
@@ -65,26 +75,29 @@ def send(channel: Known, outgoing: Outgoing) -> str:
     raise reply.error()
 
 
-def ask(token: str, chat: str, outgoing: Outgoing, with_markup: bool) -> Reply:
-    message = {"chat_id": chat, "text": text_of(outgoing, with_markup), "link_preview_options": {"is_disabled": True}}
+def ask(token: str, chat: str, thread: str, outgoing: Outgoing, with_markup: bool) -> Reply:
+    text, preview = text_of(outgoing, with_markup), {"is_disabled": True}
+    message: dict[str, object] = {"chat_id": chat, "text": text, "link_preview_options": preview}
+    if thread:
+        message["message_thread_id"] = int(thread)
     if with_markup:
         message["parse_mode"] = "HTML"
     url = f"{settings.TELEGRAM_API_BASE.rstrip('/')}/bot{quote(token, safe=':')}/sendMessage"
-    answer = post(url, json.dumps(message).encode(), {})
-    return reply_of(answer.status, answer.json(), token)
+    return reply_of(post(url, json.dumps(message).encode(), {}), token)
 
 
-def reply_of(status: int, said: Any, token: str) -> Reply:
+def reply_of(answer: Answer, token: str) -> Reply:
     """What is no answer of the Bot API, such as a proxy's page, counts by its status alone and never as accepted."""
+    said: Any = answer.json()
     said = said if isinstance(said, dict) else {}
     parameters = said.get("parameters")
     parameters = parameters if isinstance(parameters, dict) else {}
     code = said.get("error_code")
     return Reply(
-        ok=status == 200 and said.get("ok") is True,
-        status=code if isinstance(code, int) else status,
+        ok=answer.status == 200 and said.get("ok") is True,
+        status=code if isinstance(code, int) else answer.status,
         description=str(said.get("description", "")).replace(token, "…"),
-        retry_after=seconds_of(parameters.get("retry_after")),
+        retry_after=seconds_of(parameters.get("retry_after")) or answer.retry_after,
         moved_to=str(parameters.get("migrate_to_chat_id", "")),
     )
 

@@ -19,9 +19,9 @@ from portal.notifications.channels.http import Answer, post
 from portal.notifications.known import Known
 from portal.severity import Severity
 
-# The receiver is not, or no longer, there for us: every message would be refused.
-NOT_FOR_US = frozenset({401, 403, 404, 405, 410})
-LATER = frozenset({408, 425, 429})
+# Refusals of one message: too large, or understood and refused. Any other 4xx may meet all of them, so they wait.
+ABOUT_THE_MESSAGE = frozenset({413, 422})
+RETRIED = frozenset({408, 425, 429})
 
 
 def send(channel: Known, outgoing: Outgoing) -> str:
@@ -58,6 +58,6 @@ def error_of(answer: Answer) -> DeliveryError:
     if 300 <= answer.status < 400:
         text = _("The receiver answered %(status)s; redirects are not followed.") % {"status": answer.status}
         return DeliveryError(text, permanent=True)
-    if answer.status in LATER or not 400 <= answer.status < 500:
+    if answer.status in RETRIED or not 400 <= answer.status < 500:
         return DeliveryError(text, retry_after=answer.retry_after)
-    return DeliveryError(text, permanent=True, only_this=answer.status not in NOT_FOR_US)
+    return DeliveryError(text, permanent=True, only_this=answer.status in ABOUT_THE_MESSAGE)
