@@ -3,7 +3,6 @@
 import os
 import random
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -26,7 +25,7 @@ from demo.forms import form_with
 from demo.services import DIES, FLAPS, PASTS, SHOWN, SLOWS, Services
 from monitoring import rounds
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Incident, Rollup, Target
-from monitoring.probe.http import probe
+from monitoring.probe.http import probe, verifying_context
 from portal.issuing import issue
 from portal.notifications import delivery
 from portal.tests.database import own_address
@@ -79,7 +78,7 @@ def watched(tmp_path):
 @pytest.fixture
 def ask(watched):
     """A check of a service, as the portal makes it."""
-    context = ssl.create_default_context(cafile=watched.settings({})["SSL_CERT_FILE"])
+    context = verifying_context(watched.settings({})["SSL_CERT_FILE"])
 
     def asking(name):
         [fields] = [fields for fields in watched.targets() if fields["name"] == name]

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from monitoring.probe.http import Outcome
+from monitoring.probe.http import Outcome, verifying_context
 from monitoring.probe.http import probe as probe_once
 from monitoring.probe.spec import Spec
 
@@ -185,7 +185,7 @@ class Authority:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.certificate = certificate("Test CA", self.key, None, self.key, is_ca=True)
         (folder / "ca.pem").write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
-        self.trusting = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+        self.trusting = verifying_context(str(folder / "ca.pem"))
 
     def server(self, name: str = "127.0.0.1", *, days: int = 30, is_self_signed: bool = False) -> ssl.SSLContext:
         """A server's context, of a certificate that ends in so many days."""
