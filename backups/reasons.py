@@ -79,17 +79,37 @@ SENTENCES: dict[str, Any] = {
 }
 
 WARNINGS: dict[str, Any] = {
-    "truncated_gzip": _("the gzip is truncated or damaged: it cannot be unpacked to its end"),
-    "inflates_too_much": _("it unpacks to more than any dump would: the check was stopped"),
-    "not_unpacked": _("it takes too long to unpack: only its hash was checked"),
     "empty": _("the dump is empty"),
+    "truncated_gzip": _("the gzip is truncated or damaged: it cannot be unpacked to its end"),
+    "truncated_zstd": _("the zstd file is truncated or damaged: it cannot be unpacked to its end"),
+    "incomplete": _("the dump is incomplete: the line with which the dump program ends is missing"),
+    "not_a_dump": _("it does not begin like a dump: neither with SQL nor as an archive of pg_dump"),
+    "misnamed": _("it is not compressed as its name says"),
+    "misnamed_archive": _("it is an archive of pg_dump -Fc or -Ft without gzip or zstd: its name must end in .dump"),
+    "trailing_garbage": _("it unpacks, but other data follows its end"),
     "too_small": _("it is smaller than expected"),
     "shrunk": _("it is much smaller than the last ones"),
+    "not_unpacked": _("it takes too much time or memory to unpack: only its hash was checked"),
     "early": _("it came before it was expected"),
     "clock_skew": _("the machine’s clock is wrong"),
+    # Given by earlier releases only, and kept in their entries.
+    "inflates_too_much": _("it unpacks to more than any dump would: the check was stopped"),
 }
-# Those that cast doubt on what was stored, rather than on when it came.
-DOUBTS = frozenset({"truncated_gzip", "inflates_too_much", "empty", "too_small", "shrunk"})
+# Warnings about the content of a dump: an older version may be the better one.
+DOUBTS = frozenset(
+    {
+        "empty",
+        "truncated_gzip",
+        "truncated_zstd",
+        "incomplete",
+        "not_a_dump",
+        "misnamed",
+        "misnamed_archive",
+        "trailing_garbage",
+        "too_small",
+        "shrunk",
+    }
+)
 
 
 def sentence(why: Reason) -> str:
