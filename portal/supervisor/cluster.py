@@ -16,7 +16,7 @@ from django_q import cluster as django_q
 
 from portal.attempts import cluster_is_ending
 from portal.clusters import Cluster
-from portal.supervisor import lifeline
+from portal.supervisor import database, lifeline
 from portal.supervisor.facts import is_busy, must_end
 from portal.supervisor.watchdog import PATIENCE
 
@@ -60,6 +60,9 @@ class Main:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.note_signal)
         cluster_is_ending.set(self.stop.is_set)
+        # django-q2's sentinel needs the database from its first line on.
+        if not database.wait(lambda: self.is_ending or lifeline.is_broken()):
+            return
         connections.close_all()  # an inherited connection would be closed under its owner
         self.sentinel.start()
         lifeline.hold()  # after the fork: no thread survives one
@@ -76,6 +79,7 @@ class Main:
             self.sentinel.join(0.2)
             if not self.sentinel.is_alive():
                 log.critical("the sentinel of the %s cluster is gone", self.name)
+                database.wait(lambda: self.is_ending)
                 lifeline.end_group()
             if time.monotonic() < next_look:
                 continue

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,21 +13,32 @@ from django.conf import settings
 
 from portal.clusters import CLUSTERS
 from portal.supervisor.children import Component
+from portal.supervisor.lifeline import ORPHAN_GRACE_SECONDS
 
 BACKLOG = 1024
+LOOK_SECONDS = 0.2
+PATIENCE_SECONDS = ORPHAN_GRACE_SECONDS + 1.0
 
 
 def listen(bind: str) -> socket.socket:
     """The socket that gunicorn serves. Raises ValueError for what is no HOST:PORT, OSError where it cannot be had.
 
-    The supervisor keeps it open: while gunicorn is being restarted, callers wait instead of being refused.
+    The supervisor keeps it open: while gunicorn is being restarted, callers wait instead of being refused. An address
+    in use is waited for, since the orphans of a killed supervisor hold it until their grace is over.
     """
     host, _, port = bind.rpartition(":")
     if not host or not port.isdecimal() or not int(port) < 2**16:
         raise ValueError(f"{bind} is not HOST:PORT")
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
+                raise
+        time.sleep(LOOK_SECONDS)
 
 
 def manage(*arguments: str) -> list[str]:

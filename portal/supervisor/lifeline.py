@@ -7,6 +7,7 @@ and its whole group with it after a grace.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
@@ -27,6 +28,12 @@ def end_group() -> NoReturn:
     """Ends this process and all that it started, at once."""
     os.killpg(os.getpgrp(), signal.SIGKILL)
     raise SystemExit(1)  # not reached
+
+
+def is_broken() -> bool:
+    """Whether the supervisor has ended, for a process that has yet to fork and can have no thread."""
+    descriptor = os.environ.get(VARIABLE)
+    return descriptor is not None and bool(select.select([int(descriptor)], [], [], 0)[0])
 
 
 def hold() -> None:

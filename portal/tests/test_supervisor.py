@@ -8,8 +8,10 @@ import threading
 import time
 
 import pytest
+from django.core.management.base import CommandError
 
-from portal.supervisor import children, lifeline
+from portal.management.commands.up import listen_or_refuse
+from portal.supervisor import children, components, lifeline
 from portal.supervisor.children import Child, Component, pause
 from portal.supervisor.components import listen
 from portal.supervisor.supervisor import ENDING, Supervisor
@@ -141,6 +143,15 @@ def test_what_is_no_address_is_refused(bind):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
-def test_it_listens_where_it_is_told(host):
-    with listen(f"{host}:0") as listening, pytest.raises(OSError, match="in use"):
-        listen(f"{host}:{listening.getsockname()[1]}")
+def test_it_listens_where_it_is_told(host, monkeypatch):
+    monkeypatch.setattr(components, "PATIENCE_SECONDS", 0)
+    with listen(f"{host}:0") as listening, pytest.raises(CommandError, match=r"Nothing can listen on .* in use\.$"):
+        listen_or_refuse(f"{host}:{listening.getsockname()[1]}")
+
+
+def test_address_in_use_is_waited_for():
+    with listen("127.0.0.1:0") as held:
+        port = held.getsockname()[1]
+        threading.Timer(0.5, held.close).start()
+        with listen(f"127.0.0.1:{port}") as listening:
+            assert listening.getsockname()[1] == port

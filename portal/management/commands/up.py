@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 from argparse import SUPPRESS
 from datetime import timedelta
@@ -10,10 +11,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, connection, connections
+from django.db import connections
 
 from portal.health import unapplied_migrations
-from portal.supervisor import lifeline
+from portal.supervisor import database, lifeline
 from portal.supervisor.components import components, listen
 from portal.supervisor.supervisor import Supervisor
 from portal.supervisor.watchdog import PATIENCE
@@ -22,16 +23,22 @@ log = logging.getLogger("vigie.up")
 
 
 def refuse_unready() -> None:
-    """Raises CommandError with the sentence that says what has to be done first."""
-    try:
-        connection.ensure_connection()
-        missing = unapplied_migrations()
-    except DatabaseError as error:
-        raise CommandError(f"The database does not answer ({type(error).__name__}): see DATABASE_URL.") from error
-    finally:
-        connections.close_all()
+    """Raises CommandError with the sentence that says what has to be done first. Waits for a database that is away."""
+    database.wait(lambda: False)
+    missing = unapplied_migrations()
+    connections.close_all()
     if missing:
         raise CommandError(f"The database lacks {len(missing)} migrations: run `manage.py prepare` first.")
+
+
+def listen_or_refuse(bind: str) -> socket.socket:
+    try:
+        return listen(bind)
+    except ValueError as error:
+        raise CommandError(f"--bind: {error}.") from error
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]
+        raise CommandError(f"Nothing can listen on {bind}: {reason}.") from error
 
 
 class Command(BaseCommand):
@@ -50,13 +57,7 @@ class Command(BaseCommand):
             # Migrated and never prepared: the API would answer, and every page fail for want of its stylesheet.
             call_command("collectstatic", interactive=False, verbosity=0)
         bind = options["bind"]
-        try:
-            listening = listen(bind)
-        except ValueError as error:
-            raise CommandError(f"--bind: {error}.") from error
-        except OSError as error:
-            reason = str(error.strerror).partition(" (")[0]
-            raise CommandError(f"Nothing can listen on {bind}: {reason}.") from error
+        listening = listen_or_refuse(bind)
         if not settings.PORTAL_URL_IS_GIVEN:
             os.environ["PORTAL_URL"] = f"http://{bind.replace('0.0.0.0', '127.0.0.1')}"  # noqa: S104 - recognised, not bound
         log.info("the portal listens on http://%s", bind)

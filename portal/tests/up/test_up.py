@@ -36,12 +36,6 @@ def test_it_refuses_to_start_before_the_migrations(prepared: Portal) -> None:
     assert "migrations: run `manage.py prepare` first" in refused.stderr
 
 
-def test_it_refuses_a_port_in_use(portal: Portal) -> None:
-    refused = portal.manage("up", "--bind", f"127.0.0.1:{portal.port}")
-    assert refused.returncode == 1
-    assert f"Nothing can listen on 127.0.0.1:{portal.port}: Address already in use." in refused.stderr
-
-
 KILLS = {
     "main processes": [("web", ""), ("quick", ""), ("slow", ""), ("pulse", "")],
     "a web worker, a sentinel, a pusher": [("web", "worker"), ("quick", "sentinel"), ("slow", "pusher")],

@@ -1,0 +1,41 @@
+"""Waiting for a database that is away: an absent dependency is no failure of ours."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from django.db import DatabaseError, InterfaceError, connections
+
+from portal.failures import sentence
+
+log = logging.getLogger("vigie.database")
+LOOK_SECONDS = 1.0
+REPEAT_SECONDS = 30.0
+
+
+def failure() -> str:
+    """Why the database does not answer, in a sentence; empty where it does."""
+    connection = connections["default"]
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (DatabaseError, InterfaceError) as error:
+        connection.close()
+        return sentence(error)
+    return ""
+
+
+def wait(is_ending: Callable[[], bool]) -> bool:
+    """Waits until the database answers, and says so in the log; False where the end was asked for first."""
+    next_line = float("-inf")
+    while not is_ending():
+        why = failure()
+        if not why:
+            return True
+        if time.monotonic() >= next_line:
+            log.error("the database does not answer, and is waited for (see DATABASE_URL): %s", why)
+            next_line = time.monotonic() + REPEAT_SECONDS
+        time.sleep(LOOK_SECONDS)
+    return False
