@@ -31,6 +31,7 @@ PRIVATE = tuple(
         ),
     )
 )
+LOOPBACK_IPV6 = IPv6Address("::1")  # Python 3.13 takes ::ffff:127.0.0.1 for loopback too
 GLOBAL_IPV6 = ip_network("2000::/3")
 # Prefixes of 96 bits before an IPv4 address: mapped, NAT64, and the IPv4-compatible form that nobody uses any more.
 EMBEDDING = (ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96"), ip_network("::/96"))
@@ -58,7 +59,7 @@ def reason(address: IPv4Address | IPv6Address, allow_private: bool) -> str:
 
 def embedded(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
     """The IPv4 addresses that a tunnel or a translator would go to."""
-    if not isinstance(address, IPv6Address) or address.is_loopback:
+    if not isinstance(address, IPv6Address) or address == LOOPBACK_IPV6:
         return []
     if address.teredo:
         return list(address.teredo)
