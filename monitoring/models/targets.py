@@ -133,6 +133,8 @@ class Target(models.Model):
                 raise ValidationError(
                     {"json_path": _("A JSON path (RFC 9535) is expected, such as $.status.")}
                 ) from None
+        if self.method == self.Method.HEAD and (self.contains or self.json_path):
+            raise ValidationError({"method": _("HEAD asks for no content, so nothing can be looked for in it.")})
         if self.json_value and not self.json_path:
             raise ValidationError({"json_path": _("Say where in the JSON the value stands.")})
         if self.header_value and not self.header_name:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import io
 import socket
 import ssl
+import sys
 import time
+from _ssl import ENCODING_DER
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -24,23 +26,27 @@ from http.client import (
 )
 from typing import Any, cast
 
+from cryptography.x509 import load_der_x509_certificate
+
 CHUNK = 64 * 1024
-LONGEST_LINE = 16 * 1024
+# Of an answer's head, and of a line anywhere.
+HEAD_LENGTH = 64 * 1024
 MOST_INTERIM = 10
 LAST_END = datetime(9999, 1, 1, tzinfo=UTC)
 START, VERSION = b"HTTP/", "HTTP/1."
 INTERIM = frozenset({100, *range(102, 200)})
-MOST_HEADERS = 200
 LONGEST_LENGTH = 18
 HEXADECIMAL = b"0123456789abcdefABCDEF"
+# Beginnings of media types: radio, cameras, server-sent events.
+STREAMS = ("audio/", "video/", "application/ogg", "multipart/x-mixed-replace", "text/event-stream")
 
 
 class BadChunk(HTTPException):
     """A chunk's size is not a number."""
 
 
-class TooManyHeaders(HTTPException):
-    """More than any server sends."""
+class HeadTooLong(HTTPException):
+    """The headers of an answer exceed HEAD_LENGTH."""
 
 
 class TooManyInterim(HTTPException):
@@ -48,7 +54,7 @@ class TooManyInterim(HTTPException):
 
 
 class BadLength(HTTPException):
-    """A Content-Length that is not a number."""
+    """A Content-Length that is not a number, or several that differ."""
 
 
 def left(deadline: float) -> float:
@@ -93,10 +99,10 @@ class Lines(io.BufferedReader):
     """A line that is cut off is none."""
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        line = super().readline(LONGEST_LINE)
+        line = super().readline(HEAD_LENGTH)
         if line.endswith(b"\n"):
             return line
-        raise LineTooLong("line") if len(line) == LONGEST_LINE else IncompleteRead(line)
+        raise LineTooLong("line") if len(line) == HEAD_LENGTH else IncompleteRead(line)
 
 
 class Answer(HTTPResponse):
@@ -136,6 +142,11 @@ class Answer(HTTPResponse):
     def has_body(self) -> bool:
         return self._method != "HEAD" and self.status >= 200 and self.status not in (204, 304)
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether the body has no end by its nature, so that nobody waits for it."""
+        return self.length is None and self.headers.get("Content-Type", "").lower().startswith(STREAMS)
+
     def content(self, limit: int) -> bytes:
         """At most `limit` bytes of the body. Raises IncompleteRead where it ends before its announced end."""
         body = bytearray()
@@ -150,24 +161,27 @@ class Answer(HTTPResponse):
 
 
 def headers_of(lines: io.BufferedReader) -> HTTPMessage:
-    """What is no header is passed over, as browsers do. Raises HTTPException where there are too many."""
-    headers = HTTPMessage()
-    for _ in range(MOST_HEADERS):
-        line = lines.readline()
-        if not line.strip(b"\r\n"):
-            return headers
-        name, colon, value = line.decode("latin-1").partition(":")
+    """Read the headers, passing over what is none, as browsers do. Raises HTTPException."""
+    headers, size = HTTPMessage(), 0
+    while (line := lines.readline()).strip(b"\r\n"):
+        size += len(line)
+        if size > HEAD_LENGTH:
+            raise HeadTooLong
+        # A bare CR counts as a space (RFC 9112, 2.2): in a cookie it would end a line of our next request.
+        name, colon, value = line.decode("latin-1").replace("\r", " ").partition(":")
         if colon and name and not name[0].isspace():
             headers[name.strip()] = value.strip()
-    raise TooManyHeaders
+    return headers
 
 
 def length_of(headers: HTTPMessage) -> int | None:
-    """None where the body ends with the connection."""
-    text = headers.get("Content-Length")
-    if text is None:
+    """The announced length, which may be repeated (RFC 9110, 8.6); None where the body ends with the connection."""
+    found = headers.get_all("Content-Length")
+    if found is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_LENGTH):
+    lengths = {text.strip() for text in ",".join(found).split(",")}
+    text = lengths.pop()
+    if lengths or not (text.isascii() and text.isdigit() and len(text) <= LONGEST_LENGTH):
         raise BadLength
     return int(text)
 
@@ -221,8 +235,23 @@ def secured(plain: socket.socket, context: ssl.SSLContext, host: str, deadline: 
 
 
 def certificate_end(secure: ssl.SSLSocket) -> datetime | None:
-    """At most LAST_END: certificates may say that they never end, which no other time zone can show."""
-    with suppress(ValueError, OverflowError):
-        certificate = secure.getpeercert() or {}
-        return min(datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC), LAST_END)
-    return None
+    """The first end in the chain that the server sent, at most LAST_END: no other time zone could show the last year.
+
+    A certificate that was sent but not used for the verification, such as an expired cross-signature, does not count.
+    """
+    used = chain(secure, "get_verified_chain")
+    ends = []
+    for certificate in chain(secure, "get_unverified_chain"):
+        with suppress(ValueError):
+            if certificate in used:
+                ends.append(load_der_x509_certificate(certificate).not_valid_after_utc)
+    return min([*ends, LAST_END]) if ends else None
+
+
+def chain(secure: ssl.SSLSocket, method: str) -> list[bytes]:
+    """The certificates as DER. Before Python 3.13 the methods exist on the inner object only."""
+    if sys.version_info >= (3, 13):
+        found: list[bytes] = getattr(secure, method)()
+        return found
+    inner = secure._sslobj  # type: ignore[attr-defined]
+    return [certificate.public_bytes(ENCODING_DER) for certificate in getattr(inner, method)() or []]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from email.message import Message
+from encodings import aliases, normalize_encoding
 from functools import lru_cache
 from typing import Any
 
@@ -17,9 +19,19 @@ from jsonpath.selectors import Filter
 from monitoring.probe.spec import Spec
 
 BODY_LENGTH = 1024 * 1024
-CHARSET = re.compile(r"""charset=["']?([\w-]+)""", re.ASCII | re.IGNORECASE)
-# Other codecs of Python's are slow on purpose-made input (punycode), or are no charsets.
-CHARSETS = frozenset({"utf-8", "utf-16", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252"})
+IN_HEADER = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.ASCII | re.IGNORECASE)
+# Where browsers look for it, too: in `<meta>`, and in the first line of XML.
+DECLARED_WITHIN = 1024
+IN_DOCUMENT = re.compile(
+    rb"""<(?:meta\b[^>]*?\bcharset|\?xml\b[^>]*?\bencoding)\s*=\s*["']?([\w.:-]+)""", re.ASCII | re.IGNORECASE
+)
+# Python's charsets by all their names. Not to be looked up by an unknown name: Python would remember each for ever.
+# What has no alias is slow on purpose-made input (punycode) or no charset, but for two that browsers know.
+CHARSETS = {name: name for name in aliases.aliases.values()} | aliases.aliases
+CHARSETS |= {"koi8_u": "koi8_u", "windows_874": "cp874"}
+# gzip or zlib by its first bytes, and deflate without them, which browsers take.
+COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
+ANY_WRAPPER, NO_WRAPPER = zlib.MAX_WBITS | 32, -zlib.MAX_WBITS
 # Values in a document, and steps that a path may take among them: half a second's work at the most.
 MOST_VALUES = 50_000
 MOST_STEPS = 100_000
@@ -103,22 +115,45 @@ def queries(expression: BaseExpression) -> Iterator[JSONPath]:
 
 
 def broken(spec: Spec, headers: Message, body: bytes) -> str:
-    """The first expectation that does not hold, by the name of its field, or json or json_size; else ""."""
+    """The first expectation that does not hold, by the name of its field, or content_encoding, json or json_size;
+    else "".
+    """
     if spec.header_name:
         values = headers.get_all(spec.header_name, [])
         if not values:
             return "header_name"
         if not any(spec.header_value in str(value) for value in values):
             return "header_value"
+    if not spec.expects_body:
+        return ""
+    try:
+        body = decompressed(body, headers)
+    except zlib.error:
+        return "content_encoding"
     if spec.contains and spec.contains not in text_of(body, headers):
         return "contains"
     return broken_json(spec, body) if spec.json_path else ""
 
 
+def decompressed(body: bytes, headers: Message) -> bytes:
+    """At most BODY_LENGTH bytes, whatever the body would unfold to. Raises zlib.error."""
+    if headers.get("Content-Encoding", "").lower() not in COMPRESSED:
+        return body
+    try:
+        return zlib.decompressobj(ANY_WRAPPER).decompress(body, BODY_LENGTH)
+    except zlib.error:
+        return zlib.decompressobj(NO_WRAPPER).decompress(body, BODY_LENGTH)
+
+
 def text_of(body: bytes, headers: Message) -> str:
-    found = CHARSET.search(headers.get("Content-Type", ""))
-    charset = found[1].lower() if found else ""
-    return body.decode(charset if charset in CHARSETS else "utf-8", "replace")
+    """The body in the first charset that header or document names and Python has, else in UTF-8."""
+    named = IN_HEADER.findall(headers.get("Content-Type", ""))
+    named += [name.decode() for name in IN_DOCUMENT.findall(body[:DECLARED_WITHIN])]
+    known = (CHARSETS.get(normalize_encoding(name).lower()) for name in named)
+    try:
+        return body.decode(next(filter(None, known), "utf-8"), "replace")
+    except LookupError:  # a codec that is no charset, such as base64
+        return body.decode("utf-8", "replace")
 
 
 def broken_json(spec: Spec, body: bytes) -> str:

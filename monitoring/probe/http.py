@@ -12,8 +12,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected, UnknownProtocol
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import cast
 from urllib.parse import SplitResult, quote, urldefrag, urljoin, urlsplit
+from urllib.request import Request
 
 import certifi
 
@@ -23,7 +25,7 @@ from monitoring.probe.connection import (
     BadChunk,
     BadLength,
     Connection,
-    TooManyHeaders,
+    HeadTooLong,
     TooManyInterim,
     Wire,
     certificate_end,
@@ -35,10 +37,11 @@ from monitoring.probe.lookup import Resolver, system_resolver
 from monitoring.probe.spec import METHODS, Spec, ascii_host, clean_url, statuses
 
 DETAIL_LENGTH = 200
-MOST_REDIRECTS = 5
+MOST_REDIRECTS = 10
+MOST_COOKIES = 200
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PORTS = {"http": 80, "https": 443}
-AGENT = "Vigie"
+ASKED = {"User-Agent": "Vigie", "Accept": "*/*", "Connection": "close"}
 # What RFC 3986 allows in a path and a query, and the percent sign of what is quoted already.
 UNQUOTED = "!#$%&'()*+,/:;=?@[]~"
 
@@ -46,8 +49,8 @@ PROTOCOL_FAULTS: Mapping[type[HTTPException], str] = {
     BadChunk: "chunk",
     BadLength: "content_length",
     BadStatusLine: "status_line",
+    HeadTooLong: "head_too_long",
     LineTooLong: "line_too_long",
-    TooManyHeaders: "too_many_headers",
     TooManyInterim: "too_many_interim",
     UnknownProtocol: "version",
 }
@@ -138,6 +141,8 @@ class Check:
         self.started = time.monotonic()
         self.deadline = self.started + spec.timeout
         self.step = "dns"
+        # Browsers' rules: without a Domain a cookie goes to the host that set it, and never to all of a country.
+        self.cookies = CookieJar(DefaultCookiePolicy(strict_domain=True))
         self.status: int | None = None
         self.certificate_until: datetime | None = None
 
@@ -154,6 +159,7 @@ class Check:
                 location = self.location_of(answer)
                 if location is None:
                     return self.judged(answer)
+            self.keep_cookies(answer)
             self.follow(location)
         raise Failure(ErrorKind.REDIRECT, "too_many")
 
@@ -186,10 +192,22 @@ class Check:
         port = PORTS[parts.scheme]
         wire = Wire(connection, self.deadline)
         asking = Connection(ascii_host(parts), parts.port or port, port, wire)
-        asking.request(self.method, target_of(parts), headers={"User-Agent": AGENT, "Connection": "close"})
+        asking.request(self.method, target_of(parts), headers=ASKED | self.cookie_header())
         answer = cast(Answer, asking.getresponse())
         self.status = answer.status
         return answer
+
+    def cookie_header(self) -> dict[str, str]:
+        if not self.cookies:
+            return {}
+        request = Request(self.url)  # noqa: S310 - nothing opens it
+        self.cookies.add_cookie_header(request)
+        return dict(request.header_items())
+
+    def keep_cookies(self, answer: Answer) -> None:
+        """Keep them for the rest of the redirects, unless there are more than any browser keeps."""
+        if 0 < len(answer.headers.get_all("Set-Cookie", [])) <= MOST_COOKIES:
+            self.cookies.extract_cookies(answer, Request(self.url))  # noqa: S310 - nothing opens it
 
     def location_of(self, answer: Answer) -> str | None:
         """None where the answer is to be judged as it is."""
@@ -211,7 +229,8 @@ class Check:
         if not any(first <= answer.status <= last for first, last in self.expected):
             raise Failure(ErrorKind.STATUS, str(answer.status))
         self.step = "body"
-        body = answer.content(expect.BODY_LENGTH)
+        is_endless = answer.is_stream and not self.spec.expects_body
+        body = b"" if is_endless else answer.content(expect.BODY_LENGTH)
         ended = time.monotonic()
         broken = expect.broken(self.spec, answer.headers, body)
         if broken:

@@ -90,6 +90,8 @@ def of_assertion(detail: str) -> str:
     match detail:
         case "contains":
             return _("The answer does not contain the expected text.")
+        case "content_encoding":
+            return _("The answer is not compressed as it says.")
         case "json":
             return _("The answer is not valid JSON.")
         case "json_size":

@@ -39,6 +39,10 @@ class Spec:
     header_name: str = ""
     header_value: str = ""
 
+    @property
+    def expects_body(self) -> bool:
+        return bool(self.contains or self.json_path)
+
 
 def statuses(text: str) -> list[tuple[int, int]]:
     """Of "200-299,404", the ranges with both ends. Raises ValueError of a code: empty, syntax, bounds or order."""

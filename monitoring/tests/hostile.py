@@ -9,7 +9,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -187,17 +187,25 @@ class Authority:
         (folder / "ca.pem").write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
         self.trusting = verifying_context(str(folder / "ca.pem"))
 
-    def server(self, name: str = "127.0.0.1", *, days: int = 30, is_self_signed: bool = False) -> ssl.SSLContext:
-        """A server's context, of a certificate that ends in so many days."""
-        key = ec.generate_private_key(ec.SECP256R1())
+    def server(
+        self, name: str = "127.0.0.1", *, days: int = 30, is_self_signed: bool = False, above: Sequence[int] = ()
+    ) -> ssl.SSLContext:
+        """A server's context, of a certificate that ends in so many days. It also sends an intermediate certificate for
+        each of `above`, which ends in that many days; the first has signed the server's.
+        """
+        key, middle = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
         issuer, signer = (None, key) if is_self_signed else (self.certificate.subject, self.key)
-        made = certificate(name, key, issuer, signer, days=days)
+        sent = [
+            certificate(f"Test CA {place}", middle, issuer, signer, days=end, is_ca=True)
+            for place, end in enumerate(above)
+        ]
+        made = certificate(name, key, sent[0].subject if sent else issuer, middle if sent else signer, days=days)
         file = self.folder / f"{made.serial_number}.pem"
         file.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
-            + made.public_bytes(serialization.Encoding.PEM)
+            + b"".join(each.public_bytes(serialization.Encoding.PEM) for each in (made, *sent))
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file)

@@ -289,7 +289,8 @@ class TestTheForm:
         ("changes", "field"),
         [({"url": "ftp://example.org/"}, "url"), ({"url": "https://user:word@example.org/"}, "url"),
          ({"expected_statuses": "good"}, "expected_statuses"), ({"interval": 5}, "interval"), ({"timeout": 31}, "timeout"),
-         ({"json_value": "ok"}, "json_path"), ({"header_value": "x"}, "header_name"), ({"name": "Other"}, "name")],
+         ({"json_value": "ok"}, "json_path"), ({"header_value": "x"}, "header_name"), ({"name": "Other"}, "name"),
+         ({"method": "HEAD", "contains": "ok"}, "method"), ({"method": "HEAD", "json_path": "status"}, "method")],
     )  # fmt: skip
     def test_what_cannot_be_is_refused_where_it_stands(self, admin_client, make_target, changes, field):
         make_target("Other")

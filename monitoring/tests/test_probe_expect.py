@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
+
 import pytest
 
+from monitoring.probe import expect
 from monitoring.probe.spec import Spec
 from monitoring.tests.hostile import HELD, Server, answer, ask, probe, says
 
@@ -56,13 +60,86 @@ def test_what_is_expected_must_hold(expected, broken):
         ("déjà".encode(), "text/html"),
         ("déjà".encode(), "text/html; charset=utf-8"),
         ("déjà".encode("latin-1"), 'text/html; charset="ISO-8859-1"'),
+        ("déjà".encode("latin-1"), "text/html; charset = latin1"),
+        ("déjà".encode("utf-16"), "text/html; charset=utf-16"),
         ("déjà".encode(), "text/html; charset=punycode"),
+        ("déjà".encode(), "text/html; charset=base64"),
         ("déjà".encode(), "text/html; charset=no-such-thing"),
         (b"\xff\xfe d\xc3\xa9j\xc3\xa0", "text/html"),
     ],
 )
 def test_a_text_is_looked_for_in_the_answers_charset(body, content_type):
     assert ask(says(answer(body, "200 OK", f"Content-Type: {content_type}")), contains="déjà") == HELD
+
+
+@pytest.mark.parametrize(
+    ("charset", "word"),
+    [
+        ("windows-1251", "работает"),
+        ("KOI8-U", "працює"),
+        ("shift_jis", "動作中"),
+        ("gb18030", "运行"),
+        ("euc-kr", "작동"),
+        ("windows-874", "ปกติ"),
+        ("iso-8859-7", "λειτουργεί"),
+    ],
+)
+def test_charset_of_the_header_is_any_that_python_has(charset, word):
+    raw = answer(
+        word.encode(charset.replace("windows-", "cp")), "200 OK", f"Content-Type: text/html; charset={charset}"
+    )
+    assert ask(says(raw), contains=word) == HELD
+
+
+@pytest.mark.parametrize(
+    ("start", "content_type", "broken"),
+    [
+        ('<meta charset="iso-8859-1">', "text/html", ""),
+        ("<html><META lang=fr\n charset=latin1>", "text/html", ""),
+        ('<meta http-equiv="Content-Type" content="text/html; charset=windows-1252">', "text/html", ""),
+        ('<?xml version="1.0" encoding="ISO-8859-1"?>', "application/rss+xml", ""),
+        ('<meta charset="iso-8859-1">', "text/html; charset=no-such-thing", ""),
+        ('<meta charset="iso-8859-1">', "text/html; charset=utf-8", "contains"),
+        (" " * 2_000 + '<meta charset="iso-8859-1">', "text/html", "contains"),
+        ("<p>charset=iso-8859-1</p>", "text/html", "contains"),
+    ],
+)
+def test_charset_of_the_document_counts_where_the_header_names_none(start, content_type, broken):
+    raw = answer(f"{start} déjà".encode("latin-1"), "200 OK", f"Content-Type: {content_type}")
+    assert ask(says(raw), contains="déjà") == (("assertion", broken) if broken else HELD)
+
+
+def deflated(body: bytes) -> bytes:
+    """Without the header of zlib, as some servers send it."""
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(body) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("coding", "pack"),
+    [("gzip", gzip.compress), ("X-GZip", gzip.compress), ("deflate", zlib.compress), ("deflate", deflated)],
+)
+def test_compressed_answer_is_read(coding, pack):
+    raw = answer(pack(JSON), "200 OK", f"Content-Encoding: {coding}")
+    assert ask(says(raw), contains='"ok"', json_path="status", json_value="ok") == HELD
+
+
+def test_answer_that_is_not_compressed_as_it_says_is_told_where_it_is_looked_into():
+    raw = answer(JSON, "200 OK", "Content-Encoding: gzip")
+    assert ask(says(raw), contains="ok") == ("assertion", "content_encoding")
+    assert ask(says(raw)) == HELD
+
+
+@pytest.mark.parametrize(
+    ("packed", "size"),
+    [
+        (zlib.compress(bytes(100 * 1024 * 1024)), expect.BODY_LENGTH),
+        (gzip.compress(b"") * 50_000, 0),
+        (gzip.compress(bytes(expect.BODY_LENGTH - 1)), expect.BODY_LENGTH - 1),
+    ],
+)
+def test_bomb_is_inflated_no_further_than_bodies_are_read(packed, size):
+    assert len(expect.decompressed(packed, {"Content-Encoding": "gzip"})) == size
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from monitoring.probe.http import MOST_REDIRECTS
+from monitoring.probe.http import MOST_COOKIES, MOST_REDIRECTS
 from monitoring.probe.spec import Spec
-from monitoring.tests.hostile import HELD, Server, answer, ask, probe, redirects, routes, says
+from monitoring.tests.hostile import HELD, Names, Server, answer, ask, probe, redirects, routes, says
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,49 @@ def test_as_many_redirects_as_are_allowed_hold():
     with Server(count_down) as server:
         assert probe(Spec(f"{server.url}/{MOST_REDIRECTS}")).is_ok
         assert not probe(Spec(f"{server.url}/{MOST_REDIRECTS + 1}")).is_ok
+
+
+def sets(*cookies, to="/again"):
+    """A redirect that sets them, until it is asked with any cookie."""
+    redirect = says(answer(b"", "302 Found", f"Location: {to}", *(f"Set-Cookie: {cookie}" for cookie in cookies)))
+    return lambda visit: (says(answer()) if b"\r\nCookie: " in visit.head else redirect)(visit)
+
+
+@pytest.mark.parametrize(
+    ("cookies", "sent"),
+    [
+        (["visited=1; Path=/"], b"visited=1"),
+        (["a=1", "b=2; HttpOnly; SameSite=Lax"], b"a=1; b=2"),
+        (["a=1", "b=; Max-Age=0", "c=; Expires=Thu, 01 Jan 1970 00:00:00 GMT"], b"a=1"),
+        (["a=1\rX: y"], b"a=1 X: y"),
+    ],
+)
+def test_cookies_of_a_redirect_are_sent_to_the_next_address(cookies, sent):
+    with Server(sets(*cookies)) as server:
+        assert probe(Spec(server.url)).is_ok
+    [first, second] = server.requests
+    assert b"Cookie" not in first
+    assert b"\r\nCookie: " + sent + b"\r\n" in second
+
+
+@pytest.mark.parametrize(
+    "cookie", ["a=1; Secure", "a=1; Path=/admin", "a=1; Domain=example.org", "a=; Max-Age=0", "a=1; Max-Age=0"]
+)
+def test_cookie_is_not_sent_where_a_browser_would_not_send_it(cookie):
+    assert ask(sets(cookie)) == ("redirect", "too_many")
+
+
+def test_cookie_is_sent_to_no_other_host_and_by_no_later_check():
+    resolve = Names(["127.0.0.1"])
+    with Server(says(answer())) as other, Server(sets("a=1", to=f"http://two.example:{other.port}/")) as server:
+        for _ in range(2):
+            assert probe(Spec(f"http://one.example:{server.port}/"), resolve=resolve).is_ok
+    assert len(server.requests) == len(other.requests) == 2
+    assert not any(b"Cookie" in head for head in server.requests + other.requests)
+
+
+def test_more_cookies_than_browsers_keep_are_not_kept():
+    assert ask(sets(*(f"c{number}=1" for number in range(MOST_COOKIES + 1)))) == ("redirect", "too_many")
 
 
 def test_a_redirect_is_judged_as_it_is_where_none_is_followed():

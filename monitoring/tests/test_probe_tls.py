@@ -104,6 +104,17 @@ def test_of_several_certificates_the_one_that_ends_first_counts(authority, first
     assert is_in(10, outcome.certificate_until)
 
 
+@pytest.mark.parametrize(
+    ("days", "above", "first"),
+    [(60, [3], 3), (5, [60], 5), (60, [20, 3], 20), (60, [20, -3], 20)],
+    ids=["intermediate", "leaf", "unused one ends soon", "unused one has ended"],
+)
+def test_first_end_among_the_certificates_of_the_chain_counts(authority, days, above, first):
+    outcome = ask(authority, authority.server(days=days, above=above))
+    assert outcome.is_ok
+    assert is_in(first, outcome.certificate_until)
+
+
 def test_without_tls_there_is_no_certificate(authority):
     assert ask(authority, None).certificate_until is None
 
@@ -120,4 +131,5 @@ def test_the_process_has_one_context_that_trusts_the_usual_authorities():
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.check_hostname
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
     assert len(context.get_ca_certs()) > 100
