@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -18,9 +18,10 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from vigie_client.contract import MAX_INTEGER
 
-from portal.api.errors import invalid
+from portal.api.errors import Problem, invalid
 from portal.logs import KNOWN_METHODS
 from portal.tokens import TOKEN_IN_TEXT
+from usage.clocks import ClockNote, SenderClock
 from usage.ingest import CONFLICT, DUPLICATE, RECORDED
 from usage.models import FeatureUsage, UserError, UserSession
 from usage.models.activity import Activity
@@ -29,8 +30,7 @@ from usage.tracking.browsers import reduced
 
 MAX_EVENTS = 500
 LONGEST_EMAIL, LONGEST_ROUTE = 254, 200
-# How far the clock of a sender may be ahead.
-AHEAD = timedelta(minutes=5)
+LONGEST_SESSION = timedelta(seconds=MAX_INTEGER)
 # What people have, `bob@intranet` and `jérôme@example.org` too; `vigie_client` has the same rules, and a test compares.
 EMAIL = re.compile(
     r"(?=[^@]{1,64}@)[\w%+'&-]+(?:\.[\w%+'&-]+)*"
@@ -68,7 +68,11 @@ def is_filled_in(part: str, *, in_path: bool) -> bool:
 
 
 class EventReader(Reader):
-    """Reads what events have beside what runs have."""
+    """Reads what events have beside what runs have. `clock` is the sender's, for all events of one call."""
+
+    def __init__(self, clock: SenderClock | None = None) -> None:
+        super().__init__()
+        self.clock = clock or SenderClock(timezone.now())
 
     def email(self, source: Mapping[str, Any]) -> str:
         """In lower case. Never a name with a colon: those are of machines and applications."""
@@ -91,12 +95,27 @@ class EventReader(Reader):
             self.refuse("error_type", "not_a_class", "The name of a class or a code is expected.")
         return name
 
-    def moment(self, source: Mapping[str, Any], name: str, *, required: bool = False) -> datetime | None:
-        """Nothing that is still to come: it would outlive what is kept for so many days."""
-        moment = super().moment(source, name, required=required)
-        if moment is not None and moment > timezone.now() + AHEAD:
-            self.refuse(name, "in_the_future", "A moment that is over is expected.")
-        return moment
+    def timestamp(self, source: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of an event that happened once; one whose time is dropped counts when it was received."""
+        at, note = self.clock.time_of(self.moment(source, "timestamp", required=True))
+        return {"timestamp": at or self.clock.received_at, "clock": note}
+
+    def session(self, source: Mapping[str, Any]) -> dict[str, Any]:
+        """The start, end and duration of a session. The duration is the stated one, which no skew changes.
+
+        Where start and end contradict each other, the clock was set in between: the session ends as it starts.
+        """
+        started, ended = self.moment(source, "session_start", required=True), self.moment(source, "session_end")
+        start, end = self.clock.time_of(started), self.clock.time_of(ended)
+        begun = start.at or end.at or self.clock.received_at
+        fields = {"session_start": begun, "session_end": None, "duration_seconds": None, "clock": start.note}
+        if started is None or ended is None:
+            return fields
+        length = ended - started
+        if start.note != end.note or not timedelta(0) <= length <= LONGEST_SESSION:
+            return fields | {"session_end": begun, "clock": ClockNote.DROPPED}
+        over, seconds = end.at or self.clock.received_at, int(length.total_seconds())
+        return fields | {"session_start": over - length, "session_end": over, "duration_seconds": seconds}
 
     def route(self, source: Mapping[str, Any]) -> str:
         """Without query and fragment, and without the values of its parameters; nothing where it is too long."""
@@ -134,11 +153,16 @@ def method(value: Any) -> str:
 
 
 class Kind:
-    """One of the call's lists: which keys its items have, how they are read and what makes two of them the same."""
+    """One of the call's lists: which keys its items have, how they are read and what makes two of them the same.
+
+    Two items are the same where `compared` and the time `at` are. A time that a wrong clock sent isn't compared: it is
+    corrected anew at each sending.
+    """
 
     model: ClassVar[type[Activity]]
     keys: ClassVar[frozenset[str]]
     compared: ClassVar[tuple[str, ...]]
+    at: ClassVar[str] = "timestamp"
 
     def fields(self, reader: EventReader, source: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of the row; what is wrong the reader knows afterwards."""
@@ -148,7 +172,8 @@ class Kind:
         return self.model.objects.filter(event_id__in=ids)
 
     def judge(self, kept: Any, told: Any) -> str:
-        same = all(getattr(kept, name) == getattr(told, name) for name in self.compared)
+        names = self.compared if kept.clock or told.clock else (*self.compared, self.at)
+        same = all(getattr(kept, name) == getattr(told, name) for name in names)
         return DUPLICATE if same else CONFLICT
 
     def record(self, rows: Sequence[Any]) -> list[str]:
@@ -174,21 +199,11 @@ class Sessions(Kind):
 
     model = UserSession
     keys = frozenset({"id", "user_email", "session_start", "session_end", "user_agent"})
-    compared = ("user_email", "session_start")
+    compared = ("user_email",)
+    at = "session_start"
 
     def fields(self, reader: EventReader, source: Mapping[str, Any]) -> dict[str, Any]:
-        start = reader.moment(source, "session_start", required=True)
-        end, seconds = reader.moment(source, "session_end"), None
-        if start is not None and end is not None:
-            seconds = int((end - start).total_seconds())
-            if end < start or seconds > MAX_INTEGER:
-                reader.refuse("session_end", "not_an_end", "No session ends before it began.")
-        return {
-            "session_start": start,
-            "session_end": end,
-            "duration_seconds": seconds,
-            "user_agent": reader.browser(source),
-        }
+        return reader.session(source) | {"user_agent": reader.browser(source)}
 
     def known(self, ids: Iterable[UUID]) -> QuerySet[Any]:
         """Locked, in one order: of two that tell different ends one is the first."""
@@ -199,25 +214,25 @@ class Sessions(Kind):
         if status == CONFLICT or told.session_end in (None, kept.session_end):
             return status
         if kept.session_end is not None:
-            return CONFLICT
-        kept.session_end, kept.duration_seconds = told.session_end, told.duration_seconds
+            return DUPLICATE if kept.clock or told.clock else CONFLICT
+        kept.session_end = max(told.session_end, kept.session_start)
+        kept.duration_seconds, kept.clock = told.duration_seconds, told.clock or kept.clock
         return RECORDED
 
     def amend(self, rows: Collection[Any]) -> None:
         if rows:
-            self.model.objects.filter(session_end=None).bulk_update(rows, ["session_end", "duration_seconds"])
+            self.model.objects.filter(session_end=None).bulk_update(rows, ["session_end", "duration_seconds", "clock"])
 
 
 class Features(Kind):
     model = FeatureUsage
     keys = frozenset({"id", "user_email", "feature_name", "endpoint", "timestamp", "success", "duration_ms"})
-    compared = ("user_email", "feature_name", "endpoint", "timestamp", "success", "duration_ms")
+    compared = ("user_email", "feature_name", "endpoint", "success", "duration_ms")
 
     def fields(self, reader: EventReader, source: Mapping[str, Any]) -> dict[str, Any]:
-        return {
+        return reader.timestamp(source) | {
             "feature_name": reader.feature(source),
             "endpoint": reader.route(source),
-            "timestamp": reader.moment(source, "timestamp", required=True),
             "success": reader.flag(source, "success"),
             "duration_ms": reader.integer(source, "duration_ms"),
         }
@@ -226,15 +241,14 @@ class Features(Kind):
 class Errors(Kind):
     model = UserError
     keys = frozenset({"id", "user_email", "endpoint", "method", "error_type", "error_code", "timestamp"})
-    compared = ("user_email", "endpoint", "method", "error_type", "error_code", "timestamp")
+    compared = ("user_email", "endpoint", "method", "error_type", "error_code")
 
     def fields(self, reader: EventReader, source: Mapping[str, Any]) -> dict[str, Any]:
-        return {
+        return reader.timestamp(source) | {
             "endpoint": reader.route(source),
             "method": method(source.get("method")),
             "error_type": reader.error_name(source),
             "error_code": reader.integer(source, "error_code"),
-            "timestamp": reader.moment(source, "timestamp", required=True),
         }
 
 
@@ -254,10 +268,19 @@ def read_events(body: Mapping[str, Any], source: str) -> tuple[dict[str, list[To
     lists = {name: list_of(body, name) for name in KINDS}
     if sum(map(len, lists.values())) > MAX_EVENTS:
         raise invalid("body", "too_many", f"At most {MAX_EVENTS} events are expected.")
-    reader = EventReader()
-    reader.dropped = len(body.keys() - KINDS.keys())
+    reader = EventReader(sender_clock(body))
+    reader.dropped = len(body.keys() - KINDS.keys() - {"sent_at"})
     told = {name: [read_event(reader, KINDS[name], item, source) for item in items] for name, items in lists.items()}
     return told, reader.dropped
+
+
+def sender_clock(body: Mapping[str, Any]) -> SenderClock:
+    """The sender's clock, by the call's `sent_at`. Raises Problem where that is no time."""
+    reader = Reader()
+    sent_at = reader.moment(body, "sent_at")
+    if reader.errors:
+        raise Problem("validation_failed", errors=reader.errors)
+    return SenderClock(timezone.now(), sent_at)
 
 
 def list_of(body: Mapping[str, Any], name: str) -> list[Any]:

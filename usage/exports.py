@@ -21,7 +21,8 @@ from usage.models.runs import hour_of
 
 RUN_COLUMNS = (
     "run_id", "license_ref", "machine_id", "app_name", "app_version", "document_count", "succeeded_count",
-    "failed_count", "total_pages", "started_at", "sent_at", "received_at", "dropped_keys", "over_quota", "reported_by",
+    "failed_count", "total_pages", "documents_omitted", "started_at", "sent_at", "received_at", "clock",
+    "dropped_keys", "over_quota", "reported_by",
 )  # fmt: skip
 # The words of a query, with the column each stands for.
 GROUPS = {

@@ -13,6 +13,7 @@ from django.utils import timezone
 from agents.authentication import machine_of
 from portal.api.errors import Problem
 from portal.models import ApiToken
+from usage.clocks import SenderClock, plausible
 from usage.models import Run
 from usage.models.runs import hour_of
 from usage.querysets import QuotaExceeded
@@ -61,11 +62,13 @@ def record(reports: Sequence[Report], token: ApiToken) -> list[Outcome]:
 
 def row(report: Report, now: datetime, reporter: str) -> Run:
     """Whether it is over the quota the database finds out as it writes: of runs counted up to a minute ago, or so."""
-    happened = min(report.started_at or now, now)  # no clock is believed that runs ahead
+    started_at, clock = SenderClock(now, report.sent_at).time_of(report.started_at)
+    fields = {name: getattr(report, name) for name in REPORT_FIELDS}
     return Run(
         received_at=now,
-        hour=hour_of(happened),
+        hour=hour_of(min(started_at or now, now)),
+        clock=clock,
         reported_by=reporter,
         over_quota=QuotaExceeded(report.license_ref, now),
-        **{name: getattr(report, name) for name in REPORT_FIELDS},
+        **fields | {"started_at": started_at, "sent_at": plausible(report.sent_at)},
     )

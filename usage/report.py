@@ -23,16 +23,14 @@ from portal.api.errors import FieldError, Problem
 from portal.tokens import TOKEN_IN_TEXT
 
 MAX_ERRORS = 20
-# No clock of a working machine shows another time, and every zone can show these.
-EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 IDENTIFIER = re.compile(IDENTIFIER_PATTERN)
 EXTENSION = re.compile(EXTENSION_PATTERN)
 COUNTERS = ("document_count", "succeeded_count", "failed_count", "total_pages")
 OPTIONAL_IDENTIFIERS = ("license_ref", "machine_id")
 REQUIRED_IDENTIFIERS = ("app_name", "app_version")
-RUN_KEYS = frozenset(
-    {"run_id", *OPTIONAL_IDENTIFIERS, *REQUIRED_IDENTIFIERS, *COUNTERS, "documents", "started_at", "sent_at"}
+RUN_KEYS = frozenset({"run_id", "documents", "documents_omitted", "started_at", "sent_at"}).union(
+    OPTIONAL_IDENTIFIERS, REQUIRED_IDENTIFIERS, COUNTERS
 )
 DOCUMENT_KEYS = frozenset({"ordinal", "page_count", "status", "duration_ms", "extension"})
 STATUSES = ("success", "failed")
@@ -40,7 +38,10 @@ STATUSES = ("success", "failed")
 
 @dataclass(frozen=True)
 class Report:
-    """A valid report. `documents` are whitelisted; `digest` covers all but `sent_at` and what was dropped."""
+    """A valid report. `documents` are whitelisted; `digest` covers all but `sent_at` and what was dropped.
+
+    `documents_omitted` counts the documents that are not listed. Both times are as stated, by the sender's clock.
+    """
 
     run_id: UUID
     license_ref: str
@@ -52,6 +53,7 @@ class Report:
     failed_count: int
     total_pages: int
     documents: list[dict[str, Any]]
+    documents_omitted: int
     started_at: datetime | None
     sent_at: datetime | None
     dropped_keys: int
@@ -103,6 +105,7 @@ class Reader:
         return None
 
     def moment(self, source: Mapping[str, Any], name: str, *, required: bool = False) -> datetime | None:
+        """The time in UTC as stated, of any year: `usage.clocks` knows which ones a clock can have shown."""
         value = source.get(name)
         if value is None:
             if required:
@@ -114,13 +117,13 @@ class Reader:
             moment = datetime.fromisoformat(value)
             if moment.tzinfo is None:
                 raise ValueError
-            moment = moment.astimezone(UTC)
-            if not EARLIEST <= moment < LATEST:
-                raise ValueError
-            return moment
-        except (ValueError, OverflowError):
-            self.refuse(name, "not_a_moment", "A moment such as 2026-03-10T09:20:00Z, with its offset, is expected.")
+        except ValueError:
+            self.refuse(name, "not_a_moment", "A time such as 2026-03-10T09:20:00Z, with its offset, is expected.")
             return None
+        try:
+            return moment.astimezone(UTC)
+        except OverflowError:  # at either end of the calendar, where the offset no longer matters
+            return moment.replace(tzinfo=UTC)
 
     def documents(self, source: Mapping[str, Any]) -> list[dict[str, Any]]:
         value = source.get("documents")
@@ -169,12 +172,25 @@ def read_report(body: Any) -> Report:
     fields |= {name: reader.identifier(body, name, required=True) for name in REQUIRED_IDENTIFIERS}
     fields |= {name: reader.integer(body, name, required=True) for name in COUNTERS}
     fields |= {"started_at": reader.moment(body, "started_at"), "documents": reader.documents(body)}
+    fields["documents_omitted"] = reader.integer(body, "documents_omitted") or 0
     sent_at = reader.moment(body, "sent_at")
     if reader.errors or run_id is None:
         raise Problem("validation_failed", errors=reader.errors)
-    if any(fields[name] != counted for name, counted in count(fields["documents"]).items()):
-        raise Problem("counters_mismatch")
+    refuse_mismatch(fields)
     return Report(run_id=run_id, sent_at=sent_at, dropped_keys=reader.dropped, digest=digest(run_id, fields), **fields)
+
+
+def refuse_mismatch(fields: Mapping[str, Any]) -> None:
+    """Raise Problem where the counters contradict the documents.
+
+    What is not listed can only add to the counters, and to the outcomes no more than it has documents.
+    """
+    listed, omitted = count(fields["documents"]), fields["documents_omitted"]
+    added = {name: fields[name] - listed[name] for name in COUNTERS}
+    outcomes = added["succeeded_count"] + added["failed_count"]
+    fits = added["document_count"] == omitted and min(added.values()) >= 0 and outcomes <= omitted
+    if not fits or (added["total_pages"] and not omitted):
+        raise Problem("counters_mismatch")
 
 
 def count(documents: list[dict[str, Any]]) -> dict[str, int]:
@@ -189,6 +205,10 @@ def count(documents: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def digest(run_id: UUID, fields: Mapping[str, Any]) -> str:
-    """SHA-256 of the canonical form: what was sent twice in other words is the same run."""
-    canonical = json.dumps({"run_id": run_id.hex, **fields}, sort_keys=True, separators=(",", ":"), default=str)
+    """SHA-256 of the canonical form: what was sent twice in other words is the same run.
+
+    `documents_omitted` is left out where it is 0, as in runs from before the field existed.
+    """
+    stated = {name: value for name, value in fields.items() if value or name != "documents_omitted"}
+    canonical = json.dumps({"run_id": run_id.hex, **stated}, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -63,7 +63,7 @@ def roll_up(lease: Lease) -> dict[str, int]:
 def catch_up(now: datetime, leases: list[Lease]) -> int:
     """Counts the hours of all runs received since the last time, and a little before; how many rollups were written."""
     written, counted = 0, defaultdict[datetime, set[str]](set)
-    for since, until in pieces(received_since(now), now):
+    for since, until in pieces(received_since(now), max(now, last_received() or now)):
         received = Run.objects.filter(received_at__gte=since, received_at__lt=until).order_by()
         # What a piece before this one counted held the runs of this one too.
         news = {hour: refs - counted[hour] for hour, refs in touched(received).items()}
@@ -73,7 +73,7 @@ def catch_up(now: datetime, leases: list[Lease]) -> int:
             know_licences(received)
             for fresh, gone in changes:
                 written += write(fresh, gone)
-            RollupProgress.objects.update_or_create(pk=1, defaults={"counted_until": until})
+            RollupProgress.objects.update_or_create(pk=1, defaults={"counted_until": min(until, now + INSTANT)})
         for hour, refs in news.items():
             counted[hour] |= refs
     return written
@@ -107,16 +107,21 @@ def extend(leases: list[Lease]) -> None:
 
 
 def received_since(now: datetime) -> datetime | None:
-    """A clock that once ran ahead must not let what was received since be skipped."""
+    """Where to count on from. Never after now, so that a clock which ran ahead lets nothing be skipped."""
     known = RollupProgress.objects.values_list("counted_until", flat=True).first()
     if known is None:
         return Run.objects.order_by("received_at").values_list("received_at", flat=True).first()
     return min(known, now) - LATE
 
 
-def pieces(since: datetime | None, now: datetime) -> Iterator[tuple[datetime, datetime]]:
+def last_received() -> datetime | None:
+    """When the newest run was received: after now where a clock ran ahead, and counted all the same."""
+    return Run.objects.order_by("-received_at").values_list("received_at", flat=True).first()
+
+
+def pieces(since: datetime | None, last: datetime) -> Iterator[tuple[datetime, datetime]]:
     """The time in which runs were received, oldest first, so that none holds many more than RUNS_AT_A_TIME."""
-    end = now + INSTANT
+    end = last + INSTANT
     while since is not None and since < end:
         later = Run.objects.filter(received_at__gte=since, received_at__lt=end).order_by("received_at")
         next_one = later.values_list("received_at", flat=True)[RUNS_AT_A_TIME : RUNS_AT_A_TIME + 1].first()

@@ -17,6 +17,7 @@ from typing import Any, Callable
 import pytest
 
 from vigie_client import ActivityTracker, SpoolStats, __version__, make_session, spool_stats
+from vigie_client.activity_calls import LISTS
 from vigie_client.payload import parse_time
 
 EVENTS = "/api/v1/usage/events"
@@ -263,7 +264,8 @@ def test_it_delivers_what_it_noted(portal: Any, tracker: ActivityTracker, spool:
     assert tracker.flush() == 3
     ((path, headers, body),) = portal.requests
     assert (path, headers["Authorization"]) == (EVENTS, f"Bearer {token}")
-    assert [len(body[name]) for name in ("sessions", "features", "errors")] == [1, 1, 1]
+    assert [len(body[name]) for name in LISTS] == [1, 1, 1]
+    assert timedelta(0) <= datetime.now(timezone.utc) - parse_time(body["sent_at"]) < timedelta(minutes=1)
     assert not spool.exists()
     tracker.end_session()
     assert tracker.flush() == 1
@@ -275,7 +277,7 @@ def test_it_tells_nothing_of_the_machine(portal: Any, tracker: ActivityTracker) 
         raise OSError(2, "no such file", "/home/secret.pdf")
     tracker.flush()
     sent = json.dumps(portal.sent_to(EVENTS))
-    told = {key for events in portal.sent_to(EVENTS) for each in events.values() for event in each for key in event}
+    told = {key for body in portal.sent_to(EVENTS) for name in LISTS for event in body[name] for key in event}
     assert told == {
         "id", "user_email", "session_start", "session_end", "user_agent", "feature_name", "endpoint", "timestamp",
         "success", "duration_ms", "method", "error_type", "error_code",

@@ -13,7 +13,7 @@ import pytest
 from client.tests.killing import every_instant, fork, was_killed
 
 from vigie_client import ActivityTracker, SpoolLimits, flush_spool, make_session, spool_payload, spool_stats
-from vigie_client.activity_calls import ActivityClient
+from vigie_client.activity_calls import LISTS, ActivityClient
 
 EVENTS = "/api/v1/usage/events"
 
@@ -113,9 +113,7 @@ def test_it_treats_each_event_by_its_own_result(portal: Any, track: Any, spool: 
     note(tracker, "invalid", "odd")
 
     def judge(body: Any) -> Any:
-        results = {
-            name: [{"id": each["id"], "status": "recorded"} for each in each_list] for name, each_list in body.items()
-        }
+        results = {name: [{"id": each["id"], "status": "recorded"} for each in body[name]] for name in LISTS}
         codes = {"conflict": "event_conflict", "invalid": "validation_failed"}
         for event, result in zip(body["errors"], results["errors"]):
             result.update(status=event["error_type"], code=codes.get(event["error_type"]))

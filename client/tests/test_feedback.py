@@ -87,6 +87,7 @@ def test_it_sends_one_after_another_with_the_token(client: Any, portal: Any, spo
         feedback.send(CAROL, comment=comment)
     assert feedback.flush() == 3
     assert comments(portal.sent_to(FEEDBACK_PATH)) == ["a", "b", "c"]
+    assert all(body["sent_at"] >= body["given_at"] for body in portal.sent_to(FEEDBACK_PATH))
     assert {headers["Authorization"] for _, headers, _ in portal.requests} == {f"Bearer {token}"}
     assert not spool.exists()
 

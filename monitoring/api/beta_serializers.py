@@ -22,6 +22,7 @@ class FeedbackSerializer(serializers.Serializer[None]):
         max_length=intake.LONGEST_VERSION, allow_blank=True, allow_null=True, required=False
     )
     given_at = serializers.DateTimeField(allow_null=True, required=False)
+    sent_at = serializers.DateTimeField(allow_null=True, required=False)
 
 
 class FeedbackAnswer(serializers.Serializer[None]):

@@ -30,7 +30,7 @@ from portal.api.errors import Problem
 from portal.privacy.subjects import seen
 from portal.tokens import TOKEN_IN_TEXT
 from usage.consumption import midnight
-from usage.events import EventReader
+from usage.events import EventReader, sender_clock
 
 HONEYPOT = "website"
 MOST_SENT_BY_KEY = 512 * 1024
@@ -51,7 +51,7 @@ OWN_PREFIX = 64
 class Told:
     """Valid feedback, its texts cleaned. `participant` is in lower case; what was not said is empty or None.
 
-    `programme` is the name as it was sent.
+    `programme` is the name as it was sent. `given_at` is corrected for the sender's clock, of which `clock` tells.
     """
 
     feedback_id: UUID
@@ -63,12 +63,13 @@ class Told:
     page: str
     app_version: str
     given_at: datetime | None
+    clock: str
     programme: str
 
     def digest(self) -> str:
         """SHA-256 of the canonical form. The time is not part of it: a form may fill it in anew for each try."""
         content = dataclasses.asdict(self) | {"feedback_id": self.feedback_id.hex}
-        del content["given_at"]
+        del content["given_at"], content["clock"]
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -159,7 +160,8 @@ def is_somebody_else(value: str) -> bool:
 
 def read_feedback(body: Mapping[str, Any]) -> Told:
     """What the body says. Raises Problem: validation_failed with every field's error."""
-    reader = FeedbackReader()
+    reader = FeedbackReader(sender_clock(body))
+    given_at, clock = reader.clock.time_of(reader.moment(body, "given_at"))
     feedback_id = reader.uuid(body, "id")
     fields: dict[str, Any] = {
         "participant": reader.participant(body),
@@ -169,7 +171,8 @@ def read_feedback(body: Mapping[str, Any]) -> Told:
         "comment": reader.comment(body),
         "page": reader.page(body),
         "app_version": reader.version(body),
-        "given_at": reader.moment(body, "given_at"),
+        "given_at": given_at,
+        "clock": clock,
         "programme": reader.text(body, "programme", MOST_SENT_BY_KEY),
     }
     reader.refuse_nothing_said(fields["comment"], fields["nps_score"])
@@ -193,7 +196,7 @@ def record(told: Told, programme: BetaProgramme, source: str, now: datetime) -> 
     """
     fields = {field.name: getattr(told, field.name) for field in dataclasses.fields(told)}
     fields |= {"programme": programme, "source": source, "digest": told.digest()}
-    row = BetaFeedback(**fields | {"given_at": said_at(told, programme, source, now), "received_at": now})
+    row = BetaFeedback(**fields | {"given_at": given_at_in(programme, told, now), "received_at": now})
     if BetaFeedback.objects.insert_new([row]):
         return RECORDED
     # What was deleted since had come, too.
@@ -212,11 +215,9 @@ def record_public(told: Told, programme: BetaProgramme, sent: Mapping[str, Any])
     return record(told, programme, BetaFeedback.PUBLIC, timezone.now())
 
 
-def said_at(told: Told, programme: BetaProgramme, source: str, now: datetime) -> datetime:
-    """Now by the public key, by which anybody may name any moment; by token not before the programme's first day."""
-    if source == BetaFeedback.PUBLIC or told.given_at is None:
-        return now
-    return max(told.given_at, min(midnight(programme.starts), now))
+def given_at_in(programme: BetaProgramme, told: Told, now: datetime) -> datetime:
+    """When it was given, not before the programme's first day."""
+    return max(told.given_at or now, min(midnight(programme.starts), now))
 
 
 def is_known(told: Told) -> bool:

@@ -18,6 +18,7 @@ from monitoring.models.incidents import Incident
 from monitoring.querysets import BetaFeedbackQuerySet, BetaProgrammeQuerySet
 from portal.models import CountingWindow
 from portal.tokens import random_text
+from usage.clocks import clock_field
 
 KEY_LENGTH = 22
 BEST_SCORE = 10
@@ -105,7 +106,8 @@ class BetaFeedback(models.Model):
     """What a participant said once. `participant` is in lower case, so that everybody counts once.
 
     `source` is the token it came by (`client:<label>`, `agent:<machine_id>`), or `public` for a programme's key.
-    `given_at` is when it was said, `received_at` when it came. `digest` is of what was sent: type and severity are
+    `given_at` is when it was said, corrected for the sender's clock, of which `clock` tells; `received_at` when it
+    came. `digest` is of what was sent: type and severity are
     triage's to change, and what is sent again is still known.
     """
 
@@ -146,6 +148,7 @@ class BetaFeedback(models.Model):
     app_version = models.CharField(_("version"), max_length=64, blank=True)
     source = models.CharField(_("told by"), max_length=160)
     given_at = models.DateTimeField(_("given"))
+    clock = clock_field()
     received_at = models.DateTimeField(_("received"))
     digest = models.CharField(max_length=64, editable=False)
 

@@ -186,7 +186,7 @@ class TestExporting:
         duplicate, _original = csv.DictReader(io.StringIO(content))
         assert list(duplicate) == [
             "id", "programme", "participant", "type", "severity", "nps_score", "comment", "page", "app_version", "source",
-            "given_at", "received_at", "status", "duplicate_of", "assignee", "incident", "fix_version",
+            "given_at", "received_at", "clock", "status", "duplicate_of", "assignee", "incident", "fix_version",
         ]  # fmt: skip
         assert duplicate["participant"].startswith("'=cmd")
         assert duplicate["comment"].startswith("'=HYPERLINK")

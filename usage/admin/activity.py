@@ -24,6 +24,7 @@ from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.api.errors import CODES
 from portal.paginator import grouped
 from portal.panels import Section
+from usage.admin.display import clock_of
 from usage.models import FeatureUsage, UserError, UserSession
 from usage.models.activity import PEOPLE, PORTAL
 
@@ -149,7 +150,16 @@ class UserSessionAdmin(ActivityAdmin):
     list_filter = (BegunFilter, StandingFilter)
     search_fields = ("user_email__begins",)
     search_help_text = begins_with(_("e-mail address"))
-    export_columns = ("user_email", "source", "session_start", "session_end", "duration_seconds", "ip", "user_agent")
+    export_columns = (
+        "user_email",
+        "source",
+        "session_start",
+        "session_end",
+        "duration_seconds",
+        "ip",
+        "user_agent",
+        "clock",
+    )
     facts = (
         (
             None,
@@ -161,6 +171,7 @@ class UserSessionAdmin(ActivityAdmin):
                 "user_agent",
                 "ip",
                 "told_by",
+                clock_of,
             ),
         ),
     )
@@ -194,7 +205,16 @@ class FeatureUsageAdmin(ActivityAdmin):
     list_filter = (WhenFilter, WhoFilter, OutcomeFilter)
     search_fields = ("user_email__begins", "feature_name__begins")
     search_help_text = begins_with(_("e-mail address"), "agent:…", "client:…", _("feature"))
-    export_columns = ("timestamp", "user_email", "source", "feature_name", "endpoint", "success", "duration_ms")
+    export_columns = (
+        "timestamp",
+        "user_email",
+        "source",
+        "feature_name",
+        "endpoint",
+        "success",
+        "duration_ms",
+        "clock",
+    )
     facts = (
         (
             None,
@@ -206,6 +226,7 @@ class FeatureUsageAdmin(ActivityAdmin):
                 "outcome",
                 "took",
                 "told_by",
+                clock_of,
             ),
         ),
     )
@@ -243,6 +264,7 @@ class UserErrorAdmin(ActivityAdmin):
     search_help_text = begins_with(_("e-mail address"), "agent:…", "client:…")
     export_columns = (
         "timestamp", "user_email", "source", "endpoint", "method", "error_type", "error_code", "error_message", "stack",
+        "clock",
     )  # fmt: skip
     facts = (
         (
@@ -255,6 +277,7 @@ class UserErrorAdmin(ActivityAdmin):
                 "who_in_full",
                 moment_column("timestamp", _("when"), show=in_full),
                 "told_by",
+                clock_of,
             ),
         ),
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.contrib import admin
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, lines
 from portal.paginator import grouped
@@ -15,6 +19,12 @@ from usage.licences import NEAR, day_of
 from usage.models import Licence
 
 BAR_WIDTH, BAR_HEIGHT = 100, 6
+
+
+@admin.display(description=gettext_lazy("sender's clock"))
+def clock_of(row: Any) -> SafeString | str:
+    """What was done to the times that a wrong clock sent."""
+    return badge(row.get_clock_display(), WARNING) if row.clock else NOTHING
 
 
 def customer_of(licence: Licence) -> SafeString | str:

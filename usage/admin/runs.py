@@ -24,7 +24,7 @@ from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.paginator import grouped
 from portal.panels import Section
 from usage.admin.dashboard import UsageDashboard
-from usage.admin.display import application, customer_of, link_to
+from usage.admin.display import application, clock_of, customer_of, link_to
 from usage.exports import RUN_COLUMNS
 from usage.models import Licence, Run
 
@@ -111,7 +111,8 @@ class RunAdmin(UsageDashboard):
         (
             _("Outcome"),
             (
-                "outcome", "document_count", "succeeded_count", "failed_count", "total_pages", "quota", "dropped",
+                "outcome", "document_count", "documents_omitted", "succeeded_count", "failed_count", "total_pages",
+                "quota", "dropped",
             ),
         ),
         (
@@ -121,6 +122,7 @@ class RunAdmin(UsageDashboard):
                 moment_column("started_at", _("started"), show=in_full),
                 moment_column("sent_at", _("sent"), show=in_full),
                 moment_column("received_at", _("received"), show=in_full),
+                clock_of,
             ),
         ),
     )  # fmt: skip
@@ -206,11 +208,11 @@ class RunAdmin(UsageDashboard):
         return text % {"count": grouped(run.dropped_keys)}
 
     def get_sections(self, request: HttpRequest, obj: Run) -> list[Section]:
-        return [document_section(obj.documents)]
+        return [document_section(obj.documents, obj.documents_omitted)]
 
 
-def document_section(documents: list[dict[str, Any]]) -> Section:
-    """The first documents of a run, and how many more there are."""
+def document_section(documents: list[dict[str, Any]], omitted: int) -> Section:
+    """The first documents of a run, and how many more there are, `omitted` ones included."""
     names = {"success": badge(_now("succeeded"), GOOD), "failed": badge(_now("failed"), BAD)}
     rows = [
         [
@@ -222,7 +224,7 @@ def document_section(documents: list[dict[str, Any]]) -> Section:
         ]
         for document in documents[:SHOWN_DOCUMENTS]
     ]
-    more = len(documents) - len(rows)
+    more = len(documents) - len(rows) + omitted
     note = ngettext("and %(count)s more document", "and %(count)s more documents", more) % {"count": grouped(more)}
     return Section(
         title=_now("Documents"),

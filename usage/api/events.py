@@ -47,6 +47,7 @@ class EventsSerializer(serializers.Serializer[None]):
     sessions = SessionEventSerializer(many=True, required=False)
     features = FeatureEventSerializer(many=True, required=False)
     errors = ErrorEventSerializer(many=True, required=False)  # type: ignore[assignment]  # a field, not what was wrong
+    sent_at = serializers.DateTimeField(allow_null=True, required=False)
 
 
 class EventResult(serializers.Serializer[None]):

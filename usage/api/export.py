@@ -19,10 +19,11 @@ from portal.api.views import ApiView, Kind
 from portal.exports import CSV, Streamed, attached, csv_chunks, json_chunks
 from usage.consumption import midnight
 from usage.exports import GROUPS, Wanted, rows_of
-from usage.report import EARLIEST, LATEST
 
 FORMATS = {"csv": (csv_chunks, CSV), "json": (json_chunks, "application/json")}
 USUAL = timedelta(days=30)
+# The years of which every time zone can show the days.
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 DAY_ALONE = re.compile(r"\d{4}-\d\d-\d\d")
 MOMENT = "A day such as 2026-03-01, or a moment with its offset such as 2026-03-01T00:00:00Z; write + as %2B."
 DESCRIPTIONS = {

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from usage.clocks import clock_field
 from usage.querysets import EventQuerySet, SessionQuerySet
 
 PORTAL = "portal"
@@ -21,11 +22,12 @@ PREFIX_THEN_ID = ["varchar_pattern_ops", "int8_ops"]
 
 
 class Activity(models.Model):
-    """What sessions, features and errors have in common."""
+    """What sessions, features and errors have in common. `clock` says what became of the times an application sent."""
 
     event_id = models.UUIDField(_("event"), null=True, unique=True, editable=False)
     user_email = models.CharField(_("who"), max_length=254, blank=True)
     source = models.CharField(_("told by"), max_length=160, default=PORTAL)
+    clock = clock_field()
 
     objects: ClassVar[Any] = EventQuerySet.as_manager()
 

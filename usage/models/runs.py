@@ -8,6 +8,7 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from usage.clocks import clock_field
 from usage.querysets import RunQuerySet
 
 PREFIX_THEN_ID = ["varchar_pattern_ops", "int8_ops"]
@@ -23,7 +24,9 @@ class Run(models.Model):
 
     `documents` is a list of `{ordinal, page_count, status, duration_ms, extension}`, each of which may be null; times
     are UTC; `digest` is the SHA-256 of the validated report without `sent_at`, to tell a repetition from a conflict.
-    `hour` is the one it belongs to: of `started_at` where that is given and not ahead of `received_at`.
+    `documents_omitted` counts the documents that are not listed. `started_at` is corrected for the sender's clock, and
+    null where it was dropped; `clock` says which. `hour` is the one the run belongs to: of `started_at` where that is
+    given and not ahead of `received_at`.
     """
 
     run_id = models.UUIDField(_("run"), unique=True)
@@ -36,8 +39,10 @@ class Run(models.Model):
     failed_count = models.PositiveIntegerField(_("failed"))
     total_pages = models.PositiveIntegerField(_("pages"))
     documents: Any = models.JSONField(_("documents"))
+    documents_omitted = models.PositiveIntegerField(_("documents not listed"), default=0, db_default=0)
     started_at = models.DateTimeField(_("started"), null=True)
     sent_at = models.DateTimeField(_("sent"), null=True)
+    clock = clock_field()
     received_at = models.DateTimeField(_("received"))
     hour = models.DateTimeField(_("hour"), editable=False)
     dropped_keys = models.PositiveIntegerField(_("keys dropped"), default=0)

@@ -32,7 +32,7 @@ def run(documents: list[dict[str, Any]] | None = None, **changes: Any) -> dict[s
         "total_pages": sum(item.get("page_count") or 0 for item in documents),
         "documents": documents,
         "started_at": "2026-03-10T09:20:00Z",
-        "sent_at": "2026-03-10T09:21:03Z",
+        "sent_at": timezone.now().isoformat(),
     } | changes
 
 

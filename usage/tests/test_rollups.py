@@ -146,6 +146,16 @@ def test_a_clock_that_ran_ahead_once_lets_nothing_be_skipped(count):
     assert_agreement()
 
 
+def test_run_received_while_the_clock_was_ahead_is_counted_at_once(count):
+    a_run(NOON + timedelta(days=1), total_pages=5)
+    count()
+    assert_agreement()
+    assert RollupProgress.objects.get().counted_until <= NOON + MINUTE
+    a_run(NOON + MINUTE, total_pages=7)
+    count(NOON + 2 * MINUTE)
+    assert_agreement()
+
+
 def test_what_was_killed_in_between_is_counted_by_the_next(count, lease, monkeypatch):
     monkeypatch.setattr(rollups, "RUNS_AT_A_TIME", 1)
     for minutes in (1, 90, 200):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 from .outcomes import BatchOutcome, Outcome, Result, json_body, judge_batch, judge_response
+from .payload import utc_text
 from .telemetry import UNSERIALISABLE, SpoolClient, serialisable
 
 EVENTS_PATH = "/api/v1/usage/events"
@@ -31,7 +33,8 @@ class ActivityClient(SpoolClient):
     def _send_all(self, payloads: Sequence[Mapping[str, Any]]) -> BatchOutcome:
         if not all(map(_is_event, payloads)):
             return BatchOutcome(_FOREIGN)
-        body = {name: [each["event"] for each in payloads if each["list"] == name] for name in LISTS}
+        body: dict[str, Any] = {name: [each["event"] for each in payloads if each["list"] == name] for name in LISTS}
+        body["sent_at"] = utc_text(datetime.now(timezone.utc))
         if not serialisable(body):
             return BatchOutcome(UNSERIALISABLE)
         response = self._post(EVENTS_PATH, body)

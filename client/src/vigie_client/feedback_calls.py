@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 from .outcomes import BatchOutcome, Outcome, Result, judge_response
+from .payload import utc_text
 from .telemetry import UNSERIALISABLE, SpoolClient, serialisable
 
 FEEDBACK_PATH = "/api/v1/beta/feedback"
@@ -33,9 +35,10 @@ class FeedbackCalls(SpoolClient):
         told = payload.get("feedback")
         if not isinstance(told, dict):
             return _FOREIGN
-        if not serialisable(told):
+        body = {**told, "sent_at": utc_text(datetime.now(timezone.utc))}
+        if not serialisable(body):
             return UNSERIALISABLE
-        outcome = judge_response(self._post(FEEDBACK_PATH, told), time.time())
+        outcome = judge_response(self._post(FEEDBACK_PATH, body), time.time())
         # A proxy's page, or a portal that has no such call yet.
         gone = outcome.status == 404 and outcome.code != _UNKNOWN
         return replace(outcome, result=Result.RETRY) if gone else outcome

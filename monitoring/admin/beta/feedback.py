@@ -34,6 +34,7 @@ from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.display import NOTHING, beside, in_full, lines, moment_column
 from portal.history import history_of
 from portal.panels import Section
+from usage.admin.display import clock_of
 
 NUMBER = re.compile(r"#([0-9]{1,18})")
 # A part of a text is looked for in the newest: no index helps, and each is read whole.
@@ -73,7 +74,7 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     search_help_text = _("Part of a comment, participant, page or tag, or #number")
     export_columns = (
         "id", "programme__name", "participant", "type", "severity", "nps_score", "comment", "page", "app_version",
-        "source", "given_at", "received_at", "status", "duplicate_of", "assignee__username", "incident",
+        "source", "given_at", "received_at", "clock", "status", "duplicate_of", "assignee__username", "incident",
         "fix_version",
     )  # fmt: skip
     told = (
@@ -84,6 +85,7 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
                 "by", "score", "on_page", "version_alone", "programme", "told_by",
                 moment_column("given_at", _("given"), show=in_full),
                 moment_column("received_at", _("received"), show=in_full),
+                clock_of,
             ),
         ),
     )  # fmt: skip
