@@ -13,14 +13,18 @@ from django.utils.translation import ngettext
 from monitoring import maintenance
 from monitoring.beta import findings as beta
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
+from monitoring.rounds import BEAT
 from monitoring.tell import headline, reason
 from portal.admin.display import exactly
 from portal.findings import Finding, Severity, sources
+from portal.models import Beat
 from portal.paginator import grouped
 
 # Of each kind no more than this: the list behind it shows the rest.
 SHOWN = 5
 OVERDUE = timedelta(minutes=5)
+# A watcher beats every five seconds, and one that died is replaced within twenty.
+UNWATCHED = timedelta(seconds=30)
 # A target that asks for no warning of its own has its certificate looked at all the same.
 CERTIFICATE_SOON = timedelta(days=14)
 LONG = timedelta(days=30)
@@ -118,7 +122,11 @@ def unwatched_targets(now: datetime) -> Iterator[Finding]:
         due=Min("next_check_at"),
     )
     since = found["newest"] or found["due"]
-    if found["overdue"] and since < now - OVERDUE:
+    watched_at = Beat.objects.filter(component=BEAT).values_list("at", flat=True).first()
+    if found["due"] and watched_at and max(watched_at, found["due"]) < now - UNWATCHED:
+        text = _("Nobody watches the targets: it is not known how the services are.")
+        yield Finding(Severity.CRITICAL, text, watched_at, list_of("target"), _("See the targets"))
+    elif found["overdue"] and since < now - OVERDUE:
         text = _("Nothing has been checked for more than 5 minutes: nobody knows how the services are.")
         yield Finding(Severity.CRITICAL, text, since, list_of("target"), _("See the targets"))
     elif found["never"]:

@@ -12,27 +12,27 @@ from datetime import datetime, timedelta
 
 from django.db import DatabaseError, close_old_connections, transaction
 from django.utils import timezone
-from django_q.models import OrmQ
 
 from monitoring import watch
 from monitoring.models import Round, Target
 from portal import attempts
 from portal.failures import sentence
-from portal.jobs import Lease, LeaseLost, claim
+from portal.jobs import Lease, LeaseLost, claim, free
 from portal.models import Beat, JobRun
-from portal.processes import died, myself
-from portal.tasks import enqueue
+from portal.processes import myself
+from portal.tasks import enqueue, waiting
 
 log = logging.getLogger("vigie.monitoring")
 TASK = "monitoring.round"
 JOB, CYCLE = "monitoring.watch", "targets"
 BEAT = "watch"
 LENGTH_SECONDS = 60.0
-LEASE = timedelta(seconds=20)
+LEASE = timedelta(seconds=15)
 RENEW_SECONDS = 5.0
-SILENCE = timedelta(seconds=10)
+# A successor is there by then; and whoever was asked to watch has begun.
+HAND_OVER, PAUSE = timedelta(seconds=2), timedelta(seconds=5)
 # Enqueued before the end, the next watcher has started when this one lets go.
-HAND_OVER_SECONDS = 2.0
+HAND_OVER_SECONDS = HAND_OVER.total_seconds()
 PATIENCE_SECONDS = 5.0
 STEP_SECONDS = 0.2
 
@@ -41,19 +41,10 @@ def take(patience: float) -> Lease | None:
     """The right to watch, for which it waits up to `patience` seconds; None where somebody else has it."""
     deadline = time.monotonic() + patience
     while True:
-        end_dead()
         lease = claim(JOB, CYCLE, LEASE)
         if lease is not None or time.monotonic() >= deadline:
             return lease
         time.sleep(STEP_SECONDS / 2)
-
-
-def end_dead() -> None:
-    """Nobody waits for the lease of a process of this host that is no more."""
-    held = JobRun.objects.filter(job=JOB, cycle_key=CYCLE, status=JobRun.Status.RUNNING)
-    for run in held:
-        if died(run.holder):
-            held.filter(fence=run.fence).update(lease_expires_at=timezone.now() - LEASE)
 
 
 def run_round(length: float | None = None) -> Round | None:
@@ -108,7 +99,6 @@ def keep_watch(run: watch.Watch, lease: Lease, length: float) -> None:
 def renew(lease: Lease) -> None:
     lease.extend()
     Beat.objects.beat(BEAT, myself())
-    Beat.objects.answered(BEAT)
 
 
 def ask_for_successor() -> bool:
@@ -117,11 +107,20 @@ def ask_for_successor() -> bool:
     return True
 
 
+def is_unwatched(now: datetime) -> bool:
+    """Whether nobody has the lease, and nobody has just let go of it for a successor."""
+    run = JobRun.objects.filter(job=JOB, cycle_key=CYCLE)
+    handed_over = run.filter(status=JobRun.Status.WAITING, finished_at__gt=now - HAND_OVER, finished_at__lte=now)
+    return not run.exists() or (free(run, now).exists() and not handed_over.exists())
+
+
 def keep_watched(now: datetime) -> bool:
-    """Has somebody watch where there is something to watch and nobody has done so for SILENCE."""
-    if Target.objects.active().exists():
+    """Has somebody watch where there is something to watch and nobody does.
+
+    Whatever the last watcher left in the queue stands in nobody's way: what counts is who has the lease.
+    """
+    if is_unwatched(now) and Target.objects.active().exists():
         with transaction.atomic():
-            nothing_waits = not OrmQ.objects.filter(key="quick").exists()
-            if Beat.objects.ask(BEAT, SILENCE, nothing_waits):
+            if not waiting(TASK) and Beat.objects.ask(BEAT, silence=timedelta(0), pause=PAUSE):
                 enqueue(TASK)
     return False

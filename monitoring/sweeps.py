@@ -24,7 +24,7 @@ from monitoring.models import CheckResult, Round, Target
 from monitoring.probe.pool import Prober
 from monitoring.querysets import CLOCKS_DIFFER
 from portal.failures import sentence
-from portal.jobs import Lease, LeaseLost, claim
+from portal.jobs import Lease, LeaseLost, claim, free
 from portal.models import JobRun
 from portal.querysets import JobRunQuerySet
 
@@ -215,7 +215,7 @@ class Seat:
         self.on_wait()
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self.is_ending():
-            if ours().claimable(timezone.now()).exists() and (lease := rounds.take(0)):
+            if free(ours(), timezone.now()).exists() and (lease := rounds.take(0)):
                 return lease
             if time.monotonic() >= deadline:
                 raise Occupied

@@ -22,7 +22,7 @@ from monitoring.probe.pool import Finished, Prober
 from monitoring.querysets import TargetQuerySet
 from monitoring.record import UNCLAIMED, Checked, record
 from portal.failures import sentence
-from portal.processes import died, myself
+from portal.processes import dead, myself
 
 log = logging.getLogger("vigie.monitoring")
 # Claimed this long before they are due, so that each starts at its moment.
@@ -227,10 +227,11 @@ def planned_in(target: Target, now: datetime) -> float:
 
 
 def release_dead() -> int:
-    """Gives free what processes of this host had claimed that are no more; the number of targets."""
-    held = Target.objects.exclude(claim="").order_by().values_list("claim", flat=True).distinct()
-    dead = [name for name in held if died(name.partition(" ")[2])]
-    return Target.objects.filter(claim__in=dead).update(**UNCLAIMED) if dead else 0
+    """Frees what processes had claimed that are no more; the number of targets."""
+    claims = list(Target.objects.exclude(claim="").order_by().values_list("claim", flat=True).distinct())
+    gone = dead(claim.partition(" ")[2] for claim in claims)
+    left = [claim for claim in claims if claim.partition(" ")[2] in gone]
+    return Target.objects.filter(claim__in=left).update(**UNCLAIMED) if left else 0
 
 
 def our_connectivity() -> Connectivity:

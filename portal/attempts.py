@@ -8,23 +8,28 @@ counted at its start, the clock is set again, and a second delivery finds the fi
 from __future__ import annotations
 
 import enum
+import logging
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, close_old_connections, transaction
 from django.db.models import F
 from django.dispatch import receiver
 from django_q.models import OrmQ
 from django_q.signals import pre_execute
 
 from portal.clusters import limits
+from portal.failures import sentence
 from portal.models import Beat, TaskAttempt
-from portal.processes import died, myself
+from portal.processes import dead, myself
 
+log = logging.getLogger("vigie.tasks")
 BEAT_EVERY = timedelta(seconds=5)
+PAUSE_SECONDS = 1.0
 # A worker's own alarm ends a task at its timeout; somewhat later it cannot be running any more, wherever it was.
 MARGIN = timedelta(seconds=30)
 
@@ -77,7 +82,7 @@ def judge(attempt: TaskAttempt, now: datetime) -> Start:
     if attempt.finished_at is not None:
         return Start.FINISHED
     over = now - attempt.started_at > limits(attempt.cluster).timeout + MARGIN
-    if attempt.worker and not over and not died(attempt.worker):
+    if attempt.worker and not over and not dead([attempt.worker]):
         return Start.RUNNING
     return Start.GIVEN_UP if attempt.attempts >= TaskAttempt.MOST_ATTEMPTS else Start.GO
 
@@ -101,8 +106,22 @@ def begin(delivery: Delivery, now: datetime) -> Start:
 
 
 def finish(delivery: Delivery, now: datetime, error: str = "") -> None:
+    """Writes down how the task ended, again and again while the database is away.
+
+    An end that is not on record would keep everybody else from the task for as long as this worker lives.
+    """
     mine = TaskAttempt.objects.filter(task_id=delivery.row["task_id"], worker=myself())
-    mine.update(finished_at=now, error=error)
+    while True:
+        try:
+            mine.update(finished_at=now, error=error)
+        except DatabaseError as trouble:
+            log.warning("the end of %s could not be written down: %s", delivery.name, sentence(trouble))
+            if cluster_is_ending.get()():
+                raise  # the next worker finds this one dead
+            close_old_connections()
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
 
 
 def release_dead(attempts: list[TaskAttempt], now: datetime) -> None:

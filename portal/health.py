@@ -24,6 +24,7 @@ from portal.attempts import MARGIN
 from portal.authentication import bearer_text
 from portal.clusters import CLUSTERS, limits
 from portal.models import Beat, TaskAttempt
+from portal.processes import dead
 
 # A cluster is asked for a beat after 15 s of silence, the pulse beats every 5 s.
 STALE_AFTER = dict.fromkeys(CLUSTERS, timedelta(seconds=60)) | {"pulse": timedelta(seconds=30)}
@@ -93,12 +94,13 @@ def judge(component: str, at: datetime | None, now: datetime) -> Check:
 
 
 def busy_clusters(now: datetime) -> set[str]:
-    """Clusters with a task in the hands of each worker, none for longer than it may take."""
+    """Clusters with a task in the hands of each worker, all of them alive, none for longer than it may take."""
     busy: set[str] = set()
     for cluster in CLUSTERS:
         bounds = limits(cluster)
         running = TaskAttempt.objects.running(cluster).filter(started_at__gt=now - bounds.timeout - MARGIN)
-        if running.count() >= bounds.workers:
+        workers = list(running.values_list("worker", flat=True))
+        if len(workers) - len(dead(workers)) >= bounds.workers:
             busy.add(cluster)
     return busy
 

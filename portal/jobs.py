@@ -1,7 +1,8 @@
 """Leases on the cycles of periodic jobs: started twice, killed or overlapping, a cycle has one effect.
 
-Whoever claims a cycle gets a fencing number. Each write of the lease is conditional on it, so a holder that was taken
-for dead finds out at its next `extend()`, which therefore belongs into the transaction of what the job writes.
+A lease ends when it runs out, or when its holder is found dead (`portal.processes`), whichever is first. Whoever claims
+a cycle gets a fencing number. Each write of the lease is conditional on it, so a holder that was taken for dead finds
+out at its next `extend()`, which therefore belongs into the transaction of what the job writes.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
 
 from portal.failures import sentence
 from portal.models import JobRun
-from portal.processes import myself
+from portal.processes import dead, myself
 from portal.querysets import JobRunQuerySet
 
 LEASE = timedelta(minutes=5)
@@ -69,7 +70,7 @@ def claim(job: str, cycle_key: str, length: timedelta = LEASE) -> Lease | None:
     now = timezone.now()
     JobRun.objects.bulk_create([JobRun(job=job, cycle_key=cycle_key)], ignore_conflicts=True)
     run = JobRun.objects.get(job=job, cycle_key=cycle_key)
-    claimed = JobRun.objects.claimable(now).filter(pk=run.pk, fence=run.fence)
+    claimed = free(JobRun.objects.filter(pk=run.pk, fence=run.fence), now)
     won = claimed.update(
         status=JobRun.Status.RUNNING,
         fence=run.fence + 1,
@@ -79,6 +80,12 @@ def claim(job: str, cycle_key: str, length: timedelta = LEASE) -> Lease | None:
         lease_expires_at=now + length,
     )
     return Lease(run.pk, job, cycle_key, run.fence + 1, length) if won else None
+
+
+def free(runs: JobRunQuerySet, now: datetime) -> JobRunQuerySet:
+    """Those of the cycles that nobody works on."""
+    held = runs.filter(status=JobRun.Status.RUNNING, lease_expires_at__gte=now)
+    return runs.claimable(now, dead(held.values_list("holder", flat=True)))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from portal.clusters import CLUSTERS
 from portal.conventions import Collected
 from portal.models import ApiToken, AuthFailure, Beat, ChannelState, JobRun, OutboxMessage
 from portal.notifications.known import active_channels
+from portal.processes import NODE
 
 MetricSource = Callable[[datetime], Iterable[Metric]]
 sources: Collected[MetricSource] = Collected("metrics")
@@ -83,7 +84,7 @@ def age(since: datetime | None, now: datetime) -> float:
 
 @sources.register
 def beats(now: datetime) -> Iterator[Metric]:
-    seen = Beat.objects.exclude(at=None).values_list("component", "at")
+    seen = Beat.objects.exclude(at=None).exclude(component__startswith=NODE).values_list("component", "at")
     ages = {component: age(at, now) for component, at in seen}
     yield gauge("beat_age_seconds", "Since the part of the portal last showed that it works.", "component", ages)
 

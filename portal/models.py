@@ -222,9 +222,9 @@ class TaskAttempt(models.Model):
 
 
 class Beat(models.Model):
-    """When a part of the portal (quick, slow, pulse) last showed that it works.
+    """When a part of the portal last showed that it works: a cluster, the pulse, the watch, or a node (`node:…`).
 
-    `asked_at` is set while a beat task waits for a worker, so that there is never more than one.
+    `asked_at` is when one was last asked for, so that those who ask do so once between them.
     """
 
     component = models.CharField(_("component"), max_length=16, unique=True)

@@ -1,12 +1,39 @@
-"""Processes by an identity that outlasts them: host, process id and moment of birth, for a process id is used again."""
+"""Processes by an identity that outlasts them: system, process id and moment of birth, for a process id is used again.
+
+A system is one boot of a kernel and one process table of it: a container started anew is another, a host under another
+name is the same. Its own processes are looked up in the process table; of another system this database knows when it
+last showed a sign of life.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
+from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 
-HOST = socket.gethostname()[:80]
+from portal.models import Beat
+
+
+def this_system() -> str:
+    """Eight digits; the host's name alone where the kernel does not say more."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        table = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        boot, table = socket.gethostname(), 0
+    return hashlib.sha256(f"{boot} {table}".encode()).hexdigest()[:8]
+
+
+SYSTEM = this_system()
+# For people the name, for us what follows.
+HOST = f"{socket.gethostname()[:60]}/{SYSTEM}"
+BEAT_EVERY = timedelta(seconds=2)
+# Whoever is silent for longer is dead: four beats are missing.
+SILENCE = timedelta(seconds=10)
+NODE = "node:"
 ZOMBIE_OR_DEAD = frozenset("ZX")
 
 
@@ -24,16 +51,20 @@ def myself() -> str:
     return f"{HOST}:{os.getpid()}:{born(os.getpid())}"
 
 
+def host_of(identity: str) -> str:
+    return identity.rpartition(":")[0].rpartition(":")[0]
+
+
+def is_here(identity: str) -> bool:
+    """Whether it is a process of this system, dead or alive."""
+    return host_of(identity).endswith(f"/{SYSTEM}")
+
+
 def pid_here(identity: str) -> int | None:
-    """The id of the process where it lives on this host."""
-    host, _, rest = identity.rpartition(":")[0].rpartition(":")
-    pid = int(rest) if rest.isdigit() else 0
-    return pid if host == HOST and born(pid) == identity.rpartition(":")[2] else None
-
-
-def died(identity: str) -> bool:
-    """Whether it surely is no more. Of a process on another host nobody here can tell."""
-    return identity.startswith(f"{HOST}:") and pid_here(identity) is None
+    """The id of the process where it lives on this system."""
+    pid = identity.rpartition(":")[0].rpartition(":")[2]
+    is_alive = is_here(identity) and pid.isdigit() and born(int(pid)) == identity.rpartition(":")[2]
+    return int(pid) if is_alive else None
 
 
 def in_our_group(pid: int) -> bool:
@@ -41,3 +72,28 @@ def in_our_group(pid: int) -> bool:
         return os.getpgid(pid) == os.getpgrp()
     except ProcessLookupError:
         return False
+
+
+# --- Dead or alive ---------------------------------------------------------------------------------------------------
+
+
+def component(host: str) -> str:
+    """The name under which a system's beats are kept."""
+    return f"{NODE}{host.rpartition('/')[2]}"[:16]
+
+
+def beat() -> None:
+    """A sign of life of this system; whichever parts of the portal run on it give it."""
+    Beat.objects.beat(component(HOST), HOST, every=BEAT_EVERY)
+
+
+def dead(identities: Iterable[str]) -> set[str]:
+    """Those of the processes that are no more: gone from this system's table, or of a system that fell silent.
+
+    A process of a system that never gave a sign of life may be alive for all that is known.
+    """
+    named = {identity for identity in identities if identity}
+    found = {identity for identity in named if is_here(identity) and pid_here(identity) is None}
+    elsewhere = {identity: component(host_of(identity)) for identity in named if not is_here(identity)}
+    silent = Beat.objects.silent(elsewhere.values(), SILENCE) if elsewhere else set()
+    return found | {identity for identity, system in elsewhere.items() if system in silent}

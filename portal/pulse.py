@@ -16,6 +16,7 @@ from django.db import DatabaseError, close_old_connections, transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from portal import processes
 from portal.clusters import CLUSTERS
 from portal.conventions import Collected
 from portal.failures import sentence
@@ -97,9 +98,14 @@ def ask_for_beats(now: datetime) -> bool:
     """Gives an idle cluster something to do, so that its beat proves that its workers work."""
     for cluster in CLUSTERS:
         with transaction.atomic():
-            nothing_waits = not OrmQ.objects.filter(key=cluster).exists()
-            if Beat.objects.ask(cluster, SILENCE, nothing_waits):
+            is_waiting = OrmQ.objects.filter(key=cluster, lock__lte=timezone.now()).exists()
+            if not is_waiting and Beat.objects.ask(cluster, SILENCE, pause=SILENCE):
                 enqueue("portal.beat", cluster, cluster=cluster)
+    return False
+
+
+def node_beat(now: datetime) -> bool:
+    processes.beat()
     return False
 
 
@@ -125,6 +131,7 @@ def retry_cycles(now: datetime) -> bool:
 
 
 pulses.register(Pulse("portal.pulse", own_beat, BEAT_EVERY))
+pulses.register(Pulse("portal.node", node_beat, processes.BEAT_EVERY))
 pulses.register(Pulse("portal.beats", ask_for_beats, BEAT_EVERY))
 pulses.register(Pulse("portal.schedules", keep_schedules, timedelta(seconds=30)))
 pulses.register(Pulse("portal.cycles", retry_cycles, timedelta(seconds=30)))

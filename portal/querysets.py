@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -43,11 +44,10 @@ class AuditEventQuerySet(models.QuerySet["m.AuditEvent"]):
 
 
 class JobRunQuerySet(models.QuerySet["m.JobRun"]):
-    def claimable(self, now: datetime) -> Self:
-        """Cycles nobody works on: new, failed, or left behind by a holder whose lease has run out."""
-        return self.filter(
-            Q(status__in=["waiting", "failed"]) | Q(status="running", lease_expires_at__lt=now),
-        )
+    def claimable(self, now: datetime, dead: Collection[str] = ()) -> Self:
+        """Cycles nobody works on: new, failed, or left behind by a holder that is dead or whose lease has run out."""
+        left_behind = Q(lease_expires_at__lt=now) | Q(holder__in=dead)
+        return self.filter(Q(status__in=["waiting", "failed"]) | Q(left_behind, status="running"))
 
     def newest(self) -> Self:
         """The newest run of each job."""
@@ -88,18 +88,18 @@ class BeatQuerySet(models.QuerySet["m.Beat"]):
         if not row.filter(silent_for(every)).update(at=Now(), where=where) and not row.exists():
             self.bulk_create([self.model(component=component, at=Now(), where=where)], ignore_conflicts=True)
 
-    def ask(self, component: str, every: timedelta, nothing_waits: bool) -> bool:
-        """Whether a beat should be asked for now: it was silent for `every`, and no beat asked for is still waiting.
+    def ask(self, component: str, silence: timedelta, pause: timedelta) -> bool:
+        """Whether to ask the component for a sign of life: it was silent, and nobody asked within the pause.
 
         Of several who ask at once, one gets True.
         """
         self.bulk_create([self.model(component=component)], ignore_conflicts=True)
-        waited = Q(asked_at__lte=Now() - every) | Q(asked_at__gt=Now())
-        unasked = Q(asked_at=None) | waited if nothing_waits else Q(asked_at=None)
-        return self.filter(silent_for(every), unasked, component=component).update(asked_at=Now()) == 1
+        unasked = Q(asked_at=None) | Q(asked_at__lte=Now() - pause) | Q(asked_at__gt=Now())
+        return self.filter(silent_for(silence), unasked, component=component).update(asked_at=Now()) == 1
 
-    def answered(self, component: str) -> None:
-        self.filter(component=component).update(asked_at=None)
+    def silent(self, components: Iterable[str], silence: timedelta) -> set[str]:
+        """Those of the components that showed a sign of life once, and none for so long."""
+        return set(self.filter(silent_for(silence), component__in=components).values_list("component", flat=True))
 
 
 class NotificationChannelQuerySet(models.QuerySet["m.NotificationChannel"]):

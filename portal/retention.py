@@ -15,7 +15,8 @@ from django_q.models import Task as FailedTask
 
 from portal.conventions import Collected
 from portal.jobs import Lease
-from portal.models import AuditEvent, AuthFailure, JobRun, TaskAttempt
+from portal.models import AuditEvent, AuthFailure, Beat, JobRun, TaskAttempt
+from portal.processes import NODE
 
 # Small enough that a writer behind it waits for a few milliseconds.
 BATCH = 500
@@ -80,6 +81,12 @@ def outdated_attempts(now: datetime) -> models.QuerySet[Any]:
     return TaskAttempt.objects.filter(started_at__lt=now - timedelta(days=settings.JOB_RETENTION_DAYS))
 
 
+def outdated_nodes(now: datetime) -> models.QuerySet[Any]:
+    """Kept for as long as what was in their hands."""
+    long_ago = now - timedelta(days=settings.JOB_RETENTION_DAYS)
+    return Beat.objects.filter(component__startswith=NODE, at__lt=long_ago)
+
+
 def outdated_failed_tasks(now: datetime) -> models.QuerySet[Any]:
     failed: models.QuerySet[Any] = FailedTask.objects.all()
     return failed.filter(stopped__lt=now - timedelta(days=settings.JOB_RETENTION_DAYS))
@@ -90,4 +97,5 @@ retentions.register(Retention("sessions", outdated_sessions))
 retentions.register(Retention("auth_failures", outdated_failures))
 retentions.register(Retention("job_runs", outdated_runs))
 retentions.register(Retention("task_attempts", outdated_attempts))
+retentions.register(Retention("nodes", outdated_nodes))
 retentions.register(Retention("failed_tasks", outdated_failed_tasks))

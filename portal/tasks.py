@@ -14,6 +14,8 @@ from typing import Any
 
 from django.db import DatabaseError, models
 from django.utils import timezone
+from django_q.models import OrmQ
+from django_q.signing import BadSignature, SignedPackage
 from django_q.tasks import async_task
 
 from portal import attempts
@@ -21,7 +23,7 @@ from portal.attempts import Delivery, Start
 from portal.clusters import Cluster
 from portal.conventions import Collected
 from portal.failures import sentence
-from portal.models import Beat, TaskAttempt
+from portal.models import TaskAttempt
 from portal.retention import Retention, retentions
 from portal.schedules import RUN, jobs, run_cycle
 
@@ -67,6 +69,29 @@ def enqueue(name: str, *args: Any, cluster: Cluster = "quick") -> str:
     # TaskAttempt is the record of what ran; django-q2 keeps those that failed.
     options = {"cluster": cluster, "task_name": name, "save": False}
     return str(async_task(RUN, name, *args, q_options=options))
+
+
+def waiting(name: str, *, claimed: bool = False) -> list[tuple[Any, ...]]:
+    """The arguments of queued calls of the task: those that no cluster has claimed, or all that have not ended.
+
+    What a killed worker had in hand has not ended: it is given to another.
+    """
+    rows = OrmQ.objects.all() if claimed else OrmQ.objects.filter(lock__lte=timezone.now())
+    calls = {call["id"]: tuple(call["args"][1:]) for call in map(unpacked, rows) if call.get("args", ())[:1] == (name,)}
+    if claimed:
+        ended = TaskAttempt.objects.filter(task_id__in=calls, finished_at__isnull=False)
+        for task_id in ended.values_list("task_id", flat=True):
+            del calls[task_id]
+    return list(calls.values())
+
+
+def unpacked(row: OrmQ) -> dict[str, Any]:
+    """Nothing for what was signed with another secret: no worker takes it either."""
+    try:
+        found: dict[str, Any] = SignedPackage.loads(row.payload)
+    except (BadSignature, TypeError):
+        return {}
+    return found
 
 
 def run(name: str, *args: Any) -> None:
@@ -127,8 +152,7 @@ ROUTINE_KEPT = timedelta(hours=1)
 
 @task("portal.beat", is_routine=True)
 def beat(cluster: str) -> None:
-    """Every task that starts writes its cluster's beat; this one is there to be started when nothing else is."""
-    Beat.objects.answered(cluster)
+    """Nothing: every task that starts writes its cluster's beat, and this one is there when no other is."""
 
 
 def outdated_routine(now: datetime) -> models.QuerySet[TaskAttempt]:

@@ -1,5 +1,7 @@
 """What about services needs an operator now."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -12,6 +14,7 @@ from monitoring.models import Incident, MaintenanceWindow, Round, Target
 from monitoring.tests.pages import page_of
 from monitoring.uptime import DAY, HOUR, MINUTE
 from portal.findings import Severity
+from portal.models import Beat
 
 pytestmark = pytest.mark.django_db
 CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
@@ -112,6 +115,15 @@ class TestWatching:
     def test_nothing_ever_checked_is_critical_as_well(self, make_target):
         self.late(make_target)
         assert found(findings.unwatched_targets)[0].severity == CRITICAL
+
+    @pytest.mark.parametrize(("silent", "due", "expected"), [(40, 35, 1), (40, -60, 0), (40, 5, 0), (10, 10, 0)])
+    def test_missing_watcher_is_told_while_something_is_due(self, make_target, silent, due, expected):
+        now = timezone.now()
+        Beat.objects.create(component="watch", at=now - timedelta(seconds=silent))
+        make_target("a", last_check_at=now - MINUTE, next_check_at=now - timedelta(seconds=due))
+        assert [text.partition(":")[0] for text in texts(findings.unwatched_targets)] == [
+            "Nobody watches the targets"
+        ] * expected
 
     def test_what_is_due_later_was_not_forgotten(self, make_target):
         now = timezone.now()
@@ -226,7 +238,7 @@ def test_they_cost_the_same_however_much_there_is(make_target):
             number=number, started_at=now, finished_at=now, checks=1, failures=1, is_online=number != 19
         )
     assert len(own) == 6
-    # One for each kind; the rest of the incidents, and whether one says that the network is lost.
-    assert few == 6
-    assert queries() == 8
+    # One for each kind, and who watches; the rest of the incidents, and whether one says that the network is lost.
+    assert few == 7
+    assert queries() == 9
     assert Target.objects.count() == 20

@@ -567,9 +567,30 @@ def test_the_pulse_has_somebody_watch_where_nobody_does(targets):
 
 
 def test_a_watch_that_goes_on_is_left_alone(targets):
-    Beat.objects.beat(rounds.BEAT, "here")
+    lease = take(0)
     keep_watched(timezone.now())
     assert queued() == 0
+    lease.release()
+    keep_watched(timezone.now())
+    assert queued() == 0
+    keep_watched(timezone.now() + 2 * rounds.HAND_OVER)
+    assert queued() == 1
+
+
+def test_dead_watcher_is_replaced_whatever_its_node_left_behind(targets):
+    """Its lease has yet to run out, and its task is claimed in the queue for minutes to come."""
+    keep_watched(timezone.now())
+    OrmQ.objects.update(lock=timezone.now() + timedelta(minutes=3))
+    take(0)
+    JobRun.objects.update(holder="another-host/12345678:7:1")
+    Beat.objects.update(asked_at=timezone.now() - timedelta(seconds=20))
+    keep_watched(timezone.now())
+    assert queued() == 1
+    Beat.objects.create(component="node:12345678", at=timezone.now() - timedelta(seconds=11))
+    keep_watched(timezone.now())
+    keep_watched(timezone.now())
+    assert queued() == 2
+    assert take(0) is not None
 
 
 def test_where_nothing_is_active_nobody_watches(targets):

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from portal import audit
@@ -16,7 +15,6 @@ from portal.jobs import Lease, claim
 from portal.models import JobRun
 from portal.privacy.holdings import Holding, Row, holdings
 from portal.privacy.subjects import Subject, users_of
-from portal.processes import died
 
 JOB = "privacy.erase"
 ACTOR = "command line"
@@ -93,9 +91,6 @@ def erase(subject: Subject, say: Callable[[str, int], None]) -> tuple[str, int]:
 def begin(subject: Subject) -> Lease:
     """The right to erase this subject. Raises Refused while somebody else has it."""
     key = salted_hmac("vigie.privacy", subject.key, algorithm="sha256").hexdigest()
-    held = JobRun.objects.filter(job=JOB, cycle_key=key, status=JobRun.Status.RUNNING).first()
-    if held is not None and died(held.holder):
-        JobRun.objects.filter(pk=held.pk, fence=held.fence).update(lease_expires_at=timezone.now() - LEASE)
     lease = claim(JOB, key, LEASE)
     if lease is None:
         raise Refused("Somebody is erasing that at this moment.")

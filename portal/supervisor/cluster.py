@@ -16,8 +16,9 @@ from django_q import cluster as django_q
 
 from portal.attempts import cluster_is_ending
 from portal.clusters import Cluster
+from portal.processes import BEAT_EVERY
 from portal.supervisor import database, lifeline
-from portal.supervisor.facts import is_busy, must_end
+from portal.supervisor.facts import beat, is_busy, must_end
 from portal.supervisor.watchdog import PATIENCE
 
 log = logging.getLogger("vigie.cluster")
@@ -52,6 +53,7 @@ class Main:
         self.patience = patience
         self.started_at = timezone.now()
         self.is_ending = False
+        self.next_beat = 0.0
         self.stop = fork.Event()
         self.sentinel = fork.Process(target=Sentinel, args=(self.stop, fork.Event(), uuid.uuid4()))
 
@@ -81,11 +83,18 @@ class Main:
                 log.critical("the sentinel of the %s cluster is gone", self.name)
                 database.wait(lambda: self.is_ending)
                 lifeline.end_group()
+            self.beat()
             if time.monotonic() < next_look:
                 continue
             if must_end(self.name, self.started_at, self.patience):
                 lifeline.end_group()
             next_look = time.monotonic() + pause
+
+    def beat(self) -> None:
+        """To its last moment: a node that falls silent has what it does taken away."""
+        if time.monotonic() >= self.next_beat:
+            beat()
+            self.next_beat = time.monotonic() + BEAT_EVERY.total_seconds()
 
     def end(self) -> None:
         """Lets the running tasks end; those that were prefetched are given back (see `portal.tasks`)."""
@@ -93,6 +102,7 @@ class Main:
         busy_at = time.monotonic()
         while self.sentinel.is_alive():
             self.sentinel.join(0.5)
+            self.beat()
             if is_busy(self.name):
                 busy_at = time.monotonic()
             elif time.monotonic() - busy_at > IDLE_GRACE:

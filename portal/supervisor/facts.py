@@ -11,33 +11,46 @@ from django.db.models import Max, Min
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from portal import processes
 from portal.attempts import release_dead
 from portal.clusters import Cluster, limits
+from portal.failures import sentence
 from portal.models import TaskAttempt
-from portal.processes import HOST, died, in_our_group, pid_here
+from portal.processes import HOST, dead, in_our_group, is_here, pid_here
 from portal.supervisor.watchdog import Claim, Facts, judge
 
 log = logging.getLogger("vigie.watchdog")
 
 
 def must_end(cluster: Cluster, started_at: datetime, patience: timedelta) -> bool:
-    """One look: gives back what was left behind, and says whether the cluster has stalled.
+    """One look: gives back what was left behind on any node, and says whether this cluster has stalled.
 
     Without the database there is nothing to say: the cluster's own processes wait for it as well.
     """
     close_old_connections()
     try:
         now = timezone.now()
-        attempts = list(TaskAttempt.objects.running(cluster).on_host(HOST))
-        release_dead([attempt for attempt in attempts if died(attempt.worker)], now)
-        verdict = judge(gather(cluster, started_at, now, attempts), patience)
+        attempts = list(TaskAttempt.objects.running(cluster))
+        gone = dead(attempt.worker for attempt in attempts)
+        release_dead([attempt for attempt in attempts if attempt.worker in gone], now)
+        living = [attempt for attempt in attempts if attempt.worker not in gone]
+        verdict = judge(gather(cluster, started_at, now, living), patience)
         OrmQ.objects.filter(pk__in=verdict.give_back, lock__gt=now).update(lock=now)
     except DatabaseError as error:
-        log.warning("the database does not answer: %s", type(error).__name__)
+        log.warning("the database does not answer: %s", sentence(error))
         return False
     if verdict.is_stalled:
         log.critical("a task waits for the %s cluster while a worker is idle: the cluster starts anew", cluster)
     return verdict.is_stalled
+
+
+def beat() -> None:
+    """A sign of life of this node; without the database there is nobody to see it."""
+    try:
+        processes.beat()
+    except DatabaseError as error:
+        log.warning("the database does not answer: %s", sentence(error))
+        close_old_connections()
 
 
 def is_busy(cluster: Cluster) -> bool:
@@ -54,18 +67,20 @@ def count_busy(attempts: Iterable[TaskAttempt]) -> int:
     return sum(1 for pid in pids if pid is not None and in_our_group(pid))
 
 
-def gather(cluster: Cluster, started_at: datetime, now: datetime, attempts: list[TaskAttempt]) -> Facts:
-    started = [attempt.started_at for attempt in attempts]
+def gather(cluster: Cluster, started_at: datetime, now: datetime, living: list[TaskAttempt]) -> Facts:
+    """`living` are the attempts under way, here and elsewhere."""
+    started = [attempt.started_at for attempt in living if is_here(attempt.worker)]
     ended = TaskAttempt.objects.filter(cluster=cluster, finished_at__gt=started_at).on_host(HOST)
     queue = OrmQ.objects.filter(key=cluster)
-    in_hands = [attempt.queue_id for attempt in attempts if not died(attempt.worker)]
-    claimed = queue.filter(lock__gt=now).exclude(pk__in=in_hands).values_list("pk", "lock")
+    claimed = (
+        queue.filter(lock__gt=now).exclude(pk__in=[attempt.queue_id for attempt in living]).values_list("pk", "lock")
+    )
     retry = limits(cluster).retry
     return Facts(
         now=now,
         started_at=started_at,
         workers=limits(cluster).workers,
-        busy=count_busy(attempts),
+        busy=count_busy(living),
         active_at=max([*started, *filter(None, ended.aggregate(at=Max("finished_at")).values())], default=None),
         unclaimed_since=queue.filter(lock__lte=now).aggregate(since=Min("lock"))["since"],
         unstarted=[Claim(pk, lock - retry) for pk, lock in claimed],

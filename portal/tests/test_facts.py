@@ -7,16 +7,17 @@ import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from portal import processes
 from portal.clusters import limits
-from portal.models import TaskAttempt
-from portal.processes import HOST, died, myself, pid_here
+from portal.models import Beat, TaskAttempt
+from portal.processes import HOST, dead, myself, pid_here
 from portal.supervisor import facts
 from portal.supervisor.facts import gather, is_busy, must_end
 
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)
 DEAD = f"{HOST}:4194305:1"
-ELSEWHERE = "another-host:7:1"
+ELSEWHERE = "another-host/12345678:7:1"
 
 
 @pytest.fixture(autouse=True)
@@ -41,15 +42,31 @@ def queued(lock, cluster="quick"):
 
 
 def known(now):
-    return gather("quick", now - 60 * MINUTE, now, list(TaskAttempt.objects.running("quick").on_host(HOST)))
+    return gather("quick", now - 60 * MINUTE, now, [*TaskAttempt.objects.running("quick")])
 
 
 def test_a_process_is_known_by_more_than_its_number():
     assert pid_here(myself()) == os.getpid()
-    assert died(f"{HOST}:{os.getpid()}:1")
-    assert died(DEAD)
-    assert not died(ELSEWHERE)
-    assert not died(myself())
+    reborn = f"{HOST}:{os.getpid()}:1"
+    assert dead([reborn, DEAD, ELSEWHERE, myself(), ""]) == {reborn, DEAD}
+
+
+def test_process_of_renamed_host_is_still_known(monkeypatch):
+    mine, gone = myself(), DEAD.replace(HOST.partition("/")[0], "former-name")
+    monkeypatch.setattr(processes, "HOST", f"new-name/{processes.SYSTEM}")
+    assert dead([mine, gone]) == {gone}
+
+
+@pytest.mark.parametrize(("seconds", "found"), [(5, set()), (15, {ELSEWHERE}), (-60, {ELSEWHERE})])
+def test_process_elsewhere_is_dead_once_its_node_is_silent(now, seconds, found):
+    Beat.objects.create(component="node:12345678", at=now - timedelta(seconds=seconds))
+    assert dead([ELSEWHERE]) == found
+
+
+def test_running_portal_shows_its_node_alive():
+    processes.beat()
+    assert Beat.objects.get().where == HOST
+    assert Beat.objects.get().component == f"node:{processes.SYSTEM}"
 
 
 def test_only_workers_of_this_cluster_count_as_busy(now):
@@ -87,9 +104,11 @@ def test_the_queue_tells_what_waits_and_what_was_claimed(now):
     assert [(claim.queue_id, claim.at) for claim in facts.unstarted] == [(claimed.pk, now - MINUTE)]
 
 
-def test_what_a_dead_worker_had_is_given_back(now):
+@pytest.mark.parametrize("worker", [DEAD, ELSEWHERE])
+def test_what_a_dead_worker_had_is_given_back(now, worker):
+    Beat.objects.create(component="node:12345678", at=now - MINUTE)
     row = queued(now + MINUTE)
-    attempt(DEAD, now, row.pk)
+    attempt(worker, now, row.pk)
     assert not must_end("quick", now, 2 * MINUTE)
     assert TaskAttempt.objects.get().worker == ""
     row.refresh_from_db()

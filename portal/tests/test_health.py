@@ -74,8 +74,17 @@ def test_a_cluster_with_all_workers_at_a_task_is_not_silent(client, beats, now, 
     assert client.get("/readyz").status_code == 503
 
 
+def test_cluster_whose_workers_died_at_a_task_is_silent(client, beats, now, settings):
+    silent("quick", 90)
+    for number in range(settings.QUICK_WORKERS):
+        attempt(f"task{number}", started_at=now - timedelta(seconds=90))
+    Beat.objects.create(component="node:12345678", at=now - timedelta(seconds=90))
+    assert client.get("/readyz").status_code == 503
+
+
 def attempt(task_id, **fields):
-    return TaskAttempt.objects.create(task_id=task_id, name="x", cluster="quick", worker="elsewhere:1:1", **fields)
+    worker = "elsewhere/12345678:1:1"
+    return TaskAttempt.objects.create(task_id=task_id, name="x", cluster="quick", worker=worker, **fields)
 
 
 def test_missing_migrations_are_counted(client, beats):

@@ -8,9 +8,11 @@ from django.db import connection
 from django.utils import timezone
 
 from portal.jobs import Lease, LeaseLost, claim
-from portal.models import JobRun
+from portal.models import Beat, JobRun
+from portal.processes import HOST, myself
 
 pytestmark = pytest.mark.django_db
+DEAD, SILENT, UNKNOWN = f"{HOST}:4194305:1", "another-host/12345678:7:1", "another-host/87654321:7:1"
 
 
 @pytest.fixture
@@ -64,6 +66,17 @@ def test_a_lease_that_ran_out_unnoticed_is_still_good(lease):
     run_out(lease)
     lease.extend()
     assert claim("scan", "monday") is None
+
+
+@pytest.mark.parametrize(("holder", "is_free"), [(DEAD, True), (SILENT, True), (UNKNOWN, False), (myself(), False)])
+def test_lease_of_dead_holder_is_claimed_at_once_on_every_host(lease, holder, is_free):
+    Beat.objects.create(component="node:12345678", at=timezone.now() - timedelta(minutes=1))
+    JobRun.objects.update(holder=holder)
+    overtaken = claim("scan", "monday")
+    assert (overtaken is not None) is is_free
+    if is_free:
+        with pytest.raises(LeaseLost):
+            lease.extend()
 
 
 @pytest.mark.django_db(transaction=True)

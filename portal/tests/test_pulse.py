@@ -83,9 +83,18 @@ def test_a_beat_is_asked_for_again_once_it_was_given_and_silence_returned():
     deliver("quick")
     ask_for_beats(timezone.now())
     assert waiting("quick") == 0
-    Beat.objects.filter(component="quick").update(at=timezone.now() - timedelta(seconds=20))
+    long_ago = timezone.now() - timedelta(seconds=20)
+    Beat.objects.filter(component="quick").update(at=long_ago, asked_at=long_ago)
     ask_for_beats(timezone.now())
     assert waiting("quick") == 1
+
+
+def test_beat_is_asked_for_whatever_a_dead_node_left_claimed():
+    for cluster in ("quick", "slow"):
+        OrmQ.objects.create(key=cluster, payload="", lock=timezone.now() + timedelta(hours=2))
+    Beat.objects.create(component="quick", asked_at=timezone.now() - timedelta(minutes=1))
+    ask_for_beats(timezone.now())
+    assert (waiting("quick"), waiting("slow")) == (2, 2)
 
 
 def test_a_beat_that_was_lost_is_asked_for_again():

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, OperationalError, transaction
 from django.utils import timezone
 from django_q.exceptions import TimeoutException
 from django_q.models import OrmQ
@@ -13,12 +13,12 @@ from portal import attempts, tasks, tokens
 from portal.clusters import limits
 from portal.models import Beat, TaskAttempt
 from portal.processes import HOST, myself
-from portal.tasks import beat, enqueue
+from portal.tasks import enqueue, waiting
 from portal.tests.workers import deliver, deliver_again
 
 pytestmark = pytest.mark.django_db
 DEAD = f"{HOST}:4194305:1"
-ELSEWHERE = "another-host:7:1"
+ELSEWHERE = "another-host/12345678:7:1"
 
 
 @pytest.fixture
@@ -192,7 +192,39 @@ def test_routine_tasks_that_went_well_leave_no_trace_for_long(calls):
     assert (outdated.name, outdated.error) == ("portal.beat", "")
 
 
-def test_a_beat_answers():
-    Beat.objects.ask("quick", timedelta(0), nothing_waits=False)
-    beat("quick")
-    assert Beat.objects.get().asked_at is None
+def test_end_is_written_down_once_the_database_is_back(calls, monkeypatch):
+    tries = []
+
+    class Away:
+        def update(self, **changes):
+            tries.append(changes)
+            if len(tries) < 3:
+                raise OperationalError("away")
+            return TaskAttempt.objects.update(**changes)
+
+    enqueue("note")
+    real, monkeypatched = TaskAttempt.objects.filter, lambda **found: Away() if "worker" in found else real(**found)
+    monkeypatch.setattr(attempts, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(attempts, "close_old_connections", lambda: None)
+    monkeypatch.setattr(TaskAttempt.objects, "filter", monkeypatched)
+    deliver()
+    assert len(tries) == 3
+    assert attempt().finished_at is not None
+    assert not OrmQ.objects.exists()
+
+
+def test_calls_are_found_until_they_have_ended(calls):
+    for argument in ("a", "b"):
+        enqueue("note", argument)
+    enqueue("note", "c", cluster="slow")
+    OrmQ.objects.create(key="quick", payload="signed by another", lock=timezone.now())
+    assert sorted(waiting("note")) == [("a",), ("b",), ("c",)]
+    OrmQ.objects.filter(key="slow").update(lock=timezone.now() + timedelta(hours=2))
+    assert sorted(waiting("note")) == [("a",), ("b",)]
+    assert sorted(waiting("note", claimed=True)) == [("a",), ("b",), ("c",)]
+    row = OrmQ.objects.get(key="slow")
+    TaskAttempt.objects.create(
+        task_id=row.task_id(), name="note", cluster="slow", started_at=timezone.now(), finished_at=timezone.now()
+    )
+    assert sorted(waiting("note", claimed=True)) == [("a",), ("b",)]
+    assert waiting("raise") == []
