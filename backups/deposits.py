@@ -57,22 +57,28 @@ NAMESAKE = "A machine enrolled earlier deposits into the folder that this machin
 
 @dataclass(frozen=True)
 class Area:
-    """One of a machine's two folders: which names it takes, and how large a file at most."""
+    """One of a machine's two folders: which names it takes of which machine, and how large a file at most."""
 
-    is_name: Callable[[str], bool]
+    is_name: Callable[[str, str], bool]
     expected: str
     limit: Callable[[], int]
 
 
+def is_report_name(name: str, machine_id: str) -> bool:
+    """Whether the scanner reads a report of this name: it would otherwise lie there unseen."""
+    return REPORT_NAME.fullmatch(name) is not None and report.moment_in(name, machine_id) is not None
+
+
 AREAS = {
     "log": Area(
-        lambda name: REPORT_NAME.fullmatch(name) is not None,
-        "A plain name that ends in .json is expected, of A-Z a-z 0-9 . _ -.",
+        is_report_name,
+        "OPERATION_YYYYMMDD_HHMM_{machine_id}.json is expected, or YYYYMMDD_HHMMSS_{machine_id}.json: no scan reads a"
+        " report of any other name.",
         lambda: report.LARGEST,
     ),
     "database": Area(
-        paths.is_staged_name,
-        "A plain name that ends in .gz or .zst is expected, of A-Z a-z 0-9 . _ -.",
+        lambda name, _machine_id: paths.is_staged_name(name),
+        "A plain name that ends in .gz, .zst or .dump is expected, of A-Z a-z 0-9 . _ -.",
         lambda: int(settings.DEPOSIT_MAX_BYTES),
     ),
 }
@@ -88,11 +94,11 @@ class Deposit:
     sha256: str
 
 
-def announced(area: str, name: str, headers: Mapping[str, Any]) -> Deposit:
+def announced(area: str, name: str, agent: Agent, headers: Mapping[str, Any]) -> Deposit:
     """What the request says of its body; `headers` is its META. Raises Problem."""
     if area not in AREAS:
         raise Problem("not_found")
-    if not AREAS[area].is_name(name):
+    if not AREAS[area].is_name(name, agent.machine_id):
         raise invalid("name", "pattern", AREAS[area].expected)
     sha256 = headers.get("HTTP_X_CONTENT_SHA256", "")
     if not SHA256.fullmatch(sha256):

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from backups import reasons
+from backups import paths, reasons
 from backups.models import VERIFIED, BackupEntry, DepositArea, ExpectedBackupJob, Scan, Status
 from backups.panels import DAMAGED, FAILING, FRESH_SECONDS, newest_of
 from backups.querysets import STORED, UNSTORED, watched
@@ -208,6 +208,47 @@ def troubled_areas(now: datetime) -> Iterator[Finding]:
 
 
 @sources.register
+def unread_reports(now: datetime) -> Iterator[Finding]:
+    """Files that may be the reports of backups that are called missing."""
+    areas = DepositArea.objects.exclude(unread=[]).order_by("agent_id")
+    found = list(areas[: SHOWN + 1])
+    for area in found[:SHOWN]:
+        text = _(
+            "%(machine)s leaves JSON files that no scan reads, such as %(name)s. A report is called"
+            " OPERATION_YYYYMMDD_HHMM_%(machine)s.json."
+        )
+        values = {"machine": area.agent_id, "name": area.unread[-1]}
+        yield Finding(Severity.WARNING, text % values, None, list_of(q=area.agent_id), _("See its databases"))
+    if len(found) > SHOWN:
+        count = areas.count() - SHOWN
+        text = ngettext(
+            "%(count)s more machine leaves JSON files that no scan reads.",
+            "%(count)s more machines leave JSON files that no scan reads.",
+            count,
+        )
+        yield Finding(Severity.WARNING, text % {"count": grouped(count)}, None, list_of(), _("See the list"))
+
+
+@sources.register
+def report_spellings(now: datetime) -> Iterator[Finding]:
+    """Variants of reports that are read though they are not as documented: one finding for each machine."""
+    areas = DepositArea.objects.exclude(spellings=[]).order_by("agent_id")
+    found = list(areas[: SHOWN + 1])
+    for area in found[:SHOWN]:
+        text = _("Reports of %(machine)s are read, but not written as documented: %(variants)s")
+        values = {"machine": area.agent_id, "variants": reasons.spelling_sentences(area.spellings)}
+        yield Finding(Severity.INFO, text % values, None, list_of(q=area.agent_id), _("See its databases"))
+    if len(found) > SHOWN:
+        count = areas.count() - SHOWN
+        text = ngettext(
+            "Reports of %(count)s more machine are read, but not written as documented.",
+            "Reports of %(count)s more machines are read, but not written as documented.",
+            count,
+        )
+        yield Finding(Severity.INFO, text % {"count": grouped(count)}, None, list_of(), _("See the list"))
+
+
+@sources.register
 def unexpected_databases(now: datetime) -> Iterator[Finding]:
     """Somebody backs these up, and nobody would notice if he stopped."""
     areas = list(DepositArea.objects.exclude(unexpected=[]).order_by("agent_id")[: SHOWN + 1])
@@ -216,6 +257,7 @@ def unexpected_databases(now: datetime) -> Iterator[Finding]:
             "agent_id", "database_name"
         )
     )
+    known = {(agent_id, paths.normal(name)) for agent_id, name in known}
     pairs = [(area.agent_id, name) for area in areas for name in area.unexpected if (area.agent_id, name) not in known]
     for machine, database in pairs[:SHOWN]:
         text = _("%(machine)s deposits the database %(database)s, which nobody expects.")

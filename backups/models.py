@@ -64,7 +64,9 @@ class ExpectedBackupJob(models.Model):
 
     `watched_since` is where its cycles begin to count: its creation, or the last change of when it is expected.
     `settled_at` is the cycle up to which a scan has nothing left to do; until the next one opens, it costs no file.
-    `alerted_severity` is set while people were told of a failure and not yet of its end.
+    `alerted_severity` is set while people were told of a failure and not yet of its end. `in_doubt` says that the
+    backup of the latest cycle is verified with doubts about its content. `fresh_for` is how long a verified backup
+    protects.
     """
 
     class Frequency(models.TextChoices):
@@ -99,7 +101,9 @@ class ExpectedBackupJob(models.Model):
     window_minutes = models.PositiveIntegerField(
         _("window (minutes)"), default=30, validators=[MinValueValidator(1), MaxValueValidator(10_000)]
     )
-    early_minutes = models.PositiveIntegerField(_("early (minutes)"), default=10, validators=[MaxValueValidator(1_440)])
+    early_minutes = models.PositiveIntegerField(_("early (minutes)"), default=30, validators=[MaxValueValidator(1_440)])
+    schedule = models.CharField(_("schedule (cron)"), max_length=100, blank=True)
+    time_zone = models.CharField(_("time zone"), max_length=64, default="UTC")
     agent_deposit_path_template = models.CharField(
         _("folder of the dumps"), max_length=255, default="{agent_id}/database", validators=[rules.validate_template]
     )
@@ -144,6 +148,8 @@ class ExpectedBackupJob(models.Model):
     last_checked_at = models.DateTimeField(_("last checked"), null=True, blank=True, editable=False)
     last_success_at = models.DateTimeField(_("last success"), null=True, blank=True, editable=False)
     last_verified_at = models.DateTimeField(_("last verified"), null=True, blank=True, editable=False)
+    in_doubt = models.BooleanField(_("suspicious"), default=False, editable=False)
+    fresh_for = models.DurationField(default=timedelta(days=2), editable=False)
     previous_successful_hash = models.CharField(_("last good hash"), max_length=64, blank=True, editable=False)
     # Where it would be stored now; where an entry's dump is, the entry says.
     storage_folder = models.CharField(max_length=1_000, blank=True, editable=False)
@@ -271,6 +277,8 @@ class BackupEntry(models.Model):
     report_name = models.CharField(_("report"), max_length=255, blank=True)
     report_at = models.DateTimeField(_("reported"), null=True)
     staged_name = models.CharField(_("file"), max_length=255, blank=True)
+    # Status, times and size of each step, as the report has them.
+    steps: Any = models.JSONField(_("steps"), default=dict)
     # Which staged file was judged, so that a bad one is hashed again only once it has changed.
     judged: Any = models.JSONField(null=True, editable=False)
     promotion = models.CharField(_("storage"), max_length=8, choices=Promotion.choices, default=Promotion.NONE)
@@ -321,7 +329,8 @@ class BackupEntry(models.Model):
 class DepositArea(models.Model):
     """Where one machine leaves its reports and dumps, as the last scan found it.
 
-    `queued_at` is set while a scan of it waits for a worker. `unexpected` are databases that no job expects.
+    `queued_at` is set while a scan of it waits for a worker. `unexpected` are databases that no job expects, `unread`
+    are JSON files that no rule reads, and `spellings` codes of the variants that its reports use.
     """
 
     agent_id = models.CharField(_("machine"), max_length=128, unique=True)
@@ -330,6 +339,8 @@ class DepositArea(models.Model):
     trouble: Any = models.JSONField(_("trouble"), null=True)
     troubled_since = models.DateTimeField(_("since"), null=True)
     unexpected: Any = models.JSONField(_("databases nobody expects"), default=list)
+    unread: Any = models.JSONField(_("files that are not read"), default=list)
+    spellings: Any = models.JSONField(_("variants of its reports"), default=list)
     # Reports that came before their own moment, by their name, and when they were first seen.
     ahead: Any = models.JSONField(default=dict, editable=False)
 

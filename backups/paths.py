@@ -13,14 +13,21 @@ FOREIGN = re.compile(r"[^A-Za-z0-9._-]")
 LONGEST = 128
 # What a folder template may name.
 FIELDS = frozenset({"agent_id", "database_name", "company_name", "city", "neighborhood", "year"})
-EXTENSIONS = ("gz", "zst")
-STAGED = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.(gz|zst)")
+ENDINGS = (".sql.gz", ".sql.zst", ".dump")
+STAGED = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.(gz|zst|dump)")
+# No name that is looked for is longer: whatever is, is not worth the cost of normalising it.
+LONGEST_NORMALISED = 4 * LONGEST
 
 
 def reduced(value: object) -> str:
     """The value as one name: ASCII letters, digits, `._-`, no dot in front, never empty."""
     text = unicodedata.normalize("NFKD", "" if value is None else str(value)).encode("ascii", "ignore").decode()
     return FOREIGN.sub("_", text.strip()).lstrip(".")[:LONGEST] or "_"
+
+
+def normal(name: str) -> str:
+    """The name of a database in NFC: names that look the same are the same."""
+    return unicodedata.normalize("NFC", name) if len(name) <= LONGEST_NORMALISED else name
 
 
 def fields_in(template: str) -> Iterator[str]:
@@ -58,7 +65,7 @@ def storage_folder(job: Any) -> tuple[str, ...]:
 
 def staged_names(database: str) -> list[str]:
     """How a staged dump is called where the report does not say it."""
-    return [f"{reduced(database)}.sql.{extension}" for extension in EXTENSIONS]
+    return [f"{reduced(database)}{ending}" for ending in ENDINGS]
 
 
 def is_staged_name(name: str) -> bool:

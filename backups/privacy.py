@@ -84,7 +84,7 @@ def of_no_machine(entry: BackupEntry, subject: Subject, pseudonym: str) -> Row:
 
 def empty(area: DepositArea, subject: Subject, pseudonym: str) -> Row:
     its = subject.is_machine_called(area.agent_id)
-    return {"trouble": None, "troubled_since": None, "ahead": {}} if its else {}
+    return {"trouble": None, "troubled_since": None, "ahead": {}, "unread": []} if its else {}
 
 
 # Entries are the machine's by their job, so jobs come first, and are erased last.
@@ -107,5 +107,5 @@ holdings.register(
         searched=lambda subject: () if subject.is_machine else ("reasons", "warnings"),
     )
 )
-holdings.register(Table(DepositArea, machines=("agent_id",), texts=("trouble", "unexpected"), also=empty))
+holdings.register(Table(DepositArea, machines=("agent_id",), texts=("trouble", "unexpected", "unread"), also=empty))
 holdings.register(Table(Scan, machines=("agent_id",)))

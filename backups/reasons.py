@@ -25,14 +25,35 @@ def quoted(text: str) -> str:
 SENTENCES: dict[str, Any] = {
     # MISSING
     "no_report": _("no report arrived by the deadline"),
+    "report_early": _(
+        "the report %(report)s of %(moment)s UTC came %(minutes)s minutes before the expected time; at most %(most)s"
+        " minutes early count"
+    ),
+    "report_ahead": _(
+        "the report %(report)s arrived before the time that it gives, so it counts for an earlier backup: the machine’s"
+        " clock is wrong"
+    ),
+    "report_of_another_time": _(
+        "the report %(report)s gives another time, %(moment)s UTC: is the machine’s clock wrong?"
+    ),
+    "reports_unread": _("no report that can be read arrived by the deadline; JSON files with other names: %(name)s"),
     "not_listed": _("the report %(report)s does not list the database"),
+    "listed_in_other_case": _(
+        "the report %(report)s lists %(name)s, which differs from the expected name in upper and lower case"
+    ),
     # FAILED
     "report_too_large": _("the report is larger than %(limit)s bytes"),
     "report_not_json": _("the report is not JSON"),
+    "report_utf16": _("the report is in UTF-16, as PowerShell writes it; UTF-8 is expected"),
+    "report_nul": _("the report holds NUL bytes, as a power cut leaves them"),
     "report_too_deep": _("the report is nested too deeply"),
     "report_unreadable": _("the report cannot be read"),
     "report_not_object": _("the report is not an object"),
-    "report_no_moment": _("the report does not say when the operation ended, or not with its offset from UTC"),
+    "report_no_moment": _(
+        "the report gives no readable time of the operation: timestamp, operation_timestamp or operation_end_time, such"
+        " as 2026-11-20T13:04:00Z"
+    ),
+    "report_leap_second": _("the time of the report has a leap second (60), which cannot be read"),
     "report_no_databases": _("the report lists no databases"),
     "report_other_agent": _("the report is one of another machine"),
     "section_missing": _("the section %(section)s is missing"),
@@ -44,8 +65,9 @@ SENTENCES: dict[str, Any] = {
     "size_missing": _("%(section)s: the size is missing"),
     "size_malformed": _("%(section)s: the size is not a whole number of bytes"),
     "size_ambiguous": _("%(section)s: the size is given twice, and differently"),
-    "moment_malformed": _("%(section)s: %(key)s is not a moment"),
-    "staged_name_malformed": _("the name of the staged file is not a plain name that ends in .gz or .zst"),
+    "moment_malformed": _("%(section)s: %(key)s is not a time"),
+    "moment_leap_second": _("%(section)s: %(key)s has a leap second (60), which cannot be read"),
+    "staged_name_malformed": _("the name of the staged file is not a plain name that ends in .gz, .zst or .dump"),
     "step_failed": _("the machine says that the step %(section)s failed"),
     "step_failed_saying": _("the machine says that the step %(section)s failed: %(text)s"),
     # TRANSFER_INTEGRITY_FAILED
@@ -90,10 +112,20 @@ WARNINGS: dict[str, Any] = {
     "too_small": _("it is smaller than expected"),
     "shrunk": _("it is much smaller than the last ones"),
     "not_unpacked": _("it takes too much time or memory to unpack: only its hash was checked"),
+    "overall_failed": _("the report calls the operation as a whole failed, although every step succeeded"),
     "early": _("it came before it was expected"),
     "clock_skew": _("the machine’s clock is wrong"),
     # Given by earlier releases only, and kept in their entries.
     "inflates_too_much": _("it unpacks to more than any dump would: the check was stopped"),
+}
+# Variants of reports that are read all the same.
+SPELLINGS: dict[str, Any] = {
+    "dashed_name": _("file names as YYYY-MM-DD_HH-MM-SS"),
+    "agent_case": _("the machine’s name in another case"),
+    "no_zone": _("times without a zone, taken as UTC"),
+    "status_as_text": _("“True” and “False” as text"),
+    "size_as_text": _("sizes as text"),
+    "staged_path": _("a whole path as staged_file_name, of which the last part counts"),
 }
 # Warnings about the content of a dump: an older version may be the better one.
 DOUBTS = frozenset(
@@ -127,3 +159,8 @@ def sentences(reasons: Iterable[Reason]) -> str:
 def warning_sentences(codes: Iterable[str]) -> str:
     text = str(BETWEEN).join(str(WARNINGS.get(code, code)) for code in codes)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def spelling_sentences(codes: Iterable[str]) -> str:
+    text = str(BETWEEN).join(str(SPELLINGS.get(code, code)) for code in codes)
+    return f"{text}." if text else ""

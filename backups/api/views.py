@@ -55,8 +55,9 @@ class DepositView(ApiView):
         ],
     )
     def put(self, request: Request, area: str, name: str) -> Response:
-        deposit = deposits.announced(area, name, request._request.META)
-        deposits.receive(deposit, token_of(request).machine.agent, body_stream(request._request))
+        agent = token_of(request).machine.agent
+        deposit = deposits.announced(area, name, agent, request._request.META)
+        deposits.receive(deposit, agent, body_stream(request._request))
         body = {"status": "stored", "name": deposit.name, "size": deposit.size, "sha256": deposit.sha256}
         return Response(body, status=201)
 

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from backups.reasons import Reason, reason
+from backups.scanner.claims import Claim
 from backups.scanner.cycles import Cycle
-from backups.scanner.report import Claim, Report
+from backups.scanner.report import Report
 from backups.scanner.verify import Measured
 
 SKEW = timedelta(minutes=5)
@@ -34,7 +35,8 @@ class Facts:
     `report` is the newest in the cycle that lists the database, `claim` what it says; where there is none, `other` is
     one that does not list it, or that cannot be read at all. `later` is the name of a later report on the same staged
     file, and `is_overwritten` says whether that one claims to have replaced it. `found` is what was measured, or why
-    nothing could be. `trouble` is what keeps the reports from being read.
+    nothing could be. `absent` is why no report lists the database, by what is there instead, and `trouble` what keeps
+    the reports from being read.
     """
 
     now: datetime
@@ -42,6 +44,7 @@ class Facts:
     report: Report | None = None
     claim: Claim | None = None
     other: Report | None = None
+    absent: Reason | None = None
     trouble: Reason | None = None
     later: str = ""
     is_overwritten: bool = False
@@ -84,7 +87,8 @@ def classify(facts: Facts) -> Verdict:
         return Verdict(UNVERIFIED, (reason("overwritten", report=facts.later),), punctuality, late)
     if damage or not isinstance(found, Measured):
         return PENDING if is_before_deadline(facts) else Verdict(DAMAGED, damage, punctuality, late)
-    warnings = (*found.doubts, *doubts_by_size(found, facts.limits), *punctuality)
+    contradiction = ("overall_failed",) if facts.report.is_contradictory else ()
+    warnings = (*found.doubts, *doubts_by_size(found, facts.limits), *contradiction, *punctuality)
     if found.sha256 == facts.previous_hash:
         return Verdict(UNCHANGED, (reason("unchanged"),), warnings, late)
     return Verdict(SUCCESS, (reason("verified"),), warnings, late)
@@ -99,7 +103,7 @@ def without_report(facts: Facts) -> Verdict:
         return Verdict(FAILED, (other.fault,), late=other.moment > facts.cycle.deadline)
     if is_before_deadline(facts) or not facts.may_be_missing:
         return PENDING
-    why = reason("not_listed", report=other.name) if other is not None else reason("no_report")
+    why = facts.absent or (reason("not_listed", report=other.name) if other is not None else reason("no_report"))
     return Verdict(MISSING, (why, facts.trouble) if facts.trouble else (why,))
 
 

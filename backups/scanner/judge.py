@@ -17,9 +17,9 @@ from backups.models import FAILURES, VERIFIED, BackupEntry, ExpectedBackupJob, S
 from backups.querysets import CURRENT_OR_TO_BE, STORED, UNFINISHED
 from backups.reasons import Reason, reason
 from backups.scanner import cycles, locate, store, verify
+from backups.scanner.claims import Claim
 from backups.scanner.classify import PENDING, SUCCESS, UNCHANGED, Facts, Limits, Verdict, classify, needs_file
 from backups.scanner.cycles import Cycle
-from backups.scanner.report import Claim
 from backups.scanner.shelf import Shelf
 from backups.scanner.store import Copy
 from backups.scanner.verify import GzipCheck, Measured
@@ -145,6 +145,7 @@ def judged(past: Past, cycle: Cycle, shelf: Shelf, now: datetime, keep_alive: Ca
         report=found.report,
         claim=found.claim,
         other=found.other,
+        absent=found.absent,
         trouble=found.trouble,
         later=found.later,
         is_overwritten=found.is_overwritten,

@@ -36,6 +36,7 @@ ENTRY_FIELDS = (
     "report_name",
     "report_at",
     "staged_name",
+    "steps",
     "judged",
     "promotion",
     "promotion_reason",
@@ -103,7 +104,7 @@ def entry_of(one: Judged, now: datetime) -> BackupEntry:
     entry.agent_sha256, entry.agent_size = (claim.sha256, claim.size) if claim else ("", None)
     entry.server_sha256, entry.server_size = (measured.sha256, measured.size) if measured else ("", None)
     entry.report_name, entry.report_at = (report.name, report.moment) if report else ("", None)
-    entry.staged_name = one.staged_name
+    entry.staged_name, entry.steps = one.staged_name, dict(claim.steps) if claim else {}
     entry.judged = one.known_by
     entry.promotion, entry.promotion_reason = Promotion.NONE, None
     if one.copy is not None:

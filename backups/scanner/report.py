@@ -1,7 +1,11 @@
-"""Reports of agents: two dialects, read strictly, every fault named. Pure: bytes in, facts out."""
+"""Reports of agents: two dialects, read strictly, every fault named. Pure: bytes in, facts out.
+
+A few spellings that real agents use are read as well, and named in `Report.spellings`.
+"""
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Container, Mapping
@@ -12,55 +16,29 @@ from typing import Any
 
 from backups import paths
 from backups.reasons import Reason, quoted, reason
+from backups.scanner.claims import STEPS, Claim, Faulty, claim_of, moment_from
 from portal.api.bodies import STRICT
-from portal.logs import redacted
 
 LARGEST = 1024 * 1024
-SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-HASH_KEYS = ("sha256", "sha256_checksum", "hash_post_compress")
-SIZE_KEYS = ("size", "size_post_compress")
-MOMENT_KEYS = ("start_time", "end_time")
-TEXT_KEYS = ("error_message", "message")
-# Each step by its names in the two dialects.
-STEPS = {
-    "backup": ("backup_process", "BACKUP"),
-    "compress": ("compress_process", "COMPRESS"),
-    "transfer": ("transfer_process", "TRANSFER"),
-}
-# `OPERATION_20250612_1300_agent.json` and `20250612_200600_agent.json`; [0-9], since \d knows digits of all scripts.
-REPORT_NAME = re.compile(r"(?:OPERATION_([0-9]{8})_([0-9]{4})|([0-9]{8})_([0-9]{6}))_([A-Za-z0-9._:-]{1,128})\.json")
-LARGEST_SIZE = 2**63 - 1
+MOMENT_KEYS = ("timestamp", "operation_timestamp", "operation_end_time")
+# `OPERATION_20250612_1300_agent.json`, `20250612_200600_agent.json` and `2025-06-12_20-06-00_agent.json`; [0-9], since
+# \d knows digits of all scripts.
+REPORT_NAME = re.compile(
+    r"(?:OPERATION_(?P<minutes>[0-9]{8}_[0-9]{4})|(?P<seconds>[0-9]{8}_[0-9]{6})"
+    r"|(?P<dashed>[0-9]{4}-[0-9]{2}-[0-9]{2}_[0-9]{2}-[0-9]{2}-[0-9]{2}))_(?P<agent>[A-Za-z0-9._:-]{1,128})\.json"
+)
+NAME_FORMATS = {"minutes": "%Y%m%d_%H%M", "seconds": "%Y%m%d_%H%M%S", "dashed": "%Y-%m-%d_%H-%M-%S"}
+FAILING = re.compile(r"fail|error|partial|abort|false", re.IGNORECASE)
 MOST_UNEXPECTED = 20
-
-
-class Faulty(Exception):
-    """A value is not as it must be; `why` says so."""
-
-    def __init__(self, why: Reason) -> None:
-        super().__init__(why["code"])
-        self.why = why
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What the agent says of one database.
-
-    `faults` are what is wrong with the section, `failed` the step the agent says failed. Hash and size are those of the
-    compressed dump; `staged_name` is None where the report does not name the file.
-    """
-
-    faults: tuple[Reason, ...] = ()
-    failed: Reason | None = None
-    sha256: str = ""
-    size: int | None = None
-    staged_name: str | None = None
 
 
 @dataclass(frozen=True)
 class Report:
     """One file of the log folder. `fault` is what is wrong with all of it: then it claims nothing.
 
-    `is_whole` is false for one that may still be being written. `unexpected` are databases that nobody asked for.
+    `named_at` is the time in its file name. `is_whole` is false for one that may still be being written. `unexpected`
+    are databases that nobody asked for. `spellings` are codes of the variants that it uses. `is_contradictory` says
+    that it calls the whole operation failed and every step good.
     """
 
     name: str
@@ -69,137 +47,113 @@ class Report:
     fault: Reason | None = None
     is_whole: bool = True
     unexpected: tuple[str, ...] = ()
+    spellings: frozenset[str] = frozenset()
+    is_contradictory: bool = False
+    named_at: datetime | None = None
+
+
+def named_of(name: str, agent_id: str) -> tuple[datetime, frozenset[str]] | None:
+    """The time in the name of a report and the spellings it uses; None for any other name.
+
+    The time is a first filter, nothing more.
+    """
+    found = REPORT_NAME.fullmatch(name)
+    if found is None:
+        return None
+    own, agent = (agent_id, paths.reduced(agent_id)), found["agent"]
+    if agent.lower() not in [one.lower() for one in own]:
+        return None
+    form = next(form for form in NAME_FORMATS if found[form])
+    try:
+        moment = datetime.strptime(found[form], NAME_FORMATS[form]).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    spellings = {*(["dashed_name"] if form == "dashed" else []), *([] if agent in own else ["agent_case"])}
+    return moment, frozenset(spellings)
 
 
 def moment_in(name: str, agent_id: str) -> datetime | None:
-    """When the operation was, by the name of its report: a first sieve, nothing more. None for any other name."""
-    found = REPORT_NAME.fullmatch(name)
-    if found is None or found[5] not in (agent_id, paths.reduced(agent_id)):
-        return None
-    text = found[1] + found[2] + "00" if found[1] else found[3] + found[4]
-    try:
-        return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    except ValueError:
-        return None
+    named = named_of(name, agent_id)
+    return named[0] if named else None
 
 
 def parsed(name: str, named_at: datetime, agent_id: str, wanted: Container[str], content: bytes) -> Report:
     """The report in a file's content, of which only the wanted databases are kept: it may list any number.
 
-    Where it does not say when it was, the moment of its name stands in.
+    Where it does not say when it was, the moment of its name stands in. Names of databases are compared in NFC.
     """
     if len(content) > LARGEST:
-        return Report(name, named_at, fault=reason("report_too_large", limit=LARGEST))
+        return Report(name, named_at, fault=reason("report_too_large", limit=LARGEST), named_at=named_at)
     try:
         root = json.loads(content.decode("utf-8-sig"), **STRICT)
     except RecursionError:
-        return Report(name, named_at, fault=reason("report_too_deep"))
+        return Report(name, named_at, fault=reason("report_too_deep"), named_at=named_at)
     except ValueError:  # bad UTF-8, bad JSON, duplicate keys, NaN, or more digits than Python reads
-        return Report(name, named_at, fault=reason("report_not_json"), is_whole=False)
+        return Report(name, named_at, fault=unreadable(content), is_whole=False, named_at=named_at)
+    named = named_of(name, agent_id)
+    spellings = set(named[1]) if named else set()
     try:
-        moment = moment_of(root)
+        moment = moment_of(root, spellings)
     except Faulty as error:
-        return Report(name, named_at, fault=error.why)
+        return Report(name, named_at, fault=error.why, named_at=named_at)
     try:
-        databases = databases_of(root, agent_id)
+        databases = databases_of(root, agent_id, spellings)
     except Faulty as error:
-        return Report(name, moment, fault=error.why)
-    claims = {name: claim_of(name, section) for name, section in databases.items() if name in wanted}
-    unexpected = islice((quoted(name) for name in databases if name not in wanted), MOST_UNEXPECTED)
-    return Report(name, moment, claims, unexpected=tuple(unexpected))
+        return Report(name, moment, fault=error.why, named_at=named_at)
+    claims = {one: claim_of(one, section, spellings) for one, section in databases.items() if one in wanted}
+    unexpected = islice((quoted(one) for one in databases if one not in wanted), MOST_UNEXPECTED)
+    return Report(
+        name,
+        moment,
+        claims,
+        unexpected=tuple(unexpected),
+        spellings=frozenset(spellings),
+        is_contradictory=is_contradictory(root, databases),
+        named_at=named_at,
+    )
 
 
-def moment_of(root: Any) -> datetime:
+def unreadable(content: bytes) -> Reason:
+    """What is wrong with a content that is no JSON, and its likely cause."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return reason("report_utf16")
+    return reason("report_nul") if b"\0" in content else reason("report_not_json")
+
+
+def moment_of(root: Any, spellings: set[str]) -> datetime:
     if not isinstance(root, dict):
         raise Faulty(reason("report_not_object"))
-    for key in ("timestamp", "operation_end_time"):
-        if key in root:
-            moment = moment_from(root[key])
-            if moment is None:
-                raise Faulty(reason("report_no_moment"))
-            return moment
-    raise Faulty(reason("report_no_moment"))
-
-
-def moment_from(value: Any) -> datetime | None:
-    """A moment with its offset from UTC, as UTC; None for anything else."""
-    if not isinstance(value, str) or not value.isascii():
-        return None
+    key = next((key for key in MOMENT_KEYS if key in root), None)
+    if key is None:
+        raise Faulty(reason("report_no_moment"))
     try:
-        moment = datetime.fromisoformat(value)
-        return None if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+        return moment_from(root[key], spellings)
+    except Faulty as error:
+        is_leap = error.why["code"] == "moment_leap_second"
+        raise Faulty(reason("report_leap_second" if is_leap else "report_no_moment")) from None
 
 
-def databases_of(root: dict[str, Any], agent_id: str) -> dict[str, Any]:
-    if root.get("agent_id") not in (None, agent_id):
-        raise Faulty(reason("report_other_agent"))
+def databases_of(root: dict[str, Any], agent_id: str, spellings: set[str]) -> dict[str, Any]:
+    named = root.get("agent_id")
+    if named not in (None, agent_id):
+        if not isinstance(named, str) or named.lower() != agent_id.lower():
+            raise Faulty(reason("report_other_agent"))
+        spellings.add("agent_case")
     databases = root.get("databases")
     if not isinstance(databases, dict):
         raise Faulty(reason("report_no_databases"))
-    return databases
+    return {paths.normal(name): section for name, section in databases.items()}
 
 
-def claim_of(database: str, section: Any) -> Claim:
-    """One database of a report. A step said to have failed makes the steps after it of no account."""
+def is_contradictory(root: dict[str, Any], databases: dict[str, Any]) -> bool:
+    overall = root.get("overall_status")
+    is_failing = overall is False or (isinstance(overall, str) and FAILING.search(overall) is not None)
+    return is_failing and not any(map(has_failed_step, databases.values()))
+
+
+def has_failed_step(section: Any) -> bool:
+    """Whether a section explains the failure of the whole."""
     if not isinstance(section, dict):
-        return Claim(faults=(reason("section_malformed", section=quoted(database)),))
-    faults: list[Reason] = []
-    found: dict[str, Any] = {}
-    for step, names in STEPS.items():
-        try:
-            name, body = step_in(section, step, names)
-            if body["status"] is False:
-                return Claim(faults=tuple(faults), failed=failure(name, body))
-            found |= compressed(name, body) if step == "compress" else {}
-        except Faulty as error:
-            faults.append(error.why)
-    staged = section.get("staged_file_name")
-    if staged is not None and not (isinstance(staged, str) and paths.is_staged_name(staged)):
-        faults.append(reason("staged_name_malformed"))
-        staged = None
-    return Claim(faults=tuple(faults), staged_name=staged, **found)
-
-
-def step_in(section: dict[str, Any], step: str, names: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
-    """The step's own name and body. Raises Faulty."""
-    name = next((name for name in names if name in section), None)
-    if name is None:
-        raise Faulty(reason("section_missing", section=step))
-    body = section[name]
-    if not isinstance(body, dict):
-        raise Faulty(reason("section_malformed", section=name))
-    if not isinstance(body.get("status"), bool):
-        raise Faulty(reason("status_malformed", section=name))
-    for key in MOMENT_KEYS:
-        if body.get(key) is not None and moment_from(body[key]) is None:
-            raise Faulty(reason("moment_malformed", section=name, key=key))
-    return name, body
-
-
-def failure(name: str, body: dict[str, Any]) -> Reason:
-    said = next((body[key] for key in TEXT_KEYS if isinstance(body.get(key), str) and body[key].strip()), "")
-    text = quoted(redacted(said))
-    return reason("step_failed_saying", section=name, text=text) if text else reason("step_failed", section=name)
-
-
-def compressed(name: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Hash and size of the compressed dump. Raises Faulty."""
-    sha256 = one_of(body, HASH_KEYS, name, "hash")
-    if not (isinstance(sha256, str) and SHA256.fullmatch(sha256)):
-        raise Faulty(reason("hash_malformed", section=name))
-    size = one_of(body, SIZE_KEYS, name, "size")
-    if type(size) is not int or not 0 <= size <= LARGEST_SIZE:
-        raise Faulty(reason("size_malformed", section=name))
-    return {"sha256": sha256.lower(), "size": size}
-
-
-def one_of(body: dict[str, Any], keys: tuple[str, ...], name: str, what: str) -> Any:
-    """The value that stands under one of the keys, or the same under several. Raises Faulty."""
-    values = [body[key] for key in keys if body.get(key) is not None]
-    if not values:
-        raise Faulty(reason(f"{what}_missing", section=name))
-    if any(value != values[0] or type(value) is not type(values[0]) for value in values):
-        raise Faulty(reason(f"{what}_ambiguous", section=name))
-    return values[0]
+        return True
+    bodies = [section.get(name) for names in STEPS.values() for name in names]
+    return any(isinstance(body, dict) and body.get("status") in (False, "False") for body in bodies)

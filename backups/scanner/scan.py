@@ -121,7 +121,8 @@ def scan_machine(area: DepositArea, lease: Lease, now: datetime) -> Outcome:
     """Looks at all that is expected of one machine. Raises RootMissing and LeaseLost: what is recorded stays."""
     jobs = list(ExpectedBackupJob.objects.watched(now).filter(agent_id=area.agent_id))
     outcome, keep_alive = Outcome(jobs=len(jobs)), KeepAlive(lease)
-    pasts, shelf = pasts_of(jobs, now), Shelf(area, {job.database_name for job in jobs}, now, keep_alive)
+    wanted = {paths.normal(job.database_name) for job in jobs}
+    pasts, shelf = pasts_of(jobs, now), Shelf(area, wanted, now, keep_alive)
     with in_our_language():
         finish_storing(pasts, lease, keep_alive, outcome)
         for cases in rounds(pasts, now, outcome, shelf):
@@ -276,5 +277,6 @@ def note_area(area: DepositArea, shelf: Shelf, now: datetime, outcome: Outcome) 
         area.trouble, area.troubled_since = trouble, timezone.now() if trouble else None
     if shelf.folders:
         area.unexpected, area.ahead = shelf.unexpected(), shelf.ahead(now)
+        area.spellings, area.unread = shelf.spellings(), shelf.unread_names()
     area.scanned_at = timezone.now()
-    area.save(update_fields=["trouble", "troubled_since", "unexpected", "ahead", "scanned_at"])
+    area.save(update_fields=["trouble", "troubled_since", "unexpected", "ahead", "spellings", "unread", "scanned_at"])

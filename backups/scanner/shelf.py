@@ -11,21 +11,23 @@ from django.conf import settings
 from backups import paths
 from backups.models import DepositArea, ExpectedBackupJob
 from backups.reasons import Reason, quoted, reason
-from backups.scanner import locate, report
+from backups.scanner import hints, locate, report
+from backups.scanner.claims import Claim
 from backups.scanner.classify import SKEW
 from backups.scanner.cycles import Cycle
-from backups.scanner.report import Claim, Report
+from backups.scanner.report import Report
 
 # A name may be in local time and tell the beginning of a long operation: it is believed to the day.
 NAME_TOLERANCE = timedelta(days=1)
 # Reports of fourteen weeks, one an hour. Of more, the newest.
 MOST_REPORTS, MOST_BYTES = 2_500, 64 * 1024 * 1024
 MOST_AHEAD, AHEAD_KEPT = 100, timedelta(days=30)
+MOST_UNREAD = 20
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the reports say of one cycle of one job; see classify.Facts."""
+    """What the reports say of one cycle of one job; see classify.Facts. `absent` is why none lists the database."""
 
     report: Report | None = None
     claim: Claim | None = None
@@ -33,11 +35,12 @@ class Found:
     later: str = ""
     is_overwritten: bool = False
     trouble: Reason | None = None
+    absent: Reason | None = None
 
 
 @dataclass
 class Shelf:
-    """Reports whose name is not older than `since`, by their folder.
+    """Reports whose name is not older than `since`, by their folder. `unread` are JSON files that no rule reads.
 
     The area remembers reports that were there before the cycle they speak of had opened: a clock that is ahead must not
     make yesterday's backup tomorrow's.
@@ -49,20 +52,24 @@ class Shelf:
     keep_alive: Callable[[], None]
     folders: dict[tuple[str, ...], list[Report]] = field(default_factory=dict)
     troubles: dict[tuple[str, ...], Reason] = field(default_factory=dict)
+    unread: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
 
     def look_up(self, job: ExpectedBackupJob, cycle: Cycle) -> Found:
-        folder = paths.report_folder(job)
+        folder, database = paths.report_folder(job), paths.normal(job.database_name)
         reports = self.reports_in(folder)
-        in_cycle = [found for found in reports if cycle.holds(found.moment) and not self.is_older(found, cycle)]
-        listing = [found for found in in_cycle if job.database_name in found.claims]
-        if not listing:
-            faulty = [found for found in in_cycle if found.fault is not None]
-            others = faulty or in_cycle
-            return Found(other=others[-1] if others else None, trouble=self.troubles.get(folder))
-        newest = listing[-1]
-        claim = newest.claims[job.database_name]
-        later, is_overwritten = later_use(reports, newest, cycle, job.database_name)
-        return Found(newest, claim, None, later, is_overwritten)
+        ahead = [found for found in reports if self.is_older(found, cycle)]
+        in_cycle = [found for found in reports if cycle.holds(found.moment) and found not in ahead]
+        listing = [found for found in in_cycle if database in found.claims]
+        if listing:
+            newest = listing[-1]
+            later, is_overwritten = later_use(reports, newest, cycle, database)
+            return Found(newest, newest.claims[database], None, later, is_overwritten)
+        trouble = self.troubles.get(folder)
+        if in_cycle:
+            other = [found for found in in_cycle if found.fault is not None] or in_cycle
+            return Found(other=other[-1], trouble=trouble, absent=hints.listed_otherwise(database, other[-1]))
+        absent = hints.hint(database, cycle, reports, ahead, self.unread.get(folder, []))
+        return Found(trouble=trouble, absent=absent)
 
     def reports_in(self, folder: tuple[str, ...]) -> list[Report]:
         """Oldest first."""
@@ -83,9 +90,9 @@ class Shelf:
         left = MOST_BYTES
         with locate.opened_folder(settings.DEPOSITS_ROOT, folder) as descriptor:
             names = locate.names_in(descriptor, "/".join(folder))
-            named = ((report.moment_in(name, self.area.agent_id), name) for name in names)
-            least = self.since - NAME_TOLERANCE
-            recent = sorted((moment, name) for moment, name in named if moment is not None and moment >= least)
+            named = [(report.moment_in(name, self.area.agent_id), name) for name in names]
+            self.unread[folder] = self.unread_in(folder, [name for moment, name in named if moment is None])
+            recent = sorted((moment, name) for moment, name in named if moment is not None and self.is_recent(moment))
             for moment, name in reversed(recent[-MOST_REPORTS:]):
                 self.keep_alive()
                 one, size = self.parsed(name, moment, descriptor)
@@ -95,12 +102,23 @@ class Shelf:
                     break
         return sorted(found, key=lambda one: (one.moment, one.name))
 
+    def is_recent(self, named_at: datetime) -> bool:
+        """Whether a report is read: also one whose clock was never set, which would otherwise never be mentioned."""
+        return named_at >= self.since - NAME_TOLERANCE or named_at.year < hints.FIRST_YEAR
+
+    def unread_in(self, folder: tuple[str, ...], names: list[str]) -> list[str]:
+        """JSON files that no rule reads. In a folder that machines share, the reports of the others are theirs."""
+        is_own = paths.reduced(self.area.agent_id).lower() in [part.lower() for part in folder]
+        found = [name for name in names if name.lower().endswith(".json") and not name.startswith(".")]
+        return sorted(quoted(name) for name in found if is_own or not report.REPORT_NAME.fullmatch(name))[-MOST_UNREAD:]
+
     def parsed(self, name: str, named_at: datetime, folder: int) -> tuple[Report, int]:
         """With the number of bytes read."""
         try:
             content = locate.content_of(name, folder, report.LARGEST)
         except locate.Unusable:
-            return Report(name, named_at, fault=reason("report_unreadable"), is_whole=False), 0
+            fault = reason("report_unreadable")
+            return Report(name, named_at, fault=fault, is_whole=False, named_at=named_at), 0
         return report.parsed(name, named_at, self.area.agent_id, self.wanted, content), len(content)
 
     def ahead(self, now: datetime) -> dict[str, str]:
@@ -110,6 +128,13 @@ class Shelf:
         }
         found = [one for reports in self.folders.values() for one in reports if one.moment > now + SKEW]
         return {one.name: now.isoformat() for one in found[:MOST_AHEAD]} | known
+
+    def spellings(self) -> list[str]:
+        """Codes of the variants that its reports use."""
+        return sorted({code for reports in self.folders.values() for one in reports for code in one.spellings})
+
+    def unread_names(self) -> list[str]:
+        return sorted(name for names in self.unread.values() for name in names)[-MOST_UNREAD:]
 
     def unexpected(self) -> list[str]:
         """Databases of the newest report of each folder that no job expects."""

@@ -102,7 +102,13 @@ def make_job(db):
 
     def make(database_name=DATABASE, agent_id=AGENT, **fields):
         long_ago = EXPECTED - timedelta(hours=23)
-        given = {"expected_hour_utc": 13, "watched_since": long_ago, "created_at": long_ago, "company_name": "ACME"}
+        given = {
+            "expected_hour_utc": 13,
+            "early_minutes": 10,
+            "watched_since": long_ago,
+            "created_at": long_ago,
+            "company_name": "ACME",
+        }
         return ExpectedBackupJob.objects.create(agent_id=agent_id, database_name=database_name, **given | fields)
 
     return make

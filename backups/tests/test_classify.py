@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from backups.reasons import reason
+from backups.scanner.claims import Claim
 from backups.scanner.classify import Facts, Limits, classify, needs_file
 from backups.scanner.cycles import Cycle
-from backups.scanner.report import Claim, Report
+from backups.scanner.report import Report
 from backups.scanner.verify import Measured
 
 AT = datetime(2025, 6, 12, 13, tzinfo=UTC)
@@ -42,6 +43,7 @@ FAULTY = Claim(faults=(reason("hash_missing", section="compress"),))
         (facts(**NOTHING, now=CYCLE.deadline), None, []),
         (facts(**NOTHING, now=CYCLE.deadline + timedelta(microseconds=1)), "MISSING", ["no_report"]),
         (facts(**NOTHING, other=REPORT), "MISSING", ["not_listed"]),
+        (facts(**NOTHING, absent=reason("reports_unread", name="x.json", count=1)), "MISSING", ["reports_unread"]),
         (facts(**NOTHING, trouble=reason("folder_absent", folder="x")), "MISSING", ["no_report", "folder_absent"]),
         (facts(**NOTHING, may_be_missing=False), None, []),
         # FAILED

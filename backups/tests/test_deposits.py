@@ -68,7 +68,7 @@ def refused(answer):
 @pytest.mark.parametrize(
     ("area", "name"),
     [("database", NAME), ("database", "compta_db.sql.zst"), ("log", "OPERATION_20250612_1300_PC-1.json"), ("database", "-.gz"),
-     ("database", "x" * 201 + ".gz"), ("log", "a..b.json")],
+     ("database", "x" * 201 + ".gz"), ("log", "20250612_130005_PC-1.json"), ("log", "2025-06-12_13-00-05_pc-1.json"), ("database", "compta_db.dump")],
 )  # fmt: skip
 def test_it_is_stored_in_the_folder_of_the_machine(put, root, area, name):
     answer = put(name, area=area)
@@ -116,7 +116,7 @@ def test_one_of_exactly_the_limit_is_stored(put, settings):
     settings.DEPOSIT_MAX_BYTES = len(BODY)
     assert put().status_code == 201
     report_of_a_mebibyte = b" " * report.LARGEST
-    assert put("r.json", report_of_a_mebibyte, area="log").status_code == 201
+    assert put("OPERATION_20250612_1300_PC-1.json", report_of_a_mebibyte, area="log").status_code == 201
 
 
 def test_a_fresh_machine_costs_one_query_and_no_audit(put, django_assert_num_queries):
@@ -143,8 +143,12 @@ def test_a_name_that_is_not_plain_is_refused_by_its_field(put, root, name):
     assert everything(root) == []
 
 
-@pytest.mark.parametrize("name", ["x.gz", "x.zst", "x", "..", ".x.json", "x.JSON", "x.json%0A", "x" * 202 + ".json"])
-def test_a_report_ends_in_json(put, root, name):
+@pytest.mark.parametrize(
+    "name",
+    ["x.gz", "x.zst", "x", "..", ".x.json", "x.JSON", "x.json%0A", "x" * 202 + ".json", "STATUS.json", "OPERATION_20250612_1300_PC-2.json",
+     "OPERATION_20251312_1300_PC-1.json", "20250612_1300_PC-1.json"],
+)  # fmt: skip
+def test_report_name_that_no_scan_reads_is_refused(put, root, name):
     assert refused(put(name, area="log")) == (400, "validation_failed", "name")
     assert everything(root) == []
 
@@ -198,7 +202,9 @@ class Endless:
     readline = read
 
 
-@pytest.mark.parametrize(("area", "name", "limit"), [("database", NAME, 2**40), ("log", "r.json", report.LARGEST)])
+@pytest.mark.parametrize(
+    ("area", "name", "limit"), [("database", NAME, 2**40), ("log", "OPERATION_20250612_1300_PC-1.json", report.LARGEST)]
+)
 def test_one_over_the_limit_is_refused_before_it_is_read(put, root, area, name, limit):
     body = Endless()
     answer = put(name, area=area, CONTENT_LENGTH=str(limit + 1), **{"wsgi.input": body})
@@ -466,7 +472,7 @@ def test_the_parts_of_another_folder_are_left_to_it(put, root):
 
 def test_a_part_has_a_name_that_the_sweep_knows_and_no_scan_reads():
     assert deposits.PART.fullmatch(part(NAME))
-    assert not deposits.AREAS["database"].is_name(part(NAME))
+    assert not deposits.AREAS["database"].is_name(part(NAME), "PC-1")
     assert not deposits.REPORT_NAME.fullmatch(part(NAME))
 
 

@@ -111,11 +111,17 @@ def test_a_link_below_the_root_of_verified_backups_is_not_followed(machine, entr
 # --- Names -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["../../outside/x.sql.gz", "/etc/passwd.gz", "..", "", "a\0.gz", "x" * 300 + ".gz"])
+@pytest.mark.parametrize("name", ["../..", "/etc/passwd", "..", "", "a\0.gz", "/x/.hidden.gz", "x" * 300 + ".gz"])
 def test_a_report_cannot_name_a_file_elsewhere(machine, entry, outside, name):
     machine.deposit(staged_file_name=name)
     found = entry()
     assert (found.status, codes(found)) == ("FAILED", ["staged_name_malformed"])
+
+
+def test_path_in_a_report_is_looked_for_in_the_machines_own_folder(machine, entry, outside):
+    machine.deposit(staged_file_name=f"../../outside/{STAGED}")
+    assert (machine.dumps / STAGED).read_bytes() == dump()
+    assert (entry().staged_name, (outside / STAGED).exists()) == (STAGED, True)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 
 from backups.scanner import report
-from backups.tests.conftest import AGENT, DATABASE, REPORTED, section
+from backups.tests.conftest import AGENT, DATABASE, REPORTED, dump, section
 
 NAME = f"OPERATION_20250612_1304_{AGENT}.json"
 SAMPLES = Path(settings.BASE_DIR) / "demo" / "deposits"
@@ -52,8 +52,10 @@ def test_the_second_dialect_is_read():
     assert (claim.size, claim.sha256[:8], claim.staged_name) == (12152, "af4bbdeb", f"{database}.sql.gz")
 
 
-@pytest.mark.parametrize("key", ["sha256", "sha256_checksum", "hash_post_compress"])
-@pytest.mark.parametrize("size", ["size", "size_post_compress"])
+@pytest.mark.parametrize(
+    "key", ["sha256", "sha256_checksum", "hash_post_compress", "agent_compress_hash_post_compress"]
+)
+@pytest.mark.parametrize("size", ["size", "size_post_compress", "size_bytes", "agent_compress_size_post_compress"])
 def test_hash_and_size_have_several_names(key, size):
     steps = section() | {"compress_process": {"status": True, key: "AB" * 32, size: 5}}
     claim = parsed(body(databases={DATABASE: steps})).claims[DATABASE]
@@ -67,14 +69,15 @@ def test_hash_and_size_have_several_names(key, size):
         (b'{"agent_id": "SRV', "report_not_json", False),
         (b'{"a": NaN}', "report_not_json", False),
         (b'{"a": 1, "a": 2}', "report_not_json", False),
-        (b"\xff\xfe{}", "report_not_json", False),
+        (b"\xff\xfe{\0}\0", "report_utf16", False),
+        (b'{"a": 1}' + b"\0" * 9, "report_nul", False),
         (b"[" * 100_000, "report_too_deep", True),
         (b'{"a":' * 100_000, "report_too_deep", True),
         (b" " * (report.LARGEST + 1), "report_too_large", True),
         ([], "report_not_object", True),
         (body(timestamp=...), "report_no_moment", True),
         (body(timestamp=1749733451), "report_no_moment", True),
-        (body(timestamp="2025-06-12T13:04:11"), "report_no_moment", True),
+        (body(timestamp="2025-06-12T13:04:60Z"), "report_leap_second", True),
         (body(timestamp="yesterday"), "report_no_moment", True),
         (body(timestamp="２０２５-06-12T13:04:11Z"), "report_no_moment", True),
         (body(timestamp="0001-01-01T00:00:00+23:00"), "report_no_moment", True),
@@ -109,13 +112,15 @@ def test_a_faulty_report_still_tells_its_moment():
         ({"compress": {"sha256_checksum": "ab" * 32}}, ["hash_ambiguous"]),
         ({"compress": {"size": None}}, ["size_missing"]),
         ({"compress": {"size": True}}, ["size_malformed"]),
-        ({"compress": {"size": "12"}}, ["size_malformed"]),
+        ({"compress": {"size": "12 "}}, ["size_malformed"]),
+        ({"compress": {"size_bytes": 1}}, ["size_ambiguous"]),
         ({"compress": {"size": 1.5}}, ["size_malformed"]),
         ({"compress": {"size": -1}}, ["size_malformed"]),
         ({"compress": {"size": 2**63}}, ["size_malformed"]),
         ({"backup": {"status": "true"}}, ["status_malformed"]),
         ({"backup": {"status": 1}}, ["status_malformed"]),
         ({"backup": {"start_time": "noon"}}, ["moment_malformed"]),
+        ({"backup": {"end_time": "2025-06-12T13:04:60"}}, ["moment_leap_second"]),
         ({"backup": {"status": None}, "transfer": {"status": None}}, ["status_malformed", "status_malformed"]),
     ],
 )
@@ -136,7 +141,9 @@ def test_a_section_that_is_no_object_fails_its_database_alone(value):
     assert codes(found.claims["stock_db"]) == []
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd.gz", "a/b.gz", ".hidden.gz", "dump.sql", "ｄump.gz", "x.gz\n", 5])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "a/.b.gz", "a/", ".hidden.gz", "dump.sql", "ｄump.gz", "x.gz\n", 5]
+)
 def test_a_staged_name_is_a_plain_name(name):
     claim = parsed(body(databases={DATABASE: section() | {"staged_file_name": name}})).claims[DATABASE]
     assert (codes(claim), claim.staged_name) == (["staged_name_malformed"], None)
@@ -168,6 +175,8 @@ def test_databases_nobody_wants_cost_no_memory():
     [
         (f"OPERATION_20250612_1304_{AGENT}.json", datetime(2025, 6, 12, 13, 4, tzinfo=UTC)),
         (f"20250612_200600_{AGENT}.json", datetime(2025, 6, 12, 20, 6, tzinfo=UTC)),
+        (f"2025-06-12_20-06-00_{AGENT.lower()}.json", datetime(2025, 6, 12, 20, 6, tzinfo=UTC)),
+        (f"2025-06-12_200600_{AGENT}.json", None),
         (f"OPERATION_20250612_1304_{AGENT}.json.part", None),
         (f"OPERATION_20250612_1304_{AGENT}2.json", None),
         ("OPERATION_20250612_1304_other.json", None),
@@ -178,3 +187,80 @@ def test_databases_nobody_wants_cost_no_memory():
 )
 def test_only_names_of_reports_are_looked_into(name, moment):
     assert report.moment_in(name, AGENT) == moment
+
+
+def test_times_without_a_zone_are_read_as_utc():
+    found = parsed(body(timestamp="2025-06-12 13:04:11.142592"))
+    assert found.moment == datetime(2025, 6, 12, 13, 4, 11, 142592, tzinfo=UTC)
+    assert found.spellings == {"no_zone"}
+
+
+@pytest.mark.parametrize("key", ["timestamp", "operation_timestamp", "operation_end_time"])
+def test_time_of_the_operation_has_several_names(key):
+    found = parsed(body(**{"timestamp": ..., key: "2025-06-12T13:04:11Z"}))
+    assert (found.fault, found.moment, found.spellings) == (None, datetime(2025, 6, 12, 13, 4, 11, tzinfo=UTC), set())
+
+
+@pytest.mark.parametrize(
+    ("steps", "spelling"),
+    [
+        (section(backup={"status": "True"}), "status_as_text"),
+        (section(compress={"size": str(len(dump()))}), "size_as_text"),
+        (section() | {"staged_file_name": r"C:\Backup\compta_db.sql.gz"}, "staged_path"),
+        (section() | {"staged_file_name": "/home/agent/compta_db.sql.gz"}, "staged_path"),
+        (section(transfer={"end_time": "2025-06-12 13:04:11"}), "no_zone"),
+    ],
+)
+def test_spelling_of_real_agents_is_read_and_noted(steps, spelling):
+    found = parsed(body(databases={DATABASE: steps}))
+    claim = found.claims[DATABASE]
+    assert (claim.faults, claim.failed, claim.size, found.spellings) == ((), None, len(dump()), {spelling})
+    assert claim.staged_name in (None, "compta_db.sql.gz")
+
+
+def test_status_false_as_text_is_a_failed_step_and_null_as_text_says_nothing():
+    claim = parsed(body(databases={DATABASE: section(transfer={"status": "False", "error_message": "null"})})).claims
+    assert claim[DATABASE].failed == {"code": "step_failed", "section": "transfer_process"}
+
+
+def test_agent_id_in_another_case_is_the_machines_own():
+    found = report.parsed(
+        NAME.lower().replace("operation", "OPERATION"),
+        REPORTED,
+        AGENT,
+        [],
+        json.dumps(body(agent_id=AGENT.lower())).encode(),
+    )
+    assert (found.fault, found.spellings) == (None, {"agent_case"})
+
+
+def test_database_names_are_compared_in_nfc():
+    composed, decomposed = "Comptabilit\u00e9", "Comptabilite\u0301"
+    assert [*parsed(body(databases={decomposed: section()}), [composed]).claims] == [composed]
+
+
+@pytest.mark.parametrize(
+    ("overall", "steps", "expected"),
+    [
+        ("failed_globally", section(), True),
+        ("completed_with_errors", section(), True),
+        (False, section(), True),
+        ("False", section(), True),
+        ("completed", section(), False),
+        (True, section(), False),
+        (None, section(), False),
+        ("failed_globally", section(backup={"status": False}), False),
+    ],
+)
+def test_overall_failure_that_no_step_explains_is_a_contradiction(overall, steps, expected):
+    assert parsed(body(overall_status=overall, databases={DATABASE: steps})).is_contradictory == expected
+
+
+def test_status_times_and_sizes_of_the_steps_are_kept():
+    steps = (
+        parsed(body(databases={DATABASE: section(backup={"end_time": "2025-06-12 13:01:00"})})).claims[DATABASE].steps
+    )
+    assert steps["backup"] == {
+        "status": True, "start_time": "2025-06-12T13:00:00Z", "end_time": "2025-06-12T13:01:00Z", "size": 1000,
+    }  # fmt: skip
+    assert steps["transfer"] == {"status": True}
