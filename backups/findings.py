@@ -15,6 +15,7 @@ from backups import paths, reasons
 from backups.models import VERIFIED, BackupEntry, DepositArea, ExpectedBackupJob, Scan, Status
 from backups.panels import DAMAGED, FAILING, FRESH_SECONDS, newest_of
 from backups.querysets import STORED, UNSTORED, watched
+from backups.scanner.rounds import held_leases
 from portal.admin.display import distance
 from portal.findings import Finding, Severity, sources
 from portal.paginator import grouped
@@ -23,6 +24,7 @@ from portal.paginator import grouped
 SHOWN = 5
 STORED_WITHIN = timedelta(hours=1)
 SCANNED_WITHIN = timedelta(minutes=45)
+LATE_SCAN = timedelta(minutes=20)
 PAUSED_LONG = timedelta(days=30)
 # Doubts are looked for in what was expected lately: whatever is older is stale, which the list tells.
 DOUBTS_SINCE = timedelta(days=8)
@@ -186,6 +188,23 @@ def silent_scanner(now: datetime) -> Iterator[Finding]:
     if since is not None and since < now - SCANNED_WITHIN:
         text = _("No scan has finished for more than 45 minutes: nobody knows how the backups are.")
         yield Finding(Severity.WARNING, text, since, list_of(), _("See the expected backups"))
+
+
+@sources.register
+def unscanned_machines(now: datetime) -> Iterator[Finding]:
+    """Those whose scan was asked for and has not been made, though another quarter of an hour has begun since."""
+    late = DepositArea.objects.filter(queued_at__lt=now - LATE_SCAN).order_by("queued_at")
+    at_work = set(held_leases(now).values_list("cycle_key", flat=True)) if late.exists() else set()
+    waiting = [area for area in late if area.lease_key not in at_work]
+    if waiting:
+        text = ngettext(
+            "%(machine)s has waited for a scan for more than 20 minutes.",
+            "%(count)s machines have waited for a scan for more than 20 minutes, the longest %(machine)s.",
+            len(waiting),
+        )
+        words = {"machine": waiting[0].agent_id, "count": grouped(len(waiting))}
+        url = list_of(q=waiting[0].agent_id) if len(waiting) == 1 else list_of()
+        yield Finding(Severity.WARNING, text % words, waiting[0].queued_at, url, _("See the expected backups"))
 
 
 @sources.register

@@ -329,8 +329,8 @@ class BackupEntry(models.Model):
 class DepositArea(models.Model):
     """Where one machine leaves its reports and dumps, as the last scan found it.
 
-    `queued_at` is set while a scan of it waits for a worker. `unexpected` are databases that no job expects, `unread`
-    are JSON files that no rule reads, and `spellings` codes of the variants that its reports use.
+    `queued_at` is when a scan of it was asked for that nobody has made yet. `unexpected` are databases without a job,
+    `unread` JSON files that no rule reads, and `spellings` codes of the variants that its reports use.
     """
 
     agent_id = models.CharField(_("machine"), max_length=128, unique=True)
@@ -354,11 +354,17 @@ class DepositArea(models.Model):
     def __str__(self) -> str:
         return self.agent_id
 
+    @property
+    def lease_key(self) -> str:
+        """By what the lease of whoever looks at it is known."""
+        return f"area {self.pk}"
+
 
 class Scan(models.Model):
     """One look at all expected backups, or at those of one machine: when, how long, and what it saw.
 
-    `root_is_missing` is a scan that could look at nothing.
+    `root_is_missing` is a scan that could look at nothing. `holder` is the process of a command; other scans are
+    made by tasks.
     """
 
     class Source(models.TextChoices):
@@ -384,6 +390,7 @@ class Scan(models.Model):
     files_read = models.PositiveBigIntegerField(_("dumps read"), default=0)
     bytes_hashed = models.PositiveBigIntegerField(_("bytes hashed"), default=0)
     root_is_missing = models.BooleanField(_("deposit root missing"), default=False)
+    holder = models.CharField(max_length=128, blank=True, editable=False)
 
     objects = ScanQuerySet.as_manager()
 

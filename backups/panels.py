@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from backups.models import FAILURES, VERIFIED, BackupEntry, ExpectedBackupJob, Scan, Status
 from backups.querysets import watched
+from backups.scanner.rounds import ongoing
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, distance
 from portal.paginator import grouped
 from portal.panels import Section, Tile, chart_start, daily_chart, machine_sections, tiles
@@ -27,7 +28,6 @@ SHOWN_DATABASES = 50
 # A backup that was expected since, and did not come, has been recorded by then; where days are named, a week may pass.
 SAFE_FOR = timedelta(days=2)
 SAFE_FOR_ON_DAYS = timedelta(days=9)
-LONGEST_SCAN = timedelta(hours=2)
 NEWEST_SCANS = 10
 
 # The status of a job that needs an operator: `ExpectedBackupJob.is_failing`, asked of the table.
@@ -126,7 +126,7 @@ class Scans:
 
 def scans(now: datetime) -> Scans:
     newest = list(Scan.objects.order_by("-id")[:NEWEST_SCANS])
-    running = [scan for scan in newest if scan.finished_at is None and scan.started_at > now - LONGEST_SCAN]
+    running = ongoing(newest, now)
     return Scans(
         last=Scan.objects.last_of_all(),
         running=running[0] if running else None,

@@ -83,6 +83,13 @@ class DepositAreaQuerySet(models.QuerySet["m.DepositArea"]):
         self.bulk_create(new, ignore_conflicts=True)
         return {area.agent_id: area for area in self.filter(agent_id__in=agent_ids)}
 
+    def expect_none_but(self, agent_ids: list[str]) -> None:
+        """Scans that were asked for and not made are no longer waited for, except of these machines."""
+        asked = self.filter(queued_at__isnull=False)
+        settled = set(asked.values_list("agent_id", flat=True)).difference(agent_ids)
+        if settled:
+            self.filter(agent_id__in=settled).update(queued_at=None)
+
 
 class ScanQuerySet(models.QuerySet["m.Scan"]):
     def last_of_all(self) -> m.Scan | None:

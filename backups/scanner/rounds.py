@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,16 +17,19 @@ from backups.models import PLANNED_BY, BackupEntry, DepositArea, ExpectedBackupJ
 from backups.querysets import UNFINISHED
 from backups.scanner import cycles, tell
 from backups.scanner.scan import Outcome, RootMissing, result, root_is_there, scan_machine
-from portal.jobs import Lease, claim
+from portal.jobs import Lease, claim, free
+from portal.models import JobRun
 from portal.notifications import in_our_language, notify
-from portal.tasks import enqueue
+from portal.processes import myself
+from portal.querysets import JobRunQuerySet
+from portal.tasks import enqueue, waiting
 
 log = logging.getLogger("vigie.backups")
 TASK, LEASE_NAME = "backups.scan_agent", "backups.agent"
 WAIT_SECONDS = 0.5
 PATIENCE, TASK_PATIENCE = timedelta(minutes=30), timedelta(seconds=20)
-# A machine whose scan waits for a worker is not queued a second time, unless the first got lost.
-LOST_AFTER = timedelta(hours=3)
+# Longer than a scan by command is between two machines.
+ABANDONED_AFTER = timedelta(minutes=5)
 
 
 class Busy(Exception):
@@ -46,18 +49,20 @@ def ask(source: str, agent_id: str = "") -> Scan:
 def look_around() -> Scan:
     """The periodic scan: machines where nothing can have changed cost one query for all of them."""
     now = timezone.now()
+    end_abandoned(now)
     with transaction.atomic():
         scan = begin(Scan.Source.SCHEDULE, now, "")
         if not scan.root_is_missing:
             _settled, agents = sort_out(scan)
-            waiting = DepositArea.objects.filter(queued_at__gt=now - LOST_AFTER).values_list("agent_id", flat=True)
-            queue(scan, [agent for agent in agents if agent not in set(waiting)], now)
+            DepositArea.objects.expect_none_but(agents)
+            queued = {agent for agent, _scan in waiting(TASK, claimed=True)}
+            queue(scan, [agent for agent in agents if agent not in queued], now)
     return scan
 
 
 def queue(scan: Scan, agents: list[str], now: datetime) -> None:
     DepositArea.objects.of(agents)
-    DepositArea.objects.filter(agent_id__in=agents).update(queued_at=now)
+    DepositArea.objects.filter(agent_id__in=agents, queued_at=None).update(queued_at=now)
     Scan.objects.filter(pk=scan.pk).update(agents=len(agents))
     for agent in agents:
         enqueue(TASK, agent, scan.pk, cluster="slow")
@@ -94,7 +99,6 @@ def scan_queued(agent_id: str, scan_pk: int) -> None:
         if is_asked_for:
             raise
         Scan.objects.add(scan_pk, agents_done=1)
-    DepositArea.objects.filter(pk=area.pk).update(queued_at=None)
     finish(scan_pk)
 
 
@@ -103,7 +107,13 @@ def begin(source: str, now: datetime, agent_id: str) -> Scan:
     with transaction.atomic(), in_our_language():
         previous = Scan.objects.order_by("-pk").first()
         was_missing = previous is not None and previous.root_is_missing
-        scan = Scan.objects.create(source=source, at=now, agent_id=agent_id, root_is_missing=not root_is_there())
+        scan = Scan.objects.create(
+            source=source,
+            at=now,
+            agent_id=agent_id,
+            root_is_missing=not root_is_there(),
+            holder=myself() if source == Scan.Source.COMMAND else "",
+        )
         if scan.root_is_missing != was_missing:
             # Two scans at once both follow on the same one before: their message is one.
             notify(tell.of_root(scan.root_is_missing, str(previous.pk if previous else 0)))
@@ -180,7 +190,7 @@ def failed(scan_pk: int) -> Outcome:
 def held(area: DepositArea, patience: timedelta) -> Iterator[Lease]:
     """The lease of a machine; waits for whoever has it. Raises Busy."""
     deadline = time.monotonic() + patience.total_seconds()
-    while (lease := claim(LEASE_NAME, f"area {area.pk}")) is None:
+    while (lease := claim(LEASE_NAME, area.lease_key)) is None:
         if time.monotonic() > deadline:
             raise Busy(area.agent_id)
         time.sleep(WAIT_SECONDS)
@@ -194,3 +204,32 @@ def finish(scan_pk: int) -> None:
     """Notes the end of a scan whose machines are all done."""
     done = Scan.objects.filter(Q(agents_done__gte=F("agents")), pk=scan_pk, finished_at=None)
     done.update(finished_at=timezone.now())
+
+
+# --- Whether somebody is at it ---------------------------------------------------------------------------------------
+
+
+def held_leases(now: datetime) -> JobRunQuerySet:
+    """Of the machines that somebody looks at now."""
+    running = JobRun.objects.filter(job=LEASE_NAME, status=JobRun.Status.RUNNING)
+    return running.exclude(pk__in=free(running, now).values_list("pk", flat=True))
+
+
+def ongoing(scans: Iterable[Scan], now: datetime) -> list[Scan]:
+    """Those that somebody is at: tasks of it have not ended, or whoever gave the command has a machine's lease."""
+    unfinished = [scan for scan in scans if scan.finished_at is None]
+    if not unfinished:
+        return []
+    queued = {scan for _agent, scan in waiting(TASK, claimed=True)}
+    holders = set(held_leases(now).values_list("holder", flat=True))
+    return [scan for scan in unfinished if scan.pk in queued or scan.holder in holders]
+
+
+def end_abandoned(now: datetime) -> None:
+    """Ends scans that nobody is at any more; the machines they did not get to are errors."""
+    unfinished = list(Scan.objects.filter(finished_at=None, started_at__lt=now - ABANDONED_AFTER))
+    alive = {scan.pk for scan in ongoing(unfinished, now)}
+    for scan in unfinished:
+        if scan.pk not in alive:
+            left = F("errors") + F("agents") - F("agents_done")
+            Scan.objects.filter(pk=scan.pk, finished_at=None).update(finished_at=now, errors=left)

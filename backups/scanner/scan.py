@@ -36,6 +36,16 @@ Promotion = BackupEntry.Promotion
 # What was found out is recorded at least so often: a scan that is killed has not worked for nothing.
 BATCH, BATCH_BYTES, BATCH_SECONDS = 200, 1024 * 1024 * 1024, 60.0
 KEEP_ALIVE_SECONDS = 20.0
+AREA_FIELDS = (
+    "trouble",
+    "troubled_since",
+    "unexpected",
+    "ahead",
+    "spellings",
+    "unread",
+    "scanned_at",
+    "queued_at",
+)
 
 
 class RootMissing(Exception):
@@ -278,5 +288,5 @@ def note_area(area: DepositArea, shelf: Shelf, now: datetime, outcome: Outcome) 
     if shelf.folders:
         area.unexpected, area.ahead = shelf.unexpected(), shelf.ahead(now)
         area.spellings, area.unread = shelf.spellings(), shelf.unread_names()
-    area.scanned_at = timezone.now()
-    area.save(update_fields=["trouble", "troubled_since", "unexpected", "ahead", "spellings", "unread", "scanned_at"])
+    area.scanned_at, area.queued_at = timezone.now(), None
+    area.save(update_fields=AREA_FIELDS)

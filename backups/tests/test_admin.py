@@ -15,6 +15,7 @@ from backups.reasons import reason
 from backups.tests.entries import HASH, entry_of, finished_scan, stand
 from backups.tests.pages import LIST, act_on_page, events, listed, logged_in, page_of, text_of
 from portal.models import AuditEvent
+from portal.tasks import enqueue
 
 pytestmark = pytest.mark.django_db
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -115,7 +116,8 @@ class TestTheHeading:
         }  # fmt: skip
 
     def test_it_says_that_one_is_running(self, admin_client):
-        finished_scan(finished_at=None, agent_id="SRV-1")
+        scan = finished_scan(finished_at=None, agent_id="SRV-1")
+        enqueue("backups.scan_agent", "SRV-1", scan.pk, cluster="slow")
         text = text_of(admin_client.get(LIST))
         assert "of SRV-1</span>" in text
         assert ">never</dd>" in text

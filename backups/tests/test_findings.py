@@ -9,8 +9,10 @@ from django.utils import timezone
 from backups import findings
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Status
 from backups.reasons import reason
+from backups.scanner.rounds import LEASE_NAME
 from backups.tests.entries import entry_of, finished_scan, stand
 from portal.findings import Severity, current_findings
+from portal.jobs import claim
 
 pytestmark = pytest.mark.django_db
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
@@ -201,6 +203,16 @@ class TestScans:
     def test_where_nothing_is_expected_nobody_must_look(self, make_job):
         make_job(is_active=False)
         assert found(findings.silent_scanner) == []
+
+    @pytest.mark.parametrize(("minutes", "is_at_work", "told"), [(21, False, 1), (19, False, 0), (21, True, 0)])
+    def test_machine_that_nobody_scans_is_told(self, minutes, is_at_work, told):
+        asked = timezone.now() - minutes * MINUTE
+        area = DepositArea.objects.create(agent_id="SRV-1", queued_at=asked)
+        if is_at_work:
+            claim(LEASE_NAME, area.lease_key)
+        assert [(one.text, one.since) for one in found(findings.unscanned_machines)] == [
+            ("SRV-1 has waited for a scan for more than 20 minutes.", asked)
+        ] * told
 
 
 class TestDepositAreas:

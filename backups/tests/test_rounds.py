@@ -3,15 +3,18 @@
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 from django_q.models import OrmQ
+from django_q.signing import SignedPackage
 
 from backups import reverify, schedules
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
 from backups.scanner import cycles, rounds
 from backups.tests.conftest import AGENT, DATABASE, dump
 from portal.jobs import claim
-from portal.models import JobRun, OutboxMessage, TaskAttempt
+from portal.models import Beat, JobRun, OutboxMessage, TaskAttempt
+from portal.processes import HOST, myself
 from portal.tasks import enqueue
 from portal.tests.workers import deliver
 
@@ -75,9 +78,82 @@ def test_the_schedule_queues_no_machine_that_is_queued_already(due):
     rounds.look_around()
     rounds.look_around()
     assert OrmQ.objects.count() == 1
-    DepositArea.objects.update(queued_at=timezone.now() - timedelta(hours=4))
+
+
+def test_machine_whose_scan_ended_in_an_outage_is_queued_by_the_next(due, monkeypatch, settings):
+    """Nothing but the end of the task is on record, and its row stays claimed in the queue for two hours."""
+    due()
+    lost = rounds.look_around()
+
+    def away(*args, **kwargs):
+        raise OperationalError("away")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(rounds, "scan_machine", away)
+        outage.setattr(type(Scan.objects.all()), "add", away)
+        deliver("slow")
+    row = queue_row(lost, settings)
     rounds.look_around()
-    assert OrmQ.objects.count() == 2
+    assert OrmQ.objects.exclude(pk=row.pk).count() == 1
+    deliver_all()
+    assert BackupEntry.objects.get().status == "SUCCESS"
+    assert DepositArea.objects.get().queued_at is None
+
+
+def queue_row(scan, settings):
+    """The row of the task that ended, as it stays where nobody could take it away."""
+    attempt = TaskAttempt.objects.get()
+    package = {"id": attempt.task_id, "func": "portal.tasks.run", "args": (rounds.TASK, AGENT, scan.pk)}
+    lock = timezone.now() + timedelta(hours=2)
+    return OrmQ.objects.create(key="slow", payload=SignedPackage.dumps(package), lock=lock)
+
+
+@pytest.mark.parametrize("holder", [f"{HOST}:4194305:1", "another-host/12345678:7:1"])
+def test_scan_of_a_dead_process_is_taken_over_at_once(due, holder):
+    due()
+    area = DepositArea.objects.of([AGENT])[AGENT]
+    claim(rounds.LEASE_NAME, area.lease_key)
+    JobRun.objects.update(holder=holder)
+    Beat.objects.create(component="node:12345678", at=timezone.now() - timedelta(minutes=1))
+    rounds.look_around()
+    deliver_all()
+    assert BackupEntry.objects.get().status == "SUCCESS"
+
+
+def test_scan_runs_while_its_tasks_or_its_process_do(due):
+    due()
+    queued = rounds.look_around()
+    command = Scan.objects.create(source="command", at=timezone.now(), holder=myself())
+    assert rounds.ongoing([queued, command], timezone.now()) == [queued]
+    area = DepositArea.objects.of([AGENT])[AGENT]
+    lease = claim(rounds.LEASE_NAME, area.lease_key)
+    assert rounds.ongoing([queued, command], timezone.now()) == [queued, command]
+    JobRun.objects.update(holder=f"{HOST}:4194305:1")
+    Scan.objects.filter(pk=command.pk).update(holder=f"{HOST}:4194305:1")
+    command.refresh_from_db()
+    assert rounds.ongoing([queued, command], timezone.now()) == [queued]
+    lease.release()
+    deliver_all()
+    queued.refresh_from_db()
+    assert rounds.ongoing([queued, command], timezone.now()) == []
+
+
+def test_scan_that_was_killed_is_ended_by_the_schedule(due):
+    due()
+    long_ago = timezone.now() - timedelta(minutes=6)
+    killed = Scan.objects.create(source="command", at=long_ago, started_at=long_ago, agents=3, agents_done=1)
+    rounds.look_around()
+    killed.refresh_from_db()
+    assert (killed.finished_at is not None, killed.errors) == (True, 2)
+
+
+def test_machine_that_needs_no_look_any_more_is_not_waited_for(due):
+    due()
+    rounds.look_around()
+    assert DepositArea.objects.get().queued_at is not None
+    ExpectedBackupJob.objects.update(is_active=False)
+    rounds.look_around()
+    assert DepositArea.objects.get().queued_at is None
 
 
 def test_scans_of_the_schedule_do_not_pile_up_behind_a_long_one(due):
