@@ -15,7 +15,7 @@ from backups import paths, reasons
 from backups.models import VERIFIED, BackupEntry, DepositArea, ExpectedBackupJob, Scan, Status
 from backups.panels import DAMAGED, FAILING, FRESH_SECONDS, newest_of
 from backups.querysets import STORED, UNSTORED, watched
-from backups.scanner.rounds import held_leases
+from backups.scanner.rounds import held_leases, lease_key
 from portal.admin.display import distance
 from portal.findings import Finding, Severity, sources
 from portal.paginator import grouped
@@ -195,7 +195,7 @@ def unscanned_machines(now: datetime) -> Iterator[Finding]:
     """Those whose scan was asked for and has not been made, though another quarter of an hour has begun since."""
     late = DepositArea.objects.filter(queued_at__lt=now - LATE_SCAN).order_by("queued_at")
     at_work = set(held_leases(now).values_list("cycle_key", flat=True)) if late.exists() else set()
-    waiting = [area for area in late if area.lease_key not in at_work]
+    waiting = [area for area in late if lease_key(area) not in at_work]
     if waiting:
         text = ngettext(
             "%(machine)s has waited for a scan for more than 20 minutes.",

@@ -354,11 +354,6 @@ class DepositArea(models.Model):
     def __str__(self) -> str:
         return self.agent_id
 
-    @property
-    def lease_key(self) -> str:
-        """By what the lease of whoever looks at it is known."""
-        return f"area {self.pk}"
-
 
 class Scan(models.Model):
     """One look at all expected backups, or at those of one machine: when, how long, and what it saw.

@@ -190,7 +190,7 @@ def failed(scan_pk: int) -> Outcome:
 def held(area: DepositArea, patience: timedelta) -> Iterator[Lease]:
     """The lease of a machine; waits for whoever has it. Raises Busy."""
     deadline = time.monotonic() + patience.total_seconds()
-    while (lease := claim(LEASE_NAME, area.lease_key)) is None:
+    while (lease := claim(LEASE_NAME, lease_key(area))) is None:
         if time.monotonic() > deadline:
             raise Busy(area.agent_id)
         time.sleep(WAIT_SECONDS)
@@ -207,6 +207,11 @@ def finish(scan_pk: int) -> None:
 
 
 # --- Whether somebody is at it ---------------------------------------------------------------------------------------
+
+
+def lease_key(area: DepositArea) -> str:
+    """By what the lease of whoever looks at the machine is known."""
+    return f"area {area.pk}"
 
 
 def held_leases(now: datetime) -> JobRunQuerySet:

@@ -9,7 +9,7 @@ from django.utils import timezone
 from backups import findings
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Status
 from backups.reasons import reason
-from backups.scanner.rounds import LEASE_NAME
+from backups.scanner.rounds import LEASE_NAME, lease_key
 from backups.tests.entries import entry_of, finished_scan, stand
 from portal.findings import Severity, current_findings
 from portal.jobs import claim
@@ -209,7 +209,7 @@ class TestScans:
         asked = timezone.now() - minutes * MINUTE
         area = DepositArea.objects.create(agent_id="SRV-1", queued_at=asked)
         if is_at_work:
-            claim(LEASE_NAME, area.lease_key)
+            claim(LEASE_NAME, lease_key(area))
         assert [(one.text, one.since) for one in found(findings.unscanned_machines)] == [
             ("SRV-1 has waited for a scan for more than 20 minutes.", asked)
         ] * told

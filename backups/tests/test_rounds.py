@@ -112,7 +112,7 @@ def queue_row(scan, settings):
 def test_scan_of_a_dead_process_is_taken_over_at_once(due, holder):
     due()
     area = DepositArea.objects.of([AGENT])[AGENT]
-    claim(rounds.LEASE_NAME, area.lease_key)
+    claim(rounds.LEASE_NAME, rounds.lease_key(area))
     JobRun.objects.update(holder=holder)
     Beat.objects.create(component="node:12345678", at=timezone.now() - timedelta(minutes=1))
     rounds.look_around()
@@ -126,7 +126,7 @@ def test_scan_runs_while_its_tasks_or_its_process_do(due):
     command = Scan.objects.create(source="command", at=timezone.now(), holder=myself())
     assert rounds.ongoing([queued, command], timezone.now()) == [queued]
     area = DepositArea.objects.of([AGENT])[AGENT]
-    lease = claim(rounds.LEASE_NAME, area.lease_key)
+    lease = claim(rounds.LEASE_NAME, rounds.lease_key(area))
     assert rounds.ongoing([queued, command], timezone.now()) == [queued, command]
     JobRun.objects.update(holder=f"{HOST}:4194305:1")
     Scan.objects.filter(pk=command.pk).update(holder=f"{HOST}:4194305:1")
