@@ -14,6 +14,7 @@ import zlib
 from dataclasses import dataclass, field
 
 from django.conf import settings
+from vigie_client import contract
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 KEY_LENGTH, SECRET_LENGTH, CRC_LENGTH = 12, 43, 6
@@ -23,7 +24,7 @@ SHAPE = re.compile(
     rf"vigie_({'|'.join(KINDS)})_([0-9A-Za-z]{{{KEY_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})_([0-9A-Za-z]{{{CRC_LENGTH}}})"
 )
 # Anything that begins like a token, whole or cut short: for redaction. The public key stays, to tell which one it was.
-TOKEN_IN_TEXT = re.compile(rf"(vigie_(?:{'|'.join(KINDS)})_[0-9A-Za-z]{{{KEY_LENGTH}}})_[0-9A-Za-z_]+")
+TOKEN_IN_TEXT = re.compile(contract.TOKEN)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
-from vigie_client.contract import MAX_INTEGER
+from vigie_client import contract
+from vigie_client.contract import MAX_EMAIL, MAX_INTEGER, MAX_ROUTE, PARAMETER
 
 from portal.api.errors import Problem, invalid
 from portal.logs import KNOWN_METHODS
@@ -29,29 +30,14 @@ from usage.report import Reader
 from usage.tracking.browsers import reduced
 
 MAX_EVENTS = 500
-LONGEST_EMAIL, LONGEST_ROUTE = 254, 200
 LONGEST_SESSION = timedelta(seconds=MAX_INTEGER)
-# What people have, `bob@intranet` and `jérôme@example.org` too; `vigie_client` has the same rules, and a test compares.
-EMAIL = re.compile(
-    r"(?=[^@]{1,64}@)[\w%+'&-]+(?:\.[\w%+'&-]+)*"
-    r"@\w(?:[\w-]{0,61}\w)?(?:\.\w(?:[\w-]{0,61}\w)?)*"
+EMAIL, ERROR_NAME, FILE_NAME, ROUTE = map(
+    re.compile, (contract.EMAIL, contract.ERROR_NAME, contract.FILE_NAME, contract.ROUTE)
 )
-# No spaces: the text of an exception is not to pass for the name of one.
-ERROR = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
-FILE_NAME = re.compile(r"[A-Za-z0-9_-]\.[A-Za-z][A-Za-z0-9]{1,4}(?!\.?\w)")
-ROUTE = re.compile(r"(?!.*:/)[A-Za-z0-9._~{}<>:/-]*")
-# A parameter's name, in the ways of writing one.
-DECLARED = re.compile(r"\{[A-Za-z_:]+[0-9]?\}|<[A-Za-z_:]+[0-9]?>|^:[A-Za-z_]+[0-9]?(?=\.|$)")
-# A segment that somebody filled in: digits, a UUID, digits among letters, a long random word, the name of a file.
-FILLED_IN = re.compile(
-    r"^[0-9][0-9._:~-]*$|[0-9]{4}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{16}"
-    r"|^(?=.*[0-9])(?=.*[A-Za-z]).{8}|[a-z]{21}|[A-Z]{21}|^[^{}<>]+\.[A-Za-z][A-Za-z0-9]{1,4}$"
+ROUTE_PARAMETER, FILLED_IN, FILLED_IN_PATH = map(
+    re.compile, (contract.ROUTE_PARAMETER, contract.FILLED_IN, contract.FILLED_IN_PATH)
 )
-# In a path also a person or a password. A name without a slash, such as `documents.upload`, is a view's.
-FILLED_IN_PATH = re.compile(r"[A-Za-z0-9]\.[A-Za-z]|:")
-LONG_WORD = re.compile(r"[A-Za-z]{8,}")
-PLAIN_WORD = re.compile(r"[A-Z]+|[A-Z]?[a-z]+(?:[A-Z][a-z]+)*[A-Z]{0,5}")
-PARAMETER = "{id}"
+LONG_WORD, PLAIN_WORD = re.compile(contract.LONG_WORD), re.compile(contract.PLAIN_WORD)
 INVALID = "invalid"
 
 
@@ -62,7 +48,7 @@ def without_values(route: str) -> str:
 
 
 def is_filled_in(part: str, *, in_path: bool) -> bool:
-    rest = DECLARED.sub("{}", part)
+    rest = ROUTE_PARAMETER.sub("{}", part)
     odd = not all(map(PLAIN_WORD.fullmatch, LONG_WORD.findall(rest)))
     return bool(odd or FILLED_IN.search(rest) or (in_path and FILLED_IN_PATH.search(rest)))
 
@@ -77,8 +63,8 @@ class EventReader(Reader):
     def email(self, source: Mapping[str, Any]) -> str:
         """In lower case. Never a name with a colon: those are of machines and applications."""
         value = source.get("user_email")
-        text = value.lower() if isinstance(value, str) and len(value) <= LONGEST_EMAIL else ""
-        if len(text) > LONGEST_EMAIL or not EMAIL.fullmatch(text) or TOKEN_IN_TEXT.search(text):
+        text = value.lower() if isinstance(value, str) and len(value) <= MAX_EMAIL else ""
+        if len(text) > MAX_EMAIL or not EMAIL.fullmatch(text) or TOKEN_IN_TEXT.search(text):
             self.refuse("user_email", "not_an_email", "An e-mail address is expected.")
             return ""
         return text
@@ -91,7 +77,7 @@ class EventReader(Reader):
 
     def error_name(self, source: Mapping[str, Any]) -> str:
         name = self.identifier(source, "error_type", required=True)
-        if name and (not ERROR.fullmatch(name) or FILE_NAME.search(name)):
+        if name and (not ERROR_NAME.fullmatch(name) or FILE_NAME.search(name)):
             self.refuse("error_type", "not_a_class", "The name of a class or a code is expected.")
         return name
 
@@ -123,13 +109,13 @@ class EventReader(Reader):
         if value is None:
             return ""
         route = re.split(r"[?#]", value, maxsplit=1)[0] if isinstance(value, str) else None
-        if route is not None and len(route) > LONGEST_ROUTE:
+        if route is not None and len(route) > MAX_ROUTE:
             return ""
         if route is None or not ROUTE.fullmatch(route) or TOKEN_IN_TEXT.search(route):
             self.refuse("endpoint", "not_a_route", "A route such as /api/documents/{id} is expected.")
             return ""
         reduced_route = without_values(route)
-        return reduced_route if len(reduced_route) <= LONGEST_ROUTE else ""
+        return reduced_route if len(reduced_route) <= MAX_ROUTE else ""
 
     def flag(self, source: Mapping[str, Any], name: str) -> bool:
         value = source.get(name)

@@ -15,17 +15,14 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from vigie_client.contract import EXTENSION as EXTENSION_PATTERN
-from vigie_client.contract import IDENTIFIER as IDENTIFIER_PATTERN
-from vigie_client.contract import MAX_DOCUMENTS, MAX_INTEGER
+from vigie_client import contract
+from vigie_client.contract import MAX_DOCUMENTS, MAX_INTEGER, STATUSES
 
 from portal.api.errors import FieldError, Problem
 from portal.tokens import TOKEN_IN_TEXT
 
 MAX_ERRORS = 20
-UUID_TEXT = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-IDENTIFIER = re.compile(IDENTIFIER_PATTERN)
-EXTENSION = re.compile(EXTENSION_PATTERN)
+UUID_TEXT, IDENTIFIER, EXTENSION = map(re.compile, (contract.UUID, contract.IDENTIFIER, contract.EXTENSION))
 COUNTERS = ("document_count", "succeeded_count", "failed_count", "total_pages")
 OPTIONAL_IDENTIFIERS = ("license_ref", "machine_id")
 REQUIRED_IDENTIFIERS = ("app_name", "app_version")
@@ -33,7 +30,6 @@ RUN_KEYS = frozenset({"run_id", "documents", "documents_omitted", "started_at", 
     OPTIONAL_IDENTIFIERS, REQUIRED_IDENTIFIERS, COUNTERS
 )
 DOCUMENT_KEYS = frozenset({"ordinal", "page_count", "status", "duration_ms", "extension"})
-STATUSES = ("success", "failed")
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,23 @@ def test_a_value_in_a_path_reaches_no_disk(tracker: ActivityTracker, noted: Any,
     assert [event["endpoint"] for event in noted("errors")] == [re.sub(r"[^/]+$", "{id}", address)]
 
 
-@pytest.mark.parametrize(("method", "code"), [("POST /secret", "400"), (7, True), (object(), -1), ("", 4.0)])
+@pytest.mark.parametrize("code", [400, "400", 400.0])
+def test_code_of_another_type_is_converted(tracker: ActivityTracker, noted: Any, code: Any) -> None:
+    tracker.error("x", code=code)
+    assert noted("errors")[0]["error_code"] == 400
+
+
+def test_first_name_the_portal_would_not_take_is_logged(
+    tracker: ActivityTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("export", "Éxport", "secret.pdf"):
+        with tracker.feature(name):
+            pass
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("a feature's name becomes unnamed: 1 to 128 of")
+
+
+@pytest.mark.parametrize(("method", "code"), [("POST /secret", "4xx"), (7, True), (object(), -1), ("", 4.5)])
 def test_what_is_no_method_and_no_code_is_not_noted(
     tracker: ActivityTracker, noted: Any, method: Any, code: Any
 ) -> None:

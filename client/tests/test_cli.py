@@ -139,6 +139,14 @@ def test_it_reports_documents_without_their_names(
     assert (result["run_id"], result["delivered"], result["pending"]) == (body["run_id"], 1, 0)
 
 
+def test_report_with_a_name_the_portal_would_not_take_is_wrong_usage(
+    portal: Any, command: Command, enrolled: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("report", "--app-name", "Éditeur", "--app-version", "6", "a.png") == 2
+    assert "app_name: 1 to 128 of" in capsys.readouterr().err
+    assert portal.requests == []
+
+
 def test_it_keeps_the_run_for_later_when_the_portal_is_away(
     portal: Any, answer: Any, command: Command, enrolled: None, state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -266,7 +266,12 @@ def test_what_is_sent_is_never_more_than_the_portal_reads(client: Any, portal: A
     assert comment.startswith(body["comment"])
 
 
-@pytest.mark.parametrize(("page", "version"), [(None, None), (7, 7), ("?secret", " "), ("", "")])
+def test_version_that_is_a_number_is_sent_as_text(client: Any, spool: Path) -> None:
+    assert client(app_version=6.1).send(CAROL, comment="x")
+    assert waiting(spool)[0]["app_version"] == "6.1"
+
+
+@pytest.mark.parametrize(("page", "version"), [(None, None), (7, object()), ("?secret", " "), ("", "")])
 def test_what_says_nothing_of_page_and_version_is_left_out(client: Any, spool: Path, page: Any, version: Any) -> None:
     assert client(app_version=version).send(CAROL, comment="x", page=page)
     assert not {"page", "app_version"} & set(waiting(spool)[0])

@@ -1,22 +1,29 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import uuid
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vigie_client import build_usage_payload, new_run_id
+from vigie_client import build_usage_payload, contract, new_run_id
 
+RUN_ID = "0f8fad5bd9cb469fa16570867728950e"
+TOKYO = timezone(timedelta(hours=9))
 DOCUMENT_KEYS = {"ordinal", "page_count", "status", "duration_ms", "extension"}
 
 
 def payload_of(*documents: Any, **more: Any) -> dict[str, Any]:
-    return build_usage_payload(
-        run_id="r", app_name="gui", app_version="1", license_ref="L", machine_id="m", documents=documents, **more
-    )
+    given = {"run_id": RUN_ID, "app_name": "gui", "app_version": "1", "license_ref": "L", "machine_id": "m"}
+    return build_usage_payload(**{**given, **more}, documents=documents)
 
 
 def document_of(**given: Any) -> dict[str, Any]:
@@ -57,10 +64,27 @@ def test_it_numbers_documents_that_have_no_ordinal() -> None:
     assert [row["ordinal"] for row in payload_of({}, {"ordinal": 7}, {"ordinal": None})["documents"]] == [0, 7, 2]
 
 
-@pytest.mark.parametrize("value", [True, 3.0, float("nan"), "3", -1, 2**31, 10**30, [3], None])
-@pytest.mark.parametrize("key", ["page_count", "duration_ms"])
-def test_it_takes_only_plain_integers(key: str, value: Any) -> None:
+@pytest.mark.parametrize("value", [True, float("nan"), float("inf"), "3 pages", "", -1, 2**31, 10**30, [3], {}, b"3"])
+@pytest.mark.parametrize("key", ["ordinal", "page_count", "duration_ms"])
+def test_value_that_is_no_count_is_refused_or_left_out(key: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^documents\[0\]\.{key}: an integer from 0 to 2147483647 is expected$"):
+        payload_of({key: value}, strict=True)
     assert document_of(**{key: value})[key] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "carried"),
+    [(3.0, 3), ("3", 3), (" 12 ", 12), (Fraction(4), 4), (Decimal("5"), 5), (None, None)],
+)
+@pytest.mark.parametrize("key", ["page_count", "duration_ms"])
+def test_count_of_another_type_is_converted(key: str, given: Any, carried: Any) -> None:
+    assert payload_of({key: given}, strict=True)["documents"][0][key] == carried
+
+
+def test_fraction_of_a_millisecond_is_rounded_and_that_of_a_page_refused() -> None:
+    assert payload_of({"duration_ms": 840.6}, strict=True)["documents"][0]["duration_ms"] == 841
+    with pytest.raises(ValueError, match="page_count"):
+        payload_of({"page_count": 2.5}, strict=True)
 
 
 @pytest.mark.parametrize("value", [0, 1, 2**31 - 1])
@@ -81,15 +105,30 @@ def test_it_normalises_the_extension(given: Any, carried: Any) -> None:
 
 @pytest.mark.parametrize(
     ("given", "carried"),
-    [("success", "success"), ("failed", "failed"), ("Success", "other"), (1, "other"), (None, None)],
-)
-def test_it_reduces_the_status_to_what_the_portal_stores(given: Any, carried: Any) -> None:
-    assert document_of(status=given)["status"] == carried
+    [
+        ("success", "success"), ("failed", "failed"), ("Success", "success"), ("ok", "success"), ("FAILURE", "failed"),
+        ("error", "failed"), (True, "success"), (False, "failed"), ("other", "other"), (None, None),
+    ],
+)  # fmt: skip
+def test_status_in_other_words_is_converted(given: Any, carried: Any) -> None:
+    assert payload_of({"status": given}, strict=True)["documents"][0]["status"] == carried
 
 
-@pytest.mark.parametrize("document", [None, "a.pdf", 3, ["page_count"]])
-def test_it_survives_a_document_that_is_no_mapping(document: Any) -> None:
-    assert payload_of(document)["documents"][0]["page_count"] is None
+@pytest.mark.parametrize("given", ["skipped", "/home/bob/secret.pdf", 1, ["ok"]])
+def test_unknown_status_is_refused_or_other(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"^documents\[0\]\.status: success, failed or other is expected$"):
+        payload_of({"status": given}, strict=True)
+    assert document_of(status=given)["status"] == "other"
+
+
+@pytest.mark.parametrize("documents", [[None], ["a.pdf"], [3], [["page_count"]], "a.pdf", {"page_count": 3}, 7])
+def test_document_that_is_no_mapping_is_refused_or_counted(documents: Any) -> None:
+    given = {"run_id": new_run_id(), "app_name": "gui", "app_version": "1", "documents": documents}
+    with pytest.raises(ValueError, match=r"^documents"):
+        build_usage_payload(**given, strict=True)
+    payload = build_usage_payload(**given)
+    assert payload["document_count"] == 1
+    assert payload["documents"][0]["status"] is None
 
 
 @pytest.mark.parametrize(
@@ -111,9 +150,112 @@ def test_it_leaves_out_a_start_that_is_not_given() -> None:
     assert "started_at" not in payload_of()
 
 
-def test_it_refuses_a_start_that_is_no_time_without_repeating_it() -> None:
-    with pytest.raises(ValueError, match=r"^not an ISO 8601 time$"):
-        payload_of(started_at="/home/bob/secret.pdf")
+@pytest.mark.parametrize("started_at", ["/home/bob/secret.pdf", "", 1773134400, datetime.min.replace(tzinfo=TOKYO)])
+def test_start_that_is_no_time_is_refused_or_left_out(started_at: Any) -> None:
+    with pytest.raises(ValueError, match=r"^started_at: a datetime or an ISO 8601 time is expected$"):
+        payload_of(started_at=started_at, strict=True)
+    assert "started_at" not in payload_of(started_at=started_at)
+
+
+NAMES = ("app_name", "app_version", "machine_id", "license_ref")
+
+
+@pytest.mark.parametrize(
+    ("given", "reduced"),
+    [
+        ("Éditeur PDF", "Editeur PDF"), ("Editor (Pro)", "Editor Pro"), ("bob@example.org", "bob example.org"),
+        ("2026/041", "2026 041"), ("PC-FRANÇOIS", "PC-FRANCOIS"), ("x" * 129, "x" * 128), ("编辑器", "unnamed"),
+        (f"vigie_client_{'a' * 12}_secret", "unnamed"), (b"gui", "unnamed"), (["gui"], "unnamed"), (True, "unnamed"),
+        (float("nan"), "unnamed"), (10**40, "unnamed"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("field", NAMES)
+def test_name_the_portal_would_not_take_is_refused_or_reduced(
+    field: str, given: Any, reduced: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ValueError, match=rf"^{field}: 1 to 128 of A-Z"):
+        payload_of(**{field: given}, strict=True)
+    payload = payload_of(**{field: given})
+    assert payload[field] == (None if field == "license_ref" else reduced)
+    (record,) = caplog.records
+    assert field in record.getMessage()
+    assert str(given)[:40] not in record.getMessage()
+
+
+@pytest.mark.parametrize("field", NAMES)
+@pytest.mark.parametrize(
+    ("given", "carried"), [(" LIC 1 ", "LIC 1"), ("LIC-1\n", "LIC-1"), (2041, "2041"), (6.1, "6.1")]
+)
+def test_name_of_another_type_is_converted(field: str, given: Any, carried: str) -> None:
+    assert payload_of(**{field: given}, strict=True)[field] == carried
+
+
+@pytest.mark.parametrize("given", [None, ""])
+def test_name_that_is_missing_is_refused_unless_it_is_optional(given: Any) -> None:
+    payload = payload_of(license_ref=given, machine_id=given, strict=True)
+    assert (payload["license_ref"], payload["machine_id"]) == (None, None)
+    for field in ("app_name", "app_version"):
+        with pytest.raises(ValueError, match=f"^{field}: "):
+            payload_of(**{field: given}, strict=True)
+        assert payload_of(**{field: given})[field] == "unnamed"
+
+
+def test_valid_payload_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    payload_of({"page_count": 3, "status": "success", "duration_ms": 12.5, "extension": ""})
+    assert caplog.records == []
+
+
+def test_many_mistakes_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    payload_of(*[{"page_count": "many"}] * 50, app_version=None)
+    (record,) = caplog.records
+    assert record.getMessage().endswith("; and 48 more")
+
+
+@pytest.mark.parametrize(("given", "carried"), [("{0F8FAD5B-D9CB-469F-A165-70867728950E}", RUN_ID), (RUN_ID, RUN_ID)])
+def test_run_id_in_braces_is_taken(given: str, carried: str) -> None:
+    assert payload_of(run_id=given, strict=True)["run_id"] == carried
+
+
+def test_text_that_is_no_run_id_always_becomes_the_same_one() -> None:
+    with pytest.raises(ValueError, match=r"^run_id: a UUID"):
+        payload_of(run_id="run 1", strict=True)
+    first, again, other, none, empty = (payload_of(run_id=given)["run_id"] for given in ("r1", "r1", "r2", None, ""))
+    assert first == again
+    assert len({first, other, none, empty}) == 4
+
+
+def test_run_of_any_size_lists_what_one_call_carries_and_counts_all() -> None:
+    documents = [{"page_count": 2, "status": "success", "extension": ".pdf"}] * 10_000 + [{"status": "failed"}] * 2_000
+    payload = payload_of(*documents, strict=True)
+    assert (len(payload["documents"]), payload["documents_omitted"]) == (10_000, 2_000)
+    counters = ("document_count", "succeeded_count", "failed_count", "total_pages")
+    assert [payload[key] for key in counters] == [12_000, 10_000, 2_000, 20_000]
+    largest = {"ordinal": 2**31 - 1, "status": "success", "duration_ms": 2**31 - 1, "extension": ".abcdefghij"}
+    payload = payload_of(*[largest] * 10_000, strict=True)
+    assert len(json.dumps(payload)) < contract.MAX_BODY
+    assert payload["documents_omitted"] == 10_000 - len(payload["documents"]) > 0
+    assert "documents_omitted" not in payload_of({})
+
+
+def test_pages_beyond_the_largest_number_are_refused_or_not_counted() -> None:
+    documents = [{"page_count": 2**31 - 1}, {"page_count": 1}]
+    with pytest.raises(ValueError, match=r"^total_pages: "):
+        payload_of(*documents, strict=True)
+    payload = payload_of(*documents)
+    assert (payload["total_pages"], payload["documents"][1]["page_count"]) == (2**31 - 1, None)
+
+
+def test_strict_is_the_default_in_development_mode() -> None:
+    program = (
+        "from vigie_client import build_usage_payload, new_run_id\n"
+        "build_usage_payload(run_id=new_run_id(), app_name='gui', app_version=None)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(contract.__file__).parents[1])}
+    codes = [
+        subprocess.run([sys.executable, *flags, "-c", program], env=environment, capture_output=True).returncode
+        for flags in ([], ["-X", "dev"])
+    ]
+    assert codes == [0, 1]
 
 
 def test_it_takes_a_run_id_as_uuid() -> None:

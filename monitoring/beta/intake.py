@@ -21,6 +21,8 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
+from vigie_client import contract
+from vigie_client.contract import MAX_COMMENT, MAX_PAGE, MAX_PARTICIPANT, MAX_VERSION
 
 from monitoring.beta import origins, programmes
 from monitoring.models import BetaFeedback, BetaProgramme, FeedbackWindow
@@ -34,7 +36,6 @@ from usage.events import EventReader, sender_clock
 
 HONEYPOT = "website"
 MOST_SENT_BY_KEY = 512 * 1024
-LONGEST_PARTICIPANT, LONGEST_COMMENT, LONGEST_PAGE, LONGEST_VERSION = 254, 100_000, 200, 64
 RECORDED, DUPLICATE = "recorded", "duplicate"
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 # Control characters but tab and newline, halves of surrogate pairs, and the two others that XML cannot hold.
@@ -42,7 +43,7 @@ UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff
 REPLACEMENT = "\ufffd"
 LINE_END = re.compile(r"\r\n?")
 # What tokens are called in the column `source`, and nobody is who speaks for himself.
-MACHINE_LIKE = re.compile(r"(?:agent|client)\s*:", re.IGNORECASE)
+MACHINE_LIKE = re.compile(contract.MACHINE_LIKE)
 # Of an IPv6 address what its owner is given: within it he has as many addresses as he likes.
 OWN_PREFIX = 64
 
@@ -100,8 +101,8 @@ class FeedbackReader(EventReader):
             return ""
         shown = seen(value) if isinstance(value, str) else ""
         text = unicodedata.normalize("NFC", in_one_line(shown).lower())
-        if not 0 < len(text) <= LONGEST_PARTICIPANT or REPLACEMENT in text or is_somebody_else(shown):
-            message = f"A name or an e-mail address of at most {LONGEST_PARTICIPANT} characters is expected."
+        if not 0 < len(text) <= MAX_PARTICIPANT or REPLACEMENT in text or is_somebody_else(shown):
+            message = f"A name or an e-mail address of at most {MAX_PARTICIPANT} characters is expected."
             self.refuse("participant", "not_a_participant", message)
             return ""
         return text
@@ -139,13 +140,13 @@ class FeedbackReader(EventReader):
         value = source.get("page")
         page = re.split(r"[?#]", value, maxsplit=1)[0].strip() if isinstance(value, str) else value
         # Some characters are several in NFC.
-        return in_one_line(self.text({"page": page}, "page", LONGEST_PAGE))[:LONGEST_PAGE]
+        return in_one_line(self.text({"page": page}, "page", MAX_PAGE))[:MAX_PAGE]
 
     def version(self, source: Mapping[str, Any]) -> str:
-        return in_one_line(self.text(source, "app_version", LONGEST_VERSION))[:LONGEST_VERSION]
+        return in_one_line(self.text(source, "app_version", MAX_VERSION))[:MAX_VERSION]
 
     def comment(self, source: Mapping[str, Any]) -> str:
-        comment = cleaned(self.text(source, "comment", LONGEST_COMMENT))
+        comment = cleaned(self.text(source, "comment", MAX_COMMENT))
         return comment if comment.strip() else ""
 
     def refuse_nothing_said(self, comment: str, score: int | None) -> None:

@@ -7,8 +7,8 @@ from math import ceil
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
+from vigie_client import contract
 
-from monitoring.beta import intake
 from monitoring.models import BetaFeedback
 from monitoring.models.beta import BEST_SCORE
 from portal.api.errors import FieldError, Problem
@@ -27,10 +27,10 @@ SEVERITIES = (
 )
 SCORES = tuple(str(score) for score in range(BEST_SCORE + 1))
 LIMITS = {
-    "participant": intake.LONGEST_PARTICIPANT,
-    "comment": intake.LONGEST_COMMENT,
-    "page": intake.LONGEST_PAGE,
-    "app_version": intake.LONGEST_VERSION,
+    "participant": contract.MAX_PARTICIPANT,
+    "comment": contract.MAX_COMMENT,
+    "page": contract.MAX_PAGE,
+    "app_version": contract.MAX_VERSION,
 }
 FIELDS = ("type", "severity", "comment", "nps_score", "participant", "page", "app_version")
 MINUTE = 60

@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from vigie_client import contract
 
 from monitoring.beta.origins import refuse_bad_origins
 from monitoring.models.incidents import Incident
@@ -21,7 +22,7 @@ from portal.tokens import random_text
 from usage.clocks import clock_field
 
 KEY_LENGTH = 22
-BEST_SCORE = 10
+BEST_SCORE = contract.MAX_SCORE
 
 
 def new_key() -> str:

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from vigie_client import contract
 
 from monitoring.beta import intake, page
 from monitoring.models import BetaFeedback, FeedbackWindow
@@ -89,10 +90,10 @@ def test_nothing_is_chosen_and_each_form_has_an_identity_of_its_own(see):
 def test_what_a_field_lets_in_is_what_is_taken(see):
     shown = Page(see())
     longest = {
-        "comment": intake.LONGEST_COMMENT,
-        "participant": intake.LONGEST_PARTICIPANT,
-        "page": intake.LONGEST_PAGE,
-        "app_version": intake.LONGEST_VERSION,
+        "comment": contract.MAX_COMMENT,
+        "participant": contract.MAX_PARTICIPANT,
+        "page": contract.MAX_PAGE,
+        "app_version": contract.MAX_VERSION,
     }
     assert {name: int(shown.by_id(name)["maxlength"]) for name in longest} == longest
     assert [each["value"] for each in shown.all("input", name="nps_score")] == [*map(str, range(11)), ""]

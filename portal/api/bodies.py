@@ -8,11 +8,12 @@ import zlib
 from typing import Any, NoReturn
 
 from django.http import HttpRequest
+from vigie_client import contract
 
 from portal.api.errors import Problem
 from portal.api.streams import UNREADABLE, body_stream
 
-MAX_SENT = 1024 * 1024
+MAX_SENT = contract.MAX_BODY
 MAX_INFLATED = 8 * 1024 * 1024
 MAX_DEPTH = 32
 MAX_MEMBERS = 64

@@ -11,11 +11,12 @@ from time import monotonic
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 from .activity_calls import ActivityClient
-from .activity_rules import email_address, error_name, feature_name, route
+from .activity_rules import NAME_RULE, email_address, error_name, feature_name, route
 from .courier import Courier
 from .features import Feature
 from .logs import log
 from .payload import LARGEST_INTEGER, plain_int, utc_text
+from .payload_rules import UNNAMED, whole_number
 from .spool import DEFAULT_LIMITS, SpoolPath
 from .spool_limits import SpoolLimits
 from .version import __version__
@@ -71,6 +72,7 @@ class ActivityTracker:
         self._user_email = email_address(user_email)
         self._logger = logger
         self._session: Optional[_Session] = None
+        self._warned = False
         if self._user_email is None and user_email is not None:
             log(logging.WARNING, "activity isn't noted: the portal takes no such address of a user", logger=logger)
 
@@ -120,7 +122,11 @@ class ActivityTracker:
     ) -> None:
         """Note an error: an exception, its class, or a name. Of an exception the name of its class is kept alone."""
         now = _now()
-        known = {"endpoint": route(endpoint), "error_type": error_name(error), "error_code": plain_int(code)}
+        known = {
+            "endpoint": route(endpoint),
+            "error_type": error_name(error),
+            "error_code": plain_int(whole_number(code)),
+        }
         sent_by = method.upper() if isinstance(method, str) and _METHOD.fullmatch(method) else None
         self._tell("errors", now, {**known, "method": sent_by, "timestamp": utc_text(now)})
 
@@ -131,7 +137,7 @@ class ActivityTracker:
     @_harmless
     def _tell_use(self, name: Any, endpoint: Any, at: datetime, seconds: float, failure: Optional[type]) -> None:
         event = {
-            "feature_name": feature_name(name),
+            "feature_name": self._named(name),
             "endpoint": route(endpoint),
             "timestamp": utc_text(at),
             "success": failure is None,
@@ -140,6 +146,14 @@ class ActivityTracker:
         self._tell("features", at, event)
         if failure is not None:
             self.error(failure, endpoint=endpoint)
+
+    def _named(self, name: Any) -> str:
+        """The name of a feature; the first one that the portal would not take is reported to the log."""
+        kept = feature_name(name)
+        if kept == UNNAMED != name and not self._warned:
+            self._warned = True
+            log(logging.WARNING, "a feature's name becomes %s: %s", UNNAMED, NAME_RULE, logger=self._logger)
+        return kept
 
     def _tell_session(self, session: _Session, end: Optional[datetime]) -> None:
         event = {

@@ -90,7 +90,7 @@ def _report(options: argparse.Namespace) -> int:
     if telemetry_off():
         return _nothing_told()
     started_at = datetime.now(timezone.utc)
-    payload = build_usage_payload(
+    payload = _payload(
         run_id=new_run_id(),
         app_name=options.app_name,
         app_version=options.app_version,
@@ -103,6 +103,13 @@ def _report(options: argparse.Namespace) -> int:
         return _fail(FAILED, "report: the run can't be written to the state directory")
     counts = {key: payload[key] for key in ("run_id", "document_count", "failed_count", "total_pages")}
     return _flush(options, counts)
+
+
+def _payload(**known: Any) -> dict[str, Any]:
+    try:
+        return build_usage_payload(**known, strict=True)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _flush(options: argparse.Namespace, about: Optional[Mapping[str, Any]] = None) -> int:

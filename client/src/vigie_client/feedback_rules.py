@@ -7,17 +7,18 @@ import re
 import unicodedata
 from typing import Any, Optional
 
+from . import contract
 from .activity_rules import TOKEN
+from .contract import MAX_COMMENT, MAX_PAGE, MAX_PARTICIPANT, MAX_SCORE, MAX_VERSION
+from .payload_rules import text_of
 from .spool_store import BATCH_BYTES
 
-LONGEST_PARTICIPANT, LONGEST_COMMENT, LONGEST_PAGE, LONGEST_VERSION = 254, 100_000, 200, 64
-BEST_SCORE = 10
 TYPES = ("bug", "ux", "feature", "other")
 SEVERITIES = ("critical", "high", "medium", "low")
 # Control characters, halves of surrogate pairs, and what XML cannot hold; line ends and tabs count as spaces.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd-\uffff]")
 # What tokens are called, and nobody is who speaks for himself.
-_MACHINE_LIKE = re.compile(r"(?:agent|client)\s*:", re.IGNORECASE)
+_MACHINE_LIKE = re.compile(contract.MACHINE_LIKE)
 _LONGEST_ESCAPE = len(json.dumps("😀")) - len('""')
 
 
@@ -31,6 +32,8 @@ def why_refused(participant: Any, kind: Any, severity: Any, nps_score: Any, comm
         return "no such severity"
     if nps_score is not None and not _is_score(nps_score):
         return "no such score"
+    if comment is not None and not isinstance(comment, str):
+        return "the comment is no text"
     said_nothing = nps_score is None and not (isinstance(comment, str) and comment.strip())
     return "neither score nor comment" if said_nothing else None
 
@@ -41,7 +44,7 @@ def participant_text(value: Any) -> str:
     if _UNPRINTABLE.search(value) or TOKEN.search(value):
         return ""
     text = unicodedata.normalize("NFC", " ".join(value.split()).lower())
-    return text if len(text) <= LONGEST_PARTICIPANT and not _MACHINE_LIKE.match(text) else ""
+    return text if len(text) <= MAX_PARTICIPANT and not _MACHINE_LIKE.match(text) else ""
 
 
 def _visible(text: str) -> str:
@@ -51,20 +54,20 @@ def _visible(text: str) -> str:
 
 def comment_text(value: Any) -> str:
     """In JSON never more than one call may carry."""
-    comment = value[:LONGEST_COMMENT] if isinstance(value, str) else ""
+    comment = value[:MAX_COMMENT] if isinstance(value, str) else ""
     most = BATCH_BYTES - 10 * 1024  # the rest of a body
     return comment if len(json.dumps(comment)) <= most else comment[: most // _LONGEST_ESCAPE]
 
 
 def page_text(value: Any) -> str:
     """Without query and fragment, which may name anything."""
-    return re.split(r"[?#]", value, maxsplit=1)[0].strip()[:LONGEST_PAGE] if isinstance(value, str) else ""
+    return re.split(r"[?#]", value, maxsplit=1)[0].strip()[:MAX_PAGE] if isinstance(value, str) else ""
 
 
 def version_text(value: Any) -> str:
-    return value.strip()[:LONGEST_VERSION] if isinstance(value, str) else ""
+    return text_of(value)[:MAX_VERSION]
 
 
 def _is_score(value: Any) -> bool:
     """A bool is no score, nor is 7.0."""
-    return type(value) is int and 0 <= value <= BEST_SCORE
+    return type(value) is int and 0 <= value <= MAX_SCORE

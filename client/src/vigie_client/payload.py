@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
-from typing import Any, Iterable, Optional, Union
+from typing import Any, Optional, Union
 
-LARGEST_INTEGER = 2**31 - 1
-_EXTENSION = re.compile(r"\.?[a-z0-9]{1,10}")
+from .contract import MAX_BODY, MAX_DOCUMENTS, MAX_INTEGER
+from .payload_rules import (
+    Mistakes,
+    extension,
+    integer,
+    license_reference,
+    machine_name,
+    required_name,
+    run_identifier,
+    status,
+)
+
+LARGEST_INTEGER = MAX_INTEGER
+# What documents may take of a body; the rest is for the other fields.
+_MAX_LISTED_BYTES = MAX_BODY - 16 * 1024
 
 
 def new_run_id() -> str:
@@ -26,31 +41,38 @@ def build_usage_payload(
     machine_id: Optional[str] = None,
     documents: Optional[Iterable[Mapping[str, Any]]] = None,
     started_at: Union[datetime, str, None] = None,
+    strict: Optional[bool] = None,
 ) -> dict[str, Any]:
     """The payload of one run, with counters derived from its documents as the portal derives them.
 
     Of each document only `ordinal`, `page_count`, `status`, `duration_ms` and `extension` are carried: a name or a path
-    in the mapping stays here. Numbers that aren't plain integers from 0 to 2^31-1 become None; a status other than
-    `success` and `failed` becomes `other` and counts in neither; an absent ordinal is the document's place, from 0.
+    in the mapping stays here. An absent ordinal is the document's place, from 0. Of more than 10,000 documents, or what
+    fits one call, the first ones are listed; `documents_omitted` counts the others, and the counters are of all.
+
+    A value that the portal would not take raises ValueError where `strict`, which is the default under `python -X dev`.
+    The error names field and rule, never the value. Else one log line says the same, and the value is reduced to what
+    the portal takes; a `license_ref` is left out instead, since a reduced one might be another customer's.
 
     Give `started_at`, or a run that waited in the spool is counted on the day it arrives. A time without a zone is
-    taken as UTC; a string that isn't an ISO 8601 time raises ValueError.
+    taken as UTC.
     """
-    rows = [_document(place, document) for place, document in enumerate(documents or ())]
+    mistakes = Mistakes()
+    rows = _Rows(documents, mistakes)
     payload: dict[str, Any] = {
-        "run_id": run_id.hex if isinstance(run_id, uuid.UUID) else run_id,
-        "license_ref": license_ref,
-        "machine_id": machine_id,
-        "app_name": app_name,
-        "app_version": app_version,
-        "document_count": len(rows),
-        "succeeded_count": sum(row["status"] == "success" for row in rows),
-        "failed_count": sum(row["status"] == "failed" for row in rows),
-        "total_pages": sum(row["page_count"] or 0 for row in rows),
-        "documents": rows,
+        "run_id": run_identifier(run_id, mistakes),
+        "license_ref": license_reference(license_ref, mistakes),
+        "machine_id": machine_name(machine_id, mistakes),
+        "app_name": required_name("app_name", app_name, mistakes),
+        "app_version": required_name("app_version", app_version, mistakes),
+        **rows.counters,
+        "documents": rows.listed,
     }
-    if started_at is not None:
-        payload["started_at"] = utc_text(parse_time(started_at))
+    if rows.omitted:
+        payload["documents_omitted"] = rows.omitted
+    started = _started_at(started_at, mistakes)
+    if started is not None:
+        payload["started_at"] = started
+    mistakes.report(strict=sys.flags.dev_mode if strict is None else strict)
     return payload
 
 
@@ -78,27 +100,62 @@ def plain_int(value: Any) -> Optional[int]:
     return value if type(value) is int and 0 <= value <= LARGEST_INTEGER else None
 
 
-def _document(place: int, document: Any) -> dict[str, Any]:
+def _started_at(value: Any, mistakes: Mistakes) -> Optional[str]:
+    if value is None:
+        return None
+    try:
+        return utc_text(parse_time(value))
+    except (ValueError, OverflowError):
+        mistakes.add("started_at", "a datetime or an ISO 8601 time is expected")
+        return None
+
+
+class _Rows:
+    """The documents of a run: the first ones listed, all of them counted."""
+
+    def __init__(self, documents: Any, mistakes: Mistakes) -> None:
+        self.listed: list[dict[str, Any]] = []
+        self._bytes = 0
+        self.counters = dict.fromkeys(("document_count", "succeeded_count", "failed_count", "total_pages"), 0)
+        for place, document in enumerate(_iterable(documents, mistakes)):
+            self._add(_document(place, document, mistakes), mistakes)
+
+    @property
+    def omitted(self) -> int:
+        return self.counters["document_count"] - len(self.listed)
+
+    def _add(self, row: dict[str, Any], mistakes: Mistakes) -> None:
+        if self.counters["total_pages"] + (row["page_count"] or 0) > MAX_INTEGER:
+            mistakes.add("total_pages", f"at most {MAX_INTEGER} pages are expected")
+            row["page_count"] = None
+        self.counters["document_count"] += 1
+        self.counters["succeeded_count"] += row["status"] == "success"
+        self.counters["failed_count"] += row["status"] == "failed"
+        self.counters["total_pages"] += row["page_count"] or 0
+        self._bytes += len(json.dumps(row)) + len(", ")
+        if len(self.listed) < MAX_DOCUMENTS and self._bytes <= _MAX_LISTED_BYTES:
+            self.listed.append(row)
+
+
+def _iterable(documents: Any, mistakes: Mistakes) -> Iterable[Any]:
+    if documents is None:
+        return ()
+    if isinstance(documents, Iterable) and not isinstance(documents, (str, bytes, Mapping)):
+        return documents
+    mistakes.add("documents", "an iterable of mappings is expected")
+    return (documents,)
+
+
+def _document(place: int, document: Any, mistakes: Mistakes) -> dict[str, Any]:
+    field = f"documents[{place}]"
+    if not isinstance(document, Mapping):
+        mistakes.add(field, "a mapping is expected")
     given = document if isinstance(document, Mapping) else {}
     ordinal = given.get("ordinal")
     return {
-        "ordinal": place if ordinal is None else plain_int(ordinal),
-        "page_count": plain_int(given.get("page_count")),
-        "status": _status(given.get("status")),
-        "duration_ms": plain_int(given.get("duration_ms")),
-        "extension": _extension(given.get("extension")),
+        "ordinal": place if ordinal is None else integer(f"{field}.ordinal", ordinal, mistakes),
+        "page_count": integer(f"{field}.page_count", given.get("page_count"), mistakes),
+        "status": status(f"{field}.status", given.get("status"), mistakes),
+        "duration_ms": integer(f"{field}.duration_ms", given.get("duration_ms"), mistakes, rounded=True),
+        "extension": extension(f"{field}.extension", given.get("extension"), mistakes),
     }
-
-
-def _status(status: Any) -> Optional[str]:
-    """The portal stores any other text as `other`; saying so here keeps that text, which may name a file, at home."""
-    if status is None:
-        return None
-    return str(status) if isinstance(status, str) and status in ("success", "failed") else "other"
-
-
-def _extension(extension: Any) -> Optional[str]:
-    if extension is None:
-        return None
-    lowered = extension.lower() if isinstance(extension, str) else ""
-    return lowered if _EXTENSION.fullmatch(lowered) else "other"
