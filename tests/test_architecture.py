@@ -36,10 +36,12 @@ def sources(folder):
 
 
 def imported(path):
-    """Every name a module imports, inside functions and under TYPE_CHECKING too."""
+    """Every module that a module imports, inside functions and under TYPE_CHECKING too."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == "vigie_client":
+            yield from (f"vigie_client.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             yield node.module
 
