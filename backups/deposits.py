@@ -31,6 +31,7 @@ from backups import paths
 from backups.scanner import report
 from backups.scanner.locate import Unusable, opened_folder
 from backups.scanner.store import WRITE_FLAGS, refuse_without_room, write_all
+from portal import disks
 from portal.api.errors import Problem, invalid
 from portal.api.streams import UNREADABLE
 from portal.files import sync_folder
@@ -45,8 +46,6 @@ CHUNK = 1024 * 1024
 # An upload writes all the time: a part that nobody wrote to for a day was left by a process that was killed.
 LEFT_AFTER_SECONDS = 24 * 60 * 60
 LONGEST_PAUSE_SECONDS = 60.0
-# The database may be on the same disk: a machine must not be able to silence the portal.
-RESERVE = 256 * 1024 * 1024
 RETRY_AFTER = {"Retry-After": "60"}
 ROOT_ABSENT = "The folder of deposits is not there. Try again later."
 FULL = "No space is left for the deposit. Try again later."
@@ -118,7 +117,8 @@ def receive(deposit: Deposit, agent: Agent, body: Any) -> None:
     folders = (paths.reduced(agent.machine_id), deposit.area)
     with on_disk(), opened_folder(Path(settings.DEPOSITS_ROOT), folders, make=True) as folder:
         sweep(folder)
-        refuse_without_room(folder, deposit.size, RESERVE)
+        # The database may be on the same disk: a machine must not be able to silence the portal.
+        refuse_without_room(folder, deposit.size, settings.DISK_RESERVE_MIB * disks.MIB)
         with part_in(folder, deposit.name) as (part, file):
             copy(body, file, deposit)
             os.fsync(file)
@@ -176,12 +176,12 @@ def on_disk() -> Iterator[None]:
         raise Problem("not_ready", detail=UNUSABLE, headers=RETRY_AFTER) from None
     except OSError as error:
         log.error("a deposit failed: %s", errno.errorcode.get(error.errno or 0, type(error).__name__))
+        if disks.means_full(error):
+            raise Problem("disk_full", detail=FULL, headers=RETRY_AFTER) from None
         raise Problem("not_ready", detail=sentence(error), headers=RETRY_AFTER) from None
 
 
 def sentence(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return FULL
     if error.errno in (errno.EISDIR, errno.ENOTDIR):
         return UNUSABLE
     return UNWRITTEN if Path(settings.DEPOSITS_ROOT).is_dir() else ROOT_ABSENT

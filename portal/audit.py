@@ -11,6 +11,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest
 from django.utils import timezone
 
+from portal import disks
 from portal.models import ApiToken, AuditEvent
 
 log = logging.getLogger("vigie.audit")
@@ -55,7 +56,7 @@ def refusal(request: HttpRequest, code: str, subject: str = "") -> None:
     try:
         hourly(f"refused.{code}", subject, request=request)
     except DatabaseError as error:
-        log.error("a refusal could not be noted: %s", type(error).__name__)
+        log.error("a refusal could not be noted: %s", disks.trouble(error))
 
 
 def hourly(action: str, subject: str, *, request: HttpRequest | None, before: Any = None, after: Any = None) -> None:

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db.models import Count, Min
+from django.template.defaultfilters import filesizeformat
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from portal import health
+from portal import disks, health
 from portal.conventions import Collected
 from portal.models import ChannelState, JobRun, OutboxMessage, TaskAttempt
 from portal.notifications.known import active_channels
@@ -68,6 +69,18 @@ def parts_without_a_beat(now: datetime) -> Iterator[Finding]:
         if check.word != "ok":
             text = _("%(component)s shows no sign of life: its work is not being done.") % {"component": name}
             yield Finding(Severity.CRITICAL, text, check.since)
+
+
+@sources.register
+def full_disks(now: datetime) -> Iterator[Finding]:
+    for disk in disks.disks():
+        words = {"folders": ", ".join(map(str, disk.folders)), "free": filesizeformat(disk.free)}
+        if disk.is_full:
+            yield Finding(Severity.CRITICAL, _("The disk of %(folders)s is full.") % words)
+        elif disk.free < settings.DISK_WARNING_MIB * disks.MIB:
+            is_late = disk.free < settings.DISK_RESERVE_MIB * disks.MIB
+            text = _("The disk of %(folders)s has only %(free)s left.") % words
+            yield Finding(Severity.CRITICAL if is_late else Severity.WARNING, text)
 
 
 @sources.register

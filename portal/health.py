@@ -17,8 +17,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
+from portal import disks, throttling
 from portal import metrics as measured
-from portal import throttling
 from portal.api.errors import Problem, problem_response
 from portal.attempts import MARGIN
 from portal.authentication import bearer_text
@@ -50,11 +50,15 @@ def checks(now: datetime) -> dict[str, Check]:
         missing = unapplied_migrations()
         if missing:
             found = Check("missing", f"The database lacks {len(missing)} migrations.")
-            return {"database": OK, "migrations": found, **dict.fromkeys(COMPONENTS, UNKNOWN)}
-        return {"database": OK, "migrations": OK, **beats(now)}
+            return {"database": OK, "disk": disk(), "migrations": found, **dict.fromkeys(COMPONENTS, UNKNOWN)}
+        return {"database": OK, "disk": disk(), "migrations": OK, **beats(now)}
     except DatabaseError:
         failed = Check("failed", "The database does not answer.")
-        return {"database": failed, **dict.fromkeys(["migrations", *COMPONENTS], UNKNOWN)}
+        return {"database": failed, "disk": disk(), **dict.fromkeys(["migrations", *COMPONENTS], UNKNOWN)}
+
+
+def disk() -> Check:
+    return Check("full", "The disk is full.") if disks.is_full() else OK
 
 
 def unapplied_migrations() -> list[str]:
@@ -115,7 +119,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
     words = {name: check.word for name, check in found.items()}
     wrong = " ".join(check.text for check in found.values() if check.text)
     if wrong:
-        problem = Problem("not_ready", detail=wrong, extra={"checks": words}, headers={"Retry-After": "5"})
+        code = "not_ready" if found["disk"] is OK else "disk_full"
+        problem = Problem(code, detail=wrong, extra={"checks": words}, headers={"Retry-After": "5"})
         return problem_response(problem, request)
     return JsonResponse({"status": "ready", "checks": words})
 

@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from portal import disks
 from portal.clusters import CLUSTERS
 from portal.conventions import Collected
 from portal.models import ApiToken, AuthFailure, Beat, ChannelState, JobRun, OutboxMessage
@@ -87,6 +88,14 @@ def beats(now: datetime) -> Iterator[Metric]:
     seen = Beat.objects.exclude(at=None).exclude(component__startswith=NODE).values_list("component", "at")
     ages = {component: age(at, now) for component, at in seen}
     yield gauge("beat_age_seconds", "Since the part of the portal last showed that it works.", "component", ages)
+
+
+@sources.register
+def disk_space(now: datetime) -> Iterator[Metric]:
+    found = {name: disk for name, folder in disks.folders().items() if (disk := disks.disk_of(folder))}
+    free, size = {name: disk.free for name, disk in found.items()}, {name: disk.size for name, disk in found.items()}
+    yield gauge("disk_free_bytes", "Free space of the file system that the folder lies on.", "folder", free)
+    yield gauge("disk_size_bytes", "Size of the file system that the folder lies on.", "folder", size)
 
 
 @sources.register

@@ -262,6 +262,8 @@ STOP_GRACE_SECONDS = env.integer("STOP_GRACE_SECONDS", 7_260, least=1, most=86_4
 # --- Thresholds ------------------------------------------------------------------------------------------------------
 
 AUTH_FAILURES_PER_MINUTE = env.integer("AUTH_FAILURES_PER_MINUTE", 1_000, least=1)
+DISK_WARNING_MIB = env.integer("DISK_WARNING_MIB", 2_048, least=0, most=2**40)
+DISK_RESERVE_MIB = env.integer("DISK_RESERVE_MIB", 256, least=1, most=2**40)
 AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365, least=1)
 JOB_RETENTION_DAYS = env.integer("JOB_RETENTION_DAYS", 30, least=1)
 HEARTBEAT_INTERVAL_SECONDS = env.integer("HEARTBEAT_INTERVAL_SECONDS", 300, least=10, most=86_400)

@@ -271,7 +271,7 @@ def test_an_id_with_such_a_character_costs_one_query_more(put, make_agent, djang
 
 
 def is_told_to_wait(answer, sentence):
-    assert refused(answer) == (503, "not_ready")
+    assert refused(answer) == (503, "disk_full" if sentence == deposits.FULL else "not_ready")
     assert answer.json()["detail"] == sentence
     assert int(answer.headers["Retry-After"]) > 0
     return True

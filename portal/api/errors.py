@@ -20,7 +20,7 @@ from django.views.defaults import bad_request, page_not_found, server_error
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
-from portal import audit
+from portal import audit, disks
 from portal.api.streams import drain
 from portal.failures import Failure, failure_of
 
@@ -70,6 +70,7 @@ CODES: dict[str, Code] = {
     "throttled": Code(429, "Too many failed authentications", "Wait as long as Retry-After says."),
     "too_many_requests": Code(429, "Too much feedback", "Wait as long as Retry-After says."),
     "internal_error": Code(500, "The portal failed", "The failure was logged. Trying again later may help."),
+    "disk_full": Code(503, "The disk is full", "The portal has no space left to write to. Try again later."),
     "not_ready": Code(503, "The portal is not ready", "The database does not answer. Try again later."),
 }  # fmt: skip
 
@@ -90,7 +91,7 @@ AUDITED = frozenset(
     ]
 )
 
-UNFORESEEN = frozenset({"internal_error", "not_ready"})
+UNFORESEEN = frozenset({"internal_error", "not_ready", "disk_full"})
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,9 @@ def as_problem(error: Exception) -> Problem:
         case drf.MethodNotAllowed():
             return Problem("method_not_allowed")
         case OperationalError() | InterfaceError():
-            log.error("the database does not answer: %s", type(error).__name__)
+            log.error("the database does not answer: %s", disks.trouble(error))
+            if disks.means_full(error):
+                return Problem("disk_full", headers={"Retry-After": "60"})
             return Problem("not_ready", headers={"Retry-After": "5"})
         case _:
             log.error("a view failed", exc_info=error)

@@ -13,7 +13,7 @@ from portal.models import Beat, JobRun, TaskAttempt
 
 pytestmark = pytest.mark.django_db
 COMPONENTS = ("quick", "slow", "pulse")
-ALL_OK = dict.fromkeys(("database", "migrations", *COMPONENTS), "ok")
+ALL_OK = dict.fromkeys(("database", "disk", "migrations", *COMPONENTS), "ok")
 
 
 @pytest.fixture
@@ -101,7 +101,9 @@ def test_a_database_that_does_not_answer_is_told_as_such(client, monkeypatch):
     monkeypatch.setattr(health, "unapplied_migrations", fail)
     problem = not_ready(client)
     assert problem["detail"] == "The database does not answer."
-    assert problem["checks"] == {"database": "failed"} | dict.fromkeys(("migrations", *COMPONENTS), "unknown")
+    assert problem["checks"] == {"database": "failed", "disk": "ok"} | dict.fromkeys(
+        ("migrations", *COMPONENTS), "unknown"
+    )
 
 
 class TestFindings:

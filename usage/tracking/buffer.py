@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import DataError, Error, IntegrityError, close_old_connections, connections, transaction
 from django.utils import timezone
 
+from portal import disks
 from portal.processes import myself
 from usage.models import FeatureUsage, TrackingWriter, UserError
 from usage.tracking.records import Record
@@ -107,7 +108,7 @@ class Buffer:
                 self.save(self.in_hand)
             except Exception as error:
                 if is_away(error):
-                    log.warning("the database does not take what was tracked: %s", type(error).__name__)
+                    log.warning("the database does not take what was tracked: %s", disks.trouble(error))
                     return False
                 self.in_hand = self.save_one_by_one(error)
             else:
@@ -137,7 +138,7 @@ class Buffer:
 
         Of the refusal the class alone is told: its text may hold what was to be written.
         """
-        log.error("a record could not be written: %s", type(error).__name__)
+        log.error("a record could not be written: %s", disks.trouble(error))
         left = []
         for record in self.in_hand:
             try:

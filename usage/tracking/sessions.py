@@ -14,6 +14,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
+from portal import disks
 from usage.models import UserSession
 from usage.tracking.browsers import reduced
 from usage.tracking.identity import person
@@ -38,7 +39,7 @@ def begin(request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None
                 user_agent=reduced(request.headers.get("User-Agent", "")),
             )
     except Error as error:
-        log.error("a login could not be noted: %s", type(error).__name__)
+        log.error("a login could not be noted: %s", disks.trouble(error))
     else:
         request.session[IN_SESSION] = session.pk
 
@@ -52,7 +53,7 @@ def end(request: HttpRequest | None, **_: Any) -> None:
         with transaction.atomic():
             leave(request)
     except Error as error:
-        log.error("a logout could not be noted: %s", type(error).__name__)
+        log.error("a logout could not be noted: %s", disks.trouble(error))
 
 
 def leave(request: HttpRequest) -> None:

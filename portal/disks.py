@@ -1,0 +1,99 @@
+"""Free space of the file systems that the portal writes to, and errors that mean there is none."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection
+
+MIB = 1024 * 1024
+# SQLite needs a few pages in two files before it can write a row.
+FULL_BELOW = MIB
+SQLITE_FULL, SQLITE_UNWRITABLE = 13, {10, 14}
+POSTGRES_FULL = "53100"
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One file system, by the folders of the portal that lie on it; sizes in bytes."""
+
+    folders: tuple[Path, ...]
+    free: int
+    size: int
+    has_free_inodes: bool = True
+
+    @property
+    def is_full(self) -> bool:
+        return self.free < FULL_BELOW or not self.has_free_inodes
+
+
+def folders() -> dict[str, Path]:
+    """By name. PostgreSQL's own disk is seen by its errors alone."""
+    found = {
+        "data": Path(settings.VIGIE_DATA_DIR),
+        "deposits": Path(settings.DEPOSITS_ROOT),
+        "validated": Path(settings.VALIDATED_ROOT),
+        "reports": Path(settings.REPORTS_ROOT),
+    }
+    if connection.vendor == "sqlite":
+        found["database"] = Path(connection.settings_dict["NAME"]).parent
+    return found
+
+
+def disk_of(folder: Path) -> Disk | None:
+    """The file system of a folder, or of the nearest one above it; None where it does not say how full it is."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    if not found.f_blocks:  # some network stores
+        return None
+    has_inodes = not found.f_files or found.f_favail > 0
+    return Disk((folder,), found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize, has_inodes)
+
+
+def disks() -> list[Disk]:
+    """Each file system once, with the topmost folders on it."""
+    by_device: dict[int, Disk] = {}
+    for folder in folders().values():
+        disk = disk_of(folder)
+        if disk is None:
+            continue
+        device = disk.folders[0].stat().st_dev
+        others = by_device[device].folders if device in by_device else ()
+        if not any(folder.is_relative_to(other) for other in others):
+            others = (*others, folder)
+        by_device[device] = Disk(others, disk.free, disk.size, disk.has_free_inodes)
+    return list(by_device.values())
+
+
+def is_full() -> bool:
+    """Whether the data directory or SQLite's database can grow no more."""
+    own = [folder for name, folder in folders().items() if name in {"data", "database"}]
+    return any(disk.is_full for disk in map(disk_of, own) if disk)
+
+
+# --- Errors ----------------------------------------------------------------------------------------------------------
+
+
+def means_full(error: BaseException) -> bool:
+    """Whether the error says that a disk is full: of the database, or of a folder."""
+    cause = error.__cause__ or error
+    if isinstance(cause, OSError):
+        return cause.errno in (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        return code == SQLITE_FULL or (code in SQLITE_UNWRITABLE and is_full())
+    return getattr(cause, "sqlstate", None) == POSTGRES_FULL
+
+
+def trouble(error: BaseException) -> str:
+    """What a log may say of an error whose text might quote a value."""
+    return "the disk is full" if means_full(error) else type(error).__name__
