@@ -137,7 +137,7 @@ class AgentAdmin(ReadOnlyAdmin):
             return self.ask_before_uninstalling(request, active)
         machines = list(active)
         for agent in machines:
-            enrolment.uninstall(agent.machine_id, request.POST.get("reason", "")[:255], None, request)
+            enrolment.mark_uninstalled(agent, request.POST.get("reason", "")[:255], None, request)
         count = len(machines)
         text = ngettext("%(count)d machine was uninstalled.", "%(count)d machines were uninstalled.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS if count else messages.WARNING)

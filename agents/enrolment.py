@@ -1,7 +1,7 @@
 """A machine comes, comes back, gets a new token, goes.
 
-Of twenty simultaneous callers one wins: a new machine's by the unique machine_id, a known one's because enrolments of
-one machine take turns (PostgreSQL locks its row, SQLite's immediate transactions exclude each other), the last use of
+Of twenty simultaneous callers one wins: a new machine's by its unique name, a known one's because enrolments of one
+machine take turns (PostgreSQL locks its row, SQLite's immediate transactions exclude each other), the last use of
 a token by a conditional UPDATE.
 """
 
@@ -17,10 +17,10 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from agents.authentication import OWN_UNINSTALL, machine_of
-from agents.fleet import describe
+from agents.fleet import describe_to
 from agents.models import Agent, MachineToken
 from portal import audit
-from portal.api.errors import Problem
+from portal.api.errors import Problem, invalid
 from portal.issuing import issue, revoke
 from portal.models import ApiToken
 from portal.querysets import ApiTokenQuerySet
@@ -60,36 +60,43 @@ def issue_agent_token(agent: Agent, request: HttpRequest | None = None, actor: s
 
 
 def enrol(fields: Mapping[str, Any], token: ApiToken, request: HttpRequest) -> Enrolled:
-    """Enrols the machine the fields describe, with an enrolment token or with the machine's own.
+    """Enrol the machine the fields describe, with an enrolment token or with the machine's own.
 
-    `fields`: machine_id, and optionally the descriptive fields, allow_reactivate and enrollment_id.
+    `fields`: machine_id (not needed with the machine's own token), and optionally the descriptive fields,
+    allow_reactivate and enrollment_id.
     Raises Problem: machine_mismatch, token_revoked, token_exhausted, agent_already_active, reactivation_forbidden. A
     refusal burns no use of the token: the use is counted last, in the same transaction.
     """
-    machine_id, now = fields["machine_id"], timezone.now()
-    refuse_other_machine(token, machine_id)
+    now, own = timezone.now(), own_machine(token, fields.get("machine_id"))
     with transaction.atomic():
-        agent, created = Agent.objects.get_or_create(
-            machine_id=machine_id,
-            defaults={"last_seen_at": now, **of_this_enrolment(fields, token, now), **given(fields)},
-        )
+        if own is not None:
+            agent, created = own, False
+        else:
+            of_new = {"last_seen_at": now, **of_this_enrolment(fields, token, now), **given(fields)}
+            agent, created = Agent.objects.get_or_enrol(fields["machine_id"], **of_new)
         if not created:
             agent = Agent.objects.select_for_update().get(pk=agent.pk)
         refuse_ended_meanwhile(token, now)
         status = ENROLLED if created else readmit(agent, fields, token, now)
         if status != REPLAYED and not ApiToken.objects.claim_use(token.pk):
-            raise Problem("token_exhausted", subject=subject(machine_id))
+            raise Problem("token_exhausted", subject=subject(agent.machine_id))
         agent.refresh_from_db()
         plain = issue_agent_token(agent, request)
-        audit.record(f"agent.{status}", subject(machine_id), request=request, after=given(fields))
+        audit.record(f"agent.{status}", subject(agent.machine_id), request=request, after=given(fields))
     return Enrolled(status, agent, plain)
 
 
-def refuse_other_machine(token: ApiToken | None, machine_id: str) -> None:
-    """Raises machine_mismatch where a machine's token is used for another machine."""
+def own_machine(token: ApiToken | None, machine_id: str | None) -> Agent | None:
+    """The machine whose own token this is, or None for other tokens, which must name one.
+
+    Raises machine_mismatch where a machine's token is used for another machine.
+    """
     own = machine_of(token)
-    if own is not None and own.machine_id != machine_id:
+    if own is None and machine_id is None:
+        raise invalid("machine_id", "required", "This field is required.")
+    if own is not None and machine_id is not None and not own.is_called(machine_id):
         raise Problem("machine_mismatch", subject=subject(own.machine_id))
+    return own
 
 
 def refuse_ended_meanwhile(token: ApiToken, now: datetime) -> None:
@@ -104,8 +111,7 @@ def refuse_ended_meanwhile(token: ApiToken, now: datetime) -> None:
 def provision(machine_id: str, actor: str) -> Agent:
     """The machine with this id; one never seen is enrolled by an operator's word, without a call of its own."""
     now = timezone.now()
-    defaults = {"enrolled_at": now, "last_seen_at": now}
-    agent, created = Agent.objects.get_or_create(machine_id=machine_id, defaults=defaults)
+    agent, created = Agent.objects.get_or_enrol(machine_id, enrolled_at=now, last_seen_at=now)
     if created:
         audit.record(f"agent.{ENROLLED}", subject(machine_id), actor=actor)
     return agent
@@ -127,7 +133,7 @@ def readmit(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: datet
     if token.is_exhausted:
         raise Problem("token_exhausted", subject=subject(agent.machine_id))
     if not fields.get("allow_reactivate", True):
-        raise Problem("reactivation_forbidden", extra={"agent": describe(agent)}, subject=subject(agent.machine_id))
+        raise refusal("reactivation_forbidden", agent, token)
     gone = {"status": Agent.Status.ACTIVE, "uninstalled_at": None, "uninstall_reason": ""}
     enrol_anew(agent, fields, token, now, **gone)
     return REACTIVATED
@@ -145,10 +151,14 @@ def readmit_active(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now
     if token.is_exhausted:
         raise Problem("token_exhausted", subject=subject(agent.machine_id))
     if not agent.may_reenrol(now):
-        raise Problem("agent_already_active", extra={"agent": describe(agent)}, subject=subject(agent.machine_id))
+        raise refusal("agent_already_active", agent, token)
     revoke(tokens_of(agent), "reenrolled")
     enrol_anew(agent, fields, token, now, reenrolment_until=None)
     return ENROLLED
+
+
+def refusal(code: str, agent: Agent, token: ApiToken) -> Problem:
+    return Problem(code, extra={"agent": describe_to(token, agent)}, subject=subject(agent.machine_id))
 
 
 def enrol_anew(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: datetime, **more: Any) -> None:
@@ -216,17 +226,26 @@ def allow_reenrolment(agent: Agent, request: HttpRequest) -> datetime:
 # --- Going -----------------------------------------------------------------------------------------------------------
 
 
-def uninstall(machine_id: str, reason: str, token: ApiToken | None, request: HttpRequest) -> Agent:
-    """Marks the machine uninstalled and revokes its tokens; said again, it changes nothing. Raises agent_unknown."""
+def find(machine_id: str | None, token: ApiToken | None) -> Agent:
+    """The machine a caller means; its own token needs no name. Raises machine_mismatch and agent_unknown."""
+    agent = own_machine(token, machine_id) or Agent.objects.named(machine_id or "").first()
+    if agent is None:
+        raise Problem("agent_unknown", subject=subject(machine_id or ""))
+    return agent
+
+
+def uninstall(machine_id: str | None, reason: str, token: ApiToken | None, request: HttpRequest | None) -> Agent:
+    """Uninstall the machine the caller means; repeated, it changes nothing. Raises as `find` does."""
+    return mark_uninstalled(find(machine_id, token), reason, token, request)
+
+
+def mark_uninstalled(agent: Agent, reason: str, token: ApiToken | None, request: HttpRequest | None) -> Agent:
     now = timezone.now()
     with transaction.atomic():
-        agent = Agent.objects.filter(machine_id=machine_id).first()
-        if agent is None:
-            raise Problem("agent_unknown", subject=subject(machine_id))
         if Agent.objects.claim_uninstall(agent.pk, now, reason):
             if token is not None and machine_of(token) is not None:
                 revoke(ApiToken.objects.filter(pk=token.pk), OWN_UNINSTALL, request=request)
             revoke(tokens_of(agent), "uninstalled", request=request)
-            audit.record("agent.uninstalled", subject(machine_id), request=request, after={"reason": reason})
-            agent.refresh_from_db()
+            audit.record("agent.uninstalled", subject(agent.machine_id), request=request, after={"reason": reason})
+        agent.refresh_from_db()
     return agent

@@ -9,6 +9,7 @@ from django.db.models import F, Q
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from agents.models import Agent
 from agents.panels import fleet_totals
 from portal.admin.display import distance
 from portal.findings import Finding, Severity, sources
@@ -49,6 +50,22 @@ def silent(severity: Severity, text: str, liveness: str, count: int, active: int
         url=reverse("admin:agents_agent_changelist", query={"liveness": liveness}),
         action=_("See them"),
     )
+
+
+@sources.register
+def shared_names(now: datetime) -> Iterator[Finding]:
+    """Machines enrolled under another spelling of a name before names were compared without case."""
+    others = Agent.objects.active().filter(owns_name=False).order_by("-id")[:SHOWN]
+    for other in others:
+        owner = Agent.objects.named(other.machine_id).get()
+        text = _("%(other)s and %(owner)s are one name, which now means %(owner)s. Uninstall the one you don't need.")
+        yield Finding(
+            Severity.WARNING,
+            text % {"other": other.machine_id, "owner": owner.machine_id},
+            since=other.enrolled_at,
+            url=reverse("admin:agents_agent_change", args=[other.pk]),
+            action=_("View machine"),
+        )
 
 
 @sources.register

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from agents.models import Agent
 from portal.api.moments import iso
+from portal.models import ApiToken
 
 
 def describe(agent: Agent, now: datetime | None = None) -> dict[str, Any]:
@@ -28,6 +29,13 @@ def describe(agent: Agent, now: datetime | None = None) -> dict[str, Any]:
         "uninstall_reason": agent.uninstall_reason or None,
         "liveness": agent.liveness(now or timezone.now()),
     }
+
+
+def describe_to(token: ApiToken | None, agent: Agent) -> dict[str, Any]:
+    """The `agent` object for a caller who may be an installer: who uses a machine only staff and itself may know."""
+    if token is not None and token.kind == ApiToken.Kind.ENROLL:
+        return {name: describe(agent)[name] for name in ("machine_id", "status", "enrolled_at", "version")}
+    return describe(agent)
 
 
 def split_by_status(machines: list[Agent], now: datetime) -> dict[str, list[dict[str, Any]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import models
+from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
 from agents.querysets import AgentQuerySet, liveness_bounds
@@ -24,6 +25,12 @@ class Agent(models.Model):
         LOST = "lost", _("lost")
 
     machine_id = models.CharField(_("machine"), max_length=128, unique=True)
+    # Names are compared without case. A machine without its name is one of two that were enrolled under two spellings
+    # before that was so: it keeps its token and its data, and the name means the other one.
+    name = models.GeneratedField(
+        expression=Lower("machine_id"), output_field=models.CharField(max_length=128), db_persist=True
+    )
+    owns_name = models.BooleanField(default=True, editable=False)
     user_name = models.CharField(_("user"), max_length=200, blank=True)
     user_email = models.CharField(_("e-mail"), max_length=254, blank=True)
     user_id = models.CharField(_("user id"), max_length=128, blank=True)
@@ -56,6 +63,10 @@ class Agent(models.Model):
             models.Index(fields=["hostname"], name="agent_hostname", opclasses=["varchar_pattern_ops"]),
             models.Index(fields=["user_name"], name="agent_user_name", opclasses=["varchar_pattern_ops"]),
             models.Index(fields=["user_email"], name="agent_user_email", opclasses=["varchar_pattern_ops"]),
+            models.Index(fields=["-id"], name="agent_without_name", condition=models.Q(owns_name=False)),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["name"], condition=models.Q(owns_name=True), name="one_agent_per_name")
         ]
         permissions = [
             ("uninstall_agent", _("Can uninstall machines")),
@@ -64,6 +75,10 @@ class Agent(models.Model):
 
     def __str__(self) -> str:
         return self.machine_id
+
+    def is_called(self, machine_id: str) -> bool:
+        """Whether this is a spelling of the machine's name."""
+        return machine_id.lower() == self.machine_id.lower()
 
     @property
     def is_active(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -12,7 +12,7 @@ from django.db.models import Count, Q, Value
 from django.db.models.functions import Concat
 
 if TYPE_CHECKING:
-    from agents import models as m  # noqa: F401
+    from agents import models as m
 
 SEEN_EVERY = timedelta(minutes=1)
 
@@ -47,6 +47,16 @@ def liveness_condition(liveness: str, now: datetime) -> Q:
 class AgentQuerySet(models.QuerySet["m.Agent"]):
     def active(self) -> Self:
         return self.filter(status="active")
+
+    def named(self, machine_id: str) -> Self:
+        """The machine that this name means, in whatever case it is written: one row or none."""
+        return self.filter(name=machine_id.lower(), owns_name=True)
+
+    def get_or_enrol(self, machine_id: str, **defaults: Any) -> tuple[m.Agent, bool]:
+        """The machine of this name, and whether it was made just now, spelled as given."""
+        return self.get_or_create(
+            name=machine_id.lower(), owns_name=True, defaults={"machine_id": machine_id, **defaults}
+        )
 
     def matching(self, text: str) -> Self:
         """Machines whose id, host or user contains the text: looked for in all of them at once, in half the time."""

@@ -11,12 +11,13 @@ from typing import Any
 from django.utils import timezone
 
 from agents.authentication import machine_of
+from agents.models import Agent
 from portal.api.errors import Problem
 from portal.models import ApiToken
 from usage.clocks import SenderClock, plausible
 from usage.models import Run
 from usage.models.runs import hour_of
-from usage.querysets import QuotaExceeded
+from usage.querysets import QuotaExceeded, SpelledAsEnrolled
 from usage.report import Report, read_report
 
 RECORDED, DUPLICATE, CONFLICT = "recorded", "duplicate", "conflict"
@@ -32,12 +33,24 @@ class Outcome:
 
 
 def accept(body: Any, token: ApiToken) -> Report:
-    """The valid report of a caller who may send it. Raises Problem."""
-    report = read_report(body)
+    """The valid report of a caller who may send it. Raises Problem.
+
+    A machine's token says whose report it is: without a name it is the machine's, and in any case it is spelled as it
+    was enrolled.
+    """
     own = machine_of(token)
-    if own is not None and report.machine_id != own.machine_id:
+    if own is None:
+        return read_report(body)
+    if isinstance(body, dict) and is_its_name(own, body.get("machine_id")):
+        body = body | {"machine_id": own.machine_id}
+    report = read_report(body)
+    if report.machine_id != own.machine_id:
         raise Problem("machine_mismatch")
     return report
+
+
+def is_its_name(agent: Agent, name: Any) -> bool:
+    return name is None or (isinstance(name, str) and agent.is_called(name.strip(" ")))
 
 
 def record(reports: Sequence[Report], token: ApiToken) -> list[Outcome]:
@@ -45,7 +58,7 @@ def record(reports: Sequence[Report], token: ApiToken) -> list[Outcome]:
     now = timezone.now()
     firsts: dict[Any, Run] = {}
     for report in reports:
-        firsts.setdefault(report.run_id, row(report, now, token.bearer))
+        firsts.setdefault(report.run_id, row(report, now, token))
     # In one order whoever sends them: two batches of the same runs would otherwise wait for each other.
     new = Run.objects.insert_new(sorted(firsts.values(), key=lambda run: run.run_id))
     known = Run.objects.known(firsts.keys() - new) if len(new) < len(firsts) else {}
@@ -60,15 +73,17 @@ def record(reports: Sequence[Report], token: ApiToken) -> list[Outcome]:
     return outcomes
 
 
-def row(report: Report, now: datetime, reporter: str) -> Run:
+def row(report: Report, now: datetime, token: ApiToken) -> Run:
     """Whether it is over the quota the database finds out as it writes: of runs counted up to a minute ago, or so."""
     started_at, clock = SenderClock(now, report.sent_at).time_of(report.started_at)
     fields = {name: getattr(report, name) for name in REPORT_FIELDS}
+    if report.machine_id and machine_of(token) is None:
+        fields["machine_id"] = SpelledAsEnrolled(report.machine_id)
     return Run(
         received_at=now,
         hour=hour_of(min(started_at or now, now)),
         clock=clock,
-        reported_by=reporter,
+        reported_by=token.bearer,
         over_quota=QuotaExceeded(report.license_ref, now),
         **fields | {"started_at": started_at, "sent_at": plausible(report.sent_at)},
     )

@@ -72,6 +72,20 @@ class QuotaExceeded(Expression):
         return "EXISTS(SELECT 1 FROM usage_licence WHERE ref = %s AND exceeded_until > %s)", (self.ref, now)
 
 
+class SpelledAsEnrolled(Expression):
+    """A machine's name as the machine was enrolled with it, found out as a row is written; else as it was given."""
+
+    output_field = models.CharField()
+
+    def __init__(self, machine_id: str) -> None:
+        super().__init__()
+        self.machine_id = machine_id
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        enrolled = "SELECT machine_id FROM agents_agent WHERE name = %s AND owns_name"
+        return f"COALESCE(({enrolled}), %s)", (self.machine_id.lower(), self.machine_id)
+
+
 class RunQuerySet(OnceQuerySet["m.Run"]):
     identity, decided = "run_id", ("over_quota",)
 

@@ -1,12 +1,17 @@
 """What the calls of `/api/v1/agents/` take and answer."""
 
+import re
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.fields import empty
 from vigie_client.contract import MACHINE_ID
 
 from agents.models import Agent
-from portal.api.fields import LineField, StrictBooleanField
+from portal.api.fields import CONTROL, LineField, StrictBooleanField
+from portal.tokens import TOKEN_IN_TEXT
+
+UNKEPT = re.compile(rf"{CONTROL.pattern}|[\ud800-\udfff]")
 
 
 class OptionalLine(LineField):
@@ -14,24 +19,54 @@ class OptionalLine(LineField):
         super().__init__(required=False, allow_null=True, allow_blank=True, max_length=max_length, **kwargs)
 
 
+class DescriptiveLine(OptionalLine):
+    """What a machine says of itself beside its name: no text in it is a reason to refuse the call.
+
+    Characters that cannot be kept are removed, and what is too long is cut. A text with a token is left out, and with
+    `cut=False` one that is too long: half an address may be somebody else's.
+    """
+
+    def __init__(self, max_length: int, *, cut: bool = True) -> None:
+        super().__init__(max_length)
+        self.cut = cut
+
+    def run_validation(self, data: Any = empty) -> Any:
+        return super().run_validation(self.reduced(data) if isinstance(data, str) else data)
+
+    def reduced(self, data: str) -> str | None:
+        if TOKEN_IN_TEXT.search(data):
+            return None
+        text = UNKEPT.sub("", data).strip()
+        if not self.cut and len(text) > (self.max_length or 0):
+            return None
+        return text[: self.max_length].rstrip() or (None if data.strip() else "")
+
+
 class HeartbeatSerializer(serializers.Serializer[None]):
-    version = OptionalLine(64)
-    os_info = OptionalLine(255)
+    version = DescriptiveLine(64)
+    os_info = DescriptiveLine(255)
+
+
+class MachineIdField(LineField):
+    """Needed unless a machine's own token says it."""
+
+    def __init__(self) -> None:
+        super().__init__(max_length=128, pattern=MACHINE_ID, required=False)
 
 
 class EnrollSerializer(HeartbeatSerializer):
-    machine_id = LineField(max_length=128, pattern=MACHINE_ID)
-    user_name = OptionalLine(200)
-    user_email = OptionalLine(254)
-    user_id = OptionalLine(128)
-    hostname = OptionalLine(255)
+    machine_id = MachineIdField()
+    user_name = DescriptiveLine(200)
+    user_email = DescriptiveLine(254, cut=False)
+    user_id = DescriptiveLine(128, cut=False)
+    hostname = DescriptiveLine(255)
     allow_reactivate = StrictBooleanField(default=True)
     enrollment_id = OptionalLine(128)
 
 
 class UninstallSerializer(serializers.Serializer[None]):
-    machine_id = LineField(max_length=128, pattern=MACHINE_ID)
-    reason = OptionalLine(255)
+    machine_id = MachineIdField()
+    reason = DescriptiveLine(255)
 
 
 class FleetQuerySerializer(serializers.Serializer[None]):

@@ -25,7 +25,7 @@ from agents.api.serializers import (
     UninstallSerializer,
 )
 from agents.authentication import RepeatableUninstallAuthentication
-from agents.fleet import describe, split_by_status
+from agents.fleet import describe, describe_to, split_by_status
 from agents.heartbeat import next_heartbeat_seconds, note_heartbeat, says_something_new
 from agents.models import Agent
 from portal.api.errors import Problem
@@ -70,11 +70,10 @@ class UninstallView(ApiView):
     def post(self, request: Request) -> Response:
         fields = UninstallSerializer(data=self.body(request))
         fields.is_valid(raise_exception=True)
-        machine_id = fields.validated_data["machine_id"]
-        enrolment.refuse_other_machine(token_of(request), machine_id)
-        reason = fields.validated_data.get("reason") or ""
-        agent = enrolment.uninstall(machine_id, reason, token_of(request), request._request)
-        return Response({"status": "uninstalled", "machine_id": agent.machine_id, "agent": describe(agent)})
+        machine_id, reason = (fields.validated_data.get(name) for name in ("machine_id", "reason"))
+        agent = enrolment.uninstall(machine_id, reason or "", token_of(request), request._request)
+        described = describe_to(token_of(request), agent)
+        return Response({"status": "uninstalled", "machine_id": agent.machine_id, "agent": described})
 
 
 class FleetPagination(CursorPagination):
@@ -106,13 +105,9 @@ class AgentView(ApiView):
 
     @extend_schema(responses={200: AgentAnswer})
     def get(self, request: Request, machine_id: str) -> Response:
-        agent = None
-        if re.fullmatch(MACHINE_ID, machine_id):
-            enrolment.refuse_other_machine(token_of(request), machine_id)
-            agent = Agent.objects.filter(machine_id=machine_id).first()
-        if agent is None:
+        if not re.fullmatch(MACHINE_ID, machine_id):
             raise Problem("agent_unknown")
-        return Response({"agent": describe(agent)})
+        return Response({"agent": describe(enrolment.find(machine_id, token_of(request)))})
 
 
 class RotateView(ApiView):

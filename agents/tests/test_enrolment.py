@@ -10,6 +10,7 @@ from agents import enrolment
 from agents.enrolment import issue_agent_token
 from agents.models import Agent
 from portal.api.errors import Problem
+from portal.api.moments import iso
 from portal.issuing import issue
 from portal.models import ApiToken, AuditEvent
 
@@ -283,8 +284,8 @@ def test_it_takes_a_machine_id_trimmed(call, enroll_token, machine_id):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("user_name", "x" * 201), ("user_name", 815), ("hostname", "a\x00b"), ("version", "17\r18"), ("os_info", "\ud800"),
-     ("allow_reactivate", "yeah"), ("allow_reactivate", 4711), ("enrollment_id", ["canary"])],
+    [("user_name", 815), ("allow_reactivate", "yeah"), ("allow_reactivate", 4711), ("enrollment_id", ["canary"]),
+     ("enrollment_id", "x" * 129), ("enrollment_id", "17\r18")],
 )  # fmt: skip
 def test_it_names_the_field_and_echoes_nothing(call, enroll_token, field, value):
     answer = call("POST", "agents/enroll", enroll_token, body={"machine_id": "PC-1", field: value})
@@ -292,3 +293,30 @@ def test_it_names_the_field_and_echoes_nothing(call, enroll_token, field, value)
     (error,) = answer.json()["errors"]
     assert error["field"] == field
     assert json.dumps(value)[:20] not in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("field", "sent", "kept"),
+    [("user_name", "x" * 201, "x" * 200), ("version", "1" * 65, "1" * 64), ("hostname", "h\udce9", "h"),
+     ("hostname", "a\x00b", "ab"), ("os_info", "\ud800", ""), ("user_email", f"{'x' * 250}@example.org", ""),
+     ("user_id", "7" * 129, ""), ("user_name", f"Bob vigie_enroll_{'k' * 12}_{'s' * 43}_000000", "")],
+)  # fmt: skip
+def test_odd_description_is_cut_or_left_out(call, enroll_token, field, sent, kept):
+    answer = call("POST", "agents/enroll", enroll_token, machine_id="PC-1", **{field: sent})
+    assert (answer.status_code, answer.json()["agent"][field]) == (201, kept)
+    beat = call("POST", "agents/heartbeat", answer.json()["api_token"], **{field: sent})
+    assert beat.status_code == 200
+
+
+@pytest.mark.parametrize("status", ["active", "uninstalled"])
+def test_installer_does_not_learn_who_uses_a_machine(call, make_agent, status):
+    agent = make_agent(
+        status=status, user_name="Alice", user_email="alice@example.org", user_id="A-1", hostname="alice-pc"
+    )
+    token = issue("enroll", scopes=["uninstall"])[1]
+    refused = call("POST", "agents/enroll", token, machine_id="PC-1", allow_reactivate=False)
+    assert refused.status_code == 409
+    brief = {"machine_id": "PC-1", "status": status, "enrolled_at": iso(agent.enrolled_at), "version": ""}
+    assert refused.json()["agent"] == brief
+    uninstalled = call("POST", "agents/uninstall", token, machine_id="PC-1").json()["agent"]
+    assert uninstalled == brief | {"status": "uninstalled"}

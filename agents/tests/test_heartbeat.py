@@ -49,7 +49,7 @@ def test_the_same_with_spaces_around_it_is_no_change(call, make_agent):
     assert not AuditEvent.objects.filter(action="agent.changed").exists()
 
 
-@pytest.mark.parametrize("fields", [{"version": 3}, {"version": "x" * 65}, {"os_info": "a\x07"}])
+@pytest.mark.parametrize("fields", [{"version": 3}, {"os_info": ["Linux"]}])
 def test_it_refuses_what_is_not_as_documented(call, agent, agent_token, fields):
     answer = call("POST", "agents/heartbeat", agent_token, **fields)
     assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")

@@ -1,0 +1,110 @@
+"""A machine's name is one name in whatever case it is written, and is kept as it was first given."""
+
+from datetime import timedelta
+from importlib import import_module
+
+import pytest
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from agents.enrolment import issue_agent_token
+from agents.findings import shared_names
+from agents.models import Agent
+from portal.issuing import issue
+
+pytestmark = pytest.mark.django_db
+MINE = "PC-Lyon-07"
+SPELLINGS = ("PC-Lyon-07", "pc-lyon-07", "PC-LYON-07", "pC-lYoN-07")
+
+
+@pytest.fixture
+def agent(make_agent):
+    return make_agent(MINE, user_name="Alice", version="6.0.3")
+
+
+@pytest.fixture
+def pair(make_agent):
+    """Two machines of before names were compared without case: the name means the first."""
+    return make_agent("PC-1"), make_agent("pc-1", owns_name=False)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+class TestInAnyCase:
+    def test_enrolment_of_an_active_machine_is_409(self, call, agent, enroll_token, spelling):
+        answer = call("POST", "agents/enroll", enroll_token, machine_id=spelling)
+        assert (answer.status_code, answer.json()["code"]) == (409, "agent_already_active")
+        assert answer.json()["agent"]["machine_id"] == MINE
+        assert Agent.objects.count() == 1
+
+    def test_return_keeps_the_spelling_first_given(self, call, agent, enroll_token, staff_token, spelling):
+        assert call("POST", "agents/uninstall", staff_token, machine_id=spelling).json()["machine_id"] == MINE
+        answer = call("POST", "agents/enroll", enroll_token, machine_id=spelling)
+        assert (answer.json()["status"], answer.json()["machine_id"]) == ("reactivated", MINE)
+
+    def test_own_token_renews_reads_and_uninstalls(self, call, agent_token, spelling):
+        renewed = call("POST", "agents/enroll", agent_token, machine_id=spelling)
+        assert (renewed.status_code, renewed.json()["machine_id"]) == (201, MINE)
+        assert call("GET", f"agents/{spelling}", agent_token).json()["agent"]["machine_id"] == MINE
+        answer = call("POST", "agents/uninstall", agent_token, machine_id=spelling)
+        assert (answer.status_code, answer.json()["machine_id"]) == (200, MINE)
+
+    def test_staff_find_the_machine(self, call, agent, staff_token, spelling):
+        assert call("GET", f"agents/{spelling}", staff_token).json()["agent"]["machine_id"] == MINE
+        assert len(call("GET", "agents/fleet", staff_token, search=spelling).json()["active"]) == 1
+
+    def test_issue_token_speaks_for_the_machine(self, call, agent, capsys, spelling):
+        call_command("issue_token", "--kind", "agent", "--machine", spelling)
+        token = capsys.readouterr().out.strip()
+        assert call("GET", f"agents/{spelling}", token).json()["agent"]["machine_id"] == MINE
+        assert Agent.objects.count() == 1
+
+
+def test_own_token_needs_no_name(call, agent, agent_token):
+    renewed = call("POST", "agents/enroll", agent_token, version="7")
+    assert (renewed.status_code, renewed.json()["machine_id"], renewed.json()["agent"]["version"]) == (201, MINE, "7")
+    answer = call("POST", "agents/uninstall", agent_token)
+    assert (answer.status_code, answer.json()["machine_id"]) == (200, MINE)
+    assert call("POST", "agents/uninstall", agent_token).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["agents/enroll", "agents/uninstall"])
+def test_enrolment_token_without_a_name_is_400(call, path):
+    answer = call("POST", path, issue("enroll", scopes=["uninstall"])[1])
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "required")
+
+
+class TestAnOldPair:
+    def test_name_means_the_one_that_owns_it(self, call, pair, staff_token):
+        for spelling in ("PC-1", "pc-1"):
+            assert call("GET", f"agents/{spelling}", staff_token).json()["agent"]["machine_id"] == "PC-1"
+
+    def test_other_one_keeps_its_own_token(self, call, pair):
+        token = issue_agent_token(pair[1])
+        assert call("POST", "agents/heartbeat", token).status_code == 200
+        assert call("POST", "agents/enroll", token, machine_id="PC-1").json()["machine_id"] == "pc-1"
+        assert call("POST", "agents/uninstall", token).json()["machine_id"] == "pc-1"
+        assert Agent.objects.get(machine_id="PC-1").is_active
+
+    def test_is_a_finding_until_the_other_one_is_uninstalled(self, pair):
+        (finding,) = shared_names(timezone.now())
+        assert "PC-1" in finding.text
+        assert finding.url.endswith(f"/{pair[1].pk}/change/")
+        Agent.objects.filter(pk=pair[1].pk).update(status="uninstalled")
+        assert not list(shared_names(timezone.now()))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "owner"),
+    [("active", "uninstalled", "A"), ("uninstalled", "active", "a"), ("active", "active", "a"),
+     ("uninstalled", "uninstalled", "a")],
+)  # fmt: skip
+def test_upgrade_gives_the_name_to_the_active_machine_else_to_the_newest(make_agent, first, second, owner):
+    with connection.cursor() as cursor:
+        cursor.execute("DROP INDEX one_agent_per_name")  # until the test's transaction is rolled back
+    make_agent("A", status=first, enrolled_at=timezone.now() - timedelta(days=9))
+    make_agent("a", status=second)
+    make_agent("B")
+    import_module("agents.migrations.0002_names_without_case").settle_names(apps, None)
+    assert set(Agent.objects.filter(owns_name=True).values_list("machine_id", flat=True)) == {owner, "B"}
