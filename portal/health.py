@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -31,11 +32,14 @@ STALE_AFTER = dict.fromkeys(CLUSTERS, timedelta(seconds=60)) | {"pulse": timedel
 COMPONENTS = tuple(STALE_AFTER)
 
 
+Word = Literal["ok", "unknown", "missing", "stale", "failed", "full"]
+
+
 @dataclass(frozen=True)
 class Check:
     """`word` is "ok" or what is wrong in one word, `text` says it in a sentence."""
 
-    word: str = "ok"
+    word: Word = "ok"
     text: str = ""
     since: datetime | None = None
 

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from portal.api.views import HotView, Kind
 from portal.models import ApiToken
 from usage import events
+from usage.api.serializers import ITEM_STATUSES
 from usage.ingest import CONFLICT
 
 CODES = {CONFLICT: "event_conflict", events.INVALID: "validation_failed"}
@@ -52,7 +53,7 @@ class EventsSerializer(serializers.Serializer[None]):
 
 class EventResult(serializers.Serializer[None]):
     id = serializers.CharField(allow_null=True)
-    status = serializers.ChoiceField(["recorded", "duplicate", "conflict", "invalid"])
+    status = serializers.ChoiceField(ITEM_STATUSES)
     code = serializers.CharField(allow_null=True)
 
 

@@ -2,6 +2,8 @@
 
 from rest_framework import serializers
 
+ITEM_STATUSES = ["recorded", "duplicate", "conflict", "invalid"]
+
 
 class DocumentSerializer(serializers.Serializer[None]):
     ordinal = serializers.IntegerField(allow_null=True, required=False, min_value=0, max_value=2**31 - 1)
@@ -41,7 +43,7 @@ class ReportAnswer(serializers.Serializer[None]):
 
 class BatchResult(serializers.Serializer[None]):
     run_id = serializers.CharField(allow_null=True)
-    status = serializers.ChoiceField(["recorded", "duplicate", "conflict", "invalid"])
+    status = serializers.ChoiceField(ITEM_STATUSES)
     code = serializers.CharField(allow_null=True)
 
 
