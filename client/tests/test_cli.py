@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from client.tests.documents import THREE_PAGES
 
-from vigie_client import Credentials, TokenStore, spool_stats
+from vigie_client import Credentials, TokenStore, report_files, spool_stats
 from vigie_client.cli import main
 
 REPORT = "/api/v1/usage/report"
@@ -23,9 +24,11 @@ def state(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def command(portal: Any, state: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs one command against the fake portal; its exit status."""
+def command(portal: Any, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs one command against the fake portal, in a folder with the file `a.png`; its exit status."""
     monkeypatch.delenv("VIGIE_TOKEN", raising=False)
+    (tmp_path / "a.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> int:
         common = ["--server", portal.url, "--state-dir", str(state), "--timeout", "20"]
@@ -120,23 +123,67 @@ def test_it_never_prints_a_token(
     assert "agent_already_active" in output.err
 
 
-def test_it_reports_documents_without_their_names(
+def test_report_counts_documents_without_their_names(
     portal: Any, command: Command, enrolled: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("secret.png", "secret.docx", "secret.pdf"):
-        (tmp_path / name).write_text("not a pdf")
-    files = [str(tmp_path / name) for name in ("secret.png", "secret.docx", "secret.pdf", "secret.gif")]
+    files = [str(tmp_path / name) for name in ("secret.png", "secret.docx", "secret.pdf", "secret-broken.pdf")]
+    for file in files:
+        Path(file).write_bytes(THREE_PAGES if file.endswith("secret.pdf") else b"not a pdf")
     assert command("report", *REPORTING, "--license-ref", "LIC-1", *files) == 0
     (path, headers, body) = portal.requests[0]
     assert (path, headers["Authorization"]) == (REPORT, "Bearer vigie_agent_mine")
     assert "secret" not in json.dumps(body)
     assert [(row["extension"], row["status"], row["page_count"]) for row in body["documents"]] == [
-        (".png", "success", 1), (".docx", "success", None), (".pdf", "failed", None), (".gif", "failed", None),
+        (".png", "success", 1), (".docx", "success", None), (".pdf", "success", 3), (".pdf", "success", None),
     ]  # fmt: skip
-    assert (body["machine_id"], body["license_ref"], body["total_pages"]) == ("pc", "LIC-1", 1)
+    assert (body["machine_id"], body["license_ref"], body["total_pages"]) == ("pc", "LIC-1", 4)
     assert body["started_at"].endswith("Z")
     result = printed(capsys)
     assert (result["run_id"], result["delivered"], result["pending"]) == (body["run_id"], 1, 0)
+
+
+def test_report_without_pymupdf_says_so_and_fails_no_document(
+    portal: Any, command: Command, enrolled: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("vigie_client.pdf_pages._missing", set())
+    monkeypatch.setitem(sys.modules, "pymupdf", None)
+    monkeypatch.setitem(sys.modules, "fitz", None)
+    for name in ("a.pdf", "b.pdf"):
+        (tmp_path / name).write_bytes(THREE_PAGES)
+    assert command("report", *REPORTING, str(tmp_path / "a.pdf"), str(tmp_path / "b.pdf")) == 0
+    body = portal.requests[0][2]
+    assert (body["failed_count"], body["succeeded_count"], body["total_pages"]) == (0, 2, 0)
+    assert [record.getMessage() for record in caplog.records].count(
+        "the pages of PDF files aren't counted: PyMuPDF isn't installed"
+    ) == 1
+
+
+@pytest.mark.parametrize(("name", "reason"), [("absent.pdf", "no file"), ("*.pdf", "no file"), (".", "is a folder")])
+def test_report_of_what_is_no_file_is_wrong_usage(
+    portal: Any, command: Command, enrolled: None, capsys: pytest.CaptureFixture[str], name: str, reason: str,
+) -> None:  # fmt: skip
+    assert command("report", *REPORTING, "a.png", name) == 2
+    assert reason in capsys.readouterr().err
+    assert portal.requests == []
+
+
+@pytest.mark.parametrize(("windows", "expected"), [(True, ["a.pdf", "b.pdf"]), (False, None)])
+def test_patterns_are_expanded_on_windows_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: bool, expected: Any
+) -> None:
+    monkeypatch.setattr(report_files, "_WINDOWS", windows)
+    for name in ("b.pdf", "a.pdf", "c.png", "[1].pdf"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder.pdf").mkdir()
+    if expected is None:
+        with pytest.raises(ValueError, match="no file"):
+            report_files.files_of([str(tmp_path / "?.pdf")])
+    else:
+        assert report_files.files_of([str(tmp_path / "?.pdf")]) == [str(tmp_path / name) for name in expected]
+        assert report_files.files_of([str(tmp_path / "[1].pdf")]) == [str(tmp_path / "[1].pdf")]
+        with pytest.raises(ValueError, match="no file"):
+            report_files.files_of([str(tmp_path / "fold*.pdf")])
 
 
 def test_report_with_a_name_the_portal_would_not_take_is_wrong_usage(

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from client.tests.documents import CATALOG, PAGE, THREE_PAGES, body, pdf, tiff, tree
 
-from vigie_client import page_count_for
+from vigie_client import page_count_for, pdf_pages
 
 pymupdf = pytest.importorskip("pymupdf")
 
@@ -74,6 +77,7 @@ def test_it_silences_pymupdf_only_while_it_counts(
         during.append(bool(pymupdf.TOOLS.mupdf_display_errors()))
         raise ValueError
 
+    (tmp_path / "a.pdf").write_bytes(THREE_PAGES)
     monkeypatch.setattr(pymupdf, "open", look)
     before = pymupdf.TOOLS.mupdf_display_errors()
     pymupdf.TOOLS.mupdf_display_errors(displayed)
@@ -83,9 +87,130 @@ def test_it_silences_pymupdf_only_while_it_counts(
     assert (during, after) == ([False], displayed)
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "a.png", "a.tif", "a.TIFF", "a.bmp", "a.gif"])
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "a.JPEG", "a.png", "a.bmp", "a.gif", "a.webp", "a.HEIC", "a.avif", "a.jp2", "a.j2k", "a.jpx"]
+)
 def test_it_counts_an_image_as_one_page_without_looking_at_it(name: str) -> None:
     assert page_count_for(name) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "pages"),
+    [
+        (THREE_PAGES, 3),
+        (THREE_PAGES + b"\0" * 1_100, 3),
+        (THREE_PAGES + b"\0" * 5_245, 3),
+        (THREE_PAGES + b"\r\n" * 1_000, 3),
+        (THREE_PAGES + b"<!-- footer -->\n" * 100, 3),
+        (THREE_PAGES.replace(b"startxref\n", b"startxref\n1") + b"\0" * 2_000, 3),
+        (b"junk\n" * 400 + THREE_PAGES, 3),
+        (tree(b"", b"3 0 R 4 0 R", PAGE, PAGE), 2),
+        (tree(b"/Count 0", b"3 0 R 4 0 R", PAGE, PAGE), 2),
+        (tree(b"/Count 5 0 R", b"3 0 R 4 0 R", PAGE, PAGE, b"(two)"), 2),
+        (tree(b"/Count 999", b"3 0 R", PAGE), 1),
+        (tree(b"/Count -1", b"3 0 R", PAGE), 1),
+        (tree(b"/Count 2", b"9 0 R 3 0 R", PAGE), 1),
+        (tree(b"/Count 2", b"null 3 0 R 4 0 R", PAGE, b"7"), 1),
+        (tree(b"/Count 2", b"3 0 R 3 0 R", PAGE), 2),
+        (tree(b"/Count 3", b"3 0 R 4 0 R", PAGE, b"<</Type/Pages/Kids 5 0 R/Count 2>>", b"[3 0 R 6 0 R]", PAGE), 3),
+        (tree(b"/Count 0", b""), 0),
+        (tree(b"/Count 1", b"2 0 R"), None),
+        (tree(b"/Count 1", b"3 0 R", b"<</Type/Pages/Kids[2 0 R]/Count 1>>"), None),
+        (pdf(CATALOG, b"<</Type/Page/MediaBox[0 0 9 9]>>"), None),
+        (pdf(CATALOG, b"<</Type/Pages/Count 0>>"), None),
+        (pdf(CATALOG, b"<</Type/Pages/Kids 7/Count 1>>"), None),
+        (pdf(b"<</Type/Catalog/Pages 9 0 R>>"), None),
+        (body(CATALOG, b"<</Type/Pages/Kids[3 0 R]/Count 1>>", PAGE)[0] + b"trailer\n<</Root 1 0 R>>\n", None),
+        (THREE_PAGES[: THREE_PAGES.index(b"5 0 obj")] + b"5 0 obj\n<\n%%EOF\n", None),
+        (b"<html></html>" * 200, None),
+        (b"", None),
+    ],
+)
+def test_pages_of_a_pdf_are_those_of_its_tree_or_unknown(tmp_path: Path, content: bytes, pages: Any) -> None:
+    (tmp_path / "a.pdf").write_bytes(content)
+    assert page_count_for(tmp_path / "a.pdf") == pages
+
+
+def test_file_name_that_is_not_utf_8_is_no_obstacle(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/fa\xe7ade.pdf"
+    try:
+        with open(path, "wb") as file:
+            file.write(THREE_PAGES)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    assert page_count_for(path) == page_count_for(os.fsdecode(path)) == 3
+
+
+def test_huge_file_without_an_end_is_not_read_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pymupdf, "open", lambda *_: pytest.fail("opened"))
+    with open(tmp_path / "a.pdf", "wb") as file:
+        file.write(THREE_PAGES)
+        file.truncate(2**31)
+    assert page_count_for(tmp_path / "a.pdf") is None
+
+
+def test_large_file_with_its_end_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdf_pages, "MAX_REPAIRED", 100)
+    (tmp_path / "a.pdf").write_bytes(THREE_PAGES + b"\0" * 2_000)
+    assert page_count_for(tmp_path / "a.pdf") == 3
+    (tmp_path / "a.pdf").write_bytes(THREE_PAGES.replace(b"startxref\n", b"startxref\n1"))
+    assert page_count_for(tmp_path / "a.pdf") is None
+
+
+def test_walk_that_takes_too_long_has_no_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdf_pages, "WALK_SECONDS", -1.0)
+    (tmp_path / "a.pdf").write_bytes(THREE_PAGES)
+    assert page_count_for(tmp_path / "a.pdf") is None
+
+
+def test_long_walk_leaves_pymupdf_to_others_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kids = b" ".join([b"3 0 R"] * 1_000)
+    (tmp_path / "a.pdf").write_bytes(tree(b"/Count 1000", kids, PAGE))
+    lock = CountingLock()
+    monkeypatch.setattr(pdf_pages, "_pymupdf_lock", lock)
+    assert page_count_for(tmp_path / "a.pdf") == 1_000
+    assert lock.taken >= 1_000 // 256
+
+
+class CountingLock:
+    def __init__(self) -> None:
+        self.taken = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.taken += 1
+        self._lock.acquire()
+
+    def __exit__(self, *_: Any) -> None:
+        self._lock.release()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name")
+@pytest.mark.parametrize("name", ["a.pdf", "a.tif"])
+def test_pipe_named_like_a_document_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    assert page_count_for(tmp_path / name) is None
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(
+    ("kinds", "pages"), [((2, 2, 2, 2), 4), ((0,), 1), ((0, 1), 1), ((2, 4, 2), 2), ((0, 1, 0, 1), 2), ((1,), None)]
+)
+def test_pages_of_a_tiff_are_its_images_without_thumbnails_and_masks(
+    tmp_path: Path, order: str, big: bool, kinds: Any, pages: Any
+) -> None:
+    (tmp_path / "a.TIFF").write_bytes(tiff(*kinds, order=order, big=big))
+    assert page_count_for(tmp_path / "a.TIFF") == pages
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"II*", b"II*\0\x08\0\0\0", tiff(0, 0)[:-3], tiff(0, last=8), tiff(0, last=2**31), b"PNG" * 99]
+)
+def test_pages_of_a_broken_tiff_are_unknown(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.tif").write_bytes(content)
+    assert page_count_for(tmp_path / "a.tif") is None
+    assert page_count_for(tmp_path / "absent.tif") is None
 
 
 @pytest.mark.parametrize("path", ["a.docx", "pdf", ".pdf", "a.pdf.txt", "", None, 7, object(), b"\xff.doc", ["a.pdf"]])
@@ -110,8 +235,13 @@ def test_it_survives_a_counter_that_raises(error: type[Exception]) -> None:
     assert page_count_for("a.pdf", pdf_counter=counter) is None
 
 
-def test_it_survives_a_missing_pymupdf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pymupdf_gives_no_count_and_one_log_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     path = write_pdf(tmp_path / "a.pdf")
+    monkeypatch.setattr(pdf_pages, "_missing", set())
     monkeypatch.setitem(sys.modules, "pymupdf", None)
     monkeypatch.setitem(sys.modules, "fitz", None)
-    assert page_count_for(path) is None
+    assert [page_count_for(path), page_count_for(path)] == [None, None]
+    (record,) = caplog.records
+    assert "PyMuPDF isn't installed" in record.getMessage()

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NoReturn, Optional
@@ -25,9 +24,9 @@ from .enrolment import enroll, rotate_token, uninstall
 from .heartbeat import HeartbeatThread, send_heartbeat
 from .opt_out import telemetry_off
 from .options import parse_arguments, read_token
-from .pages import page_count_for
 from .payload import build_usage_payload, new_run_id
 from .portal_calls import PortalError
+from .report_files import documents_of, files_of
 from .sessions import make_session
 from .spool import flush_spool, spool_payload, spool_stats
 from .telemetry import UsageTelemetryClient
@@ -96,7 +95,7 @@ def _report(options: argparse.Namespace) -> int:
         app_version=options.app_version,
         license_ref=options.license_ref,
         machine_id=options.machine_id or _machine_id(options),
-        documents=[_document(file) for file in options.files],
+        documents=documents_of(_files(options)),
         started_at=started_at,
     )
     if not spool_payload(_spool(options), payload):
@@ -105,11 +104,18 @@ def _report(options: argparse.Namespace) -> int:
     return _flush(options, counts)
 
 
+def _files(options: argparse.Namespace) -> list[str]:
+    try:
+        return files_of(options.files)
+    except ValueError as error:
+        raise UsageError(f"report: {error}") from None
+
+
 def _payload(**known: Any) -> dict[str, Any]:
     try:
         return build_usage_payload(**known, strict=True)
     except ValueError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(f"report: {error}") from None
 
 
 def _flush(options: argparse.Namespace, about: Optional[Mapping[str, Any]] = None) -> int:
@@ -193,20 +199,6 @@ def _uninstall(options: argparse.Namespace) -> int:
     store = TokenStore(options.state_dir)
     uninstall(_server(options), store, reason=options.reason, timeout=options.timeout, session_factory=_session)
     return _print({"status": "uninstalled"})
-
-
-def _document(file: str) -> dict[str, Any]:
-    """One document of a run: its extension is all that tells what it was."""
-    begun = time.monotonic()
-    pages = page_count_for(file)
-    extension = os.path.splitext(file)[1]
-    failed = not os.path.isfile(file) or (pages is None and extension.lower() == ".pdf")
-    return {
-        "page_count": None if failed else pages,
-        "status": "failed" if failed else "success",
-        "duration_ms": int((time.monotonic() - begun) * 1000),
-        "extension": extension or None,
-    }
 
 
 def _server(options: argparse.Namespace) -> str:
