@@ -22,7 +22,8 @@ from backups.scanner.classify import PENDING, SUCCESS, UNCHANGED, Facts, Limits,
 from backups.scanner.cycles import Cycle
 from backups.scanner.shelf import Shelf
 from backups.scanner.store import Copy
-from backups.scanner.verify import GzipCheck, Measured
+from backups.scanner.unpack import MAGIC_BYTES, ContentCheck
+from backups.scanner.verify import Measured
 
 SETTLED = (*VERIFIED, Status.UNVERIFIED)
 CATCH_UP = 14
@@ -192,17 +193,17 @@ def examined(
             state[2] == claim.size and not past.holds(claim.sha256) and not past.has_later(facts.cycle, is_stored)
         )
         copy = Copy.begin(past.job, name, claim.size or 0, past.refused) if is_wanted else None
-        gzip = GzipCheck(state[2]) if job.deep_check and name.endswith(".gz") else None
-        return name, *measured(descriptor, name, copy, gzip, keep_alive)
+        return name, *measured(descriptor, name, copy, job.deep_check, keep_alive)
 
 
 def measured(
-    descriptor: int, name: str, copy: Copy | None, gzip: GzipCheck | None, keep_alive: Callable[[], None]
+    descriptor: int, name: str, copy: Copy | None, deep: bool, keep_alive: Callable[[], None]
 ) -> tuple[Measured | Reason, Copy | None]:
     try:
         with store.discarded_on_failure(copy):
             write = copy.write if copy is not None else None
-            return verify.measure(descriptor, copy=write, gzip=gzip, keep_alive=keep_alive), copy
+            check = ContentCheck(name, os.pread(descriptor, MAGIC_BYTES, 0), deep=deep)
+            return verify.measure(descriptor, copy=write, check=check, keep_alive=keep_alive), copy
     except OSError:
         return reason("file_unreadable", name=name), None
 
@@ -218,7 +219,7 @@ def staged_in(folder: int, names: list[str], size: int | None) -> tuple[str, int
         try:
             found.append((name, locate.opened_file(name, folder)))
         except locate.Unusable as error:
-            if trouble is None or trouble.why["code"] == "file_absent":
+            if trouble is None or (is_absence(trouble) and not is_absence(error)):
                 trouble = error
     if not found:
         raise trouble or locate.Unusable(reason("file_absent", name=""))
@@ -227,6 +228,10 @@ def staged_in(folder: int, names: list[str], size: int | None) -> tuple[str, int
         if one is not chosen:
             os.close(one[1])
     return chosen
+
+
+def is_absence(error: locate.Unusable) -> bool:
+    return bool(error.why["code"] == "file_absent")
 
 
 def is_stored(entry: BackupEntry) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -24,6 +25,12 @@ AGENT, DATABASE = "SRV-DOUALA-01", "compta_db"
 EXPECTED = datetime(2025, 6, 12, 13, tzinfo=UTC)
 REPORTED = EXPECTED + timedelta(minutes=4)
 AFTER_DEADLINE = EXPECTED + timedelta(minutes=31)
+# What is deposited where the content does not matter.
+BODY = b"\x1f\x8b a dump"
+
+
+def sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
 
 def dump(text: str = "CREATE TABLE t (id integer);\n") -> bytes:
@@ -78,7 +85,7 @@ def section(content=None, **steps):
     return {
         "backup_process": {"status": True, "start_time": "2025-06-12T13:00:00Z", "size": 1000}
         | steps.get("backup", {}),
-        "compress_process": {"status": True, "sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+        "compress_process": {"status": True, "sha256": sha256(content), "size": len(content)}
         | steps.get("compress", {}),
         "transfer_process": {"status": True, "error_message": None} | steps.get("transfer", {}),
     }
@@ -94,6 +101,19 @@ def roots(settings, tmp_path):
 @pytest.fixture
 def machine(settings):
     return Machine(settings.DEPOSITS_ROOT)
+
+
+@pytest.fixture
+def put(client, agent_token):
+    """Deposits a body; a header given as None is not sent."""
+
+    def putting(name=f"{DATABASE}.sql.gz", body=BODY, *, area="database", token=agent_token, **changes):
+        headers = {"X-Content-SHA256": sha256(body), "Authorization": f"Bearer {token}"} | changes.pop("headers", {})
+        given = {key: value for key, value in headers.items() if value is not None}
+        changes = {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)} | changes
+        return client.generic("PUT", f"/api/v1/backups/deposits/{area}/{name}", body, "", headers=given, **changes)
+
+    return putting
 
 
 @pytest.fixture

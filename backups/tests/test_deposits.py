@@ -1,8 +1,6 @@
 """Deposits over HTTP: what is stored, what is refused, and that a refusal leaves nothing behind."""
 
 import errno
-import hashlib
-import io
 import logging
 import os
 import stat
@@ -17,35 +15,18 @@ from gunicorn.http.errors import NoMoreData
 from agents.enrolment import issue_agent_token, uninstall
 from backups import deposits
 from backups.scanner import report
+from backups.tests.conftest import BODY, DATABASE, sha256
 from portal.api.streams import MOST_DRAINED
 from portal.issuing import issue
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
-BODY = b"\x1f\x8b a dump"
-NAME = "compta_db.sql.gz"
-
-
-def sha256(body):
-    return hashlib.sha256(body).hexdigest()
+NAME = f"{DATABASE}.sql.gz"
 
 
 @pytest.fixture
 def root(settings):
     return settings.DEPOSITS_ROOT
-
-
-@pytest.fixture
-def put(client, root, agent_token):
-    """Deposits a body; a header given as None is not sent."""
-
-    def putting(name=NAME, body=BODY, *, area="database", token=agent_token, **changes):
-        headers = {"X-Content-SHA256": sha256(body), "Authorization": f"Bearer {token}"} | changes.pop("headers", {})
-        given = {key: value for key, value in headers.items() if value is not None}
-        changes = {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)} | changes
-        return client.generic("PUT", f"/api/v1/backups/deposits/{area}/{name}", body, "", headers=given, **changes)
-
-    return putting
 
 
 def everything(root):

@@ -6,6 +6,7 @@ import os
 from datetime import timedelta
 
 import pytest
+import zstandard
 
 from backups import paths, rules
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
@@ -245,6 +246,7 @@ def look(elsewhere):
         ("a report of 60,000 databases", "MISSING"),
         ("a thousand reports", "SUCCESS"),
         ("a gzip bomb", "SUCCESS"),
+        ("a zstd bomb", "SUCCESS"),
         ("a dump of 300 MB", "SUCCESS"),
     ],
 )
@@ -263,6 +265,10 @@ def test_whatever_is_deposited_memory_stays_below_200_mb(machine, job, look, wha
             machine.stage()
         case "a gzip bomb":
             machine.deposit(gzip.compress(b"\0" * 500_000_000, 9))
+        case "a zstd bomb":
+            content = zstandard.ZstdCompressor(threads=0).compress(b"\0" * 500_000_000)
+            machine.stage(content, f"{DATABASE}.sql.zst")
+            machine.report(databases={DATABASE: section(content)})
         case "a dump of 300 MB":
             machine.deposit(os.urandom(1_000_000) * 300)
     found, peak = look()

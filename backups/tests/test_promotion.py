@@ -311,7 +311,7 @@ def test_a_full_disk_keeps_the_old_version_and_the_new_one_is_stored_later(
 
     machine.deposit(OLD, REPORTED - DAY)
     scan(AFTER_DEADLINE - DAY)
-    large = gzip.compress(os.urandom(1_000_000))
+    large = gzip.compress(b"-- " + os.urandom(1_000_000).hex().encode())
     machine.deposit(large)
     if small_disk is None:
         monkeypatch.setattr(os, "write", full)

