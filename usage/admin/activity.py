@@ -180,7 +180,9 @@ class UserSessionAdmin(ActivityAdmin):
     def lasted(self, session: UserSession) -> SafeString | str:
         if session.session_end is None:
             return badge(_now("not ended"), QUIET)
-        minutes, seconds = divmod(session.duration_seconds or 0, 60)
+        if session.duration_seconds is None:
+            return NOTHING
+        minutes, seconds = divmod(session.duration_seconds, 60)
         hours, minutes = divmod(minutes, 60)
         if hours:
             return _now("%(hours)s h %(minutes)s min") % {"hours": grouped(hours), "minutes": minutes}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
+from vigie_client.contract import MAX_RUNS_IN_BATCH
 
 from portal.api.errors import Problem, invalid
 from portal.api.moments import iso
@@ -13,8 +14,6 @@ from portal.models import ApiToken
 from usage import ingest
 from usage.api.serializers import BatchAnswer, BatchSerializer, ReportAnswer, RunSerializer
 from usage.report import Report
-
-MAX_RUNS = 100
 
 
 class ReportView(HotView):
@@ -61,8 +60,8 @@ def runs_of(body: dict[str, Any]) -> list[Any]:
     runs = body.get("runs")
     if not isinstance(runs, list):
         raise invalid("runs", "not_a_list", "A list of runs is expected.")
-    if len(runs) > MAX_RUNS:
-        raise invalid("runs", "too_many", f"At most {MAX_RUNS} runs are expected.")
+    if len(runs) > MAX_RUNS_IN_BATCH:
+        raise invalid("runs", "too_many", f"At most {MAX_RUNS_IN_BATCH} runs are expected.")
     return runs
 
 

@@ -60,6 +60,18 @@ class TestTheList:
         assert listed(admin_client, outcome="succeeded") == {new.pk, old.pk}
         assert listed(admin_client, quota="over") == {odd.pk}
 
+    def test_runs_of_wrong_clocks_are_filtered_and_flagged(self, admin_client, make_run):
+        make_run()
+        corrected, dropped = make_run(clock="corrected"), make_run(clock="dropped")
+        make_run(clock="corrected", ago=timedelta(days=2))
+        assert listed(admin_client, clock="corrected") == {corrected.pk}
+        assert listed(admin_client, clock="dropped") == {dropped.pk}
+        assert "time corrected" in admin_client.get(f"{LIST}{corrected.pk}/change/").content.decode()
+
+    def test_omitted_documents_are_counted_below_the_listed_ones(self, admin_client, make_run):
+        run = make_run(documents_omitted=2_000)
+        assert "and 2,000 more documents" in admin_client.get(f"{LIST}{run.pk}/change/").content.decode()
+
     def test_it_says_how_each_run_went(self, admin_client, make_run):
         for fields in ({}, {"failed": 2}, {"other": 1}, {"over_quota": True}):
             make_run(**fields)
