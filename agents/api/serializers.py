@@ -5,7 +5,7 @@ from typing import Any
 
 from rest_framework import serializers
 from rest_framework.fields import empty
-from vigie_client.contract import MACHINE_ID
+from vigie_client.contract import DESCRIPTION, MACHINE_ID, NEVER_CUT
 
 from agents.models import Agent
 from portal.api.fields import CONTROL, LineField, StrictBooleanField
@@ -22,13 +22,9 @@ class OptionalLine(LineField):
 class DescriptiveLine(OptionalLine):
     """What a machine says of itself beside its name: no text in it is a reason to refuse the call.
 
-    Characters that cannot be kept are removed, and what is too long is cut. A text with a token is left out, and with
-    `cut=False` one that is too long: half an address may be somebody else's.
+    Characters that cannot be kept are removed, and what is too long is cut. A text with a token is left out, and so is
+    a long one of NEVER_CUT: half an address may be somebody else's.
     """
-
-    def __init__(self, max_length: int, *, cut: bool = True) -> None:
-        super().__init__(max_length)
-        self.cut = cut
 
     def run_validation(self, data: Any = empty) -> Any:
         return super().run_validation(self.reduced(data) if isinstance(data, str) else data)
@@ -37,14 +33,14 @@ class DescriptiveLine(OptionalLine):
         if TOKEN_IN_TEXT.search(data):
             return None
         text = UNKEPT.sub("", data).strip()
-        if not self.cut and len(text) > (self.max_length or 0):
+        if self.field_name in NEVER_CUT and len(text) > (self.max_length or 0):
             return None
         return text[: self.max_length].rstrip() or (None if data.strip() else "")
 
 
 class HeartbeatSerializer(serializers.Serializer[None]):
-    version = DescriptiveLine(64)
-    os_info = DescriptiveLine(255)
+    version = DescriptiveLine(DESCRIPTION["version"])
+    os_info = DescriptiveLine(DESCRIPTION["os_info"])
 
 
 class MachineIdField(LineField):
@@ -56,10 +52,10 @@ class MachineIdField(LineField):
 
 class EnrollSerializer(HeartbeatSerializer):
     machine_id = MachineIdField()
-    user_name = DescriptiveLine(200)
-    user_email = DescriptiveLine(254, cut=False)
-    user_id = DescriptiveLine(128, cut=False)
-    hostname = DescriptiveLine(255)
+    user_name = DescriptiveLine(DESCRIPTION["user_name"])
+    user_email = DescriptiveLine(DESCRIPTION["user_email"])
+    user_id = DescriptiveLine(DESCRIPTION["user_id"])
+    hostname = DescriptiveLine(DESCRIPTION["hostname"])
     allow_reactivate = StrictBooleanField(default=True)
     enrollment_id = OptionalLine(128)
 
@@ -130,5 +126,6 @@ class HeartbeatAnswer(serializers.Serializer[None]):
 
 
 class RotateAnswer(serializers.Serializer[None]):
+    machine_id = serializers.CharField()
     api_token = serializers.CharField()
     previous_valid_until = serializers.DateTimeField()

@@ -118,7 +118,12 @@ class RotateView(ApiView):
     @extend_schema(request=None, responses={200: RotateAnswer})
     def post(self, request: Request) -> Response:
         rotated = enrolment.rotate(token_of(request).machine.agent, token_of(request), request._request)
-        body = {"api_token": rotated.api_token, "previous_valid_until": iso(rotated.previous_valid_until)}
+        machine_id = token_of(request).machine.agent.machine_id
+        body = {
+            "machine_id": machine_id,
+            "api_token": rotated.api_token,
+            "previous_valid_until": iso(rotated.previous_valid_until),
+        }
         return Response(body, headers=NO_STORE)
 
 

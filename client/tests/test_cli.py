@@ -107,6 +107,26 @@ def test_it_needs_a_token_to_enrol(command: Command, capsys: pytest.CaptureFixtu
     assert "VIGIE_TOKEN" in capsys.readouterr().err
 
 
+def test_enrolled_machine_renews_without_an_enrolment_token(
+    portal: Any, answer: Any, command: Command, enrolled: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portal.answer_with(ENROLL, answer(201, {"status": "replayed", "machine_id": "pc", "api_token": "vigie_agent_new"}))
+    assert command("enroll") == 0
+    assert portal.requests[0][1]["Authorization"] == "Bearer vigie_agent_mine"
+    assert printed(capsys) == {"status": "replayed", "machine_id": "pc"}
+
+
+def test_refused_enrolment_prints_the_portals_sentence(
+    portal: Any, answer: Any, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VIGIE_TOKEN", "vigie_enroll_x")
+    portal.answer_with(ENROLL, answer(409, {"code": "agent_already_active", "detail": "Uninstall it first."}))
+    assert command("enroll") == 1
+    error = capsys.readouterr().err
+    assert "agent_already_active" in error
+    assert "Uninstall it first." in error
+
+
 def test_it_needs_a_server(state: Path, enrolled: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VIGIE_URL", raising=False)
     assert main(["heartbeat", "--state-dir", str(state)]) == 2

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vigie_client import Credentials, TokenStore
+from vigie_client import Credentials, TokenStore, default_machine_id
 from vigie_client.token_store import restrict_to_owner
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
@@ -39,6 +39,40 @@ def test_it_takes_a_damaged_file_for_none(store: TokenStore, content: bytes) -> 
     store.save(OLD)
     Path(store.path).write_bytes(content)
     assert store.load() is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_store_of_an_installer_is_read_in_its_encoding(store: TokenStore, encoding: str) -> None:
+    Path(store.directory).mkdir()
+    Path(store.path).write_text('{"machine_id": "pc", "api_token": "new"}\r\n', encoding)
+    assert store.load() == NEW
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_token_of_an_earlier_installer_is_read_until_a_new_one_is_saved(store: TokenStore, encoding: str) -> None:
+    older = Path(store.directory, "agent.token")
+    older.parent.mkdir()
+    older.write_text("old\r\n", encoding)
+    assert store.load() == Credentials(default_machine_id(), "old")
+    store.save(NEW)
+    assert (store.load(), older.exists()) == (NEW, False)
+    older.write_text("old")
+    store.clear()
+    assert store.load() is None
+
+
+def test_default_store_is_the_users_or_the_installers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VIGIE_STATE_DIR", raising=False)
+    own, shared = tmp_path / "own", tmp_path / "shared"
+    monkeypatch.setattr("vigie_client.token_store.default_state_dir", lambda: str(own))
+    monkeypatch.setattr("vigie_client.token_store.shared_state_dir", lambda: str(shared))
+    assert TokenStore().directory == str(own)
+    TokenStore(shared).save(OLD)
+    assert TokenStore().load() == OLD
+    TokenStore(own).save(NEW)
+    assert TokenStore().load() == NEW
+    monkeypatch.setenv("VIGIE_STATE_DIR", str(tmp_path / "named"))
+    assert TokenStore().directory == str(tmp_path / "named")
 
 
 def test_it_shows_no_token() -> None:

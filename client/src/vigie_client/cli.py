@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -22,6 +23,7 @@ from .deposit_places import DepositFolder, DepositPlace, DepositPortal
 from .deposits import deposit
 from .enrolment import enroll, rotate_token, uninstall
 from .heartbeat import HeartbeatThread, send_heartbeat
+from .machine import default_state_dir
 from .opt_out import telemetry_off
 from .options import parse_arguments, read_token
 from .payload import build_usage_payload, new_run_id
@@ -56,25 +58,27 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return commands[options.command](options)
     except UsageError as error:
         return _fail(USAGE, str(error))
-    except (PortalError, OSError, LookupError) as error:
+    except PortalError as error:
+        return _fail(FAILED, f"{options.command}: {error}" + (f": {error.detail}" if error.detail else ""))
+    except (OSError, LookupError) as error:
         return _fail(FAILED, f"{options.command}: {error}")
     except KeyboardInterrupt:
         return FAILED
 
 
 def _enroll(options: argparse.Namespace) -> int:
-    token = read_token(options.token_file)
-    if token is None:
+    token, store = read_token(options.token_file), _store(options)
+    if token is None and store.load() is None:
         raise UsageError("no enrolment token: give --token-file FILE, --token-file - or VIGIE_TOKEN")
     enrolment = enroll(
         _server(options),
-        token,
+        token or "",
         options.machine_id,
-        store=TokenStore(options.state_dir),
+        store=store,
         user_name=options.user_name,
         user_email=options.user_email,
         user_id=options.user_id,
-        hostname=options.hostname,
+        hostname=options.hostname or socket.gethostname(),
         os_info=machine.os_info(),
         version=options.app_version,
         allow_reactivate=not options.no_reactivate,
@@ -181,7 +185,7 @@ def _place(options: argparse.Namespace) -> DepositPlace:
 
 
 def _agent_id(options: argparse.Namespace) -> str:
-    credentials = TokenStore(options.state_dir).load()
+    credentials = _store(options).load()
     if credentials is None:
         return str(options.agent_id or _refuse("this machine isn't enrolled: give --agent-id ID"))
     if options.to is None and options.token_file is None and options.agent_id not in (None, credentials.machine_id):
@@ -190,13 +194,13 @@ def _agent_id(options: argparse.Namespace) -> str:
 
 
 def _rotate(options: argparse.Namespace) -> int:
-    store = TokenStore(options.state_dir)
+    store = _store(options)
     valid_until = rotate_token(_server(options), store, timeout=options.timeout, session_factory=_session)
     return _print({"status": "rotated", "previous_valid_until": valid_until})
 
 
 def _uninstall(options: argparse.Namespace) -> int:
-    store = TokenStore(options.state_dir)
+    store = _store(options)
     uninstall(_server(options), store, reason=options.reason, timeout=options.timeout, session_factory=_session)
     return _print({"status": "uninstalled"})
 
@@ -216,15 +220,20 @@ def _session(token: str) -> Any:
 
 def _stored_or_given_token(options: argparse.Namespace) -> Optional[str]:
     """A token file named for this command, else this machine's own, else VIGIE_TOKEN (an application's, say)."""
-    credentials = TokenStore(options.state_dir).load()
+    credentials = _store(options).load()
     if options.token_file is None and credentials is not None:
         return credentials.api_token
     return read_token(options.token_file)
 
 
 def _machine_id(options: argparse.Namespace) -> str:
-    credentials = TokenStore(options.state_dir).load()
+    credentials = _store(options).load()
     return credentials.machine_id if credentials else machine.default_machine_id()
+
+
+def _store(options: argparse.Namespace) -> TokenStore:
+    """The token may be where an installer keeps it, unless another place was named."""
+    return TokenStore(None if options.state_dir == default_state_dir() else options.state_dir)
 
 
 def _spool(options: argparse.Namespace) -> str:

@@ -16,6 +16,46 @@ MAX_RUNS_IN_BATCH = 100
 MAX_BODY = 1024 * 1024  # bytes as sent
 STATUSES = ("success", "failed")
 
+# --- Machines --------------------------------------------------------------------------------------------------------
+
+# What a machine says of itself, and how long it may be. Longer texts are cut; longer addresses and ids are left out.
+DESCRIPTION = {
+    "user_name": 200, "user_email": 254, "user_id": 128, "hostname": 255, "os_info": 255, "version": 64,
+}  # fmt: skip
+NEVER_CUT = ("user_email", "user_id")
+NAME_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._"
+
+
+def machine_name(host_name: str) -> str:
+    """The machine_id that a host name makes: the rule of the client and, in their languages, of the installers.
+
+    Each run of other characters, hyphens among them, becomes one hyphen; dots, underscores and hyphens in front and a
+    hyphen at the end go; the rest is cut to 128. It counts no bytes or characters of what it replaces, so that no
+    encoding makes a difference. Empty if nothing is left: the client then uses the network card's address and the
+    snippets their enrollment_id.
+    """
+    kept = "".join(character if character in NAME_CHARACTERS else " " for character in host_name)
+    return "-".join(kept.split()).lstrip("._-")[:128]
+
+
+# The rule by examples, for the tests of each language.
+MACHINE_NAMES = (
+    ("PC-LYON-07", "PC-LYON-07"),
+    ("desktop-lyon-comptabilite", "desktop-lyon-comptabilite"),
+    ("srv_01.Example.ORG", "srv_01.Example.ORG"),
+    ("PC-\u00c9ric 01", "PC-ric-01"),
+    ("H\u00d4TE-\u00c9", "H-TE"),
+    ("PC LYON/07", "PC-LYON-07"),
+    ("pc:07", "pc-07"),
+    ("_srv", "srv"),
+    ("-_.a--b-", "a-b"),
+    ("{0f8fad5b-d9cb-469f-a165-70867728950e}", "0f8fad5b-d9cb-469f-a165-70867728950e"),
+    ("a" * 200, "a" * 128),
+    ("\u65e5\u672c", ""),
+    ("---", ""),
+    ("", ""),
+)
+
 # --- Events ----------------------------------------------------------------------------------------------------------
 
 MAX_EMAIL, MAX_ROUTE = 254, 200

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
+from .contract import DESCRIPTION, MACHINE_ID, NEVER_CUT, machine_name
 from .durable import replace_file
 from .machine import default_machine_id
+from .outcomes import Result
 from .portal_calls import PortalError, post_json, text_of
 from .sessions import make_session
 from .token_store import Credentials, TokenStore
@@ -59,11 +62,13 @@ def enroll(
 ) -> Enrolment:
     """Enrol this machine and keep its token in `store`. `machine_id` is the host's name unless given.
 
+    A machine with a token of its own renews that instead, and needs no enrolment token for it; where the portal no
+    longer takes it, the machine is enrolled again under the name it has.
+
     Call it again after a failure: when the answer to an enrolment was lost on the way, the portal knows the machine
     but the machine has no token, and only the same `enrollment_id`, kept on disk since before the first try, gets it
     one. Raises PortalError, OSError, and ValueError for a token that can't be one.
     """
-    session = session_factory(enrolment_token)
     given = {
         "user_name": user_name,
         "user_email": user_email,
@@ -73,10 +78,15 @@ def enroll(
         "version": version,
     }
     with store.exclusive():
-        attempt = _attempt(store, machine_id)
-        told = {key: value for key, value in given.items() if value is not None}
-        body = {**told, **vars(attempt), "allow_reactivate": allow_reactivate}
-        answer = post_json(session, _url(base_url, ENROL_PATH), body, timeout)
+        own, told = _own_credentials(store, machine_id), _described(given)
+        url, answer = _url(base_url, ENROL_PATH), None
+        if own is not None:
+            answer = _renewed(session_factory(own.api_token), url, told, timeout, or_else=bool(enrolment_token))
+        if answer is None:
+            session = session_factory(enrolment_token)
+            attempt = _attempt(store, own.machine_id if own is not None else machine_id)
+            body = {**told, **vars(attempt), "allow_reactivate": allow_reactivate}
+            answer = post_json(session, url, body, timeout)
         credentials = Credentials(text_of(answer, "machine_id"), text_of(answer, "api_token"))
         store.save(credentials)
         _forget_attempt(store)
@@ -96,7 +106,8 @@ def rotate_token(
         credentials = _credentials(store)
         session = session_factory(credentials.api_token)
         answer = post_json(session, _url(base_url, ROTATE_PATH), {}, timeout)
-        store.save(Credentials(credentials.machine_id, text_of(answer, "api_token")))
+        machine_id = str(answer.get("machine_id") or credentials.machine_id)
+        store.save(Credentials(machine_id, text_of(answer, "api_token")))
     valid_until = answer.get("previous_valid_until")
     return valid_until if isinstance(valid_until, str) else None
 
@@ -118,7 +129,7 @@ def uninstall(
         if credentials is None:
             return
         session = session_factory(credentials.api_token)
-        body = {"machine_id": credentials.machine_id, **({} if reason is None else {"reason": reason})}
+        body = {} if reason is None else {"reason": reason}  # the token says which machine
         try:
             post_json(session, _url(base_url, UNINSTALL_PATH), body, timeout)
         except PortalError as error:
@@ -139,8 +150,44 @@ def _credentials(store: TokenStore) -> Credentials:
     return credentials
 
 
+def _own_credentials(store: TokenStore, machine_id: Optional[str]) -> Optional[Credentials]:
+    """What this machine has, unless another one is to be enrolled."""
+    own = store.load()
+    if own is None or machine_id is None or _name(machine_id).lower() == own.machine_id.lower():
+        return own
+    return None
+
+
+def _renewed(
+    session: Any, url: str, told: Mapping[str, Any], timeout: float, *, or_else: bool
+) -> Optional[Mapping[str, Any]]:
+    """The answer to the machine's own token; None if that is refused and there is another way. Raises PortalError."""
+    try:
+        return post_json(session, url, told, timeout)
+    except PortalError as error:
+        if error.outcome.result is Result.AUTH and or_else:
+            return None
+        raise
+
+
+def _described(given: Mapping[str, Optional[str]]) -> dict[str, str]:
+    """What the portal can keep of it: one odd value must not cost the enrolment."""
+    told = {}
+    for name, value in given.items():
+        text = "" if value is None else str(value).encode("utf-8", "ignore").decode().strip()
+        if value is not None and (name not in NEVER_CUT or len(text) <= DESCRIPTION[name]):
+            told[name] = text[: DESCRIPTION[name]]
+    return told
+
+
+def _name(machine_id: str) -> str:
+    """A name that the portal takes as it is, else what the rule makes of it: a GUID may come in braces."""
+    return machine_id if re.fullmatch(MACHINE_ID, machine_id) else machine_name(machine_id) or machine_id
+
+
 def _attempt(store: TokenStore, machine_id: Optional[str]) -> _Attempt:
     """The attempt under way, or a new one, on disk before anything is sent. Without a given name it keeps its own."""
+    machine_id = None if machine_id is None else _name(machine_id)
     stored = _stored_attempt(store)
     if stored is not None and machine_id in (None, stored.machine_id):
         return stored

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import codecs
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,8 @@ from functools import partial
 from typing import Optional
 
 from .deposit_options import add_deposit_options
+from .machine import default_state_dir
+from .token_store import decoded
 from .version import __version__
 
 
@@ -43,21 +44,9 @@ def read_token(token_file: Optional[str]) -> Optional[str]:
     if token_file is None:
         return os.environ.get("VIGIE_TOKEN") or None
     if token_file == "-":  # noqa: S105 - the name of a file
-        return _decoded(sys.stdin.buffer.read(4096))
+        return decoded(sys.stdin.buffer.read(4096)) or None
     with open(token_file, "rb") as file:
-        return _decoded(file.read(4096))
-
-
-def default_state_dir() -> str:
-    """Where this user's token and spool are kept, by the custom of the system."""
-    home = os.path.expanduser("~")
-    if os.name == "nt":
-        base = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
-    elif sys.platform == "darwin":
-        base = os.path.join(home, "Library", "Application Support")
-    else:
-        base = os.environ.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
-    return os.path.join(base, "vigie-client")
+        return decoded(file.read(4096)) or None
 
 
 def _common_options(timeout: float = 4.0, per: str = "per call") -> argparse.ArgumentParser:
@@ -67,7 +56,8 @@ def _common_options(timeout: float = 4.0, per: str = "per call") -> argparse.Arg
         "--state-dir",
         default=os.environ.get("VIGIE_STATE_DIR") or default_state_dir(),
         metavar="DIR",
-        help="where the token and the spool are kept; default: VIGIE_STATE_DIR, else %(default)s",
+        help="where the token and the spool are kept; default: VIGIE_STATE_DIR, else %(default)s "
+        "and for the token also the installers' folder",
     )
     common.add_argument("--token-file", metavar="FILE", help="a file with the token, - for standard input")
     common.add_argument(
@@ -99,9 +89,3 @@ def _heartbeat_options(parser: argparse.ArgumentParser) -> None:
 
 def _force_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="try even during a pause after failures")
-
-
-def _decoded(raw: bytes) -> Optional[str]:
-    """PowerShell's `>` writes UTF-16, and its UTF-8 has a byte order mark."""
-    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    return raw.decode(encoding, "replace").strip() or None

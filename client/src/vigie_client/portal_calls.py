@@ -16,16 +16,18 @@ class PortalError(Exception):
     """A call that didn't succeed.
 
     `permanent` tells whether repeating it is in vain; `code` is the portal's stable code, or what kept it from
-    answering; `status` is None without an answer; `retry_after` is in seconds. Never holds a token.
+    answering; `status` is None without an answer; `retry_after` is in seconds; `detail` is the portal's sentence, or
+    empty. Never holds a token.
     """
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: Outcome, detail: str = "") -> None:
         super().__init__(str(outcome))
         self.outcome = outcome
         self.permanent = outcome.result is not Result.RETRY
         self.code: Optional[str] = outcome.code
         self.status: Optional[int] = outcome.status
         self.retry_after: Optional[float] = outcome.retry_after
+        self.detail = detail
 
 
 def post_json(session: Any, url: str, body: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
@@ -40,7 +42,7 @@ def post_json(session: Any, url: str, body: Mapping[str, Any], timeout: float) -
     except CallFailed as failure:
         raise PortalError(no_answer(failure.kind)) from None
     if not outcome.delivered:
-        raise PortalError(outcome)
+        raise PortalError(outcome, _detail_of(answer))
     if not isinstance(answer, Mapping):
         raise PortalError(no_answer("not_json"))
     return answer
@@ -52,3 +54,8 @@ def text_of(answer: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value:
         raise PortalError(no_answer(f"no_{key}"))
     return value
+
+
+def _detail_of(answer: Any) -> str:
+    detail = answer.get("detail") if isinstance(answer, Mapping) else None
+    return "".join(filter(str.isprintable, detail))[:300] if isinstance(detail, str) else ""

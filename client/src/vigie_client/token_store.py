@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
@@ -12,6 +13,10 @@ from typing import Optional, Union
 
 from .durable import replace_file
 from .locks import FileLock
+from .machine import default_machine_id, default_state_dir, shared_state_dir
+
+STORE = "token.json"
+OLDER_STORE = "agent.token"
 
 
 @dataclass(frozen=True)
@@ -23,20 +28,34 @@ class Credentials:
 
 
 class TokenStore:
-    """Keeps credentials in `directory`, which is made if need be. Methods raise OSError."""
+    """Keeps credentials in `directory`, which is made if need be. Methods raise OSError.
 
-    def __init__(self, directory: Union[str, os.PathLike[str]]) -> None:
-        self.directory = os.path.abspath(os.fspath(directory))
-        self.path = os.path.join(self.directory, "token.json")
+    Without a directory: the one that VIGIE_STATE_DIR names, else the user's own, or the installers' if only that one
+    holds a token.
+    """
+
+    def __init__(self, directory: Optional[Union[str, os.PathLike[str]]] = None) -> None:
+        chosen = os.environ.get("VIGIE_STATE_DIR") or _default_directory() if directory is None else directory
+        self.directory = os.path.abspath(os.fspath(chosen))
+        self.path = os.path.join(self.directory, STORE)
 
     def load(self) -> Optional[Credentials]:
         """The credentials, or None when there are none, or none that can be read as such."""
         try:
-            with open(self.path, "rb") as file:
-                stored = json.load(file)
+            stored = json.loads(_text_in(self.path))
             return Credentials(str(stored["machine_id"]), str(stored["api_token"]))
-        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+        except FileNotFoundError:
+            return self._load_older()
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None
+
+    def _load_older(self) -> Optional[Credentials]:
+        """What an earlier installer wrote: the token alone, of a machine enrolled by its host name."""
+        try:
+            token = _text_in(os.path.join(self.directory, OLDER_STORE))
+        except FileNotFoundError:
+            return None
+        return Credentials(default_machine_id(), token) if token else None
 
     def save(self, credentials: Credentials) -> None:
         """Replace what is stored in one step: a kill leaves the old credentials or the new, readable by no other."""
@@ -44,15 +63,39 @@ class TokenStore:
         stored = {"machine_id": credentials.machine_id, "api_token": credentials.api_token}
         with FileLock(self.path + ".lock"):
             replace_file(self.path, json.dumps(stored).encode(), protect=restrict_to_owner)
+        _remove(os.path.join(self.directory, OLDER_STORE))
 
     def clear(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
+        for name in (STORE, OLDER_STORE):
+            _remove(os.path.join(self.directory, name))
 
     def exclusive(self) -> FileLock:
         """Held around a call that ends in new credentials, so that two programs don't overwrite each other's."""
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         return FileLock(os.path.join(self.directory, "agent.lock"))
+
+
+def decoded(raw: bytes) -> str:
+    """The text of a token file. PowerShell's `>` writes UTF-16, and editors put a byte order mark before UTF-8."""
+    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    return raw.decode(encoding, "replace").strip()
+
+
+def _text_in(path: str) -> str:
+    with open(path, "rb") as file:
+        return decoded(file.read(65_536))
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _default_directory() -> str:
+    own, shared = default_state_dir(), shared_state_dir()
+    names = (STORE, OLDER_STORE)
+    held = [folder for folder in (own, shared) if any(os.path.isfile(os.path.join(folder, name)) for name in names)]
+    return held[0] if held else own
 
 
 def restrict_to_owner(path: str) -> None:
