@@ -10,9 +10,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from backups import panels
+from backups import panels, protection
 from backups.models import ExpectedBackupJob, Scan, Status
 from backups.panels import Totals
+from backups.reasons import warning_sentences
 from backups.scanner import tell
 from portal.jobs import Lease
 from portal.notifications import Notice, Severity, in_our_language, notify
@@ -28,24 +29,33 @@ def send(lease: Lease) -> dict[str, int]:
         return {"messages": 0}
     with transaction.atomic(), in_our_language():
         lease.extend()
-        failing = list(jobs.filter(panels.failing(now)))
-        return {"messages": notify(notice(panels.counted(now), failing, Scan.objects.last_of_all(), now))}
+        return {"messages": notify(notice(panels.counted(now), lines_of(now), Scan.objects.last_of_all(), now))}
 
 
-def notice(totals: Totals, failing: list[ExpectedBackupJob], scan: Scan | None, now: datetime) -> Notice:
-    """Safe is what was verified for its latest cycle, and that lately: a scan that stopped keeps nothing safe."""
+def lines_of(now: datetime) -> list[str]:
+    """The databases that are failing, then those whose latest backup is suspicious, each with why."""
+    jobs = ExpectedBackupJob.objects.order_by("agent_id", "database_name")
+    failing, suspicious = list(jobs.filter(protection.failing(now))), list(jobs.filter(protection.suspicious(now)))
+    newest = panels.newest_of(suspicious[:NAMED])
+    lines = [f"{tell.name_of(job)}: {Status(job.current_status).label}" for job in failing]
+    for job in suspicious:
+        entry = newest[job.pk].latest if job.pk in newest else None
+        why = warning_sentences(entry.doubts) if entry else ""
+        lines.append(_("%(job)s: suspicious. %(why)s") % {"job": tell.name_of(job), "why": why})
+    more = len(lines) - NAMED
+    return [*lines[:NAMED], *([_("and %(count)d more") % {"count": more}] if more > 0 else [])]
+
+
+def notice(totals: Totals, lines: list[str], scan: Scan | None, now: datetime) -> Notice:
     title = ngettext(
-        "Backups: %(safe)d of %(all)d database is safe",
-        "Backups: %(safe)d of %(all)d databases are safe",
+        "Backups: %(protected)d of %(all)d database is protected",
+        "Backups: %(protected)d of %(all)d databases are protected",
         totals.watched,
-    ) % {"safe": totals.safe, "all": totals.watched}
-    lines = [f"{tell.name_of(job)}: {Status(job.current_status).label}" for job in failing[:NAMED]]
-    if len(failing) > NAMED:
-        lines.append(_("and %(count)d more") % {"count": len(failing) - NAMED})
+    ) % {"protected": totals.protected, "all": totals.watched}
     if totals.waiting:
-        lines.append(_("Without a good backup of late: %(count)d") % {"count": totals.waiting})
+        lines = [*lines, _("Without a good backup of late: %(count)d") % {"count": totals.waiting}]
     if scan is None or scan.root_is_missing or scan.started_at < now - SILENT_FOR:
-        lines.append(_("Nobody has looked at them for a while: the deposit area or the workers need you."))
+        lines = [*lines, _("Nobody has looked at them for a while: the deposit area or the workers need you.")]
     return Notice(
         subject="backups:digest",
         severity=Severity.WARNING if lines else Severity.INFO,

@@ -13,7 +13,8 @@ from django.utils.translation import ngettext
 
 from backups import paths, reasons
 from backups.models import VERIFIED, BackupEntry, DepositArea, ExpectedBackupJob, Scan, Status
-from backups.panels import DAMAGED, FAILING, FRESH_SECONDS, newest_of
+from backups.panels import FRESH_SECONDS, newest_of
+from backups.protection import DAMAGED, FAILING
 from backups.querysets import STORED, UNSTORED, watched
 from backups.scanner.rounds import held_leases, lease_key
 from portal.admin.display import distance

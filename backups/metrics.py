@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 
 from backups.findings import unstored
 from backups.models import ExpectedBackupJob, Scan, Status
-from backups.panels import failing
+from backups.protection import failing, protected, suspicious
 from backups.querysets import watched
 from portal.metrics import age, gauge, single, sources
 
@@ -23,12 +23,18 @@ def expected_backups(now: datetime) -> Iterator[Metric]:
         **{f"status_{status}": Count("pk", filter=seen & Q(current_status=status)) for status in Status.values},
         paused=Count("pk", filter=~seen),
         failing=Count("pk", filter=failing(now)),
+        protected=Count("pk", filter=protected(now)),
+        suspicious=Count("pk", filter=suspicious(now)),
         unverified=Count("pk", filter=seen & Q(last_verified_at=None)),
         oldest=Min("last_verified_at", filter=seen),
     )
     by_status = {status.lower(): found[f"status_{status}"] for status in Status.values} | {"paused": found["paused"]}
     yield gauge("backups_jobs", "Expected backups, by how their latest cycle stands.", "status", by_status)
     yield single("backups_failing", "Expected backups that need an operator.", found["failing"])
+    text = "Expected backups whose latest one is verified, without doubts about its content and not stale."
+    yield single("backups_protected", text, found["protected"])
+    text = "Expected backups whose latest one is verified with doubts about its content."
+    yield single("backups_suspicious", text, found["suspicious"])
     yield single("backups_never_verified", "Expected backups that have no good one yet.", found["unverified"])
     text = "Since the last good backup was verified, of the database for which that is longest ago."
     yield single("backups_oldest_verified_seconds", text, age(found["oldest"], now))

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from vigie_client.contract import MACHINE_ID
 
 from backups import paths, reasons, rules
+from backups.plans import PLANNED_BY, plan_of
 from backups.querysets import (
     STORED,
     UNSTORED,
@@ -37,22 +38,6 @@ class Status(models.TextChoices):
     HASH_MISMATCH = "HASH_MISMATCH", _("unchanged")
     UNVERIFIED = "UNVERIFIED", _("not verifiable any more")
     SUCCESS = "SUCCESS", _("verified")
-
-
-# What a plan is made of, with `early_minutes` and `window_minutes`.
-PLANNED_BY = ("expected_hour_utc", "expected_minute_utc", "expected_frequency", "days_of_week")
-
-
-def plan_of(job: Any) -> cycles.Plan:
-    """The plan of a job, or of a row with its columns. Raises ValueError where a day of the week is none."""
-    return cycles.plan(
-        job.expected_hour_utc,
-        job.expected_minute_utc,
-        job.expected_frequency == ExpectedBackupJob.Frequency.WEEKLY,
-        job.days_of_week,
-        timedelta(minutes=job.early_minutes),
-        timedelta(minutes=job.window_minutes),
-    )
 
 
 FAILURES = (Status.MISSING, Status.FAILED, Status.TRANSFER_INTEGRITY_FAILED)
@@ -316,9 +301,18 @@ class BackupEntry(models.Model):
         return self.status in VERIFIED
 
     @property
+    def doubts(self) -> list[str]:
+        """The warnings about the content, for which an older version may be the better one."""
+        return [code for code in self.warnings if code in reasons.DOUBTS]
+
+    @property
     def has_doubts(self) -> bool:
-        """Whether a warning is about the content, so that an older version may be the better one."""
-        return not reasons.DOUBTS.isdisjoint(self.warnings)
+        return bool(self.doubts)
+
+    @property
+    def is_good(self) -> bool:
+        """Verified, and without doubts about its content."""
+        return self.is_verified and not self.has_doubts
 
     @property
     def version_name(self) -> str:

@@ -1,13 +1,13 @@
-"""How safe the databases are: on the landing page, and on the page of each machine."""
+"""Which databases are protected: on the landing page, and on the page of each machine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from django.core.cache import cache
-from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import TruncDate
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
@@ -16,7 +16,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from backups.models import FAILURES, VERIFIED, BackupEntry, ExpectedBackupJob, Scan, Status
+from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Scan, Status
+from backups.protection import failing, protected, suspicious
 from backups.querysets import watched
 from backups.scanner.rounds import ongoing
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, distance
@@ -25,57 +26,35 @@ from portal.panels import Section, Tile, chart_start, daily_chart, machine_secti
 
 FRESH_SECONDS = 60
 SHOWN_DATABASES = 50
-# A backup that was expected since, and did not come, has been recorded by then; where days are named, a week may pass.
-SAFE_FOR = timedelta(days=2)
-SAFE_FOR_ON_DAYS = timedelta(days=9)
 NEWEST_SCANS = 10
-
-# The status of a job that needs an operator: `ExpectedBackupJob.is_failing`, asked of the table.
-FAILING = Q(current_status__in=FAILURES) | Q(
-    current_status=Status.HASH_MISMATCH, unchanged_policy=ExpectedBackupJob.UnchangedPolicy.ALERT
-)
-DAMAGED = Q(damage__isnull=False)
-EVERY_DAY = Q(expected_frequency=ExpectedBackupJob.Frequency.DAILY, days_of_week="")
-
-
-def failing(now: datetime) -> Q:
-    """Watched, and without a good backup of the latest cycle, or with a current version that is damaged."""
-    return watched(now) & (FAILING | DAMAGED)
-
-
-def safe(now: datetime) -> Q:
-    """Watched, verified for the latest cycle, and that not too long ago: a scan that stopped keeps nothing safe."""
-    fresh = Q(EVERY_DAY, last_verified_at__gte=now - SAFE_FOR) | Q(
-        ~EVERY_DAY, last_verified_at__gte=now - SAFE_FOR_ON_DAYS
-    )
-    return watched(now) & Q(current_status__in=VERIFIED) & fresh & ~FAILING & ~DAMAGED
 
 
 @dataclass(frozen=True)
 class Totals:
-    """How many databases there are of each kind. Those watched are safe, failing, or neither: waiting."""
+    """How many databases there are of each kind. Those watched are protected, suspicious, failing, or waiting."""
 
-    safe: int
+    protected: int
+    suspicious: int
     failing: int
     watched: int
     paused: int
 
     @property
     def waiting(self) -> int:
-        return self.watched - self.safe - self.failing
+        return self.watched - self.protected - self.suspicious - self.failing
 
     @property
     def sentence(self) -> str:
-        return _("%(safe)s of %(watched)s") % {"safe": grouped(self.safe), "watched": grouped(self.watched)}
+        values = {"protected": grouped(self.protected), "watched": grouped(self.watched)}
+        return _("%(protected)s of %(watched)s") % values
 
 
 def counted(now: datetime) -> Totals:
     """One pass over the expected backups."""
+    kinds = {"protected": protected, "suspicious": suspicious, "failing": failing, "watched": watched}
     figures = ExpectedBackupJob.objects.aggregate(
-        safe=Count("pk", filter=safe(now)),
-        failing=Count("pk", filter=failing(now)),
-        watched=Count("pk", filter=watched(now)),
         paused=Count("pk", filter=~watched(now)),
+        **{name: Count("pk", filter=condition(now)) for name, condition in kinds.items()},
     )
     return Totals(**figures)
 
@@ -147,13 +126,17 @@ TONES = {
 }
 
 
-def status_badge(job: ExpectedBackupJob, status: str) -> SafeString:
+def status_badge(job: ExpectedBackupJob, status: str, *, has_doubts: bool = False) -> SafeString:
     """A status as it counts for this job: an unchanged dump is bad news only where the job says so."""
+    if has_doubts and status in VERIFIED:
+        return badge(_("suspicious"), WARNING)
     return badge(Status(status).label, BAD if job.fails_as(status) else TONES[Status(status)])
 
 
 def job_badge(job: ExpectedBackupJob, now: datetime) -> SafeString:
-    return status_badge(job, job.current_status) if job.is_watched(now) else badge(_("paused"), QUIET)
+    if not job.is_watched(now):
+        return badge(_("paused"), QUIET)
+    return status_badge(job, job.current_status, has_doubts=job.in_doubt)
 
 
 def next_of(job: ExpectedBackupJob, now: datetime) -> datetime | None:
@@ -181,10 +164,11 @@ def backups_tile(now: datetime) -> Tile:
     return Tile(
         title=_("Backups"),
         figure=figures.sentence,
-        caption=_("databases are safe"),
+        caption=_("databases are protected"),
         url=reverse("admin:backups_expectedbackupjob_changelist"),
         facts=[
             (_("failing"), grouped(figures.failing)),
+            (_("suspicious"), grouped(figures.suspicious)),
             (_("waiting or late"), grouped(figures.waiting)),
             (_("paused"), grouped(figures.paused)),
             (_("last scan"), distance(scan.finished_at, now) if scan and scan.finished_at else _("never")),

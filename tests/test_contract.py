@@ -75,7 +75,7 @@ def known_backup(db):
     at, sha256 = datetime(2026, 3, 10, 13, tzinfo=UTC), hashlib.sha256(b"the bytes, as on the disk\n").hexdigest()
     job = ExpectedBackupJob.objects.create(
         id=7, agent_id=BACKED_UP, database_name="compta_db", expected_hour_utc=13, current_status=Status.SUCCESS,
-        last_checked_at=at, last_success_at=at, last_verified_at=at,
+        last_checked_at=at, last_success_at=at, last_verified_at=timezone.now(),
     )  # fmt: skip
     BackupEntry.objects.create(
         id=91, job=job, cycle_at=at, status=Status.SUCCESS, first_status=Status.SUCCESS, reasons=[reason("verified")],

@@ -1,4 +1,4 @@
-"""Backups in the admin: which databases are safe, what became of each backup, and what may be done about it."""
+"""Backups in the admin: which databases are protected, what became of each backup, and what may be done about it."""
 
 from backups import history
 from backups.admin import entries, jobs

@@ -62,7 +62,7 @@ def pause_of(job: ExpectedBackupJob) -> str:
 
 
 def entry_state(entry: BackupEntry) -> SafeString:
-    return status_badge(entry.job, entry.status)
+    return status_badge(entry.job, entry.status, has_doubts=entry.has_doubts)
 
 
 def storage(entry: BackupEntry) -> SafeString:

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups import reasons
 from backups.models import ExpectedBackupJob, Status
-from backups.panels import failing, safe
+from backups.protection import failing, protected, suspicious, waiting
 from backups.querysets import UNSTORED, watched
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 
@@ -32,11 +32,16 @@ class JobStatusFilter(FieldFilter):
 class AttentionFilter(ChoiceFilter):
     title = _("standing")
     parameter_name = "attention"
-    options = {"yes": _("failing"), "waiting": _("waiting or late"), "paused": _("paused"), "no": _("safe")}
+    options = {
+        "yes": _("failing"), "doubts": _("suspicious"), "waiting": _("waiting or late"), "paused": _("paused"),
+        "no": _("protected"),
+    }  # fmt: skip
+    conditions = {
+        "yes": failing, "doubts": suspicious, "waiting": waiting, "paused": lambda now: ~watched(now), "no": protected,
+    }  # fmt: skip
 
     def condition(self, value: str, now: datetime) -> Q:
-        neither = watched(now) & ~failing(now) & ~safe(now)
-        return {"yes": failing(now), "waiting": neither, "paused": ~watched(now), "no": safe(now)}[value]
+        return self.conditions[value](now)
 
 
 class StaleFilter(ChoiceFilter):
@@ -93,7 +98,7 @@ class LateFilter(ChoiceFilter):
 class DoubtsFilter(ChoiceFilter):
     title = _("content, last 7 days")
     parameter_name = "doubts"
-    options = {"yes": _("in doubt")}
+    options = {"yes": _("suspicious")}
 
     def condition(self, value: str, now: datetime) -> Q:
         named = (Q(warnings__icontains=f'"{code}"') for code in sorted(reasons.DOUBTS))

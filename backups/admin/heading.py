@@ -1,4 +1,4 @@
-"""What stands above the list: how many databases are safe, and what the last scan saw."""
+"""What stands above the list: how many databases are protected, and what the last scan saw."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Heading:
-    """`rest` are the databases that are not safe, in words, each with the query that lists them."""
+    """`rest` are the databases that are not protected, in words, each with the query that lists them."""
 
     figure: str
     is_bad: bool
@@ -50,6 +50,11 @@ def heading(now: datetime) -> Heading:
 def rest(figures: Totals) -> list[tuple[str, str]]:
     told = (
         (figures.failing, ngettext("%(count)s failing", "%(count)s failing", figures.failing), "attention=yes"),
+        (
+            figures.suspicious,
+            ngettext("%(count)s suspicious", "%(count)s suspicious", figures.suspicious),
+            "attention=doubts",
+        ),
         (
             figures.waiting,
             ngettext("%(count)s waiting or late", "%(count)s waiting or late", figures.waiting),

@@ -1,4 +1,4 @@
-"""Expected backups: which databases are safe, since when, and what is known of each."""
+"""Expected backups: which databases are protected, since when, and what is known of each."""
 
 from __future__ import annotations
 

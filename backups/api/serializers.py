@@ -34,6 +34,7 @@ class JobSerializer(serializers.Serializer[None]):
     agent_id = serializers.CharField()
     database_name = serializers.CharField()
     current_status = StatusField()
+    protected = serializers.BooleanField()
     expected_at = serializers.DateTimeField(allow_null=True)
     last_checked_at = serializers.DateTimeField(allow_null=True)
     last_success_at = serializers.DateTimeField(allow_null=True)

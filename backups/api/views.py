@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -23,6 +24,7 @@ from backups.api.serializers import (
     ScanSerializer,
 )
 from backups.models import BackupEntry, ExpectedBackupJob, Scan
+from backups.protection import protected
 from backups.scanner import rounds
 from portal import audit
 from portal.api.errors import Problem
@@ -74,7 +76,7 @@ class JobsView(ApiView):
         query.is_valid(raise_exception=True)
         wanted = {FILTERS[name]: value for name, value in query.validated_data.items()}
         pagination, now = CursorPagination(), timezone.now()
-        jobs = ExpectedBackupJob.objects.filter(**wanted)
+        jobs = ExpectedBackupJob.objects.filter(**wanted).annotate(is_protected=Q(protected(now)))
         page: list[ExpectedBackupJob] = pagination.paginate_queryset(jobs, request, view=self) or []
         return pagination.get_paginated_response([described_job(job, now) for job in page])
 
@@ -119,12 +121,14 @@ class ScanView(ApiView):
         return Response({"status": "queued"}, status=202)
 
 
-def described_job(job: ExpectedBackupJob, now: datetime) -> dict[str, Any]:
+def described_job(job: Any, now: datetime) -> dict[str, Any]:
+    """A job of a queryset that says of each whether it is protected."""
     return {
         "id": job.pk,
         "agent_id": job.agent_id,
         "database_name": job.database_name,
         "current_status": job.current_status,
+        "protected": job.is_protected,
         "expected_at": expected_at(job, now),
         "last_checked_at": iso(job.last_checked_at),
         "last_success_at": iso(job.last_success_at),

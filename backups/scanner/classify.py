@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from statistics import median
 
-from backups.reasons import Reason, reason
+from backups.reasons import DOUBTS, Reason, reason
 from backups.scanner.claims import Claim
 from backups.scanner.cycles import Cycle
 from backups.scanner.report import Report
@@ -62,6 +62,11 @@ class Verdict:
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[str, ...] = ()
     late: bool = False
+
+    @property
+    def has_doubts(self) -> bool:
+        """Whether a warning is about the content of the dump."""
+        return not DOUBTS.isdisjoint(self.warnings)
 
 
 PENDING = Verdict(None)

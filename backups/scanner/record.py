@@ -20,6 +20,7 @@ JOB_FIELDS = (
     "last_checked_at",
     "last_success_at",
     "last_verified_at",
+    "in_doubt",
     "previous_successful_hash",
     "settled_at",
     "alerted_severity",
@@ -116,18 +117,23 @@ def entry_of(one: Judged, now: datetime) -> BackupEntry:
 
 
 def follow(one: Judged, now: datetime) -> bool:
-    """What the verdict means for its job; whether it is the latest, for an older one changes no present status."""
-    job, status = one.job, one.verdict.status or ""
+    """What the verdict means for its job; whether it is the latest, for an older one changes no present status.
+
+    A dump in doubt is no good backup: it leaves open whether the database is protected.
+    """
+    job, status, has_doubts = one.job, one.verdict.status or "", one.verdict.has_doubts
     taken_at = min(one.facts.report.moment, now) if one.facts.report else now
-    if status in VERIFIED and not one.past.has_later(one.cycle, lambda entry: entry.is_verified):
-        job.last_verified_at = taken_at
-    is_newest_success = not one.past.has_later(one.cycle, lambda entry: entry.status == Status.SUCCESS)
-    if status == Status.SUCCESS and one.measured is not None and is_newest_success:
-        job.last_success_at, job.previous_successful_hash = taken_at, one.measured.sha256
+    if status in VERIFIED and not has_doubts:
+        if not one.past.has_later(one.cycle, lambda entry: entry.is_good):
+            job.last_verified_at = taken_at
+        is_newest = not one.past.has_later(one.cycle, lambda entry: entry.is_good and entry.status == Status.SUCCESS)
+        if status == Status.SUCCESS and one.measured is not None and is_newest:
+            job.last_success_at, job.previous_successful_hash = taken_at, one.measured.sha256
     if one.past.has_later(one.cycle, lambda entry: True):
         return False
     if job.current_status != status:
         job.current_status, job.status_since = status, now
-    if status in SETTLED:
+    job.in_doubt = status in VERIFIED and has_doubts
+    if status in SETTLED and not has_doubts:
         job.settled_at = one.cycle.at
     return True

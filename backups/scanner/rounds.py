@@ -13,7 +13,8 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from backups.models import PLANNED_BY, BackupEntry, DepositArea, ExpectedBackupJob, Scan, plan_of
+from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
+from backups.plans import PLANNED_BY, plan_of
 from backups.querysets import UNFINISHED
 from backups.scanner import cycles, tell
 from backups.scanner.scan import Outcome, RootMissing, result, root_is_there, scan_machine

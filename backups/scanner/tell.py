@@ -8,12 +8,15 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from backups.history import subject
-from backups.models import BackupEntry, ExpectedBackupJob, Status
-from backups.reasons import DOUBTS, Reason, sentences, warning_sentences
+from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
+from backups.reasons import Reason, sentences, warning_sentences
 from portal.notifications import Notice, Severity, State
 
 if TYPE_CHECKING:
     from backups.scanner.judge import Judged
+
+# Warnings about what a machine reports, rather than about the content of the dump.
+WORTH_A_MESSAGE = frozenset({"overall_failed", "later_failed"})
 
 
 def name_of(job: ExpectedBackupJob) -> str:
@@ -45,21 +48,24 @@ def of_verdict(one: Judged) -> list[Notice]:
         title = _("Backup of %(job)s: %(status)s, expected %(moment)s") % about
         job.alerted_severity = severity
         return [notice(job, severity, title, text, key, State.OPENED)]
-    if status not in (Status.SUCCESS, Status.HASH_MISMATCH):
+    if status not in VERIFIED:
         return []
-    told = []
+    if one.verdict.has_doubts:  # no recovery: that is announced once a backup without doubts has come
+        title = _("Backup of %(job)s is suspicious, expected %(moment)s") % about
+        job.alerted_severity = min(job.alerted_severity or Severity.WARNING, Severity.WARNING)
+        return [notice(job, Severity.WARNING, title, text, f"{key}:doubts", State.OPENED)]
     if job.alerted_severity is not None:
-        title = _("Backup of %(job)s is well again: %(status)s, expected %(moment)s") % about
+        title = _("Backup of %(job)s recovered: %(status)s, expected %(moment)s") % about
         # As severe as what it closes: who was told of that is told of this.
-        told.append(notice(job, Severity(job.alerted_severity), title, text, key, State.CLOSED))
-        job.alerted_severity = None
-    if not DOUBTS.isdisjoint(one.verdict.warnings):
-        title = _("Backup of %(job)s arrived, but look at it; expected %(moment)s") % about
-        told.append(notice(job, Severity.WARNING, title, text, f"{key}:doubts", State.NOTE))
-    elif not told and status == Status.HASH_MISMATCH and job.unchanged_policy == job.UnchangedPolicy.INFORM:
+        severity, job.alerted_severity = Severity(job.alerted_severity), None
+        return [notice(job, severity, title, text, key, State.CLOSED)]
+    if not WORTH_A_MESSAGE.isdisjoint(one.verdict.warnings):
+        title = _("Backup of %(job)s arrived with warnings, expected %(moment)s") % about
+        return [notice(job, Severity.WARNING, title, text, f"{key}:warnings", State.NOTE)]
+    if status == Status.HASH_MISMATCH and job.unchanged_policy == job.UnchangedPolicy.INFORM:
         title = _("Backup of %(job)s is unchanged, expected %(moment)s") % about
-        told.append(notice(job, Severity.INFO, title, text, key, State.NOTE))
-    return told
+        return [notice(job, Severity.INFO, title, text, key, State.NOTE)]
+    return []
 
 
 def of_storage(entry: BackupEntry, why: Reason) -> Notice:

@@ -31,6 +31,7 @@ def test_jobs_are_counted_by_status_and_never_named(make_job):
     counts = {key[1]: value for key, value in found.items() if key[0] == "vigie_backups_jobs" and value}
     assert counts == {"success": 1, "missing": 1, "hash_mismatch": 1, "pending": 1, "paused": 1}
     assert found["vigie_backups_failing",] == 2
+    assert (found["vigie_backups_protected",], found["vigie_backups_suspicious",]) == (1, 0)
     assert found["vigie_backups_never_verified",] == 1
     assert found["vigie_backups_oldest_verified_seconds",] == pytest.approx(9 * DAY.total_seconds(), abs=60)
     assert all(len(key) == 1 or key[0] == "vigie_backups_jobs" for key in found)

@@ -1,4 +1,4 @@
-"""How safe the databases are: on the landing page, and on the page of a machine."""
+"""Which databases are protected: on the landing page, and on the page of a machine."""
 
 from datetime import timedelta
 
@@ -29,10 +29,10 @@ def fresh_figures():
 
 def figures():
     found = counted(timezone.now())
-    return found.safe, found.failing, found.waiting, found.paused
+    return found.protected, found.failing, found.waiting, found.paused
 
 
-class TestWhichAreSafe:
+class TestWhichAreProtected:
     @pytest.mark.parametrize(
         ("status", "ago", "fields", "expected"),
         [
@@ -49,6 +49,10 @@ class TestWhichAreSafe:
             (Status.TRANSFER_INTEGRITY_FAILED, HOUR, {}, (0, 1, 0, 0)),
             (Status.UNVERIFIED, HOUR, {}, (0, 0, 1, 0)),
             (Status.PENDING, HOUR, {}, (0, 0, 1, 0)),
+            (Status.SUCCESS, HOUR, {"in_doubt": True}, (0, 0, 0, 0)),
+            (Status.HASH_MISMATCH, HOUR, {"in_doubt": True, "unchanged_policy": "alert"}, (0, 1, 0, 0)),
+            (Status.SUCCESS, 30 * DAY, {"schedule": "0 2 1 * *", "fresh_for": 32 * DAY}, (1, 0, 0, 0)),
+            (Status.SUCCESS, 33 * DAY, {"schedule": "0 2 1 * *", "fresh_for": 32 * DAY}, (0, 0, 1, 0)),
             (Status.MISSING, HOUR, {"is_active": False}, (0, 0, 0, 1)),
             (Status.SUCCESS, HOUR, {"is_active": False}, (0, 0, 0, 1)),
         ],
@@ -72,9 +76,9 @@ class TestTheTile:
         stand(make_job("d"), is_active=False)
         finished_scan()
         tile = backups_tile(timezone.now())
-        assert (tile.figure, tile.caption) == ("1 of 3", "databases are safe")
+        assert (tile.figure, tile.caption) == ("1 of 3", "databases are protected")
         assert dict(tile.facts) == {
-            "failing": "1", "waiting or late": "1", "paused": "1", "last scan": "4\xa0minutes ago",
+            "failing": "1", "suspicious": "0", "waiting or late": "1", "paused": "1", "last scan": "4\xa0minutes ago",
         }  # fmt: skip
 
     def test_it_draws_the_verified_backups_of_thirty_days(self, job):

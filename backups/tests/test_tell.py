@@ -33,7 +33,7 @@ def test_a_failed_cycle_is_told_once_and_its_recovery_once(machine, scan, job):
         scan(AFTER_DEADLINE + timedelta(minutes=minutes))
     assert titles() == [
         "Backup of compta_db (SRV-DOUALA-01), ACME: missing, expected 2025-06-12 13:00 UTC",
-        "Backup of compta_db (SRV-DOUALA-01), ACME is well again: verified, expected 2025-06-12 13:00 UTC",
+        "Backup of compta_db (SRV-DOUALA-01), ACME recovered: verified, expected 2025-06-12 13:00 UTC",
     ]
     assert [(message.state, message.severity) for message in OutboxMessage.objects.order_by("pk")] == [
         ("opened", Severity.CRITICAL),
@@ -87,15 +87,32 @@ def test_an_unchanged_backup_is_told_as_its_job_says(machine, scan, make_job, po
     assert titles() == expected
 
 
-def test_a_success_with_doubts_is_told(machine, scan, job):
+def test_success_with_doubts_sends_a_message_at_once(machine, scan, job):
     machine.deposit(b"no gzip")
     scan()
     (message,) = OutboxMessage.objects.all()
-    assert (
-        message.title
-        == "Backup of compta_db (SRV-DOUALA-01), ACME arrived, but look at it; expected 2025-06-12 13:00 UTC"
-    )
+    assert message.title == "Backup of compta_db (SRV-DOUALA-01), ACME is suspicious, expected 2025-06-12 13:00 UTC"
     assert "It is not compressed as its name says" in message.text
+
+
+def test_dump_in_doubt_announces_no_recovery_and_the_good_one_after_it_announces_one(machine, scan, job):
+    scan()
+    machine.deposit(b"no gzip", REPORTED + timedelta(hours=1))
+    scan(AFTER_DEADLINE + timedelta(hours=1))
+    machine.deposit(dump("-- good\n"), REPORTED + DAY)
+    for _ in range(2):
+        scan(AFTER_DEADLINE + DAY)
+    assert [(message.state, message.severity) for message in OutboxMessage.objects.order_by("pk")] == [
+        ("opened", Severity.CRITICAL), ("opened", Severity.WARNING), ("closed", Severity.CRITICAL),
+    ]  # fmt: skip
+
+
+def test_report_that_calls_the_whole_failed_is_told_once_and_is_no_alert(machine, scan, job):
+    machine.stage()
+    machine.report(overall_status="failed_globally")
+    scan(), scan()
+    assert [(state, severity) for severity, state, _title in told()] == [("note", Severity.WARNING)]
+    assert "calls the operation as a whole failed" in OutboxMessage.objects.get().text
 
 
 def test_a_recovery_is_told_though_a_cycle_nobody_can_verify_lies_between(machine, scan, job):
@@ -163,13 +180,23 @@ def make_verified(make_job):
     )
 
 
-def test_a_digest_says_how_many_are_safe(make_verified, monday):
+def test_digest_says_how_many_are_protected(make_verified, monday):
     for number, status in enumerate(["SUCCESS", "HASH_MISMATCH", "MISSING", "PENDING"]):
         make_verified(f"db{number}", current_status=status)
     monday()
     (message,) = OutboxMessage.objects.all()
-    assert message.title == "Backups: 2 of 4 databases are safe"
+    assert message.title == "Backups: 2 of 4 databases are protected"
     assert message.text == "db2 (SRV-DOUALA-01), ACME: missing\nWithout a good backup of late: 1"
+
+
+def test_dumps_in_doubt_are_not_protected_and_a_line_of_the_digest(machine, scan, job, monday, make_verified):
+    machine.deposit(b"no gzip")
+    scan()
+    make_verified()
+    monday()
+    message = OutboxMessage.objects.order_by("pk").last()
+    assert (message.severity, message.title) == (Severity.WARNING, "Backups: 1 of 2 databases are protected")
+    assert message.text.startswith("compta_db (SRV-DOUALA-01), ACME: suspicious. ")
 
 
 def test_a_digest_says_so_where_all_is_well_and_comes_once_a_week(make_verified, monday):
@@ -186,11 +213,11 @@ def test_a_digest_says_so_where_all_is_well_and_comes_once_a_week(make_verified,
         ({"damage": {"code": "current_differs"}}, "db (SRV-DOUALA-01), ACME: verified"),
     ],
 )
-def test_what_was_safe_once_is_not_called_safe_for_ever(make_verified, monday, fields, text):
+def test_what_was_protected_once_does_not_stay_so_for_ever(make_verified, monday, fields, text):
     make_verified(**fields)
     monday()
     message = OutboxMessage.objects.get()
-    assert (message.title, message.text) == ("Backups: 0 of 1 database is safe", text)
+    assert (message.title, message.text) == ("Backups: 0 of 1 database is protected", text)
 
 
 @pytest.mark.parametrize("why", ["no scan", "an old scan", "no deposit root"])
