@@ -30,7 +30,7 @@ from monitoring.models import Incident, IncidentEvent, Rollup, Target
 
 def tally(checks, failures, latencies):
     weight = (checks - failures) / len(latencies)
-    found = rollups.Tally(checks, failures, 0, sum(latencies) * weight)
+    found = rollups.Tally(checks, failures, latency_sum_ms=sum(latencies) * weight)
     for number, latency in enumerate(latencies):
         key = str(histogram.bucket(latency))
         count = int(weight * (number + 1)) - int(weight * number)

@@ -57,6 +57,9 @@ def p95_of(p95_ms: float | None) -> str:
 
 
 def remarks_on(swept: Swept) -> Iterable[str]:
+    retried = swept.round.retried if swept.round else 0
+    if retried:
+        yield ngettext("%(count)d retried", "%(count)d retried", retried) % {"count": retried}
     excused = swept.round.excused if swept.round else 0
     if excused:
         yield ngettext("%(count)d not counted", "%(count)d not counted", excused) % {"count": excused}

@@ -51,6 +51,8 @@ def last_round(now: datetime) -> Iterator[Metric]:
     yield single("monitoring_round_age_seconds", "Since the last round finished.", age(last.finished_at, now))
     yield single("monitoring_round_checks", "Checks of the last round that count.", last.checks)
     yield single("monitoring_round_failures", "How many of them failed.", last.failures)
+    text = "Failed attempts of the last round after which a retry held."
+    yield single("monitoring_round_retried", text, last.retried)
     yield single("monitoring_round_excused", "Failures of the last round that do not count.", last.excused)
     if last.p95_ms is not None:
         text = "How long 95 of 100 checks of the last round took at most."

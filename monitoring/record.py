@@ -84,8 +84,10 @@ def settle(target: Target, checked: Checked, excuse: str, now: datetime) -> Sett
         setattr(target, name, value)
     if not excuse and thresholds.is_retried(target, outcome):
         target.attempts += 1
+        target.last_error_kind, target.last_detail = outcome.error_kind, outcome.detail
         target.next_check_at = now + RETRY_PAUSE
         return Settled(target)
+    result = result_of(target, checked, excuse)
     error_changed = bool(target.last_error_kind) and outcome.error_kind not in ("", target.last_error_kind)
     target.attempts = 0
     target.next_check_at = pace.next_due(target.pk, target.interval, now)
@@ -93,19 +95,27 @@ def settle(target: Target, checked: Checked, excuse: str, now: datetime) -> Sett
     target.last_error_kind, target.last_detail = outcome.error_kind, outcome.detail
     if outcome.is_ok or outcome.certificate_until is not None:
         target.certificate_until = outcome.certificate_until
-    result = CheckResult(
-        target=target,
-        at=checked.at,
-        error_kind=outcome.error_kind,
-        detail=outcome.detail,
-        status=outcome.status,
-        latency_ms=outcome.latency_ms,
-        excuse=excuse,
-    )
     if excuse:
         return Settled(target, result)
     thresholds.count(target, outcome)
     return Settled(target, result, thresholds.verdicts(target, outcome, checked.at), error_changed)
+
+
+def result_of(target: Target, checked: Checked, excuse: str) -> CheckResult:
+    """The result, of a target whose row still stands as the attempt before left it."""
+    outcome = checked.outcome
+    is_retried = outcome.is_ok and target.attempts > 0
+    return CheckResult(
+        target=target,
+        at=checked.at,
+        error_kind=outcome.error_kind,
+        detail=target.last_detail if is_retried else outcome.detail,
+        status=outcome.status,
+        latency_ms=outcome.latency_ms,
+        retried=target.attempts if is_retried else 0,
+        retried_kind=target.last_error_kind if is_retried else "",
+        excuse=excuse,
+    )
 
 
 def follow(settled: Sequence[Settled], covered: Covering, now: Mark) -> None:

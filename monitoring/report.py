@@ -54,14 +54,14 @@ class Line:
         figures = self.figures
         percentiles = [self.within(value) for value in (figures.p50_ms, figures.p95_ms, figures.p99_ms)]
         milliseconds = [figures.mean_ms, *percentiles]
-        counted = (f"{figures.checks}", percent(figures.uptime))
+        counted = (f"{figures.checks}", percent(figures.uptime), percent(figures.error_rate))
         return (printable(self.name), self.state, *counted, *map(in_ms, milliseconds))
 
     def within(self, value: float | None) -> float | None:
         return None if value is None else min(max(value, self.least_ms), self.most_ms)
 
     def remarks(self) -> str:
-        """`Timeout 12, Connection failed 3, 2 not counted`"""
+        """`Timeout 12, Connection failed 3, 4 retried, 2 not counted`"""
         said = [f"{ErrorKind(kind).label} {count}" for kind, count in self.kinds.most_common()]
         if said and self.kinds_days:
             words = {"reasons": ", ".join(said), "count": self.kinds_days}
@@ -69,6 +69,8 @@ class Line:
                 "%(reasons)s of the last %(count)d day", "%(reasons)s of the last %(count)d days", self.kinds_days
             )
             said = [text % words]
+        if retried := self.figures.retried:
+            said.append(ngettext("%(count)d retried", "%(count)d retried", retried) % {"count": retried})
         if excused := self.figures.excused:
             said.append(ngettext("%(count)d not counted", "%(count)d not counted", excused) % {"count": excused})
         return ", ".join(said)
@@ -86,7 +88,7 @@ def all_of(lines: Sequence[Line]) -> Line:
 
 
 def part_of(figures: Figures) -> Part:
-    counts = (figures.checks, figures.failures, figures.excused)
+    counts = (figures.checks, figures.failures, figures.excused, figures.retried)
     return Part(0, *counts, figures.latency_sum_ms, figures.histogram)
 
 
@@ -98,7 +100,7 @@ def table(lines: Sequence[Line]) -> list[str]:
     if not lines:
         return [_("There are no targets.")]
     shown = [*lines, all_of(lines)] if len(lines) > 1 else list(lines)
-    header = (_("target"), _("state"), _("checks"), _("uptime"), _("mean ms"), "p50", "p95", "p99")
+    header = (_("target"), _("state"), _("checks"), _("uptime"), _("errors"), _("mean ms"), "p50", "p95", "p99")
     rows = [header, *(line.cells() for line in shown)]
     widths = widths_of(rows)
     text = header_of(header, widths)
@@ -122,7 +124,7 @@ class Seen:
 
     def add(self, result: CheckResult) -> None:
         self.target = result.target
-        self.tally.count(result.error_kind, result.latency_ms, result.excuse)
+        self.tally.count(result.error_kind, result.latency_ms, result.excuse, result.retried)
         if result.error_kind and not result.excuse:
             self.kinds[result.error_kind] += 1
         if result.latency_ms is not None:

@@ -26,7 +26,12 @@ TURN, TURN_LENGTH = "monitoring.rolling_up", timedelta(minutes=2)
 LATE = timedelta(minutes=5)
 # What one transaction writes: little enough that on SQLite nobody waits for it long.
 BATCH = timedelta(minutes=10)
+COUNTED = ("checks", "failures", "excused", "retried")
 LEVELS = ((Period.MINUTE, Period.HOUR, HOUR), (Period.HOUR, Period.DAY, DAY))
+
+
+# Checks, failures, excused and retried.
+Counts = tuple[int, int, int, int]
 
 
 @dataclass
@@ -36,6 +41,7 @@ class Tally:
     checks: int = 0
     failures: int = 0
     excused: int = 0
+    retried: int = 0
     latency_sum_ms: float = 0.0
     histogram: Histogram = field(default_factory=dict)
 
@@ -44,14 +50,15 @@ class Tally:
         return self.checks + self.excused
 
     @property
-    def counts(self) -> tuple[int, int, int]:
-        return self.checks, self.failures, self.excused
+    def counts(self) -> Counts:
+        return self.checks, self.failures, self.excused, self.retried
 
-    def count(self, error_kind: str, latency_ms: float | None, excuse: str) -> None:
+    def count(self, error_kind: str, latency_ms: float | None, excuse: str, retried: int) -> None:
         if excuse:
             self.excused += 1
             return
         self.checks += 1
+        self.retried += retried
         if error_kind:
             self.failures += 1
         elif latency_ms is not None:
@@ -62,6 +69,7 @@ class Tally:
         self.checks += other.checks
         self.failures += other.failures
         self.excused += other.excused
+        self.retried += other.retried
         self.latency_sum_ms += other.latency_sum_ms
         for key, count in other.histogram.items():
             self.histogram[key] = self.histogram.get(key, 0) + count
@@ -149,7 +157,7 @@ def counted(since: datetime, until: datetime) -> Tallies:
     """The checks of these minutes."""
     found: Tallies = {}
     rows = CheckResult.objects.filter(at__gte=since, at__lt=until).order_by()
-    columns = ("target_id", "at", "error_kind", "latency_ms", "excuse")
+    columns = ("target_id", "at", "error_kind", "latency_ms", "excuse", "retried")
     for target, at, *result in rows.values_list(*columns).iterator(chunk_size=2_000):
         key = (target, at.replace(second=0, microsecond=0))
         if key not in found:
@@ -171,7 +179,7 @@ def summed(below: Period, changed: Tallies, step: timedelta) -> Tallies:
 def surpassing(period: Period, fresh: Tallies, only_changed: bool) -> Tallies:
     """Those that have seen no less than what is stored, and say something else unless that does not matter."""
     known = stored_counts(period, fresh)
-    nothing = (0, 0, 0)
+    nothing = (0, 0, 0, 0)
     return {
         key: tally
         for key, tally in fresh.items()
@@ -179,8 +187,8 @@ def surpassing(period: Period, fresh: Tallies, only_changed: bool) -> Tallies:
     }
 
 
-def seen(counts: tuple[int, int, int]) -> int:
-    checks, _failures, excused = counts
+def seen(counts: Counts) -> int:
+    checks, _failures, excused, _retried = counts
     return checks + excused
 
 
@@ -190,16 +198,16 @@ def stored(period: Period, wanted: set[tuple[int, datetime]], step: timedelta) -
         return {}
     starts = {start for _target, start in wanted}
     rows = Rollup.objects.filter(period=period, start__gte=min(starts), start__lt=max(starts) + step)
-    columns = ("target_id", "start", "checks", "failures", "excused", "latency_sum_ms", "histogram")
+    columns = ("target_id", "start", *COUNTED, "latency_sum_ms", "histogram")
     return {(target, start): Tally(*figures) for target, start, *figures in rows.values_list(*columns)}
 
 
-def stored_counts(period: Period, tallies: Tallies) -> dict[tuple[int, datetime], tuple[int, int, int]]:
+def stored_counts(period: Period, tallies: Tallies) -> dict[tuple[int, datetime], Counts]:
     if not tallies:
         return {}
     starts = {start for _target, start in tallies}
     rows = Rollup.objects.filter(period=period, start__gte=min(starts), start__lte=max(starts))
-    columns = ("target_id", "start", "checks", "failures", "excused")
+    columns = ("target_id", "start", *COUNTED)
     return {(target, start): (*counts,) for target, start, *counts in rows.values_list(*columns)}
 
 
@@ -215,6 +223,7 @@ def write(period: Period, tallies: Mapping[tuple[int, datetime], Tally]) -> None
             checks=tally.checks,
             failures=tally.failures,
             excused=tally.excused,
+            retried=tally.retried,
             latency_sum_ms=tally.latency_sum_ms,
             histogram=tally.histogram,
         )
@@ -225,5 +234,5 @@ def write(period: Period, tallies: Mapping[tuple[int, datetime], Tally]) -> None
         batch_size=1_000,
         update_conflicts=True,
         unique_fields=["target", "period", "start"],
-        update_fields=["checks", "failures", "excused", "latency_sum_ms", "histogram"],
+        update_fields=[*COUNTED, "latency_sum_ms", "histogram"],
     )

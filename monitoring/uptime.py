@@ -49,11 +49,15 @@ def floor(moment: datetime, step: timedelta) -> datetime:
 
 @dataclass(frozen=True)
 class Figures:
-    """What the checks of a window came to; milliseconds of those that went well, None where none did."""
+    """What the checks of a window came to; milliseconds of those that went well, None where none did.
+
+    Every attempt of a check that was retried with success is an attempt of its own; a check that failed is one.
+    """
 
     checks: int = 0
     failures: int = 0
     excused: int = 0
+    retried: int = 0
     latency_sum_ms: float = 0
     histogram: Histogram = field(default_factory=dict, repr=False)
 
@@ -61,6 +65,19 @@ class Figures:
     def uptime(self) -> float | None:
         """From 0 to 1; None where no check counts."""
         return (self.checks - self.failures) / self.checks if self.checks else None
+
+    @property
+    def attempts(self) -> int:
+        return self.checks + self.retried
+
+    @property
+    def failed_attempts(self) -> int:
+        return self.failures + self.retried
+
+    @property
+    def error_rate(self) -> float | None:
+        """From 0 to 1; None where no check counts."""
+        return self.failed_attempts / self.attempts if self.attempts else None
 
     @property
     def mean_ms(self) -> float | None:
@@ -107,11 +124,12 @@ class Part(NamedTuple):
     checks: int
     failures: int
     excused: int
+    retried: int
     latency_sum_ms: float
     histogram: Histogram | str
 
 
-COLUMNS = ("checks", "failures", "excused", "latency_sum_ms")
+COLUMNS = ("checks", "failures", "excused", "retried", "latency_sum_ms")
 
 
 def figures(
@@ -171,6 +189,7 @@ def summed(parts: Sequence[Part], others: Figures | None = None) -> Figures:
         checks=inner.checks + sum(part.checks for part in parts),
         failures=inner.failures + sum(part.failures for part in parts),
         excused=inner.excused + sum(part.excused for part in parts),
+        retried=inner.retried + sum(part.retried for part in parts),
         latency_sum_ms=inner.latency_sum_ms + sum(part.latency_sum_ms for part in parts),
         histogram=cast(Histogram, SimpleLazyObject(lambda: added_up(parts, inner))),
     )

@@ -45,6 +45,7 @@ class Tally:
 
     counted: list[CheckResult] = field(default_factory=list)
     excused: int = 0
+    retried: int = 0
     failing: set[str] = field(default_factory=set)
     lateness: list[float] = field(default_factory=list)
 
@@ -53,6 +54,7 @@ class Tally:
             self.excused += 1
             return
         self.counted.append(result)
+        self.retried += result.retried
         if result.error_kind:
             self.failing.add(result.target.name)
 
@@ -187,6 +189,7 @@ class Watch:
             checks=total.checks,
             failures=len(total.failing),
             excused=self.tally.excused,
+            retried=self.tally.retried,
             mean_ms=total.mean_ms,
             p95_ms=total.p95_ms,
             failing=total.names,

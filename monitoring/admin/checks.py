@@ -48,7 +48,9 @@ class CheckResultAdmin(ReadOnlyAdmin):
         "{} {}", begins_with(_("target")), _("(the first 5; of the last 24 hours where no period is chosen)")
     )
     actions = ("export_chosen", "export_chosen_xlsx")
-    export_columns = ("target__name", "at", "error_kind", "detail", "status", "latency_ms", "excuse")
+    export_columns = (
+        "target__name", "at", "error_kind", "detail", "status", "latency_ms", "retried", "retried_kind", "excuse",
+    )  # fmt: skip
     facts = (
         (
             None,

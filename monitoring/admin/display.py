@@ -176,6 +176,9 @@ def uptime_bars(bars: Sequence[Bar]) -> SafeString:
 
 
 def check_outcome(check: CheckResult) -> SafeString:
+    if check.retried:
+        retries = ngettext("at the retry", "after %(count)d retries", check.retried) % {"count": check.retried}
+        return lines(badge(_("good"), WARNING), retries)
     if not check.error_kind:
         return badge(_("good"), GOOD)
     if check.excuse:

@@ -87,11 +87,11 @@ class CheckedFilter(PeriodFilter):
 class ErrorFilter(ChoiceFilter):
     title = _("failed in the last hour")
     parameter_name = "error"
-    options = {"any": _("for any reason"), **dict(ErrorKind.choices)}
+    options = {"any": _("for any reason"), "retried": _("until a retry"), **dict(ErrorKind.choices)}
 
     def condition(self, value: str, now: datetime) -> Q:
-        failed = ~Q(error_kind="") if value == "any" else Q(error_kind=value)
-        return Q(at__gte=now - LATELY) & failed
+        special = {"any": ~Q(error_kind=""), "retried": Q(retried__gt=0)}
+        return Q(at__gte=now - LATELY) & special.get(value, Q(error_kind=value))
 
 
 class CountedFilter(ChoiceFilter):

@@ -39,8 +39,8 @@ class RoundAdmin(ReadOnlyAdmin):
     ordering = ("-number",)
     sortable_by = ("number",)
     list_display = (
-        "number", moment_column("finished_at", _("finished"), show=in_full), "checked", "failed", "errors", "p95",
-        "network",
+        "number", moment_column("finished_at", _("finished"), show=in_full), "checked", "failed", "retries", "errors",
+        "p95", "network",
     )  # fmt: skip
     list_display_links = ("number",)
     list_filter = (FinishedFilter, RoundOutcomeFilter)
@@ -48,8 +48,8 @@ class RoundAdmin(ReadOnlyAdmin):
     search_help_text = _("The number of a round")
     actions = ("export_chosen", "export_chosen_xlsx")
     export_columns = (
-        "number", "started_at", "finished_at", "checks", "failures", "excused", "mean_ms", "p95_ms", "judged_checks",
-        "judged_failures", "failing", "is_online",
+        "number", "started_at", "finished_at", "checks", "failures", "excused", "retried", "mean_ms", "p95_ms",
+        "judged_checks", "judged_failures", "failing", "is_online",
     )  # fmt: skip
     facts = (
         (
@@ -61,7 +61,7 @@ class RoundAdmin(ReadOnlyAdmin):
                 "network",
             ),
         ),
-        (_("Its checks"), ("checked", "failed_in_full", "not_counted", "errors", "mean", "p95")),
+        (_("Its checks"), ("checked", "failed_in_full", "retries", "not_counted", "errors", "mean", "p95")),
     )
 
     def get_search_results(
@@ -91,6 +91,10 @@ class RoundAdmin(ReadOnlyAdmin):
         names = [*found.failing, others_of(found, len(found.failing))]
         beneath = format_html_join("", '<span class="beneath">{}</span>', ((name,) for name in names if name))
         return format_html("{}{}", grouped(found.failures), beneath)
+
+    @admin.display(description=_("retried"))
+    def retries(self, found: Round) -> str:
+        return grouped(found.retried)
 
     @admin.display(description=_("not counted"))
     def not_counted(self, found: Round) -> str:

@@ -31,7 +31,8 @@ def figures_of(figures: Mapping[str, Figures]) -> Section:
     return Section(
         title=_("Uptime and response times"),
         columns=[
-            _("The last"), _("Uptime"), _("Checks"), _("Failed"), _("Not counted"), _("Mean"), "p50", "p95", "p99",
+            _("The last"), _("Uptime"), _("Checks"), _("Failed"), _("Retried"), _("Not counted"), _("Mean"),
+            "p50", "p95", "p99",
         ],
         rows=[[name, *figures_row(figures[window])] for window, name in window_names().items()],
         note=_("Half of the answers were faster than p50, 95 of 100 faster than p95, 99 faster than p99."),
@@ -44,6 +45,7 @@ def figures_row(found: Figures) -> list[str]:
         percent(found.uptime),
         grouped(found.checks),
         grouped(found.failures),
+        grouped(found.retried),
         grouped(found.excused),
         *(milliseconds(time) for time in times),
     ]

@@ -54,6 +54,8 @@ class Bugs(TypedDict):
 
 
 class DayOfChecks(TypedDict):
+    """Every attempt is a check here, so that a retry hides no failure."""
+
     day: str
     checks: int
     failures: int
@@ -61,7 +63,7 @@ class DayOfChecks(TypedDict):
 
 
 class Performance(TypedDict):
-    """Of the programme's targets between its dates; `error_rate` is from 0 to 1."""
+    """Of the programme's targets between its dates, every attempt as a check; `error_rate` is from 0 to 1."""
 
     checks: int
     mean_ms: float | None
@@ -174,8 +176,8 @@ def figures_of(
         score_sum=sum(score * count for score, count in enumerate(scores)),
         scores=sum(scores),
         grave_bugs=grave_bugs,
-        checks=None if checks is None else checks.checks,
-        failures=checks.failures if checks else 0,
+        checks=None if checks is None else checks.attempts,
+        failures=checks.failed_attempts if checks else 0,
         mean_ms=checks.mean_ms if checks else None,
     )
 
@@ -272,7 +274,7 @@ def performance_of(programme: BetaProgramme) -> tuple[Performance, uptime.Figure
     parts = parts_of(programme, targets) if targets else []
     figures = uptime.summed(parts)
     performance: Performance = {
-        "checks": figures.checks,
+        "checks": figures.attempts,
         "mean_ms": None,
         "p95_ms": None if figures.p95_ms is None else round(figures.p95_ms, 1),
         "error_rate": None,
@@ -301,8 +303,8 @@ def days_of(parts: Sequence[uptime.Part]) -> list[DayOfChecks]:
     return [
         {
             "day": datetime.fromtimestamp(start, UTC).date().isoformat(),
-            "checks": day.checks,
-            "failures": day.failures,
+            "checks": day.attempts,
+            "failures": day.failed_attempts,
             "mean_ms": None if day.mean_ms is None else round(day.mean_ms, 1),
         }
         for start, day in days

@@ -97,8 +97,8 @@ def checks_of(programmes: Sequence[BetaProgramme]) -> dict[int, uptime.Figures |
     parts: dict[int, list[uptime.Part]] = {owner.pk: [] for owner in owners.values()}
     since = midnight(min((owner.starts for owner in owners.values()), default=date.max))
     rows = Rollup.objects.of(list(owners), Rollup.Period.DAY, since)
-    for target, start, checks, failures, excused, latency in rows.values_list("target", "start", *uptime.COLUMNS):
+    for target, start, *figures in rows.values_list("target", "start", *uptime.COLUMNS):
         if owners[target].is_running(start.date()):
-            part = uptime.Part(uptime.seconds(start), checks, failures, excused, latency, {})
+            part = uptime.Part(uptime.seconds(start), *figures, histogram={})
             parts[owners[target].pk].append(part)
     return found | {owner: uptime.summed(of_owner) for owner, of_owner in parts.items()}

@@ -14,8 +14,8 @@ class Round(models.Model):
     """One round of checks: a minute of the workers' watching, or one sweep of `beta_monitor`.
 
     What is `judged_…` is what the fleet rule looks at: without the targets that have an incident of their own, which
-    people were told of, and those under maintenance. `failing` are names. `is_online` says whether we reached the
-    network; None where nobody asked.
+    people were told of, and those under maintenance. `failing` are names. `retried` counts the failed attempts of
+    checks that held at a retry. `is_online` says whether we reached the network; None where nobody asked.
     """
 
     number = models.PositiveBigIntegerField(_("number"), unique=True)
@@ -24,6 +24,7 @@ class Round(models.Model):
     checks = models.PositiveIntegerField(_("checks"))
     failures = models.PositiveIntegerField(_("failures"))
     excused = models.PositiveIntegerField(_("not counted"), default=0)
+    retried = models.PositiveIntegerField(_("retried"), default=0)
     mean_ms = models.FloatField(_("mean (ms)"), null=True)
     p95_ms = models.FloatField(_("p95 (ms)"), null=True)
     judged_checks = models.PositiveIntegerField(default=0)
@@ -53,8 +54,9 @@ class Round(models.Model):
 class Rollup(models.Model):
     """What the checks of a minute, an hour or a day (UTC) came to.
 
-    `checks` are those that count, `failures` those of them that failed, `excused` the failures that do not. `histogram`
-    counts latencies by the bucket of `monitoring.histogram`; those of several rollups add up.
+    `checks` are those that count, `failures` those of them that failed, `excused` the failures that do not, `retried`
+    the failed attempts of checks that held at a retry. `histogram` counts latencies by the bucket of
+    `monitoring.histogram`; those of several rollups add up.
     """
 
     class Period(models.TextChoices):
@@ -68,6 +70,7 @@ class Rollup(models.Model):
     checks = models.PositiveIntegerField(_("checks"))
     failures = models.PositiveIntegerField(_("failures"))
     excused = models.PositiveIntegerField(_("not counted"), default=0)
+    retried = models.PositiveIntegerField(_("retried"), default=0)
     latency_sum_ms = models.FloatField(_("sum of latencies (ms)"), default=0)
     histogram = models.JSONField(_("latencies"), default=dict)
 

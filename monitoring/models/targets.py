@@ -43,6 +43,7 @@ class Target(models.Model):
 
     `claim` names who checks it at present, until `claimed_until`; what a claim of the past has found counts for
     nothing. `attempts` are the failed attempts of the check that is under way, the other counts are results in a row.
+    `last_error_kind` and `last_detail` are those of the last attempt.
     """
 
     class Method(models.TextChoices):
@@ -162,7 +163,11 @@ class Excuse(models.TextChoices):
 
 
 class CheckResult(models.Model):
-    """What one check found. A failed one has an error kind and no latency; `latency_ms` covers the whole answer."""
+    """Result of one check. A failed one has an error kind and no latency; `latency_ms` covers the whole answer.
+
+    A good one that was `retried` needed so many attempts before its last; `retried_kind` and `detail` say why the one
+    before the last failed.
+    """
 
     target = models.ForeignKey(Target, models.CASCADE, related_name="results", verbose_name=_("target"), db_index=False)
     at = models.DateTimeField(_("at"))
@@ -170,6 +175,8 @@ class CheckResult(models.Model):
     detail = models.CharField(_("detail"), max_length=200, blank=True)
     status = models.PositiveSmallIntegerField(_("status"), null=True)
     latency_ms = models.FloatField(_("latency (ms)"), null=True)
+    retried = models.PositiveSmallIntegerField(_("retried"), default=0)
+    retried_kind = models.CharField(_("error before the retry"), max_length=10, blank=True, choices=ErrorKind)
     excuse = models.CharField(_("not counted for"), max_length=12, blank=True, choices=Excuse)
 
     objects = CheckResultQuerySet.as_manager()
@@ -193,4 +200,5 @@ class CheckResult(models.Model):
 
     @property
     def message(self) -> str:
-        return sentence(self.error_kind, self.detail) if self.error_kind else ""
+        kind = self.error_kind or self.retried_kind
+        return sentence(kind, self.detail) if kind else ""

@@ -15,12 +15,12 @@ def a_target(name="", **fields):
     return Target.objects.create(name=name or f"Target {next(numbers)}", url="https://api.example.org/", **fields)
 
 
-def check(target, at, latency_ms=100.0, error_kind="", excuse=""):
+def check(target, at, latency_ms=100.0, error_kind="", **fields):
     latency = None if error_kind else latency_ms
-    return CheckResult.objects.create(target=target, at=at, latency_ms=latency, error_kind=error_kind, excuse=excuse)
+    return CheckResult.objects.create(target=target, at=at, latency_ms=latency, error_kind=error_kind, **fields)
 
 
-def rollup(target, period, start, checks=10, failures=0, excused=0, latency_ms=100.0):
+def rollup(target, period, start, checks=10, failures=0, excused=0, latency_ms=100.0, retried=0):
     """One in which everything that went well took the same time."""
     succeeded = checks - failures
     counted = {str(histogram.bucket(latency_ms)): succeeded} if succeeded else {}
@@ -31,6 +31,7 @@ def rollup(target, period, start, checks=10, failures=0, excused=0, latency_ms=1
         checks=checks,
         failures=failures,
         excused=excused,
+        retried=retried,
         latency_sum_ms=latency_ms * succeeded,
         histogram=counted,
     )

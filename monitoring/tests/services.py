@@ -13,7 +13,8 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked.append(self.path)
         self.server.arrivals.release()
         self.server.gate.wait()
-        status = self.server.statuses.get(self.path, 200)
+        found = self.server.statuses.get(self.path, 200)
+        status = found.pop(0) if isinstance(found, list) else found
         self.send_response(status)
         self.send_header("Content-Length", "2")
         self.end_headers()
@@ -24,14 +25,16 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Service(ThreadingHTTPServer):
-    """`statuses` are what it answers by path, 200 unless named; a closed `gate` keeps every caller waiting."""
+    """`statuses` are what it answers by path, 200 unless named, and of a list one after the other; a closed `gate` keeps
+    every caller waiting.
+    """
 
     daemon_threads = True
     request_queue_size = 200
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.statuses: dict[str, int] = {}
+        self.statuses: dict[str, int | list[int]] = {}
         self.asked: list[str] = []
         self.arrivals = threading.Semaphore(0)
         self.gate = threading.Event()

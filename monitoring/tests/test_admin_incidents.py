@@ -280,10 +280,17 @@ class TestRounds:
         common = {"started_at": now, "finished_at": now}
         failing = ["a", "<b>", "c", "d", "e"]
         Round.objects.create(number=1, checks=20, failures=5, p95_ms=312.4, failing=failing, is_online=False, **common)
-        Round.objects.create(number=2, checks=0, failures=0, **common)
+        Round.objects.create(number=2, checks=20, failures=0, retried=17, **common)
         Round.objects.create(number=3, checks=9, failures=0, is_online=True, **common)
         text = text_of(admin_client.get(f"{BASE}round/"))
-        for part in ("25 %", "312 ms", "a, &lt;b&gt;, c and 2 more", 'badge-bad">offline', 'badge-good">reached'):
+        for part in (
+            "25 %",
+            "312 ms",
+            '<td class="field-retries">17</td>',
+            "a, &lt;b&gt;, c and 2 more",
+            'badge-bad">offline',
+            'badge-good">reached',
+        ):
             assert part in text
         assert listed(admin_client, "round") == ["3", "2", "1"]
         assert listed(admin_client, "round", outcome="failures") == ["1"]

@@ -180,11 +180,11 @@ class TestThePage:
 
     def test_it_tells_four_windows(self, admin_client, target):
         now = timezone.now()
-        rollup(target, Period.HOUR, floor(now, HOUR), checks=60, failures=6, excused=2, latency_ms=1500)
+        rollup(target, Period.HOUR, floor(now, HOUR), checks=60, failures=6, retried=3, excused=2, latency_ms=1500)
         rollup(target, Period.DAY, floor(now, DAY) - 50 * DAY, checks=100)
         day, week, month, quarter = admin_client.get(page_of(target)).context["figures"].rows
-        assert day[:5] == ["24 hours", "90.00 %", "60", "6", "2"]
-        assert day[5] == "1,500 ms"
+        assert day[:6] == ["24 hours", "90.00 %", "60", "6", "3", "2"]
+        assert day[6] == "1,500 ms"
         assert (week[1], month[1], quarter[1]) == ("90.00 %", "–", "100 %")
 
     def test_it_draws_response_times_and_marks_failures(self, target):
@@ -235,6 +235,14 @@ class TestThePage:
         (incident,) = admin_client.get(page_of(target)).context["sections"][0].rows
         assert "It took 900 ms, more than the 500 ms allowed." in incident[4]
         assert "so far" in incident[3]
+
+    def test_check_that_was_retried_says_so_and_why(self, admin_client, target):
+        fields = {"status": 200, "latency_ms": 120, "retried": 1, "retried_kind": "status", "detail": "502"}
+        CheckResult.objects.create(target=target, at=timezone.now(), **fields)
+        _incidents, checks, _history = admin_client.get(page_of(target)).context["sections"]
+        assert "at the retry" in checks.rows[0][1]
+        assert checks.rows[0][2:] == ["200", "120 ms", "It answered 502."]
+        assert len(listed(admin_client, "checkresult", error="retried")) == 1
 
     def test_a_published_badge_stands_there_to_be_copied(self, admin_client, make_target):
         target = make_target("The [new] API")

@@ -221,6 +221,17 @@ def test_a_target_that_fails_too_often_holds_the_release_back(programme):
     assert report(programme)["verdict"] == "NO-GO"
 
 
+def test_failures_count_in_the_error_rate_although_a_retry_held(programme):
+    scored(programme, 8, 8, 8, 8, 8)
+    rollup(a_target(beta_programme=programme), "day", STARTS, checks=15, retried=15)
+    assert report(programme)["verdict"] == "NO-GO"
+    assert condition(programme, "error_rate")["value"] == 0.5
+    performance = report(programme)["performance"]
+    assert (performance["checks"], performance["error_rate"]) == (30, 0.5)
+    assert performance["days"] == [{"day": "2026-03-02", "checks": 30, "failures": 15, "mean_ms": 100.0}]
+    assert standings_of([programme])[programme.pk].figures.error_rate == 0.5
+
+
 def test_a_target_goes_on_without_the_programme_that_is_deleted(programme):
     target = a_target(beta_programme=programme)
     programme.delete()

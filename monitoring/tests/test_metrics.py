@@ -71,11 +71,12 @@ def test_open_incidents_are_counted_by_their_rule():
 
 
 def test_the_last_round_is_told():
-    a_round(2, timedelta(seconds=90), checks=12, failures=1, excused=3, p95_ms=212.5)
+    a_round(2, timedelta(seconds=90), checks=12, failures=1, excused=3, retried=4, p95_ms=212.5)
     a_round(1, timedelta(seconds=5), checks=99)
     found = samples()
     assert found["round_age_seconds",] == pytest.approx(90, abs=30)
     assert (found["round_checks",], found["round_failures",], found["round_excused",]) == (12, 1, 3)
+    assert found["round_retried",] == 4
     assert found["round_p95_seconds",] == 0.2125
 
 

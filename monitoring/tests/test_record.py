@@ -102,11 +102,21 @@ def test_a_failure_is_no_result_before_its_retries_are_used_up(make_target):
     assert (checks.target.attempts, checks.target.failures_in_row) == (0, 1)
 
 
-def test_an_answer_at_the_second_attempt_is_a_good_result(make_target):
+def test_check_that_holds_at_a_retry_is_good_and_keeps_the_failure(make_target):
+    checks = Checks(make_target(retries=2))
+    bad = replace(REFUSED, error_kind="status", detail="502")
+    checks.find(REFUSED, bad, fine(), fine())
+    retried, at_once = CheckResult.objects.order_by("pk")
+    assert (retried.error_kind, retried.retried, retried.retried_kind, retried.detail) == ("", 2, "status", "502")
+    assert (retried.latency_ms is None, retried.message) == (False, "It answered 502.")
+    assert (at_once.retried, at_once.retried_kind, at_once.detail, at_once.message) == (0, "", "", "")
+    assert (checks.target.attempts, checks.target.state, checks.target.last_error_kind) == (0, State.UP, "")
+
+
+def test_check_that_fails_at_its_last_retry_is_one_failure(make_target):
     checks = Checks(make_target(retries=1))
-    results = checks.find(REFUSED, fine())
-    assert [result.error_kind for result in results] == [""]
-    assert (checks.target.attempts, checks.target.state) == (0, State.UP)
+    [result] = checks.find(REFUSED, REFUSED)
+    assert (result.error_kind, result.retried, result.retried_kind) == ("connect", 0, "")
 
 
 # --- Incidents -------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from monitoring import report
 from monitoring.columns import WIDTH, padded, printable, width_of, wrapped
 from monitoring.incidents import Opening, note_cause, open_all, resolve
 from monitoring.models import CheckResult, Round
-from monitoring.report import Line, Log, of_period, save, table
+from monitoring.report import Line, Log, Seen, of_period, save, table
 from monitoring.tests.conftest import NOON
 from monitoring.tests.rolled import DAY, HOUR, MINUTE, a_target, around, check, rollup
 from monitoring.uptime import Figures
@@ -59,21 +59,31 @@ NAMES = ["x" * 100, "日本語の名前" * 9, "<b>{{ name }}</b> %s %(x)d", "a\n
 
 
 def test_no_name_breaks_a_table(settings):
-    lines = [Line(name, Figures(10**7, 10**6, 3, 1e9, {"150": 10**7}), "not checked yet") for name in NAMES]
+    lines = [Line(name, Figures(10**7, 10**6, 3, 0, 1e9, {"150": 10**7}), "not checked yet") for name in NAMES]
     for language in ("en", "fr"):
         with translation.override(language):
             text = table(lines)
         assert max(map(width_of, text)) <= WIDTH < 100
         assert not [line for line in text for character in line if category(character).startswith("C")]
-    assert [line for line in text if line.startswith("<b>{{ name }}</b> %s %(x)d  ")]
+    assert [line for line in text if line.startswith("<b>{{ name }}")]
 
 
 def test_columns_of_figures_stand_below_each_other():
     header, _rule, *rows, _total = table(
-        [Line("a", Figures(5, 0, 0, 50.0, {"80": 5}), "up"), Line("bbb", Figures(50_000, 50_000), "down")]
+        [Line("a", Figures(5, 0, 0, 0, 50.0, {"80": 5}), "up"), Line("bbb", Figures(50_000, 50_000), "down")]
     )
     end = header.index("checks") + len("checks")
     assert [line[:end].split()[-1] for line in rows] == ["5", "50000"]
+
+
+def test_retries_of_a_watch_are_told_and_counted_as_errors():
+    seen = Seen(a_target("API"))
+    for _ in range(3):
+        seen.add(CheckResult(target=seen.target, at=NOON, latency_ms=100.0, retried=1, retried_kind="status"))
+    header, _rule, row, remarks = table([seen.line()])
+    assert header.split()[3:5] == ["uptime", "errors"]
+    assert row.split()[4:9] == ["3", "100", "%", "50.00", "%"]
+    assert remarks == "    3 retried"
 
 
 def test_without_a_target_there_is_a_sentence():
@@ -81,21 +91,21 @@ def test_without_a_target_there_is_a_sentence():
 
 
 def test_below_a_row_stands_why_it_failed_and_what_did_not_count():
-    line = Line("API", Figures(10, 5, 2), kinds=Counter(timeout=1, connect=4))
-    assert table([line])[-1] == "    Connection failed 4, Timeout 1, 2 not counted"
+    line = Line("API", Figures(10, 5, 2, 7), kinds=Counter(timeout=1, connect=4))
+    assert table([line])[-1] == "    Connection failed 4, Timeout 1, 7 retried, 2 not counted"
 
 
 def test_of_several_targets_there_is_a_total():
-    one = Line("A", Figures(10, 0, 0, 1_000.0, {"118": 10}), "up", Counter(), 100.0, 100.0)
+    one = Line("A", Figures(10, 0, 0, 0, 1_000.0, {"118": 10}), "up", Counter(), 100.0, 100.0)
     other = Line("B", Figures(10, 10), "down", Counter(status=10))
     *_rest, total, reasons = table([one, other])
-    assert total.split() == ["All", "targets", "20", "50.00", "%", "100", "100", "100", "100"]
+    assert total.split() == ["All", "targets", "20", "50.00", "%", "50.00", "%", "100", "100", "100", "100"]
     assert reasons == "    Status not expected 10"
     assert len(table([one])) == 3
 
 
 def test_no_percentile_lies_outside_of_what_was_measured():
-    exact = Line("A", Figures(1, 0, 0, 101.3, {"118": 1}), "up", Counter(), 101.3, 101.3)
+    exact = Line("A", Figures(1, 0, 0, 0, 101.3, {"118": 1}), "up", Counter(), 101.3, 101.3)
     assert exact.cells()[-4:] == ("101", "101", "101", "101")
 
 
@@ -118,7 +128,20 @@ def test_a_watch_is_reported_by_target():
         log.add(a_round(number), results)
     lines = log.lines()
     assert lines[0] == "3 rounds, from 2026-03-10 12:01:00 UTC to 2026-03-10 12:04:00 UTC"
-    assert row(lines, "API") == ["not", "checked", "yet", "3", "100", "%", "200", f"{around(200):.0f}", "300", "300"]
+    assert row(lines, "API") == [
+        "not",
+        "checked",
+        "yet",
+        "3",
+        "100",
+        "%",
+        "0",
+        "%",
+        "200",
+        f"{around(200):.0f}",
+        "300",
+        "300",
+    ]
     assert row(lines, "Shop")[:4] == ["down", "3", "0", "%"]
     assert "    Timeout 3" in lines
 
@@ -182,7 +205,7 @@ def test_a_period_is_read_from_rollups():
     rollup(api, "hour", NOON - 2 * HOUR, checks=100, failures=1, latency_ms=200.0)
     rollup(api, "hour", NOON - 30 * HOUR, checks=50, failures=50)
     p50 = f"{around(200):.0f}"
-    assert row(of_period(NOON, 24), "API") == ["up", "100", "99.00", "%", "200", p50, p50, p50]
+    assert row(of_period(NOON, 24), "API") == ["up", "100", "99.00", "%", "1.00", "%", "200", p50, p50, p50]
 
 
 @pytest.mark.parametrize(("hours", "period"), [(1, "minute"), (6, "minute"), (7, "hour"), (168, "hour"), (169, "day")])

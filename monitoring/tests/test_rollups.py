@@ -42,7 +42,7 @@ def counts(period, target=None):
 
 
 def everything():
-    columns = ("target_id", "period", "start", "checks", "failures", "excused", "latency_sum_ms", "histogram")
+    columns = ("target_id", "period", "start", *rollups.COUNTED, "latency_sum_ms", "histogram")
     return sorted(Rollup.objects.values_list(*columns), key=lambda row: row[:3])
 
 
@@ -75,6 +75,18 @@ def test_an_excused_failure_counts_as_neither_up_nor_down(target, roll):
     check(target, NOON)
     roll(NOON)
     assert counts("minute") == counts("hour") == {NOON: (1, 0, 2)}
+
+
+def test_retries_are_counted_and_counted_anew(target, roll):
+    check(target, NOON, retried=2, retried_kind="status")
+    roll(NOON)
+    check(target, NOON + HOUR, retried=1, retried_kind="status")
+    check(target, NOON + HOUR, error_kind="status")
+    roll(NOON + HOUR)
+    known = Rollup.objects.order_by("start").values_list("period", "checks", "failures", "retried")
+    assert set(known) == {
+        ("minute", 1, 0, 2), ("minute", 2, 1, 1), ("hour", 1, 0, 2), ("hour", 2, 1, 1), ("day", 3, 1, 3),
+    }  # fmt: skip
 
 
 def test_each_target_has_its_own(roll):

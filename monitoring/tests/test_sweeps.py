@@ -140,6 +140,15 @@ def test_a_failure_is_tried_again_within_the_sweep(make_target, service, monkeyp
 
 
 @database
+def test_round_counts_the_failures_before_a_retry_that_held(make_target, service, monkeypatch):
+    monkeypatch.setattr(record, "RETRY_PAUSE", timedelta(seconds=0.1))
+    make_target(url=f"{service.url}/x", retries=2)
+    service.statuses["/x"] = [502, 503, 200]
+    swept = Seen().sweep()
+    assert (swept.round.checks, swept.round.failures, swept.round.retried) == (1, 0, 2)
+
+
+@database
 def test_a_clock_set_back_in_the_middle_of_a_check_keeps_no_sweep_waiting(target, service):
     Target.objects.update(url=service.url, retries=1, attempts=1, next_check_at=timezone.now() + timedelta(hours=1))
     assert Seen().sweep().round.checks == 1

@@ -57,6 +57,14 @@ def test_excused_failures_count_for_nothing(target):
     assert (found.excused, found.uptime) == (110, 1)
 
 
+def test_retry_that_holds_hides_no_failure_from_the_error_rate(target):
+    rollup(target, "hour", NOON, checks=15, retried=15)
+    found = figures([target.pk], NOON, ["24h"])[target.pk]["24h"]
+    watched_ad_hoc = Figures(checks=30, failures=15)
+    assert (found.uptime, found.retried, found.error_rate) == (1, 15, 0.5)
+    assert found.error_rate == watched_ad_hoc.error_rate
+
+
 def test_latencies_of_several_hours_are_of_all_their_checks(target):
     rollup(target, "hour", NOON - HOUR, checks=95, latency_ms=100)
     rollup(target, "hour", NOON, checks=5 + 7, failures=7, latency_ms=2_000)
