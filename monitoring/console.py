@@ -19,6 +19,7 @@ from monitoring.models import Round
 from monitoring.sweeps import Running, Swept
 from monitoring.uptime import percent
 from portal.admin.display import NOTHING
+from portal.rounding import whole
 
 START_OF_LINE, ERASE = "\r", "\x1b[K"
 NAMED, LONGEST_NAME = 6, 30
@@ -50,7 +51,7 @@ def p95_of(p95_ms: float | None) -> str:
     """With a word beside it where it is worth a look, and another where it is an alarm."""
     if p95_ms is None:
         return f"p95 {NOTHING}"
-    shown = f"p95 {p95_ms:.0f} ms"
+    shown = f"p95 {whole(p95_ms)} ms"
     if p95_ms > settings.FLEET_LATENCY_ALERT_MS:
         return _("%(p95)s, too slow") % {"p95": shown}
     return _("%(p95)s, slow") % {"p95": shown} if p95_ms > settings.FLEET_LATENCY_SHOWN_MS else shown

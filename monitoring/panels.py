@@ -18,6 +18,7 @@ from monitoring.uptime import percent
 from portal.admin.display import NOTHING, distance
 from portal.paginator import grouped
 from portal.panels import Tile, chart_start, daily_chart, machine_sections, tiles
+from portal.rounding import half_up, whole
 
 FRESH_SECONDS = 60
 State = Target.State
@@ -103,7 +104,7 @@ def milliseconds(value: float | None) -> str:
     """`7.4 ms`, `183 ms`, `1,204 ms`."""
     if value is None:
         return NOTHING
-    shown = number_format(round(value, 1), 1, use_l10n=True) if value < FEW_MS else grouped(round(value))
+    shown = number_format(half_up(value, 1), 1, use_l10n=True) if value < FEW_MS else grouped(whole(value))
     return _("%(count)s ms") % {"count": shown}
 
 

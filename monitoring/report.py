@@ -26,6 +26,7 @@ from monitoring.uptime import DAY, HOUR, MINUTE, Figures, Part, percent
 from portal.admin.display import NOTHING, exactly
 from portal.files import write_whole
 from portal.jobs import Busy
+from portal.rounding import whole
 
 MOST_INCIDENTS = 100
 # What a period is read from: minutes up to so many hours, hours up to a week, else days.
@@ -77,7 +78,7 @@ class Line:
 
 
 def in_ms(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.0f}"
+    return NOTHING if value is None else f"{whole(value)}"
 
 
 def all_of(lines: Sequence[Line]) -> Line:

@@ -14,6 +14,7 @@ from monitoring.probe.kinds import sentence
 from portal.admin.display import exactly
 from portal.notifications import Notice
 from portal.notifications.notices import State
+from portal.rounding import whole
 
 Rule = Incident.Rule
 NAMED = 10
@@ -93,14 +94,14 @@ def reason(incident: Incident) -> str:
         case Rule.UNAVAILABLE:
             return sentence(incident.error_kind, incident.detail)
         case Rule.SLOW:
-            words = {"latency": round(facts.get("latency_ms") or 0), "limit": facts.get("limit_ms") or 0}
+            words = {"latency": whole(facts.get("latency_ms") or 0), "limit": facts.get("limit_ms") or 0}
             return _("It took %(latency)d ms, more than the %(limit)d ms allowed.") % words
         case Rule.CERTIFICATE:
             return _("It is valid until %(moment)s.") % {"moment": moment_of(facts.get("until", ""))}
         case Rule.FLEET_ERRORS:
             return failing(facts)
         case Rule.FLEET_LATENCY:
-            return _("The 95th percentile was %(p95)d ms in the last round.") % {"p95": round(facts.get("p95_ms") or 0)}
+            return _("The 95th percentile was %(p95)d ms in the last round.") % {"p95": whole(facts.get("p95_ms") or 0)}
     return _("What fails meanwhile counts for nothing.")
 
 
@@ -130,7 +131,7 @@ def moment_of(text: str) -> str:
 
 def spoken(duration: timedelta) -> str:
     """`4 min 12 s`: the two largest units."""
-    total = max(0, round(duration.total_seconds()))
+    total = max(0, whole(duration.total_seconds()))
     days, rest = divmod(total, 86_400)
     hours, rest = divmod(rest, 3_600)
     minutes, seconds = divmod(rest, 60)

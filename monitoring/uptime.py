@@ -23,6 +23,7 @@ from monitoring import histogram
 from monitoring.histogram import Histogram
 from monitoring.models import Rollup
 from portal.admin.display import NOTHING
+from portal.rounding import half_up
 
 Period = Rollup.Period
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -211,15 +212,15 @@ def percent(uptime: float | None) -> str:
         return NOTHING
     shown = uptime if uptime in (0, 1) else min(max(uptime, 0.0001), 0.9999)
     digits = 0 if shown in (0, 1) else 2
-    # Rounded here: what writes numbers cuts digits off.
-    return _("%(number)s %%") % {"number": number_format(round(shown * 100, digits), digits, use_l10n=True)}
+    # Rounded here: `number_format` cuts digits off.
+    return _("%(number)s %%") % {"number": number_format(half_up(shown * 100, digits), digits, use_l10n=True)}
 
 
 def rounded(uptime: float | None) -> float | None:
     """To five digits, for programs; 1.0 is said of what never failed, and of nothing else."""
     if uptime is None or uptime == 1:
         return uptime
-    return min(round(uptime, 5), 0.99999)
+    return min(half_up(uptime, 5), 0.99999)
 
 
 # --- Bars ------------------------------------------------------------------------------------------------------------

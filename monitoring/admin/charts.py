@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from monitoring.models import Target
 from monitoring.uptime import SPANS, Series, series
 from portal.admin.display import NOTHING
+from portal.rounding import half_up
 
 DEFAULT_SPAN = "24h"
 BY_TIME, BY_BOTH = ("3h", "24h"), ("7d", "30d")
@@ -66,7 +67,7 @@ def drawn(found: Series, labels: list[str]) -> dict[str, Any]:
 
 
 def rounded(values: list[float | None]) -> list[float | None]:
-    return [None if value is None else round(value, 1) for value in values]
+    return [None if value is None else half_up(value, 1) for value in values]
 
 
 def told(data: dict[str, Any]) -> SafeString:

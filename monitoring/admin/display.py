@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -23,6 +24,7 @@ from monitoring.tell import spoken
 from monitoring.uptime import Bar
 from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, beside, exactly, in_full, lasting, lines
 from portal.paginator import grouped
+from portal.rounding import half_up, whole
 from portal.severity import Severity
 
 State = Target.State
@@ -107,10 +109,11 @@ def share(part: float | None) -> str:
     """`0.4 %`, of errors: a figure that is not none never looks like none, nor one that is not all like all."""
     if part is None:
         return NOTHING
-    if 0 < part < 0.1:
-        figure = Decimal(f"{max(part * 100, 0.01):.2g}")
+    percent = max(part * 100, 0.01) if part else 0
+    if 0 < percent < 10:
+        figure = Decimal(f"{half_up(percent, 1 - math.floor(math.log10(percent))):g}")
     else:
-        figure = Decimal(100 if part == 1 else min(round(part * 100), 99))
+        figure = Decimal(100 if part == 1 else min(whole(percent), 99))
     return _("%(figure)s %%") % {"figure": number_format(figure, use_l10n=True)}
 
 

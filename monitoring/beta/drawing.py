@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from monitoring.beta import wording
 from monitoring.beta.report import DETRACTS, PROMOTES, DayOfChecks, DayOfScores, Score
 from monitoring.models.beta import BEST_SCORE
+from portal.rounding import whole
 
 Colour = tuple[float, float, float]
 Point = tuple[float, float]
@@ -155,7 +156,7 @@ def groups_of(score: Score) -> list[tuple[int, int, str, str]]:
 
 def part_of(people: int, given: int) -> str:
     """`40 %`"""
-    return _("%(number)s %%") % {"number": round(100 * people / given)}
+    return _("%(number)s %%") % {"number": whole(100 * people / given)}
 
 
 # --- Over the days --------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The report of a programme: one dictionary, from live data, that every format and every snapshot is made of.
 
-Of each participant the latest score counts. Days of feedback are those of the portal's time zone, days of checks those
-of UTC.
+`LatestScores` says which score of a participant counts. Days of feedback are those of the portal's time zone, days of
+checks those of UTC.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Rollup,
 from monitoring.models.beta import BEST_SCORE
 from monitoring.querysets import BetaFeedbackQuerySet
 from portal.api.moments import iso
+from portal.rounding import half_up, whole
 
 # Net Promoter Score: who gives 9 or 10 promotes, who gives 6 or less detracts.
 PROMOTES, DETRACTS = 9, 6
@@ -197,33 +198,51 @@ def thresholds_of(programme: BetaProgramme) -> verdict.Thresholds:
 def nps_of(counts: Sequence[int]) -> int | None:
     """The share of promoters less that of detractors, from -100 to 100; None without a score."""
     given = sum(counts)
-    return round(100 * (sum(counts[PROMOTES:]) - sum(counts[: DETRACTS + 1])) / given) if given else None
+    return whole(100 * (sum(counts[PROMOTES:]) - sum(counts[: DETRACTS + 1])) / given) if given else None
+
+
+class LatestScores:
+    """How many participants gave each score from 0 to 10, by the latest score of each, told of oldest first.
+
+    A score that came by token is not replaced by one that came by public key: that may be sent in anybody's name.
+    """
+
+    def __init__(self) -> None:
+        self.counts = [0] * (BEST_SCORE + 1)
+        self.latest: dict[str, int] = {}
+        self.by_token: set[str] = set()
+
+    def add(self, participant: str, score: int, source: str) -> None:
+        if source != BetaFeedback.PUBLIC:
+            self.by_token.add(participant)
+        elif participant in self.by_token:
+            return
+        if participant in self.latest:
+            self.counts[self.latest[participant]] -= 1
+        self.latest[participant] = score
+        self.counts[score] += 1
 
 
 def scores_of(feedback: BetaFeedbackQuerySet) -> tuple[list[int], list[DayOfScores]]:
     """How many gave each score from 0 to 10, and how that stood day by day; one query."""
     rows = feedback.exclude(nps_score=None).order_by("given_at", "id")
-    given = rows.values_list("participant", "nps_score", uptime.Seconds("given_at"))
-    counts, latest = [0] * (BEST_SCORE + 1), dict[str, int]()
-    days: dict[date, DayOfScores] = {}
+    given = rows.values_list(uptime.Seconds("given_at"), "participant", "nps_score", "source")
+    scores, days = LatestScores(), dict[date, DayOfScores]()
     for day, of_day in groupby(given.iterator(chunk_size=2_000), day_by(timezone.get_current_timezone())):
-        for participant, score, _seconds in of_day:
-            if participant in latest:
-                counts[latest[participant]] -= 1
-            latest[participant] = score
-            counts[score] += 1
-        days[day] = standing(day, counts)
-    return counts, list(days.values())
+        for _seconds, *score in of_day:
+            scores.add(*score)
+        days[day] = standing(day, scores.counts)
+    return scores.counts, list(days.values())
 
 
-def day_by(zone: tzinfo) -> Callable[[tuple[str, int, int]], date]:
+def day_by(zone: tzinfo) -> Callable[[tuple[int, str, int, str]], date]:
     """Of rows one after the other: to ask the zone for each would take longer than all the rest."""
     day, ends = date.min, -math.inf
 
-    def day_of(row: tuple[str, int, int]) -> date:
+    def day_of(row: tuple[int, str, int, str]) -> date:
         nonlocal day, ends
-        if row[2] >= ends:
-            day = datetime.fromtimestamp(row[2], zone).date()
+        if row[0] >= ends:
+            day = datetime.fromtimestamp(row[0], zone).date()
             ends = datetime.combine(day + timedelta(days=1), time.min, zone).timestamp()
         return day
 
@@ -276,7 +295,7 @@ def performance_of(programme: BetaProgramme) -> tuple[Performance, uptime.Figure
     performance: Performance = {
         "checks": figures.attempts,
         "mean_ms": None,
-        "p95_ms": None if figures.p95_ms is None else round(figures.p95_ms, 1),
+        "p95_ms": None if figures.p95_ms is None else half_up(figures.p95_ms, 1),
         "error_rate": None,
         "days": days_of(parts),
     }
@@ -305,7 +324,7 @@ def days_of(parts: Sequence[uptime.Part]) -> list[DayOfChecks]:
             "day": datetime.fromtimestamp(start, UTC).date().isoformat(),
             "checks": day.attempts,
             "failures": day.failed_attempts,
-            "mean_ms": None if day.mean_ms is None else round(day.mean_ms, 1),
+            "mean_ms": None if day.mean_ms is None else half_up(day.mean_ms, 1),
         }
         for start, day in days
         if day.checks

@@ -14,11 +14,10 @@ from django.db.models import Count, Max
 from django.utils import timezone
 
 from monitoring import uptime
-from monitoring.beta.report import Report, figures_of, midnight, nps_of, thresholds_of
+from monitoring.beta.report import LatestScores, Report, figures_of, midnight, nps_of, thresholds_of
 from monitoring.beta.snapshots import is_over_for_good
 from monitoring.beta.verdict import Condition, Figures, conditions, verdict
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Rollup, Target
-from monitoring.models.beta import BEST_SCORE
 
 FRESH_SECONDS = 60
 # The newest ones: each costs its feedback once a minute.
@@ -72,17 +71,13 @@ def of_report(report: Report) -> Standing:
 
 
 def scores_of(programmes: Sequence[int]) -> dict[int, list[int]]:
-    """How many participants gave each score, from 0 to 10, by their latest one.
-
-    A window over the table would take twice as long as reading it.
-    """
+    """How many participants gave each score, from 0 to 10. A window over the table would take twice as long."""
     given = BetaFeedback.objects.filter(programme__in=programmes).exclude(nps_score=None).order_by("given_at", "id")
-    rows = given.values_list("programme", "participant", "nps_score").iterator(chunk_size=2_000)
-    latest = {(programme, participant): score for programme, participant, score in rows}
-    found = {programme: [0] * (BEST_SCORE + 1) for programme in programmes}
-    for (programme, _participant), score in latest.items():
-        found[programme][score or 0] += 1
-    return found
+    rows = given.values_list("programme", "participant", "nps_score", "source").iterator(chunk_size=2_000)
+    found = {programme: LatestScores() for programme in programmes}
+    for programme, participant, score, source in rows:
+        found[programme].add(participant, score or 0, source)
+    return {programme: scores.counts for programme, scores in found.items()}
 
 
 def checks_of(programmes: Sequence[BetaProgramme]) -> dict[int, uptime.Figures | None]:
@@ -99,6 +94,6 @@ def checks_of(programmes: Sequence[BetaProgramme]) -> dict[int, uptime.Figures |
     rows = Rollup.objects.of(list(owners), Rollup.Period.DAY, since)
     for target, start, *figures in rows.values_list("target", "start", *uptime.COLUMNS):
         if owners[target].is_running(start.date()):
-            part = uptime.Part(uptime.seconds(start), *figures, histogram={})
+            part = uptime.Part(uptime.seconds(start), *figures, {})
             parts[owners[target].pk].append(part)
     return found | {owner: uptime.summed(of_owner) for owner, of_owner in parts.items()}

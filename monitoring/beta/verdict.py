@@ -1,13 +1,14 @@
 """Whether a programme may go: figures and thresholds in, conditions and verdict out. No database.
 
-Figures are rounded away from their threshold, in hundredths of a score, tenths of a millisecond and hundredths of a
-percent, and judged as they are shown: nothing that reads 7.00 of 7 has missed it.
+Figures are rounded down, to hundredths of a score, tenths of a millisecond and hundredths of a percent, and judged as
+they are shown. Since no threshold has more digits, this decides as the exact figures would.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypedDict
@@ -66,36 +67,32 @@ class Figures:
 
     @property
     def latency_ms(self) -> float | None:
-        """Rounded up to tenths; None where no check went well."""
-        return None if self.mean_ms is None else math.ceil(round(self.mean_ms * 10, 6)) / 10
+        """Rounded down to tenths; None where no check went well."""
+        return None if self.mean_ms is None else math.floor(round(self.mean_ms * 10, 6)) / 10
 
     @property
     def error_rate(self) -> float | None:
-        """From 0 to 1, rounded up to hundredths of a percent; None without a check."""
-        return -(-self.failures * 10_000 // self.checks) / 10_000 if self.checks else None
+        """From 0 to 1, rounded down to hundredths of a percent, but never to none; None without a check."""
+        return max(self.failures * 10_000 // self.checks, min(self.failures, 1)) / 10_000 if self.checks else None
 
 
 def conditions(figures: Figures, thresholds: Thresholds) -> list[Condition]:
     error_rate = float(thresholds.error_percent / 100)
     found = [
-        at_least("participants", figures.participants, thresholds.participants),
-        at_least("score", figures.average, float(thresholds.score)),
-        at_most("critical_bugs", figures.grave_bugs, 0),
+        judged("participants", figures.participants, operator.ge, thresholds.participants),
+        judged("score", figures.average, operator.ge, float(thresholds.score)),
+        judged("critical_bugs", figures.grave_bugs, operator.eq, 0),
     ]
     if figures.checks is not None:
         found += [
-            at_most("latency", figures.latency_ms, thresholds.latency_ms),
-            at_most("error_rate", figures.error_rate, error_rate),
+            judged("latency", figures.latency_ms, operator.lt, thresholds.latency_ms),
+            judged("error_rate", figures.error_rate, operator.lt, error_rate),
         ]
     return found
 
 
-def at_least(name: str, value: float | None, target: float) -> Condition:
-    return {"name": name, "value": value, "target": target, "ok": None if value is None else value >= target}
-
-
-def at_most(name: str, value: float | None, target: float) -> Condition:
-    return {"name": name, "value": value, "target": target, "ok": None if value is None else value <= target}
+def judged(name: str, value: float | None, holds: Callable[[float, float], bool], target: float) -> Condition:
+    return {"name": name, "value": value, "target": target, "ok": None if value is None else holds(value, target)}
 
 
 def verdict(found: Sequence[Condition]) -> str:

@@ -14,6 +14,7 @@ from monitoring.beta.verdict import CONDITIONS, VERDICTS, Condition
 from monitoring.uptime import percent
 from portal.admin.display import NOTHING, exactly
 from portal.paginator import grouped
+from portal.rounding import half_up
 
 
 class Fact(NamedTuple):
@@ -59,7 +60,7 @@ def difference(now: float | None, before: float | None, digits: int = 0) -> str:
     """`+0.40`, `−2`; "" where there is nothing to compare, or nothing has changed."""
     if now is None or before is None:
         return ""
-    changed = round(now - before, digits)
+    changed = half_up(now - before, digits)
     sign = "+" if changed > 0 else "−"
     return f"{sign}{number_format(abs(changed), digits, use_l10n=True, force_grouping=True)}" if changed else ""
 
@@ -73,7 +74,7 @@ SHOWN = {
     "latency": milliseconds,
     "error_rate": share,
 }
-AT_LEAST = ("participants", "score")
+SIGNS = {"participants": "≥", "score": "≥", "critical_bugs": "=", "latency": "<", "error_rate": "<"}
 
 
 def name_of(condition: Condition) -> str:
@@ -85,10 +86,10 @@ def value_of(condition: Condition) -> str:
 
 
 def target_of(condition: Condition) -> str:
-    """`at least 5`, `at most 500.0 ms`, `none`."""
+    """`at least 5`, `below 500.0 ms`, `none`."""
     if condition["name"] == "critical_bugs":
         return _("none")
-    text = _("at least %(target)s") if condition["name"] in AT_LEAST else _("at most %(target)s")
+    text = _("at least %(target)s") if SIGNS[condition["name"]] == "≥" else _("below %(target)s")
     return text % {"target": SHOWN[condition["name"]](condition["target"])}
 
 

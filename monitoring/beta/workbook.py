@@ -95,8 +95,7 @@ def fill_report(sheet: Any, report: Report) -> None:
 def put_conditions(sheet: Any, line: int, conditions: Sequence[Condition]) -> None:
     put_header(sheet, line, [_("Condition"), _("Outcome"), _("Value"), _("Needed")], [TEXT, TEXT, COUNT, COUNT])
     for number, condition in enumerate(conditions, line + 1):
-        sign = "≥" if condition["name"] in wording.AT_LEAST else "≤"
-        form = FORMS[condition["name"]]
+        sign, form = wording.SIGNS[condition["name"]], FORMS[condition["name"]]
         row = [wording.name_of(condition), wording.outcome_of(condition), condition["value"], condition["target"]]
         put_row(sheet, number, row, [TEXT, TEXT, form, f'"{sign} "{form}'])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -23,6 +24,8 @@ from usage.clocks import clock_field
 
 KEY_LENGTH = 22
 BEST_SCORE = contract.MAX_SCORE
+# No error rate is below 0 %: this is the strictest limit that can be met.
+LEAST_ERROR_PERCENT = Decimal("0.01")
 
 
 def new_key() -> str:
@@ -59,7 +62,7 @@ class BetaProgramme(models.Model):
         max_digits=5,
         decimal_places=2,
         default=1,
-        validators=[MinValueValidator(0), MaxValueValidator(100)],
+        validators=[MinValueValidator(LEAST_ERROR_PERCENT), MaxValueValidator(100)],
     )
 
     public_key = models.CharField(_("public key"), max_length=KEY_LENGTH, unique=True, default=new_key, editable=False)

@@ -189,8 +189,8 @@ class TestThePageOfAProgramme:
             ["Participants", "5", "at least 6"],
             ["Average score", "8.00", "at least 7.00"],
             ["Critical and high bugs that are open", "0", "none"],
-            ["Mean response time", "–", "at most 500.0 ms"],
-            ["Error rate", "–", "at most 1.00 %"],
+            ["Mean response time", "–", "below 500.0 ms"],
+            ["Error rate", "–", "below 1.00 %"],
         ]
         outcomes = ["bad", "good", "good", "quiet", "quiet"]
         assert [re.search("badge-([a-z]+)", row[3])[1] for row in rows] == outcomes
@@ -411,6 +411,7 @@ class TestItsSettings:
         ("changes", "field"),
         [({"name": "Other"}, "name"), ({"ends": STARTS - DAY}, "ends"), ({"participants_target": 0}, "participants_target"),
          ({"score_target": "10.01"}, "score_target"), ({"error_percent_target": 101}, "error_percent_target"),
+         ({"error_percent_target": 0}, "error_percent_target"),
          ({"latency_target_ms": 0}, "latency_target_ms"), ({"allowed_origins": "www.example.org"}, "allowed_origins")],
     )  # fmt: skip
     def test_what_cannot_be_is_refused_where_it_stands(self, admin_client, changes, field):
@@ -589,7 +590,7 @@ class TestCharts:
         checked(programme, STARTS + 2 * DAY, latency_ms=90, failures=1)
         drawn = charts.times_of(report_of(programme, NOON))
         assert drawn.data["lines"][0]["values"] == [80.0, None, 90.0]
-        assert drawn.data["lines"][1] == {"label": "at most 500.0 ms", "values": [500] * 3}
+        assert drawn.data["lines"][1] == {"label": "below 500.0 ms", "values": [500] * 3}
         assert drawn.data["marks"]["values"] == [0, 0, 1]
         assert cells_of(drawn) == [["March 2, 2026", "80.0 ms", "10", "0"], ["March 4, 2026", "90.0 ms", "10", "1"]]
 

@@ -143,7 +143,7 @@ class TestTheHeading:
             number=7, started_at=now, finished_at=now, checks=500, failures=2, p95_ms=1234.5, is_online=False
         )
         facts = {name: str(value) for name, value in admin_client.get(TARGETS).context["heading"].facts}
-        assert (facts["Checks"], facts["Errors"], facts["p95"]) == ("500", "0.4 %", "1,234 ms")
+        assert (facts["Checks"], facts["Errors"], facts["p95"]) == ("500", "0.4 %", "1,235 ms")
         assert "offline" in facts["Network"]
 
     def test_open_incidents_are_a_click_away(self, admin_client, target):
@@ -366,6 +366,9 @@ class TestBars:
             (0.004, "0.4 %"),
             (0.05, "5 %"),
             (0.0912, "9.1 %"),
+            (0.0125, "1.3 %"),
+            (0.09996, "10 %"),
+            (0.125, "13 %"),
             (0.25, "25 %"),
             (0.999, "99 %"),
             (1, "100 %"),

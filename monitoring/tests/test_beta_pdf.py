@@ -146,7 +146,7 @@ def test_every_condition_is_told_with_its_outcome():
     conditions[3] |= {"value": None, "ok": None}
     text = read(a_report(conditions=conditions))
     assert "Participants 30 at least 5 met Average score 6.90 at least 7.00 missed" in text
-    assert "Mean response time – at most 500.0 ms unknown Error rate 0.21 % at most 1.00 % met" in text
+    assert "Mean response time – below 500.0 ms unknown Error rate 0.21 % below 1.00 % met" in text
 
 
 def test_figures_stand_beside_what_has_changed_since_the_report_before():

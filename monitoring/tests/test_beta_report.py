@@ -97,6 +97,39 @@ def test_the_net_promoter_score_of_the_documentation(programme):
     assert (found["nps"], found["promoters"], found["passives"], found["detractors"]) == (14, 3, 2, 2)
 
 
+@pytest.mark.parametrize(
+    ("scores", "nps"),
+    [
+        ([9] * 3 + [7] * 3 + [0] * 2, 13),
+        ([9] * 3 + [7] * 5, 38),
+        ([9] * 5 + [7] * 3, 63),
+        ([9] * 2 + [7] * 3 + [0] * 3, -13),
+        ([9] * 1 + [7] * 1 + [0] * 1, 0),
+    ],
+)
+def test_net_promoter_score_of_an_exact_half_is_rounded_away_from_zero(programme, scores, nps):
+    scored(programme, *scores)
+    assert report(programme)["score"]["nps"] == standings_of([programme])[programme.pk].nps == nps
+
+
+@pytest.mark.parametrize(
+    ("given", "counts"),
+    [
+        ([("client:app", 3), ("public", 10)], 3),
+        ([("public", 10), ("client:app", 3)], 3),
+        ([("agent:PC-1", 3), ("public", 10), ("client:app", 5), ("public", 9)], 5),
+        ([("public", 10), ("public", 3)], 3),
+    ],
+)
+def test_score_by_token_is_not_replaced_by_one_by_the_public_key(programme, given, counts):
+    for hour, (source, score) in enumerate(given):
+        said(programme, "carol@example.org", nps_score=score, source=source, given_at=NOON + timedelta(hours=hour))
+    found = report(programme)
+    assert (found["score"]["average"], found["participants"]["count"]) == (counts, 1)
+    assert [day["average"] for day in found["trend"]] == [counts]
+    assert standings_of([programme])[programme.pk].figures.average == counts
+
+
 def test_what_was_said_in_another_programme_does_not_count(programme):
     scored(a_programme("other"), 1, 1, 1)
     said(a_programme("third"), type="bug", severity="critical")
@@ -194,7 +227,7 @@ def test_performance_is_that_of_the_programmes_targets_within_its_dates():
     assert found["checks"] == 101
     assert found["mean_ms"] == pytest.approx((38 * 100 + 60 * 200) / 98, abs=0.1)
     assert found["p95_ms"] == pytest.approx(200, rel=0.1)
-    assert found["error_rate"] == 0.0298
+    assert found["error_rate"] == 0.0297
     assert found["days"] == [
         {"day": "2026-03-02", "checks": 71, "failures": 2, "mean_ms": pytest.approx(187, abs=0.1)},
         {"day": "2026-03-04", "checks": 30, "failures": 1, "mean_ms": 100.0},

@@ -127,7 +127,7 @@ def test_conditions_stand_with_target_and_outcome(report):
         "score": ("7.0", "7.0", "true"),
         "critical_bugs": ("1", "0", "false"),
         "latency": ("131.5", "500", "true"),
-        "error_rate": ("0.0004", "0.01", "true"),
+        "error_rate": ("0.0003", "0.01", "true"),
     }
 
 
@@ -197,9 +197,9 @@ def test_conditions_are_numbers_with_their_units(report):
     sheet = book_of(report)["Report"]
     outcome, value, target = cells_beside(sheet, "Mean response time")
     assert (outcome.value, value.value, target.value) == ("met", 131.5, 500)
-    assert (value.number_format, target.number_format) == ('#,##0.0" ms"', '"≤ "#,##0.0" ms"')
+    assert (value.number_format, target.number_format) == ('#,##0.0" ms"', '"< "#,##0.0" ms"')
     outcome, value, target = cells_beside(sheet, "Error rate")
-    assert (value.value, target.value, target.number_format) == (0.0004, 0.01, '"≤ "0.00%')
+    assert (value.value, target.value, target.number_format) == (0.0003, 0.01, '"< "0.00%')
     assert [cell.number_format for cell in cells_beside(sheet, "Average score")[1:]] == ["0.00", '"≥ "0.00']
 
 

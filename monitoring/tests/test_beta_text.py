@@ -64,8 +64,8 @@ def test_each_condition_has_its_value_and_its_target(programme):
     assert cells(shown, "Participants")[0] == ["met", "5", "at", "least", "5"]
     assert cells(shown, "Average score")[0] == ["met", "7.40", "at", "least", "7.00"]
     assert cells(shown, "Critical and high bugs that are open")[0] == ["met", "0", "none"]
-    assert cells(shown, "Mean response time")[0] == ["met", "131.5", "ms", "at", "most", "500.0", "ms"]
-    assert cells(shown, "Error rate")[0] == ["met", "0.07", "%", "at", "most", "1.00", "%"]
+    assert cells(shown, "Mean response time")[0] == ["met", "131.5", "ms", "below", "500.0", "ms"]
+    assert cells(shown, "Error rate")[0] == ["met", "0.07", "%", "below", "1.00", "%"]
 
 
 def test_figures_are_shown_with_what_changed_since_the_report_before(programme):

@@ -31,8 +31,8 @@ def test_a_condition_is_told_with_its_unit():
         ("7", "at least 5"),
         ("7.40", "at least 7.00"),
         ("0", "none"),
-        ("131.5 ms", "at most 500.0 ms"),
-        ("0.04 %", "at most 1.00 %"),
+        ("131.5 ms", "below 500.0 ms"),
+        ("0.04 %", "below 1.00 %"),
     ]
 
 

@@ -22,6 +22,7 @@ from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import WARNING, badge, beside
 from portal.paginator import grouped
 from portal.panels import Chart, Section, Tile
+from portal.rounding import half_up
 from usage.admin.display import application, share
 from usage.admin.sections import Named, figures_table, most_pages_first
 from usage.consumption import DAY, Sums, total
@@ -103,7 +104,7 @@ def tiles_of(found: Figures, days: list[date]) -> list[Tile]:
 
 
 def failed_percent(part: Sums) -> float:
-    return round(part.failed * 100 / part.documents, 1) if part.documents else 0
+    return half_up(part.failed * 100 / part.documents, 1) if part.documents else 0
 
 
 # --- By customer, by application -------------------------------------------------------------------------------------

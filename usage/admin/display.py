@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, lines
 from portal.paginator import grouped
+from portal.rounding import half_up
 from usage.consumption import Standing
 from usage.licences import NEAR, day_of
 from usage.models import Licence
@@ -86,7 +87,7 @@ def share(part: int, whole: int) -> str:
         return NOTHING
     percent = part * 100 / whole
     shown = max(percent, 0.1) if part else 0
-    return _("%(percent)s %%") % {"percent": number_format(round(shown, 1), 1, use_l10n=True)}
+    return _("%(percent)s %%") % {"percent": number_format(half_up(shown, 1), 1, use_l10n=True)}
 
 
 def application(name: str, version: str) -> str:

@@ -118,12 +118,13 @@ def scores_of(report: Report) -> Section:
     counts = report["score"]["counts"]
     most = max(*counts, 1)
     rows = [[str(score), bar(score, counts[score], most), counts[score]] for score in reversed(range(len(counts)))]
+    counting = _("Of each participant the latest score counts; one by the public key replaces none by token.")
     return Section(
         title=_("Scores"),
         columns=[_("Score"), "", _("Participants")],
         rows=rows if any(counts) else [],
         empty=_("Nobody has given a score yet."),
-        note=_("Of each participant the latest score counts.") if any(counts) else "",
+        note=counting if any(counts) else "",
     )
 
 

@@ -28,9 +28,14 @@ class ProgrammeForm(BaseProgrammeForm):
             "starts": _("The first day. What targets did before it counts for nothing."),
             "ends": _("The last day. Without any, it runs until one is set."),
             "participants_target": _("So many different people have to say something."),
-            "score_target": _("Of 10. Of each participant the latest score counts."),
-            "latency_target_ms": _("The mean of its targets must not be slower. Without targets it is no condition."),
-            "error_percent_target": _("More of the checks must not fail. Without targets it is no condition."),
+            "score_target": _(
+                "Of 10. Of each participant the latest score counts; one by the public key replaces none by token."
+            ),
+            "latency_target_ms": _("The mean of its targets must be below it. Without targets it is no condition."),
+            "error_percent_target": _(
+                "The share of failed attempts, retried ones included, must be below it. "
+                "Without targets it is no condition."
+            ),
             "takes_public": _(
                 "While it runs, whoever has the key may send feedback, on the page of the portal or from a form. "
                 "Applications with a token may always."
