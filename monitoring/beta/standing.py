@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from django.core.cache import cache
-from django.db.models import Count, Max
+from django.db.models import Count, Max, Value
 from django.utils import timezone
 
 from monitoring import uptime
@@ -92,8 +92,7 @@ def checks_of(programmes: Sequence[BetaProgramme]) -> dict[int, uptime.Figures |
     parts: dict[int, list[uptime.Part]] = {owner.pk: [] for owner in owners.values()}
     since = midnight(min((owner.starts for owner in owners.values()), default=date.max))
     rows = Rollup.objects.of(list(owners), Rollup.Period.DAY, since)
-    for target, start, *figures in rows.values_list("target", "start", *uptime.COLUMNS):
+    for target, start, *figures in rows.values_list("target", "start", *uptime.COLUMNS, Value("{}")):
         if owners[target].is_running(start.date()):
-            part = uptime.Part(uptime.seconds(start), *figures, {})
-            parts[owners[target].pk].append(part)
+            parts[owners[target].pk].append(uptime.Part(uptime.seconds(start), *figures))
     return found | {owner: uptime.summed(of_owner) for owner, of_owner in parts.items()}
