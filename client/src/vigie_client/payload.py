@@ -115,7 +115,7 @@ class _Rows:
 
     def __init__(self, documents: Any, mistakes: Mistakes) -> None:
         self.listed: list[dict[str, Any]] = []
-        self._bytes = 0
+        self._bytes, self._is_full = 0, False
         self.counters = dict.fromkeys(("document_count", "succeeded_count", "failed_count", "total_pages"), 0)
         for place, document in enumerate(_iterable(documents, mistakes)):
             self._add(_document(place, document, mistakes), mistakes)
@@ -132,8 +132,14 @@ class _Rows:
         self.counters["succeeded_count"] += row["status"] == "success"
         self.counters["failed_count"] += row["status"] == "failed"
         self.counters["total_pages"] += row["page_count"] or 0
+        self._list(row)
+
+    def _list(self, row: dict[str, Any]) -> None:
+        if self._is_full:
+            return
         self._bytes += len(json.dumps(row)) + len(", ")
-        if len(self.listed) < MAX_DOCUMENTS and self._bytes <= _MAX_LISTED_BYTES:
+        self._is_full = len(self.listed) == MAX_DOCUMENTS or self._bytes > _MAX_LISTED_BYTES
+        if not self._is_full:
             self.listed.append(row)
 
 

@@ -80,17 +80,21 @@ def required_name(field: str, value: Any, mistakes: Mistakes) -> str:
 
 
 def machine_name(value: Any, mistakes: Mistakes) -> Optional[str]:
-    return None if value is None or value == "" else required_name("machine_id", value, mistakes)
+    """The name, reduced to the characters that the portal takes; None where nothing is left."""
+    return _optional_name("machine_id", value, mistakes) or _reduced(text_of(value)) or None
 
 
 def license_reference(value: Any, mistakes: Mistakes) -> Optional[str]:
     """The reference as it is, or None: a reduced one might be that of another customer."""
+    return _optional_name("license_ref", value, mistakes)
+
+
+def _optional_name(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
     text = text_of(value)
-    if not text and (value is None or isinstance(value, str)):
-        return None
     if _is_identifier(text):
         return text
-    mistakes.add("license_ref", _IDENTIFIER_RULE)
+    if text or not (value is None or isinstance(value, str)):
+        mistakes.add(field, _IDENTIFIER_RULE)
     return None
 
 
@@ -155,7 +159,10 @@ def whole_number(value: Any, *, rounded: bool = False) -> Optional[int]:
         return None
     if isinstance(value, str):
         return int(value) if _DIGITS.fullmatch(value.strip()) else None
-    if isinstance(value, SupportsIndex):
-        return operator.index(value)
-    number = float(value) if isinstance(value, SupportsFloat) else math.nan
+    try:
+        if isinstance(value, SupportsIndex):
+            return operator.index(value)
+        number = float(value) if isinstance(value, SupportsFloat) else math.nan
+    except Exception:
+        return None
     return round(number) if math.isfinite(number) and (rounded or number.is_integer()) else None
