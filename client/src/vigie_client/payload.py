@@ -16,7 +16,7 @@ from .payload_rules import (
     extension,
     integer,
     license_reference,
-    machine_name,
+    machine_reference,
     required_name,
     run_identifier,
     status,
@@ -61,7 +61,7 @@ def build_usage_payload(
     payload: dict[str, Any] = {
         "run_id": run_identifier(run_id, mistakes),
         "license_ref": license_reference(license_ref, mistakes),
-        "machine_id": machine_name(machine_id, mistakes),
+        "machine_id": machine_reference(machine_id, mistakes),
         "app_name": required_name("app_name", app_name, mistakes),
         "app_version": required_name("app_version", app_version, mistakes),
         **rows.counters,

@@ -14,7 +14,7 @@ import uuid
 from typing import Any, Optional, SupportsFloat, SupportsIndex
 
 from . import contract
-from .contract import MAX_INTEGER, STATUSES
+from .contract import MAX_INTEGER, STATUSES, machine_name
 from .logs import log
 
 OTHER, UNNAMED = "other", "unnamed"
@@ -79,9 +79,11 @@ def required_name(field: str, value: Any, mistakes: Mistakes) -> str:
     return _reduced(text) or UNNAMED
 
 
-def machine_name(value: Any, mistakes: Mistakes) -> Optional[str]:
-    """The name, reduced to the characters that the portal takes; None where nothing is left."""
-    return _optional_name("machine_id", value, mistakes) or _reduced(text_of(value)) or None
+def machine_reference(value: Any, mistakes: Mistakes) -> Optional[str]:
+    """The machine_id, reduced by the rule for machine names; None where nothing is left."""
+    known = _optional_name("machine_id", value, mistakes)
+    text = text_of(value)
+    return known or (None if _TOKEN.search(text) else machine_name(text) or None)
 
 
 def license_reference(value: Any, mistakes: Mistakes) -> Optional[str]:
