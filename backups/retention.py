@@ -1,22 +1,19 @@
 """How many verified backups of a database are kept: the last ones, and one a day, week and month further back.
 
-Failed cycles are never counted, the current version never goes, nor does the newest one without doubts.
+Failed cycles are never counted, and the current version never goes. Versions in doubt are counted among themselves, so
+that they never push out one without doubts.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from backups.models import BackupEntry, ExpectedBackupJob
-from backups.scanner import locate, store
+from backups.scanner import store
 
-log = logging.getLogger("vigie.backups")
 Promotion = BackupEntry.Promotion
 
 
@@ -55,13 +52,10 @@ def policy_of(job: ExpectedBackupJob) -> Policy:
 
 def superfluous(job: ExpectedBackupJob, stored: Sequence[BackupEntry]) -> list[BackupEntry]:
     """The versions of a job that may go."""
-    keep = kept([entry.cycle_at for entry in stored], policy_of(job))
-    good = max((entry.cycle_at for entry in stored if not entry.has_doubts), default=None)
-    return [
-        entry
-        for entry in stored
-        if entry.promotion == Promotion.ARCHIVED and entry.cycle_at not in keep and entry.cycle_at != good
-    ]
+    policy, keep = policy_of(job), set[datetime]()
+    for in_doubt in (False, True):
+        keep |= kept([entry.cycle_at for entry in stored if entry.has_doubts == in_doubt], policy)
+    return [entry for entry in stored if entry.promotion == Promotion.ARCHIVED and entry.cycle_at not in keep]
 
 
 def prune(jobs: Iterable[ExpectedBackupJob]) -> int:
@@ -72,19 +66,7 @@ def prune(jobs: Iterable[ExpectedBackupJob]) -> int:
         stored.setdefault(entry.job_id, []).append(entry)
     removed = []
     for pk, entries in stored.items():
-        removed += [entry.pk for entry in superfluous(by_id[pk], entries) if remove(entry)]
+        removed += [entry.pk for entry in superfluous(by_id[pk], entries) if store.remove(entry.stored_path)]
     if removed:
         BackupEntry.objects.filter(pk__in=removed).update(promotion=Promotion.REMOVED)
     return len(removed)
-
-
-def remove(entry: BackupEntry) -> bool:
-    """Whether the version is gone; one that is gone already is."""
-    *folder, name = entry.stored_path.split("/")
-    try:
-        with store.opened(folder) as versions, contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=versions)
-    except (OSError, locate.Unusable) as error:
-        log.warning("an old version stays where it is: %s", type(error).__name__)
-        return False
-    return True

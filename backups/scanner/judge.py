@@ -34,13 +34,15 @@ COMPARED_SUCCESSES = 7
 class Past:
     """What is known of a job: its entries by their cycle, kept up to date while later cycles are judged.
 
-    `refused` is why nothing of it may be stored.
+    `refused` is why nothing of it may be stored. `superseded` are the paths of stored dumps in doubt that a later dump
+    of their own cycle replaces.
     """
 
     job: ExpectedBackupJob
     now: datetime
     entries: dict[datetime, BackupEntry] = field(default_factory=dict)
     refused: Reason | None = None
+    superseded: set[str] = field(default_factory=set)
 
     def successes_before(self, cycle: Cycle) -> list[BackupEntry]:
         """Latest first."""
@@ -48,14 +50,15 @@ class Past:
         return sorted(found, key=lambda one: one.cycle_at, reverse=True)
 
     def previous_hash(self, cycle: Cycle) -> str:
-        """Of the latest success of an earlier cycle; what was imported stands in where there is none."""
-        earlier = self.successes_before(cycle)
-        if earlier:
-            return earlier[0].server_sha256
+        """Of the latest good backup of an earlier cycle; what was imported stands in where there is none."""
+        for entry in self.successes_before(cycle):
+            if not entry.has_doubts:
+                return entry.server_sha256
         known = self.job.last_success_at is None or self.job.last_success_at < cycle.opens
         return self.job.previous_successful_hash.lower() if known else ""
 
     def usual_sizes(self, cycle: Cycle) -> list[int]:
+        """Dumps in doubt count too: a database that shrank for good becomes the usual one."""
         return [one.server_size or 0 for one in islice(self.successes_before(cycle), COMPARED_SUCCESSES)]
 
     def has_later(self, cycle: Cycle, matters: Callable[[BackupEntry], bool]) -> bool:
@@ -75,6 +78,18 @@ class Past:
         if entry is None or entry.server_sha256 != sha256 or self.job.damage is not None:
             return False
         return entry.stored_path == store.current_path(self.job, entry.staged_name) and store.is_there(entry)
+
+    def has_better(self, entry: BackupEntry) -> bool:
+        """Whether a dump in doubt must not become the current version: one without doubts or a later one is stored.
+
+        A current version that is damaged is no better.
+        """
+        if not entry.has_doubts:
+            return False
+        others = BackupEntry.objects.filter(job=self.job).stored().exclude(pk=entry.pk)
+        if self.job.damage is not None:
+            others = others.exclude(promotion=BackupEntry.Promotion.PROMOTED)
+        return any(not one.has_doubts or one.cycle_at > entry.cycle_at for one in others)
 
     def newest_unfinished(self) -> BackupEntry | None:
         """The latest verified dump that is not stored, unless a later one is."""
@@ -235,8 +250,8 @@ def is_absence(error: locate.Unusable) -> bool:
 
 
 def is_stored(entry: BackupEntry) -> bool:
-    """Or is about to be. What a scan of an old moment finds must not take its place."""
-    return entry.promotion in CURRENT_OR_TO_BE
+    """Whether it is the current version or is about to be, so that no older dump may take its place."""
+    return entry.promotion in CURRENT_OR_TO_BE and not entry.has_doubts
 
 
 def judged_as(facts: Facts, state: tuple[int, ...]) -> list[Any]:

@@ -4,6 +4,9 @@
 2. the old current version gets a second name, among the versions
 3. the copy takes the place of the current version, in one step
 4. the staged file is removed, unless it has been replaced meanwhile
+
+A dump in doubt goes to the versions at once where a better one is stored: then the copy is renamed in step 3, and the
+current version stays as it is.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from django.conf import settings
 
 from backups import paths
-from backups.models import BackupEntry, ExpectedBackupJob
+from backups.models import BackupEntry
 from backups.reasons import Reason, reason
 from backups.scanner import locate, store, verify
 from backups.scanner.judge import Judged, Past
@@ -42,13 +45,29 @@ def install(copy: Copy, file_name: str, version_names: Mapping[str, str]) -> Non
     store.reached("installed")
 
 
+def install_version(copy: Copy, name: str) -> None:
+    """Puts the copy among the versions under this name. Raises OSError and Unusable."""
+    store.reached("recorded")
+    with (
+        store.opened([*copy.folder, store.CURRENT]) as current,
+        store.opened([*copy.folder, store.VERSIONS], make=True) as versions,
+    ):
+        os.replace(copy.name, name, src_dir_fd=current, dst_dir_fd=versions)
+        sync_folder(versions)
+        sync_folder(current)
+    store.reached("installed")
+
+
 def keep_as_versions(
     folder: tuple[str, ...], current: int, names: Sequence[str], version_names: Mapping[str, str]
 ) -> None:
-    if names:
+    """Gives these current versions their second names; one whose name is empty is not kept."""
+    kept = {name: version_names.get(name, unrecorded(name, current)) for name in names}
+    if any(kept.values()):
         with store.opened([*folder, store.VERSIONS], make=True) as versions:
-            for name in names:
-                store.link(name, current, versions, version_names.get(name) or unrecorded(name, current))
+            for name, version_name in kept.items():
+                if version_name:
+                    store.link(name, current, versions, version_name)
             sync_folder(versions)
 
 
@@ -85,28 +104,34 @@ def clear(folder: tuple[str, ...], name: str, state: tuple[int, ...]) -> None:
 
 
 def promote(judgements: Iterable[Judged], keep_alive: Callable[[], None]) -> list[BackupEntry]:
-    """Makes the sealed copies of recorded verdicts the current versions. Their entries, changed but not saved."""
+    """Stores the sealed copies of recorded verdicts. Their entries, changed but not saved."""
     entries = []
     for one in judgements:
-        if one.copy is not None and one.measured is not None:
+        entry = one.past.entries.get(one.cycle.at)
+        if entry is not None and one.copy is not None and one.measured is not None:
             keep_alive()
-            entry = one.past.entries[one.cycle.at]
             entries.append(put_in_place(one.past, entry, one.copy, one.measured.state))
+        elif entry is not None and one.past.superseded:
+            drop_superseded(one.past, entry)
     return entries
 
 
 def put_in_place(past: Past, entry: BackupEntry, copy: Copy, state: tuple[int, ...]) -> BackupEntry:
     """`state` is that of the staged file the copy is of."""
+    place = store.place_of(entry, is_version=past.has_better(entry))
     if copy.failure is None:
         try:
-            install(copy, entry.staged_name, version_names(past))
+            if place.is_version:
+                install_version(copy, place.name)
+            else:
+                install(copy, place.name, version_names(past))
         except (OSError, locate.Unusable) as error:
             copy.failure = store.why(error)
     if copy.failure is not None:
         copy.discard()
         return marked(entry, Promotion.FAILED, copy.failure)
     clear(paths.dump_folder(past.job), entry.staged_name, state)
-    return as_current(past, entry)
+    return stored_at(place, past, entry)
 
 
 def marked(entry: BackupEntry, promotion: str, why: Reason | None = None) -> BackupEntry:
@@ -114,25 +139,41 @@ def marked(entry: BackupEntry, promotion: str, why: Reason | None = None) -> Bac
     return entry
 
 
-def as_current(past: Past, entry: BackupEntry) -> BackupEntry:
-    entry.stored_path = store.current_path(past.job, entry.staged_name)
-    return marked(entry, Promotion.PROMOTED)
+def stored_at(place: store.Place, past: Past, entry: BackupEntry) -> BackupEntry:
+    entry.stored_path = place.path
+    drop_superseded(past, entry)
+    return marked(entry, Promotion.ARCHIVED if place.is_version else Promotion.PROMOTED)
+
+
+def drop_superseded(past: Past, entry: BackupEntry) -> None:
+    """Removes the dump in doubt that a later one of its own cycle replaced."""
+    for path in past.superseded - {entry.stored_path}:
+        store.remove(path)
+    past.superseded.clear()
 
 
 def version_names(past: Past) -> dict[str, str]:
-    """Under which name the current version goes to the versions, by its present name; a damaged one is no version."""
+    """Under which name the current version goes to the versions, by its present name; a damaged one is no version.
+
+    Nor is one that a later dump of its own cycle replaces.
+    """
     entry = past.current
-    return {entry.staged_name: entry.version_name} if entry is not None and past.job.damage is None else {}
+    names = {entry.staged_name: entry.version_name} if entry is not None and past.job.damage is None else {}
+    return names | {path.rpartition("/")[2]: "" for path in past.superseded}
 
 
 def resume(past: Past, entry: BackupEntry, keep_alive: Callable[[], None]) -> BackupEntry:
     """Goes on where storing a verified dump was cut short: by a kill, or for want of space."""
     if past.refused is not None:
         return marked(entry, Promotion.FAILED, past.refused)
-    is_in_place = is_installed(past.job, entry, keep_alive)
+    # What a dump in doubt of the same cycle may have left: the name would be taken once this one becomes a version.
+    past.superseded.add(store.place_of(entry, is_version=True).path)
+    place = store.place_of(entry, is_version=past.has_better(entry))
+    is_in_place = is_installed(place, entry, keep_alive)
     if is_in_place:
-        finish_installing(past, entry.staged_name)
-        as_current(past, entry)
+        if not place.is_version:
+            finish_installing(past, entry.staged_name)
+        stored_at(place, past, entry)
     try:
         with locate.opened_folder(settings.DEPOSITS_ROOT, paths.dump_folder(past.job)) as staging:
             descriptor = locate.opened_file(entry.staged_name, staging)
@@ -165,11 +206,11 @@ def resumed(
     return put_in_place(past, entry, copy, found.state)
 
 
-def is_installed(job: ExpectedBackupJob, entry: BackupEntry, keep_alive: Callable[[], None]) -> bool:
-    """Whether the dump is the current version already."""
+def is_installed(place: store.Place, entry: BackupEntry, keep_alive: Callable[[], None]) -> bool:
+    """Whether the dump is in its place already."""
     try:
-        with store.opened([*paths.storage_folder(job), store.CURRENT]) as current:
-            descriptor = locate.opened_file(entry.staged_name, current)
+        with store.opened(place.folder) as folder:
+            descriptor = locate.opened_file(place.name, folder)
     except locate.Unusable:
         return False
     with open(descriptor, "rb", buffering=0) as file:

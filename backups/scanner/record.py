@@ -8,6 +8,7 @@ from datetime import datetime
 from django.db import transaction
 
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
+from backups.querysets import STORED
 from backups.scanner import store, tell
 from backups.scanner.judge import SETTLED, Judged
 from portal.jobs import Lease
@@ -85,6 +86,8 @@ def is_news(one: Judged) -> bool:
     entry = one.entry
     if one.verdict.status is None or (entry is not None and one.verdict.status == Status.UNVERIFIED):
         return False  # a failure on record is not made unsure by what was deposited later
+    if entry is not None and entry.promotion in STORED and one.verdict.status not in VERIFIED:
+        return False  # nor is a dump that is stored undone by a later report that failed
     report = one.facts.report
     return entry is None or (entry.status, entry.reasons, entry.report_name, entry.judged) != (
         one.verdict.status,
@@ -100,6 +103,10 @@ def entry_of(one: Judged, now: datetime) -> BackupEntry:
     entry = one.entry or BackupEntry(job=one.job, cycle_at=one.cycle.at, first_status=status, recorded_at=now)
     came_late = one.verdict.late or (entry.first_status == Status.MISSING and status != Status.MISSING)
     measured = one.measured
+    was_stored = entry.promotion in STORED
+    is_same = was_stored and measured is not None and measured.sha256 == entry.server_sha256
+    if was_stored and not is_same:
+        one.past.superseded.add(entry.stored_path)
     entry.status, entry.late, entry.changed_at = status, came_late, now
     entry.reasons, entry.warnings = list(one.verdict.reasons), list(one.verdict.warnings)
     entry.agent_sha256, entry.agent_size = (claim.sha256, claim.size) if claim else ("", None)
@@ -107,7 +114,8 @@ def entry_of(one: Judged, now: datetime) -> BackupEntry:
     entry.report_name, entry.report_at = (report.name, report.moment) if report else ("", None)
     entry.staged_name, entry.steps = one.staged_name, dict(claim.steps) if claim else {}
     entry.judged = one.known_by
-    entry.promotion, entry.promotion_reason = Promotion.NONE, None
+    if not is_same:
+        entry.promotion, entry.promotion_reason = Promotion.NONE, None
     if one.copy is not None:
         entry.promotion = Promotion.FAILED if one.copy.failure else Promotion.WAITING
         entry.promotion_reason = one.copy.failure

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from backups import paths, retention
 from backups.models import FAILURES, BackupEntry, DepositArea, ExpectedBackupJob, Status
-from backups.querysets import UNSTORED
+from backups.querysets import STORED, UNSTORED
 from backups.reasons import Reason, reason
 from backups.scanner import cycles, judge, store, tell
 from backups.scanner.cycles import Cycle
@@ -233,7 +233,7 @@ def conclude(batch: list[Judged], lease: Lease, now: datetime, keep_alive: KeepA
 
 
 def store_entries(entries: list[BackupEntry], lease: Lease, now: datetime) -> int:
-    """Writes down where the dumps now are, and tells of those that could not be stored; how many were."""
+    """Records where the dumps now are, and notifies of those that could not be stored; how many became current."""
     if not entries:
         return 0
     promoted = [entry for entry in entries if entry.promotion == Promotion.PROMOTED]
@@ -248,7 +248,7 @@ def store_entries(entries: list[BackupEntry], lease: Lease, now: datetime) -> in
         notify(*(tell.of_storage(entry, entry.promotion_reason) for entry in failed))
     for entry in promoted:
         entry.job.damage = None
-    retention.prune(entry.job for entry in promoted)
+    retention.prune(entry.job for entry in entries if entry.promotion in STORED)
     return len(promoted)
 
 

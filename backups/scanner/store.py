@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import re
 import secrets
@@ -23,6 +24,7 @@ from backups.models import BackupEntry, ExpectedBackupJob
 from backups.reasons import Reason, reason
 from backups.scanner import locate
 
+log = logging.getLogger("vigie.backups")
 CURRENT, VERSIONS = "current_version", "versions"
 TEMPORARY = re.compile(r"\..*\.vigie-[0-9a-f]{16}\.part")
 WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -214,15 +216,53 @@ def duplicate(name: str, source: int, target: int, target_name: str) -> None:
 # --- What is stored --------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a dump is stored, below the root."""
+
+    folder: tuple[str, ...]
+    name: str
+
+    @property
+    def is_version(self) -> bool:
+        return self.folder[-1] == VERSIONS
+
+    @property
+    def path(self) -> str:
+        return "/".join([*self.folder, self.name])
+
+
+def place_of(entry: BackupEntry, *, is_version: bool) -> Place:
+    """Where the dump of an entry belongs: as the current version, or among the versions."""
+    folder = paths.storage_folder(entry.job)
+    return (
+        Place((*folder, VERSIONS), entry.version_name) if is_version else Place((*folder, CURRENT), entry.staged_name)
+    )
+
+
 def current_path(job: ExpectedBackupJob, name: str) -> str:
     """Where the current version of a job belongs, below the root."""
-    return "/".join([*paths.storage_folder(job), CURRENT, name])
+    return Place((*paths.storage_folder(job), CURRENT), name).path
 
 
 def version_path(entry: BackupEntry) -> str:
     """Where an entry's dump is once it is no longer the current version of the folder it is in."""
     folder = entry.stored_path.split("/")[:-2]
     return "/".join([*folder, VERSIONS, entry.version_name])
+
+
+def remove(path: str) -> bool:
+    """Whether the file is gone; one that is gone already is."""
+    *folder, name = path.split("/")
+    try:
+        with opened(folder) as descriptor, contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=descriptor)
+    except (OSError, locate.Unusable) as error:
+        if isinstance(error, locate.Unusable) and error.why["code"] == "folder_absent":
+            return True
+        log.warning("an old version stays where it is: %s", type(error).__name__)
+        return False
+    return True
 
 
 def opened_entry(entry: BackupEntry) -> int:

@@ -10,6 +10,7 @@ import subprocess
 from datetime import timedelta
 
 import pytest
+import zstandard
 
 from backups.models import BackupEntry, ExpectedBackupJob
 from backups.scanner import store
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.django_db
 STAGED = f"{DATABASE}.sql.gz"
 DAY, QUARTER = timedelta(days=1), timedelta(minutes=15)
 OLD, NEW = dump("-- old\n"), dump("-- new\n")
+DOUBTFUL = dump("-- much longer than it will be once it is cut\n")[:-5]
+ZST = zstandard.ZstdCompressor().compress(b"-- zst\n")
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def test_the_former_current_version_goes_to_the_versions(machine, entry, old_ver
 
 
 def test_a_dump_in_another_format_replaces_the_current_version_too(machine, entry, old_version, current, versions):
-    content = b"zst"
+    content = ZST
     machine.stage(content, f"{DATABASE}.sql.zst")
     machine.deposit(content, staged_file_name=f"{DATABASE}.sql.zst")
     entry()
@@ -54,6 +57,44 @@ def test_a_file_that_nobody_recorded_is_kept_among_the_versions(machine, entry, 
     entry()
     assert current() == {STAGED: NEW}
     assert [*versions().values()] == [OLD]
+
+
+def test_dump_in_doubt_goes_to_the_versions_where_a_good_one_is_stored(machine, entry, old_version, current, versions):
+    machine.deposit(DOUBTFUL)
+    found = entry()
+    old_version.refresh_from_db()
+    assert (found.status, found.promotion, old_version.promotion) == ("SUCCESS", "archived", "promoted")
+    assert (current(), versions()) == ({STAGED: OLD}, {f"20250612T1300Z_{STAGED}": DOUBTFUL})
+    assert found.stored_path == f"ACME/_/{DATABASE}/versions/20250612T1300Z_{STAGED}"
+    assert not (machine.dumps / STAGED).exists()
+
+
+def test_dump_in_doubt_is_current_until_a_good_one_comes(machine, entry, current, versions):
+    seen, good = [], dump("-- as long as those that are cut, so that it did not shrink\n")
+    for day, content in enumerate([DOUBTFUL, DOUBTFUL[:-1], good, DOUBTFUL]):
+        machine.deposit(content, REPORTED + day * DAY)
+        entry(AFTER_DEADLINE + day * DAY)
+        seen.append([*current().values()])
+    assert seen == [[DOUBTFUL], [DOUBTFUL[:-1]], [good], [good]]
+    assert {*versions().values()} == {DOUBTFUL, DOUBTFUL[:-1]}
+    assert len(versions()) == 3
+    promotions = BackupEntry.objects.order_by("cycle_at").values_list("promotion", flat=True)
+    assert [*promotions] == ["archived", "archived", "promoted", "archived"]
+
+
+def test_good_dump_of_an_earlier_cycle_replaces_a_later_one_in_doubt(machine, entry, current, versions):
+    machine.deposit(DOUBTFUL)
+    entry()
+    shutil.rmtree(machine.logs)
+    machine.deposit(OLD, REPORTED - DAY)
+    entry(AFTER_DEADLINE - DAY, EXPECTED - DAY)
+    assert (current(), versions()) == ({STAGED: OLD}, {f"20250612T1300Z_{STAGED}": DOUBTFUL})
+
+
+def test_dump_in_doubt_replaces_a_current_version_that_is_damaged(machine, entry, old_version, current):
+    ExpectedBackupJob.objects.update(damage={"code": "current_differs"})
+    machine.deposit(DOUBTFUL)
+    assert (entry().promotion, current()) == ("promoted", {STAGED: DOUBTFUL})
 
 
 def test_a_filesystem_without_links_gets_copies(machine, entry, old_version, current, versions, monkeypatch):
@@ -197,12 +238,12 @@ def forget_the_dead():
 def test_a_kill_while_the_format_changes_leaves_one_current_version(
     transactional_db, machine, old_version, elsewhere, current, versions, step
 ):
-    machine.stage(b"zst", f"{DATABASE}.sql.zst")
-    machine.report(databases={DATABASE: section(b"zst") | {"staged_file_name": f"{DATABASE}.sql.zst"}})
+    machine.stage(ZST, f"{DATABASE}.sql.zst")
+    machine.report(databases={DATABASE: section(ZST) | {"staged_file_name": f"{DATABASE}.sql.zst"}})
     elsewhere(KILLED_AT.format(step=step), returncode=-signal.SIGKILL)
     forget_the_dead()
     elsewhere(SCAN, AFTER_DEADLINE + QUARTER)
-    assert (current(), versions()) == ({f"{DATABASE}.sql.zst": b"zst"}, {f"20250611T1300Z_{STAGED}": OLD})
+    assert (current(), versions()) == ({f"{DATABASE}.sql.zst": ZST}, {f"20250611T1300Z_{STAGED}": OLD})
 
 
 @pytest.mark.parametrize("step", ["archived", "replaced"])
@@ -240,6 +281,21 @@ def test_a_kill_at_any_step_leaves_a_whole_current_version(
     found = BackupEntry.objects.get(cycle_at=EXPECTED)
     assert (found.status, found.promotion) == ("SUCCESS", "promoted")
     assert OutboxMessage.objects.count() == 0
+
+
+@pytest.mark.parametrize("step", ["begun", "sealed", "recorded", "installed", "cleared"])
+def test_kill_while_a_dump_in_doubt_is_stored_leaves_it_among_the_versions(
+    transactional_db, machine, old_version, elsewhere, current, versions, step
+):
+    machine.deposit(DOUBTFUL)
+    elsewhere(KILLED_AT.format(step=step), returncode=-signal.SIGKILL)
+    whole = {name: content for name, content in current().items() if not name.startswith(".")}
+    assert whole == {STAGED: OLD}
+    forget_the_dead()
+    elsewhere(SCAN, AFTER_DEADLINE + QUARTER)
+    assert (whole, versions()) == ({STAGED: OLD}, {f"20250612T1300Z_{STAGED}": DOUBTFUL})
+    assert not (machine.dumps / STAGED).exists()
+    assert BackupEntry.objects.get(cycle_at=EXPECTED).promotion == "archived"
 
 
 def test_a_dump_that_was_lost_between_verifying_and_storing_is_said_to_be(

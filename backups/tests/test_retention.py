@@ -60,16 +60,17 @@ def test_what_is_not_kept_goes_from_disk_and_its_entry_stays(few, machine, scan,
 
 
 @pytest.mark.django_db
-def test_the_newest_without_doubts_never_goes_and_failures_are_not_counted(few, machine, scan, versions):
-    machine.deposit(dump("-- good\n"))
-    scan()
-    for day in (1, 2, 3, 4):
+def test_versions_in_doubt_are_counted_among_themselves_and_failures_not_at_all(few, machine, scan, versions, current):
+    for day in range(3):
+        machine.deposit(dump(f"-- good {day}\n"), REPORTED + day * DAY)
+        scan(AFTER_DEADLINE + day * DAY)
+    for day in (3, 4, 5, 6):
         machine.deposit(b"truncated %d" % day, REPORTED + day * DAY)
         scan(AFTER_DEADLINE + day * DAY)
         scan(AFTER_DEADLINE + day * DAY + timedelta(hours=12))
-    scan(AFTER_DEADLINE + 6 * DAY)
-    assert dump("-- good\n") in versions().values()
-    assert len(versions()) == 2
+    scan(AFTER_DEADLINE + 8 * DAY)
+    assert [*current().values()] == [dump("-- good 2\n")]
+    assert {*versions().values()} == {dump("-- good 1\n"), b"truncated 5", b"truncated 6"}
 
 
 @pytest.mark.django_db
