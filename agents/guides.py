@@ -19,9 +19,11 @@ def enrolment_guide(kind: str) -> Guide | None:
     if kind != ApiToken.Kind.ENROLL:
         return None
     text = _(
-        "Put the token alone into a file named <code>enrol.token</code> beside the installer or the script, and let "
-        "only those read it who install. The token stands on no command line, where logs and other users would see "
-        "it, and the file is deleted once the machine is enrolled."
+        "Put the token alone into a file named <code>enrol.token</code> beside the installer or the script, readable "
+        "only by those who install. It never appears on a command line, which logs and other users can see, and the "
+        "file is deleted once the machine is enrolled. The machine's own token is then in <code>/var/lib/vigie</code> "
+        "or <code>C:\\ProgramData\\Vigie</code>, where <code>vigie-client</code> finds it. Run the installer again to "
+        "renew or repair it."
     )
     return Guide(_("Enrol machines with it"), mark_safe(text), enrolment_snippets())  # noqa: S308 - our own text
 

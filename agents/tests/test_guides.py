@@ -1,16 +1,25 @@
 """Scripts that enrol a machine: each keeps the token off the command line and off the page."""
 
+import json
+import re
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
+from vigie_client.contract import MACHINE_NAMES
 
+from agents import enrolment
+from agents.enrolment import issue_agent_token
 from agents.guides import enrolment_guide, enrolment_snippets
+from agents.models import Agent
 from portal import tokens
-from portal.issuing import issue
 from portal.models import ApiToken
 
 pytestmark = pytest.mark.django_db
+NAMES = [name for _, name in MACHINE_NAMES]
+PASCAL = Path(__file__).with_name("inno.pas")
 
 
 @pytest.fixture
@@ -39,29 +48,127 @@ def test_powershell_asks_for_tls_and_sends_bytes(snippets):
     assert "GetBytes($body)" in snippets["enrol.ps1"]
 
 
-def test_the_shell_script_is_valid_and_enrols(snippets, live_server, settings, tmp_path):
-    plain = issue("enroll", label="x")[1]
-    script, token_file, state = tmp_path / "enrol.sh", tmp_path / "enrol.token", tmp_path / "state"
-    script.write_text(snippets["enrol.sh"].replace(settings.PORTAL_URL, live_server.url))
-    environment = {"PATH": "/usr/bin:/bin:/usr/local/bin", "VIGIE_STATE": str(state)}
-
-    def run():
-        token_file.write_text(f"{plain}\r\n")
-        return subprocess.run(
-            ["sh", str(script), str(token_file)], env=environment, capture_output=True, text=True, check=False
-        )
-
-    first = run()
-    assert first.returncode == 0, first.stderr
-    assert tokens.parse((state / "agent.token").read_text().strip()).kind == "agent"
-    assert (state / "agent.token").stat().st_mode & 0o077 == 0
-    assert not token_file.exists()
-    ApiToken.objects.filter(kind="agent").update(last_used_at=timezone.now())
-    second = run()
-    assert second.returncode == 1
-    assert "agent_already_active" in second.stderr
-    assert token_file.exists()
-
-
 def test_tokens_of_other_kinds_have_no_use_for_them():
     assert enrolment_guide("client") is None
+
+
+# --- One rule for machine names --------------------------------------------------------------------------------------
+
+
+def test_shell_names_a_machine_by_the_rule(snippets):
+    (function,) = re.findall(r"^machine_name\(\) .*$", snippets["enrol.sh"], re.MULTILINE)
+    loop = 'for host in "$@"; do echo "$(printf "%s\\n" "$host" | machine_name)"; done'
+    shell = ["sh", "-c", f"LC_ALL=C; export LC_ALL\n{function}\n{loop}", "sh", *(host for host, _ in MACHINE_NAMES)]
+    done = subprocess.run(shell, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:-1] == NAMES
+
+
+def test_powershell_names_a_machine_by_the_rule(snippets):
+    """Its two replacements mean the same to Python; what is left of the function cuts to 128."""
+    (first, second) = re.findall(r"-creplace '([^']*)', '(-?)'", snippets["enrol.ps1"])
+    assert [re.sub(*second, re.sub(*first, host))[:128] for host, _ in MACHINE_NAMES] == NAMES
+
+
+def pascal_functions(text):
+    """The functions of the snippet that Free Pascal can run, in their order."""
+    names = "JsonText|JsonValue|ReadText|ReadToken|MachineName"
+    return "\n".join(re.findall(rf"^function (?:{names})\(.*?^end;$", text, re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.skipif(shutil.which("fpc") is None, reason="needs Free Pascal")
+def test_inno_names_a_machine_by_the_rule_and_reads_every_encoding(snippets, tmp_path):
+    source = PASCAL.read_text().replace("{FUNCTIONS}", pascal_functions(snippets["inno.iss"]))
+    (tmp_path / "inno.pas").write_text(source)
+    subprocess.run(["fpc", "-v0", "inno.pas"], cwd=tmp_path, check=True, capture_output=True)
+    token = str(tokens.mint("agent"))
+    files = []
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        files.append(tmp_path / encoding)
+        files[-1].write_text(json.dumps({"machine_id": "PC-1", "api_token": token}) + "\r\n", encoding)
+    hosts = "".join(f"{host}\n" for host, _ in MACHINE_NAMES)
+    done = subprocess.run(
+        [tmp_path / "inno", *files], input=hosts, cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split("\n")[:-1] == [f"PC-1 {token}"] * 3 + NAMES
+
+
+# --- The shell script, run -------------------------------------------------------------------------------------------
+
+
+class Script:
+    """The script for `sh` in a folder of its own, with what it keeps."""
+
+    def __init__(self, text, folder):
+        self.path, self.token_file, self.state = folder / "enrol.sh", folder / "enrol.token", folder / "state"
+        self.path.write_text(text)
+        self.state.mkdir()
+
+    def run(self, token="", encoding="utf-8"):
+        if token:
+            self.token_file.write_bytes(f"{token}\r\n".encode(encoding))
+        environment = {"PATH": "/usr/bin:/bin:/usr/local/bin", "VIGIE_STATE": str(self.state)}
+        command = ["sh", str(self.path), str(self.token_file)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    @property
+    def stored(self):
+        return json.loads((self.state / "token.json").read_text())
+
+
+@pytest.fixture
+def script(snippets, live_server, settings, tmp_path):
+    return Script(snippets["enrol.sh"].replace(settings.PORTAL_URL, live_server.url), tmp_path)
+
+
+def use(token):
+    ApiToken.objects.filter(key=tokens.parse(token).key).update(last_used_at=timezone.now())
+
+
+def test_shell_script_enrols_renews_and_repairs(script, enroll_token):
+    first = script.run(enroll_token, "utf-16")
+    assert first.returncode == 0, first.stderr
+    token = script.stored["api_token"]
+    assert tokens.parse(token).kind == "agent"
+    assert (script.state / "token.json").stat().st_mode & 0o077 == 0
+    assert [path.name for path in script.state.iterdir()] == ["token.json"]
+    assert not script.token_file.exists()
+    use(token)
+
+    renewed = script.run()
+    assert renewed.returncode == 0, renewed.stderr
+    assert script.stored["api_token"] != token
+    assert script.stored["machine_id"] == Agent.objects.get().machine_id
+
+    enrolment.uninstall(Agent.objects.get().machine_id, "", None, None)
+    assert script.run().returncode == 1
+    repaired = script.run(enroll_token, "utf-8-sig")
+    assert repaired.returncode == 0, repaired.stderr
+    assert Agent.objects.get().is_active
+
+
+def test_shell_script_keeps_the_name_of_a_computer_that_was_renamed(script, make_agent, enroll_token):
+    agent = make_agent("Name-Of-Before", status="uninstalled")
+    (script.state / "token.json").write_text(json.dumps({"machine_id": "Name-Of-Before", "api_token": "vigie_agent_x"}))
+    assert script.run(enroll_token).returncode == 0
+    agent.refresh_from_db()
+    assert (agent.is_active, script.stored["machine_id"]) == (True, "Name-Of-Before")
+
+
+def test_shell_script_takes_over_the_token_of_an_earlier_version(script, make_agent):
+    (script.state / "agent.token").write_text(issue_agent_token(make_agent("PC-1")))
+    done = script.run()
+    assert done.returncode == 0, done.stderr
+    assert script.stored["machine_id"] == "PC-1"
+    assert not (script.state / "agent.token").exists()
+
+
+def test_refused_shell_script_says_why_and_nothing_of_the_user(script, enroll_token):
+    assert script.run(enroll_token).returncode == 0
+    use(script.stored["api_token"])
+    Agent.objects.update(user_name="Alice Martin", user_email="alice@example.org")
+    (script.state / "token.json").unlink()
+    refused = script.run(enroll_token)
+    assert refused.returncode == 1
+    assert "agent_already_active: Uninstall it first" in refused.stderr
+    assert "alice" not in (refused.stdout + refused.stderr).lower()
+    assert script.token_file.exists()
