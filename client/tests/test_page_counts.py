@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -183,6 +184,17 @@ class CountingLock:
 
     def __exit__(self, *_: Any) -> None:
         self._lock.release()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
+def test_process_forked_while_another_thread_counts_can_count(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(THREE_PAGES)
+    with pdf_pages._pymupdf_lock:
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(30)
+            os._exit(page_count_for(tmp_path / "a.pdf") or 0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name")

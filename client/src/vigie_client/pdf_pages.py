@@ -158,6 +158,16 @@ def _import_pymupdf() -> Any:
         raise
 
 
+def _renew_lock() -> None:
+    """Another thread may have held it when this process was forked; that thread isn't here to release it."""
+    global _pymupdf_lock
+    _pymupdf_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 @contextlib.contextmanager
 def _quiet(pymupdf: Any) -> Iterator[None]:
     """Have PyMuPDF for this thread alone, with nothing written to stderr."""
