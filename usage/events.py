@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from vigie_client import contract
-from vigie_client.contract import MAX_EMAIL, MAX_INTEGER, MAX_ROUTE, PARAMETER
+from vigie_client.contract import MAX_EMAIL, MAX_EVENTS_IN_CALL, MAX_INTEGER, MAX_ROUTE, PARAMETER
 
 from portal.api.errors import Problem, invalid
 from portal.logs import KNOWN_METHODS
@@ -29,7 +29,6 @@ from usage.models.activity import Activity
 from usage.report import Reader
 from usage.tracking.browsers import reduced
 
-MAX_EVENTS = 500
 LONGEST_SESSION = timedelta(seconds=MAX_INTEGER)
 EMAIL, ERROR_NAME, FILE_NAME, ROUTE = map(
     re.compile, (contract.EMAIL, contract.ERROR_NAME, contract.FILE_NAME, contract.ROUTE)
@@ -252,8 +251,8 @@ class Told:
 def read_events(body: Mapping[str, Any], source: str) -> tuple[dict[str, list[Told]], int]:
     """What was told, by list, and how many keys were dropped at all levels. Raises Problem for what is no such call."""
     lists = {name: list_of(body, name) for name in KINDS}
-    if sum(map(len, lists.values())) > MAX_EVENTS:
-        raise invalid("body", "too_many", f"At most {MAX_EVENTS} events are expected.")
+    if sum(map(len, lists.values())) > MAX_EVENTS_IN_CALL:
+        raise invalid("body", "too_many", f"At most {MAX_EVENTS_IN_CALL} events are expected.")
     reader = EventReader(sender_clock(body))
     reader.dropped = len(body.keys() - KINDS.keys() - {"sent_at"})
     told = {name: [read_event(reader, KINDS[name], item, source) for item in items] for name, items in lists.items()}

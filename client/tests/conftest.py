@@ -23,12 +23,13 @@ TOKEN = "vigie_agent_AAAAAAAAAAAA_" + "s" * 43 + "_000000"
 
 
 class Answer:
-    """A canned answer. `body` is sent as JSON unless it is bytes."""
+    """A canned answer. `body` is sent as JSON, or as a problem above 399, unless it is bytes."""
 
     def __init__(self, status: int, body: Any = None, headers: Optional[dict[str, str]] = None) -> None:
         self.status = status
         self.raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.headers = {"Content-Type": "application/json", **(headers or {})}
+        content_type = "application/json" if status < 400 else "application/problem+json"
+        self.headers = {"Content-Type": content_type, **(headers or {})}
 
 
 class Upload(NamedTuple):
@@ -64,7 +65,10 @@ class FakePortal:
         self._server.server_close()
 
     def answer_with(self, path: str, *answers: Any) -> None:
-        """Give these answers (or what these callables make of the body) at `path`; the last one for ever."""
+        """Give these answers (or what these callables make of the body) at `path`; the last one for ever.
+
+        None is what the portal answers by itself.
+        """
         self._overrides[path] = list(answers)
 
     def sent_to(self, path: str) -> list[Any]:
@@ -113,8 +117,8 @@ class FakePortal:
         with self._lock:
             self.requests.append((path, headers, body))
             given = self._override(path)
-            if given is not None:
-                canned: Answer = given(body) if callable(given) else given
+            canned: Optional[Answer] = given(body) if callable(given) else given
+            if canned is not None:
                 return canned
             if path.endswith("/events"):
                 lists = {name: events for name, events in body.items() if name != "sent_at"}

@@ -29,13 +29,13 @@ def test_it_sends_at_most_100_runs_at_once(portal: Any, spool: Path, client: Any
     assert sorted(portal.runs) == numbered(230)
 
 
-def test_it_sends_at_most_900_kib_at_once(portal: Any, spool: Path, client: Any, run: Any) -> None:
-    for name in numbered(10):
-        spool_payload(spool, run(name, filler="x" * 200_000))
-    assert flush_spool(spool, client) == 10
+def test_batches_have_at_most_256_kib_as_sent(portal: Any, spool: Path, client: Any, run: Any) -> None:
+    for name in numbered(20):
+        spool_payload(spool, run(name, filler="é" * 10_000))
+    assert flush_spool(spool, client) == 20
     sizes = [int(headers["Content-Length"]) for path, headers, _ in portal.requests if path == BATCH]
-    assert sizes
-    assert max(sizes) <= 900 * 1024
+    assert len(sizes) == 5
+    assert 200 * 1024 < max(sizes) <= 256 * 1024
 
 
 def test_it_sends_a_run_alone_that_is_larger_than_a_batch(portal: Any, spool: Path, client: Any, run: Any) -> None:
@@ -53,8 +53,14 @@ def test_it_stamps_each_run_with_the_time_of_sending(portal: Any, spool: Path, c
 
 def test_it_treats_each_run_by_its_own_result(portal: Any, spool: Path, client: Any, fill: Any, answer: Any) -> None:
     fill("a", "b", "c", "d", "e")
-    statuses = ["recorded", "conflict", "duplicate", "invalid", "odd"]
-    portal.answer_with(BATCH, answer(200, {"results": [{"status": status} for status in statuses]}))
+    results = [
+        {"run_id": "a", "status": "recorded"},
+        {"run_id": "b", "status": "conflict", "code": "run_conflict"},
+        {"run_id": "c", "status": "duplicate"},
+        {"run_id": None, "status": "invalid", "code": "validation_failed"},
+        {"run_id": "e", "status": "odd"},
+    ]
+    portal.answer_with(BATCH, answer(200, {"results": results}))
     assert flush_spool(spool, client) == 2
     assert ids_in(spool) == ["e"]
     assert ids_of_quarantined(spool) == ["b", "d"]
@@ -64,7 +70,9 @@ def ids_of_quarantined(spool: Path) -> list[str]:
     return [json.loads(line)["payload"]["run_id"] for line in Path(f"{spool}.quarantine").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("body", [b"not json", {}, {"results": []}, {"results": [{"status": "recorded"}]}])
+@pytest.mark.parametrize(
+    "body", [b"not json", {}, {"results": []}, {"results": [{"run_id": "a", "status": "recorded"}]}]
+)
 def test_it_loses_nothing_to_an_answer_that_is_too_short(
     portal: Any, spool: Path, client: Any, fill: Any, answer: Any, body: Any
 ) -> None:
@@ -74,25 +82,54 @@ def test_it_loses_nothing_to_an_answer_that_is_too_short(
     assert ids_in(spool) == ["a", "b", "c"][delivered:]
 
 
-@pytest.mark.parametrize("status", [400, 404, 413, 500])
-def test_it_sends_the_runs_of_a_refused_batch_one_by_one(
-    portal: Any, spool: Path, client: Any, fill: Any, answer: Any, status: int
+def refusing(answer: Any, poison: str, status: int, code: str) -> Any:
+    """A portal that refuses the call that carries `poison`, and takes every other."""
+
+    def judge(body: Any) -> Any:
+        runs = body.get("runs", [body])
+        return answer(status, {"code": code}) if poison in [run["run_id"] for run in runs] else None
+
+    return judge
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, "malformed_json"), (413, "body_too_large"), (400, "body_too_deep")])
+@pytest.mark.parametrize("poison", ["000", "037", "099"])
+def test_a_batch_refused_for_one_run_is_narrowed_down_by_halves(
+    portal: Any, spool: Path, client: Any, fill: Any, answer: Any, status: int, code: str, poison: str
 ) -> None:
-    fill("a", "poison", "c")
-    portal.answer_with(BATCH, answer(status, {}))
-    portal.answer_with(REPORT, lambda run: answer(400 if run["run_id"] == "poison" else 201, {}))
-    assert flush_spool(spool, client) == 2
-    assert ids_of_quarantined(spool) == ["poison"]
+    fill(*numbered(100))
+    for path in (REPORT, BATCH):
+        portal.answer_with(path, refusing(answer, poison, status, code))
+    assert flush_spool(spool, client, timeout=60) == 99
+    assert ids_of_quarantined(spool) == [poison]
     assert not spool.exists()
+    assert len(portal.requests) < 30
 
 
-def test_it_goes_back_to_batches_after_a_refused_one(
-    portal: Any, spool: Path, client: Any, fill: Any, answer: Any
+@pytest.mark.parametrize(("status", "code"), [(413, "x"), (500, "internal_error")])
+def test_a_run_that_breaks_the_portal_or_a_proxy_waits_behind_the_others(
+    portal: Any, spool: Path, client: Any, fill: Any, answer: Any, status: int, code: str
 ) -> None:
-    fill(*numbered(150))
-    portal.answer_with(BATCH, answer(400, {}), lambda body: answer(200, {"results": [{"status": "recorded"}] * 50}))
-    assert flush_spool(spool, client) == 150
-    assert (len(portal.sent_to(REPORT)), len(portal.sent_to(BATCH))) == (100, 2)
+    fill(*numbered(10))
+    for path in (REPORT, BATCH):
+        portal.answer_with(path, refusing(answer, "000", status, code))
+    assert [flush_spool(spool, client, force=True) for _ in range(2)] == [0, 9]
+    assert ids_in(spool) == ["000"]
+    assert spool_stats(spool).quarantined == 0
+
+
+def test_a_search_for_the_run_to_blame_goes_on_in_the_next_flush(
+    portal: Any, spool: Path, client: Any, fill: Any, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call takes longer than half of the time that a flush has."""
+    hours = iter(range(100))
+    monkeypatch.setattr("vigie_client.replay.monotonic", lambda: next(hours) * 3600.0)
+    fill(*numbered(4))
+    for path in (REPORT, BATCH):
+        portal.answer_with(path, refusing(answer, "000", 400, "malformed_json"))
+    delivered = [flush_spool(spool, client, force=True, timeout=7200) for _ in range(12)]
+    assert sum(delivered) == 3
+    assert ids_of_quarantined(spool) == ["000"]
 
 
 @pytest.mark.parametrize("status", [401, 429, 503])
@@ -106,16 +143,6 @@ def test_it_asks_no_more_once_the_portal_is_away(
     assert sorted(ids_in(spool)) == numbered(150)
 
 
-def test_it_gets_past_a_run_that_breaks_the_portal(
-    portal: Any, spool: Path, client: Any, fill: Any, answer: Any
-) -> None:
-    fill("poison", "b", "c")
-    portal.answer_with(BATCH, lambda body: answer(500, {}))
-    portal.answer_with(REPORT, lambda run: answer(500 if run["run_id"] == "poison" else 201, {}))
-    assert [flush_spool(spool, client, force=True) for _ in range(2)] == [0, 2]
-    assert ids_in(spool) == ["poison"]
-
-
 def test_it_halves_its_batches_while_they_fail(portal: Any, spool: Path, client: Any, fill: Any, answer: Any) -> None:
     fill(*numbered(100))
     portal.answer_with(BATCH, answer(503, {}))
@@ -126,8 +153,7 @@ def test_it_halves_its_batches_while_they_fail(portal: Any, spool: Path, client:
 
 def test_it_doubles_them_again_as_they_pass(portal: Any, spool: Path, client: Any, fill: Any, answer: Any) -> None:
     fill(*numbered(100))
-    recorded = [{"status": "recorded"}] * 100
-    portal.answer_with(BATCH, answer(503, {}), answer(503, {}), answer(200, {"results": recorded}))
+    portal.answer_with(BATCH, answer(503, {}), answer(503, {}), None)
     for _ in range(3):
         flush_spool(spool, client, force=True)
     assert [len(body["runs"]) for body in portal.sent_to(BATCH)] == [100, 50, 25, 50, 25]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ class Down:
 
 
 class Up:
-    def report(self, _: Any) -> bool:
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def report(self, payload: Any) -> bool:
+        self.seen.append(payload)
         return True
 
 
@@ -35,14 +40,14 @@ def waiting(spool: Path) -> list[str]:
 def test_it_drops_the_oldest_runs_above_its_count(spool: Path, run: Any) -> None:
     assert all(put(spool, run, "abcdefg", SpoolLimits(max_runs=3)))
     assert waiting(spool) == ["e", "f", "g"]
-    assert spool_stats(spool).dropped == {"age": 0, "count": 4, "bytes": 0}
+    assert spool_stats(spool).dropped == {"age": 0, "count": 4, "bytes": 0, "quarantine": 0}
 
 
 def test_it_drops_the_oldest_runs_above_its_size(spool: Path, run: Any) -> None:
     line = len(json.dumps(run("a"))) + 1
     assert all(put(spool, run, "abcdefg", SpoolLimits(max_bytes=3 * line)))
     assert waiting(spool) == ["e", "f", "g"]
-    assert spool_stats(spool).dropped == {"age": 0, "count": 0, "bytes": 4}
+    assert spool_stats(spool).dropped == {"age": 0, "count": 0, "bytes": 4, "quarantine": 0}
 
 
 def test_it_keeps_the_file_itself_within_twice_its_size(spool: Path, run: Any) -> None:
@@ -64,15 +69,55 @@ def test_it_logs_what_it_drops(spool: Path, run: Any, caplog: pytest.LogCaptureF
     assert caplog.messages == ["usage spool is full: dropped {'count': 1}"]
 
 
+YEAR_2009 = 1_230_000_000.0
+DAY = 86_400.0
+
+
+def flush_in_vain(spool: Path, *times: float) -> None:
+    limits = SpoolLimits(max_age_seconds=3 * DAY)
+    for moment in times:
+        flush_spool(spool, Down(), force=True, limits=limits, now=partial(float, moment))
+
+
 @pytest.mark.parametrize(
-    ("started_at", "dropped"),
-    [("2026-03-09T08:59:00Z", 1), ("2026-03-09T09:01:00Z", 0), (None, 0), ("long ago", 0), (["2020"], 0)],
+    ("times", "dropped"),
+    [
+        ([NOW], 0),
+        ([NOW, NOW + 2 * DAY, NOW + 4 * DAY, NOW + 6 * DAY], 0),
+        ([NOW + day * DAY for day in range(5)], 0),
+        ([NOW + day * DAY for day in range(6)], 1),
+        ([YEAR_2009, NOW], 0),
+        ([YEAR_2009, NOW, YEAR_2009, NOW], 0),
+        ([NOW, YEAR_2009], 0),
+    ],
 )
-def test_it_drops_a_run_too_old_to_be_kept_once_more(spool: Path, run: Any, started_at: Any, dropped: int) -> None:
-    put(spool, run, "a", SpoolLimits(), started_at=started_at)
-    flush_spool(spool, Down(), limits=SpoolLimits(max_age_seconds=86_400), now=lambda: NOW)
+def test_age_is_the_time_between_flushes_in_vain_whatever_the_clock_says(
+    spool: Path, run: Any, times: list[float], dropped: int
+) -> None:
+    put(spool, run, "a", SpoolLimits(), started_at="2009-01-01T00:00:00Z")
+    flush_in_vain(spool, *times)
     assert spool_stats(spool).dropped["age"] == dropped
     assert spool_stats(spool).pending == 1 - dropped
+
+
+def test_age_counts_from_the_time_a_run_was_spooled(spool: Path, run: Any) -> None:
+    put(spool, run, "a", SpoolLimits())
+    flush_in_vain(spool, *(NOW + day * DAY for day in range(5)))
+    put(spool, run, "b", SpoolLimits())
+    flush_in_vain(spool, NOW + 5 * DAY)
+    assert waiting(spool) == ["b"]
+    client = Up()
+    flush_spool(spool, client, force=True)
+    assert client.seen == [run("b")]
+
+
+def test_age_starts_anew_once_nothing_waits(spool: Path, run: Any) -> None:
+    put(spool, run, "a", SpoolLimits())
+    flush_in_vain(spool, *(NOW + day * DAY for day in range(5)))
+    assert flush_spool(spool, Up(), force=True) == 1
+    put(spool, run, "b", SpoolLimits())
+    assert waiting(spool) == ["b"]
+    assert spool.read_text() == json.dumps(run("b")) + "\n"
 
 
 def test_it_delivers_an_old_run_while_it_can(spool: Path, run: Any) -> None:
@@ -104,7 +149,7 @@ def test_a_full_spool_makes_room_for_a_while(spool: Path, run: Any) -> None:
     for number in range(101):
         spool_payload(spool, run(str(number)), limits=limits)
     assert (waiting(spool)[0], len(waiting(spool))) == ("6", 95)
-    assert spool_stats(spool).dropped == {"age": 0, "count": 6, "bytes": 0}
+    assert spool_stats(spool).dropped == {"age": 0, "count": 6, "bytes": 0, "quarantine": 0}
     assert len(spool.read_text().splitlines()) == 95
     put(spool, run, "abcde", limits)
     assert spool_stats(spool).dropped["count"] == 6

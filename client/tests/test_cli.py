@@ -57,7 +57,7 @@ def test_it_enrols_with_a_token_from_a_file(
     (tmp_path / "token").write_text("vigie_enroll_file\n")
     assert command("enroll", "--token-file", str(tmp_path / "token"), "--machine-id", "pc") == 0
     assert portal.requests[0][1]["Authorization"] == "Bearer vigie_enroll_file"
-    assert printed(capsys) == {"status": "enrolled", "machine_id": "pc"}
+    assert printed(capsys) == {"status": "enrolled", "machine_id": "pc", "quarantined": 0}
     assert TokenStore(state).load() == Credentials("pc", "vigie_agent_secret")
 
 
@@ -113,7 +113,7 @@ def test_enrolled_machine_renews_without_an_enrolment_token(
     portal.answer_with(ENROLL, answer(201, {"status": "replayed", "machine_id": "pc", "api_token": "vigie_agent_new"}))
     assert command("enroll") == 0
     assert portal.requests[0][1]["Authorization"] == "Bearer vigie_agent_mine"
-    assert printed(capsys) == {"status": "replayed", "machine_id": "pc"}
+    assert printed(capsys) == {"status": "replayed", "machine_id": "pc", "quarantined": 0}
 
 
 def test_refused_enrolment_prints_the_portals_sentence(
@@ -217,7 +217,7 @@ def test_report_with_a_name_the_portal_would_not_take_is_wrong_usage(
 def test_it_keeps_the_run_for_later_when_the_portal_is_away(
     portal: Any, answer: Any, command: Command, enrolled: None, state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    portal.answer_with(REPORT, answer(503, {}), answer(201, {}))
+    portal.answer_with(REPORT, answer(503, {}), None)
     assert command("report", *REPORTING, "a.png") == 1
     assert printed(capsys)["pending"] == 1
     assert command("flush", "--force") == 0
@@ -251,7 +251,7 @@ def test_it_sends_a_heartbeat(
 ) -> None:
     portal.answer_with("/api/v1/agents/heartbeat", answer(200, {"next_heartbeat_seconds": 312}))
     assert command("heartbeat", "--app-version", "1.4") == 0
-    assert printed(capsys) == {"next_heartbeat_seconds": 312.0}
+    assert printed(capsys) == {"next_heartbeat_seconds": 312.0, "quarantined": 0}
     assert portal.requests[0][2]["version"] == "1.4"
 
 

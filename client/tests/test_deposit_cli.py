@@ -57,7 +57,8 @@ def test_it_deposits_over_http_with_the_machines_token(
     assert (file.name, file.headers["Authorization"]) == ("database/a.sql.gz", f"Bearer {token}")
     assert json.loads(report.body)["agent_id"] == "PC-1"
     entry = {"name": "a", "status": "deposited", "size": file.size, "sha256": file.sha256, "error": None}
-    assert printed(capsys) == {"status": "deposited", "report": report.name[4:], "databases": [entry]}
+    told = {"status": "deposited", "report": report.name[4:], "databases": [entry], "quarantined": 0}
+    assert printed(capsys) == told
 
 
 def test_it_deposits_several_databases_in_a_folder(

@@ -294,7 +294,7 @@ def test_it_never_tells_the_token(
     portal.answer_with(FILE, answer(401, {"code": "invalid_token", "detail": token}))
     portal.answer_with(LOG, answer(400, {"code": token}))
     assert token not in repr(upload()) + caplog.text
-    assert "refused 400" in caplog.text
+    assert "retry 400" in caplog.text
 
 
 @pytest.mark.parametrize(("status", "code"), [(413, "body_too_large"), (401, "token_revoked")])
@@ -306,6 +306,7 @@ def test_it_hears_a_refusal_that_comes_before_all_is_sent(
     def refuse(handler: Any) -> None:
         body = json.dumps({"code": code}).encode()
         handler.send_response(status)
+        handler.send_header("Content-Type", "application/problem+json")
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         handler.wfile.write(body)

@@ -128,8 +128,8 @@ def test_it_keeps_a_run_that_may_be_taken_later(
     assert ids_in(spool) == ["a"]
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
-def test_it_quarantines_a_run_that_will_never_be_taken(
+@pytest.mark.parametrize("status", [400, 409, 413, 422])
+def test_a_run_that_the_portal_refuses_goes_to_the_quarantine(
     portal: Any, spool: Path, client: Any, fill: Any, answer: Any, status: int
 ) -> None:
     fill("a")
@@ -157,22 +157,6 @@ def test_it_skips_blank_lines(spool: Path, fill: Any) -> None:
     fill("a")
     assert flush_spool(spool, Foreign()) == 1
     assert not Path(f"{spool}.quarantine").exists()
-
-
-def test_it_bounds_the_quarantine_by_dropping_its_older_half(
-    portal: Any, spool: Path, client: Any, fill: Any, answer: Any
-) -> None:
-    from vigie_client import SpoolLimits  # noqa: PLC0415
-
-    portal.answer_with(REPORT, answer(400, {}))
-    for name in "abcdefghij":
-        fill(name)
-        flush_spool(spool, client, limits=SpoolLimits(quarantine_bytes=600))
-    kept = [json.loads(line)["payload"]["run_id"] for line in Path(f"{spool}.quarantine").read_text().splitlines()]
-    assert kept == sorted(kept)
-    assert kept[-1] == "j"
-    assert 1 < len(kept) < 6
-    assert spool_stats(spool).quarantined == 10
 
 
 def test_it_survives_a_disk_that_fails_for_a_while(spool: Path, fill: Any, monkeypatch: pytest.MonkeyPatch) -> None:

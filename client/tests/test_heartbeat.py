@@ -54,12 +54,14 @@ def test_it_obeys_retry_after(portal: Any, answer: Any, beating: HeartbeatThread
     assert beating.beat() == 77
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
-def test_it_waits_for_a_person_once_it_is_refused(
-    portal: Any, answer: Any, beating: HeartbeatThread, status: int
+@pytest.mark.parametrize(
+    ("status", "code", "pause"), [(401, None, 900), (403, None, 900), (404, "agent_unknown", 900), (404, None, 1)]
+)
+def test_only_a_refusal_of_the_portal_waits_for_a_person(
+    portal: Any, answer: Any, beating: HeartbeatThread, status: int, code: Any, pause: float
 ) -> None:
-    portal.answer_with(HEARTBEAT, answer(status, {}))
-    assert beating.beat() == 900
+    portal.answer_with(HEARTBEAT, answer(status, {"code": code}))
+    assert beating.beat() == pause
 
 
 class Raising:

@@ -116,11 +116,11 @@ def test_the_commands_say_that_it_is_off_and_do_nothing(
 ) -> None:
     state = tmp_path / "state"
     assert main([arguments[0], "--server", portal.url, "--state-dir", str(state), *arguments[1:]]) == 0
-    assert json.loads(capsys.readouterr().out) == {"telemetry": "off", "delivered": 0}
+    assert json.loads(capsys.readouterr().out) == {"telemetry": "off", "delivered": 0, "quarantined": 0}
     assert not state.exists()
     assert portal.requests == []
 
 
 def test_a_client_of_its_own_making_is_off_too(off: None, portal: Any, token: str, run: Any) -> None:
-    assert UsageTelemetryClient(portal.url, make_session(token)).send(run("a")).keeps_run
+    assert UsageTelemetryClient(portal.url, make_session(token)).send(run("a")).keeps_item
     assert portal.requests == []

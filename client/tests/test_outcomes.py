@@ -33,18 +33,31 @@ def test_it_leaves_the_callers_payload_alone(client: Any, run: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "result"),
+    ("status", "code", "result"),
     [
-        (408, Result.RETRY), (429, Result.RETRY), (500, Result.RETRY), (502, Result.RETRY), (503, Result.RETRY),
-        (302, Result.RETRY), (401, Result.AUTH), (403, Result.AUTH), (400, Result.REFUSED), (404, Result.REFUSED),
-        (409, Result.REFUSED), (413, Result.REFUSED), (200, Result.DELIVERED), (201, Result.DELIVERED),
+        (408, "some_code", Result.RETRY), (429, "throttled", Result.RETRY), (500, "internal_error", Result.RETRY),
+        (503, "not_ready", Result.RETRY), (401, "token_expired", Result.AUTH), (403, "machine_mismatch", Result.AUTH),
+        (400, "validation_failed", Result.REFUSED), (409, "run_conflict", Result.REFUSED),
+        (413, "body_too_large", Result.REFUSED), (400, "bad_request", Result.RETRY), (404, "not_found", Result.RETRY),
+        (405, "method_not_allowed", Result.RETRY), (415, "unsupported_encoding", Result.RETRY),
+        (400, "length_mismatch", Result.RETRY),
     ],
 )  # fmt: skip
-def test_it_judges_each_status(portal: Any, client: Any, run: Any, answer: Any, status: int, result: Result) -> None:
-    portal.answer_with(REPORT, answer(status, {"code": "some_code"}))
+def test_a_problem_of_the_portal_refuses_a_run_only_with_a_code_about_it(
+    portal: Any, client: Any, run: Any, answer: Any, status: int, code: str, result: Result
+) -> None:
+    portal.answer_with(REPORT, answer(status, {"code": code}))
     outcome = client.send(run("a"))
-    assert (outcome.result, outcome.status) == (result, status)
-    assert outcome.code == (None if result is Result.DELIVERED else "some_code")
+    assert (outcome.result, outcome.status, outcome.code) == (result, status, code)
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 409, 413, 422])
+def test_an_answer_that_is_no_problem_refuses_nothing(
+    portal: Any, client: Any, run: Any, answer: Any, status: int
+) -> None:
+    plain = answer(status, {"code": "validation_failed"}, {"Content-Type": "application/json"})
+    portal.answer_with(REPORT, plain)
+    assert str(client.send(run("a"))) == f"retry {status}"
 
 
 def test_it_passes_on_how_long_to_wait(portal: Any, client: Any, run: Any, answer: Any) -> None:
@@ -80,34 +93,38 @@ def test_it_logs_no_more_of_an_answer_than_its_code(
 ) -> None:
     portal.answer_with(REPORT, answer(400, {"code": "C:\\Users\\bob", "detail": "C:\\Users\\bob"}))
     client.report(run("a"))
-    assert caplog.messages == ["usage report not delivered: refused 400"]
+    assert caplog.messages == ["usage report not delivered: retry 400"]
 
 
-def test_it_judges_each_run_of_a_batch(portal: Any, client: Any, run: Any, answer: Any) -> None:
-    results = [
-        {"run_id": "a", "status": "recorded", "code": None},
-        {"run_id": "b", "status": "duplicate"},
-        {"run_id": "c", "status": "conflict", "code": "run_conflict"},
-        {"run_id": None, "status": "invalid"},
-        {"run_id": "e", "status": "what?"},
-    ]
-    portal.answer_with(BATCH, answer(200, {"results": results}))
-    items = client.report_batch([run(name) for name in "abcdef"]).items
-    assert [item.result.value for item in items] == ["delivered", "delivered", "refused", "refused", "retry", "retry"]
-    assert [item.code for item in items[2:4]] == ["run_conflict", "invalid"]
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ({"run_id": "a", "status": "recorded", "code": None}, "delivered"),
+        ({"run_id": "a", "status": "duplicate"}, "delivered"),
+        ({"run_id": "a", "status": "conflict", "code": "run_conflict"}, "refused run_conflict"),
+        ({"run_id": None, "status": "invalid", "code": "counters_mismatch"}, "refused counters_mismatch"),
+        ({"run_id": None, "status": "invalid", "code": "machine_mismatch"}, "auth machine_mismatch"),
+        ({"run_id": None, "status": "invalid", "code": "quota_of_tomorrow"}, "retry quota_of_tomorrow"),
+        ({"run_id": None, "status": "invalid"}, "retry no_receipt"),
+        ({"run_id": "b", "status": "invalid", "code": "validation_failed"}, "retry no_receipt"),
+        ({"run_id": "b", "status": "recorded"}, "retry no_receipt"),
+        ({"run_id": None, "status": "recorded"}, "retry no_receipt"),
+        ({"status": "recorded"}, "retry no_receipt"),
+        ({"run_id": "a", "status": "what?"}, "retry no_receipt"),
+        (None, "retry no_receipt"),
+    ],
+)
+def test_a_run_of_a_batch_is_judged_by_its_own_result(
+    portal: Any, client: Any, run: Any, answer: Any, result: Any, said: str
+) -> None:
+    portal.answer_with(BATCH, answer(200, {"results": [result]}))
+    assert str(client.report_batch([run("a")]).items[0]) == said
 
 
 @pytest.mark.parametrize("body", [b"not json", b"[" * 3000, [], {"results": "ab"}, {"results": 3}, {}, None])
-def test_it_keeps_every_run_of_a_batch_whose_answer_says_nothing(
-    portal: Any, client: Any, run: Any, answer: Any, body: Any
-) -> None:
+def test_a_batch_answered_without_results_waits(portal: Any, client: Any, run: Any, answer: Any, body: Any) -> None:
     portal.answer_with(BATCH, answer(200, body))
-    assert [item.result for item in client.report_batch([run("a"), run("b")]).items] == [Result.RETRY] * 2
-
-
-def test_it_believes_no_result_that_names_another_run(portal: Any, client: Any, run: Any, answer: Any) -> None:
-    portal.answer_with(BATCH, answer(200, {"results": [{"run_id": "b", "status": "recorded"}]}))
-    assert client.report_batch([run("a")]).items[0].result is Result.RETRY
+    assert str(client.report_batch([run("a"), run("b")]).whole) == "retry 200 no_receipt"
 
 
 def test_it_knows_a_run_id_in_any_of_its_forms(portal: Any, client: Any, run: Any, answer: Any) -> None:

@@ -32,7 +32,7 @@ def pause_of(spool: Path) -> float:
 
 def test_it_pauses_a_second_after_a_failure(portal: Any, fill: Any, flush: Flush, answer: Any) -> None:
     fill("a")
-    portal.answer_with(REPORT, answer(503, {}), answer(201, {}))
+    portal.answer_with(REPORT, answer(503, {}), None)
     assert [flush(0), flush(0.5), flush(0.99)] == [0, 0, 0]
     assert len(portal.requests) == 1
     assert flush(1.0) == 1
@@ -50,7 +50,7 @@ def test_it_doubles_the_pause_with_each_failure(portal: Any, spool: Path, fill: 
 
 def test_it_starts_anew_after_a_success(portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any) -> None:
     fill("a")
-    portal.answer_with(REPORT, answer(503, {}), answer(503, {}), answer(201, {}), answer(503, {}))
+    portal.answer_with(REPORT, answer(503, {}), answer(503, {}), None, answer(503, {}))
     for _ in range(3):
         flush(0, force=True)
     assert (pause_of(spool), spool_stats(spool).failures) == (0, 0)
@@ -66,7 +66,7 @@ def test_it_obeys_retry_after(
 ) -> None:
     monkeypatch.setattr("vigie_client.telemetry.time.time", lambda: NOW)
     fill("a")
-    portal.answer_with(REPORT, answer(status, {}, {"Retry-After": header}), answer(201, {}))
+    portal.answer_with(REPORT, answer(status, {}, {"Retry-After": header}), None)
     assert [flush(0), pause_of(spool), flush(39), flush(40)] == [0, 40, 0, 1]
 
 
@@ -91,7 +91,7 @@ def test_it_pauses_long_after_a_refused_token(
 
 def test_it_flushes_during_a_pause_when_forced(portal: Any, fill: Any, flush: Flush, answer: Any) -> None:
     fill("a")
-    portal.answer_with(REPORT, answer(503, {}), answer(201, {}))
+    portal.answer_with(REPORT, answer(503, {}), None)
     assert [flush(0), flush(0, force=True)] == [0, 1]
 
 
@@ -99,14 +99,14 @@ def test_it_pauses_after_a_batch_answered_in_part(
     portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any
 ) -> None:
     fill("a", "b")
-    portal.answer_with(REPORT + "/batch", answer(200, {"results": [{"status": "recorded"}]}))
+    portal.answer_with(REPORT + "/batch", answer(200, {"results": [{"run_id": "a", "status": "recorded"}]}))
     assert flush(0) == 1
     assert (pause_of(spool), spool_stats(spool).failures) == (1, 1)
 
 
 def test_it_is_not_held_by_a_clock_that_was_set_back(portal: Any, fill: Any, flush: Flush, answer: Any) -> None:
     fill("a")
-    portal.answer_with(REPORT, answer(503, {}), answer(201, {}))
+    portal.answer_with(REPORT, answer(503, {}), None)
     flush(0)
     assert flush(-365 * 86_400) == 1
 

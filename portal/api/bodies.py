@@ -47,8 +47,8 @@ def read_limited(request: HttpRequest, most: int) -> bytes:
         if int(request.META.get("CONTENT_LENGTH") or 0) > most:
             raise too_large(most)
         sent: bytes = body_stream(request).read(most + 1)
-    except UNREADABLE:
-        raise Problem("malformed_json") from None
+    except UNREADABLE:  # it broke off on its way, which says nothing of what was sent
+        raise Problem("length_mismatch") from None
     if len(sent) > most:
         raise too_large(most)
     return sent

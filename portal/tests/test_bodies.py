@@ -148,9 +148,10 @@ def test_a_chunked_body_is_read_to_its_end(chunked):
 @pytest.mark.parametrize(
     "error", [InvalidChunkSize(b"PLANTED.pdf"), NoMoreData(b"PLANTED.pdf"), OSError("PLANTED.pdf")]
 )
-def test_a_body_that_breaks_off_is_no_json_and_no_failure_of_ours(chunked, error, caplog):
+def test_a_body_that_breaks_off_is_a_length_mismatch_and_no_failure_of_ours(chunked, error, caplog):
+    """Clients discard what is malformed, but send again what broke off on its way."""
     answer = chunked(Stream(error=error))
-    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_json")
+    assert (answer.status_code, answer.json()["code"]) == (400, "length_mismatch")
     assert "PLANTED" not in caplog.text
 
 

@@ -13,6 +13,7 @@ from .outcomes import BatchOutcome, Outcome, Result
 from .pages import page_count_for
 from .payload import build_usage_payload, new_run_id
 from .portal_calls import PortalError
+from .reporter import UsageReporter
 from .sessions import make_session
 from .spool import flush_spool, spool_payload, spool_stats
 from .spool_limits import SpoolLimits
@@ -41,6 +42,7 @@ __all__ = [
     "SpoolLimits",
     "SpoolStats",
     "TokenStore",
+    "UsageReporter",
     "UsageTelemetryClient",
     "__version__",
     "build_usage_payload",

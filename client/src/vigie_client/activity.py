@@ -128,7 +128,7 @@ class ActivityTracker:
             "error_code": plain_int(whole_number(code)),
         }
         sent_by = method.upper() if isinstance(method, str) and _METHOD.fullmatch(method) else None
-        self._tell("errors", now, {**known, "method": sent_by, "timestamp": utc_text(now)})
+        self._tell("errors", {**known, "method": sent_by, "timestamp": utc_text(now)})
 
     def flush(self, *, force: bool = False) -> int:
         """Deliver now what waits; the number of events delivered. As `flush_spool`, in the thread that calls it."""
@@ -143,7 +143,7 @@ class ActivityTracker:
             "success": failure is None,
             "duration_ms": min(int(seconds * 1000), LARGEST_INTEGER),
         }
-        self._tell("features", at, event)
+        self._tell("features", event)
         if failure is not None:
             self.error(failure, endpoint=endpoint)
 
@@ -162,14 +162,13 @@ class ActivityTracker:
             "session_end": end and utc_text(end),
             "user_agent": f"vigie-client/{__version__}",
         }
-        self._tell("sessions", session.start, event)
+        self._tell("sessions", event)
 
-    def _tell(self, name: str, at: datetime, event: dict[str, Any]) -> None:
-        """`started_at` is what a spool judges the age of a payload by."""
+    def _tell(self, name: str, event: dict[str, Any]) -> None:
         if self._user_email is None:
             return
         event = {"id": uuid.uuid4().hex, "user_email": self._user_email, **event}
-        self._courier.take({"list": name, "started_at": utc_text(at), "event": event})
+        self._courier.take({"list": name, "event": event})
 
 
 def _now() -> datetime:

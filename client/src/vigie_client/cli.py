@@ -15,7 +15,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, NoReturn, Optional
+from typing import Any, NoReturn, Optional, Union
 
 from . import machine
 from .deposit_options import dumps_of
@@ -30,7 +30,15 @@ from .payload import build_usage_payload, new_run_id
 from .portal_calls import PortalError
 from .report_files import documents_of, files_of
 from .sessions import make_session
-from .spool import flush_spool, spool_payload, spool_stats
+from .spool import (
+    count_quarantined,
+    drop_quarantined,
+    flush_spool,
+    quarantined,
+    retry_quarantined,
+    spool_payload,
+    spool_stats,
+)
 from .telemetry import UsageTelemetryClient
 from .token_store import TokenStore
 from .uploads import Patience
@@ -49,6 +57,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         "enroll": _enroll,
         "report": _report,
         "flush": _flush,
+        "quarantine": _quarantine,
         "heartbeat": _heartbeat,
         "deposit": _deposit,
         "rotate": _rotate,
@@ -85,13 +94,13 @@ def _enroll(options: argparse.Namespace) -> int:
         timeout=options.timeout,
         session_factory=_session,
     )
-    return _print({"status": enrolment.status, "machine_id": enrolment.credentials.machine_id})
+    return _print(options, {"status": enrolment.status, "machine_id": enrolment.credentials.machine_id})
 
 
 def _report(options: argparse.Namespace) -> int:
-    """Spool, then flush: the run is safe before the network is asked for anything."""
+    """Spool, then flush: the run is safe before the network is asked for anything. Sent directly if the disk fails."""
     if telemetry_off():
-        return _nothing_told()
+        return _nothing_told(options)
     started_at = datetime.now(timezone.utc)
     payload = _payload(
         run_id=new_run_id(),
@@ -102,10 +111,13 @@ def _report(options: argparse.Namespace) -> int:
         documents=documents_of(_files(options)),
         started_at=started_at,
     )
-    if not spool_payload(_spool(options), payload):
-        return _fail(FAILED, "report: the run can't be written to the state directory")
     counts = {key: payload[key] for key in ("run_id", "document_count", "failed_count", "total_pages")}
-    return _flush(options, counts)
+    if spool_payload(_spool(options), payload):
+        return _flush(options, counts)
+    client = _client(options)
+    if client is None or not client.report(payload):
+        return _fail(FAILED, "report: the run can neither be written to the state directory nor sent")
+    return _print(options, {**counts, "delivered": 1})
 
 
 def _files(options: argparse.Namespace) -> list[str]:
@@ -124,29 +136,42 @@ def _payload(**known: Any) -> dict[str, Any]:
 
 def _flush(options: argparse.Namespace, about: Optional[Mapping[str, Any]] = None) -> int:
     if telemetry_off():
-        return _nothing_told()
+        return _nothing_told(options)
     spool = _spool(options)
     before = spool_stats(spool)
-    token = _stored_or_given_token(options)
-    delivered = 0
+    client = _client(options)
+    delivered = 0 if client is None else flush_spool(spool, client, force=options.force)
+    after = spool_stats(spool)
+    _print(options, {**(about or {}), "delivered": delivered, "pending": after.pending})
+    lost_none = (after.quarantined, after.dropped) == (before.quarantined, before.dropped)
+    return DONE if after.pending == 0 and lost_none else FAILED
+
+
+def _client(options: argparse.Namespace) -> Optional[UsageTelemetryClient]:
+    token = _token(options)
     if token is None:
         logging.warning("not enrolled: what is spooled is kept for later")
-    else:
-        client = UsageTelemetryClient(_server(options), _session(token), timeout=options.timeout)
-        delivered = flush_spool(spool, client, force=options.force)
-    after = spool_stats(spool)
-    _print({**(about or {}), "delivered": delivered, "pending": after.pending, "quarantined": after.quarantined})
-    return DONE if after.pending == 0 and after.quarantined == before.quarantined else FAILED
+        return None
+    return UsageTelemetryClient(_server(options), _session(token), timeout=options.timeout)
 
 
-def _nothing_told() -> int:
+def _quarantine(options: argparse.Namespace) -> int:
+    spool, code = _spool(options), options.code
+    if options.action == "list":
+        return _print(options, {"items": [item for item in quarantined(spool) if code in (None, item.get("code"))]})
+    if options.action == "retry":
+        return _print(options, {"retried": retry_quarantined(spool, code), "pending": spool_stats(spool).pending})
+    return _print(options, {"dropped": drop_quarantined(spool, code)})
+
+
+def _nothing_told(options: argparse.Namespace) -> int:
     """What whoever set the variable wants is done: no failure, nor a file that wasn't there."""
     logging.warning("VIGIE_TELEMETRY is off: nothing is written or sent, and what is spooled stays")
-    return _print({"telemetry": "off", "delivered": 0})
+    return _print(options, {"telemetry": "off", "delivered": 0})
 
 
 def _heartbeat(options: argparse.Namespace) -> int:
-    token = _stored_or_given_token(options)
+    token = _token(options)
     if token is None:
         raise LookupError("this machine isn't enrolled")
     known = {"version": options.app_version, "os_info": machine.os_info(), "timeout": options.timeout}
@@ -154,7 +179,7 @@ def _heartbeat(options: argparse.Namespace) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             HeartbeatThread(_server(options), _session(token), **known).run()  # in this very thread
         return DONE
-    return _print({"next_heartbeat_seconds": send_heartbeat(_server(options), _session(token), **known)})
+    return _print(options, {"next_heartbeat_seconds": send_heartbeat(_server(options), _session(token), **known)})
 
 
 def _deposit(options: argparse.Namespace) -> int:
@@ -168,7 +193,8 @@ def _deposit(options: argparse.Namespace) -> int:
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
-    _print({"status": result.status, "report": result.report, "databases": [vars(each) for each in result.databases]})
+    databases = [vars(each) for each in result.databases]
+    _print(options, {"status": result.status, "report": result.report, "databases": databases})
     return DONE if result.status == "deposited" else FAILED
 
 
@@ -178,7 +204,7 @@ def _place(options: argparse.Namespace) -> DepositPlace:
     server = _server(options)
     if not server.lower().startswith(("http://", "https://")):
         raise UsageError("the server's address begins with https:// or http://")
-    token = _stored_or_given_token(options)
+    token = _token(options)
     if token is None:
         raise LookupError("this machine isn't enrolled")
     return DepositPortal(server, _session(token), Patience(deadline=options.deadline, timeout=options.timeout))
@@ -196,13 +222,13 @@ def _agent_id(options: argparse.Namespace) -> str:
 def _rotate(options: argparse.Namespace) -> int:
     store = _store(options)
     valid_until = rotate_token(_server(options), store, timeout=options.timeout, session_factory=_session)
-    return _print({"status": "rotated", "previous_valid_until": valid_until})
+    return _print(options, {"status": "rotated", "previous_valid_until": valid_until})
 
 
 def _uninstall(options: argparse.Namespace) -> int:
     store = _store(options)
     uninstall(_server(options), store, reason=options.reason, timeout=options.timeout, session_factory=_session)
-    return _print({"status": "uninstalled"})
+    return _print(options, {"status": "uninstalled"})
 
 
 def _server(options: argparse.Namespace) -> str:
@@ -211,18 +237,18 @@ def _server(options: argparse.Namespace) -> str:
     return str(options.server)
 
 
-def _session(token: str) -> Any:
+def _session(token: Union[str, TokenStore]) -> Any:
     try:
         return make_session(token)
     except ValueError as error:
         raise UsageError(str(error)) from None
 
 
-def _stored_or_given_token(options: argparse.Namespace) -> Optional[str]:
-    """A token file named for this command, else this machine's own, else VIGIE_TOKEN (an application's, say)."""
-    credentials = _store(options).load()
-    if options.token_file is None and credentials is not None:
-        return credentials.api_token
+def _token(options: argparse.Namespace) -> Union[str, TokenStore, None]:
+    """A token file named for this command, else this machine's own store, else VIGIE_TOKEN (an application's, say)."""
+    store = _store(options)
+    if options.token_file is None and store.load() is not None:
+        return store
     return read_token(options.token_file)
 
 
@@ -237,15 +263,15 @@ def _store(options: argparse.Namespace) -> TokenStore:
 
 
 def _spool(options: argparse.Namespace) -> str:
-    return os.path.join(options.state_dir, "spool.jsonl")
+    return getattr(options, "spool", None) or os.path.join(options.state_dir, "spool.jsonl")
 
 
 def _refuse(sentence: str) -> NoReturn:
     raise UsageError(sentence)
 
 
-def _print(result: Mapping[str, Any]) -> int:
-    sys.stdout.write(json.dumps(result) + "\n")
+def _print(options: argparse.Namespace, result: Mapping[str, Any]) -> int:
+    sys.stdout.write(json.dumps({**result, "quarantined": count_quarantined(_spool(options))}) + "\n")
     return DONE
 
 

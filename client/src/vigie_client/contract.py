@@ -13,6 +13,7 @@ TOKEN = r"(vigie_(?:enroll|agent|client|staff)_[0-9A-Za-z]{12})_[0-9A-Za-z_]+"  
 MAX_INTEGER = 2**31 - 1
 MAX_DOCUMENTS = 10_000
 MAX_RUNS_IN_BATCH = 100
+MAX_EVENTS_IN_CALL = 500
 MAX_BODY = 1024 * 1024  # bytes as sent
 STATUSES = ("success", "failed")
 

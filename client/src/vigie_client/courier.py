@@ -29,7 +29,7 @@ class Courier:
         self._delivery = BackgroundDelivery(self.deliver, deliver_after, self._spool_path)
 
     def take(self, payload: Mapping[str, Any]) -> bool:
-        """Whether it is on disk now. As `spool_payload`, which judges its age by `started_at`."""
+        """Whether it is on disk now. As `spool_payload`."""
         if not spool_payload(self._spool_path, payload, limits=self._limits):
             return False
         self._delivery.soon()
@@ -45,7 +45,7 @@ class Courier:
 
     def deliver(self) -> Optional[float]:
         """Seconds until another attempt is worth it; None where nothing waits."""
-        self.flush()
+        delivered = self.flush()
         if telemetry_off():
             return None
         try:
@@ -54,6 +54,7 @@ class Courier:
             return LONGEST_DELAY
         if not stats.pending:
             return None
-        # Without a pause another process has it in its hands.
-        pause = _OTHERS_PAUSE if stats.retry_at is None else stats.retry_at - time()
-        return min(max(pause, FIRST_DELAY), LONGEST_DELAY)
+        if stats.retry_at is not None:
+            return min(max(stats.retry_at - time(), FIRST_DELAY), LONGEST_DELAY)
+        # Without a pause either the flush's time was up, or another process has in its hands what waits.
+        return FIRST_DELAY if delivered else _OTHERS_PAUSE

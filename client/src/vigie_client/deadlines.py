@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Callable, Generic, Optional, TypeVar, cast
 
+from .forks import renew_after_fork
+
 T = TypeVar("T")
 
 
@@ -25,11 +27,16 @@ class DeadlineRunner:
 
     The timeout of `requests` is per socket operation: a server that sends a byte a second outlasts any of them. A
     thread that such a server holds can't be killed; at most `most_threads` exist, and beyond them calls wait for a
-    free one within their own deadline.
+    free one within their own deadline. A forked child begins with all of them free: its parent's threads aren't there.
     """
 
     def __init__(self, most_threads: int = 8) -> None:
-        self._slots = threading.BoundedSemaphore(most_threads)
+        self._most_threads = most_threads
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        self._slots = threading.BoundedSemaphore(self._most_threads)
 
     def run(self, call: Callable[[], T], timeout: float) -> T:
         """The result of `call()`; CallFailed if it raised anything or isn't done after `timeout` seconds in all."""

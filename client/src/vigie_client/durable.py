@@ -24,13 +24,18 @@ def replace_file(path: str, data: bytes, *, protect: Optional[Callable[[str], No
         os.unlink(temporary)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o600)
     try:
-        if protect is not None:
-            protect(temporary)
-        write_all(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    put_in_place(temporary, path)
+        try:
+            if protect is not None:
+                protect(temporary)
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        put_in_place(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # on a full disk, half a file would take what is left
+        raise
 
 
 def put_in_place(temporary: str, path: str) -> None:

@@ -82,8 +82,8 @@ class FeedbackClient:
         return self._courier.flush(force=force)
 
     def _tell(self, said: dict[str, Any]) -> bool:
-        """`started_at` is what a spool judges the age of a payload by. What is empty isn't sent."""
+        """Spool what is not empty."""
         now = utc_text(datetime.now(timezone.utc))
         known = {"programme": self._programme, "app_version": self._app_version, **said}
         told = {name: value for name, value in known.items() if value not in (None, "")}
-        return self._courier.take({"started_at": now, "feedback": {"id": uuid.uuid4().hex, "given_at": now, **told}})
+        return self._courier.take({"feedback": {"id": uuid.uuid4().hex, "given_at": now, **told}})

@@ -9,10 +9,11 @@ from typing import Any, Optional
 
 from . import contract
 from .activity_rules import TOKEN
-from .contract import MAX_COMMENT, MAX_PAGE, MAX_PARTICIPANT, MAX_SCORE, MAX_VERSION
+from .contract import MAX_BODY, MAX_COMMENT, MAX_PAGE, MAX_PARTICIPANT, MAX_SCORE, MAX_VERSION
 from .payload_rules import text_of
-from .spool_store import BATCH_BYTES
 
+# The rest of the body has room beside it.
+_LARGEST_COMMENT = MAX_BODY - 134 * 1024
 TYPES = ("bug", "ux", "feature", "other")
 SEVERITIES = ("critical", "high", "medium", "low")
 # Control characters, halves of surrogate pairs, and what XML cannot hold; line ends and tabs count as spaces.
@@ -55,8 +56,7 @@ def _visible(text: str) -> str:
 def comment_text(value: Any) -> str:
     """In JSON never more than one call may carry."""
     comment = value[:MAX_COMMENT] if isinstance(value, str) else ""
-    most = BATCH_BYTES - 10 * 1024  # the rest of a body
-    return comment if len(json.dumps(comment)) <= most else comment[: most // _LONGEST_ESCAPE]
+    return comment if len(json.dumps(comment)) <= _LARGEST_COMMENT else comment[: _LARGEST_COMMENT // _LONGEST_ESCAPE]
 
 
 def page_text(value: Any) -> str:

@@ -2,16 +2,18 @@
 
 A flight is a small file beside the spool, locked by its owner for as long as it lives and naming the part of the spool
 in its hands. A flight whose lock is free is one whose owner died: it counts for nothing, at once, whatever its age.
-Every call is made under the spool's lock.
+On a full disk a flight cannot be written: an empty one holds all. Every call is made under the spool's lock.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import uuid
 from typing import NamedTuple, Optional
 
+from .durable import BINARY, write_all
 from .locks import FileLock
 from .spool_lines import Line
 
@@ -26,6 +28,9 @@ class Part(NamedTuple):
         return self.start <= line.start < self.end
 
 
+NOTHING, ALL = Part(0, 0), Part(0, sys.maxsize)
+
+
 class Flight:
     """This flusher's own flight, from its making to `end()`. `until` is the offset where its spool ended then."""
 
@@ -34,13 +39,24 @@ class Flight:
         self.path = f"{prefix}{os.getpid()}-{uuid.uuid4().hex}"
         self._lock = FileLock(self.path)
         self._lock.acquire()
+        try:
+            self.hold(NOTHING)
+        except BaseException:
+            self.end()
+            raise
 
     def hold(self, part: Part) -> None:
-        with open(self.path, "w", encoding="ascii") as file:
-            file.write(f"{part.start} {part.end}\n")
+        """Write the part in its place: what fits once fits again on a disk that is full by now."""
+        descriptor = os.open(self.path, os.O_WRONLY | BINARY)
+        try:
+            write_all(descriptor, b"%020d %020d\n" % part)
+        except OSError:
+            os.ftruncate(descriptor, 0)
+        finally:
+            os.close(descriptor)
 
     def let_go(self) -> None:
-        self.hold(Part(0, 0))
+        self.hold(NOTHING)
 
     def end(self) -> None:
         """Free what is held. A second time does nothing."""
@@ -66,4 +82,4 @@ def _part_of_living(path: str) -> Optional[Part]:
         return None
     with open(path, encoding="ascii") as file:
         numbers = file.read().split()
-    return Part(int(numbers[0]), int(numbers[1])) if len(numbers) == 2 else Part(0, 0)
+    return Part(int(numbers[0]), int(numbers[1])) if len(numbers) == 2 else ALL

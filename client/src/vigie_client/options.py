@@ -30,6 +30,7 @@ def parse_arguments(arguments: Optional[Sequence[str]] = None) -> argparse.Names
     _enroll_options(add("enroll", help="enrol this machine and keep its token"))
     _report_options(add("report", help="report one run over these documents"))
     _force_option(add("flush", help="deliver the runs that wait on disk"))
+    _quarantine_options(add("quarantine", help="list, retry or drop what the portal refused"))
     _heartbeat_options(add("heartbeat", help="say that this machine is alive"))
     # An upload may take its time: only a silent socket is given up.
     patient = _common_options(timeout=60.0, per="per operation on a socket")
@@ -85,6 +86,12 @@ def _report_options(parser: argparse.ArgumentParser) -> None:
 def _heartbeat_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--app-version")
     parser.add_argument("--watch", action="store_true", help="keep sending, at the portal's pace, until interrupted")
+
+
+def _quarantine_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("list", "retry", "drop"), help="retry: have the next flush send it again")
+    parser.add_argument("--code", help="only what was refused with this code, such as programme_unknown")
+    parser.add_argument("--spool", metavar="FILE", help="the spool of a program; default: that of the state directory")
 
 
 def _force_option(parser: argparse.ArgumentParser) -> None:

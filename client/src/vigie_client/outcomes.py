@@ -1,28 +1,38 @@
-"""What became of a call to the portal, judged in one place for every caller."""
+"""What became of a call to the portal, and of each item it carried: one rule for every caller and every spool.
+
+Only the portal's own word decides about an item. Its receipt, which names the item, delivers it; its problem with one
+of QUARANTINE_CODES condemns it. After anything else (a proxy's page, a refused token, no answer) the item waits.
+"""
 
 from __future__ import annotations
 
 import enum
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from .backoff import parse_retry_after
+from .contract import QUARANTINE_CODES
 
 _CODE = re.compile(r"[a-z][a-z_]{0,63}")
+_PROBLEM = "application/problem+json"
 _TRANSIENT = frozenset({408, 429})
+_RECEIPTS = ("recorded", "duplicate")
+_REFUSALS = ("conflict", "invalid")
+# The token and the item don't go together: as when the call as a whole is refused with 403, only a person can mend it.
+_AUTH_CODES = frozenset({"machine_mismatch"})
 
 
 class Result(enum.Enum):
     DELIVERED = "delivered"
-    """The portal has the run, from this call or an earlier one."""
+    """The portal has the item, from this call or an earlier one."""
     RETRY = "retry"
-    """No answer, or one that may change by itself: keep it and try later."""
+    """No answer, one that isn't the portal's, or one that may change by itself: keep the item and try later."""
     AUTH = "auth"
-    """The token was refused: keep it and try much later."""
+    """The token was refused: keep the item and try much later."""
     REFUSED = "refused"
-    """The portal will never take it as it is."""
+    """The portal will never take the item as it is."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +49,8 @@ class Outcome:
         return self.result is Result.DELIVERED
 
     @property
-    def keeps_run(self) -> bool:
-        """Whether a later attempt may deliver the run."""
+    def keeps_item(self) -> bool:
+        """Whether a later attempt may deliver the item."""
         return self.result in (Result.RETRY, Result.AUTH)
 
     def __str__(self) -> str:
@@ -49,7 +59,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class BatchOutcome:
-    """The end of a batch: `items` has one outcome per run, in the order sent, and is empty unless `whole` delivered."""
+    """The end of a batch: `items` has one outcome per item, in the order sent; it is empty unless `whole` delivered."""
 
     whole: Outcome
     items: tuple[Outcome, ...] = ()
@@ -64,7 +74,10 @@ def no_answer(code: str) -> Outcome:
 
 
 def judge_response(response: Any, now: float) -> Outcome:
-    """The outcome of an HTTP response. `now` is the Unix time that a Retry-After date is measured from."""
+    """Return the outcome of an HTTP response. `now` is the Unix time that a Retry-After date is measured from.
+
+    REFUSED only with a problem of the portal: what a proxy answers says nothing of the call.
+    """
     status = response.status_code
     if not isinstance(status, int):
         return no_answer("no_status")
@@ -72,21 +85,35 @@ def judge_response(response: Any, now: float) -> Outcome:
     headers = headers if isinstance(headers, Mapping) else {}
     if 200 <= status < 300:
         return _judge_success(response, status, headers)
-    retry_after = parse_retry_after(headers.get("Retry-After"), now)
-    return Outcome(_result_of(status), status, _problem_code(response), retry_after)
+    code = _problem_code(response, headers)
+    return Outcome(_result_of(status, code), status, code, parse_retry_after(headers.get("Retry-After"), now))
 
 
-def judge_batch(whole: Outcome, answer: object, runs: Sequence[Any], key: str = "run_id") -> BatchOutcome:
-    """One outcome per run from a batch's answer; whatever the answer leaves open is to be tried again.
+def judge_delivery(response: Any, now: float) -> Outcome:
+    """Return the outcome of a call with items of a spool: REFUSED only with a code that is about an item."""
+    outcome = judge_response(response, now)
+    if outcome.result is Result.REFUSED and outcome.code not in QUARANTINE_CODES:
+        return replace(outcome, result=Result.RETRY)
+    return outcome
 
-    `key` names what identifies a run, there and in the answer.
-    """
+
+def judge_single(response: Any, item: Any, now: float, key: str) -> Outcome:
+    """Return the outcome of a call with one item. `key` names what identifies it, there and in the answer."""
+    whole = judge_delivery(response, now)
+    if not whole.delivered:
+        return whole
+    return replace(_judge_result(json_body(response), item, key), status=whole.status)
+
+
+def judge_batch(whole: Outcome, answer: object, items: Sequence[Any], key: str) -> BatchOutcome:
+    """Return one outcome per item from a batch's answer; an item that the answer doesn't name waits."""
     if not whole.delivered:
         return BatchOutcome(whole)
     results = answer.get("results") if isinstance(answer, Mapping) else None
-    given = list(results) if isinstance(results, Sequence) and not isinstance(results, str) else []
-    given += [None] * (len(runs) - len(given))
-    return BatchOutcome(whole, tuple(_judge_item(item, run, key) for item, run in zip(given, runs)))
+    if not isinstance(results, list):
+        return BatchOutcome(replace(_NO_RECEIPT, status=whole.status))
+    given = results + [None] * (len(items) - len(results))
+    return BatchOutcome(whole, tuple(_judge_result(result, item, key) for result, item in zip(given, items)))
 
 
 def json_body(response: Any) -> Any:
@@ -97,10 +124,13 @@ def json_body(response: Any) -> Any:
         return None
 
 
-def _result_of(status: int) -> Result:
+_NO_RECEIPT = no_answer("no_receipt")
+
+
+def _result_of(status: int, code: Optional[str]) -> Result:
     if status in (401, 403):
         return Result.AUTH
-    if 400 <= status < 500 and status not in _TRANSIENT:
+    if code is not None and 400 <= status < 500 and status not in _TRANSIENT:
         return Result.REFUSED
     return Result.RETRY
 
@@ -108,32 +138,41 @@ def _result_of(status: int) -> Result:
 def _judge_success(response: Any, status: int, headers: Mapping[str, Any]) -> Outcome:
     """A hotel's login page answers 200 to everything, and a redirect turns a POST into a GET: neither is the portal."""
     redirected = isinstance(getattr(response, "history", None), list) and bool(response.history)
-    if redirected or "text/html" in str(headers.get("Content-Type", "")).lower():
+    if redirected or "text/html" in _content_type(headers):
         return Outcome(Result.RETRY, status, "not_the_portal")
     return Outcome(Result.DELIVERED, status)
 
 
-def _judge_item(item: object, run: Any, key: str) -> Outcome:
-    if not isinstance(item, Mapping) or not _same_run(item.get(key), run, key):
-        return no_answer("no_result")
-    if item.get("status") in ("recorded", "duplicate"):
+def _judge_result(result: object, item: Any, key: str) -> Outcome:
+    """The portal leaves out the id of an item that it could not read: then its place tells which is meant."""
+    if not isinstance(result, Mapping):
+        return _NO_RECEIPT
+    named = _is_named(result.get(key), item, key)
+    if named and result.get("status") in _RECEIPTS:
         return Outcome(Result.DELIVERED)
-    if item.get("status") in ("conflict", "invalid"):
-        return Outcome(Result.REFUSED, code=_stable_code(item.get("code")) or str(item["status"]))
-    return no_answer("no_result")
+    if result.get("status") not in _REFUSALS or not (named or result.get(key) is None):
+        return _NO_RECEIPT
+    code = _stable_code(result.get("code"))
+    if code in QUARANTINE_CODES:
+        return Outcome(Result.REFUSED, code=code)
+    return Outcome(Result.AUTH if code in _AUTH_CODES else Result.RETRY, code=code or "no_receipt")
 
 
-def _same_run(answered: object, run: Any, key: str) -> bool:
-    """Results come in the order sent; one that names another run shows that they didn't."""
-    sent = run.get(key) if isinstance(run, Mapping) else None
+def _is_named(answered: object, item: Any, key: str) -> bool:
+    """Whether the answer has the id that was sent, in whichever of the forms of a UUID."""
+    sent = item.get(key) if isinstance(item, Mapping) else None
     if not isinstance(answered, str) or not isinstance(sent, str):
-        return True
+        return False
     return answered.replace("-", "").lower() == sent.replace("-", "").lower()
 
 
-def _problem_code(response: Any) -> Optional[str]:
-    body = json_body(response)
+def _problem_code(response: Any, headers: Mapping[str, Any]) -> Optional[str]:
+    body = json_body(response) if _PROBLEM in _content_type(headers) else None
     return _stable_code(body.get("code")) if isinstance(body, Mapping) else None
+
+
+def _content_type(headers: Mapping[str, Any]) -> str:
+    return str(headers.get("Content-Type", "")).lower()
 
 
 def _stable_code(code: object) -> Optional[str]:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Callable, Optional, Union
 
 import requests
+from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
+from .forks import renew_after_fork
+from .token_store import TokenStore
 from .version import __version__
 
 # RFC 6750, b64token. requests would print a bad header value, token included, in its exception.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
 
 
+class NotEnrolled(LookupError):
+    """The token store is empty: this machine is not enrolled, or not any more."""
+
+
 class BearerAuth(AuthBase):
     """As the session's auth rather than a header, it also keeps requests from taking credentials out of ~/.netrc."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: Callable[[], str]) -> None:
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        request.headers["Authorization"] = f"Bearer {self._token()}"
         return request
 
     def __repr__(self) -> str:
@@ -29,22 +36,72 @@ class BearerAuth(AuthBase):
 
 
 class PortalSession(requests.Session):
-    """A session that follows no redirect: it would carry the token elsewhere, and turn a POST into a GET."""
+    """A session that follows no redirect: it would carry the token elsewhere, and turn a POST into a GET.
+
+    A forked child opens connections of its own: two processes on one connection would mix up their calls.
+    """
+
+    def __init__(self, verify: Any = None) -> None:
+        super().__init__()
+        self._own_verify = verify
+        if verify is not None:
+            self.verify = verify
+        renew_after_fork(self)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
 
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """Let the caller's `verify` outrank REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, which requests prefers."""
+        settings = super().merge_environment_settings(url, proxies, stream, verify, cert)
+        if verify is None and self._own_verify is not None:
+            settings["verify"] = self._own_verify
+        return settings
 
-def make_session(token: str, *, user_agent: str = f"vigie-client/{__version__}", verify: Any = True) -> PortalSession:
-    """A session for `UsageTelemetryClient` and the agent calls, with `token` as its bearer.
+    def renew(self) -> None:
+        """Leave the parent's connections to the parent."""
+        for adapter in self.adapters.values():
+            if isinstance(adapter, HTTPAdapter):
+                # As when unpickled: the same options and no connection.
+                adapter.__setstate__(adapter.__getstate__())  # type: ignore[attr-defined]
 
-    Proxies and certificate bundles come from the environment as usual; `verify` is that of requests. Raises ValueError,
-    without the value, for a token that can't stand in a header.
+
+def make_session(
+    token: Union[str, TokenStore], *, user_agent: str = f"vigie-client/{__version__}", verify: Any = None
+) -> PortalSession:
+    """Return a session for the portal's calls, with `token` as its bearer.
+
+    Give the machine's `TokenStore` rather than a token of it: the token is then read at each call, so that a program
+    goes on after a rotation. Proxies come from the environment, certificate bundles too unless `verify` (that of
+    requests) is given. Raises ValueError, without the value, for a token that can't stand in a header.
     """
+    session = PortalSession(verify)
+    session.auth = BearerAuth(_reader(token))
+    session.headers["User-Agent"] = user_agent
+    return session
+
+
+def session_of(given: Any) -> Any:
+    """Return `given` if it is a session already, else a session for the token or token store that it is."""
+    return make_session(given) if isinstance(given, (str, TokenStore)) else given
+
+
+def _reader(token: Union[str, TokenStore]) -> Callable[[], str]:
+    if isinstance(token, TokenStore):
+        store = token
+        return lambda: _checked(_stored(store))
+    checked = _checked(token)
+    return lambda: checked
+
+
+def _stored(store: TokenStore) -> str:
+    credentials = store.load()
+    if credentials is None:
+        raise NotEnrolled("this machine isn't enrolled")
+    return credentials.api_token
+
+
+def _checked(token: Optional[str]) -> str:
     if not isinstance(token, str) or not _TOKEN.fullmatch(token.strip()):
         raise ValueError("the token is empty or has characters that no token has")
-    session = PortalSession()
-    session.auth = BearerAuth(token.strip())
-    session.headers["User-Agent"] = user_agent
-    session.verify = verify
-    return session
+    return token.strip()

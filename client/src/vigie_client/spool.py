@@ -11,14 +11,17 @@ import os
 import random
 import time
 from collections.abc import Mapping
-from typing import Any, Callable, Union
+from typing import Any, Callable, Optional, Union
 
 from .backoff import Rng
+from .causes import cause_of
 from .logs import log
 from .opt_out import telemetry_off
 from .replay import Replay
 from .spool_limits import SpoolLimits
-from .spool_store import SpoolStats, SpoolStore
+from .spool_lines import tally
+from .spool_store import SpoolStats, SpoolStore, quarantine_path
+from .telemetry import DEFAULT_TIMEOUT, SpoolClient
 
 SpoolPath = Union[str, "os.PathLike[str]"]
 
@@ -37,7 +40,7 @@ def spool_payload(path: SpoolPath, payload: Mapping[str, Any], *, limits: SpoolL
         body = json.dumps(dict(payload), allow_nan=False).encode("ascii")
         stored, dropped = _store(path, limits).append(body)
     except Exception as error:
-        log(logging.ERROR, "a run can't be spooled: %s", type(error).__name__)
+        log(logging.ERROR, "a run can't be spooled: %s", cause_of(error))
         return False
     if dropped:
         log(logging.WARNING, "usage spool is full: dropped %s", dict(dropped))
@@ -49,13 +52,17 @@ def flush_spool(
     client: Any,
     *,
     force: bool = False,
+    timeout: Optional[float] = None,
     limits: SpoolLimits = DEFAULT_LIMITS,
     now: Callable[[], float] = time.time,
     rng: Rng = random.random,
 ) -> int:
     """Deliver the runs that wait at `path`; the number delivered. Never raises.
 
-    `client` is a `UsageTelemetryClient`, or anything with `report(payload) -> bool` and perhaps `report_batch(runs)`.
+    `client` is a `UsageTelemetryClient`, or anything with `report(payload) -> bool` and perhaps `report_batch(runs)`,
+    whose calls must then end by themselves. The flush as a whole ends within `timeout` seconds, by default those of the
+    client: what was not sent by then waits for the next flush.
+
     Any number of threads and processes may flush at once: each run is in the hands of one. Returns 0 at once during a
     pause after failures, unless `force`. It ends with the runs that were there when it began. With VIGIE_TELEMETRY=off
     it returns 0 and leaves everything as it is.
@@ -68,7 +75,9 @@ def flush_spool(
         flight = store.begin_flight(force=force) if os.path.exists(path) else None
         if flight is None:
             return 0
-        replay = Replay(store, flight, client, store.failures())
+        if timeout is None:
+            timeout = client.timeout if isinstance(client, SpoolClient) else DEFAULT_TIMEOUT
+        replay = Replay(store, flight, client, store.failures(), timeout)
         try:
             while replay.one_batch():
                 pass
@@ -78,13 +87,42 @@ def flush_spool(
             finally:
                 flight.end()  # even if the disk has failed: this process may live long, and must not keep its part
     except Exception as error:
-        log(logging.ERROR, "usage spool can't be flushed: %s", type(error).__name__)
+        log(logging.ERROR, "usage spool can't be flushed: %s", cause_of(error))
     return replay.delivered if replay else 0
 
 
 def spool_stats(path: SpoolPath) -> SpoolStats:
-    """What waits at `path`, and what the spool dropped or quarantined so far. Raises OSError."""
+    """What waits at `path`, what is in its quarantine, and what it dropped so far. Raises OSError."""
     return _store(path, DEFAULT_LIMITS).stats()
+
+
+def quarantined(path: SpoolPath) -> list[dict[str, Any]]:
+    """What the portal refused for good: `code`, `status`, `at` (Unix time) and `payload`, oldest first. Raises OSError.
+
+    A damaged line has its text as `line` in place of `payload`.
+    """
+    return _store(path, DEFAULT_LIMITS).quarantined()
+
+
+def count_quarantined(path: SpoolPath) -> Optional[int]:
+    """The number of items in the quarantine, without a lock, which a read-only folder may lack; None if unreadable."""
+    try:
+        return tally(quarantine_path(os.path.realpath(path))).lines
+    except OSError:
+        return None
+
+
+def retry_quarantined(path: SpoolPath, code: Optional[str] = None) -> int:
+    """Put what is in the quarantine, of this `code` alone if one is given, back in the spool; the number of items.
+
+    Damaged lines stay, and so does what the spool has no room for. Raises OSError.
+    """
+    return _store(path, DEFAULT_LIMITS).retry_quarantined(code)
+
+
+def drop_quarantined(path: SpoolPath, code: Optional[str] = None) -> int:
+    """Delete what is in the quarantine, of this `code` alone if one is given; the number of items. Raises OSError."""
+    return _store(path, DEFAULT_LIMITS).drop_quarantined(code)
 
 
 def _store(path: SpoolPath, limits: SpoolLimits, clock: Callable[[], float] = time.time) -> SpoolStore:

@@ -1,34 +1,27 @@
-"""How much a spool may hold, and which runs go when it holds too much."""
+"""How much a spool may hold, and which items go when it holds too much."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from .payload import parse_time
 from .spool_lines import Line, Tally
 
 
 @dataclass(frozen=True)
 class SpoolLimits:
-    """`max_runs` runs, or events, and `max_bytes` bytes in all, beyond which the oldest are dropped for a new one,
-    and every twentieth along with them: a full spool makes room once in a while, and not at each line.
+    """`max_runs` items and `max_bytes` bytes in all, beyond which the oldest are dropped for a new one, and every
+    twentieth along with them: a full spool makes room once in a while, and not at each line.
 
-    `max_age_seconds` since a line's `started_at` (one without it has no age), judged when an attempt to deliver it has
-    failed: what can be delivered never is too old. `quarantine_bytes` bounds the quarantine.
+    `max_age_seconds` of waiting, judged when an attempt to deliver an item has failed: what can be delivered never is
+    too old. Only the time between flushes counts, a day at most for each, whatever the clock says meanwhile.
+    `quarantine_bytes` bounds the quarantine, beyond which its oldest are dropped.
     """
 
     max_runs: int = 10_000
     max_bytes: int = 16 * 2**20
     max_age_seconds: float = 90 * 86_400.0
     quarantine_bytes: int = 2**20
-
-    def too_old(self, payload: Mapping[str, Any], now: float) -> bool:
-        try:
-            return now - parse_time(payload["started_at"]).timestamp() > self.max_age_seconds
-        except (KeyError, ValueError, OverflowError):
-            return False
 
     def hold(self, all_lines: Tally, incoming: int) -> bool:
         """Whether `incoming` bytes more fit beside `all_lines`."""

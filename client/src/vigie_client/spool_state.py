@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
@@ -12,16 +13,23 @@ from .durable import replace_file
 from .outcomes import BARE_FALSE, Outcome, Result
 from .payload import plain_int
 
-DROP_REASONS = ("age", "count", "bytes")
+DROP_REASONS = ("age", "count", "bytes", "quarantine")
+LONGEST_STEP = 86_400.0
 
 
 @dataclass(frozen=True)
 class SpoolState:
-    """`failures`: flushes in a row that delivered nothing. `retry_at`: Unix time. The rest counts runs, for ever."""
+    """The state of a spool, of which `flushed_at` and `retry_at` are Unix times.
+
+    `failures` counts flushes in a row that delivered nothing, `dropped` items by reason, for ever. `waited` is the age
+    of what waits longest: the seconds between flushes in vain since the spool was last empty. The time between two
+    flushes counts as a day at most, so that a clock that is set right ages nothing by years.
+    """
 
     failures: int = 0
     retry_at: Optional[float] = None
-    quarantined: int = 0
+    flushed_at: Optional[float] = None
+    waited: float = 0.0
     dropped: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(DROP_REASONS, 0))
 
     def pausing(self, now: float) -> bool:
@@ -34,13 +42,15 @@ class SpoolState:
 
 def after_flush(state: SpoolState, outcomes: Sequence[Outcome], now: float, rng: Rng) -> SpoolState:
     """The state once a flush had these outcomes: the pause grows with each one in vain and ends with an answer."""
-    failed = [outcome for outcome in outcomes if outcome.keeps_run]
+    failed = [outcome for outcome in outcomes if outcome.keeps_item]
     if not outcomes:
         return state
     if not failed:
-        return replace(state, failures=0, retry_at=None)
+        return replace(state, failures=0, retry_at=None, flushed_at=now)
     failures = 1 if len(failed) < len(outcomes) else state.failures + 1
-    return replace(state, failures=failures, retry_at=now + max(_pause(outcome, failures, rng) for outcome in failed))
+    step = 0.0 if state.flushed_at is None else min(max(now - state.flushed_at, 0.0), LONGEST_STEP)
+    retry_at = now + max(_pause(outcome, failures, rng) for outcome in failed)
+    return replace(state, failures=failures, retry_at=retry_at, flushed_at=now, waited=state.waited + step)
 
 
 def load_state(path: str) -> SpoolState:
@@ -67,11 +77,16 @@ def _pause(outcome: Outcome, failures: int, rng: Rng) -> float:
 
 
 def _state_from(stored: Mapping[str, Any]) -> SpoolState:
-    retry_at, dropped = stored.get("retry_at"), stored.get("dropped")
+    dropped = stored.get("dropped")
     dropped = dropped if isinstance(dropped, dict) else {}
     return SpoolState(
         failures=plain_int(stored.get("failures")) or 0,
-        retry_at=retry_at if isinstance(retry_at, float) else None,
-        quarantined=plain_int(stored.get("quarantined")) or 0,
+        retry_at=_finite(stored.get("retry_at")),
+        flushed_at=_finite(stored.get("flushed_at")),
+        waited=_finite(stored.get("waited")) or 0.0,
         dropped={reason: plain_int(dropped.get(reason)) or 0 for reason in DROP_REASONS},
     )
+
+
+def _finite(value: object) -> Optional[float]:
+    return value if isinstance(value, float) and math.isfinite(value) else None

@@ -9,14 +9,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Callable, Optional
 
+from .contract import MAX_RUNS_IN_BATCH
 from .deadlines import CallFailed, DeadlineRunner
 from .logs import log
 from .opt_out import telemetry_off
-from .outcomes import BatchOutcome, Outcome, Result, json_body, judge_batch, judge_response, no_answer
+from .outcomes import BatchOutcome, Outcome, Result, json_body, judge_batch, judge_delivery, judge_single, no_answer
 from .payload import utc_text
+from .sessions import session_of
 
 REPORT_PATH = "/api/v1/usage/report"
 BATCH_PATH = "/api/v1/usage/report/batch"
+DEFAULT_TIMEOUT = 4.0
 
 UNSERIALISABLE = Outcome(Result.REFUSED, code="unserialisable")
 _TELEMETRY_OFF = Outcome(Result.RETRY, code="telemetry_off")
@@ -25,36 +28,38 @@ _TELEMETRY_OFF = Outcome(Result.RETRY, code="telemetry_off")
 class SpoolClient:
     """What a spool needs of its client: one payload or many delivered to the portal at `base_url` through `session`.
 
-    `session` holds the token (see `make_session`) and is anything with `post(url, json=..., timeout=...)`. No method
-    raises, and none takes longer than `timeout` seconds in all.
+    `session` holds the token (see `make_session`) and is anything with `post(url, json=..., timeout=...)`; a token, or
+    the machine's token store, is made one. No method raises, and none takes longer than `timeout` seconds in all.
     """
 
-    batch_size = 100
+    batch_size = MAX_RUNS_IN_BATCH
     what = "usage report"
 
-    def __init__(self, base_url: str, session: Any, timeout: float = 4.0, logger: Optional[Any] = None) -> None:
+    def __init__(
+        self, base_url: str, session: Any, timeout: float = DEFAULT_TIMEOUT, logger: Optional[Any] = None
+    ) -> None:
         self.base_url = base_url.rstrip("/")
         self.timeout = float(timeout)
-        self._session = session
+        self._session = session_of(session)
         self._logger = logger
         self._runner = DeadlineRunner()
 
-    def send(self, payload: Mapping[str, Any]) -> Outcome:
-        """What became of one payload."""
+    def send(self, payload: Mapping[str, Any], timeout: Optional[float] = None) -> Outcome:
+        """What became of one payload. `timeout` shortens that of the client."""
         raise NotImplementedError
 
-    def report_batch(self, payloads: Sequence[Mapping[str, Any]]) -> BatchOutcome:
-        """What became of several, sent in one call."""
+    def report_batch(self, payloads: Sequence[Mapping[str, Any]], timeout: Optional[float] = None) -> BatchOutcome:
+        """What became of several, sent in one call. `timeout` shortens that of the client."""
         raise NotImplementedError
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         return self._session.post(self.base_url + path, json=body, timeout=self.timeout)
 
-    def _within_deadline(self, call: Callable[[], BatchOutcome]) -> BatchOutcome:
+    def _within_deadline(self, call: Callable[[], BatchOutcome], timeout: Optional[float]) -> BatchOutcome:
         if telemetry_off():
             return BatchOutcome(_TELEMETRY_OFF)
         try:
-            answer = self._runner.run(call, self.timeout)
+            answer = self._runner.run(call, self.timeout if timeout is None else min(timeout, self.timeout))
         except CallFailed as failure:
             answer = BatchOutcome(no_answer(failure.kind))
         if not answer.whole.delivered:
@@ -69,24 +74,26 @@ class UsageTelemetryClient(SpoolClient):
         """Whether the portal has the run now, be it from this call or from an earlier one."""
         return self.send(payload).delivered
 
-    def send(self, payload: Mapping[str, Any]) -> Outcome:
+    def send(self, payload: Mapping[str, Any], timeout: Optional[float] = None) -> Outcome:
         """As `report`, saying what became of it."""
-        return self._within_deadline(lambda: BatchOutcome(self._send(payload))).whole
+        return self._within_deadline(lambda: BatchOutcome(self._send(payload)), timeout).whole
 
-    def report_batch(self, runs: Sequence[Mapping[str, Any]]) -> BatchOutcome:
+    def report_batch(self, runs: Sequence[Mapping[str, Any]], timeout: Optional[float] = None) -> BatchOutcome:
         """Report several runs in one call: at most 100 and 900 KiB, or the portal refuses the whole."""
-        return self._within_deadline(lambda: self._send_batch(runs))
+        return self._within_deadline(lambda: self._send_batch(runs), timeout)
 
     def _send(self, payload: Mapping[str, Any]) -> Outcome:
         body = _stamped(payload)
-        return UNSERIALISABLE if body is None else judge_response(self._post(REPORT_PATH, body), time.time())
+        return (
+            UNSERIALISABLE if body is None else judge_single(self._post(REPORT_PATH, body), body, time.time(), "run_id")
+        )
 
     def _send_batch(self, runs: Sequence[Mapping[str, Any]]) -> BatchOutcome:
         stamped = [_stamped(run) for run in runs]
         if None in stamped:
             return BatchOutcome(UNSERIALISABLE)
         response = self._post(BATCH_PATH, {"runs": stamped})
-        return judge_batch(judge_response(response, time.time()), json_body(response), runs)
+        return judge_batch(judge_delivery(response, time.time()), json_body(response), runs, "run_id")
 
 
 def _stamped(payload: Mapping[str, Any]) -> Optional[dict[str, Any]]:

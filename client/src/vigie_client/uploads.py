@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Callable, Optional
 
 import requests
@@ -92,6 +92,8 @@ class Uploader:
             # Those that are a ValueError too complain of the address.
             return Outcome(Result.REFUSED, code=kind) if isinstance(error, ValueError) else no_answer(kind)
         outcome = judge_response(response, time.time())
+        if outcome.status == 413:  # whoever says so, the file will be as large the next time
+            return replace(outcome, result=Result.REFUSED)
         return _confirmed(outcome, json_body(response), sha256) if outcome.delivered else outcome
 
 
