@@ -181,7 +181,7 @@ def test_a_channel_that_was_mended_is_tried_again(admin_client, channel):
     assert (state.disabled_at, state.failures, state.disabled_reason) == (None, 0, "")
 
 
-@pytest.mark.parametrize(("name", "is_disabled"), [("Renamed", False), ("C", True)])
+@pytest.mark.parametrize(("name", "is_disabled"), [("Renamed", False), ("Ops", True)])
 def test_disabled_channel_is_enabled_by_saving_any_change(admin_client, channel, name, is_disabled):
     states.synchronise([as_known(channel)])
     ChannelState.objects.update(disabled_at=timezone.now())
