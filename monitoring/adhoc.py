@@ -1,11 +1,12 @@
-"""Watching a list of addresses that nobody entered as targets: nothing is stored but the incidents of all of them."""
+"""Ad-hoc watches: addresses that are no targets. Only the incidents of all of them together are stored."""
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from django.conf import settings
@@ -14,30 +15,33 @@ from django.db import DatabaseError, close_old_connections, transaction
 from monitoring import pace, sweeps, watch
 from monitoring.clock import Mark, mark
 from monitoring.connectivity import Connectivity
-from monitoring.fleet import judge_fleet
+from monitoring.fleet import AD_HOC, WATCH_LEASE, end_watch, judge_fleet, renew_watch
 from monitoring.models import CheckResult, Excuse, Round, Target
 from monitoring.probe import spec
 from monitoring.probe.pool import Prober
 from monitoring.record import Checked
 from portal.failures import sentence
+from portal.notifications.notices import SUBJECT_LENGTH, told_apart
 
 log = logging.getLogger("vigie.monitoring")
 PATHS = ("/", "/api", "/api/v1/", "/admin/", "/healthz")
 # A path that is not there is no failure of the service.
 EXPECTED = "200-499"
-# Of the subject of its incidents, which has room for 200 characters.
-PREFIX = "fleet:"
-LONGEST_BASE = 200 - len(PREFIX)
+RENEW_SECONDS = 10.0
 
 
 def clean_base(text: str) -> str:
-    """Without a slash at its end. Raises ValueError of a code: those of `spec.clean_url`, query or length."""
+    """The base without a slash at its end. Raises ValueError of a code: those of `spec.clean_url`, or query."""
     base = spec.clean_url(text.strip()).rstrip("/")
     if "?" in base:
         raise ValueError("query")
-    if len(base) > LONGEST_BASE:
-        raise ValueError("length")
     return base
+
+
+def subject_of(base: str, targets: Iterable[Target]) -> str:
+    """The key of its incidents. It names all that is judged: watches of other paths have incidents of their own."""
+    paths = ", ".join(sorted(target.name for target in targets))
+    return told_apart(f"{AD_HOC}{base} ({paths})", SUBJECT_LENGTH)
 
 
 def targets_of(base: str, paths: Iterable[str] = PATHS) -> list[Target]:
@@ -128,18 +132,19 @@ class Sweep:
 
 
 class Addresses:
-    """The addresses as a source of sweeps, to be used in a `with` block.
+    """The addresses as a source of sweeps, to be used in a `with` block. One without an interval checks once.
 
-    Rounds are remembered for as long as the watch lasts, so that after a restart two of them decide. What the restart
-    left open is known to the database: it is opened by nobody again, and closed by two good rounds.
+    Rounds are kept in memory, so that after a restart two new ones decide. An incident that a killed watch left open is
+    taken over: nobody is told twice. A watch renews the lease on its incidents while it lasts, and withdraws them then.
     """
 
     def __init__(self, base: str, targets: Sequence[Target], interval: float) -> None:
-        self.base = base
+        self.subject = subject_of(base, targets)
         self.targets = targets
         self.interval = interval
         self.number = 0
         self.rounds: deque[Round] = deque(maxlen=watch.ROUNDS_REMEMBERED)
+        self.next_renewal = float("-inf")
 
     def __enter__(self) -> Addresses:
         self.prober: Prober = watch.our_prober()
@@ -148,22 +153,37 @@ class Addresses:
 
     def __exit__(self, *error: object) -> None:
         self.prober.close()
+        if self.interval < math.inf:
+            attempt("the incidents could not be withdrawn", lambda: end_watch(self.subject, mark()))
 
     def begin(self) -> Sweep:
         self.number += 1
         return Sweep(Visit(self.number, self.prober, self.connectivity), self)
 
     def keep(self) -> bool:
+        """Renews the lease on its incidents now and then. Always True: nobody else has this watch."""
+        if self.interval < math.inf and time.monotonic() >= self.next_renewal:
+            self.next_renewal = time.monotonic() + RENEW_SECONDS
+            attempt("the lease could not be renewed", lambda: renew_watch(self.subject, mark()))
         return True
 
     def judge(self, newest: Round) -> None:
         self.rounds.appendleft(newest)
-        try:
-            with transaction.atomic():
-                judge_fleet(PREFIX + self.base, list(self.rounds), mark())
-        except DatabaseError as error:
-            log.warning("the round could not be judged: %s", sentence(error))
-            close_old_connections()
+        now = mark()
+        attempt(
+            "the round could not be judged",
+            lambda: judge_fleet(self.subject, list(self.rounds), now, watched_until=now.at + WATCH_LEASE),
+        )
+
+
+def attempt(failure: str, write: Callable[[], object]) -> None:
+    """Writes in a transaction. Where the database is gone, the watch goes on."""
+    try:
+        with transaction.atomic():
+            write()
+    except DatabaseError as error:
+        log.warning("%s: %s", failure, sentence(error))
+        close_old_connections()
 
 
 def our_connectivity() -> Connectivity:

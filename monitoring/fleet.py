@@ -1,10 +1,13 @@
-"""What is judged by rounds: whether all targets together fail or are slow, and whether it is us who are offline."""
+"""What rounds decide: whether all targets together fail or are slow, and whether the portal itself is offline."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import Q
 
 from monitoring import maintenance
 from monitoring.clock import Mark
@@ -14,27 +17,49 @@ from monitoring.thresholds import FleetLimits, fleet_verdicts
 
 Rule = Incident.Rule
 FLEET, PORTAL = "fleet", "portal"
+# What the subjects of ad-hoc watches begin with, and how long one counts as alive after its last renewal.
+AD_HOC = "fleet:"
+WATCH_LEASE = timedelta(minutes=1)
 
 
 def our_limits() -> FleetLimits:
     return FleetLimits(settings.FLEET_ERROR_PERCENT / 100, settings.FLEET_LATENCY_ALERT_MS)
 
 
-def judge_fleet(subject: str, rounds: Sequence[Round], now: Mark) -> list[Incident]:
-    """Opens and closes the fleet's incidents by the newest rounds, newest first; the incidents opened."""
+def judge_fleet(
+    subject: str, rounds: Sequence[Round], now: Mark, *, watched_until: datetime | None = None
+) -> list[Incident]:
+    """Opens and closes the fleet's incidents by the newest rounds, newest first; the incidents opened.
+
+    `watched_until` is the end of the lease of an ad-hoc watch.
+    """
     found = fleet_verdicts(rounds, our_limits())
     known = {incident.rule: incident for incident in Incident.objects.open().filter(subject=subject)}
     resolve([known[rule] for rule in sorted(found.held) if rule in known], now)
     is_quiet = bool(found.broken) and maintenance.covering(now.at).everything
-    facts = facts_of(rounds[0])
-    return open_all([Opening(subject, rule, facts=facts, is_quiet=is_quiet) for rule in sorted(found.broken)], now)
+    opening = Opening(subject, "", facts=facts_of(rounds[0]), is_quiet=is_quiet, watched_until=watched_until)
+    return open_all([replace(opening, rule=rule) for rule in sorted(found.broken)], now)
+
+
+def renew_watch(subject: str, now: Mark) -> None:
+    Incident.objects.open().filter(subject=subject).update(watched_until=now.at + WATCH_LEASE)
+
+
+def end_watch(subject: str, now: Mark) -> None:
+    """Withdraws what an ad-hoc watch has open: nobody looks at it any more."""
+    resolve(list(Incident.objects.open().filter(subject=subject)), now, is_withdrawn=True)
 
 
 def withdraw_orphans(now: Mark) -> int:
-    """Ends what nobody judges any more: of the targets where none is active, of the network where nothing is probed."""
-    subjects = [FLEET] if not Target.objects.active().exists() else []
-    subjects += [PORTAL] if not settings.CONNECTIVITY_PROBES else []
-    return resolve(list(Incident.objects.open().filter(subject__in=subjects)), now, is_withdrawn=True)
+    """Withdraws what nobody judges any more: of the targets if none is active, of the network if nothing is probed, of
+    an ad-hoc watch if it was killed.
+    """
+    orphaned = Q(subject__startswith=AD_HOC) & ~Q(watched_until__gte=now.at)
+    if not Target.objects.active().exists():
+        orphaned |= Q(subject=FLEET)
+    if not settings.CONNECTIVITY_PROBES:
+        orphaned |= Q(subject=PORTAL)
+    return resolve(list(Incident.objects.open().filter(orphaned)), now, is_withdrawn=True)
 
 
 def facts_of(newest: Round) -> dict[str, object]:

@@ -33,6 +33,7 @@ class Opening:
     detail: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     is_quiet: bool = False
+    watched_until: datetime | None = None
 
     def incident(self, now: Mark) -> Incident:
         return Incident(
@@ -46,6 +47,7 @@ class Opening:
             detail=self.detail,
             facts=self.facts,
             told_at=None if self.is_quiet else now.at,
+            watched_until=self.watched_until,
         )
 
 
@@ -158,9 +160,11 @@ def remind(now: Mark, keep_alive: Callable[[], None] = lambda: None) -> int:
 
 
 def due_to_be_told(now: datetime) -> Q:
+    """Those of an ad-hoc watch that was killed are left to be withdrawn."""
+    is_watched = Q(watched_until=None) | Q(watched_until__gte=now)
     long_ago = now - timedelta(minutes=settings.INCIDENT_REMINDER_MINUTES)
     is_forgotten = Q(reminded_at=None, told_at__lte=long_ago) | Q(reminded_at__lte=long_ago)
-    return Q(told_at=None) | (is_forgotten & Q(acknowledged_at=None))
+    return is_watched & (Q(told_at=None) | (is_forgotten & Q(acknowledged_at=None)))
 
 
 def tell_again(incident: Incident, now: Mark) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -105,8 +106,9 @@ def reason(incident: Incident) -> str:
     return _("What fails meanwhile counts for nothing.")
 
 
-def failing(facts: dict[str, object]) -> str:
-    names = [str(name) for name in facts.get("failing", ())]  # type: ignore[attr-defined]
+def failing(facts: dict[str, Any]) -> str:
+    """The share of checks that failed, and each failing target with its error."""
+    names = [failure(item) for item in facts.get("failing", ())]
     share = _("%(failures)d of %(checks)d checks failed in the last round.") % {
         "failures": facts.get("failures", 0),
         "checks": facts.get("checks", 0),
@@ -116,6 +118,14 @@ def failing(facts: dict[str, object]) -> str:
     if more > 0:
         listed.append(ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more})
     return "\n".join([share, *listed])
+
+
+def failure(item: Any) -> str:
+    """`API: It answered 503`. Incidents of former versions have the name alone."""
+    if isinstance(item, str):
+        return item
+    name, error_kind, detail = item
+    return f"{name}: {sentence(error_kind, detail).rstrip('.')}"
 
 
 def since(incident: Incident) -> str:

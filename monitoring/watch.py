@@ -77,6 +77,12 @@ class Sum:
         return sorted({result.target.name for result in self.failing})[:NAMED]
 
     @property
+    def errors(self) -> list[tuple[str, str, str]]:
+        """Name, error kind and detail of the newest failure of each target."""
+        newest = {result.target.name: result for result in self.failing}
+        return [(name, newest[name].error_kind, newest[name].detail) for name in self.names]
+
+    @property
     def mean_ms(self) -> float | None:
         return sum(self.latencies) / len(self.latencies) if self.latencies else None
 
@@ -196,7 +202,7 @@ class Watch:
             judged_checks=judged.checks,
             judged_failures=len(judged.failing),
             judged_p95_ms=judged.p95_ms,
-            judged_failing=judged.names,
+            judged_failing=judged.errors,
             is_online=self.connectivity.verdict(),
         )
 

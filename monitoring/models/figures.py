@@ -14,8 +14,9 @@ class Round(models.Model):
     """One round of checks: a minute of the workers' watching, or one sweep of `beta_monitor`.
 
     What is `judged_…` is what the fleet rule looks at: without the targets that have an incident of their own, which
-    people were told of, and those under maintenance. `failing` are names. `retried` counts the failed attempts of
-    checks that held at a retry. `is_online` says whether we reached the network; None where nobody asked.
+    people were told of, and those under maintenance. `failing` are names, `judged_failing` are lists of name, error
+    kind and detail. `retried` counts the failed attempts of checks that held at a retry. `is_online` says whether we
+    reached the network; None where nobody asked.
     """
 
     number = models.PositiveBigIntegerField(_("number"), unique=True)

@@ -16,9 +16,9 @@ from portal.severity import Severity
 class Incident(models.Model):
     """A rule that was broken, from the moment it was decided to the moment it held again.
 
-    `subject` is "target:7", or "fleet" with what is watched ad hoc; one is open per subject and rule. `duration` is
-    what passed by a clock that nobody sets. One that `is_withdrawn` ended without a recovery. `told_at` is empty as
-    long as nobody was told, for silence or maintenance.
+    `subject` is "target:7", "fleet", "portal", or "fleet:BASE (PATHS)" for an ad-hoc watch; one is open per subject and
+    rule. `duration` is measured by the monotonic clock. One that `is_withdrawn` ended without a recovery. `told_at` is
+    empty as long as silence or maintenance kept it from being told. `watched_until` is the lease of an ad-hoc watch.
     """
 
     class Rule(models.TextChoices):
@@ -47,6 +47,7 @@ class Incident(models.Model):
     told_at = models.DateTimeField(_("told"), null=True)
     reminded_at = models.DateTimeField(_("last reminder"), null=True)
     reminders = models.PositiveIntegerField(_("reminders"), default=0)
+    watched_until = models.DateTimeField(null=True)
 
     objects = IncidentQuerySet.as_manager()
 

@@ -1,12 +1,18 @@
 """Addresses that are watched ad hoc: what counts as failed, who is told, and what a restart remembers."""
 
+import math
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 from django.db import DatabaseError, OperationalError, connection
 from django.utils import timezone
 
-from monitoring import adhoc, sweeps
+from monitoring import adhoc, fleet, incidents, sweeps
 from monitoring.adhoc import Addresses, clean_base, targets_of
+from monitoring.clock import mark
 from monitoring.connectivity import Connectivity
+from monitoring.incidents import Opening, open_all
 from monitoring.models import CheckResult, Incident, Round, Target
 from monitoring.sweeps import sweep_once
 from monitoring.tests.services import Service
@@ -31,17 +37,28 @@ def service():
 
 @pytest.fixture
 def watch(service):
-    """Sweeps with these statuses, one after the other, as one process does it; the rounds."""
+    """Sweeps with these statuses, one after the other, as one process does it until it is killed; the rounds."""
 
-    def watching(*statuses, url=service.url):
-        found = []
-        with Addresses(url, targets_of(url, PATHS), 60) as source:
-            for status in statuses:
-                service.statuses["/api"] = status
-                found.append(sweep_once(source, lambda: False, lambda what: None).round)
-        return found
+    def watching(*statuses, url=service.url, paths=PATHS):
+        return sweep_all(start(url, paths), service, statuses)
 
-    return watching
+    sources = []
+
+    def start(url, paths):
+        sources.append(Addresses(url, targets_of(url, paths), 60))
+        return sources[-1].__enter__()
+
+    yield watching
+    for source in sources:
+        source.prober.close()
+
+
+def sweep_all(source, service, statuses):
+    found = []
+    for status in statuses:
+        service.statuses["/api"] = status
+        found.append(sweep_once(source, lambda: False, lambda what: None).round)
+    return found
 
 
 def told():
@@ -65,7 +82,7 @@ def test_a_base_is_an_address_without_a_slash_at_its_end(text, base):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "shop", "ftp://shop.example.org", "http://a:b@c.org", "http://a.org/?q=1", "http://a.org/" + "x" * 200],
+    ["", "shop", "ftp://shop.example.org", "http://a:b@c.org", "http://a.org/?q=1"],
 )
 def test_what_is_no_base_is_refused(text):
     with pytest.raises(ValueError):
@@ -123,9 +140,9 @@ def test_two_bad_rounds_alert_once_and_two_good_ones_say_it_is_over(watch, servi
     watch(200, 500, 200, 500)
     assert told() == []
     watch(500, 500, 500, 200, 500, 200)
-    assert told() == [f"{service.url}: too many checks fail"]
+    assert told() == [f"{service.url} (/, /api): too many checks fail"]
     watch(200, 200)
-    assert [title.partition(" after ")[0] for title in told()[1:]] == [f"{service.url}: checks hold again"]
+    assert [title.partition(" after ")[0] for title in told()[1:]] == [f"{service.url} (/, /api): checks hold again"]
 
 
 def test_the_newest_rounds_decide(watch, channel):
@@ -133,9 +150,9 @@ def test_the_newest_rounds_decide(watch, channel):
     assert len(told()) == 2
 
 
-def test_the_alert_names_what_fails(watch, channel):
-    watch(500, 500)
-    assert "– /api" in OutboxMessage.objects.get().text
+def test_the_alert_names_what_fails_with_status_and_message(watch, channel):
+    watch(500, 503)
+    assert "– /api: It answered 503\n" in OutboxMessage.objects.get().text
     assert "1 of 2 checks failed" in OutboxMessage.objects.get().text
 
 
@@ -143,7 +160,7 @@ def test_a_restart_opens_nothing_twice_and_loses_no_recovery(watch, service, cha
     watch(500, 500)
     watch(500, 500)
     incident = Incident.objects.get()
-    assert (incident.subject, incident.rule) == (f"fleet:{service.url}", "fleet_errors")
+    assert (incident.subject, incident.rule) == (f"fleet:{service.url} (/, /api)", "fleet_errors")
     assert len(told()) == 1
     watch(200)
     assert len(told()) == 1
@@ -161,7 +178,68 @@ def test_each_base_has_incidents_of_its_own(watch, service, channel):
     watch(500, 500)
     other = service.url.replace("127.0.0.1", "localhost")
     watch(500, 500, url=other)
-    assert {incident.name for incident in Incident.objects.all()} == {service.url, other}
+    names = {incident.name for incident in Incident.objects.all()}
+    assert names == {f"{service.url} (/, /api)", f"{other} (/, /api)"}
+
+
+def test_watches_of_other_paths_do_not_know_each_other(watch, service, channel):
+    watch(500, 500, paths=["/api"])
+    watch(200, 200, paths=["/", "/fine"])
+    assert [incident.resolved_at for incident in Incident.objects.all()] == [None]
+    watch(500, 500, paths=["/api", "/fine"])
+    assert Incident.objects.open().count() == 2
+    assert told() == [f"{service.url} ({paths}): too many checks fail" for paths in ("/api", "/api, /fine")]
+
+
+def test_key_of_many_paths_fits_and_names_all_of_them():
+    one, other = ([f"/{number}" for number in range(count)] for count in (200, 201))
+    keys = {adhoc.subject_of("http://a.org", targets_of("http://a.org", paths)) for paths in (one, other, one[::-1])}
+    assert sorted(map(len, keys)) == [200, 200]
+
+
+# --- How a watch ends ------------------------------------------------------------------------------------------------
+
+
+def test_end_of_a_watch_withdraws_its_incidents(watch, service, channel):
+    watch(500, 500, paths=["/api", "/other"])
+    with Addresses(service.url, targets_of(service.url, PATHS), 60) as source:
+        sweep_all(source, service, [500, 500])
+        assert Incident.objects.open().count() == 2
+    assert Incident.objects.open().get().name == f"{service.url} (/api, /other)"
+    assert told()[-1] == f"No longer watched: {service.url} (/, /api): too many checks fail"
+
+
+def test_single_check_leaves_the_incident_of_a_watch_alone(watch, service):
+    watch(500, 500)
+    with Addresses(service.url, targets_of(service.url, PATHS), math.inf) as source:
+        sweep_all(source, service, [200])
+    assert Incident.objects.open().count() == 1
+
+
+def test_killed_watch_reminds_nobody_and_is_withdrawn_once_its_lease_ended(watch, channel, settings):
+    settings.INCIDENT_REMINDER_MINUTES = 1
+    watch(500, 500)
+    now = mark()
+    Incident.objects.update(told_at=now.at - timedelta(minutes=1))
+    in_time, late = (replace(now, at=now.at + timedelta(seconds=seconds)) for seconds in (50, 70))
+    assert fleet.withdraw_orphans(in_time) == 0
+    assert incidents.remind(in_time) == 1
+    assert incidents.remind(late) == 0
+    assert fleet.withdraw_orphans(late) == 1
+    assert [title.partition(":")[0] for title in told()[1:]] == ["Still", "No longer watched"]
+
+
+def test_incident_of_a_former_version_is_withdrawn():
+    open_all([Opening("fleet:https://shop.example.org", "fleet_errors", facts={"failing": ["/"]})], mark())
+    assert fleet.withdraw_orphans(mark()) == 1
+
+
+def test_watch_that_takes_over_after_a_kill_renews_the_lease(watch, service):
+    watch(500, 500)
+    Incident.objects.update(watched_until=timezone.now() - timedelta(minutes=1))
+    with Addresses(service.url, targets_of(service.url, PATHS), 60) as source:
+        source.keep()
+        assert fleet.withdraw_orphans(mark()) == 0
 
 
 def test_incidents_of_the_targets_do_not_hide_what_fails_here(watch, make_target, service):
@@ -183,7 +261,7 @@ def test_without_a_database_rounds_are_made_all_the_same(watch, monkeypatch):
 
 
 def test_a_database_that_is_gone_ends_no_watch(watch, monkeypatch):
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise DatabaseError("gone")
 
     with monkeypatch.context() as patch:

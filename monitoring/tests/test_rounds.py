@@ -441,9 +441,8 @@ def test_a_word_that_never_comes_is_not_waited_for(make_target, run, monkeypatch
 def closed(run, *found):
     """The round with these results of `(target, outcome)`."""
     for target, outcome in found:
-        run.tally.add(
-            CheckResult(target=target, error_kind=outcome.error_kind, latency_ms=outcome.latency_ms, at=mark().at)
-        )
+        facts = {"error_kind": outcome.error_kind, "detail": outcome.detail, "latency_ms": outcome.latency_ms}
+        run.tally.add(CheckResult(target=target, at=mark().at, **facts))
     return run.close()
 
 
@@ -458,7 +457,7 @@ def test_scattered_failures_in_two_rounds_are_told_with_the_failing_targets(targ
     incident = Incident.objects.get()
     assert (incident.subject, incident.rule) == ("fleet", "fleet_errors")
     assert "2 of 3 checks failed" in OutboxMessage.objects.get().text
-    assert "– T1\n– T2" in OutboxMessage.objects.get().text
+    assert "– T1: It answered 500\n– T2: It answered 500\n" in OutboxMessage.objects.get().text
     for number in (3, 4):
         closed(next_round(number), (targets[0], fine()))
     assert [message.state for message in OutboxMessage.objects.order_by("pk")] == ["opened", "closed"]
@@ -482,7 +481,7 @@ def test_the_message_names_what_was_counted_and_nothing_else(targets, channel):
     )
     for number in (1, 2):
         found = closed(next_round(number), *[(target, bad) for target in targets[:2]], (targets[2], fine()))
-    assert (found.failing, found.judged_failing) == (["T0", "T1"], ["T1"])
+    assert (found.failing, [name for name, *_error in found.judged_failing]) == (["T0", "T1"], ["T1"])
     assert "– T1" in OutboxMessage.objects.get().text
     assert "T0" not in OutboxMessage.objects.get().text
 
