@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 
 from monitoring.models import MaintenanceWindow
+from monitoring.models.figures import wall_clock
 
 EVERY = {"daily": timedelta(days=1), "weekly": timedelta(days=7)}
+MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -24,25 +26,32 @@ class Covered:
 
 
 def covers(window: MaintenanceWindow, now: datetime) -> bool:
-    """From its start to before its end, and as often as it repeats: at the same time of day, whatever the clocks do."""
+    """Whether it lasts at this moment. One that repeats starts and ends at the same wall-clock times each time: in the
+    nights when clocks change, a number of hours after its start would be another time of day.
+    """
     if not window.repeats:
         return window.starts_at <= now < window.ends_at
     if now < window.starts_at:
         return False
-    start = latest_start(window, now)
-    return now < start + (window.ends_at - window.starts_at)
-
-
-def latest_start(window: MaintenanceWindow, now: datetime) -> datetime:
-    """When the latest occurrence of one that repeats began."""
     every = EVERY[window.repeats]
-    first = timezone.localtime(window.starts_at).replace(tzinfo=None)
-    steps = (timezone.localtime(now).replace(tzinfo=None) - first) // every + 1
-    while True:
-        start = timezone.make_aware(first + steps * every)
-        if start <= now:
-            return start
-        steps -= 1
+    start, end = window.wall_clock
+    passed = (wall_clock(now) - start) // every
+    # A clock that is set back shows a time before the occurrence that lasts.
+    shifts = [every * count for count in (passed, passed + 1)]
+    return any(first_moment(start + shift) <= now < instant(end + shift) for shift in shifts)
+
+
+def instant(naive: datetime) -> datetime:
+    """The instant of a wall-clock time. Of one that comes twice in a night, the first."""
+    return timezone.make_aware(naive, timezone.get_default_timezone()).astimezone(UTC)
+
+
+def first_moment(naive: datetime) -> datetime:
+    """The instant from which the clock shows this time or a later one: where it skips the time, that of the jump."""
+    moment = instant(naive)
+    while wall_clock(moment - MINUTE) >= naive:
+        moment -= MINUTE
+    return moment
 
 
 def covering(now: datetime) -> Covered:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from monitoring.models.targets import Target
@@ -86,10 +89,15 @@ class Rollup(models.Model):
         return f"{self.target_id} {self.period} {self.start:%Y-%m-%d %H:%M}"
 
 
-class MaintenanceWindow(models.Model):
-    """When failures of these targets, or of all where none is named, count for nothing and nobody is told.
+def wall_clock(moment: datetime) -> datetime:
+    """What a clock on the wall shows in the portal's time zone, without a zone."""
+    return timezone.make_naive(moment, timezone.get_default_timezone())
 
-    One that repeats does so at the same time of day in the portal's time zone.
+
+class MaintenanceWindow(models.Model):
+    """A time in which failures of these targets, or of all if none is named, do not count and nobody is told.
+
+    One that repeats starts and ends at the same wall-clock times, in the portal's time zone.
     """
 
     class Repeats(models.TextChoices):
@@ -113,10 +121,16 @@ class MaintenanceWindow(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def wall_clock(self) -> tuple[datetime, datetime]:
+        """The start and the end of its first occurrence."""
+        return wall_clock(self.starts_at), wall_clock(self.ends_at)
+
     def clean(self) -> None:
         if self.starts_at and self.ends_at:
             longest = {"daily": 1, "weekly": 7}.get(self.repeats)
+            start, end = self.wall_clock
             if self.ends_at <= self.starts_at:
                 raise ValidationError({"ends_at": _("It must end after it starts.")})
-            if longest and (self.ends_at - self.starts_at).days >= longest:
+            if longest and (end - start).days >= longest:
                 raise ValidationError({"ends_at": _("It must end before it starts again.")})

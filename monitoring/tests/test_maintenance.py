@@ -1,6 +1,8 @@
 """Whether maintenance covers a moment."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -53,6 +55,46 @@ def test_it_keeps_to_the_time_of_day_when_the_clocks_change(settings):
     assert covers(daily, datetime(2026, 3, 28, 2, 30, tzinfo=UTC))
     assert covers(daily, datetime(2026, 3, 30, 1, 30, tzinfo=UTC))
     assert not covers(daily, datetime(2026, 3, 30, 2, 30, tzinfo=UTC))
+
+
+PARIS = ZoneInfo("Europe/Paris")
+
+
+def edges(window, first, days=3):
+    """When it begins and ends within these days, by a clock on the wall in Paris."""
+    moments = [first + timedelta(minutes=minute) for minute in range(days * 24 * 60)]
+    states = [covers(window, moment) for moment in moments]
+    changes = zip(moments[1:], states, states[1:], strict=False)
+    return [f"{moment.astimezone(PARIS):%d %H:%M %Z}" for moment, before, after in changes if before != after]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "repeats", "day", "expected"),
+    [
+        ((3, 28, 23), (3, 29, 6), "daily", (3, 28), ["28 23:00 CET", "29 06:00 CEST", "29 23:00 CEST", "30 06:00 CEST"]),
+        ((3, 1, 23), (3, 2, 6), "daily", (3, 28), ["28 23:00 CET", "29 06:00 CEST", "29 23:00 CEST", "30 06:00 CEST"]),
+        ((10, 24, 23), (10, 25, 6), "daily", (10, 24), ["24 23:00 CEST", "25 06:00 CET", "25 23:00 CET", "26 06:00 CET"]),
+        ((10, 23, 18), (10, 26, 8), "weekly", (10, 30), ["30 18:00 CET", "02 08:00 CET"]),
+        # The spring night skips its beginning, the autumn night has it twice.
+        ((3, 1, 2, 30), (3, 1, 3, 30), "daily", (3, 28), ["29 03:00 CEST", "29 03:30 CEST", "30 02:30 CEST", "30 03:30 CEST"]),
+        ((3, 1, 2, 30), (3, 1, 3, 30), "daily", (10, 24), ["25 02:30 CEST", "25 03:30 CET", "26 02:30 CET", "26 03:30 CET"]),
+    ],
+)  # fmt: skip
+def test_repeating_window_keeps_its_wall_clock_times_in_nights_when_clocks_change(
+    settings, start, end, repeats, day, expected
+):
+    settings.TIME_ZONE = "Europe/Paris"
+    first, last, noon = (datetime(2026, *moment, tzinfo=PARIS).astimezone(UTC) for moment in (start, end, (*day, 12)))
+    found = edges(window(repeats, first, last - first), noon)
+    assert found[: len(expected)] == expected
+
+
+@pytest.mark.parametrize(("hours", "is_refused"), [(23.5, False), (24.5, False), (25, True)])
+def test_daily_window_over_an_autumn_night_may_last_almost_a_day_of_the_clock(settings, hours, is_refused):
+    settings.TIME_ZONE = "Europe/Paris"
+    daily = window("daily", datetime(2026, 10, 24, 20, tzinfo=UTC), timedelta(hours=hours))
+    with pytest.raises(ValidationError) if is_refused else nullcontext():
+        daily.clean()
 
 
 @pytest.mark.django_db
