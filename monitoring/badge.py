@@ -81,6 +81,8 @@ def told(target: Target, now: datetime) -> tuple[str, str]:
             return _("no data"), GREY
         case State.DOWN:
             return _("down"), RED
+        case State.UNSTABLE:
+            return with_uptime(_("unstable"), target, now), AMBER
         case State.SLOW:
             return with_uptime(_("slow"), target, now), AMBER
     return with_uptime(_("up"), target, now), GREEN

@@ -32,7 +32,6 @@ MAINTENANCE_LONG = timedelta(days=1)
 MOST_WINDOWS = 50
 ROUNDS_LOOKED_AT, ROUNDS_RECENT = 15, timedelta(minutes=15)
 Rule = Incident.Rule
-CRITICAL_RULES = (Rule.UNAVAILABLE, Rule.FLEET_ERRORS)
 
 for source in (beta.waiting_bugs, beta.unready_programmes):
     sources.register(source)
@@ -54,7 +53,9 @@ def about(target: Target, severity: Severity, text: str, since: datetime | None)
 def unattended_incidents(now: datetime) -> Iterator[Finding]:
     """Those nobody is at: the worst and oldest one by one, the others in one sentence."""
     unattended = Incident.objects.open().filter(acknowledged_at=None)
-    severity = Case(When(rule__in=CRITICAL_RULES, then=Value(Severity.CRITICAL)), default=Value(Severity.WARNING))
+    severity = Case(
+        When(rule__in=Incident.CRITICAL_RULES, then=Value(Severity.CRITICAL)), default=Value(Severity.WARNING)
+    )
     worst = list(unattended.select_related("target").order_by(severity, "id")[: SHOWN + 1])
     for incident in worst[:SHOWN]:
         text = f"{headline(incident)}. {in_one_line(reason(incident))}".strip()
@@ -73,7 +74,7 @@ def in_one_line(text: str) -> str:
 def other_incidents(unattended: QuerySet[Incident], told: list[int]) -> Finding:
     """As severe as the worst of them."""
     others = unattended.exclude(pk__in=told).aggregate(
-        count=Count("pk"), since=Min("opened_at"), critical=Count("pk", filter=Q(rule__in=CRITICAL_RULES))
+        count=Count("pk"), since=Min("opened_at"), critical=Count("pk", filter=Q(rule__in=Incident.CRITICAL_RULES))
     )
     count = others["count"]
     text = ngettext(

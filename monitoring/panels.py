@@ -25,24 +25,25 @@ State = Target.State
 ACTIVE = Q(is_active=True)
 # What answers as it should, be it slowly.
 ANSWERING = (State.UP, State.SLOW)
-TROUBLED = (State.SLOW, State.FAILING, State.DOWN)
+TROUBLED = (State.SLOW, State.FAILING, State.UNSTABLE, State.DOWN)
 FEW_MS = 10
 
 
 @dataclass(frozen=True)
 class Totals:
-    """How many targets there are of each kind. Those watched are up (some of them slow), failing, down or unknown."""
+    """Number of targets in each state. Those that are slow are up as well."""
 
     up: int
     slow: int
     failing: int
+    unstable: int
     down: int
     unknown: int
     paused: int
 
     @property
     def watched(self) -> int:
-        return self.up + self.failing + self.down + self.unknown
+        return self.up + self.failing + self.unstable + self.down + self.unknown
 
     @property
     def sentence(self) -> str:
@@ -55,6 +56,7 @@ def totals() -> Totals:
         up=Count("pk", filter=ACTIVE & Q(state__in=ANSWERING)),
         slow=Count("pk", filter=ACTIVE & Q(state=State.SLOW)),
         failing=Count("pk", filter=ACTIVE & Q(state=State.FAILING)),
+        unstable=Count("pk", filter=ACTIVE & Q(state=State.UNSTABLE)),
         down=Count("pk", filter=ACTIVE & Q(state=State.DOWN)),
         unknown=Count("pk", filter=ACTIVE & Q(state=State.UNKNOWN)),
         paused=Count("pk", filter=~ACTIVE),

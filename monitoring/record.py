@@ -21,7 +21,7 @@ RETRY_PAUSE = timedelta(seconds=2)
 UNCLAIMED = {"claim": "", "claimed_at": None, "claimed_until": None}
 STANDING = (
     "state", "state_since", "next_check_at", "claim", "claimed_at", "claimed_until", "attempts", "failures_in_row",
-    "successes_in_row", "slow_in_row", "fast_in_row", "last_check_at", "last_latency_ms", "last_error_kind",
+    "successes_in_row", "slow_in_row", "fast_in_row", "recent", "last_check_at", "last_latency_ms", "last_error_kind",
     "last_detail", "certificate_until",
 )  # fmt: skip
 
@@ -89,6 +89,8 @@ def settle(target: Target, checked: Checked, excuse: str, now: datetime) -> Sett
         return Settled(target)
     result = result_of(target, checked, excuse)
     error_changed = bool(target.last_error_kind) and outcome.error_kind not in ("", target.last_error_kind)
+    if excuse == Excuse.MAINTENANCE or thresholds.is_after_gap(target, checked.at):
+        target.recent = ""
     target.attempts = 0
     target.next_check_at = pace.next_due(target.pk, target.interval, now)
     target.last_check_at, target.last_latency_ms = checked.at, outcome.latency_ms
@@ -126,14 +128,14 @@ def follow(settled: Sequence[Settled], covered: Covering, now: Mark) -> None:
     withdrawals: list[Incident] = []
     for one in settled:
         known = open_now.get(one.target.pk, {})
-        broken = [rule for rule in one.verdicts.broken if rule not in known]
+        broken = thresholds.to_open(one.target, one.verdicts.broken, frozenset(known))
         held = [known[rule] for rule in one.verdicts.held if rule in known]
         openings += [opening(one.target, rule, covered, now.at) for rule in sorted(broken)]
         for incident in held:
             (closings if thresholds.has_limit(one.target, incident.rule) else withdrawals).append(incident)
         if one.error_changed and Rule.UNAVAILABLE in known:
             note_change(known[Rule.UNAVAILABLE], one.target.last_error_kind, one.target.last_detail, now.at)
-        rules = (set(known) | set(broken)) - {incident.rule for incident in held}
+        rules = (known.keys() | broken) - {incident.rule for incident in held}
         stand(one, frozenset(rules), now.at)
     open_all(openings, now)
     resolve(closings, now)
@@ -156,11 +158,13 @@ def stand(one: Settled, open_rules: frozenset[str], now: datetime) -> None:
 def opening(target: Target, rule: str, covered: Covering, now: datetime) -> Opening:
     facts: dict[str, object] = {}
     kind, detail = "", ""
-    if rule == Rule.UNAVAILABLE:
+    if rule in (Rule.UNAVAILABLE, Rule.UNSTABLE):
         kind, detail = target.last_error_kind, target.last_detail
+    if rule == Rule.UNSTABLE:
+        facts = {"failures": target.recent.count(thresholds.FAILED), "checks": len(target.recent)}
     elif rule == Rule.SLOW:
         facts = {"latency_ms": target.last_latency_ms, "limit_ms": target.max_latency_ms}
-    elif target.certificate_until is not None:
+    elif rule == Rule.CERTIFICATE and target.certificate_until is not None:
         facts = {"until": target.certificate_until.isoformat()}
     return Opening(target.subject, rule, target, kind, detail, facts, is_quiet(target, covered(), now))
 

@@ -67,6 +67,7 @@ def lines(*parts: str) -> str:
 def headline(incident: Incident) -> str:
     texts = {
         Rule.UNAVAILABLE: _("%(name)s is down"),
+        Rule.UNSTABLE: _("%(name)s is unstable"),
         Rule.SLOW: _("%(name)s is slow"),
         Rule.CERTIFICATE: _("The certificate of %(name)s ends soon"),
         Rule.FLEET_ERRORS: _("%(name)s: too many checks fail"),
@@ -80,6 +81,7 @@ def recovery(incident: Incident) -> str:
     """With places for `name` and `time`."""
     return {
         Rule.UNAVAILABLE: _("%(name)s is up again after %(time)s"),
+        Rule.UNSTABLE: _("%(name)s is stable again after %(time)s"),
         Rule.SLOW: _("%(name)s is fast again after %(time)s"),
         Rule.CERTIFICATE: _("The certificate of %(name)s was renewed"),
         Rule.FLEET_ERRORS: _("%(name)s: checks hold again after %(time)s"),
@@ -94,6 +96,9 @@ def reason(incident: Incident) -> str:
     match incident.rule:
         case Rule.UNAVAILABLE:
             return sentence(incident.error_kind, incident.detail)
+        case Rule.UNSTABLE:
+            share = _("%(failures)d of the last %(checks)d checks failed.") % facts
+            return f"{share} {sentence(incident.error_kind, incident.detail)}"
         case Rule.SLOW:
             words = {"latency": whole(facts.get("latency_ms") or 0), "limit": facts.get("limit_ms") or 0}
             return _("It took %(latency)d ms, more than the %(limit)d ms allowed.") % words

@@ -1,4 +1,4 @@
-"""When something is an incident, of a target by its results and of all of them by rounds: facts in, verdicts out."""
+"""When results are an incident: of one target by its checks, of all of them by rounds. Facts in, verdicts out."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from monitoring.probe.http import Outcome
 Rule, State = Incident.Rule, Target.State
 # Rounds in a row that must break the rule, or hold it.
 ROUNDS = 2
+# Of the last RECENT results of a target, so many failures make it unstable, and so few stable again.
+RECENT, UNSTABLE_FROM, STABLE_UNTIL = 10, 5, 2
+GOOD, FAILED = "0", "1"
 
 
 # --- Of one target ---------------------------------------------------------------------------------------------------
@@ -31,7 +34,10 @@ def is_retried(target: Target, outcome: Outcome) -> bool:
 
 
 def count(target: Target, outcome: Outcome) -> None:
-    """Counts a result that counts into the target's rows. A failure is neither slow nor fast."""
+    """Count a result into the target's streaks and its recent results. A failure is neither slow nor fast."""
+    if outcome.is_ok or target.failures_in_row < target.failures_to_open:
+        # Further failures in a row are an outage, told by itself: a target that recovered from one is not unstable.
+        target.recent = (target.recent + (GOOD if outcome.is_ok else FAILED))[-RECENT:]
     if outcome.is_ok:
         target.successes_in_row, target.failures_in_row = target.successes_in_row + 1, 0
         if is_slow(target, outcome):
@@ -42,6 +48,11 @@ def count(target: Target, outcome: Outcome) -> None:
         target.successes_in_row, target.failures_in_row = 0, target.failures_in_row + 1
 
 
+def is_after_gap(target: Target, at: datetime) -> bool:
+    """Whether nothing was checked for so long that the results before say nothing of now."""
+    return target.last_check_at is not None and at - target.last_check_at > timedelta(seconds=RECENT * target.interval)
+
+
 def is_slow(target: Target, outcome: Outcome) -> bool:
     limit, latency = target.max_latency_ms, outcome.latency_ms
     return limit is not None and latency is not None and latency > limit
@@ -49,7 +60,14 @@ def is_slow(target: Target, outcome: Outcome) -> bool:
 
 def verdicts(target: Target, outcome: Outcome, at: datetime) -> Verdicts:
     """By the rows as they are counted now; of speed and certificate nothing, where a failure kept us from seeing."""
-    judged = {Rule.UNAVAILABLE: by_rows(target, target.failures_in_row, target.successes_in_row)}
+    judged = {
+        Rule.UNAVAILABLE: by_rows(target, target.failures_in_row, target.successes_in_row),
+        Rule.UNSTABLE: by_share(target.recent),
+    }
+    if judged[Rule.UNSTABLE] and outcome.is_ok:
+        # A few good results end no outage of a target that goes up and down, and open nothing.
+        judged[Rule.UNSTABLE] = None
+        judged[Rule.UNAVAILABLE] = None
     if outcome.is_ok:
         judged[Rule.SLOW] = by_rows(target, target.slow_in_row, target.fast_in_row)
         judged[Rule.CERTIFICATE] = certificate_ends_soon(target, at)
@@ -74,6 +92,23 @@ def by_rows(target: Target, bad: int, good: int) -> bool | None:
     return False if good >= target.successes_to_close else None
 
 
+def by_share(recent: str) -> bool | None:
+    failures = recent.count(FAILED)
+    if failures >= UNSTABLE_FROM:
+        return True
+    return False if len(recent) - failures >= RECENT - STABLE_UNTIL else None
+
+
+def to_open(target: Target, broken: frozenset[str], open_rules: frozenset[str]) -> frozenset[str]:
+    """The rules to open incidents for. A target that is down or unstable has one incident for that, and a second one
+    only if it was unstable and fails for good.
+    """
+    new = broken - open_rules
+    if Rule.UNSTABLE in open_rules and target.failures_in_row < RECENT:
+        return new - {Rule.UNAVAILABLE}
+    return new - {Rule.UNSTABLE} if Rule.UNAVAILABLE in open_rules | new else new
+
+
 def certificate_ends_soon(target: Target, at: datetime) -> bool:
     if target.tls_expiry_days is None or target.certificate_until is None:
         return False
@@ -83,6 +118,8 @@ def certificate_ends_soon(target: Target, at: datetime) -> bool:
 def state_of(target: Target, open_rules: frozenset[str]) -> str:
     if Rule.UNAVAILABLE in open_rules:
         return State.DOWN
+    if Rule.UNSTABLE in open_rules:
+        return State.UNSTABLE
     if target.failures_in_row:
         return State.FAILING
     if Rule.SLOW in open_rules:

@@ -37,6 +37,7 @@ PAUSE_SECONDS = 1.0
 # What goes by: no connection, a deadlock, a lock that was held for too long.
 GONE = (OperationalError, InterfaceError)
 NAMED = 100
+SUSPECT = (Target.State.DOWN, Target.State.UNSTABLE, Target.State.FAILING)
 
 
 @dataclass
@@ -116,7 +117,7 @@ class Watch:
         for target in claimed:
             key = (target.pk, name)
             self.flying[key] = target
-            is_suspect = target.state in (Target.State.DOWN, Target.State.FAILING) or target.attempts > 0
+            is_suspect = target.state in SUSPECT or target.attempts > 0
             self.prober.submit(key, target.spec(), due(target), is_suspect=is_suspect)
         return len(claimed)
 
@@ -208,7 +209,7 @@ class Watch:
 
     def judged(self, now: Mark) -> list[CheckResult]:
         """Without the targets of which people were told by themselves, and those under maintenance."""
-        rules = (Incident.Rule.UNAVAILABLE, Incident.Rule.SLOW)
+        rules = (Incident.Rule.UNAVAILABLE, Incident.Rule.UNSTABLE, Incident.Rule.SLOW)
         told = set(Incident.objects.open().filter(rule__in=rules).values_list("target", flat=True))
         covered = maintenance.covering(now.at)
         found = self.tally.counted

@@ -22,6 +22,7 @@ FORGOTTEN = {
     "successes_in_row": 0,
     "slow_in_row": 0,
     "fast_in_row": 0,
+    "recent": "",
 }
 
 

@@ -28,7 +28,14 @@ from portal.rounding import half_up, whole
 from portal.severity import Severity
 
 State = Target.State
-TONES = {State.UNKNOWN: QUIET, State.UP: GOOD, State.SLOW: WARNING, State.FAILING: WARNING, State.DOWN: BAD}
+TONES = {
+    State.UNKNOWN: QUIET,
+    State.UP: GOOD,
+    State.SLOW: WARNING,
+    State.FAILING: WARNING,
+    State.UNSTABLE: BAD,
+    State.DOWN: BAD,
+}
 SHOWN_CAUSE, SHOWN_ADDRESS = 80, 48
 BAR_WIDTH, BAR_GAP, BAR_HEIGHT, EMPTY_HEIGHT = 4, 1, 20, 5
 

@@ -22,9 +22,7 @@ ROUNDS_LATELY = 10_000
 class TargetStateFilter(ChoiceFilter):
     title = _("state")
     parameter_name = "state"
-    options = {state: state.label for state in (
-        Target.State.DOWN, Target.State.FAILING, Target.State.SLOW, Target.State.UP, Target.State.UNKNOWN
-    )}  # fmt: skip
+    options = {state: state.label for state in reversed(Target.State)}
 
     def condition(self, value: str, now: datetime) -> Q:
         return Q(state=value, is_active=True)

@@ -36,12 +36,13 @@ def heading(now: datetime) -> Heading:
         (_("Uptime of 30 days"), percent(uptime)),
         *(seen(newest) if newest else [(_("Last round"), _("never"))]),
     ]
-    return Heading(figures.sentence, bool(figures.down), rest(figures), facts)
+    return Heading(figures.sentence, bool(figures.down or figures.unstable), rest(figures), facts)
 
 
 def rest(figures: Totals) -> list[tuple[str, str]]:
     told = (
         (figures.down, ngettext("%(count)s down", "%(count)s down", figures.down), "state=down"),
+        (figures.unstable, ngettext("%(count)s unstable", "%(count)s unstable", figures.unstable), "state=unstable"),
         (figures.failing, ngettext("%(count)s failing", "%(count)s failing", figures.failing), "state=failing"),
         (figures.slow, ngettext("%(count)s slow", "%(count)s slow", figures.slow), "state=slow"),
         (

@@ -125,7 +125,7 @@ def counted() -> tuple[dict[str, int], bool]:
     """How many targets stand how, and whether one is slow. One that is slow, or has only begun to fail, is up."""
     active = Q(is_active=True)
     found = Target.objects.aggregate(
-        up=Count("pk", filter=active & Q(state__in=[State.UP, State.SLOW, State.FAILING])),
+        up=Count("pk", filter=active & Q(state__in=[State.UP, State.SLOW, State.FAILING, State.UNSTABLE])),
         down=Count("pk", filter=active & Q(state=State.DOWN)),
         paused=Count("pk", filter=~active),
         unknown=Count("pk", filter=active & Q(state=State.UNKNOWN)),

@@ -23,11 +23,14 @@ class Incident(models.Model):
 
     class Rule(models.TextChoices):
         UNAVAILABLE = "unavailable", _("down")
+        UNSTABLE = "unstable", _("unstable")
         SLOW = "slow", _("slow")
         CERTIFICATE = "certificate", _("certificate")
         FLEET_ERRORS = "fleet_errors", _("errors across targets")
         FLEET_LATENCY = "fleet_latency", _("slow across targets")
         OFFLINE = "offline", _("the portal is offline")
+
+    CRITICAL_RULES = (Rule.UNAVAILABLE, Rule.UNSTABLE, Rule.FLEET_ERRORS)
 
     subject = models.CharField(_("subject"), max_length=200)
     target = models.ForeignKey(Target, models.CASCADE, null=True, related_name="incidents", verbose_name=_("target"))
@@ -80,8 +83,7 @@ class Incident(models.Model):
 
     @property
     def severity(self) -> Severity:
-        worst = (self.Rule.UNAVAILABLE, self.Rule.FLEET_ERRORS)
-        return Severity.CRITICAL if self.rule in worst else Severity.WARNING
+        return Severity.CRITICAL if self.rule in self.CRITICAL_RULES else Severity.WARNING
 
     @property
     def opened(self) -> Mark:

@@ -44,6 +44,7 @@ class Target(models.Model):
     `claim` names who checks it at present, until `claimed_until`; what a claim of the past has found counts for
     nothing. `attempts` are the failed attempts of the check that is under way, the other counts are results in a row.
     `last_error_kind` and `last_detail` are those of the last attempt.
+    `recent` holds the last ten results that count, oldest first: `1` failed, `0` did not.
     """
 
     class Method(models.TextChoices):
@@ -59,6 +60,7 @@ class Target(models.Model):
         UP = "up", _("up")
         SLOW = "slow", _("slow")
         FAILING = "failing", _("failing")
+        UNSTABLE = "unstable", _("unstable")
         DOWN = "down", _("down")
 
     name = models.CharField(_("name"), max_length=100, unique=True)
@@ -110,6 +112,7 @@ class Target(models.Model):
     successes_in_row = models.PositiveIntegerField(_("successes in a row"), default=0, editable=False)
     slow_in_row = models.PositiveIntegerField(default=0, editable=False)
     fast_in_row = models.PositiveIntegerField(default=0, editable=False)
+    recent = models.CharField(max_length=10, blank=True, editable=False)
     last_check_at = models.DateTimeField(_("last check"), null=True, editable=False)
     last_latency_ms = models.FloatField(_("latency (ms)"), null=True, editable=False)
     last_error_kind = models.CharField(max_length=10, blank=True, choices=ErrorKind, editable=False)

@@ -33,7 +33,7 @@ def test_targets_are_counted_by_how_they_stand():
     a_target(state="down", is_active=False)
     found = samples()
     counts = {key[1]: value for key, value in found.items() if key[0] == "targets"}
-    assert counts == {"up": 2, "slow": 1, "failing": 1, "down": 1, "unknown": 1, "paused": 1}
+    assert counts == {"up": 2, "slow": 1, "failing": 1, "unstable": 0, "down": 1, "unknown": 1, "paused": 1}
 
 
 def test_each_target_that_was_checked_is_up_or_down():
@@ -66,7 +66,7 @@ def test_open_incidents_are_counted_by_their_rule():
     Incident.objects.create(subject="fleet", rule="fleet_errors", opened_at=now, resolved_at=now)
     found = {key[1]: value for key, value in samples().items() if key[0] == "incidents_open"}
     assert found == {
-        "unavailable": 3, "slow": 1, "certificate": 0, "fleet_errors": 0, "fleet_latency": 0, "offline": 0,
+        "unavailable": 3, "unstable": 0, "slow": 1, "certificate": 0, "fleet_errors": 0, "fleet_latency": 0, "offline": 0,
     }  # fmt: skip
 
 

@@ -24,19 +24,21 @@ class TestTotals:
     @pytest.mark.parametrize(
         ("fields", "expected"),
         [
-            ({"state": "up"}, (1, 0, 0, 0, 0, 0)),
-            ({"state": "slow"}, (1, 1, 0, 0, 0, 0)),
-            ({"state": "failing"}, (0, 0, 1, 0, 0, 0)),
-            ({"state": "down"}, (0, 0, 0, 1, 0, 0)),
-            ({"state": "unknown"}, (0, 0, 0, 0, 1, 0)),
-            ({"state": "up", "is_active": False}, (0, 0, 0, 0, 0, 1)),
-            ({"state": "down", "is_active": False}, (0, 0, 0, 0, 0, 1)),
+            ({"state": "up"}, (1, 0, 0, 0, 0, 0, 0)),
+            ({"state": "slow"}, (1, 1, 0, 0, 0, 0, 0)),
+            ({"state": "failing"}, (0, 0, 1, 0, 0, 0, 0)),
+            ({"state": "unstable"}, (0, 0, 0, 1, 0, 0, 0)),
+            ({"state": "down"}, (0, 0, 0, 0, 1, 0, 0)),
+            ({"state": "unknown"}, (0, 0, 0, 0, 0, 1, 0)),
+            ({"state": "up", "is_active": False}, (0, 0, 0, 0, 0, 0, 1)),
+            ({"state": "down", "is_active": False}, (0, 0, 0, 0, 0, 0, 1)),
         ],
     )
     def test_each_target_counts_once_and_a_slow_one_is_up(self, make_target, fields, expected):
         make_target(**fields)
         found = totals()
-        assert (found.up, found.slow, found.failing, found.down, found.unknown, found.paused) == expected
+        names = ("up", "slow", "failing", "unstable", "down", "unknown", "paused")
+        assert tuple(getattr(found, name) for name in names) == expected
         assert found.watched == (0 if found.paused else 1)
 
 

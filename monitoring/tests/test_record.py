@@ -153,7 +153,7 @@ def test_the_next_outage_is_another_incident(checks, channel):
 
 
 def test_a_target_that_flaps_below_the_threshold_opens_nothing(checks, channel):
-    checks.find(*[REFUSED, fine()] * 10)
+    checks.find(*[REFUSED, fine(), fine()] * 10)
     assert not Incident.objects.exists()
 
 

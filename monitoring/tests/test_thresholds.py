@@ -78,6 +78,38 @@ def test_without_a_limit_nothing_is_slow_and_what_was_is_over():
 
 
 @pytest.mark.parametrize(
+    ("found", "is_broken", "is_held"),
+    [
+        ("fofofofof", True, False),
+        ("fofofofo", False, False),
+        ("fofofofofo", False, False),  # a good check opens nothing
+        ("ffoffof", True, False),
+        ("fffffffff", False, False),  # an outage
+        ("ooofffffff", False, False),
+        ("fffffffoof", False, False),  # one failure after an outage
+        ("fffoofffoff", True, False),
+        ("ffofooofoofo", False, False),
+        ("f" * 10 + "o" * 7, False, False),
+        ("f" * 10 + "o" * 8, False, True),
+        ("foofoooooo", False, True),
+        ("oooooooo", False, True),
+        ("ooooooo", False, False),  # after a pause it takes as many good checks as otherwise
+    ],
+)
+def test_half_of_the_last_ten_fires_and_two_of_them_resolve(found, is_broken, is_held):
+    _target, verdict = judged(outcomes(found))
+    assert (Rule.UNSTABLE in verdict.broken, Rule.UNSTABLE in verdict.held) == (is_broken, is_held)
+
+
+@pytest.mark.parametrize(
+    ("found", "is_held"), [("fffffffoo", True), ("ooffffffoo", True), ("fofffofoo", False), ("fofffofoooo", True)]
+)
+def test_successes_resolve_an_outage_once_it_is_not_unstable(found, is_held):
+    _target, verdict = judged(outcomes(found))
+    assert (Rule.UNAVAILABLE in verdict.held) == is_held
+
+
+@pytest.mark.parametrize(
     ("left", "days", "is_broken"),
     [
         (timedelta(days=14), 14, False),

@@ -1,0 +1,137 @@
+"""Unstable targets: half of the checks fail, seldom several in a row."""
+
+import random
+from datetime import timedelta
+
+import pytest
+from django.db.models import Q
+
+from monitoring import watching
+from monitoring.connectivity import Connectivity
+from monitoring.models import Incident, MaintenanceWindow, Target
+from monitoring.probe.pool import Prober
+from monitoring.tests.conftest import REFUSED, Checks, fine
+from monitoring.watch import Watch
+from portal.models import OutboxMessage
+
+pytestmark = pytest.mark.django_db
+State, Rule = Target.State, Incident.Rule
+BOTH = Q(rule__in=[Rule.UNAVAILABLE, Rule.UNSTABLE])
+
+
+def find(checks, word):
+    """`f` is a failure, `o` a good answer."""
+    checks.find(*({"f": REFUSED, "o": fine()}[letter] for letter in word))
+
+
+def titles():
+    return list(OutboxMessage.objects.order_by("pk").values_list("title", flat=True))
+
+
+def rules_open():
+    return set(Incident.objects.open().values_list("rule", flat=True))
+
+
+def test_every_other_check_failing_opens_one_incident_until_two_of_ten_fail(checks, channel):
+    find(checks, "fo" * 15)
+    incident = Incident.objects.get()
+    assert (incident.rule, incident.severity, checks.target.state) == (Rule.UNSTABLE, 1, State.UNSTABLE)
+    assert titles() == ["API is unstable"]
+    assert "5 of the last 9 checks failed. The connection was refused." in OutboxMessage.objects.get().text
+    find(checks, "oooo")
+    assert rules_open() == {Rule.UNSTABLE}
+    find(checks, "oo")
+    assert (rules_open(), checks.target.state) == (set(), State.UP)
+    assert titles()[1:] == ["API is stable again after 26 min"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_half_of_the_checks_failing_is_told_within_15_checks_and_never_twice_at_once(make_target, seed):
+    word = list("f" * 8 + "o" * 7)
+    random.Random(seed).shuffle(word)
+    checks = Checks(make_target())
+    find(checks, "o" * 10)
+    was_open = False
+    for letter in word:
+        find(checks, letter)
+        assert Incident.objects.open().filter(BOTH).count() <= 1
+        was_open = was_open or bool(rules_open())
+    assert was_open
+
+
+def test_target_that_goes_up_and_down_keeps_its_incident(checks, channel):
+    find(checks, "ffofoffooffofofo")
+    assert titles() == ["API is down"]
+    assert checks.target.state == State.DOWN
+    find(checks, "ooo")
+    assert titles()[1:] == ["API is up again after 15 min"]
+
+
+def test_outage_is_over_after_its_successes_whatever_its_length(checks, channel):
+    find(checks, "o" * 10 + "f" * 8 + "oo")
+    assert titles() == ["API is down", "API is up again after 8 min"]
+    find(checks, "f")
+    assert checks.target.state == State.FAILING
+    assert not rules_open()
+
+
+def test_unstable_target_that_fails_for_good_is_told_as_down(checks, channel):
+    find(checks, "fo" * 5 + "f" * 8)
+    assert titles() == ["API is unstable"]
+    find(checks, "ff")
+    assert (titles()[1:], checks.target.state) == (["API is down"], State.DOWN)
+    find(checks, "ooo")
+    assert (rules_open(), checks.target.state) == ({Rule.UNSTABLE}, State.UNSTABLE)
+    find(checks, "oooo")
+    assert not rules_open()
+
+
+def test_failures_before_maintenance_do_not_count_after_it(checks):
+    find(checks, "fofofofo")
+    window = MaintenanceWindow.objects.create(
+        name="Upgrade", starts_at=checks.now.at, ends_at=checks.now.at + timedelta(minutes=2)
+    )
+    find(checks, "f")
+    checks.pass_by(minutes=3)
+    assert window.ends_at < checks.now.at
+    find(checks, "fofofofo")
+    assert not rules_open()
+    find(checks, "f")
+    assert rules_open() == {Rule.UNSTABLE}
+
+
+@pytest.mark.parametrize(("minutes", "is_open"), [(8, True), (10, False)])
+def test_failures_before_a_gap_do_not_count_after_it(checks, minutes, is_open):
+    find(checks, "fofofofo")
+    checks.pass_by(minutes=minutes)
+    find(checks, "f")
+    assert bool(rules_open()) == is_open
+
+
+def test_failures_before_a_pause_do_not_count_after_it(checks):
+    find(checks, "fofofofof")
+    watching.pause(Target.objects.all(), "user:ann")
+    assert not rules_open()
+    watching.resume(Target.objects.all(), checks.now.at)
+    find(checks, "fofofofo")
+    assert not rules_open()
+
+
+def test_failures_while_we_are_offline_count_for_nothing(checks):
+    for _ in range(10):
+        find(checks, "o")
+        checks.find(REFUSED, is_offline=True)
+    assert not rules_open()
+
+
+def test_silenced_target_is_told_of_when_the_silence_ends(checks, channel):
+    Target.objects.update(silenced_until=checks.now.at + timedelta(hours=1))
+    find(checks, "fofofofof")
+    assert (rules_open(), titles()) == ({Rule.UNSTABLE}, [])
+
+
+def test_fleet_does_not_tell_of_a_target_that_is_known_to_be_unstable(checks):
+    find(checks, "fofofofof")
+    run = Watch(1, Prober(threads=1), Connectivity([], was_online=False))
+    run.tally.counted = checks.find(REFUSED)
+    assert run.summary(checks.now).judged_checks == 0
