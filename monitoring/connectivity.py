@@ -1,4 +1,4 @@
-"""Whether we reach the network ourselves: when we do not, it is not everybody else who is down.
+"""Whether the portal itself reaches the network and its resolver: if not, it is not everybody else who is down.
 
 A portal that never reached the outside, in a closed network, cannot tell: there, what fails counts as failed.
 """
@@ -12,10 +12,17 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
+from monitoring.probe.kinds import ErrorKind
+from monitoring.probe.lookup import system_resolver
+
 Endpoint = tuple[str, int]
 PATIENCE_SECONDS = 2.0
 # A verdict is believed for what failed before it, and for a little longer where all goes well.
 FRESH_SECONDS = 10.0
+# There is no such name (RFC 6761), and every resolver that works says so. It says nothing of any target's own name.
+CONTROL_NAME = "vigie.invalid."
+# Errors of a lookup that a dead resolver gives to every name.
+RESOLVER_ERRORS = {(ErrorKind.DNS, "EAI_AGAIN"), (ErrorKind.DNS, "timeout")}
 
 
 def reaches_any(endpoints: Sequence[Endpoint]) -> bool:
@@ -35,13 +42,25 @@ def reaches(endpoint: Endpoint) -> bool:
     return False
 
 
+def resolver_answers() -> bool:
+    """Whether the resolver answers, be it that there is no such name. Takes PATIENCE_SECONDS at most."""
+    try:
+        system_resolver(CONTROL_NAME, time.monotonic() + PATIENCE_SECONDS)
+    except socket.gaierror as error:
+        return error.errno != socket.EAI_AGAIN
+    except OSError:
+        return False
+    return True
+
+
 class Connectivity:
-    """Asked in the background; `is_online` is None until there was an answer."""
+    """Asked in the background; `is_online` and `resolves` are None until there was an answer."""
 
     def __init__(self, endpoints: Sequence[Endpoint], *, was_online: bool) -> None:
         self.endpoints = endpoints
         self.was_online = was_online
         self.is_online: bool | None = None
+        self.resolves: bool | None = None
         self.answered_at = float("-inf")
         self.asking: threading.Thread | None = None
 
@@ -52,9 +71,15 @@ class Connectivity:
             self.asking.start()
 
     def find_out(self) -> None:
+        control = threading.Thread(target=self.ask_resolver, daemon=True, name="connectivity-resolver")
+        control.start()
         is_online = reaches_any(self.endpoints)
+        control.join()
         self.was_online = self.was_online or is_online
         self.is_online, self.answered_at = is_online, time.monotonic()
+
+    def ask_resolver(self) -> None:
+        self.resolves = resolver_answers()
 
     def verdict(self) -> bool | None:
         """Whether we are online; None where nobody asked, or where there never was an answer to compare with."""
@@ -65,11 +90,18 @@ class Connectivity:
 
         An outage is found by an answer that came after the failure. That we are online is believed a little longer.
         """
+        return self.confirmed(self.is_online, failed_at)
+
+    def excuses_lookup(self, failed_at: float) -> bool | None:
+        """The same of a lookup that failed though the network is reached: whether the resolver fails every name."""
+        return self.confirmed(self.resolves, failed_at)
+
+    def confirmed(self, works: bool | None, failed_at: float) -> bool | None:
         if not self.endpoints or not self.was_online:
             return False
-        if self.is_online and self.answered_at >= failed_at - FRESH_SECONDS:
+        if works and self.answered_at >= failed_at - FRESH_SECONDS:
             return False
-        if self.is_online is False and self.answered_at >= failed_at:
+        if works is False and self.answered_at >= failed_at:
             return True
         self.ask()
         return None

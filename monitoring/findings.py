@@ -178,7 +178,7 @@ def offline_portal(now: datetime) -> Iterator[Finding]:
     last_reached = next((found for found in rounds if found.is_online), None)
     if last_reached is None or Incident.objects.open().filter(rule=Rule.OFFLINE).exists():
         return
-    text = _("The portal does not reach the network: what fails meanwhile counts for nothing.")
+    text = _("The portal does not reach the network. Failures during this time don’t count.")
     yield Finding(Severity.WARNING, text, last_reached.finished_at, list_of("round"), _("See the rounds"))
 
 

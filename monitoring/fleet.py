@@ -11,8 +11,10 @@ from django.db.models import Q
 
 from monitoring import maintenance
 from monitoring.clock import Mark
+from monitoring.connectivity import Connectivity
 from monitoring.incidents import Opening, open_all, resolve
 from monitoring.models import Incident, Round, Target
+from monitoring.probe.kinds import ErrorKind
 from monitoring.thresholds import FleetLimits, fleet_verdicts
 
 Rule = Incident.Rule
@@ -71,9 +73,12 @@ def facts_of(newest: Round) -> dict[str, object]:
     }
 
 
-def judge_ourselves(is_online: bool | None, now: Mark) -> None:
-    """`is_online` is None where nobody can tell: then it stays as it was."""
-    if is_online is False:
-        open_all([Opening(PORTAL, Rule.OFFLINE)], now)
+def judge_ourselves(connectivity: Connectivity, now: Mark, *, lookups_fail: bool) -> None:
+    """Opens or closes the incident of the portal itself. Where nobody can tell, it stays as it was."""
+    is_online = connectivity.verdict()
+    if is_online is False or lookups_fail:
+        kind = ErrorKind.DNS if is_online else ""
+        open_all([Opening(PORTAL, Rule.OFFLINE, error_kind=kind)], now)
     elif is_online:
-        resolve(list(Incident.objects.open().filter(subject=PORTAL)), now)
+        mine = Incident.objects.open().filter(subject=PORTAL)
+        resolve(list(mine.exclude(error_kind=ErrorKind.DNS) if connectivity.resolves is False else mine), now)

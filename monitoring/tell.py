@@ -65,6 +65,8 @@ def lines(*parts: str) -> str:
 
 
 def headline(incident: Incident) -> str:
+    if incident.rule == Rule.OFFLINE and incident.error_kind:
+        return _("The portal cannot resolve names")
     texts = {
         Rule.UNAVAILABLE: _("%(name)s is down"),
         Rule.UNSTABLE: _("%(name)s is unstable"),
@@ -79,6 +81,8 @@ def headline(incident: Incident) -> str:
 
 def recovery(incident: Incident) -> str:
     """With places for `name` and `time`."""
+    if incident.rule == Rule.OFFLINE and incident.error_kind:
+        return _("The portal resolves names again after %(time)s")
     return {
         Rule.UNAVAILABLE: _("%(name)s is up again after %(time)s"),
         Rule.UNSTABLE: _("%(name)s is stable again after %(time)s"),
@@ -108,7 +112,7 @@ def reason(incident: Incident) -> str:
             return failing(facts)
         case Rule.FLEET_LATENCY:
             return _("The 95th percentile was %(p95)d ms in the last round.") % {"p95": whole(facts.get("p95_ms") or 0)}
-    return _("What fails meanwhile counts for nothing.")
+    return _("Failures during this time don’t count.")
 
 
 def failing(facts: dict[str, Any]) -> str:

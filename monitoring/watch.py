@@ -13,7 +13,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections, t
 
 from monitoring import maintenance
 from monitoring.clock import Mark, mark
-from monitoring.connectivity import Connectivity
+from monitoring.connectivity import RESOLVER_ERRORS, Connectivity
 from monitoring.fleet import FLEET, judge_fleet, judge_ourselves
 from monitoring.histogram import nearest_rank
 from monitoring.models import CheckResult, Incident, Round, Target
@@ -104,6 +104,7 @@ class Watch:
         self.claims = 0
         self.flying: dict[tuple[int, str], Target] = {}
         self.waiting: list[Finished] = []
+        self.lookups_fail = False
         connectivity.ask()
 
     # --- Claiming ----------------------------------------------------------------------------------------------------
@@ -166,9 +167,15 @@ class Watch:
         return ready, later
 
     def is_ours(self, finished: Finished) -> bool | None:
-        if finished.outcome.error_kind not in NETWORK:
+        """Whether the failure may be the portal's own; None as long as that is not known."""
+        outcome = finished.outcome
+        if outcome.error_kind not in NETWORK:
             return False
-        return self.connectivity.excuses(finished.ended)
+        excuse = self.connectivity.excuses(finished.ended)
+        if excuse is False and (outcome.error_kind, outcome.detail) in RESOLVER_ERRORS:
+            excuse = self.connectivity.excuses_lookup(finished.ended)
+            self.lookups_fail = self.lookups_fail or excuse is True
+        return excuse
 
     def is_over(self) -> bool:
         return not self.flying
@@ -184,7 +191,7 @@ class Watch:
             found = self.summary(now)
             found.save()
             judge_fleet(FLEET, list(Round.objects.latest_first()[:ROUNDS_REMEMBERED]), now)
-            judge_ourselves(found.is_online, now)
+            judge_ourselves(self.connectivity, now, lookups_fail=self.lookups_fail)
         return found
 
     def summary(self, now: Mark) -> Round:
@@ -204,7 +211,7 @@ class Watch:
             judged_failures=len(judged.failing),
             judged_p95_ms=judged.p95_ms,
             judged_failing=judged.errors,
-            is_online=self.connectivity.verdict(),
+            is_online=False if self.lookups_fail else self.connectivity.verdict(),
         )
 
     def judged(self, now: Mark) -> list[CheckResult]:

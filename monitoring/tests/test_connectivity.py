@@ -74,6 +74,37 @@ def test_that_we_are_online_is_believed_for_a_while_and_no_longer(listening):
     assert found.excuses(found.answered_at + FRESH_SECONDS + 0.001) is None
 
 
+def refused(code):
+    def look_up(host, deadline):
+        raise socket.gaierror(code, "") if code else TimeoutError
+
+    return look_up
+
+
+@pytest.mark.parametrize(
+    ("look_up", "is_ours"),
+    [
+        (refused(socket.EAI_AGAIN), True),
+        (refused(None), True),
+        (refused(socket.EAI_NONAME), False),
+        (refused(socket.EAI_FAIL), False),  # it answers, and refuses this name
+        (lambda host, deadline: ["192.0.2.1"], False),
+    ],
+)
+def test_failed_lookup_is_ours_when_the_resolver_answers_nothing(listening, monkeypatch, look_up, is_ours):
+    monkeypatch.setattr(connectivity, "system_resolver", look_up)
+    failed_at = time.monotonic()
+    found = asked([listening], was_online=False)
+    assert found.excuses_lookup(failed_at) is is_ours
+    assert found.excuses(failed_at) is False
+    assert found.verdict() is True
+
+
+def test_failed_lookup_is_theirs_where_the_network_was_never_reached(closed, monkeypatch):
+    monkeypatch.setattr(connectivity, "system_resolver", refused(socket.EAI_AGAIN))
+    assert asked([closed], was_online=False).excuses_lookup(0.0) is False
+
+
 def test_without_endpoints_nothing_is_asked_and_nothing_is_ours():
     found = Connectivity([], was_online=True)
     found.ask()

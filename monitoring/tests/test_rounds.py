@@ -20,7 +20,7 @@ from monitoring.connectivity import Connectivity
 from monitoring.incidents import remind
 from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round, Target
 from monitoring.probe.http import Outcome
-from monitoring.probe.pool import Prober
+from monitoring.probe.pool import Finished, Prober
 from monitoring.querysets import TargetQuerySet
 from monitoring.rounds import TASK, keep_watched, run_round, take
 from monitoring.schedules import (
@@ -527,6 +527,47 @@ def test_that_we_are_offline_is_an_incident_of_its_own(targets, channel):
     titles = list(OutboxMessage.objects.order_by("pk").values_list("title", flat=True))
     assert titles[0] == "The portal does not reach the network"
     assert titles[1].startswith("The portal reaches the network again after")
+
+
+@pytest.fixture
+def reached(run):
+    """The round's portal reaches the network; `resolves` says whether its resolver works."""
+
+    def reaching(run, *, resolves):
+        run.connectivity = Connectivity([("127.0.0.1", 9)], was_online=True)
+        run.connectivity.is_online, run.connectivity.resolves = True, resolves
+        run.connectivity.answered_at = float("inf")
+        return run
+
+    return reaching
+
+
+def dns_failure(run, target, detail):
+    run.flying[target.pk, ""] = target
+    return Finished((target.pk, ""), Outcome("dns", detail), due=0.0, started=0.0, ended=0.0)
+
+
+@pytest.mark.parametrize(
+    ("resolves", "detail", "is_ours"),
+    [(False, "EAI_AGAIN", True), (False, "timeout", True), (False, "EAI_NONAME", False), (True, "EAI_AGAIN", False)],
+)
+def test_failed_lookup_counts_unless_the_resolver_fails_every_name(targets, reached, resolves, detail, is_ours):
+    run = reached(next_round(1), resolves=resolves)
+    assert run.is_ours(dns_failure(run, targets[0], detail)) is is_ours
+    assert run.lookups_fail is is_ours
+
+
+def test_dead_resolver_is_one_incident_until_it_answers(targets, reached, channel):
+    for number, fails, resolves in ((1, True, False), (2, True, False), (3, False, False), (4, False, True)):
+        run = reached(next_round(number), resolves=resolves)
+        if fails:
+            run.is_ours(dns_failure(run, targets[0], "EAI_AGAIN"))
+        assert closed(run, (targets[1], fine())).is_online is not fails
+        assert Incident.objects.open().exists() is (number < 4)
+    assert Incident.objects.get().rule == "offline"
+    titles = list(OutboxMessage.objects.order_by("pk").values_list("title", flat=True))
+    assert titles[0] == "The portal cannot resolve names"
+    assert titles[1].startswith("The portal resolves names again after")
 
 
 @pytest.mark.parametrize(("probes", "is_active", "left"), [

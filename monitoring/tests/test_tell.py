@@ -69,7 +69,7 @@ def test_a_storm_becomes_a_digest(make_target, api):
             "It is valid until 2026-03-13 12:00:00 UTC.",
         ),
         ("certificate", {"until": "nonsense"}, "The certificate of API ends soon", "It is valid until nonsense."),
-        ("offline", {}, "The portal does not reach the network", "What fails meanwhile counts for nothing."),
+        ("offline", {}, "The portal does not reach the network", "Failures during this time don’t count."),
     ],
 )
 def test_each_rule_says_what_it_is_about(target, api, rule, facts, title, text):
