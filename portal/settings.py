@@ -111,6 +111,7 @@ WSGI_APPLICATION = "portal.wsgi.application"
 APPEND_SLASH = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "admin:login"
+SESSION_ENGINE = "usage.tracking.sessions"
 CSRF_FAILURE_VIEW = "portal.api.errors.csrf_failure"
 TEMPLATES: list[dict[str, Any]] = [
     {

@@ -5,6 +5,7 @@ No sentence ever holds a submitted value.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.csrf import csrf_failure as csrf_failure_page
 from django.views.defaults import bad_request, page_not_found, server_error
@@ -240,7 +241,14 @@ def is_api(request: HttpRequest) -> bool:
     return request.path_info.startswith("/api/")
 
 
+def load_user(request: HttpRequest) -> None:
+    """Load the session's user for whoever tracks the request: the view that would have done so was not reached."""
+    with contextlib.suppress(DatabaseError):
+        getattr(getattr(request, "user", None), "pk", None)
+
+
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
+    load_user(request)
     return problem_response(Problem("bad_request"), request) if is_api(request) else bad_request(request, exception)
 
 
@@ -259,6 +267,7 @@ def handler500(request: HttpRequest) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    load_user(request)
     if is_api(request):
         return problem_response(Problem("permission_denied"), request)
     return csrf_failure_page(request, reason)

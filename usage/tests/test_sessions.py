@@ -63,6 +63,22 @@ def test_who_logs_in_again_has_left_the_session_before(client, alice):
     assert now.session_end is None
 
 
+def test_login_as_another_user_ends_the_session_before(client, alice):
+    User.objects.create_superuser("bea", "bea@example.org", PASSWORD)
+    log_in(client)
+    client.post("/admin/login/", {"username": "bea", "password": PASSWORD})
+    ended = {session.user_email: session.session_end is not None for session in UserSession.objects.all()}
+    assert ended == {"alice@example.org": True, "bea@example.org": False}
+
+
+def test_changed_password_ends_the_session(client, alice):
+    log_in(client)
+    alice.set_password("another long password")
+    alice.save()
+    assert client.get("/admin/").status_code == 302
+    assert UserSession.objects.get().session_end is not None
+
+
 def test_of_two_logouts_the_first_ends_it(alice):
     session = UserSession.objects.create(user_email="alice", session_start=timezone.now() - timedelta(hours=1))
     first, second = timezone.now() - timedelta(minutes=30), timezone.now()

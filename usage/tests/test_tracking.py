@@ -167,6 +167,23 @@ class TestWhoItWas:
             ("admin:logout", "alice@example.org"),
         ]
 
+    @pytest.mark.parametrize("path", ["/admin/monitoring/target/add/", "/api/v1/agents/uninstall"])
+    def test_post_refused_for_csrf_is_of_the_user_who_is_logged_in(self, operator, failed, path):
+        browser = Client(enforce_csrf_checks=True)
+        browser.force_login(operator)
+        buffer.reset()
+        assert browser.post(path).status_code == 403
+        assert failed().user_email == "alice@example.org"
+
+    def test_post_too_large_for_the_form_is_of_the_user_who_is_logged_in(self, client, operator, failed, settings):
+        settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
+        browser = Client(enforce_csrf_checks=True)
+        browser.force_login(operator)
+        buffer.reset()
+        browser.cookies["csrftoken"] = "a" * 32
+        assert browser.post("/admin/monitoring/target/add/", {"name": "x" * 100}).status_code == 400
+        assert failed().user_email == "alice@example.org"
+
 
 class TestWhatFailed:
     def test_a_refusal_by_its_code(self, call, client_token, failed):

@@ -1,4 +1,4 @@
-"""Sessions of the portal's users: a row from login to logout."""
+"""Sessions of the portal's users: a row from login to logout. This is also the engine of Django's sessions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
-from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.contrib.auth.signals import user_logged_in
+from django.contrib.sessions.backends import db
+from django.contrib.sessions.backends.base import SessionBase
 from django.db import Error, transaction
 from django.dispatch import receiver
 from django.http import HttpRequest
@@ -24,6 +26,20 @@ IN_SESSION = "usage_session"
 KEPT_BITS = {4: 24, 6: 48}
 
 
+class SessionStore(db.SessionStore):
+    """Ends a user's row wherever Django ends the session: at a logout, at a login as another user, after a changed
+    password. A signal would come too late: by then the session has forgotten its row.
+    """
+
+    def flush(self) -> None:
+        try:
+            with transaction.atomic():
+                end(self)
+        except Error as error:
+            log.error("a logout could not be noted: %s", disks.trouble(error))
+        super().flush()
+
+
 @receiver(user_logged_in)
 def begin(request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None:
     """A login succeeds even where it cannot be noted."""
@@ -31,7 +47,7 @@ def begin(request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None
         return
     try:
         with transaction.atomic():
-            leave(request)  # of who logs in again without having logged out
+            end(request.session)  # of the same user, who had not logged out
             session = UserSession.objects.create(
                 user_email=person(user),
                 session_start=timezone.now(),
@@ -44,20 +60,9 @@ def begin(request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None
         request.session[IN_SESSION] = session.pk
 
 
-@receiver(user_logged_out)
-def end(request: HttpRequest | None, **_: Any) -> None:
-    """Whatever the switch says now: what has begun ends."""
-    if request is None:
-        return
-    try:
-        with transaction.atomic():
-            leave(request)
-    except Error as error:
-        log.error("a logout could not be noted: %s", disks.trouble(error))
-
-
-def leave(request: HttpRequest) -> None:
-    known = request.session.get(IN_SESSION)
+def end(session: SessionBase) -> None:
+    """Ends the row of this session, whatever TRACKING says now: what has begun ends."""
+    known = session.get(IN_SESSION)
     if known is not None:
         UserSession.objects.filter(pk=known).end(timezone.now())
 
