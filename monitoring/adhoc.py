@@ -39,7 +39,7 @@ def clean_base(text: str) -> str:
 
 
 def subject_of(base: str, targets: Iterable[Target]) -> str:
-    """The key of its incidents. It names all that is judged: watches of other paths have incidents of their own."""
+    """Key of the watch's incidents. It names all that is judged: watches of other paths have incidents of their own."""
     paths = ", ".join(sorted(target.name for target in targets))
     return told_apart(f"{AD_HOC}{base} ({paths})", SUBJECT_LENGTH)
 
@@ -161,7 +161,7 @@ class Addresses:
         return Sweep(Visit(self.number, self.prober, self.connectivity), self)
 
     def keep(self) -> bool:
-        """Renews the lease on its incidents now and then. Always True: nobody else has this watch."""
+        """Renew the lease on its incidents now and then. Return True: nobody else has this watch."""
         if self.interval < math.inf and time.monotonic() >= self.next_renewal:
             self.next_renewal = time.monotonic() + RENEW_SECONDS
             attempt("the lease could not be renewed", lambda: renew_watch(self.subject, mark()))
@@ -177,7 +177,7 @@ class Addresses:
 
 
 def attempt(failure: str, write: Callable[[], object]) -> None:
-    """Writes in a transaction. Where the database is gone, the watch goes on."""
+    """Write in a transaction. If the database is gone, the watch goes on."""
     try:
         with transaction.atomic():
             write()

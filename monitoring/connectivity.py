@@ -1,4 +1,4 @@
-"""Whether the portal itself reaches the network and its resolver: if not, it is not everybody else who is down.
+"""Connectivity of the portal itself. If it reaches no network or no resolver, it is not everybody else who is down.
 
 A portal that never reached the outside, in a closed network, cannot tell: there, what fails counts as failed.
 """
@@ -43,7 +43,7 @@ def reaches(endpoint: Endpoint) -> bool:
 
 
 def resolver_answers() -> bool:
-    """Whether the resolver answers, be it that there is no such name. Takes PATIENCE_SECONDS at most."""
+    """Return whether the resolver answers, be it that there is no such name. Take PATIENCE_SECONDS at most."""
     try:
         system_resolver(CONTROL_NAME, time.monotonic() + PATIENCE_SECONDS)
     except socket.gaierror as error:
@@ -93,7 +93,7 @@ class Connectivity:
         return self.confirmed(self.is_online, failed_at)
 
     def excuses_lookup(self, failed_at: float) -> bool | None:
-        """The same of a lookup that failed though the network is reached: whether the resolver fails every name."""
+        """Return the same for a lookup that failed though the network is reached: the resolver may fail every name."""
         return self.confirmed(self.resolves, failed_at)
 
     def confirmed(self, works: bool | None, failed_at: float) -> bool | None:

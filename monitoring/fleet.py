@@ -1,4 +1,4 @@
-"""What rounds decide: whether all targets together fail or are slow, and whether the portal itself is offline."""
+"""Incidents that rounds decide: those of all targets together, and that of the portal itself."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def our_limits() -> FleetLimits:
 def judge_fleet(
     subject: str, rounds: Sequence[Round], now: Mark, *, watched_until: datetime | None = None
 ) -> list[Incident]:
-    """Opens and closes the fleet's incidents by the newest rounds, newest first; the incidents opened.
+    """Open and close the fleet's incidents by the newest rounds, newest first. Return the incidents opened.
 
     `watched_until` is the end of the lease of an ad-hoc watch.
     """
@@ -48,13 +48,13 @@ def renew_watch(subject: str, now: Mark) -> None:
 
 
 def end_watch(subject: str, now: Mark) -> None:
-    """Withdraws what an ad-hoc watch has open: nobody looks at it any more."""
+    """Withdraw what an ad-hoc watch has open: nobody looks at it any more."""
     resolve(list(Incident.objects.open().filter(subject=subject)), now, is_withdrawn=True)
 
 
 def withdraw_orphans(now: Mark) -> int:
-    """Withdraws what nobody judges any more: of the targets if none is active, of the network if nothing is probed, of
-    an ad-hoc watch if it was killed.
+    """Withdraw what nobody judges any more: of the targets if none is active, of the network if nothing is probed, of
+    an ad-hoc watch if it was killed. Return the number of incidents.
     """
     orphaned = Q(subject__startswith=AD_HOC) & ~Q(watched_until__gte=now.at)
     if not Target.objects.active().exists():
@@ -74,7 +74,7 @@ def facts_of(newest: Round) -> dict[str, object]:
 
 
 def judge_ourselves(connectivity: Connectivity, now: Mark, *, lookups_fail: bool) -> None:
-    """Opens or closes the incident of the portal itself. Where nobody can tell, it stays as it was."""
+    """Open or close the incident of the portal itself. If nobody can tell, it stays as it was."""
     is_online = connectivity.verdict()
     if is_online is False or lookups_fail:
         kind = ErrorKind.DNS if is_online else ""

@@ -26,8 +26,10 @@ class Covered:
 
 
 def covers(window: MaintenanceWindow, now: datetime) -> bool:
-    """Whether it lasts at this moment. One that repeats starts and ends at the same wall-clock times each time: in the
-    nights when clocks change, a number of hours after its start would be another time of day.
+    """Return whether it lasts at this moment.
+
+    One that repeats starts and ends at the same wall-clock times each time. A number of hours after its start would be
+    another time of day in the nights when clocks change.
     """
     if not window.repeats:
         return window.starts_at <= now < window.ends_at

@@ -1,4 +1,4 @@
-"""When results are an incident: of one target by its checks, of all of them by rounds. Facts in, verdicts out."""
+"""Rules that make results an incident: of one target by its checks, of all by rounds. Facts in, verdicts out."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def count(target: Target, outcome: Outcome) -> None:
 
 
 def is_after_gap(target: Target, at: datetime) -> bool:
-    """Whether nothing was checked for so long that the results before say nothing of now."""
+    """Return whether nothing was checked for so long that the results before say nothing of now."""
     return target.last_check_at is not None and at - target.last_check_at > timedelta(seconds=RECENT * target.interval)
 
 
@@ -93,6 +93,7 @@ def by_rows(target: Target, bad: int, good: int) -> bool | None:
 
 
 def by_share(recent: str) -> bool | None:
+    """Return whether the recent results are unstable; None between the two limits."""
     failures = recent.count(FAILED)
     if failures >= UNSTABLE_FROM:
         return True
@@ -100,8 +101,10 @@ def by_share(recent: str) -> bool | None:
 
 
 def to_open(target: Target, broken: frozenset[str], open_rules: frozenset[str]) -> frozenset[str]:
-    """The rules to open incidents for. A target that is down or unstable has one incident for that, and a second one
-    only if it was unstable and fails for good.
+    """Return the rules to open incidents for.
+
+    A target that is down or unstable has one incident for that, and a second one only if it was unstable and fails for
+    good.
     """
     new = broken - open_rules
     if Rule.UNSTABLE in open_rules and target.failures_in_row < RECENT:

@@ -167,7 +167,7 @@ class Watch:
         return ready, later
 
     def is_ours(self, finished: Finished) -> bool | None:
-        """Whether the failure may be the portal's own; None as long as that is not known."""
+        """Return whether the failure may be the portal's own; None as long as that is not known."""
         outcome = finished.outcome
         if outcome.error_kind not in NETWORK:
             return False

@@ -90,6 +90,7 @@ class Environment:
         return found
 
     def chat(self, name: str) -> str:
+        """A Telegram chat, or "" where there is none."""
         value = self.text(name)
         if value and not CHAT.fullmatch(value):
             raise ImproperlyConfigured(f"{name} must be a chat such as -1001234567890 or @channel, or CHAT/TOPIC.")

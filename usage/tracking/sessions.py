@@ -27,7 +27,7 @@ KEPT_BITS = {4: 24, 6: 48}
 
 
 class SessionStore(db.SessionStore):
-    """Ends a user's row wherever Django ends the session: at a logout, at a login as another user, after a changed
+    """End a user's row wherever Django ends the session: at a logout, at a login as another user, after a changed
     password. A signal would come too late: by then the session has forgotten its row.
     """
 
@@ -61,7 +61,7 @@ def begin(request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None
 
 
 def end(session: SessionBase) -> None:
-    """Ends the row of this session, whatever TRACKING says now: what has begun ends."""
+    """End the row of this session, whatever TRACKING says now: what has begun ends."""
     known = session.get(IN_SESSION)
     if known is not None:
         UserSession.objects.filter(pk=known).end(timezone.now())

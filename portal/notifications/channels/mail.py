@@ -41,8 +41,9 @@ def send(channel: Known, outgoing: Outgoing) -> str:
 
 
 def refuses_address(channel: Known, code: int, words: str) -> bool:
-    """Whether the other addresses of the channel may work. A refusal for good must name the mailbox: one for reasons of
-    policy (5.7.x) would meet all of them.
+    """Return whether the other addresses of the channel may work.
+
+    A refusal for good must name the mailbox: one for reasons of policy (5.7.x) would meet all of them.
     """
     if code < 500:
         return True
@@ -52,7 +53,7 @@ def refuses_address(channel: Known, code: int, words: str) -> bool:
 
 
 def refuses_message(error: smtplib.SMTPDataError) -> bool:
-    """Whether it says that this message is too large, or that its content cannot be taken."""
+    """Return whether it says that this message is too large, or that its content cannot be taken."""
     about = ENHANCED.match(decoded(error.smtp_error))
     if about:
         return about[1] == "6" or about[0] in {"5.2.3", "5.3.4"}
