@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 import requests
 
-from vigie_client import make_session
+from vigie_client import (
+    ActivityTracker,
+    Credentials,
+    FeedbackClient,
+    HeartbeatThread,
+    TokenStore,
+    UsageReporter,
+    make_session,
+)
 
 ELSEWHERE = "/elsewhere"
 
@@ -47,3 +55,87 @@ def test_it_tolerates_the_line_end_of_a_token_file(token: str) -> None:
 def test_it_shows_no_token(token: str) -> None:
     session = make_session(token)
     assert token not in repr(session) + repr(session.auth) + repr(session.headers)
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "used"),
+    [
+        ("own.pem", "theirs.pem", "own.pem"),
+        (False, "theirs.pem", False),
+        (True, "theirs.pem", True),
+        (None, "theirs.pem", "theirs.pem"),
+        ("own.pem", None, "own.pem"),
+        (None, None, True),
+    ],
+)
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_an_explicit_verify_outranks_the_environment(
+    token: str, monkeypatch: pytest.MonkeyPatch, name: str, given: Any, environment: Any, used: Any
+) -> None:
+    for known in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(known, raising=False)
+    if environment:
+        monkeypatch.setenv(name, environment)
+    seen: list[Any] = []
+
+    def send(_: Any, request: Any, **options: Any) -> requests.Response:
+        seen.append(options["verify"])
+        response = requests.Response()
+        response.status_code, response.request = 200, request
+        return response
+
+    monkeypatch.setattr("requests.adapters.HTTPAdapter.send", send)
+    make_session(token, verify=given).post("https://portal.example", json={})
+    assert seen == [used]
+
+
+OLD, NEW = Credentials("pc", "vigie_agent_old"), Credentials("pc", "vigie_agent_new")
+CALLS = {
+    "heartbeat": "/api/v1/agents/heartbeat",
+    "report": "/api/v1/usage/report",
+    "activity": "/api/v1/usage/events",
+    "feedback": "/api/v1/beta/feedback",
+}
+
+
+def call(name: str, url: str, store: TokenStore, spool: Path) -> None:
+    """Makes one call by the token in `store`, whatever pause there is."""
+    options: Any = {"spool_path": spool, "timeout": 20, "deliver_after": 600}
+    if name == "heartbeat":
+        HeartbeatThread(url, make_session(store), timeout=20).beat()
+    elif name == "report":
+        reporter = UsageReporter(url, store, **options)
+        reporter.report({"run_id": "a"})
+        reporter.flush(force=True)
+    elif name == "activity":
+        tracker = ActivityTracker(url, store, "bob@example.org", **options)
+        tracker.error("x")
+        tracker.flush(force=True)
+    else:
+        feedback = FeedbackClient(url, store, **options)
+        feedback.send("carol", comment="x")
+        feedback.flush(force=True)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_has_the_token_that_the_store_holds_by_then(portal: Any, answer: Any, tmp_path: Path, name: str) -> None:
+    store = TokenStore(tmp_path / "state")
+    portal.answer_with(CALLS[name], answer(401, {"code": "token_expired"}))
+    call(name, portal.url, store, tmp_path / "unenrolled")
+    assert portal.requests == []  # before the machine is enrolled there is no token to send
+    for credentials in (OLD, NEW):
+        store.save(credentials)
+        call(name, portal.url, store, tmp_path / credentials.api_token)
+    sent = [headers["Authorization"] for path, headers, _ in portal.requests if path == CALLS[name]]
+    assert sent == ["Bearer vigie_agent_old", "Bearer vigie_agent_new"]
+
+
+def test_a_living_program_goes_on_after_a_rotation(portal: Any, answer: Any, tmp_path: Path) -> None:
+    store = TokenStore(tmp_path)
+    store.save(OLD)
+    beating = HeartbeatThread(portal.url, make_session(store), timeout=20)
+    portal.answer_with(CALLS["heartbeat"], answer(401, {}), answer(200, {"next_heartbeat_seconds": 312}))
+    beating.beat()
+    store.save(NEW)
+    assert beating.beat() == 312
+    assert portal.requests[-1][1]["Authorization"] == "Bearer vigie_agent_new"
