@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import zstandard
-from vigie_client.contract import DUMP_HEAD_BYTES, DUMP_TAIL_BYTES, dump_doubts, is_dump_archive
+from vigie_client.contract import DumpEnds, dump_doubts, is_dump_archive
 
 BUDGET_SECONDS = 1_800.0
 # The longest magic number of a member.
@@ -47,20 +47,6 @@ ZSTD = Format(
 FORMATS = (GZIP, ZSTD)
 
 
-class Content:
-    """The size of what came out, with its first and last bytes."""
-
-    def __init__(self) -> None:
-        self.size, self.head, self.tail = 0, b"", b""
-
-    def add(self, data: bytes | memoryview) -> None:
-        self.size += len(data)
-        if len(self.head) < DUMP_HEAD_BYTES:
-            self.head += data[: DUMP_HEAD_BYTES - len(self.head)]
-        last = bytes(data[-DUMP_TAIL_BYTES:])
-        self.tail = last if len(last) == DUMP_TAIL_BYTES else (self.tail + last)[-DUMP_TAIL_BYTES:]
-
-
 class ContentCheck:
     """Unpacks a file of this name whose first bytes are `magic`, whatever format they tell of.
 
@@ -70,7 +56,7 @@ class ContentCheck:
     def __init__(self, name: str, magic: bytes, *, deep: bool = True) -> None:
         self.name, self.deep = name, deep
         self.format = next((one for one in FORMATS if one.magic.match(magic)), None)
-        self.content = Content()
+        self.content = DumpEnds()
         self.member: Any = None
         # What may be the beginning of the next member, while there is too little of it to tell.
         self.waiting = b""

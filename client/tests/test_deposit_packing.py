@@ -12,13 +12,21 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+import zstandard
 
-from vigie_client import Dump
+from vigie_client import Dump, packing
 from vigie_client.dump_errors import DumpFailed
 from vigie_client.dumps import CHUNK
 from vigie_client.packing import pack
 
-ZSTD = b"\x28\xb5\x2f\xfd"
+ZSTD, SKIPPABLE = b"\x28\xb5\x2f\xfd", b"\x53\x2a\x4d\x18\4\0\0\0abcd"
+DUMPS = Path(__file__).parent / "dumps"
+SQL = (DUMPS / "pg_dump.sql").read_bytes()
+
+
+def zst(content: bytes) -> bytes:
+    compressed: bytes = zstandard.ZstdCompressor().compress(content)
+    return compressed
 
 
 def packed(*chunks: bytes, name: str = "") -> tuple[Any, bytes]:
@@ -77,15 +85,75 @@ def test_it_passes_no_broken_gzip_on(content: bytes, why: str) -> None:
         packed(content, name="dump.sql.gz")
 
 
-@pytest.mark.parametrize("content", [ZSTD + os.urandom(100), b"\x53\x2a\x4d\x18" + os.urandom(100)])
-def test_it_passes_zstd_on_under_its_own_suffix(deposits: Any, tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "dump.sql.zst").write_bytes(content)
-    result = deposits.deposit(Dump("a", file=tmp_path / "dump.sql.zst"))
-    assert deposits.staged("a.sql.zst").read_bytes() == content
-    assert not deposits.staged("a.sql.gz").exists()
-    assert result.databases[0].sha256 == hashlib.sha256(content).hexdigest()
+@pytest.mark.parametrize("content", [zst(SQL), SKIPPABLE + zst(SQL[:99]) + zst(SQL[99:]) + b"\0" * 700])
+@pytest.mark.parametrize("pieces", [1, 1000])
+def test_it_passes_zstd_on_under_its_own_suffix(content: bytes, pieces: int) -> None:
+    chunks = [content[at : at + pieces] for at in range(0, len(content), pieces)]
+    result, written = packed(*chunks, name="dump.sql.zst")
+    assert written == content
+    assert (result.raw_size, result.size, result.suffix) == (len(SQL), len(content), ".zst")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "empty"),
+        (zst(b""), "empty"),
+        (zst(b"\n"), "empty"),
+        (zst(SQL)[:-3], "truncated"),
+        (zst(SQL)[: len(zst(SQL)) // 2], "truncated"),
+        (zst(SQL) + b"rest", "damaged"),
+        (ZSTD + b"\xff" * 100, "damaged"),
+        (zst(SQL[:-200]), "incomplete"),
+    ],
+)
+def test_it_passes_no_broken_zstd_on(content: bytes, why: str) -> None:
+    with pytest.raises(DumpFailed, match=why):
+        packed(content, name="dump.sql.zst")
+
+
+def test_zstd_is_passed_on_unseen_where_nothing_can_unpack_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(packing, "zstandard", None)
+    result, written = packed(zst(SQL)[:-3])
+    assert (written, result.raw_size) == (zst(SQL)[:-3], len(zst(SQL)) - 3)
+    assert [record.message for record in caplog.records] == [
+        "the zstd file can't be looked into: install vigie-client[zstd]"
+    ]
+
+
+@pytest.mark.parametrize("pack_it", [bytes, gzip.compress, zst])
+@pytest.mark.parametrize("name", sorted(path.name for path in DUMPS.iterdir()))
+def test_whole_dump_is_packed(pack_it: Any, name: str) -> None:
+    content = (DUMPS / name).read_bytes()
+    assert packed(pack_it(content))[0].raw_size == len(content)
+
+
+@pytest.mark.parametrize("pack_it", [bytes, gzip.compress, zst])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (SQL[: len(SQL) * 7 // 10], "incomplete"),
+        ((DUMPS / "mariadb-dump.sql").read_bytes()[:400], "incomplete"),
+        (b"pg_dump: error: connection to server failed\n", "an error message"),
+        (b"\n", "empty"),
+    ],
+)
+def test_useless_dump_is_a_failure_that_says_why(
+    deposits: Any, tmp_path: Path, pack_it: Any, content: bytes, why: str
+) -> None:
+    path = tmp_path / "dump.sql"
+    path.write_bytes(pack_it(content))
+    (database,) = deposits.deposit(Dump("a", file=path)).databases
+    assert (database.status, why in database.error) == ("failed", True)
     (report,) = deposits.reports()
-    assert report["databases"]["a"]["backup_process"]["size"] == len(content)
+    assert report["databases"]["a"]["backup_process"]["message"] == database.error
+
+
+def test_unknown_format_is_deposited_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert packed(b"some other format")[0].raw_size == 17
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 @pytest.mark.parametrize("content", [b"plain", gzip.compress(b"x")])
@@ -144,6 +212,7 @@ def test_it_says_why_a_file_is_no_dump(deposits: Any, tmp_path: Path, make: Any,
 
 PEAK = """
 import sys
+sys.modules["zstandard"] = None  # the sparse file is no zstd
 from vigie_client import DepositFolder, DepositPortal, Dump, Patience, deposit, make_session
 
 def peak():

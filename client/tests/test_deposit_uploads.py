@@ -14,11 +14,13 @@ from typing import Any, Callable
 
 import pytest
 import requests
+import zstandard
 
 from vigie_client import DepositPortal, Dump, Outcome, Patience, Result, make_session
 from vigie_client.uploads import TransferFailed, Uploader, _Body
 
 DEPOSITS = "/api/v1/backups/deposits/"
+ZST = zstandard.ZstdCompressor().compress(b"-- a\n")
 FILE = DEPOSITS + "database/a.sql.gz"
 NOON = 1_773_144_000.0  # 2026-03-10T12:00:00Z
 LOG = DEPOSITS + "log/OPERATION_20260310_1200_agent-1.json"
@@ -80,7 +82,7 @@ def test_it_uploads_the_file_and_then_the_report(portal: Any, upload: Upload, de
 
 
 def test_it_uploads_zstd_under_its_own_name(portal: Any, upload: Upload, tmp_path: Path) -> None:
-    (tmp_path / "a.zst").write_bytes(b"\x28\xb5\x2f\xfd rest")
+    (tmp_path / "a.zst").write_bytes(ZST)
     upload(Dump("a", file=tmp_path / "a.zst"))
     assert portal.uploads[0].name == "database/a.sql.zst"
 
@@ -312,7 +314,7 @@ def test_it_hears_a_refusal_that_comes_before_all_is_sent(
         handler.wfile.write(body)
 
     with (tmp_path / "a.zst").open("wb") as file:
-        file.write(b"\x28\xb5\x2f\xfd")
+        file.write(ZST)
         file.truncate(64 * 2**20)
     portal.answer_with(FILE.replace(".gz", ".zst"), refuse)
     error = upload(Dump("a", file=tmp_path / "a.zst")).databases[0].error

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vigie_client.contract import DUMP_HEAD_BYTES, DUMP_TAIL_BYTES, dump_doubts
+from vigie_client.contract import DUMP_HEAD_BYTES, DUMP_TAIL_BYTES, dump_doubts, is_message
 
 DUMPS = {path.name: path.read_bytes() for path in (Path(__file__).parent / "dumps").iterdir()}
 TEXTS = {name: content for name, content in DUMPS.items() if name.endswith(".sql")}
@@ -68,8 +68,9 @@ def test_cut_dump_is_incomplete(name, percent):
         (b"\\set x 1\n", ()),
         (b"-- nothing but a comment\n", ()),
         (b"", ("empty",)),
-        (b"\n \r\n\0", ("empty",)),
-        (b"\0" * 200_000, ("empty",)),
+        (b"\n \r\n", ("empty",)),
+        (b"\n" * 200_000, ("empty",)),
+        (b"\0" * 200_000, ("not_a_dump",)),
         (REFUSED, ("not_a_dump",)),
         (b"Use of uninitialized value\n", ("not_a_dump",)),
         (b"ERROR 1045 (28000): Access denied\n", ("not_a_dump",)),
@@ -93,3 +94,17 @@ def test_dump_of_python_sqlite3_is_whole_until_it_is_cut(tables):
             database.execute(f"INSERT INTO t{number} VALUES (1, 'COMMIT;')")
         content = "\n".join(database.iterdump()).encode()
     assert (doubts(content), doubts(content[:-8])) == ((), ("incomplete",))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (REFUSED, True),
+        (b"mysqldump: Got error: 1045\r\n", True),
+        (b"mysqldump: [Warning] Using a password can be insecure.\n" + MYSQL_8, False),
+        (DUMPS["pg_dump.sql"], False),
+        (b"a format of somebody else", False),
+    ],
+)
+def test_message_in_the_place_of_a_dump_is_told_from_a_dump(content, expected):
+    assert is_message(content) is expected

@@ -133,12 +133,29 @@ SQL_WORDS = frozenset(
     b" FLUSH GO GRANT INSERT LOCK MERGE PRAGMA PRINT REPLACE RESET REVOKE ROLLBACK SAVEPOINT SELECT SET START TRUNCATE"
     b" UNLOCK UPDATE USE VACUUM WITH".split()
 )
-BLANK = b" \t\r\n\0"
+BLANK = b" \t\r\n"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# How the messages of a dump program begin, when they are all that there is.
+DUMP_MESSAGES = (b"pg_dump: ", b"pg_dumpall: ", b"mysqldump: ", b"mariadb-dump: ", b"sqlite3: ", b"Error: ")
 # An archive of `pg_dump -Fc` begins with PGDMP, three bytes of version, two of sizes, and its format: 1 is custom.
 CUSTOM_ARCHIVE, CUSTOM_FORMAT_AT, CUSTOM_FORMAT = b"PGDMP", 10, 1
 TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257
+
+
+class DumpEnds:
+    """The size of a dump that is fed piece by piece, with its first and last bytes."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.head = self.tail = b""
+
+    def add(self, data: "bytes | memoryview") -> None:
+        self.size += len(data)
+        if len(self.head) < DUMP_HEAD_BYTES:
+            self.head += bytes(data[: DUMP_HEAD_BYTES - len(self.head)])
+        last = bytes(data[-DUMP_TAIL_BYTES:])
+        self.tail = last if len(last) == DUMP_TAIL_BYTES else (self.tail + last)[-DUMP_TAIL_BYTES:]
 
 
 def dump_doubts(head: bytes, tail: bytes) -> tuple[str, ...]:
@@ -150,9 +167,20 @@ def dump_doubts(head: bytes, tail: bytes) -> tuple[str, ...]:
         return ("empty",)
     if is_dump_archive(head):
         return () if tail.endswith(_end_of_archive(head)) else ("incomplete",)
-    head = b"\n" + head[len(BYTE_ORDER_MARK) if head.startswith(BYTE_ORDER_MARK) else 0 :].replace(b"\r\n", b"\n")
+    head = _lines(head)
     doubts = () if _begins_like_a_dump(head) else ("not_a_dump",)
-    return doubts if _is_complete(head, b"\n" + tail.replace(b"\r\n", b"\n")) else (*doubts, "incomplete")
+    return doubts if _is_complete(head, _lines(tail)) else (*doubts, "incomplete")
+
+
+def is_message(head: bytes) -> bool:
+    """Whether this is the message of a dump program in the place of a dump."""
+    head = _lines(head)
+    return head.lstrip(BLANK).startswith(DUMP_MESSAGES) and not _program(head)
+
+
+def _lines(text: bytes) -> bytes:
+    """The text with \\n at the end of each line, and before the first."""
+    return b"\n" + text[len(BYTE_ORDER_MARK) if text.startswith(BYTE_ORDER_MARK) else 0 :].replace(b"\r\n", b"\n")
 
 
 def is_dump_archive(head: bytes) -> bool:
@@ -171,7 +199,7 @@ def _begins_like_a_dump(head: bytes) -> bool:
     """Whether the first thing behind blanks and comments is a statement of SQL or a command of psql."""
     text = head.lstrip(BLANK)
     while text.startswith((b"--", b"#", b"/*")):
-        text = text.partition(b"*/" if text.startswith(b"/*") else b"\n")[2].lstrip(BLANK + b";")
+        text = text.partition(b"*/" if text.startswith(b"/*") else b"\n")[2].lstrip(BLANK + b";\0")
     word = text[: len(text) - len(text.lstrip(LETTERS))]
     # An error message may begin with such a word too, but then with one capital.
     is_sql = word.upper() in SQL_WORDS and (word.isupper() or word.islower())

@@ -1,24 +1,43 @@
-"""From a dump to the file that is deposited: compressed unless it is already, hashed and measured on the way."""
+"""From a dump to the file that is deposited: compressed unless it is already, hashed and measured on the way.
+
+What is compressed already is unpacked on the way too: from outside a useless dump looks like any other.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Callable, Optional, Protocol
+from typing import Any, Callable, Optional, Protocol
 
+from .contract import DumpEnds, dump_doubts, is_message
 from .dump_errors import DumpFailed
+from .logs import log
+
+zstandard: Any
+try:
+    import zstandard
+except ImportError:  # it is the extra `zstd`
+    zstandard = None
 
 _GZIP = b"\x1f\x8b"
 # A frame, or a skippable one, with which parallel compressors begin.
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)
 _MAGIC_BYTES = 4
 _GZIP_FORMAT = 31
-_SLICE = 16 * 1024
+_GZIP_SLICE = 16 * 1024
 """Deflate makes at most 1,032 bytes of one: a slice of the input bounds the output."""
+_ZSTD_SLICE = 1024
+"""zstd makes 32 MiB of that at most."""
+_NAMES = {".gz": "gzip", ".zst": "zstd"}
+_WHY = {
+    "empty": "the dump is empty",
+    "incomplete": "the dump is incomplete: the last lines of the dump program are missing",
+}
 
 
 @dataclass(frozen=True)
@@ -32,10 +51,12 @@ class Packed:
 
 
 class Packing(Protocol):
-    """One way to make the deposited bytes. `raw_size` is the size of the dump so far."""
+    """One way to make the deposited bytes. `ends` are of the dump within, None where nothing here can unpack it."""
 
     suffix: str
-    raw_size: int
+
+    @property
+    def ends(self) -> Optional[DumpEnds]: ...
 
     def feed(self, data: bytes) -> bytes: ...
 
@@ -48,34 +69,36 @@ class _Compressing:
     suffix = ".gz"
 
     def __init__(self) -> None:
-        self.raw_size = 0
+        self.ends = DumpEnds()
         self._deflate = zlib.compressobj(6, zlib.DEFLATED, _GZIP_FORMAT)
 
     def feed(self, data: bytes) -> bytes:
-        self.raw_size += len(data)
+        self.ends.add(data)
         return self._deflate.compress(data)
 
     def finish(self) -> bytes:
         return self._deflate.flush()
 
 
-class _Gzip:
-    """gzip passed on as it is, and read along: a truncated or empty one looks like any other from outside."""
+class _Compressed:
+    """gzip or zstd passed on as it is, and unpacked along: member by member, with zeros between them."""
 
-    suffix = ".gz"
-
-    def __init__(self) -> None:
-        self.raw_size = 0
-        self._member: Optional[zlib._Decompress] = None
+    def __init__(self, suffix: str, decompressor: Callable[[], Any], slice_: int, errors: type[Exception]) -> None:
+        self.suffix = suffix
+        self.ends = DumpEnds()
+        self._decompressor = decompressor
+        self._slice = slice_
+        self._errors = errors
+        self._member: Any = None
 
     def feed(self, data: bytes) -> bytes:
-        for start in range(0, len(data), _SLICE):
-            self._read(data[start : start + _SLICE])
+        for start in range(0, len(data), self._slice):
+            self._read(data[start : start + self._slice])
         return data
 
     def finish(self) -> bytes:
         if self._member is not None:
-            raise DumpFailed("the gzip data is truncated")
+            raise DumpFailed(f"the {_NAMES[self.suffix]} data is truncated")
         return b""
 
     def _read(self, data: bytes) -> None:
@@ -84,37 +107,35 @@ class _Gzip:
                 data = data.lstrip(b"\0")  # padding between members
                 if not data:
                     return
-                self._member = zlib.decompressobj(_GZIP_FORMAT)
+                self._member = self._decompressor()
             try:
-                self.raw_size += len(self._member.decompress(data))
-            except zlib.error:
-                raise DumpFailed("the gzip data is damaged") from None
+                self.ends.add(self._member.decompress(data))
+            except self._errors:
+                raise DumpFailed(f"the {_NAMES[self.suffix]} data is damaged") from None
             data = self._member.unused_data
             if self._member.eof:
                 self._member = None
 
 
-class _Zstandard:
-    """zstd passed on as it is. Nothing here can look inside: the dump's size is taken to be that of the file."""
+class _Unseen:
+    """zstd passed on as it is, where `zstandard` isn't installed: the dump's size is taken to be that of the file."""
 
     suffix = ".zst"
-
-    def __init__(self) -> None:
-        self.raw_size = 0
+    ends = None
 
     def feed(self, data: bytes) -> bytes:
-        self.raw_size += len(data)
         return data
 
     def finish(self) -> bytes:
+        log(logging.WARNING, "the zstd file can't be looked into: install vigie-client[zstd]")
         return b""
 
 
 def pack(chunks: Iterator[bytes], write: Callable[[bytes], None], *, name: str = "") -> Packed:
     """Write a dump's `chunks` through `write`. `name` is that of the file they come from, if any.
 
-    Constant memory whatever the size. DumpFailed if there's nothing in it, if it's gzip and not whole, or if it isn't
-    what its name says; and whatever `chunks` and `write` raise.
+    Constant memory whatever the size. DumpFailed if there's nothing in it, if it isn't whole, if it's an error message,
+    or if it isn't what its name says; and whatever `chunks` and `write` raise.
     """
     head, rest = _split_head(chunks)
     packing = _packing_for(head, name)
@@ -123,9 +144,19 @@ def pack(chunks: Iterator[bytes], write: Callable[[bytes], None], *, name: str =
         digest.update(data)
         size += len(data)
         write(data)
-    if packing.raw_size == 0:
-        raise DumpFailed("the dump is empty")
-    return Packed(digest.hexdigest(), size, packing.raw_size, packing.suffix)
+    if packing.ends is not None:
+        _refuse_useless(packing.ends)
+    return Packed(digest.hexdigest(), size, packing.ends.size if packing.ends else size, packing.suffix)
+
+
+def _refuse_useless(ends: DumpEnds) -> None:
+    """Raise DumpFailed for what can't be restored. Of a format that isn't known, only the portal's doubts tell."""
+    if is_message(ends.head):
+        raise DumpFailed("the dump is an error message")
+    for doubt in dump_doubts(ends.head, ends.tail):
+        if doubt in _WHY:
+            raise DumpFailed(_WHY[doubt])
+        log(logging.WARNING, "the dump doesn't begin like one of a database; it's deposited as it is")
 
 
 def _fed(packing: Packing, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -150,9 +181,9 @@ def _split_head(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
 def _packing_for(head: bytes, name: str) -> Packing:
     packing: Packing = _Compressing()
     if head.startswith(_GZIP):
-        packing = _Gzip()
+        packing = _Compressed(".gz", lambda: zlib.decompressobj(_GZIP_FORMAT), _GZIP_SLICE, zlib.error)
     elif _ZSTD.match(head):
-        packing = _Zstandard()
+        packing = _zstd()
     named = name.lower()
     if (
         head
@@ -161,3 +192,9 @@ def _packing_for(head: bytes, name: str) -> Packing:
     ):
         raise DumpFailed("the file isn't what its name says")
     return packing
+
+
+def _zstd() -> Packing:
+    if zstandard is None:
+        return _Unseen()
+    return _Compressed(".zst", lambda: zstandard.ZstdDecompressor().decompressobj(), _ZSTD_SLICE, zstandard.ZstdError)
