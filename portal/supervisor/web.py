@@ -7,7 +7,7 @@ from django.conf import settings
 from portal.supervisor import lifeline
 
 wsgi_app = "portal.wsgi:application"
-worker_class = "gthread"
+worker_class = "portal.supervisor.connections.Worker"
 workers = settings.WEB_WORKERS
 threads = settings.WEB_THREADS
 timeout = 60
