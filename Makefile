@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 export DJANGO_SETTINGS_MODULE := portal.settings
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: run demo test check bench format messages requirements clean
+.PHONY: run demo test check bench faults format messages requirements clean
 
 run: $(VENV)/run
 	$(BIN)/python manage.py prepare
@@ -32,6 +32,9 @@ check: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python -m bench $(ARGS)
+
+faults: $(VENV)/dev
+	$(BIN)/python -m faults $(ARGS)
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .

@@ -19,8 +19,9 @@ ALLOWED = {
     "client/src": {"vigie_client"},
     "demo": {"demo", "vigie_client"},
     "bench": {"bench", "tests", *APPS},
+    "faults": {"faults", "bench", "tests", "vigie_client", *APPS},
 }
-OURS = {*APPS, "client", "vigie_client", "demo", "bench", "tests"}
+OURS = {*APPS, "client", "vigie_client", "demo", "bench", "faults", "tests"}
 # The wire contract: the one module of the client that the portal shares, so that each rule is written once.
 SHARED = {"vigie_client.contract"}
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60

@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -64,12 +64,14 @@ def read(pid: int, marker: bytes) -> Process | None:
 
 @dataclass
 class Portal:
-    """One data directory and database, and the `up` that runs on it."""
+    """One data directory and database, and the `up` that runs on it: always on the same port, begun by `prefix`."""
 
     directory: Path
     database_url: str
     port: int = 0
     up: subprocess.Popen[bytes] | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+    prefix: list[str] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -80,19 +82,24 @@ class Portal:
             "WEB_WORKERS": "1",
             "SLOW_WORKERS": str(SLOW_WORKERS),
         }
-        return os.environ | own
+        return os.environ | own | self.extra
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [*MANAGE, *arguments]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
 
     def start(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.spawn()
+        self.wait_until_ready()
+
+    def spawn(self) -> None:
+        if not self.port:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                self.port = free.getsockname()[1]
         arguments = ["up", "--bind", f"127.0.0.1:{self.port}", "--patience", str(PATIENCE), "--grace", "30"]
         with open(self.directory / "log", "ab") as log:
-            self.up = subprocess.Popen([*MANAGE, *arguments], env=self.environment, stdout=log, stderr=log)
-        self.wait_until_ready()
+            command = [*self.prefix, *MANAGE, *arguments]
+            self.up = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
 
     def wait_until_ready(self) -> None:
         """With beats younger than this call."""

@@ -1,0 +1,76 @@
+"""`make faults`: kills, outages and full disks, against real portals on both databases at the same time.
+
+    make faults                     the short form, three minutes
+    make faults ARGS=whole          longer loads, every part killed three times, an outage of ten minutes
+    make faults ARGS="node disk"    these experiments alone
+
+Exits 1 where a figure misses its limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from tests.legs import clean_environment
+
+# Names of experiments, in the order in which they are made: see `faults.experiments`.
+NAMES = ("kills", "node", "outage", "disk")
+DATABASES = ("sqlite", "postgresql")
+LONGEST_SHORT, LONGEST_WHOLE = 420, 3_600
+
+
+def main() -> int:
+    wanted = sys.argv[1:]
+    unknown = set(wanted) - {*NAMES, "whole"}
+    if unknown:
+        sys.exit(
+            f"There is no experiment called {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}, and whole."
+        )
+    longest = LONGEST_WHOLE if "whole" in wanted else LONGEST_SHORT
+    codes = []
+    with contextlib.ExitStack() as stack:
+        legs = [stack.enter_context(leg(database, wanted)) for database in DATABASES]
+        for database, (running, output) in zip(DATABASES, legs, strict=True):
+            try:
+                codes.append(running.wait(longest))
+            except subprocess.TimeoutExpired:
+                codes.append(1)
+                sys.stdout.write(f"{database}: not done after {longest} s\n")
+            output.seek(0)
+            sys.stdout.write(f"== {database}\n{output.read().decode()}")
+            sys.stdout.flush()
+    return max(codes)
+
+
+@contextlib.contextmanager
+def leg(database: str, wanted: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """The experiments on one database, in a process and a directory of their own, of which nothing is left."""
+    with tempfile.TemporaryDirectory(prefix="vigie-faults-") as directory, tempfile.TemporaryFile() as output:
+        command = [sys.executable, "-m", "faults.leg", database, directory, *wanted]
+        with subprocess.Popen(command, env=clean_environment(), stdout=output) as running:
+            try:
+                yield running, output
+            finally:
+                running.terminate()
+                running.wait()
+                kill_all(f"VIGIE_DATA_DIR={directory}/".encode())
+
+
+def kill_all(marker: bytes) -> None:
+    """The processes with the marker in their environment."""
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and marker in (entry / "environ").read_bytes():
+                os.kill(int(entry.name), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
