@@ -134,7 +134,7 @@ def failure(item: Any) -> str:
     if isinstance(item, str):
         return item
     name, error_kind, detail = item
-    return f"{name}: {sentence(error_kind, detail).rstrip('.')}"
+    return _("%(name)s: %(error)s") % {"name": name, "error": sentence(error_kind, detail).rstrip(".")}
 
 
 def since(incident: Incident) -> str:
