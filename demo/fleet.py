@@ -84,9 +84,7 @@ class Machine:
         return done.status
 
     def telemetry(self, url: str = "") -> UsageTelemetryClient:
-        credentials = self.store.load()
-        assert credentials is not None
-        return UsageTelemetryClient(url or self.url, make_session(credentials.api_token))
+        return UsageTelemetryClient(url or self.url, self.store)
 
     def present(self, token: str) -> bool:
         """Makes sure that the machine is enrolled, as it may not be any more; whether it had to enrol."""
@@ -103,9 +101,7 @@ class Machine:
         return True
 
     def beat(self) -> None:
-        credentials = self.store.load()
-        assert credentials is not None
-        send_heartbeat(self.url, make_session(credentials.api_token), version=self.version, os_info=self.os_info)
+        send_heartbeat(self.url, make_session(self.store), version=self.version, os_info=self.os_info)
 
     def work(self, paths: list[Path], ago: timedelta = timedelta()) -> None:
         """Counts the pages of the documents and keeps the report of the run, safe on disk before anything is sent."""

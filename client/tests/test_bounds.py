@@ -66,7 +66,7 @@ def test_it_refuses_a_run_larger_than_the_spool(spool: Path, run: Any) -> None:
 
 def test_it_logs_what_it_drops(spool: Path, run: Any, caplog: pytest.LogCaptureFixture) -> None:
     put(spool, run, "abc", SpoolLimits(max_runs=2))
-    assert caplog.messages == ["usage spool is full: dropped {'count': 1}"]
+    assert caplog.messages == ["the spool is full: dropped {'count': 1}"]
 
 
 YEAR_2009 = 1_230_000_000.0

@@ -224,6 +224,18 @@ def test_it_keeps_the_run_for_later_when_the_portal_is_away(
     assert printed(capsys) == {"delivered": 1, "pending": 0, "quarantined": 0}
 
 
+def test_a_run_that_the_disk_does_not_take_is_sent_directly(
+    portal: Any, answer: Any, command: Command, enrolled: None, state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (state / "spool.jsonl").mkdir()
+    (state / "a.png").touch()
+    assert command("report", *REPORTING, str(state / "a.png")) == 0
+    result = printed(capsys)
+    assert (result["delivered"], result["pending"], list(portal.runs)) == (1, None, [result["run_id"]])
+    portal.answer_with(REPORT, answer(503, {}))
+    assert command("report", *REPORTING, str(state / "a.png")) == 1
+
+
 def test_it_keeps_the_run_for_later_before_it_is_enrolled(portal: Any, command: Command, state: Path) -> None:
     assert command("report", *REPORTING, "a.png") == 1
     assert spool_stats(state / "spool.jsonl").pending == 1

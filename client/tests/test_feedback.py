@@ -312,10 +312,15 @@ def test_what_is_too_old_is_given_up(client: Any, portal: Any, spool: Path, answ
     assert spool_stats(spool).dropped["age"] == 1
 
 
-def test_a_disk_that_takes_nothing_is_told_and_raises_nothing(client: Any, tmp_path: Path) -> None:
+def test_feedback_that_the_disk_does_not_take_is_sent_directly(
+    client: Any, portal: Any, tmp_path: Path, answer: Any
+) -> None:
     (tmp_path / "file").write_text("")
     with client(spool_path=tmp_path / "file" / "spool") as feedback:
-        assert feedback.send(CAROL, comment="x") is False
+        assert feedback.send(CAROL, comment="x") is True
+        assert comments(list(portal.events.values())) == ["x"]
+        portal.answer_with(FEEDBACK_PATH, answer(503, {}))
+        assert feedback.send(CAROL, comment="y") is False
         assert feedback.flush() == 0
 
 

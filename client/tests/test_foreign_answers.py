@@ -161,4 +161,4 @@ def test_a_call_has_no_more_time_than_its_flush(tmp_path: Path, monkeypatch: pyt
     spool_payload(spool, run(1))
     assert flush_spool(spool, client, timeout=1.5) == 1
     assert len(given) == 1
-    assert 0 < given[0] <= 1.5
+    assert 0 < given[0] <= 1.35  # the rest is the disk's

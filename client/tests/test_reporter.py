@@ -94,7 +94,7 @@ def test_a_run_that_the_disk_does_not_take_is_sent_directly_and_the_log_says_why
     assert reporting.report(run("a"))
     monkeypatch.undo()
     assert list(portal.runs) == ["a"]
-    assert caplog.messages == [f"a run can't be spooled: {DISK[number]}"]
+    assert caplog.messages == [f"an item can't be spooled: {DISK[number]}"]
 
 
 def test_a_run_that_neither_disk_nor_portal_takes_is_reported_as_unsafe(
@@ -154,7 +154,7 @@ def test_a_full_disk_keeps_what_the_portal_does_not_take(
     full_disk()
     flush_spool(spool, client)
     assert spool_stats(spool).pending == 2
-    assert "usage spool can't be flushed: the disk is full (ENOSPC)" in caplog.messages
+    assert "the spool can't be flushed: the disk is full (ENOSPC)" in caplog.messages
 
 
 def test_two_flushers_on_a_full_disk_send_nothing_twice(

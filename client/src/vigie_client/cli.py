@@ -117,7 +117,7 @@ def _report(options: argparse.Namespace) -> int:
     client = _client(options)
     if client is None or not client.report(payload):
         return _fail(FAILED, "report: the run can neither be written to the state directory nor sent")
-    return _print(options, {**counts, "delivered": 1})
+    return _print(options, {**counts, "delivered": 1, "pending": None})
 
 
 def _files(options: argparse.Namespace) -> list[str]:

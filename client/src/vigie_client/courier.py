@@ -35,6 +35,10 @@ class Courier:
         self._delivery.soon()
         return True
 
+    def take_or_send(self, payload: Mapping[str, Any]) -> bool:
+        """Whether it is safe now: on disk, or with the portal where the disk takes nothing. Waits for one call then."""
+        return self.take(payload) or self._client.send(payload).delivered
+
     def flush(self, *, force: bool = False) -> int:
         """As `flush_spool`, in the thread that calls it."""
         return flush_spool(self._spool_path, self._client, force=force, limits=self._limits)

@@ -19,10 +19,11 @@ from .spool_limits import SpoolLimits
 class FeedbackClient:
     """Sends feedback to the portal at `base_url`, by way of a spool of its own.
 
-    It is on disk before `send` returns, and a daemon thread delivers it `deliver_after` seconds later through `session`
-    (see `make_session`); what the portal could not take, once the spool's pause is over. `programme` is the name of the
-    beta programme; without one the portal takes the only one that ran on the day. No method raises or waits for the
-    portal, but for `flush` and, for `timeout` seconds at most, the end of a `with` block.
+    `session` is one of `make_session`, or the token or token store to make it of. Feedback is on disk before `send`
+    returns, and a daemon thread delivers it `deliver_after` seconds later; what the portal could not take, once the
+    spool's pause is over. `programme` is the name of the beta programme; without one the portal takes the only one that
+    ran on the day. No method raises. Only `flush`, the end of a `with` block, and `send` where the disk takes nothing
+    wait for the portal, for `timeout` seconds at most.
     """
 
     def __init__(
@@ -60,9 +61,9 @@ class FeedbackClient:
         comment: str = "",
         page: Optional[str] = None,
     ) -> bool:
-        """True once it is on disk for good; False, and a log line, where it is not taken.
+        """True once it is on disk, or with the portal where the disk takes nothing; False, and a log line, otherwise.
 
-        That is where the portal would refuse it, where the disk does, and, without the line, with VIGIE_TELEMETRY=off.
+        That is where the portal would refuse it too, and, without the line, with VIGIE_TELEMETRY=off.
         `type` is bug, ux, feature or other, `severity` critical, high, medium or low, `nps_score` 0 to 10. What is too
         long of `comment` (100,000 characters) and `page` (200, without its query) is cut.
         """
@@ -86,4 +87,4 @@ class FeedbackClient:
         now = utc_text(datetime.now(timezone.utc))
         known = {"programme": self._programme, "app_version": self._app_version, **said}
         told = {name: value for name, value in known.items() if value not in (None, "")}
-        return self._courier.take({"feedback": {"id": uuid.uuid4().hex, "given_at": now, **told}})
+        return self._courier.take_or_send({"feedback": {"id": uuid.uuid4().hex, "given_at": now, **told}})

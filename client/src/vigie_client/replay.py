@@ -15,6 +15,8 @@ from .spool_store import SpoolStore, Waiting
 from .telemetry import SpoolClient
 
 _BARE_FALSES_IN_A_ROW = 3
+# Seconds of a flush that are left to the disk once the last call is over.
+_DISK_TIME = 0.25
 _REFUSED_AS_A_WHOLE = no_answer("batch_refused")
 
 
@@ -28,7 +30,7 @@ class Replay:
         self._store = store
         self._flight = flight
         self._client = client
-        self._deadline = monotonic() + timeout
+        self._deadline = monotonic() + timeout - min(timeout / 10, _DISK_TIME)
         self._slowest = 0.0
         self._position = 0
         self._narrowing = False
@@ -76,7 +78,7 @@ class Replay:
         self.tried.update(waiting.line.start for waiting, outcome in zip(taken, outcomes) if outcome.keeps_item)
         refused = sum(outcome.result is Result.REFUSED for outcome in outcomes)
         if refused or too_old:
-            log(logging.WARNING, "usage spool: %d refused and quarantined, %d too old, dropped", refused, too_old)
+            log(logging.WARNING, "spool: %d refused and quarantined, %d too old, dropped", refused, too_old)
 
     def _portal_is_away(self, outcomes: Sequence[Outcome]) -> bool:
         """A typed failure says so; bare Falses may each be about one run, so it takes a few in a row."""

@@ -32,8 +32,8 @@ class UsageReporter:
         deliver_after: float = 0.0,
         logger: Optional[Any] = None,
     ) -> None:
-        self._client = UsageTelemetryClient(base_url, token, timeout, logger)
-        self._courier = Courier(self._client, spool_path, limits, deliver_after)
+        client = UsageTelemetryClient(base_url, token, timeout, logger)
+        self._courier = Courier(client, spool_path, limits, deliver_after)
 
     def __enter__(self) -> UsageReporter:
         return self
@@ -46,7 +46,7 @@ class UsageReporter:
 
         False, and a log line, when neither takes it; False without one with VIGIE_TELEMETRY=off.
         """
-        return self._courier.take(payload) or self._client.report(payload)
+        return self._courier.take_or_send(payload)
 
     def flush(self, *, force: bool = False) -> int:
         """Deliver now what waits; the number delivered. As `flush_spool`, in the thread that calls it."""

@@ -40,10 +40,10 @@ def spool_payload(path: SpoolPath, payload: Mapping[str, Any], *, limits: SpoolL
         body = json.dumps(dict(payload), allow_nan=False).encode("ascii")
         stored, dropped = _store(path, limits).append(body)
     except Exception as error:
-        log(logging.ERROR, "a run can't be spooled: %s", cause_of(error))
+        log(logging.ERROR, "an item can't be spooled: %s", cause_of(error))
         return False
     if dropped:
-        log(logging.WARNING, "usage spool is full: dropped %s", dict(dropped))
+        log(logging.WARNING, "the spool is full: dropped %s", dict(dropped))
     return stored
 
 
@@ -87,7 +87,7 @@ def flush_spool(
             finally:
                 flight.end()  # even if the disk has failed: this process may live long, and must not keep its part
     except Exception as error:
-        log(logging.ERROR, "usage spool can't be flushed: %s", cause_of(error))
+        log(logging.ERROR, "the spool can't be flushed: %s", cause_of(error))
     return replay.delivered if replay else 0
 
 
