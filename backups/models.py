@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -13,8 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from vigie_client.contract import MACHINE_ID
 
-from backups import paths, reasons, rules
-from backups.plans import PLANNED_BY, plan_of
+from backups import paths, plans, reasons, rules
 from backups.querysets import (
     STORED,
     UNSTORED,
@@ -24,7 +24,9 @@ from backups.querysets import (
     ScanQuerySet,
 )
 from backups.scanner import cycles
+from portal import cron
 
+LOOK_BACK_CYCLES = 22
 MOST_KEPT = MaxValueValidator(10_000)
 
 
@@ -87,8 +89,10 @@ class ExpectedBackupJob(models.Model):
         _("window (minutes)"), default=30, validators=[MinValueValidator(1), MaxValueValidator(10_000)]
     )
     early_minutes = models.PositiveIntegerField(_("early (minutes)"), default=30, validators=[MaxValueValidator(1_440)])
-    schedule = models.CharField(_("schedule (cron)"), max_length=100, blank=True)
-    time_zone = models.CharField(_("time zone"), max_length=64, default="UTC")
+    schedule = models.CharField(
+        _("schedule (cron)"), max_length=cron.LONGEST, blank=True, validators=[rules.validate_schedule]
+    )
+    time_zone = models.CharField(_("time zone"), max_length=64, default="UTC", validators=[rules.validate_zone])
     agent_deposit_path_template = models.CharField(
         _("folder of the dumps"), max_length=255, default="{agent_id}/database", validators=[rules.validate_template]
     )
@@ -171,7 +175,8 @@ class ExpectedBackupJob(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Where the job is expected otherwise than before, its past is not judged by what holds from now on."""
-        own = {"storage_folder"}
+        own = {"storage_folder", "fresh_for"}
+        self.fresh_for = plans.freshness_of(self)
         self.storage_folder = "/".join(paths.storage_folder(self))
         if not self._state.adding and self.is_watched_otherwise():
             self.watched_since, self.settled_at = timezone.now(), None
@@ -189,7 +194,7 @@ class ExpectedBackupJob(models.Model):
 
     def is_watched_otherwise(self) -> bool:
         """Whether what decides which cycles there are is about to change."""
-        names = ("agent_id", "database_name", *PLANNED_BY, "is_active")
+        names = ("agent_id", "database_name", *plans.PLANNED_BY, "is_active")
         known = type(self).objects.filter(pk=self.pk).values(*names, "paused_until").first()
         if known is None:
             return False
@@ -200,12 +205,14 @@ class ExpectedBackupJob(models.Model):
     @property
     def plan(self) -> cycles.Plan:
         """Raises ValueError where a day of the week is none."""
-        return plan_of(self)
+        return plans.plan_of(self)
 
-    @property
-    def is_on_days(self) -> bool:
-        """Whether more than a day may lie between two cycles."""
-        return self.expected_frequency != self.Frequency.DAILY or bool(self.days_of_week)
+    def looks_back_to(self, now: datetime) -> datetime:
+        """How far a scan looks: the cycles that it catches up, and the last successes a dump is compared with."""
+        if self.schedule:
+            return next(islice(cycles.moments(self.plan, now, -1), LOOK_BACK_CYCLES, None))
+        is_every_day = self.expected_frequency == self.Frequency.DAILY and not self.days_of_week
+        return now - LOOK_BACK_CYCLES * (timedelta(days=1) if is_every_day else timedelta(weeks=1))
 
     @property
     def is_failing(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from django.db import models
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 STORED = ("promoted", "archived")
 UNFINISHED = ("waiting", "failed")
 UNSTORED = (*UNFINISHED, "lost")
-# As far back as a scan looks: fourteen cycles, and the last successes a dump is compared with. Where days are named, a
-# cycle may take a week.
-LOOK_BACK, LOOK_BACK_ON_DAYS = timedelta(days=22), timedelta(weeks=22)
 CURRENT_OR_TO_BE = ("promoted", *UNFINISHED)
 
 
@@ -58,13 +55,13 @@ class ExpectedBackupJobQuerySet(Writing["m.ExpectedBackupJob"]):
 class BackupEntryQuerySet(Writing["m.BackupEntry"]):
     def recent(self, jobs: list[m.ExpectedBackupJob], now: datetime) -> Self:
         """What a scan must know of the past of these jobs, a bounded number of each, and the current version."""
-        on_days = [job.pk for job in jobs if job.is_on_days]
-        every_day = [job.pk for job in jobs if not job.is_on_days]
-        return self.filter(
-            Q(job_id__in=every_day, cycle_at__gte=now - LOOK_BACK)
-            | Q(job_id__in=on_days, cycle_at__gte=now - LOOK_BACK_ON_DAYS)
-            | Q(job_id__in=[*every_day, *on_days], promotion__in=CURRENT_OR_TO_BE)
-        )
+        by_start: dict[datetime, list[int]] = {}
+        for job in jobs:
+            by_start.setdefault(job.looks_back_to(now), []).append(job.pk)
+        wanted = Q(job_id__in=[job.pk for job in jobs], promotion__in=CURRENT_OR_TO_BE)
+        for start, pks in by_start.items():
+            wanted |= Q(job_id__in=pks, cycle_at__gte=start)
+        return self.filter(wanted)
 
     def stored(self) -> Self:
         """Those whose dump lies below the root of verified backups."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from backups import paths
+from backups import paths, plans
 from backups.scanner import cycles
+from portal import cron
 
 if TYPE_CHECKING:
     from backups.models import ExpectedBackupJob
-
-# Any moment does: a plan repeats every week.
-SOME_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def validate_weekdays(text: str) -> None:
@@ -23,6 +22,25 @@ def validate_weekdays(text: str) -> None:
         cycles.weekdays(text)
     except ValueError:
         raise ValidationError(_("Days are written MO, TU, WE, TH, FR, SA, SU, with commas.")) from None
+
+
+def validate_schedule(text: str) -> None:
+    try:
+        plans.pauses(text, "UTC")
+    except ValueError:
+        raise ValidationError(
+            _(
+                "A cron expression of five fields (minute, hour, day, month, day of the week) that comes at least once"
+                " a year is expected, such as 30 2 * * *."
+            )
+        ) from None
+
+
+def validate_zone(name: str) -> None:
+    try:
+        cron.zone_of(name)
+    except ValueError:
+        raise ValidationError(_("The name of a time zone is expected, such as Europe/Paris.")) from None
 
 
 def validate_moment(moment: datetime) -> None:
@@ -48,12 +66,11 @@ def validate_template(text: str) -> None:
 def refuse_overlapping(job: ExpectedBackupJob) -> None:
     """Early and window of one cycle must not reach into the next."""
     plan = job.plan
-    moments = cycles.moments(plan, SOME_MONDAY, 1)
-    first = next(moments)
-    shortest = cycles.WEEK
-    for _number in range(8):
-        second = next(moments)
-        shortest, first = min(shortest, second - first), second
+    if plan.schedule:
+        shortest, _longest = plans.pauses(plan.schedule, "UTC")  # a change of the clocks is no reason to refuse it
+    else:
+        first = list(islice(cycles.moments(plan, plans.SOME_MONDAY, 1), 9))
+        shortest = min(after - before for before, after in pairwise(first))
     if plan.early + plan.window > shortest:
         raise ValidationError({"window_minutes": _("Window and early together must fit between two expected moments.")})
 

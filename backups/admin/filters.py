@@ -63,11 +63,13 @@ class PausedFilter(ChoiceFilter):
         return {"while": Q(is_active=True, paused_until__gt=now), "off": Q(is_active=False)}[value]
 
 
-class FrequencyFilter(FieldFilter):
+class FrequencyFilter(ChoiceFilter):
     title = _("frequency")
     parameter_name = "frequency"
-    field = "expected_frequency"
-    options = dict(ExpectedBackupJob.Frequency.choices)
+    options = {**dict(ExpectedBackupJob.Frequency.choices), "cron": _("by schedule (cron)")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return ~Q(schedule="") if value == "cron" else Q(schedule="", expected_frequency=value)
 
 
 # --- Of what became of them ------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from zoneinfo import available_timezones
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -46,13 +47,23 @@ class WeekdaysField(forms.MultipleChoiceField):
         return super().has_changed(self.prepare_value(initial), data)
 
 
+def zones() -> list[tuple[str, str]]:
+    return [(name, name) for name in sorted(available_timezones())]
+
+
 class JobForm(BaseJobForm):
+    time_zone = forms.ChoiceField(
+        label=_("Time zone"), choices=zones, initial="UTC", required=False, help_text=_("Of the schedule.")
+    )
     days_of_week = WeekdaysField(
         label=_("Days of the week"),
         choices=WEEKDAYS,
         required=False,
         help_text=_("Without any: every day or, if weekly, on Mondays."),
     )
+
+    def clean_time_zone(self) -> str:
+        return self.cleaned_data["time_zone"] or "UTC"
 
     class Meta:
         model = ExpectedBackupJob
@@ -62,6 +73,10 @@ class JobForm(BaseJobForm):
             "database_name": _("As the machine’s reports call it."),
             "company_name": _("Whose database it is; by default it names the folder of the verified backups."),
             "expected_hour_utc": _("0 to 23, in UTC whatever the season."),
+            "schedule": _(
+                "Such as 30 2 * * * for 02:30 every day by the clock of the time zone. Leave empty to use the fields"
+                " above."
+            ),
             "window_minutes": _("How long after the expected moment it may arrive before it is missing."),
             "early_minutes": _("How long before the expected moment it may arrive and still belong to it."),
             "agent_deposit_path_template": FOLDERS,

@@ -33,8 +33,8 @@ SETTINGS = (
     (
         _("When it is expected"),
         (
-            "expected_frequency", "days_of_week", "expected_hour_utc", "expected_minute_utc", "window_minutes",
-            "early_minutes",
+            "expected_frequency", "days_of_week", "expected_hour_utc", "expected_minute_utc", "schedule", "time_zone",
+            "window_minutes", "early_minutes",
         ),
     ),
     (_("What a good one is"), ("min_size_bytes", "max_shrink_percent", "unchanged_policy", "deep_check")),
@@ -80,7 +80,8 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     search_help_text = begins_with(_("machine"), _("database"), _("company"))
     export_columns = (
         "agent_id", "database_name", "company_name", "city", "neighborhood", "year", "expected_hour_utc",
-        "expected_minute_utc", "expected_frequency", "days_of_week", "window_minutes", "early_minutes",
+        "expected_minute_utc", "expected_frequency", "days_of_week", "schedule", "time_zone", "window_minutes",
+        "early_minutes",
         "agent_deposit_path_template", "agent_log_deposit_path_template", "final_storage_path_template",
         "min_size_bytes", "max_shrink_percent", "unchanged_policy", "deep_check", "keep_last", "keep_daily",
         "keep_weekly", "keep_monthly", "is_active", "paused_until", "current_status", "status_since",

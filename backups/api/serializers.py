@@ -36,6 +36,8 @@ class JobSerializer(serializers.Serializer[None]):
     current_status = StatusField()
     protected = serializers.BooleanField()
     expected_at = serializers.DateTimeField(allow_null=True)
+    schedule = serializers.CharField(allow_null=True)
+    time_zone = serializers.CharField(allow_null=True)
     last_checked_at = serializers.DateTimeField(allow_null=True)
     last_success_at = serializers.DateTimeField(allow_null=True)
     last_verified_at = serializers.DateTimeField(allow_null=True)

@@ -130,6 +130,8 @@ def described_job(job: Any, now: datetime) -> dict[str, Any]:
         "current_status": job.current_status,
         "protected": job.is_protected,
         "expected_at": expected_at(job, now),
+        "schedule": job.schedule or None,
+        "time_zone": job.time_zone if job.schedule else None,
         "last_checked_at": iso(job.last_checked_at),
         "last_success_at": iso(job.last_success_at),
         "last_verified_at": iso(job.last_verified_at),

@@ -4,6 +4,8 @@ import django.core.validators
 from django.db import migrations, models
 from django.db.models import OuterRef, Q, Subquery
 
+import backups.rules
+
 DOUBTS = {"truncated_gzip", "inflates_too_much", "empty", "too_small", "shrunk"}
 
 
@@ -53,12 +55,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='expectedbackupjob',
             name='schedule',
-            field=models.CharField(blank=True, max_length=100, verbose_name='schedule (cron)'),
+            field=models.CharField(blank=True, max_length=100, validators=[backups.rules.validate_schedule], verbose_name='schedule (cron)'),
         ),
         migrations.AddField(
             model_name='expectedbackupjob',
             name='time_zone',
-            field=models.CharField(default='UTC', max_length=64, verbose_name='time zone'),
+            field=models.CharField(default='UTC', max_length=64, validators=[backups.rules.validate_zone], verbose_name='time zone'),
         ),
         migrations.AlterField(
             model_name='expectedbackupjob',

@@ -1,7 +1,7 @@
 """When a backup is expected: cycles, each one expected moment with the time that belongs to it.
 
-All of it is arithmetic on UTC: no time zone, no database. Candidate days are walked, hours and minutes never compared,
-so that midnight and the end of a week are moments like any other.
+All of it is arithmetic on UTC, without a database; only a cron expression knows its time zone. Candidate times are
+walked, hours and minutes never compared, so that midnight and the end of a week are times like any other.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
+
+from portal import cron
 
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 DAY = timedelta(days=1)
@@ -17,12 +20,17 @@ WEEK = 7 * DAY
 
 @dataclass(frozen=True)
 class Plan:
-    """`weekdays` are 0 (Monday) to 6. A backup may come `early`, and is missed once `window` is over."""
+    """`weekdays` are 0 (Monday) to 6. A backup may come `early`, and is missed once `window` is over.
+
+    With a `schedule`, a cron expression in `zone`, neither `at` nor `weekdays` counts.
+    """
 
     at: time
     weekdays: frozenset[int]
     early: timedelta
     window: timedelta
+    schedule: str = ""
+    zone: str = "UTC"
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,10 @@ def plan(hour: int, minute: int, weekly: bool, days: str, early: timedelta, wind
 
 
 def moments(plan: Plan, around: datetime, step: int) -> Iterator[datetime]:
-    """The expected moments from the day of `around` on, forwards or backwards."""
+    """The expected times from `around` on, forwards or backwards; without a schedule, from its day on."""
+    if plan.schedule:
+        yield from cron.times(plan.schedule, plan.zone, around, backward=step < 0)
+        return
     day = around.astimezone(UTC).date()
     while True:
         if day.weekday() in plan.weekdays:
@@ -72,8 +83,9 @@ def cycle_of(plan: Plan, at: datetime) -> Cycle:
     return Cycle(at, opening(plan, at), min(at + plan.window, closes), closes)
 
 
+@lru_cache(maxsize=1024)
 def current(plan: Plan, now: datetime) -> Cycle:
-    """The latest cycle that has opened."""
+    """The latest cycle that has opened. Many jobs share a plan, and a cron expression takes time to walk."""
     candidates = moments(plan, now + plan.early + DAY, -1)
     return cycle_of(plan, next(at for at in candidates if opening(plan, at) <= now))
 

@@ -75,6 +75,8 @@ def test_a_job_is_shown_with_its_next_moment(call, staff_token, make_job):
                 "current_status": "SUCCESS",
                 "protected": False,
                 "expected_at": f"{expected_at:%Y-%m-%d}T13:07:00Z",
+                "schedule": None,
+                "time_zone": None,
                 "last_checked_at": None,
                 "last_success_at": "2026-03-10T13:00:00.000Z",
                 "last_verified_at": None,

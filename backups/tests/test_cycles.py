@@ -1,9 +1,11 @@
 """When a backup is expected. All times are UTC."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
+from itertools import takewhile
 
 import pytest
 
+from backups import rules
 from backups.scanner import cycles
 
 
@@ -105,3 +107,65 @@ def test_the_next_moment_is_the_one_to_come(plan, now, expected):
 def test_other_words_are_no_days(text):
     with pytest.raises(ValueError):
         cycles.weekdays(text)
+
+
+# --- Cron expressions ------------------------------------------------------------------------------------------------
+
+
+def cron(schedule, zone="Europe/Paris", early=30, window=30):
+    return cycles.Plan(time(), frozenset(), timedelta(minutes=early), timedelta(minutes=window), schedule, zone)
+
+
+# In 2026 the clocks of Paris change on 29 March at 01:00 UTC and on 25 October at 01:00 UTC.
+@pytest.mark.parametrize(
+    ("plan", "now", "expected"),
+    [
+        (cron("30 2 * * *"), "2026-03-28 02:00", "2026-03-28 01:30"),
+        (cron("30 2 * * *"), "2026-03-29 01:10", "2026-03-29 01:00"),  # 02:30 does not exist
+        (cron("30 2 * * *"), "2026-03-30 00:40", "2026-03-30 00:30"),
+        (cron("30 2 * * *"), "2026-10-25 00:40", "2026-10-25 00:30"),  # 02:30 comes twice
+        (cron("30 2 * * *"), "2026-10-25 12:00", "2026-10-25 00:30"),
+        (cron("30 2 * * *"), "2026-10-26 01:40", "2026-10-26 01:30"),
+        (cron("30 2 * * *"), "2026-10-26 00:59", "2026-10-25 00:30"),
+        (cron("30 2 * * *"), "2026-10-26 01:00", "2026-10-26 01:30"),  # early by half an hour
+        (cron("30 2 * * *", "UTC"), "2026-03-30 02:40", "2026-03-30 02:30"),
+        (cron("0 1 1 * *"), "2026-03-20 12:00", "2026-03-01 00:00"),
+        (cron("0 20 * * 1-5"), "2026-03-29 12:00", "2026-03-27 19:00"),
+        (cron("0 */6 * * *", "UTC"), "2026-03-29 17:29", "2026-03-29 12:00"),
+    ],
+)
+def test_cron_schedule_follows_the_clock_of_its_time_zone(plan, now, expected):
+    assert cycles.current(plan, at(now)).at == at(expected)
+
+
+def test_cycles_of_a_cron_schedule_are_the_same_forwards_and_backwards():
+    start, end = at("2026-02-01 00:00"), at("2026-11-15 00:10")
+    for schedule in ("30 2 * * *", "0,30 2,3 * * *", "15 * * * *", "0 1 1 * *"):
+        plan = cron(schedule, early=0, window=1)
+        forwards = list(takewhile(lambda moment: moment < end, cycles.moments(plan, start, 1)))
+        backwards = list(takewhile(lambda moment: moment > start, cycles.moments(plan, end, -1)))
+        assert forwards == backwards[::-1]
+        assert forwards == sorted(set(forwards))
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "", "* * * *", "0 0 0 * * *", "@daily", "60 * * * *", "0 2 * * 8", "0 0 30 2 *", "0 0 29 2 *", "0 0 * 2 MON#5",
+        "1,1,1 * * * x", "0-59/0 * * * *", "é * * * *", "9" * 5_000 + " * * * *", "*," * 49 + "* * * * * ",
+    ],
+)  # fmt: skip
+def test_schedule_that_is_none_or_hardly_ever_comes_is_refused(schedule):
+    with pytest.raises(rules.ValidationError):
+        rules.validate_schedule(schedule)
+
+
+@pytest.mark.parametrize("schedule", ["30 2 * * *", "0 0 L * *", "*/5 * * 1 *", "0 0 13 * FRI", "0 0 1 1 *"])
+def test_schedule_that_comes_every_year_is_accepted(schedule):
+    rules.validate_schedule(schedule)
+
+
+@pytest.mark.parametrize("zone", ["", "Europe", "Europe/Nowhere", "../UTC", "CEST+1"])
+def test_time_zone_that_is_none_is_refused(zone):
+    with pytest.raises(rules.ValidationError):
+        rules.validate_zone(zone)

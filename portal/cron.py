@@ -1,0 +1,40 @@
+"""Cron expressions in a time zone: checked within a bounded time, and walked in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+LONGEST = 100
+FIELDS = 5
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """Raises ValueError for a name that is no time zone."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError):  # unknown, or the name of a folder
+        raise ValueError(f"{name} is no time zone") from None
+
+
+def times(expression: str, zone: str, start: datetime, *, backward: bool = False) -> Iterator[datetime]:
+    """The times after `start`, or before it, in UTC; one that the clock skips is moved to the end of the gap.
+
+    Raises ValueError for an expression that is none, and after the last time of one that has an end.
+    """
+    if len(expression) > LONGEST or len(expression.split()) != FIELDS:
+        raise ValueError("five fields are expected")
+    try:
+        found = CronSim(expression, start.astimezone(zone_of(zone)), reverse=backward)
+    except CronSimError as error:
+        raise ValueError(str(error)) from None
+    last = start
+    for one in found:
+        moment = one.astimezone(UTC)
+        if moment < last if backward else moment > last:  # two times within one gap become the same
+            yield moment
+            last = moment
+    raise ValueError("there is no further time")
