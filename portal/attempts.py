@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,12 +19,13 @@ from typing import Any
 from django.db import DatabaseError, close_old_connections, transaction
 from django.db.models import F
 from django.dispatch import receiver
+from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.signals import pre_execute
 
 from portal.clusters import limits
 from portal.failures import sentence
-from portal.models import Beat, TaskAttempt
+from portal.models import Beat, ChannelState, JobRun, TaskAttempt
 from portal.processes import dead, myself
 
 log = logging.getLogger("vigie.tasks")
@@ -106,14 +107,16 @@ def begin(delivery: Delivery, now: datetime) -> Start:
 
 
 def finish(delivery: Delivery, now: datetime, error: str = "") -> None:
-    """Writes down how the task ended, again and again while the database is away.
+    """Writes down how the task ended, again and again while the database is away, and ends the leases it still holds.
 
     An end that is not on record would keep everybody else from the task for as long as this worker lives.
     """
     mine = TaskAttempt.objects.filter(task_id=delivery.row["task_id"], worker=myself())
     while True:
         try:
-            mine.update(finished_at=now, error=error)
+            with transaction.atomic():
+                mine.update(finished_at=now, error=error)
+                expire_leases([myself()], timezone.now())
         except DatabaseError as trouble:
             log.warning("the end of %s could not be written down: %s", delivery.name, sentence(trouble))
             if cluster_is_ending.get()():
@@ -122,6 +125,12 @@ def finish(delivery: Delivery, now: datetime, error: str = "") -> None:
             time.sleep(PAUSE_SECONDS)
         else:
             return
+
+
+def expire_leases(holders: Collection[str], now: datetime) -> None:
+    """Ends the leases of processes that are dead, or that ended their task and could not give them back."""
+    for leases in (JobRun.objects.filter(status=JobRun.Status.RUNNING), ChannelState.objects.all()):
+        leases.filter(lease_expires_at__gt=now, holder__in=holders).update(lease_expires_at=now)
 
 
 def release_dead(attempts: list[TaskAttempt], now: datetime) -> None:

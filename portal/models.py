@@ -284,12 +284,14 @@ class NotificationChannel(models.Model):
 class ChannelState(models.Model):
     """How a channel stands: who delivers by it now, and whether it works. `channel` is its key, see `Known.key`.
 
-    A deliverer holds a lease, and its fence tells it when it was overtaken. `digest` is an HMAC of the channel's
-    configuration: when that changes, what was wrong counts as mended. `moved` maps chats to where they moved.
+    A deliverer, the process `holder`, has a lease, and its fence tells it when it was overtaken. `digest` is an HMAC of
+    the channel's configuration: when that changes, what was wrong counts as mended. `moved` maps chats to where they
+    moved.
     """
 
     channel = models.CharField(max_length=32, unique=True)
     lease_expires_at = models.DateTimeField(null=True)
+    holder = models.CharField(max_length=128, blank=True)
     fence = models.PositiveBigIntegerField(default=0)
     asked_at = models.DateTimeField(null=True)
     failures = models.PositiveIntegerField(default=0)

@@ -18,6 +18,7 @@ from django.utils import timezone
 from portal import audit
 from portal.models import ChannelState
 from portal.notifications.known import Known
+from portal.processes import myself
 from portal.querysets import ChannelStateQuerySet
 
 # It must outlive the longest sending, and is renewed after each.
@@ -92,6 +93,7 @@ def begin(channel: Known) -> Turn | None:
     now = timezone.now()
     state = synchronise([channel])[channel.key]
     claimed = ChannelState.objects.ready(now).filter(pk=state.pk, fence=state.fence)
-    if not claimed.update(fence=state.fence + 1, lease_expires_at=now + LEASE, asked_at=None):
+    mine = {"fence": state.fence + 1, "holder": myself(), "lease_expires_at": now + LEASE, "asked_at": None}
+    if not claimed.update(**mine):
         return None
     return Turn(channel, state.fence + 1, state.failures, dict(state.moved))

@@ -12,10 +12,10 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from portal import processes
-from portal.attempts import release_dead
+from portal.attempts import expire_leases, release_dead
 from portal.clusters import Cluster, limits
 from portal.failures import sentence
-from portal.models import TaskAttempt
+from portal.models import ChannelState, TaskAttempt
 from portal.processes import HOST, dead, in_our_group, is_here, pid_here
 from portal.supervisor.watchdog import Claim, Facts, judge
 
@@ -31,7 +31,9 @@ def must_end(cluster: Cluster, started_at: datetime, patience: timedelta) -> boo
     try:
         now = timezone.now()
         attempts = list(TaskAttempt.objects.running(cluster))
-        gone = dead(attempt.worker for attempt in attempts)
+        delivering = ChannelState.objects.filter(lease_expires_at__gt=now).values_list("holder", flat=True)
+        gone = dead([*(attempt.worker for attempt in attempts), *delivering])
+        expire_leases(gone, now)
         release_dead([attempt for attempt in attempts if attempt.worker in gone], now)
         living = [attempt for attempt in attempts if attempt.worker not in gone]
         verdict = judge(gather(cluster, started_at, now, living), patience)

@@ -9,7 +9,7 @@ from django_q.models import OrmQ
 
 from portal import processes
 from portal.clusters import limits
-from portal.models import Beat, TaskAttempt
+from portal.models import Beat, ChannelState, JobRun, TaskAttempt
 from portal.processes import HOST, dead, myself, pid_here
 from portal.supervisor import facts
 from portal.supervisor.facts import gather, is_busy, must_end
@@ -113,6 +113,17 @@ def test_what_a_dead_worker_had_is_given_back(now, worker):
     assert TaskAttempt.objects.get().worker == ""
     row.refresh_from_db()
     assert row.lock <= timezone.now()
+
+
+def test_channel_and_job_of_a_dead_deliverer_are_free_again(now):
+    for model, name in (
+        (ChannelState, {"channel": "c"}),
+        (JobRun, {"job": "j", "cycle_key": "all", "status": "running"}),
+    ):
+        model.objects.create(**name, holder=DEAD, lease_expires_at=now + MINUTE)
+    must_end("quick", now, 2 * MINUTE)
+    assert ChannelState.objects.ready(timezone.now()).exists()
+    assert JobRun.objects.claimable(timezone.now()).exists()
 
 
 def test_a_stalled_cluster_must_end_and_gives_back_what_it_claimed(now):

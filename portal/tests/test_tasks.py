@@ -11,7 +11,8 @@ from django_q.models import Task as FailedTask
 
 from portal import attempts, tasks, tokens
 from portal.clusters import limits
-from portal.models import Beat, TaskAttempt
+from portal.jobs import Lease, claim, turn
+from portal.models import Beat, ChannelState, TaskAttempt
 from portal.processes import HOST, myself
 from portal.tasks import enqueue, waiting
 from portal.tests.workers import deliver, deliver_again
@@ -211,6 +212,25 @@ def test_end_is_written_down_once_the_database_is_back(calls, monkeypatch):
     assert len(tries) == 3
     assert attempt().finished_at is not None
     assert not OrmQ.objects.exists()
+
+
+def test_ended_task_holds_no_lease_that_it_could_not_give_back(calls, monkeypatch):
+    def away(lease):
+        raise OperationalError("away")
+
+    monkeypatch.setattr(Lease, "release", away)
+
+    @tasks.task("hold")
+    def hold():
+        ChannelState.objects.create(channel="c", holder=myself(), lease_expires_at=timezone.now() + timedelta(hours=1))
+        with turn("once"):
+            pass
+
+    enqueue("hold")
+    deliver()
+    assert attempt().error == "OperationalError: away"
+    assert claim("once", "all") is not None
+    assert ChannelState.objects.ready(timezone.now()).exists()
 
 
 def test_calls_are_found_until_they_have_ended(calls):
