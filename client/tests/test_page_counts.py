@@ -168,7 +168,7 @@ def test_long_walk_leaves_pymupdf_to_others_in_between(tmp_path: Path, monkeypat
     kids = b" ".join([b"3 0 R"] * 1_000)
     (tmp_path / "a.pdf").write_bytes(tree(b"/Count 1000", kids, PAGE))
     lock = CountingLock()
-    monkeypatch.setattr(pdf_pages, "_pymupdf_lock", lock)
+    monkeypatch.setattr(pdf_pages._turn, "lock", lock)
     assert page_count_for(tmp_path / "a.pdf") == 1_000
     assert lock.taken >= 1_000 // 256
 
@@ -189,7 +189,7 @@ class CountingLock:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
 def test_process_forked_while_another_thread_counts_can_count(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(THREE_PAGES)
-    with pdf_pages._pymupdf_lock:
+    with pdf_pages._turn.lock:
         pid = os.fork()
         if pid == 0:
             signal.alarm(30)

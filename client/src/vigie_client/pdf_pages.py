@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Optional
 
+from .forks import renew_after_fork
 from .logs import log
 from .regular_files import open_regular
 
@@ -25,14 +26,27 @@ _CHUNK = 1024 * 1024
 _REFERENCE = re.compile(r"([0-9]+) [0-9]+ R")
 _TABLE = re.compile(rb"\s*(?:xref|[0-9]+\s+[0-9]+\s+obj)")
 
-# PyMuPDF is not safe to use from several threads, and its error display is a switch of the whole process.
-_pymupdf_lock = threading.Lock()
 # What this process was warned of: once is enough.
 _missing: set[str] = set()
 
 
 class _Unknown(Exception):
     """The file gives no count to be trusted."""
+
+
+class _Turn:
+    """PyMuPDF is not safe to use from several threads, and its error display is a switch of the whole process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Forget a thread that held the lock at the fork: it isn't here to release it."""
+        self.lock = threading.Lock()
+
+
+_turn = _Turn()
 
 
 def count_pdf_pages(path: Any) -> Optional[int]:
@@ -158,20 +172,10 @@ def _import_pymupdf() -> Any:
         raise
 
 
-def _renew_lock() -> None:
-    """Another thread may have held it when this process was forked; that thread isn't here to release it."""
-    global _pymupdf_lock
-    _pymupdf_lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
-
-
 @contextlib.contextmanager
 def _quiet(pymupdf: Any) -> Iterator[None]:
     """Have PyMuPDF for this thread alone, with nothing written to stderr."""
-    with _pymupdf_lock:
+    with _turn.lock:
         displayed = pymupdf.TOOLS.mupdf_display_errors()
         pymupdf.TOOLS.mupdf_display_errors(False)
         try:
