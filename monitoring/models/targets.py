@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -137,12 +138,23 @@ class Target(models.Model):
                 raise ValidationError(
                     {"json_path": _("A JSON path (RFC 9535) is expected, such as $.status.")}
                 ) from None
-        if self.method == self.Method.HEAD and (self.contains or self.json_path):
-            raise ValidationError({"method": _("HEAD asks for no content, so nothing can be looked for in it.")})
+        self.refuse_what_never_holds()
         if self.json_value and not self.json_path:
             raise ValidationError({"json_path": _("Say where in the JSON the value stands.")})
         if self.header_value and not self.header_name:
             raise ValidationError({"header_name": _("Say which header holds this.")})
+
+    def refuse_what_never_holds(self) -> None:
+        if self.header_name and not spec.HEADER_NAME.fullmatch(self.header_name):
+            raise ValidationError({"header_name": _("The name of a header is expected, such as Content-Type.")})
+        if not (self.contains or self.json_path):
+            return
+        if self.method == self.Method.HEAD:
+            raise ValidationError({"method": _("HEAD asks for no content, so nothing can be looked for in it.")})
+        with suppress(ValueError):  # the field refuses these by itself
+            if not spec.has_body(self.expected_statuses):
+                text = _("Such an answer has no content, so nothing can be looked for in it.")
+                raise ValidationError({"expected_statuses": text})
 
     def spec(self) -> spec.Spec:
         return spec.Spec(

@@ -28,6 +28,8 @@ from typing import Any, cast
 
 from cryptography.x509 import load_der_x509_certificate
 
+from monitoring.probe.spec import BODILESS
+
 CHUNK = 64 * 1024
 # Of an answer's head, and of a line anywhere.
 HEAD_LENGTH = 64 * 1024
@@ -140,7 +142,7 @@ class Answer(HTTPResponse):
 
     @property
     def has_body(self) -> bool:
-        return self._method != "HEAD" and self.status >= 200 and self.status not in (204, 304)
+        return self._method != "HEAD" and self.status >= 200 and self.status not in BODILESS
 
     @property
     def is_stream(self) -> bool:

@@ -9,12 +9,14 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import idna
 
+BODILESS = frozenset({204, 304})
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 SCHEMES = ("http", "https")
 LOWEST_STATUS, HIGHEST_STATUS = 100, 599
 STATUS_RANGE = re.compile(r"([0-9]{3})(?:\s*-\s*([0-9]{3}))?")
 # Spaces of any kind, controls, and the backslash, which browsers take for a slash.
 FORBIDDEN = re.compile(r"[\s\x00-\x20\x7f-\x9f\\]")
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
 LONGEST_HOST = 253
 IPV6 = re.compile(r"[0-9a-f:.]+", re.ASCII)
@@ -50,6 +52,11 @@ def statuses(text: str) -> list[tuple[int, int]]:
     if not ranges:
         raise ValueError("empty")
     return ranges
+
+
+def has_body(text: str) -> bool:
+    """Whether one of the expected statuses comes with a body. Raises ValueError as `statuses`."""
+    return any(status not in BODILESS for first, last in statuses(text) for status in range(first, last + 1))
 
 
 def status_range(text: str) -> tuple[int, int]:

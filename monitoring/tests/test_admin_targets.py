@@ -298,7 +298,9 @@ class TestTheForm:
         [({"url": "ftp://example.org/"}, "url"), ({"url": "https://user:word@example.org/"}, "url"),
          ({"expected_statuses": "good"}, "expected_statuses"), ({"interval": 5}, "interval"), ({"timeout": 31}, "timeout"),
          ({"json_value": "ok"}, "json_path"), ({"header_value": "x"}, "header_name"), ({"name": "Other"}, "name"),
-         ({"method": "HEAD", "contains": "ok"}, "method"), ({"method": "HEAD", "json_path": "status"}, "method")],
+         ({"method": "HEAD", "contains": "ok"}, "method"), ({"method": "HEAD", "json_path": "status"}, "method"),
+         ({"contains": "ok", "expected_statuses": "204,304"}, "expected_statuses"),
+         ({"header_name": "Server:"}, "header_name")],
     )  # fmt: skip
     def test_what_cannot_be_is_refused_where_it_stands(self, admin_client, make_target, changes, field):
         make_target("Other")
