@@ -202,9 +202,9 @@ def nps_of(counts: Sequence[int]) -> int | None:
 
 
 class LatestScores:
-    """How many participants gave each score from 0 to 10, by the latest score of each, told of oldest first.
+    """Participants by the score that counts, from 0 to 10: the latest of each. Scores are added oldest first.
 
-    A score that came by token is not replaced by one that came by public key: that may be sent in anybody's name.
+    A score by token is never replaced by one by the public key, which anybody can send in anybody's name.
     """
 
     def __init__(self) -> None:
