@@ -94,12 +94,13 @@ def test_it_reports_a_failed_dump_without_a_file(portal: Any, upload: Upload) ->
     assert report_of(portal)["databases"]["a"]["backup_process"]["message"] == "the dump command ended with status 1"
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 507, 302])
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 507, 302, 400, 404, 405, 421])
 def test_it_tries_again_what_may_change_by_itself(
     portal: Any, answer: Any, upload: Upload, clock: Time, status: int
 ) -> None:
-    portal.answer_with(FILE, answer(status, {}), answer(status, {}), None)
-    portal.answer_with(LOG, answer(status, {}), None)
+    foreign = answer(status, b"<html>", {"Content-Type": "text/html"})
+    portal.answer_with(FILE, foreign, foreign, None)
+    portal.answer_with(LOG, foreign, None)
     assert upload().status == "deposited"
     assert clock.pauses == [1, 2, 1]
     assert [sent.name for sent in portal.uploads] == ["database/a.sql.gz", LOG[len(DEPOSITS) :]]

@@ -15,6 +15,7 @@ import pytest
 from client.tests.killing import every_instant, fork, was_killed
 
 from vigie_client import flush_spool, spool_payload, spool_stats
+from vigie_client.spool import retry_quarantined
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and SIGKILL")
 
@@ -116,6 +117,22 @@ def test_it_keeps_a_refused_run_somewhere_when_killed_over_it(tmp_path: Path) ->
         return killed
 
     assert every_instant(tmp_path, scene) > 8
+
+
+def test_a_run_is_in_spool_or_quarantine_when_a_retry_is_killed(tmp_path: Path) -> None:
+    def scene(stage: Path, instant: int) -> bool:
+        spool = stage / "spool"
+        records = [{"code": "run_conflict", "status": 409, "at": 1.0, "payload": {"run_id": name}} for name in "ab"]
+        Path(f"{spool}.quarantine").write_text("".join(json.dumps(record) + "\n" for record in records))
+        killed = was_killed(fork(lambda: retry_quarantined(spool), instant))
+        client = Logging(spool.with_suffix(".log"))
+        retry_quarantined(spool)
+        flush_spool(spool, client)
+        assert set(client.delivered()) == set("ab")
+        assert spool_stats(spool).quarantined == 0
+        return killed
+
+    assert every_instant(tmp_path, scene) > 4
 
 
 def test_it_loses_nothing_in_a_crowd_that_is_killed_at_random(tmp_path: Path) -> None:

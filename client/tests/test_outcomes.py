@@ -127,6 +127,15 @@ def test_a_batch_answered_without_results_waits(portal: Any, client: Any, run: A
     assert str(client.report_batch([run("a"), run("b")]).whole) == "retry 200 no_receipt"
 
 
+def test_what_a_batch_does_not_deliver_is_logged_once_for_each_reason(
+    portal: Any, client: Any, run: Any, answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    mismatch = {"run_id": None, "status": "invalid", "code": "machine_mismatch"}
+    portal.answer_with(BATCH, answer(200, {"results": [mismatch, mismatch, {"run_id": "c", "status": "recorded"}]}))
+    client.report_batch([run(name) for name in "abc"])
+    assert caplog.messages == ["usage report not delivered: auth machine_mismatch"]
+
+
 def test_it_knows_a_run_id_in_any_of_its_forms(portal: Any, client: Any, run: Any, answer: Any) -> None:
     portal.answer_with(BATCH, answer(200, {"results": [{"run_id": "0f8f", "status": "recorded"}]}))
     assert client.report_batch([run("0F-8F")]).items[0].delivered

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Optional, Union
+from typing import Any, Union
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -24,11 +24,12 @@ class NotEnrolled(LookupError):
 class BearerAuth(AuthBase):
     """As the session's auth rather than a header, it also keeps requests from taking credentials out of ~/.netrc."""
 
-    def __init__(self, token: Callable[[], str]) -> None:
-        self._token = token
+    def __init__(self, token: Union[str, TokenStore]) -> None:
+        self._token = token if isinstance(token, TokenStore) else _checked(token)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token()}"
+        token = _stored(self._token) if isinstance(self._token, TokenStore) else self._token
+        request.headers["Authorization"] = f"Bearer {token}"
         return request
 
     def __repr__(self) -> str:
@@ -76,7 +77,7 @@ def make_session(
     requests) is given. Raises ValueError, without the value, for a token that can't stand in a header.
     """
     session = PortalSession(verify)
-    session.auth = BearerAuth(_reader(token))
+    session.auth = BearerAuth(token)
     session.headers["User-Agent"] = user_agent
     return session
 
@@ -86,22 +87,14 @@ def session_of(given: Any) -> Any:
     return make_session(given) if isinstance(given, (str, TokenStore)) else given
 
 
-def _reader(token: Union[str, TokenStore]) -> Callable[[], str]:
-    if isinstance(token, TokenStore):
-        store = token
-        return lambda: _checked(_stored(store))
-    checked = _checked(token)
-    return lambda: checked
-
-
 def _stored(store: TokenStore) -> str:
     credentials = store.load()
     if credentials is None:
         raise NotEnrolled("this machine isn't enrolled")
-    return credentials.api_token
+    return _checked(credentials.api_token)
 
 
-def _checked(token: Optional[str]) -> str:
+def _checked(token: Any) -> str:
     if not isinstance(token, str) or not _TOKEN.fullmatch(token.strip()):
         raise ValueError("the token is empty or has characters that no token has")
     return token.strip()

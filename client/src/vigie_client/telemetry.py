@@ -62,8 +62,8 @@ class SpoolClient:
             answer = self._runner.run(call, self.timeout if timeout is None else min(timeout, self.timeout))
         except CallFailed as failure:
             answer = BatchOutcome(no_answer(failure.kind))
-        if not answer.whole.delivered:
-            log(logging.WARNING, "%s not delivered: %s", self.what, answer.whole, logger=self._logger)
+        for reason in sorted({str(each) for each in answer.items or (answer.whole,) if not each.delivered}):
+            log(logging.WARNING, "%s not delivered: %s", self.what, reason, logger=self._logger)
         return answer
 
 
