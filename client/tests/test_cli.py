@@ -221,7 +221,7 @@ def test_it_keeps_the_run_for_later_when_the_portal_is_away(
     assert command("report", *REPORTING, "a.png") == 1
     assert printed(capsys)["pending"] == 1
     assert command("flush", "--force") == 0
-    assert printed(capsys) == {"delivered": 1, "pending": 0, "quarantined": 0}
+    assert printed(capsys) == {"delivered": 1, "pending": 0, "dropped": 0, "quarantined": 0}
 
 
 def test_a_run_that_the_disk_does_not_take_is_sent_directly(

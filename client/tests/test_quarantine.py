@@ -127,7 +127,7 @@ def test_commands_list_retry_and_drop(portal: Any, command: Any, refuse: Any, sp
     told = {"retried": 2, "pending": 2, "quarantined": 1}
     assert command("quarantine", "retry", "--code", "run_conflict", "--spool", str(spool)) == (0, told)
     assert command("quarantine", "drop") == (0, {"dropped": 1, "quarantined": 0})
-    assert command("flush") == (0, {"delivered": 2, "pending": 0, "quarantined": 0})
+    assert command("flush") == (0, {"delivered": 2, "pending": 0, "dropped": 0, "quarantined": 0})
 
 
 def test_every_command_tells_how_many_are_quarantined(

@@ -142,7 +142,8 @@ def _flush(options: argparse.Namespace, about: Optional[Mapping[str, Any]] = Non
     client = _client(options)
     delivered = 0 if client is None else flush_spool(spool, client, force=options.force)
     after = spool_stats(spool)
-    _print(options, {**(about or {}), "delivered": delivered, "pending": after.pending})
+    counts = {"delivered": delivered, "pending": after.pending, "dropped": sum(after.dropped.values())}
+    _print(options, {**(about or {}), **counts})
     lost_none = (after.quarantined, after.dropped) == (before.quarantined, before.dropped)
     return DONE if after.pending == 0 and lost_none else FAILED
 
