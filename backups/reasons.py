@@ -79,6 +79,7 @@ SENTENCES: dict[str, Any] = {
     "hash_differs": _("the SHA-256 of the staged file is not the one the machine says"),
     # HASH_MISMATCH, UNVERIFIED, SUCCESS
     "unchanged": _("the dump is the same as the one verified before"),
+    "later_failed": _("the later report %(report)s of the same cycle brings no better backup"),
     "overwritten": _("the staged file belongs to the later report %(report)s"),
     "verified": _("hash and size are those the machine says"),
     # Folders
@@ -112,6 +113,7 @@ WARNINGS: dict[str, Any] = {
     "too_small": _("it is smaller than expected"),
     "shrunk": _("it is much smaller than the last ones"),
     "not_unpacked": _("it takes too much time or memory to unpack: only its hash was checked"),
+    "later_failed": _("a later attempt to back up failed; the earlier backup stays"),
     "overall_failed": _("the report calls the operation as a whole failed, although every step succeeded"),
     "early": _("it came before it was expected"),
     "clock_skew": _("the machine’s clock is wrong"),

@@ -13,12 +13,22 @@ from django.conf import settings
 from django.utils import timezone
 
 from backups import paths
-from backups.models import FAILURES, VERIFIED, BackupEntry, ExpectedBackupJob, Status
+from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
 from backups.querysets import CURRENT_OR_TO_BE, STORED, UNFINISHED
 from backups.reasons import Reason, reason
 from backups.scanner import cycles, locate, store, verify
 from backups.scanner.claims import Claim
-from backups.scanner.classify import PENDING, SUCCESS, UNCHANGED, Facts, Limits, Verdict, classify, needs_file
+from backups.scanner.classify import (
+    PENDING,
+    SUCCESS,
+    UNCHANGED,
+    UNVERIFIED,
+    Facts,
+    Limits,
+    Verdict,
+    classify,
+    needs_file,
+)
 from backups.scanner.cycles import Cycle
 from backups.scanner.shelf import Shelf
 from backups.scanner.store import Copy
@@ -26,6 +36,7 @@ from backups.scanner.unpack import MAGIC_BYTES, ContentCheck
 from backups.scanner.verify import Measured
 
 SETTLED = (*VERIFIED, Status.UNVERIFIED)
+LATER = "later_failed"
 CATCH_UP = 14
 COMPARED_SUCCESSES = 7
 
@@ -60,6 +71,11 @@ class Past:
     def usual_sizes(self, cycle: Cycle) -> list[int]:
         """Dumps in doubt count too: a database that shrank for good becomes the usual one."""
         return [one.server_size or 0 for one in islice(self.successes_before(cycle), COMPARED_SUCCESSES)]
+
+    def is_settled(self, cycle: Cycle) -> bool:
+        """Whether all is known of a cycle, unless a later report says more."""
+        entry = self.entries.get(cycle.at)
+        return entry is not None and (entry.is_good or entry.status == Status.UNVERIFIED)
 
     def has_later(self, cycle: Cycle, matters: Callable[[BackupEntry], bool]) -> bool:
         """Whether an entry of a later cycle matters. One of the future does not: a scan with `--at` has made it."""
@@ -100,7 +116,10 @@ class Past:
 
 @dataclass
 class Judged:
-    """A verdict with what it rests on. `copy` is a sealed copy of the dump, or why there is none."""
+    """A verdict with what it rests on. `copy` is a sealed copy of the dump, or why there is none.
+
+    `keeps` says that the entry stays as it is, but for a warning about a later report.
+    """
 
     past: Past
     cycle: Cycle
@@ -108,6 +127,7 @@ class Judged:
     verdict: Verdict
     staged_name: str = ""
     copy: Copy | None = None
+    keeps: bool = False
 
     @property
     def job(self) -> ExpectedBackupJob:
@@ -124,36 +144,34 @@ class Judged:
     @property
     def known_by(self) -> list[Any] | None:
         """By what the same bad file is known again; None where the verdict is settled, or no file was read."""
-        if self.measured is None or self.verdict.status in SETTLED:
+        if self.measured is None or (self.verdict.status in SETTLED and not self.keeps):
             return None
         return judged_as(self.facts, self.measured.state)
 
 
 def cycles_to_judge(past: Past, now: datetime) -> Iterator[Cycle]:
-    """The current cycle unless it is settled, and the earlier ones that nobody has recorded; oldest first.
+    """The current cycle, and until it is settled the earlier ones that nobody has recorded, oldest first.
 
     Of those before the job was watched there is nothing to catch up.
     """
     plan = past.job.plan
     current = cycles.current(plan, now)
-    known = past.entries.get(current.at)
-    if known is not None and known.status in SETTLED:
-        return
-    start = past.job.counts_from(now)
-    earlier = list(takewhile(lambda one: one.at >= start, islice(cycles.earlier(plan, current), CATCH_UP)))
-    yield from (one for one in reversed(earlier) if is_open(past, one, one == earlier[0]))
+    if not past.is_settled(current):
+        start = past.job.counts_from(now)
+        earlier = list(takewhile(lambda one: one.at >= start, islice(cycles.earlier(plan, current), CATCH_UP)))
+        yield from (one for one in reversed(earlier) if is_open(past, one, one == earlier[0]))
     yield current
 
 
 def is_open(past: Past, cycle: Cycle, is_previous: bool) -> bool:
-    """Whether an earlier cycle is to be judged. A good backup may have come in the last minutes of its cycle."""
+    """Whether an earlier cycle is to be judged. A better backup may have come in the last minutes of its cycle."""
     entry = past.entries.get(cycle.at)
-    return entry is None or (is_previous and entry.status in FAILURES)
+    return entry is None or (is_previous and entry.status != Status.UNVERIFIED)
 
 
 def judged(past: Past, cycle: Cycle, shelf: Shelf, now: datetime, keep_alive: Callable[[], None]) -> Judged:
     """Reads what must be read, and says how the cycle stands."""
-    job = past.job
+    job, entry = past.job, past.entries.get(cycle.at)
     found = shelf.look_up(job, cycle)
     facts = Facts(
         now=now,
@@ -169,9 +187,44 @@ def judged(past: Past, cycle: Cycle, shelf: Shelf, now: datetime, keep_alive: Ca
         may_be_missing=now < job.created_at or cycle.at >= job.counts_from(now),
         limits=Limits(job.min_size_bytes, job.max_shrink_percent, past.usual_sizes(cycle)),
     )
+    verified = entry if entry is not None and entry.is_verified else None
+    if verified is not None and not says_more(facts, verified):
+        return Judged(past, cycle, facts, PENDING)
     if found.claim is None or not needs_file(facts):
-        return Judged(past, cycle, facts, classify(facts))
-    return with_file(past, facts, found.claim, keep_alive)
+        one = Judged(past, cycle, facts, classify(facts))
+    else:
+        one = with_file(past, facts, found.claim, keep_alive)
+    return one if verified is None or is_better(one.verdict, verified) else keeping(one, verified)
+
+
+# --- A later report of a verified cycle ------------------------------------------------------------------------------
+
+
+def says_more(facts: Facts, entry: BackupEntry) -> bool:
+    """Whether the newest report of a verified cycle is another one than the recorded, about another dump."""
+    report, claim = facts.report, facts.claim
+    if report is None or claim is None or (entry.report_at is not None and report.moment < entry.report_at):
+        return False
+    return claim.sha256 not in (entry.agent_sha256, entry.server_sha256)
+
+
+def is_better(verdict: Verdict, entry: BackupEntry) -> bool:
+    return verdict.status in VERIFIED and (entry.has_doubts or not verdict.has_doubts)
+
+
+def keeping(one: Judged, entry: BackupEntry) -> Judged:
+    """The recorded verdict with a warning: what was verified and stored is not undone by a later report."""
+    if one.copy is not None:
+        one.copy.discard()
+    if one.verdict.status is None or one.verdict.status == UNVERIFIED or one.facts.report is None:
+        return replace(one, verdict=PENDING, copy=None)
+    recorded = list(takewhile(lambda why: why["code"] != LATER, entry.reasons))
+    why = () if one.verdict.status in VERIFIED else one.verdict.reasons
+    warnings = [code for code in entry.warnings if code != LATER]
+    verdict = Verdict(
+        entry.status, (*recorded, reason(LATER, report=one.facts.report.name), *why), (*warnings, LATER), entry.late
+    )
+    return replace(one, verdict=verdict, copy=None, keeps=True)
 
 
 def with_file(past: Past, facts: Facts, claim: Claim, keep_alive: Callable[[], None]) -> Judged:

@@ -86,22 +86,25 @@ def is_news(one: Judged) -> bool:
     entry = one.entry
     if one.verdict.status is None or (entry is not None and one.verdict.status == Status.UNVERIFIED):
         return False  # a failure on record is not made unsure by what was deposited later
-    if entry is not None and entry.promotion in STORED and one.verdict.status not in VERIFIED:
-        return False  # nor is a dump that is stored undone by a later report that failed
-    report = one.facts.report
-    return entry is None or (entry.status, entry.reasons, entry.report_name, entry.judged) != (
-        one.verdict.status,
-        list(one.verdict.reasons),
-        report.name if report else "",
-        one.known_by,
-    )
+    if entry is None:
+        return True
+    report_name = one.facts.report.name if one.facts.report else ""
+    said = (one.verdict.status, list(one.verdict.reasons), one.known_by)
+    is_same_report = one.keeps or entry.report_name == report_name
+    return not is_same_report or (entry.status, entry.reasons, entry.judged) != said
 
 
 def entry_of(one: Judged, now: datetime) -> BackupEntry:
     """The cycle's entry as the verdict has it: new, or the one there was, which keeps its first status."""
     status, claim, report = one.verdict.status or "", one.facts.claim, one.facts.report
     entry = one.entry or BackupEntry(job=one.job, cycle_at=one.cycle.at, first_status=status, recorded_at=now)
+    if one.keeps:
+        entry.reasons, entry.warnings = list(one.verdict.reasons), list(one.verdict.warnings)
+        entry.judged, entry.changed_at = one.known_by, now
+        return entry
     came_late = one.verdict.late or (entry.first_status == Status.MISSING and status != Status.MISSING)
+    if entry.is_good:
+        came_late = entry.late  # the first of two good backups decides
     measured = one.measured
     was_stored = entry.promotion in STORED
     is_same = was_stored and measured is not None and measured.sha256 == entry.server_sha256
@@ -129,6 +132,9 @@ def follow(one: Judged, now: datetime) -> bool:
 
     A dump in doubt is no good backup: it leaves open whether the database is protected.
     """
+    is_latest = not one.past.has_later(one.cycle, lambda entry: True)
+    if one.keeps:
+        return is_latest
     job, status, has_doubts = one.job, one.verdict.status or "", one.verdict.has_doubts
     taken_at = min(one.facts.report.moment, now) if one.facts.report else now
     if status in VERIFIED and not has_doubts:
@@ -137,7 +143,7 @@ def follow(one: Judged, now: datetime) -> bool:
         is_newest = not one.past.has_later(one.cycle, lambda entry: entry.is_good and entry.status == Status.SUCCESS)
         if status == Status.SUCCESS and one.measured is not None and is_newest:
             job.last_success_at, job.previous_successful_hash = taken_at, one.measured.sha256
-    if one.past.has_later(one.cycle, lambda entry: True):
+    if not is_latest:
         return False
     if job.current_status != status:
         job.current_status, job.status_since = status, now

@@ -75,7 +75,7 @@ def scan_now(now: datetime, agent_id: str = "") -> tuple[Scan, Outcome]:
     scan, total = begin(Scan.Source.COMMAND, now, agent_id), Outcome()
     if scan.root_is_missing:
         return scan, total
-    settled, agents = sort_out(scan)
+    settled, agents = ([], agents_of(scan)) if agent_id else sort_out(scan)
     add_settled(total, settled)
     Scan.objects.filter(pk=scan.pk).update(agents=len(agents))
     areas = DepositArea.objects.of(agents)

@@ -186,7 +186,8 @@ def rounds(pasts: list[Past], now: datetime, outcome: Outcome, shelf: Shelf) -> 
         with isolated(past.job, outcome):
             found = list(judge.cycles_to_judge(past, now))
             open_cycles.append([(past, cycle) for cycle in found])
-            shelf.since = min([shelf.since, *(cycle.opens for cycle in found)])
+            if not past.is_settled(found[-1]):  # of a settled cycle, only reports that are new matter
+                shelf.since = min([shelf.since, *(cycle.opens for cycle in found)])
     for together in zip_longest(*open_cycles):
         yield [case for case in together if case is not None]
 

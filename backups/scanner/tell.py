@@ -61,7 +61,8 @@ def of_verdict(one: Judged) -> list[Notice]:
         return [notice(job, severity, title, text, key, State.CLOSED)]
     if not WORTH_A_MESSAGE.isdisjoint(one.verdict.warnings):
         title = _("Backup of %(job)s arrived with warnings, expected %(moment)s") % about
-        return [notice(job, Severity.WARNING, title, text, f"{key}:warnings", State.NOTE)]
+        codes = "+".join(sorted(WORTH_A_MESSAGE.intersection(one.verdict.warnings)))
+        return [notice(job, Severity.WARNING, title, text, f"{key}:{codes}", State.NOTE)]
     if status == Status.HASH_MISMATCH and job.unchanged_policy == job.UnchangedPolicy.INFORM:
         title = _("Backup of %(job)s is unchanged, expected %(moment)s") % about
         return [notice(job, Severity.INFO, title, text, key, State.NOTE)]
