@@ -22,7 +22,7 @@ from agents.models import Agent, MachineToken
 from portal import audit
 from portal.api.errors import Problem, invalid
 from portal.issuing import issue, revoke
-from portal.models import ApiToken
+from portal.models import ApiToken, AuditEvent
 from portal.querysets import ApiTokenQuerySet
 
 REPLAY_FOR = timedelta(hours=24)
@@ -31,6 +31,7 @@ REENROLMENT_FOR = timedelta(minutes=15)
 DESCRIPTIVE = ("user_name", "user_email", "user_id", "hostname", "os_info", "version")
 
 ENROLLED, REACTIVATED, REPLAYED = "enrolled", "reactivated", "replayed"
+ENROLMENTS = (f"agent.{ENROLLED}", f"agent.{REACTIVATED}")
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ def enrol(fields: Mapping[str, Any], token: ApiToken, request: HttpRequest) -> E
         status = ENROLLED if created else readmit(agent, fields, token, now)
         if status != REPLAYED and not ApiToken.objects.claim_use(token.pk):
             raise Problem("token_exhausted", subject=subject(agent.machine_id))
+        if status == REPLAYED and own is None and is_elsewhere(agent, fields, request):
+            audit.record("agent.replayed_elsewhere", subject(agent.machine_id), request=request, after=given(fields))
         agent.refresh_from_db()
         plain = issue_agent_token(agent, request)
         audit.record(f"agent.{status}", subject(agent.machine_id), request=request, after=given(fields))
@@ -176,6 +179,19 @@ def is_replay(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: dat
         and now - agent.enrolled_at <= REPLAY_FOR
         and not tokens_of(agent).filter(last_used_at__gte=agent.enrolled_at).exists()
     )
+
+
+def is_elsewhere(agent: Agent, fields: Mapping[str, Any], request: HttpRequest) -> bool:
+    """Whether a lost answer is asked for by another computer, as far as its host name and address tell.
+
+    A disk that is copied between an enrolment and the first call takes its enrollment_id along.
+    """
+    hostname = fields.get("hostname")
+    if hostname and agent.hostname and hostname != agent.hostname:
+        return True
+    enrolments = AuditEvent.objects.filter(subject=subject(agent.machine_id), action__in=ENROLMENTS)
+    first = enrolments.order_by("-at").first()
+    return first is not None and first.address != request.META.get("REMOTE_ADDR", "")
 
 
 # --- A new token -----------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ FEWEST_MACHINES = 5
 LATE_SHARE = 0.8
 LOST_SHARE = 0.1
 EXPIRY_WARNING = timedelta(days=7)
+COPIES_SHOWN_FOR = timedelta(days=7)
 ISSUED_BY_PEOPLE = ~Q(kind=ApiToken.Kind.AGENT)
 LOOP_COUNT = 100
 # Of each kind of finding no more than this: the list behind it shows the rest.
@@ -66,6 +67,40 @@ def shared_names(now: datetime) -> Iterator[Finding]:
             url=reverse("admin:agents_agent_change", args=[other.pk]),
             action=_("View machine"),
         )
+
+
+@sources.register
+def copied_machines(now: datetime) -> Iterator[Finding]:
+    """Computers that share one identity, as the copies of a disk do."""
+    turns = AuditEvent.objects.filter(action="agent.renamed", count__gt=1, last_at__gte=now - timedelta(hours=2))
+    text = _(
+        "%(machine)s reports the host names %(names)s in turn: computers share its token. Delete the token store on "
+        "all but one, and enrol them again."
+    )
+    shown = set()
+    for event in turns.filter(at__gte=now - timedelta(hours=3)).order_by("-count"):
+        if event.subject not in shown and len(shown) < SHOWN:
+            shown.add(event.subject)
+            names = sorted({str(values["hostname"]) for values in (event.before, event.after)})
+            yield about_machine(event, text, names=", ".join(names))
+    elsewhere = AuditEvent.objects.filter(action="agent.replayed_elsewhere", at__gte=now - COPIES_SHOWN_FOR)
+    text = _(
+        "%(machine)s was enrolled and, before its first call, was given its token once more on another computer or "
+        "address. If that was a copy of its disk, enrol the copy under a name of its own."
+    )
+    for event in elsewhere.order_by("-at")[:SHOWN]:
+        yield about_machine(event, text)
+
+
+def about_machine(event: AuditEvent, text: str, **more: str) -> Finding:
+    machine_id = event.subject.removeprefix("agent:")
+    return Finding(
+        Severity.WARNING,
+        text % {"machine": machine_id, **more},
+        since=event.at,
+        url=reverse("admin:agents_agent_changelist", query={"q": machine_id}),
+        action=_("View machine"),
+    )
 
 
 @sources.register

@@ -18,18 +18,29 @@ JITTER = 0.1
 
 def says_something_new(agent: Agent, body: dict[str, Any]) -> bool:
     """Whether what was sent differs from what is kept; what is the same was checked when it was kept."""
-    return any(body.get(name) not in (None, getattr(agent, name)) for name in ("version", "os_info"))
+    return any(body.get(name) not in (None, getattr(agent, name)) for name in kept_of(agent))
+
+
+def kept_of(agent: Agent) -> tuple[str, ...]:
+    """What a heartbeat may change. A host name that was never given, or was erased, stays out."""
+    return ("version", "os_info", "hostname") if agent.hostname else ("version", "os_info")
 
 
 def note_heartbeat(agent: Agent, given: dict[str, Any], request: HttpRequest) -> None:
-    """Takes over what the machine says of itself where it changed; that it was seen, authentication has noted."""
-    changed = {name: value for name, value in given.items() if value is not None and value != getattr(agent, name)}
-    if not changed:
+    """Keep what the machine says of itself where it changed; that it was seen, authentication has noted.
+
+    Of two computers with one token the host name changes to and fro. A finding tells by the count of `agent.renamed`.
+    """
+    new = {name: given[name] for name in kept_of(agent) if given.get(name) not in (None, getattr(agent, name))}
+    if not new:
         return
     with transaction.atomic():
-        Agent.objects.active().filter(pk=agent.pk).update(**changed)
-        before = {name: getattr(agent, name) for name in changed}
-        audit.hourly("agent.changed", subject(agent.machine_id), request=request, before=before, after=changed)
+        Agent.objects.active().filter(pk=agent.pk).update(**new)
+        for action, names in (("agent.renamed", {"hostname"}), ("agent.changed", {"version", "os_info"})):
+            after = {name: value for name, value in new.items() if name in names}
+            if after:
+                before = {name: getattr(agent, name) for name in after}
+                audit.hourly(action, subject(agent.machine_id), request=request, before=before, after=after)
 
 
 def next_heartbeat_seconds() -> int:

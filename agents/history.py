@@ -9,6 +9,8 @@ SENTENCES.update(
         "agent.enrolled": _("Enrolled"),
         "agent.reactivated": _("Came back after it was uninstalled"),
         "agent.replayed": _("Was given its token once more"),
+        "agent.replayed_elsewhere": _("Token given once more, to another computer or address"),
+        "agent.renamed": _("Reported another host name"),
         "agent.changed": _("Reported a change"),
         "agent.token_rotated": _("Changed its token"),
         "agent.tokens_revoked": _("Its tokens were revoked"),

@@ -19,7 +19,7 @@ PERSONAL = ("user_name", "user_email", "user_id", "hostname")
 def agents_of(subject: Subject) -> QuerySet[Agent]:
     """The machine itself, or those a person uses; these are told by the indexed address alone."""
     if subject.is_machine:
-        return Agent.objects.filter(machine_id__in=subject.names)
+        return Agent.objects.filter(subject.is_in_column("machine_id"))
     return Agent.objects.filter(user_email__in=subject.written_as(Agent.objects.all(), "user_email"))
 
 
@@ -29,7 +29,9 @@ def of_nobody(agent: Agent, subject: Subject, pseudonym: str) -> Row:
     Where there is an address, it alone says whose it is: people log in to machines by any word.
     """
     if subject.is_machine_called(agent.machine_id):
-        return dict.fromkeys((*PERSONAL, "uninstall_reason", "enrollment_id"), "") | uninstalled(agent)
+        # Of two machines that differ in case alone, the one that does not own the name takes a pseudonym of its own.
+        alone = {} if agent.owns_name else {"machine_id": f"{pseudonym}-{agent.pk}"}
+        return dict.fromkeys((*PERSONAL, "uninstall_reason", "enrollment_id"), "") | uninstalled(agent) | alone
     tell = ("user_email",) if agent.user_email else ("user_name", "user_id")
     if any(subject.is_named(getattr(agent, name)) for name in tell):
         return {"user_name": "", "user_email": pseudonym, "user_id": "", "hostname": "", "uninstall_reason": ""}
@@ -42,7 +44,7 @@ def uninstalled(agent: Agent) -> Row:
 
 
 def its_tokens(subject: Subject) -> Q | None:
-    return Q(machine__agent__machine_id__in=subject.names) if subject.is_machine else None
+    return subject.is_in_column("machine__agent__machine_id") if subject.is_machine else None
 
 
 def revoked(token: ApiToken, subject: Subject, pseudonym: str) -> Row:

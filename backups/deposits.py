@@ -29,7 +29,7 @@ from agents import enrolment
 from agents.models import Agent
 from backups import paths
 from backups.scanner import report
-from backups.scanner.locate import Unusable, opened_folder
+from backups.scanner.locate import Unusable, deposit_folder
 from backups.scanner.store import WRITE_FLAGS, refuse_without_room, write_all
 from portal import disks
 from portal.api.errors import Problem, invalid
@@ -115,7 +115,7 @@ def receive(deposit: Deposit, agent: Agent, body: Any) -> None:
     """Stores what `body.read()` gives. Raises Problem, and then leaves everything as it was."""
     refuse_namesake(agent)
     folders = (paths.reduced(agent.machine_id), deposit.area)
-    with on_disk(), opened_folder(Path(settings.DEPOSITS_ROOT), folders, make=True) as folder:
+    with on_disk(), deposit_folder(folders, make=True, in_any_case=agent.owns_name) as folder:
         sweep(folder)
         # The database may be on the same disk: a machine must not be able to silence the portal.
         refuse_without_room(folder, deposit.size, settings.DISK_RESERVE_MIB * disks.MIB)
@@ -149,18 +149,19 @@ def refuse_namesake(agent: Agent) -> None:
     """
     if not MARK.search(agent.machine_id):
         return
-    alike = Agent.objects.filter(spelt_like(agent.machine_id)).order_by().values_list("pk", flat=True)
-    if min(alike, default=agent.pk) != agent.pk:
+    name = agent.machine_id.lower()
+    alike = Agent.objects.filter(spelt_like(name)).exclude(name=name).order_by().values_list("pk", flat=True)
+    if min(alike, default=agent.pk) < agent.pk:
         raise Problem("machine_mismatch", detail=NAMESAKE, subject=enrolment.subject(agent.machine_id))
 
 
-def spelt_like(machine_id: str) -> Q:
-    """The ids that are reduced like this one: each is looked up, unless there are too many to name them."""
-    words = MARK.split(machine_id)
+def spelt_like(name: str) -> Q:
+    """The names that are reduced like this one: each is looked up, unless there are too many to name them."""
+    words = MARK.split(name)
     if 2 ** (len(words) - 1) > MOST_SPELLINGS:
-        return Q(machine_id__regex=f"^{'[_:]'.join(map(re.escape, words))}$")
+        return Q(name__regex=f"^{'[_:]'.join(map(re.escape, words))}$")
     marks = product("_:", repeat=len(words) - 1)
-    return Q(machine_id__in=["".join(map("".join, zip(words, (*chosen, ""), strict=True))) for chosen in marks])
+    return Q(name__in=["".join(map("".join, zip(words, (*chosen, ""), strict=True))) for chosen in marks])
 
 
 # --- On disk ---------------------------------------------------------------------------------------------------------

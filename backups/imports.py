@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -135,6 +136,7 @@ def planned(rows: Iterable[Mapping[str, str]]) -> Plan:
     texts = [columns.texts(row) for row in given]
     numbered = [(number, row) for number, row in enumerate(texts, 1) if any(row.values())]
     standing = Standing.now()
+    numbered = [(number, standing.spelled(row)) for number, row in numbered]
     known = standing.jobs(key_of(row) for _number, row in numbered)
     drafts = [drafted(number, row, known.get(key_of(row))) for number, row in numbered]
     for row in drafts:
@@ -230,6 +232,15 @@ class Standing:
     def now(cls) -> Standing:
         jobs = ExpectedBackupJob.objects.order_by().values_list("agent_id", "database_name", "pk", "storage_folder")
         return cls({(agent_id, database): (pk, folder) for agent_id, database, pk, folder in jobs})
+
+    @cached_property
+    def spellings(self) -> dict[str, str]:
+        return {agent_id.lower(): agent_id for agent_id, _database in sorted(self.by_key, reverse=True)}
+
+    def spelled(self, texts: dict[str, str]) -> dict[str, str]:
+        """The row with its machine spelled as the jobs there are spell it."""
+        known = self.spellings.get(texts.get("agent_id", "").lower())
+        return texts if known is None or key_of(texts) in self.by_key else texts | {"agent_id": known}
 
     def jobs(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ExpectedBackupJob]:
         pks = {self.by_key[key][0] for key in keys if key in self.by_key}

@@ -180,7 +180,7 @@ def backups_tile(now: datetime) -> Tile:
 @machine_sections.register
 def databases_of_machine(machine_id: str) -> Section:
     now = timezone.now()
-    jobs = list(ExpectedBackupJob.objects.filter(agent_id=machine_id)[: SHOWN_DATABASES + 1])
+    jobs = list(ExpectedBackupJob.objects.of(machine_id)[: SHOWN_DATABASES + 1])
     newest = newest_of(jobs) if jobs else {}
     rows = [
         [

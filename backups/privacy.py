@@ -5,12 +5,12 @@ Dumps are never erased: they belong to whoever needs them back. Where they lie i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q
 from django.utils import timezone
 
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
@@ -24,9 +24,8 @@ KEPT = (Promotion.PROMOTED, Promotion.ARCHIVED)
 def without_name(value: Any, subject: Subject, pseudonym: str) -> Any:
     """In what is certainly the machine's, its id goes wherever it stands: names of reports end in it."""
     if isinstance(value, str):
-        for name in subject.names:
-            value = value.replace(name, pseudonym)
-        return value
+        names = "|".join(map(re.escape, subject.names))
+        return re.sub(names, lambda _: pseudonym, value, flags=re.IGNORECASE)
     if isinstance(value, dict):
         renamed = ((without_name(key, subject, pseudonym), item) for key, item in value.items())
         return {key: without_name(item, subject, pseudonym) for key, item in renamed}
@@ -54,14 +53,15 @@ def expected_no_more(job: ExpectedBackupJob, subject: Subject, pseudonym: str) -
 
 
 def of_machine(column: str) -> Any:
-    return lambda subject: Q(**{f"{column}__in": subject.names}) if subject.is_machine else None
+    return lambda subject: subject.is_in_column(column) if subject.is_machine else None
 
 
 def where_dumps_lie(subject: Subject) -> Iterator[str]:
     if not subject.is_machine:
         return
-    deposits = [Path(settings.DEPOSITS_ROOT) / name for name in subject.names]
-    jobs = ExpectedBackupJob.objects.filter(agent_id__in=subject.names)
+    root = Path(settings.DEPOSITS_ROOT)
+    deposits = [folder for folder in sorted(root.glob("*")) if subject.is_machine_called(folder.name)]
+    jobs = ExpectedBackupJob.objects.filter(subject.is_in_column("agent_id"))
     folders = [Path(settings.VALIDATED_ROOT) / name for name in jobs.values_list("storage_folder", flat=True)]
     for folder in [*deposits, *dict.fromkeys(folders)]:
         if folder.is_dir():

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from django.db import models
 from django.db.models import F, Q
 
+from agents.models import Agent
+
 if TYPE_CHECKING:
     from backups import models as m
 
@@ -49,7 +51,14 @@ class ExpectedBackupJobQuerySet(Writing["m.ExpectedBackupJob"]):
 
     def of(self, agent_id: str) -> Self:
         """Of one machine; of all where none is named."""
-        return self.filter(agent_id=agent_id) if agent_id else self.all()
+        return self.filter(agent_id__iexact=agent_id) if agent_id else self.all()
+
+    def spelling_of(self, agent_id: str) -> str:
+        """The name as other jobs of the machine spell it, else as it was enrolled, else as given."""
+        known = set(self.of(agent_id).values_list("agent_id", flat=True)) if agent_id else set()
+        if not known:
+            known = set(Agent.objects.named(agent_id).values_list("machine_id", flat=True))
+        return agent_id if agent_id in known else min(known, default=agent_id)
 
 
 class BackupEntryQuerySet(Writing["m.BackupEntry"]):

@@ -441,6 +441,23 @@ class TestAMachine:
         assert (token.label, token.revoked_reason) == (agent.machine_id, "erased")
         assert token.revoked_at is not None
 
+    def test_every_spelling_of_its_name_is_its_own(self, machine):
+        kept(machine_id="pc-1", reported_by="client:gui")
+        kept(machine_id="Pc-1", reported_by="agent:pc-1")
+        activity("agent:pc-1")
+        shown = exported("PC-1")
+        assert exported("pC-1") == shown
+        assert len(shown["usage.Run"]) == 3
+        erased("pC-1")
+        assert naming(everything(), "PC-1") == []
+
+    def test_of_an_old_pair_both_are_erased(self, operator, make_agent):
+        make_agent("PC-1", user_name="Amy")
+        make_agent("pc-1", owns_name=False, user_name="Amy")
+        erased("PC-1")
+        assert naming(everything(), "PC-1", "Amy") == []
+        assert Agent.objects.filter(status="uninstalled").count() == 2
+
     def test_its_token_is_refused(self, operator, agent, agent_token, call):
         assert call("POST", "agents/heartbeat", agent_token).status_code == 200
         erased(agent.machine_id)

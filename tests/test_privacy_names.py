@@ -40,15 +40,13 @@ def test_a_part_of_another_address_is_let_alone(text):
 @pytest.mark.parametrize(
     ("text", "replaced"),
     [("PC-1", "X"), ("agent:PC-1", "agent:X"), ("backup:PC-1/stock", "backup:X/stock"), ("Backup of PC-1: late", "Backup of X: late"),
-     ("PC-1.", "X."), ("on PC-1, PC-2", "on X, PC-2"), ("expectedbackupjob:PC-1 stock", "expectedbackupjob:X stock")],
+     ("PC-1.", "X."), ("agent:pc-1", "agent:X"), ("on Pc-1, PC-2", "on X, PC-2"), ("on PC-1, PC-2", "on X, PC-2"), ("expectedbackupjob:PC-1 stock", "expectedbackupjob:X stock")],
 )  # fmt: skip
 def test_a_machine_is_found_with_and_without_what_it_is(text, replaced):
     assert MACHINE.replaced(text, "X") == replaced
 
 
-@pytest.mark.parametrize(
-    "text", ["PC-10", "PC-1-B", "PC-1.lan", "PC-1:2", "XPC-1", "my:PC-1", "A.PC-1", "pc-1", "PC_1"]
-)
+@pytest.mark.parametrize("text", ["PC-10", "PC-1-B", "PC-1.lan", "PC-1:2", "XPC-1", "my:PC-1", "A.PC-1", "PC_1"])
 def test_another_machine_is_let_alone(text):
     assert MACHINE.replaced(text, "X") == text
     assert not MACHINE.is_named(text)

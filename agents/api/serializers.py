@@ -41,6 +41,7 @@ class DescriptiveLine(OptionalLine):
 class HeartbeatSerializer(serializers.Serializer[None]):
     version = DescriptiveLine(DESCRIPTION["version"])
     os_info = DescriptiveLine(DESCRIPTION["os_info"])
+    hostname = DescriptiveLine(DESCRIPTION["hostname"])
 
 
 class MachineIdField(LineField):
@@ -55,7 +56,6 @@ class EnrollSerializer(HeartbeatSerializer):
     user_name = DescriptiveLine(DESCRIPTION["user_name"])
     user_email = DescriptiveLine(DESCRIPTION["user_email"])
     user_id = DescriptiveLine(DESCRIPTION["user_id"])
-    hostname = DescriptiveLine(DESCRIPTION["hostname"])
     allow_reactivate = StrictBooleanField(default=True)
     enrollment_id = OptionalLine(128)
 

@@ -65,6 +65,10 @@ class JobForm(BaseJobForm):
     def clean_time_zone(self) -> str:
         return self.cleaned_data["time_zone"] or "UTC"
 
+    def clean_agent_id(self) -> str:
+        """Two spellings of one machine would be two backups of one database."""
+        return ExpectedBackupJob.objects.spelling_of(self.cleaned_data["agent_id"])
+
     class Meta:
         model = ExpectedBackupJob
         exclude = ()

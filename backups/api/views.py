@@ -34,7 +34,7 @@ from portal.api.streams import body_stream
 from portal.api.views import ApiView, Kind, token_of
 
 # By which field of a job each parameter of the query looks.
-FILTERS = {"agent_id": "agent_id", "status": "current_status", "database": "database_name"}
+FILTERS = {"agent_id": "agent_id__iexact", "status": "current_status", "database": "database_name"}
 
 
 class DepositView(ApiView):
@@ -112,7 +112,7 @@ class ScanView(ApiView):
         fields = ScanSerializer(data=self.body(request))
         fields.is_valid(raise_exception=True)
         agent_id = fields.validated_data.get("agent_id") or ""
-        if agent_id and not ExpectedBackupJob.objects.filter(agent_id=agent_id).exists():
+        if agent_id and not ExpectedBackupJob.objects.of(agent_id).exists():
             raise Problem("not_found", detail="No backup is expected of this machine.")
         with transaction.atomic():
             scan = rounds.ask(Scan.Source.API, agent_id)

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from itertools import islice, takewhile
 from typing import Any
 
-from django.conf import settings
 from django.utils import timezone
 
 from backups import paths
@@ -249,7 +248,7 @@ def examined(
     job, entry = past.job, past.entries.get(facts.cycle.at)
     names = [claim.staged_name] if claim.staged_name else paths.staged_names(job.database_name)
     try:
-        with locate.opened_folder(settings.DEPOSITS_ROOT, paths.dump_folder(job)) as folder:
+        with locate.deposit_folder(paths.dump_folder(job)) as folder:
             name, descriptor = staged_in(folder, names, claim.size)
     except locate.Unusable as error:
         return names[0], error.why, None

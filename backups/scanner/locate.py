@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from django.conf import settings
+
 from backups.reasons import Reason, reason
 from portal.files import sync_folder
 
@@ -53,6 +55,22 @@ def opened_folder(root: Path, parts: Sequence[str], *, make: bool = False) -> It
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def deposit_folder(parts: Sequence[str], *, make: bool = False, in_any_case: bool = True) -> Iterator[int]:
+    """A descriptor of a folder of deposits. Its first part is a machine's name, perhaps spelled in another case."""
+    root = Path(settings.DEPOSITS_ROOT)
+    first = spelled_there(parts[0], root) if in_any_case and parts else None
+    with opened_folder(root, [first, *parts[1:]] if first else parts, make=make) as descriptor:
+        yield descriptor
+
+
+def spelled_there(name: str, root: Path) -> str:
+    """The name itself if it is in the root, else one there that differs in case alone, if any."""
+    if os.path.lexists(root / name):
+        return name
+    return min((entry for entry in os.listdir(root) if entry.lower() == name.lower()), default=name)
 
 
 def make_folder(name: str, parent: int) -> None:

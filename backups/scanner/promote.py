@@ -15,8 +15,6 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from django.conf import settings
-
 from backups import paths
 from backups.models import BackupEntry
 from backups.reasons import Reason, reason
@@ -95,7 +93,7 @@ def unrecorded(name: str, folder: int) -> str:
 def clear(folder: tuple[str, ...], name: str, state: tuple[int, ...]) -> None:
     """Step 4: removes the staged file where it still is the one that was verified."""
     try:
-        with locate.opened_folder(settings.DEPOSITS_ROOT, folder) as staging:
+        with locate.deposit_folder(folder) as staging:
             if verify.state_of(os.stat(name, dir_fd=staging, follow_symlinks=False)) == state:
                 os.unlink(name, dir_fd=staging)
     except (OSError, locate.Unusable) as error:
@@ -175,7 +173,7 @@ def resume(past: Past, entry: BackupEntry, keep_alive: Callable[[], None]) -> Ba
             finish_installing(past, entry.staged_name)
         stored_at(place, past, entry)
     try:
-        with locate.opened_folder(settings.DEPOSITS_ROOT, paths.dump_folder(past.job)) as staging:
+        with locate.deposit_folder(paths.dump_folder(past.job)) as staging:
             descriptor = locate.opened_file(entry.staged_name, staging)
     except locate.Unusable:
         return entry if is_in_place else marked(entry, Promotion.LOST, reason("staged_gone"))

@@ -6,8 +6,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.conf import settings
-
 from backups import paths
 from backups.models import DepositArea, ExpectedBackupJob
 from backups.reasons import Reason, quoted, reason
@@ -88,7 +86,7 @@ class Shelf:
         """The newest first, as far as there is room in memory for them."""
         found: list[Report] = []
         left = MOST_BYTES
-        with locate.opened_folder(settings.DEPOSITS_ROOT, folder) as descriptor:
+        with locate.deposit_folder(folder) as descriptor:
             names = locate.names_in(descriptor, "/".join(folder))
             named = [(report.moment_in(name, self.area.agent_id), name) for name in names]
             self.unread[folder] = self.unread_in(folder, [name for moment, name in named if moment is None])

@@ -91,7 +91,7 @@ def test_a_job_is_shown_with_its_next_moment(call, staff_token, make_job):
 @pytest.mark.parametrize(
     ("query", "found"),
     [({}, ["c", "b", "a"]), ({"agent_id": "PC-1"}, ["b", "a"]), ({"status": "MISSING"}, ["b"]), ({"database": "c"}, ["c"]),
-     ({"agent_id": "PC-1", "database": "c"}, []), ({"agent_id": "pc-1"}, []), ({"agent_id": "PC-9"}, []), ({"agent_id": ""}, ["c", "b", "a"])],
+     ({"agent_id": "PC-1", "database": "c"}, []), ({"agent_id": "pc-1"}, ["b", "a"]), ({"agent_id": "PC-9"}, []), ({"agent_id": ""}, ["c", "b", "a"])],
 )  # fmt: skip
 def test_jobs_are_filtered_newest_first(call, staff_token, make_job, query, found):
     make_job(database_name="a")

@@ -104,9 +104,7 @@ class Table:
             yield self.holding_any(subject.needles(), columns), False
 
     def spellings(self, subject: Subject, column: str) -> Sequence[str]:
-        if column in self.machines:
-            return subject.names if subject.is_machine else ()
-        return subject.written_as(self.all_rows, column)
+        return subject.written_as(self.all_rows, column, is_machines=column in self.machines)
 
     def columns_to_search(self, subject: Subject) -> Sequence[str]:
         if self.searched is not None:

@@ -47,7 +47,7 @@ class Nonsense(ValueError):
 
 @dataclass(frozen=True)
 class Subject:
-    """A person or a machine. Addresses are the same in capitals and small letters, other names are as they are.
+    """A person or a machine. Addresses and machines are the same in any case, other names are as they are.
 
     `bears` says whether tokens carry one of the names, so that what they told of may name it too. A participant gave
     a name of his own choice, which only what he took part in knows: anywhere else it may be anybody's, or any word.
@@ -61,7 +61,10 @@ class Subject:
     @property
     def key(self) -> str:
         """The same however it was typed."""
-        return f"{self.is_machine}:{'participant:' if self.is_participant else ''}{folded(self.names[0])}"
+        return f"{self.is_machine}:{'participant:' if self.is_participant else ''}{self.folded(self.names[0])}"
+
+    def folded(self, name: str) -> str:
+        return name.lower() if self.is_machine else folded(name)
 
     @cached_property
     def whole(self) -> re.Pattern[str]:
@@ -90,7 +93,7 @@ class Subject:
 
     def spelled(self, name: str) -> str:
         if self.is_machine:
-            return re.escape(name)
+            return f"(?i:{re.escape(name)})"
         return however_written(name) if "@" in name else however_written(name, in_any_case=False)
 
     def within(self, name: str, *, is_told: bool) -> str:
@@ -111,7 +114,14 @@ class Subject:
 
     def is_machine_called(self, text: str) -> bool:
         """Of a column that holds the id of a machine: nobody's name stands there, whatever it is like."""
-        return self.is_machine and text in self.names
+        return self.is_machine and text.lower() in map(str.lower, self.names)
+
+    def is_in_column(self, column: str) -> Q:
+        """The condition that a column holds one of the names alone, in any case."""
+        condition = Q()
+        for name in self.names:
+            condition |= Q(**{f"{column}__iexact": name})
+        return condition
 
     def is_in(self, text: str | None) -> bool:
         return bool(text) and self.anywhere.search(text or "") is not None
@@ -147,13 +157,16 @@ class Subject:
         """What a text that holds a name holds in any encoding: a database finds it, and Python looks closer."""
         return {max(PLAIN.findall(name), key=len, default="") for name in self.names}
 
-    def written_as(self, rows: QuerySet[Any], field: str) -> list[str]:
-        """The spellings of the names in an indexed column that says who, each to be looked up as it is."""
-        if self.is_participant:
+    def written_as(self, rows: QuerySet[Any], field: str, *, is_machines: bool = False) -> list[str]:
+        """The spellings of the names in an indexed column that says who, each to be looked up as it is.
+
+        A column of machines alone holds no kinds.
+        """
+        if self.is_participant or (is_machines and not self.is_machine):
             return []
         found, kinds_before = [], ("agent:", "enroll:") if self.is_machine else ("", "client:", "enroll:")
-        for kind, name in itertools.product(kinds_before, self.names):
-            if "@" in name:
+        for kind, name in itertools.product(("",) if is_machines else kinds_before, self.names):
+            if "@" in name or self.is_machine:
                 beginnings = Q()
                 for letters in cased(name[:CASED]):
                     beginnings |= Q(**{f"{field}__begins": kind + letters})

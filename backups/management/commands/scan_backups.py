@@ -25,7 +25,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         now = moment("--at", options["at"]) if options["at"] else timezone.now()
         agent = options["agent"]
-        if agent and not ExpectedBackupJob.objects.filter(agent_id=agent).exists():
+        if agent and not ExpectedBackupJob.objects.of(agent).exists():
             raise CommandError("No backup is expected of that machine.")
         started = time.monotonic()
         scan, outcome = rounds.scan_now(now, agent)

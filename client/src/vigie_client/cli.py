@@ -180,7 +180,8 @@ def _heartbeat(options: argparse.Namespace) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             HeartbeatThread(_server(options), _session(token), **known).run()  # in this very thread
         return DONE
-    return _print(options, {"next_heartbeat_seconds": send_heartbeat(_server(options), _session(token), **known)})
+    interval = send_heartbeat(_server(options), _session(token), hostname=socket.gethostname(), **known)
+    return _print(options, {"next_heartbeat_seconds": interval})
 
 
 def _deposit(options: argparse.Namespace) -> int:
