@@ -77,12 +77,11 @@ def copied_machines(now: datetime) -> Iterator[Finding]:
         "%(machine)s reports the host names %(names)s in turn: computers share its token. Delete the token store on "
         "all but one, and enrol them again."
     )
-    shown = set()
-    for event in turns.filter(at__gte=now - timedelta(hours=3)).order_by("-count"):
-        if event.subject not in shown and len(shown) < SHOWN:
-            shown.add(event.subject)
-            names = sorted({str(values["hostname"]) for values in (event.before, event.after)})
-            yield about_machine(event, text, names=", ".join(names))
+    events = turns.filter(at__gte=now - timedelta(hours=3)).order_by("count")
+    newest = {event.subject: event for event in events}
+    for event in list(newest.values())[:SHOWN]:
+        names = sorted({str(values["hostname"]) for values in (event.before, event.after)})
+        yield about_machine(event, text, names=", ".join(names))
     elsewhere = AuditEvent.objects.filter(action="agent.replayed_elsewhere", at__gte=now - COPIES_SHOWN_FOR)
     text = _(
         "%(machine)s was enrolled and, before its first call, was given its token once more on another computer or "
