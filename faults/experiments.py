@@ -119,7 +119,7 @@ def ask_for_scans() -> None:
 def judge_runs(reporters: Reporters) -> Iterator[Figure]:
     sent = reporters.sent()
     rows = Run.objects.filter(app_name="faults")
-    kept = {str(run_id) for run_id in rows.values_list("run_id", flat=True)}
+    kept = {run_id.hex for run_id in rows.values_list("run_id", flat=True)}
     doubled = rows.values("run_id").annotate(count=Count("pk")).filter(count__gt=1).count()
     yield at_least("kills: runs sent", len(sent), 1)
     yield exactly("kills: runs lost", len(sent - kept))

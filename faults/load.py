@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from django.db import DatabaseError, close_old_connections, transaction
 from django.utils import timezone
@@ -59,7 +60,7 @@ class Reporters:
             process.wait()
 
     def sent(self) -> set[str]:
-        return {line for each in self.folders for line in (each / "ledger").read_text().split()}
+        return {UUID(line).hex for each in self.folders for line in (each / "ledger").read_text().split()}
 
 
 # --- The outside world -----------------------------------------------------------------------------------------------
@@ -180,6 +181,11 @@ def send_message(number: int) -> bool:
 # --- Machines with backups -------------------------------------------------------------------------------------------
 
 
+# What a scan looks for at the beginning and at the end of a dump.
+HEAD = b"--\n-- PostgreSQL database dump\n--\n\n" + b"SET standard_conforming_strings = on;\n" * 2_000
+END = b"\n--\n-- PostgreSQL database dump complete\n--\n\n"
+
+
 def expect_backup(machine: str, folder: Path, size: int) -> ExpectedBackupJob:
     """A job that expects a backup by now, and the machine's deposit of that size, which does not compress."""
     moment = timezone.now().replace(second=0, microsecond=0) - timedelta(minutes=1)
@@ -188,7 +194,7 @@ def expect_backup(machine: str, folder: Path, size: int) -> ExpectedBackupJob:
         agent_id=machine, database_name="db", company_name="ACME", city=machine, watched_since=long_ago,
         created_at=long_ago, expected_hour_utc=moment.hour, expected_minute_utc=moment.minute,
     )  # fmt: skip
-    dump = compress(secrets.token_bytes(size), 0)
+    dump = compress(HEAD + secrets.token_bytes(size) + END, 0)
     for name in ("database", "log"):
         (folder / machine / name).mkdir(parents=True)
     (folder / machine / "database" / "db.sql.gz").write_bytes(dump)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import DatabaseError, close_old_connections, transaction
+from django.db import Error, close_old_connections, transaction
 from django.db.models import F
 from django.dispatch import receiver
 from django.utils import timezone
@@ -117,7 +117,7 @@ def finish(delivery: Delivery, now: datetime, error: str = "") -> None:
             with transaction.atomic():
                 mine.update(finished_at=now, error=error)
                 expire_leases([myself()], timezone.now())
-        except DatabaseError as trouble:
+        except Error as trouble:
             log.warning("the end of %s could not be written down: %s", delivery.name, sentence(trouble))
             if cluster_is_ending.get()():
                 raise  # the next worker finds this one dead

@@ -93,7 +93,8 @@ def dead(identities: Iterable[str]) -> set[str]:
     A process of a system that never gave a sign of life may be alive for all that is known.
     """
     named = {identity for identity in identities if identity}
-    found = {identity for identity in named if is_here(identity) and pid_here(identity) is None}
+    has_table = born(os.getpid()) is not None
+    found = {identity for identity in named if has_table and is_here(identity) and pid_here(identity) is None}
     elsewhere = {identity: component(host_of(identity)) for identity in named if not is_here(identity)}
     silent = Beat.objects.silent(elsewhere.values(), SILENCE) if elsewhere else set()
     return found | {identity for identity, system in elsewhere.items() if system in silent}

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db import DatabaseError, close_old_connections, transaction
+from django.db import Error, close_old_connections, transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
@@ -68,7 +68,7 @@ def ask(pulse: Pulse, now: datetime) -> None:
         for _ in range(UNITS_PER_TICK):
             if not pulse.body(now):
                 break
-    except DatabaseError as error:
+    except Error as error:
         log.warning("the pulse %s found no database: %s", pulse.name, sentence(error))
         close_old_connections()
     except Exception:

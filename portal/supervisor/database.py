@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import Error, connections
 
 from portal.failures import sentence
 
@@ -21,7 +21,7 @@ def failure() -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    except (DatabaseError, InterfaceError) as error:
+    except Error as error:
         connection.close()
         return sentence(error)
     return ""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from django.db import DatabaseError, close_old_connections
+from django.db import Error, close_old_connections
 from django.db.models import Max, Min
 from django.utils import timezone
 from django_q.models import OrmQ
@@ -38,7 +38,7 @@ def must_end(cluster: Cluster, started_at: datetime, patience: timedelta) -> boo
         living = [attempt for attempt in attempts if attempt.worker not in gone]
         verdict = judge(gather(cluster, started_at, now, living), patience)
         OrmQ.objects.filter(pk__in=verdict.give_back, lock__gt=now).update(lock=now)
-    except DatabaseError as error:
+    except Error as error:
         log.warning("the database does not answer: %s", sentence(error))
         return False
     if verdict.is_stalled:
@@ -50,7 +50,7 @@ def beat() -> None:
     """A sign of life of this node; without the database there is nobody to see it."""
     try:
         processes.beat()
-    except DatabaseError as error:
+    except Error as error:
         log.warning("the database does not answer: %s", sentence(error))
         close_old_connections()
 
@@ -59,7 +59,7 @@ def is_busy(cluster: Cluster) -> bool:
     """Whether a task runs in this cluster; where the database does not say, it may."""
     try:
         return count_busy(TaskAttempt.objects.running(cluster).on_host(HOST)) > 0
-    except DatabaseError:
+    except Error:
         return True
 
 
