@@ -151,6 +151,9 @@ if database["ENGINE"] == "django.db.backends.sqlite3":
 else:
     database["CONN_MAX_AGE"] = 600
     database["CONN_HEALTH_CHECKS"] = True
+    # A server that vanished without a word, with its host or its network, is given up within half a minute.
+    silence = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
+    database["OPTIONS"] = {"connect_timeout": 10} | silence | database.get("OPTIONS", {})
 DATABASES = {"default": database}
 
 # --- Languages and times ---------------------------------------------------------------------------------------------

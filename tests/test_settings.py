@@ -1,5 +1,6 @@
 """Settings: documented, checked when read, refused with a sentence."""
 
+import ast
 import os
 import re
 import stat
@@ -94,3 +95,15 @@ def test_a_switch_knows_its_words(word, value):
 def test_a_socket_directory_goes_into_the_query(given, host):
     database = Environment({"DATABASE_URL": given}).database("DATABASE_URL", Path("unused"))
     assert (database.get("OPTIONS", {}).get("host") or database["HOST"]) == host
+
+
+def test_vanished_postgresql_is_given_up_within_half_a_minute(tmp_path):
+    code = "from portal.settings import DATABASES; print(DATABASES['default']['OPTIONS'])"
+    address = "postgresql://u:p@db.example.org/vigie?connect_timeout=3"
+    environment = os.environ | {"VIGIE_DATA_DIR": str(tmp_path), "DATABASE_URL": address}
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    options = ast.literal_eval(told.stdout)
+    assert options["keepalives_idle"] + options["keepalives_interval"] * options["keepalives_count"] <= 30
+    assert (options["tcp_user_timeout"], str(options["connect_timeout"])) == (30_000, "3")
