@@ -169,8 +169,7 @@ def headers_of(lines: io.BufferedReader) -> HTTPMessage:
         size += len(line)
         if size > HEAD_LENGTH:
             raise HeadTooLong
-        # A bare CR counts as a space (RFC 9112, 2.2): in a cookie it would end a line of our next request.
-        name, colon, value = line.decode("latin-1").replace("\r", " ").partition(":")
+        name, colon, value = line.decode("latin-1").partition(":")
         if colon and name and not name[0].isspace():
             headers[name.strip()] = value.strip()
     return headers

@@ -141,8 +141,7 @@ class Check:
         self.started = time.monotonic()
         self.deadline = self.started + spec.timeout
         self.step = "dns"
-        # Browsers' rules: without a Domain a cookie goes to the host that set it, and never to all of a country.
-        self.cookies = CookieJar(DefaultCookiePolicy(strict_domain=True))
+        self.cookies: CookieJar | None = None
         self.status: int | None = None
         self.certificate_until: datetime | None = None
 
@@ -198,15 +197,21 @@ class Check:
         return answer
 
     def cookie_header(self) -> dict[str, str]:
-        if not self.cookies:
+        if self.cookies is None:
             return {}
         request = Request(self.url)  # noqa: S310 - nothing opens it
         self.cookies.add_cookie_header(request)
-        return dict(request.header_items())
+        # A bare CR would end a line of our request; it counts as a space (RFC 9112, 2.2).
+        return {name: value.replace("\r", " ") for name, value in request.header_items()}
 
     def keep_cookies(self, answer: Answer) -> None:
-        """Keep them for the rest of the redirects, unless there are more than any browser keeps."""
+        """Keep them for the rest of the redirects, unless there are more than any browser keeps.
+
+        The rules are those of browsers: without a Domain a cookie goes to the host that set it, and never to all hosts
+        of a country.
+        """
         if 0 < len(answer.headers.get_all("Set-Cookie", [])) <= MOST_COOKIES:
+            self.cookies = self.cookies or CookieJar(DefaultCookiePolicy(strict_domain=True))
             self.cookies.extract_cookies(answer, Request(self.url))  # noqa: S310 - nothing opens it
 
     def location_of(self, answer: Answer) -> str | None:
