@@ -68,7 +68,7 @@ class AgentAdmin(ReadOnlyAdmin):
     )
     list_filter = (StatusFilter, LivenessFilter)
     search_fields = (
-        "machine_id__begins",
+        "name__begins",
         "hostname__begins",
         "user_name__begins",
         "user_email__begins",

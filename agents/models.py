@@ -59,6 +59,7 @@ class Agent(models.Model):
             models.Index(fields=["-enrolled_at", "-id"], name="agent_newest"),
             models.Index(fields=["status", "-enrolled_at", "-id"], name="agent_status_newest"),
             # This operator class lets PostgreSQL find a beginning by the index; other databases ignore it.
+            models.Index(fields=["name"], name="agent_name", opclasses=["varchar_pattern_ops"]),
             models.Index(fields=["version"], name="agent_version", opclasses=["varchar_pattern_ops"]),
             models.Index(fields=["hostname"], name="agent_hostname", opclasses=["varchar_pattern_ops"]),
             models.Index(fields=["user_name"], name="agent_user_name", opclasses=["varchar_pattern_ops"]),

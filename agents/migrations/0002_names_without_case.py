@@ -31,6 +31,9 @@ class Migration(migrations.Migration):
         migrations.AddField("agent", "owns_name", models.BooleanField(default=True, editable=False)),
         migrations.RunPython(settle_names, migrations.RunPython.noop),
         migrations.AddIndex(
+            "agent", models.Index(fields=["name"], name="agent_name", opclasses=["varchar_pattern_ops"])
+        ),
+        migrations.AddIndex(
             "agent",
             models.Index(condition=models.Q(owns_name=False), fields=["-id"], name="agent_without_name"),
         ),

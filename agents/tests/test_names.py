@@ -54,6 +54,12 @@ class TestInAnyCase:
         assert call("GET", f"agents/{spelling}", staff_token).json()["agent"]["machine_id"] == MINE
         assert len(call("GET", "agents/fleet", staff_token, search=spelling).json()["active"]) == 1
 
+    def test_admin_search_finds_the_machine(self, admin_client, agent, make_agent, spelling):
+        make_agent("PC-Nice-06")
+        page = admin_client.get("/admin/agents/agent/", {"q": spelling}).content.decode()
+        assert MINE in page
+        assert "PC-Nice-06" not in page
+
     def test_issue_token_speaks_for_the_machine(self, call, agent, capsys, spelling):
         call_command("issue_token", "--kind", "agent", "--machine", spelling)
         token = capsys.readouterr().out.strip()
