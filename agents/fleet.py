@@ -33,9 +33,10 @@ def describe(agent: Agent, now: datetime | None = None) -> dict[str, Any]:
 
 def describe_to(token: ApiToken | None, agent: Agent) -> dict[str, Any]:
     """The `agent` object for a caller who may be an installer: who uses a machine only staff and itself may know."""
+    described = describe(agent)
     if token is not None and token.kind == ApiToken.Kind.ENROLL:
-        return {name: describe(agent)[name] for name in ("machine_id", "status", "enrolled_at", "version")}
-    return describe(agent)
+        return {name: described[name] for name in ("machine_id", "status", "enrolled_at", "version")}
+    return described
 
 
 def split_by_status(machines: list[Agent], now: datetime) -> dict[str, list[dict[str, Any]]]:

@@ -48,7 +48,7 @@ class MachineIdField(LineField):
     """Needed unless a machine's own token says it."""
 
     def __init__(self) -> None:
-        super().__init__(max_length=128, pattern=MACHINE_ID, required=False)
+        super().__init__(max_length=128, pattern=MACHINE_ID, required=False, allow_null=True)
 
 
 class EnrollSerializer(HeartbeatSerializer):

@@ -117,10 +117,10 @@ class RotateView(ApiView):
 
     @extend_schema(request=None, responses={200: RotateAnswer})
     def post(self, request: Request) -> Response:
-        rotated = enrolment.rotate(token_of(request).machine.agent, token_of(request), request._request)
-        machine_id = token_of(request).machine.agent.machine_id
+        agent = token_of(request).machine.agent
+        rotated = enrolment.rotate(agent, token_of(request), request._request)
         body = {
-            "machine_id": machine_id,
+            "machine_id": agent.machine_id,
             "api_token": rotated.api_token,
             "previous_valid_until": iso(rotated.previous_valid_until),
         }

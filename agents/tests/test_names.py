@@ -67,10 +67,11 @@ class TestInAnyCase:
         assert Agent.objects.count() == 1
 
 
-def test_own_token_needs_no_name(call, agent, agent_token):
-    renewed = call("POST", "agents/enroll", agent_token, version="7")
+@pytest.mark.parametrize("name", [{}, {"machine_id": None}])
+def test_own_token_needs_no_name(call, agent, agent_token, name):
+    renewed = call("POST", "agents/enroll", agent_token, version="7", **name)
     assert (renewed.status_code, renewed.json()["machine_id"], renewed.json()["agent"]["version"]) == (201, MINE, "7")
-    answer = call("POST", "agents/uninstall", agent_token)
+    answer = call("POST", "agents/uninstall", agent_token, **name)
     assert (answer.status_code, answer.json()["machine_id"]) == (200, MINE)
     assert call("POST", "agents/uninstall", agent_token).status_code == 200
 

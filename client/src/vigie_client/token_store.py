@@ -50,12 +50,12 @@ class TokenStore:
             return None
 
     def _load_older(self) -> Optional[Credentials]:
-        """What an earlier installer wrote: the token alone, of a machine enrolled by its host name."""
+        """What an earlier installer wrote: the token alone, of a machine enrolled by its name of that time."""
         try:
             token = _text_in(os.path.join(self.directory, OLDER_STORE))
         except FileNotFoundError:
             return None
-        return Credentials(default_machine_id(), token) if token else None
+        return Credentials(os.environ.get("COMPUTERNAME") or default_machine_id(), token) if token else None
 
     def save(self, credentials: Credentials) -> None:
         """Replace what is stored in one step: a kill leaves the old credentials or the new, readable by no other."""
