@@ -44,8 +44,8 @@ COMPARED_SUCCESSES = 7
 class Past:
     """What is known of a job: its entries by their cycle, kept up to date while later cycles are judged.
 
-    `refused` is why nothing of it may be stored. `superseded` are the paths of stored dumps in doubt that a later dump
-    of their own cycle replaces.
+    `refused` is why nothing of it may be stored. `superseded` are the paths of stored dumps that a later dump of their
+    own cycle replaces.
     """
 
     job: ExpectedBackupJob

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from backups import paths
 from backups.models import BackupEntry
+from backups.querysets import STORED
 from backups.reasons import Reason, reason
 from backups.scanner import locate, store, verify
 from backups.scanner.judge import Judged, Past
@@ -139,14 +140,16 @@ def marked(entry: BackupEntry, promotion: str, why: Reason | None = None) -> Bac
 
 def stored_at(place: store.Place, past: Past, entry: BackupEntry) -> BackupEntry:
     entry.stored_path = place.path
+    marked(entry, Promotion.ARCHIVED if place.is_version else Promotion.PROMOTED)
     drop_superseded(past, entry)
-    return marked(entry, Promotion.ARCHIVED if place.is_version else Promotion.PROMOTED)
+    return entry
 
 
 def drop_superseded(past: Past, entry: BackupEntry) -> None:
-    """Removes the dump in doubt that a later one of its own cycle replaced."""
-    for path in past.superseded - {entry.stored_path}:
-        store.remove(path)
+    """Removes the dump that a later one of its own cycle replaced."""
+    for path in past.superseded:
+        if path != entry.stored_path or entry.promotion not in STORED:
+            store.remove(path)
     past.superseded.clear()
 
 
@@ -164,7 +167,7 @@ def resume(past: Past, entry: BackupEntry, keep_alive: Callable[[], None]) -> Ba
     """Goes on where storing a verified dump was cut short: by a kill, or for want of space."""
     if past.refused is not None:
         return marked(entry, Promotion.FAILED, past.refused)
-    # What a dump in doubt of the same cycle may have left: the name would be taken once this one becomes a version.
+    # What an earlier dump of the same cycle may have left: the name would be taken once this one becomes a version.
     past.superseded.add(store.place_of(entry, is_version=True).path)
     place = store.place_of(entry, is_version=past.has_better(entry))
     is_in_place = is_installed(place, entry, keep_alive)

@@ -425,3 +425,71 @@ def test_the_stored_dump_is_readable_by_its_owner_alone(machine, entry, settings
     path = settings.VALIDATED_ROOT / "ACME" / "_" / DATABASE / "current_version" / STAGED
     assert path.stat().st_mode & 0o777 == 0o600
     assert ExpectedBackupJob.objects.get().storage_folder == f"ACME/_/{DATABASE}"
+
+
+# --- A later dump of the same cycle ----------------------------------------------------------------------------------
+
+LATER = timedelta(minutes=15)
+
+
+@pytest.mark.parametrize("ending", [".sql.gz", ".sql.zst"])
+@pytest.mark.parametrize("has_history", [False, True])
+def test_good_dump_of_the_same_cycle_replaces_the_one_in_doubt(
+    machine, entry, request, current, versions, has_history, ending
+):
+    if has_history:
+        request.getfixturevalue("old_version")
+    machine.deposit(DOUBTFUL)
+    entry()
+    good = NEW if ending == ".sql.gz" else ZST
+    machine.stage(good, f"{DATABASE}{ending}")
+    machine.report(REPORTED + LATER, {DATABASE: section(good) | {"staged_file_name": f"{DATABASE}{ending}"}})
+    found = entry(AFTER_DEADLINE + LATER)
+    assert (found.status, found.warnings, found.promotion) == ("SUCCESS", [], "promoted")
+    assert current() == {f"{DATABASE}{ending}": good}
+    assert versions() == ({f"20250611T1300Z_{STAGED}": OLD} if has_history else {})
+
+
+def test_another_dump_in_doubt_of_the_same_cycle_replaces_the_first(machine, entry, old_version, current, versions):
+    for content, ago in ((DOUBTFUL, 0 * LATER), (DOUBTFUL[:-1], LATER)):
+        machine.deposit(content, REPORTED + ago)
+        found = entry(AFTER_DEADLINE + ago)
+    assert (found.promotion, current()) == ("archived", {STAGED: OLD})
+    assert versions() == {f"20250612T1300Z_{STAGED}": DOUBTFUL[:-1]}
+
+
+def test_unchanged_dump_of_the_same_cycle_removes_the_one_in_doubt(machine, entry, old_version, current, versions):
+    machine.deposit(DOUBTFUL)
+    entry()
+    machine.deposit(OLD, REPORTED + LATER)
+    found = entry(AFTER_DEADLINE + LATER)
+    assert (found.status, found.promotion) == ("HASH_MISMATCH", "none")
+    assert (current(), versions()) == ({STAGED: OLD}, {})
+
+
+def test_the_same_dump_in_doubt_reported_again_stays_where_it_is(machine, entry, current, versions):
+    for ago in (0 * LATER, LATER):
+        machine.deposit(DOUBTFUL, REPORTED + ago)
+        found = entry(AFTER_DEADLINE + ago)
+    assert (found.promotion, current(), versions()) == ("promoted", {STAGED: DOUBTFUL}, {})
+
+
+def test_failure_reported_later_leaves_the_dump_in_doubt_stored(machine, entry, current):
+    machine.deposit(DOUBTFUL)
+    entry()
+    machine.report(REPORTED + LATER, {DATABASE: section(backup={"status": False})})
+    found = entry(AFTER_DEADLINE + LATER)
+    assert (found.status, found.promotion, current()) == ("SUCCESS", "promoted", {STAGED: DOUBTFUL})
+
+
+@pytest.mark.parametrize("step", ["recorded", "replaced", "installed", "cleared"])
+def test_kill_while_a_dump_in_doubt_is_replaced_leaves_one_file_of_its_cycle(
+    transactional_db, machine, old_version, elsewhere, current, versions, step
+):
+    machine.deposit(DOUBTFUL)
+    elsewhere(SCAN)
+    machine.deposit(NEW, REPORTED + LATER)
+    elsewhere(KILLED_AT.format(step=step), AFTER_DEADLINE + LATER, returncode=-signal.SIGKILL)
+    forget_the_dead()
+    elsewhere(SCAN, AFTER_DEADLINE + 2 * LATER)
+    assert (current(), versions()) == ({STAGED: NEW}, {f"20250611T1300Z_{STAGED}": OLD})
