@@ -112,8 +112,9 @@ def test_what_a_machine_deposits_is_on_the_disk_alone(call, agent_token, setting
     caplog.set_level(0)
     settings.DEPOSITS_ROOT, body = tmp_path, CANARY.encode()
     headers = {"X-Content-SHA256": hashlib.sha256(body).hexdigest()}
-    for path in (f"database/{CANARY}.sql.gz", f"log/{CANARY}.json"):
-        assert call("PUT", f"backups/deposits/{path}", agent_token, body=body, headers=headers).status_code == 201
+    report = "log/OPERATION_20250612_1304_PC-1.json"
+    for path, status in ((f"database/{CANARY}.sql.gz", 201), (report, 201), (f"log/{CANARY}.json", 400)):
+        assert call("PUT", f"backups/deposits/{path}", agent_token, body=body, headers=headers).status_code == status
     output = capfd.readouterr()
     assert "PUT 201" in caplog.text
     assert CANARY not in output.out + output.err + caplog.text
