@@ -77,6 +77,15 @@ def test_it_deposits_in_a_folder_without_being_enrolled(deposits: Any, command: 
     assert deposits.reports("PC-2")[0]["agent_id"] == "PC-2"
 
 
+@pytest.mark.parametrize("to_folder", [True, False])
+def test_own_id_in_another_case_is_the_enrolled_one(
+    portal: Any, deposits: Any, command: Command, enrolled: None, to_folder: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--to", deposits.folder] if to_folder else []
+    assert command(*place, "--agent-id", "pc-1", "--database", "a", "--command", "echo a") == 0
+    assert printed(capsys)["report"].endswith("_PC-1.json")
+
+
 def test_it_exits_with_1_when_one_of_several_fails(
     deposits: Any, command: Command, enrolled: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

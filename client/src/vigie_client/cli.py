@@ -216,9 +216,11 @@ def _agent_id(options: argparse.Namespace) -> str:
     credentials = _store(options).load()
     if credentials is None:
         return str(options.agent_id or _refuse("this machine isn't enrolled: give --agent-id ID"))
-    if options.to is None and options.token_file is None and options.agent_id not in (None, credentials.machine_id):
+    if options.agent_id is None or options.agent_id.lower() == credentials.machine_id.lower():
+        return credentials.machine_id
+    if options.to is None and options.token_file is None:
         _refuse("over HTTP a machine deposits under its own id alone")
-    return str(options.agent_id or credentials.machine_id)
+    return str(options.agent_id)
 
 
 def _rotate(options: argparse.Namespace) -> int:
