@@ -16,12 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import zstandard
+
 from bench.figures import Figure, median, show
 from bench.load import Address
 
 GIB = 1024 * 1024 * 1024
 ROUNDS = 5
 AGENTS, JOBS_EACH = 500, 20
+ROWS = 2_000_000
 # Memory, not the disk: the limits are those of the code. How long the disk takes is told beside them.
 MEMORY = Path("/dev/shm")
 
@@ -82,6 +85,7 @@ def measure(address: Address) -> Iterator[Figure]:
         dump = root / "dump"
         sha256 = fill(dump)
         yield verifying(dump)
+        yield from doubting(root)
         yield promoting(root, dump, sha256)
         yield two_at_once(root, dump, sha256)
         with roots(None) as disk:
@@ -121,6 +125,46 @@ def verifying(dump: Path) -> Figure:
             verify.measure(file.fileno())
         ratios.append((time.monotonic() - started) / peer)
     return show(Figure("verify a warm GiB / openssl dgst -sha256", median(ratios), 1.10, False, "x"))
+
+
+class Unpacking:
+    """What looks into a dump and finds nothing: the least that unpacking takes."""
+
+    def __init__(self, format: Any) -> None:
+        self.member, self.slice = format.decompressor(), format.slice
+
+    def feed(self, data: memoryview) -> None:
+        for start in range(0, len(data), self.slice):
+            self.member.decompress(data[start : start + self.slice])
+
+    def doubts(self) -> tuple[str, ...]:
+        return ()
+
+
+def doubting(root: Path) -> Iterator[Figure]:
+    """Verifying, copying and finding doubts, against the same without looking at what comes out.
+
+    zstd is unpacked 1 KiB at a time to bound memory, so what is done for each slice counts for more.
+    """
+    from backups.scanner import verify  # noqa: PLC0415
+    from backups.scanner.store import write_all  # noqa: PLC0415
+    from backups.scanner.unpack import GZIP, ZSTD, ContentCheck  # noqa: PLC0415
+
+    rows = b"".join(b"%d\tclient\t%s\n" % (number, os.urandom(6).hex().encode()) for number in range(ROWS))
+    zst = zstandard.ZstdCompressor().compress(rows)
+    for format, packed, limit in ((GZIP, gzip.compress(rows, 6), 1.05), (ZSTD, zst, 1.10)):
+        path = root / f"rows{format.suffix}"
+        path.write_bytes(packed)
+
+        def took(check: Any, path: Path = path) -> float:
+            with path.open("rb", buffering=0) as file, (root / "copy").open("wb", buffering=0) as copy:
+                started = time.process_time()
+                verify.measure(file.fileno(), copy=lambda data: write_all(copy.fileno(), data), check=check)
+                return time.process_time() - started
+
+        pairs = [(took(ContentCheck(path.name, packed)), took(Unpacking(format))) for _ in range(ROUNDS)]
+        ratio = min(doubts for doubts, _alone in pairs) / min(alone for _doubts, alone in pairs)
+        yield show(Figure(f"doubts about a {format.suffix} / unpacking it alone", ratio, limit, False, "x"))
 
 
 def add_jobs(agent: str, databases: list[str]) -> None:

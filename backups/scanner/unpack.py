@@ -55,31 +55,32 @@ class ContentCheck:
 
     def __init__(self, name: str, magic: bytes, *, deep: bool = True) -> None:
         self.name, self.deep = name, deep
-        self.format = next((one for one in FORMATS if one.magic.match(magic)), None)
+        self.format: Format | None = next((one for one in FORMATS if one.magic.match(magic)), None)
         self.content = DumpEnds()
         self.member: Any = None
         # What may be the beginning of the next member, while there is too little of it to tell.
         self.waiting = b""
-        # Why unpacking stopped.
-        self.doubt = ""
+        # Nothing more is unpacked, and why; without a reason, enough is known.
+        self.is_over, self.doubt = False, ""
         self.ends_at = time.monotonic() + BUDGET_SECONDS
-
-    @property
-    def is_over(self) -> bool:
-        return bool(self.doubt) or (self.content.size > 0 and not self.deep)
 
     def feed(self, data: bytes | memoryview) -> None:
         if not self.is_over and time.monotonic() > self.ends_at:
-            self.doubt = "not_unpacked"
+            self.stop("not_unpacked")
         if self.is_over:
             return
-        if self.format is None:
+        format = self.format
+        if format is None:
             self.content.add(data)
             return
-        for start in range(0, len(data), self.format.slice):
-            rest = data[start : start + self.format.slice]
+        for start in range(0, len(data), format.slice):
+            rest = data[start : start + format.slice]
             while rest and not self.is_over:
-                rest = self.begin(rest, self.format) if self.member is None else self.unpack(rest, self.format)
+                rest = self.begin(rest, format) if self.member is None else self.unpack(rest, format)
+
+    def stop(self, doubt: str) -> bytes:
+        self.is_over, self.doubt = True, doubt
+        return b""
 
     def begin(self, data: bytes | memoryview, format: Format) -> bytes:
         """Looks for a member, behind zeros where some padding is; what is left to unpack."""
@@ -91,8 +92,7 @@ class ContentCheck:
         if format.magic.match(found):
             self.member = format.decompressor()
             return found
-        self.doubt = "trailing_garbage"
-        return b""
+        return self.stop("trailing_garbage")
 
     def unpack(self, data: bytes | memoryview, format: Format) -> bytes:
         """Feeds the member; what follows its end."""
@@ -100,10 +100,10 @@ class ContentCheck:
             out = self.member.decompress(data)
         except (zlib.error, zstandard.ZstdError) as error:
             # "Frame requires too much memory for decoding": a window beyond the 128 MiB that `zstd -d` allows too.
-            self.doubt = "not_unpacked" if "too much memory" in str(error) else format.truncated
-            return b""
+            return self.stop("not_unpacked" if "too much memory" in str(error) else format.truncated)
         if out:
             self.content.add(out)
+            self.is_over = not self.deep
         if not self.member.eof:
             return b""
         rest: bytes = self.member.unused_data

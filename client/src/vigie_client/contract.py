@@ -148,14 +148,21 @@ class DumpEnds:
 
     def __init__(self) -> None:
         self.size = 0
-        self.head = self.tail = b""
+        self.head = b""
+        # Longer than it needs to be, so that small pieces do not each move all of it.
+        self._last = bytearray()
 
     def add(self, data: "bytes | memoryview") -> None:
         self.size += len(data)
         if len(self.head) < DUMP_HEAD_BYTES:
             self.head += bytes(data[: DUMP_HEAD_BYTES - len(self.head)])
-        last = bytes(data[-DUMP_TAIL_BYTES:])
-        self.tail = last if len(last) == DUMP_TAIL_BYTES else (self.tail + last)[-DUMP_TAIL_BYTES:]
+        self._last += data[-DUMP_TAIL_BYTES:]
+        if len(self._last) > 8 * DUMP_TAIL_BYTES:
+            del self._last[:-DUMP_TAIL_BYTES]
+
+    @property
+    def tail(self) -> bytes:
+        return bytes(self._last[-DUMP_TAIL_BYTES:])
 
 
 def dump_doubts(head: bytes, tail: bytes) -> tuple[str, ...]:
