@@ -59,7 +59,7 @@ def shared_names(now: datetime) -> Iterator[Finding]:
     others = Agent.objects.active().filter(owns_name=False).order_by("-id")[:SHOWN]
     for other in others:
         owner = Agent.objects.named(other.machine_id).get()
-        text = _("%(other)s and %(owner)s are one name, which now means %(owner)s. Uninstall the one you don't need.")
+        text = _("%(other)s and %(owner)s are one name, which now means %(owner)s. Uninstall the one you don’t need.")
         yield Finding(
             Severity.WARNING,
             text % {"other": other.machine_id, "owner": owner.machine_id},

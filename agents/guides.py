@@ -21,7 +21,7 @@ def enrolment_guide(kind: str) -> Guide | None:
     text = _(
         "Put the token alone into a file named <code>enrol.token</code> beside the installer or the script, readable "
         "only by those who install. It never appears on a command line, which logs and other users can see, and the "
-        "file is deleted once the machine is enrolled. The machine's own token is then in <code>/var/lib/vigie</code> "
+        "file is deleted once the machine is enrolled. The machine’s own token is then in <code>/var/lib/vigie</code> "
         "or <code>C:\\ProgramData\\Vigie</code>, where <code>vigie-client</code> finds it. Run the installer again to "
         "renew or repair it."
     )
