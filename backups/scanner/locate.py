@@ -17,6 +17,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from agents.models import Agent
 from backups.reasons import Reason, reason
 from portal.files import sync_folder
 
@@ -67,10 +68,12 @@ def deposit_folder(parts: Sequence[str], *, make: bool = False, in_any_case: boo
 
 
 def spelled_there(name: str, root: Path) -> str:
-    """The name itself if it is in the root, else one there that differs in case alone, if any."""
+    """The name itself if it is in the root, else one there that differs in case alone and is no other machine's."""
     if os.path.lexists(root / name):
         return name
-    return min((entry for entry in os.listdir(root) if entry.lower() == name.lower()), default=name)
+    found = min((entry for entry in os.listdir(root) if entry.lower() == name.lower()), default=name)
+    are_two = found != name and Agent.objects.filter(machine_id__in=(name, found)).count() > 1
+    return name if are_two else found
 
 
 def make_folder(name: str, parent: int) -> None:

@@ -28,6 +28,15 @@ def test_folder_of_the_exact_name_comes_first(settings, make_job, scan):
     assert job.entries.get().status == "SUCCESS"
 
 
+def test_folder_of_the_other_machine_of_an_old_pair_is_not_read(settings, make_agent, make_job, scan):
+    make_agent(AGENT)
+    make_agent(OTHER, owns_name=False)
+    job = make_job(agent_id=OTHER)
+    Machine(settings.DEPOSITS_ROOT).deposit()
+    scan(AFTER_DEADLINE)
+    assert job.entries.get().status == "MISSING"
+
+
 def test_http_deposit_goes_to_the_folder_there_is(settings, put, make_agent):
     (settings.DEPOSITS_ROOT / "pc-lyon").mkdir()
     token = issue_agent_token(make_agent("PC-Lyon"))
