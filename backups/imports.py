@@ -49,6 +49,9 @@ FIELDS: dict[str, models.Field[Any, Any]] = {
     for one in ExpectedBackupJob._meta.concrete_fields
     if not one.primary_key and (one.editable or one.name in MEASURED)
 }
+DELIMITERS = ",;\t"
+# How Excel tells which character separates the cells, in a line of its own above the table.
+SEPARATOR_LINE = re.compile(r"\"?sep=([,;\t|])\"?,*[ \t]*\r?\n", re.IGNORECASE)
 WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 # Some spreadsheets translate what they take for a truth value.
@@ -210,9 +213,18 @@ def shown_name(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Without white space around it, and without the apostrophe that our export puts before a formula."""
-    text = text.strip()
+    """In NFC, with plain spaces, none around it, and without the apostrophe that our export puts before a formula."""
+    text = paths.normal(text).strip()
     return text[1:].strip() if text.startswith("'") and text[1:].startswith(FORMULA_STARTS) else text
+
+
+def table_in(text: str) -> tuple[str, str, int]:
+    """The table in a CSV file, what separates its cells, and how many lines stand above it."""
+    named = SEPARATOR_LINE.match(text)
+    if named:
+        return text[named.end() :], named[1], 1
+    first = text.partition("\n")[0]
+    return text, max(DELIMITERS, key=first.count), 0
 
 
 def key_of(texts: Mapping[str, str]) -> tuple[str, str]:
@@ -231,7 +243,7 @@ class Standing:
     @classmethod
     def now(cls) -> Standing:
         jobs = ExpectedBackupJob.objects.order_by().values_list("agent_id", "database_name", "pk", "storage_folder")
-        return cls({(agent_id, database): (pk, folder) for agent_id, database, pk, folder in jobs})
+        return cls({(agent_id, paths.normal(database)): (pk, folder) for agent_id, database, pk, folder in jobs})
 
     @cached_property
     def spellings(self) -> dict[str, str]:
@@ -244,7 +256,10 @@ class Standing:
 
     def jobs(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ExpectedBackupJob]:
         pks = {self.by_key[key][0] for key in keys if key in self.by_key}
-        return {(job.agent_id, job.database_name): job for job in ExpectedBackupJob.objects.in_bulk(pks).values()}
+        return {
+            (job.agent_id, paths.normal(job.database_name)): job
+            for job in ExpectedBackupJob.objects.in_bulk(pks).values()
+        }
 
 
 def drafted(number: int, texts: Mapping[str, str], job: ExpectedBackupJob | None) -> Row:

@@ -66,7 +66,7 @@ class ExpectedBackupJob(models.Model):
         ALERT = "alert", _("alert")
 
     agent_id = models.CharField(_("machine"), max_length=128, validators=[RegexValidator(rf"\A{MACHINE_ID}\Z")])
-    database_name = models.CharField(_("database"), max_length=128)
+    database_name = models.CharField(_("database"), max_length=128, validators=[rules.validate_name])
     company_name = models.CharField(_("company"), max_length=128, blank=True)
     city = models.CharField(_("city"), max_length=128, blank=True)
     neighborhood = models.CharField(_("neighbourhood"), max_length=128, blank=True)
@@ -178,7 +178,9 @@ class ExpectedBackupJob(models.Model):
         own = {"storage_folder", "fresh_for"}
         self.fresh_for = plans.freshness_of(self)
         self.storage_folder = "/".join(paths.storage_folder(self))
-        if not self._state.adding and self.is_watched_otherwise():
+        if self._state.adding:
+            self.database_name = paths.normal(self.database_name)
+        elif self.is_watched_otherwise():
             self.watched_since, self.settled_at = timezone.now(), None
             own |= {"watched_since", "settled_at"}
         if kwargs.get("update_fields") is not None:
@@ -240,8 +242,7 @@ class ExpectedBackupJob(models.Model):
 class BackupEntry(models.Model):
     """What became of one cycle of one job. `first_status` stays when something that came late changes the rest.
 
-    `promotion` says where the dump is: it becomes the current version, goes to the versions when the next one comes,
-    and is removed by retention.
+    `promotion` says where the dump is: first the current version, then a version, until retention removes it.
     """
 
     class Promotion(models.TextChoices):
@@ -359,8 +360,7 @@ class DepositArea(models.Model):
 class Scan(models.Model):
     """One look at all expected backups, or at those of one machine: when, how long, and what it saw.
 
-    `root_is_missing` is a scan that could look at nothing. `holder` is the process of a command; other scans are
-    made by tasks.
+    `root_is_missing` is a scan that could look at nothing. `holder` is the process of a command.
     """
 
     class Source(models.TextChoices):

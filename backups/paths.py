@@ -26,8 +26,11 @@ def reduced(value: object) -> str:
 
 
 def normal(name: str) -> str:
-    """The name of a database in NFC: names that look the same are the same."""
-    return unicodedata.normalize("NFC", name) if len(name) <= LONGEST_NORMALISED else name
+    """The name of a database in NFC and with plain spaces: names that look the same are the same."""
+    if name.isascii() or len(name) > LONGEST_NORMALISED:
+        return name
+    spaced = "".join(" " if unicodedata.category(char) == "Zs" else char for char in name)
+    return unicodedata.normalize("NFC", spaced)
 
 
 def fields_in(template: str) -> Iterator[str]:

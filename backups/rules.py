@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import datetime
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING
@@ -16,12 +17,21 @@ from portal import cron
 if TYPE_CHECKING:
     from backups.models import ExpectedBackupJob
 
+# Format and control characters, and separators of lines.
+INVISIBLE = frozenset({"Cf", "Cc", "Zl", "Zp"})
+
 
 def validate_weekdays(text: str) -> None:
     try:
         cycles.weekdays(text)
     except ValueError:
         raise ValidationError(_("Days are written MO, TU, WE, TH, FR, SA, SU, with commas.")) from None
+
+
+def validate_name(text: str) -> None:
+    """What nobody sees in a name keeps it from ever matching."""
+    if any(unicodedata.category(char) in INVISIBLE for char in text):
+        raise ValidationError(_("The name holds invisible characters: type it instead of pasting it."))
 
 
 def validate_schedule(text: str) -> None:

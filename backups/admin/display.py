@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
@@ -13,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from backups import reasons
-from backups.models import BackupEntry, ExpectedBackupJob, Status
+from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
 from backups.panels import Newest, job_badge, next_of, status_badge
 from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, Text, ago, badge, beside, exactly, lasting, lines
 from portal.paginator import grouped
@@ -51,7 +52,19 @@ def job_state(job: ExpectedBackupJob, newest: Newest, now: datetime, *, with_sin
         return lines(job_badge(job, now), pause_of(job))
     since = lasting(job.status_since) if with_since and job.status_since else ""
     damage = badge(_("stored backup damaged"), BAD) if job.damage else ""
-    return lines(job_badge(job, now), since, beside(remarks(newest.latest), damage))
+    stale = badge(_("stale"), WARNING) if is_stale(job) else ""
+    return lines(job_badge(job, now), since, beside(remarks(newest.latest), stale, damage))
+
+
+def is_protected(job: ExpectedBackupJob) -> bool:
+    """Asked of a job of the admin's queryset, in which the database has answered it."""
+    return bool(getattr(job, "is_protected", False))
+
+
+def is_stale(job: ExpectedBackupJob) -> bool:
+    """Whether its age alone keeps a verified backup from protecting."""
+    is_good = job.current_status in VERIFIED and not (job.is_failing or job.in_doubt or job.damage)
+    return is_good and not is_protected(job)
 
 
 def pause_of(job: ExpectedBackupJob) -> str:
@@ -172,6 +185,19 @@ def differing(shown: SafeString | str, differs: bool) -> SafeString | str:
     if not differs:
         return shown
     return format_html('<mark class="differs" title="{}">≠ {}</mark>', _("differs from the other side"), shown)
+
+
+def steps(entry: BackupEntry) -> SafeString | str:
+    """Each step as the machine reports it: times in UTC, and how large its result was."""
+    return lines(*(step_in_words(name, facts) for name, facts in entry.steps.items())) if entry.steps else NOTHING
+
+
+def step_in_words(name: str, facts: dict[str, Any]) -> str:
+    steps = {"backup": _("backup"), "compress": _("compression"), "transfer": _("transfer")}
+    outcome = _("succeeded") if facts.get("status") else _("failed")
+    times = " – ".join(facts[key] for key in ("start_time", "end_time") if key in facts)
+    size = filesizeformat(facts["size"]) if "size" in facts else ""
+    return ", ".join(filter(None, [f"{steps.get(name, name)} {outcome}", times, size]))
 
 
 # --- Links and texts -------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ class BackupEntryAdmin(ReadOnlyAdmin):
     export_columns = (
         "job__agent_id", "job__database_name", "cycle_at", "status", "first_status", "late", "reasons", "warnings",
         "agent_sha256", "agent_size", "server_sha256", "server_size", "report_name", "report_at", "staged_name",
-        "promotion", "promotion_reason", "stored_path", "recorded_at", "changed_at",
+        "steps", "promotion", "promotion_reason", "stored_path", "recorded_at", "changed_at",
     )  # fmt: skip
     facts = (
         (
@@ -58,7 +58,7 @@ class BackupEntryAdmin(ReadOnlyAdmin):
         ),
         (
             _("The dump"),
-            ("report_name", "staged_name", "claimed", "found", "kept", "stored_path"),
+            ("report_name", "staged_name", "claimed", "found", "steps_reported", "kept", "stored_path"),
         ),
     )  # fmt: skip
 
@@ -107,6 +107,10 @@ class BackupEntryAdmin(ReadOnlyAdmin):
     @admin.display(description=_("measured here"))
     def found(self, entry: BackupEntry) -> SafeString | str:
         return display.measured(entry, "server", in_full=True)
+
+    @admin.display(description=_("steps"))
+    def steps_reported(self, entry: BackupEntry) -> SafeString | str:
+        return display.steps(entry)
 
     @admin.display(description=_("storage"))
     def kept(self, entry: BackupEntry) -> SafeString:

@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from backups import paths
 from backups.models import ExpectedBackupJob
 from backups.scanner import cycles
 from portal.admin.until import UntilForm
@@ -61,6 +62,9 @@ class JobForm(BaseJobForm):
         required=False,
         help_text=_("Without any: every day or, if weekly, on Mondays."),
     )
+
+    def clean_database_name(self) -> str:
+        return paths.normal(self.cleaned_data["database_name"])
 
     def clean_time_zone(self) -> str:
         return self.cleaned_data["time_zone"] or "UTC"

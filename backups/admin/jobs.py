@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -23,8 +24,9 @@ from backups.admin.transfer import JobImports
 from backups.history import subject
 from backups.models import ExpectedBackupJob
 from backups.panels import Newest, newest_of
+from backups.protection import protected
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
-from portal.admin.display import BAD, GOOD, NOTHING, badge, beside, in_full, lines, moment_column
+from portal.admin.display import BAD, GOOD, NOTHING, WARNING, badge, beside, in_full, lines, moment_column
 from portal.history import history_of
 from portal.panels import Section
 
@@ -90,7 +92,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     standing = (
         (
             _("How it stands"),
-            ("state_alone", "why", "since_in_full", "next_expected", moment_column(
+            ("state_alone", "protection", "why", "since_in_full", "next_expected", moment_column(
                 "last_checked_at", _("last checked"), show=in_full
             ), "machine_page"),
         ),
@@ -107,6 +109,12 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [field for _title, fields in self.standing for field in fields]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Each with whether it is protected."""
+        jobs: QuerySet[Any] = super().get_queryset(request)
+        shown: QuerySet[Any] = jobs.annotate(is_protected=Q(protected(timezone.now())))
+        return shown
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return JobChangeList
@@ -161,6 +169,10 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     @admin.display(description=_("status"))
     def state_alone(self, job: ExpectedBackupJob) -> SafeString:
         return display.job_state(job, newest_in(job), timezone.now(), with_since=False)
+
+    @admin.display(description=_("protection"))
+    def protection(self, job: ExpectedBackupJob) -> SafeString:
+        return badge(_("protected"), GOOD) if display.is_protected(job) else badge(_("not protected"), WARNING)
 
     @admin.display(description=_("since"))
     def since_in_full(self, job: ExpectedBackupJob) -> SafeString | str:

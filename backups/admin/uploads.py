@@ -14,6 +14,7 @@ from typing import IO, Any
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext as _
 
+from backups import imports
 from backups.admin import workbook
 from portal.paginator import grouped
 
@@ -28,7 +29,6 @@ MOST_UNPACKED = 64 * 1024 * 1024
 MOST_PARTS = 200
 MOST_SECONDS, MOST_WAITED = 20, 60
 MOST_MEMORY = 1024**3
-DELIMITERS = ",;\t"
 
 Row = dict[str, str]
 
@@ -75,8 +75,7 @@ def csv_lines(content: bytes) -> Iterator[list[str]]:
         text = content.decode("cp1252", errors="replace")
     if "\0" in text:
         raise Unreadable(_("The file is neither CSV nor XLSX."))
-    first = text.partition("\n")[0]
-    delimiter = max(DELIMITERS, key=first.count)
+    text, delimiter, _above = imports.table_in(text)
     try:
         yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     except csv.Error:

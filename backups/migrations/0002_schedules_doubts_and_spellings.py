@@ -64,6 +64,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AlterField(
             model_name='expectedbackupjob',
+            name='database_name',
+            field=models.CharField(max_length=128, validators=[backups.rules.validate_name], verbose_name='database'),
+        ),
+        migrations.AlterField(
+            model_name='expectedbackupjob',
             name='early_minutes',
             field=models.PositiveIntegerField(default=30, validators=[django.core.validators.MaxValueValidator(1440)], verbose_name='early (minutes)'),
         ),

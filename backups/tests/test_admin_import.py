@@ -35,6 +35,10 @@ def names():
 
 
 class TestThePreview:
+    def test_line_of_excel_names_the_separator(self, admin_client):
+        go(admin_client, send(admin_client, "sep=;\r\nagent_id;database_name;keep_last\r\nSRV-1;a,b;9\r\n"))
+        assert names() == [("SRV-1", "a,b", 9)]
+
     def test_it_says_what_each_row_would_do_and_writes_nothing(self, admin_client, make_job):
         make_job("crm", "SRV-1")
         make_job("web", "SRV-3")

@@ -54,6 +54,13 @@ def test_it_is_on_record_as_done_on_the_command_line(run):
     assert (event.actor, event.after) == ("command line", {"created": 2, "changed": 0, "unchanged": 0})
 
 
+def test_line_of_excel_above_the_table_is_no_row(run):
+    out, _errors = run('sep=;\n"agent_id";"database_name"\nPC-1;a\n')
+    assert json.loads(out)["created"] == 1
+    _out, errors = run("sep=;\nagent_id;database_name;keep_last\nPC-1;a;x\n")
+    assert errors.startswith("line 3: PC-1 a: keep_last: ")
+
+
 def test_it_reads_stdin(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(TABLE.encode())))
     call_command("import_backup_jobs", "-")

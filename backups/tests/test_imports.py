@@ -403,3 +403,35 @@ def test_the_model_has_no_rules_but_those_that_are_kept_here(make_job, monkeypat
     monkeypatch.setattr("backups.models.rules", rules)
     make_job().clean()
     assert [call[0] for call in rules.method_calls] == ["refuse_overlapping", "refuse_shared_storage"]
+
+
+# --- Names as spreadsheets hold them ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["Comptabilite\u0301 Nord", "Comptabilit\u00e9\u00a0Nord", "\u202fComptabilit\u00e9\u2007Nord "]
+)
+def test_names_that_look_the_same_are_one_database(make_job, name):
+    make_job("Comptabilit\u00e9 Nord", "PC-1", city="x")
+    plan = imports.planned([{"agent_id": "PC-1", "database_name": name, "city": "y"}])
+    assert [(row.outcome, row.refusals) for row in plan.rows] == [("change", {})]
+
+
+@pytest.mark.parametrize("char", ["\u200b", "\u200e", "\ufeff", "\u00ad", "\u2060"])
+def test_name_with_an_invisible_character_is_refused(char):
+    plan = imports.planned([{"agent_id": "PC-1", "database_name": f"compta{char}_db"}])
+    assert [*plan.rows[0].refusals] == ["database_name"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sep=;\r\na;b,c\r\n", ("a;b,c\r\n", ";", 1)),
+        ('"sep=,"\na,b;c;d\n', ("a,b;c;d\n", ",", 1)),
+        ("SEP=\t\na\tb\n", ("a\tb\n", "\t", 1)),
+        ("a;b\n1;2\n", ("a;b\n1;2\n", ";", 0)),
+        ("sep=x\na,b\n", ("sep=x\na,b\n", ",", 0)),
+    ],
+)
+def test_line_of_excel_names_the_separator(text, expected):
+    assert imports.table_in(text) == expected

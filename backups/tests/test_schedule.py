@@ -7,10 +7,12 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from backups import imports
+from backups.admin import display
 from backups.admin.form import JobForm
 from backups.models import BackupEntry, ExpectedBackupJob
-from backups.panels import counted
+from backups.panels import Newest, counted
 from backups.tests.conftest import dump
+from backups.tests.entries import entry_of
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -89,3 +91,28 @@ def test_schedule_is_imported_and_a_bad_one_refused_by_its_column():
     assert ExpectedBackupJob.objects.get().plan.schedule == "30 2 * * *"
     plan = imports.planned([row | {"schedule": "99 * * * *", "time_zone": "Mars"}])
     assert sorted(plan.rows[0].refusals) == ["schedule", "time_zone"]
+
+
+# --- Shown -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "protected", "words"),
+    [
+        ({}, True, []),
+        ({"in_doubt": True}, False, ["suspicious"]),
+        ({"last_verified_at": datetime(2025, 6, 1, tzinfo=UTC)}, False, ["stale"]),
+    ],
+)
+def test_page_and_list_show_whether_a_database_is_protected(admin_client, make_job, fields, protected, words):
+    job = make_job(**{"current_status": "SUCCESS", "last_verified_at": timezone.now()} | fields)
+    page = admin_client.get(f"/admin/backups/expectedbackupjob/{job.pk}/change/").content.decode()
+    assert ("not protected" in page, "protected" in page) == (not protected, True)
+    listed = admin_client.get("/admin/backups/expectedbackupjob/").context["cl"].result_list
+    assert all(word in display.job_state(listed[0], Newest(), timezone.now()) for word in words)
+
+
+def test_page_of_an_entry_shows_the_steps(admin_client, job):
+    entry = entry_of(job, steps={"backup": {"status": True, "start_time": "2025-06-12T13:00:40Z", "size": 62_233_088}})
+    page = admin_client.get(f"/admin/backups/backupentry/{entry.pk}/change/").content.decode()
+    assert "backup succeeded, 2025-06-12T13:00:40Z, 59.4\xa0MB" in page

@@ -18,7 +18,6 @@ from backups import imports
 ACTOR = "command line"
 MOST_BYTES = 5 * 1024 * 1024
 MOST_ROWS = 20_000
-DELIMITERS = ",;\t"
 
 
 class Command(BaseCommand):
@@ -81,13 +80,13 @@ def rows_in(content: bytes) -> Iterator[tuple[int, dict[str, str]]]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise CommandError("The file is not in UTF-8.") from None
-    first = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=first.count), strict=True)
+    text, delimiter, above = imports.table_in(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
-    line = 1
+    line = above + 1
     try:
         for cells in reader:
-            begun, line = line, reader.line_num + 1
+            begun, line = line, above + reader.line_num + 1
             if header and any(cells):
                 yield begun, row_of(header, cells, begun)
             elif any(cells):
