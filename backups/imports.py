@@ -256,10 +256,8 @@ class Standing:
 
     def jobs(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ExpectedBackupJob]:
         pks = {self.by_key[key][0] for key in keys if key in self.by_key}
-        return {
-            (job.agent_id, paths.normal(job.database_name)): job
-            for job in ExpectedBackupJob.objects.in_bulk(pks).values()
-        }
+        jobs = ExpectedBackupJob.objects.in_bulk(pks).values()
+        return {(job.agent_id, paths.normal(job.database_name)): job for job in jobs}
 
 
 def drafted(number: int, texts: Mapping[str, str], job: ExpectedBackupJob | None) -> Row:
