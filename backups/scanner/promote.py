@@ -128,6 +128,7 @@ def put_in_place(past: Past, entry: BackupEntry, copy: Copy, state: tuple[int, .
             copy.failure = store.why(error)
     if copy.failure is not None:
         copy.discard()
+        past.superseded.clear()
         return marked(entry, Promotion.FAILED, copy.failure)
     clear(paths.dump_folder(past.job), entry.staged_name, state)
     return stored_at(place, past, entry)
@@ -168,7 +169,14 @@ def resume(past: Past, entry: BackupEntry, keep_alive: Callable[[], None]) -> Ba
     if past.refused is not None:
         return marked(entry, Promotion.FAILED, past.refused)
     # What an earlier dump of the same cycle may have left: the name would be taken once this one becomes a version.
-    past.superseded.add(store.place_of(entry, is_version=True).path)
+    past.superseded = {store.place_of(entry, is_version=True).path}
+    try:
+        return continued(past, entry, keep_alive)
+    finally:
+        past.superseded.clear()
+
+
+def continued(past: Past, entry: BackupEntry, keep_alive: Callable[[], None]) -> BackupEntry:
     place = store.place_of(entry, is_version=past.has_better(entry))
     is_in_place = is_installed(place, entry, keep_alive)
     if is_in_place:

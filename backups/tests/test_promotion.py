@@ -427,6 +427,13 @@ def test_the_stored_dump_is_readable_by_its_owner_alone(machine, entry, settings
     assert ExpectedBackupJob.objects.get().storage_folder == f"ACME/_/{DATABASE}"
 
 
+def raising(error):
+    def refuse(*arguments, **options):
+        raise error
+
+    return refuse
+
+
 # --- A later dump of the same cycle ----------------------------------------------------------------------------------
 
 LATER = timedelta(minutes=15)
@@ -480,6 +487,17 @@ def test_failure_reported_later_leaves_the_dump_in_doubt_stored(machine, entry, 
     machine.report(REPORTED + LATER, {DATABASE: section(backup={"status": False})})
     found = entry(AFTER_DEADLINE + LATER)
     assert (found.status, found.promotion, current()) == ("SUCCESS", "promoted", {STAGED: DOUBTFUL})
+
+
+def test_dump_that_cannot_be_stored_removes_none_of_its_cycle(machine, entry, current, monkeypatch):
+    machine.deposit(DOUBTFUL)
+    entry()
+    machine.deposit(NEW, REPORTED + LATER)
+    monkeypatch.setattr(store, "refuse_without_room", raising(OSError(errno.ENOSPC, "full")))
+    machine.report(REPORTED + DAY, {DATABASE: section(backup={"status": False})})
+    assert entry(AFTER_DEADLINE + DAY).promotion == "failed"
+    assert BackupEntry.objects.get(cycle_at=EXPECTED + DAY).status == "FAILED"
+    assert current() == {STAGED: DOUBTFUL}
 
 
 @pytest.mark.parametrize("step", ["recorded", "replaced", "installed", "cleared"])

@@ -29,6 +29,13 @@ def zst(content: bytes) -> bytes:
     return compressed
 
 
+def long_zst(content: bytes) -> bytes:
+    """As `zstd --long=28` makes it."""
+    options = zstandard.ZstdCompressionParameters(window_log=28)
+    compressor = zstandard.ZstdCompressor(compression_params=options).compressobj()
+    return bytes(compressor.compress(content) + compressor.flush())
+
+
 def packed(*chunks: bytes, name: str = "") -> tuple[Any, bytes]:
     written: list[bytes] = []
     result = pack(iter(chunks), written.append, name=name)
@@ -85,7 +92,7 @@ def test_it_passes_no_broken_gzip_on(content: bytes, why: str) -> None:
         packed(content, name="dump.sql.gz")
 
 
-@pytest.mark.parametrize("content", [zst(SQL), SKIPPABLE + zst(SQL[:99]) + zst(SQL[99:]) + b"\0" * 700])
+@pytest.mark.parametrize("content", [zst(SQL), long_zst(SQL), SKIPPABLE + zst(SQL[:99]) + zst(SQL[99:]) + b"\0" * 700])
 @pytest.mark.parametrize("pieces", [1, 1000])
 def test_it_passes_zstd_on_under_its_own_suffix(content: bytes, pieces: int) -> None:
     chunks = [content[at : at + pieces] for at in range(0, len(content), pieces)]

@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import logging
 import re
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -197,4 +198,10 @@ def _packing_for(head: bytes, name: str) -> Packing:
 def _zstd() -> Packing:
     if zstandard is None:
         return _Unseen()
-    return _Compressed(".zst", lambda: zstandard.ZstdDecompressor().decompressobj(), _ZSTD_SLICE, zstandard.ZstdError)
+    widest = 2 ** (31 if sys.maxsize > 2**32 else 30)  # what `zstd --long` can make
+    return _Compressed(
+        ".zst",
+        lambda: zstandard.ZstdDecompressor(max_window_size=widest).decompressobj(),
+        _ZSTD_SLICE,
+        zstandard.ZstdError,
+    )
