@@ -90,9 +90,16 @@ def test_another_host_name_is_refused_in_the_same_shape(call):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("path", ["agents/enroll", "agents/heartbeat"])
-def test_the_sentences_are_those_documented_whatever_language_is_asked_for(call, enroll_token, agent_token, path):
+@pytest.mark.parametrize(
+    ("path", "fields", "message"),
+    [
+        ("agents/enroll", {"machine_id": "x" * 129}, "Ensure this field has no more than 128 characters."),
+        ("agents/heartbeat", {"version": [6]}, "The value is not as documented."),
+    ],
+)
+def test_error_sentence_is_english_whatever_language_is_asked_for(
+    call, enroll_token, agent_token, path, fields, message
+):
     token = enroll_token if path == "agents/enroll" else agent_token
-    fields = {"machine_id": "PC-1", "version": [6], "headers": {"Accept-Language": "fr"}}
-    (error,) = call("POST", path, token, **fields).json()["errors"]
-    assert error["message"] == "Not a valid string."
+    (error,) = call("POST", path, token, headers={"Accept-Language": "fr"}, **fields).json()["errors"]
+    assert error["message"] == message
