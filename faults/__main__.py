@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -24,7 +25,7 @@ from tests.legs import clean_environment
 # Names of experiments, in the order in which they are made: see `faults.experiments`.
 NAMES = ("kills", "node", "outage", "disk")
 DATABASES = ("sqlite", "postgresql")
-LONGEST_SHORT, LONGEST_WHOLE = 420, 3_600
+LONGEST_SHORT, LONGEST_WHOLE = 360, 3_600
 
 
 def main() -> int:
@@ -35,12 +36,12 @@ def main() -> int:
             f"There is no experiment called {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}, and whole."
         )
     longest = LONGEST_WHOLE if "whole" in wanted else LONGEST_SHORT
-    codes = []
+    deadline, codes = time.monotonic() + longest, []
     with contextlib.ExitStack() as stack:
         legs = [stack.enter_context(leg(database, wanted)) for database in DATABASES]
         for database, (running, output) in zip(DATABASES, legs, strict=True):
             try:
-                codes.append(running.wait(longest))
+                codes.append(running.wait(max(1.0, deadline - time.monotonic())))
             except subprocess.TimeoutExpired:
                 codes.append(1)
                 sys.stdout.write(f"{database}: not done after {longest} s\n")
