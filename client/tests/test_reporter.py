@@ -152,7 +152,7 @@ def test_a_full_disk_keeps_what_the_portal_does_not_take(
     ]
     portal.answer_with("/api/v1/usage/report/batch", answer(200, {"results": results}))
     full_disk()
-    flush_spool(spool, client)
+    assert flush_spool(spool, client) == 1
     assert spool_stats(spool).pending == 2
     assert "the spool can't be flushed: the disk is full (ENOSPC)" in caplog.messages
 

@@ -70,12 +70,13 @@ class Replay:
         return send_batch(self._client, payloads, timeout)
 
     def _settle(self, taken: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
+        """Note what became of the items first: on a full disk the store may only mark what was delivered."""
+        self.delivered += sum(outcome.delivered for outcome in outcomes)
+        self._outcomes.extend(outcomes)
+        self.tried.update(waiting.line.start for waiting, outcome in zip(taken, outcomes) if not outcome.delivered)
         too_old = self._store.settle(self._flight, taken, outcomes)
         self._position = taken[-1].line.end
         self._most = min(self._largest, 2 * self._most)
-        self.delivered += sum(outcome.delivered for outcome in outcomes)
-        self._outcomes.extend(outcomes)
-        self.tried.update(waiting.line.start for waiting, outcome in zip(taken, outcomes) if outcome.keeps_item)
         refused = sum(outcome.result is Result.REFUSED for outcome in outcomes)
         if refused or too_old:
             log(logging.WARNING, "spool: %d refused and quarantined, %d too old, dropped", refused, too_old)
