@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,11 @@ def test_an_explicit_verify_outranks_the_environment(
     monkeypatch.setattr("requests.adapters.HTTPAdapter.send", send)
     make_session(token, verify=given).post("https://portal.example", json={})
     assert seen == [used]
+
+
+def test_a_session_that_was_pickled_trusts_the_same_ca_file(token: str) -> None:
+    copied = pickle.loads(pickle.dumps(make_session(token, verify="own.pem")))
+    assert copied.merge_environment_settings("https://portal.example", {}, None, None, None)["verify"] == "own.pem"
 
 
 OLD, NEW = Credentials("pc", "vigie_agent_old"), Credentials("pc", "vigie_agent_new")

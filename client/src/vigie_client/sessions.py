@@ -42,6 +42,8 @@ class PortalSession(requests.Session):
     A forked child opens connections of its own: two processes on one connection would mix up their calls.
     """
 
+    __attrs__ = [*requests.Session.__attrs__, "_own_verify"]
+
     def __init__(self, verify: Any = None) -> None:
         super().__init__()
         self._own_verify = verify
