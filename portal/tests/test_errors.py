@@ -93,7 +93,7 @@ def test_another_host_name_is_refused_in_the_same_shape(call):
 @pytest.mark.parametrize(
     ("path", "fields", "message"),
     [
-        ("agents/enroll", {"machine_id": "x" * 129}, "Ensure this field has no more than 128 characters."),
+        ("agents/enroll", {"machine_id": "x" * 129}, "The text is not as documented."),
         ("agents/heartbeat", {"version": [6]}, "The value is not as documented."),
     ],
 )
