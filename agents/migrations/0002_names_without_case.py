@@ -30,17 +30,4 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField("agent", "owns_name", models.BooleanField(default=True, editable=False)),
         migrations.RunPython(settle_names, migrations.RunPython.noop),
-        migrations.AddIndex(
-            "agent", models.Index(fields=["name"], name="agent_name", opclasses=["varchar_pattern_ops"])
-        ),
-        migrations.AddIndex(
-            "agent",
-            models.Index(condition=models.Q(owns_name=False), fields=["-id"], name="agent_without_name"),
-        ),
-        migrations.AddConstraint(
-            "agent",
-            models.UniqueConstraint(
-                condition=models.Q(owns_name=True), fields=("name",), name="one_agent_per_name"
-            ),
-        ),
     ]

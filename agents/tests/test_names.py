@@ -1,12 +1,11 @@
 """A machine's name is one name in whatever case it is written, and is kept as it was first given."""
 
 from datetime import timedelta
-from importlib import import_module
 
 import pytest
-from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from agents.enrolment import issue_agent_token
@@ -102,16 +101,26 @@ class TestAnOldPair:
         assert not list(shared_names(timezone.now()))
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "owner"),
-    [("active", "uninstalled", "A"), ("uninstalled", "active", "a"), ("active", "active", "a"),
-     ("uninstalled", "uninstalled", "a")],
-)  # fmt: skip
-def test_upgrade_gives_the_name_to_the_active_machine_else_to_the_newest(make_agent, first, second, owner):
-    with connection.cursor() as cursor:
-        cursor.execute("DROP INDEX one_agent_per_name")  # until the test's transaction is rolled back
-    make_agent("A", status=first, enrolled_at=timezone.now() - timedelta(days=9))
-    make_agent("a", status=second)
-    make_agent("B")
-    import_module("agents.migrations.0002_names_without_case").settle_names(apps, None)
-    assert set(Agent.objects.filter(owns_name=True).values_list("machine_id", flat=True)) == {owner, "B"}
+@pytest.mark.django_db(transaction=True)
+def test_upgrade_gives_the_name_to_the_active_machine_else_to_the_newest(request):
+    request.addfinalizer(lambda: call_command("migrate", verbosity=0))
+    token = issue("enroll")[0]
+    executor = MigrationExecutor(connection)
+    executor.migrate([("agents", "0001_initial")])
+    before = executor.loader.project_state([("agents", "0001_initial")]).apps.get_model("agents", "Agent")
+    now = timezone.now()
+    for letter, first, second in (
+        ("a", "active", "uninstalled"),
+        ("b", "uninstalled", "active"),
+        ("c", "active", "active"),
+        ("d", "uninstalled", "uninstalled"),
+    ):
+        for name, status, enrolled_at in ((letter.upper(), first, now - timedelta(days=9)), (letter, second, now)):
+            before.objects.create(
+                machine_id=name, status=status, enrolled_at=enrolled_at, last_seen_at=now, enrolled_with_id=token.pk
+            )
+    before.objects.create(machine_id="E", enrolled_at=now, last_seen_at=now)
+    call_command("migrate", "agents", verbosity=0)
+    owners = Agent.objects.filter(owns_name=True).order_by("name")
+    assert [agent.machine_id for agent in owners] == ["A", "b", "c", "d", "E"]
+    assert Agent.objects.count() == 9
