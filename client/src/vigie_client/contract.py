@@ -108,8 +108,8 @@ QUARANTINE_CODES = (
 # --- Dumps -----------------------------------------------------------------------------------------------------------
 
 # How much of an unpacked dump is looked at.
-DUMP_HEAD_BYTES = 64 * 1024
-DUMP_TAIL_BYTES = 16 * 1024
+DUMP_HEAD_BYTES = 16 * 1024
+DUMP_TAIL_BYTES = 8 * 1024
 DUMP_NAMED_WITHIN = 4 * 1024
 
 # A line near the beginning of what a dump program writes, and what it writes when it is done. Lines end with \n here.
@@ -204,7 +204,7 @@ def _end_of_archive(head: bytes) -> bytes:
 
 def _begins_like_a_dump(head: bytes) -> bool:
     """Whether the first thing behind blanks and comments is a statement of SQL or a command of psql."""
-    text = head.lstrip(BLANK)
+    text = head[:DUMP_NAMED_WITHIN].lstrip(BLANK)
     while text.startswith((b"--", b"#", b"/*")):
         text = text.partition(b"*/" if text.startswith(b"/*") else b"\n")[2].lstrip(BLANK + b";\0")
     word = text[: len(text) - len(text.lstrip(LETTERS))]
