@@ -85,3 +85,11 @@ class AgentQuerySet(models.QuerySet["m.Agent"]):
             "reenrolment_until": None,
         }
         return self.active().filter(pk=pk).update(**changes) == 1
+
+    def pass_name_on(self, agent: m.Agent) -> None:
+        """Give the name of a machine that is gone to the active one that was enrolled under another spelling of it."""
+        alike = self.active().filter(name=agent.machine_id.lower(), owns_name=False)
+        heir = alike.order_by("-enrolled_at").first()
+        if heir is not None:
+            self.filter(pk=agent.pk).update(owns_name=False)
+            self.filter(pk=heir.pk).update(owns_name=True)

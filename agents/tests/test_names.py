@@ -100,6 +100,11 @@ class TestAnOldPair:
         Agent.objects.filter(pk=pair[1].pk).update(status="uninstalled")
         assert not list(shared_names(timezone.now()))
 
+    def test_active_one_has_the_name_once_the_other_one_is_uninstalled(self, call, pair, staff_token):
+        assert call("POST", "agents/uninstall", staff_token, machine_id="pc-1").json()["machine_id"] == "PC-1"
+        assert call("GET", "agents/PC-1", staff_token).json()["agent"]["machine_id"] == "pc-1"
+        assert not list(shared_names(timezone.now()))
+
 
 @pytest.mark.django_db(transaction=True)
 def test_upgrade_gives_the_name_to_the_active_machine_else_to_the_newest(request):
