@@ -22,7 +22,7 @@ from agents.models import Agent, MachineToken
 from portal import audit
 from portal.api.errors import Problem, invalid
 from portal.issuing import issue, revoke
-from portal.models import ApiToken, AuditEvent
+from portal.models import ApiToken
 from portal.querysets import ApiTokenQuerySet
 
 REPLAY_FOR = timedelta(hours=24)
@@ -31,7 +31,6 @@ REENROLMENT_FOR = timedelta(minutes=15)
 DESCRIPTIVE = ("user_name", "user_email", "user_id", "hostname", "os_info", "version")
 
 ENROLLED, REACTIVATED, REPLAYED = "enrolled", "reactivated", "replayed"
-ENROLMENTS = (f"agent.{ENROLLED}", f"agent.{REACTIVATED}")
 
 
 @dataclass(frozen=True)
@@ -81,11 +80,10 @@ def enrol(fields: Mapping[str, Any], token: ApiToken, request: HttpRequest) -> E
         status = ENROLLED if created else readmit(agent, fields, token, now)
         if status != REPLAYED and not ApiToken.objects.claim_use(token.pk):
             raise Problem("token_exhausted", subject=subject(agent.machine_id))
-        if status == REPLAYED and own is None and is_elsewhere(agent, fields, request):
-            audit.record("agent.replayed_elsewhere", subject(agent.machine_id), request=request, after=given(fields))
+        action = "replayed_elsewhere" if status == REPLAYED and own is None and is_elsewhere(agent, fields) else status
         agent.refresh_from_db()
         plain = issue_agent_token(agent, request)
-        audit.record(f"agent.{status}", subject(agent.machine_id), request=request, after=given(fields))
+        audit.record(f"agent.{action}", subject(agent.machine_id), request=request, after=given(fields))
     return Enrolled(status, agent, plain)
 
 
@@ -181,17 +179,9 @@ def is_replay(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now: dat
     )
 
 
-def is_elsewhere(agent: Agent, fields: Mapping[str, Any], request: HttpRequest) -> bool:
-    """Whether a lost answer is asked for by another computer, as far as its host name and address tell.
-
-    A disk that is copied between an enrolment and the first call takes its enrollment_id along.
-    """
-    hostname = fields.get("hostname")
-    if hostname and agent.hostname and hostname != agent.hostname:
-        return True
-    enrolments = AuditEvent.objects.filter(subject=subject(agent.machine_id), action__in=ENROLMENTS)
-    first = enrolments.order_by("-at").first()
-    return first is not None and first.address != request.META.get("REMOTE_ADDR", "")
+def is_elsewhere(agent: Agent, fields: Mapping[str, Any]) -> bool:
+    """Whether a lost answer is asked for under another host name: a copied disk takes its enrollment_id along."""
+    return bool(agent.hostname and fields.get("hostname") not in (None, "", agent.hostname))
 
 
 # --- A new token -----------------------------------------------------------------------------------------------------
@@ -259,6 +249,8 @@ def mark_uninstalled(agent: Agent, reason: str, token: ApiToken | None, request:
     now = timezone.now()
     with transaction.atomic():
         if Agent.objects.claim_uninstall(agent.pk, now, reason):
+            if agent.owns_name:
+                Agent.objects.pass_name_on(agent)
             if token is not None and machine_of(token) is not None:
                 revoke(ApiToken.objects.filter(pk=token.pk), OWN_UNINSTALL, request=request)
             revoke(tokens_of(agent), "uninstalled", request=request)

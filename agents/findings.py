@@ -72,20 +72,19 @@ def shared_names(now: datetime) -> Iterator[Finding]:
 @sources.register
 def copied_machines(now: datetime) -> Iterator[Finding]:
     """Computers that share one identity, as the copies of a disk do."""
-    turns = AuditEvent.objects.filter(action="agent.renamed", count__gt=1, last_at__gte=now - timedelta(hours=2))
+    turns = AuditEvent.objects.filter(action="agent.renamed", count__gt=1, at__gte=now - timedelta(hours=3))
     text = _(
         "%(machine)s reports the host names %(names)s in turn: computers share its token. Delete the token store on "
         "all but one, and enrol them again."
     )
-    events = turns.filter(at__gte=now - timedelta(hours=3)).order_by("count")
-    newest = {event.subject: event for event in events}
-    for event in list(newest.values())[:SHOWN]:
+    by_machine = {event.subject: event for event in turns.order_by("count")}
+    for event in list(by_machine.values())[:SHOWN]:
         names = sorted({str(values["hostname"]) for values in (event.before, event.after)})
         yield about_machine(event, text, names=", ".join(names))
     elsewhere = AuditEvent.objects.filter(action="agent.replayed_elsewhere", at__gte=now - COPIES_SHOWN_FOR)
     text = _(
-        "%(machine)s was enrolled and, before its first call, was given its token once more on another computer or "
-        "address. If that was a copy of its disk, enrol the copy under a name of its own."
+        "%(machine)s was enrolled and, before its first call, was given its token once more under another host name. "
+        "If that was a copy of its disk, enrol the copy under a name of its own."
     )
     for event in elsewhere.order_by("-at")[:SHOWN]:
         yield about_machine(event, text)

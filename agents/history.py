@@ -9,7 +9,7 @@ SENTENCES.update(
         "agent.enrolled": _("Enrolled"),
         "agent.reactivated": _("Came back after it was uninstalled"),
         "agent.replayed": _("Was given its token once more"),
-        "agent.replayed_elsewhere": _("Token given once more, to another computer or address"),
+        "agent.replayed_elsewhere": _("Was given its token once more, under another host name"),
         "agent.renamed": _("Reported another host name"),
         "agent.changed": _("Reported a change"),
         "agent.token_rotated": _("Changed its token"),
