@@ -17,12 +17,12 @@ from django.utils import timezone
 
 from usage.consumption import DAY, SUMMED, Sums, midnight
 from usage.models import Run, RunRollup
-from usage.models.runs import hour_of
+from usage.models.runs import COUNTED_PAGES, hour_of
 
 RUN_COLUMNS = (
     "run_id", "license_ref", "machine_id", "app_name", "app_version", "document_count", "succeeded_count",
     "failed_count", "total_pages", "documents_omitted", "started_at", "sent_at", "received_at", "clock",
-    "dropped_keys", "over_quota", "reported_by",
+    "dropped_keys", "over_quota", "implausible", "reported_by",
 )  # fmt: skip
 # The words of a query, with the column each stands for.
 GROUPS = {
@@ -34,8 +34,8 @@ GROUPS = {
 }
 ROWS_AT_A_TIME = 2_000
 HOUR = timedelta(hours=1)
-# What a run adds to each figure.
-OF_RUNS = [Count("pk"), Sum("document_count"), Sum("succeeded_count"), Sum("failed_count"), Sum("total_pages")]
+# What a run adds to each figure, its pages aside.
+OF_RUNS = [Count("pk"), Sum("document_count"), Sum("succeeded_count"), Sum("failed_count")]
 # Least() is null on SQLite where one is, and the other one on PostgreSQL. No clock is believed that runs ahead.
 HAPPENED = Coalesce(Least("started_at", "received_at"), F("received_at"), output_field=DateTimeField())
 
@@ -90,7 +90,7 @@ def runs_between(since: datetime, until: datetime) -> QuerySet[Run]:
 
 def summed_runs(runs: QuerySet[Run], groups: Sequence[str]) -> QuerySet[Any, Any]:
     names = [GROUPS[group] for group in groups]
-    return runs.annotate(day=TruncDate(HAPPENED)).order_by(*names).values_list(*names).annotate(*OF_RUNS)
+    return runs.annotate(day=TruncDate(HAPPENED)).order_by(*names).values_list(*names).annotate(*OF_RUNS, pages=COUNTED_PAGES)
 
 
 # --- From the hours --------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from portal.findings import Finding, Severity, sources
 from portal.paginator import grouped
 from usage.licences import UNNAMED, near_quota, over_quota
 from usage.models import Licence, RollupProgress, Run, TrackingWriter
+from usage.models.runs import MOST_PLAUSIBLE_PAGES
 
 # No more than so many one by one: the list shows the rest.
 SHOWN = 5
@@ -81,6 +82,20 @@ def uncounted_runs(now: datetime) -> Iterator[Finding]:
         text = _("Runs have been waiting to be counted: what licences and charts show is behind.")
         url = reverse("admin:portal_jobrun_changelist", query={"q": "usage.rollups"})
         yield Finding(Severity.WARNING, text, oldest, url, _("See its runs"))
+
+
+@sources.register
+def implausible_runs(now: datetime) -> Iterator[Finding]:
+    found = Run.objects.filter(implausible=True).aggregate(count=Count("pk"), since=Min("received_at"))
+    if found["count"]:
+        text = ngettext(
+            "%(count)s run has more than %(pages)s pages, which are not counted: check it.",
+            "%(count)s runs have more than %(pages)s pages each, which are not counted: check them.",
+            found["count"],
+        )
+        words = {"count": grouped(found["count"]), "pages": grouped(MOST_PLAUSIBLE_PAGES)}
+        url = reverse("admin:usage_run_changelist", query={"quota": "implausible"})
+        yield Finding(Severity.WARNING, text % words, found["since"], url, _("See them"))
 
 
 @sources.register

@@ -16,7 +16,7 @@ from portal.api.errors import Problem
 from portal.models import ApiToken
 from usage.clocks import SenderClock, plausible
 from usage.models import Run
-from usage.models.runs import hour_of
+from usage.models.runs import MOST_PLAUSIBLE_PAGES, hour_of
 from usage.querysets import QuotaExceeded, SpelledAsEnrolled
 from usage.report import Report, read_report
 
@@ -83,6 +83,7 @@ def row(report: Report, now: datetime, token: ApiToken) -> Run:
         received_at=now,
         hour=hour_of(min(started_at or now, now)),
         clock=clock,
+        implausible=report.total_pages > MOST_PLAUSIBLE_PAGES,
         reported_by=token.bearer,
         over_quota=QuotaExceeded(report.license_ref, now),
         **fields | {"started_at": started_at, "sent_at": plausible(report.sent_at)},

@@ -18,7 +18,7 @@ from django.utils import timezone
 from portal.jobs import Busy, Lease, turn
 from usage import licences
 from usage.models import Licence, RollupProgress, Run, RunRollup
-from usage.models.runs import hour_of
+from usage.models.runs import COUNTED_PAGES, hour_of
 
 TURN, TURN_LENGTH = "usage.rolling_up", timedelta(minutes=5)
 # A run is written within seconds of the moment it was received at, by whichever node's clock.
@@ -34,7 +34,7 @@ SUMS = {
     "documents": Sum("document_count"),
     "succeeded": Sum("succeeded_count"),
     "failed": Sum("failed_count"),
-    "pages": Sum("total_pages"),
+    "pages": COUNTED_PAGES,
 }
 
 
@@ -95,6 +95,13 @@ def rebuild(since: datetime | None, until: datetime | None, tell: Callable[[date
                 tell(hour, count)
             mended += count
     return mended
+
+
+def recount(runs: QuerySet[Run]) -> None:
+    """Count the hours of these runs anew, in the caller's transaction. Raises Busy."""
+    with turn(TURN, TURN_LENGTH):
+        for hour, refs in touched(runs.order_by()).items():
+            write(*changed(hour, refs))
 
 
 def extend(leases: list[Lease]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
+from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -21,8 +22,10 @@ from django.utils.translation import ngettext
 from portal.admin.base import BoundedChangeList, begins_with
 from portal.admin.display import BAD, GOOD, NOTHING, WARNING, badge, beside, in_full, lines, moment_column
 from portal.admin.filters import ChoiceFilter, PeriodFilter
+from portal.jobs import Busy
 from portal.paginator import grouped
 from portal.panels import Section
+from usage import rollups
 from usage.admin.dashboard import UsageDashboard
 from usage.admin.display import application, clock_of, customer_of, link_to
 from usage.clocks import ClockNote
@@ -54,10 +57,10 @@ class OutcomeFilter(ChoiceFilter):
 class QuotaFilter(ChoiceFilter):
     title = _("quota")
     parameter_name = "quota"
-    options = {"over": _("over quota")}
+    options = {"over": _("over quota"), "implausible": _("implausible")}
 
     def condition(self, value: str, now: datetime) -> Q:
-        return Q(over_quota=True)
+        return {"over": Q(over_quota=True), "implausible": Q(implausible=True)}[value]
 
 
 class ClockFilter(ChoiceFilter):
@@ -120,6 +123,8 @@ class RunAdmin(UsageDashboard):
     search_fields = ("machine_id__begins", "license_ref__begins")
     search_help_text = begins_with(_("run"), _("machine"), _("licence"), _("customer"))
     export_columns = RUN_COLUMNS
+    actions = (*UsageDashboard.actions, "count_pages")
+    object_actions = ("count_pages",)
     facts = (
         (
             _("Outcome"),
@@ -170,6 +175,28 @@ class RunAdmin(UsageDashboard):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RunChangeList
 
+    # --- Implausible runs --------------------------------------------------------------------------------------------
+
+    def can_act(self, obj: Run, action: str) -> bool:
+        return obj.implausible
+
+    @admin.action(description=_("Count the pages"), permissions=["manage"])
+    def count_pages(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
+        """The pages of these implausible runs are right: quotas and charts have them from now on."""
+        chosen = Run.objects.filter(pk__in=list(queryset.filter(implausible=True).values_list("pk", flat=True)))
+        try:
+            with transaction.atomic():
+                count = chosen.update(implausible=False)
+                rollups.recount(chosen)
+        except Busy:
+            text = _("Runs are being summed up just now. Try again in a minute.")
+            self.message_user(request, text, messages.WARNING)
+            return
+        done = ngettext("The pages of %(count)s run count now.", "The pages of %(count)s runs count now.", count)
+        self.message_user(request, done % {"count": grouped(count)}, messages.SUCCESS)
+
+    # --- Columns and facts -------------------------------------------------------------------------------------------
+
     @admin.display(description=_("run"))
     def run(self, run: Run) -> str:
         return run.run_id.hex[:8]
@@ -207,6 +234,8 @@ class RunAdmin(UsageDashboard):
 
     @admin.display(description=_("quota"))
     def quota(self, run: Run) -> SafeString | str:
+        if run.implausible:
+            return badge(_now("implausible, not counted"), WARNING)
         return badge(_now("over quota"), WARNING) if run.over_quota else NOTHING
 
     @admin.display(description=_("keys dropped"))

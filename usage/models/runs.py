@@ -12,6 +12,10 @@ from usage.clocks import clock_field
 from usage.querysets import RunQuerySet
 
 PREFIX_THEN_ID = ["varchar_pattern_ops", "int8_ops"]
+# A run of more pages is more likely a mistake of the program than work.
+MOST_PLAUSIBLE_PAGES = 1_000_000
+# The pages of runs that quotas, charts and exports sum up.
+COUNTED_PAGES = models.Sum("total_pages", filter=models.Q(implausible=False), default=0)
 
 
 def hour_of(moment: datetime) -> datetime:
@@ -26,7 +30,7 @@ class Run(models.Model):
     are UTC; `digest` is the SHA-256 of the validated report without `sent_at`, to tell a repetition from a conflict.
     `documents_omitted` counts the documents that are not listed. `started_at` is corrected for the sender's clock, and
     null where it was dropped; `clock` says which. `hour` is the one the run belongs to: of `started_at` where that is
-    given and not ahead of `received_at`.
+    given and not ahead of `received_at`. The pages of an `implausible` run are in no sum until an operator counts them.
     """
 
     run_id = models.UUIDField(_("run"), unique=True)
@@ -47,6 +51,7 @@ class Run(models.Model):
     hour = models.DateTimeField(_("hour"), editable=False)
     dropped_keys = models.PositiveIntegerField(_("keys dropped"), default=0)
     over_quota = models.BooleanField(_("over quota"), default=False)
+    implausible = models.BooleanField(_("implausible"), default=False, db_default=False)
     reported_by = models.CharField(_("reported by"), max_length=160)
     digest = models.CharField(max_length=64, editable=False)
 
@@ -64,6 +69,7 @@ class Run(models.Model):
             models.Index(fields=["license_ref", "-id"], name="run_license", opclasses=PREFIX_THEN_ID),
             models.Index(fields=["-id"], name="run_failed", condition=models.Q(failed_count__gt=0)),
             models.Index(fields=["-id"], name="run_over_quota", condition=models.Q(over_quota=True)),
+            models.Index(fields=["-id"], name="run_implausible", condition=models.Q(implausible=True)),
         ]
         permissions = [("export_run", _("Can export runs"))]
 

@@ -206,7 +206,7 @@ class TestRunByRun:
         assert header == list(RUN_COLUMNS)
         assert row == [
             run.run_id.hex, "LIC-7", "PC-1", "gui", "6", "1", "1", "0", "1", "0", "2026-03-10T12:00:00.000Z", "",
-            "2026-03-10T12:00:00.000Z", "", "0", "true", "client:gui",
+            "2026-03-10T12:00:00.000Z", "", "0", "true", "false", "client:gui",
         ]  # fmt: skip
 
     def test_json_has_the_types_of_json(self, export):

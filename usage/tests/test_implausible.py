@@ -1,0 +1,90 @@
+"""Runs of more pages than anybody prints: recorded, and counted once an operator says so."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models import Sum
+from django.utils import timezone
+
+from portal.jobs import claim, turn
+from usage import findings, rollups
+from usage.consumption import standings
+from usage.exports import Wanted, rows_of
+from usage.models import Run, RunRollup
+from usage.tests.hours import a_licence
+from usage.tests.runs import document, kept, run
+
+pytestmark = pytest.mark.django_db
+HOUR = timedelta(hours=1)
+LIST = "/admin/usage/run/"
+
+
+@pytest.fixture
+def count():
+    lease = claim("usage.rollups", "now")
+    return lambda: rollups.catch_up(timezone.now(), [lease])
+
+
+def counted_pages():
+    return RunRollup.objects.aggregate(pages=Sum("pages"))["pages"]
+
+
+def implausible(**fields):
+    return kept(**{"total_pages": 1_000_001, "implausible": True} | fields)
+
+
+@pytest.mark.parametrize(("pages", "is_implausible"), [(1_000_000, False), (1_000_001, True), (2**31 - 1, True)])
+def test_run_beyond_a_million_pages_is_recorded_as_implausible(call, client_token, pages, is_implausible):
+    answer = call("POST", "usage/report", client_token, body=run([document(page_count=pages)]))
+    assert (answer.status_code, answer.json()["status"]) == (201, "recorded")
+    assert Run.objects.get().implausible is is_implausible
+
+
+def test_implausible_run_is_in_no_quota_chart_or_sum_of_an_export(count):
+    licence, now = a_licence(quota=100), timezone.now()
+    implausible()
+    kept(total_pages=7)
+    count()
+    assert standings([licence], now)[licence.ref].pages == counted_pages() == 7
+    for groups in (("license",), ("machine",)):
+        (row,) = rows_of(Wanted(now - HOUR, now + HOUR, groups), now + HOUR)
+        assert (row[1], row[-1]) == (2, 7)
+
+
+def test_rollup_of_nothing_but_implausible_runs_has_no_pages(count):
+    implausible()
+    count()
+    assert counted_pages() == 0
+
+
+@pytest.mark.parametrize("path", [LIST, "page"])
+def test_operator_counts_the_pages_of_an_implausible_run(admin_client, count, path):
+    chosen, other = implausible(), implausible(license_ref="LIC-2")
+    count()
+    if path == LIST:
+        admin_client.post(LIST, {"action": "count_pages", "_selected_action": chosen.pk})
+    else:
+        admin_client.post(f"{LIST}{chosen.pk}/act/count_pages/")
+    assert list(Run.objects.filter(implausible=True)) == [other]
+    assert counted_pages() == 1_000_001
+
+
+def test_implausible_run_stays_so_while_runs_are_summed_up(admin_client):
+    run = implausible()
+    with turn(rollups.TURN):
+        response = admin_client.post(LIST, {"action": "count_pages", "_selected_action": run.pk}, follow=True)
+    assert [str(message) for message in response.context["messages"]] == [
+        "Runs are being summed up just now. Try again in a minute."
+    ]
+    run.refresh_from_db()
+    assert run.implausible
+
+
+def test_list_and_finding_show_implausible_runs(admin_client):
+    run = implausible()
+    kept()
+    (finding,) = findings.implausible_runs(timezone.now())
+    assert finding.text == "1 run has more than 1,000,000 pages, which are not counted: check it."
+    response = admin_client.get(finding.url)
+    assert list(response.context["cl"].queryset) == [run]
+    assert "implausible, not counted" in response.content.decode()
