@@ -140,7 +140,7 @@ def where_to_look(url: str, data: Path, tested: Beta) -> None:
         f"  {url}/admin/usage/licence/    who has used how much of a quota, and how long it will last",
         f"  {url}/admin/usage/guardianreport/    who used what, and what failed for whom",
         f"  {usage.mails(data)}    the same as mails",
-        f"  {url}/admin/backups/expectedbackupjob/    which databases are safe, and why the others are not",
+        f"  {url}/admin/backups/expectedbackupjob/    which databases are protected, and why the others are not",
         f"  {url}/admin/monitoring/target/    which services are up, how fast they answer, and since when",
         f"  {url}/admin/monitoring/incident/    what broke, who is at it, and what it was",
         *tested.where_to_look(),

@@ -194,10 +194,10 @@ def steps(entry: BackupEntry) -> SafeString | str:
 
 def step_in_words(name: str, facts: dict[str, Any]) -> str:
     steps = {"backup": _("backup"), "compress": _("compression"), "transfer": _("transfer")}
-    outcome = _("succeeded") if facts.get("status") else _("failed")
+    outcome = _("%(step)s: success") if facts.get("status") else _("%(step)s: failure")
     times = " – ".join(facts[key] for key in ("start_time", "end_time") if key in facts)
     size = filesizeformat(facts["size"]) if "size" in facts else ""
-    return ", ".join(filter(None, [f"{steps.get(name, name)} {outcome}", times, size]))
+    return ", ".join(filter(None, [outcome % {"step": steps.get(name, name)}, times, size]))
 
 
 # --- Links and texts -------------------------------------------------------------------------------------------------

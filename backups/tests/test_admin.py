@@ -1,4 +1,4 @@
-"""Expected backups in the admin: the list that says which databases are safe, the page of each, and its form."""
+"""Expected backups in the admin: the list that says which databases are protected, the page of each, and its form."""
 
 from datetime import UTC, datetime, timedelta
 

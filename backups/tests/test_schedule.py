@@ -115,4 +115,4 @@ def test_page_and_list_show_whether_a_database_is_protected(admin_client, make_j
 def test_page_of_an_entry_shows_the_steps(admin_client, job):
     entry = entry_of(job, steps={"backup": {"status": True, "start_time": "2025-06-12T13:00:40Z", "size": 62_233_088}})
     page = admin_client.get(f"/admin/backups/backupentry/{entry.pk}/change/").content.decode()
-    assert "backup succeeded, 2025-06-12T13:00:40Z, 59.4\xa0MB" in page
+    assert "backup: success, 2025-06-12T13:00:40Z, 59.4\xa0MB" in page
