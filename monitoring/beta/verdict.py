@@ -95,8 +95,15 @@ def judged(name: str, value: float | None, holds: Callable[[float, float], bool]
     return {"name": name, "value": value, "target": target, "ok": None if value is None else holds(value, target)}
 
 
+def is_without_feedback(found: Sequence[Condition]) -> bool:
+    """Return whether nobody said anything: whoever gave feedback is a participant."""
+    return any(condition["name"] == "participants" and not condition["value"] for condition in found)
+
+
 def verdict(found: Sequence[Condition]) -> str:
-    """What failed says NO-GO whatever is unknown beside it."""
+    """Return INSUFFICIENT DATA as long as there is no feedback; then what failed says NO-GO whatever is unknown."""
+    if is_without_feedback(found):
+        return INSUFFICIENT_DATA
     if any(condition["ok"] is False for condition in found):
         return NO_GO
     if any(condition["ok"] is None for condition in found):

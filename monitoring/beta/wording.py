@@ -10,7 +10,7 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 
 from monitoring.beta.report import Report
-from monitoring.beta.verdict import CONDITIONS, VERDICTS, Condition
+from monitoring.beta.verdict import CONDITIONS, VERDICTS, Condition, is_without_feedback
 from monitoring.uptime import percent
 from portal.admin.display import NOTHING, exactly
 from portal.paginator import grouped
@@ -111,6 +111,8 @@ def reason(report: Report) -> str:
 
 
 def reason_of(conditions: Sequence[Condition]) -> str:
+    if is_without_feedback(conditions):
+        return _("There is no feedback yet.")
     missed = [name_of(condition) for condition in conditions if condition["ok"] is False]
     unknown = [name_of(condition) for condition in conditions if condition["ok"] is None]
     if missed:

@@ -123,7 +123,7 @@ class TestTheList:
         text = text_of(admin_client.get(PROGRAMMES))
         for words in (
             "GO</span>",
-            "NO-GO</span>",
+            "INSUFFICIENT DATA</span>",
             "5 of 5",
             "8.00",
             "+40",
@@ -419,7 +419,7 @@ class TestItsSettings:
         programme = a_programme()
         response = admin_client.post(page_of(programme), form_of(programme, **changes))
         assert list(response.context["adminform"].form.errors) == [field]
-        assert "<strong>NO-GO</strong>" in text_of(response)
+        assert "<strong>INSUFFICIENT DATA</strong>" in text_of(response)
 
     def test_saving_writes_only_what_was_changed(self, admin_client):
         programme = a_programme()

@@ -179,7 +179,7 @@ def test_what_there_is_none_of_is_said():
 
 def test_a_programme_of_which_nothing_is_known_is_told_too(db):
     text = read(report_of(a_programme(), NOON))
-    assert "NO-GO Missed: Participants." in text
+    assert "INSUFFICIENT DATA There is no feedback yet." in text
     assert "Nobody has given a score yet." in text
     assert "The programme has no targets" in text
 

@@ -34,7 +34,7 @@ def condition(programme, name):
 
 def test_a_programme_of_which_nothing_is_known(programme):
     found = report(programme)
-    assert found["verdict"] == "NO-GO"
+    assert found["verdict"] == "INSUFFICIENT DATA"
     assert found["participants"] == {"count": 0, "target": 5}
     assert found["score"] == {
         "average": None, "target": 7.0, "nps": None, "promoters": 0, "passives": 0, "detractors": 0, "counts": [0] * 11,

@@ -132,7 +132,7 @@ def test_the_same_report_in_two_formats_is_kept_once(programme, capfdbinary):
 def test_a_report_is_a_report_whatever_its_verdict(db, capsys):
     a_programme()
     assert run() == 0
-    assert "Verdict: NO-GO" in capsys.readouterr().out
+    assert "Verdict: INSUFFICIENT DATA" in capsys.readouterr().out
 
 
 def test_a_check_fails_unless_the_verdict_is_go(programme, capsys):

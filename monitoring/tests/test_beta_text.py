@@ -50,8 +50,8 @@ def test_it_begins_with_the_programme_and_its_verdict(programme):
         "Beta programme spring-beta (GUI v6)",
         "since March 2, 2026, as of 2026-03-10 12:00:00 UTC",
         "",
-        "Verdict: NO-GO",
-        "Missed: Participants.",
+        "Verdict: INSUFFICIENT DATA",
+        "There is no feedback yet.",
     ]
 
 

@@ -15,7 +15,7 @@ def judged(**figures):
     return verdict(found), {condition["name"]: condition for condition in found}
 
 
-@pytest.mark.parametrize(("participants", "expected"), [(0, NO_GO), (4, NO_GO), (5, GO), (6, GO)])
+@pytest.mark.parametrize(("participants", "expected"), [(1, NO_GO), (4, NO_GO), (5, GO), (6, GO)])
 def test_enough_people_must_have_taken_part(participants, expected):
     told, found = judged(participants=participants)
     assert told == expected
@@ -42,6 +42,11 @@ def test_enough_people_must_have_taken_part(participants, expected):
 def test_the_average_score_must_reach_its_target_and_is_never_rounded_up_to_it(score_sum, scores, shown, expected):
     told, found = judged(score_sum=score_sum, scores=scores)
     assert (told, found["score"]["value"]) == (expected, shown)
+
+
+def test_without_feedback_there_is_not_enough_data_whatever_else_failed():
+    told, found = judged(participants=0, score_sum=0, scores=0, checks=10, failures=10)
+    assert (told, found["participants"]["ok"], found["error_rate"]["ok"]) == (INSUFFICIENT_DATA, False, False)
 
 
 def test_without_a_score_it_is_not_known():

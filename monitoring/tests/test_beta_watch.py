@@ -357,7 +357,7 @@ class TestRetention:
         score(programme, 9)
         now = timezone.now()
         assert not snapshots.is_over_for_good(programme, now)
-        assert (first.verdict, snapshots.current(programme, now)["verdict"]) == ("NO-GO", "GO")
+        assert (first.verdict, snapshots.current(programme, now)["verdict"]) == ("INSUFFICIENT DATA", "GO")
 
     def test_where_no_report_was_kept_it_is_the_live_one(self, programme):
         programme.ends = timezone.localdate() - 731 * DAY

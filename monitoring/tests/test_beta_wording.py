@@ -47,9 +47,10 @@ def test_what_is_not_known_is_no_zero():
 
 def test_the_reason_names_what_was_missed_or_is_not_known():
     programme = a_programme()
+    assert wording.reason(report_of(programme, NOON)) == "There is no feedback yet."
+    said(programme)
     assert wording.reason(report_of(programme, NOON)) == "Missed: Participants."
     programme.participants_target = 1
-    said(programme)
     assert wording.reason(report_of(programme, NOON)) == "Not known yet: Average score."
     scored(programme, 9)
     assert wording.reason(report_of(programme, NOON)) == "Every condition is met."
