@@ -133,11 +133,13 @@ def test_shell_script_enrols_renews_and_repairs(script, enroll_token):
     assert [path.name for path in script.state.iterdir()] == ["token.json"]
     assert not script.token_file.exists()
     use(token)
+    (script.state / "token.json").chmod(0o640)
 
     renewed = script.run()
     assert renewed.returncode == 0, renewed.stderr
     assert script.stored["api_token"] != token
     assert script.stored["machine_id"] == Agent.objects.get().machine_id
+    assert (script.state / "token.json").stat().st_mode & 0o777 == 0o640
 
     enrolment.uninstall(Agent.objects.get().machine_id, "", None, None)
     assert script.run().returncode == 1

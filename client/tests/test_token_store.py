@@ -61,6 +61,15 @@ def test_token_of_an_earlier_installer_is_read_until_a_new_one_is_saved(store: T
     assert store.load() is None
 
 
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root gives files away")
+def test_store_of_another_account_stays_its_own(store: TokenStore) -> None:
+    store.save(OLD)
+    os.chown(store.path, 65534, 65534)
+    store.save(NEW)
+    status = os.stat(store.path)
+    assert (store.load(), status.st_uid, status.st_gid, status.st_mode & 0o777) == (NEW, 65534, 65534, 0o600)
+
+
 def test_default_store_is_the_users_or_the_installers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VIGIE_STATE_DIR", raising=False)
     own, shared = tmp_path / "own", tmp_path / "shared"

@@ -58,12 +58,22 @@ class TokenStore:
         return Credentials(os.environ.get("COMPUTERNAME") or default_machine_id(), token) if token else None
 
     def save(self, credentials: Credentials) -> None:
-        """Replace what is stored in one step: a kill leaves the old credentials or the new, readable by no other."""
+        """Replace what is stored in one step: a kill leaves the old credentials or the new, readable by no other.
+
+        A store that was given to another account, such as the program's, stays that account's.
+        """
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         stored = {"machine_id": credentials.machine_id, "api_token": credentials.api_token}
         with FileLock(self.path + ".lock"):
-            replace_file(self.path, json.dumps(stored).encode(), protect=restrict_to_owner)
+            replace_file(self.path, json.dumps(stored).encode(), protect=self._protect)
         _remove(os.path.join(self.directory, OLDER_STORE))
+
+    def _protect(self, path: str) -> None:
+        restrict_to_owner(path)
+        if os.name != "nt":
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                before = os.stat(self.path)
+                os.chown(path, before.st_uid, before.st_gid)
 
     def clear(self) -> None:
         for name in (STORE, OLDER_STORE):

@@ -2,7 +2,8 @@
 # Enrols this machine with Vigie. Run it again to renew the machine's token, or to replace one that no longer works.
 # The enrolment token stands alone in a file, enrol.token unless another is named: curl reads its header from standard
 # input, so that no token stands on a command line. The machine's own token is kept in token.json, where vigie-client
-# finds it.
+# finds it, readable by root alone; for an application under another account, `chmod 711` the folder and `chown` token.json
+# to that account.
 set -eu
 umask 077
 LC_ALL=C
@@ -57,6 +58,8 @@ fi
 machine_id=$(value_in "$answer" machine_id)
 api_token=$(value_in "$answer" api_token)
 [ -n "$api_token" ]
+rm -f "$store.new"
+[ ! -f "$store" ] || cp -p "$store" "$store.new" # keeps its owner
 printf '{"machine_id": "%s", "api_token": "%s"}\n' "$machine_id" "$api_token" > "$store.new"
 mv "$store.new" "$store"
 rm -f "$token_file" "$state/agent.token" "$state/enrollment_id"
