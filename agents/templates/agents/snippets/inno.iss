@@ -212,7 +212,7 @@ begin
   if StoredToken = '' then Exit;
   Result := Ask(StoredToken, '', Status);
   // An upgrade without a network is no failure: the token may be as good as before.
-  if (Status <> 401) and (Status <> 403) then Result := True;
+  if (Status = 0) or (Status >= 500) then Result := True;
 end;
 
 function Enrol: Boolean;
