@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
+from backups import paths
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
 from portal.privacy import Row, Subject, Table, holdings
 
@@ -34,6 +35,12 @@ def without_name(value: Any, subject: Subject, pseudonym: str) -> Any:
     return value
 
 
+def apart(row: ExpectedBackupJob | DepositArea, pseudonym: str, **alike: Any) -> str:
+    """Of two spellings of a machine's name, the second takes a pseudonym of its own where one row alone may have it."""
+    taken = type(row).objects.filter(agent_id=pseudonym, **alike).exclude(pk=row.pk)
+    return f"{pseudonym}-{row.pk}" if taken.exists() else pseudonym
+
+
 # --- Expected backups ------------------------------------------------------------------------------------------------
 
 
@@ -41,6 +48,7 @@ def expected_no_more(job: ExpectedBackupJob, subject: Subject, pseudonym: str) -
     """Nothing will come of a machine that nobody knows; to go on expecting it would alarm every day."""
     if not subject.is_machine_called(job.agent_id):
         return {}
+    pseudonym = apart(job, pseudonym, database_name=job.database_name)
     places = (
         "agent_deposit_path_template",
         "agent_log_deposit_path_template",
@@ -49,7 +57,7 @@ def expected_no_more(job: ExpectedBackupJob, subject: Subject, pseudonym: str) -
     )
     changes = {name: without_name(getattr(job, name), subject, pseudonym) for name in places}
     ended = {"is_active": False, "paused_until": None, "watched_since": timezone.now()} if job.is_active else {}
-    return changes | ended | {"damage": without_name(job.damage, subject, pseudonym)}
+    return changes | ended | {"agent_id": pseudonym, "damage": without_name(job.damage, subject, pseudonym)}
 
 
 def of_machine(column: str) -> Any:
@@ -60,7 +68,8 @@ def where_dumps_lie(subject: Subject) -> Iterator[str]:
     if not subject.is_machine:
         return
     root = Path(settings.DEPOSITS_ROOT)
-    deposits = [folder for folder in sorted(root.glob("*")) if subject.is_machine_called(folder.name)]
+    folders_of_it = {paths.reduced(name).lower() for name in subject.names}
+    deposits = [folder for folder in sorted(root.glob("*")) if folder.name.lower() in folders_of_it]
     jobs = ExpectedBackupJob.objects.filter(subject.is_in_column("agent_id"))
     folders = [Path(settings.VALIDATED_ROOT) / name for name in jobs.values_list("storage_folder", flat=True)]
     for folder in [*deposits, *dict.fromkeys(folders)]:
@@ -83,8 +92,10 @@ def of_no_machine(entry: BackupEntry, subject: Subject, pseudonym: str) -> Row:
 
 
 def empty(area: DepositArea, subject: Subject, pseudonym: str) -> Row:
-    its = subject.is_machine_called(area.agent_id)
-    return {"trouble": None, "troubled_since": None, "ahead": {}, "unread": []} if its else {}
+    if not subject.is_machine_called(area.agent_id):
+        return {}
+    name = apart(area, pseudonym)
+    return {"agent_id": name, "trouble": None, "troubled_since": None, "ahead": {}, "unread": []}
 
 
 # Entries are the machine's by their job, so jobs come first, and are erased last.
@@ -107,5 +118,13 @@ holdings.register(
         searched=lambda subject: () if subject.is_machine else ("reasons", "warnings"),
     )
 )
-holdings.register(Table(DepositArea, machines=("agent_id",), texts=("trouble", "unexpected", "unread"), also=empty))
+holdings.register(
+    Table(
+        DepositArea,
+        machines=("agent_id",),
+        texts=("trouble", "unexpected", "unread"),
+        indexed=("agent_id",),
+        also=empty,
+    )
+)
 holdings.register(Table(Scan, machines=("agent_id",)))

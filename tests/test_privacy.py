@@ -454,6 +454,10 @@ class TestAMachine:
     def test_of_an_old_pair_both_are_erased(self, operator, make_agent):
         make_agent("PC-1", user_name="Amy")
         make_agent("pc-1", owns_name=False, user_name="Amy")
+        for name in ("PC-1", "pc-1"):
+            for database in ("stock", "sales"):
+                ExpectedBackupJob.objects.create(agent_id=name, database_name=database, expected_hour_utc=1)
+            DepositArea.objects.create(agent_id=name)
         erased("PC-1")
         assert naming(everything(), "PC-1", "Amy") == []
         assert Agent.objects.filter(status="uninstalled").count() == 2
@@ -464,7 +468,7 @@ class TestAMachine:
         assert call("POST", "agents/heartbeat", agent_token).status_code == 401
 
     def test_nobody_expects_its_backups_any_more(self, machine, settings):
-        (settings.DEPOSITS_ROOT / "PC-1").mkdir()
+        (settings.DEPOSITS_ROOT / "pc-1").mkdir()
         (settings.VALIDATED_ROOT / "PC-1" / "stock").mkdir(parents=True)
         said = erased("PC-1")
         job = ExpectedBackupJob.objects.get(agent_id__startswith="erased-")
@@ -472,7 +476,7 @@ class TestAMachine:
         assert job.storage_folder == f"{job.agent_id}/stock"
         kept_entry = job.entries.get()
         assert (kept_entry.stored_path, kept_entry.promotion) == ("", "none")
-        assert f"What lies in {settings.DEPOSITS_ROOT / 'PC-1'} is not erased" in said
+        assert f"What lies in {settings.DEPOSITS_ROOT / 'pc-1'} is not erased" in said
         assert f"What lies in {settings.VALIDATED_ROOT / 'PC-1' / 'stock'} is not erased" in said
 
     def test_no_hash_is_left_that_a_guess_could_be_tested_against(self, machine):
