@@ -90,7 +90,12 @@ def runs_between(since: datetime, until: datetime) -> QuerySet[Run]:
 
 def summed_runs(runs: QuerySet[Run], groups: Sequence[str]) -> QuerySet[Any, Any]:
     names = [GROUPS[group] for group in groups]
-    return runs.annotate(day=TruncDate(HAPPENED)).order_by(*names).values_list(*names).annotate(*OF_RUNS, pages=COUNTED_PAGES)
+    return (
+        runs.annotate(day=TruncDate(HAPPENED))
+        .order_by(*names)
+        .values_list(*names)
+        .annotate(*OF_RUNS, pages=COUNTED_PAGES)
+    )
 
 
 # --- From the hours --------------------------------------------------------------------------------------------------

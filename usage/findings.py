@@ -20,6 +20,7 @@ from usage.models.runs import MOST_PLAUSIBLE_PAGES
 SHOWN = 5
 BEHIND = timedelta(minutes=10)
 DROPPED_SHOWN = timedelta(days=1)
+IMPLAUSIBLE_SHOWN = timedelta(days=7)
 
 
 def list_of(**query: str) -> str:
@@ -86,7 +87,9 @@ def uncounted_runs(now: datetime) -> Iterator[Finding]:
 
 @sources.register
 def implausible_runs(now: datetime) -> Iterator[Finding]:
-    found = Run.objects.filter(implausible=True).aggregate(count=Count("pk"), since=Min("received_at"))
+    """Those of the last days: one that an operator leaves uncounted needs nobody any more."""
+    lately = Run.objects.filter(implausible=True, received_at__gt=now - IMPLAUSIBLE_SHOWN)
+    found = lately.aggregate(count=Count("pk"), since=Min("received_at"))
     if found["count"]:
         text = ngettext(
             "%(count)s run has more than %(pages)s pages, which are not counted: check it.",

@@ -235,7 +235,7 @@ class RunAdmin(UsageDashboard):
     @admin.display(description=_("quota"))
     def quota(self, run: Run) -> SafeString | str:
         if run.implausible:
-            return badge(_now("implausible, not counted"), WARNING)
+            return badge(_now("implausible"), WARNING)
         return badge(_now("over quota"), WARNING) if run.over_quota else NOTHING
 
     @admin.display(description=_("keys dropped"))

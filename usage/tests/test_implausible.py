@@ -87,4 +87,9 @@ def test_list_and_finding_show_implausible_runs(admin_client):
     assert finding.text == "1 run has more than 1,000,000 pages, which are not counted: check it."
     response = admin_client.get(finding.url)
     assert list(response.context["cl"].queryset) == [run]
-    assert "implausible, not counted" in response.content.decode()
+    assert '<span class="badge badge-warning">implausible</span>' in response.content.decode()
+
+
+def test_finding_about_an_implausible_run_ends_after_a_week():
+    run = implausible()
+    assert list(findings.implausible_runs(run.received_at + timedelta(days=7))) == []
