@@ -1,4 +1,4 @@
-"""When runs, events and feedback happened: one rule for all, since a sender's clock may be wrong.
+"""Times of runs, events and feedback: one rule for all, since a sender's clock may be wrong.
 
 A wrong clock never refuses an item. A time that cannot be right is dropped, and the item counts when it was received.
 """
@@ -21,7 +21,7 @@ EARLIEST, LATEST = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo
 
 
 class ClockNote(models.TextChoices):
-    """What was done to a time that was sent; empty where it is kept as sent."""
+    """The treatment of a time that was sent; empty where it is kept as sent."""
 
     CORRECTED = "corrected", _("time corrected")
     DROPPED = "dropped", _("time dropped")

@@ -114,7 +114,7 @@ def extend(leases: list[Lease]) -> None:
 
 
 def received_since(now: datetime) -> datetime | None:
-    """Where to count on from. Never after now, so that a clock which ran ahead lets nothing be skipped."""
+    """The time to count on from. Never after now, so that a clock which ran ahead lets nothing be skipped."""
     known = RollupProgress.objects.values_list("counted_until", flat=True).first()
     if known is None:
         return Run.objects.order_by("received_at").values_list("received_at", flat=True).first()

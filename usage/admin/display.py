@@ -24,7 +24,7 @@ BAR_WIDTH, BAR_HEIGHT = 100, 6
 
 @admin.display(description=gettext_lazy("sender's clock"))
 def clock_of(row: Any) -> SafeString | str:
-    """What was done to the times that a wrong clock sent."""
+    """Show what was done to the times that a wrong clock sent."""
     return badge(row.get_clock_display(), WARNING) if row.clock else NOTHING
 
 

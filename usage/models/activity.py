@@ -22,7 +22,7 @@ PREFIX_THEN_ID = ["varchar_pattern_ops", "int8_ops"]
 
 
 class Activity(models.Model):
-    """What sessions, features and errors have in common. `clock` says what became of the times an application sent."""
+    """The base of sessions, features and errors. `clock` says what became of the times an application sent."""
 
     event_id = models.UUIDField(_("event"), null=True, unique=True, editable=False)
     user_email = models.CharField(_("who"), max_length=254, blank=True)

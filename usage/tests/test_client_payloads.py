@@ -1,4 +1,4 @@
-"""What `vigie-client` makes of any value, the portal takes."""
+"""The portal takes what `vigie-client` makes of any value."""
 
 import json
 from datetime import UTC, datetime

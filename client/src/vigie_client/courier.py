@@ -29,14 +29,14 @@ class Courier:
         self._delivery = BackgroundDelivery(self.deliver, deliver_after, self._spool_path)
 
     def take(self, payload: Mapping[str, Any]) -> bool:
-        """Whether it is on disk now. As `spool_payload`."""
+        """Put it on disk; True once it is there. As `spool_payload`."""
         if not spool_payload(self._spool_path, payload, limits=self._limits):
             return False
         self._delivery.soon()
         return True
 
     def take_or_send(self, payload: Mapping[str, Any]) -> bool:
-        """Whether it is safe now: on disk, or with the portal where the disk takes nothing. Waits for one call then."""
+        """Put it on disk, or send it in one call where the disk takes nothing; True once it is safe."""
         return self.take(payload) or self._client.send(payload).delivered
 
     def flush(self, *, force: bool = False) -> int:

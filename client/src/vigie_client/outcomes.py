@@ -1,4 +1,4 @@
-"""What became of a call to the portal, and of each item it carried: one rule for every caller and every spool.
+"""Outcomes of a call to the portal and of each item it carried: one rule for every caller and every spool.
 
 Only the portal's own word decides about an item. Its receipt, which names the item, delivers it; its problem with one
 of QUARANTINE_CODES condemns it. After anything else (a proxy's page, a refused token, no answer) the item waits.
@@ -50,7 +50,7 @@ class Outcome:
 
     @property
     def keeps_item(self) -> bool:
-        """Whether a later attempt may deliver the item."""
+        """True where a later attempt may deliver the item."""
         return self.result in (Result.RETRY, Result.AUTH)
 
     def __str__(self) -> str:
@@ -159,7 +159,7 @@ def _judge_result(result: object, item: Any, key: str) -> Outcome:
 
 
 def _is_named(answered: object, item: Any, key: str) -> bool:
-    """Whether the answer has the id that was sent, in whichever of the forms of a UUID."""
+    """Compare the answered id with the one that was sent, in any of the forms of a UUID."""
     sent = item.get(key) if isinstance(item, Mapping) else None
     if not isinstance(answered, str) or not isinstance(sent, str):
         return False

@@ -1,4 +1,4 @@
-"""What the portal takes of a run: a value of another kind is converted where its meaning is certain, else refused.
+"""Rules of the portal for the values of a run: one of another type is converted where its meaning is certain.
 
 `Mistakes` collects what was refused, by field and rule; no value is repeated, since it may be private.
 """
@@ -126,7 +126,7 @@ def status(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
 
 
 def extension(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
-    """In lower case. What is no extension, as that of a user's file may be, is `other`."""
+    """The extension in lower case; `other` for what is none, as the end of a user's file name may be."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -148,7 +148,7 @@ def _is_identifier(text: str) -> bool:
 
 
 def _reduced(text: str) -> str:
-    """Without accents, and with a space for each run of other characters: `Éditeur (Pro)` becomes `Editeur Pro`."""
+    """Drop accents, and put a space for each run of other characters: `Éditeur (Pro)` becomes `Editeur Pro`."""
     if _TOKEN.search(text):
         return ""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text[:1024]) if not unicodedata.combining(c))

@@ -126,7 +126,7 @@ class _Walk:
             self._pages += 1
 
     def _is_branch(self, number: int) -> bool:
-        """Whether the object has kids, which then wait to be visited."""
+        """True for an object with kids, which then wait to be visited."""
         kind, value = self._document.xref_get_key(number, "Kids")
         if kind == "null":
             return False
@@ -193,14 +193,14 @@ def _is_text(name: str) -> bool:
 
 
 def _has_end(path: Any) -> bool:
-    """Whether the last revision of the file is there to its end, whatever follows."""
+    """True where the last revision of the file is there to its end, whatever follows."""
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         return _last_place(file, size, b"%%EOF") > _last_place(file, size, b"startxref")
 
 
 def _last_place(file: BinaryIO, size: int, marker: bytes) -> int:
-    """Where the marker stands last, or -1."""
+    """The last position of the marker, or -1."""
     end = size
     while end > 0:
         start = max(0, end - _CHUNK)
@@ -213,7 +213,7 @@ def _last_place(file: BinaryIO, size: int, marker: bytes) -> int:
 
 
 def _has_table(file: BinaryIO, size: int) -> bool:
-    """Whether the end of the file leads to its table of objects."""
+    """True where the end of the file leads to its table of objects."""
     file.seek(max(0, size - _CHUNK))
     places = re.findall(rb"startxref\s+([0-9]{1,12})", file.read())
     if not places:

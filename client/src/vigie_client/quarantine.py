@@ -1,4 +1,4 @@
-"""Where items go that the portal will never take: out of the way of the others, until a person retries or drops them.
+"""The quarantine: items that the portal will never take, out of the way until a person retries or drops them.
 
 One JSON object a line: `code`, `status` (of the answer, or null), `at` (Unix time), and `payload`, or `line` where the
 spool's line was damaged. Every call is made under the spool's lock.

@@ -40,7 +40,7 @@ class Replay:
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """What became of each item. A flush that ends in the search for the one to blame has failed: the next one goes
+        """The outcome of each item. A flush that ends in the search for the one to blame has failed: the next one goes
         on with smaller batches.
         """
         return [*self._outcomes, _REFUSED_AS_A_WHOLE] if self._narrowing else self._outcomes

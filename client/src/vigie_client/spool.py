@@ -92,12 +92,12 @@ def flush_spool(
 
 
 def spool_stats(path: SpoolPath) -> SpoolStats:
-    """What waits at `path`, what is in its quarantine, and what it dropped so far. Raises OSError."""
+    """Count what waits at `path`, what is in its quarantine, and what it dropped so far. Raises OSError."""
     return _store(path, DEFAULT_LIMITS).stats()
 
 
 def quarantined(path: SpoolPath) -> list[dict[str, Any]]:
-    """What the portal refused for good: `code`, `status`, `at` (Unix time) and `payload`, oldest first. Raises OSError.
+    """Items that the portal refused for good: `code`, `status`, `at` (Unix time) and `payload`, oldest first. Raises OSError.
 
     A damaged line has its text as `line` in place of `payload`.
     """

@@ -187,7 +187,7 @@ class SpoolStore:
             return self._state().failures
 
     def _is_absent(self) -> bool:
-        """Whether not even the folder is there: who only asks makes none."""
+        """True where not even the folder is there: a question makes none."""
         return not os.path.isdir(os.path.dirname(self.path))
 
     def _locked(self) -> FileLock:

@@ -45,11 +45,11 @@ class SpoolClient:
         self._runner = DeadlineRunner()
 
     def send(self, payload: Mapping[str, Any], timeout: Optional[float] = None) -> Outcome:
-        """What became of one payload. `timeout` shortens that of the client."""
+        """Send one payload; its outcome. `timeout` shortens that of the client."""
         raise NotImplementedError
 
     def report_batch(self, payloads: Sequence[Mapping[str, Any]], timeout: Optional[float] = None) -> BatchOutcome:
-        """What became of several, sent in one call. `timeout` shortens that of the client."""
+        """Send several in one call; their outcomes. `timeout` shortens that of the client."""
         raise NotImplementedError
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Any:
