@@ -14,6 +14,7 @@ import requests
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 from django.db.models import Count, Sum
+from django.utils import timezone
 from vigie_client import build_usage_payload, new_run_id
 
 from backups.models import BackupEntry, ExpectedBackupJob
@@ -188,26 +189,26 @@ def node(scene: Stage) -> Iterator[Figure]:
     if scene.database:
         other.start()
     seconds_until(lambda: any(at > time.monotonic() - 2 for at in scene.service.asked), 60)
-    # One for the only slow worker of each node.
-    jobs = [
-        expect_backup(f"NODE-{number}", Path(settings.DEPOSITS_ROOT), 200 * MIB)
-        for number in range(1 + bool(scene.database))
-    ]
-    begin_scans(jobs)
     dying, others = watcher(scene, other)
-    died = time.monotonic()
+    # More than there are slow workers, so that each has one in hand.
+    machines = [f"NODE-{number}" for number in range(4 if others else 1)]
+    jobs = [expect_backup(machine, Path(settings.DEPOSITS_ROOT), 200 * MIB) for machine in machines]
+    begin_scans(jobs, at_once=1 + len(others))
+    died, died_at = time.monotonic(), timezone.now()
     kill_node(dying)
     if not others:
         dying.prefix = container("renamed")
         dying.spawn()
     ready = seconds_until(lambda: (others or [dying])[0].readiness()[0] == 200, 60)
-    seconds_until(lambda: scene.service.asked[-1] > died, 60)
+    time.sleep(max(0.0, died + ready + TAKEN_OVER + 2.0 - time.monotonic()))
     silence = scene.service.longest_silence(died, time.monotonic())
     name = "node: longest silence of the watch" if others else "node: silence of the watch beyond the start"
     yield at_most(name, silence if others else max(0.0, silence - ready), TAKEN_OVER)
     stored = BackupEntry.objects.filter(job__in=jobs, promotion="promoted")
-    scanned = seconds_until(lambda: stored.count() == len(jobs), 120)
-    yield at_most("node: the scan it had in hand is made again", scanned + ready, 60.0)
+    seconds_until(lambda: stored.count() == len(jobs), 120)
+    last = max(stored.values_list("changed_at", flat=True), default=timezone.now())
+    scanned = (last - died_at).total_seconds()
+    yield at_most("node: the scans it had in hand are made again", scanned, 60.0)
     Target.objects.all().delete()
     for each in (scene.portal, other):
         kill_node(each)
@@ -220,11 +221,12 @@ def watch_service(scene: Stage) -> None:
         Target.objects.create(name=f"T{number}", url=f"{scene.service_url}/{number}", interval=10, retries=0)
 
 
-def begin_scans(jobs: list[ExpectedBackupJob]) -> None:
+def begin_scans(jobs: list[ExpectedBackupJob], at_once: int = 1) -> None:
+    """Returns when so many are under way."""
     for job in jobs:
         rounds.ask("api", job.agent_id)
     running = TaskAttempt.objects.filter(name=rounds.TASK, finished_at=None)
-    seconds_until(lambda: running.count() == len(jobs), 20)
+    seconds_until(lambda: running.count() >= at_once, 20)
 
 
 def watcher(scene: Stage, other: Portal) -> tuple[Portal, list[Portal]]:
