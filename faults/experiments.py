@@ -144,7 +144,7 @@ def judge_messages(scene: Stage, told: int) -> Iterator[Figure]:
     yield exactly("kills: messages lost", telegram.missing(told, CHATS))
     yield exactly("kills: messages out of order", telegram.out_of_order())
     beyond = telegram.doubled() - telegram.unanswered
-    note = f"of {telegram.doubled()} doubled, {telegram.unanswered} accepted without an answer"
+    note = f"{telegram.doubled()} in all, {telegram.unanswered} of them accepted without an answer"
     # A kill between sending and marking sends one message again: at least once is what is promised.
     yield at_most(
         "kills: messages doubled for another reason", beyond, len(PARTS) * (3 if scene.is_whole else 1), "", note
@@ -288,16 +288,14 @@ def answer_to_run(portal: Portal, token: str) -> requests.Response:
 
 def disk(scene: Stage) -> Iterator[Figure]:
     """SQLite's disk fills up and is emptied: the portal says what is wrong, and goes on by itself."""
+    if scene.database is not None:
+        say("disk: left out, since PostgreSQL has a disk of its own")
+        return
     folder = scene.directory / "small" / "data"
     folder.mkdir(parents=True)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=96m", "small", folder], check=False, capture_output=True
-    )
-    if scene.database is not None or mounted.returncode:
-        say(
-            "disk: left out, since "
-            + ("PostgreSQL has a disk of its own" if scene.database else "only root may mount one")
-        )
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96m", "small", folder]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        say("disk: left out, since only root may mount one")
         return
     roots = {"DEPOSITS_ROOT": str(folder / "deposits"), "VALIDATED_ROOT": str(folder / "validated")}
     small = Portal(folder, f"sqlite:///{folder}/db.sqlite3", extra=roots)
