@@ -293,7 +293,7 @@ def disk(scene: Stage) -> Iterator[Figure]:
         return
     folder = scene.directory / "small" / "data"
     folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=96m", "small", folder]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96m", "small", str(folder)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         say("disk: left out, since only root may mount one")
         return
