@@ -18,6 +18,7 @@ from pathlib import Path
 from django.conf import settings
 
 from agents.models import Agent
+from backups.models import ExpectedBackupJob
 from backups.reasons import Reason, reason
 from portal.files import sync_folder
 
@@ -72,8 +73,14 @@ def spelled_there(name: str, root: Path) -> str:
     if os.path.lexists(root / name):
         return name
     found = min((entry for entry in os.listdir(root) if entry.lower() == name.lower()), default=name)
-    are_two = found != name and Agent.objects.filter(machine_id__in=(name, found)).count() > 1
-    return name if are_two else found
+    return name if found != name and are_two(name, found) else found
+
+
+def are_two(*names: str) -> bool:
+    """Whether two spellings are an old pair of machines: both enrolled, or both with backups of their own."""
+    enrolled = Agent.objects.filter(machine_id__in=names)
+    expected = ExpectedBackupJob.objects.filter(agent_id__in=names).values("agent_id").distinct()
+    return enrolled.count() > 1 or expected.count() > 1
 
 
 def make_folder(name: str, parent: int) -> None:

@@ -20,17 +20,22 @@ def test_deposit_in_a_folder_of_another_case_is_scanned(settings, entry, job):
     assert job.entries.get().promotion == "promoted"
 
 
-def test_folder_of_the_exact_name_comes_first(settings, make_job, scan):
-    job = make_job()
-    Machine(settings.DEPOSITS_ROOT).deposit()
-    Machine(settings.DEPOSITS_ROOT, OTHER).logs.mkdir(parents=True)
+@pytest.mark.parametrize(("name", "other"), [(AGENT, OTHER), (OTHER, AGENT)])
+def test_folder_of_the_exact_name_comes_first(settings, make_job, scan, name, other):
+    job = make_job(agent_id=name)
+    Machine(settings.DEPOSITS_ROOT, name).deposit()
+    Machine(settings.DEPOSITS_ROOT, other).logs.mkdir(parents=True)
     scan(AFTER_DEADLINE)
     assert job.entries.get().status == "SUCCESS"
 
 
-def test_folder_of_the_other_machine_of_an_old_pair_is_not_read(settings, make_agent, make_job, scan):
-    make_agent(AGENT)
-    make_agent(OTHER, owns_name=False)
+@pytest.mark.parametrize("are_enrolled", [True, False])
+def test_folder_of_the_other_machine_of_an_old_pair_is_not_read(settings, make_agent, make_job, scan, are_enrolled):
+    if are_enrolled:
+        make_agent(AGENT)
+        make_agent(OTHER, owns_name=False)
+    else:
+        make_job()
     job = make_job(agent_id=OTHER)
     Machine(settings.DEPOSITS_ROOT).deposit()
     scan(AFTER_DEADLINE)
