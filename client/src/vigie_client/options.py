@@ -50,7 +50,7 @@ def read_token(token_file: Optional[str]) -> Optional[str]:
         return decoded(file.read(4096)) or None
 
 
-def _common_options(timeout: float = 4.0, per: str = "per call") -> argparse.ArgumentParser:
+def _common_options(timeout: float = 4.0, per: str = "per call, and per flush as a whole") -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     common.add_argument("--server", default=os.environ.get("VIGIE_URL"), metavar="URL", help="default: VIGIE_URL")
     common.add_argument(

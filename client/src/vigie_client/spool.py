@@ -97,9 +97,9 @@ def spool_stats(path: SpoolPath) -> SpoolStats:
 
 
 def quarantined(path: SpoolPath) -> list[dict[str, Any]]:
-    """Items that the portal refused for good: `code`, `status`, `at` (Unix time) and `payload`, oldest first. Raises OSError.
+    """Items that the portal refused for good: `code`, `status`, `at` (Unix time) and `payload`, oldest first.
 
-    A damaged line has its text as `line` in place of `payload`.
+    Raises OSError. A damaged line has its text as `line` in place of `payload`.
     """
     return _store(path, DEFAULT_LIMITS).quarantined()
 
