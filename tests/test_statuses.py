@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from django.db.models import BooleanField
 from vigie_client.contract import STATUSES
 
 from agents import enrolment
@@ -20,6 +21,7 @@ from portal.models import JobRun, OutboxMessage
 from portal.severity import Severity
 from usage.api.serializers import ITEM_STATUSES
 from usage.clocks import ClockNote
+from usage.models import Run
 
 PAGE = Path(__file__).parent.parent / "docs" / "statuses.md"
 WORDS = ("nothing", "wait", "tell")
@@ -34,6 +36,7 @@ CODES = {
     "Enrolment": [enrolment.ENROLLED, enrolment.REACTIVATED, enrolment.REPLAYED],
     "Intake": ITEM_STATUSES,
     "Documents": [*STATUSES, "other"],
+    "Quota": [field.name for field in Run._meta.fields if isinstance(field, BooleanField)],
     "Sender's clock": ClockNote.values,
     "Target state": STATES,
     "Overall state": OVERALL,
