@@ -36,7 +36,9 @@ def reminder(incident: Incident, now: Mark) -> Notice:
 
 def resolved(incident: Incident) -> Notice:
     title = recovery(incident) % {"name": incident.name, "time": spoken(incident.duration or timedelta(0))}
-    cause = _("What it was: %(reason)s") % {"reason": reason(incident)}
+    cause = reason(incident)
+    if incident.rule != Rule.OFFLINE:
+        cause = _("What it was: %(reason)s") % {"reason": cause}
     return notice(incident, "resolved", State.CLOSED, title, lines(cause, since(incident)))
 
 

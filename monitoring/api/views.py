@@ -122,7 +122,9 @@ def tenths(latency_ms: float | None) -> float | None:
 
 
 def counted() -> tuple[dict[str, int], bool]:
-    """How many targets stand how, and whether one is slow. One that is slow, or has only begun to fail, is up."""
+    """Return the number of targets by state, and whether one is slow. Only a target that is down is not up: one that is
+    slow, unstable, or has only begun to fail counts as up.
+    """
     active = Q(is_active=True)
     found = Target.objects.aggregate(
         up=Count("pk", filter=active & Q(state__in=[State.UP, State.SLOW, State.FAILING, State.UNSTABLE])),

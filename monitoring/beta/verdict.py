@@ -1,7 +1,8 @@
 """Whether a programme may go: figures and thresholds in, conditions and verdict out. No database.
 
 Figures are rounded down, to hundredths of a score, tenths of a millisecond and hundredths of a percent, and judged as
-they are shown. Since no threshold has more digits, this decides as the exact figures would.
+they are shown. Since no threshold has more digits, this decides as the exact figures would, with one exception: an
+error rate that is not 0 is shown as 0.01 % at least, so a limit of 0.01 % allows no error at all.
 """
 
 from __future__ import annotations

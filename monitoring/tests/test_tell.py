@@ -80,6 +80,14 @@ def test_each_rule_says_what_it_is_about(target, api, rule, facts, title, text):
     assert text in said
 
 
+def test_end_of_an_outage_of_the_portal_itself_says_what_did_not_count(api, db):
+    now = mark()
+    resolve(open_all([Opening("portal", "offline")], now), replace(now, ticks=now.ticks + 61))
+    deliver("telegram")
+    assert titles(api)[-1] == "✅ The portal reaches the network again after 1 min 1 s"
+    assert "\n\nFailures during this time don’t count.\n" in api.texts[-1]
+
+
 def test_a_fleet_message_names_ten_and_counts_the_rest(api, db):
     facts = {"checks": 40, "failures": 12, "failing": [f"T{number}" for number in range(12)]}
     open_all([Opening("fleet", "fleet_errors", facts=facts)], mark())

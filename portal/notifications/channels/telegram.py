@@ -26,7 +26,7 @@ SIGNS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "�
 OVER = "✅"
 # Words of a 400 that refuses one message. Other refusals concern the chat, in too many words to list ("TOPIC_CLOSED",
 # "have no rights to send a message"): there every message waits.
-ABOUT_THE_MESSAGE = re.compile(r"parse|too long|text must be|(message|text) is empty", re.IGNORECASE)
+ABOUT_THE_MESSAGE = re.compile(r"parse|too[ _]long|text must be|(message|text)( is |_)empty", re.IGNORECASE)
 RETRIED = frozenset({408, 425, 429})
 
 
