@@ -15,6 +15,8 @@ from django.utils import timezone
 from agents.enrolment import issue_agent_token
 from agents.models import Agent
 from portal.issuing import issue
+from portal.models import Beat
+from portal.processes import HOST, component
 from usage.tracking.buffer import buffer
 
 Call = Callable[..., Any]
@@ -86,6 +88,18 @@ def make_agent(db: None) -> Callable[..., Agent]:
     def make(machine_id: str = "PC-1", *, seen: timedelta = timedelta(), **fields: Any) -> Agent:
         now = timezone.now()
         return Agent.objects.create(machine_id=machine_id, last_seen_at=now - seen, **{"enrolled_at": now} | fields)
+
+    return make
+
+
+@pytest.fixture
+def silent_node(db: None) -> Callable[..., None]:
+    """Another node `12345678` whose last sign of life is some time ago, and this one seen for a minute."""
+
+    def make(silence: timedelta = timedelta(minutes=1), *, seen_for: timedelta = timedelta(minutes=1)) -> None:
+        now = timezone.now()
+        Beat.objects.create(component="node:12345678", at=now - silence)
+        Beat.objects.create(component=component(HOST), at=now, where=HOST, unbroken_since=now - seen_for)
 
     return make
 

@@ -20,7 +20,7 @@ from portal.clusters import CLUSTERS
 from portal.conventions import Collected
 from portal.models import ApiToken, AuthFailure, Beat, ChannelState, JobRun, OutboxMessage
 from portal.notifications.known import active_channels
-from portal.processes import NODE
+from portal.querysets import NODE
 
 MetricSource = Callable[[datetime], Iterable[Metric]]
 sources: Collected[MetricSource] = Collected("metrics")

@@ -224,12 +224,14 @@ class TaskAttempt(models.Model):
 class Beat(models.Model):
     """When a part of the portal last showed that it works: a cluster, the pulse, the watch, or a node (`node:…`).
 
-    `asked_at` is when one was last asked for, so that those who ask do so once between them.
+    `asked_at` is when one was last asked for, so that those who ask do so once between them. `unbroken_since` is when
+    it last came back after a silence.
     """
 
     component = models.CharField(_("component"), max_length=16, unique=True)
     at = models.DateTimeField(_("last beat"), null=True)
     asked_at = models.DateTimeField(null=True, editable=False)
+    unbroken_since = models.DateTimeField(null=True, editable=False)
     where = models.CharField(_("where"), max_length=128, blank=True)
 
     objects = BeatQuerySet.as_manager()

@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from portal.models import Beat
+from portal.querysets import NODE
 
 
 def this_system() -> str:
@@ -31,9 +32,6 @@ SYSTEM = this_system()
 # For people the name, for us what follows.
 HOST = f"{socket.gethostname()[:60]}/{SYSTEM}"
 BEAT_EVERY = timedelta(seconds=2)
-# Whoever is silent for longer is dead: four beats are missing.
-SILENCE = timedelta(seconds=10)
-NODE = "node:"
 ZOMBIE_OR_DEAD = frozenset("ZX")
 
 
@@ -96,5 +94,5 @@ def dead(identities: Iterable[str]) -> set[str]:
     has_table = born(os.getpid()) is not None
     found = {identity for identity in named if has_table and is_here(identity) and pid_here(identity) is None}
     elsewhere = {identity: component(host_of(identity)) for identity in named if not is_here(identity)}
-    silent = Beat.objects.silent(elsewhere.values(), SILENCE) if elsewhere else set()
+    silent = Beat.objects.silent_nodes(elsewhere.values()) if elsewhere else set()
     return found | {identity for identity, system in elsewhere.items() if system in silent}

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models, transaction
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, Subquery, Value
+from django.db.models import Case, Count, Exists, F, Max, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Cast, Coalesce, Concat, Now
 
 if TYPE_CHECKING:
@@ -74,6 +74,13 @@ class TaskAttemptQuerySet(models.QuerySet["m.TaskAttempt"]):
         return self.filter(attempts__gt=self.model.MOST_ATTEMPTS)
 
 
+NODE = "node:"  # what the component of a node begins with
+# Whoever gives no sign of life for so long is dead: a node gives one every two seconds.
+SILENCE = timedelta(seconds=10)
+# Living nodes are seen again well within this time once the database is back.
+SETTLING = timedelta(seconds=5)
+
+
 def silent_for(every: timedelta) -> Q:
     return Q(at=None) | Q(at__lte=Now() - every) | Q(at__gt=Now())
 
@@ -85,8 +92,10 @@ class BeatQuerySet(models.QuerySet["m.Beat"]):
         A beat that lies ahead was before the clock was set back.
         """
         row = self.filter(component=component)
-        if not row.filter(silent_for(every)).update(at=Now(), where=where) and not row.exists():
-            self.bulk_create([self.model(component=component, at=Now(), where=where)], ignore_conflicts=True)
+        since = Case(When(silent_for(SILENCE) | Q(unbroken_since=None), then=Now()), default=F("unbroken_since"))
+        if not row.filter(silent_for(every)).update(at=Now(), where=where, unbroken_since=since) and not row.exists():
+            first = self.model(component=component, at=Now(), where=where, unbroken_since=Now())
+            self.bulk_create([first], ignore_conflicts=True)
 
     def ask(self, component: str, silence: timedelta, pause: timedelta) -> bool:
         """Whether to ask the component for a sign of life: it was silent, and nobody asked within the pause.
@@ -97,9 +106,15 @@ class BeatQuerySet(models.QuerySet["m.Beat"]):
         unasked = Q(asked_at=None) | Q(asked_at__lte=Now() - pause) | Q(asked_at__gt=Now())
         return self.filter(silent_for(silence), unasked, component=component).update(asked_at=Now()) == 1
 
-    def silent(self, components: Iterable[str], silence: timedelta) -> set[str]:
-        """Those of the components that showed a sign of life once, and none for so long."""
-        return set(self.filter(silent_for(silence), component__in=components).values_list("component", flat=True))
+    def silent_nodes(self, nodes: Iterable[str]) -> set[str]:
+        """Those of the nodes that showed a sign of life once, and none for SILENCE.
+
+        After an outage of the database every node has been silent. So nothing is known before one of them has been seen
+        for SETTLING without a break.
+        """
+        settled = self.filter(~silent_for(SILENCE), component__startswith=NODE, unbroken_since__lte=Now() - SETTLING)
+        silent = self.filter(silent_for(SILENCE), Exists(settled), component__in=nodes)
+        return set(silent.values_list("component", flat=True))
 
 
 class NotificationChannelQuerySet(models.QuerySet["m.NotificationChannel"]):

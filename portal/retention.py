@@ -16,7 +16,7 @@ from django_q.models import Task as FailedTask
 from portal.conventions import Collected
 from portal.jobs import Lease
 from portal.models import AuditEvent, AuthFailure, Beat, JobRun, TaskAttempt
-from portal.processes import NODE
+from portal.querysets import NODE
 
 # Small enough that a writer behind it waits for a few milliseconds.
 BATCH = 500

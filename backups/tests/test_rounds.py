@@ -13,7 +13,7 @@ from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
 from backups.scanner import cycles, rounds
 from backups.tests.conftest import AGENT, DATABASE, dump
 from portal.jobs import claim
-from portal.models import Beat, JobRun, OutboxMessage, TaskAttempt
+from portal.models import JobRun, OutboxMessage, TaskAttempt
 from portal.processes import HOST, myself
 from portal.tasks import enqueue
 from portal.tests.workers import deliver
@@ -109,12 +109,12 @@ def queue_row(scan, settings):
 
 
 @pytest.mark.parametrize("holder", [f"{HOST}:4194305:1", "another-host/12345678:7:1"])
-def test_scan_of_a_dead_process_is_taken_over_at_once(due, holder):
+def test_scan_of_a_dead_process_is_taken_over_at_once(due, silent_node, holder):
     due()
     area = DepositArea.objects.of([AGENT])[AGENT]
     claim(rounds.LEASE_NAME, rounds.lease_key(area))
     JobRun.objects.update(holder=holder)
-    Beat.objects.create(component="node:12345678", at=timezone.now() - timedelta(minutes=1))
+    silent_node()
     rounds.look_around()
     deliver_all()
     assert BackupEntry.objects.get().status == "SUCCESS"

@@ -617,7 +617,7 @@ def test_a_watch_that_goes_on_is_left_alone(targets):
     assert queued() == 1
 
 
-def test_dead_watcher_is_replaced_whatever_its_node_left_behind(targets):
+def test_dead_watcher_is_replaced_whatever_its_node_left_behind(targets, silent_node):
     """Its lease has yet to run out, and its task is claimed in the queue for minutes to come."""
     keep_watched(timezone.now())
     OrmQ.objects.update(lock=timezone.now() + timedelta(minutes=3))
@@ -626,7 +626,7 @@ def test_dead_watcher_is_replaced_whatever_its_node_left_behind(targets):
     Beat.objects.update(asked_at=timezone.now() - timedelta(seconds=20))
     keep_watched(timezone.now())
     assert queued() == 1
-    Beat.objects.create(component="node:12345678", at=timezone.now() - timedelta(seconds=11))
+    silent_node(timedelta(seconds=11))
     keep_watched(timezone.now())
     keep_watched(timezone.now())
     assert queued() == 2

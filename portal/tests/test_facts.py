@@ -58,9 +58,26 @@ def test_process_of_renamed_host_is_still_known(monkeypatch):
 
 
 @pytest.mark.parametrize(("seconds", "found"), [(5, set()), (15, {ELSEWHERE}), (-60, {ELSEWHERE})])
-def test_process_elsewhere_is_dead_once_its_node_is_silent(now, seconds, found):
-    Beat.objects.create(component="node:12345678", at=now - timedelta(seconds=seconds))
+def test_process_elsewhere_is_dead_once_its_node_is_silent(silent_node, seconds, found):
+    silent_node(timedelta(seconds=seconds))
     assert dead([ELSEWHERE]) == found
+
+
+def test_no_node_is_dead_right_after_an_outage_of_the_database(silent_node):
+    silent_node(seen_for=timedelta(seconds=1))
+    assert dead([ELSEWHERE]) == set()
+
+
+def test_series_of_beats_is_broken_by_a_silence(silent_node):
+    silent_node()
+    own = Beat.objects.filter(where=HOST)
+    processes.beat()
+    own.update(at=timezone.now() - timedelta(seconds=3))
+    processes.beat()
+    assert own.get().unbroken_since < timezone.now() - timedelta(seconds=50)
+    own.update(at=timezone.now() - timedelta(seconds=11))
+    processes.beat()
+    assert own.get().unbroken_since > timezone.now() - timedelta(seconds=50)
 
 
 def test_running_portal_shows_its_node_alive():
@@ -105,8 +122,8 @@ def test_the_queue_tells_what_waits_and_what_was_claimed(now):
 
 
 @pytest.mark.parametrize("worker", [DEAD, ELSEWHERE])
-def test_what_a_dead_worker_had_is_given_back(now, worker):
-    Beat.objects.create(component="node:12345678", at=now - MINUTE)
+def test_what_a_dead_worker_had_is_given_back(now, silent_node, worker):
+    silent_node()
     row = queued(now + MINUTE)
     attempt(worker, now, row.pk)
     assert not must_end("quick", now, 2 * MINUTE)

@@ -74,11 +74,11 @@ def test_a_cluster_with_all_workers_at_a_task_is_not_silent(client, beats, now, 
     assert client.get("/readyz").status_code == 503
 
 
-def test_cluster_whose_workers_died_at_a_task_is_silent(client, beats, now, settings):
+def test_cluster_whose_workers_died_at_a_task_is_silent(client, beats, now, settings, silent_node):
     silent("quick", 90)
     for number in range(settings.QUICK_WORKERS):
         attempt(f"task{number}", started_at=now - timedelta(seconds=90))
-    Beat.objects.create(component="node:12345678", at=now - timedelta(seconds=90))
+    silent_node()
     assert client.get("/readyz").status_code == 503
 
 

@@ -8,7 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from portal.jobs import Lease, LeaseLost, claim
-from portal.models import Beat, JobRun
+from portal.models import JobRun
 from portal.processes import HOST, myself
 
 pytestmark = pytest.mark.django_db
@@ -69,8 +69,8 @@ def test_a_lease_that_ran_out_unnoticed_is_still_good(lease):
 
 
 @pytest.mark.parametrize(("holder", "is_free"), [(DEAD, True), (SILENT, True), (UNKNOWN, False), (myself(), False)])
-def test_lease_of_dead_holder_is_claimed_at_once_on_every_host(lease, holder, is_free):
-    Beat.objects.create(component="node:12345678", at=timezone.now() - timedelta(minutes=1))
+def test_lease_of_dead_holder_is_claimed_at_once_on_every_host(lease, silent_node, holder, is_free):
+    silent_node()
     JobRun.objects.update(holder=holder)
     overtaken = claim("scan", "monday")
     assert (overtaken is not None) is is_free
