@@ -107,13 +107,12 @@ WARNINGS: dict[str, Any] = {
     "truncated_zstd": _("the zstd file is truncated or damaged: it cannot be unpacked to its end"),
     "incomplete": _("the dump is incomplete: the line with which the dump program ends is missing"),
     "not_a_dump": _("it does not begin like a dump: neither with SQL nor as an archive of pg_dump"),
-    "misnamed": _("it is not compressed as its name says"),
-    "misnamed_archive": _("it is an archive of pg_dump -Fc or -Ft without gzip or zstd: its name must end in .dump"),
+    "misnamed": _("its name does not match its format: .gz is gzip, .zst is zstd, .dump is neither"),
     "trailing_garbage": _("it unpacks, but other data follows its end"),
     "too_small": _("it is smaller than expected"),
     "shrunk": _("it is much smaller than the last ones"),
     "not_unpacked": _("it takes too much time or memory to unpack: only its hash was checked"),
-    "later_failed": _("a later attempt to back up failed; the earlier backup stays"),
+    "later_failed": _("a later attempt to back up failed or is suspicious; the earlier backup stays"),
     "overall_failed": _("the report calls the operation as a whole failed, although every step succeeded"),
     "early": _("it came before it was expected"),
     "clock_skew": _("the machine’s clock is wrong"),
@@ -138,7 +137,6 @@ DOUBTS = frozenset(
         "incomplete",
         "not_a_dump",
         "misnamed",
-        "misnamed_archive",
         "trailing_garbage",
         "too_small",
         "shrunk",
@@ -148,8 +146,9 @@ DOUBTS = frozenset(
 
 def sentence(why: Reason) -> str:
     """One reason in words of the active language."""
-    text = SENTENCES.get(str(why.get("code")))
-    return str(why.get("code", "")) if text is None else str(text) % why
+    code = str(why.get("code", ""))
+    text = SENTENCES.get(code) or WARNINGS.get(code)  # a doubt about a later dump is a reason for keeping this one
+    return code if text is None else str(text) % why
 
 
 def sentences(reasons: Iterable[Reason]) -> str:

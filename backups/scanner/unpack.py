@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import zstandard
-from vigie_client.contract import DumpEnds, dump_doubts, is_dump_archive
+from vigie_client.contract import DumpEnds, dump_doubts
 
 BUDGET_SECONDS = 1_800.0
 # The longest magic number of a member.
@@ -128,6 +128,4 @@ class ContentCheck:
     def misnaming(self) -> tuple[str, ...]:
         """Whether the name says another format: `.dump` says that there is no outer compression."""
         suffix = self.format.suffix if self.format else ".dump"
-        if self.name.endswith(suffix) or not self.content.size:
-            return ()
-        return ("misnamed_archive",) if suffix == ".dump" and is_dump_archive(self.content.head) else ("misnamed",)
+        return () if self.name.endswith(suffix) or not self.content.size else ("misnamed",)

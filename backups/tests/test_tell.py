@@ -92,7 +92,7 @@ def test_success_with_doubts_sends_a_message_at_once(machine, scan, job):
     scan()
     (message,) = OutboxMessage.objects.all()
     assert message.title == "Backup of compta_db (SRV-DOUALA-01), ACME is suspicious, expected 2025-06-12 13:00 UTC"
-    assert "It is not compressed as its name says" in message.text
+    assert "Its name does not match its format" in message.text
 
 
 def test_dump_in_doubt_announces_no_recovery_and_the_good_one_after_it_announces_one(machine, scan, job):

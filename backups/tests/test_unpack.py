@@ -112,8 +112,8 @@ def test_whole_dump_has_no_doubt(name, content, step):
         ("a.dump", gz(CUSTOM), ["misnamed"]),
         ("a.sql.gz", lzma.compress(SQL), ["misnamed", "not_a_dump"]),
         ("a.sql.gz", gz(SQL)[:1], ["misnamed", "not_a_dump"]),
-        ("a.sql.gz", CUSTOM, ["misnamed_archive"]),
-        ("a.sql.zst", TAR, ["misnamed_archive"]),
+        ("a.sql.gz", CUSTOM, ["misnamed"]),
+        ("a.sql.zst", TAR, ["misnamed"]),
         ("a.dump", b"pg_dump: error: connection refused\n", ["not_a_dump"]),
     ],
 )

@@ -172,7 +172,7 @@ def dump_doubts(head: bytes, tail: bytes) -> tuple[str, ...]:
     """
     if not (head.strip(BLANK) or tail.strip(BLANK)):
         return ("empty",)
-    if is_dump_archive(head):
+    if _is_dump_archive(head):
         return () if tail.endswith(_end_of_archive(head)) else ("incomplete",)
     head = _lines(head)
     doubts = () if _begins_like_a_dump(head) else ("not_a_dump",)
@@ -190,7 +190,7 @@ def _lines(text: bytes) -> bytes:
     return b"\n" + text[len(BYTE_ORDER_MARK) if text.startswith(BYTE_ORDER_MARK) else 0 :].replace(b"\r\n", b"\n")
 
 
-def is_dump_archive(head: bytes) -> bool:
+def _is_dump_archive(head: bytes) -> bool:
     """Whether this is the beginning of an archive for pg_restore: `pg_dump -Fc` or `-Ft`."""
     return head.startswith(CUSTOM_ARCHIVE) or head[TAR_MAGIC_AT:].startswith(TAR_MAGIC)
 
