@@ -14,7 +14,7 @@ from django.utils import timezone
 from backups import paths
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
 from backups.querysets import CURRENT_OR_TO_BE, STORED, UNFINISHED
-from backups.reasons import Reason, reason
+from backups.reasons import DOUBTS, Reason, reason
 from backups.scanner import cycles, locate, store, verify
 from backups.scanner.claims import Claim
 from backups.scanner.classify import (
@@ -193,7 +193,7 @@ def judged(past: Past, cycle: Cycle, shelf: Shelf, now: datetime, keep_alive: Ca
         one = Judged(past, cycle, facts, classify(facts))
     else:
         one = with_file(past, facts, found.claim, keep_alive)
-    return one if verified is None or is_better(one.verdict, verified) else keeping(one, verified)
+    return one if verified is None or is_better(one, verified) else keeping(one, verified)
 
 
 # --- A later report of a verified cycle ------------------------------------------------------------------------------
@@ -207,8 +207,11 @@ def says_more(facts: Facts, entry: BackupEntry) -> bool:
     return claim.sha256 not in (entry.agent_sha256, entry.server_sha256)
 
 
-def is_better(verdict: Verdict, entry: BackupEntry) -> bool:
-    return verdict.status in VERIFIED and (entry.has_doubts or not verdict.has_doubts)
+def is_better(one: Judged, entry: BackupEntry) -> bool:
+    """Of two dumps in doubt a smaller one is no better: an empty file must not replace most of a database."""
+    if one.verdict.status not in VERIFIED or one.measured is None:
+        return False
+    return not one.verdict.has_doubts or (entry.has_doubts and one.measured.size >= (entry.server_size or 0))
 
 
 def keeping(one: Judged, entry: BackupEntry) -> Judged:
@@ -218,7 +221,8 @@ def keeping(one: Judged, entry: BackupEntry) -> Judged:
     if one.verdict.status is None or one.verdict.status == UNVERIFIED or one.facts.report is None:
         return replace(one, verdict=PENDING, copy=None)
     recorded = list(takewhile(lambda why: why["code"] != LATER, entry.reasons))
-    why = () if one.verdict.status in VERIFIED else one.verdict.reasons
+    doubts = tuple(reason(code) for code in one.verdict.warnings if code in DOUBTS)
+    why = doubts if one.verdict.status in VERIFIED else one.verdict.reasons
     warnings = [code for code in entry.warnings if code != LATER]
     verdict = Verdict(
         entry.status, (*recorded, reason(LATER, report=one.facts.report.name), *why), (*warnings, LATER), entry.late

@@ -458,11 +458,24 @@ def test_good_dump_of_the_same_cycle_replaces_the_one_in_doubt(
 
 
 def test_another_dump_in_doubt_of_the_same_cycle_replaces_the_first(machine, entry, old_version, current, versions):
-    for content, ago in ((DOUBTFUL, 0 * LATER), (DOUBTFUL[:-1], LATER)):
+    for content, ago in ((DOUBTFUL[:-1], 0 * LATER), (DOUBTFUL, LATER)):
         machine.deposit(content, REPORTED + ago)
         found = entry(AFTER_DEADLINE + ago)
     assert (found.promotion, current()) == ("archived", {STAGED: OLD})
-    assert versions() == {f"20250612T1300Z_{STAGED}": DOUBTFUL[:-1]}
+    assert versions() == {f"20250612T1300Z_{STAGED}": DOUBTFUL}
+
+
+@pytest.mark.parametrize("smaller", [b"", DOUBTFUL[:-1]])
+def test_smaller_dump_in_doubt_of_the_same_cycle_replaces_nothing(machine, entry, current, versions, smaller):
+    machine.deposit(DOUBTFUL)
+    entry()
+    machine.deposit(smaller, REPORTED + LATER)
+    for ago in (LATER, 2 * LATER):
+        found = entry(AFTER_DEADLINE + ago)
+    assert (found.warnings, found.promotion) == (["truncated_gzip", "later_failed"], "promoted")
+    assert (current(), versions()) == ({STAGED: DOUBTFUL}, {})
+    machine.deposit(NEW, REPORTED + 2 * LATER)
+    assert (entry(AFTER_DEADLINE + 3 * LATER).warnings, current()) == ([], {STAGED: NEW})
 
 
 def test_unchanged_dump_of_the_same_cycle_removes_the_one_in_doubt(machine, entry, old_version, current, versions):
