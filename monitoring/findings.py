@@ -187,7 +187,7 @@ def endless_maintenance(now: datetime) -> Iterator[Finding]:
     """Maintenance of everything for more than a day: nobody would be told of anything."""
     of_everything = MaintenanceWindow.objects.relevant(now).filter(targets=None).order_by("id")
     for window in of_everything[:MOST_WINDOWS]:
-        if window.ends_at - window.starts_at > MAINTENANCE_LONG and maintenance.covers(window, now):
+        if window.length > MAINTENANCE_LONG and maintenance.covers(window, now):
             text = _("The maintenance “%(name)s” covers all targets for more than a day: nobody is told of anything.")
             url = reverse("admin:monitoring_maintenancewindow_change", args=[window.pk])
             yield Finding(Severity.WARNING, text % {"name": window.name}, window.starts_at, url, _("See it"))

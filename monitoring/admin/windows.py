@@ -97,7 +97,7 @@ class MaintenanceWindowAdmin(VigieModelAdmin):
 
     @admin.display(description=_("ends"))
     def ends(self, window: MaintenanceWindow) -> SafeString:
-        return lines(exactly(window.ends_at), spoken(window.ends_at - window.starts_at))
+        return lines(exactly(window.ends_at), spoken(window.length))
 
     @admin.display(description=_("repeats"))
     def repeated(self, window: MaintenanceWindow) -> str:

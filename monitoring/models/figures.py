@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -125,6 +125,12 @@ class MaintenanceWindow(models.Model):
     def wall_clock(self) -> tuple[datetime, datetime]:
         """The start and the end of its first occurrence."""
         return wall_clock(self.starts_at), wall_clock(self.ends_at)
+
+    @property
+    def length(self) -> timedelta:
+        """Of an occurrence. One that repeats is as long as the clock shows, whatever its first night was like."""
+        start, end = self.wall_clock if self.repeats else (self.starts_at, self.ends_at)
+        return end - start
 
     def clean(self) -> None:
         if self.starts_at and self.ends_at:

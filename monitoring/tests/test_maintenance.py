@@ -89,6 +89,13 @@ def test_repeating_window_keeps_its_wall_clock_times_in_nights_when_clocks_chang
     assert found[: len(expected)] == expected
 
 
+@pytest.mark.parametrize(("repeats", "hours"), [("daily", 7), ("", 6)])
+def test_window_over_a_spring_night_is_as_long_as_the_clock_shows_where_it_repeats(settings, repeats, hours):
+    settings.TIME_ZONE = "Europe/Paris"
+    night = window(repeats, datetime(2026, 3, 28, 23, tzinfo=PARIS).astimezone(UTC), timedelta(hours=6))
+    assert night.length == timedelta(hours=hours)
+
+
 @pytest.mark.parametrize(("hours", "is_refused"), [(23.5, False), (24.5, False), (25, True)])
 def test_daily_window_over_an_autumn_night_may_last_almost_a_day_of_the_clock(settings, hours, is_refused):
     settings.TIME_ZONE = "Europe/Paris"
