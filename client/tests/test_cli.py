@@ -292,7 +292,7 @@ def test_it_rotates_and_uninstalls(
     portal: Any, answer: Any, command: Command, enrolled: None, state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     portal.answer_with("/api/v1/agents/token/rotate", answer(200, {"api_token": "vigie_agent_new"}))
-    portal.answer_with("/api/v1/agents/uninstall", answer(200, {}))
+    portal.answer_with("/api/v1/agents/uninstall", answer(200, {"status": "uninstalled"}))
     assert command("rotate") == 0
     assert "vigie_agent_new" not in capsys.readouterr().out
     assert TokenStore(state).load() == Credentials("pc", "vigie_agent_new")

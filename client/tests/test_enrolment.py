@@ -215,7 +215,9 @@ def test_it_rotates_nothing_unenrolled(portal: Any, store: TokenStore) -> None:
         rotate_token(portal.url, store)
 
 
-@pytest.mark.parametrize("reply", [(200, {}), (404, {"code": "agent_unknown"}), (401, {"code": "token_revoked"})])
+@pytest.mark.parametrize(
+    "reply", [(200, {"status": "uninstalled"}), (404, {"code": "agent_unknown"}), (401, {"code": "token_revoked"})]
+)
 def test_it_uninstalls_and_forgets_its_token(portal: Any, answer: Any, store: TokenStore, reply: Any) -> None:
     store.save(Credentials("pc", "t"))
     portal.answer_with(UNINSTALL, answer(*reply))
@@ -226,15 +228,18 @@ def test_it_uninstalls_and_forgets_its_token(portal: Any, answer: Any, store: To
 
 def test_it_uninstalls_twice_without_harm(portal: Any, answer: Any, store: TokenStore) -> None:
     store.save(Credentials("pc", "t"))
-    portal.answer_with(UNINSTALL, answer(200, {}))
+    portal.answer_with(UNINSTALL, answer(200, {"status": "uninstalled"}))
     for _ in range(2):
         uninstall(portal.url, store)
     assert portal.sent_to(UNINSTALL) == [{}]
 
 
-def test_it_keeps_its_token_when_the_portal_did_not_hear(portal: Any, answer: Any, store: TokenStore) -> None:
+@pytest.mark.parametrize("status", [503, 200])
+def test_it_keeps_its_token_when_the_portal_did_not_hear(
+    portal: Any, answer: Any, store: TokenStore, status: int
+) -> None:
     store.save(Credentials("pc", "t"))
-    portal.answer_with(UNINSTALL, answer(503, {}))
+    portal.answer_with(UNINSTALL, answer(status, {}))
     with pytest.raises(PortalError):
         uninstall(portal.url, store)
     assert store.load() == Credentials("pc", "t")

@@ -137,7 +137,7 @@ def test_every_command_tells_how_many_are_quarantined(
     (tmp_path / "a.png").touch()
     portal.answer_with("/api/v1/agents/heartbeat", answer(200, {"next_heartbeat_seconds": 312}))
     portal.answer_with("/api/v1/agents/token/rotate", answer(200, {"api_token": "vigie_agent_new"}))
-    portal.answer_with("/api/v1/agents/uninstall", answer(200, {}))
+    portal.answer_with("/api/v1/agents/uninstall", answer(200, {"status": "uninstalled"}))
     reporting = ("report", "--app-name", "gui", "--app-version", "1", str(tmp_path / "a.png"))
     for arguments in (reporting, ("flush",), ("heartbeat",), ("rotate",), ("uninstall",)):
         status, told = command(*arguments)

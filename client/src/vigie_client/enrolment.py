@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional
 from .contract import DESCRIPTION, MACHINE_ID, NEVER_CUT, machine_name
 from .durable import replace_file
 from .machine import default_machine_id
-from .outcomes import Result
+from .outcomes import Result, no_answer
 from .portal_calls import PortalError, post_json, text_of
 from .sessions import make_session
 from .token_store import Credentials, TokenStore
@@ -131,7 +131,9 @@ def uninstall(
         session = session_factory(credentials.api_token)
         body = {} if reason is None else {"reason": reason}  # the token says which machine
         try:
-            post_json(session, _url(base_url, UNINSTALL_PATH), body, timeout)
+            answer = post_json(session, _url(base_url, UNINSTALL_PATH), body, timeout)
+            if answer.get("status") != "uninstalled":  # some proxy's JSON
+                raise PortalError(no_answer("no_receipt"))
         except PortalError as error:
             if error.code not in ("agent_unknown", "token_revoked"):  # both: it's already gone
                 raise
