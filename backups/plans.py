@@ -23,6 +23,7 @@ PLANNED_BY = (
 SOME_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 LOOKED_AT, MOST_TIMES = timedelta(days=2 * 366), 400
 LONGEST_PAUSE, DAY = timedelta(days=366), timedelta(days=1)
+FRESH_EVERY_DAY, FRESH_ON_DAYS = timedelta(days=2), timedelta(days=9)
 
 
 def plan_of(job: Any) -> cycles.Plan:
@@ -57,9 +58,13 @@ def pauses(schedule: str, zone: str) -> tuple[timedelta, timedelta]:
 
 
 def freshness_of(job: Any) -> timedelta:
-    """How long a verified backup of a cron schedule protects: its longest pause, and a day for the next one to come."""
+    """How long a verified backup protects: by then, one that was expected since and did not come has been recorded.
+
+    Where days are named a week may pass, and with a cron expression its longest pause.
+    """
+    if not job.schedule:
+        return FRESH_EVERY_DAY if job.expected_frequency == "daily" and not job.days_of_week else FRESH_ON_DAYS
     try:
-        pause = pauses(job.schedule, job.time_zone)[1] if job.schedule else timedelta(0)
+        return max(pauses(job.schedule, job.time_zone)[1], DAY) + DAY
     except ValueError:
-        pause = timedelta(0)
-    return max(pause, DAY) + DAY
+        return FRESH_EVERY_DAY

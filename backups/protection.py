@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import F, Q
 
 from backups.models import FAILURES, VERIFIED, ExpectedBackupJob, Status
 from backups.querysets import watched
 
-# A backup that was expected since, and did not come, has been recorded by then; where days are named, a week may pass.
-FRESH_FOR, FRESH_FOR_ON_DAYS = timedelta(days=2), timedelta(days=9)
-EVERY_DAY = Q(expected_frequency=ExpectedBackupJob.Frequency.DAILY, days_of_week="")
 # The status of a job that needs an operator: `ExpectedBackupJob.is_failing`, asked of the table.
 FAILING = Q(current_status__in=FAILURES) | Q(
     current_status=Status.HASH_MISMATCH, unchanged_policy=ExpectedBackupJob.UnchangedPolicy.ALERT
@@ -30,12 +27,7 @@ def protected(now: datetime) -> Q:
 
 def fresh(now: datetime) -> Q:
     """Verified lately. Null is named first: a condition that is negated must not be unknown."""
-    by_cron = ~Q(schedule="")
-    return Q(last_verified_at__isnull=False) & (
-        Q(by_cron, last_verified_at__gte=now - F("fresh_for"))
-        | Q(~by_cron, EVERY_DAY, last_verified_at__gte=now - FRESH_FOR)
-        | Q(~by_cron, ~EVERY_DAY, last_verified_at__gte=now - FRESH_FOR_ON_DAYS)
-    )
+    return Q(last_verified_at__isnull=False, last_verified_at__gte=now - F("fresh_for"))
 
 
 def suspicious(now: datetime) -> Q:
