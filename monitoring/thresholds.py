@@ -46,6 +46,10 @@ def count(target: Target, outcome: Outcome) -> None:
             target.slow_in_row, target.fast_in_row = 0, target.fast_in_row + 1
     else:
         target.successes_in_row, target.failures_in_row = 0, target.failures_in_row + 1
+        if target.failures_in_row == target.failures_to_open:
+            # Now it is down. This streak alone must not keep it from being up after its successes.
+            before = target.recent.rstrip(FAILED)
+            target.recent = target.recent[: len(before) + UNSTABLE_FROM - 1]
 
 
 def is_after_gap(target: Target, at: datetime) -> bool:

@@ -75,6 +75,15 @@ def test_outage_is_over_after_its_successes_whatever_its_length(checks, channel)
     assert not rules_open()
 
 
+@pytest.mark.parametrize("failures_to_open", [4, 5])
+def test_outage_told_late_is_over_after_its_successes(make_target, failures_to_open):
+    checks = Checks(make_target(failures_to_open=failures_to_open, successes_to_close=2))
+    find(checks, "o" * 10 + "f" * 9)
+    assert Rule.UNAVAILABLE in rules_open()
+    find(checks, "oo")
+    assert Rule.UNAVAILABLE not in rules_open()
+
+
 def test_unstable_target_that_fails_for_good_is_told_as_down(checks, channel):
     find(checks, "fo" * 5 + "f" * 8)
     assert titles() == ["API is unstable"]
