@@ -131,7 +131,7 @@ def doubtful_backups(now: datetime) -> Iterator[Finding]:
     if len(ids) > SHOWN:
         count = len(ids) - SHOWN
         text = ngettext(
-            "%(count)s more last backup is in doubt.", "%(count)s more last backups are in doubt.", count
+            "%(count)s more last backup is suspicious.", "%(count)s more last backups are suspicious.", count
         ) % {"count": grouped(count)}
         url = reverse("admin:backups_backupentry_changelist", query={"doubts": "yes", "expected": "week"})
         yield Finding(Severity.WARNING, text, None, url, _("See them"))

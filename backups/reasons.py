@@ -34,7 +34,7 @@ SENTENCES: dict[str, Any] = {
         " clock is wrong"
     ),
     "report_of_another_time": _(
-        "the report %(report)s gives another time, %(moment)s UTC: is the machine’s clock wrong?"
+        "the report %(report)s gives another time, %(moment)s UTC: the machine’s clock may be wrong"
     ),
     "reports_unread": _("no report that can be read arrived by the deadline; JSON files with other names: %(name)s"),
     "not_listed": _("the report %(report)s does not list the database"),

@@ -6,7 +6,7 @@ from django.db.models import OuterRef, Q, Subquery
 
 import backups.rules
 
-DOUBTS = {"truncated_gzip", "inflates_too_much", "empty", "too_small", "shrunk"}
+DOUBTS = {"truncated_gzip", "empty", "too_small", "shrunk"}
 
 
 def know_doubts(apps, schema_editor):

@@ -147,7 +147,7 @@ class TestDoubts:
         for number in range(7):
             entry_of(make_job(f"db{number}"), warnings=["too_small"])
         rest = found(findings.doubtful_backups)[5]
-        assert rest.text == "2 more last backups are in doubt."
+        assert rest.text == "2 more last backups are suspicious."
         assert len(admin_client.get(rest.url).context["cl"].queryset) == 7
 
     def test_they_are_looked_for_once_a_minute(self, job, django_assert_num_queries):
