@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from django.core.cache import cache
 from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from backups import paths, reasons
-from backups.models import VERIFIED, BackupEntry, DepositArea, ExpectedBackupJob, Scan, Status
-from backups.panels import FRESH_SECONDS, newest_of
-from backups.protection import DAMAGED, FAILING
+from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan, Status
+from backups.panels import newest_of
+from backups.protection import DAMAGED, FAILING, suspicious
 from backups.querysets import STORED, UNSTORED, watched
 from backups.scanner.rounds import held_leases, lease_key
 from portal.admin.display import distance
@@ -27,9 +26,6 @@ STORED_WITHIN = timedelta(hours=1)
 SCANNED_WITHIN = timedelta(minutes=45)
 LATE_SCAN = timedelta(minutes=20)
 PAUSED_LONG = timedelta(days=30)
-# Doubts are looked for in what was expected lately: whatever is older is stale, which the list tells.
-DOUBTS_SINCE = timedelta(days=8)
-MOST_DOUBTS = 500
 LATER_STORED = (*STORED, "removed")
 Promotion = BackupEntry.Promotion
 
@@ -122,28 +118,20 @@ def unstored(now: datetime) -> QuerySet[BackupEntry]:
 @sources.register
 def doubtful_backups(now: datetime) -> Iterator[Finding]:
     """Dumps that hash and size call good, and whose content does not look so."""
-    ids = cache.get_or_set("backups.doubtful", lambda: doubtful(now), FRESH_SECONDS) or []
-    for entry in BackupEntry.objects.filter(pk__in=ids[:SHOWN]).select_related("job").order_by("cycle_at"):
-        text = _("The last backup of %(job)s arrived whole, but: %(warnings)s")
-        doubts = [code for code in entry.warnings if code in reasons.DOUBTS]
-        values = {"job": entry.job, "warnings": reasons.warning_sentences(doubts)}
-        yield about(entry.job, Severity.WARNING, text % values, entry.recorded_at)
-    if len(ids) > SHOWN:
-        count = len(ids) - SHOWN
+    doubtful = ExpectedBackupJob.objects.filter(suspicious(now))
+    worst = list(doubtful.order_by(F("last_verified_at").asc(nulls_first=True), "status_since", "pk")[: SHOWN + 1])
+    newest = newest_of(worst[:SHOWN]) if worst else {}
+    for job in worst[:SHOWN]:
+        entry = newest[job.pk].good
+        text = _("The last backup of %(job)s is suspicious. %(why)s")
+        values = {"job": job, "why": reasons.warning_sentences(entry.doubts) if entry else ""}
+        yield about(job, Severity.WARNING, text % values, entry.recorded_at if entry else job.status_since)
+    if len(worst) > SHOWN:
+        count = doubtful.count() - SHOWN
         text = ngettext(
             "%(count)s more last backup is suspicious.", "%(count)s more last backups are suspicious.", count
         ) % {"count": grouped(count)}
-        url = reverse("admin:backups_backupentry_changelist", query={"doubts": "yes", "expected": "week"})
-        yield Finding(Severity.WARNING, text, None, url, _("See them"))
-
-
-def doubtful(now: datetime) -> list[int]:
-    """The entries of doubtful content that are their job's newest good ones, a minute old at most."""
-    good = BackupEntry.objects.filter(status__in=VERIFIED)
-    later = good.filter(job=OuterRef("job"), cycle_at__gt=OuterRef("cycle_at"))
-    recent = good.filter(cycle_at__gte=now - DOUBTS_SINCE).exclude(warnings=[]).exclude(Exists(later))
-    found = recent.order_by("cycle_at").only("warnings")[:MOST_DOUBTS]
-    return [entry.pk for entry in found if entry.has_doubts]
+        yield Finding(Severity.WARNING, text, None, list_of(attention="doubts"), _("See them"))
 
 
 @sources.register

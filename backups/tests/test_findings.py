@@ -123,38 +123,33 @@ class TestWhatIsStored:
         assert found(findings.unstored_backups) == []
 
 
+def doubt(job, *codes, ago=HOUR):
+    entry = stand(job, ago=ago, in_doubt=True)
+    entry.warnings = list(codes)
+    entry.save()
+
+
 class TestDoubts:
-    def test_a_truncated_dump_is_told(self, job):
-        entry_of(job, warnings=["early", "truncated_gzip"])
+    @pytest.mark.parametrize("ago", [HOUR, 20 * DAY])
+    def test_truncated_dump_is_told_until_a_better_one_comes(self, job, ago):
+        doubt(job, "early", "truncated_gzip", ago=ago)
         finding = found(findings.doubtful_backups)[0]
-        assert "arrived whole, but: The gzip is truncated or damaged" in finding.text
+        assert "is suspicious. The gzip is truncated or damaged" in finding.text
         assert "before it was expected" not in finding.text
         assert (finding.severity, finding.url) == (Severity.WARNING, page_of(job))
+        stand(job, ago=ago - HOUR / 2, in_doubt=False)
+        assert found(findings.doubtful_backups) == []
 
     def test_one_that_only_came_early_is_not(self, job):
         entry_of(job, warnings=["early"])
         assert found(findings.doubtful_backups) == []
 
-    def test_a_better_one_since_settles_it(self, job):
-        entry_of(job, ago=DAY, warnings=["empty"])
-        entry_of(job, Status.MISSING, HOUR)
-        assert len(found(findings.doubtful_backups)) == 1
-        cache.clear()
-        entry_of(job, ago=2 * HOUR)
-        assert found(findings.doubtful_backups) == []
-
     def test_beyond_five_they_are_counted_and_listed(self, admin_client, make_job):
         for number in range(7):
-            entry_of(make_job(f"db{number}"), warnings=["too_small"])
+            doubt(make_job(f"db{number}"), "too_small")
         rest = found(findings.doubtful_backups)[5]
         assert rest.text == "2 more last backups are suspicious."
         assert len(admin_client.get(rest.url).context["cl"].queryset) == 7
-
-    def test_they_are_looked_for_once_a_minute(self, job, django_assert_num_queries):
-        entry_of(job, warnings=["empty"])
-        found(findings.doubtful_backups)
-        with django_assert_num_queries(1):
-            found(findings.doubtful_backups)
 
 
 class TestPauses:
