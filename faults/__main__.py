@@ -1,6 +1,6 @@
 """`make faults`: kills, outages and full disks, against real portals on both databases at the same time.
 
-    make faults                     the short form, three to four minutes
+    make faults                     the short form, three minutes
     make faults ARGS=whole          longer loads, every part killed three times, an outage of ten minutes
     make faults ARGS="node disk"    these experiments alone
 
