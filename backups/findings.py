@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
@@ -198,62 +198,78 @@ def unscanned_machines(now: datetime) -> Iterator[Finding]:
 
 @sources.register
 def troubled_areas(now: datetime) -> Iterator[Finding]:
-    troubled = DepositArea.objects.filter(trouble__isnull=False).order_by("troubled_since", "agent_id")
-    found = list(troubled[: SHOWN + 1])
-    for area in found[:SHOWN]:
+    def one(area: DepositArea) -> Finding:
         text = _("What %(machine)s deposits cannot be read. %(why)s")
         values = {"machine": area.agent_id, "why": reasons.sentences([area.trouble])}
-        url = list_of(q=area.agent_id)
-        yield Finding(Severity.WARNING, text % values, area.troubled_since, url, _("See its databases"))
-    if len(found) > SHOWN:
-        count = troubled.count() - SHOWN
-        text = ngettext(
+        return of_area(area, Severity.WARNING, text % values, area.troubled_since)
+
+    def others(count: int) -> str:
+        return ngettext(
             "What %(count)s more machine deposits cannot be read.",
             "What %(count)s more machines deposit cannot be read.",
             count,
         )
-        yield Finding(Severity.WARNING, text % {"count": grouped(count)}, None, list_of(), _("See the list"))
+
+    troubled = DepositArea.objects.filter(trouble__isnull=False).order_by("troubled_since", "agent_id")
+    return first_areas(troubled, Severity.WARNING, one, others)
 
 
 @sources.register
 def unread_reports(now: datetime) -> Iterator[Finding]:
     """Files that may be the reports of backups that are called missing."""
-    areas = DepositArea.objects.exclude(unread=[]).order_by("agent_id")
-    found = list(areas[: SHOWN + 1])
-    for area in found[:SHOWN]:
+
+    def one(area: DepositArea) -> Finding:
         text = _(
             "%(machine)s leaves JSON files that no scan reads, such as %(name)s. A report is called"
             " OPERATION_YYYYMMDD_HHMM_%(machine)s.json."
         )
-        values = {"machine": area.agent_id, "name": area.unread[-1]}
-        yield Finding(Severity.WARNING, text % values, None, list_of(q=area.agent_id), _("See its databases"))
-    if len(found) > SHOWN:
-        count = areas.count() - SHOWN
-        text = ngettext(
+        return of_area(area, Severity.WARNING, text % {"machine": area.agent_id, "name": area.unread[-1]})
+
+    def others(count: int) -> str:
+        return ngettext(
             "%(count)s more machine leaves JSON files that no scan reads.",
             "%(count)s more machines leave JSON files that no scan reads.",
             count,
         )
-        yield Finding(Severity.WARNING, text % {"count": grouped(count)}, None, list_of(), _("See the list"))
+
+    return first_areas(DepositArea.objects.exclude(unread=[]).order_by("agent_id"), Severity.WARNING, one, others)
 
 
 @sources.register
 def report_spellings(now: datetime) -> Iterator[Finding]:
     """Variants of reports that are read though they are not as documented: one finding for each machine."""
-    areas = DepositArea.objects.exclude(spellings=[]).order_by("agent_id")
-    found = list(areas[: SHOWN + 1])
-    for area in found[:SHOWN]:
+
+    def one(area: DepositArea) -> Finding:
         text = _("Reports of %(machine)s are read, but not written as documented: %(variants)s")
         values = {"machine": area.agent_id, "variants": reasons.spelling_sentences(area.spellings)}
-        yield Finding(Severity.INFO, text % values, None, list_of(q=area.agent_id), _("See its databases"))
-    if len(found) > SHOWN:
-        count = areas.count() - SHOWN
-        text = ngettext(
+        return of_area(area, Severity.INFO, text % values)
+
+    def others(count: int) -> str:
+        return ngettext(
             "Reports of %(count)s more machine are read, but not written as documented.",
             "Reports of %(count)s more machines are read, but not written as documented.",
             count,
         )
-        yield Finding(Severity.INFO, text % {"count": grouped(count)}, None, list_of(), _("See the list"))
+
+    return first_areas(DepositArea.objects.exclude(spellings=[]).order_by("agent_id"), Severity.INFO, one, others)
+
+
+def of_area(area: DepositArea, severity: Severity, text: str, since: datetime | None = None) -> Finding:
+    return Finding(severity, text, since, list_of(q=area.agent_id), _("See its databases"))
+
+
+def first_areas(
+    areas: QuerySet[DepositArea],
+    severity: Severity,
+    one: Callable[[DepositArea], Finding],
+    others: Callable[[int], str],
+) -> Iterator[Finding]:
+    """A finding for each of the first SHOWN areas, and one that counts the others."""
+    found = list(areas[: SHOWN + 1])
+    yield from map(one, found[:SHOWN])
+    if len(found) > SHOWN:
+        count = areas.count() - SHOWN
+        yield Finding(severity, others(count) % {"count": grouped(count)}, None, list_of(), _("See the list"))
 
 
 @sources.register
