@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from typing import Any, Optional
 
 from .contract import MAX_EVENTS_IN_CALL
 from .outcomes import BatchOutcome, Outcome, Result, json_body, judge_batch, judge_delivery
-from .payload import utc_text
+from .payload import now_text
 from .telemetry import UNSERIALISABLE, SpoolClient, serialisable
 
 EVENTS_PATH = "/api/v1/usage/events"
@@ -35,7 +34,7 @@ class ActivityClient(SpoolClient):
         if not all(map(_is_event, payloads)):
             return BatchOutcome(_FOREIGN)
         body: dict[str, Any] = {name: [each["event"] for each in payloads if each["list"] == name] for name in LISTS}
-        body["sent_at"] = utc_text(datetime.now(timezone.utc))
+        body["sent_at"] = now_text()
         if not serialisable(body):
             return BatchOutcome(UNSERIALISABLE)
         response = self._post(EVENTS_PATH, body)

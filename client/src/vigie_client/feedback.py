@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import uuid
-from datetime import datetime, timezone
 from typing import Any, Optional
 
 from .courier import Courier
 from .feedback_calls import FeedbackCalls
 from .feedback_rules import comment_text, page_text, participant_text, version_text, why_refused
 from .logs import log
-from .payload import utc_text
+from .payload import now_text
 from .spool import DEFAULT_LIMITS, SpoolPath
 from .spool_limits import SpoolLimits
 
@@ -84,7 +83,7 @@ class FeedbackClient:
 
     def _tell(self, said: dict[str, Any]) -> bool:
         """Spool what is not empty."""
-        now = utc_text(datetime.now(timezone.utc))
+        now = now_text()
         known = {"programme": self._programme, "app_version": self._app_version, **said}
         told = {name: value for name, value in known.items() if value not in (None, "")}
         return self._courier.take_or_send({"feedback": {"id": uuid.uuid4().hex, "given_at": now, **told}})

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import Any, Optional
 
 from .outcomes import BatchOutcome, Outcome, Result, judge_single
-from .payload import utc_text
+from .payload import now_text
 from .telemetry import UNSERIALISABLE, SpoolClient, serialisable
 
 FEEDBACK_PATH = "/api/v1/beta/feedback"
@@ -28,7 +27,7 @@ class FeedbackCalls(SpoolClient):
         feedback = payload.get("feedback")
         if not isinstance(feedback, dict):
             return _FOREIGN
-        body = {**feedback, "sent_at": utc_text(datetime.now(timezone.utc))}
+        body = {**feedback, "sent_at": now_text()}
         if not serialisable(body):
             return UNSERIALISABLE
         return judge_single(self._post(FEEDBACK_PATH, body), body, time.time(), "id")

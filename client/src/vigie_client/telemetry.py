@@ -6,7 +6,6 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from typing import Any, Callable, Optional
 
 from .contract import MAX_RUNS_IN_BATCH
@@ -14,7 +13,7 @@ from .deadlines import CallFailed, DeadlineRunner
 from .logs import log
 from .opt_out import telemetry_off
 from .outcomes import BatchOutcome, Outcome, Result, json_body, judge_batch, judge_delivery, judge_single, no_answer
-from .payload import utc_text
+from .payload import now_text
 from .sessions import session_of
 
 REPORT_PATH = "/api/v1/usage/report"
@@ -99,7 +98,7 @@ class UsageTelemetryClient(SpoolClient):
 def _stamped(payload: Mapping[str, Any]) -> Optional[dict[str, Any]]:
     """The payload with the time of sending, or None if JSON can't say it (a set, NaN, a cycle): it never will."""
     try:
-        body = {**payload, "sent_at": utc_text(datetime.now(timezone.utc))}
+        body = {**payload, "sent_at": now_text()}
     except Exception:
         return None
     return body if serialisable(body) else None
