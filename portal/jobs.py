@@ -70,7 +70,8 @@ def claim(job: str, cycle_key: str, length: timedelta = LEASE) -> Lease | None:
     now = timezone.now()
     JobRun.objects.bulk_create([JobRun(job=job, cycle_key=cycle_key)], ignore_conflicts=True)
     run = JobRun.objects.get(job=job, cycle_key=cycle_key)
-    claimed = free(JobRun.objects.filter(pk=run.pk, fence=run.fence), now)
+    gone = dead([run.holder]) if run.status == JobRun.Status.RUNNING else ()
+    claimed = JobRun.objects.filter(pk=run.pk, fence=run.fence).claimable(now, gone)
     won = claimed.update(
         status=JobRun.Status.RUNNING,
         fence=run.fence + 1,
