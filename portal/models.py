@@ -10,6 +10,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from portal import tokens
+from portal.access.models import GuessWindow as GuessWindow
 from portal.querysets import (
     ApiTokenQuerySet,
     AuditEventQuerySet,

@@ -15,7 +15,7 @@ from django_q.models import Task as FailedTask
 
 from portal.conventions import Collected
 from portal.jobs import Lease
-from portal.models import AuditEvent, AuthFailure, Beat, JobRun, TaskAttempt
+from portal.models import AuditEvent, AuthFailure, Beat, GuessWindow, JobRun, TaskAttempt
 from portal.querysets import NODE
 
 # Small enough that a writer behind it waits for a few milliseconds.
@@ -95,6 +95,7 @@ def outdated_failed_tasks(now: datetime) -> models.QuerySet[Any]:
 retentions.register(Retention("audit", outdated_audit))
 retentions.register(Retention("sessions", outdated_sessions))
 retentions.register(Retention("auth_failures", outdated_failures))
+retentions.register(Retention("guess_windows", GuessWindow.objects.forgotten))
 retentions.register(Retention("job_runs", outdated_runs))
 retentions.register(Retention("task_attempts", outdated_attempts))
 retentions.register(Retention("nodes", outdated_nodes))

@@ -1,0 +1,86 @@
+"""Known devices and addresses: where a user has signed in before. Others' guesses never lock these out."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.signals import user_logged_in
+from django.core import signing
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
+
+from portal.models import AuditEvent
+
+COOKIE, SALT = "vigie_device", "vigie.access.device"
+COOKIE_AGE = timedelta(days=365)
+MOST_USERS = 8  # of one browser
+ADDRESS_KNOWN_FOR = timedelta(days=90)
+
+
+def mark_of(user: AbstractBaseUser) -> str:
+    """What the cookie holds of the user: another once the password is changed."""
+    return salted_hmac(SALT, f"{user.pk}:{user.password}", algorithm="sha256").hexdigest()[:32]
+
+
+def read_cookie(request: HttpRequest) -> dict[str, Any]:
+    """The browser's id, and the marks of the users who have signed in by it."""
+    try:
+        found = signing.loads(request.COOKIES.get(COOKIE, ""), salt=SALT, max_age=COOKIE_AGE)
+    except signing.BadSignature:
+        return {"id": secrets.token_urlsafe(12), "marks": {}}
+    return dict(found)
+
+
+def known_source(request: HttpRequest, user: AbstractBaseUser) -> str:
+    """The known device or address that the request comes from, or "" for a stranger's."""
+    cookie, mark = read_cookie(request), mark_of(user)
+    if constant_time_compare(cookie["marks"].get(str(user.pk), ""), mark):
+        return f"device:{cookie['id']}"
+    address = request.META.get("REMOTE_ADDR", "")
+    signed_in = AuditEvent.objects.filter(
+        subject=f"user:{user.get_username()}",
+        action="user.logged_in",
+        address=address,
+        at__gt=timezone.now() - ADDRESS_KNOWN_FOR,
+    )
+    return f"address:{address}" if address and signed_in.exists() else ""
+
+
+@receiver(user_logged_in)
+def note_device(request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None:
+    if request is not None:
+        request.device_of = user  # type: ignore[attr-defined]
+
+
+class KnownDeviceMiddleware:
+    """Gives the browser that a user has just signed in by its cookie."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        user = getattr(request, "device_of", None)
+        if user is not None:
+            cookie = read_cookie(request)
+            marks = {
+                **{pk: mark for pk, mark in cookie["marks"].items() if pk != str(user.pk)},
+                str(user.pk): mark_of(user),
+            }
+            value = signing.dumps(cookie | {"marks": dict(list(marks.items())[-MOST_USERS:])}, salt=SALT)
+            response.set_cookie(
+                COOKIE,
+                value,
+                max_age=COOKIE_AGE,
+                secure=settings.HTTPS,
+                httponly=True,
+                samesite="Lax",
+            )
+        return response

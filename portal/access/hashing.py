@@ -1,0 +1,47 @@
+"""Password hashing that cannot take the whole machine: every hash of a password goes through this hasher.
+
+PBKDF2 costs half a second of CPU and releases the interpreter's lock, so each simultaneous hash takes a core. The
+django hasher is called for wrong and right passwords, for unknown users and for new passwords alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+
+from portal.access.limits import TooManyAttempts
+
+MOST_AT_ONCE = 2
+MOST_WAITING = 4  # each holds a thread of the web server
+WAIT_SECONDS = 2.0
+RETRY_AFTER_SECONDS = 5
+
+running = threading.BoundedSemaphore(MOST_AT_ONCE)
+admitted = threading.BoundedSemaphore(MOST_AT_ONCE + MOST_WAITING)
+
+
+@contextlib.contextmanager
+def hashing_slot() -> Iterator[None]:
+    """One of this process's places to hash in. Raises TooManyAttempts where none becomes free in time."""
+    if not admitted.acquire(blocking=False):
+        raise TooManyAttempts(RETRY_AFTER_SECONDS)
+    try:
+        if not running.acquire(timeout=WAIT_SECONDS):
+            raise TooManyAttempts(RETRY_AFTER_SECONDS)
+        try:
+            yield
+        finally:
+            running.release()
+    finally:
+        admitted.release()
+
+
+class BoundedPasswordHasher(PBKDF2PasswordHasher):
+    """Django's default hasher, at most MOST_AT_ONCE at a time in a process."""
+
+    def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
+        with hashing_slot():
+            return super().encode(password, salt, iterations)

@@ -1,0 +1,81 @@
+"""Tables of access control."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Case, F, Q, Value, When
+from django.utils.translation import gettext_lazy as _
+
+FORGOTTEN_AFTER = timedelta(days=1)
+WINDOW = timedelta(minutes=1)
+LONGEST_WINDOW = timedelta(hours=1)
+
+
+def window_lengths() -> list[timedelta]:
+    """1, 2, 4 … minutes: each time another full window has failed, the next is twice as long."""
+    lengths = [WINDOW]
+    while lengths[-1] * 2 < LONGEST_WINDOW:
+        lengths.append(lengths[-1] * 2)
+    return lengths
+
+
+class GuessWindowQuerySet(models.QuerySet["GuessWindow"]):
+    def claim(self, limit: int, now: datetime) -> bool:
+        """Count one attempt in the row, where its window has room. False where it has none, or there is no row.
+
+        One conditional UPDATE, so that of simultaneous guesses no more than `limit` get through.
+        """
+        is_open, is_forgotten = Q(window_ends_at__gt=now), Q(window_ends_at__lte=now - FORGOTTEN_AFTER)
+        longer = [When(total__lt=limit * n, then=Value(now + length)) for n, length in enumerate(window_lengths(), 1)]
+        ends = [When(is_open, then=F("window_ends_at")), When(is_forgotten, then=Value(now + WINDOW)), *longer]
+        return bool(
+            self.filter(~is_open | Q(count__lt=limit)).update(
+                count=Case(When(is_open, then=F("count") + 1), default=1),
+                total=Case(When(is_forgotten, then=1), default=F("total") + 1),
+                window_started_at=Case(When(is_open, then=F("window_started_at")), default=Value(now)),
+                window_ends_at=Case(*ends, default=Value(now + LONGEST_WINDOW)),
+            )
+        )
+
+    def give_back(self) -> None:
+        """Uncount an attempt that succeeded."""
+        self.filter(count__gt=0, total__gt=0).update(count=F("count") - 1, total=F("total") - 1)
+
+    def forgotten(self, now: datetime) -> Self:
+        return self.filter(window_ends_at__lte=now - FORGOTTEN_AFTER)
+
+
+class GuessWindow(models.Model):
+    """Failed guesses of one kind: at one account, at one account from a known source, or from one address.
+
+    `count` is those of the current window, `total` those since the last quiet day: it sets how long the next window is.
+    `account` and the source of a known device are keyed hashes.
+    """
+
+    class Kind(models.TextChoices):
+        SIGN_IN = "sign_in"  # a password
+        CODE = "code"  # a second factor
+        RESET = "reset"  # a request for a reset mail
+        ANY = "any"
+
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    account = models.CharField(max_length=64, blank=True)
+    source = models.CharField(max_length=64, blank=True)
+    window_started_at = models.DateTimeField()
+    window_ends_at = models.DateTimeField(db_index=True)
+    count = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=0)
+
+    objects: Any = GuessWindowQuerySet.as_manager()
+
+    class Meta:
+        app_label = "portal"
+        verbose_name = _("failed guesses")
+        verbose_name_plural = _("failed guesses")
+        constraints = [models.UniqueConstraint(fields=["kind", "account", "source"], name="one_window_per_counter")]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.count}"

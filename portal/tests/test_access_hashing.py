@@ -1,0 +1,84 @@
+"""Password hashes: two at once in a process, a few more wait, the rest are refused before the work."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password, make_password
+
+from portal.access import hashing
+from portal.access.hashing import BoundedPasswordHasher
+from portal.access.limits import TooManyAttempts
+
+HASHER = "portal.access.hashing.BoundedPasswordHasher"
+
+
+@pytest.fixture(autouse=True)
+def bounded(settings):
+    """What installations have, at the price of a test."""
+    settings.PASSWORD_HASHERS = [HASHER]
+    BoundedPasswordHasher.iterations, iterations = 10, BoundedPasswordHasher.iterations
+    yield
+    BoundedPasswordHasher.iterations = iterations
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Hashes that end when `release` is set; `started` counts those that began."""
+    release, started = threading.Event(), threading.Semaphore(0)
+    encode = PBKDF2PasswordHasher.encode
+
+    def slow(*args):
+        started.release()
+        release.wait(30)
+        return encode(*args)
+
+    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", slow)
+    yield release, started
+    release.set()
+
+
+@pytest.fixture
+def taken(held):
+    """Both places are taken until the test ends."""
+    _release, started = held
+    with ThreadPoolExecutor(hashing.MOST_AT_ONCE) as pool:
+        for _ in range(hashing.MOST_AT_ONCE):
+            pool.submit(make_password, "x")
+            started.acquire()
+        yield pool
+        held[0].set()
+
+
+def test_third_hash_waits_and_is_refused(taken, monkeypatch):
+    monkeypatch.setattr(hashing, "WAIT_SECONDS", 0.01)
+    with pytest.raises(TooManyAttempts) as refused:
+        make_password("x")
+    assert refused.value.wait == hashing.RETRY_AFTER_SECONDS
+
+
+def test_third_hash_begins_when_a_place_is_free(held):
+    release, started = held
+    with ThreadPoolExecutor(3) as pool:
+        done = [pool.submit(make_password, "x") for _ in range(3)]
+        for _ in range(2):
+            started.acquire()
+        assert not started.acquire(blocking=False)
+        release.set()
+        assert all(check_password("x", future.result()) for future in done)
+
+
+def test_seventh_hash_does_not_wait(taken, monkeypatch):
+    monkeypatch.setattr(hashing, "admitted", threading.BoundedSemaphore(1))
+    hashing.admitted.acquire()
+    with pytest.raises(TooManyAttempts):
+        make_password("x")
+
+
+def test_places_are_free_again_after_a_refusal_and_after_an_error(monkeypatch):
+    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", lambda *args: 1 / 0)
+    for _ in range(10):
+        with pytest.raises(ZeroDivisionError):
+            make_password("x")
+    monkeypatch.undo()
+    assert check_password("x", make_password("x"))
