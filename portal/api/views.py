@@ -53,7 +53,7 @@ class ApiView(APIView):
             raise Problem("insufficient_scope")
         if token is not None and kind == Kind.ENROLL and self.enroll_scope and not token.allows(self.enroll_scope):
             raise Problem("insufficient_scope")
-        if kind == Kind.STAFF and not user.has_perm(self.staff_permission):
+        if kind == Kind.STAFF and not (user.is_staff and user.has_perm(self.staff_permission)):
             raise Problem("permission_denied")
 
 
