@@ -108,7 +108,7 @@ def test_a_machine_that_asks_for_others_makes_one_row_an_hour(call, agent_token)
 
 
 def test_it_takes_at_most_five_queries(call, fleet, django_assert_max_num_queries):
-    user = User.objects.create_user("viewer")
+    user = User.objects.create_user("viewer", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_agent"))
     token = issue("staff", user=user)[1]
     call("GET", "agents/fleet", token)  # the once-a-minute note of the token's use
@@ -117,7 +117,7 @@ def test_it_takes_at_most_five_queries(call, fleet, django_assert_max_num_querie
 
 
 def test_a_user_needs_the_permission(call):
-    token = issue("staff", user=User.objects.create_user("nobody"))[1]
+    token = issue("staff", user=User.objects.create_user("nobody", is_staff=True))[1]
     answer = call("GET", "agents/fleet", token)
     assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
 

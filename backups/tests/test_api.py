@@ -39,7 +39,7 @@ def token_with(db):
     """A staff token of a user who has one permission."""
 
     def making(codename):
-        user = User.objects.create_user(codename)
+        user = User.objects.create_user(codename, is_staff=True)
         user.user_permissions.add(Permission.objects.get(codename=codename))
         return issue("staff", user=user)[1]
 

@@ -23,7 +23,7 @@ def this_hour():
 @pytest.fixture
 def viewer_token(db):
     """A staff token of a user who may see targets and nothing else."""
-    user = User.objects.create_user("victor")
+    user = User.objects.create_user("victor", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_target"))
     return issue("staff", user=user)[1]
 
@@ -239,7 +239,7 @@ CALLS = ["monitoring/targets", "monitoring/status"]
 
 @pytest.mark.parametrize("path", CALLS)
 def test_without_the_permission_it_is_refused(call, path):
-    token = issue("staff", user=User.objects.create_user("nobody"))[1]
+    token = issue("staff", user=User.objects.create_user("nobody", is_staff=True))[1]
     answer = call("GET", path, token)
     assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
 

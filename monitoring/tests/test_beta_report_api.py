@@ -41,7 +41,7 @@ def errors(answer):
 
 
 def test_it_takes_the_permission_to_export(call, programme):
-    user = User.objects.create_user("sam")
+    user = User.objects.create_user("sam", is_staff=True)
     token = issue("staff", user=user)[1]
     assert call("GET", "beta/report", token).json()["code"] == "permission_denied"
     user.user_permissions.add(Permission.objects.get(codename="export_betaprogramme"))

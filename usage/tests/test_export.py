@@ -276,7 +276,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize(("permission", "status"), [("view_run", 403), ("export_run", 200)])
     def test_staff_need_the_permission(self, call, permission, status):
-        user = User.objects.create_user("sam")
+        user = User.objects.create_user("sam", is_staff=True)
         user.user_permissions.add(Permission.objects.get(codename=permission))
         assert call("GET", "usage/export", issue("staff", user=user)[1]).status_code == status
 

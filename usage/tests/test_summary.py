@@ -17,7 +17,7 @@ AGO = timedelta(minutes=10)
 @pytest.fixture
 def staff():
     """A token of somebody who may see reports and nothing else."""
-    user = User.objects.create_user("olga")
+    user = User.objects.create_user("olga", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_guardianreport"))
     return issue("staff", user=user)[1]
 
@@ -82,7 +82,7 @@ def test_machines_and_applications_are_not_told(call, agent_token, client_token,
 
 
 def test_staff_need_the_permission(call):
-    token = issue("staff", user=User.objects.create_user("vic"))[1]
+    token = issue("staff", user=User.objects.create_user("vic", is_staff=True))[1]
     assert call("GET", "usage/summary", token).json()["code"] == "permission_denied"
 
 
