@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from portal.text import normalized
+
 BRACES = re.compile(r"\{(\w*)\}")
 FOREIGN = re.compile(r"[^A-Za-z0-9._-]")
 LONGEST = 128
@@ -21,7 +23,8 @@ LONGEST_NORMALISED = 4 * LONGEST
 
 def reduced(value: object) -> str:
     """The value as one name: ASCII letters, digits, `._-`, no dot in front, never empty."""
-    text = unicodedata.normalize("NFKD", "" if value is None else str(value)).encode("ascii", "ignore").decode()
+    given = "" if value is None else str(value)[:LONGEST_NORMALISED]
+    text = normalized(given, "NFKD", longest=LONGEST_NORMALISED).encode("ascii", "ignore").decode()
     return FOREIGN.sub("_", text.strip()).lstrip(".")[:LONGEST] or "_"
 
 
@@ -30,7 +33,7 @@ def normal(name: str) -> str:
     if name.isascii() or len(name) > LONGEST_NORMALISED:
         return name
     spaced = "".join(" " if unicodedata.category(char) == "Zs" else char for char in name)
-    return unicodedata.normalize("NFC", spaced)
+    return normalized(spaced, longest=LONGEST_NORMALISED)
 
 
 def fields_in(template: str) -> Iterator[str]:

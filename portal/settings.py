@@ -1,5 +1,6 @@
 """Django settings. Whatever an installation may want otherwise comes from the environment: see docs/settings.md."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from portal import encryption, peppers
 from portal.addresses import networks
 from portal.env import Environment, host_of, kept_secret
 from portal.logs import SUSPICIOUS
+
+# The least that Python allows: reading digits takes quadratic time, and no number here has more.
+sys.set_int_max_str_digits(640)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()

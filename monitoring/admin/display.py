@@ -12,7 +12,6 @@ from django.urls import reverse
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
@@ -26,6 +25,7 @@ from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, besi
 from portal.paginator import grouped
 from portal.rounding import half_up, whole
 from portal.severity import Severity
+from portal.text import truncated
 
 State = Target.State
 TONES = {
@@ -83,7 +83,7 @@ def link_to_target(target: Target) -> SafeString:
 
 def short_address(target: Target) -> str:
     """Without the scheme, which the list has no room for."""
-    return Truncator(target.url.partition("://")[2]).chars(SHOWN_ADDRESS)
+    return truncated(target.url.partition("://")[2], SHOWN_ADDRESS)
 
 
 def address(target: Target) -> SafeString:
@@ -233,4 +233,4 @@ def first_line(text: str) -> str:
 
 def shortened(text: str) -> str:
     """The first line, and of a long one the beginning."""
-    return Truncator(first_line(text.strip())).chars(SHOWN_CAUSE)
+    return truncated(first_line(text.strip()), SHOWN_CAUSE)

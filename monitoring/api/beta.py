@@ -48,7 +48,7 @@ class FeedbackView(HotView):
         programme = intake.open_programme(request.GET["key"])
         intake.refuse_foreign(request, programme.allowed_origins)
         intake.refuse_flood(programme, request.META.get("REMOTE_ADDR", ""))
-        body = read_json_object(request, intake.MOST_SENT_BY_KEY)
+        body = read_json_object(request, intake.BY_KEY)
         told = intake.read_feedback(body)
         if told.programme not in ("", programme.name):
             raise invalid("programme", "other_programme", "The key is of another programme.")

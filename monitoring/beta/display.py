@@ -10,12 +10,12 @@ from django.db.models.functions import Left
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
 from agents.enrolment import subject
 from monitoring.models import BetaFeedback
 from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge
+from portal.text import truncated
 
 Severity, Status, Type = BetaFeedback.Severity, BetaFeedback.Status, BetaFeedback.Type
 MACHINE = subject("")
@@ -77,7 +77,7 @@ def said(comment: str, longest: int = SHOWN_COMMENT) -> SafeString:
     first = next((line.strip() for line in comment[:READ_OF_COMMENT].splitlines() if line.strip()), "")
     if not first:
         return format_html('<span class="quiet">{}</span>', _("no comment"))
-    return isolated(Truncator(first).chars(longest))
+    return isolated(truncated(first, longest))
 
 
 def in_full(comment: str) -> SafeString | str:

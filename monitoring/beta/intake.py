@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,20 +21,24 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from vigie_client import contract
-from vigie_client.contract import MAX_COMMENT, MAX_PAGE, MAX_PARTICIPANT, MAX_VERSION
+from vigie_client.contract import MAX_COMMENT, MAX_PAGE, MAX_PARTICIPANT, MAX_PARTICIPANT_SENT, MAX_VERSION
 
 from monitoring.beta import origins, programmes
 from monitoring.models import BetaFeedback, BetaProgramme, FeedbackWindow
 from monitoring.models.beta import BEST_SCORE
 from portal import audit, throttling
+from portal.api.bodies import Limits
 from portal.api.errors import Problem
 from portal.privacy.subjects import seen
+from portal.text import normalized
 from portal.tokens import TOKEN_IN_TEXT
 from usage.consumption import midnight
 from usage.events import EventReader, sender_clock
 
 HONEYPOT = "website"
+# Whoever has a public key may be anybody: a body is no larger inflated than as sent.
 MOST_SENT_BY_KEY = 512 * 1024
+BY_KEY = Limits(sent=MOST_SENT_BY_KEY, inflated=MOST_SENT_BY_KEY)
 RECORDED, DUPLICATE = "recorded", "duplicate"
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 # Control characters but tab and newline, halves of surrogate pairs, and the two others that XML cannot hold.
@@ -78,11 +81,11 @@ class Told:
 
 
 def cleaned(text: str) -> str:
-    """What any database, format or page can hold: line ends as newlines, no token, U+FFFD for what is no character.
+    """Make the text fit for any database, format and page: newlines as line ends, no token, U+FFFD for no character.
 
-    In the one spelling (NFC) in which a name is looked for when somebody is erased.
+    NFC is the spelling in which a name is looked for when somebody is erased. Raises TextTooLong.
     """
-    text = UNPRINTABLE.sub(REPLACEMENT, unicodedata.normalize("NFC", LINE_END.sub("\n", text)))
+    text = UNPRINTABLE.sub(REPLACEMENT, normalized(LINE_END.sub("\n", text), longest=MAX_COMMENT))
     return TOKEN_IN_TEXT.sub(r"\1_…", text)
 
 
@@ -99,9 +102,8 @@ class FeedbackReader(EventReader):
         if value is None or value == "":
             self.refuse("participant", "required", "This field is required.")
             return ""
-        shown = seen(value) if isinstance(value, str) else ""
-        text = unicodedata.normalize("NFC", in_one_line(shown).lower())
-        if not 0 < len(text) <= MAX_PARTICIPANT or REPLACEMENT in text or is_somebody_else(shown):
+        text = name_in(value) if isinstance(value, str) else ""
+        if not 0 < len(text) <= MAX_PARTICIPANT or REPLACEMENT in text or is_somebody_else(seen(value)):
             message = f"A name or an e-mail address of at most {MAX_PARTICIPANT} characters is expected."
             self.refuse("participant", "not_a_participant", message)
             return ""
@@ -153,6 +155,14 @@ class FeedbackReader(EventReader):
         refused = {error.field for error in self.errors}
         if not comment and score is None and refused.isdisjoint({"comment", "nps_score"}):
             self.refuse("comment", "nothing_said", "A comment or a score is expected.")
+
+
+def name_in(sent: str) -> str:
+    """The name in its one spelling; empty where far more was sent than a name has."""
+    if len(sent) > MAX_PARTICIPANT_SENT:
+        return ""
+    text = in_one_line(seen(sent)).lower()
+    return normalized(text, longest=len(text))
 
 
 def is_somebody_else(value: str) -> bool:

@@ -22,11 +22,12 @@ from django.views.decorators.csrf import csrf_exempt
 from monitoring.beta import intake
 from monitoring.beta.questions import FIELDS, LIMITS, SCORES, SEVERITIES, TYPES, page_of, sentences, whole_refusal
 from monitoring.models import BetaFeedback, BetaProgramme
-from portal.api.bodies import read_limited
+from portal.api.bodies import Limits, read_limited
 from portal.api.errors import Problem, refused
 
 # A form's body has up to three bytes for one of a character: whatever the fields let in is to arrive.
 MOST_SENT = 2 * intake.MOST_SENT_BY_KEY
+LIMITS_OF_FORM = Limits(sent=MOST_SENT)
 # What an application may fill in by the query of the page's address.
 PREFILLED = {"participant": "participant", "page": "page", "version": "app_version"}
 
@@ -59,7 +60,7 @@ class FeedbackPage(View):
     def post(self, request: HttpRequest, key: str) -> HttpResponse:
         programme = intake.programme_of(key)
         intake.refuse_foreign(request)
-        sent = QueryDict(read_limited(request, MOST_SENT), encoding="utf-8")
+        sent = QueryDict(read_limited(request, LIMITS_OF_FORM), encoding="utf-8")
         typed = {name: sent.get(name, "").replace("\r\n", "\n") for name in ("id", *FIELDS)}
         try:
             intake.refuse_closed(programme)

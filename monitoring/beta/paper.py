@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import threading
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -13,6 +12,8 @@ from typing import Any
 
 import pymupdf
 from pymupdf.mupdf import fz_get_glyph_name2 as glyph_name
+
+from portal.text import normalized
 
 # The web server answers from several threads, and two that are in MuPDF together corrupt one another's memory.
 LOCK = threading.Lock()
@@ -154,6 +155,8 @@ UNREADABLE = re.compile(rb"[0-9a-f]{5,6}|f[b-e][0-9a-f]{2}")
 # `uni0644.init`: what a glyph is called that is one form of a letter, or of several.
 NAMED = re.compile(r"uni((?:[0-9A-F]{4})+)(?:\.|$)")
 END = b"endcmap"
+# Characters that one glyph stands for.
+LONGEST_LIGATURE = 64
 
 
 def mend_copying(document: Any, font: int) -> None:
@@ -196,4 +199,4 @@ def forms_missing(font: Any, known: set[int]) -> bytes:
 
 
 def written(characters: str) -> bytes:
-    return b"<%s>" % unicodedata.normalize("NFKC", characters).encode("utf-16-be").hex().encode()
+    return b"<%s>" % normalized(characters, "NFKC", longest=LONGEST_LIGATURE).encode("utf-16-be").hex().encode()

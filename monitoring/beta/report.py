@@ -14,7 +14,6 @@ from typing import TypedDict
 
 from django.db.models import Case, Value, When
 from django.utils import timezone
-from django.utils.text import Truncator
 
 from monitoring import uptime
 from monitoring.beta import verdict
@@ -24,6 +23,7 @@ from monitoring.models.beta import BEST_SCORE
 from monitoring.querysets import BetaFeedbackQuerySet
 from portal.api.moments import iso
 from portal.rounding import half_up, whole
+from portal.text import truncated
 
 # Net Promoter Score: who gives 9 or 10 promotes, who gives 6 or less detracts.
 PROMOTES, DETRACTS = 9, 6
@@ -271,7 +271,7 @@ def described_bug(bug: BetaFeedback) -> OpenBug:
         "id": bug.pk,
         "severity": bug.severity,
         "status": bug.status,
-        "comment": Truncator(bug.comment).chars(LONGEST_OF_A_BUG),
+        "comment": truncated(bug.comment, LONGEST_OF_A_BUG),
         "page": bug.page,
         "app_version": bug.app_version,
         "given_at": str(iso(bug.given_at)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
@@ -12,12 +11,11 @@ from monitoring.beta.report import OpenBug, Report
 from monitoring.columns import WIDTH, indented, table, wrapped
 from monitoring.models import BetaFeedback
 from portal.paginator import grouped
+from portal.text import limit_marks
 
 LONGEST_COMMENT = 1_000
 # So many marks may stand upon one letter; no language has more, and more would tower over the lines above.
 MOST_MARKS = 4
-MARKS = ("Mn", "Me")
-INVISIBLE = "Cf"
 
 
 def lines_of(report: Report) -> list[str]:
@@ -109,12 +107,5 @@ def shortened(comment: str, longest: int = LONGEST_COMMENT) -> str:
 
 
 def few_marks(text: str) -> str:
-    """Without the marks that would tower over its line; what is invisible between two does not part them."""
-    kept, marks = [], 0
-    for character in text:
-        kind = unicodedata.category(character)
-        if kind != INVISIBLE:
-            marks = marks + 1 if kind in MARKS else 0
-        if marks <= MOST_MARKS or kind == INVISIBLE:
-            kept.append(character)
-    return "".join(kept)
+    """Remove the marks that would tower over the lines above."""
+    return limit_marks(text, MOST_MARKS)

@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import idna
 
+from portal.text import MOST_MARKS, limit_marks
+
 BODILESS = frozenset({204, 304})
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 SCHEMES = ("http", "https")
@@ -77,7 +79,8 @@ def clean_url(text: str) -> str:
 
     characters, syntax, scheme, credentials, host, port or fragment.
     """
-    if FORBIDDEN.search(text):
+    # Both the standard library and `idna` normalise the host, in quadratic time where it has many marks.
+    if FORBIDDEN.search(text) or limit_marks(text, MOST_MARKS) != text:
         raise ValueError("characters")
     try:
         parts = urlsplit(text)

@@ -10,7 +10,6 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -22,6 +21,7 @@ from portal.notifications.known import built_ins
 from portal.notifications.outbox import try_now
 from portal.querysets import OutboxMessageQuerySet
 from portal.severity import Severity
+from portal.text import truncated
 
 Status = OutboxMessage.Status
 TONES = {Status.WAITING: WARNING, Status.SENT: GOOD, Status.FAILED: BAD, Status.GIVEN_UP: QUIET}
@@ -108,7 +108,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("title"))
     def headline(self, message: OutboxMessage) -> str:
-        return Truncator(message.title).chars(80)
+        return truncated(message.title, 80)
 
     @admin.display(description=_("to"))
     def to(self, message: OutboxMessage) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from django.http import HttpRequest
@@ -15,20 +16,41 @@ from portal.api.streams import UNREADABLE, body_stream
 
 MAX_SENT = contract.MAX_BODY
 MAX_INFLATED = 8 * 1024 * 1024
+MAX_VALUES = 200_000
 MAX_DEPTH = 32
 MAX_MEMBERS = 64
 UTF8 = re.compile(r"utf-?8", re.IGNORECASE)
 
 
-def read_json_object(request: HttpRequest, most: int = MAX_SENT) -> dict[str, Any]:
-    """The body as one JSON object, of at most so many bytes as sent; an absent body is an empty object.
+@dataclass(frozen=True)
+class Limits:
+    """What a body may have: bytes as sent and inflated, and values.
+
+    Commas and brackets are counted for values, those within texts too: two bytes may make a list of 72.
+    """
+
+    sent: int = MAX_SENT
+    inflated: int = MAX_INFLATED
+    values: int = MAX_VALUES
+
+    def refusal(self) -> Problem:
+        sizes = f"{self.sent // 1024} KiB as sent, {self.inflated // 1024} KiB inflated"
+        return Problem("body_too_large", detail=f"A body may have {sizes} and {self.values:,} values here at most.")
+
+
+BY_TOKEN = Limits()
+
+
+def read_json_object(request: HttpRequest, limits: Limits = BY_TOKEN) -> dict[str, Any]:
+    """The body as one JSON object; an absent body is an empty object.
 
     Raises Problem with the code of what is wrong.
     """
-    sent = read_limited(request, most)
-    body = decoded(request, sent)
-    if not body.strip():
+    body = decoded(request, read_limited(request, limits), limits)
+    if not body or body.isspace():
         return {}
+    if sum(map(body.count, (b",", b"[", b"{"))) > limits.values:
+        raise limits.refusal()
     try:
         value = json.loads(body.decode("utf-8-sig"), **STRICT)
     except RecursionError:
@@ -41,34 +63,29 @@ def read_json_object(request: HttpRequest, most: int = MAX_SENT) -> dict[str, An
     return value
 
 
-def read_limited(request: HttpRequest, most: int) -> bytes:
+def read_limited(request: HttpRequest, limits: Limits) -> bytes:
     """What was sent. A larger body is refused by its declared length where it has one."""
     try:
-        if int(request.META.get("CONTENT_LENGTH") or 0) > most:
-            raise too_large(most)
-        sent: bytes = body_stream(request).read(most + 1)
+        if int(request.META.get("CONTENT_LENGTH") or 0) > limits.sent:
+            raise limits.refusal()
+        sent: bytes = body_stream(request).read(limits.sent + 1)
     except UNREADABLE:  # it broke off on its way, which says nothing of what was sent
         raise Problem("length_mismatch") from None
-    if len(sent) > most:
-        raise too_large(most)
+    if len(sent) > limits.sent:
+        raise limits.refusal()
     return sent
 
 
-def too_large(most: int) -> Problem:
-    detail = "" if most == MAX_SENT else f"A body may have {most // 1024} KiB as sent here at most."
-    return Problem("body_too_large", detail=detail)
-
-
-def decoded(request: HttpRequest, sent: bytes) -> bytes:
+def decoded(request: HttpRequest, sent: bytes, limits: Limits) -> bytes:
     charset = request.content_params.get("charset", "utf-8") if request.content_params else "utf-8"
     encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if not UTF8.fullmatch(charset) or encoding not in {"", "identity", "gzip"}:
         raise Problem("unsupported_encoding")
-    return inflate(sent) if encoding == "gzip" and sent else sent
+    return inflate(sent, limits) if encoding == "gzip" and sent else sent
 
 
-def inflate(data: bytes) -> bytes:
-    """Gunzips all members, never producing more than MAX_INFLATED bytes: a bomb of 1 MiB would make a gigabyte."""
+def inflate(data: bytes, limits: Limits = BY_TOKEN) -> bytes:
+    """Gunzip all members, never to more than the limit: a bomb of 1 MiB would make a gigabyte."""
     inflated, members = b"", 0
     while data:
         members += 1
@@ -76,11 +93,11 @@ def inflate(data: bytes) -> bytes:
             raise Problem("unsupported_encoding")
         member = zlib.decompressobj(wbits=31)
         try:
-            inflated += member.decompress(data, MAX_INFLATED + 1 - len(inflated))
+            inflated += member.decompress(data, limits.inflated + 1 - len(inflated))
         except zlib.error:
             raise Problem("unsupported_encoding") from None
-        if len(inflated) > MAX_INFLATED:
-            raise Problem("body_too_large")
+        if len(inflated) > limits.inflated:
+            raise limits.refusal()
         if not member.eof:
             raise Problem("unsupported_encoding")
         data = member.unused_data

@@ -66,7 +66,7 @@ CODES: dict[str, Code] = {
     "run_conflict": Code(409, "This run is known with other content", "A run_id identifies one run: its content cannot change."),
     "event_conflict": Code(409, "This event is known with other content", "An id identifies one event: its content cannot change."),
     "feedback_conflict": Code(409, "This feedback is known with other content", "An id identifies what was said once: its content cannot change."),
-    "body_too_large": Code(413, "The body is too large", "A body may have 1 MiB as sent and 8 MiB inflated at most."),
+    "body_too_large": Code(413, "The body is too large", "A body may have 1 MiB as sent, 8 MiB inflated and 200,000 values at most."),
     "unsupported_encoding": Code(415, "The body's encoding is not supported", "Send UTF-8, as it is or compressed with gzip, and declare what you send."),
     "throttled": Code(429, "Too many failed authentications", "Wait as long as Retry-After says."),
     "too_many_requests": Code(429, "Too much feedback", "Wait as long as Retry-After says."),

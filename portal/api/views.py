@@ -12,7 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from portal.api.bodies import read_json_object
+from portal.api.bodies import BY_TOKEN, Limits, read_json_object
 from portal.api.errors import Problem, problem_response
 from portal.authentication import BearerAuthentication, TokenBearer
 from portal.models import ApiToken
@@ -32,6 +32,7 @@ class ApiView(APIView):
     kinds: ClassVar[frozenset[str]] = frozenset()
     staff_permission: ClassVar[str] = ""
     enroll_scope: ClassVar[str] = ""
+    limits: ClassVar[Limits] = BY_TOKEN
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         translation.activate("en")  # the documented sentences, whatever Accept-Language says
@@ -39,7 +40,7 @@ class ApiView(APIView):
 
     def body(self, request: Request) -> dict[str, Any]:
         """The body as one JSON object, read as everywhere: DRF would take a chunked one for none. Raises Problem."""
-        return read_json_object(request._request)
+        return read_json_object(request._request, self.limits)
 
     def check_permissions(self, request: Request) -> None:
         self.refuse_unfit(request.user, token_of(request))
@@ -80,7 +81,7 @@ class HotView(ApiView, abc.ABC):
             raise Problem("not_authenticated")
         self.refuse_unfit(TokenBearer(), token)
         refuse_but_post(request)
-        return self.post(read_json_object(request), token)
+        return self.post(read_json_object(request, self.limits), token)
 
     def bearer(self) -> BearerAuthentication:
         bearer: type[Any] = self.authentication_classes[0]

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, Final
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
@@ -15,6 +15,7 @@ from django.db.models import Q, QuerySet
 from django.utils.html import escape
 
 from portal.models import ApiToken
+from portal.text import normalized
 
 ADDRESS = re.compile(r"(?=.{3,254}\Z)[^\s@<>\"(),:;\[\]\\\x00-\x1f]{1,64}@[^\s@<>\"(),:;\[\]\\/\x00-\x1f]+[^\s.@]")
 MACHINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -27,6 +28,9 @@ PERSONAL = ("user", "staff", "client", "enroll")
 NEVER_MACHINES = frozenset({"user", "staff", "client"})
 # What is drawn above or below a letter, and may stand behind it instead of being a part of it.
 MARKS = "\u0300-\u036f"
+FORMS: Final = ("NFC", "NFD")
+# Longer than any name that is kept, also as it stands in HTML.
+LONGEST_NAME = 2_048
 LETTER = re.compile(f".[{MARKS}]*", re.DOTALL)
 # Of a name, what no encoding of JSON writes otherwise, and no other form of its letters.
 PLAIN = re.compile(f"[A-Za-z0-9@._+-]+(?![{MARKS}])")
@@ -200,7 +204,7 @@ def behind_kind(text: str, pseudonym: str) -> str:
 
 def however_written(name: str, *, in_any_case: bool = True) -> str:
     """A pattern: letters composed or not, either apostrophe, over the end of a line, the unseen in between."""
-    letters = LETTER.findall(unicodedata.normalize("NFC", name))
+    letters = LETTER.findall(normalized(name, longest=LONGEST_NAME))
     pattern = UNSEEN.join(r"\s+" if letter.isspace() else forms_of(letter, in_any_case) for letter in letters)
     return f"(?i:{pattern})" if in_any_case else pattern
 
@@ -210,7 +214,7 @@ def forms_of(letter: str, in_any_case: bool) -> str:
     if letter in APOSTROPHES:
         return f"[{APOSTROPHES}]"
     cases = (letter, letter.upper()) if in_any_case and not letter.isascii() else (letter,)
-    forms = {unicodedata.normalize(form, text): None for text in cases for form in ("NFC", "NFD")}
+    forms = {normalized(text, form, longest=LONGEST_NAME): None for text in cases for form in FORMS}
     return re.escape(letter) if len(forms) == 1 else f"(?:{'|'.join(map(re.escape, forms))})"
 
 
@@ -231,7 +235,7 @@ def subject_of(text: str) -> Subject:
     """`bob@example.org`, `user:bob` for who has no address, `participant:bob`, or a machine_id. Raises Nonsense."""
     text = text.strip()
     if participant := PARTICIPANT.fullmatch(text):
-        name = " ".join(unicodedata.normalize("NFC", seen(participant[1]).lower()).split())
+        name = " ".join(normalized(seen(participant[1]).lower(), longest=LONGEST_NAME).split())
         if name:
             return subject_of(name) if ADDRESS.fullmatch(name) else Subject((name,), is_participant=True)
     if user := USER.fullmatch(text):

@@ -9,8 +9,10 @@ import pytest
 from gunicorn.http.errors import InvalidChunkSize, NoMoreData
 
 from agents.models import Agent
-from portal.api.bodies import MAX_DEPTH, MAX_INFLATED, MAX_SENT, inflate
+from portal.api import bodies
+from portal.api.bodies import MAX_DEPTH, MAX_INFLATED, MAX_SENT, MAX_VALUES, inflate
 from portal.api.errors import Problem
+from usage.api.views import BatchView, ReportView
 
 pytestmark = pytest.mark.django_db
 GZIP = {"Content-Encoding": "gzip"}
@@ -39,7 +41,7 @@ def nested(depth, opening=b"[", closing=b"]"):
     "body",
     [b"{", b"nonsense", b'{"a": 1} trailing', b"\xff\xfe", b'{"a": "\xe9"}', b"[]", b'"text"', b"7", b"null", b"true",
      b'{"a": NaN}', b'{"a": Infinity}', b'{"a": -Infinity}', b'{"a": 1e999}', b'{"a": 1, "a": 2}', b'{"b": [{"a": 1, "a": 1}]}',
-     b'{"a": ' + b"9" * 5000 + b"}", BODY.decode().encode("utf-16")],
+     b'{"a": ' + b"9" * 641 + b"}", BODY.decode().encode("utf-16")],
 )  # fmt: skip
 def test_it_refuses_what_is_no_json_object(send, body):
     assert send(body) == "malformed_json"
@@ -79,6 +81,23 @@ def test_it_inflates_gzip_to_eight_mebibytes(send):
     padding = MAX_INFLATED - len(b'{"x": ""}')
     assert send(gzip.compress(b'{"x": "' + b"a" * padding + b'"}'), **GZIP) == "read"
     assert send(gzip.compress(b'{"x": "' + b"a" * (padding + 1) + b'"}'), **GZIP) == "body_too_large"
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b'""', b"1", b'"","x"'])
+def test_values_are_counted_before_they_are_read(send, value, monkeypatch):
+    """Of two bytes Python makes a list of 72: 8 KiB as sent took 230 MB."""
+    body = b'{"a":[' + value + (b"," + value) * MAX_VALUES + b"]}"
+    monkeypatch.setattr(bodies, "STRICT", None)  # whatever is read fails
+    assert send(gzip.compress(body), **GZIP) == "body_too_large"
+
+
+@pytest.mark.parametrize(("view", "runs"), [(ReportView, 1), (BatchView, 100)])
+def test_the_largest_runs_have_no_more_values_than_their_call_may_have(view, runs, rf):
+    document = dict.fromkeys("abcdefghij", 0) if runs == 1 else {}
+    run = {"documents": [document] * 10_000, "run_id": "", "app_name": "", "app_version": ""}
+    body = gzip.compress(json.dumps({"runs": [run] * runs}).encode(), 1)
+    request = rf.generic("POST", "/", body, "application/json", headers=GZIP)
+    assert len(bodies.read_json_object(request, view.limits)["runs"]) == runs
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
-from vigie_client.contract import MAX_RUNS_IN_BATCH
+from vigie_client.contract import MAX_DOCUMENTS, MAX_RUNS_IN_BATCH
 
+from portal.api.bodies import Limits
 from portal.api.errors import Problem, invalid
 from portal.api.moments import iso
 from portal.api.views import HotView, Kind
@@ -40,6 +41,8 @@ class BatchView(HotView):
     """Up to 100 runs; each is judged by itself, and the results stand in the order sent."""
 
     kinds = frozenset({Kind.AGENT, Kind.CLIENT})
+    # A document is a comma and a bracket at the least; the body's size bounds what more there is.
+    limits = Limits(values=MAX_RUNS_IN_BATCH * 2 * (MAX_DOCUMENTS + 10))
 
     @extend_schema(request=BatchSerializer, responses={200: BatchAnswer})
     def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:

@@ -86,6 +86,8 @@ PARAMETER = "{id}"
 # --- Feedback --------------------------------------------------------------------------------------------------------
 
 MAX_PARTICIPANT, MAX_COMMENT, MAX_PAGE, MAX_VERSION = 254, 100_000, 200, 64
+# As sent. A name may become shorter once it is normalised, but not by more than that.
+MAX_PARTICIPANT_SENT = 4 * MAX_PARTICIPANT
 MAX_SCORE = 10
 # How the portal names tokens, and so no participant (`re.match`).
 MACHINE_LIKE = r"(?i:agent|client)\s*:"

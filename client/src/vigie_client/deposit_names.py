@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-import unicodedata
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 from .dump_errors import in_words
 from .durable import replace_file
 from .logs import log
+from .unicode_forms import normalized
 
 LONGEST = 128
 _REMEMBERED = 1440
@@ -23,7 +23,7 @@ def reduced(name: str) -> str:
 
     At most LONGEST of `[A-Za-z0-9._-]`, never none, never a dot in front. Reports keep the name itself.
     """
-    ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii")
+    ascii_only = normalized(name, "NFKD").encode("ascii", "ignore").decode("ascii")
     return re.sub(r"[^A-Za-z0-9._-]", "_", ascii_only.strip()).lstrip(".")[:LONGEST] or "_"
 
 

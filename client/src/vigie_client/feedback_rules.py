@@ -7,9 +7,9 @@ import re
 import unicodedata
 from typing import Any, Optional
 
-from . import contract
+from . import contract, unicode_forms
 from .activity_rules import TOKEN
-from .contract import MAX_BODY, MAX_COMMENT, MAX_PAGE, MAX_PARTICIPANT, MAX_SCORE, MAX_VERSION
+from .contract import MAX_BODY, MAX_COMMENT, MAX_PAGE, MAX_PARTICIPANT, MAX_PARTICIPANT_SENT, MAX_SCORE, MAX_VERSION
 from .payload_rules import text_of
 
 # The rest of the body has room beside it.
@@ -41,10 +41,12 @@ def why_refused(participant: Any, kind: Any, severity: Any, nps_score: Any, comm
 
 def participant_text(value: Any) -> str:
     """In the one spelling that the portal keeps; empty for what it takes for nobody."""
-    value = _visible(value) if isinstance(value, str) else ""
+    if not isinstance(value, str) or len(value) > MAX_PARTICIPANT_SENT:
+        return ""
+    value = _visible(value)
     if _UNPRINTABLE.search(value) or TOKEN.search(value):
         return ""
-    text = unicodedata.normalize("NFC", " ".join(value.split()).lower())
+    text = unicode_forms.normalized(" ".join(value.split()).lower())
     return text if len(text) <= MAX_PARTICIPANT and not _MACHINE_LIKE.match(text) else ""
 
 

@@ -16,6 +16,7 @@ from typing import Any, Optional, SupportsFloat, SupportsIndex
 from . import contract
 from .contract import MAX_INTEGER, STATUSES, machine_name
 from .logs import log
+from .unicode_forms import normalized
 
 OTHER, UNNAMED = "other", "unnamed"
 _IDENTIFIER, _EXTENSION, _TOKEN = map(re.compile, (contract.IDENTIFIER, contract.EXTENSION, contract.TOKEN))
@@ -151,7 +152,7 @@ def _reduced(text: str) -> str:
     """Drop accents, and put a space for each run of other characters: `Éditeur (Pro)` becomes `Editeur Pro`."""
     if _TOKEN.search(text):
         return ""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text[:1024]) if not unicodedata.combining(c))
+    plain = "".join(c for c in normalized(text, "NFKD") if not unicodedata.combining(c))
     return " ".join(re.sub(r"[^A-Za-z0-9._:+-]+", " ", plain).split())[:128].strip()
 
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -24,6 +23,7 @@ from monitoring.models import BetaFeedback
 from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, lines
 from portal.paginator import grouped
 from portal.panels import Section
+from portal.text import truncated
 
 TONES = {GO: GOOD, NO_GO: BAD, INSUFFICIENT_DATA: WARNING}
 OUTCOMES = {True: GOOD, False: BAD, None: QUIET}
@@ -81,7 +81,7 @@ def shown(report: Report) -> ShownReport:
 
 def words(text: str, most: int) -> SafeString:
     """What somebody wrote, or its beginning, as text: it turns no line of ours around, whatever its own direction."""
-    return format_html('<bdi class="words">{}</bdi>', Truncator(text).chars(most)) if text else SafeString("")
+    return format_html('<bdi class="words">{}</bdi>', truncated(text, most)) if text else SafeString("")
 
 
 # --- Verdicts --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from django.db import transaction
 from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
@@ -34,6 +33,7 @@ from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.display import NOTHING, beside, in_full, lines, moment_column
 from portal.history import history_of
 from portal.panels import Section
+from portal.text import truncated
 from usage.admin.display import clock_of
 
 NUMBER = re.compile(r"#([0-9]{1,18})")
@@ -180,7 +180,7 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
 
     @admin.display(description=_("feedback"))
     def what_was_said(self, feedback: BetaFeedback) -> SafeString:
-        page = Truncator(feedback.page).chars(display.SHOWN_PAGE)
+        page = truncated(feedback.page, display.SHOWN_PAGE)
         who = (display.isolated(feedback.participant), display.isolated(page) if page else "")
         return lines(display.brief(feedback), beside(*who, display.tags(feedback)))
 

@@ -1,0 +1,56 @@
+"""Unicode text from outside: measured first, then normalised, in time linear in its length."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Literal
+
+from django.utils.text import Truncator
+
+# Marks on one letter. No language needs more; Unicode's own stream-safe format allows as many.
+MOST_MARKS = 30
+MARKS = ("Mn", "Me")
+# Halfwidth sound marks of Japanese are letters to Unicode, and marks once they are normalised.
+MARKS_IN_DISGUISE = "\uff9e\uff9f"
+INVISIBLE = "Cf"
+
+
+class TextTooLong(ValueError):
+    """The text is longer than the caller allows."""
+
+
+def normalized(text: str, form: Literal["NFC", "NFD", "NFKC", "NFKD"] = "NFC", *, longest: int) -> str:
+    """The text in a normal form, with at most MOST_MARKS marks on a letter. Raises TextTooLong.
+
+    Python sorts the marks of one letter in quadratic time, and no other thread runs meanwhile: 100,000 marks, which
+    are 200 bytes as gzip, would stop the process for minutes.
+    """
+    if len(text) > longest:
+        raise TextTooLong(f"more than {longest} characters")
+    return unicodedata.normalize(form, limit_marks(text, MOST_MARKS))
+
+
+def truncated(text: str, most: int) -> str:
+    """The text with `…` in place of what is beyond `most` characters, of which marks are none.
+
+    Django's Truncator normalises all of a text in order to show its beginning.
+    """
+    return Truncator(limit_marks(text[: (most + 1) * (MOST_MARKS + 1)], MOST_MARKS)).chars(most)
+
+
+def limit_marks(text: str, most: int) -> str:
+    """The text without the marks beyond `most` on each letter. Invisible characters between marks do not count."""
+    if text.isascii():
+        return text
+    kept, marks = [], 0
+    for character in text:
+        kind = unicodedata.category(character)
+        if kind != INVISIBLE:
+            marks = marks + 1 if is_mark(character, kind) else 0
+        if marks <= most or kind == INVISIBLE:
+            kept.append(character)
+    return "".join(kept)
+
+
+def is_mark(character: str, kind: str) -> bool:
+    return kind in MARKS or unicodedata.combining(character) != 0 or character in MARKS_IN_DISGUISE
