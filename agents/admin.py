@@ -7,17 +7,17 @@ from datetime import datetime
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from agents import enrolment, history  # noqa: F401 - the sentences of its history
-from agents.models import Agent
+from agents import approval, enrolment, history  # noqa: F401 - the sentences of its history
+from agents.models import Agent, EnrolmentRequest
 from agents.panels import token_section
-from agents.querysets import liveness_condition
+from agents.querysets import EnrolmentRequestQuerySet, liveness_condition
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exactly, in_full, moment_column
@@ -186,3 +186,73 @@ class AgentAdmin(ReadOnlyAdmin):
             len(until),
         )
         self.message_user(request, text % {"count": len(until), "until": exactly(max(until))}, messages.SUCCESS)
+
+
+# --- Enrolment requests ----------------------------------------------------------------------------------------------
+
+
+class RequestStateFilter(ChoiceFilter):
+    title = _("status")
+    parameter_name = "state"
+    options = {"waiting": _("waiting"), "allowed": _("allowed")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        allowed = Q(allowed_until__gte=now)
+        return allowed if value == "allowed" else Q(allowed_until=None) | Q(allowed_until__lt=now)
+
+
+@admin.register(EnrolmentRequest)
+class EnrolmentRequestAdmin(ReadOnlyAdmin):
+    ordering = ("-last_asked_at",)
+    sortable_by = ()
+    list_display = (
+        "machine_id",
+        "state",
+        "token",
+        "address",
+        moment_column("asked_at", _("first requested")),
+        moment_column("last_asked_at", _("last requested")),
+    )
+    list_filter = (RequestStateFilter,)
+    list_select_related = ("token",)
+    search_fields = ("name__begins",)
+    search_help_text = begins_with(_("machine"))
+    actions = ("allow_enrolment", "discard")
+    object_actions = ("allow_enrolment", "discard")
+    facts = (
+        (
+            None,
+            (
+                "machine_id",
+                "state",
+                moment_column("allowed_until", _("enrolment allowed until"), show=in_full),
+                "token",
+                "address",
+                moment_column("asked_at", _("first requested"), show=in_full),
+                moment_column("last_asked_at", _("last requested"), show=in_full),
+            ),
+        ),
+    )
+
+    @admin.display(description=_("status"))
+    def state(self, asked: EnrolmentRequest) -> SafeString:
+        return badge(_("allowed"), GOOD) if asked.is_allowed(timezone.now()) else badge(_("waiting"), WARNING)
+
+    def get_sections(self, request: HttpRequest, obj: EnrolmentRequest) -> list[Section]:
+        return [history_of(enrolment.subject(obj.machine_id))]
+
+    @admin.action(description=_("Allow for 15 minutes"), permissions=["manage"])
+    def allow_enrolment(self, request: HttpRequest, queryset: EnrolmentRequestQuerySet) -> None:
+        for asked in queryset.select_related("token")[:MOST_AT_ONCE]:
+            until = approval.allow(asked, enrolment.subject(asked.machine_id), request)
+            text = _("%(machine)s may enrol until %(until)s with the token “%(token)s”.")
+            words = {"machine": asked.machine_id, "until": exactly(until), "token": asked.token.name}
+            self.message_user(request, text % words, messages.SUCCESS)
+
+    @admin.action(description=_("Discard"), permissions=["manage"])
+    def discard(self, request: HttpRequest, queryset: EnrolmentRequestQuerySet) -> HttpResponse:
+        for asked in queryset:
+            audit.record("agent.enrolment_discarded", enrolment.subject(asked.machine_id), request=request)
+        queryset.delete()
+        self.message_user(request, _("The requests were discarded. The machines may ask again."), messages.SUCCESS)
+        return HttpResponseRedirect(self.address("changelist"))

@@ -16,6 +16,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
+from agents import approval
 from agents.authentication import OWN_UNINSTALL, machine_of
 from agents.fleet import describe_to
 from agents.models import Agent, MachineToken
@@ -64,10 +65,24 @@ def enrol(fields: Mapping[str, Any], token: ApiToken, request: HttpRequest) -> E
 
     `fields`: machine_id (not needed with the machine's own token), and optionally the descriptive fields,
     allow_reactivate and enrollment_id.
-    Raises Problem: machine_mismatch, token_revoked, token_exhausted, agent_already_active, reactivation_forbidden. A
-    refusal burns no use of the token: the use is counted last, in the same transaction.
+    Raises Problem: machine_mismatch, token_revoked, token_exhausted, agent_already_active, reactivation_forbidden,
+    approval_required. A refusal leaves no machine and uses up nothing of the token: its transaction is rolled back.
     """
-    now, own = timezone.now(), own_machine(token, fields.get("machine_id"))
+    own = own_machine(token, fields.get("machine_id"))
+    if own is not None or not approval.is_required(fields["machine_id"], token):
+        return enrol_now(fields, token, request, own)
+    try:
+        return enrol_now(fields, token, request, own, needs_approval=True)
+    except Problem as problem:
+        if problem.code == "approval_required":
+            approval.note_request(fields["machine_id"], token, request)
+        raise
+
+
+def enrol_now(
+    fields: Mapping[str, Any], token: ApiToken, request: HttpRequest, own: Agent | None, *, needs_approval: bool = False
+) -> Enrolled:
+    now = timezone.now()
     with transaction.atomic():
         if own is not None:
             agent, created = own, False
@@ -80,6 +95,8 @@ def enrol(fields: Mapping[str, Any], token: ApiToken, request: HttpRequest) -> E
         status = ENROLLED if created else readmit(agent, fields, token, now)
         if status != REPLAYED and not ApiToken.objects.claim_use(token.pk):
             raise Problem("token_exhausted", subject=subject(agent.machine_id))
+        if needs_approval and (created or status == REACTIVATED):
+            approval.use(agent.machine_id, token, now, subject(agent.machine_id))
         action = "replayed_elsewhere" if status == REPLAYED and own is None and is_elsewhere(agent, fields) else status
         agent.refresh_from_db()
         plain = issue_agent_token(agent, request)
@@ -88,15 +105,17 @@ def enrol(fields: Mapping[str, Any], token: ApiToken, request: HttpRequest) -> E
 
 
 def own_machine(token: ApiToken | None, machine_id: str | None) -> Agent | None:
-    """The machine whose own token this is, or None for other tokens, which must name one.
+    """Return the machine whose own token this is, or None for other tokens, which must name one.
 
-    Raises machine_mismatch where a machine's token is used for another machine.
+    Raises machine_mismatch for another machine than the one that the token is bound to.
     """
     own = machine_of(token)
     if own is None and machine_id is None:
         raise invalid("machine_id", "required", "This field is required.")
     if own is not None and machine_id is not None and not own.is_called(machine_id):
         raise Problem("machine_mismatch", subject=subject(own.machine_id))
+    if token is not None and token.for_machine and not token.is_for_machine(machine_id or ""):
+        raise Problem("machine_mismatch", subject=subject(token.for_machine))
     return own
 
 

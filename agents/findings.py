@@ -9,7 +9,8 @@ from django.db.models import F, Q
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from agents.models import Agent
+from agents.approval import KEPT_FOR
+from agents.models import Agent, EnrolmentRequest
 from agents.panels import fleet_totals
 from portal.admin.display import distance
 from portal.findings import Finding, Severity, sources
@@ -25,6 +26,7 @@ EXPIRY_WARNING = timedelta(days=7)
 COPIES_SHOWN_FOR = timedelta(days=7)
 ISSUED_BY_PEOPLE = ~Q(kind=ApiToken.Kind.AGENT)
 LOOP_COUNT = 100
+REQUESTS = "admin:agents_enrolmentrequest"
 # Of each kind of finding no more than this: the list behind it shows the rest.
 SHOWN = 5
 
@@ -99,6 +101,29 @@ def about_machine(event: AuditEvent, text: str, **more: str) -> Finding:
         url=reverse("admin:agents_agent_changelist", query={"q": machine_id}),
         action=_("View machine"),
     )
+
+
+@sources.register
+def waiting_enrolments(now: datetime) -> Iterator[Finding]:
+    waiting = EnrolmentRequest.objects.waiting(now).filter(last_asked_at__gt=now - KEPT_FOR)
+    found = list(waiting.order_by("-last_asked_at").select_related("token")[: SHOWN + 1])
+    text = _(
+        "%(machine)s asks to be enrolled with the token “%(token)s” from %(address)s. Allow it only if you expect this "
+        "installation: the machine enrolled as %(machine)s can upload its backups."
+    )
+    for asked in found[:SHOWN]:
+        words = {"machine": asked.machine_id, "token": asked.token.name, "address": asked.address}
+        yield Finding(
+            Severity.WARNING,
+            text % words,
+            since=asked.asked_at,
+            url=reverse(f"{REQUESTS}_act", args=[asked.pk, "allow_enrolment"]),
+            action=_("Allow for 15 minutes"),
+            permission="agents.change_enrolmentrequest",
+        )
+    if len(found) > SHOWN:
+        more = _("More machines ask to be enrolled.")
+        yield Finding(Severity.WARNING, more, url=reverse(f"{REQUESTS}_changelist"), action=_("View requests"))
 
 
 @sources.register

@@ -15,8 +15,11 @@ SENTENCES.update(
         "agent.token_rotated": _("Changed its token"),
         "agent.tokens_revoked": _("Its tokens were revoked"),
         "agent.reenrolment_allowed": _("Was allowed one re-enrolment"),
+        "agent.enrolment_allowed": _("Was allowed to enrol"),
+        "agent.enrolment_discarded": _("Its request to be enrolled was discarded"),
         "agent.uninstalled": _("Uninstalled"),
         "refused.agent_already_active": _("Refused: the machine is enrolled already"),
+        "refused.approval_required": _("Refused: an operator must allow the enrolment first"),
         "refused.reactivation_forbidden": _("Refused: the machine was uninstalled and may not come back"),
     }
 )

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from agents.querysets import AgentQuerySet, liveness_bounds
+from agents.querysets import AgentQuerySet, EnrolmentRequestQuerySet, liveness_bounds
 from portal.models import ApiToken
 
 
@@ -48,6 +48,7 @@ class Agent(models.Model):
         ApiToken, models.SET_NULL, null=True, editable=False, related_name="+", verbose_name=_("enrolled with")
     )
     reenrolment_until = models.DateTimeField(_("re-enrolment allowed until"), null=True, editable=False)
+    license_ref = models.CharField(_("licence"), max_length=128, blank=True, editable=False)
 
     objects = AgentQuerySet.as_manager()
 
@@ -65,6 +66,7 @@ class Agent(models.Model):
             models.Index(fields=["user_name"], name="agent_user_name", opclasses=["varchar_pattern_ops"]),
             models.Index(fields=["user_email"], name="agent_user_email", opclasses=["varchar_pattern_ops"]),
             models.Index(fields=["-id"], name="agent_without_name", condition=models.Q(owns_name=False)),
+            models.Index(fields=["license_ref", "name"], name="agent_licence", condition=~models.Q(license_ref="")),
         ]
         constraints = [
             models.UniqueConstraint(fields=["name"], condition=models.Q(owns_name=True), name="one_agent_per_name")
@@ -97,6 +99,35 @@ class Agent(models.Model):
         if self.last_seen_at >= bounds.online:
             return self.Liveness.ONLINE
         return self.Liveness.LATE if self.last_seen_at >= bounds.lost else self.Liveness.LOST
+
+
+class EnrolmentRequest(models.Model):
+    """A machine that an enrolment token may enrol only after an operator's approval: one row per machine and token."""
+
+    machine_id = models.CharField(_("machine"), max_length=128)
+    name = models.GeneratedField(
+        expression=Lower("machine_id"), output_field=models.CharField(max_length=128), db_persist=True
+    )
+    token = models.ForeignKey(ApiToken, models.CASCADE, related_name="+", verbose_name=_("enrolment token"))
+    address = models.CharField(_("address"), max_length=64)
+    asked_at = models.DateTimeField(_("first requested"))
+    last_asked_at = models.DateTimeField(_("last requested"))
+    allowed_until = models.DateTimeField(_("enrolment allowed until"), null=True)
+
+    objects = EnrolmentRequestQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("enrolment request")
+        verbose_name_plural = _("enrolment requests")
+        ordering = ["-last_asked_at"]
+        constraints = [models.UniqueConstraint(fields=["name", "token"], name="one_request_per_machine_and_token")]
+        indexes = [models.Index(fields=["last_asked_at"], name="request_last_asked")]
+
+    def __str__(self) -> str:
+        return self.machine_id
+
+    def is_allowed(self, now: datetime) -> bool:
+        return self.allowed_until is not None and now <= self.allowed_until
 
 
 class MachineToken(models.Model):

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from agents.enrolment import subject as subject_of_machine
-from agents.models import Agent, MachineToken
+from agents.models import Agent, EnrolmentRequest, MachineToken
 from portal.models import ApiToken, AuditEvent
 from portal.privacy import Row, Subject, Table, holdings
 
@@ -52,6 +52,10 @@ def revoked(token: ApiToken, subject: Subject, pseudonym: str) -> Row:
     return {"revoked_at": timezone.now(), "revoked_reason": "erased"} if its else {}
 
 
+def without_its_address(asked: EnrolmentRequest, subject: Subject, pseudonym: str) -> Row:
+    return {"address": ""} if subject.is_machine_called(asked.machine_id) else {}
+
+
 class TrailOfMachines(Table):
     """Enrolments say whose a machine is, also where they leave the address out that is known already."""
 
@@ -83,11 +87,12 @@ holdings.register(
         Agent,
         names=("user_email",),
         machines=("machine_id",),
-        texts=("user_name", "user_id", "hostname", "os_info", "uninstall_reason", "enrollment_id"),
+        texts=("user_name", "user_id", "hostname", "os_info", "uninstall_reason", "enrollment_id", "license_ref"),
         indexed=("machine_id", "user_email"),
         also=of_nobody,
     )
 )
+holdings.register(Table(EnrolmentRequest, machines=("machine_id",), also=without_its_address))
 holdings.register(Table(MachineToken, owned=lambda subject: Q(agent__in=agents_of(subject))))
 holdings.register(Table(ApiToken, owned=its_tokens, also=revoked, searched=lambda subject: ()))
 holdings.register(TrailOfMachines(AuditEvent, owned=about_machines, also=without_person, searched=lambda subject: ()))

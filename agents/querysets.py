@@ -44,6 +44,17 @@ def liveness_condition(liveness: str, now: datetime) -> Q:
     )
 
 
+class EnrolmentRequestQuerySet(models.QuerySet["m.EnrolmentRequest"]):
+    def of(self, machine_id: str) -> Self:
+        return self.filter(name=machine_id.lower())
+
+    def allowed(self, now: datetime) -> Self:
+        return self.filter(allowed_until__gte=now)
+
+    def waiting(self, now: datetime) -> Self:
+        return self.filter(Q(allowed_until=None) | Q(allowed_until__lt=now))
+
+
 class AgentQuerySet(models.QuerySet["m.Agent"]):
     def active(self) -> Self:
         return self.filter(status="active")

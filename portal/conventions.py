@@ -1,7 +1,7 @@
 """What the ground floor needs from the apps above it, collected from modules of agreed names.
 
-An app's `findings.py`, `panels.py`, `schedules.py` and `metrics.py` register what they have; the portal asks for all of
-it without importing any app by name.
+An app's `findings.py`, `panels.py`, `schedules.py` and `metrics.py` register what they have, and its `approval.py`
+which machines it relies on. All of it is collected without importing any app by name.
 """
 
 from __future__ import annotations

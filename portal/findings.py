@@ -28,13 +28,17 @@ log = logging.getLogger("vigie.findings")
 
 @dataclass(frozen=True)
 class Finding:
-    """`text` says what in one sentence; `url` and `action` lead to where it can be mended."""
+    """`text` says what in one sentence; `url` and `action` lead to where it can be fixed.
+
+    With a `permission`, `url` is called by POST and fixes it: only users with that permission get the button.
+    """
 
     severity: Severity
     text: str
     since: datetime | None = None
     url: str = ""
     action: str = ""
+    permission: str = ""
 
 
 FindingSource = Callable[[datetime], Iterable[Finding]]

@@ -37,6 +37,8 @@ SENTENCES: dict[str, str | Promise] = {
     "refused.insufficient_scope": gettext_lazy("Refused: the token may not do that"),
     "refused.permission_denied": gettext_lazy("Refused: the permission is missing"),
     "refused.machine_mismatch": gettext_lazy("Refused: another machine’s business"),
+    "refused.app_mismatch": gettext_lazy("Refused: the token is bound to other applications"),
+    "refused.licence_mismatch": gettext_lazy("Refused: the machine is bound to another licence"),
     "refused.throttled": gettext_lazy("Refused: too many failed authentications"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
+from vigie_client import contract
 
 from portal import audit, tokens
 from portal.models import ApiToken
 from portal.querysets import ApiTokenQuerySet
+
+IDENTIFIER = re.compile(contract.IDENTIFIER)
 
 
 def issue(
@@ -21,12 +25,14 @@ def issue(
     label: str = "",
     user: Any = None,
     scopes: Sequence[str] = (),
+    for_machine: str = "",
+    app_names: Sequence[str] = (),
     max_uses: int | None = None,
     expires_at: datetime | None = None,
     request: HttpRequest | None = None,
     actor: str | None = None,
 ) -> tuple[ApiToken, str]:
-    """A new token: its row, and the text its bearer will show. The text is kept nowhere."""
+    """Return a new token: its row, and the text that its holder sends. The text is not stored."""
     plain = tokens.mint(kind)
     version = next(iter(settings.TOKEN_PEPPERS))
     token = ApiToken.objects.create(
@@ -40,10 +46,22 @@ def issue(
         created_at=timezone.now(),
         created_by=actor or audit.actor_of(request),
         expires_at=expires_at,
+        for_machine=for_machine,
+        app_names=list(app_names),
         max_uses=max_uses,
     )
-    audit.record("token.issued", subject(token), request=request, actor=actor, after={"kind": kind, "label": label})
+    bound = {"for_machine": for_machine, "app_names": token.app_names}
+    after = {"kind": kind, "label": label, **{name: value for name, value in bound.items() if value}}
+    audit.record("token.issued", subject(token), request=request, actor=actor, after=after)
     return token, str(plain)
+
+
+def read_app_name(text: str) -> str:
+    """Return the app_name as reports spell it. Raises ValueError, with a sentence that doesn't repeat the text."""
+    name = text.strip(" ")
+    if not IDENTIFIER.fullmatch(name) or tokens.TOKEN_IN_TEXT.search(name):
+        raise ValueError("1 to 128 of A-Z a-z 0-9 . _ : + - and space are expected")
+    return name
 
 
 def revoke(chosen: ApiTokenQuerySet, reason: str, *, request: HttpRequest | None = None) -> int:

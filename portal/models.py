@@ -55,6 +55,9 @@ class ApiToken(models.Model):
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
     revoked_reason = models.CharField(_("why revoked"), max_length=32, blank=True, editable=False)
+    # An enrolment token may be bound to one machine, an application's token to some app_names. Empty means any.
+    for_machine = models.CharField(_("machine"), max_length=128, blank=True)
+    app_names: Any = models.JSONField(_("applications"), default=list, blank=True)
     max_uses = models.PositiveIntegerField(_("uses allowed"), null=True, blank=True)
     uses = models.PositiveIntegerField(_("uses"), default=0, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
@@ -95,6 +98,13 @@ class ApiToken(models.Model):
 
     def allows(self, scope: str) -> bool:
         return scope in self.scopes
+
+    def is_for_machine(self, machine_id: str) -> bool:
+        """Return True if this enrolment token is bound to the machine. Names are compared without case."""
+        return self.for_machine.lower() == machine_id.lower()
+
+    def is_for_app(self, app_name: str) -> bool:
+        return not self.app_names or app_name in self.app_names
 
 
 class CountingWindow(models.Model):

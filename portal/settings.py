@@ -280,6 +280,7 @@ JOB_RETENTION_DAYS = env.integer("JOB_RETENTION_DAYS", 30, least=1)
 HEARTBEAT_INTERVAL_SECONDS = env.integer("HEARTBEAT_INTERVAL_SECONDS", 300, least=10, most=86_400)
 NOTIFICATION_RETENTION_DAYS = env.integer("NOTIFICATION_RETENTION_DAYS", 90, least=1)
 DEPOSIT_MAX_BYTES = env.integer("DEPOSIT_MAX_BYTES", 2**40, least=1, most=2**50)
+ENROLMENT_APPROVAL = env.choice("ENROLMENT_APPROVAL", "backups", ("backups", "always", "never"))
 AGENT_LOST_DAYS = env.integer("AGENT_LOST_DAYS", 30, least=1, most=3_650)
 
 # --- Monitoring ------------------------------------------------------------------------------------------------------

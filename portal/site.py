@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +16,7 @@ from django.urls import Resolver404, resolve
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from portal.findings import current_findings
+from portal.findings import Finding, current_findings
 from portal.panels import current_tiles
 
 # Schedules and queues are declared in code: a row edited by hand would be overwritten, or stop them all.
@@ -40,7 +42,7 @@ class VigieAdminSite(AdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         now = timezone.now()
         context = {
-            "findings": [finding for finding in current_findings(now) if may_open(request, finding.url)],
+            "findings": findings_for(request, now),
             "tiles": [tile for tile in current_tiles(now) if may_open(request, tile.url)],
         }
         return super().index(request, context | (extra_context or {}))
@@ -48,6 +50,15 @@ class VigieAdminSite(AdminSite):
 
 def shown(models: Iterable[type[Model]]) -> Iterable[type[Model]]:
     return (model for model in models if model._meta.app_label not in HIDDEN_APPS)
+
+
+def findings_for(request: HttpRequest, now: datetime) -> list[Finding]:
+    """Return the findings that the user may see, without the buttons that they may not use."""
+    return [
+        replace(finding, url="") if finding.permission and not request.user.has_perm(finding.permission) else finding
+        for finding in current_findings(now)
+        if may_open(request, finding.url)
+    ]
 
 
 def may_open(request: HttpRequest, url: str) -> bool:

@@ -21,7 +21,7 @@ from django.utils import timezone
 from django_q.models import Task
 
 from agents.enrolment import issue_agent_token
-from agents.models import Agent
+from agents.models import Agent, EnrolmentRequest
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
 from monitoring.models import (
     BetaFeedback,
@@ -232,6 +232,9 @@ def plant_machine(machine_id):
         last_seen_at=now,
     )
     issue_agent_token(agent)
+    token, _ = issue("enroll", label="Douala", for_machine=machine_id.swapcase())
+    asked = {"token": token, "address": "198.51.100.7", "asked_at": now, "last_asked_at": now}
+    EnrolmentRequest.objects.create(machine_id=machine_id, **asked)
     audit.record(
         "agent.enrolled",
         f"agent:{machine_id}",

@@ -11,8 +11,10 @@ from django.contrib.auth.models import User
 from django.db import connections
 from django.utils import timezone
 
+from agents.approval import ALLOWED_FOR
 from agents.enrolment import issue_agent_token
-from agents.models import Agent
+from agents.models import Agent, EnrolmentRequest
+from backups.models import ExpectedBackupJob
 from portal.issuing import issue
 from portal.models import ApiToken, AuditEvent
 from usage.models import Run
@@ -60,6 +62,18 @@ def test_one_of_twenty_reactivations_wins(at_once, make_agent):
         (201, "reactivated"): 1,
         (409, "agent_already_active"): 19,
     }
+
+
+def test_twenty_enrolments_without_approval_leave_one_request_and_with_it_one_machine(at_once):
+    ExpectedBackupJob.objects.create(agent_id="PC-1", database_name="crm")
+    token, plain = issue("enroll", label="installer", max_uses=1)
+    assert at_once("agents/enroll", plain, {"machine_id": "PC-1"}) == {(409, "approval_required"): 20}
+    token.refresh_from_db()
+    assert (Agent.objects.count(), EnrolmentRequest.objects.count(), token.uses) == (0, 1, 0)
+    EnrolmentRequest.objects.update(allowed_until=timezone.now() + ALLOWED_FOR)
+    answers = at_once("agents/enroll", plain, {"machine_id": "PC-1"})
+    assert answers[201, "enrolled"] == 1
+    assert (Agent.objects.count(), EnrolmentRequest.objects.count()) == (1, 0)
 
 
 def test_twenty_replays_of_one_lost_answer_leave_one_token(at_once, call):

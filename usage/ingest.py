@@ -33,19 +33,24 @@ class Outcome:
 
 
 def accept(body: Any, token: ApiToken) -> Report:
-    """The valid report of a caller who may send it. Raises Problem.
+    """Return the valid report of a caller who may send it. Raises Problem.
 
     A machine's token says whose report it is: without a name it is the machine's, and in any case it is spelled as it
-    was enrolled.
+    was enrolled. What tokens and machines are bound to came with the token's query.
     """
     own = machine_of(token)
     if own is None:
-        return read_report(body)
+        report = read_report(body)
+        if not token.is_for_app(report.app_name):
+            raise Problem("app_mismatch")
+        return report
     if isinstance(body, dict) and is_its_name(own, body.get("machine_id")):
         body = body | {"machine_id": own.machine_id}
     report = read_report(body)
     if report.machine_id != own.machine_id:
         raise Problem("machine_mismatch")
+    if own.license_ref and report.license_ref not in ("", own.license_ref):
+        raise Problem("licence_mismatch")
     return report
 
 

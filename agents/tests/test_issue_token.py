@@ -49,9 +49,16 @@ def test_limits_and_scope_are_kept():
     assert 86_000 < (token.expires_at - timezone.now()).total_seconds() <= 86_400
 
 
+def test_token_is_bound_to_applications():
+    issued("--kind", "client", "--app", "gui_v6", "--app", " batch ", "--app", "batch")
+    assert ApiToken.objects.get().app_names == ["gui_v6", "batch"]
+    assert AuditEvent.objects.get().after["app_names"] == ["gui_v6", "batch"]
+
+
 @pytest.mark.parametrize(
     "arguments",
-    ["--kind root", "--kind staff", "--kind staff --user nobody", "--kind agent", "--kind agent --machine ../x", "--kind client --max-uses 3",
+    ["--kind client --app a/b", "--kind client --machine PC-1", "--kind agent --machine PC-1 --app gui",
+     "--kind client --app vigie_client_0123456789ab_secret", "--kind enroll --machine ../x", "--kind root", "--kind staff", "--kind staff --user nobody", "--kind agent", "--kind agent --machine ../x", "--kind client --max-uses 3",
      "--kind enroll --expires-in 999999999d", "--kind client --label " + "x" * 129, "--kind client --label vigie_client_0123456789ab_secret",
      "--kind enroll --expires-in soon", "--kind enroll --expires-in 0", "--kind enroll --max-uses 0", "--kind enroll --scope root", "--kind client --user alice"],
 )  # fmt: skip

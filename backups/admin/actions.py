@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from agents.models import Agent
 from backups import reasons
 from backups.admin.form import PauseForm
 from backups.history import subject
@@ -22,6 +24,7 @@ from backups.scanner import locate, rounds, store
 from portal import audit
 from portal.admin.base import VigieModelAdmin
 from portal.admin.display import exactly
+from portal.models import ApiToken
 from portal.tasks import enqueue
 
 MOST_AT_ONCE = 500
@@ -34,8 +37,9 @@ Jobs = QuerySet[ExpectedBackupJob]
 class JobActions(VigieModelAdmin):
     actions = (
         "scan_now", "pause", "resume", "reverify", "download", "export_chosen", "export_chosen_xlsx",
+        "issue_enrolment_token",
     )  # fmt: skip
-    object_actions = ("scan_now", "download", "reverify", "pause", "resume")
+    object_actions = ("scan_now", "download", "reverify", "pause", "resume", "issue_enrolment_token")
 
     def has_scan_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("backups.scan_expectedbackupjob"))
@@ -43,7 +47,12 @@ class JobActions(VigieModelAdmin):
     def has_download_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("backups.download_expectedbackupjob"))
 
+    def has_enrol_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("portal.add_apitoken"))
+
     def can_act(self, obj: ExpectedBackupJob, action: str) -> bool:
+        if action == "issue_enrolment_token":
+            return not Agent.objects.active().named(obj.agent_id).exists()
         is_watched = obj.is_watched(timezone.now())
         if action in ("scan_now", "pause"):
             return is_watched
@@ -77,6 +86,15 @@ class JobActions(VigieModelAdmin):
             self.message_user(request, _("The deposit root is missing: nothing can be scanned."), messages.ERROR)
             return
         self.message_user(request, scanning(machines), messages.SUCCESS)
+
+    # --- Enrolment ---------------------------------------------------------------------------------------------------
+
+    @admin.action(description=_("Issue an enrolment token…"), permissions=["enrol"])
+    def issue_enrolment_token(self, request: HttpRequest, queryset: Jobs) -> HttpResponse:
+        """Lead to the form of a token for this machine, whose enrolment then needs no approval."""
+        job = queryset.order_by("agent_id")[0]
+        proposed = {"kind": ApiToken.Kind.ENROLL, "for_machine": job.agent_id, "max_uses": "1"}
+        return HttpResponseRedirect(reverse("admin:portal_apitoken_add", query=proposed))
 
     # --- Pause -------------------------------------------------------------------------------------------------------
 

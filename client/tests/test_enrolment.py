@@ -51,6 +51,17 @@ def test_it_asks_again_under_the_same_enrollment_id(
     assert first == second
 
 
+def test_enrolment_without_approval_may_be_repeated(portal: Any, enrolled: Any, answer: Any, store: TokenStore) -> None:
+    portal.answer_with(ENROLL, answer(409, {"code": "approval_required", "detail": "Ask an operator."}), enrolled)
+    with pytest.raises(PortalError) as refused:
+        enroll(portal.url, "t", store=store)
+    error = refused.value
+    assert (error.code, error.permanent, error.detail) == ("approval_required", False, "Ask an operator.")
+    assert enroll(portal.url, "t", store=store).status == "enrolled"
+    first, second = portal.sent_to(ENROLL)
+    assert first == second
+
+
 def test_it_has_its_enrollment_id_on_disk_before_it_asks(portal: Any, enrolled: Any, store: TokenStore) -> None:
     on_disk = []
 

@@ -37,6 +37,7 @@ def test_it_leaves_the_callers_payload_alone(client: Any, run: Any) -> None:
     [
         (408, "some_code", Result.RETRY), (429, "throttled", Result.RETRY), (500, "internal_error", Result.RETRY),
         (503, "not_ready", Result.RETRY), (401, "token_expired", Result.AUTH), (403, "machine_mismatch", Result.AUTH),
+        (403, "app_mismatch", Result.AUTH), (403, "licence_mismatch", Result.AUTH),
         (400, "validation_failed", Result.REFUSED), (409, "run_conflict", Result.REFUSED),
         (413, "body_too_large", Result.REFUSED), (400, "bad_request", Result.RETRY), (404, "not_found", Result.RETRY),
         (405, "method_not_allowed", Result.RETRY), (415, "unsupported_encoding", Result.RETRY),
@@ -104,6 +105,8 @@ def test_it_logs_no_more_of_an_answer_than_its_code(
         ({"run_id": "a", "status": "conflict", "code": "run_conflict"}, "refused run_conflict"),
         ({"run_id": None, "status": "invalid", "code": "counters_mismatch"}, "refused counters_mismatch"),
         ({"run_id": None, "status": "invalid", "code": "machine_mismatch"}, "auth machine_mismatch"),
+        ({"run_id": None, "status": "invalid", "code": "app_mismatch"}, "auth app_mismatch"),
+        ({"run_id": None, "status": "invalid", "code": "licence_mismatch"}, "auth licence_mismatch"),
         ({"run_id": None, "status": "invalid", "code": "quota_of_tomorrow"}, "retry quota_of_tomorrow"),
         ({"run_id": None, "status": "invalid"}, "retry no_receipt"),
         ({"run_id": "b", "status": "invalid", "code": "validation_failed"}, "retry no_receipt"),

@@ -9,6 +9,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
+from django.core.validators import RegexValidator
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -16,13 +17,14 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from vigie_client.contract import MACHINE_ID
 
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, in_full, moment_column
 from portal.admin.filters import ChoiceFilter
 from portal.guides import guides_for
 from portal.history import history_of
-from portal.issuing import issue, revoke, subject
+from portal.issuing import issue, read_app_name, revoke, subject
 from portal.models import ApiToken
 from portal.panels import Section
 from portal.querysets import ApiTokenQuerySet
@@ -72,6 +74,21 @@ class IssueForm(forms.Form):
         required=False,
         help_text=_("Empty for any number."),
     )
+    for_machine = forms.CharField(
+        label=_("Machine"),
+        max_length=128,
+        required=False,
+        validators=[RegexValidator(rf"\A{MACHINE_ID}\Z", _("Not a machine ID."))],
+        help_text=_(
+            "The only machine that the token may enrol, without an operator’s approval. Leave empty to enrol any."
+        ),
+    )
+    app_names = forms.CharField(
+        label=_("Applications"),
+        max_length=1_000,
+        required=False,
+        help_text=_("The app_names whose runs it may report, separated by commas. Leave empty to allow any."),
+    )
     may_uninstall = forms.BooleanField(label=_("May also uninstall machines"), required=False)
 
     def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
@@ -79,6 +96,13 @@ class IssueForm(forms.Form):
         super().__init__(*args, **kwargs)
         users = User.objects.filter(is_active=True).order_by("username")
         self.fields["user"].queryset = users if user.is_superuser else users.filter(pk=user.pk)  # type: ignore[attr-defined]
+
+    def clean_app_names(self) -> list[str]:
+        names = [name for name in self.cleaned_data["app_names"].split(",") if name.strip()]
+        try:
+            return list(dict.fromkeys(map(read_app_name, names)))
+        except ValueError:
+            raise forms.ValidationError(_("Use only letters, digits, spaces and . _ : + - in each name.")) from None
 
     def clean(self) -> dict[str, Any]:
         given = self.cleaned_data
@@ -88,7 +112,9 @@ class IssueForm(forms.Form):
         if kind != Kind.STAFF:
             given["user"] = None
         if kind != Kind.ENROLL:
-            given |= {"max_uses": None, "may_uninstall": False}
+            given |= {"max_uses": None, "may_uninstall": False, "for_machine": ""}
+        if kind != Kind.CLIENT:
+            given["app_names"] = []
         return given
 
     def issue(self, request: HttpRequest) -> tuple[ApiToken, str]:
@@ -100,6 +126,8 @@ class IssueForm(forms.Form):
             user=given["user"],
             scopes=[ApiToken.Scope.UNINSTALL] if given["may_uninstall"] else [],
             max_uses=given["max_uses"],
+            for_machine=given["for_machine"],
+            app_names=given["app_names"],
             expires_at=timezone.now() + timedelta(days=int(days)) if days else None,
             request=request,
         )
@@ -153,6 +181,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         "name",
         "kind",
         "state",
+        "bound_to",
         "used",
         moment_column("last_used_at", _("last used"), empty=_("never")),
         moment_column("expires_at", _("expires"), empty=_("never")),
@@ -166,7 +195,8 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     actions = ("revoke_chosen", "export_chosen")
     object_actions = ("revoke_chosen",)
     export_columns = (
-        "key", "kind", "label", "user__username", "scopes", "created_at", "created_by", "expires_at", "revoked_at",
+        "key", "kind", "label", "user__username", "scopes", "for_machine", "app_names",
+        "created_at", "created_by", "expires_at", "revoked_at",
         "revoked_reason", "max_uses", "uses", "last_used_at",
     )  # fmt: skip
     facts = (
@@ -179,6 +209,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
                 "key",
                 "user",
                 "may",
+                "bound_to",
                 "used",
                 moment_column("last_used_at", _("last used"), show=in_full, empty=_("never")),
                 moment_column("expires_at", _("expires"), show=in_full, empty=_("never")),
@@ -208,6 +239,10 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     def may(self, token: ApiToken) -> str:
         return ", ".join(str(label) for scope, label in ApiToken.Scope.choices if token.allows(scope)) or NOTHING
 
+    @admin.display(description=_("bound to"))
+    def bound_to(self, token: ApiToken) -> str:
+        return token.for_machine or ", ".join(token.app_names) or NOTHING
+
     def get_sections(self, request: HttpRequest, obj: ApiToken) -> list[Section]:
         return [history_of(subject(obj))]
 
@@ -234,7 +269,8 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = IssueForm(request.user, request.POST or None)
+        proposed = {name: request.GET[name] for name in ("kind", "for_machine", "max_uses") if name in request.GET}
+        form = IssueForm(request.user, request.POST or None, initial=proposed)
         if form.is_valid():
             return self.show_once(request, *form.issue(request))
         context = {

@@ -55,6 +55,8 @@ CODES: dict[str, Code] = {
     "insufficient_scope": Code(403, "This token may not do that", "The call needs a token of another kind or with another scope."),
     "permission_denied": Code(403, "You may not do that", "The user behind the request lacks the permission."),
     "machine_mismatch": Code(403, "Another machine's business", "A machine's token speaks for that machine alone."),
+    "app_mismatch": Code(403, "Another application's business", "The token is bound to other applications."),
+    "licence_mismatch": Code(403, "Another licence", "The machine is bound to another licence."),
     "origin_not_allowed": Code(403, "This page may not send that", "The programme does not list the origin of the page that sent it."),
     "programme_closed": Code(403, "The programme takes no feedback by its key", "It does not run today, or was closed to feedback by its public key."),
     "not_found": Code(404, "There is nothing here", "No such address."),
@@ -63,6 +65,7 @@ CODES: dict[str, Code] = {
     "method_not_allowed": Code(405, "That method is not allowed here", "See the documentation of the call."),
     "agent_already_active": Code(409, "This machine is enrolled already", "Uninstall it first, or let an operator allow one re-enrolment."),
     "reactivation_forbidden": Code(409, "This machine was uninstalled", "It may come back when allow_reactivate is true."),
+    "approval_required": Code(409, "An operator must approve this machine", "Ask an operator of the portal to allow the enrolment, then enrol the machine again within 15 minutes."),
     "run_conflict": Code(409, "This run is known with other content", "A run_id identifies one run: its content cannot change."),
     "event_conflict": Code(409, "This event is known with other content", "An id identifies one event: its content cannot change."),
     "feedback_conflict": Code(409, "This feedback is known with other content", "An id identifies what was said once: its content cannot change."),
@@ -86,8 +89,11 @@ AUDITED = frozenset(
         "insufficient_scope",
         "permission_denied",
         "machine_mismatch",
+        "app_mismatch",
+        "licence_mismatch",
         "agent_already_active",
         "reactivation_forbidden",
+        "approval_required",
         "throttled",
     ]
 )

@@ -120,10 +120,11 @@ holdings.register(Table(LogEntry, texts=("object_repr", "change_message"), owned
 
 
 def revoked(token: ApiToken, subject: Subject, pseudonym: str) -> Row:
-    """A person's own tokens end; that an application's was issued by him, or is called after him, does not end it."""
+    """Tokens of a person or a machine end. One that the person issued, or that is named after them, does not."""
     changes: Row = {"label": pseudonym} if is_called(token, subject) else {}
     own = token.user_id is not None and users_of(subject).filter(pk=token.user_id).exists()
     its = subject.is_machine and token.kind == ApiToken.Kind.AGENT and bool(changes)
+    its |= bool(token.for_machine) and subject.is_machine_called(token.for_machine)
     if token.revoked_at is None and (own or its):
         changes |= {"revoked_at": timezone.now(), "revoked_reason": "erased"}
     return changes
@@ -140,9 +141,10 @@ holdings.register(
     Table(
         ApiToken,
         names=("created_by",),
+        machines=("for_machine",),
         owned=of_users("user"),
         also=revoked,
-        searched=lambda subject: ("label", "created_by"),
+        searched=lambda subject: ("label", "created_by", *(("for_machine",) if subject.is_machine else ())),
     )
 )
 

@@ -16,7 +16,7 @@ from vigie_client.contract import MACHINE_ID
 
 from agents.enrolment import issue_agent_token, provision
 from portal.api.fields import LineField
-from portal.issuing import issue
+from portal.issuing import issue, read_app_name
 from portal.models import ApiToken
 
 ACTOR = "command line"
@@ -39,6 +39,13 @@ def line(text: str) -> str:
         raise ArgumentTypeError("one line of at most 128 characters is expected, and no token") from error
 
 
+def app_name(text: str) -> str:
+    try:
+        return read_app_name(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
 def positive(text: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
         raise ArgumentTypeError("a whole number above 0 is expected")
@@ -54,7 +61,19 @@ class Command(BaseCommand):
             "--label", type=line, default="", help="what it is for; shown in the admin and the audit trail"
         )
         parser.add_argument("--user", help="staff: the username whose permissions the token has")
-        parser.add_argument("--machine", help="agent: the machine_id it speaks for; one never seen is enrolled by this")
+        parser.add_argument(
+            "--machine",
+            help="agent: the machine_id it speaks for; one never seen is enrolled by this. "
+            "enroll: the only machine it may enrol; no operator needs to approve it",
+        )
+        parser.add_argument(
+            "--app",
+            action="append",
+            default=[],
+            type=app_name,
+            metavar="NAME",
+            help="client: an app_name whose runs it may report; repeat it for several; any unless given",
+        )
         parser.add_argument(
             "--max-uses", type=positive, help="enroll: how many enrolments it is good for; no limit unless given"
         )
@@ -85,19 +104,27 @@ class Command(BaseCommand):
             user = get_user_model().objects.filter(username=options["user"]).first()
             if user is None:
                 raise CommandError(f"There is no user called {options['user']}.")
-        chosen = {name: options[name] for name in ("kind", "label", "max_uses")}
-        return issue(**chosen, user=user, scopes=options["scope"], actor=ACTOR, **limits)[1]
+        chosen: dict[str, Any] = {name: options[name] for name in ("kind", "label", "max_uses")}
+        machine, apps = options["machine"] or "", list(dict.fromkeys(options["app"]))
+        chosen |= {"user": user, "for_machine": machine, "app_names": apps, "scopes": options["scope"]}
+        return issue(**chosen, actor=ACTOR, **limits)[1]
 
 
 def refuse_unfit(options: dict[str, Any]) -> None:
     """Raises CommandError where an option is missing or belongs to another kind."""
     kind = options["kind"]
-    belongs = {"user": "staff", "machine": "agent", "max_uses": "enroll", "scope": "enroll"}
-    for name, its_kind in belongs.items():
-        if options[name] and kind != its_kind:
-            raise CommandError(f"--{name.replace('_', '-')} is for --kind {its_kind}.")
+    belongs = {
+        "user": ("staff",),
+        "machine": ("agent", "enroll"),
+        "app": ("client",),
+        "max_uses": ("enroll",),
+        "scope": ("enroll",),
+    }
+    for name, kinds in belongs.items():
+        if options[name] and kind not in kinds:
+            raise CommandError(f"--{name.replace('_', '-')} is for --kind {' or '.join(kinds)}.")
     for name in ("user", "machine"):
-        if kind == belongs[name] and not options[name]:
+        if kind == belongs[name][0] and not options[name]:
             raise CommandError(f"--kind {kind} needs --{name}.")
     if options["machine"] and not re.fullmatch(MACHINE_ID, options["machine"]):
         raise CommandError("--machine must be 1 to 128 of A-Z a-z 0-9 . _ : -, beginning with a letter or digit.")

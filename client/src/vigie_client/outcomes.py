@@ -21,7 +21,9 @@ _TRANSIENT = frozenset({408, 429})
 _RECEIPTS = ("recorded", "duplicate")
 _REFUSALS = ("conflict", "invalid")
 # The token and the item don't go together: as when the call as a whole is refused with 403, only a person can mend it.
-_AUTH_CODES = frozenset({"machine_mismatch"})
+_AUTH_CODES = frozenset({"machine_mismatch", "app_mismatch", "licence_mismatch"})
+# Refusals that end by themselves once a person has acted: worth another try.
+_PENDING_CODES = frozenset({"approval_required"})
 
 
 class Result(enum.Enum):
@@ -130,7 +132,7 @@ _NO_RECEIPT = no_answer("no_receipt")
 def _result_of(status: int, code: Optional[str]) -> Result:
     if status in (401, 403):
         return Result.AUTH
-    if code is not None and 400 <= status < 500 and status not in _TRANSIENT:
+    if code is not None and 400 <= status < 500 and status not in _TRANSIENT and code not in _PENDING_CODES:
         return Result.REFUSED
     return Result.RETRY
 

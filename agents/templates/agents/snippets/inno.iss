@@ -11,6 +11,10 @@ const
   EnrolUrl = '{{ enroll_url }}';
   UninstallUrl = '{{ uninstall_url }}';
 
+var
+  // The code of the last refusal.
+  Refusal: String;
+
 function StateFile(const Name: String): String;
 begin
   Result := ExpandConstant('{commonappdata}\Vigie\') + Name;
@@ -197,7 +201,8 @@ begin
     Result := SaveStringToFile(StateFile('token.json'), '{"machine_id": ' + JsonText(JsonValue(Answer, 'machine_id')) +
       ', "api_token": ' + JsonText(ApiToken) + '}', False)
   else
-    Log('Vigie: not enrolled, status ' + IntToStr(Status) + ' ' + JsonValue(Answer, 'code'));
+    Refusal := JsonValue(Answer, 'code');
+  if not Result then Log('Vigie: not enrolled, status ' + IntToStr(Status) + ' ' + Refusal);
   if Result then DeleteFile(TokenFile);
   if Result then DeleteFile(StateFile('agent.token'));
   if Result then DeleteFile(StateFile('enrollment_id'));
@@ -232,14 +237,17 @@ end;
 procedure CurStepChanged(CurStep: TSetupStep);
 var
   Done: Boolean;
+  Text: String;
 begin
   if CurStep <> ssPostInstall then Exit;
   MakeStateFolder;
   Done := Renew;
   if not Done then Done := Enrol;
+  Text := 'This machine could not be enrolled. The log of the installation says why.';
+  if Refusal = 'approval_required' then
+    Text := 'An operator of the portal must allow this machine first. Run Setup again within 15 minutes after that.';
   if not Done then
-    SuppressibleMsgBox('This machine could not be enrolled. The log of the installation says why.',
-      mbError, MB_OK, IDOK);
+    SuppressibleMsgBox(Text, mbError, MB_OK, IDOK);
 end;
 
 procedure CurUninstallStepChanged(CurUninstallStep: TUninstallStep);

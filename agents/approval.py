@@ -1,0 +1,72 @@
+"""Enrolments that need an operator's approval: an installer's token must not give an identity that others rely on.
+
+Apps say in their `approval.py` which machines they rely on. An operator's approval holds for one token and 15 minutes,
+and the enrolment uses it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest
+from django.utils import timezone
+
+from agents.models import EnrolmentRequest
+from portal import audit
+from portal.api.errors import Problem
+from portal.conventions import Collected
+from portal.models import ApiToken
+
+ALWAYS, BACKUPS, NEVER = "always", "backups", "never"
+ALLOWED_FOR = timedelta(minutes=15)
+KEPT_FOR = timedelta(days=7)
+# A flood of machine ids by one token pushes out that token's own requests and nobody else's.
+MOST_PER_TOKEN = 50
+
+# Each returns True if the app relies on the machine of this id, enrolled or not.
+relied_on: Collected[Callable[[str], bool]] = Collected("approval")
+
+
+def is_required(machine_id: str, token: ApiToken) -> bool:
+    """Return True if only an operator may let this token enrol the machine, provided that it isn't active.
+
+    Reads the upload area, so call it outside of transactions.
+    """
+    if token.is_for_machine(machine_id) or settings.ENROLMENT_APPROVAL == NEVER:
+        return False
+    return settings.ENROLMENT_APPROVAL == ALWAYS or any(relies(machine_id) for relies in relied_on.all())
+
+
+def use(machine_id: str, token: ApiToken, now: datetime, subject: str) -> None:
+    """Use up the approval of this enrolment, within its transaction. Raises approval_required if there is none."""
+    requests = EnrolmentRequest.objects.of(machine_id)
+    if not requests.allowed(now).filter(token=token).exists():
+        raise Problem("approval_required", subject=subject)
+    requests.delete()
+
+
+def note_request(machine_id: str, token: ApiToken, request: HttpRequest) -> None:
+    """Keep what an operator needs to approve the enrolment. Repeated requests are one row."""
+    now, address = timezone.now(), request.META.get("REMOTE_ADDR", "")
+    latest = {"last_asked_at": now, "address": address}
+    first = {"machine_id": machine_id, "asked_at": now, **latest}
+    with transaction.atomic():
+        _row, created = EnrolmentRequest.objects.update_or_create(
+            name=machine_id.lower(), token=token, defaults=latest, create_defaults=first
+        )
+        if created:
+            waiting = EnrolmentRequest.objects.waiting(now).filter(token=token).order_by("-last_asked_at", "-pk")
+            extra = list(waiting.values_list("pk", flat=True)[MOST_PER_TOKEN:])
+            EnrolmentRequest.objects.filter(pk__in=extra).delete()
+
+
+def allow(asked: EnrolmentRequest, subject: str, request: HttpRequest) -> datetime:
+    """Allow the enrolment within 15 minutes. Returns until when."""
+    until = timezone.now() + ALLOWED_FOR
+    with transaction.atomic():
+        EnrolmentRequest.objects.filter(pk=asked.pk).update(allowed_until=until)
+        audit.record("agent.enrolment_allowed", subject, request=request, after={"token": asked.token.key})
+    return until

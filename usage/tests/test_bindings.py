@@ -1,0 +1,60 @@
+"""Reports by tokens bound to applications, and of machines bound to a licence."""
+
+import pytest
+
+from agents.enrolment import issue_agent_token
+from portal.issuing import issue
+from portal.models import AuditEvent
+from usage.models import Run
+from usage.tests.runs import run
+
+pytestmark = pytest.mark.django_db
+RECORDED, OTHER_APP, OTHER_LICENCE = (201, None), (403, "app_mismatch"), (403, "licence_mismatch")
+
+
+@pytest.fixture
+def tokens(make_agent):
+    bound, free = make_agent("PC-1", license_ref="LIC-1"), make_agent("PC-2")
+    return {
+        "any app": issue("client", label="any")[1],
+        "two apps": issue("client", label="two", app_names=["gui_v6", "batch"])[1],
+        "bound machine": issue_agent_token(bound),
+        "free machine": issue_agent_token(free),
+    }
+
+
+CASES = [
+    ("any app", {"app_name": "anything"}, RECORDED),
+    ("two apps", {"app_name": "batch"}, RECORDED),
+    ("two apps", {"app_name": " gui_v6 "}, RECORDED),
+    ("two apps", {"app_name": "GUI_V6"}, OTHER_APP),
+    ("two apps", {"app_name": "gui"}, OTHER_APP),
+    ("bound machine", {"license_ref": "LIC-1"}, RECORDED),
+    ("bound machine", {"license_ref": None}, RECORDED),
+    ("bound machine", {"license_ref": "LIC-2", "app_name": "anything"}, OTHER_LICENCE),
+    ("free machine", {"license_ref": "LIC-2", "machine_id": None}, RECORDED),
+]
+
+
+@pytest.mark.parametrize(("token", "changes", "expected"), CASES)
+def test_report_is_checked_against_what_the_token_is_bound_to(call, tokens, token, changes, expected):
+    answer = call("POST", "usage/report", tokens[token], body=run(**changes))
+    assert (answer.status_code, answer.json().get("code")) == expected
+    assert Run.objects.exists() is (expected == RECORDED)
+    assert AuditEvent.objects.filter(action=f"refused.{expected[1]}").exists() is (expected != RECORDED)
+
+
+@pytest.mark.parametrize(("token", "changes", "expected"), CASES)
+def test_each_run_of_a_batch_is_checked(call, tokens, token, changes, expected):
+    machine = {"machine_id": "PC-2"} if token == "free machine" else {}
+    fine = run(app_name="batch", license_ref="LIC-1", **machine)
+    answer = call("POST", "usage/report/batch", tokens[token], body={"runs": [run(**changes), fine]})
+    assert [result["code"] for result in answer.json()["results"]] == [expected[1], None]
+
+
+@pytest.mark.parametrize("token", ["two apps", "bound machine"])
+def test_bindings_cost_no_query(call, tokens, token, django_assert_num_queries):
+    body = run(license_ref="LIC-1")
+    call("POST", "usage/report", tokens[token], body=body | {"run_id": "0f8fad5bd9cb469fa16570867728950e"})
+    with django_assert_num_queries(2):
+        assert call("POST", "usage/report", tokens[token], body=body).status_code == 201
