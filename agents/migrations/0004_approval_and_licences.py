@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('agents', '0003_one_machine_per_name'),
-        ('portal', '0006_token_bindings'),
+        ('portal', '0008_token_bindings'),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('portal', '0005_beats_without_a_break'),
+        ('portal', '0007_guess_windows'),
     ]
 
     operations = [
