@@ -17,9 +17,9 @@ from monitoring.clock import Mark, mark
 from monitoring.connectivity import Connectivity
 from monitoring.fleet import AD_HOC, WATCH_LEASE, end_watch, judge_fleet, renew_watch
 from monitoring.models import CheckResult, Excuse, Round, Target
-from monitoring.probe import spec
 from monitoring.probe.pool import Prober
 from monitoring.record import Checked
+from portal.egress.urls import clean_url
 from portal.failures import sentence
 from portal.notifications.notices import SUBJECT_LENGTH, told_apart
 
@@ -31,8 +31,8 @@ RENEW_SECONDS = 10.0
 
 
 def clean_base(text: str) -> str:
-    """The base without a slash at its end. Raises ValueError of a code: those of `spec.clean_url`, or query."""
-    base = spec.clean_url(text.strip()).rstrip("/")
+    """The base without a slash at its end. Raises ValueError of a code: those of `clean_url`, or query."""
+    base = clean_url(text.strip()).rstrip("/")
     if "?" in base:
         raise ValueError("query")
     return base
@@ -48,7 +48,7 @@ def targets_of(base: str, paths: Iterable[str] = PATHS) -> list[Target]:
     """Not saved, with numbers that no target of the database has. Raises ValueError of a code."""
     names = dict.fromkeys(f"/{path.lstrip('/')}" for path in paths)
     return [
-        Target(pk=-number, name=name, url=spec.clean_url(base + name), expected_statuses=EXPECTED, retries=0)
+        Target(pk=-number, name=name, url=clean_url(base + name), expected_statuses=EXPECTED, retries=0)
         for number, name in enumerate(names, 1)
     ]
 

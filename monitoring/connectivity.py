@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from monitoring.probe.kinds import ErrorKind
-from monitoring.probe.lookup import system_resolver
+from portal.egress.lookup import system_resolver
 
 Endpoint = tuple[str, int]
 PATIENCE_SECONDS = 2.0

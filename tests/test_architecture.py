@@ -58,6 +58,35 @@ def test_no_arrow_runs_back(folder):
     assert backward == []
 
 
+# Modules by which connections are opened, and who may use them, with the reason.
+WAYS_OUT = {"apprise", "ftplib", "http.client", "requests", "smtplib", "socket", "ssl", "urllib.request", "urllib3"}
+OPENS_NONE = "opens no connection"
+MAY_GO_OUT = {
+    "portal/egress/": "asks the guard",
+    "portal/supervisor/": "listens",
+    "portal/management/commands/up.py": "listens",
+    "portal/processes.py": OPENS_NONE,
+    "portal/notifications/channels/apprise.py": "calls services to which `apprise_urls` gave the guarded `requests`",
+    "portal/notifications/channels/apprise_urls.py": "gives them it",
+    "portal/notifications/channels/mail.py": "Django sends; EMAIL_URL of the environment names the host",
+    "monitoring/connectivity.py": "CONNECTIVITY_PROBES of the environment names the hosts, and nothing is sent",
+    "monitoring/probe/http.py": OPENS_NONE,
+    "portal/notifications/channels/http.py": OPENS_NONE,
+}
+
+
+def test_every_outgoing_call_passes_the_guard():
+    unguarded = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for folder in APPS
+        for path in sources(folder)
+        for name in imported(path)
+        if {name, name.partition(".")[0]} & WAYS_OUT
+        if not str(path.relative_to(ROOT)).startswith(tuple(MAY_GO_OUT))
+    ]
+    assert unguarded == []
+
+
 def test_contract_imports_nothing():
     assert list(imported(ROOT / "client/src/vigie_client/contract.py")) == []
 

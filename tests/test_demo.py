@@ -25,7 +25,8 @@ from demo.forms import form_with
 from demo.services import DIES, FLAPS, PASTS, SHOWN, SLOWS, Services
 from monitoring import rounds
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Incident, Rollup, Target
-from monitoring.probe.http import probe, verifying_context
+from monitoring.probe.http import probe
+from portal.egress.tls import verifying_context
 from portal.issuing import issue
 from portal.notifications import delivery
 from portal.tests.database import own_address

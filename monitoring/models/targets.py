@@ -16,11 +16,12 @@ from django.utils.translation import gettext_lazy as _
 from monitoring.probe import expect, spec
 from monitoring.probe.kinds import ErrorKind, sentence
 from monitoring.querysets import CheckResultQuerySet, TargetQuerySet
+from portal.egress.urls import clean_url
 
 
 def refuse_bad_url(text: str) -> None:
     try:
-        spec.clean_url(text)
+        clean_url(text)
     except ValueError:
         raise ValidationError(_("A complete http or https address is expected, without user and password.")) from None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -13,38 +12,32 @@ from dataclasses import dataclass
 from datetime import datetime
 from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected, UnknownProtocol
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import cast
 from urllib.parse import SplitResult, quote, urldefrag, urljoin, urlsplit
 from urllib.request import Request
 
-import certifi
-
-from monitoring.probe import expect, guard
-from monitoring.probe.connection import (
+from monitoring.probe import expect
+from monitoring.probe.kinds import ErrorKind
+from monitoring.probe.spec import METHODS, Spec, statuses
+from portal.egress.call import AddressRefused, allowed_addresses
+from portal.egress.connection import (
     Answer,
     BadChunk,
     BadLength,
-    Connection,
     HeadTooLong,
     TooManyInterim,
     Wire,
-    certificate_end,
     connected,
-    secured,
+    send_request,
 )
-from monitoring.probe.kinds import ErrorKind
-from monitoring.probe.lookup import Resolver, system_resolver
-from monitoring.probe.spec import METHODS, Spec, ascii_host, clean_url, statuses
+from portal.egress.lookup import Resolver, system_resolver
+from portal.egress.tls import certificate_end, secured, shared_context
+from portal.egress.urls import UNQUOTED, ascii_host, clean_url, port_of
 
 DETAIL_LENGTH = 200
 MOST_REDIRECTS = 10
 MOST_COOKIES = 200
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-PORTS = {"http": 80, "https": 443}
 ASKED = {"User-Agent": "Vigie", "Accept": "*/*", "Connection": "close"}
-# What RFC 3986 allows in a path and a query, and the percent sign of what is quoted already.
-UNQUOTED = "!#$%&'()*+,/:;=?@[]~"
-
 PROTOCOL_FAULTS: Mapping[type[HTTPException], str] = {
     BadChunk: "chunk",
     BadLength: "content_length",
@@ -81,33 +74,6 @@ class Failure(Exception):
         super().__init__(kind, detail)
         self.kind = kind
         self.detail = detail
-
-
-_context_lock = threading.Lock()
-_context: ssl.SSLContext | None = None
-
-
-def verifying_context(cafile: str | None = None) -> ssl.SSLContext:
-    """Context of a client that verifies as browsers and curl do.
-
-    Python 3.13 turned on VERIFY_X509_STRICT, which refuses certificates of private authorities that all others accept.
-    """
-    made = ssl.create_default_context(cafile=cafile)
-    made.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return made
-
-
-def shared_context() -> ssl.SSLContext:
-    """One for the process: reading the certificates takes longer than a check."""
-    global _context
-    with _context_lock:
-        if _context is None:
-            made = verifying_context()
-            made.load_verify_locations(certifi.where())
-            made.minimum_version = ssl.TLSVersion.TLSv1_2
-            made.set_alpn_protocols(["http/1.1"])
-            _context = made
-        return _context
 
 
 def probe(
@@ -164,10 +130,10 @@ class Check:
 
     def opened(self, parts: SplitResult) -> socket.socket:
         """To an address judged here: a second lookup might find another."""
-        host, port = ascii_host(parts), parts.port or PORTS[parts.scheme]
+        host = ascii_host(parts)
         addresses = self.allowed(host)
         self.step = "connect"
-        plain = connected(addresses, port, self.deadline)
+        plain = connected(addresses, port_of(parts), self.deadline)
         if parts.scheme == "http":
             return plain
         self.step = "tls"
@@ -178,21 +144,18 @@ class Check:
 
     def allowed(self, host: str) -> list[str]:
         self.step = "dns"
-        found = self.resolve(host, self.deadline)
-        allowed = [address for address in found if not guard.refusal(address, self.allow_private)]
-        if found and not allowed:
-            raise Failure(ErrorKind.BLOCKED, found[0])
+        try:
+            found = allowed_addresses(host, self.deadline, self.allow_private, self.resolve)
+        except AddressRefused as refused:
+            raise Failure(ErrorKind.BLOCKED, refused.address) from None
         if not found:
             raise Failure(ErrorKind.DNS, "EAI_NODATA")
-        return allowed
+        return found
 
     def asked(self, connection: socket.socket, parts: SplitResult) -> Answer:
         self.step = "headers"
-        port = PORTS[parts.scheme]
         wire = Wire(connection, self.deadline)
-        asking = Connection(ascii_host(parts), parts.port or port, port, wire)
-        asking.request(self.method, target_of(parts), headers=ASKED | self.cookie_header())
-        answer = cast(Answer, asking.getresponse())
+        answer = send_request(wire, self.method, parts, ASKED | self.cookie_header())
         self.status = answer.status
         return answer
 
@@ -241,11 +204,6 @@ class Check:
         if broken:
             raise Failure(ErrorKind.ASSERTION, broken)
         return ended
-
-
-def target_of(parts: SplitResult) -> str:
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return quote(target, safe=UNQUOTED)
 
 
 def failure_of(error: OSError | HTTPException, step: str) -> Failure:

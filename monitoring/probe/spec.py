@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
-from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-import idna
+from portal.egress.connection import BODILESS
 
-from portal.text import MOST_MARKS, limit_marks
-
-BODILESS = frozenset({204, 304})
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
-SCHEMES = ("http", "https")
 LOWEST_STATUS, HIGHEST_STATUS = 100, 599
 STATUS_RANGE = re.compile(r"([0-9]{3})(?:\s*-\s*([0-9]{3}))?")
-# Spaces of any kind, controls, and the backslash, which browsers take for a slash.
-FORBIDDEN = re.compile(r"[\s\x00-\x20\x7f-\x9f\\]")
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
-LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
-LONGEST_HOST = 253
-IPV6 = re.compile(r"[0-9a-f:.]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -71,48 +60,3 @@ def status_range(text: str) -> tuple[int, int]:
     if last < first:
         raise ValueError("order")
     return first, last
-
-
-@lru_cache(maxsize=4096)
-def clean_url(text: str) -> str:
-    """With scheme and host in lower case. Raises ValueError of a code:
-
-    characters, syntax, scheme, credentials, host, port or fragment.
-    """
-    # Both the standard library and `idna` normalise the host, in quadratic time where it has many marks.
-    if FORBIDDEN.search(text) or limit_marks(text, MOST_MARKS) != text:
-        raise ValueError("characters")
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError as error:
-        raise ValueError("port" if "port" in str(error).lower() else "syntax") from None
-    if parts.scheme not in SCHEMES:
-        raise ValueError("scheme")
-    if "@" in parts.netloc:
-        raise ValueError("credentials")
-    ascii_host(parts)
-    if port == 0:
-        raise ValueError("port")
-    if "#" in text:
-        raise ValueError("fragment")
-    return urlunsplit(parts._replace(netloc=parts.netloc.lower()))
-
-
-@lru_cache(maxsize=4096)
-def ascii_host(parts: SplitResult) -> str:
-    """As it is looked up. Raises ValueError "host"."""
-    host = parts.hostname or ""
-    if "[" in parts.netloc:
-        if IPV6.fullmatch(host):
-            return host
-        raise ValueError("host")
-    if not host.isascii():
-        try:
-            host = idna.encode(host, uts46=True).decode()
-        except idna.IDNAError:
-            raise ValueError("host") from None
-    labels = host.removesuffix(".").split(".")
-    if len(host) > LONGEST_HOST or not all(map(LABEL.fullmatch, labels)):
-        raise ValueError("host")
-    return host

@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from monitoring.probe.http import Outcome, verifying_context
+from monitoring.probe.http import Outcome
 from monitoring.probe.http import probe as probe_once
 from monitoring.probe.spec import Spec
+from portal.egress.tls import verifying_context
 
 DRIP_SECONDS = 0.02
 

@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from monitoring.probe import guard
 from monitoring.probe.http import probe
-from monitoring.probe.lookup import SLOW_THREADS, Lookups
 from monitoring.probe.spec import Spec
 from monitoring.tests.hostile import Names, Server, answer, redirects, says
+from portal.egress import guard
+from portal.egress.lookup import SLOW_THREADS, Lookups
 
 SHORT = 0.3
 

@@ -7,7 +7,8 @@ from django.utils import translation
 
 from monitoring.probe import expect
 from monitoring.probe.kinds import NETWORK, ErrorKind, sentence
-from monitoring.probe.spec import clean_url, statuses
+from monitoring.probe.spec import statuses
+from portal.egress.urls import clean_url
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitoring.probe.http import probe, shared_context
+from monitoring.probe.http import probe
 from monitoring.probe.spec import Spec
 from monitoring.tests import hostile
 from monitoring.tests.hostile import Authority, Names, Server, answer, redirects, says
+from portal.egress.tls import shared_context
 
 DAYS = 30
 WELL = says(answer(b"ok"))

@@ -7,15 +7,18 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from portal.egress import guard, lookup
 from portal.encryption import encrypt
 from portal.env import CHAT
 from portal.models import NotificationChannel
-from portal.notifications.channels.apprise import plugin_of
+from portal.notifications.channels.apprise_urls import UnusableURL, plugin_of
+from portal.notifications.channels.http import ADDRESS_REFUSED
 
 Kind = NotificationChannel.Kind
 BOT_TOKEN = re.compile(r"\d{5,20}:[A-Za-z0-9_-]{30,80}")
@@ -65,14 +68,21 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
     bot_token = OfKind(Kind.TELEGRAM).secret(gettext_lazy("Bot token"), gettext_lazy("What @BotFather gave you."))
     url = OfKind(Kind.WEBHOOK, size=34).text(
         gettext_lazy("Address"),
-        gettext_lazy("Receives a POST of JSON. The address is shown to whoever sees the channel."),
+        gettext_lazy(
+            "Receives a POST of JSON. Everyone who can see the channel sees the address. Private addresses need"
+            " PROBE_ALLOW_PRIVATE."
+        ),
     )
     signing_key = OfKind(Kind.WEBHOOK).secret(
         gettext_lazy("Signing key"),
         gettext_lazy("At least 16 characters, known to the receiver, who can so tell our messages from others’."),
     )
     apprise_url = OfKind(Kind.APPRISE).secret(
-        gettext_lazy("Apprise URL"), gettext_lazy("Such as ntfys://topic or slack://…; secret as a whole.")
+        gettext_lazy("Apprise URL"),
+        gettext_lazy(
+            "Such as ntfys://topic or slack://…; secret as a whole. Only services over HTTP, without parameters that"
+            " name files, headers or a method."
+        ),
     )
 
     class Meta:
@@ -160,6 +170,9 @@ def checked_url(text: str) -> str:
         raise ValidationError(_("No user and no password in the address: the signature tells who calls."))
     if len(text) > LONGEST_ADDRESS:
         raise ValidationError(_("At most %(count)d characters.") % {"count": LONGEST_ADDRESS})
+    host = parts.hostname or ""
+    if lookup.is_address(host) and guard.refusal(host, settings.PROBE_ALLOW_PRIVATE):
+        raise ValidationError(ADDRESS_REFUSED)
     return text
 
 
@@ -170,8 +183,10 @@ def checked_key(text: str) -> str:
 
 
 def checked_apprise(text: str) -> str:
-    if plugin_of(text) is None:
-        raise ValidationError(_("Apprise does not understand this URL; its documentation lists those it knows."))
+    try:
+        plugin_of(text)
+    except UnusableURL as error:
+        raise ValidationError(str(error)) from None
     return text
 
 

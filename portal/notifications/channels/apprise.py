@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from typing import Any
-
-from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType, PersistentStoreMode
+from apprise import NotifyFormat, NotifyType
 from django.utils.translation import gettext as _
 
+from portal.egress.call import AddressRefused
+from portal.notifications.channels.apprise_urls import UnusableURL, plugin_of
 from portal.notifications.channels.base import DeliveryError, Outgoing
+from portal.notifications.channels.http import failure
 from portal.notifications.known import Known
 from portal.severity import Severity
 
@@ -17,25 +17,20 @@ TYPES = {
     Severity.WARNING: NotifyType.WARNING,
     Severity.INFO: NotifyType.INFO,
 }
-# Its own log lines hold parts of URLs, and those are secret as a whole.
-logging.getLogger("apprise").disabled = True
-
-
-def plugin_of(url: str) -> Any:
-    """None where Apprise does not understand the URL. Nothing is kept on disk, and no redirect is followed."""
-    asset = AppriseAsset(app_id="Vigie", storage_mode=PersistentStoreMode.MEMORY, http_redirects=False)
-    return Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
 
 
 def send(channel: Known, outgoing: Outgoing) -> str:
     """Raises DeliveryError. The plugin is called directly: Apprise's own retries would delay and repeat."""
-    plugin = plugin_of(channel.secret())
-    if plugin is None:
-        raise DeliveryError(_("Apprise does not understand the URL of this channel."), permanent=True)
+    try:
+        plugin = plugin_of(channel.secret())
+    except UnusableURL as error:
+        raise DeliveryError(str(error), permanent=True) from None
     body = "\n\n".join(part for part in (outgoing.text, outgoing.url) if part) or outgoing.title
     kind = NotifyType.SUCCESS if outgoing.state == "closed" else TYPES[Severity(outgoing.severity)]
     try:
         sent = plugin.notify(title=outgoing.title, body=body, notify_type=kind, body_format=NotifyFormat.TEXT)
+    except AddressRefused as error:
+        raise failure(error) from None
     except Exception as error:
         text = _("Apprise failed: %(error)s.") % {"error": type(error).__name__}
         raise DeliveryError(text) from None

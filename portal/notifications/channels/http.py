@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException, HTTPMessage
 from typing import Any
 
-import requests
-import urllib3
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from portal.egress.call import AddressRefused, call
 from portal.notifications.channels import base
 from portal.notifications.channels.base import DeliveryError
 
@@ -21,13 +22,16 @@ ANSWER_LENGTH = 64 * 1024
 LONGEST_PAUSE = 24 * 3600.0
 # Of the time for a sending, after which what has been read of an answer must do: its status is there already.
 READING_SHARE = 0.8
+ADDRESS_REFUSED = gettext_lazy(
+    "The portal does not connect to this address. PROBE_ALLOW_PRIVATE says whether private addresses are allowed."
+)
 
 
 @dataclass(frozen=True)
 class Answer:
     status: int
     body: bytes
-    headers: Mapping[str, str]
+    headers: HTTPMessage
 
     def json(self) -> Any:
         """None where it is no JSON."""
@@ -54,35 +58,26 @@ def seconds_of(value: Any) -> float | None:
     return min(max(seconds, 0.0), LONGEST_PAUSE) if seconds == seconds else None  # NaN is no number of seconds
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> Answer:
     """Raises DeliveryError where there was no whole answer: it may have been accepted all the same."""
-    deadline = time.monotonic() + base.SEND_SECONDS * READING_SHARE
-    sent = {"Content-Type": "application/json", "User-Agent": "Vigie", "Accept-Encoding": "identity", **headers}
+    sent = {"Content-Type": "application/json", "User-Agent": "Vigie", **headers}
+    seconds = base.SEND_SECONDS * READING_SHARE
     try:
-        with requests.post(
-            url, data=body, headers=sent, timeout=base.SEND_SECONDS, allow_redirects=False, stream=True
-        ) as response:
-            return Answer(response.status_code, capped(response.raw, deadline), response.headers)
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        raise DeliveryError(reason(error)) from None
+        reply = call("POST", url, sent, body, seconds=seconds, allow_private=allow_private, limit=ANSWER_LENGTH)
+    except (AddressRefused, OSError, HTTPException, ValueError) as error:
+        raise failure(error) from None
+    return Answer(reply.status, reply.body, reply.headers)
 
 
-def capped(raw: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-    body = b""
-    while len(body) < ANSWER_LENGTH and time.monotonic() < deadline:
-        chunk = raw.read1(ANSWER_LENGTH - len(body))
-        if not chunk:
-            break
-        body += chunk
-    return body
-
-
-def reason(error: Exception) -> str:
+def failure(error: Exception) -> DeliveryError:
+    """One sentence for each kind, so that nobody can explore a network by the answers."""
     match error:
-        case requests.exceptions.SSLError():
-            return _("The other side’s certificate was not accepted.")
-        case requests.exceptions.Timeout() | urllib3.exceptions.TimeoutError():
-            return _("There was no answer in time.")
-        case requests.exceptions.ConnectionError() | urllib3.exceptions.HTTPError() | OSError():
-            return _("There was no connection, or it broke.")
-    return _("It could not be sent: %(error)s.") % {"error": type(error).__name__}
+        case AddressRefused():
+            return DeliveryError(str(ADDRESS_REFUSED), permanent=True)
+        case ssl.SSLCertVerificationError():
+            return DeliveryError(_("The other side’s certificate was not accepted."))
+        case TimeoutError():
+            return DeliveryError(_("There was no answer in time."))
+        case OSError() | HTTPException():
+            return DeliveryError(_("There was no connection, or it broke."))
+    return DeliveryError(_("It could not be sent: %(error)s.") % {"error": type(error).__name__})

@@ -11,6 +11,7 @@ import hmac
 import json
 import time
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 
 from portal.api.moments import iso
@@ -28,7 +29,7 @@ def send(channel: Known, outgoing: Outgoing) -> str:
     """The address it went to. Raises DeliveryError."""
     body = json.dumps(content(outgoing), ensure_ascii=False).encode()
     headers = {"X-Vigie-Id": outgoing.id, "X-Vigie-Signature": signature(channel.secret(), body, int(time.time()))}
-    answer = post(outgoing.address, body, headers)
+    answer = post(outgoing.address, body, headers, allow_private=settings.PROBE_ALLOW_PRIVATE)
     if not 200 <= answer.status < 300:
         raise error_of(answer)
     return outgoing.address

@@ -1,19 +1,14 @@
-"""A connection of which every step ends by one deadline, and http.client on top of it, made to notice what is amiss.
+"""Connections with one deadline for all steps, and http.client on top of them, with stricter parsing.
 
-A socket's own timeout is per operation: a byte now and then keeps it from ever coming.
+The timeout of a socket is per operation: a sender that drips bytes would keep it from ever expiring.
 """
 
 from __future__ import annotations
 
 import io
 import socket
-import ssl
-import sys
 import time
-from _ssl import ENCODING_DER
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from http.client import (
     BadStatusLine,
     HTTPConnection,
@@ -25,16 +20,15 @@ from http.client import (
     UnknownProtocol,
 )
 from typing import Any, cast
+from urllib.parse import SplitResult
 
-from cryptography.x509 import load_der_x509_certificate
-
-from monitoring.probe.spec import BODILESS
+from portal.egress.urls import PORTS, ascii_host, port_of, target_of
 
 CHUNK = 64 * 1024
-# Of an answer's head, and of a line anywhere.
+BODILESS = frozenset({204, 304})
+# Limit for the head of an answer, and for any line.
 HEAD_LENGTH = 64 * 1024
 MOST_INTERIM = 10
-LAST_END = datetime(9999, 1, 1, tzinfo=UTC)
 START, VERSION = b"HTTP/", "HTTP/1."
 INTERIM = frozenset({100, *range(102, 200)})
 LONGEST_LENGTH = 18
@@ -60,7 +54,7 @@ class BadLength(HTTPException):
 
 
 def left(deadline: float) -> float:
-    """Seconds. Raises TimeoutError where there are none."""
+    """Return the seconds until the deadline. Raises TimeoutError when it has passed."""
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise TimeoutError
@@ -68,7 +62,7 @@ def left(deadline: float) -> float:
 
 
 class Wire:
-    """What http.client wants of a socket. Closing is up to whoever opened it."""
+    """The part of a socket that http.client uses. Whoever opened the socket closes it."""
 
     def __init__(self, connected: socket.socket, deadline: float) -> None:
         self.socket = connected
@@ -98,7 +92,7 @@ class Source(io.RawIOBase):
 
 
 class Lines(io.BufferedReader):
-    """A line that is cut off is none."""
+    """A reader that refuses lines that are cut off."""
 
     def readline(self, size: int | None = -1, /) -> bytes:
         line = super().readline(HEAD_LENGTH)
@@ -108,8 +102,10 @@ class Lines(io.BufferedReader):
 
 
 class Answer(HTTPResponse):
-    """Reads the head itself: the library's way, of e-mail, is slow, for seconds where a Content-Type is made for that;
-    takes an early end for the end of the headers; and an interim answer (103 Early Hints) for the answer.
+    """An answer that parses its own head.
+
+    The library uses its e-mail parser, which can take seconds for a crafted Content-Type. It also takes an early end
+    for the end of the headers, and an interim answer (103 Early Hints) for the answer.
     """
 
     _method: str | None
@@ -134,7 +130,7 @@ class Answer(HTTPResponse):
         self.length = None if self.chunked else length_of(self.headers)
 
     def _read_next_chunk_size(self) -> int:
-        """The library takes what is no number for an early end, and "-5" and "0x5" for numbers."""
+        """Parse strictly: the library takes "-5" and "0x5" for numbers, and anything else for an early end."""
         size = self.fp.readline().partition(b";")[0].strip()
         if not size or len(size) > 16 or size.strip(HEXADECIMAL):
             raise BadChunk
@@ -146,11 +142,11 @@ class Answer(HTTPResponse):
 
     @property
     def is_stream(self) -> bool:
-        """Whether the body has no end by its nature, so that nobody waits for it."""
+        """True for media types whose body never ends."""
         return self.length is None and self.headers.get("Content-Type", "").lower().startswith(STREAMS)
 
     def content(self, limit: int) -> bytes:
-        """At most `limit` bytes of the body. Raises IncompleteRead where it ends before its announced end."""
+        """Return at most `limit` bytes of the body. Raises IncompleteRead if it is shorter than announced."""
         body = bytearray()
         while self.has_body and len(body) < limit:
             chunk = self.read1(min(CHUNK, limit - len(body)))
@@ -163,7 +159,7 @@ class Answer(HTTPResponse):
 
 
 def headers_of(lines: io.BufferedReader) -> HTTPMessage:
-    """Read the headers, passing over what is none, as browsers do. Raises HTTPException."""
+    """Read the headers and skip invalid lines, as browsers do. Raises HTTPException."""
     headers, size = HTTPMessage(), 0
     while (line := lines.readline()).strip(b"\r\n"):
         size += len(line)
@@ -176,7 +172,7 @@ def headers_of(lines: io.BufferedReader) -> HTTPMessage:
 
 
 def length_of(headers: HTTPMessage) -> int | None:
-    """The announced length, which may be repeated (RFC 9110, 8.6); None where the body ends with the connection."""
+    """Return the Content-Length, which may be repeated (RFC 9110, 8.6), or None if the connection ends the body."""
     found = headers.get_all("Content-Length")
     if found is None:
         return None
@@ -188,7 +184,7 @@ def length_of(headers: HTTPMessage) -> int | None:
 
 
 class Connection(HTTPConnection):
-    """On a wire that is there already."""
+    """An HTTP connection on a wire that is open already."""
 
     response_class = Answer
     auto_open = 0
@@ -200,7 +196,7 @@ class Connection(HTTPConnection):
 
 
 def connected(addresses: Sequence[str], port: int, deadline: float) -> socket.socket:
-    """To the first of the addresses that takes it; each gets its share of what is left. Raises OSError."""
+    """Connect to the first address that accepts; each gets an equal share of the time left. Raises OSError."""
     for count, address in enumerate(addresses, 1):
         share = left(deadline) / (len(addresses) - count + 1)
         try:
@@ -223,36 +219,10 @@ def connected_to(address: str, port: int, seconds: float) -> socket.socket:
     return found
 
 
-def secured(plain: socket.socket, context: ssl.SSLContext, host: str, deadline: float) -> ssl.SSLSocket:
-    """Takes the plain socket over, also where it raises OSError (of which ssl.SSLError is one)."""
-    found = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
-    try:
-        found.settimeout(left(deadline))
-        found.do_handshake()
-    except BaseException:
-        found.close()
-        raise
-    return found
-
-
-def certificate_end(secure: ssl.SSLSocket) -> datetime | None:
-    """The first end in the chain that the server sent, at most LAST_END: no other time zone could show the last year.
-
-    A certificate that was sent but not used for the verification, such as an expired cross-signature, does not count.
-    """
-    used = chain(secure, "get_verified_chain")
-    ends = []
-    for certificate in chain(secure, "get_unverified_chain"):
-        with suppress(ValueError):
-            if certificate in used:
-                ends.append(load_der_x509_certificate(certificate).not_valid_after_utc)
-    return min([*ends, LAST_END]) if ends else None
-
-
-def chain(secure: ssl.SSLSocket, method: str) -> list[bytes]:
-    """The certificates as DER. Before Python 3.13 the methods exist on the inner object only."""
-    if sys.version_info >= (3, 13):
-        found: list[bytes] = getattr(secure, method)()
-        return found
-    inner = secure._sslobj  # type: ignore[attr-defined]
-    return [certificate.public_bytes(ENCODING_DER) for certificate in getattr(inner, method)() or []]
+def send_request(
+    wire: Wire, method: str, parts: SplitResult, headers: Mapping[str, str], body: bytes | None = None
+) -> Answer:
+    """Return the answer once its head is there. Raises OSError or HTTPException."""
+    asking = Connection(ascii_host(parts), port_of(parts), PORTS[parts.scheme], wire)
+    asking.request(method, target_of(parts), body, headers)
+    return cast(Answer, asking.getresponse())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monitoring.probe.guard import refusal
+from portal.egress.guard import refusal
 
 PUBLIC = [
     *("1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.1", "172.32.0.1", "169.253.1.1", "2606:4700::1111"),

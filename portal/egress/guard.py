@@ -1,6 +1,6 @@
-"""Which addresses may be connected to: never those that answer to whoever asks from within.
+"""Addresses that outgoing calls may connect to. Link-local and metadata addresses are refused in any case.
 
-The lists are ours and not `ipaddress.is_private`, whose meaning differs between versions of Python.
+The lists are our own: the meaning of `ipaddress.is_private` differs between versions of Python.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-# Link-local, where clouds keep their metadata, and the other addresses where they do: AWS, Google, Alibaba, Azure,
-# Oracle (in 192.0.0.0/24). The rest is no host's address.
+# Link-local addresses, the other addresses of cloud metadata services (AWS, Google, Alibaba, Azure, and Oracle in
+# 192.0.0.0/24), and addresses that belong to no host.
 NEVER = tuple(
     map(
         ip_network,
@@ -20,7 +20,7 @@ NEVER = tuple(
         ),
     )
 )
-# Private, shared by carriers, loopback, and what documents and benchmarks use.
+# Private, carrier-grade NAT, loopback, documentation and benchmark addresses.
 PRIVATE = tuple(
     map(
         ip_network,
@@ -39,7 +39,7 @@ EMBEDDING = (ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96"), ip_network
 
 @lru_cache(maxsize=4096)
 def refusal(address: str, allow_private: bool) -> str:
-    """ "" where the IP address may be connected to, else the reason: invalid, forbidden or private."""
+    """Return why the IP address must not be connected to (invalid, forbidden or private), or ""."""
     try:
         found = ip_address(address)
     except ValueError:
@@ -58,7 +58,7 @@ def reason(address: IPv4Address | IPv6Address, allow_private: bool) -> str:
 
 
 def embedded(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
-    """The IPv4 addresses that a tunnel or a translator would go to."""
+    """Return the IPv4 addresses that a tunnel or translator would connect to."""
     if not isinstance(address, IPv6Address) or address == LOOPBACK_IPV6:
         return []
     if address.teredo:

@@ -1,6 +1,6 @@
-"""Names to addresses, within a deadline: the system's resolver knows none, so it works in threads that may be left.
+"""Name lookups with a deadline. The system's resolver has none, so it runs in threads that can be abandoned.
 
-They are daemons: a lookup that hangs keeps no process from ending.
+They are daemon threads: a lookup that hangs does not keep a process from ending.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from queue import SimpleQueue
 
-from monitoring.probe.connection import left
+from portal.egress.connection import left
 
-# Of a host, until a moment of the monotonic clock. Raises OSError, of which TimeoutError is one.
+# Takes a host and a deadline of the monotonic clock. Raises OSError, of which TimeoutError is one.
 Resolver = Callable[[str, float], Sequence[str]]
-# Each is made when it is needed. Names that begin to hang all at once must not fill the first.
+# Threads start when they are needed. Names that all begin to hang at once must not fill the first lane.
 QUICK_THREADS, SLOW_THREADS = 512, 64
 MOST_SLOW_HOSTS = 10_000
 
@@ -39,7 +39,7 @@ class Lookup:
 
 
 class Lane:
-    """A queue and up to so many daemons, each started when all others are busy."""
+    """A queue and its daemon threads, each started when all others are busy."""
 
     def __init__(self, work: Callable[[Lookup], None], threads: int) -> None:
         self.work = work
@@ -61,8 +61,9 @@ class Lane:
 
 
 class Lookups:
-    """Simultaneous lookups of one host are one. Those that came too late last time have threads of their own, so that
-    names whose servers are dead keep nobody else's waiting.
+    """A resolver that merges simultaneous lookups of one host.
+
+    Hosts that missed their deadline last time have threads of their own, so that dead name servers delay no others.
     """
 
     def __init__(self, look_up: Callable[[str], list[str]] = system_addresses) -> None:
@@ -70,7 +71,7 @@ class Lookups:
         self.forget()
 
     def forget(self) -> None:
-        """Also in the child of a fork, which inherits no threads."""
+        """Reset all state, also in the child of a fork, which inherits no threads."""
         self.lock = threading.Lock()
         self.running: dict[str, Lookup] = {}
         self.slow_hosts: set[str] = set()
@@ -100,7 +101,7 @@ class Lookups:
             return lookup
 
     def work(self, lookup: Lookup) -> None:
-        """Leaves what nobody waits for any more."""
+        """Do one lookup, unless nobody waits for it any more."""
         try:
             left(lookup.wanted_until)
             lookup.has_begun = True

@@ -1,0 +1,79 @@
+"""Outgoing HTTP calls: only to addresses that the guard allows, by one deadline, without redirects and proxies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage
+from urllib.parse import urldefrag, urlsplit
+
+from portal.egress import guard, lookup
+from portal.egress.connection import CHUNK, Answer, Wire, connected, send_request
+from portal.egress.tls import secured, shared_context
+from portal.egress.urls import ascii_host, clean_url, port_of
+
+
+class AddressRefused(Exception):
+    """The guard refuses every address of the host; `address` is the first of them."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.address = address
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    reason: str
+    headers: HTTPMessage
+    body: bytes
+
+
+def allowed_addresses(host: str, deadline: float, allow_private: bool, resolve: lookup.Resolver) -> list[str]:
+    """Return the addresses to connect to. A second lookup might find others, so nothing else may resolve the host.
+
+    Raises AddressRefused, or OSError from the resolver.
+    """
+    found = resolve(host, deadline)
+    allowed = [address for address in found if not guard.refusal(address, allow_private)]
+    if found and not allowed:
+        raise AddressRefused(found[0])
+    return allowed
+
+
+def call(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+    *,
+    seconds: float,
+    allow_private: bool,
+    limit: int,
+) -> Reply:
+    """Return the answer with at most `limit` bytes of its body.
+
+    Raises ValueError for an address that is none, AddressRefused, OSError (of which ssl.SSLError and TimeoutError are
+    some) and HTTPException.
+    """
+    parts = urlsplit(clean_url(urldefrag(url).url))
+    deadline = time.monotonic() + seconds
+    host = ascii_host(parts)
+    addresses = allowed_addresses(host, deadline, allow_private, lookup.system_resolver)
+    found = connected(addresses, port_of(parts), deadline)
+    if parts.scheme == "https":
+        found = secured(found, shared_context(), host.rstrip("."), deadline)
+    with closing(found):
+        answer = send_request(Wire(found, deadline), method, parts, headers, body)
+        return Reply(answer.status, answer.reason, answer.headers, body_until(answer, limit))
+
+
+def body_until(answer: Answer, limit: int) -> bytes:
+    """Return what arrives before the limit, the deadline or the end: the status was there before."""
+    body = bytearray()
+    with suppress(OSError, HTTPException):
+        while answer.has_body and len(body) < limit and (chunk := answer.read1(min(CHUNK, limit - len(body)))):
+            body += chunk
+    return bytes(body)

@@ -1,0 +1,89 @@
+"""A session of `requests` whose calls pass the guard, for libraries that call by `requests`."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from http.client import HTTPException
+from io import BytesIO
+from typing import Any
+
+import requests
+from django.conf import settings
+from requests.adapters import BaseAdapter
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_encoding_from_headers, urldefragauth
+
+from portal.egress.call import Reply, call
+
+SECONDS = 16.0
+BODY_LENGTH = 1024 * 1024
+
+
+class GuardedAdapter(BaseAdapter):
+    """Makes each call by `call`. Raises AddressRefused, which is no RequestException, so that no library hides it.
+
+    Timeouts, `verify`, client certificates and proxies that a caller asks for are ignored.
+    """
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        body = request.body.encode() if isinstance(request.body, str) else request.body
+        try:
+            reply = call(
+                str(request.method),
+                urldefragauth(str(request.url)),
+                {name: text_of(value) for name, value in request.headers.items()},
+                body,
+                seconds=SECONDS,
+                allow_private=settings.PROBE_ALLOW_PRIVATE,
+                limit=BODY_LENGTH,
+            )
+        except ssl.SSLError as error:
+            raise requests.exceptions.SSLError(error, request=request) from None
+        except TimeoutError as error:
+            raise requests.exceptions.Timeout(error, request=request) from None
+        except (OSError, HTTPException) as error:
+            raise requests.exceptions.ConnectionError(error, request=request) from None
+        except ValueError as error:
+            raise requests.exceptions.InvalidURL(str(error), request=request) from None
+        return response_of(request, reply)
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+class GuardedSession(requests.Session):
+    """Without redirects, and without proxies and .netrc of the environment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.headers["Accept-Encoding"] = "identity"
+        self.adapters.clear()
+        self.mount("http://", GuardedAdapter())
+        self.mount("https://", GuardedAdapter())
+
+    def request(self, *args: Any, **options: Any) -> requests.Response:
+        return super().request(*args, **options | {"allow_redirects": False})
+
+
+def response_of(request: requests.PreparedRequest, reply: Reply) -> requests.Response:
+    response = requests.Response()
+    response.status_code, response.reason = reply.status, reply.reason
+    response.headers = CaseInsensitiveDict(reply.headers.items())
+    response.encoding = get_encoding_from_headers(response.headers)
+    response.url, response.request = str(request.url), request
+    response.raw = BytesIO(reply.body)
+    return response
+
+
+def text_of(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value

@@ -1,0 +1,78 @@
+"""TLS of outgoing calls, verified as browsers and curl do."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import sys
+import threading
+from _ssl import ENCODING_DER
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import certifi
+from cryptography.x509 import load_der_x509_certificate
+
+from portal.egress.connection import left
+
+LAST_END = datetime(9999, 1, 1, tzinfo=UTC)
+_context_lock = threading.Lock()
+_context: ssl.SSLContext | None = None
+
+
+def verifying_context(cafile: str | None = None) -> ssl.SSLContext:
+    """Return the context of a client that verifies as browsers and curl do.
+
+    Python 3.13 turned on VERIFY_X509_STRICT, which refuses certificates of private authorities that all others accept.
+    """
+    made = ssl.create_default_context(cafile=cafile)
+    made.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return made
+
+
+def shared_context() -> ssl.SSLContext:
+    """Return one context for the process: reading the certificates takes longer than a check."""
+    global _context
+    with _context_lock:
+        if _context is None:
+            made = verifying_context()
+            made.load_verify_locations(certifi.where())
+            made.minimum_version = ssl.TLSVersion.TLSv1_2
+            made.set_alpn_protocols(["http/1.1"])
+            _context = made
+        return _context
+
+
+def secured(plain: socket.socket, context: ssl.SSLContext, host: str, deadline: float) -> ssl.SSLSocket:
+    """Take over the plain socket, and close it on failure. Raises OSError, of which ssl.SSLError is one."""
+    found = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+    try:
+        found.settimeout(left(deadline))
+        found.do_handshake()
+    except BaseException:
+        found.close()
+        raise
+    return found
+
+
+def certificate_end(secure: ssl.SSLSocket) -> datetime | None:
+    """Return the earliest end in the chain that the server sent, at most LAST_END: later ones overflow in some zones.
+
+    A certificate that was sent but not used for the verification, such as an expired cross-signature, does not count.
+    """
+    used = chain(secure, "get_verified_chain")
+    ends = []
+    for certificate in chain(secure, "get_unverified_chain"):
+        with suppress(ValueError):
+            if certificate in used:
+                ends.append(load_der_x509_certificate(certificate).not_valid_after_utc)
+    return min([*ends, LAST_END]) if ends else None
+
+
+def chain(secure: ssl.SSLSocket, method: str) -> list[bytes]:
+    """Return the certificates as DER. Before Python 3.13 the methods exist on the inner object only."""
+    if sys.version_info >= (3, 13):
+        found: list[bytes] = getattr(secure, method)()
+        return found
+    inner = secure._sslobj  # type: ignore[attr-defined]
+    return [certificate.public_bytes(ENCODING_DER) for certificate in getattr(inner, method)() or []]
