@@ -9,14 +9,11 @@ from typing import Any
 from django.contrib import messages
 from django.core import signing
 from django.core.exceptions import PermissionDenied
-from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path
-from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from backups import imports
 from backups.admin import uploads
@@ -26,6 +23,7 @@ from portal.admin.base import VigieModelAdmin
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge
 from portal.exports import cell
 from portal.paginator import grouped
+from portal.uploads import is_too_large
 
 SALT = "backups.import"
 # Between the preview and the word to go the rows travel with the form: any web node may answer.
@@ -33,21 +31,6 @@ CARRIED_SECONDS = 3600
 MOST_CARRIED = 2_000_000
 SHOWN_ROWS = 500
 ORDER = (Outcome.REFUSED, Outcome.CHANGE, Outcome.CREATE)
-
-
-class Bounded(FileUploadHandler):
-    """Keeps a file that is too large from being stored before anybody looks at it."""
-
-    is_too_large = False
-
-    def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:
-        if start + len(raw_data) > uploads.MOST_BYTES:
-            self.is_too_large = True
-            raise SkipFile
-        return raw_data
-
-    def file_complete(self, file_size: int) -> None:
-        return None
 
 
 @dataclass(frozen=True)
@@ -73,16 +56,9 @@ class JobImports(VigieModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"may_import": self.may_import(request)} | (extra_context or {}))
 
-    @method_decorator(csrf_exempt)
     def import_view(self, request: HttpRequest) -> HttpResponse:
-        """The bound on the upload must stand before the form is read, and looking for its CSRF token reads it."""
         if not self.may_import(request):
             raise PermissionDenied
-        request.upload_handlers.insert(0, Bounded(request))
-        return self.import_step(request)
-
-    @method_decorator(csrf_protect)
-    def import_step(self, request: HttpRequest) -> HttpResponse:
         if request.method != "POST":
             return self.import_page(request)
         try:
@@ -136,7 +112,7 @@ class JobImports(VigieModelAdmin):
 def sent_rows(request: HttpRequest) -> list[Row]:
     """Raises Unreadable."""
     file = request.FILES.get("file")
-    if any(isinstance(handler, Bounded) and handler.is_too_large for handler in request.upload_handlers):
+    if is_too_large(request):
         raise Unreadable(_("The file is larger than 5 MiB."))
     if file is None:
         raise Unreadable(_("Choose a file first."))

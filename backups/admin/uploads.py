@@ -17,8 +17,8 @@ from django.utils.translation import gettext as _
 from backups import imports
 from backups.admin import workbook
 from portal.paginator import grouped
+from portal.uploads import MOST_BYTES
 
-MOST_BYTES = 5 * 1024 * 1024
 MOST_ROWS = 20_000
 MOST_LINES = 2 * MOST_ROWS
 MOST_COLUMNS = 100

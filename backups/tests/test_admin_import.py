@@ -7,7 +7,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from backups.admin import transfer, uploads
+from backups.admin import transfer
 from backups.models import ExpectedBackupJob
 from backups.tests.pages import LIST, events, logged_in, said, text_of
 
@@ -143,7 +143,7 @@ class TestGoing:
 
 class TestItsBounds:
     def test_a_large_file_is_not_even_stored(self, admin_client, monkeypatch):
-        monkeypatch.setattr(uploads, "MOST_BYTES", 1_000)
+        monkeypatch.setattr("portal.uploads.MOST_BYTES", 1_000)
         response = send(admin_client, "agent_id,database_name\n" + "x" * 2_000)
         assert "The file is larger than 5 MiB." in text_of(response)
         assert not response.wsgi_request.FILES

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpResponse
+from django.conf import settings
 from django.views.generic import TemplateView
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.request import Request
 
-from portal.api.errors import CODES, CONTENT_TYPE, problem_response
+from portal.api.errors import CODES, CONTENT_TYPE, invalid
 
 PROBLEM = {
     "type": "object",
@@ -54,16 +55,19 @@ def add_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
 class SchemaView(SpectacularAPIView):
     """OpenAPI 3."""
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse languages that there are none of: Django remembers the translations of each for ever."""
+        super().initial(request, *args, **kwargs)
+        languages = dict(settings.LANGUAGES)
+        if request.query_params.get("lang", settings.LANGUAGE_CODE) not in languages:
+            raise invalid("lang", "invalid_choice", f"One of {', '.join(languages)} is expected.")
+
 
 class DocsView(SpectacularSwaggerSplitView):
     """Swagger UI from our own static files; its script stands in a request of its own, as the policy demands."""
 
     url_name = "schema"
     http_method_names = ["get", "head"]
-
-    def handle_exception(self, exc: Exception) -> HttpResponse:  # type: ignore[override]
-        """A problem as everywhere: the view's own renderer has a template for its page, and none for a refusal."""
-        return problem_response(exc, self.request._request)
 
 
 class ErrorCodesView(TemplateView):

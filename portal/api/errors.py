@@ -19,7 +19,6 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.csrf import csrf_failure as csrf_failure_page
 from django.views.defaults import bad_request, page_not_found, server_error
 from rest_framework import exceptions as drf
-from rest_framework.response import Response
 
 from portal import audit, disks
 from portal.api.streams import drain
@@ -217,14 +216,13 @@ def flatten(details: Any, path: str = "") -> list[FieldError]:
     ]
 
 
-def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
-    """DRF's hook: what a view raised becomes a problem, and a refusal that matters an audit row."""
-    problem = refused(error, context["request"]._request)
-    return Response(problem.body(), status=problem.status, headers=problem.all_headers(), content_type=CONTENT_TYPE)
+def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse:
+    """DRF's hook. Return JSON in any case: the view's own renderer may write YAML, or a page."""
+    return problem_response(error, context["request"]._request)
 
 
 def problem_response(error: Exception, request: HttpRequest) -> HttpResponse:
-    """The same for views that leave DRF's machinery aside."""
+    """What a view raised becomes a problem, and a refusal that matters an audit row."""
     problem = refused(error, request)
     return JsonResponse(problem.body(), status=problem.status, headers=problem.all_headers(), content_type=CONTENT_TYPE)
 

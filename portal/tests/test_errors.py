@@ -38,6 +38,23 @@ def test_an_unknown_address_is_a_problem_too(call, path, settings):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/api/schema/", "/api/docs/", "/api/v1/usage/export", "/api/v1/beta/report"])
+@pytest.mark.parametrize("accept", ["*/*", "application/yaml", "text/html", "text/csv"])
+def test_a_refusal_is_json_also_of_views_that_write_something_else(client, path, accept):
+    answer = client.post(path, headers={"Accept": accept})
+    assert answer.status_code in {401, 405}
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert json.loads(answer.content)["status"] == answer.status_code
+
+
+@pytest.mark.django_db
+def test_the_schema_is_there_in_the_languages_that_there_are(client):
+    assert client.get("/api/schema/?lang=fr").status_code == 200
+    answer = client.get("/api/schema/?lang=zz")
+    assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
+
+
+@pytest.mark.django_db
 def test_another_method_is_named_with_those_allowed(call, agent_token):
     for path in ("agents/heartbeat", "usage/report", "agents/token/rotate"):
         answer = call("GET", path, agent_token)

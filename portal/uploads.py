@@ -1,0 +1,46 @@
+"""How much of a form is read: of a stranger's little, and of an uploaded file no more than anybody needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.core.files.uploadhandler import FileUploadHandler, SkipFile
+from django.http import HttpRequest
+from django.utils.deprecation import MiddlewareMixin
+
+MOST_BYTES = 5 * 1024 * 1024
+MOST_ANONYMOUS_BYTES = 64 * 1024
+
+
+class BoundedUploadHandler(FileUploadHandler):
+    """Keep a file that is too large from being stored: Django would write it to the disk, whatever its size."""
+
+    is_too_large = False
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:
+        if start + len(raw_data) > MOST_BYTES:
+            self.is_too_large = True
+            raise SkipFile
+        return raw_data
+
+    def file_complete(self, file_size: int) -> None:
+        return None
+
+
+def is_too_large(request: HttpRequest) -> bool:
+    """Whether a file of this request, which was read, was left out."""
+    return any(getattr(handler, "is_too_large", False) for handler in request.upload_handlers)
+
+
+class AnonymousFormMiddleware(MiddlewareMixin):
+    """Refuse a large form of somebody who is not signed in before it is read, which looking for its CSRF token does.
+
+    Views without that token, such as those of the API, read their bodies themselves, within limits of their own.
+    """
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
+        length = request.META.get("CONTENT_LENGTH") or ""
+        is_large = length.isdigit() and int(length[:20]) > MOST_ANONYMOUS_BYTES
+        if is_large and not getattr(view, "csrf_exempt", False) and not request.user.is_authenticated:
+            raise RequestDataTooBig("a form of somebody who is not signed in is too large")
