@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.validators import RegexValidator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -13,6 +15,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from vigie_client.contract import IDENTIFIER
 
 from agents import approval, enrolment, history  # noqa: F401 - the sentences of its history
 from agents.models import Agent, EnrolmentRequest
@@ -20,7 +23,7 @@ from agents.panels import token_section
 from agents.querysets import EnrolmentRequestQuerySet, liveness_condition
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exactly, in_full, moment_column
+from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, exactly, in_full, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.history import history_of
 from portal.issuing import revoke
@@ -53,6 +56,25 @@ class LivenessFilter(ChoiceFilter):
         return liveness_condition(value, now)
 
 
+class LicenceFilter(ChoiceFilter):
+    title = _("licence")
+    parameter_name = "licence"
+    options = {"bound": _("bound to a licence"), "any": _("any licence")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(license_ref="") if value == "any" else ~Q(license_ref="")
+
+
+class LicenceForm(forms.Form):
+    license_ref = forms.CharField(
+        label=_("Licence"),
+        max_length=128,
+        required=False,
+        validators=[RegexValidator(rf"\A(?:{IDENTIFIER})\Z", _("Not a licence."))],
+        help_text=_("As the application reports it, such as LIC-2041. Leave empty to allow any licence."),
+    )
+
+
 @admin.register(Agent)
 class AgentAdmin(ReadOnlyAdmin):
     ordering = ("-enrolled_at", "-id")
@@ -66,7 +88,7 @@ class AgentAdmin(ReadOnlyAdmin):
         moment_column("last_seen_at", _("last seen")),
         moment_column("enrolled_at", _("enrolled"), ordering="enrolled_at"),
     )
-    list_filter = (StatusFilter, LivenessFilter)
+    list_filter = (StatusFilter, LivenessFilter, LicenceFilter)
     search_fields = (
         "name__begins",
         "hostname__begins",
@@ -75,11 +97,11 @@ class AgentAdmin(ReadOnlyAdmin):
         "version__begins",
     )
     search_help_text = begins_with(_("machine"), _("host name"), _("user"), _("e-mail"), _("version"))
-    actions = ("uninstall_chosen", "revoke_tokens", "allow_reenrolment", "export_chosen")
-    object_actions = ("allow_reenrolment", "revoke_tokens", "uninstall_chosen")
+    actions = ("uninstall_chosen", "revoke_tokens", "allow_reenrolment", "bind_licence", "export_chosen")
+    object_actions = ("allow_reenrolment", "bind_licence", "revoke_tokens", "uninstall_chosen")
     export_columns = (
         "machine_id", "user_name", "user_email", "user_id", "hostname", "os_info", "version", "status", "enrolled_at",
-        "last_seen_at", "uninstalled_at", "uninstall_reason",
+        "last_seen_at", "uninstalled_at", "uninstall_reason", "license_ref",
     )  # fmt: skip
     facts = (
         (
@@ -96,7 +118,7 @@ class AgentAdmin(ReadOnlyAdmin):
         ),
         (
             _("Identity"),
-            ("machine_id", "hostname", "os_info", "version", "user_name", "user_email", "user_id"),
+            ("machine_id", "hostname", "os_info", "version", "user_name", "user_email", "user_id", "bound_to"),
         ),
     )
 
@@ -107,6 +129,10 @@ class AgentAdmin(ReadOnlyAdmin):
     @admin.display(description=_("user"))
     def user(self, agent: Agent) -> str:
         return agent.user_name or agent.user_email or agent.user_id
+
+    @admin.display(description=_("bound to the licence"))
+    def bound_to(self, agent: Agent) -> str:
+        return agent.license_ref or NOTHING
 
     def get_sections(self, request: HttpRequest, obj: Agent) -> list[Section]:
         machine_id = obj.machine_id
@@ -187,6 +213,33 @@ class AgentAdmin(ReadOnlyAdmin):
         )
         self.message_user(request, text % {"count": len(until), "until": exactly(max(until))}, messages.SUCCESS)
 
+    @admin.action(description=_("Bind to a licence…"), permissions=["manage"])
+    def bind_licence(self, request: HttpRequest, queryset: QuerySet[Agent]) -> HttpResponse | None:
+        machines = queryset.filter(status=Agent.Status.ACTIVE).order_by("machine_id")
+        if self.too_many(request, machines):
+            return None
+        known = {agent.license_ref for agent in machines}
+        proposed = {"license_ref": known.pop() if len(known) == 1 else ""}
+        form = LicenceForm(request.POST if "confirmed" in request.POST else None, initial=proposed)
+        if not form.is_valid():
+            context = {
+                "machines": machines,
+                "form": form,
+                "checkbox": ACTION_CHECKBOX_NAME,
+                "title": _("Bind machines to a licence"),
+                "opts": self.opts,
+                **self.admin_site.each_context(request),
+            }
+            return TemplateResponse(request, "agents/bind_licence.html", context)
+        ref = form.cleaned_data["license_ref"]
+        count = sum(enrolment.bind_to_licence(agent, ref, request) for agent in machines)
+        text = ngettext(
+            "%(count)d machine was bound to %(licence)s.", "%(count)d machines were bound to %(licence)s.", count
+        )
+        words = {"count": count, "licence": ref or _("any licence")}
+        self.message_user(request, text % words, messages.SUCCESS if count else messages.WARNING)
+        return None
+
 
 # --- Enrolment requests ----------------------------------------------------------------------------------------------
 
@@ -217,8 +270,17 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
     list_select_related = ("token",)
     search_fields = ("name__begins",)
     search_help_text = begins_with(_("machine"))
-    actions = ("allow_enrolment", "discard")
+    actions = ("allow_enrolment", "discard", "export_chosen")
     object_actions = ("allow_enrolment", "discard")
+    export_columns = (
+        "machine_id",
+        "token__key",
+        "token__label",
+        "address",
+        "asked_at",
+        "last_asked_at",
+        "allowed_until",
+    )
     facts = (
         (
             None,

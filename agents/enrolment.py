@@ -248,6 +248,16 @@ def allow_reenrolment(agent: Agent, request: HttpRequest) -> datetime:
     return until
 
 
+def bind_to_licence(agent: Agent, license_ref: str, request: HttpRequest) -> bool:
+    """Let the machine report runs of this licence alone, or of any if it is empty. False if nothing has changed."""
+    with transaction.atomic():
+        changed = Agent.objects.filter(pk=agent.pk).exclude(license_ref=license_ref).update(license_ref=license_ref)
+        if changed:
+            before, after = {"license_ref": agent.license_ref}, {"license_ref": license_ref}
+            audit.record("agent.bound", subject(agent.machine_id), request=request, before=before, after=after)
+    return bool(changed)
+
+
 # --- Going -----------------------------------------------------------------------------------------------------------
 
 

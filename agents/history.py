@@ -17,6 +17,7 @@ SENTENCES.update(
         "agent.reenrolment_allowed": _("Was allowed one re-enrolment"),
         "agent.enrolment_allowed": _("Was allowed to enrol"),
         "agent.enrolment_discarded": _("Its request to be enrolled was discarded"),
+        "agent.bound": _("Was bound to a licence, or no longer is"),
         "agent.uninstalled": _("Uninstalled"),
         "refused.agent_already_active": _("Refused: the machine is enrolled already"),
         "refused.approval_required": _("Refused: an operator must allow the enrolment first"),

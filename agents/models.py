@@ -120,6 +120,7 @@ class EnrolmentRequest(models.Model):
         verbose_name = _("enrolment request")
         verbose_name_plural = _("enrolment requests")
         ordering = ["-last_asked_at"]
+        permissions = [("export_enrolmentrequest", _("Can export enrolment requests"))]
         constraints = [models.UniqueConstraint(fields=["name", "token"], name="one_request_per_machine_and_token")]
         indexes = [models.Index(fields=["last_asked_at"], name="request_last_asked")]
 

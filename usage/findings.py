@@ -92,11 +92,15 @@ def implausible_runs(now: datetime) -> Iterator[Finding]:
     found = lately.aggregate(count=Count("pk"), since=Min("received_at"))
     if found["count"]:
         text = ngettext(
-            "%(count)s run has more than %(pages)s pages, which are not counted: check it.",
-            "%(count)s runs have more than %(pages)s pages each, which are not counted: check them.",
+            "%(count)s run has more than %(pages)s pages, which are not counted: check it. Reported by %(tokens)s.",
+            "%(count)s runs have more than %(pages)s pages each, which are not counted: check them. "
+            "Reported by %(tokens)s.",
             found["count"],
         )
-        words = {"count": grouped(found["count"]), "pages": grouped(MOST_PLAUSIBLE_PAGES)}
+        tokens = lately.order_by("reported_by").values_list("reported_by", flat=True).distinct()[:SHOWN]
+        words = {
+            "count": grouped(found["count"]), "pages": grouped(MOST_PLAUSIBLE_PAGES), "tokens": ", ".join(tokens),
+        }  # fmt: skip
         url = reverse("admin:usage_run_changelist", query={"quota": "implausible"})
         yield Finding(Severity.WARNING, text % words, found["since"], url, _("See them"))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, Sum
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -16,11 +16,12 @@ from django.utils.translation import gettext as _
 from portal.jobs import Lease
 from portal.notifications import Notice, Severity, in_our_language, notify
 from portal.paginator import grouped
-from usage.consumption import Standing, month_before, standings
-from usage.models import Licence
+from usage.consumption import Period, Standing, month_before, standings
+from usage.models import Licence, Run
 from usage.models.licences import LAST_DAY
 
 NEAR, FULL = 80, 100
+REPORTERS_SHOWN = 3
 UNNAMED = Q(customer="")
 WITHOUT_QUOTA = Q(monthly_page_quota=None)
 NOTHING_TOLD: Mapping[str, int | None] = {"told_period": None, "told_percent": 0}
@@ -107,7 +108,7 @@ def warning(licence: Licence, standing: Standing, percent: int) -> Notice:
         FULL: _("%(licence)s has used up its pages"),
     }
     period = standing.period
-    lines = [used_in_words(standing), forecast_in_words(standing)]
+    lines = [used_in_words(standing), reporters_in_words(licence, period), forecast_in_words(standing)]
     lines.append(
         _("The next month of the licence begins on %(day)s.") % {"day": day_of(timezone.localdate(period.end))}
     )
@@ -119,6 +120,17 @@ def warning(licence: Licence, standing: Standing, percent: int) -> Notice:
         dedupe_key=f"licence:{licence.pk}:{period.first_day}:{percent}:{licence.monthly_page_quota}",
         path=reverse("admin:usage_licence_change", args=[licence.pk]),
     )
+
+
+def reporters_in_words(licence: Licence, period: Period) -> str:
+    """Name the tokens that reported most of the pages: a wrong or forged report is found by its sender."""
+    counted = Run.objects.filter(license_ref=licence.ref, hour__gte=period.start, implausible=False)
+    most = counted.order_by().values_list("reported_by").annotate(pages=Sum("total_pages")).order_by("-pages")
+    names = [
+        _("%(token)s (%(pages)s pages)") % {"token": token, "pages": grouped(pages)}
+        for token, pages in most[:REPORTERS_SHOWN]
+    ]
+    return _("Reported by %(tokens)s.") % {"tokens": ", ".join(names)} if names else ""
 
 
 def subject_of(licence: Licence) -> str:

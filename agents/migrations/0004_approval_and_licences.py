@@ -28,6 +28,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'enrolment request',
                 'verbose_name_plural': 'enrolment requests',
                 'ordering': ['-last_asked_at'],
+                'permissions': [('export_enrolmentrequest', 'Can export enrolment requests')],
             },
         ),
         migrations.AddField(

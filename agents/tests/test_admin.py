@@ -251,3 +251,21 @@ def test_a_machines_page_shows_of_other_lists_only_what_its_reader_may_see(clien
     assert not [title for title in ("Last runs", "History", "Public key") if title in shown]
     reader.user_permissions.add(Permission.objects.get(codename="view_run"))
     assert "Last runs" in client.get(page).content.decode()
+
+
+def test_machines_are_bound_to_a_licence_and_released(admin_client, make_agent):
+    first, second = make_agent("PC-1"), make_agent("PC-2", license_ref="LIC-1")
+    gone = make_agent("PC-3", status="uninstalled")
+    chosen = {"action": "bind_licence", "_selected_action": [first.pk, second.pk, gone.pk]}
+    assert "PC-2" in admin_client.post(LIST, chosen).content.decode()
+    refused = admin_client.post(LIST, chosen | {"confirmed": "yes", "license_ref": "../x"})
+    assert refused.context["form"].errors
+    admin_client.post(LIST, chosen | {"confirmed": "yes", "license_ref": "LIC-1"})
+    assert list(Agent.objects.order_by("pk").values_list("license_ref", flat=True)) == ["LIC-1", "LIC-1", ""]
+    event = AuditEvent.objects.get(action="agent.bound")
+    assert (event.subject, event.before, event.after) == ("agent:PC-1", {"license_ref": ""}, {"license_ref": "LIC-1"})
+    assert set(admin_client.get(f"{LIST}?licence=bound").context["cl"].queryset) == {first, second}
+    assert "LIC-1" in admin_client.get(f"{LIST}{first.pk}/change/").content.decode()
+    admin_client.post(f"{LIST}{first.pk}/act/bind_licence/", {"confirmed": "yes", "license_ref": ""})
+    first.refresh_from_db()
+    assert first.license_ref == ""

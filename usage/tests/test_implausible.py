@@ -7,10 +7,10 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from portal.jobs import claim, turn
-from usage import findings, rollups
+from usage import findings, licences, rollups
 from usage.consumption import standings
 from usage.exports import Wanted, rows_of
-from usage.models import Run, RunRollup
+from usage.models import Licence, Run, RunRollup
 from usage.tests.hours import a_licence
 from usage.tests.runs import document, kept, run
 
@@ -51,6 +51,16 @@ def test_implausible_run_is_in_no_quota_chart_or_sum_of_an_export(count):
         assert (row[1], row[-1]) == (2, 7)
 
 
+def test_run_of_two_billion_pages_by_an_application_raises_no_quota_alarm(call, client_token, count):
+    a_licence("LIC-2041", quota=100)
+    call("POST", "usage/report", client_token, body=run([document(page_count=2**31 - 1)], started_at=None))
+    count()
+    assert licences.review(timezone.now(), claim("usage.licences", "now")) == 0
+    assert not Licence.objects.filter(licences.over_quota(timezone.now())).exists()
+    (finding,) = findings.implausible_runs(timezone.now())
+    assert finding.text.endswith("Reported by client:gui_v6.")
+
+
 def test_rollup_of_nothing_but_implausible_runs_has_no_pages(count):
     implausible()
     count()
@@ -84,7 +94,9 @@ def test_list_and_finding_show_implausible_runs(admin_client):
     run = implausible()
     kept()
     (finding,) = findings.implausible_runs(timezone.now())
-    assert finding.text == "1 run has more than 1,000,000 pages, which are not counted: check it."
+    assert finding.text == (
+        "1 run has more than 1,000,000 pages, which are not counted: check it. Reported by client:gui."
+    )
     response = admin_client.get(finding.url)
     assert list(response.context["cl"].queryset) == [run]
     assert '<span class="badge badge-warning">implausible</span>' in response.content.decode()

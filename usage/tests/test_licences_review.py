@@ -13,7 +13,7 @@ from usage.admin.form import LicenceForm
 from usage.licences import near_quota, over_quota, review
 from usage.models import Licence
 from usage.tests.hours import a_licence, an_hour
-from usage.tests.runs import run
+from usage.tests.runs import kept, run
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
@@ -65,10 +65,16 @@ class TestWarnings:
         licence = a_licence(quota=10_000)
         for back in range(10):
             an_hour(NOON - back * DAY, pages=810)
+        for token, pages in (("client:gui", 5_000), ("agent:PC-1", 700), ("client:gui", 2_000), ("agent:PC-2", 7)):
+            kept(reported_by=token, total_pages=pages, received_at=NOON)
+        kept(reported_by="agent:PC-3", total_pages=2**31 - 1, implausible=True, received_at=NOON)
+        kept(reported_by="agent:PC-4", total_pages=9, received_at=NOON - 30 * DAY)
+        kept(reported_by="agent:PC-5", license_ref="LIC-2", total_pages=9, received_at=NOON)
         reviewed()
         (message,) = OutboxMessage.objects.all()
         assert message.text.splitlines() == [
             "8,100 of 10,000 pages since 1 March: 81 %.",
+            "Reported by client:gui (7,000 pages), agent:PC-1 (700 pages), agent:PC-2 (7 pages).",
             "At this pace 100 % is reached on 22 March.",
             "The next month of the licence begins on 1 April.",
         ]
