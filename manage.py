@@ -9,6 +9,7 @@ from django.core.management import execute_from_command_line
 
 
 def main() -> None:
+    os.umask(0o077)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     try:
         execute_from_command_line(sys.argv)

@@ -11,6 +11,7 @@ class PortalConfig(AppConfig):
 
     def ready(self) -> None:
         """A package of ours registers its background work as an app does; only apps are asked for theirs."""
+        import_module("portal.checks")
         import_module("portal.notifications.schedules")
         import_module("portal.access.findings")
 

@@ -7,10 +7,17 @@ import subprocess
 import sys
 import tempfile
 
-DEPLOYED = {"HTTPS": "1", "ALLOWED_HOSTS": "vigie.example.org", "PORTAL_URL": "https://vigie.example.org"}
+DEPLOYED = {
+    "HTTPS": "1",
+    "TRUSTED_PROXIES": "127.0.0.1",
+    "ALLOWED_HOSTS": "vigie.example.org",
+    "PORTAL_URL": "https://vigie.example.org",
+}
+CHECK_DEPLOYMENT = ["manage.py", "check", "--deploy", "--fail-level", "WARNING"]
 CHECKS: tuple[tuple[str, list[str], dict[str, str]], ...] = (
     ("migrations", ["manage.py", "makemigrations", "--check", "--dry-run"], {}),
-    ("deployment", ["manage.py", "check", "--deploy", "--fail-level", "WARNING"], DEPLOYED),
+    ("deployment behind a proxy", CHECK_DEPLOYMENT, DEPLOYED),
+    ("deployment on this machine alone", CHECK_DEPLOYMENT, {}),
     ("architecture", ["-m", "pytest", "tests/test_architecture.py"], {}),
     ("installed packages", ["-m", "pip", "check"], {}),
 )

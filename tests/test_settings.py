@@ -22,12 +22,17 @@ def test_every_setting_is_documented_and_no_other():
     assert set(re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE)) == portal_settings.env.names
 
 
-def start(tmp_path, **variables):
-    """What `manage.py check` says with these variables."""
+def start(tmp_path, *arguments, **variables):
+    """Run `manage.py check`, or another command, with these variables."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
     environment = kept | {"VIGIE_DATA_DIR": str(tmp_path / "data")} | variables
     return subprocess.run(
-        [sys.executable, "manage.py", "check"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "manage.py", *(arguments or ["check"])],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -107,3 +112,29 @@ def test_vanished_postgresql_is_given_up_within_half_a_minute(tmp_path):
     options = ast.literal_eval(told.stdout)
     assert options["keepalives_idle"] + options["keepalives_interval"] * options["keepalives_count"] <= 30
     assert (options["tcp_user_timeout"], str(options["connect_timeout"])) == (30_000, "3")
+
+
+PROXY = {"HTTPS": "1", "TRUSTED_PROXIES": "127.0.0.1", "PORTAL_URL": "https://vigie.example.org"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [({}, set()), ({"PORTAL_URL": "http://[::1]:8000"}, set()), (PROXY, set()),
+     ({"PORTAL_URL": "http://vigie.example.org"}, {"vigie.W002"}), ({"ALLOWED_HOSTS": "*"}, {"vigie.W002"})],
+)  # fmt: skip
+def test_deployment_checks_are_clean_as_shipped_and_name_missing_https(tmp_path, variables, found):
+    done = start(tmp_path, "check", "--deploy", "--fail-level", "WARNING", **variables)
+    assert set(re.findall(r"\((\w+\.\w+)\)", done.stderr)) == found, done.stderr
+    assert bool(done.returncode) is bool(found)
+
+
+def test_https_marks_every_cookie_as_secure_and_of_this_host(tmp_path):
+    shown = start(tmp_path, "diffsettings", **PROXY).stdout
+    found = dict(re.findall(r"^(\w+COOKIE\w+) = (.+?)(?:  ###)?$", shown, re.MULTILINE))
+    assert {name: value for name, value in found.items() if name.endswith(("SECURE", "NAME"))} == {
+        "SESSION_COOKIE_SECURE": "True",
+        "CSRF_COOKIE_SECURE": "True",
+        "LANGUAGE_COOKIE_SECURE": "True",
+        "SESSION_COOKIE_NAME": "'__Host-sessionid'",
+        "CSRF_COOKIE_NAME": "'__Host-csrftoken'",
+    }

@@ -13,6 +13,7 @@ threads = settings.WEB_THREADS
 timeout = 60
 graceful_timeout = 30
 keepalive = 5
+umask = 0o077
 # Workers are not recycled: that would cut deposits and downloads that take longer than the grace.
 control_socket_disable = True
 # Which proxy to believe is TRUSTED_PROXIES' business (see portal.addresses).

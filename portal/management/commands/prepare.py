@@ -12,6 +12,7 @@ from django.utils import timezone
 from portal import audit, roles, schedules
 from portal.env import kept_secret
 from portal.locks import one_at_a_time
+from portal.private_files import close_private_paths
 
 OPERATOR = "operator"
 PASSWORD_BYTES = 18
@@ -33,6 +34,10 @@ def first_operator() -> str | None:
 
 class Command(BaseCommand):
     help = "Migrations, static files, roles, schedules and the first operator."
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        close_private_paths()  # before the system checks, which would name them
+        return super().execute(*args, **options)
 
     def handle(self, *args: Any, **options: Any) -> None:
         with one_at_a_time("prepare"):

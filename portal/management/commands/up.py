@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from portal.health import unapplied_migrations
+from portal.private_files import close_private_paths
 from portal.supervisor import database, lifeline
 from portal.supervisor.components import components, listen
 from portal.supervisor.supervisor import Supervisor
@@ -49,6 +50,10 @@ class Command(BaseCommand):
         grace, patience = settings.STOP_GRACE_SECONDS, PATIENCE.total_seconds()
         parser.add_argument("--grace", type=float, default=grace, help="seconds running tasks have to end")
         parser.add_argument("--patience", type=float, default=patience, help=SUPPRESS)
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        close_private_paths()  # before the system checks, which would name them
+        return super().execute(*args, **options)
 
     def handle(self, *args: Any, **options: Any) -> None:
         lifeline.hold()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,16 @@ def test_it_refuses_to_start_before_the_migrations(prepared: Portal) -> None:
     refused = prepared.manage("up")
     assert refused.returncode == 1
     assert "migrations: run `manage.py prepare` first" in refused.stderr
+
+
+def test_every_process_makes_files_for_its_owner_alone(portal: Portal) -> None:
+    masks = {
+        process.command: next(line for line in status.splitlines() if line.startswith("Umask:")).split()[1]
+        for process in portal.processes()
+        if (status := Path(f"/proc/{process.pid}/status").read_text())
+    }
+    assert len(masks) > len(("up", "web", "quick", "slow"))
+    assert set(masks.values()) == {"0077"}
 
 
 KILLS = {

@@ -1,0 +1,50 @@
+"""System checks of the portal, also for `manage.py check --deploy`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Tags, Warning, register
+
+from portal.private_files import exposed_paths
+
+
+@register(Tags.security)
+def check_private_files(app_configs: Sequence[AppConfig] | None, **options: Any) -> list[CheckMessage]:
+    found = exposed_paths()
+    if not found:
+        return []
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return [
+        Warning(
+            f"Other users of this machine may read {found[0]}{more}.",
+            hint=f"Run `manage.py prepare` as their owner, or `chmod go= {' '.join(map(str, found[:5]))}`.",
+            id="vigie.W001",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_https(app_configs: Sequence[AppConfig] | None, **options: Any) -> list[CheckMessage]:
+    """Take the place of Django's checks of HSTS, redirect and secure cookies, which HTTPS switches on together."""
+    reached = [host for host in settings.ALLOWED_HOSTS if not is_this_machine(host)]
+    if settings.HTTPS or not reached:
+        return []
+    return [
+        Warning(
+            f"HTTPS is off, and the portal answers to {reached[0]}: passwords and sessions travel unencrypted.",
+            hint="Put a proxy that speaks TLS in front of the portal and set HTTPS=1 and TRUSTED_PROXIES.",
+            id="vigie.W002",
+        )
+    ]
+
+
+def is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,46 @@
+"""Files that only their owner may read: the data directory, what it holds, and SQLite's database.
+
+DEPOSITS_ROOT and VALIDATED_ROOT are left alone: operators share them with other users, such as those of an SFTP server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.conf import settings
+
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+SQLITE = "django.db.backends.sqlite3"
+
+
+def private_paths() -> Iterator[Path]:
+    """Yield the data directory and what is directly in it: nobody reaches more once these are closed."""
+    yield settings.VIGIE_DATA_DIR
+    shared = {settings.DEPOSITS_ROOT, settings.VALIDATED_ROOT, settings.STATIC_ROOT}
+    with os.scandir(settings.VIGIE_DATA_DIR) as entries:
+        yield from (Path(entry) for entry in entries if not entry.is_symlink() and Path(entry) not in shared)
+    database = settings.DATABASES["default"]
+    name = Path(database["NAME"])
+    if database["ENGINE"] == SQLITE and name.parent != settings.VIGIE_DATA_DIR:
+        yield from (name.with_name(f"{name.name}{suffix}") for suffix in ("", "-wal", "-shm", "-journal"))
+
+
+def exposed_paths() -> list[Path]:
+    """Return the private paths that other users of this machine may enter, read or change."""
+    found = []
+    for path in private_paths():
+        with contextlib.suppress(FileNotFoundError):  # SQLite removes its files, and other processes theirs
+            if path.stat().st_mode & OTHERS:
+                found.append(path)
+    return found
+
+
+def close_private_paths() -> None:
+    """Take the rights of other users away, where the files are ours. A system check names what is left."""
+    for path in exposed_paths():
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & ~OTHERS)
