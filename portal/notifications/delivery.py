@@ -9,6 +9,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -19,10 +20,11 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from portal import audit
+from portal.encryption import Unreadable
 from portal.models import OutboxMessage
-from portal.notifications.channels import send
+from portal.notifications.channels import apprise, send
 from portal.notifications.channels.base import DeliveryError, Outgoing
-from portal.notifications.known import Known, find
+from portal.notifications.known import Kind, Known, active_channels, find
 from portal.notifications.notices import in_our_language
 from portal.notifications.outbox import DELIVER
 from portal.notifications.plan import RATE_PERIOD, Parcel, plan
@@ -196,3 +198,18 @@ def disable(turn: Turn, error: DeliveryError) -> None:
     now = timezone.now()
     turn.renew(failures=turn.failures + 1, disabled_at=now, disabled_reason=str(error), last_error=str(error))
     audit.record("channel.disabled", subject(turn.channel.key), actor="system", after={"reason": str(error)})
+
+
+def disable_unusable_channels() -> None:
+    """Disable channels whose Apprise URL is refused since an upgrade: the next alert is too late to learn of it."""
+    for channel in active_channels():
+        if channel.kind != Kind.APPRISE:
+            continue
+        try:
+            with in_our_language(), suppress(Unreadable):
+                apprise.service_of(channel)
+        except DeliveryError as error:
+            turn = begin(channel)
+            if turn is not None:
+                disable(turn, error)
+                turn.end()

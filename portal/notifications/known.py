@@ -71,6 +71,8 @@ def surroundings(kind: str) -> list[Any]:
     if kind == Kind.EMAIL:
         names = ("BACKEND", "HOST", "PORT", "HOST_USER", "HOST_PASSWORD", "USE_TLS", "USE_SSL")
         return [settings.DEFAULT_FROM_EMAIL, *(getattr(settings, f"EMAIL_{name}") for name in names)]
+    if not settings.PROBE_ALLOW_PRIVATE:
+        return ["no private addresses"]
     return []
 
 

@@ -10,11 +10,13 @@ from django.utils.translation import get_language, override
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
+from portal.encryption import encrypt
+from portal.findings import disabled_channels
 from portal.models import AuditEvent, ChannelState, NotificationChannel, OutboxMessage
 from portal.notifications import Notice, Severity, State, delivery, notify, states
 from portal.notifications.channels import base
 from portal.notifications.channels.base import DeliveryError
-from portal.notifications.delivery import deliver
+from portal.notifications.delivery import deliver, disable_unusable_channels
 from portal.notifications.known import find
 from portal.notifications.schedules import look, outdated_messages
 from portal.tasks import body_of
@@ -658,3 +660,35 @@ def test_what_was_not_sent_keeps_its_layout(smtp, settings):
     work()
     message = OutboxMessage.objects.get()
     assert (message.status, message.html) == ("waiting", "<table><tr><td>All")
+
+
+def test_apprise_channel_whose_stored_url_is_refused_is_disabled_and_found():
+    urls = ["json://127.0.0.1", "syslog://", "discord://1/K4NARI?template=/etc/hostname", "json://127.0.0.1"]
+    rows = [
+        NotificationChannel.objects.create(name=str(n), kind="apprise", secret=encrypt(url))
+        for n, url in enumerate(urls)
+    ]
+    NotificationChannel.objects.filter(pk=rows[3].pk).update(secret="nothing that a key can read")
+    for _ in range(2):
+        disable_unusable_channels()
+    found = list(disabled_channels(timezone.now()))
+    disabled = ChannelState.objects.exclude(disabled_at=None).values_list("channel", flat=True)
+    assert set(disabled) == {rows[1].key, rows[2].key}
+    assert len(found) == AuditEvent.objects.filter(action="channel.disabled").count() == 2
+    assert "template" in state(rows[2].key).disabled_reason
+    assert "K4NARI" not in state(rows[2].key).disabled_reason
+
+
+def test_webhook_refused_for_its_private_address_works_once_the_setting_allows_it(settings):
+    settings.PROBE_ALLOW_PRIVATE = False
+    with receiver.Receiver() as hook:
+        row = NotificationChannel.objects.create(
+            name="Hook", kind="webhook", addresses=hook.url, secret=encrypt("K4NARI")
+        )
+        tell("A")
+        deliver(row.key)
+        assert "PROBE_ALLOW_PRIVATE" in state(row.key).disabled_reason
+        assert statuses() == ["waiting"]
+        settings.PROBE_ALLOW_PRIVATE = True
+        deliver(row.key)
+        assert (len(hook.requests), statuses()) == (1, ["sent"])

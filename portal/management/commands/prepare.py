@@ -12,6 +12,7 @@ from django.utils import timezone
 from portal import audit, roles, schedules
 from portal.env import kept_secret
 from portal.locks import one_at_a_time
+from portal.notifications.delivery import disable_unusable_channels
 from portal.private_files import close_private_paths
 
 OPERATOR = "operator"
@@ -33,7 +34,7 @@ def first_operator() -> str | None:
 
 
 class Command(BaseCommand):
-    help = "Migrations, static files, roles, schedules and the first operator."
+    help = "Migrations, static files, roles, schedules, channels that no longer work and the first operator."
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         close_private_paths()  # before the system checks, which would name them
@@ -45,6 +46,7 @@ class Command(BaseCommand):
             call_command("collectstatic", interactive=False, verbosity=0)
             roles.synchronise()
             schedules.synchronise(timezone.now())
+            disable_unusable_channels()
             password = first_operator()
         if password:
             self.stdout.write(f"First operator: {OPERATOR}\nPassword:       {password}")

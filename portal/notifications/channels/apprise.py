@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from apprise import NotifyFormat, NotifyType
 from django.utils.translation import gettext as _
 
@@ -19,12 +21,17 @@ TYPES = {
 }
 
 
-def send(channel: Known, outgoing: Outgoing) -> str:
-    """Raises DeliveryError. The plugin is called directly: Apprise's own retries would delay and repeat."""
+def service_of(channel: Known) -> Any:
+    """Return the Apprise service of the channel. Raises DeliveryError if its URL is not used, and Unreadable."""
     try:
-        plugin = plugin_of(channel.secret())
+        return plugin_of(channel.secret())
     except UnusableURL as error:
         raise DeliveryError(str(error), permanent=True) from None
+
+
+def send(channel: Known, outgoing: Outgoing) -> str:
+    """Raises DeliveryError. The plugin is called directly: Apprise's own retries would delay and repeat."""
+    plugin = service_of(channel)
     body = "\n\n".join(part for part in (outgoing.text, outgoing.url) if part) or outgoing.title
     kind = NotifyType.SUCCESS if outgoing.state == "closed" else TYPES[Severity(outgoing.severity)]
     try:
