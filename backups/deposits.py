@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any
 
 from django.conf import settings
@@ -46,10 +47,12 @@ CHUNK = 1024 * 1024
 # An upload writes all the time: a part that nobody wrote to for a day was left by a process that was killed.
 LEFT_AFTER_SECONDS = 24 * 60 * 60
 LONGEST_PAUSE_SECONDS = 60.0
+UPLOADS = BoundedSemaphore(max(1, settings.WEB_THREADS // 2))
 RETRY_AFTER = {"Retry-After": "60"}
 ROOT_ABSENT = "The folder of deposits is not there. Try again later."
 FULL = "No space is left for the deposit. Try again later."
 UNUSABLE = "The machine's folder of deposits cannot be used: an operator must look at it."
+BUSY = "Too many large deposits are under way. Try again later."
 UNWRITTEN = "The deposit could not be written. Try again later."
 NAMESAKE = "A machine enrolled earlier deposits into the folder that this machine's id leads to."
 
@@ -126,14 +129,23 @@ def receive(deposit: Deposit, agent: Agent, body: Any) -> None:
         sync_folder(folder)
 
 
-def be_impatient(request: HttpRequest) -> None:
-    """A machine that lost its network tells nobody, and the thread that waits for it would be lost as well.
+@contextmanager
+def awaited(request: HttpRequest) -> Iterator[None]:
+    """Wait for a body that the web server has not received whole, up to a minute at each pause of the sender.
 
-    gunicorn takes the time limit away again before the connection's next request.
+    Such an upload holds a thread for as long as it takes, so only half of the threads may. Raises not_ready.
     """
     connection = request.META.get("gunicorn.socket")
-    if connection is not None:
-        connection.settimeout(LONGEST_PAUSE_SECONDS)
+    if connection is None or not connection.incoming.is_left_to_view:
+        yield
+        return
+    if not UPLOADS.acquire(blocking=False):
+        raise Problem("not_ready", detail=BUSY, headers=RETRY_AFTER)
+    try:
+        connection.await_body(LONGEST_PAUSE_SECONDS)
+        yield
+    finally:
+        UPLOADS.release()
 
 
 # --- Whose folder it is ----------------------------------------------------------------------------------------------

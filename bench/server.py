@@ -1,4 +1,4 @@
-"""The portal under gunicorn with two workers, on a PostgreSQL of its own, for the length of a benchmark."""
+"""The portal's own web server with two workers, on a PostgreSQL of its own, for the length of a benchmark."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.core.management import call_command
 from bench.load import Address, Connection, request_bytes
 from tests.postgres import temporary_postgres
 
-WORKERS, THREADS = 2, 4
+WORKERS = 2
 
 
 @contextmanager
@@ -35,9 +35,8 @@ def portal() -> Iterator[Address]:
 def served() -> Iterator[Address]:
     address = Address("127.0.0.1", free_port())
     command = [
-        *(sys.executable, "-m", "gunicorn", "portal.wsgi:application", "--worker-class", "gthread"),
-        *("--workers", str(WORKERS), "--threads", str(THREADS), "--bind", f"{address.host}:{address.port}"),
-        *("--log-level", "warning"),
+        *(sys.executable, "-m", "gunicorn", "-c", "python:portal.supervisor.web", "--log-level", "warning"),
+        *("--workers", str(WORKERS), "--bind", f"{address.host}:{address.port}"),
     ]
     with subprocess.Popen(command) as server:
         try:

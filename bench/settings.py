@@ -3,4 +3,5 @@
 from portal.settings import *  # noqa: F403
 
 ROOT_URLCONF = "bench.urls"
-LOGGING_CONFIG = None  # nobody reads the lines; both sides of each ratio go without
+LOGGING_CONFIG = None
+LOGGING = {}  # nobody reads the lines; both sides of each ratio go without

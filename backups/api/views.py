@@ -42,10 +42,6 @@ class DepositView(ApiView):
 
     kinds = frozenset({Kind.AGENT})
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        deposits.be_impatient(request._request)
-        super().initial(request, *args, **kwargs)
-
     @extend_schema(
         request={"application/octet-stream": OpenApiTypes.BINARY},
         responses={201: DepositAnswer},
@@ -59,7 +55,8 @@ class DepositView(ApiView):
     def put(self, request: Request, area: str, name: str) -> Response:
         agent = token_of(request).machine.agent
         deposit = deposits.announced(area, name, agent, request._request.META)
-        deposits.receive(deposit, agent, body_stream(request._request))
+        with deposits.awaited(request._request):
+            deposits.receive(deposit, agent, body_stream(request._request))
         body = {"status": "stored", "name": deposit.name, "size": deposit.size, "sha256": deposit.sha256}
         return Response(body, status=201)
 

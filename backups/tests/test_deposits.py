@@ -6,6 +6,8 @@ import os
 import stat
 import time
 from datetime import timedelta
+from threading import BoundedSemaphore
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import User
@@ -16,7 +18,6 @@ from agents.enrolment import issue_agent_token, uninstall
 from backups import deposits
 from backups.scanner import report
 from backups.tests.conftest import BODY, DATABASE, sha256
-from portal.api.streams import MOST_DRAINED
 from portal.issuing import issue
 from portal.models import AuditEvent
 
@@ -191,7 +192,7 @@ def test_one_over_the_limit_is_refused_before_it_is_read(put, root, area, name, 
     answer = put(name, area=area, CONTENT_LENGTH=str(limit + 1), **{"wsgi.input": body})
     assert refused(answer) == (413, "body_too_large")
     assert str(limit) in answer.json()["detail"]
-    assert body.given <= MOST_DRAINED + 64 * 1024
+    assert body.given == 0
     assert everything(root) == []
 
 
@@ -269,7 +270,7 @@ def test_a_root_that_is_not_there_is_not_made(put, root, caplog):
 def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_read(put, root, settings):
     settings.DEPOSIT_MAX_BYTES, body = 2**60, Endless()
     assert is_told_to_wait(put(CONTENT_LENGTH=str(2**60), **{"wsgi.input": body}), deposits.FULL)
-    assert body.given <= MOST_DRAINED + 64 * 1024
+    assert body.given == 0
     assert files(root) == []
 
 
@@ -458,15 +459,29 @@ def test_a_part_has_a_name_that_the_sweep_knows_and_no_scan_reads():
 
 
 class Connection:
-    def __init__(self):
-        self.limits = []
+    """A connection of the web server, of which a part of the body has arrived or all of it."""
 
-    def settimeout(self, seconds):
-        self.limits.append(seconds)
+    def __init__(self, is_left_to_view):
+        self.incoming = SimpleNamespace(is_left_to_view=is_left_to_view)
+        self.pauses = []
+
+    def await_body(self, longest_pause):
+        self.pauses.append(longest_pause)
 
 
-def test_a_machine_that_falls_silent_is_not_waited_for_even_where_it_is_refused(put):
-    for token in ({}, {"token": "vigie_nonsense"}):
-        connection = Connection()
-        put(**{"gunicorn.socket": connection}, **token)
-        assert connection.limits == [deposits.LONGEST_PAUSE_SECONDS]
+@pytest.mark.parametrize(
+    ("is_left", "token", "pauses"), [(True, {}, [60.0]), (False, {}, []), (True, {"token": "x"}, [])]
+)
+def test_body_is_waited_for_only_when_incomplete_and_accepted(put, is_left, token, pauses):
+    connection = Connection(is_left)
+    put(**{"gunicorn.socket": connection}, **token)
+    assert connection.pauses == pauses
+
+
+def test_large_deposits_beyond_half_of_the_threads_are_told_to_come_later(put, root, monkeypatch):
+    monkeypatch.setattr(deposits, "UPLOADS", BoundedSemaphore(1))
+    with deposits.UPLOADS:
+        answer = put(**{"gunicorn.socket": Connection(is_left_to_view=True)})
+        assert is_told_to_wait(answer, deposits.BUSY)
+        assert put(**{"gunicorn.socket": Connection(is_left_to_view=False)}).status_code == 201
+    assert put(**{"gunicorn.socket": Connection(is_left_to_view=True)}).status_code == 201

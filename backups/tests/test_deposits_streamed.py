@@ -186,26 +186,17 @@ def test_of_two_at_once_the_last_to_end_stays_whole(begin, folder, stages):
 
 @contextlib.contextmanager
 def gunicorn(deposits_root, **environment):
-    """Serves the portal from one worker of two threads; gives its address and the worker's process id."""
-    own = {
-        "DATABASE_URL": own_address(),
-        "DEPOSITS_ROOT": str(deposits_root),
-        "PYTHONPATH": str(portal_settings.BASE_DIR),
-    }
+    """Serve the portal from one worker of two threads; its address and the worker's process id."""
+    own = {"DATABASE_URL": own_address(), "DEPOSITS_ROOT": str(deposits_root), "WEB_WORKERS": "1", "WEB_THREADS": "2"}
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        command = [
-            sys.executable,
-            "-m",
-            "gunicorn",
-            "portal.wsgi:application",
-            "--worker-class",
-            "gthread",
-            "--threads",
-            "2",
-        ]
-        command += ["--no-control-socket", "--bind", f"fd://{listening.fileno()}"]
+        command = [sys.executable, "-m", "gunicorn", "-c", "python:portal.supervisor.web"]
+        command += ["--chdir", str(portal_settings.BASE_DIR), "--bind", f"fd://{listening.fileno()}"]
         with subprocess.Popen(
-            command, env=os.environ | own | environment, pass_fds=[listening.fileno()], stderr=subprocess.DEVNULL
+            command,
+            env=os.environ | own | environment,
+            cwd=portal_settings.BASE_DIR,
+            pass_fds=[listening.fileno()],
+            stderr=subprocess.DEVNULL,
         ) as server:
             try:
                 address = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -254,11 +245,25 @@ def test_three_hundred_megabytes_cost_the_server_a_few(folder, token, zeros):
     assert (folder / NAME).stat().st_size == 300 * MEBIBYTE
 
 
-def test_what_is_too_large_is_told_so(folder, token, zeros):
+@pytest.mark.parametrize(
+    ("sender", "expected"), [("machine", (413, "body_too_large")), ("nobody", (401, "invalid_token"))]
+)
+def test_refused_deposit_is_not_read_and_its_sender_gets_the_answer(folder, token, zeros, sender, expected):
     with gunicorn(folder.parent.parent, DEPOSIT_MAX_BYTES="1000") as (address, _worker):
-        answer = put(address, token, zeros(4 * MEBIBYTE), "0" * 64)
-        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+        answer = put(address, token if sender == "machine" else "x", zeros(100 * MEBIBYTE), "0" * 64)
+    assert (answer.status_code, answer.json()["code"]) == expected
     assert listed(folder) == []
+
+
+def test_large_deposits_that_never_come_leave_a_thread_to_others(begin, folder, token):
+    with gunicorn(folder.parent.parent) as (address, _worker):
+        first = begin(BODY[: deposits.CHUNK], to=address)
+        wait_for("the part", lambda: any(map(deposits.PART.fullmatch, listed(folder))))
+        assert [answer_of(begin(BODY[:1], to=address))[0] for _ in range(5)] == [503] * 5
+        assert put(address, token, b"small", sha256(b"small")).status_code == 201
+        first.sendall(BODY[deposits.CHUNK :])
+        assert answer_of(first)[0] == 201
+    assert (folder / NAME).read_bytes() == BODY
 
 
 def test_a_worker_that_is_killed_leaves_a_part_and_the_file_before_it(begin, folder):

@@ -21,7 +21,6 @@ from django.views.defaults import bad_request, page_not_found, server_error
 from rest_framework import exceptions as drf
 
 from portal import audit, disks
-from portal.api.streams import drain
 from portal.failures import Failure, failure_of
 
 log = logging.getLogger("vigie.api")
@@ -232,7 +231,6 @@ def refused(error: Exception, request: HttpRequest) -> Problem:
     # For whoever tracks requests: the code of a refusal, of what nobody foresaw its class and where it was raised.
     foreseen = problem.code not in UNFORESEEN
     request.failure = Failure(problem.code) if foreseen else failure_of(error)  # type: ignore[attr-defined]
-    drain(request)
     if problem.code in AUDITED:
         audit.refusal(request, problem.code, problem.subject)
     return problem

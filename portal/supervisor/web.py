@@ -4,12 +4,13 @@ from typing import Any
 
 from django.conf import settings
 
-from portal.supervisor import lifeline
+from portal.supervisor import connections, lifeline
 
 wsgi_app = "portal.wsgi:application"
 worker_class = "portal.supervisor.connections.Worker"
 workers = settings.WEB_WORKERS
 threads = settings.WEB_THREADS
+worker_connections = connections.most_connections(1200)
 timeout = 60
 graceful_timeout = 30
 keepalive = 5

@@ -1,4 +1,4 @@
-"""gunicorn with one thread and short deadlines, for `test_connections`: prints its port."""
+"""gunicorn with one thread, for `test_connections`: prints its port. Given `short`, its deadlines are."""
 
 import sys
 
@@ -7,14 +7,19 @@ from gunicorn.app.base import BaseApplication
 from portal.supervisor import connections
 from portal.supervisor.components import listen
 
-connections.HEAD_SECONDS = 0.3
-connections.BODY_SECONDS, connections.BYTES_PER_SECOND, connections.LONGEST_CHUNKED = 0.3, 1_000, 0
+CONNECTIONS = 30
+# Longer than what the system keeps for a client that reads nothing of it.
+LONG = b"x" * 3_000_000
 
 
 def echo(environ, start_response):
-    if environ["PATH_INFO"] == "/deposit":
-        environ["gunicorn.socket"].settimeout(60)
-    body = environ["wsgi.input"].read()
+    """Answer with the body; `/long` with a long answer, `/refused` without reading, `/deposit` waiting for the body."""
+    path = environ["PATH_INFO"]
+    if path == "/deposit":
+        environ["gunicorn.socket"].await_body(60)
+    body = {"/long": LONG, "/refused": b"no"}.get(path)
+    if body is None:
+        body = environ["wsgi.input"].read()
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
 
@@ -24,6 +29,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self.cfg.set("bind", f"fd://{listening.fileno()}")
         self.cfg.set("worker_class", "portal.supervisor.connections.Worker")
         self.cfg.set("threads", 1)
+        self.cfg.set("worker_connections", CONNECTIONS)
         self.cfg.set("control_socket_disable", True)
 
     def load(self):
@@ -31,6 +37,9 @@ class Server(BaseApplication):  # type: ignore[misc]
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["short"]:
+        connections.HEAD_SECONDS = connections.BODY_SECONDS = 0.3
+        connections.BYTES_PER_SECOND = 10**9
     listening = listen("127.0.0.1:0")
     sys.stdout.write(f"{listening.getsockname()[1]}\n")
     sys.stdout.flush()

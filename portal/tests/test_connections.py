@@ -1,4 +1,4 @@
-"""Senders that stop half-way, against the web server with one thread and short deadlines."""
+"""Senders that are slow, stop half-way or take no answer, against the web server with one thread."""
 
 import contextlib
 import os
@@ -9,30 +9,55 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
 from django.conf import settings
 
+from portal.supervisor.incoming import MOST_HEAD
+from portal.tests.slow_senders import CONNECTIONS, LONG
 from portal.tests.up.standing import MANAGE
 
-WHOLE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok"
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
+WHOLE = HEAD + b"Content-Length: 2\r\n\r\nok"
+CLOSING = HEAD + b"Connection: close\r\nContent-Length: 2\r\n\r\nok"
+MEBIBYTE = 1024 * 1024
+
+
+@contextlib.contextmanager
+def served(*arguments):
+    command = [sys.executable, "-m", "portal.tests.slow_senders", *arguments]
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "portal.settings"}
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(MANAGE[1]).parent, env=environment)
+    try:
+        yield int(server.stdout.readline())
+    finally:
+        server.terminate()
+        server.wait()
+        server.stdout.close()
 
 
 @pytest.fixture(scope="module")
 def port():
-    command = [sys.executable, "-m", "portal.tests.slow_senders"]
-    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "portal.settings"}
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(MANAGE[1]).parent, env=environment)
-    yield int(server.stdout.readline())
-    server.terminate()
-    server.wait()
-    server.stdout.close()
+    with served() as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def short_port():
+    """The port of a server whose deadlines are short."""
+    with served("short") as port:
+        yield port
 
 
 @pytest.fixture
 def connect(port):
     opened = []
 
-    def connecting(sent):
-        opened.append(socket.create_connection(("127.0.0.1", port), timeout=30))
+    def connecting(sent, to=port, **options):
+        opened.append(socket.socket())
+        opened[-1].settimeout(30)
+        for option, value in options.items():
+            opened[-1].setsockopt(socket.SOL_SOCKET, getattr(socket, option), value)
+        opened[-1].connect(("127.0.0.1", to))
         opened[-1].sendall(sent)
         return opened[-1]
 
@@ -44,19 +69,56 @@ def connect(port):
 def everything(connection):
     """What comes until the other side hangs up, or until the answer is whole."""
     found = b""
-    while not found.endswith(b"ok") and (data := connection.recv(4096)):
-        found += data
+    with contextlib.suppress(ConnectionResetError):
+        while not found.endswith(b"ok") and (data := connection.recv(65536)):
+            found += data
     return found
 
 
-@pytest.mark.parametrize("half", [
-    b"POST / HTTP/1.1\r\nHo", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\no",
-    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\no",
-])  # fmt: skip
-def test_half_a_request_is_hung_up_on_and_keeps_no_other_waiting_for_ever(connect, half):
-    halves = [connect(half) for _ in range(2)]
+# --- Nobody waits for them -------------------------------------------------------------------------------------------
+
+HALVES = {
+    "nothing": b"",
+    "half a head": b"POST / HTTP/1.1\r\nHo",
+    "no body": HEAD + b"Content-Length: 2\r\n\r\n",
+    "half a body": HEAD + b"Content-Length: 2\r\n\r\no",
+    "half a chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\no",
+    "no last chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+    "half a second request": WHOLE + HEAD,
+    "a body of a form": HEAD + b"Cookie: x=1\r\nContent-Length: 2000000\r\n\r\n",
+    "a body of a deposit": b"PUT /deposit HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n",
+    "a body that is refused": b"POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n",
+    "a body that is too long": HEAD + b"Content-Length: 10000000\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("half", HALVES.values(), ids=HALVES)
+def test_unfinished_requests_leave_the_only_thread_to_others(connect, half):
+    unfinished = [connect(half) for _ in range(5)]
     assert everything(connect(WHOLE)).endswith(b"\r\n\r\nok")
-    assert [everything(each) for each in halves] == [b"", b""]
+    if not half.startswith(WHOLE) and b"10000000" not in half:
+        assert select.select(unfinished, [], [], 0)[0] == []
+
+
+def test_clients_that_take_no_answer_leave_the_only_thread_to_others(connect):
+    idle = [connect(b"GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", SO_RCVBUF=4096) for _ in range(5)]
+    assert everything(connect(WHOLE)).endswith(b"\r\n\r\nok")
+    assert [everything(each).endswith(b"\r\n\r\n" + LONG) for each in idle] == [True] * 5
+
+
+def test_full_house_gives_up_who_has_waited_longest(connect):
+    waiting = [connect(HEAD) for _ in range(CONNECTIONS)]
+    assert everything(connect(WHOLE)).endswith(b"\r\n\r\nok")
+    assert waiting[0].recv(1) == b""
+    assert select.select(waiting[-5:], [], [], 0)[0] == []
+
+
+# --- Deadlines -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["nothing", "half a head", "half a body", "half a chunk"])
+def test_half_a_request_is_hung_up_on_without_an_answer(connect, short_port, name):
+    assert everything(connect(HALVES[name], to=short_port)) in {b"", HALVES[name]}
 
 
 def dripped(connection, bytes_each, times):
@@ -69,29 +131,105 @@ def dripped(connection, bytes_each, times):
     return False
 
 
-def test_dripping_head_is_hung_up_on(connect):
-    assert dripped(connect(b"POST / HTTP/1.1\r\n"), b"X-1: 1\r\n", times=600)
+def test_dripping_head_is_hung_up_on(connect, short_port):
+    assert dripped(connect(b"POST / HTTP/1.1\r\n", to=short_port), b"X-1: 1\r\n", times=600)
 
 
-@pytest.mark.parametrize(("path", "is_cut_off"), [("/", True), ("/deposit", False)])
-def test_slow_body_has_its_time_except_as_a_deposit(connect, path, is_cut_off):
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n".encode()
-    slow = connect(head)
-    assert dripped(slow, b"o", times=48) is is_cut_off
-    if not is_cut_off:
+@pytest.mark.parametrize(
+    ("method", "path", "length"), [("POST", "/", 102), ("PUT", "/", 102), ("PUT", "/deposit", 100_002)]
+)
+def test_slow_body_has_its_time_except_as_a_deposit(connect, short_port, method, path, length):
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    slow = connect(head.encode(), to=short_port)
+    assert dripped(slow, bytes(length // 100), times=100) is (method == "POST")
+    if method == "PUT":
         slow.sendall(b"ok")
         assert everything(slow).endswith(b"ok")
 
 
-def test_next_request_of_a_connection_has_its_own_deadline(connect):
-    connection = connect(WHOLE)
+def test_next_request_of_a_connection_has_its_own_deadline(connect, short_port):
+    connection = connect(WHOLE, to=short_port)
     assert everything(connection).endswith(b"ok")
     assert not select.select([connection], [], [], 0.6)[0]
     connection.sendall(WHOLE)
     assert everything(connection).endswith(b"ok")
 
 
-def test_portal_is_served_with_deadlines():
+# --- What is not slow ------------------------------------------------------------------------------------------------
+
+
+def test_requests_that_come_together_are_answered_in_order(connect):
+    connection = connect(WHOLE + WHOLE.replace(b"ok", b"no") + CLOSING)
+    answers = everything(connection)
+    while not answers.endswith(b"no"):
+        answers += connection.recv(65536)
+    answers += everything(connection)
+    assert [part[:2] for part in answers.split(b"\r\n\r\n")[1:]] == [b"ok", b"no", b"ok"]
+
+
+def test_body_in_chunks_arrives(port):
+    answer = requests.post(f"http://127.0.0.1:{port}/", data=iter([b"a" * 10_000, b"b" * 10_000]), timeout=30)
+    assert answer.content == b"a" * 10_000 + b"b" * 10_000
+
+
+def test_long_body_with_a_token_arrives(port):
+    body = os.urandom(MEBIBYTE)
+    answer = requests.post(f"http://127.0.0.1:{port}/", data=body, headers={"Authorization": "x"}, timeout=30)
+    assert answer.content == body
+
+
+@pytest.mark.parametrize(("path", "length"), [("/", 2), ("/deposit", 5 * MEBIBYTE)])
+def test_sender_that_asks_first_is_told_once_to_go_on(connect, path, length):
+    head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+    connection = connect(head.encode())
+    assert connection.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.sendall(bytes(length - 2) + b"ok")
+    answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert len(answer.partition(b"\r\n\r\n")[2]) == length
+
+
+def test_sender_that_asks_first_is_refused_without_its_body(connect):
+    head = b"PUT /refused HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10000000\r\n\r\n"
+    answer = everything(connect(head))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\nno")
+
+
+def test_refused_body_is_not_read_and_its_sender_gets_the_answer(connect):
+    connection = connect(b"POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
+    sent = 0
+    with contextlib.suppress(OSError):
+        while sent < 100 * MEBIBYTE:
+            sent += connection.send(bytes(MEBIBYTE))
+    assert sent < 20 * MEBIBYTE  # what the system takes on both sides
+    assert everything(connection).endswith(b"\r\n\r\nno")
+
+
+REFUSED = {
+    "two lengths": (HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok", b"400"),
+    "length and chunks": (HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
+    "unknown coding": (HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", b"501"),
+    "chunks in HTTP/1.0": (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
+    "a length in words": (HEAD + b"Content-Length: +2\r\n\r\nok", b"400"),
+    "a folded length": (HEAD + b"X: 1\r\n Content-Length: 2\r\n\r\nok", b"400"),
+    "bare line feeds": (b"POST / HTTP/1.1\nHost: x\n\n", b"400"),
+    "a long head": (HEAD + b"X-Header: 12345\r\n" * (MOST_HEAD // 17 + 1), b"431"),
+    "many headers": (HEAD + b"X: 1\r\n" * 101 + b"\r\n", b"431"),
+    "a long header": (HEAD + b"X: " + b"1" * 9000 + b"\r\n\r\n", b"431"),
+    "a long address": (b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\n\r\n", b"414"),
+}
+
+
+@pytest.mark.parametrize(("request_bytes", "expected"), REFUSED.values(), ids=REFUSED)
+def test_request_that_could_be_read_in_two_ways_is_refused_with_all_that_follows(connect, request_bytes, expected):
+    answers = everything(connect(request_bytes + b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"))
+    assert answers.split()[1] == expected
+    assert answers.count(b"HTTP/1.1 ") == 1
+
+
+def test_portal_is_served_by_this_worker():
     web = {}
     exec((Path(settings.BASE_DIR) / "portal/supervisor/web.py").read_text(), web)
     assert web["worker_class"] == "portal.supervisor.connections.Worker"
+    assert web["worker_connections"] > 1000

@@ -1,0 +1,73 @@
+"""Where a request ends, however it is cut on its way."""
+
+import pytest
+
+from portal.supervisor.incoming import ANONYMOUS, CALL, FORM, MOST_HEAD, Incoming
+
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+WHOLE = [
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    HEAD + b"\r\n",
+    HEAD + b"Content-Length: 2\r\n\r\nok",
+    HEAD + b"content-length:\t10 \r\n\r\nab\r\n\r\ncd\r\n",
+    CHUNKED + b"2\r\nok\r\n0\r\n\r\n",
+    CHUNKED + b"A;name=value\r\n0\r\n\r\n0\r\n\r\n\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("request_bytes", WHOLE)
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_request_is_ready_with_its_last_byte(request_bytes, size):
+    incoming = Incoming()
+    pieces = [request_bytes[at : at + size] for at in range(0, len(request_bytes), size)]
+    assert [incoming.feed(piece) for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    assert not incoming.is_left_to_view
+    incoming.file.seek(0)
+    assert incoming.file.read() == request_bytes
+
+
+def test_beginning_of_the_next_request_is_kept_with_this_one():
+    incoming = Incoming()
+    assert incoming.feed(WHOLE[3] + WHOLE[0])
+    incoming.file.seek(0)
+    assert incoming.file.read() == WHOLE[3] + WHOLE[0]
+
+
+@pytest.mark.parametrize("refused", [
+    b"GET / HTTP/1.1\nHost: x\n", HEAD + b"X: 1\n", CHUNKED + b"-2\r\n", CHUNKED + b"zz\r\n", CHUNKED + b"1;" + b"x" * 300,
+    HEAD + b"Transfer-Encoding: xchunked\r\n\r\n", HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+    HEAD + b"Content-Length: two\r\n\r\n",
+])  # fmt: skip
+def test_malformed_request_is_ready_for_the_parser_to_refuse(refused):
+    assert Incoming().feed(refused)
+
+
+def test_head_without_end_is_too_long_at_its_limit():
+    incoming = Incoming()
+    fed = [incoming.feed(b"X-Header: 12345\r\n") for _ in range(MOST_HEAD // 17 + 1)]
+    assert fed == [False] * (len(fed) - 1) + [True]
+    assert incoming.is_too_long
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "most"),
+    [
+        ("/", "X: 1", ANONYMOUS),
+        ("/", "Authorization: x", CALL),
+        ("/", "cookie: x=1", FORM),
+        ("/api/v1/beta/feedback?key=x", "X: 1", CALL),
+    ],
+)
+def test_body_longer_than_its_limit_is_left_to_the_view(path, header, most):
+    begin = f"POST {path} HTTP/1.1\r\n{header}\r\n"
+    for length, is_left in ((most, False), (most + 1, True)):
+        incoming = Incoming()
+        head = f"{begin}Content-Length: {length}\r\n\r\n".encode()
+        assert (incoming.feed(head), incoming.is_left_to_view) == (is_left, is_left)
+    incoming = Incoming()
+    incoming.feed(f"{begin}Transfer-Encoding: chunked\r\n\r\nffffff\r\n".encode())
+    fed = [incoming.feed(bytes(most // 4)) for _ in range(5)]
+    assert fed == [False, False, False, False, True]
+    assert incoming.is_left_to_view
