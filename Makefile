@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 export DJANGO_SETTINGS_MODULE := portal.settings
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: run demo test check bench faults format messages requirements clean
+.PHONY: run demo test fuzz check bench faults format messages requirements clean
 
 run: $(VENV)/run
 	$(BIN)/python manage.py prepare
@@ -23,6 +23,9 @@ demo: $(VENV)/run
 
 test: $(VENV)/dev
 	$(BIN)/python -m tests.legs $(ARGS)
+
+fuzz: $(VENV)/dev
+	HYPOTHESIS_PROFILE=fuzz VIGIE_DATA_DIR=$$(mktemp -d) $(BIN)/python -m pytest tests/fuzz --hypothesis-show-statistics $(ARGS)
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -1,0 +1,5 @@
+"""Combining marks, of which Python sorts those of one character in quadratic time."""
+
+ACUTE, BELOW = "\u0301", "\u0316"
+FEW_MARKS = "q" + ACUTE * 3
+MANY_MARKS = "q" + (ACUTE + BELOW) * 300

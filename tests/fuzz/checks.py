@@ -1,0 +1,37 @@
+"""What holds of every answer of a reader."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from django.test import RequestFactory
+
+from portal.api import bodies
+from portal.api.errors import CODES, Problem
+from tests.fuzz.strategies import PLANTED
+
+FIELD = re.compile(r"[a-z_]+(\[[0-9]+\])?(\.[a-z_]+)?")
+UNREADABLE = frozenset({"malformed_json", "body_too_deep", "body_too_large"})
+
+
+def body_in(raw: bytes) -> dict[str, Any]:
+    """The body as the API reads it. Raises Problem."""
+    return bodies.read_json_object(RequestFactory().generic("POST", "/", raw, "application/json"))
+
+
+def assert_is_refusal(problem: Problem, *codes: str) -> None:
+    """A documented code, fields by the names of our own schema, and nothing of what was sent."""
+    assert problem.code in UNREADABLE.union(codes)
+    assert all(FIELD.fullmatch(error.field) and error.code.isidentifier() for error in problem.errors)
+    assert PLANTED not in json.dumps(problem.body())
+    assert bool(problem.errors) == (problem.code == "validation_failed")
+    assert problem.status == CODES[problem.code].status
+
+
+def assert_is_storable(value: Any) -> None:
+    """Any database takes it: no NUL and no half of a surrogate pair in any text."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    text.encode()
+    assert "\\u0000" not in text
