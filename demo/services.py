@@ -206,7 +206,7 @@ class Operator:
     def __init__(self, url: str, password: str, name: str = "operator") -> None:
         self.url = url
         self.browser = requests.Session()
-        self.submit("/admin/login/", username=name, password=password, next="/admin/")
+        self.submit("/accounts/login/", login=name, password=password, next="/admin/")
 
     def submit(self, path: str, **fields: object) -> None:
         """Opens the page and submits its form."""

@@ -14,6 +14,7 @@ class PortalConfig(AppConfig):
         import_module("portal.checks")
         import_module("portal.notifications.schedules")
         import_module("portal.access.findings")
+        import_module("portal.access.sessions")
 
 
 class VigieAdminConfig(AdminConfig):

@@ -8,19 +8,25 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from allauth.account import views as account_views
+from allauth.account.utils import get_next_redirect_url
 from django.contrib.admin import AdminSite
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import Resolver404, resolve
+from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from portal.findings import Finding, current_findings
 from portal.panels import current_tiles
 
-# Schedules and queues are declared in code: a row edited by hand would be overwritten, or stop them all.
-HIDDEN_APPS = frozenset({"django_q"})
+# Schedules and queues are declared in code: a row edited by hand would be overwritten, or stop them all. Factors and
+# sessions are their users' own.
+HIDDEN_APPS = frozenset({"django_q", "account", "mfa", "usersessions", "socialaccount"})
 LAST_APPS = ("portal", "auth")
 
 
@@ -38,6 +44,22 @@ class VigieAdminSite(AdminSite):
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """The apps an operator works with first, the portal's own behind."""
         return sorted(super().get_app_list(request, app_label), key=lambda app: app["app_label"] in LAST_APPS)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Lead to the sign-in page. Whoever is signed in and came back lacks the permission to see the admin."""
+        if request.user.is_authenticated and not self.has_permission(request):
+            raise PermissionDenied
+        target = get_next_redirect_url(request) or reverse("admin:index", current_app=self.name)
+        return redirect_to_login(target)
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return redirect("account_logout") if request.method == "GET" else account_views.logout(request)
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return redirect("account_change_password")
+
+    def password_change_done(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return redirect("account_change_password")
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         now = timezone.now()

@@ -41,8 +41,8 @@ def operator(db):
     User.objects.create_superuser("alice", "alice@example.org", PASSWORD)
     client = Client(raise_request_exception=False)
     for name, password in (("alice", f"{CANARY}-wrong"), (CANARY, CANARY), (PASSWORD, ""), ("alice", PASSWORD)):
-        form = {"username": name, "password": password, "next": f"/admin/?{CANARY}"}
-        answer = client.post(f"/admin/login/?next=/admin/{CANARY}/", form, headers=HEADERS)
+        form = {"login": name, "password": password, "next": f"/admin/?{CANARY}"}
+        answer = client.post(f"/accounts/login/?next=/admin/{CANARY}/", form, headers=HEADERS)
     assert answer.status_code == 302
     return client
 

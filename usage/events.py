@@ -19,6 +19,7 @@ from django.utils import timezone
 from vigie_client import contract
 from vigie_client.contract import MAX_EMAIL, MAX_EVENTS_IN_CALL, MAX_INTEGER, MAX_ROUTE, PARAMETER
 
+from portal.access.browsers import reduced
 from portal.api.errors import Problem, invalid
 from portal.logs import KNOWN_METHODS
 from portal.tokens import TOKEN_IN_TEXT
@@ -27,7 +28,6 @@ from usage.ingest import CONFLICT, DUPLICATE, RECORDED
 from usage.models import FeatureUsage, UserError, UserSession
 from usage.models.activity import Activity
 from usage.report import Reader
-from usage.tracking.browsers import reduced
 
 LONGEST_SESSION = timedelta(seconds=MAX_INTEGER)
 EMAIL, ERROR_NAME, FILE_NAME, ROUTE = map(

@@ -1,0 +1,1 @@
+"""Access: who signs in, by what, and for how long."""

@@ -58,7 +58,7 @@ def test_a_new_password_is_on_record_but_not_what_it_is(admin_client):
 
 
 def login(client, password):
-    return client.post(reverse("admin:login"), {"username": "bo", "password": password})
+    return client.post(reverse("account_login"), {"login": "bo", "password": password})
 
 
 def test_logging_in_and_out_leaves_an_event_each(client):

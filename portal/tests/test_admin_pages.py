@@ -24,7 +24,7 @@ def test_a_page_one_may_not_see(client):
 
 
 def test_a_form_without_its_csrf_token():
-    response = Client(enforce_csrf_checks=True).post(reverse("admin:login"), {})
+    response = Client(enforce_csrf_checks=True).post(reverse("account_login"), {})
     assert response.status_code == 403
     assert "The form was not accepted" in response.content.decode()
 

@@ -8,9 +8,9 @@ from django.db import DatabaseError, InterfaceError
 from django.test import Client
 from django.utils import timezone
 
+from portal.access.browsers import reduced
 from usage.models import UserSession
 from usage.tracking import sessions
-from usage.tracking.browsers import reduced
 from usage.tracking.sessions import truncated
 
 pytestmark = pytest.mark.django_db
@@ -24,8 +24,8 @@ def alice():
 
 
 def log_in(client, **headers):
-    form = {"username": "alice", "password": PASSWORD}
-    return client.post("/admin/login/", form, headers=headers, REMOTE_ADDR="203.0.113.77")
+    form = {"login": "alice", "password": PASSWORD}
+    return client.post("/accounts/login/", form, headers=headers, REMOTE_ADDR="203.0.113.77")
 
 
 def test_a_login_begins_a_session_of_which_no_address_and_no_user_agent_is_kept(client, alice):
@@ -57,16 +57,15 @@ def test_a_session_never_ends_before_it_began(client, alice):
 
 def test_who_logs_in_again_has_left_the_session_before(client, alice):
     log_in(client)
-    log_in(client)
+    client.force_login(alice)
     before, now = UserSession.objects.order_by("pk")
     assert before.session_end is not None
     assert now.session_end is None
 
 
 def test_login_as_another_user_ends_the_session_before(client, alice):
-    User.objects.create_superuser("bea", "bea@example.org", PASSWORD)
     log_in(client)
-    client.post("/admin/login/", {"username": "bea", "password": PASSWORD})
+    client.force_login(User.objects.create_superuser("bea", "bea@example.org", PASSWORD))
     ended = {session.user_email: session.session_end is not None for session in UserSession.objects.all()}
     assert ended == {"alice@example.org": True, "bea@example.org": False}
 
@@ -89,7 +88,7 @@ def test_of_two_logouts_the_first_ends_it(alice):
 
 
 def test_a_wrong_password_begins_none(client, alice):
-    client.post("/admin/login/", {"username": "alice", "password": "wrong"})
+    client.post("/accounts/login/", {"login": "alice", "password": "wrong"})
     assert not UserSession.objects.exists()
 
 

@@ -92,6 +92,6 @@ def test_a_session_of_the_admin_serves_as_well(admin_client, activity):
 
 
 def test_what_the_portal_tracked_is_in_it(client, call, staff, written_when_asked):
-    client.get("/admin/login/")
+    client.get("/accounts/login/")
     written_when_asked()
-    assert call("GET", "usage/summary", staff).json()["top_features"] == [{"name": "admin:login", "count": 1}]
+    assert call("GET", "usage/summary", staff).json()["top_features"] == [{"name": "account_login", "count": 1}]

@@ -159,11 +159,11 @@ class TestWhoItWas:
 
     def test_who_logs_in_and_who_logs_out(self, client, written_when_asked):
         User.objects.create_superuser("alice", "alice@example.org", "a long password")
-        client.post("/admin/login/", {"username": "alice", "password": "a long password"})
+        client.post("/accounts/login/", {"login": "alice", "password": "a long password"})
         client.post("/admin/logout/")
         written_when_asked()
         assert list(FeatureUsage.objects.order_by("pk").values_list("feature_name", "user_email")) == [
-            ("admin:login", "alice@example.org"),
+            ("account_login", "alice@example.org"),
             ("admin:logout", "alice@example.org"),
         ]
 

@@ -17,8 +17,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from portal import disks
+from portal.access.browsers import reduced
 from usage.models import UserSession
-from usage.tracking.browsers import reduced
 from usage.tracking.identity import person
 
 log = logging.getLogger("vigie.tracking")

@@ -1,0 +1,79 @@
+"""Routes of signing in and of a user's own account: those of allauth that are needed, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from allauth.account import views as account
+from allauth.account.adapter import get_adapter
+from allauth.core.exceptions import ReauthenticationRequired
+from allauth.mfa.base import views as mfa
+from allauth.mfa.recovery_codes import views as recovery_codes
+from allauth.mfa.totp import views as totp
+from allauth.mfa.webauthn import views as webauthn
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import URLPattern, path
+from django.views.decorators.cache import never_cache
+from django.views.generic import RedirectView
+
+account_page = RedirectView.as_view(pattern_name="mfa_index")
+View = Callable[..., HttpResponseBase]
+
+
+def reauthenticating(view: View) -> View:
+    """Lead whoever must confirm their identity to the page for it, and back to the page they wanted.
+
+    allauth would keep a POST for later, with its cookies and passwords, in a session that anybody can begin.
+    """
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return view(request, *args, **kwargs)
+        except ReauthenticationRequired:
+            methods = get_adapter(request).get_reauthentication_methods(request.user)
+            if not methods:
+                raise PermissionDenied from None
+            return redirect_to_login(request.path, methods[0]["url"])
+
+    return wrapped
+
+
+def entrance(route: str, view: View, name: str) -> URLPattern:
+    """Return a route for everybody. Its answers are never stored: they say who is about to sign in."""
+    return path(route, never_cache(view), name=name)
+
+
+def own(route: str, view: View, name: str) -> URLPattern:
+    """Return a route of a user's own account."""
+    return entrance(route, login_required(reauthenticating(view)), name)
+
+
+urlpatterns = [
+    entrance("login/", account.login, "account_login"),
+    entrance("logout/", account.logout, "account_logout"),
+    entrance("inactive/", account.account_inactive, "account_inactive"),
+    own("reauthenticate/", account.reauthenticate, "account_reauthenticate"),
+    own("password/change/", account.password_change, "account_change_password"),
+    own("password/set/", account.password_set, "account_set_password"),
+    own("2fa/", mfa.index, "mfa_index"),
+    entrance("2fa/authenticate/", mfa.authenticate, "mfa_authenticate"),
+    own("2fa/reauthenticate/", mfa.reauthenticate, "mfa_reauthenticate"),
+    own("2fa/totp/activate/", totp.activate_totp, "mfa_activate_totp"),
+    own("2fa/totp/deactivate/", totp.deactivate_totp, "mfa_deactivate_totp"),
+    own("2fa/recovery-codes/", recovery_codes.view_recovery_codes, "mfa_view_recovery_codes"),
+    own("2fa/recovery-codes/generate/", recovery_codes.generate_recovery_codes, "mfa_generate_recovery_codes"),
+    own("2fa/recovery-codes/download/", recovery_codes.download_recovery_codes, "mfa_download_recovery_codes"),
+    own("2fa/webauthn/", account_page, "mfa_list_webauthn"),
+    own("2fa/webauthn/add/", webauthn.add_webauthn, "mfa_add_webauthn"),
+    entrance("2fa/webauthn/login/", webauthn.login_webauthn, "mfa_login_webauthn"),
+    own("2fa/webauthn/reauthenticate/", webauthn.reauthenticate_webauthn, "mfa_reauthenticate_webauthn"),
+    own("2fa/webauthn/keys/<int:pk>/edit/", webauthn.edit_webauthn, "mfa_edit_webauthn"),
+    own("2fa/webauthn/keys/<int:pk>/remove/", webauthn.remove_webauthn, "mfa_remove_webauthn"),
+    own("sessions/", account_page, "usersessions_list"),
+]
