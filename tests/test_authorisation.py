@@ -40,7 +40,10 @@ def all_routes(resolver=None, prefix=""):
 def writes_of(view):
     """The methods that write, of those that a view has code of its own for."""
     kind = getattr(view, "view_class", None) or getattr(view, "cls", RedirectView)
-    return set() if kind is RedirectView else {name.upper() for name in WRITES if hasattr(kind, name)}
+    allowed = getattr(view, "view_initkwargs", {}).get("http_method_names", WRITES)
+    return (
+        set() if kind is RedirectView else {name.upper() for name in WRITES if name in allowed and hasattr(kind, name)}
+    )
 
 
 def test_every_route_has_a_row_and_every_row_a_route(world):

@@ -23,6 +23,8 @@ from django.views.generic import RedirectView
 
 account_page = RedirectView.as_view(pattern_name="mfa_index")
 View = Callable[..., HttpResponseBase]
+# A form view of Django takes a PUT as a POST.
+FORM = {"http_method_names": ["get", "head", "post"]}
 
 
 def reauthenticating(view: View) -> View:
@@ -44,14 +46,17 @@ def reauthenticating(view: View) -> View:
     return wrapped
 
 
-def entrance(route: str, view: View, name: str) -> URLPattern:
+def entrance(route: str, view: Any, name: str) -> URLPattern:
     """Return a route for everybody. Its answers are never stored: they say who is about to sign in."""
-    return path(route, never_cache(view), name=name)
+    answer: View = never_cache(view.view_class.as_view(**FORM | view.view_initkwargs))
+    return path(route, answer, name=name)
 
 
-def own(route: str, view: View, name: str) -> URLPattern:
+def own(route: str, view: Any, name: str) -> URLPattern:
     """Return a route of a user's own account."""
-    return entrance(route, login_required(reauthenticating(view)), name)
+    found = entrance(route, view, name)
+    found.callback = login_required(reauthenticating(found.callback))
+    return found
 
 
 urlpatterns = [
