@@ -105,7 +105,9 @@ def about_machine(event: AuditEvent, text: str, **more: str) -> Finding:
 
 @sources.register
 def waiting_enrolments(now: datetime) -> Iterator[Finding]:
-    waiting = EnrolmentRequest.objects.waiting(now).filter(last_asked_at__gt=now - KEPT_FOR)
+    """Requests by tokens that still work: revoking the token is an answer too."""
+    usable = ApiToken.objects.usable(now)
+    waiting = EnrolmentRequest.objects.waiting(now).filter(last_asked_at__gt=now - KEPT_FOR, token__in=usable)
     found = list(waiting.order_by("-last_asked_at").select_related("token")[: SHOWN + 1])
     text = _(
         "%(machine)s asks to be enrolled with the token “%(token)s” from %(address)s. Allow it only if you expect this "

@@ -22,7 +22,7 @@ from vigie_client import make_session
 from demo import backups, beta, services, usage
 from demo.beta import Beta
 from demo.commands import MANAGE, ROOT, manage
-from demo.fleet import Machine, keep_alive, machines, play
+from demo.fleet import Machine, keep_alive, machines, play, refused_impostor
 from demo.services import Services
 from demo.usage import Workplace
 
@@ -72,12 +72,17 @@ def scenes(
     url: str, data: Path, fleet: list[Machine], watched: Services, people: list[Workplace], tested: Beta
 ) -> Iterator[str]:
     token = manage("issue_token", "--kind", "enroll", "--label", "demo", "--expires-in", "1d", capture=True)
+    bound = ("--kind", "client", "--label", "gui only", "--app", "gui_v6", "--app", "gui_v7", "--expires-in", "30d")
+    manage("issue_token", *bound, capture=True)
+    of_server = ("--kind", "enroll", "--machine", backups.BATCH, "--label", backups.BATCH, "--expires-in", "1d")
+    own_tokens = {backups.BATCH: manage("issue_token", *of_server, capture=True)}
     staff = ("--kind", "staff", "--user", "operator", "--label", "demo", "--expires-in", "1d")
     staff_token = manage("issue_token", *staff, capture=True)
     yield from ("", "The fleet plays:")
-    yield from indented(play(fleet, token))
+    yield from indented(play(fleet, token, own_tokens))
     yield from ("", "Their databases are backed up:")
     yield from indented(backups.play(url, data, fleet, staff_token))
+    yield from indented(refused_impostor(fleet[0], token))
     yield from ("", "Their services are watched:")
     yield from indented(services.play(url, watched, make_session(staff_token), password_of(data)))
     yield from ("", "Customers use what they bought:")

@@ -6,7 +6,7 @@ import contextlib
 import random
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +30,8 @@ from vigie_client import (
 from demo.documents import make_broken_documents, make_documents
 
 WINDOWS, MAC, LINUX = "Windows 11 23H2", "macOS 15.1", "Debian 12"
+# One of the servers of `demo.backups`, which deposits by SFTP and was never enrolled.
+SERVER = "agent_douala_prod_01"
 PEOPLE = [
     ("PC-LYON-07", "Alice Martin", WINDOWS),
     ("PC-LYON-08", "Bruno Petit", WINDOWS),
@@ -158,9 +160,12 @@ def closed_address() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-def play(fleet: list[Machine], token: str) -> Iterator[str]:
-    """The play, a line per scene. Played again on the same data it goes on where it stood."""
-    enrolled = sum(machine.present(token) for machine in fleet)
+def play(fleet: list[Machine], token: str, own_tokens: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The play, a line per scene. Played again on the same data it goes on where it stood.
+
+    `own_tokens` are enrolment tokens issued for one machine each: those with backups need an approval otherwise.
+    """
+    enrolled = sum(machine.present((own_tokens or {}).get(machine.machine_id, token)) for machine in fleet)
     yield f"{enrolled} machines enrolled, {len(fleet) - enrolled} were already"
     for machine in fleet:
         machine.work(make_documents(machine.folder / "documents", machine.rng, machine.rng.randint(2, 8)))
@@ -208,6 +213,15 @@ def refused_intruder(machine: Machine, token: str) -> Iterator[str]:
         twin.enrol(token)
     except PortalError as error:
         yield f"a second computer calling itself {machine.machine_id} was refused: {error.code}"
+
+
+def refused_impostor(machine: Machine, token: str) -> Iterator[str]:
+    """Somebody with the installers' token asks to be a server whose backups are expected, and has to wait."""
+    impostor = Machine(**{**vars(machine), "machine_id": SERVER, "folder": machine.folder.with_name("impostor")})
+    try:
+        impostor.enrol(token)
+    except PortalError as error:
+        yield f"a computer calling itself {SERVER} waits for an operator: {error.code}"
 
 
 def keep_alive(fleet: list[Machine], rng: random.Random) -> None:

@@ -99,6 +99,11 @@ class ApiToken(models.Model):
     def allows(self, scope: str) -> bool:
         return scope in self.scopes
 
+    @property
+    def binding(self) -> str:
+        """The machine or the applications that it is bound to, or nothing."""
+        return self.for_machine or ", ".join(self.app_names)
+
     def is_for_machine(self, machine_id: str) -> bool:
         """Return True if this enrolment token is bound to the machine. Names are compared without case."""
         return self.for_machine.lower() == machine_id.lower()

@@ -139,6 +139,12 @@ def test_reactivation_needs_approval_and_keeps_the_machine_as_it_was(enrol, enro
     assert enrol(enroll_token) == (201, "reactivated")
 
 
+def test_refusal_tells_nothing_of_the_machine(call, enroll_token, expected, make_agent):
+    make_agent(MACHINE, status="uninstalled", user_name="Alice", version="7")
+    answer = call("POST", "agents/enroll", enroll_token, machine_id=MACHINE)
+    assert answer.json().keys() == {"type", "title", "status", "detail", "code"}
+
+
 def test_active_machine_renews_and_reenrols_without_approval(enrol, enroll_token, expected, make_agent):
     agent = make_agent(MACHINE)
     assert enrol(issue_agent_token(agent)) == (201, "replayed")
@@ -263,6 +269,12 @@ def test_exhausted_token_asks_for_nothing(enrol, expected):
     ApiToken.objects.filter(pk=token.pk).update(uses=1)
     assert enrol(plain) == (403, "token_exhausted")
     assert not EnrolmentRequest.objects.exists()
+
+
+def test_revoked_token_asks_for_nothing_any_more(enrol, enroll_token, expected, waiting):
+    enrol(enroll_token)
+    ApiToken.objects.update(revoked_at=timezone.now())
+    assert waiting() == []
 
 
 def test_operator_discards_a_request(admin_client, enrol, enroll_token, expected, waiting):

@@ -20,7 +20,7 @@ from django.utils.translation import ngettext
 from vigie_client.contract import MACHINE_ID
 
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, in_full, moment_column
+from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, in_full, lines, moment_column
 from portal.admin.filters import ChoiceFilter
 from portal.guides import guides_for
 from portal.history import history_of
@@ -179,9 +179,8 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     sortable_by = ()
     list_display = (
         "name",
-        "kind",
+        "kind_and_binding",
         "state",
-        "bound_to",
         "used",
         moment_column("last_used_at", _("last used"), empty=_("never")),
         moment_column("expires_at", _("expires"), empty=_("never")),
@@ -239,9 +238,13 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     def may(self, token: ApiToken) -> str:
         return ", ".join(str(label) for scope, label in ApiToken.Scope.choices if token.allows(scope)) or NOTHING
 
+    @admin.display(description=_("kind"))
+    def kind_and_binding(self, token: ApiToken) -> SafeString:
+        return lines(token.get_kind_display(), token.binding)
+
     @admin.display(description=_("bound to"))
     def bound_to(self, token: ApiToken) -> str:
-        return token.for_machine or ", ".join(token.app_names) or NOTHING
+        return token.binding or NOTHING
 
     def get_sections(self, request: HttpRequest, obj: ApiToken) -> list[Section]:
         return [history_of(subject(obj))]

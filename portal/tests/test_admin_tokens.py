@@ -71,6 +71,7 @@ def test_a_token_that_does_not_expire_must_be_asked_for(ask):
 @pytest.mark.parametrize(
     ("fields", "error"),
     [({"label": ""}, "required"), ({"kind": "agent"}, "Select a valid choice"), ({"kind": "staff"}, "needs a user"),
+     ({"for_machine": "../x"}, "Not a machine ID."), ({"kind": "client", "app_names": "gui, a/b"}, "in each name"),
      ({"max_uses": "0"}, "greater than or equal to 1"), ({"lifetime": "9999"}, "Select a valid choice")],
 )  # fmt: skip
 def test_a_form_that_makes_no_sense_issues_nothing(ask, fields, error):
@@ -83,6 +84,24 @@ def test_what_matters_for_another_kind_is_left_out(ask, admin_user):
     ask(kind="client", max_uses="3", may_uninstall="on", user=admin_user.pk)
     token = ApiToken.objects.get()
     assert (token.max_uses, token.scopes, token.user) == (None, [], None)
+
+
+def test_token_is_bound_as_the_form_says(ask, admin_client):
+    ask(kind="client", label="apps", app_names=" gui_v6, batch,, batch ", for_machine="PC-1")
+    ask(kind="enroll", label="machine", app_names="gui_v6", for_machine="PC-1")
+    bound = ApiToken.objects.order_by("pk").values_list("app_names", "for_machine")
+    assert list(bound) == [(["gui_v6", "batch"], ""), ([], "PC-1")]
+    page = admin_client.get(LIST).content.decode()
+    assert "gui_v6, batch" in page
+    assert "PC-1" in page
+
+
+def test_address_of_the_form_proposes_no_rights(admin_client):
+    page = admin_client.get(ADD, {"kind": "enroll", "for_machine": "PC-1", "may_uninstall": "on", "label": "x"})
+    form = page.context["form"]
+    assert {name: form[name].value() for name in ("kind", "for_machine", "may_uninstall", "label")} == {
+        "kind": "enroll", "for_machine": "PC-1", "may_uninstall": None, "label": None,
+    }  # fmt: skip
 
 
 def test_a_staff_token_acts_for_its_user(ask, admin_user, call):
