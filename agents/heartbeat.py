@@ -17,8 +17,12 @@ JITTER = 0.1
 
 
 def says_something_new(agent: Agent, body: dict[str, Any]) -> bool:
-    """Whether what was sent differs from what is kept; what is the same was checked when it was kept."""
-    return any(body.get(name) not in (None, getattr(agent, name)) for name in kept_of(agent))
+    """Whether what was sent differs from what is kept; what is the same was checked when it was kept.
+
+    What is no text is new whether it would be kept or not, so that it is refused.
+    """
+    is_odd = not isinstance(body.get("hostname"), (str, type(None)))
+    return is_odd or any(body.get(name) not in (None, getattr(agent, name)) for name in kept_of(agent))
 
 
 def kept_of(agent: Agent) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ from portal.files import sync_folder
 
 log = logging.getLogger("vigie.backups")
 
+# What the name of any deposit looks like; each area takes its own.
+NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.(?:json|gz|zst|dump)"
 REPORT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.json")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 LENGTH = re.compile(r"[0-9]{1,20}")

@@ -26,6 +26,8 @@ class DescriptiveLine(OptionalLine):
     a long one of NEVER_CUT: half an address may be somebody else's.
     """
 
+    is_reduced = True
+
     def run_validation(self, data: Any = empty) -> Any:
         return super().run_validation(self.reduced(data) if isinstance(data, str) else data)
 
@@ -66,7 +68,7 @@ class UninstallSerializer(serializers.Serializer[None]):
 
 
 class FleetQuerySerializer(serializers.Serializer[None]):
-    status = serializers.ChoiceField(Agent.Status.choices, required=False)
+    status = serializers.ChoiceField(Agent.Status.choices, required=False, allow_blank=True)
     version = LineField(required=False, allow_blank=True, max_length=64)
     search = LineField(required=False, allow_blank=True, max_length=200)
 

@@ -43,6 +43,13 @@ class EnrollView(ApiView):
     """Enrols a machine, or lets it come back; the answer carries the machine's token, this once."""
 
     kinds = frozenset({Kind.ENROLL, Kind.AGENT})
+    refusals = (
+        "machine_mismatch",
+        "token_exhausted",
+        "agent_already_active",
+        "approval_required",
+        "reactivation_forbidden",
+    )
 
     @extend_schema(request=EnrollSerializer, responses={201: EnrollAnswer})
     def post(self, request: Request) -> Response:
@@ -64,6 +71,7 @@ class UninstallView(ApiView):
     kinds = frozenset({Kind.AGENT, Kind.STAFF, Kind.ENROLL})
     staff_permission = "agents.uninstall_agent"
     enroll_scope = ApiToken.Scope.UNINSTALL
+    refusals = ("machine_mismatch", "agent_unknown")
     authentication_classes = [RepeatableUninstallAuthentication, *ApiView.authentication_classes[1:]]
 
     @extend_schema(request=UninstallSerializer, responses={200: UninstallAnswer}, auth=TOKEN)
@@ -102,6 +110,7 @@ class AgentView(ApiView):
 
     kinds = frozenset({Kind.STAFF, Kind.AGENT})
     staff_permission = "agents.view_agent"
+    refusals = ("machine_mismatch", "agent_unknown")
 
     @extend_schema(responses={200: AgentAnswer})
     def get(self, request: Request, machine_id: str) -> Response:

@@ -22,9 +22,9 @@ class StatusField(serializers.CharField):
 
 
 class JobsQuerySerializer(serializers.Serializer[None]):
-    agent_id = LineField(required=False, max_length=128, pattern=MACHINE_ID)
-    status = serializers.ChoiceField(Status.choices, required=False)
-    database = LineField(required=False, max_length=128)
+    agent_id = LineField(required=False, allow_blank=True, max_length=128, pattern=MACHINE_ID)
+    status = serializers.ChoiceField(Status.choices, required=False, allow_blank=True)
+    database = LineField(required=False, allow_blank=True, max_length=128)
 
 
 class JobSerializer(serializers.Serializer[None]):

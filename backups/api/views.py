@@ -30,10 +30,12 @@ from portal import audit
 from portal.api.errors import Problem
 from portal.api.moments import iso, iso_seconds
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
+from portal.api.schema import text_like
 from portal.api.streams import body_stream
 from portal.api.views import ApiView, Kind, token_of
 
 # By which field of a job each parameter of the query looks.
+NAMES = " ".join(f"In {name}: {area.expected}" for name, area in deposits.AREAS.items())
 FILTERS = {"agent_id": "agent_id__iexact", "status": "current_status", "database": "database_name"}
 
 
@@ -41,14 +43,16 @@ class DepositView(ApiView):
     """One file of the calling machine, as it is on its disk: a report into `log`, a packed dump into `database`."""
 
     kinds = frozenset({Kind.AGENT})
+    refusals = ("checksum_mismatch", "machine_mismatch", "not_found")
 
     @extend_schema(
         request={"application/octet-stream": OpenApiTypes.BINARY},
         responses={201: DepositAnswer},
         parameters=[
             OpenApiParameter("area", str, OpenApiParameter.PATH, enum=list(deposits.AREAS)),
+            OpenApiParameter("name", text_like(deposits.NAME), OpenApiParameter.PATH, description=NAMES),
             OpenApiParameter(
-                "X-Content-SHA256", str, OpenApiParameter.HEADER, required=True, description="64 hexadecimal digits"
+                "X-Content-SHA256", text_like(deposits.SHA256.pattern), OpenApiParameter.HEADER, required=True
             ),
         ],
     )
@@ -71,7 +75,7 @@ class JobsView(ApiView):
     def get(self, request: Request) -> Response:
         query = JobsQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        wanted = {FILTERS[name]: value for name, value in query.validated_data.items()}
+        wanted = {FILTERS[name]: value for name, value in query.validated_data.items() if value}
         pagination, now = CursorPagination(), timezone.now()
         jobs = ExpectedBackupJob.objects.filter(**wanted).annotate(is_protected=Q(protected(now)))
         page: list[ExpectedBackupJob] = pagination.paginate_queryset(jobs, request, view=self) or []
@@ -87,6 +91,7 @@ class EntriesView(ApiView):
 
     kinds = frozenset({Kind.STAFF})
     staff_permission = "backups.view_backupentry"
+    refusals = ("not_found",)
 
     @extend_schema(parameters=PAGE_PARAMETERS, responses={200: EntriesAnswer})
     def get(self, request: Request, job_id: int) -> Response:
@@ -103,6 +108,7 @@ class ScanView(ApiView):
 
     kinds = frozenset({Kind.STAFF})
     staff_permission = "backups.scan_expectedbackupjob"
+    refusals = ("not_found",)
 
     @extend_schema(request=ScanSerializer, responses={202: ScanAnswer})
     def post(self, request: Request) -> Response:

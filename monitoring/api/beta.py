@@ -18,6 +18,7 @@ from portal.api.views import HotView, Kind, refuse_but_post
 from portal.models import ApiToken
 
 Answer = tuple[int, dict[str, Any]]
+BY_TOKEN_OR_KEY: Any = [{"token": []}, {}]
 KEY = OpenApiParameter("key", str, description="A programme's public key, in place of a token.")
 
 
@@ -25,6 +26,10 @@ class FeedbackView(HotView):
     """What a participant said. Sent again it is a duplicate; with other content it conflicts."""
 
     kinds = frozenset({Kind.AGENT, Kind.CLIENT})
+    refusals = (
+        *("programme_unknown", "programme_closed", "origin_not_allowed"),
+        *("feedback_conflict", "too_many_requests"),
+    )
 
     def answer(self, request: HttpRequest) -> Answer:
         # Whoever shows something like a token is judged by it alone.
@@ -33,7 +38,12 @@ class FeedbackView(HotView):
             return self.by_key(request)
         return super().answer(request)
 
-    @extend_schema(parameters=[KEY], request=FeedbackSerializer, responses={201: FeedbackAnswer, 200: FeedbackAnswer})
+    @extend_schema(
+        parameters=[KEY],
+        request=FeedbackSerializer,
+        responses={201: FeedbackAnswer, 200: FeedbackAnswer},
+        auth=BY_TOKEN_OR_KEY,
+    )
     def post(self, body: dict[str, Any], token: ApiToken) -> Answer:
         told = intake.read_feedback(body)
         try:

@@ -33,6 +33,7 @@ class ReportView(ApiView):
 
     kinds = frozenset({Kind.STAFF})
     staff_permission = "monitoring.export_betaprogramme"
+    refusals = ("programme_unknown",)
 
     @extend_schema(
         parameters=[

@@ -11,7 +11,7 @@ OVERALL = ["up", "degraded", "down", "unknown"]
 
 
 class TargetsQuerySerializer(serializers.Serializer[None]):
-    state = serializers.ChoiceField(STATES, required=False)
+    state = serializers.ChoiceField(STATES, required=False, allow_blank=True)
 
 
 class TargetSerializer(serializers.Serializer[None]):

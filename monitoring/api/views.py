@@ -73,6 +73,7 @@ class BadgeView(ApiView):
     """The badge of one target, for whoever has its address."""
 
     authentication_classes = ()
+    refusals = ("not_found",)
 
     def refuse_unfit(self, user: Any, token: ApiToken | None) -> None:
         """The key in the address is all that is asked for."""
@@ -92,7 +93,7 @@ class BadgeView(ApiView):
 
 
 def chosen(state: str | None) -> QuerySet[Target]:
-    if state is None:
+    if not state:
         return Target.objects.all()
     if state == PAUSED:
         return Target.objects.filter(is_active=False)

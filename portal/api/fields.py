@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
@@ -20,6 +20,9 @@ class LineField(serializers.CharField):
         "pattern": "The text is not as documented.",
         "token": "A token does not belong here.",
     }
+
+    # Whether what is too long is cut instead of refused.
+    is_reduced: ClassVar[bool] = False
 
     def __init__(self, *, pattern: str | None = None, **kwargs: Any) -> None:
         self.pattern = re.compile(pattern) if pattern else None
@@ -45,3 +48,11 @@ class StrictBooleanField(serializers.BooleanField):
         if not isinstance(data, bool):
             self.fail("invalid")
         return data
+
+
+class ItemsField(serializers.Field[Any, Any, Any, Any]):
+    """Documents a list of which each item is judged by itself."""
+
+    def __init__(self, serializer: type[serializers.BaseSerializer[Any]], most: int, **kwargs: Any) -> None:
+        self.serializer, self.most = serializer, most
+        super().__init__(**kwargs)

@@ -17,8 +17,10 @@ from portal.api.errors import invalid
 
 PAGE_SIZE, MAX_PAGE_SIZE = 50, 500
 PAGE_PARAMETERS = [
-    OpenApiParameter("limit", int, description=f"1 to {MAX_PAGE_SIZE}; {PAGE_SIZE} unless given"),
-    OpenApiParameter("cursor", str, description="`next` of the page before"),
+    OpenApiParameter(
+        "limit", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": PAGE_SIZE}, description="Rows"
+    ),
+    OpenApiParameter("cursor", {"type": "string", "format": "cursor"}, description="`next` of the page before"),
 ]
 
 

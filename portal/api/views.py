@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
@@ -32,7 +33,9 @@ class ApiView(APIView):
     kinds: ClassVar[frozenset[str]] = frozenset()
     staff_permission: ClassVar[str] = ""
     enroll_scope: ClassVar[str] = ""
+    # Codes of the refusals that this call has beside those of every call, for the schema.
     limits: ClassVar[Limits] = BY_TOKEN
+    refusals: ClassVar[Sequence[str]] = ()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         translation.activate("en")  # the documented sentences, whatever Accept-Language says

@@ -6,7 +6,9 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from vigie_client.contract import MAX_EVENTS_IN_CALL, MAX_INTEGER
 
+from portal.api.fields import ItemsField
 from portal.api.views import HotView, Kind
 from portal.models import ApiToken
 from usage import events
@@ -31,7 +33,7 @@ class FeatureEventSerializer(serializers.Serializer[None]):
     endpoint = serializers.CharField(allow_null=True, required=False)
     timestamp = serializers.DateTimeField()
     success = serializers.BooleanField()
-    duration_ms = serializers.IntegerField(allow_null=True, required=False, min_value=0, max_value=2**31 - 1)
+    duration_ms = serializers.IntegerField(allow_null=True, required=False, min_value=0, max_value=MAX_INTEGER)
 
 
 class ErrorEventSerializer(serializers.Serializer[None]):
@@ -40,14 +42,14 @@ class ErrorEventSerializer(serializers.Serializer[None]):
     endpoint = serializers.CharField(allow_null=True, required=False)
     method = serializers.CharField(allow_null=True, required=False)
     error_type = serializers.CharField(max_length=128)
-    error_code = serializers.IntegerField(allow_null=True, required=False, min_value=0, max_value=2**31 - 1)
+    error_code = serializers.IntegerField(allow_null=True, required=False, min_value=0, max_value=MAX_INTEGER)
     timestamp = serializers.DateTimeField()
 
 
 class EventsSerializer(serializers.Serializer[None]):
-    sessions = SessionEventSerializer(many=True, required=False)
-    features = FeatureEventSerializer(many=True, required=False)
-    errors = ErrorEventSerializer(many=True, required=False)  # type: ignore[assignment]  # a field, not what was wrong
+    sessions = ItemsField(SessionEventSerializer, MAX_EVENTS_IN_CALL, required=False, allow_null=True)
+    features = ItemsField(FeatureEventSerializer, MAX_EVENTS_IN_CALL, required=False, allow_null=True)
+    errors = ItemsField(ErrorEventSerializer, MAX_EVENTS_IN_CALL, required=False, allow_null=True)  # type: ignore[assignment]  # a field, not what was wrong
     sent_at = serializers.DateTimeField(allow_null=True, required=False)
 
 

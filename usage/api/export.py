@@ -26,6 +26,8 @@ USUAL = timedelta(days=30)
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 DAY_ALONE = re.compile(r"\d{4}-\d\d-\d\d")
 MOMENT = "A day such as 2026-03-01, or a moment with its offset such as 2026-03-01T00:00:00Z; write + as %2B."
+MOMENT_SCHEMA = {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}], "pattern": "^20[0-9]{2}-"}
+GROUPS_SCHEMA = {"type": "array", "items": {"type": "string", "enum": list(GROUPS)}, "minItems": 1, "uniqueItems": True}
 DESCRIPTIONS = {
     "from": "A day, from midnight in the portal's time zone on, or a moment with its offset. Default: 30 days earlier.",
     "to": "The same; it is not included. Default: now.",
@@ -41,7 +43,9 @@ class ExportView(ApiView):
 
     @extend_schema(
         parameters=[
-            *(OpenApiParameter(name, str, description=text) for name, text in DESCRIPTIONS.items()),
+            OpenApiParameter("from", MOMENT_SCHEMA, description=DESCRIPTIONS["from"]),
+            OpenApiParameter("to", MOMENT_SCHEMA, description=DESCRIPTIONS["to"]),
+            OpenApiParameter("group", GROUPS_SCHEMA, style="form", explode=False, description=DESCRIPTIONS["group"]),
             OpenApiParameter("format", str, enum=list(FORMATS), default="csv"),
         ],
         responses={

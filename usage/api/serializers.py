@@ -1,36 +1,64 @@
 """Documents what the calls of `/api/v1/usage/` take and answer; `usage.report` does the checking."""
 
+from typing import Any
+
 from rest_framework import serializers
+from vigie_client import contract
+from vigie_client.contract import MAX_DOCUMENTS, MAX_INTEGER, MAX_RUNS_IN_BATCH, STATUSES
+
+from portal.api.fields import ItemsField, LineField
 
 ITEM_STATUSES = ["recorded", "duplicate", "conflict", "invalid"]
 
 
+class WholeNumber(serializers.IntegerField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=0, max_value=MAX_INTEGER, **kwargs)
+
+
+class AnythingField(serializers.JSONField):
+    """Takes any value: one that is not as described is kept as `other`."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(required=False, help_text=text)
+
+
+class IdentifierField(LineField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(pattern=contract.IDENTIFIER, **kwargs)
+
+
+class UniqueIdField(LineField):
+    def __init__(self) -> None:
+        super().__init__(pattern=contract.UUID, trim_whitespace=False)
+
+
 class DocumentSerializer(serializers.Serializer[None]):
-    ordinal = serializers.IntegerField(allow_null=True, required=False, min_value=0, max_value=2**31 - 1)
-    page_count = serializers.IntegerField(allow_null=True, required=False, min_value=0, max_value=2**31 - 1)
-    status = serializers.ChoiceField(["success", "failed"], allow_null=True, required=False)
-    duration_ms = serializers.IntegerField(allow_null=True, required=False, min_value=0, max_value=2**31 - 1)
-    extension = serializers.CharField(allow_null=True, required=False)
+    ordinal = WholeNumber(allow_null=True, required=False)
+    page_count = WholeNumber(allow_null=True, required=False)
+    status = AnythingField(f"{' or '.join(STATUSES)}; anything else is kept as other")
+    duration_ms = WholeNumber(allow_null=True, required=False)
+    extension = AnythingField("Such as pdf, with or without a dot; anything else is kept as other")
 
 
 class RunSerializer(serializers.Serializer[None]):
-    run_id = serializers.UUIDField()
-    license_ref = serializers.CharField(max_length=128, allow_null=True, required=False)
-    machine_id = serializers.CharField(max_length=128, allow_null=True, required=False)
-    app_name = serializers.CharField(max_length=128)
-    app_version = serializers.CharField(max_length=128)
-    document_count = serializers.IntegerField(min_value=0, max_value=2**31 - 1)
-    succeeded_count = serializers.IntegerField(min_value=0, max_value=2**31 - 1)
-    failed_count = serializers.IntegerField(min_value=0, max_value=2**31 - 1)
-    total_pages = serializers.IntegerField(min_value=0, max_value=2**31 - 1)
-    documents = DocumentSerializer(many=True)
-    documents_omitted = serializers.IntegerField(required=False, min_value=0, max_value=2**31 - 1)
+    run_id = UniqueIdField()
+    license_ref = IdentifierField(allow_null=True, required=False)
+    machine_id = IdentifierField(allow_null=True, required=False)
+    app_name = IdentifierField()
+    app_version = IdentifierField()
+    document_count = WholeNumber()
+    succeeded_count = WholeNumber()
+    failed_count = WholeNumber()
+    total_pages = WholeNumber()
+    documents = serializers.ListField(child=DocumentSerializer(), max_length=MAX_DOCUMENTS)
+    documents_omitted = WholeNumber(allow_null=True, required=False)
     started_at = serializers.DateTimeField(allow_null=True, required=False)
     sent_at = serializers.DateTimeField(allow_null=True, required=False)
 
 
 class BatchSerializer(serializers.Serializer[None]):
-    runs = RunSerializer(many=True)
+    runs = ItemsField(RunSerializer, MAX_RUNS_IN_BATCH)
 
 
 class ReportAnswer(serializers.Serializer[None]):

@@ -21,6 +21,7 @@ class ReportView(HotView):
     """One run. Sent again it is a duplicate; with other content it conflicts."""
 
     kinds = frozenset({Kind.AGENT, Kind.CLIENT})
+    refusals = ("counters_mismatch", "machine_mismatch", "app_mismatch", "licence_mismatch", "run_conflict")
 
     @extend_schema(request=RunSerializer, responses={201: ReportAnswer, 200: ReportAnswer})
     def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:

@@ -1,0 +1,75 @@
+"""The API does what its schema says: schemathesis asks each call as each kind of caller, with all its checks."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import schemathesis
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections, transaction
+from drf_spectacular.generators import SchemaGenerator
+from hypothesis import HealthCheck, settings
+from schemathesis.config import SchemathesisConfig
+
+from portal.api.errors import CODES
+from tests.authorisation.world import make_world
+from tests.completed import complete
+
+CALLERS = ("token:superuser", "client", "agent", "enroll")
+
+
+def the_schema():
+    config = SchemathesisConfig(seed=1)
+    schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(request=None, public=True), config=config)
+    schema.app = get_wsgi_application()
+    return schema
+
+
+SCHEMA = the_schema()
+
+
+@pytest.fixture
+def one_connection(db):
+    """Keep the connection, which the test is in a transaction of, as Django's test client does."""
+    signals = (request_started, request_finished)
+    for signal in signals:
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in signals:
+        signal.connect(close_old_connections)
+
+
+@pytest.fixture
+def world(one_connection, settings, tmp_path):
+    settings.DEPOSITS_ROOT = tmp_path
+    settings.AUTH_FAILURES_PER_MINUTE = 10**6
+    logging.disable(logging.ERROR)
+    yield make_world()
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@SCHEMA.parametrize()
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+def test_call_answers_as_documented(case, caller, world):
+    headers = {"Authorization": f"Bearer {world.callers[caller].token}"}
+    with transaction.atomic():
+        try:
+            complete(case)
+            case.call_and_validate(headers=headers)
+        finally:
+            transaction.set_rollback(True)
+
+
+# Of methods that no call documents, and of an item of a batch.
+ELSEWHERE = {"method_not_allowed", "event_conflict"}
+
+
+def test_every_code_is_documented_by_a_call_that_has_it():
+    raw = SchemaGenerator().get_schema(request=None, public=True)
+    answers = [each["responses"] for path in raw["paths"].values() for each in path.values()]
+    assert not any("default" in each for each in answers)
+    described = " ".join(answer["description"] for each in answers for answer in each.values())
+    assert {code for code in CODES if f"`{code}`" not in described} <= ELSEWHERE
