@@ -64,8 +64,11 @@ def verify(text: str, address: str, tokens_by_key: CompiledQuery[ApiToken]) -> A
 
 
 def refuse_ended(token: ApiToken, now: datetime) -> None:
-    """Raises token_revoked or token_expired. Only for a token whose secret has verified: the answer tells it exists."""
-    if token.revoked_at is not None or (token.user is not None and not token.user.is_active):
+    """Raise token_revoked or token_expired. Only for a token whose secret has verified: the answer tells it exists.
+
+    A staff token ends with its user's staff status.
+    """
+    if token.revoked_at is not None or (token.user is not None and not (token.user.is_active and token.user.is_staff)):
         raise Problem("token_revoked")
     if token.is_expired(now):
         raise Problem("token_expired")

@@ -58,11 +58,12 @@ def test_token_is_bound_to_applications():
 @pytest.mark.parametrize(
     "arguments",
     ["--kind client --app a/b", "--kind client --machine PC-1", "--kind agent --machine PC-1 --app gui",
-     "--kind client --app vigie_client_0123456789ab_secret", "--kind enroll --machine ../x", "--kind root", "--kind staff", "--kind staff --user nobody", "--kind agent", "--kind agent --machine ../x", "--kind client --max-uses 3",
+     "--kind client --app vigie_client_0123456789ab_secret", "--kind enroll --machine ../x", "--kind root", "--kind staff", "--kind staff --user nobody", "--kind staff --user sam", "--kind agent", "--kind agent --machine ../x", "--kind client --max-uses 3",
      "--kind enroll --expires-in 999999999d", "--kind client --label " + "x" * 129, "--kind client --label vigie_client_0123456789ab_secret",
      "--kind enroll --expires-in soon", "--kind enroll --expires-in 0", "--kind enroll --max-uses 0", "--kind enroll --scope root", "--kind client --user alice"],
 )  # fmt: skip
 def test_it_refuses_what_makes_no_sense_and_issues_nothing(arguments):
+    User.objects.create_user("sam")
     with pytest.raises(CommandError):
         issued(*arguments.split())
     assert not ApiToken.objects.exists()

@@ -38,6 +38,7 @@ class BackupEntryAdmin(ReadOnlyAdmin):
     )
     list_display_links = ("database",)
     list_filter = (ExpectedFilter, EntryStatusFilter, LateFilter, DoubtsFilter, StorageFilter)
+    lookups = ("job",)
     search_fields = ("job__agent_id__begins", "job__database_name__begins")
     search_help_text = begins_with(_("machine"), _("database"))
     export_columns = (

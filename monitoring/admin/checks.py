@@ -43,6 +43,7 @@ class CheckResultAdmin(ReadOnlyAdmin):
         "error",
     )
     list_filter = (CheckedFilter, ErrorFilter, CountedFilter)
+    lookups = ("target",)
     search_fields = ("target__name__begins",)
     search_help_text = format_lazy(
         "{} {}", begins_with(_("target")), _("(the first 5; of the last 24 hours where no period is chosen)")

@@ -91,6 +91,7 @@ class IncidentAdmin(IncidentActions):
     list_display = ("what_happened", "state", moment_column("opened_at", _("opened")), "lasted", "known_cause")
     list_display_links = ("what_happened",)
     list_filter = (IncidentStateFilter, RuleFilter, OpenedFilter)
+    lookups = ("target",)
     search_fields = ("target__name__begins",)
     search_help_text = begins_with(_("target"))
     export_columns = (

@@ -101,6 +101,7 @@ class TargetAdmin(TargetActions, SettingsAdmin):
     list_display = ("target", "stands", "days", "uptimes", "p95", moment_column("last_check_at", _("last check")))
     list_display_links = ("target",)
     list_filter = (StandingFilter, TargetStateFilter)
+    lookups = ("beta_programme",)
     search_fields = ("name__begins",)
     search_help_text = begins_with(_("name"), _("or any part of an address"))
     export_columns = (

@@ -40,12 +40,12 @@ def errors(answer):
 # --- For whom --------------------------------------------------------------------------------------------------------
 
 
-def test_it_takes_the_permission_to_export(call, programme):
+@pytest.mark.parametrize(("verbs", "status"), [(["view"], 403), (["export"], 403), (["view", "export"], 200)])
+def test_staff_need_the_permissions_to_view_and_to_export(call, programme, verbs, status):
     user = User.objects.create_user("sam", is_staff=True)
-    token = issue("staff", user=user)[1]
-    assert call("GET", "beta/report", token).json()["code"] == "permission_denied"
-    user.user_permissions.add(Permission.objects.get(codename="export_betaprogramme"))
-    assert call("GET", "beta/report", token).status_code == 200
+    names = [f"{verb}_betaprogramme" for verb in verbs]
+    user.user_permissions.set(Permission.objects.filter(codename__in=names))
+    assert call("GET", "beta/report", issue("staff", user=user)[1]).status_code == status
 
 
 def test_a_session_of_staff_will_do(admin_client, programme):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from itertools import chain
+from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
-from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList, ChangeListSearchForm
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -22,21 +24,61 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from portal import audit, prefix  # noqa: F401 - the lookup `begins` that search_fields name
+from portal.access.admin import GuardedAdmin
+from portal.access.permissions import is_allowed
 from portal.exports import TooManyRows, csv_response, xlsx_response
 from portal.paginator import CappedPaginator
 from portal.panels import Section
 from portal.site import may_open
 
-if TYPE_CHECKING:
-    BaseModelAdmin = admin.ModelAdmin[Any]
-else:
-    BaseModelAdmin = admin.ModelAdmin
+# A search for more finds nothing: no name or address is so long.
+LONGEST_SEARCH = 256
 
 Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponseBase | None]
 Answer = Callable[[QuerySet[Any], Sequence[str]], HttpResponseBase]
 
 
-class Audited(BaseModelAdmin):
+def may_hold(field: Any, value: str) -> bool:
+    """Whether a column can hold the value; a database fails on a number that is too large."""
+    try:
+        getattr(field, "target_field", field).clean(value, None)
+    except ValidationError:
+        return False
+    return True
+
+
+class SearchForm(ChangeListSearchForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields[SEARCH_VAR] = forms.CharField(required=False, strip=False, max_length=LONGEST_SEARCH)
+
+
+class BoundedChangeList(ChangeList):
+    model_admin: GuardedAdmin
+    search_form_class = SearchForm
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
+        """Refuse what no row can match: Django would take an invalid search for none, and list or act on everything."""
+        values = chain.from_iterable(request.GET.getlist(name) for name in request.GET)
+        if any("\0" in value for value in values) or not self.search_form_class(request.GET).is_valid():
+            raise IncorrectLookupParameters
+        for name in self.model_admin.lookups:
+            if not all(may_hold(self.opts.get_field(name), value) for value in request.GET.getlist(name)):
+                raise IncorrectLookupParameters
+        return super().get_queryset(request, *args, **kwargs)
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        """Django offers to sort by `sortable_by` alone, but sorts by any column that a query names."""
+        found = super().get_ordering_field(field_name)
+        return found if self.sortable_by is None or found in self.sortable_by else None
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Always with a LIMIT: without one SQLite reads a whole table in order to find the few rows of a search."""
+        super().get_results(request)
+        self.result_list = self.result_list[: self.list_max_show_all]
+
+
+class Audited(GuardedAdmin):
     """Whatever an operator adds, changes, deletes or does by an action leaves an audit event."""
 
     def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
@@ -59,6 +101,15 @@ class Audited(BaseModelAdmin):
     def subject_of(self, obj: Model) -> str:
         """What the events about a row are found by."""
         return f"{self.opts.model_name}:{obj}"[:200]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BoundedChangeList
+
+    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse | None:
+        """Refuse keys that no row can have: the query would fail."""
+        if not all(may_hold(self.opts.pk, key) for key in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+            raise BadRequest
+        return super().response_action(request, *args, **kwargs)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         found: dict[str, Any] = super().get_actions(request)
@@ -86,13 +137,6 @@ def audited(action: Action) -> Action:
 
 def chosen(request: HttpRequest) -> list[str] | str:
     return "all" if request.POST.get("select_across") == "1" else request.POST.getlist(ACTION_CHECKBOX_NAME)[:100]
-
-
-class BoundedChangeList(ChangeList):
-    def get_results(self, request: HttpRequest) -> None:
-        """Always with a LIMIT: without one SQLite reads a whole table in order to find the few rows of a search."""
-        super().get_results(request)
-        self.result_list = self.result_list[: self.list_max_show_all]
 
 
 @dataclass(frozen=True)
@@ -132,17 +176,14 @@ class VigieModelAdmin(Audited):
         ]
         return own + super().get_urls()
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return BoundedChangeList
-
     def address(self, name: str, *args: Any) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=args)
 
     # --- Export ------------------------------------------------------------------------------------------------------
 
     def has_export_permission(self, request: HttpRequest) -> bool:
-        """Looking is not exporting: each model names a permission of its own for it."""
-        return bool(request.user.has_perm(f"{self.opts.app_label}.export_{self.opts.model_name}"))
+        """Exporting needs the permission to view and one of its own, which each model names."""
+        return is_allowed(request.user, f"{self.opts.app_label}.export_{self.opts.model_name}")
 
     @admin.action(description=_("Export as CSV"), permissions=["export"])
     def export_chosen(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
@@ -205,12 +246,12 @@ class VigieModelAdmin(Audited):
 
     def act_view(self, request: HttpRequest, object_id: str, action: str) -> HttpResponseBase:
         """An action on one row, from its own page and back to it."""
-        obj = self.get_object(request, unquote(object_id))
-        if obj is None:
-            raise Http404
         actions = self.get_actions(request)
         if action not in self.object_actions or action not in actions:
             raise PermissionDenied
+        obj = self.get_object(request, unquote(object_id))
+        if obj is None:
+            raise Http404
         back = HttpResponseRedirect(self.address("change", quote(obj.pk)))
         if request.method != "POST" or not self.can_act(obj, action):
             return back

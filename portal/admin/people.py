@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django.db.models import Q
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from portal.admin.base import Audited
 from portal.admin.display import moment_column
+from portal.admin.filters import ChoiceFilter
 
 if TYPE_CHECKING:
     BaseUserAdmin = UserAdmin[User]
@@ -21,8 +25,49 @@ admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
+class FlagFilter(ChoiceFilter):
+    """Whether a boolean field is set."""
+
+    field: ClassVar[str]
+    options = {"yes": _("yes"), "no": _("no")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(**{self.field: value == "yes"})
+
+
+class ActiveFilter(FlagFilter):
+    title = _("active")
+    parameter_name = "active"
+    field = "is_active"
+
+
+class StaffFilter(FlagFilter):
+    title = _("staff status")
+    parameter_name = "staff"
+    field = "is_staff"
+
+
+class SuperuserFilter(FlagFilter):
+    title = _("superuser status")
+    parameter_name = "superuser"
+    field = "is_superuser"
+
+
+class ChangedBySuperusers(Audited):
+    """Only superusers change users and groups: others could give themselves or friends rights that they do not have."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
+
+
 @admin.register(User)
-class VigieUserAdmin(Audited, BaseUserAdmin):
+class VigieUserAdmin(ChangedBySuperusers, BaseUserAdmin):
     list_display = (
         "username",
         "email",
@@ -32,13 +77,13 @@ class VigieUserAdmin(Audited, BaseUserAdmin):
         moment_column("last_login", _("last login")),
     )
     change_list_template = "portal/list.html"
-    list_filter = ("is_active", "is_staff", "is_superuser")
+    list_filter = (ActiveFilter, StaffFilter, SuperuserFilter)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
 
 @admin.register(Group)
-class VigieGroupAdmin(Audited, GroupAdmin):
+class VigieGroupAdmin(ChangedBySuperusers, GroupAdmin):
     list_display = ("name",)
     change_list_template = "portal/list.html"
     show_full_result_count = False

@@ -94,7 +94,7 @@ class IssueForm(forms.Form):
     def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
         """Who is no superuser issues staff tokens for themselves alone: a token for another would lend their rights."""
         super().__init__(*args, **kwargs)
-        users = User.objects.filter(is_active=True).order_by("username")
+        users = User.objects.filter(is_active=True, is_staff=True).order_by("username")
         self.fields["user"].queryset = users if user.is_superuser else users.filter(pk=user.pk)  # type: ignore[attr-defined]
 
     def clean_app_names(self) -> list[str]:

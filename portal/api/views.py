@@ -13,6 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from portal.access.permissions import is_allowed
 from portal.api.bodies import BY_TOKEN, Limits, read_json_object
 from portal.api.errors import Problem, problem_response
 from portal.authentication import BearerAuthentication, TokenBearer
@@ -57,7 +58,7 @@ class ApiView(APIView):
             raise Problem("insufficient_scope")
         if token is not None and kind == Kind.ENROLL and self.enroll_scope and not token.allows(self.enroll_scope):
             raise Problem("insufficient_scope")
-        if kind == Kind.STAFF and not (user.is_staff and user.has_perm(self.staff_permission)):
+        if kind == Kind.STAFF and not (user.is_staff and is_allowed(user, self.staff_permission)):
             raise Problem("permission_denied")
 
 

@@ -80,8 +80,9 @@ def test_a_revoked_token_says_so(attempt):
     assert attempt(plain) == (401, "token_revoked", INVALID)
 
 
-def test_the_token_of_a_user_who_left_is_revoked(attempt):
-    _, plain = issue("staff", user=User.objects.create_user("left", is_active=False))
+@pytest.mark.parametrize("lost", ["is_active", "is_staff"])
+def test_staff_token_is_revoked_by_the_loss_of_its_users_status(attempt, lost):
+    _, plain = issue("staff", user=User.objects.create_user("left", **{"is_staff": True, lost: False}))
     assert attempt(plain) == (401, "token_revoked", INVALID)
 
 

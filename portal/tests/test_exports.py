@@ -85,8 +85,8 @@ def test_the_action_exports_what_was_chosen(admin_client, fleet):
     assert [row["user_name"] for row in rows_of(response)] == ["'=cmd"]
 
 
-def test_an_order_nobody_offers_leads_back_to_the_list(admin_client):
-    response = admin_client.get(reverse(EXPORT), {"status__nonsense": "1"})
+def test_a_query_that_nothing_matches_leads_back_to_the_list(admin_client):
+    response = admin_client.get(reverse(EXPORT), {"q": "PC\0"})
     assert (response.status_code, response["Location"]) == (302, reverse("admin:agents_agent_changelist") + "?e=1")
 
 

@@ -274,10 +274,12 @@ class TestRefusals:
         assert call("GET", "usage/export", client_token).json()["code"] == "insufficient_scope"
         assert call("GET", "usage/export", agent_token).json()["code"] == "insufficient_scope"
 
-    @pytest.mark.parametrize(("permission", "status"), [("view_run", 403), ("export_run", 200)])
-    def test_staff_need_the_permission(self, call, permission, status):
+    @pytest.mark.parametrize(
+        ("names", "status"), [(["view_run"], 403), (["export_run"], 403), (["view_run", "export_run"], 200)]
+    )
+    def test_staff_need_the_permissions_to_view_and_to_export(self, call, names, status):
         user = User.objects.create_user("sam", is_staff=True)
-        user.user_permissions.add(Permission.objects.get(codename=permission))
+        user.user_permissions.set(Permission.objects.filter(codename__in=names))
         assert call("GET", "usage/export", issue("staff", user=user)[1]).status_code == status
 
     def test_a_refusal_is_no_export_on_record(self, call, staff_token):

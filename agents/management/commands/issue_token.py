@@ -104,6 +104,8 @@ class Command(BaseCommand):
             user = get_user_model().objects.filter(username=options["user"]).first()
             if user is None:
                 raise CommandError(f"There is no user called {options['user']}.")
+            if not (user.is_active and user.is_staff):
+                raise CommandError(f"{options['user']} is not an active member of staff: the token would not work.")
         chosen: dict[str, Any] = {name: options[name] for name in ("kind", "label", "max_uses")}
         machine, apps = options["machine"] or "", list(dict.fromkeys(options["app"]))
         chosen |= {"user": user, "for_machine": machine, "app_names": apps, "scopes": options["scope"]}

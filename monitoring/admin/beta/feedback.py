@@ -27,7 +27,6 @@ from monitoring.admin.beta.feedback_filters import (
 )
 from monitoring.admin.beta.feedback_form import FeedbackForm
 from monitoring.beta import display, triage
-from monitoring.beta.programmes import is_storable
 from monitoring.models import BetaFeedback, FeedbackTag
 from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.display import NOTHING, beside, in_full, lines, moment_column
@@ -44,9 +43,7 @@ SHOWN_OTHERS = 10
 
 class FeedbackChangeList(BoundedChangeList):
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
-        """Nothing where it is asked for what no row can hold."""
-        found = display.in_brief(super().get_queryset(request, *args, **kwargs))
-        return found if all(is_storable(str(value)) for value in request.GET.values()) else found.none()
+        return display.in_brief(super().get_queryset(request, *args, **kwargs))
 
     def get_results(self, request: HttpRequest) -> None:
         """Each with its tags."""
@@ -70,6 +67,7 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     list_filter = (
         NextFilter, StatusFilter, TypeFilter, SeverityFilter, AssigneeFilter, ProgrammeFilter, TagFilter, GivenFilter,
     )  # fmt: skip
+    lookups = ("source",)
     search_fields = ("source__begins",)
     search_help_text = _("Part of a comment, participant, page or tag, or #number")
     export_columns = (

@@ -40,7 +40,7 @@ class HandsReportsOn(VigieModelAdmin):
 
     def report_view(self, request: HttpRequest, object_id: str, form: str) -> HttpResponse:
         """The file, in the user's language."""
-        if not (self.has_export_permission(request) and self.has_view_or_change_permission(request)):
+        if not self.has_export_permission(request):
             raise PermissionDenied
         obj = self.get_object(request, unquote(object_id))
         if obj is None or form not in FORMATS:

@@ -64,6 +64,7 @@ class BetaSnapshotAdmin(HandsReportsOn, ReadOnlyAdmin):
     )  # fmt: skip
     list_display_links = ("what",)
     list_filter = (VerdictFilter, ReasonFilter, TakenFilter)
+    lookups = ("programme",)
     search_fields = ("programme__name__begins",)
     search_help_text = begins_with(_("programme"))
     actions = ("export_chosen", "export_chosen_xlsx")

@@ -1,0 +1,65 @@
+"""Fixtures of several tests of the portal."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Group
+from django.utils import timezone
+
+from agents.enrolment import issue_agent_token
+from agents.models import EnrolmentRequest
+from backups.models import BackupEntry, ExpectedBackupJob
+from monitoring.beta.snapshots import keep
+from monitoring.models import BetaProgramme, BetaSnapshot, CheckResult, Incident, MaintenanceWindow, Round, Target
+from monitoring.tests.said import said
+from portal.issuing import issue
+from portal.models import JobRun, NotificationChannel, OutboxMessage, TaskAttempt
+from usage.guardian import reports
+from usage.guardian.summary import summary
+from usage.tests.activity import failed, session, used
+from usage.tests.hours import a_licence, an_hour
+from usage.tests.runs import kept
+
+
+@pytest.fixture
+def rows(make_agent):
+    """Some rows of every model in the admin."""
+    now = timezone.now()
+    for number in range(3):
+        enrolled_with = issue("enroll", label="installer")[0]
+        issue_agent_token(make_agent(f"PC-{number}", enrolled_with=enrolled_with))
+        EnrolmentRequest.objects.create(
+            machine_id=f"NEW-{number}", token=enrolled_with, asked_at=now, last_asked_at=now
+        )
+        kept(run_id=f"{number:032x}", machine_id="PC-0")
+        for who in ("bob@example.org", "agent:PC-0", ""):
+            used(who, now)
+            failed(who, now)
+            session(who, now)
+        period = (now - timedelta(hours=2), now + timedelta(seconds=1))
+        reports.keep(*period, summary(*period), "olga")
+        a_licence(f"LIC-{number}", quota=number or None)
+        an_hour(now, license_ref=f"LIC-{number}")
+        job = ExpectedBackupJob.objects.create(agent_id="PC-0", database_name=f"db{number}")
+        BackupEntry.objects.create(
+            job=job, cycle_at=now, status="MISSING", first_status="MISSING", recorded_at=now, changed_at=now
+        )
+        programme = BetaProgramme.objects.create(name=f"PC-{number}")
+        said(programme, nps_score=8, source=f"agent:PC-{number}")
+        keep(programme, now, BetaSnapshot.Reason.EXPORTED)
+        target = Target.objects.create(name=f"PC-{number}", url="https://example.org/", beta_programme=programme)
+        CheckResult.objects.create(target=target, at=now, error_kind="dns", detail="name")
+        Incident.objects.create(subject=target.subject, target=target, rule="unavailable", opened_at=now)
+        Round.objects.create(number=number, started_at=now, finished_at=now, checks=3, failures=1, failing=["PC-1"])
+        window = MaintenanceWindow.objects.create(name=f"w{number}", starts_at=now, ends_at=now + timedelta(hours=1))
+        window.targets.add(target)
+        JobRun.objects.create(job="prune", cycle_key=str(number))
+        TaskAttempt.objects.create(task_id=str(number), name="beat", cluster="quick", started_at=now)
+        Group.objects.create(name=f"g{number}")
+        channel = NotificationChannel.objects.create(name=f"Team {number}", kind="email", addresses="a@example.org")
+        OutboxMessage.objects.create(
+            channel=channel.key, recipient="a@example.org", subject="backup:7", severity=1, title="Late",
+            dedupe_key=str(number), created_at=now,
+        )  # fmt: skip
