@@ -21,7 +21,7 @@ from django.db import connections
 from agents.enrolment import issue_agent_token
 from backups import deposits
 from portal.tests.database import own_address
-from portal.tests.up.standing import wait_for
+from portal.tests.up.standing import peak_memory, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAME = "compta_db.sql.gz"
@@ -207,12 +207,6 @@ def gunicorn(deposits_root, **environment):
                 server.terminate()
 
 
-def peak(pid):
-    """The most memory the process ever had, in bytes."""
-    with open(f"/proc/{pid}/status") as status:
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read())[1]) * 1024
-
-
 def put(address, token, body, digest):
     headers = {"Authorization": f"Bearer {token}", "X-Content-SHA256": digest}
     return requests.put(address + PATH, data=body, headers=headers, timeout=120)
@@ -239,9 +233,9 @@ def test_three_hundred_megabytes_cost_the_server_a_few(folder, token, zeros):
     dump.seek(0)
     with gunicorn(folder.parent.parent) as (address, worker):
         assert put(address, token, b"x", sha256(b"x")).status_code == 201  # whatever is loaded at the first call
-        before = peak(worker)
+        before = peak_memory(worker)
         assert put(address, token, dump, digest).status_code == 201
-        assert peak(worker) - before < 32 * MEBIBYTE
+        assert peak_memory(worker) - before < 32 * MEBIBYTE
     assert (folder / NAME).stat().st_size == 300 * MEBIBYTE
 
 

@@ -50,6 +50,17 @@ class Process:
     def kill(self, number: int = signal.SIGKILL) -> None:
         os.kill(self.pid, number)
 
+    def reset_peak_memory(self) -> None:
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def peak_memory(self) -> int:
+        return peak_memory(self.pid)
+
+
+def peak_memory(pid: int) -> int:
+    """The most memory that a process had, in bytes."""
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+
 
 def read(pid: int, marker: bytes) -> Process | None:
     """The process where it lives and has the marker in its environment."""
