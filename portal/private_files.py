@@ -29,18 +29,24 @@ def private_paths() -> Iterator[Path]:
         yield from (name.with_name(f"{name.name}{suffix}") for suffix in ("", "-wal", "-shm", "-journal"))
 
 
+def is_exposed(path: Path) -> bool:
+    """Return whether other users of this machine may enter, read or change what is there."""
+    try:
+        return bool(path.stat().st_mode & OTHERS)
+    except FileNotFoundError:  # SQLite removes its files, and other processes theirs
+        return False
+
+
 def exposed_paths() -> list[Path]:
-    """Return the private paths that other users of this machine may enter, read or change."""
-    found = []
-    for path in private_paths():
-        with contextlib.suppress(FileNotFoundError):  # SQLite removes its files, and other processes theirs
-            if path.stat().st_mode & OTHERS:
-                found.append(path)
-    return found
+    return [path for path in private_paths() if is_exposed(path)]
 
 
 def close_private_paths() -> None:
-    """Take the rights of other users away, where the files are ours. A system check names what is left."""
-    for path in exposed_paths():
+    """Take the rights of other users away, where the files are ours. A system check names what is left.
+
+    The directory is closed before it is listed: nobody else can put a link in it meanwhile.
+    """
+    for path in private_paths():
         with contextlib.suppress(PermissionError, FileNotFoundError):
-            path.chmod(stat.S_IMODE(path.stat().st_mode) & ~OTHERS)
+            if is_exposed(path):
+                path.chmod(stat.S_IMODE(path.stat().st_mode) & ~OTHERS)

@@ -211,5 +211,6 @@ def disable_unusable_channels() -> None:
         except DeliveryError as error:
             turn = begin(channel)
             if turn is not None:
-                disable(turn, error)
+                with suppress(TurnLost):  # somebody is changing the channel
+                    disable(turn, error)
                 turn.end()

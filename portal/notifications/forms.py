@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import urldefrag, urlsplit
 
 from django import forms
 from django.conf import settings
@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.egress import guard, lookup
+from portal.egress.urls import ascii_host, clean_url
 from portal.encryption import encrypt
 from portal.env import CHAT
 from portal.models import NotificationChannel
@@ -24,6 +25,7 @@ Kind = NotificationChannel.Kind
 BOT_TOKEN = re.compile(r"\d{5,20}:[A-Za-z0-9_-]{30,80}")
 LEAST_KEY = 16
 LONGEST_ADDRESS = 254
+LONGEST_APPRISE_URL = 2_000
 MOST_RECIPIENTS = 50
 
 
@@ -157,20 +159,20 @@ def checked_token(text: str) -> str:
     return text
 
 
+def refuse_longer(text: str, most: int) -> None:
+    if len(text) > most:
+        raise ValidationError(_("At most %(count)d characters.") % {"count": most})
+
+
 def checked_url(text: str) -> str:
     refusal = ValidationError(_("An address begins with http:// or https:// and names a host."))
+    refuse_longer(text, LONGEST_ADDRESS)
     try:
-        parts = urlsplit(text)
-        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
+        host = ascii_host(urlsplit(clean_url(urldefrag(text).url)))
+    except ValueError as error:
+        if str(error) == "credentials":
+            raise ValidationError(_("No user and no password in the address: the signature tells who calls.")) from None
         raise refusal from None
-    if not is_address or not text.isprintable() or " " in text:
-        raise refusal
-    if parts.username is not None or parts.password is not None:
-        raise ValidationError(_("No user and no password in the address: the signature tells who calls."))
-    if len(text) > LONGEST_ADDRESS:
-        raise ValidationError(_("At most %(count)d characters.") % {"count": LONGEST_ADDRESS})
-    host = parts.hostname or ""
     if lookup.is_address(host) and guard.refusal(host, settings.PROBE_ALLOW_PRIVATE):
         raise ValidationError(ADDRESS_REFUSED)
     return text
@@ -183,6 +185,7 @@ def checked_key(text: str) -> str:
 
 
 def checked_apprise(text: str) -> str:
+    refuse_longer(text, LONGEST_APPRISE_URL)
     try:
         plugin_of(text)
     except UnusableURL as error:

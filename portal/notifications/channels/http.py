@@ -23,7 +23,7 @@ LONGEST_PAUSE = 24 * 3600.0
 # Of the time for a sending, after which what has been read of an answer must do: its status is there already.
 READING_SHARE = 0.8
 ADDRESS_REFUSED = gettext_lazy(
-    "The portal does not connect to this address. PROBE_ALLOW_PRIVATE says whether private addresses are allowed."
+    "The portal does not connect to this address: it is link-local, or private while PROBE_ALLOW_PRIVATE is off."
 )
 
 
@@ -80,4 +80,4 @@ def failure(error: Exception) -> DeliveryError:
             return DeliveryError(_("There was no answer in time."))
         case OSError() | HTTPException():
             return DeliveryError(_("There was no connection, or it broke."))
-    return DeliveryError(_("It could not be sent: %(error)s.") % {"error": type(error).__name__})
+    return DeliveryError(_("It could not be sent: %(error)s.") % {"error": type(error).__name__}, permanent=True)
