@@ -40,12 +40,15 @@ def is_required(machine_id: str, token: ApiToken) -> bool:
     return settings.ENROLMENT_APPROVAL == ALWAYS or any(relies(machine_id) for relies in relied_on.all())
 
 
-def use(machine_id: str, token: ApiToken, now: datetime, subject: str) -> None:
-    """Use up the approval of this enrolment, within its transaction. Raises approval_required if there is none."""
-    requests = EnrolmentRequest.objects.of(machine_id)
-    if not requests.allowed(now).filter(token=token).exists():
+def refuse_unapproved(machine_id: str, token: ApiToken, now: datetime, subject: str) -> None:
+    """Raise approval_required if no operator allowed this enrolment. Call it within the enrolment's transaction."""
+    if not EnrolmentRequest.objects.of(machine_id).allowed(now).filter(token=token).exists():
         raise Problem("approval_required", subject=subject)
-    requests.delete()
+
+
+def close_requests(machine_id: str) -> None:
+    """Use up approvals, and drop what else was asked for a machine that is enrolled now."""
+    EnrolmentRequest.objects.of(machine_id).delete()
 
 
 def note_request(machine_id: str, token: ApiToken, request: HttpRequest) -> None:

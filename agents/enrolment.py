@@ -69,10 +69,9 @@ def enrol(fields: Mapping[str, Any], token: ApiToken, request: HttpRequest) -> E
     approval_required. A refusal leaves no machine and uses up nothing of the token: its transaction is rolled back.
     """
     own = own_machine(token, fields.get("machine_id"))
-    if own is not None or not approval.is_required(fields["machine_id"], token):
-        return enrol_now(fields, token, request, own)
+    needs_approval = own is None and approval.is_required(fields["machine_id"], token)
     try:
-        return enrol_now(fields, token, request, own, needs_approval=True)
+        return enrol_now(fields, token, request, own, needs_approval)
     except Problem as problem:
         if problem.code == "approval_required":
             approval.note_request(fields["machine_id"], token, request)
@@ -80,8 +79,9 @@ def enrol(fields: Mapping[str, Any], token: ApiToken, request: HttpRequest) -> E
 
 
 def enrol_now(
-    fields: Mapping[str, Any], token: ApiToken, request: HttpRequest, own: Agent | None, *, needs_approval: bool = False
+    fields: Mapping[str, Any], token: ApiToken, request: HttpRequest, own: Agent | None, needs_approval: bool
 ) -> Enrolled:
+    """Enrol as `enrol` does, in one transaction: of simultaneous calls for one machine, one succeeds."""
     now = timezone.now()
     with transaction.atomic():
         if own is not None:
@@ -95,8 +95,10 @@ def enrol_now(
         status = ENROLLED if created else readmit(agent, fields, token, now)
         if status != REPLAYED and not ApiToken.objects.claim_use(token.pk):
             raise Problem("token_exhausted", subject=subject(agent.machine_id))
-        if needs_approval and (created or status == REACTIVATED):
-            approval.use(agent.machine_id, token, now, subject(agent.machine_id))
+        if created or status == REACTIVATED:
+            if needs_approval:
+                approval.refuse_unapproved(agent.machine_id, token, now, subject(agent.machine_id))
+            approval.close_requests(agent.machine_id)
         action = "replayed_elsewhere" if status == REPLAYED and own is None and is_elsewhere(agent, fields) else status
         agent.refresh_from_db()
         plain = issue_agent_token(agent, request)
@@ -133,6 +135,7 @@ def provision(machine_id: str, actor: str) -> Agent:
     now = timezone.now()
     agent, created = Agent.objects.get_or_enrol(machine_id, enrolled_at=now, last_seen_at=now)
     if created:
+        approval.close_requests(machine_id)
         audit.record(f"agent.{ENROLLED}", subject(machine_id), actor=actor)
     return agent
 

@@ -221,6 +221,14 @@ def test_token_bound_to_the_machine_needs_no_approval(enrol, expected, capsys):
     assert enrol(plain) == (201, "enrolled")
 
 
+@pytest.mark.parametrize("kind", ["enroll", "agent"])
+def test_request_ends_when_the_machine_is_enrolled_in_another_way(enrol, enroll_token, expected, capsys, kind):
+    assert enrol(enroll_token) == REQUIRED
+    call_command("issue_token", "--kind", kind, "--machine", MACHINE)
+    assert enrol(capsys.readouterr().out.strip())[0] == 201
+    assert not EnrolmentRequest.objects.exists()
+
+
 def test_token_bound_to_a_machine_uninstalls_no_other(call, make_agent):
     make_agent("PC-2")
     plain = issue("enroll", for_machine=MACHINE, scopes=["uninstall"])[1]

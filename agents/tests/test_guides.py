@@ -11,9 +11,10 @@ from django.utils import timezone
 from vigie_client.contract import MACHINE_NAMES
 
 from agents import enrolment
+from agents.approval import ALLOWED_FOR
 from agents.enrolment import issue_agent_token
 from agents.guides import enrolment_guide, enrolment_snippets
-from agents.models import Agent
+from agents.models import Agent, EnrolmentRequest
 from portal import tokens
 from portal.models import ApiToken
 
@@ -174,3 +175,17 @@ def test_refused_shell_script_says_why_and_nothing_of_the_user(script, enroll_to
     assert "agent_already_active: Uninstall it first" in refused.stderr
     assert "alice" not in (refused.stdout + refused.stderr).lower()
     assert script.token_file.exists()
+
+
+def test_shell_script_waits_for_approval_and_enrols_when_run_again(script, enroll_token, settings):
+    settings.ENROLMENT_APPROVAL = "always"
+    refused = script.run(enroll_token)
+    assert refused.returncode == 1
+    assert "approval_required: Ask an operator" in refused.stderr
+    EnrolmentRequest.objects.update(allowed_until=timezone.now() + ALLOWED_FOR)
+    assert script.run().returncode == 0
+    assert script.stored["machine_id"] == Agent.objects.get().machine_id
+
+
+def test_inno_script_says_that_an_operator_must_approve(snippets):
+    assert "if Refusal = 'approval_required' then" in snippets["inno.iss"]
