@@ -24,7 +24,7 @@ from backups.models import ExpectedBackupJob
 from backups.reasons import quoted
 from portal import audit
 from portal.api.fields import CONTROL
-from portal.exports import FORMULA_STARTS, cell
+from portal.exports import cell, without_escape
 from portal.logs import redacted
 from portal.tokens import TOKEN_IN_TEXT
 
@@ -214,8 +214,7 @@ def shown_name(text: str) -> str:
 
 def plain(text: str) -> str:
     """In NFC, with plain spaces, none around it, and without the apostrophe that our export puts before a formula."""
-    text = paths.normal(text).strip()
-    return text[1:].strip() if text.startswith("'") and text[1:].startswith(FORMULA_STARTS) else text
+    return without_escape(paths.normal(text).strip()).strip()
 
 
 def table_in(text: str) -> tuple[str, str, int]:

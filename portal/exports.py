@@ -22,7 +22,11 @@ from django.utils.translation import gettext as _
 from portal.api.moments import iso
 from portal.paginator import grouped
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# The signs that begin a formula, with those that compatibility folding (NFKC) makes of them: `＝`, `﹢`, `⁼` and so on.
+SIGNS = "=+@\u207a\u207c\u208a\u208c\u2a75\u2a76\ufb29\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20-"
+UNSEEN = r"\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+# A control character, or a sign after what a spreadsheet may skip. Apostrophes before it may be ours.
+FORMULA = re.compile(rf"'*(?:[\x00-\x1f\x7f-\x9f]|[{UNSEEN}]*[{SIGNS}])")
 CHUNK_CHARACTERS = 64 * 1024
 ROWS_AT_A_TIME = 2_000
 # Without it a spreadsheet takes UTF-8 for the machine's own code page.
@@ -94,7 +98,7 @@ def name_of(rows: models.QuerySet[Any]) -> str:
 
 def attached(name: str, extension: str) -> dict[str, str]:
     file = f"{name}-{timezone.localdate():%Y-%m-%d}.{extension}"
-    return {"Content-Disposition": f'attachment; filename="{file}"', "Cache-Control": "no-store"}
+    return {"Content-Disposition": f'attachment; filename="{file}"'}
 
 
 def csv_chunks(header: Sequence[str], rows: Iterable[Sequence[Any]], start: str = "") -> Iterator[str]:
@@ -146,15 +150,20 @@ def cell(value: Any) -> str:
             return iso(value) or ""
         case dict() | list():
             return json.dumps(value, ensure_ascii=False)
-        case str() if value.startswith(FORMULA_STARTS):
+        case str() if FORMULA.match(value):
             return f"'{value}"
     return str(value)
+
+
+def without_escape(text: str) -> str:
+    """A text that `cell` wrote, as it was."""
+    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
 
 
 def typed_cell(value: Any) -> str | int | float:
     """As in a CSV, but a number is one, and no text is longer than a cell may be."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number else shortened(NOT_IN_XML.sub("", cell(value)))
+    return value if is_number else shortened(cell(NOT_IN_XML.sub("", value if isinstance(value, str) else cell(value))))
 
 
 def shortened(text: str) -> str:

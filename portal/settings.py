@@ -108,6 +108,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "portal.addresses.ClientAddressMiddleware",
     "portal.logs.AccessLogMiddleware",
+    "portal.access.caching.NoStoreMiddleware",
     "usage.tracking.middleware.TrackingMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",

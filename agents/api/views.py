@@ -36,7 +36,6 @@ from portal.models import ApiToken
 
 # How the schema names the bearer token, where a view's own authenticator would name it a second time.
 TOKEN: Any = [{"token": []}]
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 class EnrollView(ApiView):
@@ -62,7 +61,7 @@ class EnrollView(ApiView):
             "api_token": done.api_token,
             "agent": describe(done.agent),
         }
-        return Response(body, status=201, headers=NO_STORE)
+        return Response(body, status=201)
 
 
 class UninstallView(ApiView):
@@ -133,7 +132,7 @@ class RotateView(ApiView):
             "api_token": rotated.api_token,
             "previous_valid_until": iso(rotated.previous_valid_until),
         }
-        return Response(body, headers=NO_STORE)
+        return Response(body)
 
 
 class HeartbeatView(HotView):

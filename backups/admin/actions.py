@@ -166,9 +166,8 @@ class JobActions(VigieModelAdmin):
             return None
         after = {"file": entry.staged_name, "sha256": entry.server_sha256}
         audit.record("backups.downloaded", subject(job), request=request, after=after)
-        response = FileResponse(open(descriptor, "rb"), as_attachment=True, filename=entry.staged_name)  # noqa: SIM115 - it closes it
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        file = open(descriptor, "rb")  # noqa: SIM115 - the response closes it
+        return FileResponse(file, as_attachment=True, filename=entry.staged_name)
 
 
 def paused(job: ExpectedBackupJob, until: datetime | None) -> None:

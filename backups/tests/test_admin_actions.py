@@ -130,7 +130,7 @@ class TestTheCurrentVersion:
         assert b"".join(response.streaming_content) == b"dump" * 1000
         assert response["Content-Disposition"] == 'attachment; filename="compta_db.sql.gz"'
         assert response["Content-Length"] == "4000"
-        assert response["Cache-Control"].startswith("no-store")
+        assert "no-store" in response["Cache-Control"]
         assert response.streaming
         assert events("backups.downloaded") == [
             ("backup:SRV-DOUALA-01/compta_db", {"file": "compta_db.sql.gz", "sha256": "d" * 64})

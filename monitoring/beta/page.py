@@ -46,7 +46,6 @@ class FeedbackPage(View):
             response = super().dispatch(request, *args, **kwargs)
         except Problem as problem:
             response = refusal(request, problem)
-        response.headers["Cache-Control"] = "no-store"
         response.headers["X-Robots-Tag"] = "noindex"
         return response
 

@@ -285,7 +285,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "portal/issue_token.html", context)
 
     def show_once(self, request: HttpRequest, token: ApiToken, plain: str) -> HttpResponse:
-        """The only moment the token is to be seen: no cache keeps the page, and reloading it issues another."""
+        """Show the token for the only time; reloading the page issues another."""
         context = {
             "token": token,
             "plain": plain,
@@ -294,4 +294,4 @@ class ApiTokenAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             **self.admin_site.each_context(request),
         }
-        return TemplateResponse(request, "portal/token_issued.html", context, headers={"Cache-Control": "no-store"})
+        return TemplateResponse(request, "portal/token_issued.html", context)

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import sys
+import unicodedata
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 
 from agents.models import Agent
-from portal.exports import BYTE_ORDER_MARK, cell, csv_chunks, typed_cell
+from portal.exports import BYTE_ORDER_MARK, cell, csv_chunks, typed_cell, without_escape
 from portal.models import AuditEvent
 
 EXPORT = "admin:agents_agent_export"
@@ -29,6 +31,30 @@ def rows_of(response):
 )  # fmt: skip
 def test_a_cell_is_readable_and_never_a_formula(value, text):
     assert cell(value) == text
+
+
+@pytest.mark.parametrize("sign", "=+-@")
+def test_every_character_that_folds_to_a_sign_of_formulas_is_escaped(sign):
+    characters = [chr(code) for code in range(sys.maxunicode) if not 0xD800 <= code < 0xE000]
+    folded = [char for char in characters if unicodedata.normalize("NFKC", char)[:1] == sign]
+    assert sign in folded
+    assert {cell(f"{char}1+1") for char in folded} == {f"'{char}1+1" for char in folded}
+
+
+@pytest.mark.parametrize(
+    "start", ["=", " =", "\u00a0+", "\u3000\uff1d", "\ufeff=", "\u200b@", "\x01=", "\n-", "\t", "\r", "\u2060-", "'=", "''\uff0b"]
+)  # fmt: skip
+def test_a_formula_behind_what_is_not_seen_is_escaped_and_read_back_as_it_was(start):
+    text = f"{start}1+1"
+    assert cell(text) == f"'{text}"
+    assert without_escape(cell(text)) == text
+    assert str(typed_cell(text)).startswith("'")
+
+
+@pytest.mark.parametrize("text", ["", "'", "it's", "'quoted'", "a=b", " plain", "1-2", "\u22121", "\u2014 dash"])
+def test_a_text_that_is_no_formula_stays_as_it_is(text):
+    assert cell(text) == text
+    assert without_escape(text) == text
 
 
 @pytest.mark.parametrize("letter", ["x", "\U0001f600", "=x"])
