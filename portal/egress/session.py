@@ -26,6 +26,10 @@ class GuardedAdapter(BaseAdapter):
     Timeouts, `verify`, client certificates and proxies that a caller asks for are ignored.
     """
 
+    def __init__(self, allow_private: bool) -> None:
+        super().__init__()
+        self.allow_private = allow_private
+
     def send(
         self,
         request: requests.PreparedRequest,
@@ -43,7 +47,7 @@ class GuardedAdapter(BaseAdapter):
                 {name: text_of(value) for name, value in request.headers.items()},
                 body,
                 seconds=SECONDS,
-                allow_private=settings.PROBE_ALLOW_PRIVATE,
+                allow_private=self.allow_private,
                 limit=BODY_LENGTH,
             )
         except ssl.SSLError as error:
@@ -61,15 +65,19 @@ class GuardedAdapter(BaseAdapter):
 
 
 class GuardedSession(requests.Session):
-    """Without redirects, and without proxies and .netrc of the environment."""
+    """Without redirects, and without proxies and .netrc of the environment.
 
-    def __init__(self) -> None:
+    `allow_private` is for hosts that the environment names; for those that people enter the setting decides.
+    """
+
+    def __init__(self, *, allow_private: bool = False) -> None:
         super().__init__()
+        adapter = GuardedAdapter(allow_private or settings.PROBE_ALLOW_PRIVATE)
         self.trust_env = False
         self.headers["Accept-Encoding"] = "identity"
         self.adapters.clear()
-        self.mount("http://", GuardedAdapter())
-        self.mount("https://", GuardedAdapter())
+        self.mount("http://", adapter)
+        self.mount("https://", adapter)
 
     def request(self, *args: Any, **options: Any) -> requests.Response:
         return super().request(*args, **options | {"allow_redirects": False})

@@ -160,6 +160,15 @@ def test_answer_of_a_session_is_like_that_of_requests(hook):
         session.GuardedSession().post("http://name example/")
 
 
+def test_session_may_call_a_private_host_that_the_environment_names(settings, hook):
+    settings.PROBE_ALLOW_PRIVATE = False
+    with pytest.raises(call.AddressRefused):
+        session.GuardedSession().get(hook.url)
+    assert session.GuardedSession(allow_private=True).post(hook.url).ok
+    with pytest.raises(call.AddressRefused):
+        session.GuardedSession(allow_private=True).get(f"http://{METADATA}/")
+
+
 # --- Apprise URLs ----------------------------------------------------------------------------------------------------
 
 
