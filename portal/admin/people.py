@@ -10,10 +10,12 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import Q
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from portal.access.tokens import staff_tokens_note
 from portal.admin.base import Audited
-from portal.admin.display import moment_column
+from portal.admin.display import NOTHING, moment_column
 from portal.admin.filters import ChoiceFilter
 
 if TYPE_CHECKING:
@@ -80,6 +82,12 @@ class VigieUserAdmin(ChangedBySuperusers, BaseUserAdmin):
     list_filter = (ActiveFilter, StaffFilter, SuperuserFilter)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+    fieldsets = (*(BaseUserAdmin.fieldsets or ()), (_("Staff tokens"), {"fields": ("staff_tokens",)}))
+    readonly_fields = ("staff_tokens",)
+
+    @admin.display(description=_("valid"))
+    def staff_tokens(self, user: User) -> SafeString | str:
+        return staff_tokens_note(user, is_linked=True) or NOTHING
 
 
 @admin.register(Group)

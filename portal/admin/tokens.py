@@ -188,6 +188,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         moment_column("created_at", _("issued")),
     )
     list_filter = (KindFilter, StateFilter)
+    lookups = ("user",)
     search_fields = ("key__begins", "label__begins")
     search_help_text = begins_with(_("public key"), _("label"))
     add_label = _("Issue a token")

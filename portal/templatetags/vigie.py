@@ -7,13 +7,22 @@ from typing import Any
 
 from django import template
 from django.utils.formats import date_format
+from django.utils.safestring import SafeString
 
+from portal.access.tokens import staff_tokens_note
 from portal.admin.display import NOTHING, ago, lasting
 from portal.paginator import grouped
 from portal.panels import Chart, Section
 
 register = template.Library()
 register.filter(lasting)
+
+
+@register.simple_tag(takes_context=True)
+def own_staff_tokens(context: dict[str, Any]) -> SafeString:
+    """Return how many staff tokens of the user who looks work."""
+    user = context["request"].user
+    return staff_tokens_note(user, is_linked=user.has_perm("portal.view_apitoken"))
 
 
 @register.filter

@@ -1,10 +1,16 @@
 """Permissions in the admin: they are checked before anything is looked up, and nobody gives themselves more of them."""
 
+import re
+from datetime import timedelta
+from html import unescape
+
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
+from django.utils import timezone
 
+from portal.issuing import issue, revoke
 from portal.models import ApiToken
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +35,7 @@ def logged_in(client):
     """A member of staff with these permissions and no others."""
 
     def make(*codenames):
-        user = User.objects.create_user("sam", is_staff=True)
+        user = User.objects.create_user("sam", password="x", is_staff=True)
         user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
         assert user.user_permissions.count() == len(codenames)
         client.force_login(user)
@@ -94,3 +100,48 @@ def test_nobody_but_a_superuser_issues_a_token_for_another_user(client, logged_i
     for user, count in ((other.pk, 0), (sam.pk, 1)):
         client.post(reverse("admin:portal_apitoken_add"), asked | {"user": user})
         assert ApiToken.objects.count() == count
+
+
+# --- Staff tokens of a user ------------------------------------------------------------------------------------------
+
+PASSWORD = reverse_lazy("account_change_password")
+VALID = "2 staff tokens stay valid: changing the password does not revoke them."
+
+
+@pytest.fixture
+def tokens():
+    """Two staff tokens of each that work, and some that do not."""
+
+    def issue_for(*users):
+        for user in users:
+            issue("staff", user=user, expires_at=timezone.now())
+            issue("staff", user=user)
+            revoke(ApiToken.objects.filter(user=user), "test")
+            issue("staff", user=user, expires_at=timezone.now() + timedelta(days=1))
+            issue("staff", user=user)
+
+    return issue_for
+
+
+def test_password_page_counts_the_users_valid_staff_tokens_with_a_link(admin_client, admin_user, tokens):
+    assert "stay valid" not in admin_client.get(PASSWORD).content.decode()
+    tokens(admin_user, User.objects.create_user("other", is_staff=True))
+    page = admin_client.get(PASSWORD).content.decode()
+    assert VALID in page
+    [link] = re.findall(r'href="([^"]+user=[^"]+)"', unescape(page))
+    assert {token.user for token in admin_client.get(link).context["cl"].result_list} == {admin_user}
+
+
+def test_password_page_links_to_no_list_that_its_user_may_not_see(client, logged_in, tokens):
+    tokens(logged_in())
+    page = client.get(PASSWORD).content.decode()
+    assert VALID in page
+    assert "View tokens" not in page
+
+
+@pytest.mark.parametrize(("is_staff", "shown"), [(True, True), (False, False)])
+def test_page_of_a_user_counts_their_staff_tokens_while_they_are_staff(admin_client, tokens, is_staff, shown):
+    user = User.objects.create_user("sam", is_staff=is_staff)
+    tokens(user)
+    page = admin_client.get(reverse("admin:auth_user_change", args=[user.pk])).content.decode()
+    assert (VALID in page, f"user={user.pk}" in page) == (shown, shown)
