@@ -15,6 +15,8 @@ class PortalConfig(AppConfig):
         import_module("portal.notifications.schedules")
         import_module("portal.access.findings")
         import_module("portal.access.sessions")
+        import_module("portal.access.first_password")
+        import_module("portal.access.tasks")
 
 
 class VigieAdminConfig(AdminConfig):

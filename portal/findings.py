@@ -123,9 +123,9 @@ def is_local(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def admin_url(name: str, query: dict[str, str]) -> str:
+def admin_url(name: str, query: dict[str, str], *args: Any) -> str:
     try:
-        return reverse(f"admin:{name}", query=query)
+        return reverse(f"admin:{name}", args=args, query=query)
     except NoReverseMatch:
         return ""
 

@@ -23,6 +23,13 @@ SENTENCES: dict[str, str | Promise] = {
     "user.added": gettext_lazy("User added"),
     "user.changed": gettext_lazy("User changed"),
     "user.deleted": gettext_lazy("User deleted"),
+    "user.invited": gettext_lazy("Invited"),
+    "user.invited_again": gettext_lazy("Invited again"),
+    "user.invitation_withdrawn": gettext_lazy("Invitation withdrawn"),
+    "user.invitation_accepted": gettext_lazy("Invitation accepted"),
+    "user.created_by_single_sign_on": gettext_lazy("User created by single sign-on"),
+    "user.linked_to_single_sign_on": gettext_lazy("Linked to single sign-on"),
+    "user.roles_claimed": gettext_lazy("Roles set by single sign-on"),
     "group.added": gettext_lazy("Group added"),
     "group.changed": gettext_lazy("Group changed"),
     "group.deleted": gettext_lazy("Group deleted"),
@@ -40,6 +47,7 @@ SENTENCES: dict[str, str | Promise] = {
     "refused.app_mismatch": gettext_lazy("Refused: the token is bound to other applications"),
     "refused.licence_mismatch": gettext_lazy("Refused: the machine is bound to another licence"),
     "refused.throttled": gettext_lazy("Refused: too many failed authentications"),
+    "refused.single_sign_on": gettext_lazy("Refused: single sign-on"),
 }
 
 

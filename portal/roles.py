@@ -11,15 +11,25 @@ from pathlib import Path
 
 from django.apps import apps
 from django.conf import settings
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, Permission
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 VIEWER, STAFF, OPERATOR = "viewer", "staff", "operator"
 PREFIXES = {
     VIEWER: ("view_",),
     STAFF: ("view_", "export_"),
     OPERATOR: ("",),
+}
+DESCRIPTIONS: dict[str, Promise] = {
+    VIEWER: _("sees everything, changes and exports nothing"),
+    STAFF: _("sees everything and exports data"),
+    OPERATOR: _(
+        "sees and exports everything, changes settings, issues tokens, acts on machines, backups and incidents"
+    ),
 }
 
 
@@ -33,6 +43,25 @@ def permissions_of(role: str) -> QuerySet[Permission]:
     for prefix in PREFIXES[role]:
         condition |= Q(codename__startswith=prefix)
     return Permission.objects.filter(condition, content_type__app_label__in=own_apps())
+
+
+def describe(group: Group) -> str:
+    """Return the name of a group and, of a role, what its members may do."""
+    if group.name not in DESCRIPTIONS:
+        return group.name
+    return gettext("%(role)s: %(rights)s") % {"role": group.name, "rights": DESCRIPTIONS[group.name]}
+
+
+def roles_given_by(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Group]:
+    """Return the roles that the user may give to others: those that hold no permission the user lacks."""
+    held = user.get_all_permissions()  # type: ignore[union-attr]
+    return Group.objects.filter(name__in=[role for role in PREFIXES if names_of(role) <= held]).order_by("pk")
+
+
+def names_of(role: str) -> set[str]:
+    """Return the role's permissions as `app.codename`."""
+    rows = permissions_of(role).values_list("content_type__app_label", "codename")
+    return {f"{app}.{codename}" for app, codename in rows}
 
 
 def synchronise() -> None:

@@ -8,6 +8,9 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from portal import encryption, peppers
+from portal.access import issuer
+from portal.access.replaced import ACCOUNT_FORMS as ACCOUNT_FORMS
+from portal.access.replaced import MFA_FORMS as MFA_FORMS
 from portal.addresses import networks
 from portal.env import Environment, host_of, kept_secret
 from portal.logs import SUSPICIOUS
@@ -157,12 +160,14 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+    {"NAME": "portal.access.first_password.FirstPasswordValidator"},
 ]
+PASSWORD_RESET_TIMEOUT = 3_600
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "django.contrib.auth.tokens.PasswordResetTokenGenerator"  # noqa: S105 - a class
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "admin:index"
 LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_ADAPTER = "portal.access.adapters.AccountAdapter"
-ACCOUNT_FORMS = {"login": "portal.access.forms.SignInForm"}
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
@@ -176,6 +181,12 @@ MFA_TOTP_ISSUER = "Vigie"
 MFA_TOTP_TOLERANCE = 1
 # Browsers offer passkeys over http at localhost only: an installation that is tried out there may have them.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PORTAL_URL.startswith("https:")
+
+# --- Single sign-on --------------------------------------------------------------------------------------------------
+
+oidc = issuer.read(env)
+OIDC_ISSUER, OIDC_ALLOWED_DOMAINS, OIDC_ROLE_CLAIM = oidc.issuer, oidc.domains, oidc.role_claim
+SOCIALACCOUNT_PROVIDERS, SOCIALACCOUNT_ADAPTER = oidc.providers(), "portal.access.oidc.SocialAdapter"
 
 # --- Database --------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from allauth.account.auth_backends import AuthenticationBackend
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
+from portal.access.throttle import Kind, count_attempt
+
 
 def find_user(login: str) -> User | None:
     """Return the user of this name, else the only user with this e-mail address, in any case of letters."""
@@ -20,6 +22,11 @@ def find_user(login: str) -> User | None:
 
 class PasswordBackend(AuthenticationBackend):  # type: ignore[misc]
     def _authenticate(self, request: HttpRequest | None, **credentials: Any) -> User | None:
+        """Count the attempt, then hash. Without a request nobody guesses: a command or a test checks a password."""
         login = credentials.get("username") or credentials.get("email") or ""
-        found: User | None = self._check_password(find_user(login), credentials["password"])
+        user = find_user(login)
+        attempt = count_attempt(request, Kind.SIGN_IN, user, login) if request else None
+        found: User | None = self._check_password(user, credentials["password"])
+        if found and attempt:
+            attempt.succeeded()
         return found

@@ -7,10 +7,16 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from portal.access.mail import can_send
+from portal.access.oidc import single_sign_on_url
+
 ACCOUNT_PAGES = "accounts/"
 
 
 def account_pages(request: HttpRequest) -> dict[str, Any]:
     """Give the pages of signing in and of one's own account the frame of the admin: header, menu and sidebar."""
     match = request.resolver_match
-    return admin.site.each_context(request) if match and match.route.startswith(ACCOUNT_PAGES) else {}
+    if not match or not match.route.startswith(ACCOUNT_PAGES):
+        return {}
+    ways = {"single_sign_on_url": single_sign_on_url(), "can_send_mail": can_send()}
+    return admin.site.each_context(request) | ways

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from allauth.account.signals import password_changed, password_reset, password_set
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_in
@@ -53,14 +54,14 @@ def known_source(request: HttpRequest, user: AbstractBaseUser) -> str:
     return f"address:{address}" if address and signed_in.exists() else ""
 
 
-@receiver(user_logged_in)
+@receiver([user_logged_in, password_changed, password_set, password_reset])
 def note_device(request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None:
     if request is not None:
         request.device_of = user  # type: ignore[attr-defined]
 
 
 class KnownDeviceMiddleware:
-    """Gives the browser that a user has just signed in by its cookie."""
+    """Gives a browser its cookie once a user has signed in or set a password by it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

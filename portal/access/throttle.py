@@ -27,7 +27,7 @@ from django.utils.crypto import salted_hmac
 from portal import audit
 from portal.access.devices import known_source
 from portal.access.limits import TooManyAttempts
-from portal.access.models import GuessWindow, GuessWindowQuerySet
+from portal.access.models import FORGOTTEN_AFTER, GuessWindow, GuessWindowQuerySet
 
 Kind = GuessWindow.Kind
 LIMITS = {Kind.SIGN_IN: 10, Kind.CODE: 10, Kind.RESET: 3, Kind.ANY: 100}
@@ -53,7 +53,9 @@ class Counter:
         limit = LIMITS[self.kind]
         if self.row().claim(limit, now):
             return True
-        fresh = GuessWindow(**self.key(), window_started_at=now, window_ends_at=now)
+        # Long over, also by the clock of another caller.
+        over = now - FORGOTTEN_AFTER
+        fresh = GuessWindow(**self.key(), window_started_at=over, window_ends_at=over)
         GuessWindow.objects.bulk_create([fresh], ignore_conflicts=True)
         return self.row().claim(limit, now)
 

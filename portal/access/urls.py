@@ -21,6 +21,9 @@ from django.urls import URLPattern, path
 from django.views.decorators.cache import never_cache
 from django.views.generic import RedirectView
 
+from portal.access import oidc
+from portal.access.accepting import AcceptInvitationView
+
 account_page = RedirectView.as_view(pattern_name="mfa_index")
 View = Callable[..., HttpResponseBase]
 # A form view of Django takes a PUT as a POST.
@@ -66,6 +69,13 @@ urlpatterns = [
     own("reauthenticate/", account.reauthenticate, "account_reauthenticate"),
     own("password/change/", account.password_change, "account_change_password"),
     own("password/set/", account.password_set, "account_set_password"),
+    entrance("password/reset/", account.password_reset, "account_reset_password"),
+    entrance("password/reset/done/", account.password_reset_done, "account_reset_password_done"),
+    entrance("password/reset/key/done/", account.password_reset_from_key_done, "account_reset_password_from_key_done"),
+    entrance("password/reset/<uidb36>/<key>/", account.password_reset_from_key, "account_reset_password_from_key"),
+    entrance("invitation/<token>/", AcceptInvitationView.as_view(), "account_invitation"),
+    entrance("oidc/login/", oidc.LoginView.as_view(), "oidc_login"),
+    entrance("oidc/login/callback/", oidc.CallbackView.as_view(), "oidc_callback"),
     own("2fa/", mfa.index, "mfa_index"),
     entrance("2fa/authenticate/", mfa.authenticate, "mfa_authenticate"),
     own("2fa/reauthenticate/", mfa.reauthenticate, "mfa_reauthenticate"),

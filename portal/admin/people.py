@@ -17,6 +17,7 @@ from portal.access.tokens import staff_tokens_note
 from portal.admin.base import Audited
 from portal.admin.display import NOTHING, moment_column
 from portal.admin.filters import ChoiceFilter
+from portal.admin.invitations import Inviting
 
 if TYPE_CHECKING:
     BaseUserAdmin = UserAdmin[User]
@@ -69,7 +70,7 @@ class ChangedBySuperusers(Audited):
 
 
 @admin.register(User)
-class VigieUserAdmin(ChangedBySuperusers, BaseUserAdmin):
+class VigieUserAdmin(Inviting, ChangedBySuperusers, BaseUserAdmin):
     list_display = (
         "username",
         "email",

@@ -32,7 +32,7 @@ def sources() -> Iterator[tuple[str, bytes]]:
         for path in sorted(app.rglob("*.py")):
             if not {"tests", "migrations"} & set(path.parts):
                 yield str(path.relative_to(ROOT)), path.read_bytes()
-        for path in sorted(app.rglob("templates/**/*.html")):
+        for path in sorted([*app.rglob("templates/**/*.html"), *app.rglob("templates/**/*.txt")]):
             text = templatize(path.read_text(encoding="utf-8"), origin=str(path))
             lines = (line.strip() for line in text.splitlines())  # indentation means nothing here, but to Python
             yield str(path.relative_to(ROOT)), "\n".join(lines).encode()

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
@@ -10,13 +9,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal import audit, roles, schedules
-from portal.env import kept_secret
+from portal.access.first_password import OPERATOR, delete_outdated_file, generate_first_password
 from portal.locks import one_at_a_time
 from portal.notifications.delivery import disable_unusable_channels
 from portal.private_files import close_private_paths
-
-OPERATOR = "operator"
-PASSWORD_BYTES = 18
 
 
 def first_operator() -> str | None:
@@ -26,7 +22,7 @@ def first_operator() -> str | None:
         return None
     if users.filter(username=OPERATOR).exists():
         raise CommandError(f"{OPERATOR} exists and no user is a superuser: make one with `manage.py createsuperuser`.")
-    password = kept_secret(settings.SECRETS_DIR, "operator_password", PASSWORD_BYTES)
+    password = generate_first_password()
     with transaction.atomic():
         users.create_superuser(username=OPERATOR, password=password)
         audit.record("operator.created", f"user:{OPERATOR}", actor="system")
@@ -47,6 +43,7 @@ class Command(BaseCommand):
             roles.synchronise()
             schedules.synchronise(timezone.now())
             disable_unusable_channels()
+            delete_outdated_file()
             password = first_operator()
         if password:
             self.stdout.write(f"First operator: {OPERATOR}\nPassword:       {password}")

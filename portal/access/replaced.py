@@ -1,0 +1,18 @@
+"""Forms of allauth that the portal replaces."""
+
+from __future__ import annotations
+
+GUARDED = "portal.access.guarded"
+ACCOUNT_FORMS = {
+    "login": "portal.access.forms.SignInForm",
+    "change_password": f"{GUARDED}.ChangePasswordForm",
+    "reset_password": f"{GUARDED}.ResetPasswordForm",
+}
+MFA_FORMS = {
+    "authenticate": f"{GUARDED}.AuthenticateForm",
+    "reauthenticate": f"{GUARDED}.ReauthenticateForm",
+    "add_webauthn": f"{GUARDED}.AddWebAuthnForm",
+    "authenticate_webauthn": f"{GUARDED}.AuthenticateWebAuthnForm",
+    "reauthenticate_webauthn": f"{GUARDED}.ReauthenticateWebAuthnForm",
+    "login_webauthn": f"{GUARDED}.LoginWebAuthnForm",
+}
