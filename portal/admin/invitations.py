@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
-from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -18,12 +17,11 @@ from django.utils.translation import gettext_lazy as _
 
 from portal import roles
 from portal.access import invitations, mail
+from portal.admin.base import Audited
 
 if TYPE_CHECKING:
-    BaseUserAdmin = UserAdmin[User]
     RoleChoiceField = forms.ModelMultipleChoiceField[Group]
 else:
-    BaseUserAdmin = UserAdmin
     RoleChoiceField = forms.ModelMultipleChoiceField
 
 
@@ -58,7 +56,7 @@ class InviteForm(forms.Form):
         return invitations.invite(request, given["email"], (given["first_name"], given["last_name"]), given["roles"])
 
 
-class Inviting(BaseUserAdmin):
+class Inviting(Audited):
     """A list of users whose *Add* invites. A user who has not accepted yet is invited again or withdrawn."""
 
     change_form_template = "portal/user.html"
