@@ -90,10 +90,13 @@ class JobActions(VigieModelAdmin):
     # --- Enrolment ---------------------------------------------------------------------------------------------------
 
     @admin.action(description=_("Issue an enrolment token…"), permissions=["enrol"])
-    def issue_enrolment_token(self, request: HttpRequest, queryset: Jobs) -> HttpResponse:
+    def issue_enrolment_token(self, request: HttpRequest, queryset: Jobs) -> HttpResponse | None:
         """Lead to the form of a token for this machine, whose enrolment then needs no approval."""
-        job = queryset.order_by("agent_id")[0]
-        proposed = {"kind": ApiToken.Kind.ENROLL, "for_machine": job.agent_id, "max_uses": "1"}
+        machines = queryset.order_by().values_list("agent_id", flat=True).distinct()[:2]
+        if len(machines) != 1:
+            self.message_user(request, _("Choose databases of one machine."), messages.ERROR)
+            return None
+        proposed = {"kind": ApiToken.Kind.ENROLL, "for_machine": machines[0], "max_uses": "1"}
         return HttpResponseRedirect(reverse("admin:portal_apitoken_add", query=proposed))
 
     # --- Pause -------------------------------------------------------------------------------------------------------

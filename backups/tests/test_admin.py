@@ -242,21 +242,24 @@ class TestThePageOfADatabase:
         for action in actions.JobActions.object_actions:
             assert act_on_page(client, action, job).status_code == 403
 
-    def test_an_operator_is_offered_what_makes_sense(self, client, make_job):
+    def test_an_operator_is_offered_what_makes_sense(self, client, make_job, make_agent):
         logged_in(client, "operator")
         watched, fresh, paused = make_job("a"), make_job("b"), make_job("c", is_active=False)
+        enrolled = make_job("d", agent_id="PC-1")
+        make_agent("pc-1")
         stand(watched)
         offered = {
             job.database_name: [
                 action for action in actions.JobActions.object_actions
                 if f"/act/{action}/" in text_of(client.get(page_of(job)))
             ]
-            for job in (watched, fresh, paused)
+            for job in (watched, fresh, paused, enrolled)
         }  # fmt: skip
         assert offered == {
-            "a": ["scan_now", "download", "reverify", "pause"],
-            "b": ["scan_now", "pause"],
-            "c": ["resume"],
+            "a": ["scan_now", "download", "reverify", "pause", "issue_enrolment_token"],
+            "b": ["scan_now", "pause", "issue_enrolment_token"],
+            "c": ["resume", "issue_enrolment_token"],
+            "d": ["scan_now", "pause"],
         }
 
 

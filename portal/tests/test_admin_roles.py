@@ -28,7 +28,17 @@ def test_a_viewer_only_looks():
 
 
 def test_staff_look_and_export():
-    names = ["agent", "run", "apitoken", "auditevent", "jobrun", "taskattempt", "notificationchannel", "outboxmessage"]
+    names = [
+        "agent",
+        "enrolmentrequest",
+        "run",
+        "apitoken",
+        "auditevent",
+        "jobrun",
+        "taskattempt",
+        "notificationchannel",
+        "outboxmessage",
+    ]
     names += ["expectedbackupjob", "backupentry"]
     names += ["licence", "usersession", "featureusage", "usererror", "guardianreport"]
     names += ["target", "checkresult", "incident", "round", "maintenancewindow"]
