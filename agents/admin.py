@@ -251,7 +251,7 @@ class RequestStateFilter(ChoiceFilter):
 
     def condition(self, value: str, now: datetime) -> Q:
         allowed = Q(allowed_until__gte=now)
-        return allowed if value == "allowed" else Q(allowed_until=None) | Q(allowed_until__lt=now)
+        return allowed if value == "allowed" else ~allowed
 
 
 @admin.register(EnrolmentRequest)

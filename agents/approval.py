@@ -20,7 +20,7 @@ from portal.api.errors import Problem
 from portal.conventions import Collected
 from portal.models import ApiToken
 
-ALWAYS, BACKUPS, NEVER = "always", "backups", "never"
+ALWAYS, NEVER = "always", "never"
 ALLOWED_FOR = timedelta(minutes=15)
 KEPT_FOR = timedelta(days=7)
 # A flood of machine ids by one token pushes out that token's own requests and nobody else's.

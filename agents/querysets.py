@@ -46,13 +46,14 @@ def liveness_condition(liveness: str, now: datetime) -> Q:
 
 class EnrolmentRequestQuerySet(models.QuerySet["m.EnrolmentRequest"]):
     def of(self, machine_id: str) -> Self:
+        """Requests for one machine, in whatever case its name is written."""
         return self.filter(name=machine_id.lower())
 
     def allowed(self, now: datetime) -> Self:
         return self.filter(allowed_until__gte=now)
 
     def waiting(self, now: datetime) -> Self:
-        return self.filter(Q(allowed_until=None) | Q(allowed_until__lt=now))
+        return self.exclude(allowed_until__gte=now)
 
 
 class AgentQuerySet(models.QuerySet["m.Agent"]):
