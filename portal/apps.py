@@ -17,6 +17,7 @@ class PortalConfig(AppConfig):
         import_module("portal.access.sessions")
         import_module("portal.access.first_password")
         import_module("portal.access.tasks")
+        import_module("portal.access.trail")
 
 
 class VigieAdminConfig(AdminConfig):

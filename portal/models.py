@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal import tokens
 from portal.access.models import GuessWindow as GuessWindow
+from portal.access.models import SecondFactorGrace as SecondFactorGrace
 from portal.querysets import (
     ApiTokenQuerySet,
     AuditEventQuerySet,

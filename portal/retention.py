@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db import models, transaction
@@ -68,6 +69,12 @@ def outdated_sessions(now: datetime) -> models.QuerySet[Any]:
     return Session.objects.filter(expire_date__lt=now)
 
 
+def outdated_signed_in(now: datetime) -> models.QuerySet[Any]:
+    """Rows of the users' lists whose sessions have ended."""
+    listed: models.QuerySet[Any] = UserSession.objects.all()
+    return listed.exclude(session_key__in=Session.objects.values("session_key"))
+
+
 def outdated_failures(now: datetime) -> models.QuerySet[Any]:
     return AuthFailure.objects.filter(window_started_at__lt=now - FAILURES)
 
@@ -94,6 +101,7 @@ def outdated_failed_tasks(now: datetime) -> models.QuerySet[Any]:
 
 retentions.register(Retention("audit", outdated_audit))
 retentions.register(Retention("sessions", outdated_sessions))
+retentions.register(Retention("signed_in_sessions", outdated_signed_in))
 retentions.register(Retention("auth_failures", outdated_failures))
 retentions.register(Retention("guess_windows", GuessWindow.objects.forgotten))
 retentions.register(Retention("job_runs", outdated_runs))

@@ -125,6 +125,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "portal.access.middleware.SignedInMiddleware",
     "portal.access.devices.KnownDeviceMiddleware",
     "portal.access.limits.TooManyAttemptsMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -146,6 +147,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "portal.access.context.account_pages",
+                "portal.access.context.second_factor",
             ],
         },
     }
@@ -164,6 +166,8 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
 ]
 PASSWORD_RESET_TIMEOUT = 3_600
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "django.contrib.auth.tokens.PasswordResetTokenGenerator"  # noqa: S105 - a class
+SECOND_FACTOR = env.choice("SECOND_FACTOR", "superusers", ["optional", "superusers", "required"])
+SESSION_COOKIE_AGE = env.integer("SESSION_IDLE_HOURS", 12, least=1, most=720) * 3600
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "admin:index"
 LOGOUT_REDIRECT_URL = "account_login"

@@ -330,7 +330,7 @@ class TestAPerson:
         after = everything()
         assert same_but_for(untouched, after) == []
         gone = {key[0] for key in rows.keys() - after.keys()}
-        assert gone == {"sessions.Session"}
+        assert gone == {"sessions.Session", "usersessions.UserSession", "portal.SecondFactorGrace"}
         assert {key[0] for key in after.keys() - rows.keys()} == {"portal.AuditEvent"}
 
     def test_one_pseudonym_stands_for_him_everywhere(self, bob):

@@ -32,7 +32,11 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         return encryption.encrypt(text)
 
     def decrypt(self, encrypted_text: str) -> str:
-        return encryption.decrypt(encrypted_text)
+        """Raise ValidationError if it cannot be read: no code is right then."""
+        try:
+            return encryption.decrypt(encrypted_text)
+        except encryption.Unreadable:
+            raise self.validation_error("incorrect_code") from None
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
         return {**super().get_public_key_credential_rp_entity(), "name": "Vigie"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin
@@ -9,6 +10,7 @@ from django.http import HttpRequest
 
 from portal.access.mail import can_send
 from portal.access.oidc import single_sign_on_url
+from portal.access.sessions import DUE
 
 ACCOUNT_PAGES = "accounts/"
 
@@ -20,3 +22,10 @@ def account_pages(request: HttpRequest) -> dict[str, Any]:
         return {}
     ways = {"single_sign_on_url": single_sign_on_url(), "can_send_mail": can_send()}
     return admin.site.each_context(request) | ways
+
+
+def second_factor(request: HttpRequest) -> dict[str, Any]:
+    """Give every page the notice that a second factor is due, and until when."""
+    is_known = getattr(request, "user", None) is not None and request.user.is_authenticated
+    due = request.session.get(DUE) if is_known else None
+    return {"second_factor_due": datetime.fromtimestamp(due, UTC)} if due else {}

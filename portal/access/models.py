@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Case, F, Q, Value, When
 from django.utils.translation import gettext_lazy as _
@@ -79,3 +80,18 @@ class GuessWindow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.count}"
+
+
+class SecondFactorGrace(models.Model):
+    """When a user first signed in under the rule that asks them for a second factor."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="second_factor_grace")
+    since = models.DateTimeField()
+
+    class Meta:
+        app_label = "portal"
+        verbose_name = _("time to set up a second factor")
+        verbose_name_plural = _("times to set up a second factor")
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.since:%Y-%m-%d}"

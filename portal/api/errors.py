@@ -51,6 +51,7 @@ CODES: dict[str, Code] = {
     "token_revoked": Code(401, "This token was revoked", "An operator or an uninstallation revoked the token."),
     "token_exhausted": Code(403, "This token has no uses left", "Every use the enrolment token allowed has been made."),
     "insufficient_scope": Code(403, "This token may not do that", "The call needs a token of another kind or with another scope."),
+    "second_factor_required": Code(403, "A second factor must be set up", "Set one up under Sign-in and security."),
     "permission_denied": Code(403, "You may not do that", "The user behind the request lacks the permission."),
     "machine_mismatch": Code(403, "Another machine's business", "A machine's token speaks for that machine alone."),
     "app_mismatch": Code(403, "Another application's business", "The token is bound to other applications."),

@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
 from django.contrib.sessions.models import Session
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 from django_q.models import Task
 
@@ -28,9 +32,10 @@ from portal.models import (
     JobRun,
     NotificationChannel,
     OutboxMessage,
+    SecondFactorGrace,
     TaskAttempt,
 )
-from portal.privacy.holdings import Row, Table, holdings
+from portal.privacy.holdings import NEVER_SHOWN, Row, Table, holdings
 from portal.privacy.subjects import Subject, users_of
 from portal.retention import BATCH
 
@@ -106,6 +111,34 @@ class Sessions:
         return ()
 
 
+class OwnRows:
+    """Rows that are a user's own and go with the account: factors, addresses and the list of sessions."""
+
+    def __init__(self, model: type[Model]) -> None:
+        self.model = model
+        self.label = model._meta.label
+
+    def of(self, subject: Subject) -> QuerySet[Any]:
+        return self.model._base_manager.filter(user__in=users_of(subject).values("pk"))
+
+    def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
+        secret = NEVER_SHOWN | {"data"}
+        columns = [field.attname for field in self.model._meta.concrete_fields if field.name not in secret]
+        for row in self.of(subject).values(*columns):
+            yield row["id"], row
+
+    def count(self, subject: Subject) -> int:
+        return self.of(subject).count()
+
+    def erase(self, subject: Subject, pseudonym: str, lease: Lease) -> int:
+        with transaction.atomic():
+            lease.extend()
+            return self.of(subject).delete()[0]
+
+    def remarks(self, subject: Subject) -> tuple[str, ...]:
+        return ()
+
+
 def in_the_log(entry: LogEntry, subject: Subject, pseudonym: str) -> Row:
     """Of an account the log keeps the name, which may be like any word."""
     about_user = entry.content_type is not None and entry.content_type.model_class() is User
@@ -113,6 +146,8 @@ def in_the_log(entry: LogEntry, subject: Subject, pseudonym: str) -> Row:
 
 
 holdings.register(Sessions())
+for model in (UserSession, Authenticator, EmailAddress, SocialAccount, SecondFactorGrace):
+    holdings.register(OwnRows(model))
 holdings.register(Table(LogEntry, texts=("object_repr", "change_message"), owned=of_users("user"), also=in_the_log))
 
 

@@ -6,6 +6,7 @@ import logging
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from allauth.usersessions.models import UserSession as SignedIn
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_in
@@ -38,6 +39,13 @@ class SessionStore(db.SessionStore):
         except Error as error:
             log.error("a logout could not be noted: %s", disks.trouble(error))
         super().flush()
+
+    def cycle_key(self) -> None:
+        """A changed password gives the session another key: it stays one session in the user's list."""
+        before = self.session_key
+        super().cycle_key()
+        if before is not None:
+            SignedIn.objects.filter(session_key=before).update(session_key=self.session_key)
 
 
 @receiver(user_logged_in)

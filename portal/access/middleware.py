@@ -1,0 +1,57 @@
+"""The sessions of every request: kept alive, and held to the second factor that is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+from django.utils import timezone
+
+from portal.access.sessions import DUE, is_fresh, refresh
+from portal.api.errors import Problem, is_api, problem_response
+
+# Asked by machines, and answered without the database.
+PROBES = frozenset({"healthz", "readyz", "metrics"})
+# What whoever owes a second factor may open: all that sets one up, and the way out.
+SET_UP = frozenset(
+    {
+        *("mfa_index", "mfa_activate_totp", "mfa_add_webauthn", "mfa_list_webauthn"),
+        *("account_reauthenticate", "account_logout", "admin:logout", "set_language", "admin:jsi18n"),
+    }
+)
+
+
+class SignedInMiddleware:
+    """Looks at requests that show the cookie of a session; machines show a token, and cost nothing here."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
+        name = request.resolver_match.view_name if request.resolver_match else ""
+        if name in PROBES or settings.SESSION_COOKIE_NAME not in request.COOKIES:
+            return None
+        if SESSION_KEY not in request.session or not is_held_up(request) or name in SET_UP:
+            return None
+        if is_api(request):
+            return problem_response(Problem("second_factor_required"), request)
+        return redirect("mfa_index")
+
+
+def is_held_up(request: HttpRequest) -> bool:
+    """Return whether the user's week of grace is over. Looks again after a few minutes, and before it says so."""
+    if (not is_fresh(request) or is_overdue(request)) and request.user.is_authenticated:
+        refresh(request)
+    return is_overdue(request)
+
+
+def is_overdue(request: HttpRequest) -> bool:
+    due = request.session.get(DUE)
+    return due is not None and due <= timezone.now().timestamp()
