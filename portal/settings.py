@@ -168,9 +168,8 @@ PASSWORD_RESET_TIMEOUT = 3_600
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "django.contrib.auth.tokens.PasswordResetTokenGenerator"  # noqa: S105 - a class
 SECOND_FACTOR = env.choice("SECOND_FACTOR", "superusers", ["optional", "superusers", "required"])
 SESSION_COOKIE_AGE = env.integer("SESSION_IDLE_HOURS", 12, least=1, most=720) * 3600
-LOGIN_URL = "account_login"
+LOGIN_URL = LOGOUT_REDIRECT_URL = "account_login"
 LOGIN_REDIRECT_URL = "admin:index"
-LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_ADAPTER = "portal.access.adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
@@ -181,8 +180,7 @@ ACCOUNT_RATE_LIMITS = MFA_RATE_LIMITS = False
 MFA_ADAPTER = "portal.access.adapters.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
-MFA_TOTP_ISSUER = "Vigie"
-MFA_TOTP_TOLERANCE = 1
+MFA_TOTP_ISSUER, MFA_TOTP_TOLERANCE = "Vigie", 1
 # Browsers offer passkeys over http at localhost only: an installation that is tried out there may have them.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PORTAL_URL.startswith("https:")
 
