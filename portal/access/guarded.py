@@ -9,9 +9,11 @@ from allauth.core import context
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base import forms as mfa
 from allauth.mfa.webauthn import forms as webauthn
+from allauth.socialaccount.models import SocialAccount
 from cryptography.exceptions import InvalidSignature
 from django import forms
 from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
@@ -28,6 +30,15 @@ class ChangePasswordForm(account.ChangePasswordForm):  # type: ignore[misc]
         password: str = super().clean_oldpassword()
         attempt.succeeded()
         return password
+
+
+class SetPasswordForm(account.SetPasswordForm):  # type: ignore[misc]
+    """For users without a password, but those of single sign-on: whoever leaves the provider must not have a way in."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if SocialAccount.objects.filter(user=self.user).exists():
+            raise PermissionDenied
 
 
 class ResetPasswordForm(account.ResetPasswordForm):  # type: ignore[misc]

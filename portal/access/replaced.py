@@ -6,6 +6,7 @@ GUARDED = "portal.access.guarded"
 ACCOUNT_FORMS = {
     "login": "portal.access.forms.SignInForm",
     "change_password": f"{GUARDED}.ChangePasswordForm",
+    "set_password": f"{GUARDED}.SetPasswordForm",
     "reset_password": f"{GUARDED}.ResetPasswordForm",
 }
 MFA_FORMS = {

@@ -2,11 +2,17 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import pytest
+from allauth.account.utils import user_pk_to_url_str
 from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password, make_password
+from django.contrib.auth.models import User
+from django.contrib.auth.tokens import default_token_generator
+from django.test import Client
+from django.urls import reverse
 
-from portal.access import hashing
+from portal.access import hashing, invitations
 from portal.access.hashing import BoundedPasswordHasher
 from portal.access.limits import TooManyAttempts
 
@@ -82,3 +88,47 @@ def test_places_are_free_again_after_a_refusal_and_after_an_error(monkeypatch):
             make_password("x")
     monkeypatch.undo()
     assert check_password("x", make_password("x"))
+
+
+# --- Every way to a hash ---------------------------------------------------------------------------------------------
+
+NEW = {"password1": "a quite long new one", "password2": "a quite long new one"}
+
+
+def reset_link(user):
+    return "account_reset_password_from_key", {"uidb36": user_pk_to_url_str(user), "key": "set-password"}, NEW
+
+
+WAYS = {
+    "reauthentication": lambda user: ("account_reauthenticate", {}, {"password": "right"}),
+    "change": lambda user: ("account_change_password", {}, NEW | {"oldpassword": "right"}),
+    "reset": reset_link,
+    "admin": lambda user: ("admin:auth_user_password_change", {"id": user.pk}, NEW | {"usable_password": "true"}),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("way", WAYS)
+def test_every_form_with_a_password_is_429_without_a_place(way, taken, monkeypatch):
+    monkeypatch.setattr(hashing, "WAIT_SECONDS", 0.01)
+    user = User.objects.create_superuser("root")
+    User.objects.update(password="pbkdf2_sha256$10$salt$cPEFKVuVhSmhWDqkN/NBkNpcQ8m5HXWO5IP0WLAHSe8=")
+    user.refresh_from_db()
+    client = Client()
+    client.force_login(user)
+    session = client.session
+    session["_password_reset_key"] = default_token_generator.make_token(user)
+    session.save()
+    name, arguments, form = WAYS[way](user)
+    answer = client.post(reverse(name, kwargs=arguments), form)
+    assert (answer.status_code, answer["Retry-After"]) == (429, "5")
+
+
+@pytest.mark.django_db
+def test_accepting_an_invitation_is_429_without_a_place(taken, monkeypatch):
+    monkeypatch.setattr(hashing, "WAIT_SECONDS", 0.01)
+    user = User.objects.create_user("jo", "jo@example.org")
+    path = urlsplit(invitations.link_of(user)).path
+    form = {"new_password1": NEW["password1"], "new_password2": NEW["password1"]}
+    assert Client().post(path, form).status_code == 429
+    assert invitations.is_pending(User.objects.get())

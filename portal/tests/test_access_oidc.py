@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import jwt
 import pytest
 import requests
-from allauth.socialaccount.models import SocialAccount
+from allauth.account.models import EmailAddress
+from allauth.socialaccount.models import SocialAccount, SocialToken
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ImproperlyConfigured
@@ -17,7 +18,7 @@ from django.test import Client
 from oidc_provider_mock import run_server_in_thread
 
 from portal import roles
-from portal.access import oidc
+from portal.access import invitations, oidc
 from portal.access.issuer import SingleSignOn
 from portal.models import AuditEvent
 
@@ -100,6 +101,8 @@ def test_new_person_becomes_a_user_with_the_claimed_roles(client, sign_in):
     assert not user.has_usable_password()
     assert client.get("/admin/agents/agent/").status_code == 200
     assert SocialAccount.objects.get().extra_data == {}
+    assert not SocialToken.objects.exists()
+    assert not EmailAddress.objects.exists()
     actions = set(AuditEvent.objects.values_list("action", flat=True))
     assert {"user.created_by_single_sign_on", "user.linked_to_single_sign_on", "user.roles_claimed"} <= actions
 
@@ -156,6 +159,24 @@ def test_user_with_the_verified_address_is_linked(client, sign_in):
     assert sign_in()["Location"] == "/admin/"
     assert User.objects.get() == user
     assert role_names(user) == {"operator"}
+
+
+def test_invited_user_may_accept_by_single_sign_on(client, sign_in, rf):
+    request = rf.post("/")
+    request.user = User.objects.create_superuser("root")
+    user = invitations.invite(request, "jo@example.org", ("", ""), Group.objects.filter(name="viewer"))
+    assert sign_in()["Location"] == "/admin/"
+    user.refresh_from_db()
+    assert not invitations.is_pending(user)
+    assert role_names(user) == {"operator"}
+
+
+def test_user_of_single_sign_on_gets_no_password(client, sign_in):
+    sign_in()
+    assert client.get("/accounts/password/set/").status_code == 403
+    new = "a quite long new one"
+    assert client.post("/accounts/password/set/", {"password1": new, "password2": new}).status_code == 403
+    assert not User.objects.get().has_usable_password()
 
 
 @pytest.mark.parametrize("is_linked", [False, True])
@@ -233,8 +254,12 @@ def test_provider_that_hangs_holds_one_thread(client):
     assert client.get("/accounts/oidc/login/")["Location"] != "/accounts/login/"
 
 
-def test_provider_at_a_refused_address_is_not_called(client, settings):
+def test_provider_in_a_private_network_is_called_and_at_a_metadata_address_not(client, settings):
     settings.PROBE_ALLOW_PRIVATE = False
+    assert client.get("/accounts/oidc/login/")["Location"].startswith(settings.OIDC_ISSUER)
+    settings.OIDC_ISSUER = "http://169.254.169.254"
+    settings.SOCIALACCOUNT_PROVIDERS = single_sign_on(issuer=settings.OIDC_ISSUER).providers()
+    oidc.OIDCAdapter.kept = (0.0, {})
     assert client.get("/accounts/oidc/login/")["Location"] == "/accounts/login/"
     assert "Single sign-on failed" in said(client)
 

@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.contrib.auth.models import User
 from django.test import Client
 
@@ -68,6 +69,7 @@ def test_link_in_the_mail_sets_a_password_once(alice, mail_server):
     assert COOKIE in browser.cookies
     assert "_auth_user_id" not in browser.session
     assert reset(link) is None
+    assert not EmailAddress.objects.exists()
 
 
 def test_reset_ends_other_sessions(alice, mail_server):
