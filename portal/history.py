@@ -41,6 +41,8 @@ SENTENCES: dict[str, str | Promise] = {
     "group.changed": gettext_lazy("Group changed"),
     "group.deleted": gettext_lazy("Group deleted"),
     "admin.action": gettext_lazy("Action in the admin"),
+    "privacy.exported": gettext_lazy("Exported: all that is held about a person or a machine"),
+    "privacy.erasure_asked": gettext_lazy("Erasure of a person or a machine requested"),
     "privacy.erased": gettext_lazy("Erased: a pseudonym stands in place of a person or a machine"),
     "refused.login": gettext_lazy("Refused: wrong user name or password"),
     "refused.second_factor": gettext_lazy("Refused: wrong second factor"),

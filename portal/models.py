@@ -155,7 +155,11 @@ class AuditEvent(models.Model):
     class Meta:
         verbose_name = _("audit event")
         verbose_name_plural = _("audit events")
-        permissions = [("export_auditevent", _("Can export audit events"))]
+        permissions = [
+            ("export_auditevent", _("Can export audit events")),
+            ("find_person", _("Can find and export all that is held about a person")),
+            ("erase_person", _("Can erase all that is held about a person")),
+        ]
         ordering = ["-id"]
         indexes = [
             models.Index(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 from urllib.parse import urlsplit
 
 from allauth.account import views as account_views
@@ -30,7 +30,19 @@ HIDDEN_APPS = frozenset({"django_q", "account", "mfa", "usersessions", "socialac
 LAST_APPS = ("portal", "auth")
 
 
+@dataclass(frozen=True)
+class Page:
+    """A page of the admin that is no model's: where it stands in the menu, and for whom."""
+
+    app_label: str
+    name: Any
+    url_name: str
+    permission: str
+    urls: Callable[[], list[Any]]
+
+
 class VigieAdminSite(AdminSite):
+    pages: ClassVar[list[Page]] = []
     site_header = site_title = "Vigie"
     index_title = _("Overview")
     index_template = "portal/index.html"
@@ -43,7 +55,16 @@ class VigieAdminSite(AdminSite):
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """The apps an operator works with first, the portal's own behind."""
-        return sorted(super().get_app_list(request, app_label), key=lambda app: app["app_label"] in LAST_APPS)
+        found = super().get_app_list(request, app_label)
+        for app in found:
+            app["models"] += [entry_of(page) for page in self.pages_of(request, app["app_label"])]
+        return sorted(found, key=lambda app: app["app_label"] in LAST_APPS)
+
+    def pages_of(self, request: HttpRequest, app_label: str) -> list[Page]:
+        return [each for each in self.pages if each.app_label == app_label and request.user.has_perm(each.permission)]
+
+    def get_urls(self) -> list[Any]:
+        return [*(url for each in self.pages for url in each.urls()), *super().get_urls()]
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Lead to the sign-in page. Whoever is signed in and came back lacks the permission to see the admin."""
@@ -72,6 +93,12 @@ class VigieAdminSite(AdminSite):
             "tiles": [tile for tile in current_tiles(now) if may_open(request, tile.url)],
         }
         return super().index(request, context | (extra_context or {}))
+
+
+def entry_of(page: Page) -> dict[str, Any]:
+    """What Django's menu shows of a model."""
+    url = reverse(f"admin:{page.url_name}")
+    return {"name": page.name, "object_name": page.url_name, "admin_url": url, "add_url": None, "perms": {}}
 
 
 def shown(models: Iterable[type[Model]]) -> Iterable[type[Model]]:

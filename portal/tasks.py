@@ -22,8 +22,11 @@ from portal import attempts
 from portal.attempts import Delivery, Start
 from portal.clusters import Cluster
 from portal.conventions import Collected
+from portal.encryption import decrypt
 from portal.failures import sentence
 from portal.models import TaskAttempt
+from portal.privacy.erasing import erase
+from portal.privacy.subjects import subject_of
 from portal.retention import Retention, retentions
 from portal.schedules import RUN, jobs, run_cycle
 
@@ -147,7 +150,14 @@ def body_of(name: str) -> Body | None:
 
 # --- The portal's own tasks ------------------------------------------------------------------------------------------
 
+ERASE = "privacy.erase_subject"
 ROUTINE_KEPT = timedelta(hours=1)
+
+
+@task(ERASE)
+def erase_subject(encrypted: str, actor: str) -> None:
+    """Erase whom an operator has named. The name stands in no queue: the argument is encrypted."""
+    erase(subject_of(decrypt(encrypted)), lambda label, rows: None, actor)
 
 
 @task("portal.beat", is_routine=True)

@@ -1,5 +1,5 @@
 """The portal's own tables in the admin, and what the admin of every app is made of."""
 
-from portal.admin import jobs, logins, notifications, outbox, people, tokens, trail
+from portal.admin import jobs, logins, notifications, outbox, people, subjects, tokens, trail
 
-__all__ = ["jobs", "logins", "notifications", "outbox", "people", "tokens", "trail"]
+__all__ = ["jobs", "logins", "notifications", "outbox", "people", "subjects", "tokens", "trail"]

@@ -32,7 +32,7 @@ class FamilyFilter(ChoiceFilter):
         "user.": _("users"),
         "group.": _("groups"),
         "admin.": _("actions in the admin"),
-        "privacy.": _("erasures"),
+        "privacy.": _("exports and erasures of people"),
         "refused.": _("refusals"),
     }
 

@@ -66,8 +66,8 @@ def refuse_last_superuser(subject: Subject) -> None:
         raise Refused("That is the last active superuser: make another one first.")
 
 
-def erase(subject: Subject, say: Callable[[str, int], None]) -> tuple[str, int]:
-    """Puts one pseudonym in place of the subject, table by table; the pseudonym and the number of rows changed.
+def erase(subject: Subject, say: Callable[[str, int], None], actor: str = ACTOR) -> tuple[str, int]:
+    """Put one pseudonym in place of the subject, table by table; the pseudonym and the number of rows changed.
 
     Begun anew where it was interrupted, it goes on under the same pseudonym. Raises Refused.
     """
@@ -81,7 +81,7 @@ def erase(subject: Subject, say: Callable[[str, int], None]) -> tuple[str, int]:
             if changed:
                 done[holding.label] = done.get(holding.label, 0) + changed
                 say(holding.label, changed)
-        finish(lease, pseudonym, done)
+        finish(lease, pseudonym, done, actor)
     except BaseException:
         lease.fail(Unfinished("start it again, and it goes on"))
         raise
@@ -106,8 +106,8 @@ def pseudonym_of(lease: Lease) -> str:
     return str(run.result["pseudonym"])
 
 
-def finish(lease: Lease, pseudonym: str, done: dict[str, int]) -> None:
-    """Leaves nothing that leads from the subject to its pseudonym."""
+def finish(lease: Lease, pseudonym: str, done: dict[str, int], actor: str) -> None:
+    """Leave nothing that leads from the subject to its pseudonym."""
     if done:
-        audit.record("privacy.erased", pseudonym, actor=ACTOR, after=done)
+        audit.record("privacy.erased", pseudonym, actor=actor, after=done)
     JobRun.objects.filter(pk=lease.pk, fence=lease.fence).delete()

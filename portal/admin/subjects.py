@@ -1,0 +1,200 @@
+"""The page *People*: what is held about one person or machine, to be exported or erased.
+
+Whom it is about stands in no address and no log: every step is a POST.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from portal import audit
+from portal.encryption import encrypt
+from portal.exports import Streamed, attached
+from portal.panels import Section
+from portal.privacy import Subject, erasing
+from portal.privacy.exporting import json_chunks
+from portal.privacy.overview import MOST, Held, overview
+from portal.privacy.subjects import Nonsense, subject_of, users_of
+from portal.site import Page, VigieAdminSite
+from portal.tasks import ERASE, enqueue
+
+FIND, ERASE_PERMISSION = "portal.find_person", "portal.erase_person"
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+class SubjectForm(forms.Form):
+    """`given` is what was typed, `subject` whom it names."""
+
+    given = forms.CharField(
+        label=gettext_lazy("Person or machine"),
+        max_length=300,
+        help_text=gettext_lazy(
+            "An e-mail address, user:NAME for a user without one, participant:NAME for a participant of a beta, or the "
+            "id of a machine. Parts of a name find nobody."
+        ),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "class": "vTextField"}),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        try:
+            self.subject: Subject = subject_of(cleaned.get("given", ""))
+        except Nonsense:
+            if "given" in cleaned:
+                self.add_error("given", _("This is not the whole name of a person or a machine."))
+        return cleaned
+
+
+class ErasureForm(SubjectForm):
+    """Typed again, for what cannot be undone."""
+
+    again = forms.CharField(
+        label=gettext_lazy("Type it again to confirm"),
+        max_length=300,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "class": "vTextField"}),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["given"].widget = forms.HiddenInput()
+
+    def clean_again(self) -> str:
+        again: str = self.cleaned_data["again"]
+        if again.strip() != self.cleaned_data.get("given", "").strip():
+            raise forms.ValidationError(_("This differs from the name above."))
+        return again
+
+
+# --- Steps -----------------------------------------------------------------------------------------------------------
+
+
+def find(request: HttpRequest) -> HttpResponseBase:
+    form = SubjectForm(request.POST or None)
+    context: dict[str, Any] = {"form": form}
+    if form.is_valid():
+        held = overview(form.subject)
+        context |= {"section": section_of(held), "is_found": any(each.count for each in held), "given": given_in(form)}
+        context |= {"remarks": erasing.remarks(form.subject)}
+    return page(request, "portal/people.html", context)
+
+
+def export(request: HttpRequest) -> HttpResponseBase:
+    form = SubjectForm(request.POST or None)
+    if not form.is_valid():
+        return back()
+    audit.record("privacy.exported", given_in(form)[:200], request=request)
+    chunks = json_chunks(given_in(form), form.subject)
+    return Streamed(chunks, content_type="application/json", headers=attached("person", "json"))
+
+
+def erase(request: HttpRequest) -> HttpResponseBase:
+    """Ask first, with what is found; then leave the work to a task, which reads every table."""
+    if "again" not in request.POST:
+        given = SubjectForm(request.POST or None)
+        return ask(request, given, ErasureForm(initial={"given": given_in(given)})) if given.is_valid() else back()
+    form = ErasureForm(request.POST)
+    if not form.is_valid():
+        return ask(request, form, form) if hasattr(form, "subject") else back()
+    try:
+        refuse_own(request, form.subject)
+        erasing.refuse_last_superuser(form.subject)
+    except erasing.Refused as error:
+        messages.error(request, str(error))
+        return back()
+    with transaction.atomic():
+        # Not whom: what is erased is to stand nowhere afterwards.
+        audit.record("privacy.erasure_asked", request=request)
+        enqueue(ERASE, encrypt(given_in(form)), audit.actor_of(request), cluster="slow")
+    text = _("The erasure is queued. The audit trail says when it is done, and how many rows it changed.")
+    messages.success(request, text)
+    return back()
+
+
+def ask(request: HttpRequest, given: SubjectForm, form: ErasureForm) -> HttpResponseBase:
+    held = overview(given.subject)
+    context = {"form": form, "given": given_in(given), "section": section_of(held)}
+    return page(request, "portal/erase_person.html", context | {"remarks": erasing.remarks(given.subject)})
+
+
+def refuse_own(request: HttpRequest, subject: Subject) -> None:
+    if users_of(subject).filter(pk=request.user.pk).exists():
+        raise erasing.Refused(_("That is your own account: let somebody else erase it."))
+
+
+def given_in(form: SubjectForm) -> str:
+    return str(form.cleaned_data["given"]).strip() if form.is_bound and "given" in form.cleaned_data else ""
+
+
+# --- Pages -----------------------------------------------------------------------------------------------------------
+
+
+def section_of(held: list[Held]) -> Section:
+    rows = [
+        [
+            capfirst(str(each.model._meta.app_config.verbose_name)),
+            capfirst(str(each.model._meta.verbose_name_plural)),
+            count_of(each),
+            each.first if each.count < MOST else None,
+            each.last,
+        ]
+        for each in held
+    ]
+    note = ""
+    if not all(each.is_whole for each in held):
+        note = _("“At least”: the table is long. The export and the erasure read all of it.")
+    return Section(
+        title=_("What is held"),
+        columns=[_("App"), _("Data"), _("Rows"), _("First"), _("Last")],
+        rows=rows,
+        empty=_("Nothing is held about this name."),
+        note=note,
+    )
+
+
+def count_of(held: Held) -> Any:
+    return held.count if held.is_whole else _("at least %(count)d") % {"count": held.count}
+
+
+def page(request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
+    own = {"title": _("People"), "may_erase": request.user.has_perm(ERASE_PERMISSION)}
+    return TemplateResponse(request, template, admin.site.each_context(request) | own | context, headers=NO_STORE)
+
+
+def back() -> HttpResponseRedirect:
+    return HttpResponseRedirect(reverse("admin:people"))
+
+
+def only_for(permission: str, view: Callable[[HttpRequest], HttpResponseBase]) -> Any:
+    def checked(request: HttpRequest) -> HttpResponseBase:
+        if not request.user.has_perm(permission):
+            raise PermissionDenied
+        return view(request)
+
+    return admin.site.admin_view(checked)
+
+
+VigieAdminSite.pages.append(
+    Page(
+        app_label="portal",
+        name=gettext_lazy("People"),
+        url_name="people",
+        permission=FIND,
+        urls=lambda: [
+            path("people/", only_for(FIND, find), name="people"),
+            path("people/export/", only_for(FIND, export), name="people_export"),
+            path("people/erase/", only_for(ERASE_PERMISSION, erase), name="people_erase"),
+        ],
+    )
+)
