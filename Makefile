@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 export DJANGO_SETTINGS_MODULE := portal.settings
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: run demo test fuzz check bench faults format messages requirements clean
+.PHONY: run demo test fuzz check audit bench faults format messages requirements clean
 
 run: $(VENV)/run
 	$(BIN)/python manage.py prepare
@@ -25,13 +25,16 @@ test: $(VENV)/dev
 	$(BIN)/python -m tests.legs $(ARGS)
 
 fuzz: $(VENV)/dev
-	HYPOTHESIS_PROFILE=fuzz VIGIE_DATA_DIR=$$(mktemp -d) $(BIN)/python -m pytest tests/fuzz --hypothesis-show-statistics $(ARGS)
+	HYPOTHESIS_PROFILE=fuzz VIGIE_DATA_DIR=$$(mktemp -d) $(BIN)/python -m pytest tests/fuzz tests/test_schema.py --hypothesis-show-statistics $(ARGS)
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/python -m tests.check
+
+audit: $(VENV)/dev
+	$(BIN)/python -m tests.audit
 
 bench: $(VENV)/dev
 	$(BIN)/python -m bench $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import pytest
 import schemathesis
@@ -17,6 +18,7 @@ from portal.api.errors import CODES
 from tests.authorisation.world import make_world
 from tests.completed import complete
 
+CASES = 500 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 10
 CALLERS = ("token:superuser", "client", "agent", "enroll")
 
 
@@ -52,7 +54,7 @@ def world(one_connection, settings, tmp_path):
 
 @pytest.mark.parametrize("caller", CALLERS)
 @SCHEMA.parametrize()
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=CASES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
 def test_call_answers_as_documented(case, caller, world):
     headers = {"Authorization": f"Bearer {world.callers[caller].token}"}
     with transaction.atomic():
