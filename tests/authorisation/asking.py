@@ -27,13 +27,16 @@ class Portal:
 
     def ask(self, caller: Caller, method: str, path: str, *, is_forged: bool = False) -> str:
         """`200`, `403` ..., or `login` where the caller is sent to the sign-in page."""
+        return word(self.answer(caller, method, path, is_forged=is_forged))
+
+    def answer(self, caller: Caller, method: str, path: str, *, is_forged: bool = False) -> HttpResponseBase:
         sent = headers(caller) | HEADERS.get((method, path), {})
         request = self.factory.generic(method, path, **content(body_of(method, path)), headers=sent)
         request._dont_enforce_csrf_checks = not is_forged  # type: ignore[attr-defined]  # as the test client does
         with transaction.atomic():
             response = self.handler.get_response(request)
             transaction.set_rollback(True)
-        return word(response)
+        return response
 
 
 def headers(caller: Caller) -> dict[str, str]:
