@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('portal', '0008_token_bindings'),
+        ('portal', '0009_second_factor_grace'),
     ]
 
     operations = [
