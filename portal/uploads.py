@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.http import HttpRequest
 from django.utils.deprecation import MiddlewareMixin
 
 MOST_BYTES = 5 * 1024 * 1024
 MOST_ANONYMOUS_BYTES = 64 * 1024
+MOST_FIELDS = 100
 
 
 class BoundedUploadHandler(FileUploadHandler):
@@ -31,6 +32,23 @@ class BoundedUploadHandler(FileUploadHandler):
 def is_too_large(request: HttpRequest) -> bool:
     """Whether a file of this request, which was read, was left out."""
     return any(getattr(handler, "is_too_large", False) for handler in request.upload_handlers)
+
+
+def fields_in(form: bytes) -> dict[str, str]:
+    """The fields of a form as browsers send it by default, the last of each name. Raises TooManyFieldsSent."""
+    pairs = [pair.partition(b"=") for pair in form.split(b"&", MOST_FIELDS)]
+    if len(pairs) > MOST_FIELDS:
+        raise TooManyFieldsSent(f"a form has more than {MOST_FIELDS} fields")
+    return {unescaped(name): unescaped(value) for name, _, value in pairs}
+
+
+def unescaped(text: bytes) -> str:
+    """The text with its escapes, such as `%C3%A9`, decoded by a codec of Python.
+
+    `urllib` takes a third of a second and 80 MiB for a MiB of escapes. Escapes of no hexadecimal digits are left out.
+    """
+    escapes = text.replace(b"+", b" ").replace(b"\\", b"\\\\").replace(b"%", b"\\x")
+    return escapes.decode("unicode_escape", "ignore").encode("latin-1").decode(errors="replace")
 
 
 class AnonymousFormMiddleware(MiddlewareMixin):

@@ -36,9 +36,10 @@ from usage.consumption import midnight
 from usage.events import EventReader, sender_clock
 
 HONEYPOT = "website"
-# Whoever has a public key may be anybody: a body is no larger inflated than as sent.
+# Whoever has a public key may be anybody: a body is no larger inflated than as sent, and has few more values than a
+# comment may have commas.
 MOST_SENT_BY_KEY = 512 * 1024
-BY_KEY = Limits(sent=MOST_SENT_BY_KEY, inflated=MOST_SENT_BY_KEY)
+BY_KEY = Limits(sent=MOST_SENT_BY_KEY, inflated=MOST_SENT_BY_KEY, values=MAX_COMMENT + 20_000)
 RECORDED, DUPLICATE = "recorded", "duplicate"
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 # Control characters but tab and newline, halves of surrogate pairs, and the two others that XML cannot hold.

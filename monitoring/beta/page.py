@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import translation
@@ -24,6 +24,7 @@ from monitoring.beta.questions import FIELDS, LIMITS, SCORES, SEVERITIES, TYPES,
 from monitoring.models import BetaFeedback, BetaProgramme
 from portal.api.bodies import Limits, read_limited
 from portal.api.errors import Problem, refused
+from portal.uploads import fields_in
 
 # A form's body has up to three bytes for one of a character: whatever the fields let in is to arrive.
 MOST_SENT = 2 * intake.MOST_SENT_BY_KEY
@@ -59,7 +60,7 @@ class FeedbackPage(View):
     def post(self, request: HttpRequest, key: str) -> HttpResponse:
         programme = intake.programme_of(key)
         intake.refuse_foreign(request)
-        sent = QueryDict(read_limited(request, LIMITS_OF_FORM), encoding="utf-8")
+        sent = fields_in(read_limited(request, LIMITS_OF_FORM))
         typed = {name: sent.get(name, "").replace("\r\n", "\n") for name in ("id", *FIELDS)}
         try:
             intake.refuse_closed(programme)

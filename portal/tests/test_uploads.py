@@ -1,15 +1,55 @@
 """Forms and files are bounded before they are read."""
 
+from urllib.parse import urlencode
+
 import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import TooManyFieldsSent
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from portal.uploads import MOST_ANONYMOUS_BYTES
+from portal.uploads import MOST_ANONYMOUS_BYTES, MOST_FIELDS, fields_in
 
 pytestmark = pytest.mark.django_db
 FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a",
+        "Éric d’Aquitaine 😀",
+        "a+b c&d=e%f",
+        "\\x41 \\u0041 \\\\ \\n C:\\new",
+        "one\r\ntwo\0",
+        "".join(map(chr, range(256))),
+    ],
+)
+def test_form_is_read_as_browsers_send_it(text):
+    assert fields_in(urlencode({"comment": text, "id": "1"}).encode()) == {"comment": text, "id": "1"}
+
+
+@pytest.mark.parametrize(
+    ("form", "fields"),
+    [
+        (b"", {"": ""}),
+        (b"a=1&a=2&b", {"a": "2", "b": ""}),
+        (b"%61%5Fb=%41=%2b+", {"a_b": "A=+ "}),
+        ("a=é".encode(), {"a": "é"}),
+        (b"a=%C3", {"a": "\ufffd"}),
+        (b"a=%zz%4", {"a": "zz"}),
+    ],
+)
+def test_form_by_another_hand_is_read_too(form, fields):
+    assert fields_in(form) == fields
+
+
+def test_form_of_too_many_fields_is_refused():
+    assert len(fields_in(b"&".join(b"%d=" % number for number in range(MOST_FIELDS)))) == MOST_FIELDS
+    with pytest.raises(TooManyFieldsSent):
+        fields_in(b"&" * MOST_FIELDS)
 
 
 class Unread:

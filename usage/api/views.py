@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -47,9 +48,7 @@ class BatchView(HotView):
 
     @extend_schema(request=BatchSerializer, responses={200: BatchAnswer})
     def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:
-        read = [attempt(run, token) for run in runs_of(body)]
-        outcomes = iter(ingest.record([item for item in read if isinstance(item, Report)], token))
-        results = [result(item if isinstance(item, Problem) else next(outcomes)) for item in read]
+        results = [told for runs in groups_of(runs_of(body)) for told in results_of(runs, token)]
         statuses = [item["status"] for item in results]
         return 200, {
             "results": results,
@@ -67,6 +66,28 @@ def runs_of(body: dict[str, Any]) -> list[Any]:
     if len(runs) > MAX_RUNS_IN_BATCH:
         raise invalid("runs", "too_many", f"At most {MAX_RUNS_IN_BATCH} runs are expected.")
     return runs
+
+
+def groups_of(runs: list[Any]) -> Iterator[list[Any]]:
+    """The runs in groups that are recorded at once; the list forgets them, since the largest takes 400 MiB."""
+    group: list[Any] = []
+    documents = 0
+    for index, run in enumerate(runs):
+        group.append(run)
+        runs[index] = None
+        listed = run.get("documents") if isinstance(run, dict) else None
+        documents += len(listed) if isinstance(listed, list) else 0
+        if documents >= MAX_DOCUMENTS:
+            yield group
+            group, documents = [], 0
+    if group:
+        yield group
+
+
+def results_of(runs: list[Any], token: ApiToken) -> list[dict[str, Any]]:
+    read = [attempt(run, token) for run in runs]
+    outcomes = iter(ingest.record([item for item in read if isinstance(item, Report)], token))
+    return [result(item if isinstance(item, Problem) else next(outcomes)) for item in read]
 
 
 def attempt(run: Any, token: ApiToken) -> Report | Problem:
