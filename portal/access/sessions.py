@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from allauth.account.adapter import get_adapter
+from allauth.account.internal.flows.login import get_authentication_records
 from allauth.core import context
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
@@ -49,9 +50,14 @@ def begin_session(request: HttpRequest | None, user: User, **_: Any) -> None:
 
 
 def stamp(request: HttpRequest, user: User) -> None:
-    due = second_factor.due_at(user)
+    due = None if is_by_provider(request, user) else second_factor.due_at(user)
     request.session[SEEN] = timezone.now().timestamp()
     request.session[DUE] = due.timestamp() if due else None
+
+
+def is_by_provider(request: HttpRequest, user: User) -> bool:
+    """Return whether single sign-on has begun the session: the second factor is the provider's business then."""
+    return any(record["method"] == "socialaccount" for record in get_authentication_records(request, user))
 
 
 def refresh(request: HttpRequest) -> None:

@@ -10,6 +10,7 @@ import jwt
 import pytest
 import requests
 from allauth.account.models import EmailAddress
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from allauth.socialaccount.models import SocialAccount, SocialToken
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.contrib.auth.models import Group, User
@@ -20,6 +21,7 @@ from oidc_provider_mock import run_server_in_thread
 from portal import roles
 from portal.access import invitations, oidc
 from portal.access.issuer import SingleSignOn
+from portal.access.sessions import DUE
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -177,6 +179,20 @@ def test_user_of_single_sign_on_gets_no_password(client, sign_in):
     new = "a quite long new one"
     assert client.post("/accounts/password/set/", {"password1": new, "password2": new}).status_code == 403
     assert not User.objects.get().has_usable_password()
+
+
+def test_second_factor_is_the_business_of_the_provider(client, sign_in, settings):
+    """A session by password owes the portal's own; one that a user has set up is asked for in any case."""
+    settings.SECOND_FACTOR = "required"
+    sign_in()
+    user = User.objects.get()
+    assert client.session[DUE] is None
+    TOTP.activate(user, generate_totp_secret())
+    assert sign_in(browser=Client())["Location"].startswith("/accounts/2fa/authenticate/")
+    user.authenticator_set.all().delete()
+    by_password = Client()
+    by_password.force_login(user)
+    assert by_password.session[DUE] is not None
 
 
 @pytest.mark.parametrize("is_linked", [False, True])
