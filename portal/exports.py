@@ -140,7 +140,7 @@ def plain(value: Any) -> Any:
 
 
 def cell(value: Any) -> str:
-    """A text that a spreadsheet would run as a formula gets an apostrophe before it; a number stays one."""
+    """Write a value as text. One that a spreadsheet would run as a formula gets an apostrophe; a number stays one."""
     match value:
         case None:
             return ""
@@ -156,7 +156,7 @@ def cell(value: Any) -> str:
 
 
 def without_escape(text: str) -> str:
-    """A text that `cell` wrote, as it was."""
+    """Return a text that `cell` wrote as it was before."""
     return text[1:] if text.startswith("'") and FORMULA.match(text) else text
 
 

@@ -1,4 +1,4 @@
-"""What a permission takes."""
+"""Permissions, and what they imply."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ Answer = Callable[[QuerySet[Any], Sequence[str]], HttpResponseBase]
 
 
 def may_hold(field: Any, value: str) -> bool:
-    """Whether a column can hold the value; a database fails on a number that is too large."""
+    """Return whether a column can hold the value; a database fails on a number that is too large."""
     try:
         getattr(field, "target_field", field).clean(value, None)
     except ValidationError:
@@ -68,7 +68,7 @@ class BoundedChangeList(ChangeList):
         return super().get_queryset(request, *args, **kwargs)
 
     def get_ordering_field(self, field_name: Any) -> Any:
-        """Django offers to sort by `sortable_by` alone, but sorts by any column that a query names."""
+        """Sort by `sortable_by` alone: Django offers no other column, but sorts by any that a query names."""
         found = super().get_ordering_field(field_name)
         return found if self.sortable_by is None or found in self.sortable_by else None
 
