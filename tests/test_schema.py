@@ -18,7 +18,7 @@ from portal.api.errors import CODES
 from tests.authorisation.world import make_world
 from tests.completed import complete
 
-CASES = 500 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 10
+CASES = 100 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 10
 CALLERS = ("token:superuser", "client", "agent", "enroll")
 
 
