@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from bench import backups, beta, calls, fleet, monitoring, probes, rounds, usage
+from bench import access, backups, beta, calls, fleet, monitoring, probes, rounds, usage
 from bench.figures import Figure
 from bench.load import Address
 from bench.server import portal
@@ -24,6 +24,10 @@ DEFAULT: dict[str, tuple[Callable[[Address], Iterator[Figure]], str]] = {
     "rounds": (rounds.measure, "3,300 targets watched every 10 seconds"),
     "monitoring": (monitoring.measure, "pages and calls of monitoring over a year of rollups"),
     "usage": (usage.measure, "tracking, the guardian, and what is read of a million runs"),
+    "access": (
+        access.measure,
+        "the costliest requests without credentials, and heartbeats beside guesses at passwords",
+    ),
     "beta": (beta.measure, "reports, pages and intake of a beta with 50,000 pieces of feedback"),
 }
 # Run by name only: the default run stays below 15 minutes.

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 from bench import tracking
 from bench.figures import Figure, percentile, show
 from bench.load import Address, latencies, request_bytes
 from bench.monitoring import page_bytes
+from bench.processes import growth_of_servers
 
 FEATURES, RUNS, FULL_RUNS, LICENCES, DAYS = 1_000_000, 1_000_000, 10_000_000, 500, 364
 EXPORTED = 1_000_000
@@ -198,34 +197,6 @@ def read(address: Address, path: str, token: str) -> tuple[int, int]:
         size, lines = size + len(chunk), lines + chunk.count(b"\n")
     connection.close()
     return size, lines
-
-
-def growth_of_servers() -> Callable[[], int]:
-    """Tells by how many bytes the memory of one of the server's processes was at its highest above what it is now."""
-    before = {}
-    for process in servers():
-        (process / "clear_refs").write_text("5")  # the highest from now on
-        before[process] = status(process, "VmRSS")
-    return lambda: max(status(process, "VmHWM") - memory for process, memory in before.items())
-
-
-def servers() -> list[Path]:
-    return [path.parent for path in Path("/proc").glob("[0-9]*/cmdline") if is_ours(path)]
-
-
-def is_ours(path: Path) -> bool:
-    """Whether it is gunicorn, started from this process: others may run one too."""
-    with contextlib.suppress(OSError):
-        if b"gunicorn" in path.read_bytes():
-            group = (path.parent / "stat").read_text().rpartition(")")[2].split()[2]
-            return int(group) == os.getpgrp()
-    return False
-
-
-def status(process: Path, name: str) -> int:
-    """Bytes."""
-    lines = (process / "status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def execute(statement: str) -> list[Any]:

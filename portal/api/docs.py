@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.http import HttpResponse
+from django.utils import translation
 from django.views.generic import TemplateView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.request import Request
 
 from portal.api.errors import CODES, invalid
+
+# By language and type.
+RENDERED: dict[tuple[str | None, str], tuple[str | bytes, dict[str, str]]] = {}
 
 
 class SchemaView(SpectacularAPIView):
@@ -21,6 +26,22 @@ class SchemaView(SpectacularAPIView):
         languages = dict(settings.LANGUAGES)
         if request.query_params.get("lang", settings.LANGUAGE_CODE) not in languages:
             raise invalid("lang", "invalid_choice", f"One of {', '.join(languages)} is expected.")
+
+    def _get_version_parameter(self, request: Request) -> None:
+        """Ignore the query's `version`: there is one."""
+
+    def _get_schema_response(self, request: Request) -> HttpResponse:
+        """Keep each rendered schema for the life of the process: one takes 100 ms of CPU, and anybody may ask."""
+        renderer = request.accepted_renderer
+        key = (translation.get_language(), renderer.media_type)
+        if key not in RENDERED:
+            made = super()._get_schema_response(request)  # type: ignore[no-untyped-call]
+            content = renderer.render(made.data, renderer.media_type, {})
+            charset = f"; charset={renderer.charset}" if renderer.charset else ""
+            headers = {"Content-Disposition": made.headers["Content-Disposition"]}
+            RENDERED[key] = (content, {"Content-Type": renderer.media_type + charset} | headers)
+        content, headers = RENDERED[key]
+        return HttpResponse(content, headers=headers)
 
 
 class DocsView(SpectacularSwaggerSplitView):

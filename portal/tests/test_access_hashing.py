@@ -1,5 +1,6 @@
 """Password hashes: two at once in a process, a few more wait, the rest are refused before the work."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -88,6 +89,14 @@ def test_places_are_free_again_after_a_refusal_and_after_an_error(monkeypatch):
             make_password("x")
     monkeypatch.undo()
     assert check_password("x", make_password("x"))
+
+
+def test_password_is_hashed_at_a_lower_priority_than_requests(monkeypatch):
+    def priority(*_):
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", priority)
+    assert (BoundedPasswordHasher().encode("password", "salt"), priority()) == (hashing.NICENESS, 0)
 
 
 # --- Every way to a hash ---------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import pytest
 from django.db import OperationalError
 from rest_framework import serializers
 
+from portal.api import docs
 from portal.api.errors import CODES, Problem, as_problem, flatten
 from usage import ingest
 
@@ -52,6 +53,15 @@ def test_the_schema_is_there_in_the_languages_that_there_are(client):
     assert client.get("/api/schema/?lang=fr").status_code == 200
     answer = client.get("/api/schema/?lang=zz")
     assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
+
+
+def test_schema_is_made_once_for_all_who_ask(client, monkeypatch):
+    monkeypatch.setattr(docs, "RENDERED", {})
+    first = client.get("/api/schema/?version=foreign")
+    monkeypatch.setattr(docs.SchemaView, "generator_class", None)
+    second = client.get("/api/schema/")
+    assert (second.content, second.headers["Content-Type"]) == (first.content, first.headers["Content-Type"])
+    assert (second.status_code, b"foreign" in first.content) == (200, False)
 
 
 @pytest.mark.django_db

@@ -12,9 +12,10 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from portal.tests.up.standing import Portal
+if TYPE_CHECKING:  # at runtime it would need Django's settings, which a benchmark makes later
+    from portal.tests.up.standing import Portal
 
 PATIENCE = 1.0
 PREPARATION = """
@@ -123,6 +124,7 @@ def attacks(key: str, token: str, session: str, sign_in: str) -> dict[str, Attac
     csrf = "x" * 32
     form = f"csrfmiddlewaretoken={csrf}&username=nobody&login=nobody&password=wrong".encode()
     cookie = {"Cookie": f"csrftoken={csrf}", "Content-Type": "application/x-www-form-urlencoded"}
+    regex = f"/admin/backups/backupentry/?report_name__regex=%5E{'a' * 5}(.%2B)%2B!%24"
     return {
         "combining marks": Attack(
             4,
@@ -140,6 +142,9 @@ def attacks(key: str, token: str, session: str, sign_in: str) -> dict[str, Attac
         "no bodies of forms": Attack(40, request("POST", sign_in, cookie, length=2_000_000)),
         "dripping bodies": Attack(40, request("POST", sign_in, cookie, form[:10], len(form)), b"x"),
         "sign-ins": Attack(12, request("POST", sign_in, cookie, form), statuses=frozenset({200, 400, 429})),
+        "regular expressions": Attack(
+            2, request("GET", regex, {"Cookie": f"sessionid={session}"}), statuses=frozenset({302, 400})
+        ),
     }
 
 

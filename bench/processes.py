@@ -1,0 +1,42 @@
+"""What the web server's processes cost: the highest of their memory, and their CPU time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def growth_of_servers() -> Callable[[], int]:
+    """Return a function that tells by how many bytes one of the processes grew at most since now."""
+    before = {}
+    for process in servers():
+        (process / "clear_refs").write_text("5")  # the highest from now on
+        before[process] = status(process, "VmRSS")
+    return lambda: max(status(process, "VmHWM") - memory for process, memory in before.items())
+
+
+def servers() -> list[Path]:
+    return [path.parent for path in Path("/proc").glob("[0-9]*/cmdline") if is_ours(path)]
+
+
+def is_ours(path: Path) -> bool:
+    """Whether it is gunicorn, started from this process: others may run one too."""
+    with contextlib.suppress(OSError):
+        if b"gunicorn" in path.read_bytes():
+            group = (path.parent / "stat").read_text().rpartition(")")[2].split()[2]
+            return int(group) == os.getpgrp()
+    return False
+
+
+def status(process: Path, name: str) -> int:
+    """Bytes."""
+    lines = (process / "status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def cpu_of_servers() -> float:
+    """Seconds that all threads of all processes have run."""
+    tasks = (task for process in servers() for task in process.glob("task/*/schedstat"))
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
