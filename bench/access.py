@@ -52,7 +52,7 @@ def requests_of_nobody(key: str, sign_in: str) -> dict[str, bytes]:
     cookie = {"Cookie": "csrftoken=" + "x" * 32}
     headers = {f"X-{number}": "x" * 300 for number in range(95)}
     return {
-        "feedback, 8 MiB of containers inflated": request("POST", feedback, packed, gzip.compress(containers("[]", 2_700_000))),
+        "feedback, 8 MiB inflated": request("POST", feedback, packed, gzip.compress(containers("[]", 2_700_000))),
         "feedback, lists": request("POST", feedback, body=containers("[]", 99_000)),
         "feedback, objects": request("POST", feedback, body=containers("{}", 99_000)),
         "feedback, combining marks inflated": request("POST", feedback, packed, combining_marks()),

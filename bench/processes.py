@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
+
+# Linux numbers the CPU clock of a process by its id; this one counts what the scheduler gave it.
+SCHEDULED = 2
 
 
 def growth_of_servers() -> Callable[[], int]:
@@ -37,6 +41,5 @@ def status(process: Path, name: str) -> int:
 
 
 def cpu_of_servers() -> float:
-    """Seconds that all threads of all processes have run."""
-    tasks = (task for process in servers() for task in process.glob("task/*/schedstat"))
-    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+    """Seconds that all processes have run, with those of threads that have ended."""
+    return sum(time.clock_gettime(~int(process.name) << 3 | SCHEDULED) for process in servers())

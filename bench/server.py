@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import django
@@ -17,28 +17,29 @@ from django.core.management import call_command
 from bench.load import Address, Connection, request_bytes
 from tests.postgres import temporary_postgres
 
-WORKERS = 2
+SHIPPED = [
+    *(sys.executable, "-m", "gunicorn", "-c", "python:portal.supervisor.web", "--workers", "2"),
+    *("--bind", "{address}", "--log-level", "warning"),
+]
 
 
 @contextmanager
-def portal() -> Iterator[Address]:
+def portal(command: Sequence[str] = SHIPPED) -> Iterator[Address]:
     """Sets Django up in this process on the same database, and serves it; ends with the block."""
     with tempfile.TemporaryDirectory(prefix="vigie-bench-") as directory, temporary_postgres() as url:
         os.environ.update(DATABASE_URL=url, VIGIE_DATA_DIR=directory, DJANGO_SETTINGS_MODULE="bench.settings")
         django.setup()
         call_command("migrate", verbosity=0)
-        with served() as address:
+        with served(command) as address:
             yield address
 
 
 @contextmanager
-def served() -> Iterator[Address]:
+def served(command: Sequence[str]) -> Iterator[Address]:
+    """What the command serves: where to listen takes the place of `{address}` or `{port}` in it."""
     address = Address("127.0.0.1", free_port())
-    command = [
-        *(sys.executable, "-m", "gunicorn", "-c", "python:portal.supervisor.web", "--log-level", "warning"),
-        *("--workers", str(WORKERS), "--bind", f"{address.host}:{address.port}"),
-    ]
-    with subprocess.Popen(command) as server:
+    places = {"address": f"{address.host}:{address.port}", "port": str(address.port)}
+    with subprocess.Popen([word.format(**places) for word in command]) as server:
         try:
             wait_until_served(address, server)
             yield address

@@ -1,0 +1,74 @@
+"""Measure a web server, in whose command `{address}` or `{port}` stands for where to listen:
+
+    python -m bench.servers gunicorn -c python:portal.supervisor.web --workers 2 --threads 4 --bind {address}
+
+Rates are of eight connections; then `/healthz` is tried beside senders that are slow.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from bench.calls import run
+from bench.figures import median
+from bench.load import Address, rate, request_bytes
+from bench.server import portal
+from portal.tests.up.attacks import Attack, answers, request, under
+
+CLIENTS, SECONDS, ROUNDS, TRIES = 8, 3.0, 3, 5
+
+
+def main() -> None:
+    with portal(sys.argv[1:]) as address:
+        machine, figures = rates(address)
+        told = ", ".join(f"{name} {figure:.0f}/s" for name, figure in figures.items())
+        sys.stdout.write(f"{told}; answered {answered(address, machine)} of {TRIES}\n")
+
+
+def rates(address: Address) -> tuple[str, dict[str, float]]:
+    """The token of a machine, and the median rate of each call."""
+    from agents.enrolment import issue_agent_token, provision  # noqa: PLC0415
+    from portal.issuing import issue  # noqa: PLC0415
+
+    machine = issue_agent_token(provision("PC-1", "bench"), actor="bench")
+    app = issue("client", label="bench", actor="bench")[1]
+
+    def health(_: int) -> Iterator[bytes]:
+        return itertools.repeat(request_bytes("GET", "/healthz"))
+
+    def heartbeats(_: int) -> Iterator[bytes]:
+        return itertools.repeat(request_bytes("POST", "/api/v1/agents/heartbeat", machine, {"version": ""}))
+
+    def reports(_: int) -> Iterator[bytes]:
+        return (request_bytes("POST", "/api/v1/usage/report", app, run()) for _ in itertools.count())
+
+    calls = {"/healthz": (health, 200), "heartbeat": (heartbeats, 200), "report": (reports, 201)}
+    for source, status in calls.values():
+        rate(address, source, seconds=1, expected=status, clients=CLIENTS)  # warm
+    rounds = [
+        [rate(address, source, seconds=SECONDS, expected=status, clients=CLIENTS) for source, status in calls.values()]
+        for _ in range(ROUNDS)
+    ]
+    return machine, dict(zip(calls, map(median, zip(*rounds, strict=True)), strict=True))
+
+
+def answered(address: Address, machine: str) -> int:
+    """How many tries were answered within a second, beside 40 heads that drip and 20 bodies that never come."""
+    bearer = {"Authorization": f"Bearer {machine}"}
+    bodies = Attack(20, request("POST", "/api/v1/agents/heartbeat", bearer, length=1000))
+    heads = Attack(40, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-A: ", b"x")
+    with ExitStack() as stack:
+        sieges = [stack.enter_context(under(address.port, attack)) for attack in (heads, bodies)]
+        found = 0
+        for _ in range(TRIES):
+            for siege in sieges:
+                siege.go_on()
+            found += answers(address.port)
+    return found
+
+
+if __name__ == "__main__":
+    main()
