@@ -26,12 +26,12 @@ ADDRESS_KNOWN_FOR = timedelta(days=90)
 
 
 def mark_of(user: AbstractBaseUser) -> str:
-    """What the cookie holds of the user: another once the password is changed."""
+    """Return what the cookie holds of the user. Changing the password changes it."""
     return salted_hmac(SALT, f"{user.pk}:{user.password}", algorithm="sha256").hexdigest()[:32]
 
 
 def read_cookie(request: HttpRequest) -> dict[str, Any]:
-    """The browser's id, and the marks of the users who have signed in by it."""
+    """Return the browser's id, and the marks of the users who have signed in by it."""
     try:
         found = signing.loads(request.COOKIES.get(COOKIE, ""), salt=SALT, max_age=COOKIE_AGE)
     except signing.BadSignature:
@@ -40,7 +40,7 @@ def read_cookie(request: HttpRequest) -> dict[str, Any]:
 
 
 def known_source(request: HttpRequest, user: AbstractBaseUser) -> str:
-    """The known device or address that the request comes from, or "" for a stranger's."""
+    """Return the known device or address that the request comes from, or "" for a stranger's."""
     cookie, mark = read_cookie(request), mark_of(user)
     if constant_time_compare(cookie["marks"].get(str(user.pk), ""), mark):
         return f"device:{cookie['id']}"

@@ -53,7 +53,8 @@ class ResetPasswordForm(account.ResetPasswordForm):  # type: ignore[misc]
 
     def save(self, request: HttpRequest, **kwargs: Any) -> str:
         email: str = self.cleaned_data["email"]
-        request_reset_mails(email, get_language() or "en")
+        if mail.can_send():
+            request_reset_mails(email, get_language() or "en")
         return email
 
 

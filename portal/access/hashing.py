@@ -1,7 +1,7 @@
 """Password hashing that cannot take the whole machine: every hash of a password goes through this hasher.
 
-PBKDF2 costs half a second of CPU and releases the interpreter's lock, so each simultaneous hash takes a core. The
-django hasher is called for wrong and right passwords, for unknown users and for new passwords alike.
+PBKDF2 costs half a second of CPU and releases the interpreter's lock, so each simultaneous hash takes a core. Django
+hashes wrong and right passwords, those of unknown users and new ones alike.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ admitted = threading.BoundedSemaphore(MOST_AT_ONCE + MOST_WAITING)
 
 @contextlib.contextmanager
 def hashing_slot() -> Iterator[None]:
-    """One of this process's places to hash in. Raises TooManyAttempts where none becomes free in time."""
+    """Hold one of this process's places to hash in. Raises TooManyAttempts where none becomes free in time."""
     if not admitted.acquire(blocking=False):
         raise TooManyAttempts(RETRY_AFTER_SECONDS)
     try:

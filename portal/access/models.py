@@ -16,7 +16,7 @@ LONGEST_WINDOW = timedelta(hours=1)
 
 
 def window_lengths() -> list[timedelta]:
-    """1, 2, 4 … minutes: each time another full window has failed, the next is twice as long."""
+    """Return 1, 2, 4 … minutes: after each further limit of failures the next window is twice as long."""
     lengths = [WINDOW]
     while lengths[-1] * 2 < LONGEST_WINDOW:
         lengths.append(lengths[-1] * 2)

@@ -24,7 +24,7 @@ from allauth.utils import generate_unique_username
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import Group, User
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -39,8 +39,8 @@ from portal.egress.call import AddressRefused
 from portal.egress.session import GuardedSession
 
 log = logging.getLogger("vigie.access.oidc")
-# What comes of a provider that is away, and of an answer in no expected form.
-FAILURES = (OSError, AddressRefused, OAuth2Error, AttributeError, LookupError, TypeError, ValueError)
+# What comes of a provider that is away, of an answer in no expected form, and of two first sign-ins at once.
+FAILURES = (OSError, AddressRefused, OAuth2Error, AttributeError, LookupError, TypeError, ValueError, IntegrityError)
 DISCOVERY_KEPT_SECONDS = 600
 RETRIED_AFTER_SECONDS = 10
 CLOCK_SKEW = 60
@@ -82,9 +82,14 @@ def verified_email(claims: dict[str, Any]) -> str:
     email = claims.get("email")
     if not isinstance(email, str) or claims.get("email_verified") not in (True, "true") or len(email) > 254:
         raise Refused("email_not_verified", _("The provider has not verified your e-mail address."))
-    if email.rpartition("@")[2].lower() not in settings.OIDC_ALLOWED_DOMAINS:
+    if ascii_lower(email.rpartition("@")[2]) not in settings.OIDC_ALLOWED_DOMAINS:
         raise Refused("domain_not_allowed", _("E-mail addresses of this domain may not sign in here."))
     return email
+
+
+def ascii_lower(text: str) -> str:
+    """Return the text with its ASCII letters in lower case. Others, such as the Kelvin sign, become none of them."""
+    return text.encode().lower().decode()
 
 
 def user_for(email: str, linked: User | None) -> User | None:
@@ -93,7 +98,9 @@ def user_for(email: str, linked: User | None) -> User | None:
     Addresses are entered by superusers and invitations alone, so a verified one is proof. It never opens an account
     with all rights, nor one that was closed.
     """
-    found = [linked] if linked else list(User.objects.filter(email__iexact=email)[:2])
+    # A database may find more: PostgreSQL takes `ı` for `i`.
+    users = [linked] if linked else User.objects.filter(email__iexact=email)
+    found = [user for user in users if linked or ascii_lower(user.email) == ascii_lower(email)]
     if len(found) > 1:
         raise Refused("email_ambiguous", _("Several users have your e-mail address. Ask an administrator."))
     user = found[0] if found else None

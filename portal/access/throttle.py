@@ -60,7 +60,7 @@ class Counter:
         return self.row().claim(limit, now)
 
     def wait(self, now: datetime) -> int:
-        """Seconds until the window ends."""
+        """Return the seconds until the window ends."""
         ends = self.row().values_list("window_ends_at", flat=True).first() or now
         return max(1, round((ends - now).total_seconds()))
 
@@ -101,7 +101,7 @@ def count_attempt(
 def counters_of(
     request: HttpRequest, kind: GuessWindow.Kind, user: AbstractBaseUser | None, name: str
 ) -> list[Counter]:
-    """The counters of an attempt. The address comes first: behind its limit nothing is counted at an account."""
+    """Return the counters of an attempt. The address comes first: behind its limit nothing is counted at an account."""
     account = hashed(f"user:{user.pk}" if user else f"name:{folded(name)}")
     source = known_source(request, user) if user else ""
     if source:
@@ -119,7 +119,7 @@ def hashed(text: str) -> str:
 
 
 def network_of(address: str) -> str:
-    """The address, of IPv6 the network in which a sender can choose freely."""
+    """Return the address, of IPv6 the network in which a sender can choose freely."""
     try:
         ip = ip_address(address)
     except ValueError:

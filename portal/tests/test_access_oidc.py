@@ -163,6 +163,22 @@ def test_user_with_the_verified_address_is_linked(client, sign_in):
     assert role_names(user) == {"operator"}
 
 
+@pytest.mark.parametrize("email", ["adm\u0131n@example.org", "admin\u212a@example.org"])
+def test_address_that_only_looks_alike_is_another(sign_in, email):
+    admins = [User.objects.create_user(name, f"{name}@example.org") for name in ("admin", "admink")]
+    sign_in(email=email)
+    assert not SocialAccount.objects.filter(user__in=admins).exists()
+
+
+def test_two_first_sign_ins_at_once_make_one_user(client, sign_in, monkeypatch):
+    """The second finds no user and no link yet, and is too late to make them."""
+    sign_in(browser=Client())
+    monkeypatch.setattr(oidc, "user_for", lambda *args: None)
+    monkeypatch.setattr(oidc.SocialLogin, "_lookup_by_socialaccount", lambda self: False)
+    assert sign_in()["Location"] == "/accounts/login/"
+    assert User.objects.count() == 1
+
+
 def test_invited_user_may_accept_by_single_sign_on(client, sign_in, rf):
     request = rf.post("/")
     request.user = User.objects.create_superuser("root")

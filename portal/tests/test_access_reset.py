@@ -140,6 +140,8 @@ def test_without_a_mail_server_the_page_names_the_administrator(alice, settings)
     text = Client().get("/accounts/password/reset/").content.decode()
     assert "Ask an administrator" in text
     assert 'name="email"' not in text
+    assert ask().status_code == 302
+    assert not tasks.OrmQ.objects.exists()
 
 
 def test_mail_server_that_hangs_holds_no_request(alice, settings):
