@@ -97,6 +97,18 @@ def test_the_walk_sees_imports_inside_functions(tmp_path):
     assert list(imported(module)) == ["agents.models", "usage.models"]
 
 
+def normalizes(path):
+    """Whether a module normalises Unicode text of any length, itself or by Django's Truncator."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
+    return "Truncator" in names or any(isinstance(node, ast.Attribute) and node.attr == "normalize" for node in nodes)
+
+
+def test_unicode_text_is_normalized_in_one_module_which_measures_it_first():
+    found = {str(path.relative_to(ROOT)) for folder in ALLOWED for path in sources(folder) if normalizes(path)}
+    assert found == {"portal/text.py", "client/src/vigie_client/unicode_forms.py"}
+
+
 @pytest.mark.parametrize("folder", [folder for folder in ALLOWED if (ROOT / folder).exists()])
 def test_files_and_functions_stay_short(folder):
     long = []

@@ -12,7 +12,6 @@ it counted, so simultaneous guesses are all counted before the first of them is 
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +27,7 @@ from portal import audit
 from portal.access.devices import known_source
 from portal.access.limits import TooManyAttempts
 from portal.access.models import FORGOTTEN_AFTER, GuessWindow, GuessWindowQuerySet
+from portal.text import normalized
 
 Kind = GuessWindow.Kind
 LIMITS = {Kind.SIGN_IN: 10, Kind.CODE: 10, Kind.RESET: 3, Kind.ANY: 100}
@@ -111,7 +111,7 @@ def counters_of(
 
 
 def folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", name[:LONGEST_NAME]).casefold()
+    return normalized(name[:LONGEST_NAME], "NFKC", longest=LONGEST_NAME).casefold()
 
 
 def hashed(text: str) -> str:

@@ -135,6 +135,8 @@ class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
 
 def checked_recipients(text: str) -> str:
     found = list(dict.fromkeys(text.replace(",", " ").replace(";", " ").split()))
+    if len(found) > MOST_RECIPIENTS:
+        raise ValidationError(_("At most %(count)d addresses: use a mailing list.") % {"count": MOST_RECIPIENTS})
     for address in found:
         try:
             validate_email(address)
@@ -142,8 +144,6 @@ def checked_recipients(text: str) -> str:
             raise ValidationError(_("%(address)s is no e-mail address.") % {"address": address[:80]}) from None
         if len(address) > LONGEST_ADDRESS:
             raise ValidationError(_("%(address)s is no e-mail address.") % {"address": f"{address[:80]}…"})
-    if len(found) > MOST_RECIPIENTS:
-        raise ValidationError(_("At most %(count)d addresses: use a mailing list.") % {"count": MOST_RECIPIENTS})
     return "\n".join(found)
 
 

@@ -101,6 +101,16 @@ def test_the_largest_runs_have_no_more_values_than_their_call_may_have(view, run
 
 
 @pytest.mark.parametrize(
+    ("path", "code"), [("usage/report", "invalid_token"), ("beta/feedback?key=x", "programme_unknown")]
+)
+def test_caller_is_refused_before_the_body_is_inflated(call, monkeypatch, path, code):
+    monkeypatch.setattr(bodies, "inflate", None)  # whatever is inflated fails
+    token = None if "key" in path else "vigie_nonsense"
+    answer = call("POST", path, token, body=gzip.compress(BODY), headers=GZIP)
+    assert answer.json()["code"] == code
+
+
+@pytest.mark.parametrize(
     ("body", "encoding"),
     [(BODY, "gzip"), (gzip.compress(BODY)[:-3], "gzip"), (gzip.compress(BODY) + b"junk", "gzip"), (zlib.compress(BODY), "gzip"),
      (BODY, "br"), (BODY, "deflate"), (BODY, "gzip, gzip")],

@@ -1,39 +1,16 @@
-"""Text from outside is measured before it is normalised, in one place."""
+"""Text from outside is measured before it is normalised."""
 
-import ast
 import unicodedata
-from pathlib import Path
 
 import pytest
 
+from backups import paths
+from monitoring.beta.intake import name_in
+from portal.access.throttle import LONGEST_NAME, folded
+from portal.egress.urls import clean_url
+from portal.privacy.subjects import subject_of
+from portal.tests.marks import ACUTE, BELOW, MANY_MARKS
 from portal.text import MOST_MARKS, TextTooLong, limit_marks, normalized, truncated
-from tests.legs import ROOT
-
-ACUTE, BELOW = "\u0301", "\u0316"
-# Where the standard library may be asked; the client is a program of its own.
-ALLOWED = {"portal/text.py", "client/src/vigie_client/unicode_forms.py"}
-FOLDERS = ("portal", "agents", "usage", "backups", "monitoring", "client/src", "demo", "faults", "bench")
-
-
-def own_modules():
-    for folder in FOLDERS:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            if not {"tests", "migrations"} & set(path.relative_to(ROOT).parts):
-                yield path
-
-
-def normalizers(path: Path):
-    """Names of functions in the module that normalise a text of any length."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Attribute) and node.attr == "normalize":
-            yield "normalize"
-        elif isinstance(node, ast.ImportFrom) and node.module in ("unicodedata", "django.utils.text"):
-            yield from (alias.name for alias in node.names if alias.name in ("normalize", "Truncator"))
-
-
-def test_text_is_normalized_in_one_place_only():
-    found = {str(path.relative_to(ROOT)) for path in own_modules() if list(normalizers(path))}
-    assert found == ALLOWED
 
 
 def test_marks_beyond_thirty_on_a_letter_are_removed_before_normalizing():
@@ -74,3 +51,22 @@ def test_a_text_is_truncated_by_letters_without_reading_all_of_it():
         "á" + ACUTE * (MOST_MARKS - 1),
         "á" + ACUTE * (MOST_MARKS - 1) + "…",
     }
+
+
+@pytest.mark.parametrize("text", [MANY_MARKS * 1_000, "x" * 500_000])
+def test_names_are_cut_before_they_are_reduced(text):
+    assert len(paths.reduced(text)) <= paths.LONGEST
+    assert paths.normal(text) == text
+    assert len(folded(text)) <= LONGEST_NAME
+
+
+@pytest.mark.parametrize("where", ["https://{}.example.org/", "https://example.org/?{}"])
+def test_address_with_many_marks_is_refused(where):
+    assert clean_url(where.format("e\u0301"))
+    with pytest.raises(ValueError, match="characters"):
+        clean_url(where.format(MANY_MARKS * 1_000))
+
+
+def test_participant_with_many_marks_is_still_found_by_their_name():
+    sent = MANY_MARKS[:200]
+    assert subject_of(f"participant:{sent}").names == (name_in(sent),)
