@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -10,7 +11,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
 
-from portal.private_files import exposed_paths
+from portal.private_files import exposed_paths, others_deposit
 
 
 @register(Tags.security)
@@ -19,13 +20,13 @@ def check_private_files(app_configs: Sequence[AppConfig] | None, **options: Any)
     if not found:
         return []
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    return [
-        Warning(
-            f"Other users of this machine may read {found[0]}{more}.",
-            hint=f"Run `manage.py prepare` as their owner, or `chmod go= {' '.join(map(str, found[:5]))}`.",
-            id="vigie.W001",
+    hint = f"Run `manage.py prepare` as their owner, or `chmod go= {shlex.join(map(str, found[:5]))}`."
+    if others_deposit():
+        hint = (
+            f"Other users deposit in {settings.DEPOSITS_ROOT}. Name a DEPOSITS_ROOT outside the data directory, "
+            "move the deposits there, and run `manage.py prepare`."
         )
-    ]
+    return [Warning(f"Other users of this machine may enter or read {found[0]}{more}.", hint=hint, id="vigie.W001")]
 
 
 @register(Tags.security, deploy=True)

@@ -14,6 +14,8 @@ from pathlib import Path
 from django.conf import settings
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+OTHERS_ENTER = stat.S_IXGRP | stat.S_IXOTH
 SQLITE = "django.db.backends.sqlite3"
 
 
@@ -24,8 +26,8 @@ def private_paths() -> Iterator[Path]:
     with os.scandir(settings.VIGIE_DATA_DIR) as entries:
         yield from (Path(entry) for entry in entries if not entry.is_symlink() and Path(entry) not in shared)
     database = settings.DATABASES["default"]
-    name = Path(database["NAME"])
-    if database["ENGINE"] == SQLITE and name.parent != settings.VIGIE_DATA_DIR:
+    if database["ENGINE"] == SQLITE:
+        name = Path(database["NAME"]).resolve()
         yield from (name.with_name(f"{name.name}{suffix}") for suffix in ("", "-wal", "-shm", "-journal"))
 
 
@@ -38,15 +40,31 @@ def is_exposed(path: Path) -> bool:
 
 
 def exposed_paths() -> list[Path]:
-    return [path for path in private_paths() if is_exposed(path)]
+    return [path for path in dict.fromkeys(private_paths()) if is_exposed(path)]
+
+
+def others_deposit() -> bool:
+    """Return whether agents leave deposits as other users, such as by SFTP, in a root below the data directory."""
+    data, root = settings.VIGIE_DATA_DIR, settings.DEPOSITS_ROOT
+    if data not in root.parents:
+        return False
+    owner = data.stat().st_uid
+    with contextlib.suppress(OSError), os.scandir(root) as folders:
+        found = (folder.stat(follow_symlinks=False) for folder in folders if folder.is_dir(follow_symlinks=False))
+        return any(each.st_uid != owner or each.st_mode & OTHERS_WRITE for each in found)
+    return False
 
 
 def close_private_paths() -> None:
     """Take the rights of other users away, where the files are ours. A system check names what is left.
 
-    The directory is closed before it is listed: nobody else can put a link in it meanwhile.
+    The directory is closed before it is listed: nobody else can put a link in it meanwhile. Where others deposit below
+    it, they may still pass through the directories above their deposits, since backups would be lost otherwise.
     """
+    passages = set(settings.DEPOSITS_ROOT.parents) if others_deposit() else set()
     for path in private_paths():
         with contextlib.suppress(PermissionError, FileNotFoundError):
-            if is_exposed(path):
-                path.chmod(stat.S_IMODE(path.stat().st_mode) & ~OTHERS)
+            mode = stat.S_IMODE(path.stat().st_mode)
+            closed = mode & ~(OTHERS & ~OTHERS_ENTER if path in passages else OTHERS)
+            if closed != mode:
+                path.chmod(closed)

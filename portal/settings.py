@@ -23,7 +23,7 @@ env = Environment()
 
 # --- Where things are kept -------------------------------------------------------------------------------------------
 
-VIGIE_DATA_DIR = env.path("VIGIE_DATA_DIR", BASE_DIR / "var")
+VIGIE_DATA_DIR = env.path("VIGIE_DATA_DIR", (BASE_DIR / "var").resolve())
 try:
     VIGIE_DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name in ("static", "deposits", "validated", "reports"):
