@@ -131,6 +131,7 @@ class LoginWebAuthnForm(CountedKey, webauthn.LoginWebAuthnForm):  # type: ignore
 
 class AddWebAuthnForm(webauthn.AddWebAuthnForm):  # type: ignore[misc]
     credential = CredentialField()
+    passwordless = forms.BooleanField(required=False, initial=True)
 
     def clean(self) -> dict[str, Any]:
         try:

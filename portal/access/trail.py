@@ -19,7 +19,7 @@ from django.http import HttpRequest
 from portal import audit
 
 
-def record(action: str, request: HttpRequest, user: User, **after: Any) -> None:
+def record(action: str, request: HttpRequest, user: Any, **after: Any) -> None:
     name = f"user:{user.get_username()}"
     audit.record(action, name, request=request, actor=name, after=after or None)
 

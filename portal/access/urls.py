@@ -23,6 +23,7 @@ from django.views.generic import RedirectView
 
 from portal.access import oidc
 from portal.access.accepting import AcceptInvitationView
+from portal.access.pages import EndSessionsView, SecurityView
 
 account_page = RedirectView.as_view(pattern_name="mfa_index")
 View = Callable[..., HttpResponseBase]
@@ -76,7 +77,7 @@ urlpatterns = [
     entrance("invitation/<token>/", AcceptInvitationView.as_view(), "account_invitation"),
     entrance("oidc/login/", oidc.LoginView.as_view(), "oidc_login"),
     entrance("oidc/login/callback/", oidc.CallbackView.as_view(), "oidc_callback"),
-    own("2fa/", mfa.index, "mfa_index"),
+    own("2fa/", SecurityView.as_view(), "mfa_index"),
     entrance("2fa/authenticate/", mfa.authenticate, "mfa_authenticate"),
     own("2fa/reauthenticate/", mfa.reauthenticate, "mfa_reauthenticate"),
     own("2fa/totp/activate/", totp.activate_totp, "mfa_activate_totp"),
@@ -90,5 +91,5 @@ urlpatterns = [
     own("2fa/webauthn/reauthenticate/", webauthn.reauthenticate_webauthn, "mfa_reauthenticate_webauthn"),
     own("2fa/webauthn/keys/<int:pk>/edit/", webauthn.edit_webauthn, "mfa_edit_webauthn"),
     own("2fa/webauthn/keys/<int:pk>/remove/", webauthn.remove_webauthn, "mfa_remove_webauthn"),
-    own("sessions/", account_page, "usersessions_list"),
+    own("sessions/end/", EndSessionsView.as_view(http_method_names=["post"]), "account_end_sessions"),
 ]

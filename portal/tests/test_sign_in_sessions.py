@@ -168,3 +168,25 @@ def test_superuser_who_changes_own_rights_in_the_admin_stays_signed_in(alice):
 def test_rows_of_ended_sessions_are_deleted(alice, browsers):
     Session.objects.first().delete()
     assert retention.outdated_signed_in(timezone.now()).count() == 1
+
+
+def test_user_ends_one_session_or_all_others(alice, browsers):
+    own, *others = browsers
+    other = UserSession.objects.get(session_key=others[0].session.session_key)
+    page = own.get("/accounts/2fa/").content.decode()
+    assert (page.count("Firefox 131, Linux</th>"), page.count("this session")) == (3, 1)
+    assert own.post("/accounts/sessions/end/", {"session": other.pk}).url == "/accounts/2fa/"
+    assert signed_in(browsers) == [True, False, True]
+    own.post("/accounts/sessions/end/")
+    assert signed_in(browsers) == [True, False, False]
+    assert AuditEvent.objects.filter(action="user.sessions_ended", actor="user:alice").count() == 2
+
+
+@pytest.mark.parametrize("chosen", ["own", "foreign", "x", "999999"])
+def test_user_ends_neither_this_session_nor_those_of_others(alice, browsers, chosen):
+    bob = User.objects.create_user("bob", password=PASSWORD, is_staff=True)
+    everybody = [*browsers, browser_of(bob)]
+    keys = {"own": browsers[0].session.session_key, "foreign": everybody[-1].session.session_key}
+    pk = UserSession.objects.get(session_key=keys[chosen]).pk if chosen in keys else chosen
+    browsers[0].post("/accounts/sessions/end/", {"session": pk})
+    assert signed_in(everybody) == [True] * 4

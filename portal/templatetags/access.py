@@ -1,0 +1,27 @@
+"""Forms of signing in, in the portal's words."""
+
+from __future__ import annotations
+
+from django import forms, template
+from django.utils.translation import gettext_lazy as _
+
+register = template.Library()
+LABELS = {
+    "password": _("Password"),
+    "oldpassword": _("Current password"),
+    "password1": _("New password"),
+    "password2": _("New password, once more"),
+    "code": _("Code"),
+    "name": _("Name"),
+    "passwordless": _("Sign in with this passkey alone"),
+}
+HELP = {"passwordless": _("It then asks for your fingerprint, your face or a PIN, and you need no password.")}
+
+
+@register.filter
+def plain(form: forms.BaseForm) -> forms.BaseForm:
+    """Return the form with the portal's labels, and without placeholders that say the same again."""
+    for name, field in form.fields.items():
+        field.label, field.help_text = LABELS.get(name, field.label), HELP.get(name, field.help_text)
+        field.widget.attrs.pop("placeholder", None)
+    return form
