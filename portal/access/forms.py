@@ -15,6 +15,6 @@ class SignInForm(LoginForm):  # type: ignore[misc]
         self.fields["login"] = forms.CharField(
             label=_("Username or e-mail address"),
             max_length=254,
-            widget=forms.TextInput(attrs={"autocomplete": "username webauthn", "autofocus": True}),
+            widget=forms.TextInput(attrs={"autocomplete": "username"}),
         )
         self.order_fields(["login", "password"])

@@ -18,6 +18,9 @@ FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 
 
 def is_asked_of(user: Any) -> bool:
+    """Users without a password sign in at a provider, whose business second factors are, or by passkey."""
+    if not user.has_usable_password():
+        return False
     return settings.SECOND_FACTOR == "required" or (settings.SECOND_FACTOR == "superusers" and user.is_superuser)
 
 

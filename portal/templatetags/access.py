@@ -20,8 +20,10 @@ HELP = {"passwordless": _("It then asks for your fingerprint, your face or a PIN
 
 @register.filter
 def plain(form: forms.BaseForm) -> forms.BaseForm:
-    """Return the form with the portal's labels, and without placeholders that say the same again."""
+    """Return the form with the portal's labels, without placeholders that repeat them, the first field focused."""
     for name, field in form.fields.items():
         field.label, field.help_text = LABELS.get(name, field.label), HELP.get(name, field.help_text)
         field.widget.attrs.pop("placeholder", None)
+    for bound in form.visible_fields()[:1]:
+        bound.field.widget.attrs["autofocus"] = True
     return form
