@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from backups import paths
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
@@ -74,7 +75,8 @@ def where_dumps_lie(subject: Subject) -> Iterator[str]:
     folders = [Path(settings.VALIDATED_ROOT) / name for name in jobs.values_list("storage_folder", flat=True)]
     for folder in [*deposits, *dict.fromkeys(folders)]:
         if folder.is_dir():
-            yield f"What lies in {folder} is not erased: remove it by hand, or keep it."
+            text = _("What lies in %(folder)s is not erased: remove it by hand, or keep it.")
+            yield text % {"folder": folder}
 
 
 # --- What became of them ---------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.db.models import OuterRef, Q, Subquery
+from django.utils.translation import gettext as _
 
 import monitoring.beta.privacy  # noqa: F401 - what the beta programme holds
 from monitoring.models import Incident, IncidentEvent, MaintenanceWindow, Target
@@ -35,7 +36,8 @@ def without_text(event: IncidentEvent, subject: Subject, pseudonym: str) -> Row:
 def about_targets(subject: Subject) -> Iterator[str]:
     for target in Target.objects.order_by("pk"):
         if any(subject.is_in(getattr(target, name)) for name in CONFIGURED):
-            yield f"The target {target.pk} names the subject in what it checks: change it in the admin."
+            text = _("The target %(number)d names the subject in what it checks: change it in the admin.")
+            yield text % {"number": target.pk}
 
 
 holdings.register(Table(Target, texts=("name", "last_detail"), elsewhere=CONFIGURED, remarks=about_targets))

@@ -9,6 +9,9 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
@@ -172,6 +175,9 @@ def plant_person(name, address, spelled):
     User.objects.filter(pk=user.pk).update(password=f"slow$hash of {len(address)}")
     user.refresh_from_db()
     Client().force_login(user)
+    EmailAddress.objects.create(user=user, email=spelled, verified=True)
+    SocialAccount.objects.create(user=user, provider="oidc", uid=f"uid-{user.pk}", extra_data={"email": spelled})
+    Authenticator.objects.create(user=user, type=Authenticator.Type.TOTP, data={"secret": "x"})
     admin_log = {"user": user, "content_type": ContentType.objects.get_for_model(User), "object_id": user.pk}
     LogEntry.objects.create(action_flag=2, object_repr=name, change_message="[]", **admin_log)
     issue("staff", user=user, actor=f"user:{name}")
@@ -330,7 +336,10 @@ class TestAPerson:
         after = everything()
         assert same_but_for(untouched, after) == []
         gone = {key[0] for key in rows.keys() - after.keys()}
-        assert gone == {"sessions.Session", "usersessions.UserSession", "portal.SecondFactorGrace"}
+        assert gone == {
+            *("sessions.Session", "usersessions.UserSession", "portal.SecondFactorGrace"),
+            *("account.EmailAddress", "socialaccount.SocialAccount", "mfa.Authenticator"),
+        }
         assert {key[0] for key in after.keys() - rows.keys()} == {"portal.AuditEvent"}
 
     def test_one_pseudonym_stands_for_him_everywhere(self, bob):

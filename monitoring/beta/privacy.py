@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackTag
 from portal.files import write_whole
@@ -135,7 +136,8 @@ class Tags(Table):
 def about_origins(subject: Subject) -> Iterator[str]:
     for programme in BetaProgramme.objects.order_by("pk"):
         if subject.is_in(programme.allowed_origins):
-            yield f"The beta programme {programme.pk} names the subject in its allowed origins: change it in the admin."
+            text = _("The beta programme %(number)d names the subject in its allowed origins: change it in the admin.")
+            yield text % {"number": programme.pk}
 
 
 # --- Reports ---------------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def erase(request: HttpRequest) -> HttpResponseBase:
     if not form.is_valid():
         return ask(request, form, form) if hasattr(form, "subject") else back()
     try:
-        refuse_own(request, form.subject)
+        refuse_accounts(request, form.subject)
         erasing.refuse_last_superuser(form.subject)
     except erasing.Refused as error:
         messages.error(request, str(error))
@@ -128,9 +128,13 @@ def ask(request: HttpRequest, given: SubjectForm, form: ErasureForm) -> HttpResp
     return page(request, "portal/erase_person.html", context | {"remarks": erasing.remarks(given.subject)})
 
 
-def refuse_own(request: HttpRequest, subject: Subject) -> None:
-    if users_of(subject).filter(pk=request.user.pk).exists():
+def refuse_accounts(request: HttpRequest, subject: Subject) -> None:
+    """Refuse one's own account, and those of others where only a superuser may change them."""
+    accounts = users_of(subject)
+    if accounts.filter(pk=request.user.pk).exists():
         raise erasing.Refused(_("That is your own account: let somebody else erase it."))
+    if accounts.exists() and not request.user.is_superuser:
+        raise erasing.Refused(_("That person has an account here: only a superuser may erase it."))
 
 
 def given_in(form: SubjectForm) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
 
 from portal import audit
 from portal.jobs import Lease, claim
@@ -63,7 +64,7 @@ def refuse_last_superuser(subject: Subject) -> None:
     superusers = get_user_model()._default_manager.filter(is_superuser=True, is_active=True)
     going = set(users_of(subject).filter(is_superuser=True, is_active=True).values_list("pk", flat=True))
     if going and not superusers.exclude(pk__in=going).exists():
-        raise Refused("That is the last active superuser: make another one first.")
+        raise Refused(_("That is the last active superuser: make another one first."))
 
 
 def erase(subject: Subject, say: Callable[[str, int], None], actor: str = ACTOR) -> tuple[str, int]:
@@ -93,7 +94,7 @@ def begin(subject: Subject) -> Lease:
     key = salted_hmac("vigie.privacy", subject.key, algorithm="sha256").hexdigest()
     lease = claim(JOB, key, LEASE)
     if lease is None:
-        raise Refused("Somebody is erasing that at this moment.")
+        raise Refused(_("Somebody is erasing that at this moment."))
     return lease
 
 

@@ -21,6 +21,7 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django_q.models import Task
 
 from portal.encryption import Unreadable, decrypt
@@ -243,16 +244,20 @@ def own_addresses(channel: NotificationChannel, subject: Subject) -> Row:
 
 def about_channels(subject: Subject) -> Iterator[str]:
     if any(subject.is_named(address) for address in settings.GUARDIAN_RECIPIENTS):
-        yield "GUARDIAN_RECIPIENTS names the subject, who will go on getting the guardian's mail: take the address out."
+        yield _(
+            "GUARDIAN_RECIPIENTS names the subject, who will go on getting the guardian’s mail: take the address out."
+        )
     for channel in NotificationChannel.objects.order_by("pk"):
         if len(others(channel, subject)) < len(channel.addresses.split()):
-            yield f"The notification channel {channel.pk} told that recipient; it is taken off its list."
+            text = _("The notification channel %(number)d told that recipient; it is taken off its list.")
+            yield text % {"number": channel.pk}
         try:
             secret = decrypt(channel.secret) if channel.secret else ""
         except Unreadable:
             continue
         if subject.is_in(secret):
-            yield f"The secret of the notification channel {channel.pk} names the subject: enter another one."
+            text = _("The secret of the notification channel %(number)d names the subject: enter another one.")
+            yield text % {"number": channel.pk}
 
 
 holdings.register(

@@ -85,6 +85,17 @@ def test_own_account_is_not_erased(operator, given):
     assert deliver("slow") == 0
 
 
+def test_account_of_another_is_erased_by_a_superuser_alone(operator, client):
+    User.objects.create_superuser("sue", "sue@example.org")
+    User.objects.create_superuser("sam", "sam@example.org")
+    form = {"given": "sue@example.org", "again": "sue@example.org"}
+    assert "only a superuser" in text_of(operator.post(ERASE, form, follow=True))
+    client.force_login(User.objects.get(username="sam"))
+    client.post(ERASE, form)
+    assert deliver("slow") == 1
+    assert not User.objects.filter(username="sue").exists()
+
+
 @pytest.mark.parametrize("given", ["", "carol dave", "a" * 400])
 def test_what_is_no_whole_name_finds_nobody(operator, given):
     answer = operator.post(FIND, {"given": given})
