@@ -60,7 +60,7 @@ class Schema(AutoSchema):
         view: Any = self.view
         codes = {*ALWAYS, *view.refusals}
         codes |= {*BY_TOKEN} if view.kinds else set()
-        codes |= {"permission_denied"} if Kind.STAFF in view.kinds else set()
+        codes |= {"permission_denied", "second_factor_required"} if Kind.STAFF in view.kinds else set()
         codes |= {*WITH_BODY} if "requestBody" in operation else set()
         codes |= {*WITH_QUERY} if any(each["in"] == "query" for each in operation.get("parameters", ())) else set()
         content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
