@@ -26,8 +26,6 @@ BODY_SECONDS, BYTES_PER_SECOND = 30.0, 8 * 1024
 # Of a PUT, which stores a file and may take as long as bytes keep coming.
 PAUSE_SECONDS = 60.0
 LINGER_SECONDS, MOST_DISCARDED = 1.0, 64 * 1024
-# How long a server that ends waits for requests that have not begun.
-ENDING_SECONDS = 2.0
 LOOK_SECONDS = 0.2
 # What a process opens beside its connections, each of which has a socket and perhaps two temporary files.
 OTHER_FILES, FILES_EACH = 256, 3
@@ -93,25 +91,26 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         early = conn.parser.unreader.take_buffered() if conn.parser else b""
         conn.begin()
         self.waiting[conn] = None
-        if early and conn.feed(early):
-            self.hand_over(conn)
-        else:
-            self.receive(conn)
+        self.receive(conn, early=early)
 
-    def receive(self, conn: Connection, _sock: Any = None) -> None:
+    def receive(self, conn: Connection, _sock: Any = None, early: bytes = b"") -> None:
         if conn not in self.waiting:  # dropped in this round of events
             return
         try:
-            data = conn.sock.receive()
+            data = early or conn.sock.receive()
+            is_ready = conn.feed(data) if data else conn.sock.incoming.has_head
         except BlockingIOError:
             self.poll(conn, self.receive)
             return
-        if not data and not conn.sock.incoming.has_head:
+        except OSError:  # no room for its temporary file
             self.drop(conn)
-        elif not data or conn.feed(data):
+            return
+        if is_ready:
             self.hand_over(conn)
-        else:
+        elif data:
             self.poll(conn, self.receive)
+        else:
+            self.drop(conn)
 
     def hand_over(self, conn: Connection) -> None:
         self.forget(conn)

@@ -1,6 +1,10 @@
-"""gunicorn with one thread, for `test_connections`: prints its port. Given `short`, its deadlines are."""
+"""gunicorn with one thread, for `test_connections`: prints its port.
+
+Given `short`, its deadlines are; given `full`, there is no room for temporary files.
+"""
 
 import sys
+import tempfile
 
 from gunicorn.app.base import BaseApplication
 
@@ -33,6 +37,8 @@ class Server(BaseApplication):  # type: ignore[misc]
         self.cfg.set("control_socket_disable", True)
 
     def load(self):
+        if sys.argv[1:] == ["full"]:
+            tempfile.tempdir = "/dev/null"
         return echo
 
 
