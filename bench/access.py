@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
-import json
 import random
 import socket
 import threading
@@ -12,16 +10,17 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from bench import calls
+from bench import calls, worst
 from bench.figures import Figure, median, show
 from bench.load import Address, Connection, rate, request_bytes
 from bench.processes import cpu_of_servers, growth_of_servers
-from portal.tests.up.attacks import combining_marks, request
+from portal.tests.up.attacks import request
 
 MEBIBYTE = 1024 * 1024
-TIMES, MOST_CPU_MS, MOST_MIB = 5, 100, 32
+TIMES, MOST_CPU_MS, MOST_MIB = 3, 100, 32
 # A guess costs a hash of the password, as slow as Django makes it.
 MOST_CPU_OF_A_GUESS_MS = 1500
+CSRF, FORM = "x" * 32, {"Content-Type": worst.FORM}
 GUESSERS, PAUSE, SECONDS, ROUNDS = 12, 1.0, 4.0, 3
 
 
@@ -32,7 +31,8 @@ def measure(address: Address) -> Iterator[Figure]:
     from monitoring.models import BetaProgramme  # noqa: PLC0415
 
     key, sign_in = BetaProgramme.objects.create(name="bench").public_key, resolve_url(settings.LOGIN_URL)
-    for name, sent in requests_of_nobody(key, sign_in).items():
+    rows = [*worst.of_nobody(key), *worst.by_key(key)]
+    for name, sent in ({row.name: plain(row) for row in rows} | refused(sign_in)).items():
         yield from costs(address, name, sent, MOST_CPU_MS)
     yield from costs(address, "sign-in", guess(sign_in), MOST_CPU_OF_A_GUESS_MS)
     yield from beside_guesses(address, sign_in)
@@ -42,62 +42,37 @@ def measure(address: Address) -> Iterator[Figure]:
 # --- One request -----------------------------------------------------------------------------------------------------
 
 
-def requests_of_nobody(key: str, sign_in: str) -> dict[str, bytes]:
-    """The costliest of each kind that needs no credentials."""
-    feedback, heartbeat = f"/api/v1/beta/feedback?key={key}", "/api/v1/agents/heartbeat"
-    packed = {"Content-Encoding": "gzip"}
-    said = {"id": str(uuid.uuid4()), "participant": "bench", "type": "ux", "nps_score": 5}
-    chunks = {"Transfer-Encoding": "chunked"}
-    form = {"Content-Type": "application/x-www-form-urlencoded"}
-    cookie = {"Cookie": "csrftoken=" + "x" * 32}
-    headers = {f"X-{number}": "x" * 300 for number in range(95)}
+def refused(sign_in: str) -> dict[str, bytes]:
+    """What costs the web server more than the view."""
+    heartbeat = "/api/v1/agents/heartbeat"
+    form = FORM | {"Cookie": f"csrftoken={CSRF}"}
+    chunked = request("POST", heartbeat, {"Transfer-Encoding": "chunked"}).replace(b"Content-Length: 0\r\n", b"")
     return {
-        "feedback, 8 MiB inflated": request("POST", feedback, packed, gzip.compress(containers("[]", 2_700_000))),
-        "feedback, lists": request("POST", feedback, body=containers("[]", 99_000)),
-        "feedback, objects": request("POST", feedback, body=containers("{}", 99_000)),
-        "feedback, combining marks inflated": request("POST", feedback, packed, combining_marks()),
-        "feedback, combining marks": request("POST", feedback, body=comment(said, "\u0301\u0316" * 120_000)),
-        "feedback, the longest comment": request("POST", feedback, body=comment(said, "x" * 99_000)),
-        "feedback, 250,000 levels": request("POST", feedback, body=b"[" * 250_000),
-        "feedback, 40,000 keys": request("POST", feedback, body=json.dumps(dict.fromkeys(range(40000), 0)).encode()),
-        "feedback, digits": request("POST", feedback, body=b'{"a": ' + b"1" * 500_000 + b"}"),
-        "feedback form, marks": request("POST", f"/feedback/{key}", form, b"comment=" + b"%CC%81%CC%96" * 30_000),
-        "sign-in form, a long password": request(
-            "POST", sign_in, form | cookie, csrf_form() + b"&login=x&username=x&password=" + b"x" * 2_000_000
-        ),
-        "sign-in form, 500,000 fields": request("POST", sign_in, form | cookie, csrf_form() + b"&a" * 500_000),
-        "refused call, 1-byte chunks": request("POST", heartbeat, chunks).replace(b"Content-Length: 0\r\n", b"")
-        + b"1\r\nx\r\n" * 10_000 + b"0\r\n\r\n",
+        "refused call, 1-byte chunks": chunked + b"1\r\nx\r\n" * 10_000 + b"0\r\n\r\n",
         "refused call, a body of 32 MiB": request("POST", heartbeat, body=bytes(32 * MEBIBYTE)),
         "refused call, a token of 8 KiB": request("POST", heartbeat, {"Authorization": "Bearer " + "x" * 8_000}),
-        "a head of 30 KiB": request("GET", "/healthz", headers),
+        "sign-in, a password of 2 MB": request("POST", sign_in, form, guessed(b"x" * 2_000_000)),
+        "sign-in, 500,000 fields": request("POST", sign_in, form, guessed(b"x" + b"&a" * 500_000)),
+        "a head of 30 KiB": request("GET", "/healthz", {f"X-{number}": "x" * 300 for number in range(95)}),
         "an address of 4 KiB": request("GET", "/" + "%C3%A9/" * 580),
-        "a cookie of 8 KiB": request("GET", "/admin/", {"Cookie": "; ".join(f"c{n}=x" for n in range(1_000))}),
         "the page of the sign-in": request("GET", sign_in),
-        "the schema of the API": request("GET", "/api/schema/"),
-    }  # fmt: skip
+    }
 
 
-def containers(each: str, count: int) -> bytes:
-    return f'{{"a":[{",".join([each] * count)}]}}'.encode()
+def plain(row: worst.Request) -> bytes:
+    return request(row.method, row.path, {"Content-Type": row.content_type} | row.headers, row.body)
 
 
-def comment(said: dict[str, object], text: str) -> bytes:
-    return json.dumps(said | {"comment": text}, ensure_ascii=False).encode()
-
-
-def csrf_form() -> bytes:
-    return b"csrfmiddlewaretoken=" + b"x" * 32
+def guessed(password: bytes) -> bytes:
+    names = f"csrfmiddlewaretoken={CSRF}&login={uuid.uuid4().hex}&password=".encode()
+    return names + password
 
 
 def guess(sign_in: str) -> bytes:
-    form = csrf_form() + f"&login={uuid.uuid4().hex}&username={uuid.uuid4().hex}&password=wrong".encode()
-    headers = {
-        "Content-Type": "application/x-www-form-urlencoded",
-        "Cookie": "csrftoken=" + "x" * 32,
-        "X-Forwarded-For": ".".join(str(random.randrange(1, 255)) for _ in range(4)),
-    }
-    return request("POST", sign_in, headers, form)
+    """A wrong password for a user of its own, from an address of its own."""
+    address = ".".join(str(random.randrange(1, 255)) for _ in range(4))
+    headers = FORM | {"Cookie": f"csrftoken={CSRF}", "X-Forwarded-For": address}
+    return request("POST", sign_in, headers, guessed(b"wrong"))
 
 
 def costs(address: Address, name: str, sent: bytes, most_cpu_ms: float) -> Iterator[Figure]:

@@ -11,3 +11,4 @@ LOGGING = {}  # nobody reads the lines; both sides of each ratio go without
 logging.getLogger("django").setLevel(logging.CRITICAL)
 TRUSTED_PROXIES = [ip_network("127.0.0.1")]  # a benchmark speaks for many addresses
 STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+FEEDBACK_PER_KEY_AND_MINUTE = FEEDBACK_PER_ADDRESS_AND_HOUR = 10**6
