@@ -80,7 +80,8 @@ class WithoutPath(WithoutValues):
     def filter(self, record: logging.LogRecord) -> bool:
         super().filter(record)
         if record.name.startswith("django.security"):
-            record.exc_text = None
+            # The request was refused, and nothing failed: whoever sends many must not fill a log of errors.
+            record.levelno, record.levelname, record.exc_text = logging.WARNING, "WARNING", None
         record.msg, record.args = "a request failed", ()
         for name in ("request", "status_code"):
             record.__dict__.pop(name, None)

@@ -64,7 +64,9 @@ class VigieAdminSite(AdminSite):
         return [each for each in self.pages if each.app_label == app_label and request.user.has_perm(each.permission)]
 
     def get_urls(self) -> list[Any]:
-        return [*(url for each in self.pages for url in each.urls()), *super().get_urls()]
+        """Leave out Django's redirect to a row's own page: no model has one, and it looks before it asks who may."""
+        own = [url for url in super().get_urls() if getattr(url, "name", None) != "view_on_site"]
+        return [*(url for each in self.pages for url in each.urls()), *own]
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Lead to the sign-in page. Whoever is signed in and came back lacks the permission to see the admin."""

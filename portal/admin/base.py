@@ -69,8 +69,7 @@ class BoundedChangeList(ChangeList):
 
     def get_ordering_field(self, field_name: Any) -> Any:
         """Sort by `sortable_by` alone: Django offers no other column, but sorts by any that a query names."""
-        found = super().get_ordering_field(field_name)
-        return found if self.sortable_by is None or found in self.sortable_by else None
+        return super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
 
     def get_results(self, request: HttpRequest) -> None:
         """Always with a LIMIT: without one SQLite reads a whole table in order to find the few rows of a search."""
@@ -101,6 +100,13 @@ class Audited(GuardedAdmin):
     def subject_of(self, obj: Model) -> str:
         """What the events about a row are found by."""
         return f"{self.opts.model_name}:{obj}"[:200]
+
+    def get_sortable_by(self, request: HttpRequest) -> list[Any]:
+        """Return the columns themselves: Django finds one made by `moment_column` by the function, not by its name."""
+        columns = self.get_list_display(request)
+        if self.sortable_by is None:
+            return list(columns)
+        return [column for column in columns if getattr(column, "__name__", column) in self.sortable_by]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BoundedChangeList

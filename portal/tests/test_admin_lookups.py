@@ -149,6 +149,13 @@ def test_a_query_sorts_only_by_columns_that_are_offered(rf, admin_user, label):
         assert order <= {*model_admin.sortable_by, *usual}
 
 
+@pytest.mark.parametrize("label", [label for label in ADMINS if ADMINS[label].sortable_by])
+def test_head_of_a_sortable_column_links_to_its_order(admin_client, rows, label):
+    page = admin_client.get(address(label)).content.decode()
+    heads = set(re.findall(r'<th scope="col" class="sortable column-(\w+)', page))
+    assert heads == set(ADMINS[label].sortable_by)
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [({"_popup": "1"}, 200), ({"_popup": "1", "_to_field": "id"}, 200), ({"_to_field": "machine_id"}, 400),

@@ -137,6 +137,7 @@ def test_looking_is_not_exporting(client, viewer, fleet):
 
 def test_who_may_export_sees_how(client, viewer, fleet):
     viewer.user_permissions.add(Permission.objects.get(codename="export_agent"))
+    client.force_login(viewer)  # a change of rights ended the session
     page = client.get(reverse("admin:agents_agent_changelist"), {"q": "PC"}).content.decode()
     assert f"{reverse(EXPORT)}?q=PC" in page
 
@@ -150,5 +151,6 @@ def test_an_export_leaves_an_audit_event(admin_client, fleet):
 @pytest.mark.parametrize("name", ["portal_auditevent", "portal_apitoken", "portal_jobrun", "portal_taskattempt"])
 def test_neither_is_looking_at_what_the_portal_notes_of_itself(client, viewer, name):
     viewer.user_permissions.add(Permission.objects.get(codename=f"view_{name.removeprefix('portal_')}"))
+    client.force_login(viewer)
     assert client.get(reverse(f"admin:{name}_changelist")).status_code == 200
     assert client.get(reverse(f"admin:{name}_export")).status_code == 403

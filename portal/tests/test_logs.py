@@ -84,6 +84,11 @@ class TestDjangosOwnLines:
         assert "django.security.DisallowedHost" in self.lines(caplog)
         assert "planted" not in self.lines(caplog).lower()
 
+    def test_refused_lookup_is_a_warning(self, admin_client, caplog):
+        assert admin_client.get("/admin/auth/user/?password__startswith=PLANTED").status_code == 400
+        [record] = [record for record in caplog.records if record.name.startswith("django.security")]
+        assert (record.levelname, "PLANTED" in self.lines(caplog)) == ("WARNING", False)
+
     def test_a_form_without_its_token_leaves_no_path(self, caplog):
         Client(enforce_csrf_checks=True).post("/admin/PLANTED.pdf/")
         assert "PLANTED" not in self.lines(caplog)
