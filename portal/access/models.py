@@ -31,7 +31,10 @@ class GuessWindowQuerySet(models.QuerySet["GuessWindow"]):
         """
         is_open, is_forgotten = Q(window_ends_at__gt=now), Q(window_ends_at__lte=now - FORGOTTEN_AFTER)
         longer = [When(total__lt=limit * n, then=Value(now + length)) for n, length in enumerate(window_lengths(), 1)]
-        ends = [When(is_open, then=F("window_ends_at")), When(is_forgotten, then=Value(now + WINDOW)), *longer]
+        # An account's window stays open while attempts keep coming: no minute has more than the limit. Behind one
+        # address there may be many users.
+        kept = is_open & (Q(account="") | Q(window_ends_at__gt=now + WINDOW))
+        ends = [When(kept, then=F("window_ends_at")), When(is_open | is_forgotten, then=Value(now + WINDOW)), *longer]
         return bool(
             self.filter(~is_open | Q(count__lt=limit)).update(
                 count=Case(When(is_open, then=F("count") + 1), default=1),

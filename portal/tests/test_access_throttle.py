@@ -93,6 +93,16 @@ def test_eleventh_guess_at_an_account_waits_from_wherever(alice, clock):
     assert guess(alice) == [None]
 
 
+def test_no_minute_has_more_guesses_at_an_account_than_the_limit(alice, clock):
+    assert guess(alice) == [None]
+    clock.move(timedelta(seconds=59))
+    assert guess(alice, times=9)[-1] is None
+    clock.move(timedelta(seconds=2))
+    assert guess(alice) == [58]
+    clock.move(timedelta(seconds=58))
+    assert guess(alice) == [None]
+
+
 def test_unknown_account_counts_alike_under_any_spelling(db, clock):
     assert guess(None, name="Nobody", times=10) == [None] * 10
     assert guess(None, name="ｎobody") == [60]
