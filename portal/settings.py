@@ -167,7 +167,8 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
 PASSWORD_RESET_TIMEOUT = 3_600
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "django.contrib.auth.tokens.PasswordResetTokenGenerator"  # noqa: S105 - a class
 SECOND_FACTOR = env.choice("SECOND_FACTOR", "superusers", ["optional", "superusers", "required"])
-SESSION_COOKIE_AGE = env.integer("SESSION_IDLE_HOURS", 12, least=1, most=720) * 3600
+SESSION_IDLE_HOURS = env.integer("SESSION_IDLE_HOURS", 12, least=1, most=720)
+SESSION_COOKIE_AGE = SESSION_IDLE_HOURS * 3600
 LOGIN_URL = LOGOUT_REDIRECT_URL = "account_login"
 LOGIN_REDIRECT_URL = "admin:index"
 ACCOUNT_ADAPTER = "portal.access.adapters.AccountAdapter"
