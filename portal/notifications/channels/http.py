@@ -70,7 +70,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bo
 
 
 def failure(error: Exception) -> DeliveryError:
-    """One sentence for each kind, so that nobody can explore a network by the answers."""
+    """Return one sentence for each kind of failure, without what the other side said."""
     match error:
         case AddressRefused():
             return DeliveryError(str(ADDRESS_REFUSED), permanent=True)
