@@ -25,7 +25,14 @@ def account_pages(request: HttpRequest) -> dict[str, Any]:
 
 
 def second_factor(request: HttpRequest) -> dict[str, Any]:
-    """Give every page the notice that a second factor is due, and until when."""
-    is_known = getattr(request, "user", None) is not None and request.user.is_authenticated
-    due = request.session.get(DUE) if is_known else None
-    return {"second_factor_due": datetime.fromtimestamp(due, UTC)} if due else {}
+    """Give every page the notice that a second factor is due, and until when.
+
+    Templates call it where they show the notice: other pages, the public ones above all, never read the session.
+    """
+
+    def due() -> datetime | None:
+        is_known = getattr(request, "user", None) is not None and request.user.is_authenticated
+        at = request.session.get(DUE) if is_known else None
+        return datetime.fromtimestamp(at, UTC) if at else None
+
+    return {"second_factor_due": due}

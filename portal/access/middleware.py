@@ -14,8 +14,8 @@ from django.utils import timezone
 from portal.access.sessions import DUE, is_fresh, refresh
 from portal.api.errors import Problem, is_api, problem_response
 
-# Asked by machines, and answered without the database.
-PROBES = frozenset({"healthz", "readyz", "metrics"})
+# The same for everybody: no session is read for them.
+PUBLIC = frozenset({"healthz", "readyz", "metrics", "feedback-page", "monitoring-badge"})
 # What whoever owes a second factor may open: all that sets one up, and the way out.
 SET_UP = frozenset(
     {
@@ -36,7 +36,7 @@ class SignedInMiddleware:
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
         name = request.resolver_match.view_name if request.resolver_match else ""
-        if name in PROBES or settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        if name in PUBLIC or settings.SESSION_COOKIE_NAME not in request.COOKIES:
             return None
         if SESSION_KEY not in request.session or not is_held_up(request) or name in SET_UP:
             return None

@@ -18,6 +18,8 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 from django.utils import timezone
 
+from monitoring.tests.said import a_programme
+from portal.access.sessions import SEEN
 from portal.issuing import issue
 from portal.models import AuditEvent, SecondFactorGrace
 
@@ -83,6 +85,15 @@ def test_after_the_week_the_set_up_is_open(client, overdue, name):
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_after_the_week_nothing_else_is(client, overdue, path, method):
     assert getattr(client, method)(path).url == "/accounts/2fa/"
+
+
+def test_after_the_week_public_pages_are_open_and_read_no_session(client, overdue, django_assert_num_queries):
+    page = reverse("feedback-page", args=[a_programme().public_key])
+    session = client.session
+    del session[SEEN]
+    session.save()
+    with django_assert_num_queries(1):
+        assert client.get(page).status_code == 200
 
 
 def test_after_the_week_the_session_serves_no_api_and_a_staff_token_does(client, call, alice, overdue):
