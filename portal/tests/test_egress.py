@@ -152,6 +152,17 @@ def test_answer_is_read_to_a_deadline_and_a_bound(monkeypatch, hook, failing, se
     assert (deliver("apprise", f"127.0.0.1:{hook.server_port}/") == "") is sent
 
 
+def test_calls_of_one_sending_share_a_deadline(monkeypatch, hook):
+    monkeypatch.setattr(session, "SECONDS", 0.2)
+    hook.usual = receiver.hang
+    channel = Known(
+        "channel:1", "C", "apprise", (), stored=encrypt(f"ntfy://127.0.0.1:{hook.server_port}/one/two/three")
+    )
+    with pytest.raises(DeliveryError):
+        send(channel, trial.test_message(""))
+    assert len(hook.requests) <= 1
+
+
 def test_answer_of_a_session_is_like_that_of_requests(hook):
     hook.usual = lambda handler, body: handler.answer(201, {"é": 1}, X_A="1")
     found = session.GuardedSession().post(f"{hook.url}/p?q=é", json={"a": 1}, auth=("u", "p"), timeout=1)

@@ -8,6 +8,7 @@ from apprise import NotifyFormat, NotifyType
 from django.utils.translation import gettext as _
 
 from portal.egress.call import AddressRefused
+from portal.egress.session import share_deadline
 from portal.notifications.channels.apprise_urls import UnusableURL, plugin_of
 from portal.notifications.channels.base import DeliveryError, Outgoing
 from portal.notifications.channels.http import failure
@@ -34,6 +35,7 @@ def send(channel: Known, outgoing: Outgoing) -> str:
     plugin = service_of(channel)
     body = "\n\n".join(part for part in (outgoing.text, outgoing.url) if part) or outgoing.title
     kind = NotifyType.SUCCESS if outgoing.state == "closed" else TYPES[Severity(outgoing.severity)]
+    share_deadline()  # a service that calls on after the time of one sending would deliver what is sent again
     try:
         sent = plugin.notify(title=outgoing.title, body=body, notify_type=kind, body_format=NotifyFormat.TEXT)
     except AddressRefused as error:
