@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from allauth.account import views as account_views
 from allauth.account.utils import get_next_redirect_url
+from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
@@ -117,10 +118,13 @@ def findings_for(request: HttpRequest, now: datetime) -> list[Finding]:
 
 
 def may_open(request: HttpRequest, url: str) -> bool:
-    """Whether the user may see the page of ours that the url leads to: its figures are not for others either."""
+    """Return whether the user may see the model whose page the url leads to: its figures are not for others either."""
     try:
-        view = resolve(urlsplit(url).path).func
+        route = resolve(urlsplit(url).path).route
     except Resolver404:
         return True
-    model_admin = getattr(view, "model_admin", None)
-    return model_admin is None or bool(model_admin.has_view_or_change_permission(request))
+    return all(
+        model_admin.has_view_or_change_permission(request)
+        for model, model_admin in admin.site._registry.items()
+        if route.startswith(f"admin/{model._meta.app_label}/{model._meta.model_name}/")
+    )

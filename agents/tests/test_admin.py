@@ -35,8 +35,10 @@ def user(client):
     return user
 
 
-def permit(user, codename):
+def permit(client, user, codename):
+    """Give the permission, and sign in again: a change of rights ends sessions."""
     user.user_permissions.add(Permission.objects.get(codename=codename))
+    client.force_login(user)
 
 
 def act(client, action, *machines, **fields):
@@ -136,10 +138,10 @@ class TestUninstalling:
         assert Agent.objects.active().count() == 2
 
     def test_it_asks_for_its_own_permission(self, client, user, agent):
-        permit(user, "change_agent")
+        permit(client, user, "change_agent")
         act(client, "uninstall_chosen", agent, confirmed="yes")
         assert Agent.objects.active().exists()
-        permit(user, "uninstall_agent")
+        permit(client, user, "uninstall_agent")
         act(client, "uninstall_chosen", agent, confirmed="yes")
         assert not Agent.objects.active().exists()
 
@@ -166,7 +168,7 @@ class TestTokensAndReenrolment:
     def test_they_ask_for_permission(self, client, user, agent, agent_token, action):
         act(client, action, agent)
         assert not AuditEvent.objects.filter(action__startswith="agent.").exists()
-        permit(user, "change_agent")
+        permit(client, user, "change_agent")
         act(client, action, agent)
         assert AuditEvent.objects.filter(action__startswith="agent.").exists()
 
@@ -243,13 +245,12 @@ class TestFindings:
 def test_a_machines_page_shows_of_other_lists_only_what_its_reader_may_see(client, agent):
     issue_agent_token(agent)
     reader = User.objects.create_user("reader", is_staff=True)
-    reader.user_permissions.add(Permission.objects.get(codename="view_agent"))
-    client.force_login(reader)
+    permit(client, reader, "view_agent")
     page = f"/admin/agents/agent/{agent.pk}/change/"
     shown = client.get(page).content.decode()
     assert "PC-1" in shown
     assert not [title for title in ("Last runs", "History", "Public key") if title in shown]
-    reader.user_permissions.add(Permission.objects.get(codename="view_run"))
+    permit(client, reader, "view_run")
     assert "Last runs" in client.get(page).content.decode()
 
 

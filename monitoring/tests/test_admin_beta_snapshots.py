@@ -156,4 +156,5 @@ class TestHandingOn:
         assert export(client, snapshot, "json").status_code == 403
         assert export(client, snapshot.programme, "json").status_code == 403
         user.user_permissions.add(Permission.objects.get(codename="export_betasnapshot"))
+        client.force_login(user)  # a change of rights ended the session
         assert export(client, snapshot, "json").status_code == 200

@@ -58,12 +58,12 @@ def test_a_finding_says_what_since_when_and_where_to_act(admin_client, found):
 def test_the_worst_and_oldest_stands_first(admin_client, found):
     now = timezone.now()
     found += [
-        Finding(Severity.WARNING, "third"),
-        Finding(Severity.CRITICAL, "second", now),
-        Finding(Severity.CRITICAL, "first", now - timedelta(days=1)),
+        Finding(Severity.WARNING, "Third."),
+        Finding(Severity.CRITICAL, "Second.", now),
+        Finding(Severity.CRITICAL, "First.", now - timedelta(days=1)),
     ]
     text = page(admin_client)
-    assert text.index("first") < text.index("second") < text.index("third")
+    assert text.index("First.") < text.index("Second.") < text.index("Third.")
 
 
 def test_a_tile_has_a_figure_its_facts_and_a_chart_that_a_screen_reader_can_read(admin_client, shown_tiles):
@@ -105,13 +105,23 @@ def test_markup_in_a_finding_or_chart_stays_text(admin_client, found, shown_tile
 def test_figures_of_what_one_may_not_see_are_not_shown(client, staff, found, shown_tiles):
     shown_tiles.append(Tile("Fleet", "41", url=reverse("admin:agents_agent_changelist")))
     found.append(Finding(Severity.INFO, "Machines cough.", url=reverse("admin:agents_agent_changelist")))
+    found.append(
+        Finding(Severity.INFO, "One waits.", url=reverse("admin:agents_agent_act", args=[1, "x"]), permission="x")
+    )
+    found.append(Finding(Severity.INFO, "A password.", url=reverse("admin:auth_user_password_change", args=[1])))
     found.append(Finding(Severity.INFO, "For everybody.", url="https://example.org/help"))
     text = page(client)
     assert "Fleet" not in text
     assert "cough" not in text
+    assert "One waits." not in text
+    assert "A password." not in text
     assert "For everybody." in text
     staff.user_permissions.add(Permission.objects.get(codename="view_agent"))
-    assert "Machines cough." in page(client)
+    client.force_login(staff)  # a change of rights ended the session
+    text = page(client)
+    assert "Machines cough." in text
+    assert "One waits." in text
+    assert "A password." not in text
 
 
 def test_schedules_and_queues_are_not_for_editing_by_hand(admin_client):

@@ -117,6 +117,7 @@ def test_nobody_lends_himself_the_rights_of_another(ask, client, operator, admin
 
 def test_issuing_and_revoking_ask_for_permissions(client, operator):
     operator.user_permissions.set(Permission.objects.filter(codename="view_apitoken"))
+    client.force_login(operator)  # a change of rights ended the session
     token, _ = issue("client", label="gui")
     assert client.get(ADD).status_code == 403
     assert client.post(ADD, {"kind": "enroll", "label": "x", "lifetime": ""}).status_code == 403

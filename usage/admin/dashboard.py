@@ -39,8 +39,7 @@ class UsageDashboard(ReadOnlyAdmin):
     """Stands beside the list of runs: whoever may see those may see what they came to."""
 
     def get_urls(self) -> list[Any]:
-        view: Any = self.admin_site.admin_view(self.dashboard_view)
-        view.model_admin = self  # what leads here is shown to those who may come
+        view = self.admin_site.admin_view(self.dashboard_view)
         return [path("dashboard/", view, name="usage_dashboard"), *super().get_urls()]
 
     def dashboard_view(self, request: HttpRequest) -> HttpResponse:
