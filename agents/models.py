@@ -48,7 +48,7 @@ class Agent(models.Model):
         ApiToken, models.SET_NULL, null=True, editable=False, related_name="+", verbose_name=_("enrolled with")
     )
     reenrolment_until = models.DateTimeField(_("re-enrolment allowed until"), null=True, editable=False)
-    license_ref = models.CharField(_("licence"), max_length=128, blank=True, editable=False)
+    license_ref = models.CharField(_("licence"), max_length=128, blank=True, default="", db_default="", editable=False)
 
     objects = AgentQuerySet.as_manager()
 

@@ -57,8 +57,8 @@ class ApiToken(models.Model):
     revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
     revoked_reason = models.CharField(_("why revoked"), max_length=32, blank=True, editable=False)
     # An enrolment token may be bound to one machine, an application's token to some app_names. Empty means any.
-    for_machine = models.CharField(_("machine"), max_length=128, blank=True)
-    app_names: Any = models.JSONField(_("applications"), default=list, blank=True)
+    for_machine = models.CharField(_("machine"), max_length=128, blank=True, default="", db_default="")
+    app_names: Any = models.JSONField(_("applications"), default=list, db_default=[], blank=True)
     max_uses = models.PositiveIntegerField(_("uses allowed"), null=True, blank=True)
     uses = models.PositiveIntegerField(_("uses"), default=0, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)

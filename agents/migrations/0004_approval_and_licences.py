@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='agent',
             name='license_ref',
-            field=models.CharField(blank=True, editable=False, max_length=128, verbose_name='licence'),
+            field=models.CharField(blank=True, db_default='', default='', editable=False, max_length=128, verbose_name='licence'),
         ),
         migrations.AddIndex(
             model_name='agent',

@@ -13,11 +13,11 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='apitoken',
             name='app_names',
-            field=models.JSONField(blank=True, default=list, verbose_name='applications'),
+            field=models.JSONField(blank=True, db_default=[], default=list, verbose_name='applications'),
         ),
         migrations.AddField(
             model_name='apitoken',
             name='for_machine',
-            field=models.CharField(blank=True, max_length=128, verbose_name='machine'),
+            field=models.CharField(blank=True, db_default='', default='', max_length=128, verbose_name='machine'),
         ),
     ]
