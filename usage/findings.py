@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Min, Q, Sum
+from django.db.models import Count, Max, Min, Q, Sum
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from portal.findings import Finding, Severity, sources
+from portal.models import AuditEvent
 from portal.paginator import grouped
 from usage.licences import UNNAMED, near_quota, over_quota
 from usage.models import Licence, RollupProgress, Run, TrackingWriter
@@ -21,6 +22,7 @@ SHOWN = 5
 BEHIND = timedelta(minutes=10)
 DROPPED_SHOWN = timedelta(days=1)
 IMPLAUSIBLE_SHOWN = timedelta(days=7)
+REFUSED_SHOWN = timedelta(days=1)
 
 
 def list_of(**query: str) -> str:
@@ -103,6 +105,27 @@ def implausible_runs(now: datetime) -> Iterator[Finding]:
         }  # fmt: skip
         url = reverse("admin:usage_run_changelist", query={"quota": "implausible"})
         yield Finding(Severity.WARNING, text % words, found["since"], url, _("See them"))
+
+
+@sources.register
+def misplaced_runs(now: datetime) -> Iterator[Finding]:
+    """Runs that a binding keeps out: their clients keep them, but not for ever."""
+    texts = {
+        "refused.app_mismatch": _(
+            "%(who)s reported runs of an application that its token is not bound to. They were refused and wait in "
+            "the client: correct the application’s name, or issue another token."
+        ),
+        "refused.licence_mismatch": _(
+            "%(who)s reported runs of another licence than the machine is bound to. They were refused and wait in the "
+            "client: correct the licence, or the binding."
+        ),
+    }
+    lately = AuditEvent.objects.filter(action__in=texts, at__gt=now - REFUSED_SHOWN).order_by()
+    callers = lately.values("action", "actor").annotate(since=Min("at"), newest=Max("pk"))
+    for caller in callers.order_by("-newest")[:SHOWN]:
+        url = reverse("admin:portal_auditevent_change", args=[caller["newest"]])
+        text = texts[caller["action"]] % {"who": caller["actor"]}
+        yield Finding(Severity.WARNING, text, caller["since"], url, _("See the refusals"))
 
 
 @sources.register

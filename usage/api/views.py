@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.http import HttpRequest
 from drf_spectacular.utils import extend_schema
 from vigie_client.contract import MAX_DOCUMENTS, MAX_RUNS_IN_BATCH
 
+from portal import audit
 from portal.api.bodies import Limits
-from portal.api.errors import Problem, invalid
+from portal.api.errors import AUDITED, Problem, invalid
 from portal.api.moments import iso
 from portal.api.views import HotView, Kind
 from portal.models import ApiToken
@@ -45,6 +47,13 @@ class BatchView(HotView):
     kinds = frozenset({Kind.AGENT, Kind.CLIENT})
     # A document is a comma and a bracket at the least; the body's size bounds what more there is.
     limits = Limits(values=MAX_RUNS_IN_BATCH * 2 * (MAX_DOCUMENTS + 10))
+
+    def answer(self, request: HttpRequest) -> tuple[int, dict[str, Any]]:
+        """Status and body. What would be audited of a single run is audited of a batch, once a code."""
+        status, body = super().answer(request)
+        for code in sorted({item["code"] for item in body["results"] if item["code"] in AUDITED}):
+            audit.refusal(request, code)
+        return status, body
 
     @extend_schema(request=BatchSerializer, responses={200: BatchAnswer})
     def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:

@@ -1,10 +1,12 @@
 """Reports by tokens bound to applications, and of machines bound to a licence."""
 
 import pytest
+from django.utils import timezone
 
 from agents.enrolment import issue_agent_token
 from portal.issuing import issue
 from portal.models import AuditEvent
+from usage import findings
 from usage.models import Run
 from usage.tests.runs import run
 
@@ -50,6 +52,20 @@ def test_each_run_of_a_batch_is_checked(call, tokens, token, changes, expected):
     fine = run(app_name="batch", license_ref="LIC-1", **machine)
     answer = call("POST", "usage/report/batch", tokens[token], body={"runs": [run(**changes), fine]})
     assert [result["code"] for result in answer.json()["results"]] == [expected[1], None]
+    assert AuditEvent.objects.filter(action=f"refused.{expected[1]}").exists() is (expected != RECORDED)
+
+
+def test_finding_names_who_is_refused(call, tokens):
+    refused = [run(license_ref="LIC-2"), run(license_ref="LIC-3"), run(license_ref="LIC-1")]
+    call("POST", "usage/report/batch", tokens["bound machine"], body={"runs": refused})
+    call("POST", "usage/report", tokens["two apps"], body=run(app_name="gui"))
+    found = list(findings.misplaced_runs(timezone.now()))
+    assert [finding.text.partition(".")[0] for finding in found] == [
+        "client:two reported runs of an application that its token is not bound to",
+        "agent:PC-1 reported runs of another licence than the machine is bound to",
+    ]
+    assert AuditEvent.objects.get(action="refused.licence_mismatch").count == 1
+    assert not list(findings.misplaced_runs(timezone.now() + findings.REFUSED_SHOWN))
 
 
 @pytest.mark.parametrize("token", ["two apps", "bound machine"])
