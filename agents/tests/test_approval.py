@@ -158,6 +158,7 @@ def test_active_machine_renews_and_reenrols_without_approval(enrol, enroll_token
         ({}, MACHINE, REQUIRED),
         ({}, "AGENT_DOUALA_PROD_01", REQUIRED),
         ({}, "agent:douala:prod_01", REQUIRED),  # leads to the same folder
+        ({"agent_id": "Agent:douala:prod_01"}, MACHINE, REQUIRED),
         ({}, "agent_douala_prod_02", (201, "enrolled")),
         ({"is_active": False}, MACHINE, (201, "enrolled")),
         ({"paused_until": "2999-01-01T00:00:00Z"}, MACHINE, REQUIRED),
@@ -256,10 +257,12 @@ def test_flood_of_one_token_pushes_out_its_own_requests_alone(enrol, settings, m
     monkeypatch.setattr(approval, "MOST_PER_TOKEN", 3)
     other, flooding = issue("enroll", label="other")[1], issue("enroll", label="flooding")[1]
     enrol(other)
+    enrol(flooding, "PC-ALLOWED")
+    EnrolmentRequest.objects.filter(machine_id="PC-ALLOWED").update(allowed_until=timezone.now() + approval.ALLOWED_FOR)
     for number in range(6):
         enrol(flooding, f"PC-{number}")
     kept = EnrolmentRequest.objects.order_by("pk").values_list("machine_id", flat=True)
-    assert list(kept) == [MACHINE, "PC-3", "PC-4", "PC-5"]
+    assert list(kept) == [MACHINE, "PC-ALLOWED", "PC-3", "PC-4", "PC-5"]
     for number in range(4):
         enrol(issue("enroll", label=f"office {number}")[1])
     assert len(waiting()) == findings.SHOWN + 1
