@@ -1,13 +1,14 @@
 """Whose request it is: the peer's address, or the one a trusted proxy vouches for."""
 
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponseBase
 
 Network = IPv4Network | IPv6Network
+OWN_PREFIX = 64  # what one subscriber of a provider has
 
 
 def networks(name: str, words: list[str]) -> list[Network]:
@@ -17,9 +18,29 @@ def networks(name: str, words: list[str]) -> list[Network]:
         raise ImproperlyConfigured(f"{name} must list addresses or networks such as 10.0.0.0/8.") from None
 
 
+def read_address(address: str) -> IPv4Address | IPv6Address:
+    """Read an address. Raises ValueError.
+
+    On a socket of both families the peer 192.0.2.1 has the address `::ffff:192.0.2.1`.
+    """
+    found = ip_address(address)
+    return (isinstance(found, IPv6Address) and found.ipv4_mapped) or found
+
+
+def network_of(address: str) -> str:
+    """Return the address, of an IPv6 one the network in which its sender can choose another for each request."""
+    if ":" not in address:
+        return address[:64]
+    try:
+        found = read_address(address)
+    except ValueError:
+        return address[:64]
+    return str(ip_network((int(found), OWN_PREFIX), strict=False)) if isinstance(found, IPv6Address) else str(found)
+
+
 def trusted(address: str) -> bool:
     try:
-        peer = ip_address(address)
+        peer = read_address(address)
     except ValueError:
         return False
     return any(peer in network for network in settings.TRUSTED_PROXIES)
@@ -32,7 +53,7 @@ def client_address(peer: str, forwarded_for: str) -> str:
         if not trusted(address):
             break
         try:
-            address = str(ip_address(hop.strip()))
+            address = str(read_address(hop.strip()))
         except ValueError:
             break
     return address
@@ -46,6 +67,8 @@ class ClientAddressMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         peer = request.META.get("REMOTE_ADDR", "")
+        if peer.startswith("::ffff:"):
+            peer = request.META["REMOTE_ADDR"] = str(read_address(peer))
         if settings.TRUSTED_PROXIES and trusted(peer):
             request.META["REMOTE_ADDR"] = client_address(peer, request.META.get("HTTP_X_FORWARDED_FOR", ""))
             if request.META.get("HTTP_X_FORWARDED_PROTO") == "https":

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from portal import disks
+from portal.addresses import network_of
 from portal.models import ApiToken, AuditEvent
 
 log = logging.getLogger("vigie.audit")
@@ -62,14 +63,14 @@ def refusal(request: HttpRequest, code: str, subject: str = "") -> None:
 def hourly(action: str, subject: str, *, request: HttpRequest | None, before: Any = None, after: Any = None) -> None:
     """One row for all that is the same within an hour, with a count: a looping client must not fill the table.
 
-    Without a request it says nothing of who sent it.
+    A sender of IPv6 is one by its network, or each request would make a row. Without a request nothing says who it was.
     """
     now = timezone.now()
     event = {
         "actor": actor_of(request),
         "action": action,
         "subject": subject,
-        "address": request.META.get("REMOTE_ADDR", "") if request else "",
+        "address": network_of(request.META.get("REMOTE_ADDR", "")) if request else "",
         "before": before,
         "after": after,
     }

@@ -14,6 +14,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from portal import throttling, tokens
+from portal.addresses import network_of
 from portal.api.errors import REALM, Problem
 from portal.compiled import CompiledQuery
 from portal.models import ApiToken, AuthFailure
@@ -95,7 +96,7 @@ class BearerAuthentication(BaseAuthentication):
         text = bearer_text(request)
         if text is None:
             return None
-        now, address = timezone.now(), request.META.get("REMOTE_ADDR", "")
+        now, address = timezone.now(), network_of(request.META.get("REMOTE_ADDR", ""))
         try:
             token = verify(text, address, self.tokens_by_key)
             if not self.may_repeat(token, request):

@@ -20,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from portal import disks, throttling
 from portal import metrics as measured
+from portal.addresses import network_of
 from portal.api.errors import Problem, problem_response
 from portal.attempts import MARGIN
 from portal.authentication import bearer_text
@@ -131,7 +132,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 def metrics(request: HttpRequest) -> HttpResponse:
     try:
-        refuse_other_than(settings.METRICS_TOKEN, bearer_text(request), request.META.get("REMOTE_ADDR", ""))
+        refuse_other_than(settings.METRICS_TOKEN, bearer_text(request), network_of(request.META.get("REMOTE_ADDR", "")))
         return HttpResponse(measured.exposition(timezone.now()), content_type=CONTENT_TYPE_PLAIN_0_0_4)
     except (Problem, DatabaseError) as error:
         return problem_response(error, request)

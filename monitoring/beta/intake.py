@@ -12,7 +12,6 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +26,7 @@ from monitoring.beta import origins, programmes
 from monitoring.models import BetaFeedback, BetaProgramme, FeedbackWindow
 from monitoring.models.beta import BEST_SCORE
 from portal import audit, throttling
+from portal.addresses import network_of
 from portal.api.bodies import Limits
 from portal.api.errors import Problem
 from portal.privacy.subjects import seen
@@ -48,8 +48,6 @@ REPLACEMENT = "\ufffd"
 LINE_END = re.compile(r"\r\n?")
 # What tokens are called in the column `source`, and nobody is who speaks for himself.
 MACHINE_LIKE = re.compile(contract.MACHINE_LIKE)
-# Of an IPv6 address what its owner is given: within it he has as many addresses as he likes.
-OWN_PREFIX = 64
 
 
 @dataclass(frozen=True)
@@ -278,7 +276,7 @@ def refuse_flood(programme: BetaProgramme, address: str) -> None:
     The address first: what one sends beyond its own limit uses up nothing of what the key allows to all.
     """
     windows = (
-        ("address", owner_of(address), settings.FEEDBACK_PER_ADDRESS_AND_HOUR, HOUR),
+        ("address", network_of(address), settings.FEEDBACK_PER_ADDRESS_AND_HOUR, HOUR),
         ("key", programme.public_key, settings.FEEDBACK_PER_KEY_AND_MINUTE, MINUTE),
     )
     for kind, of, limit, length in windows:
@@ -286,14 +284,3 @@ def refuse_flood(programme: BetaProgramme, address: str) -> None:
         wait = throttling.counted(FeedbackWindow, {"key": key}, limit, length)
         if wait is not None:
             raise Problem("too_many_requests", headers={"Retry-After": str(wait)})
-
-
-def owner_of(address: str) -> str:
-    """The address, of an IPv6 one the network that one subscriber has."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, IPv6Address):
-        return str(found.ipv4_mapped or ip_network((int(found), OWN_PREFIX), strict=False))
-    return str(found)

@@ -483,17 +483,6 @@ def test_the_addresses_of_one_subscriber_are_one(by_key, limits):
         assert said(by_key(address=address)) == (201, "recorded")
 
 
-@pytest.mark.parametrize(
-    ("address", "owner"),
-    [
-        ("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
-        ("", ""), ("unix:", "unix:"),
-    ],
-)  # fmt: skip
-def test_whose_address_it_is(address, owner):
-    assert intake.owner_of(address) == owner
-
-
 def test_a_flood_is_refused_before_its_body_is_read(by_key, limits):
     statuses = [by_key(b"{", address="192.0.2.1").status_code for _ in range(3)]
     assert statuses == [400, 400, 429]

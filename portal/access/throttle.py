@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address, ip_network
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -27,12 +26,11 @@ from portal import audit
 from portal.access.devices import known_source
 from portal.access.limits import TooManyAttempts
 from portal.access.models import FORGOTTEN_AFTER, GuessWindow, GuessWindowQuerySet
-from portal.text import normalized
+from portal.addresses import network_of
 
 Kind = GuessWindow.Kind
 LIMITS = {Kind.SIGN_IN: 10, Kind.CODE: 10, Kind.RESET: 3, Kind.ANY: 100}
-LONGEST_NAME = 254
-IPV6_PREFIX = 64  # what one customer of a provider holds
+UNKNOWN_DIGITS = 5  # all names that no user has share a million counters: a flood of names fills no table
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def counters_of(
     request: HttpRequest, kind: GuessWindow.Kind, user: AbstractBaseUser | None, name: str
 ) -> list[Counter]:
     """Return the counters of an attempt. The address comes first: behind its limit nothing is counted at an account."""
-    account = hashed(f"user:{user.pk}" if user else f"name:{folded(name)}")
+    account = hashed(f"user:{user.pk}") if user else hashed_name(name)
     source = known_source(request, user) if user else ""
     if source:
         return [Counter(kind, account, hashed(source))]
@@ -110,18 +108,10 @@ def counters_of(
     return [address, Counter(kind, account)] if user or name else [address]
 
 
-def folded(name: str) -> str:
-    return normalized(name[:LONGEST_NAME], "NFKC", longest=LONGEST_NAME).casefold()
+def hashed_name(name: str) -> str:
+    """Return the counter of a name that no user has: of a user it would be found by, in the same spellings."""
+    return hashed(f"name:{name.lower() if '@' in name else name}")[:UNKNOWN_DIGITS]
 
 
 def hashed(text: str) -> str:
     return salted_hmac("vigie.access.throttle", text, algorithm="sha256").hexdigest()
-
-
-def network_of(address: str) -> str:
-    """Return the address, of IPv6 the network in which a sender can choose freely."""
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return address[:64]
-    return str(ip_network((ip, IPV6_PREFIX), strict=False)) if ip.version == 6 else address

@@ -4,7 +4,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
 
-from portal.addresses import ClientAddressMiddleware, client_address, networks
+from portal.addresses import ClientAddressMiddleware, client_address, network_of, networks
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +22,7 @@ def proxies(settings):
         ("10.0.0.1", "nonsense", "10.0.0.1"),
         ("10.0.0.1", "", "10.0.0.1"),
         ("::1", "2001:db8::1", "2001:db8::1"),
+        ("10.0.0.1", "::ffff:198.51.100.1", "198.51.100.1"),
         ("", "198.51.100.1", ""),
     ],
 )
@@ -34,6 +35,29 @@ def test_only_a_trusted_proxy_says_that_it_is_https(rf, peer, secure):
     request = rf.get("/", REMOTE_ADDR=peer, headers={"X-Forwarded-Proto": "https"})
     ClientAddressMiddleware(lambda request: HttpResponse())(request)
     assert request.is_secure() is secure
+
+
+def test_peer_of_a_socket_of_both_families_is_its_ipv4_address(rf):
+    seen = []
+    portal = ClientAddressMiddleware(lambda request: seen.append(request.META["REMOTE_ADDR"]) or HttpResponse())
+    portal(rf.get("/", REMOTE_ADDR="::ffff:203.0.113.9"))
+    portal(rf.get("/", REMOTE_ADDR="::ffff:10.0.0.1", headers={"X-Forwarded-For": "198.51.100.1"}))
+    assert seen == ["203.0.113.9", "198.51.100.1"]
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("unix:", "unix:"),
+    ],
+)
+def test_sender_is_its_address_or_its_network_of_ipv6(address, network):
+    assert network_of(address) == network
 
 
 def test_a_bad_network_is_refused_by_name():
