@@ -156,6 +156,7 @@ def test_success_gives_back_its_own_attempt_alone(alice, clock):
 def test_known_device_gets_in_while_others_guess(alice, clock):
     cookies = cookie_of(alice)
     guess(alice, times=11)
+    guess(alice, cookies=cookies, times=5)
     assert guess(alice, cookies=cookies, right=True) == [None]
     assert guess(alice, cookies=cookies, times=11) == [None] * 10 + [60]
 
@@ -176,6 +177,7 @@ def test_known_address_gets_in_while_others_guess(alice, clock):
     guess(alice, times=11)
     guess(None, address=HOME, times=101)
     assert guess(alice, address=HOME, right=True) == [None]
+    assert guess(User.objects.create_user("bob"), address=HOME) == [60]
     assert guess(alice, address=HOME, times=11) == [None] * 10 + [60]
     clock.move(timedelta(days=91))
     guess(alice, times=10)

@@ -6,7 +6,6 @@ import pytest
 
 from backups import paths
 from monitoring.beta.intake import name_in
-from portal.access.throttle import LONGEST_NAME, folded
 from portal.egress.urls import clean_url
 from portal.privacy.subjects import subject_of
 from portal.tests.marks import ACUTE, BELOW, MANY_MARKS
@@ -57,7 +56,6 @@ def test_a_text_is_truncated_by_letters_without_reading_all_of_it():
 def test_names_are_cut_before_they_are_reduced(text):
     assert len(paths.reduced(text)) <= paths.LONGEST
     assert paths.normal(text) == text
-    assert len(folded(text)) <= LONGEST_NAME
 
 
 @pytest.mark.parametrize("where", ["https://{}.example.org/", "https://example.org/?{}"])
