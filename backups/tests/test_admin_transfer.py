@@ -14,6 +14,7 @@ from openpyxl import Workbook, load_workbook
 from backups.admin import uploads
 from backups.admin.jobs import ExpectedBackupJobAdmin
 from backups.admin.uploads import Unreadable, rows_in
+from backups.imports import Outcome, planned
 from backups.models import ExpectedBackupJob
 from backups.tests.entries import stand
 from backups.tests.pages import LIST, act, events, said
@@ -92,6 +93,15 @@ class TestExporting:
             (row,) = rows_in(file_of(content))
             assert (row["company_name"], row["days_of_week"], row["max_shrink_percent"]) == ("'=1+1", "MO,TU", "")
             assert (row["expected_hour_utc"], row["is_active"]) == ("13", "true")
+
+    def test_names_that_begin_with_a_sign_come_back_unchanged(self, admin_client, make_job):
+        names = ["=1+1", "+1", "-1", "@SUM(A1)", "'=1", "''+1", "\u207c1", "'quoted", "-", "+33 1 23 45 67 89"]
+        for number, name in enumerate(names):
+            make_job(f"crm{number}", "SRV-1", company_name=name, city=name)
+        for content in (
+            b"".join(admin_client.get(f"{LIST}export/").streaming_content), admin_client.get(f"{LIST}export/xlsx/").content
+        ):  # fmt: skip
+            assert {row.outcome for row in planned(rows_in(file_of(content))).rows} == {Outcome.UNCHANGED}
 
 
 class TestReading:

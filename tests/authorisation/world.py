@@ -21,6 +21,7 @@ from backups.models import ExpectedBackupJob
 from monitoring.beta.snapshots import keep
 from monitoring.models import BetaProgramme, BetaSnapshot, Target
 from portal import roles
+from portal.access.sessions import SEEN
 from portal.issuing import issue
 from portal.models import ApiToken
 from usage.guardian.summary import summary
@@ -89,6 +90,7 @@ def session_of(user: User) -> str:
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session[SEEN] = timezone.now().timestamp()  # else each of thousands of requests would write it anew
     session.save()
     return str(session.session_key)
 
