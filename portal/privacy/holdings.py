@@ -20,6 +20,8 @@ from portal.privacy.subjects import Subject
 from portal.retention import BATCH
 
 PROBE = "erased-000000000000"
+# A run may list 10,000 documents, which are megabytes.
+ROWS_AT_A_TIME = 20
 # What lets somebody in, or is made of it.
 NEVER_SHOWN = frozenset({"digest", "pepper_version", "password", "secret", "session_key", "session_data", "dedupe_key"})
 
@@ -140,7 +142,7 @@ class Table:
             for chosen in self.batches(rows):
                 fresh = [pk for pk in chosen if pk not in seen]
                 seen.update(fresh)
-                for row in self.all_rows.filter(pk__in=fresh).order_by("-pk"):
+                for row in self.all_rows.filter(pk__in=fresh).order_by("-pk").iterator(chunk_size=ROWS_AT_A_TIME):
                     yield row, is_certain
 
     # --- Showing -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import models
 
-from portal.privacy.holdings import PROBE, Table, holdings
+from portal.privacy.holdings import PROBE, ROWS_AT_A_TIME, Table, holdings
 from portal.privacy.subjects import Subject
 
 # More rows of one table are not counted here, and no longer table is read for what no index finds.
@@ -50,7 +50,7 @@ def look_into(table: Table, subject: Subject, held: Held) -> None:
     is_short = table.all_rows.order_by()[: SHORT + 1].count() <= SHORT
     for rows, is_certain in table.found(subject):
         if is_certain:
-            newest = list(rows.order_by("-pk")[: MOST + 1])
+            newest = list(rows.order_by("-pk").only(*moments_of(table.model))[: MOST + 1])
             held.is_whole &= len(newest) <= MOST
             held.moments |= {row.pk: moment_of(row) for row in newest[:MOST]}
         elif is_short:
@@ -60,12 +60,15 @@ def look_into(table: Table, subject: Subject, held: Held) -> None:
 
 
 def named_in(table: Table, rows: models.QuerySet[Any], subject: Subject) -> Iterator[Any]:
-    for row in rows:
+    for row in rows.defer(*table.unread).iterator(chunk_size=ROWS_AT_A_TIME):
         if table.changes(row, subject, PROBE) or table.is_elsewhere(row, subject):
             yield row
 
 
 def moment_of(row: models.Model) -> datetime | None:
     """The first time that a row has: when it happened, or was made."""
-    fields = (field for field in row._meta.concrete_fields if isinstance(field, models.DateTimeField))
-    return next((getattr(row, field.attname) for field in fields if getattr(row, field.attname)), None)
+    return next(filter(None, (getattr(row, name) for name in moments_of(type(row)))), None)
+
+
+def moments_of(model: type[models.Model]) -> list[str]:
+    return [field.attname for field in model._meta.concrete_fields if isinstance(field, models.DateTimeField)]

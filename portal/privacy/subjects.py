@@ -171,11 +171,11 @@ class Subject:
         found, kinds_before = [], ("agent:", "enroll:") if self.is_machine else ("", "client:", "enroll:")
         for kind, name in itertools.product(("",) if is_machines else kinds_before, self.names):
             if "@" in name or self.is_machine:
-                beginnings = Q()
-                for letters in cased(name[:CASED]):
-                    beginnings |= Q(**{f"{field}__begins": kind + letters})
-                same = rows.filter(beginnings, **{f"{field}__iexact": kind + name})
-                found += list(same.order_by().values_list(field, flat=True).distinct())
+                same = Q()
+                for spelling in beyond_ascii(name):
+                    for letters in cased(spelling[:CASED]):
+                        same |= Q(**{f"{field}__begins": kind + letters, f"{field}__iexact": kind + spelling})
+                found += list(rows.filter(same).order_by().values_list(field, flat=True).distinct())
             else:
                 found.append(kind + name)
         return list(dict.fromkeys(found))
@@ -221,6 +221,13 @@ def forms_of(letter: str, in_any_case: bool) -> str:
 def seen(text: str) -> str:
     """Without what only tells how to show it (category Cf): two names that look the same are to be the same."""
     return "".join(character for character in text if unicodedata.category(character) != "Cf")
+
+
+def beyond_ascii(name: str) -> list[str]:
+    """The name, with letters beyond ASCII in either case and form: SQLite takes those for different letters."""
+    cases = (name.lower(), name.upper()) if not name.isascii() else ()
+    forms = (normalized(text, form, longest=LONGEST_NAME) for text in cases for form in FORMS)
+    return list(dict.fromkeys([name, *forms]))
 
 
 def cased(letters: str) -> set[str]:
@@ -269,5 +276,7 @@ def users_of(subject: Subject) -> QuerySet[Any]:
         return users.none()
     condition = Q()
     for name in subject.names:
-        condition |= Q(email__iexact=name) | Q(username__iexact=name) if "@" in name else Q(username=name)
+        for spelling in beyond_ascii(name) if "@" in name else ():
+            condition |= Q(email__iexact=spelling) | Q(username__iexact=spelling)
+        condition |= Q(username=name)
     return users.filter(condition).order_by("pk")

@@ -12,8 +12,9 @@ from portal.models import AuditEvent
 from portal.privacy import overview
 from portal.privacy.subjects import subject_of
 from portal.tests.workers import deliver
-from usage.models import FeatureUsage
+from usage.models import FeatureUsage, Run
 from usage.tests.activity import at, used
+from usage.tests.runs import kept as kept_run
 
 pytestmark = pytest.mark.django_db
 CAROL = "carol@example.org"
@@ -103,6 +104,25 @@ def test_what_is_no_whole_name_finds_nobody(operator, given):
     assert answer.context["form"].errors or given == ""
     assert "section" not in answer.context
     assert operator.post(EXPORT, {"given": given}).status_code == 302
+
+
+@pytest.mark.parametrize("given", ["josé@example.org", "JOSÉ@example.org", "jose\u0301@example.org"])
+@pytest.mark.parametrize("kept", ["josé@example.org", "JOSÉ@example.org", "jose\u0301@example.org"])
+def test_letters_beyond_ascii_are_found_in_either_case_and_form(operator, given, kept):
+    used(kept, at("14:00"))
+    User.objects.create_user("jose", kept)
+    rows = operator.post(FIND, {"given": given}).context["section"].rows
+    assert [(row[1], row[2]) for row in rows] == [("Users", 1), ("Uses of features", 1)]
+    answer = operator.post(ERASE, {"given": given, "again": given}, follow=True)
+    assert "only a superuser" in text_of(answer)
+
+
+def test_overview_of_a_machine_reads_no_documents_of_its_runs(django_assert_max_num_queries):
+    kept_run()
+    with django_assert_max_num_queries(150) as queries:
+        held = {each.model: each.count for each in overview.overview(subject_of("PC-1"))}
+    assert held[Run] == 1
+    assert not [query for query in queries.captured_queries if '"documents"' in query["sql"]]
 
 
 def test_menu_shows_the_page_to_those_who_may_open_it(operator, client):
