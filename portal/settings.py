@@ -221,8 +221,8 @@ TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
 
 # --- Files served ----------------------------------------------------------------------------------------------------
 
-STATIC_URL = "/static/"
-STATIC_ROOT = VIGIE_DATA_DIR / "static"
+STATIC_URL, STATIC_ROOT = "/static/", VIGIE_DATA_DIR / "static"
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

@@ -7,7 +7,7 @@ from agents.models import Agent
 from monitoring.models import BetaFeedback, Target
 from tests.authorisation.asking import Portal
 from tests.authorisation.table import Table
-from tests.authorisation.world import MACHINE, make_world
+from tests.authorisation.world import MACHINE, Caller, make_world
 from usage.models import FeatureUsage
 
 pytestmark = pytest.mark.django_db
@@ -44,6 +44,14 @@ def test_every_call_forbids_guessed_types_and_foreign_origins(world):
         headers = portal.answer(world.callers["token:superuser"], "GET", path).headers
         assert headers["X-Content-Type-Options"] == "nosniff", path
         assert "Access-Control-Allow-Origin" not in headers, path
+
+
+def test_static_file_forbids_guessed_types_and_foreign_origins(settings, tmp_path):
+    (tmp_path / "some.css").write_text("p {}")
+    settings.STATIC_ROOT = tmp_path
+    answer = Portal().answer(Caller("nobody"), "GET", "/static/some.css")
+    assert (answer.status_code, answer.headers["X-Content-Type-Options"]) == (200, "nosniff")
+    assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 def test_markup_from_machines_and_people_stays_text_on_every_page(world):
