@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from tempfile import SpooledTemporaryFile
 from typing import Any
@@ -55,9 +56,11 @@ class BufferedSocket(socket.socket):
             return b""
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        data = self.incoming.file.read(size)
-        if data or not self.is_awaited:
+        """Raises ConnectionResetError where more is asked for than was received: an end would pass for the body's."""
+        if data := self.incoming.file.read(size):
             return data
+        if not self.is_awaited:
+            raise ConnectionResetError(errno.ECONNRESET, "the rest of the request was not received")
         self.send_continue()
         return super().recv(size, flags)
 

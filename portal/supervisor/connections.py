@@ -6,7 +6,6 @@ a client that was refused: the poller throws away what it still sends, for a mom
 
 from __future__ import annotations
 
-import contextlib
 import resource
 import selectors
 import socket
@@ -19,7 +18,7 @@ from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from portal.supervisor.buffered import BufferedSocket
-from portal.supervisor.incoming import Incoming
+from portal.supervisor.incoming import IN_MEMORY, Incoming
 
 HEAD_SECONDS = 10.0
 BODY_SECONDS, BYTES_PER_SECOND = 30.0, 8 * 1024
@@ -27,6 +26,8 @@ BODY_SECONDS, BYTES_PER_SECOND = 30.0, 8 * 1024
 PAUSE_SECONDS = 60.0
 LINGER_SECONDS, MOST_DISCARDED = 1.0, 64 * 1024
 LOOK_SECONDS = 0.2
+# Of all temporary files of a process together.
+MOST_STORED = 256 * 1024 * 1024
 # What a process opens beside its connections, each of which has a socket and perhaps two temporary files.
 OTHER_FILES, FILES_EACH = 256, 3
 
@@ -40,6 +41,13 @@ class Connection(TConn):  # type: ignore[misc]
         self.is_polled = False
         self.discarded = 0
         self.data_ready = True  # no thread waits for a first byte
+
+    @property
+    def stored(self) -> int:
+        """How many bytes its temporary files have."""
+        incoming, unsent = self.sock.incoming, self.sock.unsent
+        sizes = (0 if incoming.file.closed else incoming.taken, unsent.end if unsent else 0)
+        return sum(size for size in sizes if size > IN_MEMORY)
 
     def begin(self) -> None:
         self.sock.incoming, self.sock.is_awaited, self.sock.owes_continue = Incoming(), False, False
@@ -74,15 +82,29 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         # Whom the poller waits for, the longest waiting first.
         self.waiting: dict[Connection, None] = {}
+        self.in_threads: set[Connection] = set()
         self.next_look = 0.0
 
     def accept(self, listener: Any) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+        try:
             sock, client = listener.accept()
-            self.nr_conns += 1
-            if self.nr_conns >= self.worker_connections and self.waiting:
-                self.drop(next(iter(self.waiting)))  # a full house keeps no newcomer out
-            self.enqueue_req(Connection(self, sock, client, listener.getsockname()))
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError:  # no more files can be opened
+            self.make_room()
+            return
+        self.nr_conns += 1
+        if self.nr_conns >= self.worker_connections:
+            self.make_room()
+        self.enqueue_req(Connection(self, sock, client, listener.getsockname()))
+
+    def make_room(self) -> None:
+        """Close the connection that has been idle longest, or else drop whoever has been waited for longest."""
+        if self.keepalived_conns:
+            self.keepalived_conns[0].timeout = 0.0
+            self.murder_keepalived()
+        elif self.waiting:
+            self.drop(next(iter(self.waiting)))
 
     # --- Receiving ---------------------------------------------------------------------------------------------------
 
@@ -98,7 +120,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return
         try:
             data = early or conn.sock.receive()
-            is_ready = conn.feed(data) if data else conn.sock.incoming.has_head
+            is_ready = bool(data) and conn.feed(data)
         except BlockingIOError:
             self.poll(conn, self.receive)
             return
@@ -120,6 +142,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.linger(conn)
         else:
             conn.sock.incoming.file.seek(0)
+            self.in_threads.add(conn)
             super().enqueue_req(conn)
 
     # --- In a thread -------------------------------------------------------------------------------------------------
@@ -142,6 +165,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def finish_request(self, conn: Connection, fs: Any) -> None:
         """Go on once the client has taken its answer."""
+        self.in_threads.discard(conn)
         if conn.sock.unsent is None:
             super().finish_request(conn, fs)
         else:
@@ -220,11 +244,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().wait_for_and_dispatch_events(min(timeout, LOOK_SECONDS) if self.waiting else timeout)
 
     def murder_pending(self) -> None:
-        """Drop those whose time is over; gunicorn asks after each round of events."""
+        """Drop those whose time is over, and the longest waiting of those that store too much together.
+
+        gunicorn asks after each round of events.
+        """
         now = time.monotonic()
-        if now >= self.next_look:
-            self.next_look = now + LOOK_SECONDS
-            for conn in [conn for conn in self.waiting if conn.timeout <= now]:
+        if now < self.next_look:
+            return
+        self.next_look = now + LOOK_SECONDS
+        total = sum(conn.stored for conn in self.in_threads)
+        for conn in reversed(list(self.waiting)):
+            stored = conn.stored
+            total += stored
+            if conn.timeout <= now or (stored and total > MOST_STORED):
                 self.drop(conn)
 
     def _cap_keepalive(self, deadline: float) -> None:

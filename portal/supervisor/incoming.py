@@ -1,8 +1,8 @@
 """What has arrived of a request, and whether a thread can answer it without waiting for its sender.
 
 This module only finds where a request ends. What it says is decided by gunicorn's parser, which reads the same bytes
-in a thread. Where the two disagree, the parser meets the end of the bytes and refuses the request, so a mistake made
-here neither lets a thread wait nor makes two requests of one.
+in a thread. Where the two disagree, the parser asks for more than was received and the connection ends, so a mistake
+made here neither lets a thread wait nor makes two requests of one.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from tempfile import SpooledTemporaryFile
 KIB = 1024
 MOST_HEAD = 32 * KIB
 # A longer request is kept in a temporary file.
-IN_MEMORY = 64 * KIB
+IN_MEMORY = 32 * KIB
 # How much of a body is received before a thread gets the request: without credentials, with a token, with a cookie.
 # A longer body is left to the view, which refuses it unread; only a deposit is waited for. Nothing longer is accepted
 # in a call (see `portal.api.bodies`) or in a form (see `backups.admin.transfer`), nor without credentials, except for
-# feedback by a public key.
+# feedback by a public key, in a call or by its form.
 ANONYMOUS, CALL, FORM = 64 * KIB, 1024 * KIB, 6 * 1024 * KIB
-PUBLIC = b"/feedback"
+PUBLIC = re.compile(rb"post (?:/api/v1/beta/feedback|/feedback/[^/? ]+)[? ]")
 LONGEST_CHUNK_LINE = 256
+# Each costs the parser as much as a kilobyte.
+MOST_CHUNKS = 10_000
 
 BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
@@ -28,10 +30,11 @@ CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*\bchunked[ \t]*\r\n")
 
 
 class Chunks:
-    """Finds the end of a chunked body. A malformed one ends at once, so that the parser refuses it."""
+    """Finds the end of a chunked body. A malformed one, or one of too many, ends at once, and the parser refuses it."""
 
     def __init__(self) -> None:
         self.line = b""
+        self.count = 0
         self.skip = 0
         self.is_in_trailers = False
 
@@ -49,7 +52,8 @@ class Chunks:
                 size = int(line.partition(b";")[0], 16)
             except ValueError:
                 return True
-            if size < 0:
+            self.count += 1
+            if size < 0 or self.count > MOST_CHUNKS:
                 return True
             self.is_in_trailers = size == 0
             at += size + 2 if size else 0
@@ -100,9 +104,10 @@ class Incoming:
         if b"\r\ncookie:" in head:
             self.most = FORM
         else:
-            self.most = CALL if b"\r\nauthorization:" in head or PUBLIC in line else ANONYMOUS
+            self.most = CALL if b"\r\nauthorization:" in head or PUBLIC.match(line) else ANONYMOUS
         length, chunked = LENGTH.search(head), CHUNKED.search(head)
         if chunked and not length:
+            self.most = min(self.most, CALL)  # no browser sends a form in chunks
             self.chunks, self.missing = Chunks(), self.most
             self.most += self.most // 8  # room for what is between the chunks
         elif length and not chunked:

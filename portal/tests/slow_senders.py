@@ -1,6 +1,6 @@
 """gunicorn with one thread, for `test_connections`: prints its port.
 
-Given `short`, its deadlines are; given `full`, there is no room for temporary files.
+Given `short`, its deadlines are; given `full`, there is no room for temporary files; given `small`, for a megabyte.
 """
 
 import sys
@@ -46,6 +46,8 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["short"]:
         connections.HEAD_SECONDS = connections.BODY_SECONDS = 0.3
         connections.BYTES_PER_SECOND = 10**9
+    if sys.argv[1:] == ["small"]:
+        connections.MOST_STORED = 1_000_000
     listening = listen("127.0.0.1:0")
     sys.stdout.write(f"{listening.getsockname()[1]}\n")
     sys.stdout.flush()

@@ -114,6 +114,35 @@ def test_full_house_gives_up_who_has_waited_longest(connect):
     assert select.select(waiting[-5:], [], [], 0)[0] == []
 
 
+def test_full_house_closes_idle_connections_first(connect):
+    waiting = connect(HEAD)
+    kept = [connect(WHOLE) for _ in range(CONNECTIONS - 2)]
+    assert all(everything(connection).endswith(b"ok") for connection in kept)
+    assert everything(connect(WHOLE)).endswith(b"\r\n\r\nok")
+    assert kept[0].recv(1) == b""
+    assert select.select([waiting], [], [], 0)[0] == []
+
+
+def test_longest_waiting_of_those_that_store_too_much_are_given_up(connect):
+    with served("small") as (port, _):
+        short, *long = [
+            connect(HEAD + b"Authorization: x\r\nContent-Length: 900000\r\n\r\n" + bytes(size), to=port)
+            for size in (10, 400_000, 400_000, 400_000)
+        ]
+        assert everything(long[0]) == b""
+        assert everything(connect(WHOLE, to=port)).endswith(b"ok")
+        assert select.select([short, *long[1:]], [], [], 0)[0] == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 20\r\n\r\nshort", b"Transfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n"]
+)
+def test_body_that_breaks_off_is_given_to_nobody(connect, body):
+    connection = connect(HEAD + body)
+    connection.shutdown(socket.SHUT_WR)
+    assert everything(connection) == b""
+
+
 # --- Deadlines -------------------------------------------------------------------------------------------------------
 
 
@@ -248,6 +277,18 @@ REFUSED = {
     "a long header": (HEAD + b"X: " + b"1" * 9000 + b"\r\n\r\n", b"431"),
     "a long address": (b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\n\r\n", b"414"),
 }
+
+
+@pytest.mark.parametrize("length", [b"%025d" % 37, b"9" * 20, b"10000000"])
+@pytest.mark.parametrize("path", [b"/", b"/refused"])
+def test_body_that_was_not_received_is_taken_neither_for_whole_nor_for_a_request(connect, path, length):
+    smuggled = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+    connection = connect(HEAD.replace(b"/", path, 1) + b"Content-Length: " + length + b"\r\n\r\n")
+    answer = everything(connection) if path == b"/" else connection.recv(65536)
+    with contextlib.suppress(OSError):
+        connection.sendall(smuggled)
+    answer += everything(connection)
+    assert answer.count(b"HTTP/1.1 ") == answer.count(b"\r\n\r\nno") <= 1
 
 
 @pytest.mark.parametrize(("request_bytes", "expected"), REFUSED.values(), ids=REFUSED)

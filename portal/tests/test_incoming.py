@@ -2,7 +2,7 @@
 
 import pytest
 
-from portal.supervisor.incoming import ANONYMOUS, CALL, FORM, MOST_HEAD, Incoming
+from portal.supervisor.incoming import ANONYMOUS, CALL, FORM, MOST_CHUNKS, MOST_HEAD, Incoming
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -38,7 +38,7 @@ def test_beginning_of_the_next_request_is_kept_with_this_one():
 @pytest.mark.parametrize("refused", [
     b"GET / HTTP/1.1\nHost: x\n", HEAD + b"X: 1\n", CHUNKED + b"-2\r\n", CHUNKED + b"zz\r\n", CHUNKED + b"1;" + b"x" * 300,
     HEAD + b"Transfer-Encoding: xchunked\r\n\r\n", HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
-    HEAD + b"Content-Length: two\r\n\r\n",
+    HEAD + b"Content-Length: two\r\n\r\n", CHUNKED + b"1\r\nx\r\n" * MOST_CHUNKS + b"1\r\nx\r\n",
 ])  # fmt: skip
 def test_malformed_request_is_ready_for_the_parser_to_refuse(refused):
     assert Incoming().feed(refused)
@@ -52,15 +52,18 @@ def test_head_without_end_is_too_long_at_its_limit():
 
 
 @pytest.mark.parametrize(
-    ("path", "header", "most"),
+    ("path", "header", "most", "most_in_chunks"),
     [
-        ("/", "X: 1", ANONYMOUS),
-        ("/", "Authorization: x", CALL),
-        ("/", "cookie: x=1", FORM),
-        ("/api/v1/beta/feedback?key=x", "X: 1", CALL),
+        ("/", "X: 1", ANONYMOUS, ANONYMOUS),
+        ("/", "Authorization: x", CALL, CALL),
+        ("/", "cookie: x=1", FORM, CALL),
+        ("/api/v1/beta/feedback?key=x", "X: 1", CALL, CALL),
+        ("/feedback/key", "X: 1", CALL, CALL),
+        ("/x?/feedback/key", "X: 1", ANONYMOUS, ANONYMOUS),
+        ("/feedback/key/more", "X: 1", ANONYMOUS, ANONYMOUS),
     ],
 )
-def test_body_longer_than_its_limit_is_left_to_the_view(path, header, most):
+def test_body_longer_than_its_limit_is_left_to_the_view(path, header, most, most_in_chunks):
     begin = f"POST {path} HTTP/1.1\r\n{header}\r\n"
     for length, is_left in ((most, False), (most + 1, True)):
         incoming = Incoming()
@@ -68,6 +71,6 @@ def test_body_longer_than_its_limit_is_left_to_the_view(path, header, most):
         assert (incoming.feed(head), incoming.is_left_to_view) == (is_left, is_left)
     incoming = Incoming()
     incoming.feed(f"{begin}Transfer-Encoding: chunked\r\n\r\nffffff\r\n".encode())
-    fed = [incoming.feed(bytes(most // 4)) for _ in range(5)]
+    fed = [incoming.feed(bytes(most_in_chunks // 4)) for _ in range(5)]
     assert fed == [False, False, False, False, True]
     assert incoming.is_left_to_view
