@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from threading import BoundedSemaphore
+from threading import Lock
 from typing import Any
 
 from django.conf import settings
@@ -49,12 +49,15 @@ CHUNK = 1024 * 1024
 # An upload writes all the time: a part that nobody wrote to for a day was left by a process that was killed.
 LEFT_AFTER_SECONDS = 24 * 60 * 60
 LONGEST_PAUSE_SECONDS = 60.0
-UPLOADS = BoundedSemaphore(max(1, settings.WEB_THREADS // 2))
+MOST_AWAITED = max(1, settings.WEB_THREADS // 2)
+# The machines whose bodies the threads of this process wait for.
+AWAITED: set[int] = set()
+AWAITED_LOCK = Lock()
 RETRY_AFTER = {"Retry-After": "60"}
 ROOT_ABSENT = "The folder of deposits is not there. Try again later."
 FULL = "No space is left for the deposit. Try again later."
 UNUSABLE = "The machine's folder of deposits cannot be used: an operator must look at it."
-BUSY = "Too many large deposits are under way. Try again later."
+BUSY = "Too many large deposits are under way, or one of this machine. Try again later."
 UNWRITTEN = "The deposit could not be written. Try again later."
 NAMESAKE = "A machine enrolled earlier deposits into the folder that this machine's id leads to."
 
@@ -132,22 +135,25 @@ def receive(deposit: Deposit, agent: Agent, body: Any) -> None:
 
 
 @contextmanager
-def awaited(request: HttpRequest) -> Iterator[None]:
+def awaited(request: HttpRequest, agent: Agent) -> Iterator[None]:
     """Wait for a body that the web server has not received whole, up to a minute at each pause of the sender.
 
-    Such an upload holds a thread for as long as it takes, so only half of the threads may. Raises not_ready.
+    Such an upload may hold a thread for ever: half of them may be held, one by each machine. Raises not_ready.
     """
     connection = request.META.get("gunicorn.socket")
     if connection is None or not connection.incoming.is_left_to_view:
         yield
         return
-    if not UPLOADS.acquire(blocking=False):
-        raise Problem("not_ready", detail=BUSY, headers=RETRY_AFTER)
+    with AWAITED_LOCK:
+        if agent.pk in AWAITED or len(AWAITED) >= MOST_AWAITED:
+            raise Problem("not_ready", detail=BUSY, headers=RETRY_AFTER)
+        AWAITED.add(agent.pk)
     try:
         connection.await_body(LONGEST_PAUSE_SECONDS)
         yield
     finally:
-        UPLOADS.release()
+        with AWAITED_LOCK:
+            AWAITED.remove(agent.pk)
 
 
 # --- Whose folder it is ----------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.http import HttpRequest
 from django.utils.deprecation import MiddlewareMixin
 
+from portal.supervisor import incoming
+
 MOST_BYTES = 5 * 1024 * 1024
 MOST_ANONYMOUS_BYTES = 64 * 1024
 MOST_FIELDS = 100
@@ -51,14 +53,18 @@ def unescaped(text: bytes) -> str:
     return escapes.decode("unicode_escape", "ignore").encode("latin-1").decode(errors="replace")
 
 
-class AnonymousFormMiddleware(MiddlewareMixin):
-    """Refuse a large form of somebody who is not signed in before it is read, which looking for its CSRF token does.
+class FormSizeMiddleware(MiddlewareMixin):
+    """Refuse a large form before it is read, which looking for its CSRF token does.
+
+    Those of somebody who is not signed in are small; of any other the web server receives a few MiB.
 
     Views without that token, such as those of the API, read their bodies themselves, within limits of their own.
     """
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
         length = request.META.get("CONTENT_LENGTH") or ""
-        is_large = length.isdigit() and int(length[:20]) > MOST_ANONYMOUS_BYTES
-        if is_large and not getattr(view, "csrf_exempt", False) and not request.user.is_authenticated:
-            raise RequestDataTooBig("a form of somebody who is not signed in is too large")
+        size = int(length[:20]) if length.isdigit() else 0
+        if size <= MOST_ANONYMOUS_BYTES or getattr(view, "csrf_exempt", False):
+            return
+        if size > incoming.FORM or not request.user.is_authenticated:
+            raise RequestDataTooBig("the form is too large")

@@ -59,7 +59,7 @@ class DepositView(ApiView):
     def put(self, request: Request, area: str, name: str) -> Response:
         agent = token_of(request).machine.agent
         deposit = deposits.announced(area, name, agent, request._request.META)
-        with deposits.awaited(request._request):
+        with deposits.awaited(request._request, agent):
             deposits.receive(deposit, agent, body_stream(request._request))
         body = {"status": "stored", "name": deposit.name, "size": deposit.size, "sha256": deposit.sha256}
         return Response(body, status=201)

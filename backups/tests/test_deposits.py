@@ -6,7 +6,6 @@ import os
 import stat
 import time
 from datetime import timedelta
-from threading import BoundedSemaphore
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +14,7 @@ from django.utils import timezone
 from gunicorn.http.errors import NoMoreData
 
 from agents.enrolment import issue_agent_token, uninstall
+from agents.models import Agent
 from backups import deposits
 from backups.scanner import report
 from backups.tests.conftest import BODY, DATABASE, sha256
@@ -478,10 +478,15 @@ def test_body_is_waited_for_only_when_incomplete_and_accepted(put, is_left, toke
     assert connection.pauses == pauses
 
 
-def test_large_deposits_beyond_half_of_the_threads_are_told_to_come_later(put, root, monkeypatch):
-    monkeypatch.setattr(deposits, "UPLOADS", BoundedSemaphore(1))
-    with deposits.UPLOADS:
+@pytest.mark.parametrize(("others", "is_own"), [(deposits.MOST_AWAITED, False), (1, True)])
+def test_large_deposit_beside_too_many_or_one_of_the_same_machine_is_told_to_come_later(put, root, others, is_own):
+    waiting = {Agent.objects.get().pk if is_own else -number for number in range(others)}
+    deposits.AWAITED.update(waiting)
+    try:
         answer = put(**{"gunicorn.socket": Connection(is_left_to_view=True)})
         assert is_told_to_wait(answer, deposits.BUSY)
         assert put(**{"gunicorn.socket": Connection(is_left_to_view=False)}).status_code == 201
+    finally:
+        deposits.AWAITED.difference_update(waiting)
     assert put(**{"gunicorn.socket": Connection(is_left_to_view=True)}).status_code == 201
+    assert not deposits.AWAITED

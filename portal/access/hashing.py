@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,6 @@ class BoundedPasswordHasher(PBKDF2PasswordHasher):
 
 
 def yield_to_others() -> None:
-    """Lower the priority of this thread, where the system knows any: heartbeats come before guesses at passwords."""
-    with contextlib.suppress(OSError):
+    """Lower the priority of this thread, which Linux alone has: heartbeats come before guesses at passwords."""
+    if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

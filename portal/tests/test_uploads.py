@@ -9,6 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
+from portal.supervisor import incoming
 from portal.uploads import MOST_ANONYMOUS_BYTES, MOST_FIELDS, fields_in
 
 pytestmark = pytest.mark.django_db
@@ -76,6 +77,15 @@ def visitor():
 def test_large_form_of_somebody_who_is_not_signed_in_is_refused_unread(visitor, path, content_type):
     length = str(MOST_ANONYMOUS_BYTES + 1)
     answer = visitor.generic("POST", path, content_type=content_type, CONTENT_LENGTH=length, **{"wsgi.input": Unread()})
+    assert answer.status_code == 400
+
+
+def test_form_longer_than_the_web_server_receives_is_refused_unread(client):
+    client.force_login(User.objects.create_user("alice"))
+    length = str(incoming.FORM + 1)
+    answer = client.generic(
+        "POST", "/i18n/setlang/", content_type=FORM, CONTENT_LENGTH=length, **{"wsgi.input": Unread()}
+    )
     assert answer.status_code == 400
 
 
