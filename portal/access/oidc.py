@@ -143,7 +143,8 @@ def admit(request: HttpRequest, login: SocialLogin) -> None:
     user, names = user_for(verified_email(person), linked), claimed_roles(person)
     if not names:
         if linked:
-            give_roles(request, linked, names)
+            with transaction.atomic():
+                give_roles(request, linked, names)
         raise Refused("no_role", _("The provider gives you no role in Vigie. Ask an administrator."))
     with transaction.atomic():
         user = user or new_user(request, person["email"], person)
@@ -241,7 +242,8 @@ class OIDCAdapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
             raise OAuth2Error("the user info is about someone else")
         login = self.get_provider().sociallogin_from_response(request, {"userinfo": info})
         login.account.extra_data = {}
-        login.claims = {"id_token": id_token, "person": id_token | info}
+        # What is signed counts first: an address is verified where the provider says so.
+        login.claims = {"id_token": id_token, "person": info | id_token}
         return login
 
 

@@ -272,6 +272,14 @@ def test_answer_about_someone_else_is_refused(client, sign_in, monkeypatch):
     assert not User.objects.exists()
 
 
+def test_verified_address_of_the_id_token_counts_before_another_of_the_user_info(client, sign_in, monkeypatch):
+    boss, decode = User.objects.create_user("boss", "boss@example.org"), oidc.decode
+    monkeypatch.setattr(oidc, "decode", lambda *given: decode(*given) | CLAIMS)
+    sign_in(email="boss@example.org", email_verified=None)
+    assert not SocialAccount.objects.filter(user=boss).exists()
+    assert User.objects.filter(email="jo@example.org").exists()
+
+
 def test_provider_that_is_away_leads_back_to_the_sign_in_page(client, settings):
     settings.SOCIALACCOUNT_PROVIDERS = single_sign_on(issuer="http://127.0.0.1:9").providers()
     settings.OIDC_ISSUER = "http://127.0.0.1:9"
