@@ -1,4 +1,4 @@
-"""Invitations: a superuser names an e-mail address and roles, the invited user chooses the password.
+"""Invitations: an inviter names an e-mail address and roles, the invited user chooses the password.
 
 An invitation is a user without a usable password, and a signed link to it. The link is bound to the unusable password,
 which is random: accepting, resending or withdrawing replaces it, and ends every link that was sent before.
@@ -70,7 +70,7 @@ def withdraw(request: HttpRequest, user: User) -> None:
 
 def accept(request: HttpRequest, user: User, password: str) -> bool:
     """Set the password, once: False where the invitation has ended meanwhile."""
-    unaccepted = User.objects.filter(pk=user.pk, password=user.password, is_active=True)
+    unaccepted = User.objects.filter(pk=user.pk, password=user.password, is_active=True, last_login=None)
     user.set_password(password)
     names = {"first_name": user.first_name, "last_name": user.last_name}
     with transaction.atomic():

@@ -70,7 +70,13 @@ class Inviting(Audited):
         return own + super().get_urls()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm("auth.add_user"))
+        """Return whether the user may invite.
+
+        Only superusers see links, so others need a mail server: with a link they could take the account before its
+        owner, to whom single sign-on may later give more roles in it.
+        """
+        user = request.user
+        return bool(user.is_superuser or (mail.can_send() and user.has_perm("auth.add_user")))
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "groups":
@@ -98,18 +104,22 @@ class Inviting(Audited):
         return TemplateResponse(request, "portal/invite.html", context)
 
     def show_invitation(self, request: HttpRequest, user: User) -> HttpResponse:
-        """Mail the link, or show it where no mail can be sent: the page is the only place where it is to be seen."""
-        is_sent = False
+        """Mail the link. Where no mail can be sent superusers see it, once."""
+        is_sent, sees_link = False, request.user.is_superuser
         if mail.can_send():
             try:
                 invitations.send(user, request.user, get_language() or "en")  # type: ignore[arg-type]
                 is_sent = True
             except OSError as error:
-                text = _("The mail server refused the invitation (%(error)s). Copy the link instead.")
+                if sees_link:
+                    text = _("The mail server refused the invitation (%(error)s). Copy the link instead.")
+                else:
+                    text = _("The mail server refused the invitation (%(error)s). Invite the user again later.")
                 messages.error(request, text % {"error": type(error).__name__})
         context = {
             "invited": user,
-            "link": "" if is_sent else invitations.link_of(user),
+            "is_sent": is_sent,
+            "link": invitations.link_of(user) if sees_link and not is_sent else "",
             "days": invitations.VALID_FOR.days,
             "title": _("User invited"),
             "opts": self.opts,

@@ -92,6 +92,14 @@ def test_simultaneous_acceptance_sets_one_password(rf, client, superuser):
     assert User.objects.get(username="jo").check_password(PASSWORD)
 
 
+def test_form_of_a_user_who_signed_in_meanwhile_sets_no_password(rf, client, superuser):
+    """By single sign-on, which gives them no password."""
+    invite(client)
+    invited = User.objects.get(username="jo")
+    User.objects.filter(username="jo").update(last_login=timezone.now())
+    assert not invitations.accept(rf.post("/"), invited, PASSWORD)
+
+
 def test_weak_password_is_refused(client, superuser):
     link = link_in(invite(client))
     assert accept(link, "short").status_code == 200
@@ -179,14 +187,28 @@ def inviter(client):
     return user
 
 
-def test_inviter_gives_no_more_than_they_may_do(client, inviter):
+def test_inviter_gives_no_more_than_they_may_do(client, inviter, mail_server):
     assert "operator:" not in client.get("/admin/auth/user/add/").content.decode()
     assert invite(client, "op@example.org", "operator").status_code == 200
     assert not User.objects.filter(email="op@example.org").exists()
-    assert LINK.search(invite(client, "vi@example.org", "viewer").content.decode())
+    invite(client, "vi@example.org", "viewer")
+    assert [mail["To"] for mail in mail_server.mails] == ["vi@example.org"]
 
 
-def test_inviter_gets_no_link_to_an_account_with_more_rights(client, inviter):
+def test_only_superusers_see_a_link(client, inviter, mail_server, settings):
+    """With it an inviter could have the account before its owner, and the roles that single sign-on gives it later."""
+    mail_server.answers["RCPT TO"] = "550 nobody"
+    answer = invite(client).content.decode()
+    assert "Invite the user again later" in answer
+    assert not LINK.search(answer)
+    user = User.objects.get(email="jo@example.org")
+    assert not LINK.search(client.post(f"/admin/auth/user/{user.pk}/invite/").content.decode())
+    settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+    for path in ("add/", f"{user.pk}/invite/"):
+        assert client.post(f"/admin/auth/user/{path}").status_code == 403
+
+
+def test_inviter_reaches_no_account_with_more_rights(client, inviter, mail_server):
     for name in ("operator", "superuser", "single"):
         user = User.objects.create_user(name, f"{name}@example.org", is_staff=True, is_superuser=name == "superuser")
         user.set_unusable_password()

@@ -144,6 +144,8 @@ def test_delays_grow_to_an_hour_and_a_quiet_day_forgets_them(alice, clock):
     assert [wait // 60 for wait in waits] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     clock.move(FORGOTTEN_AFTER)
     assert guess(alice, times=11)[-1] == 60
+    clock.move(MINUTE)
+    assert guess(alice, times=11)[-1] == 120
 
 
 def test_success_gives_back_its_own_attempt_alone(alice, clock):
