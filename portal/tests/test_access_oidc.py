@@ -206,6 +206,8 @@ def test_second_factor_is_the_business_of_the_provider(client, sign_in, settings
     TOTP.activate(user, generate_totp_secret())
     assert sign_in(browser=Client())["Location"].startswith("/accounts/2fa/authenticate/")
     user.authenticator_set.all().delete()
+    user.set_password("correct horse battery")
+    user.save()
     by_password = Client()
     by_password.force_login(user)
     assert by_password.session[DUE] is not None
