@@ -72,7 +72,10 @@ def test_old_login_page_leads_to_the_new_one(client):
 def test_user_without_staff_status_is_told_so_and_not_led_around(client):
     User.objects.create_user("bob", password=PASSWORD)
     sign_in(client, "bob")
-    assert client.get("/admin/", follow=True).status_code == 403
+    refused = client.get("/admin/", follow=True)
+    assert refused.status_code == 403
+    assert 'href="/accounts/logout/"' in refused.content.decode()
+    assert client.get("/accounts/logout/").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/accounts/logout/", "/admin/logout/"])
