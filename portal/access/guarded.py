@@ -8,6 +8,7 @@ from allauth.account import forms as account
 from allauth.core import context
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base import forms as mfa
+from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn import forms as webauthn
 from allauth.socialaccount.models import SocialAccount
 from cryptography.exceptions import InvalidSignature
@@ -18,7 +19,7 @@ from django.http import HttpRequest
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from portal.access import mail
+from portal.access import mail, second_factor
 from portal.access.backends import find_user
 from portal.access.tasks import request_reset_mails
 from portal.access.throttle import Kind, count_attempt
@@ -62,10 +63,14 @@ class CountedCode:
     """A code of an app, or a recovery code."""
 
     user: AbstractBaseUser
+    authenticator: Authenticator
 
     def clean_code(self) -> str:
         attempt = count_attempt(context.request, Kind.CODE, self.user)
         code: str = super().clean_code()  # type: ignore[misc]
+        if self.authenticator.type == Authenticator.Type.TOTP and not second_factor.use_up(self.authenticator, code):
+            self._emit_authentication_failed(self.authenticator)  # type: ignore[attr-defined]
+            raise get_adapter().validation_error("incorrect_code")
         attempt.succeeded()
         return code
 
@@ -78,7 +83,7 @@ class ReauthenticateForm(CountedCode, mfa.ReauthenticateForm):  # type: ignore[m
     pass
 
 
-LONGEST_CREDENTIAL = 20_000
+LONGEST_CREDENTIAL, LONGEST_KEY_NAME = 20_000, 100
 # What libraries raise about an answer that no authenticator has made.
 MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, InvalidSignature)
 
@@ -130,6 +135,7 @@ class LoginWebAuthnForm(CountedKey, webauthn.LoginWebAuthnForm):  # type: ignore
 
 
 class AddWebAuthnForm(webauthn.AddWebAuthnForm):  # type: ignore[misc]
+    name = forms.CharField(required=False, max_length=LONGEST_KEY_NAME)
     credential = CredentialField()
     passwordless = forms.BooleanField(required=False, initial=True)
 
@@ -139,3 +145,7 @@ class AddWebAuthnForm(webauthn.AddWebAuthnForm):  # type: ignore[misc]
         except MALFORMED:
             raise get_adapter().validation_error("incorrect_code") from None
         return cleaned
+
+
+class EditWebAuthnForm(webauthn.EditWebAuthnForm):  # type: ignore[misc]
+    name = forms.CharField(max_length=LONGEST_KEY_NAME)

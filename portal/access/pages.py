@@ -1,24 +1,57 @@
-"""The page of a user's own sign-in: factors and sessions."""
+"""The pages of a user's own sign-in: factors, recovery codes and sessions."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from allauth.mfa.base.views import IndexView
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes import views as recovery_codes
 from allauth.usersessions.models import UserSession
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.generic import View
+from django.views.generic import FormView, View
 
-from portal.access import sessions, trail
+from portal.access import second_factor, sessions, trail
+
+ENCRYPTED = (Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODES)
 
 
 class SecurityView(IndexView):  # type: ignore[misc]
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return {**super().get_context_data(**kwargs), "sessions": sessions.alive(self.request.user)}
+        found: dict[str, Any] = super().get_context_data(**kwargs)
+        encrypted = [factor.instance for kind, factor in found["authenticators"].items() if kind in ENCRYPTED]
+        unreadable = [factor.type for factor in encrypted if not second_factor.is_readable(factor)]
+        return {**found, "unreadable": unreadable, "sessions": sessions.alive(self.request.user)}
+
+
+class ReadableCodes(View):
+    """Lead to the page that says so where the codes were encrypted under a key that is gone."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return super().dispatch(request, *args, **kwargs)
+        except ValidationError:
+            return redirect("mfa_index")
+
+
+class ShowCodesView(ReadableCodes, recovery_codes.ViewRecoveryCodesView):  # type: ignore[misc]
+    pass
+
+
+class DownloadCodesView(ReadableCodes, recovery_codes.DownloadRecoveryCodesView):  # type: ignore[misc]
+    pass
+
+
+class GenerateCodesView(recovery_codes.GenerateRecoveryCodesView):  # type: ignore[misc]
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Read no code, unlike allauth: new codes replace those that can no longer be read."""
+        old = Authenticator.objects.filter(user=self.request.user, type=Authenticator.Type.RECOVERY_CODES)
+        return {**FormView.get_context_data(self, **kwargs), "has_codes": old.exists()}
 
 
 class EndSessionsView(View):

@@ -13,6 +13,7 @@ MFA_FORMS = {
     "authenticate": f"{GUARDED}.AuthenticateForm",
     "reauthenticate": f"{GUARDED}.ReauthenticateForm",
     "add_webauthn": f"{GUARDED}.AddWebAuthnForm",
+    "edit_webauthn": f"{GUARDED}.EditWebAuthnForm",
     "authenticate_webauthn": f"{GUARDED}.AuthenticateWebAuthnForm",
     "reauthenticate_webauthn": f"{GUARDED}.ReauthenticateWebAuthnForm",
     "login_webauthn": f"{GUARDED}.LoginWebAuthnForm",

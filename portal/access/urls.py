@@ -10,7 +10,6 @@ from allauth.account import views as account
 from allauth.account.adapter import get_adapter
 from allauth.core.exceptions import ReauthenticationRequired
 from allauth.mfa.base import views as mfa
-from allauth.mfa.recovery_codes import views as recovery_codes
 from allauth.mfa.totp import views as totp
 from allauth.mfa.webauthn import views as webauthn
 from django.contrib.auth.decorators import login_required
@@ -23,7 +22,7 @@ from django.views.generic import RedirectView
 
 from portal.access import oidc
 from portal.access.accepting import AcceptInvitationView
-from portal.access.pages import EndSessionsView, SecurityView
+from portal.access.pages import DownloadCodesView, EndSessionsView, GenerateCodesView, SecurityView, ShowCodesView
 
 account_page = RedirectView.as_view(pattern_name="mfa_index")
 View = Callable[..., HttpResponseBase]
@@ -82,9 +81,9 @@ urlpatterns = [
     own("2fa/reauthenticate/", mfa.reauthenticate, "mfa_reauthenticate"),
     own("2fa/totp/activate/", totp.activate_totp, "mfa_activate_totp"),
     own("2fa/totp/deactivate/", totp.deactivate_totp, "mfa_deactivate_totp"),
-    own("2fa/recovery-codes/", recovery_codes.view_recovery_codes, "mfa_view_recovery_codes"),
-    own("2fa/recovery-codes/generate/", recovery_codes.generate_recovery_codes, "mfa_generate_recovery_codes"),
-    own("2fa/recovery-codes/download/", recovery_codes.download_recovery_codes, "mfa_download_recovery_codes"),
+    own("2fa/recovery-codes/", ShowCodesView.as_view(), "mfa_view_recovery_codes"),
+    own("2fa/recovery-codes/generate/", GenerateCodesView.as_view(), "mfa_generate_recovery_codes"),
+    own("2fa/recovery-codes/download/", DownloadCodesView.as_view(), "mfa_download_recovery_codes"),
     own("2fa/webauthn/", account_page, "mfa_list_webauthn"),
     own("2fa/webauthn/add/", webauthn.add_webauthn, "mfa_add_webauthn"),
     entrance("2fa/webauthn/login/", webauthn.login_webauthn, "mfa_login_webauthn"),

@@ -14,7 +14,9 @@ from allauth.mfa.totp.internal.auth import (
     yield_hotp_counters_from_time,
 )
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
+from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -162,6 +164,48 @@ def test_password_alone_does_not_sign_in_where_a_factor_is(client, alice, secret
     assert AuditEvent.objects.filter(action="refused.second_factor").count() == 1
     assert client.post("/accounts/2fa/authenticate/", {"code": code_of(secret)}).url == "/admin/"
     assert client.get("/admin/").status_code == 200
+
+
+def test_code_of_the_app_signs_in_once_in_whatever_process(client, alice, secret):
+    code = code_of(secret)
+    sign_in(client)
+    assert client.post("/accounts/2fa/authenticate/", {"code": code}).url == "/admin/"
+    cache.clear()  # as that of another process
+    other = Client()
+    sign_in(other)
+    assert other.post("/accounts/2fa/authenticate/", {"code": code}).status_code == 200
+    assert AuditEvent.objects.filter(action="refused.second_factor").count() == 1
+
+
+def test_session_has_another_key_after_the_second_factor(client, alice, secret):
+    sign_in(client)
+    before = client.cookies["sessionid"].value
+    client.post("/accounts/2fa/authenticate/", {"code": code_of(secret)})
+    assert client.get("/admin/").status_code == 200
+    client.cookies["sessionid"] = before
+    assert client.get("/admin/").status_code == 302
+
+
+def test_factors_under_a_key_that_is_gone_are_shown_as_unusable_and_replaced(client, alice, settings):
+    sign_in(client)
+    set_up_app(client)
+    settings.ENCRYPTION_KEYS = ["x" * 32]
+    assert client.get("/accounts/2fa/").content.decode().count("unusable") == 2
+    for name in ("mfa_view_recovery_codes", "mfa_download_recovery_codes"):
+        assert client.get(reverse(name)).url == "/accounts/2fa/", name
+    assert client.get("/accounts/2fa/recovery-codes/generate/").status_code == 200
+    client.post("/accounts/2fa/recovery-codes/generate/")
+    client.post("/accounts/2fa/totp/deactivate/")
+    assert "unusable" not in client.get("/accounts/2fa/").content.decode()
+
+
+def test_name_of_a_passkey_is_bounded(client, alice):
+    sign_in(client)
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    name = {"name": "x" * 101}
+    assert "name" in client.post("/accounts/2fa/webauthn/add/", name).context["form"].errors
+    key = Authenticator.objects.create(user=alice, type="webauthn", data={"name": "Laptop", "credential": {}})
+    assert "name" in client.post(f"/accounts/2fa/webauthn/keys/{key.pk}/edit/", name).context["form"].errors
 
 
 def test_recovery_code_signs_in_once(client, alice, secret):

@@ -174,7 +174,7 @@ def test_user_ends_one_session_or_all_others(alice, browsers):
     own, *others = browsers
     other = UserSession.objects.get(session_key=others[0].session.session_key)
     page = own.get("/accounts/2fa/").content.decode()
-    assert (page.count("<th scope=\"row\">Firefox 131, Linux"), page.count("this session")) == (3, 1)
+    assert (page.count('<th scope="row">Firefox 131, Linux'), page.count("this session")) == (3, 1)
     assert own.post("/accounts/sessions/end/", {"session": other.pk}).url == "/accounts/2fa/"
     assert signed_in(browsers) == [True, False, True]
     own.post("/accounts/sessions/end/")
