@@ -21,7 +21,7 @@ def networks(name: str, words: list[str]) -> list[Network]:
 def read_address(address: str) -> IPv4Address | IPv6Address:
     """Read an address. Raises ValueError.
 
-    On a socket of both families the peer 192.0.2.1 has the address `::ffff:192.0.2.1`.
+    A proxy with a socket of both families says `::ffff:192.0.2.1` of 192.0.2.1.
     """
     found = ip_address(address)
     return (isinstance(found, IPv6Address) and found.ipv4_mapped) or found
@@ -67,8 +67,6 @@ class ClientAddressMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         peer = request.META.get("REMOTE_ADDR", "")
-        if peer.startswith("::ffff:"):
-            peer = request.META["REMOTE_ADDR"] = str(read_address(peer))
         if settings.TRUSTED_PROXIES and trusted(peer):
             request.META["REMOTE_ADDR"] = client_address(peer, request.META.get("HTTP_X_FORWARDED_FOR", ""))
             if request.META.get("HTTP_X_FORWARDED_PROTO") == "https":

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal import auth as totp
 from django.contrib.auth.hashers import MD5PasswordHasher, make_password
@@ -175,6 +176,18 @@ def test_passkeys_count_at_the_address(alice):
     answers = [Client().post("/accounts/2fa/webauthn/login/", {"credential": '{"id": "x"}'}) for _ in range(101)]
     assert answers[-1].status_code == 429
     assert {answer.status_code for answer in answers[:100]} == {302}
+
+
+def test_passkeys_of_the_second_step_are_limited_by_account(half_way):
+    answers = [half_way.post("/accounts/2fa/authenticate/", {"credential": '{"id": "x"}'}) for _ in range(11)]
+    assert statuses(answers) == [200] * 10 + [429]
+
+
+def test_passkeys_of_reauthentication_are_limited_by_account(alice, signed_in):
+    Authenticator.objects.create(user=alice, type="webauthn", data={"name": "key", "credential": {}})
+    wrong = {"credential": '{"id": "x"}'}
+    answers = [signed_in.post("/accounts/2fa/webauthn/reauthenticate/", wrong) for _ in range(11)]
+    assert statuses(answers) == [302] * 10 + [429]
 
 
 @pytest.mark.parametrize(

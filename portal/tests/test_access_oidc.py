@@ -183,9 +183,12 @@ def test_invited_user_may_accept_by_single_sign_on(client, sign_in, rf):
     request = rf.post("/")
     request.user = User.objects.create_superuser("root")
     user = invitations.invite(request, "jo@example.org", ("", ""), Group.objects.filter(name="viewer"))
+    link = urlsplit(invitations.link_of(user)).path
+    assert Client().get(link).status_code == 200
     assert sign_in()["Location"] == "/admin/"
     user.refresh_from_db()
     assert not invitations.is_pending(user)
+    assert Client().get(link).status_code == 404
     assert role_names(user) == {"operator"}
 
 
