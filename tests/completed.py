@@ -18,6 +18,7 @@ def complete(case: Any) -> None:
 def machine(case: Any) -> None:
     body = case.body if isinstance(case.body, dict) else {}
     case.body = body | {"machine_id": body.get("machine_id") or "PC-1"}
+    case.media_type = "application/json"  # or a body that was left out would not be sent
 
 
 def counters(case: Any) -> None:

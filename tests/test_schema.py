@@ -18,7 +18,7 @@ from portal.api.errors import CODES
 from tests.authorisation.world import make_world
 from tests.completed import complete
 
-CASES = 100 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 10
+CASES = 100 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 5
 CALLERS = ("token:superuser", "client", "agent", "enroll")
 
 
@@ -52,17 +52,16 @@ def world(one_connection, settings, tmp_path):
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize("caller", CALLERS)
 @SCHEMA.parametrize()
 @settings(max_examples=CASES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
-def test_call_answers_as_documented(case, caller, world):
-    headers = {"Authorization": f"Bearer {world.callers[caller].token}"}
-    with transaction.atomic():
-        try:
-            complete(case)
-            case.call_and_validate(headers=headers)
-        finally:
-            transaction.set_rollback(True)
+def test_call_answers_as_documented_whoever_asks(case, world):
+    for caller in CALLERS:  # inventing a case costs more than asking it four times
+        with transaction.atomic():
+            try:
+                complete(case)  # each time: with the caller's header, a case that had a bad one becomes a good one
+                case.call_and_validate(headers={"Authorization": f"Bearer {world.callers[caller].token}"})
+            finally:
+                transaction.set_rollback(True)
 
 
 # Of methods that no call documents, and of an item of a batch.
