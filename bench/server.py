@@ -25,13 +25,19 @@ SHIPPED = [
 
 @contextmanager
 def portal(command: Sequence[str] = SHIPPED) -> Iterator[Address]:
-    """Sets Django up in this process on the same database, and serves it; ends with the block."""
+    """Set Django up in this process on the same database, and serve it; ends with the block."""
+    with prepared(), served(command) as address:
+        yield address
+
+
+@contextmanager
+def prepared() -> Iterator[None]:
+    """Set Django up in this process, on a database that ends with the block."""
     with tempfile.TemporaryDirectory(prefix="vigie-bench-") as directory, temporary_postgres() as url:
         os.environ.update(DATABASE_URL=url, VIGIE_DATA_DIR=directory, DJANGO_SETTINGS_MODULE="bench.settings")
         django.setup()
         call_command("migrate", verbosity=0)
-        with served(command) as address:
-            yield address
+        yield
 
 
 @contextmanager

@@ -1,6 +1,10 @@
-"""Measure a web server, in whose command `{address}` or `{port}` stands for where to listen:
+"""Measure web servers, each with two processes: gunicorn's own worker, and ours with few and with many threads.
 
-    python -m bench.servers gunicorn -c python:portal.supervisor.web --workers 2 --threads 4 --bind {address}
+    python -m bench.servers
+
+Any other is measured by its command, in which `{address}` or `{port}` stands for where to listen:
+
+    python -m bench.servers waitress-serve --listen {address} portal.wsgi:application
 
 Rates are of eight connections; then `/healthz` is tried beside senders that are slow.
 """
@@ -15,26 +19,40 @@ from contextlib import ExitStack
 from bench.calls import run
 from bench.figures import median
 from bench.load import Address, rate, request_bytes
-from bench.server import portal
+from bench.server import SHIPPED, prepared, served
 from portal.tests.up.attacks import Attack, answers, request, under
 
-CLIENTS, SECONDS, ROUNDS, TRIES = 8, 3.0, 3, 5
+CLIENTS, SECONDS, ROUNDS, TRIES = 8, 2.0, 3, 5
+OURS = {
+    "gthread, 4 threads": [*SHIPPED, "--worker-class", "gthread", "--threads", "4"],
+    "our worker, 4 threads": [*SHIPPED, "--threads", "4"],
+    "our worker, 16 threads": [*SHIPPED, "--threads", "16"],
+}
 
 
 def main() -> None:
-    with portal(sys.argv[1:]) as address:
-        machine, figures = rates(address)
-        told = ", ".join(f"{name} {figure:.0f}/s" for name, figure in figures.items())
-        sys.stdout.write(f"{told}; answered {answered(address, machine)} of {TRIES}\n")
+    given = sys.argv[1:]
+    with prepared():
+        machine, app = tokens()
+        for name, command in {given[0]: given}.items() if given else OURS.items():
+            with served(command) as address:
+                figures = rates(address, machine, app)
+                told = ", ".join(f"{call} {figure:.0f}/s" for call, figure in figures.items())
+                sys.stdout.write(f"{name}: {told}; answered {answered(address, machine)} of {TRIES}\n")
+                sys.stdout.flush()
 
 
-def rates(address: Address) -> tuple[str, dict[str, float]]:
-    """The token of a machine, and the median rate of each call."""
+def tokens() -> tuple[str, str]:
+    """The token of a machine and the token of an application."""
     from agents.enrolment import issue_agent_token, provision  # noqa: PLC0415
     from portal.issuing import issue  # noqa: PLC0415
 
     machine = issue_agent_token(provision("PC-1", "bench"), actor="bench")
-    app = issue("client", label="bench", actor="bench")[1]
+    return machine, issue("client", label="bench", actor="bench")[1]
+
+
+def rates(address: Address, machine: str, app: str) -> dict[str, float]:
+    """The median rate of each call."""
 
     def health(_: int) -> Iterator[bytes]:
         return itertools.repeat(request_bytes("GET", "/healthz"))
@@ -52,7 +70,7 @@ def rates(address: Address) -> tuple[str, dict[str, float]]:
         [rate(address, source, seconds=SECONDS, expected=status, clients=CLIENTS) for source, status in calls.values()]
         for _ in range(ROUNDS)
     ]
-    return machine, dict(zip(calls, map(median, zip(*rounds, strict=True)), strict=True))
+    return dict(zip(calls, map(median, zip(*rounds, strict=True)), strict=True))
 
 
 def answered(address: Address, machine: str) -> int:

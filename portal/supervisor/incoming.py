@@ -87,7 +87,7 @@ class Incoming:
         searched = max(0, len(self.head) - 3)
         self.head += data
         end = self.head.find(b"\r\n\r\n", searched) + 4
-        if end >= 4:
+        if 4 <= end <= MOST_HEAD:
             head, rest = bytes(self.head[:end]), bytes(self.head[end:])
             self.file.write(head)
             self.head.clear()

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import requests
 from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
 
+from portal.supervisor.buffered import MOST_UNSENT
 from portal.supervisor.incoming import MOST_HEAD
 from portal.tests.slow_senders import CONNECTIONS, LONG
 from portal.tests.up.standing import MANAGE
@@ -295,6 +297,11 @@ def test_request_that_could_be_read_in_two_ways_is_refused_with_all_that_follows
     answers = everything(connect(request_bytes + b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"))
     assert answers.split()[1] == expected
     assert answers.count(b"HTTP/1.1 ") == 1
+
+
+def test_static_files_are_short_enough_to_hold_no_thread():
+    sizes = [storage.size(path) for finder in get_finders() for path, storage in finder.list(None)]
+    assert 0 < max(sizes) < MOST_UNSENT
 
 
 def test_portal_is_served_by_this_worker():

@@ -51,6 +51,12 @@ def test_head_without_end_is_too_long_at_its_limit():
     assert incoming.is_too_long
 
 
+def test_head_beyond_its_limit_is_too_long_with_its_end():
+    incoming = Incoming()
+    assert incoming.feed(HEAD + b"X-Header: 12345\r\n" * (MOST_HEAD // 17) + b"\r\n")
+    assert incoming.is_too_long
+
+
 @pytest.mark.parametrize(
     ("path", "header", "most", "most_in_chunks"),
     [
