@@ -106,6 +106,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         elif self.waiting:
             self.drop(next(iter(self.waiting)))
 
+    def on_client_socket_readable(self, conn: Connection, client: Any) -> None:
+        if conn in self.keepalived_conns:  # not closed in this round of events
+            super().on_client_socket_readable(conn, client)
+
     # --- Receiving ---------------------------------------------------------------------------------------------------
 
     def enqueue_req(self, conn: Connection) -> None:

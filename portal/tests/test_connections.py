@@ -125,6 +125,20 @@ def test_full_house_closes_idle_connections_first(connect):
     assert select.select([waiting], [], [], 0)[0] == []
 
 
+def test_idle_connection_closed_as_it_speaks_takes_nobody_along(connect):
+    with served() as (port, server):
+        kept = [connect(WHOLE, to=port) for _ in range(CONNECTIONS - 1)]
+        assert all(everything(connection).endswith(b"ok") for connection in kept)
+        worker = int(Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text())
+        os.kill(worker, signal.SIGSTOP)
+        newcomer = connect(WHOLE, to=port)
+        kept[0].sendall(WHOLE)
+        os.kill(worker, signal.SIGCONT)  # which hears of both at once
+        assert everything(newcomer).endswith(b"ok")
+        kept[1].sendall(WHOLE)
+        assert everything(kept[1]).endswith(b"ok")
+
+
 def test_longest_waiting_of_those_that_store_too_much_are_given_up(connect):
     with served("small") as (port, _):
         short, *long = [
