@@ -293,6 +293,13 @@ def test_provider_that_is_away_leads_back_to_the_sign_in_page(client, settings):
     assert "Single sign-on failed" in said(client)
 
 
+def test_description_of_another_issuer_is_not_used(client, provider):
+    assert client.get("/accounts/oidc/login/")["Location"].startswith(provider)
+    until, config = oidc.OIDCAdapter.kept
+    oidc.OIDCAdapter.kept = (until, config | {"issuer": "https://evil.example.org"})
+    assert client.get("/accounts/oidc/login/")["Location"] == "/accounts/login/"
+
+
 def test_provider_that_hangs_holds_one_thread(client):
     with oidc.OIDCAdapter.asking:
         assert client.get("/accounts/oidc/login/")["Location"] == "/accounts/login/"
