@@ -223,7 +223,7 @@ def test_reset_removes_factors_and_sessions(client, alice, secret):
     client.force_login(alice)
     out = StringIO()
     call_command("reset_second_factor", "alice", stdout=out)
-    assert out.getvalue() == "alice: 1 factors removed, 1 sessions ended.\n"
+    assert out.getvalue() == "alice: factors removed: 1, sessions ended: 1.\n"
     assert client.get("/admin/").status_code == 302
     assert AuditEvent.objects.get(action="user.second_factor_reset").after == {"factors": 1, "sessions": 1}
     assert sign_in(client).url == "/admin/"

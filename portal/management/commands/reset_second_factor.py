@@ -31,4 +31,4 @@ class Command(BaseCommand):
             ended = end_sessions(UserSession.objects.filter(user=user))
             after = {"factors": removed, "sessions": ended}
             audit.record("user.second_factor_reset", f"user:{user.get_username()}", after=after)
-        self.stdout.write(f"{user.get_username()}: {removed} factors removed, {ended} sessions ended.")
+        self.stdout.write(f"{user.get_username()}: factors removed: {removed}, sessions ended: {ended}.")
