@@ -85,7 +85,6 @@ def test_app_is_set_up_and_asked_for_at_the_next_sign_in(page):
     assert page.locator(".notice").count() == 0
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/accounts/login/")
-    Authenticator.objects.filter(type="totp").update(last_used_at=None)
     sign_in(page)
     page.get_by_label("Code").fill(
         RecoveryCodes(Authenticator.objects.get(type="recovery_codes")).get_unused_codes()[0]
@@ -98,6 +97,8 @@ def test_code_of_the_app_signs_in(page, alice):
     secret = generate_totp_secret()
     TOTP.activate(alice, secret)
     sign_in(page)
+    page.wait_for_url("**/accounts/2fa/authenticate/")
+    assert page.get_by_role("button", name="Use a passkey").count() == 0
     page.get_by_label("Code").fill(code_of(secret))
     page.get_by_role("button", name="Sign in", exact=True).click()
     assert overview(page)
@@ -120,6 +121,11 @@ def test_passkey_is_added_and_signs_in_alone(page):
     assert overview(page)
     page.goto("/accounts/2fa/")
     assert page.get_by_role("rowheader", name="Laptop").is_visible()
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/accounts/login/")
+    sign_in(page)
+    page.get_by_role("button", name="Use a passkey").click()
+    assert overview(page)
 
 
 def test_superuser_can_only_set_up_a_factor_after_the_week_of_grace(page, alice):
