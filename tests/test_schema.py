@@ -23,7 +23,8 @@ CALLERS = ("token:superuser", "client", "agent", "enroll")
 
 
 def the_schema():
-    config = SchemathesisConfig(seed=1)
+    # Callers bring their tokens: a case is not to be wrong for a token that it made up.
+    config = SchemathesisConfig.from_dict({"seed": 1, "generation": {"with-security-parameters": False}})
     schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(request=None, public=True), config=config)
     schema.app = get_wsgi_application()
     return schema
@@ -55,10 +56,10 @@ def world(one_connection, settings, tmp_path):
 @SCHEMA.parametrize()
 @settings(max_examples=CASES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
 def test_call_answers_as_documented_whoever_asks(case, world):
+    complete(case)
     for caller in CALLERS:  # inventing a case costs more than asking it four times
         with transaction.atomic():
             try:
-                complete(case)  # each time: with the caller's header, a case that had a bad one becomes a good one
                 case.call_and_validate(headers={"Authorization": f"Bearer {world.callers[caller].token}"})
             finally:
                 transaction.set_rollback(True)
