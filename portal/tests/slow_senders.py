@@ -1,8 +1,10 @@
 """gunicorn with one thread, for `test_connections`: prints its port.
 
-Given `short`, its deadlines are; given `full`, there is no room for temporary files; given `small`, for a megabyte.
+Given `short`, its deadlines are; given `full`, there is no room for temporary files; given `small`, for a megabyte; given
+`few`, few files can be opened.
 """
 
+import resource
 import sys
 import tempfile
 
@@ -46,6 +48,8 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["short"]:
         connections.HEAD_SECONDS = connections.BODY_SECONDS = 0.3
         connections.BYTES_PER_SECOND = 10**9
+    if sys.argv[1:] == ["few"]:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
     if sys.argv[1:] == ["small"]:
         connections.MOST_STORED = 1_000_000
     listening = listen("127.0.0.1:0")

@@ -125,6 +125,14 @@ def test_full_house_closes_idle_connections_first(connect):
     assert select.select([waiting], [], [], 0)[0] == []
 
 
+def test_connection_beyond_the_files_that_can_be_opened_takes_the_place_of_the_first(connect):
+    with served("few") as (port, _):
+        waiting = [connect(HEAD, to=port) for _ in range(CONNECTIONS)]
+        assert everything(connect(WHOLE, to=port)).endswith(b"ok")
+        assert waiting[0].recv(1) == b""
+        assert select.select(waiting[-3:], [], [], 0)[0] == []
+
+
 def test_idle_connection_closed_as_it_speaks_takes_nobody_along(connect):
     with served() as (port, server):
         kept = [connect(WHOLE, to=port) for _ in range(CONNECTIONS - 1)]
