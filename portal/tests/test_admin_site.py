@@ -143,7 +143,7 @@ def test_a_chart_may_begin_later():
 
 def test_the_landing_page_costs_few_queries(admin_client, django_assert_max_num_queries):
     page(admin_client)
-    with django_assert_max_num_queries(52):
+    with django_assert_max_num_queries(53):
         page(admin_client)
 
 
