@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -20,6 +21,8 @@ from portal.processes import HOST, component
 from usage.tracking.buffer import buffer
 
 Call = Callable[..., Any]
+# As every process of the portal; otherwise its commands would warn of the test database.
+os.umask(0o077)
 
 
 @pytest.fixture(autouse=True)

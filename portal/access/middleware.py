@@ -15,7 +15,7 @@ from portal.access.sessions import DUE, is_fresh, refresh
 from portal.api.errors import Problem, is_api, problem_response
 
 # The same for everybody: no session is read for them.
-PUBLIC = frozenset({"healthz", "readyz", "metrics", "feedback-page", "monitoring-badge"})
+PUBLIC = frozenset({"healthz", "readyz", "metrics", "feedback-page", "monitoring-badge", "error-codes"})
 # What whoever owes a second factor may open: all that sets one up, and the way out.
 SET_UP = frozenset(
     {
