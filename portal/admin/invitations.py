@@ -12,12 +12,14 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from portal import roles
 from portal.access import invitations, mail
 from portal.admin.base import Audited
+from portal.models import ApiToken
 
 if TYPE_CHECKING:
     RoleChoiceField = forms.ModelMultipleChoiceField[Group]
@@ -161,6 +163,10 @@ class Inviting(Audited):
     def withdraw_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         user = self.pending(request, object_id)
         if request.method != "POST":
+            return HttpResponseRedirect(reverse("admin:auth_user_change", args=[user.pk]))
+        # Without a password, and never signed in, an account made for its tokens alone looks like an invited one.
+        if ApiToken.objects.usable(timezone.now()).filter(user=user).exists():
+            messages.error(request, _("This user has valid tokens. Revoke them before you withdraw the invitation."))
             return HttpResponseRedirect(reverse("admin:auth_user_change", args=[user.pk]))
         invitations.withdraw(request, user)
         messages.success(request, _("The invitation was withdrawn and the user deleted."))

@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from portal import roles
 from portal.access import invitations
-from portal.models import AuditEvent
+from portal.issuing import issue
+from portal.models import ApiToken, AuditEvent
 from portal.tests.smtp_sink import SmtpSink
 
 pytestmark = pytest.mark.django_db
@@ -130,6 +131,16 @@ def test_withdrawn_invitation_leaves_no_user(client, superuser):
     assert Client().get(link).status_code == 404
     assert not User.objects.filter(username="jo").exists()
     assert AuditEvent.objects.filter(action="user.invitation_withdrawn", subject="user:jo").exists()
+
+
+def test_user_with_a_valid_token_is_not_withdrawn(client, superuser):
+    user = User.objects.create_user("robot", is_staff=True)
+    issue("staff", user=user)
+    client.post(f"/admin/auth/user/{user.pk}/withdraw/")
+    assert User.objects.filter(username="robot").exists()
+    ApiToken.objects.update(revoked_at=timezone.now())
+    client.post(f"/admin/auth/user/{user.pk}/withdraw/")
+    assert not User.objects.filter(username="robot").exists()
 
 
 def test_accepted_user_can_be_neither_invited_again_nor_withdrawn(client, superuser):
