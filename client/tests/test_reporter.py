@@ -197,3 +197,16 @@ def test_the_first_example_of_the_readme_keeps_its_run_until_the_machine_is_enro
     assert sorted(str(run["machine_id"]) for run in portal.runs.values()) == ["None", "PC-Eric-01"]
     assert spool_stats("usage.jsonl").pending == 0
     assert "The run could be neither" not in caplog.text
+
+
+def test_reporter_keeps_its_spool_when_the_program_changes_its_directory(
+    portal: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = tmp_path / "later"
+    later.mkdir()
+    monkeypatch.chdir(tmp_path)
+    reporter = UsageReporter(portal.url, "vigie_client_mine", spool_path="usage.jsonl")
+    spool_payload("usage.jsonl", {"run_id": "0" * 32})
+    monkeypatch.chdir(later)
+    assert reporter.flush() == 1
+    assert list(later.iterdir()) == []

@@ -24,7 +24,7 @@ class Courier:
 
     def __init__(self, client: SpoolClient, spool_path: SpoolPath, limits: SpoolLimits, deliver_after: float) -> None:
         self._client = client
-        self._spool_path = os.fspath(spool_path)
+        self._spool_path = os.path.abspath(os.fspath(spool_path))  # the program may change its directory later
         self._limits = limits
         self._delivery = BackgroundDelivery(self.deliver, deliver_after, self._spool_path)
 
