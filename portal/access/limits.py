@@ -34,5 +34,4 @@ class TooManyAttemptsMiddleware:
         request.failure = Failure("throttled")  # type: ignore[attr-defined]
         response = render(request, "429.html", {"wait": error.wait, "minutes": ceil(error.wait / 60)}, status=429)
         response.headers["Retry-After"] = str(error.wait)
-        response.headers["Cache-Control"] = "no-store"
         return response

@@ -127,7 +127,7 @@ class Inviting(Audited):
             "opts": self.opts,
             **self.admin_site.each_context(request),
         }
-        return TemplateResponse(request, "portal/invited.html", context, headers={"Cache-Control": "no-store"})
+        return TemplateResponse(request, "portal/invited.html", context)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         user = kwargs.get("obj")

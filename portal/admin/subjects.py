@@ -31,7 +31,6 @@ from portal.site import Page, VigieAdminSite
 from portal.tasks import ERASE, enqueue
 
 FIND, ERASE_PERMISSION = "portal.find_person", "portal.erase_person"
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 class SubjectForm(forms.Form):
@@ -173,7 +172,7 @@ def count_of(held: Held) -> Any:
 
 def page(request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
     own = {"title": _("People"), "may_erase": request.user.has_perm(ERASE_PERMISSION)}
-    return TemplateResponse(request, template, admin.site.each_context(request) | own | context, headers=NO_STORE)
+    return TemplateResponse(request, template, admin.site.each_context(request) | own | context)
 
 
 def back() -> HttpResponseRedirect:
