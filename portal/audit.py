@@ -18,6 +18,11 @@ from portal.models import ApiToken, AuditEvent
 log = logging.getLogger("vigie.audit")
 
 
+def subject_of(user: Any) -> str:
+    """Return the name of a user in the trail, as subject or actor."""
+    return f"user:{user.get_username()}"
+
+
 def actor_of(request: HttpRequest | None) -> str:
     """Who stands behind a request: `agent:KEY`, `client:LABEL`, `user:NAME`, `anonymous`; without one, `system`."""
     if request is None:
@@ -26,7 +31,7 @@ def actor_of(request: HttpRequest | None) -> str:
     if token is not None and token.kind != ApiToken.Kind.STAFF:
         return token.bearer
     user = token.user if token is not None else getattr(request, "user", None)
-    return f"user:{user.get_username()}" if user is not None and user.is_authenticated else "anonymous"
+    return subject_of(user) if user is not None and user.is_authenticated else "anonymous"
 
 
 def record(

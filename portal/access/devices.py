@@ -17,6 +17,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
+from portal import audit
 from portal.models import AuditEvent
 
 COOKIE, SALT = "vigie_device", "vigie.access.device"
@@ -46,7 +47,7 @@ def known_source(request: HttpRequest, user: AbstractBaseUser) -> str:
         return f"device:{cookie['id']}"
     address = request.META.get("REMOTE_ADDR", "")
     signed_in = AuditEvent.objects.filter(
-        subject=f"user:{user.get_username()}",
+        subject=audit.subject_of(user),
         action="user.logged_in",
         address=address,
         at__gt=timezone.now() - ADDRESS_KNOWN_FOR,

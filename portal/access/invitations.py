@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from allauth.utils import generate_unique_username
-from django.contrib.auth.models import AbstractBaseUser, Group, User
+from django.contrib.auth.models import Group, User
 from django.core import signing
 from django.db import transaction
 from django.http import HttpRequest
@@ -23,10 +23,6 @@ from portal.access import mail
 
 SALT = "vigie.access.invitation"
 VALID_FOR = timedelta(days=7)
-
-
-def subject_of(user: AbstractBaseUser) -> str:
-    return f"user:{user.get_username()}"
 
 
 def is_pending(user: User) -> bool:
@@ -49,7 +45,7 @@ def invite(request: HttpRequest, email: str, names: tuple[str, str], roles: Iter
         user.save()
         user.groups.set(roles)
         after = {"roles": ", ".join(sorted(role.name for role in roles))}
-        audit.record("user.invited", subject_of(user), request=request, after=after)
+        audit.record("user.invited", audit.subject_of(user), request=request, after=after)
     return user
 
 
@@ -58,13 +54,13 @@ def renew(request: HttpRequest, user: User) -> None:
     with transaction.atomic():
         user.set_unusable_password()
         user.save(update_fields=["password"])
-        audit.record("user.invited_again", subject_of(user), request=request)
+        audit.record("user.invited_again", audit.subject_of(user), request=request)
 
 
 def withdraw(request: HttpRequest, user: User) -> None:
     """Delete the user, who never signed in."""
     with transaction.atomic():
-        audit.record("user.invitation_withdrawn", subject_of(user), request=request)
+        audit.record("user.invitation_withdrawn", audit.subject_of(user), request=request)
         user.delete()
 
 
@@ -76,7 +72,7 @@ def accept(request: HttpRequest, user: User, password: str) -> bool:
     with transaction.atomic():
         if not unaccepted.update(password=user.password, **names):
             return False
-        audit.record("user.invitation_accepted", subject_of(user), request=request, actor=subject_of(user))
+        audit.record("user.invitation_accepted", audit.subject_of(user), request=request, actor=audit.subject_of(user))
     return True
 
 

@@ -33,7 +33,6 @@ from django.views.generic import View
 
 from portal import audit, roles
 from portal.access import mail
-from portal.access.invitations import subject_of
 from portal.access.issuer import provider_id
 from portal.egress.call import AddressRefused
 from portal.egress.session import GuardedSession
@@ -121,7 +120,9 @@ def give_roles(request: HttpRequest, user: User, names: set[str]) -> None:
     user.is_staff = bool(names)
     user.save(update_fields=["is_staff"])
     before, after = {"roles": ", ".join(sorted(had))}, {"roles": ", ".join(sorted(names))}
-    audit.record("user.roles_claimed", subject_of(user), request=request, actor="system", before=before, after=after)
+    audit.record(
+        "user.roles_claimed", audit.subject_of(user), request=request, actor="system", before=before, after=after
+    )
 
 
 def new_user(request: HttpRequest, email: str, claims: dict[str, Any]) -> User:
@@ -129,7 +130,7 @@ def new_user(request: HttpRequest, email: str, claims: dict[str, Any]) -> User:
     user = User(username=generate_unique_username([email]), email=email, is_staff=True, **names)
     user.set_unusable_password()
     user.save()
-    audit.record("user.created_by_single_sign_on", subject_of(user), request=request, actor="system")
+    audit.record("user.created_by_single_sign_on", audit.subject_of(user), request=request, actor="system")
     return user
 
 
@@ -150,7 +151,9 @@ def admit(request: HttpRequest, login: SocialLogin) -> None:
         user = user or new_user(request, person["email"], person)
         if not linked:
             login.connect(request, user)
-            audit.record("user.linked_to_single_sign_on", subject_of(user), request=request, actor=subject_of(user))
+            audit.record(
+                "user.linked_to_single_sign_on", audit.subject_of(user), request=request, actor=audit.subject_of(user)
+            )
         give_roles(request, user, names)
     login.user = user
 

@@ -107,7 +107,7 @@ def end_others(user: User) -> int:
     keep = request.session.session_key if request is not None and is_own else None
     ended = end_sessions(UserSession.objects.filter(user=user), keep)
     if ended:
-        audit.record("user.sessions_ended", f"user:{user.get_username()}", request=request, after={"sessions": ended})
+        audit.record("user.sessions_ended", audit.subject_of(user), request=request, after={"sessions": ended})
     return ended
 
 

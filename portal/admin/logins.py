@@ -14,14 +14,14 @@ from portal import audit
 
 @receiver(user_logged_in)
 def note_login(request: HttpRequest, user: AbstractBaseUser, **_: Any) -> None:
-    audit.record("user.logged_in", f"user:{user.get_username()}", request=request, actor=f"user:{user.get_username()}")
+    audit.record("user.logged_in", audit.subject_of(user), request=request, actor=audit.subject_of(user))
 
 
 @receiver(user_logged_out)
 def note_logout(request: HttpRequest, user: AbstractBaseUser | None, **_: Any) -> None:
     """A session that had already ended has no user, and nothing to note."""
     if user is not None:
-        name = f"user:{user.get_username()}"
+        name = audit.subject_of(user)
         audit.record("user.logged_out", name, request=request, actor=name)
 
 
