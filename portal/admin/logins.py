@@ -10,19 +10,19 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 
 from portal import audit
+from portal.access import trail
 
 
 @receiver(user_logged_in)
 def note_login(request: HttpRequest, user: AbstractBaseUser, **_: Any) -> None:
-    audit.record("user.logged_in", audit.subject_of(user), request=request, actor=audit.subject_of(user))
+    trail.record("user.logged_in", request, user)
 
 
 @receiver(user_logged_out)
 def note_logout(request: HttpRequest, user: AbstractBaseUser | None, **_: Any) -> None:
     """A session that had already ended has no user, and nothing to note."""
     if user is not None:
-        name = audit.subject_of(user)
-        audit.record("user.logged_out", name, request=request, actor=name)
+        trail.record("user.logged_out", request, user)
 
 
 @receiver(user_login_failed)
