@@ -8,12 +8,11 @@ import os
 import re
 import secrets
 import zoneinfo
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 
-import environ
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
 
@@ -21,6 +20,23 @@ TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off", ""})
 # A Telegram chat, or a topic of it.
 CHAT = re.compile(r"(-?\d{1,20}|@[A-Za-z]\w{4,31})(/\d{1,10})?", re.ASCII)
+# Passwords may hold characters that a URL would have to escape; several hosts are separated by commas.
+SERVICE_URL = re.compile(
+    r"(?P<scheme>[a-z+]+)://(?:(?P<user>[^:/]*)(?::(?P<password>.*?))?@)?(?P<hosts>[^/@?#]*)(?:/(?P<path>[^?#]*))?(?:\?(?P<query>[^#]*))?(?:#.*)?"
+)
+HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(\d{1,5}))?", re.ASCII)
+SQLITE = "django.db.backends.sqlite3"
+# The encryption of each scheme is the setting EMAIL_USE_... that it switches on.
+MAIL_SCHEMES = {
+    "smtp": ("smtp", ""),
+    "smtps": ("smtp", "TLS"),
+    "smtp+tls": ("smtp", "TLS"),
+    "smtp+ssl": ("smtp", "SSL"),
+    "consolemail": ("console", ""),
+    "filemail": ("filebased", ""),
+    "memorymail": ("locmem", ""),
+    "dummymail": ("dummy", ""),
+}
 
 
 class Environment:
@@ -125,25 +141,55 @@ class Environment:
 
     def database(self, name: str, default: Path) -> dict[str, Any]:
         """Django's description of a SQLite file or a PostgreSQL database."""
-        expected = "sqlite:////path/file or postgresql://user:password@host/name"
-        if not self.text(name, "sqlite://").startswith(("sqlite://", "postgresql://", "postgres://")):
-            raise ImproperlyConfigured(f"{name} must be {expected}.")
-        database = self.parsed(name, f"sqlite:///{default}", environ.Env.db_url_config, expected)
+        is_given = self.raw(name) is not None
+        url = split_service_url(self.text(name)) if is_given else {"scheme": "sqlite", "path": str(default)}
+        database: dict[str, Any] = {"ENGINE": SQLITE, "NAME": url.get("path", "")}
+        if url.get("scheme") in ("postgresql", "postgres"):
+            if url["path"].startswith("/"):  # postgresql:////run/postgresql/name
+                url["host"], _, database["NAME"] = url["path"].rpartition("/")
+            database |= {"ENGINE": "django.db.backends.postgresql", "HOST": url["host"]}
+            database |= {"PORT": url["port"], "USER": url["user"], "PASSWORD": url["password"]}
+            database |= {"OPTIONS": url["options"]}
+        elif url.get("scheme") != "sqlite":
+            database["NAME"] = ""
         if database["NAME"] in ("", ":memory:"):  # every process would have a database of its own
-            raise ImproperlyConfigured(f"{name} must be {expected}.")
+            raise ImproperlyConfigured(f"{name} must be sqlite:////path/file or postgresql://user:password@host/name.")
         return database
 
     def email(self, name: str, default: str) -> dict[str, Any]:
-        return self.parsed(
-            name, default, environ.Env.email_url_config, "a mail address such as smtp+tls://user:password@host:587"
-        )
+        """Django's settings of a mail server, by their names."""
+        url = split_service_url(self.text(name) or default)
+        if url.get("scheme") not in MAIL_SCHEMES:
+            raise ImproperlyConfigured(f"{name} must be a mail address such as smtp+tls://user:password@host:587.")
+        backend, encryption = MAIL_SCHEMES[url["scheme"]]
+        return {
+            "EMAIL_BACKEND": f"django.core.mail.backends.{backend}.EmailBackend",
+            "EMAIL_HOST": url["host"],
+            "EMAIL_PORT": int(url["port"] or 0) or None,
+            "EMAIL_HOST_USER": url["user"],
+            "EMAIL_HOST_PASSWORD": url["password"],
+            "EMAIL_FILE_PATH": url["path"],
+            "EMAIL_USE_TLS": encryption == "TLS",
+            "EMAIL_USE_SSL": encryption == "SSL",
+        }
 
-    def parsed(self, name: str, default: str, parse: Callable[[str], dict[str, Any]], expected: str) -> dict[str, Any]:
-        value = self.text(name) or default
-        try:
-            return dict(parse(value))
-        except Exception:  # whatever the library stumbles over; the value may hold a password, so it is not shown
-            raise ImproperlyConfigured(f"{name} must be {expected}.") from None
+
+def split_service_url(value: str) -> dict[str, Any]:
+    """Return scheme, user, password, host, port, path and options of a URL, or {} for a malformed one."""
+    url = SERVICE_URL.fullmatch(value)
+    hosts = [HOST.fullmatch(host) for host in url["hosts"].split(",")] if url else [None]
+    if url is None or None in hosts:
+        return {}
+    options = {key: int(word) if word.isdecimal() else word for key, word in parse_qsl(url["query"] or "")}
+    return {
+        "scheme": url["scheme"],
+        "user": unquote(url["user"] or ""),
+        "password": unquote(url["password"] or ""),
+        "host": ",".join(unquote(host[1]).strip("[]") for host in hosts if host),
+        "port": ",".join(host[2] for host in hosts if host and host[2]),
+        "path": unquote_plus(url["path"] or ""),
+        "options": options,
+    }
 
 
 def kept_secret(directory: Path, name: str, size: int = 48) -> str:

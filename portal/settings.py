@@ -207,7 +207,7 @@ else:
     database["CONN_HEALTH_CHECKS"] = True
     # A server that vanished without a word, with its host or its network, is given up within half a minute.
     silence = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
-    database["OPTIONS"] = {"connect_timeout": 10} | silence | database.get("OPTIONS", {})
+    database["OPTIONS"] = {"connect_timeout": 10} | silence | database["OPTIONS"]
 DATABASES = {"default": database}
 
 # --- Languages and times ---------------------------------------------------------------------------------------------
@@ -245,9 +245,8 @@ FILE_UPLOAD_HANDLERS = [
 mail = env.email("EMAIL_URL", "dummymail://")
 EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = mail["EMAIL_BACKEND"], mail["EMAIL_HOST"], mail["EMAIL_PORT"]
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = mail["EMAIL_HOST_USER"], mail["EMAIL_HOST_PASSWORD"]
-EMAIL_FILE_PATH = mail.get("EMAIL_FILE_PATH")
-EMAIL_USE_TLS, EMAIL_USE_SSL = mail.get("EMAIL_USE_TLS", False), mail.get("EMAIL_USE_SSL", False)
-EMAIL_TIMEOUT = 20
+EMAIL_USE_TLS, EMAIL_USE_SSL = mail["EMAIL_USE_TLS"], mail["EMAIL_USE_SSL"]
+EMAIL_FILE_PATH, EMAIL_TIMEOUT = mail["EMAIL_FILE_PATH"], 20
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("DEFAULT_FROM_EMAIL", "vigie@localhost")
 
 # --- Telegram --------------------------------------------------------------------------------------------------------

@@ -102,6 +102,67 @@ def test_a_socket_directory_goes_into_the_query(given, host):
     assert (database.get("OPTIONS", {}).get("host") or database["HOST"]) == host
 
 
+@pytest.mark.parametrize(
+    ("given", "user", "password", "host", "port", "name"),
+    [("postgresql://u:p@db.example.org:5433/vigie", "u", "p", "db.example.org", "5433", "vigie"),
+     ("postgres://u@db/vigie", "u", "", "db", "", "vigie"), ("postgresql:///vigie", "", "", "", "", "vigie"),
+     ("postgresql://u:p%40%2Fw@db/vigie", "u", "p@/w", "db", "", "vigie"),
+     ("postgresql://u:p#?/w@db/vigie", "u", "p#?/w", "db", "", "vigie"),
+     ("postgresql://u:p@[::1]:5432/vigie", "u", "p", "::1", "5432", "vigie"),
+     ("postgresql://u:p@a:1,b:2/vigie", "u", "p", "a,b", "1,2", "vigie"),
+     ("postgresql:////run/postgresql/vigie", "", "", "/run/postgresql", "", "vigie")],
+)  # fmt: skip
+def test_database_url_is_split_whatever_its_password_holds(given, user, password, host, port, name):
+    database = Environment({"DATABASE_URL": given}).database("DATABASE_URL", Path("unused"))
+    assert database == {
+        "ENGINE": "django.db.backends.postgresql", "USER": user, "PASSWORD": password, "HOST": host, "PORT": port,
+        "NAME": name, "OPTIONS": {},
+    }  # fmt: skip
+
+
+def test_query_of_a_database_url_becomes_connection_options():
+    address = "postgresql://u:p@db/vigie?connect_timeout=3&sslmode=verify-full"
+    database = Environment({"DATABASE_URL": address}).database("DATABASE_URL", Path("unused"))
+    assert (database["NAME"], database["OPTIONS"]) == ("vigie", {"connect_timeout": 3, "sslmode": "verify-full"})
+
+
+@pytest.mark.parametrize(
+    "value", ["", "postgresql://u:p@db:port/vigie", "postgresql://u:p@db/", "sqlite://", "redis://db/0"]
+)
+def test_unusable_database_url_is_refused_without_its_password(value):
+    with pytest.raises(ImproperlyConfigured, match="DATABASE_URL must be") as caught:
+        Environment({"DATABASE_URL": value}).database("DATABASE_URL", Path("unused"))
+    assert "u:p" not in str(caught.value)
+
+
+def test_sqlite_file_is_named_by_a_url_or_the_data_directory():
+    name = "/srv/100% vigie?/db.sqlite3"
+    assert Environment({}).database("DATABASE_URL", Path(name))["NAME"] == name
+    given = Environment({"DATABASE_URL": "sqlite:////srv/my%20file"})
+    assert given.database("DATABASE_URL", Path("unused"))["NAME"] == "/srv/my file"
+
+
+@pytest.mark.parametrize(
+    ("given", "backend", "host", "port", "user", "password", "tls", "ssl"),
+    [("smtp://mail", "smtp", "mail", None, "", "", False, False),
+     ("smtp+tls://bob@example.org:p%40#w@mail:587", "smtp", "mail", 587, "bob@example.org", "p@#w", True, False),
+     ("smtps://u:p@mail", "smtp", "mail", None, "u", "p", True, False),
+     ("smtp+ssl://u:p@mail:465", "smtp", "mail", 465, "u", "p", False, True),
+     ("consolemail://", "console", "", None, "", "", False, False)],
+)  # fmt: skip
+def test_mail_url_names_server_account_and_encryption(given, backend, host, port, user, password, tls, ssl):
+    assert Environment({"EMAIL_URL": given}).email("EMAIL_URL", "dummymail://") == {
+        "EMAIL_BACKEND": f"django.core.mail.backends.{backend}.EmailBackend", "EMAIL_HOST": host, "EMAIL_PORT": port,
+        "EMAIL_HOST_USER": user, "EMAIL_HOST_PASSWORD": password, "EMAIL_USE_TLS": tls, "EMAIL_USE_SSL": ssl,
+        "EMAIL_FILE_PATH": "",
+    }  # fmt: skip
+
+
+def test_mail_url_may_name_a_folder():
+    mail = Environment({"EMAIL_URL": "filemail:////srv/my%20mails"}).email("EMAIL_URL", "dummymail://")
+    assert (mail["EMAIL_BACKEND"].split(".")[-2], mail["EMAIL_FILE_PATH"]) == ("filebased", "/srv/my mails")
+
+
 def test_vanished_postgresql_is_given_up_within_half_a_minute(tmp_path):
     code = "from portal.settings import DATABASES; print(DATABASES['default']['OPTIONS'])"
     address = "postgresql://u:p@db.example.org/vigie?connect_timeout=3"

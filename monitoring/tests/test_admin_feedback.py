@@ -188,7 +188,7 @@ class TestExporting:
         assert duplicate["participant"].startswith("'=cmd")
         assert duplicate["comment"].startswith("'=HYPERLINK")
         assert (duplicate["duplicate_of"], duplicate["fix_version"]) == (str(original.pk), "'+6")
-        assert client.get(f"{LIST}export/xlsx/").content[:2] == b"PK"
+        assert client.get(f"{LIST}export/xlsx/").getvalue()[:2] == b"PK"
 
     def test_only_what_the_list_shows(self, client):
         logged_in(client, "staff")

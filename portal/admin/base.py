@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
@@ -26,7 +26,7 @@ from django.utils.translation import gettext_lazy as _
 from portal import audit, prefix  # noqa: F401 - the lookup `begins` that search_fields name
 from portal.access.admin import GuardedAdmin
 from portal.access.permissions import is_allowed
-from portal.exports import TooManyRows, csv_response, xlsx_response
+from portal.exports import csv_response, xlsx_response
 from portal.paginator import CappedPaginator
 from portal.panels import Section
 from portal.site import may_open
@@ -196,12 +196,8 @@ class VigieModelAdmin(Audited):
         return csv_response(queryset, self.export_columns)
 
     @admin.action(description=_("Export as XLSX"), permissions=["export"])
-    def export_chosen_xlsx(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
-        try:
-            return xlsx_response(queryset, self.export_columns)
-        except TooManyRows as error:
-            self.message_user(request, str(error), messages.ERROR)
-            return None
+    def export_chosen_xlsx(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
+        return xlsx_response(queryset, self.export_columns)
 
     def export_view(self, request: HttpRequest, answer: Answer = csv_response) -> HttpResponseBase:
         """What the list shows, with its filters, search and order, but all pages of it."""
@@ -211,9 +207,6 @@ class VigieModelAdmin(Audited):
             response = answer(self.get_changelist_instance(request).queryset, self.export_columns)
         except IncorrectLookupParameters:
             return HttpResponseRedirect(self.address("changelist") + "?e=1")
-        except TooManyRows as error:
-            self.message_user(request, str(error), messages.ERROR)
-            return HttpResponseRedirect(f"{self.address('changelist')}?{request.GET.urlencode()}")
         audit.record("admin.action", self.opts.label_lower, request=request, after={"action": "export_shown"})
         return response
 
