@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from django.db import models, transaction
 from django.db.models import Q
 
-from usage.querysets import OnceQuerySet
+from portal.querysets import IdempotentQuerySet
 
 if TYPE_CHECKING:
     from monitoring import models as m
@@ -78,7 +78,7 @@ class BetaProgrammeQuerySet(models.QuerySet["m.BetaProgramme"]):
         return self.filter(starts__lte=day).filter(Q(ends=None) | Q(ends__gte=day))
 
 
-class BetaFeedbackQuerySet(OnceQuerySet["m.BetaFeedback"]):
+class BetaFeedbackQuerySet(IdempotentQuerySet["m.BetaFeedback"]):
     identity = "feedback_id"
 
     def bugs(self) -> Self:

@@ -2,16 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from uuid import UUID
 
-from django.db import models, transaction
+from django.db import connections, models, transaction
 from django.db.models import Case, Count, Exists, F, Max, OuterRef, Q, Subquery, Value, When
+from django.db.models.constants import OnConflict
 from django.db.models.functions import Cast, Coalesce, Concat, Now
+from django.db.models.sql import InsertQuery
 
 if TYPE_CHECKING:
     from portal import models as m
+
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+class IdempotentQuerySet(models.QuerySet[Row]):
+    """Rows with a UUID chosen by their sender, in the field `identity`: a retry does not insert them again.
+
+    `computed` names the fields whose values the database computes on INSERT.
+    """
+
+    identity: ClassVar[str]
+    computed: ClassVar[tuple[str, ...]] = ()
+
+    def insert_new(self, rows: Sequence[Row]) -> set[UUID]:
+        """Insert the rows whose identity is unknown, in one statement, and return the new identities.
+
+        Computed fields of the new rows are set on the given objects.
+
+        The unique constraint decides, so of twenty simultaneous senders of one run exactly one finds it new. Django's
+        `bulk_create(ignore_conflicts=True)` runs the same statement, but cannot say which rows it wrote.
+        """
+        if not rows:
+            return set()
+        returned: list[Any] = [self.model._meta.get_field(name) for name in (self.identity, *self.computed)]
+        given = {getattr(row, self.identity): row for row in rows}
+        query = InsertQuery(self.model, on_conflict=OnConflict.IGNORE)
+        query.insert_values([field for field in self.model._meta.concrete_fields if not field.primary_key], list(rows))
+        compiler = query.get_compiler(using=self.db)
+        compiler.returning_fields = returned
+        new: set[UUID] = set()
+        with connections[self.db].cursor() as cursor:
+            for statement, parameters in compiler.as_sql():
+                cursor.execute(statement, parameters)
+                for values in cursor.fetchall():
+                    identity, *computed = (
+                        field.to_python(value) for field, value in zip(returned, values, strict=True)
+                    )
+                    new.add(identity)
+                    for name, value in zip(self.computed, computed, strict=True):
+                        setattr(given[identity], name, value)
+        return new
 
 
 class ApiTokenQuerySet(models.QuerySet["m.ApiToken"]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from usage.report import count
+from usage.report import count_documents
 
 
 def complete(case: Any) -> None:
@@ -25,7 +25,7 @@ def counters(case: Any) -> None:
     body = case.body
     if isinstance(body, dict) and isinstance(body.get("documents"), list):
         omitted = body.get("documents_omitted") or 0
-        listed = count([{"status": None, "page_count": None} | each for each in body["documents"]])
+        listed = count_documents([{"status": None, "page_count": None} | each for each in body["documents"]])
         body |= listed | {"document_count": min(listed["document_count"] + omitted, 2**31 - 1)}
 
 

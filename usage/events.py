@@ -1,13 +1,13 @@
-"""What client applications tell of their users: sessions, uses of features, errors. Each is kept once.
+"""Ingest the events of client applications: sessions, uses of features and errors of their users, each kept once.
 
-As in `usage.report` a whitelist at every level and every value checked by hand: what was not asked for is dropped and
-counted, and of an address only the route is kept.
+As in `usage.report`, a whitelist at every level: undocumented keys are dropped and counted. Of a URL only the route
+is kept.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -20,14 +20,14 @@ from vigie_client import contract
 from vigie_client.contract import MAX_EMAIL, MAX_EVENTS_IN_CALL, MAX_INTEGER, MAX_ROUTE, PARAMETER
 
 from portal.access.browsers import reduced
-from portal.api.errors import Problem, invalid
+from portal.api.errors import invalid
+from portal.api.payloads import Payload, PayloadReader
 from portal.logs import KNOWN_METHODS
 from portal.tokens import TOKEN_IN_TEXT
 from usage.clocks import ClockNote, SenderClock
 from usage.ingest import CONFLICT, DUPLICATE, RECORDED
 from usage.models import FeatureUsage, UserError, UserSession
 from usage.models.activity import Activity
-from usage.report import Reader
 
 LONGEST_SESSION = timedelta(seconds=MAX_INTEGER)
 EMAIL, ERROR_NAME, FILE_NAME, ROUTE = map(
@@ -40,235 +40,220 @@ LONG_WORD, PLAIN_WORD = re.compile(contract.LONG_WORD), re.compile(contract.PLAI
 INVALID = "invalid"
 
 
-def without_values(route: str) -> str:
-    """The route with `{id}` in place of what was filled in."""
-    parts = route.split("/")
-    return "/".join(PARAMETER if is_filled_in(part, in_path=len(parts) > 1) else part for part in parts)
-
-
-def is_filled_in(part: str, *, in_path: bool) -> bool:
-    rest = ROUTE_PARAMETER.sub("{}", part)
-    odd = not all(map(PLAIN_WORD.fullmatch, LONG_WORD.findall(rest)))
-    return bool(odd or FILLED_IN.search(rest) or (in_path and FILLED_IN_PATH.search(rest)))
-
-
-class EventReader(Reader):
-    """Reads what events have beside what runs have. `clock` is the sender's, for all events of one call."""
-
-    def __init__(self, clock: SenderClock | None = None) -> None:
-        super().__init__()
-        self.clock = clock or SenderClock(timezone.now())
-
-    def email(self, source: Mapping[str, Any]) -> str:
-        """In lower case. Never a name with a colon: those are of machines and applications."""
-        value = source.get("user_email")
-        text = value.lower() if isinstance(value, str) and len(value) <= MAX_EMAIL else ""
-        if len(text) > MAX_EMAIL or not EMAIL.fullmatch(text) or TOKEN_IN_TEXT.search(text):
-            self.refuse("user_email", "not_an_email", "An e-mail address is expected.")
-            return ""
-        return text
-
-    def feature(self, source: Mapping[str, Any]) -> str:
-        name = self.identifier(source, "feature_name", required=True)
-        if FILE_NAME.search(name):
-            self.refuse("feature_name", "a_file_name", "The name of a feature is expected, and no file's.")
-        return name
-
-    def error_name(self, source: Mapping[str, Any]) -> str:
-        name = self.identifier(source, "error_type", required=True)
-        if name and (not ERROR_NAME.fullmatch(name) or FILE_NAME.search(name)):
-            self.refuse("error_type", "not_a_class", "The name of a class or a code is expected.")
-        return name
-
-    def timestamp(self, source: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of an event that happened once; one whose time is dropped counts when it was received."""
-        at, note = self.clock.time_of(self.moment(source, "timestamp", required=True))
-        return {"timestamp": at or self.clock.received_at, "clock": note}
-
-    def session(self, source: Mapping[str, Any]) -> dict[str, Any]:
-        """The start, end and duration of a session. The duration is the stated one, which no skew changes.
-
-        Where start and end contradict each other, the clock was set in between: the session ends as it starts.
-        """
-        started, ended = self.moment(source, "session_start", required=True), self.moment(source, "session_end")
-        start, end = self.clock.time_of(started), self.clock.time_of(ended)
-        begun = start.at or end.at or self.clock.received_at
-        fields = {"session_start": begun, "session_end": None, "duration_seconds": None, "clock": start.note}
-        if started is None or ended is None:
-            return fields
-        length = ended - started
-        if start.note != end.note or not timedelta(0) <= length <= LONGEST_SESSION:
-            return fields | {"session_end": begun, "clock": ClockNote.DROPPED}
-        over, seconds = end.at or self.clock.received_at, int(length.total_seconds())
-        return fields | {"session_start": over - length, "session_end": over, "duration_seconds": seconds}
-
-    def route(self, source: Mapping[str, Any]) -> str:
-        """Without query and fragment, and without the values of its parameters; nothing where it is too long."""
-        value = source.get("endpoint")
-        if value is None:
-            return ""
-        route = re.split(r"[?#]", value, maxsplit=1)[0] if isinstance(value, str) else None
-        if route is not None and len(route) > MAX_ROUTE:
-            return ""
-        if route is None or not ROUTE.fullmatch(route) or TOKEN_IN_TEXT.search(route):
-            self.refuse("endpoint", "not_a_route", "A route such as /api/documents/{id} is expected.")
-            return ""
-        reduced_route = without_values(route)
-        return reduced_route if len(reduced_route) <= MAX_ROUTE else ""
-
-    def flag(self, source: Mapping[str, Any], name: str) -> bool:
-        value = source.get(name)
-        if not isinstance(value, bool):
-            self.refuse(name, "not_a_boolean", "true or false is expected.")
-        return value is True
-
-    def browser(self, source: Mapping[str, Any]) -> str:
-        value = source.get("user_agent")
-        if value is None or isinstance(value, str):
-            return reduced(value or "")
-        self.refuse("user_agent", "not_a_text", "A text is expected.")
+def read_email(reader: PayloadReader, item: Payload) -> str:
+    """Return the address in lower case. Names with a colon are refused: those are of machines and applications."""
+    value = item.get("user_email")
+    text = value.lower() if isinstance(value, str) and len(value) <= MAX_EMAIL else ""
+    if len(text) > MAX_EMAIL or not EMAIL.fullmatch(text) or TOKEN_IN_TEXT.search(text):
+        reader.refuse("user_email", "not_an_email", "An e-mail address is expected.")
         return ""
+    return text
 
 
-def method(value: Any) -> str:
+def read_feature(reader: PayloadReader, item: Payload) -> str:
+    name = reader.identifier(item, "feature_name", required=True)
+    if FILE_NAME.search(name):
+        reader.refuse("feature_name", "a_file_name", "The name of a feature is expected, and no file's.")
+    return name
+
+
+def read_error_type(reader: PayloadReader, item: Payload) -> str:
+    name = reader.identifier(item, "error_type", required=True)
+    if name and (not ERROR_NAME.fullmatch(name) or FILE_NAME.search(name)):
+        reader.refuse("error_type", "not_a_class", "The name of a class or a code is expected.")
+    return name
+
+
+def read_method(item: Payload) -> str:
+    """Return the HTTP method in capitals, or OTHER for an unknown one."""
+    value = item.get("method")
     if value is None:
         return ""
-    known = value.upper() if isinstance(value, str) else ""
-    return known if known in KNOWN_METHODS else "OTHER"
+    name = value.upper() if isinstance(value, str) else ""
+    return name if name in KNOWN_METHODS else "OTHER"
 
 
-class Kind:
-    """One of the call's lists: which keys its items have, how they are read and what makes two of them the same.
+def read_route(reader: PayloadReader, item: Payload) -> str:
+    """Return the route without query, fragment and parameter values; empty if it is too long."""
+    value = item.get("endpoint")
+    if value is None:
+        return ""
+    route = re.split(r"[?#]", value, maxsplit=1)[0] if isinstance(value, str) else None
+    if route is not None and len(route) > MAX_ROUTE:
+        return ""
+    if route is None or not ROUTE.fullmatch(route) or TOKEN_IN_TEXT.search(route):
+        reader.refuse("endpoint", "not_a_route", "A route such as /api/documents/{id} is expected.")
+        return ""
+    template = mask_values(route)
+    return template if len(template) <= MAX_ROUTE else ""
 
-    Two items are the same where `compared` and the time `at` are. A time that a wrong clock sent isn't compared: it is
-    corrected anew at each sending.
+
+def mask_values(route: str) -> str:
+    """Replace the parts of the route that look like values by `{id}`."""
+    parts = route.split("/")
+    return "/".join(PARAMETER if is_value(part, in_path=len(parts) > 1) else part for part in parts)
+
+
+def is_value(part: str, *, in_path: bool) -> bool:
+    rest = ROUTE_PARAMETER.sub("{}", part)
+    has_odd_word = not all(map(PLAIN_WORD.fullmatch, LONG_WORD.findall(rest)))
+    return bool(has_odd_word or FILLED_IN.search(rest) or (in_path and FILLED_IN_PATH.search(rest)))
+
+
+def read_times(reader: PayloadReader, item: Payload, clock: SenderClock) -> dict[str, Any]:
+    """Return the time columns of a feature or an error. An event without a plausible time counts when received."""
+    at, note = clock.time_of(reader.timestamp(item, "timestamp", required=True))
+    return {"timestamp": at or clock.received_at, "clock": note}
+
+
+def read_session_times(reader: PayloadReader, item: Payload, clock: SenderClock) -> dict[str, Any]:
+    """Return the time columns of a session. The duration is the stated one, which clock skew does not change.
+
+    If start and end contradict each other, the clock was set in between, and the session ends when it starts.
+    """
+    started, ended = reader.timestamp(item, "session_start", required=True), reader.timestamp(item, "session_end")
+    start, end = clock.time_of(started), clock.time_of(ended)
+    begin = start.at or end.at or clock.received_at
+    fields = {"session_start": begin, "session_end": None, "duration_seconds": None, "clock": start.note}
+    if started is None or ended is None:
+        return fields
+    length = ended - started
+    if start.note != end.note or not timedelta(0) <= length <= LONGEST_SESSION:
+        return fields | {"session_end": begin, "clock": ClockNote.DROPPED}
+    finish, seconds = end.at or clock.received_at, int(length.total_seconds())
+    return fields | {"session_start": finish - length, "session_end": finish, "duration_seconds": seconds}
+
+
+class EventKind:
+    """One list of the call: the keys of its items, how they are read, and when two items are the same.
+
+    Two items are the same if the `compared` columns and the time column agree. Times from a wrong clock are not
+    compared: they are corrected anew each time they are sent.
     """
 
     model: ClassVar[type[Activity]]
     keys: ClassVar[frozenset[str]]
     compared: ClassVar[tuple[str, ...]]
-    at: ClassVar[str] = "timestamp"
+    time_column: ClassVar[str] = "timestamp"
 
-    def fields(self, reader: EventReader, source: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of the row; what is wrong the reader knows afterwards."""
+    def read_fields(self, reader: PayloadReader, item: Payload, clock: SenderClock) -> dict[str, Any]:
+        """Return the columns of the row. `reader` collects the errors."""
         raise NotImplementedError
 
-    def known(self, ids: Iterable[UUID]) -> QuerySet[Any]:
+    def find_known(self, ids: Iterable[UUID]) -> QuerySet[Any]:
         return self.model.objects.filter(event_id__in=ids)
 
-    def judge(self, kept: Any, told: Any) -> str:
-        names = self.compared if kept.clock or told.clock else (*self.compared, self.at)
-        same = all(getattr(kept, name) == getattr(told, name) for name in names)
-        return DUPLICATE if same else CONFLICT
+    def compare(self, known: Any, sent: Any) -> str:
+        """Return DUPLICATE or CONFLICT; RECORDED if `known` was changed and must be saved."""
+        names = self.compared if known.clock or sent.clock else (*self.compared, self.time_column)
+        is_same = all(getattr(known, name) == getattr(sent, name) for name in names)
+        return DUPLICATE if is_same else CONFLICT
 
     def record(self, rows: Sequence[Any]) -> list[str]:
-        """Writes those that are new, in one statement, and says of each, in order, what became of it."""
+        """Insert the new rows in one statement. Return the status of each row, in order."""
         firsts: dict[UUID, Any] = {}
         for row in rows:
             firsts.setdefault(row.event_id, row)
-        # In one order whoever sends them: two calls with the same events would otherwise wait for each other.
+        # Sorted, so that two calls with the same events cannot deadlock.
         new = self.model.objects.insert_new(sorted(firsts.values(), key=lambda row: row.event_id))
         again = [row for row in rows if row.event_id not in new or row is not firsts[row.event_id]]
-        kept = {row.event_id: row for row in self.known({row.event_id for row in again})} if again else {}
-        # One whose row is gone by now, because its time was over, was known all the same.
-        judged = {id(row): self.judge(kept.get(row.event_id, row), row) for row in again}
-        self.amend({row.event_id: kept[row.event_id] for row in again if judged[id(row)] == RECORDED}.values())
-        return [judged.get(id(row), RECORDED) for row in rows]
+        known = {row.event_id: row for row in self.find_known({row.event_id for row in again})} if again else {}
+        # Events already deleted by retention still count as duplicates.
+        statuses = {id(row): self.compare(known.get(row.event_id, row), row) for row in again}
+        changed = {row.event_id for row in again if statuses[id(row)] == RECORDED}
+        self.save_changes([known[event_id] for event_id in changed])
+        return [statuses.get(id(row), RECORDED) for row in rows]
 
-    def amend(self, rows: Collection[Any]) -> None:
-        """Writes the known rows that `judge` found something new for."""
+    def save_changes(self, rows: Sequence[Any]) -> None:
+        """Update the known rows that `compare` has changed."""
 
 
-class Sessions(Kind):
-    """A session may be told of twice: when it begins, and with its end."""
+class SessionEvents(EventKind):
+    """A session may be sent twice: when it begins, and with its end."""
 
     model = UserSession
     keys = frozenset({"id", "user_email", "session_start", "session_end", "user_agent"})
     compared = ("user_email",)
-    at = "session_start"
+    time_column = "session_start"
 
-    def fields(self, reader: EventReader, source: Mapping[str, Any]) -> dict[str, Any]:
-        return reader.session(source) | {"user_agent": reader.browser(source)}
+    def read_fields(self, reader: PayloadReader, item: Payload, clock: SenderClock) -> dict[str, Any]:
+        return read_session_times(reader, item, clock) | {"user_agent": reduced(reader.text(item, "user_agent"))}
 
-    def known(self, ids: Iterable[UUID]) -> QuerySet[Any]:
-        """Locked, in one order: of two that tell different ends one is the first."""
-        return super().known(ids).select_for_update().order_by("event_id")
+    def find_known(self, ids: Iterable[UUID]) -> QuerySet[Any]:
+        """Lock the rows, in one order: of two calls with different ends only the first may set one."""
+        return super().find_known(ids).select_for_update().order_by("event_id")
 
-    def judge(self, kept: UserSession, told: UserSession) -> str:
-        status = super().judge(kept, told)
-        if status == CONFLICT or told.session_end in (None, kept.session_end):
+    def compare(self, known: UserSession, sent: UserSession) -> str:
+        status = super().compare(known, sent)
+        if status == CONFLICT or sent.session_end in (None, known.session_end):
             return status
-        if kept.session_end is not None:
-            return DUPLICATE if kept.clock or told.clock else CONFLICT
-        kept.session_end = max(told.session_end, kept.session_start)
-        kept.duration_seconds, kept.clock = told.duration_seconds, told.clock or kept.clock
+        if known.session_end is not None:
+            return DUPLICATE if known.clock or sent.clock else CONFLICT
+        known.session_end = max(sent.session_end, known.session_start)
+        known.duration_seconds, known.clock = sent.duration_seconds, sent.clock or known.clock
         return RECORDED
 
-    def amend(self, rows: Collection[Any]) -> None:
+    def save_changes(self, rows: Sequence[Any]) -> None:
         if rows:
             self.model.objects.filter(session_end=None).bulk_update(rows, ["session_end", "duration_seconds", "clock"])
 
 
-class Features(Kind):
+class FeatureEvents(EventKind):
     model = FeatureUsage
     keys = frozenset({"id", "user_email", "feature_name", "endpoint", "timestamp", "success", "duration_ms"})
     compared = ("user_email", "feature_name", "endpoint", "success", "duration_ms")
 
-    def fields(self, reader: EventReader, source: Mapping[str, Any]) -> dict[str, Any]:
-        return reader.timestamp(source) | {
-            "feature_name": reader.feature(source),
-            "endpoint": reader.route(source),
-            "success": reader.flag(source, "success"),
-            "duration_ms": reader.integer(source, "duration_ms"),
+    def read_fields(self, reader: PayloadReader, item: Payload, clock: SenderClock) -> dict[str, Any]:
+        return read_times(reader, item, clock) | {
+            "feature_name": read_feature(reader, item),
+            "endpoint": read_route(reader, item),
+            "success": reader.boolean(item, "success"),
+            "duration_ms": reader.integer(item, "duration_ms"),
         }
 
 
-class Errors(Kind):
+class ErrorEvents(EventKind):
     model = UserError
     keys = frozenset({"id", "user_email", "endpoint", "method", "error_type", "error_code", "timestamp"})
     compared = ("user_email", "endpoint", "method", "error_type", "error_code")
 
-    def fields(self, reader: EventReader, source: Mapping[str, Any]) -> dict[str, Any]:
-        return reader.timestamp(source) | {
-            "endpoint": reader.route(source),
-            "method": method(source.get("method")),
-            "error_type": reader.error_name(source),
-            "error_code": reader.integer(source, "error_code"),
+    def read_fields(self, reader: PayloadReader, item: Payload, clock: SenderClock) -> dict[str, Any]:
+        return read_times(reader, item, clock) | {
+            "endpoint": read_route(reader, item),
+            "method": read_method(item),
+            "error_type": read_error_type(reader, item),
+            "error_code": reader.integer(item, "error_code"),
         }
 
 
-KINDS: dict[str, Kind] = {"sessions": Sessions(), "features": Features(), "errors": Errors()}
+KINDS: dict[str, EventKind] = {"sessions": SessionEvents(), "features": FeatureEvents(), "errors": ErrorEvents()}
 
 
 @dataclass(frozen=True)
-class Told:
-    """One item of a call: `id` as it was sent, or None where it is none; `row` is None where anything is wrong."""
+class EventItem:
+    """One item of a call. `id` is as sent, None if it is not a UUID; `row` is None if any field is invalid."""
 
     id: str | None
     row: Any
 
 
-def read_events(body: Mapping[str, Any], source: str) -> tuple[dict[str, list[Told]], int]:
-    """What was told, by list, and how many keys were dropped at all levels. Raises Problem for what is no such call."""
-    lists = {name: list_of(body, name) for name in KINDS}
+def read_events(body: Payload, source: str) -> tuple[dict[str, list[EventItem]], int]:
+    """Return the items by list, and the number of dropped keys at all levels.
+
+    Raises Problem if the body is not such a call; an invalid item does not raise.
+    """
+    lists = {name: read_list(body, name) for name in KINDS}
     if sum(map(len, lists.values())) > MAX_EVENTS_IN_CALL:
         raise invalid("body", "too_many", f"At most {MAX_EVENTS_IN_CALL} events are expected.")
-    reader = EventReader(sender_clock(body))
-    reader.dropped = len(body.keys() - KINDS.keys() - {"sent_at"})
-    told = {name: [read_event(reader, KINDS[name], item, source) for item in items] for name, items in lists.items()}
-    return told, reader.dropped
+    reader = PayloadReader()
+    clock = SenderClock(timezone.now(), reader.timestamp(body, "sent_at"))
+    reader.raise_errors()
+    reader.drop_unknown(body, {"sent_at", *KINDS})
+    items = {name: [read_event(reader, KINDS[name], item, clock, source) for item in lists[name]] for name in KINDS}
+    return items, reader.dropped_keys
 
 
-def sender_clock(body: Mapping[str, Any]) -> SenderClock:
-    """The sender's clock, by the call's `sent_at`. Raises Problem where that is no time."""
-    reader = Reader()
-    sent_at = reader.moment(body, "sent_at")
-    if reader.errors:
-        raise Problem("validation_failed", errors=reader.errors)
-    return SenderClock(timezone.now(), sent_at)
-
-
-def list_of(body: Mapping[str, Any], name: str) -> list[Any]:
+def read_list(body: Payload, name: str) -> list[Any]:
     value = body.get(name)
     if value is None:
         return []
@@ -277,23 +262,23 @@ def list_of(body: Mapping[str, Any], name: str) -> list[Any]:
     return value
 
 
-def read_event(reader: EventReader, kind: Kind, item: Any, source: str) -> Told:
+def read_event(reader: PayloadReader, kind: EventKind, item: Any, clock: SenderClock, source: str) -> EventItem:
     if not isinstance(item, dict):
-        return Told(None, None)
+        return EventItem(None, None)
     reader.errors = []
-    reader.dropped += len(item.keys() - kind.keys)
+    reader.drop_unknown(item, kind.keys)
     event_id = reader.uuid(item, "id")
-    fields = {"user_email": reader.email(item)} | kind.fields(reader, item)
+    fields = {"user_email": read_email(reader, item)} | kind.read_fields(reader, item, clock)
     row = None if reader.errors else kind.model(event_id=event_id, source=source, **fields)
-    return Told(item["id"] if event_id else None, row)
+    return EventItem(item["id"] if event_id else None, row)
 
 
-def record(told: Mapping[str, Sequence[Told]]) -> dict[str, list[str]]:
-    """Writes all that is new, or nothing; of each item, in order, its status."""
+def record_events(items: Mapping[str, Sequence[EventItem]]) -> dict[str, list[str]]:
+    """Record all new events in one transaction. Return the status of each item, in order, by list."""
     with transaction.atomic():
-        return {name: statuses(KINDS[name], items) for name, items in told.items()}
+        return {name: record_list(KINDS[name], listed) for name, listed in items.items()}
 
 
-def statuses(kind: Kind, items: Sequence[Told]) -> list[str]:
+def record_list(kind: EventKind, items: Sequence[EventItem]) -> list[str]:
     recorded = iter(kind.record([item.row for item in items if item.row is not None]))
     return [INVALID if item.row is None else next(recorded) for item in items]

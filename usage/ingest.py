@@ -18,10 +18,10 @@ from usage.clocks import SenderClock, plausible
 from usage.models import Run
 from usage.models.runs import MOST_PLAUSIBLE_PAGES, hour_of
 from usage.querysets import QuotaExceeded, SpelledAsEnrolled
-from usage.report import Report, read_report
+from usage.report import RunPayload, read_run
 
 RECORDED, DUPLICATE, CONFLICT = "recorded", "duplicate", "conflict"
-REPORT_FIELDS = [field.name for field in dataclasses.fields(Report)]
+REPORT_FIELDS = [field.name for field in dataclasses.fields(RunPayload)]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Outcome:
     run: Run
 
 
-def accept(body: Any, token: ApiToken) -> Report:
+def accept(body: Any, token: ApiToken) -> RunPayload:
     """Return the valid report of a caller who may send it. Raises Problem.
 
     A machine's token says whose report it is: without a name it is the machine's, and in any case it is spelled as it
@@ -40,13 +40,13 @@ def accept(body: Any, token: ApiToken) -> Report:
     """
     own = machine_of(token)
     if own is None:
-        report = read_report(body)
+        report = read_run(body)
         if not token.is_for_app(report.app_name):
             raise Problem("app_mismatch")
         return report
     if isinstance(body, dict) and is_its_name(own, body.get("machine_id")):
         body = body | {"machine_id": own.machine_id}
-    report = read_report(body)
+    report = read_run(body)
     if report.machine_id != own.machine_id:
         raise Problem("machine_mismatch")
     if own.license_ref and report.license_ref not in ("", own.license_ref):
@@ -58,7 +58,7 @@ def is_its_name(agent: Agent, name: Any) -> bool:
     return name is None or (isinstance(name, str) and agent.is_called(name.strip(" ")))
 
 
-def record(reports: Sequence[Report], token: ApiToken) -> list[Outcome]:
+def record(reports: Sequence[RunPayload], token: ApiToken) -> list[Outcome]:
     """Writes the reports that are new, in one statement, and says of each, in order, what became of it."""
     now = timezone.now()
     firsts: dict[Any, Run] = {}
@@ -78,7 +78,7 @@ def record(reports: Sequence[Report], token: ApiToken) -> list[Outcome]:
     return outcomes
 
 
-def row(report: Report, now: datetime, token: ApiToken) -> Run:
+def row(report: RunPayload, now: datetime, token: ApiToken) -> Run:
     """Whether it is over the quota the database finds out as it writes: of runs counted up to a minute ago, or so."""
     started_at, clock = SenderClock(now, report.sent_at).time_of(report.started_at)
     fields = {name: getattr(report, name) for name in REPORT_FIELDS}

@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import connections, models
+from django.db import models
 from django.db.models import Expression
-from django.db.models.constants import OnConflict
-from django.db.models.sql import InsertQuery
+
+from portal.querysets import IdempotentQuerySet
 
 if TYPE_CHECKING:
     from usage import models as m
-
-Row = TypeVar("Row", bound=models.Model)
-
-
-class OnceQuerySet(models.QuerySet[Row]):
-    """Rows that their senders identify by a UUID, in the field `identity`: each is kept once.
-
-    `decided` names fields whose values the database decides as it writes.
-    """
-
-    identity: ClassVar[str]
-    decided: ClassVar[tuple[str, ...]] = ()
-
-    def insert_new(self, rows: Sequence[Row]) -> set[UUID]:
-        """Inserts the rows whose identity is not known yet, in one statement; the identities that were new.
-
-        What the database decided of a new row stands in it afterwards.
-
-        The unique constraint decides, so of twenty simultaneous senders of one run exactly one finds it new. Django's
-        `bulk_create(ignore_conflicts=True)` does the same statement, but cannot say which rows it wrote.
-        """
-        if not rows:
-            return set()
-        returned: list[Any] = [self.model._meta.get_field(name) for name in (self.identity, *self.decided)]
-        given = {getattr(row, self.identity): row for row in rows}
-        query = InsertQuery(self.model, on_conflict=OnConflict.IGNORE)
-        query.insert_values([field for field in self.model._meta.concrete_fields if not field.primary_key], list(rows))
-        compiler = query.get_compiler(using=self.db)
-        compiler.returning_fields = returned
-        new: set[UUID] = set()
-        with connections[self.db].cursor() as cursor:
-            for statement, parameters in compiler.as_sql():
-                cursor.execute(statement, parameters)
-                for values in cursor.fetchall():
-                    identity, *decided = (field.to_python(value) for field, value in zip(returned, values, strict=True))
-                    new.add(identity)
-                    for name, value in zip(self.decided, decided, strict=True):
-                        setattr(given[identity], name, value)
-        return new
 
 
 class QuotaExceeded(Expression):
@@ -86,8 +47,8 @@ class SpelledAsEnrolled(Expression):
         return f"COALESCE(({enrolled}), %s)", (self.machine_id.lower(), self.machine_id)
 
 
-class RunQuerySet(OnceQuerySet["m.Run"]):
-    identity, decided = "run_id", ("over_quota",)
+class RunQuerySet(IdempotentQuerySet["m.Run"]):
+    identity, computed = "run_id", ("over_quota",)
 
     def known(self, run_ids: Iterable[UUID]) -> dict[UUID, m.Run]:
         """What an answer about known runs needs, by run_id; without their documents."""
@@ -97,7 +58,7 @@ class RunQuerySet(OnceQuerySet["m.Run"]):
         return {run.run_id: run for run in rows}
 
 
-class EventQuerySet(OnceQuerySet[Any]):
+class EventQuerySet(IdempotentQuerySet[Any]):
     identity = "event_id"
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,11 +29,12 @@ from portal import audit, throttling
 from portal.addresses import network_of
 from portal.api.bodies import Limits
 from portal.api.errors import Problem
+from portal.api.payloads import Payload, PayloadReader
 from portal.privacy.subjects import seen
 from portal.text import normalized
 from portal.tokens import TOKEN_IN_TEXT
+from usage.clocks import SenderClock
 from usage.consumption import midnight
-from usage.events import EventReader, sender_clock
 
 HONEYPOT = "website"
 # Whoever has a public key may be anybody: a body is no larger inflated than as sent, and has few more values than a
@@ -92,68 +93,50 @@ def in_one_line(text: str) -> str:
     return " ".join(cleaned(text).split())
 
 
-class FeedbackReader(EventReader):
-    """Reads what feedback has; a value it refuses becomes empty."""
+def read_participant(reader: PayloadReader, body: Payload) -> str:
+    """Return a name or an address, normalized so that each participant counts once."""
+    value = body.get("participant")
+    if value is None or value == "":
+        reader.require("participant")
+        return ""
+    text = name_in(value) if isinstance(value, str) else ""
+    if not 0 < len(text) <= MAX_PARTICIPANT or REPLACEMENT in text or is_somebody_else(seen(value)):
+        message = f"A name or an e-mail address of at most {MAX_PARTICIPANT} characters is expected."
+        reader.refuse("participant", "not_a_participant", message)
+        return ""
+    return text
 
-    def participant(self, source: Mapping[str, Any]) -> str:
-        """A name or an address, in one spelling: everybody counts once."""
-        value = source.get("participant")
-        if value is None or value == "":
-            self.refuse("participant", "required", "This field is required.")
-            return ""
-        text = name_in(value) if isinstance(value, str) else ""
-        if not 0 < len(text) <= MAX_PARTICIPANT or REPLACEMENT in text or is_somebody_else(seen(value)):
-            message = f"A name or an e-mail address of at most {MAX_PARTICIPANT} characters is expected."
-            self.refuse("participant", "not_a_participant", message)
-            return ""
-        return text
 
-    def choice(self, source: Mapping[str, Any], name: str, choices: Collection[str], default: str) -> str:
-        value = source.get(name)
-        if value is None or value == "":
-            return default
-        if not isinstance(value, str) or value not in choices:
-            self.refuse(name, "invalid_choice", f"One of {', '.join(choices)} is expected.")
-            return default
+def read_score(reader: PayloadReader, body: Payload) -> int | None:
+    value = body.get("nps_score")
+    # `type is int` and not isinstance: True is an int to Python.
+    if value is None or (type(value) is int and 0 <= value <= BEST_SCORE):
         return value
+    reader.refuse("nps_score", "not_a_score", f"An integer from 0 to {BEST_SCORE} is expected.")
+    return None
 
-    def score(self, source: Mapping[str, Any]) -> int | None:
-        value = source.get("nps_score")
-        # `type is int` and not isinstance: True is an int to Python.
-        if value is None or (type(value) is int and 0 <= value <= BEST_SCORE):
-            return value
-        self.refuse("nps_score", "not_a_score", f"An integer from 0 to {BEST_SCORE} is expected.")
-        return None
 
-    def text(self, source: Mapping[str, Any], name: str, longest: int) -> str:
-        """As it was sent."""
-        value = source.get(name)
-        if value is not None and not isinstance(value, str):
-            self.refuse(name, "not_a_text", "A text is expected.")
-            return ""
-        if value and len(value) > longest:
-            self.refuse(name, "too_long", f"At most {longest} characters are expected.")
-            return ""
-        return value or ""
+def read_page(reader: PayloadReader, body: Payload) -> str:
+    """Return the page without query and fragment, which may name anything."""
+    value = body.get("page")
+    page = re.split(r"[?#]", value, maxsplit=1)[0].strip() if isinstance(value, str) else value
+    # Some characters are several in NFC.
+    return in_one_line(reader.text({"page": page}, "page", MAX_PAGE))[:MAX_PAGE]
 
-    def page(self, source: Mapping[str, Any]) -> str:
-        """Without query and fragment, which may name anything."""
-        value = source.get("page")
-        page = re.split(r"[?#]", value, maxsplit=1)[0].strip() if isinstance(value, str) else value
-        # Some characters are several in NFC.
-        return in_one_line(self.text({"page": page}, "page", MAX_PAGE))[:MAX_PAGE]
 
-    def version(self, source: Mapping[str, Any]) -> str:
-        return in_one_line(self.text(source, "app_version", MAX_VERSION))[:MAX_VERSION]
+def read_version(reader: PayloadReader, body: Payload) -> str:
+    return in_one_line(reader.text(body, "app_version", MAX_VERSION))[:MAX_VERSION]
 
-    def comment(self, source: Mapping[str, Any]) -> str:
-        comment = cleaned(self.text(source, "comment", MAX_COMMENT))
-        return comment if comment.strip() else ""
 
-    def refuse_nothing_said(self, comment: str, score: int | None) -> None:
-        refused = {error.field for error in self.errors}
-        if not comment and score is None and refused.isdisjoint({"comment", "nps_score"}):
-            self.refuse("comment", "nothing_said", "A comment or a score is expected.")
+def read_comment(reader: PayloadReader, body: Payload) -> str:
+    comment = cleaned(reader.text(body, "comment", MAX_COMMENT))
+    return comment if comment.strip() else ""
+
+
+def require_comment_or_score(reader: PayloadReader, comment: str, score: int | None) -> None:
+    refused = {error.field for error in reader.errors}
+    if not comment and score is None and refused.isdisjoint({"comment", "nps_score"}):
+        reader.refuse("comment", "nothing_said", "A comment or a score is expected.")
 
 
 def name_in(sent: str) -> str:
@@ -168,27 +151,28 @@ def is_somebody_else(value: str) -> bool:
     return bool(TOKEN_IN_TEXT.search(value) or MACHINE_LIKE.match(value.strip()))
 
 
-def read_feedback(body: Mapping[str, Any]) -> Told:
-    """What the body says. Raises Problem: validation_failed with every field's error."""
-    reader = FeedbackReader(sender_clock(body))
-    given_at, clock = reader.clock.time_of(reader.moment(body, "given_at"))
-    feedback_id = reader.uuid(body, "id")
+def read_feedback(body: Payload) -> Told:
+    """Read and check what was sent. Raises Problem: validation_failed with the errors of all fields."""
+    reader = PayloadReader()
+    sender_clock = SenderClock(timezone.now(), reader.timestamp(body, "sent_at"))
+    reader.raise_errors()
+    given_at, clock = sender_clock.time_of(reader.timestamp(body, "given_at"))
     fields: dict[str, Any] = {
-        "participant": reader.participant(body),
+        "feedback_id": reader.uuid(body, "id"),
+        "participant": read_participant(reader, body),
         "type": reader.choice(body, "type", BetaFeedback.Type.values, BetaFeedback.Type.OTHER.value),
         "severity": reader.choice(body, "severity", BetaFeedback.Severity.values, ""),
-        "nps_score": reader.score(body),
-        "comment": reader.comment(body),
-        "page": reader.page(body),
-        "app_version": reader.version(body),
+        "nps_score": read_score(reader, body),
+        "comment": read_comment(reader, body),
+        "page": read_page(reader, body),
+        "app_version": read_version(reader, body),
         "given_at": given_at,
         "clock": clock,
         "programme": reader.text(body, "programme", MOST_SENT_BY_KEY),
     }
-    reader.refuse_nothing_said(fields["comment"], fields["nps_score"])
-    if reader.errors or feedback_id is None:
-        raise Problem("validation_failed", errors=reader.errors)
-    return Told(feedback_id=feedback_id, **fields)
+    require_comment_or_score(reader, fields["comment"], fields["nps_score"])
+    reader.raise_errors()
+    return Told(**fields)
 
 
 def is_trap(body: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from monitoring.beta import intake
 from monitoring.models import BetaFeedback
 from monitoring.tests.feedback import feedback
 from monitoring.tests.said import a_programme
+from portal.api.payloads import PayloadReader
 from portal.issuing import issue
 
 TOKEN = "vigie_client_0123456789ab_secret"
@@ -73,7 +74,9 @@ def test_what_the_portal_will_never_take_is_put_aside_with_its_code(sender, spoo
 
 @pytest.mark.parametrize("given", PARTICIPANTS)
 def test_a_participant_is_judged_alike(given):
-    assert feedback_rules.participant_text(given) == intake.FeedbackReader().participant(feedback(participant=given))
+    assert feedback_rules.participant_text(given) == intake.read_participant(
+        PayloadReader(), feedback(participant=given)
+    )
 
 
 @pytest.mark.parametrize("given", PAGES)

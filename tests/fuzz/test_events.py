@@ -31,11 +31,11 @@ NOT_SENT = {"id", "event_id", "stack"}
 @given(bodies(EVENTS, {"features": [FEATURE, FEATURE]}))
 def test_event_is_refused_by_a_code_or_kept_within_its_limits(raw):
     try:
-        told, dropped = read_events(body_in(raw), "client:gui")
+        items_by_list, dropped = read_events(body_in(raw), "client:gui")
     except Problem as problem:
         return assert_is_refusal(problem, "validation_failed")
     assert dropped >= 0
-    for name, items in told.items():
+    for name, items in items_by_list.items():
         for item in items:
             assert item.id is None or PLANTED not in item.id
             event("accepted" if item.row else "refused")
@@ -51,6 +51,6 @@ def assert_is_kept_whole(name, row):
     assert_is_storable(fields)
     sent = {key: value for key, value in fields.items() if key in KINDS[name].keys and value not in ("", None)}
     times = {key: value.isoformat() for key, value in sent.items() if hasattr(value, "isoformat")}
-    told, _dropped = read_events({name: [sent | times | {"id": row.event_id.hex}]}, "client:gui")
-    again = told[name][0].row
+    items, _dropped = read_events({name: [sent | times | {"id": row.event_id.hex}]}, "client:gui")
+    again = items[name][0].row
     assert all(getattr(again, key) == fields[key] for key in KINDS[name].compared)

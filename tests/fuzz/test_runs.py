@@ -9,7 +9,7 @@ from vigie_client.contract import IDENTIFIER, MAX_DOCUMENTS, MAX_INTEGER
 from portal.api.errors import Problem
 from tests.fuzz.checks import assert_is_refusal, assert_is_storable, body_in
 from tests.fuzz.strategies import CASES, PLANTED, bodies
-from usage.report import COUNTERS, DOCUMENT_KEYS, OPTIONAL_IDENTIFIERS, read_report
+from usage.report import COUNTERS, DOCUMENT_KEYS, OPTIONAL_IDENTIFIERS, read_run
 
 DOCUMENTS = [
     {"ordinal": 0, "page_count": 12, "status": "success", "duration_ms": 840, "extension": ".pdf"},
@@ -28,7 +28,7 @@ EMPTY = RUN | dict.fromkeys(COUNTERS, 0) | {"documents": [], "license_ref": None
 @given(bodies(RUN, LARGER, EMPTY))
 def test_run_is_refused_by_a_code_or_kept_within_its_limits(raw):
     try:
-        report = read_report(body_in(raw))
+        report = read_run(body_in(raw))
     except Problem as problem:
         return assert_is_refusal(problem, "validation_failed", "counters_mismatch")
     event("accepted")
@@ -41,6 +41,6 @@ def test_run_is_refused_by_a_code_or_kept_within_its_limits(raw):
     assert PLANTED not in json.dumps(report.documents)
     times = {name: kept[name] and kept[name].isoformat() for name in ("started_at", "sent_at")}
     named = {name: kept[name] or None for name in OPTIONAL_IDENTIFIERS}
-    again = read_report(kept | times | named)
+    again = read_run(kept | times | named)
     assert (again.digest, again.documents) == (report.digest, report.documents)
     return None

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from django import forms
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
+from vigie_client.contract import IDENTIFIER
 
 from usage.models import Licence
-from usage.report import IDENTIFIER
 
 if TYPE_CHECKING:
     BaseLicenceForm = forms.ModelForm[Licence]
@@ -17,7 +17,7 @@ else:
     BaseLicenceForm = forms.ModelForm
 
 # What no report can name would wait for its runs for ever.
-REPORTABLE = RegexValidator(rf"^{IDENTIFIER.pattern}\Z", _("1 to 128 of A-Z a-z 0-9 . _ : + - and space are expected."))
+REPORTABLE = RegexValidator(rf"^{IDENTIFIER}\Z", _("1 to 128 of A-Z a-z 0-9 . _ : + - and space are expected."))
 
 
 class LicenceForm(BaseLicenceForm):

@@ -1,4 +1,4 @@
-"""`POST /api/v1/usage/events`: what client applications tell of their users."""
+"""`POST /api/v1/usage/events`: sessions, uses of features and errors of an application's users."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ class EventsAnswer(serializers.Serializer[None]):
 
 
 class EventsView(HotView):
-    """Up to 500 events in all; each is judged by itself, and the results stand in the order sent."""
+    """Up to 500 events in all. Each gets a status of its own; the results are in the order sent."""
 
     kinds = frozenset({Kind.AGENT, Kind.CLIENT})
 
     @extend_schema(request=EventsSerializer, responses={200: EventsAnswer})
     def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:
-        told, dropped = events.read_events(body, token.bearer)
-        statuses = events.record(told)
-        results = {name: list(map(result, items, statuses[name])) for name, items in told.items()}
+        items, dropped = events.read_events(body, token.bearer)
+        statuses = events.record_events(items)
+        results = {name: list(map(format_result, items[name], statuses[name])) for name in items}
         return 200, {"results": results, "dropped_keys": dropped}
 
 
-def result(item: events.Told, status: str) -> dict[str, Any]:
+def format_result(item: events.EventItem, status: str) -> dict[str, Any]:
     return {"id": item.id, "status": status, "code": CODES.get(status)}

@@ -17,7 +17,7 @@ from portal.api.views import HotView, Kind
 from portal.models import ApiToken
 from usage import ingest
 from usage.api.serializers import BatchAnswer, BatchSerializer, ReportAnswer, RunSerializer
-from usage.report import Report
+from usage.report import RunPayload
 
 
 class ReportView(HotView):
@@ -95,11 +95,11 @@ def groups_of(runs: list[Any]) -> Iterator[list[Any]]:
 
 def results_of(runs: list[Any], token: ApiToken) -> list[dict[str, Any]]:
     read = [attempt(run, token) for run in runs]
-    outcomes = iter(ingest.record([item for item in read if isinstance(item, Report)], token))
+    outcomes = iter(ingest.record([item for item in read if isinstance(item, RunPayload)], token))
     return [result(item if isinstance(item, Problem) else next(outcomes)) for item in read]
 
 
-def attempt(run: Any, token: ApiToken) -> Report | Problem:
+def attempt(run: Any, token: ApiToken) -> RunPayload | Problem:
     try:
         return ingest.accept(run, token)
     except Problem as problem:

@@ -7,7 +7,7 @@ import pytest
 from vigie_client import build_usage_payload, new_run_id
 
 from usage.models import Run
-from usage.report import read_report
+from usage.report import read_run
 
 ODD = [None, "", " ", "Éditeur (Pro)", "2026/041", "x" * 200, f"vigie_client_{'a' * 12}_secret", b"x", 7, 7.5, True, [],
        {}, float("nan"), -1, 2**40, "\ud800", "a\nb", "\0", object()]  # fmt: skip
@@ -17,7 +17,7 @@ ODD = [None, "", " ", "Éditeur (Pro)", "2026/041", "x" * 200, f"vigie_client_{'
 @pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))
 def test_field_of_any_value_is_taken(field, value):
     given = {"run_id": new_run_id(), "app_name": "gui", "app_version": "6", field: value}
-    read_report(json.loads(json.dumps(build_usage_payload(**given), allow_nan=False)))
+    read_run(json.loads(json.dumps(build_usage_payload(**given), allow_nan=False)))
 
 
 @pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))
@@ -26,7 +26,7 @@ def test_document_of_any_value_is_taken(value):
     payload = build_usage_payload(
         run_id=new_run_id(), app_name="gui", app_version="6", documents=[value, *({key: value} for key in keys)]
     )
-    assert read_report(json.loads(json.dumps(payload, allow_nan=False))).document_count == 6
+    assert read_run(json.loads(json.dumps(payload, allow_nan=False))).document_count == 6
 
 
 @pytest.mark.django_db

@@ -4,8 +4,9 @@ import pytest
 from django.db import connections
 from vigie_client import ActivityTracker, activity_rules, make_session, spool_stats
 
+from portal.api.payloads import PayloadReader
 from portal.issuing import issue
-from usage.events import EventReader
+from usage.events import read_email, read_error_type, read_feature, read_route
 from usage.models import FeatureUsage, UserError, UserSession
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -89,12 +90,12 @@ def test_a_spool_that_is_sent_again_counts_once(tracker, spool):
 @pytest.mark.parametrize("given", ADDRESSES + NAMES + ROUTES)
 def test_what_a_tracker_lets_through_the_portal_takes_and_keeps_as_it_is(given):
     """And the other way round: what the portal would keep is not given up before."""
-    reader = EventReader()
+    reader = PayloadReader()
     taken = {
-        activity_rules.email_address: reader.email({"user_email": given}),
-        activity_rules.feature_name: reader.feature({"feature_name": given}),
-        activity_rules.error_name: reader.error_name({"error_type": given}),
-        activity_rules.route: reader.route({"endpoint": given}),
+        activity_rules.email_address: read_email(reader, {"user_email": given}),
+        activity_rules.feature_name: read_feature(reader, {"feature_name": given}),
+        activity_rules.error_name: read_error_type(reader, {"error_type": given}),
+        activity_rules.route: read_route(reader, {"endpoint": given}),
     }
     refused = {error.field for error in reader.errors}
     fields = ("user_email", "feature_name", "error_type", "endpoint")

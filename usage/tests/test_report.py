@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from usage.models import Licence, Run
-from usage.report import read_report
+from usage.report import read_run
 from usage.tests.runs import document, run
 
 pytestmark = pytest.mark.django_db
@@ -224,7 +224,7 @@ def test_run_with_omitted_documents_is_kept_once_with_their_number(report):
 
 
 def test_run_without_omitted_documents_keeps_the_digest_of_earlier_versions():
-    report = read_report(run([], run_id="00000000000000000000000000000001", started_at=None))
+    report = read_run(run([], run_id="00000000000000000000000000000001", started_at=None))
     assert report.digest == "e088274d7381790b4039b1b403c1698e4a886afc42aec86fb922837344a1d1fa"
 
 
