@@ -17,8 +17,8 @@ from typing import Any, Callable
 import pytest
 
 from vigie_client import ActivityTracker, SpoolStats, __version__, make_session, spool_stats
-from vigie_client.activity_calls import LISTS
-from vigie_client.payload import parse_time
+from vigie_client.http.times import parse_time
+from vigie_client.report.activity_calls import LISTS
 
 EVENTS = "/api/v1/usage/events"
 TOKEN_LIKE = "vigie_client_0123456789ab_secret"
@@ -78,8 +78,8 @@ def test_a_session_ends_after_it_began_whatever_the_clock_does(
 ) -> None:
     tracker.start_session()
     ahead = time.monotonic() + 90
-    monkeypatch.setattr("vigie_client.activity.monotonic", lambda: ahead)
-    monkeypatch.setattr("vigie_client.activity._now", lambda: datetime(2001, 1, 1, tzinfo=timezone.utc))
+    monkeypatch.setattr("vigie_client.report.activity.monotonic", lambda: ahead)
+    monkeypatch.setattr("vigie_client.report.activity._now", lambda: datetime(2001, 1, 1, tzinfo=timezone.utc))
     tracker.end_session()
     event = noted("sessions")[1]
     lasted = parse_time(event["session_end"]) - parse_time(event["session_start"])
@@ -88,7 +88,7 @@ def test_a_session_ends_after_it_began_whatever_the_clock_does(
 
 def test_it_notes_the_use_of_a_feature(tracker: ActivityTracker, noted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([100.0, 100.25])
-    monkeypatch.setattr("vigie_client.features.monotonic", lambda: next(moments))
+    monkeypatch.setattr("vigie_client.report.features.monotonic", lambda: next(moments))
     with tracker.feature("document upload", endpoint="/api/documents?name=secret.pdf"):
         pass
     (event,) = noted("features")
@@ -262,12 +262,12 @@ def test_it_tries_again_when_the_pause_is_over_and_never_busily(
     tracker: ActivityTracker, spool: Path, monkeypatch: pytest.MonkeyPatch, seconds: Any, pause: float
 ) -> None:
     stats = SpoolStats(1, 1, 1, None if seconds is None else 1000.0 + seconds, 0, {})
-    monkeypatch.setattr("vigie_client.courier.spool_stats", lambda _: stats)
-    monkeypatch.setattr("vigie_client.courier.time", lambda: 1000.0)
+    monkeypatch.setattr("vigie_client.spool.courier.spool_stats", lambda _: stats)
+    monkeypatch.setattr("vigie_client.spool.courier.time", lambda: 1000.0)
     assert tracker._courier.deliver() == pause
-    monkeypatch.setattr("vigie_client.courier.spool_stats", lambda _: stats._replace(pending=0))
+    monkeypatch.setattr("vigie_client.spool.courier.spool_stats", lambda _: stats._replace(pending=0))
     assert tracker._courier.deliver() is None
-    monkeypatch.setattr("vigie_client.courier.spool_stats", Raising())
+    monkeypatch.setattr("vigie_client.spool.courier.spool_stats", Raising())
     assert tracker._courier.deliver() == 300.0
     monkeypatch.setenv("VIGIE_TELEMETRY", "off")
     assert tracker._courier.deliver() is None
@@ -360,7 +360,8 @@ class Raising:
 
 
 @pytest.mark.parametrize(
-    "broken", ["courier.spool_payload", "activity.uuid.uuid4", "activity.utc_text", "activity._now"]
+    "broken",
+    ["spool.courier.spool_payload", "report.activity.uuid.uuid4", "report.activity.utc_text", "report.activity._now"],
 )
 def test_it_survives_whatever_breaks_in_it(
     tracker: ActivityTracker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str

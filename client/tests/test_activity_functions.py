@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vigie_client.features import Feature
+from vigie_client.report.features import Feature
 
 
 class Uses:

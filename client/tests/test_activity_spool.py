@@ -13,7 +13,7 @@ import pytest
 from client.tests.killing import every_instant, fork, was_killed
 
 from vigie_client import ActivityTracker, SpoolLimits, flush_spool, make_session, spool_payload, spool_stats
-from vigie_client.activity_calls import LISTS, ActivityClient
+from vigie_client.report.activity_calls import LISTS, ActivityClient
 
 EVENTS = "/api/v1/usage/events"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable, Optional
 
-from vigie_client.background import BackgroundDelivery
+from vigie_client.spool.background import BackgroundDelivery
 
 
 class Flushes:

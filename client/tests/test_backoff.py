@@ -4,7 +4,7 @@ from email.utils import formatdate
 
 import pytest
 
-from vigie_client.backoff import backoff_delay, parse_retry_after
+from vigie_client.http.backoff import backoff_delay, parse_retry_after
 
 NOW = 1_770_000_000.0
 

@@ -123,7 +123,7 @@ def test_a_search_for_the_run_to_blame_goes_on_in_the_next_flush(
 ) -> None:
     """Each call takes longer than half of the time that a flush has."""
     hours = iter(range(100))
-    monkeypatch.setattr("vigie_client.replay.monotonic", lambda: next(hours) * 3600.0)
+    monkeypatch.setattr("vigie_client.spool.replay.monotonic", lambda: next(hours) * 3600.0)
     fill(*numbered(4))
     for path in (REPORT, BATCH):
         portal.answer_with(path, refusing(answer, "000", 400, "malformed_json"))

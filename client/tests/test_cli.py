@@ -9,8 +9,8 @@ from typing import Any, Callable
 import pytest
 from client.tests.documents import THREE_PAGES
 
-from vigie_client import Credentials, TokenStore, report_files, spool_stats
-from vigie_client.cli import main
+from vigie_client import Credentials, TokenStore, spool_stats
+from vigie_client.cli import main, report_files
 
 REPORT = "/api/v1/usage/report"
 ENROLL = "/api/v1/agents/enroll"
@@ -166,7 +166,7 @@ def test_report_without_pymupdf_says_so_and_fails_no_document(
     portal: Any, command: Command, enrolled: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("vigie_client.pdf_pages._missing", set())
+    monkeypatch.setattr("vigie_client.report.pdf_pages._missing", set())
     monkeypatch.setitem(sys.modules, "pymupdf", None)
     monkeypatch.setitem(sys.modules, "fitz", None)
     for name in ("a.pdf", "b.pdf"):
@@ -278,7 +278,7 @@ def test_it_keeps_beating_until_it_is_interrupted(
             raise KeyboardInterrupt
         return 0.0
 
-    monkeypatch.setattr("vigie_client.heartbeat.HeartbeatThread.beat", beat)
+    monkeypatch.setattr("vigie_client.machine.heartbeat.HeartbeatThread.beat", beat)
     assert command("heartbeat", "--watch") == 0
     assert len(beats) == 3
 

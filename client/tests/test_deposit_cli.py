@@ -9,7 +9,7 @@ import pytest
 
 from vigie_client import Credentials, TokenStore
 from vigie_client.cli import main
-from vigie_client.options import parse_arguments
+from vigie_client.cli.options import parse_arguments
 
 Command = Callable[..., int]
 FILE = "/api/v1/backups/deposits/database/a.sql.gz"

@@ -12,8 +12,8 @@ from typing import Any, Callable, Iterator
 import pytest
 
 from vigie_client import Dump
-from vigie_client.commands import needs_shell
-from vigie_client.dump_errors import DumpFailed, presentable
+from vigie_client.deposits.commands import needs_shell
+from vigie_client.deposits.errors import DumpFailed, presentable
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="bash and signals")
 
@@ -205,7 +205,7 @@ def nobody_holds(reader: int) -> bool:
 def test_it_ends_a_command_that_takes_too_long_with_all_it_started(
     held: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vigie_client.commands.threading.Timer", Impatient)
+    monkeypatch.setattr("vigie_client.deposits.commands.threading.Timer", Impatient)
     content = Dump("a", command=held[0]).content(timeout=90)
     assert next(content) == b"a\n"
     Impatient.waiting[0]()

@@ -13,7 +13,7 @@ import pytest
 from client.tests.killing import every_instant, fork, was_killed
 
 from vigie_client import DepositFolder, DepositPortal, Dump, Patience, deposit, make_session
-from vigie_client.temporaries import Temporaries
+from vigie_client.deposits.temporaries import Temporaries
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and SIGKILL")
 

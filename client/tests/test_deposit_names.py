@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from vigie_client import DepositPortal, Dump, Patience, make_session
-from vigie_client.deposit_names import ReportNames, reduced
-from vigie_client.locks import FileLock
+from vigie_client.deposits.names import ReportNames, reduced
+from vigie_client.disk.locks import FileLock
 
 NEW_YEARS_EVE = datetime(2025, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
 LAST_MINUTE = NEW_YEARS_EVE.timestamp()
@@ -99,7 +99,7 @@ def test_it_remembers_a_day_of_names(tmp_path: Path) -> None:
 
 
 def test_its_memory_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vigie_client.deposit_names._REMEMBERED", 3)
+    monkeypatch.setattr("vigie_client.deposits.names._REMEMBERED", 3)
     path = tmp_path / "names.json"
     for _ in range(5):
         next(ReportNames(str(path)).from_minute_of(NEW_YEARS_EVE, "a"))
@@ -164,7 +164,7 @@ def test_one_call_delivers_after_the_other(
         handler.do_PUT()
 
     arrived: list[bool] = []
-    monkeypatch.setattr("vigie_client.deposits.FileLock", Watched)
+    monkeypatch.setattr("vigie_client.deposits.operation.FileLock", Watched)
     portal.answer_with("/api/v1/backups/deposits/database/a.sql.gz", first_arrives, None)
     with ThreadPoolExecutor(1, thread_name_prefix="second") as pool:
         upload("first")

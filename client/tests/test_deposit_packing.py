@@ -14,10 +14,11 @@ from typing import Any, Callable
 import pytest
 import zstandard
 
-from vigie_client import Dump, packing
-from vigie_client.dump_errors import DumpFailed
-from vigie_client.dumps import CHUNK
-from vigie_client.packing import pack
+from vigie_client import Dump
+from vigie_client.deposits import packing
+from vigie_client.deposits.dumps import CHUNK
+from vigie_client.deposits.errors import DumpFailed
+from vigie_client.deposits.packing import pack
 
 ZSTD, SKIPPABLE = b"\x28\xb5\x2f\xfd", b"\x53\x2a\x4d\x18\4\0\0\0abcd"
 DUMPS = Path(__file__).parent / "dumps"

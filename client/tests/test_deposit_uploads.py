@@ -17,7 +17,7 @@ import requests
 import zstandard
 
 from vigie_client import DepositPortal, Dump, Outcome, Patience, Result, make_session
-from vigie_client.uploads import TransferFailed, Uploader, _Body
+from vigie_client.deposits.uploads import TransferFailed, Uploader, _Body
 
 DEPOSITS = "/api/v1/backups/deposits/"
 ZST = zstandard.ZstdCompressor().compress(b"-- a\n")
@@ -217,7 +217,7 @@ def test_it_leaves_an_answer_that_drips_without_end(
             while not portal.over.wait(0.01):
                 handler.wfile.write(b"x")
 
-    monkeypatch.setattr("vigie_client.uploads.SHORTEST", 0.5)
+    monkeypatch.setattr("vigie_client.deposits.uploads.SHORTEST", 0.5)
     portal.answer_with(FILE, drip)
     assert upload(deadline=0.5, timeout=20).databases[0].error == "retry deadline"
     assert clock.pauses == []
@@ -257,7 +257,7 @@ def test_a_large_upload_is_given_its_time(
         clock.now = elapsed
         return Outcome(Result.DELIVERED)
 
-    monkeypatch.setattr("vigie_client.uploads._runner.run", run)
+    monkeypatch.setattr("vigie_client.deposits.uploads._runner.run", run)
     uploader = Uploader(make_session(token), clock.patience(deadline=7200))
     for _ in range(2):
         uploader.put("http://portal", io.BytesIO, 32 * 1024 * 1000, "0" * 64)

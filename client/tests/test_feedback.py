@@ -14,8 +14,8 @@ import pytest
 from client.tests.killing import every_instant, fork, was_killed
 
 from vigie_client import FeedbackClient, SpoolLimits, flush_spool, make_session, spool_payload, spool_stats
-from vigie_client.feedback_calls import FEEDBACK_PATH, FeedbackCalls
-from vigie_client.payload import parse_time
+from vigie_client.http.times import parse_time
+from vigie_client.report.feedback_calls import FEEDBACK_PATH, FeedbackCalls
 
 CAROL = "carol@example.org"
 TOKEN_LIKE = "vigie_client_0123456789ab_secret"
@@ -331,7 +331,7 @@ def test_it_survives_whatever_breaks_in_it_and_says_nothing_of_what_was_said(
     def fail(*_: Any) -> Any:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(f"vigie_client.feedback.{broken}", fail)
+    monkeypatch.setattr(f"vigie_client.report.feedback.{broken}", fail)
     heard = Heard()
     assert client(logger=heard).send(CAROL, comment="secret") is False
     assert heard.lines == ["feedback can't be taken: RuntimeError"]

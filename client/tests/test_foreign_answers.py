@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from vigie_client import SpoolStats, UsageTelemetryClient, flush_spool, spool_payload, spool_stats
-from vigie_client.activity_calls import ActivityClient
-from vigie_client.feedback_calls import FeedbackCalls
-from vigie_client.telemetry import SpoolClient
+from vigie_client.report.activity_calls import ActivityClient
+from vigie_client.report.feedback_calls import FeedbackCalls
+from vigie_client.spool.client import SpoolClient
 
 PLAIN, HTML, JSON, PROBLEM = "text/plain", "text/html", "application/json", "application/problem+json"
 ANSWERS = {
@@ -131,7 +131,7 @@ class Slow(Session):
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
         self.now = 0.0
-        monkeypatch.setattr("vigie_client.replay.monotonic", lambda: self.now)
+        monkeypatch.setattr("vigie_client.spool.replay.monotonic", lambda: self.now)
 
     def post(self, url: str, json: dict[str, Any], timeout: float) -> requests.Response:
         self.now += 3

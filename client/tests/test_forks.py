@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator
 import pytest
 
 from vigie_client import UsageTelemetryClient, make_session
-from vigie_client.deadlines import CallFailed, DeadlineRunner
+from vigie_client.http.deadlines import CallFailed, DeadlineRunner
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
 

@@ -10,7 +10,7 @@ from typing import Any, Iterator
 import pytest
 
 from vigie_client import UsageTelemetryClient
-from vigie_client.deadlines import CallFailed, DeadlineRunner
+from vigie_client.http.deadlines import CallFailed, DeadlineRunner
 
 
 class StuckSession:

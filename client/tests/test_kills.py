@@ -15,7 +15,7 @@ import pytest
 from client.tests.killing import every_instant, fork, was_killed
 
 from vigie_client import flush_spool, spool_payload, spool_stats
-from vigie_client.spool import retry_quarantined
+from vigie_client.spool.spooling import retry_quarantined
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and SIGKILL")
 

@@ -12,7 +12,15 @@ import pytest
 import vigie_client
 
 CLIENT = Path(__file__).resolve().parents[1]
-MODULES = sorted((CLIENT / "src" / "vigie_client").glob("*.py"))
+PACKAGE = CLIENT / "src" / "vigie_client"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+# Each folder may import those before it.
+FOLDERS = ("disk", "http", "machine", "spool", "report", "deposits", "cli")
+ON_TOP = {"contract", "version"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
 
 
 def test_it_exports_every_name_it_lists() -> None:
@@ -24,13 +32,27 @@ def test_it_documents_every_name_it_exports() -> None:
     assert [name for name in vigie_client.__all__ if name not in readme] == []
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
 def test_it_parses_as_python_3_9(module: Path) -> None:
     ast.parse(module.read_text(encoding="utf-8"), feature_version=(3, 9))
 
 
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="sys.stdlib_module_names")
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
 def test_it_imports_nothing_but_the_standard_library_and_requests(module: Path) -> None:
     imported = re.findall(r"^(?:from|import) ([a-z_]+)", module.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(imported) <= sys.stdlib_module_names | {"requests", "vigie_client"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_folders_import_only_folders_below_them(folder: str) -> None:
+    allowed = {*FOLDERS[: FOLDERS.index(folder) + 1], *ON_TOP}
+    sources = [path.read_text(encoding="utf-8") for path in (PACKAGE / folder).glob("*.py")]
+    imported = {
+        name for source in sources for name in re.findall(r"^from vigie_client\.([a-z_]+)", source, re.MULTILINE)
+    }
+    assert imported <= allowed
+
+
+def test_every_folder_has_its_place_in_the_order() -> None:
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(FOLDERS)

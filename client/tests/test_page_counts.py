@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from client.tests.documents import CATALOG, PAGE, THREE_PAGES, body, pdf, tiff, tree
 
-from vigie_client import page_count_for, pdf_pages
+from vigie_client import page_count_for
+from vigie_client.report import pdf_pages
 
 pymupdf = pytest.importorskip("pymupdf")
 

@@ -64,7 +64,7 @@ def test_it_starts_anew_after_a_success(portal: Any, spool: Path, fill: Any, flu
 def test_it_obeys_retry_after(
     portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any, status: int, header: str, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("vigie_client.telemetry.time.time", lambda: NOW)
+    monkeypatch.setattr("vigie_client.report.telemetry.time.time", lambda: NOW)
     fill("a")
     portal.answer_with(REPORT, answer(status, {}, {"Retry-After": header}), None)
     assert [flush(0), pause_of(spool), flush(39), flush(40)] == [0, 40, 0, 1]

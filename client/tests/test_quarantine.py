@@ -10,7 +10,7 @@ import pytest
 
 from vigie_client import Credentials, SpoolLimits, TokenStore, flush_spool, spool_payload, spool_stats
 from vigie_client.cli import main
-from vigie_client.spool import drop_quarantined, quarantined, retry_quarantined
+from vigie_client.spool.spooling import drop_quarantined, quarantined, retry_quarantined
 
 REPORT = "/api/v1/usage/report"
 

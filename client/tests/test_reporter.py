@@ -70,7 +70,7 @@ def test_a_backlog_is_delivered_without_a_pause_when_the_time_of_a_flush_is_up(
 ) -> None:
     """Each call takes most of the time that a flush has."""
     hours = iter(range(100))
-    monkeypatch.setattr("vigie_client.replay.monotonic", lambda: next(hours) * 12.0)
+    monkeypatch.setattr("vigie_client.spool.replay.monotonic", lambda: next(hours) * 12.0)
     for number in range(101):
         spool_payload(spool, run(str(number)))
     reporting = reporter()

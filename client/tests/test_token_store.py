@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vigie_client import Credentials, TokenStore, default_machine_id
-from vigie_client.token_store import restrict_to_owner
+from vigie_client.machine.token_store import restrict_to_owner
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
 OLD, NEW = Credentials("pc", "old"), Credentials("pc", "new")
@@ -73,8 +73,8 @@ def test_store_of_another_account_stays_its_own(store: TokenStore) -> None:
 def test_default_store_is_the_users_or_the_installers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VIGIE_STATE_DIR", raising=False)
     own, shared = tmp_path / "own", tmp_path / "shared"
-    monkeypatch.setattr("vigie_client.token_store.default_state_dir", lambda: str(own))
-    monkeypatch.setattr("vigie_client.token_store.shared_state_dir", lambda: str(shared))
+    monkeypatch.setattr("vigie_client.machine.token_store.default_state_dir", lambda: str(own))
+    monkeypatch.setattr("vigie_client.machine.token_store.shared_state_dir", lambda: str(shared))
     assert TokenStore().directory == str(own)
     TokenStore(shared).save(OLD)
     assert TokenStore().load() == OLD
@@ -151,7 +151,7 @@ class Windows:
 
 def test_it_leaves_the_file_on_windows_to_user_system_and_administrators(monkeypatch: pytest.MonkeyPatch) -> None:
     windows = Windows()
-    monkeypatch.setattr("vigie_client.token_store.os.name", "nt")
+    monkeypatch.setattr("vigie_client.machine.token_store.os.name", "nt")
     monkeypatch.setattr(subprocess, "run", windows.run)
     restrict_to_owner("token.tmp")
     assert windows.commands[1][1:] == (
@@ -163,7 +163,7 @@ def test_it_protects_the_file_on_windows_before_the_token_is_in_it(
     store: TokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows = Windows()
-    monkeypatch.setattr("vigie_client.token_store.os.name", "nt")
+    monkeypatch.setattr("vigie_client.machine.token_store.os.name", "nt")
     monkeypatch.setattr(subprocess, "run", windows.run)
     store.save(OLD)
     assert windows.commands[1][1] == store.path + ".tmp"
@@ -171,7 +171,7 @@ def test_it_protects_the_file_on_windows_before_the_token_is_in_it(
 
 
 def test_it_refuses_to_go_on_unprotected_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vigie_client.token_store.os.name", "nt")
+    monkeypatch.setattr("vigie_client.machine.token_store.os.name", "nt")
     monkeypatch.setattr(subprocess, "run", Windows(b"nobody").run)
     with pytest.raises(OSError, match="can't be protected"):
         restrict_to_owner("token.tmp")

@@ -4,7 +4,8 @@ import json
 
 import pytest
 from django.db import connections
-from vigie_client import FeedbackClient, feedback_rules, make_session, spool_stats
+from vigie_client import FeedbackClient, make_session, spool_stats
+from vigie_client.report import feedback_rules
 
 from monitoring.beta import intake
 from monitoring.models import BetaFeedback

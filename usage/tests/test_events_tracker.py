@@ -2,7 +2,8 @@
 
 import pytest
 from django.db import connections
-from vigie_client import ActivityTracker, activity_rules, make_session, spool_stats
+from vigie_client import ActivityTracker, make_session, spool_stats
+from vigie_client.report import activity_rules
 
 from portal.api.payloads import PayloadReader
 from portal.issuing import issue

@@ -1,27 +1,27 @@
 """What runs on other people's machines: enrolment, heartbeats, backups, and reports neither lost nor leaked."""
 
-from .activity import ActivityTracker
-from .deposit_places import DepositFolder, DepositPortal
-from .deposit_report import DepositedDatabase, DepositResult
-from .deposits import deposit
-from .dumps import Dump
-from .enrolment import Enrolment, enroll, rotate_token, uninstall
-from .feedback import FeedbackClient
-from .heartbeat import HeartbeatThread, send_heartbeat
-from .machine import default_machine_id
-from .outcomes import BatchOutcome, Outcome, Result
-from .pages import page_count_for
-from .payload import build_usage_payload, new_run_id
-from .portal_calls import PortalError
-from .reporter import UsageReporter
-from .sessions import make_session
-from .spool import flush_spool, spool_payload, spool_stats
-from .spool_limits import SpoolLimits
-from .spool_store import SpoolStats
-from .telemetry import UsageTelemetryClient
-from .token_store import Credentials, TokenStore
-from .uploads import Patience
-from .version import __version__
+from vigie_client.deposits.dumps import Dump
+from vigie_client.deposits.operation import deposit
+from vigie_client.deposits.places import DepositFolder, DepositPortal
+from vigie_client.deposits.report import DepositedDatabase, DepositResult
+from vigie_client.deposits.uploads import Patience
+from vigie_client.http.calls import PortalError
+from vigie_client.http.outcomes import BatchOutcome, Outcome, Result
+from vigie_client.http.sessions import Credentials, make_session
+from vigie_client.machine.enrolment import Enrolment, enroll, rotate_token, uninstall
+from vigie_client.machine.heartbeat import HeartbeatThread, send_heartbeat
+from vigie_client.machine.host import default_machine_id
+from vigie_client.machine.token_store import TokenStore
+from vigie_client.report.activity import ActivityTracker
+from vigie_client.report.feedback import FeedbackClient
+from vigie_client.report.pages import page_count_for
+from vigie_client.report.payload import build_usage_payload, new_run_id
+from vigie_client.report.reporter import UsageReporter
+from vigie_client.report.telemetry import UsageTelemetryClient
+from vigie_client.spool.limits import SpoolLimits
+from vigie_client.spool.spooling import flush_spool, spool_payload, spool_stats
+from vigie_client.spool.store import SpoolStats
+from vigie_client.version import __version__
 
 __all__ = [
     "ActivityTracker",

@@ -1,7 +1,10 @@
-"""The wire contract that client and portal share: patterns, limits and codes. Imports nothing.
+"""The wire contract that client and portal share: patterns, limits, codes and the rules made of them.
 
+Imports only the standard library: the portal loads this module and nothing else of the client.
 Patterns are strings, to be matched with `re.fullmatch` unless a comment says otherwise.
 """
+
+import unicodedata
 
 MACHINE_ID = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}"
 IDENTIFIER = r"[A-Za-z0-9._:+ -]{1,128}"
@@ -16,6 +19,23 @@ MAX_RUNS_IN_BATCH = 100
 MAX_EVENTS_IN_CALL = 500
 MAX_BODY = 1024 * 1024  # bytes as sent
 STATUSES = ("success", "failed")
+
+
+def plain_int(value: object) -> "int | None":
+    """`value` when it is an integer from 0 to 2^31-1 and nothing that merely passes for one (True, 3.0), else None."""
+    return value if type(value) is int and 0 <= value <= MAX_INTEGER else None
+
+
+LONGEST_NORMALIZED = 1024
+
+
+def normalized(text: str, form: str = "NFC") -> str:
+    """Return the Unicode normal form of the first LONGEST_NORMALIZED characters.
+
+    Sorting combining marks takes quadratic time: a longer text could take minutes.
+    """
+    return unicodedata.normalize(form, text[:LONGEST_NORMALIZED])  # type: ignore[arg-type]
+
 
 # --- Machines --------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,284 @@
+"""The command `vigie-client`.
+
+Results go to stdout as one JSON object, everything else to stderr. Exit status: 0 done, 1 failed or kept for later,
+2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, NoReturn, Optional, Union
+
+from vigie_client.cli.deposit_options import dumps_of
+from vigie_client.cli.options import parse_arguments, read_token
+from vigie_client.cli.report_files import documents_of, files_of
+from vigie_client.deposits.operation import deposit
+from vigie_client.deposits.places import DepositFolder, DepositPlace, DepositPortal
+from vigie_client.deposits.uploads import Patience
+from vigie_client.http.calls import PortalError
+from vigie_client.http.sessions import make_session
+from vigie_client.machine import host
+from vigie_client.machine.enrolment import enroll, rotate_token, uninstall
+from vigie_client.machine.heartbeat import HeartbeatThread, send_heartbeat
+from vigie_client.machine.host import default_state_dir
+from vigie_client.machine.token_store import TokenStore
+from vigie_client.report.payload import build_usage_payload, new_run_id
+from vigie_client.report.telemetry import UsageTelemetryClient
+from vigie_client.spool.client import telemetry_off
+from vigie_client.spool.spooling import (
+    count_quarantined,
+    drop_quarantined,
+    flush_spool,
+    quarantined,
+    retry_quarantined,
+    spool_payload,
+    spool_stats,
+)
+
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+class UsageError(Exception):
+    """What only another command line can mend."""
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    options = parse_arguments(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    commands = {
+        "enroll": _enroll,
+        "report": _report,
+        "flush": _flush,
+        "quarantine": _quarantine,
+        "heartbeat": _heartbeat,
+        "deposit": _deposit,
+        "rotate": _rotate,
+        "uninstall": _uninstall,
+    }
+    try:
+        return commands[options.command](options)
+    except UsageError as error:
+        return _fail(USAGE, str(error))
+    except PortalError as error:
+        return _fail(FAILED, f"{options.command}: {error}" + (f": {error.detail}" if error.detail else ""))
+    except (OSError, LookupError) as error:
+        return _fail(FAILED, f"{options.command}: {error}")
+    except KeyboardInterrupt:
+        return FAILED
+
+
+def _enroll(options: argparse.Namespace) -> int:
+    token, store = read_token(options.token_file), _store(options)
+    if token is None and store.load() is None:
+        raise UsageError("no enrolment token: give --token-file FILE, --token-file - or VIGIE_TOKEN")
+    enrolment = enroll(
+        _server(options),
+        token or "",
+        options.machine_id,
+        store=store,
+        user_name=options.user_name,
+        user_email=options.user_email,
+        user_id=options.user_id,
+        hostname=options.hostname or socket.gethostname(),
+        os_info=host.os_info(),
+        version=options.app_version,
+        allow_reactivate=not options.no_reactivate,
+        timeout=options.timeout,
+        session_factory=_session,
+    )
+    return _print(options, {"status": enrolment.status, "machine_id": enrolment.credentials.machine_id})
+
+
+def _report(options: argparse.Namespace) -> int:
+    """Spool, then flush: the run is safe before the network is asked for anything. Sent directly if the disk fails."""
+    if telemetry_off():
+        return _nothing_told(options)
+    started_at = datetime.now(timezone.utc)
+    payload = _payload(
+        run_id=new_run_id(),
+        app_name=options.app_name,
+        app_version=options.app_version,
+        license_ref=options.license_ref,
+        machine_id=options.machine_id or _machine_id(options),
+        documents=documents_of(_files(options)),
+        started_at=started_at,
+    )
+    counts = {key: payload[key] for key in ("run_id", "document_count", "failed_count", "total_pages")}
+    if spool_payload(_spool(options), payload):
+        return _flush(options, counts)
+    client = _client(options)
+    if client is None or not client.report(payload):
+        return _fail(FAILED, "report: the run can neither be written to the state directory nor sent")
+    return _print(options, {**counts, "delivered": 1, "pending": None})
+
+
+def _files(options: argparse.Namespace) -> list[str]:
+    try:
+        return files_of(options.files)
+    except ValueError as error:
+        raise UsageError(f"report: {error}") from None
+
+
+def _payload(**known: Any) -> dict[str, Any]:
+    try:
+        return build_usage_payload(**known, strict=True)
+    except ValueError as error:
+        raise UsageError(f"report: {error}") from None
+
+
+def _flush(options: argparse.Namespace, about: Optional[Mapping[str, Any]] = None) -> int:
+    if telemetry_off():
+        return _nothing_told(options)
+    spool = _spool(options)
+    before = spool_stats(spool)
+    client = _client(options)
+    delivered = 0 if client is None else flush_spool(spool, client, force=options.force)
+    after = spool_stats(spool)
+    counts = {"delivered": delivered, "pending": after.pending, "dropped": sum(after.dropped.values())}
+    _print(options, {**(about or {}), **counts})
+    lost_none = (after.quarantined, after.dropped) == (before.quarantined, before.dropped)
+    return DONE if after.pending == 0 and lost_none else FAILED
+
+
+def _client(options: argparse.Namespace) -> Optional[UsageTelemetryClient]:
+    token = _token(options)
+    if token is None:
+        logging.warning("not enrolled: what is spooled is kept for later")
+        return None
+    return UsageTelemetryClient(_server(options), _session(token), timeout=options.timeout)
+
+
+def _quarantine(options: argparse.Namespace) -> int:
+    spool, code = _spool(options), options.code
+    if options.action == "list":
+        return _print(options, {"items": [item for item in quarantined(spool) if code in (None, item.get("code"))]})
+    if options.action == "retry":
+        return _print(options, {"retried": retry_quarantined(spool, code), "pending": spool_stats(spool).pending})
+    return _print(options, {"dropped": drop_quarantined(spool, code)})
+
+
+def _nothing_told(options: argparse.Namespace) -> int:
+    """What whoever set the variable wants is done: no failure, nor a file that wasn't there."""
+    logging.warning("VIGIE_TELEMETRY is off: nothing is written or sent, and what is spooled stays")
+    return _print(options, {"telemetry": "off", "delivered": 0})
+
+
+def _heartbeat(options: argparse.Namespace) -> int:
+    token = _token(options)
+    if token is None:
+        raise LookupError("this machine isn't enrolled")
+    known = {"version": options.app_version, "os_info": host.os_info(), "timeout": options.timeout}
+    if options.watch:
+        with contextlib.suppress(KeyboardInterrupt):
+            HeartbeatThread(_server(options), _session(token), **known).run()  # in this very thread
+        return DONE
+    interval = send_heartbeat(_server(options), _session(token), hostname=socket.gethostname(), **known)
+    return _print(options, {"next_heartbeat_seconds": interval})
+
+
+def _deposit(options: argparse.Namespace) -> int:
+    try:
+        result = deposit(
+            dumps_of(options.dumps),
+            _place(options),
+            agent_id=_agent_id(options),
+            state_dir=options.state_dir,
+            dump_timeout=options.timeout_dump,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    databases = [vars(each) for each in result.databases]
+    _print(options, {"status": result.status, "report": result.report, "databases": databases})
+    return DONE if result.status == "deposited" else FAILED
+
+
+def _place(options: argparse.Namespace) -> DepositPlace:
+    if options.to is not None:
+        return DepositFolder(options.to)
+    server = _server(options)
+    if not server.lower().startswith(("http://", "https://")):
+        raise UsageError("the server's address begins with https:// or http://")
+    token = _token(options)
+    if token is None:
+        raise LookupError("this machine isn't enrolled")
+    return DepositPortal(server, _session(token), Patience(deadline=options.deadline, timeout=options.timeout))
+
+
+def _agent_id(options: argparse.Namespace) -> str:
+    credentials = _store(options).load()
+    if credentials is None:
+        return str(options.agent_id or _refuse("this machine isn't enrolled: give --agent-id ID"))
+    if options.agent_id is None or options.agent_id.lower() == credentials.machine_id.lower():
+        return credentials.machine_id
+    if options.to is None and options.token_file is None:
+        _refuse("over HTTP a machine deposits under its own id alone")
+    return str(options.agent_id)
+
+
+def _rotate(options: argparse.Namespace) -> int:
+    store = _store(options)
+    valid_until = rotate_token(_server(options), store, timeout=options.timeout, session_factory=_session)
+    return _print(options, {"status": "rotated", "previous_valid_until": valid_until})
+
+
+def _uninstall(options: argparse.Namespace) -> int:
+    store = _store(options)
+    uninstall(_server(options), store, reason=options.reason, timeout=options.timeout, session_factory=_session)
+    return _print(options, {"status": "uninstalled"})
+
+
+def _server(options: argparse.Namespace) -> str:
+    if not options.server:
+        raise UsageError("no server: give --server URL or VIGIE_URL")
+    return str(options.server)
+
+
+def _session(token: Union[str, TokenStore]) -> Any:
+    try:
+        return make_session(token)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _token(options: argparse.Namespace) -> Union[str, TokenStore, None]:
+    """A token file named for this command, else this machine's own store, else VIGIE_TOKEN (an application's, say)."""
+    store = _store(options)
+    if options.token_file is None and store.load() is not None:
+        return store
+    return read_token(options.token_file)
+
+
+def _machine_id(options: argparse.Namespace) -> str:
+    credentials = _store(options).load()
+    return credentials.machine_id if credentials else host.default_machine_id()
+
+
+def _store(options: argparse.Namespace) -> TokenStore:
+    """The token may be where an installer keeps it, unless another place was named."""
+    return TokenStore(None if options.state_dir == default_state_dir() else options.state_dir)
+
+
+def _spool(options: argparse.Namespace) -> str:
+    return getattr(options, "spool", None) or os.path.join(options.state_dir, "spool.jsonl")
+
+
+def _refuse(sentence: str) -> NoReturn:
+    raise UsageError(sentence)
+
+
+def _print(options: argparse.Namespace, result: Mapping[str, Any]) -> int:
+    sys.stdout.write(json.dumps({**result, "quarantined": count_quarantined(_spool(options))}) + "\n")
+    return DONE
+
+
+def _fail(status: int, sentence: str) -> int:
+    sys.stderr.write(f"vigie-client {sentence}\n")
+    return status

@@ -1,0 +1,143 @@
+"""Deposits of database backups: dumped, packed, delivered, and reported as they went.
+
+First all dumps, side by side with those of other calls; then, one call after the other, the files and last the report.
+So the newest report always speaks of the file that is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Callable, Optional, Union
+
+from vigie_client.deposits.dumps import Dump
+from vigie_client.deposits.errors import DumpFailed, in_words
+from vigie_client.deposits.names import ReportNames, reduced, staged_name
+from vigie_client.deposits.packing import Packed, pack
+from vigie_client.deposits.places import Delivery, DepositPlace
+from vigie_client.deposits.report import Backup, DepositResult, result_of, written
+from vigie_client.deposits.temporaries import Temporaries
+from vigie_client.deposits.uploads import TransferFailed
+from vigie_client.disk.durable import write_all
+from vigie_client.disk.locks import FileLock
+from vigie_client.disk.logs import log
+
+Clock = Callable[[], float]
+
+
+def deposit(
+    dumps: Sequence[Dump],
+    place: DepositPlace,
+    *,
+    agent_id: str,
+    state_dir: Union[str, os.PathLike[str]],
+    dump_timeout: Optional[float] = None,
+    now: Clock = time.time,
+) -> DepositResult:
+    """Back up these databases to `place`, in one operation with one report. A failure of one leaves the others alone.
+
+    `agent_id` is the machine's id as enrolled. Temporary files and the names of reports given are kept in `state_dir`.
+    `dump_timeout` is in seconds, for each command.
+
+    What fails is said in the result and in the report. Raises ValueError, before anything runs, for dumps that are
+    none, would have one file for two databases, or have a command that can't run here; OSError if `state_dir` can't be
+    used.
+    """
+    backups = _backups(dumps)
+    operation = _Operation(agent_id, os.path.join(os.fspath(state_dir), "deposits"), now)
+    with Temporaries(operation.directory) as temporaries:
+        try:
+            delivery = place.delivery(operation.agent_id, temporaries, operation.directory)
+        except OSError as error:
+            return operation.nowhere(backups, in_words(error))
+        for backup in backups:
+            operation.stage(backup, delivery, temporaries, dump_timeout)
+        with FileLock(os.path.join(operation.directory, "delivery.lock")):
+            return operation.deliver(backups, delivery)
+
+
+class _Operation:
+    """One call: who deposits, and what it keeps where."""
+
+    def __init__(self, agent_id: str, directory: str, now: Clock) -> None:
+        self.agent_id = agent_id
+        self.directory = directory
+        self._now = now
+
+    def nowhere(self, backups: Sequence[Backup], why: str) -> DepositResult:
+        for backup in backups:
+            backup.transfer_error = why
+        return result_of(backups, None, why)
+
+    def stage(self, backup: Backup, delivery: Delivery, temporaries: Temporaries, timeout: Optional[float]) -> None:
+        """Dump and pack one database into a temporary file, or note why not."""
+        backup.started = self._moment()
+        try:
+            backup.part, descriptor = temporaries.create(
+                os.path.join(delivery.staging, reduced(backup.name)), delivery.mode
+            )
+            try:
+                backup.packed = _packed(backup.dump, descriptor, timeout)
+            finally:
+                os.close(descriptor)
+        except DumpFailed as error:
+            backup.dump_error = str(error)
+        except OSError as error:
+            backup.dump_error = f"the backup can't be written: {in_words(error)}"
+        if backup.dump_error is not None:
+            log(logging.ERROR, "%s: %s", backup.name, backup.dump_error)
+            with contextlib.suppress(OSError):
+                os.unlink(backup.part)
+        backup.ended = self._moment()
+
+    def deliver(self, backups: Sequence[Backup], delivery: Delivery) -> DepositResult:
+        for backup in backups:
+            if backup.packed is not None:
+                self._send(backup, backup.packed, delivery)
+        ended = self._moment()
+        names = ReportNames(os.path.join(self.directory, "names.json")).from_minute_of(ended, self.agent_id)
+        try:
+            return result_of(backups, delivery.report(written(self.agent_id, ended, backups), names))
+        except (TransferFailed, OSError) as error:
+            why = in_words(error) if isinstance(error, OSError) else str(error)
+            log(logging.ERROR, "the report can't be delivered: %s", why)
+            return result_of(backups, None, why)
+
+    def _send(self, backup: Backup, packed: Packed, delivery: Delivery) -> None:
+        try:
+            delivery.send(backup.part, staged_name(backup.name, packed.suffix), packed)
+        except TransferFailed as error:
+            backup.transfer_error = str(error)
+            log(logging.ERROR, "%s can't be delivered: %s", backup.name, error)
+
+    def _moment(self) -> datetime:
+        return datetime.fromtimestamp(self._now(), timezone.utc)
+
+
+def _packed(dump: Dump, descriptor: int, timeout: Optional[float]) -> Packed:
+    name = "" if dump.file is None else os.path.basename(os.fspath(dump.file))
+
+    def write(data: bytes) -> None:
+        write_all(descriptor, data)
+
+    with contextlib.closing(dump.content(timeout)) as chunks:
+        packed = pack(chunks, write, name=name)
+    os.fsync(descriptor)
+    return packed
+
+
+def _backups(dumps: Sequence[Dump]) -> list[Backup]:
+    if not dumps:
+        raise ValueError("no database to deposit")
+    for dump in dumps:
+        dump.check()
+    files = Counter(reduced(dump.database) for dump in dumps)
+    twice = [name for name, count in files.items() if count > 1]
+    if twice:
+        raise ValueError(f"{', '.join(twice)}: named twice")
+    return [Backup(dump.database, dump) for dump in dumps]

@@ -1,0 +1,207 @@
+"""From a dump to the file that is deposited: compressed unless it is already, hashed and measured on the way.
+
+What is compressed already is unpacked on the way too: from outside a useless dump looks like any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import re
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Callable, Optional, Protocol
+
+from vigie_client.contract import DumpEnds, dump_doubts, is_message
+from vigie_client.deposits.errors import DumpFailed
+from vigie_client.disk.logs import log
+
+zstandard: Any
+try:
+    import zstandard
+except ImportError:  # it is the extra `zstd`
+    zstandard = None
+
+_GZIP = b"\x1f\x8b"
+# A frame, or a skippable one, with which parallel compressors begin.
+_ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)
+_MAGIC_BYTES = 4
+_GZIP_FORMAT = 31
+_GZIP_SLICE = 16 * 1024
+"""Deflate makes at most 1,032 bytes of one: a slice of the input bounds the output."""
+_ZSTD_SLICE = 1024
+"""zstd makes 32 MiB of that at most."""
+_NAMES = {".gz": "gzip", ".zst": "zstd"}
+_WHY = {
+    "empty": "the dump is empty",
+    "incomplete": "the dump is incomplete: the last lines of the dump program are missing",
+}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was written: its SHA-256 and size as they stand on the disk, the size of the dump within, and the suffix."""
+
+    sha256: str
+    size: int
+    raw_size: int
+    suffix: str
+
+
+class Packing(Protocol):
+    """One way to make the deposited bytes. `ends` are of the dump within, None where nothing here can unpack it."""
+
+    suffix: str
+
+    @property
+    def ends(self) -> Optional[DumpEnds]: ...
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+
+class _Compressing:
+    """A gzip header without name or time: the same dump always gives the same bytes."""
+
+    suffix = ".gz"
+
+    def __init__(self) -> None:
+        self.ends = DumpEnds()
+        self._deflate = zlib.compressobj(6, zlib.DEFLATED, _GZIP_FORMAT)
+
+    def feed(self, data: bytes) -> bytes:
+        self.ends.add(data)
+        return self._deflate.compress(data)
+
+    def finish(self) -> bytes:
+        return self._deflate.flush()
+
+
+class _Compressed:
+    """gzip or zstd passed on as it is, and unpacked along: member by member, with zeros between them."""
+
+    def __init__(self, suffix: str, decompressor: Callable[[], Any], slice_: int, errors: type[Exception]) -> None:
+        self.suffix = suffix
+        self.ends = DumpEnds()
+        self._decompressor = decompressor
+        self._slice = slice_
+        self._errors = errors
+        self._member: Any = None
+
+    def feed(self, data: bytes) -> bytes:
+        for start in range(0, len(data), self._slice):
+            self._read(data[start : start + self._slice])
+        return data
+
+    def finish(self) -> bytes:
+        if self._member is not None:
+            raise DumpFailed(f"the {_NAMES[self.suffix]} data is truncated")
+        return b""
+
+    def _read(self, data: bytes) -> None:
+        while data:
+            if self._member is None:
+                data = data.lstrip(b"\0")  # padding between members
+                if not data:
+                    return
+                self._member = self._decompressor()
+            try:
+                self.ends.add(self._member.decompress(data))
+            except self._errors:
+                raise DumpFailed(f"the {_NAMES[self.suffix]} data is damaged") from None
+            data = self._member.unused_data
+            if self._member.eof:
+                self._member = None
+
+
+class _Unseen:
+    """zstd passed on as it is, where `zstandard` isn't installed: the dump's size is taken to be that of the file."""
+
+    suffix = ".zst"
+    ends = None
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def finish(self) -> bytes:
+        log(logging.WARNING, "the zstd file can't be looked into: install vigie-client[zstd]")
+        return b""
+
+
+def pack(chunks: Iterator[bytes], write: Callable[[bytes], None], *, name: str = "") -> Packed:
+    """Write a dump's `chunks` through `write`. `name` is that of the file they come from, if any.
+
+    Constant memory whatever the size. DumpFailed if there's nothing in it, if it isn't whole, if it's an error message,
+    or if it isn't what its name says; and whatever `chunks` and `write` raise.
+    """
+    head, rest = _split_head(chunks)
+    packing = _packing_for(head, name)
+    digest, size = hashlib.sha256(), 0
+    for data in _fed(packing, itertools.chain([head], rest)):
+        digest.update(data)
+        size += len(data)
+        write(data)
+    if packing.ends is not None:
+        _refuse_useless(packing.ends)
+    return Packed(digest.hexdigest(), size, packing.ends.size if packing.ends else size, packing.suffix)
+
+
+def _refuse_useless(ends: DumpEnds) -> None:
+    """Raise DumpFailed for what can't be restored. Of a format that isn't known, only the portal's doubts tell."""
+    if is_message(ends.head):
+        raise DumpFailed("the dump is an error message")
+    for doubt in dump_doubts(ends.head, ends.tail):
+        if doubt in _WHY:
+            raise DumpFailed(_WHY[doubt])
+        log(logging.WARNING, "the dump doesn't begin like one of a database; it's deposited as it is")
+
+
+def _fed(packing: Packing, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        if data := packing.feed(chunk):
+            yield data
+    if data := packing.finish():
+        yield data
+
+
+def _split_head(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Enough of the first bytes to know the format by: a pipe may give them one by one."""
+    head = b""
+    while len(head) < _MAGIC_BYTES:
+        chunk = next(chunks, None)
+        if chunk is None:
+            break
+        head += chunk
+    return head, chunks
+
+
+def _packing_for(head: bytes, name: str) -> Packing:
+    packing: Packing = _Compressing()
+    if head.startswith(_GZIP):
+        packing = _Compressed(".gz", lambda: zlib.decompressobj(_GZIP_FORMAT), _GZIP_SLICE, zlib.error)
+    elif _ZSTD.match(head):
+        packing = _zstd()
+    named = name.lower()
+    if (
+        head
+        and named.endswith((".gz", ".zst"))
+        and (isinstance(packing, _Compressing) or not named.endswith(packing.suffix))
+    ):
+        raise DumpFailed("the file isn't what its name says")
+    return packing
+
+
+def _zstd() -> Packing:
+    if zstandard is None:
+        return _Unseen()
+    widest = 2 ** (31 if sys.maxsize > 2**32 else 30)  # what `zstd --long` can make
+    return _Compressed(
+        ".zst",
+        lambda: zstandard.ZstdDecompressor(max_window_size=widest).decompressobj(),
+        _ZSTD_SLICE,
+        zstandard.ZstdError,
+    )

@@ -1,0 +1,140 @@
+"""Where deposits go: a folder that the portal looks into, or the portal itself."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Optional, Protocol, Union
+
+from vigie_client.deposits.errors import in_words
+from vigie_client.deposits.names import reduced
+from vigie_client.deposits.packing import Packed
+from vigie_client.deposits.temporaries import Temporaries
+from vigie_client.deposits.uploads import Patience, TransferFailed, Uploader
+from vigie_client.disk.durable import put_in_place, sync_directory, write_all
+
+DEPOSITS_PATH = "/api/v1/backups/deposits"
+
+
+class DepositPlace(Protocol):
+    """A place to deposit at: `DepositFolder` or `DepositPortal`."""
+
+    def delivery(self, agent_id: str, temporaries: Temporaries, state_directory: str) -> Delivery:
+        """The delivery of one operation. Raises OSError where the place isn't there."""
+        ...
+
+
+class Delivery(Protocol):
+    """One operation's way to the place. All that it writes goes through its temporaries."""
+
+    mode: int
+    """The mode of staged files, before the umask."""
+    staging: str
+    """The directory to stage files in."""
+
+    def send(self, part: str, name: str, packed: Packed) -> None:
+        """Deliver the staged file `part` as `name`. Raises TransferFailed."""
+        ...
+
+    def report(self, content: bytes, names: Iterator[str]) -> str:
+        """Deliver the report under the first free one of `names`, and say which. Raises TransferFailed, OSError."""
+        ...
+
+
+class DepositFolder:
+    """The folder at `path`, such as a mounted share or what an SFTP job sends on.
+
+    It must be there: a share that isn't mounted shall fail, not fill the disk below it.
+    """
+
+    def __init__(self, path: Union[str, os.PathLike[str]]) -> None:
+        self.path = os.path.abspath(os.fspath(path))
+
+    def delivery(self, agent_id: str, temporaries: Temporaries, state_directory: str) -> Delivery:
+        if not os.path.isdir(self.path):
+            raise NotADirectoryError(None, "the deposit folder isn't there")
+        return _FolderDelivery(os.path.join(self.path, reduced(agent_id)), temporaries)
+
+
+class DepositPortal:
+    """The portal at `base_url`, through a `session` that carries the machine's own token."""
+
+    def __init__(self, base_url: str, session: Any, patience: Optional[Patience] = None) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.session = session
+        self.patience = patience or Patience()
+
+    def delivery(self, agent_id: str, temporaries: Temporaries, state_directory: str) -> Delivery:
+        return _PortalDelivery(self, state_directory)
+
+
+class _FolderDelivery:
+    mode = 0o666  # others read them: whom, the umask says
+
+    def __init__(self, path: str, temporaries: Temporaries) -> None:
+        self.staging = os.path.join(path, "database")
+        self._log = os.path.join(path, "log")
+        self._temporaries = temporaries
+        os.makedirs(self.staging, exist_ok=True)
+        os.makedirs(self._log, exist_ok=True)
+
+    def send(self, part: str, name: str, packed: Packed) -> None:
+        try:
+            put_in_place(part, os.path.join(self.staging, name))
+        except OSError as error:
+            raise TransferFailed(in_words(error)) from None
+
+    def report(self, content: bytes, names: Iterator[str]) -> str:
+        part, descriptor = self._temporaries.create(os.path.join(self._log, "report"), self.mode)
+        try:
+            write_all(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return next(name for name in names if _put_where_nothing_is(part, os.path.join(self._log, name)))
+
+
+class _PortalDelivery:
+    mode = 0o600
+
+    def __init__(self, place: DepositPortal, state_directory: str) -> None:
+        self.staging = state_directory
+        self._place = place
+        self._uploader = Uploader(place.session, place.patience)
+
+    def send(self, part: str, name: str, packed: Packed) -> None:
+        def opened() -> BinaryIO:
+            return open(part, "rb")
+
+        self._uploader.put(self._url("database", name), opened, packed.size, packed.sha256)
+        with contextlib.suppress(OSError):  # the room is wanted for nothing else, but why keep it
+            os.unlink(part)
+
+    def report(self, content: bytes, names: Iterator[str]) -> str:
+        name, sha256 = next(names), hashlib.sha256(content).hexdigest()
+        self._uploader.put(self._url("log", name), lambda: io.BytesIO(content), len(content), sha256)
+        return name
+
+    def _url(self, kind: str, name: str) -> str:
+        return f"{self._place.base_url}{DEPOSITS_PATH}/{kind}/{name}"
+
+
+def _put_where_nothing_is(part: str, path: str) -> bool:
+    """Give `part` the name `path` unless something has it: False. On the way it may have both, never half a file."""
+    try:
+        if os.name == "nt":
+            os.rename(part, path)
+        else:
+            os.link(part, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without links: the lock keeps our own calls from here, and nobody else names these
+        if os.path.lexists(path):
+            return False
+        put_in_place(part, path)
+        return True
+    sync_directory(path)
+    return True

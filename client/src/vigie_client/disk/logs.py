@@ -1,0 +1,36 @@
+"""Logging that cannot disturb the host program: its handlers may raise, and messages hold no path."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+from typing import Any, Optional
+
+DEFAULT_LOGGER = logging.getLogger("vigie_client")
+# A program that has set up no logging is not to find our lines on its stderr.
+DEFAULT_LOGGER.addHandler(logging.NullHandler())
+
+
+def log(level: int, message: str, *values: object, logger: Optional[Any] = None) -> None:
+    with contextlib.suppress(Exception):
+        (logger or DEFAULT_LOGGER).log(level, message, *values)
+
+
+_WORDS = {
+    errno.ENOSPC: "the disk is full",
+    getattr(errno, "EDQUOT", errno.ENOSPC): "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "no permission to write there",
+    errno.EPERM: "no permission to write there",
+    errno.ENOENT: "the folder is absent",
+    errno.ENOTDIR: "the folder is absent",
+}
+
+
+def cause_of(error: BaseException) -> str:
+    """Return such as `the disk is full (ENOSPC)`, else what the system says, or the name of the exception's class."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return type(error).__name__
+    name = errno.errorcode.get(error.errno, str(error.errno))
+    return f"{_WORDS.get(error.errno) or error.strerror or type(error).__name__} ({name})"

@@ -1,0 +1,61 @@
+"""The calls of an enrolled machine: an answer in time, or one typed error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from vigie_client.http.deadlines import CallFailed, DeadlineRunner
+from vigie_client.http.outcomes import Outcome, Result, json_body, judge_response, no_answer
+
+_runner = DeadlineRunner()
+
+
+class PortalError(Exception):
+    """A call that didn't succeed.
+
+    `permanent` tells whether repeating it is in vain; `code` is the portal's stable code, or what kept it from
+    answering; `status` is None without an answer; `retry_after` is in seconds; `detail` is the portal's sentence, or
+    empty. Never holds a token.
+    """
+
+    def __init__(self, outcome: Outcome, detail: str = "") -> None:
+        super().__init__(str(outcome))
+        self.outcome = outcome
+        self.permanent = outcome.result is not Result.RETRY
+        self.code: Optional[str] = outcome.code
+        self.status: Optional[int] = outcome.status
+        self.retry_after: Optional[float] = outcome.retry_after
+        self.detail = detail
+
+
+def post_json(session: Any, url: str, body: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
+    """The decoded answer of a POST, within `timeout` seconds in all. Raises PortalError for anything else."""
+
+    def post() -> tuple[Outcome, Any]:
+        response = session.post(url, json=body, timeout=timeout)
+        return judge_response(response, time.time()), json_body(response)
+
+    try:
+        outcome, answer = _runner.run(post, timeout)
+    except CallFailed as failure:
+        raise PortalError(no_answer(failure.kind)) from None
+    if not outcome.delivered:
+        raise PortalError(outcome, _detail_of(answer))
+    if not isinstance(answer, Mapping):
+        raise PortalError(no_answer("not_json"))
+    return answer
+
+
+def text_of(answer: Mapping[str, Any], key: str) -> str:
+    """A text that the answer must have; PortalError, worth a retry, if it hasn't."""
+    value = answer.get(key)
+    if not isinstance(value, str) or not value:
+        raise PortalError(no_answer(f"no_{key}"))
+    return value
+
+
+def _detail_of(answer: Any) -> str:
+    detail = answer.get("detail") if isinstance(answer, Mapping) else None
+    return "".join(filter(str.isprintable, detail))[:300] if isinstance(detail, str) else ""

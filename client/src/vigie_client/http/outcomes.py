@@ -1,0 +1,182 @@
+"""Outcomes of a call to the portal and of each item it carried: one rule for every caller and every spool.
+
+Only the portal's own word decides about an item. Its receipt, which names the item, delivers it; its problem with one
+of QUARANTINE_CODES condemns it. After anything else (a proxy's page, a refused token, no answer) the item waits.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Optional
+
+from vigie_client.contract import QUARANTINE_CODES
+from vigie_client.http.backoff import parse_retry_after
+
+_CODE = re.compile(r"[a-z][a-z_]{0,63}")
+_PROBLEM = "application/problem+json"
+_TRANSIENT = frozenset({408, 429})
+_RECEIPTS = ("recorded", "duplicate")
+_REFUSALS = ("conflict", "invalid")
+# The token and the item don't go together: as when the call as a whole is refused with 403, only a person can mend it.
+_AUTH_CODES = frozenset({"machine_mismatch", "app_mismatch", "licence_mismatch"})
+# Refusals that end by themselves once a person has acted: worth another try.
+_PENDING_CODES = frozenset({"approval_required"})
+
+
+class Result(enum.Enum):
+    DELIVERED = "delivered"
+    """The portal has the item, from this call or an earlier one."""
+    RETRY = "retry"
+    """No answer, one that isn't the portal's, or one that may change by itself: keep the item and try later."""
+    AUTH = "auth"
+    """The token was refused: keep the item and try much later."""
+    REFUSED = "refused"
+    """The portal will never take the item as it is."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of one call. `status` is None when no answer came; `retry_after` is in seconds."""
+
+    result: Result
+    status: Optional[int] = None
+    code: Optional[str] = None
+    retry_after: Optional[float] = None
+
+    @property
+    def delivered(self) -> bool:
+        return self.result is Result.DELIVERED
+
+    @property
+    def keeps_item(self) -> bool:
+        """True where a later attempt may deliver the item."""
+        return self.result in (Result.RETRY, Result.AUTH)
+
+    def __str__(self) -> str:
+        return " ".join(str(part) for part in (self.result.value, self.status, self.code) if part is not None)
+
+
+@dataclass(frozen=True)
+class BatchOutcome:
+    """The end of a batch: `items` has one outcome per item, in the order sent; it is empty unless `whole` delivered."""
+
+    whole: Outcome
+    items: tuple[Outcome, ...] = ()
+
+
+BARE_FALSE = Outcome(Result.RETRY, code="bare_false")
+"""What is known of a run when a client with nothing but `report(payload) -> bool` says False."""
+
+
+def no_answer(code: str) -> Outcome:
+    return Outcome(Result.RETRY, code=code)
+
+
+def judge_response(response: Any, now: float) -> Outcome:
+    """Return the outcome of an HTTP response. `now` is the Unix time that a Retry-After date is measured from.
+
+    REFUSED only with a problem of the portal: what a proxy answers says nothing of the call.
+    """
+    status = response.status_code
+    if not isinstance(status, int):
+        return no_answer("no_status")
+    headers = getattr(response, "headers", None)
+    headers = headers if isinstance(headers, Mapping) else {}
+    if 200 <= status < 300:
+        return _judge_success(response, status, headers)
+    code = _problem_code(response, headers)
+    return Outcome(_result_of(status, code), status, code, parse_retry_after(headers.get("Retry-After"), now))
+
+
+def judge_delivery(response: Any, now: float) -> Outcome:
+    """Return the outcome of a call with items of a spool: REFUSED only with a code that is about an item."""
+    outcome = judge_response(response, now)
+    if outcome.result is Result.REFUSED and outcome.code not in QUARANTINE_CODES:
+        return replace(outcome, result=Result.RETRY)
+    return outcome
+
+
+def judge_single(response: Any, item: Any, now: float, key: str) -> Outcome:
+    """Return the outcome of a call with one item. `key` names what identifies it, there and in the answer."""
+    whole = judge_delivery(response, now)
+    if not whole.delivered:
+        return whole
+    return replace(_judge_result(json_body(response), item, key), status=whole.status)
+
+
+def judge_batch(whole: Outcome, answer: object, items: Sequence[Any], key: str) -> BatchOutcome:
+    """Return one outcome per item from a batch's answer; an item that the answer doesn't name waits."""
+    if not whole.delivered:
+        return BatchOutcome(whole)
+    results = answer.get("results") if isinstance(answer, Mapping) else None
+    if not isinstance(results, list):
+        return BatchOutcome(replace(_NO_RECEIPT, status=whole.status))
+    given = results + [None] * (len(items) - len(results))
+    return BatchOutcome(whole, tuple(_judge_result(result, item, key) for result, item in zip(given, items)))
+
+
+def json_body(response: Any) -> Any:
+    """The decoded body, or None: a body that isn't JSON says nothing, and 2,000 brackets raise RecursionError."""
+    try:
+        return response.json()
+    except Exception:
+        return None
+
+
+_NO_RECEIPT = no_answer("no_receipt")
+
+
+def _result_of(status: int, code: Optional[str]) -> Result:
+    if status in (401, 403):
+        return Result.AUTH
+    if code is not None and 400 <= status < 500 and status not in _TRANSIENT and code not in _PENDING_CODES:
+        return Result.REFUSED
+    return Result.RETRY
+
+
+def _judge_success(response: Any, status: int, headers: Mapping[str, Any]) -> Outcome:
+    """A hotel's login page answers 200 to everything, and a redirect turns a POST into a GET: neither is the portal."""
+    redirected = isinstance(getattr(response, "history", None), list) and bool(response.history)
+    if redirected or "text/html" in _content_type(headers):
+        return Outcome(Result.RETRY, status, "not_the_portal")
+    return Outcome(Result.DELIVERED, status)
+
+
+def _judge_result(result: object, item: Any, key: str) -> Outcome:
+    """The portal leaves out the id of an item that it could not read: then its place tells which is meant."""
+    if not isinstance(result, Mapping):
+        return _NO_RECEIPT
+    named = _is_named(result.get(key), item, key)
+    if named and result.get("status") in _RECEIPTS:
+        return Outcome(Result.DELIVERED)
+    if result.get("status") not in _REFUSALS or not (named or result.get(key) is None):
+        return _NO_RECEIPT
+    code = _stable_code(result.get("code"))
+    if code in QUARANTINE_CODES:
+        return Outcome(Result.REFUSED, code=code)
+    return Outcome(Result.AUTH if code in _AUTH_CODES else Result.RETRY, code=code or "no_receipt")
+
+
+def _is_named(answered: object, item: Any, key: str) -> bool:
+    """Compare the answered id with the one that was sent, in any of the forms of a UUID."""
+    sent = item.get(key) if isinstance(item, Mapping) else None
+    if not isinstance(answered, str) or not isinstance(sent, str):
+        return False
+    return answered.replace("-", "").lower() == sent.replace("-", "").lower()
+
+
+def _problem_code(response: Any, headers: Mapping[str, Any]) -> Optional[str]:
+    body = json_body(response) if _PROBLEM in _content_type(headers) else None
+    return _stable_code(body.get("code")) if isinstance(body, Mapping) else None
+
+
+def _content_type(headers: Mapping[str, Any]) -> str:
+    return str(headers.get("Content-Type", "")).lower()
+
+
+def _stable_code(code: object) -> Optional[str]:
+    """Only what looks like one of the portal's codes: these end in logs, and an answer may echo anything."""
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else None

@@ -1,0 +1,31 @@
+"""Times as the portal's calls carry them: ISO 8601 in UTC."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from typing import Union
+
+
+def parse_time(value: Union[datetime, str]) -> datetime:
+    """An aware UTC time from a datetime or an ISO 8601 string; ValueError, without echo, for anything else."""
+    if isinstance(value, str):
+        try:
+            # Python 3.9 and 3.10 don't know the suffix Z.
+            value = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", value.strip()))
+        except ValueError:
+            raise ValueError("not an ISO 8601 time") from None
+    if not isinstance(value, datetime):
+        raise ValueError("not a time")
+    aware = value if value.utcoffset() is not None else value.replace(tzinfo=timezone.utc)
+    return aware.astimezone(timezone.utc)
+
+
+def now_text() -> str:
+    """The present in the form the portal documents."""
+    return utc_text(datetime.now(timezone.utc))
+
+
+def utc_text(moment: datetime) -> str:
+    """`2026-03-10T09:20:00Z`: the form the portal documents."""
+    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,216 @@
+"""A machine's life with the portal: enrolled, given a new token, uninstalled."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+from vigie_client.contract import DESCRIPTION, MACHINE_ID, NEVER_CUT, machine_name
+from vigie_client.disk.durable import replace_file
+from vigie_client.http.calls import PortalError, post_json, text_of
+from vigie_client.http.outcomes import Result, no_answer
+from vigie_client.http.sessions import Credentials, make_session
+from vigie_client.machine.host import default_machine_id
+from vigie_client.machine.token_store import TokenStore
+
+SessionFactory = Callable[[str], Any]
+"""Makes the session that carries a given token."""
+
+ENROL_PATH = "/api/v1/agents/enroll"
+UNINSTALL_PATH = "/api/v1/agents/uninstall"
+ROTATE_PATH = "/api/v1/agents/token/rotate"
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """`status` is `enrolled`, `reactivated` or `replayed`; `agent` is the portal's view of the machine."""
+
+    status: str
+    credentials: Credentials
+    agent: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """Under which names a machine asks to be enrolled, until it has a token."""
+
+    machine_id: str
+    enrollment_id: str
+
+
+def enroll(
+    base_url: str,
+    enrolment_token: str,
+    machine_id: Optional[str] = None,
+    *,
+    store: TokenStore,
+    user_name: Optional[str] = None,
+    user_email: Optional[str] = None,
+    user_id: Optional[str] = None,
+    hostname: Optional[str] = None,
+    os_info: Optional[str] = None,
+    version: Optional[str] = None,
+    allow_reactivate: bool = True,
+    timeout: float = 15.0,
+    session_factory: SessionFactory = make_session,
+) -> Enrolment:
+    """Enrol this machine and keep its token in `store`. `machine_id` is the host's name unless given.
+
+    A machine with a token of its own renews that instead, and needs no enrolment token for it; where the portal no
+    longer takes it, the machine is enrolled again under the name it has.
+
+    Call it again after a failure: when the answer to an enrolment was lost on the way, the portal knows the machine
+    but the machine has no token, and only the same `enrollment_id`, kept on disk since before the first try, gets it
+    one. Raises PortalError, OSError, and ValueError for a token that can't be one.
+    """
+    given = {
+        "user_name": user_name,
+        "user_email": user_email,
+        "user_id": user_id,
+        "hostname": hostname,
+        "os_info": os_info,
+        "version": version,
+    }
+    with store.exclusive():
+        own, told = _own_credentials(store, machine_id), _described(given)
+        url, answer = _url(base_url, ENROL_PATH), None
+        if own is not None:
+            answer = _renewed(session_factory(own.api_token), url, told, timeout, or_else=bool(enrolment_token))
+        if answer is None:
+            session = session_factory(enrolment_token)
+            attempt = _attempt(store, own.machine_id if own is not None else machine_id)
+            body = {**told, **vars(attempt), "allow_reactivate": allow_reactivate}
+            answer = post_json(session, url, body, timeout)
+        credentials = Credentials(text_of(answer, "machine_id"), text_of(answer, "api_token"))
+        store.save(credentials)
+        _forget_attempt(store)
+    agent = answer.get("agent")
+    return Enrolment(str(answer.get("status")), credentials, agent if isinstance(agent, Mapping) else {})
+
+
+def rotate_token(
+    base_url: str, store: TokenStore, *, timeout: float = 15.0, session_factory: SessionFactory = make_session
+) -> Optional[str]:
+    """Replace the stored token by a new one; answers until when the old one stays valid (ISO 8601).
+
+    If the answer is lost the old token still works: call again. Raises PortalError, OSError, and LookupError when this
+    machine isn't enrolled.
+    """
+    with store.exclusive():
+        credentials = _credentials(store)
+        session = session_factory(credentials.api_token)
+        answer = post_json(session, _url(base_url, ROTATE_PATH), {}, timeout)
+        machine_id = str(answer.get("machine_id") or credentials.machine_id)
+        store.save(Credentials(machine_id, text_of(answer, "api_token")))
+    valid_until = answer.get("previous_valid_until")
+    return valid_until if isinstance(valid_until, str) else None
+
+
+def uninstall(
+    base_url: str,
+    store: TokenStore,
+    *,
+    reason: Optional[str] = None,
+    timeout: float = 4.0,
+    session_factory: SessionFactory = make_session,
+) -> None:
+    """Tell the portal that this machine leaves, then forget its token. Repeating it is harmless.
+
+    Raises PortalError, keeping the token for another try, and OSError. A remover must not wait for success.
+    """
+    with store.exclusive():
+        credentials = store.load()
+        if credentials is None:
+            return
+        session = session_factory(credentials.api_token)
+        body = {} if reason is None else {"reason": reason}  # the token says which machine
+        try:
+            answer = post_json(session, _url(base_url, UNINSTALL_PATH), body, timeout)
+            if answer.get("status") != "uninstalled":  # some proxy's JSON
+                raise PortalError(no_answer("no_receipt"))
+        except PortalError as error:
+            if error.code not in ("agent_unknown", "token_revoked"):  # both: it's already gone
+                raise
+        store.clear()
+        _forget_attempt(store)
+
+
+def _url(base_url: str, path: str) -> str:
+    return base_url.rstrip("/") + path
+
+
+def _credentials(store: TokenStore) -> Credentials:
+    credentials = store.load()
+    if credentials is None:
+        raise LookupError("this machine isn't enrolled")
+    return credentials
+
+
+def _own_credentials(store: TokenStore, machine_id: Optional[str]) -> Optional[Credentials]:
+    """What this machine has, unless another one is to be enrolled."""
+    own = store.load()
+    if own is None or machine_id is None or _name(machine_id).lower() == own.machine_id.lower():
+        return own
+    return None
+
+
+def _renewed(
+    session: Any, url: str, told: Mapping[str, Any], timeout: float, *, or_else: bool
+) -> Optional[Mapping[str, Any]]:
+    """The answer to the machine's own token; None if that is refused and there is another way. Raises PortalError."""
+    try:
+        return post_json(session, url, told, timeout)
+    except PortalError as error:
+        if error.outcome.result is Result.AUTH and or_else:
+            return None
+        raise
+
+
+def _described(given: Mapping[str, Optional[str]]) -> dict[str, str]:
+    """What the portal can keep of it: one odd value must not cost the enrolment."""
+    told = {}
+    for name, value in given.items():
+        text = "" if value is None else str(value).encode("utf-8", "ignore").decode().strip()
+        if value is not None and (name not in NEVER_CUT or len(text) <= DESCRIPTION[name]):
+            told[name] = text[: DESCRIPTION[name]]
+    return told
+
+
+def _name(machine_id: str) -> str:
+    """A name that the portal takes as it is, else what the rule makes of it: a GUID may come in braces."""
+    return machine_id if re.fullmatch(MACHINE_ID, machine_id) else machine_name(machine_id) or machine_id
+
+
+def _attempt(store: TokenStore, machine_id: Optional[str]) -> _Attempt:
+    """The attempt under way, or a new one, on disk before anything is sent. Without a given name it keeps its own."""
+    machine_id = None if machine_id is None else _name(machine_id)
+    stored = _stored_attempt(store)
+    if stored is not None and machine_id in (None, stored.machine_id):
+        return stored
+    attempt = _Attempt(machine_id or default_machine_id(), uuid.uuid4().hex)
+    replace_file(_attempt_path(store), json.dumps(vars(attempt)).encode())
+    return attempt
+
+
+def _stored_attempt(store: TokenStore) -> Optional[_Attempt]:
+    try:
+        with open(_attempt_path(store), "rb") as file:
+            stored = json.load(file)
+        return _Attempt(str(stored["machine_id"]), str(stored["enrollment_id"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _forget_attempt(store: TokenStore) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_attempt_path(store))
+
+
+def _attempt_path(store: TokenStore) -> str:
+    return os.path.join(store.directory, "enrolment.json")

@@ -1,0 +1,40 @@
+"""What a machine calls itself, and where it keeps what is its own."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+import uuid
+
+from vigie_client.contract import machine_name
+
+
+def default_machine_id() -> str:
+    """The host name, as `contract.machine_name` reduces it; the network card's address if nothing is left of it."""
+    return machine_name(socket.gethostname()) or f"machine-{uuid.getnode():012x}"
+
+
+def os_info() -> str:
+    """Such as `Windows 10` or `Linux 6.1.0`."""
+    return f"{platform.system()} {platform.release()}".strip()
+
+
+def default_state_dir() -> str:
+    """Where this user's token and spool are kept, by the custom of the system."""
+    home = os.path.expanduser("~")
+    if os.name == "nt":
+        base = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
+    elif sys.platform == "darwin":
+        base = os.path.join(home, "Library", "Application Support")
+    else:
+        base = os.environ.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
+    return os.path.join(base, "vigie-client")
+
+
+def shared_state_dir() -> str:
+    """Where the installers keep the machine's token, for all of its users."""
+    if os.name == "nt":
+        return os.path.join(os.environ.get("PROGRAMDATA") or r"C:\ProgramData", "Vigie")
+    return "/var/lib/vigie"

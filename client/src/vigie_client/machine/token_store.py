@@ -1,0 +1,128 @@
+"""The machine's token on its disk, for its owner's eyes only."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import json
+import os
+import re
+import subprocess
+from typing import Optional, Union
+
+from vigie_client.disk.durable import replace_file
+from vigie_client.disk.locks import FileLock
+from vigie_client.http.sessions import Credentials, CredentialSource
+from vigie_client.machine.host import default_machine_id, default_state_dir, shared_state_dir
+
+STORE = "token.json"
+OLDER_STORE = "agent.token"
+
+
+class TokenStore(CredentialSource):
+    """Keeps credentials in `directory`, which is made if need be. Methods raise OSError.
+
+    Without a directory: the one that VIGIE_STATE_DIR names, else the user's own, or the installers' if only that one
+    holds a token.
+    """
+
+    def __init__(self, directory: Optional[Union[str, os.PathLike[str]]] = None) -> None:
+        chosen = os.environ.get("VIGIE_STATE_DIR") or _default_directory() if directory is None else directory
+        self.directory = os.path.abspath(os.fspath(chosen))
+        self.path = os.path.join(self.directory, STORE)
+
+    def load(self) -> Optional[Credentials]:
+        """The credentials, or None when there are none, or none that can be read as such."""
+        try:
+            stored = json.loads(_text_in(self.path))
+            return Credentials(str(stored["machine_id"]), str(stored["api_token"]))
+        except FileNotFoundError:
+            return self._load_older()
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+    def _load_older(self) -> Optional[Credentials]:
+        """What an earlier installer wrote: the token alone, of a machine enrolled by its name of that time."""
+        try:
+            token = _text_in(os.path.join(self.directory, OLDER_STORE))
+        except FileNotFoundError:
+            return None
+        return Credentials(os.environ.get("COMPUTERNAME") or default_machine_id(), token) if token else None
+
+    def save(self, credentials: Credentials) -> None:
+        """Replace what is stored in one step: a kill leaves the old credentials or the new, readable by no other.
+
+        A store that was given to another account, such as the program's, stays that account's.
+        """
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        stored = {"machine_id": credentials.machine_id, "api_token": credentials.api_token}
+        with FileLock(self.path + ".lock"):
+            replace_file(self.path, json.dumps(stored).encode(), protect=self._protect)
+        _remove(os.path.join(self.directory, OLDER_STORE))
+
+    def _protect(self, path: str) -> None:
+        restrict_to_owner(path)
+        if os.name != "nt":
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                before = os.stat(self.path)
+                os.chown(path, before.st_uid, before.st_gid)
+
+    def clear(self) -> None:
+        for name in (STORE, OLDER_STORE):
+            _remove(os.path.join(self.directory, name))
+
+    def exclusive(self) -> FileLock:
+        """Held around a call that ends in new credentials, so that two programs don't overwrite each other's."""
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        return FileLock(os.path.join(self.directory, "agent.lock"))
+
+
+def decoded(raw: bytes) -> str:
+    """The text of a token file. PowerShell's `>` writes UTF-16, and editors put a byte order mark before UTF-8."""
+    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    return raw.decode(encoding, "replace").strip()
+
+
+def _text_in(path: str) -> str:
+    with open(path, "rb") as file:
+        return decoded(file.read(65_536))
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _default_directory() -> str:
+    own, shared = default_state_dir(), shared_state_dir()
+    names = (STORE, OLDER_STORE)
+    held = [folder for folder in (own, shared) if any(os.path.isfile(os.path.join(folder, name)) for name in names)]
+    return held[0] if held else own
+
+
+def restrict_to_owner(path: str) -> None:
+    """On Windows, leave `path` to the current user, SYSTEM and Administrators. Elsewhere its mode 0600 already does.
+
+    Raises OSError if that can't be done: better no token on disk than one that everybody reads.
+    """
+    if os.name != "nt":
+        return
+    system = os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32")
+    user = _sid(_run(os.path.join(system, "whoami.exe"), "/user", "/fo", "csv", "/nh"))
+    grants = [f"*{sid}:F" for sid in (user, "S-1-5-18", "S-1-5-32-544")]
+    _run(os.path.join(system, "icacls.exe"), path, "/inheritance:r", "/grant:r", *grants)
+
+
+def _run(*command: str) -> bytes:
+    try:
+        return subprocess.run(command, check=True, capture_output=True, timeout=30).stdout
+    except subprocess.SubprocessError:
+        raise OSError(f"{os.path.basename(command[0])} failed: the file can't be protected") from None
+
+
+def _sid(listing: bytes) -> str:
+    """Names come in the console's code page, and translated; a SID is plain ASCII."""
+    found = re.search(rb"S-1-[0-9-]+", listing)
+    if found is None:
+        raise OSError("whoami.exe named no user: the file can't be protected")
+    return found.group().decode("ascii")

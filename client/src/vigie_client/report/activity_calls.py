@@ -1,0 +1,56 @@
+"""Delivering events of activity: many in one call, each judged by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from vigie_client.contract import MAX_EVENTS_IN_CALL
+from vigie_client.http.outcomes import BatchOutcome, Outcome, Result, json_body, judge_batch, judge_delivery
+from vigie_client.http.times import now_text
+from vigie_client.spool.client import UNSERIALISABLE, SpoolClient, serialisable
+
+EVENTS_PATH = "/api/v1/usage/events"
+LISTS = ("sessions", "features", "errors")
+_FOREIGN = Outcome(Result.REFUSED, code="no_event")
+
+
+class ActivityClient(SpoolClient):
+    """Sends payloads `{"list": one of LISTS, "event": {...}}`, as `ActivityTracker` spools them."""
+
+    batch_size = MAX_EVENTS_IN_CALL
+    what = "activity"
+
+    def send(self, payload: Mapping[str, Any], timeout: Optional[float] = None) -> Outcome:
+        answer = self.report_batch([payload], timeout)
+        return answer.items[0] if answer.items else answer.whole
+
+    def report_batch(self, payloads: Sequence[Mapping[str, Any]], timeout: Optional[float] = None) -> BatchOutcome:
+        """At most 500 and 900 KiB, or the portal refuses the whole."""
+        return self._within_deadline(lambda: self._send_all(payloads), timeout)
+
+    def _send_all(self, payloads: Sequence[Mapping[str, Any]]) -> BatchOutcome:
+        if not all(map(_is_event, payloads)):
+            return BatchOutcome(_FOREIGN)
+        body: dict[str, Any] = {name: [each["event"] for each in payloads if each["list"] == name] for name in LISTS}
+        body["sent_at"] = now_text()
+        if not serialisable(body):
+            return BatchOutcome(UNSERIALISABLE)
+        response = self._post(EVENTS_PATH, body)
+        events = [each["event"] for each in payloads]
+        answer = _in_order_sent(json_body(response), payloads)
+        return judge_batch(judge_delivery(response, time.time()), answer, events, "id")
+
+
+def _is_event(payload: Mapping[str, Any]) -> bool:
+    return payload.get("list") in LISTS and isinstance(payload.get("event"), dict)
+
+
+def _in_order_sent(answer: Any, payloads: Sequence[Mapping[str, Any]]) -> Any:
+    """The portal's results, which come list by list, as one list; what it says nothing of is None."""
+    results = answer.get("results") if isinstance(answer, Mapping) else None
+    if not isinstance(results, Mapping):
+        return None
+    lists = {name: iter(results[name] if isinstance(results.get(name), list) else ()) for name in LISTS}
+    return {"results": [next(lists[each["list"]], None) for each in payloads]}

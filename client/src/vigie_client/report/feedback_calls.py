@@ -1,0 +1,33 @@
+"""Delivering feedback: one by one, since the portal judges each by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from vigie_client.http.outcomes import BatchOutcome, Outcome, Result, judge_single
+from vigie_client.http.times import now_text
+from vigie_client.spool.client import UNSERIALISABLE, SpoolClient, serialisable
+
+FEEDBACK_PATH = "/api/v1/beta/feedback"
+_FOREIGN = Outcome(Result.REFUSED, code="no_feedback")
+
+
+class FeedbackCalls(SpoolClient):
+    """Sends payloads `{"feedback": {...}}`, as `FeedbackClient` spools them."""
+
+    batch_size = 1  # there is no call for several
+    what = "feedback"
+
+    def send(self, payload: Mapping[str, Any], timeout: Optional[float] = None) -> Outcome:
+        return self._within_deadline(lambda: BatchOutcome(self._send(payload)), timeout).whole
+
+    def _send(self, payload: Mapping[str, Any]) -> Outcome:
+        feedback = payload.get("feedback")
+        if not isinstance(feedback, dict):
+            return _FOREIGN
+        body = {**feedback, "sent_at": now_text()}
+        if not serialisable(body):
+            return UNSERIALISABLE
+        return judge_single(self._post(FEEDBACK_PATH, body), body, time.time(), "id")

@@ -1,0 +1,142 @@
+"""One run as the portal takes it. What isn't on the whitelist never enters a payload."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Optional, Union
+
+from vigie_client.contract import MAX_BODY, MAX_DOCUMENTS, MAX_INTEGER
+from vigie_client.http.times import parse_time, utc_text
+from vigie_client.report.payload_rules import (
+    Mistakes,
+    extension,
+    integer,
+    license_reference,
+    machine_reference,
+    required_name,
+    run_identifier,
+    status,
+)
+
+# What documents may take of a body; the rest is for the other fields.
+_MAX_LISTED_BYTES = MAX_BODY - 16 * 1024
+
+
+def new_run_id() -> str:
+    """A fresh run id: 32 hex digits. Make one per run and keep it: the portal counts a run id once."""
+    return uuid.uuid4().hex
+
+
+def build_usage_payload(
+    *,
+    run_id: Union[str, uuid.UUID],
+    app_name: str,
+    app_version: str,
+    license_ref: Optional[str] = None,
+    machine_id: Optional[str] = None,
+    documents: Optional[Iterable[Mapping[str, Any]]] = None,
+    started_at: Union[datetime, str, None] = None,
+    strict: Optional[bool] = None,
+) -> dict[str, Any]:
+    """The payload of one run, with counters derived from its documents as the portal derives them.
+
+    Of each document only `ordinal`, `page_count`, `status`, `duration_ms` and `extension` are carried: a name or a path
+    in the mapping stays here. An absent ordinal is the document's place, from 0. Of more than 10,000 documents, or what
+    fits one call, the first ones are listed; `documents_omitted` counts the others, and the counters are of all.
+
+    A value that the portal would not take raises ValueError where `strict`, which is the default under `python -X dev`.
+    The error names field and rule, never the value. Else one log line says the same, and the value is reduced to what
+    the portal takes; a `license_ref` is left out instead, since a reduced one might be another customer's.
+
+    Give `started_at`, or a run that waited in the spool is counted on the day it arrives. A time without a zone is
+    taken as UTC.
+    """
+    mistakes = Mistakes()
+    rows = _Rows(documents, mistakes)
+    payload: dict[str, Any] = {
+        "run_id": run_identifier(run_id, mistakes),
+        "license_ref": license_reference(license_ref, mistakes),
+        "machine_id": machine_reference(machine_id, mistakes),
+        "app_name": required_name("app_name", app_name, mistakes),
+        "app_version": required_name("app_version", app_version, mistakes),
+        **rows.counters,
+        "documents": rows.listed,
+    }
+    if rows.omitted:
+        payload["documents_omitted"] = rows.omitted
+    started = _started_at(started_at, mistakes)
+    if started is not None:
+        payload["started_at"] = started
+    mistakes.report(strict=sys.flags.dev_mode if strict is None else strict)
+    return payload
+
+
+def _started_at(value: Any, mistakes: Mistakes) -> Optional[str]:
+    if value is None:
+        return None
+    try:
+        return utc_text(parse_time(value))
+    except (ValueError, OverflowError):
+        mistakes.add("started_at", "a datetime or an ISO 8601 time is expected")
+        return None
+
+
+class _Rows:
+    """The documents of a run: the first ones listed, all of them counted."""
+
+    def __init__(self, documents: Any, mistakes: Mistakes) -> None:
+        self.listed: list[dict[str, Any]] = []
+        self._bytes, self._is_full = 0, False
+        self.counters = dict.fromkeys(("document_count", "succeeded_count", "failed_count", "total_pages"), 0)
+        for place, document in enumerate(_iterable(documents, mistakes)):
+            self._add(_document(place, document, mistakes), mistakes)
+
+    @property
+    def omitted(self) -> int:
+        return self.counters["document_count"] - len(self.listed)
+
+    def _add(self, row: dict[str, Any], mistakes: Mistakes) -> None:
+        if self.counters["total_pages"] + (row["page_count"] or 0) > MAX_INTEGER:
+            mistakes.add("total_pages", f"at most {MAX_INTEGER} pages are expected")
+            row["page_count"] = None
+        self.counters["document_count"] += 1
+        self.counters["succeeded_count"] += row["status"] == "success"
+        self.counters["failed_count"] += row["status"] == "failed"
+        self.counters["total_pages"] += row["page_count"] or 0
+        self._list(row)
+
+    def _list(self, row: dict[str, Any]) -> None:
+        if self._is_full:
+            return
+        self._bytes += len(json.dumps(row)) + len(", ")
+        self._is_full = len(self.listed) == MAX_DOCUMENTS or self._bytes > _MAX_LISTED_BYTES
+        if not self._is_full:
+            self.listed.append(row)
+
+
+def _iterable(documents: Any, mistakes: Mistakes) -> Iterable[Any]:
+    if documents is None:
+        return ()
+    if isinstance(documents, Iterable) and not isinstance(documents, (str, bytes, Mapping)):
+        return documents
+    mistakes.add("documents", "an iterable of mappings is expected")
+    return (documents,)
+
+
+def _document(place: int, document: Any, mistakes: Mistakes) -> dict[str, Any]:
+    field = f"documents[{place}]"
+    if not isinstance(document, Mapping):
+        mistakes.add(field, "a mapping is expected")
+    given = document if isinstance(document, Mapping) else {}
+    ordinal = given.get("ordinal")
+    return {
+        "ordinal": place if ordinal is None else integer(f"{field}.ordinal", ordinal, mistakes),
+        "page_count": integer(f"{field}.page_count", given.get("page_count"), mistakes),
+        "status": status(f"{field}.status", given.get("status"), mistakes),
+        "duration_ms": integer(f"{field}.duration_ms", given.get("duration_ms"), mistakes, rounded=True),
+        "extension": extension(f"{field}.extension", given.get("extension"), mistakes),
+    }

@@ -1,0 +1,54 @@
+"""Runs reported by a program: safe on disk first, and delivered in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Optional, Union
+
+from vigie_client.machine.token_store import TokenStore
+from vigie_client.report.telemetry import UsageTelemetryClient
+from vigie_client.spool.client import DEFAULT_TIMEOUT
+from vigie_client.spool.courier import Courier
+from vigie_client.spool.limits import SpoolLimits
+from vigie_client.spool.spooling import DEFAULT_LIMITS, SpoolPath
+
+
+class UsageReporter:
+    """Reports runs to the portal at `base_url`, by way of a spool of its own.
+
+    `token` is the machine's `TokenStore`, which is read at each call, or a token, or a session (see `make_session`). A
+    run is on disk before `report` returns, and a daemon thread delivers it `deliver_after` seconds later; what the
+    portal could not take, once the spool's pause is over. No method raises. Only `flush`, the end of a `with` block,
+    and `report` where the disk takes nothing wait for the portal, for `timeout` seconds at most.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: Union[str, TokenStore, Any],
+        *,
+        spool_path: SpoolPath,
+        timeout: float = DEFAULT_TIMEOUT,
+        limits: SpoolLimits = DEFAULT_LIMITS,
+        deliver_after: float = 0.0,
+        logger: Optional[Any] = None,
+    ) -> None:
+        client = UsageTelemetryClient(base_url, token, timeout, logger)
+        self._courier = Courier(client, spool_path, limits, deliver_after)
+
+    def __enter__(self) -> UsageReporter:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._courier.finish()
+
+    def report(self, payload: Mapping[str, Any]) -> bool:
+        """True once the run is safe: on disk, or in the portal where the disk takes nothing (read-only, full, absent).
+
+        False, and a log line, when neither takes it; False without one with VIGIE_TELEMETRY=off.
+        """
+        return self._courier.take_or_send(payload)
+
+    def flush(self, *, force: bool = False) -> int:
+        """Deliver now what waits; the number delivered. As `flush_spool`, in the thread that calls it."""
+        return self._courier.flush(force=force)

@@ -1,0 +1,78 @@
+"""The client by which a spool delivers its items, and the switch that turns telemetry off."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, Optional
+
+from vigie_client.contract import MAX_RUNS_IN_BATCH
+from vigie_client.disk.logs import log
+from vigie_client.http.deadlines import CallFailed, DeadlineRunner
+from vigie_client.http.outcomes import BatchOutcome, Outcome, Result, no_answer
+from vigie_client.http.sessions import session_of
+
+DEFAULT_TIMEOUT = 4.0
+
+UNSERIALISABLE = Outcome(Result.REFUSED, code="unserialisable")
+_TELEMETRY_OFF = Outcome(Result.RETRY, code="telemetry_off")
+
+OFF = frozenset({"off", "0", "false", "no"})
+
+
+def telemetry_off() -> bool:
+    """Whether VIGIE_TELEMETRY says so. Asked each time, before anything is written or sent."""
+    return os.environ.get("VIGIE_TELEMETRY", "").strip().lower() in OFF
+
+
+class SpoolClient:
+    """What a spool needs of its client: one payload or many delivered to the portal at `base_url` through `session`.
+
+    `session` holds the token (see `make_session`) and is anything with `post(url, json=..., timeout=...)`; a token, or
+    the machine's token store, is made one. No method raises, and none takes longer than `timeout` seconds in all.
+    """
+
+    batch_size = MAX_RUNS_IN_BATCH
+    what = "usage report"
+
+    def __init__(
+        self, base_url: str, session: Any, timeout: float = DEFAULT_TIMEOUT, logger: Optional[Any] = None
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.timeout = float(timeout)
+        self._session = session_of(session)
+        self._logger = logger
+        self._runner = DeadlineRunner()
+
+    def send(self, payload: Mapping[str, Any], timeout: Optional[float] = None) -> Outcome:
+        """Send one payload; its outcome. `timeout` shortens that of the client."""
+        raise NotImplementedError
+
+    def report_batch(self, payloads: Sequence[Mapping[str, Any]], timeout: Optional[float] = None) -> BatchOutcome:
+        """Send several in one call; their outcomes. `timeout` shortens that of the client."""
+        raise NotImplementedError
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._session.post(self.base_url + path, json=body, timeout=self.timeout)
+
+    def _within_deadline(self, call: Callable[[], BatchOutcome], timeout: Optional[float]) -> BatchOutcome:
+        if telemetry_off():
+            return BatchOutcome(_TELEMETRY_OFF)
+        try:
+            answer = self._runner.run(call, self.timeout if timeout is None else min(timeout, self.timeout))
+        except CallFailed as failure:
+            answer = BatchOutcome(no_answer(failure.kind))
+        for reason in sorted({str(each) for each in answer.items or (answer.whole,) if not each.delivered}):
+            log(logging.WARNING, "%s not delivered: %s", self.what, reason, logger=self._logger)
+        return answer
+
+
+def serialisable(body: Any) -> bool:
+    """Whether JSON can say it."""
+    try:
+        json.dumps(body, allow_nan=False)
+    except Exception:
+        return False
+    return True

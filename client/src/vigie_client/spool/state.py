@@ -1,0 +1,92 @@
+"""What a spool remembers between programs: its pause after failures, and what it had to give up."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Optional
+
+from vigie_client.contract import plain_int
+from vigie_client.disk.durable import replace_file
+from vigie_client.http.backoff import AUTH_PAUSE, LONGEST_RETRY_AFTER, Rng, backoff_delay, jittered
+from vigie_client.http.outcomes import BARE_FALSE, Outcome, Result
+
+DROP_REASONS = ("age", "count", "bytes", "quarantine")
+LONGEST_STEP = 86_400.0
+
+
+@dataclass(frozen=True)
+class SpoolState:
+    """The state of a spool, of which `flushed_at` and `retry_at` are Unix times.
+
+    `failures` counts flushes in a row that delivered nothing, `dropped` items by reason, for ever. `waited` is the age
+    of what waits longest: the seconds between flushes in vain since the spool was last empty. The time between two
+    flushes counts as a day at most, so that a clock that is set right ages nothing by years.
+    """
+
+    failures: int = 0
+    retry_at: Optional[float] = None
+    flushed_at: Optional[float] = None
+    waited: float = 0.0
+    dropped: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(DROP_REASONS, 0))
+
+    def pausing(self, now: float) -> bool:
+        """A pause longer than any we make shows a clock that was set back: it doesn't count."""
+        return self.retry_at is not None and 0 < self.retry_at - now <= LONGEST_RETRY_AFTER
+
+    def with_dropped(self, reasons: Mapping[str, int]) -> SpoolState:
+        return replace(self, dropped={reason: n + reasons.get(reason, 0) for reason, n in self.dropped.items()})
+
+
+def after_flush(state: SpoolState, outcomes: Sequence[Outcome], now: float, rng: Rng) -> SpoolState:
+    """The state once a flush had these outcomes: the pause grows with each one in vain and ends with an answer."""
+    failed = [outcome for outcome in outcomes if outcome.keeps_item]
+    if not outcomes:
+        return state
+    if not failed:
+        return replace(state, failures=0, retry_at=None, flushed_at=now)
+    failures = 1 if len(failed) < len(outcomes) else state.failures + 1
+    step = 0.0 if state.flushed_at is None else min(max(now - state.flushed_at, 0.0), LONGEST_STEP)
+    retry_at = now + max(_pause(outcome, failures, rng) for outcome in failed)
+    return replace(state, failures=failures, retry_at=retry_at, flushed_at=now, waited=state.waited + step)
+
+
+def load_state(path: str) -> SpoolState:
+    """The state at `path`; a missing or damaged one is a fresh one."""
+    try:
+        with open(path, "rb") as file:
+            stored = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return SpoolState()
+    return _state_from(stored) if isinstance(stored, dict) else SpoolState()
+
+
+def save_state(path: str, state: SpoolState) -> None:
+    replace_file(path, json.dumps(asdict(state)).encode())
+
+
+def _pause(outcome: Outcome, failures: int, rng: Rng) -> float:
+    if outcome.result is Result.AUTH:
+        return max(jittered(AUTH_PAUSE, rng), outcome.retry_after or 0.0)
+    if outcome.retry_after is not None:
+        return max(outcome.retry_after, backoff_delay(1, rng))
+    # A bare False doesn't say whether the portal or only this run is to blame: the first one costs no pause.
+    return backoff_delay(failures - (outcome == BARE_FALSE), rng)
+
+
+def _state_from(stored: Mapping[str, Any]) -> SpoolState:
+    dropped = stored.get("dropped")
+    dropped = dropped if isinstance(dropped, dict) else {}
+    return SpoolState(
+        failures=plain_int(stored.get("failures")) or 0,
+        retry_at=_finite(stored.get("retry_at")),
+        flushed_at=_finite(stored.get("flushed_at")),
+        waited=_finite(stored.get("waited")) or 0.0,
+        dropped={reason: plain_int(dropped.get(reason)) or 0 for reason in DROP_REASONS},
+    )
+
+
+def _finite(value: object) -> Optional[float]:
+    return value if isinstance(value, float) and math.isfinite(value) else None
