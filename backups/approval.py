@@ -11,8 +11,8 @@ from django.db.models import Q, Value
 from django.db.models.functions import Lower, Replace
 
 from agents import approval
-from backups import paths
 from backups.models import ExpectedBackupJob
+from backups.scanner.disk import paths
 
 log = logging.getLogger("vigie.backups")
 OWN_FOLDER = "{agent_id}/"

@@ -28,10 +28,10 @@ from django.http import HttpRequest
 
 from agents import enrolment
 from agents.models import Agent
-from backups import paths
 from backups.scanner import report
-from backups.scanner.locate import Unusable, deposit_folder
-from backups.scanner.store import WRITE_FLAGS, refuse_without_room, write_all
+from backups.scanner.disk import paths
+from backups.scanner.disk.copying import WRITE_FLAGS, refuse_without_room, write_all
+from backups.scanner.disk.opening import Unusable, deposit_folder
 from portal import disks
 from portal.api.errors import Problem, invalid
 from portal.api.streams import UNREADABLE

@@ -14,7 +14,7 @@ from backups import panels, protection
 from backups.models import ExpectedBackupJob, Scan, Status
 from backups.panels import Totals
 from backups.reasons import warning_sentences
-from backups.scanner import tell
+from backups.scanner import notices
 from portal.jobs import Lease
 from portal.notifications import Notice, Severity, in_our_language, notify
 
@@ -37,11 +37,11 @@ def lines_of(now: datetime) -> list[str]:
     jobs = ExpectedBackupJob.objects.order_by("agent_id", "database_name")
     failing, suspicious = list(jobs.filter(protection.failing(now))), list(jobs.filter(protection.suspicious(now)))
     newest = panels.newest_of(suspicious[:NAMED])
-    lines = [f"{tell.name_of(job)}: {Status(job.current_status).label}" for job in failing]
+    lines = [f"{notices.name_of(job)}: {Status(job.current_status).label}" for job in failing]
     for job in suspicious:
         entry = newest[job.pk].latest if job.pk in newest else None
         why = warning_sentences(entry.doubts) if entry else ""
-        lines.append(_("%(job)s: suspicious. %(why)s") % {"job": tell.name_of(job), "why": why})
+        lines.append(_("%(job)s: suspicious. %(why)s") % {"job": notices.name_of(job), "why": why})
     more = len(lines) - NAMED
     return [*lines[:NAMED], *([_("and %(count)d more") % {"count": more}] if more > 0 else [])]
 

@@ -10,12 +10,13 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from backups import paths, reasons
+from backups import reasons
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan, Status
 from backups.panels import newest_of
 from backups.protection import DAMAGED, FAILING, suspicious
 from backups.querysets import STORED, UNSTORED, watched
-from backups.scanner.rounds import held_leases, lease_key
+from backups.scanner.disk import paths
+from backups.scanner.orchestration import held_leases, lease_key
 from portal.admin.display import distance
 from portal.findings import Finding, Severity, sources
 from portal.paginator import grouped

@@ -14,16 +14,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from vigie_client.contract import MACHINE_ID
 
-from backups import paths, plans, reasons, rules
-from backups.querysets import (
-    STORED,
-    UNSTORED,
-    BackupEntryQuerySet,
-    DepositAreaQuerySet,
-    ExpectedBackupJobQuerySet,
-    ScanQuerySet,
-)
-from backups.scanner import cycles
+from backups import cycles, querysets, reasons, validators
+from backups.scanner.disk import paths
 from portal import cron
 
 LOOK_BACK_CYCLES = 22
@@ -66,7 +58,7 @@ class ExpectedBackupJob(models.Model):
         ALERT = "alert", _("alert")
 
     agent_id = models.CharField(_("machine"), max_length=128, validators=[RegexValidator(rf"\A{MACHINE_ID}\Z")])
-    database_name = models.CharField(_("database"), max_length=128, validators=[rules.validate_name])
+    database_name = models.CharField(_("database"), max_length=128, validators=[validators.validate_name])
     company_name = models.CharField(_("company"), max_length=128, blank=True)
     city = models.CharField(_("city"), max_length=128, blank=True)
     neighborhood = models.CharField(_("neighbourhood"), max_length=128, blank=True)
@@ -82,7 +74,7 @@ class ExpectedBackupJob(models.Model):
         _("days of the week"),
         max_length=32,
         blank=True,
-        validators=[rules.validate_weekdays],
+        validators=[validators.validate_weekdays],
         help_text=_("MO,TU,WE,TH,FR,SA,SU; without any, every day or, if weekly, on Mondays"),
     )
     window_minutes = models.PositiveIntegerField(
@@ -90,20 +82,23 @@ class ExpectedBackupJob(models.Model):
     )
     early_minutes = models.PositiveIntegerField(_("early (minutes)"), default=30, validators=[MaxValueValidator(1_440)])
     schedule = models.CharField(
-        _("schedule (cron)"), max_length=cron.LONGEST, blank=True, validators=[rules.validate_schedule]
+        _("schedule (cron)"), max_length=cron.LONGEST, blank=True, validators=[validators.validate_schedule]
     )
-    time_zone = models.CharField(_("time zone"), max_length=64, default="UTC", validators=[rules.validate_zone])
+    time_zone = models.CharField(_("time zone"), max_length=64, default="UTC", validators=[validators.validate_zone])
     agent_deposit_path_template = models.CharField(
-        _("folder of the dumps"), max_length=255, default="{agent_id}/database", validators=[rules.validate_template]
+        _("folder of the dumps"),
+        max_length=255,
+        default="{agent_id}/database",
+        validators=[validators.validate_template],
     )
     agent_log_deposit_path_template = models.CharField(
-        _("folder of the reports"), max_length=255, default="{agent_id}/log", validators=[rules.validate_template]
+        _("folder of the reports"), max_length=255, default="{agent_id}/log", validators=[validators.validate_template]
     )
     final_storage_path_template = models.CharField(
         _("folder of the verified backups"),
         max_length=255,
         default="{company_name}/{city}/{database_name}",
-        validators=[rules.validate_template],
+        validators=[validators.validate_template],
     )
     min_size_bytes = models.BigIntegerField(_("smallest size (bytes)"), default=0, validators=[MinValueValidator(0)])
     max_shrink_percent = models.PositiveSmallIntegerField(
@@ -129,7 +124,9 @@ class ExpectedBackupJob(models.Model):
     keep_weekly = models.PositiveSmallIntegerField(_("keep weekly"), default=4, validators=[MOST_KEPT])
     keep_monthly = models.PositiveSmallIntegerField(_("keep monthly"), default=12, validators=[MOST_KEPT])
     is_active = models.BooleanField(_("active"), default=True)
-    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True, validators=[rules.validate_moment])
+    paused_until = models.DateTimeField(
+        _("paused until"), null=True, blank=True, validators=[validators.validate_moment]
+    )
     current_status = models.CharField(
         _("status"), max_length=32, choices=Status.choices, default=Status.PENDING, editable=False
     )
@@ -149,7 +146,7 @@ class ExpectedBackupJob(models.Model):
     reverified_at = models.DateTimeField(_("current version hashed again"), null=True, editable=False)
     damage: Any = models.JSONField(_("damage of the current version"), null=True, editable=False)
 
-    objects = ExpectedBackupJobQuerySet.as_manager()
+    objects = querysets.ExpectedBackupJobQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("expected backup")
@@ -176,7 +173,7 @@ class ExpectedBackupJob(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Where the job is expected otherwise than before, its past is not judged by what holds from now on."""
         own = {"storage_folder", "fresh_for"}
-        self.fresh_for = plans.freshness_of(self)
+        self.fresh_for = cycles.freshness_of(self)
         self.storage_folder = "/".join(paths.storage_folder(self))
         if self._state.adding:
             self.database_name = paths.normal(self.database_name)
@@ -189,14 +186,14 @@ class ExpectedBackupJob(models.Model):
 
     def clean(self) -> None:
         try:
-            rules.refuse_overlapping(self)
+            validators.refuse_overlapping(self)
         except (ValueError, TypeError):
             return  # its own field says what is wrong
-        rules.refuse_shared_storage(self)
+        validators.refuse_shared_storage(self)
 
     def is_watched_otherwise(self) -> bool:
         """Whether what decides which cycles there are is about to change."""
-        names = ("agent_id", "database_name", *plans.PLANNED_BY, "is_active")
+        names = ("agent_id", "database_name", *cycles.PLANNED_BY, "is_active")
         known = type(self).objects.filter(pk=self.pk).values(*names, "paused_until").first()
         if known is None:
             return False
@@ -207,7 +204,7 @@ class ExpectedBackupJob(models.Model):
     @property
     def plan(self) -> cycles.Plan:
         """Raises ValueError where a day of the week is none."""
-        return plans.plan_of(self)
+        return cycles.plan_of(self)
 
     def looks_back_to(self, now: datetime) -> datetime:
         """How far a scan looks: the cycles that it catches up, and the last successes a dump is compared with."""
@@ -281,7 +278,7 @@ class BackupEntry(models.Model):
     recorded_at = models.DateTimeField(_("recorded"))
     changed_at = models.DateTimeField(_("changed"))
 
-    objects = BackupEntryQuerySet.as_manager()
+    objects = querysets.BackupEntryQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("backup")
@@ -291,8 +288,10 @@ class BackupEntry(models.Model):
         indexes = [
             models.Index(fields=["-cycle_at", "-id"], name="backup_newest"),
             models.Index(fields=["status", "-cycle_at", "-id"], name="backup_status_newest"),
-            models.Index(fields=["job", "promotion"], name="backup_stored", condition=Q(promotion__in=STORED)),
-            models.Index(fields=["promotion"], name="backup_unstored", condition=Q(promotion__in=UNSTORED)),
+            models.Index(
+                fields=["job", "promotion"], name="backup_stored", condition=Q(promotion__in=querysets.STORED)
+            ),
+            models.Index(fields=["promotion"], name="backup_unstored", condition=Q(promotion__in=querysets.UNSTORED)),
         ]
         permissions = [("export_backupentry", _("Can export backups"))]
 
@@ -346,7 +345,7 @@ class DepositArea(models.Model):
     # Reports that came before their own moment, by their name, and when they were first seen.
     ahead: Any = models.JSONField(default=dict, editable=False)
 
-    objects = DepositAreaQuerySet.as_manager()
+    objects = querysets.DepositAreaQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("deposit area")
@@ -388,7 +387,7 @@ class Scan(models.Model):
     root_is_missing = models.BooleanField(_("deposit root missing"), default=False)
     holder = models.CharField(max_length=128, blank=True, editable=False)
 
-    objects = ScanQuerySet.as_manager()
+    objects = querysets.ScanQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("scan")

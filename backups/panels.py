@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Scan, Status
 from backups.protection import failing, protected, suspicious
 from backups.querysets import watched
-from backups.scanner.rounds import ongoing
+from backups.scanner.orchestration import ongoing
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, distance
 from portal.paginator import grouped
 from portal.panels import Section, Tile, chart_start, daily_chart, machine_sections, tiles

@@ -14,8 +14,8 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from backups import paths
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
+from backups.scanner.disk import paths
 from portal.privacy import Row, Subject, Table, holdings
 
 Promotion = BackupEntry.Promotion

@@ -10,7 +10,7 @@ from django.db import models
 
 from backups import digest
 from backups.models import Scan
-from backups.scanner import rounds
+from backups.scanner import orchestration
 from portal.jobs import Lease
 from portal.retention import Retention, retentions
 from portal.schedules import Job, jobs
@@ -18,7 +18,7 @@ from portal.schedules import Job, jobs
 
 def scan(lease: Lease) -> dict[str, int]:
     """Queues what must be looked at; the machines' own tasks do it."""
-    begun = rounds.look_around()
+    begun = orchestration.look_around()
     return {"scan": begun.pk}
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from backups import reverify
-from backups.scanner import rounds
+from backups.scanner import orchestration, reverify
 from portal.tasks import enqueue, task
 
 
@@ -15,14 +14,14 @@ from portal.tasks import enqueue, task
 def later_if_busy(name: str, *args: Any) -> Iterator[None]:
     try:
         yield
-    except rounds.Busy:
+    except orchestration.Busy:
         enqueue(name, *args, cluster="slow")
 
 
-@task(rounds.TASK)
+@task(orchestration.TASK)
 def scan_agent(agent_id: str, scan: int) -> None:
-    with later_if_busy(rounds.TASK, agent_id, scan):
-        rounds.scan_queued(agent_id, scan)
+    with later_if_busy(orchestration.TASK, agent_id, scan):
+        orchestration.scan_queued(agent_id, scan)
 
 
 @task("backups.reverify")

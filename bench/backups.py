@@ -147,7 +147,7 @@ def doubting(root: Path) -> Iterator[Figure]:
     zstd is unpacked 1 KiB at a time to bound memory, so what is done for each slice counts for more.
     """
     from backups.scanner import verify  # noqa: PLC0415
-    from backups.scanner.store import write_all  # noqa: PLC0415
+    from backups.scanner.disk.copying import write_all  # noqa: PLC0415
     from backups.scanner.unpack import GZIP, ZSTD, ContentCheck  # noqa: PLC0415
 
     rows = b"".join(b"%d\tclient\t%s\n" % (number, os.urandom(6).hex().encode()) for number in range(ROWS))

@@ -22,10 +22,11 @@ def main() -> None:
     django.setup()
     from django.db import connection  # noqa: PLC0415
 
-    from backups.scanner import locate, rounds  # noqa: PLC0415
+    from backups.scanner import orchestration  # noqa: PLC0415
+    from backups.scanner.disk import opening  # noqa: PLC0415
 
     opened, queries = Counter(), Counter()
-    locate.opened_file = opened.counting(locate.opened_file, lambda name, _folder: not name.endswith(".json"))
+    opening.opened_file = opened.counting(opening.opened_file, lambda name, _folder: not name.endswith(".json"))
     now = datetime.fromisoformat(AT)
     print("ready", flush=True)
     for line in sys.stdin:
@@ -33,7 +34,7 @@ def main() -> None:
         opened.count = queries.count = 0
         started = time.monotonic()
         with connection.execute_wrapper(queries.wrapping):
-            outcome = rounds.scan_now(now, agent)[1]
+            outcome = orchestration.scan_now(now, agent)[1]
         seconds = time.monotonic() - started
         statuses = sorted({one["status"] for one in outcome.results})
         found = {"seconds": seconds, "queries": queries.count, "opened": opened.count, "peak_mb": peak_mb()}

@@ -18,7 +18,7 @@ from django.utils import timezone
 from vigie_client import build_usage_payload, new_run_id
 
 from backups.models import BackupEntry, ExpectedBackupJob
-from backups.scanner import rounds
+from backups.scanner import orchestration
 from bench.figures import Figure
 from faults.load import Reporters, expect_backup, send_message
 from faults.stage import (
@@ -112,7 +112,7 @@ def kill_part(scene: Stage, reporters: Reporters, part: str, number: int) -> Non
 def ask_for_scans() -> None:
     """As the schedule does every quarter of an hour."""
     with contextlib.suppress(DatabaseError):
-        rounds.look_around()
+        orchestration.look_around()
     close_old_connections()
 
 
@@ -224,8 +224,8 @@ def watch_service(scene: Stage) -> None:
 def begin_scans(jobs: list[ExpectedBackupJob], at_once: int = 1) -> None:
     """Returns when so many are under way."""
     for job in jobs:
-        rounds.ask("api", job.agent_id)
-    running = TaskAttempt.objects.filter(name=rounds.TASK, finished_at=None)
+        orchestration.ask("api", job.agent_id)
+    running = TaskAttempt.objects.filter(name=orchestration.TASK, finished_at=None)
     seconds_until(lambda: running.count() >= at_once, 20)
 
 

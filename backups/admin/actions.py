@@ -20,7 +20,8 @@ from backups.admin.form import PauseForm
 from backups.history import subject
 from backups.models import ExpectedBackupJob, Scan
 from backups.querysets import watched
-from backups.scanner import locate, rounds, store
+from backups.scanner import orchestration
+from backups.scanner.disk import copying, opening
 from portal import audit
 from portal.admin.base import VigieModelAdmin
 from portal.admin.display import exactly
@@ -79,7 +80,7 @@ class JobActions(VigieModelAdmin):
             self.message_user(request, _("Paused databases are not scanned."), messages.WARNING)
             return
         asked = machines if len(machines) <= MOST_SCANS else [""]
-        scans = [rounds.ask(Scan.Source.ADMIN, machine) for machine in asked]
+        scans = [orchestration.ask(Scan.Source.ADMIN, machine) for machine in asked]
         for job in jobs[:MOST_AT_ONCE]:
             audit.record("backups.scan_asked", subject(job), request=request)
         if any(scan.root_is_missing for scan in scans):
@@ -163,8 +164,8 @@ class JobActions(VigieModelAdmin):
             return None
         job = jobs[0]
         try:
-            entry, descriptor = store.opened_current(job)
-        except locate.Unusable as error:
+            entry, descriptor = copying.opened_current(job)
+        except opening.Unusable as error:
             self.message_user(request, reasons.sentences([error.why]), messages.ERROR)
             return None
         after = {"file": entry.staged_name, "sha256": entry.server_sha256}

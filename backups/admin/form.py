@@ -8,9 +8,9 @@ from zoneinfo import available_timezones
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from backups import paths
+from backups import cycles
 from backups.models import ExpectedBackupJob
-from backups.scanner import cycles
+from backups.scanner.disk import paths
 from portal.admin.until import UntilForm
 
 if TYPE_CHECKING:

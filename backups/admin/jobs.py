@@ -20,7 +20,7 @@ from backups.admin.entries import machine_link
 from backups.admin.filters import AttentionFilter, FrequencyFilter, JobStatusFilter, PausedFilter, StaleFilter
 from backups.admin.form import JobForm
 from backups.admin.heading import heading
-from backups.admin.transfer import JobImports
+from backups.admin.imports import JobImports
 from backups.history import subject
 from backups.models import ExpectedBackupJob
 from backups.panels import Newest, newest_of

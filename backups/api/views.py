@@ -25,7 +25,7 @@ from backups.api.serializers import (
 )
 from backups.models import BackupEntry, ExpectedBackupJob, Scan
 from backups.protection import protected
-from backups.scanner import rounds
+from backups.scanner import orchestration
 from portal import audit
 from portal.api.errors import Problem
 from portal.api.moments import iso, iso_seconds
@@ -118,7 +118,7 @@ class ScanView(ApiView):
         if agent_id and not ExpectedBackupJob.objects.of(agent_id).exists():
             raise Problem("not_found", detail="No backup is expected of this machine.")
         with transaction.atomic():
-            scan = rounds.ask(Scan.Source.API, agent_id)
+            scan = orchestration.ask(Scan.Source.API, agent_id)
             about = enrolment.subject(agent_id) if agent_id else ""
             audit.record("backups.scan_asked", about, request=request._request, after={"scan": scan.pk})
         return Response({"status": "queued"}, status=202)

@@ -4,7 +4,7 @@ import django.core.validators
 from django.db import migrations, models
 from django.db.models import OuterRef, Q, Subquery
 
-import backups.rules
+import backups.validators
 
 DOUBTS = {"truncated_gzip", "empty", "too_small", "shrunk"}
 
@@ -55,17 +55,17 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='expectedbackupjob',
             name='schedule',
-            field=models.CharField(blank=True, max_length=100, validators=[backups.rules.validate_schedule], verbose_name='schedule (cron)'),
+            field=models.CharField(blank=True, max_length=100, validators=[backups.validators.validate_schedule], verbose_name='schedule (cron)'),
         ),
         migrations.AddField(
             model_name='expectedbackupjob',
             name='time_zone',
-            field=models.CharField(default='UTC', max_length=64, validators=[backups.rules.validate_zone], verbose_name='time zone'),
+            field=models.CharField(default='UTC', max_length=64, validators=[backups.validators.validate_zone], verbose_name='time zone'),
         ),
         migrations.AlterField(
             model_name='expectedbackupjob',
             name='database_name',
-            field=models.CharField(max_length=128, validators=[backups.rules.validate_name], verbose_name='database'),
+            field=models.CharField(max_length=128, validators=[backups.validators.validate_name], verbose_name='database'),
         ),
         migrations.AlterField(
             model_name='expectedbackupjob',

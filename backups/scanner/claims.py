@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from backups import paths
 from backups.reasons import Reason, quoted, reason
+from backups.scanner.disk import paths
 from portal.api.moments import iso_seconds
 from portal.logs import redacted
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from statistics import median
 
+from backups.cycles import Cycle
 from backups.reasons import DOUBTS, Reason, reason
 from backups.scanner.claims import Claim
-from backups.scanner.cycles import Cycle
 from backups.scanner.report import Report
 from backups.scanner.verify import Measured
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from backups.cycles import Cycle
 from backups.reasons import Reason, quoted, reason
-from backups.scanner.cycles import Cycle
 from backups.scanner.report import Report
 
 # A report closer to its own expected time than to the one before; of a weekly backup, half a day.

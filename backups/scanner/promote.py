@@ -15,13 +15,13 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from backups import paths
 from backups.models import BackupEntry
 from backups.querysets import STORED
 from backups.reasons import Reason, reason
-from backups.scanner import locate, store, verify
-from backups.scanner.judge import Judged, Past
-from backups.scanner.store import Copy
+from backups.scanner import verify
+from backups.scanner.disk import copying, opening, paths
+from backups.scanner.disk.copying import Copy
+from backups.scanner.examine import Judged, Past
 from portal.files import sync_folder
 
 log = logging.getLogger("vigie.backups")
@@ -33,28 +33,28 @@ def install(copy: Copy, file_name: str, version_names: Mapping[str, str]) -> Non
 
     Raises OSError and Unusable, with the old current version in place.
     """
-    store.reached("recorded")
-    with store.opened([*copy.folder, store.CURRENT]) as current:
-        former = store.dumps_in(current)
+    copying.reached("recorded")
+    with copying.opened([*copy.folder, copying.CURRENT]) as current:
+        former = copying.dumps_in(current)
         keep_as_versions(copy.folder, current, former, version_names)
-        store.reached("archived")
+        copying.reached("archived")
         os.replace(copy.name, file_name, src_dir_fd=current, dst_dir_fd=current)
-        store.reached("replaced")
+        copying.reached("replaced")
         drop_others(current, former, file_name)
-    store.reached("installed")
+    copying.reached("installed")
 
 
 def install_version(copy: Copy, name: str) -> None:
     """Puts the copy among the versions under this name. Raises OSError and Unusable."""
-    store.reached("recorded")
+    copying.reached("recorded")
     with (
-        store.opened([*copy.folder, store.CURRENT]) as current,
-        store.opened([*copy.folder, store.VERSIONS], make=True) as versions,
+        copying.opened([*copy.folder, copying.CURRENT]) as current,
+        copying.opened([*copy.folder, copying.VERSIONS], make=True) as versions,
     ):
         os.replace(copy.name, name, src_dir_fd=current, dst_dir_fd=versions)
         sync_folder(versions)
         sync_folder(current)
-    store.reached("installed")
+    copying.reached("installed")
 
 
 def keep_as_versions(
@@ -63,10 +63,10 @@ def keep_as_versions(
     """Gives these current versions their second names; one whose name is empty is not kept."""
     kept = {name: version_names.get(name, unrecorded(name, current)) for name in names}
     if any(kept.values()):
-        with store.opened([*folder, store.VERSIONS], make=True) as versions:
+        with copying.opened([*folder, copying.VERSIONS], make=True) as versions:
             for name, version_name in kept.items():
                 if version_name:
-                    store.link(name, current, versions, version_name)
+                    copying.link(name, current, versions, version_name)
             sync_folder(versions)
 
 
@@ -80,8 +80,8 @@ def drop_others(current: int, names: Sequence[str], file_name: str) -> None:
 def finish_installing(past: Past, file_name: str) -> None:
     """What is left of step 3 where the new version is in place: one before it may have had another name."""
     folder = paths.storage_folder(past.job)
-    with store.opened([*folder, store.CURRENT]) as current:
-        others = [name for name in store.dumps_in(current) if name != file_name]
+    with copying.opened([*folder, copying.CURRENT]) as current:
+        others = [name for name in copying.dumps_in(current) if name != file_name]
         keep_as_versions(folder, current, others, version_names(past))
         drop_others(current, others, file_name)
 
@@ -94,12 +94,12 @@ def unrecorded(name: str, folder: int) -> str:
 def clear(folder: tuple[str, ...], name: str, state: tuple[int, ...]) -> None:
     """Step 4: removes the staged file where it still is the one that was verified."""
     try:
-        with locate.deposit_folder(folder) as staging:
+        with opening.deposit_folder(folder) as staging:
             if verify.state_of(os.stat(name, dir_fd=staging, follow_symlinks=False)) == state:
                 os.unlink(name, dir_fd=staging)
-    except (OSError, locate.Unusable) as error:
+    except (OSError, opening.Unusable) as error:
         log.warning("a staged file stays where it is: %s", type(error).__name__)
-    store.reached("cleared")
+    copying.reached("cleared")
 
 
 def promote(judgements: Iterable[Judged], keep_alive: Callable[[], None]) -> list[BackupEntry]:
@@ -117,15 +117,15 @@ def promote(judgements: Iterable[Judged], keep_alive: Callable[[], None]) -> lis
 
 def put_in_place(past: Past, entry: BackupEntry, copy: Copy, state: tuple[int, ...]) -> BackupEntry:
     """`state` is that of the staged file the copy is of."""
-    place = store.place_of(entry, is_version=past.has_better(entry))
+    place = copying.place_of(entry, is_version=past.has_better(entry))
     if copy.failure is None:
         try:
             if place.is_version:
                 install_version(copy, place.name)
             else:
                 install(copy, place.name, version_names(past))
-        except (OSError, locate.Unusable) as error:
-            copy.failure = store.why(error)
+        except (OSError, opening.Unusable) as error:
+            copy.failure = copying.why(error)
     if copy.failure is not None:
         copy.discard()
         past.superseded.clear()
@@ -139,7 +139,7 @@ def marked(entry: BackupEntry, promotion: str, why: Reason | None = None) -> Bac
     return entry
 
 
-def stored_at(place: store.Place, past: Past, entry: BackupEntry) -> BackupEntry:
+def stored_at(place: copying.Place, past: Past, entry: BackupEntry) -> BackupEntry:
     entry.stored_path = place.path
     marked(entry, Promotion.ARCHIVED if place.is_version else Promotion.PROMOTED)
     drop_superseded(past, entry)
@@ -150,7 +150,7 @@ def drop_superseded(past: Past, entry: BackupEntry) -> None:
     """Removes the dump that a later one of its own cycle replaced."""
     for path in past.superseded:
         if path != entry.stored_path or entry.promotion not in STORED:
-            store.remove(path)
+            copying.remove(path)
     past.superseded.clear()
 
 
@@ -169,7 +169,7 @@ def resume(past: Past, entry: BackupEntry, keep_alive: Callable[[], None]) -> Ba
     if past.refused is not None:
         return marked(entry, Promotion.FAILED, past.refused)
     # What an earlier dump of the same cycle may have left: the name would be taken once this one becomes a version.
-    past.superseded = {store.place_of(entry, is_version=True).path}
+    past.superseded = {copying.place_of(entry, is_version=True).path}
     try:
         return continued(past, entry, keep_alive)
     finally:
@@ -177,16 +177,16 @@ def resume(past: Past, entry: BackupEntry, keep_alive: Callable[[], None]) -> Ba
 
 
 def continued(past: Past, entry: BackupEntry, keep_alive: Callable[[], None]) -> BackupEntry:
-    place = store.place_of(entry, is_version=past.has_better(entry))
+    place = copying.place_of(entry, is_version=past.has_better(entry))
     is_in_place = is_installed(place, entry, keep_alive)
     if is_in_place:
         if not place.is_version:
             finish_installing(past, entry.staged_name)
         stored_at(place, past, entry)
     try:
-        with locate.deposit_folder(paths.dump_folder(past.job)) as staging:
-            descriptor = locate.opened_file(entry.staged_name, staging)
-    except locate.Unusable:
+        with opening.deposit_folder(paths.dump_folder(past.job)) as staging:
+            descriptor = opening.opened_file(entry.staged_name, staging)
+    except opening.Unusable:
         return entry if is_in_place else marked(entry, Promotion.LOST, reason("staged_gone"))
     with open(descriptor, "rb", buffering=0):
         return resumed(past, entry, descriptor, is_in_place, keep_alive)
@@ -201,7 +201,7 @@ def resumed(
     copy = None if is_in_place else Copy.begin(past.job, entry.staged_name, entry.server_size or 0)
     if copy is not None and copy.failure is not None:
         return marked(entry, Promotion.FAILED, copy.failure)
-    with store.discarded_on_failure(copy):
+    with copying.discarded_on_failure(copy):
         found = verify.measure(descriptor, copy=copy.write if copy else None, keep_alive=keep_alive)
     is_same = found.sha256 == entry.server_sha256
     if copy is None:
@@ -215,12 +215,12 @@ def resumed(
     return put_in_place(past, entry, copy, found.state)
 
 
-def is_installed(place: store.Place, entry: BackupEntry, keep_alive: Callable[[], None]) -> bool:
+def is_installed(place: copying.Place, entry: BackupEntry, keep_alive: Callable[[], None]) -> bool:
     """Whether the dump is in its place already."""
     try:
-        with store.opened(place.folder) as folder:
-            descriptor = locate.opened_file(place.name, folder)
-    except locate.Unusable:
+        with copying.opened(place.folder) as folder:
+            descriptor = opening.opened_file(place.name, folder)
+    except opening.Unusable:
         return False
     with open(descriptor, "rb", buffering=0) as file:
         same_size = os.fstat(file.fileno()).st_size == entry.server_size

@@ -9,8 +9,9 @@ from django.db import transaction
 
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
 from backups.querysets import STORED
-from backups.scanner import store, tell
-from backups.scanner.judge import SETTLED, Judged
+from backups.scanner.disk import copying
+from backups.scanner.examine import SETTLED, Judged
+from backups.scanner.notices import of_verdict
 from portal.jobs import Lease
 from portal.notifications import Notice, notify
 
@@ -60,7 +61,7 @@ def record(judgements: Iterable[Judged], lease: Lease, now: datetime) -> list[Ju
         for one in news:
             (changed if one.entry else fresh).append(entry_of(one, now))
             if follow(one, now) and now >= one.job.created_at:
-                notices += tell.of_verdict(one)
+                notices += of_verdict(one)
         for one in judgements:
             one.job.last_checked_at = now
         BackupEntry.objects.bulk_create(fresh)
@@ -122,7 +123,7 @@ def entry_of(one: Judged, now: datetime) -> BackupEntry:
     if one.copy is not None:
         entry.promotion = Promotion.FAILED if one.copy.failure else Promotion.WAITING
         entry.promotion_reason = one.copy.failure
-        entry.stored_path = store.current_path(one.job, one.staged_name)
+        entry.stored_path = copying.current_path(one.job, one.staged_name)
     one.past.entries[one.cycle.at] = entry
     return entry
 

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from backups import paths
 from backups.reasons import Reason, quoted, reason
 from backups.scanner.claims import STEPS, Claim, Faulty, claim_of, moment_from
+from backups.scanner.disk import paths
 from portal.api.bodies import STRICT
 
 LARGEST = 1024 * 1024

@@ -18,16 +18,17 @@ from django.db.models import Q
 from django.db.models.functions import Upper
 from django.utils import timezone
 
-from backups import paths, retention
+from backups import cycles
+from backups.cycles import Cycle
 from backups.models import FAILURES, BackupEntry, DepositArea, ExpectedBackupJob, Status
 from backups.querysets import STORED, UNSTORED
 from backups.reasons import Reason, reason
-from backups.scanner import cycles, judge, store, tell
-from backups.scanner.cycles import Cycle
-from backups.scanner.judge import Judged, Past
+from backups.scanner import examine, notices, retention
+from backups.scanner.disk import copying, paths
+from backups.scanner.disk.report_folders import Shelf
+from backups.scanner.examine import Judged, Past
 from backups.scanner.promote import promote, resume
 from backups.scanner.record import record
-from backups.scanner.shelf import Shelf
 from portal.api.moments import iso_seconds
 from portal.jobs import Lease, LeaseLost
 from portal.notifications import in_our_language, notify
@@ -184,7 +185,7 @@ def rounds(pasts: list[Past], now: datetime, outcome: Outcome, shelf: Shelf) -> 
     open_cycles = []
     for past in pasts:
         with isolated(past.job, outcome):
-            found = list(judge.cycles_to_judge(past, now))
+            found = list(examine.cycles_to_judge(past, now))
             open_cycles.append([(past, cycle) for cycle in found])
             if not past.is_settled(found[-1]):  # of a settled cycle, only reports that are new matter
                 shelf.since = min([shelf.since, *(cycle.opens for cycle in found)])
@@ -212,7 +213,7 @@ def batches(
     size, started = 0, time.monotonic()
     for past, cycle in cases:
         with isolated(past.job, outcome):
-            one = judge.judged(past, cycle, shelf, now, keep_alive)
+            one = examine.judged(past, cycle, shelf, now, keep_alive)
             batch.append(one)
             size += one.measured.size if one.measured else 0
         if len(batch) >= BATCH or size >= BATCH_BYTES or time.monotonic() - started >= BATCH_SECONDS:
@@ -224,7 +225,7 @@ def batches(
 
 def conclude(batch: list[Judged], lease: Lease, now: datetime, keep_alive: KeepAlive, outcome: Outcome) -> None:
     """Record, promote, tell."""
-    with store.discarded_on_failure(*(one.copy for one in batch)):
+    with copying.discarded_on_failure(*(one.copy for one in batch)):
         if any(one.verdict.status in FAILURES for one in batch) and not root_is_there():
             raise RootMissing  # it went while we looked: what seemed missing may not be
         outcome.recorded += len(record(batch, lease, now))
@@ -246,7 +247,7 @@ def store_entries(entries: list[BackupEntry], lease: Lease, now: datetime) -> in
             damage=None, reverified_at=None
         )
         failed = [entry for entry in entries if entry.promotion_reason and now >= entry.job.created_at]
-        notify(*(tell.of_storage(entry, entry.promotion_reason) for entry in failed))
+        notify(*(notices.of_storage(entry, entry.promotion_reason) for entry in failed))
     for entry in promoted:
         entry.job.damage = None
     retention.prune(entry.job for entry in entries if entry.promotion in STORED)
@@ -265,7 +266,7 @@ def give_way(promoted: list[BackupEntry]) -> None:
             continue
         entry.promotion = Promotion.ARCHIVED
         if entry.stored_path.rpartition("/")[0] == successor.stored_path.rpartition("/")[0]:
-            entry.stored_path = store.version_path(entry)
+            entry.stored_path = copying.version_path(entry)
     BackupEntry.objects.write(former, ("promotion", "promotion_reason", "stored_path"))
     others.filter(promotion__in=UNSTORED).update(promotion=Promotion.NONE)
 

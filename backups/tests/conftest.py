@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from backups.models import BackupEntry, ExpectedBackupJob
-from backups.scanner import rounds
+from backups.scanner import orchestration
 from portal.models import NotificationChannel
 from portal.tests.database import own_address
 
@@ -144,7 +144,7 @@ def scan(db):
     """Scans as of a moment; the outcome."""
 
     def scanning(at=AFTER_DEADLINE, agent_id=""):
-        return rounds.scan_now(at, agent_id)[1]
+        return orchestration.scan_now(at, agent_id)[1]
 
     return scanning
 

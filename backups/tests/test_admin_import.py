@@ -7,7 +7,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from backups.admin import transfer
+from backups.admin import imports
 from backups.models import ExpectedBackupJob
 from backups.tests.pages import LIST, events, logged_in, said, text_of
 
@@ -92,7 +92,7 @@ class TestThePreview:
             assert "Nothing would change" in text_of(send(admin_client, content))
 
     def test_the_rows_shown_are_bounded_and_the_refused_ones_come_first(self, admin_client, monkeypatch):
-        monkeypatch.setattr(transfer, "SHOWN_ROWS", 2)
+        monkeypatch.setattr(imports, "SHOWN_ROWS", 2)
         response = send(admin_client, TWO + "SRV-3,web,many\n")
         assert [row.database_name for row in response.context["shown"]] == ["web", "crm"]
         assert "and 1 more" in text_of(response)
@@ -136,7 +136,7 @@ class TestGoing:
 
     def test_nor_those_of_long_ago(self, admin_client, monkeypatch):
         previewed = send(admin_client, TWO)
-        monkeypatch.setattr(transfer, "CARRIED_SECONDS", -1)
+        monkeypatch.setattr(imports, "CARRIED_SECONDS", -1)
         assert "The preview is too old" in text_of(go(admin_client, previewed))
         assert names() == []
 
@@ -149,7 +149,7 @@ class TestItsBounds:
         assert not response.wsgi_request.FILES
 
     def test_what_does_not_fit_into_a_form_is_not_previewed(self, admin_client, monkeypatch):
-        monkeypatch.setattr(transfer, "MOST_CARRIED", 50)
+        monkeypatch.setattr(imports, "MOST_CARRIED", 50)
         response = send(admin_client, TWO)
         assert "too much to be previewed" in text_of(response)
         assert carried(response) is None

@@ -11,10 +11,10 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from openpyxl import Workbook, load_workbook
 
-from backups.admin import uploads
 from backups.admin.jobs import ExpectedBackupJobAdmin
-from backups.admin.uploads import Unreadable, rows_in
-from backups.imports import Outcome, planned
+from backups.imports import files
+from backups.imports.files import Unreadable, rows_in
+from backups.imports.planning import Outcome, planned
 from backups.models import ExpectedBackupJob
 from backups.tests.entries import stand
 from backups.tests.pages import LIST, act, events
@@ -128,19 +128,19 @@ class TestReading:
             rows_in(file_of(content))
 
     def test_files_and_rows_are_bounded(self, monkeypatch):
-        monkeypatch.setattr(uploads, "MOST_ROWS", 2)
+        monkeypatch.setattr(files, "MOST_ROWS", 2)
         assert len(rows_in(file_of("a\n1\n2\n"))) == 2
         for content in ("a\n1\n2\n3\n", workbook(["a"], [1], [2], [3])):
             with pytest.raises(Unreadable, match="more than 2 rows"):
                 rows_in(file_of(content))
-        monkeypatch.setattr(uploads, "MOST_BYTES", 3)
+        monkeypatch.setattr(files, "MOST_BYTES", 3)
         with pytest.raises(Unreadable, match="larger than"):
             rows_in(file_of("a\n1\n"))
 
     def test_a_bomb_is_not_unpacked(self):
         stream = io.BytesIO(workbook(["a"], [1]))
         with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("xl/bomb.xml", b"0" * (uploads.MOST_UNPACKED + 1))
+            archive.writestr("xl/bomb.xml", b"0" * (files.MOST_UNPACKED + 1))
         assert len(stream.getvalue()) < 200_000
         with pytest.raises(Unreadable, match="unpacks to more"):
             rows_in(file_of(stream.getvalue()))
@@ -148,13 +148,13 @@ class TestReading:
     def test_nor_is_one_of_many_parts(self):
         stream = io.BytesIO(workbook(["a"], [1]))
         with zipfile.ZipFile(stream, "a") as archive:
-            for number in range(uploads.MOST_PARTS):
+            for number in range(files.MOST_PARTS):
                 archive.writestr(f"xl/{number}", b"")
         with pytest.raises(Unreadable, match="unpacks to more"):
             rows_in(file_of(stream.getvalue()))
 
     def test_a_row_far_down_the_sheet_is_not_waited_for(self, monkeypatch):
-        monkeypatch.setattr(uploads, "MOST_LINES", 50)
+        monkeypatch.setattr(files, "MOST_LINES", 50)
         book = Workbook()
         book.active["A1"], book.active["A100000"] = "a", 1
         stream = io.BytesIO()
@@ -170,8 +170,8 @@ class TestReading:
             ended.append(subprocess.run(*args, **options))
             return ended[0]
 
-        monkeypatch.setattr(uploads, "subprocess", SimpleNamespace(run=run, TimeoutExpired=subprocess.TimeoutExpired))
-        monkeypatch.setattr(uploads, bound, value)
+        monkeypatch.setattr(files, "subprocess", SimpleNamespace(run=run, TimeoutExpired=subprocess.TimeoutExpired))
+        monkeypatch.setattr(files, bound, value)
         styles = b"<xf/>" * 3_000_000
         content = replaced(
             workbook(["a"], [1]), "xl/styles.xml",
@@ -185,7 +185,7 @@ class TestReading:
         assert (by_time, b"MemoryError" in ended[0].stderr) == (bound == "MOST_SECONDS", bound == "MOST_MEMORY")
 
     def test_one_long_text_in_many_cells_is_not_written_out(self, monkeypatch):
-        monkeypatch.setattr(uploads, "MOST_CHARACTERS", 50_000)
+        monkeypatch.setattr(files, "MOST_CHARACTERS", 50_000)
         content = workbook(["a", "b"], *[["x" * 1_000, "y" * 1_000]] * 30)
         with pytest.raises(Unreadable, match="too much in them"):
             rows_in(file_of(content))

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from backups.models import BackupEntry, ExpectedBackupJob, Scan, Status
 from backups.reasons import reason
-from backups.scanner import rounds
+from backups.scanner import orchestration
 from portal.issuing import issue
 from portal.models import AuditEvent
 
@@ -50,7 +50,7 @@ def token_with(db):
 def queued(monkeypatch):
     """The machines that a scan was queued for."""
     machines = []
-    monkeypatch.setattr(rounds, "enqueue", lambda name, machine, *args, **options: machines.append(machine))
+    monkeypatch.setattr(orchestration, "enqueue", lambda name, machine, *args, **options: machines.append(machine))
     return machines
 
 
@@ -261,7 +261,7 @@ def test_what_is_no_machine_is_named(call, staff_token, queued, agent_id):
     assert queued == []
 
 
-@pytest.mark.parametrize("step", ["backups.scanner.rounds.enqueue", "portal.audit.record"])
+@pytest.mark.parametrize("step", ["backups.scanner.orchestration.enqueue", "portal.audit.record"])
 def test_a_scan_that_cannot_be_queued_or_noted_leaves_no_trace(call, staff_token, make_job, queued, monkeypatch, step):
     def fail(*args, **options):
         raise RuntimeError

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from backups.cycles import Cycle
 from backups.reasons import reason
 from backups.scanner.claims import Claim
 from backups.scanner.classify import Facts, Limits, classify, needs_file
-from backups.scanner.cycles import Cycle
 from backups.scanner.report import Report
 from backups.scanner.verify import Measured
 

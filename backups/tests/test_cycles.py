@@ -5,8 +5,7 @@ from itertools import takewhile
 
 import pytest
 
-from backups import rules
-from backups.scanner import cycles
+from backups import cycles, validators
 
 
 def at(text):
@@ -156,16 +155,16 @@ def test_cycles_of_a_cron_schedule_are_the_same_forwards_and_backwards():
     ],
 )  # fmt: skip
 def test_schedule_that_is_none_or_hardly_ever_comes_is_refused(schedule):
-    with pytest.raises(rules.ValidationError):
-        rules.validate_schedule(schedule)
+    with pytest.raises(validators.ValidationError):
+        validators.validate_schedule(schedule)
 
 
 @pytest.mark.parametrize("schedule", ["30 2 * * *", "0 0 L * *", "*/5 * * 1 *", "0 0 13 * FRI", "0 0 1 1 *"])
 def test_schedule_that_comes_every_year_is_accepted(schedule):
-    rules.validate_schedule(schedule)
+    validators.validate_schedule(schedule)
 
 
 @pytest.mark.parametrize("zone", ["", "Europe", "Europe/Nowhere", "../UTC", "CEST+1"])
 def test_time_zone_that_is_none_is_refused(zone):
-    with pytest.raises(rules.ValidationError):
-        rules.validate_zone(zone)
+    with pytest.raises(validators.ValidationError):
+        validators.validate_zone(zone)

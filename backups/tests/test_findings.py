@@ -9,7 +9,7 @@ from django.utils import timezone
 from backups import findings
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Status
 from backups.reasons import reason
-from backups.scanner.rounds import LEASE_NAME, lease_key
+from backups.scanner.orchestration import LEASE_NAME, lease_key
 from backups.tests.entries import entry_of, finished_scan, stand
 from portal.findings import Severity, current_findings
 from portal.jobs import claim

@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 import zstandard
 
-from backups import paths, rules
+from backups import validators
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
 from backups.scanner import verify
+from backups.scanner.disk import paths
 from backups.tests.conftest import AFTER_DEADLINE, AGENT, DATABASE, EXPECTED, dump, section
 
 pytestmark = pytest.mark.django_db
@@ -141,21 +142,21 @@ def test_a_value_becomes_one_plain_name(value, name):
 def test_a_template_leads_nowhere_else_whoever_wrote_it(make_job, template):
     job = make_job(agent_deposit_path_template=template)
     assert not {"..", ".", ""} & set(paths.dump_folder(job))
-    with pytest.raises(rules.ValidationError):
-        rules.validate_template(template)
+    with pytest.raises(validators.ValidationError):
+        validators.validate_template(template)
 
 
 @pytest.mark.parametrize(
     "template", ["{agent_id.__class__}", "{agent_id!r}", "{0}", "{secret}", "{agent_id", "é/{city}", "a b", ""]
 )
 def test_a_template_holds_names_of_fields_and_nothing_else(template):
-    with pytest.raises(rules.ValidationError):
-        rules.validate_template(template)
+    with pytest.raises(validators.ValidationError):
+        validators.validate_template(template)
 
 
 @pytest.mark.parametrize("template", ["{agent_id}/database", "{company_name}/{city}/{database_name}", "x-{year}/y.z"])
 def test_a_plain_template_is_accepted(template):
-    rules.validate_template(template)
+    validators.validate_template(template)
 
 
 def test_names_in_full_width_digits_are_no_reports(machine, entry):
@@ -172,7 +173,7 @@ def test_two_jobs_never_take_each_others_current_version(machine, make_job, scan
     found = BackupEntry.objects.get(job__agent_id=AGENT)
     assert (found.status, found.promotion, found.promotion_reason["code"]) == ("SUCCESS", "failed", "storage_shared")
     assert current() == {}
-    with pytest.raises(rules.ValidationError):
+    with pytest.raises(validators.ValidationError):
         other.full_clean()
     ExpectedBackupJob.objects.filter(pk=other.pk).update(is_active=False)
     scan(AFTER_DEADLINE + timedelta(minutes=15))
@@ -277,7 +278,7 @@ def test_whatever_is_deposited_memory_stays_below_200_mb(machine, job, look, wha
 
 
 def test_a_folder_of_more_files_than_anybody_deposits_is_said_to_be_one(machine, entry, monkeypatch):
-    monkeypatch.setattr("backups.scanner.locate.MOST_FILES", 3)
+    monkeypatch.setattr("backups.scanner.disk.opening.MOST_FILES", 3)
     machine.deposit()
     for number in range(3):
         machine.write_log(f"{number}.txt", b"")
@@ -285,7 +286,7 @@ def test_a_folder_of_more_files_than_anybody_deposits_is_said_to_be_one(machine,
 
 
 def test_only_the_newest_of_too_many_reports_are_read(machine, entry, monkeypatch):
-    monkeypatch.setattr("backups.scanner.shelf.MOST_REPORTS", 1)
+    monkeypatch.setattr("backups.scanner.disk.report_folders.MOST_REPORTS", 1)
     machine.deposit(moment=EXPECTED)
     machine.report(EXPECTED + timedelta(minutes=9), {})
     assert entry().status == "MISSING"

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import translation
 
-from backups import imports
+from backups.imports import planning
 from backups.management.commands import import_backup_jobs
 from backups.models import ExpectedBackupJob
 from portal.models import AuditEvent
@@ -161,9 +161,9 @@ def test_a_file_that_cannot_be_read_is_told_so(path):
 
 def test_one_that_was_overtaken_is_told_so(run, monkeypatch):
     def overtaken(plan, **options):
-        raise imports.Overtaken
+        raise planning.Overtaken
 
-    monkeypatch.setattr(imports, "carry_out", overtaken)
+    monkeypatch.setattr(planning, "carry_out", overtaken)
     assert run(TABLE) == ("", "CommandError: The expected backups changed meanwhile. Nothing was imported.\n")
 
 

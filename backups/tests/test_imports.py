@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone, translation
 
-from backups import imports
-from backups.imports import Outcome, Overtaken, carry_out, planned
+from backups.imports import planning
+from backups.imports.planning import Outcome, Overtaken, carry_out, planned
 from backups.models import ExpectedBackupJob, Status
 from portal.exports import csv_response
 from portal.issuing import issue
@@ -375,17 +375,17 @@ def odd_job(make_job):
 def test_importing_what_export_gave_changes_nothing(odd_job, make_job):
     make_job("plain")
     before = list(ExpectedBackupJob.objects.order_by("pk").values())
-    plan = imported(*exported(*imports.FIELDS))
+    plan = imported(*exported(*planning.FIELDS))
     assert (outcomes(plan), plan.warnings) == (["unchanged", "unchanged"], [])
     assert list(ExpectedBackupJob.objects.order_by("pk").values()) == before
 
 
 def test_what_one_portal_exports_another_takes(odd_job):
-    rows = exported(*imports.FIELDS)
+    rows = exported(*planning.FIELDS)
     ExpectedBackupJob.objects.all().delete()
     imported(*rows)
     job = ExpectedBackupJob.objects.get()
-    for name in imports.FIELDS.keys() - {"paused_until", "status_since", "last_checked_at", "last_success_at"}:
+    for name in planning.FIELDS.keys() - {"paused_until", "status_since", "last_checked_at", "last_success_at"}:
         assert getattr(job, name) == getattr(odd_job, name), name
     assert job.last_checked_at == AT.replace(microsecond=123_000)
 
@@ -400,7 +400,7 @@ def test_planning_takes_two_queries_however_much_there_is(make_job, django_asser
 
 def test_the_model_has_no_rules_but_those_that_are_kept_here(make_job, monkeypatch):
     rules = Mock()
-    monkeypatch.setattr("backups.models.rules", rules)
+    monkeypatch.setattr("backups.models.validators", rules)
     make_job().clean()
     assert [call[0] for call in rules.method_calls] == ["refuse_overlapping", "refuse_shared_storage"]
 
@@ -413,13 +413,13 @@ def test_the_model_has_no_rules_but_those_that_are_kept_here(make_job, monkeypat
 )
 def test_names_that_look_the_same_are_one_database(make_job, name):
     make_job("Comptabilit\u00e9 Nord", "PC-1", city="x")
-    plan = imports.planned([{"agent_id": "PC-1", "database_name": name, "city": "y"}])
+    plan = planning.planned([{"agent_id": "PC-1", "database_name": name, "city": "y"}])
     assert [(row.outcome, row.refusals) for row in plan.rows] == [("change", {})]
 
 
 @pytest.mark.parametrize("char", ["\u200b", "\u200e", "\ufeff", "\u00ad", "\u2060"])
 def test_name_with_an_invisible_character_is_refused(char):
-    plan = imports.planned([{"agent_id": "PC-1", "database_name": f"compta{char}_db"}])
+    plan = planning.planned([{"agent_id": "PC-1", "database_name": f"compta{char}_db"}])
     assert [*plan.rows[0].refusals] == ["database_name"]
 
 
@@ -434,4 +434,4 @@ def test_name_with_an_invisible_character_is_refused(char):
     ],
 )
 def test_line_of_excel_names_the_separator(text, expected):
-    assert imports.table_in(text) == expected
+    assert planning.table_in(text) == expected

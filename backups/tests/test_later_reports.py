@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from backups.models import BackupEntry, ExpectedBackupJob, Scan
-from backups.scanner import rounds
+from backups.scanner import orchestration
 from backups.tests.conftest import AFTER_DEADLINE, AGENT, DATABASE, EXPECTED, REPORTED, dump, section
 from portal.models import OutboxMessage
 
@@ -22,7 +22,7 @@ def entry(job):
     """Scans this machine as an operator does; the entry."""
 
     def found(at, cycle=EXPECTED):
-        rounds.scan_now(at, AGENT)
+        orchestration.scan_now(at, AGENT)
         return BackupEntry.objects.filter(job=job, cycle_at=cycle).first()
 
     return found
@@ -60,7 +60,7 @@ def test_good_dump_in_the_last_minutes_of_a_cycle_in_doubt_is_found_by_the_next_
 def test_cycle_in_doubt_is_scanned_without_being_asked_for(machine, job, entry):
     machine.deposit(CUT)
     entry(AFTER_DEADLINE)
-    rounds.look_around()
+    orchestration.look_around()
     assert Scan.objects.latest("pk").agents == 1
 
 

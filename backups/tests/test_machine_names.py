@@ -5,7 +5,7 @@ from django.core.management import call_command
 
 from agents.enrolment import issue_agent_token
 from backups.admin.form import JobForm
-from backups.imports import planned
+from backups.imports.planning import planned
 from backups.models import ExpectedBackupJob
 from backups.panels import databases_of_machine
 from backups.tests.conftest import AFTER_DEADLINE, AGENT, DATABASE, Machine

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from backups.models import BackupEntry, ExpectedBackupJob
-from backups.scanner import store
+from backups.scanner.disk import copying
 from backups.tests.conftest import AFTER_DEADLINE, DATABASE, EXPECTED, REPORTED, dump, section
 from portal.jobs import LeaseLost
 from portal.models import JobRun, OutboxMessage
@@ -134,7 +134,7 @@ def test_a_dump_that_was_replaced_after_it_was_verified_is_left_for_the_next_cyc
             (machine.dumps / "x").write_bytes(later)
             (machine.dumps / "x").rename(machine.dumps / STAGED)
 
-    monkeypatch.setattr(store, "reached", replacing)
+    monkeypatch.setattr(copying, "reached", replacing)
     assert entry().promotion == "promoted"
     assert (current(), (machine.dumps / STAGED).read_bytes()) == ({STAGED: NEW}, later)
 
@@ -506,7 +506,7 @@ def test_dump_that_cannot_be_stored_removes_none_of_its_cycle(machine, entry, cu
     machine.deposit(DOUBTFUL)
     entry()
     machine.deposit(NEW, REPORTED + LATER)
-    monkeypatch.setattr(store, "refuse_without_room", raising(OSError(errno.ENOSPC, "full")))
+    monkeypatch.setattr(copying, "refuse_without_room", raising(OSError(errno.ENOSPC, "full")))
     machine.report(REPORTED + DAY, {DATABASE: section(backup={"status": False})})
     assert entry(AFTER_DEADLINE + DAY).promotion == "failed"
     assert BackupEntry.objects.get(cycle_at=EXPECTED + DAY).status == "FAILED"

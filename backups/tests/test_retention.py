@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from backups.models import BackupEntry
-from backups.retention import Policy, kept
+from backups.scanner.retention import Policy, kept
 from backups.tests.conftest import AFTER_DEADLINE, DATABASE, EXPECTED, REPORTED, dump
 
 DAY = timedelta(days=1)

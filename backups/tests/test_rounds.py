@@ -8,9 +8,9 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
-from backups import reverify, schedules
+from backups import cycles, schedules
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
-from backups.scanner import cycles, rounds
+from backups.scanner import orchestration, reverify
 from backups.tests.conftest import AGENT, DATABASE, dump
 from portal.jobs import claim
 from portal.models import JobRun, OutboxMessage, TaskAttempt
@@ -49,7 +49,7 @@ def deliver_all():
 
 def test_the_schedule_has_the_workers_look_at_each_machine(due):
     due(), due("SRV-2")
-    begun = rounds.look_around()
+    begun = orchestration.look_around()
     assert OrmQ.objects.count() == 2
     assert deliver_all() == 2
     begun.refresh_from_db()
@@ -62,10 +62,10 @@ def test_the_schedule_has_the_workers_look_at_each_machine(due):
 
 def test_machines_with_nothing_to_find_out_cost_no_task(due):
     due()
-    rounds.look_around()
+    orchestration.look_around()
     deliver_all()
     job = ExpectedBackupJob.objects.get()
-    idle = rounds.look_around()
+    idle = orchestration.look_around()
     assert OrmQ.objects.count() == 0
     idle.refresh_from_db()
     assert (idle.agents, idle.jobs, idle.settled) == (0, 1, 1)
@@ -75,25 +75,25 @@ def test_machines_with_nothing_to_find_out_cost_no_task(due):
 
 def test_the_schedule_queues_no_machine_that_is_queued_already(due):
     due(deposited=False)
-    rounds.look_around()
-    rounds.look_around()
+    orchestration.look_around()
+    orchestration.look_around()
     assert OrmQ.objects.count() == 1
 
 
 def test_machine_whose_scan_ended_in_an_outage_is_queued_by_the_next(due, monkeypatch, settings):
     """Nothing but the end of the task is on record, and its row stays claimed in the queue for two hours."""
     due()
-    lost = rounds.look_around()
+    lost = orchestration.look_around()
 
     def away(*args, **kwargs):
         raise OperationalError("away")
 
     with monkeypatch.context() as outage:
-        outage.setattr(rounds, "scan_machine", away)
+        outage.setattr(orchestration, "scan_machine", away)
         outage.setattr(type(Scan.objects.all()), "add", away)
         deliver("slow")
     row = queue_row(lost, settings)
-    rounds.look_around()
+    orchestration.look_around()
     assert OrmQ.objects.exclude(pk=row.pk).count() == 1
     deliver_all()
     assert BackupEntry.objects.get().status == "SUCCESS"
@@ -103,7 +103,7 @@ def test_machine_whose_scan_ended_in_an_outage_is_queued_by_the_next(due, monkey
 def queue_row(scan, settings):
     """The row of the task that ended, as it stays where nobody could take it away."""
     attempt = TaskAttempt.objects.get()
-    package = {"id": attempt.task_id, "func": "portal.tasks.run", "args": (rounds.TASK, AGENT, scan.pk)}
+    package = {"id": attempt.task_id, "func": "portal.tasks.run", "args": (orchestration.TASK, AGENT, scan.pk)}
     lock = timezone.now() + timedelta(hours=2)
     return OrmQ.objects.create(key="slow", payload=SignedPackage.dumps(package), lock=lock)
 
@@ -112,56 +112,56 @@ def queue_row(scan, settings):
 def test_scan_of_a_dead_process_is_taken_over_at_once(due, silent_node, holder):
     due()
     area = DepositArea.objects.of([AGENT])[AGENT]
-    claim(rounds.LEASE_NAME, rounds.lease_key(area))
+    claim(orchestration.LEASE_NAME, orchestration.lease_key(area))
     JobRun.objects.update(holder=holder)
     silent_node()
-    rounds.look_around()
+    orchestration.look_around()
     deliver_all()
     assert BackupEntry.objects.get().status == "SUCCESS"
 
 
 def test_scan_runs_while_its_tasks_or_its_process_do(due):
     due()
-    queued = rounds.look_around()
+    queued = orchestration.look_around()
     command = Scan.objects.create(source="command", at=timezone.now(), holder=myself())
-    assert rounds.ongoing([queued, command], timezone.now()) == [queued]
+    assert orchestration.ongoing([queued, command], timezone.now()) == [queued]
     area = DepositArea.objects.of([AGENT])[AGENT]
-    lease = claim(rounds.LEASE_NAME, rounds.lease_key(area))
-    assert rounds.ongoing([queued, command], timezone.now()) == [queued, command]
+    lease = claim(orchestration.LEASE_NAME, orchestration.lease_key(area))
+    assert orchestration.ongoing([queued, command], timezone.now()) == [queued, command]
     JobRun.objects.update(holder=f"{HOST}:4194305:1")
     Scan.objects.filter(pk=command.pk).update(holder=f"{HOST}:4194305:1")
     command.refresh_from_db()
-    assert rounds.ongoing([queued, command], timezone.now()) == [queued]
+    assert orchestration.ongoing([queued, command], timezone.now()) == [queued]
     lease.release()
     deliver_all()
     queued.refresh_from_db()
-    assert rounds.ongoing([queued, command], timezone.now()) == []
+    assert orchestration.ongoing([queued, command], timezone.now()) == []
 
 
 def test_scan_that_was_killed_is_ended_by_the_schedule(due):
     due()
     long_ago = timezone.now() - timedelta(minutes=6)
     killed = Scan.objects.create(source="command", at=long_ago, started_at=long_ago, agents=3, agents_done=1)
-    rounds.look_around()
+    orchestration.look_around()
     killed.refresh_from_db()
     assert (killed.finished_at is not None, killed.errors) == (True, 2)
 
 
 def test_machine_that_needs_no_look_any_more_is_not_waited_for(due):
     due()
-    rounds.look_around()
+    orchestration.look_around()
     assert DepositArea.objects.get().queued_at is not None
     ExpectedBackupJob.objects.update(is_active=False)
-    rounds.look_around()
+    orchestration.look_around()
     assert DepositArea.objects.get().queued_at is None
 
 
 def test_scans_of_the_schedule_do_not_pile_up_behind_a_long_one(due):
     due()
     area = DepositArea.objects.of([AGENT])[AGENT]
-    other = claim(rounds.LEASE_NAME, f"area {area.pk}")
+    other = claim(orchestration.LEASE_NAME, f"area {area.pk}")
     for _ in range(3):
-        rounds.look_around()
+        orchestration.look_around()
         deliver_all()
     assert (OrmQ.objects.count(), Scan.objects.filter(finished_at=None).count()) == (0, 0)
     other.release()
@@ -169,19 +169,19 @@ def test_scans_of_the_schedule_do_not_pile_up_behind_a_long_one(due):
 
 def test_two_scans_at_once_tell_once_that_the_root_is_missing(settings, due, channel):
     due()
-    rounds.scan_now(timezone.now())
+    orchestration.scan_now(timezone.now())
     before = Scan.objects.get().pk
     settings.DEPOSITS_ROOT = settings.DEPOSITS_ROOT / "gone"
-    rounds.look_around()
+    orchestration.look_around()
     Scan.objects.exclude(pk=before).delete()
-    rounds.look_around()
+    orchestration.look_around()
     assert OutboxMessage.objects.filter(title="The deposit area is not there").count() == 1
 
 
 def test_a_scan_asked_for_by_hand_is_never_skipped(due):
     due(deposited=False)
-    rounds.look_around()
-    asked = rounds.ask(Scan.Source.API)
+    orchestration.look_around()
+    asked = orchestration.ask(Scan.Source.API)
     assert OrmQ.objects.count() == 2
     assert deliver_all() == 2
     asked.refresh_from_db()
@@ -190,7 +190,7 @@ def test_a_scan_asked_for_by_hand_is_never_skipped(due):
 
 def test_one_machine_can_be_asked_for(due):
     due(), due("SRV-2")
-    rounds.ask(Scan.Source.ADMIN, "SRV-2")
+    orchestration.ask(Scan.Source.ADMIN, "SRV-2")
     deliver_all()
     assert [entry.job.agent_id for entry in BackupEntry.objects.all()] == ["SRV-2"]
 
@@ -198,15 +198,15 @@ def test_one_machine_can_be_asked_for(due):
 def test_a_scan_waits_for_whoever_is_at_the_machine(due, monkeypatch):
     due()
     area = DepositArea.objects.of([AGENT])[AGENT]
-    other = claim(rounds.LEASE_NAME, f"area {area.pk}")
+    other = claim(orchestration.LEASE_NAME, f"area {area.pk}")
     waits = []
 
     def waiting(seconds):
         waits.append(seconds)
         other.release()
 
-    monkeypatch.setattr(rounds.time, "sleep", waiting)
-    rounds.scan_one(area, Scan.objects.create(source="command", at=timezone.now()).pk, timezone.now())
+    monkeypatch.setattr(orchestration.time, "sleep", waiting)
+    orchestration.scan_one(area, Scan.objects.create(source="command", at=timezone.now()).pk, timezone.now())
     assert len(waits) == 1
     assert BackupEntry.objects.get().status == "SUCCESS"
 
@@ -215,11 +215,11 @@ def test_a_scan_waits_for_whoever_is_at_the_machine(due, monkeypatch):
 def test_a_task_that_meets_somebody_at_the_machine_comes_again_later(due, monkeypatch, name):
     job = due()
     area = DepositArea.objects.of([AGENT])[AGENT]
-    other = claim(rounds.LEASE_NAME, f"area {area.pk}")
-    monkeypatch.setattr(rounds, "TASK_PATIENCE", timedelta(0))
-    monkeypatch.setattr(rounds, "WAIT_SECONDS", 0)
+    other = claim(orchestration.LEASE_NAME, f"area {area.pk}")
+    monkeypatch.setattr(orchestration, "TASK_PATIENCE", timedelta(0))
+    monkeypatch.setattr(orchestration, "WAIT_SECONDS", 0)
     if name == "scan":
-        asked = rounds.ask(Scan.Source.API)
+        asked = orchestration.ask(Scan.Source.API)
     else:
         enqueue("backups.reverify", job.pk, cluster="slow")
     assert [deliver("slow"), OrmQ.objects.count()] == [1, 1]
@@ -233,23 +233,23 @@ def test_a_task_that_meets_somebody_at_the_machine_comes_again_later(due, monkey
 def test_whoever_was_overtaken_writes_nothing(due, monkeypatch):
     due()
     area = DepositArea.objects.of([AGENT])[AGENT]
-    real = rounds.scan_machine
+    real = orchestration.scan_machine
 
     def overtaken(area, lease, now):
         JobRun.objects.filter(pk=lease.pk).update(fence=lease.fence + 1)
         return real(area, lease, now)
 
-    monkeypatch.setattr(rounds, "scan_machine", overtaken)
-    assert rounds.scan_one(area, 0, timezone.now()).errors == 1
+    monkeypatch.setattr(orchestration, "scan_machine", overtaken)
+    assert orchestration.scan_one(area, 0, timezone.now()).errors == 1
     assert BackupEntry.objects.count() == 0
 
 
 def test_a_scan_that_was_killed_leaves_the_machine_to_the_next(due):
     due()
     area = DepositArea.objects.of([AGENT])[AGENT]
-    claim(rounds.LEASE_NAME, f"area {area.pk}")
+    claim(orchestration.LEASE_NAME, f"area {area.pk}")
     JobRun.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    rounds.scan_one(area, 0, timezone.now())
+    orchestration.scan_one(area, 0, timezone.now())
     assert BackupEntry.objects.get().status == "SUCCESS"
 
 
@@ -258,7 +258,7 @@ def test_a_long_measure_keeps_its_lease(due, monkeypatch):
     monkeypatch.setattr("backups.scanner.scan.KEEP_ALIVE_SECONDS", 0)
     extended = []
     monkeypatch.setattr("portal.jobs.Lease.extend", lambda self: extended.append(self))
-    rounds.scan_now(timezone.now())
+    orchestration.scan_now(timezone.now())
     assert len(extended) >= 4  # while reading and measuring, when recording, when noting where it is stored
 
 
@@ -282,7 +282,7 @@ def test_old_scans_are_forgotten():
 @pytest.fixture
 def stored(due, settings):
     job = due()
-    rounds.scan_now(timezone.now())
+    orchestration.scan_now(timezone.now())
     path = settings.VALIDATED_ROOT / "ACME" / AGENT / DATABASE / "current_version" / f"{DATABASE}.sql.gz"
     assert path.exists()
     return job, path

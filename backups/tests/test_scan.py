@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
-from backups.scanner import judge, locate, rounds
+from backups.scanner import examine, orchestration
+from backups.scanner.disk import opening
 from backups.tests.conftest import AFTER_DEADLINE, AGENT, DATABASE, EXPECTED, REPORTED, dump, section
 from portal.models import OutboxMessage
 
@@ -20,13 +21,13 @@ DAY = timedelta(days=1)
 @pytest.fixture
 def opened(monkeypatch):
     """The names of the files that scans have opened."""
-    names, real = [], locate.opened_file
+    names, real = [], opening.opened_file
 
     def noting(name, folder):
         names.append(name)
         return real(name, folder)
 
-    monkeypatch.setattr(locate, "opened_file", noting)
+    monkeypatch.setattr(opening, "opened_file", noting)
     return names
 
 
@@ -344,14 +345,14 @@ def test_a_job_deleted_while_it_is_scanned_stops_no_other(machine, make_job, sca
     machine.stage()
     machine.stage(name="gone.sql.gz")
     machine.report(databases={DATABASE: section(), "gone": section()})
-    real = judge.judged
+    real = examine.judged
 
     def deleting(past, *arguments):
         found = real(past, *arguments)
         ExpectedBackupJob.objects.filter(database_name="gone").delete()
         return found
 
-    monkeypatch.setattr(judge, "judged", deleting)
+    monkeypatch.setattr(examine, "judged", deleting)
     assert scan().errors == 0
     assert [entry.status for entry in BackupEntry.objects.all()] == ["SUCCESS"]
     assert current("gone") == {}
@@ -363,12 +364,12 @@ def test_trouble_of_our_own_disk_is_no_evidence_against_the_machine(machine, sca
     def failing(name, folder):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(locate, "opened_file", failing)
+    monkeypatch.setattr(opening, "opened_file", failing)
     assert (scan().errors, BackupEntry.objects.count()) == (1, 0)
 
 
 def test_no_more_reports_are_read_than_memory_is_meant_for(machine, entry, monkeypatch):
-    monkeypatch.setattr("backups.scanner.shelf.MOST_BYTES", 1)
+    monkeypatch.setattr("backups.scanner.disk.report_folders.MOST_BYTES", 1)
     machine.deposit(moment=EXPECTED)
     machine.report(EXPECTED + timedelta(minutes=9), {})
     assert entry().status == "MISSING"
@@ -558,12 +559,12 @@ def test_a_root_that_is_suddenly_empty_is_a_disk_that_is_not_mounted(settings, m
 def test_a_root_that_goes_while_it_is_looked_at_makes_nothing_missing(settings, machine, entry, scan, monkeypatch):
     machine.deposit()
     entry()
-    real = rounds.scan_machine
+    real = orchestration.scan_machine
 
     def unmounting(*arguments):
         shutil.rmtree(settings.DEPOSITS_ROOT / AGENT)
         return real(*arguments)
 
-    monkeypatch.setattr(rounds, "scan_machine", unmounting)
+    monkeypatch.setattr(orchestration, "scan_machine", unmounting)
     assert scan(AFTER_DEADLINE + DAY).errors == 1
     assert BackupEntry.objects.count() == 1

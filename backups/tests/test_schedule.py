@@ -6,9 +6,9 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from backups import imports
 from backups.admin import display
 from backups.admin.form import JobForm
+from backups.imports import planning
 from backups.models import BackupEntry, ExpectedBackupJob
 from backups.panels import Newest, counted
 from backups.tests.conftest import dump
@@ -87,9 +87,9 @@ def test_form_offers_schedule_and_zone_and_keeps_them(make_job):
 
 def test_schedule_is_imported_and_a_bad_one_refused_by_its_column():
     row = {"agent_id": "PC-1", "database_name": "db", "schedule": "30 2 * * *", "time_zone": "Europe/Paris"}
-    imports.carry_out(imports.planned([row]), actor="x")
+    planning.carry_out(planning.planned([row]), actor="x")
     assert ExpectedBackupJob.objects.get().plan.schedule == "30 2 * * *"
-    plan = imports.planned([row | {"schedule": "99 * * * *", "time_zone": "Mars"}])
+    plan = planning.planned([row | {"schedule": "99 * * * *", "time_zone": "Mars"}])
     assert sorted(plan.rows[0].refusals) == ["schedule", "time_zone"]
 
 

@@ -16,7 +16,7 @@ MOST_HEAD = 32 * KIB
 IN_MEMORY = 32 * KIB
 # How much of a body is received before a thread gets the request: without credentials, with a token, with a cookie.
 # A longer body is left to the view, which refuses it unread; only a deposit is waited for. Nothing longer is accepted
-# in a call (see `portal.api.bodies`) or in a form (see `backups.admin.transfer`), nor without credentials, except for
+# in a call (see `portal.api.bodies`) or in a form (see `backups.admin.imports`), nor without credentials, except for
 # feedback by a public key, in a call or by its form.
 ANONYMOUS, CALL, FORM = 64 * KIB, 1024 * KIB, 6 * 1024 * KIB
 PUBLIC = re.compile(rb"post (?:/api/v1/beta/feedback|/feedback/[^/? ]+)[? ]")

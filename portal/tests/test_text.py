@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from backups import paths
+from backups.scanner.disk import paths
 from monitoring.beta.intake import name_in
 from portal.egress.urls import clean_url
 from portal.privacy.subjects import subject_of

@@ -12,8 +12,7 @@ from django.core.management import CommandError
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from backups import imports
-from backups.admin import uploads, workbook
+from backups.imports import files, planning, workbook
 from backups.management.commands import import_backup_jobs
 from portal.exports import cell
 from tests.fuzz.checks import assert_is_storable
@@ -94,9 +93,9 @@ def read_here(command, *, input, **_options):
 
 def assert_is_imported_or_refused(content):
     try:
-        with mock.patch("backups.admin.uploads.subprocess.run", read_here):
-            rows = uploads.rows_in(SimpleUploadedFile("jobs", content))
-    except uploads.Unreadable as refusal:
+        with mock.patch("backups.imports.files.subprocess.run", read_here):
+            rows = files.rows_in(SimpleUploadedFile("jobs", content))
+    except files.Unreadable as refusal:
         return assert_echoes_nothing(refusal)
     return assert_is_planned(rows)
 
@@ -108,7 +107,7 @@ def assert_echoes_nothing(refusal):
 
 def assert_is_planned(rows):
     """What would be imported fits into its columns, and means the same once it is exported and read again."""
-    plan = imports.planned(rows)
+    plan = planning.planned(rows)
     for row in plan.rows:
         assert PLANTED not in "".join(sentence for found in row.refusals.values() for sentence in found)
     if plan.is_refused:
@@ -117,10 +116,10 @@ def assert_is_planned(rows):
     event("imported" if plan.rows else "empty")
     for row in plan.rows:
         row.job.clean_fields()
-        kept = {name: getattr(row.job, name) for name in imports.FIELDS}
+        kept = {name: getattr(row.job, name) for name in planning.FIELDS}
         assert_is_storable(kept)
-        (again,) = imports.planned([{name: cell(value) for name, value in kept.items()}]).rows
-        assert {name: getattr(again.job, name) for name in imports.FIELDS} == kept
+        (again,) = planning.planned([{name: cell(value) for name, value in kept.items()}]).rows
+        assert {name: getattr(again.job, name) for name in planning.FIELDS} == kept
 
 
 @CASES

@@ -13,7 +13,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import translation
 
-from backups import imports
+from backups.imports import planning
 
 ACTOR = "command line"
 MOST_BYTES = 5 * 1024 * 1024
@@ -38,7 +38,7 @@ class Command(BaseCommand):
         numbered = list(islice(rows_in(content), MOST_ROWS + 1))
         if len(numbered) > MOST_ROWS:
             raise CommandError(f"The file has more than {MOST_ROWS} rows.")
-        plan = imports.planned(row for _line, row in numbered)
+        plan = planning.planned(row for _line, row in numbered)
         for sentence in [*plan.warnings, *plan.faults]:
             self.stderr.write(sentence)
         for row in plan.refused:
@@ -47,12 +47,12 @@ class Command(BaseCommand):
             raise CommandError("Nothing was imported.")
         if not dry_run:
             try:
-                imports.carry_out(plan, actor=ACTOR)
-            except imports.Overtaken:
+                planning.carry_out(plan, actor=ACTOR)
+            except planning.Overtaken:
                 raise CommandError("The expected backups changed meanwhile. Nothing was imported.") from None
         self.stdout.write(json.dumps(plan.counts))
 
-    def show(self, row: imports.Row, line: int) -> None:
+    def show(self, row: planning.Row, line: int) -> None:
         about = " ".join(filter(None, [row.agent_id, row.database_name]))
         for column, sentences in row.refusals.items():
             for sentence in sentences:
@@ -80,7 +80,7 @@ def rows_in(content: bytes) -> Iterator[tuple[int, dict[str, str]]]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise CommandError("The file is not in UTF-8.") from None
-    text, delimiter, above = imports.table_in(text)
+    text, delimiter, above = planning.table_in(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
     line = above + 1

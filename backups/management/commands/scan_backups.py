@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from backups.models import ExpectedBackupJob
-from backups.scanner import rounds
+from backups.scanner import orchestration
 from portal.management.options import moment
 
 
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         if agent and not ExpectedBackupJob.objects.of(agent).exists():
             raise CommandError("No backup is expected of that machine.")
         started = time.monotonic()
-        scan, outcome = rounds.scan_now(now, agent)
+        scan, outcome = orchestration.scan_now(now, agent)
         if scan.root_is_missing:
             raise CommandError("The deposit root is not there: nothing was looked at.")
         duration = round((time.monotonic() - started) * 1000)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from backups import paths, plans
-from backups.scanner import cycles
+from backups import cycles
+from backups.scanner.disk import paths
 from portal import cron
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def validate_name(text: str) -> None:
 
 def validate_schedule(text: str) -> None:
     try:
-        plans.pauses(text, "UTC")
+        cycles.pauses(text, "UTC")
     except ValueError:
         raise ValidationError(
             _(
@@ -77,9 +77,9 @@ def refuse_overlapping(job: ExpectedBackupJob) -> None:
     """Early and window of one cycle must not reach into the next."""
     plan = job.plan
     if plan.schedule:
-        shortest, _longest = plans.pauses(plan.schedule, "UTC")  # a change of the clocks is no reason to refuse it
+        shortest, _longest = cycles.pauses(plan.schedule, "UTC")  # a change of the clocks is no reason to refuse it
     else:
-        first = list(islice(cycles.moments(plan, plans.SOME_MONDAY, 1), 9))
+        first = list(islice(cycles.moments(plan, cycles.SOME_MONDAY, 1), 9))
         shortest = min(after - before for before, after in pairwise(first))
     if plan.early + plan.window > shortest:
         raise ValidationError({"window_minutes": _("Window and early together must fit between two expected moments.")})

@@ -13,7 +13,7 @@ from backups.reasons import Reason, sentences, warning_sentences
 from portal.notifications import Notice, Severity, State
 
 if TYPE_CHECKING:
-    from backups.scanner.judge import Judged
+    from backups.scanner.examine import Judged
 
 # Warnings about what a machine reports, rather than about the content of the dump.
 WORTH_A_MESSAGE = frozenset({"overall_failed", "later_failed"})

@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from backups import paths
+from backups.cycles import Cycle
 from backups.models import DepositArea, ExpectedBackupJob
 from backups.reasons import Reason, quoted, reason
-from backups.scanner import hints, locate, report
+from backups.scanner import hints, report
 from backups.scanner.claims import Claim
 from backups.scanner.classify import SKEW
-from backups.scanner.cycles import Cycle
+from backups.scanner.disk import opening, paths
 from backups.scanner.report import Report
 
 # A name may be in local time and tell the beginning of a long operation: it is believed to the day.
@@ -74,7 +74,7 @@ class Shelf:
         if folder not in self.folders:
             try:
                 self.folders[folder] = self.read(folder)
-            except locate.Unusable as error:
+            except opening.Unusable as error:
                 self.folders[folder], self.troubles[folder] = [], error.why
         return self.folders[folder]
 
@@ -86,8 +86,8 @@ class Shelf:
         """The newest first, as far as there is room in memory for them."""
         found: list[Report] = []
         left = MOST_BYTES
-        with locate.deposit_folder(folder) as descriptor:
-            names = locate.names_in(descriptor, "/".join(folder))
+        with opening.deposit_folder(folder) as descriptor:
+            names = opening.names_in(descriptor, "/".join(folder))
             named = [(report.moment_in(name, self.area.agent_id), name) for name in names]
             self.unread[folder] = self.unread_in(folder, [name for moment, name in named if moment is None])
             recent = sorted((moment, name) for moment, name in named if moment is not None and self.is_recent(moment))
@@ -113,8 +113,8 @@ class Shelf:
     def parsed(self, name: str, named_at: datetime, folder: int) -> tuple[Report, int]:
         """With the number of bytes read."""
         try:
-            content = locate.content_of(name, folder, report.LARGEST)
-        except locate.Unusable:
+            content = opening.content_of(name, folder, report.LARGEST)
+        except opening.Unusable:
             fault = reason("report_unreadable")
             return Report(name, named_at, fault=fault, is_whole=False, named_at=named_at), 0
         return report.parsed(name, named_at, self.area.agent_id, self.wanted, content), len(content)

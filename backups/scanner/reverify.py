@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
 from backups.reasons import Reason, reason
-from backups.scanner import locate, rounds, store, tell, verify
+from backups.scanner import notices, orchestration, verify
+from backups.scanner.disk import copying, opening
 from backups.scanner.scan import KeepAlive
 from portal.jobs import Lease
 from portal.notifications import in_our_language, notify
@@ -19,7 +20,7 @@ def reverify(pk: int) -> None:
     if job is None:
         return
     area = DepositArea.objects.of([job.agent_id])[job.agent_id]
-    with rounds.held(area, rounds.TASK_PATIENCE) as lease:
+    with orchestration.held(area, orchestration.TASK_PATIENCE) as lease:
         entry = BackupEntry.objects.filter(job=job).current()
         if entry is not None:
             note(job, damage_of(entry, KeepAlive(lease)), lease)
@@ -27,8 +28,8 @@ def reverify(pk: int) -> None:
 
 def damage_of(entry: BackupEntry, keep_alive: KeepAlive) -> Reason | None:
     try:
-        descriptor = store.opened_entry(entry)
-    except locate.Unusable as error:
+        descriptor = copying.opened_entry(entry)
+    except opening.Unusable as error:
         return error.why
     try:
         with open(descriptor, "rb", buffering=0):
@@ -44,4 +45,4 @@ def note(job: ExpectedBackupJob, damage: Reason | None, lease: Lease) -> None:
         lease.extend()
         ExpectedBackupJob.objects.filter(pk=job.pk).update(reverified_at=now, damage=damage)
         if damage is not None:
-            notify(tell.of_damage(job, damage, f"{now:%Y%m%d}"))
+            notify(notices.of_damage(job, damage, f"{now:%Y%m%d}"))

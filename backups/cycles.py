@@ -10,12 +10,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
+from itertools import islice, pairwise, takewhile
+from typing import Any
 
 from portal import cron
 
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 DAY = timedelta(days=1)
-WEEK = 7 * DAY
+# What a plan is made of, with `early_minutes` and `window_minutes`.
+PLANNED_BY = (
+    "expected_hour_utc",
+    "expected_minute_utc",
+    "expected_frequency",
+    "days_of_week",
+    "schedule",
+    "time_zone",
+)
+# Any time does for plans of days and weeks; a cron expression shows its longest pause within two years.
+SOME_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
+LOOKED_AT, MOST_TIMES = timedelta(days=2 * 366), 400
+LONGEST_PAUSE = timedelta(days=366)
+FRESH_EVERY_DAY, FRESH_ON_DAYS = timedelta(days=2), timedelta(days=9)
 
 
 @dataclass(frozen=True)
@@ -98,3 +113,50 @@ def earlier(plan: Plan, cycle: Cycle) -> Iterator[Cycle]:
 def upcoming(plan: Plan, now: datetime) -> datetime:
     """The next expected moment."""
     return next(at for at in moments(plan, now, 1) if at > now)
+
+
+# --- The plan of a job ------------------------------------------------------------------------------------------------
+
+
+def plan_of(job: Any) -> Plan:
+    """The plan of a job, or of a row with its columns. Raises ValueError where a day of the week is none."""
+    early, window = timedelta(minutes=job.early_minutes), timedelta(minutes=job.window_minutes)
+    if job.schedule:
+        return Plan(time(), frozenset(), early, window, job.schedule, job.time_zone)
+    return plan(
+        job.expected_hour_utc,
+        job.expected_minute_utc,
+        job.expected_frequency == "weekly",
+        job.days_of_week,
+        early,
+        window,
+    )
+
+
+@lru_cache(maxsize=1024)
+def pauses(schedule: str, zone: str) -> tuple[timedelta, timedelta]:
+    """The shortest and the longest time between two times of a cron expression.
+
+    Raises ValueError for an expression that is none, and for one that pauses for more than a year.
+    """
+    until = SOME_MONDAY + LOOKED_AT
+    within = takewhile(lambda moment: moment <= until, cron.times(schedule, zone, SOME_MONDAY))
+    found = list(islice(within, MOST_TIMES))
+    ends = [] if len(found) == MOST_TIMES else [until]
+    longest = max(after - before for before, after in pairwise([SOME_MONDAY, *found, *ends]))
+    if longest > LONGEST_PAUSE:
+        raise ValueError("there are more than 366 days between two times")
+    return min((after - before for before, after in pairwise(found)), default=longest), longest
+
+
+def freshness_of(job: Any) -> timedelta:
+    """How long a verified backup protects: by then, one that was expected since and did not come has been recorded.
+
+    Where days are named a week may pass, and with a cron expression its longest pause.
+    """
+    if not job.schedule:
+        return FRESH_EVERY_DAY if job.expected_frequency == "daily" and not job.days_of_week else FRESH_ON_DAYS
+    try:
+        return max(pauses(job.schedule, job.time_zone)[1], DAY) + DAY
+    except ValueError:
+        return FRESH_EVERY_DAY

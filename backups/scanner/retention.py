@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from backups.models import BackupEntry, ExpectedBackupJob
-from backups.scanner import store
+from backups.scanner.disk import copying
 
 Promotion = BackupEntry.Promotion
 
@@ -66,7 +66,7 @@ def prune(jobs: Iterable[ExpectedBackupJob]) -> int:
         stored.setdefault(entry.job_id, []).append(entry)
     removed = []
     for pk, entries in stored.items():
-        removed += [entry.pk for entry in superfluous(by_id[pk], entries) if store.remove(entry.stored_path)]
+        removed += [entry.pk for entry in superfluous(by_id[pk], entries) if copying.remove(entry.stored_path)]
     if removed:
         BackupEntry.objects.filter(pk__in=removed).update(promotion=Promotion.REMOVED)
     return len(removed)

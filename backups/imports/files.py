@@ -14,8 +14,7 @@ from typing import IO, Any
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext as _
 
-from backups import imports
-from backups.admin import workbook
+from backups.imports import planning, workbook
 from portal.paginator import grouped
 from portal.uploads import MOST_BYTES
 
@@ -75,7 +74,7 @@ def csv_lines(content: bytes) -> Iterator[list[str]]:
         text = content.decode("cp1252", errors="replace")
     if "\0" in text:
         raise Unreadable(_("The file is neither CSV nor XLSX."))
-    text, delimiter, _above = imports.table_in(text)
+    text, delimiter, _above = planning.table_in(text)
     try:
         yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     except csv.Error:

@@ -19,9 +19,10 @@ from django.db import IntegrityError, models, transaction
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from backups import paths, rules
+from backups import validators
 from backups.models import ExpectedBackupJob
 from backups.reasons import quoted
+from backups.scanner.disk import paths
 from portal import audit
 from portal.api.fields import CONTROL
 from portal.exports import cell, without_escape
@@ -295,7 +296,7 @@ def judge(row: Row) -> None:
         return
     try:
         row.job.clean_fields()
-        rules.refuse_overlapping(row.job)
+        validators.refuse_overlapping(row.job)
     except ValidationError as error:
         row.refusals.update(error.message_dict)
 
@@ -365,7 +366,7 @@ def moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
         found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-        rules.validate_moment(found)
+        validators.validate_moment(found)
     except (ValueError, OverflowError, ValidationError):
         raise ValueError(_("A moment is expected, such as 2026-03-10T09:12:44Z.")) from None
     return found

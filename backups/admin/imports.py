@@ -15,10 +15,9 @@ from django.urls import path
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from backups import imports
-from backups.admin import uploads
-from backups.admin.uploads import Row, Unreadable
-from backups.imports import Outcome, Overtaken, Plan
+from backups.imports import files, planning
+from backups.imports.files import Row, Unreadable
+from backups.imports.planning import Outcome, Overtaken, Plan
 from portal.admin.base import VigieModelAdmin
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge
 from portal.exports import cell
@@ -64,7 +63,7 @@ class JobImports(VigieModelAdmin):
         try:
             if "rows" not in request.POST:
                 rows = sent_rows(request)
-                return self.import_page(request, imports.planned(rows), rows)
+                return self.import_page(request, planning.planned(rows), rows)
             rows, previewed = carried_rows(request)
         except Unreadable as error:
             return self.import_page(request, error=str(error))
@@ -72,14 +71,14 @@ class JobImports(VigieModelAdmin):
 
     def carry_out(self, request: HttpRequest, rows: list[Row], previewed: dict[str, int]) -> HttpResponse:
         """What was previewed; where that is not what would happen now, what would is previewed."""
-        plan = imports.planned(rows)
+        plan = planning.planned(rows)
         try:
             if plan.counts != previewed:  # a row that is refused by now is not counted
                 raise Overtaken
-            imports.carry_out(plan, request)
+            planning.carry_out(plan, request)
         except Overtaken:
             text = _("The expected backups have changed meanwhile. Nothing was imported: look again.")
-            return self.import_page(request, imports.planned(rows), rows, error=text)
+            return self.import_page(request, planning.planned(rows), rows, error=text)
         self.message_user(request, told(plan.counts), messages.SUCCESS)
         return HttpResponseRedirect(self.address("changelist"))
 
@@ -94,7 +93,7 @@ class JobImports(VigieModelAdmin):
         context = {
             "title": _("Import expected backups"),
             "opts": self.opts,
-            "columns": [name for name in imports.FIELDS if name not in imports.MEASURED],
+            "columns": [name for name in planning.FIELDS if name not in planning.MEASURED],
             "plan": plan,
             "shown": shown_rows(plan) if plan else [],
             "summary": told_beforehand(plan) if plan else "",
@@ -116,7 +115,7 @@ def sent_rows(request: HttpRequest) -> list[Row]:
         raise Unreadable(_("The file is larger than 5 MiB."))
     if file is None:
         raise Unreadable(_("Choose a file first."))
-    return uploads.rows_in(file)
+    return files.rows_in(file)
 
 
 def carried_as(rows: Sequence[Row], counts: dict[str, int]) -> str:
@@ -144,7 +143,7 @@ def shown_rows(plan: Plan) -> list[Shown]:
     return [shown(row) for row in rows[:SHOWN_ROWS]]
 
 
-def shown(row: imports.Row) -> Shown:
+def shown(row: planning.Row) -> Shown:
     badges = {
         Outcome.REFUSED: badge(_("refused"), BAD),
         Outcome.CHANGE: badge(_("changed"), WARNING),
@@ -152,7 +151,7 @@ def shown(row: imports.Row) -> Shown:
         Outcome.UNCHANGED: badge(_("unchanged"), QUIET),
     }
     refusals = [f"{column}: {' '.join(sentences)}" for column, sentences in row.refusals.items()]
-    changes = [f"{name}: {cell(value) or '–'}" for name, value in row.changes.items() if name not in imports.KEY]
+    changes = [f"{name}: {cell(value) or '–'}" for name, value in row.changes.items() if name not in planning.KEY]
     return Shown(
         line=row.number + 1,
         agent_id=row.agent_id,

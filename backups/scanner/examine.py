@@ -11,11 +11,12 @@ from typing import Any
 
 from django.utils import timezone
 
-from backups import paths
+from backups import cycles
+from backups.cycles import Cycle
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
 from backups.querysets import CURRENT_OR_TO_BE, STORED, UNFINISHED
 from backups.reasons import DOUBTS, Reason, reason
-from backups.scanner import cycles, locate, store, verify
+from backups.scanner import verify
 from backups.scanner.claims import Claim
 from backups.scanner.classify import (
     PENDING,
@@ -28,9 +29,9 @@ from backups.scanner.classify import (
     classify,
     needs_file,
 )
-from backups.scanner.cycles import Cycle
-from backups.scanner.shelf import Shelf
-from backups.scanner.store import Copy
+from backups.scanner.disk import copying, opening, paths
+from backups.scanner.disk.copying import Copy
+from backups.scanner.disk.report_folders import Shelf
 from backups.scanner.unpack import MAGIC_BYTES, ContentCheck
 from backups.scanner.verify import Measured
 
@@ -92,7 +93,7 @@ class Past:
         entry = self.current
         if entry is None or entry.server_sha256 != sha256 or self.job.damage is not None:
             return False
-        return entry.stored_path == store.current_path(self.job, entry.staged_name) and store.is_there(entry)
+        return entry.stored_path == copying.current_path(self.job, entry.staged_name) and copying.is_there(entry)
 
     def has_better(self, entry: BackupEntry) -> bool:
         """Whether a dump in doubt must not become the current version: one without doubts or a later one is stored.
@@ -252,9 +253,9 @@ def examined(
     job, entry = past.job, past.entries.get(facts.cycle.at)
     names = [claim.staged_name] if claim.staged_name else paths.staged_names(job.database_name)
     try:
-        with locate.deposit_folder(paths.dump_folder(job)) as folder:
+        with opening.deposit_folder(paths.dump_folder(job)) as folder:
             name, descriptor = staged_in(folder, names, claim.size)
-    except locate.Unusable as error:
+    except opening.Unusable as error:
         return names[0], error.why, None
     with open(descriptor, "rb", buffering=0):
         state = verify.state_of(os.fstat(descriptor))
@@ -271,7 +272,7 @@ def measured(
     descriptor: int, name: str, copy: Copy | None, deep: bool, keep_alive: Callable[[], None]
 ) -> tuple[Measured | Reason, Copy | None]:
     try:
-        with store.discarded_on_failure(copy):
+        with copying.discarded_on_failure(copy):
             write = copy.write if copy is not None else None
             check = ContentCheck(name, os.pread(descriptor, MAGIC_BYTES, 0), deep=deep)
             return verify.measure(descriptor, copy=write, check=check, keep_alive=keep_alive), copy
@@ -285,15 +286,15 @@ def staged_in(folder: int, names: list[str], size: int | None) -> tuple[str, int
     An agent that went over to another format leaves the last dump in the old one behind.
     """
     found: list[tuple[str, int]] = []
-    trouble: locate.Unusable | None = None
+    trouble: opening.Unusable | None = None
     for name in names:
         try:
-            found.append((name, locate.opened_file(name, folder)))
-        except locate.Unusable as error:
+            found.append((name, opening.opened_file(name, folder)))
+        except opening.Unusable as error:
             if trouble is None or (is_absence(trouble) and not is_absence(error)):
                 trouble = error
     if not found:
-        raise trouble or locate.Unusable(reason("file_absent", name=""))
+        raise trouble or opening.Unusable(reason("file_absent", name=""))
     chosen = next((one for one in found if os.fstat(one[1]).st_size == size), found[0])
     for one in found:
         if one is not chosen:
@@ -301,7 +302,7 @@ def staged_in(folder: int, names: list[str], size: int | None) -> tuple[str, int
     return chosen
 
 
-def is_absence(error: locate.Unusable) -> bool:
+def is_absence(error: opening.Unusable) -> bool:
     return bool(error.why["code"] == "file_absent")
 
 

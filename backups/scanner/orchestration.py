@@ -13,10 +13,11 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from backups import cycles
+from backups.cycles import PLANNED_BY, plan_of
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
-from backups.plans import PLANNED_BY, plan_of
 from backups.querysets import UNFINISHED
-from backups.scanner import cycles, tell
+from backups.scanner import notices
 from backups.scanner.scan import Outcome, RootMissing, result, root_is_there, scan_machine
 from portal.jobs import Lease, claim, free
 from portal.models import JobRun
@@ -117,7 +118,7 @@ def begin(source: str, now: datetime, agent_id: str) -> Scan:
         )
         if scan.root_is_missing != was_missing:
             # Two scans at once both follow on the same one before: their message is one.
-            notify(tell.of_root(scan.root_is_missing, str(previous.pk if previous else 0)))
+            notify(notices.of_root(scan.root_is_missing, str(previous.pk if previous else 0)))
         if scan.root_is_missing:
             Scan.objects.filter(pk=scan.pk).update(finished_at=timezone.now())
     return scan

@@ -19,10 +19,9 @@ from pathlib import Path
 
 from django.conf import settings
 
-from backups import paths
 from backups.models import BackupEntry, ExpectedBackupJob
 from backups.reasons import Reason, reason
-from backups.scanner import locate
+from backups.scanner.disk import opening, paths
 
 log = logging.getLogger("vigie.backups")
 CURRENT, VERSIONS = "current_version", "versions"
@@ -48,14 +47,14 @@ def opened(parts: Sequence[str], *, make: bool = False) -> Iterator[int]:
     if make:
         make_root()
     if not root().exists():
-        raise locate.Unusable(reason("storage_absent"))
-    with locate.opened_folder(root(), parts, make=make) as descriptor:
+        raise opening.Unusable(reason("storage_absent"))
+    with opening.opened_folder(root(), parts, make=make) as descriptor:
         yield descriptor
 
 
-def why(error: OSError | locate.Unusable) -> Reason:
+def why(error: OSError | opening.Unusable) -> Reason:
     """Why something could not be stored."""
-    if isinstance(error, locate.Unusable):
+    if isinstance(error, opening.Unusable):
         return error.why
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return reason("storage_full")
@@ -98,7 +97,7 @@ class Copy:
     def noting_failure(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, locate.Unusable) as error:
+        except (OSError, opening.Unusable) as error:
             self.failure = why(error)
             self.discard()
 
@@ -123,7 +122,7 @@ class Copy:
     def discard(self) -> None:
         """Once it is in place, or where it never came to be, there is nothing to discard."""
         self.close()
-        with contextlib.suppress(OSError, locate.Unusable), opened([*self.folder, CURRENT]) as current:
+        with contextlib.suppress(OSError, opening.Unusable), opened([*self.folder, CURRENT]) as current:
             os.unlink(self.name, dir_fd=current)
 
 
@@ -187,15 +186,15 @@ def is_same(name: str, folder: int, other: str, other_folder: int) -> bool:
     """Whether both are one file, or two of the same content: where there are no links, a copy was made before."""
     try:
         with (
-            open(locate.opened_file(name, folder), "rb") as one,
-            open(locate.opened_file(other, other_folder), "rb") as two,
+            open(opening.opened_file(name, folder), "rb") as one,
+            open(opening.opened_file(other, other_folder), "rb") as two,
         ):
             if os.path.sameopenfile(one.fileno(), two.fileno()):
                 return True
             if os.fstat(one.fileno()).st_size != os.fstat(two.fileno()).st_size:
                 return False
             return hashlib.file_digest(one, "sha256").digest() == hashlib.file_digest(two, "sha256").digest()
-    except locate.Unusable:
+    except opening.Unusable:
         return False
 
 
@@ -204,7 +203,7 @@ def duplicate(name: str, source: int, target: int, target_name: str) -> None:
     temporary = f".{target_name}.vigie-{secrets.token_hex(8)}.part"
     sweep(target)
     with (
-        open(locate.opened_file(name, source), "rb", buffering=0) as old,
+        open(opening.opened_file(name, source), "rb", buffering=0) as old,
         open(os.open(temporary, WRITE_FLAGS, 0o600, dir_fd=target), "wb", buffering=0) as new,
     ):
         while os.sendfile(new.fileno(), old.fileno(), None, 1024 * 1024 * 1024):
@@ -257,8 +256,8 @@ def remove(path: str) -> bool:
     try:
         with opened(folder) as descriptor, contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=descriptor)
-    except (OSError, locate.Unusable) as error:
-        if isinstance(error, locate.Unusable) and error.why["code"] == "folder_absent":
+    except (OSError, opening.Unusable) as error:
+        if isinstance(error, opening.Unusable) and error.why["code"] == "folder_absent":
             return True
         log.warning("an old version stays where it is: %s", type(error).__name__)
         return False
@@ -270,12 +269,12 @@ def opened_entry(entry: BackupEntry) -> int:
     *folder, name = entry.stored_path.split("/")
     try:
         with opened(folder) as descriptor:
-            return locate.opened_file(name, descriptor)
+            return opening.opened_file(name, descriptor)
     except OSError:
-        raise locate.Unusable(reason("current_unreadable")) from None
-    except locate.Unusable as error:
+        raise opening.Unusable(reason("current_unreadable")) from None
+    except opening.Unusable as error:
         absent = error.why["code"] in ("folder_absent", "storage_absent", "file_absent")
-        raise locate.Unusable(reason("current_absent" if absent else "current_unreadable")) from None
+        raise opening.Unusable(reason("current_absent" if absent else "current_unreadable")) from None
 
 
 def is_there(entry: BackupEntry) -> bool:
@@ -283,7 +282,7 @@ def is_there(entry: BackupEntry) -> bool:
     try:
         with open(opened_entry(entry), "rb", buffering=0) as file:
             return os.fstat(file.fileno()).st_size == entry.server_size
-    except locate.Unusable:
+    except opening.Unusable:
         return False
 
 
@@ -291,5 +290,5 @@ def opened_current(job: ExpectedBackupJob) -> tuple[BackupEntry, int]:
     """The current version: its entry, and an open descriptor, which the caller closes. Raises Unusable."""
     entry = BackupEntry.objects.filter(job=job).current()
     if entry is None:
-        raise locate.Unusable(reason("current_absent"))
+        raise opening.Unusable(reason("current_absent"))
     return entry, opened_entry(entry)
