@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from agents.enrolment import issue_agent_token
 from agents.models import Agent
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
+from portal.base.processes import HOST, component
 from portal.models import Beat
-from portal.processes import HOST, component
 from usage.tracking.buffer import buffer
 
 Call = Callable[..., Any]

@@ -22,12 +22,13 @@ from agents.models import Agent, EnrolmentRequest
 from agents.panels import token_section
 from agents.querysets import EnrolmentRequestQuerySet, liveness_condition
 from portal import audit
+from portal.access.tokens.issuing import revoke
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, exactly, in_full, moment_column
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, in_full, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
-from portal.history import history_of
-from portal.issuing import revoke
-from portal.panels import Section, sections_of_machine
+from portal.base.words import EMPTY_VALUE, format_moment
+from portal.desk.history import history_of
+from portal.desk.panels import Section, sections_of_machine
 
 TONES = {Agent.Liveness.ONLINE: GOOD, Agent.Liveness.LATE: WARNING, Agent.Liveness.LOST: BAD}
 MOST_AT_ONCE = 500
@@ -132,7 +133,7 @@ class AgentAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("bound to the licence"))
     def bound_to(self, agent: Agent) -> str:
-        return agent.license_ref or NOTHING
+        return agent.license_ref or EMPTY_VALUE
 
     def get_sections(self, request: HttpRequest, obj: Agent) -> list[Section]:
         machine_id = obj.machine_id
@@ -211,7 +212,7 @@ class AgentAdmin(ReadOnlyAdmin):
             "%(count)d machines may enrol once more until %(until)s.",
             len(until),
         )
-        self.message_user(request, text % {"count": len(until), "until": exactly(max(until))}, messages.SUCCESS)
+        self.message_user(request, text % {"count": len(until), "until": format_moment(max(until))}, messages.SUCCESS)
 
     @admin.action(description=_("Bind to a licence…"), permissions=["manage"])
     def bind_licence(self, request: HttpRequest, queryset: QuerySet[Agent]) -> HttpResponse | None:
@@ -308,7 +309,7 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
         for asked in queryset.select_related("token")[:MOST_AT_ONCE]:
             until = approval.allow(asked, enrolment.subject(asked.machine_id), request)
             text = _("%(machine)s may enrol until %(until)s with the token “%(token)s”.")
-            words = {"machine": asked.machine_id, "until": exactly(until), "token": asked.token.name}
+            words = {"machine": asked.machine_id, "until": format_moment(until), "token": asked.token.name}
             self.message_user(request, text % words, messages.SUCCESS)
 
     @admin.action(description=_("Discard"), permissions=["manage"])

@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from agents.models import EnrolmentRequest
 from portal import audit
-from portal.api.errors import Problem
-from portal.conventions import Collected
+from portal.base.conventions import Collected
+from portal.base.problems import Problem
 from portal.models import ApiToken
 
 ALWAYS, NEVER = "always", "never"

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from agents.models import Agent
 from agents.querysets import SEEN_EVERY
-from portal.authentication import BearerAuthentication, lookup
+from portal.access.tokens.authentication import BearerAuthentication, lookup
 from portal.models import ApiToken
 
 OWN_UNINSTALL = "own_uninstall"

@@ -21,8 +21,8 @@ from agents.authentication import OWN_UNINSTALL, machine_of
 from agents.fleet import describe_to
 from agents.models import Agent, MachineToken
 from portal import audit
-from portal.api.errors import Problem, invalid
-from portal.issuing import issue, revoke
+from portal.access.tokens.issuing import issue, revoke
+from portal.base.problems import Problem, invalid
 from portal.models import ApiToken
 from portal.querysets import ApiTokenQuerySet
 

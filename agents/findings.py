@@ -12,11 +12,10 @@ from django.utils.translation import gettext as _
 from agents.approval import KEPT_FOR
 from agents.models import Agent, EnrolmentRequest
 from agents.panels import fleet_totals
-from portal.admin.display import distance
-from portal.findings import Finding, Severity, sources
-from portal.history import sentence
+from portal.base.words import format_count, format_relative
+from portal.desk.findings import Finding, Severity, sources
+from portal.desk.history import sentence
 from portal.models import ApiToken, AuditEvent
-from portal.paginator import grouped
 
 # Offices switch their machines off at night, so late ones tell something only where most of the fleet is.
 FEWEST_MACHINES = 5
@@ -49,7 +48,7 @@ def silent_machines(now: datetime) -> Iterator[Finding]:
 def silent(severity: Severity, text: str, liveness: str, count: int, active: int) -> Finding:
     return Finding(
         severity,
-        text % {"count": grouped(count), "active": grouped(active)},
+        text % {"count": format_count(count), "active": format_count(active)},
         url=reverse("admin:agents_agent_changelist", query={"liveness": liveness}),
         action=_("See them"),
     )
@@ -139,7 +138,9 @@ def ending_tokens(now: datetime) -> Iterator[Finding]:
     for token in ApiToken.objects.filter(soon, ISSUED_BY_PEOPLE, revoked_at=None).order_by("expires_at")[:SHOWN]:
         expires_at = token.expires_at or now
         text = _("The token “%(label)s” (%(kind)s) expires %(when)s.")
-        yield about_token(token, Severity.WARNING, text, expires_at - EXPIRY_WARNING, when=distance(expires_at, now))
+        yield about_token(
+            token, Severity.WARNING, text, expires_at - EXPIRY_WARNING, when=format_relative(expires_at, now)
+        )
 
 
 @sources.register

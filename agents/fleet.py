@@ -8,7 +8,7 @@ from typing import Any
 from django.utils import timezone
 
 from agents.models import Agent
-from portal.api.moments import iso
+from portal.base.moments import iso
 from portal.models import ApiToken
 
 

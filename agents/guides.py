@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 
-from portal.guides import Guide, Snippet, guides
+from portal.desk.snippets import Guide, Snippet, guides
 from portal.models import ApiToken
 
 FILES = (("Inno Setup", "inno.iss"), ("PowerShell 5.1", "enrol.ps1"), ("curl", "enrol.sh"))

@@ -2,7 +2,7 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from portal.history import SENTENCES
+from portal.desk.history import SENTENCES
 
 SENTENCES.update(
     {

@@ -8,7 +8,7 @@ from datetime import datetime
 from prometheus_client.metrics_core import Metric
 
 from agents.models import Agent
-from portal.metrics import gauge, sources
+from portal.status.metrics import gauge, sources
 
 
 @sources.register

@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 from agents.enrolment import tokens_of
 from agents.models import Agent
 from portal.admin.tokens import state_of
-from portal.paginator import grouped
-from portal.panels import Section, Tile, chart_start, daily_chart, tiles
+from portal.base.words import format_count
+from portal.desk.panels import Section, Tile, chart_start, daily_chart, tiles
 
 # Counting passes over the whole fleet: once a minute and process is often enough for a page that people look at.
 FRESH_SECONDS = 60
@@ -39,13 +39,13 @@ def fleet_tile(now: datetime) -> Tile:
     by_day = cache.get_or_set("agents.enrolments", lambda: enrolments_by_day(now), FRESH_SECONDS) or {}
     return Tile(
         title=_("Machines"),
-        figure=grouped(totals["active"]),
+        figure=format_count(totals["active"]),
         caption=_("active machines"),
         url=reverse("admin:agents_agent_changelist"),
         facts=[
-            (_("online"), grouped(totals["online"])),
-            (_("late"), grouped(totals["late"])),
-            (_("lost"), grouped(totals["lost"])),
+            (_("online"), format_count(totals["online"])),
+            (_("late"), format_count(totals["late"])),
+            (_("lost"), format_count(totals["lost"])),
         ],
         chart=daily_chart(by_day, now, _("enrolments a day")),
     )

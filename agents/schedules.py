@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from agents.approval import KEPT_FOR
 from agents.models import EnrolmentRequest
-from portal.retention import Retention, retentions
+from portal.work.retention import Retention, retentions
 
 
 def outdated_requests(now: datetime) -> QuerySet[EnrolmentRequest]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import islice, pairwise, takewhile
 from typing import Any
 
-from portal import cron
+from portal.base import cron
 
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 DAY = timedelta(days=1)

@@ -32,10 +32,10 @@ from backups.scanner import report
 from backups.scanner.disk import paths
 from backups.scanner.disk.copying import WRITE_FLAGS, refuse_without_room, write_all
 from backups.scanner.disk.opening import Unusable, deposit_folder
-from portal import disks
-from portal.api.errors import Problem, invalid
 from portal.api.streams import UNREADABLE
-from portal.files import sync_folder
+from portal.base import disks
+from portal.base.files import sync_folder
+from portal.base.problems import Problem, invalid
 
 log = logging.getLogger("vigie.backups")
 

@@ -15,8 +15,8 @@ from backups.models import ExpectedBackupJob, Scan, Status
 from backups.panels import Totals
 from backups.reasons import warning_sentences
 from backups.scanner import notices
-from portal.jobs import Lease
 from portal.notifications import Notice, Severity, in_our_language, notify
+from portal.work.jobs import Lease
 
 NAMED = 20
 SILENT_FOR = timedelta(hours=2)

@@ -17,9 +17,8 @@ from backups.protection import DAMAGED, FAILING, suspicious
 from backups.querysets import STORED, UNSTORED, watched
 from backups.scanner.disk import paths
 from backups.scanner.orchestration import held_leases, lease_key
-from portal.admin.display import distance
-from portal.findings import Finding, Severity, sources
-from portal.paginator import grouped
+from portal.base.words import format_count, format_relative
+from portal.desk.findings import Finding, Severity, sources
 
 # Of each kind no more than this: the list behind it shows the rest.
 SHOWN = 5
@@ -69,7 +68,7 @@ def failing_databases(now: datetime) -> Iterator[Finding]:
 def last_good(job: ExpectedBackupJob, now: datetime) -> str:
     if job.last_verified_at is None:
         return _("There is no good backup of it.")
-    return _("Its last good backup was verified %(when)s.") % {"when": distance(job.last_verified_at, now)}
+    return _("Its last good backup was verified %(when)s.") % {"when": format_relative(job.last_verified_at, now)}
 
 
 def other_failing(failing: QuerySet[ExpectedBackupJob], told: set[int]) -> Finding:
@@ -80,7 +79,9 @@ def other_failing(failing: QuerySet[ExpectedBackupJob], told: set[int]) -> Findi
         "%(count)s more databases have no good backup of their last cycle.",
         count,
     )
-    return Finding(Severity.CRITICAL, text % {"count": grouped(count)}, since, list_of(attention="yes"), _("See them"))
+    return Finding(
+        Severity.CRITICAL, text % {"count": format_count(count)}, since, list_of(attention="yes"), _("See them")
+    )
 
 
 @sources.register
@@ -131,7 +132,7 @@ def doubtful_backups(now: datetime) -> Iterator[Finding]:
         count = doubtful.count() - SHOWN
         text = ngettext(
             "%(count)s more last backup is suspicious.", "%(count)s more last backups are suspicious.", count
-        ) % {"count": grouped(count)}
+        ) % {"count": format_count(count)}
         yield Finding(Severity.WARNING, text, None, list_of(attention="doubts"), _("See them"))
 
 
@@ -148,7 +149,7 @@ def forgotten_pauses(now: datetime) -> Iterator[Finding]:
         "%(count)s databases have been paused for more than 30 days: nobody looks at their backups.",
         count,
     )
-    yield Finding(Severity.INFO, text % {"count": grouped(count)}, found, list_of(paused="off"), _("See them"))
+    yield Finding(Severity.INFO, text % {"count": format_count(count)}, found, list_of(paused="off"), _("See them"))
 
 
 # --- Scans and deposit areas -----------------------------------------------------------------------------------------
@@ -192,7 +193,7 @@ def unscanned_machines(now: datetime) -> Iterator[Finding]:
             "%(count)s machines have waited for a scan for more than 20 minutes, the longest %(machine)s.",
             len(waiting),
         )
-        words = {"machine": waiting[0].agent_id, "count": grouped(len(waiting))}
+        words = {"machine": waiting[0].agent_id, "count": format_count(len(waiting))}
         url = list_of(q=waiting[0].agent_id) if len(waiting) == 1 else list_of()
         yield Finding(Severity.WARNING, text % words, waiting[0].queued_at, url, _("See the expected backups"))
 
@@ -270,7 +271,7 @@ def first_areas(
     yield from map(one, found[:SHOWN])
     if len(found) > SHOWN:
         count = areas.count() - SHOWN
-        yield Finding(severity, others(count) % {"count": grouped(count)}, None, list_of(), _("See the list"))
+        yield Finding(severity, others(count) % {"count": format_count(count)}, None, list_of(), _("See the list"))
 
 
 @sources.register

@@ -12,7 +12,7 @@ from backups.findings import unstored
 from backups.models import ExpectedBackupJob, Scan, Status
 from backups.protection import failing, protected, suspicious
 from backups.querysets import watched
-from portal.metrics import age, gauge, single, sources
+from portal.status.metrics import age, gauge, single, sources
 
 
 @sources.register

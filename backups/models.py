@@ -16,7 +16,7 @@ from vigie_client.contract import MACHINE_ID
 
 from backups import cycles, querysets, reasons, validators
 from backups.scanner.disk import paths
-from portal import cron
+from portal.base import cron
 
 LOOK_BACK_CYCLES = 22
 MOST_KEPT = MaxValueValidator(10_000)

@@ -20,9 +20,9 @@ from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Scan, Statu
 from backups.protection import failing, protected, suspicious
 from backups.querysets import watched
 from backups.scanner.orchestration import ongoing
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, distance
-from portal.paginator import grouped
-from portal.panels import Section, Tile, chart_start, daily_chart, machine_sections, tiles
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge
+from portal.base.words import format_count, format_relative
+from portal.desk.panels import Section, Tile, chart_start, daily_chart, machine_sections, tiles
 
 FRESH_SECONDS = 60
 SHOWN_DATABASES = 50
@@ -45,7 +45,7 @@ class Totals:
 
     @property
     def sentence(self) -> str:
-        values = {"protected": grouped(self.protected), "watched": grouped(self.watched)}
+        values = {"protected": format_count(self.protected), "watched": format_count(self.watched)}
         return _("%(protected)s of %(watched)s") % values
 
 
@@ -167,11 +167,11 @@ def backups_tile(now: datetime) -> Tile:
         caption=_("databases are protected"),
         url=reverse("admin:backups_expectedbackupjob_changelist"),
         facts=[
-            (_("failing"), grouped(figures.failing)),
-            (_("suspicious"), grouped(figures.suspicious)),
-            (_("waiting or late"), grouped(figures.waiting)),
-            (_("paused"), grouped(figures.paused)),
-            (_("last scan"), distance(scan.finished_at, now) if scan and scan.finished_at else _("never")),
+            (_("failing"), format_count(figures.failing)),
+            (_("suspicious"), format_count(figures.suspicious)),
+            (_("waiting or late"), format_count(figures.waiting)),
+            (_("paused"), format_count(figures.paused)),
+            (_("last scan"), format_relative(scan.finished_at, now) if scan and scan.finished_at else _("never")),
         ],
         chart=daily_chart(by_day, now, _("verified backups a day")),
     )

@@ -11,9 +11,9 @@ from django.db import models
 from backups import digest
 from backups.models import Scan
 from backups.scanner import orchestration
-from portal.jobs import Lease
-from portal.retention import Retention, retentions
-from portal.schedules import Job, jobs
+from portal.work.jobs import Lease
+from portal.work.retention import Retention, retentions
+from portal.work.schedules import Job, jobs
 
 
 def scan(lease: Lease) -> dict[str, int]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from backups.scanner import orchestration, reverify
-from portal.tasks import enqueue, task
+from portal.work.queue import enqueue, task
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from backups import cycles
 from backups.scanner.disk import paths
-from portal import cron
+from portal.base import cron
 
 if TYPE_CHECKING:
     from backups.models import ExpectedBackupJob

@@ -14,7 +14,7 @@ from bench import calls, worst
 from bench.figures import Figure, median, show
 from bench.load import Address, Connection, rate, request_bytes
 from bench.processes import cpu_of_servers, growth_of_servers
-from portal.tests.up.attacks import request
+from portal.tests.supervisor.up.attacks import request
 
 MEBIBYTE = 1024 * 1024
 TIMES, MOST_CPU_MS, MOST_MIB = 3, 100, 32

@@ -18,7 +18,7 @@ def measure(address: Address) -> Iterator[Figure]:
     from django.utils import timezone  # noqa: PLC0415
 
     from agents.models import Agent  # noqa: PLC0415
-    from portal.issuing import issue  # noqa: PLC0415
+    from portal.access.tokens.issuing import issue  # noqa: PLC0415
 
     now = timezone.now()
     machines = (

@@ -20,7 +20,7 @@ from bench.calls import run
 from bench.figures import median
 from bench.load import Address, rate, request_bytes
 from bench.server import SHIPPED, prepared, served
-from portal.tests.up.attacks import Attack, answers, request, under
+from portal.tests.supervisor.up.attacks import Attack, answers, request, under
 
 CLIENTS, SECONDS, ROUNDS, TRIES = 8, 2.0, 3, 5
 OURS = {
@@ -45,7 +45,7 @@ def main() -> None:
 def tokens() -> tuple[str, str]:
     """The token of a machine and the token of an application."""
     from agents.enrolment import issue_agent_token, provision  # noqa: PLC0415
-    from portal.issuing import issue  # noqa: PLC0415
+    from portal.access.tokens.issuing import issue  # noqa: PLC0415
 
     machine = issue_agent_token(provision("PC-1", "bench"), actor="bench")
     return machine, issue("client", label="bench", actor="bench")[1]

@@ -71,7 +71,7 @@ def measure_runs(address: Address, runs: int) -> Iterator[Figure]:
     from django.core.management import call_command  # noqa: PLC0415
     from django.test import Client  # noqa: PLC0415
 
-    from portal.issuing import issue  # noqa: PLC0415
+    from portal.access.tokens.issuing import issue  # noqa: PLC0415
 
     # Pages name static files by their contents. The server looks them up when it first shows one, which is below.
     call_command("collectstatic", verbosity=0, interactive=False)

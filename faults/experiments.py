@@ -36,11 +36,11 @@ from faults.stage import (
     stage,
 )
 from monitoring.models import Target
-from portal.encryption import encrypt
-from portal.issuing import issue
-from portal.jobs import turn
+from portal.access.tokens.issuing import issue
+from portal.base.encryption import encrypt
 from portal.models import JobRun, NotificationChannel, OutboxMessage, TaskAttempt
-from portal.tests.up.standing import Portal
+from portal.tests.helpers.portal_process import Portal
+from portal.work.jobs import turn
 from usage import rollups
 from usage.models import Run, RunRollup
 

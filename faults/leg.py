@@ -16,7 +16,7 @@ from faults.postgres import postgres
 
 # Every process of the experiments has them: two nodes must be able to read each other's queue.
 SHARED = {
-    "DJANGO_SETTINGS_MODULE": "portal.tests.up.settings",
+    "DJANGO_SETTINGS_MODULE": "portal.tests.supervisor.up.settings",
     "SECRET_KEY": "faults-" * 10,
     "TOKEN_PEPPER": "faults-" * 10,
     "ENCRYPTION_KEY": "faults-" * 10,

@@ -17,7 +17,7 @@ from django.db import DatabaseError, close_old_connections
 from bench.figures import Figure, show
 from faults.load import Service, Telegram, served
 from faults.postgres import Postgres
-from portal.tests.up.standing import Portal, Process
+from portal.tests.helpers.portal_process import Portal, Process
 
 # Another host name and another process table, as a container started anew has them.
 CONTAINER = ["unshare", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c"]

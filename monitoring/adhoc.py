@@ -19,8 +19,8 @@ from monitoring.fleet import AD_HOC, WATCH_LEASE, end_watch, judge_fleet, renew_
 from monitoring.models import CheckResult, Excuse, Round, Target
 from monitoring.probe.pool import Prober
 from monitoring.record import Checked
+from portal.base.failures import sentence
 from portal.egress.urls import clean_url
-from portal.failures import sentence
 from portal.notifications.notices import SUBJECT_LENGTH, told_apart
 
 log = logging.getLogger("vigie.monitoring")

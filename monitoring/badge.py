@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from monitoring.models import Target
 from monitoring.uptime import figures, percent
-from portal.tokens import random_text
+from portal.access.tokens.credential import random_text
 
 State = Target.State
 KEY_LENGTH = 22

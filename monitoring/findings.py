@@ -15,10 +15,9 @@ from monitoring.beta import findings as beta
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
 from monitoring.rounds import BEAT
 from monitoring.tell import headline, reason
-from portal.admin.display import exactly
-from portal.findings import Finding, Severity, sources
+from portal.base.words import format_count, format_moment
+from portal.desk.findings import Finding, Severity, sources
 from portal.models import Beat
-from portal.paginator import grouped
 
 # Of each kind no more than this: the list behind it shows the rest.
 SHOWN = 5
@@ -84,7 +83,7 @@ def other_incidents(unattended: QuerySet[Incident], told: list[int]) -> Finding:
     )
     return Finding(
         Severity.CRITICAL if others["critical"] else Severity.WARNING,
-        text % {"count": grouped(count)},
+        text % {"count": format_count(count)},
         others["since"],
         list_of("incident", state="new"),
         _("See them"),
@@ -105,7 +104,7 @@ def ending_certificates(now: datetime) -> Iterator[Finding]:
         text = _("The certificate of %(target)s ends soon: %(moment)s.")
         if until <= now:
             text = _("The certificate of %(target)s has ended: %(moment)s.")
-        words = {"target": target.name, "moment": exactly(until)}
+        words = {"target": target.name, "moment": format_moment(until)}
         yield about(target, Severity.WARNING, text % words, None)
     if len(found) > SHOWN:
         text = _("The certificates of more targets end soon.")
@@ -137,7 +136,9 @@ def unwatched_targets(now: datetime) -> Iterator[Finding]:
             found["never"],
         )
         url = list_of("target", state=Target.State.UNKNOWN)
-        yield Finding(Severity.WARNING, text % {"count": grouped(found["never"])}, found["due"], url, _("See them"))
+        yield Finding(
+            Severity.WARNING, text % {"count": format_count(found["never"])}, found["due"], url, _("See them")
+        )
 
 
 @sources.register
@@ -155,7 +156,7 @@ def forgotten_targets(now: datetime) -> Iterator[Finding]:
             found["silenced"],
         )
         url = list_of("target", standing="silenced")
-        yield Finding(Severity.INFO, text % {"count": grouped(found["silenced"])}, None, url, _("See them"))
+        yield Finding(Severity.INFO, text % {"count": format_count(found["silenced"])}, None, url, _("See them"))
     if found["paused"]:
         text = ngettext(
             "%(count)s target has been paused for more than 30 days: nobody looks at it.",
@@ -163,7 +164,9 @@ def forgotten_targets(now: datetime) -> Iterator[Finding]:
             found["paused"],
         )
         url = list_of("target", standing="paused")
-        yield Finding(Severity.INFO, text % {"count": grouped(found["paused"])}, found["since"], url, _("See them"))
+        yield Finding(
+            Severity.INFO, text % {"count": format_count(found["paused"])}, found["since"], url, _("See them")
+        )
 
 
 # --- Watching itself -------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 
 from monitoring.beta import metrics as beta
 from monitoring.models import Incident, Round, Target
-from portal.metrics import age, gauge, single, sources
+from portal.status.metrics import age, gauge, single, sources
 
 State = Target.State
 PAUSED = "paused"

@@ -15,10 +15,9 @@ from monitoring.beta.panels import feedback_of_machine
 from monitoring.beta.tile import beta_tile
 from monitoring.models import Incident, Rollup, Round, Target
 from monitoring.uptime import percent
-from portal.admin.display import NOTHING, distance
-from portal.paginator import grouped
-from portal.panels import Tile, chart_start, daily_chart, machine_sections, tiles
-from portal.rounding import half_up, whole
+from portal.base.rounding import half_up, whole
+from portal.base.words import EMPTY_VALUE, format_count, format_relative
+from portal.desk.panels import Tile, chart_start, daily_chart, machine_sections, tiles
 
 FRESH_SECONDS = 60
 State = Target.State
@@ -47,7 +46,7 @@ class Totals:
 
     @property
     def sentence(self) -> str:
-        return _("%(up)s of %(watched)s") % {"up": grouped(self.up), "watched": grouped(self.watched)}
+        return _("%(up)s of %(watched)s") % {"up": format_count(self.up), "watched": format_count(self.watched)}
 
 
 def totals() -> Totals:
@@ -105,8 +104,8 @@ def open_incidents() -> int:
 def milliseconds(value: float | None) -> str:
     """`7.4 ms`, `183 ms`, `1,204 ms`."""
     if value is None:
-        return NOTHING
-    shown = number_format(half_up(value, 1), 1, use_l10n=True) if value < FEW_MS else grouped(whole(value))
+        return EMPTY_VALUE
+    shown = number_format(half_up(value, 1), 1, use_l10n=True) if value < FEW_MS else format_count(whole(value))
     return _("%(count)s ms") % {"count": shown}
 
 
@@ -119,10 +118,10 @@ def services_tile(now: datetime) -> Tile:
         caption=_("are up"),
         url=reverse("admin:monitoring_target_changelist"),
         facts=[
-            (_("open incidents"), grouped(open_incidents())),
+            (_("open incidents"), format_count(open_incidents())),
             (_("p95 of the last round"), milliseconds(newest.p95_ms if newest else None)),
             (_("uptime of 30 days"), percent(days.uptime)),
-            (_("last round"), distance(newest.finished_at, now) if newest else _("never")),
+            (_("last round"), format_relative(newest.finished_at, now) if newest else _("never")),
         ],
         chart=daily_chart(days.failures_by_day, now, _("failed checks a day")),
     )

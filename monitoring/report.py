@@ -23,10 +23,10 @@ from monitoring.columns import WIDTH, header_of, indented, printable, row_of, wi
 from monitoring.models import BetaProgramme, BetaSnapshot, CheckResult, Incident, Rollup, Round, Target
 from monitoring.probe.kinds import ErrorKind
 from monitoring.uptime import DAY, HOUR, MINUTE, Figures, Part, percent
-from portal.admin.display import NOTHING, exactly
-from portal.files import write_whole
-from portal.jobs import Busy
-from portal.rounding import whole
+from portal.base.files import write_whole
+from portal.base.rounding import whole
+from portal.base.words import EMPTY_VALUE, format_moment
+from portal.work.jobs import Busy
 
 MOST_INCIDENTS = 100
 # What a period is read from: minutes up to so many hours, hours up to a week, else days.
@@ -78,7 +78,7 @@ class Line:
 
 
 def in_ms(value: float | None) -> str:
-    return NOTHING if value is None else f"{whole(value)}"
+    return EMPTY_VALUE if value is None else f"{whole(value)}"
 
 
 def all_of(lines: Sequence[Line]) -> Line:
@@ -184,7 +184,7 @@ def holds(found: Round | None) -> bool:
 
 
 def heading(what: str, since: datetime, until: datetime) -> list[str]:
-    period = _("from %(since)s to %(until)s") % {"since": exactly(since), "until": exactly(until)}
+    period = _("from %(since)s to %(until)s") % {"since": format_moment(since), "until": format_moment(until)}
     return [f"{what}, {period}"]
 
 
@@ -262,7 +262,7 @@ def lines_about(incident: Incident, now: datetime) -> Iterator[str]:
     lasting = tell.spoken(incident.duration or now - incident.opened_at)
     spoken = lasting if incident.resolved_at else _("open for %(time)s") % {"time": lasting}
     what = tell.headline(incident)
-    yield from wrapped(f"{exactly(incident.opened_at)}, {spoken}: {what}", WIDTH)
+    yield from wrapped(f"{format_moment(incident.opened_at)}, {spoken}: {what}", WIDTH)
     yield from indented(tell.reason(incident))
     if incident.cause:
         yield from indented(_("Cause: %(cause)s") % {"cause": incident.cause})

@@ -17,7 +17,7 @@ from monitoring import histogram
 from monitoring.histogram import Histogram
 from monitoring.models import CheckResult, Rollup
 from monitoring.uptime import DAY, EPOCH, HOUR, MINUTE, floor
-from portal.jobs import Busy, Lease, turn
+from portal.work.jobs import Busy, Lease, turn
 
 Period = Rollup.Period
 # The cycles of the job may overlap, and all of them write the same hour: one at a time, whatever the cycle.

@@ -15,12 +15,12 @@ from django.utils import timezone
 
 from monitoring import watch
 from monitoring.models import Round, Target
-from portal import attempts
-from portal.failures import sentence
-from portal.jobs import Lease, LeaseLost, claim, free
+from portal.base.failures import sentence
+from portal.base.processes import myself
 from portal.models import Beat, JobRun
-from portal.processes import myself
-from portal.tasks import enqueue, waiting
+from portal.work import attempts
+from portal.work.jobs import Lease, LeaseLost, claim, free
+from portal.work.queue import enqueue, waiting
 
 log = logging.getLogger("vigie.monitoring")
 TASK = "monitoring.round"

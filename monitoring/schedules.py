@@ -13,10 +13,10 @@ from monitoring import fleet, incidents, rollups, rounds
 from monitoring.beta import snapshots, watch
 from monitoring.clock import mark
 from monitoring.models import BetaFeedback, BetaProgramme, CheckResult, FeedbackWindow, Rollup, Round
-from portal.jobs import Lease
-from portal.pulse import Pulse, pulses
-from portal.retention import Retention, retentions
-from portal.schedules import Job, jobs
+from portal.work.jobs import Lease
+from portal.work.pulse import Pulse, pulses
+from portal.work.retention import Retention, retentions
+from portal.work.schedules import Job, jobs
 
 # The longest time in which feedback is counted is an hour.
 WINDOWS_KEPT = timedelta(hours=2)

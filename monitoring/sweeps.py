@@ -23,10 +23,10 @@ from monitoring.connectivity import Connectivity
 from monitoring.models import CheckResult, Round, Target
 from monitoring.probe.pool import Prober
 from monitoring.querysets import CLOCKS_DIFFER
-from portal.failures import sentence
-from portal.jobs import Lease, LeaseLost, claim, free
+from portal.base.failures import sentence
 from portal.models import JobRun
 from portal.querysets import JobRunQuerySet
+from portal.work.jobs import Lease, LeaseLost, claim, free
 
 log = logging.getLogger("vigie.monitoring")
 STEP_SECONDS = 0.2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monitoring import rounds
-from portal.tasks import task
+from portal.work.queue import task
 
 
 @task(rounds.TASK, is_routine=True)

@@ -12,10 +12,10 @@ from django.utils.translation import ngettext
 from monitoring.clock import Mark
 from monitoring.models import Incident
 from monitoring.probe.kinds import sentence
-from portal.admin.display import exactly
+from portal.base.rounding import whole
+from portal.base.words import format_moment
 from portal.notifications import Notice
 from portal.notifications.notices import State
-from portal.rounding import whole
 
 Rule = Incident.Rule
 NAMED = 10
@@ -140,12 +140,12 @@ def failure(item: Any) -> str:
 
 
 def since(incident: Incident) -> str:
-    return _("Since %(moment)s.") % {"moment": exactly(incident.opened_at)}
+    return _("Since %(moment)s.") % {"moment": format_moment(incident.opened_at)}
 
 
 def moment_of(text: str) -> str:
     try:
-        return exactly(datetime.fromisoformat(text))
+        return format_moment(datetime.fromisoformat(text))
     except ValueError:
         return text
 

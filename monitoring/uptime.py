@@ -22,8 +22,8 @@ from django.utils.translation import gettext_lazy
 from monitoring import histogram
 from monitoring.histogram import Histogram
 from monitoring.models import Rollup
-from portal.admin.display import NOTHING
-from portal.rounding import half_up
+from portal.base.rounding import half_up
+from portal.base.words import EMPTY_VALUE
 
 Period = Rollup.Period
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -209,7 +209,7 @@ def added_up(parts: Sequence[Part], others: Figures) -> Histogram:
 def percent(uptime: float | None) -> str:
     """`99.95 %` as the reader writes numbers. 100 % is said of what never failed, and of nothing else."""
     if uptime is None:
-        return NOTHING
+        return EMPTY_VALUE
     shown = uptime if uptime in (0, 1) else min(max(uptime, 0.0001), 0.9999)
     digits = 0 if shown in (0, 1) else 2
     # Rounded here: `number_format` cuts digits off.

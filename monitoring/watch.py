@@ -21,8 +21,8 @@ from monitoring.probe.kinds import NETWORK
 from monitoring.probe.pool import Finished, Prober
 from monitoring.querysets import TargetQuerySet
 from monitoring.record import UNCLAIMED, Checked, record
-from portal.failures import sentence
-from portal.processes import dead, myself
+from portal.base.failures import sentence
+from portal.base.processes import dead, myself
 
 log = logging.getLogger("vigie.monitoring")
 # Claimed this long before they are due, so that each starts at its moment.

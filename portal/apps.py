@@ -14,11 +14,11 @@ class PortalConfig(AppConfig):
         import_module("portal.checks")
         import_module("portal.notifications.schedules")
         import_module("portal.access.findings")
-        import_module("portal.access.sessions")
-        import_module("portal.access.first_password")
+        import_module("portal.access.signin.sessions")
+        import_module("portal.access.accounts.first_password")
         import_module("portal.access.tasks")
-        import_module("portal.access.trail")
+        import_module("portal.access.signin.trail")
 
 
 class VigieAdminConfig(AdminConfig):
-    default_site = "portal.site.VigieAdminSite"
+    default_site = "portal.desk.site.VigieAdminSite"

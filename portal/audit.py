@@ -11,8 +11,8 @@ from django.db import DatabaseError
 from django.http import HttpRequest
 from django.utils import timezone
 
-from portal import disks
-from portal.addresses import network_of
+from portal.base import disks
+from portal.base.addresses import network_of
 from portal.models import ApiToken, AuditEvent
 
 log = logging.getLogger("vigie.audit")

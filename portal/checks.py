@@ -11,7 +11,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
 
-from portal.private_files import exposed_paths, others_deposit
+from portal.base.private_files import exposed_paths, others_deposit
 
 
 @register(Tags.security)

@@ -9,9 +9,10 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from portal import tokens
 from portal.access.models import GuessWindow as GuessWindow
 from portal.access.models import SecondFactorGrace as SecondFactorGrace
+from portal.access.tokens import credential
+from portal.base.severity import Severity
 from portal.querysets import (
     ApiTokenQuerySet,
     AuditEventQuerySet,
@@ -22,11 +23,10 @@ from portal.querysets import (
     OutboxMessageQuerySet,
     TaskAttemptQuerySet,
 )
-from portal.severity import Severity
 
 
 class ApiToken(models.Model):
-    """What an API caller shows. The secret itself is not here: see `portal.tokens`."""
+    """What an API caller shows. The secret itself is not here: see `portal.access.tokens.credential`."""
 
     class Kind(models.TextChoices):
         ENROLL = "enroll", _("enrolment")
@@ -39,7 +39,7 @@ class ApiToken(models.Model):
 
     kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices)
     label = models.CharField(_("label"), max_length=128, blank=True)
-    key = models.CharField(_("public key"), max_length=tokens.KEY_LENGTH, unique=True, editable=False)
+    key = models.CharField(_("public key"), max_length=credential.KEY_LENGTH, unique=True, editable=False)
     digest = models.CharField(max_length=64, editable=False)
     pepper_version = models.PositiveSmallIntegerField(editable=False)
     scopes = models.JSONField(_("scopes"), default=list, blank=True)
@@ -213,8 +213,8 @@ class JobRun(models.Model):
 class TaskAttempt(models.Model):
     """A queued task as the workers met it: counted when it starts, so that one that kills its worker is given up.
 
-    `worker` is the process that has it (see `portal.processes`), empty once that process was found dead; `queue_id` is
-    its row in django-q2's queue.
+    `worker` is the process that runs it (see `portal.base.processes`), empty once that process was found dead;
+    `queue_id` is its row in django-q2's queue.
     """
 
     MOST_ATTEMPTS = 3

@@ -1,4 +1,4 @@
-"""Django settings. Whatever an installation may want otherwise comes from the environment: see docs/settings.md."""
+"""Django settings. Each installation sets its own through the environment: see docs/settings.md."""
 
 import sys
 from pathlib import Path
@@ -7,13 +7,14 @@ from typing import Any
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from portal import encryption, peppers
-from portal.access import issuer
-from portal.access.replaced import ACCOUNT_FORMS as ACCOUNT_FORMS
-from portal.access.replaced import MFA_FORMS as MFA_FORMS
-from portal.addresses import networks
-from portal.env import Environment, host_of, kept_secret
-from portal.logs import SUSPICIOUS
+from portal.access.signin.replaced import ACCOUNT_FORMS as ACCOUNT_FORMS
+from portal.access.signin.replaced import MFA_FORMS as MFA_FORMS
+from portal.access.sso import issuer
+from portal.access.tokens import peppers
+from portal.base import encryption
+from portal.base.addresses import networks
+from portal.base.env import Environment, host_of, kept_secret
+from portal.base.logs import SUSPICIOUS
 
 # The least that Python allows: reading digits takes quadratic time, and no number here has more.
 sys.set_int_max_str_digits(640)
@@ -31,7 +32,7 @@ try:
 except OSError as error:
     raise ImproperlyConfigured(f"VIGIE_DATA_DIR cannot be made: {VIGIE_DATA_DIR} ({error.strerror}).") from error
 SECRETS_DIR = VIGIE_DATA_DIR / "secrets"
-# Those that are named are mounted, perhaps: to make a folder where a disk is missing would hide that it is missing.
+# Named ones may be mounted: making a folder where a disk is missing would hide that it is missing.
 DEPOSITS_ROOT = env.path("DEPOSITS_ROOT", VIGIE_DATA_DIR / "deposits")
 VALIDATED_ROOT = env.path("VALIDATED_ROOT", VIGIE_DATA_DIR / "validated")
 REPORTS_ROOT = env.path("REPORTS_ROOT", VIGIE_DATA_DIR / "reports")
@@ -50,7 +51,6 @@ ENCRYPTION_KEYS = encryption.read(env.text("ENCRYPTION_KEY") or kept_secret(SECR
 DEBUG = env.boolean("DEBUG")
 PORTAL_URL = env.address("PORTAL_URL", "http://127.0.0.1:8000")
 PORTAL_URL_IS_GIVEN = env.raw("PORTAL_URL") is not None
-# Without its own name among them the portal would answer 400 to everybody it was made for.
 ALLOWED_HOSTS = [*env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]"), host_of(PORTAL_URL)]
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 TRUSTED_PROXIES = networks("TRUSTED_PROXIES", env.words("TRUSTED_PROXIES"))
@@ -109,9 +109,9 @@ INSTALLED_APPS = [
     "monitoring.apps.MonitoringConfig",
 ]
 MIDDLEWARE = [
-    "portal.addresses.ClientAddressMiddleware",
-    "portal.logs.AccessLogMiddleware",
-    "portal.access.caching.NoStoreMiddleware",
+    "portal.base.addresses.ClientAddressMiddleware",
+    "portal.base.logs.AccessLogMiddleware",
+    "portal.access.no_store.NoStoreMiddleware",
     "usage.tracking.middleware.TrackingMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -120,14 +120,14 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "portal.uploads.FormSizeMiddleware",
+    "portal.base.uploads.FormSizeMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "portal.access.middleware.SignedInMiddleware",
-    "portal.access.devices.KnownDeviceMiddleware",
-    "portal.access.limits.TooManyAttemptsMiddleware",
+    "portal.access.signin.devices.KnownDeviceMiddleware",
+    "portal.access.signin.too_many_attempts.TooManyAttemptsMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "portal.urls"
@@ -156,13 +156,13 @@ TEMPLATES: list[dict[str, Any]] = [
 # --- Signing in ------------------------------------------------------------------------------------------------------
 
 AUTHENTICATION_BACKENDS = ["portal.access.backends.PasswordBackend"]
-PASSWORD_HASHERS = ["portal.access.hashing.BoundedPasswordHasher"]
+PASSWORD_HASHERS = ["portal.access.signin.hashing.BoundedPasswordHasher"]
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
-    {"NAME": "portal.access.first_password.FirstPasswordValidator"},
+    {"NAME": "portal.access.accounts.first_password.FirstPasswordValidator"},
 ]
 PASSWORD_RESET_TIMEOUT = 3_600
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "django.contrib.auth.tokens.PasswordResetTokenGenerator"  # noqa: S105 - a class
@@ -171,14 +171,14 @@ SESSION_IDLE_HOURS = env.integer("SESSION_IDLE_HOURS", 12, least=1, most=720)
 SESSION_COOKIE_AGE = SESSION_IDLE_HOURS * 3600
 LOGIN_URL = LOGOUT_REDIRECT_URL = "account_login"
 LOGIN_REDIRECT_URL = "admin:index"
-ACCOUNT_ADAPTER = "portal.access.adapters.AccountAdapter"
+ACCOUNT_ADAPTER = "portal.access.signin.adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True
 # allauth counts in the cache, and no cache is shared by the processes.
 ACCOUNT_RATE_LIMITS = MFA_RATE_LIMITS = False
-MFA_ADAPTER = "portal.access.adapters.MFAAdapter"
+MFA_ADAPTER = "portal.access.signin.adapters.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER, MFA_TOTP_TOLERANCE = "Vigie", 1
@@ -189,7 +189,7 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PORTAL_URL.startswith("https:")
 
 oidc = issuer.read(env)
 OIDC_ISSUER, OIDC_ALLOWED_DOMAINS, OIDC_ROLE_CLAIM = oidc.issuer, oidc.domains, oidc.role_claim
-SOCIALACCOUNT_PROVIDERS, SOCIALACCOUNT_ADAPTER = oidc.providers(), "portal.access.oidc.SocialAdapter"
+SOCIALACCOUNT_PROVIDERS, SOCIALACCOUNT_ADAPTER = oidc.providers(), "portal.access.sso.oidc.SocialAdapter"
 
 # --- Database --------------------------------------------------------------------------------------------------------
 
@@ -235,7 +235,7 @@ STORAGES = {
 # --- Files received -------------------------------------------------------------------------------------------------
 
 FILE_UPLOAD_HANDLERS = [
-    "portal.uploads.BoundedUploadHandler",
+    "portal.base.uploads.BoundedUploadHandler",
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
     "django.core.files.uploadhandler.TemporaryFileUploadHandler",
 ]
@@ -374,11 +374,11 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
-        "without_path": {"()": "portal.logs.WithoutPath"},
-        "without_sender": {"()": "portal.logs.WithoutSender"},
-        "without_values": {"()": "portal.logs.WithoutValues"},
+        "without_path": {"()": "portal.base.logs.WithoutPath"},
+        "without_sender": {"()": "portal.base.logs.WithoutSender"},
+        "without_values": {"()": "portal.base.logs.WithoutValues"},
     },
-    "formatters": {"json": {"()": "portal.logs.JsonFormatter"}},
+    "formatters": {"json": {"()": "portal.base.logs.JsonFormatter"}},
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": "json"},
     },

@@ -1,154 +1,18 @@
-"""Work for the clusters: what is registered here by name can be enqueued, and `run` is what every worker calls.
-
-A queued task is a pickle of a name and plain arguments, so that it survives a new version of the portal.
-"""
+"""The portal's own tasks, and `run` under the name that queued tasks and schedules have stored."""
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from django.db import DatabaseError, models
-from django.utils import timezone
-from django_q.models import OrmQ
-from django_q.signing import BadSignature, SignedPackage
-from django_q.tasks import async_task
+from django.db import models
 
-from portal import attempts
-from portal.attempts import Delivery, Start
-from portal.clusters import Cluster
-from portal.conventions import Collected
-from portal.encryption import decrypt
-from portal.failures import sentence
+from portal.base.encryption import decrypt
 from portal.models import TaskAttempt
 from portal.privacy.erasing import erase
 from portal.privacy.subjects import subject_of
-from portal.retention import Retention, retentions
-from portal.schedules import RUN, jobs, run_cycle
-
-log = logging.getLogger("vigie.tasks")
-Body = Callable[..., object]
-
-
-@dataclass(frozen=True)
-class Task:
-    """`is_routine` tasks come by the thousand and leave no trace for long where they went well."""
-
-    name: str
-    body: Body
-    is_routine: bool = False
-
-
-tasks: Collected[Task] = Collected("tasks")
-
-
-def task(name: str, *, is_routine: bool = False) -> Callable[[Body], Body]:
-    """Registers a function of an app's `tasks.py`. The name is what stands in the queue: it must never change."""
-
-    def registering(body: Body) -> Body:
-        tasks.register(Task(name, body, is_routine))
-        return body
-
-    return registering
-
-
-class TaskFailed(Exception):
-    """What django-q2 is told of a failed task: it keeps the text, so the text is one redacted sentence."""
-
-
-def enqueue(name: str, *args: Any, cluster: Cluster = "quick") -> str:
-    """Queues the task in the transaction of the caller; its id. `args` are what JSON keeps as it is.
-
-    It is started at least once, and not again once it returned or raised.
-    """
-    if body_of(name) is None:
-        raise LookupError(f"no task is registered as {name!r}")
-    if json.loads(json.dumps(args)) != list(args):
-        raise TypeError(f"the arguments of {name!r} are not plain JSON")
-    # TaskAttempt is the record of what ran; django-q2 keeps those that failed.
-    options = {"cluster": cluster, "task_name": name, "save": False}
-    return str(async_task(RUN, name, *args, q_options=options))
-
-
-def waiting(name: str, *, claimed: bool = False) -> list[tuple[Any, ...]]:
-    """The arguments of queued calls of the task: those that no cluster has claimed, or all that have not ended.
-
-    What a killed worker had in hand has not ended: it is given to another.
-    """
-    rows = OrmQ.objects.all() if claimed else OrmQ.objects.filter(lock__lte=timezone.now())
-    calls = {call["id"]: tuple(call["args"][1:]) for call in map(unpacked, rows) if call.get("args", ())[:1] == (name,)}
-    if claimed:
-        ended = TaskAttempt.objects.filter(task_id__in=calls, finished_at__isnull=False)
-        for task_id in ended.values_list("task_id", flat=True):
-            del calls[task_id]
-    return list(calls.values())
-
-
-def unpacked(row: OrmQ) -> dict[str, Any]:
-    """Nothing for what was signed with another secret: no worker takes it either."""
-    try:
-        found: dict[str, Any] = SignedPackage.loads(row.payload)
-    except (BadSignature, TypeError):
-        return {}
-    return found
-
-
-def run(name: str, *args: Any) -> None:
-    """What a worker calls. Raises TaskFailed, whatever went wrong."""
-    delivery = Delivery(attempts.handed_over.get(), name)
-    if may_start(delivery):
-        finished_by(delivery, *args)
-
-
-def may_start(delivery: Delivery) -> bool:
-    """Whether the body is to run now. Raises TaskFailed for a task that has ended its worker too often."""
-    now = timezone.now()
-    try:
-        if attempts.cluster_is_ending.get()():
-            delivery.give_back(now)
-            return False
-        start = attempts.begin(delivery, now)
-    except DatabaseError as error:
-        delivery.keep_queued()
-        raise TaskFailed(sentence(error)) from None
-    if start is Start.GIVEN_UP:
-        attempts.finish(delivery, now, "given up: each attempt ended its worker")
-        raise TaskFailed("given up")
-    if start is Start.RUNNING:
-        delivery.keep_queued()
-    return start is Start.GO
-
-
-def finished_by(delivery: Delivery, *args: Any) -> None:
-    """Runs the body and notes how it ended. A timeout or sys.exit() in it is a failure like any other."""
-    try:
-        body = body_of(delivery.name)
-        if body is None:
-            raise LookupError(f"no task is registered as {delivery.name!r}")
-        body(*args)
-    except BaseException as error:
-        log.exception("task %s failed", delivery.name)
-        attempts.finish(delivery, timezone.now(), sentence(error))
-        raise TaskFailed(sentence(error)) from None
-    attempts.finish(delivery, timezone.now())
-
-
-def body_of(name: str) -> Body | None:
-    """A task's body. A periodic job is a task as well: of its name, and run through its current cycle."""
-    for registered in tasks.all():
-        if registered.name == name:
-            return registered.body
-    for job in jobs.all():
-        if job.name == name:
-            return lambda: run_cycle(job)
-    return None
-
-
-# --- The portal's own tasks ------------------------------------------------------------------------------------------
+from portal.work.queue import run as run
+from portal.work.queue import task, tasks
+from portal.work.retention import Retention, retentions
 
 ERASE = "privacy.erase_subject"
 ROUTINE_KEPT = timedelta(hours=1)

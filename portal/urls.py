@@ -4,8 +4,8 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from portal import health
 from portal.api.docs import DocsView, ErrorCodesView, SchemaView
+from portal.status import health
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

@@ -13,7 +13,7 @@ from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.urls import URLPattern, get_resolver
 from django.urls.converters import IntConverter, UUIDConverter
 
-from portal.logs import JsonFormatter
+from portal.base.logs import JsonFormatter
 
 CANARY = "K4NARI"
 # What could be asked of any list, export or page.

@@ -65,7 +65,7 @@ MAY_GO_OUT = {
     "portal/egress/": "asks the guard",
     "portal/supervisor/": "listens",
     "portal/management/commands/up.py": "listens",
-    "portal/processes.py": OPENS_NONE,
+    "portal/base/processes.py": OPENS_NONE,
     "portal/notifications/channels/apprise.py": "calls services to which `apprise_urls` gave the guarded `requests`",
     "portal/notifications/channels/apprise_urls.py": "gives them it",
     "portal/notifications/channels/mail.py": "Django sends; EMAIL_URL of the environment names the host",
@@ -106,7 +106,7 @@ def normalizes(path):
 
 def test_unicode_text_is_normalized_in_one_module_which_measures_it_first():
     found = {str(path.relative_to(ROOT)) for folder in ALLOWED for path in sources(folder) if normalizes(path)}
-    assert found == {"portal/text.py", "client/src/vigie_client/contract.py"}
+    assert found == {"portal/base/text.py", "client/src/vigie_client/contract.py"}
 
 
 @pytest.mark.parametrize("folder", [folder for folder in ALLOWED if (ROOT / folder).exists()])

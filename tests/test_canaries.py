@@ -7,7 +7,7 @@ import json
 import pytest
 from django.contrib.auth.models import User
 
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 from tests.canaries import CANARY, everything_kept
 from usage.models import Run
 from usage.tests.runs import document, run

@@ -12,8 +12,8 @@ from django.template import TemplateSyntaxError
 from django.test import Client
 from rest_framework import exceptions as drf
 
-from portal.api import errors
 from portal.api.views import ApiView
+from portal.base import problems
 from tests.canaries import CANARY, HEADERS, bodies, everything_kept, everything_logged, found, routes
 from usage.models import UserError
 
@@ -46,7 +46,7 @@ FORESEEN = [
     MultiPartParserError(CANARY),
     drf.ValidationError({"field": ["x"]}),
     drf.ParseError(CANARY),
-    errors.Problem("machine_mismatch"),
+    problems.Problem("machine_mismatch"),
 ]
 
 

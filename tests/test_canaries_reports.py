@@ -4,10 +4,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from portal.access.tokens.issuing import issue
 from portal.api.views import ApiView
-from portal.issuing import issue
 from portal.notifications import delivery
-from portal.tests.smtp_sink import SmtpSink
+from portal.tests.helpers.smtp_sink import SmtpSink
 from tests.canaries import CANARY, HEADERS, briefly, everything_kept, everything_logged, found, routes, send
 from usage.models import GuardianReport, UserError, UserSession
 

@@ -5,11 +5,11 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from agents.enrolment import issue_agent_token
-from portal import tokens
-from portal.addresses import networks
-from portal.issuing import issue
-from portal.logs import QUIET
-from portal.tests.workers import deliver
+from portal.access.tokens import credential
+from portal.access.tokens.issuing import issue
+from portal.base.addresses import networks
+from portal.base.logs import QUIET
+from portal.tests.helpers.workers import deliver
 from tests.canaries import (
     CANARY,
     HEADERS,
@@ -27,7 +27,7 @@ from usage.models import FeatureUsage, UserError
 pytestmark = pytest.mark.django_db
 CALLERS = {
     "nobody": lambda: None,
-    "a token nobody issued": lambda: str(tokens.mint("client")),
+    "a token nobody issued": lambda: str(credential.mint("client")),
     "an installer": lambda: issue("enroll", label="installer")[1],
     "an application": lambda: issue("client", label="gui")[1],
     "staff": lambda: issue("staff", user=User.objects.create_superuser("alice"))[1],

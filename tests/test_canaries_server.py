@@ -8,9 +8,9 @@ import requests
 from django.conf import settings as portal_settings
 from django.contrib.auth.models import User
 
-from portal.issuing import issue
-from portal.tests.database import own_address
-from portal.tests.up.standing import wait_for
+from portal.access.tokens.issuing import issue
+from portal.tests.helpers.database import own_address
+from portal.tests.helpers.portal_process import wait_for
 from tests.canaries import CANARY, everything_kept, found
 from usage.models import FeatureUsage, UserError
 from usage.tests.test_tracking_process import Web

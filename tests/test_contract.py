@@ -17,8 +17,8 @@ from monitoring import histogram
 from monitoring.models import BetaProgramme, Incident, Rollup, Round, Target
 from monitoring.tests.said import said
 from monitoring.uptime import DAY, HOUR, floor
-from portal.api.errors import CODES
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
+from portal.base.problems import CODES
 from usage.models import RunRollup
 from usage.tests.activity import failed, session, used
 

@@ -26,10 +26,10 @@ from demo.services import DIES, FLAPS, PASTS, SHOWN, SLOWS, Services
 from monitoring import rounds
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Incident, Rollup, Target
 from monitoring.probe.http import probe
+from portal.access.tokens.issuing import issue
 from portal.egress.tls import verifying_context
-from portal.issuing import issue
 from portal.notifications import delivery
-from portal.tests.database import own_address
+from portal.tests.helpers.database import own_address
 from usage import rollups
 from usage.consumption import standings
 from usage.models import GuardianReport, Licence, Run, RunRollup

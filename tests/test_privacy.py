@@ -36,9 +36,10 @@ from monitoring.models import (
     MaintenanceWindow,
     Target,
 )
-from portal import audit, processes
-from portal.encryption import encrypt
-from portal.issuing import issue
+from portal import audit
+from portal.access.tokens.issuing import issue
+from portal.base import processes
+from portal.base.encryption import encrypt
 from portal.models import ApiToken, AuditEvent, ChannelState, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
 from portal.privacy import erasing, holdings
 from portal.privacy.holdings import Table

@@ -13,7 +13,7 @@ from agents.models import Agent
 from backups.models import DepositArea, ExpectedBackupJob, Scan
 from monitoring.models import Incident, IncidentEvent, Target
 from portal import audit
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 from portal.models import ApiToken, AuditEvent
 from tests.test_privacy import PSEUDONYM, activity, erased, everything, exported, folders, operator
 from usage.models import FeatureUsage, Run, UserError, UserSession

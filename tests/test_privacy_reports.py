@@ -13,11 +13,11 @@ from django.utils import timezone
 from agents.models import Agent
 from monitoring.incidents import note_cause
 from monitoring.models import Incident, Target
-from portal import files
-from portal.jobs import LeaseLost
+from portal.base import files
 from portal.models import JobRun, OutboxMessage
 from portal.privacy import erasing, holdings
 from portal.privacy.subjects import subject_of
+from portal.work.jobs import LeaseLost
 from tests.test_privacy import activity, erased, everything, exported, folders, message, naming, operator
 from usage.guardian import reports
 from usage.guardian.summary import summary

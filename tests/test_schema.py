@@ -14,7 +14,7 @@ from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, settings
 from schemathesis.config import SchemathesisConfig
 
-from portal.api.errors import CODES
+from portal.base.problems import CODES
 from tests.authorisation.world import make_world
 from tests.completed import complete
 

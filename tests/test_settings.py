@@ -12,7 +12,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from portal import settings as portal_settings
-from portal.env import Environment, kept_secret
+from portal.base.env import Environment, kept_secret
 
 ROOT = Path(__file__).parent.parent
 

@@ -15,7 +15,7 @@ from agents.approval import ALLOWED_FOR
 from agents.enrolment import issue_agent_token
 from agents.models import Agent, EnrolmentRequest
 from backups.models import ExpectedBackupJob
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 from portal.models import ApiToken, AuditEvent
 from usage.models import Run
 from usage.tests.runs import run

@@ -16,9 +16,9 @@ from monitoring.api.serializers import OVERALL, STATES
 from monitoring.models import Incident
 from monitoring.models.targets import Excuse
 from monitoring.probe.kinds import ErrorKind
-from portal import health
+from portal.base.severity import Severity
 from portal.models import JobRun, OutboxMessage
-from portal.severity import Severity
+from portal.status import health
 from usage.api.serializers import ITEM_STATUSES
 from usage.clocks import ClockNote
 from usage.models import Run

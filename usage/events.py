@@ -19,11 +19,11 @@ from django.utils import timezone
 from vigie_client import contract
 from vigie_client.contract import MAX_EMAIL, MAX_EVENTS_IN_CALL, MAX_INTEGER, MAX_ROUTE, PARAMETER
 
-from portal.access.browsers import reduced
-from portal.api.errors import invalid
+from portal.access.signin.user_agents import reduced
+from portal.access.tokens.credential import TOKEN_IN_TEXT
 from portal.api.payloads import Payload, PayloadReader
-from portal.logs import KNOWN_METHODS
-from portal.tokens import TOKEN_IN_TEXT
+from portal.base.logs import KNOWN_METHODS
+from portal.base.problems import invalid
 from usage.clocks import ClockNote, SenderClock
 from usage.ingest import CONFLICT, DUPLICATE, RECORDED
 from usage.models import FeatureUsage, UserError, UserSession

@@ -10,9 +10,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from portal.findings import Finding, Severity, sources
+from portal.base.words import format_count
+from portal.desk.findings import Finding, Severity, sources
 from portal.models import AuditEvent
-from portal.paginator import grouped
 from usage.licences import UNNAMED, near_quota, over_quota
 from usage.models import Licence, RollupProgress, Run, TrackingWriter
 from usage.models.runs import MOST_PLAUSIBLE_PAGES
@@ -57,13 +57,13 @@ def licences(now: datetime) -> Iterator[Finding]:
 
 
 def about(text: str, count: int, url: str, since: datetime | None = None) -> Finding:
-    return Finding(Severity.INFO, text % {"count": grouped(count)}, since, url, _("See them"))
+    return Finding(Severity.INFO, text % {"count": format_count(count)}, since, url, _("See them"))
 
 
 def used_up(now: datetime, count: int) -> Iterator[Finding]:
     for licence in Licence.objects.filter(over_quota(now)).order_by("ref")[:SHOWN]:
         text = _("%(licence)s has used up its %(quota)s pages of this month.")
-        words = {"licence": licence, "quota": grouped(licence.monthly_page_quota or 0)}
+        words = {"licence": licence, "quota": format_count(licence.monthly_page_quota or 0)}
         url = reverse("admin:usage_licence_change", args=[licence.pk])
         yield Finding(Severity.WARNING, text % words, None, url, _("See the licence"))
     more = count - SHOWN
@@ -71,7 +71,7 @@ def used_up(now: datetime, count: int) -> Iterator[Finding]:
         text = ngettext(
             "%(count)s more licence has used up its pages.", "%(count)s more licences have used up their pages.", more
         )
-        words = {"count": grouped(more)}
+        words = {"count": format_count(more)}
         yield Finding(Severity.WARNING, text % words, None, list_of(standing="over"), _("See them"))
 
 
@@ -101,7 +101,9 @@ def implausible_runs(now: datetime) -> Iterator[Finding]:
         )
         tokens = lately.order_by("reported_by").values_list("reported_by", flat=True).distinct()[:SHOWN]
         words = {
-            "count": grouped(found["count"]), "pages": grouped(MOST_PLAUSIBLE_PAGES), "tokens": ", ".join(tokens),
+            "count": format_count(found["count"]),
+            "pages": format_count(MOST_PLAUSIBLE_PAGES),
+            "tokens": ", ".join(tokens),
         }  # fmt: skip
         url = reverse("admin:usage_run_changelist", query={"quota": "implausible"})
         yield Finding(Severity.WARNING, text % words, found["since"], url, _("See them"))
@@ -139,4 +141,4 @@ def dropped_records(now: datetime) -> Iterator[Finding]:
             "%(count)s records of what was done could not be kept: the database did not take them in time.",
             found["count"],
         )
-        yield Finding(Severity.WARNING, text % {"count": grouped(found["count"])}, found["since"])
+        yield Finding(Severity.WARNING, text % {"count": format_count(found["count"])}, found["since"])

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from agents.authentication import machine_of
 from agents.models import Agent
-from portal.api.errors import Problem
+from portal.base.problems import Problem
 from portal.models import ApiToken
 from usage.clocks import SenderClock, plausible
 from usage.models import Run

@@ -13,9 +13,9 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from portal.jobs import Lease
+from portal.base.words import format_count
 from portal.notifications import Notice, Severity, in_our_language, notify
-from portal.paginator import grouped
+from portal.work.jobs import Lease
 from usage.consumption import Period, Standing, month_before, standings
 from usage.models import Licence, Run
 from usage.models.licences import LAST_DAY
@@ -127,7 +127,7 @@ def reporters_in_words(licence: Licence, period: Period) -> str:
     counted = Run.objects.filter(license_ref=licence.ref, hour__gte=period.start, implausible=False)
     most = counted.order_by().values_list("reported_by").annotate(pages=Sum("total_pages")).order_by("-pages")
     names = [
-        _("%(token)s (%(pages)s pages)") % {"token": token, "pages": grouped(pages)}
+        _("%(token)s (%(pages)s pages)") % {"token": token, "pages": format_count(pages)}
         for token, pages in most[:REPORTERS_SHOWN]
     ]
     return _("Reported by %(tokens)s.") % {"tokens": ", ".join(names)} if names else ""
@@ -142,10 +142,10 @@ def day_of(day: date) -> str:
 
 
 def used_in_words(standing: Standing) -> str:
-    words = {"pages": grouped(standing.pages), "day": day_of(standing.period.first_day)}
+    words = {"pages": format_count(standing.pages), "day": day_of(standing.period.first_day)}
     if standing.quota is None:
         return _("%(pages)s pages since %(day)s.") % words
-    words |= {"quota": grouped(standing.quota), "percent": grouped(standing.percent or 0)}
+    words |= {"quota": format_count(standing.quota), "percent": format_count(standing.percent or 0)}
     return _("%(pages)s of %(quota)s pages since %(day)s: %(percent)s %%.") % words
 
 
@@ -156,8 +156,8 @@ def forecast_in_words(standing: Standing) -> str:
         return ""
     if standing.used_up_on:
         return _("At this pace 100 %% is reached on %(day)s.") % {"day": day_of(standing.used_up_on)}
-    words = {"pages": grouped(expected)}
+    words = {"pages": format_count(expected)}
     if standing.quota is None:
         return _("At this pace it will be %(pages)s pages by the end of the month.") % words
-    words["percent"] = grouped(expected * 100 // standing.quota)
+    words["percent"] = format_count(expected * 100 // standing.quota)
     return _("At this pace it will be %(pages)s pages by the end of the month, %(percent)s %%.") % words

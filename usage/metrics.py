@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Max, Q, Sum
 from prometheus_client.metrics_core import Metric
 
-from portal.metrics import single, sources, total
+from portal.status.metrics import single, sources, total
 from usage.licences import UNNAMED, near_quota, over_quota
 from usage.models import Licence, Run, TrackingWriter
 

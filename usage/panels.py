@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 
 from agents.enrolment import subject
 from portal.admin.display import BAD, GOOD, badge
-from portal.findings import admin_url
-from portal.paginator import grouped
-from portal.panels import Section, Tile, chart_start, daily_chart, machine_sections, tiles
+from portal.base.words import format_count
+from portal.desk.findings import admin_url
+from portal.desk.panels import Section, Tile, chart_start, daily_chart, machine_sections, tiles
 from usage.consumption import Sums, by_day, total
 from usage.models import FeatureUsage, Run, RunRollup, UserError
 
@@ -37,13 +37,13 @@ def usage_tile(now: datetime) -> Tile:
     sums = total(days.values())
     return Tile(
         title=_("Usage"),
-        figure=grouped(sums.runs),
+        figure=format_count(sums.runs),
         caption=_("runs in 30 days"),
         url=reverse("admin:usage_dashboard"),
         facts=[
-            (_("documents"), grouped(sums.documents)),
-            (_("pages"), grouped(sums.pages)),
-            (_("failed"), grouped(sums.failed)),
+            (_("documents"), format_count(sums.documents)),
+            (_("pages"), format_count(sums.pages)),
+            (_("failed"), format_count(sums.failed)),
         ],
         chart=daily_chart({day: found.runs for day, found in days.items()}, now, _("runs a day")),
     )

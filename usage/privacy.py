@@ -9,9 +9,9 @@ from typing import Any
 
 from django.conf import settings
 
-from portal.files import unfinished_of, write_whole
-from portal.jobs import Lease
+from portal.base.files import unfinished_of, write_whole
 from portal.privacy import Row, Subject, Table, holdings
+from portal.work.jobs import Lease
 from usage.guardian.reports import FILE
 from usage.models import FeatureUsage, GuardianReport, Licence, Run, UserError, UserSession
 

@@ -18,8 +18,8 @@ from uuid import UUID
 from vigie_client import contract
 from vigie_client.contract import MAX_DOCUMENTS, STATUSES
 
-from portal.api.errors import Problem, invalid
 from portal.api.payloads import Payload, PayloadReader
+from portal.base.problems import Problem, invalid
 
 EXTENSION = re.compile(contract.EXTENSION)
 COUNTERS = ("document_count", "succeeded_count", "failed_count", "total_pages")

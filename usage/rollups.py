@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import Count, Max, Min, QuerySet, Sum
 from django.utils import timezone
 
-from portal.jobs import Busy, Lease, turn
+from portal.work.jobs import Busy, Lease, turn
 from usage import licences
 from usage.models import Licence, RollupProgress, Run, RunRollup
 from usage.models.runs import COUNTED_PAGES, hour_of

@@ -8,8 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 
-from portal.retention import Retention, retentions
-from portal.schedules import Job, jobs
+from portal.work.retention import Retention, retentions
+from portal.work.schedules import Job, jobs
 from usage import rollups
 from usage.guardian import reports
 from usage.models import FeatureUsage, GuardianReport, TrackingWriter, UserError, UserSession

@@ -8,8 +8,8 @@ from rest_framework.fields import empty
 from vigie_client.contract import DESCRIPTION, MACHINE_ID, NEVER_CUT
 
 from agents.models import Agent
+from portal.access.tokens.credential import TOKEN_IN_TEXT
 from portal.api.fields import CONTROL, LineField, StrictBooleanField
-from portal.tokens import TOKEN_IN_TEXT
 
 UNKEPT = re.compile(rf"{CONTROL.pattern}|[\ud800-\udfff]")
 

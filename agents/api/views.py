@@ -28,10 +28,10 @@ from agents.authentication import RepeatableUninstallAuthentication
 from agents.fleet import describe, describe_to, split_by_status
 from agents.heartbeat import next_heartbeat_seconds, note_heartbeat, says_something_new
 from agents.models import Agent
-from portal.api.errors import Problem
-from portal.api.moments import iso
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
 from portal.api.views import ApiView, HotView, Kind, token_of
+from portal.base.moments import iso
+from portal.base.problems import Problem
 from portal.models import ApiToken
 
 # How the schema names the bearer token, where a view's own authenticator would name it a second time.

@@ -14,7 +14,7 @@ from agents.findings import ending_tokens, exhausted_tokens, looping_clients, si
 from agents.models import Agent
 from agents.panels import fleet_tile, token_section
 from portal import audit
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 from portal.models import ApiToken, AuditEvent
 
 pytestmark = pytest.mark.django_db

@@ -13,8 +13,8 @@ from agents.enrolment import issue_agent_token
 from agents.models import Agent, EnrolmentRequest
 from agents.schedules import outdated_requests
 from backups.models import ExpectedBackupJob
-from portal import roles
-from portal.issuing import issue
+from portal.access import roles
+from portal.access.tokens.issuing import issue
 from portal.models import ApiToken, AuditEvent
 
 pytestmark = pytest.mark.django_db

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from agents import approval
 from agents.models import Agent, EnrolmentRequest
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CALLERS = 6

@@ -9,9 +9,9 @@ from django.utils import timezone
 from agents import enrolment
 from agents.enrolment import issue_agent_token
 from agents.models import Agent
-from portal.api.errors import Problem
-from portal.api.moments import iso
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
+from portal.base.moments import iso
+from portal.base.problems import Problem
 from portal.models import ApiToken, AuditEvent
 
 pytestmark = pytest.mark.django_db

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import Permission, User
 
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db

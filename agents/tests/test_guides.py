@@ -15,7 +15,7 @@ from agents.approval import ALLOWED_FOR
 from agents.enrolment import issue_agent_token
 from agents.guides import enrolment_guide, enrolment_snippets
 from agents.models import Agent, EnrolmentRequest
-from portal import tokens
+from portal.access.tokens import credential
 from portal.models import ApiToken
 
 pytestmark = pytest.mark.django_db
@@ -31,7 +31,7 @@ def snippets():
 def test_they_name_the_calls_of_this_portal_and_hold_no_token(snippets, settings):
     for text in snippets.values():
         assert f"{settings.PORTAL_URL}/api/v1/agents/enroll" in text
-        assert not tokens.TOKEN_IN_TEXT.search(text)
+        assert not credential.TOKEN_IN_TEXT.search(text)
         assert "{{" not in text
         assert "{%" not in text
 
@@ -81,7 +81,7 @@ def test_inno_names_a_machine_by_the_rule_and_reads_every_encoding(snippets, tmp
     source = PASCAL.read_text().replace("{FUNCTIONS}", pascal_functions(snippets["inno.iss"]))
     (tmp_path / "inno.pas").write_text(source)
     subprocess.run(["fpc", "-v0", "inno.pas"], cwd=tmp_path, check=True, capture_output=True)
-    token = str(tokens.mint("agent"))
+    token = str(credential.mint("agent"))
     files = []
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
         files.append(tmp_path / encoding)
@@ -122,14 +122,14 @@ def script(snippets, live_server, settings, tmp_path):
 
 
 def use(token):
-    ApiToken.objects.filter(key=tokens.parse(token).key).update(last_used_at=timezone.now())
+    ApiToken.objects.filter(key=credential.parse(token).key).update(last_used_at=timezone.now())
 
 
 def test_shell_script_enrols_renews_and_repairs(script, enroll_token):
     first = script.run(enroll_token, "utf-16")
     assert first.returncode == 0, first.stderr
     token = script.stored["api_token"]
-    assert tokens.parse(token).kind == "agent"
+    assert credential.parse(token).kind == "agent"
     assert (script.state / "token.json").stat().st_mode & 0o077 == 0
     assert [path.name for path in script.state.iterdir()] == ["token.json"]
     assert not script.token_file.exists()

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from agents.models import Agent
-from portal import tokens
+from portal.access.tokens import credential
 from portal.models import ApiToken, AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -23,7 +23,7 @@ def issued(*arguments):
 @pytest.mark.parametrize("kind", ["enroll", "client"])
 def test_the_token_stands_alone_on_stdout(kind):
     printed = issued("--kind", kind, "--label", "setup")
-    assert tokens.parse(printed.removesuffix("\n")).kind == kind
+    assert credential.parse(printed.removesuffix("\n")).kind == kind
     assert (ApiToken.objects.get().label, ApiToken.objects.get().max_uses) == ("setup", None)
     assert AuditEvent.objects.get().actor == "command line"
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from agents.enrolment import issue_agent_token
 from agents.findings import shared_names
 from agents.models import Agent
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 
 pytestmark = pytest.mark.django_db
 MINE = "PC-Lyon-07"

@@ -24,9 +24,9 @@ from backups.scanner import orchestration
 from backups.scanner.disk import copying, opening
 from portal import audit
 from portal.admin.base import VigieModelAdmin
-from portal.admin.display import exactly
+from portal.base.words import format_moment
 from portal.models import ApiToken
-from portal.tasks import enqueue
+from portal.work.queue import enqueue
 
 MOST_AT_ONCE = 500
 # Each machine's scan is a row and a task in one transaction; of more than these, all are scanned in one go.
@@ -114,7 +114,7 @@ class JobActions(VigieModelAdmin):
         until = form.cleaned_data["until"] if length == "until" else now + LENGTHS[length] if length != "good" else None
         for job in jobs:
             paused(job, until)
-            after = {"until": exactly(until)} if until else None
+            after = {"until": format_moment(until)} if until else None
             audit.record("backups.paused", subject(job), request=request, after=after)
         self.message_user(request, pausing(len(jobs), until), messages.SUCCESS)
         return None
@@ -209,4 +209,4 @@ def pausing(count: int, until: datetime | None) -> str:
     text = ngettext(
         "%(count)d database is paused until %(until)s.", "%(count)d databases are paused until %(until)s.", count
     )
-    return text % {"count": count, "until": exactly(until)}
+    return text % {"count": count, "until": format_moment(until)}

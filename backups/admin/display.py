@@ -16,8 +16,8 @@ from django.utils.translation import ngettext
 from backups import reasons
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
 from backups.panels import Newest, job_badge, next_of, status_badge
-from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, Text, ago, badge, beside, exactly, lasting, lines
-from portal.paginator import grouped
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, Text, ago, badge, beside, lasting, lines
+from portal.base.words import EMPTY_VALUE, format_count, format_moment
 
 Promotion = BackupEntry.Promotion
 SHORT_HASH = 10
@@ -89,19 +89,19 @@ def storage(entry: BackupEntry) -> SafeString:
 def why(entry: BackupEntry | None) -> SafeString | str:
     """The reasons of a status, and below them the warnings."""
     if entry is None:
-        return NOTHING
+        return EMPTY_VALUE
     warnings = reasons.warning_sentences(entry.warnings)
     marked = format_html('<span class="doubt">{}</span>', warnings) if warnings else ""
     first_status = entry.first_status != entry.status and (
         _("It was at first: %(status)s.") % {"status": entry.get_first_status_display()}
     )
-    return lines(entry.message or NOTHING, marked, first_status)
+    return lines(entry.message or EMPTY_VALUE, marked, first_status)
 
 
 def why_in_brief(entry: BackupEntry) -> SafeString | str:
     """What is well needs no reason where many stand below each other."""
     is_remarkable = entry.warnings or entry.status != Status.SUCCESS or entry.first_status != entry.status
-    return why(entry) if is_remarkable else NOTHING
+    return why(entry) if is_remarkable else EMPTY_VALUE
 
 
 # --- Moments ---------------------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def universal(moment: datetime) -> str:
 def in_both_zones(moment: datetime | None) -> SafeString | str:
     """A moment as plans are written, in UTC, and as the operator's clock shows it; once where the two are the same."""
     if moment is None:
-        return NOTHING
+        return EMPTY_VALUE
     local = timezone.localtime(moment)
     if not local.utcoffset():
         return universal(moment)
@@ -128,7 +128,7 @@ def in_both_zones(moment: datetime | None) -> SafeString | str:
     return lines(universal(moment), f"{local:%H:%M} {local.tzname()}" if same_day else short(local))
 
 
-def expected(moment: datetime | None, empty: Text = NOTHING) -> SafeString:
+def expected(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeString:
     """An expected moment as plans are written, and its distance."""
     return format_html("{}", empty) if moment is None else lines(universal(moment), ago(moment))
 
@@ -152,9 +152,9 @@ def last_good_in_full(job: ExpectedBackupJob) -> SafeString | str:
     verified, success = job.last_verified_at, job.last_success_at
     if verified is None:
         return badge(_("none yet"), WARNING)
-    unchanged = success is not None and success < verified and exactly(success)
+    unchanged = success is not None and success < verified and format_moment(success)
     since = _("unchanged since %(moment)s") % {"moment": unchanged} if unchanged else ""
-    return lines(beside(exactly(verified), format_html('<span class="quiet">· {}</span>', ago(verified))), since)
+    return lines(beside(format_moment(verified), format_html('<span class="quiet">· {}</span>', ago(verified))), since)
 
 
 # --- Sizes and hashes ------------------------------------------------------------------------------------------------
@@ -162,22 +162,22 @@ def last_good_in_full(job: ExpectedBackupJob) -> SafeString | str:
 
 def size(value: int | None) -> SafeString | str:
     """Bytes as people read them, and all of them to whoever points there."""
-    return NOTHING if value is None else format_html('<span title="{}">{}</span>', value, filesizeformat(value))
+    return EMPTY_VALUE if value is None else format_html('<span title="{}">{}</span>', value, filesizeformat(value))
 
 
 def short_hash(value: str) -> SafeString | str:
-    return format_html('<code title="{}">{}</code>', value, value[:SHORT_HASH]) if value else NOTHING
+    return format_html('<code title="{}">{}</code>', value, value[:SHORT_HASH]) if value else EMPTY_VALUE
 
 
 def measured(entry: BackupEntry, side: str, *, in_full: bool = False) -> SafeString | str:
     """Size and hash as one side, `agent` or `server`, has them; what the other side has otherwise is marked."""
     own_size, own_hash = getattr(entry, f"{side}_size"), getattr(entry, f"{side}_sha256")
     if own_size is None and not own_hash:
-        return NOTHING
+        return EMPTY_VALUE
     sizes_differ = None not in (entry.agent_size, entry.server_size) and entry.agent_size != entry.server_size
     hashes_differ = "" not in (entry.agent_sha256, entry.server_sha256) and entry.agent_sha256 != entry.server_sha256
     shown_hash = format_html("<code>{}</code>", own_hash) if in_full and own_hash else short_hash(own_hash)
-    shown_size = _("%(count)s bytes") % {"count": grouped(own_size or 0)} if sizes_differ else size(own_size)
+    shown_size = _("%(count)s bytes") % {"count": format_count(own_size or 0)} if sizes_differ else size(own_size)
     return lines(differing(shown_size, sizes_differ), differing(shown_hash, hashes_differ))
 
 
@@ -189,7 +189,7 @@ def differing(shown: SafeString | str, differs: bool) -> SafeString | str:
 
 def steps(entry: BackupEntry) -> SafeString | str:
     """Each step as the machine reports it: times in UTC, and how large its result was."""
-    return lines(*(step_in_words(name, facts) for name, facts in entry.steps.items())) if entry.steps else NOTHING
+    return lines(*(step_in_words(name, facts) for name, facts in entry.steps.items())) if entry.steps else EMPTY_VALUE
 
 
 def step_in_words(name: str, facts: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 from backups.models import Scan
 from backups.panels import Scans, Totals, scans, totals
 from portal.admin.display import WARNING, ago, badge
-from portal.paginator import grouped
+from portal.base.words import format_count
 
 MINUTE, HOUR = 60, 3600
 
@@ -62,7 +62,7 @@ def rest(figures: Totals) -> list[tuple[str, str]]:
         ),
         (figures.paused, ngettext("%(count)s paused", "%(count)s paused", figures.paused), "attention=paused"),
     )
-    return [(text % {"count": grouped(count)}, query) for count, text, query in told if count]
+    return [(text % {"count": format_count(count)}, query) for count, text, query in told if count]
 
 
 def last_and_running(looked: Scans) -> list[Fact]:
@@ -80,13 +80,13 @@ def seen(scan: Scan) -> list[Fact]:
         return []
     return [
         Fact(_("It took"), duration((scan.finished_at - scan.started_at).total_seconds())),
-        Fact(_("Machines looked at"), grouped(scan.agents)),
-        Fact(_("Expected backups"), grouped(scan.jobs)),
-        Fact(_("Recorded"), grouped(scan.recorded)),
-        Fact(_("Pending"), grouped(scan.pending)),
-        Fact(_("Failures"), grouped(scan.failures), scan.failures > 0),
+        Fact(_("Machines looked at"), format_count(scan.agents)),
+        Fact(_("Expected backups"), format_count(scan.jobs)),
+        Fact(_("Recorded"), format_count(scan.recorded)),
+        Fact(_("Pending"), format_count(scan.pending)),
+        Fact(_("Failures"), format_count(scan.failures), scan.failures > 0),
         Fact(_("Hashed"), filesizeformat(scan.bytes_hashed)),
-        Fact(_("Errors"), grouped(scan.errors), scan.errors > 0),
+        Fact(_("Errors"), format_count(scan.errors), scan.errors > 0),
     ]
 
 

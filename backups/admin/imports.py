@@ -20,9 +20,9 @@ from backups.imports.files import Row, Unreadable
 from backups.imports.planning import Outcome, Overtaken, Plan
 from portal.admin.base import VigieModelAdmin
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge
-from portal.exports import cell
-from portal.paginator import grouped
-from portal.uploads import is_too_large
+from portal.base.uploads import is_too_large
+from portal.base.words import format_count
+from portal.desk.exports import cell
 
 SALT = "backups.import"
 # Between the preview and the word to go the rows travel with the form: any web node may answer.
@@ -172,13 +172,13 @@ def told_beforehand(plan: Plan) -> str:
             "%(count)s rows are refused, so nothing is imported. Mend them in the file and choose the file again.",
             count,
         )
-        return text % {"count": grouped(count)}
-    values = {name: grouped(count) for name, count in plan.counts.items()}
+        return text % {"count": format_count(count)}
+    values = {name: format_count(count) for name, count in plan.counts.items()}
     if not any(row.writes for row in plan.rows):
         return _("Nothing would change: all of it is known already.")
     return _("Would be added: %(created)s; changed: %(changed)s; left as they are: %(unchanged)s.") % values
 
 
 def told(counts: dict[str, int]) -> str:
-    values = {name: grouped(count) for name, count in counts.items()}
+    values = {name: format_count(count) for name, count in counts.items()}
     return _("Imported. Added: %(created)s; changed: %(changed)s; left as they were: %(unchanged)s.") % values

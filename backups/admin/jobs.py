@@ -26,9 +26,10 @@ from backups.models import ExpectedBackupJob
 from backups.panels import Newest, newest_of
 from backups.protection import protected
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
-from portal.admin.display import BAD, GOOD, NOTHING, WARNING, badge, beside, in_full, lines, moment_column
-from portal.history import history_of
-from portal.panels import Section
+from portal.admin.display import BAD, GOOD, WARNING, badge, beside, in_full, lines, moment_column
+from portal.base.words import EMPTY_VALUE
+from portal.desk.history import history_of
+from portal.desk.panels import Section
 
 SETTINGS = (
     (_("Whose it is"), ("agent_id", "database_name", "company_name", "city", "neighborhood", "year")),
@@ -160,7 +161,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     @admin.display(description=_("company, city"))
     def place(self, job: ExpectedBackupJob) -> SafeString | str:
-        return lines(job.company_name or NOTHING, job.city)
+        return lines(job.company_name or EMPTY_VALUE, job.city)
 
     @admin.display(description=_("status, since"))
     def state(self, job: ExpectedBackupJob) -> SafeString:

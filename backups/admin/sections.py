@@ -11,7 +11,7 @@ from backups.admin import display
 from backups.models import BackupEntry, ExpectedBackupJob, Status
 from backups.querysets import BackupEntryQuerySet
 from portal.admin.display import lines
-from portal.panels import Chart, Section
+from portal.desk.panels import Chart, Section
 
 SHOWN_ENTRIES = 20
 SHOWN_VERSIONS = 50

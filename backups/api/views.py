@@ -27,12 +27,12 @@ from backups.models import BackupEntry, ExpectedBackupJob, Scan
 from backups.protection import protected
 from backups.scanner import orchestration
 from portal import audit
-from portal.api.errors import Problem
-from portal.api.moments import iso, iso_seconds
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
 from portal.api.schema import text_like
 from portal.api.streams import body_stream
 from portal.api.views import ApiView, Kind, token_of
+from portal.base.moments import iso, iso_seconds
+from portal.base.problems import Problem
 
 # By which field of a job each parameter of the query looks.
 NAMES = " ".join(f"In {name}: {area.expected}" for name, area in deposits.AREAS.items())

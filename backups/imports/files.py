@@ -15,8 +15,8 @@ from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext as _
 
 from backups.imports import planning, workbook
-from portal.paginator import grouped
-from portal.uploads import MOST_BYTES
+from portal.base.uploads import MOST_BYTES
+from portal.base.words import format_count
 
 MOST_ROWS = 20_000
 MOST_LINES = 2 * MOST_ROWS
@@ -59,11 +59,11 @@ def rows_below(header: Sequence[str], lines: Iterable[Sequence[str]]) -> Iterato
             continue
         count += 1
         if count > MOST_ROWS:
-            raise Unreadable(_("The file has more than %(count)s rows.") % {"count": grouped(MOST_ROWS)})
+            raise Unreadable(_("The file has more than %(count)s rows.") % {"count": format_count(MOST_ROWS)})
         if len(values) > len(header) and any(values[len(header) :]):
-            raise Unreadable(_("Row %(row)s has more cells than there are columns.") % {"row": grouped(count + 1)})
+            raise Unreadable(_("Row %(row)s has more cells than there are columns.") % {"row": format_count(count + 1)})
         if any(len(value) > LONGEST_CELL for value in values):
-            raise Unreadable(_("A cell of row %(row)s is far too long.") % {"row": grouped(count + 1)})
+            raise Unreadable(_("A cell of row %(row)s is far too long.") % {"row": format_count(count + 1)})
         yield {name: value for name, value in zip(header, values, strict=False) if name}
 
 

@@ -24,10 +24,10 @@ from backups.models import ExpectedBackupJob
 from backups.reasons import quoted
 from backups.scanner.disk import paths
 from portal import audit
+from portal.access.tokens.credential import TOKEN_IN_TEXT
 from portal.api.fields import CONTROL
-from portal.exports import cell, without_escape
-from portal.logs import redacted
-from portal.tokens import TOKEN_IN_TEXT
+from portal.base.logs import redacted
+from portal.desk.exports import cell, without_escape
 
 OLDER_NAMES = {
     "agent_id_responsible": "agent_id",

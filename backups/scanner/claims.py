@@ -13,8 +13,8 @@ from typing import Any
 
 from backups.reasons import Reason, quoted, reason
 from backups.scanner.disk import paths
-from portal.api.moments import iso_seconds
-from portal.logs import redacted
+from portal.base.logs import redacted
+from portal.base.moments import iso_seconds
 
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 DIGITS = re.compile(r"[0-9]{1,19}")

@@ -19,12 +19,12 @@ from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
 from backups.querysets import UNFINISHED
 from backups.scanner import notices
 from backups.scanner.scan import Outcome, RootMissing, result, root_is_there, scan_machine
-from portal.jobs import Lease, claim, free
+from portal.base.processes import myself
 from portal.models import JobRun
 from portal.notifications import in_our_language, notify
-from portal.processes import myself
 from portal.querysets import JobRunQuerySet
-from portal.tasks import enqueue, waiting
+from portal.work.jobs import Lease, claim, free
+from portal.work.queue import enqueue, waiting
 
 log = logging.getLogger("vigie.backups")
 TASK, LEASE_NAME = "backups.scan_agent", "backups.agent"

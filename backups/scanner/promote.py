@@ -22,7 +22,7 @@ from backups.scanner import verify
 from backups.scanner.disk import copying, opening, paths
 from backups.scanner.disk.copying import Copy
 from backups.scanner.examine import Judged, Past
-from portal.files import sync_folder
+from portal.base.files import sync_folder
 
 log = logging.getLogger("vigie.backups")
 Promotion = BackupEntry.Promotion

@@ -12,8 +12,8 @@ from backups.querysets import STORED
 from backups.scanner.disk import copying
 from backups.scanner.examine import SETTLED, Judged
 from backups.scanner.notices import of_verdict
-from portal.jobs import Lease
 from portal.notifications import Notice, notify
+from portal.work.jobs import Lease
 
 Promotion = BackupEntry.Promotion
 JOB_FIELDS = (

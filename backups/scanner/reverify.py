@@ -10,8 +10,8 @@ from backups.reasons import Reason, reason
 from backups.scanner import notices, orchestration, verify
 from backups.scanner.disk import copying, opening
 from backups.scanner.scan import KeepAlive
-from portal.jobs import Lease
 from portal.notifications import in_our_language, notify
+from portal.work.jobs import Lease
 
 
 def reverify(pk: int) -> None:

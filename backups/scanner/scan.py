@@ -29,9 +29,9 @@ from backups.scanner.disk.report_folders import Shelf
 from backups.scanner.examine import Judged, Past
 from backups.scanner.promote import promote, resume
 from backups.scanner.record import record
-from portal.api.moments import iso_seconds
-from portal.jobs import Lease, LeaseLost
+from portal.base.moments import iso_seconds
 from portal.notifications import in_our_language, notify
+from portal.work.jobs import Lease, LeaseLost
 
 log = logging.getLogger("vigie.backups")
 Promotion = BackupEntry.Promotion

@@ -18,7 +18,7 @@ import pytest
 from backups.models import BackupEntry, ExpectedBackupJob
 from backups.scanner import orchestration
 from portal.models import NotificationChannel
-from portal.tests.database import own_address
+from portal.tests.helpers.database import own_address
 
 AGENT, DATABASE = "SRV-DOUALA-01", "compta_db"
 # The moment most tests speak of: a Thursday, expected at 13:00, reported at 13:04.

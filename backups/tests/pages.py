@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.contrib.auth.models import Group, User
 
+from portal.access.roles import synchronise
 from portal.models import AuditEvent
-from portal.roles import synchronise
 
 LIST = "/admin/backups/expectedbackupjob/"
 

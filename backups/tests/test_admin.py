@@ -15,7 +15,7 @@ from backups.reasons import reason
 from backups.tests.entries import HASH, entry_of, finished_scan, stand
 from backups.tests.pages import LIST, act_on_page, events, listed, logged_in, page_of, text_of
 from portal.models import AuditEvent
-from portal.tasks import enqueue
+from portal.work.queue import enqueue
 
 pytestmark = pytest.mark.django_db
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

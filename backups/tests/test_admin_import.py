@@ -143,7 +143,7 @@ class TestGoing:
 
 class TestItsBounds:
     def test_a_large_file_is_not_even_stored(self, admin_client, monkeypatch):
-        monkeypatch.setattr("portal.uploads.MOST_BYTES", 1_000)
+        monkeypatch.setattr("portal.base.uploads.MOST_BYTES", 1_000)
         response = send(admin_client, "agent_id,database_name\n" + "x" * 2_000)
         assert "The file is larger than 5 MiB." in text_of(response)
         assert not response.wsgi_request.FILES

@@ -18,7 +18,7 @@ from backups.imports.planning import Outcome, planned
 from backups.models import ExpectedBackupJob
 from backups.tests.entries import stand
 from backups.tests.pages import LIST, act, events
-from portal.exports import xlsx_response
+from portal.desk.exports import xlsx_response
 
 pytestmark = pytest.mark.django_db
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 from backups.models import BackupEntry, ExpectedBackupJob, Scan, Status
 from backups.reasons import reason
 from backups.scanner import orchestration
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db

@@ -18,7 +18,7 @@ from agents.models import Agent
 from backups import deposits
 from backups.scanner import report
 from backups.tests.conftest import BODY, DATABASE, sha256
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db

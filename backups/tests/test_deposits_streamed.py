@@ -20,8 +20,8 @@ from django.db import connections
 
 from agents.enrolment import issue_agent_token
 from backups import deposits
-from portal.tests.database import own_address
-from portal.tests.up.standing import peak_memory, wait_for
+from portal.tests.helpers.database import own_address
+from portal.tests.helpers.portal_process import peak_memory, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAME = "compta_db.sql.gz"

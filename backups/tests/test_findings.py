@@ -11,8 +11,8 @@ from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Status
 from backups.reasons import reason
 from backups.scanner.orchestration import LEASE_NAME, lease_key
 from backups.tests.entries import entry_of, finished_scan, stand
-from portal.findings import Severity, current_findings
-from portal.jobs import claim
+from portal.desk.findings import Severity, current_findings
+from portal.work.jobs import claim
 
 pytestmark = pytest.mark.django_db
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)

@@ -14,8 +14,8 @@ from django.utils import timezone, translation
 from backups.imports import planning
 from backups.imports.planning import Outcome, Overtaken, carry_out, planned
 from backups.models import ExpectedBackupJob, Status
-from portal.exports import csv_response
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
+from portal.desk.exports import csv_response
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from backups.metrics import expected_backups, not_stored, scans
 from backups.models import BackupEntry, Status
 from backups.tests.entries import entry_of, finished_scan, stand
-from portal.metrics import exposition
+from portal.status.metrics import exposition
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)

@@ -16,7 +16,7 @@ from backups.panels import (
     verified_by_day,
 )
 from backups.tests.entries import entry_of, finished_scan, stand
-from portal.tasks import enqueue
+from portal.work.queue import enqueue
 
 pytestmark = pytest.mark.django_db
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

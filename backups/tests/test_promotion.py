@@ -15,8 +15,8 @@ import zstandard
 from backups.models import BackupEntry, ExpectedBackupJob
 from backups.scanner.disk import copying
 from backups.tests.conftest import AFTER_DEADLINE, DATABASE, EXPECTED, REPORTED, dump, section
-from portal.jobs import LeaseLost
 from portal.models import JobRun, OutboxMessage
+from portal.work.jobs import LeaseLost
 
 pytestmark = pytest.mark.django_db
 STAGED = f"{DATABASE}.sql.gz"

@@ -12,11 +12,11 @@ from backups import cycles, schedules
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
 from backups.scanner import orchestration, reverify
 from backups.tests.conftest import AGENT, DATABASE, dump
-from portal.jobs import claim
+from portal.base.processes import HOST, myself
 from portal.models import JobRun, OutboxMessage, TaskAttempt
-from portal.processes import HOST, myself
-from portal.tasks import enqueue
-from portal.tests.workers import deliver
+from portal.tests.helpers.workers import deliver
+from portal.work.jobs import claim
+from portal.work.queue import enqueue
 
 pytestmark = pytest.mark.django_db
 
@@ -257,7 +257,7 @@ def test_a_long_measure_keeps_its_lease(due, monkeypatch):
     due()
     monkeypatch.setattr("backups.scanner.scan.KEEP_ALIVE_SECONDS", 0)
     extended = []
-    monkeypatch.setattr("portal.jobs.Lease.extend", lambda self: extended.append(self))
+    monkeypatch.setattr("portal.work.jobs.Lease.extend", lambda self: extended.append(self))
     orchestration.scan_now(timezone.now())
     assert len(extended) >= 4  # while reading and measuring, when recording, when noting where it is stored
 

@@ -8,10 +8,10 @@ from django.utils import timezone
 from backups import digest
 from backups.models import BackupEntry, ExpectedBackupJob, Scan
 from backups.tests.conftest import AFTER_DEADLINE, EXPECTED, REPORTED, dump, section
-from portal import jobs
 from portal.models import NotificationChannel, OutboxMessage
 from portal.notifications import Severity
-from portal.schedules import jobs as declared
+from portal.work import jobs
+from portal.work.schedules import jobs as declared
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("channel")]
 DAY, QUARTER = timedelta(days=1), timedelta(minutes=15)

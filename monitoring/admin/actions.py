@@ -19,7 +19,7 @@ from monitoring.admin.form import SilenceForm
 from monitoring.models import Target
 from monitoring.querysets import TargetQuerySet
 from portal import audit
-from portal.admin.display import exactly
+from portal.base.words import format_moment
 
 Act = Callable[[TargetQuerySet], int]
 
@@ -81,14 +81,14 @@ class TargetActions(AskingAdmin):
         if not form.is_valid():
             return self.ask_for_how_long(request, targets, form)
         until: datetime = form.cleaned_data["until"]
-        after = {"until": exactly(until)}
+        after = {"until": format_moment(until)}
         count = self.carry_out(request, targets, "silenced", lambda rows: watching.silence(rows, until), after)
         text = ngettext(
             "%(count)d target is silenced until %(until)s: it is checked, and nobody is told.",
             "%(count)d targets are silenced until %(until)s: they are checked, and nobody is told.",
             count,
         )
-        self.message_user(request, text % {"count": count, "until": exactly(until)}, messages.SUCCESS)
+        self.message_user(request, text % {"count": count, "until": format_moment(until)}, messages.SUCCESS)
         return None
 
     def ask_for_how_long(self, request: HttpRequest, targets: list[Target], form: SilenceForm) -> HttpResponse:

@@ -14,8 +14,8 @@ from django.utils.translation import gettext as _
 
 from monitoring.models import Target
 from monitoring.uptime import SPANS, Series, series
-from portal.admin.display import NOTHING
-from portal.rounding import half_up
+from portal.base.rounding import half_up
+from portal.base.words import EMPTY_VALUE
 
 DEFAULT_SPAN = "24h"
 BY_TIME, BY_BOTH = ("3h", "24h"), ("7d", "30d")
@@ -85,4 +85,4 @@ def told(data: dict[str, Any]) -> SafeString:
 
 
 def shown(value: float | None) -> str:
-    return NOTHING if value is None else str(value)
+    return EMPTY_VALUE if value is None else str(value)

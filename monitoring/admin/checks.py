@@ -17,7 +17,8 @@ from monitoring.admin.filters import CheckedFilter, CountedFilter, ErrorFilter
 from monitoring.models import CheckResult, Target
 from monitoring.panels import milliseconds
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import NOTHING, in_full, moment_column
+from portal.admin.display import in_full, moment_column
+from portal.base.words import EMPTY_VALUE
 
 # A search finds the targets first, and then their checks by an index, which are sorted where there are several targets:
 # those of a few targets, in a time that is bounded.
@@ -89,4 +90,4 @@ class CheckResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("why"))
     def error(self, check: CheckResult) -> str:
-        return check.message or NOTHING
+        return check.message or EMPTY_VALUE

@@ -21,11 +21,11 @@ from monitoring.panels import milliseconds
 from monitoring.probe.kinds import sentence
 from monitoring.tell import spoken
 from monitoring.uptime import Bar
-from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, beside, exactly, in_full, lasting, lines
-from portal.paginator import grouped
-from portal.rounding import half_up, whole
-from portal.severity import Severity
-from portal.text import truncated
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, beside, in_full, lasting, lines
+from portal.base.rounding import half_up, whole
+from portal.base.severity import Severity
+from portal.base.text import truncated
+from portal.base.words import EMPTY_VALUE, format_count, format_moment
 
 State = Target.State
 TONES = {
@@ -60,7 +60,7 @@ def state_badge(target: Target) -> SafeString:
 def silence_badge(target: Target, now: datetime) -> SafeString:
     if target.silenced_until is None or not target.is_silenced(now):
         return SafeString("")
-    until = _("until %(moment)s") % {"moment": exactly(target.silenced_until)}
+    until = _("until %(moment)s") % {"moment": format_moment(target.silenced_until)}
     return format_html('<span title="{}">{}</span>', until, badge(_("silenced"), QUIET))
 
 
@@ -102,7 +102,7 @@ def certificate(target: Target, now: datetime) -> SafeString | str:
     """Until when it is valid, marked where that is soon by what the target asks for."""
     until = target.certificate_until
     if until is None:
-        return NOTHING
+        return EMPTY_VALUE
     if until <= now:
         return beside(badge(_("has ended"), BAD), in_full(until))
     is_soon = target.tls_expiry_days is not None and until <= now + timedelta(days=target.tls_expiry_days)
@@ -115,7 +115,7 @@ def certificate(target: Target, now: datetime) -> SafeString | str:
 def share(part: float | None) -> str:
     """`0.4 %`, of errors: a figure that is not none never looks like none, nor one that is not all like all."""
     if part is None:
-        return NOTHING
+        return EMPTY_VALUE
     percent = max(part * 100, 0.01) if part else 0
     if 0 < percent < 10:
         figure = Decimal(f"{half_up(percent, 1 - math.floor(math.log10(percent))):g}")
@@ -139,8 +139,8 @@ def bar_title(bar: Bar) -> str:
     words = {
         "day": day,
         "uptime": uptime_of_day,
-        "failures": grouped(bar.failures),
-        "checks": grouped(bar.checks),
+        "failures": format_count(bar.failures),
+        "checks": format_count(bar.checks),
     }
     return _("%(day)s: %(uptime)s, %(failures)s of %(checks)s checks failed") % words
 

@@ -16,7 +16,7 @@ from monitoring.models import Round
 from monitoring.panels import Totals, last_round, milliseconds, month, open_incidents, totals
 from monitoring.uptime import percent
 from portal.admin.display import BAD, ago, badge
-from portal.paginator import grouped
+from portal.base.words import format_count
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,21 @@ def rest(figures: Totals) -> list[tuple[str, str]]:
         ),
         (figures.paused, ngettext("%(count)s paused", "%(count)s paused", figures.paused), "standing=paused"),
     )
-    return [(text % {"count": grouped(count)}, query) for count, text, query in told if count]
+    return [(text % {"count": format_count(count)}, query) for count, text, query in told if count]
 
 
 def incidents_link(count: int) -> Any:
     if not count:
         return "0"
     url = reverse("admin:monitoring_incident_changelist", query={"state": "open"})
-    return format_html('<a href="{}">{}</a>', url, grouped(count))
+    return format_html('<a href="{}">{}</a>', url, format_count(count))
 
 
 def seen(newest: Round) -> list[tuple[str, Any]]:
     """What the last round saw."""
     facts = [
         (_("Last round"), ago(newest.finished_at)),
-        (_("Checks"), grouped(newest.checks)),
+        (_("Checks"), format_count(newest.checks)),
         (_("Errors"), share(newest.error_rate)),
         ("p95", milliseconds(newest.p95_ms)),
     ]

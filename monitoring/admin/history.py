@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from portal.history import SENTENCES
+from portal.desk.history import SENTENCES
 
 SENTENCES.update(
     {

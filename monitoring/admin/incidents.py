@@ -22,9 +22,10 @@ from monitoring.models import Incident
 from monitoring.tell import headline, reason
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import NOTHING, exactly, in_full, lines, moment_column
-from portal.history import history_of
-from portal.panels import Section
+from portal.admin.display import in_full, lines, moment_column
+from portal.base.words import EMPTY_VALUE, format_moment
+from portal.desk.history import history_of
+from portal.desk.panels import Section
 
 
 class IncidentActions(AskingAdmin, ReadOnlyAdmin):
@@ -75,7 +76,7 @@ class IncidentActions(AskingAdmin, ReadOnlyAdmin):
 
     def ask_for_cause(self, request: HttpRequest, found: list[Incident], form: CauseForm) -> HttpResponse:
         lead = _("What was it, and what helped? Whoever meets the same again will find it here.")
-        chosen = [(incident.pk, str(incident), exactly(incident.opened_at)) for incident in found]
+        chosen = [(incident.pk, str(incident), format_moment(incident.opened_at)) for incident in found]
         return self.ask(request, "note_cause", form, chosen, title=_("Note the cause"), lead=lead, submit=_("Note it"))
 
 
@@ -145,7 +146,7 @@ class IncidentAdmin(IncidentActions):
 
     @admin.display(description=_("why"))
     def why(self, incident: Incident) -> SafeString:
-        return format_html("{}", reason(incident) or NOTHING)
+        return format_html("{}", reason(incident) or EMPTY_VALUE)
 
     @admin.display(description=_("duration"))
     def lasted(self, incident: Incident) -> str:
@@ -153,7 +154,7 @@ class IncidentAdmin(IncidentActions):
 
     @admin.display(description=_("cause"))
     def known_cause(self, incident: Incident) -> str:
-        return display.shortened(incident.cause) or NOTHING
+        return display.shortened(incident.cause) or EMPTY_VALUE
 
     @admin.display(description=_("cause"))
     def cause_in_full(self, incident: Incident) -> str:

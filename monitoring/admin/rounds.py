@@ -16,8 +16,8 @@ from monitoring.models import Round
 from monitoring.panels import milliseconds
 from monitoring.watch import NAMED
 from portal.admin.base import ReadOnlyAdmin
-from portal.admin.display import BAD, GOOD, NOTHING, badge, in_full, lines, moment_column
-from portal.paginator import grouped
+from portal.admin.display import BAD, GOOD, badge, in_full, lines, moment_column
+from portal.base.words import EMPTY_VALUE, format_count
 
 SHOWN_NAMES = 3
 
@@ -76,29 +76,29 @@ class RoundAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("checks"))
     def checked(self, found: Round) -> str:
-        return grouped(found.checks)
+        return format_count(found.checks)
 
     @admin.display(description=_("failed"))
     def failed(self, found: Round) -> SafeString | str:
         if not found.failures:
-            return grouped(0)
+            return format_count(0)
         names = ", ".join(found.failing[:SHOWN_NAMES])
         others = " " + more if (more := others_of(found, SHOWN_NAMES)) else ""
-        return lines(format_html('<span class="bad">{}</span>', grouped(found.failures)), names + others)
+        return lines(format_html('<span class="bad">{}</span>', format_count(found.failures)), names + others)
 
     @admin.display(description=_("failed"))
     def failed_in_full(self, found: Round) -> SafeString | str:
         names = [*found.failing, others_of(found, len(found.failing))]
         beneath = format_html_join("", '<span class="beneath">{}</span>', ((name,) for name in names if name))
-        return format_html("{}{}", grouped(found.failures), beneath)
+        return format_html("{}{}", format_count(found.failures), beneath)
 
     @admin.display(description=_("retried"))
     def retries(self, found: Round) -> str:
-        return grouped(found.retried)
+        return format_count(found.retried)
 
     @admin.display(description=_("not counted"))
     def not_counted(self, found: Round) -> str:
-        return grouped(found.excused)
+        return format_count(found.excused)
 
     @admin.display(description=_("errors"))
     def errors(self, found: Round) -> str:
@@ -116,5 +116,5 @@ class RoundAdmin(ReadOnlyAdmin):
     def network(self, found: Round) -> SafeString | str:
         """Whether we reached it; nothing where nobody asked."""
         if found.is_online is None:
-            return NOTHING
+            return EMPTY_VALUE
         return badge(_now("reached"), GOOD) if found.is_online else badge(_now("offline"), BAD)

@@ -14,9 +14,8 @@ from monitoring.models import CheckResult, Incident, Target
 from monitoring.panels import milliseconds
 from monitoring.tell import reason
 from monitoring.uptime import Figures, percent
-from portal.admin.display import exactly
-from portal.paginator import grouped
-from portal.panels import Section
+from portal.base.words import format_count, format_moment
+from portal.desk.panels import Section
 
 SHOWN_CHECKS = 12
 SHOWN_INCIDENTS = 10
@@ -48,10 +47,10 @@ def figures_row(found: Figures) -> list[str]:
     times = (found.mean_ms, found.p50_ms, found.p95_ms, found.p99_ms)
     return [
         percent(found.uptime),
-        grouped(found.checks),
-        grouped(found.failures),
-        grouped(found.retried),
-        grouped(found.excused),
+        format_count(found.checks),
+        format_count(found.failures),
+        format_count(found.retried),
+        format_count(found.excused),
         *(milliseconds(time) for time in times),
     ]
 
@@ -76,7 +75,7 @@ def incidents_of(target: Target, now: datetime) -> Section:
     found = list(Incident.objects.filter(target=target).order_by("-id")[: SHOWN_INCIDENTS + 1])
     rows = [
         [
-            display.link_to_incident(incident, exactly(incident.opened_at)),
+            display.link_to_incident(incident, format_moment(incident.opened_at)),
             display.incident_badge(incident),
             incident.get_rule_display(),
             display.duration(incident, now),
@@ -98,7 +97,7 @@ def incidents_of(target: Target, now: datetime) -> Section:
 def timeline_of(incident: Incident) -> Section:
     newest = list(incident.timeline.order_by("-id")[: SHOWN_EVENTS + 1])
     rows = [
-        [exactly(event.at), event.get_kind_display(), display.event_text(event), event.actor]
+        [format_moment(event.at), event.get_kind_display(), display.event_text(event), event.actor]
         for event in reversed(newest[:SHOWN_EVENTS])
     ]
     return Section(

@@ -25,10 +25,10 @@ from monitoring.panels import milliseconds
 from monitoring.querysets import TargetQuerySet
 from monitoring.uptime import Bar, Figures, percent
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
-from portal.admin.display import NOTHING, beside, in_full, lines, moment_column
-from portal.history import history_of
-from portal.paginator import grouped
-from portal.panels import Section
+from portal.admin.display import beside, in_full, lines, moment_column
+from portal.base.words import EMPTY_VALUE, format_count
+from portal.desk.history import history_of
+from portal.desk.panels import Section
 
 LIST_WINDOW = "24h"
 LIST_DAYS, PAGE_DAYS = 30, 90
@@ -202,7 +202,12 @@ class TargetAdmin(TargetActions, SettingsAdmin):
         related = (Incident, CheckResult, Rollup)
         counts = {model._meta.verbose_name_plural: model.objects.filter(target__in=keys).count() for model in related}
         figures = {self.opts.verbose_name_plural: len(keys)} | {name: count for name, count in counts.items() if count}
-        return [str(target) for target in objs], {name: grouped(count) for name, count in figures.items()}, set(), []
+        return (
+            [str(target) for target in objs],
+            {name: format_count(count) for name, count in figures.items()},
+            set(),
+            [],
+        )
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions = super().get_actions(request)
@@ -240,7 +245,7 @@ class TargetAdmin(TargetActions, SettingsAdmin):
 
     @admin.display(description=_("why"))
     def why(self, target: Target) -> str:
-        return display.why(target) or NOTHING
+        return display.why(target) or EMPTY_VALUE
 
     @admin.display(description=_("address"))
     def asked(self, target: Target) -> SafeString:

@@ -20,10 +20,10 @@ from monitoring.admin.form import WindowForm
 from monitoring.models import MaintenanceWindow, Target
 from monitoring.tell import spoken
 from portal.admin.base import BoundedChangeList, VigieModelAdmin, begins_with
-from portal.admin.display import QUIET, WARNING, ago, badge, exactly, lines
-from portal.history import history_of
-from portal.paginator import grouped
-from portal.panels import Section
+from portal.admin.display import QUIET, WARNING, ago, badge, lines
+from portal.base.words import format_count, format_moment
+from portal.desk.history import history_of
+from portal.desk.panels import Section
 
 MOST_TARGETS_FOUND = 500
 
@@ -93,11 +93,11 @@ class MaintenanceWindowAdmin(VigieModelAdmin):
 
     @admin.display(description=_("starts"))
     def starts(self, window: MaintenanceWindow) -> SafeString:
-        return lines(exactly(window.starts_at), ago(window.starts_at))
+        return lines(format_moment(window.starts_at), ago(window.starts_at))
 
     @admin.display(description=_("ends"))
     def ends(self, window: MaintenanceWindow) -> SafeString:
-        return lines(exactly(window.ends_at), spoken(window.length))
+        return lines(format_moment(window.ends_at), spoken(window.length))
 
     @admin.display(description=_("repeats"))
     def repeated(self, window: MaintenanceWindow) -> str:
@@ -108,5 +108,5 @@ class MaintenanceWindowAdmin(VigieModelAdmin):
         count, first = window.named
         if not count:
             return badge(_now("all targets"), QUIET)
-        more = ngettext("and %(count)s more", "and %(count)s more", count - 1) % {"count": grouped(count - 1)}
+        more = ngettext("and %(count)s more", "and %(count)s more", count - 1) % {"count": format_count(count - 1)}
         return lines(first, more if count > 1 else "")

@@ -13,8 +13,8 @@ from monitoring.api.beta_serializers import FeedbackAnswer, FeedbackSerializer
 from monitoring.beta import intake, programmes
 from monitoring.models import BetaProgramme
 from portal.api.bodies import read_json_object
-from portal.api.errors import Problem, invalid
 from portal.api.views import HotView, Kind, refuse_but_post
+from portal.base.problems import Problem, invalid
 from portal.models import ApiToken
 
 Answer = tuple[int, dict[str, Any]]

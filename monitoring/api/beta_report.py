@@ -15,8 +15,8 @@ from monitoring.beta import programmes
 from monitoring.beta.export import FORMATS, answered
 from monitoring.beta.snapshots import current
 from portal import audit
-from portal.api.errors import invalid
 from portal.api.views import ApiView, Kind
+from portal.base.problems import invalid
 from portal.notifications import in_our_language
 
 EXPECTED = f"{', '.join(list(FORMATS)[:-1])} or {list(FORMATS)[-1]} is expected."

@@ -16,10 +16,10 @@ from monitoring import badge
 from monitoring.api.serializers import PAUSED, StatusAnswer, TargetsAnswer, TargetsQuerySerializer
 from monitoring.models import Incident, Round, Target
 from monitoring.uptime import Figures, figures, rounded
-from portal.api.errors import Problem
-from portal.api.moments import iso
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
 from portal.api.views import ApiView, Kind
+from portal.base.moments import iso
+from portal.base.problems import Problem
 from portal.models import ApiToken
 from portal.notifications import in_our_language
 

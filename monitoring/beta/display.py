@@ -14,8 +14,9 @@ from django.utils.translation import gettext as _
 
 from agents.enrolment import subject
 from monitoring.models import BetaFeedback
-from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge
-from portal.text import truncated
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge
+from portal.base.text import truncated
+from portal.base.words import EMPTY_VALUE
 
 Severity, Status, Type = BetaFeedback.Severity, BetaFeedback.Status, BetaFeedback.Type
 MACHINE = subject("")
@@ -55,7 +56,7 @@ def status_badge(feedback: BetaFeedback) -> SafeString:
 
 
 def score(feedback: BetaFeedback) -> str:
-    return NOTHING if feedback.nps_score is None else str(feedback.nps_score)
+    return EMPTY_VALUE if feedback.nps_score is None else str(feedback.nps_score)
 
 
 def tags(feedback: BetaFeedback) -> SafeString:
@@ -83,7 +84,7 @@ def said(comment: str, longest: int = SHOWN_COMMENT) -> SafeString:
 def in_full(comment: str) -> SafeString | str:
     """All of it, in a box that scrolls."""
     if not comment:
-        return NOTHING
+        return EMPTY_VALUE
     return format_html('<div class="comment" dir="auto" tabindex="0">{}</div>', comment)
 
 

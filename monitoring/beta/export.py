@@ -16,7 +16,7 @@ from monitoring.beta import report as members
 from monitoring.beta import sheets, text
 from monitoring.beta.report import Report
 from monitoring.beta.verdict import Condition
-from portal.exports import CSV, XLSX, attached
+from portal.desk.exports import CSV, XLSX, attached
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from monitoring.beta import wording
 from monitoring.beta.standing import running
 from monitoring.beta.verdict import GO
 from monitoring.models import BetaFeedback, BetaProgramme
-from portal.findings import Finding, Severity
-from portal.paginator import grouped
+from portal.base.words import format_count
+from portal.desk.findings import Finding, Severity
 
 # Of each kind no more than this: the list behind it shows the rest.
 SHOWN = 5
@@ -74,7 +74,7 @@ def bugs_of(row: Mapping[str, Any]) -> Iterator[Finding]:
     }
     for kind, text in texts.items():
         if row[kind]:
-            words = {"count": grouped(row[kind]), "programme": row["programme__name"]}
+            words = {"count": format_count(row[kind]), "programme": row["programme__name"]}
             severity = Severity.INFO if kind == "unrated" else Severity.WARNING
             yield Finding(severity, text % words, row[f"{kind}_since"], bugs_url(row["programme"], kind), _("See them"))
 

@@ -25,14 +25,15 @@ from vigie_client.contract import MAX_COMMENT, MAX_PAGE, MAX_PARTICIPANT, MAX_PA
 from monitoring.beta import origins, programmes
 from monitoring.models import BetaFeedback, BetaProgramme, FeedbackWindow
 from monitoring.models.beta import BEST_SCORE
-from portal import audit, throttling
-from portal.addresses import network_of
+from portal import audit
+from portal.access import rate_limits
+from portal.access.tokens.credential import TOKEN_IN_TEXT
 from portal.api.bodies import Limits
-from portal.api.errors import Problem
 from portal.api.payloads import Payload, PayloadReader
+from portal.base.addresses import network_of
+from portal.base.problems import Problem
+from portal.base.text import normalized
 from portal.privacy.subjects import seen
-from portal.text import normalized
-from portal.tokens import TOKEN_IN_TEXT
 from usage.clocks import SenderClock
 from usage.consumption import midnight
 
@@ -265,6 +266,6 @@ def refuse_flood(programme: BetaProgramme, address: str) -> None:
     )
     for kind, of, limit, length in windows:
         key = salted_hmac(f"monitoring.beta.intake.{kind}", of, algorithm="sha256").hexdigest()
-        wait = throttling.counted(FeedbackWindow, {"key": key}, limit, length)
+        wait = rate_limits.counted(FeedbackWindow, {"key": key}, limit, length)
         if wait is not None:
             raise Problem("too_many_requests", headers={"Retry-After": str(wait)})

@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from monitoring.beta.standing import Standing, running
 from monitoring.beta.verdict import VERDICTS
 from monitoring.models import BetaFeedback
-from portal.metrics import gauge
+from portal.status.metrics import gauge
 
 
 def programmes(now: datetime) -> Iterator[Metric]:

@@ -23,8 +23,9 @@ from monitoring.beta import intake
 from monitoring.beta.questions import FIELDS, LIMITS, SCORES, SEVERITIES, TYPES, page_of, sentences, whole_refusal
 from monitoring.models import BetaFeedback, BetaProgramme
 from portal.api.bodies import Limits, read_limited
-from portal.api.errors import Problem, refused
-from portal.uploads import fields_in
+from portal.api.errors import refused
+from portal.base.problems import Problem
+from portal.base.uploads import fields_in
 
 # A form's body has up to three bytes for one of a character: whatever the fields let in is to arrive.
 MOST_SENT = 2 * intake.MOST_SENT_BY_KEY

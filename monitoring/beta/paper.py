@@ -13,7 +13,7 @@ from typing import Any
 import pymupdf
 from pymupdf.mupdf import fz_get_glyph_name2 as glyph_name
 
-from portal.text import normalized
+from portal.base.text import normalized
 
 # The web server answers from several threads, and two that are in MuPDF together corrupt one another's memory.
 LOCK = threading.Lock()

@@ -16,12 +16,12 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackTag
-from portal.files import write_whole
-from portal.jobs import Lease
+from portal.base.files import write_whole
 from portal.models import AuditEvent
 from portal.privacy import Row, Subject, Table, holdings
 from portal.privacy.own import LEFT_OUT, of_users
 from portal.privacy.subjects import AFTER, BEFORE, however_written, seen
+from portal.work.jobs import Lease
 
 REPORT = re.compile(r"beta_report_\d{8}_\d{6}\.txt")
 UNFINISHED = re.compile(rf"\.{REPORT.pattern}\.[A-Za-z0-9]+")

@@ -11,7 +11,7 @@ from vigie_client import contract
 
 from monitoring.models import BetaFeedback
 from monitoring.models.beta import BEST_SCORE
-from portal.api.errors import FieldError, Problem
+from portal.base.problems import FieldError, Problem
 
 TYPES = (
     (BetaFeedback.Type.BUG.value, gettext_lazy("Something does not work")),

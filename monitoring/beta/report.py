@@ -21,9 +21,9 @@ from monitoring.beta.verdict import Condition
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Rollup, Target
 from monitoring.models.beta import BEST_SCORE
 from monitoring.querysets import BetaFeedbackQuerySet
-from portal.api.moments import iso
-from portal.rounding import half_up, whole
-from portal.text import truncated
+from portal.base.moments import iso
+from portal.base.rounding import half_up, whole
+from portal.base.text import truncated
 
 # Net Promoter Score: who gives 9 or 10 promotes, who gives 6 or less detracts.
 PROMOTES, DETRACTS = 9, 6

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from monitoring.beta.report import Report
-from portal.exports import BYTE_ORDER_MARK, csv_chunks, shortened
+from portal.desk.exports import BYTE_ORDER_MARK, csv_chunks, shortened
 
 COLUMNS = ("section", "name", "value", "target", "ok")
 # What names an entry of a list of objects.

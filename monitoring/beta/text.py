@@ -10,8 +10,8 @@ from monitoring.beta import wording
 from monitoring.beta.report import OpenBug, Report
 from monitoring.columns import WIDTH, indented, table, wrapped
 from monitoring.models import BetaFeedback
-from portal.paginator import grouped
-from portal.text import limit_marks
+from portal.base.text import limit_marks
+from portal.base.words import format_count
 
 LONGEST_COMMENT = 1_000
 # So many marks may stand upon one letter; no language has more, and more would tower over the lines above.
@@ -77,7 +77,7 @@ def open_bugs(report: Report) -> Iterator[str]:
         yield from wrapped(about(bug), WIDTH, is_whole=True)
         yield from indented(bug["comment"], is_whole=True)
     if count > len(bugs):
-        yield _("and %(count)s more") % {"count": grouped(count - len(bugs))}
+        yield _("and %(count)s more") % {"count": format_count(count - len(bugs))}
 
 
 def about(bug: OpenBug) -> str:
@@ -102,7 +102,7 @@ def comments(report: Report) -> Iterator[str]:
 def shortened(comment: str, longest: int = LONGEST_COMMENT) -> str:
     if len(comment) <= longest:
         return comment
-    remark = _("(%(count)s characters in all)") % {"count": grouped(len(comment))}
+    remark = _("(%(count)s characters in all)") % {"count": format_count(len(comment))}
     return f"{comment[:longest]}… {remark}"
 
 

@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 from monitoring.beta import wording
 from monitoring.beta.standing import FRESH_SECONDS, Standing, running
 from monitoring.models import BetaFeedback, BetaProgramme
-from portal.admin.display import NOTHING
-from portal.panels import Tile, chart_start, daily_chart
+from portal.base.words import EMPTY_VALUE
+from portal.desk.panels import Tile, chart_start, daily_chart
 
 
 def feedback_by_day(programme: BetaProgramme, now: datetime) -> dict[date, int]:
@@ -28,7 +28,7 @@ def beta_tile(now: datetime) -> Tile:
     found = running(now)
     if not found:
         url = reverse("admin:monitoring_betaprogramme_changelist")
-        return Tile(title=_("Beta"), figure=NOTHING, caption=_("no programme runs"), url=url)
+        return Tile(title=_("Beta"), figure=EMPTY_VALUE, caption=_("no programme runs"), url=url)
     programme, standing = found[0]
     key = f"monitoring.beta.days.{programme.pk}"
     by_day = cache.get_or_set(key, lambda: feedback_by_day(programme, now), FRESH_SECONDS) or {}

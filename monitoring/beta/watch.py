@@ -12,8 +12,8 @@ from django.utils import timezone
 from monitoring.beta import snapshots, tell
 from monitoring.beta.report import Report, report_of
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot
-from portal.jobs import Lease, LeaseLost, turn
 from portal.notifications import in_our_language, notify
+from portal.work.jobs import Lease, LeaseLost, turn
 from usage.consumption import midnight
 
 # One looks at a time, whatever cycle it is for: of two, each would keep and tell what the other does.

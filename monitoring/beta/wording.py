@@ -12,9 +12,8 @@ from django.utils.translation import gettext as _
 from monitoring.beta.report import Report
 from monitoring.beta.verdict import CONDITIONS, VERDICTS, Condition, is_without_feedback
 from monitoring.uptime import percent
-from portal.admin.display import NOTHING, exactly
-from portal.paginator import grouped
-from portal.rounding import half_up
+from portal.base.rounding import half_up
+from portal.base.words import EMPTY_VALUE, format_count, format_moment
 
 
 class Fact(NamedTuple):
@@ -30,12 +29,12 @@ class Fact(NamedTuple):
 
 def score(value: float | None) -> str:
     """`7.40`, which in French is `7,40`."""
-    return NOTHING if value is None else number_format(value, 2, use_l10n=True)
+    return EMPTY_VALUE if value is None else number_format(value, 2, use_l10n=True)
 
 
 def milliseconds(value: float | None) -> str:
     return (
-        NOTHING
+        EMPTY_VALUE
         if value is None
         else _("%(count)s ms") % {"count": number_format(value, 1, use_l10n=True, force_grouping=True)}
     )
@@ -46,13 +45,13 @@ def share(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    return NOTHING if value is None else grouped(int(value))
+    return EMPTY_VALUE if value is None else format_count(int(value))
 
 
 def signed(value: int | None) -> str:
     """`+14`, `−20`, `0`: an NPS is said with its sign."""
     if value is None:
-        return NOTHING
+        return EMPTY_VALUE
     return f"{value:+d}".replace("-", "−") if value else "0"
 
 
@@ -135,7 +134,7 @@ def day_of(text: str) -> str:
 
 
 def moment_of(text: str) -> str:
-    return exactly(datetime.fromisoformat(text))
+    return format_moment(datetime.fromisoformat(text))
 
 
 def facts(report: Report) -> Sequence[Fact]:

@@ -23,7 +23,7 @@ from monitoring.beta.verdict import Condition
 from monitoring.columns import width_of
 from monitoring.models import BetaFeedback
 from monitoring.models.beta import BEST_SCORE
-from portal.exports import NOT_IN_XML, typed_cell
+from portal.desk.exports import NOT_IN_XML, typed_cell
 
 TEXT, NUMBER, DAY, MOMENT = "", "0", "yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"
 COUNT, SCORE, SIGNED, MILLISECONDS, SHARE = "#,##0", "0.00", "+0;-0;0", '#,##0.0" ms"', "0.00%"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from portal.failures import sentence
+from portal.base.failures import sentence
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from vigie_client import contract
 from monitoring.beta.origins import refuse_bad_origins
 from monitoring.models.incidents import Incident
 from monitoring.querysets import BetaFeedbackQuerySet, BetaProgrammeQuerySet
+from portal.access.tokens.credential import random_text
 from portal.models import CountingWindow
-from portal.tokens import random_text
 from usage.clocks import clock_field
 
 KEY_LENGTH = 22

@@ -10,7 +10,7 @@ from monitoring.clock import Mark
 from monitoring.models.targets import Target
 from monitoring.probe.kinds import ErrorKind
 from monitoring.querysets import IncidentQuerySet
-from portal.severity import Severity
+from portal.base.severity import Severity
 
 
 class Incident(models.Model):

@@ -9,7 +9,7 @@ from django.utils import timezone
 from monitoring.models import Incident, Round
 from monitoring.tests.rolled import HOUR, a_target, around, rollup
 from monitoring.uptime import floor
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 
 pytestmark = pytest.mark.django_db
 AT = datetime(2026, 3, 10, 13, tzinfo=UTC)

@@ -11,8 +11,8 @@ from monitoring.beta import intake
 from monitoring.models import BetaFeedback
 from monitoring.tests.feedback import feedback
 from monitoring.tests.said import a_programme
+from portal.access.tokens.issuing import issue
 from portal.api.payloads import PayloadReader
-from portal.issuing import issue
 
 TOKEN = "vigie_client_0123456789ab_secret"
 PARTICIPANTS = [

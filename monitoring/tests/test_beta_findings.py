@@ -11,7 +11,7 @@ from monitoring.beta.findings import unready_programmes, waiting_bugs
 from monitoring.models import BetaFeedback
 from monitoring.tests.said import a_programme, said
 from monitoring.uptime import DAY, HOUR
-from portal.findings import Severity, current_findings, sources
+from portal.desk.findings import Severity, current_findings, sources
 
 pytestmark = pytest.mark.django_db
 WARNING, INFO = Severity.WARNING, Severity.INFO

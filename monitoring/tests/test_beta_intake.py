@@ -10,10 +10,10 @@ from monitoring.beta import intake
 from monitoring.models import BetaFeedback
 from monitoring.tests.feedback import feedback, without
 from monitoring.tests.said import a_programme
-from portal import tokens
-from portal.api.errors import Problem
+from portal.access.tokens import credential
+from portal.base.problems import Problem
 
-MINTED = tokens.mint("client")
+MINTED = credential.mint("client")
 TOKEN = str(MINTED)
 NOON, MINUTE = datetime(2026, 3, 10, 12, tzinfo=UTC), timedelta(minutes=1)
 KEPT = f"vigie_client_{MINTED.key}_…"

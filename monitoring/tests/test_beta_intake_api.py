@@ -14,7 +14,7 @@ from monitoring.beta import intake
 from monitoring.models import BetaFeedback, BetaProgramme, FeedbackWindow
 from monitoring.tests.feedback import feedback
 from monitoring.tests.said import a_programme
-from portal import tokens
+from portal.access.tokens import credential
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -160,7 +160,7 @@ def test_a_session_is_no_token(call, admin_client):
 
 @pytest.mark.parametrize(
     ("shown", "code"),
-    [("Bearer x", "invalid_token"), (f"Bearer {tokens.mint('client')}", "invalid_token"), ("Basic YTpi", None)],
+    [("Bearer x", "invalid_token"), (f"Bearer {credential.mint('client')}", "invalid_token"), ("Basic YTpi", None)],
 )
 def test_whoever_shows_a_bad_token_is_not_let_in_by_a_key(by_key, shown, code):
     answer = by_key(headers={"Authorization": shown})

@@ -11,7 +11,7 @@ from django.db import connections
 from monitoring.models import BetaFeedback, BetaProgramme, FeedbackWindow
 from monitoring.tests.feedback import feedback
 from monitoring.tests.said import a_programme
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SENDERS = 20

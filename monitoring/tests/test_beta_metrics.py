@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitoring.beta.metrics import programmes
 from monitoring.tests.said import a_programme, said
 from monitoring.uptime import DAY
-from portal.metrics import exposition
+from portal.status.metrics import exposition
 
 pytestmark = pytest.mark.django_db
 PREFIX = "vigie_monitoring_beta_"

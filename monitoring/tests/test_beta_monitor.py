@@ -25,9 +25,9 @@ from monitoring.models import BetaSnapshot, CheckResult, MaintenanceWindow, Roun
 from monitoring.tests.said import a_programme, scored
 from monitoring.tests.services import Service
 from portal.models import JobRun
-from portal.tests.database import own_address
-from portal.tests.receiver import BotApi, reset
-from portal.tests.up.standing import wait_for
+from portal.tests.helpers.database import own_address
+from portal.tests.helpers.portal_process import wait_for
+from portal.tests.helpers.receiver import BotApi, reset
 
 pytestmark = pytest.mark.django_db(transaction=True)
 COMMAND = [sys.executable, str(portal_settings.BASE_DIR / "manage.py"), "beta_monitor"]

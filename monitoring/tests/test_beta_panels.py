@@ -11,7 +11,7 @@ from monitoring.beta.tile import beta_tile
 from monitoring.models import BetaProgramme
 from monitoring.tests.said import a_programme, said
 from monitoring.uptime import DAY
-from portal.panels import current_tiles
+from portal.desk.panels import current_tiles
 
 pytestmark = pytest.mark.django_db
 

@@ -14,7 +14,7 @@ from monitoring.models import BetaSnapshot
 from monitoring.tests import outspoken
 from monitoring.tests.rolled import a_target
 from monitoring.tests.said import a_programme, said, scored
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db

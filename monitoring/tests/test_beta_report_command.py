@@ -17,7 +17,7 @@ from openpyxl import load_workbook
 from monitoring.models import BetaSnapshot, CheckResult
 from monitoring.tests.rolled import a_target
 from monitoring.tests.said import a_programme, said, scored
-from portal.tests.database import own_address
+from portal.tests.helpers.database import own_address
 
 COMMAND = [sys.executable, str(portal_settings.BASE_DIR / "manage.py"), "beta_report"]
 
@@ -190,7 +190,7 @@ def test_a_file_that_cannot_be_finished_leaves_the_one_before(programme, tmp_pat
 
     path = tmp_path / "report.txt"
     path.write_text("the one before")
-    monkeypatch.setattr("portal.files.os.fsync", full)
+    monkeypatch.setattr("portal.base.files.os.fsync", full)
     assert refused("--output", str(path)) == (f"The report was not saved as {path}: No space left on device.", 1)
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("report.txt", "the one before")]
 

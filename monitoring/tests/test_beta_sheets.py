@@ -20,7 +20,7 @@ from monitoring.models import BetaSnapshot
 from monitoring.tests import outspoken
 from monitoring.tests.rolled import DAY, NOON, a_target, rollup
 from monitoring.tests.said import a_programme, said, scored
-from portal.exports import FORMULA
+from portal.desk.exports import FORMULA
 
 pytestmark = pytest.mark.django_db
 LONGEST = 32_767  # what a cell may hold, in units of UTF-16

@@ -16,10 +16,10 @@ from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Feedbac
 from monitoring.schedules import outdated_feedback, outdated_windows
 from monitoring.tests.said import a_programme, said
 from monitoring.uptime import DAY, HOUR
-from portal.jobs import Busy, LeaseLost, claim, turn
 from portal.models import JobRun, OutboxMessage
-from portal.retention import delete_all
-from portal.schedules import jobs, run_cycle
+from portal.work.jobs import Busy, LeaseLost, claim, turn
+from portal.work.retention import delete_all
+from portal.work.schedules import jobs, run_cycle
 
 pytestmark = pytest.mark.django_db
 Reason = BetaSnapshot.Reason

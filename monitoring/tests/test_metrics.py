@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitoring.metrics import incidents, last_round, targets
 from monitoring.models import Incident, Round
 from monitoring.tests.rolled import a_target
-from portal.metrics import exposition
+from portal.status.metrics import exposition
 
 pytestmark = pytest.mark.django_db
 

@@ -16,7 +16,7 @@ from monitoring.report import Line, Log, Seen, of_period, save, table
 from monitoring.tests.conftest import NOON
 from monitoring.tests.rolled import DAY, HOUR, MINUTE, a_target, around, check, rollup
 from monitoring.uptime import Figures
-from portal.jobs import Busy
+from portal.work.jobs import Busy
 
 pytestmark = pytest.mark.django_db
 

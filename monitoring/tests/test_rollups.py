@@ -11,8 +11,8 @@ from monitoring import rollups
 from monitoring.histogram import bucket
 from monitoring.models import CheckResult, Rollup
 from monitoring.tests.rolled import DAY, HOUR, MINUTE, NOON, SECOND, a_target, check
-from portal.jobs import Busy, Lease, LeaseLost, claim, turn
 from portal.models import JobRun
+from portal.work.jobs import Busy, Lease, LeaseLost, claim, turn
 
 pytestmark = pytest.mark.django_db
 

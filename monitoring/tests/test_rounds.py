@@ -32,12 +32,12 @@ from monitoring.schedules import (
 from monitoring.tests.conftest import NOON, fine
 from monitoring.tests.services import Service
 from monitoring.watch import Watch
-from portal import attempts
-from portal.jobs import Lease, claim
+from portal.base.processes import HOST, myself
 from portal.models import Beat, JobRun, OutboxMessage
-from portal.processes import HOST, myself
-from portal.tests.database import own_address
-from portal.tests.workers import deliver
+from portal.tests.helpers.database import own_address
+from portal.tests.helpers.workers import deliver
+from portal.work import attempts
+from portal.work.jobs import Lease, claim
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -19,9 +19,9 @@ from monitoring.console import line_of
 from monitoring.models import CheckResult, Incident, Round, Target
 from monitoring.sweeps import Occupied, Pace, Seat, Targets, spread, sweep_once
 from monitoring.tests.services import Service
-from portal.jobs import claim
 from portal.models import Beat, JobRun
-from portal.tests.database import own_address
+from portal.tests.helpers.database import own_address
+from portal.work.jobs import claim
 
 MANAGE = [sys.executable, str(portal_settings.BASE_DIR / "manage.py")]
 
@@ -404,7 +404,7 @@ def test_without_a_database_the_watch_ends_all_the_same(targets, monkeypatch):
     seen = Seen()
     with seen.source() as source:
         source.begin()
-        monkeypatch.setattr("portal.jobs.Lease.release", fail)
+        monkeypatch.setattr("portal.work.jobs.Lease.release", fail)
     with pytest.raises(RuntimeError, match="closed"):
         source.prober.submit("x", None, 0.0)
 

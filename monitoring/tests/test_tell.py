@@ -12,7 +12,7 @@ from monitoring.models import Incident
 from monitoring.record import Checked, record
 from monitoring.tests.conftest import NOON, REFUSED, Checks
 from portal.notifications.delivery import deliver
-from portal.tests.receiver import BotApi
+from portal.tests.helpers.receiver import BotApi
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TOKEN = "123456:K4NARI-_abcdefghijklmnopqrstuvwxyz0"

@@ -8,7 +8,7 @@ from allauth.account.auth_backends import AuthenticationBackend
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
-from portal.access.throttle import Kind, count_attempt
+from portal.access.signin.guessing import Kind, count_attempt
 
 
 def find_user(login: str) -> User | None:

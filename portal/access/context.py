@@ -8,9 +8,9 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from portal.access.mail import can_send
-from portal.access.oidc import single_sign_on_url
-from portal.access.sessions import DUE
+from portal.access.accounts.mail import can_send
+from portal.access.signin.sessions import DUE
+from portal.access.sso.oidc import single_sign_on_url
 
 ACCOUNT_PAGES = "accounts/"
 

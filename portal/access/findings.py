@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.db.models import Case, IntegerField, Value, When
 from django.utils.translation import gettext as _
 
-from portal.access.throttle import LIMITS, Kind, hashed
-from portal.findings import Finding, Severity, admin_url, sources
+from portal.access.signin.guessing import LIMITS, Kind, hashed
+from portal.desk.findings import Finding, Severity, admin_url, sources
 from portal.models import GuessWindow
 
 SHOWN = timedelta(hours=1)  # after the last attempt was possible

@@ -11,8 +11,9 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import timezone
 
-from portal.access.sessions import DUE, is_fresh, refresh
-from portal.api.errors import Problem, is_api, problem_response
+from portal.access.signin.sessions import DUE, is_fresh, refresh
+from portal.api.errors import is_api, problem_response
+from portal.base.problems import Problem
 
 # The same for everybody: no session is read for them.
 PUBLIC = frozenset({"healthz", "readyz", "metrics", "feedback-page", "monitoring-badge", "error-codes"})

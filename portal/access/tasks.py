@@ -8,8 +8,8 @@ from django.contrib.auth.models import User
 from django.contrib.auth.tokens import default_token_generator
 from django.urls import reverse
 
-from portal.access import mail
-from portal.tasks import enqueue, task
+from portal.access.accounts import mail
+from portal.work.queue import enqueue, task
 
 RESET_MAIL = "portal.access.reset_mail"
 

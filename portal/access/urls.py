@@ -20,9 +20,15 @@ from django.urls import URLPattern, path
 from django.views.decorators.cache import never_cache
 from django.views.generic import RedirectView
 
-from portal.access import oidc
-from portal.access.accepting import AcceptInvitationView
-from portal.access.pages import DownloadCodesView, EndSessionsView, GenerateCodesView, SecurityView, ShowCodesView
+from portal.access.accounts.accepting import AcceptInvitationView
+from portal.access.accounts.pages import (
+    DownloadCodesView,
+    EndSessionsView,
+    GenerateCodesView,
+    SecurityView,
+    ShowCodesView,
+)
+from portal.access.sso import oidc
 
 account_page = RedirectView.as_view(pattern_name="mfa_index")
 View = Callable[..., HttpResponseBase]

@@ -23,13 +23,14 @@ from django.urls import path, reverse
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from portal import audit, prefix  # noqa: F401 - the lookup `begins` that search_fields name
-from portal.access.admin import GuardedAdmin
+from portal import audit
 from portal.access.permissions import is_allowed
-from portal.exports import csv_response, xlsx_response
-from portal.paginator import CappedPaginator
-from portal.panels import Section
-from portal.site import may_open
+from portal.admin.guarded import GuardedAdmin
+from portal.admin.paginator import CappedPaginator
+from portal.base import prefix  # noqa: F401 - the lookup `begins` that search_fields name
+from portal.desk.exports import csv_response, xlsx_response
+from portal.desk.panels import Section
+from portal.desk.site import may_open
 
 # A search for more finds nothing: no name or address is so long.
 LONGEST_SEARCH = 256

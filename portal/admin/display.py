@@ -8,14 +8,14 @@ from typing import Any
 
 from django.contrib import admin
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince, timeuntil
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
+from portal.base.words import EMPTY_VALUE, format_moment, format_relative
+
 GOOD, WARNING, BAD, QUIET = "good", "warning", "bad", "quiet"
-NOTHING = "–"
 BENEATH = '<span class="beneath">{}</span>'
 Text = Any  # a string, or one whose translation is looked up when shown
 
@@ -36,43 +36,31 @@ def beside(*parts: Text) -> SafeString:
     return format_html(" ".join(["{}"] * len(shown)), *shown) if shown else SafeString("")
 
 
-def exactly(moment: datetime) -> str:
-    """`2026-03-10 09:12:44 UTC`, in the portal's time zone and the same in every language."""
-    local = timezone.localtime(moment)
-    return f"{date_format(local, 'Y-m-d H:i:s')} {local.tzname()}"
-
-
-def distance(moment: datetime, now: datetime) -> str:
-    if abs((now - moment).total_seconds()) < 60:
-        return _("just now")
-    if moment > now:
-        return _("in %(time)s") % {"time": timeuntil(moment, now, depth=1)}
-    return _("%(time)s ago") % {"time": timesince(moment, now, depth=1)}
-
-
-def ago(moment: datetime | None, empty: Text = NOTHING) -> SafeString:
+def ago(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeString:
     """`3 minutes ago`, with the exact moment to whoever points at it."""
     if moment is None:
         return format_html("{}", empty)
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         moment.isoformat(),
-        exactly(moment),
-        distance(moment, timezone.now()),
+        format_moment(moment),
+        format_relative(moment, timezone.now()),
     )
 
 
 def lasting(moment: datetime) -> SafeString:
     """`for 4 days`: how long something has been so."""
     text = _("for %(time)s") % {"time": timesince(moment, timezone.now(), depth=1)}
-    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exactly(moment), text)
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), format_moment(moment), text)
 
 
-def in_full(moment: datetime | None, empty: Text = NOTHING) -> SafeString:
+def in_full(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeString:
     """The exact moment, with its distance beside it: for the page of one thing."""
     if moment is None:
         return format_html("{}", empty)
-    return format_html('{} <span class="quiet">· {}</span>', exactly(moment), distance(moment, timezone.now()))
+    return format_html(
+        '{} <span class="quiet">· {}</span>', format_moment(moment), format_relative(moment, timezone.now())
+    )
 
 
 def moment_column(
@@ -80,7 +68,7 @@ def moment_column(
     description: Text,
     *,
     ordering: str | None = None,
-    empty: Text = NOTHING,
+    empty: Text = EMPTY_VALUE,
     show: Callable[[datetime | None, Text], SafeString] = ago,
 ) -> Callable[[Any], SafeString]:
     """A column, or with `show=in_full` a line of a page, for a field that holds a moment."""

@@ -16,8 +16,8 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from portal import roles
-from portal.access import invitations, mail
+from portal.access import roles
+from portal.access.accounts import invitations, mail
 from portal.admin.base import Audited
 from portal.models import ApiToken
 

@@ -10,7 +10,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 
 from portal import audit
-from portal.access import trail
+from portal.access.signin import trail
 
 
 @receiver(user_logged_in)

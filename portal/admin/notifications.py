@@ -21,16 +21,17 @@ from django.utils.translation import gettext_lazy as _
 
 from portal import audit
 from portal.admin.base import VigieModelAdmin, begins_with
-from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, in_full, moment_column
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, in_full, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
-from portal.history import history_of
+from portal.base.words import EMPTY_VALUE
+from portal.desk.history import history_of
+from portal.desk.panels import Section
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
 from portal.notifications import history  # noqa: F401 - the words for what happens to channels
 from portal.notifications.forms import ChannelForm
 from portal.notifications.known import BUILT_IN, Known, as_known, built_ins
 from portal.notifications.states import states_of, subject, synchronise
 from portal.notifications.trial import try_out
-from portal.panels import Section
 from portal.querysets import NotificationChannelQuerySet
 
 Kind = NotificationChannel.Kind
@@ -145,7 +146,7 @@ class NotificationChannelAdmin(VigieModelAdmin):
 
     @admin.display(description=_("last error"))
     def error(self, channel: Any) -> str:
-        return channel.state_disabled_reason or channel.state_last_error or NOTHING
+        return channel.state_disabled_reason or channel.state_last_error or EMPTY_VALUE
 
     # --- The form ----------------------------------------------------------------------------------------------------
 

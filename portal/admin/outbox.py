@@ -14,14 +14,15 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, in_full, moment_column
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, in_full, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
+from portal.base.severity import Severity
+from portal.base.text import truncated
+from portal.base.words import EMPTY_VALUE
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
 from portal.notifications.known import built_ins
 from portal.notifications.outbox import try_now
 from portal.querysets import OutboxMessageQuerySet
-from portal.severity import Severity
-from portal.text import truncated
 
 Status = OutboxMessage.Status
 TONES = {Status.WAITING: WARNING, Status.SENT: GOOD, Status.FAILED: BAD, Status.GIVEN_UP: QUIET}
@@ -117,7 +118,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("page"))
     def page(self, message: OutboxMessage) -> str:
-        return format_html('<a href="{0}">{0}</a>', message.path) if message.path else NOTHING
+        return format_html('<a href="{0}">{0}</a>', message.path) if message.path else EMPTY_VALUE
 
     @admin.display(description=_("channel"))
     def by(self, message: OutboxMessage) -> str:

@@ -13,11 +13,12 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from portal.access.tokens import staff_tokens_note
+from portal.access.accounts.staff_tokens import staff_tokens_note
 from portal.admin.base import Audited
-from portal.admin.display import NOTHING, moment_column
+from portal.admin.display import moment_column
 from portal.admin.filters import ChoiceFilter
 from portal.admin.invitations import Inviting
+from portal.base.words import EMPTY_VALUE
 
 if TYPE_CHECKING:
     BaseUserAdmin = UserAdmin[User]
@@ -88,7 +89,7 @@ class VigieUserAdmin(Inviting, ChangedBySuperusers, BaseUserAdmin):
 
     @admin.display(description=_("valid"))
     def staff_tokens(self, user: User) -> SafeString | str:
-        return staff_tokens_note(user, is_linked=True) or NOTHING
+        return staff_tokens_note(user, is_linked=True) or EMPTY_VALUE
 
 
 @admin.register(Group)

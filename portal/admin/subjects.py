@@ -20,15 +20,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal import audit
-from portal.encryption import encrypt
-from portal.exports import Streamed, attached
-from portal.panels import Section
+from portal.base.encryption import encrypt
+from portal.desk.exports import Streamed, attached
+from portal.desk.panels import Section
+from portal.desk.site import Page, VigieAdminSite
 from portal.privacy import Subject, erasing
 from portal.privacy.exporting import json_chunks
 from portal.privacy.overview import MOST, Held, overview
 from portal.privacy.subjects import Nonsense, subject_of, users_of
-from portal.site import Page, VigieAdminSite
-from portal.tasks import ERASE, enqueue
+from portal.tasks import ERASE
+from portal.work.queue import enqueue
 
 FIND, ERASE_PERMISSION = "portal.find_person", "portal.erase_person"
 

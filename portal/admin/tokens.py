@@ -19,14 +19,15 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from vigie_client.contract import MACHINE_ID
 
+from portal.access.tokens.issuing import issue, read_app_name, revoke, subject
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, in_full, lines, moment_column
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, in_full, lines, moment_column
 from portal.admin.filters import ChoiceFilter
-from portal.guides import guides_for
-from portal.history import history_of
-from portal.issuing import issue, read_app_name, revoke, subject
+from portal.base.words import EMPTY_VALUE
+from portal.desk.history import history_of
+from portal.desk.panels import Section
+from portal.desk.snippets import guides_for
 from portal.models import ApiToken
-from portal.panels import Section
 from portal.querysets import ApiTokenQuerySet
 
 Kind = ApiToken.Kind
@@ -232,12 +233,12 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     @admin.display(description=_("uses"))
     def used(self, token: ApiToken) -> str:
         if token.kind != Kind.ENROLL:
-            return NOTHING
+            return EMPTY_VALUE
         return f"{token.uses} / {token.max_uses}" if token.max_uses is not None else str(token.uses)
 
     @admin.display(description=_("may do"))
     def may(self, token: ApiToken) -> str:
-        return ", ".join(str(label) for scope, label in ApiToken.Scope.choices if token.allows(scope)) or NOTHING
+        return ", ".join(str(label) for scope, label in ApiToken.Scope.choices if token.allows(scope)) or EMPTY_VALUE
 
     @admin.display(description=_("kind"))
     def kind_and_binding(self, token: ApiToken) -> SafeString:
@@ -245,7 +246,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("bound to"))
     def bound_to(self, token: ApiToken) -> str:
-        return token.binding or NOTHING
+        return token.binding or EMPTY_VALUE
 
     def get_sections(self, request: HttpRequest, obj: ApiToken) -> list[Section]:
         return [history_of(subject(obj))]

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import in_full, moment_column
 from portal.admin.filters import ChoiceFilter, PeriodFilter
-from portal.history import details, sentence
+from portal.desk.history import details, sentence
 from portal.models import AuditEvent
 
 

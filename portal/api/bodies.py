@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 from django.http import HttpRequest
 from vigie_client import contract
 
-from portal.api.errors import Problem
 from portal.api.streams import UNREADABLE, body_stream
+from portal.base.problems import Problem
 
 MAX_SENT = contract.MAX_BODY
 MAX_INFLATED = 8 * 1024 * 1024

@@ -11,7 +11,7 @@ from django.views.generic import TemplateView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.request import Request
 
-from portal.api.errors import CODES, invalid
+from portal.base.problems import CODES, invalid
 
 # By language and type.
 RENDERED: dict[tuple[str | None, str], tuple[str | bytes, dict[str, str]]] = {}

@@ -1,18 +1,12 @@
-"""Every refusal of the API: one shape on the wire (RFC 9457), one table of codes.
-
-No sentence ever holds a submitted value.
-"""
+"""Error responses: turn any exception of a view, or of Django outside the views, into a problem response."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -20,150 +14,14 @@ from django.views.csrf import csrf_failure as csrf_failure_page
 from django.views.defaults import bad_request, page_not_found, server_error
 from rest_framework import exceptions as drf
 
-from portal import audit, disks
-from portal.failures import Failure, failure_of
+from portal import audit
+from portal.base import disks
+from portal.base.failures import Failure, failure_of
+from portal.base.problems import AUDITED, FieldError, Problem
 
 log = logging.getLogger("vigie.api")
 CONTENT_TYPE = "application/problem+json"
-REALM = 'Bearer realm="vigie"'
-
-
-@dataclass(frozen=True)
-class Code:
-    """A stable code: what happened, for a program to branch on and a person to read."""
-
-    status: int
-    title: str
-    detail: str
-
-
-CODES: dict[str, Code] = {
-    "validation_failed": Code(400, "The request is not valid", "One or more fields are missing or not as documented."),
-    "bad_request": Code(400, "The request cannot be answered", "The portal does not answer under that name, or the request is malformed."),
-    "malformed_json": Code(400, "The body is not JSON", "The body must be one JSON object in UTF-8, without duplicate keys, NaN or infinities."),
-    "counters_mismatch": Code(400, "The counters disagree", "The counters of the run do not agree with its documents."),
-    "checksum_mismatch": Code(400, "The body is not what was announced", "The SHA-256 of the body is not the one in X-Content-SHA256."),
-    "length_mismatch": Code(400, "The body's length is not what was announced", "Content-Length must be given, in digits, and the body must have as many bytes."),
-    "body_too_deep": Code(400, "The body is nested too deeply", "A body may be nested 32 levels deep at most."),
-    "not_authenticated": Code(401, "A token is needed", "Send a token as Authorization: Bearer."),
-    "invalid_token": Code(401, "This token is not valid", "The token is malformed, unknown, or its secret is wrong."),
-    "token_expired": Code(401, "This token has expired", "Ask for a new token, or rotate before the old one ends."),
-    "token_revoked": Code(401, "This token was revoked", "An operator or an uninstallation revoked the token."),
-    "token_exhausted": Code(403, "This token has no uses left", "Every use the enrolment token allowed has been made."),
-    "insufficient_scope": Code(403, "This token may not do that", "The call needs a token of another kind or with another scope."),
-    "second_factor_required": Code(403, "A second factor must be set up", "Set one up under Sign-in and security."),
-    "permission_denied": Code(403, "You may not do that", "The user behind the request lacks the permission."),
-    "machine_mismatch": Code(403, "Another machine's business", "A machine's token speaks for that machine alone."),
-    "app_mismatch": Code(403, "Another application's business", "The token is bound to other applications."),
-    "licence_mismatch": Code(403, "Another licence", "The machine is bound to another licence."),
-    "origin_not_allowed": Code(403, "This page may not send that", "The programme does not list the origin of the page that sent it."),
-    "programme_closed": Code(403, "The programme takes no feedback by its key", "It does not run today, or was closed to feedback by its public key."),
-    "not_found": Code(404, "There is nothing here", "No such address."),
-    "agent_unknown": Code(404, "No such machine", "No machine with this machine_id was ever enrolled."),
-    "programme_unknown": Code(404, "No such programme", "No beta programme has this name or this public key."),
-    "method_not_allowed": Code(405, "That method is not allowed here", "See the documentation of the call."),
-    "agent_already_active": Code(409, "This machine is enrolled already", "Uninstall it first, or let an operator allow one re-enrolment."),
-    "reactivation_forbidden": Code(409, "This machine was uninstalled", "It may come back when allow_reactivate is true."),
-    "approval_required": Code(409, "An operator must approve this machine", "Ask an operator of the portal to allow the enrolment, then enrol the machine again within 15 minutes."),
-    "run_conflict": Code(409, "This run is known with other content", "A run_id identifies one run: its content cannot change."),
-    "event_conflict": Code(409, "This event is known with other content", "An id identifies one event: its content cannot change."),
-    "feedback_conflict": Code(409, "This feedback is known with other content", "An id identifies what was said once: its content cannot change."),
-    "body_too_large": Code(413, "The body is too large", "A body may have 1 MiB as sent, 8 MiB inflated and 200,000 values at most."),
-    "unsupported_encoding": Code(415, "The body's encoding is not supported", "Send UTF-8, as it is or compressed with gzip, and declare what you send."),
-    "throttled": Code(429, "Too many failed authentications", "Wait as long as Retry-After says."),
-    "too_many_requests": Code(429, "Too much feedback", "Wait as long as Retry-After says."),
-    "internal_error": Code(500, "The portal failed", "The failure was logged. Trying again later may help."),
-    "disk_full": Code(503, "The disk is full", "The portal has no space left to write to. Try again later."),
-    "not_ready": Code(503, "The portal is not ready", "The database does not answer. Try again later."),
-}  # fmt: skip
-
-# Refusals worth a row in the audit: somebody was kept from something, which is more than a mistyped field.
-AUDITED = frozenset(
-    [
-        "not_authenticated",
-        "invalid_token",
-        "token_expired",
-        "token_revoked",
-        "token_exhausted",
-        "insufficient_scope",
-        "permission_denied",
-        "machine_mismatch",
-        "app_mismatch",
-        "licence_mismatch",
-        "agent_already_active",
-        "reactivation_forbidden",
-        "approval_required",
-        "throttled",
-    ]
-)
-
 UNFORESEEN = frozenset({"internal_error", "not_ready", "disk_full"})
-
-
-@dataclass(frozen=True)
-class FieldError:
-    """What is wrong with one field, named by our own schema: `documents[3].page_count`."""
-
-    field: str
-    code: str
-    message: str
-
-
-class Problem(Exception):
-    """A refusal. `extra` adds members to the answer, `headers` adds headers, `subject` names whom it was about.
-
-    `detail` replaces the code's own sentence, where the portal can say more of itself.
-    """
-
-    def __init__(
-        self,
-        code: str,
-        *,
-        detail: str = "",
-        errors: Iterable[FieldError] = (),
-        extra: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        subject: str = "",
-    ) -> None:
-        super().__init__(code)
-        self.code = code
-        self.detail = detail or CODES[code].detail
-        self.errors = list(errors)
-        self.extra = dict(extra or {})
-        self.headers = dict(headers or {})
-        self.subject = subject
-
-    @property
-    def status(self) -> int:
-        return CODES[self.code].status
-
-    def body(self) -> dict[str, Any]:
-        entry = CODES[self.code]
-        body: dict[str, Any] = {
-            "type": f"{settings.PORTAL_URL}/docs/api#{self.code}",
-            "title": entry.title,
-            "status": entry.status,
-            "detail": self.detail,
-            "code": self.code,
-        }
-        if self.errors:
-            body["errors"] = [{"field": e.field, "code": e.code, "message": e.message} for e in self.errors]
-        return body | self.extra
-
-    def all_headers(self) -> dict[str, str]:
-        """RFC 6750: a bare challenge where no token was shown, with the error where one was refused."""
-        headers = dict(self.headers)
-        if self.code == "not_authenticated":
-            headers["WWW-Authenticate"] = REALM
-        elif self.status == 401:
-            headers["WWW-Authenticate"] = f'{REALM}, error="invalid_token"'
-        elif self.code == "insufficient_scope":
-            headers["WWW-Authenticate"] = f'{REALM}, error="insufficient_scope"'
-        return headers
-
-
-def invalid(field: str, code: str, message: str) -> Problem:
-    return Problem("validation_failed", errors=[FieldError(field, code, message)])
 
 
 def as_problem(error: Exception) -> Problem:

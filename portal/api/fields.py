@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from portal.tokens import TOKEN_IN_TEXT
+from portal.access.tokens.credential import TOKEN_IN_TEXT
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 

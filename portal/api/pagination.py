@@ -13,7 +13,7 @@ from rest_framework.pagination import CursorPagination as BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.api.errors import invalid
+from portal.base.problems import invalid
 
 PAGE_SIZE, MAX_PAGE_SIZE = 50, 500
 PAGE_PARAMETERS = [

@@ -14,8 +14,8 @@ from uuid import UUID
 from vigie_client import contract
 from vigie_client.contract import MAX_INTEGER
 
-from portal.api.errors import FieldError, Problem
-from portal.tokens import TOKEN_IN_TEXT
+from portal.access.tokens.credential import TOKEN_IN_TEXT
+from portal.base.problems import FieldError, Problem
 
 MAX_ERRORS = 20
 LONGEST_TIMESTAMP = 40

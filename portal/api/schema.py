@@ -7,9 +7,10 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
 
-from portal.api.errors import CODES, CONTENT_TYPE
+from portal.api.errors import CONTENT_TYPE
 from portal.api.fields import LineField
 from portal.api.views import Kind
+from portal.base.problems import CODES
 
 PROBLEM = {
     "type": "object",
@@ -114,7 +115,7 @@ class ItemsSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-c
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "portal.authentication.BearerAuthentication"
+    target_class = "portal.access.tokens.authentication.BearerAuthentication"
     match_subclasses = True
     name = "token"
 

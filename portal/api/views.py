@@ -14,9 +14,10 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from portal.access.permissions import is_allowed
+from portal.access.tokens.authentication import BearerAuthentication, TokenBearer
 from portal.api.bodies import BY_TOKEN, Limits, read_json_object
-from portal.api.errors import Problem, problem_response
-from portal.authentication import BearerAuthentication, TokenBearer
+from portal.api.errors import problem_response
+from portal.base.problems import Problem
 from portal.models import ApiToken
 
 Kind = ApiToken.Kind

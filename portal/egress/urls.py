@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 import idna
 
-from portal.text import MOST_MARKS, limit_marks
+from portal.base.text import MOST_MARKS, limit_marks
 
 PORTS = {"http": 80, "https": 443}
 # Spaces of any kind, controls, and the backslash, which browsers take for a slash.

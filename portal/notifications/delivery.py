@@ -20,7 +20,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from portal import audit
-from portal.encryption import Unreadable
+from portal.base.encryption import Unreadable
 from portal.models import OutboxMessage
 from portal.notifications.channels import apprise, send
 from portal.notifications.channels.base import DeliveryError, Outgoing
@@ -30,7 +30,7 @@ from portal.notifications.outbox import DELIVER
 from portal.notifications.plan import RATE_PERIOD, Parcel, plan
 from portal.notifications.states import Turn, TurnLost, begin, pause, subject
 from portal.querysets import OutboxMessageQuerySet
-from portal.tasks import enqueue
+from portal.work.queue import enqueue
 
 log = logging.getLogger("vigie.notifications")
 

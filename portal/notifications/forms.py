@@ -13,10 +13,10 @@ from django.core.validators import validate_email
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from portal.base.encryption import encrypt
+from portal.base.env import CHAT
 from portal.egress import guard, lookup
 from portal.egress.urls import ascii_host, clean_url
-from portal.encryption import encrypt
-from portal.env import CHAT
 from portal.models import NotificationChannel
 from portal.notifications.channels.apprise_urls import UnusableURL, plugin_of
 from portal.notifications.channels.http import ADDRESS_REFUSED

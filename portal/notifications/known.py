@@ -13,9 +13,9 @@ from django.conf import settings
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
-from portal import encryption
+from portal.base import encryption
+from portal.base.severity import Severity
 from portal.models import NotificationChannel
-from portal.severity import Severity
 
 Kind = NotificationChannel.Kind
 BUILT_IN, GUARDIAN = "telegram", "guardian"

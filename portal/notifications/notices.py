@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.utils import translation
 
+from portal.base.severity import Severity
 from portal.models import OutboxMessage
-from portal.severity import Severity
 
 State = OutboxMessage.State
 SUBJECT_LENGTH = KEY_LENGTH = 200

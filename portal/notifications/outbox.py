@@ -9,7 +9,7 @@ from portal.models import ChannelState, OutboxMessage
 from portal.notifications.known import Known, active_channels
 from portal.notifications.notices import Notice
 from portal.querysets import OutboxMessageQuerySet
-from portal.tasks import enqueue
+from portal.work.queue import enqueue
 
 DELIVER = "portal.deliver"
 

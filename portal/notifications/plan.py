@@ -15,8 +15,8 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from portal.base.severity import Severity
 from portal.models import OutboxMessage
-from portal.severity import Severity
 
 State = OutboxMessage.State
 

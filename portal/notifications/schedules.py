@@ -13,9 +13,9 @@ from portal.notifications.delivery import deliver
 from portal.notifications.known import active_channels
 from portal.notifications.outbox import DELIVER
 from portal.notifications.states import synchronise
-from portal.pulse import Pulse, pulses
-from portal.retention import Retention, retentions
-from portal.tasks import enqueue, task
+from portal.work.pulse import Pulse, pulses
+from portal.work.queue import enqueue, task
+from portal.work.retention import Retention, retentions
 
 # How long a delivery that was asked for may wait for a worker before another is.
 ASK_AGAIN = timedelta(seconds=30)

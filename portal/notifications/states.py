@@ -16,9 +16,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from portal import audit
+from portal.base.processes import myself
 from portal.models import ChannelState
 from portal.notifications.known import Known
-from portal.processes import myself
 from portal.querysets import ChannelStateQuerySet
 
 # It must outlive the longest sending, and is renewed after each.

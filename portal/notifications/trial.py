@@ -11,13 +11,13 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 
+from portal.base.severity import Severity
 from portal.models import ChannelState
 from portal.notifications.channels import base, send
 from portal.notifications.channels.base import DeliveryError, Outgoing
 from portal.notifications.known import Known
 from portal.notifications.notices import in_our_language
 from portal.notifications.states import states_of
-from portal.severity import Severity
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from portal import audit
-from portal.jobs import Lease, claim
 from portal.models import JobRun
 from portal.privacy.holdings import Holding, Row, holdings
 from portal.privacy.subjects import Subject, users_of
+from portal.work.jobs import Lease, claim
 
 JOB = "privacy.erase"
 ACTOR = "command line"

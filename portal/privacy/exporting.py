@@ -9,7 +9,7 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
-from portal.api.moments import iso
+from portal.base.moments import iso
 from portal.privacy.erasing import exported
 from portal.privacy.subjects import Subject
 

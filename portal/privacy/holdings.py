@@ -14,10 +14,10 @@ from django.db import models, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Cast
 
-from portal.conventions import Collected
-from portal.jobs import Lease
+from portal.base.conventions import Collected
 from portal.privacy.subjects import Subject
-from portal.retention import BATCH
+from portal.work.jobs import Lease
+from portal.work.retention import BATCH
 
 PROBE = "erased-000000000000"
 # A run may list 10,000 documents, which are megabytes.

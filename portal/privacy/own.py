@@ -24,8 +24,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django_q.models import Task
 
-from portal.encryption import Unreadable, decrypt
-from portal.jobs import Lease
+from portal.base.encryption import Unreadable, decrypt
 from portal.models import (
     ApiToken,
     AuditEvent,
@@ -38,7 +37,8 @@ from portal.models import (
 )
 from portal.privacy.holdings import NEVER_SHOWN, Row, Table, holdings
 from portal.privacy.subjects import Subject, users_of
-from portal.retention import BATCH
+from portal.work.jobs import Lease
+from portal.work.retention import BATCH
 
 User = get_user_model()
 # What an export shows in place of what may name others.

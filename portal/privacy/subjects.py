@@ -14,8 +14,8 @@ from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.utils.html import escape
 
+from portal.base.text import normalized
 from portal.models import ApiToken
-from portal.text import normalized
 
 ADDRESS = re.compile(r"(?=.{3,254}\Z)[^\s@<>\"(),:;\[\]\\\x00-\x1f]{1,64}@[^\s@<>\"(),:;\[\]\\/\x00-\x1f]+[^\s.@]")
 MACHINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")

@@ -14,12 +14,12 @@ from django.db import connections
 from django.utils import timezone
 from django_q import cluster as django_q
 
-from portal.attempts import cluster_is_ending
-from portal.clusters import Cluster
-from portal.processes import BEAT_EVERY
+from portal.base.processes import BEAT_EVERY
 from portal.supervisor import database, lifeline
 from portal.supervisor.facts import beat, is_busy, must_end
 from portal.supervisor.watchdog import PATIENCE
+from portal.work.attempts import cluster_is_ending
+from portal.work.clusters import Cluster
 
 log = logging.getLogger("vigie.cluster")
 # The watchdog looks this many times before its patience is over.
@@ -97,7 +97,7 @@ class Main:
             self.next_beat = time.monotonic() + BEAT_EVERY.total_seconds()
 
     def end(self) -> None:
-        """Lets the running tasks end; those that were prefetched are given back (see `portal.tasks`)."""
+        """Lets the running tasks end; those that were prefetched are given back (see `portal.work.queue`)."""
         self.stop.set()
         busy_at = time.monotonic()
         while self.sentinel.is_alive():

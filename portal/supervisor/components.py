@@ -11,9 +11,9 @@ from pathlib import Path
 
 from django.conf import settings
 
-from portal.clusters import CLUSTERS
 from portal.supervisor.children import Component
 from portal.supervisor.lifeline import ORPHAN_GRACE_SECONDS
+from portal.work.clusters import CLUSTERS
 
 BACKLOG = 1024
 LOOK_SECONDS = 0.2

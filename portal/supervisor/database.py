@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from django.db import Error, connections
 
-from portal.failures import sentence
+from portal.base.failures import sentence
 
 log = logging.getLogger("vigie.database")
 LOOK_SECONDS = 1.0

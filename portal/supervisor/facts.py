@@ -11,13 +11,13 @@ from django.db.models import Max, Min
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from portal import processes
-from portal.attempts import expire_leases, release_dead
-from portal.clusters import Cluster, limits
-from portal.failures import sentence
+from portal.base import processes
+from portal.base.failures import sentence
+from portal.base.processes import HOST, dead, in_our_group, is_here, pid_here
 from portal.models import ChannelState, TaskAttempt
-from portal.processes import HOST, dead, in_our_group, is_here, pid_here
 from portal.supervisor.watchdog import Claim, Facts, judge
+from portal.work.attempts import expire_leases, release_dead
+from portal.work.clusters import Cluster, limits
 
 log = logging.getLogger("vigie.watchdog")
 

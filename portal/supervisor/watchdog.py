@@ -7,7 +7,7 @@ queue is not enough (the workers may be busy getting through it), and neither is
 A task that was claimed and never started is judged by when it was claimed. Claimed by an earlier life of the cluster,
 which ended with the task in its hands, it is given back: ending the present one for it would be a loop. Claimed in this
 life, it is given back as well, since it may have been lost on the way, or another node may hold it behind a long task
-(the second of two deliveries finds the first, see `portal.attempts`); and it counts as waiting, since a stalled
+(the second of two deliveries finds the first, see `portal.work.attempts`); and it counts as waiting, since a stalled
 cluster first claims what fits into its queue.
 """
 

@@ -17,7 +17,7 @@ keepalive = 5
 umask = 0o077
 # Workers are not recycled: that would cut deposits and downloads that take longer than the grace.
 control_socket_disable = True
-# Which proxy to believe is TRUSTED_PROXIES' business (see portal.addresses).
+# Which proxy to believe is TRUSTED_PROXIES' business (see portal.base.addresses).
 forwarded_allow_ips = ""
 logconfig_dict = settings.LOGGING
 

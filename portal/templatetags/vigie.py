@@ -9,10 +9,10 @@ from django import template
 from django.utils.formats import date_format
 from django.utils.safestring import SafeString
 
-from portal.access.tokens import staff_tokens_note
-from portal.admin.display import NOTHING, ago, lasting
-from portal.paginator import grouped
-from portal.panels import Chart, Section
+from portal.access.accounts.staff_tokens import staff_tokens_note
+from portal.admin.display import ago, lasting
+from portal.base.words import EMPTY_VALUE, format_count
+from portal.desk.panels import Chart, Section
 
 register = template.Library()
 register.filter(lasting)
@@ -31,8 +31,8 @@ def cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return ago(value)
     if isinstance(value, int) and not isinstance(value, bool):
-        return grouped(value)
-    return NOTHING if value is None or value == "" else value
+        return format_count(value)
+    return EMPTY_VALUE if value is None or value == "" else value
 
 
 @register.filter

@@ -14,7 +14,7 @@ from backups.models import BackupEntry, ExpectedBackupJob
 from monitoring.beta.snapshots import keep
 from monitoring.models import BetaProgramme, BetaSnapshot, CheckResult, Incident, MaintenanceWindow, Round, Target
 from monitoring.tests.said import said
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 from portal.models import JobRun, NotificationChannel, OutboxMessage, TaskAttempt
 from usage.guardian import reports
 from usage.guardian.summary import summary

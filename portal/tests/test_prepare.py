@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from portal.access.first_password import delete_outdated_file, first_password_in_a_file
+from portal.access.accounts.first_password import delete_outdated_file, first_password_in_a_file
 from portal.management.commands.prepare import first_operator
 from portal.models import AuditEvent
 

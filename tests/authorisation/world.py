@@ -20,9 +20,9 @@ from agents.models import Agent
 from backups.models import ExpectedBackupJob
 from monitoring.beta.snapshots import keep
 from monitoring.models import BetaProgramme, BetaSnapshot, Target
-from portal import roles
-from portal.access.sessions import SEEN
-from portal.issuing import issue
+from portal.access import roles
+from portal.access.signin.sessions import SEEN
+from portal.access.tokens.issuing import issue
 from portal.models import ApiToken
 from usage.guardian.summary import summary
 from usage.models import GuardianReport

@@ -9,7 +9,7 @@ from typing import Any
 from django.test import RequestFactory
 
 from portal.api import bodies
-from portal.api.errors import CODES, Problem
+from portal.base.problems import CODES, Problem
 from tests.fuzz.strategies import PLANTED
 
 FIELD = re.compile(r"[a-z_]+(\[[0-9]+\])?(\.[a-z_]+)?")

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from portal.tests.marks import FEW_MARKS, MANY_MARKS
+from portal.tests.helpers.marks import FEW_MARKS, MANY_MARKS
 
 PLANTED = "PLANTED"
 COMMON: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from hypothesis import event, given
 
-from portal.api.errors import Problem
+from portal.base.problems import Problem
 from tests.fuzz.checks import assert_is_refusal, assert_is_storable, body_in
 from tests.fuzz.strategies import CASES, PLANTED, bodies
 from usage.events import KINDS, read_events

@@ -5,7 +5,7 @@ from vigie_client.contract import MAX_COMMENT, MAX_PAGE, MAX_PARTICIPANT, MAX_SC
 
 from monitoring.beta.intake import read_feedback
 from monitoring.models import BetaFeedback
-from portal.api.errors import Problem
+from portal.base.problems import Problem
 from tests.fuzz.checks import assert_is_refusal, assert_is_storable, body_in
 from tests.fuzz.strategies import CASES, bodies
 

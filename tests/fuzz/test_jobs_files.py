@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from backups.imports import files, planning, workbook
 from backups.management.commands import import_backup_jobs
-from portal.exports import cell
+from portal.desk.exports import cell
 from tests.fuzz.checks import assert_is_storable
 from tests.fuzz.strategies import CASES, PLANTED, broken, damaged
 from tests.fuzz.workbooks import workbooks

@@ -6,7 +6,7 @@ import re
 from hypothesis import event, given
 from vigie_client.contract import IDENTIFIER, MAX_DOCUMENTS, MAX_INTEGER
 
-from portal.api.errors import Problem
+from portal.base.problems import Problem
 from tests.fuzz.checks import assert_is_refusal, assert_is_storable, body_in
 from tests.fuzz.strategies import CASES, PLANTED, bodies
 from usage.report import COUNTERS, DOCUMENT_KEYS, OPTIONAL_IDENTIFIERS, read_run

@@ -19,11 +19,11 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, in_full, lines, moment_column
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, in_full, lines, moment_column
 from portal.admin.filters import ChoiceFilter, PeriodFilter
-from portal.api.errors import CODES
-from portal.paginator import grouped
-from portal.panels import Section
+from portal.base.problems import CODES
+from portal.base.words import EMPTY_VALUE, format_count
+from portal.desk.panels import Section
 from usage.admin.display import clock_of
 from usage.models import FeatureUsage, UserError, UserSession
 from usage.models.activity import PEOPLE, PORTAL
@@ -181,11 +181,11 @@ class UserSessionAdmin(ActivityAdmin):
         if session.session_end is None:
             return badge(_now("not ended"), QUIET)
         if session.duration_seconds is None:
-            return NOTHING
+            return EMPTY_VALUE
         minutes, seconds = divmod(session.duration_seconds, 60)
         hours, minutes = divmod(minutes, 60)
         if hours:
-            return _now("%(hours)s h %(minutes)s min") % {"hours": grouped(hours), "minutes": minutes}
+            return _now("%(hours)s h %(minutes)s min") % {"hours": format_count(hours), "minutes": minutes}
         return _now("%(minutes)s min %(seconds)s s") % {"minutes": minutes, "seconds": seconds}
 
 
@@ -243,7 +243,9 @@ class FeatureUsageAdmin(ActivityAdmin):
 
     @admin.display(description=_("duration"))
     def took(self, use: FeatureUsage) -> str:
-        return NOTHING if use.duration_ms is None else _now("%(count)s ms") % {"count": grouped(use.duration_ms)}
+        return (
+            EMPTY_VALUE if use.duration_ms is None else _now("%(count)s ms") % {"count": format_count(use.duration_ms)}
+        )
 
 
 # --- Errors ----------------------------------------------------------------------------------------------------------
@@ -295,18 +297,18 @@ class UserErrorAdmin(ActivityAdmin):
     @admin.display(description=_("code"))
     def code(self, error: UserError) -> SafeString | str:
         if error.error_code is None:
-            return NOTHING
+            return EMPTY_VALUE
         return badge(error.error_code, BAD if error.error_code >= 500 else WARNING)
 
     @admin.display(description=_("where"))
     def where(self, error: UserError) -> str:
-        return f"{error.method} {error.endpoint}".strip() or NOTHING
+        return f"{error.method} {error.endpoint}".strip() or EMPTY_VALUE
 
     @admin.display(description=_("what it means"))
     def meaning(self, error: UserError) -> str:
         if error.error_message:
             return error.error_message
-        return _now("Only the application that told of it knows.") if error.source != PORTAL else NOTHING
+        return _now("Only the application that told of it knows.") if error.source != PORTAL else EMPTY_VALUE
 
 
 def stack_of(error: UserError) -> Section:
@@ -327,7 +329,12 @@ def others_of(error: UserError) -> Section:
         title=_now("What else failed for the same one"),
         columns=[_now("When"), _now("Error"), _now("Code"), _now("Where")],
         rows=[
-            [other.timestamp, other.error_type, other.error_code or NOTHING, f"{other.method} {other.endpoint}".strip()]
+            [
+                other.timestamp,
+                other.error_type,
+                other.error_code or EMPTY_VALUE,
+                f"{other.method} {other.endpoint}".strip(),
+            ]
             for other in same[:SHOWN_ERRORS]
         ],
         url=reverse("admin:usage_usererror_changelist", query={"q": error.user_email}) if error.user_email else "",

@@ -11,8 +11,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from portal.admin.display import NOTHING
-from portal.paginator import grouped
+from portal.base.words import EMPTY_VALUE, format_count
 from usage.consumption import DAY, Period, Standing, Sums
 
 
@@ -68,7 +67,7 @@ def expectation(standing: Standing, days: Sequence[date], today: date) -> list[i
 
 
 def shown(value: int | None) -> str:
-    return NOTHING if value is None else grouped(value)
+    return EMPTY_VALUE if value is None else format_count(value)
 
 
 def periods_chart(periods: Sequence[Period], sums: Sequence[Sums]) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from django.utils.translation import ngettext
 
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import WARNING, badge, beside
-from portal.paginator import grouped
-from portal.panels import Chart, Section, Tile
-from portal.rounding import half_up
+from portal.base.rounding import half_up
+from portal.base.words import format_count
+from portal.desk.panels import Chart, Section, Tile
 from usage.admin.display import application, share
 from usage.admin.sections import Named, figures_table, most_pages_first
 from usage.consumption import DAY, Sums, total
@@ -83,20 +83,20 @@ def tiles_of(found: Figures, days: list[date]) -> list[Tile]:
     return [
         Tile(
             _now("Pages"),
-            grouped(sums.pages),
-            facts=[(_now("licences"), grouped(used))],
+            format_count(sums.pages),
+            facts=[(_now("licences"), format_count(used))],
             chart=chart(units[0], lambda part: part.pages),
         ),
         Tile(
             _now("Runs"),
-            grouped(sums.runs),
-            facts=[(_now("documents"), grouped(sums.documents))],
+            format_count(sums.runs),
+            facts=[(_now("documents"), format_count(sums.documents))],
             chart=chart(units[1], lambda part: part.runs),
         ),
         Tile(
             _now("Failed documents"),
             share(sums.failed, sums.documents),
-            facts=[(_now("failed"), grouped(sums.failed))],
+            facts=[(_now("failed"), format_count(sums.failed))],
             chart=chart(units[2], failed_percent),
         ),
     ]
@@ -140,7 +140,7 @@ def rest_of(named: list[Named]) -> list[Named]:
     rest = named[SHOWN:]
     if not rest:
         return []
-    text = ngettext("%(count)s more", "%(count)s more", len(rest)) % {"count": grouped(len(rest))}
+    text = ngettext("%(count)s more", "%(count)s more", len(rest)) % {"count": format_count(len(rest))}
     return [(text, total(sums for _name, sums in rest))]
 
 

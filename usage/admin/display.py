@@ -12,9 +12,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, lines
-from portal.paginator import grouped
-from portal.rounding import half_up
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, lines
+from portal.base.rounding import half_up
+from portal.base.words import EMPTY_VALUE, format_count
 from usage.consumption import Standing
 from usage.licences import NEAR, day_of
 from usage.models import Licence
@@ -25,7 +25,7 @@ BAR_WIDTH, BAR_HEIGHT = 100, 6
 @admin.display(description=gettext_lazy("sender's clock"))
 def clock_of(row: Any) -> SafeString | str:
     """Show what was done to the times that a wrong clock sent."""
-    return badge(row.get_clock_display(), WARNING) if row.clock else NOTHING
+    return badge(row.get_clock_display(), WARNING) if row.clock else EMPTY_VALUE
 
 
 def customer_of(licence: Licence) -> SafeString | str:
@@ -62,29 +62,31 @@ def bar(standing: Standing) -> SafeString | str:
 
 
 def percent_of(standing: Standing) -> str:
-    return NOTHING if standing.percent is None else _("%(percent)s %%") % {"percent": grouped(standing.percent)}
+    return (
+        EMPTY_VALUE if standing.percent is None else _("%(percent)s %%") % {"percent": format_count(standing.percent)}
+    )
 
 
 def used(standing: Standing) -> SafeString | str:
     """`8,120 of 10,000`, with its bar."""
     if standing.quota is None:
-        return grouped(standing.pages)
-    words = {"pages": grouped(standing.pages), "quota": grouped(standing.quota)}
+        return format_count(standing.pages)
+    words = {"pages": format_count(standing.pages), "quota": format_count(standing.quota)}
     return format_html("{}{}", _("%(pages)s of %(quota)s") % words, bar(standing))
 
 
 def outlook(standing: Standing) -> SafeString | str:
     """What it will be by the end of the month, and when the quota is reached if before."""
     if standing.expected is None:
-        return NOTHING
+        return EMPTY_VALUE
     reached = _("100 %% on %(day)s") % {"day": day_of(standing.used_up_on)} if standing.used_up_on else ""
-    return lines(grouped(standing.expected), reached)
+    return lines(format_count(standing.expected), reached)
 
 
 def share(part: int, whole: int) -> str:
     """`0.4 %`: a share that is not none never looks like none."""
     if not whole:
-        return NOTHING
+        return EMPTY_VALUE
     percent = part * 100 / whole
     shown = max(percent, 0.1) if part else 0
     return _("%(percent)s %%") % {"percent": number_format(half_up(shown, 1), 1, use_l10n=True)}

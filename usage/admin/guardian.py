@@ -24,10 +24,10 @@ from portal import audit
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import in_full, lines, moment_column
 from portal.admin.filters import ChoiceFilter, PeriodFilter
-from portal.history import SENTENCES
+from portal.base.words import format_count
+from portal.desk.history import SENTENCES
+from portal.desk.panels import Section
 from portal.notifications.known import guardian
-from portal.paginator import grouped
-from portal.panels import Section
 from usage.guardian import reports, wording
 from usage.guardian.summary import summary
 from usage.models import GuardianReport
@@ -87,7 +87,7 @@ def written_on(text: str) -> Q:
 def count_column(name: str, description: Any) -> Any:
     @admin.display(description=description)
     def column(report: Any) -> str:
-        return grouped(getattr(report, name))
+        return format_count(getattr(report, name))
 
     column.__name__ = name
     return column
@@ -278,4 +278,6 @@ def whole(moment: str) -> SafeString:
 
 
 def more(left: int) -> str:
-    return ngettext("and %(count)s more", "and %(count)s more", left) % {"count": grouped(left)} if left > 0 else ""
+    return (
+        ngettext("and %(count)s more", "and %(count)s more", left) % {"count": format_count(left)} if left > 0 else ""
+    )

@@ -12,9 +12,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
-from portal.admin.display import beside, exactly, in_full, moment_column
-from portal.history import history_of
-from portal.panels import Section
+from portal.admin.display import beside, in_full, moment_column
+from portal.base.words import format_moment
+from portal.desk.history import history_of
+from portal.desk.panels import Section
 from usage import consumption, licences
 from usage.admin import display, sections
 from usage.admin.charts import month_chart, periods_chart
@@ -168,7 +169,7 @@ class LicenceAdmin(SettingsAdmin):
 
     @admin.display(description=_("ends"))
     def month(self, licence: Licence) -> str:
-        return exactly(standing_of(licence).period.end)
+        return format_moment(standing_of(licence).period.end)
 
 
 def this_month(licence: Licence) -> Any:

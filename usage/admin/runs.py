@@ -20,11 +20,11 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from portal.admin.base import BoundedChangeList, begins_with
-from portal.admin.display import BAD, GOOD, NOTHING, WARNING, badge, beside, in_full, lines, moment_column
+from portal.admin.display import BAD, GOOD, WARNING, badge, beside, in_full, lines, moment_column
 from portal.admin.filters import ChoiceFilter, PeriodFilter
-from portal.jobs import Busy
-from portal.paginator import grouped
-from portal.panels import Section
+from portal.base.words import EMPTY_VALUE, format_count
+from portal.desk.panels import Section
+from portal.work.jobs import Busy
 from usage import rollups
 from usage.admin.dashboard import UsageDashboard
 from usage.admin.display import application, clock_of, customer_of, link_to
@@ -170,7 +170,7 @@ class RunAdmin(UsageDashboard):
                 "Of these customers only the runs of %(count)s licences are shown. "
                 "Type more of the customer's name, or a licence."
             )
-            self.message_user(request, text % {"count": grouped(MOST_LICENCES)}, messages.WARNING)
+            self.message_user(request, text % {"count": format_count(MOST_LICENCES)}, messages.WARNING)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RunChangeList
@@ -193,7 +193,7 @@ class RunAdmin(UsageDashboard):
             self.message_user(request, text, messages.WARNING)
             return
         done = ngettext("The pages of %(count)s run count now.", "The pages of %(count)s runs count now.", count)
-        self.message_user(request, done % {"count": grouped(count)}, messages.SUCCESS)
+        self.message_user(request, done % {"count": format_count(count)}, messages.SUCCESS)
 
     # --- Columns and facts -------------------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class RunAdmin(UsageDashboard):
     @admin.display(description=_("machine"))
     def machine(self, run: Run) -> SafeString | str:
         if not run.machine_id:
-            return NOTHING
+            return EMPTY_VALUE
         url = reverse("admin:agents_agent_changelist", query={"q": run.machine_id})
         return format_html('<a href="{}">{}</a>', url, run.machine_id)
 
@@ -227,7 +227,7 @@ class RunAdmin(UsageDashboard):
     def outcome(self, run: Run) -> SafeString:
         if run.failed_count:
             text = ngettext("%(count)s failed", "%(count)s failed", run.failed_count)
-            return badge(text % {"count": grouped(run.failed_count)}, BAD)
+            return badge(text % {"count": format_count(run.failed_count)}, BAD)
         if run.succeeded_count < run.document_count:
             return badge(_now("partly unknown"), WARNING)
         return badge(_now("all succeeded"), GOOD)
@@ -236,7 +236,7 @@ class RunAdmin(UsageDashboard):
     def quota(self, run: Run) -> SafeString | str:
         if run.implausible:
             return badge(_now("implausible"), WARNING)
-        return badge(_now("over quota"), WARNING) if run.over_quota else NOTHING
+        return badge(_now("over quota"), WARNING) if run.over_quota else EMPTY_VALUE
 
     @admin.display(description=_("keys dropped"))
     def dropped(self, run: Run) -> str:
@@ -247,7 +247,7 @@ class RunAdmin(UsageDashboard):
             "%(count)s keys that are not documented were dropped unread: neither names nor values are kept anywhere.",
             run.dropped_keys,
         )
-        return text % {"count": grouped(run.dropped_keys)}
+        return text % {"count": format_count(run.dropped_keys)}
 
     def get_sections(self, request: HttpRequest, obj: Run) -> list[Section]:
         return [document_section(obj.documents, obj.documents_omitted)]
@@ -267,7 +267,7 @@ def document_section(documents: list[dict[str, Any]], omitted: int) -> Section:
         for document in documents[:SHOWN_DOCUMENTS]
     ]
     more = len(documents) - len(rows) + omitted
-    note = ngettext("and %(count)s more document", "and %(count)s more documents", more) % {"count": grouped(more)}
+    note = ngettext("and %(count)s more document", "and %(count)s more documents", more) % {"count": format_count(more)}
     return Section(
         title=_now("Documents"),
         columns=[_now("Position"), _now("Status"), _now("Pages"), _now("Duration (ms)"), _now("Extension")],

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from portal.panels import Section
+from portal.desk.panels import Section
 from usage.admin.display import application
 from usage.consumption import Period, Standing, Sums
 from usage.models import Licence

@@ -13,10 +13,10 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 
 from portal import audit
-from portal.api.errors import FieldError, Problem
-from portal.api.moments import iso
 from portal.api.views import ApiView, Kind
-from portal.exports import CSV, Streamed, attached, csv_chunks, json_chunks
+from portal.base.moments import iso
+from portal.base.problems import FieldError, Problem
+from portal.desk.exports import CSV, Streamed, attached, csv_chunks, json_chunks
 from usage.consumption import midnight
 from usage.exports import GROUPS, Wanted, rows_of
 

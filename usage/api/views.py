@@ -11,9 +11,9 @@ from vigie_client.contract import MAX_DOCUMENTS, MAX_RUNS_IN_BATCH
 
 from portal import audit
 from portal.api.bodies import Limits
-from portal.api.errors import AUDITED, Problem, invalid
-from portal.api.moments import iso
 from portal.api.views import HotView, Kind
+from portal.base.moments import iso
+from portal.base.problems import AUDITED, Problem, invalid
 from portal.models import ApiToken
 from usage import ingest
 from usage.api.serializers import BatchAnswer, BatchSerializer, ReportAnswer, RunSerializer

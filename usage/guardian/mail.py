@@ -11,9 +11,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from portal.base.words import format_count
 from portal.notifications import Notice, Severity
 from portal.notifications.known import GUARDIAN
-from portal.paginator import grouped
 from usage.guardian import wording
 from usage.guardian.wording import Data
 from usage.models import GuardianReport
@@ -66,10 +66,10 @@ def tables(data: Data) -> Iterator[str]:
         yield from more(data)
     if data["top_features"]:
         yield from ("", _("Most used"))
-        yield from (f"- {plain(top['name'])}: {grouped(top['count'])}" for top in data["top_features"])
+        yield from (f"- {plain(top['name'])}: {format_count(top['count'])}" for top in data["top_features"])
     if data["error_breakdown"]:
         yield from ("", _("Errors by code"))
-        yield from (f"- {code}: {grouped(count)}" for code, count in wording.by_code(data))
+        yield from (f"- {code}: {format_count(count)}" for code, count in wording.by_code(data))
 
 
 def lines_about(person: dict[str, Any]) -> Iterator[str]:
@@ -98,14 +98,16 @@ def laid_out(data: Data, url: str) -> str:
         "nothing": wording.nothing(data) if wording.is_empty(data) else "",
         "sample": sample(data),
         "figures": [
-            (grouped(data["active_users"]), ngettext("person", "people", data["active_users"])),
-            (grouped(data["total_requests"]), ngettext("request", "requests", data["total_requests"])),
-            (grouped(data["total_errors"]), ngettext("error", "errors", data["total_errors"])),
+            (format_count(data["active_users"]), ngettext("person", "people", data["active_users"])),
+            (format_count(data["total_requests"]), ngettext("request", "requests", data["total_requests"])),
+            (format_count(data["total_errors"]), ngettext("error", "errors", data["total_errors"])),
         ],
         "people": shown_people(data),
         "more": list(more(data)),
-        "features": [(top["name"], grouped(top["count"]), share(top["count"], most)) for top in data["top_features"]],
-        "codes": [(code, grouped(count)) for code, count in wording.by_code(data)],
+        "features": [
+            (top["name"], format_count(top["count"]), share(top["count"], most)) for top in data["top_features"]
+        ],
+        "codes": [(code, format_count(count)) for code, count in wording.by_code(data)],
         "url": url,
     }
     return render_to_string("usage/guardian_mail.html", context)

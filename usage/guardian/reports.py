@@ -15,9 +15,9 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from portal.files import write_whole
-from portal.jobs import Lease
+from portal.base.files import write_whole
 from portal.notifications import in_our_language, notify
+from portal.work.jobs import Lease
 from usage.guardian.mail import notice
 from usage.guardian.summary import summary
 from usage.models import GuardianReport

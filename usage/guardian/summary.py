@@ -23,7 +23,7 @@ from django.conf import settings
 from django.db.models import Count, F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
-from portal.api.moments import iso
+from portal.base.moments import iso
 from usage.guardian.presence import presence
 from usage.models import FeatureUsage, UserError
 from usage.models.activity import PEOPLE

@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from portal.paginator import grouped
+from portal.base.words import format_count
 
 Data = dict[str, Any]
 
@@ -28,15 +28,15 @@ def nothing(data: Data) -> str:
 
 
 def people(count: int) -> str:
-    return ngettext("%(count)s person", "%(count)s people", count) % {"count": grouped(count)}
+    return ngettext("%(count)s person", "%(count)s people", count) % {"count": format_count(count)}
 
 
 def machines(count: int) -> str:
-    return ngettext("%(count)s machine", "%(count)s machines", count) % {"count": grouped(count)}
+    return ngettext("%(count)s machine", "%(count)s machines", count) % {"count": format_count(count)}
 
 
 def applications(count: int) -> str:
-    return ngettext("%(count)s application", "%(count)s applications", count) % {"count": grouped(count)}
+    return ngettext("%(count)s application", "%(count)s applications", count) % {"count": format_count(count)}
 
 
 def came(data: Data) -> str:
@@ -46,11 +46,11 @@ def came(data: Data) -> str:
 
 
 def requests(count: int) -> str:
-    return ngettext("%(count)s request", "%(count)s requests", count) % {"count": grouped(count)}
+    return ngettext("%(count)s request", "%(count)s requests", count) % {"count": format_count(count)}
 
 
 def errors(count: int) -> str:
-    return ngettext("%(count)s error", "%(count)s errors", count) % {"count": grouped(count)}
+    return ngettext("%(count)s error", "%(count)s errors", count) % {"count": format_count(count)}
 
 
 def happened(data: Data) -> str:

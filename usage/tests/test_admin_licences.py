@@ -6,8 +6,8 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
+from portal.access.roles import OPERATOR, STAFF, synchronise
 from portal.models import AuditEvent
-from portal.roles import OPERATOR, STAFF, synchronise
 from usage.consumption import period_at, standings
 from usage.models import Licence
 from usage.tests.hours import a_licence, an_hour

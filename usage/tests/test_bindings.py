@@ -4,7 +4,7 @@ import pytest
 from django.utils import timezone
 
 from agents.enrolment import issue_agent_token
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 from portal.models import AuditEvent
 from usage import findings
 from usage.models import Run

@@ -19,7 +19,7 @@ from vigie_client import (
 from vigie_client.cli import main
 
 from agents.models import Agent
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 from usage.models import Run
 
 pytestmark = pytest.mark.django_db(transaction=True)

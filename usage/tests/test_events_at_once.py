@@ -8,7 +8,7 @@ import pytest
 import requests
 from django.db import connections
 
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 from usage.models import FeatureUsage, UserSession
 from usage.tests.events import MAKERS, feature, session
 

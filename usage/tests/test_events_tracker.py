@@ -5,8 +5,8 @@ from django.db import connections
 from vigie_client import ActivityTracker, make_session, spool_stats
 from vigie_client.report import activity_rules
 
+from portal.access.tokens.issuing import issue
 from portal.api.payloads import PayloadReader
-from portal.issuing import issue
 from usage.events import read_email, read_error_type, read_feature, read_route
 from usage.models import FeatureUsage, UserError, UserSession
 

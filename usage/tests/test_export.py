@@ -11,9 +11,9 @@ from django.contrib.auth.models import Permission, User
 from django.db import OperationalError
 from django.utils import timezone
 
-from portal.issuing import issue
-from portal.jobs import claim
+from portal.access.tokens.issuing import issue
 from portal.models import AuditEvent
+from portal.work.jobs import claim
 from usage import exports, rollups
 from usage.exports import RUN_COLUMNS, Wanted, rows_of
 from usage.models import Run, RunRollup

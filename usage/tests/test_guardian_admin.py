@@ -7,9 +7,9 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
-from portal.history import sentence
+from portal.access.roles import OPERATOR, STAFF, VIEWER, synchronise
+from portal.desk.history import sentence
 from portal.models import AuditEvent, OutboxMessage
-from portal.roles import OPERATOR, STAFF, VIEWER, synchronise
 from usage.guardian import reports
 from usage.guardian.summary import summary
 from usage.models import GuardianReport

@@ -8,8 +8,8 @@ import pytest
 
 from portal.models import OutboxMessage
 from portal.notifications import in_our_language
-from portal.tests.smtp_sink import SmtpSink
-from portal.tests.workers import deliver
+from portal.tests.helpers.smtp_sink import SmtpSink
+from portal.tests.helpers.workers import deliver
 from usage.guardian import reports
 from usage.guardian.mail import notice, share
 from usage.guardian.summary import summary

@@ -10,11 +10,11 @@ from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from portal.files import write_whole
-from portal.findings import current_findings
-from portal.jobs import LeaseLost, claim
+from portal.base.files import write_whole
+from portal.desk.findings import current_findings
 from portal.models import JobRun, OutboxMessage
-from portal.schedules import jobs, run_cycle
+from portal.work.jobs import LeaseLost, claim
+from portal.work.schedules import jobs, run_cycle
 from usage.guardian import reports
 from usage.guardian.summary import summary
 from usage.models import GuardianReport

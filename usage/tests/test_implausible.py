@@ -6,7 +6,7 @@ import pytest
 from django.db.models import Sum
 from django.utils import timezone
 
-from portal.jobs import claim, turn
+from portal.work.jobs import claim, turn
 from usage import findings, licences, rollups
 from usage.consumption import standings
 from usage.exports import Wanted, rows_of

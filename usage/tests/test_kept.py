@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from portal.jobs import claim
-from portal.retention import prune
+from portal.work.jobs import claim
+from portal.work.retention import prune
 from usage.models import FeatureUsage, GuardianReport, TrackingWriter, UserError, UserSession
 
 pytestmark = pytest.mark.django_db

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from portal.jobs import LeaseLost, claim
+from portal.base.severity import Severity
 from portal.models import JobRun, NotificationChannel, OutboxMessage
-from portal.severity import Severity
+from portal.work.jobs import LeaseLost, claim
 from usage import licences
 from usage.admin.form import LicenceForm
 from usage.licences import near_quota, over_quota, review

@@ -7,8 +7,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import Sum
 
-from portal.jobs import Lease, LeaseLost, claim, turn
 from portal.models import JobRun
+from portal.work.jobs import Lease, LeaseLost, claim, turn
 from usage import rollups
 from usage.models import Licence, RollupProgress, Run, RunRollup
 from usage.tests.runs import document, kept, run

@@ -8,7 +8,7 @@ from django.db import DatabaseError, InterfaceError
 from django.test import Client
 from django.utils import timezone
 
-from portal.access.browsers import reduced
+from portal.access.signin.user_agents import reduced
 from usage.models import UserSession
 from usage.tracking import sessions
 from usage.tracking.sessions import truncated

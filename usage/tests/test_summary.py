@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
 from usage.tests.activity import failed, session, used
 
 pytestmark = pytest.mark.django_db

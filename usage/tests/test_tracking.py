@@ -14,8 +14,8 @@ from django.test import Client
 from django.urls import resolve, reverse
 from django.utils import timezone
 
-from portal import exports
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
+from portal.desk import exports
 from usage import ingest
 from usage.admin.runs import RunAdmin
 from usage.api import export

@@ -16,8 +16,8 @@ import requests
 from django.conf import settings as portal_settings
 from django.db import connection
 
-from portal.tests.database import own_address
-from portal.tests.up.standing import wait_for
+from portal.tests.helpers.database import own_address
+from portal.tests.helpers.portal_process import wait_for
 from tests.postgres import temporary_postgres
 from usage.models import FeatureUsage, TrackingWriter, UserError
 

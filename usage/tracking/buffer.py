@@ -17,8 +17,8 @@ from django.conf import settings
 from django.db import DataError, Error, IntegrityError, close_old_connections, connections, transaction
 from django.utils import timezone
 
-from portal import disks
-from portal.processes import myself
+from portal.base import disks
+from portal.base.processes import myself
 from usage.models import FeatureUsage, TrackingWriter, UserError
 from usage.tracking.records import Record
 

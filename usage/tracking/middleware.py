@@ -18,9 +18,10 @@ from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.urls import ResolverMatch
 from django.utils import timezone
 
-from portal.api.errors import CODES, is_api
-from portal.failures import Failure, failure_of
-from portal.logs import KNOWN_METHODS
+from portal.api.errors import is_api
+from portal.base.failures import Failure, failure_of
+from portal.base.logs import KNOWN_METHODS
+from portal.base.problems import CODES
 from usage.tracking.buffer import buffer
 from usage.tracking.identity import who
 from usage.tracking.records import Fault, Record

@@ -17,8 +17,8 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
-from portal import disks
-from portal.access.browsers import reduced
+from portal.access.signin.user_agents import reduced
+from portal.base import disks
 from usage.models import UserSession
 from usage.tracking.identity import person
 

@@ -15,8 +15,8 @@ from rest_framework.exceptions import ValidationError
 from vigie_client.contract import MACHINE_ID
 
 from agents.enrolment import issue_agent_token, provision
+from portal.access.tokens.issuing import issue, read_app_name
 from portal.api.fields import LineField
-from portal.issuing import issue, read_app_name
 from portal.models import ApiToken
 
 ACTOR = "command line"

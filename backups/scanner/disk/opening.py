@@ -20,7 +20,7 @@ from django.conf import settings
 from agents.models import Agent
 from backups.models import ExpectedBackupJob
 from backups.reasons import Reason, reason
-from portal.files import sync_folder
+from portal.base.files import sync_folder
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from portal.text import normalized
+from portal.base.text import normalized
 
 BRACES = re.compile(r"\{(\w*)\}")
 FOREIGN = re.compile(r"[^A-Za-z0-9._-]")

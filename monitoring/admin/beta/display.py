@@ -20,10 +20,10 @@ from monitoring.beta.report import DETRACTS, PROMOTES, OpenBug, Report
 from monitoring.beta.verdict import GO, INSUFFICIENT_DATA, NO_GO
 from monitoring.beta.wording import Fact
 from monitoring.models import BetaFeedback
-from portal.admin.display import BAD, GOOD, NOTHING, QUIET, WARNING, badge, lines
-from portal.paginator import grouped
-from portal.panels import Section
-from portal.text import truncated
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, lines
+from portal.base.text import truncated
+from portal.base.words import EMPTY_VALUE, format_count
+from portal.desk.panels import Section
 
 TONES = {GO: GOOD, NO_GO: BAD, INSUFFICIENT_DATA: WARNING}
 OUTCOMES = {True: GOOD, False: BAD, None: QUIET}
@@ -136,7 +136,7 @@ def bar(score: int, count: int, most: int) -> SafeString:
 def bugs_of(report: Report) -> Section:
     found = report["open_bugs"]
     left = report["bugs"]["critical_high_open"] - len(found)
-    more = ngettext("and %(count)s more", "and %(count)s more", left) % {"count": grouped(left)}
+    more = ngettext("and %(count)s more", "and %(count)s more", left) % {"count": format_count(left)}
     return Section(
         title=_("Critical and high bugs that are open"),
         columns=[_("Severity"), _("Comment"), _("Where"), _("Given")],
@@ -152,8 +152,9 @@ def bug_row(bug: OpenBug) -> list[object]:
     return [
         lines(badge(severity.label, SEVERITY_TONES[severity]), BetaFeedback.Status(bug["status"]).label),
         lines(
-            words(bug["comment"], SHOWN_OF_A_COMMENT) or NOTHING, format_html('<a href="{}">#{}</a>', url, bug["id"])
+            words(bug["comment"], SHOWN_OF_A_COMMENT) or EMPTY_VALUE,
+            format_html('<a href="{}">#{}</a>', url, bug["id"]),
         ),
-        lines(words(bug["page"], SHOWN_OF_A_PAGE) or NOTHING, words(bug["app_version"], SHOWN_OF_A_PAGE)),
+        lines(words(bug["page"], SHOWN_OF_A_PAGE) or EMPTY_VALUE, words(bug["app_version"], SHOWN_OF_A_PAGE)),
         datetime.fromisoformat(bug["given_at"]),
     ]

@@ -29,10 +29,11 @@ from monitoring.admin.beta.feedback_form import FeedbackForm
 from monitoring.beta import display, triage
 from monitoring.models import BetaFeedback, FeedbackTag
 from portal.admin.base import BoundedChangeList, SettingsAdmin
-from portal.admin.display import NOTHING, beside, in_full, lines, moment_column
-from portal.history import history_of
-from portal.panels import Section
-from portal.text import truncated
+from portal.admin.display import beside, in_full, lines, moment_column
+from portal.base.text import truncated
+from portal.base.words import EMPTY_VALUE
+from portal.desk.history import history_of
+from portal.desk.panels import Section
 from usage.admin.display import clock_of
 
 NUMBER = re.compile(r"#([0-9]{1,18})")
@@ -196,11 +197,11 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
 
     @admin.display(description=_("version, programme"))
     def version(self, feedback: BetaFeedback) -> SafeString:
-        return lines(feedback.app_version or NOTHING, feedback.programme.name)
+        return lines(feedback.app_version or EMPTY_VALUE, feedback.programme.name)
 
     @admin.display(description=_("version"))
     def version_alone(self, feedback: BetaFeedback) -> str:
-        return feedback.app_version or NOTHING
+        return feedback.app_version or EMPTY_VALUE
 
     @admin.display(description=_("comment"))
     def comment_in_full(self, feedback: BetaFeedback) -> SafeString | str:
@@ -212,7 +213,7 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
 
     @admin.display(description=_("page"))
     def on_page(self, feedback: BetaFeedback) -> SafeString | str:
-        return display.isolated(feedback.page) if feedback.page else NOTHING
+        return display.isolated(feedback.page) if feedback.page else EMPTY_VALUE
 
     @admin.display(description=_("told by"))
     def told_by(self, feedback: BetaFeedback) -> SafeString | str:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from monitoring.admin.display import link_to_incident
 from monitoring.beta import display, triage
 from monitoring.models import BetaFeedback, FeedbackTag, Incident
-from portal.admin.display import NOTHING, exactly
+from portal.base.words import EMPTY_VALUE, format_moment
 
 if TYPE_CHECKING:
     BaseFeedbackForm = forms.ModelForm[BetaFeedback]
@@ -66,7 +66,7 @@ class NumberField(BaseModelChoice):
 
 class IncidentField(BaseModelChoice):
     def label_from_instance(self, incident: Incident) -> str:
-        return f"#{incident.pk} · {incident} · {exactly(incident.opened_at)}"
+        return f"#{incident.pk} · {incident} · {format_moment(incident.opened_at)}"
 
 
 class TagsField(forms.CharField):
@@ -142,7 +142,7 @@ class FeedbackForm(BaseFeedbackForm):
         if self.data.get(initial, key) == key or self.cleaned_data[name] == present:
             return
         words = getattr(self.instance, f"get_{name}_display", None)
-        value = (words() if words else present) or NOTHING
+        value = (words() if words else present) or EMPTY_VALUE
         sent: Any = self.data.copy()  # type: ignore[attr-defined]
         sent[initial] = key
         self.data = sent

@@ -33,9 +33,9 @@ from portal import audit
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
 from portal.admin.display import GOOD, QUIET, badge, beside, lines
 from portal.admin.filters import ChoiceFilter
-from portal.history import history_of
-from portal.paginator import grouped
-from portal.panels import Section
+from portal.base.words import format_count
+from portal.desk.history import history_of
+from portal.desk.panels import Section
 
 SETTINGS = (
     (_("What is tried, and when"), ("name", "product", "starts", "ends")),
@@ -186,7 +186,7 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
         counts = {self.opts.verbose_name_plural: len(keys)}
         for model in (BetaFeedback, BetaSnapshot):
             counts[model._meta.verbose_name_plural] = model.objects.filter(programme__in=keys).count()
-        figures = {name: grouped(count) for name, count in counts.items() if count}
+        figures = {name: format_count(count) for name, count in counts.items() if count}
         return [str(programme) for programme in objs], figures, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
@@ -215,8 +215,8 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
 
     @admin.display(description=_("participants"))
     def participants(self, programme: BetaProgramme) -> SafeString:
-        needed = _now("of %(count)s") % {"count": grouped(programme.participants_target)}
-        return beside(grouped(standing_of(programme).figures.participants), needed)
+        needed = _now("of %(count)s") % {"count": format_count(programme.participants_target)}
+        return beside(format_count(standing_of(programme).figures.participants), needed)
 
     @admin.display(description=_("average score"))
     def average(self, programme: BetaProgramme) -> str:
@@ -228,7 +228,7 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
 
     @admin.display(description=_("grave bugs"))
     def grave_bugs(self, programme: BetaProgramme) -> str:
-        return grouped(standing_of(programme).figures.grave_bugs)
+        return format_count(standing_of(programme).figures.grave_bugs)
 
     @admin.display(description=_("time"))
     def when(self, programme: BetaProgramme) -> SafeString:

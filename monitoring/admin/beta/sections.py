@@ -16,8 +16,9 @@ from monitoring.admin.beta.display import verdict_badge
 from monitoring.admin.display import last_latency, link_to_target, target_state, why
 from monitoring.beta import display, wording
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Target
-from portal.admin.display import ago, beside, exactly, lines
-from portal.panels import Section
+from portal.admin.display import ago, beside, lines
+from portal.base.words import format_moment
+from portal.desk.panels import Section
 
 SHOWN_FEEDBACK, SHOWN_SNAPSHOTS = 10, 20
 FIGURES = {
@@ -79,7 +80,7 @@ def snapshot_row(snapshot: BetaSnapshot, before: str) -> list[object]:
     url = reverse("admin:monitoring_betasnapshot_change", args=[snapshot.pk])
     changed = _("was %(verdict)s") % {"verdict": wording.verdict_of(before)} if before else ""
     return [
-        format_html('<a href="{}">{}</a>', url, exactly(snapshot.taken_at)),
+        format_html('<a href="{}">{}</a>', url, format_moment(snapshot.taken_at)),
         lines(verdict_badge(snapshot.verdict), changed if before != snapshot.verdict else ""),
         *figures_of(snapshot),
         snapshot.get_reason_display(),

@@ -22,10 +22,11 @@ from monitoring.beta.report import Report
 from monitoring.beta.verdict import VERDICTS
 from monitoring.models import BetaSnapshot
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import NOTHING, in_full, lines, moment_column
+from portal.admin.display import in_full, lines, moment_column
 from portal.admin.filters import FieldFilter, PeriodFilter
-from portal.api.moments import iso
-from portal.panels import Section
+from portal.base.moments import iso
+from portal.base.words import EMPTY_VALUE
+from portal.desk.panels import Section
 
 
 class VerdictFilter(FieldFilter):
@@ -134,7 +135,7 @@ class BetaSnapshotAdmin(HandsReportsOn, ReadOnlyAdmin):
 
     @admin.display(description=_("by"))
     def by(self, snapshot: BetaSnapshot) -> str:
-        return snapshot.taken_by or NOTHING
+        return snapshot.taken_by or EMPTY_VALUE
 
 
 # --- What differs ----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from monitoring.console import Screen, line_of
 from monitoring.management.ending import ends_plainly
 from monitoring.management.printing import print_bytes
 from monitoring.models import Target
-from portal.logs import redacted
+from portal.base.logs import redacted
 from portal.notifications import in_our_language
 from portal.notifications.known import BUILT_IN_SETTINGS, built_in
 from portal.notifications.trial import try_out

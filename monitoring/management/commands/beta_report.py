@@ -18,7 +18,7 @@ from monitoring.columns import printable
 from monitoring.management.ending import ends_plainly
 from monitoring.management.printing import print_bytes
 from monitoring.models import BetaProgramme, BetaSnapshot
-from portal.files import write_whole
+from portal.base.files import write_whole
 from portal.notifications import in_our_language
 
 BINARY = ("xlsx", "pdf")

@@ -9,9 +9,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django_q.conf import Conf
 
-from portal.clusters import CLUSTERS
 from portal.supervisor.cluster import Main
 from portal.supervisor.watchdog import PATIENCE
+from portal.work.clusters import CLUSTERS
 
 
 class Command(BaseCommand):

@@ -8,11 +8,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
 
-from portal import audit, roles, schedules
-from portal.access.first_password import OPERATOR, delete_outdated_file, generate_first_password
-from portal.locks import one_at_a_time
+from portal import audit
+from portal.access import roles
+from portal.access.accounts.first_password import OPERATOR, delete_outdated_file, generate_first_password
+from portal.base.locks import one_at_a_time
+from portal.base.private_files import close_private_paths
 from portal.notifications.delivery import disable_unusable_channels
-from portal.private_files import close_private_paths
+from portal.work import schedules
 
 
 def first_operator() -> str | None:

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from portal.pulse import beat_until
 from portal.supervisor import lifeline
+from portal.work.pulse import beat_until
 
 
 class Command(BaseCommand):

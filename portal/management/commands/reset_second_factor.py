@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from portal import audit
-from portal.access import second_factor
-from portal.access.sessions import end_sessions
+from portal.access.signin import second_factor
+from portal.access.signin.sessions import end_sessions
 
 
 class Command(BaseCommand):

@@ -13,8 +13,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
-from portal.health import unapplied_migrations
-from portal.private_files import close_private_paths
+from portal.base.private_files import close_private_paths
+from portal.status.health import unapplied_migrations
 from portal.supervisor import database, lifeline
 from portal.supervisor.components import components, listen
 from portal.supervisor.supervisor import Supervisor

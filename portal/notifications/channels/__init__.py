@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from django.utils.translation import gettext as _
 
-from portal.encryption import Unreadable
+from portal.base.encryption import Unreadable
 from portal.notifications.channels import apprise, base, mail, telegram, webhook
 from portal.notifications.channels.base import DeliveryError, Outgoing, limited
 from portal.notifications.known import Kind, Known

@@ -7,13 +7,13 @@ from typing import Any
 from apprise import NotifyFormat, NotifyType
 from django.utils.translation import gettext as _
 
+from portal.base.severity import Severity
 from portal.egress.call import AddressRefused
 from portal.egress.session import share_deadline
 from portal.notifications.channels.apprise_urls import UnusableURL, plugin_of
 from portal.notifications.channels.base import DeliveryError, Outgoing
 from portal.notifications.channels.http import failure
 from portal.notifications.known import Known
-from portal.severity import Severity
 
 TYPES = {
     Severity.CRITICAL: NotifyType.FAILURE,

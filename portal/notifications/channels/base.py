@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from django.utils.translation import gettext as _
 
-from portal.logs import redacted
+from portal.base.logs import redacted
 
 log = logging.getLogger("vigie.notifications")
 Result = TypeVar("Result")

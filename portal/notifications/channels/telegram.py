@@ -15,10 +15,10 @@ from urllib.parse import quote
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from portal.base.severity import Severity
 from portal.notifications.channels.base import DeliveryError, Outgoing
 from portal.notifications.channels.http import Answer, post, seconds_of
 from portal.notifications.known import Known
-from portal.severity import Severity
 
 # In UTF-16 code units, markup not counted.
 LONGEST = 4096

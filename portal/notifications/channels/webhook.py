@@ -14,11 +14,11 @@ import time
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from portal.api.moments import iso
+from portal.base.moments import iso
+from portal.base.severity import Severity
 from portal.notifications.channels.base import DeliveryError, Outgoing
 from portal.notifications.channels.http import Answer, post
 from portal.notifications.known import Known
-from portal.severity import Severity
 
 # Refusals of one message: too large, or understood and refused. Any other 4xx may meet all of them, so they wait.
 ABOUT_THE_MESSAGE = frozenset({413, 422})

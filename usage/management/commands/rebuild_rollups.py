@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from portal.jobs import Busy
 from portal.management.options import moment
+from portal.work.jobs import Busy
 from usage import rollups
 
 

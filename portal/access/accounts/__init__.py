@@ -1,0 +1,1 @@
+"""Accounts: invitations, first passwords, and the pages of a signed-in user."""

@@ -1,0 +1,113 @@
+"""Invitations: an inviter names an e-mail address and roles, the invited user chooses the password.
+
+An invitation is a user without a usable password, and a signed link to it. The link is bound to the unusable password,
+which is random: accepting, resending or withdrawing replaces it, and ends every link that was sent before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from allauth.utils import generate_unique_username
+from django.contrib.auth.models import Group, User
+from django.core import signing
+from django.db import transaction
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.crypto import constant_time_compare, salted_hmac
+
+from portal import audit
+from portal.access.accounts import mail
+
+SALT = "vigie.access.invitation"
+VALID_FOR = timedelta(days=7)
+
+
+def is_pending(user: User) -> bool:
+    """Return whether the user may still accept an invitation."""
+    return user.is_active and user.last_login is None and not user.has_usable_password()
+
+
+def invite(request: HttpRequest, email: str, names: tuple[str, str], roles: Iterable[Group]) -> User:
+    """Create the user. `link_of` leads to the page on which they choose a password."""
+    roles = list(roles)
+    with transaction.atomic():
+        user = User(
+            username=generate_unique_username([email]),
+            email=email,
+            first_name=names[0],
+            last_name=names[1],
+            is_staff=True,
+        )
+        user.set_unusable_password()
+        user.save()
+        user.groups.set(roles)
+        after = {"roles": ", ".join(sorted(role.name for role in roles))}
+        audit.record("user.invited", audit.subject_of(user), request=request, after=after)
+    return user
+
+
+def renew(request: HttpRequest, user: User) -> None:
+    """End the links that were sent, so that a new one can be."""
+    with transaction.atomic():
+        user.set_unusable_password()
+        user.save(update_fields=["password"])
+        audit.record("user.invited_again", audit.subject_of(user), request=request)
+
+
+def withdraw(request: HttpRequest, user: User) -> None:
+    """Delete the user, who never signed in."""
+    with transaction.atomic():
+        audit.record("user.invitation_withdrawn", audit.subject_of(user), request=request)
+        user.delete()
+
+
+def accept(request: HttpRequest, user: User, password: str) -> bool:
+    """Set the password, once: False where the invitation has ended meanwhile."""
+    unaccepted = User.objects.filter(pk=user.pk, password=user.password, is_active=True, last_login=None)
+    user.set_password(password)
+    names = {"first_name": user.first_name, "last_name": user.last_name}
+    with transaction.atomic():
+        if not unaccepted.update(password=user.password, **names):
+            return False
+        audit.record("user.invitation_accepted", audit.subject_of(user), request=request, actor=audit.subject_of(user))
+    return True
+
+
+# --- The link --------------------------------------------------------------------------------------------------------
+
+
+def mark_of(user: User) -> str:
+    return salted_hmac(SALT, f"{user.pk}:{user.email}:{user.password}", algorithm="sha256").hexdigest()
+
+
+def link_of(user: User) -> str:
+    token = signing.dumps({"user": user.pk, "mark": mark_of(user)}, salt=SALT)
+    return mail.absolute(reverse("account_invitation", args=[token]))
+
+
+def invited_by(token: str) -> User | None:
+    """Return the user whose pending invitation the token is."""
+    try:
+        found: dict[str, Any] = signing.loads(token, salt=SALT, max_age=VALID_FOR)
+    except signing.BadSignature:
+        return None
+    user = User.objects.filter(pk=found["user"]).first()
+    if user is None or not is_pending(user) or not constant_time_compare(found["mark"], mark_of(user)):
+        return None
+    return user
+
+
+def send(user: User, inviter: User, language: str) -> None:
+    """Mail the link. Raises OSError."""
+    mail.send(
+        "invitation",
+        user.email,
+        language,
+        inviter=inviter.get_full_name() or inviter.get_username(),
+        username=user.username,
+        url=link_of(user),
+        days=VALID_FOR.days,
+    )

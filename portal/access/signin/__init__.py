@@ -1,0 +1,1 @@
+"""Signing in: forms, second factors, sessions, known devices, and limits on guessing."""

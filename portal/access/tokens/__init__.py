@@ -1,0 +1,1 @@
+"""API tokens: their text form, issuing, and authentication of requests."""

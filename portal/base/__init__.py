@@ -1,0 +1,1 @@
+"""Building blocks of every package: settings, files, processes, logs, problems, words. They import no other package."""

@@ -1,0 +1,39 @@
+"""What is kept of an exception: its class, one redacted line, and where it was raised, but no value."""
+
+from __future__ import annotations
+
+import traceback
+from typing import NamedTuple
+
+from portal.base.logs import redacted
+
+LENGTH = 500
+MOST_FRAMES, FRAME_LENGTH = 30, 200
+
+
+class Failure(NamedTuple):
+    """Why a request failed: the stable code of a refusal, or the class of an exception and the frames it came through.
+
+    A frame is `module:function:line`, the innermost last.
+    """
+
+    kind: str
+    stack: tuple[str, ...] = ()
+
+
+def failure_of(error: BaseException) -> Failure:
+    return Failure(type(error).__name__, frames(error))
+
+
+def frames(error: BaseException) -> tuple[str, ...]:
+    found = [
+        f"{frame.f_globals.get('__name__', '?')}:{frame.f_code.co_name}:{line}"[:FRAME_LENGTH]
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    return tuple(found[-MOST_FRAMES:])
+
+
+def sentence(error: BaseException) -> str:
+    """Tokens are cut before the text is: a token cut in two would no longer look like one."""
+    message = redacted(" ".join(str(error).split()))
+    return f"{type(error).__name__}: {message}".rstrip(": ")[:LENGTH]

@@ -1,0 +1,31 @@
+"""Values in words, for pages, messages and reports alike."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.utils import timezone
+from django.utils.formats import date_format, number_format
+from django.utils.timesince import timesince, timeuntil
+from django.utils.translation import gettext as _
+
+EMPTY_VALUE = "–"
+
+
+def format_moment(moment: datetime) -> str:
+    """`2026-03-10 09:12:44 UTC`, in the portal's time zone and the same in every language."""
+    local = timezone.localtime(moment)
+    return f"{date_format(local, 'Y-m-d H:i:s')} {local.tzname()}"
+
+
+def format_relative(moment: datetime, now: datetime) -> str:
+    if abs((now - moment).total_seconds()) < 60:
+        return _("just now")
+    if moment > now:
+        return _("in %(time)s") % {"time": timeuntil(moment, now, depth=1)}
+    return _("%(time)s ago") % {"time": timesince(moment, now, depth=1)}
+
+
+def format_count(number: int) -> str:
+    """`12,345`, grouped as the reader's language does."""
+    return number_format(number, use_l10n=True, force_grouping=True)

@@ -1,0 +1,190 @@
+"""Findings: what needs an operator now. Each says what, since when, and where one click acts on it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db.models import Count, Min
+from django.template.defaultfilters import filesizeformat
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from portal.base import disks
+from portal.base.conventions import Collected
+from portal.base.severity import Severity as Severity
+from portal.models import ChannelState, JobRun, OutboxMessage, TaskAttempt
+from portal.notifications.known import active_channels
+from portal.status import health
+
+log = logging.getLogger("vigie.findings")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`text` says what in one sentence; `url` and `action` lead to where it can be fixed.
+
+    With a `permission`, `url` is called by POST and fixes it: only users with that permission get the button.
+    """
+
+    severity: Severity
+    text: str
+    since: datetime | None = None
+    url: str = ""
+    action: str = ""
+    permission: str = ""
+
+
+FindingSource = Callable[[datetime], Iterable[Finding]]
+sources: Collected[FindingSource] = Collected("findings")
+
+
+def current_findings(now: datetime) -> list[Finding]:
+    """All findings, worst and oldest first."""
+    found = [finding for source in sources.all() for finding in found_by(source, now)]
+    return sorted(found, key=lambda finding: (finding.severity, finding.since or now))
+
+
+def found_by(source: FindingSource, now: datetime) -> list[Finding]:
+    """What one source finds. That it failed is a finding too: it must neither look like calm nor hide the others'."""
+    try:
+        return list(source(now))
+    except Exception:
+        name = f"{source.__module__}.{getattr(source, '__name__', '')}"
+        log.exception("the findings of %s failed", name)
+        text = _("Whether %(source)s has found something cannot be told; the log says why.") % {"source": name}
+        return [Finding(Severity.CRITICAL, text)]
+
+
+# --- The portal's own ------------------------------------------------------------------------------------------------
+
+GIVEN_UP_SHOWN = timedelta(days=1)
+
+
+@sources.register
+def parts_without_a_beat(now: datetime) -> Iterator[Finding]:
+    for name, check in health.beats(now).items():
+        if check.word != "ok":
+            text = _("%(component)s shows no sign of life: its work is not being done.") % {"component": name}
+            yield Finding(Severity.CRITICAL, text, check.since)
+
+
+@sources.register
+def full_disks(now: datetime) -> Iterator[Finding]:
+    for disk in disks.disks():
+        words = {"folders": ", ".join(map(str, disk.folders)), "free": filesizeformat(disk.free)}
+        if disk.is_full:
+            yield Finding(Severity.CRITICAL, _("The disk of %(folders)s is full.") % words)
+        elif disk.free < settings.DISK_WARNING_MIB * disks.MIB:
+            is_late = disk.free < settings.DISK_RESERVE_MIB * disks.MIB
+            text = _("The disk of %(folders)s has only %(free)s left.") % words
+            yield Finding(Severity.CRITICAL if is_late else Severity.WARNING, text)
+
+
+@sources.register
+def failed_jobs(now: datetime) -> Iterator[Finding]:
+    """Jobs whose latest cycle failed; the next one that succeeds clears it."""
+    for run in JobRun.objects.newest().filter(status=JobRun.Status.FAILED):
+        text = _("The job %(job)s failed: %(error)s") % {"job": run.job, "error": run.error}
+        url = admin_url("portal_jobrun_changelist", {"q": run.job})
+        yield Finding(Severity.WARNING, text, run.finished_at, url, _("See its runs"))
+
+
+@sources.register
+def given_up_tasks(now: datetime) -> Iterator[Finding]:
+    recent = TaskAttempt.objects.given_up().filter(finished_at__gt=now - GIVEN_UP_SHOWN)
+    for attempt in recent.order_by("-pk")[:10]:
+        text = _("The task %(name)s was given up: it ended its worker each time.") % {"name": attempt.name}
+        url = admin_url("portal_taskattempt_changelist", {"q": attempt.name})
+        yield Finding(Severity.WARNING, text, attempt.finished_at, url, _("See the task"))
+
+
+@sources.register
+def unsafe_settings(now: datetime) -> Iterator[Finding]:
+    if settings.DEBUG:
+        yield Finding(Severity.WARNING, _("DEBUG is on: errors show the inside of the portal to whoever meets them."))
+    address = urlsplit(settings.PORTAL_URL)
+    if not is_local(address.hostname or "") and not (settings.HTTPS and address.scheme == "https"):
+        yield Finding(
+            Severity.WARNING, _("The portal is reached without HTTPS: tokens and passwords can be read on the way.")
+        )
+
+
+def is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def admin_url(name: str, query: dict[str, str], *args: Any) -> str:
+    try:
+        return reverse(f"admin:{name}", args=args, query=query)
+    except NoReverseMatch:
+        return ""
+
+
+# --- Whether operators are told ---------------------------------------------------------------------------------------
+
+FAILED_SHOWN = timedelta(days=1)
+TOO_LONG = timedelta(hours=1)
+CHANNELS, MESSAGES = "portal_notificationchannel", "portal_outboxmessage"
+
+
+@sources.register
+def nobody_is_told(now: datetime) -> Iterator[Finding]:
+    if bool(settings.TELEGRAM_BOT_TOKEN) != bool(settings.TELEGRAM_CHAT_ID):
+        yield Finding(
+            Severity.WARNING,
+            _("Of TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID only one is set: without the other Telegram is no channel."),
+        )
+    if not any(channel.recipients and channel.tells_of_alerts for channel in active_channels()):
+        text = _("Nobody is told of anything: no notification channel is active.")
+        yield Finding(Severity.WARNING, text, url=admin_url(f"{CHANNELS}_changelist", {}), action=_("See the channels"))
+
+
+@sources.register
+def disabled_channels(now: datetime) -> Iterator[Finding]:
+    """Of those that are switched on: nobody misses the others."""
+    channels = {channel.key: channel for channel in active_channels()}
+    for state in ChannelState.objects.filter(channel__in=channels).exclude(disabled_at=None).order_by("disabled_at"):
+        channel = channels[state.channel]
+        text = _("The channel “%(name)s” tells nobody any more: %(reason)s Its messages wait.")
+        url = admin_url(f"{CHANNELS}_changelist", {})
+        if channel.is_built_in:
+            text = _("%(name)s tells nobody any more: %(reason)s Change %(settings)s, or enable it again.")
+        else:
+            url = reverse(f"admin:{CHANNELS}_change", args=[channel.key.partition(":")[2]])
+        words = {"name": channel.name, "reason": ended(state.disabled_reason), "settings": channel.settings}
+        yield Finding(Severity.CRITICAL, text % words, state.disabled_at, url, _("See the channel"))
+
+
+def ended(text: str) -> str:
+    """As a sentence of its own."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+@sources.register
+def undelivered_messages(now: datetime) -> Iterator[Finding]:
+    failed = OutboxMessage.objects.filter(status="failed", finished_at__gt=now - FAILED_SHOWN)
+    late = OutboxMessage.objects.waiting().filter(created_at__lt=now - TOO_LONG)
+    found = failed.aggregate(count=Count("pk"), since=Min("finished_at"))
+    if found["count"]:
+        text = ngettext("%(count)d message failed.", "%(count)d messages failed.", found["count"])
+        yield about_messages(text, found, "failed")
+    found = late.aggregate(count=Count("pk"), since=Min("created_at"))
+    if found["count"]:
+        text = ngettext("%(count)d message waits to be sent.", "%(count)d messages wait to be sent.", found["count"])
+        yield about_messages(text, found, "waiting")
+
+
+def about_messages(text: str, found: dict[str, Any], status: str) -> Finding:
+    url = admin_url(f"{MESSAGES}_changelist", {"status": status})
+    return Finding(Severity.WARNING, text % {"count": found["count"]}, found["since"], url, _("See them"))

@@ -1,0 +1,92 @@
+"""Panels: an app's tiles on the landing page, and its sections on the page of a machine or licence."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from portal.base.conventions import Collected
+
+log = logging.getLogger("vigie.panels")
+CHART_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One value a day, oldest first; `unit` names what is counted."""
+
+    days: list[date]
+    values: list[float]
+    unit: str
+
+
+def chart_start(now: datetime) -> datetime:
+    """Midnight, in the portal's time zone, of the first of the days a chart shows."""
+    first = timezone.localdate(now) - timedelta(days=CHART_DAYS - 1)
+    return timezone.make_aware(datetime.combine(first, time.min))
+
+
+def daily_chart(values: Mapping[date, float], now: datetime, unit: str, since: date | None = None) -> Chart:
+    """The chart of the last 30 days, or of those from `since` on; a day without a value stands for none."""
+    today = timezone.localdate(now)
+    days = [today - timedelta(days=back) for back in reversed(range(CHART_DAYS))]
+    days = [day for day in days if since is None or day >= since]
+    return Chart(days, [values.get(day, 0) for day in days], unit)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure that answers a question, where it leads, and how it came about."""
+
+    title: str
+    figure: str
+    caption: str = ""
+    url: str = ""
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    chart: Chart | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table on the page of something: its rows are what the cells show, in the order of the columns.
+
+    `url` leads to all of it, `note` says what is left out, `empty` stands where there are no rows.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[Any]]
+    url: str = ""
+    empty: str = ""
+    note: str = ""
+
+
+TileSource = Callable[[datetime], Tile]
+SectionSource = Callable[[str], Section]
+
+tiles: Collected[TileSource] = Collected("panels")
+machine_sections: Collected[SectionSource] = Collected("panels")
+
+
+def current_tiles(now: datetime) -> list[Tile]:
+    return [tile_of(source, now) for source in tiles.all()]
+
+
+def tile_of(source: TileSource, now: datetime) -> Tile:
+    """The source's tile; where it failed, one that says so beside the others."""
+    try:
+        return source(now)
+    except Exception:
+        log.exception("the tile of %s failed", source.__module__)
+        return Tile(title=source.__module__, figure="–", caption=_("cannot be told; the log says why"))
+
+
+def sections_of_machine(machine_id: str) -> list[Section]:
+    """What each app knows of the machine with this machine_id."""
+    return [source(machine_id) for source in machine_sections.all()]

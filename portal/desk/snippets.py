@@ -1,0 +1,34 @@
+"""Guides: what to do with a token just issued. An app's `guides.py` registers those for the tokens it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from portal.base.conventions import Collected
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A script ready to be copied. It never holds the token: that would put it into every copy."""
+
+    title: str
+    file_name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Guide:
+    title: Any
+    text: Any
+    snippets: list[Snippet]
+
+
+GuideSource = Callable[[str], Guide | None]
+guides: Collected[GuideSource] = Collected("guides")
+
+
+def guides_for(kind: str) -> list[Guide]:
+    """The guides for a token of this kind."""
+    return [guide for source in guides.all() if (guide := source(kind)) is not None]

@@ -1,0 +1,1 @@
+"""The portal's own health and its Prometheus metrics."""

@@ -1,0 +1,148 @@
+"""Whether the portal works: each part proves it by doing something, not by being there."""
+
+from __future__ import annotations
+
+import functools
+import hmac
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
+from portal.access import rate_limits
+from portal.access.tokens.authentication import bearer_text
+from portal.api.errors import problem_response
+from portal.base import disks
+from portal.base.addresses import network_of
+from portal.base.problems import Problem
+from portal.base.processes import dead
+from portal.models import Beat, TaskAttempt
+from portal.status import metrics as measured
+from portal.work.attempts import MARGIN
+from portal.work.clusters import CLUSTERS, limits
+
+# A cluster is asked for a beat after 15 s of silence, the pulse beats every 5 s.
+STALE_AFTER = dict.fromkeys(CLUSTERS, timedelta(seconds=60)) | {"pulse": timedelta(seconds=30)}
+COMPONENTS = tuple(STALE_AFTER)
+
+
+Word = Literal["ok", "unknown", "missing", "stale", "failed", "full"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """`word` is "ok" or what is wrong in one word, `text` says it in a sentence."""
+
+    word: Word = "ok"
+    text: str = ""
+    since: datetime | None = None
+
+
+OK = Check()
+UNKNOWN = Check("unknown")
+
+
+def checks(now: datetime) -> dict[str, Check]:
+    """Everything the portal needs in order to work."""
+    try:
+        missing = unapplied_migrations()
+        if missing:
+            found = Check("missing", f"The database lacks {len(missing)} migrations.")
+            return {"database": OK, "disk": disk(), "migrations": found, **dict.fromkeys(COMPONENTS, UNKNOWN)}
+        return {"database": OK, "disk": disk(), "migrations": OK, **beats(now)}
+    except DatabaseError:
+        failed = Check("failed", "The database does not answer.")
+        return {"database": failed, "disk": disk(), **dict.fromkeys(["migrations", *COMPONENTS], UNKNOWN)}
+
+
+def disk() -> Check:
+    return Check("full", "The disk is full.") if disks.is_full() else OK
+
+
+def unapplied_migrations() -> list[str]:
+    """Names of those this version of the portal brings and the database has not seen. Raises DatabaseError."""
+    applied = MigrationRecorder(connection).applied_migrations()
+    return [f"{app}.{name}" for app, name in known_migrations() if (app, name) not in applied]
+
+
+@functools.cache
+def known_migrations() -> Collection[tuple[str, str]]:
+    """Read from the disk once: a process never runs another version than the one it was started with."""
+    return sorted(key for key in MigrationLoader(None).disk_migrations or ())
+
+
+def beats(now: datetime) -> dict[str, Check]:
+    """The clusters and the pulse, by their last beat. A cluster whose workers are all at it has no time for one.
+
+    Beats are written by the database's clock, so it is the one that tells their age.
+    """
+    rows = list(Beat.objects.values_list("component", "at", Now()))
+    now = rows[0][2] if rows else now
+    seen = {component: at for component, at, _ in rows}
+    busy = busy_clusters(now) if any(is_stale(name, seen.get(name), now) for name in CLUSTERS) else set()
+    return {name: OK if name in busy else judge(name, seen.get(name), now) for name in COMPONENTS}
+
+
+def is_stale(component: str, at: datetime | None, now: datetime) -> bool:
+    return at is None or now - at > STALE_AFTER[component]
+
+
+def judge(component: str, at: datetime | None, now: datetime) -> Check:
+    if not is_stale(component, at, now):
+        return OK
+    if at is None:
+        return Check("missing", f"{component} has never shown a sign of life.")
+    return Check("stale", f"{component} has shown no sign of life for {round((now - at).total_seconds())} seconds.", at)
+
+
+def busy_clusters(now: datetime) -> set[str]:
+    """Clusters with a task in the hands of each worker, all of them alive, none for longer than it may take."""
+    busy: set[str] = set()
+    for cluster in CLUSTERS:
+        bounds = limits(cluster)
+        running = TaskAttempt.objects.running(cluster).filter(started_at__gt=now - bounds.timeout - MARGIN)
+        workers = list(running.values_list("worker", flat=True))
+        if len(workers) - len(dead(workers)) >= bounds.workers:
+            busy.add(cluster)
+    return busy
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """This process answers. Nothing else is asked, the database least of all."""
+    return JsonResponse({"status": "ok"})
+
+
+def readyz(request: HttpRequest) -> HttpResponse:
+    found = checks(timezone.now())
+    words = {name: check.word for name, check in found.items()}
+    wrong = " ".join(check.text for check in found.values() if check.text)
+    if wrong:
+        code = "not_ready" if found["disk"] is OK else "disk_full"
+        problem = Problem(code, detail=wrong, extra={"checks": words}, headers={"Retry-After": "5"})
+        return problem_response(problem, request)
+    return JsonResponse({"status": "ready", "checks": words})
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    try:
+        refuse_other_than(settings.METRICS_TOKEN, bearer_text(request), network_of(request.META.get("REMOTE_ADDR", "")))
+        return HttpResponse(measured.exposition(timezone.now()), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    except (Problem, DatabaseError) as error:
+        return problem_response(error, request)
+
+
+def refuse_other_than(expected: str, shown: str | None, address: str) -> None:
+    if shown is None:
+        raise Problem("not_authenticated")
+    if not hmac.compare_digest(shown.encode(), expected.encode()):
+        raise rate_limits.refusal(Problem("invalid_token"), address)
+    rate_limits.succeeded(address)

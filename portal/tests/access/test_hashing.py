@@ -1,0 +1,144 @@
+"""Password hashes: two at once in a process, a few more wait, the rest are refused before the work."""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import pytest
+from allauth.account.utils import user_pk_to_url_str
+from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password, make_password
+from django.contrib.auth.models import User
+from django.contrib.auth.tokens import default_token_generator
+from django.test import Client
+from django.urls import reverse
+
+from portal.access.accounts import invitations
+from portal.access.signin import hashing
+from portal.access.signin.hashing import BoundedPasswordHasher
+from portal.access.signin.too_many_attempts import TooManyAttempts
+
+HASHER = "portal.access.signin.hashing.BoundedPasswordHasher"
+
+
+@pytest.fixture(autouse=True)
+def bounded(settings):
+    """What installations have, at the price of a test."""
+    settings.PASSWORD_HASHERS = [HASHER]
+    BoundedPasswordHasher.iterations, iterations = 10, BoundedPasswordHasher.iterations
+    yield
+    BoundedPasswordHasher.iterations = iterations
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Hashes that end when `release` is set; `started` counts those that began."""
+    release, started = threading.Event(), threading.Semaphore(0)
+    encode = PBKDF2PasswordHasher.encode
+
+    def slow(*args):
+        started.release()
+        release.wait(30)
+        return encode(*args)
+
+    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", slow)
+    yield release, started
+    release.set()
+
+
+@pytest.fixture
+def taken(held):
+    """Both places are taken until the test ends."""
+    _release, started = held
+    with ThreadPoolExecutor(hashing.MOST_AT_ONCE) as pool:
+        for _ in range(hashing.MOST_AT_ONCE):
+            pool.submit(make_password, "x")
+            started.acquire()
+        yield pool
+        held[0].set()
+
+
+def test_third_hash_waits_and_is_refused(taken, monkeypatch):
+    monkeypatch.setattr(hashing, "WAIT_SECONDS", 0.01)
+    with pytest.raises(TooManyAttempts) as refused:
+        make_password("x")
+    assert refused.value.wait == hashing.RETRY_AFTER_SECONDS
+
+
+def test_third_hash_begins_when_a_place_is_free(held):
+    release, started = held
+    with ThreadPoolExecutor(3) as pool:
+        done = [pool.submit(make_password, "x") for _ in range(3)]
+        for _ in range(2):
+            started.acquire()
+        assert not started.acquire(blocking=False)
+        release.set()
+        assert all(check_password("x", future.result()) for future in done)
+
+
+def test_seventh_hash_does_not_wait(taken, monkeypatch):
+    monkeypatch.setattr(hashing, "admitted", threading.BoundedSemaphore(1))
+    hashing.admitted.acquire()
+    with pytest.raises(TooManyAttempts):
+        make_password("x")
+
+
+def test_places_are_free_again_after_a_refusal_and_after_an_error(monkeypatch):
+    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", lambda *args: 1 / 0)
+    for _ in range(10):
+        with pytest.raises(ZeroDivisionError):
+            make_password("x")
+    monkeypatch.undo()
+    assert check_password("x", make_password("x"))
+
+
+def test_password_is_hashed_at_a_lower_priority_than_requests(monkeypatch):
+    def priority(*_):
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", priority)
+    assert (BoundedPasswordHasher().encode("password", "salt"), priority()) == (hashing.NICENESS, 0)
+
+
+# --- Every way to a hash ---------------------------------------------------------------------------------------------
+
+NEW = {"password1": "a quite long new one", "password2": "a quite long new one"}
+
+
+def reset_link(user):
+    return "account_reset_password_from_key", {"uidb36": user_pk_to_url_str(user), "key": "set-password"}, NEW
+
+
+WAYS = {
+    "reauthentication": lambda user: ("account_reauthenticate", {}, {"password": "right"}),
+    "change": lambda user: ("account_change_password", {}, NEW | {"oldpassword": "right"}),
+    "reset": reset_link,
+    "admin": lambda user: ("admin:auth_user_password_change", {"id": user.pk}, NEW | {"usable_password": "true"}),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("way", WAYS)
+def test_every_form_with_a_password_is_429_without_a_place(way, taken, monkeypatch):
+    monkeypatch.setattr(hashing, "WAIT_SECONDS", 0.01)
+    user = User.objects.create_superuser("root")
+    User.objects.update(password="pbkdf2_sha256$10$salt$cPEFKVuVhSmhWDqkN/NBkNpcQ8m5HXWO5IP0WLAHSe8=")
+    user.refresh_from_db()
+    client = Client()
+    client.force_login(user)
+    session = client.session
+    session["_password_reset_key"] = default_token_generator.make_token(user)
+    session.save()
+    name, arguments, form = WAYS[way](user)
+    answer = client.post(reverse(name, kwargs=arguments), form)
+    assert (answer.status_code, answer["Retry-After"]) == (429, "5")
+
+
+@pytest.mark.django_db
+def test_accepting_an_invitation_is_429_without_a_place(taken, monkeypatch):
+    monkeypatch.setattr(hashing, "WAIT_SECONDS", 0.01)
+    user = User.objects.create_user("jo", "jo@example.org")
+    path = urlsplit(invitations.link_of(user)).path
+    form = {"new_password1": NEW["password1"], "new_password2": NEW["password1"]}
+    assert Client().post(path, form).status_code == 429
+    assert invitations.is_pending(User.objects.get())

@@ -1,0 +1,71 @@
+"""What operators, staff and viewers may do."""
+
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+
+from portal.access.roles import OPERATOR, STAFF, VIEWER, own_apps, synchronise
+
+pytestmark = pytest.mark.django_db
+
+
+def codenames(role):
+    return set(Group.objects.get(name=role).permissions.values_list("codename", flat=True))
+
+
+@pytest.fixture(autouse=True)
+def roles(db):
+    synchronise()
+
+
+def test_our_apps_and_no_others_count():
+    assert {"portal", "agents", "usage"} <= set(own_apps())
+    assert not {"auth", "sessions", "django_q"} & set(own_apps())
+
+
+def test_a_viewer_only_looks():
+    assert {"view_agent", "view_run", "view_apitoken"} <= codenames(VIEWER)
+    assert all(name.startswith("view_") for name in codenames(VIEWER))
+
+
+def test_staff_look_and_export():
+    names = [
+        "agent",
+        "enrolmentrequest",
+        "run",
+        "apitoken",
+        "auditevent",
+        "jobrun",
+        "taskattempt",
+        "notificationchannel",
+        "outboxmessage",
+    ]
+    names += ["expectedbackupjob", "backupentry"]
+    names += ["licence", "usersession", "featureusage", "usererror", "guardianreport"]
+    names += ["target", "checkresult", "incident", "round", "maintenancewindow"]
+    names += ["betaprogramme", "betafeedback", "betasnapshot"]
+    assert codenames(STAFF) - codenames(VIEWER) == {f"export_{name}" for name in names}
+
+
+def test_an_operator_also_acts_but_cannot_make_himself_a_superuser():
+    assert {"uninstall_agent", "change_agent", "add_apitoken", "change_apitoken"} <= codenames(OPERATOR)
+    assert {"change_target", "acknowledge_incident", "add_maintenancewindow"} <= codenames(OPERATOR)
+    assert {"add_betaprogramme", "change_betaprogramme", "change_betafeedback"} <= codenames(OPERATOR)
+    assert not {"add_user", "change_user", "change_group"} & codenames(OPERATOR)
+
+
+def test_synchronising_again_changes_nothing():
+    before = {role: codenames(role) for role in (VIEWER, STAFF, OPERATOR)}
+    synchronise()
+    assert {role: codenames(role) for role in before} == before
+    assert Group.objects.count() == 3
+
+
+def test_what_was_changed_by_hand_is_put_right_and_members_stay():
+    group = Group.objects.get(name=VIEWER)
+    group.user_set.add(User.objects.create_user("vic"))
+    group.permissions.set(Permission.objects.filter(codename="delete_user"))
+    other = Group.objects.create(name="our own")
+    synchronise()
+    assert "delete_user" not in codenames(VIEWER)
+    assert group.user_set.count() == 1
+    assert Group.objects.filter(pk=other.pk).exists()

@@ -1,0 +1,155 @@
+"""The landing page: what needs an operator, how things stand, where everything is."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.urls import reverse
+from django.utils import timezone
+
+from portal.desk import findings, panels
+from portal.desk.findings import Finding, Severity
+from portal.desk.panels import Chart, Tile, chart_start, daily_chart
+
+pytestmark = pytest.mark.django_db
+INDEX = "/admin/"
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """What the landing page finds, instead of what there is."""
+    list_of_findings = []
+    monkeypatch.setattr(findings.sources, "all", lambda: [lambda now: list_of_findings])
+    return list_of_findings
+
+
+@pytest.fixture
+def shown_tiles(monkeypatch):
+    list_of_tiles = []
+    monkeypatch.setattr(panels.tiles, "all", lambda: [lambda now, tile=tile: tile for tile in list_of_tiles])
+    return list_of_tiles
+
+
+@pytest.fixture
+def staff(client):
+    user = User.objects.create_user("sam", is_staff=True)
+    client.force_login(user)
+    return user
+
+
+def page(client):
+    return client.get(INDEX).content.decode()
+
+
+def test_nothing_needs_anybody(admin_client, found):
+    assert "Nothing needs you." in page(admin_client)
+
+
+def test_a_finding_says_what_since_when_and_where_to_act(admin_client, found):
+    since = timezone.now() - timedelta(hours=3)
+    found.append(Finding(Severity.CRITICAL, "The roof leaks.", since, reverse("admin:auth_user_changelist"), "Mend it"))
+    text = page(admin_client)
+    assert "Nothing needs you." not in text
+    for part in ("The roof leaks.", "for 3\xa0hours", f'href="{reverse("admin:auth_user_changelist")}"', "Mend it"):
+        assert part in text
+
+
+def test_the_worst_and_oldest_stands_first(admin_client, found):
+    now = timezone.now()
+    found += [
+        Finding(Severity.WARNING, "Third."),
+        Finding(Severity.CRITICAL, "Second.", now),
+        Finding(Severity.CRITICAL, "First.", now - timedelta(days=1)),
+    ]
+    text = page(admin_client)
+    assert text.index("First.") < text.index("Second.") < text.index("Third.")
+
+
+def test_a_tile_has_a_figure_its_facts_and_a_chart_that_a_screen_reader_can_read(admin_client, shown_tiles):
+    chart = daily_chart({timezone.localdate(): 7}, timezone.now(), "things a day")
+    shown_tiles.append(Tile("Things", "1,204", "things", facts=[("blue", "3")], chart=chart))
+    text = page(admin_client)
+    for part in ("1,204", "blue", '<canvas data-chart="chart-1" aria-hidden="true">', '"values": [0, 0', "<td>7</td>"):
+        assert part in text
+
+
+def test_a_source_that_fails_is_a_finding_itself_and_hides_no_other(admin_client, monkeypatch):
+    def broken(now):
+        yield Finding(Severity.INFO, "half of it")
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(
+        findings.sources, "all", lambda: [broken, lambda now: [Finding(Severity.INFO, "the other one")]]
+    )
+    monkeypatch.setattr(panels.tiles, "all", lambda: [broken_tile, lambda now: Tile("Well", "42")])
+    shown = page(admin_client)
+    assert "test_admin_site.broken has found something cannot be told" in shown
+    assert "the other one" in shown
+    assert "secret detail" not in shown
+    assert shown.index("cannot be told; the log says why") < shown.index("42")
+
+
+def broken_tile(now):
+    raise RuntimeError("secret detail")
+
+
+def test_markup_in_a_finding_or_chart_stays_text(admin_client, found, shown_tiles):
+    found.append(Finding(Severity.INFO, "<b>bold</b>"))
+    shown_tiles.append(Tile("T", "1", chart=Chart([timezone.localdate()], [1], "</script><i>")))
+    text = page(admin_client)
+    assert "<b>bold" not in text
+    assert "</script><i>" not in text
+
+
+def test_figures_of_what_one_may_not_see_are_not_shown(client, staff, found, shown_tiles):
+    shown_tiles.append(Tile("Fleet", "41", url=reverse("admin:agents_agent_changelist")))
+    found.append(Finding(Severity.INFO, "Machines cough.", url=reverse("admin:agents_agent_changelist")))
+    found.append(
+        Finding(Severity.INFO, "One waits.", url=reverse("admin:agents_agent_act", args=[1, "x"]), permission="x")
+    )
+    found.append(Finding(Severity.INFO, "A password.", url=reverse("admin:auth_user_password_change", args=[1])))
+    found.append(Finding(Severity.INFO, "For everybody.", url="https://example.org/help"))
+    text = page(client)
+    assert "Fleet" not in text
+    assert "cough" not in text
+    assert "One waits." not in text
+    assert "A password." not in text
+    assert "For everybody." in text
+    staff.user_permissions.add(Permission.objects.get(codename="view_agent"))
+    client.force_login(staff)  # a change of rights ended the session
+    text = page(client)
+    assert "Machines cough." in text
+    assert "One waits." in text
+    assert "A password." not in text
+
+
+def test_schedules_and_queues_are_not_for_editing_by_hand(admin_client):
+    assert not [model for model in admin.site._registry if model._meta.app_label == "django_q"]
+    assert "django_q" not in page(admin_client)
+
+
+def test_a_chart_has_thirty_days_of_which_today_is_the_last():
+    now = timezone.now()
+    chart = daily_chart({}, now, "")
+    assert (len(chart.days), chart.days[-1], chart.days[0]) == (30, timezone.localdate(now), chart_start(now).date())
+
+
+def test_a_chart_may_begin_later():
+    now = timezone.now()
+    since = timezone.localdate(now) - timedelta(days=2)
+    assert len(daily_chart({}, now, "", since=since).days) == 3
+
+
+def test_the_landing_page_costs_few_queries(admin_client, django_assert_max_num_queries):
+    page(admin_client)
+    with django_assert_max_num_queries(53):
+        page(admin_client)
+
+
+def test_the_language_can_be_switched(admin_client):
+    assert "Needs you now" in page(admin_client)
+    admin_client.post(reverse("set_language"), {"language": "fr", "next": INDEX})
+    text = page(admin_client)
+    assert '<html lang="fr"' in text
+    assert 'value="en" lang="en">English</button>' in text

@@ -1,0 +1,173 @@
+"""Tokens are issued once, shown once, and end when an operator says so."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.urls import reverse
+from django.utils import timezone
+
+from portal.access.tokens import credential
+from portal.access.tokens.issuing import issue
+from portal.models import ApiToken, AuditEvent
+
+pytestmark = pytest.mark.django_db
+ADD = "/admin/portal/apitoken/add/"
+LIST = "/admin/portal/apitoken/"
+
+
+@pytest.fixture
+def ask(admin_client):
+    """Fills in the form for a token."""
+
+    def asking(client=admin_client, **fields):
+        return client.post(ADD, {"kind": "enroll", "label": "Paris office", "lifetime": "7"} | fields)
+
+    return asking
+
+
+@pytest.fixture
+def operator(client):
+    user = User.objects.create_user("olga", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__endswith="_apitoken"))
+    client.force_login(user)
+    return user
+
+
+def shown(response):
+    return re.search(r'<code id="token">([^<]+)</code>', response.content.decode())[1]
+
+
+def test_a_token_is_shown_once_and_works(ask, call):
+    response = ask(max_uses="3", may_uninstall="on")
+    plain, token = shown(response), ApiToken.objects.get()
+    assert credential.parse(plain).key == token.key
+    assert (token.kind, token.label, token.max_uses, token.scopes) == ("enroll", "Paris office", 3, ["uninstall"])
+    assert timedelta(days=6) < token.expires_at - timezone.now() < timedelta(days=8)
+    assert call("POST", "agents/enroll", plain, machine_id="PC-1").status_code == 201
+
+
+def test_no_cache_keeps_the_page_and_no_page_shows_the_token_again(ask, admin_client):
+    response = ask()
+    assert "no-store" in response["Cache-Control"]
+    plain = shown(response)
+    for path in (LIST, reverse("admin:portal_apitoken_change", args=[ApiToken.objects.get().pk])):
+        assert plain.split("_")[3] not in admin_client.get(path).content.decode()
+    assert plain.split("_")[3] not in str(list(AuditEvent.objects.values()))
+
+
+def test_issuing_names_who_did_it(ask):
+    ask()
+    assert ApiToken.objects.get().created_by == "user:admin"
+    assert AuditEvent.objects.get(action="token.issued").actor == "user:admin"
+
+
+def test_a_token_that_does_not_expire_must_be_asked_for(ask):
+    ask(lifetime="")
+    assert ApiToken.objects.get().expires_at is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [({"label": ""}, "required"), ({"kind": "agent"}, "Select a valid choice"), ({"kind": "staff"}, "needs a user"),
+     ({"for_machine": "../x"}, "Not a machine ID."), ({"kind": "client", "app_names": "gui, a/b"}, "in each name"),
+     ({"max_uses": "0"}, "greater than or equal to 1"), ({"lifetime": "9999"}, "Select a valid choice")],
+)  # fmt: skip
+def test_a_form_that_makes_no_sense_issues_nothing(ask, fields, error):
+    response = ask(**fields)
+    assert error in response.content.decode()
+    assert not ApiToken.objects.exists()
+
+
+def test_what_matters_for_another_kind_is_left_out(ask, admin_user):
+    ask(kind="client", max_uses="3", may_uninstall="on", user=admin_user.pk)
+    token = ApiToken.objects.get()
+    assert (token.max_uses, token.scopes, token.user) == (None, [], None)
+
+
+def test_token_is_bound_as_the_form_says(ask, admin_client):
+    ask(kind="client", label="apps", app_names=" gui_v6, batch,, batch ", for_machine="PC-1")
+    ask(kind="enroll", label="machine", app_names="gui_v6", for_machine="PC-1")
+    bound = ApiToken.objects.order_by("pk").values_list("app_names", "for_machine")
+    assert list(bound) == [(["gui_v6", "batch"], ""), ([], "PC-1")]
+    page = admin_client.get(LIST).content.decode()
+    assert "gui_v6, batch" in page
+    assert "PC-1" in page
+
+
+def test_address_of_the_form_proposes_no_rights(admin_client):
+    page = admin_client.get(ADD, {"kind": "enroll", "for_machine": "PC-1", "may_uninstall": "on", "label": "x"})
+    form = page.context["form"]
+    assert {name: form[name].value() for name in ("kind", "for_machine", "may_uninstall", "label")} == {
+        "kind": "enroll", "for_machine": "PC-1", "may_uninstall": None, "label": None,
+    }  # fmt: skip
+
+
+def test_a_staff_token_acts_for_its_user(ask, admin_user, call):
+    plain = shown(ask(kind="staff", user=admin_user.pk))
+    assert call("GET", "agents/fleet", plain).status_code == 200
+
+
+def test_nobody_lends_himself_the_rights_of_another(ask, client, operator, admin_user):
+    assert "Select a valid choice" in ask(client, kind="staff", user=admin_user.pk).content.decode()
+    assert ask(client, kind="staff", user=operator.pk).status_code == 200
+    assert ApiToken.objects.get().user == operator
+
+
+def test_issuing_and_revoking_ask_for_permissions(client, operator):
+    operator.user_permissions.set(Permission.objects.filter(codename="view_apitoken"))
+    client.force_login(operator)  # a change of rights ended the session
+    token, _ = issue("client", label="gui")
+    assert client.get(ADD).status_code == 403
+    assert client.post(ADD, {"kind": "enroll", "label": "x", "lifetime": ""}).status_code == 403
+    client.post(LIST, {"action": "revoke_chosen", "_selected_action": [token.pk]})
+    assert client.post(reverse("admin:portal_apitoken_act", args=[token.pk, "revoke_chosen"])).status_code == 403
+    token.refresh_from_db()
+    assert token.revoked_at is None
+
+
+def test_revoking_ends_it_and_leaves_an_audit_event(admin_client, call):
+    token, plain = issue("enroll", label="x")
+    page = reverse("admin:portal_apitoken_change", args=[token.pk])
+    response = admin_client.post(reverse("admin:portal_apitoken_act", args=[token.pk, "revoke_chosen"]), follow=True)
+    assert response.redirect_chain[-1][0] == page
+    assert "1 token was revoked." in response.content.decode()
+    assert call("POST", "agents/enroll", plain, machine_id="PC-1").json()["code"] == "token_revoked"
+    assert AuditEvent.objects.get(action="token.revoked").actor == "user:admin"
+    assert AuditEvent.objects.get(action="admin.action").after["action"] == "revoke_chosen"
+
+
+def test_each_state_has_its_word_and_its_filter(admin_client):
+    now = timezone.now()
+    issue("enroll", label="usable without limit")
+    issue("enroll", label="usable", max_uses=2, expires_at=now + timedelta(days=1))
+    issue("enroll", label="expired", expires_at=now - timedelta(days=1))
+    used, _ = issue("enroll", label="exhausted", max_uses=1)
+    gone, _ = issue("enroll", label="revoked")
+    ApiToken.objects.filter(pk=used.pk).update(uses=1)
+    ApiToken.objects.filter(pk=gone.pk).update(revoked_at=now)
+    for state, labels in {
+        "usable": {"usable", "usable without limit"}, "expired": {"expired"}, "exhausted": {"exhausted"},
+        "revoked": {"revoked"},
+    }.items():  # fmt: skip
+        response = admin_client.get(LIST, {"state": state})
+        assert {token.label for token in response.context["cl"].queryset} == labels
+        assert re.search(rf'class="badge [^"]*">{state}<', response.content.decode())
+
+
+def test_machines_tokens_do_not_bury_the_others(admin_client, agent_token):
+    issue("client", label="gui")
+
+    def labels(**query):
+        return {token.label for token in admin_client.get(LIST, query).context["cl"].queryset}
+
+    assert labels() == {"gui"}
+    assert labels(kind="all") == {"gui", "PC-1"}
+    assert labels(kind="agent") == labels(q="PC") == {"PC-1"}
+
+
+def test_an_enrolment_token_comes_with_a_guide_and_no_other(ask, settings):
+    settings.PORTAL_URL = "https://vigie.example.org"
+    assert "https://vigie.example.org/api/v1/agents/enroll" in ask().content.decode()
+    assert "enrol.ps1" not in ask(kind="client").content.decode()

@@ -1,0 +1,194 @@
+"""Bodies that are not what they should be, on both doors to the same reading."""
+
+import gzip
+import io
+import json
+import zlib
+
+import pytest
+from gunicorn.http.errors import InvalidChunkSize, NoMoreData
+
+from agents.models import Agent
+from portal.api import bodies
+from portal.api.bodies import MAX_DEPTH, MAX_INFLATED, MAX_SENT, MAX_VALUES, inflate
+from portal.base.problems import Problem
+from usage.api.views import BatchView, ReportView
+
+pytestmark = pytest.mark.django_db
+GZIP = {"Content-Encoding": "gzip"}
+BODY = json.dumps({"machine_id": "PC-9"}).encode()
+
+
+@pytest.fixture(params=["agents/enroll", "usage/report"])
+def send(request, call, enroll_token, client_token):
+    """Sends raw bytes; the code of the refusal, or `read` where the body was read (and then judged by its fields)."""
+
+    def sending(body, content_type="application/json", **headers):
+        token = enroll_token if request.param == "agents/enroll" else client_token
+        answer = call("POST", request.param, token, body=body, headers={"Content-Type": content_type} | headers)
+        code = answer.json().get("code")
+        return "read" if answer.status_code == 201 or code == "validation_failed" else code
+
+    return sending
+
+
+def nested(depth, opening=b"[", closing=b"]"):
+    """`{"x": [[...]]}`, `depth` levels in all."""
+    return b'{"x":' + opening * (depth - 1) + closing * (depth - 1) + b"}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"nonsense", b'{"a": 1} trailing', b"\xff\xfe", b'{"a": "\xe9"}', b"[]", b'"text"', b"7", b"null", b"true",
+     b'{"a": NaN}', b'{"a": Infinity}', b'{"a": -Infinity}', b'{"a": 1e999}', b'{"a": 1, "a": 2}', b'{"b": [{"a": 1, "a": 1}]}',
+     b'{"a": ' + b"9" * 641 + b"}", BODY.decode().encode("utf-16")],
+)  # fmt: skip
+def test_it_refuses_what_is_no_json_object(send, body):
+    assert send(body) == "malformed_json"
+
+
+@pytest.mark.parametrize("body", [b"", b"  ", BODY, b"\xef\xbb\xbf" + BODY, b"\n" + BODY + b"\n"])
+def test_it_reads_a_body_with_a_bom_with_white_space_or_without_anything(send, body):
+    assert send(body) == "read"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=UTF-8", ""]
+)
+def test_it_does_not_ask_the_media_type(send, content_type):
+    assert send(BODY, content_type) == "read"
+
+
+def test_depth_ends_at_thirty_two(send):
+    assert send(nested(MAX_DEPTH)) == "read"
+    assert send(nested(MAX_DEPTH + 1)) == "body_too_deep"
+    assert send(nested(MAX_DEPTH + 1, b'{"x":', b"}").replace(b":}", b":1}")) == "body_too_deep"
+
+
+@pytest.mark.parametrize("depth", [2_000, 100_000])
+def test_a_hundred_thousand_brackets_do_no_harm(send, depth):
+    assert send(nested(depth)) == "body_too_deep"
+
+
+def test_size_ends_at_a_mebibyte(send):
+    padding = MAX_SENT - len(b'{"x": ""}')
+    assert send(b'{"x": "' + b"a" * padding + b'"}') == "read"
+    assert send(b'{"x": "' + b"a" * (padding + 1) + b'"}') == "body_too_large"
+
+
+def test_it_inflates_gzip_to_eight_mebibytes(send):
+    assert send(gzip.compress(BODY), **GZIP) == "read"
+    padding = MAX_INFLATED - len(b'{"x": ""}')
+    assert send(gzip.compress(b'{"x": "' + b"a" * padding + b'"}'), **GZIP) == "read"
+    assert send(gzip.compress(b'{"x": "' + b"a" * (padding + 1) + b'"}'), **GZIP) == "body_too_large"
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b'""', b"1", b'"","x"'])
+def test_values_are_counted_before_they_are_read(send, value, monkeypatch):
+    """Of two bytes Python makes a list of 72: 8 KiB as sent took 230 MB."""
+    body = b'{"a":[' + value + (b"," + value) * MAX_VALUES + b"]}"
+    monkeypatch.setattr(bodies, "STRICT", None)  # whatever is read fails
+    assert send(gzip.compress(body), **GZIP) == "body_too_large"
+
+
+@pytest.mark.parametrize(("view", "runs"), [(ReportView, 1), (BatchView, 100)])
+def test_the_largest_runs_have_no_more_values_than_their_call_may_have(view, runs, rf):
+    document = dict.fromkeys("abcdefghij", 0) if runs == 1 else {}
+    run = {"documents": [document] * 10_000, "run_id": "", "app_name": "", "app_version": ""}
+    body = gzip.compress(json.dumps({"runs": [run] * runs}).encode(), 1)
+    request = rf.generic("POST", "/", body, "application/json", headers=GZIP)
+    assert len(bodies.read_json_object(request, view.limits)["runs"]) == runs
+
+
+@pytest.mark.parametrize(
+    ("path", "code"), [("usage/report", "invalid_token"), ("beta/feedback?key=x", "programme_unknown")]
+)
+def test_caller_is_refused_before_the_body_is_inflated(call, monkeypatch, path, code):
+    monkeypatch.setattr(bodies, "inflate", None)  # whatever is inflated fails
+    token = None if "key" in path else "vigie_nonsense"
+    answer = call("POST", path, token, body=gzip.compress(BODY), headers=GZIP)
+    assert answer.json()["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [(BODY, "gzip"), (gzip.compress(BODY)[:-3], "gzip"), (gzip.compress(BODY) + b"junk", "gzip"), (zlib.compress(BODY), "gzip"),
+     (BODY, "br"), (BODY, "deflate"), (BODY, "gzip, gzip")],
+)  # fmt: skip
+def test_it_refuses_an_encoding_that_lies_or_is_unknown(send, body, encoding):
+    assert send(body, **{"Content-Encoding": encoding}) == "unsupported_encoding"
+
+
+def test_it_refuses_another_charset(send):
+    assert send(BODY, "application/json; charset=latin-1") == "unsupported_encoding"
+
+
+def test_a_compressed_body_that_is_not_declared_is_no_json(send):
+    assert send(gzip.compress(BODY)) == "malformed_json"
+
+
+def test_a_bomb_never_inflates_beyond_the_limit():
+    bomb = gzip.compress(b"0" * 200_000_000, 9)
+    assert len(bomb) < MAX_SENT
+    with pytest.raises(Problem, match="body_too_large"):
+        inflate(bomb)
+
+
+def test_several_members_count_together():
+    half = gzip.compress(b"0" * (MAX_INFLATED // 2 + 1))
+    assert len(inflate(half)) == MAX_INFLATED // 2 + 1
+    with pytest.raises(Problem, match="body_too_large"):
+        inflate(half + half)
+
+
+def test_a_refused_body_leaves_everything_as_it_was(call, enroll_token):
+    call("POST", "agents/enroll", enroll_token, body=b'{"machine_id": "PC-1", "machine_id": "PC-2"}')
+    assert not Agent.objects.exists()
+
+
+class Stream:
+    """What gunicorn gives for a body without a length: it ends by itself, or fails on the way."""
+
+    def __init__(self, body=b"", error=None):
+        self.body, self.error = io.BytesIO(body), error
+
+    def read(self, size):
+        if self.error:
+            raise self.error
+        return self.body.read(size)
+
+    readline = read
+
+
+@pytest.fixture(params=["agents/enroll", "agents/heartbeat"])
+def chunked(request, client, enroll_token, agent_token):
+    def sending(stream, token=enroll_token if request.param == "agents/enroll" else agent_token):
+        extra = {"wsgi.input": stream, "wsgi.input_terminated": True, "HTTP_AUTHORIZATION": f"Bearer {token}"}
+        return client.generic("POST", f"/api/v1/{request.param}", content_type="application/json", **extra)
+
+    return sending
+
+
+def test_a_chunked_body_is_read_to_its_end(chunked):
+    assert chunked(Stream(BODY)).status_code in {200, 201}
+    assert chunked(Stream(b'{"a": ' + b" " * MAX_SENT + b"1}")).json()["code"] == "body_too_large"
+
+
+@pytest.mark.parametrize(
+    "error", [InvalidChunkSize(b"PLANTED.pdf"), NoMoreData(b"PLANTED.pdf"), OSError("PLANTED.pdf")]
+)
+def test_a_body_that_breaks_off_is_a_length_mismatch_and_no_failure_of_ours(chunked, error, caplog):
+    """Clients discard what is malformed, but send again what broke off on its way."""
+    answer = chunked(Stream(error=error))
+    assert (answer.status_code, answer.json()["code"]) == (400, "length_mismatch")
+    assert "PLANTED" not in caplog.text
+
+
+def test_body_of_a_refused_call_is_not_read(chunked):
+    stream = Stream(BODY * 10_000)
+    assert chunked(stream, token="vigie_nonsense").status_code == 401
+    assert stream.body.tell() == 0
+
+
+def test_a_body_of_countless_empty_members_is_refused(send):
+    assert send(gzip.compress(b"") * 1_000, **GZIP) == "unsupported_encoding"

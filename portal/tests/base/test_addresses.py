@@ -1,0 +1,57 @@
+"""Whose request it is."""
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpResponse
+
+from portal.base.addresses import ClientAddressMiddleware, client_address, network_of, networks
+
+
+@pytest.fixture(autouse=True)
+def proxies(settings):
+    settings.TRUSTED_PROXIES = networks("TRUSTED_PROXIES", ["10.0.0.0/8", "::1"])
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("203.0.113.9", "198.51.100.1", "203.0.113.9"),
+        ("10.0.0.1", "198.51.100.1", "198.51.100.1"),
+        ("10.0.0.1", "6.6.6.6, 198.51.100.1", "198.51.100.1"),
+        ("10.0.0.1", "198.51.100.1, 10.0.0.2", "198.51.100.1"),
+        ("10.0.0.1", "nonsense", "10.0.0.1"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("::1", "2001:db8::1", "2001:db8::1"),
+        ("10.0.0.1", "::ffff:198.51.100.1", "198.51.100.1"),
+        ("", "198.51.100.1", ""),
+    ],
+)
+def test_only_a_trusted_proxy_is_believed_and_only_the_nearest_hop(peer, forwarded, client):
+    assert client_address(peer, forwarded) == client
+
+
+@pytest.mark.parametrize(("peer", "secure"), [("10.0.0.1", True), ("203.0.113.9", False)])
+def test_only_a_trusted_proxy_says_that_it_is_https(rf, peer, secure):
+    request = rf.get("/", REMOTE_ADDR=peer, headers={"X-Forwarded-Proto": "https"})
+    ClientAddressMiddleware(lambda request: HttpResponse())(request)
+    assert request.is_secure() is secure
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("unix:", "unix:"),
+    ],
+)
+def test_sender_is_its_address_or_its_network_of_ipv6(address, network):
+    assert network_of(address) == network
+
+
+def test_a_bad_network_is_refused_by_name():
+    with pytest.raises(ImproperlyConfigured, match="TRUSTED_PROXIES"):
+        networks("TRUSTED_PROXIES", ["proxy.example.org"])

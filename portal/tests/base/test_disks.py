@@ -1,0 +1,108 @@
+"""Disks that fill up: measured, found before they are full, and called so when they are."""
+
+import errno
+import os
+import sqlite3
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+
+from portal.api.errors import as_problem
+from portal.base import disks
+from portal.desk import findings
+from portal.desk.findings import Severity
+from portal.status import metrics
+
+pytestmark = pytest.mark.django_db
+MIB = disks.MIB
+
+
+@pytest.fixture
+def left(monkeypatch):
+    """Makes every disk have so much left."""
+
+    def leave(free, inodes=1):
+        found = SimpleNamespace(f_blocks=10 * MIB, f_frsize=1024, f_bavail=free // 1024, f_files=9, f_favail=inodes)
+        monkeypatch.setattr(os, "statvfs", lambda folder: found)
+
+    return leave
+
+
+def test_folder_that_is_not_there_lies_on_the_disk_above_it(tmp_path):
+    assert disks.disk_of(tmp_path / "a" / "b").size == disks.disk_of(tmp_path).size
+
+
+def test_each_disk_is_told_once_by_its_topmost_folders(settings, tmp_path, left):
+    settings.VIGIE_DATA_DIR = settings.REPORTS_ROOT = tmp_path
+    settings.DEPOSITS_ROOT, settings.VALIDATED_ROOT = tmp_path / "deposits", tmp_path / "validated"
+    left(MIB)
+    assert disks.disks()[0].folders[0] == tmp_path
+    assert tmp_path / "deposits" not in disks.disks()[0].folders
+
+
+@pytest.mark.parametrize(
+    ("free", "inodes", "severity", "words"),
+    [(2048 * MIB, 1, None, ""), (2047 * MIB, 1, Severity.WARNING, "only 2.0\xa0GB left"),
+     (255 * MIB, 1, Severity.CRITICAL, "only 255.0\xa0MB left"), (1023 * 1024, 1, Severity.CRITICAL, "is full"),
+     (9999 * MIB, 0, Severity.CRITICAL, "is full")],
+)  # fmt: skip
+def test_disk_is_a_finding_before_it_is_full(left, free, inodes, severity, words):
+    left(free, inodes)
+    found = list(findings.full_disks(timezone.now()))
+    assert [one.severity for one in found] == [severity] * len(found)
+    assert all(words in one.text for one in found)
+    assert bool(found) is (severity is not None)
+
+
+def test_free_space_is_measured_by_folder(left):
+    left(3 * MIB)
+    free, _size = metrics.disk_space(timezone.now())
+    measured = {sample.labels["folder"]: sample.value for sample in free.samples}
+    assert measured == dict.fromkeys(disks.folders(), 3 * MIB)
+    assert {"data", "deposits", "validated", "reports"} <= measured.keys()
+
+
+def test_full_disk_is_not_ready_and_says_so(client, left):
+    left(0)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["code"], answer.json()["checks"]["disk"]) == (503, "disk_full", "full")
+    assert "The disk is full." in answer.json()["detail"]
+
+
+def full_sqlite(tmp_path):
+    """What Python raises where a database of SQLite cannot grow."""
+    with sqlite3.connect(tmp_path / "small.sqlite3") as small:
+        small.execute("CREATE TABLE t (x)")
+        small.execute("PRAGMA max_page_count = 2")
+        with pytest.raises(sqlite3.OperationalError) as raised:
+            small.execute("INSERT INTO t VALUES (zeroblob(100000))")
+    return raised.value
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_api_says_that_the_disk_is_full(tmp_path, database):
+    cause = full_sqlite(tmp_path) if database == "sqlite" else psycopg.errors.DiskFull()
+    error = OperationalError("could not write")
+    error.__cause__ = cause
+    problem = as_problem(error)
+    assert (problem.status, problem.code, problem.headers) == (503, "disk_full", {"Retry-After": "60"})
+    assert disks.trouble(error) == "the disk is full"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_meant"),
+    [(OSError(errno.EDQUOT, ""), True), (OSError(errno.EIO, ""), False), (psycopg.OperationalError("gone"), False)],
+)
+def test_other_errors_are_not_mistaken_for_it(error, is_meant):
+    assert disks.means_full(error) is is_meant
+
+
+def test_unwritable_sqlite_means_full_only_where_it_is(left):
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = 778
+    for free, is_meant in ((9 * MIB, False), (0, True)):
+        left(free)
+        assert disks.means_full(error) is is_meant

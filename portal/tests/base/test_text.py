@@ -1,0 +1,70 @@
+"""Text from outside is measured before it is normalised."""
+
+import unicodedata
+
+import pytest
+
+from backups.scanner.disk import paths
+from monitoring.beta.intake import name_in
+from portal.base.text import MOST_MARKS, TextTooLong, limit_marks, normalized, truncated
+from portal.egress.urls import clean_url
+from portal.privacy.subjects import subject_of
+from portal.tests.helpers.marks import ACUTE, BELOW, MANY_MARKS
+
+
+def test_marks_beyond_thirty_on_a_letter_are_removed_before_normalizing():
+    text = "a" + ACUTE * 200_000 + BELOW * 200_000 + "b"
+    assert normalized(text, longest=len(text)) == "á" + ACUTE * (MOST_MARKS - 1) + "b"
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
+def test_texts_that_people_write_are_normalized_whole(form):
+    for text in ("Éric Ñandú", "e\u0301\u0327", "한국어 조선", "ภาษาไทย", "नमस्ते", "שָׁלוֹם", "ﾊﾟｿｺﾝ", "👩‍👩‍👧", ""):
+        assert normalized(text, form, longest=100) == unicodedata.normalize(form, text)
+
+
+def test_text_that_is_too_long_is_refused_before_any_work():
+    with pytest.raises(TextTooLong):
+        normalized("a" * 11, longest=10)
+
+
+def test_invisible_characters_do_not_part_marks():
+    assert limit_marks("a" + f"{ACUTE}\u200b" * 9, 4).count(ACUTE) == 4
+
+
+def test_every_character_that_normalizing_makes_a_mark_counts_as_one():
+    """The marks of Tibetan vowel signs and of halfwidth Katakana come out only once they are normalised."""
+    marks = [
+        character
+        for character in map(chr, range(0x110000))
+        if not character.isascii() and unicodedata.combining(unicodedata.normalize("NFKD", character)[0])
+    ]
+    assert len(marks) > 900
+    assert all(limit_marks(character * 9, 4) == character * 4 for character in marks)
+
+
+def test_a_text_is_truncated_by_letters_without_reading_all_of_it():
+    assert truncated("é" * 50, 10) == "é" * 9 + "…"
+    assert truncated("é" * 10, 10) == "é" * 10
+    assert truncated("a" + ACUTE * 500_000 + "bcd", 3) in {
+        "á" + ACUTE * (MOST_MARKS - 1),
+        "á" + ACUTE * (MOST_MARKS - 1) + "…",
+    }
+
+
+@pytest.mark.parametrize("text", [MANY_MARKS * 1_000, "x" * 500_000])
+def test_names_are_cut_before_they_are_reduced(text):
+    assert len(paths.reduced(text)) <= paths.LONGEST
+    assert paths.normal(text) == text
+
+
+@pytest.mark.parametrize("where", ["https://{}.example.org/", "https://example.org/?{}"])
+def test_address_with_many_marks_is_refused(where):
+    assert clean_url(where.format("e\u0301"))
+    with pytest.raises(ValueError, match="characters"):
+        clean_url(where.format(MANY_MARKS * 1_000))
+
+
+def test_participant_with_many_marks_is_still_found_by_their_name():
+    sent = MANY_MARKS[:200]
+    assert subject_of(f"participant:{sent}").names == (name_in(sent),)

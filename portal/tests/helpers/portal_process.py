@@ -1,0 +1,201 @@
+"""A portal of its own for a test: real processes, its own data directory and its own database."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import psycopg
+from django.conf import settings
+
+MANAGE = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py")]
+PATIENCE = 4
+# One, so that a test knows which process has a task.
+SLOW_WORKERS = 1
+Seen = TypeVar("Seen")
+
+
+def wait_for(what: str, look: Callable[[], Seen], seconds: float = 60) -> Seen:
+    """Polls until the look is true; the failure names what did not come."""
+    deadline = time.monotonic() + seconds
+    while not (seen := look()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.1)
+    return seen
+
+
+@dataclass(frozen=True)
+class Process:
+    pid: int
+    parent: int
+    group: int
+    command: str
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        os.kill(self.pid, number)
+
+    def reset_peak_memory(self) -> None:
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def peak_memory(self) -> int:
+        return peak_memory(self.pid)
+
+
+def peak_memory(pid: int) -> int:
+    """The most memory that a process had, in bytes."""
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def read(pid: int, marker: bytes) -> Process | None:
+    """The process where it lives and has the marker in its environment."""
+    with contextlib.suppress(OSError):
+        directory = Path(f"/proc/{pid}")
+        fields = (directory / "stat").read_text().rpartition(")")[2].split()
+        if fields[0] not in "ZX" and marker in (directory / "environ").read_bytes():
+            command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            return Process(pid, int(fields[1]), int(fields[2]), command)
+    return None
+
+
+@dataclass
+class Portal:
+    """One data directory and database, and the `up` that runs on it: always on the same port, begun by `prefix`."""
+
+    directory: Path
+    database_url: str
+    port: int = 0
+    up: subprocess.Popen[bytes] | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+    prefix: list[str] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {
+            "VIGIE_DATA_DIR": str(self.directory),
+            "DATABASE_URL": self.database_url,
+            "DJANGO_SETTINGS_MODULE": "portal.tests.supervisor.up.settings",
+            "WEB_WORKERS": "1",
+            "SLOW_WORKERS": str(SLOW_WORKERS),
+        }
+        return os.environ | own | self.extra
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*MANAGE, *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+
+    def start(self) -> None:
+        self.spawn()
+        self.wait_until_ready()
+
+    def spawn(self) -> None:
+        if not self.port:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                self.port = free.getsockname()[1]
+        arguments = ["up", "--bind", f"127.0.0.1:{self.port}", "--patience", str(PATIENCE), "--grace", "30"]
+        with open(self.directory / "log", "ab") as log:
+            command = [*self.prefix, *MANAGE, *arguments]
+            self.up = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+
+    def wait_until_ready(self) -> None:
+        """With beats younger than this call."""
+        self.sql("DELETE FROM portal_beat")
+        wait_for("the portal is ready", lambda: self.readiness()[0] == 200)
+
+    def readiness(self) -> tuple[int, Any]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=10) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+        except OSError as error:
+            return 0, str(error)
+
+    def processes(self) -> list[Process]:
+        """Whatever runs for this portal, whoever its parent is, in the order of their start."""
+        marker = f"VIGIE_DATA_DIR={self.directory}\0".encode()
+        pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+        return [process for pid in pids if (process := read(pid, marker))]
+
+    def supervisor(self) -> Process:
+        return self.one(lambda process: self.up is not None and process.pid == self.up.pid)
+
+    def main(self, name: str) -> Process:
+        """The main process of `web`, `quick`, `slow` or `pulse`."""
+        word = {"web": "gunicorn", "pulse": "manage.py pulse"}.get(name, f"cluster {name}")
+        return self.one(lambda process: process.parent == self.supervisor().pid and word in process.command)
+
+    def children(self, process: Process) -> list[Process]:
+        return [other for other in self.processes() if other.parent == process.pid]
+
+    def sentinel(self, cluster: str) -> Process:
+        return self.children(self.main(cluster))[0]
+
+    def part(self, cluster: str, name: str) -> Process:
+        """A child of the sentinel, which starts the workers, then the monitor, then the pusher."""
+        place = {"worker": 0, "monitor": -2, "pusher": -1}[name]
+        return self.children(self.sentinel(cluster))[place]
+
+    def is_complete(self) -> bool:
+        """Whether a web worker stands, and each cluster's sentinel with its workers, monitor and pusher."""
+        parts = {"web": 1, "quick": settings.QUICK_WORKERS + 2, "slow": SLOW_WORKERS + 2}
+        found = {name: self.children(self.main(name)) for name in parts}
+        for cluster in ("quick", "slow"):
+            found[cluster] = [part for sentinel in found[cluster] for part in self.children(sentinel)]
+        return {name: len(processes) for name, processes in found.items()} == parts
+
+    def one(self, condition: Callable[[Process], bool]) -> Process:
+        return wait_for("the process is there", lambda: [*filter(condition, self.processes())])[0]
+
+    def enqueue(self, *calls: str) -> None:
+        """Each call is the arguments of `enqueue`."""
+        code = "from portal.work.queue import enqueue\n" + "\n".join(f"enqueue({call})" for call in calls)
+        assert self.manage("shell", "-v0", "-c", code).returncode == 0
+
+    def sql(self, statement: str) -> list[Any]:
+        """Rows of a SELECT; nothing of another statement."""
+        if self.database_url.startswith("sqlite"):
+            with contextlib.closing(sqlite3.connect(self.directory / "db.sqlite3", timeout=20)) as own, own:
+                return own.execute(statement).fetchall()
+        with psycopg.connect(self.database_url) as other:
+            cursor = other.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def clean_up(self) -> None:
+        for process in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        if self.up:
+            self.up.wait()
+            self.up = None
+
+
+@contextlib.contextmanager
+def database(directory: Path) -> Iterator[str]:
+    """The address of a fresh database: on the server that DATABASE_URL names, else a SQLite file."""
+    server = os.environ.get("DATABASE_URL", "")
+    if not server.startswith("postgres"):
+        yield f"sqlite:///{directory}/db.sqlite3"
+        return
+    name = f"vigie_up_{secrets.token_hex(4)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield urlsplit(server)._replace(path=f"/{name}").geturl()
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

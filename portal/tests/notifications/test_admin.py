@@ -1,0 +1,446 @@
+"""Channels and messages in the admin: shown without secrets, tried out, mended, and on record."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, User
+from django.db import connection
+from django.urls import reverse
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from portal.access.roles import VIEWER, synchronise
+from portal.base.encryption import decrypt, encrypt
+from portal.models import AuditEvent, ChannelState, NotificationChannel, OutboxMessage
+from portal.notifications import states, trial
+from portal.notifications.channels import base
+from portal.notifications.channels.base import DeliveryError
+from portal.notifications.known import as_known
+from portal.tests.helpers.receiver import BotApi, Receiver, refusal
+
+pytestmark = pytest.mark.django_db
+TOKEN = "123456:K4NARI-_abcdefghijklmnopqrstuvwxyz0"
+LIST = "/admin/portal/notificationchannel/"
+OUTBOX = "/admin/portal/outboxmessage/"
+# What is done on commit is done within the request only where tests have no transaction of their own.
+WITH_TRANSACTIONS = pytest.mark.django_db(transaction=True)
+GENERAL = {"name": "C", "min_severity": "3", "is_active": "on"}
+
+
+@pytest.fixture
+def api(settings, monkeypatch):
+    monkeypatch.setattr(base, "SEND_SECONDS", 5.0)
+    with BotApi(TOKEN) as api:
+        settings.TELEGRAM_API_BASE = api.url
+        yield api
+
+
+@pytest.fixture
+def built_in(api, settings):
+    settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_CHAT_ID = TOKEN, "-100"
+
+
+@pytest.fixture
+def channel():
+    return NotificationChannel.objects.create(name="Ops", kind="telegram", addresses="-100", secret=encrypt(TOKEN))
+
+
+@pytest.fixture
+def message(channel):
+    return OutboxMessage.objects.create(
+        channel=channel.key, recipient="-100", subject="backup:7", severity=1, title="Late", text="<b>X</b>",
+        dedupe_key="k", created_at=timezone.now(),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def add(admin_client):
+    """Submits the form of a new channel; the errors of its fields, or none."""
+
+    def adding(**fields):
+        response = admin_client.post(f"{LIST}add/", GENERAL | fields)
+        assert "K4NARI" not in response.content.decode()
+        return {} if response.status_code == 302 else response.context["adminform"].form.errors
+
+    return adding
+
+
+@pytest.fixture
+def act(admin_client):
+    """Presses a button of a row's page; what the next page says."""
+
+    def acting(row, action):
+        name = f"admin:portal_{row._meta.model_name}_act"
+        response = admin_client.post(reverse(name, args=[row.pk, action]))
+        assert response.status_code == 302
+        return said(admin_client.get(response.url))
+
+    return acting
+
+
+def said(response):
+    assert "K4NARI" not in response.content.decode()
+    return [str(message) for message in response.context["messages"]]
+
+
+def page(admin_client, row):
+    return admin_client.get(reverse(f"admin:portal_{row._meta.model_name}_change", args=[row.pk])).content.decode()
+
+
+# --- The form --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "addresses", "secret"),
+    [
+        ({"kind": "email", "recipients": "a@example.org, b@example.org;a@example.org"}, "a@example.org\nb@example.org", ""),
+        ({"kind": "telegram", "chat_id": " -1001234 ", "bot_token": TOKEN}, "-1001234", TOKEN),
+        ({"kind": "telegram", "chat_id": "-1001234/7", "bot_token": TOKEN}, "-1001234/7", TOKEN),
+        ({"kind": "telegram", "chat_id": "@news_of_ours", "bot_token": TOKEN}, "@news_of_ours", TOKEN),
+        ({"kind": "webhook", "url": "https://example.org/hook?x=1", "signing_key": "K4NARI of 16 or more"}, "https://example.org/hook?x=1", "K4NARI of 16 or more"),
+        ({"kind": "apprise", "apprise_url": "json://bob:K4NARI@localhost"}, "", "json://bob:K4NARI@localhost"),
+        ({"kind": "email", "recipients": "a@example.org", "bot_token": "K4NARI", "url": "x"}, "a@example.org", ""),
+    ],
+)  # fmt: skip
+def test_a_channel_of_each_kind_can_be_added(add, fields, addresses, secret):
+    assert add(**fields) == {}
+    channel = NotificationChannel.objects.get()
+    assert channel.addresses == addresses
+    assert (decrypt(channel.secret) if channel.secret else "") == secret
+    assert "K4NARI" not in channel.secret
+    assert as_known(channel).recipients
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"kind": "email"}, "recipients"),
+        ({"kind": "email", "recipients": "a@example.org nobody"}, "recipients"),
+        ({"kind": "email", "recipients": "a@example.org\nBcc: eve@example.org"}, "recipients"),
+        ({"kind": "email", "recipients": " ".join(f"a{n}@example.org" for n in range(51))}, "recipients"),
+        ({"kind": "email", "recipients": f"a@{'x' * 60}.{'y' * 60}.{'z' * 60}.{'q' * 60}.{'w' * 60}.org"}, "recipients"),
+        ({"kind": "telegram", "bot_token": TOKEN}, "chat_id"),
+        ({"kind": "telegram", "chat_id": "-100/general", "bot_token": TOKEN}, "chat_id"),
+        ({"kind": "telegram", "chat_id": "my chat", "bot_token": TOKEN}, "chat_id"),
+        ({"kind": "telegram", "chat_id": "-100"}, "bot_token"),
+        ({"kind": "telegram", "chat_id": "-100", "bot_token": "K4NARI"}, "bot_token"),
+        ({"kind": "webhook", "url": "ftp://example.org", "signing_key": "K4NARI" * 3}, "url"),
+        ({"kind": "webhook", "url": "https://", "signing_key": "K4NARI" * 3}, "url"),
+        ({"kind": "webhook", "url": "https://[", "signing_key": "K4NARI" * 3}, "url"),
+        ({"kind": "webhook", "url": "https://x:99999/", "signing_key": "K4NARI" * 3}, "url"),
+        ({"kind": "webhook", "url": "https://a b/", "signing_key": "K4NARI" * 3}, "url"),
+        ({"kind": "webhook", "url": "https://bob:pw@example.org", "signing_key": "K4NARI" * 3}, "url"),
+        ({"kind": "webhook", "url": f"https://example.org/{'x' * 300}", "signing_key": "K4NARI" * 3}, "url"),
+        ({"kind": "webhook", "url": "https://example.org", "signing_key": "K4NARI"}, "signing_key"),
+        ({"kind": "webhook", "url": "https://a..example.org/", "signing_key": "K4NARI" * 3}, "url"),
+        ({"kind": "webhook", "url": "http://169.254.169.254/", "signing_key": "K4NARI" * 3}, "url"),
+        ({"kind": "webhook", "url": "http://[::ffff:169.254.169.254]/", "signing_key": "K4NARI" * 3}, "url"),
+        ({"kind": "apprise"}, "apprise_url"),
+        ({"kind": "apprise", "apprise_url": "discord://1/K4NARI?template=/etc/hostname"}, "apprise_url"),
+        ({"kind": "apprise", "apprise_url": f"json://localhost/{'x' * 2_000}"}, "apprise_url"),
+        ({"kind": "apprise", "apprise_url": "syslog://K4NARI"}, "apprise_url"),
+        ({"kind": "apprise", "apprise_url": "nonsense://K4NARI"}, "apprise_url"),
+        ({"kind": "pigeon"}, "kind"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_beside_its_field(add, fields, field):
+    assert list(add(**fields)) == [field]
+    assert not NotificationChannel.objects.exists()
+
+
+def test_a_secret_is_never_shown_again(admin_client, channel):
+    form = page(admin_client, channel)
+    assert "K4NARI" not in form
+    assert channel.secret not in form
+    assert "One is stored" in form
+    assert 'name="chat_id" value="-100"' in form
+    for path in (LIST, f"{LIST}export/", f"{LIST}{channel.pk}/history/"):
+        content = b"".join(admin_client.get(path)).decode()
+        assert "Ops" in content
+        assert not {"K4NARI", channel.secret} & set(content.split())
+
+
+def test_an_empty_field_keeps_the_secret_and_another_replaces_it(admin_client, channel):
+    url = reverse("admin:portal_notificationchannel_change", args=[channel.pk])
+    admin_client.post(url, GENERAL | {"chat_id": "-200", "bot_token": ""})
+    channel.refresh_from_db()
+    assert (channel.addresses, decrypt(channel.secret)) == ("-200", TOKEN)
+    admin_client.post(url, GENERAL | {"chat_id": "-200", "bot_token": TOKEN + "1"})
+    channel.refresh_from_db()
+    assert decrypt(channel.secret) == TOKEN + "1"
+
+
+def test_the_kind_of_a_channel_stays(admin_client, channel):
+    url = reverse("admin:portal_notificationchannel_change", args=[channel.pk])
+    admin_client.post(url, GENERAL | {"kind": "webhook", "chat_id": "-200"})
+    channel.refresh_from_db()
+    assert (channel.kind, channel.addresses) == ("telegram", "-200")
+
+
+def test_a_channel_that_was_mended_is_tried_again(admin_client, channel):
+    ChannelState.objects.create(channel=channel.key, disabled_at=timezone.now(), disabled_reason="403", failures=3)
+    url = reverse("admin:portal_notificationchannel_change", args=[channel.pk])
+    admin_client.post(url, GENERAL | {"chat_id": "-200"})
+    state = ChannelState.objects.get()
+    assert (state.disabled_at, state.failures, state.disabled_reason) == (None, 0, "")
+
+
+@pytest.mark.parametrize(("name", "is_disabled"), [("Renamed", False), ("Ops", True)])
+def test_disabled_channel_is_enabled_by_saving_any_change(admin_client, channel, name, is_disabled):
+    states.synchronise([as_known(channel)])
+    ChannelState.objects.update(disabled_at=timezone.now())
+    url = reverse("admin:portal_notificationchannel_change", args=[channel.pk])
+    admin_client.post(url, GENERAL | {"name": name, "chat_id": channel.addresses})
+    assert (ChannelState.objects.get().disabled_at is not None) == is_disabled
+
+
+def test_what_operators_do_is_on_record_without_secrets(add, admin_client, act):
+    add(kind="telegram", chat_id="-100", bot_token=TOKEN)
+    channel = NotificationChannel.objects.get()
+    url = reverse("admin:portal_notificationchannel_change", args=[channel.pk])
+    admin_client.post(url, GENERAL | {"chat_id": "-100", "bot_token": TOKEN + "1"})
+    act(channel, "deactivate")
+    admin_client.post(reverse("admin:portal_notificationchannel_delete", args=[channel.pk]), {"post": "yes"})
+    events = AuditEvent.objects.filter(subject=f"channel:{channel.pk}").order_by("pk")
+    assert [event.action for event in events] == [
+        "channel.added",
+        "channel.changed",
+        "channel.deactivated",
+        "channel.deleted",
+    ]
+    assert events[1].after == {"name": "C", "fields": "Bot token"}
+    assert {event.actor for event in events} == {"user:admin"}
+    kept = [repr(row) for model in (AuditEvent, LogEntry) for row in model.objects.values_list()]
+    assert not [row for row in kept if "K4NARI" in row]
+
+
+def test_what_waits_for_a_deleted_channel_is_given_up(admin_client, channel, message):
+    ChannelState.objects.create(channel=channel.key)
+    data = {"action": "delete_selected", "_selected_action": [channel.pk], "post": "yes"}
+    admin_client.post(LIST, data)
+    message.refresh_from_db()
+    assert (message.status, message.error) == ("given_up", "The channel was deleted.")
+    assert not ChannelState.objects.exists()
+    assert admin_client.get(OUTBOX).status_code == 200
+
+
+# --- How it stands ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("is_active", "state", "word"),
+    [
+        (True, None, "not tried yet"),
+        (True, {}, "not tried yet"),
+        (True, {"last_success_at": timezone.now()}, "working"),
+        (True, {"failures": 2, "last_success_at": timezone.now(), "last_error": "Oops"}, "failing"),
+        (True, {"failures": 2, "disabled_at": timezone.now(), "disabled_reason": "Oops"}, "disabled"),
+        (False, {"failures": 2, "disabled_at": timezone.now()}, "off"),
+    ],
+)
+def test_the_list_says_how_a_channel_stands(admin_client, channel, message, is_active, state, word):
+    NotificationChannel.objects.update(is_active=is_active)
+    if state is not None:
+        ChannelState.objects.create(channel=channel.key, **state)
+    content = admin_client.get(LIST).content.decode()
+    assert f">{word}</span>" in content
+    assert '<td class="field-waiting">1</td>' in content
+    assert ("Oops" in content) == ("Oops" in str(state))
+    assert f">{word}</span>" in page(admin_client, channel)
+
+
+def test_who_only_looks_sees_no_form_and_no_button(client, channel):
+    synchronise()
+    user = User.objects.create_user("vic", is_staff=True)
+    user.groups.add(Group.objects.get(name=VIEWER))
+    client.force_login(user)
+    content = page(client, channel)
+    assert "-100" in content
+    assert (
+        re.findall(r'<(?:input|select|textarea|button)(?! type="hidden").*>', content.partition('id="content-main"')[2])
+        == []
+    )
+    assert (
+        client.post(reverse("admin:portal_notificationchannel_act", args=[channel.pk, "send_test"])).status_code == 403
+    )
+    assert client.post(f"{LIST}built-in/telegram/test/").status_code == 403
+
+
+# --- Trying out and mending ------------------------------------------------------------------------------------------
+
+
+@WITH_TRANSACTIONS
+def test_a_test_is_sent_at_once_and_says_so(act, api, channel):
+    ChannelState.objects.create(channel=channel.key)
+    assert act(channel, "send_test") == ["A test was sent to -100."]
+    assert "A test from Vigie" in api.texts[0]
+    assert ChannelState.objects.get().last_success_at
+    assert AuditEvent.objects.get(action="channel.tested").after == {"sent": 1, "failed": 0, "error": ""}
+
+
+@WITH_TRANSACTIONS
+def test_a_test_that_fails_says_why(act, api, channel):
+    api.script = [refusal(403, f"Forbidden: bot {TOKEN} was kicked")]
+    (text,) = act(channel, "send_test")
+    assert text == "The test to -100 failed. Telegram answered 403: Forbidden: bot … was kicked"
+    assert AuditEvent.objects.get(action="channel.tested").after["failed"] == 1
+
+
+def test_a_test_waits_in_no_transaction(admin_client, transactional_db, channel, monkeypatch):
+    inside = []
+    monkeypatch.setattr(trial, "send", lambda *args: inside.append(connection.in_atomic_block))
+    admin_client.post(reverse("admin:portal_notificationchannel_act", args=[channel.pk, "send_test"]))
+    admin_client.post(LIST, {"action": "send_test", "_selected_action": [channel.pk]})
+    assert inside == [False, False]
+
+
+def test_a_test_goes_to_each_recipient_as_far_as_the_time_reaches(monkeypatch):
+    team = NotificationChannel.objects.create(name="T", kind="email", addresses="a@example.org\nb@example.org")
+    monkeypatch.setattr(base, "SEND_SECONDS", 0.0)
+    assert [outcome.error for outcome in trial.try_out(as_known(team))] == ["There was no time left for it."] * 2
+    monkeypatch.undo()
+
+    def send(channel, outgoing, seconds):
+        if outgoing.address == "a@example.org":
+            raise DeliveryError("550")
+
+    monkeypatch.setattr(trial, "send", send)
+    assert [outcome.error for outcome in trial.try_out(as_known(team))] == ["550", ""]
+
+
+def test_only_a_few_channels_are_tested_at_once(admin_client, monkeypatch, django_capture_on_commit_callbacks):
+    tested = []
+    monkeypatch.setattr(trial, "send", lambda *args: tested.append(args))
+    channels = [
+        NotificationChannel.objects.create(name=str(number), kind="email", addresses="a@example.org")
+        for number in range(5)
+    ]
+    with django_capture_on_commit_callbacks(execute=True):
+        admin_client.post(LIST, {"action": "send_test", "_selected_action": [channel.pk for channel in channels]})
+    assert len(tested) == 3
+
+
+def test_a_disabled_channel_is_enabled_again(act, channel):
+    ChannelState.objects.create(channel=channel.key, disabled_at=timezone.now(), disabled_reason="403", failures=3)
+    assert act(channel, "enable_again") == ["1 channel was enabled again."]
+    assert ChannelState.objects.get().disabled_at is None
+    assert AuditEvent.objects.get(action="channel.enabled").actor == "user:admin"
+
+
+def test_a_channel_is_switched_off_and_on(act, channel):
+    assert act(channel, "deactivate") == ["1 channel was switched off."]
+    assert not NotificationChannel.objects.get().is_active
+    assert act(channel, "activate") == ["1 channel was switched on."]
+    assert NotificationChannel.objects.get().is_active
+
+
+# --- Telegram by environment -----------------------------------------------------------------------------------------
+
+
+def test_telegram_by_environment_stands_on_the_page_without_its_token(admin_client, built_in):
+    ChannelState.objects.create(channel="telegram", disabled_at=timezone.now(), disabled_reason="Telegram answered 403")
+    content = admin_client.get(LIST).content.decode()
+    for words in ("Telegram, built in", ">disabled</span>", "Telegram answered 403", "-100", "telegram/enable/"):
+        assert words in content
+    assert "K4NARI" not in content
+    ChannelState.objects.enable()
+    assert "built-in/telegram/enable/" not in admin_client.get(LIST).content.decode()
+
+
+def test_without_it_there_is_no_panel(admin_client, settings):
+    settings.TELEGRAM_BOT_TOKEN = ""
+    assert "built in" not in admin_client.get(LIST).content.decode()
+    assert admin_client.post(f"{LIST}built-in/telegram/test/").status_code == 404
+
+
+@WITH_TRANSACTIONS
+def test_it_is_tried_out_and_enabled_like_the_others(admin_client, built_in, api):
+    ChannelState.objects.create(channel="telegram", disabled_at=timezone.now(), disabled_reason="403")
+    assert admin_client.get(f"{LIST}built-in/telegram/test/").status_code == 302
+    assert api.accepted == []
+    admin_client.post(f"{LIST}built-in/telegram/test/")
+    assert said(admin_client.get(LIST)) == ["A test was sent to -100."]
+    admin_client.post(f"{LIST}built-in/telegram/enable/")
+    assert said(admin_client.get(LIST)) == ["1 channel was enabled again."]
+    assert ChannelState.objects.get().disabled_at is None
+    events = AuditEvent.objects.filter(subject="channel:telegram").order_by("pk")
+    assert [event.action for event in events] == ["channel.tested", "channel.enabled"]
+    assert admin_client.post(f"{LIST}built-in/telegram/steal/").status_code == 404
+
+
+@WITH_TRANSACTIONS
+def test_the_guardians_mail_stands_beside_it_and_is_tried_out_alike(admin_client, built_in, settings, mailoutbox):
+    settings.GUARDIAN_RECIPIENTS = ["g@example.org", "h@example.org"]
+    ChannelState.objects.create(channel="guardian", failures=2, last_error="There was no answer in time.")
+    content = admin_client.get(LIST).content.decode()
+    for words in ("Telegram, built in", "The guardian’s mail, built in", "g@example.org, h@example.org", "no answer"):
+        assert words in content
+    admin_client.post(f"{LIST}built-in/guardian/test/")
+    assert [mail.to for mail in mailoutbox] == [["g@example.org"], ["h@example.org"]]
+    admin_client.post(f"{LIST}built-in/guardian/enable/")
+    assert ChannelState.objects.get().failures == 0
+
+
+# --- Messages --------------------------------------------------------------------------------------------------------
+
+
+def test_the_outbox_says_what_went_to_whom(admin_client, message, channel):
+    content = admin_client.get(OUTBOX).content.decode()
+    for words in ("Late", "waiting", "critical", "Ops"):
+        assert words in content
+    OutboxMessage.objects.update(recipient="bob@example.org")
+    assert "bob@example.org" in admin_client.get(OUTBOX).content.decode()
+    assert "&lt;b&gt;X&lt;/b&gt;" in page(admin_client, message)
+
+
+@pytest.mark.parametrize("status", ["waiting", "failed", "given_up"])
+def test_a_message_is_tried_now(act, message, channel, status):
+    later = timezone.now() + timedelta(hours=1)
+    OutboxMessage.objects.update(status=status, error="550", finished_at=timezone.now())
+    other = OutboxMessage.objects.create(
+        channel=channel.key, recipient="-100", subject="s", severity=1, title="T", dedupe_key="o",
+        created_at=timezone.now(), next_attempt_at=later,
+    )  # fmt: skip
+    ChannelState.objects.create(channel=channel.key, next_attempt_at=later)
+    assert act(message, "try_now") == ["1 message is tried again."]
+    message.refresh_from_db()
+    other.refresh_from_db()
+    assert (message.status, message.error, message.finished_at, other.next_attempt_at) == ("waiting", "", None, None)
+    assert ChannelState.objects.get().next_attempt_at is None
+    assert OrmQ.objects.count() == 1
+
+
+def test_trying_by_a_disabled_channel_says_what_is_missing(act, message, channel):
+    ChannelState.objects.create(channel=channel.key, disabled_at=timezone.now())
+    assert "enable it again" in act(message, "try_now")[1]
+    assert ChannelState.objects.get().disabled_at
+
+
+def test_what_was_sent_is_not_tried_again(act, admin_client, message):
+    OutboxMessage.objects.update(status="sent", finished_at=timezone.now())
+    assert "try_now" not in page(admin_client, message)
+    assert act(message, "try_now") == []
+    admin_client.post(OUTBOX, {"action": "try_now", "_selected_action": [message.pk]})
+    admin_client.post(OUTBOX, {"action": "give_up", "_selected_action": [message.pk]})
+    assert OutboxMessage.objects.get().status == "sent"
+    assert not OrmQ.objects.exists()
+
+
+@pytest.mark.parametrize("status", ["waiting", "failed"])
+def test_a_message_is_given_up(act, message, status):
+    OutboxMessage.objects.update(status=status)
+    assert act(message, "give_up") == ["1 message was given up."]
+    assert OutboxMessage.objects.get().status == "given_up"
+    assert AuditEvent.objects.get(action="admin.action").after["action"] == "give_up"
+
+
+@WITH_TRANSACTIONS
+def test_a_webhook_is_tried_out_through_its_page(act):
+    with Receiver() as receiver:
+        hook = NotificationChannel.objects.create(
+            name="H", kind="webhook", addresses=receiver.url, secret=encrypt("K4NARI" * 3)
+        )
+        assert act(hook, "send_test") == [f"A test was sent to {receiver.url}."]
+        assert receiver.bodies[0]["title"] == "A test from Vigie"

@@ -1,0 +1,322 @@
+"""E-mail, webhooks and Apprise, against servers on local sockets; and what all channels have in common."""
+
+import dataclasses
+import hashlib
+import hmac
+import json
+import logging
+import threading
+from datetime import UTC, datetime
+
+import apprise
+import pytest
+from apprise.plugins import NotifyBase
+from django.core import mail as outbox
+
+from portal.base.encryption import encrypt
+from portal.base.logs import redacted
+from portal.notifications.channels import base, send
+from portal.notifications.channels.base import DeliveryError, Outgoing, limited
+from portal.notifications.channels.http import seconds_of
+from portal.notifications.known import Known
+from portal.tests.helpers import receiver
+from portal.tests.helpers.receiver import Receiver
+from portal.tests.helpers.smtp_sink import SmtpSink
+
+SECRET = "K4NARI-key"
+
+
+@pytest.fixture(autouse=True)
+def a_deadline(monkeypatch):
+    monkeypatch.setattr(base, "SEND_SECONDS", 5.0)
+
+
+def channel(kind, secret=SECRET):
+    return Known("channel:1", "C", kind, (), stored=encrypt(secret))
+
+
+def message(address, **fields):
+    return Outgoing(
+        **{
+            "id": "0123abcd",
+            "address": address,
+            "subject": "backup:7",
+            "severity": 1,
+            "state": "opened",
+            "title": "Late",
+            "text": "Nothing <since> noon.",
+            "url": "https://vigie.example.org/admin/",
+            "at": datetime(2026, 3, 10, 10, 2, tzinfo=UTC),
+        }
+        | fields
+    )
+
+
+def refused(kind, address, secret=SECRET, **fields):
+    with pytest.raises(DeliveryError) as caught:
+        send(channel(kind, secret), message(address, **fields))
+    return caught.value
+
+
+# --- E-mail ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def smtp(settings):
+    with SmtpSink() as sink:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", sink.port
+        yield sink
+
+
+def test_a_mail_arrives_as_text_and_as_html(smtp, settings):
+    settings.PORTAL_URL = "https://vigie.example.org"
+    assert send(channel("email"), message("bob@example.org")) == "bob@example.org"
+    (mail,) = smtp.mails
+    assert (mail["Subject"], mail["To"], mail["From"]) == ("[Vigie] Late", "bob@example.org", "vigie@localhost")
+    assert mail["Message-ID"] == "<0123abcd@vigie.example.org>"
+    text, html = (mail.get_body([kind]).get_content() for kind in ("plain", "html"))
+    assert text.strip().replace("\r\n", "\n") == "Nothing <since> noon.\n\nhttps://vigie.example.org/admin/"
+    assert "Nothing &lt;since&gt; noon." in html
+    assert '<a href="https://vigie.example.org/admin/">' in html
+
+
+def test_no_header_can_be_smuggled_in(smtp):
+    send(channel("email"), message("bob@example.org", title="Late\r\nBcc: eve@example.org\r\n\r\nHello"))
+    assert smtp.mails[0]["Bcc"] is None
+    refused("email", "bob@example.org\nBcc: eve@example.org")
+    assert len(smtp.mails) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "permanent", "only_this"),
+    [
+        ("RCPT", "550 no such user", True, True),
+        ("RCPT", "450 greylisted", False, True),
+        ("MAIL", "553 we do not know you", True, False),
+        ("MAIL", "451 later", False, False),
+        ("RCPT", "550 5.1.1 no such user", True, True),
+        ("RCPT", "550 5.7.1 relaying denied", True, False),
+        ("RCPT", "554 not for you", True, False),
+        ("END OF DATA", "554 looks like spam", True, False),
+        ("END OF DATA", "554 5.6.0 no such charset", True, True),
+        ("END OF DATA", "552 5.3.4 too large", True, True),
+        ("END OF DATA", "552 too large", True, True),
+        ("END OF DATA", "452 disk full", False, False),
+    ],
+)
+def test_the_mail_server_says_what_to_do(smtp, command, answer, permanent, only_this):
+    smtp.answers[command] = answer
+    error = refused("email", "bob@example.org")
+    assert (error.permanent, error.only_this) == (permanent, only_this)
+    assert answer in str(error).replace(": ", " ")
+
+
+def test_refused_address_of_a_channel_with_one_recipient_concerns_the_channel(smtp):
+    smtp.answers["RCPT"] = "550 no such user"
+    alone = dataclasses.replace(channel("email"), recipients=("bob@example.org",))
+    with pytest.raises(DeliveryError) as caught:
+        send(alone, message("bob@example.org"))
+    assert (caught.value.permanent, caught.value.only_this) == (True, False)
+
+
+def test_a_login_that_the_server_does_not_offer_is_permanent(smtp, settings):
+    settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "vigie", "K4NARI"
+    assert refused("email", "bob@example.org").permanent
+
+
+def test_a_wrong_password_disables_the_channel_and_is_not_told(smtp, settings):
+    settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "vigie", "K4NARI"
+    smtp.answers |= {"EHLO": "250-sink\r\n250 AUTH LOGIN", "AUTH": "535 no"}
+    error = refused("email", "bob@example.org")
+    assert (error.permanent, error.only_this) == (True, False)
+    assert "K4NARI" not in str(error)
+
+
+@pytest.mark.parametrize("greeting", ["421 busy", "nonsense"])
+def test_a_busy_mail_server_is_tried_again(smtp, greeting):
+    smtp.greeting = greeting
+    assert not refused("email", "bob@example.org").permanent
+
+
+def test_no_mail_server_is_tried_again(smtp, settings):
+    settings.EMAIL_PORT = 1
+    assert not refused("email", "bob@example.org").permanent
+
+
+def test_without_a_mail_server_nothing_is_pretended(settings):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+    error = refused("email", "bob@example.org")
+    assert (error.permanent, error.only_this) == (True, False)
+    assert "EMAIL_URL" in str(error)
+
+
+def test_a_text_may_be_empty():
+    send(channel("email"), message("bob@example.org", text="", url=""))
+    assert outbox.outbox[0].body == "Late"
+
+
+# --- Webhook ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hook():
+    with Receiver() as hook:
+        yield hook
+
+
+def test_a_webhook_is_signed(hook):
+    assert send(channel("webhook"), message(hook.url)) == hook.url
+    ((_path, headers, body),) = hook.requests
+    moment, digest = (part.partition("=")[2] for part in headers["X-Vigie-Signature"].split(","))
+    assert digest == hmac.new(SECRET.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
+    assert headers["X-Vigie-Id"] == "0123abcd"
+    assert headers["Content-Type"] == "application/json"
+    assert json.loads(body) == {
+        "id": "0123abcd",
+        "at": "2026-03-10T10:02:00.000Z",
+        "subject": "backup:7",
+        "severity": "critical",
+        "state": "opened",
+        "title": "Late",
+        "text": "Nothing <since> noon.",
+        "url": "https://vigie.example.org/admin/",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "permanent", "only_this"),
+    [(301, True, False), (401, True, False), (403, True, False), (404, True, False), (410, True, False),
+     (400, True, False), (407, True, False), (451, True, False), (413, True, True), (422, True, True), (408, False, False), (429, False, False), (500, False, False), (503, False, False)],
+)  # fmt: skip
+def test_the_receiver_says_what_to_do(hook, status, permanent, only_this):
+    hook.script = [(status, "K4NARI")]
+    error = refused("webhook", hook.url)
+    assert (error.permanent, error.only_this) == (permanent, only_this)
+    assert str(status) in str(error)
+    assert "K4NARI" not in str(error)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_every_success_is_one(hook, status):
+    hook.script = [(status, None)]
+    assert send(channel("webhook"), message(hook.url)) == hook.url
+
+
+def test_the_receiver_may_ask_for_time(hook):
+    hook.script = [lambda handler, body: handler.answer(503, None, Retry_After="120")]
+    assert refused("webhook", hook.url).retry_after == 120
+
+
+def test_no_redirect_carries_a_message_elsewhere(hook):
+    with Receiver() as other:
+        hook.script = [lambda handler, body: handler.answer(308, None, Location=other.url)]
+        assert refused("webhook", hook.url).permanent
+        assert other.requests == []
+
+
+@pytest.mark.parametrize("failing", [receiver.hang, receiver.drip])
+def test_a_receiver_that_does_not_answer_in_time_is_tried_again(hook, monkeypatch, failing):
+    monkeypatch.setattr(base, "SEND_SECONDS", 0.2)
+    hook.script = [failing]
+    assert not refused("webhook", hook.url).permanent
+
+
+def test_a_receiver_that_said_yes_need_not_finish(hook, monkeypatch):
+    monkeypatch.setattr(base, "SEND_SECONDS", 1.0)
+    hook.script = [receiver.drip_the_body]
+    assert send(channel("webhook"), message(hook.url)) == hook.url
+
+
+def test_an_endless_answer_is_not_read_to_its_end(hook):
+    hook.script = [receiver.flood]
+    assert send(channel("webhook"), message(hook.url)) == hook.url
+
+
+def test_an_address_is_in_no_error():
+    assert "K4NARI" not in str(refused("webhook", "http://127.0.0.1:1/K4NARI"))
+    assert "K4NARI" not in str(refused("webhook", "http://[K4NARI/"))
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("17", 17), (17, 17), ("-5", 0), ("1e9", 86_400), ("nan", None), ("inf", 86_400), ("soon", None), (None, None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ([], None)],
+)  # fmt: skip
+def test_a_pause_asked_for_is_read_with_care(value, seconds):
+    assert seconds_of(value) == seconds
+
+
+# --- Apprise ---------------------------------------------------------------------------------------------------------
+
+
+def test_apprise_carries_a_message(hook):
+    url = hook.url.replace("http://", f"json://bob:{SECRET}@")
+    send(channel("apprise", url), message(""))
+    assert hook.bodies[0]["title"] == "Late"
+    assert hook.bodies[0]["message"] == "Nothing <since> noon.\n\nhttps://vigie.example.org/admin/"
+
+
+def test_apprise_is_tried_again_by_us_alone(hook, caplog, capfd):
+    caplog.set_level(logging.DEBUG, logger="vigie")
+    hook.usual = (500, None)
+    url = hook.url.replace("http://", f"json://bob:{SECRET}@") + "/?retry=3"
+    error = refused("apprise", url, secret=url)
+    assert (error.permanent, error.only_this) == (False, False)
+    assert len(hook.requests) == 1
+    assert "K4NARI" not in str(error) + caplog.text + "".join(capfd.readouterr())
+
+
+def test_a_url_that_apprise_does_not_know_is_permanent():
+    assert refused("apprise", "", secret="nonsense://K4NARI").permanent
+
+
+def test_a_plugin_that_breaks_is_tried_again(monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("K4NARI")
+
+    monkeypatch.setattr(NotifyBase, "notify", broken)
+    error = refused("apprise", "", secret="json://localhost")
+    assert (error.permanent, "K4NARI" in str(error)) == (False, False)
+    assert apprise.__version__
+
+
+# --- All of them -----------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_under_a_lost_key_says_what_to_do(settings):
+    lost = channel("webhook")
+    settings.ENCRYPTION_KEYS = ["another key, of thirty-two characters"]
+    with pytest.raises(DeliveryError, match="enter it again") as caught:
+        send(lost, message("http://127.0.0.1:1"))
+    assert caught.value.permanent
+
+
+def test_what_nobody_foresaw_concerns_one_message_and_names_no_secret(caplog):
+    def send():
+        raise KeyError("K4NARI")
+
+    with pytest.raises(DeliveryError) as caught:
+        limited(send, 5)
+    assert (caught.value.permanent, caught.value.only_this) == (False, True)
+    assert "KeyError" in str(caught.value)
+    assert "K4NARI" not in str(caught.value) + caplog.text
+
+
+def test_time_is_up_whatever_a_channel_does():
+    forever = threading.Event()
+    with pytest.raises(DeliveryError, match=r"no answer within 0\.05 seconds"):
+        limited(forever.wait, 0.05)
+    forever.set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://api.telegram.org/bot123456:K4NARI-_abcdefghijklmnopqrstuvwxyz0/sendMessage",
+        "bot123456%3AK4NARI-_abcdefghijklmnopqrstuvwxyz0",
+        "('/bot123456789:K4NARI-_abcdefghijklmnopqrstuvwxyz0',)",
+    ],
+)
+def test_a_bots_token_is_redacted_in_one_place(text):
+    assert "K4NARI" not in redacted(text) + str(DeliveryError(text))
+    assert redacted("at 10:02:44, 12345:6 of 1234567:") == "at 10:02:44, 12345:6 of 1234567:"

@@ -1,0 +1,132 @@
+"""That nobody is told is itself something to be told: on the landing page, and to Prometheus."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from portal.desk.findings import Severity, disabled_channels, nobody_is_told, undelivered_messages
+from portal.models import ChannelState, NotificationChannel, OutboxMessage
+from portal.status.metrics import exposition
+
+pytestmark = pytest.mark.django_db
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def channel():
+    return NotificationChannel.objects.create(name="Team", kind="email", addresses="a@example.org")
+
+
+@pytest.fixture
+def telegram(settings):
+    settings.TELEGRAM_BOT_TOKEN, settings.TELEGRAM_CHAT_ID = "123456:K4NARI", "-100"
+
+
+def write(channel, status="waiting", ago=timedelta(0)):
+    moment = timezone.now() - ago
+    finished = None if status == "waiting" else moment
+    return OutboxMessage.objects.create(
+        channel=channel, recipient="a", subject="s", severity=1, title="T", dedupe_key=str(OutboxMessage.objects.count()),
+        status=status, created_at=moment, finished_at=finished,
+    )  # fmt: skip
+
+
+def found(source):
+    return list(source(timezone.now()))
+
+
+def test_without_a_channel_nobody_is_told():
+    (finding,) = found(nobody_is_told)
+    assert finding.severity == Severity.WARNING
+    assert finding.url == "/admin/portal/notificationchannel/"
+
+
+def test_a_channel_that_is_off_tells_nobody(channel):
+    assert found(nobody_is_told) == []
+    NotificationChannel.objects.update(is_active=False)
+    assert len(found(nobody_is_told)) == 1
+
+
+def test_telegram_by_environment_is_a_channel(telegram):
+    assert found(nobody_is_told) == []
+
+
+def test_half_of_telegram_is_pointed_out(channel, telegram, settings):
+    settings.TELEGRAM_CHAT_ID = ""
+    assert "TELEGRAM_CHAT_ID" in found(nobody_is_told)[0].text
+
+
+def test_a_disabled_channel_is_one_click_away(channel):
+    since = timezone.now() - HOUR
+    ChannelState.objects.create(channel=channel.key, disabled_at=since, disabled_reason="It answered 410")
+    (finding,) = found(disabled_channels)
+    assert (finding.severity, finding.since) == (Severity.CRITICAL, since)
+    assert finding.text == "The channel “Team” tells nobody any more: It answered 410. Its messages wait."
+    assert finding.url == f"/admin/portal/notificationchannel/{channel.pk}/change/"
+    NotificationChannel.objects.update(is_active=False)
+    assert found(disabled_channels) == []
+
+
+def test_of_telegram_by_environment_the_settings_are_named(telegram):
+    ChannelState.objects.create(channel="telegram", disabled_at=timezone.now(), disabled_reason="Unauthorized.")
+    (finding,) = found(disabled_channels)
+    assert "Unauthorized. Change TELEGRAM_BOT_TOKEN, TELEGRAM_CHAT_ID" in finding.text
+    assert "K4NARI" not in finding.text
+
+
+@pytest.mark.parametrize(
+    ("status", "ago", "count"),
+    [
+        ("failed", HOUR, 1),
+        ("failed", 25 * HOUR, 0),
+        ("given_up", HOUR, 0),
+        ("sent", HOUR, 0),
+        ("waiting", HOUR - timedelta(minutes=1), 0),
+        ("waiting", HOUR + timedelta(minutes=1), 1),
+    ],
+)
+def test_what_did_not_arrive_is_a_finding(channel, status, ago, count):
+    write(channel.key, status, ago)
+    findings = found(undelivered_messages)
+    assert len(findings) == count
+    if count:
+        assert findings[0].url == f"/admin/portal/outboxmessage/?status={status}"
+        assert findings[0].text.startswith("1 message ")
+
+
+def test_prometheus_sees_what_waits_and_what_is_disabled(channel, telegram):
+    write(channel.key, ago=HOUR)
+    write(channel.key)
+    write("channel:999", ago=HOUR)
+    write(channel.key, "sent")
+    ChannelState.objects.create(channel="telegram", disabled_at=timezone.now())
+    lines = dict(line.rsplit(" ", 1) for line in exposition(timezone.now()).decode().splitlines() if line[0] != "#")
+    assert float(lines[f'vigie_outbox_waiting{{channel="{channel.key}"}}']) == 2
+    assert float(lines['vigie_outbox_waiting{channel="telegram"}']) == 0
+    assert float(lines['vigie_outbox_waiting{channel="channel:999"}']) == 1
+    assert 3599 < float(lines[f'vigie_outbox_oldest_seconds{{channel="{channel.key}"}}']) < 3700
+    assert float(lines['vigie_channel_disabled{channel="telegram"}']) == 1
+    assert float(lines[f'vigie_channel_disabled{{channel="{channel.key}"}}']) == 0
+
+
+def test_the_landing_page_shows_it(admin_client, telegram):
+    ChannelState.objects.create(channel="telegram", disabled_at=timezone.now(), disabled_reason="Unauthorized.")
+    content = admin_client.get("/admin/").content.decode()
+    assert "Telegram tells nobody any more" in content
+    assert "K4NARI" not in content
+
+
+def test_who_gets_the_guardians_reports_is_not_told_of_alerts(settings):
+    settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
+    assert "no notification channel is active" in found(nobody_is_told)[0].text
+
+
+def test_of_the_guardians_mail_the_settings_are_named(settings):
+    settings.GUARDIAN_RECIPIENTS = ["g@example.org"]
+    ChannelState.objects.create(channel="guardian", disabled_at=timezone.now(), disabled_reason="535 no")
+    (finding,) = found(disabled_channels)
+    said = (
+        "The guardian’s mail tells nobody any more: 535 no. Change GUARDIAN_RECIPIENTS, EMAIL_URL, or enable it again."
+    )
+    assert finding.text == said

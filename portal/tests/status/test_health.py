@@ -1,0 +1,163 @@
+"""What /healthz, /readyz and the findings tell."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.utils import timezone
+
+from portal.desk import findings
+from portal.desk.findings import Severity
+from portal.models import Beat, JobRun, TaskAttempt
+from portal.status import health
+
+pytestmark = pytest.mark.django_db
+COMPONENTS = ("quick", "slow", "pulse")
+ALL_OK = dict.fromkeys(("database", "disk", "migrations", *COMPONENTS), "ok")
+
+
+@pytest.fixture
+def now():
+    return timezone.now()
+
+
+@pytest.fixture
+def beats(now):
+    for component in COMPONENTS:
+        Beat.objects.create(component=component, at=now)
+
+
+def silent(component, seconds):
+    Beat.objects.filter(component=component).update(at=timezone.now() - timedelta(seconds=seconds))
+
+
+def not_ready(client):
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["code"] == "not_ready"
+    return answer.json()
+
+
+def test_a_process_that_answers_is_healthy_whatever_the_database(client, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        answer = client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_it_is_ready_when_every_part_beats(client, beats, django_assert_max_num_queries):
+    with django_assert_max_num_queries(4):
+        answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "checks": ALL_OK})
+
+
+@pytest.mark.parametrize(("component", "seconds"), [("quick", 90), ("slow", 90), ("pulse", 40)])
+def test_a_silent_part_is_named(client, beats, component, seconds):
+    silent(component, seconds)
+    problem = not_ready(client)
+    assert problem["detail"].startswith(f"{component} has shown no sign of life for ")
+    assert problem["checks"] == ALL_OK | {component: "stale"}
+
+
+def test_parts_that_never_ran_are_missing(client):
+    problem = not_ready(client)
+    assert problem["checks"] == ALL_OK | dict.fromkeys(COMPONENTS, "missing")
+    assert "slow has never shown a sign of life." in problem["detail"]
+
+
+def test_a_cluster_with_all_workers_at_a_task_is_not_silent(client, beats, now, settings):
+    silent("quick", 90)
+    for number in range(settings.QUICK_WORKERS):
+        attempt(f"task{number}", started_at=now - timedelta(seconds=90))
+    assert client.get("/readyz").status_code == 200
+    TaskAttempt.objects.filter(task_id="task0").update(started_at=now - timedelta(hours=1))
+    assert client.get("/readyz").status_code == 503
+
+
+def test_cluster_whose_workers_died_at_a_task_is_silent(client, beats, now, settings, silent_node):
+    silent("quick", 90)
+    for number in range(settings.QUICK_WORKERS):
+        attempt(f"task{number}", started_at=now - timedelta(seconds=90))
+    silent_node()
+    assert client.get("/readyz").status_code == 503
+
+
+def attempt(task_id, **fields):
+    worker = "elsewhere/12345678:1:1"
+    return TaskAttempt.objects.create(task_id=task_id, name="x", cluster="quick", worker=worker, **fields)
+
+
+def test_missing_migrations_are_counted(client, beats):
+    MigrationRecorder(connection).record_unapplied("portal", "0001_initial")
+    problem = not_ready(client)
+    assert problem["detail"] == "The database lacks 1 migrations."
+    assert problem["checks"] == ALL_OK | {"migrations": "missing"} | dict.fromkeys(COMPONENTS, "unknown")
+
+
+def test_a_database_that_does_not_answer_is_told_as_such(client, monkeypatch):
+    def fail():
+        raise OperationalError("secret host")
+
+    monkeypatch.setattr(health, "unapplied_migrations", fail)
+    problem = not_ready(client)
+    assert problem["detail"] == "The database does not answer."
+    assert problem["checks"] == {"database": "failed", "disk": "ok"} | dict.fromkeys(
+        ("migrations", *COMPONENTS), "unknown"
+    )
+
+
+class TestFindings:
+    @pytest.fixture
+    def found(self, now):
+        def finding(source):
+            return [(finding.severity, finding.text, finding.since) for finding in source(now)]
+
+        return finding
+
+    def test_there_are_none_where_all_is_well(self, beats, found, settings):
+        settings.TELEGRAM_BOT_TOKEN = settings.TELEGRAM_CHAT_ID = "somebody is told"
+        assert not [
+            found(source)
+            for source in findings.sources.items
+            if source.__module__ == findings.__name__ and found(source)
+        ]
+
+    def test_a_silent_part_is_critical(self, beats, found, now):
+        silent("slow", 600)
+        [(severity, text, since)] = found(findings.parts_without_a_beat)
+        assert severity is Severity.CRITICAL
+        assert text == "slow shows no sign of life: its work is not being done."
+        assert since < now - timedelta(minutes=9)
+
+    def test_a_job_whose_latest_cycle_failed_is_a_warning_until_one_succeeds(self, found, now):
+        JobRun.objects.create(job="scan", cycle_key="1", status="failed", finished_at=now, error="OSError: no disk")
+        assert found(findings.failed_jobs) == [(Severity.WARNING, "The job scan failed: OSError: no disk", now)]
+        JobRun.objects.create(job="scan", cycle_key="2", status="done", finished_at=now)
+        assert found(findings.failed_jobs) == []
+
+    def test_a_task_given_up_is_told_for_a_day(self, found, now):
+        attempt("t", attempts=TaskAttempt.MOST_ATTEMPTS + 1, started_at=now, finished_at=now)
+        assert len(found(findings.given_up_tasks)) == 1
+        TaskAttempt.objects.update(finished_at=now - timedelta(hours=25))
+        assert found(findings.given_up_tasks) == []
+
+    @pytest.mark.parametrize(
+        ("debug", "url", "https", "number"),
+        [
+            (False, "http://127.0.0.1:8000", False, 0),
+            (False, "http://[::1]:8000", False, 0),
+            (False, "http://localhost", False, 0),
+            (False, "https://vigie.example", True, 0),
+            (False, "https://vigie.example", False, 1),
+            (False, "http://vigie.example", True, 1),
+            (True, "http://10.0.0.7", False, 2),
+        ],
+    )
+    def test_unsafe_settings_are_named(self, found, settings, debug, url, https, number):
+        settings.DEBUG, settings.PORTAL_URL, settings.HTTPS = debug, url, https
+        assert len(found(findings.unsafe_settings)) == number
+
+
+def test_a_clock_of_our_own_that_runs_ahead_makes_nobody_stale(beats, now):
+    assert {check.word for check in health.checks(now + timedelta(minutes=10)).values()} == {"ok"}

@@ -1,0 +1,110 @@
+"""The metrics, as Prometheus reads them."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+from django_q.models import OrmQ
+from prometheus_client.parser import text_string_to_metric_families
+
+from portal.access.tokens.issuing import issue
+from portal.models import AuthFailure, Beat, JobRun
+from portal.status import metrics
+from usage.tests.runs import run
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def scrape(client, settings):
+    def scraping(token=settings.METRICS_TOKEN):
+        return client.get("/metrics", headers={"Authorization": f"Bearer {token}"} if token else {})
+
+    return scraping
+
+
+@pytest.fixture
+def samples(scrape):
+    def reading():
+        families = text_string_to_metric_families(scrape().content.decode())
+        return {
+            (sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples
+        }
+
+    return reading
+
+
+@pytest.mark.parametrize(
+    ("token", "code"), [(None, "not_authenticated"), ("x", "invalid_token"), ("é", "invalid_token")]
+)
+def test_it_is_told_to_the_bearer_of_its_token_alone(scrape, token, code):
+    answer = scrape(token)
+    assert (answer.status_code, answer.json()["code"]) == (401, code)
+
+
+def test_it_is_prometheus_text(scrape):
+    assert scrape().headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_it_takes_a_fixed_number_of_queries(scrape, django_assert_max_num_queries):
+    with django_assert_max_num_queries(20):
+        assert scrape().status_code == 200
+
+
+def test_a_database_that_does_not_answer_is_a_503(scrape, monkeypatch):
+    def fail(now):
+        raise OperationalError
+
+    monkeypatch.setattr(metrics, "exposition", fail)
+    assert scrape().status_code == 503
+
+
+def test_the_queues_tell_how_many_wait_and_since_when(samples):
+    now = timezone.now()
+    OrmQ.objects.create(key="slow", payload="", lock=now - timedelta(minutes=5))
+    OrmQ.objects.create(key="slow", payload="", lock=now + timedelta(minutes=5))
+    found = samples()
+    assert found["vigie_queue_waiting", "quick"] == 0
+    assert found["vigie_queue_waiting", "slow"] == found["vigie_queue_claimed", "slow"] == 1
+    assert 300 <= found["vigie_queue_oldest_seconds", "slow"] < 330
+
+
+def test_the_portals_own_figures(samples):
+    now = timezone.now()
+    Beat.objects.create(component="quick", at=now - timedelta(seconds=30))
+    JobRun.objects.create(job="scan", cycle_key="1", status="failed")
+    issue("enroll")
+    AuthFailure.objects.create(address="10.0.0.1", window_started_at=now, count=7)
+    found = samples()
+    assert 30 <= found["vigie_beat_age_seconds", "quick"] < 60
+    assert (found["vigie_job_runs", "failed"], found["vigie_job_runs", "done"]) == (1, 0)
+    assert (found["vigie_tokens", "enroll"], found["vigie_tokens", "agent"]) == (1, 0)
+    assert (found["vigie_auth_failures",], found["vigie_auth_failing_addresses",]) == (7, 1)
+
+
+def test_machines_by_status_and_liveness(samples, make_agent):
+    make_agent("A")
+    make_agent("B", seen=timedelta(hours=1))
+    make_agent("C", status="uninstalled")
+    found = samples()
+    assert (found["vigie_machines", "active"], found["vigie_machines", "uninstalled"]) == (2, 1)
+    assert (found["vigie_machines_active", "online"], found["vigie_machines_active", "late"]) == (1, 1)
+
+
+def test_runs_and_pages(samples, call, client_token):
+    before = samples()["vigie_runs_received_total",]
+    call("POST", "usage/report", client_token, **run())
+    found = samples()
+    assert found["vigie_runs_received_total",] > before
+    assert (found["vigie_recent_runs",], found["vigie_recent_pages",]) == (1, run()["total_pages"])
+
+
+def test_who_guesses_its_token_is_throttled(client, settings):
+    settings.AUTH_FAILURES_PER_MINUTE = 2
+    answers = [client.get("/metrics", headers={"Authorization": "Bearer guess"}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [401, 401, 429]
+    assert "Retry-After" in answers[-1].headers
+    right = {"Authorization": f"Bearer {settings.METRICS_TOKEN}"}
+    assert client.get("/metrics", headers=right).status_code == 200
+    assert client.get("/metrics", headers={"Authorization": "Bearer guess"}).status_code == 401

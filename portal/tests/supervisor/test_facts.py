@@ -1,0 +1,151 @@
+"""What the watchdog knows of a cluster."""
+
+import os
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from portal.base import processes
+from portal.base.processes import HOST, dead, myself, pid_here
+from portal.models import Beat, ChannelState, JobRun, TaskAttempt
+from portal.supervisor import facts
+from portal.supervisor.facts import gather, is_busy, must_end
+from portal.work.clusters import limits
+
+pytestmark = pytest.mark.django_db
+MINUTE = timedelta(minutes=1)
+DEAD = f"{HOST}:4194305:1"
+ELSEWHERE = "another-host/12345678:7:1"
+
+
+@pytest.fixture(autouse=True)
+def kept_connection(monkeypatch):
+    monkeypatch.setattr(facts, "close_old_connections", lambda: None)
+
+
+@pytest.fixture
+def now():
+    return timezone.now()
+
+
+def attempt(worker, started_at, queue_id=None, finished_at=None, task_id="t", cluster="quick"):
+    return TaskAttempt.objects.create(
+        task_id=task_id, name="x", cluster=cluster, queue_id=queue_id, attempts=1, worker=worker,
+        started_at=started_at, finished_at=finished_at,
+    )  # fmt: skip
+
+
+def queued(lock, cluster="quick"):
+    return OrmQ.objects.create(key=cluster, payload="", lock=lock)
+
+
+def known(now):
+    return gather("quick", now - 60 * MINUTE, now, [*TaskAttempt.objects.running("quick")])
+
+
+def test_a_process_is_known_by_more_than_its_number():
+    assert pid_here(myself()) == os.getpid()
+    reborn = f"{HOST}:{os.getpid()}:1"
+    assert dead([reborn, DEAD, ELSEWHERE, myself(), ""]) == {reborn, DEAD}
+
+
+def test_process_of_renamed_host_is_still_known(monkeypatch):
+    mine, gone = myself(), DEAD.replace(HOST.partition("/")[0], "former-name")
+    monkeypatch.setattr(processes, "HOST", f"new-name/{processes.SYSTEM}")
+    assert dead([mine, gone]) == {gone}
+
+
+@pytest.mark.parametrize(("seconds", "found"), [(5, set()), (15, {ELSEWHERE}), (-60, {ELSEWHERE})])
+def test_process_elsewhere_is_dead_once_its_node_is_silent(silent_node, seconds, found):
+    silent_node(timedelta(seconds=seconds))
+    assert dead([ELSEWHERE]) == found
+
+
+def test_no_node_is_dead_right_after_an_outage_of_the_database(silent_node):
+    silent_node(seen_for=timedelta(seconds=1))
+    assert dead([ELSEWHERE]) == set()
+
+
+def test_series_of_beats_is_broken_by_a_silence(silent_node):
+    silent_node()
+    own = Beat.objects.filter(where=HOST)
+    processes.beat()
+    own.update(at=timezone.now() - timedelta(seconds=3))
+    processes.beat()
+    assert own.get().unbroken_since < timezone.now() - timedelta(seconds=50)
+    own.update(at=timezone.now() - timedelta(seconds=11))
+    processes.beat()
+    assert own.get().unbroken_since > timezone.now() - timedelta(seconds=50)
+
+
+def test_running_portal_shows_its_node_alive():
+    processes.beat()
+    assert Beat.objects.get().where == HOST
+    assert Beat.objects.get().component == f"node:{processes.SYSTEM}"
+
+
+def test_only_workers_of_this_cluster_count_as_busy(now):
+    attempt(myself(), now, task_id="own")
+    attempt(myself(), now, task_id="done", finished_at=now)
+    attempt(myself(), now, task_id="slow", cluster="slow")
+    attempt(f"{HOST}:1:{pid_born_of_init()}", now, task_id="group")
+    attempt(DEAD, now, task_id="dead")
+    attempt(ELSEWHERE, now, task_id="elsewhere")
+    assert known(now).busy == 1
+    assert is_busy("quick")
+
+
+def pid_born_of_init():
+    with open("/proc/1/stat") as file:
+        return file.read().rpartition(")")[2].split()[19]
+
+
+def test_it_was_active_when_it_last_started_or_ended_a_task(now):
+    attempt(myself(), now - 3 * MINUTE, task_id="runs")
+    assert known(now).active_at == now - 3 * MINUTE
+    attempt(myself(), now - 9 * MINUTE, task_id="ended", finished_at=now - MINUTE)
+    assert known(now).active_at == now - MINUTE
+
+
+def test_the_queue_tells_what_waits_and_what_was_claimed(now):
+    queued(now - MINUTE)
+    queued(now - 2 * MINUTE)
+    queued(now - 9 * MINUTE, "slow")
+    claimed = queued(now - MINUTE + limits("quick").retry)
+    running = queued(now + limits("quick").retry)
+    attempt(myself(), now, running.pk)
+    facts = known(now)
+    assert facts.unclaimed_since == now - 2 * MINUTE
+    assert [(claim.queue_id, claim.at) for claim in facts.unstarted] == [(claimed.pk, now - MINUTE)]
+
+
+@pytest.mark.parametrize("worker", [DEAD, ELSEWHERE])
+def test_what_a_dead_worker_had_is_given_back(now, silent_node, worker):
+    silent_node()
+    row = queued(now + MINUTE)
+    attempt(worker, now, row.pk)
+    assert not must_end("quick", now, 2 * MINUTE)
+    assert TaskAttempt.objects.get().worker == ""
+    row.refresh_from_db()
+    assert row.lock <= timezone.now()
+
+
+def test_channel_and_job_of_a_dead_deliverer_are_free_again(now):
+    for model, name in (
+        (ChannelState, {"channel": "c"}),
+        (JobRun, {"job": "j", "cycle_key": "all", "status": "running"}),
+    ):
+        model.objects.create(**name, holder=DEAD, lease_expires_at=now + MINUTE)
+    must_end("quick", now, 2 * MINUTE)
+    assert ChannelState.objects.ready(timezone.now()).exists()
+    assert JobRun.objects.claimable(timezone.now()).exists()
+
+
+def test_a_stalled_cluster_must_end_and_gives_back_what_it_claimed(now):
+    queued(now - 9 * MINUTE)
+    claimed = queued(now - MINUTE + limits("quick").retry)
+    assert must_end("quick", now - 60 * MINUTE, 2 * MINUTE)
+    claimed.refresh_from_db()
+    assert claimed.lock <= timezone.now()

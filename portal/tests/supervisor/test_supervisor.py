@@ -1,0 +1,157 @@
+"""The supervisor, with small programs in place of the portal's."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from django.core.management.base import CommandError
+
+from portal.management.commands.up import listen_or_refuse
+from portal.supervisor import children, components, lifeline
+from portal.supervisor.children import Child, Component, pause
+from portal.supervisor.components import listen
+from portal.supervisor.supervisor import ENDING, Supervisor
+from portal.tests.helpers.portal_process import wait_for
+
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open({file!r}, "w")
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def supervise(monkeypatch):
+    """A supervisor of one program, quick to restart it; nothing of it is left behind."""
+    monkeypatch.setattr(children, "LONGEST_PAUSE", 0.05)
+    handlers = {number: signal.getsignal(number) for number in ENDING}
+    made = []
+
+    def supervising(code, grace=30.0, **options):
+        made.append(Supervisor([Component("program", [sys.executable, "-c", code], **options)], grace))
+        return made[-1]
+
+    yield supervising
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    for supervisor in made:
+        for child in supervisor.children:
+            child.signal_group(signal.SIGKILL)
+
+
+@pytest.fixture
+def end_when(supervise):
+    """Sends this process the signal that the supervisor waits for, once the condition holds."""
+    threads = []
+
+    def ending(condition, times):
+        wait_for("it is time to end", condition)
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.5)  # two signals at once would be one
+
+    def ending_when(condition, times=1):
+        threads.append(threading.Thread(target=ending, args=(condition, times)))
+        threads[-1].start()
+
+    yield ending_when
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(1, 0.5), (2, 1), (5, 8), (9, 30)])
+def test_the_pause_doubles_up_to_a_bound(failures, seconds):
+    assert pause(failures) == seconds
+
+
+def test_a_program_that_cannot_be_kept_running_ends_all_with_a_failure(supervise, tmp_path):
+    starts = tmp_path / "starts"
+    supervisor = supervise(f"open({str(starts)!r}, 'a').write('x'); raise SystemExit(3)")
+    assert supervisor.run() == 1
+    assert starts.read_text() == "x" * children.MOST_FAILURES
+
+
+def test_one_that_had_settled_begins_with_a_clean_record():
+    child = Child(Component("program", ["true"]), failures=4)
+    child.start(100.0, os.open(os.devnull, os.O_RDONLY), lifeline.VARIABLE)
+    child.ended(100.0 + children.SETTLED_AFTER)
+    assert (child.failures, child.due) == (1, 100.0 + children.SETTLED_AFTER + 0.5)
+
+
+def test_a_requested_end_is_a_success(supervise, end_when):
+    supervisor = supervise("import time; time.sleep(600)")
+    end_when(supervisor.running)
+    assert supervisor.run() == 0
+    assert not supervisor.running()
+
+
+def test_what_does_not_end_within_the_grace_is_killed(supervise, end_when, tmp_path):
+    supervisor = supervise(STUBBORN.format(file=str(tmp_path / "up")), grace=0.5)
+    end_when((tmp_path / "up").exists)
+    assert supervisor.run() == 0
+
+
+def test_a_second_signal_ends_all_at_once(supervise, end_when, tmp_path):
+    supervisor = supervise(STUBBORN.format(file=str(tmp_path / "up")), grace=3600)
+    end_when((tmp_path / "up").exists, times=2)
+    assert supervisor.run() == 0
+
+
+def test_the_children_of_a_dead_main_process_go_with_it(supervise, tmp_path):
+    file = tmp_path / "pid"
+    code = f"import os, time; pid = os.fork(); pid and open({str(file)!r}, 'w').write(str(pid)); time.sleep(0 if pid else 600)"
+    supervisor = supervise(code)
+    supervisor.look(time.monotonic())
+    orphan = int(wait_for("the child is there", lambda: file.exists() and file.read_text()))
+    wait_for("the end is noted", lambda: supervisor.reap(time.monotonic()) or not supervisor.running())
+    wait_for("the orphan is gone", lambda: is_gone(orphan))
+
+
+def is_gone(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] in "ZX"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_broken_lifeline_ends_the_process_it_was_given_to():
+    code = "from portal.supervisor import lifeline; import time; lifeline.hold(); print(flush=True); time.sleep(600)"
+    reading, writing = os.pipe()
+    program = subprocess.Popen(
+        [sys.executable, "-c", code], pass_fds=[reading], env=os.environ | {lifeline.VARIABLE: str(reading)},
+        stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    with program:
+        program.stdout.readline()
+        os.close(reading)
+        os.close(writing)
+        try:
+            assert program.wait(10) == -signal.SIGTERM
+        finally:
+            program.kill()
+
+
+@pytest.mark.parametrize("bind", ["8000", ":8000", "localhost:http", "localhost:70000", "localhost:-1"])
+def test_what_is_no_address_is_refused(bind):
+    with pytest.raises(ValueError, match="is not HOST:PORT"):
+        listen(bind)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_it_listens_where_it_is_told(host, monkeypatch):
+    monkeypatch.setattr(components, "PATIENCE_SECONDS", 0)
+    with listen(f"{host}:0") as listening, pytest.raises(CommandError, match=r"Nothing can listen on .* in use\.$"):
+        listen_or_refuse(f"{host}:{listening.getsockname()[1]}")
+
+
+def test_address_in_use_is_waited_for():
+    with listen("127.0.0.1:0") as held:
+        port = held.getsockname()[1]
+        threading.Timer(0.5, held.close).start()
+        with listen(f"127.0.0.1:{port}") as listening:
+            assert listening.getsockname()[1] == port

@@ -1,0 +1,53 @@
+"""Parts of the portal that are started while the database is away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from portal.supervisor import lifeline
+from portal.tests.helpers.portal_process import MANAGE, wait_for
+
+# Nothing listens on the port of tcpmux, and PostgreSQL's client says so at once.
+AWAY = "postgresql://vigie:secret@127.0.0.1:1/vigie"
+
+
+@contextmanager
+def started(log: Path, *arguments: str, kept: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """`kept` is a descriptor that stays open in it: its lifeline."""
+    environment = os.environ | {"VIGIE_DATA_DIR": str(log.parent), "DATABASE_URL": AWAY}
+    if kept is not None:
+        environment[lifeline.VARIABLE] = str(kept)
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [*MANAGE, *arguments], env=environment, stdout=file, stderr=file,
+            start_new_session=True, pass_fds=[] if kept is None else [kept],
+        )  # fmt: skip
+    try:
+        wait_for("it says that it waits", lambda: "the database does not answer" in log.read_text())
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("command", [("cluster", "quick"), ("up", "--bind", "127.0.0.1:1")])
+def test_start_without_database_waits_until_asked_to_end(tmp_path: Path, command: tuple[str, ...]) -> None:
+    with started(tmp_path / "log", *command) as process:
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) in {0, -signal.SIGTERM}
+
+
+def test_waiting_cluster_ends_with_its_supervisor(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with started(tmp_path / "log", "cluster", "quick", kept=reading) as process:
+        os.close(reading)
+        os.close(writing)
+        assert process.wait(20) == 0

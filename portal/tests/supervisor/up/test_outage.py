@@ -1,0 +1,44 @@
+"""A database that is away for half a minute, and each part of the portal killed once meanwhile."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from faults.postgres import Postgres, postgres
+from faults.stage import PARTS, kill
+from portal.tests.helpers.portal_process import Portal, wait_for
+
+OUTAGE_SECONDS, BACK_SECONDS = 30, 30
+
+
+@pytest.fixture
+def server() -> Iterator[Postgres]:
+    with tempfile.TemporaryDirectory(prefix="vigie-outage-") as directory, postgres(Path(directory) / "data") as server:
+        yield server
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server that could be away")
+def test_portal_works_again_after_an_outage_in_which_every_part_was_killed(tmp_path: Path, server: Postgres) -> None:
+    portal = Portal(tmp_path, server.url)
+    try:
+        portal.manage("migrate")
+        portal.start()
+        portal.enqueue("'up.sleep', 20, cluster='slow'")
+        wait_for("the task runs", lambda: portal.sql("SELECT 1 FROM portal_taskattempt WHERE name = 'up.sleep'"))
+        server.kill()
+        back_at = time.monotonic() + OUTAGE_SECONDS
+        for part in PARTS:
+            kill(portal, part)
+        wait_for("the outage is over", lambda: time.monotonic() >= back_at)
+        server.start()
+        wait_for("the portal is ready", lambda: portal.readiness()[0] == 200, BACK_SECONDS)
+        ended = "SELECT error FROM portal_taskattempt WHERE name = 'up.sleep' AND finished_at IS NOT NULL"
+        assert wait_for("the task has ended", lambda: portal.sql(ended)) == [("",)]
+    finally:
+        portal.clean_up()

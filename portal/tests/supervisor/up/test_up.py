@@ -1,0 +1,121 @@
+"""The supervised portal, met by real signals. All tests share one portal, started again where they ended it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from portal.tests.helpers.portal_process import Portal, Process, database, wait_for
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    directory = tmp_path_factory.mktemp("portal")
+    with database(directory) as url:
+        portal = Portal(directory, url)
+        try:
+            yield portal
+        finally:
+            portal.clean_up()
+
+
+@pytest.fixture
+def portal(prepared: Portal) -> Portal:
+    """A portal that runs."""
+    if prepared.up is None or prepared.up.poll() is not None:
+        prepared.manage("migrate")
+        prepared.start()
+    return prepared
+
+
+def test_it_refuses_to_start_before_the_migrations(prepared: Portal) -> None:
+    refused = prepared.manage("up")
+    assert refused.returncode == 1
+    assert "migrations: run `manage.py prepare` first" in refused.stderr
+
+
+def test_every_process_makes_files_for_its_owner_alone(portal: Portal) -> None:
+    masks = {
+        process.command: next(line for line in status.splitlines() if line.startswith("Umask:")).split()[1]
+        for process in portal.processes()
+        if (status := Path(f"/proc/{process.pid}/status").read_text())
+    }
+    assert len(masks) > len(("up", "web", "quick", "slow"))
+    assert set(masks.values()) == {"0077"}
+
+
+KILLS = {
+    "main processes": [("web", ""), ("quick", ""), ("slow", ""), ("pulse", "")],
+    "a web worker, a sentinel, a pusher": [("web", "worker"), ("quick", "sentinel"), ("slow", "pusher")],
+    "an idle worker, a monitor": [("quick", "worker"), ("slow", "monitor")],
+    "the only worker, a pusher": [("slow", "worker"), ("quick", "pusher")],
+}
+
+
+def victim(portal: Portal, name: str, part: str) -> Process:
+    if not part:
+        return portal.main(name)
+    if name == "web":
+        return portal.children(portal.main("web"))[0]
+    return portal.sentinel(name) if part == "sentinel" else portal.part(name, part)
+
+
+@pytest.mark.parametrize("kills", KILLS.values(), ids=KILLS)
+def test_a_killed_process_comes_back_and_leaves_no_orphans(portal: Portal, kills: list[tuple[str, str]]) -> None:
+    """Each is alone in its component: the components know nothing of each other."""
+    victims = [victim(portal, *kill) for kill in kills]
+    for process in victims:
+        process.kill()
+    wait_for("every process is in its place", portal.is_complete)
+    portal.wait_until_ready()
+    assert not {process.pid for process in victims} & {process.pid for process in portal.processes()}
+    leaders = {portal.main(name).pid for name in ("web", "quick", "slow", "pulse")}
+    supervisor = portal.supervisor()
+    assert all(process.group in leaders for process in portal.processes() if process.pid != supervisor.pid)
+
+
+def test_a_task_that_kills_its_worker_is_given_up_and_leaves_the_queue(portal: Portal) -> None:
+    portal.enqueue("'up.poison', cluster='slow'")
+    given_up = "SELECT error FROM portal_taskattempt WHERE name = 'up.poison' AND finished_at IS NOT NULL"
+    [[error]] = wait_for("the task is given up", lambda: portal.sql(given_up))
+    assert error == "given up: each attempt ended its worker"
+    wait_for("the queue is empty", lambda: not portal.sql("SELECT 1 FROM django_q_ormq WHERE key = 'slow'"))
+
+
+def test_a_cluster_that_takes_no_task_starts_anew_alone(portal: Portal) -> None:
+    stalled, other = portal.main("quick"), portal.main("slow")
+    portal.part("quick", "pusher").kill(signal.SIGSTOP)
+    portal.enqueue("'up.nothing'")
+    wait_for("the cluster is another", lambda: portal.main("quick").pid != stalled.pid)
+    portal.wait_until_ready()
+    assert portal.main("slow").pid == other.pid
+
+
+def test_what_a_killed_cluster_had_in_hand_is_done_by_the_next(portal: Portal) -> None:
+    portal.enqueue("'up.sleep', 2, cluster='slow'", "'up.nothing', cluster='slow'")
+    running = "SELECT 1 FROM portal_taskattempt WHERE name = 'up.sleep' AND attempts = 1"
+    wait_for("the task runs", lambda: portal.sql(running))
+    portal.main("slow").kill()
+    done = "SELECT name FROM portal_taskattempt WHERE finished_at IS NOT NULL AND error = '' AND name LIKE 'up.%'"
+    wait_for("both are done", lambda: {name for (name,) in portal.sql(done)} == {"up.sleep", "up.nothing"})
+
+
+def test_a_killed_supervisor_takes_everything_along(portal: Portal) -> None:
+    portal.supervisor().kill()
+    wait_for("nothing is left", lambda: not portal.processes(), seconds=20)
+
+
+def test_asked_to_end_it_lets_a_running_task_finish(portal: Portal) -> None:
+    portal.sql("DELETE FROM portal_taskattempt")
+    portal.enqueue("'up.sleep', 3, cluster='slow'", "'up.nothing', cluster='slow'")
+    wait_for("the task runs", lambda: portal.sql("SELECT 1 FROM portal_taskattempt WHERE name = 'up.sleep'"))
+    assert portal.up is not None
+    portal.up.send_signal(signal.SIGTERM)
+    assert portal.up.wait(30) == 0
+    assert not portal.processes()
+    done = portal.sql("SELECT name, error FROM portal_taskattempt WHERE finished_at IS NOT NULL AND name LIKE 'up.%'")
+    assert done == [("up.sleep", "")]
+    assert len(portal.sql("SELECT 1 FROM django_q_ormq WHERE key = 'slow'")) == 1

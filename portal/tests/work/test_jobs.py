@@ -1,0 +1,92 @@
+"""A cycle of a job has one effect."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from portal.base.processes import HOST, myself
+from portal.models import JobRun
+from portal.work.jobs import Lease, LeaseLost, claim
+
+pytestmark = pytest.mark.django_db
+DEAD, SILENT, UNKNOWN = f"{HOST}:4194305:1", "another-host/12345678:7:1", "another-host/87654321:7:1"
+
+
+@pytest.fixture
+def lease() -> Lease:
+    held = claim("scan", "monday")
+    assert held is not None
+    return held
+
+
+def run_out(lease: Lease) -> None:
+    JobRun.objects.filter(pk=lease.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_a_cycle_held_by_one_is_not_given_to_another(lease):
+    assert claim("scan", "monday") is None
+
+
+def test_other_cycles_and_other_jobs_are_free(lease):
+    assert claim("scan", "tuesday")
+    assert claim("digest", "monday")
+
+
+def test_a_finished_cycle_is_never_claimed_again(lease):
+    lease.finish({"found": 3})
+    run_out(lease)
+    assert claim("scan", "monday") is None
+    assert JobRun.objects.get().result == {"found": 3}
+
+
+def test_a_failed_cycle_may_be_claimed_again_and_says_why_it_failed(lease):
+    lease.fail(ValueError("no disk"))
+    assert JobRun.objects.get().error == "ValueError: no disk"
+    again = claim("scan", "monday")
+    assert again is not None
+    assert again.fence == lease.fence + 1
+
+
+def test_whoever_was_overtaken_may_write_nothing_more(lease):
+    run_out(lease)
+    successor = claim("scan", "monday")
+    assert successor is not None
+    for write in (lease.extend, lease.finish):
+        with pytest.raises(LeaseLost):
+            write()
+    lease.fail(ValueError())
+    successor.finish()
+    assert JobRun.objects.get().status == "done"
+
+
+def test_a_lease_that_ran_out_unnoticed_is_still_good(lease):
+    run_out(lease)
+    lease.extend()
+    assert claim("scan", "monday") is None
+
+
+@pytest.mark.parametrize(("holder", "is_free"), [(DEAD, True), (SILENT, True), (UNKNOWN, False), (myself(), False)])
+def test_lease_of_dead_holder_is_claimed_at_once_on_every_host(lease, silent_node, holder, is_free):
+    silent_node()
+    JobRun.objects.update(holder=holder)
+    overtaken = claim("scan", "monday")
+    assert (overtaken is not None) is is_free
+    if is_free:
+        with pytest.raises(LeaseLost):
+            lease.extend()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_at_once_one_gets_the_cycle():
+    def claiming(_: int) -> Lease | None:
+        try:
+            return claim("scan", "monday")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        leases = list(pool.map(claiming, range(8)))
+    assert sum(lease is not None for lease in leases) == 1

@@ -1,0 +1,252 @@
+"""Queued tasks, run by django-q2's own worker."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import DatabaseError, OperationalError, transaction
+from django.utils import timezone
+from django_q.exceptions import TimeoutException
+from django_q.models import OrmQ
+from django_q.models import Task as FailedTask
+
+from portal.access.tokens import credential
+from portal.base.processes import HOST, myself
+from portal.models import Beat, ChannelState, TaskAttempt
+from portal.tasks import outdated_routine
+from portal.tests.helpers.workers import deliver, deliver_again
+from portal.work import attempts, queue
+from portal.work.clusters import limits
+from portal.work.jobs import Lease, claim, turn
+from portal.work.queue import enqueue, waiting
+
+pytestmark = pytest.mark.django_db
+DEAD = f"{HOST}:4194305:1"
+ELSEWHERE = "another-host/12345678:7:1"
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the task `note` was called with; `raise` fails with the exception it finds there."""
+    noted = []
+    monkeypatch.setattr(queue.tasks, "items", [*queue.tasks.all()])
+
+    @queue.task("note")
+    def note(*args):
+        noted.append(args)
+
+    @queue.task("raise")
+    def fail():
+        raise noted.pop()
+
+    return noted
+
+
+def attempt():
+    return TaskAttempt.objects.get()
+
+
+def test_a_task_is_run_once_and_leaves_the_queue(calls):
+    enqueue("note", "a", 1, {"b": [None, True]})
+    assert deliver() == 1
+    assert deliver() == 0
+    assert calls == [("a", 1, {"b": [None, True]})]
+    assert (attempt().attempts, attempt().error, attempt().worker) == (1, "", myself())
+    assert attempt().finished_at
+    assert not FailedTask.objects.exists()
+
+
+def test_it_waits_for_its_own_cluster(calls):
+    enqueue("note", cluster="slow")
+    assert deliver("quick") == 0
+    assert deliver("slow") == 1
+
+
+def test_it_is_queued_by_the_transaction_it_was_enqueued_in(calls):
+    with transaction.atomic():
+        enqueue("note")
+        transaction.set_rollback(True)
+    assert not OrmQ.objects.exists()
+
+
+@pytest.mark.parametrize("argument", [timezone.now(), (1, 2), {1: 2}, float("nan"), object()])
+def test_arguments_must_be_plain(calls, argument):
+    with pytest.raises(TypeError):
+        enqueue("note", argument)
+
+
+def test_an_unknown_name_is_refused_at_once():
+    with pytest.raises(LookupError):
+        enqueue("no.such.task")
+
+
+def test_a_task_unknown_to_an_older_worker_fails(calls, monkeypatch):
+    enqueue("note")
+    monkeypatch.setattr(queue.tasks, "items", [])
+    deliver()
+    assert attempt().error == "LookupError: no task is registered as 'note'"
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit("no"), TimeoutException("no"), KeyboardInterrupt("no")])
+def test_a_task_that_raises_has_failed_and_is_not_run_again(calls, error):
+    calls.append(error)
+    enqueue("raise")
+    deliver()
+    assert attempt().error == f"{type(error).__name__}: no"
+    assert not OrmQ.objects.exists()
+
+
+def test_of_an_error_only_one_redacted_line_is_kept(calls):
+    token = str(credential.mint("agent"))
+    calls.append(ValueError(f"refused:\n  {token} {'x' * 900}"))
+    enqueue("raise")
+    deliver()
+    kept = attempt().error
+    assert kept.startswith(f"ValueError: refused: {token[:24]}_… xxx")
+    assert len(kept) == 500
+    assert token not in str(FailedTask.objects.get().result)
+
+
+class TestATaskThatComesBack:
+    @pytest.fixture
+    def queued(self, calls):
+        """A task that was started once and has neither returned nor raised."""
+        enqueue("note")
+        row = OrmQ.objects.get()
+        TaskAttempt.objects.create(
+            task_id=row.task_id(), name="note", cluster="quick", queue_id=row.pk, attempts=1,
+            worker=ELSEWHERE, started_at=timezone.now(),
+        )  # fmt: skip
+        return row
+
+    def test_is_left_alone_while_it_may_be_running(self, queued, calls):
+        deliver_again(queued)
+        assert calls == []
+        assert OrmQ.objects.exists()
+
+    def test_is_run_when_its_worker_is_dead(self, queued, calls):
+        TaskAttempt.objects.update(worker=DEAD)
+        deliver_again(queued)
+        assert calls == [()]
+        assert attempt().attempts == 2
+
+    def test_is_run_when_it_cannot_be_running_any_more(self, queued, calls):
+        TaskAttempt.objects.update(started_at=timezone.now() - limits("quick").timeout - timedelta(minutes=1))
+        deliver_again(queued)
+        assert calls == [()]
+
+    def test_is_not_run_when_it_has_ended(self, queued, calls):
+        TaskAttempt.objects.update(finished_at=timezone.now())
+        deliver_again(queued)
+        assert calls == []
+        assert not OrmQ.objects.exists()
+
+    def test_is_given_up_when_it_ended_its_worker_too_often(self, queued, calls):
+        TaskAttempt.objects.update(worker=DEAD, attempts=TaskAttempt.MOST_ATTEMPTS)
+        deliver_again(queued)
+        assert calls == []
+        assert not OrmQ.objects.exists()
+        assert attempt().error == "given up: each attempt ended its worker"
+        assert TaskAttempt.objects.given_up().exists()
+
+
+def test_its_retry_clock_starts_when_the_task_does(calls, monkeypatch):
+    locks = []
+    queue.task("look")(lambda: locks.append(OrmQ.objects.get().lock))
+    enqueue("look", cluster="slow")
+    before = timezone.now()
+    deliver("slow")
+    assert locks[0] >= before + limits("slow").retry
+
+
+def test_a_task_met_by_an_ending_cluster_is_given_back(calls):
+    enqueue("note")
+    ending = attempts.cluster_is_ending.set(lambda: True)
+    deliver()
+    attempts.cluster_is_ending.reset(ending)
+    assert calls == []
+    assert OrmQ.objects.get().lock <= timezone.now()
+
+
+def test_a_task_whose_start_cannot_be_noted_stays_queued(calls, monkeypatch):
+    def fail(*args):
+        raise DatabaseError("locked")
+
+    monkeypatch.setattr(attempts, "begin", fail)
+    enqueue("note")
+    deliver()
+    assert OrmQ.objects.exists()
+
+
+def test_every_task_that_starts_is_a_beat_of_its_cluster(calls):
+    enqueue("note", cluster="slow")
+    deliver("slow")
+    assert Beat.objects.get().component == "slow"
+    assert timezone.now() - Beat.objects.get().at < timedelta(minutes=1)
+
+
+def test_routine_tasks_that_went_well_leave_no_trace_for_long(calls):
+    now = timezone.now()
+    for name, error in (("portal.beat", ""), ("portal.beat", "ValueError"), ("note", "")):
+        TaskAttempt.objects.create(
+            task_id=f"{name}{error}", name=name, cluster="quick", started_at=now, finished_at=now, error=error
+        )
+    assert not outdated_routine(now).exists()
+    [outdated] = outdated_routine(now + timedelta(hours=2))
+    assert (outdated.name, outdated.error) == ("portal.beat", "")
+
+
+def test_end_is_written_down_once_the_database_is_back(calls, monkeypatch):
+    tries = []
+
+    class Away:
+        def update(self, **changes):
+            tries.append(changes)
+            if len(tries) < 3:
+                raise OperationalError("away")
+            return TaskAttempt.objects.update(**changes)
+
+    enqueue("note")
+    real, monkeypatched = TaskAttempt.objects.filter, lambda **found: Away() if "worker" in found else real(**found)
+    monkeypatch.setattr(attempts, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(attempts, "close_old_connections", lambda: None)
+    monkeypatch.setattr(TaskAttempt.objects, "filter", monkeypatched)
+    deliver()
+    assert len(tries) == 3
+    assert attempt().finished_at is not None
+    assert not OrmQ.objects.exists()
+
+
+def test_ended_task_holds_no_lease_that_it_could_not_give_back(calls, monkeypatch):
+    def away(lease):
+        raise OperationalError("away")
+
+    monkeypatch.setattr(Lease, "release", away)
+
+    @queue.task("hold")
+    def hold():
+        ChannelState.objects.create(channel="c", holder=myself(), lease_expires_at=timezone.now() + timedelta(hours=1))
+        with turn("once"):
+            pass
+
+    enqueue("hold")
+    deliver()
+    assert attempt().error == "OperationalError: away"
+    assert claim("once", "all") is not None
+    assert ChannelState.objects.ready(timezone.now()).exists()
+
+
+def test_calls_are_found_until_they_have_ended(calls):
+    for argument in ("a", "b"):
+        enqueue("note", argument)
+    enqueue("note", "c", cluster="slow")
+    OrmQ.objects.create(key="quick", payload="signed by another", lock=timezone.now())
+    assert sorted(waiting("note")) == [("a",), ("b",), ("c",)]
+    OrmQ.objects.filter(key="slow").update(lock=timezone.now() + timedelta(hours=2))
+    assert sorted(waiting("note")) == [("a",), ("b",)]
+    assert sorted(waiting("note", claimed=True)) == [("a",), ("b",), ("c",)]
+    row = OrmQ.objects.get(key="slow")
+    TaskAttempt.objects.create(
+        task_id=row.task_id(), name="note", cluster="slow", started_at=timezone.now(), finished_at=timezone.now()
+    )
+    assert sorted(waiting("note", claimed=True)) == [("a",), ("b",)]
+    assert waiting("raise") == []

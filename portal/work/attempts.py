@@ -1,0 +1,142 @@
+"""Counting how often a queued task is started, on top of django-q2's at-least-once delivery.
+
+django-q2 counts an attempt when it ended, so a task that kills its worker would come back for ever; its retry clock
+runs from when a task is prefetched, so one that had to wait may be delivered while it is running. Here an attempt is
+counted at its start, the clock is set again, and a second delivery finds the first.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import time
+from collections.abc import Callable, Collection
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import Error, close_old_connections, transaction
+from django.db.models import F
+from django.dispatch import receiver
+from django.utils import timezone
+from django_q.models import OrmQ
+from django_q.signals import pre_execute
+
+from portal.base.failures import sentence
+from portal.base.processes import dead, myself
+from portal.models import Beat, ChannelState, JobRun, TaskAttempt
+from portal.work.clusters import limits
+
+log = logging.getLogger("vigie.tasks")
+BEAT_EVERY = timedelta(seconds=5)
+PAUSE_SECONDS = 1.0
+# A worker's own alarm ends a task at its timeout; somewhat later it cannot be running any more, wherever it was.
+MARGIN = timedelta(seconds=30)
+
+handed_over: ContextVar[dict[str, Any]] = ContextVar("handed_over")
+# Set by the main process of a cluster; its workers inherit it when they are forked.
+cluster_is_ending: ContextVar[Callable[[], bool]] = ContextVar("cluster_is_ending", default=lambda: False)
+
+
+@receiver(pre_execute)
+def note_package(task: dict[str, Any], **kwargs: Any) -> None:
+    """django-q2 tells a task's function nothing of the task; this signal comes right before, in the same process."""
+    handed_over.set(task)
+
+
+class Start(enum.Enum):
+    GO = "go"
+    FINISHED = "finished"
+    RUNNING = "running"
+    GIVEN_UP = "given up"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One handing over of a queued task to this worker."""
+
+    package: dict[str, Any]
+    name: str
+
+    @property
+    def row(self) -> dict[str, Any]:
+        return {
+            "task_id": self.package["id"],
+            "name": self.name,
+            "cluster": self.package["cluster"],
+            "queue_id": self.package.get("ack_id") or None,
+        }
+
+    def keep_queued(self) -> None:
+        """django-q2 removes a task from the queue once its function has returned or raised; not this one."""
+        self.package["ack_id"] = None
+
+    def give_back(self, now: datetime) -> None:
+        """For any worker of any cluster process to claim again, at once."""
+        OrmQ.objects.filter(pk=self.row["queue_id"]).update(lock=now)
+        self.keep_queued()
+
+
+def judge(attempt: TaskAttempt, now: datetime) -> Start:
+    """What a delivery of the task means, by what is known of earlier ones."""
+    if attempt.finished_at is not None:
+        return Start.FINISHED
+    over = now - attempt.started_at > limits(attempt.cluster).timeout + MARGIN
+    if attempt.worker and not over and not dead([attempt.worker]):
+        return Start.RUNNING
+    return Start.GIVEN_UP if attempt.attempts >= TaskAttempt.MOST_ATTEMPTS else Start.GO
+
+
+def begin(delivery: Delivery, now: datetime) -> Start:
+    """Counts the attempt where it may start, and sets the task's retry clock to its full length."""
+    with transaction.atomic():
+        TaskAttempt.objects.bulk_create([TaskAttempt(**delivery.row, started_at=now)], ignore_conflicts=True)
+        attempt = TaskAttempt.objects.get(task_id=delivery.row["task_id"])
+        start = judge(attempt, now)
+        if start in {Start.FINISHED, Start.RUNNING}:
+            return start
+        unchanged = TaskAttempt.objects.filter(pk=attempt.pk, attempts=attempt.attempts, finished_at=None)
+        if not unchanged.update(attempts=F("attempts") + 1, worker=myself(), started_at=now):
+            return Start.RUNNING
+        if start is Start.GO:
+            retry_at = now + limits(attempt.cluster).retry
+            OrmQ.objects.filter(pk=attempt.queue_id).update(lock=retry_at)
+            Beat.objects.beat(attempt.cluster, myself(), every=BEAT_EVERY)
+        return start
+
+
+def finish(delivery: Delivery, now: datetime, error: str = "") -> None:
+    """Writes down how the task ended, again and again while the database is away, and ends the leases it still holds.
+
+    An end that is not on record would keep everybody else from the task for as long as this worker lives.
+    """
+    mine = TaskAttempt.objects.filter(task_id=delivery.row["task_id"], worker=myself())
+    while True:
+        try:
+            with transaction.atomic():
+                mine.update(finished_at=now, error=error)
+                expire_leases([myself()], timezone.now())
+        except Error as trouble:
+            log.warning("the end of %s could not be written down: %s", delivery.name, sentence(trouble))
+            if cluster_is_ending.get()():
+                raise  # the next worker finds this one dead
+            close_old_connections()
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
+def expire_leases(holders: Collection[str], now: datetime) -> None:
+    """Ends the leases of processes that are dead, or that ended their task and could not give them back."""
+    for leases in (JobRun.objects.filter(status=JobRun.Status.RUNNING), ChannelState.objects.all()):
+        leases.filter(lease_expires_at__gt=now, holder__in=holders).update(lease_expires_at=now)
+
+
+def release_dead(attempts: list[TaskAttempt], now: datetime) -> None:
+    """Makes tasks whose worker died claimable at once, instead of when their retry clock runs out."""
+    for attempt in attempts:
+        with transaction.atomic():
+            same = TaskAttempt.objects.filter(pk=attempt.pk, worker=attempt.worker, finished_at=None)
+            if same.update(worker=""):
+                OrmQ.objects.filter(pk=attempt.queue_id).update(lock=now)

@@ -1,0 +1,101 @@
+"""Leases on the cycles of periodic jobs: started twice, killed or overlapping, a cycle has one effect.
+
+A lease ends when it expires, or when its holder is found dead (`portal.base.processes`), whichever comes first.
+Claiming a cycle issues a fencing token. Each write of the lease is conditional on it, so a holder that was wrongly
+taken for dead learns of it at its next `extend()`, which belongs in the transaction of what the job writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from portal.base.failures import sentence
+from portal.base.processes import dead, myself
+from portal.models import JobRun
+from portal.querysets import JobRunQuerySet
+
+LEASE = timedelta(minutes=5)
+
+
+class Busy(Exception):
+    """Somebody else has the turn."""
+
+
+class LeaseLost(Exception):
+    """Somebody else holds the cycle now: nothing more may be written for it."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to work on one cycle until it runs out; `extend()` renews it for another `length`."""
+
+    pk: int
+    job: str
+    cycle_key: str
+    fence: int
+    length: timedelta = LEASE
+
+    def extend(self) -> None:
+        """Raises LeaseLost. Inside a transaction, the row stays ours until that ends."""
+        self._write(lease_expires_at=timezone.now() + self.length)
+
+    def finish(self, result: Any = None) -> None:
+        """Ends the cycle for good; `result` is JSON. Raises LeaseLost."""
+        self._write(status=JobRun.Status.DONE, finished_at=timezone.now(), result=result, error="")
+
+    def release(self) -> None:
+        """Gives the cycle back, for work that is never done for good. Of no consequence where the lease is lost."""
+        self._held().update(status=JobRun.Status.WAITING, finished_at=timezone.now(), error="")
+
+    def fail(self, error: BaseException) -> None:
+        """Ends this attempt; the cycle may be claimed again. Of no consequence where the lease is lost."""
+        self._held().update(status=JobRun.Status.FAILED, finished_at=timezone.now(), error=sentence(error))
+
+    def _held(self) -> JobRunQuerySet:
+        return JobRun.objects.filter(pk=self.pk, fence=self.fence, status=JobRun.Status.RUNNING)
+
+    def _write(self, **changes: Any) -> None:
+        if not self._held().update(**changes):
+            raise LeaseLost(f"{self.job} {self.cycle_key}: claim {self.fence} was overtaken")
+
+
+def claim(job: str, cycle_key: str, length: timedelta = LEASE) -> Lease | None:
+    """The cycle's lease, or None where it is done or somebody works on it."""
+    now = timezone.now()
+    JobRun.objects.bulk_create([JobRun(job=job, cycle_key=cycle_key)], ignore_conflicts=True)
+    run = JobRun.objects.get(job=job, cycle_key=cycle_key)
+    gone = dead([run.holder]) if run.status == JobRun.Status.RUNNING else ()
+    claimed = JobRun.objects.filter(pk=run.pk, fence=run.fence).claimable(now, gone)
+    won = claimed.update(
+        status=JobRun.Status.RUNNING,
+        fence=run.fence + 1,
+        holder=myself(),
+        started_at=now,
+        finished_at=None,
+        lease_expires_at=now + length,
+    )
+    return Lease(run.pk, job, cycle_key, run.fence + 1, length) if won else None
+
+
+def free(runs: JobRunQuerySet, now: datetime) -> JobRunQuerySet:
+    """Those of the cycles that nobody works on."""
+    held = runs.filter(status=JobRun.Status.RUNNING, lease_expires_at__gte=now)
+    return runs.claimable(now, dead(held.values_list("holder", flat=True)))
+
+
+@contextmanager
+def turn(name: str, length: timedelta = LEASE) -> Iterator[Lease]:
+    """A lease for work of which there must be one at a time, whatever cycle or command it is done for. Raises Busy."""
+    lease = claim(name, "all", length)
+    if lease is None:
+        raise Busy(name)
+    try:
+        yield lease
+    finally:
+        lease.release()

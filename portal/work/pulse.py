@@ -1,0 +1,137 @@
+"""The pulse: looks every second for what is due and enqueues the task that does it. The workers do the work.
+
+Each app's `schedules.py` registers its pulses. A body does one unit and says whether it found work, so that a test
+calls it without the loop. Two nodes may find the same thing due: the body's own conditional UPDATE lets one have it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db import Error, close_old_connections, transaction
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from portal.base import processes
+from portal.base.conventions import Collected
+from portal.base.failures import sentence
+from portal.base.processes import myself
+from portal.models import Beat, JobRun
+from portal.work.clusters import CLUSTERS
+from portal.work.queue import enqueue
+from portal.work.schedules import jobs, synchronise
+
+log = logging.getLogger("vigie.pulse")
+TICK = timedelta(seconds=1)
+BEAT_EVERY = timedelta(seconds=5)
+# One source must not keep the others waiting: what it has beyond this comes with the next tick.
+UNITS_PER_TICK = 100
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """`body` is asked every `every`, and again at once as long as it finds work."""
+
+    name: str
+    body: Callable[[datetime], bool]
+    every: timedelta = TICK
+
+
+pulses: Collected[Pulse] = Collected("schedules")
+
+
+@dataclass
+class Rounds:
+    """When each pulse was last asked, by its name."""
+
+    asked: dict[str, datetime] = field(default_factory=dict)
+
+    def is_due(self, pulse: Pulse, now: datetime) -> bool:
+        """To the nearest tick. A clock that was set back keeps nobody waiting."""
+        last = self.asked.get(pulse.name)
+        return last is None or not timedelta(0) <= now - last < pulse.every - TICK / 2
+
+    def tick(self, now: datetime) -> None:
+        for pulse in pulses.all():
+            if self.is_due(pulse, now):
+                self.asked[pulse.name] = now
+                ask(pulse, now)
+
+
+def ask(pulse: Pulse, now: datetime) -> None:
+    """A pulse that fails, be it for the database, is asked again when it is due, and stops no other."""
+    try:
+        for _ in range(UNITS_PER_TICK):
+            if not pulse.body(now):
+                break
+    except Error as error:
+        log.warning("the pulse %s found no database: %s", pulse.name, sentence(error))
+        close_old_connections()
+    except Exception:
+        log.exception("the pulse %s failed", pulse.name)
+
+
+def beat_until(is_ending: Callable[[], bool]) -> None:
+    rounds = Rounds()
+    while not is_ending():
+        started = time.monotonic()
+        rounds.tick(timezone.now())
+        time.sleep(max(0.0, TICK.total_seconds() - (time.monotonic() - started)))
+
+
+# --- The portal's own pulses -----------------------------------------------------------------------------------------
+
+SILENCE = timedelta(seconds=15)
+MOST_CLAIMS = 3
+
+
+def own_beat(now: datetime) -> bool:
+    Beat.objects.beat("pulse", myself())
+    return False
+
+
+def ask_for_beats(now: datetime) -> bool:
+    """Gives an idle cluster something to do, so that its beat proves that its workers work."""
+    for cluster in CLUSTERS:
+        with transaction.atomic():
+            is_waiting = OrmQ.objects.filter(key=cluster, lock__lte=timezone.now()).exists()
+            if not is_waiting and Beat.objects.ask(cluster, SILENCE, pause=SILENCE):
+                enqueue("portal.beat", cluster, cluster=cluster)
+    return False
+
+
+def node_beat(now: datetime) -> bool:
+    processes.beat()
+    return False
+
+
+def keep_schedules(now: datetime) -> bool:
+    synchronise(now)
+    return False
+
+
+def retry_cycles(now: datetime) -> bool:
+    """Enqueues a job again whose current cycle failed or was left behind, with growing pauses, at most twice."""
+    current = {(job.name, job.cycle_key(now)): job for job in jobs.all()}
+    ended_badly = JobRun.objects.claimable(now).newest().exclude(status=JobRun.Status.WAITING)
+    for run in ended_badly.filter(fence__lt=MOST_CLAIMS):
+        job = current.get((run.job, run.cycle_key))
+        ended = run.finished_at or run.lease_expires_at or now
+        if job is None or now < ended + timedelta(minutes=2**run.fence):
+            continue
+        with transaction.atomic():
+            unchanged = JobRun.objects.filter(pk=run.pk, fence=run.fence, status=run.status)
+            if unchanged.update(status=JobRun.Status.WAITING):
+                enqueue(job.name, cluster=job.cluster)
+    return False
+
+
+pulses.register(Pulse("portal.pulse", own_beat, BEAT_EVERY))
+pulses.register(Pulse("portal.node", node_beat, processes.BEAT_EVERY))
+pulses.register(Pulse("portal.beats", ask_for_beats, BEAT_EVERY))
+pulses.register(Pulse("portal.schedules", keep_schedules, timedelta(seconds=30)))
+pulses.register(Pulse("portal.cycles", retry_cycles, timedelta(seconds=30)))

@@ -1,0 +1,110 @@
+"""How long rows are kept. Each app's `schedules.py` declares what of it may go; one job deletes it in small batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db import models, transaction
+from django.utils import timezone
+from django_q.models import Task as FailedTask
+
+from portal.base.conventions import Collected
+from portal.models import AuditEvent, AuthFailure, Beat, GuessWindow, JobRun, TaskAttempt
+from portal.querysets import NODE
+from portal.work.jobs import Lease
+
+# Small enough that a writer behind it waits for a few milliseconds.
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class Retention:
+    """`outdated` gives the rows that may go at this moment; its condition should be served by an index."""
+
+    name: str
+    outdated: Callable[[datetime], models.QuerySet[Any]]
+
+
+retentions: Collected[Retention] = Collected("schedules")
+
+
+def prune(lease: Lease) -> dict[str, int]:
+    """Deletes all that is outdated; the number of rows by the name of their retention."""
+    now = timezone.now()
+    return {retention.name: delete_all(retention.outdated(now), lease) for retention in retentions.all()}
+
+
+def delete_all(outdated: models.QuerySet[Any], lease: Lease) -> int:
+    total = 0
+    while batch := delete_batch(outdated, lease):
+        total += batch
+    return total
+
+
+def delete_batch(outdated: models.QuerySet[Any], lease: Lease) -> int:
+    """One batch, in one transaction with the check that the lease is still ours."""
+    with transaction.atomic():
+        lease.extend()
+        chosen = list(outdated.order_by("pk").values_list("pk", flat=True)[:BATCH])
+        outdated.model._default_manager.filter(pk__in=chosen).delete()
+        return len(chosen)
+
+
+# --- The portal's own retention --------------------------------------------------------------------------------------
+
+FAILURES = timedelta(hours=1)
+
+
+def outdated_audit(now: datetime) -> models.QuerySet[Any]:
+    return AuditEvent.objects.filter(at__lt=now - timedelta(days=settings.AUDIT_RETENTION_DAYS))
+
+
+def outdated_sessions(now: datetime) -> models.QuerySet[Any]:
+    return Session.objects.filter(expire_date__lt=now)
+
+
+def outdated_signed_in(now: datetime) -> models.QuerySet[Any]:
+    """Rows of the users' lists whose sessions have ended."""
+    listed: models.QuerySet[Any] = UserSession.objects.all()
+    return listed.exclude(session_key__in=Session.objects.values("session_key"))
+
+
+def outdated_failures(now: datetime) -> models.QuerySet[Any]:
+    return AuthFailure.objects.filter(window_started_at__lt=now - FAILURES)
+
+
+def outdated_runs(now: datetime) -> models.QuerySet[Any]:
+    """All but the latest run of each job: that one tells how the job stands."""
+    return JobRun.objects.ended_before(now - timedelta(days=settings.JOB_RETENTION_DAYS)).superseded()
+
+
+def outdated_attempts(now: datetime) -> models.QuerySet[Any]:
+    return TaskAttempt.objects.filter(started_at__lt=now - timedelta(days=settings.JOB_RETENTION_DAYS))
+
+
+def outdated_nodes(now: datetime) -> models.QuerySet[Any]:
+    """Kept for as long as what was in their hands."""
+    long_ago = now - timedelta(days=settings.JOB_RETENTION_DAYS)
+    return Beat.objects.filter(component__startswith=NODE, at__lt=long_ago)
+
+
+def outdated_failed_tasks(now: datetime) -> models.QuerySet[Any]:
+    failed: models.QuerySet[Any] = FailedTask.objects.all()
+    return failed.filter(stopped__lt=now - timedelta(days=settings.JOB_RETENTION_DAYS))
+
+
+retentions.register(Retention("audit", outdated_audit))
+retentions.register(Retention("sessions", outdated_sessions))
+retentions.register(Retention("signed_in_sessions", outdated_signed_in))
+retentions.register(Retention("auth_failures", outdated_failures))
+retentions.register(Retention("guess_windows", GuessWindow.objects.forgotten))
+retentions.register(Retention("job_runs", outdated_runs))
+retentions.register(Retention("task_attempts", outdated_attempts))
+retentions.register(Retention("nodes", outdated_nodes))
+retentions.register(Retention("failed_tasks", outdated_failed_tasks))

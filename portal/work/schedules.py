@@ -1,0 +1,147 @@
+"""Periodic work, declared in code: each app's `schedules.py` registers its jobs, and django-q2's rows follow.
+
+A single malformed `Schedule` row stops all of django-q2's schedules, so a row is either what a declaration says or it
+is removed: at each start, and every half minute by the pulse. A firing runs the job through the lease of the cycle it
+falls into; firings that overlap have one effect. django-q2 looks every 30 seconds: what must be quicker is a pulse.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+from django_q.models import Schedule
+
+from portal import audit
+from portal.base.conventions import Collected
+from portal.base.logs import redacted
+from portal.models import JobRun
+from portal.work import retention
+from portal.work.clusters import Cluster
+from portal.work.jobs import LEASE, Lease, claim
+
+log = logging.getLogger("vigie.schedules")
+RUN = "portal.tasks.run"
+MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+LONGEST = 32_767 * MINUTE
+
+
+@dataclass(frozen=True)
+class Job:
+    """Runs `body` once per cycle. Cycles begin `offset` after Monday 00:00 UTC and every `every` from there on.
+
+    The body must extend its lease before `lease` has passed without it; what it returns is kept, as JSON.
+    """
+
+    name: str
+    body: Callable[[Lease], Any]
+    every: timedelta
+    cluster: Cluster = "quick"
+    offset: timedelta = timedelta(0)
+    lease: timedelta = LEASE
+
+    def __post_init__(self) -> None:
+        if self.every % MINUTE or not MINUTE <= self.every <= LONGEST:
+            raise ValueError(f"{self.name}: a period is whole minutes, {LONGEST.days} days at most")
+
+    def cycle_at(self, moment: datetime) -> datetime:
+        """When the cycle that the moment falls into began."""
+        start = MONDAY + self.offset
+        return start + (moment - start) // self.every * self.every
+
+    def cycle_key(self, moment: datetime) -> str:
+        return self.cycle_at(moment).isoformat()
+
+    def row(self) -> dict[str, Any]:
+        """What the job's Schedule row must hold, apart from when it is due."""
+        return {
+            "func": RUN,
+            "args": repr((self.name,)),
+            "kwargs": repr({"q_options": {"task_name": self.name, "save": False}}),
+            "hook": None,
+            "schedule_type": Schedule.MINUTES,
+            "minutes": self.every // MINUTE,
+            "repeats": -1,
+            "cron": None,
+            "cluster": self.cluster,
+            "intended_date_kwarg": None,
+        }
+
+    def next_run(self, planned: datetime | None, now: datetime) -> datetime:
+        """The planned moment where it is one; the current cycle's where it is long past, else the next cycle's."""
+        current = self.cycle_at(now)
+        if planned is None or planned > current + self.every or self.cycle_at(planned) != planned:
+            return current + self.every
+        return max(planned, current)
+
+
+jobs: Collected[Job] = Collected("schedules")
+
+
+def run_cycle(job: Job) -> None:
+    """Runs the job for the current cycle, unless that is done or somebody is at it."""
+    lease = claim(job.name, job.cycle_key(timezone.now()), job.lease)
+    if lease is None:
+        return
+    try:
+        lease.finish(job.body(lease))
+    except BaseException as error:
+        lease.fail(error)
+        raise
+
+
+def synchronise(now: datetime) -> int:
+    """Makes the Schedule rows what the declarations say. The number of rows changed."""
+    missing, changed = {job.name: job for job in jobs.all()}, 0
+    for row in Schedule.objects.order_by("pk"):
+        job = missing.pop(row.name or "", None)
+        changed += remove(row) if job is None else mend(row, job, now)
+    for job in missing.values():
+        Schedule.objects.create(name=job.name, next_run=job.next_run(None, now), **job.row())
+    return changed + len(missing)
+
+
+def remove(row: Schedule) -> bool:
+    """Removes a row that nobody declared, or declared once but not twice."""
+    deleted, _ = Schedule.objects.filter(pk=row.pk).delete()
+    if deleted:
+        log.warning("removed the schedule %s, which is not declared", redacted(row.name or str(row.pk)))
+        note("schedule.removed", row)
+    return bool(deleted)
+
+
+def mend(row: Schedule, job: Job, now: datetime) -> bool:
+    """Writes what differs from the declaration, so that a firing at the same moment keeps what it wrote."""
+    wanted = job.row() | {"next_run": job.next_run(row.next_run, now)}
+    differing = {name: value for name, value in wanted.items() if getattr(row, name) != value}
+    if differing and Schedule.objects.filter(pk=row.pk, next_run=row.next_run).update(**differing):
+        log.warning("mended the schedule %s: %s", job.name, ", ".join(differing))
+        if set(differing) != {"next_run"}:
+            note("schedule.mended", row)
+    return bool(differing)
+
+
+def note(action: str, row: Schedule) -> None:
+    before = {name: redacted(str(getattr(row, name)))[:200] for name in ("func", "schedule_type", "minutes", "cluster")}
+    audit.record(action, f"schedule:{redacted(row.name or str(row.pk))}", actor="system", before=before)
+
+
+# --- The portal's own jobs -------------------------------------------------------------------------------------------
+
+MINUTELY_KEPT = timedelta(days=1)
+
+
+def outdated_minutely(now: datetime) -> models.QuerySet[Any]:
+    """Runs of what is done every minute, which would be most of all runs that are kept."""
+    minutely = [job.name for job in jobs.all() if job.every == MINUTE]
+    return JobRun.objects.ended_before(now - MINUTELY_KEPT).superseded().filter(job__in=minutely)
+
+
+retention.retentions.register(retention.Retention("minutely_runs", outdated_minutely))
+jobs.register(Job("portal.retention", retention.prune, every=timedelta(hours=1), cluster="slow"))
