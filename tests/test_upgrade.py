@@ -31,8 +31,8 @@ from vigie_client import (
 )
 
 from demo.forms import form_with
-from portal.tests.receiver import BotApi, Receiver
-from portal.tests.up.standing import Portal, database, wait_for
+from portal.tests.helpers.portal_process import Portal, database, wait_for
+from portal.tests.helpers.receiver import BotApi, Receiver
 from tests.upgrade.dumps import load
 
 DUMP = "d5adac3"

@@ -49,12 +49,12 @@ from monitoring.models import (
     Round,
     Target,
 )
-from portal.encryption import encrypt
-from portal.issuing import issue
+from portal.access.tokens.issuing import issue
+from portal.base.encryption import encrypt
+from portal.base.severity import Severity
 from portal.models import Beat, ChannelState, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
-from portal.schedules import jobs, run_cycle
-from portal.severity import Severity
-from portal.tasks import enqueue
+from portal.work.queue import enqueue
+from portal.work.schedules import jobs, run_cycle
 from usage.models import GuardianReport, Licence, RollupProgress, RunRollup
 from usage.tracking.buffer import buffer
 
