@@ -6,7 +6,6 @@ is kept.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,10 +16,9 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from vigie_client import contract
-from vigie_client.contract import MAX_EMAIL, MAX_EVENTS_IN_CALL, MAX_INTEGER, MAX_ROUTE, PARAMETER
+from vigie_client.contract import EVENT_KEYS, MAX_EVENTS_IN_CALL, MAX_INTEGER
 
 from portal.access.signin.user_agents import reduced
-from portal.access.tokens.credential import TOKEN_IN_TEXT
 from portal.api.payloads import Payload, PayloadReader
 from portal.base.logs import KNOWN_METHODS
 from portal.base.problems import invalid
@@ -30,36 +28,27 @@ from usage.models import FeatureUsage, UserError, UserSession
 from usage.models.activity import Activity
 
 LONGEST_SESSION = timedelta(seconds=MAX_INTEGER)
-EMAIL, ERROR_NAME, FILE_NAME, ROUTE = map(
-    re.compile, (contract.EMAIL, contract.ERROR_NAME, contract.FILE_NAME, contract.ROUTE)
-)
-ROUTE_PARAMETER, FILLED_IN, FILLED_IN_PATH = map(
-    re.compile, (contract.ROUTE_PARAMETER, contract.FILLED_IN, contract.FILLED_IN_PATH)
-)
-LONG_WORD, PLAIN_WORD = re.compile(contract.LONG_WORD), re.compile(contract.PLAIN_WORD)
 INVALID = "invalid"
 
 
 def read_email(reader: PayloadReader, item: Payload) -> str:
     """Return the address in lower case. Names with a colon are refused: those are of machines and applications."""
-    value = item.get("user_email")
-    text = value.lower() if isinstance(value, str) and len(value) <= MAX_EMAIL else ""
-    if len(text) > MAX_EMAIL or not EMAIL.fullmatch(text) or TOKEN_IN_TEXT.search(text):
+    email = contract.normalize_email(item.get("user_email"))
+    if not email:
         reader.refuse("user_email", "not_an_email", "An e-mail address is expected.")
-        return ""
-    return text
+    return email
 
 
 def read_feature(reader: PayloadReader, item: Payload) -> str:
     name = reader.identifier(item, "feature_name", required=True)
-    if FILE_NAME.search(name):
+    if contract.has_file_name(name):
         reader.refuse("feature_name", "a_file_name", "The name of a feature is expected, and no file's.")
     return name
 
 
 def read_error_type(reader: PayloadReader, item: Payload) -> str:
     name = reader.identifier(item, "error_type", required=True)
-    if name and (not ERROR_NAME.fullmatch(name) or FILE_NAME.search(name)):
+    if name and not contract.is_error_name(name):
         reader.refuse("error_type", "not_a_class", "The name of a class or a code is expected.")
     return name
 
@@ -78,26 +67,10 @@ def read_route(reader: PayloadReader, item: Payload) -> str:
     value = item.get("endpoint")
     if value is None:
         return ""
-    route = re.split(r"[?#]", value, maxsplit=1)[0] if isinstance(value, str) else None
-    if route is not None and len(route) > MAX_ROUTE:
-        return ""
-    if route is None or not ROUTE.fullmatch(route) or TOKEN_IN_TEXT.search(route):
+    route = contract.reduce_route(value) if isinstance(value, str) else None
+    if route is None:
         reader.refuse("endpoint", "not_a_route", "A route such as /api/documents/{id} is expected.")
-        return ""
-    template = mask_values(route)
-    return template if len(template) <= MAX_ROUTE else ""
-
-
-def mask_values(route: str) -> str:
-    """Replace the parts of the route that look like values by `{id}`."""
-    parts = route.split("/")
-    return "/".join(PARAMETER if is_value(part, in_path=len(parts) > 1) else part for part in parts)
-
-
-def is_value(part: str, *, in_path: bool) -> bool:
-    rest = ROUTE_PARAMETER.sub("{}", part)
-    has_odd_word = not all(map(PLAIN_WORD.fullmatch, LONG_WORD.findall(rest)))
-    return bool(has_odd_word or FILLED_IN.search(rest) or (in_path and FILLED_IN_PATH.search(rest)))
+    return route or ""
 
 
 def read_times(reader: PayloadReader, item: Payload, clock: SenderClock) -> dict[str, Any]:
@@ -172,7 +145,7 @@ class SessionEvents(EventKind):
     """A session may be sent twice: when it begins, and with its end."""
 
     model = UserSession
-    keys = frozenset({"id", "user_email", "session_start", "session_end", "user_agent"})
+    keys = EVENT_KEYS["sessions"]
     compared = ("user_email",)
     time_column = "session_start"
 
@@ -200,7 +173,7 @@ class SessionEvents(EventKind):
 
 class FeatureEvents(EventKind):
     model = FeatureUsage
-    keys = frozenset({"id", "user_email", "feature_name", "endpoint", "timestamp", "success", "duration_ms"})
+    keys = EVENT_KEYS["features"]
     compared = ("user_email", "feature_name", "endpoint", "success", "duration_ms")
 
     def read_fields(self, reader: PayloadReader, item: Payload, clock: SenderClock) -> dict[str, Any]:
@@ -214,7 +187,7 @@ class FeatureEvents(EventKind):
 
 class ErrorEvents(EventKind):
     model = UserError
-    keys = frozenset({"id", "user_email", "endpoint", "method", "error_type", "error_code", "timestamp"})
+    keys = EVENT_KEYS["errors"]
     compared = ("user_email", "endpoint", "method", "error_type", "error_code")
 
     def read_fields(self, reader: PayloadReader, item: Payload, clock: SenderClock) -> dict[str, Any]:

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from vigie_client import contract
-from vigie_client.contract import MAX_DOCUMENTS, STATUSES
+from vigie_client.contract import (
+    COUNTERS,
+    DOCUMENT_KEYS,
+    MAX_DOCUMENTS,
+    OTHER,
+    RUN_KEYS,
+    STATUSES,
+    normalize_extension,
+)
 
 from portal.api.payloads import Payload, PayloadReader
 from portal.base.problems import Problem, invalid
 
-EXTENSION = re.compile(contract.EXTENSION)
-COUNTERS = ("document_count", "succeeded_count", "failed_count", "total_pages")
 OPTIONAL_IDENTIFIERS = ("license_ref", "machine_id")
 REQUIRED_IDENTIFIERS = ("app_name", "app_version")
-RUN_KEYS = frozenset({"run_id", "documents", "documents_omitted", "started_at", "sent_at"}).union(
-    OPTIONAL_IDENTIFIERS, REQUIRED_IDENTIFIERS, COUNTERS
-)
-DOCUMENT_KEYS = frozenset({"ordinal", "page_count", "status", "duration_ms", "extension"})
 
 
 @dataclass(frozen=True)
@@ -100,18 +100,10 @@ def read_document(reader: PayloadReader, item: Any, path: str) -> dict[str, Any]
     return {
         "ordinal": reader.integer(item, "ordinal", prefix),
         "page_count": reader.integer(item, "page_count", prefix),
-        "status": status if status is None or status in STATUSES else "other",
+        "status": status if status is None or status in STATUSES else OTHER,
         "duration_ms": reader.integer(item, "duration_ms", prefix),
         "extension": normalize_extension(item.get("extension")),
     }
-
-
-def normalize_extension(value: Any) -> str | None:
-    """Return `pdf` for `.PDF` and `pdf`, and `other` for anything that is not an extension."""
-    if value is None:
-        return None
-    match = EXTENSION.fullmatch(value.lower()) if isinstance(value, str) else None
-    return match[1] if match else "other"
 
 
 def refuse_mismatch(fields: Mapping[str, Any]) -> None:

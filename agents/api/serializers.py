@@ -1,17 +1,13 @@
 """What the calls of `/api/v1/agents/` take and answer."""
 
-import re
 from typing import Any
 
 from rest_framework import serializers
 from rest_framework.fields import empty
-from vigie_client.contract import DESCRIPTION, MACHINE_ID, NEVER_CUT
+from vigie_client.contract import DESCRIPTION, MACHINE_ID, NEVER_CUT, reduce_description
 
 from agents.models import Agent
-from portal.access.tokens.credential import TOKEN_IN_TEXT
-from portal.api.fields import CONTROL, LineField, StrictBooleanField
-
-UNKEPT = re.compile(rf"{CONTROL.pattern}|[\ud800-\udfff]")
+from portal.api.fields import LineField, StrictBooleanField
 
 
 class OptionalLine(LineField):
@@ -32,12 +28,7 @@ class DescriptiveLine(OptionalLine):
         return super().run_validation(self.reduced(data) if isinstance(data, str) else data)
 
     def reduced(self, data: str) -> str | None:
-        if TOKEN_IN_TEXT.search(data):
-            return None
-        text = UNKEPT.sub("", data).strip()
-        if self.field_name in NEVER_CUT and len(text) > (self.max_length or 0):
-            return None
-        return text[: self.max_length].rstrip() or (None if data.strip() else "")
+        return reduce_description(data, self.max_length or 0, may_cut=self.field_name not in NEVER_CUT)
 
 
 class HeartbeatSerializer(serializers.Serializer[None]):

@@ -361,7 +361,7 @@ class Raising:
 
 @pytest.mark.parametrize(
     "broken",
-    ["spool.courier.spool_payload", "report.activity.uuid.uuid4", "report.activity.utc_text", "report.activity._now"],
+    ["spool.courier.spool_payload", "report.activity.uuid.uuid4", "report.activity.format_utc", "report.activity._now"],
 )
 def test_it_survives_whatever_breaks_in_it(
     tracker: ActivityTracker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str

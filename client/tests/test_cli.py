@@ -198,12 +198,12 @@ def test_patterns_are_expanded_on_windows_alone(
     (tmp_path / "folder.pdf").mkdir()
     if expected is None:
         with pytest.raises(ValueError, match="no file"):
-            report_files.files_of([str(tmp_path / "?.pdf")])
+            report_files.find_files([str(tmp_path / "?.pdf")])
     else:
-        assert report_files.files_of([str(tmp_path / "?.pdf")]) == [str(tmp_path / name) for name in expected]
-        assert report_files.files_of([str(tmp_path / "[1].pdf")]) == [str(tmp_path / "[1].pdf")]
+        assert report_files.find_files([str(tmp_path / "?.pdf")]) == [str(tmp_path / name) for name in expected]
+        assert report_files.find_files([str(tmp_path / "[1].pdf")]) == [str(tmp_path / "[1].pdf")]
         with pytest.raises(ValueError, match="no file"):
-            report_files.files_of([str(tmp_path / "fold*.pdf")])
+            report_files.find_files([str(tmp_path / "fold*.pdf")])
 
 
 def test_report_with_a_name_the_portal_would_not_take_is_wrong_usage(

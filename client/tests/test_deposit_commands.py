@@ -13,7 +13,7 @@ import pytest
 
 from vigie_client import Dump
 from vigie_client.deposits.commands import needs_shell
-from vigie_client.deposits.errors import DumpFailed, presentable
+from vigie_client.deposits.errors import DumpFailed, sanitize_line
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="bash and signals")
 
@@ -153,7 +153,7 @@ def test_it_is_not_held_up_by_a_command_that_talks_much() -> None:
     ],
 )
 def test_it_keeps_no_secret_of_what_a_command_says(said: str, kept: str) -> None:
-    assert presentable(said) == kept
+    assert sanitize_line(said) == kept
     assert failure_of(["sh", "-c", 'printf "%s" "$1" >&2; exit 1', "sh", said]).endswith(": " + kept)
 
 

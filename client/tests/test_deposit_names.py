@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from vigie_client import DepositPortal, Dump, Patience, make_session
-from vigie_client.deposits.names import ReportNames, reduced
+from vigie_client.contract import path_name
+from vigie_client.deposits.names import ReportNames
 from vigie_client.disk.locks import FileLock
 
 NEW_YEARS_EVE = datetime(2025, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
@@ -40,7 +41,7 @@ LAST_MINUTE = NEW_YEARS_EVE.timestamp()
     ],
 )
 def test_it_reduces_names_as_the_portal_does(given: str, expected: str) -> None:
-    assert reduced(given) == expected
+    assert path_name(given) == expected
 
 
 def test_it_reduces_names_in_paths_alone(deposits: Any) -> None:
@@ -91,10 +92,10 @@ def test_it_overwrites_no_report_that_it_does_not_remember(deposits: Any) -> Non
 
 def test_it_remembers_a_day_of_names(tmp_path: Path) -> None:
     (tmp_path / "names.json").write_text("damaged")
-    names = ReportNames(str(tmp_path / "names.json")).from_minute_of(NEW_YEARS_EVE, "a")
+    names = ReportNames(str(tmp_path / "names.json")).free_names(NEW_YEARS_EVE, "a")
     given = [next(names) for _ in range(4)]
     assert len(set(given)) == 4
-    again = ReportNames(str(tmp_path / "names.json")).from_minute_of(NEW_YEARS_EVE, "a")
+    again = ReportNames(str(tmp_path / "names.json")).free_names(NEW_YEARS_EVE, "a")
     assert next(again) == "OPERATION_20260101_0003_a.json"
 
 
@@ -102,12 +103,12 @@ def test_its_memory_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("vigie_client.deposits.names._REMEMBERED", 3)
     path = tmp_path / "names.json"
     for _ in range(5):
-        next(ReportNames(str(path)).from_minute_of(NEW_YEARS_EVE, "a"))
+        next(ReportNames(str(path)).free_names(NEW_YEARS_EVE, "a"))
     assert path.read_text().count("OPERATION") == 3
 
 
 def test_a_full_disk_keeps_no_report_from_the_portal(tmp_path: Path) -> None:
-    names = ReportNames(str(tmp_path / "absent" / "names.json")).from_minute_of(NEW_YEARS_EVE, "a")
+    names = ReportNames(str(tmp_path / "absent" / "names.json")).free_names(NEW_YEARS_EVE, "a")
     assert [next(names)[:23], next(names)[:23]] == ["OPERATION_20251231_2359", "OPERATION_20260101_0000"]
 
 

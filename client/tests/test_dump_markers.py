@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vigie_client.contract import DUMP_HEAD_BYTES, DUMP_TAIL_BYTES, dump_doubts, is_message
+from vigie_client.contract import DUMP_HEAD_BYTES, DUMP_TAIL_BYTES, dump_doubts, is_error_message
 
 DUMPS = {path.name: path.read_bytes() for path in (Path(__file__).parent / "dumps").iterdir()}
 TEXTS = {name: content for name, content in DUMPS.items() if name.endswith(".sql")}
@@ -107,4 +107,4 @@ def test_dump_of_python_sqlite3_is_whole_until_it_is_cut(tables):
     ],
 )
 def test_message_in_the_place_of_a_dump_is_told_from_a_dump(content, expected):
-    assert is_message(content) is expected
+    assert is_error_message(content) is expected

@@ -324,7 +324,7 @@ def test_feedback_that_the_disk_does_not_take_is_sent_directly(
         assert feedback.flush() == 0
 
 
-@pytest.mark.parametrize("broken", ["uuid.uuid4", "now_text", "comment_text", "why_refused"])
+@pytest.mark.parametrize("broken", ["uuid.uuid4", "format_now", "cut_comment", "refusal_reason"])
 def test_it_survives_whatever_breaks_in_it_and_says_nothing_of_what_was_said(
     client: Any, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:

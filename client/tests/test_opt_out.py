@@ -52,7 +52,7 @@ def test_nothing_is_written_and_nothing_sent(
     assert spool_payload(spool, payload) is False
     assert flush_spool(spool, client, force=True) == 0
     assert client.report(payload) is False
-    assert client.report_batch([payload]).whole.code == "telemetry_off"
+    assert client.report_batch([payload]).whole.code == "is_telemetry_off"
     with ActivityTracker(portal.url, make_session(token), "bob@example.org", spool_path=spool) as tracker:
         with tracker.feature("export"):
             pass

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from django.db import connections
-from vigie_client import FeedbackClient, make_session, spool_stats
+from vigie_client import FeedbackClient, contract, make_session, spool_stats
 from vigie_client.report import feedback_rules
 
 from monitoring.beta import intake
@@ -75,17 +75,15 @@ def test_what_the_portal_will_never_take_is_put_aside_with_its_code(sender, spoo
 
 @pytest.mark.parametrize("given", PARTICIPANTS)
 def test_a_participant_is_judged_alike(given):
-    assert feedback_rules.participant_text(given) == intake.read_participant(
-        PayloadReader(), feedback(participant=given)
-    )
+    assert contract.participant_name(given) == intake.read_participant(PayloadReader(), feedback(participant=given))
 
 
 @pytest.mark.parametrize("given", PAGES)
 def test_a_page_the_portal_takes_is_sent_as_it_is_kept(given):
-    told = intake.read_feedback(feedback(page=feedback_rules.page_text(given)))
-    assert told.page == intake.in_one_line(feedback_rules.page_text(given))
+    told = intake.read_feedback(feedback(page=feedback_rules.reduce_page(given)))
+    assert told.page == intake.in_one_line(feedback_rules.reduce_page(given))
 
 
 def test_limits_and_choices_are_the_portals():
-    assert set(feedback_rules.TYPES) == set(BetaFeedback.Type.values)
-    assert set(feedback_rules.SEVERITIES) == set(BetaFeedback.Severity.values)
+    assert set(contract.FEEDBACK_TYPES) == set(BetaFeedback.Type.values)
+    assert set(contract.FEEDBACK_SEVERITIES) == set(BetaFeedback.Severity.values)

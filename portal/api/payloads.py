@@ -14,12 +14,11 @@ from uuid import UUID
 from vigie_client import contract
 from vigie_client.contract import MAX_INTEGER
 
-from portal.access.tokens.credential import TOKEN_IN_TEXT
 from portal.base.problems import FieldError, Problem
 
 MAX_ERRORS = 20
 LONGEST_TIMESTAMP = 40
-UUID_TEXT, IDENTIFIER = re.compile(contract.UUID), re.compile(contract.IDENTIFIER)
+UUID_TEXT = re.compile(contract.UUID)
 
 Payload = Mapping[str, Any]
 
@@ -51,14 +50,12 @@ class PayloadReader:
 
     def integer(self, payload: Payload, name: str, path: str = "", *, required: bool = False) -> int | None:
         value = payload.get(name)
-        # `type is int` and not isinstance: True is an int to Python.
-        if (type(value) is int and 0 <= value <= MAX_INTEGER) or (value is None and not required):
-            return value
-        if value is None:
+        number = contract.wire_integer(value)
+        if value is None and required:
             self.require(path + name)
-        else:
+        elif value is not None and number is None:
             self.refuse(path + name, "not_an_integer", f"An integer from 0 to {MAX_INTEGER} is expected.")
-        return None
+        return number
 
     def identifier(self, payload: Payload, name: str, *, required: bool) -> str:
         value = payload.get(name)
@@ -66,8 +63,7 @@ class PayloadReader:
             if required:
                 self.require(name)
             return ""
-        # A token pasted into the wrong field has the form of an identifier, and would be kept and shown.
-        if not isinstance(value, str) or not IDENTIFIER.fullmatch(value.strip(" ")) or TOKEN_IN_TEXT.search(value):
+        if not isinstance(value, str) or not contract.is_identifier(value.strip(" ")):
             self.refuse(name, "not_an_identifier", "1 to 128 of A-Z a-z 0-9 . _ : + - and space are expected.")
             return ""
         return value.strip(" ")

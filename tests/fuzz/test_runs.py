@@ -4,12 +4,12 @@ import json
 import re
 
 from hypothesis import event, given
-from vigie_client.contract import IDENTIFIER, MAX_DOCUMENTS, MAX_INTEGER
+from vigie_client.contract import COUNTERS, DOCUMENT_KEYS, IDENTIFIER, MAX_DOCUMENTS, MAX_INTEGER
 
 from portal.base.problems import Problem
 from tests.fuzz.checks import assert_is_refusal, assert_is_storable, body_in
 from tests.fuzz.strategies import CASES, PLANTED, bodies
-from usage.report import COUNTERS, DOCUMENT_KEYS, OPTIONAL_IDENTIFIERS, read_run
+from usage.report import OPTIONAL_IDENTIFIERS, read_run
 
 DOCUMENTS = [
     {"ordinal": 0, "page_count": 12, "status": "success", "duration_ms": 840, "extension": ".pdf"},

@@ -1,9 +1,12 @@
-"""The wire contract that client and portal share: patterns, limits, codes and the rules made of them.
+"""The wire contract that client and portal share: allowed keys, limits, patterns, codes and validation rules.
 
 Imports only the standard library: the portal loads this module and nothing else of the client.
 Patterns are strings, to be matched with `re.fullmatch` unless a comment says otherwise.
 """
 
+from __future__ import annotations
+
+import re
 import unicodedata
 
 MACHINE_ID = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}"
@@ -14,52 +17,104 @@ UUID = r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 TOKEN = r"(vigie_(?:enroll|agent|client|staff)_[0-9A-Za-z]{12})_[0-9A-Za-z_]+"  # noqa: S105
 
 MAX_INTEGER = 2**31 - 1
-MAX_DOCUMENTS = 10_000
-MAX_RUNS_IN_BATCH = 100
-MAX_EVENTS_IN_CALL = 500
 MAX_BODY = 1024 * 1024  # bytes as sent
-STATUSES = ("success", "failed")
+# Characters of a name to normalize.
+MAX_NORMALIZED = 1024
+
+_TOKEN, _IDENTIFIER = re.compile(TOKEN), re.compile(IDENTIFIER)
 
 
-def plain_int(value: object) -> "int | None":
-    """`value` when it is an integer from 0 to 2^31-1 and nothing that merely passes for one (True, 3.0), else None."""
+def has_token(text: str) -> bool:
+    return _TOKEN.search(text) is not None
+
+
+def is_identifier(text: str) -> bool:
+    """Return True for a valid identifier without a token, which has the form of one and would be kept and shown."""
+    return _IDENTIFIER.fullmatch(text) is not None and not has_token(text)
+
+
+def wire_integer(value: object) -> int | None:
+    """Return `value` if it is an int from 0 to MAX_INTEGER, else None. True and 3.0 are no integers here."""
     return value if type(value) is int and 0 <= value <= MAX_INTEGER else None
 
 
-LONGEST_NORMALIZED = 1024
+def strip_query(url: str) -> str:
+    """Cut off query and fragment, which may name anything."""
+    return re.split(r"[?#]", url, maxsplit=1)[0]
 
 
-def normalized(text: str, form: str = "NFC") -> str:
-    """Return the Unicode normal form of the first LONGEST_NORMALIZED characters.
+def normal_form(text: str, form: str = "NFC") -> str:
+    """Return the Unicode normal form of the first MAX_NORMALIZED characters.
 
-    Sorting combining marks takes quadratic time: a longer text could take minutes.
+    Python sorts combining marks in quadratic time: a longer text could take minutes.
     """
-    return unicodedata.normalize(form, text[:LONGEST_NORMALIZED])  # type: ignore[arg-type]
+    return unicodedata.normalize(form, text[:MAX_NORMALIZED])  # type: ignore[arg-type]
+
+
+# --- Runs ------------------------------------------------------------------------------------------------------------
+
+MAX_DOCUMENTS = 10_000
+MAX_RUNS_IN_BATCH = 100
+STATUSES = ("success", "failed")  # any other becomes OTHER
+OTHER = "other"
+COUNTERS = ("document_count", "succeeded_count", "failed_count", "total_pages")
+# The only keys that are kept; others are dropped and counted.
+DOCUMENT_KEYS = frozenset({"ordinal", "page_count", "status", "duration_ms", "extension"})
+RUN_KEYS = frozenset(
+    {"run_id", "license_ref", "machine_id", "app_name", "app_version", "documents", "documents_omitted", "started_at",
+     "sent_at", *COUNTERS}
+)  # fmt: skip
+
+_EXTENSION = re.compile(EXTENSION)
+
+
+def normalize_extension(value: object) -> str | None:
+    """Return `pdf` for `.PDF` and `pdf`, `other` for anything that is not an extension, and None for None."""
+    if value is None:
+        return None
+    match = _EXTENSION.fullmatch(value.lower()) if isinstance(value, str) else None
+    return match[1] if match else OTHER
 
 
 # --- Machines --------------------------------------------------------------------------------------------------------
 
-# What a machine says of itself, and how long it may be. Longer texts are cut; longer addresses and ids are left out.
+# Descriptive fields of a machine with their maximum lengths. Longer texts are cut, but not these two: half an address
+# may be somebody else's.
 DESCRIPTION = {
     "user_name": 200, "user_email": 254, "user_id": 128, "hostname": 255, "os_info": 255, "version": 64,
 }  # fmt: skip
 NEVER_CUT = ("user_email", "user_id")
+_UNKEPT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 NAME_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._"
 
 
-def machine_name(host_name: str) -> str:
-    """The machine_id that a host name makes: the rule of the client and, in their languages, of the installers.
+def reduce_description(text: str, max_length: int, *, may_cut: bool) -> str | None:
+    """Return a descriptive text as the portal keeps it, or None if it is left out.
 
-    Each run of other characters, hyphens among them, becomes one hyphen; dots, underscores and hyphens in front and a
-    hyphen at the end go; the rest is cut to 128. It counts no bytes or characters of what it replaces, so that no
-    encoding makes a difference. Empty if nothing is left: the client then uses the network card's address and the
-    snippets their enrollment_id.
+    Control characters and surrogates are removed. A text with a token is left out, and so is a long one unless
+    `may_cut`.
+    """
+    if has_token(text):
+        return None
+    kept = _UNKEPT.sub("", text).strip()
+    if len(kept) > max_length and not may_cut:
+        return None
+    return kept[:max_length].rstrip() or (None if text.strip() else "")
+
+
+def machine_name(host_name: str) -> str:
+    """Derive the machine_id from a host name: the rule of the client and, in their languages, of the installers.
+
+    Replace each run of other characters, hyphens among them, by one hyphen; strip dots, underscores and hyphens in
+    front and a hyphen at the end; cut to 128. The number of replaced bytes or characters does not matter, so that all
+    encodings give one name. Return an empty text if nothing is left: the client then uses the network card's address
+    and the snippets their enrollment_id.
     """
     kept = "".join(character if character in NAME_CHARACTERS else " " for character in host_name)
     return "-".join(kept.split()).lstrip("._-")[:128]
 
 
-# The rule by examples, for the tests of each language.
+# Examples of the rule, for the tests of each language.
 MACHINE_NAMES = (
     ("PC-LYON-07", "PC-LYON-07"),
     ("desktop-lyon-comptabilite", "desktop-lyon-comptabilite"),
@@ -79,29 +134,73 @@ MACHINE_NAMES = (
 
 # --- Events ----------------------------------------------------------------------------------------------------------
 
+MAX_EVENTS_IN_CALL = 500
 MAX_EMAIL, MAX_ROUTE = 254, 200
-# Addresses that people have, `bob@intranet` and `jérôme@example.org` too.
+EVENT_KEYS = {
+    "sessions": frozenset({"id", "user_email", "session_start", "session_end", "user_agent"}),
+    "features": frozenset({"id", "user_email", "feature_name", "endpoint", "timestamp", "success", "duration_ms"}),
+    "errors": frozenset({"id", "user_email", "endpoint", "method", "error_type", "error_code", "timestamp"}),
+}
+# Also `bob@intranet` and `jérôme@example.org`.
 EMAIL = (
     r"(?=[^@]{1,64}@)[\w%+'&-]+(?:\.[\w%+'&-]+)*"
     r"@\w(?:[\w-]{0,61}\w)?(?:\.\w(?:[\w-]{0,61}\w)?)*"
 )
-# A class or a code. No spaces, so that the text of an exception does not pass for its name.
+# A class or a code. Without spaces, so that the message of an exception does not pass for its name.
 ERROR_NAME = r"[A-Za-z_][A-Za-z0-9_.]{0,127}"
 # A word that ends like the name of a file (`re.search`).
 FILE_NAME = r"[A-Za-z0-9_-]\.[A-Za-z][A-Za-z0-9]{1,4}(?!\.?\w)"
 ROUTE = r"(?!.*:/)[A-Za-z0-9._~{}<>:/-]*"
-# The name of a parameter, in the usual spellings (`re.sub`).
+# The name of a parameter in the usual notations (`re.sub`).
 ROUTE_PARAMETER = r"\{[A-Za-z_:]+[0-9]?\}|<[A-Za-z_:]+[0-9]?>|^:[A-Za-z_]+[0-9]?(?=\.|$)"
-# A segment with a value filled in: digits, a UUID, digits among letters, a long random word, a file name (`re.search`).
-FILLED_IN = (
+# A segment that holds a value: digits, a UUID, digits among letters, a long random word, a file name (`re.search`).
+VALUE = (
     r"^[0-9][0-9._:~-]*$|[0-9]{4}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{16}"
     r"|^(?=.*[0-9])(?=.*[A-Za-z]).{8}|[a-z]{21}|[A-Z]{21}|^[^{}<>]+\.[A-Za-z][A-Za-z0-9]{1,4}$"
 )
 # In a path also a person or a password (`re.search`). A name without a slash, such as `documents.upload`, is a view's.
-FILLED_IN_PATH = r"[A-Za-z0-9]\.[A-Za-z]|:"
+VALUE_IN_PATH = r"[A-Za-z0-9]\.[A-Za-z]|:"
 LONG_WORD = r"[A-Za-z]{8,}"
 PLAIN_WORD = r"[A-Z]+|[A-Z]?[a-z]+(?:[A-Z][a-z]+)*[A-Z]{0,5}"
 PARAMETER = "{id}"
+
+_EMAIL, _ERROR_NAME, _FILE_NAME, _ROUTE = map(re.compile, (EMAIL, ERROR_NAME, FILE_NAME, ROUTE))
+_ROUTE_PARAMETER, _VALUE, _VALUE_IN_PATH = map(re.compile, (ROUTE_PARAMETER, VALUE, VALUE_IN_PATH))
+_LONG_WORD, _PLAIN_WORD = map(re.compile, (LONG_WORD, PLAIN_WORD))
+
+
+def normalize_email(value: object) -> str:
+    """Return an e-mail address in lower case; empty for anything else."""
+    text = value.lower() if isinstance(value, str) and len(value) <= MAX_EMAIL else ""
+    return text if len(text) <= MAX_EMAIL and _EMAIL.fullmatch(text) and not has_token(text) else ""
+
+
+def has_file_name(text: str) -> bool:
+    return _FILE_NAME.search(text) is not None
+
+
+def is_error_name(text: str) -> bool:
+    """Return True for the name of a class or a code. The caller checks that it is an identifier."""
+    return _ERROR_NAME.fullmatch(text) is not None and not has_file_name(text)
+
+
+def reduce_route(endpoint: str) -> str | None:
+    """Cut off the query and replace parameter values by `{id}`. Empty if too long, None if it is not a route."""
+    path = strip_query(endpoint)
+    if len(path) > MAX_ROUTE:
+        return ""
+    if not _ROUTE.fullmatch(path) or has_token(path):
+        return None
+    parts = path.split("/")
+    route = "/".join(PARAMETER if _holds_value(part, in_path=len(parts) > 1) else part for part in parts)
+    return route if len(route) <= MAX_ROUTE else ""
+
+
+def _holds_value(part: str, *, in_path: bool) -> bool:
+    rest = _ROUTE_PARAMETER.sub("{}", part)
+    is_random = not all(map(_PLAIN_WORD.fullmatch, _LONG_WORD.findall(rest)))
+    return bool(is_random or _VALUE.search(rest) or (in_path and _VALUE_IN_PATH.search(rest)))
+
 
 # --- Feedback --------------------------------------------------------------------------------------------------------
 
@@ -109,8 +208,34 @@ MAX_PARTICIPANT, MAX_COMMENT, MAX_PAGE, MAX_VERSION = 254, 100_000, 200, 64
 # As sent. A name may become shorter once it is normalised, but not by more than that.
 MAX_PARTICIPANT_SENT = 4 * MAX_PARTICIPANT
 MAX_SCORE = 10
-# How the portal names tokens, and so no participant (`re.match`).
+FEEDBACK_TYPES = ("bug", "ux", "feature", "other")
+FEEDBACK_SEVERITIES = ("critical", "high", "medium", "low")
+# The portal's names of tokens. No participant may use one (`re.match`).
 MACHINE_LIKE = r"(?i:agent|client)\s*:"
+# Control characters, halves of surrogate pairs and what XML cannot hold (`re.search`). Line ends and tabs are spaces.
+UNPRINTABLE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd-\uffff]"
+
+_UNPRINTABLE, _MACHINE_LIKE = re.compile(UNPRINTABLE), re.compile(MACHINE_LIKE)
+
+
+def is_score(value: object) -> bool:
+    """Return True for an int from 0 to MAX_SCORE. True and 7.0 are no scores."""
+    return type(value) is int and 0 <= value <= MAX_SCORE
+
+
+def participant_name(value: object) -> str:
+    """Return the name in its normalized spelling, so that each participant counts once; empty for an invalid one.
+
+    Invisible format characters are removed: two names that look the same are the same.
+    """
+    if not isinstance(value, str) or len(value) > MAX_PARTICIPANT_SENT:
+        return ""
+    visible = "".join(character for character in value if unicodedata.category(character) != "Cf")
+    if _UNPRINTABLE.search(visible) or has_token(visible):
+        return ""
+    name = normal_form(" ".join(visible.split()).lower())
+    return name if len(name) <= MAX_PARTICIPANT and not _MACHINE_LIKE.match(name) else ""
+
 
 # --- Refusals --------------------------------------------------------------------------------------------------------
 
@@ -127,14 +252,28 @@ QUARANTINE_CODES = (
     "programme_unknown",
 )
 
+# --- Deposits --------------------------------------------------------------------------------------------------------
+
+MAX_PATH_NAME = 128
+
+
+def path_name(name: str) -> str:
+    """Reduce the name of a database or an agent to a file name: `Compta é/2025` becomes `Compta_e_2025`.
+
+    At most MAX_PATH_NAME of `[A-Za-z0-9._-]`, never empty, never with a dot in front. Reports keep the name itself.
+    """
+    ascii_only = normal_form(name[: 4 * MAX_PATH_NAME], "NFKD").encode("ascii", "ignore").decode("ascii")
+    return re.sub(r"[^A-Za-z0-9._-]", "_", ascii_only.strip()).lstrip(".")[:MAX_PATH_NAME] or "_"
+
+
 # --- Dumps -----------------------------------------------------------------------------------------------------------
 
-# How much of an unpacked dump is looked at.
+# The parts of an unpacked dump that are examined.
 DUMP_HEAD_BYTES = 16 * 1024
 DUMP_TAIL_BYTES = 8 * 1024
-DUMP_NAMED_WITHIN = 4 * 1024
+DUMP_MARKER_WITHIN = 4 * 1024
 
-# A line near the beginning of what a dump program writes, and what it writes when it is done. Lines end with \n here.
+# A line that a dump program writes near the beginning, and its last line. Lines end with \n here.
 DUMP_PROGRAMS = (
     (b"\n-- PostgreSQL database cluster dump\n", b"\n-- PostgreSQL database cluster dump complete\n"),
     (b"\n-- PostgreSQL database dump\n", b"\n-- PostgreSQL database dump complete\n"),
@@ -144,7 +283,7 @@ DUMP_PROGRAMS = (
     (b"@OLD_SQL_NOTES=@@SQL_NOTES", b"@OLD_SQL_NOTES"),
     (b"@OLD_NOTE_VERBOSITY=@@NOTE_VERBOSITY", b"@OLD_NOTE_VERBOSITY"),
 )
-# The same of dumps that are known by their first bytes: sqlite3's .dump, iterdump of Python, mysqldump --xml.
+# The same for dumps that are recognized by their first bytes: sqlite3's .dump, Python's iterdump, mysqldump --xml.
 DUMP_BEGINNINGS = (
     (b"\nPRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;", b"\nCOMMIT;"),
     (b"\nBEGIN TRANSACTION;", b"\nCOMMIT;"),
@@ -158,7 +297,7 @@ SQL_WORDS = frozenset(
 BLANK = b" \t\r\n"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-# How the messages of a dump program begin, when they are all that there is.
+# Prefixes of error messages, which may be all that a dump program has written.
 DUMP_MESSAGES = (b"pg_dump: ", b"pg_dumpall: ", b"mysqldump: ", b"mariadb-dump: ", b"sqlite3: ", b"Error: ")
 # An archive of `pg_dump -Fc` begins with PGDMP, three bytes of version, two of sizes, and its format: 1 is custom.
 CUSTOM_ARCHIVE, CUSTOM_FORMAT_AT, CUSTOM_FORMAT = b"PGDMP", 10, 1
@@ -166,15 +305,15 @@ TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257
 
 
 class DumpEnds:
-    """The size of a dump that is fed piece by piece, with its first and last bytes."""
+    """Keeps the size and the first and last bytes of a dump that is fed piece by piece."""
 
     def __init__(self) -> None:
         self.size = 0
         self.head = b""
-        # Longer than it needs to be, so that small pieces do not each move all of it.
+        # Up to eight times as long as needed: small pieces then do not each move all of it.
         self._last = bytearray()
 
-    def add(self, data: "bytes | memoryview") -> None:
+    def add(self, data: bytes | memoryview) -> None:
         self.size += len(data)
         if len(self.head) < DUMP_HEAD_BYTES:
             self.head += bytes(data[: DUMP_HEAD_BYTES - len(self.head)])
@@ -188,61 +327,61 @@ class DumpEnds:
 
 
 def dump_doubts(head: bytes, tail: bytes) -> tuple[str, ...]:
-    """Codes of what is wrong with a dump, by its first DUMP_HEAD_BYTES and its last DUMP_TAIL_BYTES, unpacked.
+    """Return the codes of doubts about an unpacked dump: `empty`, `not_a_dump`, `incomplete`, or none.
 
-    `empty`, `not_a_dump`, `incomplete`; nothing for a dump without a sign of either.
+    `head` has its first DUMP_HEAD_BYTES, `tail` its last DUMP_TAIL_BYTES.
     """
     if not (head.strip(BLANK) or tail.strip(BLANK)):
         return ("empty",)
     if _is_dump_archive(head):
         return () if tail.endswith(_end_of_archive(head)) else ("incomplete",)
-    head = _lines(head)
+    head = _unix_lines(head)
     doubts = () if _begins_like_a_dump(head) else ("not_a_dump",)
-    return doubts if _is_complete(head, _lines(tail)) else (*doubts, "incomplete")
+    return doubts if _is_complete(head, _unix_lines(tail)) else (*doubts, "incomplete")
 
 
-def is_message(head: bytes) -> bool:
-    """Whether this is the message of a dump program in the place of a dump."""
-    head = _lines(head)
-    return head.lstrip(BLANK).startswith(DUMP_MESSAGES) and not _program(head)
+def is_error_message(head: bytes) -> bool:
+    """Return True if the dump program wrote an error message in place of a dump."""
+    head = _unix_lines(head)
+    return head.lstrip(BLANK).startswith(DUMP_MESSAGES) and not _find_program(head)
 
 
-def _lines(text: bytes) -> bytes:
-    """The text with \\n at the end of each line, and before the first."""
+def _unix_lines(text: bytes) -> bytes:
+    """Return the text with \\n before the first line and at the end of each."""
     return b"\n" + text[len(BYTE_ORDER_MARK) if text.startswith(BYTE_ORDER_MARK) else 0 :].replace(b"\r\n", b"\n")
 
 
 def _is_dump_archive(head: bytes) -> bool:
-    """Whether this is the beginning of an archive for pg_restore: `pg_dump -Fc` or `-Ft`."""
+    """Return True for an archive of `pg_dump -Fc` or `-Ft`."""
     return head.startswith(CUSTOM_ARCHIVE) or head[TAR_MAGIC_AT:].startswith(TAR_MAGIC)
 
 
 def _end_of_archive(head: bytes) -> bytes:
-    """How a whole archive ends: -Fc with a block of length 0, which is five bytes, and tar with two empty records."""
+    """Return the last bytes of a complete archive: five zeros (a block of length 0) for -Fc, two records for tar."""
     if head[CUSTOM_FORMAT_AT : CUSTOM_FORMAT_AT + 1] == bytes([CUSTOM_FORMAT]) and head.startswith(CUSTOM_ARCHIVE):
         return b"\0" * 5
     return b"\0" * 1024 if head.startswith(b"toc.dat\0") else b""
 
 
 def _begins_like_a_dump(head: bytes) -> bool:
-    """Whether the first thing behind blanks and comments is a statement of SQL or a command of psql."""
-    text = head[:DUMP_NAMED_WITHIN].lstrip(BLANK)
+    """Return True if an SQL statement or a psql command follows the leading blanks and comments."""
+    text = head[:DUMP_MARKER_WITHIN].lstrip(BLANK)
     while text.startswith((b"--", b"#", b"/*")):
         text = text.partition(b"*/" if text.startswith(b"/*") else b"\n")[2].lstrip(BLANK + b";\0")
     word = text[: len(text) - len(text.lstrip(LETTERS))]
-    # An error message may begin with such a word too, but then with one capital.
+    # An error message may begin with such a word too, but capitalized.
     is_sql = word.upper() in SQL_WORDS and (word.isupper() or word.islower())
     is_known = head.startswith(tuple(first for first, _last in DUMP_BEGINNINGS))
     return not text or text.startswith(b"\\") or is_sql or is_known
 
 
 def _is_complete(head: bytes, tail: bytes) -> bool:
-    """Whether the program that the head names came to its end; of one that it does not name, that is not known.
+    """Return False if the program named in the head did not write its last line. An unknown program counts as complete.
 
-    Another dump may follow in the same file, such as that of `pg_dump` behind `pg_dumpall --globals-only`.
+    Another dump may follow in the same file, for example `pg_dump` after `pg_dumpall --globals-only`.
     """
-    while named := _program(head):
-        at, first, last = named
+    while program := _find_program(head):
+        at, first, last = program
         ended = tail.rfind(last)
         if ended > tail.rfind(first):
             head = tail = tail[ended + len(last) :]
@@ -254,8 +393,8 @@ def _is_complete(head: bytes, tail: bytes) -> bool:
     return True
 
 
-def _program(head: bytes) -> "tuple[int, bytes, bytes] | None":
-    """Where the head names the first dump program, with the marks of its beginning and its end."""
-    found = [(head.find(first, 0, DUMP_NAMED_WITHIN), first, last) for first, last in DUMP_PROGRAMS]
+def _find_program(head: bytes) -> tuple[int, bytes, bytes] | None:
+    """Return the position of the first dump program's marker, with its first and last line."""
+    found = [(head.find(first, 0, DUMP_MARKER_WITHIN), first, last) for first, last in DUMP_PROGRAMS]
     found += [(0, first, last) for first, last in DUMP_BEGINNINGS if head.startswith(first)]
     return min((one for one in found if one[0] >= 0), default=None)

@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NoReturn, Optional, Union
 
-from vigie_client.cli.deposit_options import dumps_of
+from vigie_client.cli.deposit_options import parse_dumps
 from vigie_client.cli.options import parse_arguments, read_token
-from vigie_client.cli.report_files import documents_of, files_of
+from vigie_client.cli.report_files import describe_documents, find_files
 from vigie_client.deposits.operation import deposit
 from vigie_client.deposits.places import DepositFolder, DepositPlace, DepositPortal
 from vigie_client.deposits.uploads import Patience
@@ -32,7 +32,7 @@ from vigie_client.machine.host import default_state_dir
 from vigie_client.machine.token_store import TokenStore
 from vigie_client.report.payload import build_usage_payload, new_run_id
 from vigie_client.report.telemetry import UsageTelemetryClient
-from vigie_client.spool.client import telemetry_off
+from vigie_client.spool.client import is_telemetry_off
 from vigie_client.spool.spooling import (
     count_quarantined,
     drop_quarantined,
@@ -99,8 +99,8 @@ def _enroll(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     """Spool, then flush: the run is safe before the network is asked for anything. Sent directly if the disk fails."""
-    if telemetry_off():
-        return _nothing_told(options)
+    if is_telemetry_off():
+        return _print_telemetry_off(options)
     started_at = datetime.now(timezone.utc)
     payload = _payload(
         run_id=new_run_id(),
@@ -108,7 +108,7 @@ def _report(options: argparse.Namespace) -> int:
         app_version=options.app_version,
         license_ref=options.license_ref,
         machine_id=options.machine_id or _machine_id(options),
-        documents=documents_of(_files(options)),
+        documents=describe_documents(_files(options)),
         started_at=started_at,
     )
     counts = {key: payload[key] for key in ("run_id", "document_count", "failed_count", "total_pages")}
@@ -122,7 +122,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _files(options: argparse.Namespace) -> list[str]:
     try:
-        return files_of(options.files)
+        return find_files(options.files)
     except ValueError as error:
         raise UsageError(f"report: {error}") from None
 
@@ -135,8 +135,8 @@ def _payload(**known: Any) -> dict[str, Any]:
 
 
 def _flush(options: argparse.Namespace, about: Optional[Mapping[str, Any]] = None) -> int:
-    if telemetry_off():
-        return _nothing_told(options)
+    if is_telemetry_off():
+        return _print_telemetry_off(options)
     spool = _spool(options)
     before = spool_stats(spool)
     client = _client(options)
@@ -165,7 +165,7 @@ def _quarantine(options: argparse.Namespace) -> int:
     return _print(options, {"dropped": drop_quarantined(spool, code)})
 
 
-def _nothing_told(options: argparse.Namespace) -> int:
+def _print_telemetry_off(options: argparse.Namespace) -> int:
     """What whoever set the variable wants is done: no failure, nor a file that wasn't there."""
     logging.warning("VIGIE_TELEMETRY is off: nothing is written or sent, and what is spooled stays")
     return _print(options, {"telemetry": "off", "delivered": 0})
@@ -187,7 +187,7 @@ def _heartbeat(options: argparse.Namespace) -> int:
 def _deposit(options: argparse.Namespace) -> int:
     try:
         result = deposit(
-            dumps_of(options.dumps),
+            parse_dumps(options.dumps),
             _place(options),
             agent_id=_agent_id(options),
             state_dir=options.state_dir,

@@ -28,7 +28,7 @@ def add_deposit_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def dumps_of(collected: Sequence[tuple[str, str]]) -> list[Dump]:
+def parse_dumps(collected: Sequence[tuple[str, str]]) -> list[Dump]:
     """The dumps that these options name. Raises ValueError."""
     groups: list[tuple[str, dict[str, str]]] = []
     for flag, value in collected:

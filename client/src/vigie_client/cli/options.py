@@ -11,7 +11,7 @@ from typing import Optional
 
 from vigie_client.cli.deposit_options import add_deposit_options
 from vigie_client.machine.host import default_state_dir
-from vigie_client.machine.token_store import decoded
+from vigie_client.machine.token_store import decode_token
 from vigie_client.version import __version__
 
 
@@ -45,9 +45,9 @@ def read_token(token_file: Optional[str]) -> Optional[str]:
     if token_file is None:
         return os.environ.get("VIGIE_TOKEN") or None
     if token_file == "-":  # noqa: S105 - the name of a file
-        return decoded(sys.stdin.buffer.read(4096)) or None
+        return decode_token(sys.stdin.buffer.read(4096)) or None
     with open(token_file, "rb") as file:
-        return decoded(file.read(4096)) or None
+        return decode_token(file.read(4096)) or None
 
 
 def _common_options(timeout: float = 4.0, per: str = "per call, and per flush as a whole") -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from vigie_client.report.pages import page_count_for
 _WINDOWS = os.name == "nt"
 
 
-def files_of(names: Sequence[str]) -> list[str]:
+def find_files(names: Sequence[str]) -> list[str]:
     """The files that the command line names. ValueError for one that is absent or a folder.
 
     On Windows patterns are expanded here: its shells pass them on as they are.
@@ -27,7 +27,7 @@ def files_of(names: Sequence[str]) -> list[str]:
     return files
 
 
-def documents_of(files: Sequence[str]) -> list[dict[str, Any]]:
+def describe_documents(files: Sequence[str]) -> list[dict[str, Any]]:
     """The documents of a run, one per file. A page count that is unknown is no failure of the document."""
     return [_document(file) for file in files]
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Generator, Sequence
 from typing import Any, NoReturn, Optional, Union
 
-from vigie_client.deposits.errors import DumpFailed, in_words, presentable
+from vigie_client.deposits.errors import DumpFailed, error_text, sanitize_line
 
 _LONGEST_LINE = 2048
 _WINDOWS = os.name == "nt"
@@ -30,7 +30,7 @@ def needs_shell(command: str) -> bool:
     return any(_means_something(word) for word in _WORDS.findall(command))
 
 
-def arguments_of(command: Union[str, Sequence[str]]) -> Union[str, list[str]]:
+def parse_command(command: Union[str, Sequence[str]]) -> Union[str, list[str]]:
     """What to start for `command`. ValueError if it's empty, has an open quote, or needs a bash that isn't there."""
     if not isinstance(command, str):
         given = list(command)
@@ -49,7 +49,7 @@ def command_output(
 
     DumpFailed if it can't be started, doesn't end with status 0, or isn't done after `timeout` seconds.
     """
-    with _Running(arguments_of(command), timeout) as running:
+    with _Running(parse_command(command), timeout) as running:
         while data := running.read(chunk):
             yield data
         running.check()
@@ -80,7 +80,7 @@ class _Running:
             raise DumpFailed(f"the dump command took longer than {self._timeout:g} s")
         if status != 0:
             # Of a signal bash tells by printing the command, whatever is in it.
-            said = "" if _signal_of(status) else self._last_line.text()
+            said = "" if _signal_name(status) else self._last_line.text()
             raise DumpFailed(f"the dump command {_ending(status)}" + (f": {said}" if said else ""))
 
     def __enter__(self) -> _Running:
@@ -121,7 +121,7 @@ class _LastLine:
 
     def text(self) -> str:
         self._thread.join(1.0)  # what the command left running may keep the pipe open
-        return presentable(self._line.decode("utf-8", "replace"))
+        return sanitize_line(self._line.decode("utf-8", "replace"))
 
     def _drain(self) -> None:
         whole = True
@@ -151,17 +151,17 @@ def _start(arguments: Union[str, list[str]]) -> subprocess.Popen[bytes]:
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such program"
-    return in_words(error) if isinstance(error, OSError) else "it holds what no argument may"
+    return error_text(error) if isinstance(error, OSError) else "it holds what no argument may"
 
 
 def _ending(status: int) -> str:
-    name = _signal_of(status)
+    name = _signal_name(status)
     if status < 0:
         return f"was killed by {name or -status}"
     return f"ended with status {status}" + (f" ({name})" if name else "")
 
 
-def _signal_of(status: int) -> str:
+def _signal_name(status: int) -> str:
     """The signal that killed it, or nothing. A shell says 128 + n of what signal n killed in it."""
     try:
         return signal.Signals(-status if status < 0 else status - 128).name

@@ -13,8 +13,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Optional, Union
 
-from vigie_client.deposits.commands import arguments_of, command_output
-from vigie_client.deposits.errors import DumpFailed, in_words
+from vigie_client.deposits.commands import command_output, parse_command
+from vigie_client.deposits.errors import DumpFailed, error_text
 
 CHUNK = 256 * 1024
 
@@ -38,7 +38,7 @@ class Dump:
     def check(self) -> None:
         """ValueError for a command that this machine can't even read."""
         if self.command is not None:
-            arguments_of(self.command)
+            parse_command(self.command)
 
     def content(self, timeout: Optional[float] = None) -> Generator[bytes, None, None]:
         """The dump's bytes. Close it to stop a command half-way; one that runs longer than `timeout` is killed."""
@@ -56,7 +56,7 @@ def file_content(path: str) -> Generator[bytes, None, None]:
                 yield chunk
             after = os.fstat(file.fileno())
     except OSError as error:
-        raise DumpFailed(f"the file can't be read: {in_words(error)}") from None
+        raise DumpFailed(f"the file can't be read: {error_text(error)}") from None
     if _state(before) != _state(after):
         raise DumpFailed("the file changed while it was read")
 

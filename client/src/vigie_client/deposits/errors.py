@@ -25,12 +25,12 @@ class DumpFailed(Exception):
     """There is no dump. The text is fit for the report."""
 
 
-def in_words(error: OSError) -> str:
+def error_text(error: OSError) -> str:
     """What the system says, without the path that it says it of."""
     return error.strerror or type(error).__name__
 
 
-def presentable(line: str) -> str:
+def sanitize_line(line: str) -> str:
     """`line` without secrets and control characters, at most LONGEST characters."""
     for pattern, mask in _SECRETS:
         line = pattern.sub(mask, line)

@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
-from vigie_client.contract import normalized
-from vigie_client.deposits.errors import in_words
+from vigie_client.contract import path_name
+from vigie_client.deposits.errors import error_text
 from vigie_client.disk.durable import replace_file
 from vigie_client.disk.logs import log
 
-LONGEST = 128
 _REMEMBERED = 1440
 """Names of reports to remember: a day of one a minute."""
 
 
-def reduced(name: str) -> str:
-    """`name` as it stands in paths, and as the portal does it: `Compta é/2025` becomes `Compta_e_2025`.
-
-    At most LONGEST of `[A-Za-z0-9._-]`, never none, never a dot in front. Reports keep the name itself.
-    """
-    ascii_only = normalized(name, "NFKD").encode("ascii", "ignore").decode("ascii")
-    return re.sub(r"[^A-Za-z0-9._-]", "_", ascii_only.strip()).lstrip(".")[:LONGEST] or "_"
-
-
 def staged_name(database: str, suffix: str) -> str:
     """`compta_db.sql.gz`."""
-    return f"{reduced(database)}.sql{suffix}"
+    return f"{path_name(database)}.sql{suffix}"
 
 
 class ReportNames:
@@ -42,14 +31,14 @@ class ReportNames:
         self._path = path
         self._given = _load(path)
 
-    def from_minute_of(self, moment: datetime, agent_id: str) -> Iterator[str]:
+    def free_names(self, moment: datetime, agent_id: str) -> Iterator[str]:
         """The free names from the minute of `moment` on. One that is taken from here is never given again.
 
         Remembered before it's used: a kill in between costs a minute, not a report.
         """
         while True:
             minute = moment.astimezone(timezone.utc).strftime("%Y%m%d_%H%M")
-            name = f"OPERATION_{minute}_{reduced(agent_id)}.json"
+            name = f"OPERATION_{minute}_{path_name(agent_id)}.json"
             if name not in self._given:
                 self._given = [*self._given[1 - _REMEMBERED :], name]
                 self._remember()
@@ -60,7 +49,7 @@ class ReportNames:
         try:
             replace_file(self._path, json.dumps(self._given).encode())
         except OSError as error:  # a full disk must not keep the report of it from the portal
-            log(logging.WARNING, "the report's name can't be remembered: %s", in_words(error))
+            log(logging.WARNING, "the report's name can't be remembered: %s", error_text(error))
 
 
 def _load(path: str) -> list[str]:

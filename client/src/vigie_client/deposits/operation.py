@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Callable, Optional, Union
 
+from vigie_client.contract import path_name
 from vigie_client.deposits.dumps import Dump
-from vigie_client.deposits.errors import DumpFailed, in_words
-from vigie_client.deposits.names import ReportNames, reduced, staged_name
+from vigie_client.deposits.errors import DumpFailed, error_text
+from vigie_client.deposits.names import ReportNames, staged_name
 from vigie_client.deposits.packing import Packed, pack
 from vigie_client.deposits.places import Delivery, DepositPlace
-from vigie_client.deposits.report import Backup, DepositResult, result_of, written
+from vigie_client.deposits.report import Backup, DepositResult, summarize_backups, written
 from vigie_client.deposits.temporaries import Temporaries
 from vigie_client.deposits.uploads import TransferFailed
 from vigie_client.disk.durable import write_all
@@ -48,13 +49,13 @@ def deposit(
     none, would have one file for two databases, or have a command that can't run here; OSError if `state_dir` can't be
     used.
     """
-    backups = _backups(dumps)
+    backups = _plan_backups(dumps)
     operation = _Operation(agent_id, os.path.join(os.fspath(state_dir), "deposits"), now)
     with Temporaries(operation.directory) as temporaries:
         try:
             delivery = place.delivery(operation.agent_id, temporaries, operation.directory)
         except OSError as error:
-            return operation.nowhere(backups, in_words(error))
+            return operation.nowhere(backups, error_text(error))
         for backup in backups:
             operation.stage(backup, delivery, temporaries, dump_timeout)
         with FileLock(os.path.join(operation.directory, "delivery.lock")):
@@ -72,23 +73,23 @@ class _Operation:
     def nowhere(self, backups: Sequence[Backup], why: str) -> DepositResult:
         for backup in backups:
             backup.transfer_error = why
-        return result_of(backups, None, why)
+        return summarize_backups(backups, None, why)
 
     def stage(self, backup: Backup, delivery: Delivery, temporaries: Temporaries, timeout: Optional[float]) -> None:
         """Dump and pack one database into a temporary file, or note why not."""
         backup.started = self._moment()
         try:
             backup.part, descriptor = temporaries.create(
-                os.path.join(delivery.staging, reduced(backup.name)), delivery.mode
+                os.path.join(delivery.staging, path_name(backup.name)), delivery.mode
             )
             try:
-                backup.packed = _packed(backup.dump, descriptor, timeout)
+                backup.packed = _pack_dump(backup.dump, descriptor, timeout)
             finally:
                 os.close(descriptor)
         except DumpFailed as error:
             backup.dump_error = str(error)
         except OSError as error:
-            backup.dump_error = f"the backup can't be written: {in_words(error)}"
+            backup.dump_error = f"the backup can't be written: {error_text(error)}"
         if backup.dump_error is not None:
             log(logging.ERROR, "%s: %s", backup.name, backup.dump_error)
             with contextlib.suppress(OSError):
@@ -100,13 +101,13 @@ class _Operation:
             if backup.packed is not None:
                 self._send(backup, backup.packed, delivery)
         ended = self._moment()
-        names = ReportNames(os.path.join(self.directory, "names.json")).from_minute_of(ended, self.agent_id)
+        names = ReportNames(os.path.join(self.directory, "names.json")).free_names(ended, self.agent_id)
         try:
-            return result_of(backups, delivery.report(written(self.agent_id, ended, backups), names))
+            return summarize_backups(backups, delivery.report(written(self.agent_id, ended, backups), names))
         except (TransferFailed, OSError) as error:
-            why = in_words(error) if isinstance(error, OSError) else str(error)
+            why = error_text(error) if isinstance(error, OSError) else str(error)
             log(logging.ERROR, "the report can't be delivered: %s", why)
-            return result_of(backups, None, why)
+            return summarize_backups(backups, None, why)
 
     def _send(self, backup: Backup, packed: Packed, delivery: Delivery) -> None:
         try:
@@ -119,7 +120,7 @@ class _Operation:
         return datetime.fromtimestamp(self._now(), timezone.utc)
 
 
-def _packed(dump: Dump, descriptor: int, timeout: Optional[float]) -> Packed:
+def _pack_dump(dump: Dump, descriptor: int, timeout: Optional[float]) -> Packed:
     name = "" if dump.file is None else os.path.basename(os.fspath(dump.file))
 
     def write(data: bytes) -> None:
@@ -131,12 +132,12 @@ def _packed(dump: Dump, descriptor: int, timeout: Optional[float]) -> Packed:
     return packed
 
 
-def _backups(dumps: Sequence[Dump]) -> list[Backup]:
+def _plan_backups(dumps: Sequence[Dump]) -> list[Backup]:
     if not dumps:
         raise ValueError("no database to deposit")
     for dump in dumps:
         dump.check()
-    files = Counter(reduced(dump.database) for dump in dumps)
+    files = Counter(path_name(dump.database) for dump in dumps)
     twice = [name for name, count in files.items() if count > 1]
     if twice:
         raise ValueError(f"{', '.join(twice)}: named twice")

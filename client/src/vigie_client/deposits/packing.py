@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Protocol
 
-from vigie_client.contract import DumpEnds, dump_doubts, is_message
+from vigie_client.contract import DumpEnds, dump_doubts, is_error_message
 from vigie_client.deposits.errors import DumpFailed
 from vigie_client.disk.logs import log
 
@@ -118,7 +118,7 @@ class _Compressed:
                 self._member = None
 
 
-class _Unseen:
+class _Opaque:
     """zstd passed on as it is, where `zstandard` isn't installed: the dump's size is taken to be that of the file."""
 
     suffix = ".zst"
@@ -141,7 +141,7 @@ def pack(chunks: Iterator[bytes], write: Callable[[bytes], None], *, name: str =
     head, rest = _split_head(chunks)
     packing = _packing_for(head, name)
     digest, size = hashlib.sha256(), 0
-    for data in _fed(packing, itertools.chain([head], rest)):
+    for data in _feed_all(packing, itertools.chain([head], rest)):
         digest.update(data)
         size += len(data)
         write(data)
@@ -152,7 +152,7 @@ def pack(chunks: Iterator[bytes], write: Callable[[bytes], None], *, name: str =
 
 def _refuse_useless(ends: DumpEnds) -> None:
     """Raise DumpFailed for what can't be restored. Of a format that isn't known, only the portal's doubts tell."""
-    if is_message(ends.head):
+    if is_error_message(ends.head):
         raise DumpFailed("the dump is an error message")
     for doubt in dump_doubts(ends.head, ends.tail):
         if doubt in _WHY:
@@ -160,7 +160,7 @@ def _refuse_useless(ends: DumpEnds) -> None:
         log(logging.WARNING, "the dump doesn't begin like one of a database; it's deposited as it is")
 
 
-def _fed(packing: Packing, chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _feed_all(packing: Packing, chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         if data := packing.feed(chunk):
             yield data
@@ -197,7 +197,7 @@ def _packing_for(head: bytes, name: str) -> Packing:
 
 def _zstd() -> Packing:
     if zstandard is None:
-        return _Unseen()
+        return _Opaque()
     widest = 2 ** (31 if sys.maxsize > 2**32 else 30)  # what `zstd --long` can make
     return _Compressed(
         ".zst",

@@ -9,12 +9,12 @@ import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Optional, Protocol, Union
 
-from vigie_client.deposits.errors import in_words
-from vigie_client.deposits.names import reduced
+from vigie_client.contract import path_name
+from vigie_client.deposits.errors import error_text
 from vigie_client.deposits.packing import Packed
 from vigie_client.deposits.temporaries import Temporaries
 from vigie_client.deposits.uploads import Patience, TransferFailed, Uploader
-from vigie_client.disk.durable import put_in_place, sync_directory, write_all
+from vigie_client.disk.durable import rename_durably, sync_directory, write_all
 
 DEPOSITS_PATH = "/api/v1/backups/deposits"
 
@@ -56,7 +56,7 @@ class DepositFolder:
     def delivery(self, agent_id: str, temporaries: Temporaries, state_directory: str) -> Delivery:
         if not os.path.isdir(self.path):
             raise NotADirectoryError(None, "the deposit folder isn't there")
-        return _FolderDelivery(os.path.join(self.path, reduced(agent_id)), temporaries)
+        return _FolderDelivery(os.path.join(self.path, path_name(agent_id)), temporaries)
 
 
 class DepositPortal:
@@ -83,9 +83,9 @@ class _FolderDelivery:
 
     def send(self, part: str, name: str, packed: Packed) -> None:
         try:
-            put_in_place(part, os.path.join(self.staging, name))
+            rename_durably(part, os.path.join(self.staging, name))
         except OSError as error:
-            raise TransferFailed(in_words(error)) from None
+            raise TransferFailed(error_text(error)) from None
 
     def report(self, content: bytes, names: Iterator[str]) -> str:
         part, descriptor = self._temporaries.create(os.path.join(self._log, "report"), self.mode)
@@ -94,7 +94,7 @@ class _FolderDelivery:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        return next(name for name in names if _put_where_nothing_is(part, os.path.join(self._log, name)))
+        return next(name for name in names if _link_unless_taken(part, os.path.join(self._log, name)))
 
 
 class _PortalDelivery:
@@ -122,7 +122,7 @@ class _PortalDelivery:
         return f"{self._place.base_url}{DEPOSITS_PATH}/{kind}/{name}"
 
 
-def _put_where_nothing_is(part: str, path: str) -> bool:
+def _link_unless_taken(part: str, path: str) -> bool:
     """Give `part` the name `path` unless something has it: False. On the way it may have both, never half a file."""
     try:
         if os.name == "nt":
@@ -134,7 +134,7 @@ def _put_where_nothing_is(part: str, path: str) -> bool:
     except OSError:  # a file system without links: the lock keeps our own calls from here, and nobody else names these
         if os.path.lexists(path):
             return False
-        put_in_place(part, path)
+        rename_durably(part, path)
         return True
     sync_directory(path)
     return True

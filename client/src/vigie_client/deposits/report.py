@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from vigie_client.deposits.dumps import Dump
 from vigie_client.deposits.packing import Packed
-from vigie_client.http.times import utc_text
+from vigie_client.http.times import format_utc
 
 _NEVER = datetime.fromtimestamp(0, timezone.utc)
 
@@ -54,7 +54,7 @@ class DepositResult:
     error: Optional[str] = None
 
 
-def result_of(backups: Sequence[Backup], report: Optional[str], error: Optional[str] = None) -> DepositResult:
+def summarize_backups(backups: Sequence[Backup], report: Optional[str], error: Optional[str] = None) -> DepositResult:
     databases = tuple(_database(backup) for backup in backups)
     well = report is not None and all(database.error is None for database in databases)
     return DepositResult("deposited" if well else "failed", report, databases, error)
@@ -65,7 +65,7 @@ def written(agent_id: str, ended: datetime, backups: Sequence[Backup]) -> bytes:
     report = {
         "operation_id": str(uuid.uuid4()),
         "agent_id": agent_id,
-        "timestamp": utc_text(ended),
+        "timestamp": format_utc(ended),
         "databases": {backup.name: _sections(backup) for backup in backups},
     }
     return json.dumps(report, indent=2).encode("ascii")
@@ -77,8 +77,8 @@ def _sections(backup: Backup) -> dict[str, Any]:
     return {
         "backup_process": {
             "status": packed is not None,
-            "start_time": utc_text(backup.started),
-            "end_time": utc_text(backup.ended),
+            "start_time": format_utc(backup.started),
+            "end_time": format_utc(backup.ended),
             "size": packed.raw_size if packed else 0,
             "message": backup.dump_error,
         },

@@ -38,7 +38,7 @@ class Temporaries:
         """What still lies about is a failure's: it goes."""
         try:
             with self._exclusive():
-                done = _work_off(self._record)
+                done = _delete_recorded(self._record)
                 if self._lock.release() and done:  # first: Windows deletes no open file
                     _unlink(self._record)
         except OSError as error:  # the next call's business, and no reason to forget how this one went
@@ -67,13 +67,13 @@ def _sweep(directory: str) -> None:
     for record in records:
         lock = FileLock(record)
         if lock.acquire(blocking=False):
-            done = _work_off(record)
+            done = _delete_recorded(record)
             lock.release()
             if done:
                 _unlink(record)
 
 
-def _work_off(record: str) -> bool:
+def _delete_recorded(record: str) -> bool:
     """Delete what `record` lists; False if something must wait for another time."""
     with open(record, "rb") as file:
         paths = [_path_in(line) for line in file]

@@ -12,7 +12,7 @@ import requests
 
 from vigie_client.http.backoff import Rng, backoff_delay
 from vigie_client.http.deadlines import CallFailed, DeadlineRunner
-from vigie_client.http.outcomes import Outcome, Result, json_body, judge_response, no_answer
+from vigie_client.http.outcomes import Outcome, Result, classify_response, json_body, no_answer
 
 SLOWEST = 32 * 1024
 """Bytes a second that an upload under way may take at least, even beyond the deadline for new attempts."""
@@ -91,10 +91,10 @@ class Uploader:
             kind = type(error).__name__
             # Those that are a ValueError too complain of the address.
             return Outcome(Result.REFUSED, code=kind) if isinstance(error, ValueError) else no_answer(kind)
-        outcome = judge_response(response, time.time())
+        outcome = classify_response(response, time.time())
         if outcome.status == 413:  # whoever says so, the file will be as large the next time
             return replace(outcome, result=Result.REFUSED)
-        return _confirmed(outcome, json_body(response), sha256) if outcome.delivered else outcome
+        return _check_receipt(outcome, json_body(response), sha256) if outcome.delivered else outcome
 
 
 class _Unreadable(Exception):
@@ -129,7 +129,7 @@ def _unreadable(error: Exception) -> Outcome:
     return Outcome(Result.REFUSED, code=f"unreadable: {error}")
 
 
-def _confirmed(outcome: Outcome, answer: object, sha256: str) -> Outcome:
+def _check_receipt(outcome: Outcome, answer: object, sha256: str) -> Outcome:
     """A 2xx of something in between isn't the portal's word."""
     if isinstance(answer, Mapping) and answer.get("status") == "stored" and answer.get("sha256") == sha256:
         return outcome

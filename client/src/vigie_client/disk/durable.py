@@ -32,14 +32,14 @@ def replace_file(path: str, data: bytes, *, protect: Optional[Callable[[str], No
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        put_in_place(temporary, path)
+        rename_durably(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):
             os.unlink(temporary)  # on a full disk, half a file would take what is left
         raise
 
 
-def put_in_place(temporary: str, path: str) -> None:
+def rename_durably(temporary: str, path: str) -> None:
     """Rename `temporary`, whole and on the disk, to `path`, replacing what is there. Raises OSError."""
     _replace(temporary, path)
     sync_directory(path)

@@ -28,7 +28,7 @@ _WORDS = {
 }
 
 
-def cause_of(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return such as `the disk is full (ENOSPC)`, else what the system says, or the name of the exception's class."""
     if not isinstance(error, OSError) or error.errno is None:
         return type(error).__name__

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from vigie_client.http.deadlines import CallFailed, DeadlineRunner
-from vigie_client.http.outcomes import Outcome, Result, json_body, judge_response, no_answer
+from vigie_client.http.outcomes import Outcome, Result, classify_response, json_body, no_answer
 
 _runner = DeadlineRunner()
 
@@ -35,14 +35,14 @@ def post_json(session: Any, url: str, body: Mapping[str, Any], timeout: float) -
 
     def post() -> tuple[Outcome, Any]:
         response = session.post(url, json=body, timeout=timeout)
-        return judge_response(response, time.time()), json_body(response)
+        return classify_response(response, time.time()), json_body(response)
 
     try:
         outcome, answer = _runner.run(post, timeout)
     except CallFailed as failure:
         raise PortalError(no_answer(failure.kind)) from None
     if not outcome.delivered:
-        raise PortalError(outcome, _detail_of(answer))
+        raise PortalError(outcome, _read_detail(answer))
     if not isinstance(answer, Mapping):
         raise PortalError(no_answer("not_json"))
     return answer
@@ -56,6 +56,6 @@ def text_of(answer: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _detail_of(answer: Any) -> str:
+def _read_detail(answer: Any) -> str:
     detail = answer.get("detail") if isinstance(answer, Mapping) else None
     return "".join(filter(str.isprintable, detail))[:300] if isinstance(detail, str) else ""

@@ -75,7 +75,7 @@ def no_answer(code: str) -> Outcome:
     return Outcome(Result.RETRY, code=code)
 
 
-def judge_response(response: Any, now: float) -> Outcome:
+def classify_response(response: Any, now: float) -> Outcome:
     """Return the outcome of an HTTP response. `now` is the Unix time that a Retry-After date is measured from.
 
     REFUSED only with a problem of the portal: what a proxy answers says nothing of the call.
@@ -86,28 +86,28 @@ def judge_response(response: Any, now: float) -> Outcome:
     headers = getattr(response, "headers", None)
     headers = headers if isinstance(headers, Mapping) else {}
     if 200 <= status < 300:
-        return _judge_success(response, status, headers)
+        return _classify_success(response, status, headers)
     code = _problem_code(response, headers)
-    return Outcome(_result_of(status, code), status, code, parse_retry_after(headers.get("Retry-After"), now))
+    return Outcome(_choose_result(status, code), status, code, parse_retry_after(headers.get("Retry-After"), now))
 
 
-def judge_delivery(response: Any, now: float) -> Outcome:
+def classify_delivery(response: Any, now: float) -> Outcome:
     """Return the outcome of a call with items of a spool: REFUSED only with a code that is about an item."""
-    outcome = judge_response(response, now)
+    outcome = classify_response(response, now)
     if outcome.result is Result.REFUSED and outcome.code not in QUARANTINE_CODES:
         return replace(outcome, result=Result.RETRY)
     return outcome
 
 
-def judge_single(response: Any, item: Any, now: float, key: str) -> Outcome:
+def classify_single(response: Any, item: Any, now: float, key: str) -> Outcome:
     """Return the outcome of a call with one item. `key` names what identifies it, there and in the answer."""
-    whole = judge_delivery(response, now)
+    whole = classify_delivery(response, now)
     if not whole.delivered:
         return whole
-    return replace(_judge_result(json_body(response), item, key), status=whole.status)
+    return replace(_classify_item(json_body(response), item, key), status=whole.status)
 
 
-def judge_batch(whole: Outcome, answer: object, items: Sequence[Any], key: str) -> BatchOutcome:
+def classify_batch(whole: Outcome, answer: object, items: Sequence[Any], key: str) -> BatchOutcome:
     """Return one outcome per item from a batch's answer; an item that the answer doesn't name waits."""
     if not whole.delivered:
         return BatchOutcome(whole)
@@ -115,7 +115,7 @@ def judge_batch(whole: Outcome, answer: object, items: Sequence[Any], key: str) 
     if not isinstance(results, list):
         return BatchOutcome(replace(_NO_RECEIPT, status=whole.status))
     given = results + [None] * (len(items) - len(results))
-    return BatchOutcome(whole, tuple(_judge_result(result, item, key) for result, item in zip(given, items)))
+    return BatchOutcome(whole, tuple(_classify_item(result, item, key) for result, item in zip(given, items)))
 
 
 def json_body(response: Any) -> Any:
@@ -129,7 +129,7 @@ def json_body(response: Any) -> Any:
 _NO_RECEIPT = no_answer("no_receipt")
 
 
-def _result_of(status: int, code: Optional[str]) -> Result:
+def _choose_result(status: int, code: Optional[str]) -> Result:
     if status in (401, 403):
         return Result.AUTH
     if code is not None and 400 <= status < 500 and status not in _TRANSIENT and code not in _PENDING_CODES:
@@ -137,7 +137,7 @@ def _result_of(status: int, code: Optional[str]) -> Result:
     return Result.RETRY
 
 
-def _judge_success(response: Any, status: int, headers: Mapping[str, Any]) -> Outcome:
+def _classify_success(response: Any, status: int, headers: Mapping[str, Any]) -> Outcome:
     """A hotel's login page answers 200 to everything, and a redirect turns a POST into a GET: neither is the portal."""
     redirected = isinstance(getattr(response, "history", None), list) and bool(response.history)
     if redirected or "text/html" in _content_type(headers):
@@ -145,11 +145,11 @@ def _judge_success(response: Any, status: int, headers: Mapping[str, Any]) -> Ou
     return Outcome(Result.DELIVERED, status)
 
 
-def _judge_result(result: object, item: Any, key: str) -> Outcome:
+def _classify_item(result: object, item: Any, key: str) -> Outcome:
     """The portal leaves out the id of an item that it could not read: then its place tells which is meant."""
     if not isinstance(result, Mapping):
         return _NO_RECEIPT
-    named = _is_named(result.get(key), item, key)
+    named = _is_same_id(result.get(key), item, key)
     if named and result.get("status") in _RECEIPTS:
         return Outcome(Result.DELIVERED)
     if result.get("status") not in _REFUSALS or not (named or result.get(key) is None):
@@ -160,7 +160,7 @@ def _judge_result(result: object, item: Any, key: str) -> Outcome:
     return Outcome(Result.AUTH if code in _AUTH_CODES else Result.RETRY, code=code or "no_receipt")
 
 
-def _is_named(answered: object, item: Any, key: str) -> bool:
+def _is_same_id(answered: object, item: Any, key: str) -> bool:
     """Compare the answered id with the one that was sent, in any of the forms of a UUID."""
     sent = item.get(key) if isinstance(item, Mapping) else None
     if not isinstance(answered, str) or not isinstance(sent, str):

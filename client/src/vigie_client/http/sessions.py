@@ -44,7 +44,7 @@ class BearerAuth(AuthBase):
         self._token = token if isinstance(token, CredentialSource) else _checked(token)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        token = _stored(self._token) if isinstance(self._token, CredentialSource) else self._token
+        token = _load_token(self._token) if isinstance(self._token, CredentialSource) else self._token
         request.headers["Authorization"] = f"Bearer {token}"
         return request
 
@@ -100,12 +100,12 @@ def make_session(
     return session
 
 
-def session_of(given: Any) -> Any:
+def ensure_session(given: Any) -> Any:
     """Return `given` if it is a session already, else a session for the token or token store that it is."""
     return make_session(given) if isinstance(given, (str, CredentialSource)) else given
 
 
-def _stored(source: CredentialSource) -> str:
+def _load_token(source: CredentialSource) -> str:
     credentials = source.load()
     if credentials is None:
         raise NotEnrolled("this machine isn't enrolled")

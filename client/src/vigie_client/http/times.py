@@ -21,11 +21,11 @@ def parse_time(value: Union[datetime, str]) -> datetime:
     return aware.astimezone(timezone.utc)
 
 
-def now_text() -> str:
+def format_now() -> str:
     """The present in the form the portal documents."""
-    return utc_text(datetime.now(timezone.utc))
+    return format_utc(datetime.now(timezone.utc))
 
 
-def utc_text(moment: datetime) -> str:
+def format_utc(moment: datetime) -> str:
     """`2026-03-10T09:20:00Z`: the form the portal documents."""
     return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
-from vigie_client.contract import DESCRIPTION, MACHINE_ID, NEVER_CUT, machine_name
+from vigie_client.contract import DESCRIPTION, MACHINE_ID, NEVER_CUT, machine_name, reduce_description
 from vigie_client.disk.durable import replace_file
 from vigie_client.http.calls import PortalError, post_json, text_of
 from vigie_client.http.outcomes import Result, no_answer
@@ -78,10 +78,10 @@ def enroll(
         "version": version,
     }
     with store.exclusive():
-        own, told = _own_credentials(store, machine_id), _described(given)
+        own, told = _find_own_credentials(store, machine_id), _describe_machine(given)
         url, answer = _url(base_url, ENROL_PATH), None
         if own is not None:
-            answer = _renewed(session_factory(own.api_token), url, told, timeout, or_else=bool(enrolment_token))
+            answer = _renew_token(session_factory(own.api_token), url, told, timeout, or_else=bool(enrolment_token))
         if answer is None:
             session = session_factory(enrolment_token)
             attempt = _attempt(store, own.machine_id if own is not None else machine_id)
@@ -152,7 +152,7 @@ def _credentials(store: TokenStore) -> Credentials:
     return credentials
 
 
-def _own_credentials(store: TokenStore, machine_id: Optional[str]) -> Optional[Credentials]:
+def _find_own_credentials(store: TokenStore, machine_id: Optional[str]) -> Optional[Credentials]:
     """What this machine has, unless another one is to be enrolled."""
     own = store.load()
     if own is None or machine_id is None or _name(machine_id).lower() == own.machine_id.lower():
@@ -160,7 +160,7 @@ def _own_credentials(store: TokenStore, machine_id: Optional[str]) -> Optional[C
     return None
 
 
-def _renewed(
+def _renew_token(
     session: Any, url: str, told: Mapping[str, Any], timeout: float, *, or_else: bool
 ) -> Optional[Mapping[str, Any]]:
     """The answer to the machine's own token; None if that is refused and there is another way. Raises PortalError."""
@@ -172,14 +172,16 @@ def _renewed(
         raise
 
 
-def _described(given: Mapping[str, Optional[str]]) -> dict[str, str]:
+def _describe_machine(given: Mapping[str, Optional[str]]) -> dict[str, str]:
     """What the portal can keep of it: one odd value must not cost the enrolment."""
-    told = {}
+    description = {}
     for name, value in given.items():
-        text = "" if value is None else str(value).encode("utf-8", "ignore").decode().strip()
-        if value is not None and (name not in NEVER_CUT or len(text) <= DESCRIPTION[name]):
-            told[name] = text[: DESCRIPTION[name]]
-    return told
+        if value is None:
+            continue
+        text = reduce_description(str(value), DESCRIPTION[name], may_cut=name not in NEVER_CUT)
+        if text is not None:
+            description[name] = text
+    return description
 
 
 def _name(machine_id: str) -> str:
@@ -190,7 +192,7 @@ def _name(machine_id: str) -> str:
 def _attempt(store: TokenStore, machine_id: Optional[str]) -> _Attempt:
     """The attempt under way, or a new one, on disk before anything is sent. Without a given name it keeps its own."""
     machine_id = None if machine_id is None else _name(machine_id)
-    stored = _stored_attempt(store)
+    stored = _load_attempt(store)
     if stored is not None and machine_id in (None, stored.machine_id):
         return stored
     attempt = _Attempt(machine_id or default_machine_id(), uuid.uuid4().hex)
@@ -198,7 +200,7 @@ def _attempt(store: TokenStore, machine_id: Optional[str]) -> _Attempt:
     return attempt
 
 
-def _stored_attempt(store: TokenStore) -> Optional[_Attempt]:
+def _load_attempt(store: TokenStore) -> Optional[_Attempt]:
     try:
         with open(_attempt_path(store), "rb") as file:
             stored = json.load(file)

@@ -34,7 +34,7 @@ class TokenStore(CredentialSource):
     def load(self) -> Optional[Credentials]:
         """The credentials, or None when there are none, or none that can be read as such."""
         try:
-            stored = json.loads(_text_in(self.path))
+            stored = json.loads(_read_token(self.path))
             return Credentials(str(stored["machine_id"]), str(stored["api_token"]))
         except FileNotFoundError:
             return self._load_older()
@@ -44,7 +44,7 @@ class TokenStore(CredentialSource):
     def _load_older(self) -> Optional[Credentials]:
         """What an earlier installer wrote: the token alone, of a machine enrolled by its name of that time."""
         try:
-            token = _text_in(os.path.join(self.directory, OLDER_STORE))
+            token = _read_token(os.path.join(self.directory, OLDER_STORE))
         except FileNotFoundError:
             return None
         return Credentials(os.environ.get("COMPUTERNAME") or default_machine_id(), token) if token else None
@@ -77,15 +77,15 @@ class TokenStore(CredentialSource):
         return FileLock(os.path.join(self.directory, "agent.lock"))
 
 
-def decoded(raw: bytes) -> str:
+def decode_token(raw: bytes) -> str:
     """The text of a token file. PowerShell's `>` writes UTF-16, and editors put a byte order mark before UTF-8."""
     encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     return raw.decode(encoding, "replace").strip()
 
 
-def _text_in(path: str) -> str:
+def _read_token(path: str) -> str:
     with open(path, "rb") as file:
-        return decoded(file.read(65_536))
+        return decode_token(file.read(65_536))
 
 
 def _remove(path: str) -> None:

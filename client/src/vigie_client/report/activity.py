@@ -10,13 +10,13 @@ from datetime import datetime, timedelta, timezone
 from time import monotonic
 from typing import Any, Callable, NamedTuple, Optional, Union
 
-from vigie_client.contract import MAX_INTEGER, plain_int
+from vigie_client.contract import MAX_INTEGER, normalize_email, wire_integer
 from vigie_client.disk.logs import log
-from vigie_client.http.times import utc_text
+from vigie_client.http.times import format_utc
 from vigie_client.report.activity_calls import ActivityClient
-from vigie_client.report.activity_rules import NAME_RULE, email_address, error_name, feature_name, route
+from vigie_client.report.activity_rules import NAME_RULE, name_error, reduce_endpoint, reduce_feature_name
 from vigie_client.report.features import Feature
-from vigie_client.report.payload_rules import UNNAMED, whole_number
+from vigie_client.report.payload_rules import UNNAMED, to_whole_number
 from vigie_client.spool.courier import Courier
 from vigie_client.spool.limits import SpoolLimits
 from vigie_client.spool.spooling import DEFAULT_LIMITS, SpoolPath
@@ -24,7 +24,7 @@ from vigie_client.version import __version__
 
 _METHOD = re.compile(r"[A-Za-z]{1,16}")
 
-WhatFailed = Union[BaseException, type, str]
+ErrorLike = Union[BaseException, type, str]
 
 
 class _Session(NamedTuple):
@@ -33,7 +33,7 @@ class _Session(NamedTuple):
     begun: float
 
 
-def _harmless(method: Callable[..., None]) -> Callable[..., None]:
+def _never_raises(method: Callable[..., None]) -> Callable[..., None]:
     """Whatever goes wrong in here, the host hears of it by its log alone."""
 
     @functools.wraps(method)
@@ -70,11 +70,11 @@ class ActivityTracker:
     ) -> None:
         client = ActivityClient(base_url, session, timeout, logger)
         self._courier = Courier(client, spool_path, limits, deliver_after)
-        self._user_email = email_address(user_email)
+        self._user_email = normalize_email(user_email)
         self._logger = logger
         self._session: Optional[_Session] = None
         self._warned = False
-        if self._user_email is None and user_email is not None:
+        if not self._user_email and user_email is not None:
             log(logging.WARNING, "activity isn't noted: the portal takes no such address of a user", logger=logger)
 
     def __enter__(self) -> ActivityTracker:
@@ -85,14 +85,14 @@ class ActivityTracker:
         self.end_session()
         self._courier.finish()
 
-    @_harmless
+    @_never_raises
     def start_session(self) -> None:
         """Begin a session; the one that was open ends."""
         self.end_session()
         self._session = _Session(uuid.uuid4().hex, _now(), monotonic())
         self._tell_session(self._session, None)
 
-    @_harmless
+    @_never_raises
     def end_session(self) -> None:
         """End the open session; without one, nothing."""
         session, self._session = self._session, None
@@ -112,10 +112,10 @@ class ActivityTracker:
 
         return Feature(used)
 
-    @_harmless
+    @_never_raises
     def error(
         self,
-        error: WhatFailed,
+        error: ErrorLike,
         *,
         endpoint: Optional[str] = None,
         method: Optional[str] = None,
@@ -124,23 +124,23 @@ class ActivityTracker:
         """Note an error: an exception, its class, or a name. Of an exception the name of its class is kept alone."""
         now = _now()
         known = {
-            "endpoint": route(endpoint),
-            "error_type": error_name(error),
-            "error_code": plain_int(whole_number(code)),
+            "endpoint": reduce_endpoint(endpoint),
+            "error_type": name_error(error),
+            "error_code": wire_integer(to_whole_number(code)),
         }
         sent_by = method.upper() if isinstance(method, str) and _METHOD.fullmatch(method) else None
-        self._tell("errors", {**known, "method": sent_by, "timestamp": utc_text(now)})
+        self._tell("errors", {**known, "method": sent_by, "timestamp": format_utc(now)})
 
     def flush(self, *, force: bool = False) -> int:
         """Deliver now what waits; the number of events delivered. As `flush_spool`, in the thread that calls it."""
         return self._courier.flush(force=force)
 
-    @_harmless
+    @_never_raises
     def _tell_use(self, name: Any, endpoint: Any, at: datetime, seconds: float, failure: Optional[type]) -> None:
         event = {
             "feature_name": self._named(name),
-            "endpoint": route(endpoint),
-            "timestamp": utc_text(at),
+            "endpoint": reduce_endpoint(endpoint),
+            "timestamp": format_utc(at),
             "success": failure is None,
             "duration_ms": min(int(seconds * 1000), MAX_INTEGER),
         }
@@ -150,7 +150,7 @@ class ActivityTracker:
 
     def _named(self, name: Any) -> str:
         """The name of a feature; the first one that the portal would not take is reported to the log."""
-        kept = feature_name(name)
+        kept = reduce_feature_name(name)
         if kept == UNNAMED != name and not self._warned:
             self._warned = True
             log(logging.WARNING, "a feature's name becomes %s: %s", UNNAMED, NAME_RULE, logger=self._logger)
@@ -159,14 +159,14 @@ class ActivityTracker:
     def _tell_session(self, session: _Session, end: Optional[datetime]) -> None:
         event = {
             "id": session.id,
-            "session_start": utc_text(session.start),
-            "session_end": end and utc_text(end),
+            "session_start": format_utc(session.start),
+            "session_end": end and format_utc(end),
             "user_agent": f"vigie-client/{__version__}",
         }
         self._tell("sessions", event)
 
     def _tell(self, name: str, event: dict[str, Any]) -> None:
-        if self._user_email is None:
+        if not self._user_email:
             return
         event = {"id": uuid.uuid4().hex, "user_email": self._user_email, **event}
         self._courier.take({"list": name, "event": event})

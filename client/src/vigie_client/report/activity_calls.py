@@ -6,13 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from vigie_client.contract import MAX_EVENTS_IN_CALL
-from vigie_client.http.outcomes import BatchOutcome, Outcome, Result, json_body, judge_batch, judge_delivery
-from vigie_client.http.times import now_text
-from vigie_client.spool.client import UNSERIALISABLE, SpoolClient, serialisable
+from vigie_client.contract import EVENT_KEYS, MAX_EVENTS_IN_CALL
+from vigie_client.http.outcomes import BatchOutcome, Outcome, Result, classify_batch, classify_delivery, json_body
+from vigie_client.http.times import format_now
+from vigie_client.spool.client import UNSERIALIZABLE, SpoolClient, is_serializable
 
 EVENTS_PATH = "/api/v1/usage/events"
-LISTS = ("sessions", "features", "errors")
+LISTS = tuple(EVENT_KEYS)
 _FOREIGN = Outcome(Result.REFUSED, code="no_event")
 
 
@@ -34,13 +34,13 @@ class ActivityClient(SpoolClient):
         if not all(map(_is_event, payloads)):
             return BatchOutcome(_FOREIGN)
         body: dict[str, Any] = {name: [each["event"] for each in payloads if each["list"] == name] for name in LISTS}
-        body["sent_at"] = now_text()
-        if not serialisable(body):
-            return BatchOutcome(UNSERIALISABLE)
+        body["sent_at"] = format_now()
+        if not is_serializable(body):
+            return BatchOutcome(UNSERIALIZABLE)
         response = self._post(EVENTS_PATH, body)
         events = [each["event"] for each in payloads]
         answer = _in_order_sent(json_body(response), payloads)
-        return judge_batch(judge_delivery(response, time.time()), answer, events, "id")
+        return classify_batch(classify_delivery(response, time.time()), answer, events, "id")
 
 
 def _is_event(payload: Mapping[str, Any]) -> bool:

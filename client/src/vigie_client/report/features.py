@@ -32,7 +32,7 @@ class Feature:
 
     def __exit__(self, kind: Optional[type], error: Optional[BaseException] = None, *_: Any) -> None:
         at, begun = self._begun.pop()
-        self._used(at, monotonic() - begun, None if kind is None or _is_wanted(kind, error) else kind)
+        self._used(at, monotonic() - begun, None if kind is None or _is_orderly_exit(kind, error) else kind)
 
     def __call__(self, function: F) -> F:
         return cast(F, functools.wraps(function)(self._wrapper(function)))
@@ -89,7 +89,7 @@ class Feature:
         return call
 
 
-def _is_wanted(kind: type, error: Optional[BaseException]) -> bool:
+def _is_orderly_exit(kind: type, error: Optional[BaseException]) -> bool:
     """What was closed early, cancelled or left by `sys.exit()` has done what was wanted of it."""
     if issubclass(kind, SystemExit):
         return getattr(error, "code", None) in (None, 0)

@@ -6,10 +6,11 @@ import logging
 import uuid
 from typing import Any, Optional
 
+from vigie_client.contract import participant_name
 from vigie_client.disk.logs import log
-from vigie_client.http.times import now_text
+from vigie_client.http.times import format_now
 from vigie_client.report.feedback_calls import FeedbackCalls
-from vigie_client.report.feedback_rules import comment_text, page_text, participant_text, version_text, why_refused
+from vigie_client.report.feedback_rules import cut_comment, cut_version, reduce_page, refusal_reason
 from vigie_client.spool.courier import Courier
 from vigie_client.spool.limits import SpoolLimits
 from vigie_client.spool.spooling import DEFAULT_LIMITS, SpoolPath
@@ -41,7 +42,7 @@ class FeedbackClient:
         calls = FeedbackCalls(base_url, session, timeout, logger)
         self._courier = Courier(calls, spool_path, limits, deliver_after)
         self._programme = programme
-        self._app_version = version_text(app_version)
+        self._app_version = cut_version(app_version)
         self._logger = logger
 
     def __enter__(self) -> FeedbackClient:
@@ -67,12 +68,12 @@ class FeedbackClient:
         long of `comment` (100,000 characters) and `page` (200, without its query) is cut.
         """
         try:
-            reason = why_refused(participant, type, severity, nps_score, comment)
+            reason = refusal_reason(participant, type, severity, nps_score, comment)
             if reason is not None:
                 log(logging.WARNING, "feedback isn't taken: %s", reason, logger=self._logger)
                 return False
-            told = {"type": type, "severity": severity, "nps_score": nps_score, "comment": comment_text(comment)}
-            return self._tell({"participant": participant_text(participant), **told, "page": page_text(page)})
+            told = {"type": type, "severity": severity, "nps_score": nps_score, "comment": cut_comment(comment)}
+            return self._tell({"participant": participant_name(participant), **told, "page": reduce_page(page)})
         except Exception as error:
             log(logging.ERROR, "feedback can't be taken: %s", error.__class__.__name__, logger=self._logger)
             return False
@@ -83,7 +84,7 @@ class FeedbackClient:
 
     def _tell(self, said: dict[str, Any]) -> bool:
         """Spool what is not empty."""
-        now = now_text()
+        now = format_now()
         known = {"programme": self._programme, "app_version": self._app_version, **said}
         told = {name: value for name, value in known.items() if value not in (None, "")}
-        return self._courier.take_or_send({"feedback": {"id": uuid.uuid4().hex, "given_at": now, **told}})
+        return self._courier.spool_or_send({"feedback": {"id": uuid.uuid4().hex, "given_at": now, **told}})

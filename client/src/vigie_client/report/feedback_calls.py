@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from vigie_client.http.outcomes import BatchOutcome, Outcome, Result, judge_single
-from vigie_client.http.times import now_text
-from vigie_client.spool.client import UNSERIALISABLE, SpoolClient, serialisable
+from vigie_client.http.outcomes import BatchOutcome, Outcome, Result, classify_single
+from vigie_client.http.times import format_now
+from vigie_client.spool.client import UNSERIALIZABLE, SpoolClient, is_serializable
 
 FEEDBACK_PATH = "/api/v1/beta/feedback"
 _FOREIGN = Outcome(Result.REFUSED, code="no_feedback")
@@ -27,7 +27,7 @@ class FeedbackCalls(SpoolClient):
         feedback = payload.get("feedback")
         if not isinstance(feedback, dict):
             return _FOREIGN
-        body = {**feedback, "sent_at": now_text()}
-        if not serialisable(body):
-            return UNSERIALISABLE
-        return judge_single(self._post(FEEDBACK_PATH, body), body, time.time(), "id")
+        body = {**feedback, "sent_at": format_now()}
+        if not is_serializable(body):
+            return UNSERIALIZABLE
+        return classify_single(self._post(FEEDBACK_PATH, body), body, time.time(), "id")

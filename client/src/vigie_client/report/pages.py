@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Callable, Optional
 
-from vigie_client.contract import plain_int
+from vigie_client.contract import wire_integer
 from vigie_client.report.pdf_pages import count_pdf_pages
 from vigie_client.report.tiff_pages import count_tiff_pages
 
@@ -33,6 +33,6 @@ def page_count_for(path: Any, pdf_counter: PageCounter = count_pdf_pages) -> Opt
             return 1
         if extension in TIFF_EXTENSIONS:
             return count_tiff_pages(path)
-        return plain_int(pdf_counter(path)) if extension == ".pdf" else None
+        return wire_integer(pdf_counter(path)) if extension == ".pdf" else None
     except Exception:
         return None

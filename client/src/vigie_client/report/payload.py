@@ -9,17 +9,17 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Optional, Union
 
-from vigie_client.contract import MAX_BODY, MAX_DOCUMENTS, MAX_INTEGER
-from vigie_client.http.times import parse_time, utc_text
+from vigie_client.contract import COUNTERS, MAX_BODY, MAX_DOCUMENTS, MAX_INTEGER
+from vigie_client.http.times import format_utc, parse_time
 from vigie_client.report.payload_rules import (
     Mistakes,
-    extension,
-    integer,
-    license_reference,
-    machine_reference,
-    required_name,
-    run_identifier,
-    status,
+    convert_extension,
+    convert_integer,
+    convert_status,
+    normalize_license_ref,
+    normalize_machine_id,
+    normalize_name,
+    normalize_run_id,
 )
 
 # What documents may take of a body; the rest is for the other fields.
@@ -58,11 +58,11 @@ def build_usage_payload(
     mistakes = Mistakes()
     rows = _Rows(documents, mistakes)
     payload: dict[str, Any] = {
-        "run_id": run_identifier(run_id, mistakes),
-        "license_ref": license_reference(license_ref, mistakes),
-        "machine_id": machine_reference(machine_id, mistakes),
-        "app_name": required_name("app_name", app_name, mistakes),
-        "app_version": required_name("app_version", app_version, mistakes),
+        "run_id": normalize_run_id(run_id, mistakes),
+        "license_ref": normalize_license_ref(license_ref, mistakes),
+        "machine_id": normalize_machine_id(machine_id, mistakes),
+        "app_name": normalize_name("app_name", app_name, mistakes),
+        "app_version": normalize_name("app_version", app_version, mistakes),
         **rows.counters,
         "documents": rows.listed,
     }
@@ -79,7 +79,7 @@ def _started_at(value: Any, mistakes: Mistakes) -> Optional[str]:
     if value is None:
         return None
     try:
-        return utc_text(parse_time(value))
+        return format_utc(parse_time(value))
     except (ValueError, OverflowError):
         mistakes.add("started_at", "a datetime or an ISO 8601 time is expected")
         return None
@@ -91,7 +91,7 @@ class _Rows:
     def __init__(self, documents: Any, mistakes: Mistakes) -> None:
         self.listed: list[dict[str, Any]] = []
         self._bytes, self._is_full = 0, False
-        self.counters = dict.fromkeys(("document_count", "succeeded_count", "failed_count", "total_pages"), 0)
+        self.counters = dict.fromkeys(COUNTERS, 0)
         for place, document in enumerate(_iterable(documents, mistakes)):
             self._add(_document(place, document, mistakes), mistakes)
 
@@ -134,9 +134,9 @@ def _document(place: int, document: Any, mistakes: Mistakes) -> dict[str, Any]:
     given = document if isinstance(document, Mapping) else {}
     ordinal = given.get("ordinal")
     return {
-        "ordinal": place if ordinal is None else integer(f"{field}.ordinal", ordinal, mistakes),
-        "page_count": integer(f"{field}.page_count", given.get("page_count"), mistakes),
-        "status": status(f"{field}.status", given.get("status"), mistakes),
-        "duration_ms": integer(f"{field}.duration_ms", given.get("duration_ms"), mistakes, rounded=True),
-        "extension": extension(f"{field}.extension", given.get("extension"), mistakes),
+        "ordinal": place if ordinal is None else convert_integer(f"{field}.ordinal", ordinal, mistakes),
+        "page_count": convert_integer(f"{field}.page_count", given.get("page_count"), mistakes),
+        "status": convert_status(f"{field}.status", given.get("status"), mistakes),
+        "duration_ms": convert_integer(f"{field}.duration_ms", given.get("duration_ms"), mistakes, rounded=True),
+        "extension": convert_extension(f"{field}.extension", given.get("extension"), mistakes),
     }

@@ -13,12 +13,20 @@ import unicodedata
 import uuid
 from typing import Any, Optional, SupportsFloat, SupportsIndex
 
-from vigie_client import contract
-from vigie_client.contract import MAX_INTEGER, STATUSES, machine_name, normalized
+from vigie_client.contract import (
+    MAX_INTEGER,
+    OTHER,
+    STATUSES,
+    UUID,
+    has_token,
+    is_identifier,
+    machine_name,
+    normal_form,
+    normalize_extension,
+)
 from vigie_client.disk.logs import log
 
-OTHER, UNNAMED = "other", "unnamed"
-_IDENTIFIER, _EXTENSION, _TOKEN = map(re.compile, (contract.IDENTIFIER, contract.EXTENSION, contract.TOKEN))
+UNNAMED = "unnamed"
 _DIGITS = re.compile(r"[0-9]{1,10}")
 _SYNONYMS = {
     "ok": "success",
@@ -56,12 +64,12 @@ class Mistakes:
         log(logging.WARNING, "usage payload reduced to what the portal takes: %s", text)
 
 
-def run_identifier(value: Any, mistakes: Mistakes) -> str:
+def normalize_run_id(value: Any, mistakes: Mistakes) -> str:
     """A UUID as it was given, or in hex. A text that is none always becomes the same one, so that a run counts once."""
     if isinstance(value, uuid.UUID):
         return value.hex
     text = value.strip() if isinstance(value, str) else ""
-    if re.fullmatch(contract.UUID, text):
+    if re.fullmatch(UUID, text):
         return text
     try:
         return uuid.UUID(text).hex  # in braces, as .NET and the registry write it
@@ -70,48 +78,48 @@ def run_identifier(value: Any, mistakes: Mistakes) -> str:
     return uuid.uuid5(_RUN_NAMES, text.encode("utf-8", "replace").decode()).hex if text else uuid.uuid4().hex
 
 
-def required_name(field: str, value: Any, mistakes: Mistakes) -> str:
+def normalize_name(field: str, value: Any, mistakes: Mistakes) -> str:
     """The name, reduced to the characters that the portal takes."""
-    text = text_of(value)
-    if _is_identifier(text):
+    text = convert_text(value)
+    if is_identifier(text):
         return text
     mistakes.add(field, _IDENTIFIER_RULE)
     return _reduced(text) or UNNAMED
 
 
-def machine_reference(value: Any, mistakes: Mistakes) -> Optional[str]:
+def normalize_machine_id(value: Any, mistakes: Mistakes) -> Optional[str]:
     """The machine_id, reduced by the rule for machine names; None where nothing is left."""
     known = _optional_name("machine_id", value, mistakes)
-    text = text_of(value)
-    return known or (None if _TOKEN.search(text) else machine_name(text) or None)
+    text = convert_text(value)
+    return known or (None if has_token(text) else machine_name(text) or None)
 
 
-def license_reference(value: Any, mistakes: Mistakes) -> Optional[str]:
+def normalize_license_ref(value: Any, mistakes: Mistakes) -> Optional[str]:
     """The reference as it is, or None: a reduced one might be that of another customer."""
     return _optional_name("license_ref", value, mistakes)
 
 
 def _optional_name(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
-    text = text_of(value)
-    if _is_identifier(text):
+    text = convert_text(value)
+    if is_identifier(text):
         return text
     if text or not (value is None or isinstance(value, str)):
         mistakes.add(field, _IDENTIFIER_RULE)
     return None
 
 
-def integer(field: str, value: Any, mistakes: Mistakes, *, rounded: bool = False) -> Optional[int]:
+def convert_integer(field: str, value: Any, mistakes: Mistakes, *, rounded: bool = False) -> Optional[int]:
     """A whole number from 0 to 2^31-1, whatever type it has; a fraction only where it is `rounded`."""
     if value is None:
         return None
-    number = whole_number(value, rounded=rounded)
+    number = to_whole_number(value, rounded=rounded)
     if number is not None and 0 <= number <= MAX_INTEGER:
         return number
     mistakes.add(field, f"an integer from 0 to {MAX_INTEGER} is expected")
     return None
 
 
-def status(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
+def convert_status(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
     """`success`, `failed` or `other`; the text itself stays here, since it may name a file."""
     if value is None:
         return None
@@ -125,37 +133,32 @@ def status(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
     return OTHER
 
 
-def extension(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
+def convert_extension(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
     """The extension in lower case; `other` for what is none, as the end of a user's file name may be."""
     if value is None:
         return None
     if not isinstance(value, str):
         mistakes.add(field, "a text is expected")
         return OTHER
-    lowered = value.lower()
-    return lowered if _EXTENSION.fullmatch(lowered) else OTHER
+    return OTHER if normalize_extension(value) == OTHER else value.lower()
 
 
-def text_of(value: Any) -> str:
+def convert_text(value: Any) -> str:
     """A text without space around it; a number as it is written. Anything else has no certain meaning."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value) if abs(value) < 1e15 else ""
     return value.strip() if isinstance(value, str) else ""
 
 
-def _is_identifier(text: str) -> bool:
-    return bool(_IDENTIFIER.fullmatch(text)) and not _TOKEN.search(text)
-
-
 def _reduced(text: str) -> str:
     """Drop accents, and put a space for each run of other characters: `Éditeur (Pro)` becomes `Editeur Pro`."""
-    if _TOKEN.search(text):
+    if has_token(text):
         return ""
-    plain = "".join(c for c in normalized(text, "NFKD") if not unicodedata.combining(c))
+    plain = "".join(c for c in normal_form(text, "NFKD") if not unicodedata.combining(c))
     return " ".join(re.sub(r"[^A-Za-z0-9._:+-]+", " ", plain).split())[:128].strip()
 
 
-def whole_number(value: Any, *, rounded: bool = False) -> Optional[int]:
+def to_whole_number(value: Any, *, rounded: bool = False) -> Optional[int]:
     """The number that a value of any type certainly means, or None; a fraction only where it is `rounded`."""
     if isinstance(value, bool):
         return None

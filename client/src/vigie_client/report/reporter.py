@@ -47,7 +47,7 @@ class UsageReporter:
 
         False, and a log line, when neither takes it; False without one with VIGIE_TELEMETRY=off.
         """
-        return self._courier.take_or_send(payload)
+        return self._courier.spool_or_send(payload)
 
     def flush(self, *, force: bool = False) -> int:
         """Deliver now what waits; the number delivered. As `flush_spool`, in the thread that calls it."""

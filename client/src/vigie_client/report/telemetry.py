@@ -9,13 +9,13 @@ from typing import Any, Optional
 from vigie_client.http.outcomes import (
     BatchOutcome,
     Outcome,
+    classify_batch,
+    classify_delivery,
+    classify_single,
     json_body,
-    judge_batch,
-    judge_delivery,
-    judge_single,
 )
-from vigie_client.http.times import now_text
-from vigie_client.spool.client import UNSERIALISABLE, SpoolClient, serialisable
+from vigie_client.http.times import format_now
+from vigie_client.spool.client import UNSERIALIZABLE, SpoolClient, is_serializable
 
 REPORT_PATH = "/api/v1/usage/report"
 BATCH_PATH = "/api/v1/usage/report/batch"
@@ -38,22 +38,22 @@ class UsageTelemetryClient(SpoolClient):
 
     def _send(self, payload: Mapping[str, Any]) -> Outcome:
         body = _stamped(payload)
-        return (
-            UNSERIALISABLE if body is None else judge_single(self._post(REPORT_PATH, body), body, time.time(), "run_id")
-        )
+        if body is None:
+            return UNSERIALIZABLE
+        return classify_single(self._post(REPORT_PATH, body), body, time.time(), "run_id")
 
     def _send_batch(self, runs: Sequence[Mapping[str, Any]]) -> BatchOutcome:
         stamped = [_stamped(run) for run in runs]
         if None in stamped:
-            return BatchOutcome(UNSERIALISABLE)
+            return BatchOutcome(UNSERIALIZABLE)
         response = self._post(BATCH_PATH, {"runs": stamped})
-        return judge_batch(judge_delivery(response, time.time()), json_body(response), runs, "run_id")
+        return classify_batch(classify_delivery(response, time.time()), json_body(response), runs, "run_id")
 
 
 def _stamped(payload: Mapping[str, Any]) -> Optional[dict[str, Any]]:
     """The payload with the time of sending, or None if JSON can't say it (a set, NaN, a cycle): it never will."""
     try:
-        body = {**payload, "sent_at": now_text()}
+        body = {**payload, "sent_at": format_now()}
     except Exception:
         return None
-    return body if serialisable(body) else None
+    return body if is_serializable(body) else None

@@ -66,7 +66,7 @@ class BackgroundDelivery:
             gather = self._gather
             if self._wanted:
                 continue
-            if pause is None or not self._tries_again():
+            if pause is None or not self._owns_retries():
                 return
             if not self._asked.wait(pause):
                 gather = 0
@@ -81,7 +81,7 @@ class BackgroundDelivery:
             self._flushing = False
             self._flushed.set()
 
-    def _tries_again(self) -> bool:
+    def _owns_retries(self) -> bool:
         """Whether this thread is the one of its spool that does."""
         other = _trying_again.get(self._spool)
         if other is None or not other.is_alive():

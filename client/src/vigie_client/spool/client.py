@@ -12,17 +12,17 @@ from vigie_client.contract import MAX_RUNS_IN_BATCH
 from vigie_client.disk.logs import log
 from vigie_client.http.deadlines import CallFailed, DeadlineRunner
 from vigie_client.http.outcomes import BatchOutcome, Outcome, Result, no_answer
-from vigie_client.http.sessions import session_of
+from vigie_client.http.sessions import ensure_session
 
 DEFAULT_TIMEOUT = 4.0
 
-UNSERIALISABLE = Outcome(Result.REFUSED, code="unserialisable")
-_TELEMETRY_OFF = Outcome(Result.RETRY, code="telemetry_off")
+UNSERIALIZABLE = Outcome(Result.REFUSED, code="unserialisable")
+_TELEMETRY_OFF = Outcome(Result.RETRY, code="is_telemetry_off")
 
 OFF = frozenset({"off", "0", "false", "no"})
 
 
-def telemetry_off() -> bool:
+def is_telemetry_off() -> bool:
     """Whether VIGIE_TELEMETRY says so. Asked each time, before anything is written or sent."""
     return os.environ.get("VIGIE_TELEMETRY", "").strip().lower() in OFF
 
@@ -42,7 +42,7 @@ class SpoolClient:
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.timeout = float(timeout)
-        self._session = session_of(session)
+        self._session = ensure_session(session)
         self._logger = logger
         self._runner = DeadlineRunner()
 
@@ -58,7 +58,7 @@ class SpoolClient:
         return self._session.post(self.base_url + path, json=body, timeout=self.timeout)
 
     def _within_deadline(self, call: Callable[[], BatchOutcome], timeout: Optional[float]) -> BatchOutcome:
-        if telemetry_off():
+        if is_telemetry_off():
             return BatchOutcome(_TELEMETRY_OFF)
         try:
             answer = self._runner.run(call, self.timeout if timeout is None else min(timeout, self.timeout))
@@ -69,7 +69,7 @@ class SpoolClient:
         return answer
 
 
-def serialisable(body: Any) -> bool:
+def is_serializable(body: Any) -> bool:
     """Whether JSON can say it."""
     try:
         json.dumps(body, allow_nan=False)

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from vigie_client.http.backoff import FIRST_DELAY, LONGEST_DELAY
 from vigie_client.spool.background import BackgroundDelivery
-from vigie_client.spool.client import SpoolClient, telemetry_off
+from vigie_client.spool.client import SpoolClient, is_telemetry_off
 from vigie_client.spool.limits import SpoolLimits
 from vigie_client.spool.spooling import SpoolPath, flush_spool, spool_payload, spool_stats
 
@@ -34,7 +34,7 @@ class Courier:
         self._delivery.soon()
         return True
 
-    def take_or_send(self, payload: Mapping[str, Any]) -> bool:
+    def spool_or_send(self, payload: Mapping[str, Any]) -> bool:
         """Put it on disk, or send it in one call where the disk takes nothing; True once it is safe."""
         return self.take(payload) or self._client.send(payload).delivered
 
@@ -49,7 +49,7 @@ class Courier:
     def deliver(self) -> Optional[float]:
         """Seconds until another attempt is worth it; None where nothing waits."""
         delivered = self.flush()
-        if telemetry_off():
+        if is_telemetry_off():
             return None
         try:
             stats = spool_stats(self._spool_path)

@@ -55,7 +55,7 @@ class Flight:
         finally:
             os.close(descriptor)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         self.hold(NOTHING)
 
     def end(self) -> None:
@@ -65,16 +65,16 @@ class Flight:
                 os.unlink(self.path)
 
 
-def living_flights(prefix: str, *, but: Optional[Flight] = None) -> list[Part]:
+def held_ranges(prefix: str, *, but: Optional[Flight] = None) -> list[Part]:
     """The parts that the living hold, sweeping away the flights of the dead."""
     directory, name = os.path.split(prefix)
     with os.scandir(directory) as entries:
         paths = [entry.path for entry in entries if entry.name.startswith(name)]
-    parts = (_part_of_living(path) for path in paths if but is None or path != but.path)
+    parts = (_range_of_living(path) for path in paths if but is None or path != but.path)
     return [part for part in parts if part is not None]
 
 
-def _part_of_living(path: str) -> Optional[Part]:
+def _range_of_living(path: str) -> Optional[Part]:
     lock = FileLock(path)
     if lock.acquire(blocking=False):
         lock.release()

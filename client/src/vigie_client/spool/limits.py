@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vigie_client.spool.lines import Line, Tally
+from vigie_client.spool.lines import Line, LineTotals
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class SpoolLimits:
     max_age_seconds: float = 90 * 86_400.0
     quarantine_bytes: int = 2**20
 
-    def hold(self, all_lines: Tally, incoming: int) -> bool:
+    def hold(self, all_lines: LineTotals, incoming: int) -> bool:
         """Whether `incoming` bytes more fit beside `all_lines`."""
         return all_lines.lines < self.max_runs and all_lines.size + incoming <= self.max_bytes
 
-    def overflow(self, waiting: Tally, incoming: int, free: Iterable[Line]) -> dict[str, list[Line]]:
+    def overflow(self, waiting: LineTotals, incoming: int, free: Iterable[Line]) -> dict[str, list[Line]]:
         """Which of the `free` lines must go, by reason, for `incoming` bytes more to fit beside those `waiting`."""
         if self.hold(waiting, incoming):
             return {}

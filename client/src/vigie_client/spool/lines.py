@@ -22,26 +22,26 @@ class Line(NamedTuple):
     body: bytes
 
 
-class Tally(NamedTuple):
+class LineTotals(NamedTuple):
     """So many lines, and so many bytes with their ends."""
 
     lines: int
     size: int
 
-    def plus(self, body: bytes) -> Tally:
-        return Tally(self.lines + 1, self.size + len(body) + 1)
+    def plus(self, body: bytes) -> LineTotals:
+        return LineTotals(self.lines + 1, self.size + len(body) + 1)
 
 
-def tally(path: str) -> Tally:
+def tally(path: str) -> LineTotals:
     """Of the lines that wait, as `read_lines` would read them, at a fraction of the price."""
     bodies = [body for body in map(bytes.strip, _content(path).split(b"\n")) if body and not body.startswith(DONE)]
-    return Tally(len(bodies), sum(map(len, bodies)) + len(bodies))
+    return LineTotals(len(bodies), sum(map(len, bodies)) + len(bodies))
 
 
-def tally_at_most(path: str) -> Tally:
+def count_all_lines(path: str) -> LineTotals:
     """Of all lines, those done with included: what every append can afford to ask."""
     content = _content(path)
-    return Tally(content.count(b"\n") + 1, len(content))
+    return LineTotals(content.count(b"\n") + 1, len(content))
 
 
 def read_lines(path: str, start: int = 0) -> Iterator[Line]:
@@ -65,7 +65,7 @@ def append_lines(path: str, bodies: Sequence[bytes]) -> None:
     try:
         size = os.fstat(descriptor).st_size
         try:
-            write_all(descriptor, _torn_end(descriptor, size) + b"".join(body + b"\n" for body in bodies))
+            write_all(descriptor, _line_end_if_torn(descriptor, size) + b"".join(body + b"\n" for body in bodies))
             os.fsync(descriptor)
         except OSError:
             os.ftruncate(descriptor, size)  # the disk is full: leave no half line
@@ -107,14 +107,14 @@ def _content(path: str) -> bytes:
         return b""
 
 
-def size_of(path: str) -> int:
+def file_size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except FileNotFoundError:
         return 0
 
 
-def _torn_end(descriptor: int, size: int) -> bytes:
+def _line_end_if_torn(descriptor: int, size: int) -> bytes:
     if size == 0:
         return b""
     os.lseek(descriptor, size - 1, os.SEEK_SET)

@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from vigie_client.http.outcomes import Outcome
-from vigie_client.spool.lines import Line, read_lines, size_of
+from vigie_client.spool.lines import Line, file_size, read_lines
 
 
-def record_of(payload: Optional[dict[str, Any]], body: bytes, outcome: Outcome, at: float) -> bytes:
+def make_record(payload: Optional[dict[str, Any]], body: bytes, outcome: Outcome, at: float) -> bytes:
     """Return the line that keeps an item: its payload, or its `body` where that is none."""
     content = {"line": body.decode("utf-8", "backslashreplace")} if payload is None else {"payload": payload}
     return json.dumps({"code": outcome.code, "status": outcome.status, "at": at, **content}).encode()
 
 
-def surplus(path: str, records: Sequence[bytes], most_bytes: int) -> tuple[list[Line], list[Line]]:
+def split_surplus(path: str, records: Sequence[bytes], most_bytes: int) -> tuple[list[Line], list[Line]]:
     """Return the lines that must go for `records` to fit, oldest first and down to half of the bound, and the rest."""
     incoming = sum(len(record) + 1 for record in records)
-    if size_of(path) + incoming <= most_bytes:
+    if file_size(path) + incoming <= most_bytes:
         return [], []
     kept = list(read_lines(path))
     size = sum(len(line.body) + 1 for line in kept)
@@ -45,7 +45,7 @@ def parse_record(line: Line) -> dict[str, Any]:
     return {"code": "damaged_line", "status": None, "at": None, "line": line.body.decode("utf-8", "backslashreplace")}
 
 
-def body_of(line: Line, code: Optional[str]) -> bytes:
+def spool_line_for(line: Line, code: Optional[str]) -> bytes:
     """Return the line of a spool that a record goes back as; empty for another `code` and for what is no payload."""
     record = parse_record(line)
     if code not in (None, record.get("code")) or not isinstance(record.get("payload"), dict):

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from vigie_client.contract import MAX_RUNS_IN_BATCH
 from vigie_client.disk.logs import log
-from vigie_client.http.outcomes import BARE_FALSE, BatchOutcome, Outcome, Result, judge_batch, no_answer
+from vigie_client.http.outcomes import BARE_FALSE, BatchOutcome, Outcome, Result, classify_batch, no_answer
 from vigie_client.spool.client import SpoolClient
 from vigie_client.spool.flights import Flight
 from vigie_client.spool.store import SpoolStore, Waiting
@@ -45,7 +45,7 @@ class Replay:
         """
         return [*self._outcomes, _REFUSED_AS_A_WHOLE] if self._narrowing else self._outcomes
 
-    def one_batch(self) -> bool:
+    def send_next_batch(self) -> bool:
         """Send the next batch and say whether to go on. None is begun that would probably outlast the deadline."""
         begun = monotonic()
         left = self._deadline - begun
@@ -119,7 +119,7 @@ def send_batch(client: Any, payloads: Sequence[dict[str, Any]], timeout: float) 
         log(logging.WARNING, "usage client raised %s", type(error).__name__)
         return None
     if isinstance(answer, Mapping):
-        answer = judge_batch(Outcome(Result.DELIVERED), answer, payloads, "run_id")
+        answer = classify_batch(Outcome(Result.DELIVERED), answer, payloads, "run_id")
     if isinstance(answer, BatchOutcome):
         return _each(answer, len(payloads))
     return [Outcome(Result.DELIVERED)] * len(payloads) if answer is True else None

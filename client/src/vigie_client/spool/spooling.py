@@ -13,9 +13,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, Callable, Optional, Union
 
-from vigie_client.disk.logs import cause_of, log
+from vigie_client.disk.logs import describe_error, log
 from vigie_client.http.backoff import Rng
-from vigie_client.spool.client import DEFAULT_TIMEOUT, SpoolClient, telemetry_off
+from vigie_client.spool.client import DEFAULT_TIMEOUT, SpoolClient, is_telemetry_off
 from vigie_client.spool.limits import SpoolLimits
 from vigie_client.spool.lines import tally
 from vigie_client.spool.replay import Replay
@@ -32,13 +32,13 @@ def spool_payload(path: SpoolPath, payload: Mapping[str, Any], *, limits: SpoolL
     False (and a log line) when it can't be: the disk fails, the payload isn't JSON, or it is larger than the spool.
     False, and nothing on the disk, with VIGIE_TELEMETRY=off.
     """
-    if telemetry_off():
+    if is_telemetry_off():
         return False
     try:
         body = json.dumps(dict(payload), allow_nan=False).encode("ascii")
         stored, dropped = _store(path, limits).append(body)
     except Exception as error:
-        log(logging.ERROR, "an item can't be spooled: %s", cause_of(error))
+        log(logging.ERROR, "an item can't be spooled: %s", describe_error(error))
         return False
     if dropped:
         log(logging.WARNING, "the spool is full: dropped %s", dict(dropped))
@@ -65,19 +65,19 @@ def flush_spool(
     pause after failures, unless `force`. It ends with the runs that were there when it began. With VIGIE_TELEMETRY=off
     it returns 0 and leaves everything as it is.
     """
-    if telemetry_off():
+    if is_telemetry_off():
         return 0
     replay = None
     try:
         store = _store(path, limits, now)
-        flight = store.begin_flight(force=force) if os.path.exists(path) else None
+        flight = store.start_flight(force=force) if os.path.exists(path) else None
         if flight is None:
             return 0
         if timeout is None:
             timeout = client.timeout if isinstance(client, SpoolClient) else DEFAULT_TIMEOUT
         replay = Replay(store, flight, client, store.failures(), timeout)
         try:
-            while replay.one_batch():
+            while replay.send_next_batch():
                 pass
         finally:
             try:
@@ -85,7 +85,7 @@ def flush_spool(
             finally:
                 flight.end()  # even if the disk has failed: this process may live long, and must not keep its part
     except Exception as error:
-        log(logging.ERROR, "the spool can't be flushed: %s", cause_of(error))
+        log(logging.ERROR, "the spool can't be flushed: %s", describe_error(error))
     return replay.delivered if replay else 0
 
 

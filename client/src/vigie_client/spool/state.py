@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
-from vigie_client.contract import plain_int
+from vigie_client.contract import wire_integer
 from vigie_client.disk.durable import replace_file
 from vigie_client.http.backoff import AUTH_PAUSE, LONGEST_RETRY_AFTER, Rng, backoff_delay, jittered
 from vigie_client.http.outcomes import BARE_FALSE, Outcome, Result
@@ -80,11 +80,11 @@ def _state_from(stored: Mapping[str, Any]) -> SpoolState:
     dropped = stored.get("dropped")
     dropped = dropped if isinstance(dropped, dict) else {}
     return SpoolState(
-        failures=plain_int(stored.get("failures")) or 0,
+        failures=wire_integer(stored.get("failures")) or 0,
         retry_at=_finite(stored.get("retry_at")),
         flushed_at=_finite(stored.get("flushed_at")),
         waited=_finite(stored.get("waited")) or 0.0,
-        dropped={reason: plain_int(dropped.get(reason)) or 0 for reason in DROP_REASONS},
+        dropped={reason: wire_integer(dropped.get(reason)) or 0 for reason in DROP_REASONS},
     )
 
 

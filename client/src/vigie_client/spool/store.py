@@ -20,9 +20,18 @@ from vigie_client.disk.logs import log
 from vigie_client.http.backoff import Rng
 from vigie_client.http.outcomes import Outcome, Result
 from vigie_client.spool import quarantine
-from vigie_client.spool.flights import Flight, Part, living_flights
+from vigie_client.spool.flights import Flight, Part, held_ranges
 from vigie_client.spool.limits import SpoolLimits
-from vigie_client.spool.lines import Line, append_lines, mark_done, read_lines, rewrite, size_of, tally, tally_at_most
+from vigie_client.spool.lines import (
+    Line,
+    append_lines,
+    count_all_lines,
+    file_size,
+    mark_done,
+    read_lines,
+    rewrite,
+    tally,
+)
 from vigie_client.spool.state import SpoolState, after_flush, load_state, save_state
 
 BATCH_BYTES = 256 * 1024
@@ -79,7 +88,7 @@ class SpoolStore:
                 dropped["bytes"] += 1
             return fits, dropped
 
-    def begin_flight(self, *, force: bool) -> Optional[Flight]:
+    def start_flight(self, *, force: bool) -> Optional[Flight]:
         """A flight for what waits now; None during a pause unless `force`, or when the living had better land first.
 
         Lines are swept when nobody is in flight: without that last rule, flushes that always overlap would fill the
@@ -88,9 +97,9 @@ class SpoolStore:
         with self._locked():
             if self._state().pausing(self._clock()) and not force:
                 return None
-            if self._crowded(1) and living_flights(self._flight_prefix):
+            if self._crowded(1) and held_ranges(self._flight_prefix):
                 return None
-            return Flight(self._flight_prefix, until=size_of(self.path))
+            return Flight(self._flight_prefix, until=file_size(self.path))
 
     def take(self, flight: Flight, *, start: int, most: int) -> list[Waiting]:
         """Put the next free items from the offset `start` on into `flight`: at most `most`, and one batch's bytes."""
@@ -115,7 +124,7 @@ class SpoolStore:
             if too_old:
                 self._drop({"age": too_old})
             self._quarantine([(each.line, each.payload, end) for each, end in ends if end.result is Result.REFUSED])
-            flight.let_go()
+            flight.release()
             return len(too_old)
 
     def land(self, flight: Flight, outcomes: Sequence[Outcome], tried: Collection[int], rng: Rng) -> None:
@@ -126,7 +135,7 @@ class SpoolStore:
         with self._locked():
             flight.end()
             try:
-                if not living_flights(self._flight_prefix):
+                if not held_ranges(self._flight_prefix):
                     self._sweep(tried)
             finally:
                 state = after_flush(self._state(), outcomes, self._clock(), rng)
@@ -152,7 +161,7 @@ class SpoolStore:
             back: list[bytes] = []
             kept: list[Line] = []
             for line in read_lines(self._quarantine_path):
-                body = _marked(quarantine.body_of(line, code), waited)
+                body = _marked(quarantine.spool_line_for(line, code), waited)
                 if body and self._limits.hold(room, len(body) + 1):
                     room = room.plus(body)
                     back.append(body)
@@ -202,21 +211,21 @@ class SpoolStore:
 
     def _crowded(self, times: int, incoming: int = 0) -> bool:
         """Whether the file, lines done with included, would exceed so many times its bound."""
-        return size_of(self.path) + incoming > times * self._limits.max_bytes
+        return file_size(self.path) + incoming > times * self._limits.max_bytes
 
     def _free_lines(self, start: int = 0, *, but: Optional[Flight] = None) -> Iterator[Line]:
-        held = living_flights(self._flight_prefix, but=but)
+        held = held_ranges(self._flight_prefix, but=but)
         return (line for line in read_lines(self.path, start) if not any(part.holds(line) for part in held))
 
     def _make_room(self, incoming: int) -> Counter[str]:
-        if self._limits.hold(tally_at_most(self.path), incoming):
+        if self._limits.hold(count_all_lines(self.path), incoming):
             return Counter()
         fits = incoming <= self._limits.max_bytes
         going = self._limits.overflow(tally(self.path), incoming, self._free_lines()) if fits else {}
         if going:
             self._drop(going)
         # Whatever was in the way is done with: swept now, it is not read again at each line to come.
-        if not living_flights(self._flight_prefix):
+        if not held_ranges(self._flight_prefix):
             self._sweep()
         return Counter({reason: len(gone) for reason, gone in going.items()})
 
@@ -230,8 +239,8 @@ class SpoolStore:
         if not ends:
             return
         now = self._clock()
-        records = [quarantine.record_of(payload, line.body, outcome, now) for line, payload, outcome in ends]
-        going, kept = quarantine.surplus(self._quarantine_path, records, self._limits.quarantine_bytes)
+        records = [quarantine.make_record(payload, line.body, outcome, now) for line, payload, outcome in ends]
+        going, kept = quarantine.split_surplus(self._quarantine_path, records, self._limits.quarantine_bytes)
         if going:
             self._save(self._state().with_dropped({"quarantine": len(going)}))
             rewrite(self._quarantine_path, kept)
@@ -242,7 +251,7 @@ class SpoolStore:
     def _sweep(self, tried: Collection[int] = ()) -> None:
         lines = list(read_lines(self.path))
         ordered = sorted(lines, key=lambda line: line.start in tried)
-        if ordered != lines or sum(len(line.body) + 1 for line in lines) != size_of(self.path):
+        if ordered != lines or sum(len(line.body) + 1 for line in lines) != file_size(self.path):
             rewrite(self.path, ordered)
 
 
