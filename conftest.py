@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from agents.enrolment import issue_agent_token
 from agents.models import Agent
-from portal.access.tokens.issuing import issue
-from portal.base.processes import HOST, component
-from portal.models import Beat
+from portal.access.tokens.issuing import issue_token
+from portal.base.processes import HOST, node_component
+from portal.models import Heartbeat
 from usage.tracking.buffer import buffer
 
 Call = Callable[..., Any]
@@ -71,17 +71,17 @@ def call(client: Client) -> Call:
 
 @pytest.fixture
 def enroll_token(db: None) -> str:
-    return issue("enroll", label="installer")[1]
+    return issue_token("enroll", label="installer")[1]
 
 
 @pytest.fixture
 def client_token(db: None) -> str:
-    return issue("client", label="gui_v6")[1]
+    return issue_token("client", label="gui_v6")[1]
 
 
 @pytest.fixture
 def staff_token(db: None) -> str:
-    return issue("staff", user=User.objects.create_superuser("alice"))[1]
+    return issue_token("staff", user=User.objects.create_superuser("alice"))[1]
 
 
 @pytest.fixture
@@ -101,8 +101,8 @@ def silent_node(db: None) -> Callable[..., None]:
 
     def make(silence: timedelta = timedelta(minutes=1), *, seen_for: timedelta = timedelta(minutes=1)) -> None:
         now = timezone.now()
-        Beat.objects.create(component="node:12345678", at=now - silence)
-        Beat.objects.create(component=component(HOST), at=now, where=HOST, unbroken_since=now - seen_for)
+        Heartbeat.objects.create(component="node:12345678", at=now - silence)
+        Heartbeat.objects.create(component=node_component(HOST), at=now, where=HOST, unbroken_since=now - seen_for)
 
     return make
 

@@ -22,9 +22,9 @@ from agents.models import Agent, EnrolmentRequest
 from agents.panels import token_section
 from agents.querysets import EnrolmentRequestQuerySet, liveness_condition
 from portal import audit
-from portal.access.tokens.issuing import revoke
+from portal.access.tokens.issuing import revoke_token
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, in_full, moment_column
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.base.words import EMPTY_VALUE, format_moment
 from portal.desk.history import history_of
@@ -109,11 +109,11 @@ class AgentAdmin(ReadOnlyAdmin):
             _("Enrolment"),
             (
                 "liveness",
-                moment_column("last_seen_at", _("last seen"), show=in_full),
-                moment_column("enrolled_at", _("enrolled"), show=in_full),
+                moment_column("last_seen_at", _("last seen"), show=exact_moment),
+                moment_column("enrolled_at", _("enrolled"), show=exact_moment),
                 "enrolled_with",
-                moment_column("reenrolment_until", _("re-enrolment allowed until"), show=in_full),
-                moment_column("uninstalled_at", _("uninstalled"), show=in_full),
+                moment_column("reenrolment_until", _("re-enrolment allowed until"), show=exact_moment),
+                moment_column("uninstalled_at", _("uninstalled"), show=exact_moment),
                 "uninstall_reason",
             ),
         ),
@@ -188,8 +188,8 @@ class AgentAdmin(ReadOnlyAdmin):
             return
         ended = 0
         for agent in queryset:
-            count = revoke(enrolment.tokens_of(agent), "operator", request=request)
-            audit.record(
+            count = revoke_token(enrolment.tokens_of(agent), "operator", request=request)
+            audit.record_event(
                 "agent.tokens_revoked", enrolment.subject(agent.machine_id), request=request, after={"tokens": count}
             )
             ended += count
@@ -288,11 +288,11 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
             (
                 "machine_id",
                 "state",
-                moment_column("allowed_until", _("enrolment allowed until"), show=in_full),
+                moment_column("allowed_until", _("enrolment allowed until"), show=exact_moment),
                 "token",
                 "address",
-                moment_column("asked_at", _("first requested"), show=in_full),
-                moment_column("last_asked_at", _("last requested"), show=in_full),
+                moment_column("asked_at", _("first requested"), show=exact_moment),
+                moment_column("last_asked_at", _("last requested"), show=exact_moment),
             ),
         ),
     )
@@ -315,7 +315,7 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
     @admin.action(description=_("Discard"), permissions=["manage"])
     def discard(self, request: HttpRequest, queryset: EnrolmentRequestQuerySet) -> HttpResponse:
         for asked in queryset:
-            audit.record("agent.enrolment_discarded", enrolment.subject(asked.machine_id), request=request)
+            audit.record_event("agent.enrolment_discarded", enrolment.subject(asked.machine_id), request=request)
         queryset.delete()
         self.message_user(request, _("The requests were discarded. The machines may ask again."), messages.SUCCESS)
         return HttpResponseRedirect(self.address("changelist"))

@@ -71,5 +71,5 @@ def allow(asked: EnrolmentRequest, subject: str, request: HttpRequest) -> dateti
     until = timezone.now() + ALLOWED_FOR
     with transaction.atomic():
         EnrolmentRequest.objects.filter(pk=asked.pk).update(allowed_until=until)
-        audit.record("agent.enrolment_allowed", subject, request=request, after={"token": asked.token.key})
+        audit.record_event("agent.enrolment_allowed", subject, request=request, after={"token": asked.token.key})
     return until

@@ -21,7 +21,7 @@ from agents.authentication import OWN_UNINSTALL, machine_of
 from agents.fleet import describe_to
 from agents.models import Agent, MachineToken
 from portal import audit
-from portal.access.tokens.issuing import issue, revoke
+from portal.access.tokens.issuing import issue_token, revoke_token
 from portal.base.problems import Problem, invalid
 from portal.models import ApiToken
 from portal.querysets import ApiTokenQuerySet
@@ -52,7 +52,7 @@ def tokens_of(agent: Agent) -> ApiTokenQuerySet:
 
 
 def issue_agent_token(agent: Agent, request: HttpRequest | None = None, actor: str | None = None, **limits: Any) -> str:
-    token, plain = issue("agent", label=agent.machine_id, request=request, actor=actor, **limits)
+    token, plain = issue_token("agent", label=agent.machine_id, request=request, actor=actor, **limits)
     MachineToken.objects.create(token=token, agent=agent)
     return plain
 
@@ -102,7 +102,7 @@ def enrol_now(
         action = "replayed_elsewhere" if status == REPLAYED and own is None and is_elsewhere(agent, fields) else status
         agent.refresh_from_db()
         plain = issue_agent_token(agent, request)
-        audit.record(f"agent.{action}", subject(agent.machine_id), request=request, after=given(fields))
+        audit.record_event(f"agent.{action}", subject(agent.machine_id), request=request, after=given(fields))
     return Enrolled(status, agent, plain)
 
 
@@ -136,7 +136,7 @@ def provision(machine_id: str, actor: str) -> Agent:
     agent, created = Agent.objects.get_or_enrol(machine_id, enrolled_at=now, last_seen_at=now)
     if created:
         approval.close_requests(machine_id)
-        audit.record(f"agent.{ENROLLED}", subject(machine_id), actor=actor)
+        audit.record_event(f"agent.{ENROLLED}", subject(machine_id), actor=actor)
     return agent
 
 
@@ -169,13 +169,13 @@ def readmit_active(agent: Agent, fields: Mapping[str, Any], token: ApiToken, now
         drop_unused(agent, token)
         return REPLAYED
     if is_replay(agent, fields, token, now):
-        revoke(tokens_of(agent), "replayed")
+        revoke_token(tokens_of(agent), "replayed")
         return REPLAYED
     if token.is_exhausted:
         raise Problem("token_exhausted", subject=subject(agent.machine_id))
     if not agent.may_reenrol(now):
         raise refusal("agent_already_active", agent, token)
-    revoke(tokens_of(agent), "reenrolled")
+    revoke_token(tokens_of(agent), "reenrolled")
     enrol_anew(agent, fields, token, now, reenrolment_until=None)
     return ENROLLED
 
@@ -227,7 +227,7 @@ def rotate(agent: Agent, token: ApiToken, request: HttpRequest) -> Rotated:
         until = outdate(token, now)
         drop_unused(agent, token)
         plain = issue_agent_token(agent, request)
-        audit.record("agent.token_rotated", subject(agent.machine_id), request=request)
+        audit.record_event("agent.token_rotated", subject(agent.machine_id), request=request)
     return Rotated(plain, until)
 
 
@@ -239,7 +239,7 @@ def outdate(token: ApiToken, now: datetime) -> datetime:
 
 def drop_unused(agent: Agent, but: ApiToken) -> None:
     """Ends tokens that were issued and never used: their answers were lost on the way, and they would live for ever."""
-    revoke(tokens_of(agent).filter(last_used_at=None).exclude(pk=but.pk), "superseded")
+    revoke_token(tokens_of(agent).filter(last_used_at=None).exclude(pk=but.pk), "superseded")
 
 
 def allow_reenrolment(agent: Agent, request: HttpRequest) -> datetime:
@@ -247,7 +247,7 @@ def allow_reenrolment(agent: Agent, request: HttpRequest) -> datetime:
     until = timezone.now() + REENROLMENT_FOR
     with transaction.atomic():
         Agent.objects.active().filter(pk=agent.pk).update(reenrolment_until=until)
-        audit.record("agent.reenrolment_allowed", subject(agent.machine_id), request=request)
+        audit.record_event("agent.reenrolment_allowed", subject(agent.machine_id), request=request)
     return until
 
 
@@ -257,7 +257,7 @@ def bind_to_licence(agent: Agent, license_ref: str, request: HttpRequest) -> boo
         changed = Agent.objects.filter(pk=agent.pk).exclude(license_ref=license_ref).update(license_ref=license_ref)
         if changed:
             before, after = {"license_ref": agent.license_ref}, {"license_ref": license_ref}
-            audit.record("agent.bound", subject(agent.machine_id), request=request, before=before, after=after)
+            audit.record_event("agent.bound", subject(agent.machine_id), request=request, before=before, after=after)
     return bool(changed)
 
 
@@ -284,8 +284,10 @@ def mark_uninstalled(agent: Agent, reason: str, token: ApiToken | None, request:
             if agent.owns_name:
                 Agent.objects.pass_name_on(agent)
             if token is not None and machine_of(token) is not None:
-                revoke(ApiToken.objects.filter(pk=token.pk), OWN_UNINSTALL, request=request)
-            revoke(tokens_of(agent), "uninstalled", request=request)
-            audit.record("agent.uninstalled", subject(agent.machine_id), request=request, after={"reason": reason})
+                revoke_token(ApiToken.objects.filter(pk=token.pk), OWN_UNINSTALL, request=request)
+            revoke_token(tokens_of(agent), "uninstalled", request=request)
+            audit.record_event(
+                "agent.uninstalled", subject(agent.machine_id), request=request, after={"reason": reason}
+            )
         agent.refresh_from_db()
     return agent

@@ -13,8 +13,8 @@ from agents.approval import KEPT_FOR
 from agents.models import Agent, EnrolmentRequest
 from agents.panels import fleet_totals
 from portal.base.words import format_count, format_relative
-from portal.desk.findings import Finding, Severity, sources
-from portal.desk.history import sentence
+from portal.desk.findings import Finding, Severity, finding_sources
+from portal.desk.history import describe_event
 from portal.models import ApiToken, AuditEvent
 
 # Offices switch their machines off at night, so late ones tell something only where most of the fleet is.
@@ -30,7 +30,7 @@ REQUESTS = "admin:agents_enrolmentrequest"
 SHOWN = 5
 
 
-@sources.register
+@finding_sources.register
 def silent_machines(now: datetime) -> Iterator[Finding]:
     totals = fleet_totals(now)
     active = totals["active"]
@@ -54,7 +54,7 @@ def silent(severity: Severity, text: str, liveness: str, count: int, active: int
     )
 
 
-@sources.register
+@finding_sources.register
 def shared_names(now: datetime) -> Iterator[Finding]:
     """Machines enrolled under another spelling of a name before names were compared without case."""
     others = Agent.objects.active().filter(owns_name=False).order_by("-id")[:SHOWN]
@@ -70,7 +70,7 @@ def shared_names(now: datetime) -> Iterator[Finding]:
         )
 
 
-@sources.register
+@finding_sources.register
 def copied_machines(now: datetime) -> Iterator[Finding]:
     """Computers that share one identity, as the copies of a disk do."""
     turns = AuditEvent.objects.filter(action="agent.renamed", count__gt=1, at__gte=now - timedelta(hours=3))
@@ -102,7 +102,7 @@ def about_machine(event: AuditEvent, text: str, **more: str) -> Finding:
     )
 
 
-@sources.register
+@finding_sources.register
 def waiting_enrolments(now: datetime) -> Iterator[Finding]:
     """Requests by tokens that still work: revoking the token is an answer too."""
     usable = ApiToken.objects.usable(now)
@@ -127,7 +127,7 @@ def waiting_enrolments(now: datetime) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, more, url=reverse(f"{REQUESTS}_changelist"), action=_("View requests"))
 
 
-@sources.register
+@finding_sources.register
 def ending_tokens(now: datetime) -> Iterator[Finding]:
     """Tokens that people issued and that stop working soon; one issued for a few days was meant to.
 
@@ -143,7 +143,7 @@ def ending_tokens(now: datetime) -> Iterator[Finding]:
         )
 
 
-@sources.register
+@finding_sources.register
 def exhausted_tokens(now: datetime) -> Iterator[Finding]:
     """Enrolment tokens for several machines with no use left; one for a single machine has simply done its work."""
     several = ApiToken.objects.usable(now).filter(kind=ApiToken.Kind.ENROLL, max_uses__gt=1)
@@ -162,7 +162,7 @@ def about_token(token: ApiToken, severity: Severity, text: str, since: datetime 
     )
 
 
-@sources.register
+@finding_sources.register
 def looping_clients(now: datetime) -> Iterator[Finding]:
     """Callers refused again and again. A row counts the refusals of one hour, so it began in this hour or the last."""
     recent = AuditEvent.objects.filter(at__gte=now - timedelta(hours=2), last_at__gte=now - timedelta(hours=1))
@@ -171,7 +171,7 @@ def looping_clients(now: datetime) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _("%(who)s from %(address)s is in a loop. %(sentence)s.")
-            % {"who": event.subject or event.actor, "address": event.address, "sentence": sentence(event)},
+            % {"who": event.subject or event.actor, "address": event.address, "sentence": describe_event(event)},
             since=event.at,
             url=reverse("admin:portal_auditevent_change", args=[event.pk]),
             action=_("See the refusals"),

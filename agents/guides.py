@@ -8,13 +8,13 @@ from django.urls import reverse
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 
-from portal.desk.snippets import Guide, Snippet, guides
+from portal.desk.snippets import Guide, Snippet, guide_sources
 from portal.models import ApiToken
 
 FILES = (("Inno Setup", "inno.iss"), ("PowerShell 5.1", "enrol.ps1"), ("curl", "enrol.sh"))
 
 
-@guides.register
+@guide_sources.register
 def enrolment_guide(kind: str) -> Guide | None:
     if kind != ApiToken.Kind.ENROLL:
         return None

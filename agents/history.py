@@ -2,9 +2,9 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from portal.desk.history import SENTENCES
+from portal.desk.history import EVENT_TEXTS
 
-SENTENCES.update(
+EVENT_TEXTS.update(
     {
         "agent.enrolled": _("Enrolled"),
         "agent.reactivated": _("Came back after it was uninstalled"),

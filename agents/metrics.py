@@ -8,10 +8,10 @@ from datetime import datetime
 from prometheus_client.metrics_core import Metric
 
 from agents.models import Agent
-from portal.status.metrics import gauge, sources
+from portal.status.metrics import gauge, metric_sources
 
 
-@sources.register
+@metric_sources.register
 def machines(now: datetime) -> Iterator[Metric]:
     """One pass over the machines: 14 ms for 100,000."""
     totals = Agent.objects.totals(now)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from agents.enrolment import subject as subject_of_machine
 from agents.models import Agent, EnrolmentRequest, MachineToken
 from portal.models import ApiToken, AuditEvent
-from portal.privacy import Row, Subject, Table, holdings
+from portal.privacy import PersonalDataTable, Row, Subject, personal_data
 
 PERSONAL = ("user_name", "user_email", "user_id", "hostname")
 
@@ -56,7 +56,7 @@ def without_its_address(asked: EnrolmentRequest, subject: Subject, pseudonym: st
     return {"address": ""} if subject.is_machine_called(asked.machine_id) else {}
 
 
-class TrailOfMachines(Table):
+class TrailOfMachines(PersonalDataTable):
     """Enrolments say whose a machine is, also where they leave the address out that is known already."""
 
     def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
@@ -82,8 +82,8 @@ def anonymous(values: Any, subject: Subject) -> Any:
 
 
 # Machines first: they say what to look for in the trail, and are erased last.
-holdings.register(
-    Table(
+personal_data.register(
+    PersonalDataTable(
         Agent,
         names=("user_email",),
         machines=("machine_id",),
@@ -92,7 +92,9 @@ holdings.register(
         also=of_nobody,
     )
 )
-holdings.register(Table(EnrolmentRequest, machines=("machine_id",), also=without_its_address))
-holdings.register(Table(MachineToken, owned=lambda subject: Q(agent__in=agents_of(subject))))
-holdings.register(Table(ApiToken, owned=its_tokens, also=revoked, searched=lambda subject: ()))
-holdings.register(TrailOfMachines(AuditEvent, owned=about_machines, also=without_person, searched=lambda subject: ()))
+personal_data.register(PersonalDataTable(EnrolmentRequest, machines=("machine_id",), also=without_its_address))
+personal_data.register(PersonalDataTable(MachineToken, owned=lambda subject: Q(agent__in=agents_of(subject))))
+personal_data.register(PersonalDataTable(ApiToken, owned=its_tokens, also=revoked, searched=lambda subject: ()))
+personal_data.register(
+    TrailOfMachines(AuditEvent, owned=about_machines, also=without_person, searched=lambda subject: ())
+)

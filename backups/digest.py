@@ -15,7 +15,7 @@ from backups.models import ExpectedBackupJob, Scan, Status
 from backups.panels import Totals
 from backups.reasons import warning_sentences
 from backups.scanner import notices
-from portal.notifications import Notice, Severity, in_our_language, notify
+from portal.notifications import Notice, Severity, in_portal_language, notify
 from portal.work.jobs import Lease
 
 NAMED = 20
@@ -27,7 +27,7 @@ def send(lease: Lease) -> dict[str, int]:
     jobs = ExpectedBackupJob.objects.watched(now)
     if not jobs.exists():
         return {"messages": 0}
-    with transaction.atomic(), in_our_language():
+    with transaction.atomic(), in_portal_language():
         lease.extend()
         return {"messages": notify(notice(panels.counted(now), lines_of(now), Scan.objects.last_of_all(), now))}
 

@@ -18,7 +18,7 @@ from backups.querysets import STORED, UNSTORED, watched
 from backups.scanner.disk import paths
 from backups.scanner.orchestration import held_leases, lease_key
 from portal.base.words import format_count, format_relative
-from portal.desk.findings import Finding, Severity, sources
+from portal.desk.findings import Finding, Severity, finding_sources
 
 # Of each kind no more than this: the list behind it shows the rest.
 SHOWN = 5
@@ -45,7 +45,7 @@ def about(job: ExpectedBackupJob, severity: Severity, text: str, since: datetime
 # --- The databases themselves ----------------------------------------------------------------------------------------
 
 
-@sources.register
+@finding_sources.register
 def failing_databases(now: datetime) -> Iterator[Finding]:
     """Those whose last good backup is oldest, or that have none, one by one; the others in one sentence."""
     failing = ExpectedBackupJob.objects.filter(watched(now) & FAILING)
@@ -84,7 +84,7 @@ def other_failing(failing: QuerySet[ExpectedBackupJob], told: set[int]) -> Findi
     )
 
 
-@sources.register
+@finding_sources.register
 def damaged_versions(now: datetime) -> Iterator[Finding]:
     """Current versions that are no longer what was verified, whether anybody waits for the next one or not."""
     for job in ExpectedBackupJob.objects.filter(DAMAGED).order_by("reverified_at")[:SHOWN]:
@@ -93,7 +93,7 @@ def damaged_versions(now: datetime) -> Iterator[Finding]:
         yield about(job, Severity.CRITICAL, text % values, job.reverified_at)
 
 
-@sources.register
+@finding_sources.register
 def unstored_backups(now: datetime) -> Iterator[Finding]:
     """Verified dumps that never reached the verified backups; one stored later makes up for them."""
     for entry in unstored(now).select_related("job").order_by("cycle_at")[:SHOWN]:
@@ -117,7 +117,7 @@ def unstored(now: datetime) -> QuerySet[BackupEntry]:
     return not_stored.filter(waiting | ~Q(promotion=Promotion.WAITING)).exclude(Exists(stored))
 
 
-@sources.register
+@finding_sources.register
 def doubtful_backups(now: datetime) -> Iterator[Finding]:
     """Dumps that hash and size call good, and whose content does not look so."""
     doubtful = ExpectedBackupJob.objects.filter(suspicious(now))
@@ -136,7 +136,7 @@ def doubtful_backups(now: datetime) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, text, None, list_of(attention="doubts"), _("See them"))
 
 
-@sources.register
+@finding_sources.register
 def forgotten_pauses(now: datetime) -> Iterator[Finding]:
     """Switched off for so long that somebody may have forgotten it."""
     off = ExpectedBackupJob.objects.filter(is_active=False, watched_since__lt=now - PAUSED_LONG)
@@ -155,7 +155,7 @@ def forgotten_pauses(now: datetime) -> Iterator[Finding]:
 # --- Scans and deposit areas -----------------------------------------------------------------------------------------
 
 
-@sources.register
+@finding_sources.register
 def missing_root(now: datetime) -> Iterator[Finding]:
     newest = Scan.objects.order_by("-id").first()
     if newest is not None and newest.root_is_missing:
@@ -170,7 +170,7 @@ def missing_since(newest: Scan) -> datetime:
     return (first or newest).started_at
 
 
-@sources.register
+@finding_sources.register
 def silent_scanner(now: datetime) -> Iterator[Finding]:
     """Nothing was looked at for a while; what is shown of the databases may be past."""
     scan = Scan.objects.last_of_all()
@@ -181,7 +181,7 @@ def silent_scanner(now: datetime) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, text, since, list_of(), _("See the expected backups"))
 
 
-@sources.register
+@finding_sources.register
 def unscanned_machines(now: datetime) -> Iterator[Finding]:
     """Those whose scan was asked for and has not been made, though another quarter of an hour has begun since."""
     late = DepositArea.objects.filter(queued_at__lt=now - LATE_SCAN).order_by("queued_at")
@@ -198,7 +198,7 @@ def unscanned_machines(now: datetime) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, text % words, waiting[0].queued_at, url, _("See the expected backups"))
 
 
-@sources.register
+@finding_sources.register
 def troubled_areas(now: datetime) -> Iterator[Finding]:
     def one(area: DepositArea) -> Finding:
         text = _("What %(machine)s deposits cannot be read. %(why)s")
@@ -216,7 +216,7 @@ def troubled_areas(now: datetime) -> Iterator[Finding]:
     return first_areas(troubled, Severity.WARNING, one, others)
 
 
-@sources.register
+@finding_sources.register
 def unread_reports(now: datetime) -> Iterator[Finding]:
     """Files that may be the reports of backups that are called missing."""
 
@@ -237,7 +237,7 @@ def unread_reports(now: datetime) -> Iterator[Finding]:
     return first_areas(DepositArea.objects.exclude(unread=[]).order_by("agent_id"), Severity.WARNING, one, others)
 
 
-@sources.register
+@finding_sources.register
 def report_spellings(now: datetime) -> Iterator[Finding]:
     """Variants of reports that are read though they are not as documented: one finding for each machine."""
 
@@ -274,7 +274,7 @@ def first_areas(
         yield Finding(severity, others(count) % {"count": format_count(count)}, None, list_of(), _("See the list"))
 
 
-@sources.register
+@finding_sources.register
 def unexpected_databases(now: datetime) -> Iterator[Finding]:
     """Somebody backs these up, and nobody would notice if he stopped."""
     areas = list(DepositArea.objects.exclude(unexpected=[]).order_by("agent_id")[: SHOWN + 1])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import ExpectedBackupJob
-from portal.desk.history import SENTENCES
+from portal.desk.history import EVENT_TEXTS
 
 LONGEST = 200
 
-SENTENCES.update(
+EVENT_TEXTS.update(
     {
         "expectedbackupjob.added": _("Added"),
         "expectedbackupjob.changed": _("Changed"),

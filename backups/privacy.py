@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
 from backups.scanner.disk import paths
-from portal.privacy import Row, Subject, Table, holdings
+from portal.privacy import PersonalDataTable, Row, Subject, personal_data
 
 Promotion = BackupEntry.Promotion
 # Where the portal knows a dump by its path.
@@ -101,8 +101,8 @@ def empty(area: DepositArea, subject: Subject, pseudonym: str) -> Row:
 
 
 # Entries are the machine's by their job, so jobs come first, and are erased last.
-holdings.register(
-    Table(
+personal_data.register(
+    PersonalDataTable(
         ExpectedBackupJob,
         machines=("agent_id",),
         texts=("company_name", "city", "neighborhood", "damage"),
@@ -111,8 +111,8 @@ holdings.register(
         remarks=where_dumps_lie,
     )
 )
-holdings.register(
-    Table(
+personal_data.register(
+    PersonalDataTable(
         BackupEntry,
         texts=("reasons", "warnings"),
         owned=of_machine("job__agent_id"),
@@ -120,8 +120,8 @@ holdings.register(
         searched=lambda subject: () if subject.is_machine else ("reasons", "warnings"),
     )
 )
-holdings.register(
-    Table(
+personal_data.register(
+    PersonalDataTable(
         DepositArea,
         machines=("agent_id",),
         texts=("trouble", "unexpected", "unread"),
@@ -129,4 +129,4 @@ holdings.register(
         also=empty,
     )
 )
-holdings.register(Table(Scan, machines=("agent_id",)))
+personal_data.register(PersonalDataTable(Scan, machines=("agent_id",)))

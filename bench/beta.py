@@ -40,17 +40,17 @@ def measure(address: Address) -> Iterator[Figure]:
     from django.core.management import call_command  # noqa: PLC0415
     from django.test import Client  # noqa: PLC0415
 
-    from portal.access.tokens.issuing import issue  # noqa: PLC0415
+    from portal.access.tokens.issuing import issue_token  # noqa: PLC0415
 
     # Pages name static files by their contents. The server looks them up when it first shows one, which is below.
     call_command("collectstatic", verbosity=0, interactive=False)
     programme = fill()
     operator = User.objects.create_superuser("beta")
-    token, browser = issue("staff", user=operator, actor="bench")[1], Client()
+    token, browser = issue_token("staff", user=operator, actor="bench")[1], Client()
     browser.force_login(operator)
     yield from reports(address, token)
     yield from pages(address, programme, browser.cookies["sessionid"].value)
-    yield from intake(address, issue("client", label="beta", actor="bench")[1])
+    yield from intake(address, issue_token("client", label="beta", actor="bench")[1])
 
 
 def fill() -> Any:

@@ -38,10 +38,10 @@ def run() -> dict[str, Any]:
 def measure(address: Address) -> Iterator[Figure]:
     # Imported late: Django's models exist only once the server's settings do.
     from agents.enrolment import issue_agent_token, provision  # noqa: PLC0415
-    from portal.access.tokens.issuing import issue  # noqa: PLC0415
+    from portal.access.tokens.issuing import issue_token  # noqa: PLC0415
 
     machine = issue_agent_token(provision("PC-1", "bench"), actor="bench")
-    app = issue("client", label="bench", actor="bench")[1]
+    app = issue_token("client", label="bench", actor="bench")[1]
 
     def heartbeats(_: int) -> Iterator[bytes]:
         return itertools.repeat(request_bytes("POST", "/api/v1/agents/heartbeat", machine, {"version": ""}))

@@ -18,7 +18,7 @@ def measure(address: Address) -> Iterator[Figure]:
     from django.utils import timezone  # noqa: PLC0415
 
     from agents.models import Agent  # noqa: PLC0415
-    from portal.access.tokens.issuing import issue  # noqa: PLC0415
+    from portal.access.tokens.issuing import issue_token  # noqa: PLC0415
 
     now = timezone.now()
     machines = (
@@ -37,7 +37,7 @@ def measure(address: Address) -> Iterator[Figure]:
     Agent.objects.bulk_create(machines, batch_size=5_000)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
-    staff = issue("staff", user=User.objects.create_superuser("bench"), actor="bench")[1]
+    staff = issue_token("staff", user=User.objects.create_superuser("bench"), actor="bench")[1]
     queries = ["", "?status=active", "?status=uninstalled&limit=50", "?version=1.3", "?search=M-0777"]
     for query in queries:
         request = request_bytes("GET", f"/api/v1/agents/fleet{query}", staff)

@@ -25,7 +25,7 @@ def measure(address: Address) -> Iterator[Figure]:
     from django.test import Client  # noqa: PLC0415
     from django.utils import timezone  # noqa: PLC0415
 
-    from portal.access.tokens.issuing import issue  # noqa: PLC0415
+    from portal.access.tokens.issuing import issue_token  # noqa: PLC0415
 
     # Pages name static files by their contents. The server looks them up when it first shows one, which is below.
     call_command("collectstatic", verbosity=0, interactive=False)
@@ -33,7 +33,7 @@ def measure(address: Address) -> Iterator[Figure]:
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
     operator = User.objects.create_superuser("monitoring")
-    token, browser = issue("staff", user=operator, actor="bench")[1], Client()
+    token, browser = issue_token("staff", user=operator, actor="bench")[1], Client()
     browser.force_login(operator)
     session = browser.cookies["sessionid"].value
 

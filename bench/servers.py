@@ -45,10 +45,10 @@ def main() -> None:
 def tokens() -> tuple[str, str]:
     """The token of a machine and the token of an application."""
     from agents.enrolment import issue_agent_token, provision  # noqa: PLC0415
-    from portal.access.tokens.issuing import issue  # noqa: PLC0415
+    from portal.access.tokens.issuing import issue_token  # noqa: PLC0415
 
     machine = issue_agent_token(provision("PC-1", "bench"), actor="bench")
-    return machine, issue("client", label="bench", actor="bench")[1]
+    return machine, issue_token("client", label="bench", actor="bench")[1]
 
 
 def rates(address: Address, machine: str, app: str) -> dict[str, float]:

@@ -71,12 +71,12 @@ def measure_runs(address: Address, runs: int) -> Iterator[Figure]:
     from django.core.management import call_command  # noqa: PLC0415
     from django.test import Client  # noqa: PLC0415
 
-    from portal.access.tokens.issuing import issue  # noqa: PLC0415
+    from portal.access.tokens.issuing import issue_token  # noqa: PLC0415
 
     # Pages name static files by their contents. The server looks them up when it first shows one, which is below.
     call_command("collectstatic", verbosity=0, interactive=False)
     operator = User.objects.create_superuser("usage")
-    token, browser = issue("staff", user=operator, actor="bench")[1], Client()
+    token, browser = issue_token("staff", user=operator, actor="bench")[1], Client()
     browser.force_login(operator)
     yield from tracking.measure()
     yield from summaries(address, token)

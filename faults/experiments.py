@@ -36,11 +36,11 @@ from faults.stage import (
     stage,
 )
 from monitoring.models import Target
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.base.encryption import encrypt
 from portal.models import JobRun, NotificationChannel, OutboxMessage, TaskAttempt
 from portal.tests.helpers.portal_process import Portal
-from portal.work.jobs import turn
+from portal.work.jobs import exclusive_lease
 from usage import rollups
 from usage.models import Run, RunRollup
 
@@ -67,7 +67,7 @@ def kills(scene: Stage) -> Iterator[Figure]:
     turns, apps, count = (3, 12, 1_667) if scene.is_whole else (1, 4, 300)
     secret = encrypt("123456:faults")
     NotificationChannel.objects.create(name="faults", kind="telegram", addresses="\n".join(CHATS), secret=secret)
-    reporters = Reporters(scene.url, issue("client", label="faults")[1], scene.directory, apps, count)
+    reporters = Reporters(scene.url, issue_token("client", label="faults")[1], scene.directory, apps, count)
     try:
         told = kill_in_turn(scene, reporters, turns)
         yield at_most("kills: ready again", seconds_until(lambda: scene.portal.readiness()[0] == 200, 90), BACK)
@@ -130,7 +130,7 @@ def judge_runs(reporters: Reporters) -> Iterator[Figure]:
 
 def miscounted() -> int:
     """By how many runs the hours differ from the runs themselves, once they are counted up to now."""
-    with turn("faults.rollups") as lease:
+    with exclusive_lease("faults.rollups") as lease:
         rollups.roll_up(lease)
     counted: int = RunRollup.objects.filter(app_name="faults").aggregate(runs=Sum("runs"))["runs"] or 0
     return abs(counted - Run.objects.filter(app_name="faults").count())
@@ -265,7 +265,7 @@ def outage(scene: Stage) -> Iterator[Figure]:
     seconds_until(lambda: scene.service.asked[-1] > back, 60)
     first = next((at for at in scene.service.asked if at > back), time.monotonic())
     yield at_most("outage: targets are watched again", first - back, BACK)
-    token = issue("client", label="outage")[1]
+    token = issue_token("client", label="outage")[1]
     yield at_most("outage: a run is taken", seconds_until(lambda: report(scene.portal, token) == 201, 60), BACK)
     ask_for_scans()  # the next quarter of an hour
     stored = BackupEntry.objects.filter(job=job, promotion="promoted")

@@ -19,9 +19,9 @@ from monitoring.fleet import AD_HOC, WATCH_LEASE, end_watch, judge_fleet, renew_
 from monitoring.models import CheckResult, Excuse, Round, Target
 from monitoring.probe.pool import Prober
 from monitoring.record import Checked
-from portal.base.failures import sentence
+from portal.base.failures import error_line
 from portal.egress.urls import clean_url
-from portal.notifications.notices import SUBJECT_LENGTH, told_apart
+from portal.notifications.notices import SUBJECT_LENGTH, shorten_with_hash
 
 log = logging.getLogger("vigie.monitoring")
 PATHS = ("/", "/api", "/api/v1/", "/admin/", "/healthz")
@@ -41,7 +41,7 @@ def clean_base(text: str) -> str:
 def subject_of(base: str, targets: Iterable[Target]) -> str:
     """Key of the watch's incidents. It names all that is judged: watches of other paths have incidents of their own."""
     paths = ", ".join(sorted(target.name for target in targets))
-    return told_apart(f"{AD_HOC}{base} ({paths})", SUBJECT_LENGTH)
+    return shorten_with_hash(f"{AD_HOC}{base} ({paths})", SUBJECT_LENGTH)
 
 
 def targets_of(base: str, paths: Iterable[str] = PATHS) -> list[Target]:
@@ -182,7 +182,7 @@ def attempt(failure: str, write: Callable[[], object]) -> None:
         with transaction.atomic():
             write()
     except DatabaseError as error:
-        log.warning("%s: %s", failure, sentence(error))
+        log.warning("%s: %s", failure, error_line(error))
         close_old_connections()
 
 
@@ -191,6 +191,6 @@ def our_connectivity() -> Connectivity:
     try:
         return watch.our_connectivity()
     except DatabaseError as error:
-        log.warning("the last rounds could not be read: %s", sentence(error))
+        log.warning("the last rounds could not be read: %s", error_line(error))
         close_old_connections()
         return Connectivity(settings.CONNECTIVITY_PROBES, was_online=False)

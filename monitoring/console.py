@@ -18,7 +18,7 @@ from monitoring.columns import GAP, cut, printable
 from monitoring.models import Round
 from monitoring.sweeps import Running, Swept
 from monitoring.uptime import percent
-from portal.base.rounding import whole
+from portal.base.rounding import round_to_integer
 from portal.base.words import EMPTY_VALUE
 
 START_OF_LINE, ERASE = "\r", "\x1b[K"
@@ -51,7 +51,7 @@ def p95_of(p95_ms: float | None) -> str:
     """With a word beside it where it is worth a look, and another where it is an alarm."""
     if p95_ms is None:
         return f"p95 {EMPTY_VALUE}"
-    shown = f"p95 {whole(p95_ms)} ms"
+    shown = f"p95 {round_to_integer(p95_ms)} ms"
     if p95_ms > settings.FLEET_LATENCY_ALERT_MS:
         return _("%(p95)s, too slow") % {"p95": shown}
     return _("%(p95)s, slow") % {"p95": shown} if p95_ms > settings.FLEET_LATENCY_SHOWN_MS else shown

@@ -16,8 +16,8 @@ from monitoring.models import Incident, MaintenanceWindow, Round, Target
 from monitoring.rounds import BEAT
 from monitoring.tell import headline, reason
 from portal.base.words import format_count, format_moment
-from portal.desk.findings import Finding, Severity, sources
-from portal.models import Beat
+from portal.desk.findings import Finding, Severity, finding_sources
+from portal.models import Heartbeat
 
 # Of each kind no more than this: the list behind it shows the rest.
 SHOWN = 5
@@ -33,7 +33,7 @@ ROUNDS_LOOKED_AT, ROUNDS_RECENT = 15, timedelta(minutes=15)
 Rule = Incident.Rule
 
 for source in (beta.waiting_bugs, beta.unready_programmes):
-    sources.register(source)
+    finding_sources.register(source)
 
 
 def list_of(model: str, **query: str) -> str:
@@ -48,7 +48,7 @@ def about(target: Target, severity: Severity, text: str, since: datetime | None)
 # --- Incidents -------------------------------------------------------------------------------------------------------
 
 
-@sources.register
+@finding_sources.register
 def unattended_incidents(now: datetime) -> Iterator[Finding]:
     """Those nobody is at: the worst and oldest one by one, the others in one sentence."""
     unattended = Incident.objects.open().filter(acknowledged_at=None)
@@ -93,7 +93,7 @@ def other_incidents(unattended: QuerySet[Incident], told: list[int]) -> Finding:
 # --- Targets ---------------------------------------------------------------------------------------------------------
 
 
-@sources.register
+@finding_sources.register
 def ending_certificates(now: datetime) -> Iterator[Finding]:
     """Where no incident says so already: because the target asks for no warning, or for one later than this."""
     told = Incident.objects.open().filter(target=OuterRef("pk"), rule=Rule.CERTIFICATE)
@@ -111,7 +111,7 @@ def ending_certificates(now: datetime) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, text, None, list_of("target"), _("See the targets"))
 
 
-@sources.register
+@finding_sources.register
 def unwatched_targets(now: datetime) -> Iterator[Finding]:
     """Nothing was checked though something was due; or, where others are checked, what never was."""
     overdue = Q(next_check_at__lt=now - OVERDUE)
@@ -122,7 +122,7 @@ def unwatched_targets(now: datetime) -> Iterator[Finding]:
         due=Min("next_check_at"),
     )
     since = found["newest"] or found["due"]
-    watched_at = Beat.objects.filter(component=BEAT).values_list("at", flat=True).first()
+    watched_at = Heartbeat.objects.filter(component=BEAT).values_list("at", flat=True).first()
     if found["due"] and watched_at and max(watched_at, found["due"]) < now - UNWATCHED:
         text = _("Nobody watches the targets: it is not known how the services are.")
         yield Finding(Severity.CRITICAL, text, watched_at, list_of("target"), _("See the targets"))
@@ -141,7 +141,7 @@ def unwatched_targets(now: datetime) -> Iterator[Finding]:
         )
 
 
-@sources.register
+@finding_sources.register
 def forgotten_targets(now: datetime) -> Iterator[Finding]:
     """Silenced or paused for so long that somebody may have forgotten it. Pausing is what changes a state last."""
     found = Target.objects.aggregate(
@@ -172,7 +172,7 @@ def forgotten_targets(now: datetime) -> Iterator[Finding]:
 # --- Watching itself -------------------------------------------------------------------------------------------------
 
 
-@sources.register
+@finding_sources.register
 def offline_portal(now: datetime) -> Iterator[Finding]:
     """By the newest rounds, where no incident says so: a network that was never reached tells nothing new."""
     rounds = list(Round.objects.latest_first()[:ROUNDS_LOOKED_AT])
@@ -185,7 +185,7 @@ def offline_portal(now: datetime) -> Iterator[Finding]:
     yield Finding(Severity.WARNING, text, last_reached.finished_at, list_of("round"), _("See the rounds"))
 
 
-@sources.register
+@finding_sources.register
 def endless_maintenance(now: datetime) -> Iterator[Finding]:
     """Maintenance of everything for more than a day: nobody would be told of anything."""
     of_everything = MaintenanceWindow.objects.relevant(now).filter(targets=None).order_by("id")

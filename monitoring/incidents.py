@@ -15,7 +15,7 @@ from monitoring import maintenance, tell
 from monitoring.clock import Mark
 from monitoring.models import Incident, IncidentEvent, Target
 from monitoring.querysets import IncidentQuerySet
-from portal.notifications import Notice, in_our_language, notify
+from portal.notifications import Notice, in_portal_language, notify
 
 Kind = IncidentEvent.Kind
 # More changes of the error than this tell nobody anything.
@@ -137,7 +137,7 @@ def write_down(
 
 def tell_all(what: Any, incidents: Sequence[Incident]) -> None:
     if incidents:
-        with in_our_language():
+        with in_portal_language():
             notices: list[Notice] = [what(incident) for incident in incidents]
         notify(*notices)
 

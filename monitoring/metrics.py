@@ -10,14 +10,14 @@ from prometheus_client.metrics_core import Metric
 
 from monitoring.beta import metrics as beta
 from monitoring.models import Incident, Round, Target
-from portal.status.metrics import age, gauge, single, sources
+from portal.status.metrics import age_seconds, gauge, metric_sources, single_gauge
 
 State = Target.State
 PAUSED = "paused"
-sources.register(beta.programmes)
+metric_sources.register(beta.programmes)
 
 
-@sources.register
+@metric_sources.register
 def targets(now: datetime) -> Iterator[Metric]:
     """A target nobody has checked yet is neither up nor down, and one that is paused says nothing."""
     counts = dict.fromkeys([*State.values, PAUSED], 0)
@@ -36,24 +36,26 @@ def targets(now: datetime) -> Iterator[Metric]:
     yield gauge("monitoring_target_latency_seconds", text, "target", latencies)
 
 
-@sources.register
+@metric_sources.register
 def incidents(now: datetime) -> Iterator[Metric]:
     counts = dict(Incident.objects.open().order_by().values_list("rule").annotate(Count("pk")))
     values = {rule: counts.get(rule, 0) for rule in Incident.Rule.values}
     yield gauge("monitoring_incidents_open", "Open incidents, by the rule that was broken.", "rule", values)
 
 
-@sources.register
+@metric_sources.register
 def last_round(now: datetime) -> Iterator[Metric]:
     last = Round.objects.latest_first().first()
     if last is None:
         return
-    yield single("monitoring_round_age_seconds", "Since the last round finished.", age(last.finished_at, now))
-    yield single("monitoring_round_checks", "Checks of the last round that count.", last.checks)
-    yield single("monitoring_round_failures", "How many of them failed.", last.failures)
+    yield single_gauge(
+        "monitoring_round_age_seconds", "Since the last round finished.", age_seconds(last.finished_at, now)
+    )
+    yield single_gauge("monitoring_round_checks", "Checks of the last round that count.", last.checks)
+    yield single_gauge("monitoring_round_failures", "How many of them failed.", last.failures)
     text = "Failed attempts of the last round after which a retry held."
-    yield single("monitoring_round_retried", text, last.retried)
-    yield single("monitoring_round_excused", "Failures of the last round that do not count.", last.excused)
+    yield single_gauge("monitoring_round_retried", text, last.retried)
+    yield single_gauge("monitoring_round_excused", "Failures of the last round that do not count.", last.excused)
     if last.p95_ms is not None:
         text = "How long 95 of 100 checks of the last round took at most."
-        yield single("monitoring_round_p95_seconds", text, last.p95_ms / 1_000)
+        yield single_gauge("monitoring_round_p95_seconds", text, last.p95_ms / 1_000)

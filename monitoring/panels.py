@@ -15,7 +15,7 @@ from monitoring.beta.panels import feedback_of_machine
 from monitoring.beta.tile import beta_tile
 from monitoring.models import Incident, Rollup, Round, Target
 from monitoring.uptime import percent
-from portal.base.rounding import half_up, whole
+from portal.base.rounding import round_half_up, round_to_integer
 from portal.base.words import EMPTY_VALUE, format_count, format_relative
 from portal.desk.panels import Tile, chart_start, daily_chart, machine_sections, tiles
 
@@ -105,7 +105,11 @@ def milliseconds(value: float | None) -> str:
     """`7.4 ms`, `183 ms`, `1,204 ms`."""
     if value is None:
         return EMPTY_VALUE
-    shown = number_format(half_up(value, 1), 1, use_l10n=True) if value < FEW_MS else format_count(whole(value))
+    shown = (
+        number_format(round_half_up(value, 1), 1, use_l10n=True)
+        if value < FEW_MS
+        else format_count(round_to_integer(value))
+    )
     return _("%(count)s ms") % {"count": shown}
 
 

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 import monitoring.beta.privacy  # noqa: F401 - what the beta programme holds
 from monitoring.models import Incident, IncidentEvent, MaintenanceWindow, Target
-from portal.privacy import Row, Subject, Table, holdings
+from portal.privacy import PersonalDataTable, Row, Subject, personal_data
 
 # An operator's configuration: what would break if it were changed is said instead.
 CONFIGURED = ("url", "contains", "json_value", "header_value")
@@ -40,12 +40,16 @@ def about_targets(subject: Subject) -> Iterator[str]:
             yield text % {"number": target.pk}
 
 
-holdings.register(Table(Target, texts=("name", "last_detail"), elsewhere=CONFIGURED, remarks=about_targets))
-holdings.register(Table(MaintenanceWindow, texts=("name",)))
+personal_data.register(
+    PersonalDataTable(Target, texts=("name", "last_detail"), elsewhere=CONFIGURED, remarks=about_targets)
+)
+personal_data.register(PersonalDataTable(MaintenanceWindow, texts=("name",)))
 # Events say who has written a cause, so they come first, and are erased last.
-holdings.register(Table(IncidentEvent, names=("actor",), texts=("detail",), written=("text",), also=without_text))
-holdings.register(
-    Table(
+personal_data.register(
+    PersonalDataTable(IncidentEvent, names=("actor",), texts=("detail",), written=("text",), also=without_text)
+)
+personal_data.register(
+    PersonalDataTable(
         Incident,
         names=("acknowledged_by",),
         texts=("subject", "detail", "facts"),

@@ -24,9 +24,9 @@ from monitoring.models import BetaProgramme, BetaSnapshot, CheckResult, Incident
 from monitoring.probe.kinds import ErrorKind
 from monitoring.uptime import DAY, HOUR, MINUTE, Figures, Part, percent
 from portal.base.files import write_whole
-from portal.base.rounding import whole
+from portal.base.rounding import round_to_integer
 from portal.base.words import EMPTY_VALUE, format_moment
-from portal.work.jobs import Busy
+from portal.work.jobs import AlreadyRunning
 
 MOST_INCIDENTS = 100
 # What a period is read from: minutes up to so many hours, hours up to a week, else days.
@@ -78,7 +78,7 @@ class Line:
 
 
 def in_ms(value: float | None) -> str:
-    return EMPTY_VALUE if value is None else f"{whole(value)}"
+    return EMPTY_VALUE if value is None else f"{round_to_integer(value)}"
 
 
 def all_of(lines: Sequence[Line]) -> Line:
@@ -195,7 +195,7 @@ def catch_up(now: datetime) -> None:
     """Counts what the workers have not counted yet, as where there are none."""
     try:
         rollups.rebuild(rollups.unrolled_since(now), uptime.floor(now, MINUTE) + MINUTE)
-    except Busy:
+    except AlreadyRunning:
         return
 
 

@@ -17,7 +17,7 @@ from monitoring import histogram
 from monitoring.histogram import Histogram
 from monitoring.models import CheckResult, Rollup
 from monitoring.uptime import DAY, EPOCH, HOUR, MINUTE, floor
-from portal.work.jobs import Busy, Lease, turn
+from portal.work.jobs import AlreadyRunning, Lease, exclusive_lease
 
 Period = Rollup.Period
 # The cycles of the job may overlap, and all of them write the same hour: one at a time, whatever the cycle.
@@ -90,9 +90,9 @@ def catch_up(now: datetime, lease: Lease) -> dict[str, int]:
     The running minute, hour and day are included.
     """
     try:
-        with turn(TURN, TURN_LENGTH) as own:
+        with exclusive_lease(TURN, TURN_LENGTH) as own:
             return roll_all(unrolled_since(now), floor(now, MINUTE) + MINUTE, [lease, own])
-    except Busy:  # with the same
+    except AlreadyRunning:  # with the same
         return nothing_done()
 
 
@@ -101,7 +101,7 @@ def rebuild(since: datetime, until: datetime) -> dict[str, int]:
 
     Raises Busy.
     """
-    with turn(TURN, TURN_LENGTH) as own:
+    with exclusive_lease(TURN, TURN_LENGTH) as own:
         return roll_all(floor(since, MINUTE), until, [own], only_changed=False)
 
 

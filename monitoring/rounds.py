@@ -15,12 +15,12 @@ from django.utils import timezone
 
 from monitoring import watch
 from monitoring.models import Round, Target
-from portal.base.failures import sentence
-from portal.base.processes import myself
-from portal.models import Beat, JobRun
+from portal.base.failures import error_line
+from portal.base.processes import current_process
+from portal.models import Heartbeat, JobRun
 from portal.work import attempts
-from portal.work.jobs import Lease, LeaseLost, claim, free
-from portal.work.queue import enqueue, waiting
+from portal.work.jobs import Lease, LeaseLost, claim_cycle, claimable_cycles
+from portal.work.queue import enqueue, queued_calls
 
 log = logging.getLogger("vigie.monitoring")
 TASK = "monitoring.round"
@@ -41,7 +41,7 @@ def take(patience: float) -> Lease | None:
     """The right to watch, for which it waits up to `patience` seconds; None where somebody else has it."""
     deadline = time.monotonic() + patience
     while True:
-        lease = claim(JOB, CYCLE, LEASE)
+        lease = claim_cycle(JOB, CYCLE, LEASE)
         if lease is not None or time.monotonic() >= deadline:
             return lease
         time.sleep(STEP_SECONDS / 2)
@@ -71,7 +71,7 @@ def let_go(lease: Lease) -> None:
     try:
         lease.release()
     except DatabaseError as error:
-        log.warning("the lease could not be given back: %s", sentence(error))
+        log.warning("the lease could not be given back: %s", error_line(error))
         close_old_connections()
 
 
@@ -90,7 +90,7 @@ def keep_watch(run: watch.Watch, lease: Lease, length: float) -> None:
             log.warning("%s", lost)
             return
         except DatabaseError as error:
-            log.warning("targets could not be claimed: %s", sentence(error))
+            log.warning("targets could not be claimed: %s", error_line(error))
             close_old_connections()
             time.sleep(watch.PAUSE_SECONDS)
         run.step(STEP_SECONDS)
@@ -98,7 +98,7 @@ def keep_watch(run: watch.Watch, lease: Lease, length: float) -> None:
 
 def renew(lease: Lease) -> None:
     lease.extend()
-    Beat.objects.beat(BEAT, myself())
+    Heartbeat.objects.beat(BEAT, current_process())
 
 
 def ask_for_successor() -> bool:
@@ -111,7 +111,7 @@ def is_unwatched(now: datetime) -> bool:
     """Whether nobody has the lease, and nobody has just let go of it for a successor."""
     run = JobRun.objects.filter(job=JOB, cycle_key=CYCLE)
     handed_over = run.filter(status=JobRun.Status.WAITING, finished_at__gt=now - HAND_OVER, finished_at__lte=now)
-    return not run.exists() or (free(run, now).exists() and not handed_over.exists())
+    return not run.exists() or (claimable_cycles(run, now).exists() and not handed_over.exists())
 
 
 def keep_watched(now: datetime) -> bool:
@@ -121,6 +121,6 @@ def keep_watched(now: datetime) -> bool:
     """
     if is_unwatched(now) and Target.objects.active().exists():
         with transaction.atomic():
-            if not waiting(TASK) and Beat.objects.ask(BEAT, silence=timedelta(0), pause=PAUSE):
+            if not queued_calls(TASK) and Heartbeat.objects.ask(BEAT, silence=timedelta(0), pause=PAUSE):
                 enqueue(TASK)
     return False

@@ -23,10 +23,10 @@ from monitoring.connectivity import Connectivity
 from monitoring.models import CheckResult, Round, Target
 from monitoring.probe.pool import Prober
 from monitoring.querysets import CLOCKS_DIFFER
-from portal.base.failures import sentence
+from portal.base.failures import error_line
 from portal.models import JobRun
 from portal.querysets import JobRunQuerySet
-from portal.work.jobs import Lease, LeaseLost, claim, free
+from portal.work.jobs import Lease, LeaseLost, claim_cycle, claimable_cycles
 
 log = logging.getLogger("vigie.monitoring")
 STEP_SECONDS = 0.2
@@ -149,7 +149,7 @@ class Sweep:
             try:
                 self.claim()
             except DatabaseError as error:
-                log.warning("targets could not be claimed: %s", sentence(error))
+                log.warning("targets could not be claimed: %s", error_line(error))
                 close_old_connections()
                 self.next_claim = time.monotonic() + watch.PAUSE_SECONDS
         before = len(self.run.flying)
@@ -179,7 +179,7 @@ class Sweep:
         try:
             return self.run.close()
         except DatabaseError as error:
-            log.warning("the round could not be written down: %s", sentence(error))
+            log.warning("the round could not be written down: %s", error_line(error))
             close_old_connections()
             self.is_lost = True
             return None
@@ -209,13 +209,13 @@ class Seat:
             return None
         with transaction.atomic():
             self.lease.release()
-            return claim(rounds.JOB, rounds.CYCLE, rounds.LEASE)
+            return claim_cycle(rounds.JOB, rounds.CYCLE, rounds.LEASE)
 
     def awaited(self) -> Lease | None:
         self.on_wait()
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self.is_ending():
-            if free(ours(), timezone.now()).exists() and (lease := rounds.take(0)):
+            if claimable_cycles(ours(), timezone.now()).exists() and (lease := rounds.take(0)):
                 return lease
             if time.monotonic() >= deadline:
                 raise Occupied
@@ -233,7 +233,7 @@ class Seat:
             log.warning("%s", lost)
             self.lease = None
         except DatabaseError as error:
-            log.warning("the lease could not be renewed: %s", sentence(error))
+            log.warning("the lease could not be renewed: %s", error_line(error))
             close_old_connections()
             self.next_renewal = time.monotonic() + watch.PAUSE_SECONDS
         return self.lease is not None
@@ -244,7 +244,7 @@ class Seat:
             if self.lease is not None:
                 self.lease.release()
         except DatabaseError as error:
-            log.warning("the lease could not be given back: %s", sentence(error))
+            log.warning("the lease could not be given back: %s", error_line(error))
         self.lease = None
 
 
@@ -336,7 +336,7 @@ def sweeps(source: Source, interval: float, is_ending: Asked, show: Show) -> Ite
         try:
             swept = sweep_once(source, is_ending, show, interval)
         except DatabaseError as error:
-            log.warning("no round: %s", sentence(error))
+            log.warning("no round: %s", error_line(error))
             close_old_connections()
             continue
         if swept is not None:

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 from monitoring.clock import Mark
 from monitoring.models import Incident
 from monitoring.probe.kinds import sentence
-from portal.base.rounding import whole
+from portal.base.rounding import round_to_integer
 from portal.base.words import format_moment
 from portal.notifications import Notice
 from portal.notifications.notices import State
@@ -106,14 +106,16 @@ def reason(incident: Incident) -> str:
             share = _("%(failures)d of the last %(checks)d checks failed.") % facts
             return f"{share} {sentence(incident.error_kind, incident.detail)}"
         case Rule.SLOW:
-            words = {"latency": whole(facts.get("latency_ms") or 0), "limit": facts.get("limit_ms") or 0}
+            words = {"latency": round_to_integer(facts.get("latency_ms") or 0), "limit": facts.get("limit_ms") or 0}
             return _("It took %(latency)d ms, more than the %(limit)d ms allowed.") % words
         case Rule.CERTIFICATE:
             return _("It is valid until %(moment)s.") % {"moment": moment_of(facts.get("until", ""))}
         case Rule.FLEET_ERRORS:
             return failing(facts)
         case Rule.FLEET_LATENCY:
-            return _("The 95th percentile was %(p95)d ms in the last round.") % {"p95": whole(facts.get("p95_ms") or 0)}
+            return _("The 95th percentile was %(p95)d ms in the last round.") % {
+                "p95": round_to_integer(facts.get("p95_ms") or 0)
+            }
     return _("Failures during this time don’t count.")
 
 
@@ -152,7 +154,7 @@ def moment_of(text: str) -> str:
 
 def spoken(duration: timedelta) -> str:
     """`4 min 12 s`: the two largest units."""
-    total = max(0, whole(duration.total_seconds()))
+    total = max(0, round_to_integer(duration.total_seconds()))
     days, rest = divmod(total, 86_400)
     hours, rest = divmod(rest, 3_600)
     minutes, seconds = divmod(rest, 60)

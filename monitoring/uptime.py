@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy
 from monitoring import histogram
 from monitoring.histogram import Histogram
 from monitoring.models import Rollup
-from portal.base.rounding import half_up
+from portal.base.rounding import round_half_up
 from portal.base.words import EMPTY_VALUE
 
 Period = Rollup.Period
@@ -213,14 +213,14 @@ def percent(uptime: float | None) -> str:
     shown = uptime if uptime in (0, 1) else min(max(uptime, 0.0001), 0.9999)
     digits = 0 if shown in (0, 1) else 2
     # Rounded here: `number_format` cuts digits off.
-    return _("%(number)s %%") % {"number": number_format(half_up(shown * 100, digits), digits, use_l10n=True)}
+    return _("%(number)s %%") % {"number": number_format(round_half_up(shown * 100, digits), digits, use_l10n=True)}
 
 
 def rounded(uptime: float | None) -> float | None:
     """To five digits, for programs; 1.0 is said of what never failed, and of nothing else."""
     if uptime is None or uptime == 1:
         return uptime
-    return min(half_up(uptime, 5), 0.99999)
+    return min(round_half_up(uptime, 5), 0.99999)
 
 
 # --- Bars ------------------------------------------------------------------------------------------------------------

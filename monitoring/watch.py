@@ -21,8 +21,8 @@ from monitoring.probe.kinds import NETWORK
 from monitoring.probe.pool import Finished, Prober
 from monitoring.querysets import TargetQuerySet
 from monitoring.record import UNCLAIMED, Checked, record
-from portal.base.failures import sentence
-from portal.base.processes import dead, myself
+from portal.base.failures import error_line
+from portal.base.processes import current_process, dead_processes
 
 log = logging.getLogger("vigie.monitoring")
 # Claimed this long before they are due, so that each starts at its moment.
@@ -113,7 +113,7 @@ class Watch:
         """Claims those of the targets that nobody is at, and plans each at its monotonic moment. The number claimed."""
         now = mark().at
         self.claims += 1
-        name = f"{self.number}.{self.claims} {myself()}"
+        name = f"{self.number}.{self.claims} {current_process()}"
         claimed = targets.claim_by(name, now, now + CLAIM_LENGTH)
         for target in claimed:
             key = (target.pk, name)
@@ -142,7 +142,7 @@ class Watch:
         try:
             results = written([checked for _finished, checked in ready])
         except GONE as error:
-            log.warning("checks could not be written down: %s", sentence(error))
+            log.warning("checks could not be written down: %s", error_line(error))
             self.waiting += [finished for finished, _checked in ready]
             close_old_connections()
             time.sleep(PAUSE_SECONDS)
@@ -233,7 +233,7 @@ def written(batch: Sequence[Checked]) -> list[CheckResult]:
         if len(batch) == 1:
             log.exception("the check of %s cannot be written down", batch[0].target.pk)
             return []
-        log.warning("checks could not be written down together: %s", sentence(error))
+        log.warning("checks could not be written down together: %s", error_line(error))
         return [result for checked in batch for result in written([checked])]
 
 
@@ -246,7 +246,7 @@ def planned_in(target: Target, now: datetime) -> float:
 def release_dead() -> int:
     """Frees what processes had claimed that are no more; the number of targets."""
     claims = list(Target.objects.exclude(claim="").order_by().values_list("claim", flat=True).distinct())
-    gone = dead(claim.partition(" ")[2] for claim in claims)
+    gone = dead_processes(claim.partition(" ")[2] for claim in claims)
     left = [claim for claim in claims if claim.partition(" ")[2] in gone]
     return Target.objects.filter(claim__in=left).update(**UNCLAIMED) if left else 0
 

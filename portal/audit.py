@@ -34,7 +34,7 @@ def actor_of(request: HttpRequest | None) -> str:
     return subject_of(user) if user is not None and user.is_authenticated else "anonymous"
 
 
-def record(
+def record_event(
     action: str,
     subject: str = "",
     *,
@@ -57,7 +57,7 @@ def record(
     )
 
 
-def refusal(request: HttpRequest, code: str, subject: str = "") -> None:
+def record_refusal(request: HttpRequest, code: str, subject: str = "") -> None:
     """A refusal is answered even where it cannot be noted."""
     try:
         hourly(f"refused.{code}", subject, request=request)

@@ -16,8 +16,8 @@ from portal.base.severity import Severity
 from portal.querysets import (
     ApiTokenQuerySet,
     AuditEventQuerySet,
-    BeatQuerySet,
     ChannelStateQuerySet,
+    HeartbeatQuerySet,
     JobRunQuerySet,
     NotificationChannelQuerySet,
     OutboxMessageQuerySet,
@@ -242,7 +242,7 @@ class TaskAttempt(models.Model):
         return f"{self.name} {self.task_id}"
 
 
-class Beat(models.Model):
+class Heartbeat(models.Model):
     """When a part of the portal last showed that it works: a cluster, the pulse, the watch, or a node (`node:…`).
 
     `asked_at` is when one was last asked for, so that those who ask do so once between them. `unbroken_since` is when
@@ -255,9 +255,10 @@ class Beat(models.Model):
     unbroken_since = models.DateTimeField(null=True, editable=False)
     where = models.CharField(_("where"), max_length=128, blank=True)
 
-    objects = BeatQuerySet.as_manager()
+    objects = HeartbeatQuerySet.as_manager()
 
     class Meta:
+        db_table = "portal_beat"
         verbose_name = _("component")
         verbose_name_plural = _("components")
 

@@ -130,7 +130,7 @@ def silent_for(every: timedelta) -> Q:
     return Q(at=None) | Q(at__lte=Now() - every) | Q(at__gt=Now())
 
 
-class BeatQuerySet(models.QuerySet["m.Beat"]):
+class HeartbeatQuerySet(models.QuerySet["m.Heartbeat"]):
     def beat(self, component: str, where: str, every: timedelta = timedelta(0)) -> None:
         """Notes that the component is alive, by the database's clock; not again before `every` is over.
 

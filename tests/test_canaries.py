@@ -7,7 +7,7 @@ import json
 import pytest
 from django.contrib.auth.models import User
 
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from tests.canaries import CANARY, everything_kept
 from usage.models import Run
 from usage.tests.runs import document, run
@@ -123,7 +123,7 @@ def test_what_a_machine_deposits_is_on_the_disk_alone(call, agent_token, setting
 
 def test_a_token_is_in_no_log_and_no_table(call, client, enroll_token, agent_token, caplog, capfd):
     caplog.set_level(0)
-    plain = issue("client", label="gui")[1]
+    plain = issue_token("client", label="gui")[1]
     secret = plain.split("_")[3]
     call("POST", "usage/report", plain, body=run())
     call("POST", "usage/report", plain, body=run() | {"license_ref": plain, "x": plain})

@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.api.views import ApiView
 from portal.notifications import delivery
 from portal.tests.helpers.smtp_sink import SmtpSink
@@ -50,7 +50,7 @@ def operator(db):
 @pytest.fixture
 def planted(operator, client_token, monkeypatch, written_when_asked):
     """Everything was asked for, and some of it failed."""
-    token = issue("staff", user=User.objects.get(), label="reports")[1]
+    token = issue_token("staff", user=User.objects.get(), label="reports")[1]
     for route in routes():
         if "logout" not in route.path:
             operator.get(f"{route.path}?q={CANARY}", headers=HEADERS)

@@ -6,7 +6,7 @@ from django.test import Client
 
 from agents.enrolment import issue_agent_token
 from portal.access.tokens import credential
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.base.addresses import networks
 from portal.base.logs import QUIET
 from portal.tests.helpers.workers import deliver
@@ -28,9 +28,9 @@ pytestmark = pytest.mark.django_db
 CALLERS = {
     "nobody": lambda: None,
     "a token nobody issued": lambda: str(credential.mint("client")),
-    "an installer": lambda: issue("enroll", label="installer")[1],
-    "an application": lambda: issue("client", label="gui")[1],
-    "staff": lambda: issue("staff", user=User.objects.create_superuser("alice"))[1],
+    "an installer": lambda: issue_token("enroll", label="installer")[1],
+    "an application": lambda: issue_token("client", label="gui")[1],
+    "staff": lambda: issue_token("staff", user=User.objects.create_superuser("alice"))[1],
 }
 
 

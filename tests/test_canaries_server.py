@@ -8,7 +8,7 @@ import requests
 from django.conf import settings as portal_settings
 from django.contrib.auth.models import User
 
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.tests.helpers.database import own_address
 from portal.tests.helpers.portal_process import wait_for
 from tests.canaries import CANARY, everything_kept, found
@@ -71,7 +71,7 @@ def sent(web, text):
 
 
 def test_nothing_of_what_fails_under_gunicorn_is_in_the_log(web):
-    token = issue("staff", user=User.objects.create_superuser("alice"), label="reports")[1]
+    token = issue_token("staff", user=User.objects.create_superuser("alice"), label="reports")[1]
     assert requests.get(f"{web.url}/{CANARY}?{CANARY}={CANARY}", timeout=20).status_code == 500
     headers = {"Authorization": f"Bearer {token}"}
     with pytest.raises(requests.exceptions.ChunkedEncodingError):

@@ -17,7 +17,7 @@ from monitoring import histogram
 from monitoring.models import BetaProgramme, Incident, Rollup, Round, Target
 from monitoring.tests.said import said
 from monitoring.uptime import DAY, HOUR, floor
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.base.problems import CODES
 from usage.models import RunRollup
 from usage.tests.activity import failed, session, used
@@ -186,7 +186,7 @@ def test_an_error_has_the_documented_shape(call, settings):
     settings.PORTAL_URL = "https://vigie.example.org"
     documented = json.loads(dict(BLOCK.findall(API))["error"])
     body = {"documents": [{}, {}, {}, {"page_count": "x"}]}
-    answer = call("POST", "usage/report", issue("client")[1], body=body).json()
+    answer = call("POST", "usage/report", issue_token("client")[1], body=body).json()
     assert {name: answer[name] for name in documented if name != "errors"} == {
         name: documented[name] for name in documented if name != "errors"
     }

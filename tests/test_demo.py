@@ -26,7 +26,7 @@ from demo.services import DIES, FLAPS, PASTS, SHOWN, SLOWS, Services
 from monitoring import rounds
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Incident, Rollup, Target
 from monitoring.probe.http import probe
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.egress.tls import verifying_context
 from portal.notifications import delivery
 from portal.tests.helpers.database import own_address
@@ -50,7 +50,7 @@ def test_it_takes_no_other_portal_for_its_own(tmp_path):
 
 @pytest.mark.django_db(transaction=True)
 def test_the_play_can_be_played_again_on_what_it_left(live_server, tmp_path):
-    fleet, token = machines(live_server.url, tmp_path), issue("enroll", label="demo")[1]
+    fleet, token = machines(live_server.url, tmp_path), issue_token("enroll", label="demo")[1]
     first = list(play(fleet, token))
     assert first[0] == "12 machines enrolled, 0 were already"
     assert "84 runs replayed, none lost" in first[-3]
@@ -197,7 +197,7 @@ def test_an_incident_opens_is_acknowledged_and_closes(watched, live_server, monk
     workers = threading.Thread(target=work)
     workers.start()
     try:
-        api = make_session(issue("staff", user=operator)[1])
+        api = make_session(issue_token("staff", user=operator)[1])
         lines = list(services.play(live_server.url, watched, api, "secret"))
     finally:
         is_over.set()
@@ -227,7 +227,7 @@ def bought(live_server, settings, tmp_path):
     settings.REPORTS_ROOT, settings.EMAIL_FILE_PATH = tmp_path, str(usage.mails(tmp_path))
     usage.settings(tmp_path, {})
     operator = User.objects.create_superuser("operator", password="secret")
-    api, application = make_session(issue("staff", user=operator)[1]), issue("client", label="demo")[1]
+    api, application = make_session(issue_token("staff", user=operator)[1]), issue_token("client", label="demo")[1]
     people = usage.workplaces(live_server.url, application, tmp_path / "activity")
     return lambda: list(usage.play(live_server.url, tmp_path, people, api, "secret"))
 
@@ -284,10 +284,13 @@ def tested(live_server, tmp_path, enter, monkeypatch):
     monkeypatch.setattr("demo.past.DAYS", 22)
     enter()
     operator = User.objects.create_superuser("operator", password="secret")
-    api, application = make_session(issue("staff", user=operator)[1]), make_session(issue("client", label="demo")[1])
+    api, application = (
+        make_session(issue_token("staff", user=operator)[1]),
+        make_session(issue_token("client", label="demo")[1]),
+    )
     fleet = machines(live_server.url, tmp_path / "machines")[:2]
     for machine in fleet:
-        machine.present(issue("enroll", label="demo")[1])
+        machine.present(issue_token("enroll", label="demo")[1])
     programme = Beta(live_server.url, tmp_path)
     with api, application:
         yield programme, lambda: list(beta.play(programme, fleet, application, api, "secret"))

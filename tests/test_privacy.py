@@ -37,12 +37,12 @@ from monitoring.models import (
     Target,
 )
 from portal import audit
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.base import processes
 from portal.base.encryption import encrypt
 from portal.models import ApiToken, AuditEvent, ChannelState, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
-from portal.privacy import erasing, holdings
-from portal.privacy.holdings import Table
+from portal.privacy import erasing, personal_data
+from portal.privacy.registry import PersonalDataTable
 from portal.privacy.subjects import subject_of
 from usage.models import FeatureUsage, GuardianReport, Licence, Run, UserError, UserSession
 from usage.tests.runs import kept
@@ -181,18 +181,18 @@ def plant_person(name, address, spelled):
     Authenticator.objects.create(user=user, type=Authenticator.Type.TOTP, data={"secret": "x"})
     admin_log = {"user": user, "content_type": ContentType.objects.get_for_model(User), "object_id": user.pk}
     LogEntry.objects.create(action_flag=2, object_repr=name, change_message="[]", **admin_log)
-    issue("staff", user=user, actor=f"user:{name}")
-    issue("client", label=address, actor=f"user:{name}")
-    audit.record("target.changed", "target:Shop", actor=f"user:{name}", after={"fields": ["url"]})
+    issue_token("staff", user=user, actor=f"user:{name}")
+    issue_token("client", label=address, actor=f"user:{name}")
+    audit.record_event("target.changed", "target:Shop", actor=f"user:{name}", after={"fields": ["url"]})
     AuditEvent.objects.filter(actor=f"user:{name}").update(address="198.51.100.7")
-    audit.record("refused.login", f"user:{spelled}", actor="anonymous")
+    audit.record_event("refused.login", f"user:{spelled}", actor="anonymous")
     agent = Agent.objects.create(
         machine_id=f"M-{len(address)}", user_name="Robert Roy", user_email=spelled, user_id="rroy", hostname=f"{name}-laptop",
         enrolled_at=now, last_seen_at=now, uninstall_reason=f"{name} left",
     )  # fmt: skip
     person = {"user_name": "Robert Roy", "user_id": "rroy", "hostname": agent.hostname}
-    audit.record("agent.enrolled", f"agent:{agent.machine_id}", actor="x", after=person | {"user_email": address})
-    audit.record("agent.reactivated", f"agent:{agent.machine_id}", actor="x", after=person | {"version": "7"})
+    audit.record_event("agent.enrolled", f"agent:{agent.machine_id}", actor="x", after=person | {"user_email": address})
+    audit.record_event("agent.reactivated", f"agent:{agent.machine_id}", actor="x", after=person | {"version": "7"})
     for who in (address, spelled):
         activity(who)
     activity("", source=f"client:{address}")
@@ -239,16 +239,16 @@ def plant_machine(machine_id):
         last_seen_at=now,
     )
     issue_agent_token(agent)
-    token, _ = issue("enroll", label="Douala", for_machine=machine_id.swapcase())
+    token, _ = issue_token("enroll", label="Douala", for_machine=machine_id.swapcase())
     asked = {"token": token, "address": "198.51.100.7", "asked_at": now, "last_asked_at": now}
     EnrolmentRequest.objects.create(machine_id=machine_id, **asked)
-    audit.record(
+    audit.record_event(
         "agent.enrolled",
         f"agent:{machine_id}",
         actor=f"agent:{machine_id}",
         after={"user_name": "Amy", "hostname": machine_id},
     )
-    audit.record("backups.paused", f"backup:{machine_id}/stock", actor="user:op", before={"machine": machine_id})
+    audit.record_event("backups.paused", f"backup:{machine_id}/stock", actor="user:op", before={"machine": machine_id})
     its = AuditEvent.objects.filter(actor=f"agent:{machine_id}")
     its.update(address="198.51.100.7", dedupe_key=f"hash {machine_id}"[::-1])
     activity(f"agent:{machine_id}")
@@ -408,7 +408,7 @@ class TestAPerson:
 
     def test_by_user_name_alone_where_there_is_no_address(self, operator):
         User.objects.create_user("carol")
-        audit.record("target.changed", "target:Shop", actor="user:carol")
+        audit.record_event("target.changed", "target:Shop", actor="user:carol")
         activity("carol")
         erased("user:carol")
         assert naming(everything(), "carol") == []
@@ -583,7 +583,7 @@ class TestExporting:
     def test_every_holding_was_planted(self, bob):
         plant_machine("PC-1")
         shown = exported("bob@example.org").keys() | exported("PC-1").keys()
-        assert {holding.label for holding in holdings.all()} - shown == {"usage_report.json", "beta_report_*.txt"}
+        assert {holding.label for holding in personal_data.all()} - shown == {"usage_report.json", "beta_report_*.txt"}
 
 
 class TestTheCommands:
@@ -634,7 +634,7 @@ class TestTheCommands:
 class TestInterrupted:
     @pytest.mark.parametrize("writes", [1, 5, 12, 20, 30])
     def test_it_goes_on_under_the_same_pseudonym(self, bob, monkeypatch, writes):
-        left, rewrite = [writes], Table.rewrite
+        left, rewrite = [writes], PersonalDataTable.rewrite
 
         def failing(*args):
             left[0] -= 1
@@ -642,7 +642,7 @@ class TestInterrupted:
                 raise KeyboardInterrupt
             return rewrite(*args)
 
-        monkeypatch.setattr(Table, "rewrite", failing)
+        monkeypatch.setattr(PersonalDataTable, "rewrite", failing)
         with pytest.raises(KeyboardInterrupt):
             erased("bob@example.org")
         run = JobRun.objects.get(job=erasing.JOB)

@@ -13,7 +13,7 @@ from agents.models import Agent
 from backups.models import DepositArea, ExpectedBackupJob, Scan
 from monitoring.models import Incident, IncidentEvent, Target
 from portal import audit
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import ApiToken, AuditEvent
 from tests.test_privacy import PSEUDONYM, activity, erased, everything, exported, folders, operator
 from usage.models import FeatureUsage, Run, UserError, UserSession
@@ -30,8 +30,8 @@ def machine(machine_id, **fields):
 
 def all_of_a_machine(machine_id):
     issue_agent_token(machine(machine_id, user_email="carol@example.org", user_name="Carol"))
-    audit.record("agent.enrolled", f"agent:{machine_id}", actor=f"agent:{machine_id}")
-    audit.record("backups.paused", f"backup:{machine_id}/stock", actor="user:operator")
+    audit.record_event("agent.enrolled", f"agent:{machine_id}", actor=f"agent:{machine_id}")
+    audit.record_event("backups.paused", f"backup:{machine_id}/stock", actor="user:operator")
     ExpectedBackupJob.objects.create(agent_id=machine_id, database_name="stock")
     DepositArea.objects.create(agent_id=machine_id, trouble={"code": "x"})
     Scan.objects.create(source="api", at=timezone.now(), agent_id=machine_id)
@@ -40,12 +40,12 @@ def all_of_a_machine(machine_id):
 
 
 def all_of_a_person(name):
-    issue("client", label=name, actor=f"user:{name}")
+    issue_token("client", label=name, actor=f"user:{name}")
     # What this says of the label could be anything's name.
     AuditEvent.objects.filter(action="token.issued").delete()
-    audit.record("target.changed", "target:Shop", actor=f"user:{name}")
+    audit.record_event("target.changed", "target:Shop", actor=f"user:{name}")
     AuditEvent.objects.filter(actor=f"user:{name}").update(address="198.51.100.7")
-    audit.record("user.logged_in", f"user:{name}", actor=f"user:{name}")
+    audit.record_event("user.logged_in", f"user:{name}", actor=f"user:{name}")
     activity(name, source=f"client:{name}")
     activity(f"client:{name}")
     kept(machine_id="", reported_by=f"client:{name}")
@@ -124,7 +124,7 @@ class TestALoginCalledLikeAnAccount:
 
 class TestAnApplicationCalledAfterSomebody:
     def test_an_export_says_nothing_of_its_other_users(self, operator):
-        issue("client", label="bob@example.org")
+        issue_token("client", label="bob@example.org")
         activity("amy@example.org", source="client:bob@example.org")
         activity("bob@example.org")
         tables = exported("bob@example.org")

@@ -8,7 +8,7 @@ from vigie_client.contract import MACHINE_ID
 
 from agents.models import Agent
 from portal.privacy import subjects
-from portal.privacy.subjects import Nonsense, Subject, subject_of
+from portal.privacy.subjects import InvalidSubject, Subject, subject_of
 
 BOB = Subject(("bob@example.org",))
 BOB_BY_NAME = Subject(("bob",))
@@ -95,7 +95,7 @@ def test_what_is_typed_names_a_person_or_a_machine(typed, names, is_machine):
     "typed", ["", " ", "@", "bob@", "@example.org", "a b", "bob@example org", "-x", "a" * 129, "x@y@z", "user:", "bob@example.org,amy@example.org", "a\nb", "%", "b" * 65 + "@x.org"]
 )  # fmt: skip
 def test_nonsense_is_refused_with_a_sentence(typed):
-    with pytest.raises(Nonsense, match="is expected"):
+    with pytest.raises(InvalidSubject, match="is expected"):
         subject_of(typed)
 
 

@@ -15,7 +15,7 @@ from monitoring.incidents import note_cause
 from monitoring.models import Incident, Target
 from portal.base import files
 from portal.models import JobRun, OutboxMessage
-from portal.privacy import erasing, holdings
+from portal.privacy import erasing, personal_data
 from portal.privacy.subjects import subject_of
 from portal.work.jobs import LeaseLost
 from tests.test_privacy import activity, erased, everything, exported, folders, message, naming, operator
@@ -126,7 +126,7 @@ def test_a_report_made_during_an_erasure_does_not_name_him_afterwards(operator, 
     settings.GUARDIAN_RECIPIENTS = ["boss@example.org"]
     used("bob@example.org", at("14:10"))
     failed("bob@example.org", at("14:11"))
-    those = list(holdings.all())
+    those = list(personal_data.all())
     those.insert(next(place for place, holding in enumerate(those) if holding.label == after), Meanwhile())
     monkeypatch.setattr(erasing.holdings, "all", lambda: those)
     erasing.erase(subject_of("bob@example.org"), lambda label, rows: None)
@@ -187,7 +187,7 @@ class TestWhoErases:
         activity("bob@example.org")
         lease = erasing.begin(subject_of("bob@example.org"))
         JobRun.objects.filter(pk=lease.pk).update(fence=lease.fence + 1)
-        [table] = [holding for holding in holdings.all() if holding.label == "usage.FeatureUsage"]
+        [table] = [holding for holding in personal_data.all() if holding.label == "usage.FeatureUsage"]
         with pytest.raises(LeaseLost):
             table.erase(subject_of("bob@example.org"), "erased-1", lease)
         assert FeatureUsage.objects.get().user_email == "bob@example.org"

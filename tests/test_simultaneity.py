@@ -15,7 +15,7 @@ from agents.approval import ALLOWED_FOR
 from agents.enrolment import issue_agent_token
 from agents.models import Agent, EnrolmentRequest
 from backups.models import ExpectedBackupJob
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import ApiToken, AuditEvent
 from usage.models import Run
 from usage.tests.runs import run
@@ -46,7 +46,7 @@ def at_once(live_server):
 
 
 def test_one_of_twenty_enrolments_of_a_new_machine_wins(at_once):
-    token, plain = issue("enroll", label="installer")
+    token, plain = issue_token("enroll", label="installer")
     assert at_once("agents/enroll", plain, {"machine_id": "PC-1"}) == {
         (201, "enrolled"): 1,
         (409, "agent_already_active"): 19,
@@ -57,7 +57,7 @@ def test_one_of_twenty_enrolments_of_a_new_machine_wins(at_once):
 
 def test_one_of_twenty_reactivations_wins(at_once, make_agent):
     make_agent(status="uninstalled")
-    plain = issue("enroll", label="installer")[1]
+    plain = issue_token("enroll", label="installer")[1]
     assert at_once("agents/enroll", plain, {"machine_id": "PC-1"}) == {
         (201, "reactivated"): 1,
         (409, "agent_already_active"): 19,
@@ -66,7 +66,7 @@ def test_one_of_twenty_reactivations_wins(at_once, make_agent):
 
 def test_twenty_enrolments_without_approval_leave_one_request_and_with_it_one_machine(at_once):
     ExpectedBackupJob.objects.create(agent_id="PC-1", database_name="crm")
-    token, plain = issue("enroll", label="installer", max_uses=1)
+    token, plain = issue_token("enroll", label="installer", max_uses=1)
     assert at_once("agents/enroll", plain, {"machine_id": "PC-1"}) == {(409, "approval_required"): 20}
     token.refresh_from_db()
     assert (Agent.objects.count(), EnrolmentRequest.objects.count(), token.uses) == (0, 1, 0)
@@ -77,7 +77,7 @@ def test_twenty_enrolments_without_approval_leave_one_request_and_with_it_one_ma
 
 
 def test_twenty_replays_of_one_lost_answer_leave_one_token(at_once, call):
-    plain = issue("enroll", label="installer")[1]
+    plain = issue_token("enroll", label="installer")[1]
     body = {"machine_id": "PC-1", "enrollment_id": "5d9c"}
     call("POST", "agents/enroll", plain, **body)
     assert at_once("agents/enroll", plain, body) == {(201, "replayed"): 20}
@@ -85,7 +85,7 @@ def test_twenty_replays_of_one_lost_answer_leave_one_token(at_once, call):
 
 
 def test_a_token_of_one_use_enrols_one_machine_however_many_try(live_server):
-    plain = issue("enroll", max_uses=1)[1]
+    plain = issue_token("enroll", max_uses=1)[1]
     start = threading.Barrier(CALLERS)
 
     def one(number):
@@ -104,13 +104,13 @@ def test_a_token_of_one_use_enrols_one_machine_however_many_try(live_server):
 
 
 def test_twenty_sends_of_one_run_make_one_row(at_once):
-    plain = issue("client", label="gui")[1]
+    plain = issue_token("client", label="gui")[1]
     assert at_once("usage/report", plain, run()) == {(201, "recorded"): 1, (200, "duplicate"): 19}
     assert Run.objects.count() == 1
 
 
 def test_twenty_sends_of_one_batch_record_each_run_once(at_once):
-    plain = issue("client", label="gui")[1]
+    plain = issue_token("client", label="gui")[1]
     assert at_once("usage/report/batch", plain, {"runs": [run() for _ in range(30)]}) == {(200, None): 20}
     assert Run.objects.count() == 30
 
@@ -128,7 +128,7 @@ def test_twenty_bad_tokens_are_counted_to_twenty(at_once):
 
 @pytest.mark.parametrize("path", ["agents/token/rotate", "agents/enroll"])
 def test_an_uninstallation_is_the_last_word_whatever_the_machine_does_meanwhile(live_server, make_agent, path):
-    staff = issue("staff", user=User.objects.create_superuser("alice"))[1]
+    staff = issue_token("staff", user=User.objects.create_superuser("alice"))[1]
 
     def post(path, token, body, start):
         start.wait()

@@ -18,7 +18,7 @@ from django.utils import timezone
 from vigie_client import contract
 from vigie_client.contract import EVENT_KEYS, MAX_EVENTS_IN_CALL, MAX_INTEGER
 
-from portal.access.signin.user_agents import reduced
+from portal.access.signin.user_agents import summarize_user_agent
 from portal.api.payloads import Payload, PayloadReader
 from portal.base.logs import KNOWN_METHODS
 from portal.base.problems import invalid
@@ -150,7 +150,7 @@ class SessionEvents(EventKind):
     time_column = "session_start"
 
     def read_fields(self, reader: PayloadReader, item: Payload, clock: SenderClock) -> dict[str, Any]:
-        return read_session_times(reader, item, clock) | {"user_agent": reduced(reader.text(item, "user_agent"))}
+        return read_session_times(reader, item, clock) | {"user_agent": summarize_user_agent(reader.text(item, "user_agent"))}
 
     def find_known(self, ids: Iterable[UUID]) -> QuerySet[Any]:
         """Lock the rows, in one order: of two calls with different ends only the first may set one."""

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from portal.base.words import format_count
-from portal.desk.findings import Finding, Severity, sources
+from portal.desk.findings import Finding, Severity, finding_sources
 from portal.models import AuditEvent
 from usage.licences import UNNAMED, near_quota, over_quota
 from usage.models import Licence, RollupProgress, Run, TrackingWriter
@@ -29,7 +29,7 @@ def list_of(**query: str) -> str:
     return reverse("admin:usage_licence_changelist", query=query)
 
 
-@sources.register
+@finding_sources.register
 def licences(now: datetime) -> Iterator[Finding]:
     """Those over their quota one by one, those near it and those without a name by their number."""
     counts = Licence.objects.aggregate(
@@ -75,7 +75,7 @@ def used_up(now: datetime, count: int) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, text % words, None, list_of(standing="over"), _("See them"))
 
 
-@sources.register
+@finding_sources.register
 def uncounted_runs(now: datetime) -> Iterator[Finding]:
     """Runs that were received a while ago, and that no sum knows of yet."""
     counted_until = RollupProgress.objects.values_list("counted_until", flat=True).first()
@@ -87,7 +87,7 @@ def uncounted_runs(now: datetime) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, text, oldest, url, _("See its runs"))
 
 
-@sources.register
+@finding_sources.register
 def implausible_runs(now: datetime) -> Iterator[Finding]:
     """Those of the last days: one that an operator leaves uncounted needs nobody any more."""
     lately = Run.objects.filter(implausible=True, received_at__gt=now - IMPLAUSIBLE_SHOWN)
@@ -109,7 +109,7 @@ def implausible_runs(now: datetime) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, text % words, found["since"], url, _("See them"))
 
 
-@sources.register
+@finding_sources.register
 def misplaced_runs(now: datetime) -> Iterator[Finding]:
     """Runs that a binding keeps out: their clients keep them, but not for ever."""
     texts = {
@@ -130,7 +130,7 @@ def misplaced_runs(now: datetime) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, text, caller["since"], url, _("See the refusals"))
 
 
-@sources.register
+@finding_sources.register
 def dropped_records(now: datetime) -> Iterator[Finding]:
     """Each process counts from its start on: how many of them were dropped today nobody knows."""
     lately = TrackingWriter.objects.filter(dropped_at__gt=now - DROPPED_SHOWN)

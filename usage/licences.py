@@ -14,7 +14,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from portal.base.words import format_count
-from portal.notifications import Notice, Severity, in_our_language, notify
+from portal.notifications import Notice, Severity, in_portal_language, notify
 from portal.work.jobs import Lease
 from usage.consumption import Period, Standing, month_before, standings
 from usage.models import Licence, Run
@@ -67,7 +67,7 @@ def review(now: datetime, lease: Lease) -> int:
     """
     limited = list(Licence.objects.exclude(WITHOUT_QUOTA).order_by("pk"))
     found = standings(limited, now)
-    with in_our_language():
+    with in_portal_language():
         changes = [change for licence in limited for change in changes_of(licence, found[licence.ref])]
         changes += [
             Change(licence, {"exceeded_until": None, **NOTHING_TOLD})

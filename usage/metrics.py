@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Max, Q, Sum
 from prometheus_client.metrics_core import Metric
 
-from portal.status.metrics import single, sources, total
+from portal.status.metrics import counter, metric_sources, single_gauge
 from usage.licences import UNNAMED, near_quota, over_quota
 from usage.models import Licence, Run, TrackingWriter
 
@@ -16,18 +16,18 @@ RECENT = timedelta(minutes=5)
 WRITER_ALIVE = timedelta(minutes=10)
 
 
-@sources.register
+@metric_sources.register
 def runs(now: datetime) -> Iterator[Metric]:
     """Sums are those of hours: the last five minutes are read from the runs, by their index."""
     highest = Run.objects.aggregate(highest=Max("pk"))["highest"] or 0
     text = "Runs received, by the highest id given: at most this many, for a repeated report may use up an id."
-    yield total("runs_received", text, highest)
+    yield counter("runs_received", text, highest)
     recent = Run.objects.filter(received_at__gt=now - RECENT).aggregate(runs=Count("pk"), pages=Sum("total_pages"))
-    yield single("recent_runs", "Runs received in the last five minutes, counted.", recent["runs"])
-    yield single("recent_pages", "Pages of the runs received in the last five minutes.", recent["pages"] or 0)
+    yield single_gauge("recent_runs", "Runs received in the last five minutes, counted.", recent["runs"])
+    yield single_gauge("recent_pages", "Pages of the runs received in the last five minutes.", recent["pages"] or 0)
 
 
-@sources.register
+@metric_sources.register
 def licences(now: datetime) -> Iterator[Metric]:
     counts = Licence.objects.aggregate(
         all=Count("pk"),
@@ -35,15 +35,17 @@ def licences(now: datetime) -> Iterator[Metric]:
         near=Count("pk", filter=near_quota(now)),
         unnamed=Count("pk", filter=UNNAMED),
     )
-    yield single("licences", "Licences that are known.", counts["all"])
-    yield single("licences_over_quota", "Licences whose quota of the running month is used up.", counts["over"])
-    yield single("licences_near_quota", "Licences that have used 80 % of it or more, and not all.", counts["near"])
-    yield single("licences_unnamed", "Licences whose customer nobody has named.", counts["unnamed"])
+    yield single_gauge("licences", "Licences that are known.", counts["all"])
+    yield single_gauge("licences_over_quota", "Licences whose quota of the running month is used up.", counts["over"])
+    yield single_gauge(
+        "licences_near_quota", "Licences that have used 80 % of it or more, and not all.", counts["near"]
+    )
+    yield single_gauge("licences_unnamed", "Licences whose customer nobody has named.", counts["unnamed"])
 
 
-@sources.register
+@metric_sources.register
 def tracking(now: datetime) -> Iterator[Metric]:
     alive = Q(seen_at__gt=now - WRITER_ALIVE)
     found = TrackingWriter.objects.aggregate(dropped=Sum("dropped"), queued=Sum("queued", filter=alive))
-    yield total("tracking_dropped", "Records of what was done that were dropped.", found["dropped"] or 0)
-    yield single("tracking_queued", "Records that wait in the processes to be written.", found["queued"] or 0)
+    yield counter("tracking_dropped", "Records of what was done that were dropped.", found["dropped"] or 0)
+    yield single_gauge("tracking_queued", "Records that wait in the processes to be written.", found["queued"] or 0)

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from portal.base.files import unfinished_of, write_whole
-from portal.privacy import Row, Subject, Table, holdings
+from portal.privacy import PersonalDataTable, Row, Subject, personal_data
 from portal.work.jobs import Lease
 from usage.guardian.reports import FILE
 from usage.models import FeatureUsage, GuardianReport, Licence, Run, UserError, UserSession
@@ -125,11 +125,11 @@ class ReportFile:
 
 
 # Reports are made of what people did, their files of reports: they come first, and are erased last.
-holdings.register(ReportFile())
-holdings.register(Table(GuardianReport, names=("requested_by",), texts=("data",), shown=own_figures))
+personal_data.register(ReportFile())
+personal_data.register(PersonalDataTable(GuardianReport, names=("requested_by",), texts=("data",), shown=own_figures))
 for activity, texts in ((FeatureUsage, ("feature_name", "endpoint")), (UserError, ("endpoint", "error_message"))):
-    holdings.register(
-        Table(
+    personal_data.register(
+        PersonalDataTable(
             activity,
             names=("user_email", TOLD_BY),
             texts=texts,
@@ -138,8 +138,8 @@ for activity, texts in ((FeatureUsage, ("feature_name", "endpoint")), (UserError
             shown=without_others,
         )
     )
-holdings.register(
-    Table(
+personal_data.register(
+    PersonalDataTable(
         UserSession,
         names=("user_email", TOLD_BY),
         indexed=("user_email",),
@@ -148,8 +148,8 @@ holdings.register(
         shown=without_others,
     )
 )
-holdings.register(
-    Table(
+personal_data.register(
+    PersonalDataTable(
         Run,
         names=("reported_by",),
         machines=("machine_id",),
@@ -159,4 +159,4 @@ holdings.register(
         unread=("documents",),
     )
 )
-holdings.register(Table(Licence, texts=("customer",)))
+personal_data.register(PersonalDataTable(Licence, texts=("customer",)))

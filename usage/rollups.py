@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import Count, Max, Min, QuerySet, Sum
 from django.utils import timezone
 
-from portal.work.jobs import Busy, Lease, turn
+from portal.work.jobs import AlreadyRunning, Lease, exclusive_lease
 from usage import licences
 from usage.models import Licence, RollupProgress, Run, RunRollup
 from usage.models.runs import COUNTED_PAGES, hour_of
@@ -54,9 +54,9 @@ def roll_up(lease: Lease) -> dict[str, int]:
     """The periodic job; how many rollups were written, and how many warnings of quotas that gave."""
     now = timezone.now()
     try:
-        with turn(TURN, TURN_LENGTH) as own:
+        with exclusive_lease(TURN, TURN_LENGTH) as own:
             return {"rollups": catch_up(now, [lease, own]), "warnings": licences.review(now, own)}
-    except Busy:
+    except AlreadyRunning:
         return {"rollups": 0, "warnings": 0}
 
 
@@ -85,7 +85,7 @@ def rebuild(since: datetime | None, until: datetime | None, tell: Callable[[date
     Each hour that had something to mend is told, with how many rollups that were.
     """
     mended = 0
-    with turn(TURN, TURN_LENGTH) as own:
+    with exclusive_lease(TURN, TURN_LENGTH) as own:
         for hour in hours(since, until):
             fresh, gone = changed(hour, None)
             with transaction.atomic():
@@ -99,7 +99,7 @@ def rebuild(since: datetime | None, until: datetime | None, tell: Callable[[date
 
 def recount(runs: QuerySet[Run]) -> None:
     """Count the hours of these runs anew, in the caller's transaction. Raises Busy."""
-    with turn(TURN, TURN_LENGTH):
+    with exclusive_lease(TURN, TURN_LENGTH):
         for hour, refs in touched(runs.order_by()).items():
             write(*changed(hour, refs))
 

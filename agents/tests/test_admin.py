@@ -14,7 +14,7 @@ from agents.findings import ending_tokens, exhausted_tokens, looping_clients, si
 from agents.models import Agent
 from agents.panels import fleet_tile, token_section
 from portal import audit
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import ApiToken, AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -78,8 +78,8 @@ class TestTheList:
 
 class TestThePageOfAMachine:
     def test_it_shows_everything_known_of_it(self, admin_client, agent, agent_token):
-        audit.record("agent.changed", "agent:PC-1", before={"version": "1"}, after={"version": "2"})
-        audit.record("agent.enrolled", "agent:PC-2")
+        audit.record_event("agent.changed", "agent:PC-1", before={"version": "1"}, after={"version": "2"})
+        audit.record_event("agent.enrolled", "agent:PC-2")
         text = admin_client.get(reverse("admin:agents_agent_change", args=[agent.pk])).content.decode()
         key = ApiToken.objects.get(kind="agent").key
         for part in ("PC-1", "online", key, "Reported a change", "version: 1 → 2", "Last runs"):
@@ -95,7 +95,7 @@ class TestThePageOfAMachine:
     def test_it_costs_the_same_however_much_is_known(self, admin_client, agent, django_assert_max_num_queries):
         for _ in range(12):
             issue_agent_token(agent)
-            audit.record("agent.changed", "agent:PC-1")
+            audit.record_event("agent.changed", "agent:PC-1")
         with django_assert_max_num_queries(10):
             admin_client.get(reverse("admin:agents_agent_change", args=[agent.pk]))
 
@@ -219,17 +219,17 @@ class TestFindings:
 
     def test_a_token_about_to_expire(self, make_agent):
         now = timezone.now()
-        issue("client", label="gui", expires_at=now + timedelta(days=2, minutes=1))
-        issue("client", label="later", expires_at=now + timedelta(days=8))
-        issue("client", label="over", expires_at=now - timedelta(days=1))
+        issue_token("client", label="gui", expires_at=now + timedelta(days=2, minutes=1))
+        issue_token("client", label="later", expires_at=now + timedelta(days=8))
+        issue_token("client", label="over", expires_at=now - timedelta(days=1))
         issue_agent_token(make_agent(), expires_at=now + timedelta(hours=2))
         ApiToken.objects.update(created_at=now - timedelta(days=30))
-        issue("enroll", label="for a day", expires_at=now + timedelta(days=1))
+        issue_token("enroll", label="for a day", expires_at=now + timedelta(days=1))
         assert self.found(ending_tokens) == ["The token “gui” (application) expires in 2\xa0days."]
 
     def test_an_enrolment_token_for_several_machines_without_uses(self):
         for label, most in (("one", 1), ("many", 5), ("unlimited", None)):
-            token, _ = issue("enroll", label=label, max_uses=most)
+            token, _ = issue_token("enroll", label=label, max_uses=most)
             ApiToken.objects.filter(pk=token.pk).update(uses=5)
         assert [text[:19] for text in self.found(exhausted_tokens)] == ["The token “many” (e"]
 

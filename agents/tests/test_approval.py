@@ -14,7 +14,7 @@ from agents.models import Agent, EnrolmentRequest
 from agents.schedules import outdated_requests
 from backups.models import ExpectedBackupJob
 from portal.access import roles
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import ApiToken, AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -66,7 +66,7 @@ def click(client, url):
 
 
 def test_expected_machine_is_enrolled_after_one_click(enrol, expected, root, waiting):
-    token, plain = issue("enroll", label="installers", max_uses=1)
+    token, plain = issue_token("enroll", label="installers", max_uses=1)
     assert [enrol(plain), enrol(plain), enrol(plain, MACHINE.upper())] == [REQUIRED] * 3
     token.refresh_from_db()
     assert (token.uses, Agent.objects.count(), list(root.iterdir())) == (0, 0, [])
@@ -103,7 +103,7 @@ def allow():
 
 
 def test_approval_holds_for_the_token_that_asked(enrol, expected):
-    first, second = (issue("enroll", label=label)[1] for label in ("first", "second"))
+    first, second = (issue_token("enroll", label=label)[1] for label in ("first", "second"))
     assert enrol(first) == REQUIRED
     allow()
     assert enrol(second) == REQUIRED
@@ -232,7 +232,7 @@ def test_request_ends_when_the_machine_is_enrolled_in_another_way(enrol, enroll_
 
 def test_token_bound_to_a_machine_uninstalls_no_other(call, make_agent):
     make_agent("PC-2")
-    plain = issue("enroll", for_machine=MACHINE, scopes=["uninstall"])[1]
+    plain = issue_token("enroll", for_machine=MACHINE, scopes=["uninstall"])[1]
     answer = call("POST", "agents/uninstall", plain, machine_id="PC-2")
     assert (answer.status_code, answer.json()["code"]) == (403, "machine_mismatch")
     assert Agent.objects.get().is_active
@@ -255,7 +255,7 @@ def test_page_of_an_expected_backup_leads_to_a_token_for_its_machine(admin_clien
 def test_flood_of_one_token_pushes_out_its_own_requests_alone(enrol, settings, monkeypatch, waiting):
     settings.ENROLMENT_APPROVAL = "always"
     monkeypatch.setattr(approval, "MOST_PER_TOKEN", 3)
-    other, flooding = issue("enroll", label="other")[1], issue("enroll", label="flooding")[1]
+    other, flooding = issue_token("enroll", label="other")[1], issue_token("enroll", label="flooding")[1]
     enrol(other)
     enrol(flooding, "PC-ALLOWED")
     EnrolmentRequest.objects.filter(machine_id="PC-ALLOWED").update(allowed_until=timezone.now() + approval.ALLOWED_FOR)
@@ -264,7 +264,7 @@ def test_flood_of_one_token_pushes_out_its_own_requests_alone(enrol, settings, m
     kept = EnrolmentRequest.objects.order_by("pk").values_list("machine_id", flat=True)
     assert list(kept) == [MACHINE, "PC-ALLOWED", "PC-3", "PC-4", "PC-5"]
     for number in range(4):
-        enrol(issue("enroll", label=f"office {number}")[1])
+        enrol(issue_token("enroll", label=f"office {number}")[1])
     assert len(waiting()) == findings.SHOWN + 1
 
 
@@ -276,7 +276,7 @@ def test_request_of_a_week_ago_is_pruned_and_no_finding(enrol, enroll_token, exp
 
 
 def test_exhausted_token_asks_for_nothing(enrol, expected):
-    token, plain = issue("enroll", max_uses=1)
+    token, plain = issue_token("enroll", max_uses=1)
     ApiToken.objects.filter(pk=token.pk).update(uses=1)
     assert enrol(plain) == (403, "token_exhausted")
     assert not EnrolmentRequest.objects.exists()

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from agents import approval
 from agents.models import Agent, EnrolmentRequest
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CALLERS = 6
@@ -20,7 +20,7 @@ CALLERS = 6
 def enrol_at_once(settings):
     """Enrols one machine from several threads; the codes, a 201's being its status."""
     settings.ENROLMENT_APPROVAL = "always"
-    plain = issue("enroll", label="installers")[1]
+    plain = issue_token("enroll", label="installers")[1]
     start = Barrier(CALLERS)
 
     def enrol(_):

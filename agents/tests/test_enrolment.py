@@ -9,7 +9,7 @@ from django.utils import timezone
 from agents import enrolment
 from agents.enrolment import issue_agent_token
 from agents.models import Agent
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.base.moments import iso
 from portal.base.problems import Problem
 from portal.models import ApiToken, AuditEvent
@@ -61,7 +61,7 @@ def test_an_active_machine_is_refused_and_no_token_shown(call, enroll_token):
 
 
 def test_a_refused_enrolment_burns_no_use(call, agent):
-    token, plain = issue("enroll", max_uses=1)
+    token, plain = issue_token("enroll", max_uses=1)
     assert call("POST", "agents/enroll", plain, machine_id=agent.machine_id).status_code == 409
     assert call("POST", "agents/enroll", plain, machine_id="").status_code == 400
     token.refresh_from_db()
@@ -70,7 +70,7 @@ def test_a_refused_enrolment_burns_no_use(call, agent):
 
 
 def test_an_exhausted_token_enrols_nobody(call):
-    plain = issue("enroll", max_uses=1)[1]
+    plain = issue_token("enroll", max_uses=1)[1]
     call("POST", "agents/enroll", plain, machine_id="PC-1")
     answer = call("POST", "agents/enroll", plain, machine_id="PC-2")
     assert (answer.status_code, answer.json()["code"]) == (403, "token_exhausted")
@@ -78,7 +78,7 @@ def test_an_exhausted_token_enrols_nobody(call):
 
 
 def test_an_exhausted_token_tells_nothing_of_an_active_machine(call, agent):
-    token, plain = issue("enroll", max_uses=1)
+    token, plain = issue_token("enroll", max_uses=1)
     ApiToken.objects.filter(pk=token.pk).update(uses=1)
     answer = call("POST", "agents/enroll", plain, machine_id=agent.machine_id)
     assert (answer.json()["code"], answer.json().get("agent")) == ("token_exhausted", None)
@@ -89,7 +89,7 @@ class TestALostAnswer:
         return call("POST", "agents/enroll", token, machine_id="PC-1", enrollment_id="5d9c", **fields)
 
     def test_the_same_enrolment_is_replayed_with_a_new_token(self, call):
-        plain = issue("enroll", max_uses=1)[1]
+        plain = issue_token("enroll", max_uses=1)[1]
         first = self.enrol(call, plain).json()
         again = self.enrol(call, plain)
         assert (again.status_code, again.json()["status"]) == (201, "replayed")
@@ -105,7 +105,7 @@ class TestALostAnswer:
 
     def test_not_with_another_enrolment_token(self, call, enroll_token):
         self.enrol(call, enroll_token)
-        assert self.enrol(call, issue("enroll")[1]).status_code == 409
+        assert self.enrol(call, issue_token("enroll")[1]).status_code == 409
 
     def test_not_with_another_enrollment_id(self, call, enroll_token):
         self.enrol(call, enroll_token)
@@ -252,7 +252,7 @@ class TestUninstalling:
     def test_an_enrolment_token_needs_the_scope(self, call, agent, enroll_token):
         refused = call("POST", "agents/uninstall", enroll_token, machine_id="PC-1")
         assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
-        allowed = issue("enroll", scopes=["uninstall"])[1]
+        allowed = issue_token("enroll", scopes=["uninstall"])[1]
         assert call("POST", "agents/uninstall", allowed, machine_id="PC-1").status_code == 200
 
     def test_an_unknown_machine_is_said_to_be_unknown(self, call, staff_token):
@@ -313,7 +313,7 @@ def test_installer_does_not_learn_who_uses_a_machine(call, make_agent, status):
     agent = make_agent(
         status=status, user_name="Alice", user_email="alice@example.org", user_id="A-1", hostname="alice-pc"
     )
-    token = issue("enroll", scopes=["uninstall"])[1]
+    token = issue_token("enroll", scopes=["uninstall"])[1]
     refused = call("POST", "agents/enroll", token, machine_id="PC-1", allow_reactivate=False)
     assert refused.status_code == 409
     brief = {"machine_id": "PC-1", "status": status, "enrolled_at": iso(agent.enrolled_at), "version": ""}

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import Permission, User
 
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -110,14 +110,14 @@ def test_a_machine_that_asks_for_others_makes_one_row_an_hour(call, agent_token)
 def test_it_takes_at_most_five_queries(call, fleet, django_assert_max_num_queries):
     user = User.objects.create_user("viewer", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_agent"))
-    token = issue("staff", user=user)[1]
+    token = issue_token("staff", user=user)[1]
     call("GET", "agents/fleet", token)  # the once-a-minute note of the token's use
     with django_assert_max_num_queries(5):
         assert call("GET", "agents/fleet", token).status_code == 200
 
 
 def test_a_user_needs_the_permission(call):
-    token = issue("staff", user=User.objects.create_user("nobody", is_staff=True))[1]
+    token = issue_token("staff", user=User.objects.create_user("nobody", is_staff=True))[1]
     answer = call("GET", "agents/fleet", token)
     assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
 

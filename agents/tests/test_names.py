@@ -11,7 +11,7 @@ from django.utils import timezone
 from agents.enrolment import issue_agent_token
 from agents.findings import shared_names
 from agents.models import Agent
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 
 pytestmark = pytest.mark.django_db
 MINE = "PC-Lyon-07"
@@ -77,7 +77,7 @@ def test_own_token_needs_no_name(call, agent, agent_token, name):
 
 @pytest.mark.parametrize("path", ["agents/enroll", "agents/uninstall"])
 def test_enrolment_token_without_a_name_is_400(call, path):
-    answer = call("POST", path, issue("enroll", scopes=["uninstall"])[1])
+    answer = call("POST", path, issue_token("enroll", scopes=["uninstall"])[1])
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "required")
 
 
@@ -109,7 +109,7 @@ class TestAnOldPair:
 @pytest.mark.django_db(transaction=True)
 def test_upgrade_gives_the_name_to_the_active_machine_else_to_the_newest(request):
     request.addfinalizer(lambda: call_command("migrate", verbosity=0))
-    token = issue("enroll")[0]
+    token = issue_token("enroll")[0]
     executor = MigrationExecutor(connection)
     executor.migrate([("agents", "0001_initial")])
     before = executor.loader.project_state([("agents", "0001_initial")]).apps.get_model("agents", "Agent")

@@ -82,7 +82,7 @@ class JobActions(VigieModelAdmin):
         asked = machines if len(machines) <= MOST_SCANS else [""]
         scans = [orchestration.ask(Scan.Source.ADMIN, machine) for machine in asked]
         for job in jobs[:MOST_AT_ONCE]:
-            audit.record("backups.scan_asked", subject(job), request=request)
+            audit.record_event("backups.scan_asked", subject(job), request=request)
         if any(scan.root_is_missing for scan in scans):
             self.message_user(request, _("The deposit root is missing: nothing can be scanned."), messages.ERROR)
             return
@@ -115,7 +115,7 @@ class JobActions(VigieModelAdmin):
         for job in jobs:
             paused(job, until)
             after = {"until": format_moment(until)} if until else None
-            audit.record("backups.paused", subject(job), request=request, after=after)
+            audit.record_event("backups.paused", subject(job), request=request, after=after)
         self.message_user(request, pausing(len(jobs), until), messages.SUCCESS)
         return None
 
@@ -137,7 +137,7 @@ class JobActions(VigieModelAdmin):
         jobs = self.few_enough(request, queryset.filter(~watched(now)))
         for job in jobs:
             resumed(job, now)
-            audit.record("backups.resumed", subject(job), request=request)
+            audit.record_event("backups.resumed", subject(job), request=request)
         text = ngettext("%(count)d database is watched again.", "%(count)d databases are watched again.", len(jobs))
         self.message_user(request, text % {"count": len(jobs)}, messages.SUCCESS if jobs else messages.WARNING)
 
@@ -148,7 +148,7 @@ class JobActions(VigieModelAdmin):
         jobs = self.few_enough(request, queryset.exclude(previous_successful_hash=""))
         for job in jobs:
             enqueue("backups.reverify", job.pk, cluster="slow")
-            audit.record("backups.reverify_asked", subject(job), request=request)
+            audit.record_event("backups.reverify_asked", subject(job), request=request)
         text = ngettext(
             "%(count)d stored backup is being hashed again: its page will tell the result.",
             "%(count)d stored backups are being hashed again: their pages will tell the result.",
@@ -169,7 +169,7 @@ class JobActions(VigieModelAdmin):
             self.message_user(request, reasons.sentences([error.why]), messages.ERROR)
             return None
         after = {"file": entry.staged_name, "sha256": entry.server_sha256}
-        audit.record("backups.downloaded", subject(job), request=request, after=after)
+        audit.record_event("backups.downloaded", subject(job), request=request, after=after)
         file = open(descriptor, "rb")  # noqa: SIM115 - the response closes it
         return FileResponse(file, as_attachment=True, filename=entry.staged_name)
 

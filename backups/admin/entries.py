@@ -14,7 +14,7 @@ from backups.admin import display
 from backups.admin.filters import DoubtsFilter, EntryStatusFilter, ExpectedFilter, LateFilter, StorageFilter
 from backups.models import BackupEntry, ExpectedBackupJob
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import in_full, lines, moment_column
+from portal.admin.display import exact_moment, moment_column, stacked
 
 # A search finds the expected backups first, by an index, and then theirs. Whoever finds more must type more.
 MOST_JOBS_FOUND = 500
@@ -51,10 +51,10 @@ class BackupEntryAdmin(ReadOnlyAdmin):
             _("What became of it"),
             (
                 "state", "why", "expected_backup", "machine_page",
-                moment_column("cycle_at", _("expected"), show=in_full),
-                moment_column("report_at", _("reported"), show=in_full),
-                moment_column("recorded_at", _("recorded"), show=in_full),
-                moment_column("changed_at", _("changed"), show=in_full),
+                moment_column("cycle_at", _("expected"), show=exact_moment),
+                moment_column("report_at", _("reported"), show=exact_moment),
+                moment_column("recorded_at", _("recorded"), show=exact_moment),
+                moment_column("changed_at", _("changed"), show=exact_moment),
             ),
         ),
         (
@@ -87,7 +87,7 @@ class BackupEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("status"))
     def state(self, entry: BackupEntry) -> SafeString:
-        return lines(display.entry_state(entry), display.remarks(entry))
+        return stacked(display.entry_state(entry), display.remarks(entry))
 
     @admin.display(description=_("why"))
     def why_short(self, entry: BackupEntry) -> SafeString | str:

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from backups.models import Scan
 from backups.panels import Scans, Totals, scans, totals
-from portal.admin.display import WARNING, ago, badge
+from portal.admin.display import WARNING, badge, relative_moment
 from portal.base.words import format_count
 
 MINUTE, HOUR = 60, 3600
@@ -66,7 +66,7 @@ def rest(figures: Totals) -> list[tuple[str, str]]:
 
 
 def last_and_running(looked: Scans) -> list[Fact]:
-    facts = [Fact(_("Last scan"), ago(looked.last.finished_at if looked.last else None, _("never")))]
+    facts = [Fact(_("Last scan"), relative_moment(looked.last.finished_at if looked.last else None, _("never")))]
     if looked.running:
         machine = looked.running.agent_id
         of = _("of %(machine)s") % {"machine": machine} if machine else _("of all machines")

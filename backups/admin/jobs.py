@@ -26,7 +26,7 @@ from backups.models import ExpectedBackupJob
 from backups.panels import Newest, newest_of
 from backups.protection import protected
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
-from portal.admin.display import BAD, GOOD, WARNING, badge, beside, in_full, lines, moment_column
+from portal.admin.display import BAD, GOOD, WARNING, badge, exact_moment, inline, moment_column, stacked
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_of
 from portal.desk.panels import Section
@@ -94,7 +94,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         (
             _("How it stands"),
             ("state_alone", "protection", "why", "since_in_full", "next_expected", moment_column(
-                "last_checked_at", _("last checked"), show=in_full
+                "last_checked_at", _("last checked"), show=exact_moment
             ), "machine_page"),
         ),
         (
@@ -161,7 +161,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     @admin.display(description=_("company, city"))
     def place(self, job: ExpectedBackupJob) -> SafeString | str:
-        return lines(job.company_name or EMPTY_VALUE, job.city)
+        return stacked(job.company_name or EMPTY_VALUE, job.city)
 
     @admin.display(description=_("status, since"))
     def state(self, job: ExpectedBackupJob) -> SafeString:
@@ -177,7 +177,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     @admin.display(description=_("since"))
     def since_in_full(self, job: ExpectedBackupJob) -> SafeString | str:
-        return in_full(job.status_since)
+        return exact_moment(job.status_since)
 
     @admin.display(description=_("next expected"))
     def next_expected(self, job: ExpectedBackupJob) -> SafeString | str:
@@ -213,5 +213,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         if job.reverified_at is None:
             return str(_("not since it was stored"))
         if job.damage:
-            return lines(beside(badge(_("damaged"), BAD), in_full(job.reverified_at)), reasons.sentences([job.damage]))
-        return beside(badge(_("intact"), GOOD), in_full(job.reverified_at))
+            return stacked(
+                inline(badge(_("damaged"), BAD), exact_moment(job.reverified_at)), reasons.sentences([job.damage])
+            )
+        return inline(badge(_("intact"), GOOD), exact_moment(job.reverified_at))

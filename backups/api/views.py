@@ -120,7 +120,7 @@ class ScanView(ApiView):
         with transaction.atomic():
             scan = orchestration.ask(Scan.Source.API, agent_id)
             about = enrolment.subject(agent_id) if agent_id else ""
-            audit.record("backups.scan_asked", about, request=request._request, after={"scan": scan.pk})
+            audit.record_event("backups.scan_asked", about, request=request._request, after={"scan": scan.pk})
         return Response({"status": "queued"}, status=202)
 
 

@@ -165,7 +165,7 @@ def carry_out(plan: Plan, request: HttpRequest | None = None, *, actor: str | No
                 raise Overtaken
             for row in writing:
                 row.job.save(update_fields=None if row.is_new else [*row.changes])
-            audit.record("backups.jobs_imported", request=request, actor=actor, after=plan.counts)
+            audit.record_event("backups.jobs_imported", request=request, actor=actor, after=plan.counts)
     except IntegrityError:
         raise Overtaken from None
 

@@ -19,12 +19,12 @@ from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
 from backups.querysets import UNFINISHED
 from backups.scanner import notices
 from backups.scanner.scan import Outcome, RootMissing, result, root_is_there, scan_machine
-from portal.base.processes import myself
+from portal.base.processes import current_process
 from portal.models import JobRun
-from portal.notifications import in_our_language, notify
+from portal.notifications import in_portal_language, notify
 from portal.querysets import JobRunQuerySet
-from portal.work.jobs import Lease, claim, free
-from portal.work.queue import enqueue, waiting
+from portal.work.jobs import Lease, claim_cycle, claimable_cycles
+from portal.work.queue import enqueue, queued_calls
 
 log = logging.getLogger("vigie.backups")
 TASK, LEASE_NAME = "backups.scan_agent", "backups.agent"
@@ -57,7 +57,7 @@ def look_around() -> Scan:
         if not scan.root_is_missing:
             _settled, agents = sort_out(scan)
             DepositArea.objects.expect_none_but(agents)
-            queued = {agent for agent, _scan in waiting(TASK, claimed=True)}
+            queued = {agent for agent, _scan in queued_calls(TASK, claimed=True)}
             queue(scan, [agent for agent in agents if agent not in queued], now)
     return scan
 
@@ -106,7 +106,7 @@ def scan_queued(agent_id: str, scan_pk: int) -> None:
 
 def begin(source: str, now: datetime, agent_id: str) -> Scan:
     """The scan's row; and once, whether the deposit root has gone or come back."""
-    with transaction.atomic(), in_our_language():
+    with transaction.atomic(), in_portal_language():
         previous = Scan.objects.order_by("-pk").first()
         was_missing = previous is not None and previous.root_is_missing
         scan = Scan.objects.create(
@@ -114,7 +114,7 @@ def begin(source: str, now: datetime, agent_id: str) -> Scan:
             at=now,
             agent_id=agent_id,
             root_is_missing=not root_is_there(),
-            holder=myself() if source == Scan.Source.COMMAND else "",
+            holder=current_process() if source == Scan.Source.COMMAND else "",
         )
         if scan.root_is_missing != was_missing:
             # Two scans at once both follow on the same one before: their message is one.
@@ -192,7 +192,7 @@ def failed(scan_pk: int) -> Outcome:
 def held(area: DepositArea, patience: timedelta) -> Iterator[Lease]:
     """The lease of a machine; waits for whoever has it. Raises Busy."""
     deadline = time.monotonic() + patience.total_seconds()
-    while (lease := claim(LEASE_NAME, lease_key(area))) is None:
+    while (lease := claim_cycle(LEASE_NAME, lease_key(area))) is None:
         if time.monotonic() > deadline:
             raise Busy(area.agent_id)
         time.sleep(WAIT_SECONDS)
@@ -219,7 +219,7 @@ def lease_key(area: DepositArea) -> str:
 def held_leases(now: datetime) -> JobRunQuerySet:
     """Of the machines that somebody looks at now."""
     running = JobRun.objects.filter(job=LEASE_NAME, status=JobRun.Status.RUNNING)
-    return running.exclude(pk__in=free(running, now).values_list("pk", flat=True))
+    return running.exclude(pk__in=claimable_cycles(running, now).values_list("pk", flat=True))
 
 
 def ongoing(scans: Iterable[Scan], now: datetime) -> list[Scan]:
@@ -227,7 +227,7 @@ def ongoing(scans: Iterable[Scan], now: datetime) -> list[Scan]:
     unfinished = [scan for scan in scans if scan.finished_at is None]
     if not unfinished:
         return []
-    queued = {scan for _agent, scan in waiting(TASK, claimed=True)}
+    queued = {scan for _agent, scan in queued_calls(TASK, claimed=True)}
     holders = set(held_leases(now).values_list("holder", flat=True))
     return [scan for scan in unfinished if scan.pk in queued or scan.holder in holders]
 

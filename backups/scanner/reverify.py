@@ -10,7 +10,7 @@ from backups.reasons import Reason, reason
 from backups.scanner import notices, orchestration, verify
 from backups.scanner.disk import copying, opening
 from backups.scanner.scan import KeepAlive
-from portal.notifications import in_our_language, notify
+from portal.notifications import in_portal_language, notify
 from portal.work.jobs import Lease
 
 
@@ -41,7 +41,7 @@ def damage_of(entry: BackupEntry, keep_alive: KeepAlive) -> Reason | None:
 
 def note(job: ExpectedBackupJob, damage: Reason | None, lease: Lease) -> None:
     now = timezone.now()
-    with transaction.atomic(), in_our_language():
+    with transaction.atomic(), in_portal_language():
         lease.extend()
         ExpectedBackupJob.objects.filter(pk=job.pk).update(reverified_at=now, damage=damage)
         if damage is not None:

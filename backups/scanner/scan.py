@@ -30,7 +30,7 @@ from backups.scanner.examine import Judged, Past
 from backups.scanner.promote import promote, resume
 from backups.scanner.record import record
 from portal.base.moments import iso_seconds
-from portal.notifications import in_our_language, notify
+from portal.notifications import in_portal_language, notify
 from portal.work.jobs import Lease, LeaseLost
 
 log = logging.getLogger("vigie.backups")
@@ -136,7 +136,7 @@ def scan_machine(area: DepositArea, lease: Lease, now: datetime) -> Outcome:
     outcome, keep_alive = Outcome(jobs=len(jobs)), KeepAlive(lease)
     wanted = {paths.normal(job.database_name) for job in jobs}
     pasts, shelf = pasts_of(jobs, now), Shelf(area, wanted, now, keep_alive)
-    with in_our_language():
+    with in_portal_language():
         finish_storing(pasts, lease, keep_alive, outcome)
         for cases in rounds(pasts, now, outcome, shelf):
             for batch in batches(cases, shelf, now, keep_alive, outcome):

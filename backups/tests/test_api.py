@@ -9,7 +9,7 @@ from django.utils import timezone
 from backups.models import BackupEntry, ExpectedBackupJob, Scan, Status
 from backups.reasons import reason
 from backups.scanner import orchestration
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -41,7 +41,7 @@ def token_with(db):
     def making(codename):
         user = User.objects.create_user(codename, is_staff=True)
         user.user_permissions.add(Permission.objects.get(codename=codename))
-        return issue("staff", user=user)[1]
+        return issue_token("staff", user=user)[1]
 
     return making
 
@@ -261,7 +261,7 @@ def test_what_is_no_machine_is_named(call, staff_token, queued, agent_id):
     assert queued == []
 
 
-@pytest.mark.parametrize("step", ["backups.scanner.orchestration.enqueue", "portal.audit.record"])
+@pytest.mark.parametrize("step", ["backups.scanner.orchestration.enqueue", "portal.audit.record_event"])
 def test_a_scan_that_cannot_be_queued_or_noted_leaves_no_trace(call, staff_token, make_job, queued, monkeypatch, step):
     def fail(*args, **options):
         raise RuntimeError

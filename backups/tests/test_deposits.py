@@ -18,7 +18,7 @@ from agents.models import Agent
 from backups import deposits
 from backups.scanner import report
 from backups.tests.conftest import BODY, DATABASE, sha256
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -198,7 +198,7 @@ def test_one_over_the_limit_is_refused_before_it_is_read(put, root, area, name, 
 
 @pytest.mark.parametrize("kind", ["enroll", "client", "staff"])
 def test_machines_alone_deposit(put, root, kind):
-    token = issue(kind, user=User.objects.create_superuser("alice") if kind == "staff" else None)[1]
+    token = issue_token(kind, user=User.objects.create_superuser("alice") if kind == "staff" else None)[1]
     assert refused(put(token=token)) == (403, "insufficient_scope")
     assert everything(root) == []
 

@@ -12,7 +12,7 @@ from backups.reasons import reason
 from backups.scanner.orchestration import LEASE_NAME, lease_key
 from backups.tests.entries import entry_of, finished_scan, stand
 from portal.desk.findings import Severity, current_findings
-from portal.work.jobs import claim
+from portal.work.jobs import claim_cycle
 
 pytestmark = pytest.mark.django_db
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
@@ -204,7 +204,7 @@ class TestScans:
         asked = timezone.now() - minutes * MINUTE
         area = DepositArea.objects.create(agent_id="SRV-1", queued_at=asked)
         if is_at_work:
-            claim(LEASE_NAME, lease_key(area))
+            claim_cycle(LEASE_NAME, lease_key(area))
         assert [(one.text, one.since) for one in found(findings.unscanned_machines)] == [
             ("SRV-1 has waited for a scan for more than 20 minutes.", asked)
         ] * told

@@ -14,7 +14,7 @@ from django.utils import timezone, translation
 from backups.imports import planning
 from backups.imports.planning import Outcome, Overtaken, carry_out, planned
 from backups.models import ExpectedBackupJob, Status
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.desk.exports import csv_response
 from portal.models import AuditEvent
 
@@ -199,7 +199,7 @@ def test_a_bad_cell_is_refused_by_its_column_and_not_repeated(column, text):
 
 
 def test_a_token_is_kept_nowhere():
-    plain = issue("client", label="gui")[1]
+    plain = issue_token("client", label="gui")[1]
     found = refusals(
         row(company_name=plain), row(plain), row("b", agent_id=plain), row("c", **{plain: "x"}, expected_hour_utc="x")
     )

@@ -9,14 +9,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from backups.metrics import expected_backups, not_stored, scans
 from backups.models import BackupEntry, Status
 from backups.tests.entries import entry_of, finished_scan, stand
-from portal.status.metrics import exposition
+from portal.status.metrics import render_metrics
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
 
 
 def samples():
-    families = text_string_to_metric_families(exposition(timezone.now()).decode())
+    families = text_string_to_metric_families(render_metrics(timezone.now()).decode())
     found = {(sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples}
     return {key: value for key, value in found.items() if key[0].startswith("vigie_backups_")}
 

@@ -12,10 +12,10 @@ from backups import cycles, schedules
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
 from backups.scanner import orchestration, reverify
 from backups.tests.conftest import AGENT, DATABASE, dump
-from portal.base.processes import HOST, myself
+from portal.base.processes import HOST, current_process
 from portal.models import JobRun, OutboxMessage, TaskAttempt
 from portal.tests.helpers.workers import deliver
-from portal.work.jobs import claim
+from portal.work.jobs import claim_cycle
 from portal.work.queue import enqueue
 
 pytestmark = pytest.mark.django_db
@@ -112,7 +112,7 @@ def queue_row(scan, settings):
 def test_scan_of_a_dead_process_is_taken_over_at_once(due, silent_node, holder):
     due()
     area = DepositArea.objects.of([AGENT])[AGENT]
-    claim(orchestration.LEASE_NAME, orchestration.lease_key(area))
+    claim_cycle(orchestration.LEASE_NAME, orchestration.lease_key(area))
     JobRun.objects.update(holder=holder)
     silent_node()
     orchestration.look_around()
@@ -123,10 +123,10 @@ def test_scan_of_a_dead_process_is_taken_over_at_once(due, silent_node, holder):
 def test_scan_runs_while_its_tasks_or_its_process_do(due):
     due()
     queued = orchestration.look_around()
-    command = Scan.objects.create(source="command", at=timezone.now(), holder=myself())
+    command = Scan.objects.create(source="command", at=timezone.now(), holder=current_process())
     assert orchestration.ongoing([queued, command], timezone.now()) == [queued]
     area = DepositArea.objects.of([AGENT])[AGENT]
-    lease = claim(orchestration.LEASE_NAME, orchestration.lease_key(area))
+    lease = claim_cycle(orchestration.LEASE_NAME, orchestration.lease_key(area))
     assert orchestration.ongoing([queued, command], timezone.now()) == [queued, command]
     JobRun.objects.update(holder=f"{HOST}:4194305:1")
     Scan.objects.filter(pk=command.pk).update(holder=f"{HOST}:4194305:1")
@@ -159,7 +159,7 @@ def test_machine_that_needs_no_look_any_more_is_not_waited_for(due):
 def test_scans_of_the_schedule_do_not_pile_up_behind_a_long_one(due):
     due()
     area = DepositArea.objects.of([AGENT])[AGENT]
-    other = claim(orchestration.LEASE_NAME, f"area {area.pk}")
+    other = claim_cycle(orchestration.LEASE_NAME, f"area {area.pk}")
     for _ in range(3):
         orchestration.look_around()
         deliver_all()
@@ -198,7 +198,7 @@ def test_one_machine_can_be_asked_for(due):
 def test_a_scan_waits_for_whoever_is_at_the_machine(due, monkeypatch):
     due()
     area = DepositArea.objects.of([AGENT])[AGENT]
-    other = claim(orchestration.LEASE_NAME, f"area {area.pk}")
+    other = claim_cycle(orchestration.LEASE_NAME, f"area {area.pk}")
     waits = []
 
     def waiting(seconds):
@@ -215,7 +215,7 @@ def test_a_scan_waits_for_whoever_is_at_the_machine(due, monkeypatch):
 def test_a_task_that_meets_somebody_at_the_machine_comes_again_later(due, monkeypatch, name):
     job = due()
     area = DepositArea.objects.of([AGENT])[AGENT]
-    other = claim(orchestration.LEASE_NAME, f"area {area.pk}")
+    other = claim_cycle(orchestration.LEASE_NAME, f"area {area.pk}")
     monkeypatch.setattr(orchestration, "TASK_PATIENCE", timedelta(0))
     monkeypatch.setattr(orchestration, "WAIT_SECONDS", 0)
     if name == "scan":
@@ -247,7 +247,7 @@ def test_whoever_was_overtaken_writes_nothing(due, monkeypatch):
 def test_a_scan_that_was_killed_leaves_the_machine_to_the_next(due):
     due()
     area = DepositArea.objects.of([AGENT])[AGENT]
-    claim(orchestration.LEASE_NAME, f"area {area.pk}")
+    claim_cycle(orchestration.LEASE_NAME, f"area {area.pk}")
     JobRun.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     orchestration.scan_one(area, 0, timezone.now())
     assert BackupEntry.objects.get().status == "SUCCESS"
@@ -265,7 +265,7 @@ def test_a_long_measure_keeps_its_lease(due, monkeypatch):
 def test_the_periodic_scan_runs_every_quarter_of_an_hour(due):
     (job,) = [one for one in schedules.jobs.all() if one.name == "backups.scan"]
     assert job.every == timedelta(minutes=15)
-    lease = claim(job.name, "now")
+    lease = claim_cycle(job.name, "now")
     assert job.body(lease) == {"scan": Scan.objects.get().pk}
 
 

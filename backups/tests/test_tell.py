@@ -166,7 +166,7 @@ def test_nothing_is_told_where_nothing_was_recorded(machine, scan, job, monkeypa
 
 @pytest.fixture
 def monday():
-    lease = jobs.claim("backups.digest", "this week")
+    lease = jobs.claim_cycle("backups.digest", "this week")
     assert lease is not None
     now = timezone.now()
     Scan.objects.create(source="schedule", at=now, finished_at=now)

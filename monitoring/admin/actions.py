@@ -49,7 +49,7 @@ class TargetActions(AskingAdmin):
         if not targets:
             return 0
         for target in targets:
-            audit.record(f"monitoring.{name}", target.subject, request=request, after=after)
+            audit.record_event(f"monitoring.{name}", target.subject, request=request, after=after)
         return act(Target.objects.filter(pk__in=[target.pk for target in targets]))
 
     def tell(self, request: HttpRequest, text: str, count: int) -> None:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from monitoring.models import Target
 from monitoring.uptime import SPANS, Series, series
-from portal.base.rounding import half_up
+from portal.base.rounding import round_half_up
 from portal.base.words import EMPTY_VALUE
 
 DEFAULT_SPAN = "24h"
@@ -67,7 +67,7 @@ def drawn(found: Series, labels: list[str]) -> dict[str, Any]:
 
 
 def rounded(values: list[float | None]) -> list[float | None]:
-    return [None if value is None else half_up(value, 1) for value in values]
+    return [None if value is None else round_half_up(value, 1) for value in values]
 
 
 def told(data: dict[str, Any]) -> SafeString:

@@ -17,7 +17,7 @@ from monitoring.admin.filters import CheckedFilter, CountedFilter, ErrorFilter
 from monitoring.models import CheckResult, Target
 from monitoring.panels import milliseconds
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import in_full, moment_column
+from portal.admin.display import exact_moment, moment_column
 from portal.base.words import EMPTY_VALUE
 
 # A search finds the targets first, and then their checks by an index, which are sorted where there are several targets:
@@ -36,7 +36,7 @@ class CheckResultAdmin(ReadOnlyAdmin):
     sortable_by = ("at",)
     list_select_related = ("target",)
     list_display = (
-        moment_column("at", _("checked"), ordering="at", show=in_full),
+        moment_column("at", _("checked"), ordering="at", show=exact_moment),
         "name",
         "outcome",
         "status",
@@ -56,7 +56,7 @@ class CheckResultAdmin(ReadOnlyAdmin):
     facts = (
         (
             None,
-            (moment_column("at", _("checked"), show=in_full), "page", "outcome", "status", "latency", "error"),
+            (moment_column("at", _("checked"), show=exact_moment), "page", "outcome", "status", "latency", "error"),
         ),
     )
 

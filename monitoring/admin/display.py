@@ -21,8 +21,8 @@ from monitoring.panels import milliseconds
 from monitoring.probe.kinds import sentence
 from monitoring.tell import spoken
 from monitoring.uptime import Bar
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, beside, in_full, lasting, lines
-from portal.base.rounding import half_up, whole
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, duration_since, exact_moment, inline, stacked
+from portal.base.rounding import round_half_up, round_to_integer
 from portal.base.severity import Severity
 from portal.base.text import truncated
 from portal.base.words import EMPTY_VALUE, format_count, format_moment
@@ -66,9 +66,9 @@ def silence_badge(target: Target, now: datetime) -> SafeString:
 
 def target_state(target: Target, now: datetime, *, in_maintenance: bool, with_since: bool = True) -> SafeString:
     """How it stands, since when, and beside it that nobody is told or that failures do not count at present."""
-    since = lasting(target.state_since) if with_since and target.state_since else ""
+    since = duration_since(target.state_since) if with_since and target.state_since else ""
     maintenance = badge(_("in maintenance"), QUIET) if in_maintenance else ""
-    return lines(beside(state_badge(target), silence_badge(target, now), maintenance), since)
+    return stacked(inline(state_badge(target), silence_badge(target, now), maintenance), since)
 
 
 def why(target: Target) -> str:
@@ -89,7 +89,7 @@ def short_address(target: Target) -> str:
 def address(target: Target) -> SafeString:
     """As a link for the reader only: the other side does not learn where the portal is."""
     link = format_html('<a href="{}" rel="noreferrer noopener" target="_blank">{}</a>', target.url, target.url)
-    return beside("" if target.method == Target.Method.GET else target.method, link)
+    return inline("" if target.method == Target.Method.GET else target.method, link)
 
 
 def last_latency(target: Target) -> SafeString | str:
@@ -104,9 +104,9 @@ def certificate(target: Target, now: datetime) -> SafeString | str:
     if until is None:
         return EMPTY_VALUE
     if until <= now:
-        return beside(badge(_("has ended"), BAD), in_full(until))
+        return inline(badge(_("has ended"), BAD), exact_moment(until))
     is_soon = target.tls_expiry_days is not None and until <= now + timedelta(days=target.tls_expiry_days)
-    return beside(badge(_("ends soon"), WARNING) if is_soon else "", in_full(until))
+    return inline(badge(_("ends soon"), WARNING) if is_soon else "", exact_moment(until))
 
 
 # --- Figures ---------------------------------------------------------------------------------------------------------
@@ -118,9 +118,9 @@ def share(part: float | None) -> str:
         return EMPTY_VALUE
     percent = max(part * 100, 0.01) if part else 0
     if 0 < percent < 10:
-        figure = Decimal(f"{half_up(percent, 1 - math.floor(math.log10(percent))):g}")
+        figure = Decimal(f"{round_half_up(percent, 1 - math.floor(math.log10(percent))):g}")
     else:
-        figure = Decimal(100 if part == 1 else min(whole(percent), 99))
+        figure = Decimal(100 if part == 1 else min(round_to_integer(percent), 99))
     return _("%(figure)s %%") % {"figure": number_format(figure, use_l10n=True)}
 
 
@@ -188,11 +188,11 @@ def uptime_bars(bars: Sequence[Bar]) -> SafeString:
 def check_outcome(check: CheckResult) -> SafeString:
     if check.retried:
         retries = ngettext("at the retry", "after %(count)d retries", check.retried) % {"count": check.retried}
-        return lines(badge(_("good"), WARNING), retries)
+        return stacked(badge(_("good"), WARNING), retries)
     if not check.error_kind:
         return badge(_("good"), GOOD)
     if check.excuse:
-        return lines(badge(_("failed"), QUIET), _("not counted: %(why)s") % {"why": check.get_excuse_display()})
+        return stacked(badge(_("failed"), QUIET), _("not counted: %(why)s") % {"why": check.get_excuse_display()})
     return badge(_("failed"), BAD)
 
 

@@ -15,7 +15,7 @@ from monitoring.admin.display import share
 from monitoring.models import Round
 from monitoring.panels import Totals, last_round, milliseconds, month, open_incidents, totals
 from monitoring.uptime import percent
-from portal.admin.display import BAD, ago, badge
+from portal.admin.display import BAD, badge, relative_moment
 from portal.base.words import format_count
 
 
@@ -65,7 +65,7 @@ def incidents_link(count: int) -> Any:
 def seen(newest: Round) -> list[tuple[str, Any]]:
     """What the last round saw."""
     facts = [
-        (_("Last round"), ago(newest.finished_at)),
+        (_("Last round"), relative_moment(newest.finished_at)),
         (_("Checks"), format_count(newest.checks)),
         (_("Errors"), share(newest.error_rate)),
         ("p95", milliseconds(newest.p95_ms)),

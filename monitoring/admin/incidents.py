@@ -22,7 +22,7 @@ from monitoring.models import Incident
 from monitoring.tell import headline, reason
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import in_full, lines, moment_column
+from portal.admin.display import exact_moment, moment_column, stacked
 from portal.base.words import EMPTY_VALUE, format_moment
 from portal.desk.history import history_of
 from portal.desk.panels import Section
@@ -48,7 +48,7 @@ class IncidentActions(AskingAdmin, ReadOnlyAdmin):
         acknowledged = set(incidents.acknowledge(rows, request.user.get_username(), timezone.now()))
         for incident in found:
             if incident.pk in acknowledged:
-                audit.record("monitoring.acknowledged", self.subject_of(incident), request=request)
+                audit.record_event("monitoring.acknowledged", self.subject_of(incident), request=request)
         text = ngettext(
             "%(count)d incident is acknowledged: nobody is reminded of it any more.",
             "%(count)d incidents are acknowledged: nobody is reminded of them any more.",
@@ -69,7 +69,7 @@ class IncidentActions(AskingAdmin, ReadOnlyAdmin):
         actor, now, cause = request.user.get_username(), timezone.now(), form.cleaned_data["cause"]
         for incident in found:
             incidents.note_cause(incident, cause, actor, now)
-            audit.record("monitoring.cause_noted", self.subject_of(incident), request=request)
+            audit.record_event("monitoring.cause_noted", self.subject_of(incident), request=request)
         text = ngettext("The cause was noted.", "The cause was noted for %(count)d incidents.", len(found))
         self.message_user(request, text % {"count": len(found)}, messages.SUCCESS)
         return None
@@ -104,18 +104,18 @@ class IncidentAdmin(IncidentActions):
             _("What happened"),
             (
                 "state", "what", "rule", "why",
-                moment_column("opened_at", _("opened"), show=in_full),
-                moment_column("resolved_at", _("ended"), show=in_full),
+                moment_column("opened_at", _("opened"), show=exact_moment),
+                moment_column("resolved_at", _("ended"), show=exact_moment),
                 "lasted", "cause_in_full",
             ),
         ),
         (
             _("Who knows"),
             (
-                moment_column("told_at", _("told"), show=in_full, empty=_("nobody was told")),
-                moment_column("reminded_at", _("last reminder"), show=in_full),
+                moment_column("told_at", _("told"), show=exact_moment, empty=_("nobody was told")),
+                moment_column("reminded_at", _("last reminder"), show=exact_moment),
                 "reminders",
-                moment_column("acknowledged_at", _("acknowledged"), show=in_full),
+                moment_column("acknowledged_at", _("acknowledged"), show=exact_moment),
                 "acknowledged_by",
             ),
         ),
@@ -134,7 +134,7 @@ class IncidentAdmin(IncidentActions):
 
     @admin.display(description=_("incident"))
     def what_happened(self, incident: Incident) -> SafeString:
-        return lines(headline(incident), display.first_line(reason(incident)))
+        return stacked(headline(incident), display.first_line(reason(incident)))
 
     @admin.display(description=_("state"))
     def state(self, incident: Incident) -> SafeString:

@@ -16,7 +16,7 @@ from monitoring.models import Round
 from monitoring.panels import milliseconds
 from monitoring.watch import NAMED
 from portal.admin.base import ReadOnlyAdmin
-from portal.admin.display import BAD, GOOD, badge, in_full, lines, moment_column
+from portal.admin.display import BAD, GOOD, badge, exact_moment, moment_column, stacked
 from portal.base.words import EMPTY_VALUE, format_count
 
 SHOWN_NAMES = 3
@@ -39,8 +39,8 @@ class RoundAdmin(ReadOnlyAdmin):
     ordering = ("-number",)
     sortable_by = ("number",)
     list_display = (
-        "number", moment_column("finished_at", _("finished"), show=in_full), "checked", "failed", "retries", "errors",
-        "p95", "network",
+        "number", moment_column("finished_at", _("finished"), show=exact_moment), "checked", "failed", "retries",
+        "errors", "p95", "network",
     )  # fmt: skip
     list_display_links = ("number",)
     list_filter = (FinishedFilter, RoundOutcomeFilter)
@@ -56,8 +56,8 @@ class RoundAdmin(ReadOnlyAdmin):
             _("The round"),
             (
                 "number",
-                moment_column("started_at", _("started"), show=in_full),
-                moment_column("finished_at", _("finished"), show=in_full),
+                moment_column("started_at", _("started"), show=exact_moment),
+                moment_column("finished_at", _("finished"), show=exact_moment),
                 "network",
             ),
         ),
@@ -84,7 +84,7 @@ class RoundAdmin(ReadOnlyAdmin):
             return format_count(0)
         names = ", ".join(found.failing[:SHOWN_NAMES])
         others = " " + more if (more := others_of(found, SHOWN_NAMES)) else ""
-        return lines(format_html('<span class="bad">{}</span>', format_count(found.failures)), names + others)
+        return stacked(format_html('<span class="bad">{}</span>', format_count(found.failures)), names + others)
 
     @admin.display(description=_("failed"))
     def failed_in_full(self, found: Round) -> SafeString | str:

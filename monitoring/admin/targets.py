@@ -25,7 +25,7 @@ from monitoring.panels import milliseconds
 from monitoring.querysets import TargetQuerySet
 from monitoring.uptime import Bar, Figures, percent
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
-from portal.admin.display import beside, in_full, lines, moment_column
+from portal.admin.display import exact_moment, inline, moment_column, stacked
 from portal.base.words import EMPTY_VALUE, format_count
 from portal.desk.history import history_of
 from portal.desk.panels import Section
@@ -116,11 +116,11 @@ class TargetAdmin(TargetActions, SettingsAdmin):
             _("How it stands"),
             (
                 "state_alone",
-                moment_column("state_since", _("since"), show=in_full),
+                moment_column("state_since", _("since"), show=exact_moment),
                 "why",
                 "asked",
                 "last_looked",
-                moment_column("next_check_at", _("next check"), show=in_full),
+                moment_column("next_check_at", _("next check"), show=exact_moment),
                 "certificate",
             ),
         ),
@@ -218,7 +218,7 @@ class TargetAdmin(TargetActions, SettingsAdmin):
 
     @admin.display(description=_("target"))
     def target(self, target: Target) -> SafeString:
-        return lines(target.name, display.short_address(target))
+        return stacked(target.name, display.short_address(target))
 
     @admin.display(description=_("state, since"))
     def stands(self, target: Target) -> SafeString:
@@ -237,7 +237,7 @@ class TargetAdmin(TargetActions, SettingsAdmin):
     @admin.display(description=_("uptime 24 h, 30 d"))
     def uptimes(self, target: Target) -> SafeString:
         standing = standing_of(target)
-        return lines(percent(standing.day.uptime), percent(standing.uptime))
+        return stacked(percent(standing.day.uptime), percent(standing.uptime))
 
     @admin.display(description=_("24 h p95"))
     def p95(self, target: Target) -> str:
@@ -253,7 +253,7 @@ class TargetAdmin(TargetActions, SettingsAdmin):
 
     @admin.display(description=_("last check"))
     def last_looked(self, target: Target) -> SafeString | str:
-        return beside(in_full(target.last_check_at), display.last_latency(target))
+        return inline(exact_moment(target.last_check_at), display.last_latency(target))
 
     @admin.display(description=_("certificate until"))
     def certificate(self, target: Target) -> SafeString | str:

@@ -20,7 +20,7 @@ from monitoring.admin.form import WindowForm
 from monitoring.models import MaintenanceWindow, Target
 from monitoring.tell import spoken
 from portal.admin.base import BoundedChangeList, VigieModelAdmin, begins_with
-from portal.admin.display import QUIET, WARNING, ago, badge, lines
+from portal.admin.display import QUIET, WARNING, badge, relative_moment, stacked
 from portal.base.words import format_count, format_moment
 from portal.desk.history import history_of
 from portal.desk.panels import Section
@@ -93,11 +93,11 @@ class MaintenanceWindowAdmin(VigieModelAdmin):
 
     @admin.display(description=_("starts"))
     def starts(self, window: MaintenanceWindow) -> SafeString:
-        return lines(format_moment(window.starts_at), ago(window.starts_at))
+        return stacked(format_moment(window.starts_at), relative_moment(window.starts_at))
 
     @admin.display(description=_("ends"))
     def ends(self, window: MaintenanceWindow) -> SafeString:
-        return lines(format_moment(window.ends_at), spoken(window.length))
+        return stacked(format_moment(window.ends_at), spoken(window.length))
 
     @admin.display(description=_("repeats"))
     def repeated(self, window: MaintenanceWindow) -> str:
@@ -109,4 +109,4 @@ class MaintenanceWindowAdmin(VigieModelAdmin):
         if not count:
             return badge(_now("all targets"), QUIET)
         more = ngettext("and %(count)s more", "and %(count)s more", count - 1) % {"count": format_count(count - 1)}
-        return lines(first, more if count > 1 else "")
+        return stacked(first, more if count > 1 else "")

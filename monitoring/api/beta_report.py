@@ -17,7 +17,7 @@ from monitoring.beta.snapshots import current
 from portal import audit
 from portal.api.views import ApiView, Kind
 from portal.base.problems import invalid
-from portal.notifications import in_our_language
+from portal.notifications import in_portal_language
 
 EXPECTED = f"{', '.join(list(FORMATS)[:-1])} or {list(FORMATS)[-1]} is expected."
 ANSWERS = {
@@ -48,9 +48,9 @@ class ReportView(ApiView):
             raise invalid("format", "invalid_choice", EXPECTED)
         programme = found_by(programmes.named, request.query_params.get("programme", ""))
         report = current(programme, timezone.now())
-        with in_our_language():
+        with in_portal_language():
             answer = answered(report, form)
-        audit.record("beta.exported", programme.subject, request=request._request, after={"format": form})
+        audit.record_event("beta.exported", programme.subject, request=request._request, after={"format": form})
         return for_programs(answer, form)
 
 

@@ -21,7 +21,7 @@ from portal.api.views import ApiView, Kind
 from portal.base.moments import iso
 from portal.base.problems import Problem
 from portal.models import ApiToken
-from portal.notifications import in_our_language
+from portal.notifications import in_portal_language
 
 State = Target.State
 WINDOW = "24h"
@@ -83,7 +83,7 @@ class BadgeView(ApiView):
         target = badge.published(key)
         if target is None:
             raise Problem("not_found")
-        with in_our_language():
+        with in_portal_language():
             picture = badge.svg(target)
         headers = {"Cache-Control": f"public, max-age={BADGE_SECONDS}"}
         return HttpResponse(picture, content_type="image/svg+xml", headers=headers)

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from monitoring.beta import wording
 from monitoring.beta.report import DETRACTS, PROMOTES, DayOfChecks, DayOfScores, Score
 from monitoring.models.beta import BEST_SCORE
-from portal.base.rounding import whole
+from portal.base.rounding import round_to_integer
 
 Colour = tuple[float, float, float]
 Point = tuple[float, float]
@@ -156,7 +156,7 @@ def groups_of(score: Score) -> list[tuple[int, int, str, str]]:
 
 def part_of(people: int, given: int) -> str:
     """`40 %`"""
-    return _("%(number)s %%") % {"number": whole(100 * people / given)}
+    return _("%(number)s %%") % {"number": round_to_integer(100 * people / given)}
 
 
 # --- Over the days --------------------------------------------------------------------------------------------------

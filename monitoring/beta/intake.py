@@ -33,7 +33,7 @@ from portal.api.payloads import Payload, PayloadReader
 from portal.base.addresses import network_of
 from portal.base.problems import Problem
 from portal.base.text import normalized
-from portal.privacy.subjects import seen
+from portal.privacy.subjects import strip_format_characters
 from usage.clocks import SenderClock
 from usage.consumption import midnight
 
@@ -101,7 +101,7 @@ def read_participant(reader: PayloadReader, body: Payload) -> str:
         reader.require("participant")
         return ""
     text = name_in(value) if isinstance(value, str) else ""
-    if not 0 < len(text) <= MAX_PARTICIPANT or REPLACEMENT in text or is_somebody_else(seen(value)):
+    if not 0 < len(text) <= MAX_PARTICIPANT or REPLACEMENT in text or is_somebody_else(strip_format_characters(value)):
         message = f"A name or an e-mail address of at most {MAX_PARTICIPANT} characters is expected."
         reader.refuse("participant", "not_a_participant", message)
         return ""
@@ -144,7 +144,7 @@ def name_in(sent: str) -> str:
     """The name in its one spelling; empty where far more was sent than a name has."""
     if len(sent) > MAX_PARTICIPANT_SENT:
         return ""
-    text = in_one_line(seen(sent)).lower()
+    text = in_one_line(strip_format_characters(sent)).lower()
     return normalized(text, longest=len(text))
 
 

@@ -18,9 +18,9 @@ from django.utils.translation import gettext as _
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackTag
 from portal.base.files import write_whole
 from portal.models import AuditEvent
-from portal.privacy import Row, Subject, Table, holdings
+from portal.privacy import PersonalDataTable, Row, Subject, personal_data
 from portal.privacy.own import LEFT_OUT, of_users
-from portal.privacy.subjects import AFTER, BEFORE, however_written, seen
+from portal.privacy.subjects import AFTER, BEFORE, however_written, strip_format_characters
 from portal.work.jobs import Lease
 
 REPORT = re.compile(r"beta_report_\d{8}_\d{6}\.txt")
@@ -68,7 +68,9 @@ def is_own(feedback: BetaFeedback, subject: Subject) -> bool:
     if subject.is_machine:
         return False
     names = re.compile("|".join(map(however_written, subject.names)))
-    return names.fullmatch(seen(feedback.participant)) is not None or subject.is_named(feedback.participant)
+    return names.fullmatch(strip_format_characters(feedback.participant)) is not None or subject.is_named(
+        feedback.participant
+    )
 
 
 def unsaid(feedback: BetaFeedback, subject: Subject, pseudonym: str) -> Row:
@@ -118,7 +120,7 @@ def rewritten(told: Any, subject: Subject, pseudonym: str) -> Any:
     return told
 
 
-class Triages(Table):
+class Triages(PersonalDataTable):
     """Of the audit trail, what was made of feedback."""
 
     @property
@@ -126,7 +128,7 @@ class Triages(Table):
         return super().all_rows.filter(action=TRIAGED)
 
 
-class Tags(Table):
+class Tags(PersonalDataTable):
     """They are few, and all are read: no database finds what is written with something unseen."""
 
     def holding_any(self, needles: Any, columns: Any) -> Any:
@@ -172,7 +174,7 @@ def own_quotes(snapshot: BetaSnapshot, subject: Subject) -> Row:
     return {"data": snapshot.data | own} if own else {}
 
 
-class KeptReports(Table):
+class KeptReports(PersonalDataTable):
     """A name that was cut in two is found by no database. They are few, and all are read."""
 
     def holding_any(self, needles: Any, columns: Any) -> Any:
@@ -239,12 +241,12 @@ class SavedReports:
 
 
 # Reports are made of feedback, and their files of reports: they come first, and are erased last.
-holdings.register(SavedReports())
-holdings.register(
+personal_data.register(SavedReports())
+personal_data.register(
     KeptReports(BetaSnapshot, names=("taken_by",), texts=("data",), also=requoted, shown=own_quotes),
 )
-holdings.register(
-    Table(
+personal_data.register(
+    PersonalDataTable(
         BetaFeedback,
         names=("source",),
         elsewhere=("participant", *SAID),
@@ -254,10 +256,10 @@ holdings.register(
         shown=own_words,
     )
 )
-holdings.register(Triages(AuditEvent, texts=("before", "after"), also=triaged))
-holdings.register(Tags(FeedbackTag, elsewhere=("name",), also=renamed_tag))
-holdings.register(
-    Table(
+personal_data.register(Triages(AuditEvent, texts=("before", "after"), also=triaged))
+personal_data.register(Tags(FeedbackTag, elsewhere=("name",), also=renamed_tag))
+personal_data.register(
+    PersonalDataTable(
         BetaProgramme,
         texts=("product",),
         elsewhere=("name", "allowed_origins"),

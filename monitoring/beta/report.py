@@ -22,7 +22,7 @@ from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Rollup,
 from monitoring.models.beta import BEST_SCORE
 from monitoring.querysets import BetaFeedbackQuerySet
 from portal.base.moments import iso
-from portal.base.rounding import half_up, whole
+from portal.base.rounding import round_half_up, round_to_integer
 from portal.base.text import truncated
 
 # Net Promoter Score: who gives 9 or 10 promotes, who gives 6 or less detracts.
@@ -198,7 +198,7 @@ def thresholds_of(programme: BetaProgramme) -> verdict.Thresholds:
 def nps_of(counts: Sequence[int]) -> int | None:
     """The share of promoters less that of detractors, from -100 to 100; None without a score."""
     given = sum(counts)
-    return whole(100 * (sum(counts[PROMOTES:]) - sum(counts[: DETRACTS + 1])) / given) if given else None
+    return round_to_integer(100 * (sum(counts[PROMOTES:]) - sum(counts[: DETRACTS + 1])) / given) if given else None
 
 
 class LatestScores:
@@ -295,7 +295,7 @@ def performance_of(programme: BetaProgramme) -> tuple[Performance, uptime.Figure
     performance: Performance = {
         "checks": figures.attempts,
         "mean_ms": None,
-        "p95_ms": None if figures.p95_ms is None else half_up(figures.p95_ms, 1),
+        "p95_ms": None if figures.p95_ms is None else round_half_up(figures.p95_ms, 1),
         "error_rate": None,
         "days": days_of(parts),
     }
@@ -324,7 +324,7 @@ def days_of(parts: Sequence[uptime.Part]) -> list[DayOfChecks]:
             "day": datetime.fromtimestamp(start, UTC).date().isoformat(),
             "checks": day.attempts,
             "failures": day.failed_attempts,
-            "mean_ms": None if day.mean_ms is None else half_up(day.mean_ms, 1),
+            "mean_ms": None if day.mean_ms is None else round_half_up(day.mean_ms, 1),
         }
         for start, day in days
         if day.checks

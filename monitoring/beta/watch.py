@@ -12,8 +12,8 @@ from django.utils import timezone
 from monitoring.beta import snapshots, tell
 from monitoring.beta.report import Report, report_of
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot
-from portal.notifications import in_our_language, notify
-from portal.work.jobs import Lease, LeaseLost, turn
+from portal.notifications import in_portal_language, notify
+from portal.work.jobs import Lease, LeaseLost, exclusive_lease
 from usage.consumption import midnight
 
 # One looks at a time, whatever cycle it is for: of two, each would keep and tell what the other does.
@@ -30,7 +30,7 @@ def review(lease: Lease) -> dict[str, int]:
     Where a programme fails the others are looked at all the same, and the first failure is raised in the end.
     """
     now, kept, failures = timezone.now(), 0, list[Exception]()
-    with turn(TURN) as own:
+    with exclusive_lease(TURN) as own:
         for programme in watched(now):
             try:
                 kept += see_to(programme, now, [lease, own])
@@ -65,7 +65,7 @@ def see_to(programme: BetaProgramme, now: datetime, leases: list[Lease]) -> bool
     The report is made outside of it: a transaction of SQLite keeps everybody else from writing.
     """
     report = report_of(programme, now)
-    with transaction.atomic(), in_our_language():
+    with transaction.atomic(), in_portal_language():
         for lease in leases:
             lease.extend()
         before = last_verdict(programme)

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from monitoring.beta.report import Report
 from monitoring.beta.verdict import CONDITIONS, VERDICTS, Condition, is_without_feedback
 from monitoring.uptime import percent
-from portal.base.rounding import half_up
+from portal.base.rounding import round_half_up
 from portal.base.words import EMPTY_VALUE, format_count, format_moment
 
 
@@ -59,7 +59,7 @@ def difference(now: float | None, before: float | None, digits: int = 0) -> str:
     """`+0.40`, `−2`; "" where there is nothing to compare, or nothing has changed."""
     if now is None or before is None:
         return ""
-    changed = half_up(now - before, digits)
+    changed = round_half_up(now - before, digits)
     sign = "+" if changed > 0 else "−"
     return f"{sign}{number_format(abs(changed), digits, use_l10n=True, force_grouping=True)}" if changed else ""
 

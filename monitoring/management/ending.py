@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from portal.base.failures import sentence
+from portal.base.failures import error_line
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def ends_plainly(command: BaseCommand) -> Iterator[None]:
         yield
         command.stdout.flush()
     except DatabaseError as error:
-        raise CommandError(f"The database does not answer: {sentence(error)}", returncode=2) from error
+        raise CommandError(f"The database does not answer: {error_line(error)}", returncode=2) from error
     except BrokenPipeError:
         # Python writes out what is left as it ends, and nobody reads that either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,7 +9,7 @@ from django.utils import timezone
 from monitoring.models import Incident, Round
 from monitoring.tests.rolled import HOUR, a_target, around, rollup
 from monitoring.uptime import floor
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 
 pytestmark = pytest.mark.django_db
 AT = datetime(2026, 3, 10, 13, tzinfo=UTC)
@@ -25,7 +25,7 @@ def viewer_token(db):
     """A staff token of a user who may see targets and nothing else."""
     user = User.objects.create_user("victor", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_target"))
-    return issue("staff", user=user)[1]
+    return issue_token("staff", user=user)[1]
 
 
 def incident(subject, rule="unavailable", target=None, **fields):
@@ -239,7 +239,7 @@ CALLS = ["monitoring/targets", "monitoring/status"]
 
 @pytest.mark.parametrize("path", CALLS)
 def test_without_the_permission_it_is_refused(call, path):
-    token = issue("staff", user=User.objects.create_user("nobody", is_staff=True))[1]
+    token = issue_token("staff", user=User.objects.create_user("nobody", is_staff=True))[1]
     answer = call("GET", path, token)
     assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
 

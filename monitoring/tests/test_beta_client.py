@@ -11,7 +11,7 @@ from monitoring.beta import intake
 from monitoring.models import BetaFeedback
 from monitoring.tests.feedback import feedback
 from monitoring.tests.said import a_programme
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.api.payloads import PayloadReader
 
 TOKEN = "vigie_client_0123456789ab_secret"
@@ -30,7 +30,7 @@ def spool(tmp_path):
 
 @pytest.fixture
 def sender(live_server, spool):
-    session = make_session(issue("client", label="gui")[1])
+    session = make_session(issue_token("client", label="gui")[1])
 
     def make(**options):
         given = {"spool_path": spool, "timeout": 60, "deliver_after": 600, **options}

@@ -11,7 +11,7 @@ from monitoring.beta.findings import unready_programmes, waiting_bugs
 from monitoring.models import BetaFeedback
 from monitoring.tests.said import a_programme, said
 from monitoring.uptime import DAY, HOUR
-from portal.desk.findings import Severity, current_findings, sources
+from portal.desk.findings import Severity, current_findings, finding_sources
 
 pytestmark = pytest.mark.django_db
 WARNING, INFO = Severity.WARNING, Severity.INFO
@@ -48,8 +48,8 @@ def listed(client, finding):
 
 
 def test_the_landing_page_asks_for_them():
-    assert {waiting_bugs, unready_programmes} <= set(sources.all())
-    assert all_of_monitoring.beta.waiting_bugs in sources.all()
+    assert {waiting_bugs, unready_programmes} <= set(finding_sources.all())
+    assert all_of_monitoring.beta.waiting_bugs in finding_sources.all()
 
 
 class TestBugs:

@@ -11,7 +11,7 @@ from django.db import connections
 from monitoring.models import BetaFeedback, BetaProgramme, FeedbackWindow
 from monitoring.tests.feedback import feedback
 from monitoring.tests.said import a_programme
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SENDERS = 20
@@ -22,7 +22,7 @@ def at_once(live_server):
     """Sends each body in a thread of its own, let go together; how often each status came."""
 
     def sending(bodies, key=""):
-        headers = {} if key else {"Authorization": f"Bearer {issue('client', label='gui')[1]}"}
+        headers = {} if key else {"Authorization": f"Bearer {issue_token('client', label='gui')[1]}"}
         start = threading.Barrier(len(bodies))
 
         def one(body):

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitoring.beta.metrics import programmes
 from monitoring.tests.said import a_programme, said
 from monitoring.uptime import DAY
-from portal.status.metrics import exposition
+from portal.status.metrics import render_metrics
 
 pytestmark = pytest.mark.django_db
 PREFIX = "vigie_monitoring_beta_"
@@ -21,7 +21,7 @@ def fresh_figures():
 
 def samples():
     """By name and by what stands beside the programme's name, or else that name."""
-    families = text_string_to_metric_families(exposition(timezone.now()).decode())
+    families = text_string_to_metric_families(render_metrics(timezone.now()).decode())
     found = [sample for family in families for sample in family.samples if sample.name.startswith(PREFIX)]
     return {
         (sample.name.removeprefix(PREFIX), *(list(sample.labels.values())[1:] or sample.labels.values())): sample.value

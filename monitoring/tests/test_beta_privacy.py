@@ -14,8 +14,8 @@ from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Feedbac
 from monitoring.tests.told import programme_of, told
 from portal import audit
 from portal.models import AuditEvent
-from portal.privacy import holdings
-from portal.privacy.holdings import Table
+from portal.privacy import personal_data
+from portal.privacy.registry import PersonalDataTable
 from tests.test_privacy import PSEUDONYM, erased, everything, exported, folders, naming, operator, quoting
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ MODELS = {
 
 
 def searched(model):
-    tables = [table for table in holdings.all() if isinstance(table, Table) and table.model is model]
+    tables = [table for table in personal_data.all() if isinstance(table, PersonalDataTable) and table.model is model]
     return {name for table in tables for name in (*table.names, *table.texts, *table.written, *table.elsewhere)}
 
 
@@ -130,8 +130,8 @@ class TestUnderAFreeName:
     def test_the_audit_trail_names_him_no_more_in_tags_and_versions(self, operator):
         feedback = told("amy")
         before, after = {"tags": ""}, {"tags": "bug, carol wish", "fix_version": "6.1 for Carol", "status": "fixed"}
-        audit.record(TRIAGED, feedback.subject, actor="user:carol", before=before, after=after)
-        audit.record("carol.sang", "carol", actor="user:amy", after={"tags": "carol"})
+        audit.record_event(TRIAGED, feedback.subject, actor="user:carol", before=before, after=after)
+        audit.record_event("carol.sang", "carol", actor="user:amy", after={"tags": "carol"})
         assert [row["after"] for row in exported("participant:carol")["portal.AuditEvent"]] == [after]
         said = erased("participant:carol")
         assert "portal.AuditEvent                        1" in said

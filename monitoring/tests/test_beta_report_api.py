@@ -14,7 +14,7 @@ from monitoring.models import BetaSnapshot
 from monitoring.tests import outspoken
 from monitoring.tests.rolled import a_target
 from monitoring.tests.said import a_programme, said, scored
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -45,7 +45,7 @@ def test_staff_need_the_permissions_to_view_and_to_export(call, programme, verbs
     user = User.objects.create_user("sam", is_staff=True)
     names = [f"{verb}_betaprogramme" for verb in verbs]
     user.user_permissions.set(Permission.objects.filter(codename__in=names))
-    assert call("GET", "beta/report", issue("staff", user=user)[1]).status_code == status
+    assert call("GET", "beta/report", issue_token("staff", user=user)[1]).status_code == status
 
 
 def test_a_session_of_staff_will_do(admin_client, programme):

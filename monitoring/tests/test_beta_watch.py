@@ -17,7 +17,7 @@ from monitoring.schedules import outdated_feedback, outdated_windows
 from monitoring.tests.said import a_programme, said
 from monitoring.uptime import DAY, HOUR
 from portal.models import JobRun, OutboxMessage
-from portal.work.jobs import Busy, LeaseLost, claim, turn
+from portal.work.jobs import AlreadyRunning, LeaseLost, claim_cycle, exclusive_lease
 from portal.work.retention import delete_all
 from portal.work.schedules import jobs, run_cycle
 
@@ -32,7 +32,7 @@ def programme(channel):
 
 def review():
     """As another cycle's."""
-    return watch.review(claim("monitoring.beta_verdicts", str(JobRun.objects.count())))
+    return watch.review(claim_cycle("monitoring.beta_verdicts", str(JobRun.objects.count())))
 
 
 def score(programme, value):
@@ -233,7 +233,7 @@ class TestOnce:
         """He may have been killed, and have left it."""
         score(programme, 9)
         job = next(job for job in jobs.all() if job.name == "monitoring.beta_verdicts")
-        with turn(watch.TURN), pytest.raises(Busy):
+        with exclusive_lease(watch.TURN), pytest.raises(AlreadyRunning):
             run_cycle(job)
         assert (kept(), JobRun.objects.get(job=job.name).status) == ([], "failed")
         run_cycle(job)
@@ -303,14 +303,14 @@ def test_of_several_that_look_at_once_one_keeps_and_tells(programme):
     score(programme, 9)
     review()
     score(programme, 3)
-    leases = [claim("monitoring.beta_verdicts", f"cycle {number}") for number in range(4)]
+    leases = [claim_cycle("monitoring.beta_verdicts", f"cycle {number}") for number in range(4)]
     begin, done = threading.Barrier(len(leases)), []
 
     def look(lease):
         begin.wait()
         try:
             done.append(watch.review(lease)["kept"])
-        except Busy:
+        except AlreadyRunning:
             done.append(0)
         finally:
             connections.close_all()
@@ -372,7 +372,7 @@ class TestRetention:
         first = said(programme)
         said(programme, status="duplicate", duplicate_of=first)
         snapshots.keep(programme, timezone.now(), Reason.EXPORTED)
-        delete_all(outdated_feedback(timezone.now()), claim("prune", "now"))
+        delete_all(outdated_feedback(timezone.now()), claim_cycle("prune", "now"))
         assert (BetaFeedback.objects.count(), BetaSnapshot.objects.count()) == (left, 1)
         assert BetaProgramme.objects.exists()
 
@@ -380,7 +380,7 @@ class TestRetention:
         now = timezone.now()
         for key, hours in (("a", 1), ("b", 1.9), ("c", 2.1)):
             FeedbackWindow.objects.create(key=key, count=1, window_started_at=now - timedelta(hours=hours))
-        delete_all(outdated_windows(now), claim("prune", "now"))
+        delete_all(outdated_windows(now), claim_cycle("prune", "now"))
         assert set(FeedbackWindow.objects.values_list("key", flat=True)) == {"a", "b"}
 
     def test_where_no_programme_is_over_nothing_is_looked_for(self, programme, django_assert_num_queries):

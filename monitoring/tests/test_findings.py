@@ -14,7 +14,7 @@ from monitoring.models import Incident, MaintenanceWindow, Round, Target
 from monitoring.tests.pages import page_of
 from monitoring.uptime import DAY, HOUR, MINUTE
 from portal.desk.findings import Severity
-from portal.models import Beat
+from portal.models import Heartbeat
 
 pytestmark = pytest.mark.django_db
 CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
@@ -119,7 +119,7 @@ class TestWatching:
     @pytest.mark.parametrize(("silent", "due", "expected"), [(40, 35, 1), (40, -60, 0), (40, 5, 0), (10, 10, 0)])
     def test_missing_watcher_is_told_while_something_is_due(self, make_target, silent, due, expected):
         now = timezone.now()
-        Beat.objects.create(component="watch", at=now - timedelta(seconds=silent))
+        Heartbeat.objects.create(component="watch", at=now - timedelta(seconds=silent))
         make_target("a", last_check_at=now - MINUTE, next_check_at=now - timedelta(seconds=due))
         assert [text.partition(":")[0] for text in texts(findings.unwatched_targets)] == [
             "Nobody watches the targets"

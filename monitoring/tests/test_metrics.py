@@ -9,14 +9,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitoring.metrics import incidents, last_round, targets
 from monitoring.models import Incident, Round
 from monitoring.tests.rolled import a_target
-from portal.status.metrics import exposition
+from portal.status.metrics import render_metrics
 
 pytestmark = pytest.mark.django_db
 
 
 def samples():
     """`{(name, label): value}`, the names without what they begin with."""
-    families = text_string_to_metric_families(exposition(timezone.now()).decode())
+    families = text_string_to_metric_families(render_metrics(timezone.now()).decode())
     found = {(sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples}
     beginning = "vigie_monitoring_"
     return {(key[0].removeprefix(beginning), *key[1:]): value for key, value in found.items() if beginning in key[0]}

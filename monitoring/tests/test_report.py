@@ -16,7 +16,7 @@ from monitoring.report import Line, Log, Seen, of_period, save, table
 from monitoring.tests.conftest import NOON
 from monitoring.tests.rolled import DAY, HOUR, MINUTE, a_target, around, check, rollup
 from monitoring.uptime import Figures
-from portal.work.jobs import Busy
+from portal.work.jobs import AlreadyRunning
 
 pytestmark = pytest.mark.django_db
 
@@ -262,7 +262,7 @@ def test_what_the_workers_have_not_counted_yet_is_counted():
 
 def test_while_the_workers_count_it_does_not(monkeypatch):
     def busy(*period):
-        raise Busy
+        raise AlreadyRunning
 
     monkeypatch.setattr(report.rollups, "rebuild", busy)
     report.catch_up(NOON)

@@ -12,14 +12,14 @@ from monitoring.histogram import bucket
 from monitoring.models import CheckResult, Rollup
 from monitoring.tests.rolled import DAY, HOUR, MINUTE, NOON, SECOND, a_target, check
 from portal.models import JobRun
-from portal.work.jobs import Busy, Lease, LeaseLost, claim, turn
+from portal.work.jobs import AlreadyRunning, Lease, LeaseLost, claim_cycle, exclusive_lease
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def lease(db):
-    return claim("monitoring.rollups", "now")
+    return claim_cycle("monitoring.rollups", "now")
 
 
 @pytest.fixture
@@ -252,9 +252,9 @@ def test_rebuilding_leaves_other_times_alone(target, roll):
 
 def test_who_finds_somebody_else_at_it_leaves_it_to_him(target, roll):
     check(target, NOON)
-    with turn(rollups.TURN):
+    with exclusive_lease(rollups.TURN):
         assert roll(NOON) == {"minute": 0, "hour": 0, "day": 0}
-        with pytest.raises(Busy):
+        with pytest.raises(AlreadyRunning):
             rollups.rebuild(NOON, NOON + HOUR)
     assert Rollup.objects.count() == 0
     assert roll(NOON)["minute"] == 1

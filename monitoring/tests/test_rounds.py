@@ -32,12 +32,12 @@ from monitoring.schedules import (
 from monitoring.tests.conftest import NOON, fine
 from monitoring.tests.services import Service
 from monitoring.watch import Watch
-from portal.base.processes import HOST, myself
-from portal.models import Beat, JobRun, OutboxMessage
+from portal.base.processes import HOST, current_process
+from portal.models import Heartbeat, JobRun, OutboxMessage
 from portal.tests.helpers.database import own_address
 from portal.tests.helpers.workers import deliver
 from portal.work import attempts
-from portal.work.jobs import Lease, claim
+from portal.work.jobs import Lease, claim_cycle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -171,7 +171,7 @@ def test_a_watcher_who_was_overtaken_stops_claiming(targets, service, run):
 def test_two_who_claim_at_once_share_the_targets(targets, service):
     start = threading.Barrier(2)
 
-    def claim(number):
+    def claim_cycle(number):
         with Prober(threads=20) as prober:
             mine = Watch(number, prober, Connectivity([], was_online=False))
             start.wait()
@@ -179,7 +179,7 @@ def test_two_who_claim_at_once_share_the_targets(targets, service):
             finish(mine)
         connections.close_all()
 
-    threads = [threading.Thread(target=claim, args=[number]) for number in (1, 2)]
+    threads = [threading.Thread(target=claim_cycle, args=[number]) for number in (1, 2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -240,7 +240,10 @@ def test_a_clock_set_back_an_hour_stops_no_check_that_is_idle(targets, run):
 def test_a_clock_set_back_an_hour_stops_no_check_that_was_claimed(targets, run):
     later = timezone.now() + timedelta(hours=1)
     Target.objects.update(
-        claim="x", claimed_at=later, claimed_until=later + watch.CLAIM_LENGTH, next_check_at=later + timedelta(hours=1)
+        claim="x",
+        claimed_at=later,
+        claimed_until=later + watch.CLAIM_LENGTH,
+        next_check_at=later + timedelta(hours=1),
     )
     assert run.claim_due(timezone.now()) == 5
     finish(run)
@@ -298,7 +301,7 @@ def test_a_restart_in_the_middle_of_an_incident_loses_no_recovery(make_target, s
 
 
 def test_only_the_dead_lose_their_claims(targets):
-    holders = {"T0": myself(), "T1": "elsewhere:1:1", "T2": f"{HOST}:999999999:1"}
+    holders = {"T0": current_process(), "T1": "elsewhere:1:1", "T2": f"{HOST}:999999999:1"}
     for name, holder in holders.items():
         Target.objects.filter(name=name).update(claim=f"1.1 {holder}")
     assert watch.release_dead() == 1
@@ -586,7 +589,7 @@ def test_what_nobody_judges_any_more_ends_without_a_recovery(targets, settings, 
 def test_the_schedule_reminds(targets, settings, channel):
     now = timezone.now() - timedelta(days=1)
     Incident.objects.create(subject="target:1", target=targets[0], rule="slow", opened_at=now, told_at=now)
-    lease = claim("monitoring.reminders", "x")
+    lease = claim_cycle("monitoring.reminders", "x")
     assert schedules.remind(lease) == {"told": 1}
 
 
@@ -594,8 +597,8 @@ def test_the_schedule_reminds(targets, settings, channel):
 
 
 def test_after_the_clock_was_set_back_the_pulse_has_somebody_watch(targets):
-    Beat.objects.beat(rounds.BEAT, "here")
-    Beat.objects.update(at=timezone.now() + timedelta(hours=1), asked_at=timezone.now() + timedelta(hours=1))
+    Heartbeat.objects.beat(rounds.BEAT, "here")
+    Heartbeat.objects.update(at=timezone.now() + timedelta(hours=1), asked_at=timezone.now() + timedelta(hours=1))
     keep_watched(timezone.now())
     assert queued() == 1
 
@@ -623,7 +626,7 @@ def test_dead_watcher_is_replaced_whatever_its_node_left_behind(targets, silent_
     OrmQ.objects.update(lock=timezone.now() + timedelta(minutes=3))
     take(0)
     JobRun.objects.update(holder="another-host/12345678:7:1")
-    Beat.objects.update(asked_at=timezone.now() - timedelta(seconds=20))
+    Heartbeat.objects.update(asked_at=timezone.now() - timedelta(seconds=20))
     keep_watched(timezone.now())
     assert queued() == 1
     silent_node(timedelta(seconds=11))

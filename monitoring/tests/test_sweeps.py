@@ -19,9 +19,9 @@ from monitoring.console import line_of
 from monitoring.models import CheckResult, Incident, Round, Target
 from monitoring.sweeps import Occupied, Pace, Seat, Targets, spread, sweep_once
 from monitoring.tests.services import Service
-from portal.models import Beat, JobRun
+from portal.models import Heartbeat, JobRun
 from portal.tests.helpers.database import own_address
-from portal.work.jobs import claim
+from portal.work.jobs import claim_cycle
 
 MANAGE = [sys.executable, str(portal_settings.BASE_DIR / "manage.py")]
 
@@ -470,10 +470,10 @@ def test_it_keeps_its_lease_for_as_long_as_it_watches(targets, monkeypatch):
             if is_due:
                 source.seat.next_renewal -= 1000.0
             JobRun.objects.update(lease_expires_at=timezone.now())
-            Beat.objects.all().delete()
+            Heartbeat.objects.all().delete()
             assert source.keep()
             assert (JobRun.objects.get().lease_expires_at > timezone.now()) is is_kept
-            assert Beat.objects.filter(component=rounds.BEAT).exists() is is_kept
+            assert Heartbeat.objects.filter(component=rounds.BEAT).exists() is is_kept
 
 
 @database
@@ -510,7 +510,7 @@ def test_between_two_sweeps_nobody_comes_in(targets, service):
 
     def insist():
         while not theirs and not is_over.wait(0.001):
-            if lease := claim(rounds.JOB, rounds.CYCLE, rounds.LEASE):
+            if lease := claim_cycle(rounds.JOB, rounds.CYCLE, rounds.LEASE):
                 theirs.append(lease.fence)
         connections.close_all()
 

@@ -10,14 +10,14 @@ from django.db.models import Case, IntegerField, Value, When
 from django.utils.translation import gettext as _
 
 from portal.access.signin.guessing import LIMITS, Kind, hashed
-from portal.desk.findings import Finding, Severity, admin_url, sources
+from portal.desk.findings import Finding, Severity, admin_url, finding_sources
 from portal.models import GuessWindow
 
 SHOWN = timedelta(hours=1)  # after the last attempt was possible
 MOST_SHOWN = 5
 
 
-@sources.register
+@finding_sources.register
 def guessed_accounts(now: datetime) -> Iterator[Finding]:
     """Accounts and addresses that have reached a limit of failed sign-ins."""
     limit = Case(*[When(kind=kind, then=Value(most)) for kind, most in LIMITS.items()], output_field=IntegerField())

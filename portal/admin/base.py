@@ -96,7 +96,7 @@ class Audited(GuardedAdmin):
 
     def note(self, request: HttpRequest, what: str, obj: Model, after: Any) -> None:
         """`after` names the fields changed, never their values: a password may be among them."""
-        audit.record(f"{self.opts.model_name}.{what}", self.subject_of(obj), request=request, after=after or None)
+        audit.record_event(f"{self.opts.model_name}.{what}", self.subject_of(obj), request=request, after=after or None)
 
     def subject_of(self, obj: Model) -> str:
         """What the events about a row are found by."""
@@ -131,7 +131,7 @@ def audited(action: Action) -> Action:
         with transaction.atomic():
             response = action(model_admin, request, queryset)
             if not isinstance(response, TemplateResponse):
-                audit.record(
+                audit.record_event(
                     "admin.action",
                     queryset.model._meta.label_lower,
                     request=request,
@@ -208,7 +208,7 @@ class VigieModelAdmin(Audited):
             response = answer(self.get_changelist_instance(request).queryset, self.export_columns)
         except IncorrectLookupParameters:
             return HttpResponseRedirect(self.address("changelist") + "?e=1")
-        audit.record("admin.action", self.opts.label_lower, request=request, after={"action": "export_shown"})
+        audit.record_event("admin.action", self.opts.label_lower, request=request, after={"action": "export_shown"})
         return response
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

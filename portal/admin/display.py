@@ -25,18 +25,18 @@ def badge(text: Any, tone: str) -> SafeString:
     return format_html('<span class="badge badge-{}">{}</span>', tone, text)
 
 
-def lines(*parts: Text) -> SafeString:
+def stacked(*parts: Text) -> SafeString:
     """What matters, and in a smaller line each what belongs to it."""
     shown = [part for part in parts if part]
     return format_html("{}" + BENEATH * (len(shown) - 1), *shown)
 
 
-def beside(*parts: Text) -> SafeString:
+def inline(*parts: Text) -> SafeString:
     shown = [part for part in parts if part]
     return format_html(" ".join(["{}"] * len(shown)), *shown) if shown else SafeString("")
 
 
-def ago(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeString:
+def relative_moment(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeString:
     """`3 minutes ago`, with the exact moment to whoever points at it."""
     if moment is None:
         return format_html("{}", empty)
@@ -48,13 +48,13 @@ def ago(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeString:
     )
 
 
-def lasting(moment: datetime) -> SafeString:
+def duration_since(moment: datetime) -> SafeString:
     """`for 4 days`: how long something has been so."""
     text = _("for %(time)s") % {"time": timesince(moment, timezone.now(), depth=1)}
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), format_moment(moment), text)
 
 
-def in_full(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeString:
+def exact_moment(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeString:
     """The exact moment, with its distance beside it: for the page of one thing."""
     if moment is None:
         return format_html("{}", empty)
@@ -69,7 +69,7 @@ def moment_column(
     *,
     ordering: str | None = None,
     empty: Text = EMPTY_VALUE,
-    show: Callable[[datetime | None, Text], SafeString] = ago,
+    show: Callable[[datetime | None, Text], SafeString] = relative_moment,
 ) -> Callable[[Any], SafeString]:
     """A column, or with `show=in_full` a line of a page, for a field that holds a moment."""
 

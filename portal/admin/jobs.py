@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, in_full, moment_column
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.models import JobRun, TaskAttempt
 
@@ -54,9 +54,9 @@ class JobRunAdmin(ReadOnlyAdmin):
                 "cycle_key",
                 "state",
                 "fence",
-                moment_column("started_at", _("started"), show=in_full),
-                moment_column("finished_at", _("finished"), show=in_full),
-                moment_column("lease_expires_at", _("lease expires"), show=in_full),
+                moment_column("started_at", _("started"), show=exact_moment),
+                moment_column("finished_at", _("finished"), show=exact_moment),
+                moment_column("lease_expires_at", _("lease expires"), show=exact_moment),
                 "holder",
                 "result",
                 "error",
@@ -109,8 +109,8 @@ class TaskAttemptAdmin(ReadOnlyAdmin):
                 "cluster",
                 "attempts",
                 "worker",
-                moment_column("started_at", _("started"), show=in_full),
-                moment_column("finished_at", _("finished"), show=in_full),
+                moment_column("started_at", _("started"), show=exact_moment),
+                moment_column("finished_at", _("finished"), show=exact_moment),
                 "error",
             ),
         ),

@@ -29,4 +29,4 @@ def note_logout(request: HttpRequest, user: AbstractBaseUser | None, **_: Any) -
 def note_failed_login(request: HttpRequest | None = None, **_: Any) -> None:
     """Counted by address and hour. The name that was typed is not kept: it may be a password in the wrong field."""
     if request is not None:
-        audit.refusal(request, "login")
+        audit.record_refusal(request, "login")

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal import audit
 from portal.admin.base import VigieModelAdmin, begins_with
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, in_full, moment_column
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_of
@@ -56,7 +56,7 @@ def enable_again(keys: Iterable[str], request: HttpRequest) -> int:
     count = 0
     for state in ChannelState.objects.filter(channel__in=list(keys)):
         if ChannelState.objects.filter(pk=state.pk).enable() and state.disabled_at is not None:
-            audit.record("channel.enabled", subject(state.channel), request=request)
+            audit.record_event("channel.enabled", subject(state.channel), request=request)
             count += 1
     return count
 
@@ -71,7 +71,7 @@ def send_test(channel: Known, request: HttpRequest) -> None:
     outcomes = try_out(channel)
     failed = [outcome for outcome in outcomes if outcome.error]
     told = {"sent": len(outcomes) - len(failed), "failed": len(failed), "error": failed[0].error if failed else ""}
-    audit.record("channel.tested", subject(channel.key), request=request, after=told)
+    audit.record_event("channel.tested", subject(channel.key), request=request, after=told)
     for outcome in outcomes:
         where = outcome.recipient or channel.name
         if outcome.error:
@@ -124,7 +124,7 @@ class NotificationChannelAdmin(VigieModelAdmin):
     export_columns = ("name", "kind", "is_active", "min_severity", "addresses")
     standing = (
         "state",
-        moment_column("state_last_success_at", _("last success"), show=in_full, empty=_("never")),
+        moment_column("state_last_success_at", _("last success"), show=exact_moment, empty=_("never")),
         "waiting",
         "error",
     )
@@ -187,7 +187,7 @@ class NotificationChannelAdmin(VigieModelAdmin):
         parts = [part.get("changed", {}) for part in after or () if isinstance(part, dict)]
         fields = ", ".join(name for part in parts for name in part.get("fields", ()))
         told = {"name": str(obj)} | ({"fields": fields} if fields else {})
-        audit.record(f"channel.{what}", subject(f"channel:{obj.pk}"), request=request, after=told)
+        audit.record_event(f"channel.{what}", subject(f"channel:{obj.pk}"), request=request, after=told)
 
     def get_sections(self, request: HttpRequest, obj: NotificationChannel) -> list[Section]:
         return [history_of(subject(obj.key))]
@@ -234,7 +234,9 @@ class NotificationChannelAdmin(VigieModelAdmin):
         for channel in queryset.filter(is_active=not is_active):
             if NotificationChannel.objects.filter(pk=channel.pk, is_active=not is_active).update(is_active=is_active):
                 what = "activated" if is_active else "deactivated"
-                audit.record(f"channel.{what}", subject(channel.key), request=request, after={"name": channel.name})
+                audit.record_event(
+                    f"channel.{what}", subject(channel.key), request=request, after={"name": channel.name}
+                )
                 count += 1
         on = ngettext("%(count)d channel was switched on.", "%(count)d channels were switched on.", count)
         off = ngettext("%(count)d channel was switched off.", "%(count)d channels were switched off.", count)

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, in_full, moment_column
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 from portal.base.severity import Severity
 from portal.base.text import truncated
@@ -86,10 +86,10 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
                 "page",
                 "by",
                 "recipient",
-                moment_column("created_at", _("written"), show=in_full),
+                moment_column("created_at", _("written"), show=exact_moment),
                 "attempts",
-                moment_column("next_attempt_at", _("next attempt"), show=in_full),
-                moment_column("finished_at", _("finished"), show=in_full),
+                moment_column("next_attempt_at", _("next attempt"), show=exact_moment),
+                moment_column("finished_at", _("finished"), show=exact_moment),
                 "error",
                 "dedupe_key",
             ),

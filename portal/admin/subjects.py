@@ -27,7 +27,7 @@ from portal.desk.site import Page, VigieAdminSite
 from portal.privacy import Subject, erasing
 from portal.privacy.exporting import json_chunks
 from portal.privacy.overview import MOST, Held, overview
-from portal.privacy.subjects import Nonsense, subject_of, users_of
+from portal.privacy.subjects import InvalidSubject, subject_of, users_of
 from portal.tasks import ERASE
 from portal.work.queue import enqueue
 
@@ -51,7 +51,7 @@ class SubjectForm(forms.Form):
         cleaned = super().clean() or self.cleaned_data
         try:
             self.subject: Subject = subject_of(cleaned.get("given", ""))
-        except Nonsense:
+        except InvalidSubject:
             if "given" in cleaned:
                 self.add_error("given", _("This is not the whole name of a person or a machine."))
         return cleaned
@@ -94,7 +94,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
     form = SubjectForm(request.POST or None)
     if not form.is_valid():
         return back()
-    audit.record("privacy.exported", given_in(form)[:200], request=request)
+    audit.record_event("privacy.exported", given_in(form)[:200], request=request)
     chunks = json_chunks(given_in(form), form.subject)
     return Streamed(chunks, content_type="application/json", headers=attached("person", "json"))
 
@@ -115,7 +115,7 @@ def erase(request: HttpRequest) -> HttpResponseBase:
         return back()
     with transaction.atomic():
         # Not whom: what is erased is to stand nowhere afterwards.
-        audit.record("privacy.erasure_asked", request=request)
+        audit.record_event("privacy.erasure_asked", request=request)
         enqueue(ERASE, encrypt(given_in(form)), audit.actor_of(request), cluster="slow")
     text = _("The erasure is queued. The audit trail says when it is done, and how many rows it changed.")
     messages.success(request, text)

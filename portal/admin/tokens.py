@@ -19,9 +19,9 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from vigie_client.contract import MACHINE_ID
 
-from portal.access.tokens.issuing import issue, read_app_name, revoke, subject
+from portal.access.tokens.issuing import issue_token, read_app_name, revoke_token, subject
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, in_full, lines, moment_column
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column, stacked
 from portal.admin.filters import ChoiceFilter
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_of
@@ -121,7 +121,7 @@ class IssueForm(forms.Form):
     def issue(self, request: HttpRequest) -> tuple[ApiToken, str]:
         given = self.cleaned_data
         days = given["lifetime"]
-        return issue(
+        return issue_token(
             given["kind"],
             label=given["label"],
             user=given["user"],
@@ -212,11 +212,11 @@ class ApiTokenAdmin(ReadOnlyAdmin):
                 "may",
                 "bound_to",
                 "used",
-                moment_column("last_used_at", _("last used"), show=in_full, empty=_("never")),
-                moment_column("expires_at", _("expires"), show=in_full, empty=_("never")),
-                moment_column("created_at", _("issued"), show=in_full),
+                moment_column("last_used_at", _("last used"), show=exact_moment, empty=_("never")),
+                moment_column("expires_at", _("expires"), show=exact_moment, empty=_("never")),
+                moment_column("created_at", _("issued"), show=exact_moment),
                 "created_by",
-                moment_column("revoked_at", _("revoked"), show=in_full),
+                moment_column("revoked_at", _("revoked"), show=exact_moment),
                 "revoked_reason",
             ),
         ),
@@ -242,7 +242,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("kind"))
     def kind_and_binding(self, token: ApiToken) -> SafeString:
-        return lines(token.get_kind_display(), token.binding)
+        return stacked(token.get_kind_display(), token.binding)
 
     @admin.display(description=_("bound to"))
     def bound_to(self, token: ApiToken) -> str:
@@ -255,7 +255,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Revoke"), permissions=["manage"])
     def revoke_chosen(self, request: HttpRequest, queryset: ApiTokenQuerySet) -> None:
-        ended = revoke(queryset, "operator", request=request)
+        ended = revoke_token(queryset, "operator", request=request)
         text = ngettext("%(count)d token was revoked.", "%(count)d tokens were revoked.", ended) % {"count": ended}
         self.message_user(request, text, messages.SUCCESS if ended else messages.WARNING)
 

@@ -9,9 +9,9 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import in_full, moment_column
+from portal.admin.display import exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, PeriodFilter
-from portal.desk.history import details, sentence
+from portal.desk.history import describe_changes, describe_event
 from portal.models import AuditEvent
 
 
@@ -65,9 +65,9 @@ class AuditEventAdmin(ReadOnlyAdmin):
                 "subject",
                 "actor",
                 "address",
-                moment_column("at", _("when"), show=in_full),
+                moment_column("at", _("when"), show=exact_moment),
                 "count",
-                moment_column("last_at", _("last time"), show=in_full),
+                moment_column("last_at", _("last time"), show=exact_moment),
                 "details",
                 "before",
                 "after",
@@ -77,8 +77,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("event"))
     def what(self, event: AuditEvent) -> str:
-        return sentence(event)
+        return describe_event(event)
 
     @admin.display(description=_("details"))
     def details(self, event: AuditEvent) -> str:
-        return details(event)
+        return describe_changes(event)

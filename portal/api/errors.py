@@ -91,7 +91,7 @@ def refused(error: Exception, request: HttpRequest) -> Problem:
     foreseen = problem.code not in UNFORESEEN
     request.failure = Failure(problem.code) if foreseen else failure_of(error)  # type: ignore[attr-defined]
     if problem.code in AUDITED:
-        audit.refusal(request, problem.code, problem.subject)
+        audit.record_refusal(request, problem.code, problem.subject)
     return problem
 
 

@@ -33,7 +33,7 @@ def frames(error: BaseException) -> tuple[str, ...]:
     return tuple(found[-MOST_FRAMES:])
 
 
-def sentence(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """Tokens are cut before the text is: a token cut in two would no longer look like one."""
     message = redacted(" ".join(str(error).split()))
     return f"{type(error).__name__}: {message}".rstrip(": ")[:LENGTH]

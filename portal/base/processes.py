@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
-from portal.models import Beat
+from portal.models import Heartbeat
 from portal.querysets import NODE
 
 
@@ -35,7 +35,7 @@ BEAT_EVERY = timedelta(seconds=2)
 ZOMBIE_OR_DEAD = frozenset("ZX")
 
 
-def born(pid: int) -> str | None:
+def start_time(pid: int) -> str | None:
     """When the process was started, in clock ticks since boot; None for one that is no more."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -45,8 +45,8 @@ def born(pid: int) -> str | None:
     return None if fields[0] in ZOMBIE_OR_DEAD else fields[19]
 
 
-def myself() -> str:
-    return f"{HOST}:{os.getpid()}:{born(os.getpid())}"
+def current_process() -> str:
+    return f"{HOST}:{os.getpid()}:{start_time(os.getpid())}"
 
 
 def host_of(identity: str) -> str:
@@ -61,7 +61,7 @@ def is_here(identity: str) -> bool:
 def pid_here(identity: str) -> int | None:
     """The id of the process where it lives on this system."""
     pid = identity.rpartition(":")[0].rpartition(":")[2]
-    is_alive = is_here(identity) and pid.isdigit() and born(int(pid)) == identity.rpartition(":")[2]
+    is_alive = is_here(identity) and pid.isdigit() and start_time(int(pid)) == identity.rpartition(":")[2]
     return int(pid) if is_alive else None
 
 
@@ -75,24 +75,24 @@ def in_our_group(pid: int) -> bool:
 # --- Dead or alive ---------------------------------------------------------------------------------------------------
 
 
-def component(host: str) -> str:
+def node_component(host: str) -> str:
     """The name under which a system's beats are kept."""
     return f"{NODE}{host.rpartition('/')[2]}"[:16]
 
 
-def beat() -> None:
+def record_heartbeat() -> None:
     """A sign of life of this system; whichever parts of the portal run on it give it."""
-    Beat.objects.beat(component(HOST), HOST, every=BEAT_EVERY)
+    Heartbeat.objects.beat(node_component(HOST), HOST, every=BEAT_EVERY)
 
 
-def dead(identities: Iterable[str]) -> set[str]:
+def dead_processes(identities: Iterable[str]) -> set[str]:
     """Those of the processes that are no more: gone from this system's table, or of a system that fell silent.
 
     A process of a system that never gave a sign of life may be alive for all that is known.
     """
     named = {identity for identity in identities if identity}
-    has_table = born(os.getpid()) is not None
+    has_table = start_time(os.getpid()) is not None
     found = {identity for identity in named if has_table and is_here(identity) and pid_here(identity) is None}
-    elsewhere = {identity: component(host_of(identity)) for identity in named if not is_here(identity)}
-    silent = Beat.objects.silent_nodes(elsewhere.values()) if elsewhere else set()
+    elsewhere = {identity: node_component(host_of(identity)) for identity in named if not is_here(identity)}
+    silent = Heartbeat.objects.silent_nodes(elsewhere.values()) if elsewhere else set()
     return found | {identity for identity, system in elsewhere.items() if system in silent}

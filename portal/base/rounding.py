@@ -5,11 +5,11 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal
 
 
-def half_up(value: float, digits: int = 0) -> float:
+def round_half_up(value: float, digits: int = 0) -> float:
     """The value to so many digits, halves away from zero."""
     return float(Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
 
 
-def whole(value: float) -> int:
+def round_to_integer(value: float) -> int:
     """The value as an integer, halves away from zero."""
-    return int(half_up(value))
+    return int(round_half_up(value))

@@ -43,12 +43,12 @@ class Finding:
 
 
 FindingSource = Callable[[datetime], Iterable[Finding]]
-sources: Collected[FindingSource] = Collected("findings")
+finding_sources: Collected[FindingSource] = Collected("findings")
 
 
 def current_findings(now: datetime) -> list[Finding]:
     """All findings, worst and oldest first."""
-    found = [finding for source in sources.all() for finding in found_by(source, now)]
+    found = [finding for source in finding_sources.all() for finding in found_by(source, now)]
     return sorted(found, key=lambda finding: (finding.severity, finding.since or now))
 
 
@@ -68,7 +68,7 @@ def found_by(source: FindingSource, now: datetime) -> list[Finding]:
 GIVEN_UP_SHOWN = timedelta(days=1)
 
 
-@sources.register
+@finding_sources.register
 def parts_without_a_beat(now: datetime) -> Iterator[Finding]:
     for name, check in health.beats(now).items():
         if check.word != "ok":
@@ -76,7 +76,7 @@ def parts_without_a_beat(now: datetime) -> Iterator[Finding]:
             yield Finding(Severity.CRITICAL, text, check.since)
 
 
-@sources.register
+@finding_sources.register
 def full_disks(now: datetime) -> Iterator[Finding]:
     for disk in disks.disks():
         words = {"folders": ", ".join(map(str, disk.folders)), "free": filesizeformat(disk.free)}
@@ -88,7 +88,7 @@ def full_disks(now: datetime) -> Iterator[Finding]:
             yield Finding(Severity.CRITICAL if is_late else Severity.WARNING, text)
 
 
-@sources.register
+@finding_sources.register
 def failed_jobs(now: datetime) -> Iterator[Finding]:
     """Jobs whose latest cycle failed; the next one that succeeds clears it."""
     for run in JobRun.objects.newest().filter(status=JobRun.Status.FAILED):
@@ -97,7 +97,7 @@ def failed_jobs(now: datetime) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, text, run.finished_at, url, _("See its runs"))
 
 
-@sources.register
+@finding_sources.register
 def given_up_tasks(now: datetime) -> Iterator[Finding]:
     recent = TaskAttempt.objects.given_up().filter(finished_at__gt=now - GIVEN_UP_SHOWN)
     for attempt in recent.order_by("-pk")[:10]:
@@ -106,7 +106,7 @@ def given_up_tasks(now: datetime) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, text, attempt.finished_at, url, _("See the task"))
 
 
-@sources.register
+@finding_sources.register
 def unsafe_settings(now: datetime) -> Iterator[Finding]:
     if settings.DEBUG:
         yield Finding(Severity.WARNING, _("DEBUG is on: errors show the inside of the portal to whoever meets them."))
@@ -138,7 +138,7 @@ TOO_LONG = timedelta(hours=1)
 CHANNELS, MESSAGES = "portal_notificationchannel", "portal_outboxmessage"
 
 
-@sources.register
+@finding_sources.register
 def nobody_is_told(now: datetime) -> Iterator[Finding]:
     if bool(settings.TELEGRAM_BOT_TOKEN) != bool(settings.TELEGRAM_CHAT_ID):
         yield Finding(
@@ -150,7 +150,7 @@ def nobody_is_told(now: datetime) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, text, url=admin_url(f"{CHANNELS}_changelist", {}), action=_("See the channels"))
 
 
-@sources.register
+@finding_sources.register
 def disabled_channels(now: datetime) -> Iterator[Finding]:
     """Of those that are switched on: nobody misses the others."""
     channels = {channel.key: channel for channel in active_channels()}
@@ -171,7 +171,7 @@ def ended(text: str) -> str:
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
-@sources.register
+@finding_sources.register
 def undelivered_messages(now: datetime) -> Iterator[Finding]:
     failed = OutboxMessage.objects.filter(status="failed", finished_at__gt=now - FAILED_SHOWN)
     late = OutboxMessage.objects.waiting().filter(created_at__lt=now - TOO_LONG)

@@ -15,7 +15,7 @@ from portal.models import AuditEvent
 SHOWN = 50
 
 # Apps add the sentences of their own actions.
-SENTENCES: dict[str, str | Promise] = {
+EVENT_TEXTS: dict[str, str | Promise] = {
     "token.issued": gettext_lazy("Issued"),
     "token.revoked": gettext_lazy("Revoked"),
     "user.logged_in": gettext_lazy("Signed in"),
@@ -61,20 +61,20 @@ SENTENCES: dict[str, str | Promise] = {
 }
 
 
-def sentence(event: AuditEvent) -> str:
+def describe_event(event: AuditEvent) -> str:
     """What happened, in words; an action nobody wrote a sentence for is shown by its name."""
-    text = str(SENTENCES.get(event.action, event.action))
+    text = str(EVENT_TEXTS.get(event.action, event.action))
     return text if event.count == 1 else _("%(sentence)s (%(count)s times)") % {"sentence": text, "count": event.count}
 
 
-def details(event: AuditEvent) -> str:
+def describe_changes(event: AuditEvent) -> str:
     """`version: 1.4.2 → 1.4.3, reason: replaced`."""
     before, after = (value if isinstance(value, dict) else {} for value in (event.before, event.after))
     told = ((name, before.get(name), value) for name, value in after.items())
-    return ", ".join(f"{name}: {change(was, value)}" for name, was, value in told if value != "" or was)
+    return ", ".join(f"{name}: {describe_change(was, value)}" for name, was, value in told if value != "" or was)
 
 
-def change(before: Any, after: Any) -> str:
+def describe_change(before: Any, after: Any) -> str:
     if before in (None, ""):
         return f"{after}"
     return f"{before} → {'–' if after in (None, '') else after}"
@@ -86,7 +86,10 @@ def history_of(subject: str) -> Section:
     return Section(
         title=_("History"),
         columns=[_("When"), _("What"), _("Details"), _("Who"), _("From")],
-        rows=[[event.last_at, sentence(event), details(event), event.actor, event.address] for event in events],
+        rows=[
+            [event.last_at, describe_event(event), describe_changes(event), event.actor, event.address]
+            for event in events
+        ],
         url=reverse("admin:portal_auditevent_changelist", query={"q": subject}),
         empty=_("Nothing is on record."),
     )

@@ -26,9 +26,9 @@ class Guide:
 
 
 GuideSource = Callable[[str], Guide | None]
-guides: Collected[GuideSource] = Collected("guides")
+guide_sources: Collected[GuideSource] = Collected("guides")
 
 
 def guides_for(kind: str) -> list[Guide]:
     """The guides for a token of this kind."""
-    return [guide for source in guides.all() if (guide := source(kind)) is not None]
+    return [guide for source in guide_sources.all() if (guide := source(kind)) is not None]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from django.core.management.base import CommandError
 
 
-def moment(name: str, text: str) -> datetime:
+def parse_moment(name: str, text: str) -> datetime:
     """ISO 8601; UTC where it has no offset. Raises CommandError."""
     try:
         found = datetime.fromisoformat(text)

@@ -1,7 +1,7 @@
 """Telling people: whoever changes something that matters calls `notify` in the transaction of that change."""
 
 from portal.base.severity import Severity
-from portal.notifications.notices import Notice, State, in_our_language
+from portal.notifications.notices import Notice, State, in_portal_language
 from portal.notifications.outbox import notify
 
-__all__ = ["Notice", "Severity", "State", "in_our_language", "notify"]
+__all__ = ["Notice", "Severity", "State", "in_portal_language", "notify"]

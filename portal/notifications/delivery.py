@@ -25,7 +25,7 @@ from portal.models import OutboxMessage
 from portal.notifications.channels import apprise, send
 from portal.notifications.channels.base import DeliveryError, Outgoing
 from portal.notifications.known import Kind, Known, active_channels, find
-from portal.notifications.notices import in_our_language
+from portal.notifications.notices import in_portal_language
 from portal.notifications.outbox import DELIVER
 from portal.notifications.plan import RATE_PERIOD, Parcel, plan
 from portal.notifications.states import Turn, TurnLost, begin, pause, subject
@@ -48,7 +48,7 @@ def deliver(key: str) -> None:
         return
     deadline = time.monotonic() + SECONDS_PER_TURN
     try:
-        with in_our_language():
+        with in_portal_language():
             readdress(turn.channel, timezone.now())
             while work(turn, deadline):
                 pass
@@ -197,7 +197,7 @@ def note_refusal(turn: Turn, parcel: Parcel, error: DeliveryError) -> None:
 def disable(turn: Turn, error: DeliveryError) -> None:
     now = timezone.now()
     turn.renew(failures=turn.failures + 1, disabled_at=now, disabled_reason=str(error), last_error=str(error))
-    audit.record("channel.disabled", subject(turn.channel.key), actor="system", after={"reason": str(error)})
+    audit.record_event("channel.disabled", subject(turn.channel.key), actor="system", after={"reason": str(error)})
 
 
 def disable_unusable_channels() -> None:
@@ -206,7 +206,7 @@ def disable_unusable_channels() -> None:
         if channel.kind != Kind.APPRISE:
             continue
         try:
-            with in_our_language(), suppress(Unreadable):
+            with in_portal_language(), suppress(Unreadable):
                 apprise.service_of(channel)
         except DeliveryError as error:
             turn = begin(channel)

@@ -2,9 +2,9 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from portal.desk.history import SENTENCES
+from portal.desk.history import EVENT_TEXTS
 
-SENTENCES.update(
+EVENT_TEXTS.update(
     {
         "channel.added": _("Channel added"),
         "channel.changed": _("Channel changed"),

@@ -50,14 +50,14 @@ class Notice:
     def fields(self) -> dict[str, object]:
         """The fields of its message, such as every database takes: a text too long must not undo what it tells of."""
         return {
-            "subject": told_apart(storable(self.subject), SUBJECT_LENGTH),
+            "subject": shorten_with_hash(storable(self.subject), SUBJECT_LENGTH),
             "severity": self.severity,
             "state": self.state,
             "title": " ".join(storable(self.title).split())[:TITLE_LENGTH],
             "text": storable(self.text)[:TEXT_LENGTH],
             "html": storable(self.html) if len(self.html) <= HTML_LENGTH else "",
             "path": storable(self.path) if len(self.path) <= 500 else "",
-            "dedupe_key": told_apart(storable(self.dedupe_key), KEY_LENGTH),
+            "dedupe_key": shorten_with_hash(storable(self.dedupe_key), KEY_LENGTH),
         }
 
 
@@ -66,7 +66,7 @@ def storable(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def told_apart(text: str, length: int) -> str:
+def shorten_with_hash(text: str, length: int) -> str:
     """The text where it fits, else its beginning and a hash of all of it."""
     if len(text) <= length:
         return text
@@ -74,6 +74,6 @@ def told_apart(text: str, length: int) -> str:
     return f"{text[: length - len(digest) - 1]}#{digest}"
 
 
-def in_our_language() -> AbstractContextManager[None]:
+def in_portal_language() -> AbstractContextManager[None]:
     """The language of what the portal sends, whatever that of the request or task is."""
     return translation.override(settings.LANGUAGE_CODE)

@@ -16,7 +16,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from portal import audit
-from portal.base.processes import myself
+from portal.base.processes import current_process
 from portal.models import ChannelState
 from portal.notifications.known import Known
 from portal.querysets import ChannelStateQuerySet
@@ -44,7 +44,7 @@ def synchronise(channels: Iterable[Known]) -> dict[str, ChannelState]:
         # Whoever delivers by the old configuration at this moment must not judge the new one by it.
         fresh = {"digest": digests[state.channel], "moved": {}, "fence": F("fence") + 1, "lease_expires_at": None}
         if same.enable(**fresh) and state.disabled_at is not None:
-            audit.record("channel.enabled", subject(state.channel), actor="system", after={"reason": "changed"})
+            audit.record_event("channel.enabled", subject(state.channel), actor="system", after={"reason": "changed"})
     return states_of(digests) if missing or changed else states
 
 
@@ -93,7 +93,7 @@ def begin(channel: Known) -> Turn | None:
     now = timezone.now()
     state = synchronise([channel])[channel.key]
     claimed = ChannelState.objects.ready(now).filter(pk=state.pk, fence=state.fence)
-    mine = {"fence": state.fence + 1, "holder": myself(), "lease_expires_at": now + LEASE, "asked_at": None}
+    mine = {"fence": state.fence + 1, "holder": current_process(), "lease_expires_at": now + LEASE, "asked_at": None}
     if not claimed.update(**mine):
         return None
     return Turn(channel, state.fence + 1, state.failures, dict(state.moved))

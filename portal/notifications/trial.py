@@ -16,7 +16,7 @@ from portal.models import ChannelState
 from portal.notifications.channels import base, send
 from portal.notifications.channels.base import DeliveryError, Outgoing
 from portal.notifications.known import Known
-from portal.notifications.notices import in_our_language
+from portal.notifications.notices import in_portal_language
 from portal.notifications.states import states_of
 
 
@@ -31,7 +31,7 @@ class Outcome:
 def try_out(channel: Known) -> list[Outcome]:
     """Sends a test to each recipient, all within SEND_SECONDS. Not for transactions: it waits for others."""
     state = states_of([channel.key]).get(channel.key)
-    with in_our_language():
+    with in_portal_language():
         outcomes = list(outcomes_of(channel, state.moved if state else {}))
     if any(not outcome.error for outcome in outcomes):
         ChannelState.objects.filter(channel=channel.key).update(last_success_at=timezone.now())

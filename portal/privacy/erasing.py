@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 
 from portal import audit
 from portal.models import JobRun
-from portal.privacy.holdings import Holding, Row, holdings
+from portal.privacy.registry import PersonalDataSource, Row, personal_data
 from portal.privacy.subjects import Subject, users_of
-from portal.work.jobs import Lease, claim
+from portal.work.jobs import Lease, claim_cycle
 
 JOB = "privacy.erase"
 ACTOR = "command line"
@@ -33,14 +33,14 @@ class Unfinished(Exception):
 
 def exported(subject: Subject) -> Iterator[tuple[str, Iterator[Row]]]:
     """By table, what is kept of the subject. Each is to be read before the next."""
-    by_label: dict[str, list[Holding]] = {}
-    for holding in holdings.all():
+    by_label: dict[str, list[PersonalDataSource]] = {}
+    for holding in personal_data.all():
         by_label.setdefault(holding.label, []).append(holding)
     for label, those in by_label.items():
         yield label, each_once(those, subject)
 
 
-def each_once(those: list[Holding], subject: Subject) -> Iterator[Row]:
+def each_once(those: list[PersonalDataSource], subject: Subject) -> Iterator[Row]:
     seen: set[Any] = set()
     for holding in those:
         for pk, row in holding.rows(subject):
@@ -51,12 +51,12 @@ def each_once(those: list[Holding], subject: Subject) -> Iterator[Row]:
 
 def counted(subject: Subject) -> Iterator[tuple[str, int]]:
     """How many rows an erasure would change, by table."""
-    for holding in reversed(holdings.all()):
+    for holding in reversed(personal_data.all()):
         yield holding.label, holding.count(subject)
 
 
 def remarks(subject: Subject) -> list[str]:
-    return [text for holding in holdings.all() for text in holding.remarks(subject)]
+    return [text for holding in personal_data.all() for text in holding.remarks(subject)]
 
 
 def refuse_last_superuser(subject: Subject) -> None:
@@ -77,7 +77,7 @@ def erase(subject: Subject, say: Callable[[str, int], None], actor: str = ACTOR)
     try:
         pseudonym = pseudonym_of(lease)
         done: dict[str, int] = {}
-        for holding in reversed(holdings.all()):
+        for holding in reversed(personal_data.all()):
             changed = holding.erase(subject, pseudonym, lease)
             if changed:
                 done[holding.label] = done.get(holding.label, 0) + changed
@@ -92,7 +92,7 @@ def erase(subject: Subject, say: Callable[[str, int], None], actor: str = ACTOR)
 def begin(subject: Subject) -> Lease:
     """The right to erase this subject. Raises Refused while somebody else has it."""
     key = salted_hmac("vigie.privacy", subject.key, algorithm="sha256").hexdigest()
-    lease = claim(JOB, key, LEASE)
+    lease = claim_cycle(JOB, key, LEASE)
     if lease is None:
         raise Refused(_("Somebody is erasing that at this moment."))
     return lease
@@ -110,5 +110,5 @@ def pseudonym_of(lease: Lease) -> str:
 def finish(lease: Lease, pseudonym: str, done: dict[str, int], actor: str) -> None:
     """Leave nothing that leads from the subject to its pseudonym."""
     if done:
-        audit.record("privacy.erased", pseudonym, actor=actor, after=done)
+        audit.record_event("privacy.erased", pseudonym, actor=actor, after=done)
     JobRun.objects.filter(pk=lease.pk, fence=lease.fence).delete()

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import models
 
-from portal.privacy.holdings import PROBE, ROWS_AT_A_TIME, Table, holdings
+from portal.privacy.registry import PROBE, ROWS_AT_A_TIME, PersonalDataTable, personal_data
 from portal.privacy.subjects import Subject
 
 # More rows of one table are not counted here, and no longer table is read for what no index finds.
@@ -40,13 +40,13 @@ class Held:
 def overview(subject: Subject) -> list[Held]:
     """The tables that hold something, and those that were not read as a whole."""
     found: dict[type[models.Model], Held] = {}
-    for table in (holding for holding in holdings.all() if isinstance(holding, Table)):
+    for table in (holding for holding in personal_data.all() if isinstance(holding, PersonalDataTable)):
         held = found.setdefault(table.model, Held(table.model, {}))
         look_into(table, subject, held)
     return [held for held in found.values() if held.count or not held.is_whole]
 
 
-def look_into(table: Table, subject: Subject, held: Held) -> None:
+def look_into(table: PersonalDataTable, subject: Subject, held: Held) -> None:
     is_short = table.all_rows.order_by()[: SHORT + 1].count() <= SHORT
     for rows, is_certain in table.found(subject):
         if is_certain:
@@ -59,7 +59,7 @@ def look_into(table: Table, subject: Subject, held: Held) -> None:
             held.is_whole = False
 
 
-def named_in(table: Table, rows: models.QuerySet[Any], subject: Subject) -> Iterator[Any]:
+def named_in(table: PersonalDataTable, rows: models.QuerySet[Any], subject: Subject) -> Iterator[Any]:
     for row in rows.defer(*table.unread).iterator(chunk_size=ROWS_AT_A_TIME):
         if table.changes(row, subject, PROBE) or table.is_elsewhere(row, subject):
             yield row

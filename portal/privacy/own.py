@@ -35,7 +35,7 @@ from portal.models import (
     SecondFactorGrace,
     TaskAttempt,
 )
-from portal.privacy.holdings import NEVER_SHOWN, Row, Table, holdings
+from portal.privacy.registry import NEVER_SHOWN, PersonalDataTable, Row, personal_data
 from portal.privacy.subjects import Subject, users_of
 from portal.work.jobs import Lease
 from portal.work.retention import BATCH
@@ -79,7 +79,7 @@ def of_users(*columns: str) -> Any:
     return owned
 
 
-holdings.register(Table(User, owned=users, also=nobody, searched=lambda subject: ()))
+personal_data.register(PersonalDataTable(User, owned=users, also=nobody, searched=lambda subject: ()))
 
 
 class Sessions:
@@ -146,10 +146,12 @@ def in_the_log(entry: LogEntry, subject: Subject, pseudonym: str) -> Row:
     return {"object_repr": pseudonym} if about_user and subject.is_named(entry.object_repr) else {}
 
 
-holdings.register(Sessions())
+personal_data.register(Sessions())
 for model in (UserSession, Authenticator, EmailAddress, SocialAccount, SecondFactorGrace):
-    holdings.register(OwnRows(model))
-holdings.register(Table(LogEntry, texts=("object_repr", "change_message"), owned=of_users("user"), also=in_the_log))
+    personal_data.register(OwnRows(model))
+personal_data.register(
+    PersonalDataTable(LogEntry, texts=("object_repr", "change_message"), owned=of_users("user"), also=in_the_log)
+)
 
 
 # --- Tokens ----------------------------------------------------------------------------------------------------------
@@ -173,8 +175,8 @@ def is_called(token: ApiToken, subject: Subject) -> bool:
     return token.kind != ApiToken.Kind.AGENT and subject.is_named(token.label)
 
 
-holdings.register(
-    Table(
+personal_data.register(
+    PersonalDataTable(
         ApiToken,
         names=("created_by",),
         machines=("for_machine",),
@@ -195,7 +197,9 @@ def without_address(event: AuditEvent, subject: Subject, pseudonym: str) -> Row:
     return changes | ({"address": ""} if subject.is_named(event.actor) else {})
 
 
-holdings.register(Table(AuditEvent, names=("actor",), texts=("subject", "before", "after"), also=without_address))
+personal_data.register(
+    PersonalDataTable(AuditEvent, names=("actor",), texts=("subject", "before", "after"), also=without_address)
+)
 
 
 # --- Messages --------------------------------------------------------------------------------------------------------
@@ -260,8 +264,8 @@ def about_channels(subject: Subject) -> Iterator[str]:
             yield text % {"number": channel.pk}
 
 
-holdings.register(
-    Table(
+personal_data.register(
+    PersonalDataTable(
         NotificationChannel,
         texts=("name",),
         elsewhere=("addresses",),
@@ -270,9 +274,9 @@ holdings.register(
         remarks=about_channels,
     )
 )
-holdings.register(Table(ChannelState, texts=("last_error", "disabled_reason", "moved")))
-holdings.register(
-    Table(
+personal_data.register(PersonalDataTable(ChannelState, texts=("last_error", "disabled_reason", "moved")))
+personal_data.register(
+    PersonalDataTable(
         OutboxMessage,
         names=("recipient",),
         texts=("subject", "title", "text", "html", "path", "error"),
@@ -286,15 +290,15 @@ holdings.register(
 
 # --- Work ------------------------------------------------------------------------------------------------------------
 
-holdings.register(Table(JobRun, texts=("result", "error")))
-holdings.register(Table(TaskAttempt, texts=("name", "error")))
+personal_data.register(PersonalDataTable(JobRun, texts=("result", "error")))
+personal_data.register(PersonalDataTable(TaskAttempt, texts=("name", "error")))
 
 
-class FailedTasks(Table):
+class FailedTasks(PersonalDataTable):
     """What failed keeps its arguments, pickled: no database can search them. There are few, and all are read."""
 
     def holding_any(self, needles: Any, columns: Any) -> Any:
         return self.all_rows
 
 
-holdings.register(FailedTasks(Task, texts=("name", "args", "kwargs", "result", "group")))
+personal_data.register(FailedTasks(Task, texts=("name", "args", "kwargs", "result", "group")))

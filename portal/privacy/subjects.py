@@ -45,7 +45,7 @@ BESIDE = {"user_email": ("user_name", "user_id", "hostname")}
 CASED = 3
 
 
-class Nonsense(ValueError):
+class InvalidSubject(ValueError):
     """What was given names nobody; the text says what is expected."""
 
 
@@ -218,7 +218,7 @@ def forms_of(letter: str, in_any_case: bool) -> str:
     return re.escape(letter) if len(forms) == 1 else f"(?:{'|'.join(map(re.escape, forms))})"
 
 
-def seen(text: str) -> str:
+def strip_format_characters(text: str) -> str:
     """Without what only tells how to show it (category Cf): two names that look the same are to be the same."""
     return "".join(character for character in text if unicodedata.category(character) != "Cf")
 
@@ -242,7 +242,7 @@ def subject_of(text: str) -> Subject:
     """`bob@example.org`, `user:bob` for who has no address, `participant:bob`, or a machine_id. Raises Nonsense."""
     text = text.strip()
     if participant := PARTICIPANT.fullmatch(text):
-        name = " ".join(normalized(seen(participant[1]).lower(), longest=LONGEST_NAME).split())
+        name = " ".join(normalized(strip_format_characters(participant[1]).lower(), longest=LONGEST_NAME).split())
         if name:
             return subject_of(name) if ADDRESS.fullmatch(name) else Subject((name,), is_participant=True)
     if user := USER.fullmatch(text):
@@ -252,7 +252,7 @@ def subject_of(text: str) -> Subject:
     machine = text.removeprefix("agent:")
     if MACHINE.fullmatch(machine) and not text.startswith(("user:", "participant:")):
         return Subject((machine,), is_machine=True, bears=True)
-    raise Nonsense("An e-mail address, a machine_id, user:NAME or participant:NAME is expected.")
+    raise InvalidSubject("An e-mail address, a machine_id, user:NAME or participant:NAME is expected.")
 
 
 def widened(subject: Subject) -> Subject:

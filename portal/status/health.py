@@ -24,8 +24,8 @@ from portal.api.errors import problem_response
 from portal.base import disks
 from portal.base.addresses import network_of
 from portal.base.problems import Problem
-from portal.base.processes import dead
-from portal.models import Beat, TaskAttempt
+from portal.base.processes import dead_processes
+from portal.models import Heartbeat, TaskAttempt
 from portal.status import metrics as measured
 from portal.work.attempts import MARGIN
 from portal.work.clusters import CLUSTERS, limits
@@ -85,7 +85,7 @@ def beats(now: datetime) -> dict[str, Check]:
 
     Beats are written by the database's clock, so it is the one that tells their age.
     """
-    rows = list(Beat.objects.values_list("component", "at", Now()))
+    rows = list(Heartbeat.objects.values_list("component", "at", Now()))
     now = rows[0][2] if rows else now
     seen = {component: at for component, at, _ in rows}
     busy = busy_clusters(now) if any(is_stale(name, seen.get(name), now) for name in CLUSTERS) else set()
@@ -111,7 +111,7 @@ def busy_clusters(now: datetime) -> set[str]:
         bounds = limits(cluster)
         running = TaskAttempt.objects.running(cluster).filter(started_at__gt=now - bounds.timeout - MARGIN)
         workers = list(running.values_list("worker", flat=True))
-        if len(workers) - len(dead(workers)) >= bounds.workers:
+        if len(workers) - len(dead_processes(workers)) >= bounds.workers:
             busy.add(cluster)
     return busy
 
@@ -135,7 +135,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 def metrics(request: HttpRequest) -> HttpResponse:
     try:
         refuse_other_than(settings.METRICS_TOKEN, bearer_text(request), network_of(request.META.get("REMOTE_ADDR", "")))
-        return HttpResponse(measured.exposition(timezone.now()), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return HttpResponse(measured.render_metrics(timezone.now()), content_type=CONTENT_TYPE_PLAIN_0_0_4)
     except (Problem, DatabaseError) as error:
         return problem_response(error, request)
 

@@ -17,13 +17,13 @@ from prometheus_client.registry import Collector
 
 from portal.base import disks
 from portal.base.conventions import Collected
-from portal.models import ApiToken, AuthFailure, Beat, ChannelState, JobRun, OutboxMessage
+from portal.models import ApiToken, AuthFailure, ChannelState, Heartbeat, JobRun, OutboxMessage
 from portal.notifications.known import active_channels
 from portal.querysets import NODE
 from portal.work.clusters import CLUSTERS
 
 MetricSource = Callable[[datetime], Iterable[Metric]]
-sources: Collected[MetricSource] = Collected("metrics")
+metric_sources: Collected[MetricSource] = Collected("metrics")
 
 FAILURES_SHOWN = timedelta(hours=1)
 
@@ -33,11 +33,11 @@ class AllSources(Collector):
         self.now = now
 
     def collect(self) -> Iterator[Metric]:
-        for source in sources.all():
+        for source in metric_sources.all():
             yield from source(self.now)
 
 
-def exposition(now: datetime) -> bytes:
+def render_metrics(now: datetime) -> bytes:
     """Prometheus text format 0.0.4. Raises DatabaseError."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(AllSources(now))
@@ -52,11 +52,11 @@ def gauge(name: str, text: str, label: str, values: Mapping[Any, float]) -> Metr
     return family
 
 
-def single(name: str, text: str, value: float) -> Metric:
+def single_gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"vigie_{name}", text, value=value)
 
 
-def total(name: str, text: str, value: float) -> Metric:
+def counter(name: str, text: str, value: float) -> Metric:
     """A counter: it never goes down. Its name on the wire ends in _total."""
     return CounterMetricFamily(f"vigie_{name}", text, value=value)
 
@@ -64,7 +64,7 @@ def total(name: str, text: str, value: float) -> Metric:
 # --- The portal's own ------------------------------------------------------------------------------------------------
 
 
-@sources.register
+@metric_sources.register
 def queues(now: datetime) -> Iterator[Metric]:
     waiting, claimed = Q(lock__lte=now), Q(lock__gt=now)
     rows = OrmQ.objects.values("key").annotate(
@@ -73,24 +73,24 @@ def queues(now: datetime) -> Iterator[Metric]:
     found = {row["key"]: row for row in rows}
     depth = {name: found[name]["waiting"] if name in found else 0 for name in CLUSTERS}
     taken = {name: found[name]["claimed"] if name in found else 0 for name in CLUSTERS}
-    oldest = {name: age(found[name]["since"], now) if name in found else 0 for name in CLUSTERS}
+    oldest = {name: age_seconds(found[name]["since"], now) if name in found else 0 for name in CLUSTERS}
     yield gauge("queue_waiting", "Tasks that no cluster has claimed yet.", "cluster", depth)
     yield gauge("queue_claimed", "Tasks claimed by a cluster and not ended.", "cluster", taken)
     yield gauge("queue_oldest_seconds", "How long the oldest unclaimed task has waited.", "cluster", oldest)
 
 
-def age(since: datetime | None, now: datetime) -> float:
+def age_seconds(since: datetime | None, now: datetime) -> float:
     return max(0.0, (now - since).total_seconds()) if since else 0.0
 
 
-@sources.register
+@metric_sources.register
 def beats(now: datetime) -> Iterator[Metric]:
-    seen = Beat.objects.exclude(at=None).exclude(component__startswith=NODE).values_list("component", "at")
-    ages = {component: age(at, now) for component, at in seen}
+    seen = Heartbeat.objects.exclude(at=None).exclude(component__startswith=NODE).values_list("component", "at")
+    ages = {component: age_seconds(at, now) for component, at in seen}
     yield gauge("beat_age_seconds", "Since the part of the portal last showed that it works.", "component", ages)
 
 
-@sources.register
+@metric_sources.register
 def disk_space(now: datetime) -> Iterator[Metric]:
     found = {name: disk for name, folder in disks.folders().items() if (disk := disks.disk_of(folder))}
     free, size = {name: disk.free for name, disk in found.items()}, {name: disk.size for name, disk in found.items()}
@@ -98,30 +98,30 @@ def disk_space(now: datetime) -> Iterator[Metric]:
     yield gauge("disk_size_bytes", "Size of the file system that the folder lies on.", "folder", size)
 
 
-@sources.register
+@metric_sources.register
 def job_runs(now: datetime) -> Iterator[Metric]:
     counts = dict(JobRun.objects.order_by().values_list("status").annotate(Count("pk")))
     values = {status: counts.get(status, 0) for status in JobRun.Status.values}
     yield gauge("job_runs", "Cycles of periodic jobs kept in the database, by how they stand.", "status", values)
 
 
-@sources.register
+@metric_sources.register
 def tokens(now: datetime) -> Iterator[Metric]:
     counts = dict(ApiToken.objects.usable(now).order_by().values_list("kind").annotate(Count("pk")))
     values = {kind: counts.get(kind, 0) for kind in ApiToken.Kind.values}
     yield gauge("tokens", "Tokens neither revoked nor expired.", "kind", values)
 
 
-@sources.register
+@metric_sources.register
 def auth_failures(now: datetime) -> Iterator[Metric]:
     found = AuthFailure.objects.filter(window_started_at__gt=now - FAILURES_SHOWN)
     sums = found.aggregate(failures=Sum("count"), addresses=Count("pk"))
     text = "Failed authentications of the last hour that no success of the same address has followed."
-    yield single("auth_failures", text, sums["failures"] or 0)
-    yield single("auth_failing_addresses", "Addresses they came from.", sums["addresses"])
+    yield single_gauge("auth_failures", text, sums["failures"] or 0)
+    yield single_gauge("auth_failing_addresses", "Addresses they came from.", sums["addresses"])
 
 
-@sources.register
+@metric_sources.register
 def messages(now: datetime) -> Iterator[Metric]:
     """A channel that was deleted or taken from the environment still shows as long as messages wait for it."""
     rows = OutboxMessage.objects.waiting().order_by().values("channel")
@@ -131,7 +131,7 @@ def messages(now: datetime) -> Iterator[Metric]:
     is_disabled = set(disabled.values_list("channel", flat=True))
     keys = dict.fromkeys([*channels, *found])
     waiting = {key: found[key]["waiting"] if key in found else 0 for key in keys}
-    oldest = {key: age(found[key]["since"], now) if key in found else 0 for key in keys}
+    oldest = {key: age_seconds(found[key]["since"], now) if key in found else 0 for key in keys}
     yield gauge("outbox_waiting", "Messages that were not sent yet.", "channel", waiting)
     yield gauge("outbox_oldest_seconds", "How long the oldest of them has waited.", "channel", oldest)
     yield gauge(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from django.db import Error, connections
 
-from portal.base.failures import sentence
+from portal.base.failures import error_line
 
 log = logging.getLogger("vigie.database")
 LOOK_SECONDS = 1.0
@@ -23,7 +23,7 @@ def failure() -> str:
             cursor.execute("SELECT 1")
     except Error as error:
         connection.close()
-        return sentence(error)
+        return error_line(error)
     return ""
 
 

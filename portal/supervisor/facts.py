@@ -12,8 +12,8 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from portal.base import processes
-from portal.base.failures import sentence
-from portal.base.processes import HOST, dead, in_our_group, is_here, pid_here
+from portal.base.failures import error_line
+from portal.base.processes import HOST, dead_processes, in_our_group, is_here, pid_here
 from portal.models import ChannelState, TaskAttempt
 from portal.supervisor.watchdog import Claim, Facts, judge
 from portal.work.attempts import expire_leases, release_dead
@@ -32,14 +32,14 @@ def must_end(cluster: Cluster, started_at: datetime, patience: timedelta) -> boo
         now = timezone.now()
         attempts = list(TaskAttempt.objects.running(cluster))
         delivering = ChannelState.objects.filter(lease_expires_at__gt=now).values_list("holder", flat=True)
-        gone = dead([*(attempt.worker for attempt in attempts), *delivering])
+        gone = dead_processes([*(attempt.worker for attempt in attempts), *delivering])
         expire_leases(gone, now)
         release_dead([attempt for attempt in attempts if attempt.worker in gone], now)
         living = [attempt for attempt in attempts if attempt.worker not in gone]
         verdict = judge(gather(cluster, started_at, now, living), patience)
         OrmQ.objects.filter(pk__in=verdict.give_back, lock__gt=now).update(lock=now)
     except Error as error:
-        log.warning("the database does not answer: %s", sentence(error))
+        log.warning("the database does not answer: %s", error_line(error))
         return False
     if verdict.is_stalled:
         log.critical("a task waits for the %s cluster while a worker is idle: the cluster starts anew", cluster)
@@ -49,9 +49,9 @@ def must_end(cluster: Cluster, started_at: datetime, patience: timedelta) -> boo
 def beat() -> None:
     """A sign of life of this node; without the database there is nobody to see it."""
     try:
-        processes.beat()
+        processes.record_heartbeat()
     except Error as error:
-        log.warning("the database does not answer: %s", sentence(error))
+        log.warning("the database does not answer: %s", error_line(error))
         close_old_connections()
 
 

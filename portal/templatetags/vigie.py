@@ -10,12 +10,12 @@ from django.utils.formats import date_format
 from django.utils.safestring import SafeString
 
 from portal.access.accounts.staff_tokens import staff_tokens_note
-from portal.admin.display import ago, lasting
+from portal.admin.display import duration_since, relative_moment
 from portal.base.words import EMPTY_VALUE, format_count
 from portal.desk.panels import Chart, Section
 
 register = template.Library()
-register.filter(lasting)
+register.filter(duration_since)
 
 
 @register.simple_tag(takes_context=True)
@@ -29,7 +29,7 @@ def own_staff_tokens(context: dict[str, Any]) -> SafeString:
 def cell(value: Any) -> Any:
     """A value in a table: moments by their distance, counts in groups of digits, and a dash for what is not there."""
     if isinstance(value, datetime):
-        return ago(value)
+        return relative_moment(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return format_count(value)
     return EMPTY_VALUE if value is None or value == "" else value

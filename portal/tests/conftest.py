@@ -14,7 +14,7 @@ from backups.models import BackupEntry, ExpectedBackupJob
 from monitoring.beta.snapshots import keep
 from monitoring.models import BetaProgramme, BetaSnapshot, CheckResult, Incident, MaintenanceWindow, Round, Target
 from monitoring.tests.said import said
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import JobRun, NotificationChannel, OutboxMessage, TaskAttempt
 from usage.guardian import reports
 from usage.guardian.summary import summary
@@ -28,7 +28,7 @@ def rows(make_agent):
     """Some rows of every model in the admin."""
     now = timezone.now()
     for number in range(3):
-        enrolled_with = issue("enroll", label="installer")[0]
+        enrolled_with = issue_token("enroll", label="installer")[0]
         issue_agent_token(make_agent(f"PC-{number}", enrolled_with=enrolled_with))
         EnrolmentRequest.objects.create(
             machine_id=f"NEW-{number}", token=enrolled_with, asked_at=now, last_asked_at=now

@@ -23,9 +23,9 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.signals import pre_execute
 
-from portal.base.failures import sentence
-from portal.base.processes import dead, myself
-from portal.models import Beat, ChannelState, JobRun, TaskAttempt
+from portal.base.failures import error_line
+from portal.base.processes import current_process, dead_processes
+from portal.models import ChannelState, Heartbeat, JobRun, TaskAttempt
 from portal.work.clusters import limits
 
 log = logging.getLogger("vigie.tasks")
@@ -83,7 +83,7 @@ def judge(attempt: TaskAttempt, now: datetime) -> Start:
     if attempt.finished_at is not None:
         return Start.FINISHED
     over = now - attempt.started_at > limits(attempt.cluster).timeout + MARGIN
-    if attempt.worker and not over and not dead([attempt.worker]):
+    if attempt.worker and not over and not dead_processes([attempt.worker]):
         return Start.RUNNING
     return Start.GIVEN_UP if attempt.attempts >= TaskAttempt.MOST_ATTEMPTS else Start.GO
 
@@ -97,12 +97,12 @@ def begin(delivery: Delivery, now: datetime) -> Start:
         if start in {Start.FINISHED, Start.RUNNING}:
             return start
         unchanged = TaskAttempt.objects.filter(pk=attempt.pk, attempts=attempt.attempts, finished_at=None)
-        if not unchanged.update(attempts=F("attempts") + 1, worker=myself(), started_at=now):
+        if not unchanged.update(attempts=F("attempts") + 1, worker=current_process(), started_at=now):
             return Start.RUNNING
         if start is Start.GO:
             retry_at = now + limits(attempt.cluster).retry
             OrmQ.objects.filter(pk=attempt.queue_id).update(lock=retry_at)
-            Beat.objects.beat(attempt.cluster, myself(), every=BEAT_EVERY)
+            Heartbeat.objects.beat(attempt.cluster, current_process(), every=BEAT_EVERY)
         return start
 
 
@@ -111,14 +111,14 @@ def finish(delivery: Delivery, now: datetime, error: str = "") -> None:
 
     An end that is not on record would keep everybody else from the task for as long as this worker lives.
     """
-    mine = TaskAttempt.objects.filter(task_id=delivery.row["task_id"], worker=myself())
+    mine = TaskAttempt.objects.filter(task_id=delivery.row["task_id"], worker=current_process())
     while True:
         try:
             with transaction.atomic():
                 mine.update(finished_at=now, error=error)
-                expire_leases([myself()], timezone.now())
+                expire_leases([current_process()], timezone.now())
         except Error as trouble:
-            log.warning("the end of %s could not be written down: %s", delivery.name, sentence(trouble))
+            log.warning("the end of %s could not be written down: %s", delivery.name, error_line(trouble))
             if cluster_is_ending.get()():
                 raise  # the next worker finds this one dead
             close_old_connections()

@@ -15,15 +15,15 @@ from typing import Any
 
 from django.utils import timezone
 
-from portal.base.failures import sentence
-from portal.base.processes import dead, myself
+from portal.base.failures import error_line
+from portal.base.processes import current_process, dead_processes
 from portal.models import JobRun
 from portal.querysets import JobRunQuerySet
 
 LEASE = timedelta(minutes=5)
 
 
-class Busy(Exception):
+class AlreadyRunning(Exception):
     """Somebody else has the turn."""
 
 
@@ -55,7 +55,7 @@ class Lease:
 
     def fail(self, error: BaseException) -> None:
         """Ends this attempt; the cycle may be claimed again. Of no consequence where the lease is lost."""
-        self._held().update(status=JobRun.Status.FAILED, finished_at=timezone.now(), error=sentence(error))
+        self._held().update(status=JobRun.Status.FAILED, finished_at=timezone.now(), error=error_line(error))
 
     def _held(self) -> JobRunQuerySet:
         return JobRun.objects.filter(pk=self.pk, fence=self.fence, status=JobRun.Status.RUNNING)
@@ -65,17 +65,17 @@ class Lease:
             raise LeaseLost(f"{self.job} {self.cycle_key}: claim {self.fence} was overtaken")
 
 
-def claim(job: str, cycle_key: str, length: timedelta = LEASE) -> Lease | None:
+def claim_cycle(job: str, cycle_key: str, length: timedelta = LEASE) -> Lease | None:
     """The cycle's lease, or None where it is done or somebody works on it."""
     now = timezone.now()
     JobRun.objects.bulk_create([JobRun(job=job, cycle_key=cycle_key)], ignore_conflicts=True)
     run = JobRun.objects.get(job=job, cycle_key=cycle_key)
-    gone = dead([run.holder]) if run.status == JobRun.Status.RUNNING else ()
+    gone = dead_processes([run.holder]) if run.status == JobRun.Status.RUNNING else ()
     claimed = JobRun.objects.filter(pk=run.pk, fence=run.fence).claimable(now, gone)
     won = claimed.update(
         status=JobRun.Status.RUNNING,
         fence=run.fence + 1,
-        holder=myself(),
+        holder=current_process(),
         started_at=now,
         finished_at=None,
         lease_expires_at=now + length,
@@ -83,18 +83,18 @@ def claim(job: str, cycle_key: str, length: timedelta = LEASE) -> Lease | None:
     return Lease(run.pk, job, cycle_key, run.fence + 1, length) if won else None
 
 
-def free(runs: JobRunQuerySet, now: datetime) -> JobRunQuerySet:
+def claimable_cycles(runs: JobRunQuerySet, now: datetime) -> JobRunQuerySet:
     """Those of the cycles that nobody works on."""
     held = runs.filter(status=JobRun.Status.RUNNING, lease_expires_at__gte=now)
-    return runs.claimable(now, dead(held.values_list("holder", flat=True)))
+    return runs.claimable(now, dead_processes(held.values_list("holder", flat=True)))
 
 
 @contextmanager
-def turn(name: str, length: timedelta = LEASE) -> Iterator[Lease]:
+def exclusive_lease(name: str, length: timedelta = LEASE) -> Iterator[Lease]:
     """A lease for work of which there must be one at a time, whatever cycle or command it is done for. Raises Busy."""
-    lease = claim(name, "all", length)
+    lease = claim_cycle(name, "all", length)
     if lease is None:
-        raise Busy(name)
+        raise AlreadyRunning(name)
     try:
         yield lease
     finally:

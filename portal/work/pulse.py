@@ -18,9 +18,9 @@ from django_q.models import OrmQ
 
 from portal.base import processes
 from portal.base.conventions import Collected
-from portal.base.failures import sentence
-from portal.base.processes import myself
-from portal.models import Beat, JobRun
+from portal.base.failures import error_line
+from portal.base.processes import current_process
+from portal.models import Heartbeat, JobRun
 from portal.work.clusters import CLUSTERS
 from portal.work.queue import enqueue
 from portal.work.schedules import jobs, synchronise
@@ -69,7 +69,7 @@ def ask(pulse: Pulse, now: datetime) -> None:
             if not pulse.body(now):
                 break
     except Error as error:
-        log.warning("the pulse %s found no database: %s", pulse.name, sentence(error))
+        log.warning("the pulse %s found no database: %s", pulse.name, error_line(error))
         close_old_connections()
     except Exception:
         log.exception("the pulse %s failed", pulse.name)
@@ -90,7 +90,7 @@ MOST_CLAIMS = 3
 
 
 def own_beat(now: datetime) -> bool:
-    Beat.objects.beat("pulse", myself())
+    Heartbeat.objects.beat("pulse", current_process())
     return False
 
 
@@ -99,13 +99,13 @@ def ask_for_beats(now: datetime) -> bool:
     for cluster in CLUSTERS:
         with transaction.atomic():
             is_waiting = OrmQ.objects.filter(key=cluster, lock__lte=timezone.now()).exists()
-            if not is_waiting and Beat.objects.ask(cluster, SILENCE, pause=SILENCE):
+            if not is_waiting and Heartbeat.objects.ask(cluster, SILENCE, pause=SILENCE):
                 enqueue("portal.beat", cluster, cluster=cluster)
     return False
 
 
 def node_beat(now: datetime) -> bool:
-    processes.beat()
+    processes.record_heartbeat()
     return False
 
 

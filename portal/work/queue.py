@@ -18,7 +18,7 @@ from django_q.signing import BadSignature, SignedPackage
 from django_q.tasks import async_task
 
 from portal.base.conventions import Collected
-from portal.base.failures import sentence
+from portal.base.failures import error_line
 from portal.models import TaskAttempt
 from portal.work import attempts
 from portal.work.attempts import Delivery, Start
@@ -69,13 +69,15 @@ def enqueue(name: str, *args: Any, cluster: Cluster = "quick") -> str:
     return str(async_task(RUN, name, *args, q_options=options))
 
 
-def waiting(name: str, *, claimed: bool = False) -> list[tuple[Any, ...]]:
+def queued_calls(name: str, *, claimed: bool = False) -> list[tuple[Any, ...]]:
     """The arguments of queued calls of the task: those that no cluster has claimed, or all that have not ended.
 
     What a killed worker had in hand has not ended: it is given to another.
     """
     rows = OrmQ.objects.all() if claimed else OrmQ.objects.filter(lock__lte=timezone.now())
-    calls = {call["id"]: tuple(call["args"][1:]) for call in map(unpacked, rows) if call.get("args", ())[:1] == (name,)}
+    calls = {
+        call["id"]: tuple(call["args"][1:]) for call in map(unpack_payload, rows) if call.get("args", ())[:1] == (name,)
+    }
     if claimed:
         ended = TaskAttempt.objects.filter(task_id__in=calls, finished_at__isnull=False)
         for task_id in ended.values_list("task_id", flat=True):
@@ -83,7 +85,7 @@ def waiting(name: str, *, claimed: bool = False) -> list[tuple[Any, ...]]:
     return list(calls.values())
 
 
-def unpacked(row: OrmQ) -> dict[str, Any]:
+def unpack_payload(row: OrmQ) -> dict[str, Any]:
     """Nothing for what was signed with another secret: no worker takes it either."""
     try:
         found: dict[str, Any] = SignedPackage.loads(row.payload)
@@ -96,7 +98,7 @@ def run(name: str, *args: Any) -> None:
     """What a worker calls. Raises TaskFailed, whatever went wrong."""
     delivery = Delivery(attempts.handed_over.get(), name)
     if may_start(delivery):
-        finished_by(delivery, *args)
+        run_attempt(delivery, *args)
 
 
 def may_start(delivery: Delivery) -> bool:
@@ -109,7 +111,7 @@ def may_start(delivery: Delivery) -> bool:
         start = attempts.begin(delivery, now)
     except DatabaseError as error:
         delivery.keep_queued()
-        raise TaskFailed(sentence(error)) from None
+        raise TaskFailed(error_line(error)) from None
     if start is Start.GIVEN_UP:
         attempts.finish(delivery, now, "given up: each attempt ended its worker")
         raise TaskFailed("given up")
@@ -118,7 +120,7 @@ def may_start(delivery: Delivery) -> bool:
     return start is Start.GO
 
 
-def finished_by(delivery: Delivery, *args: Any) -> None:
+def run_attempt(delivery: Delivery, *args: Any) -> None:
     """Runs the body and notes how it ended. A timeout or sys.exit() in it is a failure like any other."""
     try:
         body = body_of(delivery.name)
@@ -127,8 +129,8 @@ def finished_by(delivery: Delivery, *args: Any) -> None:
         body(*args)
     except BaseException as error:
         log.exception("task %s failed", delivery.name)
-        attempts.finish(delivery, timezone.now(), sentence(error))
-        raise TaskFailed(sentence(error)) from None
+        attempts.finish(delivery, timezone.now(), error_line(error))
+        raise TaskFailed(error_line(error)) from None
     attempts.finish(delivery, timezone.now())
 
 

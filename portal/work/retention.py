@@ -15,7 +15,7 @@ from django.utils import timezone
 from django_q.models import Task as FailedTask
 
 from portal.base.conventions import Collected
-from portal.models import AuditEvent, AuthFailure, Beat, GuessWindow, JobRun, TaskAttempt
+from portal.models import AuditEvent, AuthFailure, GuessWindow, Heartbeat, JobRun, TaskAttempt
 from portal.querysets import NODE
 from portal.work.jobs import Lease
 
@@ -91,7 +91,7 @@ def outdated_attempts(now: datetime) -> models.QuerySet[Any]:
 def outdated_nodes(now: datetime) -> models.QuerySet[Any]:
     """Kept for as long as what was in their hands."""
     long_ago = now - timedelta(days=settings.JOB_RETENTION_DAYS)
-    return Beat.objects.filter(component__startswith=NODE, at__lt=long_ago)
+    return Heartbeat.objects.filter(component__startswith=NODE, at__lt=long_ago)
 
 
 def outdated_failed_tasks(now: datetime) -> models.QuerySet[Any]:

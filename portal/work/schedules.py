@@ -23,7 +23,7 @@ from portal.base.logs import redacted
 from portal.models import JobRun
 from portal.work import retention
 from portal.work.clusters import Cluster
-from portal.work.jobs import LEASE, Lease, claim
+from portal.work.jobs import LEASE, Lease, claim_cycle
 
 log = logging.getLogger("vigie.schedules")
 RUN = "portal.tasks.run"
@@ -86,7 +86,7 @@ jobs: Collected[Job] = Collected("schedules")
 
 def run_cycle(job: Job) -> None:
     """Runs the job for the current cycle, unless that is done or somebody is at it."""
-    lease = claim(job.name, job.cycle_key(timezone.now()), job.lease)
+    lease = claim_cycle(job.name, job.cycle_key(timezone.now()), job.lease)
     if lease is None:
         return
     try:
@@ -129,7 +129,7 @@ def mend(row: Schedule, job: Job, now: datetime) -> bool:
 
 def note(action: str, row: Schedule) -> None:
     before = {name: redacted(str(getattr(row, name)))[:200] for name in ("func", "schedule_type", "minutes", "cluster")}
-    audit.record(action, f"schedule:{redacted(row.name or str(row.pk))}", actor="system", before=before)
+    audit.record_event(action, f"schedule:{redacted(row.name or str(row.pk))}", actor="system", before=before)
 
 
 # --- The portal's own jobs -------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from monitoring.beta.snapshots import keep
 from monitoring.models import BetaProgramme, BetaSnapshot, Target
 from portal.access import roles
 from portal.access.signin.sessions import SEEN
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import ApiToken
 from usage.guardian.summary import summary
 from usage.models import GuardianReport
@@ -61,11 +61,11 @@ def callers_by_token() -> list[Caller]:
     agent = Agent.objects.create(machine_id=MACHINE, enrolled_at=now, last_seen_at=now)
     Agent.objects.create(machine_id=OTHER_MACHINE, enrolled_at=now, last_seen_at=now)
     shown = {
-        "expired": issue("client", label="old", expires_at=now - timedelta(days=1))[1],
-        "revoked": issue("client", label="lost")[1],
-        "enroll": issue("enroll", label="installer")[1],
+        "expired": issue_token("client", label="old", expires_at=now - timedelta(days=1))[1],
+        "revoked": issue_token("client", label="lost")[1],
+        "enroll": issue_token("enroll", label="installer")[1],
         "agent": issue_agent_token(agent),
-        "client": issue("client", label="gui")[1],
+        "client": issue_token("client", label="gui")[1],
     }
     ApiToken.objects.filter(label="lost").update(revoked_at=now)
     return [Caller(name, token=shown[name]) for name in TOKENS]
@@ -80,7 +80,7 @@ def callers_by_user() -> list[Caller]:
         user.groups.set(Group.objects.filter(name=roles.OPERATOR if name in ("inactive", "plain") else name))
         found.append(Caller(f"session:{name}", session=session_of(user)))
         if name != "inactive":
-            found.append(Caller(f"token:{name}", token=issue("staff", user=user)[1]))
+            found.append(Caller(f"token:{name}", token=issue_token("staff", user=user)[1]))
     User.objects.filter(username="inactive").update(is_active=False)
     return found
 

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, in_full, lines, moment_column
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column, stacked
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.base.problems import CODES
 from portal.base.words import EMPTY_VALUE, format_count
@@ -165,8 +165,8 @@ class UserSessionAdmin(ActivityAdmin):
             None,
             (
                 "who_in_full",
-                moment_column("session_start", _("started"), show=in_full),
-                moment_column("session_end", _("ended"), show=in_full, empty=_("not ended: nobody logged out")),
+                moment_column("session_start", _("started"), show=exact_moment),
+                moment_column("session_end", _("ended"), show=exact_moment, empty=_("not ended: nobody logged out")),
                 "lasted",
                 "user_agent",
                 "ip",
@@ -224,7 +224,7 @@ class FeatureUsageAdmin(ActivityAdmin):
                 "feature_name",
                 "endpoint",
                 "who_in_full",
-                moment_column("timestamp", _("when"), show=in_full),
+                moment_column("timestamp", _("when"), show=exact_moment),
                 "outcome",
                 "took",
                 "told_by",
@@ -235,7 +235,7 @@ class FeatureUsageAdmin(ActivityAdmin):
 
     @admin.display(description=_("feature"))
     def what(self, use: FeatureUsage) -> SafeString:
-        return lines(use.feature_name, use.endpoint)
+        return stacked(use.feature_name, use.endpoint)
 
     @admin.display(description=_("outcome"))
     def outcome(self, use: FeatureUsage) -> SafeString:
@@ -279,7 +279,7 @@ class UserErrorAdmin(ActivityAdmin):
                 "code",
                 "where",
                 "who_in_full",
-                moment_column("timestamp", _("when"), show=in_full),
+                moment_column("timestamp", _("when"), show=exact_moment),
                 "told_by",
                 clock_of,
             ),
@@ -292,7 +292,7 @@ class UserErrorAdmin(ActivityAdmin):
     @admin.display(description=_("error"))
     def what(self, error: UserError) -> SafeString:
         known = CODES.get(error.error_type)
-        return lines(known.title, error.error_type) if known else lines(error.error_type)
+        return stacked(known.title, error.error_type) if known else stacked(error.error_type)
 
     @admin.display(description=_("code"))
     def code(self, error: UserError) -> SafeString | str:

@@ -19,8 +19,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from portal.admin.base import ReadOnlyAdmin
-from portal.admin.display import WARNING, badge, beside
-from portal.base.rounding import half_up
+from portal.admin.display import WARNING, badge, inline
+from portal.base.rounding import round_half_up
 from portal.base.words import format_count
 from portal.desk.panels import Chart, Section, Tile
 from usage.admin.display import application, share
@@ -103,7 +103,7 @@ def tiles_of(found: Figures, days: list[date]) -> list[Tile]:
 
 
 def failed_percent(part: Sums) -> float:
-    return half_up(part.failed * 100 / part.documents, 1) if part.documents else 0
+    return round_half_up(part.failed * 100 / part.documents, 1) if part.documents else 0
 
 
 # --- By customer, by application -------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def name_of(customer: str, ref: str) -> Any:
     if not customer and not ref:
         return _now("without a licence")
     link = reverse("admin:usage_licence_changelist", query={"q": customer or ref})
-    return beside(
+    return inline(
         format_html('<a href="{}">{}</a>', link, customer or ref), "" if customer else badge(_now("unnamed"), WARNING)
     )
 

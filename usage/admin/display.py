@@ -12,8 +12,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, lines
-from portal.base.rounding import half_up
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, stacked
+from portal.base.rounding import round_half_up
 from portal.base.words import EMPTY_VALUE, format_count
 from usage.consumption import Standing
 from usage.licences import NEAR, day_of
@@ -80,7 +80,7 @@ def outlook(standing: Standing) -> SafeString | str:
     if standing.expected is None:
         return EMPTY_VALUE
     reached = _("100 %% on %(day)s") % {"day": day_of(standing.used_up_on)} if standing.used_up_on else ""
-    return lines(format_count(standing.expected), reached)
+    return stacked(format_count(standing.expected), reached)
 
 
 def share(part: int, whole: int) -> str:
@@ -89,7 +89,7 @@ def share(part: int, whole: int) -> str:
         return EMPTY_VALUE
     percent = part * 100 / whole
     shown = max(percent, 0.1) if part else 0
-    return _("%(percent)s %%") % {"percent": number_format(half_up(shown, 1), 1, use_l10n=True)}
+    return _("%(percent)s %%") % {"percent": number_format(round_half_up(shown, 1), 1, use_l10n=True)}
 
 
 def application(name: str, version: str) -> str:

@@ -22,17 +22,17 @@ from django.utils.translation import ngettext
 
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin
-from portal.admin.display import in_full, lines, moment_column
+from portal.admin.display import exact_moment, moment_column, stacked
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.base.words import format_count
-from portal.desk.history import SENTENCES
+from portal.desk.history import EVENT_TEXTS
 from portal.desk.panels import Section
 from portal.notifications.known import guardian
 from usage.guardian import reports, wording
 from usage.guardian.summary import summary
 from usage.models import GuardianReport
 
-SENTENCES.update({"usage.report_asked": _("A report was asked for")})
+EVENT_TEXTS.update({"usage.report_asked": _("A report was asked for")})
 HOURS = {2: _("2 hours"), 24: _("24 hours"), 168: _("7 days"), 720: _("30 days")}
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 SHOWN_PEOPLE, SHOWN_ERRORS = 200, 50
@@ -121,7 +121,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
     facts = (
         (
             None,
-            ("period", "origin", moment_column("created_at", _("written"), show=in_full), "who", "what", "sample"),
+            ("period", "origin", moment_column("created_at", _("written"), show=exact_moment), "who", "what", "sample"),
         ),
     )
 
@@ -203,7 +203,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
         with transaction.atomic():
             report = reports.keep(start, end, data, request.user.get_username(), is_mailed=is_mailed)
             after = {"hours": hours, "mailed": is_mailed}
-            audit.record("usage.report_asked", f"report:{report.pk}", request=request, after=after)
+            audit.record_event("usage.report_asked", f"report:{report.pk}", request=request, after=after)
         try:
             reports.save(report)
         except reports.FileNotWritten as error:
@@ -220,7 +220,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
 def people(data: wording.Data) -> Section:
     rows = [
         [
-            lines(user["email"], ", ".join(user["features_used"])),
+            stacked(user["email"], ", ".join(user["features_used"])),
             wording.duration(user["total_time_minutes"]).replace(" ", NO_BREAK),
             user["requests_count"],
             user["errors_count"],

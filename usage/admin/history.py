@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from portal.desk.history import SENTENCES
+from portal.desk.history import EVENT_TEXTS
 
-SENTENCES.update(
+EVENT_TEXTS.update(
     {
         "licence.added": _("Added"),
         "licence.changed": _("Changed"),

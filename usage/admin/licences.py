@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
-from portal.admin.display import beside, in_full, moment_column
+from portal.admin.display import exact_moment, inline, moment_column
 from portal.base.words import format_moment
 from portal.desk.history import history_of
 from portal.desk.panels import Section
@@ -64,8 +64,8 @@ class LicenceAdmin(SettingsAdmin):
     )  # fmt: skip
     standing = (
         "whose_and_state", "used_so_far", "forecast_in_full", "month",
-        moment_column("first_seen_at", _("first seen"), show=in_full, empty=_("never")),
-        moment_column("last_run_at", _("last run"), show=in_full, empty=_("never")),
+        moment_column("first_seen_at", _("first seen"), show=exact_moment, empty=_("never")),
+        moment_column("last_run_at", _("last run"), show=exact_moment, empty=_("never")),
     )  # fmt: skip
     settings = ("ref", "customer", "monthly_page_quota", "period_day")
 
@@ -156,12 +156,12 @@ class LicenceAdmin(SettingsAdmin):
 
     @admin.display(description=_("customer"))
     def whose_and_state(self, licence: Licence) -> SafeString:
-        return beside(display.customer_of(licence), display.state_of(standing_of(licence)))
+        return inline(display.customer_of(licence), display.state_of(standing_of(licence)))
 
     @admin.display(description=_("this month"))
     def used_so_far(self, licence: Licence) -> SafeString:
         standing = standing_of(licence)
-        return beside(licences.used_in_words(standing), display.bar(standing))
+        return inline(licences.used_in_words(standing), display.bar(standing))
 
     @admin.display(description=_("forecast"))
     def forecast_in_full(self, licence: Licence) -> str:

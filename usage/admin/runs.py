@@ -20,11 +20,11 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from portal.admin.base import BoundedChangeList, begins_with
-from portal.admin.display import BAD, GOOD, WARNING, badge, beside, in_full, lines, moment_column
+from portal.admin.display import BAD, GOOD, WARNING, badge, exact_moment, inline, moment_column, stacked
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.base.words import EMPTY_VALUE, format_count
 from portal.desk.panels import Section
-from portal.work.jobs import Busy
+from portal.work.jobs import AlreadyRunning
 from usage import rollups
 from usage.admin.dashboard import UsageDashboard
 from usage.admin.display import application, clock_of, customer_of, link_to
@@ -137,9 +137,9 @@ class RunAdmin(UsageDashboard):
             _("Origin"),
             (
                 "run_id", "machine", "application", "licence_in_full", "reported_by",
-                moment_column("started_at", _("started"), show=in_full),
-                moment_column("sent_at", _("sent"), show=in_full),
-                moment_column("received_at", _("received"), show=in_full),
+                moment_column("started_at", _("started"), show=exact_moment),
+                moment_column("sent_at", _("sent"), show=exact_moment),
+                moment_column("received_at", _("received"), show=exact_moment),
                 clock_of,
             ),
         ),
@@ -188,7 +188,7 @@ class RunAdmin(UsageDashboard):
             with transaction.atomic():
                 count = chosen.update(implausible=False)
                 rollups.recount(chosen)
-        except Busy:
+        except AlreadyRunning:
             text = _("Runs are being summed up just now. Try again in a minute.")
             self.message_user(request, text, messages.WARNING)
             return
@@ -215,13 +215,13 @@ class RunAdmin(UsageDashboard):
     @admin.display(description=_("licence"))
     def licence(self, run: Run) -> SafeString | str:
         licence: Licence | None = run.licence  # type: ignore[attr-defined]
-        return run.license_ref if licence is None else lines(link_to(licence), licence.customer)
+        return run.license_ref if licence is None else stacked(link_to(licence), licence.customer)
 
     @admin.display(description=_("licence"))
     def licence_in_full(self, run: Run) -> SafeString | str:
         """It is written down within a minute of its first run."""
         licence = Licence.objects.filter(ref=run.license_ref).first()
-        return run.license_ref if licence is None else beside(link_to(licence), customer_of(licence))
+        return run.license_ref if licence is None else inline(link_to(licence), customer_of(licence))
 
     @admin.display(description=_("outcome"))
     def outcome(self, run: Run) -> SafeString:

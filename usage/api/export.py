@@ -57,7 +57,7 @@ class ExportView(ApiView):
         now = timezone.now()
         wanted, form = asked(request.query_params, now)
         note = {"from": iso(wanted.since), "to": iso(wanted.until), "group": ",".join(wanted.groups), "format": form}
-        audit.record("usage.exported", "usage", request=request._request, after=note)
+        audit.record_event("usage.exported", "usage", request=request._request, after=note)
         chunks, content_type = FORMATS[form]
         content = chunks(wanted.columns, rows_of(wanted, now))
         answer = Streamed(content, content_type=content_type, headers=attached("usage", form))

@@ -52,7 +52,7 @@ class BatchView(HotView):
         """Status and body. What would be audited of a single run is audited of a batch, once a code."""
         status, body = super().answer(request)
         for code in sorted({item["code"] for item in body["results"] if item["code"] in AUDITED}):
-            audit.refusal(request, code)
+            audit.record_refusal(request, code)
         return status, body
 
     @extend_schema(request=BatchSerializer, responses={200: BatchAnswer})

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.base.files import write_whole
-from portal.notifications import in_our_language, notify
+from portal.notifications import in_portal_language, notify
 from portal.work.jobs import Lease
 from usage.guardian.mail import notice
 from usage.guardian.summary import summary
@@ -62,7 +62,7 @@ def keep(
             lease.extend()
         report = stored(start, end, requested_by, data)
         if is_mailed:
-            with in_our_language():
+            with in_portal_language():
                 notify(notice(report))
     return report
 

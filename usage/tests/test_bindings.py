@@ -4,7 +4,7 @@ import pytest
 from django.utils import timezone
 
 from agents.enrolment import issue_agent_token
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent
 from usage import findings
 from usage.models import Run
@@ -18,8 +18,8 @@ RECORDED, OTHER_APP, OTHER_LICENCE = (201, None), (403, "app_mismatch"), (403, "
 def tokens(make_agent):
     bound, free = make_agent("PC-1", license_ref="LIC-1"), make_agent("PC-2")
     return {
-        "any app": issue("client", label="any")[1],
-        "two apps": issue("client", label="two", app_names=["gui_v6", "batch"])[1],
+        "any app": issue_token("client", label="any")[1],
+        "two apps": issue_token("client", label="two", app_names=["gui_v6", "batch"])[1],
         "bound machine": issue_agent_token(bound),
         "free machine": issue_agent_token(free),
     }

@@ -7,7 +7,7 @@ import pytest
 from django.db import DataError, InterfaceError, InternalError, OperationalError, ProgrammingError
 from django.utils import timezone
 
-from portal.base.processes import myself
+from portal.base.processes import current_process
 from usage.models import FeatureUsage, TrackingWriter, UserError
 from usage.tracking import buffer as module
 from usage.tracking.buffer import Buffer, buffer
@@ -70,7 +70,7 @@ def test_what_does_not_fit_is_dropped_and_counted(written_when_asked, settings):
     written_when_asked()
     assert FeatureUsage.objects.order_by("pk").last().feature_name == "page-99"
     writer = TrackingWriter.objects.get()
-    assert (writer.process, writer.dropped, writer.queued) == (myself(), 30, 0)
+    assert (writer.process, writer.dropped, writer.queued) == (current_process(), 30, 0)
     assert writer.dropped_at == writer.seen_at
 
 

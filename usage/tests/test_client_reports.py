@@ -19,7 +19,7 @@ from vigie_client import (
 from vigie_client.cli import main
 
 from agents.models import Agent
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from usage.models import Run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,7 +36,7 @@ def portal(live_server, tmp_path, monkeypatch):
 
 
 def enrol(portal):
-    Path("enrol.token").write_text(issue("enroll", label="x")[1])
+    Path("enrol.token").write_text(issue_token("enroll", label="x")[1])
     assert main(["enroll", "--server", portal, "--token-file", "enrol.token", "--timeout", "60"]) == 0
 
 
@@ -72,7 +72,7 @@ def test_runs_of_another_machine_wait_alone_and_in_a_batch(portal):
 
 
 def test_a_run_that_the_portal_refuses_is_found_among_those_it_takes(portal):
-    client = UsageTelemetryClient(portal, make_session(issue("client", label="gui")[1]), timeout=60)
+    client = UsageTelemetryClient(portal, make_session(issue_token("client", label="gui")[1]), timeout=60)
     payloads = [run() for _ in range(4)]
     payloads[1]["total_pages"] = 7
     payloads[2]["nested"] = json.loads("[" * 40 + "]" * 40)
@@ -83,7 +83,7 @@ def test_a_run_that_the_portal_refuses_is_found_among_those_it_takes(portal):
 
 
 def test_a_portal_under_another_prefix_or_host_keeps_runs_waiting(portal, settings):
-    token = issue("client", label="gui")[1]
+    token = issue_token("client", label="gui")[1]
     spool_payload("usage.jsonl", run())
     for name, hosts in (("/vigie", ["*"]), ("", ["vigie.example.org"])):
         settings.ALLOWED_HOSTS = hosts

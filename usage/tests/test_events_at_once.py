@@ -8,7 +8,7 @@ import pytest
 import requests
 from django.db import connections
 
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from usage.models import FeatureUsage, UserSession
 from usage.tests.events import MAKERS, feature, session
 
@@ -19,7 +19,7 @@ SENDERS = 10
 @pytest.fixture
 def at_once(live_server):
     """Sends these bodies in as many threads, let go together; the results of each."""
-    token = issue("client", label="gui")[1]
+    token = issue_token("client", label="gui")[1]
 
     def sending(bodies):
         start = threading.Barrier(len(bodies))

@@ -5,7 +5,7 @@ from django.db import connections
 from vigie_client import ActivityTracker, make_session, spool_stats
 from vigie_client.report import activity_rules
 
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.api.payloads import PayloadReader
 from usage.events import read_error_type, read_feature, read_route
 from usage.models import FeatureUsage, UserError, UserSession
@@ -36,7 +36,7 @@ def spool(tmp_path):
 
 @pytest.fixture
 def tracker(live_server, spool):
-    session = make_session(issue("client", label="gui")[1])
+    session = make_session(issue_token("client", label="gui")[1])
     yield ActivityTracker(live_server.url, session, "Bob@Example.org", spool_path=spool, timeout=60, deliver_after=600)
     connections.close_all()
 

@@ -11,9 +11,9 @@ from django.contrib.auth.models import Permission, User
 from django.db import OperationalError
 from django.utils import timezone
 
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent
-from portal.work.jobs import claim
+from portal.work.jobs import claim_cycle
 from usage import exports, rollups
 from usage.exports import RUN_COLUMNS, Wanted, rows_of
 from usage.models import Run, RunRollup
@@ -40,7 +40,7 @@ def export(call, staff_token):
 @pytest.fixture
 def counted(db):
     """Sums up all runs that there are."""
-    return lambda: rollups.catch_up(timezone.now(), [claim("usage.rollups", uuid.uuid4().hex)])
+    return lambda: rollups.catch_up(timezone.now(), [claim_cycle("usage.rollups", uuid.uuid4().hex)])
 
 
 def a_run(at=NOON, pages=1, **fields):
@@ -280,7 +280,7 @@ class TestRefusals:
     def test_staff_need_the_permissions_to_view_and_to_export(self, call, names, status):
         user = User.objects.create_user("sam", is_staff=True)
         user.user_permissions.set(Permission.objects.filter(codename__in=names))
-        assert call("GET", "usage/export", issue("staff", user=user)[1]).status_code == status
+        assert call("GET", "usage/export", issue_token("staff", user=user)[1]).status_code == status
 
     def test_a_refusal_is_no_export_on_record(self, call, staff_token):
         call("GET", "usage/export", staff_token, format="x")

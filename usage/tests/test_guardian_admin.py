@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
 from portal.access.roles import OPERATOR, STAFF, VIEWER, synchronise
-from portal.desk.history import sentence
+from portal.desk.history import describe_event
 from portal.models import AuditEvent, OutboxMessage
 from usage.guardian import reports
 from usage.guardian.summary import summary
@@ -219,7 +219,7 @@ def test_an_operator_has_a_report_made(client, folder, hours):
     assert json.loads((folder / "usage_report.json").read_text()) == kept.data
     assert not OutboxMessage.objects.exists()
     event = AuditEvent.objects.get(action="usage.report_asked")
-    assert (event.actor, event.after, sentence(event)) == (
+    assert (event.actor, event.after, describe_event(event)) == (
         "user:olga", {"hours": hours, "mailed": False}, "A report was asked for",
     )  # fmt: skip
 

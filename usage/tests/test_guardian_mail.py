@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from portal.models import OutboxMessage
-from portal.notifications import in_our_language
+from portal.notifications import in_portal_language
 from portal.tests.helpers.smtp_sink import SmtpSink
 from portal.tests.helpers.workers import deliver
 from usage.guardian import reports
@@ -72,7 +72,7 @@ def body(mail, kind):
 def written():
     """The notice of the report of the period."""
     report = reports.stored(START, END, "olga", summary(START, END))
-    with in_our_language():
+    with in_portal_language():
         return notice(report)
 
 

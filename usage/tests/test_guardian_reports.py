@@ -13,7 +13,7 @@ from django_q.models import OrmQ
 from portal.base.files import write_whole
 from portal.desk.findings import current_findings
 from portal.models import JobRun, OutboxMessage
-from portal.work.jobs import LeaseLost, claim
+from portal.work.jobs import LeaseLost, claim_cycle
 from portal.work.schedules import jobs, run_cycle
 from usage.guardian import reports
 from usage.guardian.summary import summary
@@ -228,9 +228,9 @@ def test_killed_at_any_line_and_run_again_it_has_one_effect(monkeypatch, clock, 
 
 
 def test_who_was_overtaken_writes_nothing(clock, file):
-    lease = claim(JOB.name, JOB.cycle_key(timezone.now()))
+    lease = claim_cycle(JOB.name, JOB.cycle_key(timezone.now()))
     clock(at("16:30"))
-    assert claim(JOB.name, JOB.cycle_key(timezone.now())) is not None
+    assert claim_cycle(JOB.name, JOB.cycle_key(timezone.now())) is not None
     with pytest.raises(LeaseLost):
         reports.write_periodic(lease)
     assert GuardianReport.objects.count() == len(mails()) == 0

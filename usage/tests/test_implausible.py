@@ -6,7 +6,7 @@ import pytest
 from django.db.models import Sum
 from django.utils import timezone
 
-from portal.work.jobs import claim, turn
+from portal.work.jobs import claim_cycle, exclusive_lease
 from usage import findings, licences, rollups
 from usage.consumption import standings
 from usage.exports import Wanted, rows_of
@@ -21,7 +21,7 @@ LIST = "/admin/usage/run/"
 
 @pytest.fixture
 def count():
-    lease = claim("usage.rollups", "now")
+    lease = claim_cycle("usage.rollups", "now")
     return lambda: rollups.catch_up(timezone.now(), [lease])
 
 
@@ -55,7 +55,7 @@ def test_run_of_two_billion_pages_by_an_application_raises_no_quota_alarm(call, 
     a_licence("LIC-2041", quota=100)
     call("POST", "usage/report", client_token, body=run([document(page_count=2**31 - 1)], started_at=None))
     count()
-    assert licences.review(timezone.now(), claim("usage.licences", "now")) == 0
+    assert licences.review(timezone.now(), claim_cycle("usage.licences", "now")) == 0
     assert not Licence.objects.filter(licences.over_quota(timezone.now())).exists()
     (finding,) = findings.implausible_runs(timezone.now())
     assert finding.text.endswith("Reported by client:gui_v6.")
@@ -81,7 +81,7 @@ def test_operator_counts_the_pages_of_an_implausible_run(admin_client, count, pa
 
 def test_implausible_run_stays_so_while_runs_are_summed_up(admin_client):
     run = implausible()
-    with turn(rollups.TURN):
+    with exclusive_lease(rollups.TURN):
         response = admin_client.post(LIST, {"action": "count_pages", "_selected_action": run.pk}, follow=True)
     assert [str(message) for message in response.context["messages"]] == [
         "Runs are being summed up just now. Try again in a minute."

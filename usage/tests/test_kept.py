@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from portal.work.jobs import claim
+from portal.work.jobs import claim_cycle
 from portal.work.retention import prune
 from usage.models import FeatureUsage, GuardianReport, TrackingWriter, UserError, UserSession
 
@@ -22,7 +22,7 @@ def pruned(settings):
 
     def left(make, *days):
         rows = {make(now - age * DAY).pk: age for age in days}
-        prune(claim("portal.retention", "now"))
+        prune(claim_cycle("portal.retention", "now"))
         return rows
 
     return left

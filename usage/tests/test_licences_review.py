@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from portal.base.severity import Severity
 from portal.models import JobRun, NotificationChannel, OutboxMessage
-from portal.work.jobs import LeaseLost, claim
+from portal.work.jobs import LeaseLost, claim_cycle
 from usage import licences
 from usage.admin.form import LicenceForm
 from usage.licences import near_quota, over_quota, review
@@ -28,7 +28,7 @@ def channel(db):
 
 @pytest.fixture
 def lease():
-    return claim("usage.rollups", "now")
+    return claim_cycle("usage.rollups", "now")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db.models import Sum
 
 from portal.models import JobRun
-from portal.work.jobs import Lease, LeaseLost, claim, turn
+from portal.work.jobs import Lease, LeaseLost, claim_cycle, exclusive_lease
 from usage import rollups
 from usage.models import Licence, RollupProgress, Run, RunRollup
 from usage.tests.runs import document, kept, run
@@ -20,7 +20,7 @@ HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 @pytest.fixture
 def lease():
-    return claim("usage.rollups", "now")
+    return claim_cycle("usage.rollups", "now")
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_who_was_overtaken_writes_nothing(lease):
 
 def test_one_counts_at_a_time(lease):
     kept()
-    with turn(rollups.TURN):
+    with exclusive_lease(rollups.TURN):
         assert rollups.roll_up(lease) == {"rollups": 0, "warnings": 0}
     assert rollups.roll_up(lease) == {"rollups": 1, "warnings": 0}
 
@@ -285,7 +285,7 @@ def test_rebuilding_without_rollups_counts_all_and_hides_nothing_from_the_job(co
 
 
 def test_while_somebody_counts_rebuilding_says_so():
-    with turn(rollups.TURN), pytest.raises(CommandError, match="try again"):
+    with exclusive_lease(rollups.TURN), pytest.raises(CommandError, match="try again"):
         call_command("rebuild_rollups")
 
 

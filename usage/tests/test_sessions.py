@@ -8,7 +8,7 @@ from django.db import DatabaseError, InterfaceError
 from django.test import Client
 from django.utils import timezone
 
-from portal.access.signin.user_agents import reduced
+from portal.access.signin.user_agents import summarize_user_agent
 from usage.models import UserSession
 from usage.tracking import sessions
 from usage.tracking.sessions import truncated
@@ -165,4 +165,4 @@ def test_an_address_is_cut_to_its_network(address, network):
     ],
 )
 def test_of_a_user_agent_the_names_we_know_are_kept(user_agent, names):
-    assert reduced(user_agent) == names
+    assert summarize_user_agent(user_agent) == names

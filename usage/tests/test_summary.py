@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from usage.tests.activity import failed, session, used
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +19,7 @@ def staff():
     """A token of somebody who may see reports and nothing else."""
     user = User.objects.create_user("olga", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_guardianreport"))
-    return issue("staff", user=user)[1]
+    return issue_token("staff", user=user)[1]
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_machines_and_applications_are_not_told(call, agent_token, client_token,
 
 
 def test_staff_need_the_permission(call):
-    token = issue("staff", user=User.objects.create_user("vic", is_staff=True))[1]
+    token = issue_token("staff", user=User.objects.create_user("vic", is_staff=True))[1]
     assert call("GET", "usage/summary", token).json()["code"] == "permission_denied"
 
 

@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import resolve, reverse
 from django.utils import timezone
 
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.desk import exports
 from usage import ingest
 from usage.admin.runs import RunAdmin
@@ -135,7 +135,7 @@ class TestWhoItWas:
 
     def test_the_person_behind_a_staff_token(self, call, noted):
         bob = User.objects.create_superuser("bob", "bob@example.org")
-        call("GET", "agents/fleet", issue("staff", user=bob, label="laptop")[1])
+        call("GET", "agents/fleet", issue_token("staff", user=bob, label="laptop")[1])
         assert noted().user_email == "bob@example.org"
 
     def test_a_person_whose_address_is_written_otherwise(self, client, noted):

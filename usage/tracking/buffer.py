@@ -18,7 +18,7 @@ from django.db import DataError, Error, IntegrityError, close_old_connections, c
 from django.utils import timezone
 
 from portal.base import disks
-from portal.base.processes import myself
+from portal.base.processes import current_process
 from usage.models import FeatureUsage, TrackingWriter, UserError
 from usage.tracking.records import Record
 
@@ -131,7 +131,7 @@ class Buffer:
         known = {"queued": len(self.waiting), "seen_at": now}
         if dropped > self.told_dropped:
             known |= {"dropped": dropped, "dropped_at": now}
-        TrackingWriter.objects.update_or_create(process=myself(), defaults=known)
+        TrackingWriter.objects.update_or_create(process=current_process(), defaults=known)
 
     def save_one_by_one(self, error: Exception) -> list[Record]:
         """One record that the database refuses must not take the others with it. Those that are still to be written.

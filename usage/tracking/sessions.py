@@ -17,7 +17,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
-from portal.access.signin.user_agents import reduced
+from portal.access.signin.user_agents import summarize_user_agent
 from portal.base import disks
 from usage.models import UserSession
 from usage.tracking.identity import person
@@ -60,7 +60,7 @@ def begin(request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None
                 user_email=person(user),
                 session_start=timezone.now(),
                 ip=truncated(request.META.get("REMOTE_ADDR", "")),
-                user_agent=reduced(request.headers.get("User-Agent", "")),
+                user_agent=summarize_user_agent(request.headers.get("User-Agent", "")),
             )
     except Error as error:
         log.error("a login could not be noted: %s", disks.trouble(error))

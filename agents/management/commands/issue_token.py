@@ -15,7 +15,7 @@ from rest_framework.exceptions import ValidationError
 from vigie_client.contract import MACHINE_ID
 
 from agents.enrolment import issue_agent_token, provision
-from portal.access.tokens.issuing import issue, read_app_name
+from portal.access.tokens.issuing import issue_token, read_app_name
 from portal.api.fields import LineField
 from portal.models import ApiToken
 
@@ -109,7 +109,7 @@ class Command(BaseCommand):
         chosen: dict[str, Any] = {name: options[name] for name in ("kind", "label", "max_uses")}
         machine, apps = options["machine"] or "", list(dict.fromkeys(options["app"]))
         chosen |= {"user": user, "for_machine": machine, "app_names": apps, "scopes": options["scope"]}
-        return issue(**chosen, actor=ACTOR, **limits)[1]
+        return issue_token(**chosen, actor=ACTOR, **limits)[1]
 
 
 def refuse_unfit(options: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from backups.models import ExpectedBackupJob
 from backups.scanner import orchestration
-from portal.management.options import moment
+from portal.management.options import parse_moment
 
 
 class Command(BaseCommand):
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        now = moment("--at", options["at"]) if options["at"] else timezone.now()
+        now = parse_moment("--at", options["at"]) if options["at"] else timezone.now()
         agent = options["agent"]
         if agent and not ExpectedBackupJob.objects.of(agent).exists():
             raise CommandError("No backup is expected of that machine.")

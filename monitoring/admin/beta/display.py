@@ -20,7 +20,7 @@ from monitoring.beta.report import DETRACTS, PROMOTES, OpenBug, Report
 from monitoring.beta.verdict import GO, INSUFFICIENT_DATA, NO_GO
 from monitoring.beta.wording import Fact
 from monitoring.models import BetaFeedback
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, lines
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, stacked
 from portal.base.text import truncated
 from portal.base.words import EMPTY_VALUE, format_count
 from portal.desk.panels import Section
@@ -150,11 +150,11 @@ def bug_row(bug: OpenBug) -> list[object]:
     severity = BetaFeedback.Severity(bug["severity"])
     url = reverse("admin:monitoring_betafeedback_change", args=[bug["id"]])
     return [
-        lines(badge(severity.label, SEVERITY_TONES[severity]), BetaFeedback.Status(bug["status"]).label),
-        lines(
+        stacked(badge(severity.label, SEVERITY_TONES[severity]), BetaFeedback.Status(bug["status"]).label),
+        stacked(
             words(bug["comment"], SHOWN_OF_A_COMMENT) or EMPTY_VALUE,
             format_html('<a href="{}">#{}</a>', url, bug["id"]),
         ),
-        lines(words(bug["page"], SHOWN_OF_A_PAGE) or EMPTY_VALUE, words(bug["app_version"], SHOWN_OF_A_PAGE)),
+        stacked(words(bug["page"], SHOWN_OF_A_PAGE) or EMPTY_VALUE, words(bug["app_version"], SHOWN_OF_A_PAGE)),
         datetime.fromisoformat(bug["given_at"]),
     ]

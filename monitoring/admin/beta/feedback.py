@@ -29,7 +29,7 @@ from monitoring.admin.beta.feedback_form import FeedbackForm
 from monitoring.beta import display, triage
 from monitoring.models import BetaFeedback, FeedbackTag
 from portal.admin.base import BoundedChangeList, SettingsAdmin
-from portal.admin.display import beside, in_full, lines, moment_column
+from portal.admin.display import exact_moment, inline, moment_column, stacked
 from portal.base.text import truncated
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_of
@@ -82,8 +82,8 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
             _("What was said"),
             (
                 "by", "score", "on_page", "version_alone", "programme", "told_by",
-                moment_column("given_at", _("given"), show=in_full),
-                moment_column("received_at", _("received"), show=in_full),
+                moment_column("given_at", _("given"), show=exact_moment),
+                moment_column("received_at", _("received"), show=exact_moment),
                 clock_of,
             ),
         ),
@@ -181,11 +181,11 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     def what_was_said(self, feedback: BetaFeedback) -> SafeString:
         page = truncated(feedback.page, display.SHOWN_PAGE)
         who = (display.isolated(feedback.participant), display.isolated(page) if page else "")
-        return lines(display.brief(feedback), beside(*who, display.tags(feedback)))
+        return stacked(display.brief(feedback), inline(*who, display.tags(feedback)))
 
     @admin.display(description=_("type, severity"))
     def kind(self, feedback: BetaFeedback) -> SafeString:
-        return lines(display.type_badge(feedback), display.severity_badge(feedback))
+        return stacked(display.type_badge(feedback), display.severity_badge(feedback))
 
     @admin.display(description=_("score"))
     def score(self, feedback: BetaFeedback) -> str:
@@ -193,11 +193,11 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
 
     @admin.display(description=_("status, assigned to"))
     def stands(self, feedback: BetaFeedback) -> SafeString:
-        return lines(display.status_badge(feedback), feedback.assignee.get_username() if feedback.assignee else "")
+        return stacked(display.status_badge(feedback), feedback.assignee.get_username() if feedback.assignee else "")
 
     @admin.display(description=_("version, programme"))
     def version(self, feedback: BetaFeedback) -> SafeString:
-        return lines(feedback.app_version or EMPTY_VALUE, feedback.programme.name)
+        return stacked(feedback.app_version or EMPTY_VALUE, feedback.programme.name)
 
     @admin.display(description=_("version"))
     def version_alone(self, feedback: BetaFeedback) -> str:

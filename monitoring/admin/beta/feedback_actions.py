@@ -37,7 +37,7 @@ CAN = {
 def note(request: HttpRequest, changed: Sequence[Changed]) -> None:
     """An event for each: what was said, and by whom, stands in none of them."""
     for change in changed:
-        audit.record(TRIAGED, change.feedback.subject, request=request, before=change.before, after=change.after)
+        audit.record_event(TRIAGED, change.feedback.subject, request=request, before=change.before, after=change.after)
 
 
 class FeedbackActions(AskingAdmin):

@@ -49,7 +49,7 @@ class HandsReportsOn(VigieModelAdmin):
             return HttpResponseRedirect(self.address("change", quote(obj.pk)))
         answer = answered(self.report_for(request, obj), form)
         # Not before: a report that could not be made was handed to nobody.
-        audit.record(
+        audit.record_event(
             "beta.exported", self.subject_of(obj), request=request, after={"format": form, **self.told_of(obj)}
         )
         return answer

@@ -31,7 +31,7 @@ from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from monitoring.models.beta import new_key
 from portal import audit
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
-from portal.admin.display import GOOD, QUIET, badge, beside, lines
+from portal.admin.display import GOOD, QUIET, badge, inline, stacked
 from portal.admin.filters import ChoiceFilter
 from portal.base.words import format_count
 from portal.desk.history import history_of
@@ -79,12 +79,12 @@ def time_of(programme: BetaProgramme) -> SafeString:
     """Whether it runs, with the day that it does so from or until."""
     today = timezone.localdate()
     if programme.starts > today:
-        return lines(badge(_now("not begun"), QUIET), _now("from %(day)s") % {"day": day_of(programme.starts)})
+        return stacked(badge(_now("not begun"), QUIET), _now("from %(day)s") % {"day": day_of(programme.starts)})
     until = "" if programme.ends is None else _now("until %(day)s") % {"day": day_of(programme.ends)}
     if programme.is_running(today):
         since = _now("since %(day)s") % {"day": day_of(programme.starts)}
-        return lines(badge(_now("running"), GOOD), until or since)
-    return lines(badge(_now("ended"), QUIET), until)
+        return stacked(badge(_now("running"), GOOD), until or since)
+    return stacked(badge(_now("ended"), QUIET), until)
 
 
 @admin.register(BetaProgramme)
@@ -163,7 +163,7 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
         found = self.few_enough(request, queryset, Q())
         for programme in found:
             BetaProgramme.objects.filter(pk=programme.pk).update(public_key=new_key())
-            audit.record("beta.key_replaced", programme.subject, request=request)
+            audit.record_event("beta.key_replaced", programme.subject, request=request)
         text = ngettext(
             "The public key is replaced: the former address and forms with it send nothing any more.",
             "%(count)d public keys are replaced: the former addresses and forms send nothing any more.",
@@ -207,7 +207,7 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
 
     @admin.display(description=_("programme"))
     def programme(self, programme: BetaProgramme) -> SafeString:
-        return lines(isolated(programme.name), isolated(programme.product) if programme.product else "")
+        return stacked(isolated(programme.name), isolated(programme.product) if programme.product else "")
 
     @admin.display(description=_("verdict"))
     def verdict(self, programme: BetaProgramme) -> SafeString:
@@ -216,7 +216,7 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
     @admin.display(description=_("participants"))
     def participants(self, programme: BetaProgramme) -> SafeString:
         needed = _now("of %(count)s") % {"count": format_count(programme.participants_target)}
-        return beside(format_count(standing_of(programme).figures.participants), needed)
+        return inline(format_count(standing_of(programme).figures.participants), needed)
 
     @admin.display(description=_("average score"))
     def average(self, programme: BetaProgramme) -> str:

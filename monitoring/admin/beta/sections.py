@@ -16,7 +16,7 @@ from monitoring.admin.beta.display import verdict_badge
 from monitoring.admin.display import last_latency, link_to_target, target_state, why
 from monitoring.beta import display, wording
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Target
-from portal.admin.display import ago, beside, lines
+from portal.admin.display import inline, relative_moment, stacked
 from portal.base.words import format_moment
 from portal.desk.panels import Section
 
@@ -39,9 +39,9 @@ def feedback_of(programme: BetaProgramme) -> Section:
         columns=[_("When"), _("Who"), _("Type"), _("Score"), _("Comment"), _("Status")],
         rows=[
             [
-                display.link_to(feedback, ago(feedback.given_at)),
+                display.link_to(feedback, relative_moment(feedback.given_at)),
                 display.isolated(feedback.participant),
-                lines(display.type_badge(feedback), feedback.get_severity_display()),
+                stacked(display.type_badge(feedback), feedback.get_severity_display()),
                 display.score(feedback),
                 display.said(feedback.beginning),
                 display.status_badge(feedback),
@@ -81,7 +81,7 @@ def snapshot_row(snapshot: BetaSnapshot, before: str) -> list[object]:
     changed = _("was %(verdict)s") % {"verdict": wording.verdict_of(before)} if before else ""
     return [
         format_html('<a href="{}">{}</a>', url, format_moment(snapshot.taken_at)),
-        lines(verdict_badge(snapshot.verdict), changed if before != snapshot.verdict else ""),
+        stacked(verdict_badge(snapshot.verdict), changed if before != snapshot.verdict else ""),
         *figures_of(snapshot),
         snapshot.get_reason_display(),
         snapshot.taken_by,
@@ -108,7 +108,7 @@ def targets_of(programme: BetaProgramme) -> Section:
             [
                 link_to_target(target),
                 target_state(target, now, in_maintenance=False),
-                beside(ago(target.last_check_at), last_latency(target)),
+                inline(relative_moment(target.last_check_at), last_latency(target)),
                 why(target),
             ]
             for target in Target.objects.filter(beta_programme=programme)

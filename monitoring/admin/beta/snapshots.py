@@ -22,7 +22,7 @@ from monitoring.beta.report import Report
 from monitoring.beta.verdict import VERDICTS
 from monitoring.models import BetaSnapshot
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import in_full, lines, moment_column
+from portal.admin.display import exact_moment, moment_column, stacked
 from portal.admin.filters import FieldFilter, PeriodFilter
 from portal.base.moments import iso
 from portal.base.words import EMPTY_VALUE
@@ -73,7 +73,7 @@ class BetaSnapshotAdmin(HandsReportsOn, ReadOnlyAdmin):
         "programme__name", "taken_at", "verdict", "reason", "taken_by", *FIGURES.values(),
         "data__performance__mean_ms", "data__performance__error_rate",
     )  # fmt: skip
-    facts = ((None, ("of", moment_column("taken_at", _("kept"), show=in_full), "reason", "by")),)
+    facts = ((None, ("of", moment_column("taken_at", _("kept"), show=exact_moment), "reason", "by")),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BetaSnapshot]:
         return with_figures(super().get_queryset(request).select_related("programme"))
@@ -155,7 +155,7 @@ def differences(before: BetaSnapshot, after: BetaSnapshot) -> Section:
             if former.get(name) != latter.get(name)
         ],
         empty=_now("Verdict and figures are the same."),
-        note=lines(link),
+        note=stacked(link),
     )
 
 

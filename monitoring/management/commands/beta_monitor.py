@@ -18,7 +18,7 @@ from monitoring.management.ending import ends_plainly
 from monitoring.management.printing import print_bytes
 from monitoring.models import Target
 from portal.base.logs import redacted
-from portal.notifications import in_our_language
+from portal.notifications import in_portal_language
 from portal.notifications.known import BUILT_IN_SETTINGS, built_in
 from portal.notifications.trial import try_out
 
@@ -90,7 +90,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_unused(options)
-        with ends_plainly(self), in_our_language():
+        with ends_plainly(self), in_portal_language():
             self.act(options)
 
     def act(self, options: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from monitoring.management.ending import ends_plainly
 from monitoring.management.printing import print_bytes
 from monitoring.models import BetaProgramme, BetaSnapshot
 from portal.base.files import write_whole
-from portal.notifications import in_our_language
+from portal.notifications import in_portal_language
 
 BINARY = ("xlsx", "pdf")
 
@@ -37,7 +37,7 @@ class Command(BaseCommand):
         form, output = options["format"], options["output"]
         if form in BINARY and output is None and self.stdout.isatty():
             raise CommandError(f"A terminal cannot show {form}: give --output, or a pipe.", returncode=2)
-        with ends_plainly(self), in_our_language():
+        with ends_plainly(self), in_portal_language():
             snapshot = kept(options["programme"])
             content = rendered(snapshot.data, form)
             if output is None:

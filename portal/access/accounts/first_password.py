@@ -15,7 +15,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from portal.base.env import kept_secret
-from portal.desk.findings import Finding, Severity, admin_url, sources
+from portal.desk.findings import Finding, Severity, admin_url, finding_sources
 
 OPERATOR = "operator"
 FILE_NAME, PASSWORD_BYTES = "operator_password", 18
@@ -61,7 +61,7 @@ class FirstPasswordValidator:
         return _("Choose a password that you use nowhere else.")
 
 
-@sources.register
+@finding_sources.register
 def first_password_in_a_file(now: datetime) -> Iterator[Finding]:
     try:
         written_at = datetime.fromtimestamp(password_file().stat().st_mtime, UTC)

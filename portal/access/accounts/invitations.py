@@ -45,7 +45,7 @@ def invite(request: HttpRequest, email: str, names: tuple[str, str], roles: Iter
         user.save()
         user.groups.set(roles)
         after = {"roles": ", ".join(sorted(role.name for role in roles))}
-        audit.record("user.invited", audit.subject_of(user), request=request, after=after)
+        audit.record_event("user.invited", audit.subject_of(user), request=request, after=after)
     return user
 
 
@@ -54,13 +54,13 @@ def renew(request: HttpRequest, user: User) -> None:
     with transaction.atomic():
         user.set_unusable_password()
         user.save(update_fields=["password"])
-        audit.record("user.invited_again", audit.subject_of(user), request=request)
+        audit.record_event("user.invited_again", audit.subject_of(user), request=request)
 
 
 def withdraw(request: HttpRequest, user: User) -> None:
     """Delete the user, who never signed in."""
     with transaction.atomic():
-        audit.record("user.invitation_withdrawn", audit.subject_of(user), request=request)
+        audit.record_event("user.invitation_withdrawn", audit.subject_of(user), request=request)
         user.delete()
 
 
@@ -72,7 +72,9 @@ def accept(request: HttpRequest, user: User, password: str) -> bool:
     with transaction.atomic():
         if not unaccepted.update(password=user.password, **names):
             return False
-        audit.record("user.invitation_accepted", audit.subject_of(user), request=request, actor=audit.subject_of(user))
+        audit.record_event(
+            "user.invitation_accepted", audit.subject_of(user), request=request, actor=audit.subject_of(user)
+        )
     return True
 
 

@@ -90,7 +90,7 @@ def count_attempt(
     for counter in counters_of(request, kind, user, name):
         if not counter.claim(now):
             Attempt(claimed).give_back()
-            audit.refusal(request, "throttled")
+            audit.record_refusal(request, "throttled")
             raise TooManyAttempts(counter.wait(now))
         claimed.append(counter)
     return Attempt(claimed)

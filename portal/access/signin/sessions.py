@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from portal import audit
 from portal.access.signin import second_factor
-from portal.access.signin.user_agents import reduced
+from portal.access.signin.user_agents import summarize_user_agent
 
 # In the session: when it was last written, and when a second factor is due. Each request reads them without a query.
 SEEN, DUE = "seen", "second_factor_due"
@@ -39,7 +39,7 @@ WATCHED = ("password", "is_active", "is_staff", "is_superuser")
 @receiver(pre_save, sender=UserSession)
 def keep_known_names(instance: UserSession, **_: Any) -> None:
     """Keep the names of browser and system instead of all that the browser sent."""
-    instance.user_agent = reduced(instance.user_agent)
+    instance.user_agent = summarize_user_agent(instance.user_agent)
 
 
 @receiver(user_logged_in)
@@ -107,7 +107,7 @@ def end_others(user: User) -> int:
     keep = request.session.session_key if request is not None and is_own else None
     ended = end_sessions(UserSession.objects.filter(user=user), keep)
     if ended:
-        audit.record("user.sessions_ended", audit.subject_of(user), request=request, after={"sessions": ended})
+        audit.record_event("user.sessions_ended", audit.subject_of(user), request=request, after={"sessions": ended})
     return ended
 
 

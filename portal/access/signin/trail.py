@@ -21,7 +21,7 @@ from portal import audit
 
 def record(action: str, request: HttpRequest, user: Any, **after: Any) -> None:
     name = audit.subject_of(user)
-    audit.record(action, name, request=request, actor=name, after=after or None)
+    audit.record_event(action, name, request=request, actor=name, after=after or None)
 
 
 def kind_of(authenticator: Authenticator) -> str:
@@ -51,7 +51,7 @@ def record_used_recovery_code(request: HttpRequest, user: User, method: str, **d
 
 @receiver(authentication_failed)
 def record_wrong_factor(request: HttpRequest, user: User, **_: Any) -> None:
-    audit.refusal(request, "second_factor", audit.subject_of(user))
+    audit.record_refusal(request, "second_factor", audit.subject_of(user))
 
 
 @receiver([password_changed, password_set, password_reset])

@@ -27,7 +27,7 @@ SYSTEMS = (
 LONGEST = 512
 
 
-def reduced(user_agent: str) -> str:
+def summarize_user_agent(user_agent: str) -> str:
     """`Firefox 131, Linux`; empty for one that nobody here knows."""
     text = user_agent[:LONGEST]
     browser = next((f"{name} {found[1]}" for form, name in BROWSERS if (found := form.search(text))), "")

@@ -121,7 +121,7 @@ def give_roles(request: HttpRequest, user: User, names: set[str]) -> None:
     user.is_staff = bool(names)
     user.save(update_fields=["is_staff"])
     before, after = {"roles": ", ".join(sorted(had))}, {"roles": ", ".join(sorted(names))}
-    audit.record(
+    audit.record_event(
         "user.roles_claimed", audit.subject_of(user), request=request, actor="system", before=before, after=after
     )
 
@@ -131,7 +131,7 @@ def new_user(request: HttpRequest, email: str, claims: dict[str, Any]) -> User:
     user = User(username=generate_unique_username([email]), email=email, is_staff=True, **names)
     user.set_unusable_password()
     user.save()
-    audit.record("user.created_by_single_sign_on", audit.subject_of(user), request=request, actor="system")
+    audit.record_event("user.created_by_single_sign_on", audit.subject_of(user), request=request, actor="system")
     return user
 
 
@@ -152,7 +152,7 @@ def admit(request: HttpRequest, login: SocialLogin) -> None:
         user = user or new_user(request, person["email"], person)
         if not linked:
             login.connect(request, user)
-            audit.record(
+            audit.record_event(
                 "user.linked_to_single_sign_on", audit.subject_of(user), request=request, actor=audit.subject_of(user)
             )
         give_roles(request, user, names)
@@ -163,7 +163,7 @@ def admit(request: HttpRequest, login: SocialLogin) -> None:
 
 
 def turned_away(request: HttpRequest, code: str, text: str) -> ImmediateHttpResponse:
-    audit.refusal(request, "single_sign_on", code)
+    audit.record_refusal(request, "single_sign_on", code)
     messages.error(request, text)
     return ImmediateHttpResponse(redirect("account_login"))
 

@@ -20,7 +20,7 @@ from portal.querysets import ApiTokenQuerySet
 IDENTIFIER = re.compile(contract.IDENTIFIER)
 
 
-def issue(
+def issue_token(
     kind: str,
     *,
     label: str = "",
@@ -53,7 +53,7 @@ def issue(
     )
     bound = {"for_machine": for_machine, "app_names": token.app_names}
     after = {"kind": kind, "label": label, **{name: value for name, value in bound.items() if value}}
-    audit.record("token.issued", subject(token), request=request, actor=actor, after=after)
+    audit.record_event("token.issued", subject(token), request=request, actor=actor, after=after)
     return token, str(plain)
 
 
@@ -65,12 +65,12 @@ def read_app_name(text: str) -> str:
     return name
 
 
-def revoke(chosen: ApiTokenQuerySet, reason: str, *, request: HttpRequest | None = None) -> int:
+def revoke_token(chosen: ApiTokenQuerySet, reason: str, *, request: HttpRequest | None = None) -> int:
     """Ends the tokens that are still alive among those chosen; each leaves an audit row. The number ended."""
     now, ended = timezone.now(), 0
     for token in chosen.filter(revoked_at=None):
         if ApiToken.objects.filter(pk=token.pk).revoke(now, reason):
-            audit.record("token.revoked", subject(token), request=request, after={"reason": reason})
+            audit.record_event("token.revoked", subject(token), request=request, after={"reason": reason})
             ended += 1
     return ended
 

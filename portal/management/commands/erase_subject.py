@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from portal.privacy import Subject, erasing
-from portal.privacy.subjects import Nonsense, subject_of
+from portal.privacy.subjects import InvalidSubject, subject_of
 
 YES = ("y", "yes")
 
@@ -23,7 +23,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             subject = subject_of(options["subject"])
-        except Nonsense as error:
+        except InvalidSubject as error:
             raise CommandError(str(error), returncode=2) from None
         for text in erasing.remarks(subject):
             self.stdout.write(text)

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from portal.privacy.exporting import json_chunks
-from portal.privacy.subjects import Nonsense, subject_of
+from portal.privacy.subjects import InvalidSubject, subject_of
 
 
 class Command(BaseCommand):
@@ -19,7 +19,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             subject = subject_of(options["subject"])
-        except Nonsense as error:
+        except InvalidSubject as error:
             raise CommandError(str(error), returncode=2) from None
         for text in json_chunks(options["subject"].strip(), subject):
             self.stdout.write(text, ending="")

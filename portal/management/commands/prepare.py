@@ -27,7 +27,7 @@ def first_operator() -> str | None:
     password = generate_first_password()
     with transaction.atomic():
         users.create_superuser(username=OPERATOR, password=password)
-        audit.record("operator.created", f"user:{OPERATOR}", actor="system")
+        audit.record_event("operator.created", f"user:{OPERATOR}", actor="system")
     return password
 
 

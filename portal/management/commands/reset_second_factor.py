@@ -30,5 +30,5 @@ class Command(BaseCommand):
             removed = second_factor.reset(user)
             ended = end_sessions(UserSession.objects.filter(user=user))
             after = {"factors": removed, "sessions": ended}
-            audit.record("user.second_factor_reset", f"user:{user.get_username()}", after=after)
+            audit.record_event("user.second_factor_reset", f"user:{user.get_username()}", after=after)
         self.stdout.write(f"{user.get_username()}: factors removed: {removed}, sessions ended: {ended}.")

@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from portal.access.tokens import credential
-from portal.access.tokens.issuing import issue, revoke
+from portal.access.tokens.issuing import issue_token, revoke_token
 from portal.base.addresses import networks
 from portal.models import ApiToken, AuditEvent, AuthFailure
 
@@ -57,42 +57,42 @@ def test_an_unknown_token_is_invalid(attempt):
 
 
 def test_a_known_key_with_another_secret_is_invalid_even_when_revoked(attempt):
-    token, _ = issue("agent")
-    revoke(ApiToken.objects.all(), "test")
+    token, _ = issue_token("agent")
+    revoke_token(ApiToken.objects.all(), "test")
     forged = credential.PlainToken("agent", token.key, credential.random_text(credential.SECRET_LENGTH))
     assert attempt(str(forged)) == (401, "invalid_token", INVALID)
 
 
 def test_a_token_that_names_another_kind_is_invalid(attempt):
-    _, plain = issue("enroll")
+    _, plain = issue_token("enroll")
     parsed = credential.parse(plain)
     assert attempt(str(credential.PlainToken("staff", parsed.key, parsed.secret))) == (401, "invalid_token", INVALID)
 
 
 def test_an_expired_token_says_so(attempt):
-    _, plain = issue("enroll", expires_at=timezone.now())
+    _, plain = issue_token("enroll", expires_at=timezone.now())
     assert attempt(plain) == (401, "token_expired", INVALID)
 
 
 def test_a_revoked_token_says_so(attempt):
-    _, plain = issue("enroll", expires_at=timezone.now())
-    revoke(ApiToken.objects.all(), "test")
+    _, plain = issue_token("enroll", expires_at=timezone.now())
+    revoke_token(ApiToken.objects.all(), "test")
     assert attempt(plain) == (401, "token_revoked", INVALID)
 
 
 @pytest.mark.parametrize("lost", ["is_active", "is_staff"])
 def test_staff_token_is_revoked_by_the_loss_of_its_users_status(attempt, lost):
-    _, plain = issue("staff", user=User.objects.create_user("left", **{"is_staff": True, lost: False}))
+    _, plain = issue_token("staff", user=User.objects.create_user("left", **{"is_staff": True, lost: False}))
     assert attempt(plain) == (401, "token_revoked", INVALID)
 
 
 def test_a_token_of_another_kind_lacks_the_scope(attempt):
-    _, plain = issue("enroll")
+    _, plain = issue_token("enroll")
     assert attempt(plain) == (403, "insufficient_scope", 'Bearer realm="vigie", error="insufficient_scope"')
 
 
 def test_the_header_is_read_whatever_its_case(call):
-    _, plain = issue("client", label="gui")
+    _, plain = issue_token("client", label="gui")
     assert (
         call("POST", "usage/report", headers={"Authorization": f"bearer   {plain} "}).json()["code"]
         == "validation_failed"

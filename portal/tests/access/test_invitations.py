@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from portal.access import roles
 from portal.access.accounts import invitations
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import ApiToken, AuditEvent
 from portal.tests.helpers.smtp_sink import SmtpSink
 
@@ -135,7 +135,7 @@ def test_withdrawn_invitation_leaves_no_user(client, superuser):
 
 def test_user_with_a_valid_token_is_not_withdrawn(client, superuser):
     user = User.objects.create_user("robot", is_staff=True)
-    issue("staff", user=user)
+    issue_token("staff", user=user)
     client.post(f"/admin/auth/user/{user.pk}/withdraw/")
     assert User.objects.filter(username="robot").exists()
     ApiToken.objects.update(revoked_at=timezone.now())

@@ -40,7 +40,7 @@ def ask(email="alice@example.org", *, browser=None, address="203.0.113.9", **hea
 
 def work():
     """Do what is queued, as a worker would."""
-    calls = queue.waiting("portal.access.reset_mail")
+    calls = queue.queued_calls("portal.access.reset_mail")
     for arguments in calls:
         queue.body_of("portal.access.reset_mail")(*arguments)
     queue.OrmQ.objects.all().delete()
@@ -112,7 +112,7 @@ def test_nobody_else_is_mailed_and_the_answer_is_the_same(alice, mail_server, ch
 
 def test_queue_holds_neither_token_nor_address(alice, mail_server):
     ask()
-    assert queue.waiting("portal.access.reset_mail") == [([alice.pk], "en")]
+    assert queue.queued_calls("portal.access.reset_mail") == [([alice.pk], "en")]
 
 
 @pytest.mark.parametrize("email", ["alice@example.org", "nobody@example.org"])

@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from monitoring.tests.said import a_programme
 from portal.access.signin.sessions import SEEN
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent, SecondFactorGrace
 
 pytestmark = pytest.mark.django_db
@@ -102,7 +102,7 @@ def test_after_the_week_the_session_serves_no_api_and_a_staff_token_does(client,
     answer = client.get("/api/v1/agents/fleet")
     assert (answer.status_code, answer.json()["code"]) == (403, "second_factor_required")
     client.logout()
-    assert call("GET", "agents/fleet", issue("staff", user=alice)[1]).status_code == 200
+    assert call("GET", "agents/fleet", issue_token("staff", user=alice)[1]).status_code == 200
 
 
 def test_factor_set_up_opens_everything_at_once(client, alice, overdue, secret):

@@ -175,7 +175,7 @@ def test_known_device_is_that_of_its_user_and_password(alice, clock):
 
 
 def test_known_address_gets_in_while_others_guess(alice, clock):
-    audit.record("user.logged_in", "user:alice", request=request_from(HOME), actor="user:alice")
+    audit.record_event("user.logged_in", "user:alice", request=request_from(HOME), actor="user:alice")
     guess(alice, times=11)
     guess(None, address=HOME, times=101)
     assert guess(alice, address=HOME, right=True) == [None]

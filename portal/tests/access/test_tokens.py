@@ -6,7 +6,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from portal.access.tokens import credential, peppers
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import ApiToken
 
 
@@ -43,7 +43,7 @@ def test_a_checksum_is_six_base62_digits_of_the_crc():
 
 @pytest.mark.django_db
 def test_only_a_digest_is_kept(settings):
-    token, plain = issue("client", label="gui")
+    token, plain = issue_token("client", label="gui")
     secret = plain.split("_")[3]
     assert secret not in str(list(ApiToken.objects.values()))
     assert len(token.digest) == 64
@@ -52,9 +52,9 @@ def test_only_a_digest_is_kept(settings):
 @pytest.mark.django_db
 def test_an_old_pepper_verifies_its_tokens_until_it_is_gone(settings, call):
     settings.TOKEN_PEPPERS = peppers.read("1:" + "a" * 40)
-    old = issue("client", label="gui")[1]
+    old = issue_token("client", label="gui")[1]
     settings.TOKEN_PEPPERS = peppers.read("2:" + "b" * 40 + ",1:" + "a" * 40)
-    new, newer = issue("client", label="gui")
+    new, newer = issue_token("client", label="gui")
     assert new.pepper_version == 2
     for token in (old, newer):
         assert call("POST", "usage/report", token).json()["code"] == "validation_failed"

@@ -5,7 +5,7 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.desk.history import details, history_of, sentence
+from portal.desk.history import describe_changes, describe_event, history_of
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -91,8 +91,8 @@ def test_a_history_reads_as_sentences_newest_first():
      (None, {"reason": "old", "n": 0}, "reason: old, n: 0"), (None, [{"changed": {}}], "")],
 )  # fmt: skip
 def test_details_say_what_changed(before, after, text):
-    assert details(AuditEvent(before=before, after=after)) == text
+    assert describe_changes(AuditEvent(before=before, after=after)) == text
 
 
 def test_an_action_without_a_sentence_shows_its_name():
-    assert sentence(AuditEvent(action="moon.landed")) == "moon.landed"
+    assert describe_event(AuditEvent(action="moon.landed")) == "moon.landed"

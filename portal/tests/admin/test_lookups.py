@@ -11,7 +11,7 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from portal.access.roles import VIEWER, synchronise
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.admin.base import LONGEST_SEARCH
 from portal.admin.guarded import GuardedAdmin
 from portal.models import AuditEvent
@@ -199,7 +199,7 @@ def test_no_list_is_completed(admin_client, term):
 
 
 def test_every_link_to_a_list_is_declared(admin_client, admin_user, rows):
-    issue("staff", user=admin_user)
+    issue_token("staff", user=admin_user)
     pages = ["/admin/", *(address(label) for label in ADMINS)]
     pages += [address(label, "change", model_admin.model.objects.first().pk) for label, model_admin in ADMINS.items()]
     text = unescape("".join(admin_client.get(page).content.decode() for page in pages))

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 
-from portal.access.tokens.issuing import issue, revoke
+from portal.access.tokens.issuing import issue_token, revoke_token
 from portal.models import ApiToken
 
 pytestmark = pytest.mark.django_db
@@ -123,11 +123,11 @@ def tokens():
 
     def issue_for(*users):
         for user in users:
-            issue("staff", user=user, expires_at=timezone.now())
-            issue("staff", user=user)
-            revoke(ApiToken.objects.filter(user=user), "test")
-            issue("staff", user=user, expires_at=timezone.now() + timedelta(days=1))
-            issue("staff", user=user)
+            issue_token("staff", user=user, expires_at=timezone.now())
+            issue_token("staff", user=user)
+            revoke_token(ApiToken.objects.filter(user=user), "test")
+            issue_token("staff", user=user, expires_at=timezone.now() + timedelta(days=1))
+            issue_token("staff", user=user)
 
     return issue_for
 

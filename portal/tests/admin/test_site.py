@@ -20,7 +20,7 @@ INDEX = "/admin/"
 def found(monkeypatch):
     """What the landing page finds, instead of what there is."""
     list_of_findings = []
-    monkeypatch.setattr(findings.sources, "all", lambda: [lambda now: list_of_findings])
+    monkeypatch.setattr(findings.finding_sources, "all", lambda: [lambda now: list_of_findings])
     return list_of_findings
 
 
@@ -80,7 +80,7 @@ def test_a_source_that_fails_is_a_finding_itself_and_hides_no_other(admin_client
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr(
-        findings.sources, "all", lambda: [broken, lambda now: [Finding(Severity.INFO, "the other one")]]
+        findings.finding_sources, "all", lambda: [broken, lambda now: [Finding(Severity.INFO, "the other one")]]
     )
     monkeypatch.setattr(panels.tiles, "all", lambda: [broken_tile, lambda now: Tile("Well", "42")])
     shown = page(admin_client)

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal.access.tokens import credential
-from portal.access.tokens.issuing import issue
+from portal.access.tokens.issuing import issue_token
 from portal.models import ApiToken, AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -118,7 +118,7 @@ def test_nobody_lends_himself_the_rights_of_another(ask, client, operator, admin
 def test_issuing_and_revoking_ask_for_permissions(client, operator):
     operator.user_permissions.set(Permission.objects.filter(codename="view_apitoken"))
     client.force_login(operator)  # a change of rights ended the session
-    token, _ = issue("client", label="gui")
+    token, _ = issue_token("client", label="gui")
     assert client.get(ADD).status_code == 403
     assert client.post(ADD, {"kind": "enroll", "label": "x", "lifetime": ""}).status_code == 403
     client.post(LIST, {"action": "revoke_chosen", "_selected_action": [token.pk]})
@@ -128,7 +128,7 @@ def test_issuing_and_revoking_ask_for_permissions(client, operator):
 
 
 def test_revoking_ends_it_and_leaves_an_audit_event(admin_client, call):
-    token, plain = issue("enroll", label="x")
+    token, plain = issue_token("enroll", label="x")
     page = reverse("admin:portal_apitoken_change", args=[token.pk])
     response = admin_client.post(reverse("admin:portal_apitoken_act", args=[token.pk, "revoke_chosen"]), follow=True)
     assert response.redirect_chain[-1][0] == page
@@ -140,11 +140,11 @@ def test_revoking_ends_it_and_leaves_an_audit_event(admin_client, call):
 
 def test_each_state_has_its_word_and_its_filter(admin_client):
     now = timezone.now()
-    issue("enroll", label="usable without limit")
-    issue("enroll", label="usable", max_uses=2, expires_at=now + timedelta(days=1))
-    issue("enroll", label="expired", expires_at=now - timedelta(days=1))
-    used, _ = issue("enroll", label="exhausted", max_uses=1)
-    gone, _ = issue("enroll", label="revoked")
+    issue_token("enroll", label="usable without limit")
+    issue_token("enroll", label="usable", max_uses=2, expires_at=now + timedelta(days=1))
+    issue_token("enroll", label="expired", expires_at=now - timedelta(days=1))
+    used, _ = issue_token("enroll", label="exhausted", max_uses=1)
+    gone, _ = issue_token("enroll", label="revoked")
     ApiToken.objects.filter(pk=used.pk).update(uses=1)
     ApiToken.objects.filter(pk=gone.pk).update(revoked_at=now)
     for state, labels in {
@@ -157,7 +157,7 @@ def test_each_state_has_its_word_and_its_filter(admin_client):
 
 
 def test_machines_tokens_do_not_bury_the_others(admin_client, agent_token):
-    issue("client", label="gui")
+    issue_token("client", label="gui")
 
     def labels(**query):
         return {token.label for token in admin_client.get(LIST, query).context["cl"].queryset}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from portal.base.rounding import half_up, whole
+from portal.base.rounding import round_half_up, round_to_integer
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,8 @@ from portal.base.rounding import half_up, whole
     ],
 )
 def test_half_is_rounded_away_from_zero(value, digits, expected):
-    assert half_up(value, digits) == expected
+    assert round_half_up(value, digits) == expected
 
 
 def test_whole_number_is_an_integer():
-    assert [whole(value) for value in (0.5, 1.5, 2.4)] == [1, 2, 2]
+    assert [round_to_integer(value) for value in (0.5, 1.5, 2.4)] == [1, 2, 2]

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from portal.desk.findings import Severity, disabled_channels, nobody_is_told, undelivered_messages
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
-from portal.status.metrics import exposition
+from portal.status.metrics import render_metrics
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -101,7 +101,7 @@ def test_prometheus_sees_what_waits_and_what_is_disabled(channel, telegram):
     write("channel:999", ago=HOUR)
     write(channel.key, "sent")
     ChannelState.objects.create(channel="telegram", disabled_at=timezone.now())
-    lines = dict(line.rsplit(" ", 1) for line in exposition(timezone.now()).decode().splitlines() if line[0] != "#")
+    lines = dict(line.rsplit(" ", 1) for line in render_metrics(timezone.now()).decode().splitlines() if line[0] != "#")
     assert float(lines[f'vigie_outbox_waiting{{channel="{channel.key}"}}']) == 2
     assert float(lines['vigie_outbox_waiting{channel="telegram"}']) == 0
     assert float(lines['vigie_outbox_waiting{channel="channel:999"}']) == 1

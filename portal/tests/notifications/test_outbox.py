@@ -8,7 +8,7 @@ from django.utils.translation import get_language, override
 from django_q.models import OrmQ
 
 from portal.models import NotificationChannel, OutboxMessage
-from portal.notifications import Notice, Severity, State, in_our_language, notify
+from portal.notifications import Notice, Severity, State, in_portal_language, notify
 from portal.notifications.known import find
 
 pytestmark = pytest.mark.django_db
@@ -112,7 +112,7 @@ def test_a_notice_that_makes_no_sense_is_refused(fields):
 def test_texts_are_built_in_the_language_of_the_portal(settings):
     settings.LANGUAGE_CODE = "fr"
     with override("en"):
-        with in_our_language():
+        with in_portal_language():
             assert get_language() == "fr"
         assert get_language() == "en"
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from portal.desk import findings
 from portal.desk.findings import Severity
-from portal.models import Beat, JobRun, TaskAttempt
+from portal.models import Heartbeat, JobRun, TaskAttempt
 from portal.status import health
 
 pytestmark = pytest.mark.django_db
@@ -25,11 +25,11 @@ def now():
 @pytest.fixture
 def beats(now):
     for component in COMPONENTS:
-        Beat.objects.create(component=component, at=now)
+        Heartbeat.objects.create(component=component, at=now)
 
 
 def silent(component, seconds):
-    Beat.objects.filter(component=component).update(at=timezone.now() - timedelta(seconds=seconds))
+    Heartbeat.objects.filter(component=component).update(at=timezone.now() - timedelta(seconds=seconds))
 
 
 def not_ready(client):
@@ -119,7 +119,7 @@ class TestFindings:
         settings.TELEGRAM_BOT_TOKEN = settings.TELEGRAM_CHAT_ID = "somebody is told"
         assert not [
             found(source)
-            for source in findings.sources.items
+            for source in findings.finding_sources.items
             if source.__module__ == findings.__name__ and found(source)
         ]
 

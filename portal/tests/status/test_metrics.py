@@ -8,8 +8,8 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from prometheus_client.parser import text_string_to_metric_families
 
-from portal.access.tokens.issuing import issue
-from portal.models import AuthFailure, Beat, JobRun
+from portal.access.tokens.issuing import issue_token
+from portal.models import AuthFailure, Heartbeat, JobRun
 from portal.status import metrics
 from usage.tests.runs import run
 
@@ -56,7 +56,7 @@ def test_a_database_that_does_not_answer_is_a_503(scrape, monkeypatch):
     def fail(now):
         raise OperationalError
 
-    monkeypatch.setattr(metrics, "exposition", fail)
+    monkeypatch.setattr(metrics, "render_metrics", fail)
     assert scrape().status_code == 503
 
 
@@ -72,9 +72,9 @@ def test_the_queues_tell_how_many_wait_and_since_when(samples):
 
 def test_the_portals_own_figures(samples):
     now = timezone.now()
-    Beat.objects.create(component="quick", at=now - timedelta(seconds=30))
+    Heartbeat.objects.create(component="quick", at=now - timedelta(seconds=30))
     JobRun.objects.create(job="scan", cycle_key="1", status="failed")
-    issue("enroll")
+    issue_token("enroll")
     AuthFailure.objects.create(address="10.0.0.1", window_started_at=now, count=7)
     found = samples()
     assert 30 <= found["vigie_beat_age_seconds", "quick"] < 60

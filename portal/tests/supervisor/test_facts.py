@@ -8,8 +8,8 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from portal.base import processes
-from portal.base.processes import HOST, dead, myself, pid_here
-from portal.models import Beat, ChannelState, JobRun, TaskAttempt
+from portal.base.processes import HOST, current_process, dead_processes, pid_here
+from portal.models import ChannelState, Heartbeat, JobRun, TaskAttempt
 from portal.supervisor import facts
 from portal.supervisor.facts import gather, is_busy, must_end
 from portal.work.clusters import limits
@@ -46,50 +46,50 @@ def known(now):
 
 
 def test_a_process_is_known_by_more_than_its_number():
-    assert pid_here(myself()) == os.getpid()
+    assert pid_here(current_process()) == os.getpid()
     reborn = f"{HOST}:{os.getpid()}:1"
-    assert dead([reborn, DEAD, ELSEWHERE, myself(), ""]) == {reborn, DEAD}
+    assert dead_processes([reborn, DEAD, ELSEWHERE, current_process(), ""]) == {reborn, DEAD}
 
 
 def test_process_of_renamed_host_is_still_known(monkeypatch):
-    mine, gone = myself(), DEAD.replace(HOST.partition("/")[0], "former-name")
+    mine, gone = current_process(), DEAD.replace(HOST.partition("/")[0], "former-name")
     monkeypatch.setattr(processes, "HOST", f"new-name/{processes.SYSTEM}")
-    assert dead([mine, gone]) == {gone}
+    assert dead_processes([mine, gone]) == {gone}
 
 
 @pytest.mark.parametrize(("seconds", "found"), [(5, set()), (15, {ELSEWHERE}), (-60, {ELSEWHERE})])
 def test_process_elsewhere_is_dead_once_its_node_is_silent(silent_node, seconds, found):
     silent_node(timedelta(seconds=seconds))
-    assert dead([ELSEWHERE]) == found
+    assert dead_processes([ELSEWHERE]) == found
 
 
 def test_no_node_is_dead_right_after_an_outage_of_the_database(silent_node):
     silent_node(seen_for=timedelta(seconds=1))
-    assert dead([ELSEWHERE]) == set()
+    assert dead_processes([ELSEWHERE]) == set()
 
 
 def test_series_of_beats_is_broken_by_a_silence(silent_node):
     silent_node()
-    own = Beat.objects.filter(where=HOST)
-    processes.beat()
+    own = Heartbeat.objects.filter(where=HOST)
+    processes.record_heartbeat()
     own.update(at=timezone.now() - timedelta(seconds=3))
-    processes.beat()
+    processes.record_heartbeat()
     assert own.get().unbroken_since < timezone.now() - timedelta(seconds=50)
     own.update(at=timezone.now() - timedelta(seconds=11))
-    processes.beat()
+    processes.record_heartbeat()
     assert own.get().unbroken_since > timezone.now() - timedelta(seconds=50)
 
 
 def test_running_portal_shows_its_node_alive():
-    processes.beat()
-    assert Beat.objects.get().where == HOST
-    assert Beat.objects.get().component == f"node:{processes.SYSTEM}"
+    processes.record_heartbeat()
+    assert Heartbeat.objects.get().where == HOST
+    assert Heartbeat.objects.get().component == f"node:{processes.SYSTEM}"
 
 
 def test_only_workers_of_this_cluster_count_as_busy(now):
-    attempt(myself(), now, task_id="own")
-    attempt(myself(), now, task_id="done", finished_at=now)
-    attempt(myself(), now, task_id="slow", cluster="slow")
+    attempt(current_process(), now, task_id="own")
+    attempt(current_process(), now, task_id="done", finished_at=now)
+    attempt(current_process(), now, task_id="slow", cluster="slow")
     attempt(f"{HOST}:1:{pid_born_of_init()}", now, task_id="group")
     attempt(DEAD, now, task_id="dead")
     attempt(ELSEWHERE, now, task_id="elsewhere")
@@ -103,9 +103,9 @@ def pid_born_of_init():
 
 
 def test_it_was_active_when_it_last_started_or_ended_a_task(now):
-    attempt(myself(), now - 3 * MINUTE, task_id="runs")
+    attempt(current_process(), now - 3 * MINUTE, task_id="runs")
     assert known(now).active_at == now - 3 * MINUTE
-    attempt(myself(), now - 9 * MINUTE, task_id="ended", finished_at=now - MINUTE)
+    attempt(current_process(), now - 9 * MINUTE, task_id="ended", finished_at=now - MINUTE)
     assert known(now).active_at == now - MINUTE
 
 
@@ -115,7 +115,7 @@ def test_the_queue_tells_what_waits_and_what_was_claimed(now):
     queued(now - 9 * MINUTE, "slow")
     claimed = queued(now - MINUTE + limits("quick").retry)
     running = queued(now + limits("quick").retry)
-    attempt(myself(), now, running.pk)
+    attempt(current_process(), now, running.pk)
     facts = known(now)
     assert facts.unclaimed_since == now - 2 * MINUTE
     assert [(claim.queue_id, claim.at) for claim in facts.unstarted] == [(claimed.pk, now - MINUTE)]

@@ -7,9 +7,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from portal.base.processes import HOST, myself
+from portal.base.processes import HOST, current_process
 from portal.models import JobRun
-from portal.work.jobs import Lease, LeaseLost, claim
+from portal.work.jobs import Lease, LeaseLost, claim_cycle
 
 pytestmark = pytest.mark.django_db
 DEAD, SILENT, UNKNOWN = f"{HOST}:4194305:1", "another-host/12345678:7:1", "another-host/87654321:7:1"
@@ -17,7 +17,7 @@ DEAD, SILENT, UNKNOWN = f"{HOST}:4194305:1", "another-host/12345678:7:1", "anoth
 
 @pytest.fixture
 def lease() -> Lease:
-    held = claim("scan", "monday")
+    held = claim_cycle("scan", "monday")
     assert held is not None
     return held
 
@@ -27,32 +27,32 @@ def run_out(lease: Lease) -> None:
 
 
 def test_a_cycle_held_by_one_is_not_given_to_another(lease):
-    assert claim("scan", "monday") is None
+    assert claim_cycle("scan", "monday") is None
 
 
 def test_other_cycles_and_other_jobs_are_free(lease):
-    assert claim("scan", "tuesday")
-    assert claim("digest", "monday")
+    assert claim_cycle("scan", "tuesday")
+    assert claim_cycle("digest", "monday")
 
 
 def test_a_finished_cycle_is_never_claimed_again(lease):
     lease.finish({"found": 3})
     run_out(lease)
-    assert claim("scan", "monday") is None
+    assert claim_cycle("scan", "monday") is None
     assert JobRun.objects.get().result == {"found": 3}
 
 
 def test_a_failed_cycle_may_be_claimed_again_and_says_why_it_failed(lease):
     lease.fail(ValueError("no disk"))
     assert JobRun.objects.get().error == "ValueError: no disk"
-    again = claim("scan", "monday")
+    again = claim_cycle("scan", "monday")
     assert again is not None
     assert again.fence == lease.fence + 1
 
 
 def test_whoever_was_overtaken_may_write_nothing_more(lease):
     run_out(lease)
-    successor = claim("scan", "monday")
+    successor = claim_cycle("scan", "monday")
     assert successor is not None
     for write in (lease.extend, lease.finish):
         with pytest.raises(LeaseLost):
@@ -65,14 +65,16 @@ def test_whoever_was_overtaken_may_write_nothing_more(lease):
 def test_a_lease_that_ran_out_unnoticed_is_still_good(lease):
     run_out(lease)
     lease.extend()
-    assert claim("scan", "monday") is None
+    assert claim_cycle("scan", "monday") is None
 
 
-@pytest.mark.parametrize(("holder", "is_free"), [(DEAD, True), (SILENT, True), (UNKNOWN, False), (myself(), False)])
+@pytest.mark.parametrize(
+    ("holder", "is_free"), [(DEAD, True), (SILENT, True), (UNKNOWN, False), (current_process(), False)]
+)
 def test_lease_of_dead_holder_is_claimed_at_once_on_every_host(lease, silent_node, holder, is_free):
     silent_node()
     JobRun.objects.update(holder=holder)
-    overtaken = claim("scan", "monday")
+    overtaken = claim_cycle("scan", "monday")
     assert (overtaken is not None) is is_free
     if is_free:
         with pytest.raises(LeaseLost):
@@ -83,7 +85,7 @@ def test_lease_of_dead_holder_is_claimed_at_once_on_every_host(lease, silent_nod
 def test_of_many_at_once_one_gets_the_cycle():
     def claiming(_: int) -> Lease | None:
         try:
-            return claim("scan", "monday")
+            return claim_cycle("scan", "monday")
         finally:
             connection.close()
 

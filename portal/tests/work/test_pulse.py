@@ -7,11 +7,11 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
-from portal.models import Beat, JobRun
+from portal.models import Heartbeat, JobRun
 from portal.tests.helpers.workers import deliver
 from portal.work import pulse as pulsing
 from portal.work import schedules
-from portal.work.jobs import claim
+from portal.work.jobs import claim_cycle
 from portal.work.pulse import Pulse, Rounds, ask_for_beats, retry_cycles
 from portal.work.schedules import Job
 
@@ -84,7 +84,7 @@ def test_a_beat_is_asked_for_again_once_it_was_given_and_silence_returned():
     ask_for_beats(timezone.now())
     assert waiting("quick") == 0
     long_ago = timezone.now() - timedelta(seconds=20)
-    Beat.objects.filter(component="quick").update(at=long_ago, asked_at=long_ago)
+    Heartbeat.objects.filter(component="quick").update(at=long_ago, asked_at=long_ago)
     ask_for_beats(timezone.now())
     assert waiting("quick") == 1
 
@@ -92,7 +92,7 @@ def test_a_beat_is_asked_for_again_once_it_was_given_and_silence_returned():
 def test_beat_is_asked_for_whatever_a_dead_node_left_claimed():
     for cluster in ("quick", "slow"):
         OrmQ.objects.create(key=cluster, payload="", lock=timezone.now() + timedelta(hours=2))
-    Beat.objects.create(component="quick", asked_at=timezone.now() - timedelta(minutes=1))
+    Heartbeat.objects.create(component="quick", asked_at=timezone.now() - timedelta(minutes=1))
     ask_for_beats(timezone.now())
     assert (waiting("quick"), waiting("slow")) == (2, 2)
 
@@ -100,7 +100,7 @@ def test_beat_is_asked_for_whatever_a_dead_node_left_claimed():
 def test_a_beat_that_was_lost_is_asked_for_again():
     ask_for_beats(timezone.now())
     OrmQ.objects.all().delete()
-    Beat.objects.update(asked_at=timezone.now() - timedelta(minutes=1))
+    Heartbeat.objects.update(asked_at=timezone.now() - timedelta(minutes=1))
     ask_for_beats(timezone.now())
     assert waiting("quick") == 1
 
@@ -125,7 +125,7 @@ class TestACycleThatEndedBadly:
 
     @pytest.fixture
     def lease(self, job, now):
-        return claim(job.name, job.cycle_key(now))
+        return claim_cycle(job.name, job.cycle_key(now))
 
     def ended(self, lease, now, **fields):
         JobRun.objects.filter(pk=lease.pk).update(**fields)

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from portal.models import AuditEvent, AuthFailure, JobRun, TaskAttempt
 from portal.work import retention
-from portal.work.jobs import LeaseLost, claim
+from portal.work.jobs import LeaseLost, claim_cycle
 from portal.work.retention import Retention, delete_all, prune
 from portal.work.schedules import outdated_minutely
 
@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def lease():
-    return claim("portal.retention", "now")
+    return claim_cycle("portal.retention", "now")
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from django_q.models import OrmQ
 from django_q.models import Task as FailedTask
 
 from portal.access.tokens import credential
-from portal.base.processes import HOST, myself
-from portal.models import Beat, ChannelState, TaskAttempt
+from portal.base.processes import HOST, current_process
+from portal.models import ChannelState, Heartbeat, TaskAttempt
 from portal.tasks import outdated_routine
 from portal.tests.helpers.workers import deliver, deliver_again
 from portal.work import attempts, queue
 from portal.work.clusters import limits
-from portal.work.jobs import Lease, claim, turn
-from portal.work.queue import enqueue, waiting
+from portal.work.jobs import Lease, claim_cycle, exclusive_lease
+from portal.work.queue import enqueue, queued_calls
 
 pytestmark = pytest.mark.django_db
 DEAD = f"{HOST}:4194305:1"
@@ -50,7 +50,7 @@ def test_a_task_is_run_once_and_leaves_the_queue(calls):
     assert deliver() == 1
     assert deliver() == 0
     assert calls == [("a", 1, {"b": [None, True]})]
-    assert (attempt().attempts, attempt().error, attempt().worker) == (1, "", myself())
+    assert (attempt().attempts, attempt().error, attempt().worker) == (1, "", current_process())
     assert attempt().finished_at
     assert not FailedTask.objects.exists()
 
@@ -180,8 +180,8 @@ def test_a_task_whose_start_cannot_be_noted_stays_queued(calls, monkeypatch):
 def test_every_task_that_starts_is_a_beat_of_its_cluster(calls):
     enqueue("note", cluster="slow")
     deliver("slow")
-    assert Beat.objects.get().component == "slow"
-    assert timezone.now() - Beat.objects.get().at < timedelta(minutes=1)
+    assert Heartbeat.objects.get().component == "slow"
+    assert timezone.now() - Heartbeat.objects.get().at < timedelta(minutes=1)
 
 
 def test_routine_tasks_that_went_well_leave_no_trace_for_long(calls):
@@ -224,14 +224,16 @@ def test_ended_task_holds_no_lease_that_it_could_not_give_back(calls, monkeypatc
 
     @queue.task("hold")
     def hold():
-        ChannelState.objects.create(channel="c", holder=myself(), lease_expires_at=timezone.now() + timedelta(hours=1))
-        with turn("once"):
+        ChannelState.objects.create(
+            channel="c", holder=current_process(), lease_expires_at=timezone.now() + timedelta(hours=1)
+        )
+        with exclusive_lease("once"):
             pass
 
     enqueue("hold")
     deliver()
     assert attempt().error == "OperationalError: away"
-    assert claim("once", "all") is not None
+    assert claim_cycle("once", "all") is not None
     assert ChannelState.objects.ready(timezone.now()).exists()
 
 
@@ -240,13 +242,13 @@ def test_calls_are_found_until_they_have_ended(calls):
         enqueue("note", argument)
     enqueue("note", "c", cluster="slow")
     OrmQ.objects.create(key="quick", payload="signed by another", lock=timezone.now())
-    assert sorted(waiting("note")) == [("a",), ("b",), ("c",)]
+    assert sorted(queued_calls("note")) == [("a",), ("b",), ("c",)]
     OrmQ.objects.filter(key="slow").update(lock=timezone.now() + timedelta(hours=2))
-    assert sorted(waiting("note")) == [("a",), ("b",)]
-    assert sorted(waiting("note", claimed=True)) == [("a",), ("b",), ("c",)]
+    assert sorted(queued_calls("note")) == [("a",), ("b",)]
+    assert sorted(queued_calls("note", claimed=True)) == [("a",), ("b",), ("c",)]
     row = OrmQ.objects.get(key="slow")
     TaskAttempt.objects.create(
         task_id=row.task_id(), name="note", cluster="slow", started_at=timezone.now(), finished_at=timezone.now()
     )
-    assert sorted(waiting("note", claimed=True)) == [("a",), ("b",)]
-    assert waiting("raise") == []
+    assert sorted(queued_calls("note", claimed=True)) == [("a",), ("b",)]
+    assert queued_calls("raise") == []

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from portal.management.options import moment
-from portal.work.jobs import Busy
+from portal.management.options import parse_moment
+from portal.work.jobs import AlreadyRunning
 from usage import rollups
 
 
@@ -21,10 +21,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         given = ((name, options[name]) for name in ("since", "until"))
-        since, until = (moment(f"--{name}", text) if text else None for name, text in given)
+        since, until = (parse_moment(f"--{name}", text) if text else None for name, text in given)
         try:
             mended = rollups.rebuild(since, until, self.tell)
-        except Busy:
+        except AlreadyRunning:
             raise CommandError("They are being counted right now; try again in a minute.") from None
         self.stdout.write(f"{mended} rollups differed from their runs and are mended." if mended else "All agree.")
 

@@ -29,7 +29,7 @@ Row = dict[str, Any]
 Changes = Callable[[Any, Subject, str], Row]
 
 
-class Holding(Protocol):
+class PersonalDataSource(Protocol):
     """`label` is what reports call the table."""
 
     @property
@@ -48,7 +48,7 @@ class Holding(Protocol):
         """Sentences for whoever erases, about what that does or leaves. Asked beforehand."""
 
 
-holdings: Collected[Holding] = Collected("privacy")
+personal_data: Collected[PersonalDataSource] = Collected("privacy")
 
 
 def nothing(row: Any, subject: Subject, pseudonym: str) -> Row:
@@ -56,7 +56,7 @@ def nothing(row: Any, subject: Subject, pseudonym: str) -> Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class PersonalDataTable:
     """A table, and where in it a subject may stand.
 
     `names` are columns that hold a name alone, `machines` those that hold the id of a machine alone, `texts` those
