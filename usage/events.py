@@ -150,7 +150,8 @@ class SessionEvents(EventKind):
     time_column = "session_start"
 
     def read_fields(self, reader: PayloadReader, item: Payload, clock: SenderClock) -> dict[str, Any]:
-        return read_session_times(reader, item, clock) | {"user_agent": summarize_user_agent(reader.text(item, "user_agent"))}
+        user_agent = summarize_user_agent(reader.text(item, "user_agent"))
+        return read_session_times(reader, item, clock) | {"user_agent": user_agent}
 
     def find_known(self, ids: Iterable[UUID]) -> QuerySet[Any]:
         """Lock the rows, in one order: of two calls with different ends only the first may set one."""
