@@ -30,7 +30,7 @@ from monitoring.models import Incident, IncidentEvent, Rollup, Target
 
 def tally(checks, failures, latencies):
     weight = (checks - failures) / len(latencies)
-    found = rollups.LineTotals(checks, failures, latency_sum_ms=sum(latencies) * weight)
+    found = rollups.Tally(checks, failures, latency_sum_ms=sum(latencies) * weight)
     for number, latency in enumerate(latencies):
         key = str(histogram.bucket(latency))
         count = int(weight * (number + 1)) - int(weight * number)
@@ -43,7 +43,7 @@ def tallies(target, rows):
 def write_figures(target, minutes, hours):
     by_hour, by_day = tallies(target, hours), {}
     for (pk, start), each in by_hour.items():
-        by_day.setdefault((pk, uptime.floor(start, uptime.DAY)), rollups.LineTotals()).add(each)
+        by_day.setdefault((pk, uptime.floor(start, uptime.DAY)), rollups.Tally()).add(each)
     rollups.write(Rollup.Period.MINUTE, tallies(target, minutes))
     rollups.write(Rollup.Period.HOUR, by_hour)
     rollups.write(Rollup.Period.DAY, by_day)
