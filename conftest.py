@@ -16,6 +16,7 @@ from django.utils import timezone
 from agents.enrolment import issue_agent_token
 from agents.models import Agent
 from portal.access.tokens.issuing import issue_token
+from portal.base.private_files import create_data_directory
 from portal.base.processes import HOST, node_component
 from portal.models import Heartbeat
 from usage.tracking.buffer import buffer
@@ -23,6 +24,7 @@ from usage.tracking.buffer import buffer
 Call = Callable[..., Any]
 # As every process of the portal; otherwise its commands would warn of the test database.
 os.umask(0o077)
+create_data_directory()
 
 
 @pytest.fixture(autouse=True)

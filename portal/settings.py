@@ -1,11 +1,11 @@
 """Django settings. Each installation sets its own through the environment: see docs/settings.md."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from csp.constants import NONE, SELF
-from django.core.exceptions import ImproperlyConfigured
 
 from portal.access.signin.replaced import ACCOUNT_FORMS as ACCOUNT_FORMS
 from portal.access.signin.replaced import MFA_FORMS as MFA_FORMS
@@ -13,7 +13,7 @@ from portal.access.sso import issuer
 from portal.access.tokens import peppers
 from portal.base import encryption
 from portal.base.addresses import networks
-from portal.base.env import Environment, host_of, kept_secret
+from portal.base.env import Environment, at_least, host_of
 from portal.base.logs import SUSPICIOUS
 
 # The least that Python allows: reading digits takes quadratic time, and no number here has more.
@@ -24,27 +24,21 @@ env = Environment()
 
 # --- Where things are kept -------------------------------------------------------------------------------------------
 
-VIGIE_DATA_DIR = env.path("VIGIE_DATA_DIR", (BASE_DIR / "var").resolve())
-try:
-    VIGIE_DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name in ("static", "deposits", "validated", "reports"):
-        (VIGIE_DATA_DIR / name).mkdir(exist_ok=True, mode=0o700)
-except OSError as error:
-    raise ImproperlyConfigured(f"VIGIE_DATA_DIR cannot be made: {VIGIE_DATA_DIR} ({error.strerror}).") from error
+# Importing this module creates nothing: `manage.py prepare` creates the directories and generates the secrets.
+IS_CHECKOUT = (BASE_DIR / "pyproject.toml").exists()
+HOME_DATA_DIR = Path(os.path.expanduser("~/.local/share/vigie"))
+VIGIE_DATA_DIR = env.path("VIGIE_DATA_DIR", (BASE_DIR / "var").resolve() if IS_CHECKOUT else HOME_DATA_DIR)
 SECRETS_DIR = VIGIE_DATA_DIR / "secrets"
-# Named ones may be mounted: making a folder where a disk is missing would hide that it is missing.
 DEPOSITS_ROOT = env.path("DEPOSITS_ROOT", VIGIE_DATA_DIR / "deposits")
 VALIDATED_ROOT = env.path("VALIDATED_ROOT", VIGIE_DATA_DIR / "validated")
 REPORTS_ROOT = env.path("REPORTS_ROOT", VIGIE_DATA_DIR / "reports")
 
 # --- Secrets ---------------------------------------------------------------------------------------------------------
 
-SECRET_KEY = env.text("SECRET_KEY") or kept_secret(SECRETS_DIR, "secret_key")
-if len(SECRET_KEY) < 50:
-    raise ImproperlyConfigured("SECRET_KEY must have at least 50 characters.")
-TOKEN_PEPPERS = peppers.read(env.text("TOKEN_PEPPER") or kept_secret(SECRETS_DIR, "token_pepper"))
-METRICS_TOKEN = env.text("METRICS_TOKEN") or kept_secret(SECRETS_DIR, "metrics_token")
-ENCRYPTION_KEYS = encryption.read(env.text("ENCRYPTION_KEY") or kept_secret(SECRETS_DIR, "encryption_key"))
+SECRET_KEY = env.secret("SECRET_KEY", SECRETS_DIR, at_least(50, "SECRET_KEY"))
+TOKEN_PEPPERS = env.secret("TOKEN_PEPPER", SECRETS_DIR, peppers.read)
+METRICS_TOKEN = env.secret("METRICS_TOKEN", SECRETS_DIR)
+ENCRYPTION_KEYS = env.secret("ENCRYPTION_KEY", SECRETS_DIR, encryption.read)
 
 # --- Where the portal stands -----------------------------------------------------------------------------------------
 
@@ -84,6 +78,7 @@ CONTENT_SECURITY_POLICY = {
 
 # --- Applications ----------------------------------------------------------------------------------------------------
 
+OWN_APPS = {"portal", "agents", "usage", "backups", "monitoring", "beta"}  # whose permissions the roles hold
 INSTALLED_APPS = [
     "portal.apps.PortalConfig",  # before the admin, some of whose templates it replaces
     "portal.apps.VigieAdminConfig",

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from portal import peppers
 from portal import settings as portal_settings
 from portal.base.env import Environment, kept_secret
 
@@ -52,11 +53,56 @@ def test_a_bad_value_stops_the_start_with_a_sentence_that_names_it(tmp_path, nam
     assert "hunter2" not in done.stderr
 
 
-def test_it_starts_with_nothing_given_and_makes_its_secrets(tmp_path):
-    done = start(tmp_path)
+IMPORT = """
+import sys
+import portal.settings
+import django
+sys.dont_write_bytecode = True
+django.setup()
+from django.core.management import call_command
+call_command("check")
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-c", IMPORT], ["manage.py", "prepare", "--help"], ["manage.py", "diffsettings"]]
+)
+@pytest.mark.parametrize("mode", [None, 0o500])
+def test_importing_the_settings_creates_nothing(tmp_path, mode, arguments):
+    data = tmp_path / "data"
+    if mode is not None:
+        data.mkdir(mode)
+    environment = {"PATH": os.environ["PATH"], "VIGIE_DATA_DIR": str(data), "DJANGO_SETTINGS_MODULE": "portal.settings"}
+    done = subprocess.run(
+        [sys.executable, "-B", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ([] if mode is None else ["data"])
+
+
+def test_data_directory_that_cannot_be_made_stops_prepare_with_a_sentence(tmp_path):
+    (tmp_path / "data").write_text("a file")
+    done = start(tmp_path, "prepare")
+    assert done.returncode != 0
+    assert done.stderr.startswith("vigie: VIGIE_DATA_DIR cannot be made: ")
+
+
+def test_generated_secret_is_kept_on_first_use(tmp_path):
+    environment = Environment({})
+    secret = environment.secret("TOKEN_PEPPER", tmp_path, peppers.read)
+    assert secret
+    assert list(tmp_path.iterdir()) == []
+    assert list(secret) == [1]
+    assert secret[1].decode() == (tmp_path / "token_pepper").read_text()
+    assert environment.secret("TOKEN_PEPPER", tmp_path, peppers.read) == secret
+
+
+def test_prepare_generates_the_secrets(tmp_path):
+    done = start(tmp_path, "prepare")
     assert done.returncode == 0, done.stderr
     secrets = sorted((tmp_path / "data" / "secrets").iterdir())
-    assert [path.name for path in secrets] == ["encryption_key", "metrics_token", "secret_key", "token_pepper"]
+    names = ["encryption_key", "metrics_token", "operator_password", "secret_key", "token_pepper"]
+    assert [path.name for path in secrets] == names
     assert {stat.S_IMODE(path.stat().st_mode) for path in secrets} == {0o600}
 
 

@@ -7,8 +7,6 @@ superusers: who may change a user may become any user.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, Permission
@@ -34,8 +32,7 @@ DESCRIPTIONS: dict[str, Promise] = {
 
 
 def own_apps() -> list[str]:
-    """The labels of our apps: those that live beside manage.py."""
-    return [app.label for app in apps.get_app_configs() if Path(app.path).parent == settings.BASE_DIR]
+    return [app.label for app in apps.get_app_configs() if app.name in settings.OWN_APPS]
 
 
 def permissions_of(role: str) -> QuerySet[Permission]:

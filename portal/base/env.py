@@ -8,13 +8,14 @@ import os
 import re
 import secrets
 import zoneinfo
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
+from django.utils.functional import SimpleLazyObject
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off", ""})
@@ -139,6 +140,15 @@ class Environment:
         value = self.text(name)
         return Path(value).expanduser().resolve() if value else default
 
+    def secret(self, name: str, directory: Path, read: Callable[[str], Any] = str) -> Any:
+        """A secret as `read` returns it. One that is not given is kept in a file, which is made on first use."""
+        file = name.lower()
+        if given := self.text(name):
+            return read(given)
+        if os.path.exists(directory / file):
+            return read(kept_secret(directory, file))
+        return GeneratedSecret(lambda: read(kept_secret(directory, file)))
+
     def database(self, name: str, default: Path) -> dict[str, Any]:
         """Django's description of a SQLite file or a PostgreSQL database."""
         is_given = self.raw(name) is not None
@@ -192,27 +202,53 @@ def split_service_url(value: str) -> dict[str, Any]:
     }
 
 
+class GeneratedSecret(SimpleLazyObject):  # type: ignore[type-arg]  # not subscriptable when it runs
+    """A secret that is generated when its value is first needed. Django asks at the start whether one is set."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def at_least(length: int, name: str) -> Callable[[str], str]:
+    """Return a reader that refuses a text with fewer characters."""
+
+    def read(text: str) -> str:
+        if len(text) < length:
+            raise ImproperlyConfigured(f"{name} must have at least {length} characters.")
+        return text
+
+    return read
+
+
 def kept_secret(directory: Path, name: str, size: int = 48) -> str:
-    """The secret kept in a file of the data directory, readable by its owner alone; made on first use, `size` bytes.
+    """Return the secret kept in a file that only its owner may read, generated from `size` bytes on first use.
 
     Several processes may start at once: the one whose link() succeeds decides, the others read what it wrote.
     """
     path = directory / name
-    if not path.exists():
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = directory / f".{name}.{secrets.token_hex(8)}"
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(size))
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(fresh, path)
-        fresh.unlink()
-    secret = path.read_text(encoding="utf-8").strip()
+    try:
+        if not path.exists():
+            write_new_secret(path, secrets.token_urlsafe(size))
+        secret = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{path} cannot be read or written: {error.strerror}.") from error
     if not secret:
         raise ImproperlyConfigured(f"{path} is empty; remove it, and a new secret is made.")
     return secret
+
+
+def write_new_secret(path: Path, secret: str) -> None:
+    """Write a secret durably, unless another process has just done so."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret)
+        file.flush()
+        os.fsync(file.fileno())
+    with contextlib.suppress(FileExistsError):
+        os.link(fresh, path)
+    fresh.unlink()
 
 
 def host_of(address: str) -> str:

@@ -12,15 +12,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 OTHERS_ENTER = stat.S_IXGRP | stat.S_IXOTH
+SECRETS = ("SECRET_KEY", "TOKEN_PEPPERS", "METRICS_TOKEN", "ENCRYPTION_KEYS")
 SQLITE = "django.db.backends.sqlite3"
+
+
+def create_data_directory() -> None:
+    """Create the data directory, its folders and the secrets that are kept in it. Raises ImproperlyConfigured.
+
+    Roots elsewhere may be mounted: to create one while its disk is missing would hide that it is missing.
+    """
+    data = settings.VIGIE_DATA_DIR
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in ("static", "deposits", "validated", "reports"):
+            (data / name).mkdir(exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ImproperlyConfigured(f"VIGIE_DATA_DIR cannot be made: {data} ({error.strerror}).") from error
+    for name in SECRETS:
+        len(getattr(settings, name))  # generates it
 
 
 def private_paths() -> Iterator[Path]:
     """Yield the data directory and what is directly in it: nobody reaches more once these are closed."""
+    if not os.access(settings.VIGIE_DATA_DIR, os.R_OK | os.X_OK):  # not there yet, or another user's
+        return
     yield settings.VIGIE_DATA_DIR
     shared = {settings.DEPOSITS_ROOT, settings.VALIDATED_ROOT, settings.STATIC_ROOT}
     with os.scandir(settings.VIGIE_DATA_DIR) as entries:

@@ -12,7 +12,7 @@ from portal import audit
 from portal.access import roles
 from portal.access.accounts.first_password import OPERATOR, delete_outdated_file, generate_first_password
 from portal.base.locks import one_at_a_time
-from portal.base.private_files import close_private_paths
+from portal.base.private_files import close_private_paths, create_data_directory
 from portal.notifications.delivery import disable_unusable_channels
 from portal.work import schedules
 
@@ -35,6 +35,7 @@ class Command(BaseCommand):
     help = "Migrations, static files, roles, schedules, channels that no longer work and the first operator."
 
     def execute(self, *args: Any, **options: Any) -> str | None:
+        create_data_directory()
         close_private_paths()  # before the system checks, which would name them
         return super().execute(*args, **options)
 

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
-from portal.base.private_files import close_private_paths
+from portal.base.private_files import close_private_paths, create_data_directory
 from portal.status.health import unapplied_migrations
 from portal.supervisor import database, lifeline
 from portal.supervisor.components import components, listen
@@ -52,6 +52,7 @@ class Command(BaseCommand):
         parser.add_argument("--patience", type=float, default=patience, help=SUPPRESS)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
+        create_data_directory()
         close_private_paths()  # before the system checks, which would name them
         return super().execute(*args, **options)
 

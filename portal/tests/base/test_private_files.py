@@ -38,6 +38,7 @@ def data(monkeypatch, tmp_path):
         DEPOSITS_ROOT=found / "sftp",
         VALIDATED_ROOT=found / "validated",
         DATABASES={"default": {"ENGINE": private_files.SQLITE, "NAME": str(found / "db.sqlite3")}},
+        **dict.fromkeys(private_files.SECRETS, "given"),
     )
     monkeypatch.setattr(private_files, "settings", its_settings)
     return found
