@@ -15,6 +15,7 @@ import django
 from django.core.management import call_command
 
 from bench.load import Address, Connection, request_bytes
+from portal.base.private_files import create_data_directory
 from tests.postgres import temporary_postgres
 
 SHIPPED = [
@@ -36,6 +37,7 @@ def prepared() -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="vigie-bench-") as directory, temporary_postgres() as url:
         os.environ.update(DATABASE_URL=url, VIGIE_DATA_DIR=directory, DJANGO_SETTINGS_MODULE="bench.settings")
         django.setup()
+        create_data_directory()
         call_command("migrate", verbosity=0)
         yield
 

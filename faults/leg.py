@@ -13,6 +13,7 @@ from django.core.management import call_command
 
 from faults.__main__ import NAMES
 from faults.postgres import postgres
+from portal.base.private_files import create_data_directory
 
 # Every process of the experiments has them: two nodes must be able to read each other's queue.
 SHARED = {
@@ -37,6 +38,7 @@ def main(database: str, directory: Path, wanted: list[str]) -> int:
         url = server.url if server else f"sqlite:///{data}/db.sqlite3"
         os.environ.update(SHARED | roots | {"DATABASE_URL": url, "VIGIE_DATA_DIR": str(data)})
         django.setup()
+        create_data_directory()
         call_command("migrate", verbosity=0)
         experiments = import_module("faults.experiments")  # its models need the settings above
         stage = stack.enter_context(experiments.stage(directory, url, server, is_whole="whole" in wanted))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from portal import peppers
 from portal import settings as portal_settings
+from portal.access.tokens import peppers
 from portal.base.env import Environment, kept_secret
 
 ROOT = Path(__file__).parent.parent
