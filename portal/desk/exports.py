@@ -64,7 +64,7 @@ def csv_response(rows: models.QuerySet[Any], columns: Sequence[str]) -> Streamed
 
 def xlsx_response(rows: models.QuerySet[Any], columns: Sequence[str]) -> FileResponse:
     """The same as a workbook, written to a temporary file before it is sent."""
-    from portal.workbooks import write_workbook  # noqa: PLC0415  openpyxl is large: only who asks for it pays for it
+    from portal.desk.workbooks import write_workbook  # noqa: PLC0415  openpyxl is large: only who asks for it pays for it
 
     values = rows.values_list(*columns).iterator(chunk_size=ROWS_AT_A_TIME)
     cells = ([typed_cell(value) for value in row] for row in values)

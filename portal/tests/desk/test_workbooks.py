@@ -7,8 +7,8 @@ import tracemalloc
 import pytest
 from openpyxl import load_workbook
 
-from portal import workbooks
-from portal.workbooks import write_workbook
+from portal.desk import workbooks
+from portal.desk.workbooks import write_workbook
 
 
 @pytest.fixture
