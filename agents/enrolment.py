@@ -17,8 +17,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from agents import approval
+from agents.api.representation import describe_to
 from agents.authentication import OWN_UNINSTALL, machine_of
-from agents.fleet import describe_to
 from agents.models import Agent, MachineToken
 from portal import audit
 from portal.access.tokens.issuing import issue_token, revoke_token

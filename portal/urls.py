@@ -21,7 +21,7 @@ urlpatterns = [
     path("docs/api", ErrorCodesView.as_view(), name="error-codes"),
     path("api/v1/agents/", include("agents.api.urls")),
     path("api/v1/usage/", include("usage.api.urls")),
-    path("api/usage/", include("usage.api.plain_urls")),
+    path("api/usage/", include("usage.api.unversioned_urls")),
     path("api/v1/backups/", include("backups.api.urls")),
     path("api/v1/monitoring/", include("monitoring.api.urls")),
     path("api/v1/beta/", include("monitoring.api.beta_urls")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from usage.report import count_documents
+from usage.ingestion.run_payload import count_documents
 
 
 def complete(case: Any) -> None:

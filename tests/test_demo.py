@@ -31,8 +31,8 @@ from portal.egress.tls import verifying_context
 from portal.notifications import delivery
 from portal.tests.helpers.database import own_address
 from usage import rollups
-from usage.consumption import standings
 from usage.models import GuardianReport, Licence, Run, RunRollup
+from usage.quotas import quota_statuses
 
 ROOT = Path(__file__).parent.parent
 
@@ -250,7 +250,7 @@ def test_customers_near_and_beyond_their_quota_and_the_guardians_mail(bought, gu
     assert lines[2] == "5 people worked: all they did was told"
     rollups.rebuild(None, None, lambda hour, count: None)
     found = {licence.customer: licence for licence in Licence.objects.all()}
-    standing = standings(list(found.values()), timezone.now())
+    standing = quota_statuses(list(found.values()), timezone.now())
     percent = {customer: standing[licence.ref].percent for customer, licence in found.items()}
     assert 80 <= percent["Exemple SARL"] < 100 < percent["SIRPACAM"]
     assert percent["Imprimerie Laurent"] is None

@@ -20,7 +20,7 @@ from portal.privacy.subjects import subject_of
 from portal.work.jobs import LeaseLost
 from tests.test_privacy import activity, erased, everything, exported, folders, message, naming, operator
 from usage.guardian import reports
-from usage.guardian.summary import summary
+from usage.guardian.summary import build_summary
 from usage.models import FeatureUsage, GuardianReport
 from usage.tests.activity import at, failed, used
 
@@ -30,7 +30,7 @@ __all__ = ["folders", "operator"]
 
 def report():
     start, end = at("14:00"), at("16:00")
-    return reports.keep(start, end, summary(start, end))
+    return reports.create(start, end, build_summary(start, end))
 
 
 class TestMessages:
@@ -117,7 +117,7 @@ class Meanwhile:
     label = "meanwhile"
 
     def erase(self, *args):
-        reports.save(report())
+        reports.write_file(report())
         return 0
 
 
@@ -143,7 +143,7 @@ class TestAFileThatWasNeverFinished:
         made = report()
         if not (pid := os.fork()):
             files.os.replace = lambda *args: os._exit(9)
-            reports.save(made)
+            reports.write_file(made)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
         [left] = settings.REPORTS_ROOT.iterdir()
         assert "bob@example.org" in left.read_text()
@@ -165,7 +165,7 @@ class TestAFileThatWasNeverFinished:
     @pytest.mark.parametrize(("age", "stays"), [(3590, True), (3610, False)])
     def test_the_next_report_removes_it_once_nobody_can_be_at_it(self, left, age, stays):
         os.utime(left, (time.time() - age, time.time() - age))
-        reports.save(GuardianReport.objects.get())
+        reports.write_file(GuardianReport.objects.get())
         assert left.exists() is stays
 
     def test_files_of_other_names_stay(self, left, settings):

@@ -1,38 +1,39 @@
-"""What was consumed, read from the hours of usage alone, and for how long a quota lasts.
+"""Sum up usage by day, by billing period and by name. Reads hourly rollups only, never runs.
 
-Days and months are those of the portal's time zone; an hour belongs to the one in which it begins.
+Days and months are those of the portal's time zone. An hour belongs to the day in which it begins.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
-from django.db.models import Case, Min, QuerySet, Sum, Value, When
+from django.core.cache import cache
+from django.db.models import Case, QuerySet, Sum, Value, When
 from django.utils import timezone
 
-from usage.models import Licence, RunRollup
+from usage.models import RunRollup
 
 DAY = timedelta(days=1)
-# Four whole weeks: a pace that knew working days only would promise too little, one of a week-end too much.
-PACE_DAYS = 28
 SHOWN_PERIODS = 12
+# Seconds for which the dashboard's totals are cached, by number of days: adding up a year of hours takes a second.
+DASHBOARD_SPANS = {7: 60, 30: 60, 90: 300, 364: 600}
 
 
 # --- Days and periods ------------------------------------------------------------------------------------------------
 
 
 def midnight(day: date) -> datetime:
-    """The first moment of the day; in UTC, for hours of one zone are not told apart when its clocks are set back."""
+    """Return the start of the day, in UTC: local hours are ambiguous when the clocks go back."""
     return timezone.make_aware(datetime.combine(day, time.min)).astimezone(UTC)
 
 
 @dataclass(frozen=True)
 class Period:
-    """From `start` up to, and without, `end`."""
+    """The half-open interval from `start` to `end`."""
 
     start: datetime
     end: datetime
@@ -43,7 +44,7 @@ class Period:
 
 
 def period_at(moment: datetime, period_day: int) -> Period:
-    """The month of a licence that the moment falls into."""
+    """Return the month of a licence that contains the moment."""
     today = timezone.localdate(moment)
     first = today.replace(day=period_day)
     if first > today:
@@ -52,12 +53,12 @@ def period_at(moment: datetime, period_day: int) -> Period:
 
 
 def latest_periods(moment: datetime, period_day: int, count: int = SHOWN_PERIODS) -> list[Period]:
-    """The running one and those before it, newest first."""
-    found = [period_at(moment, period_day)]
-    while len(found) < count:
-        newest = found[-1]
-        found.append(Period(midnight(month_before(newest.first_day)), newest.start))
-    return found
+    """Return the current period and the ones before it, newest first."""
+    periods = [period_at(moment, period_day)]
+    while len(periods) < count:
+        oldest = periods[-1]
+        periods.append(Period(midnight(month_before(oldest.first_day)), oldest.start))
+    return periods
 
 
 def month_after(day: date) -> date:
@@ -68,10 +69,10 @@ def month_before(day: date) -> date:
     return (day.replace(day=1) - DAY).replace(day=day.day)
 
 
-# --- Sums ------------------------------------------------------------------------------------------------------------
+# --- Totals ----------------------------------------------------------------------------------------------------------
 
 
-class Sums(NamedTuple):
+class UsageTotals(NamedTuple):
     runs: int = 0
     documents: int = 0
     succeeded: int = 0
@@ -79,121 +80,83 @@ class Sums(NamedTuple):
     pages: int = 0
 
 
-SUMMED = [Sum(name) for name in Sums._fields]
+SUMS = [Sum(name) for name in UsageTotals._fields]
 
 
-def total(parts: Iterable[Sums]) -> Sums:
+def add_totals(parts: Iterable[UsageTotals]) -> UsageTotals:
     columns = list(zip(*parts, strict=True))
-    return Sums(*map(sum, columns)) if columns else Sums()
+    return UsageTotals(*map(sum, columns)) if columns else UsageTotals()
 
 
-def by_day(hours: QuerySet[RunRollup]) -> dict[date, Sums]:
-    """Summed by the hour, and days made of those here: SQLite would ask Python for the day of each row."""
-    found: dict[date, list[Sums]] = defaultdict(list)
-    for hour, *figures in hours.order_by().values_list("hour").annotate(*SUMMED):
-        found[timezone.localdate(hour)].append(Sums(*figures))
-    return {day: total(parts) for day, parts in found.items()}
+def totals_by_day(hours: QuerySet[RunRollup]) -> dict[date, UsageTotals]:
+    """Group by hour in SQL and by day here: on SQLite, TruncDate calls Python for each row."""
+    parts: dict[date, list[UsageTotals]] = defaultdict(list)
+    for hour, *sums in hours.order_by().values_list("hour").annotate(*SUMS):
+        parts[timezone.localdate(hour)].append(UsageTotals(*sums))
+    return {day: add_totals(of_day) for day, of_day in parts.items()}
 
 
-def by_names(hours: QuerySet[RunRollup], *names: str) -> dict[tuple[str, ...], Sums]:
-    """By the values of these fields."""
-    rows = hours.order_by().values_list(*names).annotate(*SUMMED)
-    return {tuple(row[: len(names)]): Sums(*row[len(names) :]) for row in rows}
+def totals_by(hours: QuerySet[RunRollup], *fields: str) -> dict[tuple[str, ...], UsageTotals]:
+    """Return the totals by the values of these fields."""
+    rows = hours.order_by().values_list(*fields).annotate(*SUMS)
+    return {tuple(row[: len(fields)]): UsageTotals(*row[len(fields) :]) for row in rows}
 
 
-def marked(hours: QuerySet[RunRollup], marks: Sequence[datetime]) -> QuerySet[Any]:
-    """The hours from the first of the marks on, which stand in order; `mark` numbers the last one not after each."""
-    cases = [When(hour__gte=mark, then=Value(number)) for number, mark in enumerate(marks)]
-    found: QuerySet[Any] = hours.filter(hour__gte=marks[0]).annotate(mark=Case(*reversed(cases)))
-    return found.order_by()
+def with_segments(hours: QuerySet[RunRollup], starts: Sequence[datetime]) -> QuerySet[Any]:
+    """Annotate each hour with `segment`, the index of the last start that is not after it.
+
+    `starts` is sorted. Hours before the first start are left out.
+    """
+    cases = [When(hour__gte=start, then=Value(index)) for index, start in enumerate(starts)]
+    segmented: QuerySet[Any] = hours.filter(hour__gte=starts[0]).annotate(segment=Case(*reversed(cases)))
+    return segmented.order_by()
 
 
-def by_period(ref: str, periods: Sequence[Period]) -> list[Sums]:
-    """Of one licence, in the order given: newest first. One query."""
+def totals_by_period(ref: str, periods: Sequence[Period]) -> list[UsageTotals]:
+    """Return a licence's totals for consecutive periods, newest first, in the same order. One query."""
     starts = [period.start for period in reversed(periods)]
-    rows = marked(RunRollup.objects.filter(license_ref=ref), starts).values_list("mark").annotate(*SUMMED)
-    found = {mark: Sums(*figures) for mark, *figures in rows}
-    return [found.get(number, Sums()) for number in reversed(range(len(starts)))]
+    rows = with_segments(RunRollup.objects.filter(license_ref=ref), starts).values_list("segment").annotate(*SUMS)
+    by_segment = {segment: UsageTotals(*sums) for segment, *sums in rows}
+    return [by_segment.get(index, UsageTotals()) for index in reversed(range(len(starts)))]
 
 
-# --- How a licence stands --------------------------------------------------------------------------------------------
+# --- The dashboard ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a licence stands `now`, in its running period: `pages` of its `quota`, None where it has none.
+class DashboardTotals:
+    """The totals of all licences, read at `made_at`. `by_version` is keyed by application and version."""
 
-    `pace` is pages a day: what the last finished days came to, up to 28 of them, by their number; days before the
-    first run do not count, and without a finished day there is none. Every day weighs the same.
-    """
-
-    now: datetime
-    period: Period
-    quota: int | None = None
-    pages: int = 0
-    pace: float | None = None
-
-    @property
-    def percent(self) -> int | None:
-        """Rounded down: 100 stands for a quota that is used up."""
-        return None if self.quota is None else self.pages * 100 // self.quota
-
-    @property
-    def is_used_up(self) -> bool:
-        return self.quota is not None and self.pages >= self.quota
-
-    @property
-    def expected(self) -> int | None:
-        """Pages at the end of the period, at this pace."""
-        if self.pace is None:
-            return None
-        return self.pages + round(self.pace * ((self.period.end - self.now) / DAY))
-
-    @property
-    def used_up_on(self) -> date | None:
-        """The day on which, at this pace, the quota is reached; None where that is not in this period, or was."""
-        if self.quota is None or self.is_used_up or not self.pace:
-            return None
-        days = (self.quota - self.pages) / self.pace
-        return timezone.localdate(self.now + days * DAY) if days < (self.period.end - self.now) / DAY else None
+    made_at: datetime
+    by_day: dict[date, UsageTotals]
+    by_licence: dict[str, UsageTotals]
+    by_version: dict[tuple[str, ...], UsageTotals]
 
 
-@dataclass
-class Tally:
-    """What marked hours of a licence came to: pages by the number of their mark, and the first hour of each."""
-
-    pages: dict[int, int]
-    first: dict[int, datetime]
-
-
-def standings(licences: Collection[Licence], now: datetime) -> dict[str, Standing]:
-    """Of each licence, by its ref; one query, whatever days their months begin on."""
+def dashboard_days(now: datetime, count: int) -> list[date]:
+    """Return the last `count` days, oldest first, today included."""
     today = timezone.localdate(now)
-    since, until = midnight(today - PACE_DAYS * DAY), midnight(today)
-    periods = {licence.ref: period_at(now, licence.period_day) for licence in licences}
-    marks = sorted({since, until, *(period.start for period in periods.values())})
-    tallies = tallied([*periods], marks)
-    window = range(marks.index(since), marks.index(until))
-    found = {}
-    for licence in licences:
-        period, tally = periods[licence.ref], tallies[licence.ref]
-        pages = sum(tally.pages.get(mark, 0) for mark in range(marks.index(period.start), len(marks)))
-        pace = pace_of(licence, tally, window, today)
-        found[licence.ref] = Standing(now, period, licence.monthly_page_quota, pages, pace)
-    return found
+    return [today - back * DAY for back in reversed(range(count))]
 
 
-def tallied(refs: list[str], marks: Sequence[datetime]) -> dict[str, Tally]:
-    found: dict[str, Tally] = defaultdict(lambda: Tally({}, {}))
-    hours = marked(RunRollup.objects.filter(license_ref__in=refs), marks)
-    for ref, mark, pages, first in hours.values_list("license_ref", "mark").annotate(Sum("pages"), Min("hour")):
-        found[ref].pages[mark], found[ref].first[mark] = pages, first
-    return found
+def dashboard_totals(now: datetime, days: int) -> DashboardTotals:
+    """Return the cached totals, as old as DASHBOARD_SPANS allows at most."""
+    first = dashboard_days(now, days)[0]
+    key = f"usage.figures.{first}.{days}"
+    totals: DashboardTotals = cache.get_or_set(key, lambda: read_dashboard_totals(now, first), DASHBOARD_SPANS[days])  # type: ignore[assignment]
+    return totals
 
 
-def pace_of(licence: Licence, tally: Tally, window: range, today: date) -> float | None:
-    """See Standing. What a spool reports late may have been before the licence was first seen."""
-    seen = [tally.first[mark] for mark in window if mark in tally.first]
-    seen += [licence.first_seen_at] if licence.first_seen_at else []
-    days = min((today - timezone.localdate(min(seen))).days, PACE_DAYS) if seen else 0
-    return sum(tally.pages.get(mark, 0) for mark in window) / days if days >= 1 else None
+def read_dashboard_totals(now: datetime, first: date) -> DashboardTotals:
+    hours = RunRollup.objects.filter(hour__gte=midnight(first))
+    licences: dict[str, list[UsageTotals]] = defaultdict(list)
+    versions: dict[tuple[str, ...], list[UsageTotals]] = defaultdict(list)
+    for (ref, *version), totals in totals_by(hours, "license_ref", "app_name", "app_version").items():
+        licences[ref].append(totals)
+        versions[tuple(version)].append(totals)
+    return DashboardTotals(
+        made_at=now,
+        by_day=totals_by_day(hours),
+        by_licence={ref: add_totals(parts) for ref, parts in licences.items()},
+        by_version={version: add_totals(parts) for version, parts in versions.items()},
+    )

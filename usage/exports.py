@@ -1,7 +1,7 @@
-"""Usage of a time, run by run or summed up, as rows that are read while they are sent.
+"""Export the usage of a period, one row per run or grouped, as rows that are read while they are sent.
 
-Sums are those of the hours of usage, which are a minute behind at most. What they cannot tell is read from the runs: a
-machine, a part of an hour, and the days of a zone whose midnights fall between two full hours.
+Groups are summed up from hourly rollups, which lag by a minute at most. What those cannot tell is read from the runs:
+machines, partial hours, and days of time zones whose midnight is not at a full hour.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.db.models import Count, DateTimeField, F, QuerySet, Sum
 from django.db.models.functions import Coalesce, Least, TruncDate
 from django.utils import timezone
 
-from usage.consumption import DAY, SUMMED, Sums, midnight
+from usage.consumption import DAY, SUMS, UsageTotals, midnight
 from usage.models import Run, RunRollup
 from usage.models.runs import COUNTED_PAGES, hour_of
 
@@ -24,7 +24,7 @@ RUN_COLUMNS = (
     "failed_count", "total_pages", "documents_omitted", "started_at", "sent_at", "received_at", "clock",
     "dropped_keys", "over_quota", "implausible", "reported_by",
 )  # fmt: skip
-# The words of a query, with the column each stands for.
+# The values of the parameter `group`, and their columns.
 GROUPS = {
     "license": "license_ref",
     "app": "app_name",
@@ -34,17 +34,17 @@ GROUPS = {
 }
 ROWS_AT_A_TIME = 2_000
 HOUR = timedelta(hours=1)
-# What a run adds to each figure, its pages aside.
-OF_RUNS = [Count("pk"), Sum("document_count"), Sum("succeeded_count"), Sum("failed_count")]
-# Least() is null on SQLite where one is, and the other one on PostgreSQL. No clock is believed that runs ahead.
+# The totals of runs, except pages.
+RUN_SUMS = [Count("pk"), Sum("document_count"), Sum("succeeded_count"), Sum("failed_count")]
+# Least() with a null is null on SQLite, and the other value on PostgreSQL. Clocks that run ahead are not trusted.
 HAPPENED = Coalesce(Least("started_at", "received_at"), F("received_at"), output_field=DateTimeField())
 
 Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Runs from `since` up to, and without, `until`, summed up by `groups`, or each by itself without any."""
+class ExportQuery:
+    """The runs from `since` until before `until`, summed up by `groups`, or one by one without groups."""
 
     since: datetime
     until: datetime
@@ -52,26 +52,26 @@ class Wanted:
 
     @property
     def columns(self) -> list[str]:
-        return [*(GROUPS[group] for group in self.groups), *Sums._fields] if self.groups else list(RUN_COLUMNS)
+        return [*(GROUPS[group] for group in self.groups), *UsageTotals._fields] if self.groups else list(RUN_COLUMNS)
 
 
-def rows_of(wanted: Wanted, now: datetime) -> Iterator[Row]:
-    """In the order of the columns, sorted by the groups; what a part of an hour alone holds stands at the end."""
-    if not wanted.groups:
-        return each_run(wanted)
-    if "machine" in wanted.groups or ("day" in wanted.groups and not has_full_hours(wanted)):
-        return streamed(summed_runs(runs_between(wanted.since, wanted.until), wanted.groups))
-    return summed_hours(wanted, now)
+def export_rows(query: ExportQuery, now: datetime) -> Iterator[Row]:
+    """Yield rows in the order of the columns, sorted by group. Groups found only in partial hours come last."""
+    if not query.groups:
+        return list_runs(query)
+    if "machine" in query.groups or ("day" in query.groups and not has_full_hour_days(query)):
+        return stream(sum_runs(runs_between(query.since, query.until), query.groups))
+    return sum_hours(query, now)
 
 
-def each_run(wanted: Wanted) -> Iterator[Row]:
-    runs = runs_between(wanted.since, wanted.until).order_by("hour", "id")
-    for run_id, *values in streamed(runs.values_list(*RUN_COLUMNS)):
+def list_runs(query: ExportQuery) -> Iterator[Row]:
+    runs = runs_between(query.since, query.until).order_by("hour", "id")
+    for run_id, *values in stream(runs.values_list(*RUN_COLUMNS)):
         yield (run_id.hex, *values)
 
 
-def streamed(rows: QuerySet[Any, Any]) -> Iterator[Row]:
-    """A cursor on the database's side, so that no more than a few rows are here at once."""
+def stream(rows: QuerySet[Any, Any]) -> Iterator[Row]:
+    """Read through a server-side cursor, so that only a chunk of rows is in memory."""
     return rows.iterator(chunk_size=ROWS_AT_A_TIME)
 
 
@@ -79,7 +79,7 @@ def streamed(rows: QuerySet[Any, Any]) -> Iterator[Row]:
 
 
 def runs_between(since: datetime, until: datetime) -> QuerySet[Run]:
-    """By their hours, which an index serves, and where those are not enough by the moments as well."""
+    """Filter by hour, which is indexed, and by exact time only if a bound is not a full hour."""
     runs = Run.objects.filter(hour__gte=hour_of(since), hour__lt=until)
     if since != hour_of(since):
         runs = runs.alias(happened=HAPPENED).filter(happened__gte=since)
@@ -88,60 +88,60 @@ def runs_between(since: datetime, until: datetime) -> QuerySet[Run]:
     return runs
 
 
-def summed_runs(runs: QuerySet[Run], groups: Sequence[str]) -> QuerySet[Any, Any]:
+def sum_runs(runs: QuerySet[Run], groups: Sequence[str]) -> QuerySet[Any, Any]:
     names = [GROUPS[group] for group in groups]
     return (
         runs.annotate(day=TruncDate(HAPPENED))
         .order_by(*names)
         .values_list(*names)
-        .annotate(*OF_RUNS, pages=COUNTED_PAGES)
+        .annotate(*RUN_SUMS, pages=COUNTED_PAGES)
     )
 
 
-# --- From the hours --------------------------------------------------------------------------------------------------
+# --- From the rollups ------------------------------------------------------------------------------------------------
 
 
-def summed_hours(wanted: Wanted, now: datetime) -> Iterator[Row]:
-    """The full hours as they are summed up, with what the parts of hours at both ends add to each row."""
-    # Nothing has happened after now: the hour that runs is there as far as it goes.
-    first, last = ceiling(wanted.since), wanted.until if wanted.until >= now else hour_of(wanted.until)
+def sum_hours(query: ExportQuery, now: datetime) -> Iterator[Row]:
+    """Sum up the rollups of full hours, and add the runs of the partial hours at both ends."""
+    # The current hour counts as full if the query includes now: there are no later runs.
+    first, last = ceil_to_hour(query.since), query.until if query.until >= now else hour_of(query.until)
     hours = RunRollup.objects.filter(hour__gte=first, hour__lt=last)
-    names = [GROUPS[group] for group in wanted.groups]
-    found = hours.annotate(day=TruncDate("hour")).order_by(*names).values_list(*names).annotate(*SUMMED)
-    extra = parts(wanted, first, last)
-    for row in streamed(found):
-        key, figures = row[: len(names)], row[len(names) :]
-        yield (*key, *map(sum, zip(figures, extra.pop(key, Sums()), strict=True)))
-    for key in sorted(extra):
-        yield (*key, *extra[key])
+    names = [GROUPS[group] for group in query.groups]
+    rows = hours.annotate(day=TruncDate("hour")).order_by(*names).values_list(*names).annotate(*SUMS)
+    partial = sum_partial_hours(query, first, last)
+    for row in stream(rows):
+        key, totals = row[: len(names)], row[len(names) :]
+        yield (*key, *map(sum, zip(totals, partial.pop(key, UsageTotals()), strict=True)))
+    for key in sorted(partial):
+        yield (*key, *partial[key])
 
 
-def parts(wanted: Wanted, first: datetime, last: datetime) -> dict[Row, Sums]:
-    """What the runs before the first full hour, and after the last one, came to: an hour each at most."""
-    ends = [(wanted.since, min(first, wanted.until))]
+def sum_partial_hours(query: ExportQuery, first: datetime, last: datetime) -> dict[Row, UsageTotals]:
+    """Return the totals by group of the runs before the first and after the last full hour."""
+    ends = [(query.since, min(first, query.until))]
     if last >= first:
-        ends.append((last, wanted.until))
-    found: dict[Row, Sums] = {}
-    width = len(wanted.groups)
+        ends.append((last, query.until))
+    totals: dict[Row, UsageTotals] = {}
+    width = len(query.groups)
     for since, until in ends:
         if since < until:
-            for row in summed_runs(runs_between(since, until), wanted.groups):
-                known = found.get(row[:width], Sums())
-                found[row[:width]] = Sums(*map(sum, zip(known, row[width:], strict=True)))
-    return found
+            for row in sum_runs(runs_between(since, until), query.groups):
+                known = totals.get(row[:width], UsageTotals())
+                totals[row[:width]] = UsageTotals(*map(sum, zip(known, row[width:], strict=True)))
+    return totals
 
 
-def ceiling(moment: datetime) -> datetime:
+def ceil_to_hour(moment: datetime) -> datetime:
     return moment if moment == hour_of(moment) else hour_of(moment) + HOUR
 
 
-def has_full_hours(wanted: Wanted) -> bool:
-    """Whether the hours of UTC lie each within one day of the portal's zone, summer and winter."""
-    return all(start == hour_of(start) for start in midnights(wanted))
+def has_full_hour_days(query: ExportQuery) -> bool:
+    """Return True if every midnight of the period, in the portal's time zone, is at a full hour of UTC."""
+    return all(start == hour_of(start) for start in midnights_in(query))
 
 
-def midnights(wanted: Wanted) -> Iterable[datetime]:
-    day, last = timezone.localdate(wanted.since), timezone.localdate(wanted.until)
+def midnights_in(query: ExportQuery) -> Iterable[datetime]:
+    day, last = timezone.localdate(query.since), timezone.localdate(query.until)
     while day <= last:
         yield midnight(day)
         day += DAY

@@ -1,4 +1,4 @@
-"""Runs, licences and tracking, as Prometheus sees them, without ever counting millions of rows."""
+"""Prometheus metrics of runs, licences and tracking. None counts a whole table of runs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from django.db.models import Count, Max, Q, Sum
 from prometheus_client.metrics_core import Metric
 
 from portal.status.metrics import counter, metric_sources, single_gauge
-from usage.licences import UNNAMED, near_quota, over_quota
 from usage.models import Licence, Run, TrackingWriter
+from usage.quotas import UNNAMED, near_quota, over_quota
 
 RECENT = timedelta(minutes=5)
 WRITER_ALIVE = timedelta(minutes=10)
 
 
 @metric_sources.register
-def runs(now: datetime) -> Iterator[Metric]:
-    """Sums are those of hours: the last five minutes are read from the runs, by their index."""
+def run_metrics(now: datetime) -> Iterator[Metric]:
     highest = Run.objects.aggregate(highest=Max("pk"))["highest"] or 0
     text = "Runs received, by the highest id given: at most this many, for a repeated report may use up an id."
     yield counter("runs_received", text, highest)
@@ -28,7 +27,7 @@ def runs(now: datetime) -> Iterator[Metric]:
 
 
 @metric_sources.register
-def licences(now: datetime) -> Iterator[Metric]:
+def licence_metrics(now: datetime) -> Iterator[Metric]:
     counts = Licence.objects.aggregate(
         all=Count("pk"),
         over=Count("pk", filter=over_quota(now)),
@@ -44,7 +43,7 @@ def licences(now: datetime) -> Iterator[Metric]:
 
 
 @metric_sources.register
-def tracking(now: datetime) -> Iterator[Metric]:
+def tracking_metrics(now: datetime) -> Iterator[Metric]:
     alive = Q(seen_at__gt=now - WRITER_ALIVE)
     found = TrackingWriter.objects.aggregate(dropped=Sum("dropped"), queued=Sum("queued", filter=alive))
     yield counter("tracking_dropped", "Records of what was done that were dropped.", found["dropped"] or 0)

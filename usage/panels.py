@@ -1,4 +1,4 @@
-"""Usage on the landing page, and what a machine did last on its page."""
+"""The tile of usage on the landing page, and the latest runs, errors and activity on a machine's page."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ from portal.admin.display import BAD, GOOD, badge
 from portal.base.words import format_count
 from portal.desk.findings import admin_url
 from portal.desk.panels import Section, Tile, chart_start, daily_chart, machine_sections, tiles
-from usage.consumption import Sums, by_day, total
+from usage.consumption import UsageTotals, add_totals, totals_by_day
 from usage.models import FeatureUsage, Run, RunRollup, UserError
 
 FRESH_SECONDS = 60
 SHOWN_RUNS = SHOWN_ERRORS = SHOWN_USES = 10
 
 
-def recent_days(now: datetime) -> dict[date, Sums]:
-    """The days the chart shows, a minute old at most."""
-    found: dict[date, Sums] = cache.get_or_set(
-        "usage.recent", lambda: by_day(RunRollup.objects.filter(hour__gte=chart_start(now))), FRESH_SECONDS
+def recent_totals(now: datetime) -> dict[date, UsageTotals]:
+    """Return the cached totals of the days in the chart, at most a minute old."""
+    totals: dict[date, UsageTotals] = cache.get_or_set(
+        "usage.recent", lambda: totals_by_day(RunRollup.objects.filter(hour__gte=chart_start(now))), FRESH_SECONDS
     )  # type: ignore[assignment]
-    return found
+    return totals
 
 
 @tiles.register
 def usage_tile(now: datetime) -> Tile:
-    days = recent_days(now)
-    sums = total(days.values())
+    days = recent_totals(now)
+    total = add_totals(days.values())
     return Tile(
         title=_("Usage"),
-        figure=format_count(sums.runs),
+        figure=format_count(total.runs),
         caption=_("runs in 30 days"),
         url=reverse("admin:usage_dashboard"),
         facts=[
-            (_("documents"), format_count(sums.documents)),
-            (_("pages"), format_count(sums.pages)),
-            (_("failed"), format_count(sums.failed)),
+            (_("documents"), format_count(total.documents)),
+            (_("pages"), format_count(total.pages)),
+            (_("failed"), format_count(total.failed)),
         ],
-        chart=daily_chart({day: found.runs for day, found in days.items()}, now, _("runs a day")),
+        chart=daily_chart({day: totals.runs for day, totals in days.items()}, now, _("runs a day")),
     )
 
 
 # --- Runs ------------------------------------------------------------------------------------------------------------
 
 
-def last_runs(**of_what: str) -> QuerySet[Run]:
-    return Run.objects.filter(**of_what).defer("documents").order_by("-id")
+def latest_runs(**filters: str) -> QuerySet[Run]:
+    return Run.objects.filter(**filters).defer("documents").order_by("-id")
 
 
 def run_rows(runs: QuerySet[Run], beside: str) -> list[list[Any]]:
-    """A row for each, with what `beside` names: its machine or its licence."""
+    """Return a table row for each run. `beside` names the extra column: machine_id or license_ref."""
     return [
         [
             run.received_at,
@@ -73,27 +73,33 @@ def run_rows(runs: QuerySet[Run], beside: str) -> list[list[Any]]:
 
 
 @machine_sections.register
-def runs_of_machine(machine_id: str) -> Section:
+def machine_runs_section(machine_id: str) -> Section:
     return Section(
         title=_("Last runs"),
         columns=[_("Received"), _("Run"), _("Application"), _("Licence"), _("Documents"), _("Failed"), _("Pages")],
-        rows=run_rows(last_runs(machine_id=machine_id)[:SHOWN_RUNS], beside="license_ref"),
+        rows=run_rows(latest_runs(machine_id=machine_id)[:SHOWN_RUNS], beside="license_ref"),
         url=reverse("admin:usage_run_changelist", query={"q": machine_id}),
         empty=_("The machine has not reported a run."),
     )
 
 
-# --- What a machine asked of the portal ------------------------------------------------------------------------------
+# --- Requests of a machine -------------------------------------------------------------------------------------------
 
 
 @machine_sections.register
-def errors_of_machine(machine_id: str) -> Section:
+def machine_errors_section(machine_id: str) -> Section:
     errors = UserError.objects.filter(user_email=subject(machine_id)).order_by("-id")[:SHOWN_ERRORS]
     return Section(
         title=_("Last errors"),
         columns=[_("When"), _("Error"), _("What it means"), _("Endpoint"), _("Code")],
         rows=[
-            [error.timestamp, error.error_type, error.error_message, endpoint(error), str(error.error_code or "")]
+            [
+                error.timestamp,
+                error.error_type,
+                error.error_message,
+                format_endpoint(error),
+                str(error.error_code or ""),
+            ]
             for error in errors
         ],
         url=admin_url("usage_usererror_changelist", {"q": subject(machine_id)}),
@@ -101,12 +107,12 @@ def errors_of_machine(machine_id: str) -> Section:
     )
 
 
-def endpoint(error: UserError) -> str:
+def format_endpoint(error: UserError) -> str:
     return f"{error.method} {error.endpoint}".strip()
 
 
 @machine_sections.register
-def activity_of_machine(machine_id: str) -> Section:
+def machine_activity_section(machine_id: str) -> Section:
     uses = FeatureUsage.objects.filter(user_email=subject(machine_id)).order_by("-id")[:SHOWN_USES]
     return Section(
         title=_("Last activity"),

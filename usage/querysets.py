@@ -1,4 +1,4 @@
-"""Questions asked of runs, of licences and of what people did."""
+"""Querysets of runs and events, and expressions that the database computes on INSERT."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class QuotaExceeded(Expression):
-    """Whether a licence's quota is used up, as `usage.licences.over_quota` asks it, found out as a row is written.
+    """Subquery: the licence's quota is used up (`usage.quotas.over_quota`), evaluated at INSERT.
 
-    Written by hand: an Exists() would be compiled anew for each of a batch's runs.
+    Written by hand, since an Exists() would be compiled again for each run of a batch.
     """
 
     output_field = models.BooleanField()
@@ -33,8 +33,8 @@ class QuotaExceeded(Expression):
         return "EXISTS(SELECT 1 FROM usage_licence WHERE ref = %s AND exceeded_until > %s)", (self.ref, now)
 
 
-class SpelledAsEnrolled(Expression):
-    """A machine's name as the machine was enrolled with it, found out as a row is written; else as it was given."""
+class EnrolledSpelling(Expression):
+    """Subquery: the spelling under which the machine was enrolled, evaluated at INSERT; unknown names stay as given."""
 
     output_field = models.CharField()
 
@@ -51,7 +51,7 @@ class RunQuerySet(IdempotentQuerySet["m.Run"]):
     identity, computed = "run_id", ("over_quota",)
 
     def known(self, run_ids: Iterable[UUID]) -> dict[UUID, m.Run]:
-        """What an answer about known runs needs, by run_id; without their documents."""
+        """Return known runs by run_id, with only the columns that the API's answer needs."""
         rows = self.filter(run_id__in=list(run_ids)).only(
             "run_id", "digest", "received_at", "dropped_keys", "over_quota"
         )
@@ -64,11 +64,11 @@ class EventQuerySet(IdempotentQuerySet[Any]):
 
 class SessionQuerySet(EventQuerySet):
     def end(self, moment: datetime) -> int:
-        """Ends those that are open, each once; never before it began."""
+        """End the open sessions, none before its start, and return how many this call ended."""
         return sum(self._end(row, moment) for row in self.filter(session_end=None))
 
     def _end(self, session: m.UserSession, moment: datetime) -> int:
         end = max(moment, session.session_start)
         seconds = int((end - session.session_start).total_seconds())
-        mine = self.model._default_manager.filter(pk=session.pk, session_end=None)
-        return int(mine.update(session_end=end, duration_seconds=seconds))
+        still_open = self.model._default_manager.filter(pk=session.pk, session_end=None)
+        return int(still_open.update(session_end=end, duration_seconds=seconds))

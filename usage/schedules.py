@@ -1,4 +1,4 @@
-"""What is done periodically for usage."""
+"""Periodic jobs and retention of usage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from usage import rollups
 from usage.guardian import reports
 from usage.models import FeatureUsage, GuardianReport, TrackingWriter, UserError, UserSession
 
-WRITER_KEPT = timedelta(days=1)
+WRITER_RETENTION = timedelta(days=1)
 
 
 def outdated_features(now: datetime) -> models.QuerySet[Any]:
@@ -26,7 +26,7 @@ def outdated_errors(now: datetime) -> models.QuerySet[Any]:
 
 
 def outdated_sessions(now: datetime) -> models.QuerySet[Any]:
-    """By when they began: nobody ends most of them."""
+    """Select by start, since most sessions never end."""
     return UserSession.objects.filter(session_start__lt=now - timedelta(days=settings.USER_SESSION_RETENTION_DAYS))
 
 
@@ -35,8 +35,8 @@ def outdated_reports(now: datetime) -> models.QuerySet[Any]:
 
 
 def outdated_writers(now: datetime) -> models.QuerySet[Any]:
-    """Of those that dropped something the count stays."""
-    return TrackingWriter.objects.filter(dropped=0, seen_at__lt=now - WRITER_KEPT)
+    """Keep the writers that dropped records: their sum is a counter, which must not fall."""
+    return TrackingWriter.objects.filter(dropped=0, seen_at__lt=now - WRITER_RETENTION)
 
 
 jobs.register(Job("usage.rollups", rollups.roll_up, every=timedelta(minutes=1), cluster="slow"))
@@ -45,4 +45,4 @@ retentions.register(Retention("errors", outdated_errors))
 retentions.register(Retention("user_sessions", outdated_sessions))
 retentions.register(Retention("guardian_reports", outdated_reports))
 retentions.register(Retention("tracking_writers", outdated_writers))
-jobs.register(Job("usage.guardian", reports.write_periodic, every=reports.EVERY, offset=reports.OFFSET))
+jobs.register(Job("usage.guardian", reports.create_periodic, every=reports.EVERY, offset=reports.OFFSET))

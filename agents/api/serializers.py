@@ -65,7 +65,7 @@ class FleetQuerySerializer(serializers.Serializer[None]):
 
 
 class AgentSerializer(serializers.Serializer[None]):
-    """Documents what `agents.fleet.describe` gives."""
+    """Documents what `agents.api.representation.describe` gives."""
 
     machine_id = serializers.CharField()
     user_name = serializers.CharField()

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from vigie_client.contract import MACHINE_ID
 
 from agents import enrolment
+from agents.api.representation import describe, describe_to, split_by_status
 from agents.api.serializers import (
     AgentAnswer,
     EnrollAnswer,
@@ -25,7 +26,6 @@ from agents.api.serializers import (
     UninstallSerializer,
 )
 from agents.authentication import RepeatableUninstallAuthentication
-from agents.fleet import describe, describe_to, split_by_status
 from agents.heartbeat import next_heartbeat_seconds, note_heartbeat, says_something_new
 from agents.models import Agent
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination

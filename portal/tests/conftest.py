@@ -17,7 +17,7 @@ from monitoring.tests.said import said
 from portal.access.tokens.issuing import issue_token
 from portal.models import JobRun, NotificationChannel, OutboxMessage, TaskAttempt
 from usage.guardian import reports
-from usage.guardian.summary import summary
+from usage.guardian.summary import build_summary
 from usage.tests.activity import failed, session, used
 from usage.tests.hours import a_licence, an_hour
 from usage.tests.runs import kept
@@ -39,7 +39,7 @@ def rows(make_agent):
             failed(who, now)
             session(who, now)
         period = (now - timedelta(hours=2), now + timedelta(seconds=1))
-        reports.keep(*period, summary(*period), "olga")
+        reports.create(*period, build_summary(*period), "olga")
         a_licence(f"LIC-{number}", quota=number or None)
         an_hour(now, license_ref=f"LIC-{number}")
         job = ExpectedBackupJob.objects.create(agent_id="PC-0", database_name=f"db{number}")

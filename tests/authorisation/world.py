@@ -24,7 +24,7 @@ from portal.access import roles
 from portal.access.signin.sessions import SEEN
 from portal.access.tokens.issuing import issue_token
 from portal.models import ApiToken
-from usage.guardian.summary import summary
+from usage.guardian.summary import build_summary
 from usage.models import GuardianReport
 
 TOKENS = ("expired", "revoked", "enroll", "agent", "client")
@@ -104,7 +104,7 @@ def rows() -> dict[str, Any]:
     ExpectedBackupJob.objects.create(agent_id=MACHINE, database_name="stock")
     Target.objects.create(name="API", url="https://api.example.org/", badge_key=BADGE)
     now = timezone.now()
-    period = summary(now - timedelta(hours=2), now)
+    period = build_summary(now - timedelta(hours=2), now)
     GuardianReport.objects.create(
         **{"period_start": now - timedelta(hours=2), "period_end": now, "created_at": now, "data": period}
     )

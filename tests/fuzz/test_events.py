@@ -5,7 +5,7 @@ from hypothesis import event, given
 from portal.base.problems import Problem
 from tests.fuzz.checks import assert_is_refusal, assert_is_storable, body_in
 from tests.fuzz.strategies import CASES, PLANTED, bodies
-from usage.events import KINDS, read_events
+from usage.ingestion.events import KINDS, read_events
 
 ID, EMAIL, AT = "7c9e6679742540de944be07fc1f90ae7", "alice@example.org", "2026-03-10T09:20:00Z"
 SESSION = {

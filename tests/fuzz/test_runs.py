@@ -9,7 +9,7 @@ from vigie_client.contract import COUNTERS, DOCUMENT_KEYS, IDENTIFIER, MAX_DOCUM
 from portal.base.problems import Problem
 from tests.fuzz.checks import assert_is_refusal, assert_is_storable, body_in
 from tests.fuzz.strategies import CASES, PLANTED, bodies
-from usage.report import OPTIONAL_IDENTIFIERS, read_run
+from usage.ingestion.run_payload import OPTIONAL_IDENTIFIERS, read_run
 
 DOCUMENTS = [
     {"ordinal": 0, "page_count": 12, "status": "success", "duration_ms": 840, "extension": ".pdf"},

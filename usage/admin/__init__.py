@@ -1,5 +1,5 @@
-"""The admin of usage: one module for what each list and page is about."""
+"""The admin of usage, a module per list."""
 
-from usage.admin import activity, guardian, history, licences, runs
+from usage.admin import activity, guardian, licences, runs
 
-__all__ = ["activity", "guardian", "history", "licences", "runs"]
+__all__ = ["activity", "guardian", "licences", "runs"]

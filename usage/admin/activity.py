@@ -24,7 +24,7 @@ from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.base.problems import CODES
 from portal.base.words import EMPTY_VALUE, format_count
 from portal.desk.panels import Section
-from usage.admin.display import clock_of
+from usage.admin.display import clock_note
 from usage.models import FeatureUsage, UserError, UserSession
 from usage.models.activity import PEOPLE, PORTAL
 
@@ -171,7 +171,7 @@ class UserSessionAdmin(ActivityAdmin):
                 "user_agent",
                 "ip",
                 "told_by",
-                clock_of,
+                clock_note,
             ),
         ),
     )
@@ -228,7 +228,7 @@ class FeatureUsageAdmin(ActivityAdmin):
                 "outcome",
                 "took",
                 "told_by",
-                clock_of,
+                clock_note,
             ),
         ),
     )
@@ -281,7 +281,7 @@ class UserErrorAdmin(ActivityAdmin):
                 "who_in_full",
                 moment_column("timestamp", _("when"), show=exact_moment),
                 "told_by",
-                clock_of,
+                clock_note,
             ),
         ),
     )

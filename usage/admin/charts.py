@@ -1,4 +1,4 @@
-"""What a licence consumed, as charts.js draws it, and the same as rows."""
+"""The charts of a licence's page: data for charts.js, and the same as a table."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from portal.base.words import EMPTY_VALUE, format_count
-from usage.consumption import DAY, Period, Standing, Sums
+from usage.consumption import DAY, Period, UsageTotals
+from usage.quotas import QuotaStatus
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """`data` is what is drawn; `columns` and `rows` are its table."""
+class ChartWithTable:
+    """The data of a chart, and the table that shows the same values."""
 
     title: str
     data: dict[str, Any]
@@ -29,51 +30,52 @@ def day_label(day: date) -> str:
     return date_format(day, "j N")
 
 
-def days_of(period: Period) -> list[date]:
+def days_in(period: Period) -> list[date]:
     last = timezone.localdate(period.end)
     return [period.first_day + number * DAY for number in range((last - period.first_day).days)]
 
 
-def month_chart(standing: Standing, by_day: Mapping[date, Sums]) -> Drawn:
-    """Pages from the first day of the month up to each day; from today on as they will be at this pace."""
-    days, today = days_of(standing.period), timezone.localdate(standing.now)
+def month_chart(status: QuotaStatus, by_day: Mapping[date, UsageTotals]) -> ChartWithTable:
+    """Draw the pages summed up from the first day of the month, and the forecast from today on."""
+    days, today = days_in(status.period), timezone.localdate(status.now)
     pages: list[int | None] = []
-    so_far = 0
+    total = 0
     for day in days:
-        so_far += by_day.get(day, Sums()).pages
-        pages.append(so_far if day <= today else None)
-    ahead = expectation(standing, days, today)
-    lines = [{"label": _("pages so far"), "values": pages}, {"label": _("at this pace"), "values": ahead}]
-    if standing.quota is not None:
-        lines.append({"label": _("quota"), "values": [standing.quota] * len(days)})
-    return Drawn(
+        total += by_day.get(day, UsageTotals()).pages
+        pages.append(total if day <= today else None)
+    forecast = forecast_line(status, days, today)
+    lines = [{"label": _("pages so far"), "values": pages}, {"label": _("at this pace"), "values": forecast}]
+    if status.quota is not None:
+        lines.append({"label": _("quota"), "values": [status.quota] * len(days)})
+    return ChartWithTable(
         title=_("This month"),
         data={"labels": [day_label(day) for day in days], "lines": lines, "unit": _("pages")},
         columns=[_("Day"), _("Pages so far"), _("At this pace")],
         rows=[
-            [day_label(day), shown(so_far), shown(then)] for day, so_far, then in zip(days, pages, ahead, strict=True)
+            [day_label(day), format_pages(actual), format_pages(expected)]
+            for day, actual, expected in zip(days, pages, forecast, strict=True)
         ],
     )
 
 
-def expectation(standing: Standing, days: Sequence[date], today: date) -> list[int | None]:
-    """From what there is today straight to what is expected when the month ends."""
-    if standing.expected is None:
+def forecast_line(status: QuotaStatus, days: Sequence[date], today: date) -> list[int | None]:
+    """Return a straight line from today's pages to the forecast for the end of the month, None for past days."""
+    if status.expected is None:
         return [None] * len(days)
     left = [day for day in days if day >= today]
-    step = (standing.expected - standing.pages) / max(len(left) - 1, 1)
-    ahead: list[int | None] = [standing.pages + round(number * step) for number in range(len(left))]
-    return [None] * (len(days) - len(left)) + ahead
+    step = (status.expected - status.pages) / max(len(left) - 1, 1)
+    line: list[int | None] = [status.pages + round(number * step) for number in range(len(left))]
+    return [None] * (len(days) - len(left)) + line
 
 
-def shown(value: int | None) -> str:
+def format_pages(value: int | None) -> str:
     return EMPTY_VALUE if value is None else format_count(value)
 
 
-def periods_chart(periods: Sequence[Period], sums: Sequence[Sums]) -> dict[str, Any]:
-    """A bar for each month, oldest first."""
+def periods_chart(periods: Sequence[Period], totals: Sequence[UsageTotals]) -> dict[str, Any]:
+    """Draw a bar for each month, oldest first."""
     return {
         "labels": [date_format(period.first_day, "M Y") for period in reversed(periods)],
-        "values": [found.pages for found in reversed(sums)],
+        "values": [each.pages for each in reversed(totals)],
         "unit": _("pages"),
     }

@@ -1,4 +1,4 @@
-"""Usage over time: what all licences came to, by day, by customer, by application."""
+"""The page *Usage over time*: the totals of all licences by day, customer and application."""
 
 from __future__ import annotations
 
@@ -23,20 +23,28 @@ from portal.admin.display import WARNING, badge, inline
 from portal.base.rounding import round_half_up
 from portal.base.words import format_count
 from portal.desk.panels import Chart, Section, Tile
-from usage.admin.display import application, share
-from usage.admin.sections import Named, figures_table, most_pages_first
-from usage.consumption import DAY, Sums, total
-from usage.figures import DEFAULT_SPAN, SPANS, Figures, days_shown, figures
+from usage.admin.display import application_name, format_share
+from usage.admin.sections import NamedTotals, most_pages_first, totals_section
+from usage.consumption import (
+    DASHBOARD_SPANS,
+    DAY,
+    DashboardTotals,
+    UsageTotals,
+    add_totals,
+    dashboard_days,
+    dashboard_totals,
+)
 from usage.models import Licence
 
-SHOWN = 20
+SHOWN_ROWS = 20
+DEFAULT_SPAN = 30
 LABELS: dict[int, Promise] = {7: _("7 days"), 30: _("30 days"), 90: _("90 days"), 364: _("52 weeks")}
-# So many bars can be told apart; of a longer time each stands for a week.
+# More bars than this cannot be told apart: in longer spans a bar is a week.
 MOST_BARS, WEEK = 100, 7
 
 
 class UsageDashboard(ReadOnlyAdmin):
-    """Stands beside the list of runs: whoever may see those may see what they came to."""
+    """The page belongs to the list of runs, and so does its permission."""
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.dashboard_view)
@@ -45,89 +53,90 @@ class UsageDashboard(ReadOnlyAdmin):
     def dashboard_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        now, days = timezone.now(), chosen(request.GET.get("days", ""))
-        found = figures(now, days)
+        now, span = timezone.now(), read_span(request.GET.get("days", ""))
+        totals = dashboard_totals(now, span)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": _now("Usage over time"),
-            "spans": [(span, LABELS[span], span == days) for span in SPANS],
-            "made_at": found.made_at,
-            "tiles": tiles_of(found, days_shown(now, days)),
-            "sections": [customers_of(found), versions_of(found)],
+            "spans": [(days, LABELS[days], days == span) for days in DASHBOARD_SPANS],
+            "made_at": totals.made_at,
+            "tiles": dashboard_tiles(totals, dashboard_days(now, span)),
+            "sections": [customers_section(totals), versions_section(totals)],
         }
         return TemplateResponse(request, "usage/dashboard.html", context)
 
 
-def chosen(text: str) -> int:
-    return next((span for span in SPANS if str(span) == text), DEFAULT_SPAN)
+def read_span(text: str) -> int:
+    return next((span for span in DASHBOARD_SPANS if str(span) == text), DEFAULT_SPAN)
 
 
 # --- By day ----------------------------------------------------------------------------------------------------------
 
 
-def tiles_of(found: Figures, days: list[date]) -> list[Tile]:
-    sums, step = total(found.by_day.values()), WEEK if len(days) > MOST_BARS else 1
+def dashboard_tiles(totals: DashboardTotals, days: list[date]) -> list[Tile]:
+    total, step = add_totals(totals.by_day.values()), WEEK if len(days) > MOST_BARS else 1
     firsts = days[::step]
-    parts = [total(found.by_day.get(first + number * DAY, Sums()) for number in range(step)) for first in firsts]
+    bars = [
+        add_totals(totals.by_day.get(first + number * DAY, UsageTotals()) for number in range(step)) for first in firsts
+    ]
 
-    def chart(unit: str, value: Callable[[Sums], float]) -> Chart:
-        return Chart(firsts, [value(part) for part in parts], unit)
+    def chart(unit: str, value: Callable[[UsageTotals], float]) -> Chart:
+        return Chart(firsts, [value(bar) for bar in bars], unit)
 
     units = (
         (_now("pages a day"), _now("runs a day"), _now("% of the documents of a day"))
         if step == 1
         else (_now("pages a week"), _now("runs a week"), _now("% of the documents of a week"))
     )
-    used = sum(1 for ref in found.by_licence if ref)
+    licences = sum(1 for ref in totals.by_licence if ref)
     return [
         Tile(
             _now("Pages"),
-            format_count(sums.pages),
-            facts=[(_now("licences"), format_count(used))],
-            chart=chart(units[0], lambda part: part.pages),
+            format_count(total.pages),
+            facts=[(_now("licences"), format_count(licences))],
+            chart=chart(units[0], lambda bar: bar.pages),
         ),
         Tile(
             _now("Runs"),
-            format_count(sums.runs),
-            facts=[(_now("documents"), format_count(sums.documents))],
-            chart=chart(units[1], lambda part: part.runs),
+            format_count(total.runs),
+            facts=[(_now("documents"), format_count(total.documents))],
+            chart=chart(units[1], lambda bar: bar.runs),
         ),
         Tile(
             _now("Failed documents"),
-            share(sums.failed, sums.documents),
-            facts=[(_now("failed"), format_count(sums.failed))],
+            format_share(total.failed, total.documents),
+            facts=[(_now("failed"), format_count(total.failed))],
             chart=chart(units[2], failed_percent),
         ),
     ]
 
 
-def failed_percent(part: Sums) -> float:
-    return round_half_up(part.failed * 100 / part.documents, 1) if part.documents else 0
+def failed_percent(bar: UsageTotals) -> float:
+    return round_half_up(bar.failed * 100 / bar.documents, 1) if bar.documents else 0
 
 
 # --- By customer, by application -------------------------------------------------------------------------------------
 
 
-def customers_of(found: Figures) -> Section:
-    """Licences of one customer are one row; one that is unnamed is a row by itself."""
+def customers_section(totals: DashboardTotals) -> Section:
+    """Merge the licences of a customer into one row; a licence without a customer has its own."""
     known = {licence.ref: licence for licence in Licence.objects.only("ref", "customer")}
-    by_customer: dict[tuple[str, str], list[Sums]] = defaultdict(list)
-    for ref, sums in found.by_licence.items():
+    by_customer: dict[tuple[str, str], list[UsageTotals]] = defaultdict(list)
+    for ref, of_licence in totals.by_licence.items():
         customer = known[ref].customer if ref in known else ""
-        by_customer[(customer, "" if customer else ref)].append(sums)
-    named = most_pages_first((whose, total(parts)) for whose, parts in by_customer.items())
-    shown = [(name_of(*whose), sums) for whose, sums in named[:SHOWN]]
-    return figures_table(
+        by_customer[(customer, "" if customer else ref)].append(of_licence)
+    rows = most_pages_first((key, add_totals(parts)) for key, parts in by_customer.items())
+    return totals_section(
         _now("By customer"),
         _now("Customer"),
-        [*shown, *rest_of(named)],
+        [*((customer_cell(*key), of_customer) for key, of_customer in rows[:SHOWN_ROWS]), *remaining_row(rows)],
         url=reverse("admin:usage_licence_changelist"),
         empty=_now("There was no run in this time."),
     )
 
 
-def name_of(customer: str, ref: str) -> Any:
+def customer_cell(customer: str, ref: str) -> Any:
     if not customer and not ref:
         return _now("without a licence")
     link = reverse("admin:usage_licence_changelist", query={"q": customer or ref})
@@ -136,19 +145,20 @@ def name_of(customer: str, ref: str) -> Any:
     )
 
 
-def rest_of(named: list[Named]) -> list[Named]:
-    rest = named[SHOWN:]
+def remaining_row(rows: list[NamedTotals]) -> list[NamedTotals]:
+    """Return one row that sums up the rows beyond SHOWN_ROWS, if any."""
+    rest = rows[SHOWN_ROWS:]
     if not rest:
         return []
     text = ngettext("%(count)s more", "%(count)s more", len(rest)) % {"count": format_count(len(rest))}
-    return [(text, total(sums for _name, sums in rest))]
+    return [(text, add_totals(totals for _name, totals in rest))]
 
 
-def versions_of(found: Figures) -> Section:
-    named = most_pages_first((application(*version), sums) for version, sums in found.by_version.items())
-    return figures_table(
+def versions_section(totals: DashboardTotals) -> Section:
+    rows = most_pages_first((application_name(*version), each) for version, each in totals.by_version.items())
+    return totals_section(
         _now("By application and version"),
         _now("Application"),
-        [*named[:SHOWN], *rest_of(named)],
+        [*rows[:SHOWN_ROWS], *remaining_row(rows)],
         empty=_now("There was no run in this time."),
     )

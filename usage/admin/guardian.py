@@ -1,9 +1,9 @@
-"""The guardian's reports: their history, a page for each, and one more for whoever asks."""
+"""The guardian's reports: list, page, and a form for a report on demand."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -28,13 +28,14 @@ from portal.base.words import format_count
 from portal.desk.history import EVENT_TEXTS
 from portal.desk.panels import Section
 from portal.notifications.known import guardian
+from usage.consumption import DAY, midnight
 from usage.guardian import reports, wording
-from usage.guardian.summary import summary
+from usage.guardian.summary import build_summary
 from usage.models import GuardianReport
 
 EVENT_TEXTS.update({"usage.report_asked": _("A report was asked for")})
 HOURS = {2: _("2 hours"), 24: _("24 hours"), 168: _("7 days"), 720: _("30 days")}
-DAY = re.compile(r"\d{4}-\d\d-\d\d")
+DATE = re.compile(r"\d{4}-\d\d-\d\d")
 SHOWN_PEOPLE, SHOWN_ERRORS = 200, 50
 NO_BREAK = "\u00a0"
 BAR = (
@@ -73,15 +74,12 @@ class OriginFilter(ChoiceFilter):
 
 
 def written_on(text: str) -> Q:
-    """Reports written on a day, in the portal's time zone; none where the text is no day."""
+    """Match reports written on a day, in the portal's time zone; none if the text is not a date."""
     try:
-        day = date.fromisoformat(text) if DAY.fullmatch(text) else None
-        if day is None:
-            return Q(pk__in=[])
-        midnights = [timezone.make_aware(datetime.combine(day + timedelta(days=days), time.min)) for days in (0, 1)]
+        day = date.fromisoformat(text) if DATE.fullmatch(text) else None
+        return Q(created_at__gte=midnight(day), created_at__lt=midnight(day + DAY)) if day else Q(pk__in=[])
     except (ValueError, OverflowError):
         return Q(pk__in=[])
-    return Q(created_at__gte=midnights[0], created_at__lt=midnights[1])
 
 
 def count_column(name: str, description: Any) -> Any:
@@ -126,7 +124,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[GuardianReport]:
-        """Without the figures of each person, which only the page of a report shows."""
+        """Defer the JSON, which only the page of a report shows."""
         return GuardianReport.objects.defer("data").annotate(
             people=F("data__active_users"), requests=F("data__total_requests"), errors=F("data__total_errors")
         )
@@ -147,34 +145,34 @@ class GuardianReportAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("who came"))
     def who(self, report: GuardianReport) -> str:
-        return wording.came(report.data)
+        return wording.describe_active(report.data)
 
     @admin.display(description=_("what happened"))
     def what(self, report: GuardianReport) -> str:
-        return wording.happened(report.data)
+        return wording.describe_totals(report.data)
 
     @admin.display(description=_("how it was counted"))
     def sample(self, report: GuardianReport) -> str:
-        return wording.sample(report.data) or _now("The portal kept all requests.")
+        return wording.describe_sampling(report.data) or _now("The portal kept all requests.")
 
     def get_sections(self, request: HttpRequest, obj: GuardianReport) -> list[Section]:
         data = obj.data
         if wording.is_empty(data):
-            return [Section(_now("What happened"), [], [], empty=wording.nothing(data))]
-        return [people(data), features(data), codes(data), failures(data)]
+            return [Section(_now("What happened"), [], [], empty=wording.describe_empty(data))]
+        return [people_section(data), features_section(data), codes_section(data), errors_section(data)]
 
     @admin.action(description=_("Download as JSON"), permissions=["export"])
     def download(self, request: HttpRequest, queryset: QuerySet[GuardianReport]) -> HttpResponse | None:
-        chosen = list(queryset[:2])
-        if len(chosen) != 1:
+        selected = list(queryset[:2])
+        if len(selected) != 1:
             self.message_user(request, _("Choose one report: each is a file of its own."), messages.ERROR)
             return None
-        report = chosen[0]
+        report = selected[0]
         name = f"usage-{report.period_end.astimezone(UTC):%Y%m%d-%H%M}.json"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return JsonResponse(report.data, json_dumps_params={"ensure_ascii": False, "indent": 2}, headers=headers)
 
-    # --- One more ----------------------------------------------------------------------------------------------------
+    # --- Reports on demand -------------------------------------------------------------------------------------------
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("usage.add_guardianreport"))
@@ -196,16 +194,15 @@ class GuardianReportAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "usage/report_now.html", context)
 
     def report_now(self, request: HttpRequest, hours: int, is_mailed: bool) -> HttpResponse:
-        """Leads to its page."""
         end = timezone.now()
         start = end - timedelta(hours=hours)
-        data = summary(start, end)
+        data = build_summary(start, end)
         with transaction.atomic():
-            report = reports.keep(start, end, data, request.user.get_username(), is_mailed=is_mailed)
+            report = reports.create(start, end, data, request.user.get_username(), is_mailed=is_mailed)
             after = {"hours": hours, "mailed": is_mailed}
             audit.record_event("usage.report_asked", f"report:{report.pk}", request=request, after=after)
         try:
-            reports.save(report)
+            reports.write_file(report)
         except reports.FileNotWritten as error:
             text = _("The report is kept, but its file is still the one before: %(error)s") % {"error": error}
             self.message_user(request, text, messages.WARNING)
@@ -217,11 +214,11 @@ class GuardianReportAdmin(ReadOnlyAdmin):
 # --- The page of a report --------------------------------------------------------------------------------------------
 
 
-def people(data: wording.Data) -> Section:
+def people_section(data: wording.Data) -> Section:
     rows = [
         [
             stacked(user["email"], ", ".join(user["features_used"])),
-            wording.duration(user["total_time_minutes"]).replace(" ", NO_BREAK),
+            wording.format_minutes(user["total_time_minutes"]).replace(" ", NO_BREAK),
             user["requests_count"],
             user["errors_count"],
         ]
@@ -231,12 +228,12 @@ def people(data: wording.Data) -> Section:
         title=_now("People"),
         columns=[_now("Who, and which features"), _now("Time"), _now("Requests"), _now("Errors")],
         rows=rows,
-        note=more(len(data["users"]) - len(rows)),
+        note=count_more(len(data["users"]) - len(rows)),
         empty=_now("Nobody came: what happened was of machines, applications and strangers."),
     )
 
 
-def features(data: wording.Data) -> Section:
+def features_section(data: wording.Data) -> Section:
     most = max([top["count"] for top in data["top_features"]], default=1)
     return Section(
         title=_now("Most used"),
@@ -250,34 +247,34 @@ def bar(count: int, most: int) -> SafeString:
     return format_html(BAR, max(1, round(100 * count / most)))
 
 
-def codes(data: wording.Data) -> Section:
+def codes_section(data: wording.Data) -> Section:
     return Section(
         title=_now("Errors by code"),
         columns=[_now("Code"), _now("Times")],
-        rows=[[code, count] for code, count in wording.by_code(data)],
+        rows=[[code, count] for code, count in wording.errors_by_code(data)],
         empty=_now("Nothing failed."),
     )
 
 
-def failures(data: wording.Data) -> Section:
-    """The newest ones of people, of all of them."""
-    found = [(error["timestamp"], user["email"], error) for user in data["users"] for error in user["errors"]]
-    found.sort(key=lambda row: row[0], reverse=True)
+def errors_section(data: wording.Data) -> Section:
+    """List the newest errors of all people."""
+    errors = [(error["timestamp"], user["email"], error) for user in data["users"] for error in user["errors"]]
+    errors.sort(key=lambda row: row[0], reverse=True)
     return Section(
         title=_now("What failed for people"),
         columns=[_now("When (UTC)"), _now("Who"), _now("Error"), _now("Endpoint")],
-        rows=[[whole(at), who, error["error"], error["endpoint"]] for at, who, error in found[:SHOWN_ERRORS]],
-        note=more(sum(user["errors_count"] for user in data["users"]) - min(len(found), SHOWN_ERRORS)),
+        rows=[[time_cell(at), who, error["error"], error["endpoint"]] for at, who, error in errors[:SHOWN_ERRORS]],
+        note=count_more(sum(user["errors_count"] for user in data["users"]) - min(len(errors), SHOWN_ERRORS)),
         empty=_now("Nothing failed for anybody."),
     )
 
 
-def whole(moment: str) -> SafeString:
-    """In one line, however narrow the table."""
-    return format_html("<time>{}</time>", moment)
+def time_cell(timestamp: str) -> SafeString:
+    """Wrap the time in an element that the stylesheet keeps on one line."""
+    return format_html("<time>{}</time>", timestamp)
 
 
-def more(left: int) -> str:
+def count_more(left: int) -> str:
     return (
         ngettext("and %(count)s more", "and %(count)s more", left) % {"count": format_count(left)} if left > 0 else ""
     )

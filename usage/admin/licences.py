@@ -1,42 +1,113 @@
-"""Licences: whose they are, what they consume, and for how long their quota lasts."""
+"""Licences: their customers, their usage this month and their quotas."""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.core.validators import RegexValidator
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+from vigie_client.contract import IDENTIFIER
 
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
 from portal.admin.display import exact_moment, inline, moment_column
+from portal.admin.filters import ChoiceFilter
 from portal.base.words import format_moment
-from portal.desk.history import history_of
+from portal.desk.history import EVENT_TEXTS, history_of
 from portal.desk.panels import Section
-from usage import consumption, licences
+from usage import consumption, quotas
 from usage.admin import display, sections
 from usage.admin.charts import month_chart, periods_chart
-from usage.admin.filters import CustomerFilter, IdleFilter, StandingFilter
-from usage.admin.form import LicenceForm
-from usage.consumption import Standing, latest_periods, standings
 from usage.models import Licence, RunRollup
+from usage.quotas import UNNAMED, WITHOUT_QUOTA, QuotaStatus, near_quota, over_quota, quota_statuses
+
+if TYPE_CHECKING:
+    BaseLicenceForm = forms.ModelForm[Licence]
+else:
+    BaseLicenceForm = forms.ModelForm
+
+IDLE = timedelta(days=30)
+# A reference that no report can carry would never get a run.
+REPORTABLE = RegexValidator(rf"^{IDENTIFIER}\Z", _("1 to 128 of A-Z a-z 0-9 . _ : + - and space are expected."))
+EVENT_TEXTS.update(
+    {
+        "licence.added": _("Added"),
+        "licence.changed": _("Changed"),
+        "licence.deleted": _("Deleted"),
+    }
+)
+
+
+# --- Filters and form ------------------------------------------------------------------------------------------------
+
+
+class QuotaFilter(ChoiceFilter):
+    title = _("quota")
+    parameter_name = "standing"
+    options = {"over": _("over quota"), "near": _("from 80 %"), "none": _("no quota")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return {"over": over_quota(now), "near": near_quota(now), "none": WITHOUT_QUOTA}[value]
+
+
+class CustomerFilter(ChoiceFilter):
+    title = _("customer")
+    parameter_name = "customer"
+    options = {"unnamed": _("unnamed"), "named": _("named")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return UNNAMED if value == "unnamed" else ~UNNAMED
+
+
+class IdleFilter(ChoiceFilter):
+    title = _("last run")
+    parameter_name = "runs"
+    options = {"idle": _("none for 30 days"), "active": _("within 30 days")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        active = Q(last_run_at__gte=now - IDLE)
+        return active if value == "active" else Q(last_run_at=None) | Q(last_run_at__lt=now - IDLE)
+
+
+class LicenceForm(BaseLicenceForm):
+    class Meta:
+        model = Licence
+        exclude = ()
+        help_texts = {
+            "ref": _("As the applications report it: it cannot be changed later."),
+            "customer": _("Whose licence it is. Until it is named it stands as unnamed."),
+            "monthly_page_quota": _("You are told at 80 % and at 100 % of it. Without a figure there is no quota."),
+            "period_day": _("Day of the month, 1 to 28, at midnight."),
+        }
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        if "ref" in self.fields:
+            self.fields["ref"].validators.append(REPORTABLE)
+
+
+# --- Lists and pages -------------------------------------------------------------------------------------------------
 
 
 class LicenceChangeList(BoundedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """Each licence of the page with how it stands: one query for all of them."""
+        """Attach the quota status to each licence of the page, with one query for all."""
         super().get_results(request)
-        found = standings(list(self.result_list), timezone.now())
+        statuses = quota_statuses(list(self.result_list), timezone.now())
         for licence in self.result_list:
-            licence.standing = found[licence.ref]
+            licence.quota_status = statuses[licence.ref]
 
 
-def standing_of(licence: Licence) -> Standing:
-    found: Standing = licence.standing  # type: ignore[attr-defined]
-    return found
+def status_of(licence: Licence) -> QuotaStatus:
+    status: QuotaStatus = licence.quota_status  # type: ignore[attr-defined]
+    return status
 
 
 @admin.register(Licence)
@@ -53,82 +124,82 @@ class LicenceAdmin(SettingsAdmin):
     list_per_page = 25  # each with the hours of two months
     sortable_by = ("ref",)
     list_display = (
-        "ref", "whose", "used", "forecast", "state", moment_column("last_run_at", _("last run"), empty=_("never")),
+        "ref", "customer_name", "pages_used", "forecast", "state",
+        moment_column("last_run_at", _("last run"), empty=_("never")),
     )  # fmt: skip
     list_display_links = ("ref",)
-    list_filter = (StandingFilter, CustomerFilter, IdleFilter)
+    list_filter = (QuotaFilter, CustomerFilter, IdleFilter)
     search_fields = ("ref__begins", "customer__begins")
     search_help_text = begins_with(_("licence"), _("customer"))
     export_columns = (
         "ref", "customer", "monthly_page_quota", "period_day", "first_seen_at", "last_run_at", "exceeded_until",
     )  # fmt: skip
-    standing = (
-        "whose_and_state", "used_so_far", "forecast_in_full", "month",
+    status_fields = (
+        "customer_and_quota", "used_so_far", "forecast_in_full", "month",
         moment_column("first_seen_at", _("first seen"), show=exact_moment, empty=_("never")),
         moment_column("last_run_at", _("last run"), show=exact_moment, empty=_("never")),
     )  # fmt: skip
     settings = ("ref", "customer", "monthly_page_quota", "period_day")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """How it stands comes first; of a new one there is nothing to tell yet."""
-        told = [(_("How it stands"), {"fields": self.standing, "classes": ["standing"]})] if obj else []
-        return [*told, (_("Whose it is, and its quota"), {"fields": self.settings})]
+        status = [(_("How it stands"), {"fields": self.status_fields, "classes": ["standing"]})] if obj else []
+        return [*status, (_("Whose it is, and its quota"), {"fields": self.settings})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Its runs name it by its reference."""
-        return [*self.standing, "ref"] if obj else []
+        """The reference of an existing licence is read-only, since its runs carry it."""
+        return [*self.status_fields, "ref"] if obj else []
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return LicenceChangeList
 
-    # --- The page of one ---------------------------------------------------------------------------------------------
+    # --- The page of a licence ---------------------------------------------------------------------------------------
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         licence = super().get_object(request, object_id, from_field)
         if licence is not None:
-            licence.standing = standings([licence], timezone.now())[licence.ref]
+            licence.quota_status = quota_statuses([licence], timezone.now())[licence.ref]
         return licence
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         licence = kwargs.get("obj")
         if licence is not None:
-            standing = standing_of(licence)
-            periods = latest_periods(standing.now, licence.period_day)
-            sums, month = consumption.by_period(licence.ref, periods), this_month(licence)
+            status = status_of(licence)
+            periods = consumption.latest_periods(status.now, licence.period_day)
+            totals = consumption.totals_by_period(licence.ref, periods)
             context |= {
-                "month": month_chart(standing, consumption.by_day(month)),
-                "months_chart": periods_chart(periods, sums),
-                "months": sections.periods_of(licence, periods, sums),
+                "month": month_chart(status, consumption.totals_by_day(hours_this_month(licence))),
+                "months_chart": periods_chart(periods, totals),
+                "months": sections.months_section(licence, periods, totals),
             }
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_sections(self, request: HttpRequest, obj: Licence) -> list[Section]:
         return [
-            sections.versions_of(consumption.by_names(this_month(obj), "app_name", "app_version")),
-            sections.runs_of(obj),
+            sections.versions_section(consumption.totals_by(hours_this_month(obj), "app_name", "app_version")),
+            sections.latest_runs_section(obj),
             history_of(self.subject_of(obj)),
         ]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Only what was changed by hand: a review may have marked it since the form was read.
+        """Save only the edited columns, since a review may have written others meanwhile.
 
-        Of another quota, or another month, nobody was told yet.
+        A new quota or period starts without warnings.
         """
         if not change:
             super().save_model(request, obj, form, change)
             return
         fields = {*form.changed_data}
         if fields & {"monthly_page_quota", "period_day"}:
-            for name, value in licences.NOTHING_TOLD.items():
+            for name, value in quotas.NO_WARNING.items():
                 setattr(obj, name, value)
-            fields |= licences.NOTHING_TOLD.keys()
+            fields |= quotas.NO_WARNING.keys()
         obj.save(update_fields=fields)
 
     def subject_of(self, obj: Any) -> str:
-        return licences.subject_of(obj)
+        return quotas.licence_subject(obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """One that has runs would come back unnamed with the next of them."""
+        """A licence with runs cannot be deleted: the next run would create it again, without its customer."""
         return super().has_delete_permission(request, obj) and (obj is None or obj.last_run_at is None)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
@@ -139,38 +210,38 @@ class LicenceAdmin(SettingsAdmin):
     # --- Columns and facts -------------------------------------------------------------------------------------------
 
     @admin.display(description=_("customer"))
-    def whose(self, licence: Licence) -> SafeString | str:
-        return display.customer_of(licence)
+    def customer_name(self, licence: Licence) -> SafeString | str:
+        return display.customer_name(licence)
 
     @admin.display(description=_("pages this month"))
-    def used(self, licence: Licence) -> SafeString | str:
-        return display.used(standing_of(licence))
+    def pages_used(self, licence: Licence) -> SafeString | str:
+        return display.pages_used(status_of(licence))
 
     @admin.display(description=_("expected"))
     def forecast(self, licence: Licence) -> SafeString | str:
-        return display.outlook(standing_of(licence))
+        return display.forecast(status_of(licence))
 
     @admin.display(description=_("state"))
     def state(self, licence: Licence) -> SafeString:
-        return display.state_of(standing_of(licence))
+        return display.quota_badge(status_of(licence))
 
     @admin.display(description=_("customer"))
-    def whose_and_state(self, licence: Licence) -> SafeString:
-        return inline(display.customer_of(licence), display.state_of(standing_of(licence)))
+    def customer_and_quota(self, licence: Licence) -> SafeString:
+        return inline(display.customer_name(licence), display.quota_badge(status_of(licence)))
 
     @admin.display(description=_("this month"))
     def used_so_far(self, licence: Licence) -> SafeString:
-        standing = standing_of(licence)
-        return inline(licences.used_in_words(standing), display.bar(standing))
+        status = status_of(licence)
+        return inline(quotas.describe_usage(status), display.quota_bar(status))
 
     @admin.display(description=_("forecast"))
     def forecast_in_full(self, licence: Licence) -> str:
-        return licences.forecast_in_words(standing_of(licence)) or str(_("None before a day of use is over."))
+        return quotas.describe_forecast(status_of(licence)) or str(_("None before a day of use is over."))
 
     @admin.display(description=_("ends"))
     def month(self, licence: Licence) -> str:
-        return format_moment(standing_of(licence).period.end)
+        return format_moment(status_of(licence).period.end)
 
 
-def this_month(licence: Licence) -> Any:
-    return RunRollup.objects.filter(license_ref=licence.ref, hour__gte=standing_of(licence).period.start)
+def hours_this_month(licence: Licence) -> Any:
+    return RunRollup.objects.filter(license_ref=licence.ref, hour__gte=status_of(licence).period.start)

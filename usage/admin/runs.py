@@ -1,4 +1,4 @@
-"""Runs: what was done where, by which application, under which licence, and how it went."""
+"""Runs: machine, application, licence and outcome of each."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ from portal.admin.base import BoundedChangeList, begins_with
 from portal.admin.display import BAD, GOOD, WARNING, badge, exact_moment, inline, moment_column, stacked
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.base.words import EMPTY_VALUE, format_count
+from portal.desk.history import EVENT_TEXTS
 from portal.desk.panels import Section
 from portal.work.jobs import AlreadyRunning
 from usage import rollups
 from usage.admin.dashboard import UsageDashboard
-from usage.admin.display import application, clock_of, customer_of, link_to
+from usage.admin.display import application_name, clock_note, customer_name, licence_link
 from usage.clocks import ClockNote
 from usage.exports import RUN_COLUMNS
 from usage.models import Licence, Run
 
-# Licences whose customer begins as was typed: so many and no more, so that indexes serve the search.
+# A search by customer looks at no more licences than this, so that indexes serve it.
 MOST_LICENCES = 1_000
 SHOWN_DOCUMENTS = 100
-LATELY = timedelta(hours=24)
-RUN_ID_BEGINNING = re.compile(r"[0-9a-f]{4,32}")
+RECENT = timedelta(hours=24)
+RUN_ID_PREFIX = re.compile(r"[0-9a-f]{4,32}")
+EVENT_TEXTS.update({"usage.exported": _("Usage was exported")})
 
 
 class ReceivedFilter(PeriodFilter):
@@ -64,37 +66,37 @@ class QuotaFilter(ChoiceFilter):
 
 
 class ClockFilter(ChoiceFilter):
-    """No index serves it: of the last 24 hours, which one does."""
+    """Limited to the last 24 hours, whose index serves it: the clock has none."""
 
     title = _("sender's clock, last 24 hours")
     parameter_name = "clock"
     options = dict(ClockNote.choices)
 
     def condition(self, value: str, now: datetime) -> Q:
-        return Q(clock=value, received_at__gte=now - LATELY)
+        return Q(clock=value, received_at__gte=now - RECENT)
 
 
-def run_id_begins(text: str) -> Q | None:
-    """Runs whose id begins so, in hex, with its dashes or without; None where the text cannot begin an id."""
+def run_id_starts_with(text: str) -> Q | None:
+    """Match runs by the start of the id, in hex with or without dashes. None if the text cannot start an id."""
     digits = text.lower().replace("-", "")
-    if not RUN_ID_BEGINNING.fullmatch(digits):
+    if not RUN_ID_PREFIX.fullmatch(digits):
         return None
     return Q(run_id__gte=uuid.UUID(digits.ljust(32, "0")), run_id__lte=uuid.UUID(digits.ljust(32, "f")))
 
 
-def licences_of(text: str) -> list[str]:
-    """Of customers whose name begins so; one more than MOST_LICENCES stands for more than those.
+def licences_of_customers(prefix: str) -> list[str]:
+    """Return the licences of customers whose name starts so, one more than MOST_LICENCES at most.
 
-    They are looked up before the runs: a subquery among other conditions would have every run read.
+    A query of its own, since a subquery in an OR would scan all runs.
     """
-    if not text:
+    if not prefix:
         return []
-    return list(Licence.objects.filter(customer__begins=text).values_list("ref", flat=True)[: MOST_LICENCES + 1])
+    return list(Licence.objects.filter(customer__begins=prefix).values_list("ref", flat=True)[: MOST_LICENCES + 1])
 
 
 class RunChangeList(BoundedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """Each run of the page with its licence: one query for all of them."""
+        """Attach the licence to each run of the page, with one query for all."""
         super().get_results(request)
         refs = {run.license_ref for run in self.result_list}
         licences = {licence.ref: licence for licence in Licence.objects.filter(ref__in=refs)}
@@ -140,13 +142,13 @@ class RunAdmin(UsageDashboard):
                 moment_column("started_at", _("started"), show=exact_moment),
                 moment_column("sent_at", _("sent"), show=exact_moment),
                 moment_column("received_at", _("received"), show=exact_moment),
-                clock_of,
+                clock_note,
             ),
         ),
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        """Without the documents: up to ten thousand a run, which only its own page shows."""
+        """Defer the documents, up to 10,000 per run, which only the page of a run shows."""
         return super().get_queryset(request).defer("documents")
 
     def get_search_results(
@@ -154,17 +156,17 @@ class RunAdmin(UsageDashboard):
     ) -> tuple[QuerySet[Run], bool]:
         found, may_repeat = super().get_search_results(request, queryset, search_term)
         text = search_term.strip()
-        by_id, refs = run_id_begins(text), licences_of(text)
+        by_id, refs = run_id_starts_with(text), licences_of_customers(text)
         if by_id is not None:
             found |= queryset.filter(by_id)
         if refs:
             found |= queryset.filter(license_ref__in=refs[:MOST_LICENCES])
         if len(refs) > MOST_LICENCES:
-            self.say_it_is_cut(request)
+            self.warn_incomplete(request)
         return found, may_repeat
 
-    def say_it_is_cut(self, request: HttpRequest) -> None:
-        """Of an action the list has said so before."""
+    def warn_incomplete(self, request: HttpRequest) -> None:
+        """Warn on the list only: before an action, it has done so already."""
         if request.method == "GET":
             text = _(
                 "Of these customers only the runs of %(count)s licences are shown. "
@@ -182,12 +184,12 @@ class RunAdmin(UsageDashboard):
 
     @admin.action(description=_("Count the pages"), permissions=["manage"])
     def count_pages(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
-        """The pages of these implausible runs are right: quotas and charts have them from now on."""
-        chosen = Run.objects.filter(pk__in=list(queryset.filter(implausible=True).values_list("pk", flat=True)))
+        """Accept the pages of implausible runs, so that quotas and charts include them."""
+        selected = Run.objects.filter(pk__in=list(queryset.filter(implausible=True).values_list("pk", flat=True)))
         try:
             with transaction.atomic():
-                count = chosen.update(implausible=False)
-                rollups.recount(chosen)
+                count = selected.update(implausible=False)
+                rollups.recount(selected)
         except AlreadyRunning:
             text = _("Runs are being summed up just now. Try again in a minute.")
             self.message_user(request, text, messages.WARNING)
@@ -210,18 +212,18 @@ class RunAdmin(UsageDashboard):
 
     @admin.display(description=_("application"))
     def application(self, run: Run) -> str:
-        return application(run.app_name, run.app_version)
+        return application_name(run.app_name, run.app_version)
 
     @admin.display(description=_("licence"))
     def licence(self, run: Run) -> SafeString | str:
         licence: Licence | None = run.licence  # type: ignore[attr-defined]
-        return run.license_ref if licence is None else stacked(link_to(licence), licence.customer)
+        return run.license_ref if licence is None else stacked(licence_link(licence), licence.customer)
 
     @admin.display(description=_("licence"))
     def licence_in_full(self, run: Run) -> SafeString | str:
-        """It is written down within a minute of its first run."""
+        """Link to the licence, if the rollup has created it: it does so within a minute of the first run."""
         licence = Licence.objects.filter(ref=run.license_ref).first()
-        return run.license_ref if licence is None else inline(link_to(licence), customer_of(licence))
+        return run.license_ref if licence is None else inline(licence_link(licence), customer_name(licence))
 
     @admin.display(description=_("outcome"))
     def outcome(self, run: Run) -> SafeString:
@@ -254,12 +256,12 @@ class RunAdmin(UsageDashboard):
 
 
 def document_section(documents: list[dict[str, Any]], omitted: int) -> Section:
-    """The first documents of a run, and how many more there are, `omitted` ones included."""
-    names = {"success": badge(_now("succeeded"), GOOD), "failed": badge(_now("failed"), BAD)}
+    """List the first documents of a run, and count the others, `omitted` ones included."""
+    badges = {"success": badge(_now("succeeded"), GOOD), "failed": badge(_now("failed"), BAD)}
     rows = [
         [
             document.get("ordinal"),
-            names.get(document.get("status") or "", _now("unknown")),
+            badges.get(document.get("status") or "", _now("unknown")),
             document.get("page_count"),
             document.get("duration_ms"),
             document.get("extension"),

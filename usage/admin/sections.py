@@ -1,4 +1,4 @@
-"""What stands below the facts of a licence: its months, its applications, its last runs."""
+"""Tables of usage: a licence's months, applications and last runs."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from portal.desk.panels import Section
-from usage.admin.display import application
-from usage.consumption import Period, Standing, Sums
+from usage.admin.display import application_name
+from usage.consumption import Period, UsageTotals
 from usage.models import Licence
-from usage.panels import SHOWN_RUNS, last_runs, run_rows
+from usage.panels import SHOWN_RUNS, latest_runs, run_rows
+from usage.quotas import QuotaStatus
 
-Named = tuple[Any, Sums]
+NamedTotals = tuple[Any, UsageTotals]
 
 
-def periods_of(licence: Licence, periods: Sequence[Period], sums: Sequence[Sums]) -> Section:
-    """A quota of the past is not known: each month is compared with the one of today."""
+def months_section(licence: Licence, periods: Sequence[Period], totals: Sequence[UsageTotals]) -> Section:
+    """Compare each month with today's quota, since past quotas are not stored."""
     quota = licence.monthly_page_quota
     rows: list[list[Any]] = [
         [
             date_format(period.first_day, "j F Y"),
-            found.runs,
-            found.documents,
-            found.failed,
-            found.pages,
+            month.runs,
+            month.documents,
+            month.failed,
+            month.pages,
             quota,
-            Standing(period.end, period, quota, found.pages).percent,
+            QuotaStatus(period.end, period, quota, month.pages).percent,
         ]
-        for period, found in zip(periods, sums, strict=True)
+        for period, month in zip(periods, totals, strict=True)
     ]
     return Section(
         title=_("Months"),
@@ -43,33 +44,32 @@ def periods_of(licence: Licence, periods: Sequence[Period], sums: Sequence[Sums]
     )  # fmt: skip
 
 
-def figures_table(title: str, first: str, named: Iterable[Named], *, empty: str = "", url: str = "") -> Section:
-    """Sums, a row for each of what has them."""
+def totals_section(title: str, first: str, rows: Iterable[NamedTotals], *, empty: str = "", url: str = "") -> Section:
     return Section(
         title=title,
         columns=[first, _("Runs"), _("Documents"), _("Failed"), _("Pages")],
-        rows=[[name, found.runs, found.documents, found.failed, found.pages] for name, found in named],
+        rows=[[name, totals.runs, totals.documents, totals.failed, totals.pages] for name, totals in rows],
         url=url,
         empty=empty,
     )
 
 
-def versions_of(found: dict[tuple[str, ...], Sums]) -> Section:
-    named = [(application(*names), sums) for names, sums in found.items()]
-    return figures_table(
-        _("Applications this month"), _("Application"), most_pages_first(named), empty=_("There was no run this month.")
+def versions_section(totals_by_version: dict[tuple[str, ...], UsageTotals]) -> Section:
+    rows = [(application_name(*version), totals) for version, totals in totals_by_version.items()]
+    return totals_section(
+        _("Applications this month"), _("Application"), most_pages_first(rows), empty=_("There was no run this month.")
     )
 
 
-def most_pages_first(named: Iterable[Named]) -> list[Named]:
-    return sorted(named, key=lambda each: (-each[1].pages, -each[1].runs))
+def most_pages_first(rows: Iterable[NamedTotals]) -> list[NamedTotals]:
+    return sorted(rows, key=lambda row: (-row[1].pages, -row[1].runs))
 
 
-def runs_of(licence: Licence) -> Section:
+def latest_runs_section(licence: Licence) -> Section:
     return Section(
         title=_("Last runs"),
         columns=[_("Received"), _("Run"), _("Application"), _("Machine"), _("Documents"), _("Failed"), _("Pages")],
-        rows=run_rows(last_runs(license_ref=licence.ref)[:SHOWN_RUNS], beside="machine_id"),
+        rows=run_rows(latest_runs(license_ref=licence.ref)[:SHOWN_RUNS], beside="machine_id"),
         url=reverse("admin:usage_run_changelist", query={"q": licence.ref}),
         empty=_("No run has been reported under it."),
     )

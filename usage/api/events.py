@@ -11,9 +11,9 @@ from vigie_client.contract import MAX_EVENTS_IN_CALL, MAX_INTEGER
 from portal.api.fields import ItemsField
 from portal.api.views import HotView, Kind
 from portal.models import ApiToken
-from usage import events
 from usage.api.serializers import ITEM_STATUSES
-from usage.ingest import CONFLICT
+from usage.ingestion import events
+from usage.ingestion.runs import CONFLICT
 
 CODES = {CONFLICT: "event_conflict", events.INVALID: "validation_failed"}
 

@@ -1,4 +1,4 @@
-"""`GET /api/v1/usage/export`: what was used in a time, as CSV or JSON, of any size."""
+"""`GET /api/v1/usage/export`: the runs of a period as CSV or JSON, one by one or grouped, of any size."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from portal.base.moments import iso
 from portal.base.problems import FieldError, Problem
 from portal.desk.exports import CSV, Streamed, attached, csv_chunks, json_chunks
 from usage.consumption import midnight
-from usage.exports import GROUPS, Wanted, rows_of
+from usage.exports import GROUPS, ExportQuery, export_rows
 
 FORMATS = {"csv": (csv_chunks, CSV), "json": (json_chunks, "application/json")}
-USUAL = timedelta(days=30)
-# The years of which every time zone can show the days.
+DEFAULT_LENGTH = timedelta(days=30)
+# Years whose days every time zone can represent.
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-DAY_ALONE = re.compile(r"\d{4}-\d\d-\d\d")
+DATE = re.compile(r"\d{4}-\d\d-\d\d")
 MOMENT = "A day such as 2026-03-01, or a moment with its offset such as 2026-03-01T00:00:00Z; write + as %2B."
 MOMENT_SCHEMA = {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}], "pattern": "^20[0-9]{2}-"}
 GROUPS_SCHEMA = {"type": "array", "items": {"type": "string", "enum": list(GROUPS)}, "minItems": 1, "uniqueItems": True}
@@ -55,62 +55,62 @@ class ExportView(ApiView):
     )
     def get(self, request: Request) -> Streamed:
         now = timezone.now()
-        wanted, form = asked(request.query_params, now)
-        note = {"from": iso(wanted.since), "to": iso(wanted.until), "group": ",".join(wanted.groups), "format": form}
+        query, form = read_query(request.query_params, now)
+        note = {"from": iso(query.since), "to": iso(query.until), "group": ",".join(query.groups), "format": form}
         audit.record_event("usage.exported", "usage", request=request._request, after=note)
         chunks, content_type = FORMATS[form]
-        content = chunks(wanted.columns, rows_of(wanted, now))
+        content = chunks(query.columns, export_rows(query, now))
         answer = Streamed(content, content_type=content_type, headers=attached("usage", form))
-        return answer.render()  # Django would do it outside this view, where no failure becomes a problem any more
+        return answer.render()  # Django would render outside this view, where errors no longer become problems
 
 
-# --- What was asked for ----------------------------------------------------------------------------------------------
+# --- Query parameters ------------------------------------------------------------------------------------------------
 
 
-def asked(query: Mapping[str, str], now: datetime) -> tuple[Wanted, str]:
-    """What is wanted, and in which form. Raises Problem: validation_failed with every field's error."""
+def read_query(parameters: Mapping[str, str], now: datetime) -> tuple[ExportQuery, str]:
+    """Return the query and the format. Raises Problem: validation_failed with the errors of all parameters."""
     errors: list[FieldError] = []
 
-    def read(name: str, reader: Callable[[str], Any], default: Any, code: str, message: str) -> Any:
+    def read(name: str, parse: Callable[[str], Any], default: Any, code: str, message: str) -> Any:
         try:
-            return reader(query[name]) if name in query else default
+            return parse(parameters[name]) if name in parameters else default
         except (ValueError, OverflowError):
             errors.append(FieldError(name, code, message))
             return default
 
-    until = read("to", moment_of, now, "not_a_moment", MOMENT)
-    since = read("from", moment_of, midnight(timezone.localdate(until - USUAL)), "not_a_moment", MOMENT)
-    groups = read("group", groups_of, (), "not_groups", f"Each once, separated by commas: {', '.join(GROUPS)}.")
-    form = read("format", form_of, "csv", "invalid_choice", "csv or json is expected.")
+    until = read("to", parse_time, now, "not_a_moment", MOMENT)
+    since = read("from", parse_time, midnight(timezone.localdate(until - DEFAULT_LENGTH)), "not_a_moment", MOMENT)
+    groups = read("group", parse_groups, (), "not_groups", f"Each once, separated by commas: {', '.join(GROUPS)}.")
+    form = read("format", parse_format, "csv", "invalid_choice", "csv or json is expected.")
     if not errors and since >= until:
         errors.append(FieldError("from", "not_before_to", "The time must begin before it ends."))
     if errors:
         raise Problem("validation_failed", errors=errors)
-    return Wanted(since, until, groups), form
+    return ExportQuery(since, until, groups), form
 
 
-def moment_of(text: str) -> datetime:
-    """A moment, in UTC. Raises ValueError, or OverflowError."""
-    if DAY_ALONE.fullmatch(text):
-        moment = midnight(date.fromisoformat(text))
+def parse_time(text: str) -> datetime:
+    """Return the time in UTC; for a date, its midnight in the portal's zone. Raises ValueError or OverflowError."""
+    if DATE.fullmatch(text):
+        time = midnight(date.fromisoformat(text))
     else:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is None:
             raise ValueError
-        moment = moment.astimezone(UTC)
-    if not EARLIEST <= moment < LATEST:
+        time = time.astimezone(UTC)
+    if not EARLIEST <= time < LATEST:
         raise ValueError
-    return moment
+    return time
 
 
-def groups_of(text: str) -> tuple[str, ...]:
+def parse_groups(text: str) -> tuple[str, ...]:
     groups = tuple(text.split(","))
     if len(set(groups)) < len(groups) or not set(groups) <= GROUPS.keys():
         raise ValueError
     return groups
 
 
-def form_of(text: str) -> str:
+def parse_format(text: str) -> str:
     if text not in FORMATS:
         raise ValueError
     return text

@@ -1,4 +1,4 @@
-"""Documents what the calls of `/api/v1/usage/` take and answer; `usage.report` does the checking."""
+"""Documents what the calls of `/api/v1/usage/` take and answer; `usage.ingestion.run_payload` does the checking."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`GET /api/v1/usage/summary`, and the same without a version: the guardian's figures up to now."""
+"""`GET /api/v1/usage/summary`, also without a version: activity and errors of the last hours."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.api.views import ApiView, Kind
-from usage.guardian.summary import summary
+from usage.guardian.summary import build_summary
 
-LEAST_HOURS, MOST_HOURS, USUAL_HOURS = 1, 720, 2
+MIN_HOURS, MAX_HOURS, DEFAULT_HOURS = 1, 720, 2
 DIGITS = re.compile(r"[0-9]{1,9}")
 
 
 class HoursField(serializers.IntegerField):
-    """In digits alone: DRF also takes `2.0`, `1_0` and digits of other scripts."""
+    """Accept ASCII digits only: DRF also takes `2.0`, `1_0` and digits of other scripts."""
 
     def to_internal_value(self, data: Any) -> int:
         if not DIGITS.fullmatch(data):
@@ -29,7 +29,7 @@ class HoursField(serializers.IntegerField):
 
 
 class SummaryQuerySerializer(serializers.Serializer[None]):
-    hours = HoursField(min_value=LEAST_HOURS, max_value=MOST_HOURS, default=USUAL_HOURS)
+    hours = HoursField(min_value=MIN_HOURS, max_value=MAX_HOURS, default=DEFAULT_HOURS)
 
 
 class SummaryErrorSerializer(serializers.Serializer[None]):
@@ -54,7 +54,7 @@ class FeatureSerializer(serializers.Serializer[None]):
 
 
 class SummaryAnswer(serializers.Serializer[None]):
-    """Documents what `guardian.summary` gives."""
+    """Documents the result of `usage.guardian.summary`."""
 
     period = serializers.CharField(help_text="YYYY-MM-DD HH:MM - HH:MM, UTC.")
     period_start = serializers.DateTimeField()
@@ -79,8 +79,8 @@ class SummaryView(ApiView):
 
     @extend_schema(parameters=[SummaryQuerySerializer], responses={200: SummaryAnswer})
     def get(self, request: Request) -> Response:
-        # As a plain dict: of a form, as which DRF takes a query, an empty value counts as absent.
+        # A plain dict: DRF treats a QueryDict as a form, in which an empty value counts as absent.
         query = SummaryQuerySerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         now = timezone.now()
-        return Response(summary(now - timedelta(hours=query.validated_data["hours"]), now))
+        return Response(build_summary(now - timedelta(hours=query.validated_data["hours"]), now))

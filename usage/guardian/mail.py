@@ -1,4 +1,4 @@
-"""The mail of a report: as text, and laid out. Both are short enough for mail; the rest is one click away."""
+"""Format a report as mail, in plain text and in HTML. Lists are cut to the size of a mail; the page has the rest."""
 
 from __future__ import annotations
 
@@ -21,132 +21,132 @@ from usage.models import GuardianReport
 SHOWN_PEOPLE, SHOWN_FEATURES, SHOWN_ERRORS = 25, 5, 3
 
 
-def notice(report: GuardianReport) -> Notice:
-    """In the language that is active."""
+def build_notice(report: GuardianReport) -> Notice:
+    """Build the message in the active language."""
     data, path = report.data, reverse("admin:usage_guardianreport_change", args=[report.pk])
     return Notice(
         subject="guardian",
         severity=Severity.INFO,
-        title=title(data),
-        text="\n".join(lines(data)),
+        title=format_title(data),
+        text="\n".join(text_lines(data)),
         dedupe_key=f"guardian:{report.pk}",
         path=path,
         channel=GUARDIAN,
-        html=laid_out(data, f"{settings.PORTAL_URL.rstrip('/')}{path}"),
+        html=render_html(data, f"{settings.PORTAL_URL.rstrip('/')}{path}"),
     )
 
 
-def title(data: Data) -> str:
-    counts = f"{wording.people(data['active_users'])}, {wording.happened(data)}"
-    none = _("nothing was noted") if wording.is_off(data) else _("nothing happened")
-    said = none if wording.is_empty(data) else counts
-    return _("Usage %(period)s UTC: %(said)s") % {"period": data["period"], "said": said}
+def format_title(data: Data) -> str:
+    counts = f"{wording.count_people(data['active_users'])}, {wording.describe_totals(data)}"
+    empty = _("nothing was noted") if wording.is_off(data) else _("nothing happened")
+    summary = empty if wording.is_empty(data) else counts
+    return _("Usage %(period)s UTC: %(said)s") % {"period": data["period"], "said": summary}
 
 
-# --- As text ---------------------------------------------------------------------------------------------------------
+# --- Plain text ------------------------------------------------------------------------------------------------------
 
 
-def lines(data: Data) -> Iterator[str]:
+def text_lines(data: Data) -> Iterator[str]:
     yield _("Usage %(period)s UTC") % {"period": data["period"]}
     yield ""
     if wording.is_empty(data):
-        yield wording.nothing(data)
+        yield wording.describe_empty(data)
     else:
-        yield f"{wording.came(data)}: {wording.happened(data)}"
-        yield from tables(data)
-    if sample(data):
-        yield from ("", sample(data))
+        yield f"{wording.describe_active(data)}: {wording.describe_totals(data)}"
+        yield from text_tables(data)
+    if sampling_note(data):
+        yield from ("", sampling_note(data))
 
 
-def tables(data: Data) -> Iterator[str]:
+def text_tables(data: Data) -> Iterator[str]:
     if data["users"]:
         yield from ("", _("People"))
-        for person in shown_people(data):
-            yield from lines_about(person)
-        yield from more(data)
+        for person in people_rows(data):
+            yield from person_lines(person)
+        yield from remaining_people(data)
     if data["top_features"]:
         yield from ("", _("Most used"))
-        yield from (f"- {plain(top['name'])}: {format_count(top['count'])}" for top in data["top_features"])
+        yield from (f"- {single_line(top['name'])}: {format_count(top['count'])}" for top in data["top_features"])
     if data["error_breakdown"]:
         yield from ("", _("Errors by code"))
-        yield from (f"- {code}: {format_count(count)}" for code, count in wording.by_code(data))
+        yield from (f"- {code}: {format_count(count)}" for code, count in wording.errors_by_code(data))
 
 
-def lines_about(person: dict[str, Any]) -> Iterator[str]:
-    said = [person["time"], person["requests"], person["failures"]]
-    yield f"- {plain(person['email'])}: {', '.join(part for part in said if part)}"
+def person_lines(person: dict[str, Any]) -> Iterator[str]:
+    parts = [person["time"], person["requests"], person["failures"]]
+    yield f"- {single_line(person['email'])}: {', '.join(part for part in parts if part)}"
     if person["features"]:
-        yield f"  {plain(person['features'])}"
+        yield f"  {single_line(person['features'])}"
     for error in person["errors"]:
-        yield f"  {error['timestamp']} {plain(error['endpoint'])} {plain(error['error'])}"
+        yield f"  {error['timestamp']} {single_line(error['endpoint'])} {single_line(error['error'])}"
 
 
-def plain(text: str) -> str:
-    """In one line: what somebody called a feature must not look like a line of ours."""
+def single_line(text: str) -> str:
+    """Remove line breaks, so that the name of a feature cannot imitate lines of the mail."""
     return " ".join(text.split())
 
 
-# --- Laid out --------------------------------------------------------------------------------------------------------
+# --- HTML ------------------------------------------------------------------------------------------------------------
 
 
-def laid_out(data: Data, url: str) -> str:
+def render_html(data: Data, url: str) -> str:
     most = max([top["count"] for top in data["top_features"]], default=1)
     context = {
         "data": data,
-        "title": title(data),
-        "came": wording.came(data),
-        "nothing": wording.nothing(data) if wording.is_empty(data) else "",
-        "sample": sample(data),
+        "title": format_title(data),
+        "came": wording.describe_active(data),
+        "nothing": wording.describe_empty(data) if wording.is_empty(data) else "",
+        "sample": sampling_note(data),
         "figures": [
             (format_count(data["active_users"]), ngettext("person", "people", data["active_users"])),
             (format_count(data["total_requests"]), ngettext("request", "requests", data["total_requests"])),
             (format_count(data["total_errors"]), ngettext("error", "errors", data["total_errors"])),
         ],
-        "people": shown_people(data),
-        "more": list(more(data)),
+        "people": people_rows(data),
+        "more": list(remaining_people(data)),
         "features": [
-            (top["name"], format_count(top["count"]), share(top["count"], most)) for top in data["top_features"]
+            (top["name"], format_count(top["count"]), bar_percent(top["count"], most)) for top in data["top_features"]
         ],
-        "codes": [(code, format_count(count)) for code, count in wording.by_code(data)],
+        "codes": [(code, format_count(count)) for code, count in wording.errors_by_code(data)],
         "url": url,
     }
     return render_to_string("usage/guardian_mail.html", context)
 
 
-def share(count: int, most: int) -> int:
-    """Percent, at least 1: of nothing no bar would be seen."""
+def bar_percent(count: int, most: int) -> int:
+    """Return the width of a bar in percent, at least 1 so that it is visible."""
     return max(1, round(100 * count / most))
 
 
-# --- What both show --------------------------------------------------------------------------------------------------
+# --- Both formats ----------------------------------------------------------------------------------------------------
 
 
-def sample(data: Data) -> str:
-    """How it was counted; empty where that goes without saying, or is all there is to say."""
-    return "" if wording.is_empty(data) and wording.is_off(data) else wording.sample(data)
+def sampling_note(data: Data) -> str:
+    """Describe the sampling; empty if nothing was sampled, or if the mail says nothing else anyway."""
+    return "" if wording.is_empty(data) and wording.is_off(data) else wording.describe_sampling(data)
 
 
-def shown_people(data: Data) -> list[dict[str, Any]]:
+def people_rows(data: Data) -> list[dict[str, Any]]:
     return [
         {
             "email": user["email"],
-            "time": wording.duration(user["total_time_minutes"]),
-            "requests": wording.requests(user["requests_count"]),
-            "failures": wording.errors(user["errors_count"]) if user["errors_count"] else "",
-            "features": features(user["features_used"]),
+            "time": wording.format_minutes(user["total_time_minutes"]),
+            "requests": wording.count_requests(user["requests_count"]),
+            "failures": wording.count_errors(user["errors_count"]) if user["errors_count"] else "",
+            "features": format_features(user["features_used"]),
             "errors": user["errors"][:SHOWN_ERRORS],
         }
         for user in data["users"][:SHOWN_PEOPLE]
     ]
 
 
-def features(names: list[str]) -> str:
+def format_features(names: list[str]) -> str:
     shown = ", ".join(names[:SHOWN_FEATURES])
     left = len(names) - SHOWN_FEATURES
     return shown if left <= 0 else _("%(names)s and %(count)d more") % {"names": shown, "count": left}
 
 
-def more(data: Data) -> Iterator[str]:
+def remaining_people(data: Data) -> Iterator[str]:
     left = len(data["users"]) - SHOWN_PEOPLE
     if left > 0:
         yield _("and %(count)d more") % {"count": left}

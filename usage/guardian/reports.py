@@ -1,7 +1,7 @@
-"""The guardian's reports: a row, the mail that is queued with it, and a file for whoever reads files.
+"""Create the guardian's reports: a row, a mail and a file.
 
-The row is the report. Its mail is written in its transaction; the file follows, and a file that cannot be written
-undoes neither: the job fails once both are there, which is a finding until a later report is written.
+Row and mail are written in one transaction, the file after it. If the file cannot be written, row and mail stay, and
+the job fails: a finding says so until a later report is written.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from django.utils import timezone
 from portal.base.files import write_whole
 from portal.notifications import in_portal_language, notify
 from portal.work.jobs import Lease
-from usage.guardian.mail import notice
-from usage.guardian.summary import summary
+from usage.guardian.mail import build_notice
+from usage.guardian.summary import build_summary
 from usage.models import GuardianReport
 
 EVERY = timedelta(hours=2)
-# What is tracked is written within a second or so, and what a slow database kept waiting a little later.
+# Time for the tracking buffers to be written: usually a second, longer with a slow database.
 OFFSET = timedelta(minutes=2)
 FILE = "usage_report.json"
 
 
 class FileNotWritten(Exception):
-    """The report is kept and its mail queued, but its file is still the one before."""
+    """Row and mail were written, but the file is still that of the report before."""
 
 
-def write_periodic(lease: Lease) -> dict[str, Any]:
-    """The report of the two hours that ended as the lease's cycle began, whenever in it that is. Raises FileNotWritten.
+def create_periodic(lease: Lease) -> dict[str, Any]:
+    """Report on the two hours before the lease's cycle. Raises FileNotWritten.
 
-    Done again, after a kill, it finds the row and writes what is missing.
+    Idempotent: after a kill, the next attempt finds the row and writes what is missing.
     """
     end = datetime.fromisoformat(lease.cycle_key) - OFFSET
     start = end - EVERY
-    report = keep(start, end, summary(start, end), lease=lease)
-    save(report)
+    report = create(start, end, build_summary(start, end), lease=lease)
+    write_file(report)
     return {"report": report.pk, "period": str(report)}
 
 
-def keep(
+def create(
     start: datetime,
     end: datetime,
     data: dict[str, Any],
@@ -53,33 +53,33 @@ def keep(
     is_mailed: bool = True,
     lease: Lease | None = None,
 ) -> GuardianReport:
-    """The report, with its mail queued once. Of a period there is one that nobody asked for: the first.
+    """Write the report and queue its mail. For a periodic report that exists already, return the existing one.
 
-    The figures come from outside: a transaction of SQLite keeps everybody else from writing.
+    `data` is computed by the caller, outside of the transaction, which on SQLite blocks all other writers.
     """
     with transaction.atomic():
         if lease is not None:
             lease.extend()
-        report = stored(start, end, requested_by, data)
+        report = get_or_create(start, end, requested_by, data)
         if is_mailed:
             with in_portal_language():
-                notify(notice(report))
+                notify(build_notice(report))
     return report
 
 
-def stored(start: datetime, end: datetime, requested_by: str, data: dict[str, Any]) -> GuardianReport:
-    period = {"period_start": start, "period_end": end, "requested_by": requested_by}
-    new = {"created_at": timezone.now(), "data": data}
+def get_or_create(start: datetime, end: datetime, requested_by: str, data: dict[str, Any]) -> GuardianReport:
+    key = {"period_start": start, "period_end": end, "requested_by": requested_by}
+    values = {"created_at": timezone.now(), "data": data}
     if requested_by:
-        return GuardianReport.objects.create(**period, **new)
-    return GuardianReport.objects.get_or_create(**period, defaults=new)[0]
+        return GuardianReport.objects.create(**key, **values)
+    return GuardianReport.objects.get_or_create(**key, defaults=values)[0]
 
 
 # --- The file --------------------------------------------------------------------------------------------------------
 
 
-def save(report: GuardianReport) -> Path:
-    """Puts the report in the place of the one before, as a whole or not at all. Raises FileNotWritten."""
+def write_file(report: GuardianReport) -> Path:
+    """Replace the file of the last report, atomically. Raises FileNotWritten."""
     path = Path(settings.REPORTS_ROOT) / FILE
     text = json.dumps(report.data, ensure_ascii=False, indent=2)
     try:

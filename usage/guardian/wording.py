@@ -1,4 +1,4 @@
-"""A report in words, for its mail and its page."""
+"""Format the figures of a report as text, for its mail and its page."""
 
 from __future__ import annotations
 
@@ -17,49 +17,53 @@ def is_empty(data: Data) -> bool:
 
 
 def is_off(data: Data) -> bool:
-    """Whether the portal noted nothing itself: what there is was told by machines and applications."""
+    """Return True if the portal tracked none of its own requests: all data came from machines and applications."""
     return data.get("sample_percent") == 0
 
 
-def nothing(data: Data) -> str:
+def describe_empty(data: Data) -> str:
     if is_off(data):
-        return sample(data)
+        return describe_sampling(data)
     return _("Nothing happened in this period: nobody came, nothing was asked for, and nothing failed.")
 
 
-def people(count: int) -> str:
+def count_people(count: int) -> str:
     return ngettext("%(count)s person", "%(count)s people", count) % {"count": format_count(count)}
 
 
-def machines(count: int) -> str:
+def count_machines(count: int) -> str:
     return ngettext("%(count)s machine", "%(count)s machines", count) % {"count": format_count(count)}
 
 
-def applications(count: int) -> str:
+def count_applications(count: int) -> str:
     return ngettext("%(count)s application", "%(count)s applications", count) % {"count": format_count(count)}
 
 
-def came(data: Data) -> str:
-    """`5 people, 117 machines, 2 applications`."""
-    counts = ((people, "active_users"), (machines, "active_machines"), (applications, "active_apps"))
-    return ", ".join(words(data[name]) for words, name in counts if data[name]) or _("nobody who is known")
+def describe_active(data: Data) -> str:
+    """Return `5 people, 117 machines, 2 applications`."""
+    counts = (
+        (count_people, "active_users"),
+        (count_machines, "active_machines"),
+        (count_applications, "active_apps"),
+    )
+    return ", ".join(count(data[name]) for count, name in counts if data[name]) or _("nobody who is known")
 
 
-def requests(count: int) -> str:
+def count_requests(count: int) -> str:
     return ngettext("%(count)s request", "%(count)s requests", count) % {"count": format_count(count)}
 
 
-def errors(count: int) -> str:
+def count_errors(count: int) -> str:
     return ngettext("%(count)s error", "%(count)s errors", count) % {"count": format_count(count)}
 
 
-def happened(data: Data) -> str:
-    """`1,234 requests, 12 errors`."""
-    return f"{requests(data['total_requests'])}, {errors(data['total_errors'])}"
+def describe_totals(data: Data) -> str:
+    """Return `1,234 requests, 12 errors`."""
+    return f"{count_requests(data['total_requests'])}, {count_errors(data['total_errors'])}"
 
 
-def duration(minutes: int) -> str:
-    """`45 min`, `2 h 5 min`; empty for none."""
+def format_minutes(minutes: int) -> str:
+    """Return `45 min` or `2 h 5 min`, empty for 0."""
     if not minutes:
         return ""
     if minutes < 60:
@@ -67,8 +71,8 @@ def duration(minutes: int) -> str:
     return _("%(hours)d h %(minutes)d min") % {"hours": minutes // 60, "minutes": minutes % 60}
 
 
-def sample(data: Data) -> str:
-    """That the counts are of a part of what happened; empty where they are of all."""
+def describe_sampling(data: Data) -> str:
+    """Say which share of the requests was kept, empty if all were."""
     if "sample_percent" not in data:
         return ""
     if is_off(data):
@@ -77,8 +81,8 @@ def sample(data: Data) -> str:
     return text % {"percent": data["sample_percent"]}
 
 
-def by_code(data: Data) -> list[tuple[str, int]]:
-    """The most frequent first. A database may keep the codes in any order."""
-    known = {"unknown": _("without a code")}
-    found = sorted(data["error_breakdown"].items(), key=lambda item: (-item[1], item[0]))
-    return [(known.get(code, code), count) for code, count in found]
+def errors_by_code(data: Data) -> list[tuple[str, int]]:
+    """Return the codes with their counts, most frequent first. JSON columns do not keep their order."""
+    labels = {"unknown": _("without a code")}
+    counts = sorted(data["error_breakdown"].items(), key=lambda item: (-item[1], item[0]))
+    return [(labels.get(code, code), count) for code, count in counts]

@@ -93,11 +93,11 @@ class TestErrors:
     def test_a_page_shows_where_it_was_raised_the_innermost_first(self, admin_client):
         error = failed(BOB, ago(minutes=5), "KeyError", 500)
         UserError.objects.filter(pk=error.pk).update(
-            stack=["django.core:inner:197", "usage.api.views:post:41", "nonsense"],
+            stack=["django.core:inner:197", "usage.api.runs:post:41", "nonsense"],
             error_message="The failure was logged.",
         )
         text = page(admin_client, error)
-        assert text.index("usage.api.views") < text.index("django.core")
+        assert text.index("usage.api.runs") < text.index("django.core")
         assert "<td>41</td>" in text
         assert "nonsense" not in text
         assert "The failure was logged." in text

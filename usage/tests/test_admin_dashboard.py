@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.utils import timezone
 
-from usage.figures import figures
+from usage.consumption import dashboard_totals
 from usage.tests.hours import a_licence, an_hour
 from usage.tests.runs import kept
 
@@ -53,7 +53,7 @@ class TestDays:
         midnight = datetime(2026, 3, 11, tzinfo=UTC)
         for back in (1, 7):
             an_hour(midnight - back * DAY, pages=back)
-        before, after = (figures(midnight + moment, 7) for moment in (-SECOND, SECOND))
+        before, after = (dashboard_totals(midnight + moment, 7) for moment in (-SECOND, SECOND))
         assert [sum(day.pages for day in found.by_day.values()) for found in (before, after)] == [8, 1]
 
     def test_a_bar_of_a_long_time_is_a_week(self, shown):

@@ -8,8 +8,9 @@ from django.utils import timezone
 
 from portal.access.roles import OPERATOR, STAFF, synchronise
 from portal.models import AuditEvent
-from usage.consumption import period_at, standings
+from usage.consumption import period_at
 from usage.models import Licence
+from usage.quotas import quota_statuses
 from usage.tests.hours import a_licence, an_hour
 from usage.tests.runs import kept
 
@@ -57,7 +58,7 @@ class TestTheList:
         licence = a_licence(quota=10**9, first_seen_at=now - 60 * DAY)
         an_hour(now - DAY, pages=28 * 5_000)
         assert "100 % on" not in admin_client.get(LIST).content.decode()
-        licence.monthly_page_quota = standings([licence], now)["LIC-1"].pages + 1
+        licence.monthly_page_quota = quota_statuses([licence], now)["LIC-1"].pages + 1
         licence.save()
         assert "100 % on" in admin_client.get(LIST).content.decode()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from usage.api.views import groups_of
+from usage.api.runs import split_runs
 from usage.models import Run
 from usage.tests.runs import run
 
@@ -52,10 +52,10 @@ def test_each_run_is_judged_by_itself_in_the_order_sent(batch, call, client_toke
 
 def test_large_batch_is_recorded_in_groups_in_the_order_sent(batch, monkeypatch):
     """All at once, 100 runs of 10,000 documents took half a gigabyte."""
-    monkeypatch.setattr("usage.api.views.MAX_DOCUMENTS", 3)
+    monkeypatch.setattr("usage.api.runs.MAX_DOCUMENTS", 3)
     first, second = run(), run()
     sent = [first, 7, second, first, run() | {"documents": 8}, second | {"app_version": "9"}]
-    assert [len(group) for group in groups_of([*sent])] == [3, 3]
+    assert [len(group) for group in split_runs([*sent])] == [3, 3]
     answer = batch(sent)
     statuses = [result["status"] for result in answer.json()["results"]]
     assert statuses == ["recorded", "invalid", "recorded", "duplicate", "invalid", "conflict"]

@@ -59,13 +59,13 @@ def test_finding_names_who_is_refused(call, tokens):
     refused = [run(license_ref="LIC-2"), run(license_ref="LIC-3"), run(license_ref="LIC-1")]
     call("POST", "usage/report/batch", tokens["bound machine"], body={"runs": refused})
     call("POST", "usage/report", tokens["two apps"], body=run(app_name="gui"))
-    found = list(findings.misplaced_runs(timezone.now()))
+    found = list(findings.refused_runs(timezone.now()))
     assert [finding.text.partition(".")[0] for finding in found] == [
         "client:two reported runs of an application that its token is not bound to",
         "agent:PC-1 reported runs of another licence than the machine is bound to",
     ]
     assert AuditEvent.objects.get(action="refused.licence_mismatch").count == 1
-    assert not list(findings.misplaced_runs(timezone.now() + findings.REFUSED_SHOWN))
+    assert not list(findings.refused_runs(timezone.now() + findings.REFUSED_SHOWN))
 
 
 @pytest.mark.parametrize("token", ["two apps", "bound machine"])

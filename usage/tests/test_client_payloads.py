@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from vigie_client import build_usage_payload, new_run_id
 
+from usage.ingestion.run_payload import read_run
 from usage.models import Run
-from usage.report import read_run
 
 ODD = [None, "", " ", "Éditeur (Pro)", "2026/041", "x" * 200, f"vigie_client_{'a' * 12}_secret", b"x", 7, 7.5, True, [],
        {}, float("nan"), -1, 2**40, "\ud800", "a\nb", "\0", object()]  # fmt: skip

@@ -7,7 +7,7 @@ from vigie_client.report import activity_rules
 
 from portal.access.tokens.issuing import issue_token
 from portal.api.payloads import PayloadReader
-from usage.events import read_error_type, read_feature, read_route
+from usage.ingestion.events import read_error_type, read_feature, read_route
 from usage.models import FeatureUsage, UserError, UserSession
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -15,7 +15,7 @@ from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent
 from portal.work.jobs import claim_cycle
 from usage import exports, rollups
-from usage.exports import RUN_COLUMNS, Wanted, rows_of
+from usage.exports import RUN_COLUMNS, ExportQuery, export_rows
 from usage.models import Run, RunRollup
 from usage.tests.hours import an_hour
 from usage.tests.runs import kept
@@ -154,24 +154,24 @@ class TestPartsOfHours:
         )
         expected = sum(pages for pages, moment in moments.items() if since <= moment < until)
         for group in ("license", "machine", "day"):
-            rows = rows_of(Wanted(since, until, (group,)), timezone.now())
+            rows = export_rows(ExportQuery(since, until, (group,)), timezone.now())
             assert sum(row[-1] for row in rows) == expected
-        runs = rows_of(Wanted(since, until), timezone.now())
+        runs = export_rows(ExportQuery(since, until), timezone.now())
         assert sum(row[RUN_COLUMNS.index("total_pages")] for row in runs) == expected
 
     def test_a_row_that_both_ends_add_to_stands_once(self):
-        rows = list(rows_of(Wanted(NOON - MINUTE, NOON + 90 * MINUTE, ("app",)), timezone.now()))
+        rows = list(export_rows(ExportQuery(NOON - MINUTE, NOON + 90 * MINUTE, ("app",)), timezone.now()))
         assert [row[0] for row in rows] == ["gui"]
 
     def test_full_hours_read_no_run(self, django_assert_num_queries):
         with django_assert_num_queries(1) as queries:
-            list(rows_of(Wanted(NOON, NOON + HOUR, ("license",)), timezone.now()))
+            list(export_rows(ExportQuery(NOON, NOON + HOUR, ("license",)), timezone.now()))
         assert '"usage_run"' not in queries[0]["sql"]
 
     def test_the_running_hour_is_there_as_far_as_it_goes(self, django_assert_num_queries):
         now = NOON + 95 * MINUTE
         with django_assert_num_queries(1):
-            rows = list(rows_of(Wanted(NOON, now, ("app",)), now))
+            rows = list(export_rows(ExportQuery(NOON, now, ("app",)), now))
         assert rows == [("gui", 7, 7, 7, 0, 4 + 8 + 16 + 32 + 64 + 11_000)]
 
 
@@ -336,7 +336,7 @@ class TestTheAnswer:
             raise error("Secret7")
             yield
 
-        monkeypatch.setattr(exports, "streamed", fails)
+        monkeypatch.setattr(exports, "stream", fails)
         answer = call("GET", "usage/export", staff_token, format=form)
         assert (answer.status_code, answer.json()["code"]) == (status, code)
         assert answer.headers["Content-Type"] == "application/problem+json"
@@ -346,9 +346,9 @@ class TestTheAnswer:
         for number in range(3):
             an_hour(NOON + number * HOUR)
         read = []
-        known = exports.streamed
-        monkeypatch.setattr(exports, "streamed", lambda rows: (read.append(row) or row for row in known(rows)))
-        rows = rows_of(Wanted(MARCH, APRIL, ("day", "license")), timezone.now())
+        known = exports.stream
+        monkeypatch.setattr(exports, "stream", lambda rows: (read.append(row) or row for row in known(rows)))
+        rows = export_rows(ExportQuery(MARCH, APRIL, ("day", "license")), timezone.now())
         assert read == []
         next(rows)
         assert len(read) == 1

@@ -11,7 +11,7 @@ from portal.access.roles import OPERATOR, STAFF, VIEWER, synchronise
 from portal.desk.history import describe_event
 from portal.models import AuditEvent, OutboxMessage
 from usage.guardian import reports
-from usage.guardian.summary import summary
+from usage.guardian.summary import build_summary
 from usage.models import GuardianReport
 from usage.tests.activity import at, failed, session, used
 
@@ -48,7 +48,7 @@ def some_activity():
 
 
 def report(requested_by="", start=START, end=END):
-    return reports.keep(start, end, summary(start, end), requested_by, is_mailed=False)
+    return reports.create(start, end, build_summary(start, end), requested_by, is_mailed=False)
 
 
 def page_of(report):

@@ -11,8 +11,8 @@ from portal.notifications import in_portal_language
 from portal.tests.helpers.smtp_sink import SmtpSink
 from portal.tests.helpers.workers import deliver
 from usage.guardian import reports
-from usage.guardian.mail import notice, share
-from usage.guardian.summary import summary
+from usage.guardian.mail import bar_percent, build_notice
+from usage.guardian.summary import build_summary
 from usage.tests.activity import at, failed, session, used
 
 pytestmark = pytest.mark.django_db
@@ -58,7 +58,7 @@ def sent(settings):
         settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", sink.port
 
         def send():
-            reports.keep(START, END, summary(START, END))
+            reports.create(START, END, build_summary(START, END))
             assert deliver() == 1
             return sink.mails[-1]
 
@@ -71,9 +71,9 @@ def body(mail, kind):
 
 def written():
     """The notice of the report of the period."""
-    report = reports.stored(START, END, "olga", summary(START, END))
+    report = reports.get_or_create(START, END, "olga", build_summary(START, END))
     with in_portal_language():
-        return notice(report)
+        return build_notice(report)
 
 
 def some_activity():
@@ -207,8 +207,8 @@ def test_a_month_of_a_large_house_is_still_a_mail():
     for number in range(200):
         session(f"user{number:03}@example.org", START, END)
         used(f"user{number:03}@example.org", START)
-    data = summary(END - timedelta(hours=720), END)
-    report = reports.keep(END - timedelta(hours=720), END, data, "olga")
+    data = build_summary(END - timedelta(hours=720), END)
+    report = reports.create(END - timedelta(hours=720), END, data, "olga")
     message = OutboxMessage.objects.get()
     assert (len(report.data["users"]), message.html != "", len(message.text) < 20_000) == (200, True, True)
     assert "2 h 0 min" in message.text
@@ -216,7 +216,7 @@ def test_a_month_of_a_large_house_is_still_a_mail():
 
 def test_it_is_in_the_language_of_the_portal(settings):
     settings.LANGUAGE_CODE = "fr"
-    reports.keep(START, END, summary(START, END))
+    reports.create(START, END, build_summary(START, END))
     message = OutboxMessage.objects.get()
     assert '<html lang="fr">' in message.html
 
@@ -261,5 +261,5 @@ def test_machines_alone_are_no_people(settings):
 
 @pytest.mark.parametrize(("count", "percent"), [(100, 100), (50, 50), (1, 1), (0, 1)])
 def test_the_smallest_bar_is_seen(count, percent):
-    assert share(count, 100) == percent
-    assert share(count, 1_000) >= 1
+    assert bar_percent(count, 100) == percent
+    assert bar_percent(count, 1_000) >= 1

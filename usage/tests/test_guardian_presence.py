@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from usage.guardian.summary import in_minutes, summary
+from usage.guardian.summary import build_summary, round_to_minutes
 from usage.tests.activity import at, failed, session, used
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +21,7 @@ def times(found):
 
 def minutes():
     """Of the only person."""
-    (time,) = times(summary(START, END)).values()
+    (time,) = times(build_summary(START, END)).values()
     return time
 
 
@@ -56,12 +56,12 @@ def test_sessions_that_ended_count_within_the_period_and_once(sessions, expected
 )
 def test_a_session_outside_the_period_makes_nobody_active(start, end):
     session(BOB, at(start), end and at(end))
-    assert summary(START, END)["active_users"] == 0
+    assert build_summary(START, END)["active_users"] == 0
 
 
 def test_a_session_of_long_ago_that_nobody_ended_makes_nobody_active():
     session(BOB, START - 300 * 24 * HOUR)
-    assert summary(START, END)["active_users"] == 0
+    assert build_summary(START, END)["active_users"] == 0
 
 
 def test_a_session_that_ended_long_after_the_period_covers_it():
@@ -71,7 +71,7 @@ def test_a_session_that_ended_long_after_the_period_covers_it():
 
 def test_an_end_that_has_not_come_is_none():
     session(BOB, START - HOUR, timezone.now() + 24 * HOUR)
-    assert summary(START, END)["users"] == []
+    assert build_summary(START, END)["users"] == []
     for moment in ("14:10", "14:30"):
         used(BOB, at(moment))
     assert minutes() == 20
@@ -154,7 +154,7 @@ def test_requests_and_errors_are_moments_of_one_person():
     used(BOB, at("14:50"))
     failed(BOB, at("15:15"))
     used(ALICE, at("15:40"))
-    assert times(summary(START, END)) == {BOB: 75, ALICE: 0}
+    assert times(build_summary(START, END)) == {BOB: 75, ALICE: 0}
 
 
 def test_of_several_open_sessions_the_time_counts_once():
@@ -178,7 +178,7 @@ def test_who_has_no_session_has_no_time():
     for moment in ("14:00", "14:10", "14:20"):
         used(CAROL, at(moment))
     session(BOB, at("13:00"))
-    assert times(summary(START, END)) == {CAROL: 0}
+    assert times(build_summary(START, END)) == {CAROL: 0}
 
 
 def test_machines_and_strangers_have_no_time():
@@ -186,9 +186,9 @@ def test_machines_and_strangers_have_no_time():
         session(name, START, END)
         session(name, START)
         used(name, START)
-    assert summary(START, END)["users"] == []
+    assert build_summary(START, END)["users"] == []
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0, 0), (29.9, 0), (30, 1), (89.9, 1), (90, 2), (150, 3)])
 def test_half_a_minute_counts_as_one(seconds, expected):
-    assert in_minutes(seconds) == expected
+    assert round_to_minutes(seconds) == expected

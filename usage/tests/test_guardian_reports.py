@@ -16,7 +16,7 @@ from portal.models import JobRun, OutboxMessage
 from portal.work.jobs import LeaseLost, claim_cycle
 from portal.work.schedules import jobs, run_cycle
 from usage.guardian import reports
-from usage.guardian.summary import summary
+from usage.guardian.summary import build_summary
 from usage.models import GuardianReport
 from usage.tests.activity import at, failed, used
 
@@ -109,7 +109,7 @@ def test_a_report_is_kept_mailed_and_written(clock, file):
     failed(BOB, at("15:30"))
     run_cycle(JOB)
     report = GuardianReport.objects.get()
-    assert report.data == written(file) == summary(at("14:00"), at("16:00"))
+    assert report.data == written(file) == build_summary(at("14:00"), at("16:00"))
     assert report.data["users"][0]["email"] == BOB
     assert mails() == ["g@example.org", "h@example.org"]
     assert JobRun.objects.get().result == {"report": report.pk, "period": "2026-03-10 14:00 - 16:00"}
@@ -232,7 +232,7 @@ def test_who_was_overtaken_writes_nothing(clock, file):
     clock(at("16:30"))
     assert claim_cycle(JOB.name, JOB.cycle_key(timezone.now())) is not None
     with pytest.raises(LeaseLost):
-        reports.write_periodic(lease)
+        reports.create_periodic(lease)
     assert GuardianReport.objects.count() == len(mails()) == 0
     assert not file.exists()
 
@@ -240,14 +240,14 @@ def test_who_was_overtaken_writes_nothing(clock, file):
 def test_of_what_is_asked_for_there_may_be_several():
     period = (at("14:00"), at("16:00"))
     for requested_by in ("olga", "olga", "", ""):
-        reports.keep(*period, summary(*period), requested_by)
+        reports.create(*period, build_summary(*period), requested_by)
     assert GuardianReport.objects.count() == 3
     assert len(mails()) == 6
 
 
 def test_a_report_that_is_not_to_be_mailed_is_not():
     period = (at("14:00"), at("16:00"))
-    reports.keep(*period, summary(*period), "olga", is_mailed=False)
+    reports.create(*period, build_summary(*period), "olga", is_mailed=False)
     assert mails() == []
 
 
@@ -255,13 +255,15 @@ def test_row_and_mail_are_written_together(django_assert_num_queries, monkeypatc
     seen = []
     monkeypatch.setattr(reports, "notify", lambda notice: seen.append(connection.in_atomic_block))
     period = (at("14:00"), at("16:00"))
-    reports.keep(*period, summary(*period))
+    reports.create(*period, build_summary(*period))
     assert seen == [True]
 
 
 def test_figures_are_read_outside_the_transaction(monkeypatch, clock, transactional_db):
     seen = []
-    monkeypatch.setattr(reports, "summary", lambda *period: seen.append(connection.in_atomic_block) or summary(*period))
+    monkeypatch.setattr(
+        reports, "build_summary", lambda *period: seen.append(connection.in_atomic_block) or build_summary(*period)
+    )
     run_cycle(JOB)
     assert seen == [False]
 

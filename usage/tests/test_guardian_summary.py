@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from usage.guardian.summary import summary
+from usage.guardian.summary import build_summary
 from usage.tests.activity import at, failed, session, used
 
 pytestmark = pytest.mark.django_db
@@ -50,7 +50,7 @@ def day():
 
 
 def test_two_hours_of_it(day):
-    assert summary(START, END) == {
+    assert build_summary(START, END) == {
         "period": "2026-03-10 14:00 - 16:00",
         "period_start": "2026-03-10T14:00:00.000Z",
         "period_end": "2026-03-10T16:00:00.000Z",
@@ -100,8 +100,8 @@ def test_two_hours_of_it(day):
 
 
 def test_the_twelve_periods_of_a_day_add_up_to_it(day):
-    whole = summary(at("00:00"), at("00:00") + 24 * HOUR)
-    parts = [summary(at("00:00") + 2 * hour * HOUR, at("00:00") + 2 * (hour + 1) * HOUR) for hour in range(12)]
+    whole = build_summary(at("00:00"), at("00:00") + 24 * HOUR)
+    parts = [build_summary(at("00:00") + 2 * hour * HOUR, at("00:00") + 2 * (hour + 1) * HOUR) for hour in range(12)]
     for name in ("total_requests", "total_errors"):
         assert whole[name] == sum(part[name] for part in parts)
     assert (whole["total_requests"], whole["total_errors"]) == (17, 5)
@@ -113,7 +113,7 @@ def test_the_twelve_periods_of_a_day_add_up_to_it(day):
 def test_a_month_ends_where_it_is_told_to(day):
     used(CAROL, END - 720 * HOUR)
     used(BOB, END - 720 * HOUR - timedelta(microseconds=1))
-    found = summary(END - 720 * HOUR, END)
+    found = build_summary(END - 720 * HOUR, END)
     assert (found["hours"], found["total_requests"], found["period"]) == (
         720,
         17,
@@ -122,7 +122,7 @@ def test_a_month_ends_where_it_is_told_to(day):
 
 
 def test_a_period_with_nothing_in_it():
-    found = summary(START, END)
+    found = build_summary(START, END)
     assert found["users"] == found["top_features"] == []
     assert found["error_breakdown"] == {}
     assert {found[name] for name in found if name.startswith(("active", "total"))} == {0}
@@ -138,7 +138,7 @@ def test_a_period_with_nothing_in_it():
     ],
 )
 def test_a_period_names_the_day_of_its_end_where_that_is_another(start, hours, period):
-    assert summary(start, start + hours * HOUR)["period"] == period
+    assert build_summary(start, start + hours * HOUR)["period"] == period
 
 
 @pytest.mark.parametrize(("day", "zone"), [("2026-03-29", "CEST"), ("2026-10-25", "CET")])
@@ -149,18 +149,18 @@ def test_no_hour_is_lost_or_counted_twice_where_clocks_are_changed(settings, day
     session(ALICE, start)
     for half_hours in range(9):
         used(ALICE, start + half_hours * HOUR / 2)
-    found = summary(start, start + 2 * HOUR)
+    found = build_summary(start, start + 2 * HOUR)
     assert found["period"] == f"{day} 00:00 - 02:00"
     assert times(found) == {ALICE: 90, BOB: 120}
     assert found["total_requests"] == 4
-    assert times(summary(start, start + 4 * HOUR)) == {ALICE: 210, BOB: 120}
-    assert times(summary(start + 2 * HOUR, start + 4 * HOUR)) == {ALICE: 90}
+    assert times(build_summary(start, start + 4 * HOUR)) == {ALICE: 210, BOB: 120}
+    assert times(build_summary(start + 2 * HOUR, start + 4 * HOUR)) == {ALICE: 90}
 
 
 def test_moments_of_another_zone_are_those_of_utc():
     used(BOB, at("14:30"))
     local = [moment.astimezone(ZoneInfo("Europe/Paris")) for moment in (START, END)]
-    assert summary(*local) == summary(START, END)
+    assert build_summary(*local) == build_summary(START, END)
     assert local[0].hour == 15
 
 
@@ -171,7 +171,7 @@ def test_ties_stand_in_the_order_of_their_names_whatever_the_database_thinks():
     names = ["Zoe@example.org", "a.b@example.org", "a-b@example.org", "élise@example.org", "ab@example.org", "A@b"]
     for name in names:
         used(name, START, name.partition("@")[0])
-    found = summary(START, END)
+    found = build_summary(START, END)
     assert [user["email"] for user in found["users"]] == sorted(names)
     tops = [feature["name"] for feature in found["top_features"]]
     assert tops == sorted(name.partition("@")[0] for name in names)
@@ -181,7 +181,7 @@ def test_the_ten_most_used_features_are_named():
     for number in range(12):
         for _ in range(1 + (number == 11)):
             used("agent:PC-1", START, f"f{number:02}")
-    tops = summary(START, END)["top_features"]
+    tops = build_summary(START, END)["top_features"]
     assert tops[0] == {"name": "f11", "count": 2}
     assert [top["name"] for top in tops[1:]] == [f"f{number:02}" for number in range(9)]
 
@@ -192,7 +192,7 @@ def test_the_newest_twenty_errors_of_each_are_named_and_all_are_counted():
         failed("", START, "S")
         failed("agent:PC-1", START, "M")
     failed(ALICE, START, "A")
-    users = {user["email"]: user for user in summary(START, END)["users"]}
+    users = {user["email"]: user for user in build_summary(START, END)["users"]}
     assert users[BOB]["errors_count"] == 25
     assert [error["error"] for error in users[BOB]["errors"]] == [f"E{number:02}" for number in range(24, 4, -1)]
     assert [error["error"] for error in users[ALICE]["errors"]] == ["A"]
@@ -200,14 +200,14 @@ def test_the_newest_twenty_errors_of_each_are_named_and_all_are_counted():
 
 
 def test_a_sample_says_that_it_is_one(settings):
-    assert "sample_percent" not in summary(START, END)
+    assert "sample_percent" not in build_summary(START, END)
     settings.TRACKING_SAMPLE_PERCENT = 10
-    assert summary(START, END)["sample_percent"] == 10
+    assert build_summary(START, END)["sample_percent"] == 10
 
 
 def test_nothing_noted_is_no_percent_of_all(settings):
     settings.TRACKING = False
-    assert summary(START, END)["sample_percent"] == 0
+    assert build_summary(START, END)["sample_percent"] == 0
 
 
 # --- Cost ------------------------------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ def test_nothing_noted_is_no_percent_of_all(settings):
 def test_ten_people_cost_as_many_queries_as_one():
     def queries():
         with CaptureQueriesContext(connection) as asked:
-            summary(START, END)
+            build_summary(START, END)
         return len(asked)
 
     def come(number):
@@ -235,5 +235,5 @@ def test_ten_people_cost_as_many_queries_as_one():
 def test_the_moment_of_an_error_is_told_in_utc(settings):
     settings.TIME_ZONE = "Europe/Paris"
     failed(BOB, datetime(2026, 3, 10, 14, 30, 12, 999_999, tzinfo=UTC))
-    (error,) = summary(START, END)["users"][0]["errors"]
+    (error,) = build_summary(START, END)["users"][0]["errors"]
     assert error["timestamp"] == "2026-03-10 14:30:12"

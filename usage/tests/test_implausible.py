@@ -7,10 +7,10 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from portal.work.jobs import claim_cycle, exclusive_lease
-from usage import findings, licences, rollups
-from usage.consumption import standings
-from usage.exports import Wanted, rows_of
+from usage import findings, quotas, rollups
+from usage.exports import ExportQuery, export_rows
 from usage.models import Licence, Run, RunRollup
+from usage.quotas import quota_statuses
 from usage.tests.hours import a_licence
 from usage.tests.runs import document, kept, run
 
@@ -45,9 +45,9 @@ def test_implausible_run_is_in_no_quota_chart_or_sum_of_an_export(count):
     implausible()
     kept(total_pages=7)
     count()
-    assert standings([licence], now)[licence.ref].pages == counted_pages() == 7
+    assert quota_statuses([licence], now)[licence.ref].pages == counted_pages() == 7
     for groups in (("license",), ("machine",)):
-        (row,) = rows_of(Wanted(now - HOUR, now + HOUR, groups), now + HOUR)
+        (row,) = export_rows(ExportQuery(now - HOUR, now + HOUR, groups), now + HOUR)
         assert (row[1], row[-1]) == (2, 7)
 
 
@@ -55,8 +55,8 @@ def test_run_of_two_billion_pages_by_an_application_raises_no_quota_alarm(call, 
     a_licence("LIC-2041", quota=100)
     call("POST", "usage/report", client_token, body=run([document(page_count=2**31 - 1)], started_at=None))
     count()
-    assert licences.review(timezone.now(), claim_cycle("usage.licences", "now")) == 0
-    assert not Licence.objects.filter(licences.over_quota(timezone.now())).exists()
+    assert quotas.review_quotas(timezone.now(), claim_cycle("usage.quotas", "now")) == 0
+    assert not Licence.objects.filter(quotas.over_quota(timezone.now())).exists()
     (finding,) = findings.implausible_runs(timezone.now())
     assert finding.text.endswith("Reported by client:gui_v6.")
 

@@ -7,18 +7,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from usage.consumption import (
-    Period,
-    Standing,
-    Sums,
-    by_day,
-    by_period,
-    latest_periods,
-    midnight,
-    period_at,
-    standings,
-)
+from usage.consumption import Period, UsageTotals, latest_periods, midnight, period_at, totals_by_day, totals_by_period
 from usage.models import Licence, RunRollup
+from usage.quotas import QuotaStatus, quota_statuses
 from usage.tests.hours import a_licence, an_hour
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
@@ -77,7 +68,7 @@ class TestMonths:
 class TestForecast:
     def standing(self, **fields):
         month = {"now": at(2026, 4, 11), "period": Period(at(2026, 4, 1), at(2026, 5, 1))}
-        return Standing(**month | {"quota": 1_000, "pages": 100, "pace": 10.0} | fields)
+        return QuotaStatus(**month | {"quota": 1_000, "pages": 100, "pace": 10.0} | fields)
 
     def test_it_goes_on_at_the_same_pace_to_the_end(self):
         assert self.standing().expected == 100 + 20 * 10
@@ -112,7 +103,7 @@ class TestForecast:
 class TestStandings:
     def standing(self, now=NOON, **fields):
         licence = a_licence(**fields)
-        return standings([licence], now)["LIC-1"]
+        return quota_statuses([licence], now)["LIC-1"]
 
     def test_pages_are_those_of_the_running_month(self):
         an_hour(at(2026, 2, 28, 23), pages=1)
@@ -130,7 +121,7 @@ class TestStandings:
                 an_hour(NOON - back * DAY, license_ref=f"LIC-{number}")
         with CaptureQueriesContext(connection) as queries:
             licences = list(Licence.objects.all())
-            found = standings(licences, NOON)
+            found = quota_statuses(licences, NOON)
         assert len(queries) == 2
         assert [found[f"LIC-{number}"].pages for number in range(4)] == [20, 11, 1, 21]
 
@@ -161,7 +152,7 @@ class TestStandings:
         assert self.standing(first_seen_at=NOON).pace is None
 
     def test_a_licence_that_was_never_used_has_none(self):
-        assert self.standing() == Standing(NOON, period_at(NOON, 1), 100, 0, None)
+        assert self.standing() == QuotaStatus(NOON, period_at(NOON, 1), 100, 0, None)
 
     def test_a_licence_that_is_no_longer_used_expects_nothing(self):
         standing = self.standing(first_seen_at=NOON - 90 * DAY)
@@ -176,20 +167,20 @@ class TestSums:
         an_hour(NOON, pages=4)
         an_hour(at(2025, 3, 31), pages=8)
         an_hour(NOON, pages=16, license_ref="LIC-2")
-        found = by_period("LIC-1", latest_periods(NOON, 1))
+        found = totals_by_period("LIC-1", latest_periods(NOON, 1))
         assert [sums.pages for sums in found] == [6, 1] + [0] * 10
-        assert found[1] == Sums(3, 5, 4, 1, 1)
+        assert found[1] == UsageTotals(3, 5, 4, 1, 1)
 
     def test_a_day_is_one_of_the_portals_zone(self, settings):
         settings.TIME_ZONE = "Europe/Paris"
         an_hour(at(2026, 3, 19, 22), pages=1)
         an_hour(at(2026, 3, 19, 23), pages=2)
         an_hour(at(2026, 3, 20, 5), pages=4)
-        pages = {day: sums.pages for day, sums in by_day(RunRollup.objects.all()).items()}
+        pages = {day: sums.pages for day, sums in totals_by_day(RunRollup.objects.all()).items()}
         assert pages == {date(2026, 3, 19): 1, date(2026, 3, 20): 6}
 
     def test_the_day_the_clocks_go_back_has_25_hours(self, settings):
         settings.TIME_ZONE = "Europe/Paris"
         for number in range(27):
             an_hour(at(2026, 10, 24, 21) + number * HOUR)
-        assert by_day(RunRollup.objects.all())[date(2026, 10, 25)].runs == 25
+        assert totals_by_day(RunRollup.objects.all())[date(2026, 10, 25)].runs == 25

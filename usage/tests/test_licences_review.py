@@ -8,10 +8,10 @@ from django.utils import timezone
 from portal.base.severity import Severity
 from portal.models import JobRun, NotificationChannel, OutboxMessage
 from portal.work.jobs import LeaseLost, claim_cycle
-from usage import licences
-from usage.admin.form import LicenceForm
-from usage.licences import near_quota, over_quota, review
+from usage import quotas
+from usage.admin.licences import LicenceForm
 from usage.models import Licence
+from usage.quotas import near_quota, over_quota, review_quotas
 from usage.tests.hours import a_licence, an_hour
 from usage.tests.runs import kept, run
 
@@ -33,7 +33,7 @@ def lease():
 
 @pytest.fixture
 def reviewed(lease):
-    return lambda now=NOON: review(now, lease)
+    return lambda now=NOON: review_quotas(now, lease)
 
 
 def titles():
@@ -174,7 +174,7 @@ class TestMarks:
         a_licence("LIC-2041", quota=1)
         assert not call("POST", "usage/report", client_token, **run()).json()["over_quota"]
         an_hour(license_ref="LIC-2041", pages=12)
-        review(timezone.now(), lease)
+        review_quotas(timezone.now(), lease)
         assert call("POST", "usage/report", client_token, **run()).json()["over_quota"]
 
 
@@ -213,14 +213,14 @@ class TestSomethingComesBetween:
     def test_a_quota_changed_meanwhile_is_judged_the_next_time(self, reviewed, monkeypatch):
         a_licence()
         an_hour(NOON, pages=100)
-        known = licences.standings
+        known = quotas.quota_statuses
 
         def overtaken(*args):
             found = known(*args)
             Licence.objects.update(monthly_page_quota=1_000)
             return found
 
-        monkeypatch.setattr(licences, "standings", overtaken)
+        monkeypatch.setattr(quotas, "quota_statuses", overtaken)
         assert reviewed() == 0
         assert Licence.objects.get().exceeded_until is None
         assert titles() == []
@@ -230,14 +230,14 @@ class TestSomethingComesBetween:
         an_hour(NOON, pages=100)
         JobRun.objects.update(fence=7)
         with pytest.raises(LeaseLost):
-            review(NOON, lease)
+            review_quotas(NOON, lease)
         assert (titles(), Licence.objects.get().told_percent) == ([], 0)
 
     def test_one_that_is_killed_before_its_end_is_told_by_the_next(self, reviewed, monkeypatch):
         a_licence()
         an_hour(NOON, pages=100)
         with monkeypatch.context() as patched:
-            patched.setattr(licences, "notify", lambda *notices: 1 / 0)
+            patched.setattr(quotas, "notify", lambda *notices: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 reviewed()
         assert Licence.objects.get().told_percent == 0

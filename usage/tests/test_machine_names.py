@@ -21,7 +21,12 @@ def named(name):
 def test_machines_token_reports_for_its_machine(call, make_agent, name):
     token, body = issue_agent_token(make_agent("PC-Lyon")), named(name)
     assert call("POST", "usage/report", token, body=body).status_code == 201
-    batch = call("POST", "usage/report/batch", token, body={"runs": [named(name), body | {"machine_id": "pc-LYON"}]})
+    batch = call(
+        "POST",
+        "usage/report/batch",
+        token,
+        body={"runs": [named(name), body | {"machine_id": "pc-LYON"}]},
+    )
     assert [result["status"] for result in batch.json()["results"]] == ["recorded", "duplicate"]
     assert set(Run.objects.values_list("machine_id", flat=True)) == {"PC-Lyon"}
 

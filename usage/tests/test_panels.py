@@ -8,7 +8,7 @@ from django.core.cache import cache
 from django.utils import timezone
 
 from usage.models import FeatureUsage, UserError
-from usage.panels import activity_of_machine, errors_of_machine, runs_of_machine, usage_tile
+from usage.panels import machine_activity_section, machine_errors_section, machine_runs_section, usage_tile
 from usage.tests.hours import an_hour
 from usage.tests.runs import kept
 
@@ -49,7 +49,7 @@ class TestThePageOfAMachine:
         for _ in range(12):
             kept()
         kept(machine_id="PC-2")
-        section = runs_of_machine("PC-1")
+        section = machine_runs_section("PC-1")
         assert (len(section.rows), section.url) == (10, "/admin/usage/run/?q=PC-1")
 
     def test_it_shows_its_last_errors(self):
@@ -58,7 +58,7 @@ class TestThePageOfAMachine:
             error = {"endpoint": "/api/v1/usage/report", "method": "POST", "error_type": "run_conflict"}
             UserError.objects.create(user_email="agent:PC-1", error_code=400 + number, timestamp=now, **error)
         UserError.objects.create(user_email="agent:PC-10", error_type="other", timestamp=now)
-        section = errors_of_machine("PC-1")
+        section = machine_errors_section("PC-1")
         assert len(section.rows) == 10
         assert section.rows[0] == [now, "run_conflict", "", "POST /api/v1/usage/report", "411"]
 
@@ -70,13 +70,15 @@ class TestThePageOfAMachine:
                 event_id=uuid.uuid4(),
             )  # fmt: skip
         FeatureUsage.objects.create(user_email="PC-1", feature_name="other", timestamp=now, success=True)
-        section = activity_of_machine("PC-1")
+        section = machine_activity_section("PC-1")
         assert [row[1] for row in section.rows] == ["usage-report"] * 10
         assert "succeeded" in section.rows[0][2]
         assert section.rows[0][3] == 7
 
     def test_each_is_one_query_that_an_index_serves(self, django_assert_num_queries):
         with django_assert_num_queries(3) as queries:
-            sections = [section("PC-1") for section in (runs_of_machine, errors_of_machine, activity_of_machine)]
+            sections = [
+                section("PC-1") for section in (machine_runs_section, machine_errors_section, machine_activity_section)
+            ]
         assert all(section.empty and not section.rows for section in sections)
         assert all('"id" DESC' in query["sql"] for query in queries)

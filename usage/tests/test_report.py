@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
+from usage.ingestion.run_payload import read_run
 from usage.models import Licence, Run
-from usage.report import read_run
 from usage.tests.runs import document, run
 
 pytestmark = pytest.mark.django_db

@@ -16,7 +16,6 @@ from django.utils import timezone
 
 from portal.access.tokens.issuing import issue_token
 from portal.desk import exports
-from usage import ingest
 from usage.admin.runs import RunAdmin
 from usage.api import export
 from usage.models import FeatureUsage, UserError
@@ -57,7 +56,7 @@ def fails(monkeypatch):
             secret = SECRET  # noqa: F841 - a frame's variables are no part of what is kept
             raise error
 
-        monkeypatch.setattr(ingest, "record", record)
+        monkeypatch.setattr("usage.api.runs.record_runs", record)
 
     return failing
 
@@ -202,7 +201,7 @@ class TestWhatFailed:
         assert (error.error_type, error.error_code) == ("KeyError", 500)
         assert error.error_message == "The failure was logged. Trying again later may help."
         assert error.stack[-1].startswith("usage.tests.test_tracking:record:")
-        assert any(frame.startswith("usage.api.views:post:") for frame in error.stack)
+        assert any(frame.startswith("usage.api.runs:post:") for frame in error.stack)
         assert SECRET not in json.dumps(error.stack)
 
     def test_a_database_that_does_not_answer(self, call, client_token, fails, failed):

@@ -32,11 +32,11 @@ class TestLicences:
     def test_calm_is_one_query(self, django_assert_num_queries):
         a_licence()
         with django_assert_num_queries(1):
-            assert found(findings.licences) == []
+            assert found(findings.licence_quotas) == []
 
     def test_one_over_its_quota_is_named(self):
         licence = used_up("LIC-1", quota=1_500)
-        (finding,) = found(findings.licences)
+        (finding,) = found(findings.licence_quotas)
         assert finding.text == "LIC-1 (Acme) has used up its 1,500 pages of this month."
         assert (finding.severity, finding.url) == (Severity.WARNING, f"/admin/usage/licence/{licence.pk}/change/")
 
@@ -44,7 +44,7 @@ class TestLicences:
         for number in range(7):
             used_up(f"LIC-{number}")
         a_licence("LIC-8", exceeded_until=timezone.now() - DAY)
-        told = found(findings.licences)
+        told = found(findings.licence_quotas)
         assert [finding.text[:5] for finding in told[:5]] == [f"LIC-{number}" for number in range(5)]
         assert [finding.text for finding in told[5:]] == ["2 more licences have used up their pages."]
         assert told[5].url == "/admin/usage/licence/?standing=over"
@@ -52,12 +52,12 @@ class TestLicences:
     def test_five_are_all_named(self):
         for number in range(5):
             used_up(f"LIC-{number}")
-        assert len(found(findings.licences)) == 5
+        assert len(found(findings.licence_quotas)) == 5
 
     def test_those_near_their_quota_are_counted(self):
         near("LIC-1")
         near("LIC-2")
-        (finding,) = found(findings.licences)
+        (finding,) = found(findings.licence_quotas)
         assert finding.text == "2 licences have used 80 % of their pages or more."
         assert (finding.severity, finding.url) == (Severity.INFO, "/admin/usage/licence/?standing=near")
 
@@ -65,7 +65,7 @@ class TestLicences:
         first = timezone.now() - 3 * DAY
         a_licence("LIC-1", customer="", first_seen_at=first)
         a_licence("LIC-2", customer="", first_seen_at=timezone.now())
-        (finding,) = found(findings.licences)
+        (finding,) = found(findings.licence_quotas)
         assert finding.text.startswith("2 licences are used that nobody has named")
         assert (finding.since, finding.url) == (first, "/admin/usage/licence/?customer=unnamed")
 
@@ -127,7 +127,7 @@ class TestMetrics:
         near("LIC-2")
         a_licence("LIC-3", customer="")
         a_licence("LIC-4", customer="", quota=None)
-        assert self.samples(metrics.licences) == {
+        assert self.samples(metrics.licence_metrics) == {
             "vigie_licences": 4, "vigie_licences_over_quota": 1, "vigie_licences_near_quota": 1, "vigie_licences_unnamed": 2,
         }  # fmt: skip
 
@@ -136,9 +136,12 @@ class TestMetrics:
         TrackingWriter.objects.create(process="a", queued=3, dropped=5, seen_at=now)
         TrackingWriter.objects.create(process="b", queued=4, dropped=0, seen_at=now)
         TrackingWriter.objects.create(process="ended", queued=100, dropped=7, seen_at=now - 11 * MINUTE)
-        assert self.samples(metrics.tracking) == {"vigie_tracking_dropped_total": 12, "vigie_tracking_queued": 7}
+        assert self.samples(metrics.tracking_metrics) == {
+            "vigie_tracking_dropped_total": 12,
+            "vigie_tracking_queued": 7,
+        }
 
-    @pytest.mark.parametrize("source", [metrics.licences, metrics.tracking])
+    @pytest.mark.parametrize("source", [metrics.licence_metrics, metrics.tracking_metrics])
     def test_each_is_one_query_and_tells_of_nothing_too(self, source, django_assert_num_queries):
         with django_assert_num_queries(1):
             assert set(self.samples(source).values()) == {0}

@@ -34,7 +34,7 @@ from portal.base.text import truncated
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_of
 from portal.desk.panels import Section
-from usage.admin.display import clock_of
+from usage.admin.display import clock_note
 
 NUMBER = re.compile(r"#([0-9]{1,18})")
 # A part of a text is looked for in the newest: no index helps, and each is read whole.
@@ -84,7 +84,7 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
                 "by", "score", "on_page", "version_alone", "programme", "told_by",
                 moment_column("given_at", _("given"), show=exact_moment),
                 moment_column("received_at", _("received"), show=exact_moment),
-                clock_of,
+                clock_note,
             ),
         ),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from agents.models import Agent
 from portal.api import bodies
 from portal.api.bodies import MAX_DEPTH, MAX_INFLATED, MAX_SENT, MAX_VALUES, inflate
 from portal.base.problems import Problem
-from usage.api.views import BatchView, ReportView
+from usage.api.runs import BatchView, ReportView
 
 pytestmark = pytest.mark.django_db
 GZIP = {"Content-Encoding": "gzip"}

@@ -9,7 +9,6 @@ from rest_framework import serializers
 from portal.api import docs
 from portal.api.errors import as_problem, flatten
 from portal.base.problems import CODES, Problem
-from usage import ingest
 
 DOCUMENTED = """validation_failed malformed_json body_too_large body_too_deep unsupported_encoding not_authenticated
     invalid_token token_expired token_revoked token_exhausted insufficient_scope permission_denied not_found
@@ -78,7 +77,7 @@ def test_a_view_that_fails_tells_and_shows_nothing(call, client_token, monkeypat
     def fail(*args):
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(ingest, "accept", fail)
+    monkeypatch.setattr("usage.api.runs.accept_run", fail)
     answer = call("POST", "usage/report", client_token)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "secret" not in answer.content.decode()

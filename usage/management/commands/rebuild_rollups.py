@@ -1,4 +1,4 @@
-"""`manage.py rebuild_rollups`: counts the hours of usage anew from the runs, all of them or those of a period."""
+"""`manage.py rebuild_rollups`: count the hours of usage again from the runs, all of them or those of a period."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ class Command(BaseCommand):
         given = ((name, options[name]) for name in ("since", "until"))
         since, until = (parse_moment(f"--{name}", text) if text else None for name, text in given)
         try:
-            mended = rollups.rebuild(since, until, self.tell)
+            corrected = rollups.rebuild(since, until, self.print_hour)
         except AlreadyRunning:
             raise CommandError("They are being counted right now; try again in a minute.") from None
-        self.stdout.write(f"{mended} rollups differed from their runs and are mended." if mended else "All agree.")
+        done = f"{corrected} rollups differed from their runs and are mended." if corrected else "All agree."
+        self.stdout.write(done)
 
-    def tell(self, hour: datetime, count: int) -> None:
+    def print_hour(self, hour: datetime, count: int) -> None:
         self.stderr.write(f"{hour:%Y-%m-%d %H:00} UTC: {count}")

@@ -1,7 +1,6 @@
 """Ingest the events of client applications: sessions, uses of features and errors of their users, each kept once.
 
-As in `usage.report`, a whitelist at every level: undocumented keys are dropped and counted. Of a URL only the route
-is kept.
+As for runs, a whitelist at every level: undocumented keys are dropped and counted. Of a URL only the route is kept.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from portal.api.payloads import Payload, PayloadReader
 from portal.base.logs import KNOWN_METHODS
 from portal.base.problems import invalid
 from usage.clocks import ClockNote, SenderClock
-from usage.ingest import CONFLICT, DUPLICATE, RECORDED
+from usage.ingestion.runs import CONFLICT, DUPLICATE, RECORDED
 from usage.models import FeatureUsage, UserError, UserSession
 from usage.models.activity import Activity
 

@@ -1,4 +1,4 @@
-"""The calls of `/api/v1/usage/`."""
+"""`POST /api/v1/usage/report` and `/report/batch`: the runs of client applications."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from portal.api.views import HotView, Kind
 from portal.base.moments import iso
 from portal.base.problems import AUDITED, Problem, invalid
 from portal.models import ApiToken
-from usage import ingest
 from usage.api.serializers import BatchAnswer, BatchSerializer, ReportAnswer, RunSerializer
-from usage.report import RunPayload
+from usage.ingestion.run_payload import RunPayload
+from usage.ingestion.runs import CONFLICT, RECORDED, RunResult, accept_run, record_runs
 
 
 class ReportView(HotView):
@@ -28,28 +28,28 @@ class ReportView(HotView):
 
     @extend_schema(request=RunSerializer, responses={201: ReportAnswer, 200: ReportAnswer})
     def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:
-        (outcome,) = ingest.record([ingest.accept(body, token)], token)
-        if outcome.status == ingest.CONFLICT:
+        (result,) = record_runs([accept_run(body, token)], token)
+        if result.status == CONFLICT:
             raise Problem("run_conflict")
         answer = {
-            "status": outcome.status,
-            "run_id": outcome.run.run_id.hex,
-            "received_at": iso(outcome.run.received_at),
-            "dropped_keys": outcome.run.dropped_keys,
-            "over_quota": outcome.run.over_quota,
+            "status": result.status,
+            "run_id": result.run.run_id.hex,
+            "received_at": iso(result.run.received_at),
+            "dropped_keys": result.run.dropped_keys,
+            "over_quota": result.run.over_quota,
         }
-        return 201 if outcome.status == ingest.RECORDED else 200, answer
+        return 201 if result.status == RECORDED else 200, answer
 
 
 class BatchView(HotView):
-    """Up to 100 runs; each is judged by itself, and the results stand in the order sent."""
+    """Up to 100 runs. Each gets a status of its own; the results are in the order sent."""
 
     kinds = frozenset({Kind.AGENT, Kind.CLIENT})
-    # A document is a comma and a bracket at the least; the body's size bounds what more there is.
+    # A document takes at least a comma and a bracket; the size limit of the body bounds the rest.
     limits = Limits(values=MAX_RUNS_IN_BATCH * 2 * (MAX_DOCUMENTS + 10))
 
     def answer(self, request: HttpRequest) -> tuple[int, dict[str, Any]]:
-        """Status and body. What would be audited of a single run is audited of a batch, once a code."""
+        """Return status and body. Refusals of single runs are audited here, once per code."""
         status, body = super().answer(request)
         for code in sorted({item["code"] for item in body["results"] if item["code"] in AUDITED}):
             audit.record_refusal(request, code)
@@ -57,8 +57,8 @@ class BatchView(HotView):
 
     @extend_schema(request=BatchSerializer, responses={200: BatchAnswer})
     def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:
-        results = [told for runs in groups_of(runs_of(body)) for told in results_of(runs, token)]
-        statuses = [item["status"] for item in results]
+        results = [result for group in split_runs(read_runs(body)) for result in record_group(group, token)]
+        statuses = [result["status"] for result in results]
         return 200, {
             "results": results,
             "recorded": statuses.count("recorded"),
@@ -68,7 +68,7 @@ class BatchView(HotView):
         }
 
 
-def runs_of(body: dict[str, Any]) -> list[Any]:
+def read_runs(body: dict[str, Any]) -> list[Any]:
     runs = body.get("runs")
     if not isinstance(runs, list):
         raise invalid("runs", "not_a_list", "A list of runs is expected.")
@@ -77,8 +77,8 @@ def runs_of(body: dict[str, Any]) -> list[Any]:
     return runs
 
 
-def groups_of(runs: list[Any]) -> Iterator[list[Any]]:
-    """The runs in groups that are recorded at once; the list forgets them, since the largest takes 400 MiB."""
+def split_runs(runs: list[Any]) -> Iterator[list[Any]]:
+    """Yield groups of runs to record together. Empties `runs` on the way: the largest body takes 400 MiB."""
     group: list[Any] = []
     documents = 0
     for index, run in enumerate(runs):
@@ -93,21 +93,21 @@ def groups_of(runs: list[Any]) -> Iterator[list[Any]]:
         yield group
 
 
-def results_of(runs: list[Any], token: ApiToken) -> list[dict[str, Any]]:
-    read = [attempt(run, token) for run in runs]
-    outcomes = iter(ingest.record([item for item in read if isinstance(item, RunPayload)], token))
-    return [result(item if isinstance(item, Problem) else next(outcomes)) for item in read]
+def record_group(runs: list[Any], token: ApiToken) -> list[dict[str, Any]]:
+    accepted = [accept_or_refuse(run, token) for run in runs]
+    results = iter(record_runs([item for item in accepted if isinstance(item, RunPayload)], token))
+    return [format_result(item if isinstance(item, Problem) else next(results)) for item in accepted]
 
 
-def attempt(run: Any, token: ApiToken) -> RunPayload | Problem:
+def accept_or_refuse(run: Any, token: ApiToken) -> RunPayload | Problem:
     try:
-        return ingest.accept(run, token)
+        return accept_run(run, token)
     except Problem as problem:
         return problem
 
 
-def result(item: ingest.Outcome | Problem) -> dict[str, Any]:
+def format_result(item: RunResult | Problem) -> dict[str, Any]:
     if isinstance(item, Problem):
         return {"run_id": None, "status": "invalid", "code": item.code}
-    code = "run_conflict" if item.status == ingest.CONFLICT else None
+    code = "run_conflict" if item.status == CONFLICT else None
     return {"run_id": item.run.run_id.hex, "status": item.status, "code": code}
