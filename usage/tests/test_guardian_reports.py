@@ -204,7 +204,7 @@ def test_run_twice_it_has_one_effect(clock, file):
     assert file.stat().st_ino == before
 
 
-@pytest.mark.parametrize("at_the_line", ["save", "keep", "notify", "summary"])
+@pytest.mark.parametrize("at_the_line", ["write_file", "create", "notify", "build_summary"])
 def test_killed_at_any_line_and_run_again_it_has_one_effect(monkeypatch, clock, file, at_the_line):
     used(BOB, at("15:00"))
 
@@ -216,7 +216,7 @@ def test_killed_at_any_line_and_run_again_it_has_one_effect(monkeypatch, clock, 
         with pytest.raises(Killed):
             run_cycle(JOB)
     kept = GuardianReport.objects.count()
-    assert len(mails()) == 2 * kept == (2 if at_the_line == "save" else 0)
+    assert len(mails()) == 2 * kept == (2 if at_the_line == "write_file" else 0)
     assert not file.exists()
     used(BOB, at("15:30"))  # arrives late
     clock(at("16:10"))

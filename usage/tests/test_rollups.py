@@ -131,8 +131,8 @@ def test_an_hour_that_many_pieces_touch_is_counted_once(count, monkeypatch):
     monkeypatch.setattr(rollups, "RUNS_AT_A_TIME", 2)
     for minutes in range(9):
         a_run(NOON - timedelta(minutes=3 * minutes), license_ref=f"LIC-{minutes % 2}", started_at=NOON - HOUR)
-    counted, changed = [], rollups.changed
-    monkeypatch.setattr(rollups, "changed", lambda hour, refs: counted.extend(refs) or changed(hour, refs))
+    counted, changed = [], rollups.find_differences
+    monkeypatch.setattr(rollups, "find_differences", lambda hour, refs: counted.extend(refs) or changed(hour, refs))
     count()
     assert sorted(counted) == ["LIC-0", "LIC-1"]
     assert_agreement()
@@ -166,12 +166,12 @@ def test_what_was_killed_in_between_is_counted_by_the_next(count, lease, monkeyp
         next(pieces)
         return write(fresh, gone)
 
-    write = rollups.write
-    monkeypatch.setattr(rollups, "write", killed)
+    write = rollups.save
+    monkeypatch.setattr(rollups, "save", killed)
     with pytest.raises(StopIteration):
         count()
     assert RunRollup.objects.count() == 2
-    monkeypatch.setattr(rollups, "write", write)
+    monkeypatch.setattr(rollups, "save", write)
     count()
     assert_agreement()
 
@@ -291,13 +291,13 @@ def test_while_somebody_counts_rebuilding_says_so():
 
 def test_who_was_overtaken_while_rebuilding_writes_nothing(monkeypatch):
     kept()
-    changed = rollups.changed
+    changed = rollups.find_differences
 
     def overtaken(hour, refs):
         JobRun.objects.filter(job=rollups.TURN).update(fence=9)
         return changed(hour, refs)
 
-    monkeypatch.setattr(rollups, "changed", overtaken)
+    monkeypatch.setattr(rollups, "find_differences", overtaken)
     with pytest.raises(LeaseLost):
         call_command("rebuild_rollups")
     assert not RunRollup.objects.exists()
@@ -318,15 +318,15 @@ def test_licences_of_another_spelling_are_other_licences(count):
 def test_runs_received_while_it_counts_are_not_lost(count, monkeypatch):
     """Read before the transaction, and committed after it: the next pass looks back far enough."""
     a_run()
-    changed = rollups.changed
+    changed = rollups.find_differences
 
     def late(hour, refs):
         found = changed(hour, refs)
         a_run(NOON - 2 * MINUTE)
-        monkeypatch.setattr(rollups, "changed", changed)
+        monkeypatch.setattr(rollups, "find_differences", changed)
         return found
 
-    monkeypatch.setattr(rollups, "changed", late)
+    monkeypatch.setattr(rollups, "find_differences", late)
     count()
     count(NOON + MINUTE)
     assert_agreement()
