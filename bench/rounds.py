@@ -13,7 +13,7 @@ from bench.probes import allow_many_files, targets
 
 WATCHED, INTERVAL, SECONDS = 3_300, 10, 20.0
 DYING = 40
-SWEPT, SWEEP_INTERVAL, SWEEPS = 200, 20.0, 3
+SWEPT, SWEEPS = 200, 3
 
 
 def measure(_address: Address) -> Iterator[Figure]:
@@ -49,9 +49,9 @@ def watched() -> tuple[Any, float]:
     """A round of SECONDS, and how long it took with all that was to be waited for."""
     from monitoring import watch  # noqa: PLC0415
     from monitoring.connectivity import Connectivity  # noqa: PLC0415
-    from monitoring.rounds import keep_watch, take  # noqa: PLC0415
+    from monitoring.rounds import keep_watch, take_lease  # noqa: PLC0415
 
-    lease = take(0)
+    lease = take_lease(0)
     assert lease is not None
     with watch.our_prober() as prober:
         run = watch.Watch(lease.fence, prober, Connectivity([], was_online=False))
@@ -66,25 +66,28 @@ def watched() -> tuple[Any, float]:
 
 
 def lateness() -> Figure:
-    """Of a few sweeps as `beta_monitor --watch` makes them."""
-    from monitoring import sweeps  # noqa: PLC0415
+    """Return how late checks start in a few sweeps as `beta_monitor` makes them."""
+    from monitoring import sweeps, watch  # noqa: PLC0415
     from monitoring.models import Target  # noqa: PLC0415
+    from monitoring.rounds import take_lease  # noqa: PLC0415
 
     chosen = Target.objects.exclude(url="http://127.0.0.1:9/").order_by("pk").values_list("pk", flat=True)[:SWEPT]
     Target.objects.exclude(pk__in=list(chosen)).update(is_active=False)
     late: list[float] = []
-    with sweeps.Targets(sweeps.Seat(lambda: False, lambda: None), SWEEP_INTERVAL) as source:
+    with watch.our_prober() as prober:
         for _ in range(SWEEPS):
-            running = source.begin()
-            assert running is not None
-            while not running.is_over():
-                source.keep()
-                running.step(sweeps.STEP_SECONDS)
-            running.close()
-            late += running.run.tally.lateness
+            lease = take_lease(0)
+            assert lease is not None
+            sweep = sweeps.Sweep(watch.Watch(lease.fence, prober, watch.our_connectivity()))
+            while not sweep.is_over():
+                lease.keep()
+                sweep.step(sweeps.STEP_SECONDS)
+            sweep.close()
+            lease.release()
+            late += sweep.run.tally.lateness
     value = 1000 * percentile(sorted(late), 0.99)
     note = f"{len(late)} checks; worst {1000 * max(late):.0f} ms"
-    return Figure(f"lateness p99 of {SWEPT} targets in --watch", value, 50, at_least=False, unit="ms", note=note)
+    return Figure(f"lateness p99 of {SWEPT} targets in a sweep", value, 50, at_least=False, unit="ms", note=note)
 
 
 def rate(run: Any, seconds: float) -> Figure:

@@ -6,19 +6,19 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, transaction
 
-from monitoring import pace, sweeps, watch
+from monitoring import pace, watch
 from monitoring.clock import Mark, mark
 from monitoring.connectivity import Connectivity
 from monitoring.fleet import AD_HOC, WATCH_LEASE, end_watch, judge_fleet, renew_watch
 from monitoring.models import CheckResult, Excuse, Round, Target
 from monitoring.probe.pool import Prober
 from monitoring.record import Checked
+from monitoring.sweeps import STEP_SECONDS, IsEnding, Progress, Show, Swept, spread
 from portal.base.failures import error_line
 from portal.egress.urls import clean_url
 from portal.notifications.notices import SUBJECT_LENGTH, shorten_with_hash
@@ -92,47 +92,8 @@ def result_of(checked: Checked) -> CheckResult:
     )
 
 
-@dataclass
-class Sweep:
-    """All addresses once. `judge` is given the round in the end."""
-
-    run: Visit
-    source: Addresses
-    results: list[CheckResult] = field(default_factory=list)
-    is_stopped: bool = False
-    is_lost: bool = False
-
-    def __post_init__(self) -> None:
-        self.total = len(self.source.targets)
-        self.run.begin(self.source.targets, sweeps.spread(self.total, self.source.interval))
-
-    @property
-    def done(self) -> int:
-        return len(self.results)
-
-    @property
-    def failing(self) -> int:
-        return len(self.run.tally.failing)
-
-    def stop(self) -> None:
-        """All of it has begun already, and is waited for."""
-        self.is_stopped = True
-
-    def step(self, timeout: float) -> None:
-        self.results += self.run.step(timeout)
-
-    def is_over(self) -> bool:
-        return self.run.is_over()
-
-    def close(self) -> Round | None:
-        now = mark()
-        found = self.run.summary(now)
-        self.source.judge(found)
-        return found
-
-
 class Addresses:
-    """The addresses as a source of sweeps, to be used in a `with` block. One without an interval checks once.
+    """The addresses and the watch of them, to be used in a `with` block. One without an interval checks once.
 
     Rounds are kept in memory, so that after a restart two new ones decide. An incident that a killed watch left open is
     taken over: nobody is told twice. A watch renews the lease on its incidents while it lasts, and withdraws them then.
@@ -143,7 +104,7 @@ class Addresses:
         self.targets = targets
         self.interval = interval
         self.number = 0
-        self.rounds: deque[Round] = deque(maxlen=watch.ROUNDS_REMEMBERED)
+        self.history: deque[Round] = deque(maxlen=watch.ROUNDS_REMEMBERED)
         self.next_renewal = float("-inf")
 
     def __enter__(self) -> Addresses:
@@ -156,24 +117,61 @@ class Addresses:
         if self.interval < math.inf:
             attempt("the incidents could not be withdrawn", lambda: end_watch(self.subject, mark()))
 
-    def begin(self) -> Sweep:
-        self.number += 1
-        return Sweep(Visit(self.number, self.prober, self.connectivity), self)
+    def rounds(self, is_ending: IsEnding, show: Show) -> Iterator[Swept]:
+        """Check the addresses once, or until the watch is to end, `interval` seconds from start to start."""
+        started = time.monotonic()
+        yield self.check_once(is_ending, show)
+        while self.interval < math.inf:
+            started = next_start(started, self.interval, time.monotonic())
+            if not self.wait_until(started, is_ending, show):
+                return
+            yield self.check_once(is_ending, show)
 
-    def keep(self) -> bool:
-        """Renew the lease on its incidents now and then. Return True: nobody else has this watch."""
+    def check_once(self, is_ending: IsEnding, show: Show) -> Swept:
+        """Start all checks of a round, and wait for them even if the watch is to end."""
+        self.number += 1
+        visit, started = Visit(self.number, self.prober, self.connectivity), time.monotonic()
+        visit.begin(self.targets, spread(len(self.targets), self.interval))
+        results: list[CheckResult] = []
+        is_stopped = False
+        while not visit.is_over():
+            self.renew_lease()
+            is_stopped = is_stopped or is_ending()
+            results += visit.step(STEP_SECONDS)
+            show(Progress(len(results), len(self.targets), len(visit.tally.failing), is_stopped))
+        found = visit.summary(mark())
+        self.judge(found)
+        return Swept(found, results, time.monotonic() - started, self.interval, is_stopped)
+
+    def wait_until(self, start: float, is_ending: IsEnding, show: Show) -> bool:
+        """Return whether to go on. Waits in small steps, since a signal only sets what `is_ending` reads."""
+        while not is_ending():
+            left = start - time.monotonic()
+            if left <= 0:
+                return True
+            self.renew_lease()
+            show(left)
+            time.sleep(min(STEP_SECONDS, left))
+        return False
+
+    def renew_lease(self) -> None:
+        """Renew the lease on the watch's incidents every RENEW_SECONDS. A single check has none."""
         if self.interval < math.inf and time.monotonic() >= self.next_renewal:
             self.next_renewal = time.monotonic() + RENEW_SECONDS
             attempt("the lease could not be renewed", lambda: renew_watch(self.subject, mark()))
-        return True
 
     def judge(self, newest: Round) -> None:
-        self.rounds.appendleft(newest)
+        self.history.appendleft(newest)
         now = mark()
         attempt(
             "the round could not be judged",
-            lambda: judge_fleet(self.subject, list(self.rounds), now, watched_until=now.at + WATCH_LEASE),
+            lambda: judge_fleet(self.subject, list(self.history), now, watched_until=now.at + WATCH_LEASE),
         )
+
+
+def next_start(started: float, interval: float, now: float) -> float:
+    """Return when the next round starts. Rounds whose time has passed are skipped."""
+    return started + interval * max(1, math.ceil((now - started) / interval))
 
 
 def attempt(failure: str, write: Callable[[], object]) -> None:

@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 from monitoring import watch
 from monitoring.columns import GAP, cut, printable
 from monitoring.models import Round
-from monitoring.sweeps import Running, Swept
+from monitoring.sweeps import Progress, Swept
 from monitoring.uptime import percent
 from portal.base.rounding import round_to_integer
 from portal.base.words import EMPTY_VALUE
@@ -93,7 +93,7 @@ class Screen:
         self.is_live = stream.isatty() and os.environ.get("TERM") != "dumb"
         self.shown = ""
 
-    def show(self, what: Running | float) -> None:
+    def show(self, what: Progress | float) -> None:
         if self.is_live:
             self.rewrite(progress(what) if not isinstance(what, float) else countdown(what))
 
@@ -122,7 +122,7 @@ class Screen:
         self.stream.flush()
 
 
-def progress(running: Running) -> str:
+def progress(running: Progress) -> str:
     parts = [_("%(done)d of %(total)d checked") % {"done": running.done, "total": running.total}]
     if running.failing:
         parts.append(ngettext("%(count)d failing", "%(count)d failing", running.failing) % {"count": running.failing})

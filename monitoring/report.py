@@ -151,8 +151,7 @@ class Log:
 
     def add(self, found: Round | None, results: Sequence[CheckResult], *, is_lost: bool = False) -> None:
         """No round where nothing came back, or where it was lost with what came back."""
-        for result in results:
-            self.seen.setdefault(result.target_id, Seen(result.target)).add(result)
+        self.add_results(results)
         if found is not None:
             self.count(found.started_at, found.finished_at)
         elif results:
@@ -160,6 +159,10 @@ class Log:
             self.count(min(moments), max(moments))
         if found is not None or is_lost:
             self.latest = [*self.latest, not is_lost and holds(found)][-2:]
+
+    def add_results(self, results: Sequence[CheckResult]) -> None:
+        for result in results:
+            self.seen.setdefault(result.target_id, Seen(result.target)).add(result)
 
     def count(self, began: datetime, ended: datetime) -> None:
         self.rounds += 1

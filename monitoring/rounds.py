@@ -18,6 +18,7 @@ from monitoring.models import Round, Target
 from portal.base.failures import error_line
 from portal.base.processes import current_process
 from portal.models import Heartbeat, JobRun
+from portal.querysets import JobRunQuerySet
 from portal.work import attempts
 from portal.work.jobs import Lease, LeaseLost, claim_cycle, claimable_cycles
 from portal.work.queue import enqueue, queued_calls
@@ -37,21 +38,63 @@ PATIENCE_SECONDS = 5.0
 STEP_SECONDS = 0.2
 
 
-def take(patience: float) -> Lease | None:
-    """The right to watch, for which it waits up to `patience` seconds; None where somebody else has it."""
+class WatchLease:
+    """The right to watch the targets, which one worker or one sweep has at a time.
+
+    The fencing number of the lease is the number of the round.
+    """
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.fence = lease.fence
+        self.is_held = True
+        self.next_renewal = float("-inf")
+
+    def keep(self) -> bool:
+        """Renew the lease every few seconds, and say with a heartbeat that somebody watches. Return whether the lease
+        is still ours: if the database is gone, it counts as ours until it is known to be lost.
+        """
+        if self.is_held and time.monotonic() >= self.next_renewal:
+            try:
+                self.lease.extend()
+                Heartbeat.objects.beat(BEAT, current_process())
+                self.next_renewal = time.monotonic() + RENEW_SECONDS
+            except LeaseLost as lost:
+                log.warning("%s", lost)
+                self.is_held = False
+            except DatabaseError as error:
+                log.warning("the lease could not be renewed: %s", error_line(error))
+                close_old_connections()
+                self.next_renewal = time.monotonic() + watch.PAUSE_SECONDS
+        return self.is_held
+
+    def release(self) -> None:
+        """Give the lease back. If the database is gone, it expires by itself."""
+        try:
+            self.lease.release()
+        except DatabaseError as error:
+            log.warning("the lease could not be given back: %s", error_line(error))
+            close_old_connections()
+
+
+def take_lease(patience: float) -> WatchLease | None:
+    """Wait up to `patience` seconds for the lease. Return None if somebody else has it."""
     deadline = time.monotonic() + patience
     while True:
         lease = claim_cycle(JOB, CYCLE, LEASE)
-        if lease is not None or time.monotonic() >= deadline:
-            return lease
+        if lease is not None:
+            return WatchLease(lease)
+        if time.monotonic() >= deadline:
+            return None
         time.sleep(STEP_SECONDS / 2)
 
 
 def run_round(length: float | None = None) -> Round | None:
-    """Watches for `length` seconds, a minute unless told otherwise, then waits for what is under way. None where
-    somebody else watches, or where there was nothing to check.
+    """Watch for `length` seconds, a minute by default, then wait for the checks under way and store the round.
+
+    Return None if somebody else watches, or if no check was due.
     """
-    lease = take(PATIENCE_SECONDS)
+    lease = take_lease(PATIENCE_SECONDS)
     if lease is None:
         return None
     with watch.our_prober() as prober:
@@ -60,45 +103,25 @@ def run_round(length: float | None = None) -> Round | None:
             watch.release_dead()
             keep_watch(run, lease, LENGTH_SECONDS if length is None else length)
         finally:
-            let_go(lease)
+            lease.release()
         while not run.is_over():
             run.step(STEP_SECONDS)
         return run.close()
 
 
-def let_go(lease: Lease) -> None:
-    """Where the database is gone, the lease runs out by itself."""
-    try:
-        lease.release()
-    except DatabaseError as error:
-        log.warning("the lease could not be given back: %s", error_line(error))
-        close_old_connections()
-
-
-def keep_watch(run: watch.Watch, lease: Lease, length: float) -> None:
-    """Claims and writes down until the time is over, somebody else has the lease, or the portal is being stopped."""
-    end, renewed, has_successor = time.monotonic() + length, float("-inf"), False
-    while (now := time.monotonic()) < end and not attempts.cluster_is_ending.get()():
+def keep_watch(run: watch.Watch, lease: WatchLease, length: float) -> None:
+    """Claim what is due and record results until the time is over, the lease is lost, or the portal is stopped."""
+    end, has_successor = time.monotonic() + length, False
+    while (now := time.monotonic()) < end and not attempts.cluster_is_ending.get()() and lease.keep():
         try:
-            if now - renewed >= RENEW_SECONDS:
-                renew(lease)
-                renewed = now
             if not has_successor and now >= end - HAND_OVER_SECONDS:
                 has_successor = ask_for_successor()
             run.claim_due(timezone.now())
-        except LeaseLost as lost:
-            log.warning("%s", lost)
-            return
         except DatabaseError as error:
             log.warning("targets could not be claimed: %s", error_line(error))
             close_old_connections()
             time.sleep(watch.PAUSE_SECONDS)
         run.step(STEP_SECONDS)
-
-
-def renew(lease: Lease) -> None:
-    lease.extend()
-    Heartbeat.objects.beat(BEAT, current_process())
 
 
 def ask_for_successor() -> bool:
@@ -107,9 +130,14 @@ def ask_for_successor() -> bool:
     return True
 
 
+def watch_runs() -> JobRunQuerySet:
+    """The one row of the watch lease, or none before the first round."""
+    return JobRun.objects.filter(job=JOB, cycle_key=CYCLE)
+
+
 def is_unwatched(now: datetime) -> bool:
-    """Whether nobody has the lease, and nobody has just let go of it for a successor."""
-    run = JobRun.objects.filter(job=JOB, cycle_key=CYCLE)
+    """Return whether nobody has the lease, and nobody has just released it for a successor."""
+    run = watch_runs()
     handed_over = run.filter(status=JobRun.Status.WAITING, finished_at__gt=now - HAND_OVER, finished_at__lte=now)
     return not run.exists() or (claimable_cycles(run, now).exists() and not handed_over.exists())
 

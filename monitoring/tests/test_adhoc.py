@@ -8,13 +8,12 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection
 from django.utils import timezone
 
-from monitoring import adhoc, fleet, incidents, sweeps
-from monitoring.adhoc import Addresses, clean_base, targets_of
+from monitoring import adhoc, fleet, incidents
+from monitoring.adhoc import Addresses, clean_base, next_start, targets_of
 from monitoring.clock import mark
 from monitoring.connectivity import Connectivity
 from monitoring.incidents import Opening, open_all
 from monitoring.models import CheckResult, Incident, Round, Target
-from monitoring.sweeps import sweep_once
 from monitoring.tests.services import Service
 from portal.models import OutboxMessage
 
@@ -26,7 +25,7 @@ PATHS = ("/", "/api")
 def nobody_else(settings, monkeypatch):
     """The outside world is not asked, and nothing is spread over a second."""
     settings.CONNECTIVITY_PROBES = []
-    monkeypatch.setattr(sweeps, "SPREAD_OF_ONE", 0.0)
+    monkeypatch.setattr(adhoc, "spread", lambda count, interval: 0.0)
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def sweep_all(source, service, statuses):
     found = []
     for status in statuses:
         service.statuses["/api"] = status
-        found.append(sweep_once(source, lambda: False, lambda what: None).round)
+        found.append(source.check_once(lambda: False, lambda progress: None).round)
     return found
 
 
@@ -197,6 +196,33 @@ def test_key_of_many_paths_fits_and_names_all_of_them():
     assert sorted(map(len, keys)) == [200, 200]
 
 
+# --- How a watch goes on ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("now", "due"), [(103.0, 110.0), (110.0, 110.0), (110.1, 120.0), (147.0, 150.0), (100.0, 110.0)]
+)
+def test_rounds_start_an_interval_apart_and_missed_ones_are_skipped(now, due):
+    assert next_start(100.0, 10, now) == due
+
+
+def test_watch_goes_on_until_it_is_asked_to_end(service):
+    found = []
+    with Addresses(service.url, targets_of(service.url, PATHS), 0.0001) as addresses:
+        for swept in addresses.rounds(lambda: len(found) == 3, lambda progress: None):
+            found.append(swept)
+    assert [swept.round.number for swept in found] == [1, 2, 3]
+    assert all(swept.is_too_long for swept in found)
+    assert len(service.asked) == 6
+
+
+def test_seconds_until_the_next_round_are_shown(service):
+    shown = []
+    with Addresses(service.url, targets_of(service.url, PATHS), 3600) as addresses:
+        assert len(list(addresses.rounds(lambda: isinstance(shown and shown[-1], float), shown.append))) == 1
+    assert 3590 < shown[-1] <= 3600
+
+
 # --- How a watch ends ------------------------------------------------------------------------------------------------
 
 
@@ -238,7 +264,7 @@ def test_watch_that_takes_over_after_a_kill_renews_the_lease(watch, service):
     watch(500, 500)
     Incident.objects.update(watched_until=timezone.now() - timedelta(minutes=1))
     with Addresses(service.url, targets_of(service.url, PATHS), 60) as source:
-        source.keep()
+        source.renew_lease()
         assert fleet.withdraw_orphans(mark()) == 0
 
 

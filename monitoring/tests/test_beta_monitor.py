@@ -19,8 +19,9 @@ from django.core.management.base import OutputWrapper
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from monitoring import sweeps
+from monitoring import follow, rounds, sweeps
 from monitoring.console import Screen, listed
+from monitoring.management.commands.beta_monitor import Ending
 from monitoring.models import BetaSnapshot, CheckResult, MaintenanceWindow, Round, Target
 from monitoring.tests.said import a_programme, scored
 from monitoring.tests.services import Service
@@ -176,24 +177,17 @@ def test_targets_that_are_all_paused_are_none(targets):
     assert refused()[1] == 2
 
 
-def test_where_somebody_else_keeps_watching_it_says_so(targets, monkeypatch):
+def test_workers_that_keep_the_lease_are_named_with_status_1(targets, monkeypatch):
     monkeypatch.setattr(sweeps, "PATIENCE_SECONDS", 0.05)
-    sweeps.rounds.take(0)
+    rounds.take_lease(0)
     assert refused() == ("Somebody else keeps watching the targets.", 1)
 
 
-def test_what_was_seen_before_somebody_else_kept_watching_is_reported(targets, monkeypatch, capsys):
-    begin, turns = sweeps.Targets.begin, iter([True])
-
-    def begin_once(self):
-        if next(turns, False):
-            return begin(self)
-        raise sweeps.Occupied
-
-    monkeypatch.setattr(sweeps.Targets, "begin", begin_once)
-    monkeypatch.setattr(sweeps.Pace, "next", lambda self, now: now)
-    assert refused("--watch") == ("Somebody else keeps watching the targets.", 1)
-    assert capsys.readouterr().out.splitlines()[2].startswith("1 round, from ")
+def test_watch_without_workers_says_how_to_start_them_with_status_2(targets, service, monkeypatch):
+    monkeypatch.setattr(follow, "PATIENCE_SECONDS", 0.05)
+    text = "No worker checks the targets. Start the workers (manage.py up), or check once without --watch."
+    assert refused("--watch", "--interval", "60") == (text, 2)
+    assert service.asked == []
 
 
 # --- Without a database, or anybody who reads ------------------------------------------------------------------------
@@ -214,25 +208,27 @@ def test_without_a_database_an_address_is_checked(service):
         assert run("--url", service.url) == 0
 
 
-def test_one_sweep_that_was_stopped_has_not_held(targets, service, monkeypatch, capsys):
+def test_interrupted_sweep_ends_with_status_1_although_nothing_failed(targets, service, monkeypatch, capsys):
     service.gate.clear()
-    goes_on = iter([True])
+    is_first_look = iter([True])
 
-    def keep(self):
-        """The second time it is asked, checks are under way and have no answer yet."""
-        if next(goes_on, False):
-            return True
-        service.arrivals.acquire()
+    def interrupted(self):
+        """Before the first step nothing has begun; after it, checks are under way and have no answer yet."""
+        if next(is_first_look, False):
+            return False
+        service.arrivals.acquire(timeout=60)
         service.gate.set()
-        return False
+        return True
 
-    monkeypatch.setattr(sweeps.Targets, "keep", keep)
+    monkeypatch.setattr(Ending, "__call__", interrupted)
     assert run() == 1
     assert "0 % errors" in capsys.readouterr().out
 
 
-def test_where_nobody_reads_it_ends_quietly(targets):
-    with process("--watch", "--interval", "5", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+def test_where_nobody_reads_it_ends_quietly(service):
+    with process(
+        "--watch", "--interval", "5", "--url", service.url, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watch:
         watch.stdout.close()
         errors = watch.stderr.read()
     assert (watch.returncode, errors) == (1, "")
@@ -267,32 +263,12 @@ def lines_until(stream, what):
     raise AssertionError(f"not said: {what}; but {found}")
 
 
-def test_ctrl_c_ends_a_watch_with_its_report(targets, service):
-    with process("--watch", "--interval", "3600", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
-        [line] = lines_until(watch.stdout, "#1")
-        assert LINE.fullmatch(line.rstrip("\n"))
-        watch.send_signal(signal.SIGINT)
-        out, errors = watch.communicate(timeout=60)
-    assert (watch.returncode, errors) == (0, "")
-    assert out.splitlines()[1].startswith("1 round, from ")
-    assert JobRun.objects.get().status == "waiting"
-    assert len(service.asked) == 2
-
-
-def test_a_watch_that_ends_in_the_middle_of_a_round_waits_for_it(targets, service):
-    service.gate.clear()
-    with process("--watch", stdout=subprocess.PIPE, text=True) as watch:
-        for _ in targets:
-            assert service.arrivals.acquire(timeout=60)
-        watch.send_signal(signal.SIGTERM)
-        wait_for("the signal is noted", lambda: not is_caught(watch.pid, signal.SIGTERM))
-        service.statuses |= {"/API": 500, "/Shop": 500}
-        service.gate.set()
-        out = watch.communicate(timeout=60)[0]
-    assert watch.returncode == 1
-    assert LINE.match(out)[4] == "100 % errors  (API, Shop)"
-    assert CheckResult.objects.count() == Round.objects.get().checks == 2
-    assert not Target.objects.exclude(claim="").exists()
+def interrupt_during_checks(process, service, number):
+    """Send the signal while two checks wait for an answer, and return once it was noted."""
+    for _ in range(2):
+        assert service.arrivals.acquire(timeout=60)
+    process.send_signal(number)
+    wait_for("the signal is noted", lambda: not is_caught(process.pid, number))
 
 
 def is_caught(pid, number):
@@ -301,16 +277,60 @@ def is_caught(pid, number):
     return bool(mask >> (number - 1) & 1)
 
 
-def test_a_second_ctrl_c_ends_it_at_once(targets, service):
+def test_watch_of_targets_prints_the_workers_rounds_and_a_report_at_ctrl_c(targets, service):
+    service.statuses["/Shop"] = 503
+    rounds.run_round(length=0.1)
+    lease = rounds.take_lease(0)
+    with process("--watch", "--interval", "5", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        [line] = lines_until(watch.stdout, "#1")
+        assert LINE.fullmatch(line.rstrip("\n"))[4] == "50.00 % errors  (Shop)"
+        lease.release()
+        Target.objects.update(next_check_at=timezone.now())
+        service.statuses.clear()
+        rounds.run_round(length=0.1)
+        rounds.take_lease(0)
+        lines_until(watch.stdout, "#3")
+        watch.send_signal(signal.SIGINT)
+        out, errors = watch.communicate(timeout=60)
+    assert (watch.returncode, errors) == (1, "")
+    heading, _empty, _header, _rule, api, shop, *_rest = out.splitlines()[1:]
+    assert heading.startswith("2 rounds, from ")
+    assert (api.split()[2], shop.split()[2:5]) == ("2", ["2", "50.00", "%"])
+    assert len(service.asked) == 4, "the watch checked by itself"
+
+
+def test_ctrl_c_ends_a_watch_of_an_address_with_its_report(service):
+    url = ("--url", service.url)
+    with process("--watch", *url, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        [line] = lines_until(watch.stdout, "#1")
+        assert LINE.fullmatch(line.rstrip("\n"))
+        watch.send_signal(signal.SIGINT)
+        out, errors = watch.communicate(timeout=60)
+    assert (watch.returncode, errors) == (0, "")
+    assert out.splitlines()[1].startswith("1 round, from ")
+
+
+def test_sweep_interrupted_in_the_middle_stores_what_it_has_begun(targets, service):
     service.gate.clear()
-    with process("--watch", stdout=subprocess.PIPE, text=True) as watch:
-        for _ in targets:
-            assert service.arrivals.acquire(timeout=60)
-        watch.send_signal(signal.SIGINT)
-        wait_for("the signal is noted", lambda: not is_caught(watch.pid, signal.SIGINT))
-        watch.send_signal(signal.SIGINT)
-        out = watch.communicate(timeout=60)[0]
-    assert (watch.returncode, out) == (-signal.SIGINT, "")
+    with process(stdout=subprocess.PIPE, text=True) as sweep:
+        interrupt_during_checks(sweep, service, signal.SIGTERM)
+        service.statuses |= {"/API": 500, "/Shop": 500}
+        service.gate.set()
+        out = sweep.communicate(timeout=60)[0]
+    assert sweep.returncode == 1
+    assert LINE.match(out)[4] == "100 % errors  (API, Shop)"
+    assert CheckResult.objects.count() == Round.objects.get().checks == 2
+    assert not Target.objects.exclude(claim="").exists()
+    assert JobRun.objects.get().status == "waiting"
+
+
+def test_second_ctrl_c_ends_the_command_at_once(targets, service):
+    service.gate.clear()
+    with process(stdout=subprocess.PIPE, text=True) as sweep:
+        interrupt_during_checks(sweep, service, signal.SIGINT)
+        sweep.send_signal(signal.SIGINT)
+        out = sweep.communicate(timeout=60)[0]
+    assert (sweep.returncode, out) == (-signal.SIGINT, "")
 
 
 # --- On a terminal ---------------------------------------------------------------------------------------------------
@@ -342,9 +362,10 @@ class Terminal:
         return [line.split("\x1b[K")[-1].split("\r")[-1] for line in self.text.replace("\r\n", "\n").split("\n")]
 
 
-def test_on_a_terminal_a_line_shows_what_goes_on_and_is_gone_before_the_next(targets, service):
+def test_on_a_terminal_a_line_shows_what_goes_on_and_is_gone_before_the_next(service):
     service.gate.clear()
-    terminal = Terminal("--watch", "--interval", "3600", columns=26)
+    url = ("--url", service.url, "--path", "API", "--path", "Shop")
+    terminal = Terminal("--watch", "--interval", "3600", *url, columns=26)
     terminal.read_until("0 of 2 checked")
     service.statuses["/Shop"] = 500
     service.gate.set()

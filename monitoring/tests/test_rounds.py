@@ -22,7 +22,7 @@ from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round, T
 from monitoring.probe.http import Outcome
 from monitoring.probe.pool import Finished, Prober
 from monitoring.querysets import TargetQuerySet
-from monitoring.rounds import TASK, keep_watched, run_round, take
+from monitoring.rounds import TASK, keep_watched, run_round, take_lease
 from monitoring.schedules import (
     outdated_checks,
     outdated_minutes,
@@ -162,7 +162,7 @@ def test_of_two_workers_one_makes_the_round(targets, service, monkeypatch):
 
 
 def test_a_watcher_who_was_overtaken_stops_claiming(targets, service, run):
-    lease = take(0)
+    lease = take_lease(0)
     JobRun.objects.update(fence=lease.fence + 1)
     rounds.keep_watch(run, lease, length=60)
     assert service.asked == []
@@ -610,7 +610,7 @@ def test_the_pulse_has_somebody_watch_where_nobody_does(targets):
 
 
 def test_a_watch_that_goes_on_is_left_alone(targets):
-    lease = take(0)
+    lease = take_lease(0)
     keep_watched(timezone.now())
     assert queued() == 0
     lease.release()
@@ -624,7 +624,7 @@ def test_dead_watcher_is_replaced_whatever_its_node_left_behind(targets, silent_
     """Its lease has yet to run out, and its task is claimed in the queue for minutes to come."""
     keep_watched(timezone.now())
     OrmQ.objects.update(lock=timezone.now() + timedelta(minutes=3))
-    take(0)
+    take_lease(0)
     JobRun.objects.update(holder="another-host/12345678:7:1")
     Heartbeat.objects.update(asked_at=timezone.now() - timedelta(seconds=20))
     keep_watched(timezone.now())
@@ -633,7 +633,7 @@ def test_dead_watcher_is_replaced_whatever_its_node_left_behind(targets, silent_
     keep_watched(timezone.now())
     keep_watched(timezone.now())
     assert queued() == 2
-    assert take(0) is not None
+    assert take_lease(0) is not None
 
 
 def test_where_nothing_is_active_nobody_watches(targets):

@@ -1,18 +1,17 @@
-"""`manage.py beta_monitor`: checks the services once, or keeps watching them, or says how they did."""
+"""`manage.py beta_monitor`: checks the services once, follows the workers that check them, or reports how they did."""
 
 from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from monitoring import adhoc, report, sweeps
+from monitoring import adhoc, follow, report, sweeps
 from monitoring.console import Screen, line_of
 from monitoring.management.ending import ends_plainly
 from monitoring.management.printing import print_bytes
@@ -24,6 +23,9 @@ from portal.notifications.trial import try_out
 
 INTERVALS, HOURS = range(5, 3_601), range(1, 2_161)
 LONGEST_NUMBER = 9
+# Seconds between the rounds of a watch of addresses, and between two looks for new rounds of the workers.
+INTERVAL, LOOK_INTERVAL = 60, 5
+NOBODY_WATCHES = "No worker checks the targets. Start the workers (manage.py up), or check once without --watch."
 # What means something only beside another option, and what means nothing beside one.
 BESIDE = (("interval", "watch"), ("hours", "report"), ("path", "url"))
 NOT_BESIDE = (("url", "report"), ("url", "test-telegram"))
@@ -66,11 +68,24 @@ class Ending:
         return self.is_asked
 
 
-def swept_from(source: sweeps.Source, interval: float, ending: Ending, screen: Screen) -> Iterable[sweeps.Swept]:
-    """Sweep after sweep, or the only one where there is no interval."""
-    if interval < math.inf:
-        return sweeps.sweeps(source, interval, ending, screen.show)
-    return filter(None, [sweeps.sweep_once(source, ending, screen.show)])
+class Console:
+    """A watch in a terminal: its rounds as they come, and its report when it ends."""
+
+    def __init__(self, stream: OutputWrapper) -> None:
+        self.screen, self.log, self.is_ending = Screen(stream), report.Log(), Ending()
+
+    def __enter__(self) -> Console:
+        sweeps.log.addFilter(self.screen.make_room)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.screen.clear()
+        sweeps.log.removeFilter(self.screen.make_room)
+        self.is_ending.restore()
+
+    def add(self, swept: sweeps.Swept) -> None:
+        self.log.add(swept.round, swept.results, is_lost=swept.is_lost)
+        self.screen.print(line_of(swept))
 
 
 class Command(BaseCommand):
@@ -78,7 +93,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         modes = parser.add_mutually_exclusive_group()
-        modes.add_argument("--watch", action="store_true", help="round after round until Ctrl-C, then the report")
+        modes.add_argument(
+            "--watch", action="store_true", help="the workers' rounds as they come until Ctrl-C, then the report"
+        )
         modes.add_argument("--report", action="store_true", help="prints and saves how programmes and targets did")
         modes.add_argument("--test-telegram", action="store_true", help="sends a test to the chat of the environment")
         parser.add_argument("--interval", default="", metavar="SECONDS", help="of --watch, 5 to 3600 (60)")
@@ -99,9 +116,7 @@ class Command(BaseCommand):
         elif options["report"]:
             self.report(number_in(HOURS, "--hours", str(options["hours"] or 24)))
         else:
-            interval = number_in(INTERVALS, "--interval", str(options["interval"] or 60))
-            base = self.base_of(options["url"])
-            self.watch(base, options["path"], interval if options["watch"] else math.inf)
+            self.watch(options)
 
     # --- Watching ----------------------------------------------------------------------------------------------------
 
@@ -117,36 +132,54 @@ class Command(BaseCommand):
             name = "--url" if url else "APP_URL"
             raise CommandError(f"{name} must be an address such as https://shop.example.org.", returncode=2) from None
 
-    def watch(self, base: str, paths: list[str], interval: float) -> None:
-        screen, log, ending = Screen(self.stdout), report.Log(), Ending()
-        is_cut_short = is_occupied = False
-        sweeps.log.addFilter(screen.make_room)
-        try:
-            with self.source(base, paths, interval, ending) as source:
-                for swept in swept_from(source, interval, ending, screen):
-                    log.add(swept.round, swept.results, is_lost=swept.is_lost)
-                    screen.print(line_of(swept))
-                    is_cut_short = swept.is_stopped and interval == math.inf
-        except sweeps.Occupied:
-            is_occupied = True
-        finally:
-            screen.clear()
-            sweeps.log.removeFilter(screen.make_room)
-            ending.restore()
-        if log.rounds or not is_occupied:
-            screen.print("", *log.lines())
-        if is_occupied:
-            raise CommandError("Somebody else keeps watching the targets.")
-        if is_cut_short or not log.has_held():
-            raise SystemExit(1)
+    def watch(self, options: dict[str, Any]) -> None:
+        given = options["interval"] and number_in(INTERVALS, "--interval", str(options["interval"]))
+        base, is_lasting = self.base_of(options["url"]), options["watch"]
+        if base:
+            self.watch_addresses(base, options["path"], (given or INTERVAL) if is_lasting else math.inf)
+        elif is_lasting:
+            self.follow_workers(given or LOOK_INTERVAL)
+        else:
+            self.sweep()
 
-    def source(self, base: str, paths: list[str], interval: float, ending: Ending) -> adhoc.Addresses | sweeps.Targets:
-        if not base:
-            return sweeps.Targets(sweeps.Seat(ending, self.say_that_it_waits), interval)
+    def watch_addresses(self, base: str, paths: list[str], interval: float) -> None:
         try:
-            return adhoc.Addresses(base, adhoc.targets_of(base, paths or adhoc.PATHS), interval)
+            targets = adhoc.targets_of(base, paths or adhoc.PATHS)
         except ValueError:
             raise CommandError("--path must be the path of an address, such as /api.", returncode=2) from None
+        is_cut_short = False
+        with Console(self.stdout) as console, adhoc.Addresses(base, targets, interval) as addresses:
+            for swept in addresses.rounds(console.is_ending, console.screen.show):
+                console.add(swept)
+                is_cut_short = swept.is_stopped and interval == math.inf
+        self.end(console, is_cut_short=is_cut_short)
+
+    def follow_workers(self, interval: float) -> None:
+        with Console(self.stdout) as console:
+            follower = follow.Follower()
+            try:
+                for found in follower.rounds(interval, console.is_ending, console.screen.show):
+                    console.add(sweeps.Swept(found, follower.results_before(found)))
+            except follow.NobodyWatches:
+                raise CommandError(NOBODY_WATCHES, returncode=2) from None
+            console.log.add_results(follower.last_results())
+        self.end(console, is_cut_short=follower.is_unwatched)
+
+    def sweep(self) -> None:
+        with Console(self.stdout) as console:
+            try:
+                swept = sweeps.sweep_once(console.is_ending, self.say_that_it_waits, console.screen.show)
+            except sweeps.Occupied:
+                raise CommandError("Somebody else keeps watching the targets.") from None
+            if swept is not None:
+                console.add(swept)
+        self.end(console, is_cut_short=swept is None or swept.is_stopped)
+
+    def end(self, console: Console, *, is_cut_short: bool) -> None:
+        """Print the report. The exit status is 1 unless the last rounds were complete and good."""
+        console.screen.print("", *console.log.lines())
+        if is_cut_short or not console.log.has_held():
+            raise SystemExit(1)
 
     def say_that_it_waits(self) -> None:
         self.stderr.write(_("The workers are in the middle of a round. Waiting for its end, about a minute…"))
