@@ -17,8 +17,8 @@ from agents.enrolment import issue_agent_token
 from agents.models import Agent
 from portal.access.tokens.issuing import issue_token
 from portal.base.private_files import create_data_directory
-from portal.base.processes import HOST, node_component
 from portal.models import Heartbeat
+from portal.work.processes import HOST, node_component
 from usage.tracking.buffer import buffer
 
 Call = Callable[..., Any]

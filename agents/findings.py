@@ -12,8 +12,9 @@ from django.utils.translation import gettext as _
 from agents.approval import KEPT_FOR
 from agents.models import Agent, EnrolmentRequest
 from agents.panels import fleet_totals
+from portal.base.findings import Finding, finding_sources
+from portal.base.severity import Severity
 from portal.base.words import format_count, format_relative
-from portal.desk.findings import Finding, Severity, finding_sources
 from portal.desk.history import describe_event
 from portal.models import ApiToken, AuditEvent
 

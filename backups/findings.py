@@ -17,8 +17,9 @@ from backups.protection import DAMAGED, FAILING, suspicious
 from backups.querysets import STORED, UNSTORED, watched
 from backups.scanner.disk import paths
 from backups.scanner.orchestration import held_leases, lease_key
+from portal.base.findings import Finding, finding_sources
+from portal.base.severity import Severity
 from portal.base.words import format_count, format_relative
-from portal.desk.findings import Finding, Severity, finding_sources
 
 # Of each kind no more than this: the list behind it shows the rest.
 SHOWN = 5

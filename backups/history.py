@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import ExpectedBackupJob
-from portal.desk.history import EVENT_TEXTS
+from portal.audit import EVENT_TEXTS
 
 LONGEST = 200
 

@@ -15,8 +15,9 @@ from monitoring.beta import findings as beta
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
 from monitoring.rounds import BEAT
 from monitoring.tell import headline, reason
+from portal.base.findings import Finding, finding_sources
+from portal.base.severity import Severity
 from portal.base.words import format_count, format_moment
-from portal.desk.findings import Finding, Severity, finding_sources
 from portal.models import Heartbeat
 
 # Of each kind no more than this: the list behind it shows the rest.

@@ -16,11 +16,11 @@ from django.utils import timezone
 from monitoring import watch
 from monitoring.models import Round, Target
 from portal.base.failures import error_line
-from portal.base.processes import current_process
 from portal.models import Heartbeat, JobRun
 from portal.querysets import JobRunQuerySet
 from portal.work import attempts
 from portal.work.jobs import Lease, LeaseLost, claim_cycle, claimable_cycles
+from portal.work.processes import current_process
 from portal.work.queue import enqueue, queued_calls
 
 log = logging.getLogger("vigie.monitoring")

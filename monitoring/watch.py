@@ -22,7 +22,7 @@ from monitoring.probe.pool import Finished, Prober
 from monitoring.querysets import TargetQuerySet
 from monitoring.record import UNCLAIMED, Checked, record
 from portal.base.failures import error_line
-from portal.base.processes import current_process, dead_processes
+from portal.work.processes import current_process, dead_processes
 
 log = logging.getLogger("vigie.monitoring")
 # Claimed this long before they are due, so that each starts at its moment.

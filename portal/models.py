@@ -213,7 +213,7 @@ class JobRun(models.Model):
 class TaskAttempt(models.Model):
     """A queued task as the workers met it: counted when it starts, so that one that kills its worker is given up.
 
-    `worker` is the process that runs it (see `portal.base.processes`), empty once that process was found dead;
+    `worker` is the process that runs it (see `portal.work.processes`), empty once that process was found dead;
     `queue_id` is its row in django-q2's queue.
     """
 

@@ -1,6 +1,7 @@
 """Arrows mean imports: monitoring -> {usage, backups} -> agents -> portal, and never back."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,53 @@ def test_no_arrow_runs_back(folder):
     assert backward == []
 
 
+# The packages of portal, lowest first: each imports only those before it.
+PACKAGES = [
+    "base",
+    "egress",
+    "work",
+    "access",
+    "notifications",
+    "privacy",
+    "api",
+    "status",
+    "desk",
+    "admin",
+    "supervisor",
+]
+UPWARD = {("portal/access/middleware.py", "portal.api.errors"): "answers a call of the API in the API's form"}
+
+
+def package_of(dotted):
+    parts = dotted.split(".")
+    return parts[1] if len(parts) > 1 and parts[0] == "portal" and parts[1] in PACKAGES else None
+
+
+def test_packages_of_portal_import_only_lower_ones():
+    upward = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for package in PACKAGES
+        for path in sources(f"portal/{package}")
+        for name in imported(path)
+        if package_of(name) and PACKAGES.index(package_of(name)) > PACKAGES.index(package)
+        and (str(path.relative_to(ROOT)), name) not in UPWARD
+    ]  # fmt: skip
+    assert upward == []
+
+
+MOST_MODULES = 20
+
+
+def test_folders_stay_small():
+    modules = Counter(
+        path.parent.relative_to(ROOT)
+        for folder in ALLOWED
+        for path in sources(folder)
+        if path.name != "__init__.py"
+    )  # fmt: skip
+    assert {str(folder): count for folder, count in modules.items() if count > MOST_MODULES} == {}
+
+
 # Modules by which connections are opened, and who may use them, with the reason.
 WAYS_OUT = {"apprise", "ftplib", "http.client", "requests", "smtplib", "socket", "ssl", "urllib.request", "urllib3"}
 OPENS_NONE = "opens no connection"
@@ -65,7 +113,7 @@ MAY_GO_OUT = {
     "portal/egress/": "asks the guard",
     "portal/supervisor/": "listens",
     "portal/management/commands/up.py": "listens",
-    "portal/base/processes.py": OPENS_NONE,
+    "portal/work/processes.py": OPENS_NONE,
     "portal/notifications/channels/apprise.py": "calls services to which `apprise_urls` gave the guarded `requests`",
     "portal/notifications/channels/apprise_urls.py": "gives them it",
     "portal/notifications/channels/mail.py": "Django sends; EMAIL_URL of the environment names the host",

@@ -38,12 +38,12 @@ from monitoring.models import (
 )
 from portal import audit
 from portal.access.tokens.issuing import issue_token
-from portal.base import processes
 from portal.base.encryption import encrypt
 from portal.models import ApiToken, AuditEvent, ChannelState, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
 from portal.privacy import erasing, personal_data
 from portal.privacy.registry import PersonalDataTable
 from portal.privacy.subjects import subject_of
+from portal.work import processes
 from usage.models import FeatureUsage, GuardianReport, Licence, Run, UserError, UserSession
 from usage.tests.runs import kept
 

@@ -10,8 +10,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from portal.base.findings import Finding, finding_sources
+from portal.base.severity import Severity
 from portal.base.words import format_count
-from portal.desk.findings import Finding, Severity, finding_sources
 from portal.models import AuditEvent
 from usage.models import Licence, RollupProgress, Run, TrackingWriter
 from usage.models.runs import MOST_PLAUSIBLE_PAGES

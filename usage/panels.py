@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 
 from agents.enrolment import subject
 from portal.admin.display import BAD, GOOD, badge
+from portal.base.findings import admin_url
 from portal.base.words import format_count
-from portal.desk.findings import admin_url
 from portal.desk.panels import Section, Tile, chart_start, daily_chart, machine_sections, tiles
 from usage.consumption import UsageTotals, add_totals, totals_by_day
 from usage.models import FeatureUsage, Run, RunRollup, UserError

@@ -19,11 +19,11 @@ from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
 from backups.querysets import UNFINISHED
 from backups.scanner import notices
 from backups.scanner.scan import Outcome, RootMissing, result, root_is_there, scan_machine
-from portal.base.processes import current_process
 from portal.models import JobRun
 from portal.notifications import in_portal_language, notify
 from portal.querysets import JobRunQuerySet
 from portal.work.jobs import Lease, claim_cycle, claimable_cycles
+from portal.work.processes import current_process
 from portal.work.queue import enqueue, queued_calls
 
 log = logging.getLogger("vigie.backups")

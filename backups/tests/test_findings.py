@@ -11,7 +11,8 @@ from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Status
 from backups.reasons import reason
 from backups.scanner.orchestration import LEASE_NAME, lease_key
 from backups.tests.entries import entry_of, finished_scan, stand
-from portal.desk.findings import Severity, current_findings
+from portal.base.severity import Severity
+from portal.desk.findings import current_findings
 from portal.work.jobs import claim_cycle
 
 pytestmark = pytest.mark.django_db

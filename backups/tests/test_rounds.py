@@ -12,10 +12,10 @@ from backups import cycles, schedules
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
 from backups.scanner import orchestration, reverify
 from backups.tests.conftest import AGENT, DATABASE, dump
-from portal.base.processes import HOST, current_process
 from portal.models import JobRun, OutboxMessage, TaskAttempt
 from portal.tests.helpers.workers import deliver
 from portal.work.jobs import claim_cycle
+from portal.work.processes import HOST, current_process
 from portal.work.queue import enqueue
 
 pytestmark = pytest.mark.django_db

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from portal.desk.history import EVENT_TEXTS
+from portal.audit import EVENT_TEXTS
 
 EVENT_TEXTS.update(
     {

@@ -17,8 +17,9 @@ from monitoring.beta import wording
 from monitoring.beta.standing import running
 from monitoring.beta.verdict import GO
 from monitoring.models import BetaFeedback, BetaProgramme
+from portal.base.findings import Finding
+from portal.base.severity import Severity
 from portal.base.words import format_count
-from portal.desk.findings import Finding, Severity
 
 # Of each kind no more than this: the list behind it shows the rest.
 SHOWN = 5

@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from agents.enrolment import subject
 from monitoring.beta import display
 from monitoring.models import BetaFeedback
-from portal.desk.findings import admin_url
+from portal.base.findings import admin_url
 from portal.desk.panels import Section
 
 SHOWN_FEEDBACK = 10

@@ -11,7 +11,9 @@ from monitoring.beta.findings import unready_programmes, waiting_bugs
 from monitoring.models import BetaFeedback
 from monitoring.tests.said import a_programme, said
 from monitoring.uptime import DAY, HOUR
-from portal.desk.findings import Severity, current_findings, finding_sources
+from portal.base.findings import finding_sources
+from portal.base.severity import Severity
+from portal.desk.findings import current_findings
 
 pytestmark = pytest.mark.django_db
 WARNING, INFO = Severity.WARNING, Severity.INFO

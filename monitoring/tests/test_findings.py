@@ -13,7 +13,7 @@ from monitoring.incidents import Opening, acknowledge, open_all, resolve
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
 from monitoring.tests.pages import page_of
 from monitoring.uptime import DAY, HOUR, MINUTE
-from portal.desk.findings import Severity
+from portal.base.severity import Severity
 from portal.models import Heartbeat
 
 pytestmark = pytest.mark.django_db

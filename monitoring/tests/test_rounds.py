@@ -32,12 +32,12 @@ from monitoring.schedules import (
 from monitoring.tests.conftest import NOON, fine
 from monitoring.tests.services import Service
 from monitoring.watch import Watch
-from portal.base.processes import HOST, current_process
 from portal.models import Heartbeat, JobRun, OutboxMessage
 from portal.tests.helpers.database import own_address
 from portal.tests.helpers.workers import deliver
 from portal.work import attempts
 from portal.work.jobs import Lease, claim_cycle
+from portal.work.processes import HOST, current_process
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

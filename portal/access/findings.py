@@ -10,7 +10,8 @@ from django.db.models import Case, IntegerField, Value, When
 from django.utils.translation import gettext as _
 
 from portal.access.signin.guessing import LIMITS, Kind, hashed
-from portal.desk.findings import Finding, Severity, admin_url, finding_sources
+from portal.base.findings import Finding, admin_url, finding_sources
+from portal.base.severity import Severity
 from portal.models import GuessWindow
 
 SHOWN = timedelta(hours=1)  # after the last attempt was possible

@@ -1,8 +1,4 @@
-"""What the ground floor needs from the apps above it, collected from modules of agreed names.
-
-An app's `findings.py`, `panels.py`, `schedules.py` and `metrics.py` register what they have, and its `approval.py`
-which machines it relies on. All of it is collected without importing any app by name.
-"""
+"""The modules by which apps provide something to the portal, which imports no app by name."""
 
 from __future__ import annotations
 
@@ -12,16 +8,30 @@ from django.utils.module_loading import autodiscover_modules
 
 Item = TypeVar("Item")
 
+# Each app may have any of these modules. Importing it registers what it provides.
+CONVENTIONS = {
+    "approval": "agents.approval: backups that make an application's next enrolment need approval",
+    "findings": "portal.base.findings: what needs an operator's attention",
+    "metrics": "portal.status.metrics: Prometheus metrics",
+    "panels": "portal.desk.panels: tiles of the landing page and sections of a machine's page",
+    "privacy": "portal.privacy.registry: tables that hold personal data",
+    "schedules": "portal.work: periodic jobs, pulses and retention",
+    "snippets": "portal.desk.snippets: scripts shown with a new token",
+    "tasks": "portal.work.queue: tasks that can be enqueued",
+}
+
 
 class Collected(Generic[Item]):
-    """Items registered by the modules of one name, in the order of INSTALLED_APPS."""
+    """Items registered by the modules of one convention, in the order of INSTALLED_APPS."""
 
     def __init__(self, module_name: str) -> None:
+        if module_name not in CONVENTIONS:
+            raise ValueError(f"{module_name!r} is not in the table of conventions")
         self.module_name = module_name
         self.items: list[Item] = []
 
     def register(self, item: Item) -> Item:
-        """Registers and returns the item, so that it serves as a decorator."""
+        """Register and return the item, so that it serves as a decorator."""
         self.items.append(item)
         return item
 

@@ -40,6 +40,9 @@ MAIL_SCHEMES = {
 }
 
 
+SENDS_NOTHING = "django.core.mail.backends.dummy.EmailBackend"
+
+
 class Environment:
     """Reads settings and remembers the name of each, so that a test can hold the documentation against them."""
 

@@ -9,10 +9,9 @@ from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.http import HttpRequest
 from django.utils.deprecation import MiddlewareMixin
 
-from portal.supervisor import incoming
-
 MOST_BYTES = 5 * 1024 * 1024
 MOST_ANONYMOUS_BYTES = 64 * 1024
+MOST_FORM_BYTES = 6 * 1024 * 1024
 MOST_FIELDS = 100
 
 
@@ -66,5 +65,5 @@ class FormSizeMiddleware(MiddlewareMixin):
         size = int(length[:20]) if length.isdigit() else 0
         if size <= MOST_ANONYMOUS_BYTES or getattr(view, "csrf_exempt", False):
             return
-        if size > incoming.FORM or not request.user.is_authenticated:
+        if size > MOST_FORM_BYTES or not request.user.is_authenticated:
             raise RequestDataTooBig("the form is too large")

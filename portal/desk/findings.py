@@ -1,10 +1,9 @@
-"""Findings: what needs an operator now. Each says what, since when, and where one click acts on it."""
+"""Findings of all apps, worst first, and the portal's own."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
@@ -13,37 +12,18 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db.models import Count, Min
 from django.template.defaultfilters import filesizeformat
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from portal.base import disks
-from portal.base.conventions import Collected
-from portal.base.severity import Severity as Severity
+from portal.base.findings import Finding, FindingSource, admin_url, finding_sources
+from portal.base.severity import Severity
 from portal.models import ChannelState, JobRun, OutboxMessage, TaskAttempt
 from portal.notifications.known import active_channels
 from portal.status import health
 
 log = logging.getLogger("vigie.findings")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """`text` says what in one sentence; `url` and `action` lead to where it can be fixed.
-
-    With a `permission`, `url` is called by POST and fixes it: only users with that permission get the button.
-    """
-
-    severity: Severity
-    text: str
-    since: datetime | None = None
-    url: str = ""
-    action: str = ""
-    permission: str = ""
-
-
-FindingSource = Callable[[datetime], Iterable[Finding]]
-finding_sources: Collected[FindingSource] = Collected("findings")
 
 
 def current_findings(now: datetime) -> list[Finding]:
@@ -122,13 +102,6 @@ def is_local(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def admin_url(name: str, query: dict[str, str], *args: Any) -> str:
-    try:
-        return reverse(f"admin:{name}", args=args, query=query)
-    except NoReverseMatch:
-        return ""
 
 
 # --- Whether operators are told ---------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from portal.desk.findings import Finding, current_findings
+from portal.base.findings import Finding
+from portal.desk.findings import current_findings
 from portal.desk.panels import current_tiles
 
 # Schedules and queues are declared in code: a row edited by hand would be overwritten, or stop them all. Factors and

@@ -1,4 +1,4 @@
-"""Guides: what to do with a token just issued. An app's `guides.py` registers those for the tokens it takes."""
+"""Snippets: scripts for a token just issued. An app's `snippets.py` registers those for its kinds of token."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Guide:
 
 
 GuideSource = Callable[[str], Guide | None]
-guide_sources: Collected[GuideSource] = Collected("guides")
+guide_sources: Collected[GuideSource] = Collected("snippets")
 
 
 def guides_for(kind: str) -> list[Guide]:

@@ -16,10 +16,10 @@ from django.db.models import F
 from django.utils import timezone
 
 from portal import audit
-from portal.base.processes import current_process
 from portal.models import ChannelState
 from portal.notifications.known import Known
 from portal.querysets import ChannelStateQuerySet
+from portal.work.processes import current_process
 
 # It must outlive the longest sending, and is renewed after each.
 LEASE = timedelta(seconds=60)

@@ -24,11 +24,11 @@ from portal.api.errors import problem_response
 from portal.base import disks
 from portal.base.addresses import network_of
 from portal.base.problems import Problem
-from portal.base.processes import dead_processes
 from portal.models import Heartbeat, TaskAttempt
 from portal.status import metrics as measured
 from portal.work.attempts import MARGIN
 from portal.work.clusters import CLUSTERS, limits
+from portal.work.processes import dead_processes
 
 # A cluster is asked for a beat after 15 s of silence, the pulse beats every 5 s.
 STALE_AFTER = dict.fromkeys(CLUSTERS, timedelta(seconds=60)) | {"pulse": timedelta(seconds=30)}

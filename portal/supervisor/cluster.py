@@ -14,12 +14,12 @@ from django.db import connections
 from django.utils import timezone
 from django_q import cluster as django_q
 
-from portal.base.processes import BEAT_EVERY
 from portal.supervisor import database, lifeline
 from portal.supervisor.facts import beat, is_busy, must_end
 from portal.supervisor.watchdog import PATIENCE
 from portal.work.attempts import cluster_is_ending
 from portal.work.clusters import Cluster
+from portal.work.processes import BEAT_EVERY
 
 log = logging.getLogger("vigie.cluster")
 # The watchdog looks this many times before its patience is over.

@@ -11,13 +11,13 @@ from django.db.models import Max, Min
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from portal.base import processes
 from portal.base.failures import error_line
-from portal.base.processes import HOST, dead_processes, in_our_group, is_here, pid_here
 from portal.models import ChannelState, TaskAttempt
 from portal.supervisor.watchdog import Claim, Facts, judge
+from portal.work import processes
 from portal.work.attempts import expire_leases, release_dead
 from portal.work.clusters import Cluster, limits
+from portal.work.processes import HOST, dead_processes, in_our_group, is_here, pid_here
 
 log = logging.getLogger("vigie.watchdog")
 

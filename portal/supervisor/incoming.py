@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from tempfile import SpooledTemporaryFile
 
+from portal.base.uploads import MOST_ANONYMOUS_BYTES, MOST_FORM_BYTES
+
 KIB = 1024
 MOST_HEAD = 32 * KIB
 # A longer request is kept in a temporary file.
@@ -18,7 +20,7 @@ IN_MEMORY = 32 * KIB
 # A longer body is left to the view, which refuses it unread; only a deposit is waited for. Nothing longer is accepted
 # in a call (see `portal.api.bodies`) or in a form (see `backups.admin.imports`), nor without credentials, except for
 # feedback by a public key, in a call or by its form.
-ANONYMOUS, CALL, FORM = 64 * KIB, 1024 * KIB, 6 * 1024 * KIB
+ANONYMOUS, CALL, FORM = MOST_ANONYMOUS_BYTES, 1024 * KIB, MOST_FORM_BYTES
 PUBLIC = re.compile(rb"post (?:/api/v1/beta/feedback|/feedback/[^/? ]+)[? ]")
 LONGEST_CHUNK_LINE = 256
 # Each costs the parser as much as a kilobyte.

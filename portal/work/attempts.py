@@ -24,9 +24,9 @@ from django_q.models import OrmQ
 from django_q.signals import pre_execute
 
 from portal.base.failures import error_line
-from portal.base.processes import current_process, dead_processes
 from portal.models import ChannelState, Heartbeat, JobRun, TaskAttempt
 from portal.work.clusters import limits
+from portal.work.processes import current_process, dead_processes
 
 log = logging.getLogger("vigie.tasks")
 BEAT_EVERY = timedelta(seconds=5)

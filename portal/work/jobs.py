@@ -1,6 +1,6 @@
 """Leases on the cycles of periodic jobs: started twice, killed or overlapping, a cycle has one effect.
 
-A lease ends when it expires, or when its holder is found dead (`portal.base.processes`), whichever comes first.
+A lease ends when it expires, or when its holder is found dead (`portal.work.processes`), whichever comes first.
 Claiming a cycle issues a fencing token. Each write of the lease is conditional on it, so a holder that was wrongly
 taken for dead learns of it at its next `extend()`, which belongs in the transaction of what the job writes.
 """
@@ -16,9 +16,9 @@ from typing import Any
 from django.utils import timezone
 
 from portal.base.failures import error_line
-from portal.base.processes import current_process, dead_processes
 from portal.models import JobRun
 from portal.querysets import JobRunQuerySet
+from portal.work.processes import current_process, dead_processes
 
 LEASE = timedelta(minutes=5)
 

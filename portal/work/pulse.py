@@ -16,12 +16,12 @@ from django.db import Error, close_old_connections, transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from portal.base import processes
 from portal.base.conventions import Collected
 from portal.base.failures import error_line
-from portal.base.processes import current_process
 from portal.models import Heartbeat, JobRun
+from portal.work import processes
 from portal.work.clusters import CLUSTERS
+from portal.work.processes import current_process
 from portal.work.queue import enqueue
 from portal.work.schedules import jobs, synchronise
 

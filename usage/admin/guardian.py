@@ -24,8 +24,8 @@ from portal import audit
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import exact_moment, moment_column, stacked
 from portal.admin.filters import ChoiceFilter, PeriodFilter
+from portal.audit import EVENT_TEXTS
 from portal.base.words import format_count
-from portal.desk.history import EVENT_TEXTS
 from portal.desk.panels import Section
 from portal.notifications.known import guardian
 from usage.consumption import DAY, midnight

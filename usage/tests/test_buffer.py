@@ -7,7 +7,7 @@ import pytest
 from django.db import DataError, InterfaceError, InternalError, OperationalError, ProgrammingError
 from django.utils import timezone
 
-from portal.base.processes import current_process
+from portal.work.processes import current_process
 from usage.models import FeatureUsage, TrackingWriter, UserError
 from usage.tracking import buffer as module
 from usage.tracking.buffer import Buffer, buffer

@@ -18,7 +18,7 @@ from django.db import DataError, Error, IntegrityError, close_old_connections, c
 from django.utils import timezone
 
 from portal.base import disks
-from portal.base.processes import current_process
+from portal.work.processes import current_process
 from usage.models import FeatureUsage, TrackingWriter, UserError
 from usage.tracking.records import Record
 

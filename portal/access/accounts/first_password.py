@@ -15,7 +15,8 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from portal.base.env import kept_secret
-from portal.desk.findings import Finding, Severity, admin_url, finding_sources
+from portal.base.findings import Finding, admin_url, finding_sources
+from portal.base.severity import Severity
 
 OPERATOR = "operator"
 FILE_NAME, PASSWORD_BYTES = "operator_password", 18

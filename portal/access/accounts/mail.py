@@ -9,7 +9,7 @@ from django.core.mail import EmailMessage
 from django.template.loader import render_to_string
 from django.utils import translation
 
-from portal.notifications.channels.mail import SENDS_NOTHING
+from portal.base.env import SENDS_NOTHING
 
 
 def can_send() -> bool:

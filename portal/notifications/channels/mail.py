@@ -11,10 +11,10 @@ from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
+from portal.base.env import SENDS_NOTHING
 from portal.notifications.channels.base import DeliveryError, Outgoing
 from portal.notifications.known import Known
 
-SENDS_NOTHING = "django.core.mail.backends.dummy.EmailBackend"
 # An enhanced status code (RFC 3463): its second number says what the refusal is about.
 ENHANCED = re.compile(r"5\.(\d{1,3})\.(\d{1,3})\b")
 MAILBOX_REPLIES = frozenset({550, 551, 553})

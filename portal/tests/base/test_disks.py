@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from portal.api.errors import as_problem
 from portal.base import disks
+from portal.base.severity import Severity
 from portal.desk import findings
-from portal.desk.findings import Severity
 from portal.status import metrics
 
 pytestmark = pytest.mark.django_db

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from portal.desk.findings import Severity, disabled_channels, nobody_is_told, undelivered_messages
+from portal.base.severity import Severity
+from portal.desk.findings import disabled_channels, nobody_is_told, undelivered_messages
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
 from portal.status.metrics import render_metrics
 

@@ -7,8 +7,8 @@ from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
+from portal.base.severity import Severity
 from portal.desk import findings
-from portal.desk.findings import Severity
 from portal.models import Heartbeat, JobRun, TaskAttempt
 from portal.status import health
 

@@ -7,12 +7,12 @@ import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from portal.base import processes
-from portal.base.processes import HOST, current_process, dead_processes, pid_here
 from portal.models import ChannelState, Heartbeat, JobRun, TaskAttempt
 from portal.supervisor import facts
 from portal.supervisor.facts import gather, is_busy, must_end
+from portal.work import processes
 from portal.work.clusters import limits
+from portal.work.processes import HOST, current_process, dead_processes, pid_here
 
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)

@@ -7,9 +7,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from portal.base.processes import HOST, current_process
 from portal.models import JobRun
 from portal.work.jobs import Lease, LeaseLost, claim_cycle
+from portal.work.processes import HOST, current_process
 
 pytestmark = pytest.mark.django_db
 DEAD, SILENT, UNKNOWN = f"{HOST}:4194305:1", "another-host/12345678:7:1", "another-host/87654321:7:1"

@@ -10,13 +10,13 @@ from django_q.models import OrmQ
 from django_q.models import Task as FailedTask
 
 from portal.access.tokens import credential
-from portal.base.processes import HOST, current_process
 from portal.models import ChannelState, Heartbeat, TaskAttempt
 from portal.tasks import outdated_routine
 from portal.tests.helpers.workers import deliver, deliver_again
 from portal.work import attempts, queue
 from portal.work.clusters import limits
 from portal.work.jobs import Lease, claim_cycle, exclusive_lease
+from portal.work.processes import HOST, current_process
 from portal.work.queue import enqueue, queued_calls
 
 pytestmark = pytest.mark.django_db
