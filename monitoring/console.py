@@ -18,8 +18,7 @@ from monitoring.columns import GAP, cut, printable
 from monitoring.models import Round
 from monitoring.sweeps import Progress, Swept
 from monitoring.uptime import percent
-from portal.base.rounding import round_to_integer
-from portal.base.words import EMPTY_VALUE
+from portal.base.words import EMPTY_VALUE, round_to_integer
 
 START_OF_LINE, ERASE = "\r", "\x1b[K"
 NAMED, LONGEST_NAME = 6, 30

@@ -15,8 +15,7 @@ from monitoring.beta.panels import feedback_of_machine
 from monitoring.beta.tile import beta_tile
 from monitoring.models import Incident, Rollup, Round, Target
 from monitoring.uptime import percent
-from portal.base.rounding import round_half_up, round_to_integer
-from portal.base.words import EMPTY_VALUE, format_count, format_relative
+from portal.base.words import EMPTY_VALUE, format_count, format_relative, round_half_up, round_to_integer
 from portal.desk.panels import Tile, chart_start, daily_chart, machine_sections, tiles
 
 FRESH_SECONDS = 60

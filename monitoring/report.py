@@ -24,8 +24,7 @@ from monitoring.models import BetaProgramme, BetaSnapshot, CheckResult, Incident
 from monitoring.probe.kinds import ErrorKind
 from monitoring.uptime import DAY, HOUR, MINUTE, Figures, Part, percent
 from portal.base.files import write_whole
-from portal.base.rounding import round_to_integer
-from portal.base.words import EMPTY_VALUE, format_moment
+from portal.base.words import EMPTY_VALUE, format_moment, round_to_integer
 from portal.work.jobs import AlreadyRunning
 
 MOST_INCIDENTS = 100

@@ -12,8 +12,7 @@ from django.utils.translation import ngettext
 from monitoring.clock import Mark
 from monitoring.models import Incident
 from monitoring.probe.kinds import sentence
-from portal.base.rounding import round_to_integer
-from portal.base.words import format_moment
+from portal.base.words import format_moment, round_to_integer
 from portal.notifications import Notice
 from portal.notifications.notices import State
 

@@ -22,8 +22,7 @@ from django.utils.translation import gettext_lazy
 from monitoring import histogram
 from monitoring.histogram import Histogram
 from monitoring.models import Rollup
-from portal.base.rounding import round_half_up
-from portal.base.words import EMPTY_VALUE
+from portal.base.words import EMPTY_VALUE, round_half_up
 
 Period = Rollup.Period
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -14,8 +14,7 @@ from django.utils.translation import gettext as _
 
 from monitoring.models import Target
 from monitoring.uptime import SPANS, Series, series
-from portal.base.rounding import round_half_up
-from portal.base.words import EMPTY_VALUE
+from portal.base.words import EMPTY_VALUE, round_half_up
 
 DEFAULT_SPAN = "24h"
 BY_TIME, BY_BOTH = ("3h", "24h"), ("7d", "30d")

@@ -22,10 +22,9 @@ from monitoring.probe.kinds import sentence
 from monitoring.tell import spoken
 from monitoring.uptime import Bar
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, duration_since, exact_moment, inline, stacked
-from portal.base.rounding import round_half_up, round_to_integer
 from portal.base.severity import Severity
 from portal.base.text import truncated
-from portal.base.words import EMPTY_VALUE, format_count, format_moment
+from portal.base.words import EMPTY_VALUE, format_count, format_moment, round_half_up, round_to_integer
 
 State = Target.State
 TONES = {

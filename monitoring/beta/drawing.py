@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from monitoring.beta import wording
 from monitoring.beta.report import DETRACTS, PROMOTES, DayOfChecks, DayOfScores, Score
 from monitoring.models.beta import BEST_SCORE
-from portal.base.rounding import round_to_integer
+from portal.base.words import round_to_integer
 
 Colour = tuple[float, float, float]
 Point = tuple[float, float]

@@ -22,8 +22,8 @@ from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Rollup,
 from monitoring.models.beta import BEST_SCORE
 from monitoring.querysets import BetaFeedbackQuerySet
 from portal.base.moments import iso
-from portal.base.rounding import round_half_up, round_to_integer
 from portal.base.text import truncated
+from portal.base.words import round_half_up, round_to_integer
 
 # Net Promoter Score: who gives 9 or 10 promotes, who gives 6 or less detracts.
 PROMOTES, DETRACTS = 9, 6

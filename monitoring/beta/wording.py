@@ -12,8 +12,7 @@ from django.utils.translation import gettext as _
 from monitoring.beta.report import Report
 from monitoring.beta.verdict import CONDITIONS, VERDICTS, Condition, is_without_feedback
 from monitoring.uptime import percent
-from portal.base.rounding import round_half_up
-from portal.base.words import EMPTY_VALUE, format_count, format_moment
+from portal.base.words import EMPTY_VALUE, format_count, format_moment, round_half_up
 
 
 class Fact(NamedTuple):

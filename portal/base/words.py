@@ -1,8 +1,9 @@
-"""Values in words, for pages, messages and reports alike."""
+"""Values as people read them, on pages, in messages and in reports: moments, counts, rounded figures."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
 
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
@@ -29,3 +30,13 @@ def format_relative(moment: datetime, now: datetime) -> str:
 def format_count(number: int) -> str:
     """`12,345`, grouped as the reader's language does."""
     return number_format(number, use_l10n=True, force_grouping=True)
+
+
+def round_half_up(value: float, digits: int = 0) -> float:
+    """Round halves away from zero; Python's `round` takes them to the even digit: 12.5 to 12, and 13.5 to 14."""
+    return float(Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+
+
+def round_to_integer(value: float) -> int:
+    """Round to an integer, halves away from zero."""
+    return int(round_half_up(value))

@@ -20,8 +20,7 @@ from django.utils.translation import ngettext
 
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import WARNING, badge, inline
-from portal.base.rounding import round_half_up
-from portal.base.words import format_count
+from portal.base.words import format_count, round_half_up
 from portal.desk.panels import Chart, Section, Tile
 from usage.admin.display import application_name, format_share
 from usage.admin.sections import NamedTotals, most_pages_first, totals_section

@@ -13,8 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, stacked
-from portal.base.rounding import round_half_up
-from portal.base.words import EMPTY_VALUE, format_count
+from portal.base.words import EMPTY_VALUE, format_count, round_half_up
 from usage.models import Licence
 from usage.quotas import NEAR, QuotaStatus, format_day
 

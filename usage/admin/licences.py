@@ -19,8 +19,8 @@ from vigie_client.contract import IDENTIFIER
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
 from portal.admin.display import exact_moment, inline, moment_column
 from portal.admin.filters import ChoiceFilter
-from portal.base.words import format_moment
 from portal.audit import EVENT_TEXTS
+from portal.base.words import format_moment
 from portal.desk.history import history_of
 from portal.desk.panels import Section
 from usage import consumption, quotas

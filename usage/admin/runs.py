@@ -22,8 +22,8 @@ from django.utils.translation import ngettext
 from portal.admin.base import BoundedChangeList, begins_with
 from portal.admin.display import BAD, GOOD, WARNING, badge, exact_moment, inline, moment_column, stacked
 from portal.admin.filters import ChoiceFilter, PeriodFilter
-from portal.base.words import EMPTY_VALUE, format_count
 from portal.audit import EVENT_TEXTS
+from portal.base.words import EMPTY_VALUE, format_count
 from portal.desk.panels import Section
 from portal.work.jobs import AlreadyRunning
 from usage import rollups

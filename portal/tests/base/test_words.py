@@ -2,7 +2,7 @@
 
 import pytest
 
-from portal.base.rounding import round_half_up, round_to_integer
+from portal.base.words import round_half_up, round_to_integer
 
 
 @pytest.mark.parametrize(
