@@ -1,7 +1,6 @@
 """The portal as an installed package: what its wheel holds, and that it runs outside a checkout."""
 
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,11 +10,12 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+from tests.smoke import copy_sources
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"agents", "backups", "monitoring", "portal", "usage"} | {
     path.parent.name for path in ROOT.glob("beta/apps.py")
 }
-BUILT = shutil.ignore_patterns(".*", "var", "build", "*.egg-info", "__pycache__", "tests", "demo", "bench", "faults")
 
 
 def run(*arguments, **options):
@@ -28,9 +28,8 @@ def run(*arguments, **options):
 def installed(tmp_path_factory):
     """The content of the wheel, as site-packages would hold it."""
     folder = tmp_path_factory.mktemp("package")
-    shutil.copytree(ROOT, folder / "source", ignore=BUILT)
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-    run("-m", "pip", "wheel", *options, "--wheel-dir", folder, folder / "source")
+    run("-m", "pip", "wheel", *options, "--wheel-dir", folder, copy_sources(folder / "source"))
     [wheel] = folder.glob("vigie-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "site")
