@@ -10,12 +10,12 @@ from django.contrib.auth.models import User
 
 from portal.access.tokens.issuing import issue_token
 from portal.tests.helpers.database import own_address
-from portal.tests.helpers.portal_process import wait_for
+from portal.tests.helpers.waiting import PATIENCE, wait_for
 from tests.canaries import CANARY, everything_kept, found
 from usage.models import FeatureUsage, UserError
 from usage.tests.test_tracking_process import Web
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 # The portal, which fails where it should not: before its answer, and in the middle of it.
 FAILING = f"""
 import portal.wsgi
@@ -65,19 +65,19 @@ def web(request, tmp_path):
 def sent(web, text):
     """The first line of the answer to what no client would send."""
     address = urlsplit(web.url)
-    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connection:
         connection.sendall(text.encode())
         return connection.makefile("rb").readline()
 
 
 def test_nothing_of_what_fails_under_gunicorn_is_in_the_log(web):
     token = issue_token("staff", user=User.objects.create_superuser("alice"), label="reports")[1]
-    assert requests.get(f"{web.url}/{CANARY}?{CANARY}={CANARY}", timeout=20).status_code == 500
+    assert requests.get(f"{web.url}/{CANARY}?{CANARY}={CANARY}", timeout=PATIENCE).status_code == 500
     headers = {"Authorization": f"Bearer {token}"}
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
-        requests.get(f"{web.url}/api/v1/usage/export?x={CANARY}", headers=headers, timeout=20)
+        requests.get(f"{web.url}/api/v1/usage/export?x={CANARY}", headers=headers, timeout=PATIENCE)
     assert {sent(web, text).split()[1][:1] for text in MALFORMED} <= {b"4", b"5"}
-    wait_for("the failure is noted", UserError.objects.exists, 10)
+    wait_for("the failure is noted", UserError.objects.exists)
     web.end()
     said = web.log()
     assert said.count('"a request failed"') == 2 + len(MALFORMED)

@@ -31,12 +31,12 @@ from vigie_client import (
 )
 
 from demo.forms import form_with
-from portal.tests.helpers.portal_process import Portal, database, wait_for
+from portal.tests.helpers.portal_process import Portal, database
 from portal.tests.helpers.receiver import BotApi, Receiver
+from portal.tests.helpers.waiting import PATIENCE, wait_for
 from tests.upgrade.dumps import load
 
 DUMP = "d5adac3"
-PATIENCE = 120
 # Nothing is old enough to be deleted, whenever the test runs.
 KEPT = {
     f"{name}_RETENTION_DAYS": "36500"

@@ -21,9 +21,10 @@ from django.db import connections
 from agents.enrolment import issue_agent_token
 from backups import deposits
 from portal.tests.helpers.database import own_address
-from portal.tests.helpers.portal_process import peak_memory, wait_for
+from portal.tests.helpers.portal_process import peak_memory
+from portal.tests.helpers.waiting import PATIENCE, wait_for
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 NAME = "compta_db.sql.gz"
 PATH = f"/api/v1/backups/deposits/database/{NAME}"
 BODY = os.urandom(3 * deposits.CHUNK + 17)
@@ -56,7 +57,7 @@ def begin(live_server, folder, token):
 
     def beginning(sent=b"", *, length=SIZE, digest=SHA256, to=live_server.url):
         address = urlsplit(to)
-        opened.append(socket.create_connection((address.hostname, address.port), timeout=60))
+        opened.append(socket.create_connection((address.hostname, address.port), timeout=PATIENCE))
         head = f"PUT {PATH} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
         head += f"X-Content-SHA256: {digest}\r\nContent-Length: {length}\r\n\r\n"
         opened[-1].sendall(head.encode() + sent)
@@ -109,14 +110,14 @@ def test_a_file_arrives_as_requests_sends_it(live_server, folder, token, tmp_pat
     (tmp_path / "dump").write_bytes(BODY)
     headers = {"Authorization": f"Bearer {token}", "X-Content-SHA256": sha256(BODY)}
     with open(tmp_path / "dump", "rb") as dump:
-        answer = requests.put(live_server.url + PATH, data=dump, headers=headers, timeout=60)
+        answer = requests.put(live_server.url + PATH, data=dump, headers=headers, timeout=PATIENCE)
     assert (answer.status_code, answer.json()["size"]) == (201, len(BODY))
     assert (folder / NAME).read_bytes() == BODY
 
 
 def test_a_body_in_chunks_is_refused_whatever_length_it_has(live_server, folder, token):
     headers = {"Authorization": f"Bearer {token}", "X-Content-SHA256": sha256(BODY)}
-    answer = requests.put(live_server.url + PATH, data=iter([b"x"]), headers=headers, timeout=60)
+    answer = requests.put(live_server.url + PATH, data=iter([b"x"]), headers=headers, timeout=PATIENCE)
     assert (answer.status_code, answer.json()["code"]) == (400, "length_mismatch")
     assert listed(folder) == []
 
@@ -200,7 +201,7 @@ def gunicorn(deposits_root, **environment):
         ) as server:
             try:
                 address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-                assert requests.get(f"{address}/healthz", timeout=60).ok
+                assert requests.get(f"{address}/healthz", timeout=PATIENCE).ok
                 with open(f"/proc/{server.pid}/task/{server.pid}/children") as children:
                     yield address, int(children.read().split()[0])
             finally:
@@ -209,7 +210,7 @@ def gunicorn(deposits_root, **environment):
 
 def put(address, token, body, digest):
     headers = {"Authorization": f"Bearer {token}", "X-Content-SHA256": digest}
-    return requests.put(address + PATH, data=body, headers=headers, timeout=120)
+    return requests.put(address + PATH, data=body, headers=headers, timeout=PATIENCE)
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_it_shares_the_runs_out_among_threads(spool: Path, fill: Any, gate: thre
     class Meeting(Recording):
         def report(self, payload: Any) -> bool:
             if not gate.is_set():
-                together.wait(timeout=30)
+                together.wait(timeout=120)
                 gate.set()
             return super().report(payload)
 

@@ -27,10 +27,10 @@ from monitoring.tests.said import a_programme, scored
 from monitoring.tests.services import Service
 from portal.models import JobRun
 from portal.tests.helpers.database import own_address
-from portal.tests.helpers.portal_process import wait_for
 from portal.tests.helpers.receiver import BotApi, reset
+from portal.tests.helpers.waiting import PATIENCE, wait_for
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 COMMAND = [sys.executable, str(portal_settings.BASE_DIR / "manage.py"), "beta_monitor"]
 TOKEN, CHAT = "123456789:AAF0r-the_tests_of_the_portal_only_0000", "-100123"
 LINE = re.compile(r"#\d+  \d\d:\d\d:\d\d  (\d+) checks?  p95 (\d+ ms|–)(, slow|, too slow)?  (.*)")
@@ -216,7 +216,7 @@ def test_interrupted_sweep_ends_with_status_1_although_nothing_failed(targets, s
         """Before the first step nothing has begun; after it, checks are under way and have no answer yet."""
         if next(is_first_look, False):
             return False
-        service.arrivals.acquire(timeout=60)
+        service.arrivals.acquire(timeout=PATIENCE)
         service.gate.set()
         return True
 
@@ -266,7 +266,7 @@ def lines_until(stream, what):
 def interrupt_during_checks(process, service, number):
     """Send the signal while two checks wait for an answer, and return once it was noted."""
     for _ in range(2):
-        assert service.arrivals.acquire(timeout=60)
+        assert service.arrivals.acquire(timeout=PATIENCE)
     process.send_signal(number)
     wait_for("the signal is noted", lambda: not is_caught(process.pid, number))
 
@@ -291,7 +291,7 @@ def test_watch_of_targets_prints_the_workers_rounds_and_a_report_at_ctrl_c(targe
         rounds.take_lease(0)
         lines_until(watch.stdout, "#3")
         watch.send_signal(signal.SIGINT)
-        out, errors = watch.communicate(timeout=60)
+        out, errors = watch.communicate(timeout=PATIENCE)
     assert (watch.returncode, errors) == (1, "")
     heading, _empty, _header, _rule, api, shop, *_rest = out.splitlines()[1:]
     assert heading.startswith("2 rounds, from ")
@@ -305,7 +305,7 @@ def test_ctrl_c_ends_a_watch_of_an_address_with_its_report(service):
         [line] = lines_until(watch.stdout, "#1")
         assert LINE.fullmatch(line.rstrip("\n"))
         watch.send_signal(signal.SIGINT)
-        out, errors = watch.communicate(timeout=60)
+        out, errors = watch.communicate(timeout=PATIENCE)
     assert (watch.returncode, errors) == (0, "")
     assert out.splitlines()[1].startswith("1 round, from ")
 
@@ -316,7 +316,7 @@ def test_sweep_interrupted_in_the_middle_stores_what_it_has_begun(targets, servi
         interrupt_during_checks(sweep, service, signal.SIGTERM)
         service.statuses |= {"/API": 500, "/Shop": 500}
         service.gate.set()
-        out = sweep.communicate(timeout=60)[0]
+        out = sweep.communicate(timeout=PATIENCE)[0]
     assert sweep.returncode == 1
     assert LINE.match(out)[4] == "100 % errors  (API, Shop)"
     assert CheckResult.objects.count() == Round.objects.get().checks == 2
@@ -329,7 +329,7 @@ def test_second_ctrl_c_ends_the_command_at_once(targets, service):
     with process(stdout=subprocess.PIPE, text=True) as sweep:
         interrupt_during_checks(sweep, service, signal.SIGINT)
         sweep.send_signal(signal.SIGINT)
-        out = sweep.communicate(timeout=60)[0]
+        out = sweep.communicate(timeout=PATIENCE)[0]
     assert (sweep.returncode, out) == (-signal.SIGINT, "")
 
 

@@ -11,9 +11,9 @@ from monitoring.probe.http import Outcome
 from monitoring.probe.pool import Finished, Prober
 from monitoring.probe.spec import Spec
 from monitoring.tests.hostile import Server, answer, says
+from portal.tests.helpers.waiting import PATIENCE
 
 SPEC = Spec("http://name.example")
-PATIENCE = 10.0
 
 
 def hold(spec, *, allow_private):

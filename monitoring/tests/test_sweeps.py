@@ -20,8 +20,9 @@ from monitoring.sweeps import Occupied, Progress, Sweep, spread, sweep_once
 from monitoring.tests.services import Service
 from portal.models import JobRun
 from portal.tests.helpers.database import own_address
+from portal.tests.helpers.waiting import PATIENCE
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 MANAGE = [sys.executable, str(portal_settings.BASE_DIR / "manage.py")]
 
 
@@ -148,7 +149,7 @@ def test_target_changed_during_its_check_is_checked_again(target, service, start
     service.gate.clear()
     sweep = start_sweep()
     sweep.step(0.05)
-    service.arrivals.acquire(timeout=10)
+    service.arrivals.acquire(timeout=PATIENCE)
     Target.objects.update(url=f"{service.url}/new")
     watching.changed(Target.objects.get(), "alice")
     service.gate.set()
@@ -365,13 +366,13 @@ def test_second_sweep_waits_for_the_first_and_checks_each_target_again(targets, 
     service.gate.clear()
     first = subprocess.Popen([*MANAGE, "beta_monitor"], **pipes)
     for _ in targets:
-        assert service.arrivals.acquire(timeout=60)
+        assert service.arrivals.acquire(timeout=PATIENCE)
     with subprocess.Popen([*MANAGE, "beta_monitor"], **pipes) as second:
         assert "Waiting for its end" in second.stderr.readline()
         assert len(service.asked) == 5
         service.gate.set()
-        first.communicate(timeout=60)
-        second.communicate(timeout=60)
+        first.communicate(timeout=PATIENCE)
+        second.communicate(timeout=PATIENCE)
     assert (first.returncode, second.returncode) == (0, 0)
     assert Counter(service.asked) == {f"/{number}": 2 for number in range(5)}
     assert list(Round.objects.order_by("number").values_list("checks", flat=True)) == [5, 5]
@@ -382,7 +383,7 @@ def test_targets_of_a_killed_sweep_are_checked_by_the_next(targets, service):
     service.gate.clear()
     with subprocess.Popen([*MANAGE, "beta_monitor"], env=os.environ | own_settings()) as killed:
         for _ in targets:
-            assert service.arrivals.acquire(timeout=60)
+            assert service.arrivals.acquire(timeout=PATIENCE)
         killed.send_signal(signal.SIGKILL)
     service.gate.set()
     JobRun.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))

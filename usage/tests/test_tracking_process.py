@@ -17,11 +17,11 @@ from django.conf import settings as portal_settings
 from django.db import connection
 
 from portal.tests.helpers.database import own_address
-from portal.tests.helpers.portal_process import wait_for
+from portal.tests.helpers.waiting import PATIENCE, wait_for
 from tests.postgres import temporary_postgres
 from usage.models import FeatureUsage, TrackingWriter, UserError
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 NOWHERE = "/api/v1/nowhere"  # answered without a query
 ROOM = 100
 SCRIPT = "import django; django.setup()\n"
@@ -53,12 +53,12 @@ class Web:
 
     def statuses(self, times, path=NOWHERE):
         """Of so many requests, each over a connection of its own, so that all workers get some."""
-        answers = (requests.get(self.url + path, timeout=20, allow_redirects=False) for _ in range(times))
+        answers = (requests.get(self.url + path, timeout=PATIENCE, allow_redirects=False) for _ in range(times))
         return {answer.status_code for answer in answers}
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(timeout=20) == 0
+        assert self.process.wait(timeout=PATIENCE) == 0
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def serve():
 def test_what_each_worker_answers_is_written_while_it_lives(serve, options):
     web = serve(*options, WEB_WORKERS="2")
     assert web.statuses(20) == {404}
-    wait_for("all rows are there", lambda: FeatureUsage.objects.count() == 20 == UserError.objects.count(), 10)
+    wait_for("all rows are there", lambda: FeatureUsage.objects.count() == 20 == UserError.objects.count())
     assert web.statuses(5, "/admin/") == {302}
-    wait_for("a page is noted too", lambda: FeatureUsage.objects.filter(feature_name="admin:index").count() == 5, 10)
+    wait_for("a page is noted too", lambda: FeatureUsage.objects.filter(feature_name="admin:index").count() == 5)
     assert web.process.poll() is None
     assert set(TrackingWriter.objects.values_list("dropped", flat=True)) == {0}
 
@@ -90,7 +90,7 @@ def test_what_each_worker_answers_is_written_while_it_lives(serve, options):
 def test_what_still_waits_is_written_when_the_server_is_asked_to_end(serve):
     web = serve("--preload", WEB_WORKERS="2")
     web.statuses(2)
-    wait_for("the writers are at work", FeatureUsage.objects.count, 10)
+    wait_for("the writers are at work", FeatureUsage.objects.count)
     assert web.statuses(20) == {404}
     web.end()
     assert FeatureUsage.objects.count() == 22
@@ -114,7 +114,7 @@ if os.fork() == 0:
 os.wait()
 put("parent", 1)
 """
-    subprocess.run([sys.executable, "-c", SCRIPT + code], env=environment(own_address()), timeout=30, check=True)
+    subprocess.run([sys.executable, "-c", SCRIPT + code], env=environment(own_address()), timeout=PATIENCE, check=True)
     names = FeatureUsage.objects.order_by("feature_name").values_list("feature_name", flat=True)
     assert list(names) == ["child"] * 2 + ["parent"] * 4
     assert TrackingWriter.objects.count() == 2
@@ -135,7 +135,7 @@ class Server:
     def away(self):
         postmaster = self.data / "postmaster.pid"
         os.kill(int(postmaster.read_text().split()[0]), signal.SIGQUIT)
-        wait_for("the server is gone", lambda: not postmaster.exists(), 10)
+        wait_for("the server is gone", lambda: not postmaster.exists())
         yield
         # In a process of its own: the library tidies up at the end of the one it is used in.
         subprocess.run([sys.executable, "-c", START, self.data], check=True)
@@ -173,7 +173,7 @@ def database():
 def test_without_a_database_requests_are_answered_and_writing_resumes_alone(serve, database):
     web = serve(database_url=database.url, WEB_WORKERS="1", TRACKING_BUFFER=str(ROOM))
     web.statuses(1)
-    wait_for("the writer is at work", lambda: database.one("SELECT count(*) FROM usage_featureusage"), 10)
+    wait_for("the writer is at work", lambda: database.one("SELECT count(*) FROM usage_featureusage"))
     with database.away():
         assert web.statuses(ROOM + 50) == {404}
 
@@ -181,10 +181,10 @@ def test_without_a_database_requests_are_answered_and_writing_resumes_alone(serv
         rows = database.one("SELECT count(*) FROM usage_featureusage")
         return rows + database.one("SELECT sum(dropped) FROM usage_trackingwriter") == 1 + ROOM + 50
 
-    wait_for("each request is a row or a drop", accounted_for, 10)
+    wait_for("each request is a row or a drop", accounted_for)
     dropped = database.one("SELECT sum(dropped) FROM usage_trackingwriter")
     # The writer may have one record between its two hands while a request looks whether there is room.
     assert 50 - 2 <= dropped <= 50
     assert web.statuses(1) == {404}
-    wait_for("it goes on", lambda: database.one("SELECT count(*) FROM usage_featureusage") == 152 - dropped, 10)
+    wait_for("it goes on", lambda: database.one("SELECT count(*) FROM usage_featureusage") == 152 - dropped)
     web.end()

@@ -11,33 +11,24 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 from django.conf import settings
 
+from portal.tests.helpers.waiting import PATIENCE, wait_for
+
 MANAGE = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py")]
-PATIENCE = 4
+# Seconds of `up --patience`: so long may a cluster take no task.
+STALL_SECONDS = 4
 # One, so that a test knows which process has a task.
 SLOW_WORKERS = 1
-Seen = TypeVar("Seen")
-
-
-def wait_for(what: str, look: Callable[[], Seen], seconds: float = 60) -> Seen:
-    """Polls until the look is true; the failure names what did not come."""
-    deadline = time.monotonic() + seconds
-    while not (seen := look()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(0.1)
-    return seen
 
 
 @dataclass(frozen=True)
@@ -97,7 +88,9 @@ class Portal:
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [*MANAGE, *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
 
     def start(self) -> None:
         self.spawn()
@@ -107,7 +100,7 @@ class Portal:
         if not self.port:
             with socket.create_server(("127.0.0.1", 0)) as free:
                 self.port = free.getsockname()[1]
-        arguments = ["up", "--bind", f"127.0.0.1:{self.port}", "--patience", str(PATIENCE), "--grace", "30"]
+        arguments = ["up", "--bind", f"127.0.0.1:{self.port}", "--patience", str(STALL_SECONDS), "--grace", "30"]
         with open(self.directory / "log", "ab") as log:
             command = [*self.prefix, *MANAGE, *arguments]
             self.up = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)

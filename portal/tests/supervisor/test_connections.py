@@ -18,6 +18,9 @@ from portal.supervisor.buffered import MOST_UNSENT
 from portal.supervisor.incoming import MOST_HEAD
 from portal.tests.helpers.portal_process import MANAGE
 from portal.tests.helpers.slow_senders import CONNECTIONS, LONG
+from portal.tests.helpers.waiting import PATIENCE
+
+pytestmark = pytest.mark.slow
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 WHOLE = HEAD + b"Content-Length: 2\r\n\r\nok"
@@ -57,7 +60,7 @@ def connect(port):
 
     def connecting(sent, to=port, **options):
         opened.append(socket.socket())
-        opened[-1].settimeout(30)
+        opened[-1].settimeout(PATIENCE)
         for option, value in options.items():
             opened[-1].setsockopt(socket.SOL_SOCKET, getattr(socket, option), value)
         opened[-1].connect(("127.0.0.1", to))
@@ -249,13 +252,13 @@ def test_requests_that_come_together_are_answered_in_order(connect):
 
 
 def test_body_in_chunks_arrives(port):
-    answer = requests.post(f"http://127.0.0.1:{port}/", data=iter([b"a" * 10_000, b"b" * 10_000]), timeout=30)
+    answer = requests.post(f"http://127.0.0.1:{port}/", data=iter([b"a" * 10_000, b"b" * 10_000]), timeout=PATIENCE)
     assert answer.content == b"a" * 10_000 + b"b" * 10_000
 
 
 def test_long_body_with_a_token_arrives(port):
     body = os.urandom(MEBIBYTE)
-    answer = requests.post(f"http://127.0.0.1:{port}/", data=body, headers={"Authorization": "x"}, timeout=30)
+    answer = requests.post(f"http://127.0.0.1:{port}/", data=body, headers={"Authorization": "x"}, timeout=PATIENCE)
     assert answer.content == body
 
 

@@ -15,7 +15,9 @@ from portal.supervisor import children, components, lifeline
 from portal.supervisor.children import Child, Component, pause
 from portal.supervisor.components import listen
 from portal.supervisor.supervisor import ENDING, Supervisor
-from portal.tests.helpers.portal_process import wait_for
+from portal.tests.helpers.waiting import wait_for
+
+pytestmark = pytest.mark.slow
 
 STUBBORN = """
 import signal, time

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:  # at runtime it would need Django's settings, which a benchmark makes later
     from portal.tests.helpers.portal_process import Portal
 
-PATIENCE = 1.0
 PREPARATION = """
 import json
 from django.conf import settings
@@ -89,11 +88,11 @@ def under(port: int, attack: Attack) -> Iterator[Siege]:
         yield siege
 
 
-def answers(port: int) -> bool:
-    """Whether `/healthz` answers a new connection within a second."""
-    deadline = time.monotonic() + PATIENCE
+def answers(port: int, within: float = 1.0) -> bool:
+    """Return whether `/healthz` answers a new connection within so many seconds."""
+    deadline = time.monotonic() + within
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=within) as connection:
             connection.sendall(request("GET", "/healthz"))
             status = connection.recv(65536).partition(b"\r\n")[0]
     except OSError:

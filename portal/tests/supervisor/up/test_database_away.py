@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from portal.supervisor import lifeline
-from portal.tests.helpers.portal_process import MANAGE, wait_for
+from portal.tests.helpers.portal_process import MANAGE
+from portal.tests.helpers.waiting import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.each_database]
 
 # Nothing listens on the port of tcpmux, and PostgreSQL's client says so at once.
 AWAY = "postgresql://vigie:secret@127.0.0.1:1/vigie"

@@ -12,9 +12,12 @@ from django.db import connection
 
 from faults.postgres import Postgres, postgres
 from faults.stage import PARTS, kill
-from portal.tests.helpers.portal_process import Portal, wait_for
+from portal.tests.helpers.portal_process import Portal
+from portal.tests.helpers.waiting import wait_for
 
-OUTAGE_SECONDS, BACK_SECONDS = 30, 30
+pytestmark = [pytest.mark.slow, pytest.mark.each_database]
+
+OUTAGE_SECONDS = 30
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def test_portal_works_again_after_an_outage_in_which_every_part_was_killed(tmp_p
             kill(portal, part)
         wait_for("the outage is over", lambda: time.monotonic() >= back_at)
         server.start()
-        wait_for("the portal is ready", lambda: portal.readiness()[0] == 200, BACK_SECONDS)
+        wait_for("the portal is ready", lambda: portal.readiness()[0] == 200)
         ended = "SELECT error FROM portal_taskattempt WHERE name = 'up.sleep' AND finished_at IS NOT NULL"
         assert wait_for("the task has ended", lambda: portal.sql(ended)) == [("",)]
     finally:

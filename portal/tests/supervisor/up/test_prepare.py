@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from portal.tests.helpers.portal_process import MANAGE, Portal, database
+from portal.tests.helpers.waiting import PATIENCE
+
+pytestmark = [pytest.mark.slow, pytest.mark.each_database]
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def test_several_nodes_may_prepare_at_once(empty: Portal) -> None:
         subprocess.Popen([*MANAGE, "prepare"], env=empty.environment, stdout=pipe, stderr=pipe, text=True, umask=umask)
         for umask in (0, 0o022)
     ]
-    told = [node.communicate(timeout=120) for node in nodes]
+    told = [node.communicate(timeout=PATIENCE) for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], told
     file = empty.directory / "secrets" / "operator_password"
     printed = f"First operator: operator\nPassword:       {file.read_text()}\n"

@@ -10,7 +10,11 @@ import pytest
 from portal.tests.helpers.portal_process import Portal, database
 from portal.tests.supervisor.up import attacks
 
+pytestmark = [pytest.mark.slow, pytest.mark.each_database]
+
 MEBIBYTE = 1024 * 1024
+# Seconds for an answer on a busy machine; who waits for a slow sender waits for the 10 seconds that it has for its head.
+WITHIN = 5.0
 NAMES = list(attacks.attacks("", "", "", ""))
 
 
@@ -44,7 +48,7 @@ def test_portal_answers_at_every_try_while_under_attack(
         tries = 0
         while tries < 5 or not siege.is_over():
             siege.go_on()
-            assert attacks.answers(portal.port), f"try {tries}"
+            assert attacks.answers(portal.port, WITHIN), f"try {tries}"
             tries += 1
         assert siege.statuses() <= prepared[name].statuses
     assert [process.pid for process in portal.children(portal.main("web"))] == [process.pid for process in web[1:]]

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from portal.tests.helpers.portal_process import Portal, Process, database, wait_for
+from portal.tests.helpers.portal_process import Portal, Process, database
+from portal.tests.helpers.waiting import PATIENCE, wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.each_database]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +108,7 @@ def test_what_a_killed_cluster_had_in_hand_is_done_by_the_next(portal: Portal) -
 
 def test_a_killed_supervisor_takes_everything_along(portal: Portal) -> None:
     portal.supervisor().kill()
-    wait_for("nothing is left", lambda: not portal.processes(), seconds=20)
+    wait_for("nothing is left", lambda: not portal.processes())
 
 
 def test_asked_to_end_it_lets_a_running_task_finish(portal: Portal) -> None:
@@ -114,7 +117,7 @@ def test_asked_to_end_it_lets_a_running_task_finish(portal: Portal) -> None:
     wait_for("the task runs", lambda: portal.sql("SELECT 1 FROM portal_taskattempt WHERE name = 'up.sleep'"))
     assert portal.up is not None
     portal.up.send_signal(signal.SIGTERM)
-    assert portal.up.wait(30) == 0
+    assert portal.up.wait(PATIENCE) == 0
     assert not portal.processes()
     done = portal.sql("SELECT name, error FROM portal_taskattempt WHERE finished_at IS NOT NULL AND name LIKE 'up.%'")
     assert done == [("up.sleep", "")]
