@@ -69,7 +69,9 @@ def test_a_lease_that_ran_out_unnoticed_is_still_good(lease):
 
 
 @pytest.mark.parametrize(
-    ("holder", "is_free"), [(DEAD, True), (SILENT, True), (UNKNOWN, False), (current_process(), False)]
+    ("holder", "is_free"),
+    [(DEAD, True), (SILENT, True), (UNKNOWN, False), (current_process(), False)],
+    ids=["dead", "silent", "unknown", "alive"],
 )
 def test_lease_of_dead_holder_is_claimed_at_once_on_every_host(lease, silent_node, holder, is_free):
     silent_node()
