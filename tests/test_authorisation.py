@@ -6,7 +6,6 @@ import logging
 
 import pytest
 from django.contrib import admin
-from django.db import connection
 from django.urls import URLPattern, get_resolver, resolve
 from django.views.generic import RedirectView
 
@@ -14,10 +13,7 @@ from tests.authorisation.asking import Portal
 from tests.authorisation.table import Table
 from tests.authorisation.world import make_world
 
-pytestmark = [
-    pytest.mark.django_db,
-    pytest.mark.skipif(connection.vendor != "sqlite", reason="no database decides who may do what: once is enough"),
-]
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database("permissions are checked in Python"), pytest.mark.slow]
 WRITES = ("post", "put", "patch", "delete")
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 

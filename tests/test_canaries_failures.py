@@ -17,7 +17,10 @@ from portal.base import problems
 from tests.canaries import CANARY, HEADERS, bodies, everything_kept, everything_logged, found, routes
 from usage.models import UserError
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.one_database("the exceptions are raised by the test", despite=("IntegrityError", "OperationalError")),
+]
 NOTED = RuntimeError(CANARY)
 NOTED.add_note(CANARY)
 UNFORESEEN = [

@@ -11,7 +11,11 @@ from portal.tests.helpers.smtp_sink import SmtpSink
 from tests.canaries import CANARY, HEADERS, briefly, everything_kept, everything_logged, found, routes, send
 from usage.models import GuardianReport, UserError, UserSession
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.slow,
+    pytest.mark.one_database("what reports and mails say is decided before any query"),
+]
 PASSWORD = f"{CANARY}-correct-horse"
 PAGES = (
     *("/admin/", "/admin/usage/run/", "/admin/usage/run/dashboard/", "/admin/usage/guardianreport/"),

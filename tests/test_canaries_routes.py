@@ -24,7 +24,11 @@ from tests.canaries import (
 )
 from usage.models import FeatureUsage, UserError
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.slow,
+    pytest.mark.one_database("what is kept of a request is decided before any query"),
+]
 CALLERS = {
     "nobody": lambda: None,
     "a token nobody issued": lambda: str(credential.mint("client")),

@@ -34,6 +34,8 @@ from usage import rollups
 from usage.models import GuardianReport, Licence, Run, RunRollup
 from usage.quotas import quota_statuses
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 
 

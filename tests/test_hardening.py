@@ -10,7 +10,7 @@ from tests.authorisation.table import Table
 from tests.authorisation.world import MACHINE, Caller, make_world
 from usage.models import FeatureUsage
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow, pytest.mark.one_database("headers and escaping")]
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 
 

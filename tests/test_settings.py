@@ -15,6 +15,8 @@ from portal import settings as portal_settings
 from portal.access.tokens import peppers
 from portal.base.env import Environment, kept_secret
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -242,6 +242,7 @@ class TestThePageOfADatabase:
         for action in actions.JobActions.object_actions:
             assert act_on_page(client, action, job).status_code == 403
 
+    @pytest.mark.one_database("buttons of each state")
     def test_an_operator_is_offered_what_makes_sense(self, client, make_job, make_agent):
         logged_in(client, "operator")
         watched, fresh, paused = make_job("a"), make_job("b"), make_job("c", is_active=False)

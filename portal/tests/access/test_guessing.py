@@ -21,7 +21,10 @@ from portal.access.signin import hashing
 from portal.access.signin.devices import COOKIE
 from portal.models import AuditEvent, GuessWindow
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.one_database("which attempts count; the counters are in test_throttle"),
+]
 HOME = "192.0.2.1"
 
 
@@ -213,6 +216,7 @@ def test_malformed_passkey_is_refused_without_an_error(signed_in, half_way, cred
     assert signed_in.post("/accounts/2fa/webauthn/add/", {"credential": credential, "name": "x"}).status_code == 200
 
 
+@pytest.mark.each_database
 def test_twelve_simultaneous_sign_ins_hash_two_at_once(monkeypatch, settings, transactional_db):
     """Each is answered: by its sign-in, or by 429 because it would have waited too long."""
     settings.PASSWORD_HASHERS = ["portal.access.signin.hashing.BoundedPasswordHasher"]

@@ -25,7 +25,7 @@ from portal.access.sso import oidc
 from portal.access.sso.issuer import SingleSignOn
 from portal.models import AuditEvent
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database("answers of a provider")]
 PORTAL = "http://testserver"
 CLAIMS = {"email": "jo@example.org", "email_verified": True, "given_name": "Jo", "roles": ["operator", "unknown"]}
 

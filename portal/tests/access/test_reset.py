@@ -14,7 +14,7 @@ from portal.access.signin.devices import COOKIE
 from portal.tests.helpers.smtp_sink import SmtpSink
 from portal.work import queue
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database("forms and mails")]
 NEW = "a quite long new one"
 LINK = re.compile(r"http://127\.0\.0\.1:8000(/accounts/password/reset/\S+/)")
 

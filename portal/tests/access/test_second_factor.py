@@ -25,7 +25,7 @@ from portal.access.signin.sessions import SEEN
 from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent, SecondFactorGrace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database("forms and codes")]
 PASSWORD = "correct horse battery"
 NOTICE = "second-factor"
 

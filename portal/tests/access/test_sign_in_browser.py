@@ -16,6 +16,8 @@ from portal.tests.access.test_second_factor import code_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
+    pytest.mark.one_database("what a browser does", despite=("transaction=True", "live_server")),
+    pytest.mark.slow,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed"),
 ]

@@ -15,7 +15,7 @@ from django.urls import reverse
 from portal.admin.base import Audited, ReadOnlyAdmin, VigieModelAdmin
 from portal.models import AuditEvent
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 ADMINS = {model._meta.label_lower: model_admin for model, model_admin in admin.site._registry.items()}
 OURS = {label: model_admin for label, model_admin in ADMINS.items() if isinstance(model_admin, VigieModelAdmin)}
@@ -118,6 +118,7 @@ def test_every_filter_and_every_page_answers(admin_client, rows, label):
     assert admin_client.get(address(label, "export")).status_code == 200
 
 
+@pytest.mark.one_database("forms")
 @pytest.mark.parametrize("label", [label for label in OURS if isinstance(OURS[label], ReadOnlyAdmin)])
 def test_what_the_portal_writes_nobody_edits(admin_client, rows, label):
     first = OURS[label].model.objects.first()
@@ -128,6 +129,7 @@ def test_what_the_portal_writes_nobody_edits(admin_client, rows, label):
     assert "delete_selected" not in admin_client.get(address(label, "changelist")).content.decode()
 
 
+@pytest.mark.one_database("markup")
 @pytest.mark.parametrize("label", ADMINS)
 def test_no_page_needs_inline_script_or_style(admin_client, rows, label):
     first = ADMINS[label].model.objects.first()

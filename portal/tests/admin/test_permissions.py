@@ -13,7 +13,7 @@ from django.utils import timezone
 from portal.access.tokens.issuing import issue_token, revoke_token
 from portal.models import ApiToken
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database("permissions are checked in Python")]
 
 # Every named address of every model, with what its parts may be: {name of the URL: (model, parts)}.
 PARTS = {"action": "revoke_chosen", "form": "json", "key": "no-channel"}

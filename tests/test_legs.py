@@ -1,0 +1,86 @@
+"""What `make test` runs where."""
+
+import ast
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests import legs
+
+ROOT = Path(__file__).parent.parent
+# What SQLite and PostgreSQL do differently: a test of it belongs on both.
+DIFFERS = re.compile(
+    r"transaction=True|transactional_db|live_server|select_for_update|atomic\(|IntegrityError|OperationalError"
+    r"|connection\.|cursor\(|\.raw\(|RawSQL|explain\(|JSONField|queryset|migrat|threading|Popen|__i?contains|__regex"
+)
+
+
+class Marked(NamedTuple):
+    """A module, class or function that is marked as for one database, without its tests that run on each."""
+
+    where: str
+    source: str
+    reason: str
+    despite: tuple[str, ...]
+
+
+def marks(node, name):
+    """Return the calls `pytest.mark.NAME(...)`, or the bare mark, among the decorators or in a `pytestmark`."""
+    within = node.decorator_list if hasattr(node, "decorator_list") else [node.value]
+    return [
+        each
+        for part in within
+        for each in ast.walk(part)
+        if ast.unparse(each.func if isinstance(each, ast.Call) else each) == f"pytest.mark.{name}"
+    ]
+
+
+def marked_in(path):
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    own = [node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"]
+    not_ours = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    not_ours += [node for node in functions if marks(node, "each_database")]
+    for node in [*own, *functions]:
+        for mark in marks(node, "one_database"):
+            if isinstance(mark, ast.Call):
+                source = text if node in own else ast.get_source_segment(text, node)
+                for other in not_ours:
+                    source = source.replace(ast.get_source_segment(text, other), "")
+                given = {word.arg: ast.literal_eval(word.value) for word in mark.keywords}
+                reason = "".join(map(ast.literal_eval, mark.args))
+                yield Marked(f"{path.relative_to(ROOT)}:{node.lineno}", source, reason, given.get("despite", ()))
+
+
+@pytest.fixture(scope="module")
+def marked():
+    paths = [path for folder in legs.paths_of_tests() for path in sorted((ROOT / folder).rglob("test_*.py"))]
+    return [each for path in paths if "one_database" in path.read_text(encoding="utf-8") for each in marked_in(path)]
+
+
+def test_each_test_for_one_database_has_a_reason(marked):
+    assert len(marked) > 10
+    assert [each.where for each in marked if not each.reason] == []
+
+
+def test_no_test_for_one_database_touches_what_differs_between_them(marked):
+    found = [
+        f"{each.where}: {match}"
+        for each in marked
+        for match in sorted(set(DIFFERS.findall(each.source)) - {*each.despite})
+    ]
+    assert "\n".join(found) == ""
+
+
+@pytest.mark.parametrize("given", [["agents", "-k", "replay"], ["tests/test_legs.py::test_x"]])
+def test_named_paths_run_as_they_are_on_both_databases(given):
+    assert legs.arguments(given, is_second=False) == legs.arguments(given, is_second=True) == given
+
+
+@pytest.mark.parametrize("given", [[], ["-x"], ["-k", "replay"]])
+def test_suite_runs_in_workers_and_on_postgresql_without_what_cannot_differ(given):
+    assert legs.arguments(given, is_second=False) == [*legs.IN_WORKERS, *given]
+    assert legs.arguments(given, is_second=True) == [*legs.IN_WORKERS, "--what-databases-differ-in", *given]
