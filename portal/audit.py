@@ -72,7 +72,7 @@ def subject_of(user: Any) -> str:
 
 
 def actor_of(request: HttpRequest | None) -> str:
-    """Who stands behind a request: `agent:KEY`, `client:LABEL`, `user:NAME`, `anonymous`; without one, `system`."""
+    """Return a request's actor: `agent:KEY`, `client:LABEL`, `user:NAME` or `anonymous`; `system` without a request."""
     if request is None:
         return "system"
     token: ApiToken | None = getattr(request, "api_token", None)

@@ -26,7 +26,7 @@ from portal.querysets import (
 
 
 class ApiToken(models.Model):
-    """What an API caller shows. The secret itself is not here: see `portal.access.tokens.credential`."""
+    """An API caller's credential. Only a hash of the secret is stored: see `portal.access.tokens.credential`."""
 
     class Kind(models.TextChoices):
         ENROLL = "enroll", _("enrolment")
@@ -82,12 +82,12 @@ class ApiToken(models.Model):
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """Return the label that people gave it."""
         return self.label or self.key
 
     @property
     def bearer(self) -> str:
-        """Who speaks with it, where no user does: `agent:PC-LYON-07`, `client:gui_v6`."""
+        """Return the actor behind a token without a user: `agent:PC-LYON-07`, `client:gui_v6`."""
         return f"{self.kind}:{self.name}"
 
     @property
@@ -114,7 +114,7 @@ class ApiToken(models.Model):
 
 
 class CountingWindow(models.Model):
-    """How often something happened within a time that begins when it first did."""
+    """A rate limit's count, within a window that begins at the first event."""
 
     window_started_at = models.DateTimeField()
     count = models.PositiveIntegerField()
@@ -124,7 +124,7 @@ class CountingWindow(models.Model):
 
 
 class AuthFailure(CountingWindow):
-    """How often one address failed to authenticate in a row, within a minute that begins with its first failure."""
+    """Failed authentications of one address in a row, within a minute that begins with the first."""
 
     address = models.CharField(max_length=64, unique=True)
 
@@ -137,7 +137,7 @@ class AuthFailure(CountingWindow):
 
 
 class AuditEvent(models.Model):
-    """Who did what to what, when, and from where. Written through `portal.audit`, never changed by anyone."""
+    """An entry of the audit trail: who did what to what, when and where. Written by `portal.audit`, never changed."""
 
     at = models.DateTimeField(_("when"))
     actor = models.CharField(_("who"), max_length=160)
@@ -306,11 +306,10 @@ class NotificationChannel(models.Model):
 
 
 class ChannelState(models.Model):
-    """How a channel stands: who delivers by it now, and whether it works. `channel` is its key, see `Known.key`.
+    """A channel's delivery lease and health. `channel` is its key.
 
-    A deliverer, the process `holder`, has a lease, and its fence tells it when it was overtaken. `digest` is an HMAC of
-    the channel's configuration: when that changes, what was wrong counts as mended. `moved` maps chats to where they
-    moved.
+    The delivering process `holder` has a lease with a fencing token. `digest` is an HMAC of the channel's configuration:
+    when it changes, a disabled channel is enabled again. `moved` maps chats to their new ids.
     """
 
     channel = models.CharField(max_length=32, unique=True)

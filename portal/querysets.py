@@ -143,19 +143,19 @@ class HeartbeatQuerySet(models.QuerySet["m.Heartbeat"]):
             self.bulk_create([first], ignore_conflicts=True)
 
     def ask(self, component: str, silence: timedelta, pause: timedelta) -> bool:
-        """Whether to ask the component for a sign of life: it was silent, and nobody asked within the pause.
+        """Return True if the caller is to request a heartbeat: there was none, and none was requested within the pause.
 
-        Of several who ask at once, one gets True.
+        Exactly one of several concurrent callers gets True.
         """
         self.bulk_create([self.model(component=component)], ignore_conflicts=True)
         unasked = Q(asked_at=None) | Q(asked_at__lte=Now() - pause) | Q(asked_at__gt=Now())
         return self.filter(silent_for(silence), unasked, component=component).update(asked_at=Now()) == 1
 
     def silent_nodes(self, nodes: Iterable[str]) -> set[str]:
-        """Those of the nodes that showed a sign of life once, and none for SILENCE.
+        """Return those of the nodes that once sent heartbeats and have sent none for SILENCE.
 
-        After an outage of the database every node has been silent. So nothing is known before one of them has been seen
-        for SETTLING without a break.
+        After an outage of the database every node has been silent, so none is reported before one of them has sent
+        heartbeats without a break for SETTLING.
         """
         settled = self.filter(~silent_for(SILENCE), component__startswith=NODE, unbroken_since__lte=Now() - SETTLING)
         silent = self.filter(silent_for(SILENCE), Exists(settled), component__in=nodes)
@@ -191,12 +191,12 @@ class ChannelStateQuerySet(models.QuerySet["m.ChannelState"]):
         return self.filter(Exists(messages.due(now).filter(channel=OuterRef("channel"))))
 
     def ask(self, now: datetime, pause: timedelta) -> bool:
-        """Of several who would enqueue a delivery, one gets True; the next only once it began, or after the pause."""
+        """Return True if the caller is to enqueue a delivery. Only one is, until the delivery begins or the pause is over."""
         unasked = Q(asked_at=None) | Q(asked_at__lt=now - pause)
         return self.ready(now).filter(unasked).update(asked_at=now) == 1
 
     def enable(self, **changes: Any) -> int:
-        """What was wrong is mended: the channels are tried again at once."""
+        """Clear failures and disablement, so that the channels are tried again at once."""
         mended = {"disabled_at": None, "disabled_reason": "", "failures": 0, "next_attempt_at": None, "last_error": ""}
         return self.update(**mended, **changes)
 
@@ -215,7 +215,7 @@ class OutboxMessageQuerySet(models.QuerySet["m.OutboxMessage"]):
         )
 
     def hold(self, until: datetime) -> int:
-        """Those that wait are not sent before."""
+        """Postpone waiting messages until then."""
         return self.waiting().update(next_attempt_at=until)
 
     def recipients_waiting(self) -> set[str]:
@@ -223,22 +223,22 @@ class OutboxMessageQuerySet(models.QuerySet["m.OutboxMessage"]):
         return set(self.waiting().order_by().values_list("recipient", flat=True).distinct())
 
     def held(self, now: datetime) -> dict[str, datetime]:
-        """Until when, by recipient."""
+        """Return the time until which messages are held, by recipient."""
         waiting = self.waiting().filter(next_attempt_at__gt=now).order_by()
         return dict(waiting.values_list("recipient").annotate(until=Max("next_attempt_at")))
 
     def parcels_since(self, moment: datetime) -> dict[str, int]:
-        """How many parcels each recipient got: messages sent as one have one moment."""
+        """Count the parcels that each recipient got; messages sent in one parcel share their time."""
         sent = self.filter(status="sent", finished_at__gt=moment).order_by()
         return dict(sent.values_list("recipient").annotate(parcels=Count("finished_at", distinct=True)))
 
     def try_again(self) -> int:
-        """Those that were not sent wait anew."""
+        """Queue unsent messages again."""
         unsent = self.exclude(status="sent")
         return unsent.update(status="waiting", finished_at=None, error="", next_attempt_at=None)
 
     def give_up(self, now: datetime) -> int:
-        """Nobody tries to send these any more. Their last error stays."""
+        """Stop trying to send these. Their last error stays."""
         unsent = self.filter(status__in=["waiting", "failed"])
         return unsent.update(status="given_up", finished_at=now, next_attempt_at=None)
 

@@ -26,7 +26,7 @@ def erase_subject(encrypted: str, actor: str) -> None:
 
 @task("portal.beat", is_routine=True)
 def beat(cluster: str) -> None:
-    """Nothing: every task that starts writes its cluster's beat, and this one is there when no other is."""
+    """Do nothing: each starting task writes its cluster's heartbeat, and this one starts when no other does."""
 
 
 def outdated_routine(now: datetime) -> models.QuerySet[TaskAttempt]:

@@ -1,4 +1,4 @@
-"""What templates are told about signing in."""
+"""Template variables about the signed-in user's account."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""How often something may happen in a time; above all failed authentications in a row, by address.
+"""Rate limits, above all on failed authentications of one address in a row.
 
-Of these only failures count, and a success forgets them: a whole customer may stand behind one address, and a valid
-token is never kept out by somebody else's bad one. Behind the limit a failure is answered 429 and tells nothing any
-more.
+Only failures count, and a success resets the count: a whole customer may share one address, and a valid token is never
+refused because of someone else's bad one. Above the limit a failure is answered 429 and reveals nothing more.
 """
 
 from datetime import timedelta
@@ -43,7 +42,7 @@ def counted(windows: type[CountingWindow], of: dict[str, Any], limit: int, lengt
 
 
 def refusal(problem: Problem, address: str) -> Problem:
-    """What a failed authentication is answered: its own refusal or, behind the limit, throttled."""
+    """Return the answer to a failed authentication: its own refusal or, above the limit, `throttled`."""
     wait = failed(address)
     return problem if wait is None else Problem("throttled", headers={"Retry-After": str(wait)})
 

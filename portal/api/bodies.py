@@ -24,9 +24,9 @@ UTF8 = re.compile(r"utf-?8", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Limits:
-    """What a body may have: bytes as sent and inflated, and values.
+    """Limits of a body: bytes as sent, bytes inflated, and values.
 
-    Commas and brackets are counted for values, those within texts too: two bytes may make a list of 72.
+    Commas and brackets are counted as values, even those within strings: two bytes of JSON can become a list of 72.
     """
 
     sent: int = MAX_SENT
@@ -64,7 +64,7 @@ def read_json_object(request: HttpRequest, limits: Limits = BY_TOKEN) -> dict[st
 
 
 def read_limited(request: HttpRequest, limits: Limits) -> bytes:
-    """What was sent. A larger body is refused by its declared length where it has one."""
+    """Read the body within the limit. A larger one is refused by its declared length if it has one."""
     try:
         if int(request.META.get("CONTENT_LENGTH") or 0) > limits.sent:
             raise limits.refusal()

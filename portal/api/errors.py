@@ -25,7 +25,7 @@ UNFORESEEN = frozenset({"internal_error", "not_ready", "disk_full"})
 
 
 def as_problem(error: Exception) -> Problem:
-    """What any exception of a view means to its caller."""
+    """Return the problem that an exception of a view means to its caller."""
     match error:
         case Problem():
             return error
@@ -80,7 +80,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
 
 
 def problem_response(error: Exception, request: HttpRequest) -> HttpResponse:
-    """What a view raised becomes a problem, and a refusal that matters an audit row."""
+    """Answer an exception as a problem, and record an important refusal in the audit trail."""
     problem = refused(error, request)
     return JsonResponse(problem.body(), status=problem.status, headers=problem.all_headers(), content_type=CONTENT_TYPE)
 

@@ -1,4 +1,4 @@
-"""What form an answer takes."""
+"""Content negotiation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI schema says of each call: its refusals by status, and the limits and patterns of its fields."""
+"""The OpenAPI schema: each call's refusals by status, and the limits and patterns of its fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API's views have in common: who may call, one reading of bodies, one shape of refusals."""
+"""Base views of the API: permissions, one way to read bodies, one shape of refusals."""
 
 from __future__ import annotations
 

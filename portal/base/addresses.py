@@ -1,4 +1,4 @@
-"""Whose request it is: the peer's address, or the one a trusted proxy vouches for."""
+"""The client's address: the peer's, or the one that a trusted proxy reports."""
 
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network

@@ -33,7 +33,7 @@ class Disk:
 
 
 def folders() -> dict[str, Path]:
-    """By name. PostgreSQL's own disk is seen by its errors alone."""
+    """Return the watched folders by name. PostgreSQL's own disk shows only in its errors."""
     found = {
         "data": Path(settings.VIGIE_DATA_DIR),
         "deposits": Path(settings.DEPOSITS_ROOT),
@@ -75,7 +75,7 @@ def disks() -> list[Disk]:
 
 
 def is_full() -> bool:
-    """Whether the data directory or SQLite's database can grow no more."""
+    """Return True if the data directory or SQLite's database can't grow any more."""
     own = [folder for name, folder in folders().items() if name in {"data", "database"}]
     return any(disk.is_full for disk in map(disk_of, own) if disk)
 
@@ -84,7 +84,7 @@ def is_full() -> bool:
 
 
 def means_full(error: BaseException) -> bool:
-    """Whether the error says that a disk is full: of the database, or of a folder."""
+    """Return True if the error says that a disk is full: the database's or a folder's."""
     cause = error.__cause__ or error
     if isinstance(cause, OSError):
         return cause.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -95,5 +95,5 @@ def means_full(error: BaseException) -> bool:
 
 
 def trouble(error: BaseException) -> str:
-    """What a log may say of an error whose text might quote a value."""
+    """Describe an error for the log without its text, which might quote a value."""
     return "the disk is full" if means_full(error) else type(error).__name__

@@ -25,7 +25,7 @@ def read(text: str) -> list[str]:
 
 
 class Unreadable(Exception):
-    """What is stored was encrypted under a key that is no longer there."""
+    """The stored value was encrypted under a key that is no longer configured."""
 
 
 def fernet() -> MultiFernet:

@@ -1,4 +1,4 @@
-"""What is kept of an exception: its class, one redacted line, and where it was raised, but no value."""
+"""Descriptions of exceptions to keep: class, one redacted line and stack, but no values."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def unfinished_of(path: Path) -> Iterator[Path]:
-    """What is being written to take the place of this file, or was by somebody who was killed. Raises OSError."""
+    """List temporary files that are to replace this file, or were left by a killed process. Raises OSError."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[A-Za-z0-9]{{{RANDOM}}}")
     return (found for found in path.parent.iterdir() if name.fullmatch(found.name))
 

@@ -45,7 +45,7 @@ class JsonFormatter(BaseFormatter):
 
 
 class WithoutValues(logging.Filter):
-    """Of an exception its class and its frames: what it says of itself may be what somebody sent."""
+    """Log an exception's class and frames without its message, which may quote what a client sent."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

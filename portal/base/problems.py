@@ -86,7 +86,7 @@ AUDITED = frozenset(
 
 @dataclass(frozen=True)
 class FieldError:
-    """What is wrong with one field, named by our own schema: `documents[3].page_count`."""
+    """One field's error; the field is named by our own schema, such as `documents[3].page_count`."""
 
     field: str
     code: str

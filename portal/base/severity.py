@@ -1,4 +1,4 @@
-"""How much something matters: of a finding, and of a message."""
+"""Severity of findings and messages."""
 
 from __future__ import annotations
 

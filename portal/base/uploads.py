@@ -1,4 +1,4 @@
-"""How much of a form is read: of a stranger's little, and of an uploaded file no more than anybody needs."""
+"""Size limits of forms and uploaded files; anonymous visitors may send little."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class BoundedUploadHandler(FileUploadHandler):
 
 
 def is_too_large(request: HttpRequest) -> bool:
-    """Whether a file of this request, which was read, was left out."""
+    """Return True if a file of this request, which has been parsed, was dropped as too large."""
     return any(getattr(handler, "is_too_large", False) for handler in request.upload_handlers)
 
 

@@ -70,13 +70,13 @@ class GuardedAdapter(BaseAdapter):
         return response_of(request, reply)
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection is kept open."""
 
 
 class GuardedSession(requests.Session):
-    """Without redirects, and without proxies and .netrc of the environment.
+    """A session that follows no redirects and ignores the environment's proxies and .netrc.
 
-    `allow_private` is for hosts that the environment names; for those that people enter the setting decides.
+    `allow_private` is for hosts that the environment names; PROBE_ALLOW_PRIVATE decides for hosts that people enter.
     """
 
     def __init__(self, *, allow_private: bool = False) -> None:

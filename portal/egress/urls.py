@@ -22,7 +22,7 @@ UNQUOTED = "!#$%&'()*+,/:;=?@[]~"
 
 @lru_cache(maxsize=4096)
 def clean_url(text: str) -> str:
-    """With scheme and host in lower case. Raises ValueError of a code:
+    """Return the URL with scheme and host in lower case. Raises ValueError with one of these codes:
 
     characters, syntax, scheme, credentials, host, port or fragment.
     """
@@ -48,7 +48,7 @@ def clean_url(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def ascii_host(parts: SplitResult) -> str:
-    """As it is looked up. Raises ValueError "host"."""
+    """Return the host in the ASCII form in which it is looked up. Raises ValueError "host"."""
     host = parts.hostname or ""
     if "[" in parts.netloc:
         if IPV6.fullmatch(host):

@@ -1,4 +1,4 @@
-"""What commands read from their options."""
+"""Types of command-line options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the portal works: each part proves it by doing something, not by being there."""
+"""Health checks: each part of the portal proves that it works by doing something, not by being there."""
 
 from __future__ import annotations
 

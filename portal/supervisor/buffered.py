@@ -17,7 +17,7 @@ LONGEST_PAUSE = 60.0
 
 
 class Unsent:
-    """What a client has yet to take, in a temporary file unless it is short."""
+    """The unsent rest of a response, in a temporary file unless it is short."""
 
     def __init__(self) -> None:
         self.file = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - lives as long as this
@@ -47,7 +47,7 @@ class BufferedSocket(socket.socket):
     owes_continue = False
 
     def receive(self, most: int = PIECE) -> bytes:
-        """What has come in; empty where nothing more will. Raises BlockingIOError where it may."""
+        """Return received bytes, or none at the end of the stream. Raises BlockingIOError if more may follow."""
         try:
             return super().recv(most)
         except BlockingIOError:

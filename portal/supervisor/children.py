@@ -17,7 +17,7 @@ MOST_FAILURES = 6
 
 @dataclass(frozen=True)
 class Component:
-    """What to run. The descriptors stay open in it; the lifeline is one more."""
+    """A child process to run. It inherits the given descriptors and the lifeline's."""
 
     name: str
     command: Sequence[str]
@@ -49,7 +49,7 @@ class Child:
         return self.failures >= MOST_FAILURES
 
     def start(self, now: float, lifeline: int, variable: str) -> None:
-        """In a session of its own: a terminal's Ctrl-C reaches the supervisor alone, which then ends all in order."""
+        """Start it in a session of its own: a terminal's Ctrl-C reaches only the supervisor, which then stops all in order."""
         self.process = subprocess.Popen(
             self.component.command,
             stdin=subprocess.DEVNULL,

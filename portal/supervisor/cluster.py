@@ -91,7 +91,7 @@ class Main:
             next_look = time.monotonic() + pause
 
     def beat(self) -> None:
-        """To its last moment: a node that falls silent has what it does taken away."""
+        """Send heartbeats until the very end: the work of a silent node is given to others."""
         if time.monotonic() >= self.next_beat:
             beat()
             self.next_beat = time.monotonic() + BEAT_EVERY.total_seconds()

@@ -1,4 +1,4 @@
-"""What the portal consists of, as command lines."""
+"""The components of the portal, as command lines."""
 
 from __future__ import annotations
 

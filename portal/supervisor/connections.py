@@ -44,7 +44,7 @@ class Connection(TConn):  # type: ignore[misc]
 
     @property
     def stored(self) -> int:
-        """How many bytes its temporary files have."""
+        """Return the bytes in its temporary files."""
         incoming, unsent = self.sock.incoming, self.sock.unsent
         sizes = (0 if incoming.file.closed else incoming.taken, unsent.end if unsent else 0)
         return sum(size for size in sizes if size > IN_MEMORY)
@@ -55,7 +55,7 @@ class Connection(TConn):  # type: ignore[misc]
         self.timeout = time.monotonic() + HEAD_SECONDS
 
     def feed(self, data: bytes) -> bool:
-        """Whether a thread can have the request."""
+        """Take received bytes; return True once a thread can handle the request."""
         incoming, now = self.sock.incoming, time.monotonic()
         had_head = incoming.has_head
         is_ready: bool = incoming.feed(data)

@@ -1,4 +1,4 @@
-"""What the database and the process table tell of a cluster on this host, and acting on the watchdog's verdict."""
+"""Facts for the watchdog, from the database and the process table, and acting on its verdict."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def beat() -> None:
 
 
 def is_busy(cluster: Cluster) -> bool:
-    """Whether a task runs in this cluster; where the database does not say, it may."""
+    """Return True if a task runs in this cluster, or may: the database does not answer."""
     try:
         return count_busy(TaskAttempt.objects.running(cluster).on_host(HOST)) > 0
     except Error:
@@ -64,7 +64,7 @@ def is_busy(cluster: Cluster) -> bool:
 
 
 def count_busy(attempts: Iterable[TaskAttempt]) -> int:
-    """How many are in the hands of workers of our own cluster: its main process shares their group."""
+    """Count the tasks that workers of this cluster run; they share its main process's group."""
     pids = (pid_here(attempt.worker) for attempt in attempts)
     return sum(1 for pid in pids if pid is not None and in_our_group(pid))
 

@@ -1,8 +1,8 @@
-"""What has arrived of a request, and whether a thread can answer it without waiting for its sender.
+"""Buffer a request until it has arrived as a whole, so that no thread waits for its sender.
 
-This module only finds where a request ends. What it says is decided by gunicorn's parser, which reads the same bytes
-in a thread. Where the two disagree, the parser asks for more than was received and the connection ends, so a mistake
-made here neither lets a thread wait nor makes two requests of one.
+This module only finds where a request ends. gunicorn's parser reads the same bytes in a thread and decides what they
+mean. If the two disagree, the parser asks for more than was received and the connection ends: a mistake made here
+neither blocks a thread nor splits one request into two (request smuggling).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Chunks:
         self.is_in_trailers = False
 
     def feed(self, data: bytes) -> bool:
-        """Whether the body has ended."""
+        """Take received bytes; return True at the end of the body."""
         data, at = self.line + data, self.skip
         while (end := data.find(b"\n", at)) >= 0:
             line = data[at:end].strip()

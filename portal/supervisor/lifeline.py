@@ -31,7 +31,7 @@ def end_group() -> NoReturn:
 
 
 def is_broken() -> bool:
-    """Whether the supervisor has ended, for a process that has yet to fork and can have no thread."""
+    """Return True if the supervisor has ended, for a process that is yet to fork and can't have a thread."""
     descriptor = os.environ.get(VARIABLE)
     return descriptor is not None and bool(select.select([int(descriptor)], [], [], 0)[0])
 

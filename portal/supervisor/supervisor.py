@@ -33,7 +33,7 @@ class Supervisor:
         self.lifeline, self.held = os.pipe()
 
     def run(self) -> int:
-        """Until a signal asks for the end, or a process cannot be kept running. The status to exit with."""
+        """Supervise until a signal asks to stop or a process can't be kept running; return the exit status."""
         for number in ENDING:
             signal.signal(number, self.note_signal)
         while not self.signals and not self.failed():

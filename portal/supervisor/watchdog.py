@@ -43,7 +43,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether to end the cluster, and the queue ids of the tasks to give back first."""
+    """The watchdog's decision: whether to stop the cluster, and the queue ids of tasks to give back first."""
 
     is_stalled: bool = False
     give_back: Sequence[int] = ()

@@ -1,4 +1,4 @@
-"""What our templates need beside Django's own tags."""
+"""The portal's own template tags."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def chart_rows(chart: Chart) -> list[tuple[str, float]]:
 
 @register.filter
 def chart_data(chart: Chart) -> dict[str, Any]:
-    """What charts.js draws."""
+    """Return the data that charts.js draws."""
     return {"labels": [label for label, _ in chart_rows(chart)], "values": chart.values, "unit": str(chart.unit)}

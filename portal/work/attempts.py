@@ -73,13 +73,13 @@ class Delivery:
         self.package["ack_id"] = None
 
     def give_back(self, now: datetime) -> None:
-        """For any worker of any cluster process to claim again, at once."""
+        """Release the queue row, so that any worker can claim it at once."""
         OrmQ.objects.filter(pk=self.row["queue_id"]).update(lock=now)
         self.keep_queued()
 
 
 def judge(attempt: TaskAttempt, now: datetime) -> Start:
-    """What a delivery of the task means, by what is known of earlier ones."""
+    """Decide what to do with a delivery of a task, given its earlier attempts."""
     if attempt.finished_at is not None:
         return Start.FINISHED
     over = now - attempt.started_at > limits(attempt.cluster).timeout + MARGIN

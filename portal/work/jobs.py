@@ -84,7 +84,7 @@ def claim_cycle(job: str, cycle_key: str, length: timedelta = LEASE) -> Lease | 
 
 
 def claimable_cycles(runs: JobRunQuerySet, now: datetime) -> JobRunQuerySet:
-    """Those of the cycles that nobody works on."""
+    """Return those of the cycles that no live process holds."""
     held = runs.filter(status=JobRun.Status.RUNNING, lease_expires_at__gte=now)
     return runs.claimable(now, dead_processes(held.values_list("holder", flat=True)))
 

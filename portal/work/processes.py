@@ -54,7 +54,7 @@ def host_of(identity: str) -> str:
 
 
 def is_here(identity: str) -> bool:
-    """Whether it is a process of this system, dead or alive."""
+    """Return True for a process of this system, dead or alive."""
     return host_of(identity).endswith(f"/{SYSTEM}")
 
 
@@ -86,9 +86,9 @@ def record_heartbeat() -> None:
 
 
 def dead_processes(identities: Iterable[str]) -> set[str]:
-    """Those of the processes that are no more: gone from this system's table, or of a system that fell silent.
+    """Return those of the processes that are dead: not in this system's process table, or of a silent system.
 
-    A process of a system that never gave a sign of life may be alive for all that is known.
+    A process of a system that never sent a heartbeat may be alive.
     """
     named = {identity for identity in identities if identity}
     has_table = start_time(os.getpid()) is not None

@@ -51,7 +51,7 @@ class Rounds:
     asked: dict[str, datetime] = field(default_factory=dict)
 
     def is_due(self, pulse: Pulse, now: datetime) -> bool:
-        """To the nearest tick. A clock that was set back keeps nobody waiting."""
+        """Return True if it is due, to the nearest tick. A clock that was set back delays nothing."""
         last = self.asked.get(pulse.name)
         return last is None or not timedelta(0) <= now - last < pulse.every - TICK / 2
 

@@ -52,7 +52,7 @@ def task(name: str, *, is_routine: bool = False) -> Callable[[Body], Body]:
 
 
 class TaskFailed(Exception):
-    """What django-q2 is told of a failed task: it keeps the text, so the text is one redacted sentence."""
+    """A task's failure as django-q2 sees it. It keeps the text, so the text is one redacted line."""
 
 
 def enqueue(name: str, *args: Any, cluster: Cluster = "quick") -> str:
@@ -86,7 +86,7 @@ def queued_calls(name: str, *, claimed: bool = False) -> list[tuple[Any, ...]]:
 
 
 def unpack_payload(row: OrmQ) -> dict[str, Any]:
-    """Nothing for what was signed with another secret: no worker takes it either."""
+    """Return the call in a queue row; empty if it was signed with another secret, when no worker takes it either."""
     try:
         found: dict[str, Any] = SignedPackage.loads(row.payload)
     except (BadSignature, TypeError):
@@ -95,14 +95,14 @@ def unpack_payload(row: OrmQ) -> dict[str, Any]:
 
 
 def run(name: str, *args: Any) -> None:
-    """What a worker calls. Raises TaskFailed, whatever went wrong."""
+    """Run a task; called by every worker. Raises TaskFailed, whatever went wrong."""
     delivery = Delivery(attempts.handed_over.get(), name)
     if may_start(delivery):
         run_attempt(delivery, *args)
 
 
 def may_start(delivery: Delivery) -> bool:
-    """Whether the body is to run now. Raises TaskFailed for a task that has ended its worker too often."""
+    """Return True if the body is to run now. Raises TaskFailed for a task that has killed its worker too often."""
     now = timezone.now()
     try:
         if attempts.cluster_is_ending.get()():

@@ -1,4 +1,4 @@
-"""How long rows are kept. Each app's `schedules.py` declares what of it may go; one job deletes it in small batches."""
+"""Retention: each app's `schedules.py` declares which rows are outdated; one job deletes them in small batches."""
 
 from __future__ import annotations
 

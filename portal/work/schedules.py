@@ -59,7 +59,7 @@ class Job:
         return self.cycle_at(moment).isoformat()
 
     def row(self) -> dict[str, Any]:
-        """What the job's Schedule row must hold, apart from when it is due."""
+        """Return the fields of the job's Schedule row, except for when it is due."""
         return {
             "func": RUN,
             "args": repr((self.name,)),

@@ -35,7 +35,7 @@ class ChangePasswordForm(account.ChangePasswordForm):  # type: ignore[misc]
 
 
 class SetPasswordForm(account.SetPasswordForm):  # type: ignore[misc]
-    """For users without a password, but those of single sign-on: whoever leaves the provider must not have a way in."""
+    """Set a first password. Users of single sign-on may not: someone who leaves the provider must lose access."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

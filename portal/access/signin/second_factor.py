@@ -1,4 +1,4 @@
-"""Who must have a second factor, and until when they may go without one."""
+"""The duty to have a second factor, and the period of grace before it applies."""
 
 from __future__ import annotations
 

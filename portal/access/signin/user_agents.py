@@ -1,4 +1,4 @@
-"""Of a user agent the names of browser and system, and nothing that its sender could have written into it."""
+"""Reduce a user agent to the names of browser and system, so that nothing its sender wrote is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the Authorization header to the token: one query, constant-time comparison, a stable code on refusal."""
+"""Authenticate the Authorization header: one query, a constant-time comparison, a stable code on refusal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TokenBearer(AnonymousUser):
 
 
 def bearer_text(request: HttpRequest) -> str | None:
-    """What follows `Bearer` in the Authorization header, or None where no bearer token is shown."""
+    """Return what follows `Bearer` in the Authorization header, or None without a bearer token."""
     scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     return text.strip() if scheme.lower() == "bearer" else None
 
@@ -77,7 +77,7 @@ def refuse_ended(token: ApiToken, now: datetime) -> None:
 
 
 def note_use(token: ApiToken, now: datetime) -> None:
-    """At most one write a minute, whoever else uses the token at the same time."""
+    """Store the time of use, at most once a minute even under concurrent calls."""
     if token.last_used_at is None or token.last_used_at <= now - LAST_USED_EVERY:
         stale = Q(last_used_at=None) | Q(last_used_at__lte=now - LAST_USED_EVERY)
         ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)
@@ -89,7 +89,7 @@ class BearerAuthentication(BaseAuthentication):
     tokens_by_key = lookup(ApiToken.objects.select_related("user"))
 
     def may_repeat(self, token: ApiToken, request: HttpRequest) -> bool:
-        """Whether the call answers this token although it was revoked."""
+        """Return True if the call may be repeated with a revoked token."""
         return False
 
     def authenticate_request(self, request: HttpRequest) -> ApiToken | None:
