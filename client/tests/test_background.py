@@ -36,29 +36,29 @@ class Flushes:
 
 def test_it_comes_by_itself() -> None:
     flushes = Flushes()
-    flushes.delivery.soon()
+    flushes.delivery.request()
     assert flushes.reached(1)
 
 
 def test_it_comes_again_when_something_came_meanwhile() -> None:
     flushes = Flushes()
-    flushes.meanwhile = flushes.delivery.soon
-    flushes.delivery.soon()
+    flushes.meanwhile = flushes.delivery.request
+    flushes.delivery.request()
     assert flushes.reached(2)
 
 
 def test_it_comes_again_after_it_has_ended() -> None:
     flushes = Flushes()
-    flushes.delivery.soon()
+    flushes.delivery.request()
     flushes.delivery.finish(20)
-    flushes.delivery.soon()
+    flushes.delivery.request()
     assert flushes.reached(2)
 
 
 def test_it_gathers_until_the_end() -> None:
     flushes = Flushes(gather=600)
     for _ in range(5):
-        flushes.delivery.soon()
+        flushes.delivery.request()
     assert flushes.count == 0
     flushes.delivery.finish(20)
     assert flushes.count == 1
@@ -73,7 +73,7 @@ def test_it_has_nothing_to_finish_where_nothing_was_asked_for() -> None:
 def test_it_is_waited_for_no_longer_than_was_said() -> None:
     flushes, over = Flushes(), threading.Event()
     flushes.meanwhile = lambda: over.wait(20)
-    flushes.delivery.soon()
+    flushes.delivery.request()
     flushes.delivery.finish(0)
     assert flushes.count == 0
     over.set()
@@ -83,14 +83,14 @@ def test_it_is_waited_for_no_longer_than_was_said() -> None:
 def test_it_tries_again_until_nothing_is_left() -> None:
     flushes = Flushes(gather=0)
     flushes.pauses = [0.01, 0.01]
-    flushes.delivery.soon()
+    flushes.delivery.request()
     assert flushes.reached(3)
 
 
 def test_it_waits_for_the_pause_before_it_tries_again() -> None:
     flushes = Flushes()
     flushes.pauses = [600]
-    flushes.delivery.soon()
+    flushes.delivery.request()
     assert flushes.reached(1)
     flushes.delivery.finish(20)
     assert flushes.count == 1
@@ -99,9 +99,9 @@ def test_it_waits_for_the_pause_before_it_tries_again() -> None:
 def test_an_event_during_the_pause_is_tried_at_once() -> None:
     flushes = Flushes()
     flushes.pauses = [600]
-    flushes.delivery.soon()
+    flushes.delivery.request()
     assert flushes.reached(1)
-    flushes.delivery.soon()
+    flushes.delivery.request()
     assert flushes.reached(2)
 
 
@@ -109,7 +109,7 @@ def test_to_finish_is_to_try_once_and_not_to_wait_for_the_pause() -> None:
     flushes = Flushes(gather=600)
     flushes.pauses = [600, 600]
     for count in (1, 2):
-        flushes.delivery.soon()
+        flushes.delivery.request()
         flushes.delivery.finish(20)
         assert flushes.count == count
 
@@ -119,7 +119,7 @@ def test_of_many_on_one_spool_one_tries_again() -> None:
     threads = []
     for flushes in many:
         flushes.pauses = [600]
-        flushes.delivery.soon()
+        flushes.delivery.request()
         assert flushes.reached(1)
         flushes.delivery.finish(20)
         threads.append(flushes.delivery._thread)
@@ -132,7 +132,7 @@ def test_of_many_on_one_spool_one_tries_again() -> None:
 def test_what_is_tried_again_has_gathered_already() -> None:
     flushes = Flushes(gather=600)
     flushes.pauses = [0.01]
-    flushes.delivery.soon()
+    flushes.delivery.request()
     flushes.delivery.finish(20)
     assert flushes.reached(2)
 
@@ -145,7 +145,7 @@ def test_to_finish_is_to_wait_for_what_is_under_way() -> None:
         over.wait(20)
 
     flushes.meanwhile = wait
-    flushes.delivery.soon()
+    flushes.delivery.request()
     assert begun.wait(20)
     threading.Timer(0.05, over.set).start()
     flushes.delivery.finish(20)

@@ -166,7 +166,7 @@ def test_report_without_pymupdf_says_so_and_fails_no_document(
     portal: Any, command: Command, enrolled: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("vigie_client.report.pdf_pages._missing", set())
+    monkeypatch.setattr("vigie_client.report.pdf_pages._logged_missing", set())
     monkeypatch.setitem(sys.modules, "pymupdf", None)
     monkeypatch.setitem(sys.modules, "fitz", None)
     for name in ("a.pdf", "b.pdf"):

@@ -100,7 +100,7 @@ def test_it_remembers_a_day_of_names(tmp_path: Path) -> None:
 
 
 def test_its_memory_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vigie_client.deposits.names._REMEMBERED", 3)
+    monkeypatch.setattr("vigie_client.deposits.names._MAX_REMEMBERED", 3)
     path = tmp_path / "names.json"
     for _ in range(5):
         next(ReportNames(str(path)).free_names(NEW_YEARS_EVE, "a"))

@@ -236,7 +236,7 @@ def test_feedback_of_nobody_is_not_taken(client: Any, spool: Path, participant: 
     heard = Heard()
     assert client(logger=heard).send(participant, comment="secret") is False
     assert list(spool.parent.iterdir()) == []
-    assert heard.lines == ["feedback isn't taken: no participant"]
+    assert heard.lines == ["feedback isn't accepted: no participant"]
 
 
 def test_the_ends_of_the_scale_are_scores(client: Any, spool: Path) -> None:
@@ -334,7 +334,7 @@ def test_it_survives_whatever_breaks_in_it_and_says_nothing_of_what_was_said(
     monkeypatch.setattr(f"vigie_client.report.feedback.{broken}", fail)
     heard = Heard()
     assert client(logger=heard).send(CAROL, comment="secret") is False
-    assert heard.lines == ["feedback can't be taken: RuntimeError"]
+    assert heard.lines == ["feedback can't be recorded: RuntimeError"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and SIGKILL")

@@ -66,7 +66,7 @@ def test_each_child_opens_a_connection_of_its_own(keeping_alive: Any, token: str
 
 
 def test_calls_under_way_in_the_parent_leave_the_child_its_threads() -> None:
-    runner, release = DeadlineRunner(most_threads=1), threading.Event()
+    runner, release = DeadlineRunner(max_threads=1), threading.Event()
     with pytest.raises(CallFailed, match="deadline"):
         runner.run(release.wait, 0.01)
     assert succeeds_in_child(lambda: runner.run(lambda: "done", 20) == "done")

@@ -126,7 +126,7 @@ def test_it_returns_at_its_deadline_from_a_slow_drip(token: str, run: Any) -> No
 
 
 def test_it_never_has_more_stuck_threads_than_its_bound(stuck: StuckSession) -> None:
-    runner = DeadlineRunner(most_threads=2)
+    runner = DeadlineRunner(max_threads=2)
     for _ in range(5):
         with pytest.raises(CallFailed, match="deadline"):
             runner.run(lambda: stuck.post("", None, 0), 0.01)
@@ -134,7 +134,7 @@ def test_it_never_has_more_stuck_threads_than_its_bound(stuck: StuckSession) -> 
 
 
 def test_it_works_again_once_a_stuck_call_has_ended(stuck: StuckSession) -> None:
-    runner = DeadlineRunner(most_threads=1)
+    runner = DeadlineRunner(max_threads=1)
     with pytest.raises(CallFailed, match="deadline"):
         runner.run(lambda: stuck.post("", None, 0), 0.01)
     stuck.release.set()
@@ -142,7 +142,7 @@ def test_it_works_again_once_a_stuck_call_has_ended(stuck: StuckSession) -> None
 
 
 def test_it_waits_for_a_free_thread_within_its_deadline() -> None:
-    runner = DeadlineRunner(most_threads=1)
+    runner = DeadlineRunner(max_threads=1)
     answers = []
     threads = [threading.Thread(target=lambda: answers.append(runner.run(lambda: "done", 20))) for _ in range(8)]
     for thread in threads:

@@ -152,7 +152,7 @@ def test_huge_file_without_an_end_is_not_read_through(tmp_path: Path, monkeypatc
 
 
 def test_large_file_with_its_end_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pdf_pages, "MAX_REPAIRED", 100)
+    monkeypatch.setattr(pdf_pages, "MAX_REPAIR_BYTES", 100)
     (tmp_path / "a.pdf").write_bytes(THREE_PAGES + b"\0" * 2_000)
     assert page_count_for(tmp_path / "a.pdf") == 3
     (tmp_path / "a.pdf").write_bytes(THREE_PAGES.replace(b"startxref\n", b"startxref\n1"))
@@ -169,7 +169,7 @@ def test_long_walk_leaves_pymupdf_to_others_in_between(tmp_path: Path, monkeypat
     kids = b" ".join([b"3 0 R"] * 1_000)
     (tmp_path / "a.pdf").write_bytes(tree(b"/Count 1000", kids, PAGE))
     lock = CountingLock()
-    monkeypatch.setattr(pdf_pages._turn, "lock", lock)
+    monkeypatch.setattr(pdf_pages._pymupdf_lock, "lock", lock)
     assert page_count_for(tmp_path / "a.pdf") == 1_000
     assert lock.taken >= 1_000 // 256
 
@@ -190,7 +190,7 @@ class CountingLock:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
 def test_process_forked_while_another_thread_counts_can_count(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(THREE_PAGES)
-    with pdf_pages._turn.lock:
+    with pdf_pages._pymupdf_lock.lock:
         pid = os.fork()
         if pid == 0:
             signal.alarm(30)
@@ -252,7 +252,7 @@ def test_missing_pymupdf_gives_no_count_and_one_log_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write_pdf(tmp_path / "a.pdf")
-    monkeypatch.setattr(pdf_pages, "_missing", set())
+    monkeypatch.setattr(pdf_pages, "_logged_missing", set())
     monkeypatch.setitem(sys.modules, "pymupdf", None)
     monkeypatch.setitem(sys.modules, "fitz", None)
     assert [page_count_for(path), page_count_for(path)] == [None, None]

@@ -1,4 +1,4 @@
-"""What runs on other people's machines: enrolment, heartbeats, backups, and reports neither lost nor leaked."""
+"""Client of a Vigie portal: enrolment, heartbeats, backups, and usage reports that are neither lost nor leaked."""
 
 from vigie_client.deposits.dumps import Dump
 from vigie_client.deposits.operation import deposit

@@ -1,4 +1,4 @@
-"""`python -m vigie_client`: the command where its script isn't on the path."""
+"""Run the command as `python -m vigie_client`, if its script is not on the path."""
 
 import sys
 

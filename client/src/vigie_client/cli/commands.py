@@ -47,7 +47,7 @@ DONE, FAILED, USAGE = 0, 1, 2
 
 
 class UsageError(Exception):
-    """What only another command line can mend."""
+    """Wrong usage of the command line."""
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -76,11 +76,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _enroll(options: argparse.Namespace) -> int:
-    token, store = read_token(options.token_file), _store(options)
+    token, store = read_token(options.token_file), _token_store(options)
     if token is None and store.load() is None:
         raise UsageError("no enrolment token: give --token-file FILE, --token-file - or VIGIE_TOKEN")
     enrolment = enroll(
-        _server(options),
+        _require_server(options),
         token or "",
         options.machine_id,
         store=store,
@@ -88,132 +88,136 @@ def _enroll(options: argparse.Namespace) -> int:
         user_email=options.user_email,
         user_id=options.user_id,
         hostname=options.hostname or socket.gethostname(),
-        os_info=host.os_info(),
+        os_info=host.describe_os(),
         version=options.app_version,
         allow_reactivate=not options.no_reactivate,
         timeout=options.timeout,
-        session_factory=_session,
+        session_factory=_make_session,
     )
-    return _print(options, {"status": enrolment.status, "machine_id": enrolment.credentials.machine_id})
+    return _print_result(options, {"status": enrolment.status, "machine_id": enrolment.credentials.machine_id})
 
 
 def _report(options: argparse.Namespace) -> int:
-    """Spool, then flush: the run is safe before the network is asked for anything. Sent directly if the disk fails."""
+    """Spool, then flush, so that the run is safe before any call. Send it directly if the disk fails."""
     if is_telemetry_off():
         return _print_telemetry_off(options)
     started_at = datetime.now(timezone.utc)
-    payload = _payload(
+    payload = _build_payload(
         run_id=new_run_id(),
         app_name=options.app_name,
         app_version=options.app_version,
         license_ref=options.license_ref,
-        machine_id=options.machine_id or _machine_id(options),
-        documents=describe_documents(_files(options)),
+        machine_id=options.machine_id or _default_machine_id(options),
+        documents=describe_documents(_find_files(options)),
         started_at=started_at,
     )
     counts = {key: payload[key] for key in ("run_id", "document_count", "failed_count", "total_pages")}
-    if spool_payload(_spool(options), payload):
+    if spool_payload(_spool_path(options), payload):
         return _flush(options, counts)
-    client = _client(options)
+    client = _make_client(options)
     if client is None or not client.report(payload):
         return _fail(FAILED, "report: the run can neither be written to the state directory nor sent")
-    return _print(options, {**counts, "delivered": 1, "pending": None})
+    return _print_result(options, {**counts, "delivered": 1, "pending": None})
 
 
-def _files(options: argparse.Namespace) -> list[str]:
+def _find_files(options: argparse.Namespace) -> list[str]:
     try:
         return find_files(options.files)
     except ValueError as error:
         raise UsageError(f"report: {error}") from None
 
 
-def _payload(**known: Any) -> dict[str, Any]:
+def _build_payload(**known: Any) -> dict[str, Any]:
     try:
         return build_usage_payload(**known, strict=True)
     except ValueError as error:
         raise UsageError(f"report: {error}") from None
 
 
-def _flush(options: argparse.Namespace, about: Optional[Mapping[str, Any]] = None) -> int:
+def _flush(options: argparse.Namespace, counts_of_run: Optional[Mapping[str, Any]] = None) -> int:
     if is_telemetry_off():
         return _print_telemetry_off(options)
-    spool = _spool(options)
+    spool = _spool_path(options)
     before = spool_stats(spool)
-    client = _client(options)
+    client = _make_client(options)
     delivered = 0 if client is None else flush_spool(spool, client, force=options.force)
     after = spool_stats(spool)
     counts = {"delivered": delivered, "pending": after.pending, "dropped": sum(after.dropped.values())}
-    _print(options, {**(about or {}), **counts})
-    lost_none = (after.quarantined, after.dropped) == (before.quarantined, before.dropped)
-    return DONE if after.pending == 0 and lost_none else FAILED
+    _print_result(options, {**(counts_of_run or {}), **counts})
+    has_no_loss = (after.quarantined, after.dropped) == (before.quarantined, before.dropped)
+    return DONE if after.pending == 0 and has_no_loss else FAILED
 
 
-def _client(options: argparse.Namespace) -> Optional[UsageTelemetryClient]:
-    token = _token(options)
+def _make_client(options: argparse.Namespace) -> Optional[UsageTelemetryClient]:
+    token = _find_token(options)
     if token is None:
         logging.warning("not enrolled: what is spooled is kept for later")
         return None
-    return UsageTelemetryClient(_server(options), _session(token), timeout=options.timeout)
+    return UsageTelemetryClient(_require_server(options), _make_session(token), timeout=options.timeout)
 
 
 def _quarantine(options: argparse.Namespace) -> int:
-    spool, code = _spool(options), options.code
+    spool, code = _spool_path(options), options.code
     if options.action == "list":
-        return _print(options, {"items": [item for item in quarantined(spool) if code in (None, item.get("code"))]})
+        return _print_result(
+            options, {"items": [item for item in quarantined(spool) if code in (None, item.get("code"))]}
+        )
     if options.action == "retry":
-        return _print(options, {"retried": retry_quarantined(spool, code), "pending": spool_stats(spool).pending})
-    return _print(options, {"dropped": drop_quarantined(spool, code)})
+        return _print_result(
+            options, {"retried": retry_quarantined(spool, code), "pending": spool_stats(spool).pending}
+        )
+    return _print_result(options, {"dropped": drop_quarantined(spool, code)})
 
 
 def _print_telemetry_off(options: argparse.Namespace) -> int:
-    """What whoever set the variable wants is done: no failure, nor a file that wasn't there."""
+    """Succeed without doing anything: the user opted out, so this is not a failure, even if a file is missing."""
     logging.warning("VIGIE_TELEMETRY is off: nothing is written or sent, and what is spooled stays")
-    return _print(options, {"telemetry": "off", "delivered": 0})
+    return _print_result(options, {"telemetry": "off", "delivered": 0})
 
 
 def _heartbeat(options: argparse.Namespace) -> int:
-    token = _token(options)
+    token = _find_token(options)
     if token is None:
         raise LookupError("this machine isn't enrolled")
-    known = {"version": options.app_version, "os_info": host.os_info(), "timeout": options.timeout}
+    known = {"version": options.app_version, "os_info": host.describe_os(), "timeout": options.timeout}
     if options.watch:
         with contextlib.suppress(KeyboardInterrupt):
-            HeartbeatThread(_server(options), _session(token), **known).run()  # in this very thread
+            HeartbeatThread(_require_server(options), _make_session(token), **known).run()  # in this thread
         return DONE
-    interval = send_heartbeat(_server(options), _session(token), hostname=socket.gethostname(), **known)
-    return _print(options, {"next_heartbeat_seconds": interval})
+    interval = send_heartbeat(_require_server(options), _make_session(token), hostname=socket.gethostname(), **known)
+    return _print_result(options, {"next_heartbeat_seconds": interval})
 
 
 def _deposit(options: argparse.Namespace) -> int:
     try:
         result = deposit(
             parse_dumps(options.dumps),
-            _place(options),
-            agent_id=_agent_id(options),
+            _deposit_place(options),
+            agent_id=_choose_agent_id(options),
             state_dir=options.state_dir,
             dump_timeout=options.timeout_dump,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
     databases = [vars(each) for each in result.databases]
-    _print(options, {"status": result.status, "report": result.report, "databases": databases})
+    _print_result(options, {"status": result.status, "report": result.report, "databases": databases})
     return DONE if result.status == "deposited" else FAILED
 
 
-def _place(options: argparse.Namespace) -> DepositPlace:
+def _deposit_place(options: argparse.Namespace) -> DepositPlace:
     if options.to is not None:
         return DepositFolder(options.to)
-    server = _server(options)
+    server = _require_server(options)
     if not server.lower().startswith(("http://", "https://")):
         raise UsageError("the server's address begins with https:// or http://")
-    token = _token(options)
+    token = _find_token(options)
     if token is None:
         raise LookupError("this machine isn't enrolled")
-    return DepositPortal(server, _session(token), Patience(deadline=options.deadline, timeout=options.timeout))
+    return DepositPortal(server, _make_session(token), Patience(deadline=options.deadline, timeout=options.timeout))
 
 
-def _agent_id(options: argparse.Namespace) -> str:
-    credentials = _store(options).load()
+def _choose_agent_id(options: argparse.Namespace) -> str:
+    credentials = _token_store(options).load()
     if credentials is None:
         return str(options.agent_id or _refuse("this machine isn't enrolled: give --agent-id ID"))
     if options.agent_id is None or options.agent_id.lower() == credentials.machine_id.lower():
@@ -224,49 +228,51 @@ def _agent_id(options: argparse.Namespace) -> str:
 
 
 def _rotate(options: argparse.Namespace) -> int:
-    store = _store(options)
-    valid_until = rotate_token(_server(options), store, timeout=options.timeout, session_factory=_session)
-    return _print(options, {"status": "rotated", "previous_valid_until": valid_until})
+    store = _token_store(options)
+    valid_until = rotate_token(_require_server(options), store, timeout=options.timeout, session_factory=_make_session)
+    return _print_result(options, {"status": "rotated", "previous_valid_until": valid_until})
 
 
 def _uninstall(options: argparse.Namespace) -> int:
-    store = _store(options)
-    uninstall(_server(options), store, reason=options.reason, timeout=options.timeout, session_factory=_session)
-    return _print(options, {"status": "uninstalled"})
+    store = _token_store(options)
+    uninstall(
+        _require_server(options), store, reason=options.reason, timeout=options.timeout, session_factory=_make_session
+    )
+    return _print_result(options, {"status": "uninstalled"})
 
 
-def _server(options: argparse.Namespace) -> str:
+def _require_server(options: argparse.Namespace) -> str:
     if not options.server:
         raise UsageError("no server: give --server URL or VIGIE_URL")
     return str(options.server)
 
 
-def _session(token: Union[str, TokenStore]) -> Any:
+def _make_session(token: Union[str, TokenStore]) -> Any:
     try:
         return make_session(token)
     except ValueError as error:
         raise UsageError(str(error)) from None
 
 
-def _token(options: argparse.Namespace) -> Union[str, TokenStore, None]:
-    """A token file named for this command, else this machine's own store, else VIGIE_TOKEN (an application's, say)."""
-    store = _store(options)
+def _find_token(options: argparse.Namespace) -> Union[str, TokenStore, None]:
+    """Return the token of --token-file, else this machine's store, else VIGIE_TOKEN, for example an application's."""
+    store = _token_store(options)
     if options.token_file is None and store.load() is not None:
         return store
     return read_token(options.token_file)
 
 
-def _machine_id(options: argparse.Namespace) -> str:
-    credentials = _store(options).load()
+def _default_machine_id(options: argparse.Namespace) -> str:
+    credentials = _token_store(options).load()
     return credentials.machine_id if credentials else host.default_machine_id()
 
 
-def _store(options: argparse.Namespace) -> TokenStore:
-    """The token may be where an installer keeps it, unless another place was named."""
+def _token_store(options: argparse.Namespace) -> TokenStore:
+    """Return the token store, by default also that of the installers."""
     return TokenStore(None if options.state_dir == default_state_dir() else options.state_dir)
 
 
-def _spool(options: argparse.Namespace) -> str:
+def _spool_path(options: argparse.Namespace) -> str:
     return getattr(options, "spool", None) or os.path.join(options.state_dir, "spool.jsonl")
 
 
@@ -274,8 +280,8 @@ def _refuse(sentence: str) -> NoReturn:
     raise UsageError(sentence)
 
 
-def _print(options: argparse.Namespace, result: Mapping[str, Any]) -> int:
-    sys.stdout.write(json.dumps({**result, "quarantined": count_quarantined(_spool(options))}) + "\n")
+def _print_result(options: argparse.Namespace, result: Mapping[str, Any]) -> int:
+    sys.stdout.write(json.dumps({**result, "quarantined": count_quarantined(_spool_path(options))}) + "\n")
     return DONE
 
 

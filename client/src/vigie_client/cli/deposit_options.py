@@ -1,4 +1,4 @@
-"""The options of `vigie-client deposit`: groups of a database and where its dump comes from, in the order given."""
+"""Options of `vigie-client deposit`: groups of a database and the source of its dump, in the order given."""
 
 from __future__ import annotations
 
@@ -24,12 +24,16 @@ def add_deposit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agent-id", metavar="ID", help="default: the machine id as enrolled")
     parser.add_argument("--timeout-dump", type=_seconds, metavar="SECONDS", help="for each command; default: none")
     parser.add_argument(
-        "--deadline", type=_seconds, default=3600.0, metavar="SECONDS", help="for trying again; default: %(default)s"
+        "--deadline",
+        type=_seconds,
+        default=3600.0,
+        metavar="SECONDS",
+        help="for trying again; default: %(default)s",
     )
 
 
 def parse_dumps(collected: Sequence[tuple[str, str]]) -> list[Dump]:
-    """The dumps that these options name. Raises ValueError."""
+    """Group the collected options into dumps. Raises ValueError."""
     groups: list[tuple[str, dict[str, str]]] = []
     for flag, value in collected:
         if flag == "--database":
@@ -46,7 +50,7 @@ def parse_dumps(collected: Sequence[tuple[str, str]]) -> list[Dump]:
 
 
 class _Collect(argparse.Action):
-    """Keeps the options of all three flags in one list, for their order tells what belongs together."""
+    """Collects the options of all three flags in one list, since their order tells what belongs together."""
 
     def __call__(self, _parser: Any, namespace: argparse.Namespace, value: Any, flag: Any = None) -> None:
         setattr(namespace, self.dest, [*getattr(namespace, self.dest), (flag, value)])

@@ -1,4 +1,4 @@
-"""The command line's options, and where its secrets come from: never from the command line, which others can see."""
+"""Parse the command line, and read tokens from files and the environment: others can see a command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vigie_client.version import __version__
 
 
 def parse_arguments(arguments: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """The options of one command. Exits with status 2 on wrong usage."""
+    """Parse the options of one command. Exits with status 2 on wrong usage."""
     parser = argparse.ArgumentParser(
         prog="vigie-client",
         allow_abbrev=False,
@@ -25,14 +25,14 @@ def parse_arguments(arguments: Optional[Sequence[str]] = None) -> argparse.Names
     )
     parser.add_argument("--version", action="version", version=f"vigie-client {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    # Without abbreviations, or `--token SECRET` would be taken for `--token-file`.
+    # No abbreviations: `--token SECRET` would mean `--token-file`.
     add = partial(commands.add_parser, parents=[_common_options()], allow_abbrev=False)
     _enroll_options(add("enroll", help="enrol this machine and keep its token"))
     _report_options(add("report", help="report one run over these documents"))
     _force_option(add("flush", help="deliver the runs that wait on disk"))
     _quarantine_options(add("quarantine", help="list, retry or drop what the portal refused"))
     _heartbeat_options(add("heartbeat", help="say that this machine is alive"))
-    # An upload may take its time: only a silent socket is given up.
+    # Uploads may be slow: only a silent socket times out.
     patient = _common_options(timeout=60.0, per="per operation on a socket")
     add_deposit_options(add("deposit", parents=[patient], help="back up databases and deposit them with the portal"))
     add("rotate", help="replace this machine's token by a new one")
@@ -41,7 +41,7 @@ def parse_arguments(arguments: Optional[Sequence[str]] = None) -> argparse.Names
 
 
 def read_token(token_file: Optional[str]) -> Optional[str]:
-    """The token from a file (`-`: standard input), else from VIGIE_TOKEN, else None. Raises OSError."""
+    """Read the token from a file (`-` is standard input) or from VIGIE_TOKEN; None without either. Raises OSError."""
     if token_file is None:
         return os.environ.get("VIGIE_TOKEN") or None
     if token_file == "-":  # noqa: S105 - the name of a file

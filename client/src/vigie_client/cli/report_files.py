@@ -1,4 +1,4 @@
-"""The files of `vigie-client report`: found, checked and counted. Only an extension tells what a document was."""
+"""Find the files of `vigie-client report` and count their pages."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _WINDOWS = os.name == "nt"
 
 
 def find_files(names: Sequence[str]) -> list[str]:
-    """The files that the command line names. ValueError for one that is absent or a folder.
+    """Return the files named on the command line. Raises ValueError for one that is missing or a folder.
 
-    On Windows patterns are expanded here: its shells pass them on as they are.
+    Expands patterns on Windows, whose shells do not.
     """
-    files = [file for name in names for file in (_matches(name) if _WINDOWS else [name])]
+    files = [file for name in names for file in (_expand_pattern(name) if _WINDOWS else [name])]
     for file in files:
         if os.path.isdir(file):
             raise ValueError(f"{file!r} is a folder: name the files in it")
@@ -28,23 +28,23 @@ def find_files(names: Sequence[str]) -> list[str]:
 
 
 def describe_documents(files: Sequence[str]) -> list[dict[str, Any]]:
-    """The documents of a run, one per file. A page count that is unknown is no failure of the document."""
-    return [_document(file) for file in files]
+    """Return the documents of a run, one per file. An unknown page count is not a failure."""
+    return [_describe_document(file) for file in files]
 
 
-def _matches(name: str) -> list[str]:
-    """The files that match; the name itself where it is a file, or nothing matches."""
+def _expand_pattern(name: str) -> list[str]:
+    """Return the matching files, or the name itself if it exists or nothing matches."""
     if os.path.exists(name):
         return [name]
     return sorted(found for found in glob.glob(name) if os.path.isfile(found)) or [name]
 
 
-def _document(file: str) -> dict[str, Any]:
-    begun = time.monotonic()
+def _describe_document(file: str) -> dict[str, Any]:
+    started = time.monotonic()
     pages = page_count_for(file)
     return {
         "page_count": pages,
         "status": "success",
-        "duration_ms": int((time.monotonic() - begun) * 1000),
+        "duration_ms": int((time.monotonic() - started) * 1000),
         "extension": os.path.splitext(file)[1] or None,
     }

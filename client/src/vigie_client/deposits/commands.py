@@ -1,4 +1,4 @@
-"""Dump commands: run, watched, and believed only when every part of them says that it succeeded."""
+"""Run dump commands, which succeed only if every part of a pipeline does."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ _ASSIGNMENT = re.compile(r"\s*[A-Za-z_]\w*=")
 
 
 def needs_shell(command: str) -> bool:
-    """Whether anything in `command`, outside its quotes, means something to a shell alone."""
+    """Return True if `command` has a shell operator outside its quotes."""
     if not _WINDOWS and _ASSIGNMENT.match(command):
         return True
-    return any(_means_something(word) for word in _WORDS.findall(command))
+    return any(_is_operator(word) for word in _WORDS.findall(command))
 
 
 def parse_command(command: Union[str, Sequence[str]]) -> Union[str, list[str]]:
-    """What to start for `command`. ValueError if it's empty, has an open quote, or needs a bash that isn't there."""
+    """Return the arguments to start. Raises ValueError for an empty command, an open quote or a missing bash."""
     if not isinstance(command, str):
-        given = list(command)
-        return given if given else _refuse("the dump command is empty")
+        arguments = list(command)
+        return arguments if arguments else _refuse("the dump command is empty")
     if not command.strip():
         _refuse("the dump command is empty")
     if needs_shell(command):
-        return [_bash(), "-o", "pipefail", "-c", command]
+        return [_find_bash(), "-o", "pipefail", "-c", command]
     return command if _WINDOWS else shlex.split(command)
 
 
 def command_output(
     command: Union[str, Sequence[str]], timeout: Optional[float], chunk: int
 ) -> Generator[bytes, None, None]:
-    """What `command` writes to its standard output, in pieces of at most `chunk` bytes.
+    """Run `command` and yield its standard output in pieces of at most `chunk` bytes.
 
-    DumpFailed if it can't be started, doesn't end with status 0, or isn't done after `timeout` seconds.
+    Raises DumpFailed if it cannot be started, fails, or takes longer than `timeout` seconds.
     """
     with _Running(parse_command(command), timeout) as running:
         while data := running.read(chunk):
@@ -56,7 +56,7 @@ def command_output(
 
 
 class _Running:
-    """A started command, in a process group of its own, so that a pipeline ends as a whole."""
+    """A running command in its own process group, so that a pipeline is killed as a whole."""
 
     def __init__(self, arguments: Union[str, list[str]], timeout: Optional[float]) -> None:
         self._process = _start(arguments)
@@ -74,14 +74,14 @@ class _Running:
         return os.read(self._process.stdout.fileno(), most)
 
     def check(self) -> None:
-        """Wait for the end; DumpFailed unless it was a good one."""
+        """Wait for the command to end. Raises DumpFailed unless it succeeded."""
         status = self._process.wait()
         if self._timed_out:
             raise DumpFailed(f"the dump command took longer than {self._timeout:g} s")
         if status != 0:
-            # Of a signal bash tells by printing the command, whatever is in it.
-            said = "" if _signal_name(status) else self._last_line.text()
-            raise DumpFailed(f"the dump command {_ending(status)}" + (f": {said}" if said else ""))
+            # After a signal bash prints the command, which may hold secrets.
+            message = "" if _signal_name(status) else self._last_line.text()
+            raise DumpFailed(f"the dump command {_describe_exit(status)}" + (f": {message}" if message else ""))
 
     def __enter__(self) -> _Running:
         return self
@@ -111,7 +111,7 @@ class _Running:
 
 
 class _LastLine:
-    """Reads a pipe to its end, in a thread so that its writer never waits, and remembers how its last line began."""
+    """Drains a pipe in a thread, so that its writer never blocks, and keeps the beginning of its last line."""
 
     def __init__(self, pipe: Any) -> None:
         self._pipe = pipe
@@ -120,17 +120,17 @@ class _LastLine:
         self._thread.start()
 
     def text(self) -> str:
-        self._thread.join(1.0)  # what the command left running may keep the pipe open
+        self._thread.join(1.0)  # a background process of the command may keep the pipe open
         return sanitize_line(self._line.decode("utf-8", "replace"))
 
     def _drain(self) -> None:
-        whole = True
+        is_line_start = True
         with self._pipe:
             while piece := self._pipe.readline(_LONGEST_LINE):
-                shown = [part for part in piece.split(b"\r") if part.strip()]
-                if whole and shown:
-                    self._line = shown[-1]
-                whole = piece.endswith(b"\n")
+                parts = [part for part in piece.split(b"\r") if part.strip()]
+                if is_line_start and parts:
+                    self._line = parts[-1]
+                is_line_start = piece.endswith(b"\n")
 
 
 def _start(arguments: Union[str, list[str]]) -> subprocess.Popen[bytes]:
@@ -145,16 +145,16 @@ def _start(arguments: Union[str, list[str]]) -> subprocess.Popen[bytes]:
             start_new_session=not _WINDOWS,
         )
     except (OSError, ValueError) as error:
-        raise DumpFailed(f"the dump command can't be started: {_reason(error)}") from None
+        raise DumpFailed(f"the dump command can't be started: {_describe_start_error(error)}") from None
 
 
-def _reason(error: Exception) -> str:
+def _describe_start_error(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such program"
     return error_text(error) if isinstance(error, OSError) else "it holds what no argument may"
 
 
-def _ending(status: int) -> str:
+def _describe_exit(status: int) -> str:
     name = _signal_name(status)
     if status < 0:
         return f"was killed by {name or -status}"
@@ -162,21 +162,21 @@ def _ending(status: int) -> str:
 
 
 def _signal_name(status: int) -> str:
-    """The signal that killed it, or nothing. A shell says 128 + n of what signal n killed in it."""
+    """Return the name of the signal that killed it, or "". A shell exits with 128 + n if signal n killed its child."""
     try:
         return signal.Signals(-status if status < 0 else status - 128).name
     except ValueError:
         return ""
 
 
-def _means_something(word: str) -> bool:
+def _is_operator(word: str) -> bool:
     if len(word) == 1:
         return word in _OPERATORS
-    # Double quotes keep bash from all but these.
+    # Inside double quotes, bash expands only these.
     return not _WINDOWS and word.startswith('"') and re.search(r"[$`]", re.sub(r"\\.", "", word)) is not None
 
 
-def _bash() -> str:
+def _find_bash() -> str:
     found = shutil.which("bash")
     return found or _refuse(
         "the dump command has shell operators and there is no bash here: quote them, or put the command in a script"

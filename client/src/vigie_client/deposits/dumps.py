@@ -1,7 +1,7 @@
-"""What a database's backup is made of: the output of a dump command, or a file that another program left.
+"""Read a database dump from a command or from a file that another program wrote.
 
-Both come as chunks of bytes, of which the whole counts only once the last one was asked for: a command may fail after
-its last byte, and a file may have changed meanwhile. DumpFailed says so instead of the end.
+Both yield chunks of bytes and may raise DumpFailed after the last one: a command may fail at its end, and a file may
+have changed meanwhile.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ CHUNK = 256 * 1024
 
 @dataclass(frozen=True)
 class Dump:
-    """A database, and where its dump comes from: a `command` that writes it to its standard output, or a `file`.
+    """A database and the source of its dump: a `command` that writes it to standard output, or a `file`.
 
-    A command that is a text is split as a shell would; with shell operators it's run by bash, with `pipefail`. One that
-    is a sequence is run as it is. Raises ValueError unless there's exactly one of both.
+    A command given as text is split as a shell would do; with shell operators bash runs it, with `pipefail`. A sequence
+    is run unchanged. Raises ValueError unless exactly one of both is given.
     """
 
     database: str
@@ -36,33 +36,33 @@ class Dump:
             raise ValueError(f"{self.database}: give either a command or a file")
 
     def check(self) -> None:
-        """ValueError for a command that this machine can't even read."""
+        """Raise ValueError if this machine cannot run the command."""
         if self.command is not None:
             parse_command(self.command)
 
     def content(self, timeout: Optional[float] = None) -> Generator[bytes, None, None]:
-        """The dump's bytes. Close it to stop a command half-way; one that runs longer than `timeout` is killed."""
+        """Yield the dump. Closing the generator stops the command, and `timeout` seconds kill it."""
         if self.command is not None:
             return command_output(self.command, timeout, CHUNK)
         return file_content(os.fspath(self.file or ""))
 
 
 def file_content(path: str) -> Generator[bytes, None, None]:
-    """The bytes of the file at `path`. DumpFailed if it can't be read, or changed before it was read to its end."""
+    """Yield the file at `path`. Raises DumpFailed if it cannot be read or changes meanwhile."""
     try:
-        with _opened(path) as file:
+        with _open_file(path) as file:
             before = os.fstat(file.fileno())
             while chunk := file.read(CHUNK):
                 yield chunk
             after = os.fstat(file.fileno())
     except OSError as error:
         raise DumpFailed(f"the file can't be read: {error_text(error)}") from None
-    if _state(before) != _state(after):
+    if _fingerprint(before) != _fingerprint(after):
         raise DumpFailed("the file changed while it was read")
 
 
-def _opened(path: str) -> io.FileIO:
-    """Without waiting for the writer of what turns out to be a pipe."""
+def _open_file(path: str) -> io.FileIO:
+    """Open a regular file. O_NONBLOCK avoids waiting for the writer of a pipe."""
     file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
@@ -70,5 +70,5 @@ def _opened(path: str) -> io.FileIO:
     return file
 
 
-def _state(status: os.stat_result) -> tuple[int, int, int]:
+def _fingerprint(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns

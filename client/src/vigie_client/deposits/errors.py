@@ -1,13 +1,13 @@
-"""Why a dump failed, in words that may travel: no secret, no path of this machine, one short line."""
+"""Errors of dumps as short lines that may be sent: without secrets and paths."""
 
 from __future__ import annotations
 
 import re
 
-LONGEST = 200
+MAX_LENGTH = 200
 
 _SECRETS = (
-    # Up to the last @ of the word: a password may hold one too.
+    # Up to the last @ of the word: a password may contain one too.
     (re.compile(r"://\S*@"), "://***@"),
     (
         re.compile(
@@ -22,17 +22,17 @@ _SECRETS = (
 
 
 class DumpFailed(Exception):
-    """There is no dump. The text is fit for the report."""
+    """The dump failed. The message may be reported."""
 
 
 def error_text(error: OSError) -> str:
-    """What the system says, without the path that it says it of."""
+    """Return the system's message without the path."""
     return error.strerror or type(error).__name__
 
 
 def sanitize_line(line: str) -> str:
-    """`line` without secrets and control characters, at most LONGEST characters."""
+    """Mask secrets, remove control characters and cut to MAX_LENGTH."""
     for pattern, mask in _SECRETS:
         line = pattern.sub(mask, line)
     line = " ".join("".join(char if char.isprintable() else " " for char in line).split())
-    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+    return line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 1] + "…"

@@ -1,4 +1,4 @@
-"""The names of a deposit: what the portal finds it by."""
+"""File names of a deposit, by which the portal finds it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from vigie_client.deposits.errors import error_text
 from vigie_client.disk.durable import replace_file
 from vigie_client.disk.logs import log
 
-_REMEMBERED = 1440
-"""Names of reports to remember: a day of one a minute."""
+_MAX_REMEMBERED = 1440
+"""Number of report names to remember: one per minute for a day."""
 
 
 def staged_name(database: str, suffix: str) -> str:
-    """`compta_db.sql.gz`."""
+    """Return the file name of a dump, for example `compta_db.sql.gz`."""
     return f"{path_name(database)}.sql{suffix}"
 
 
 class ReportNames:
-    """Gives every report a name of its own, across calls: the file at `path` remembers those given.
+    """Gives each report a unique name across calls. The file at `path` remembers the names given.
 
-    The caller holds a lock. Names are `OPERATION_YYYYMMDD_HHMM_{agent_id}.json`, in UTC, of the reduced agent id.
+    The caller must hold a lock. Names are `OPERATION_YYYYMMDD_HHMM_{agent_id}.json`, in UTC, with the reduced agent id.
     """
 
     def __init__(self, path: str) -> None:
@@ -32,28 +32,28 @@ class ReportNames:
         self._given = _load(path)
 
     def free_names(self, moment: datetime, agent_id: str) -> Iterator[str]:
-        """The free names from the minute of `moment` on. One that is taken from here is never given again.
+        """Yield the free names from the minute of `moment` on. A yielded name is never given again.
 
-        Remembered before it's used: a kill in between costs a minute, not a report.
+        Each is remembered before it is used: a kill in between costs a minute, not a report.
         """
         while True:
             minute = moment.astimezone(timezone.utc).strftime("%Y%m%d_%H%M")
             name = f"OPERATION_{minute}_{path_name(agent_id)}.json"
             if name not in self._given:
-                self._given = [*self._given[1 - _REMEMBERED :], name]
-                self._remember()
+                self._given = [*self._given[1 - _MAX_REMEMBERED :], name]
+                self._save()
                 yield name
             moment += timedelta(minutes=1)
 
-    def _remember(self) -> None:
+    def _save(self) -> None:
         try:
             replace_file(self._path, json.dumps(self._given).encode())
-        except OSError as error:  # a full disk must not keep the report of it from the portal
+        except OSError as error:  # a full disk must not prevent the report of it
             log(logging.WARNING, "the report's name can't be remembered: %s", error_text(error))
 
 
 def _load(path: str) -> list[str]:
-    """A missing or damaged file remembers nothing."""
+    """Read the names given. A missing or damaged file has none."""
     try:
         with open(path, "rb") as file:
             stored = json.load(file)

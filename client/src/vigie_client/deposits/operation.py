@@ -1,7 +1,7 @@
-"""Deposits of database backups: dumped, packed, delivered, and reported as they went.
+"""Deposit database backups: dump, pack and deliver them, then report each.
 
-First all dumps, side by side with those of other calls; then, one call after the other, the files and last the report.
-So the newest report always speaks of the file that is there.
+All dumps come first, in parallel with those of other calls. Then, one call at a time, the files are delivered and the
+report last, so that the newest report always describes the file that is there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vigie_client.deposits.errors import DumpFailed, error_text
 from vigie_client.deposits.names import ReportNames, staged_name
 from vigie_client.deposits.packing import Packed, pack
 from vigie_client.deposits.places import Delivery, DepositPlace
-from vigie_client.deposits.report import Backup, DepositResult, summarize_backups, written
+from vigie_client.deposits.report import Backup, DepositResult, serialize_report, summarize_backups
 from vigie_client.deposits.temporaries import Temporaries
 from vigie_client.deposits.uploads import TransferFailed
 from vigie_client.disk.durable import write_all
@@ -40,14 +40,13 @@ def deposit(
     dump_timeout: Optional[float] = None,
     now: Clock = time.time,
 ) -> DepositResult:
-    """Back up these databases to `place`, in one operation with one report. A failure of one leaves the others alone.
+    """Back up these databases to `place`, in one operation with one report. One failure does not affect the others.
 
-    `agent_id` is the machine's id as enrolled. Temporary files and the names of reports given are kept in `state_dir`.
-    `dump_timeout` is in seconds, for each command.
+    `agent_id` is the machine's id as enrolled. `state_dir` keeps temporary files and the names of reports.
+    `dump_timeout` is in seconds per command.
 
-    What fails is said in the result and in the report. Raises ValueError, before anything runs, for dumps that are
-    none, would have one file for two databases, or have a command that can't run here; OSError if `state_dir` can't be
-    used.
+    Failures are part of the result and of the report. Raises ValueError, before anything runs, without dumps, if two
+    databases would have the same file name, or if a command cannot run here; OSError if `state_dir` cannot be used.
     """
     backups = _plan_backups(dumps)
     operation = _Operation(agent_id, os.path.join(os.fspath(state_dir), "deposits"), now)
@@ -55,7 +54,7 @@ def deposit(
         try:
             delivery = place.delivery(operation.agent_id, temporaries, operation.directory)
         except OSError as error:
-            return operation.nowhere(backups, error_text(error))
+            return operation.fail_all(backups, error_text(error))
         for backup in backups:
             operation.stage(backup, delivery, temporaries, dump_timeout)
         with FileLock(os.path.join(operation.directory, "delivery.lock")):
@@ -63,21 +62,21 @@ def deposit(
 
 
 class _Operation:
-    """One call: who deposits, and what it keeps where."""
+    """One call of `deposit`: the agent, its state directory and its clock."""
 
     def __init__(self, agent_id: str, directory: str, now: Clock) -> None:
         self.agent_id = agent_id
         self.directory = directory
         self._now = now
 
-    def nowhere(self, backups: Sequence[Backup], why: str) -> DepositResult:
+    def fail_all(self, backups: Sequence[Backup], why: str) -> DepositResult:
         for backup in backups:
             backup.transfer_error = why
         return summarize_backups(backups, None, why)
 
     def stage(self, backup: Backup, delivery: Delivery, temporaries: Temporaries, timeout: Optional[float]) -> None:
-        """Dump and pack one database into a temporary file, or note why not."""
-        backup.started = self._moment()
+        """Dump and pack one database into a temporary file, or keep the error."""
+        backup.started = self._now_utc()
         try:
             backup.part, descriptor = temporaries.create(
                 os.path.join(delivery.staging, path_name(backup.name)), delivery.mode
@@ -94,16 +93,16 @@ class _Operation:
             log(logging.ERROR, "%s: %s", backup.name, backup.dump_error)
             with contextlib.suppress(OSError):
                 os.unlink(backup.part)
-        backup.ended = self._moment()
+        backup.ended = self._now_utc()
 
     def deliver(self, backups: Sequence[Backup], delivery: Delivery) -> DepositResult:
         for backup in backups:
             if backup.packed is not None:
                 self._send(backup, backup.packed, delivery)
-        ended = self._moment()
+        ended = self._now_utc()
         names = ReportNames(os.path.join(self.directory, "names.json")).free_names(ended, self.agent_id)
         try:
-            return summarize_backups(backups, delivery.report(written(self.agent_id, ended, backups), names))
+            return summarize_backups(backups, delivery.report(serialize_report(self.agent_id, ended, backups), names))
         except (TransferFailed, OSError) as error:
             why = error_text(error) if isinstance(error, OSError) else str(error)
             log(logging.ERROR, "the report can't be delivered: %s", why)
@@ -116,7 +115,7 @@ class _Operation:
             backup.transfer_error = str(error)
             log(logging.ERROR, "%s can't be delivered: %s", backup.name, error)
 
-    def _moment(self) -> datetime:
+    def _now_utc(self) -> datetime:
         return datetime.fromtimestamp(self._now(), timezone.utc)
 
 
@@ -138,7 +137,7 @@ def _plan_backups(dumps: Sequence[Dump]) -> list[Backup]:
     for dump in dumps:
         dump.check()
     files = Counter(path_name(dump.database) for dump in dumps)
-    twice = [name for name, count in files.items() if count > 1]
-    if twice:
-        raise ValueError(f"{', '.join(twice)}: named twice")
+    duplicates = [name for name, count in files.items() if count > 1]
+    if duplicates:
+        raise ValueError(f"{', '.join(duplicates)}: named twice")
     return [Backup(dump.database, dump) for dump in dumps]

@@ -1,6 +1,6 @@
-"""From a dump to the file that is deposited: compressed unless it is already, hashed and measured on the way.
+"""Pack a dump into the file to deposit: compress it unless it is compressed already, hash and measure it.
 
-What is compressed already is unpacked on the way too: from outside a useless dump looks like any other.
+Compressed dumps are unpacked on the way to detect useless ones.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from vigie_client.disk.logs import log
 zstandard: Any
 try:
     import zstandard
-except ImportError:  # it is the extra `zstd`
+except ImportError:  # the extra `zstd`
     zstandard = None
 
 _GZIP = b"\x1f\x8b"
-# A frame, or a skippable one, with which parallel compressors begin.
+# A frame, or a skippable frame, with which parallel compressors begin.
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)
 _MAGIC_BYTES = 4
 _GZIP_FORMAT = 31
 _GZIP_SLICE = 16 * 1024
-"""Deflate makes at most 1,032 bytes of one: a slice of the input bounds the output."""
+"""Input per step. Deflate expands at most 1,032 times, so this limits the output."""
 _ZSTD_SLICE = 1024
-"""zstd makes 32 MiB of that at most."""
+"""Input per step, which zstd expands to at most 32 MiB."""
 _NAMES = {".gz": "gzip", ".zst": "zstd"}
-_WHY = {
+_DOUBT_ERRORS = {
     "empty": "the dump is empty",
     "incomplete": "the dump is incomplete: the last lines of the dump program are missing",
 }
@@ -43,7 +43,7 @@ _WHY = {
 
 @dataclass(frozen=True)
 class Packed:
-    """What was written: its SHA-256 and size as they stand on the disk, the size of the dump within, and the suffix."""
+    """The packed file: SHA-256 and size on disk, size of the unpacked dump, and suffix."""
 
     sha256: str
     size: int
@@ -52,7 +52,7 @@ class Packed:
 
 
 class Packing(Protocol):
-    """One way to make the deposited bytes. `ends` are of the dump within, None where nothing here can unpack it."""
+    """A way to produce the deposited bytes. `ends` belong to the unpacked dump, None if it cannot be unpacked here."""
 
     suffix: str
 
@@ -65,7 +65,7 @@ class Packing(Protocol):
 
 
 class _Compressing:
-    """A gzip header without name or time: the same dump always gives the same bytes."""
+    """Compresses with a gzip header without name and time: the same dump always gives the same bytes."""
 
     suffix = ".gz"
 
@@ -82,7 +82,7 @@ class _Compressing:
 
 
 class _Compressed:
-    """gzip or zstd passed on as it is, and unpacked along: member by member, with zeros between them."""
+    """Passes gzip or zstd on unchanged and unpacks it to check it, member by member, with padding between them."""
 
     def __init__(self, suffix: str, decompressor: Callable[[], Any], slice_: int, errors: type[Exception]) -> None:
         self.suffix = suffix
@@ -119,7 +119,7 @@ class _Compressed:
 
 
 class _Opaque:
-    """zstd passed on as it is, where `zstandard` isn't installed: the dump's size is taken to be that of the file."""
+    """Passes zstd on unchecked if `zstandard` is not installed. The file's size stands for that of the dump."""
 
     suffix = ".zst"
     ends = None
@@ -133,30 +133,29 @@ class _Opaque:
 
 
 def pack(chunks: Iterator[bytes], write: Callable[[bytes], None], *, name: str = "") -> Packed:
-    """Write a dump's `chunks` through `write`. `name` is that of the file they come from, if any.
+    """Write a dump's `chunks` through `write`, in constant memory. `name` is that of the source file, if any.
 
-    Constant memory whatever the size. DumpFailed if there's nothing in it, if it isn't whole, if it's an error message,
-    or if it isn't what its name says; and whatever `chunks` and `write` raise.
+    Raises DumpFailed if the dump is empty, incomplete, an error message, or not of the format that its name says.
     """
     head, rest = _split_head(chunks)
-    packing = _packing_for(head, name)
+    packing = _choose_packing(head, name)
     digest, size = hashlib.sha256(), 0
     for data in _feed_all(packing, itertools.chain([head], rest)):
         digest.update(data)
         size += len(data)
         write(data)
     if packing.ends is not None:
-        _refuse_useless(packing.ends)
+        _check_usable(packing.ends)
     return Packed(digest.hexdigest(), size, packing.ends.size if packing.ends else size, packing.suffix)
 
 
-def _refuse_useless(ends: DumpEnds) -> None:
-    """Raise DumpFailed for what can't be restored. Of a format that isn't known, only the portal's doubts tell."""
+def _check_usable(ends: DumpEnds) -> None:
+    """Raise DumpFailed for a dump that cannot be restored. An unknown format is only logged."""
     if is_error_message(ends.head):
         raise DumpFailed("the dump is an error message")
     for doubt in dump_doubts(ends.head, ends.tail):
-        if doubt in _WHY:
-            raise DumpFailed(_WHY[doubt])
+        if doubt in _DOUBT_ERRORS:
+            raise DumpFailed(_DOUBT_ERRORS[doubt])
         log(logging.WARNING, "the dump doesn't begin like one of a database; it's deposited as it is")
 
 
@@ -169,7 +168,7 @@ def _feed_all(packing: Packing, chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _split_head(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """Enough of the first bytes to know the format by: a pipe may give them one by one."""
+    """Read enough bytes to recognize the format. A pipe may return them one by one."""
     head = b""
     while len(head) < _MAGIC_BYTES:
         chunk = next(chunks, None)
@@ -179,29 +178,29 @@ def _split_head(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     return head, chunks
 
 
-def _packing_for(head: bytes, name: str) -> Packing:
+def _choose_packing(head: bytes, name: str) -> Packing:
     packing: Packing = _Compressing()
     if head.startswith(_GZIP):
         packing = _Compressed(".gz", lambda: zlib.decompressobj(_GZIP_FORMAT), _GZIP_SLICE, zlib.error)
     elif _ZSTD.match(head):
-        packing = _zstd()
-    named = name.lower()
+        packing = _zstd_packing()
+    lower_name = name.lower()
     if (
         head
-        and named.endswith((".gz", ".zst"))
-        and (isinstance(packing, _Compressing) or not named.endswith(packing.suffix))
+        and lower_name.endswith((".gz", ".zst"))
+        and (isinstance(packing, _Compressing) or not lower_name.endswith(packing.suffix))
     ):
         raise DumpFailed("the file isn't what its name says")
     return packing
 
 
-def _zstd() -> Packing:
+def _zstd_packing() -> Packing:
     if zstandard is None:
         return _Opaque()
-    widest = 2 ** (31 if sys.maxsize > 2**32 else 30)  # what `zstd --long` can make
+    max_window = 2 ** (31 if sys.maxsize > 2**32 else 30)  # what `zstd --long` can make
     return _Compressed(
         ".zst",
-        lambda: zstandard.ZstdDecompressor(max_window_size=widest).decompressobj(),
+        lambda: zstandard.ZstdDecompressor(max_window_size=max_window).decompressobj(),
         _ZSTD_SLICE,
         zstandard.ZstdError,
     )

@@ -1,4 +1,4 @@
-"""Where deposits go: a folder that the portal looks into, or the portal itself."""
+"""Destinations of deposits: a folder that the portal scans, or the portal itself."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ DEPOSITS_PATH = "/api/v1/backups/deposits"
 
 
 class DepositPlace(Protocol):
-    """A place to deposit at: `DepositFolder` or `DepositPortal`."""
+    """A destination: `DepositFolder` or `DepositPortal`."""
 
     def delivery(self, agent_id: str, temporaries: Temporaries, state_directory: str) -> Delivery:
-        """The delivery of one operation. Raises OSError where the place isn't there."""
+        """Start the delivery of one operation. Raises OSError if the place does not exist."""
         ...
 
 
 class Delivery(Protocol):
-    """One operation's way to the place. All that it writes goes through its temporaries."""
+    """The delivery of one operation, which writes only through its temporary files."""
 
     mode: int
-    """The mode of staged files, before the umask."""
+    """Mode of staged files, before the umask."""
     staging: str
-    """The directory to stage files in."""
+    """Directory in which to stage files."""
 
     def send(self, part: str, name: str, packed: Packed) -> None:
         """Deliver the staged file `part` as `name`. Raises TransferFailed."""
         ...
 
     def report(self, content: bytes, names: Iterator[str]) -> str:
-        """Deliver the report under the first free one of `names`, and say which. Raises TransferFailed, OSError."""
+        """Deliver the report and return its name, the first free one of `names`. Raises TransferFailed, OSError."""
         ...
 
 
 class DepositFolder:
-    """The folder at `path`, such as a mounted share or what an SFTP job sends on.
+    """The folder at `path`, such as a mounted share or the source of an SFTP job.
 
-    It must be there: a share that isn't mounted shall fail, not fill the disk below it.
+    It must exist: a share that is not mounted must fail instead of filling the disk below it.
     """
 
     def __init__(self, path: Union[str, os.PathLike[str]]) -> None:
@@ -60,7 +60,7 @@ class DepositFolder:
 
 
 class DepositPortal:
-    """The portal at `base_url`, through a `session` that carries the machine's own token."""
+    """The portal at `base_url`, through a `session` that sends the machine's own token."""
 
     def __init__(self, base_url: str, session: Any, patience: Optional[Patience] = None) -> None:
         self.base_url = base_url.rstrip("/")
@@ -72,7 +72,7 @@ class DepositPortal:
 
 
 class _FolderDelivery:
-    mode = 0o666  # others read them: whom, the umask says
+    mode = 0o666  # the umask decides who may read them
 
     def __init__(self, path: str, temporaries: Temporaries) -> None:
         self.staging = os.path.join(path, "database")
@@ -106,11 +106,11 @@ class _PortalDelivery:
         self._uploader = Uploader(place.session, place.patience)
 
     def send(self, part: str, name: str, packed: Packed) -> None:
-        def opened() -> BinaryIO:
+        def open_file() -> BinaryIO:
             return open(part, "rb")
 
-        self._uploader.put(self._url("database", name), opened, packed.size, packed.sha256)
-        with contextlib.suppress(OSError):  # the room is wanted for nothing else, but why keep it
+        self._uploader.put(self._url("database", name), open_file, packed.size, packed.sha256)
+        with contextlib.suppress(OSError):  # free the space early
             os.unlink(part)
 
     def report(self, content: bytes, names: Iterator[str]) -> str:
@@ -123,7 +123,7 @@ class _PortalDelivery:
 
 
 def _link_unless_taken(part: str, path: str) -> bool:
-    """Give `part` the name `path` unless something has it: False. On the way it may have both, never half a file."""
+    """Move `part` to `path`, or return False if that name is taken. In between both names may exist, both complete."""
     try:
         if os.name == "nt":
             os.rename(part, path)
@@ -131,7 +131,7 @@ def _link_unless_taken(part: str, path: str) -> bool:
             os.link(part, path)
     except FileExistsError:
         return False
-    except OSError:  # a file system without links: the lock keeps our own calls from here, and nobody else names these
+    except OSError:  # a file system without links: our own calls are locked out, and nobody else uses these names
         if os.path.lexists(path):
             return False
         rename_durably(part, path)

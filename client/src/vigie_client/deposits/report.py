@@ -1,4 +1,4 @@
-"""What became of each database: for the portal, which judges by it, and for the caller."""
+"""Results of a deposit: the report for the portal, and the result for the caller."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from vigie_client.deposits.dumps import Dump
 from vigie_client.deposits.packing import Packed
 from vigie_client.http.times import format_utc
 
-_NEVER = datetime.fromtimestamp(0, timezone.utc)
+_EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
 
 @dataclass
 class Backup:
-    """One database on its way: dumped into `part` as `packed`, or `dump_error`; delivered, or `transfer_error`."""
+    """The backup of one database: `packed` in the file `part` or `dump_error`, then delivered or `transfer_error`."""
 
     name: str
     dump: Dump
-    started: datetime = _NEVER
-    ended: datetime = _NEVER
+    started: datetime = _EPOCH
+    ended: datetime = _EPOCH
     part: str = ""
     packed: Optional[Packed] = None
     dump_error: Optional[str] = None
@@ -32,7 +32,7 @@ class Backup:
 
 @dataclass(frozen=True)
 class DepositedDatabase:
-    """`status` is `deposited` or `failed`. `size` (bytes) and `sha256` are of the compressed file, if there is one."""
+    """The result of one database: `deposited` or `failed`, with size in bytes and SHA-256 of the compressed file."""
 
     name: str
     status: str
@@ -43,9 +43,9 @@ class DepositedDatabase:
 
 @dataclass(frozen=True)
 class DepositResult:
-    """`status` is `deposited` when all went well, else `failed`.
+    """The result of a deposit: `status` is `deposited` if everything succeeded, else `failed`.
 
-    `report` is the report's name; None when it couldn't be delivered, and `error` says why.
+    `report` is the report's name, or None if it could not be delivered for the reason `error`.
     """
 
     status: str
@@ -55,23 +55,23 @@ class DepositResult:
 
 
 def summarize_backups(backups: Sequence[Backup], report: Optional[str], error: Optional[str] = None) -> DepositResult:
-    databases = tuple(_database(backup) for backup in backups)
-    well = report is not None and all(database.error is None for database in databases)
-    return DepositResult("deposited" if well else "failed", report, databases, error)
+    databases = tuple(_database_result(backup) for backup in backups)
+    is_complete = report is not None and all(database.error is None for database in databases)
+    return DepositResult("deposited" if is_complete else "failed", report, databases, error)
 
 
-def written(agent_id: str, ended: datetime, backups: Sequence[Backup]) -> bytes:
-    """The report, in the first of the portal's two dialects. `ended` is the end of the operation."""
+def serialize_report(agent_id: str, ended: datetime, backups: Sequence[Backup]) -> bytes:
+    """Return the report as JSON, in the first of the portal's two dialects. `ended` is the end of the operation."""
     report = {
         "operation_id": str(uuid.uuid4()),
         "agent_id": agent_id,
         "timestamp": format_utc(ended),
-        "databases": {backup.name: _sections(backup) for backup in backups},
+        "databases": {backup.name: _report_sections(backup) for backup in backups},
     }
     return json.dumps(report, indent=2).encode("ascii")
 
 
-def _sections(backup: Backup) -> dict[str, Any]:
+def _report_sections(backup: Backup) -> dict[str, Any]:
     packed = backup.packed
     transfer_error = "there is no dump to transfer" if packed is None else backup.transfer_error
     return {
@@ -91,7 +91,7 @@ def _sections(backup: Backup) -> dict[str, Any]:
     }
 
 
-def _database(backup: Backup) -> DepositedDatabase:
+def _database_result(backup: Backup) -> DepositedDatabase:
     error = backup.dump_error or backup.transfer_error
     packed = backup.packed
     return DepositedDatabase(

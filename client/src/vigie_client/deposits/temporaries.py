@@ -1,8 +1,7 @@
-"""Temporary files that no kill leaves behind for ever: each is on record before it exists.
+"""Temporary files that are deleted even after a kill: each is recorded before it is created.
 
-Every call that makes some has a record of its own in `directory`, locked for as long as it lives. The record of a dead
-call is worked off by the next one, wherever its files lie: under their own names, which tell a living call's from a
-dead one's, they couldn't be found again once the next call goes to another folder.
+Each call has a record file in `directory`, locked while the call lives. The next call deletes the files in the records
+of dead calls, wherever they are. File names alone would not do: the next call may deposit to another folder.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from vigie_client.disk.logs import log
 
 
 class Temporaries:
-    """The temporary files of this call, from `with` to its end. Making one sweeps those of the dead. Raises OSError."""
+    """The temporary files of this call. Entering the `with` block deletes those of dead calls. Raises OSError."""
 
     def __init__(self, directory: str) -> None:
         self._directory = os.path.realpath(directory)
@@ -35,19 +34,19 @@ class Temporaries:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        """What still lies about is a failure's: it goes."""
+        """Delete what failures left behind."""
         try:
             with self._exclusive():
                 done = _delete_recorded(self._record)
-                if self._lock.release() and done:  # first: Windows deletes no open file
+                if self._lock.release() and done:  # before unlink: Windows cannot delete an open file
                     _unlink(self._record)
-        except OSError as error:  # the next call's business, and no reason to forget how this one went
+        except OSError as error:  # the next call deletes them; this one's result must not be lost
             log(logging.WARNING, "temporary files are left behind: %s", type(error).__name__)
         finally:
             self._lock.release()
 
     def create(self, path: str, mode: int) -> tuple[str, int]:
-        """A new temporary file beside `path`: its own path, and a descriptor to write it by."""
+        """Create a temporary file beside `path`. Return its path and a descriptor to write to."""
         temporary = f"{path}.{uuid.uuid4().hex[:8]}.part"
         descriptor = os.open(self._record, os.O_WRONLY | os.O_APPEND | BINARY)
         try:
@@ -57,7 +56,7 @@ class Temporaries:
         return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, mode)
 
     def _exclusive(self) -> FileLock:
-        """Held while records appear, are worked off and go, so that none is seen between its making and its lock."""
+        """Return the lock for creating and deleting records, so that none is visible before it is locked."""
         return FileLock(os.path.join(self._directory, "records.lock"))
 
 
@@ -74,15 +73,15 @@ def _sweep(directory: str) -> None:
 
 
 def _delete_recorded(record: str) -> bool:
-    """Delete what `record` lists; False if something must wait for another time."""
+    """Delete the files in `record`. Return False if any of them must be retried."""
     with open(record, "rb") as file:
-        paths = [_path_in(line) for line in file]
-    kept = [path for path in paths if path and not _gone(path)]
+        paths = [_parse_path(line) for line in file]
+    kept = [path for path in paths if path and not _delete_file(path)]
     return not kept
 
 
-def _path_in(line: bytes) -> str:
-    """A line that a kill has torn names nothing: its file was never made."""
+def _parse_path(line: bytes) -> str:
+    """Parse a line of a record. A line torn by a kill gives "": its file was never created."""
     with contextlib.suppress(ValueError):
         path = json.loads(line)
         if isinstance(path, str) and path.endswith(".part"):
@@ -90,8 +89,8 @@ def _path_in(line: bytes) -> str:
     return ""
 
 
-def _gone(path: str) -> bool:
-    """Delete `path`. A folder that isn't there may be a share that isn't mounted just now."""
+def _delete_file(path: str) -> bool:
+    """Delete `path`. Return False to retry, as an absent folder may be a share that is not mounted."""
     try:
         _unlink(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""Large files to the portal: streamed from the disk, and tried again for as long as that may help."""
+"""Upload large files to the portal, streamed from disk, with retries."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from vigie_client.http.deadlines import CallFailed, DeadlineRunner
 from vigie_client.http.outcomes import Outcome, Result, classify_response, json_body, no_answer
 
 SLOWEST = 32 * 1024
-"""Bytes a second that an upload under way may take at least, even beyond the deadline for new attempts."""
+"""Bytes per second. An upload at this rate may finish even beyond the deadline for new attempts."""
 SHORTEST = 60.0
-"""Seconds that an attempt has in any case: the last file, and the report, get one even when the deadline is over."""
+"""Seconds that every attempt gets. Each file and the report get one attempt even after the deadline."""
 
 _runner = DeadlineRunner()
 
 
 class TransferFailed(Exception):
-    """The file isn't there, and trying on is in vain or out of time. The text is fit for the report."""
+    """The transfer failed, and a retry is useless or out of time. The message may be reported."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to try: `deadline` seconds for beginning new attempts, `timeout` for each operation on a socket.
+    """Limits of retrying: `deadline` seconds for starting new attempts, `timeout` for each socket operation.
 
-    The rest is the world's: tests put their own in its place.
+    Tests replace the other fields.
     """
 
     deadline: float = 3600.0
@@ -41,18 +41,18 @@ class Patience:
 
 
 class Uploader:
-    """Sends files through `session`. The deadline runs from the first one on, for all of them together."""
+    """Sends files through `session`. One deadline, from the first file on, covers all of them."""
 
     def __init__(self, session: Any, patience: Patience) -> None:
         self._session = session
         self._patience = patience
         self._end: Optional[float] = None
 
-    def put(self, url: str, opened: Callable[[], BinaryIO], size: int, sha256: str) -> None:
-        """Store the `size` bytes that `opened()` gives at `url`. Raises TransferFailed."""
+    def put(self, url: str, open_file: Callable[[], BinaryIO], size: int, sha256: str) -> None:
+        """Store `size` bytes of the file that `open_file()` returns at `url`. Raises TransferFailed."""
         failures = 0
         while True:
-            outcome = self._attempt(url, opened, size, sha256)
+            outcome = self._attempt(url, open_file, size, sha256)
             if outcome.delivered:
                 return
             failures += 1
@@ -67,10 +67,10 @@ class Uploader:
             self._end = now + self._patience.deadline
         return self._end - now
 
-    def _attempt(self, url: str, opened: Callable[[], BinaryIO], size: int, sha256: str) -> Outcome:
-        """One PUT. In a thread, for the portal's answer may drip without end; `requests` would wait as long."""
+    def _attempt(self, url: str, open_file: Callable[[], BinaryIO], size: int, sha256: str) -> Outcome:
+        """Send one PUT, in a thread: `requests` would wait for an answer that drips without end."""
         try:
-            body = _Body(opened(), size)
+            body = _Body(open_file(), size)
         except OSError as error:
             return _unreadable(error)
         try:
@@ -89,22 +89,22 @@ class Uploader:
             return _unreadable(error)
         except requests.RequestException as error:
             kind = type(error).__name__
-            # Those that are a ValueError too complain of the address.
+            # Those that are also a ValueError concern an invalid URL.
             return Outcome(Result.REFUSED, code=kind) if isinstance(error, ValueError) else no_answer(kind)
         outcome = classify_response(response, time.time())
-        if outcome.status == 413:  # whoever says so, the file will be as large the next time
+        if outcome.status == 413:  # final even from a proxy: the file will not shrink
             return replace(outcome, result=Result.REFUSED)
         return _check_receipt(outcome, json_body(response), sha256) if outcome.delivered else outcome
 
 
 class _Unreadable(Exception):
-    """The disk's trouble, told apart from the network's: both are OSErrors to requests."""
+    """The file cannot be read. Distinguishes disk errors from network errors, which are OSErrors too."""
 
 
 class _Body:
-    """A file as the body of a request, which can be taken away from a call that outlasted its deadline.
+    """A file as a request body, which can be closed under a call that exceeded its deadline.
 
-    Its size is in `len`, where requests looks for it: `len()` itself holds no more than 2 GB on a 32-bit Python.
+    Its size is the attribute `len`, which requests reads: `len()` is limited to 2 GB on a 32-bit Python.
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
@@ -118,7 +118,7 @@ class _Body:
             raise _Unreadable(type(error).__name__) from None
 
     def __iter__(self) -> Any:
-        """Only so that requests takes this for a stream."""
+        """Exists only so that requests treats the body as a stream."""
         return iter(lambda: self.read(SLOWEST), b"")
 
     def close(self) -> None:
@@ -130,7 +130,7 @@ def _unreadable(error: Exception) -> Outcome:
 
 
 def _check_receipt(outcome: Outcome, answer: object, sha256: str) -> Outcome:
-    """A 2xx of something in between isn't the portal's word."""
+    """Require the portal's receipt: a proxy may answer 2xx too."""
     if isinstance(answer, Mapping) and answer.get("status") == "stored" and answer.get("sha256") == sha256:
         return outcome
     return Outcome(Result.RETRY, outcome.status, "not_stored")

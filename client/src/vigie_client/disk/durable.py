@@ -1,4 +1,4 @@
-"""Small writes to disk that are there, whole, after a kill or a power cut. Files are readable by their owner alone."""
+"""Durable, atomic writes of small files, which survive a kill or a power cut. Only the owner may read the files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import time
 from typing import Any, BinaryIO, Callable, Optional
 
 BINARY = getattr(os, "O_BINARY", 0)
-# What network shares say to syncing a directory, and a folder where one may write but not read to opening it.
+# Errors of network shares when syncing a directory, and of folders that may be written but not read.
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
 
 
 def replace_file(path: str, data: bytes, *, protect: Optional[Callable[[str], None]] = None) -> None:
-    """Make `data` the content of `path`: a reader sees the old content or the new, never a part.
+    """Replace the content of `path` atomically: a reader sees the old content or the new, never a part.
 
-    The caller holds a lock on `path`, since the temporary file beside it has a fixed name (so that a kill leaves at
-    most one behind). `protect` is called with that name while it is still empty. Raises OSError.
+    The caller must hold a lock on `path`: the temporary file beside it has a fixed name, so that a kill leaves at most
+    one behind. `protect` is called with that name while the file is still empty. Raises OSError.
     """
     temporary = path + ".tmp"
     with contextlib.suppress(FileNotFoundError):
@@ -35,12 +35,12 @@ def replace_file(path: str, data: bytes, *, protect: Optional[Callable[[str], No
         rename_durably(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)  # on a full disk, half a file would take what is left
+            os.unlink(temporary)  # half a file would fill up a full disk
         raise
 
 
 def rename_durably(temporary: str, path: str) -> None:
-    """Rename `temporary`, whole and on the disk, to `path`, replacing what is there. Raises OSError."""
+    """Rename `temporary`, which is complete and synced, to `path`, replacing any file there. Raises OSError."""
     _replace(temporary, path)
     sync_directory(path)
 
@@ -59,9 +59,9 @@ def open_regular(path: Any) -> BinaryIO:
 
 
 def sync_directory(path: str) -> None:
-    """Make the name of `path` survive a power cut, where the system can."""
+    """Sync the directory of `path`, so that its name survives a power cut, if the system supports it."""
     if os.name == "nt":
-        return  # a directory can't be opened there
+        return  # Windows cannot open a directory
     try:
         descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
         try:
@@ -74,7 +74,7 @@ def sync_directory(path: str) -> None:
 
 
 def _replace(source: str, target: str) -> None:
-    """On Windows a virus scanner may hold the target open for a moment."""
+    """Retry on Windows, as a virus scanner may hold the target open for a moment."""
     for pause in (0.01, 0.05, 0.2, 0.5) if os.name == "nt" else ():
         try:
             os.replace(source, target)

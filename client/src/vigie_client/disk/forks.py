@@ -1,4 +1,4 @@
-"""Renewal of what a process must not share with the children that it forks: connections, locks, slots of threads."""
+"""Renew objects that a forked child must not share with its parent: connections, locks, thread slots."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Protocol
 
 
 class Renewable(Protocol):
-    """An object that a forked child cannot use as its parent left it."""
+    """An object that a forked child must reset before using it."""
 
     def renew(self) -> None:
-        """Drop what is shared with the parent. Called in the child before any other thread exists there."""
+        """Drop the state shared with the parent. Called in the child before it has any other thread."""
         ...
 
 
@@ -19,7 +19,7 @@ _renewables: weakref.WeakSet[Renewable] = weakref.WeakSet()
 
 
 def renew_after_fork(item: Renewable) -> None:
-    """Have `item.renew()` called in every child forked from now on."""
+    """Register `item`: its `renew()` is called in every child forked from now on."""
     _renewables.add(item)
 
 

@@ -1,4 +1,4 @@
-"""Locks that end with their owner, at once and however it dies: the operating system holds them for the process."""
+"""File locks that the operating system releases at once when their process dies, however it dies."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 import time
 from typing import Any, Optional
 
-# Every open lock of this process, by descriptor. A forked child shares them and would keep them held after its parent
-# was killed: it closes its copies, which leaves the parent's lock as it is.
+# Open locks of this process, by descriptor. A forked child inherits them and would keep them held after its parent was
+# killed: it closes its copies, which leaves the parent's locks untouched.
 _open_locks: dict[int, FileLock] = {}
 
 
 class FileLock:
-    """An exclusive lock on the file at `path`, which is created and never deleted.
+    """An exclusive lock on the file at `path`, which is created if needed and never deleted.
 
     Two locks on one path exclude each other between processes and between threads. Not reentrant.
     """
@@ -23,9 +23,9 @@ class FileLock:
         self._descriptor: Optional[int] = None
 
     def acquire(self, *, blocking: bool = True) -> bool:
-        """Take the lock and say whether it was got: False only when not `blocking` and someone living holds it.
+        """Take the lock. Return False only if not `blocking` and a living process holds it.
 
-        Raises OSError where the file can't be opened or its file system has no locks.
+        Raises OSError if the file cannot be opened or its file system has no locks.
         """
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         _open_locks[descriptor] = self
@@ -39,7 +39,7 @@ class FileLock:
         return locked
 
     def release(self) -> bool:
-        """Give the lock back, and say whether there was one: a forked child has none to give."""
+        """Release the lock. Return False if it was not held, as in a forked child."""
         if self._descriptor is None or _open_locks.get(self._descriptor) is not self:
             return False
         try:
@@ -65,7 +65,7 @@ class FileLock:
 if sys.platform == "win32":
     import msvcrt
 
-    # Windows keeps others from even reading locked bytes: the locked one lies where no content ever is.
+    # Windows prevents others from even reading locked bytes: lock one beyond any content.
     _LOCKED_BYTE = 2**30
 
     def _lock(descriptor: int, *, blocking: bool) -> bool:
@@ -76,7 +76,7 @@ if sys.platform == "win32":
             except PermissionError:
                 if not blocking:
                     return False
-                time.sleep(0.01)  # LK_LOCK would wait by whole seconds and give up after ten
+                time.sleep(0.01)  # LK_LOCK would wait in whole seconds and give up after ten
             else:
                 return True
 
@@ -87,7 +87,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    # flock, not lockf: POSIX locks are shared by the threads of a process and dropped by any close of the file.
+    # flock, not lockf: threads of a process share POSIX locks, and any close of the file drops them.
     def _lock(descriptor: int, *, blocking: bool) -> bool:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))

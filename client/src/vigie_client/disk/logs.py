@@ -1,4 +1,4 @@
-"""Logging that cannot disturb the host program: its handlers may raise, and messages hold no path."""
+"""Log without disturbing the host program, whose handlers may raise, and without naming paths."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 from typing import Any, Optional
 
 DEFAULT_LOGGER = logging.getLogger("vigie_client")
-# A program that has set up no logging is not to find our lines on its stderr.
+# A program without a logging configuration must not find our messages on its stderr.
 DEFAULT_LOGGER.addHandler(logging.NullHandler())
 
 
@@ -17,7 +17,7 @@ def log(level: int, message: str, *values: object, logger: Optional[Any] = None)
         (logger or DEFAULT_LOGGER).log(level, message, *values)
 
 
-_WORDS = {
+_CAUSES = {
     errno.ENOSPC: "the disk is full",
     getattr(errno, "EDQUOT", errno.ENOSPC): "the disk quota is used up",
     errno.EROFS: "the file system is read-only",
@@ -29,8 +29,8 @@ _WORDS = {
 
 
 def describe_error(error: BaseException) -> str:
-    """Return such as `the disk is full (ENOSPC)`, else what the system says, or the name of the exception's class."""
+    """Return a text like `the disk is full (ENOSPC)` without the path, which may hold a person's name."""
     if not isinstance(error, OSError) or error.errno is None:
         return type(error).__name__
     name = errno.errorcode.get(error.errno, str(error.errno))
-    return f"{_WORDS.get(error.errno) or error.strerror or type(error).__name__} ({name})"
+    return f"{_CAUSES.get(error.errno) or error.strerror or type(error).__name__} ({name})"

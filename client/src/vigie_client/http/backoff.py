@@ -1,4 +1,4 @@
-"""When to try again: pure arithmetic on what the portal said and how often it failed."""
+"""Retry delays: exponential backoff with jitter, and the Retry-After header."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import re
 from typing import Callable, Optional
 
 Rng = Callable[[], float]
-"""Answers a float from 0 up to 1, as `random.random` does."""
+"""Returns a float from 0 up to 1, as `random.random` does."""
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 300.0
 LONGEST_RETRY_AFTER = 86_400.0
 AUTH_PAUSE = 900.0
-"""Seconds to leave the portal alone once it refused the token: only a person can mend that."""
+"""Seconds to pause after a refused token, which only a person can fix."""
 
 
 def backoff_delay(failures: int, rng: Rng, *, cap: float = LONGEST_DELAY) -> float:
-    """Seconds to wait after `failures` in a row: 1, 2, 4 ... up to `cap`, each shortened at random by up to half."""
+    """Return the seconds to wait after `failures` in a row: 1, 2, 4 ... up to `cap`, add_jitter."""
     if failures <= 0:
         return 0.0
-    return jittered(min(cap, FIRST_DELAY * 2.0 ** min(failures - 1, 32)), rng)
+    return add_jitter(min(cap, FIRST_DELAY * 2.0 ** min(failures - 1, 32)), rng)
 
 
-def jittered(seconds: float, rng: Rng) -> float:
-    """From half of `seconds` to all of it, so that a fleet that failed together doesn't come back together."""
+def add_jitter(seconds: float, rng: Rng) -> float:
+    """Shorten `seconds` at random by up to half, so that a fleet that failed together does not retry together."""
     return seconds * (1.0 - rng() / 2.0)
 
 
 def parse_retry_after(value: object, now: float) -> Optional[float]:
-    """Seconds from a Retry-After header (seconds or an HTTP date, against the Unix time `now`), at most a day."""
+    """Return the seconds of a Retry-After header (seconds, or an HTTP date compared with `now`), at most a day."""
     if not isinstance(value, str):
         return None
     if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):

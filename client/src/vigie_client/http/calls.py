@@ -1,4 +1,4 @@
-"""The calls of an enrolled machine: an answer in time, or one typed error."""
+"""JSON calls to the portal, which return an answer in time or raise one typed error."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _runner = DeadlineRunner()
 
 
 class PortalError(Exception):
-    """A call that didn't succeed.
+    """A call failed.
 
-    `permanent` tells whether repeating it is in vain; `code` is the portal's stable code, or what kept it from
-    answering; `status` is None without an answer; `retry_after` is in seconds; `detail` is the portal's sentence, or
-    empty. Never holds a token.
+    `permanent` is True if a retry cannot help; `code` is the portal's stable code, or the reason why it did not answer;
+    `status` is None without an answer; `retry_after` is in seconds; `detail` is the portal's sentence, or empty. Never
+    holds a token.
     """
 
     def __init__(self, outcome: Outcome, detail: str = "") -> None:
@@ -31,7 +31,7 @@ class PortalError(Exception):
 
 
 def post_json(session: Any, url: str, body: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
-    """The decoded answer of a POST, within `timeout` seconds in all. Raises PortalError for anything else."""
+    """POST and return the decoded answer, within `timeout` seconds in all. Raises PortalError."""
 
     def post() -> tuple[Outcome, Any]:
         response = session.post(url, json=body, timeout=timeout)
@@ -48,8 +48,8 @@ def post_json(session: Any, url: str, body: Mapping[str, Any], timeout: float) -
     return answer
 
 
-def text_of(answer: Mapping[str, Any], key: str) -> str:
-    """A text that the answer must have; PortalError, worth a retry, if it hasn't."""
+def require_text(answer: Mapping[str, Any], key: str) -> str:
+    """Return a text of the answer. Raises PortalError, worth a retry, if it is missing."""
     value = answer.get(key)
     if not isinstance(value, str) or not value:
         raise PortalError(no_answer(f"no_{key}"))

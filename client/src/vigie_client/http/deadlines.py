@@ -1,4 +1,4 @@
-"""Calls that return at their deadline, whatever the network does."""
+"""Run calls that return at their deadline, whatever the network does."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 class CallFailed(Exception):
-    """The call gave no result: it wasn't done in time (`deadline`), or raised an exception of the class `kind`.
+    """The call timed out (kind `deadline`) or raised an exception of the class named `kind`.
 
-    The exception itself isn't kept: its text may hold an address with a password in it, or a header.
+    The exception itself is not kept: its text may hold a URL with a password, or a header.
     """
 
     def __init__(self, kind: str) -> None:
@@ -23,15 +23,15 @@ class CallFailed(Exception):
 
 
 class DeadlineRunner:
-    """Runs calls in daemon threads, so that the caller leaves at the deadline.
+    """Runs calls in daemon threads, so that the caller returns at the deadline.
 
-    The timeout of `requests` is per socket operation: a server that sends a byte a second outlasts any of them. A
-    thread that such a server holds can't be killed; at most `most_threads` exist, and beyond them calls wait for a
-    free one within their own deadline. A forked child begins with all of them free: its parent's threads aren't there.
+    The timeout of `requests` is per socket operation: a server that sends one byte a second never exceeds it. A thread
+    that such a server holds cannot be killed; at most `max_threads` exist, and further calls wait for a free one within
+    their own deadline. In a forked child all are free, since the parent's threads do not exist there.
     """
 
-    def __init__(self, most_threads: int = 8) -> None:
-        self._most_threads = most_threads
+    def __init__(self, max_threads: int = 8) -> None:
+        self._most_threads = max_threads
         self.renew()
         renew_after_fork(self)
 
@@ -39,7 +39,7 @@ class DeadlineRunner:
         self._slots = threading.BoundedSemaphore(self._most_threads)
 
     def run(self, call: Callable[[], T], timeout: float) -> T:
-        """The result of `call()`; CallFailed if it raised anything or isn't done after `timeout` seconds in all."""
+        """Return the result of `call()`. Raises CallFailed if it raises or takes longer than `timeout` seconds."""
         deadline = time.monotonic() + timeout
         if not self._slots.acquire(timeout=max(0.0, timeout)):
             raise CallFailed("deadline")
@@ -63,7 +63,7 @@ class _Work(Generic[T]):
     def run(self) -> None:
         try:
             self._value = self._call()
-        except BaseException as error:  # SystemExit too: it would only end this thread, unheard
+        except BaseException as error:  # including SystemExit, which would silently end only this thread
             self._failure = type(error).__name__
         finally:
             self._on_end()

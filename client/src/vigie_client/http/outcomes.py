@@ -1,7 +1,7 @@
 """Outcomes of a call to the portal and of each item it carried: one rule for every caller and every spool.
 
-Only the portal's own word decides about an item. Its receipt, which names the item, delivers it; its problem with one
-of QUARANTINE_CODES condemns it. After anything else (a proxy's page, a refused token, no answer) the item waits.
+Only the portal decides about an item: a receipt that names the item delivers it, and a problem with one of
+QUARANTINE_CODES moves it to the quarantine. After anything else (a proxy's page, a refused token, no answer) it waits.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _PROBLEM = "application/problem+json"
 _TRANSIENT = frozenset({408, 429})
 _RECEIPTS = ("recorded", "duplicate")
 _REFUSALS = ("conflict", "invalid")
-# The token and the item don't go together: as when the call as a whole is refused with 403, only a person can mend it.
+# The token may not send this item. As with a 403 for the whole call, only a person can fix that.
 _AUTH_CODES = frozenset({"machine_mismatch", "app_mismatch", "licence_mismatch"})
-# Refusals that end by themselves once a person has acted: worth another try.
+# Refusals that end once a person has acted: worth a retry.
 _PENDING_CODES = frozenset({"approval_required"})
 
 
@@ -30,16 +30,16 @@ class Result(enum.Enum):
     DELIVERED = "delivered"
     """The portal has the item, from this call or an earlier one."""
     RETRY = "retry"
-    """No answer, one that isn't the portal's, or one that may change by itself: keep the item and try later."""
+    """No answer, a foreign one, or one that may change by itself: keep the item and retry later."""
     AUTH = "auth"
-    """The token was refused: keep the item and try much later."""
+    """The token was refused: keep the item and retry much later."""
     REFUSED = "refused"
-    """The portal will never take the item as it is."""
+    """The portal will never accept the item as it is."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of one call. `status` is None when no answer came; `retry_after` is in seconds."""
+    """The result of one call. `status` is None without an answer; `retry_after` is in seconds."""
 
     result: Result
     status: Optional[int] = None
@@ -52,7 +52,7 @@ class Outcome:
 
     @property
     def keeps_item(self) -> bool:
-        """True where a later attempt may deliver the item."""
+        """True if a later attempt may deliver the item."""
         return self.result in (Result.RETRY, Result.AUTH)
 
     def __str__(self) -> str:
@@ -61,14 +61,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class BatchOutcome:
-    """The end of a batch: `items` has one outcome per item, in the order sent; it is empty unless `whole` delivered."""
+    """The result of a batch: `items` has one outcome per item, in the order sent, and none unless `whole` delivered."""
 
     whole: Outcome
     items: tuple[Outcome, ...] = ()
 
 
 BARE_FALSE = Outcome(Result.RETRY, code="bare_false")
-"""What is known of a run when a client with nothing but `report(payload) -> bool` says False."""
+"""The outcome if a client with nothing but `report(payload) -> bool` returns False."""
 
 
 def no_answer(code: str) -> Outcome:
@@ -76,9 +76,9 @@ def no_answer(code: str) -> Outcome:
 
 
 def classify_response(response: Any, now: float) -> Outcome:
-    """Return the outcome of an HTTP response. `now` is the Unix time that a Retry-After date is measured from.
+    """Return the outcome of an HTTP response. A Retry-After date is measured from the Unix time `now`.
 
-    REFUSED only with a problem of the portal: what a proxy answers says nothing of the call.
+    REFUSED only for a problem of the portal: the answer of a proxy says nothing about the call.
     """
     status = response.status_code
     if not isinstance(status, int):
@@ -92,7 +92,7 @@ def classify_response(response: Any, now: float) -> Outcome:
 
 
 def classify_delivery(response: Any, now: float) -> Outcome:
-    """Return the outcome of a call with items of a spool: REFUSED only with a code that is about an item."""
+    """Return the outcome of a call with spooled items: REFUSED only for a code that is about an item."""
     outcome = classify_response(response, now)
     if outcome.result is Result.REFUSED and outcome.code not in QUARANTINE_CODES:
         return replace(outcome, result=Result.RETRY)
@@ -100,7 +100,7 @@ def classify_delivery(response: Any, now: float) -> Outcome:
 
 
 def classify_single(response: Any, item: Any, now: float, key: str) -> Outcome:
-    """Return the outcome of a call with one item. `key` names what identifies it, there and in the answer."""
+    """Return the outcome of a call with one item, identified by its field `key`, which the answer repeats."""
     whole = classify_delivery(response, now)
     if not whole.delivered:
         return whole
@@ -108,7 +108,7 @@ def classify_single(response: Any, item: Any, now: float, key: str) -> Outcome:
 
 
 def classify_batch(whole: Outcome, answer: object, items: Sequence[Any], key: str) -> BatchOutcome:
-    """Return one outcome per item from a batch's answer; an item that the answer doesn't name waits."""
+    """Return one outcome per item of a batch. An item that the answer does not name waits."""
     if not whole.delivered:
         return BatchOutcome(whole)
     results = answer.get("results") if isinstance(answer, Mapping) else None
@@ -119,7 +119,7 @@ def classify_batch(whole: Outcome, answer: object, items: Sequence[Any], key: st
 
 
 def json_body(response: Any) -> Any:
-    """The decoded body, or None: a body that isn't JSON says nothing, and 2,000 brackets raise RecursionError."""
+    """Return the decoded body, or None if it is not JSON. Catches RecursionError too, which 2,000 brackets raise."""
     try:
         return response.json()
     except Exception:
@@ -138,7 +138,7 @@ def _choose_result(status: int, code: Optional[str]) -> Result:
 
 
 def _classify_success(response: Any, status: int, headers: Mapping[str, Any]) -> Outcome:
-    """A hotel's login page answers 200 to everything, and a redirect turns a POST into a GET: neither is the portal."""
+    """Detect a captive portal, which answers 200 to everything, and a redirect, which turned the POST into a GET."""
     redirected = isinstance(getattr(response, "history", None), list) and bool(response.history)
     if redirected or "text/html" in _content_type(headers):
         return Outcome(Result.RETRY, status, "not_the_portal")
@@ -146,13 +146,13 @@ def _classify_success(response: Any, status: int, headers: Mapping[str, Any]) ->
 
 
 def _classify_item(result: object, item: Any, key: str) -> Outcome:
-    """The portal leaves out the id of an item that it could not read: then its place tells which is meant."""
+    """Match a result by the item's id, or by its position: the portal leaves out an id that it could not read."""
     if not isinstance(result, Mapping):
         return _NO_RECEIPT
-    named = _is_same_id(result.get(key), item, key)
-    if named and result.get("status") in _RECEIPTS:
+    is_named = _is_same_id(result.get(key), item, key)
+    if is_named and result.get("status") in _RECEIPTS:
         return Outcome(Result.DELIVERED)
-    if result.get("status") not in _REFUSALS or not (named or result.get(key) is None):
+    if result.get("status") not in _REFUSALS or not (is_named or result.get(key) is None):
         return _NO_RECEIPT
     code = _stable_code(result.get("code"))
     if code in QUARANTINE_CODES:
@@ -161,7 +161,7 @@ def _classify_item(result: object, item: Any, key: str) -> Outcome:
 
 
 def _is_same_id(answered: object, item: Any, key: str) -> bool:
-    """Compare the answered id with the one that was sent, in any of the forms of a UUID."""
+    """Compare the answered id with the sent one, in any notation of a UUID."""
     sent = item.get(key) if isinstance(item, Mapping) else None
     if not isinstance(answered, str) or not isinstance(sent, str):
         return False
@@ -178,5 +178,5 @@ def _content_type(headers: Mapping[str, Any]) -> str:
 
 
 def _stable_code(code: object) -> Optional[str]:
-    """Only what looks like one of the portal's codes: these end in logs, and an answer may echo anything."""
+    """Return the code if it has the form of a portal code. Codes are logged, and an answer may echo anything."""
     return code if isinstance(code, str) and _CODE.fullmatch(code) else None

@@ -1,4 +1,4 @@
-"""The HTTP session that carries the token, and keeps it from everyone but the portal."""
+"""HTTP sessions that send the token to the portal and to nobody else."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who this machine is to the portal. Its repr leaves the token out."""
+    """The machine's id and token. The repr omits the token."""
 
     machine_id: str
     api_token: str = field(repr=False)
 
 
 class CredentialSource:
-    """Keeps the credentials of a machine, and is read at each call: a program goes on after a rotation."""
+    """Source of a machine's credentials, read at each call so that a program goes on after a rotation."""
 
     def load(self) -> Optional[Credentials]:
-        """The credentials, or None before the machine is enrolled. Raises OSError."""
+        """Return the credentials, or None if the machine is not enrolled. Raises OSError."""
         raise NotImplementedError
 
 
 class NotEnrolled(LookupError):
-    """The token store is empty: this machine is not enrolled, or not any more."""
+    """The token store is empty: this machine is not enrolled, or no longer."""
 
 
 class BearerAuth(AuthBase):
-    """As the session's auth rather than a header, it also keeps requests from taking credentials out of ~/.netrc."""
+    """Sends the token. As the session's auth, unlike a header, it also keeps requests from reading ~/.netrc."""
 
     def __init__(self, token: Union[str, CredentialSource]) -> None:
-        self._token = token if isinstance(token, CredentialSource) else _checked(token)
+        self._token = token if isinstance(token, CredentialSource) else _validate_token(token)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         token = _load_token(self._token) if isinstance(self._token, CredentialSource) else self._token
@@ -53,9 +53,9 @@ class BearerAuth(AuthBase):
 
 
 class PortalSession(requests.Session):
-    """A session that follows no redirect: it would carry the token elsewhere, and turn a POST into a GET.
+    """A session that follows no redirects: they would send the token elsewhere and turn a POST into a GET.
 
-    A forked child opens connections of its own: two processes on one connection would mix up their calls.
+    A forked child opens its own connections: two processes on one connection would mix up their calls.
     """
 
     __attrs__ = [*requests.Session.__attrs__, "_own_verify"]
@@ -71,28 +71,28 @@ class PortalSession(requests.Session):
         return None
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        """Let the caller's `verify` outrank REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, which requests prefers."""
+        """Give the caller's `verify` priority over REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, unlike requests."""
         settings = super().merge_environment_settings(url, proxies, stream, verify, cert)
         if verify is None and self._own_verify is not None:
             settings["verify"] = self._own_verify
         return settings
 
     def renew(self) -> None:
-        """Leave the parent's connections to the parent."""
+        """Drop the parent's connections."""
         for adapter in self.adapters.values():
             if isinstance(adapter, HTTPAdapter):
-                # As when unpickled: the same options and no connection.
+                # Same as unpickling: equal options, no connections.
                 adapter.__setstate__(adapter.__getstate__())  # type: ignore[attr-defined]
 
 
 def make_session(
     token: Union[str, CredentialSource], *, user_agent: str = f"vigie-client/{__version__}", verify: Any = None
 ) -> PortalSession:
-    """Return a session for the portal's calls, with `token` as its bearer.
+    """Return a session for calls to the portal that sends `token` as a bearer token.
 
-    Give the machine's `TokenStore` rather than a token of it: the token is then read at each call, so that a program
-    goes on after a rotation. Proxies come from the environment, certificate bundles too unless `verify` (that of
-    requests) is given. Raises ValueError, without the value, for a token that can't stand in a header.
+    Pass the machine's `TokenStore` rather than its token: the token is then read at each call, so that a program goes
+    on after a rotation. Proxies come from the environment, and so do certificate bundles unless `verify` (as in
+    requests) is given. Raises ValueError, without the value, for a token that cannot be a header.
     """
     session = PortalSession(verify)
     session.auth = BearerAuth(token)
@@ -101,7 +101,7 @@ def make_session(
 
 
 def ensure_session(given: Any) -> Any:
-    """Return `given` if it is a session already, else a session for the token or token store that it is."""
+    """Return `given` unchanged if it is a session, else a session for this token or token store."""
     return make_session(given) if isinstance(given, (str, CredentialSource)) else given
 
 
@@ -109,10 +109,10 @@ def _load_token(source: CredentialSource) -> str:
     credentials = source.load()
     if credentials is None:
         raise NotEnrolled("this machine isn't enrolled")
-    return _checked(credentials.api_token)
+    return _validate_token(credentials.api_token)
 
 
-def _checked(token: Any) -> str:
+def _validate_token(token: Any) -> str:
     if not isinstance(token, str) or not _TOKEN.fullmatch(token.strip()):
         raise ValueError("the token is empty or has characters that no token has")
     return token.strip()

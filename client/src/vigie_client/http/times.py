@@ -8,10 +8,10 @@ from typing import Union
 
 
 def parse_time(value: Union[datetime, str]) -> datetime:
-    """An aware UTC time from a datetime or an ISO 8601 string; ValueError, without echo, for anything else."""
+    """Return an aware UTC time. Raises ValueError, without the value, unless it is a datetime or ISO 8601 text."""
     if isinstance(value, str):
         try:
-            # Python 3.9 and 3.10 don't know the suffix Z.
+            # Python 3.9 and 3.10 do not parse the suffix Z.
             value = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", value.strip()))
         except ValueError:
             raise ValueError("not an ISO 8601 time") from None
@@ -22,10 +22,10 @@ def parse_time(value: Union[datetime, str]) -> datetime:
 
 
 def format_now() -> str:
-    """The present in the form the portal documents."""
+    """Return the current time in the documented form."""
     return format_utc(datetime.now(timezone.utc))
 
 
 def format_utc(moment: datetime) -> str:
-    """`2026-03-10T09:20:00Z`: the form the portal documents."""
+    """Return the time in the documented form: `2026-03-10T09:20:00Z`."""
     return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")

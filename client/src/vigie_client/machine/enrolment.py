@@ -1,4 +1,4 @@
-"""A machine's life with the portal: enrolled, given a new token, uninstalled."""
+"""Enrol a machine, rotate its token, uninstall it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, Callable, Optional
 
 from vigie_client.contract import DESCRIPTION, MACHINE_ID, NEVER_CUT, machine_name, reduce_description
 from vigie_client.disk.durable import replace_file
-from vigie_client.http.calls import PortalError, post_json, text_of
+from vigie_client.http.calls import PortalError, post_json, require_text
 from vigie_client.http.outcomes import Result, no_answer
 from vigie_client.http.sessions import Credentials, make_session
 from vigie_client.machine.host import default_machine_id
 from vigie_client.machine.token_store import TokenStore
 
 SessionFactory = Callable[[str], Any]
-"""Makes the session that carries a given token."""
+"""Makes a session that sends the given token."""
 
 ENROL_PATH = "/api/v1/agents/enroll"
 UNINSTALL_PATH = "/api/v1/agents/uninstall"
@@ -29,7 +29,7 @@ ROTATE_PATH = "/api/v1/agents/token/rotate"
 
 @dataclass(frozen=True)
 class Enrolment:
-    """`status` is `enrolled`, `reactivated` or `replayed`; `agent` is the portal's view of the machine."""
+    """The result of an enrolment: `status` is `enrolled`, `reactivated` or `replayed`, `agent` the portal's view."""
 
     status: str
     credentials: Credentials
@@ -38,7 +38,7 @@ class Enrolment:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """Under which names a machine asks to be enrolled, until it has a token."""
+    """An enrolment under way, whose ids are repeated until the machine has a token."""
 
     machine_id: str
     enrollment_id: str
@@ -60,14 +60,14 @@ def enroll(
     timeout: float = 15.0,
     session_factory: SessionFactory = make_session,
 ) -> Enrolment:
-    """Enrol this machine and keep its token in `store`. `machine_id` is the host's name unless given.
+    """Enrol this machine and save its token in `store`. `machine_id` defaults to the host name.
 
-    A machine with a token of its own renews that instead, and needs no enrolment token for it; where the portal no
-    longer takes it, the machine is enrolled again under the name it has.
+    A machine that has a token renews it, which needs no enrolment token. If the portal no longer accepts that token,
+    the machine is enrolled again under the same name.
 
-    Call it again after a failure: when the answer to an enrolment was lost on the way, the portal knows the machine
-    but the machine has no token, and only the same `enrollment_id`, kept on disk since before the first try, gets it
-    one. Raises PortalError, OSError, and ValueError for a token that can't be one.
+    Idempotent: call it again after a failure. If the answer to an enrolment was lost, the portal knows the machine but
+    the machine has no token, and only the same `enrollment_id`, on disk since before the first attempt, gets it one.
+    Raises PortalError, OSError, and ValueError for an invalid token.
     """
     given = {
         "user_name": user_name,
@@ -78,18 +78,19 @@ def enroll(
         "version": version,
     }
     with store.exclusive():
-        own, told = _find_own_credentials(store, machine_id), _describe_machine(given)
+        own, description = _find_own_credentials(store, machine_id), _describe_machine(given)
         url, answer = _url(base_url, ENROL_PATH), None
         if own is not None:
-            answer = _renew_token(session_factory(own.api_token), url, told, timeout, or_else=bool(enrolment_token))
+            session = session_factory(own.api_token)
+            answer = _renew_token(session, url, description, timeout, has_alternative=bool(enrolment_token))
         if answer is None:
             session = session_factory(enrolment_token)
-            attempt = _attempt(store, own.machine_id if own is not None else machine_id)
-            body = {**told, **vars(attempt), "allow_reactivate": allow_reactivate}
+            attempt = _load_or_create_attempt(store, own.machine_id if own is not None else machine_id)
+            body = {**description, **vars(attempt), "allow_reactivate": allow_reactivate}
             answer = post_json(session, url, body, timeout)
-        credentials = Credentials(text_of(answer, "machine_id"), text_of(answer, "api_token"))
+        credentials = Credentials(require_text(answer, "machine_id"), require_text(answer, "api_token"))
         store.save(credentials)
-        _forget_attempt(store)
+        _delete_attempt(store)
     agent = answer.get("agent")
     return Enrolment(str(answer.get("status")), credentials, agent if isinstance(agent, Mapping) else {})
 
@@ -97,17 +98,17 @@ def enroll(
 def rotate_token(
     base_url: str, store: TokenStore, *, timeout: float = 15.0, session_factory: SessionFactory = make_session
 ) -> Optional[str]:
-    """Replace the stored token by a new one; answers until when the old one stays valid (ISO 8601).
+    """Replace the stored token by a new one. Return until when the old one stays valid (ISO 8601).
 
-    If the answer is lost the old token still works: call again. Raises PortalError, OSError, and LookupError when this
-    machine isn't enrolled.
+    If the answer is lost, the old token still works: call again. Raises PortalError, OSError, and LookupError if this
+    machine is not enrolled.
     """
     with store.exclusive():
-        credentials = _credentials(store)
+        credentials = _require_credentials(store)
         session = session_factory(credentials.api_token)
         answer = post_json(session, _url(base_url, ROTATE_PATH), {}, timeout)
         machine_id = str(answer.get("machine_id") or credentials.machine_id)
-        store.save(Credentials(machine_id, text_of(answer, "api_token")))
+        store.save(Credentials(machine_id, require_text(answer, "api_token")))
     valid_until = answer.get("previous_valid_until")
     return valid_until if isinstance(valid_until, str) else None
 
@@ -120,32 +121,32 @@ def uninstall(
     timeout: float = 4.0,
     session_factory: SessionFactory = make_session,
 ) -> None:
-    """Tell the portal that this machine leaves, then forget its token. Repeating it is harmless.
+    """Uninstall this machine at the portal, then delete its token. Idempotent.
 
-    Raises PortalError, keeping the token for another try, and OSError. A remover must not wait for success.
+    Raises PortalError, keeping the token for another attempt, and OSError. An uninstaller must not wait for success.
     """
     with store.exclusive():
         credentials = store.load()
         if credentials is None:
             return
         session = session_factory(credentials.api_token)
-        body = {} if reason is None else {"reason": reason}  # the token says which machine
+        body = {} if reason is None else {"reason": reason}  # the token identifies the machine
         try:
             answer = post_json(session, _url(base_url, UNINSTALL_PATH), body, timeout)
-            if answer.get("status") != "uninstalled":  # some proxy's JSON
+            if answer.get("status") != "uninstalled":  # JSON of a proxy
                 raise PortalError(no_answer("no_receipt"))
         except PortalError as error:
-            if error.code not in ("agent_unknown", "token_revoked"):  # both: it's already gone
+            if error.code not in ("agent_unknown", "token_revoked"):  # already uninstalled
                 raise
         store.clear()
-        _forget_attempt(store)
+        _delete_attempt(store)
 
 
 def _url(base_url: str, path: str) -> str:
     return base_url.rstrip("/") + path
 
 
-def _credentials(store: TokenStore) -> Credentials:
+def _require_credentials(store: TokenStore) -> Credentials:
     credentials = store.load()
     if credentials is None:
         raise LookupError("this machine isn't enrolled")
@@ -153,27 +154,27 @@ def _credentials(store: TokenStore) -> Credentials:
 
 
 def _find_own_credentials(store: TokenStore, machine_id: Optional[str]) -> Optional[Credentials]:
-    """What this machine has, unless another one is to be enrolled."""
+    """Return the stored credentials, or None if `machine_id` names another machine."""
     own = store.load()
-    if own is None or machine_id is None or _name(machine_id).lower() == own.machine_id.lower():
+    if own is None or machine_id is None or _normalize_machine_id(machine_id).lower() == own.machine_id.lower():
         return own
     return None
 
 
 def _renew_token(
-    session: Any, url: str, told: Mapping[str, Any], timeout: float, *, or_else: bool
+    session: Any, url: str, description: Mapping[str, Any], timeout: float, *, has_alternative: bool
 ) -> Optional[Mapping[str, Any]]:
-    """The answer to the machine's own token; None if that is refused and there is another way. Raises PortalError."""
+    """Renew the machine's own token. Return None if it is refused and `has_alternative`. Raises PortalError."""
     try:
-        return post_json(session, url, told, timeout)
+        return post_json(session, url, description, timeout)
     except PortalError as error:
-        if error.outcome.result is Result.AUTH and or_else:
+        if error.outcome.result is Result.AUTH and has_alternative:
             return None
         raise
 
 
 def _describe_machine(given: Mapping[str, Optional[str]]) -> dict[str, str]:
-    """What the portal can keep of it: one odd value must not cost the enrolment."""
+    """Reduce the description to what the portal accepts: no invalid value may fail the enrolment."""
     description = {}
     for name, value in given.items():
         if value is None:
@@ -184,14 +185,14 @@ def _describe_machine(given: Mapping[str, Optional[str]]) -> dict[str, str]:
     return description
 
 
-def _name(machine_id: str) -> str:
-    """A name that the portal takes as it is, else what the rule makes of it: a GUID may come in braces."""
+def _normalize_machine_id(machine_id: str) -> str:
+    """Return a valid machine_id unchanged, else its reduced form: a GUID may come in braces."""
     return machine_id if re.fullmatch(MACHINE_ID, machine_id) else machine_name(machine_id) or machine_id
 
 
-def _attempt(store: TokenStore, machine_id: Optional[str]) -> _Attempt:
-    """The attempt under way, or a new one, on disk before anything is sent. Without a given name it keeps its own."""
-    machine_id = None if machine_id is None else _name(machine_id)
+def _load_or_create_attempt(store: TokenStore, machine_id: Optional[str]) -> _Attempt:
+    """Return the attempt under way, or save a new one before anything is sent. Without `machine_id`, any will do."""
+    machine_id = None if machine_id is None else _normalize_machine_id(machine_id)
     stored = _load_attempt(store)
     if stored is not None and machine_id in (None, stored.machine_id):
         return stored
@@ -209,7 +210,7 @@ def _load_attempt(store: TokenStore) -> Optional[_Attempt]:
         return None
 
 
-def _forget_attempt(store: TokenStore) -> None:
+def _delete_attempt(store: TokenStore) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_attempt_path(store))
 

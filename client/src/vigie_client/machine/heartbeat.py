@@ -1,4 +1,4 @@
-"""Telling the portal that this machine is alive, without ever disturbing the program that lives."""
+"""Send heartbeats to the portal without disturbing the host program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 from typing import Any, Optional
 
 from vigie_client.disk.logs import log
-from vigie_client.http.backoff import AUTH_PAUSE, Rng, backoff_delay, jittered
+from vigie_client.http.backoff import AUTH_PAUSE, Rng, add_jitter, backoff_delay
 from vigie_client.http.calls import PortalError, post_json
 from vigie_client.http.outcomes import Result
 
@@ -28,21 +28,21 @@ def send_heartbeat(
     hostname: Optional[str] = None,
     timeout: float = 4.0,
 ) -> float:
-    """Send one heartbeat; the seconds until the portal wants the next. Raises PortalError.
+    """Send one heartbeat. Return the seconds until the portal expects the next. Raises PortalError.
 
-    By the host name the portal notices that computers share a token, as the copies of a disk do.
+    The host name shows the portal when computers share a token, such as copies of one disk image.
     """
     given = {"version": version, "os_info": os_info, "hostname": hostname}
     body = {key: value for key, value in given.items() if value is not None}
     answer = post_json(session, base_url.rstrip("/") + HEARTBEAT_PATH, body, timeout)
-    return _interval(answer.get("next_heartbeat_seconds"))
+    return _clamp_interval(answer.get("next_heartbeat_seconds"))
 
 
 class HeartbeatThread(threading.Thread):
-    """Heartbeats from a daemon thread until `stop()`. Nothing it meets reaches the host but a line in the log.
+    """Sends heartbeats from a daemon thread until `stop()`. Failures only reach the log.
 
-    The pace is the portal's, which spreads its machines itself; failures back off from 1 s, and a refused token waits
-    for a person. Start it in the process that lives: a thread doesn't survive a fork.
+    The portal sets the interval and spreads its machines. Failures back off from 1 s, a refused token pauses for
+    AUTH_PAUSE. Start it in the process that goes on: threads do not survive a fork.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class HeartbeatThread(threading.Thread):
             self._stopping.wait(self.beat())
 
     def stop(self, timeout: float = 1.0) -> None:
-        """End the heartbeats, waiting at most `timeout` seconds for one that is under way."""
+        """Stop, waiting at most `timeout` seconds for a heartbeat under way."""
         self._stopping.set()
         if self.is_alive() and self is not threading.current_thread():
             self.join(timeout)
 
     def beat(self) -> float:
-        """One heartbeat; the seconds to wait before the next. Never raises."""
+        """Send one heartbeat. Return the seconds to wait before the next. Never raises."""
         try:
             interval = send_heartbeat(self._base_url, self._session, **self._fields)
         except PortalError as error:
@@ -93,10 +93,10 @@ class HeartbeatThread(threading.Thread):
         log(logging.WARNING, "heartbeat not delivered: %s", error, logger=self._logger)
         if error.outcome.result is Result.RETRY:
             return max(error.retry_after or 0.0, backoff_delay(self._failures, self._rng))
-        return max(error.retry_after or 0.0, jittered(AUTH_PAUSE, self._rng))
+        return max(error.retry_after or 0.0, add_jitter(AUTH_PAUSE, self._rng))
 
 
-def _interval(value: object) -> float:
+def _clamp_interval(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return DEFAULT_INTERVAL
     return min(max(float(value), 1.0), LONGEST_INTERVAL)

@@ -1,4 +1,4 @@
-"""What a machine calls itself, and where it keeps what is its own."""
+"""The machine's name and description, and its state directories."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from vigie_client.contract import machine_name
 
 
 def default_machine_id() -> str:
-    """The host name, as `contract.machine_name` reduces it; the network card's address if nothing is left of it."""
+    """Return the host name, reduced by `contract.machine_name`, or the network card's address if that is empty."""
     return machine_name(socket.gethostname()) or f"machine-{uuid.getnode():012x}"
 
 
-def os_info() -> str:
-    """Such as `Windows 10` or `Linux 6.1.0`."""
+def describe_os() -> str:
+    """Return system and release, for example `Windows 10` or `Linux 6.1.0`."""
     return f"{platform.system()} {platform.release()}".strip()
 
 
 def default_state_dir() -> str:
-    """Where this user's token and spool are kept, by the custom of the system."""
+    """Return the user's directory for token and spool, by the convention of the system."""
     home = os.path.expanduser("~")
     if os.name == "nt":
         base = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
@@ -34,7 +34,7 @@ def default_state_dir() -> str:
 
 
 def shared_state_dir() -> str:
-    """Where the installers keep the machine's token, for all of its users."""
+    """Return the directory in which the installers keep the machine's token for all users."""
     if os.name == "nt":
         return os.path.join(os.environ.get("PROGRAMDATA") or r"C:\ProgramData", "Vigie")
     return "/var/lib/vigie"

@@ -1,4 +1,4 @@
-"""The machine's token on its disk, for its owner's eyes only."""
+"""Store the machine's token on disk, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ OLDER_STORE = "agent.token"
 
 
 class TokenStore(CredentialSource):
-    """Keeps credentials in `directory`, which is made if need be. Methods raise OSError.
+    """Keeps credentials in `directory`, which is created if needed. Methods raise OSError.
 
-    Without a directory: the one that VIGIE_STATE_DIR names, else the user's own, or the installers' if only that one
-    holds a token.
+    The default directory is that of VIGIE_STATE_DIR, else the user's own, or the installers' if only that one has a
+    token.
     """
 
     def __init__(self, directory: Optional[Union[str, os.PathLike[str]]] = None) -> None:
@@ -32,7 +32,7 @@ class TokenStore(CredentialSource):
         self.path = os.path.join(self.directory, STORE)
 
     def load(self) -> Optional[Credentials]:
-        """The credentials, or None when there are none, or none that can be read as such."""
+        """Return the credentials, or None if they are missing or damaged."""
         try:
             stored = json.loads(_read_token(self.path))
             return Credentials(str(stored["machine_id"]), str(stored["api_token"]))
@@ -42,7 +42,7 @@ class TokenStore(CredentialSource):
             return None
 
     def _load_older(self) -> Optional[Credentials]:
-        """What an earlier installer wrote: the token alone, of a machine enrolled by its name of that time."""
+        """Return the credentials of an earlier installer, which stored only the token and used the computer's name."""
         try:
             token = _read_token(os.path.join(self.directory, OLDER_STORE))
         except FileNotFoundError:
@@ -50,9 +50,9 @@ class TokenStore(CredentialSource):
         return Credentials(os.environ.get("COMPUTERNAME") or default_machine_id(), token) if token else None
 
     def save(self, credentials: Credentials) -> None:
-        """Replace what is stored in one step: a kill leaves the old credentials or the new, readable by no other.
+        """Replace the credentials atomically; at no time may another user read them.
 
-        A store that was given to another account, such as the program's, stays that account's.
+        A store that was given to another account, such as the program's, keeps its owner.
         """
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         stored = {"machine_id": credentials.machine_id, "api_token": credentials.api_token}
@@ -72,13 +72,13 @@ class TokenStore(CredentialSource):
             _remove(os.path.join(self.directory, name))
 
     def exclusive(self) -> FileLock:
-        """Held around a call that ends in new credentials, so that two programs don't overwrite each other's."""
+        """Return a lock to hold around a call that saves credentials, so that programs do not overwrite them."""
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         return FileLock(os.path.join(self.directory, "agent.lock"))
 
 
 def decode_token(raw: bytes) -> str:
-    """The text of a token file. PowerShell's `>` writes UTF-16, and editors put a byte order mark before UTF-8."""
+    """Decode a token file: PowerShell's `>` writes UTF-16, and editors may add a byte order mark to UTF-8."""
     encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     return raw.decode(encoding, "replace").strip()
 
@@ -96,19 +96,19 @@ def _remove(path: str) -> None:
 def _default_directory() -> str:
     own, shared = default_state_dir(), shared_state_dir()
     names = (STORE, OLDER_STORE)
-    held = [folder for folder in (own, shared) if any(os.path.isfile(os.path.join(folder, name)) for name in names)]
-    return held[0] if held else own
+    used = [folder for folder in (own, shared) if any(os.path.isfile(os.path.join(folder, name)) for name in names)]
+    return used[0] if used else own
 
 
 def restrict_to_owner(path: str) -> None:
-    """On Windows, leave `path` to the current user, SYSTEM and Administrators. Elsewhere its mode 0600 already does.
+    """Restrict `path` on Windows to the current user, SYSTEM and Administrators. Elsewhere its mode is 0600 already.
 
-    Raises OSError if that can't be done: better no token on disk than one that everybody reads.
+    Raises OSError on failure: better no token on disk than one that everybody can read.
     """
     if os.name != "nt":
         return
     system = os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32")
-    user = _sid(_run(os.path.join(system, "whoami.exe"), "/user", "/fo", "csv", "/nh"))
+    user = _parse_sid(_run(os.path.join(system, "whoami.exe"), "/user", "/fo", "csv", "/nh"))
     grants = [f"*{sid}:F" for sid in (user, "S-1-5-18", "S-1-5-32-544")]
     _run(os.path.join(system, "icacls.exe"), path, "/inheritance:r", "/grant:r", *grants)
 
@@ -120,9 +120,9 @@ def _run(*command: str) -> bytes:
         raise OSError(f"{os.path.basename(command[0])} failed: the file can't be protected") from None
 
 
-def _sid(listing: bytes) -> str:
-    """Names come in the console's code page, and translated; a SID is plain ASCII."""
-    found = re.search(rb"S-1-[0-9-]+", listing)
-    if found is None:
+def _parse_sid(listing: bytes) -> str:
+    """Return the user's SID, which is ASCII. Names are translated and in the console's code page."""
+    match = re.search(rb"S-1-[0-9-]+", listing)
+    if match is None:
         raise OSError("whoami.exe named no user: the file can't be protected")
-    return found.group().decode("ascii")
+    return match.group().decode("ascii")

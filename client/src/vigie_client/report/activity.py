@@ -1,4 +1,4 @@
-"""What the users of a program do: sessions, uses of features, errors. Names and durations, never content."""
+"""Track what the users of a program do: sessions, feature uses, errors. Names and durations, never content."""
 
 from __future__ import annotations
 
@@ -30,30 +30,29 @@ ErrorLike = Union[BaseException, type, str]
 class _Session(NamedTuple):
     id: str
     start: datetime
-    begun: float
+    started: float
 
 
 def _never_raises(method: Callable[..., None]) -> Callable[..., None]:
-    """Whatever goes wrong in here, the host hears of it by its log alone."""
+    """Decorate a method whose exceptions must only reach the log."""
 
     @functools.wraps(method)
-    def call(tracker: ActivityTracker, *given: Any, **named: Any) -> None:
+    def call(tracker: ActivityTracker, *args: Any, **kwargs: Any) -> None:
         try:
-            method(tracker, *given, **named)
+            method(tracker, *args, **kwargs)
         except Exception as error:
-            log(logging.ERROR, "activity can't be noted: %s", type(error).__name__, logger=tracker._logger)
+            log(logging.ERROR, "activity can't be recorded: %s", type(error).__name__, logger=tracker._logger)
 
     return call
 
 
 class ActivityTracker:
-    """Notes what the user `user_email` does, for the portal at `base_url`, by way of a spool of its own.
+    """Records the activity of the user `user_email` for the portal at `base_url` through a spool of its own.
 
-    Each event is on disk before a method returns, and a daemon thread delivers it `deliver_after` seconds later, with
-    all that came meanwhile, through `session` (see `make_session`); what the portal could not take, once the spool's
-    pause is over. No method raises or waits for the portal, but for `flush` and, for `timeout` seconds at most, the end
-    of a `with` block. Where `user_email` is no e-mail address, which is logged, and with VIGIE_TELEMETRY=off, nothing
-    is noted.
+    Each event is on disk before a method returns. A daemon thread delivers it `deliver_after` seconds later, with all
+    events that came meanwhile, through `session` (see `make_session`), and retries once the spool's pause is over. No
+    method raises or waits for the portal, except `flush` and, at most `timeout` seconds, the end of a `with` block.
+    Nothing is recorded if `user_email` is not an e-mail address, which is logged, or with VIGIE_TELEMETRY=off.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class ActivityTracker:
         self._session: Optional[_Session] = None
         self._warned = False
         if not self._user_email and user_email is not None:
-            log(logging.WARNING, "activity isn't noted: the portal takes no such address of a user", logger=logger)
+            log(logging.WARNING, "activity isn't recorded: the portal refuses this e-mail address", logger=logger)
 
     def __enter__(self) -> ActivityTracker:
         self.start_session()
@@ -87,30 +86,30 @@ class ActivityTracker:
 
     @_never_raises
     def start_session(self) -> None:
-        """Begin a session; the one that was open ends."""
+        """Start a session, after ending the open one."""
         self.end_session()
         self._session = _Session(uuid.uuid4().hex, _now(), monotonic())
-        self._tell_session(self._session, None)
+        self._record_session(self._session, None)
 
     @_never_raises
     def end_session(self) -> None:
-        """End the open session; without one, nothing."""
+        """End the open session, if there is one."""
         session, self._session = self._session, None
         if session is not None:
-            # By the monotonic clock: the other one may have been set back meanwhile.
-            self._tell_session(session, session.start + timedelta(seconds=monotonic() - session.begun))
+            # The monotonic clock: the wall clock may have been set back meanwhile.
+            self._record_session(session, session.start + timedelta(seconds=monotonic() - session.started))
 
     def feature(self, name: str, *, endpoint: Optional[str] = None) -> Feature:
-        """The use of the feature `name`: `with tracker.feature("export"):`, or `@tracker.feature("export")`.
+        """Time a use of the feature `name`: `with tracker.feature("export"):` or `@tracker.feature("export")`.
 
-        `endpoint` is a route, if there is one. An exception makes the use a failure and an error of its class; ask for
-        a new one for each block, since one object times one block at a time.
+        `endpoint` is an optional route. An exception makes the use a failure and records an error of its class. Use a
+        new object for each block, since one object times one block at a time.
         """
 
-        def used(at: datetime, seconds: float, failure: Optional[type]) -> None:
-            self._tell_use(name, endpoint, at, seconds, failure)
+        def record_use(at: datetime, seconds: float, failure: Optional[type]) -> None:
+            self._record_use(name, endpoint, at, seconds, failure)
 
-        return Feature(used)
+        return Feature(record_use)
 
     @_never_raises
     def error(
@@ -121,55 +120,55 @@ class ActivityTracker:
         method: Optional[str] = None,
         code: Optional[int] = None,
     ) -> None:
-        """Note an error: an exception, its class, or a name. Of an exception the name of its class is kept alone."""
+        """Record an error: an exception, its class, or a name. Only the class name of an exception is kept."""
         now = _now()
-        known = {
+        fields = {
             "endpoint": reduce_endpoint(endpoint),
             "error_type": name_error(error),
             "error_code": wire_integer(to_whole_number(code)),
         }
-        sent_by = method.upper() if isinstance(method, str) and _METHOD.fullmatch(method) else None
-        self._tell("errors", {**known, "method": sent_by, "timestamp": format_utc(now)})
+        http_method = method.upper() if isinstance(method, str) and _METHOD.fullmatch(method) else None
+        self._spool_event("errors", {**fields, "method": http_method, "timestamp": format_utc(now)})
 
     def flush(self, *, force: bool = False) -> int:
-        """Deliver now what waits; the number of events delivered. As `flush_spool`, in the thread that calls it."""
+        """Deliver waiting events now, in the calling thread, like `flush_spool`. Return the number delivered."""
         return self._courier.flush(force=force)
 
     @_never_raises
-    def _tell_use(self, name: Any, endpoint: Any, at: datetime, seconds: float, failure: Optional[type]) -> None:
+    def _record_use(self, name: Any, endpoint: Any, at: datetime, seconds: float, failure: Optional[type]) -> None:
         event = {
-            "feature_name": self._named(name),
+            "feature_name": self._reduce_name(name),
             "endpoint": reduce_endpoint(endpoint),
             "timestamp": format_utc(at),
             "success": failure is None,
             "duration_ms": min(int(seconds * 1000), MAX_INTEGER),
         }
-        self._tell("features", event)
+        self._spool_event("features", event)
         if failure is not None:
             self.error(failure, endpoint=endpoint)
 
-    def _named(self, name: Any) -> str:
-        """The name of a feature; the first one that the portal would not take is reported to the log."""
+    def _reduce_name(self, name: Any) -> str:
+        """Return a valid feature name. The first invalid one is logged."""
         kept = reduce_feature_name(name)
         if kept == UNNAMED != name and not self._warned:
             self._warned = True
             log(logging.WARNING, "a feature's name becomes %s: %s", UNNAMED, NAME_RULE, logger=self._logger)
         return kept
 
-    def _tell_session(self, session: _Session, end: Optional[datetime]) -> None:
+    def _record_session(self, session: _Session, end: Optional[datetime]) -> None:
         event = {
             "id": session.id,
             "session_start": format_utc(session.start),
             "session_end": end and format_utc(end),
             "user_agent": f"vigie-client/{__version__}",
         }
-        self._tell("sessions", event)
+        self._spool_event("sessions", event)
 
-    def _tell(self, name: str, event: dict[str, Any]) -> None:
+    def _spool_event(self, name: str, event: dict[str, Any]) -> None:
         if not self._user_email:
             return
         event = {"id": uuid.uuid4().hex, "user_email": self._user_email, **event}
-        self._courier.take({"list": name, "event": event})
+        self._courier.spool({"list": name, "event": event})
 
 
 def _now() -> datetime:

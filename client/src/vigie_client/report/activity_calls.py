@@ -1,4 +1,4 @@
-"""Delivering events of activity: many in one call, each judged by itself."""
+"""Deliver activity events: many in one call, with an outcome for each."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from vigie_client.spool.client import UNSERIALIZABLE, SpoolClient, is_serializab
 
 EVENTS_PATH = "/api/v1/usage/events"
 LISTS = tuple(EVENT_KEYS)
-_FOREIGN = Outcome(Result.REFUSED, code="no_event")
+_NOT_AN_EVENT = Outcome(Result.REFUSED, code="no_event")
 
 
 class ActivityClient(SpoolClient):
     """Sends payloads `{"list": one of LISTS, "event": {...}}`, as `ActivityTracker` spools them."""
 
     batch_size = MAX_EVENTS_IN_CALL
-    what = "activity"
+    label = "activity"
 
     def send(self, payload: Mapping[str, Any], timeout: Optional[float] = None) -> Outcome:
         answer = self.report_batch([payload], timeout)
         return answer.items[0] if answer.items else answer.whole
 
     def report_batch(self, payloads: Sequence[Mapping[str, Any]], timeout: Optional[float] = None) -> BatchOutcome:
-        """At most 500 and 900 KiB, or the portal refuses the whole."""
+        """Send several events in one call: at most 500 and 900 KiB, or the portal refuses all of them."""
         return self._within_deadline(lambda: self._send_all(payloads), timeout)
 
     def _send_all(self, payloads: Sequence[Mapping[str, Any]]) -> BatchOutcome:
         if not all(map(_is_event, payloads)):
-            return BatchOutcome(_FOREIGN)
+            return BatchOutcome(_NOT_AN_EVENT)
         body: dict[str, Any] = {name: [each["event"] for each in payloads if each["list"] == name] for name in LISTS}
         body["sent_at"] = format_now()
         if not is_serializable(body):
             return BatchOutcome(UNSERIALIZABLE)
         response = self._post(EVENTS_PATH, body)
         events = [each["event"] for each in payloads]
-        answer = _in_order_sent(json_body(response), payloads)
+        answer = _order_as_sent(json_body(response), payloads)
         return classify_batch(classify_delivery(response, time.time()), answer, events, "id")
 
 
@@ -47,8 +47,8 @@ def _is_event(payload: Mapping[str, Any]) -> bool:
     return payload.get("list") in LISTS and isinstance(payload.get("event"), dict)
 
 
-def _in_order_sent(answer: Any, payloads: Sequence[Mapping[str, Any]]) -> Any:
-    """The portal's results, which come list by list, as one list; what it says nothing of is None."""
+def _order_as_sent(answer: Any, payloads: Sequence[Mapping[str, Any]]) -> Any:
+    """Merge the portal's results, which come list by list, into the order sent. A missing result is None."""
     results = answer.get("results") if isinstance(answer, Mapping) else None
     if not isinstance(results, Mapping):
         return None

@@ -1,4 +1,4 @@
-"""The use of a feature, timed: around a block, or around every call of a function, whatever its kind."""
+"""Time the use of a feature: around a block, or around each call of a function, generator or coroutine."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from typing import Any, Callable, Optional, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-Used = Callable[[datetime, float, Optional[type]], None]
-"""Told when a use began, how many seconds it took, and the class of what it failed with. Never raises."""
+UseRecorder = Callable[[datetime, float, Optional[type]], None]
+"""Receives the start of a use, its seconds, and the class of the exception that failed it. Never raises."""
 
 
 class Feature:
-    """A context manager and a decorator. Whatever is raised passes through as it is.
+    """A context manager and a decorator, through which exceptions pass unchanged.
 
     A decorated generator is timed from its first value to its end, a coroutine while it is awaited.
     """
 
-    def __init__(self, used: Used) -> None:
-        self._used = used
-        self._begun: list[tuple[datetime, float]] = []
+    def __init__(self, record_use: UseRecorder) -> None:
+        self._record_use = record_use
+        self._starts: list[tuple[datetime, float]] = []
 
     def __enter__(self) -> Feature:
-        self._begun.append((datetime.now(timezone.utc), monotonic()))
+        self._starts.append((datetime.now(timezone.utc), monotonic()))
         return self
 
     def __exit__(self, kind: Optional[type], error: Optional[BaseException] = None, *_: Any) -> None:
-        at, begun = self._begun.pop()
-        self._used(at, monotonic() - begun, None if kind is None or _is_orderly_exit(kind, error) else kind)
+        at, started = self._starts.pop()
+        self._record_use(at, monotonic() - started, None if kind is None or _is_orderly_exit(kind, error) else kind)
 
     def __call__(self, function: F) -> F:
         return cast(F, functools.wraps(function)(self._wrapper(function)))
 
     def _wrapper(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Each call has a Feature of its own: several may be under way at once."""
+        """Wrap `function`. Each call has its own Feature, since several may run at once."""
         if inspect.isasyncgenfunction(function):
             return self._async_generator(function)
         if inspect.isgeneratorfunction(function):
@@ -46,32 +46,32 @@ class Feature:
         if inspect.iscoroutinefunction(function):
             return self._coroutine(function)
 
-        def call(*given: Any, **named: Any) -> Any:
-            with Feature(self._used):
-                return function(*given, **named)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with Feature(self._record_use):
+                return function(*args, **kwargs)
 
         return call
 
     def _generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*given: Any, **named: Any) -> Generator[Any, Any, Any]:
-            with Feature(self._used):
-                return (yield from function(*given, **named))
+        def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            with Feature(self._record_use):
+                return (yield from function(*args, **kwargs))
 
         return call
 
     def _coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        async def call(*given: Any, **named: Any) -> Any:
-            with Feature(self._used):
-                return await function(*given, **named)
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            with Feature(self._record_use):
+                return await function(*args, **kwargs)
 
         return call
 
     def _async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Python has no `yield from` for these: what is sent and thrown in is passed on by hand."""
+        """Wrap an async generator, for which Python has no `yield from`: pass on values and exceptions by hand."""
 
-        async def call(*given: Any, **named: Any) -> AsyncGenerator[Any, Any]:
-            generator = function(*given, **named)
-            with Feature(self._used):
+        async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            generator = function(*args, **kwargs)
+            with Feature(self._record_use):
                 step = generator.__anext__()
                 while True:
                     try:
@@ -90,7 +90,7 @@ class Feature:
 
 
 def _is_orderly_exit(kind: type, error: Optional[BaseException]) -> bool:
-    """What was closed early, cancelled or left by `sys.exit()` has done what was wanted of it."""
+    """Return True for an early close, a cancellation or `sys.exit()`, which are no failures."""
     if issubclass(kind, SystemExit):
         return getattr(error, "code", None) in (None, 0)
     return issubclass(kind, (GeneratorExit, CancelledError))

@@ -1,4 +1,4 @@
-"""What a participant of a beta programme says of the program, once and for the portal."""
+"""Send the feedback of a beta programme's participant to the portal."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vigie_client.spool.spooling import DEFAULT_LIMITS, SpoolPath
 
 
 class FeedbackClient:
-    """Sends feedback to the portal at `base_url`, by way of a spool of its own.
+    """Sends feedback to the portal at `base_url` through a spool of its own.
 
-    `session` is one of `make_session`, or the token or token store to make it of. Feedback is on disk before `send`
-    returns, and a daemon thread delivers it `deliver_after` seconds later; what the portal could not take, once the
-    spool's pause is over. `programme` is the name of the beta programme; without one the portal takes the only one that
-    ran on the day. No method raises. Only `flush`, the end of a `with` block, and `send` where the disk takes nothing
-    wait for the portal, for `timeout` seconds at most.
+    `session` comes from `make_session`, or is the token or token store to make it of. Feedback is on disk before `send`
+    returns. A daemon thread delivers it `deliver_after` seconds later, and retries once the spool's pause is over.
+    `programme` is the name of the beta programme; by default the portal uses the only one that ran on the day. No
+    method raises. Only `flush`, the end of a `with` block, and `send` if the disk fails wait for the portal, at most
+    `timeout` seconds.
     """
 
     def __init__(
@@ -61,30 +61,32 @@ class FeedbackClient:
         comment: str = "",
         page: Optional[str] = None,
     ) -> bool:
-        """True once it is on disk, or with the portal where the disk takes nothing; False, and a log line, otherwise.
+        """Return True once the feedback is on disk, or in the portal if the disk fails.
 
-        That is where the portal would refuse it too, and, without the line, with VIGIE_TELEMETRY=off.
-        `type` is bug, ux, feature or other, `severity` critical, high, medium or low, `nps_score` 0 to 10. What is too
-        long of `comment` (100,000 characters) and `page` (200, without its query) is cut.
+        Returns False and logs the reason if both fail or the portal would refuse it; returns False silently with
+        VIGIE_TELEMETRY=off. `type` is bug, ux, feature or other, `severity` critical, high, medium or low, `nps_score`
+        0 to 10. `comment` is cut to 100,000 characters and `page` to 200, without its query.
         """
         try:
             reason = refusal_reason(participant, type, severity, nps_score, comment)
             if reason is not None:
-                log(logging.WARNING, "feedback isn't taken: %s", reason, logger=self._logger)
+                log(logging.WARNING, "feedback isn't accepted: %s", reason, logger=self._logger)
                 return False
-            told = {"type": type, "severity": severity, "nps_score": nps_score, "comment": cut_comment(comment)}
-            return self._tell({"participant": participant_name(participant), **told, "page": reduce_page(page)})
+            details = {"type": type, "severity": severity, "nps_score": nps_score, "comment": cut_comment(comment)}
+            return self._spool_or_send(
+                {"participant": participant_name(participant), **details, "page": reduce_page(page)}
+            )
         except Exception as error:
-            log(logging.ERROR, "feedback can't be taken: %s", error.__class__.__name__, logger=self._logger)
+            log(logging.ERROR, "feedback can't be recorded: %s", error.__class__.__name__, logger=self._logger)
             return False
 
     def flush(self, *, force: bool = False) -> int:
-        """Deliver now what waits; the number delivered. As `flush_spool`, in the thread that calls it."""
+        """Deliver waiting feedback now, in the calling thread, like `flush_spool`. Return the number delivered."""
         return self._courier.flush(force=force)
 
-    def _tell(self, said: dict[str, Any]) -> bool:
-        """Spool what is not empty."""
+    def _spool_or_send(self, given: dict[str, Any]) -> bool:
+        """Spool the fields that are not empty."""
         now = format_now()
-        known = {"programme": self._programme, "app_version": self._app_version, **said}
-        told = {name: value for name, value in known.items() if value not in (None, "")}
-        return self._courier.spool_or_send({"feedback": {"id": uuid.uuid4().hex, "given_at": now, **told}})
+        fields = {"programme": self._programme, "app_version": self._app_version, **given}
+        feedback = {name: value for name, value in fields.items() if value not in (None, "")}
+        return self._courier.spool_or_send({"feedback": {"id": uuid.uuid4().hex, "given_at": now, **feedback}})

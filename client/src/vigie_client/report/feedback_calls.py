@@ -1,4 +1,4 @@
-"""Delivering feedback: one by one, since the portal judges each by itself."""
+"""Deliver feedback, one item per call."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from vigie_client.http.times import format_now
 from vigie_client.spool.client import UNSERIALIZABLE, SpoolClient, is_serializable
 
 FEEDBACK_PATH = "/api/v1/beta/feedback"
-_FOREIGN = Outcome(Result.REFUSED, code="no_feedback")
+_NOT_FEEDBACK = Outcome(Result.REFUSED, code="no_feedback")
 
 
 class FeedbackCalls(SpoolClient):
     """Sends payloads `{"feedback": {...}}`, as `FeedbackClient` spools them."""
 
     batch_size = 1  # there is no call for several
-    what = "feedback"
+    label = "feedback"
 
     def send(self, payload: Mapping[str, Any], timeout: Optional[float] = None) -> Outcome:
         return self._within_deadline(lambda: BatchOutcome(self._send(payload)), timeout).whole
@@ -26,7 +26,7 @@ class FeedbackCalls(SpoolClient):
     def _send(self, payload: Mapping[str, Any]) -> Outcome:
         feedback = payload.get("feedback")
         if not isinstance(feedback, dict):
-            return _FOREIGN
+            return _NOT_FEEDBACK
         body = {**feedback, "sent_at": format_now()}
         if not is_serializable(body):
             return UNSERIALIZABLE

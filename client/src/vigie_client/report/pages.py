@@ -1,4 +1,4 @@
-"""How many pages a document has, or None: counting must never disturb the work that is counted."""
+"""Count the pages of a document without ever disturbing the host program."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ IMAGE_EXTENSIONS = frozenset(
 
 
 def page_count_for(path: Any, pdf_counter: PageCounter = count_pdf_pages) -> Optional[int]:
-    """Pages of the document at `path`, or None where they are unknown. Never raises.
+    """Return the number of pages of the document at `path`, or None if it is unknown. Never raises.
 
-    Only the extension decides what the document is, whatever its case: a PDF and a TIFF have their pages, any other
-    image is 1, anything else is None. A PDF with a password, truncated or broken, has no known count, and none has one
-    without PyMuPDF, which one log line says. A PDF without pages has 0.
+    The extension alone decides: the pages of a PDF or a TIFF are counted, any other image is 1, anything else is None.
+    The count is unknown for an encrypted, truncated or broken PDF, and for all PDFs without PyMuPDF, which is logged
+    once. A PDF without pages has 0.
     """
     try:
         extension = os.path.splitext(os.fsdecode(path))[1].lower()

@@ -1,4 +1,4 @@
-"""One run as the portal takes it. What isn't on the whitelist never enters a payload."""
+"""Build the payload of a run. Only whitelisted fields of the documents enter it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from vigie_client.report.payload_rules import (
     normalize_run_id,
 )
 
-# What documents may take of a body; the rest is for the other fields.
+# Bytes of a body for documents; the rest is for the other fields.
 _MAX_LISTED_BYTES = MAX_BODY - 16 * 1024
 
 
 def new_run_id() -> str:
-    """A fresh run id: 32 hex digits. Make one per run and keep it: the portal counts a run id once."""
+    """Return a new run id of 32 hex digits. Keep it for retries: the portal counts a run id once."""
     return uuid.uuid4().hex
 
 
@@ -42,21 +42,21 @@ def build_usage_payload(
     started_at: Union[datetime, str, None] = None,
     strict: Optional[bool] = None,
 ) -> dict[str, Any]:
-    """The payload of one run, with counters derived from its documents as the portal derives them.
+    """Return the payload of one run, with counters derived from its documents as the portal derives them.
 
-    Of each document only `ordinal`, `page_count`, `status`, `duration_ms` and `extension` are carried: a name or a path
-    in the mapping stays here. An absent ordinal is the document's place, from 0. Of more than 10,000 documents, or what
-    fits one call, the first ones are listed; `documents_omitted` counts the others, and the counters are of all.
+    Only `ordinal`, `page_count`, `status`, `duration_ms` and `extension` of each document are included, never a name or
+    a path. A missing ordinal is the document's position, from 0. At most 10,000 documents, or those that fit one call,
+    are listed; `documents_omitted` counts the others, and the counters include them.
 
-    A value that the portal would not take raises ValueError where `strict`, which is the default under `python -X dev`.
-    The error names field and rule, never the value. Else one log line says the same, and the value is reduced to what
-    the portal takes; a `license_ref` is left out instead, since a reduced one might be another customer's.
+    A value that the portal would refuse raises ValueError if `strict`, which is the default under `python -X dev`. The
+    error names field and rule, never the value. Otherwise the same text is logged, and the value is reduced to a valid
+    one; a `license_ref` is omitted instead, since a reduced one might be another customer's.
 
-    Give `started_at`, or a run that waited in the spool is counted on the day it arrives. A time without a zone is
-    taken as UTC.
+    Pass `started_at`, or a run that waited in the spool is counted on the day it arrives. A time without a time zone is
+    UTC.
     """
     mistakes = Mistakes()
-    rows = _Rows(documents, mistakes)
+    rows = _DocumentRows(documents, mistakes)
     payload: dict[str, Any] = {
         "run_id": normalize_run_id(run_id, mistakes),
         "license_ref": normalize_license_ref(license_ref, mistakes),
@@ -68,14 +68,14 @@ def build_usage_payload(
     }
     if rows.omitted:
         payload["documents_omitted"] = rows.omitted
-    started = _started_at(started_at, mistakes)
+    started = _format_start(started_at, mistakes)
     if started is not None:
         payload["started_at"] = started
-    mistakes.report(strict=sys.flags.dev_mode if strict is None else strict)
+    mistakes.raise_or_log(strict=sys.flags.dev_mode if strict is None else strict)
     return payload
 
 
-def _started_at(value: Any, mistakes: Mistakes) -> Optional[str]:
+def _format_start(value: Any, mistakes: Mistakes) -> Optional[str]:
     if value is None:
         return None
     try:
@@ -85,15 +85,15 @@ def _started_at(value: Any, mistakes: Mistakes) -> Optional[str]:
         return None
 
 
-class _Rows:
-    """The documents of a run: the first ones listed, all of them counted."""
+class _DocumentRows:
+    """Counts all documents of a run and lists the first ones."""
 
     def __init__(self, documents: Any, mistakes: Mistakes) -> None:
         self.listed: list[dict[str, Any]] = []
         self._bytes, self._is_full = 0, False
         self.counters = dict.fromkeys(COUNTERS, 0)
-        for place, document in enumerate(_iterable(documents, mistakes)):
-            self._add(_document(place, document, mistakes), mistakes)
+        for position, document in enumerate(_check_documents(documents, mistakes)):
+            self._add(_document_row(position, document, mistakes), mistakes)
 
     @property
     def omitted(self) -> int:
@@ -118,7 +118,7 @@ class _Rows:
             self.listed.append(row)
 
 
-def _iterable(documents: Any, mistakes: Mistakes) -> Iterable[Any]:
+def _check_documents(documents: Any, mistakes: Mistakes) -> Iterable[Any]:
     if documents is None:
         return ()
     if isinstance(documents, Iterable) and not isinstance(documents, (str, bytes, Mapping)):
@@ -127,14 +127,14 @@ def _iterable(documents: Any, mistakes: Mistakes) -> Iterable[Any]:
     return (documents,)
 
 
-def _document(place: int, document: Any, mistakes: Mistakes) -> dict[str, Any]:
-    field = f"documents[{place}]"
+def _document_row(position: int, document: Any, mistakes: Mistakes) -> dict[str, Any]:
+    field = f"documents[{position}]"
     if not isinstance(document, Mapping):
         mistakes.add(field, "a mapping is expected")
     given = document if isinstance(document, Mapping) else {}
     ordinal = given.get("ordinal")
     return {
-        "ordinal": place if ordinal is None else convert_integer(f"{field}.ordinal", ordinal, mistakes),
+        "ordinal": position if ordinal is None else convert_integer(f"{field}.ordinal", ordinal, mistakes),
         "page_count": convert_integer(f"{field}.page_count", given.get("page_count"), mistakes),
         "status": convert_status(f"{field}.status", given.get("status"), mistakes),
         "duration_ms": convert_integer(f"{field}.duration_ms", given.get("duration_ms"), mistakes, rounded=True),

@@ -1,6 +1,6 @@
-"""Rules of the portal for the values of a run: one of another type is converted where its meaning is certain.
+"""Convert the values of a run to what the portal accepts, if their meaning is certain.
 
-`Mistakes` collects what was refused, by field and rule; no value is repeated, since it may be private.
+`Mistakes` collects the invalid fields with their rules, but no values, which may be private.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _SYNONYMS = {
     "fail": "failed",
     "error": "failed",
 }
-_SHOWN = 3
+_MAX_SENTENCES = 3
 _IDENTIFIER_RULE = "1 to 128 of A-Z a-z 0-9 . _ : + - and space, and no token, are expected"
 _RUN_NAMES = uuid.UUID("5b0f3c1e-6a54-4d0c-9a4f-7c9d2c7f6c11")
 
 
 class Mistakes:
-    """Values of one payload that the portal would not take."""
+    """Collects the invalid values of one payload."""
 
     def __init__(self) -> None:
         self._sentences: list[str] = []
@@ -50,11 +50,11 @@ class Mistakes:
 
     def add(self, field: str, rule: str) -> None:
         self._count += 1
-        if len(self._sentences) < _SHOWN:
+        if len(self._sentences) < _MAX_SENTENCES:
             self._sentences.append(f"{field}: {rule}")
 
-    def report(self, *, strict: bool) -> None:
-        """Raise ValueError where `strict`, else write one log line. Nothing without a mistake."""
+    def raise_or_log(self, *, strict: bool) -> None:
+        """Raise ValueError if `strict`, else log one line. Do nothing without a mistake."""
         if not self._count:
             return
         more = self._count - len(self._sentences)
@@ -65,7 +65,7 @@ class Mistakes:
 
 
 def normalize_run_id(value: Any, mistakes: Mistakes) -> str:
-    """A UUID as it was given, or in hex. A text that is none always becomes the same one, so that a run counts once."""
+    """Return a UUID as given, or in hex. An invalid text always gives the same UUID, so that its run counts once."""
     if isinstance(value, uuid.UUID):
         return value.hex
     text = value.strip() if isinstance(value, str) else ""
@@ -79,23 +79,23 @@ def normalize_run_id(value: Any, mistakes: Mistakes) -> str:
 
 
 def normalize_name(field: str, value: Any, mistakes: Mistakes) -> str:
-    """The name, reduced to the characters that the portal takes."""
+    """Return the name, reduced to valid characters."""
     text = convert_text(value)
     if is_identifier(text):
         return text
     mistakes.add(field, _IDENTIFIER_RULE)
-    return _reduced(text) or UNNAMED
+    return _reduce_name(text) or UNNAMED
 
 
 def normalize_machine_id(value: Any, mistakes: Mistakes) -> Optional[str]:
-    """The machine_id, reduced by the rule for machine names; None where nothing is left."""
+    """Return the machine_id, reduced by the rule for machine names, or None if nothing is left."""
     known = _optional_name("machine_id", value, mistakes)
     text = convert_text(value)
     return known or (None if has_token(text) else machine_name(text) or None)
 
 
 def normalize_license_ref(value: Any, mistakes: Mistakes) -> Optional[str]:
-    """The reference as it is, or None: a reduced one might be that of another customer."""
+    """Return a valid reference or None: a reduced one might be that of another customer."""
     return _optional_name("license_ref", value, mistakes)
 
 
@@ -109,7 +109,7 @@ def _optional_name(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
 
 
 def convert_integer(field: str, value: Any, mistakes: Mistakes, *, rounded: bool = False) -> Optional[int]:
-    """A whole number from 0 to 2^31-1, whatever type it has; a fraction only where it is `rounded`."""
+    """Return the value as an int from 0 to 2^31-1, or None. A fraction is only accepted if `rounded`."""
     if value is None:
         return None
     number = to_whole_number(value, rounded=rounded)
@@ -120,7 +120,7 @@ def convert_integer(field: str, value: Any, mistakes: Mistakes, *, rounded: bool
 
 
 def convert_status(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
-    """`success`, `failed` or `other`; the text itself stays here, since it may name a file."""
+    """Return `success`, `failed` or `other`. An unknown text is not sent, since it may name a file."""
     if value is None:
         return None
     if isinstance(value, bool):
@@ -134,7 +134,7 @@ def convert_status(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
 
 
 def convert_extension(field: str, value: Any, mistakes: Mistakes) -> Optional[str]:
-    """The extension in lower case; `other` for what is none, as the end of a user's file name may be."""
+    """Return the extension in lower case; `other` for an invalid one, which may be part of a file name."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -144,14 +144,14 @@ def convert_extension(field: str, value: Any, mistakes: Mistakes) -> Optional[st
 
 
 def convert_text(value: Any) -> str:
-    """A text without space around it; a number as it is written. Anything else has no certain meaning."""
+    """Return a text without surrounding spaces, or a number as text. Anything else gives an empty text."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value) if abs(value) < 1e15 else ""
     return value.strip() if isinstance(value, str) else ""
 
 
-def _reduced(text: str) -> str:
-    """Drop accents, and put a space for each run of other characters: `Éditeur (Pro)` becomes `Editeur Pro`."""
+def _reduce_name(text: str) -> str:
+    """Drop accents and replace each run of other characters by a space: `Éditeur (Pro)` becomes `Editeur Pro`."""
     if has_token(text):
         return ""
     plain = "".join(c for c in normal_form(text, "NFKD") if not unicodedata.combining(c))
@@ -159,7 +159,7 @@ def _reduced(text: str) -> str:
 
 
 def to_whole_number(value: Any, *, rounded: bool = False) -> Optional[int]:
-    """The number that a value of any type certainly means, or None; a fraction only where it is `rounded`."""
+    """Convert a value whose meaning is certain to an int, or return None. Fractions are only accepted if `rounded`."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Runs reported by a program: safe on disk first, and delivered in the background."""
+"""Report the runs of a program: on disk first, then delivered in the background."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vigie_client.spool.spooling import DEFAULT_LIMITS, SpoolPath
 
 
 class UsageReporter:
-    """Reports runs to the portal at `base_url`, by way of a spool of its own.
+    """Reports runs to the portal at `base_url` through a spool of its own.
 
     `token` is the machine's `TokenStore`, which is read at each call, or a token, or a session (see `make_session`). A
-    run is on disk before `report` returns, and a daemon thread delivers it `deliver_after` seconds later; what the
-    portal could not take, once the spool's pause is over. No method raises. Only `flush`, the end of a `with` block,
-    and `report` where the disk takes nothing wait for the portal, for `timeout` seconds at most.
+    run is on disk before `report` returns. A daemon thread delivers it `deliver_after` seconds later, and retries once
+    the spool's pause is over. No method raises. Only `flush`, the end of a `with` block, and `report` if the disk fails
+    wait for the portal, at most `timeout` seconds.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class UsageReporter:
         self._courier.finish()
 
     def report(self, payload: Mapping[str, Any]) -> bool:
-        """True once the run is safe: on disk, or in the portal where the disk takes nothing (read-only, full, absent).
+        """Return True once the run is safe: on disk, or in the portal if the disk fails (read-only, full, absent).
 
-        False, and a log line, when neither takes it; False without one with VIGIE_TELEMETRY=off.
+        Returns False and logs the reason if both fail; returns False silently with VIGIE_TELEMETRY=off.
         """
         return self._courier.spool_or_send(payload)
 
     def flush(self, *, force: bool = False) -> int:
-        """Deliver now what waits; the number delivered. As `flush_spool`, in the thread that calls it."""
+        """Deliver waiting runs now, in the calling thread, like `flush_spool`. Return the number delivered."""
         return self._courier.flush(force=force)

@@ -1,4 +1,4 @@
-"""Reporting usage from inside another program: late, wrong or absent answers are ours to bear, never the host's."""
+"""Send usage reports to the portal. Late, wrong or missing answers never reach the host program."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ BATCH_PATH = "/api/v1/usage/report/batch"
 
 
 class UsageTelemetryClient(SpoolClient):
-    """Reports runs. With VIGIE_TELEMETRY=off nothing is sent: what is to be told is kept for later."""
+    """Sends runs. With VIGIE_TELEMETRY=off it sends nothing, and spooled runs stay for later."""
 
     def report(self, payload: Mapping[str, Any]) -> bool:
-        """Whether the portal has the run now, be it from this call or from an earlier one."""
+        """Send a run. Return True if the portal has it, from this call or an earlier one."""
         return self.send(payload).delivered
 
     def send(self, payload: Mapping[str, Any], timeout: Optional[float] = None) -> Outcome:
-        """As `report`, saying what became of it."""
+        """Send a run and return its outcome."""
         return self._within_deadline(lambda: BatchOutcome(self._send(payload)), timeout).whole
 
     def report_batch(self, runs: Sequence[Mapping[str, Any]], timeout: Optional[float] = None) -> BatchOutcome:
-        """Report several runs in one call: at most 100 and 900 KiB, or the portal refuses the whole."""
+        """Send several runs in one call: at most 100 and 900 KiB, or the portal refuses all of them."""
         return self._within_deadline(lambda: self._send_batch(runs), timeout)
 
     def _send(self, payload: Mapping[str, Any]) -> Outcome:
-        body = _stamped(payload)
+        body = _with_sent_at(payload)
         if body is None:
             return UNSERIALIZABLE
         return classify_single(self._post(REPORT_PATH, body), body, time.time(), "run_id")
 
     def _send_batch(self, runs: Sequence[Mapping[str, Any]]) -> BatchOutcome:
-        stamped = [_stamped(run) for run in runs]
-        if None in stamped:
+        bodies = [_with_sent_at(run) for run in runs]
+        if None in bodies:
             return BatchOutcome(UNSERIALIZABLE)
-        response = self._post(BATCH_PATH, {"runs": stamped})
+        response = self._post(BATCH_PATH, {"runs": bodies})
         return classify_batch(classify_delivery(response, time.time()), json_body(response), runs, "run_id")
 
 
-def _stamped(payload: Mapping[str, Any]) -> Optional[dict[str, Any]]:
-    """The payload with the time of sending, or None if JSON can't say it (a set, NaN, a cycle): it never will."""
+def _with_sent_at(payload: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+    """Add the time of sending. Return None if the payload can never be encoded as JSON."""
     try:
         body = {**payload, "sent_at": format_now()}
     except Exception:

@@ -1,4 +1,4 @@
-"""Pages of a TIFF file: one for each of its image directories, which are chained by their offsets."""
+"""Count the pages of a TIFF file: its image directories, a linked list of offsets."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, BinaryIO, NamedTuple, Optional
 
 from vigie_client.disk.durable import open_regular
 
-SECONDS = 5.0
+MAX_SECONDS = 5.0
 _NEW_SUBFILE_TYPE = 254
 _REDUCED, _MASK = 1, 4
 _MAX_ENTRIES = 65_535
 
 
 class _Layout(NamedTuple):
-    """Struct formats of an offset, of a directory's number of entries, and the size of an entry."""
+    """Byte order, struct formats of an offset and of a directory's number of entries, and the size of an entry."""
 
     order: str
     offset: str
@@ -24,26 +24,29 @@ class _Layout(NamedTuple):
 
 
 def count_tiff_pages(path: Any) -> Optional[int]:
-    """Pages of the TIFF at `path`, without thumbnails and masks; None for a broken or endless chain. Raises OSError."""
-    deadline = time.monotonic() + SECONDS
+    """Count the pages of the TIFF at `path` without thumbnails and masks. Return None for a broken or cyclic list.
+
+    Raises OSError, ValueError or struct.error.
+    """
+    deadline = time.monotonic() + MAX_SECONDS
     with open_regular(path) as file:
-        layout = _layout(file.read(8))
+        layout = _parse_header(file.read(8))
         if layout is None:
             return None
         file.seek(4 if layout.offset == "I" else 8)
-        pages, seen = 0, set[int]()
-        offset = _number(file, layout.order + layout.offset)
+        pages, visited = 0, set[int]()
+        offset = _read_number(file, layout.order + layout.offset)
         while offset:
-            if offset in seen or time.monotonic() > deadline:
+            if offset in visited or time.monotonic() > deadline:
                 return None
-            seen.add(offset)
+            visited.add(offset)
             file.seek(offset)
             pages += _is_page(file, layout)
-            offset = _number(file, layout.order + layout.offset)
+            offset = _read_number(file, layout.order + layout.offset)
     return pages or None
 
 
-def _layout(head: bytes) -> Optional[_Layout]:
+def _parse_header(head: bytes) -> Optional[_Layout]:
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is None or len(head) < 8:
         return None
@@ -52,8 +55,8 @@ def _layout(head: bytes) -> Optional[_Layout]:
 
 
 def _is_page(file: BinaryIO, layout: _Layout) -> bool:
-    """Read a directory up to the offset of the next one."""
-    count = _number(file, layout.order + layout.entries)
+    """Read a directory up to the offset of the next one. Return False for a thumbnail or a mask."""
+    count = _read_number(file, layout.order + layout.entries)
     if not 0 < count <= _MAX_ENTRIES:
         raise ValueError
     entries = file.read(count * layout.entry_size)
@@ -66,7 +69,7 @@ def _is_page(file: BinaryIO, layout: _Layout) -> bool:
     return True
 
 
-def _number(file: BinaryIO, form: str) -> int:
-    """The next number in the file. Raises struct.error at its end."""
+def _read_number(file: BinaryIO, form: str) -> int:
+    """Read the next number. Raises struct.error at the end of the file."""
     value: int = struct.unpack(form, file.read(struct.calcsize(form)))[0]
     return value

@@ -1,4 +1,4 @@
-"""Delivery in the background: soon, at most once at a time, and never waited for."""
+"""Deliver in a background thread, one delivery at a time, without blocking the caller."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import threading
 from time import monotonic
 from typing import Callable, Optional
 
-# The thread that tries again, by spool: of many that tell by one spool a single one does.
-_trying_again: dict[str, threading.Thread] = {}
+# The thread that retries, by spool: only one of the threads of a spool does.
+_retrying: dict[str, threading.Thread] = {}
 
 
 class BackgroundDelivery:
-    """Calls `flush` in a daemon thread, `gather` seconds after it was asked to: what comes meanwhile goes along.
+    """Calls `flush` in a daemon thread, `gather` seconds after a request, so that it covers later requests too.
 
-    `flush` answers after how many seconds to call it again, or None: then the thread ends. Without a lock, which a fork
-    could leave locked: two threads at once would only be one flush too many. A forked child finds its parent's thread
-    ended, and starts its own.
+    `flush` returns the seconds after which to call it again, or None to end the thread. There is no lock, which a fork
+    could leave locked: two threads at once would only flush once too often. A forked child, in which the parent's
+    thread does not exist, starts its own.
     """
 
     def __init__(self, flush: Callable[[], Optional[float]], gather: float, spool: str) -> None:
@@ -23,23 +23,23 @@ class BackgroundDelivery:
         self._gather = gather
         self._spool = spool
         self._thread: Optional[threading.Thread] = None
-        self._asked, self._hurry, self._flushed = (threading.Event() for _ in range(3))
-        self._wanted = False
-        self._flushing = False
+        self._requested, self._hurry, self._flushed = (threading.Event() for _ in range(3))
+        self._is_pending = False
+        self._is_flushing = False
 
-    def soon(self) -> None:
-        self._wanted = True
+    def request(self) -> None:
+        self._is_pending = True
         if self._is_alive():
-            self._asked.set()
+            self._requested.set()
         else:
             self._start()
 
     def finish(self, timeout: float) -> None:
-        """Gather no longer, and wait at most `timeout` seconds until all that was asked for was tried once."""
+        """Flush at once, and wait at most `timeout` seconds until everything requested was tried once."""
         deadline = monotonic() + timeout
-        while self._wanted or (self._flushing and self._is_alive()):
-            if self._wanted:
-                self.soon()
+        while self._is_pending or (self._is_flushing and self._is_alive()):
+            if self._is_pending:
+                self.request()
                 self._hurry.set()
             left = deadline - monotonic()
             if self._thread is None or left <= 0:
@@ -51,7 +51,7 @@ class BackgroundDelivery:
         return self._thread is not None and self._thread.is_alive()
 
     def _start(self) -> None:
-        self._asked, self._hurry, self._flushed = (threading.Event() for _ in range(3))
+        self._requested, self._hurry, self._flushed = (threading.Event() for _ in range(3))
         self._thread = threading.Thread(target=self._run, name="vigie-delivery", daemon=True)
         try:
             self._thread.start()
@@ -64,26 +64,26 @@ class BackgroundDelivery:
             self._hurry.wait(gather)
             pause = self._flush_now()
             gather = self._gather
-            if self._wanted:
+            if self._is_pending:
                 continue
             if pause is None or not self._owns_retries():
                 return
-            if not self._asked.wait(pause):
+            if not self._requested.wait(pause):
                 gather = 0
 
     def _flush_now(self) -> Optional[float]:
-        self._flushing, self._wanted = True, False
-        self._asked.clear()
+        self._is_flushing, self._is_pending = True, False
+        self._requested.clear()
         self._hurry.clear()
         try:
             return self._flush()
         finally:
-            self._flushing = False
+            self._is_flushing = False
             self._flushed.set()
 
     def _owns_retries(self) -> bool:
-        """Whether this thread is the one of its spool that does."""
-        other = _trying_again.get(self._spool)
+        """Return True if this thread is the one that retries for its spool."""
+        other = _retrying.get(self._spool)
         if other is None or not other.is_alive():
-            other = _trying_again[self._spool] = threading.current_thread()
+            other = _retrying[self._spool] = threading.current_thread()
         return other is threading.current_thread()

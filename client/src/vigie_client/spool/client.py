@@ -1,4 +1,4 @@
-"""The client by which a spool delivers its items, and the switch that turns telemetry off."""
+"""The client interface by which a spool delivers its items, and the opt-out of telemetry."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from vigie_client.http.sessions import ensure_session
 DEFAULT_TIMEOUT = 4.0
 
 UNSERIALIZABLE = Outcome(Result.REFUSED, code="unserialisable")
-_TELEMETRY_OFF = Outcome(Result.RETRY, code="is_telemetry_off")
+_TELEMETRY_OFF = Outcome(Result.RETRY, code="telemetry_off")
 
 OFF = frozenset({"off", "0", "false", "no"})
 
 
 def is_telemetry_off() -> bool:
-    """Whether VIGIE_TELEMETRY says so. Asked each time, before anything is written or sent."""
+    """Return True if VIGIE_TELEMETRY opts out. Checked each time before anything is written or sent."""
     return os.environ.get("VIGIE_TELEMETRY", "").strip().lower() in OFF
 
 
 class SpoolClient:
-    """What a spool needs of its client: one payload or many delivered to the portal at `base_url` through `session`.
+    """Delivers payloads of a spool to the portal at `base_url` through `session`.
 
-    `session` holds the token (see `make_session`) and is anything with `post(url, json=..., timeout=...)`; a token, or
-    the machine's token store, is made one. No method raises, and none takes longer than `timeout` seconds in all.
+    `session` sends the token (see `make_session`): any object with `post(url, json=..., timeout=...)`, or a token or
+    token store to make one of. No method raises, and none takes longer than `timeout` seconds in all.
     """
 
     batch_size = MAX_RUNS_IN_BATCH
-    what = "usage report"
+    label = "usage report"
 
     def __init__(
         self, base_url: str, session: Any, timeout: float = DEFAULT_TIMEOUT, logger: Optional[Any] = None
@@ -47,11 +47,11 @@ class SpoolClient:
         self._runner = DeadlineRunner()
 
     def send(self, payload: Mapping[str, Any], timeout: Optional[float] = None) -> Outcome:
-        """Send one payload; its outcome. `timeout` shortens that of the client."""
+        """Send one payload. `timeout` can shorten that of the client."""
         raise NotImplementedError
 
     def report_batch(self, payloads: Sequence[Mapping[str, Any]], timeout: Optional[float] = None) -> BatchOutcome:
-        """Send several in one call; their outcomes. `timeout` shortens that of the client."""
+        """Send several payloads in one call. `timeout` can shorten that of the client."""
         raise NotImplementedError
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Any:
@@ -61,16 +61,16 @@ class SpoolClient:
         if is_telemetry_off():
             return BatchOutcome(_TELEMETRY_OFF)
         try:
-            answer = self._runner.run(call, self.timeout if timeout is None else min(timeout, self.timeout))
+            outcome = self._runner.run(call, self.timeout if timeout is None else min(timeout, self.timeout))
         except CallFailed as failure:
-            answer = BatchOutcome(no_answer(failure.kind))
-        for reason in sorted({str(each) for each in answer.items or (answer.whole,) if not each.delivered}):
-            log(logging.WARNING, "%s not delivered: %s", self.what, reason, logger=self._logger)
-        return answer
+            outcome = BatchOutcome(no_answer(failure.kind))
+        for reason in sorted({str(each) for each in outcome.items or (outcome.whole,) if not each.delivered}):
+            log(logging.WARNING, "%s not delivered: %s", self.label, reason, logger=self._logger)
+        return outcome
 
 
 def is_serializable(body: Any) -> bool:
-    """Whether JSON can say it."""
+    """Return True if `body` can be encoded as JSON, which a set, NaN or a cycle cannot."""
     try:
         json.dumps(body, allow_nan=False)
     except Exception:

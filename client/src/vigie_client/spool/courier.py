@@ -1,4 +1,4 @@
-"""A spool and its delivery in the background, for programs that tell something now and then."""
+"""A spool with background delivery, for programs that send something now and then."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from vigie_client.spool.client import SpoolClient, is_telemetry_off
 from vigie_client.spool.limits import SpoolLimits
 from vigie_client.spool.spooling import SpoolPath, flush_spool, spool_payload, spool_stats
 
-_OTHERS_PAUSE = 5.0
+_CLAIMED_DELAY = 5.0
 
 
 class Courier:
-    """Puts payloads on disk at `spool_path`, and has a daemon thread deliver them by `client`, `deliver_after` seconds
-    later with what came meanwhile; what could not be delivered, once the spool's pause is over.
+    """Spools payloads at `spool_path` and delivers them through `client` in a daemon thread.
+
+    The thread starts `deliver_after` seconds later, with all payloads that came meanwhile, and retries once the spool's
+    pause is over.
     """
 
     def __init__(self, client: SpoolClient, spool_path: SpoolPath, limits: SpoolLimits, deliver_after: float) -> None:
@@ -27,27 +29,27 @@ class Courier:
         self._limits = limits
         self._delivery = BackgroundDelivery(self.deliver, deliver_after, self._spool_path)
 
-    def take(self, payload: Mapping[str, Any]) -> bool:
-        """Put it on disk; True once it is there. As `spool_payload`."""
+    def spool(self, payload: Mapping[str, Any]) -> bool:
+        """Write the payload to disk, like `spool_payload`, and schedule its delivery."""
         if not spool_payload(self._spool_path, payload, limits=self._limits):
             return False
-        self._delivery.soon()
+        self._delivery.request()
         return True
 
     def spool_or_send(self, payload: Mapping[str, Any]) -> bool:
-        """Put it on disk, or send it in one call where the disk takes nothing; True once it is safe."""
-        return self.take(payload) or self._client.send(payload).delivered
+        """Spool the payload, or send it directly if the disk fails. Return True once it is safe."""
+        return self.spool(payload) or self._client.send(payload).delivered
 
     def flush(self, *, force: bool = False) -> int:
-        """As `flush_spool`, in the thread that calls it."""
+        """Flush in the calling thread, like `flush_spool`."""
         return flush_spool(self._spool_path, self._client, force=force, limits=self._limits)
 
     def finish(self) -> None:
-        """Wait until what was taken was tried once, for the time at most that a call may take."""
+        """Wait until everything spooled was tried once, at most for the timeout of one call."""
         self._delivery.finish(self._client.timeout)
 
     def deliver(self) -> Optional[float]:
-        """Seconds until another attempt is worth it; None where nothing waits."""
+        """Flush, and return the seconds until the next attempt; None if nothing waits."""
         delivered = self.flush()
         if is_telemetry_off():
             return None
@@ -59,5 +61,5 @@ class Courier:
             return None
         if stats.retry_at is not None:
             return min(max(stats.retry_at - time(), FIRST_DELAY), LONGEST_DELAY)
-        # Without a pause either the flush's time was up, or another process has in its hands what waits.
-        return FIRST_DELAY if delivered else _OTHERS_PAUSE
+        # Without a pause, either the flush ran out of time, or another process has claimed the items.
+        return FIRST_DELAY if delivered else _CLAIMED_DELAY

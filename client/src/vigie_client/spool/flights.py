@@ -1,8 +1,8 @@
-"""What the living flushers of a spool are sending just now, so that no other sends it too.
+"""Claims of flushers on the lines they are sending, so that no two send the same line.
 
-A flight is a small file beside the spool, locked by its owner for as long as it lives and naming the part of the spool
-in its hands. A flight whose lock is free is one whose owner died: it counts for nothing, at once, whatever its age.
-On a full disk a flight cannot be written: an empty one holds all. Every call is made under the spool's lock.
+A flight is a small file beside the spool that names the claimed range. Its owner keeps it locked while it lives. A
+flight whose lock is free belongs to a dead flusher and expires at once, whatever its age. If a full disk prevents
+writing the range, the empty flight claims everything. Every call is made under the spool's lock.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from vigie_client.disk.locks import FileLock
 from vigie_client.spool.lines import Line
 
 
-class Part(NamedTuple):
-    """From the offset `start` up to `end`."""
+class Range(NamedTuple):
+    """Offsets from `start` up to, but excluding, `end`."""
 
     start: int
     end: int
 
-    def holds(self, line: Line) -> bool:
+    def contains(self, line: Line) -> bool:
         return self.start <= line.start < self.end
 
 
-NOTHING, ALL = Part(0, 0), Part(0, sys.maxsize)
+NOTHING, ALL = Range(0, 0), Range(0, sys.maxsize)
 
 
 class Flight:
-    """This flusher's own flight, from its making to `end()`. `until` is the offset where its spool ended then."""
+    """The flight of this flusher until `end()`. `until` is the offset at which the spool ended when it began."""
 
     def __init__(self, prefix: str, until: int) -> None:
         self.until = until
@@ -40,41 +40,41 @@ class Flight:
         self._lock = FileLock(self.path)
         self._lock.acquire()
         try:
-            self.hold(NOTHING)
+            self.claim(NOTHING)
         except BaseException:
             self.end()
             raise
 
-    def hold(self, part: Part) -> None:
-        """Write the part in its place: what fits once fits again on a disk that is full by now."""
+    def claim(self, claimed: Range) -> None:
+        """Overwrite the claimed range in place, which needs no space on a full disk."""
         descriptor = os.open(self.path, os.O_WRONLY | BINARY)
         try:
-            write_all(descriptor, b"%020d %020d\n" % part)
+            write_all(descriptor, b"%020d %020d\n" % claimed)
         except OSError:
             os.ftruncate(descriptor, 0)
         finally:
             os.close(descriptor)
 
     def release(self) -> None:
-        self.hold(NOTHING)
+        self.claim(NOTHING)
 
     def end(self) -> None:
-        """Free what is held. A second time does nothing."""
-        if self._lock.release():  # first: Windows deletes no open file
+        """Give up the claim and delete the file. Idempotent."""
+        if self._lock.release():  # before unlink: Windows cannot delete an open file
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)
 
 
-def held_ranges(prefix: str, *, but: Optional[Flight] = None) -> list[Part]:
-    """The parts that the living hold, sweeping away the flights of the dead."""
+def claimed_ranges(prefix: str, *, but: Optional[Flight] = None) -> list[Range]:
+    """Return the ranges claimed by living flushers, and delete the flights of dead ones."""
     directory, name = os.path.split(prefix)
     with os.scandir(directory) as entries:
         paths = [entry.path for entry in entries if entry.name.startswith(name)]
-    parts = (_range_of_living(path) for path in paths if but is None or path != but.path)
-    return [part for part in parts if part is not None]
+    ranges = (_live_range(path) for path in paths if but is None or path != but.path)
+    return [claimed for claimed in ranges if claimed is not None]
 
 
-def _range_of_living(path: str) -> Optional[Part]:
+def _live_range(path: str) -> Optional[Range]:
     lock = FileLock(path)
     if lock.acquire(blocking=False):
         lock.release()
@@ -82,4 +82,4 @@ def _range_of_living(path: str) -> Optional[Part]:
         return None
     with open(path, encoding="ascii") as file:
         numbers = file.read().split()
-    return Part(int(numbers[0]), int(numbers[1])) if len(numbers) == 2 else ALL
+    return Range(int(numbers[0]), int(numbers[1])) if len(numbers) == 2 else ALL

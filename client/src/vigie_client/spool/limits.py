@@ -1,4 +1,4 @@
-"""How much a spool may hold, and which items go when it holds too much."""
+"""Limits of a spool, and the choice of the items to drop beyond them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from vigie_client.spool.lines import Line, LineTotals
 
 @dataclass(frozen=True)
 class SpoolLimits:
-    """`max_runs` items and `max_bytes` bytes in all, beyond which the oldest are dropped for a new one, and every
-    twentieth along with them: a full spool makes room once in a while, and not at each line.
+    """Limits of a spool. Beyond `max_runs` items or `max_bytes` bytes the oldest items are dropped for a new one.
 
-    `max_age_seconds` of waiting, judged when an attempt to deliver an item has failed: what can be delivered never is
-    too old. Only the time between flushes counts, a day at most for each, whatever the clock says meanwhile.
-    `quarantine_bytes` bounds the quarantine, beyond which its oldest are dropped.
+    A twentieth of the items is dropped along with them, so that a full spool does not make room at each line.
+    `max_age_seconds` is checked after a failed delivery: an item that can be delivered is never too old. Only the time
+    between flushes counts as age, at most a day each, whatever the clock says. Beyond `quarantine_bytes` the oldest
+    items of the quarantine are dropped.
     """
 
     max_runs: int = 10_000
@@ -23,18 +23,18 @@ class SpoolLimits:
     max_age_seconds: float = 90 * 86_400.0
     quarantine_bytes: int = 2**20
 
-    def hold(self, all_lines: LineTotals, incoming: int) -> bool:
-        """Whether `incoming` bytes more fit beside `all_lines`."""
+    def has_room(self, all_lines: LineTotals, incoming: int) -> bool:
+        """Return True if `incoming` more bytes fit beside `all_lines`."""
         return all_lines.lines < self.max_runs and all_lines.size + incoming <= self.max_bytes
 
-    def overflow(self, waiting: LineTotals, incoming: int, free: Iterable[Line]) -> dict[str, list[Line]]:
-        """Which of the `free` lines must go, by reason, for `incoming` bytes more to fit beside those `waiting`."""
-        if self.hold(waiting, incoming):
+    def choose_dropped(self, waiting: LineTotals, incoming: int, free: Iterable[Line]) -> dict[str, list[Line]]:
+        """Return the `free` lines to drop, by reason, for `incoming` more bytes to fit beside the `waiting` lines."""
+        if self.has_room(waiting, incoming):
             return {}
         spare = waiting.lines // 20
         too_many = waiting.lines + 1 - self.max_runs
         too_much = waiting.size + incoming - self.max_bytes
-        going: dict[str, list[Line]] = {}
+        dropped: dict[str, list[Line]] = {}
         reason = "bytes"
         for line in free:
             if too_many <= 0 and too_much <= 0:
@@ -43,7 +43,7 @@ class SpoolLimits:
                 spare -= 1
             else:
                 reason = "count" if too_many > 0 else "bytes"
-            going.setdefault(reason, []).append(line)
+            dropped.setdefault(reason, []).append(line)
             too_many -= 1
             too_much -= len(line.body) + 1
-        return going
+        return dropped

@@ -1,6 +1,6 @@
-"""The lines of a spool: one JSON payload each. A line that is done with is commented out by its first byte.
+"""Lines of a spool file: one JSON payload each. A finished line is commented out by its first byte.
 
-Nothing here locks; every caller holds the spool's lock.
+Nothing here locks: every caller holds the spool's lock.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ DONE = b"#"
 
 
 class Line(NamedTuple):
-    """A waiting line: its bytes, and where it stands in the file (from `start` up to `end`, the next line's start)."""
+    """A waiting line: its content and its offsets, from `start` up to `end`, which is the next line's start."""
 
     start: int
     end: int
@@ -23,7 +23,7 @@ class Line(NamedTuple):
 
 
 class LineTotals(NamedTuple):
-    """So many lines, and so many bytes with their ends."""
+    """A number of lines and their size in bytes, line ends included."""
 
     lines: int
     size: int
@@ -32,20 +32,20 @@ class LineTotals(NamedTuple):
         return LineTotals(self.lines + 1, self.size + len(body) + 1)
 
 
-def tally(path: str) -> LineTotals:
-    """Of the lines that wait, as `read_lines` would read them, at a fraction of the price."""
-    bodies = [body for body in map(bytes.strip, _content(path).split(b"\n")) if body and not body.startswith(DONE)]
+def count_waiting(path: str) -> LineTotals:
+    """Count the lines that `read_lines` would return, at a fraction of its cost."""
+    bodies = [body for body in map(bytes.strip, _read_content(path).split(b"\n")) if body and not body.startswith(DONE)]
     return LineTotals(len(bodies), sum(map(len, bodies)) + len(bodies))
 
 
 def count_all_lines(path: str) -> LineTotals:
-    """Of all lines, those done with included: what every append can afford to ask."""
-    content = _content(path)
+    """Count all lines, including finished ones, which is cheap enough for every append."""
+    content = _read_content(path)
     return LineTotals(content.count(b"\n") + 1, len(content))
 
 
 def read_lines(path: str, start: int = 0) -> Iterator[Line]:
-    """The waiting lines from the offset `start` on. A torn last line comes too: its reader will find out."""
+    """Yield the waiting lines from the offset `start` on, including a torn last line."""
     try:
         file = open(path, "rb")  # noqa: SIM115 - a missing file has no lines, but other errors are errors
     except FileNotFoundError:
@@ -60,7 +60,7 @@ def read_lines(path: str, start: int = 0) -> Iterator[Line]:
 
 
 def append_lines(path: str, bodies: Sequence[bytes]) -> None:
-    """Add lines and see them on the disk. A last line torn by a kill is closed first, so that it harms no neighbour."""
+    """Append lines and sync them. A last line torn by a kill is terminated first, so that it damages no other."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | BINARY, 0o600)
     try:
         size = os.fstat(descriptor).st_size
@@ -68,7 +68,7 @@ def append_lines(path: str, bodies: Sequence[bytes]) -> None:
             write_all(descriptor, _line_end_if_torn(descriptor, size) + b"".join(body + b"\n" for body in bodies))
             os.fsync(descriptor)
         except OSError:
-            os.ftruncate(descriptor, size)  # the disk is full: leave no half line
+            os.ftruncate(descriptor, size)  # leave no partial line on a full disk
             raise
     finally:
         os.close(descriptor)
@@ -77,7 +77,7 @@ def append_lines(path: str, bodies: Sequence[bytes]) -> None:
 
 
 def mark_done(path: str, lines: Sequence[Line]) -> None:
-    """Comment `lines` out, each by one byte, which a kill can't halve."""
+    """Comment out `lines` by one byte each, which a kill cannot split."""
     if not lines:
         return
     descriptor = os.open(path, os.O_RDWR | BINARY)
@@ -90,8 +90,8 @@ def mark_done(path: str, lines: Sequence[Line]) -> None:
         os.close(descriptor)
 
 
-def rewrite(path: str, lines: Sequence[Line]) -> None:
-    """Make these the only lines; without any, the file goes."""
+def replace_lines(path: str, lines: Sequence[Line]) -> None:
+    """Replace the content of the file by these lines. Without lines, delete it."""
     if lines:
         replace_file(path, b"".join(line.body + b"\n" for line in lines))
     elif os.path.exists(path):
@@ -99,7 +99,7 @@ def rewrite(path: str, lines: Sequence[Line]) -> None:
         sync_directory(path)
 
 
-def _content(path: str) -> bytes:
+def _read_content(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read()

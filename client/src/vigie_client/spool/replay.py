@@ -1,4 +1,4 @@
-"""One flush of a spool: send what waits, batch by batch, and stop at the first sign that the portal is away."""
+"""One flush of a spool: send the waiting items batch by batch, and stop once the portal is unavailable."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from vigie_client.disk.logs import log
 from vigie_client.http.outcomes import BARE_FALSE, BatchOutcome, Outcome, Result, classify_batch, no_answer
 from vigie_client.spool.client import SpoolClient
 from vigie_client.spool.flights import Flight
-from vigie_client.spool.store import SpoolStore, Waiting
+from vigie_client.spool.store import SpoolStore, WaitingItem
 
-_BARE_FALSES_IN_A_ROW = 3
-# Seconds of a flush that are left to the disk once the last call is over.
+_MAX_BARE_FALSES = 3
+# Seconds reserved for disk writes after the last call of a flush.
 _DISK_TIME = 0.25
 _REFUSED_AS_A_WHOLE = no_answer("batch_refused")
 
 
 class Replay:
-    """A flush under way, for `timeout` seconds at most. `delivered` counts the items that the portal has now."""
+    """A flush that takes at most `timeout` seconds. `delivered` counts the items that the portal confirmed."""
 
     def __init__(self, store: SpoolStore, flight: Flight, client: Any, failures: int, timeout: float) -> None:
         self.delivered = 0
@@ -34,69 +34,69 @@ class Replay:
         self._slowest = 0.0
         self._position = 0
         self._narrowing = False
-        self._largest = _batch_size(client)
-        # Half a batch after each failure: a whole one may be what a slow line can't carry in time.
-        self._most = max(1, self._largest >> failures)
+        self._max_batch_size = _max_batch_size(client)
+        # Halve the batch after each failure: a whole one may be too much for a slow connection.
+        self._batch_size = max(1, self._max_batch_size >> failures)
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """The outcome of each item. A flush that ends in the search for the one to blame has failed: the next one goes
-        on with smaller batches.
+        """Outcomes of the items sent. A flush that ends while it narrows down a refused batch counts as failed, so
+        that the next one goes on with smaller batches.
         """
         return [*self._outcomes, _REFUSED_AS_A_WHOLE] if self._narrowing else self._outcomes
 
     def send_next_batch(self) -> bool:
-        """Send the next batch and say whether to go on. None is begun that would probably outlast the deadline."""
+        """Send the next batch. Return False at the end, or if another call would probably exceed the deadline."""
         begun = monotonic()
         left = self._deadline - begun
         if left <= self._slowest:
             return False
-        taken = self._store.take(self._flight, start=self._position, most=self._most)
+        taken = self._store.take(self._flight, start=self._position, max_items=self._batch_size)
         if not taken:
             return False
         outcomes = self._send([waiting.payload for waiting in taken], left)
         self._slowest = max(self._slowest, monotonic() - begun)
         self._narrowing = outcomes is None
         if outcomes is None:
-            self._most = max(1, len(taken) // 2)
+            self._batch_size = max(1, len(taken) // 2)
             return True
         self._settle(taken, outcomes)
         return not self._portal_is_away(outcomes)
 
     def _send(self, payloads: Sequence[dict[str, Any]], timeout: float) -> Optional[Sequence[Outcome]]:
-        """The outcome of each item, or None for a batch refused as a whole: one item may be to blame for all."""
+        """Return the outcome of each item, or None if the batch was refused as a whole, perhaps for one bad item."""
         if len(payloads) == 1:
             return [send_one(self._client, payloads[0], timeout)]
         return send_batch(self._client, payloads, timeout)
 
-    def _settle(self, taken: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
-        """Note what became of the items first: on a full disk the store may only mark what was delivered."""
+    def _settle(self, taken: Sequence[WaitingItem], outcomes: Sequence[Outcome]) -> None:
+        """Count the outcomes before storing them: on a full disk the store may only mark delivered items."""
         self.delivered += sum(outcome.delivered for outcome in outcomes)
         self._outcomes.extend(outcomes)
         self.tried.update(waiting.line.start for waiting, outcome in zip(taken, outcomes) if not outcome.delivered)
         too_old = self._store.settle(self._flight, taken, outcomes)
         self._position = taken[-1].line.end
-        self._most = min(self._largest, 2 * self._most)
+        self._batch_size = min(self._max_batch_size, 2 * self._batch_size)
         refused = sum(outcome.result is Result.REFUSED for outcome in outcomes)
         if refused or too_old:
             log(logging.WARNING, "spool: %d refused and quarantined, %d too old, dropped", refused, too_old)
 
     def _portal_is_away(self, outcomes: Sequence[Outcome]) -> bool:
-        """A typed failure says so; bare Falses may each be about one run, so it takes a few in a row."""
+        """Return True after a typed failure, or a few bare Falses in a row, each of which may concern only one run."""
         if any(outcome.keeps_item and outcome != BARE_FALSE for outcome in outcomes):
             return True
-        latest = self._outcomes[-_BARE_FALSES_IN_A_ROW:]
-        return latest == [BARE_FALSE] * _BARE_FALSES_IN_A_ROW
+        latest = self._outcomes[-_MAX_BARE_FALSES:]
+        return latest == [BARE_FALSE] * _MAX_BARE_FALSES
 
 
-def _batch_size(client: Any) -> int:
+def _max_batch_size(client: Any) -> int:
     if isinstance(client, SpoolClient):
         return client.batch_size
     return MAX_RUNS_IN_BATCH if callable(getattr(client, "report_batch", None)) else 1
 
 
 def send_one(client: Any, payload: Mapping[str, Any], timeout: float) -> Outcome:
-    """The outcome of one item. Of a client other than ours only `report` is known, and a bool tells little."""
+    """Send one item. A foreign client has only `report`, whose bool gives no reason."""
     if isinstance(client, SpoolClient):
         return client.send(payload, timeout)
     try:
@@ -107,12 +107,12 @@ def send_one(client: Any, payload: Mapping[str, Any], timeout: float) -> Outcome
 
 
 def send_batch(client: Any, payloads: Sequence[dict[str, Any]], timeout: float) -> Optional[Sequence[Outcome]]:
-    """The outcome of each item, or None when they are better sent in smaller batches.
+    """Send several items. Return the outcome of each, or None if they should be sent in smaller batches.
 
-    A client other than ours may answer True or the portal's decoded answer.
+    A foreign client may return True or the portal's decoded answer.
     """
     if isinstance(client, SpoolClient):
-        return _each(client.report_batch(payloads, timeout), len(payloads))
+        return _split_outcome(client.report_batch(payloads, timeout), len(payloads))
     try:
         answer = client.report_batch(payloads)
     except Exception as error:
@@ -121,12 +121,15 @@ def send_batch(client: Any, payloads: Sequence[dict[str, Any]], timeout: float) 
     if isinstance(answer, Mapping):
         answer = classify_batch(Outcome(Result.DELIVERED), answer, payloads, "run_id")
     if isinstance(answer, BatchOutcome):
-        return _each(answer, len(payloads))
+        return _split_outcome(answer, len(payloads))
     return [Outcome(Result.DELIVERED)] * len(payloads) if answer is True else None
 
 
-def _each(answer: BatchOutcome, count: int) -> Optional[Sequence[Outcome]]:
-    """None where one item may be to blame: it is refused, breaks the portal (500), or is too much for a proxy (413)."""
+def _split_outcome(answer: BatchOutcome, count: int) -> Optional[Sequence[Outcome]]:
+    """Return the outcome of each item, or None if one of them may have failed the batch.
+
+    One item may be refused, break the portal (500), or be too large for a proxy (413).
+    """
     if answer.whole.delivered:
         return answer.items
     if answer.whole.result is Result.REFUSED or answer.whole.status in (413, 500):

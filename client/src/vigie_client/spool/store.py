@@ -1,8 +1,8 @@
-"""The files of a spool and every change to them. Each public method is one section under the spool's lock.
+"""The files of a spool and all changes to them. Each public method is one critical section under the spool's lock.
 
-`path` holds the waiting items, one JSON payload a line, and beside it stand `.lock`, `.state` (pause and counters),
-`.quarantine` and one `.flight-*` per living flusher. While anyone is in flight no line moves: lines done with are
-commented out where they stand, and swept by the last flusher to land.
+`path` holds the waiting items, one JSON payload per line. The files beside it are `.lock`, `.state` (pause and
+counters), `.quarantine` and one `.flight-*` per living flusher. While any flight exists no line moves: finished lines
+are commented out in place, and the last flusher to land sweeps them.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from vigie_client.disk.logs import log
 from vigie_client.http.backoff import Rng
 from vigie_client.http.outcomes import Outcome, Result
 from vigie_client.spool import quarantine
-from vigie_client.spool.flights import Flight, Part, held_ranges
+from vigie_client.spool.flights import Flight, Range, claimed_ranges
 from vigie_client.spool.limits import SpoolLimits
 from vigie_client.spool.lines import (
     Line,
     append_lines,
     count_all_lines,
+    count_waiting,
     file_size,
     mark_done,
     read_lines,
-    rewrite,
-    tally,
+    replace_lines,
 )
 from vigie_client.spool.state import SpoolState, after_flush, load_state, save_state
 
@@ -38,13 +38,14 @@ BATCH_BYTES = 256 * 1024
 _BATCH_FRAME = len('{"runs": []}')
 _RUN_FRAME = len(', "sent_at": "2026-03-10T09:21:03.123456Z", ')
 _DAMAGED = Outcome(Result.REFUSED, code="damaged_line")
-# In a spooled payload: how long the spool had waited already when it was spooled (see `SpoolState.waited`).
+# Key of a spooled payload: the age of the spool when the item came (see `SpoolState.waited`).
 _MARK = "spool_waited"
 
 
 class SpoolStats(NamedTuple):
-    """A spool at one moment: what waits, the pause (`retry_at` in Unix time), what is in the quarantine, and how many
-    items were ever dropped, by reason (`age`, `count`, `bytes`, `quarantine`).
+    """A snapshot of a spool: waiting items, its pause (`retry_at` in Unix time), and the size of the quarantine.
+
+    `dropped` counts the items ever dropped, by reason (`age`, `count`, `bytes`, `quarantine`).
     """
 
     pending: int
@@ -55,8 +56,8 @@ class SpoolStats(NamedTuple):
     dropped: Mapping[str, int]
 
 
-class Waiting(NamedTuple):
-    """A line, the payload in it, and how long the spool had waited already when it came."""
+class WaitingItem(NamedTuple):
+    """A line with its payload, and `mark`, the age of the spool when it came."""
 
     line: Line
     payload: dict[str, Any]
@@ -64,10 +65,10 @@ class Waiting(NamedTuple):
 
 
 class SpoolStore:
-    """The spool at `path`. `clock` answers the Unix time. Methods raise OSError when the disk does."""
+    """The spool at `path`. `clock` returns the Unix time. Methods raise OSError if the disk fails."""
 
     def __init__(self, path: str, limits: SpoolLimits, clock: Callable[[], float]) -> None:
-        self.path = os.path.realpath(path)  # by whatever name it's called, one spool has one lock
+        self.path = os.path.realpath(path)  # one spool has one lock, whatever path leads to it
         self._limits = limits
         self._clock = clock
         self._state_path = self.path + ".state"
@@ -75,51 +76,51 @@ class SpoolStore:
         self._flight_prefix = self.path + ".flight-"
 
     def append(self, body: bytes) -> tuple[bool, Counter[str]]:
-        """Add a line. Says whether it was, and how many items were dropped (by reason): the oldest, or itself."""
+        """Append a line. Return whether it fit, and how many items were dropped by reason: the oldest, or itself."""
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
         with self._locked():
-            body = _marked(body, self._state().waited)
+            body = _add_mark(body, self._load_state().waited)
             dropped = self._make_room(len(body) + 1)
-            fits = len(body) < self._limits.max_bytes and not self._crowded(2, len(body))
+            fits = len(body) < self._limits.max_bytes and not self._exceeds_limit(2, len(body))
             if fits:
                 append_lines(self.path, [body])
             else:
-                self._save(self._state().with_dropped({"bytes": 1}))
+                self._save_state(self._load_state().with_dropped({"bytes": 1}))
                 dropped["bytes"] += 1
             return fits, dropped
 
     def start_flight(self, *, force: bool) -> Optional[Flight]:
-        """A flight for what waits now; None during a pause unless `force`, or when the living had better land first.
+        """Start a flight for the items that wait now. Return None during a pause, unless `force`.
 
-        Lines are swept when nobody is in flight: without that last rule, flushes that always overlap would fill the
-        spool with lines done with.
+        Also return None if the file is crowded and other flights must land first: lines are swept only without flights,
+        so flushes that always overlap would fill the spool with finished lines.
         """
         with self._locked():
-            if self._state().pausing(self._clock()) and not force:
+            if self._load_state().is_paused(self._clock()) and not force:
                 return None
-            if self._crowded(1) and held_ranges(self._flight_prefix):
+            if self._exceeds_limit(1) and claimed_ranges(self._flight_prefix):
                 return None
             return Flight(self._flight_prefix, until=file_size(self.path))
 
-    def take(self, flight: Flight, *, start: int, most: int) -> list[Waiting]:
-        """Put the next free items from the offset `start` on into `flight`: at most `most`, and one batch's bytes."""
+    def take(self, flight: Flight, *, start: int, max_items: int) -> list[WaitingItem]:
+        """Claim the next free items from the offset `start` on: at most `max_items`, and the bytes of one batch."""
         with self._locked():
             lines = (line for line in self._free_lines(start, but=flight) if line.start < flight.until)
-            taken, damaged = _next_batch(lines, most)
+            taken, damaged = _next_batch(lines, max_items)
             self._quarantine([(line, None, _DAMAGED) for line in damaged])
             if taken:
-                flight.hold(Part(taken[0].line.start, taken[-1].line.end))
+                flight.claim(Range(taken[0].line.start, taken[-1].line.end))
             return taken
 
-    def settle(self, flight: Flight, taken: Sequence[Waiting], outcomes: Sequence[Outcome]) -> int:
-        """Record what became of the items in `flight`, which is empty again. Answers how many were too old to keep.
+    def settle(self, flight: Flight, taken: Sequence[WaitingItem], outcomes: Sequence[Outcome]) -> int:
+        """Apply the outcomes of the claimed items and release them. Return how many were dropped for their age.
 
-        What was delivered comes first: on a full disk nothing else may succeed, and its going makes room.
+        Delivered items come first: on a full disk nothing else may succeed, and removing them makes room.
         """
         with self._locked():
             ends = list(zip(taken, outcomes))
             mark_done(self.path, [each.line for each, end in ends if end.delivered])
-            oldest = self._state().waited - self._limits.max_age_seconds
+            oldest = self._load_state().waited - self._limits.max_age_seconds
             too_old = [each.line for each, end in ends if end.keeps_item and each.mark < oldest]
             if too_old:
                 self._drop({"age": too_old})
@@ -128,122 +129,122 @@ class SpoolStore:
             return len(too_old)
 
     def land(self, flight: Flight, outcomes: Sequence[Outcome], tried: Collection[int], rng: Rng) -> None:
-        """End `flight`, with the pause that follows from the flush's `outcomes`. The last to land sweeps.
+        """End `flight` and save the pause that follows from its `outcomes`. The last to land sweeps.
 
-        Lines at the offsets `tried` were sent in vain and go behind the others, so that none can block the spool.
+        Lines at the offsets `tried` failed and are moved behind the others, so that none can block the spool.
         """
         with self._locked():
             flight.end()
             try:
-                if not held_ranges(self._flight_prefix):
+                if not claimed_ranges(self._flight_prefix):
                     self._sweep(tried)
             finally:
-                state = after_flush(self._state(), outcomes, self._clock(), rng)
-                self._save(state if os.path.exists(self.path) else replace(state, waited=0.0))
+                state = after_flush(self._load_state(), outcomes, self._clock(), rng)
+                self._save_state(state if os.path.exists(self.path) else replace(state, waited=0.0))
 
     def quarantined(self) -> list[dict[str, Any]]:
-        """The records in the quarantine, oldest first."""
+        """Return the records of the quarantine, oldest first."""
         if self._is_absent():
             return []
         with self._locked():
             return [quarantine.parse_record(line) for line in read_lines(self._quarantine_path)]
 
     def retry_quarantined(self, code: Optional[str]) -> int:
-        """Put what was quarantined (with this `code`, if one is given) back among what waits; how many.
+        """Move items (with this `code`, if given) from the quarantine back to the spool, and return their number.
 
-        What the spool has no room for stays, and so do damaged lines. Written there first: a kill in between leaves an
-        item in both files rather than in neither.
+        Damaged lines stay, and so do items without room. They are appended first: a kill in between leaves an item in
+        both files rather than in neither.
         """
         if self._is_absent():
             return 0
         with self._locked():
-            waited, room = self._state().waited, tally(self.path)
+            waited, room = self._load_state().waited, count_waiting(self.path)
             back: list[bytes] = []
             kept: list[Line] = []
             for line in read_lines(self._quarantine_path):
-                body = _marked(quarantine.spool_line_for(line, code), waited)
-                if body and self._limits.hold(room, len(body) + 1):
+                body = _add_mark(quarantine.spool_line_for(line, code), waited)
+                if body and self._limits.has_room(room, len(body) + 1):
                     room = room.plus(body)
                     back.append(body)
                 else:
                     kept.append(line)
             if back:
                 append_lines(self.path, back)
-                rewrite(self._quarantine_path, kept)
+                replace_lines(self._quarantine_path, kept)
             return len(back)
 
     def drop_quarantined(self, code: Optional[str]) -> int:
-        """Delete what was quarantined (with this `code`, if one is given); how many."""
+        """Delete items (with this `code`, if given) from the quarantine, and return their number."""
         if self._is_absent():
             return 0
         with self._locked():
             lines = list(read_lines(self._quarantine_path))
             kept = [line for line in lines if code not in (None, quarantine.parse_record(line).get("code"))]
             if len(kept) < len(lines):
-                rewrite(self._quarantine_path, kept)
+                replace_lines(self._quarantine_path, kept)
             return len(lines) - len(kept)
 
     def stats(self) -> SpoolStats:
         if self._is_absent():
             return SpoolStats(0, 0, 0, None, 0, SpoolState().dropped)
         with self._locked():
-            waiting, state = tally(self.path), self._state()
-            quarantined = tally(self._quarantine_path).lines
+            waiting, state = count_waiting(self.path), self._load_state()
+            quarantined = count_waiting(self._quarantine_path).lines
         return SpoolStats(waiting.lines, waiting.size, state.failures, state.retry_at, quarantined, state.dropped)
 
     def failures(self) -> int:
         with self._locked():
-            return self._state().failures
+            return self._load_state().failures
 
     def _is_absent(self) -> bool:
-        """True where not even the folder is there: a question makes none."""
+        """Return True if not even the folder exists, which a query must not create."""
         return not os.path.isdir(os.path.dirname(self.path))
 
     def _locked(self) -> FileLock:
         return FileLock(self.path + ".lock")
 
-    def _state(self) -> SpoolState:
+    def _load_state(self) -> SpoolState:
         return load_state(self._state_path)
 
-    def _save(self, state: SpoolState) -> None:
-        if state != self._state():
+    def _save_state(self, state: SpoolState) -> None:
+        if state != self._load_state():
             save_state(self._state_path, state)
 
-    def _crowded(self, times: int, incoming: int = 0) -> bool:
-        """Whether the file, lines done with included, would exceed so many times its bound."""
+    def _exceeds_limit(self, times: int, incoming: int = 0) -> bool:
+        """Return True if the file, finished lines included, would exceed its limit `times` over."""
         return file_size(self.path) + incoming > times * self._limits.max_bytes
 
     def _free_lines(self, start: int = 0, *, but: Optional[Flight] = None) -> Iterator[Line]:
-        held = held_ranges(self._flight_prefix, but=but)
-        return (line for line in read_lines(self.path, start) if not any(part.holds(line) for part in held))
+        held = claimed_ranges(self._flight_prefix, but=but)
+        return (line for line in read_lines(self.path, start) if not any(part.contains(line) for part in held))
 
     def _make_room(self, incoming: int) -> Counter[str]:
-        if self._limits.hold(count_all_lines(self.path), incoming):
+        if self._limits.has_room(count_all_lines(self.path), incoming):
             return Counter()
         fits = incoming <= self._limits.max_bytes
-        going = self._limits.overflow(tally(self.path), incoming, self._free_lines()) if fits else {}
+        going = self._limits.choose_dropped(count_waiting(self.path), incoming, self._free_lines()) if fits else {}
         if going:
             self._drop(going)
-        # Whatever was in the way is done with: swept now, it is not read again at each line to come.
-        if not held_ranges(self._flight_prefix):
+        # Sweep now, so that finished lines are not read again at each append.
+        if not claimed_ranges(self._flight_prefix):
             self._sweep()
         return Counter({reason: len(gone) for reason, gone in going.items()})
 
     def _drop(self, going: Mapping[str, Sequence[Line]]) -> None:
-        """Counted first: a kill in between counts a run twice rather than losing one unsaid."""
-        self._save(self._state().with_dropped({reason: len(lines) for reason, lines in going.items()}))
+        """Count, then drop: a kill in between counts an item twice rather than losing it uncounted."""
+        self._save_state(self._load_state().with_dropped({reason: len(lines) for reason, lines in going.items()}))
         mark_done(self.path, [line for lines in going.values() for line in lines])
 
     def _quarantine(self, ends: Sequence[tuple[Line, Optional[dict[str, Any]], Outcome]]) -> None:
-        """Written there first: a kill in between leaves an item in both files rather than in neither."""
+        """Append to the quarantine first: a kill in between leaves an item in both files rather than in neither."""
         if not ends:
             return
         now = self._clock()
         records = [quarantine.make_record(payload, line.body, outcome, now) for line, payload, outcome in ends]
         going, kept = quarantine.split_surplus(self._quarantine_path, records, self._limits.quarantine_bytes)
         if going:
-            self._save(self._state().with_dropped({"quarantine": len(going)}))
-            rewrite(self._quarantine_path, kept)
+            self._save_state(self._load_state().with_dropped({"quarantine": len(going)}))
+            replace_lines(self._quarantine_path, kept)
             log(logging.WARNING, "the quarantine of a spool is full: dropped %d", len(going))
         append_lines(self._quarantine_path, records)
         mark_done(self.path, [line for line, _, _ in ends])
@@ -252,20 +253,20 @@ class SpoolStore:
         lines = list(read_lines(self.path))
         ordered = sorted(lines, key=lambda line: line.start in tried)
         if ordered != lines or sum(len(line.body) + 1 for line in lines) != file_size(self.path):
-            rewrite(self.path, ordered)
+            replace_lines(self.path, ordered)
 
 
 def quarantine_path(path: str) -> str:
     return path + ".quarantine"
 
 
-def _next_batch(lines: Iterable[Line], most: int) -> tuple[list[Waiting], list[Line]]:
-    """The payloads that fit one batch, and the damaged lines met on the way."""
-    taken: list[Waiting] = []
+def _next_batch(lines: Iterable[Line], max_items: int) -> tuple[list[WaitingItem], list[Line]]:
+    """Return the items that fit one batch, and the damaged lines between them."""
+    taken: list[WaitingItem] = []
     damaged: list[Line] = []
     size = _BATCH_FRAME
     for line in lines:
-        waiting = _waiting(line)
+        waiting = _parse_line(line)
         if waiting is None:
             damaged.append(line)
             continue
@@ -273,13 +274,13 @@ def _next_batch(lines: Iterable[Line], most: int) -> tuple[list[Waiting], list[L
         if taken and size > BATCH_BYTES:
             break
         taken.append(waiting)
-        if len(taken) == most:
+        if len(taken) == max_items:
             break
     return taken, damaged
 
 
-def _waiting(line: Line) -> Optional[Waiting]:
-    """The payload that a line holds; None for a torn or foreign one."""
+def _parse_line(line: Line) -> Optional[WaitingItem]:
+    """Parse a line. Return None for a torn or foreign one."""
     try:
         payload = json.loads(line.body)
     except (ValueError, RecursionError):
@@ -287,11 +288,11 @@ def _waiting(line: Line) -> Optional[Waiting]:
     if not isinstance(payload, dict):
         return None
     mark = payload.pop(_MARK, 0.0)
-    return Waiting(line, payload, mark if isinstance(mark, float) else 0.0)
+    return WaitingItem(line, payload, mark if isinstance(mark, float) else 0.0)
 
 
-def _marked(body: bytes, waited: float) -> bytes:
-    """The JSON object `body` with the mark. A spool in which nothing waits in vain needs none."""
+def _add_mark(body: bytes, waited: float) -> bytes:
+    """Add the mark to the JSON object `body`, unless the spool's age is 0."""
     if not body or not waited:
         return body
     return body[:-1] + (b", " if body != b"{}" else b"") + f'"{_MARK}": {waited!r}}}'.encode()
