@@ -53,7 +53,7 @@ def written_when_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[],
 
     def write() -> None:
         while buffer.queued:
-            assert buffer.write_some(), "the database does not take what was tracked"  # noqa: S101
+            assert buffer.write_batch(), "the database does not take what was tracked"  # noqa: S101
 
     yield write
     buffer.reset()

@@ -1,4 +1,4 @@
-"""Machines: which run our software, how they are, and what an operator may do about them."""
+"""Machines and enrolment requests: lists, pages and actions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from vigie_client.contract import IDENTIFIER
 
-from agents import approval, enrolment, history  # noqa: F401 - the sentences of its history
+from agents import approval, enrolment
 from agents.models import Agent, EnrolmentRequest
 from agents.panels import token_section
 from agents.querysets import EnrolmentRequestQuerySet, liveness_condition
@@ -27,11 +27,31 @@ from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.base.words import EMPTY_VALUE, format_moment
-from portal.desk.history import history_of
+from portal.desk.history import EVENT_TEXTS, history_of
 from portal.desk.panels import Section, sections_of_machine
 
 TONES = {Agent.Liveness.ONLINE: GOOD, Agent.Liveness.LATE: WARNING, Agent.Liveness.LOST: BAD}
 MOST_AT_ONCE = 500
+EVENT_TEXTS.update(
+    {
+        "agent.enrolled": _("Enrolled"),
+        "agent.reactivated": _("Came back after it was uninstalled"),
+        "agent.replayed": _("Was given its token once more"),
+        "agent.replayed_elsewhere": _("Was given its token once more, under another host name"),
+        "agent.renamed": _("Reported another host name"),
+        "agent.changed": _("Reported a change"),
+        "agent.token_rotated": _("Changed its token"),
+        "agent.tokens_revoked": _("Its tokens were revoked"),
+        "agent.reenrolment_allowed": _("Was allowed one re-enrolment"),
+        "agent.enrolment_allowed": _("Was allowed to enrol"),
+        "agent.enrolment_discarded": _("Its request to be enrolled was discarded"),
+        "agent.bound": _("Was bound to a licence, or no longer is"),
+        "agent.uninstalled": _("Uninstalled"),
+        "refused.agent_already_active": _("Refused: the machine is enrolled already"),
+        "refused.approval_required": _("Refused: an operator must allow the enrolment first"),
+        "refused.reactivation_forbidden": _("Refused: the machine was uninstalled and may not come back"),
+    }
+)
 
 
 def liveness_badge(agent: Agent, now: datetime) -> SafeString:
@@ -137,7 +157,7 @@ class AgentAdmin(ReadOnlyAdmin):
 
     def get_sections(self, request: HttpRequest, obj: Agent) -> list[Section]:
         machine_id = obj.machine_id
-        return [token_section(obj), *sections_of_machine(machine_id), history_of(enrolment.subject(machine_id))]
+        return [token_section(obj), *sections_of_machine(machine_id), history_of(enrolment.machine_subject(machine_id))]
 
     # --- Actions -----------------------------------------------------------------------------------------------------
 
@@ -147,8 +167,8 @@ class AgentAdmin(ReadOnlyAdmin):
     def can_act(self, obj: Agent, action: str) -> bool:
         return obj.is_active
 
-    def too_many(self, request: HttpRequest, queryset: QuerySet[Agent]) -> bool:
-        """Each machine costs a few writes in one transaction: a whole fleet at once would hold up all others."""
+    def is_too_many(self, request: HttpRequest, queryset: QuerySet[Agent]) -> bool:
+        """Refuse to change a whole fleet in one transaction, which would block all other writers."""
         if not queryset.order_by()[MOST_AT_ONCE : MOST_AT_ONCE + 1].exists():
             return False
         text = _("Choose at most %(count)d machines at once. Nothing was done.") % {"count": MOST_AT_ONCE}
@@ -158,10 +178,10 @@ class AgentAdmin(ReadOnlyAdmin):
     @admin.action(description=_("Uninstall…"), permissions=["uninstall"])
     def uninstall_chosen(self, request: HttpRequest, queryset: QuerySet[Agent]) -> HttpResponse | None:
         active = queryset.filter(status=Agent.Status.ACTIVE).order_by("machine_id")
-        if self.too_many(request, active):
+        if self.is_too_many(request, active):
             return None
         if "confirmed" not in request.POST:
-            return self.ask_before_uninstalling(request, active)
+            return self.confirm_uninstall(request, active)
         machines = list(active)
         for agent in machines:
             enrolment.mark_uninstalled(agent, request.POST.get("reason", "")[:255], None, request)
@@ -172,7 +192,7 @@ class AgentAdmin(ReadOnlyAdmin):
 
     uninstall_chosen.dangerous = True  # type: ignore[attr-defined]
 
-    def ask_before_uninstalling(self, request: HttpRequest, machines: QuerySet[Agent]) -> HttpResponse:
+    def confirm_uninstall(self, request: HttpRequest, machines: QuerySet[Agent]) -> HttpResponse:
         context = {
             "machines": machines,
             "checkbox": ACTION_CHECKBOX_NAME,
@@ -184,13 +204,16 @@ class AgentAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Revoke tokens"), permissions=["manage"])
     def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
-        if self.too_many(request, queryset):
+        if self.is_too_many(request, queryset):
             return
         ended = 0
         for agent in queryset:
             count = revoke_token(enrolment.tokens_of(agent), "operator", request=request)
             audit.record_event(
-                "agent.tokens_revoked", enrolment.subject(agent.machine_id), request=request, after={"tokens": count}
+                "agent.tokens_revoked",
+                enrolment.machine_subject(agent.machine_id),
+                request=request,
+                after={"tokens": count},
             )
             ended += count
         text = ngettext("%(count)d token was revoked.", "%(count)d tokens were revoked.", ended) % {"count": ended}
@@ -201,7 +224,7 @@ class AgentAdmin(ReadOnlyAdmin):
     @admin.action(description=_("Allow one re-enrolment"), permissions=["manage"])
     def allow_reenrolment(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
         machines = queryset.filter(status=Agent.Status.ACTIVE)
-        if self.too_many(request, machines):
+        if self.is_too_many(request, machines):
             return
         until = [enrolment.allow_reenrolment(agent, request) for agent in machines]
         if not until:
@@ -217,10 +240,10 @@ class AgentAdmin(ReadOnlyAdmin):
     @admin.action(description=_("Bind to a licence…"), permissions=["manage"])
     def bind_licence(self, request: HttpRequest, queryset: QuerySet[Agent]) -> HttpResponse | None:
         machines = queryset.filter(status=Agent.Status.ACTIVE).order_by("machine_id")
-        if self.too_many(request, machines):
+        if self.is_too_many(request, machines):
             return None
-        known = {agent.license_ref for agent in machines}
-        proposed = {"license_ref": known.pop() if len(known) == 1 else ""}
+        current = {agent.license_ref for agent in machines}
+        proposed = {"license_ref": current.pop() if len(current) == 1 else ""}
         form = LicenceForm(request.POST if "confirmed" in request.POST else None, initial=proposed)
         if not form.is_valid():
             context = {
@@ -298,24 +321,25 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
     )
 
     @admin.display(description=_("status"))
-    def state(self, asked: EnrolmentRequest) -> SafeString:
-        return badge(_("allowed"), GOOD) if asked.is_allowed(timezone.now()) else badge(_("waiting"), WARNING)
+    def state(self, obj: EnrolmentRequest) -> SafeString:
+        return badge(_("allowed"), GOOD) if obj.is_allowed(timezone.now()) else badge(_("waiting"), WARNING)
 
     def get_sections(self, request: HttpRequest, obj: EnrolmentRequest) -> list[Section]:
-        return [history_of(enrolment.subject(obj.machine_id))]
+        return [history_of(enrolment.machine_subject(obj.machine_id))]
 
     @admin.action(description=_("Allow for 15 minutes"), permissions=["manage"])
     def allow_enrolment(self, request: HttpRequest, queryset: EnrolmentRequestQuerySet) -> None:
-        for asked in queryset.select_related("token")[:MOST_AT_ONCE]:
-            until = approval.allow(asked, enrolment.subject(asked.machine_id), request)
+        for waiting in queryset.select_related("token")[:MOST_AT_ONCE]:
+            until = approval.allow_enrolment(waiting, enrolment.machine_subject(waiting.machine_id), request)
             text = _("%(machine)s may enrol until %(until)s with the token “%(token)s”.")
-            words = {"machine": asked.machine_id, "until": format_moment(until), "token": asked.token.name}
+            words = {"machine": waiting.machine_id, "until": format_moment(until), "token": waiting.token.name}
             self.message_user(request, text % words, messages.SUCCESS)
 
     @admin.action(description=_("Discard"), permissions=["manage"])
     def discard(self, request: HttpRequest, queryset: EnrolmentRequestQuerySet) -> HttpResponse:
-        for asked in queryset:
-            audit.record_event("agent.enrolment_discarded", enrolment.subject(asked.machine_id), request=request)
+        for waiting in queryset:
+            subject = enrolment.machine_subject(waiting.machine_id)
+            audit.record_event("agent.enrolment_discarded", subject, request=request)
         queryset.delete()
         self.message_user(request, _("The requests were discarded. The machines may ask again."), messages.SUCCESS)
         return HttpResponseRedirect(self.address("changelist"))

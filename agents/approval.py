@@ -1,7 +1,7 @@
-"""Enrolments that need an operator's approval: an installer's token must not give an identity that others rely on.
+"""Enrolments that need an operator's approval, since an installer must not take over a machine that others rely on.
 
-Apps say in their `approval.py` which machines they rely on. An operator's approval holds for one token and 15 minutes,
-and the enrolment uses it up.
+Apps declare in their `approval.py` which machines they rely on. An approval is valid for one token and 15 minutes, and
+for one enrolment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from portal.models import ApiToken
 ALWAYS, NEVER = "always", "never"
 ALLOWED_FOR = timedelta(minutes=15)
 KEPT_FOR = timedelta(days=7)
-# A flood of machine ids by one token pushes out that token's own requests and nobody else's.
+# A token that floods us with machine ids evicts only its own requests.
 MOST_PER_TOKEN = 50
 
 # Each returns True if the app relies on the machine of this id, enrolled or not.
@@ -31,7 +31,7 @@ relied_on: Collected[Callable[[str], bool]] = Collected("approval")
 
 
 def is_required(machine_id: str, token: ApiToken) -> bool:
-    """Return True if only an operator may let this token enrol the machine, provided that it isn't active.
+    """Return True if enrolling the machine with this token needs an approval. Active machines are not considered.
 
     Reads the upload area, so call it outside of transactions.
     """
@@ -47,12 +47,12 @@ def refuse_unapproved(machine_id: str, token: ApiToken, now: datetime, subject: 
 
 
 def close_requests(machine_id: str) -> None:
-    """Use up approvals, and drop what else was asked for a machine that is enrolled now."""
+    """Delete the requests and approvals of a machine that is enrolled now."""
     EnrolmentRequest.objects.of(machine_id).delete()
 
 
-def note_request(machine_id: str, token: ApiToken, request: HttpRequest) -> None:
-    """Keep what an operator needs to approve the enrolment. Repeated requests are one row."""
+def save_request(machine_id: str, token: ApiToken, request: HttpRequest) -> None:
+    """Store the request for an operator. Repeated requests update one row."""
     now, address = timezone.now(), request.META.get("REMOTE_ADDR", "")
     latest = {"last_asked_at": now, "address": address}
     first = {"machine_id": machine_id, "asked_at": now, **latest}
@@ -66,10 +66,10 @@ def note_request(machine_id: str, token: ApiToken, request: HttpRequest) -> None
             EnrolmentRequest.objects.filter(pk__in=extra).delete()
 
 
-def allow(asked: EnrolmentRequest, subject: str, request: HttpRequest) -> datetime:
-    """Allow the enrolment within 15 minutes. Returns until when."""
+def allow_enrolment(waiting: EnrolmentRequest, subject: str, request: HttpRequest) -> datetime:
+    """Allow the enrolment for 15 minutes, and return the deadline."""
     until = timezone.now() + ALLOWED_FOR
     with transaction.atomic():
-        EnrolmentRequest.objects.filter(pk=asked.pk).update(allowed_until=until)
-        audit.record_event("agent.enrolment_allowed", subject, request=request, after={"token": asked.token.key})
+        EnrolmentRequest.objects.filter(pk=waiting.pk).update(allowed_until=until)
+        audit.record_event("agent.enrolment_allowed", subject, request=request, after={"token": waiting.token.key})
     return until

@@ -1,4 +1,4 @@
-"""Bearer tokens, and with a machine's token the machine itself: still one query."""
+"""Authenticate machines: one query loads the token and its machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OWN_UNINSTALL = "own_uninstall"
 
 
 def machine_of(token: ApiToken | None) -> Agent | None:
-    """The machine a token speaks for, or None for tokens of the other kinds."""
+    """Return the machine of an agent token, or None for the other kinds."""
     if token is None or token.kind != ApiToken.Kind.AGENT:
         return None
     return token.machine.agent
@@ -25,15 +25,15 @@ class MachineBearerAuthentication(BearerAuthentication):
     tokens_by_key = lookup(ApiToken.objects.select_related("user", "machine__agent"))
 
     def accepted(self, token: ApiToken, now: datetime) -> None:
-        """Any call with a machine's token counts as seen."""
+        """Update `last_seen_at` on any call with a machine's token."""
         super().accepted(token, now)
         agent = machine_of(token)
         if agent is not None and agent.last_seen_at <= now - SEEN_EVERY:
-            Agent.objects.see(agent.pk, now)
+            Agent.objects.mark_seen(agent.pk, now)
 
 
 class RepeatableUninstallAuthentication(MachineBearerAuthentication):
-    """Lets the token that uninstalled its machine repeat that call, for as long as the machine stays uninstalled."""
+    """Let a token that uninstalled its machine retry that call, while the machine stays uninstalled."""
 
     def may_repeat(self, token: ApiToken, request: HttpRequest) -> bool:
         agent = machine_of(token)

@@ -1,4 +1,4 @@
-"""A machine says it is there."""
+"""Heartbeats: record what a machine reports about itself, and schedule the next one."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
 
-from agents.enrolment import subject
+from agents.enrolment import machine_subject
 from agents.models import Agent
 from portal import audit
 
 JITTER = 0.1
 
 
-def says_something_new(agent: Agent, body: dict[str, Any]) -> bool:
-    """Whether what was sent differs from what is kept; what is the same was checked when it was kept.
+def has_changes(agent: Agent, body: dict[str, Any]) -> bool:
+    """Return True if the body differs from the stored values, which were validated when they were stored.
 
-    What is no text is new whether it would be kept or not, so that it is refused.
+    A host name that is not a text counts as a change, so that validation refuses it even if it would not be stored.
     """
-    is_odd = not isinstance(body.get("hostname"), (str, type(None)))
-    return is_odd or any(body.get(name) not in (None, getattr(agent, name)) for name in kept_of(agent))
+    is_invalid = not isinstance(body.get("hostname"), (str, type(None)))
+    return is_invalid or any(body.get(name) not in (None, getattr(agent, name)) for name in changeable_fields(agent))
 
 
-def kept_of(agent: Agent) -> tuple[str, ...]:
-    """What a heartbeat may change. A host name that was never given, or was erased, stays out."""
+def changeable_fields(agent: Agent) -> tuple[str, ...]:
+    """Return the fields that a heartbeat may change. A host name that is empty or erased stays empty."""
     return ("version", "os_info", "hostname") if agent.hostname else ("version", "os_info")
 
 
-def note_heartbeat(agent: Agent, given: dict[str, Any], request: HttpRequest) -> None:
-    """Keep what the machine says of itself where it changed; that it was seen, authentication has noted.
+def record_changes(agent: Agent, sent: dict[str, Any], request: HttpRequest) -> None:
+    """Save and audit changed values. Authentication has already updated `last_seen_at`.
 
-    Of two computers with one token the host name changes to and fro. A finding tells by the count of `agent.renamed`.
+    Two computers with the same token change the host name back and forth: a finding counts `agent.renamed` events.
     """
-    new = {name: given[name] for name in kept_of(agent) if given.get(name) not in (None, getattr(agent, name))}
+    new = {name: sent[name] for name in changeable_fields(agent) if sent.get(name) not in (None, getattr(agent, name))}
     if not new:
         return
     with transaction.atomic():
@@ -44,10 +44,10 @@ def note_heartbeat(agent: Agent, given: dict[str, Any], request: HttpRequest) ->
             after = {name: value for name, value in new.items() if name in names}
             if after:
                 before = {name: getattr(agent, name) for name in after}
-                audit.hourly(action, subject(agent.machine_id), request=request, before=before, after=after)
+                audit.hourly(action, machine_subject(agent.machine_id), request=request, before=before, after=after)
 
 
 def next_heartbeat_seconds() -> int:
-    """The interval with a tenth of jitter: a fleet switched on at nine must not call in step for ever."""
+    """Return the interval with 10 % jitter, so that machines switched on together spread out."""
     interval = settings.HEARTBEAT_INTERVAL_SECONDS
     return round(interval * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - spreads load, guards nothing

@@ -1,4 +1,4 @@
-"""Machines, as Prometheus sees them."""
+"""Prometheus metrics of machines."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from portal.status.metrics import gauge, metric_sources
 
 
 @metric_sources.register
-def machines(now: datetime) -> Iterator[Metric]:
-    """One pass over the machines: 14 ms for 100,000."""
+def machine_metrics(now: datetime) -> Iterator[Metric]:
+    """Count in one pass, which takes 14 ms for 100,000 machines."""
     totals = Agent.objects.totals(now)
     by_status = {status: totals[status] for status in Agent.Status.values}
     by_liveness = {liveness: totals[liveness] for liveness in Agent.Liveness.values}

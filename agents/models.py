@@ -25,8 +25,8 @@ class Agent(models.Model):
         LOST = "lost", _("lost")
 
     machine_id = models.CharField(_("machine"), max_length=128, unique=True)
-    # Names are compared without case. A machine without its name is one of two that were enrolled under two spellings
-    # before that was so: it keeps its token and its data, and the name means the other one.
+    # Names are case-insensitive, but were not always. Of two machines that were enrolled under two spellings, one owns
+    # the name, and the other keeps its token and its data.
     name = models.GeneratedField(
         expression=Lower("machine_id"), output_field=models.CharField(max_length=128), db_persist=True
     )
@@ -39,7 +39,7 @@ class Agent(models.Model):
     version = models.CharField(_("version"), max_length=64, blank=True)
     status = models.CharField(_("status"), max_length=12, choices=Status.choices, default=Status.ACTIVE)
     enrolled_at = models.DateTimeField(_("enrolled"))
-    # No index on purpose: an indexed column written at each heartbeat is what stops fleets from scaling.
+    # Not indexed on purpose: updating an index at each heartbeat would not scale.
     last_seen_at = models.DateTimeField(_("last seen"))
     uninstalled_at = models.DateTimeField(_("uninstalled"), null=True, blank=True)
     uninstall_reason = models.CharField(_("why uninstalled"), max_length=255, blank=True)
@@ -59,7 +59,7 @@ class Agent(models.Model):
         indexes = [
             models.Index(fields=["-enrolled_at", "-id"], name="agent_newest"),
             models.Index(fields=["status", "-enrolled_at", "-id"], name="agent_status_newest"),
-            # This operator class lets PostgreSQL find a beginning by the index; other databases ignore it.
+            # This operator class lets PostgreSQL use the index for prefix searches; other databases ignore it.
             models.Index(fields=["name"], name="agent_name", opclasses=["varchar_pattern_ops"]),
             models.Index(fields=["version"], name="agent_version", opclasses=["varchar_pattern_ops"]),
             models.Index(fields=["hostname"], name="agent_hostname", opclasses=["varchar_pattern_ops"]),
@@ -80,7 +80,7 @@ class Agent(models.Model):
         return self.machine_id
 
     def is_called(self, machine_id: str) -> bool:
-        """Whether this is a spelling of the machine's name."""
+        """Compare with the machine's name, ignoring case."""
         return machine_id.lower() == self.machine_id.lower()
 
     @property
@@ -88,11 +88,10 @@ class Agent(models.Model):
         return self.status == self.Status.ACTIVE
 
     def may_reenrol(self, now: datetime) -> bool:
-        """Whether an operator allowed it, lately and not yet used."""
         return self.reenrolment_until is not None and now <= self.reenrolment_until
 
     def liveness(self, now: datetime) -> str | None:
-        """online, late or lost; None for a machine that was uninstalled."""
+        """Return online, late or lost, or None for an uninstalled machine."""
         if not self.is_active:
             return None
         bounds = liveness_bounds(now)
@@ -132,7 +131,7 @@ class EnrolmentRequest(models.Model):
 
 
 class MachineToken(models.Model):
-    """Which machine an agent token speaks for. `portal` knows tokens but no machines, so the link stands here."""
+    """The link between an agent token and its machine. It is here because `portal` does not know machines."""
 
     token = models.OneToOneField(ApiToken, models.CASCADE, primary_key=True, related_name="machine")
     agent = models.ForeignKey(Agent, models.CASCADE, related_name="machine_tokens")

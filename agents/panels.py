@@ -1,4 +1,4 @@
-"""The fleet on the landing page, and the tokens of a machine on its own."""
+"""The tile of the fleet on the landing page, and the tokens on a machine's page."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from portal.admin.tokens import state_of
 from portal.base.words import format_count
 from portal.desk.panels import Section, Tile, chart_start, daily_chart, tiles
 
-# Counting passes over the whole fleet: once a minute and process is often enough for a page that people look at.
+# Counting scans the whole fleet, so it is done once a minute and process.
 FRESH_SECONDS = 60
 SHOWN_TOKENS = 10
 
 
 def fleet_totals(now: datetime) -> dict[str, int]:
-    """`{active, uninstalled, online, late, lost}`, a minute old at most."""
+    """Return the cached counts `{active, uninstalled, online, late, lost}`, at most a minute old."""
     return cache.get_or_set("agents.totals", lambda: Agent.objects.totals(now), FRESH_SECONDS) or {}
 
 

@@ -1,4 +1,4 @@
-"""What machines hold of a subject: who uses them, and what they are called."""
+"""Personal data of machines: their users, their names, and their audit events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from agents.enrolment import subject as subject_of_machine
+from agents.enrolment import machine_subject
 from agents.models import Agent, EnrolmentRequest, MachineToken
 from portal.models import ApiToken, AuditEvent
 from portal.privacy import PersonalDataTable, Row, Subject, personal_data
@@ -17,71 +17,73 @@ PERSONAL = ("user_name", "user_email", "user_id", "hostname")
 
 
 def agents_of(subject: Subject) -> QuerySet[Agent]:
-    """The machine itself, or those a person uses; these are told by the indexed address alone."""
+    """Select the machine itself, or the machines of a person, by the indexed address only."""
     if subject.is_machine:
         return Agent.objects.filter(subject.is_in_column("machine_id"))
     return Agent.objects.filter(user_email__in=subject.written_as(Agent.objects.all(), "user_email"))
 
 
-def of_nobody(agent: Agent, subject: Subject, pseudonym: str) -> Row:
-    """Of a person's machine all goes that says whose it is; a machine that is itself erased counts as uninstalled.
+def anonymize_agent(agent: Agent, subject: Subject, pseudonym: str) -> Row:
+    """Remove a person from their machine, or erase the machine, which is then uninstalled.
 
-    Where there is an address, it alone says whose it is: people log in to machines by any word.
+    If there is an address, it alone identifies the person: user names are arbitrary.
     """
     if subject.is_machine_called(agent.machine_id):
-        # Of two machines that differ in case alone, the one that does not own the name takes a pseudonym of its own.
-        alone = {} if agent.owns_name else {"machine_id": f"{pseudonym}-{agent.pk}"}
-        return dict.fromkeys((*PERSONAL, "uninstall_reason", "enrollment_id"), "") | uninstalled(agent) | alone
-    tell = ("user_email",) if agent.user_email else ("user_name", "user_id")
-    if any(subject.is_named(getattr(agent, name)) for name in tell):
+        # Of two machines that differ only in case, the one that does not own the name gets its own pseudonym.
+        renamed = {} if agent.owns_name else {"machine_id": f"{pseudonym}-{agent.pk}"}
+        return (
+            dict.fromkeys((*PERSONAL, "uninstall_reason", "enrollment_id"), "") | uninstalled_columns(agent) | renamed
+        )
+    identifying = ("user_email",) if agent.user_email else ("user_name", "user_id")
+    if any(subject.is_named(getattr(agent, name)) for name in identifying):
         return {"user_name": "", "user_email": pseudonym, "user_id": "", "hostname": "", "uninstall_reason": ""}
     return {}
 
 
-def uninstalled(agent: Agent) -> Row:
-    gone = {"status": Agent.Status.UNINSTALLED, "uninstalled_at": timezone.now(), "reenrolment_until": None}
-    return gone if agent.is_active else {}
+def uninstalled_columns(agent: Agent) -> Row:
+    columns = {"status": Agent.Status.UNINSTALLED, "uninstalled_at": timezone.now(), "reenrolment_until": None}
+    return columns if agent.is_active else {}
 
 
-def its_tokens(subject: Subject) -> Q | None:
+def machine_tokens(subject: Subject) -> Q | None:
     return subject.is_in_column("machine__agent__machine_id") if subject.is_machine else None
 
 
-def revoked(token: ApiToken, subject: Subject, pseudonym: str) -> Row:
-    its = subject.is_machine and token.revoked_at is None and hasattr(token, "machine")
-    return {"revoked_at": timezone.now(), "revoked_reason": "erased"} if its else {}
+def revoke_machine_token(token: ApiToken, subject: Subject, pseudonym: str) -> Row:
+    is_to_revoke = subject.is_machine and token.revoked_at is None and hasattr(token, "machine")
+    return {"revoked_at": timezone.now(), "revoked_reason": "erased"} if is_to_revoke else {}
 
 
-def without_its_address(asked: EnrolmentRequest, subject: Subject, pseudonym: str) -> Row:
-    return {"address": ""} if subject.is_machine_called(asked.machine_id) else {}
+def clear_address(waiting: EnrolmentRequest, subject: Subject, pseudonym: str) -> Row:
+    return {"address": ""} if subject.is_machine_called(waiting.machine_id) else {}
 
 
-class TrailOfMachines(PersonalDataTable):
-    """Enrolments say whose a machine is, also where they leave the address out that is known already."""
+class MachineAuditEvents(PersonalDataTable):
+    """Audit events of a person's machines: they are anonymized, even those without the address, but not exported."""
 
     def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
         return iter(())
 
 
-def about_machines(subject: Subject) -> Q | None:
-    about = [subject_of_machine(machine_id) for machine_id in agents_of(subject).values_list("machine_id", flat=True)]
-    return Q(subject__in=about, action__begins="agent.") if about else None
+def machine_events(subject: Subject) -> Q | None:
+    subjects = [machine_subject(machine_id) for machine_id in agents_of(subject).values_list("machine_id", flat=True)]
+    return Q(subject__in=subjects, action__begins="agent.") if subjects else None
 
 
-def without_person(event: AuditEvent, subject: Subject, pseudonym: str) -> Row:
-    return {"before": anonymous(event.before, subject), "after": anonymous(event.after, subject)}
+def anonymize_event(event: AuditEvent, subject: Subject, pseudonym: str) -> Row:
+    return {"before": anonymize_values(event.before, subject), "after": anonymize_values(event.after, subject)}
 
 
-def anonymous(values: Any, subject: Subject) -> Any:
-    """Without what says whose it is, unless that is somebody else."""
+def anonymize_values(values: Any, subject: Subject) -> Any:
+    """Clear the personal fields, unless they are of another person."""
     if not isinstance(values, dict):
         return values
-    other = not subject.is_machine and values.get("user_email") and not subject.is_named(values["user_email"])
-    personal = (*PERSONAL, "reason") if not other else ()
+    is_other = not subject.is_machine and values.get("user_email") and not subject.is_named(values["user_email"])
+    personal = (*PERSONAL, "reason") if not is_other else ()
     return values | {name: "" for name in personal if values.get(name)}
 
 
-# Machines first: they say what to look for in the trail, and are erased last.
+# Machines come first, and are erased last, since they tell which audit events to look for.
 personal_data.register(
     PersonalDataTable(
         Agent,
@@ -89,12 +91,14 @@ personal_data.register(
         machines=("machine_id",),
         texts=("user_name", "user_id", "hostname", "os_info", "uninstall_reason", "enrollment_id", "license_ref"),
         indexed=("machine_id", "user_email"),
-        also=of_nobody,
+        also=anonymize_agent,
     )
 )
-personal_data.register(PersonalDataTable(EnrolmentRequest, machines=("machine_id",), also=without_its_address))
+personal_data.register(PersonalDataTable(EnrolmentRequest, machines=("machine_id",), also=clear_address))
 personal_data.register(PersonalDataTable(MachineToken, owned=lambda subject: Q(agent__in=agents_of(subject))))
-personal_data.register(PersonalDataTable(ApiToken, owned=its_tokens, also=revoked, searched=lambda subject: ()))
 personal_data.register(
-    TrailOfMachines(AuditEvent, owned=about_machines, also=without_person, searched=lambda subject: ())
+    PersonalDataTable(ApiToken, owned=machine_tokens, also=revoke_machine_token, searched=lambda subject: ())
+)
+personal_data.register(
+    MachineAuditEvents(AuditEvent, owned=machine_events, also=anonymize_event, searched=lambda subject: ())
 )

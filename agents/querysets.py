@@ -1,4 +1,4 @@
-"""Questions asked of the machines."""
+"""Querysets of machines and enrolment requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEEN_EVERY = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class LivenessBounds:
-    """From `online` on a machine is online; before `lost` it is lost; between the two it is late."""
+    """A machine last seen since `online` is online, before `lost` it is lost, in between it is late."""
 
     online: datetime
     lost: datetime
@@ -46,7 +46,7 @@ def liveness_condition(liveness: str, now: datetime) -> Q:
 
 class EnrolmentRequestQuerySet(models.QuerySet["m.EnrolmentRequest"]):
     def of(self, machine_id: str) -> Self:
-        """Requests for one machine, in whatever case its name is written."""
+        """Select the requests for one machine, ignoring case."""
         return self.filter(name=machine_id.lower())
 
     def allowed(self, now: datetime) -> Self:
@@ -61,35 +61,35 @@ class AgentQuerySet(models.QuerySet["m.Agent"]):
         return self.filter(status="active")
 
     def named(self, machine_id: str) -> Self:
-        """The machine that this name means, in whatever case it is written: one row or none."""
+        """Select the machine with this name, ignoring case: one row or none."""
         return self.filter(name=machine_id.lower(), owns_name=True)
 
     def get_or_enrol(self, machine_id: str, **defaults: Any) -> tuple[m.Agent, bool]:
-        """The machine of this name, and whether it was made just now, spelled as given."""
+        """Return the machine of this name, and True if it was created, with the given spelling."""
         return self.get_or_create(
             name=machine_id.lower(), owns_name=True, defaults={"machine_id": machine_id, **defaults}
         )
 
     def matching(self, text: str) -> Self:
-        """Machines whose id, host or user contains the text: looked for in all of them at once, in half the time."""
-        apart = Value("\x1f")  # stands in none of the fields, so no match reaches from one into the next
-        searched = Concat("machine_id", apart, "hostname", apart, "user_name", apart, "user_email")
+        """Select machines whose id, host or user contains the text. One concatenated search halves the time."""
+        separator = Value("\x1f")  # occurs in no field, so no match spans two fields
+        searched = Concat("machine_id", separator, "hostname", separator, "user_name", separator, "user_email")
         return self.alias(searched=searched).filter(searched__icontains=text)
 
     def totals(self, now: datetime) -> dict[str, int]:
-        """`{active, uninstalled, online, late, lost}` in one pass."""
+        """Count `{active, uninstalled, online, late, lost}` in one pass."""
         return self.aggregate(
             active=Count("id", filter=Q(status="active")),
             uninstalled=Count("id", filter=Q(status="uninstalled")),
             **{name: Count("id", filter=liveness_condition(name, now)) for name in ("online", "late", "lost")},
         )
 
-    def see(self, pk: int, now: datetime) -> None:
-        """Notes that the machine called, at most once a minute whoever else notes it."""
+    def mark_seen(self, pk: int, now: datetime) -> None:
+        """Update `last_seen_at`, at most once a minute across all processes."""
         self.active().filter(pk=pk, last_seen_at__lte=now - SEEN_EVERY).update(last_seen_at=now)
 
     def claim_uninstall(self, pk: int, now: datetime, reason: str) -> bool:
-        """Turns an active machine uninstalled. False where it already was."""
+        """Mark an active machine as uninstalled. Return False if it already is."""
         changes = {
             "status": "uninstalled",
             "uninstalled_at": now,
@@ -99,7 +99,7 @@ class AgentQuerySet(models.QuerySet["m.Agent"]):
         return self.active().filter(pk=pk).update(**changes) == 1
 
     def pass_name_on(self, agent: m.Agent) -> None:
-        """Give the name of a machine that is gone to the active one that was enrolled under another spelling of it."""
+        """Give the name of an uninstalled machine to the active one that was enrolled under another spelling."""
         alike = self.active().filter(name=agent.machine_id.lower(), owns_name=False)
         heir = alike.order_by("-enrolled_at").first()
         if heir is not None:

@@ -1,4 +1,4 @@
-"""Retention of the tables of machines."""
+"""Retention of enrolment requests."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def refuse_namesake(agent: Agent) -> None:
     name = agent.machine_id.lower()
     alike = Agent.objects.filter(spelt_like(name)).exclude(name=name).order_by().values_list("pk", flat=True)
     if min(alike, default=agent.pk) < agent.pk:
-        raise Problem("machine_mismatch", detail=NAMESAKE, subject=enrolment.subject(agent.machine_id))
+        raise Problem("machine_mismatch", detail=NAMESAKE, subject=enrolment.machine_subject(agent.machine_id))
 
 
 def spelt_like(name: str) -> Q:

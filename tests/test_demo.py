@@ -58,7 +58,7 @@ def test_the_play_can_be_played_again_on_what_it_left(live_server, tmp_path):
     assert "84 runs replayed, none lost" in first[-3]
     assert first[-1].endswith("was refused: agent_already_active")
     assert Run.objects.count() == 12 + 1 + 84
-    enrolment.uninstall("PC-LYON-08", "by an operator", None, None)
+    enrolment.uninstall_machine("PC-LYON-08", "by an operator", None, None)
     again = list(play(fleet, token))
     assert again[0] == "1 machines enrolled, 11 were already"
     assert len(again) == len(first)

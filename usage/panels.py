@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from agents.enrolment import subject
+from agents.enrolment import machine_subject
 from portal.admin.display import BAD, GOOD, badge
 from portal.base.findings import admin_url
 from portal.base.words import format_count
@@ -88,7 +88,7 @@ def machine_runs_section(machine_id: str) -> Section:
 
 @machine_sections.register
 def machine_errors_section(machine_id: str) -> Section:
-    errors = UserError.objects.filter(user_email=subject(machine_id)).order_by("-id")[:SHOWN_ERRORS]
+    errors = UserError.objects.filter(user_email=machine_subject(machine_id)).order_by("-id")[:SHOWN_ERRORS]
     return Section(
         title=_("Last errors"),
         columns=[_("When"), _("Error"), _("What it means"), _("Endpoint"), _("Code")],
@@ -102,7 +102,7 @@ def machine_errors_section(machine_id: str) -> Section:
             ]
             for error in errors
         ],
-        url=admin_url("usage_usererror_changelist", {"q": subject(machine_id)}),
+        url=admin_url("usage_usererror_changelist", {"q": machine_subject(machine_id)}),
         empty=_("Nothing that the machine asked for has failed."),
     )
 
@@ -113,7 +113,7 @@ def format_endpoint(error: UserError) -> str:
 
 @machine_sections.register
 def machine_activity_section(machine_id: str) -> Section:
-    uses = FeatureUsage.objects.filter(user_email=subject(machine_id)).order_by("-id")[:SHOWN_USES]
+    uses = FeatureUsage.objects.filter(user_email=machine_subject(machine_id)).order_by("-id")[:SHOWN_USES]
     return Section(
         title=_("Last activity"),
         columns=[_("When"), _("Feature"), _("Outcome"), _("Duration (ms)")],
@@ -126,6 +126,6 @@ def machine_activity_section(machine_id: str) -> Section:
             ]
             for use in uses
         ],
-        url=admin_url("usage_featureusage_changelist", {"q": subject(machine_id)}),
+        url=admin_url("usage_featureusage_changelist", {"q": machine_subject(machine_id)}),
         empty=_("Nothing is on record. Heartbeats are not."),
     )

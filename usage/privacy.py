@@ -1,4 +1,4 @@
-"""What usage holds of a subject: whose runs, whose sessions, whose errors."""
+"""Personal data of usage: runs, sessions, features, errors, licences and reports."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from portal.work.jobs import Lease
 from usage.guardian.reports import FILE
 from usage.models import FeatureUsage, GuardianReport, Licence, Run, UserError, UserSession
 
-# The names of tokens: no index serves them, so these tables are read where a token carries a name of the subject.
-TOLD_BY = "source"
+# The token that reported a row. Not indexed, so the tables are scanned only if a token has a name of the subject.
+REPORTER = "source"
 
 
-def without_place(session: UserSession, subject: Subject, pseudonym: str) -> Row:
-    own = subject.is_named(session.user_email)
-    return {"ip": "", "user_agent": ""} if own else {}
+def clear_location(session: UserSession, subject: Subject, pseudonym: str) -> Row:
+    is_own = subject.is_named(session.user_email)
+    return {"ip": "", "user_agent": ""} if is_own else {}
 
 
-def without_digest(run: Run, subject: Subject, pseudonym: str) -> Row:
-    """It is a hash over the machine's id too, and all else it is made of stands beside it: a guess could be tested."""
+def clear_digest(run: Run, subject: Subject, pseudonym: str) -> Row:
+    """Clear the hash, since guesses of the machine's id could be tested against it: all its other input is stored."""
     return {"digest": ""} if subject.is_machine_called(run.machine_id) else {}
 
 
-def without_others(row: Any, subject: Subject) -> Row:
-    """Who told of it, an application or a machine, is the subject: of whom stays out."""
+def hide_other_person(row: Any, subject: Subject) -> Row:
+    """Hide the person of a row if the subject is only its reporter."""
     if subject.is_named(row.user_email):
         return {}
     return {name: "" for name in ("user_email", "ip", "user_agent") if hasattr(row, name)}
 
 
-def told_by(subject: Subject) -> Sequence[str]:
-    return (TOLD_BY,) if subject.bears else ()
+def reporter_columns(subject: Subject) -> Sequence[str]:
+    return (REPORTER,) if subject.bears else ()
 
 
-def reported_by(subject: Subject) -> Sequence[str]:
-    """A machine reports for itself alone, so its own index finds those."""
+def run_reporter_columns(subject: Subject) -> Sequence[str]:
+    """Search by token, except for machines: they report only their own runs, which the index on their id finds."""
     return ("reported_by",) if subject.bears and not subject.is_machine else ()
 
 
-def own_figures(report: GuardianReport, subject: Subject) -> Row:
-    return {"data": figures_of(report.data, subject)}
+def own_data(report: GuardianReport, subject: Subject) -> Row:
+    return {"data": keep_own_users(report.data, subject)}
 
 
-def figures_of(data: Any, subject: Subject) -> Any:
-    """A report without the other people in it."""
+def keep_own_users(data: Any, subject: Subject) -> Any:
+    """Remove the other people from a report."""
     if not isinstance(data, dict) or not isinstance(data.get("users"), list):
         return data
     return data | {"users": [user for user in data["users"] if subject.is_in(json.dumps(user, ensure_ascii=False))]}
 
 
-def parsed(text: str) -> Any:
+def parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
@@ -64,10 +64,10 @@ def parsed(text: str) -> Any:
 
 
 class ReportFile:
-    """The newest report as a file, which is replaced as it was written: whole or not at all.
+    """The file of the newest report, which is replaced atomically.
 
-    What never took its place, because its writer was killed, is shown with it, and goes. A writer who is still at it
-    fails, says so, and is done again by the next report.
+    Temporary files of writers that were killed are exported too, and deleted. If their writer is still running, it
+    fails, and the next report writes the file again.
     """
 
     label = FILE
@@ -81,15 +81,15 @@ class ReportFile:
         return sorted(unfinished_of(self.path)) if self.path.parent.is_dir() else []
 
     def text(self, path: Path, subject: Subject) -> str | None:
-        """None where there is none, or it does not name the subject."""
+        """Return the content, or None if the file is missing or does not name the subject."""
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return None
-        return text if subject.is_in(text) or self.renamed(text, subject, "") != text else None
+        return text if subject.is_in(text) or self.pseudonymize(text, subject, "") != text else None
 
-    def renamed(self, text: str, subject: Subject, pseudonym: str) -> str:
-        """What is no JSON is no report of ours, and goes."""
+    def pseudonymize(self, text: str, subject: Subject, pseudonym: str) -> str:
+        """Replace the subject's names. A file that is not JSON becomes empty."""
         try:
             data = json.loads(text)
         except ValueError:
@@ -101,21 +101,21 @@ class ReportFile:
         for path in (self.path, *self.unfinished):
             text = self.text(path, subject)
             if text is not None:
-                yield path.name, {"file": path.name, "data": figures_of(parsed(text), subject)}
+                yield path.name, {"file": path.name, "data": keep_own_users(parse_json(text), subject)}
 
     def count(self, subject: Subject) -> int:
         return sum(self.text(path, subject) is not None for path in (self.path, *self.unfinished))
 
     def erase(self, subject: Subject, pseudonym: str, lease: Lease) -> int:
-        """All that is unfinished goes: it may be cut in the middle of a name."""
+        """Pseudonymize the file, and delete temporary ones, which may end in the middle of a name."""
         changed = self.count(subject)
         for path in self.unfinished:
             path.unlink(missing_ok=True)
         text = self.text(self.path, subject)
         if text is not None:
-            renamed = self.renamed(text, subject, pseudonym)
-            if renamed:
-                write_whole(self.path, renamed)
+            content = self.pseudonymize(text, subject, pseudonym)
+            if content:
+                write_whole(self.path, content)
             else:
                 self.path.unlink(missing_ok=True)
         return changed
@@ -124,28 +124,28 @@ class ReportFile:
         return ()
 
 
-# Reports are made of what people did, their files of reports: they come first, and are erased last.
+# Reports are derived from activity, and files from reports: derived data is erased last, so it comes first.
 personal_data.register(ReportFile())
-personal_data.register(PersonalDataTable(GuardianReport, names=("requested_by",), texts=("data",), shown=own_figures))
+personal_data.register(PersonalDataTable(GuardianReport, names=("requested_by",), texts=("data",), shown=own_data))
 for activity, texts in ((FeatureUsage, ("feature_name", "endpoint")), (UserError, ("endpoint", "error_message"))):
     personal_data.register(
         PersonalDataTable(
             activity,
-            names=("user_email", TOLD_BY),
+            names=("user_email", REPORTER),
             texts=texts,
             indexed=("user_email",),
-            searched=told_by,
-            shown=without_others,
+            searched=reporter_columns,
+            shown=hide_other_person,
         )
     )
 personal_data.register(
     PersonalDataTable(
         UserSession,
-        names=("user_email", TOLD_BY),
+        names=("user_email", REPORTER),
         indexed=("user_email",),
-        searched=told_by,
-        also=without_place,
-        shown=without_others,
+        searched=reporter_columns,
+        also=clear_location,
+        shown=hide_other_person,
     )
 )
 personal_data.register(
@@ -154,8 +154,8 @@ personal_data.register(
         names=("reported_by",),
         machines=("machine_id",),
         indexed=("machine_id",),
-        searched=reported_by,
-        also=without_digest,
+        searched=run_reporter_columns,
+        also=clear_digest,
         unread=("documents",),
     )
 )

@@ -1,4 +1,4 @@
-"""The machines as the API shows them."""
+"""Machines as JSON objects of the API."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from portal.base.moments import iso
 from portal.models import ApiToken
 
 
-def describe(agent: Agent, now: datetime | None = None) -> dict[str, Any]:
-    """The `agent` object of every answer; liveness is computed here, at the moment of reading."""
+def describe_agent(agent: Agent, now: datetime | None = None) -> dict[str, Any]:
+    """Return the `agent` object of all responses, with its liveness at `now`."""
     return {
         "machine_id": agent.machine_id,
         "user_name": agent.user_name,
@@ -31,15 +31,15 @@ def describe(agent: Agent, now: datetime | None = None) -> dict[str, Any]:
     }
 
 
-def describe_to(token: ApiToken | None, agent: Agent) -> dict[str, Any]:
-    """The `agent` object for a caller who may be an installer: who uses a machine only staff and itself may know."""
-    described = describe(agent)
+def describe_agent_for(token: ApiToken | None, agent: Agent) -> dict[str, Any]:
+    """Return the `agent` object, without personal data for an installer's enrolment token."""
+    described = describe_agent(agent)
     if token is not None and token.kind == ApiToken.Kind.ENROLL:
         return {name: described[name] for name in ("machine_id", "status", "enrolled_at", "version")}
     return described
 
 
-def split_by_status(machines: list[Agent], now: datetime) -> dict[str, list[dict[str, Any]]]:
-    """`{active: [...], uninstalled: [...]}`, each in the order given."""
-    described = [describe(agent, now) for agent in machines]
+def group_by_status(machines: list[Agent], now: datetime) -> dict[str, list[dict[str, Any]]]:
+    """Return `{active: [...], uninstalled: [...]}`, each in the given order."""
+    described = [describe_agent(agent, now) for agent in machines]
     return {status: [agent for agent in described if agent["status"] == status] for status in Agent.Status.values}

@@ -1,4 +1,4 @@
-"""What the calls of `/api/v1/agents/` take and answer."""
+"""Requests and responses of `/api/v1/agents/`."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ class OptionalLine(LineField):
 
 
 class DescriptiveLine(OptionalLine):
-    """What a machine says of itself beside its name: no text in it is a reason to refuse the call.
+    """A machine's description of itself. It is repaired where needed and never refused.
 
-    Characters that cannot be kept are removed, and what is too long is cut. A text with a token is left out, and so is
-    a long one of NEVER_CUT: half an address may be somebody else's.
+    Invalid characters are removed, and long texts cut. A text with a token is left out, and so is a long text of the
+    fields in NEVER_CUT: a cut address may be somebody else's.
     """
 
     is_reduced = True
@@ -38,7 +38,7 @@ class HeartbeatSerializer(serializers.Serializer[None]):
 
 
 class MachineIdField(LineField):
-    """Needed unless a machine's own token says it."""
+    """Required unless the token is the machine's own."""
 
     def __init__(self) -> None:
         super().__init__(max_length=128, pattern=MACHINE_ID, required=False, allow_null=True)
@@ -65,7 +65,7 @@ class FleetQuerySerializer(serializers.Serializer[None]):
 
 
 class AgentSerializer(serializers.Serializer[None]):
-    """Documents what `agents.api.representation.describe` gives."""
+    """Documents what `agents.api.representation.describe_agent` gives."""
 
     machine_id = serializers.CharField()
     user_name = serializers.CharField()

@@ -1,4 +1,4 @@
-"""The six calls of `/api/v1/agents/`."""
+"""The views of `/api/v1/agents/`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from vigie_client.contract import MACHINE_ID
 
 from agents import enrolment
-from agents.api.representation import describe, describe_to, split_by_status
+from agents.api.representation import describe_agent, describe_agent_for, group_by_status
 from agents.api.serializers import (
     AgentAnswer,
     EnrollAnswer,
@@ -26,7 +26,7 @@ from agents.api.serializers import (
     UninstallSerializer,
 )
 from agents.authentication import RepeatableUninstallAuthentication
-from agents.heartbeat import next_heartbeat_seconds, note_heartbeat, says_something_new
+from agents.heartbeat import has_changes, next_heartbeat_seconds, record_changes
 from agents.models import Agent
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
 from portal.api.views import ApiView, HotView, Kind, token_of
@@ -34,7 +34,7 @@ from portal.base.moments import iso
 from portal.base.problems import Problem
 from portal.models import ApiToken
 
-# How the schema names the bearer token, where a view's own authenticator would name it a second time.
+# The bearer token's name in the schema: the view's own authenticator would be listed a second time.
 TOKEN: Any = [{"token": []}]
 
 
@@ -54,12 +54,12 @@ class EnrollView(ApiView):
     def post(self, request: Request) -> Response:
         fields = EnrollSerializer(data=self.body(request))
         fields.is_valid(raise_exception=True)
-        done = enrolment.enrol(fields.validated_data, token_of(request), request._request)
+        result = enrolment.enrol_machine(fields.validated_data, token_of(request), request._request)
         body = {
-            "status": done.status,
-            "machine_id": done.agent.machine_id,
-            "api_token": done.api_token,
-            "agent": describe(done.agent),
+            "status": result.status,
+            "machine_id": result.agent.machine_id,
+            "api_token": result.api_token,
+            "agent": describe_agent(result.agent),
         }
         return Response(body, status=201)
 
@@ -78,8 +78,8 @@ class UninstallView(ApiView):
         fields = UninstallSerializer(data=self.body(request))
         fields.is_valid(raise_exception=True)
         machine_id, reason = (fields.validated_data.get(name) for name in ("machine_id", "reason"))
-        agent = enrolment.uninstall(machine_id, reason or "", token_of(request), request._request)
-        described = describe_to(token_of(request), agent)
+        agent = enrolment.uninstall_machine(machine_id, reason or "", token_of(request), request._request)
+        described = describe_agent_for(token_of(request), agent)
         return Response({"status": "uninstalled", "machine_id": agent.machine_id, "agent": described})
 
 
@@ -97,10 +97,10 @@ class FleetView(ApiView):
     def get(self, request: Request) -> Response:
         query = FleetQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        now, wanted = timezone.now(), query.validated_data
+        now, filters = timezone.now(), query.validated_data
         pagination = FleetPagination()
-        page: list[Agent] = pagination.paginate_queryset(chosen(wanted), request, view=self) or []
-        body: dict[str, Any] = split_by_status(page, now)
+        page: list[Agent] = pagination.paginate_queryset(filter_fleet(filters), request, view=self) or []
+        body: dict[str, Any] = group_by_status(page, now)
         return Response(body | {"totals": Agent.objects.totals(now), "next": pagination.get_next_link()})
 
 
@@ -115,7 +115,7 @@ class AgentView(ApiView):
     def get(self, request: Request, machine_id: str) -> Response:
         if not re.fullmatch(MACHINE_ID, machine_id):
             raise Problem("agent_unknown")
-        return Response({"agent": describe(enrolment.find(machine_id, token_of(request)))})
+        return Response({"agent": describe_agent(enrolment.find_machine(machine_id, token_of(request)))})
 
 
 class RotateView(ApiView):
@@ -126,7 +126,7 @@ class RotateView(ApiView):
     @extend_schema(request=None, responses={200: RotateAnswer})
     def post(self, request: Request) -> Response:
         agent = token_of(request).machine.agent
-        rotated = enrolment.rotate(agent, token_of(request), request._request)
+        rotated = enrolment.rotate_token(agent, token_of(request), request._request)
         body = {
             "machine_id": agent.machine_id,
             "api_token": rotated.api_token,
@@ -143,18 +143,18 @@ class HeartbeatView(HotView):
     @extend_schema(request=HeartbeatSerializer, responses={200: HeartbeatAnswer})
     def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:
         agent = token.machine.agent
-        if says_something_new(agent, body):
+        if has_changes(agent, body):
             fields = HeartbeatSerializer(data=body)
             fields.is_valid(raise_exception=True)
-            note_heartbeat(agent, fields.validated_data, self.request)
+            record_changes(agent, fields.validated_data, self.request)
         now = iso(timezone.now())
         return 200, {"status": "ok", "server_time": now, "next_heartbeat_seconds": next_heartbeat_seconds()}
 
 
-def chosen(wanted: dict[str, Any]) -> Any:
+def filter_fleet(filters: dict[str, Any]) -> Any:
     machines = Agent.objects.all()
-    if wanted.get("status"):
-        machines = machines.filter(status=wanted["status"])
-    if wanted.get("version"):
-        machines = machines.filter(version=wanted["version"])
-    return machines.matching(wanted["search"]) if wanted.get("search") else machines
+    if filters.get("status"):
+        machines = machines.filter(status=filters["status"])
+    if filters.get("version"):
+        machines = machines.filter(version=filters["version"])
+    return machines.matching(filters["search"]) if filters.get("search") else machines

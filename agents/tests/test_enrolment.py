@@ -125,7 +125,7 @@ class TestALostAnswer:
         assert self.enrol(call, enroll_token).status_code == status
 
     def test_of_a_machine_that_came_back(self, call, agent, enroll_token):
-        enrolment.uninstall(agent.machine_id, "", None, None)
+        enrolment.uninstall_machine(agent.machine_id, "", None, None)
         assert self.enrol(call, enroll_token).json()["status"] == "reactivated"
         assert self.enrol(call, enroll_token).json()["status"] == "replayed"
 
@@ -168,7 +168,7 @@ class TestComingBack:
     @pytest.fixture
     def gone(self, make_agent):
         agent = make_agent(user_name="Alice", version="1.0", enrolled_at=timezone.now() - timedelta(days=90))
-        return enrolment.uninstall(agent.machine_id, "replaced", None, None)
+        return enrolment.uninstall_machine(agent.machine_id, "replaced", None, None)
 
     def test_given_fields_replace_and_absent_ones_stay(self, call, gone, enroll_token):
         answer = call("POST", "agents/enroll", enroll_token, machine_id="PC-1", version="2.0", hostname=None)
@@ -213,17 +213,17 @@ class TestAnUninstallationInBetween:
     @pytest.fixture
     def let_in(self, agent, agent_token):
         token = ApiToken.objects.select_related("machine__agent").get(kind="agent")
-        enrolment.uninstall(agent.machine_id, "", None, None)
+        enrolment.uninstall_machine(agent.machine_id, "", None, None)
         return token
 
     def test_leaves_no_token_to_a_rotation(self, let_in, rf):
         with pytest.raises(Problem, match="token_revoked"):
-            enrolment.rotate(let_in.machine.agent, let_in, rf.post("/"))
+            enrolment.rotate_token(let_in.machine.agent, let_in, rf.post("/"))
         assert not ApiToken.objects.usable(timezone.now()).exists()
 
     def test_is_not_undone_by_the_machines_own_token(self, let_in, rf):
         with pytest.raises(Problem, match="token_revoked"):
-            enrolment.enrol({"machine_id": "PC-1"}, let_in, rf.post("/"))
+            enrolment.enrol_machine({"machine_id": "PC-1"}, let_in, rf.post("/"))
         assert not Agent.objects.get().is_active
 
 

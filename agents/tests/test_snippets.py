@@ -142,7 +142,7 @@ def test_shell_script_enrols_renews_and_repairs(script, enroll_token):
     assert script.stored["machine_id"] == Agent.objects.get().machine_id
     assert (script.state / "token.json").stat().st_mode & 0o777 == 0o640
 
-    enrolment.uninstall(Agent.objects.get().machine_id, "", None, None)
+    enrolment.uninstall_machine(Agent.objects.get().machine_id, "", None, None)
     assert script.run().returncode == 1
     repaired = script.run(enroll_token, "utf-8-sig")
     assert repaired.returncode == 0, repaired.stderr

@@ -119,7 +119,7 @@ class ScanView(ApiView):
             raise Problem("not_found", detail="No backup is expected of this machine.")
         with transaction.atomic():
             scan = orchestration.ask(Scan.Source.API, agent_id)
-            about = enrolment.subject(agent_id) if agent_id else ""
+            about = enrolment.machine_subject(agent_id) if agent_id else ""
             audit.record_event("backups.scan_asked", about, request=request._request, after={"scan": scan.pk})
         return Response({"status": "queued"}, status=202)
 

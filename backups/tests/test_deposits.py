@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from gunicorn.http.errors import NoMoreData
 
-from agents.enrolment import issue_agent_token, uninstall
+from agents.enrolment import issue_agent_token, uninstall_machine
 from agents.models import Agent
 from backups import deposits
 from backups.scanner import report
@@ -205,7 +205,7 @@ def test_machines_alone_deposit(put, root, kind):
 
 def test_without_a_token_or_with_that_of_an_uninstalled_machine_nothing_is_stored(put, root, agent, rf):
     assert refused(put(headers={"Authorization": None})) == (401, "not_authenticated")
-    uninstall(agent.machine_id, "", None, rf.post("/"))
+    uninstall_machine(agent.machine_id, "", None, rf.post("/"))
     assert refused(put()) == (401, "token_revoked")
     assert everything(root) == []
 

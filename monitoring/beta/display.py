@@ -12,14 +12,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from agents.enrolment import subject
+from agents.enrolment import machine_subject
 from monitoring.models import BetaFeedback
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge
 from portal.base.text import truncated
 from portal.base.words import EMPTY_VALUE
 
 Severity, Status, Type = BetaFeedback.Severity, BetaFeedback.Status, BetaFeedback.Type
-MACHINE = subject("")
+MACHINE = machine_subject("")
 SHOWN_COMMENT, SHOWN_PAGE = 110, 48
 # Of a comment, what its first line is looked for in.
 READ_OF_COMMENT = 400

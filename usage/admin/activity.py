@@ -1,7 +1,7 @@
-"""Who used what, and what failed for whom: sessions, uses of features, errors.
+"""The lists of sessions, uses of features and errors.
 
-What no index serves is asked of the last 24 hours, which one does: a list of ten million rows stays as fast as a short
-one, and whoever looks further back has a name to look for.
+Filters without an index are limited to the last 24 hours, which have one: lists of ten million rows stay fast. Older
+rows are found by searching for a name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from usage.admin.display import clock_note
 from usage.models import FeatureUsage, UserError, UserSession
 from usage.models.activity import PEOPLE, PORTAL
 
-LATELY = timedelta(hours=24)
+RECENT = timedelta(hours=24)
 SHOWN_ERRORS = 10
 MACHINE = "agent:"
 
@@ -42,13 +42,13 @@ class WhenFilter(PeriodFilter):
     field = "timestamp"
 
 
-class BegunFilter(PeriodFilter):
+class SessionStartFilter(PeriodFilter):
     title = _("time")
     parameter_name = "when"
     field = "session_start"
 
 
-class StandingFilter(ChoiceFilter):
+class SessionStateFilter(ChoiceFilter):
     title = _("state")
     parameter_name = "state"
     options = {"open": _("not ended"), "ended": _("ended")}
@@ -57,22 +57,22 @@ class StandingFilter(ChoiceFilter):
         return Q(session_end__isnull=value == "open")
 
 
-class LatelyFilter(ChoiceFilter):
-    """Choices that no index serves."""
+class RecentFilter(ChoiceFilter):
+    """Base of filters without an index, limited to the last 24 hours."""
 
     def condition(self, value: str, now: datetime) -> Q:
-        return Q(timestamp__gte=now - LATELY) & self.among_recent(value)
+        return Q(timestamp__gte=now - RECENT) & self.recent_condition(value)
 
-    def among_recent(self, value: str) -> Q:
+    def recent_condition(self, value: str) -> Q:
         raise NotImplementedError
 
 
-class WhoFilter(LatelyFilter):
+class CallerFilter(RecentFilter):
     title = _("who, last 24 hours")
     parameter_name = "who"
     options = {"people": _("people"), "machines": _("machines"), "apps": _("applications"), "nobody": _("nobody known")}
 
-    def among_recent(self, value: str) -> Q:
+    def recent_condition(self, value: str) -> Q:
         return {
             "people": PEOPLE,
             "machines": Q(user_email__begins=MACHINE),
@@ -82,7 +82,7 @@ class WhoFilter(LatelyFilter):
 
 
 class OutcomeFilter(ChoiceFilter):
-    """Of those that succeeded, nearly all do, no index tells."""
+    """Offers failures only: nearly all uses succeed, and no index finds the successful ones."""
 
     title = _("outcome")
     parameter_name = "outcome"
@@ -92,12 +92,12 @@ class OutcomeFilter(ChoiceFilter):
         return Q(success=False)
 
 
-class CodeFilter(LatelyFilter):
+class CodeFilter(RecentFilter):
     title = _("code, last 24 hours")
     parameter_name = "code"
     options = {"refused": _("refused (4xx)"), "failed": _("the portal failed (5xx)"), "none": _("without a code")}
 
-    def among_recent(self, value: str) -> Q:
+    def recent_condition(self, value: str) -> Q:
         return {
             "refused": Q(error_code__gte=400, error_code__lt=500),
             "failed": Q(error_code__gte=500),
@@ -105,7 +105,7 @@ class CodeFilter(LatelyFilter):
         }[value]
 
 
-# --- What they have in common ----------------------------------------------------------------------------------------
+# --- Shared columns --------------------------------------------------------------------------------------------------
 
 
 class ActivityAdmin(ReadOnlyAdmin):
@@ -117,7 +117,7 @@ class ActivityAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("who"))
     def who_in_full(self, row: Any) -> SafeString | str:
-        """Leads to the machine, or to all that is on record of a person or an application."""
+        """Link to the machine, or to the activity of a person or application."""
         name = row.user_email
         if not name:
             return badge(_now("nobody known"), QUIET)
@@ -147,7 +147,7 @@ class UserSessionAdmin(ActivityAdmin):
         "told_by",
     )
     list_display_links = ("who",)
-    list_filter = (BegunFilter, StandingFilter)
+    list_filter = (SessionStartFilter, SessionStateFilter)
     search_fields = ("user_email__begins",)
     search_help_text = begins_with(_("e-mail address"))
     export_columns = (
@@ -204,7 +204,7 @@ class FeatureUsageAdmin(ActivityAdmin):
         "told_by",
     )
     list_display_links = ("what",)
-    list_filter = (WhenFilter, WhoFilter, OutcomeFilter)
+    list_filter = (WhenFilter, CallerFilter, OutcomeFilter)
     search_fields = ("user_email__begins", "feature_name__begins")
     search_help_text = begins_with(_("e-mail address"), "agent:…", "client:…", _("feature"))
     export_columns = (
@@ -263,7 +263,7 @@ class UserErrorAdmin(ActivityAdmin):
         "told_by",
     )
     list_display_links = ("what",)
-    list_filter = (WhenFilter, WhoFilter, CodeFilter)
+    list_filter = (WhenFilter, CallerFilter, CodeFilter)
     search_fields = ("user_email__begins",)
     search_help_text = begins_with(_("e-mail address"), "agent:…", "client:…")
     export_columns = (
@@ -287,7 +287,7 @@ class UserErrorAdmin(ActivityAdmin):
     )
 
     def get_sections(self, request: HttpRequest, obj: UserError) -> list[Section]:
-        return [stack_of(obj), others_of(obj)]
+        return [stack_section(obj), related_errors_section(obj)]
 
     @admin.display(description=_("error"))
     def what(self, error: UserError) -> SafeString:
@@ -311,8 +311,8 @@ class UserErrorAdmin(ActivityAdmin):
         return _now("Only the application that told of it knows.") if error.source != PORTAL else EMPTY_VALUE
 
 
-def stack_of(error: UserError) -> Section:
-    """The innermost frame first: that is where one begins to read."""
+def stack_section(error: UserError) -> Section:
+    """List the frames, innermost first."""
     frames = [frame.rsplit(":", 2) for frame in reversed(error.stack)]
     return Section(
         title=_now("Where it was raised"),
@@ -322,8 +322,8 @@ def stack_of(error: UserError) -> Section:
     )
 
 
-def others_of(error: UserError) -> Section:
-    """What else failed for the same one, newest first."""
+def related_errors_section(error: UserError) -> Section:
+    """List the other errors of the same caller, newest first."""
     same = UserError.objects.filter(user_email=error.user_email).exclude(pk=error.pk).order_by("-id")
     return Section(
         title=_now("What else failed for the same one"),

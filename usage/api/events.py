@@ -71,7 +71,7 @@ class EventsAnswer(serializers.Serializer[None]):
 
 
 class EventsView(HotView):
-    """Up to 500 events in all. Each gets a status of its own; the results are in the order sent."""
+    """Record up to 500 events. Each gets a status of its own; the results are in the order sent."""
 
     kinds = frozenset({Kind.AGENT, Kind.CLIENT})
 

@@ -36,7 +36,7 @@ DESCRIPTIONS = {
 
 
 class ExportView(ApiView):
-    """Runs of a time, each by itself or summed up. `format` alone decides the form of the answer."""
+    """Export the runs of a period, one by one or summed up. `format` alone decides the format, not `Accept`."""
 
     kinds = frozenset({Kind.STAFF})
     staff_permission = "usage.export_run"

@@ -21,7 +21,7 @@ from usage.ingestion.runs import CONFLICT, RECORDED, RunResult, accept_run, reco
 
 
 class ReportView(HotView):
-    """One run. Sent again it is a duplicate; with other content it conflicts."""
+    """Record a run. Sent again it is a duplicate; with other content it conflicts."""
 
     kinds = frozenset({Kind.AGENT, Kind.CLIENT})
     refusals = ("counters_mismatch", "machine_mismatch", "app_mismatch", "licence_mismatch", "run_conflict")
@@ -42,7 +42,7 @@ class ReportView(HotView):
 
 
 class BatchView(HotView):
-    """Up to 100 runs. Each gets a status of its own; the results are in the order sent."""
+    """Record up to 100 runs. Each gets a status of its own; the results are in the order sent."""
 
     kinds = frozenset({Kind.AGENT, Kind.CLIENT})
     # A document takes at least a comma and a bracket; the size limit of the body bounds the rest.

@@ -1,4 +1,4 @@
-"""Documents what the calls of `/api/v1/usage/` take and answer; `usage.ingestion.run_payload` does the checking."""
+"""Documents the runs in requests and responses of `/api/v1/usage/`; `usage.ingestion.run_payload` validates them."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class WholeNumber(serializers.IntegerField):
 
 
 class AnythingField(serializers.JSONField):
-    """Takes any value: one that is not as described is kept as `other`."""
+    """Takes any value; an unknown one is stored as `other`."""
 
     def __init__(self, text: str) -> None:
         super().__init__(required=False, help_text=text)

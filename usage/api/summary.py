@@ -72,7 +72,7 @@ class SummaryAnswer(serializers.Serializer[None]):
 
 
 class SummaryView(ApiView):
-    """Who used what in the last hours, and what failed for whom."""
+    """Summarize activity and errors of the last hours, by person."""
 
     kinds = frozenset({Kind.STAFF})
     staff_permission = "usage.view_guardianreport"

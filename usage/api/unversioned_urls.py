@@ -1,4 +1,4 @@
-"""What is answered below `/api/usage/` as well, without a version. The schema names it once."""
+"""Calls that are also available below `/api/usage/`, without a version. The schema lists them once."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""What was done: runs and whose licences they used, who used what, and the guardian's reports."""
+"""Runs, licences, activity of users, and the guardian's reports."""
 
 from usage.models.activity import FeatureUsage, TrackingWriter, UserError, UserSession
 from usage.models.guardian import GuardianReport

@@ -1,8 +1,8 @@
-"""Who used what, and what failed for whom: routes and names of features, never content.
+"""Activity: sessions, uses of features, and errors. Routes and names only, never content.
 
-`user_email` is a person's e-mail address (a portal user's name where there is none), `agent:<machine_id>`,
-`client:<label>`, `enroll:<label>`, or empty for whoever showed nothing. `source` is `portal` for what the portal saw
-itself, else the token that told of it; `event_id` is then the sender's own, so that nothing is kept twice.
+`user_email` is a person's e-mail address (the username of a portal user without one), `agent:<machine_id>`,
+`client:<label>`, `enroll:<label>`, or empty for an unauthenticated caller. `source` is `portal` for the portal's own
+requests, else the token that reported them; `event_id` is then chosen by the sender, for idempotent retries.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PREFIX_THEN_ID = ["varchar_pattern_ops", "int8_ops"]
 
 
 class Activity(models.Model):
-    """The base of sessions, features and errors. `clock` says what became of the times an application sent."""
+    """Base of sessions, features and errors. `clock` is the change made to the times that an application sent."""
 
     event_id = models.UUIDField(_("event"), null=True, unique=True, editable=False)
     user_email = models.CharField(_("who"), max_length=254, blank=True)
@@ -36,9 +36,9 @@ class Activity(models.Model):
 
 
 class UserSession(Activity):
-    """From login to logout; `session_end` stays null where nobody logged out. `duration_seconds` is whole seconds.
+    """A session from login to logout. `session_end` stays null without a logout.
 
-    `ip` is cut to its network (/24, /48), and of the user agent the names of browser and system are kept alone.
+    `ip` is cut to the network (/24 or /48), and `user_agent` to the names of browser and system.
     """
 
     session_start = models.DateTimeField(_("started"))
@@ -91,10 +91,10 @@ class FeatureUsage(Activity):
 
 
 class UserError(Activity):
-    """What failed for somebody. `error_code` is a status of HTTP where there is one.
+    """A failed request or operation. `error_code` is an HTTP status, if there is one.
 
-    `error_message` is the sentence of a stable code, and `stack` a list of `module:function:line`, innermost last:
-    neither holds a value.
+    `error_message` is the sentence of a stable code. `stack` is a list of `module:function:line`, innermost last.
+    Neither contains values.
     """
 
     endpoint = models.CharField(_("endpoint"), max_length=200, blank=True)
@@ -120,9 +120,9 @@ class UserError(Activity):
 
 
 class TrackingWriter(models.Model):
-    """One process's buffer as it last wrote: how many records waited, how many were dropped since it was started.
+    """The tracking buffer of a process: records queued at the last write, and dropped since its start.
 
-    Rows that dropped nothing go with their process; the others stay, so that their sum never falls.
+    Rows without dropped records are deleted when their process is gone. The others stay, since their sum is a counter.
     """
 
     process = models.CharField(max_length=128, unique=True)

@@ -1,4 +1,4 @@
-"""What the guardian reported."""
+"""The guardian's reports."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from django.utils.translation import gettext_lazy as _
 
 
 def period_of(start: datetime, end: datetime) -> str:
-    """`2026-03-10 14:00 - 16:00`, in UTC; with the end's date only where that differs."""
+    """Return `2026-03-10 14:00 - 16:00` in UTC, with the date of the end only if it differs."""
     first, last = start.astimezone(UTC), end.astimezone(UTC)
     return f"{first:%Y-%m-%d %H:%M} - {last:{'%H:%M' if first.date() == last.date() else '%Y-%m-%d %H:%M'}}"
 
 
 class GuardianReport(models.Model):
-    """One report: `data` is what `GET usage/summary` answers of the same period. `requested_by` is empty for the
-    periodic ones, of which there is one per period."""
+    """A report. `data` is the body of `GET usage/summary` for the same period.
+
+    `requested_by` is empty for periodic reports, of which there is one per period.
+    """
 
     period_start = models.DateTimeField(_("from"))
     period_end = models.DateTimeField(_("to"))

@@ -1,4 +1,4 @@
-"""Licences, and what was consumed under them by the hour."""
+"""Licences, and the hourly rollups of their runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ FIRST_DAY, LAST_DAY = 1, 28  # every month has these
 
 
 class Licence(models.Model):
-    """Whose a `license_ref` is, and how many pages a month it is good for; without a quota as many as they like.
+    """The customer and the monthly page quota of a `license_ref`. No quota means unlimited.
 
-    A reference nobody has named yet appears by itself, with its first run. Periods begin at midnight (the portal's
-    time zone) of `period_day`. `exceeded_until` is the end of the period whose quota is used up, and `told_percent` is
-    the highest warning given in the period that began on `told_period`.
+    The first run of an unknown reference creates its licence. Periods begin on `period_day` at midnight in the
+    portal's time zone. `exceeded_until` is the end of the period whose quota is used up. `told_percent` is the highest
+    warning sent in the period that began on `told_period`.
     """
 
     ref = models.CharField(_("licence"), max_length=128, unique=True)
@@ -39,7 +39,7 @@ class Licence(models.Model):
         permissions = [("export_licence", _("Can export licences"))]
         ordering = ["ref"]
         indexes = [
-            # These operator classes let PostgreSQL find a beginning by the index too; other databases ignore them.
+            # These operator classes let PostgreSQL use the index for prefix searches; other databases ignore them.
             models.Index(fields=["ref"], name="licence_ref", opclasses=["varchar_pattern_ops"]),
             models.Index(fields=["customer"], name="licence_customer", opclasses=["varchar_pattern_ops"]),
             models.Index(fields=["ref"], name="licence_exceeded", condition=models.Q(exceeded_until__isnull=False)),
@@ -50,7 +50,7 @@ class Licence(models.Model):
 
 
 class RunRollup(models.Model):
-    """What the runs of one hour (UTC) came to, by licence, application and version. `usage.rollups` alone writes it."""
+    """The totals of the runs of one UTC hour, by licence, application and version. Written by `usage.rollups` only."""
 
     hour = models.DateTimeField(_("hour"))
     license_ref = models.CharField(_("licence"), max_length=128, blank=True)

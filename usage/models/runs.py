@@ -1,4 +1,4 @@
-"""Runs of client applications: how much was done, never what."""
+"""Runs of client applications: counts only, never content."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from usage.clocks import clock_field
 from usage.querysets import RunQuerySet
 
 PREFIX_THEN_ID = ["varchar_pattern_ops", "int8_ops"]
-# A run of more pages is more likely a mistake of the program than work.
+# A run with more pages is more likely a bug of the application than real work.
 MOST_PLAUSIBLE_PAGES = 1_000_000
-# The pages of runs that quotas, charts and exports sum up.
+# The pages that count in quotas, charts and exports.
 COUNTED_PAGES = models.Sum("total_pages", filter=models.Q(implausible=False), default=0)
 
 
 def hour_of(moment: datetime) -> datetime:
-    """The full hour of UTC that the moment falls into."""
+    """Return the full UTC hour that contains the moment."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 class Run(models.Model):
     """One run of a client application over some documents.
 
-    `documents` is a list of `{ordinal, page_count, status, duration_ms, extension}`, each of which may be null; times
-    are UTC; `digest` is the SHA-256 of the validated report without `sent_at`, to tell a repetition from a conflict.
-    `documents_omitted` counts the documents that are not listed. `started_at` is corrected for the sender's clock, and
-    null where it was dropped; `clock` says which. `hour` is the one the run belongs to: of `started_at` where that is
-    given and not ahead of `received_at`. The pages of an `implausible` run are in no sum until an operator counts them.
+    `documents` is a list of `{ordinal, page_count, status, duration_ms, extension}`, each of which may be null.
+    `documents_omitted` counts the documents that are not listed. `digest` is the SHA-256 of the validated report
+    without `sent_at`, which tells a retry from a conflict. `started_at` is corrected for clock skew, and null if it was
+    dropped (see `clock`). `hour` is the hour of `started_at` or of `received_at`, whichever is earlier. The pages of an
+    `implausible` run do not count until an operator accepts them.
     """
 
     run_id = models.UUIDField(_("run"), unique=True)
@@ -64,7 +64,7 @@ class Run(models.Model):
         indexes = [
             models.Index(fields=["received_at"], name="run_received"),
             models.Index(fields=["hour", "license_ref"], name="run_hour"),
-            # These operator classes let PostgreSQL find a beginning by the index too; other databases ignore them.
+            # These operator classes let PostgreSQL use the index for prefix searches; other databases ignore them.
             models.Index(fields=["machine_id", "-id"], name="run_machine", opclasses=PREFIX_THEN_ID),
             models.Index(fields=["license_ref", "-id"], name="run_license", opclasses=PREFIX_THEN_ID),
             models.Index(fields=["-id"], name="run_failed", condition=models.Q(failed_count__gt=0)),

@@ -11,13 +11,13 @@ from portal.work.processes import current_process
 from usage.models import FeatureUsage, TrackingWriter, UserError
 from usage.tracking import buffer as module
 from usage.tracking.buffer import Buffer, buffer
-from usage.tracking.records import Fault, Record
+from usage.tracking.records import RequestError, RequestRecord
 
 pytestmark = pytest.mark.django_db
 
 
 def a_record(name="page", fault=None, who="alice"):
-    return Record(who, name, "/page", timezone.now(), 12, fault)
+    return RequestRecord(who, name, "/page", timezone.now(), 12, fault)
 
 
 def put(count, start=0):
@@ -28,7 +28,7 @@ def put(count, start=0):
 @pytest.fixture
 def away(monkeypatch):
     """The database is not there; `away.clear()` brings it back."""
-    gone, save = threading.Event(), Buffer.save
+    gone, save = threading.Event(), Buffer.insert
     gone.set()
 
     def saving(self, records):
@@ -36,7 +36,7 @@ def away(monkeypatch):
             raise OperationalError("server closed the connection")
         save(self, records)
 
-    monkeypatch.setattr(Buffer, "save", saving)
+    monkeypatch.setattr(Buffer, "insert", saving)
     return gone
 
 
@@ -51,7 +51,7 @@ def a_thread(monkeypatch, transactional_db):
 
 
 def test_records_are_written_together_in_their_order(written_when_asked):
-    fault = Fault("GET", "KeyError", 500, "The portal failed.", ("a:b:1",))
+    fault = RequestError("GET", "KeyError", 500, "The portal failed.", ("a:b:1",))
     put(3)
     buffer.put(a_record(fault=fault))
     written_when_asked()
@@ -77,10 +77,10 @@ def test_what_does_not_fit_is_dropped_and_counted(written_when_asked, settings):
 def test_while_the_database_is_away_records_wait_and_the_bound_holds(away, settings, written_when_asked):
     settings.TRACKING_BUFFER = 100
     put(60)
-    assert not buffer.write_some()
+    assert not buffer.write_batch()
     put(60, start=60)
     assert (buffer.queued, buffer.dropped) == (100, 20)
-    assert not buffer.write_some()
+    assert not buffer.write_batch()
     away.clear()
     written_when_asked()
     assert FeatureUsage.objects.count() == 100
@@ -101,14 +101,14 @@ def test_writing_resumes_by_itself(a_thread, away):
 
 
 def test_what_is_dropped_while_it_writes_is_told_although_nothing_follows(a_thread, monkeypatch):
-    save = Buffer.save
+    save = Buffer.insert
 
     def saving(self, records):
         save(self, records)
         if records:
             self.drop()
 
-    monkeypatch.setattr(Buffer, "save", saving)
+    monkeypatch.setattr(Buffer, "insert", saving)
     put(1)
     for _ in range(500):
         if TrackingWriter.objects.filter(dropped=1).exists():
@@ -126,21 +126,21 @@ def test_a_database_that_takes_nothing_loses_nothing(written_when_asked, monkeyp
 
     put(3)
     with monkeypatch.context() as patched:
-        patched.setattr(Buffer, "save", saving)
-        assert not buffer.write_some()
+        patched.setattr(Buffer, "insert", saving)
+        assert not buffer.write_batch()
     written_when_asked()
     assert FeatureUsage.objects.count() == 3
 
 
 def test_a_record_the_database_refuses_takes_no_other_with_it(written_when_asked, monkeypatch, caplog):
-    save = Buffer.save
+    save = Buffer.insert
 
     def saving(self, records):
         if any(record.feature == "page-1" for record in records):
             raise DataError("K4NARI")
         save(self, records)
 
-    monkeypatch.setattr(Buffer, "save", saving)
+    monkeypatch.setattr(Buffer, "insert", saving)
     put(3)
     written_when_asked()
     assert set(FeatureUsage.objects.values_list("feature_name", flat=True)) == {"page-0", "page-2"}
@@ -150,7 +150,7 @@ def test_a_record_the_database_refuses_takes_no_other_with_it(written_when_asked
 
 
 def test_what_every_database_takes_is_made_of_anything(written_when_asked):
-    buffer.put(Record("a\0lice" * 90, "\ud800page" * 90, "/é\0" * 200, timezone.now(), 1, None))
+    buffer.put(RequestRecord("a\0lice" * 90, "\ud800page" * 90, "/é\0" * 200, timezone.now(), 1, None))
     written_when_asked()
     usage = FeatureUsage.objects.get()
     assert (len(usage.user_email), len(usage.feature_name), len(usage.endpoint)) == (254, 128, 200)
@@ -164,7 +164,7 @@ def test_the_database_is_told_of_the_buffer_now_and_then_and_of_drops_at_once(
     clock = iter([100.0, 105.0, 106.0, 116.5])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     told = []
-    monkeypatch.setattr(Buffer, "tell", lambda self, dropped: told.append(dropped))
+    monkeypatch.setattr(Buffer, "report", lambda self, dropped: told.append(dropped))
     settings.TRACKING_BUFFER = 100
     for count in (1, 1, 101, 1):
         put(count)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from portal.access.signin.user_agents import summarize_user_agent
 from usage.models import UserSession
 from usage.tracking import sessions
-from usage.tracking.sessions import truncated
+from usage.tracking.sessions import truncate_address
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a long password"
@@ -129,7 +129,7 @@ def test_a_login_and_a_logout_succeed_even_where_they_cannot_be_noted(
     ],
 )
 def test_an_address_is_cut_to_its_network(address, network):
-    assert truncated(address) == network
+    assert truncate_address(address) == network
 
 
 @pytest.mark.parametrize(

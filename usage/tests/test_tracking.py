@@ -219,7 +219,7 @@ class TestWhatFailed:
         answer = Client(raise_request_exception=False).get("/api/v1/agents/fleet")
         assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
         monkeypatch.undo()
-        buffer.save(buffer.waiting)
+        buffer.insert(buffer.waiting)
         error = UserError.objects.get()
         assert (error.error_type, error.error_code) == ("OperationalError", 503)
         assert error.stack[-1].startswith("usage.tests.test_tracking:process_request:")
@@ -248,7 +248,7 @@ class TestWhatFailed:
         assert failed().method == "OTHER"
 
     def test_an_answer_is_given_even_where_noting_it_fails(self, call, client_token, monkeypatch, caplog):
-        monkeypatch.setattr(middleware, "who", lambda request: 1 / 0)
+        monkeypatch.setattr(middleware, "caller_of", lambda request: 1 / 0)
         assert call("POST", "usage/report", client_token, body=run()).status_code == 201
         assert "a request could not be noted" in caplog.text
 

@@ -101,11 +101,11 @@ def test_a_fork_takes_no_record_of_its_parent_along_and_has_a_writer_of_its_own(
 import os, sys
 from django.utils import timezone
 from usage.tracking.buffer import buffer
-from usage.tracking.records import Record
+from usage.tracking.records import RequestRecord
 
 def put(name, times):
     for _ in range(times):
-        buffer.put(Record("", name, "", timezone.now(), 1, None))
+        buffer.put(RequestRecord("", name, "", timezone.now(), 1, None))
 
 put("parent", 3)
 if os.fork() == 0:

@@ -1,7 +1,7 @@
-"""Records wait in the process that made them until its writer thread has put them into the database.
+"""A bounded queue of tracked requests in each process, and the thread that writes it to the database.
 
-The writer is started by the first record of a process, so that a server may fork after this was imported; it survives
-whatever the database does, and what does not fit into the buffer meanwhile is dropped and counted.
+The first record starts the thread, so a server may fork after the import. The thread survives any database error, and
+records that do not fit into the queue meanwhile are dropped and counted.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from django.utils import timezone
 from portal.base import disks
 from portal.work.processes import current_process
 from usage.models import FeatureUsage, TrackingWriter, UserError
-from usage.tracking.records import Record
+from usage.tracking.records import RequestRecord
 
 log = logging.getLogger("vigie.tracking")
-# A record waits so long for others to be written with; then it is written, whatever there is.
+# A record waits this long for others, to be written in one batch.
 GATHER_SECONDS = 0.5
 AT_A_TIME = 1_000
 LONGEST_PAUSE_SECONDS = 5.0
 END_SECONDS = 5.0
-TOLD_EVERY_SECONDS = 10.0
+REPORT_SECONDS = 10.0
 
 
 class Buffer:
-    """`put` never waits and never fails; `dropped` counts the records of this process that found no room."""
+    """`put` never blocks and never raises. `dropped` counts the records of this process that were not kept."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """In a forked child too: its parent's records are its parent's, and so is its writer."""
-        self.waiting: deque[Record] = deque()
-        self.in_hand: list[Record] = []
+        """Start empty. Called in forked children too, since records and thread belong to the parent."""
+        self.waiting: deque[RequestRecord] = deque()
+        self.in_hand: list[RequestRecord] = []
         self.dropped = 0
         self.writer: threading.Thread | None = None
         self.lock = threading.Lock()
         self.writing = threading.Lock()
         self.filled, self.full, self.ending = threading.Event(), threading.Event(), threading.Event()
-        self.told_at, self.told_dropped = -TOLD_EVERY_SECONDS, 0
+        self.reported_at, self.reported_dropped = -REPORT_SECONDS, 0
 
-    def put(self, record: Record) -> None:
+    def put(self, record: RequestRecord) -> None:
         queued = self.queued
         if queued >= settings.TRACKING_BUFFER:
             self.drop()
@@ -83,15 +83,15 @@ class Buffer:
         connections.close_all()
 
     def write_all(self) -> None:
-        """Until nothing waits and the database knows what was dropped.
+        """Write until the queue is empty and the count of dropped records is stored.
 
-        While it is away it is tried again, less and less often; at the end of the process once more.
+        Retries with exponential backoff while the database is unavailable; at the end of the process only once.
         """
         failures = 0
-        while self.queued or self.dropped > self.told_dropped:
+        while self.queued or self.dropped > self.reported_dropped:
             is_last = self.ending.is_set()
             close_old_connections()
-            if self.write_some():
+            if self.write_batch():
                 failures = 0
                 continue
             if is_last:
@@ -99,63 +99,63 @@ class Buffer:
             failures += 1
             self.ending.wait(min(GATHER_SECONDS * 2**failures, LONGEST_PAUSE_SECONDS))
 
-    def write_some(self) -> bool:
-        """Whether the oldest records are written; else they stay in hand."""
+    def write_batch(self) -> bool:
+        """Write the oldest records. Return False if the database is unavailable; they are kept in `in_hand`."""
         with self.writing:
             while len(self.in_hand) < AT_A_TIME and self.waiting:
                 self.in_hand.append(self.waiting.popleft())
             try:
-                self.save(self.in_hand)
+                self.insert(self.in_hand)
             except Exception as error:
-                if is_away(error):
+                if is_unavailable(error):
                     log.warning("the database does not take what was tracked: %s", disks.trouble(error))
                     return False
-                self.in_hand = self.save_one_by_one(error)
+                self.in_hand = self.insert_one_by_one(error)
             else:
                 self.in_hand = []
             return not self.in_hand
 
-    def save(self, records: list[Record]) -> None:
-        dropped, moment = self.dropped, time.monotonic()
-        is_news = dropped > self.told_dropped or moment >= self.told_at + TOLD_EVERY_SECONDS
+    def insert(self, records: list[RequestRecord]) -> None:
+        dropped, clock = self.dropped, time.monotonic()
+        is_due = dropped > self.reported_dropped or clock >= self.reported_at + REPORT_SECONDS
         with transaction.atomic():
             FeatureUsage.objects.bulk_create(record.as_usage() for record in records)
             UserError.objects.bulk_create(error for record in records if (error := record.as_error()))
-            if is_news:
-                self.tell(dropped)
-        if is_news:
-            self.told_at, self.told_dropped = moment, dropped
+            if is_due:
+                self.report(dropped)
+        if is_due:
+            self.reported_at, self.reported_dropped = clock, dropped
 
-    def tell(self, dropped: int) -> None:
+    def report(self, dropped: int) -> None:
         now = timezone.now()
-        known = {"queued": len(self.waiting), "seen_at": now}
-        if dropped > self.told_dropped:
-            known |= {"dropped": dropped, "dropped_at": now}
-        TrackingWriter.objects.update_or_create(process=current_process(), defaults=known)
+        values = {"queued": len(self.waiting), "seen_at": now}
+        if dropped > self.reported_dropped:
+            values |= {"dropped": dropped, "dropped_at": now}
+        TrackingWriter.objects.update_or_create(process=current_process(), defaults=values)
 
-    def save_one_by_one(self, error: Exception) -> list[Record]:
-        """One record that the database refuses must not take the others with it. Those that are still to be written.
+    def insert_one_by_one(self, error: Exception) -> list[RequestRecord]:
+        """Drop the records that the database refuses, and return those that are still to be written.
 
-        Of the refusal the class alone is told: its text may hold what was to be written.
+        Only the class of the error is logged, since its text may contain values.
         """
         log.error("a record could not be written: %s", disks.trouble(error))
-        left = []
+        remaining = []
         for record in self.in_hand:
             try:
-                self.save([record])
+                self.insert([record])
             except Exception as refusal:
-                if is_away(refusal):
-                    left.append(record)
+                if is_unavailable(refusal):
+                    remaining.append(record)
                 else:
                     self.drop()
-        return left
+        return remaining
 
     def drop(self) -> None:
         with self.lock:
             self.dropped += 1
 
     def end(self) -> None:
-        """Writes what waits, for as long as the end of a process may take."""
+        """Write the remaining records, within END_SECONDS."""
         self.ending.set()
         self.filled.set()
         self.full.set()
@@ -165,8 +165,8 @@ class Buffer:
             log.error("%d tracked records were lost at the end of the process", self.queued)
 
 
-def is_away(error: Exception) -> bool:
-    """Whether the database takes nothing at all now: it is gone, read-only, or its tables are not there yet."""
+def is_unavailable(error: Exception) -> bool:
+    """Return True if the database accepts no writes: it is down or read-only, or its tables do not exist yet."""
     return isinstance(error, Error) and not isinstance(error, (DataError, IntegrityError))
 
 

@@ -1,4 +1,4 @@
-"""Whom a request is counted for, without asking the database anything."""
+"""Name the caller of a request, without a query."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from agents.authentication import machine_of
-from agents.enrolment import subject
+from agents.enrolment import machine_subject
 from portal.models import ApiToken
 
 
-def person(user: Any) -> str:
-    """The e-mail address of a user of the portal, or the user's name where there is none.
+def user_address(user: Any) -> str:
+    """Return a user's e-mail address, or the username without one.
 
-    An address in lower case, as applications' events have it: one person is counted once.
+    In lower case, as in the events of applications, so that a person counts once.
     """
     name = str(user.email or user.get_username())
     return name.lower() if "@" in name else name
 
 
-def bearer(token: ApiToken) -> str:
-    """`agent:<machine_id>`, `client:<label>`, or the person whose token it is."""
+def token_bearer(token: ApiToken) -> str:
+    """Return `agent:<machine_id>`, `client:<label>`, or the address of the user whose token it is."""
     if token.user is not None:
-        return person(token.user)
+        return user_address(token.user)
     machine = machine_of(token)
-    return token.bearer if machine is None else subject(machine.machine_id)
+    return token.bearer if machine is None else machine_subject(machine.machine_id)
 
 
-def who(request: HttpRequest) -> str:
-    """Empty for whoever showed nothing that was valid."""
+def caller_of(request: HttpRequest) -> str:
+    """Return the caller's name, empty for unauthenticated requests."""
     token = getattr(request, "api_token", None)
     if token is not None:
-        return bearer(token)
-    user = known_user(request)
-    return person(user) if user is not None and user.is_authenticated else ""
+        return token_bearer(token)
+    user = loaded_user(request)
+    return user_address(user) if user is not None and user.is_authenticated else ""
 
 
-def known_user(request: HttpRequest) -> Any:
-    """The session's user where the view asked for it; to ask here would be a query on every request.
+def loaded_user(request: HttpRequest) -> Any:
+    """Return the session's user if the view has loaded it: loading it here would be a query on every request.
 
-    A login puts its user in the place of nobody, a logout nobody in the place of its user.
+    A login or logout replaces `request.user`, while `_cached_user` keeps the user from before.
     """
     user = request.__dict__.get("user")
     if user is None or isinstance(user, SimpleLazyObject) or not user.is_authenticated:

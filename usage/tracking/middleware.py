@@ -1,6 +1,6 @@
-"""Every call of the API and every page of the portal is noted: by whom, which route, how it went, how long it took.
+"""Track each API call and each page of the portal: caller, route, outcome and duration.
 
-Never a body, a query, a path, a header or a token; nothing here asks the database or waits for it.
+Bodies, queries, paths, headers and tokens are never tracked. Nothing here queries the database or waits for it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from portal.base.failures import Failure, failure_of
 from portal.base.logs import KNOWN_METHODS
 from portal.base.problems import CODES
 from usage.tracking.buffer import buffer
-from usage.tracking.identity import who
-from usage.tracking.records import Fault, Record
+from usage.tracking.identity import caller_of
+from usage.tracking.records import RequestError, RequestRecord
 
 log = logging.getLogger("vigie.tracking")
 FAILED = 400
 SERVER_FAILED = 500
-# What a page is said to have failed with, where its status says all there is to say.
-BY_STATUS = {
+# Error codes of pages that failed without an exception.
+CODE_BY_STATUS = {
     400: "bad_request",
     403: "permission_denied",
     404: "not_found",
@@ -48,25 +48,27 @@ class TrackingMiddleware:
         if not settings.TRACKING:
             raise MiddlewareNotUsed
         self.get_response = get_response
-        self.share = settings.TRACKING_SAMPLE_PERCENT / 100
+        self.sample_rate = settings.TRACKING_SAMPLE_PERCENT / 100
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         at, started = timezone.now(), time.perf_counter()
         response = self.get_response(request)
         if isinstance(response, StreamingHttpResponse):
-            self.note_at_end(request, response, at, started)
+            self.track_when_closed(request, response, at, started)
         else:
-            self.note(request, response.status_code, at, started)
+            self.track(request, response.status_code, at, started)
         return response
 
-    def note_at_end(self, request: HttpRequest, response: StreamingHttpResponse, at: datetime, started: float) -> None:
-        """Once the answer is closed, which every server does, also for a caller who left; that is no failure.
+    def track_when_closed(
+        self, request: HttpRequest, response: StreamingHttpResponse, at: datetime, started: float
+    ) -> None:
+        """Track the request when the response is closed, as servers do even if the caller disconnects.
 
-        A file is sent by the server itself and would not be if its content were looked at: its failures are not seen.
+        Files are left alone, since the server sends them itself only if nothing wraps them: their errors are not seen.
         """
         status = response.status_code
 
-        def watched(content: Iterator[bytes]) -> Iterator[bytes]:
+        def catch_errors(content: Iterator[bytes]) -> Iterator[bytes]:
             nonlocal status
             try:
                 yield from content
@@ -76,44 +78,44 @@ class TrackingMiddleware:
                 raise
 
         if getattr(response, "file_to_stream", None) is None:
-            response.streaming_content = watched(cast(Iterator[bytes], response.streaming_content))
+            response.streaming_content = catch_errors(cast(Iterator[bytes], response.streaming_content))
         closers: list[Callable[[], None]] = response._resource_closers  # type: ignore[attr-defined]
-        closers.append(lambda: self.note(request, status, at, started))
+        closers.append(lambda: self.track(request, status, at, started))
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
-        """Of views alone; what goes wrong in the API is noted where it becomes a problem."""
+        """Remember the exception of a page. Those of the API are remembered where they become problems."""
         request.failure = failure_of(exception)  # type: ignore[attr-defined]
 
-    def note(self, request: HttpRequest, status: int, at: datetime, started: float) -> None:
+    def track(self, request: HttpRequest, status: int, at: datetime, started: float) -> None:
         try:
-            self.put(request, status, at, time.perf_counter() - started)
+            self.enqueue(request, status, at, time.perf_counter() - started)
         except Exception:
             log.exception("a request could not be noted")
 
-    def put(self, request: HttpRequest, status: int, at: datetime, seconds: float) -> None:
+    def enqueue(self, request: HttpRequest, status: int, at: datetime, seconds: float) -> None:
         match, failed = request.resolver_match, status >= FAILED
-        if match is None and not (failed and is_api(request)):  # static files, no page, a browser that asks ahead
+        if match is None and not (failed and is_api(request)):  # static files, unknown pages, CORS preflights
             return
-        name, endpoint = named(match)
+        name, endpoint = route_of(match)
         if name in PROBES or name in settings.TRACKING_EXCLUDE:
             return
-        if not (failed or self.share >= 1 or random.random() < self.share):  # noqa: S311
+        if not (failed or self.sample_rate >= 1 or random.random() < self.sample_rate):  # noqa: S311
             return
-        fault = fault_of(request, status) if failed else None
-        buffer.put(Record(who(request), name, endpoint, at, round(seconds * 1000), fault))
+        error = describe_error(request, status) if failed else None
+        buffer.put(RequestRecord(caller_of(request), name, endpoint, at, round(seconds * 1000), error))
 
 
-def named(match: ResolverMatch | None) -> tuple[str, str]:
-    """The route's name, and the route itself, with its parameters as they are called and not as they are."""
+def route_of(match: ResolverMatch | None) -> tuple[str, str]:
+    """Return the name of the route and its pattern, which has parameter names instead of values."""
     return (match.view_name, f"/{match.route}") if match else (UNKNOWN_ROUTE, "")
 
 
-def fault_of(request: HttpRequest, status: int) -> Fault:
-    """A refusal is named by its code, what nobody foresaw by its class; the sentence is a code's in any case."""
+def describe_error(request: HttpRequest, status: int) -> RequestError:
+    """Name a refusal by its code and an unexpected error by its class. The message is always that of a code."""
     method = request.method if request.method in KNOWN_METHODS else "OTHER"
-    code = BY_STATUS.get(status, f"http_{status}")
+    code = CODE_BY_STATUS.get(status, f"http_{status}")
     failure: Failure | None = getattr(request, "failure", None)
     if failure is None or (status < SERVER_FAILED and failure.kind not in CODES):
         failure = Failure(code)
     known = CODES.get(failure.kind) or CODES.get(code)
-    return Fault(str(method), failure.kind, status, known.detail if known else "", failure.stack)
+    return RequestError(str(method), failure.kind, status, known.detail if known else "", failure.stack)

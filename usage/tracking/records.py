@@ -1,4 +1,4 @@
-"""What waits to be written: one request, and what failed in it."""
+"""Tracked requests and their errors, as they wait in the buffer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple
 from usage.models import FeatureUsage, UserError
 
 
-class Fault(NamedTuple):
-    """`message` is a stable code's sentence; `stack` names frames, innermost last, without values."""
+class RequestError(NamedTuple):
+    """`message` is the sentence of a stable code. `stack` names frames, innermost last, without values."""
 
     method: str
     kind: str
@@ -18,38 +18,38 @@ class Fault(NamedTuple):
     stack: tuple[str, ...]
 
 
-class Record(NamedTuple):
-    who: str
+class RequestRecord(NamedTuple):
+    caller: str
     feature: str
     endpoint: str
     at: datetime
     duration_ms: int
-    fault: Fault | None
+    error: RequestError | None
 
     def as_usage(self) -> FeatureUsage:
         return FeatureUsage(
-            user_email=fitting(self.who, 254),
-            feature_name=fitting(self.feature, 128),
-            endpoint=fitting(self.endpoint, 200),
+            user_email=storable(self.caller, 254),
+            feature_name=storable(self.feature, 128),
+            endpoint=storable(self.endpoint, 200),
             timestamp=self.at,
-            success=self.fault is None,
+            success=self.error is None,
             duration_ms=self.duration_ms,
         )
 
     def as_error(self) -> UserError | None:
-        fault = self.fault
-        return fault and UserError(
-            user_email=fitting(self.who, 254),
-            endpoint=fitting(self.endpoint, 200),
-            method=fault.method,
-            error_type=fitting(fault.kind, 128),
-            error_code=fault.status,
-            error_message=fitting(fault.message, 300),
-            stack=list(fault.stack),
+        error = self.error
+        return error and UserError(
+            user_email=storable(self.caller, 254),
+            endpoint=storable(self.endpoint, 200),
+            method=error.method,
+            error_type=storable(error.kind, 128),
+            error_code=error.status,
+            error_message=storable(error.message, 300),
+            stack=list(error.stack),
             timestamp=self.at,
         )
 
 
-def fitting(text: str, length: int) -> str:
-    """As every database takes it."""
+def storable(text: str, length: int) -> str:
+    """Cut the text, and remove what a database refuses: NUL and lone surrogates."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()[:length]

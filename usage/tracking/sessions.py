@@ -1,4 +1,4 @@
-"""Sessions of the portal's users: a row from login to logout. This is also the engine of Django's sessions."""
+"""Track the portal's own sessions, a row from login to logout. This module is also Django's session engine."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from django.utils import timezone
 from portal.access.signin.user_agents import summarize_user_agent
 from portal.base import disks
 from usage.models import UserSession
-from usage.tracking.identity import person
+from usage.tracking.identity import user_address
 
 log = logging.getLogger("vigie.tracking")
 IN_SESSION = "usage_session"
-KEPT_BITS = {4: 24, 6: 48}
+NETWORK_BITS = {4: 24, 6: 48}
 
 
 class SessionStore(db.SessionStore):
@@ -35,7 +35,7 @@ class SessionStore(db.SessionStore):
     def flush(self) -> None:
         try:
             with transaction.atomic():
-                end(self)
+                end_session(self)
         except Error as error:
             log.error("a logout could not be noted: %s", disks.trouble(error))
         super().flush()
@@ -49,17 +49,17 @@ class SessionStore(db.SessionStore):
 
 
 @receiver(user_logged_in)
-def begin(request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None:
-    """A login succeeds even where it cannot be noted."""
+def start_session(request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None:
+    """Track a login. An error of the database does not prevent it."""
     if not settings.TRACKING or request is None:
         return
     try:
         with transaction.atomic():
-            end(request.session)  # of the same user, who had not logged out
+            end_session(request.session)  # the same user logs in again without a logout
             session = UserSession.objects.create(
-                user_email=person(user),
+                user_email=user_address(user),
                 session_start=timezone.now(),
-                ip=truncated(request.META.get("REMOTE_ADDR", "")),
+                ip=truncate_address(request.META.get("REMOTE_ADDR", "")),
                 user_agent=summarize_user_agent(request.headers.get("User-Agent", "")),
             )
     except Error as error:
@@ -68,19 +68,18 @@ def begin(request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None
         request.session[IN_SESSION] = session.pk
 
 
-def end(session: SessionBase) -> None:
-    """End the row of this session, whatever TRACKING says now: what has begun ends."""
-    known = session.get(IN_SESSION)
-    if known is not None:
-        UserSession.objects.filter(pk=known).end(timezone.now())
+def end_session(session: SessionBase) -> None:
+    """End the row of this session, even if TRACKING was switched off since."""
+    pk = session.get(IN_SESSION)
+    if pk is not None:
+        UserSession.objects.filter(pk=pk).end(timezone.now())
 
 
-def truncated(address: str) -> str:
-    """`192.0.2.0/24`, `2001:db8::/48`: where somebody is, about; empty for what is no address."""
+def truncate_address(address: str) -> str:
+    """Return the network, such as `192.0.2.0/24` or `2001:db8::/48`; empty for an invalid address."""
     try:
         ip = ip_address(address)
     except ValueError:
         return ""
-    mapped = getattr(ip, "ipv4_mapped", None)
-    ip = mapped or ip
-    return str(ip_network((ip, KEPT_BITS[ip.version]), strict=False))
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return str(ip_network((ip, NETWORK_BITS[ip.version]), strict=False))
