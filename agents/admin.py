@@ -26,8 +26,9 @@ from portal.access.tokens.issuing import revoke_token
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
+from portal.audit import EVENT_TEXTS
 from portal.base.words import EMPTY_VALUE, format_moment
-from portal.desk.history import EVENT_TEXTS, history_of
+from portal.desk.history import history_of
 from portal.desk.panels import Section, sections_of_machine
 
 TONES = {Agent.Liveness.ONLINE: GOOD, Agent.Liveness.LATE: WARNING, Agent.Liveness.LOST: BAD}
