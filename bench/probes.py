@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.figures import Figure, median, percentile, show
 from bench.load import Address
-from monitoring.probe.pool import Finished, Prober
+from monitoring.probe.pool import FinishedProbe, Prober
 from monitoring.probe.spec import Spec
 
 SECONDS, CONCURRENT = 10.0, 64
@@ -104,7 +104,7 @@ def measure(_address: Address) -> Iterator[Figure]:
     yield show(beside_the_dead())
 
 
-def held(found: list[Finished]) -> list[Finished]:
+def held(found: list[FinishedProbe]) -> list[FinishedProbe]:
     """Raises RuntimeError where one failed: a refusal is quick, and would pass for a good check."""
     for each in found:
         if not each.outcome.is_ok:
@@ -112,9 +112,9 @@ def held(found: list[Finished]) -> list[Finished]:
     return found
 
 
-def kept_in_flight(prober: Prober, spec: Spec, count: int, until: Any) -> list[Finished]:
+def kept_in_flight(prober: Prober, spec: Spec, count: int, until: Any) -> list[FinishedProbe]:
     """Checks without a pause, so many at a time, until `until` says so of those that have ended."""
-    found: list[Finished] = []
+    found: list[FinishedProbe] = []
     for key in range(count):
         prober.submit(key, spec, time.monotonic())
     while prober.in_flight:
@@ -146,12 +146,14 @@ def truth() -> Figure:
     return Figure(f"latency told / taken, p50 of {IN_FLIGHT} in flight", told / real, 1.1, False, "x", note)
 
 
-def paced(prober: Prober, specs: dict[Any, Spec], interval: float, rounds: int, suspects: set[Any]) -> list[Finished]:
+def paced(
+    prober: Prober, specs: dict[Any, Spec], interval: float, rounds: int, suspects: set[Any]
+) -> list[FinishedProbe]:
     """Each target once in every interval, at a phase of its own, as a watch does it."""
     begun = time.monotonic() + 0.5
     due = {key: begun + interval * number / len(specs) for number, key in enumerate(specs)}
     last = {key: first + interval * (rounds - 1) for key, first in due.items()}
-    found: list[Finished] = []
+    found: list[FinishedProbe] = []
     for key, spec in specs.items():
         prober.submit(key, spec, due[key], is_suspect=key in suspects)
     while prober.in_flight:
@@ -163,7 +165,7 @@ def paced(prober: Prober, specs: dict[Any, Spec], interval: float, rounds: int, 
     return found
 
 
-def latenesses(found: list[Finished]) -> list[float]:
+def latenesses(found: list[FinishedProbe]) -> list[float]:
     """Milliseconds from the moment when a check was due to its start, sorted."""
     return sorted((each.started - each.due) * 1000 for each in found)
 

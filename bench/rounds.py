@@ -49,14 +49,14 @@ def watched() -> tuple[Any, float]:
     """A round of SECONDS, and how long it took with all that was to be waited for."""
     from monitoring import watch  # noqa: PLC0415
     from monitoring.connectivity import Connectivity  # noqa: PLC0415
-    from monitoring.rounds import keep_watch, take_lease  # noqa: PLC0415
+    from monitoring.rounds import claim_until, take_lease  # noqa: PLC0415
 
     lease = take_lease(0)
     assert lease is not None
-    with watch.our_prober() as prober:
-        run = watch.Watch(lease.fence, prober, Connectivity([], was_online=False))
+    with watch.make_prober() as prober:
+        run = watch.ActiveRound(lease.fence, prober, Connectivity([], was_online=False))
         begun = time.monotonic()
-        keep_watch(run, lease, SECONDS)
+        claim_until(run, lease, SECONDS)
         lease.release()
         while not run.is_over():
             run.step(0.2)
@@ -74,11 +74,11 @@ def lateness() -> Figure:
     chosen = Target.objects.exclude(url="http://127.0.0.1:9/").order_by("pk").values_list("pk", flat=True)[:SWEPT]
     Target.objects.exclude(pk__in=list(chosen)).update(is_active=False)
     late: list[float] = []
-    with watch.our_prober() as prober:
+    with watch.make_prober() as prober:
         for _ in range(SWEEPS):
             lease = take_lease(0)
             assert lease is not None
-            sweep = sweeps.Sweep(watch.Watch(lease.fence, prober, watch.our_connectivity()))
+            sweep = sweeps.Sweep(watch.ActiveRound(lease.fence, prober, watch.make_connectivity()))
             while not sweep.is_over():
                 lease.keep()
                 sweep.step(sweeps.STEP_SECONDS)

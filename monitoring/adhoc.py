@@ -14,11 +14,11 @@ from django.db import DatabaseError, close_old_connections, transaction
 from monitoring import pace, watch
 from monitoring.clock import Mark, mark
 from monitoring.connectivity import Connectivity
-from monitoring.fleet import AD_HOC, WATCH_LEASE, end_watch, judge_fleet, renew_watch
-from monitoring.models import CheckResult, Excuse, Round, Target
+from monitoring.fleet import AD_HOC, WATCH_LEASE, renew_watch_lease, update_fleet_incidents, withdraw_watch_incidents
+from monitoring.models import CheckResult, Exclusion, Round, Target
 from monitoring.probe.pool import Prober
-from monitoring.record import Checked
-from monitoring.sweeps import STEP_SECONDS, IsEnding, Progress, Show, Swept, spread
+from monitoring.record import FinishedCheck
+from monitoring.sweeps import STEP_SECONDS, IsEnding, Progress, Show, ShownRound, spread_seconds
 from portal.base.failures import error_line
 from portal.egress.urls import clean_url
 from portal.notifications.notices import SUBJECT_LENGTH, shorten_with_hash
@@ -30,7 +30,7 @@ EXPECTED = "200-499"
 RENEW_SECONDS = 10.0
 
 
-def clean_base(text: str) -> str:
+def parse_base(text: str) -> str:
     """The base without a slash at its end. Raises ValueError of a code: those of `clean_url`, or query."""
     base = clean_url(text.strip()).rstrip("/")
     if "?" in base:
@@ -38,13 +38,13 @@ def clean_base(text: str) -> str:
     return base
 
 
-def subject_of(base: str, targets: Iterable[Target]) -> str:
+def incident_subject(base: str, targets: Iterable[Target]) -> str:
     """Key of the watch's incidents. It names all that is judged: watches of other paths have incidents of their own."""
     paths = ", ".join(sorted(target.name for target in targets))
     return shorten_with_hash(f"{AD_HOC}{base} ({paths})", SUBJECT_LENGTH)
 
 
-def targets_of(base: str, paths: Iterable[str] = PATHS) -> list[Target]:
+def make_targets(base: str, paths: Iterable[str] = PATHS) -> list[Target]:
     """Not saved, with numbers that no target of the database has. Raises ValueError of a code."""
     names = dict.fromkeys(f"/{path.lstrip('/')}" for path in paths)
     return [
@@ -53,19 +53,19 @@ def targets_of(base: str, paths: Iterable[str] = PATHS) -> list[Target]:
     ]
 
 
-class Visit(watch.Watch):
+class AddressRound(watch.ActiveRound):
     """A round that is not written down: its results are counted, and that is all."""
 
-    def begin(self, targets: Sequence[Target], spread: float) -> None:
+    def start(self, targets: Sequence[Target], seconds: float) -> None:
         for target in targets:
             self.flying[target.pk, ""] = target
-            due = time.monotonic() + pace.phase(target.pk) * spread
+            due = time.monotonic() + pace.phase(target.pk) * seconds
             self.prober.submit((target.pk, ""), target.spec(), due, is_suspect=target.state == Target.State.DOWN)
 
     def step(self, timeout: float) -> list[CheckResult]:
         self.waiting += self.prober.finished(timeout)
         ready, self.waiting = self.sorted_out(self.waiting)
-        results = [result_of(checked) for _finished, checked in ready]
+        results = [build_unsaved_result(checked) for _finished, checked in ready]
         for finished, _checked in ready:
             del self.flying[finished.key]
         for result in results:
@@ -77,7 +77,7 @@ class Visit(watch.Watch):
         return self.tally.counted
 
 
-def result_of(checked: Checked) -> CheckResult:
+def build_unsaved_result(checked: FinishedCheck) -> CheckResult:
     """Not saved. The target's state is that of this one check."""
     target, outcome = checked.target, checked.outcome
     target.state = Target.State.UP if outcome.is_ok else Target.State.DOWN
@@ -88,11 +88,11 @@ def result_of(checked: Checked) -> CheckResult:
         detail=outcome.detail,
         status=outcome.status,
         latency_ms=outcome.latency_ms,
-        excuse=Excuse.OFFLINE if checked.is_offline else "",
+        excuse=Exclusion.OFFLINE if checked.is_offline else "",
     )
 
 
-class Addresses:
+class AddressWatch:
     """The addresses and the watch of them, to be used in a `with` block. One without an interval checks once.
 
     Rounds are kept in memory, so that after a restart two new ones decide. An incident that a killed watch left open is
@@ -100,24 +100,26 @@ class Addresses:
     """
 
     def __init__(self, base: str, targets: Sequence[Target], interval: float) -> None:
-        self.subject = subject_of(base, targets)
+        self.subject = incident_subject(base, targets)
         self.targets = targets
         self.interval = interval
         self.number = 0
         self.history: deque[Round] = deque(maxlen=watch.ROUNDS_REMEMBERED)
         self.next_renewal = float("-inf")
 
-    def __enter__(self) -> Addresses:
-        self.prober: Prober = watch.our_prober()
-        self.connectivity = our_connectivity()
+    def __enter__(self) -> AddressWatch:
+        self.prober: Prober = watch.make_prober()
+        self.connectivity = load_connectivity()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.prober.close()
         if self.interval < math.inf:
-            attempt("the incidents could not be withdrawn", lambda: end_watch(self.subject, mark()))
+            write_if_possible(
+                "the incidents could not be withdrawn", lambda: withdraw_watch_incidents(self.subject, mark())
+            )
 
-    def rounds(self, is_ending: IsEnding, show: Show) -> Iterator[Swept]:
+    def rounds(self, is_ending: IsEnding, show: Show) -> Iterator[ShownRound]:
         """Check the addresses once, or until the watch is to end, `interval` seconds from start to start."""
         started = time.monotonic()
         yield self.check_once(is_ending, show)
@@ -127,11 +129,11 @@ class Addresses:
                 return
             yield self.check_once(is_ending, show)
 
-    def check_once(self, is_ending: IsEnding, show: Show) -> Swept:
+    def check_once(self, is_ending: IsEnding, show: Show) -> ShownRound:
         """Start all checks of a round, and wait for them even if the watch is to end."""
         self.number += 1
-        visit, started = Visit(self.number, self.prober, self.connectivity), time.monotonic()
-        visit.begin(self.targets, spread(len(self.targets), self.interval))
+        visit, started = AddressRound(self.number, self.prober, self.connectivity), time.monotonic()
+        visit.start(self.targets, spread_seconds(len(self.targets), self.interval))
         results: list[CheckResult] = []
         is_stopped = False
         while not visit.is_over():
@@ -141,7 +143,7 @@ class Addresses:
             show(Progress(len(results), len(self.targets), len(visit.tally.failing), is_stopped))
         found = visit.summary(mark())
         self.judge(found)
-        return Swept(found, results, time.monotonic() - started, self.interval, is_stopped)
+        return ShownRound(found, results, time.monotonic() - started, self.interval, is_stopped)
 
     def wait_until(self, start: float, is_ending: IsEnding, show: Show) -> bool:
         """Return whether to go on. Waits in small steps, since a signal only sets what `is_ending` reads."""
@@ -158,14 +160,14 @@ class Addresses:
         """Renew the lease on the watch's incidents every RENEW_SECONDS. A single check has none."""
         if self.interval < math.inf and time.monotonic() >= self.next_renewal:
             self.next_renewal = time.monotonic() + RENEW_SECONDS
-            attempt("the lease could not be renewed", lambda: renew_watch(self.subject, mark()))
+            write_if_possible("the lease could not be renewed", lambda: renew_watch_lease(self.subject, mark()))
 
     def judge(self, newest: Round) -> None:
         self.history.appendleft(newest)
         now = mark()
-        attempt(
+        write_if_possible(
             "the round could not be judged",
-            lambda: judge_fleet(self.subject, list(self.history), now, watched_until=now.at + WATCH_LEASE),
+            lambda: update_fleet_incidents(self.subject, list(self.history), now, watched_until=now.at + WATCH_LEASE),
         )
 
 
@@ -174,7 +176,7 @@ def next_start(started: float, interval: float, now: float) -> float:
     return started + interval * max(1, math.ceil((now - started) / interval))
 
 
-def attempt(failure: str, write: Callable[[], object]) -> None:
+def write_if_possible(failure: str, write: Callable[[], object]) -> None:
     """Write in a transaction. If the database is gone, the watch goes on."""
     try:
         with transaction.atomic():
@@ -184,10 +186,10 @@ def attempt(failure: str, write: Callable[[], object]) -> None:
         close_old_connections()
 
 
-def our_connectivity() -> Connectivity:
+def load_connectivity() -> Connectivity:
     """Where the database is gone, nobody knows of a round that reached the network."""
     try:
-        return watch.our_connectivity()
+        return watch.make_connectivity()
     except DatabaseError as error:
         log.warning("the last rounds could not be read: %s", error_line(error))
         close_old_connections()

@@ -25,24 +25,24 @@ CONTROL_NAME = "vigie.invalid."
 RESOLVER_ERRORS = {(ErrorKind.DNS, "EAI_AGAIN"), (ErrorKind.DNS, "timeout")}
 
 
-def reaches_any(endpoints: Sequence[Endpoint]) -> bool:
+def can_reach_any(endpoints: Sequence[Endpoint]) -> bool:
     """Opens a connection to each at once, and sends nothing. Takes PATIENCE_SECONDS at most."""
     pool = ThreadPoolExecutor(max_workers=max(1, len(endpoints)))
     try:
-        asked = [pool.submit(reaches, endpoint) for endpoint in endpoints]
+        asked = [pool.submit(can_reach, endpoint) for endpoint in endpoints]
         return any(answer.result() for answer in as_completed(asked))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def reaches(endpoint: Endpoint) -> bool:
+def can_reach(endpoint: Endpoint) -> bool:
     with contextlib.suppress(OSError):
         socket.create_connection(endpoint, timeout=PATIENCE_SECONDS).close()
         return True
     return False
 
 
-def resolver_answers() -> bool:
+def is_resolver_answering() -> bool:
     """Return whether the resolver answers, be it that there is no such name. Take PATIENCE_SECONDS at most."""
     try:
         system_resolver(CONTROL_NAME, time.monotonic() + PATIENCE_SECONDS)
@@ -73,13 +73,13 @@ class Connectivity:
     def find_out(self) -> None:
         control = threading.Thread(target=self.ask_resolver, daemon=True, name="connectivity-resolver")
         control.start()
-        is_online = reaches_any(self.endpoints)
+        is_online = can_reach_any(self.endpoints)
         control.join()
         self.was_online = self.was_online or is_online
         self.is_online, self.answered_at = is_online, time.monotonic()
 
     def ask_resolver(self) -> None:
-        self.resolves = resolver_answers()
+        self.resolves = is_resolver_answering()
 
     def verdict(self) -> bool | None:
         """Whether we are online; None where nobody asked, or where there never was an answer to compare with."""

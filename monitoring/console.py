@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 from monitoring import watch
 from monitoring.columns import GAP, cut, printable
 from monitoring.models import Round
-from monitoring.sweeps import Progress, Swept
+from monitoring.sweeps import Progress, ShownRound
 from monitoring.uptime import percent
 from portal.base.words import EMPTY_VALUE, round_to_integer
 
@@ -27,7 +27,7 @@ NAMED, LONGEST_NAME = 6, 30
 # --- A round in a line -----------------------------------------------------------------------------------------------
 
 
-def line_of(swept: Swept) -> str:
+def line_of(swept: ShownRound) -> str:
     """`#12  14:03:20  200 checks  p95 180 ms  0.50 % errors  (API, Shop)`"""
     if swept.is_lost and swept.round is None:
         return _("The round could not be written down.")
@@ -56,7 +56,7 @@ def p95_of(p95_ms: float | None) -> str:
     return _("%(p95)s, slow") % {"p95": shown} if p95_ms > settings.FLEET_LATENCY_SHOWN_MS else shown
 
 
-def remarks_on(swept: Swept) -> Iterable[str]:
+def remarks_on(swept: ShownRound) -> Iterable[str]:
     retried = swept.round.retried if swept.round else 0
     if retried:
         yield ngettext("%(count)d retried", "%(count)d retried", retried) % {"count": retried}
@@ -73,7 +73,7 @@ def listed(names: Sequence[str], most: int = NAMED) -> str:
     more = len(names) - most
     if more <= 0:
         return shown
-    if len(names) >= watch.NAMED:
+    if len(names) >= watch.MOST_NAMED:
         return _("%(names)s and more") % {"names": shown}
     return ngettext("%(names)s and %(count)d more", "%(names)s and %(count)d more", more) % {
         "names": shown,

@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 from monitoring import maintenance
 from monitoring.beta import findings as beta
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
-from monitoring.rounds import BEAT
+from monitoring.rounds import HEARTBEAT
 from monitoring.tell import headline, reason
 from portal.base.findings import Finding, finding_sources
 from portal.base.severity import Severity
@@ -123,7 +123,7 @@ def unwatched_targets(now: datetime) -> Iterator[Finding]:
         due=Min("next_check_at"),
     )
     since = found["newest"] or found["due"]
-    watched_at = Heartbeat.objects.filter(component=BEAT).values_list("at", flat=True).first()
+    watched_at = Heartbeat.objects.filter(component=HEARTBEAT).values_list("at", flat=True).first()
     if found["due"] and watched_at and max(watched_at, found["due"]) < now - UNWATCHED:
         text = _("Nobody watches the targets: it is not known how the services are.")
         yield Finding(Severity.CRITICAL, text, watched_at, list_of("target"), _("See the targets"))

@@ -12,10 +12,10 @@ from django.db.models import Q
 from monitoring import maintenance
 from monitoring.clock import Mark
 from monitoring.connectivity import Connectivity
-from monitoring.incidents import Opening, open_all, resolve
+from monitoring.incidents import IncidentOpening, open_incidents, resolve_incidents
 from monitoring.models import Incident, Round, Target
 from monitoring.probe.kinds import ErrorKind
-from monitoring.thresholds import FleetLimits, fleet_verdicts
+from monitoring.thresholds import FleetLimits, evaluate_fleet
 
 Rule = Incident.Rule
 FLEET, PORTAL = "fleet", "portal"
@@ -24,35 +24,35 @@ AD_HOC = "fleet:"
 WATCH_LEASE = timedelta(minutes=1)
 
 
-def our_limits() -> FleetLimits:
+def fleet_limits() -> FleetLimits:
     return FleetLimits(settings.FLEET_ERROR_PERCENT / 100, settings.FLEET_LATENCY_ALERT_MS)
 
 
-def judge_fleet(
+def update_fleet_incidents(
     subject: str, rounds: Sequence[Round], now: Mark, *, watched_until: datetime | None = None
 ) -> list[Incident]:
     """Open and close the fleet's incidents by the newest rounds, newest first. Return the incidents opened.
 
     `watched_until` is the end of the lease of an ad-hoc watch.
     """
-    found = fleet_verdicts(rounds, our_limits())
+    found = evaluate_fleet(rounds, fleet_limits())
     known = {incident.rule: incident for incident in Incident.objects.open().filter(subject=subject)}
-    resolve([known[rule] for rule in sorted(found.held) if rule in known], now)
-    is_quiet = bool(found.broken) and maintenance.covering(now.at).everything
-    opening = Opening(subject, "", facts=facts_of(rounds[0]), is_quiet=is_quiet, watched_until=watched_until)
-    return open_all([replace(opening, rule=rule) for rule in sorted(found.broken)], now)
+    resolve_incidents([known[rule] for rule in sorted(found.held) if rule in known], now)
+    is_muted = bool(found.broken) and maintenance.covering(now.at).everything
+    opening = IncidentOpening(subject, "", facts=fleet_facts(rounds[0]), is_muted=is_muted, watched_until=watched_until)
+    return open_incidents([replace(opening, rule=rule) for rule in sorted(found.broken)], now)
 
 
-def renew_watch(subject: str, now: Mark) -> None:
+def renew_watch_lease(subject: str, now: Mark) -> None:
     Incident.objects.open().filter(subject=subject).update(watched_until=now.at + WATCH_LEASE)
 
 
-def end_watch(subject: str, now: Mark) -> None:
+def withdraw_watch_incidents(subject: str, now: Mark) -> None:
     """Withdraw what an ad-hoc watch has open: nobody looks at it any more."""
-    resolve(list(Incident.objects.open().filter(subject=subject)), now, is_withdrawn=True)
+    resolve_incidents(list(Incident.objects.open().filter(subject=subject)), now, is_withdrawn=True)
 
 
-def withdraw_orphans(now: Mark) -> int:
+def withdraw_orphaned_incidents(now: Mark) -> int:
     """Withdraw what nobody judges any more: of the targets if none is active, of the network if nothing is probed, of
     an ad-hoc watch if it was killed. Return the number of incidents.
     """
@@ -61,10 +61,10 @@ def withdraw_orphans(now: Mark) -> int:
         orphaned |= Q(subject=FLEET)
     if not settings.CONNECTIVITY_PROBES:
         orphaned |= Q(subject=PORTAL)
-    return resolve(list(Incident.objects.open().filter(orphaned)), now, is_withdrawn=True)
+    return resolve_incidents(list(Incident.objects.open().filter(orphaned)), now, is_withdrawn=True)
 
 
-def facts_of(newest: Round) -> dict[str, object]:
+def fleet_facts(newest: Round) -> dict[str, object]:
     return {
         "checks": newest.judged_checks,
         "failures": newest.judged_failures,
@@ -73,12 +73,12 @@ def facts_of(newest: Round) -> dict[str, object]:
     }
 
 
-def judge_ourselves(connectivity: Connectivity, now: Mark, *, lookups_fail: bool) -> None:
+def update_portal_incident(connectivity: Connectivity, now: Mark, *, lookups_fail: bool) -> None:
     """Open or close the incident of the portal itself. If nobody can tell, it stays as it was."""
     is_online = connectivity.verdict()
     if is_online is False or lookups_fail:
         kind = ErrorKind.DNS if is_online else ""
-        open_all([Opening(PORTAL, Rule.OFFLINE, error_kind=kind)], now)
+        open_incidents([IncidentOpening(PORTAL, Rule.OFFLINE, error_kind=kind)], now)
     elif is_online:
         mine = Incident.objects.open().filter(subject=PORTAL)
-        resolve(list(mine.exclude(error_kind=ErrorKind.DNS) if connectivity.resolves is False else mine), now)
+        resolve_incidents(list(mine.exclude(error_kind=ErrorKind.DNS) if connectivity.resolves is False else mine), now)

@@ -94,6 +94,6 @@ class Follower:
 
 def seconds_left(now: datetime) -> float:
     """Return how long the workers' round under way lasts; 0 if there is none."""
-    started_at = rounds.watch_runs().values_list("started_at", flat=True).first()
+    started_at = rounds.lease_rows().values_list("started_at", flat=True).first()
     length = timedelta(seconds=rounds.LENGTH_SECONDS)
     return max(0.0, (started_at + length - now).total_seconds()) if started_at else 0.0

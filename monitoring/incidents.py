@@ -23,8 +23,8 @@ MOST_CHANGES = 20
 
 
 @dataclass(frozen=True)
-class Opening:
-    """A rule that was found broken. `is_quiet`: nobody is to be told now."""
+class IncidentOpening:
+    """A rule that was found broken. `is_muted`: nobody is to be told now."""
 
     subject: str
     rule: str
@@ -32,7 +32,7 @@ class Opening:
     error_kind: str = ""
     detail: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
-    is_quiet: bool = False
+    is_muted: bool = False
     watched_until: datetime | None = None
 
     def incident(self, now: Mark) -> Incident:
@@ -46,12 +46,12 @@ class Opening:
             error_kind=self.error_kind,
             detail=self.detail,
             facts=self.facts,
-            told_at=None if self.is_quiet else now.at,
+            told_at=None if self.is_muted else now.at,
             watched_until=self.watched_until,
         )
 
 
-def open_all(openings: Sequence[Opening], now: Mark) -> list[Incident]:
+def open_incidents(openings: Sequence[IncidentOpening], now: Mark) -> list[Incident]:
     """Opens what is not open already and tells of it; those that were opened. Takes a fixed number of queries."""
     if not openings:
         return []
@@ -63,13 +63,13 @@ def open_all(openings: Sequence[Opening], now: Mark) -> list[Incident]:
             subject__in=subjects, opened_boot=now.boot, opened_ticks=now.ticks, opened_at=now.at
         )
         opened = list(mine.select_related("target").order_by("pk"))
-        write_down(opened, Kind.OPENED, now.at)
-        write_down([incident for incident in opened if incident.told_at is None], Kind.SILENT, now.at, with_error=False)
-        tell_all(tell.opened, [incident for incident in opened if incident.told_at is not None])
+        add_events(opened, Kind.OPENED, now.at)
+        add_events([incident for incident in opened if incident.told_at is None], Kind.SILENT, now.at, with_error=False)
+        notify_each(tell.opened, [incident for incident in opened if incident.told_at is not None])
         return opened
 
 
-def resolve(incidents: Iterable[Incident], now: Mark, *, is_withdrawn: bool = False, actor: str = "") -> int:
+def resolve_incidents(incidents: Iterable[Incident], now: Mark, *, is_withdrawn: bool = False, actor: str = "") -> int:
     """Closes what is still open of them; those who were told of the opening are told of the end. The number closed."""
     chosen = [incident.pk for incident in incidents]
     if not chosen:
@@ -83,20 +83,20 @@ def resolve(incidents: Iterable[Incident], now: Mark, *, is_withdrawn: bool = Fa
             incident.is_withdrawn = is_withdrawn
             incident.save(update_fields=["resolved_at", "duration", "is_withdrawn"])
         kind = Kind.WITHDRAWN if is_withdrawn else Kind.RESOLVED
-        write_down(closed, kind, now.at, actor=actor, with_error=False)
+        add_events(closed, kind, now.at, actor=actor, with_error=False)
         told = [incident for incident in closed if incident.told_at is not None]
-        tell_all(tell.withdrawn if is_withdrawn else tell.resolved, told)
+        notify_each(tell.withdrawn if is_withdrawn else tell.resolved, told)
     return len(closed)
 
 
-def acknowledge(incidents: IncidentQuerySet, actor: str, now: datetime) -> list[int]:
+def acknowledge_incidents(incidents: IncidentQuerySet, actor: str, now: datetime) -> list[int]:
     """Somebody is at it: no more reminders. The primary keys of those that were open and not acknowledged before."""
     with transaction.atomic():
         chosen = list(incidents.values_list("pk", flat=True))
         mine = Incident.objects.open().filter(pk__in=chosen, acknowledged_at=None)
         acknowledged = list(mine.select_for_update().order_by("pk"))
         mine.filter(pk__in=[found.pk for found in acknowledged]).update(acknowledged_at=now, acknowledged_by=actor)
-        write_down(acknowledged, Kind.ACKNOWLEDGED, now, actor=actor, with_error=False)
+        add_events(acknowledged, Kind.ACKNOWLEDGED, now, actor=actor, with_error=False)
     return [found.pk for found in acknowledged]
 
 
@@ -105,10 +105,10 @@ def note_cause(incident: Incident, text: str, actor: str, now: datetime) -> None
     with transaction.atomic():
         incident.cause = text
         incident.save(update_fields=["cause"])
-        write_down([incident], Kind.NOTED, now, actor=actor, text=text, with_error=False)
+        add_events([incident], Kind.NOTED, now, actor=actor, text=text, with_error=False)
 
 
-def note_change(incident: Incident, error_kind: str, detail: str, at: datetime) -> None:
+def note_error_change(incident: Incident, error_kind: str, detail: str, at: datetime) -> None:
     """That the target fails in another way now."""
     changes = incident.facts.get("changes", 0)
     if changes >= MOST_CHANGES:
@@ -118,7 +118,7 @@ def note_change(incident: Incident, error_kind: str, detail: str, at: datetime) 
     IncidentEvent.objects.create(incident=incident, at=at, kind=Kind.CHANGED, error_kind=error_kind, detail=detail)
 
 
-def write_down(
+def add_events(
     incidents: Sequence[Incident], kind: str, at: datetime, *, actor: str = "", text: str = "", with_error: bool = True
 ) -> None:
     IncidentEvent.objects.bulk_create(
@@ -135,7 +135,7 @@ def write_down(
     )
 
 
-def tell_all(what: Any, incidents: Sequence[Incident]) -> None:
+def notify_each(what: Any, incidents: Sequence[Incident]) -> None:
     if incidents:
         with in_portal_language():
             notices: list[Notice] = [what(incident) for incident in incidents]
@@ -145,21 +145,21 @@ def tell_all(what: Any, incidents: Sequence[Incident]) -> None:
 # --- Reminders -------------------------------------------------------------------------------------------------------
 
 
-def remind(now: Mark, keep_alive: Callable[[], None] = lambda: None) -> int:
+def send_reminders(now: Mark, keep_alive: Callable[[], None] = lambda: None) -> int:
     """Tells again of what nobody has acknowledged for long, and for the first time of what a silence kept back until
     now. The number of incidents told of; after each, `keep_alive` is called.
     """
     covered = maintenance.covering(now.at)
-    found = Incident.objects.open().filter(due_to_be_told(now.at)).select_related("target").order_by("pk")
+    found = Incident.objects.open().filter(due_for_notice(now.at)).select_related("target").order_by("pk")
     told = 0
     for incident in found:
-        if not is_quiet(incident.target, covered, now.at):
-            told += tell_again(incident, now)
+        if not is_muted(incident.target, covered, now.at):
+            told += notify_again(incident, now)
             keep_alive()
     return told
 
 
-def due_to_be_told(now: datetime) -> Q:
+def due_for_notice(now: datetime) -> Q:
     """Those of an ad-hoc watch that was killed are left to be withdrawn."""
     is_watched = Q(watched_until=None) | Q(watched_until__gte=now)
     long_ago = now - timedelta(minutes=settings.INCIDENT_REMINDER_MINUTES)
@@ -167,7 +167,7 @@ def due_to_be_told(now: datetime) -> Q:
     return is_watched & (Q(told_at=None) | (is_forgotten & Q(acknowledged_at=None)))
 
 
-def tell_again(incident: Incident, now: Mark) -> bool:
+def notify_again(incident: Incident, now: Mark) -> bool:
     is_first = incident.told_at is None
     with transaction.atomic():
         unchanged = Incident.objects.open().filter(
@@ -179,12 +179,12 @@ def tell_again(incident: Incident, now: Mark) -> bool:
             incident.reminders += 1
             won = unchanged.filter(acknowledged_at=None).update(reminded_at=now.at, reminders=incident.reminders)
         if won:
-            write_down([incident], Kind.TOLD if is_first else Kind.REMINDED, now.at, with_error=False)
-            tell_all(tell.opened if is_first else lambda told: tell.reminder(told, now), [incident])
+            add_events([incident], Kind.TOLD if is_first else Kind.REMINDED, now.at, with_error=False)
+            notify_each(tell.opened if is_first else lambda told: tell.reminder(told, now), [incident])
     return bool(won)
 
 
-def is_quiet(target: Target | None, covered: maintenance.Covered, now: datetime) -> bool:
+def is_muted(target: Target | None, covered: maintenance.Covered, now: datetime) -> bool:
     """Whether nobody is to be told: the target is silenced or under maintenance, or everything is."""
     if target is None:
         return covered.everything

@@ -26,7 +26,7 @@ from portal.work.queue import enqueue, queued_calls
 log = logging.getLogger("vigie.monitoring")
 TASK = "monitoring.round"
 JOB, CYCLE = "monitoring.watch", "targets"
-BEAT = "watch"
+HEARTBEAT = "watch"
 LENGTH_SECONDS = 60.0
 LEASE = timedelta(seconds=15)
 RENEW_SECONDS = 5.0
@@ -57,7 +57,7 @@ class WatchLease:
         if self.is_held and time.monotonic() >= self.next_renewal:
             try:
                 self.lease.extend()
-                Heartbeat.objects.beat(BEAT, current_process())
+                Heartbeat.objects.beat(HEARTBEAT, current_process())
                 self.next_renewal = time.monotonic() + RENEW_SECONDS
             except LeaseLost as lost:
                 log.warning("%s", lost)
@@ -97,11 +97,11 @@ def run_round(length: float | None = None) -> Round | None:
     lease = take_lease(PATIENCE_SECONDS)
     if lease is None:
         return None
-    with watch.our_prober() as prober:
+    with watch.make_prober() as prober:
         try:
-            run = watch.Watch(lease.fence, prober, watch.our_connectivity())
-            watch.release_dead()
-            keep_watch(run, lease, LENGTH_SECONDS if length is None else length)
+            run = watch.ActiveRound(lease.fence, prober, watch.make_connectivity())
+            watch.release_dead_claims()
+            claim_until(run, lease, LENGTH_SECONDS if length is None else length)
         finally:
             lease.release()
         while not run.is_over():
@@ -109,13 +109,13 @@ def run_round(length: float | None = None) -> Round | None:
         return run.close()
 
 
-def keep_watch(run: watch.Watch, lease: WatchLease, length: float) -> None:
+def claim_until(run: watch.ActiveRound, lease: WatchLease, length: float) -> None:
     """Claim what is due and record results until the time is over, the lease is lost, or the portal is stopped."""
     end, has_successor = time.monotonic() + length, False
     while (now := time.monotonic()) < end and not attempts.cluster_is_ending.get()() and lease.keep():
         try:
             if not has_successor and now >= end - HAND_OVER_SECONDS:
-                has_successor = ask_for_successor()
+                has_successor = enqueue_successor()
             run.claim_due(timezone.now())
         except DatabaseError as error:
             log.warning("targets could not be claimed: %s", error_line(error))
@@ -124,31 +124,31 @@ def keep_watch(run: watch.Watch, lease: WatchLease, length: float) -> None:
         run.step(STEP_SECONDS)
 
 
-def ask_for_successor() -> bool:
+def enqueue_successor() -> bool:
     if Target.objects.active().exists():
         enqueue(TASK)
     return True
 
 
-def watch_runs() -> JobRunQuerySet:
+def lease_rows() -> JobRunQuerySet:
     """The one row of the watch lease, or none before the first round."""
     return JobRun.objects.filter(job=JOB, cycle_key=CYCLE)
 
 
 def is_unwatched(now: datetime) -> bool:
     """Return whether nobody has the lease, and nobody has just released it for a successor."""
-    run = watch_runs()
+    run = lease_rows()
     handed_over = run.filter(status=JobRun.Status.WAITING, finished_at__gt=now - HAND_OVER, finished_at__lte=now)
     return not run.exists() or (claimable_cycles(run, now).exists() and not handed_over.exists())
 
 
-def keep_watched(now: datetime) -> bool:
+def ensure_watched(now: datetime) -> bool:
     """Has somebody watch where there is something to watch and nobody does.
 
     Whatever the last watcher left in the queue stands in nobody's way: what counts is who has the lease.
     """
     if is_unwatched(now) and Target.objects.active().exists():
         with transaction.atomic():
-            if not queued_calls(TASK) and Heartbeat.objects.ask(BEAT, silence=timedelta(0), pause=PAUSE):
+            if not queued_calls(TASK) and Heartbeat.objects.ask(HEARTBEAT, silence=timedelta(0), pause=PAUSE):
                 enqueue(TASK)
     return False

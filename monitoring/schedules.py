@@ -24,12 +24,12 @@ WINDOWS_KEPT = timedelta(hours=2)
 
 def see_to_rounds(lease: Lease) -> None:
     """The net below the pulse, which has somebody watch at once."""
-    rounds.keep_watched(timezone.now())
-    fleet.withdraw_orphans(mark())
+    rounds.ensure_watched(timezone.now())
+    fleet.withdraw_orphaned_incidents(mark())
 
 
 def remind(lease: Lease) -> dict[str, int]:
-    return {"told": incidents.remind(mark(), lease.extend)}
+    return {"told": incidents.send_reminders(mark(), lease.extend)}
 
 
 def outdated_checks(now: datetime) -> models.QuerySet[Any]:
@@ -63,7 +63,7 @@ jobs.register(Job("monitoring.rounds", see_to_rounds, every=timedelta(minutes=1)
 jobs.register(Job("monitoring.reminders", remind, every=timedelta(minutes=1)))
 jobs.register(Job("monitoring.rollups", rollups.roll_up, every=timedelta(minutes=1), cluster="slow"))
 jobs.register(Job("monitoring.beta_verdicts", watch.review, every=timedelta(hours=1), cluster="slow"))
-pulses.register(Pulse("monitoring.rounds", rounds.keep_watched, timedelta(seconds=2)))
+pulses.register(Pulse("monitoring.rounds", rounds.ensure_watched, timedelta(seconds=2)))
 retentions.register(Retention("checks", outdated_checks))
 retentions.register(Retention("rounds", outdated_rounds))
 retentions.register(Retention("minute_rollups", outdated_minutes))

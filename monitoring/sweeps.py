@@ -35,7 +35,7 @@ UNWRITTEN_SECONDS = watch.PATIENCE_SECONDS + 1.0
 LOOK_SECONDS = 0.005
 
 
-class Occupied(Exception):
+class LeaseUnavailable(Exception):
     """The workers keep the watch lease all the time."""
 
 
@@ -50,7 +50,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Swept:
+class ShownRound:
     """A round in a terminal. It took `seconds`, and the next one starts `interval` seconds after its start.
 
     `round` is None if nothing came back, or if the round `is_lost`: it could not be stored.
@@ -73,7 +73,7 @@ Show = Callable[[Progress | float], None]
 IsEnding = Callable[[], bool]
 
 
-def spread(count: int, interval: float) -> float:
+def spread_seconds(count: int, interval: float) -> float:
     """Return the seconds over which `count` checks begin."""
     return min(LONGEST_SPREAD, interval / 2, SPREAD_OF_ONE * count)
 
@@ -82,7 +82,7 @@ def spread(count: int, interval: float) -> float:
 class Sweep:
     """All active targets once, each until it has a result or is no longer active."""
 
-    run: watch.Watch
+    run: watch.ActiveRound
     results: list[CheckResult] = field(default_factory=list)
     is_stopped: bool = False
     is_lost: bool = False
@@ -91,7 +91,7 @@ class Sweep:
         self.begun = self.moved = self.next_claim = time.monotonic()
         self.left = self.active()
         self.total = len(self.left)
-        self.spread = spread(self.total, math.inf)
+        self.spread = spread_seconds(self.total, math.inf)
 
     def active(self) -> set[int]:
         return set(Target.objects.active().values_list("pk", flat=True))
@@ -153,7 +153,7 @@ class Sweep:
             return None
 
 
-def sweep_once(is_ending: IsEnding, on_wait: Callable[[], None], show: Show) -> Swept | None:
+def sweep_once(is_ending: IsEnding, on_wait: Callable[[], None], show: Show) -> ShownRound | None:
     """Check all active targets once. `on_wait` is called before it waits for a worker's round to end.
 
     Return None if it is to end before it could begin. Raises Occupied.
@@ -163,9 +163,9 @@ def sweep_once(is_ending: IsEnding, on_wait: Callable[[], None], show: Show) -> 
         return None
     started = time.monotonic()
     try:
-        with watch.our_prober() as prober:
-            watch.release_dead()
-            sweep = Sweep(watch.Watch(lease.fence, prober, watch.our_connectivity()))
+        with watch.make_prober() as prober:
+            watch.release_dead_claims()
+            sweep = Sweep(watch.ActiveRound(lease.fence, prober, watch.make_connectivity()))
             while not sweep.is_over():
                 if not lease.keep() or is_ending():
                     sweep.stop()
@@ -175,17 +175,17 @@ def sweep_once(is_ending: IsEnding, on_wait: Callable[[], None], show: Show) -> 
     finally:
         lease.release()
     seconds = time.monotonic() - started
-    return Swept(found, sweep.results, seconds, is_stopped=sweep.is_stopped, is_lost=sweep.is_lost)
+    return ShownRound(found, sweep.results, seconds, is_stopped=sweep.is_stopped, is_lost=sweep.is_lost)
 
 
 def wait_for_lease(is_ending: IsEnding, on_wait: Callable[[], None]) -> rounds.WatchLease | None:
     on_wait()
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not is_ending():
-        if claimable_cycles(rounds.watch_runs(), timezone.now()).exists() and (lease := rounds.take_lease(0)):
+        if claimable_cycles(rounds.lease_rows(), timezone.now()).exists() and (lease := rounds.take_lease(0)):
             return lease
         if time.monotonic() >= deadline:
-            raise Occupied
+            raise LeaseUnavailable
         time.sleep(LOOK_SECONDS if is_about_to_end() else STEP_SECONDS)
     return None
 
@@ -193,4 +193,4 @@ def wait_for_lease(is_ending: IsEnding, on_wait: Callable[[], None]) -> rounds.W
 def is_about_to_end() -> bool:
     """Return whether the worker's round under way has asked for its successor."""
     length = timedelta(seconds=rounds.LENGTH_SECONDS - rounds.HAND_OVER_SECONDS)
-    return rounds.watch_runs().filter(started_at__lte=timezone.now() - length).exists()
+    return rounds.lease_rows().filter(started_at__lte=timezone.now() - length).exists()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitoring.models import Incident, Round, Target
-from monitoring.probe.http import Outcome
+from monitoring.probe.http import ProbeOutcome
 
 Rule, State = Incident.Rule, Target.State
 # Rounds in a row that must break the rule, or hold it.
@@ -21,19 +21,19 @@ GOOD, FAILED = "0", "1"
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class RuleVerdicts:
     """Which rules the result breaks for good, and which hold again. A rule in neither stays as it is."""
 
     broken: frozenset[str] = frozenset()
     held: frozenset[str] = frozenset()
 
 
-def is_retried(target: Target, outcome: Outcome) -> bool:
+def should_retry(target: Target, outcome: ProbeOutcome) -> bool:
     """A target that is known to be down has its failure confirmed already."""
     return not outcome.is_ok and target.state != State.DOWN and target.attempts < target.retries
 
 
-def count(target: Target, outcome: Outcome) -> None:
+def update_streaks(target: Target, outcome: ProbeOutcome) -> None:
     """Count a result into the target's streaks and its recent results. A failure is neither slow nor fast."""
     if outcome.is_ok or target.failures_in_row < target.failures_to_open:
         # Further failures in a row are an outage, told by itself: a target that recovered from one is not unstable.
@@ -57,31 +57,31 @@ def is_after_gap(target: Target, at: datetime) -> bool:
     return target.last_check_at is not None and at - target.last_check_at > timedelta(seconds=RECENT * target.interval)
 
 
-def is_slow(target: Target, outcome: Outcome) -> bool:
+def is_slow(target: Target, outcome: ProbeOutcome) -> bool:
     limit, latency = target.max_latency_ms, outcome.latency_ms
     return limit is not None and latency is not None and latency > limit
 
 
-def verdicts(target: Target, outcome: Outcome, at: datetime) -> Verdicts:
+def evaluate_result(target: Target, outcome: ProbeOutcome, at: datetime) -> RuleVerdicts:
     """By the rows as they are counted now; of speed and certificate nothing, where a failure kept us from seeing."""
     judged = {
-        Rule.UNAVAILABLE: by_rows(target, target.failures_in_row, target.successes_in_row),
-        Rule.UNSTABLE: by_share(target.recent),
+        Rule.UNAVAILABLE: evaluate_streaks(target, target.failures_in_row, target.successes_in_row),
+        Rule.UNSTABLE: evaluate_recent(target.recent),
     }
     if judged[Rule.UNSTABLE] and outcome.is_ok:
         # A few good results end no outage of a target that goes up and down, and open nothing.
         judged[Rule.UNSTABLE] = None
         judged[Rule.UNAVAILABLE] = None
     if outcome.is_ok:
-        judged[Rule.SLOW] = by_rows(target, target.slow_in_row, target.fast_in_row)
+        judged[Rule.SLOW] = evaluate_streaks(target, target.slow_in_row, target.fast_in_row)
         judged[Rule.CERTIFICATE] = certificate_ends_soon(target, at)
-    return Verdicts(
+    return RuleVerdicts(
         frozenset(rule for rule, is_broken in judged.items() if is_broken is True),
         frozenset(rule for rule, is_broken in judged.items() if is_broken is False),
     )
 
 
-def has_limit(target: Target, rule: str) -> bool:
+def is_rule_set(target: Target, rule: str) -> bool:
     """Whether the rule still asks something of the target, so that holding it is a recovery."""
     if rule == Rule.SLOW:
         return target.max_latency_ms is not None
@@ -90,13 +90,13 @@ def has_limit(target: Target, rule: str) -> bool:
     return True
 
 
-def by_rows(target: Target, bad: int, good: int) -> bool | None:
+def evaluate_streaks(target: Target, bad: int, good: int) -> bool | None:
     if bad >= target.failures_to_open:
         return True
     return False if good >= target.successes_to_close else None
 
 
-def by_share(recent: str) -> bool | None:
+def evaluate_recent(recent: str) -> bool | None:
     """Return whether the recent results are unstable; None between the two limits."""
     failures = recent.count(FAILED)
     if failures >= UNSTABLE_FROM:
@@ -104,7 +104,7 @@ def by_share(recent: str) -> bool | None:
     return False if len(recent) - failures >= RECENT - STABLE_UNTIL else None
 
 
-def to_open(target: Target, broken: frozenset[str], open_rules: frozenset[str]) -> frozenset[str]:
+def rules_to_open(target: Target, broken: frozenset[str], open_rules: frozenset[str]) -> frozenset[str]:
     """Return the rules to open incidents for.
 
     A target that is down or unstable has one incident for that, and a second one only if it was unstable and fails for
@@ -122,7 +122,7 @@ def certificate_ends_soon(target: Target, at: datetime) -> bool:
     return target.certificate_until - at < timedelta(days=target.tls_expiry_days)
 
 
-def state_of(target: Target, open_rules: frozenset[str]) -> str:
+def derive_state(target: Target, open_rules: frozenset[str]) -> str:
     if Rule.UNAVAILABLE in open_rules:
         return State.DOWN
     if Rule.UNSTABLE in open_rules:
@@ -145,16 +145,16 @@ class FleetLimits:
     latency_ms: float
 
 
-def fleet_verdicts(rounds: Sequence[Round], limits: FleetLimits) -> Verdicts:
+def evaluate_fleet(rounds: Sequence[Round], limits: FleetLimits) -> RuleVerdicts:
     """By the newest rounds that have something to judge by, newest first; too few say nothing."""
     newest = [found for found in rounds if found.judged_checks][:ROUNDS]
     if len(newest) < ROUNDS:
-        return Verdicts()
+        return RuleVerdicts()
     judged = {
         Rule.FLEET_ERRORS: [found.judged_failures / found.judged_checks > limits.error_rate for found in newest],
         Rule.FLEET_LATENCY: [(found.judged_p95_ms or 0) > limits.latency_ms for found in newest],
     }
-    return Verdicts(
+    return RuleVerdicts(
         frozenset(rule for rule, broken in judged.items() if all(broken)),
         frozenset(rule for rule, broken in judged.items() if not any(broken)),
     )

@@ -14,13 +14,13 @@ from django.db import InterfaceError, OperationalError, close_old_connections, t
 from monitoring import maintenance
 from monitoring.clock import Mark, mark
 from monitoring.connectivity import RESOLVER_ERRORS, Connectivity
-from monitoring.fleet import FLEET, judge_fleet, judge_ourselves
+from monitoring.fleet import FLEET, update_fleet_incidents, update_portal_incident
 from monitoring.histogram import nearest_rank
 from monitoring.models import CheckResult, Incident, Round, Target
 from monitoring.probe.kinds import NETWORK
-from monitoring.probe.pool import Finished, Prober
+from monitoring.probe.pool import FinishedProbe, Prober
 from monitoring.querysets import TargetQuerySet
-from monitoring.record import UNCLAIMED, Checked, record
+from monitoring.record import UNCLAIMED, FinishedCheck, record_checks
 from portal.base.failures import error_line
 from portal.work.processes import current_process, dead_processes
 
@@ -35,13 +35,13 @@ ROUNDS_REMEMBERED = 15
 # While the database is gone, nothing is asked of it more often than this.
 PAUSE_SECONDS = 1.0
 # What goes by: no connection, a deadlock, a lock that was held for too long.
-GONE = (OperationalError, InterfaceError)
-NAMED = 100
+DATABASE_GONE = (OperationalError, InterfaceError)
+MOST_NAMED = 100
 SUSPECT = (Target.State.DOWN, Target.State.UNSTABLE, Target.State.FAILING)
 
 
 @dataclass
-class Tally:
+class RoundTally:
     """What the checks of a round came to."""
 
     counted: list[CheckResult] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Sum:
+class ResultSummary:
     """Of results that count. Latencies are those of good answers, in milliseconds."""
 
     checks: int
@@ -69,13 +69,13 @@ class Sum:
     latencies: list[float]
 
     @classmethod
-    def of(cls, results: Sequence[CheckResult]) -> Sum:
+    def of(cls, results: Sequence[CheckResult]) -> ResultSummary:
         latencies = [result.latency_ms for result in results if result.latency_ms is not None]
         return cls(len(results), [result for result in results if result.error_kind], latencies)
 
     @property
     def names(self) -> list[str]:
-        return sorted({result.target.name for result in self.failing})[:NAMED]
+        return sorted({result.target.name for result in self.failing})[:MOST_NAMED]
 
     @property
     def errors(self) -> list[tuple[str, str, str]]:
@@ -92,7 +92,7 @@ class Sum:
         return nearest_rank(self.latencies, 0.95)
 
 
-class Watch:
+class ActiveRound:
     """One round: what was claimed for it, what came back, and what is still to be written down."""
 
     def __init__(self, number: int, prober: Prober, connectivity: Connectivity) -> None:
@@ -100,10 +100,10 @@ class Watch:
         self.prober = prober
         self.connectivity = connectivity
         self.begun = mark()
-        self.tally = Tally()
+        self.tally = RoundTally()
         self.claims = 0
         self.flying: dict[tuple[int, str], Target] = {}
-        self.waiting: list[Finished] = []
+        self.waiting: list[FinishedProbe] = []
         self.lookups_fail = False
         connectivity.ask()
 
@@ -126,7 +126,7 @@ class Watch:
         """What is due within AHEAD. What should have been done before is due at once."""
         base = time.monotonic()
         due = Target.objects.due(now + AHEAD, now).order_by("next_check_at")
-        return self.claim(due, lambda target: base + planned_in(target, now))
+        return self.claim(due, lambda target: base + seconds_until_due(target, now))
 
     # --- Writing down ------------------------------------------------------------------------------------------------
 
@@ -140,8 +140,8 @@ class Watch:
             self.waiting.append(finished)
         ready, self.waiting = self.sorted_out(self.waiting)
         try:
-            results = written([checked for _finished, checked in ready])
-        except GONE as error:
+            results = record_or_split([checked for _finished, checked in ready])
+        except DATABASE_GONE as error:
             log.warning("checks could not be written down: %s", error_line(error))
             self.waiting += [finished for finished, _checked in ready]
             close_old_connections()
@@ -153,7 +153,9 @@ class Watch:
             self.tally.add(result)
         return results
 
-    def sorted_out(self, waiting: list[Finished]) -> tuple[list[tuple[Finished, Checked]], list[Finished]]:
+    def sorted_out(
+        self, waiting: list[FinishedProbe]
+    ) -> tuple[list[tuple[FinishedProbe, FinishedCheck]], list[FinishedProbe]]:
         """What can be written down, and what waits for the word whether the failure was ours."""
         now, ticks = mark().at, time.monotonic()
         ready, later = [], []
@@ -163,10 +165,10 @@ class Watch:
                 later.append(finished)
             else:
                 at = now - timedelta(seconds=ticks - finished.started)
-                ready.append((finished, Checked(self.flying[finished.key], finished.outcome, at, bool(excuse))))
+                ready.append((finished, FinishedCheck(self.flying[finished.key], finished.outcome, at, bool(excuse))))
         return ready, later
 
-    def is_ours(self, finished: Finished) -> bool | None:
+    def is_ours(self, finished: FinishedProbe) -> bool | None:
         """Return whether the failure may be the portal's own; None as long as that is not known."""
         outcome = finished.outcome
         if outcome.error_kind not in NETWORK:
@@ -190,12 +192,12 @@ class Watch:
         with transaction.atomic():
             found = self.summary(now)
             found.save()
-            judge_fleet(FLEET, list(Round.objects.latest_first()[:ROUNDS_REMEMBERED]), now)
-            judge_ourselves(self.connectivity, now, lookups_fail=self.lookups_fail)
+            update_fleet_incidents(FLEET, list(Round.objects.latest_first()[:ROUNDS_REMEMBERED]), now)
+            update_portal_incident(self.connectivity, now, lookups_fail=self.lookups_fail)
         return found
 
     def summary(self, now: Mark) -> Round:
-        total, judged = Sum.of(self.tally.counted), Sum.of(self.judged(now))
+        total, judged = ResultSummary.of(self.tally.counted), ResultSummary.of(self.judged(now))
         return Round(
             number=self.number,
             started_at=now.at - self.begun.until(now),
@@ -223,27 +225,27 @@ class Watch:
         return [one for one in found if one.target_id not in told and one.target_id not in covered.targets]
 
 
-def written(batch: Sequence[Checked]) -> list[CheckResult]:
+def record_or_split(batch: Sequence[FinishedCheck]) -> list[CheckResult]:
     """What was written down of it. One result that cannot be keeps no other from it. Raises what GONE names."""
     try:
-        return record(batch, mark()) if batch else []
-    except GONE:
+        return record_checks(batch, mark()) if batch else []
+    except DATABASE_GONE:
         raise
     except Exception as error:
         if len(batch) == 1:
             log.exception("the check of %s cannot be written down", batch[0].target.pk)
             return []
         log.warning("checks could not be written down together: %s", error_line(error))
-        return [result for checked in batch for result in written([checked])]
+        return [result for checked in batch for result in record_or_split([checked])]
 
 
-def planned_in(target: Target, now: datetime) -> float:
+def seconds_until_due(target: Target, now: datetime) -> float:
     """Seconds from now; none for what is late, or was planned before the clock was set back."""
     seconds = (target.next_check_at - now).total_seconds()
     return seconds if 0 <= seconds <= AHEAD.total_seconds() else 0.0
 
 
-def release_dead() -> int:
+def release_dead_claims() -> int:
     """Frees what processes had claimed that are no more; the number of targets."""
     claims = list(Target.objects.exclude(claim="").order_by().values_list("claim", flat=True).distinct())
     gone = dead_processes(claim.partition(" ")[2] for claim in claims)
@@ -251,12 +253,12 @@ def release_dead() -> int:
     return Target.objects.filter(claim__in=left).update(**UNCLAIMED) if left else 0
 
 
-def our_connectivity() -> Connectivity:
+def make_connectivity() -> Connectivity:
     """Trusted where one of the last rounds reached the network, and for as long as it is known to be missed."""
     latest = Round.objects.latest_first().values_list("is_online", flat=True)[:ROUNDS_REMEMBERED]
     is_missed = Incident.objects.open().filter(rule=Incident.Rule.OFFLINE)
     return Connectivity(settings.CONNECTIVITY_PROBES, was_online=any(latest) or is_missed.exists())
 
 
-def our_prober() -> Prober:
+def make_prober() -> Prober:
     return Prober(threads=settings.PROBE_THREADS, allow_private=settings.PROBE_ALLOW_PRIVATE)

@@ -43,7 +43,7 @@ def pause(targets: TargetQuerySet, actor: str) -> int:
         rows = Target.objects.filter(pk__in=targets.active().in_order())
         paused = rows.active().update(is_active=False, **FORGOTTEN)
         still_open = Incident.objects.open().filter(target__in=rows).select_related("target")
-        incidents.resolve(list(still_open), now, is_withdrawn=True, actor=actor)
+        incidents.resolve_incidents(list(still_open), now, is_withdrawn=True, actor=actor)
         rows.update(state=Target.State.UNKNOWN, state_since=now.at)
     return paused
 
@@ -68,5 +68,5 @@ def changed(target: Target, actor: str) -> None:
         row.update(next_check_at=now.at, certificate_until=None, **FORGOTTEN)
         if not target.is_active:
             still_open = Incident.objects.open().filter(target=target.pk).select_related("target")
-            incidents.resolve(list(still_open), now, is_withdrawn=True, actor=actor)
+            incidents.resolve_incidents(list(still_open), now, is_withdrawn=True, actor=actor)
             row.update(state=Target.State.UNKNOWN, state_since=now.at)

@@ -25,7 +25,7 @@ from demo.forms import form_with
 from demo.services import DIES, FLAPS, PASTS, SHOWN, SLOWS, Services
 from monitoring import rounds
 from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Incident, Rollup, Target
-from monitoring.probe.http import probe
+from monitoring.probe.http import probe_http
 from portal.access.tokens.issuing import issue_token
 from portal.egress.tls import verifying_context
 from portal.notifications import delivery
@@ -85,7 +85,7 @@ def ask(watched):
 
     def asking(name):
         [fields] = [fields for fields in watched.targets() if fields["name"] == name]
-        return probe(Target(**fields).spec(), context=context)
+        return probe_http(Target(**fields).spec(), context=context)
 
     return asking
 

@@ -14,7 +14,7 @@ from backups.models import BackupEntry, Status
 from backups.reasons import DOUBTS, SPELLINGS, WARNINGS
 from monitoring.api.serializers import OVERALL, STATES
 from monitoring.models import Incident
-from monitoring.models.targets import Excuse
+from monitoring.models.targets import Exclusion
 from monitoring.probe.kinds import ErrorKind
 from portal.base.severity import Severity
 from portal.models import JobRun, OutboxMessage
@@ -41,7 +41,7 @@ CODES = {
     "Target state": STATES,
     "Overall state": OVERALL,
     "Error kinds": ErrorKind.values,
-    "Excuses": Excuse.values,
+    "Excuses": Exclusion.values,
     "Incident rules": Incident.Rule.values,
     "Message status": OutboxMessage.Status.values,
     "Message state": OutboxMessage.State.values,

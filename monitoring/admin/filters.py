@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from monitoring import maintenance
-from monitoring.models import Excuse, Incident, MaintenanceWindow, Round, Target
+from monitoring.models import Exclusion, Incident, MaintenanceWindow, Round, Target
 from monitoring.panels import TROUBLED
 from monitoring.probe.kinds import ErrorKind
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
@@ -95,7 +95,7 @@ class ErrorFilter(ChoiceFilter):
 class CountedFilter(ChoiceFilter):
     title = _("not counted, last hour")
     parameter_name = "excuse"
-    options = dict(Excuse.choices)
+    options = dict(Exclusion.choices)
 
     def condition(self, value: str, now: datetime) -> Q:
         return Q(at__gte=now - LATELY, excuse=value)

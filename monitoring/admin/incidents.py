@@ -45,7 +45,7 @@ class IncidentActions(AskingAdmin, ReadOnlyAdmin):
         if not found:
             return
         rows = Incident.objects.filter(pk__in=[incident.pk for incident in found])
-        acknowledged = set(incidents.acknowledge(rows, request.user.get_username(), timezone.now()))
+        acknowledged = set(incidents.acknowledge_incidents(rows, request.user.get_username(), timezone.now()))
         for incident in found:
             if incident.pk in acknowledged:
                 audit.record_event("monitoring.acknowledged", self.subject_of(incident), request=request)

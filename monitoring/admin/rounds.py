@@ -14,7 +14,7 @@ from monitoring.admin import display
 from monitoring.admin.filters import FinishedFilter, RoundOutcomeFilter
 from monitoring.models import Round
 from monitoring.panels import milliseconds
-from monitoring.watch import NAMED
+from monitoring.watch import MOST_NAMED
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import BAD, GOOD, badge, exact_moment, moment_column, stacked
 from portal.base.words import EMPTY_VALUE, format_count
@@ -24,7 +24,7 @@ SHOWN_NAMES = 3
 
 def others_of(found: Round, shown: int) -> str:
     """What follows when so many of the names of a round are shown. Of more than are kept nobody knows how many."""
-    if len(found.failing) >= NAMED:
+    if len(found.failing) >= MOST_NAMED:
         return _now("and more")
     more = len(found.failing) - shown
     return _now("and %(count)d more") % {"count": more} if more > 0 else ""

@@ -3,14 +3,14 @@
 from monitoring.models.beta import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackTag, FeedbackWindow
 from monitoring.models.figures import MaintenanceWindow, Rollup, Round
 from monitoring.models.incidents import Incident, IncidentEvent
-from monitoring.models.targets import CheckResult, Excuse, Target
+from monitoring.models.targets import CheckResult, Exclusion, Target
 
 __all__ = [
     "BetaFeedback",
     "BetaProgramme",
     "BetaSnapshot",
     "CheckResult",
-    "Excuse",
+    "Exclusion",
     "FeedbackTag",
     "FeedbackWindow",
     "Incident",

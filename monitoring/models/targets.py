@@ -28,7 +28,7 @@ def refuse_bad_url(text: str) -> None:
 
 def refuse_bad_statuses(text: str) -> None:
     try:
-        spec.statuses(text)
+        spec.parse_statuses(text)
     except ValueError:
         raise ValidationError(_("Statuses and ranges are expected, such as 200-299,404.")) from None
 
@@ -134,7 +134,7 @@ class Target(models.Model):
     def clean(self) -> None:
         if self.json_path:
             try:
-                expect.compiled(self.json_path)
+                expect.compile_json_path(self.json_path)
             except ValueError:
                 raise ValidationError(
                     {"json_path": _("A JSON path (RFC 9535) is expected, such as $.status.")}
@@ -153,7 +153,7 @@ class Target(models.Model):
         if self.method == self.Method.HEAD:
             raise ValidationError({"method": _("HEAD asks for no content, so nothing can be looked for in it.")})
         with suppress(ValueError):  # the field refuses these by itself
-            if not spec.has_body(self.expected_statuses):
+            if not spec.expects_any_body(self.expected_statuses):
                 text = _("Such an answer has no content, so nothing can be looked for in it.")
                 raise ValidationError({"expected_statuses": text})
 
@@ -171,7 +171,7 @@ class Target(models.Model):
         return self.silenced_until is not None and self.silenced_until > now
 
 
-class Excuse(models.TextChoices):
+class Exclusion(models.TextChoices):
     """Why a failure is not the target's fault, so that it counts neither as up nor as down."""
 
     MAINTENANCE = "maintenance", _("maintenance")
@@ -193,7 +193,7 @@ class CheckResult(models.Model):
     latency_ms = models.FloatField(_("latency (ms)"), null=True)
     retried = models.PositiveSmallIntegerField(_("retried"), default=0)
     retried_kind = models.CharField(_("error before the retry"), max_length=10, blank=True, choices=ErrorKind)
-    excuse = models.CharField(_("not counted for"), max_length=12, blank=True, choices=Excuse)
+    excuse = models.CharField(_("not counted for"), max_length=12, blank=True, choices=Exclusion)
 
     objects = CheckResultQuerySet.as_manager()
 

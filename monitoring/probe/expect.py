@@ -37,24 +37,24 @@ MOST_VALUES = 50_000
 MOST_STEPS = 100_000
 
 
-class Spent(JSONPathError):
+class StepsExceeded(JSONPathError):
     """The path leads past more than we look at."""
 
 
-class Steps:
+class StepBudget:
     def __init__(self) -> None:
         self.left = MOST_STEPS
 
     def take(self) -> None:
         self.left -= 1
         if self.left < 0:
-            raise Spent("too many steps", token=None)
+            raise StepsExceeded("too many steps", token=None)
 
 
-class Node(JSONPathMatch):
+class BudgetedNode(JSONPathMatch):
     """Without the way it was come by: with long keys, that alone would fill the memory."""
 
-    def __init__(self, document: Any, value: object, steps: Steps) -> None:
+    def __init__(self, document: Any, value: object, steps: StepBudget) -> None:
         steps.take()
         self.root = document
         self.obj = value
@@ -65,10 +65,10 @@ class Node(JSONPathMatch):
         pass
 
     def new_child(self, obj: object, key: int | str) -> JSONPathMatch:
-        return Node(self.root, obj, self.steps)
+        return BudgetedNode(self.root, obj, self.steps)
 
 
-class Environment(JSONPathEnvironment):
+class RestrictedEnvironment(JSONPathEnvironment):
     """RFC 9535 but for regular expressions, of which some take for ever and nothing can end them."""
 
     def setup_function_extensions(self) -> None:
@@ -77,44 +77,44 @@ class Environment(JSONPathEnvironment):
             self.function_extensions.pop(name, None)
 
 
-ENVIRONMENT = Environment(strict=True)
+ENVIRONMENT = RestrictedEnvironment(strict=True)
 
 
 @lru_cache(maxsize=4096)
-def compiled(path: str) -> JSONPath:
+def compile_json_path(path: str) -> JSONPath:
     """Raises ValueError "json_path" for what is none, or takes more than a walk along the document."""
     try:
-        found = ENVIRONMENT.compile(in_full(path))
+        found = ENVIRONMENT.compile(complete_path(path))
     except (JSONPathError, RecursionError, ValueError):
         raise ValueError("json_path") from None
-    if not isinstance(found, JSONPath) or not is_walk(found):
+    if not isinstance(found, JSONPath) or not is_bounded_path(found):
         raise ValueError("json_path")
     return found
 
 
-def in_full(path: str) -> str:
+def complete_path(path: str) -> str:
     """Most are short, and written without the `$` that stands for the document."""
     if path.startswith("$"):
         return path
     return f"${path}" if path.startswith("[") else f"$.{path}"
 
 
-def is_walk(path: JSONPath) -> bool:
+def is_bounded_path(path: JSONPath) -> bool:
     """At most one `..`, and in filters only paths to one value: others may visit everything for each of everything."""
     descents = sum(isinstance(segment, JSONPathRecursiveDescentSegment) for segment in path.segments)
     selectors = [selector for segment in path.segments for selector in segment.selectors]
     filters = [selector.expression for selector in selectors if isinstance(selector, Filter)]
-    return descents <= 1 and all(query.singular_query() for each in filters for query in queries(each))
+    return descents <= 1 and all(query.singular_query() for each in filters for query in filter_queries(each))
 
 
-def queries(expression: BaseExpression) -> Iterator[JSONPath]:
+def filter_queries(expression: BaseExpression) -> Iterator[JSONPath]:
     if isinstance(expression, FilterQuery):
         yield expression.path
     for child in expression.children():
-        yield from queries(child)
+        yield from filter_queries(child)
 
 
-def broken(spec: Spec, headers: Message, body: bytes) -> str:
+def find_broken_expectation(spec: Spec, headers: Message, body: bytes) -> str:
     """The first expectation that does not hold, by the name of its field, or content_encoding, json or json_size;
     else "".
     """
@@ -127,15 +127,15 @@ def broken(spec: Spec, headers: Message, body: bytes) -> str:
     if not spec.expects_body:
         return ""
     try:
-        body = decompressed(body, headers)
+        body = decompress_body(body, headers)
     except zlib.error:
         return "content_encoding"
-    if spec.contains and spec.contains not in text_of(body, headers):
+    if spec.contains and spec.contains not in decode_body(body, headers):
         return "contains"
-    return broken_json(spec, body) if spec.json_path else ""
+    return find_broken_json(spec, body) if spec.json_path else ""
 
 
-def decompressed(body: bytes, headers: Message) -> bytes:
+def decompress_body(body: bytes, headers: Message) -> bytes:
     """At most BODY_LENGTH bytes, whatever the body would unfold to. Raises zlib.error."""
     if headers.get("Content-Encoding", "").lower() not in COMPRESSED:
         return body
@@ -145,7 +145,7 @@ def decompressed(body: bytes, headers: Message) -> bytes:
         return zlib.decompressobj(NO_WRAPPER).decompress(body, BODY_LENGTH)
 
 
-def text_of(body: bytes, headers: Message) -> str:
+def decode_body(body: bytes, headers: Message) -> str:
     """The body in the first charset that header or document names and Python has, else in UTF-8."""
     named = IN_HEADER.findall(headers.get("Content-Type", ""))
     named += [name.decode() for name in IN_DOCUMENT.findall(body[:DECLARED_WITHIN])]
@@ -156,15 +156,15 @@ def text_of(body: bytes, headers: Message) -> str:
         return body.decode("utf-8", "replace")
 
 
-def broken_json(spec: Spec, body: bytes) -> str:
+def find_broken_json(spec: Spec, body: bytes) -> str:
     if len(body) >= BODY_LENGTH or sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
         return "json_size"
     try:
-        document = json.loads(body, parse_constant=refuse)
+        document = json.loads(body, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         return "json"
     try:
-        values = list(values_at(compiled(spec.json_path), document))
+        values = list(find_values(compile_json_path(spec.json_path), document))
         is_held = not spec.json_value or has_value(values, spec.json_value)
     except (JSONPathError, RecursionError):
         return "json_path"
@@ -173,9 +173,9 @@ def broken_json(spec: Spec, body: bytes) -> str:
     return "" if is_held else "json_value"
 
 
-def values_at(path: JSONPath, document: Any) -> Iterator[object]:
+def find_values(path: JSONPath, document: Any) -> Iterator[object]:
     """Raises JSONPathError where it is too far or too deep."""
-    nodes: Iterable[JSONPathMatch] = [Node(document, document, Steps())]
+    nodes: Iterable[JSONPathMatch] = [BudgetedNode(document, document, StepBudget())]
     for segment in path.segments:
         nodes = segment.resolve(nodes)
     return (node.obj for node in nodes)
@@ -186,11 +186,11 @@ def has_value(values: list[object], expected: str) -> bool:
     if expected in values:
         return True
     try:
-        meant = json.loads(expected, parse_constant=refuse)
+        meant = json.loads(expected, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         return False
     return any(value == meant and isinstance(value, bool) == isinstance(meant, bool) for value in values)
 
 
-def refuse(constant: str) -> None:
+def refuse_constant(constant: str) -> None:
     raise ValueError(constant)

@@ -17,7 +17,7 @@ from urllib.request import Request
 
 from monitoring.probe import expect
 from monitoring.probe.kinds import ErrorKind
-from monitoring.probe.spec import METHODS, Spec, statuses
+from monitoring.probe.spec import METHODS, Spec, parse_statuses
 from portal.egress.call import AddressRefused, allowed_addresses
 from portal.egress.connection import (
     Answer,
@@ -37,7 +37,7 @@ DETAIL_LENGTH = 200
 MOST_REDIRECTS = 10
 MOST_COOKIES = 200
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-ASKED = {"User-Agent": "Vigie", "Accept": "*/*", "Connection": "close"}
+REQUEST_HEADERS = {"User-Agent": "Vigie", "Accept": "*/*", "Connection": "close"}
 PROTOCOL_FAULTS: Mapping[type[HTTPException], str] = {
     BadChunk: "chunk",
     BadLength: "content_length",
@@ -50,7 +50,7 @@ PROTOCOL_FAULTS: Mapping[type[HTTPException], str] = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProbeOutcome:
     """`error_kind` and `detail` are "" where all held. `detail` is of no language and never of an answer's content.
 
     `latency_ms` is None where the check failed: a refusal is quick, and would pass for a good one.
@@ -69,41 +69,41 @@ class Outcome:
         return not self.error_kind
 
 
-class Failure(Exception):
+class CheckFailure(Exception):
     def __init__(self, kind: ErrorKind, detail: str) -> None:
         super().__init__(kind, detail)
         self.kind = kind
         self.detail = detail
 
 
-def probe(
+def probe_http(
     spec: Spec,
     *,
     allow_private: bool = True,
     resolve: Resolver = system_resolver,
     context: ssl.SSLContext | None = None,
-) -> Outcome:
+) -> ProbeOutcome:
     """Never raises for what the network or the other side does; ValueError for a spec that is none."""
-    check = Check(spec, allow_private, resolve, context)
+    check = HttpCheck(spec, allow_private, resolve, context)
     try:
         ended = check.run()
-    except Failure as failure:
+    except CheckFailure as failure:
         return check.outcome(failure)
     except (OSError, HTTPException) as error:
-        return check.outcome(failure_of(error, check.step))
+        return check.outcome(classify_error(error, check.step))
     return check.outcome(None, (ended - check.started) * 1000)
 
 
-class Check:
+class HttpCheck:
     def __init__(self, spec: Spec, allow_private: bool, resolve: Resolver, context: ssl.SSLContext | None) -> None:
         if spec.method not in METHODS:
             raise ValueError("method")
         self.spec, self.allow_private, self.resolve, self.context = spec, allow_private, resolve, context
-        self.expected = statuses(spec.expected_statuses)
+        self.expected = parse_statuses(spec.expected_statuses)
         self.url = clean_url(spec.url)
         self.method = spec.method
         if spec.json_path:
-            expect.compiled(spec.json_path)
+            expect.compile_json_path(spec.json_path)
         self.started = time.monotonic()
         self.deadline = self.started + spec.timeout
         self.step = "dns"
@@ -111,9 +111,9 @@ class Check:
         self.status: int | None = None
         self.certificate_until: datetime | None = None
 
-    def outcome(self, failure: Failure | None, latency_ms: float | None = None) -> Outcome:
+    def outcome(self, failure: CheckFailure | None, latency_ms: float | None = None) -> ProbeOutcome:
         kind, detail = (failure.kind.value, failure.detail[:DETAIL_LENGTH]) if failure else ("", "")
-        return Outcome(kind, detail, self.status, latency_ms, self.certificate_until)
+        return ProbeOutcome(kind, detail, self.status, latency_ms, self.certificate_until)
 
     def run(self) -> float:
         """When the last byte was read. Raises Failure, OSError or HTTPException where something does not hold."""
@@ -126,7 +126,7 @@ class Check:
                     return self.judged(answer)
             self.keep_cookies(answer)
             self.follow(location)
-        raise Failure(ErrorKind.REDIRECT, "too_many")
+        raise CheckFailure(ErrorKind.REDIRECT, "too_many")
 
     def opened(self, parts: SplitResult) -> socket.socket:
         """To an address judged here: a second lookup might find another."""
@@ -147,15 +147,15 @@ class Check:
         try:
             found = allowed_addresses(host, self.deadline, self.allow_private, self.resolve)
         except AddressRefused as refused:
-            raise Failure(ErrorKind.BLOCKED, refused.address) from None
+            raise CheckFailure(ErrorKind.BLOCKED, refused.address) from None
         if not found:
-            raise Failure(ErrorKind.DNS, "EAI_NODATA")
+            raise CheckFailure(ErrorKind.DNS, "EAI_NODATA")
         return found
 
     def asked(self, connection: socket.socket, parts: SplitResult) -> Answer:
         self.step = "headers"
         wire = Wire(connection, self.deadline)
-        answer = send_request(wire, self.method, parts, ASKED | self.cookie_header())
+        answer = send_request(wire, self.method, parts, REQUEST_HEADERS | self.cookie_header())
         self.status = answer.status
         return answer
 
@@ -191,48 +191,50 @@ class Check:
             self.url = clean_url(urldefrag(joined).url)
         except ValueError as error:
             detail = str(error) if str(error) in ("scheme", "credentials") else "location"
-            raise Failure(ErrorKind.REDIRECT, detail) from None
+            raise CheckFailure(ErrorKind.REDIRECT, detail) from None
 
     def judged(self, answer: Answer) -> float:
         if not any(first <= answer.status <= last for first, last in self.expected):
-            raise Failure(ErrorKind.STATUS, str(answer.status))
+            raise CheckFailure(ErrorKind.STATUS, str(answer.status))
         self.step = "body"
         is_endless = answer.is_stream and not self.spec.expects_body
         body = b"" if is_endless else answer.content(expect.BODY_LENGTH)
         ended = time.monotonic()
-        broken = expect.broken(self.spec, answer.headers, body)
+        broken = expect.find_broken_expectation(self.spec, answer.headers, body)
         if broken:
-            raise Failure(ErrorKind.ASSERTION, broken)
+            raise CheckFailure(ErrorKind.ASSERTION, broken)
         return ended
 
 
-def failure_of(error: OSError | HTTPException, step: str) -> Failure:
+def classify_error(error: OSError | HTTPException, step: str) -> CheckFailure:
     match error:
         case _ if step == "dns":
-            return Failure(ErrorKind.DNS, "timeout" if isinstance(error, TimeoutError) else dns_code(error))
+            return CheckFailure(
+                ErrorKind.DNS, "timeout" if isinstance(error, TimeoutError) else resolver_error_code(error)
+            )
         case TimeoutError():
-            return Failure(ErrorKind.TIMEOUT, step)
+            return CheckFailure(ErrorKind.TIMEOUT, step)
         case ssl.SSLCertVerificationError():
             # Of a wrong name it would go on with the name, which a redirect may have brought.
-            return Failure(ErrorKind.TLS, error.verify_message.partition(",")[0])
+            return CheckFailure(ErrorKind.TLS, error.verify_message.partition(",")[0])
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | RemoteDisconnected():
-            return Failure(ErrorKind.CONNECT, "closed")
+            return CheckFailure(ErrorKind.CONNECT, "closed")
         case ssl.SSLError():
-            return Failure(ErrorKind.TLS, error.reason or "TLS")
+            return CheckFailure(ErrorKind.TLS, error.reason or "TLS")
         case IncompleteRead(partial=partial):
-            return broken_off(partial, step)
+            return classify_incomplete(partial, step)
         case OSError():
-            return Failure(ErrorKind.CONNECT, errno.errorcode.get(error.errno or 0, type(error).__name__))
-    return Failure(ErrorKind.PROTOCOL, PROTOCOL_FAULTS.get(type(error), "invalid"))
+            return CheckFailure(ErrorKind.CONNECT, errno.errorcode.get(error.errno or 0, type(error).__name__))
+    return CheckFailure(ErrorKind.PROTOCOL, PROTOCOL_FAULTS.get(type(error), "invalid"))
 
 
-def broken_off(partial: bytes, step: str) -> Failure:
+def classify_incomplete(partial: bytes, step: str) -> CheckFailure:
     if step == "headers" and not partial:
-        return Failure(ErrorKind.CONNECT, "closed")
-    return Failure(ErrorKind.CONNECT, "incomplete")
+        return CheckFailure(ErrorKind.CONNECT, "closed")
+    return CheckFailure(ErrorKind.CONNECT, "incomplete")
 
 
-def dns_code(error: BaseException) -> str:
+def resolver_error_code(error: BaseException) -> str:
     """The resolver's name for it: its words would be in the system's language."""
     code = error.args[0] if error.args else None
     names = (name for name in dir(socket) if name.startswith("EAI_") and getattr(socket, name) == code)

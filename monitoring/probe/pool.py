@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from monitoring.probe import http
-from monitoring.probe.http import Outcome
+from monitoring.probe.http import ProbeOutcome
 from monitoring.probe.kinds import ErrorKind
 from monitoring.probe.spec import Spec
 
@@ -22,17 +22,17 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedProbe:
     """`due`, `started` and `ended` are seconds of the monotonic clock."""
 
     key: Any
-    outcome: Outcome
+    outcome: ProbeOutcome
     due: float
     started: float
     ended: float
 
 
-class Planned(NamedTuple):
+class PlannedProbe(NamedTuple):
     due: float
     number: int  # so that neither keys nor specs are ever compared
     key: Any
@@ -47,16 +47,16 @@ class Prober:
     """
 
     def __init__(
-        self, *, threads: int = 512, allow_private: bool = True, probe: Callable[..., Outcome] = http.probe
+        self, *, threads: int = 512, allow_private: bool = True, probe: Callable[..., ProbeOutcome] = http.probe_http
     ) -> None:
         self.allow_private = allow_private
         self.probe = probe
         self.numbers = itertools.count()
-        self.plan: list[Planned] = []
+        self.plan: list[PlannedProbe] = []
         self.keys: set[Any] = set()
         self.changed = threading.Condition()
         self.is_closed = False
-        self.done: SimpleQueue[Finished] = SimpleQueue()
+        self.done: SimpleQueue[FinishedProbe] = SimpleQueue()
         self.well = ThreadPoolExecutor(threads, "probe")
         self.suspects = ThreadPoolExecutor(threads, "probe-suspect")
         self.scheduler = threading.Thread(target=self.hand_out, name="probe-scheduler", daemon=True)
@@ -82,14 +82,14 @@ class Prober:
             if key in self.keys:
                 raise ValueError(f"{key!r} is in flight")
             self.keys.add(key)
-            planned = Planned(due, next(self.numbers), key, spec, is_suspect)
+            planned = PlannedProbe(due, next(self.numbers), key, spec, is_suspect)
             heapq.heappush(self.plan, planned)
             if self.plan[0] is planned:
                 self.changed.notify()
 
-    def finished(self, timeout: float) -> list[Finished]:
+    def finished(self, timeout: float) -> list[FinishedProbe]:
         """Everything that is there, for which it waits at most `timeout` seconds."""
-        found: list[Finished] = []
+        found: list[FinishedProbe] = []
         try:
             found.append(self.done.get(timeout=max(timeout, 0)))
             while True:
@@ -118,7 +118,7 @@ class Prober:
             except RuntimeError:  # no thread to be had: it is queued for those that there are
                 log.exception("A thread for probes could not be started.")
 
-    def next_due(self) -> Planned | None:
+    def next_due(self) -> PlannedProbe | None:
         """Waits until something is due; None once closed."""
         with self.changed:
             while not self.is_closed:
@@ -128,11 +128,11 @@ class Prober:
                 self.changed.wait(wait)
         return None
 
-    def work(self, planned: Planned) -> None:
+    def work(self, planned: PlannedProbe) -> None:
         started = time.monotonic()
         try:
             outcome = self.probe(planned.spec, allow_private=self.allow_private)
         except Exception as error:
             log.exception("A probe failed by a fault of ours.")
-            outcome = Outcome(ErrorKind.PROTOCOL.value, type(error).__name__)
-        self.done.put(Finished(planned.key, outcome, planned.due, started, time.monotonic()))
+            outcome = ProbeOutcome(ErrorKind.PROTOCOL.value, type(error).__name__)
+        self.done.put(FinishedProbe(planned.key, outcome, planned.due, started, time.monotonic()))

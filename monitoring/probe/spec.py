@@ -37,20 +37,20 @@ class Spec:
         return bool(self.contains or self.json_path)
 
 
-def statuses(text: str) -> list[tuple[int, int]]:
+def parse_statuses(text: str) -> list[tuple[int, int]]:
     """Of "200-299,404", the ranges with both ends. Raises ValueError of a code: empty, syntax, bounds or order."""
-    ranges = [status_range(part.strip()) for part in text.split(",") if part.strip()]
+    ranges = [parse_status_range(part.strip()) for part in text.split(",") if part.strip()]
     if not ranges:
         raise ValueError("empty")
     return ranges
 
 
-def has_body(text: str) -> bool:
-    """Whether one of the expected statuses comes with a body. Raises ValueError as `statuses`."""
-    return any(status not in BODILESS for first, last in statuses(text) for status in range(first, last + 1))
+def expects_any_body(text: str) -> bool:
+    """Whether one of the expected statuses comes with a body. Raises ValueError as `parse_statuses`."""
+    return any(status not in BODILESS for first, last in parse_statuses(text) for status in range(first, last + 1))
 
 
-def status_range(text: str) -> tuple[int, int]:
+def parse_status_range(text: str) -> tuple[int, int]:
     found = STATUS_RANGE.fullmatch(text)
     if found is None:
         raise ValueError("syntax")

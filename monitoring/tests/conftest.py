@@ -15,17 +15,17 @@ from monitoring.beta.paper import TooLong
 from monitoring.beta.report import Report
 from monitoring.clock import Mark
 from monitoring.models import CheckResult, Target
-from monitoring.probe.http import Outcome
-from monitoring.record import Checked, record
+from monitoring.probe.http import ProbeOutcome
+from monitoring.record import FinishedCheck, record_checks
 from portal.models import NotificationChannel
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
-REFUSED = Outcome("connect", "ECONNREFUSED")
+REFUSED = ProbeOutcome("connect", "ECONNREFUSED")
 numbers = count(1)
 
 
-def fine(latency_ms: float = 100.0, **fields: Any) -> Outcome:
-    return Outcome(status=200, latency_ms=latency_ms, **fields)
+def fine(latency_ms: float = 100.0, **fields: Any) -> ProbeOutcome:
+    return ProbeOutcome(status=200, latency_ms=latency_ms, **fields)
 
 
 @pytest.fixture(autouse=True)
@@ -85,12 +85,12 @@ class Checks:
         Target.objects.filter(pk=self.target.pk).update(claim=f"claim {next(numbers)}", claimed_at=self.now.at)
         return Target.objects.get(pk=self.target.pk)
 
-    def find(self, *outcomes: Outcome, is_offline: bool = False) -> list[CheckResult]:
+    def find(self, *outcomes: ProbeOutcome, is_offline: bool = False) -> list[CheckResult]:
         """Writes these outcomes down; the results."""
         results = []
         for outcome in outcomes:
             self.pass_by(seconds=self.target.interval)
-            results += record([Checked(self.claim(), outcome, self.now.at, is_offline)], self.now)
+            results += record_checks([FinishedCheck(self.claim(), outcome, self.now.at, is_offline)], self.now)
         self.target.refresh_from_db()
         return results
 

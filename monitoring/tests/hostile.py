@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from monitoring.probe.http import Outcome
-from monitoring.probe.http import probe as probe_once
+from monitoring.probe.http import ProbeOutcome
+from monitoring.probe.http import probe_http as probe_once
 from monitoring.probe.spec import Spec
 from portal.egress.tls import verifying_context
 
@@ -141,7 +141,7 @@ def floods(start: bytes, chunk: bytes) -> Behaviour:
 HELD = ("", "")
 
 
-def probe(spec: Spec, **options: Any) -> Outcome:
+def probe(spec: Spec, **options: Any) -> ProbeOutcome:
     """The contract of every check: it ends within a second of its timeout, and only what held has a latency."""
     started = time.monotonic()
     outcome = probe_once(spec, **options)

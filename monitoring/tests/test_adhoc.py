@@ -9,10 +9,10 @@ from django.db import DatabaseError, OperationalError, connection
 from django.utils import timezone
 
 from monitoring import adhoc, fleet, incidents
-from monitoring.adhoc import Addresses, clean_base, next_start, targets_of
+from monitoring.adhoc import AddressWatch, make_targets, next_start, parse_base
 from monitoring.clock import mark
 from monitoring.connectivity import Connectivity
-from monitoring.incidents import Opening, open_all
+from monitoring.incidents import IncidentOpening, open_incidents
 from monitoring.models import CheckResult, Incident, Round, Target
 from monitoring.tests.services import Service
 from portal.models import OutboxMessage
@@ -25,7 +25,7 @@ PATHS = ("/", "/api")
 def nobody_else(settings, monkeypatch):
     """The outside world is not asked, and nothing is spread over a second."""
     settings.CONNECTIVITY_PROBES = []
-    monkeypatch.setattr(adhoc, "spread", lambda count, interval: 0.0)
+    monkeypatch.setattr(adhoc, "spread_seconds", lambda count, interval: 0.0)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def watch(service):
     sources = []
 
     def start(url, paths):
-        sources.append(Addresses(url, targets_of(url, paths), 60))
+        sources.append(AddressWatch(url, make_targets(url, paths), 60))
         return sources[-1].__enter__()
 
     yield watching
@@ -76,7 +76,7 @@ def told():
     ],
 )
 def test_a_base_is_an_address_without_a_slash_at_its_end(text, base):
-    assert clean_base(text) == base
+    assert parse_base(text) == base
 
 
 @pytest.mark.parametrize(
@@ -85,11 +85,11 @@ def test_a_base_is_an_address_without_a_slash_at_its_end(text, base):
 )
 def test_what_is_no_base_is_refused(text):
     with pytest.raises(ValueError):
-        clean_base(text)
+        parse_base(text)
 
 
 def test_paths_stand_below_the_base_once_each():
-    targets = targets_of("http://a.org/app", ["api", "/api", "//x", "/x"])
+    targets = make_targets("http://a.org/app", ["api", "/api", "//x", "/x"])
     assert [(target.name, target.url) for target in targets] == [
         ("/api", "http://a.org/app/api"),
         ("/x", "http://a.org/app/x"),
@@ -98,7 +98,7 @@ def test_paths_stand_below_the_base_once_each():
 
 def test_a_path_that_is_none_is_refused():
     with pytest.raises(ValueError):
-        targets_of("http://a.org", ["/a b"])
+        make_targets("http://a.org", ["/a b"])
 
 
 @pytest.mark.parametrize(("status", "failures"), [(200, 0), (302, 0), (404, 0), (499, 0), (500, 1), (503, 1)])
@@ -125,7 +125,7 @@ def test_nothing_is_stored(watch):
 
 def test_what_fails_while_we_are_offline_counts_for_nothing(watch, settings, monkeypatch):
     settings.CONNECTIVITY_PROBES = [("127.0.0.1", 1)]
-    monkeypatch.setattr(adhoc.watch, "our_connectivity", lambda: Connectivity([("127.0.0.1", 1)], was_online=True))
+    monkeypatch.setattr(adhoc.watch, "make_connectivity", lambda: Connectivity([("127.0.0.1", 1)], was_online=True))
     [found] = watch(200, url="http://127.0.0.1:1")
     assert (found.checks, found.excused, found.is_online) == (0, 2, False)
 
@@ -192,7 +192,9 @@ def test_watches_of_other_paths_do_not_know_each_other(watch, service, channel):
 
 def test_key_of_many_paths_fits_and_names_all_of_them():
     one, other = ([f"/{number}" for number in range(count)] for count in (200, 201))
-    keys = {adhoc.subject_of("http://a.org", targets_of("http://a.org", paths)) for paths in (one, other, one[::-1])}
+    keys = {
+        adhoc.incident_subject("http://a.org", make_targets("http://a.org", paths)) for paths in (one, other, one[::-1])
+    }
     assert sorted(map(len, keys)) == [200, 200]
 
 
@@ -208,7 +210,7 @@ def test_rounds_start_an_interval_apart_and_missed_ones_are_skipped(now, due):
 
 def test_watch_goes_on_until_it_is_asked_to_end(service):
     found = []
-    with Addresses(service.url, targets_of(service.url, PATHS), 0.0001) as addresses:
+    with AddressWatch(service.url, make_targets(service.url, PATHS), 0.0001) as addresses:
         for swept in addresses.rounds(lambda: len(found) == 3, lambda progress: None):
             found.append(swept)
     assert [swept.round.number for swept in found] == [1, 2, 3]
@@ -218,7 +220,7 @@ def test_watch_goes_on_until_it_is_asked_to_end(service):
 
 def test_seconds_until_the_next_round_are_shown(service):
     shown = []
-    with Addresses(service.url, targets_of(service.url, PATHS), 3600) as addresses:
+    with AddressWatch(service.url, make_targets(service.url, PATHS), 3600) as addresses:
         assert len(list(addresses.rounds(lambda: isinstance(shown and shown[-1], float), shown.append))) == 1
     assert 3590 < shown[-1] <= 3600
 
@@ -228,7 +230,7 @@ def test_seconds_until_the_next_round_are_shown(service):
 
 def test_end_of_a_watch_withdraws_its_incidents(watch, service, channel):
     watch(500, 500, paths=["/api", "/other"])
-    with Addresses(service.url, targets_of(service.url, PATHS), 60) as source:
+    with AddressWatch(service.url, make_targets(service.url, PATHS), 60) as source:
         sweep_all(source, service, [500, 500])
         assert Incident.objects.open().count() == 2
     assert Incident.objects.open().get().name == f"{service.url} (/api, /other)"
@@ -237,7 +239,7 @@ def test_end_of_a_watch_withdraws_its_incidents(watch, service, channel):
 
 def test_single_check_leaves_the_incident_of_a_watch_alone(watch, service):
     watch(500, 500)
-    with Addresses(service.url, targets_of(service.url, PATHS), math.inf) as source:
+    with AddressWatch(service.url, make_targets(service.url, PATHS), math.inf) as source:
         sweep_all(source, service, [200])
     assert Incident.objects.open().count() == 1
 
@@ -248,24 +250,26 @@ def test_killed_watch_reminds_nobody_and_is_withdrawn_once_its_lease_ended(watch
     now = mark()
     Incident.objects.update(told_at=now.at - timedelta(minutes=1))
     in_time, late = (replace(now, at=now.at + timedelta(seconds=seconds)) for seconds in (50, 70))
-    assert fleet.withdraw_orphans(in_time) == 0
-    assert incidents.remind(in_time) == 1
-    assert incidents.remind(late) == 0
-    assert fleet.withdraw_orphans(late) == 1
+    assert fleet.withdraw_orphaned_incidents(in_time) == 0
+    assert incidents.send_reminders(in_time) == 1
+    assert incidents.send_reminders(late) == 0
+    assert fleet.withdraw_orphaned_incidents(late) == 1
     assert [title.partition(":")[0] for title in told()[1:]] == ["Still", "No longer watched"]
 
 
 def test_incident_of_a_former_version_is_withdrawn():
-    open_all([Opening("fleet:https://shop.example.org", "fleet_errors", facts={"failing": ["/"]})], mark())
-    assert fleet.withdraw_orphans(mark()) == 1
+    open_incidents(
+        [IncidentOpening("fleet:https://shop.example.org", "fleet_errors", facts={"failing": ["/"]})], mark()
+    )
+    assert fleet.withdraw_orphaned_incidents(mark()) == 1
 
 
 def test_watch_that_takes_over_after_a_kill_renews_the_lease(watch, service):
     watch(500, 500)
     Incident.objects.update(watched_until=timezone.now() - timedelta(minutes=1))
-    with Addresses(service.url, targets_of(service.url, PATHS), 60) as source:
+    with AddressWatch(service.url, make_targets(service.url, PATHS), 60) as source:
         source.renew_lease()
-        assert fleet.withdraw_orphans(mark()) == 0
+        assert fleet.withdraw_orphaned_incidents(mark()) == 0
 
 
 def test_incidents_of_the_targets_do_not_hide_what_fails_here(watch, make_target, service):
@@ -291,7 +295,7 @@ def test_a_database_that_is_gone_ends_no_watch(watch, monkeypatch):
         raise DatabaseError("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(adhoc, "judge_fleet", fail)
+        patch.setattr(adhoc, "update_fleet_incidents", fail)
         patch.setattr(adhoc, "close_old_connections", lambda: None)
         assert len(watch(500, 500)) == 2
     assert not Incident.objects.exists()

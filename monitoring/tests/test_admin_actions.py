@@ -10,7 +10,7 @@ from django.utils import timezone
 from backups.tests.pages import events, logged_in, said, text_of
 from monitoring.admin import actions, asking
 from monitoring.clock import mark
-from monitoring.incidents import Opening, open_all
+from monitoring.incidents import IncidentOpening, open_incidents
 from monitoring.models import Incident, Target
 from monitoring.tests.pages import TARGETS, act, act_on_page, page_of
 from portal.models import AuditEvent
@@ -128,7 +128,7 @@ class TestPausing:
     def test_nobody_looks_any_more_and_what_was_open_ends(self, client, make_target):
         logged_in(client, "operator")
         target, off = make_target("a", state="down"), make_target("b", is_active=False)
-        open_all([Opening(target.subject, "unavailable", target)], mark())
+        open_incidents([IncidentOpening(target.subject, "unavailable", target)], mark())
         response = act(client, "pause", target, off)
         target.refresh_from_db()
         assert said(response) == ["1 target is paused: nobody looks at it until it is resumed."]

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from backups.tests.pages import logged_in, text_of
 from monitoring.clock import mark
-from monitoring.incidents import Opening, open_all, resolve
+from monitoring.incidents import IncidentOpening, open_incidents, resolve_incidents
 from monitoring.models import CheckResult, Incident, IncidentEvent, MaintenanceWindow, Rollup, Target
 from monitoring.tests.pages import TARGETS, page_of
 from monitoring.tests.rolled import rollup
@@ -24,8 +24,8 @@ def paused(make_target):
     target = make_target("old", is_active=False, last_check_at=now)
     window = MaintenanceWindow.objects.create(name="Move", starts_at=now, ends_at=now + HOUR)
     window.targets.add(target)
-    (incident,) = open_all([Opening(target.subject, "slow", target)], mark())
-    resolve([incident], mark(), is_withdrawn=True)
+    (incident,) = open_incidents([IncidentOpening(target.subject, "slow", target)], mark())
+    resolve_incidents([incident], mark(), is_withdrawn=True)
     for number in range(3):
         CheckResult.objects.create(target=target, at=now - number * MINUTE)
         rollup(target, Period.DAY, floor(now, DAY) - number * DAY)

@@ -11,10 +11,10 @@ from django.utils import timezone
 from backups.tests.pages import events, logged_in, said, text_of
 from monitoring.admin import asking
 from monitoring.clock import mark
-from monitoring.incidents import Opening, acknowledge, open_all, resolve
+from monitoring.incidents import IncidentOpening, acknowledge_incidents, open_incidents, resolve_incidents
 from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round
 from monitoring.tests.pages import BASE, act, act_on_page, list_of, listed, page_of
-from monitoring.watch import NAMED
+from monitoring.watch import MOST_NAMED
 
 pytestmark = pytest.mark.django_db
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -26,7 +26,9 @@ def opened(make_target):
 
     def opening(name="", rule="unavailable", ago=HOUR, **fields):
         target = make_target(name) if name else None
-        (incident,) = open_all([Opening(target.subject if target else "fleet", rule, target, **fields)], mark())
+        (incident,) = open_incidents(
+            [IncidentOpening(target.subject if target else "fleet", rule, target, **fields)], mark()
+        )
         Incident.objects.filter(pk=incident.pk).update(opened_at=timezone.now() - ago)
         return Incident.objects.get(pk=incident.pk)
 
@@ -44,9 +46,9 @@ class TestTheList:
 
     def test_it_says_what_why_and_for_how_long(self, admin_client, opened):
         down = opened("API", error_kind="status", detail="503")
-        acknowledge(Incident.objects.all(), "olga", timezone.now())
+        acknowledge_incidents(Incident.objects.all(), "olga", timezone.now())
         slow = opened("Shop", "slow", facts={"latency_ms": 900, "limit_ms": 500})
-        resolve([slow], mark())
+        resolve_incidents([slow], mark())
         Incident.objects.filter(pk=slow.pk).update(duration=252 * timedelta(seconds=1), cause="Disk full\nat night")
         text = text_of(admin_client.get(list_of(down)))
         for part in (
@@ -65,14 +67,14 @@ class TestTheList:
         opened("a", ago=MINUTE)
         b = opened("b", ago=2 * HOUR)
         opened("c", "slow", ago=2 * DAY)
-        resolve([opened("d", ago=3 * DAY)], mark())
-        resolve([opened("e", ago=3 * DAY)], mark(), is_withdrawn=True)
-        acknowledge(Incident.objects.filter(pk=b.pk), "olga", timezone.now())
+        resolve_incidents([opened("d", ago=3 * DAY)], mark())
+        resolve_incidents([opened("e", ago=3 * DAY)], mark(), is_withdrawn=True)
+        acknowledge_incidents(Incident.objects.filter(pk=b.pk), "olga", timezone.now())
         assert {row.partition(":")[0] for row in listed(admin_client, "incident", **query)} == found
 
     def test_what_is_no_longer_watched_has_not_recovered(self, admin_client, opened):
         incident = opened("API")
-        resolve([incident], mark(), is_withdrawn=True)
+        resolve_incidents([incident], mark(), is_withdrawn=True)
         for address in (list_of(incident), page_of(incident), page_of(incident.target)):
             text = text_of(admin_client.get(address))
             assert 'badge-quiet">no longer watched</span>' in text, address
@@ -89,7 +91,7 @@ class TestTheList:
 class TestThePage:
     def test_it_tells_the_story(self, admin_client, opened):
         incident = opened("API", error_kind="connect", detail="ECONNREFUSED")
-        acknowledge(Incident.objects.all(), "olga", timezone.now())
+        acknowledge_incidents(Incident.objects.all(), "olga", timezone.now())
         response = admin_client.get(page_of(incident))
         timeline, _history = response.context["sections"]
         assert [row[1:] for row in timeline.rows] == [
@@ -129,8 +131,8 @@ class TestActing:
     def test_somebody_is_at_it(self, client, opened):
         logged_in(client, "operator")
         new, known, over = opened("a"), opened("b"), opened("c")
-        acknowledge(Incident.objects.filter(pk=known.pk), "otto", timezone.now())
-        resolve([over], mark())
+        acknowledge_incidents(Incident.objects.filter(pk=known.pk), "otto", timezone.now())
+        resolve_incidents([over], mark())
         response = act(client, "acknowledge", new, known, over)
         assert said(response) == ["1 incident is acknowledged: nobody is reminded of it any more."]
         assert dict(Incident.objects.values_list("pk", "acknowledged_by")) == {
@@ -145,9 +147,9 @@ class TestActing:
         mine, theirs = opened("a"), opened("b")
 
         def at_the_same_time(rows, actor, now):
-            return acknowledge(rows.exclude(pk=theirs.pk), actor, now)
+            return acknowledge_incidents(rows.exclude(pk=theirs.pk), actor, now)
 
-        monkeypatch.setattr("monitoring.incidents.acknowledge", at_the_same_time)
+        monkeypatch.setattr("monitoring.incidents.acknowledge_incidents", at_the_same_time)
         response = act(admin_client, "acknowledge", mine, theirs)
         assert said(response) == ["1 incident is acknowledged: nobody is reminded of it any more."]
         assert events("monitoring.acknowledged") == [(f"incident:{mine.pk}", None)]
@@ -177,7 +179,7 @@ class TestActing:
         asked = {"action": "note_cause", "_selected_action": [incident.pk]}
         text = text_of(admin_client.post(f"{BASE}incident/?state=open", asked))
         (address,) = re.findall('<form method="post" action="([^"]*)" id="content-main"', text)
-        resolve([incident], mark())
+        resolve_incidents([incident], mark())
         response = admin_client.post(address, asked | {"confirmed": "yes", "cause": "Disk full"}, follow=True)
         assert said(response) == ["The cause was noted."]
         assert Incident.objects.get().cause == "Disk full"
@@ -298,7 +300,7 @@ class TestRounds:
         assert "&lt;b&gt;" in text_of(admin_client.get(page_of(Round.objects.get(number=1))))
 
     def test_of_more_names_than_are_kept_it_does_not_say_how_many(self, admin_client):
-        now, failing = timezone.now(), [f"t{number}" for number in range(NAMED)]
+        now, failing = timezone.now(), [f"t{number}" for number in range(MOST_NAMED)]
         found = Round.objects.create(
             number=1, checks=1000, failures=1000, failing=failing, started_at=now, finished_at=now
         )

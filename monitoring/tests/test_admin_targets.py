@@ -13,7 +13,7 @@ from monitoring import badge
 from monitoring.admin import display
 from monitoring.admin.charts import response_chart
 from monitoring.clock import mark
-from monitoring.incidents import Opening, open_all
+from monitoring.incidents import IncidentOpening, open_incidents
 from monitoring.models import CheckResult, MaintenanceWindow, Rollup, Round, Target
 from monitoring.tests.pages import TARGETS, act_on_page, listed, page_of, settings_of
 from monitoring.tests.rolled import NOON, around, rollup
@@ -122,7 +122,7 @@ class TestTheList:
         for number in range(20):
             found = make_target(f"t{number}", state="down")
             rollup(found, Period.DAY, today)
-            open_all([Opening(found.subject, "unavailable", found)], mark())
+            open_incidents([IncidentOpening(found.subject, "unavailable", found)], mark())
         assert queries() == few == 12
 
 
@@ -148,7 +148,7 @@ class TestTheHeading:
 
     def test_open_incidents_are_a_click_away(self, admin_client, target):
         assert dict(admin_client.get(TARGETS).context["heading"].facts)["Open incidents"] == "0"
-        open_all([Opening(target.subject, "unavailable", target)], mark())
+        open_incidents([IncidentOpening(target.subject, "unavailable", target)], mark())
         assert '<a href="/admin/monitoring/incident/?state=open">1</a>' in text_of(admin_client.get(TARGETS))
 
 
@@ -231,7 +231,9 @@ class TestThePage:
         assert checks.rows[1][3] == "120 ms"
         assert len(listed(admin_client, "checkresult", target=target.pk)) == 26
         assert incidents.rows == []
-        open_all([Opening(target.subject, "slow", target, facts={"latency_ms": 900, "limit_ms": 500})], mark())
+        open_incidents(
+            [IncidentOpening(target.subject, "slow", target, facts={"latency_ms": 900, "limit_ms": 500})], mark()
+        )
         (incident,) = admin_client.get(page_of(target)).context["sections"][0].rows
         assert "It took 900 ms, more than the 500 ms allowed." in incident[4]
         assert "so far" in incident[3]
@@ -263,7 +265,7 @@ class TestThePage:
         for number in range(40):
             CheckResult.objects.create(target=target, at=now - number * MINUTE)
             rollup(target, Period.DAY, floor(now, DAY) - number * DAY)
-        open_all([Opening(target.subject, "slow", target)], mark())
+        open_incidents([IncidentOpening(target.subject, "slow", target)], mark())
         # Session, user, target; maintenance; bars, figures in two, chart; incidents, checks, history; programmes.
         assert queries() == few == 12
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from monitoring import connectivity
-from monitoring.connectivity import FRESH_SECONDS, Connectivity, reaches_any
+from monitoring.connectivity import FRESH_SECONDS, Connectivity, can_reach_any
 
 
 @pytest.fixture
@@ -30,15 +30,15 @@ def asked(endpoints, *, was_online):
 
 
 def test_one_endpoint_that_answers_is_enough(listening, closed):
-    assert reaches_any([closed, listening])
-    assert not reaches_any([closed, closed])
+    assert can_reach_any([closed, listening])
+    assert not can_reach_any([closed, closed])
 
 
 def test_the_first_answer_is_enough(monkeypatch):
     """However long the endpoint before it takes."""
     is_over = threading.Event()
-    monkeypatch.setattr(connectivity, "reaches", lambda endpoint: endpoint == "quick" or not is_over.wait(60))
-    assert reaches_any(["hangs", "quick"])
+    monkeypatch.setattr(connectivity, "can_reach", lambda endpoint: endpoint == "quick" or not is_over.wait(60))
+    assert can_reach_any(["hangs", "quick"])
     assert not is_over.is_set()
     is_over.set()
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from monitoring import findings
 from monitoring.clock import mark
-from monitoring.incidents import Opening, acknowledge, open_all, resolve
+from monitoring.incidents import IncidentOpening, acknowledge_incidents, open_incidents, resolve_incidents
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
 from monitoring.tests.pages import page_of
 from monitoring.uptime import DAY, HOUR, MINUTE
@@ -30,7 +30,7 @@ def texts(source):
 
 def opened(target, rule="unavailable", ago=HOUR, **fields):
     subject = target.subject if target else "portal" if rule == "offline" else "fleet"
-    (incident,) = open_all([Opening(subject, rule, target, **fields)], mark())
+    (incident,) = open_incidents([IncidentOpening(subject, rule, target, **fields)], mark())
     Incident.objects.filter(pk=incident.pk).update(opened_at=timezone.now() - ago)
     return Incident.objects.get(pk=incident.pk)
 
@@ -45,8 +45,8 @@ class TestIncidents:
 
     def test_one_that_somebody_is_at_or_that_is_over_is_none(self, make_target):
         opened(make_target("a"))
-        acknowledge(Incident.objects.all(), "olga", timezone.now())
-        resolve([opened(make_target("b"))], mark())
+        acknowledge_incidents(Incident.objects.all(), "olga", timezone.now())
+        resolve_incidents([opened(make_target("b"))], mark())
         assert texts(findings.unattended_incidents) == []
 
     def test_one_of_all_targets_names_them_in_a_line(self, db):
@@ -194,7 +194,7 @@ class TestTheNetwork:
         self.rounds(True, False)
         incident = opened(None, "offline")
         assert texts(findings.offline_portal) == []
-        resolve([incident], mark())
+        resolve_incidents([incident], mark())
         assert len(texts(findings.offline_portal)) == 1
 
 
@@ -218,7 +218,7 @@ class TestMaintenance:
 
 
 def test_they_cost_the_same_however_much_there_is(make_target):
-    own = [source for source in findings.sources.all() if source.__module__ == findings.__name__]
+    own = [source for source in findings.finding_sources.all() if source.__module__ == findings.__name__]
 
     def queries():
         with CaptureQueriesContext(connection) as captured:

@@ -86,12 +86,12 @@ def test_follower_checks_nothing_and_takes_no_lease(worker, target):
     follow_rounds(follower)
     target.refresh_from_db()
     assert (target.claim, CheckResult.objects.count()) == ("", 0)
-    assert rounds.watch_runs().get().fence == worker.fence
+    assert rounds.lease_rows().get().fence == worker.fence
 
 
 def test_seconds_until_the_next_round_are_those_of_the_workers(worker):
     follower, shown = Follower(), []
-    rounds.watch_runs().update(started_at=timezone.now() - timedelta(seconds=20))
+    rounds.lease_rows().update(started_at=timezone.now() - timedelta(seconds=20))
     list(follower.rounds(0.0, lambda: bool(shown), shown.append))
     assert 35 < shown[0] <= 40
 
@@ -119,7 +119,7 @@ def test_workers_that_end_later_are_waited_for_with_one_warning(worker, caplog):
     def restart(seconds):
         steps.append(seconds)
         if len(steps) == 2:
-            rounds.watch_runs().update(status="waiting", finished_at=timezone.now() - timedelta(minutes=1))
+            rounds.lease_rows().update(status="waiting", finished_at=timezone.now() - timedelta(minutes=1))
         if follower.is_unwatched and not Round.objects.exists():
             make_round(1)
 

@@ -6,7 +6,14 @@ import pytest
 
 from monitoring import incidents, watching
 from monitoring.clock import mark
-from monitoring.incidents import Opening, acknowledge, note_cause, open_all, remind, resolve
+from monitoring.incidents import (
+    IncidentOpening,
+    acknowledge_incidents,
+    note_cause,
+    open_incidents,
+    resolve_incidents,
+    send_reminders,
+)
 from monitoring.models import Incident, MaintenanceWindow, Target
 from monitoring.tell import spoken
 from monitoring.tests.conftest import REFUSED, fine
@@ -26,16 +33,16 @@ def incident(checks, channel):
 
 
 def test_opening_again_what_is_open_does_nothing(checks, channel, target):
-    opening = Opening(target.subject, "unavailable", target, "connect", "ECONNREFUSED")
-    assert len(open_all([opening], checks.now)) == 1
-    assert open_all([opening], checks.pass_by(seconds=1)) == []
+    opening = IncidentOpening(target.subject, "unavailable", target, "connect", "ECONNREFUSED")
+    assert len(open_incidents([opening], checks.now)) == 1
+    assert open_incidents([opening], checks.pass_by(seconds=1)) == []
     assert (len(titles()), Incident.objects.get().timeline.count()) == (1, 1)
 
 
 def test_resolving_twice_tells_once(incident, checks):
     stale = Incident.objects.get()
-    assert resolve([incident], checks.now) == 1
-    assert resolve([stale], checks.pass_by(hours=1)) == 0
+    assert resolve_incidents([incident], checks.now) == 1
+    assert resolve_incidents([stale], checks.pass_by(hours=1)) == 0
     assert titles() == ["API is down", "API is up again after 0 s"]
 
 
@@ -43,21 +50,21 @@ def test_who_was_told_meanwhile_is_told_of_the_end(incident, checks):
     Incident.objects.update(told_at=None)
     stale = Incident.objects.get()
     Incident.objects.update(told_at=checks.now.at)
-    resolve([stale], checks.now)
+    resolve_incidents([stale], checks.now)
     assert titles()[-1] == "API is up again after 0 s"
 
 
 def test_acknowledging_is_written_down_once(incident, checks):
-    assert acknowledge(Incident.objects.all(), "alice", checks.now.at) == [incident.pk]
-    assert acknowledge(Incident.objects.all(), "bob", checks.now.at) == []
+    assert acknowledge_incidents(Incident.objects.all(), "alice", checks.now.at) == [incident.pk]
+    assert acknowledge_incidents(Incident.objects.all(), "bob", checks.now.at) == []
     incident.refresh_from_db()
     assert (incident.acknowledged_by, incident.acknowledged_at) == ("alice", checks.now.at)
     assert [(event.kind, event.actor) for event in incident.timeline.all()][1:] == [("acknowledged", "alice")]
 
 
 def test_what_is_over_is_not_acknowledged(incident, checks):
-    resolve([incident], checks.now)
-    assert acknowledge(Incident.objects.all(), "alice", checks.now.at) == []
+    resolve_incidents([incident], checks.now)
+    assert acknowledge_incidents(Incident.objects.all(), "alice", checks.now.at) == []
 
 
 def test_a_cause_is_noted_and_the_former_one_stays_in_the_timeline(incident, checks):
@@ -78,36 +85,36 @@ def test_people_are_reminded_at_the_interval_until_somebody_acknowledges(
     incident, checks, settings, django_assert_num_queries
 ):
     settings.INCIDENT_REMINDER_MINUTES = 30
-    assert remind(checks.pass_by(minutes=29)) == 0
-    assert remind(checks.pass_by(minutes=1)) == 1
-    assert remind(checks.now) == 0
-    assert remind(checks.pass_by(minutes=30)) == 1
+    assert send_reminders(checks.pass_by(minutes=29)) == 0
+    assert send_reminders(checks.pass_by(minutes=1)) == 1
+    assert send_reminders(checks.now) == 0
+    assert send_reminders(checks.pass_by(minutes=30)) == 1
     assert titles() == ["API is down", "Still: API is down", "Still: API is down"]
     assert "For 1 h now" in OutboxMessage.objects.order_by("pk").last().text
-    acknowledge(Incident.objects.all(), "alice", checks.now.at)
+    acknowledge_incidents(Incident.objects.all(), "alice", checks.now.at)
     with django_assert_num_queries(2):
-        assert remind(checks.pass_by(hours=10)) == 0
+        assert send_reminders(checks.pass_by(hours=10)) == 0
     incident.refresh_from_db()
     assert (incident.reminders, incident.timeline.filter(kind="reminded").count()) == (2, 2)
 
 
 def test_nobody_is_reminded_of_what_is_over(incident, checks):
-    resolve([incident], checks.now)
-    assert remind(checks.pass_by(days=3)) == 0
+    resolve_incidents([incident], checks.now)
+    assert send_reminders(checks.pass_by(days=3)) == 0
 
 
 def test_two_who_remind_at_once_remind_once(incident, checks):
     later = checks.pass_by(days=1)
     first, second = Incident.objects.get(), Incident.objects.get()
-    assert incidents.tell_again(first, later)
-    assert not incidents.tell_again(second, later)
+    assert incidents.notify_again(first, later)
+    assert not incidents.notify_again(second, later)
     assert len(titles()) == 2
 
 
 def test_nobody_is_reminded_of_what_was_acknowledged_a_moment_ago(incident, checks):
     found = Incident.objects.get()
-    acknowledge(Incident.objects.all(), "alice", checks.now.at)
-    assert not incidents.tell_again(found, checks.pass_by(days=1))
+    acknowledge_incidents(Incident.objects.all(), "alice", checks.now.at)
+    assert not incidents.notify_again(found, checks.pass_by(days=1))
     assert titles() == ["API is down"]
 
 
@@ -115,17 +122,17 @@ def test_two_who_tell_for_the_first_time_at_once_tell_once(incident, checks):
     Incident.objects.update(told_at=None)
     OutboxMessage.objects.all().delete()
     first, second = Incident.objects.get(), Incident.objects.get()
-    assert incidents.tell_again(first, checks.now)
-    assert not incidents.tell_again(second, checks.now)
+    assert incidents.notify_again(first, checks.now)
+    assert not incidents.notify_again(second, checks.now)
     assert titles() == ["API is down"]
 
 
 def test_what_a_silence_kept_back_is_told_when_it_ends(target, checks, channel):
     Target.objects.update(silenced_until=checks.now.at + timedelta(hours=1))
     checks.find(REFUSED, REFUSED)
-    assert remind(checks.pass_by(minutes=30)) == 0
-    assert remind(checks.pass_by(minutes=30)) == 1
-    assert remind(checks.now) == 0
+    assert send_reminders(checks.pass_by(minutes=30)) == 0
+    assert send_reminders(checks.pass_by(minutes=30)) == 1
+    assert send_reminders(checks.now) == 0
     assert titles() == ["API is down"]
     checks.find(fine(), fine())
     assert len(titles()) == 2
@@ -133,12 +140,12 @@ def test_what_a_silence_kept_back_is_told_when_it_ends(target, checks, channel):
 
 def test_nobody_is_reminded_during_a_silence_or_maintenance(incident, checks):
     Target.objects.update(silenced_until=checks.now.at + timedelta(days=1))
-    assert remind(checks.pass_by(hours=12)) == 0
+    assert send_reminders(checks.pass_by(hours=12)) == 0
     Target.objects.update(silenced_until=None)
     start = checks.now.at
     MaintenanceWindow.objects.create(name="Move", starts_at=start, ends_at=start + timedelta(hours=1))
-    assert remind(checks.now) == 0
-    assert remind(checks.pass_by(hours=1)) == 1
+    assert send_reminders(checks.now) == 0
+    assert send_reminders(checks.pass_by(hours=1)) == 1
 
 
 # --- What operators do with targets ----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from django.core.cache import cache
 from django.utils import timezone, translation
 
 from monitoring.clock import mark
-from monitoring.incidents import Opening, open_all
+from monitoring.incidents import IncidentOpening, open_incidents
 from monitoring.models import Rollup, Round
 from monitoring.panels import milliseconds, services_tile, totals
 from monitoring.tests.rolled import rollup
@@ -48,7 +48,7 @@ class TestTheTile:
         for name, state in (("a", "up"), ("b", "slow"), ("c", "down")):
             target = make_target(name, state=state)
         make_target("d", is_active=False)
-        open_all([Opening(target.subject, "unavailable", target)], mark())
+        open_incidents([IncidentOpening(target.subject, "unavailable", target)], mark())
         for number, p95 in ((1, 90.0), (2, 312.4)):
             Round.objects.create(
                 number=number, started_at=now, finished_at=now - 2 * HOUR, checks=3, failures=0, p95_ms=p95

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from monitoring.probe.http import probe as probe_once
+from monitoring.probe.http import probe_http as probe_once
 from monitoring.probe.spec import Spec
 from monitoring.tests import hostile
 from monitoring.tests.hostile import HELD, Server, answer, ask, drips, floods, probe, redirects, says

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from monitoring.probe.http import probe
+from monitoring.probe.http import probe_http
 from monitoring.probe.spec import Spec
 from monitoring.tests.hostile import Names, Server, answer, redirects, says
 from portal.egress import guard
@@ -18,7 +18,7 @@ SHORT = 0.3
 
 
 def outcome_of(names, url="http://name.example", **options):
-    outcome = probe(Spec(url, timeout=SHORT), resolve=names, **options)
+    outcome = probe_http(Spec(url, timeout=SHORT), resolve=names, **options)
     return outcome.error_kind, outcome.detail
 
 

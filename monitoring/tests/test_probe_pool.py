@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from monitoring.probe.http import Outcome
-from monitoring.probe.pool import Finished, Prober
+from monitoring.probe.http import ProbeOutcome
+from monitoring.probe.pool import FinishedProbe, Prober
 from monitoring.probe.spec import Spec
 from monitoring.tests.hostile import Server, answer, says
 from portal.tests.helpers.waiting import PATIENCE
@@ -17,11 +17,11 @@ SPEC = Spec("http://name.example")
 
 
 def hold(spec, *, allow_private):
-    return Outcome(status=200, latency_ms=1.0)
+    return ProbeOutcome(status=200, latency_ms=1.0)
 
 
-def collect(prober: Prober, count: int) -> list[Finished]:
-    found: list[Finished] = []
+def collect(prober: Prober, count: int) -> list[FinishedProbe]:
+    found: list[FinishedProbe] = []
     deadline = time.monotonic() + PATIENCE
     while len(found) < count and time.monotonic() < deadline:
         found += prober.finished(PATIENCE)
@@ -45,7 +45,7 @@ def test_checks_are_made_in_the_order_in_which_they_are_due():
 
     def note(spec, *, allow_private):
         order.append(spec.url)
-        return Outcome()
+        return ProbeOutcome()
 
     now = time.monotonic() + 0.1
     with Prober(threads=1, probe=note) as prober:
@@ -86,7 +86,7 @@ def test_a_key_stays_in_flight_until_its_result_is_handed_out():
 
     def note(spec, *, allow_private):
         is_done.set()
-        return Outcome()
+        return ProbeOutcome()
 
     with Prober(probe=note) as prober:
         prober.submit("a", SPEC, time.monotonic())
@@ -101,7 +101,7 @@ def test_suspects_that_hang_keep_no_others_waiting():
     def by_url(spec, *, allow_private):
         if spec.url == "dead":
             is_over.wait(30)
-        return Outcome()
+        return ProbeOutcome()
 
     with Prober(threads=2, probe=by_url) as prober:
         for number in range(10):
@@ -119,7 +119,7 @@ def test_those_believed_to_be_well_keep_no_suspects_waiting():
     def by_url(spec, *, allow_private):
         if spec.url == "newly dead":
             is_over.wait(30)
-        return Outcome()
+        return ProbeOutcome()
 
     with Prober(threads=1, probe=by_url) as prober:
         prober.submit("dead", Spec("newly dead"), time.monotonic())
@@ -145,7 +145,7 @@ def test_private_addresses_are_allowed_or_not_for_all():
 
     def note(spec, *, allow_private):
         asked.append(allow_private)
-        return Outcome()
+        return ProbeOutcome()
 
     for allowed in (True, False):
         with Prober(probe=note, allow_private=allowed) as prober:
@@ -167,7 +167,7 @@ def test_closing_waits_for_nothing_planned_and_for_what_has_started():
         started.set()
         is_over.wait(PATIENCE)
         ended.append(spec.url)
-        return Outcome()
+        return ProbeOutcome()
 
     prober = Prober(threads=1, probe=note)
     prober.submit("a", Spec("started"), time.monotonic())

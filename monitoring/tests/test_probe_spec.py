@@ -7,7 +7,7 @@ from django.utils import translation
 
 from monitoring.probe import expect
 from monitoring.probe.kinds import NETWORK, ErrorKind, sentence
-from monitoring.probe.spec import statuses
+from monitoring.probe.spec import parse_statuses
 from portal.egress.urls import clean_url
 
 
@@ -22,7 +22,7 @@ from portal.egress.urls import clean_url
     ],
 )
 def test_statuses_are_ranges(text, ranges):
-    assert statuses(text) == ranges
+    assert parse_statuses(text) == ranges
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_statuses_are_ranges(text, ranges):
 )
 def test_what_is_no_status_is_refused(text, code):
     with pytest.raises(ValueError, match=f"^{code}$"):
-        statuses(text)
+        parse_statuses(text)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_what_is_no_address_of_a_target_is_refused(text, code):
     ["$", "$.a.b", "$['a b'][0]", "$..status", "$.a[-1:]", "$.checks[?@.name == 'db'].up", "$[?length(@.a) > 1]"],
 )
 def test_json_paths_walk_along_a_document(path):
-    assert expect.compiled(path)
+    assert expect.compile_json_path(path)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_json_paths_walk_along_a_document(path):
 )
 def test_what_is_no_json_path_or_would_take_long_is_refused(path):
     with pytest.raises(ValueError, match=r"^json_path$"):
-        expect.compiled(path)
+        expect.compile_json_path(path)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitoring.probe.http import probe
+from monitoring.probe.http import probe_http
 from monitoring.probe.spec import Spec
 from monitoring.tests import hostile
 from monitoring.tests.hostile import Authority, Names, Server, answer, redirects, says
@@ -26,7 +26,7 @@ def ask(authority, context, behave=WELL, *, url="", **spec):
     with Server(behave, context=context) as server:
         address = url.format(port=server.port) or server.url
         names = Names(["127.0.0.1"])
-        return probe(Spec(address, **{"timeout": 5.0} | spec), context=authority.trusting, resolve=names)
+        return probe_http(Spec(address, **{"timeout": 5.0} | spec), context=authority.trusting, resolve=names)
 
 
 def is_in(days: int, moment: datetime) -> bool:
@@ -87,14 +87,14 @@ def test_the_certificate_is_that_of_the_name_and_not_of_the_address(authority, u
 
 def test_a_server_that_does_not_speak_tls_is_told():
     with Server(says(b"HTTP/1.1 400 Bad Request\r\n\r\n"), reads=False) as server:
-        outcome = probe(Spec(f"https://127.0.0.1:{server.port}", timeout=5.0))
+        outcome = probe_http(Spec(f"https://127.0.0.1:{server.port}", timeout=5.0))
     assert outcome.error_kind == "tls"
     assert outcome.detail.isupper()
 
 
 def test_a_close_instead_of_a_handshake_is_a_connection_that_failed():
     with Server(says(b""), reads=False) as server:
-        assert probe(Spec(f"https://127.0.0.1:{server.port}", timeout=5.0)).error_kind == "connect"
+        assert probe_http(Spec(f"https://127.0.0.1:{server.port}", timeout=5.0)).error_kind == "connect"
 
 
 @pytest.mark.parametrize(("first", "last"), [(10, 60), (60, 10)])

@@ -7,7 +7,7 @@ import pytest
 
 from monitoring.models import CheckResult, Incident, MaintenanceWindow, Target
 from monitoring.pace import next_due
-from monitoring.record import RETRY_PAUSE, Checked, record
+from monitoring.record import RETRY_PAUSE, FinishedCheck, record_checks
 from monitoring.tests.conftest import NOON, REFUSED, Checks, fine
 from portal.models import OutboxMessage
 
@@ -49,23 +49,23 @@ def test_the_target_is_free_and_planned_for_its_next_moment(checks):
 def test_what_a_claim_of_the_past_has_found_counts_for_nothing(checks):
     claimed = checks.claim()
     checks.claim()
-    assert record([Checked(claimed, REFUSED, NOON)], checks.now) == []
+    assert record_checks([FinishedCheck(claimed, REFUSED, NOON)], checks.now) == []
     Target.objects.update(claim="")
-    assert record([Checked(claimed, REFUSED, NOON)], checks.now) == []
+    assert record_checks([FinishedCheck(claimed, REFUSED, NOON)], checks.now) == []
     assert not CheckResult.objects.exists()
 
 
 def test_a_target_that_was_deleted_meanwhile_stays_deleted(checks):
     claimed = checks.claim()
     Target.objects.all().delete()
-    assert record([Checked(claimed, fine(), NOON)], checks.now) == []
+    assert record_checks([FinishedCheck(claimed, fine(), NOON)], checks.now) == []
     assert not Target.objects.exists()
 
 
 def test_what_an_operator_changes_meanwhile_stays(checks):
     claimed = checks.claim()
     Target.objects.update(interval=3600, silenced_until=NOON)
-    record([Checked(claimed, fine(), NOON)], checks.now)
+    record_checks([FinishedCheck(claimed, fine(), NOON)], checks.now)
     target = Target.objects.get()
     assert (target.interval, target.silenced_until) == (3600, NOON)
     assert target.next_check_at == next_due(target.pk, 3600, checks.now.at)
@@ -74,20 +74,22 @@ def test_what_an_operator_changes_meanwhile_stays(checks):
 def test_a_batch_takes_the_same_number_of_queries_whatever_its_size(make_target, django_assert_num_queries):
     def batch(size):
         found = [Checks(make_target(f"{size} {number}")) for number in range(size)]
-        return [Checked(checks.claim(), fine() if place % 2 else REFUSED, NOON) for place, checks in enumerate(found)]
+        return [
+            FinishedCheck(checks.claim(), fine() if place % 2 else REFUSED, NOON) for place, checks in enumerate(found)
+        ]
 
     one, many, now = batch(1), batch(20), Checks(make_target()).now
     with django_assert_num_queries(7):
-        record(one, now)
+        record_checks(one, now)
     with django_assert_num_queries(7):
-        record(many, now)
+        record_checks(many, now)
 
 
 def test_that_a_target_is_still_down_takes_no_query_more(checks, channel, django_assert_num_queries):
     checks.find(REFUSED, REFUSED)
     claimed = checks.claim()
     with django_assert_num_queries(7):
-        record([Checked(claimed, REFUSED, NOON)], checks.now)
+        record_checks([FinishedCheck(claimed, REFUSED, NOON)], checks.now)
 
 
 # --- Retries ---------------------------------------------------------------------------------------------------------
@@ -291,7 +293,7 @@ def test_a_thousand_openings_take_the_same_number_of_queries_as_two(
     make_target, channel, django_assert_max_num_queries
 ):
     found = [Checks(make_target(f"T{number}", failures_to_open=1)) for number in range(50)]
-    batch = [Checked(checks.claim(), REFUSED, NOON) for checks in found]
+    batch = [FinishedCheck(checks.claim(), REFUSED, NOON) for checks in found]
     with django_assert_max_num_queries(25):
-        record(batch, found[0].now)
+        record_checks(batch, found[0].now)
     assert len(titles()) == 50

@@ -10,7 +10,7 @@ from django.utils import timezone, translation
 
 from monitoring import report
 from monitoring.columns import WIDTH, padded, printable, width_of, wrapped
-from monitoring.incidents import Opening, note_cause, open_all, resolve
+from monitoring.incidents import IncidentOpening, note_cause, open_incidents, resolve_incidents
 from monitoring.models import CheckResult, Round
 from monitoring.report import Line, Log, Seen, of_period, save, table
 from monitoring.tests.conftest import NOON
@@ -276,9 +276,11 @@ def test_without_an_incident_it_says_so(checks):
 
 
 def test_incidents_stand_with_their_duration_and_cause(checks):
-    [incident] = open_all([Opening("target:1", "unavailable", checks.target, "status", "503")], checks.now)
+    [incident] = open_incidents(
+        [IncidentOpening("target:1", "unavailable", checks.target, "status", "503")], checks.now
+    )
     note_cause(incident, "A disk was full.\nIt was emptied.", "alice", NOON)
-    resolve([incident], checks.pass_by(minutes=4, seconds=12))
+    resolve_incidents([incident], checks.pass_by(minutes=4, seconds=12))
     assert of_period(NOON + HOUR, 24)[-4:] == [
         "Incidents",
         "2026-03-10 12:00:00 UTC, 4 min 12 s: API is down",
@@ -288,13 +290,13 @@ def test_incidents_stand_with_their_duration_and_cause(checks):
 
 
 def test_what_is_still_open_is_there_however_long_ago_it_opened(checks):
-    open_all([Opening("fleet", "fleet_errors", facts={"failures": 1, "checks": 9})], checks.now)
+    open_incidents([IncidentOpening("fleet", "fleet_errors", facts={"failures": 1, "checks": 9})], checks.now)
     assert "2026-03-10 12:00:00 UTC, open for 5 d: All targets: too many checks fail" in of_period(NOON + 5 * DAY, 1)
 
 
 def test_what_was_over_before_is_left_out(checks):
-    opened = open_all([Opening("fleet", "fleet_errors")], checks.now)
-    resolve(opened, checks.pass_by(minutes=1))
+    opened = open_incidents([IncidentOpening("fleet", "fleet_errors")], checks.now)
+    resolve_incidents(opened, checks.pass_by(minutes=1))
     assert of_period(NOON + DAY, 23)[-1] == "No incident."
     assert of_period(NOON + DAY, 24)[-1] != "No incident."
 
@@ -302,7 +304,7 @@ def test_what_was_over_before_is_left_out(checks):
 def test_of_very_many_the_latest_are_shown(checks, monkeypatch):
     monkeypatch.setattr(report, "MOST_INCIDENTS", 2)
     for number in range(3):
-        open_all([Opening(f"fleet:{number}", "fleet_errors")], checks.pass_by(minutes=1))
+        open_incidents([IncidentOpening(f"fleet:{number}", "fleet_errors")], checks.pass_by(minutes=1))
     lines = of_period(NOON + HOUR, 24)
     assert [line.split(": ")[1] for line in lines if "too many" in line] == ["2", "1"]
     assert lines[-1] == "and more before"

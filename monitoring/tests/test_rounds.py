@@ -17,12 +17,12 @@ from django_q.models import OrmQ
 from monitoring import record, rounds, schedules, watch
 from monitoring.clock import mark
 from monitoring.connectivity import Connectivity
-from monitoring.incidents import remind
+from monitoring.incidents import send_reminders
 from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round, Target
-from monitoring.probe.http import Outcome
-from monitoring.probe.pool import Finished, Prober
+from monitoring.probe.http import ProbeOutcome
+from monitoring.probe.pool import FinishedProbe, Prober
 from monitoring.querysets import TargetQuerySet
-from monitoring.rounds import TASK, keep_watched, run_round, take_lease
+from monitoring.rounds import TASK, ensure_watched, run_round, take_lease
 from monitoring.schedules import (
     outdated_checks,
     outdated_minutes,
@@ -31,7 +31,7 @@ from monitoring.schedules import (
 )
 from monitoring.tests.conftest import NOON, fine
 from monitoring.tests.services import Service
-from monitoring.watch import Watch
+from monitoring.watch import ActiveRound
 from portal.models import Heartbeat, JobRun, OutboxMessage
 from portal.tests.helpers.database import own_address
 from portal.tests.helpers.workers import deliver
@@ -68,7 +68,7 @@ def targets(make_target, service):
 def run():
     """A round whose time the test keeps itself."""
     with Prober(threads=20) as prober:
-        yield Watch(1, prober, Connectivity([], was_online=False))
+        yield ActiveRound(1, prober, Connectivity([], was_online=False))
 
 
 def finish(run):
@@ -164,7 +164,7 @@ def test_of_two_workers_one_makes_the_round(targets, service, monkeypatch):
 def test_a_watcher_who_was_overtaken_stops_claiming(targets, service, run):
     lease = take_lease(0)
     JobRun.objects.update(fence=lease.fence + 1)
-    rounds.keep_watch(run, lease, length=60)
+    rounds.claim_until(run, lease, length=60)
     assert service.asked == []
 
 
@@ -173,7 +173,7 @@ def test_two_who_claim_at_once_share_the_targets(targets, service):
 
     def claim_cycle(number):
         with Prober(threads=20) as prober:
-            mine = Watch(number, prober, Connectivity([], was_online=False))
+            mine = ActiveRound(number, prober, Connectivity([], was_online=False))
             start.wait()
             mine.claim_due(timezone.now())
             finish(mine)
@@ -304,21 +304,21 @@ def test_only_the_dead_lose_their_claims(targets):
     holders = {"T0": current_process(), "T1": "elsewhere:1:1", "T2": f"{HOST}:999999999:1"}
     for name, holder in holders.items():
         Target.objects.filter(name=name).update(claim=f"1.1 {holder}")
-    assert watch.release_dead() == 1
+    assert watch.release_dead_claims() == 1
     assert list(Target.objects.exclude(claim="").values_list("name", flat=True)) == ["T0", "T1"]
 
 
 @pytest.mark.parametrize(("is_online", "is_trusted"), [(True, True), (False, False), (None, False)])
 def test_that_the_network_is_missed_is_believed_where_it_was_reached_lately(targets, is_online, is_trusted):
     Round.objects.create(number=1, started_at=NOON, finished_at=NOON, checks=1, failures=0, is_online=is_online)
-    assert watch.our_connectivity().was_online is is_trusted
+    assert watch.make_connectivity().was_online is is_trusted
 
 
 def test_an_outage_of_ours_is_believed_until_it_is_over(targets):
     Incident.objects.create(subject="portal", rule="offline", opened_at=NOON)
-    assert watch.our_connectivity().was_online
+    assert watch.make_connectivity().was_online
     Incident.objects.update(resolved_at=NOON)
-    assert not watch.our_connectivity().was_online
+    assert not watch.make_connectivity().was_online
 
 
 def test_a_result_stands_at_the_moment_its_check_began(targets, run):
@@ -340,7 +340,7 @@ def test_results_wait_while_the_database_is_gone(targets, run, monkeypatch):
         raise OperationalError("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(watch, "record", gone)
+        patch.setattr(watch, "record_checks", gone)
         while run.prober.in_flight:
             run.step(0.05)
     assert not CheckResult.objects.exists()
@@ -352,9 +352,9 @@ def test_one_result_that_cannot_be_written_keeps_no_other_from_it(targets, run, 
     def refusing(batch, now):
         if any(checked.target.name == "T2" for checked in batch):
             raise TypeError("a fault of ours")
-        return record.record(batch, now)
+        return record.record_checks(batch, now)
 
-    monkeypatch.setattr(watch, "record", refusing)
+    monkeypatch.setattr(watch, "record_checks", refusing)
     run.claim_due(timezone.now())
     finish(run)
     assert sorted(CheckResult.objects.values_list("target__name", flat=True)) == ["T0", "T1", "T3", "T4"]
@@ -411,7 +411,7 @@ def test_what_waits_for_that_word_outlives_a_database_that_is_gone(targets, make
         raise OperationalError("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(watch, "record", gone)
+        patch.setattr(watch, "record_checks", gone)
         while run.prober.in_flight:
             run.step(0.05)
     assert len(run.waiting) == 6
@@ -450,11 +450,11 @@ def closed(run, *found):
 
 
 def next_round(number):
-    return Watch(number, Prober(threads=1), Connectivity([], was_online=False))
+    return ActiveRound(number, Prober(threads=1), Connectivity([], was_online=False))
 
 
 def test_scattered_failures_in_two_rounds_are_told_with_the_failing_targets(targets, channel):
-    bad = Outcome("status", "500")
+    bad = ProbeOutcome("status", "500")
     for number in (1, 2):
         closed(next_round(number), (targets[0], fine()), (targets[1], bad), (targets[2], bad))
     incident = Incident.objects.get()
@@ -470,7 +470,7 @@ def test_what_people_were_told_of_by_itself_is_not_told_again_of_the_fleet(targe
     for target, rule in ((targets[1], "unavailable"), (targets[2], "slow")):
         Incident.objects.create(subject=target.subject, target=target, rule=rule, opened_at=NOON, told_at=NOON)
     for number in (1, 2, 3):
-        bad, slow = (targets[1], Outcome("status", "500")), (targets[2], fine(20_000))
+        bad, slow = (targets[1], ProbeOutcome("status", "500")), (targets[2], fine(20_000))
         found = closed(next_round(number), (targets[0], fine()), bad, slow)
     assert (found.checks, found.failures, found.judged_checks, found.judged_failures) == (3, 1, 1, 0)
     assert (found.p95_ms, found.judged_p95_ms) == (20_000, 100)
@@ -478,7 +478,7 @@ def test_what_people_were_told_of_by_itself_is_not_told_again_of_the_fleet(targe
 
 
 def test_the_message_names_what_was_counted_and_nothing_else(targets, channel):
-    bad = Outcome("status", "500")
+    bad = ProbeOutcome("status", "500")
     Incident.objects.create(
         subject=targets[0].subject, target=targets[0], rule="unavailable", opened_at=NOON, told_at=NOON
     )
@@ -495,7 +495,7 @@ def test_while_everything_is_under_maintenance_nobody_is_told_of_the_fleet(targe
     for number in (1, 2):
         closed(next_round(number), *[(target, fine(1500)) for target in targets])
     assert Incident.objects.get().told_at is None
-    remind(mark())
+    send_reminders(mark())
     assert not OutboxMessage.objects.exists()
 
 
@@ -547,7 +547,7 @@ def reached(run):
 
 def dns_failure(run, target, detail):
     run.flying[target.pk, ""] = target
-    return Finished((target.pk, ""), Outcome("dns", detail), due=0.0, started=0.0, ended=0.0)
+    return FinishedProbe((target.pk, ""), ProbeOutcome("dns", detail), due=0.0, started=0.0, ended=0.0)
 
 
 @pytest.mark.parametrize(
@@ -597,54 +597,54 @@ def test_the_schedule_reminds(targets, settings, channel):
 
 
 def test_after_the_clock_was_set_back_the_pulse_has_somebody_watch(targets):
-    Heartbeat.objects.beat(rounds.BEAT, "here")
+    Heartbeat.objects.beat(rounds.HEARTBEAT, "here")
     Heartbeat.objects.update(at=timezone.now() + timedelta(hours=1), asked_at=timezone.now() + timedelta(hours=1))
-    keep_watched(timezone.now())
+    ensure_watched(timezone.now())
     assert queued() == 1
 
 
 def test_the_pulse_has_somebody_watch_where_nobody_does(targets):
-    keep_watched(timezone.now())
-    keep_watched(timezone.now())
+    ensure_watched(timezone.now())
+    ensure_watched(timezone.now())
     assert queued() == 1
 
 
 def test_a_watch_that_goes_on_is_left_alone(targets):
     lease = take_lease(0)
-    keep_watched(timezone.now())
+    ensure_watched(timezone.now())
     assert queued() == 0
     lease.release()
-    keep_watched(timezone.now())
+    ensure_watched(timezone.now())
     assert queued() == 0
-    keep_watched(timezone.now() + 2 * rounds.HAND_OVER)
+    ensure_watched(timezone.now() + 2 * rounds.HAND_OVER)
     assert queued() == 1
 
 
 def test_dead_watcher_is_replaced_whatever_its_node_left_behind(targets, silent_node):
     """Its lease has yet to run out, and its task is claimed in the queue for minutes to come."""
-    keep_watched(timezone.now())
+    ensure_watched(timezone.now())
     OrmQ.objects.update(lock=timezone.now() + timedelta(minutes=3))
     take_lease(0)
     JobRun.objects.update(holder="another-host/12345678:7:1")
     Heartbeat.objects.update(asked_at=timezone.now() - timedelta(seconds=20))
-    keep_watched(timezone.now())
+    ensure_watched(timezone.now())
     assert queued() == 1
     silent_node(timedelta(seconds=11))
-    keep_watched(timezone.now())
-    keep_watched(timezone.now())
+    ensure_watched(timezone.now())
+    ensure_watched(timezone.now())
     assert queued() == 2
     assert take_lease(0) is not None
 
 
 def test_where_nothing_is_active_nobody_watches(targets):
     Target.objects.update(is_active=False)
-    keep_watched(timezone.now())
+    ensure_watched(timezone.now())
     assert queued() == 0
 
 
 def test_a_worker_makes_the_round_that_was_asked_for(targets, service, monkeypatch):
     monkeypatch.setattr(rounds, "LENGTH_SECONDS", 0.1)
-    keep_watched(timezone.now())
+    ensure_watched(timezone.now())
     deliver()
     assert CheckResult.objects.count() == 5
     assert TASK == "monitoring.round"

@@ -16,7 +16,7 @@ from django.utils import timezone
 from monitoring import record, rounds, sweeps, watch, watching
 from monitoring.console import line_of
 from monitoring.models import CheckResult, Incident, Round, Target
-from monitoring.sweeps import Occupied, Progress, Sweep, spread, sweep_once
+from monitoring.sweeps import LeaseUnavailable, Progress, Sweep, spread_seconds, sweep_once
 from monitoring.tests.services import Service
 from portal.models import JobRun
 from portal.tests.helpers.database import own_address
@@ -54,8 +54,8 @@ def targets(make_target, service, monkeypatch):
 @pytest.fixture
 def start_sweep():
     """Return a function that starts a sweep whose steps the test makes itself."""
-    with watch.our_prober() as prober:
-        yield lambda: Sweep(watch.Watch(rounds.take_lease(0).fence, prober, watch.our_connectivity()))
+    with watch.make_prober() as prober:
+        yield lambda: Sweep(watch.ActiveRound(rounds.take_lease(0).fence, prober, watch.make_connectivity()))
 
 
 def finish(sweep):
@@ -76,7 +76,7 @@ def gone(*arguments, **options):
 
 @pytest.mark.parametrize(("count", "interval", "seconds"), [(0, 60, 0), (4, 60, 1), (200, 60, 10), (200, 5, 2.5)])
 def test_checks_are_spread_over_at_most_ten_seconds_and_half_the_interval(count, interval, seconds):
-    assert spread(count, interval) == seconds
+    assert spread_seconds(count, interval) == seconds
 
 
 def test_sweep_checks_each_active_target_once_whatever_its_interval(targets, service):
@@ -202,7 +202,7 @@ def test_two_failing_sweeps_open_an_incident_and_two_good_ones_close_it(targets,
 
 def test_results_are_kept_until_the_database_is_back(targets, service, monkeypatch):
     failures = iter([OperationalError("gone"), None, OperationalError("gone")])
-    sound = watch.record
+    sound = watch.record_checks
 
     def record_or_fail(batch, now):
         if error := next(failures, None):
@@ -210,26 +210,26 @@ def test_results_are_kept_until_the_database_is_back(targets, service, monkeypat
         return sound(batch, now)
 
     monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(watch, "record", record_or_fail)
+    monkeypatch.setattr(watch, "record_checks", record_or_fail)
     assert sweep_all().round.checks == 5
     assert len(service.asked) == 5, "a result was lost, and its target checked again"
 
 
 def test_claiming_is_tried_again_when_the_database_is_back(targets, monkeypatch):
-    sound, failures = watch.Watch.claim, iter([DatabaseError("gone")])
+    sound, failures = watch.ActiveRound.claim, iter([DatabaseError("gone")])
 
     def claim_or_fail(self, *arguments):
         if error := next(failures, None):
             raise error
         return sound(self, *arguments)
 
-    monkeypatch.setattr(watch.Watch, "claim", claim_or_fail)
+    monkeypatch.setattr(watch.ActiveRound, "claim", claim_or_fail)
     monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.0)
     assert sweep_all().round.checks == 5
 
 
 def test_stopped_sweep_gives_up_results_that_cannot_be_stored(targets, monkeypatch):
-    monkeypatch.setattr(watch, "record", gone)
+    monkeypatch.setattr(watch, "record_checks", gone)
     monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(sweeps, "UNWRITTEN_SECONDS", 0.1)
     shown = []
@@ -252,14 +252,14 @@ def test_stopped_sweep_waits_for_a_check_under_way_however_long_it_takes(targets
 
 
 def test_round_that_cannot_be_stored_keeps_its_results(targets, monkeypatch):
-    monkeypatch.setattr(watch.Watch, "close", gone)
+    monkeypatch.setattr(watch.ActiveRound, "close", gone)
     swept = sweep_all()
     assert (swept.round, len(swept.results), swept.is_lost) == (None, 5, True)
     assert line_of(swept) == "The round could not be written down."
 
 
 def test_missing_database_is_asked_once_a_pause(targets, start_sweep, monkeypatch, caplog):
-    monkeypatch.setattr(watch.Watch, "claim", gone)
+    monkeypatch.setattr(watch.ActiveRound, "claim", gone)
     monkeypatch.setattr(watch, "PAUSE_SECONDS", 3600.0)
     sweep = start_sweep()
     for _ in range(5):
@@ -299,7 +299,7 @@ def test_sweep_looks_more_often_when_the_workers_round_is_about_to_end(db):
 def test_sweep_gives_up_if_the_workers_keep_the_lease(targets, service, monkeypatch):
     monkeypatch.setattr(sweeps, "PATIENCE_SECONDS", 0.05)
     rounds.take_lease(0)
-    with pytest.raises(Occupied):
+    with pytest.raises(LeaseUnavailable):
         sweep_all()
     assert service.asked == []
 
@@ -335,7 +335,7 @@ def test_watch_lease_is_renewed_when_it_is_due(monkeypatch):
         rounds.Heartbeat.objects.all().delete()
         assert lease.keep()
         assert (JobRun.objects.get().lease_expires_at > timezone.now()) is is_renewed
-        assert rounds.Heartbeat.objects.filter(component=rounds.BEAT).exists() is is_renewed
+        assert rounds.Heartbeat.objects.filter(component=rounds.HEARTBEAT).exists() is is_renewed
 
 
 def test_watch_lease_is_not_given_up_for_want_of_a_database(monkeypatch, caplog):

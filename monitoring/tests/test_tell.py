@@ -7,9 +7,9 @@ import pytest
 from django.utils import timezone
 
 from monitoring.clock import mark
-from monitoring.incidents import Opening, open_all, remind, resolve
+from monitoring.incidents import IncidentOpening, open_incidents, resolve_incidents, send_reminders
 from monitoring.models import Incident
-from monitoring.record import Checked, record
+from monitoring.record import FinishedCheck, record_checks
 from monitoring.tests.conftest import NOON, REFUSED, Checks
 from portal.notifications.delivery import deliver
 from portal.tests.helpers.receiver import BotApi
@@ -32,12 +32,12 @@ def titles(api):
 def test_an_incident_is_told_reminded_of_and_closed_in_this_order(target, api, settings):
     settings.INCIDENT_REMINDER_MINUTES = 60
     now = mark()
-    (incident,) = open_all([Opening(target.subject, "unavailable", target, "timeout", "body")], now)
+    (incident,) = open_incidents([IncidentOpening(target.subject, "unavailable", target, "timeout", "body")], now)
     deliver("telegram")
     Incident.objects.update(told_at=timezone.now() - timedelta(hours=1))
-    remind(mark())
+    send_reminders(mark())
     deliver("telegram")
-    resolve([incident], replace(now, ticks=now.ticks + 252))
+    resolve_incidents([incident], replace(now, ticks=now.ticks + 252))
     deliver("telegram")
     assert titles(api) == ["🔴 API is down", "🔴 Still: API is down", "✅ API is up again after 4 min 12 s"]
     assert "The answer was not whole in time." in api.texts[0]
@@ -46,7 +46,7 @@ def test_an_incident_is_told_reminded_of_and_closed_in_this_order(target, api, s
 
 def test_a_storm_becomes_a_digest(make_target, api):
     found = [Checks(make_target(f"Service {number}", failures_to_open=1)) for number in range(60)]
-    record([Checked(checks.claim(), REFUSED, NOON) for checks in found], mark())
+    record_checks([FinishedCheck(checks.claim(), REFUSED, NOON) for checks in found], mark())
     deliver("telegram")
     assert Incident.objects.open().count() == 60
     assert len(api.texts) <= 10
@@ -73,7 +73,7 @@ def test_a_storm_becomes_a_digest(make_target, api):
     ],
 )
 def test_each_rule_says_what_it_is_about(target, api, rule, facts, title, text):
-    open_all([Opening(target.subject, rule, target, facts=facts)], mark())
+    open_incidents([IncidentOpening(target.subject, rule, target, facts=facts)], mark())
     deliver("telegram")
     (said,) = api.texts
     assert title in said
@@ -82,7 +82,7 @@ def test_each_rule_says_what_it_is_about(target, api, rule, facts, title, text):
 
 def test_end_of_an_outage_of_the_portal_itself_says_what_did_not_count(api, db):
     now = mark()
-    resolve(open_all([Opening("portal", "offline")], now), replace(now, ticks=now.ticks + 61))
+    resolve_incidents(open_incidents([IncidentOpening("portal", "offline")], now), replace(now, ticks=now.ticks + 61))
     deliver("telegram")
     assert titles(api)[-1] == "✅ The portal reaches the network again after 1 min 1 s"
     assert "\n\nFailures during this time don’t count.\n" in api.texts[-1]
@@ -90,13 +90,15 @@ def test_end_of_an_outage_of_the_portal_itself_says_what_did_not_count(api, db):
 
 def test_a_fleet_message_names_ten_and_counts_the_rest(api, db):
     facts = {"checks": 40, "failures": 12, "failing": [f"T{number}" for number in range(12)]}
-    open_all([Opening("fleet", "fleet_errors", facts=facts)], mark())
+    open_incidents([IncidentOpening("fleet", "fleet_errors", facts=facts)], mark())
     deliver("telegram")
     assert "12 of 40 checks failed" in api.texts[0]
     assert "– T9\nand 2 more" in api.texts[0]
 
 
 def test_an_ad_hoc_watch_is_named_by_its_address(api, db):
-    open_all([Opening("fleet:https://shop.example.org", "fleet_latency", facts={"p95_ms": 1200.0})], mark())
+    open_incidents(
+        [IncidentOpening("fleet:https://shop.example.org", "fleet_latency", facts={"p95_ms": 1200.0})], mark()
+    )
     deliver("telegram")
     assert "https://shop.example.org: answers are slow" in api.texts[0]

@@ -5,9 +5,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitoring.models import Incident, Round, Target
-from monitoring.probe.http import Outcome
+from monitoring.probe.http import ProbeOutcome
 from monitoring.tests.conftest import REFUSED, fine
-from monitoring.thresholds import FleetLimits, count, fleet_verdicts, is_retried, state_of, verdicts
+from monitoring.thresholds import (
+    FleetLimits,
+    derive_state,
+    evaluate_fleet,
+    evaluate_result,
+    should_retry,
+    update_streaks,
+)
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 Rule, State = Incident.Rule, Target.State
@@ -16,8 +23,8 @@ Rule, State = Incident.Rule, Target.State
 def judged(outcomes, **fields):
     target = Target(failures_to_open=3, successes_to_close=2, tls_expiry_days=14, **fields)
     for outcome in outcomes:
-        count(target, outcome)
-    return target, verdicts(target, outcomes[-1] if outcomes else fine(), NOON)
+        update_streaks(target, outcome)
+    return target, evaluate_result(target, outcomes[-1] if outcomes else fine(), NOON)
 
 
 def outcomes(word, slow_ms=2000):
@@ -121,7 +128,7 @@ def test_successes_resolve_an_outage_once_it_is_not_unstable(found, is_held):
 )
 def test_a_certificate_is_told_of_in_time(left, days, is_broken):
     target = Target(tls_expiry_days=days, certificate_until=NOON + left if left is not None else None)
-    verdict = verdicts(target, fine(), NOON)
+    verdict = evaluate_result(target, fine(), NOON)
     assert (Rule.CERTIFICATE in verdict.broken, Rule.CERTIFICATE in verdict.held) == (is_broken, not is_broken)
 
 
@@ -137,7 +144,7 @@ def test_a_certificate_is_told_of_in_time(left, days, is_broken):
     ],
 )
 def test_a_failure_is_tried_again_unless_it_is_known(attempts, retries, state, outcome, again):
-    assert is_retried(Target(attempts=attempts, retries=retries, state=state), outcome) is again
+    assert should_retry(Target(attempts=attempts, retries=retries, state=state), outcome) is again
 
 
 @pytest.mark.parametrize(
@@ -155,7 +162,7 @@ def test_a_failure_is_tried_again_unless_it_is_known(attempts, retries, state, o
 )
 def test_the_state_follows_from_results_and_incidents(failures, successes, rules, state):
     target = Target(failures_in_row=failures, successes_in_row=successes)
-    assert state_of(target, frozenset(rules)) == state
+    assert derive_state(target, frozenset(rules)) == state
 
 
 # --- The fleet -------------------------------------------------------------------------------------------------------
@@ -183,14 +190,14 @@ def rounds(*found):
     ],
 )
 def test_two_rounds_in_a_row_decide_for_the_fleet(found, broken, held):
-    verdict = fleet_verdicts(rounds(*found), LIMITS)
+    verdict = evaluate_fleet(rounds(*found), LIMITS)
     assert (set(verdict.broken), set(verdict.held)) == (broken, held)
 
 
 def test_of_a_certificate_that_was_not_seen_nothing_is_said():
     target = Target(tls_expiry_days=14, certificate_until=NOON)
-    assert Rule.CERTIFICATE not in verdicts(target, REFUSED, NOON).broken
+    assert Rule.CERTIFICATE not in evaluate_result(target, REFUSED, NOON).broken
 
 
 def test_a_failed_check_has_no_latency():
-    assert Outcome("timeout", "body").latency_ms is None
+    assert ProbeOutcome("timeout", "body").latency_ms is None

@@ -11,7 +11,7 @@ from monitoring.connectivity import Connectivity
 from monitoring.models import Incident, MaintenanceWindow, Target
 from monitoring.probe.pool import Prober
 from monitoring.tests.conftest import REFUSED, Checks, fine
-from monitoring.watch import Watch
+from monitoring.watch import ActiveRound
 from portal.models import OutboxMessage
 
 pytestmark = pytest.mark.django_db
@@ -141,6 +141,6 @@ def test_silenced_target_is_told_of_when_the_silence_ends(checks, channel):
 
 def test_fleet_does_not_tell_of_a_target_that_is_known_to_be_unstable(checks):
     find(checks, "fofofofof")
-    run = Watch(1, Prober(threads=1), Connectivity([], was_online=False))
+    run = ActiveRound(1, Prober(threads=1), Connectivity([], was_online=False))
     run.tally.counted = checks.find(REFUSED)
     assert run.summary(checks.now).judged_checks == 0

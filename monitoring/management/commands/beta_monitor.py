@@ -83,7 +83,7 @@ class Console:
         sweeps.log.removeFilter(self.screen.make_room)
         self.is_ending.restore()
 
-    def add(self, swept: sweeps.Swept) -> None:
+    def add(self, swept: sweeps.ShownRound) -> None:
         self.log.add(swept.round, swept.results, is_lost=swept.is_lost)
         self.screen.print(line_of(swept))
 
@@ -127,7 +127,7 @@ class Command(BaseCommand):
         if not (url or settings.MONITORED_BASE):
             raise CommandError("There is nothing to check: enter targets in the admin, or give --url.", returncode=2)
         try:
-            return adhoc.clean_base(url or settings.MONITORED_BASE)
+            return adhoc.parse_base(url or settings.MONITORED_BASE)
         except ValueError:
             name = "--url" if url else "APP_URL"
             raise CommandError(f"{name} must be an address such as https://shop.example.org.", returncode=2) from None
@@ -144,11 +144,11 @@ class Command(BaseCommand):
 
     def watch_addresses(self, base: str, paths: list[str], interval: float) -> None:
         try:
-            targets = adhoc.targets_of(base, paths or adhoc.PATHS)
+            targets = adhoc.make_targets(base, paths or adhoc.PATHS)
         except ValueError:
             raise CommandError("--path must be the path of an address, such as /api.", returncode=2) from None
         is_cut_short = False
-        with Console(self.stdout) as console, adhoc.Addresses(base, targets, interval) as addresses:
+        with Console(self.stdout) as console, adhoc.AddressWatch(base, targets, interval) as addresses:
             for swept in addresses.rounds(console.is_ending, console.screen.show):
                 console.add(swept)
                 is_cut_short = swept.is_stopped and interval == math.inf
@@ -159,7 +159,7 @@ class Command(BaseCommand):
             follower = follow.Follower()
             try:
                 for found in follower.rounds(interval, console.is_ending, console.screen.show):
-                    console.add(sweeps.Swept(found, follower.results_before(found)))
+                    console.add(sweeps.ShownRound(found, follower.results_before(found)))
             except follow.NobodyWatches:
                 raise CommandError(NOBODY_WATCHES, returncode=2) from None
             console.log.add_results(follower.last_results())
@@ -169,7 +169,7 @@ class Command(BaseCommand):
         with Console(self.stdout) as console:
             try:
                 swept = sweeps.sweep_once(console.is_ending, self.say_that_it_waits, console.screen.show)
-            except sweeps.Occupied:
+            except sweeps.LeaseUnavailable:
                 raise CommandError("Somebody else keeps watching the targets.") from None
             if swept is not None:
                 console.add(swept)
