@@ -12,48 +12,56 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 export DJANGO_SETTINGS_MODULE := portal.settings
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: run demo test fuzz check audit bench faults format messages requirements clean
+.DEFAULT_GOAL := help
+.PHONY: help run demo test fuzz check smoke audit bench faults format messages requirements clean
 
-run: $(VENV)/run
+help: ## List the targets
+	@sed -En 's/^([a-z]+):.* ## (.+)$$/make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target sentence; do \
+	printf '%-20s%s\n' "$$target" "$$sentence"; done
+
+run: $(VENV)/run ## Prepare and start the portal at BIND=127.0.0.1:8000
 	$(BIN)/python manage.py prepare
 	exec $(BIN)/python manage.py up --bind $(BIND)
 
-demo: $(VENV)/run
+demo: $(VENV)/run ## Start a portal with machines, backups and services that live and fail
 	exec $(BIN)/python -m demo --bind $(BIND)
 
-test: $(VENV)/dev
+test: $(VENV)/dev ## Run the tests on SQLite and PostgreSQL; ARGS="agents -k replay" goes to pytest
 	$(BIN)/python -m tests.legs $(ARGS)
 
-fuzz: $(VENV)/dev
+fuzz: $(VENV)/dev ## Run 10,000 generated cases for each reader of bodies and files
 	HYPOTHESIS_PROFILE=fuzz VIGIE_DATA_DIR=$$(mktemp -d) $(BIN)/python -m pytest tests/fuzz tests/test_schema.py --hypothesis-show-statistics $(ARGS)
 
-check: $(VENV)/dev
+check: $(VENV)/dev ## Check style, types, migrations, deployment settings and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/python -m tests.check
 
-audit: $(VENV)/dev
+smoke: ## Install, start and stop the portal in a fresh environment of PYTHON=python3
+	$(or $(PYTHON),false) tests/smoke.py
+
+audit: $(VENV)/dev ## Look up known vulnerabilities of the pinned packages
 	$(BIN)/python -m tests.audit
 
-bench: $(VENV)/dev
+bench: $(VENV)/dev ## Measure speed and memory; ARGS=--help lists the benchmarks
 	$(BIN)/python -m bench $(ARGS)
 
-faults: $(VENV)/dev
+faults: $(VENV)/dev ## Kill processes, cut off the database and fill the disk; ARGS=whole takes longer
 	$(BIN)/python -m faults $(ARGS)
 
-format: $(VENV)/dev
+format: $(VENV)/dev ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-requirements: $(VENV)/dev
+requirements: $(VENV)/dev ## Upgrade the pinned packages within requirements.in and requirements-dev.in
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url -o requirements.txt requirements.in
 	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url -o requirements-dev.txt requirements-dev.in
 
-messages: $(VENV)/dev
+messages: $(VENV)/dev ## Bring the French catalogue up to date
 	$(BIN)/python -m portal.tests.catalogue
 
-clean:
+clean: ## Delete the virtual environment and the caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache
 
 $(VENV)/bin/python:

@@ -1,6 +1,7 @@
-"""The Makefile's choice of a Python."""
+"""The Makefile: its choice of a Python, and its list of targets."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,3 +55,11 @@ def test_without_a_supported_python_make_says_what_it_needs(tmp_path, pythons):
 def test_named_python_that_is_not_supported_is_refused(tmp_path):
     done = make(tmp_path, {"python3.11": WORKS, "mine": TOO_OLD}, "PYTHON=mine")
     assert (done.returncode, "Python 3.11 to 3.14" in done.stdout) == (2, True)
+
+
+def test_make_alone_lists_every_target_with_a_sentence():
+    shown = subprocess.run(
+        [MAKE, "-C", ROOT, "--no-print-directory"], capture_output=True, text=True, check=True
+    ).stdout
+    targets = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    assert sorted(re.findall(r"^make (\w+) +\S.*", shown, re.MULTILINE)) == sorted(targets)
