@@ -308,7 +308,7 @@ class NotificationChannel(models.Model):
 class ChannelState(models.Model):
     """A channel's delivery lease and health. `channel` is its key.
 
-    The delivering process `holder` has a lease with a fencing token. `digest` is an HMAC of the channel's configuration:
+    The delivering process `holder` has a lease with a fencing token. `digest` is an HMAC of the channel's settings:
     when it changes, a disabled channel is enabled again. `moved` maps chats to their new ids.
     """
 

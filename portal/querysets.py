@@ -191,7 +191,7 @@ class ChannelStateQuerySet(models.QuerySet["m.ChannelState"]):
         return self.filter(Exists(messages.due(now).filter(channel=OuterRef("channel"))))
 
     def ask(self, now: datetime, pause: timedelta) -> bool:
-        """Return True if the caller is to enqueue a delivery. Only one is, until the delivery begins or the pause is over."""
+        """Return True if the caller is to enqueue a delivery. Only one is, until it begins or the pause is over."""
         unasked = Q(asked_at=None) | Q(asked_at__lt=now - pause)
         return self.ready(now).filter(unasked).update(asked_at=now) == 1
 

@@ -49,7 +49,7 @@ class Child:
         return self.failures >= MOST_FAILURES
 
     def start(self, now: float, lifeline: int, variable: str) -> None:
-        """Start it in a session of its own: a terminal's Ctrl-C reaches only the supervisor, which then stops all in order."""
+        """Start it in a session of its own: Ctrl-C in a terminal reaches only the supervisor, which stops all."""
         self.process = subprocess.Popen(
             self.component.command,
             stdin=subprocess.DEVNULL,
