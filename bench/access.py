@@ -28,7 +28,7 @@ def measure(address: Address) -> Iterator[Figure]:
     from django.conf import settings  # noqa: PLC0415
     from django.shortcuts import resolve_url  # noqa: PLC0415
 
-    from monitoring.models import BetaProgramme  # noqa: PLC0415
+    from beta.models import BetaProgramme  # noqa: PLC0415
 
     key, sign_in = BetaProgramme.objects.create(name="bench").public_key, resolve_url(settings.LOGIN_URL)
     rows = [*worst.of_nobody(key), *worst.by_key(key)]

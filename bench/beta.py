@@ -57,12 +57,14 @@ def fill() -> Any:
     """A programme of a year, with targets that were checked every 30 seconds."""
     from django.utils import timezone  # noqa: PLC0415
 
-    from monitoring.models import BetaProgramme, Target  # noqa: PLC0415
+    from beta.models import BetaProgramme  # noqa: PLC0415
+    from monitoring.models import Target  # noqa: PLC0415
 
     now = timezone.now()
     programme = BetaProgramme.objects.create(name=PROGRAMME, starts=timezone.localdate(now) - DAYS * DAY)
-    fields = {"url": "https://api.example.org/", "state": "up", "last_check_at": now, "beta_programme": programme}
+    fields = {"url": "https://api.example.org/", "state": "up", "last_check_at": now}
     targets = Target.objects.bulk_create(Target(name=f"Beta {n}", **fields) for n in range(TARGETS))
+    programme.targets.set(targets)
     add_rollups(targets, YEAR, now, random.Random(6))
     execute(SAID.replace("@rows", str(FEEDBACK)).replace("@programme", str(programme.pk)))
     execute("VACUUM ANALYZE")

@@ -149,7 +149,7 @@ def where_to_look(url: str, data: Path, tested: Beta) -> None:
         f"  {url}/admin/monitoring/target/    which services are up, how fast they answer, and since when",
         f"  {url}/admin/monitoring/incident/    what broke, who is at it, and what it was",
         *tested.where_to_look(),
-        f"  {url}/admin/monitoring/betafeedback/    what its participants said, and what becomes of it",
+        f"  {url}/admin/beta/betafeedback/    what its participants said, and what becomes of it",
         f"  {url}/api/docs/              the API",
         f"  {url}/readyz                 whether all of it works",
         f"  {data / LOG}    what it logs",

@@ -30,16 +30,16 @@ WEBSITE = "https://counter.example.org"
 FORMATS = ("json", "txt", "csv", "xlsx", "pdf")
 # How many days ago the verdict was another one, after what had been said until then.
 FIRST_VERDICT, SECOND_VERDICT = 17.0, 10.0
-PROGRAMME = re.compile(r"/admin/monitoring/betaprogramme/(\d+)/change/")
-FEEDBACK = re.compile(r"/admin/monitoring/betafeedback/(\d+)/change/")
+PROGRAMME = re.compile(r"/admin/beta/betaprogramme/(\d+)/change/")
+FEEDBACK = re.compile(r"/admin/beta/betafeedback/(\d+)/change/")
 PAGE = re.compile(r"/feedback/([0-9A-Za-z]{22})")
 
 # What was said came when it was said, and a report of the past holds what had been checked by then.
 WRITER = """
 import json, sys
 from datetime import datetime, timedelta
-from monitoring.beta import snapshots
-from monitoring.beta.report import report_of
+from beta.report import snapshots
+from beta.report.gather import report_of
 from monitoring.models import BetaProgramme, BetaSnapshot
 
 said = json.load(sys.stdin)
@@ -70,7 +70,7 @@ class Beta:
 
     @property
     def page(self) -> str:
-        return f"{self.url}/admin/monitoring/betaprogramme/{self.number}/change/"
+        return f"{self.url}/admin/beta/betaprogramme/{self.number}/change/"
 
     @property
     def form(self) -> str:
@@ -149,7 +149,7 @@ def begin(operator: Operator, now: datetime) -> None:
     today = now.date()
     fields = {"name": NAME, "product": PRODUCT, "allowed_origins": WEBSITE, "takes_public": "on"}
     days = {"starts": today - timedelta(days=DAYS), "ends": today + timedelta(days=LEFT)}
-    operator.change("/admin/monitoring/betaprogramme/add/", **fields, **days)
+    operator.change("/admin/beta/betaprogramme/add/", **fields, **days)
 
 
 def judge_services(operator: Operator, api: requests.Session, number: str) -> None:
@@ -161,29 +161,29 @@ def judge_services(operator: Operator, api: requests.Session, number: str) -> No
 
 
 def number_of(operator: Operator) -> str:
-    found = PROGRAMME.search(operator.read("/admin/monitoring/betaprogramme/", q=NAME))
+    found = PROGRAMME.search(operator.read("/admin/beta/betaprogramme/", q=NAME))
     return found[1] if found else ""
 
 
 def triage(operator: Operator, text: str, **what: object) -> None:
     """Of the newest feedback in whose comment the text stands."""
-    found = FEEDBACK.search(operator.read("/admin/monitoring/betafeedback/", q=text))
+    found = FEEDBACK.search(operator.read("/admin/beta/betafeedback/", q=text))
     if found:
         fields = {"action": "triage", "confirmed": 1, "_selected_action": found[1], **what}
-        operator.submit("/admin/monitoring/betafeedback/", **fields)
+        operator.submit("/admin/beta/betafeedback/", **fields)
 
 
 def settle(operator: Operator) -> None:
     """What was said is judged; all but one of what is grave is mended."""
-    lost = FEEDBACK.search(operator.read("/admin/monitoring/betafeedback/", q=LOST))
+    lost = FEEDBACK.search(operator.read("/admin/beta/betafeedback/", q=LOST))
     triage(operator, LOST, status="fixed", fix_version=NEW, add_tags="counting, sleep")
     triage(operator, LOST_AGAIN, duplicate_of=lost[1] if lost else "")
     triage(operator, WRONG, status="fixed", fix_version=NEW, add_tags="counting")
     triage(operator, "dark mode", status="planned", add_tags="appearance")
     triage(operator, "on paper every night", status="declined")
-    mine = FEEDBACK.search(operator.read("/admin/monitoring/betafeedback/", q=TAB))
+    mine = FEEDBACK.search(operator.read("/admin/beta/betafeedback/", q=TAB))
     if mine:
-        operator.submit("/admin/monitoring/betafeedback/", action="assign_to_me", _selected_action=mine[1])
+        operator.submit("/admin/beta/betafeedback/", action="assign_to_me", _selected_action=mine[1])
 
 
 # --- The play --------------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def play(
     now = datetime.now(UTC)
     begin(operator, now)
     beta.number = number_of(operator)
-    beta.key = PAGE.findall(operator.read(f"/admin/monitoring/betaprogramme/{beta.number}/change/"))[0]
+    beta.key = PAGE.findall(operator.read(f"/admin/beta/betaprogramme/{beta.number}/change/"))[0]
     ways = Ways(beta.url, beta.key, application, fleet, now)
     if not is_over(operator):
         judge_services(operator, api, beta.number)
@@ -215,7 +215,7 @@ def play(
 
 def is_over(operator: Operator) -> bool:
     """Whether the last scene was played: what was broken off before is played again from its beginning."""
-    return FEEDBACK.search(operator.read("/admin/monitoring/betafeedback/", q=HANGS, status="fixed")) is not None
+    return FEEDBACK.search(operator.read("/admin/beta/betafeedback/", q=HANGS, status="fixed")) is not None
 
 
 def three_weeks(ways: Ways) -> Iterator[str]:

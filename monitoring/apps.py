@@ -1,4 +1,3 @@
-from corsheaders.signals import check_request_enabled
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -6,8 +5,3 @@ from django.utils.translation import gettext_lazy as _
 class MonitoringConfig(AppConfig):
     name = "monitoring"
     verbose_name = _("Monitoring")
-
-    def ready(self) -> None:
-        from monitoring.api import cors  # noqa: PLC0415 - models are there only now
-
-        check_request_enabled.connect(cors.may_read)

@@ -11,7 +11,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from monitoring import maintenance
-from monitoring.beta import findings as beta
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
 from monitoring.rounds import HEARTBEAT
 from monitoring.tell import headline, reason
@@ -32,9 +31,6 @@ MAINTENANCE_LONG = timedelta(days=1)
 MOST_WINDOWS = 50
 ROUNDS_LOOKED_AT, ROUNDS_RECENT = 15, timedelta(minutes=15)
 Rule = Incident.Rule
-
-for source in (beta.waiting_bugs, beta.unready_programmes):
-    finding_sources.register(source)
 
 
 def list_of(model: str, **query: str) -> str:

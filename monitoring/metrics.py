@@ -8,13 +8,11 @@ from datetime import datetime
 from django.db.models import Count
 from prometheus_client.metrics_core import Metric
 
-from monitoring.beta import metrics as beta
 from monitoring.models import Incident, Round, Target
 from portal.status.metrics import age_seconds, gauge, metric_sources, single_gauge
 
 State = Target.State
 PAUSED = "paused"
-metric_sources.register(beta.programmes)
 
 
 @metric_sources.register

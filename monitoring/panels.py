@@ -11,12 +11,10 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from monitoring.beta.panels import feedback_of_machine
-from monitoring.beta.tile import beta_tile
 from monitoring.models import Incident, Rollup, Round, Target
 from monitoring.uptime import percent
 from portal.base.words import EMPTY_VALUE, format_count, format_relative, round_half_up, round_to_integer
-from portal.desk.panels import Tile, chart_start, daily_chart, machine_sections, tiles
+from portal.desk.panels import Tile, chart_start, daily_chart, tiles
 
 FRESH_SECONDS = 60
 State = Target.State
@@ -128,7 +126,3 @@ def services_tile(now: datetime) -> Tile:
         ],
         chart=daily_chart(days.failures_by_day, now, _("failed checks a day")),
     )
-
-
-tiles.register(beta_tile)
-machine_sections.register(feedback_of_machine)

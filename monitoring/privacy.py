@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from django.db.models import OuterRef, Q, Subquery
 from django.utils.translation import gettext as _
 
-import monitoring.beta.privacy  # noqa: F401 - what the beta programme holds
 from monitoring.models import Incident, IncidentEvent, MaintenanceWindow, Target
 from portal.privacy import PersonalDataTable, Row, Subject, personal_data
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 from django.db import models, transaction
 from django.db.models import Q
-
-from portal.querysets import IdempotentQuerySet
 
 if TYPE_CHECKING:
     from monitoring import models as m
@@ -71,22 +69,3 @@ class MaintenanceQuerySet(models.QuerySet["m.MaintenanceWindow"]):
 class RollupQuerySet(models.QuerySet["m.Rollup"]):
     def of(self, targets: list[int], period: str, since: datetime) -> Self:
         return self.filter(target__in=targets, period=period, start__gte=since)
-
-
-class BetaProgrammeQuerySet(models.QuerySet["m.BetaProgramme"]):
-    def running(self, day: date) -> Self:
-        return self.filter(starts__lte=day).filter(Q(ends=None) | Q(ends__gte=day))
-
-
-class BetaFeedbackQuerySet(IdempotentQuerySet["m.BetaFeedback"]):
-    identity = "feedback_id"
-
-    def bugs(self) -> Self:
-        return self.filter(type="bug")
-
-    def unsettled(self) -> Self:
-        """What is still to be done: neither fixed nor declined, nor what another row stands for."""
-        return self.filter(status__in=["open", "planned"])
-
-    def grave(self) -> Self:
-        return self.filter(severity__in=["critical", "high"])

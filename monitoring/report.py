@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,15 +17,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from monitoring import rollups, tell, uptime
-from monitoring.beta import text
-from monitoring.beta.snapshots import keep
 from monitoring.columns import WIDTH, header_of, indented, printable, row_of, widths_of, wrapped
-from monitoring.models import BetaProgramme, BetaSnapshot, CheckResult, Incident, Rollup, Round, Target
+from monitoring.models import CheckResult, Incident, Rollup, Round, Target
 from monitoring.probe.kinds import ErrorKind
 from monitoring.uptime import DAY, HOUR, MINUTE, Figures, Part, percent
+from portal.base.conventions import Collected
 from portal.base.files import write_whole
 from portal.base.words import EMPTY_VALUE, format_moment, round_to_integer
 from portal.work.jobs import AlreadyRunning
+
+# Reports of other apps, which `beta_monitor --report` prints before this one, each with an empty line after it.
+other_reports: Collected[Callable[[datetime], list[str]]] = Collected("panels")
 
 MOST_INCIDENTS = 100
 # What a period is read from: minutes up to so many hours, hours up to a week, else days.
@@ -268,16 +270,6 @@ def lines_about(incident: Incident, now: datetime) -> Iterator[str]:
     yield from indented(tell.reason(incident))
     if incident.cause:
         yield from indented(_("Cause: %(cause)s") % {"cause": incident.cause})
-
-
-# --- Of beta programmes ----------------------------------------------------------------------------------------------
-
-
-def of_programmes(now: datetime) -> list[str]:
-    """The report of each that runs, which is kept, with an empty line after it."""
-    running = BetaProgramme.objects.running(timezone.localdate(now)).order_by("name")
-    snapshots = (keep(programme, now, BetaSnapshot.Reason.COMMAND) for programme in running)
-    return [line for snapshot in snapshots for line in [*text.lines_of(snapshot.data), ""]]
 
 
 # --- Keeping it ------------------------------------------------------------------------------------------------------

@@ -10,16 +10,12 @@ from django.db import models
 from django.utils import timezone
 
 from monitoring import fleet, incidents, rollups, rounds
-from monitoring.beta import snapshots, watch
 from monitoring.clock import mark
-from monitoring.models import BetaFeedback, BetaProgramme, CheckResult, FeedbackWindow, Rollup, Round
+from monitoring.models import CheckResult, Rollup, Round
 from portal.work.jobs import Lease
 from portal.work.pulse import Pulse, pulses
 from portal.work.retention import Retention, retentions
 from portal.work.schedules import Job, jobs
-
-# The longest time in which feedback is counted is an hour.
-WINDOWS_KEPT = timedelta(hours=2)
 
 
 def see_to_rounds(lease: Lease) -> None:
@@ -46,26 +42,10 @@ def outdated_minutes(now: datetime) -> models.QuerySet[Any]:
     return Rollup.objects.filter(period=Rollup.Period.MINUTE, start__lt=long_ago)
 
 
-def outdated_feedback(now: datetime) -> models.QuerySet[Any]:
-    """That of programmes which ended long ago; the reports that were kept of them stay.
-
-    The programmes are asked for first: where none is over, a database would look for theirs through all there is.
-    """
-    over = BetaProgramme.objects.filter(ends__lt=snapshots.forgotten_before(now)).values_list("pk", flat=True)
-    return BetaFeedback.objects.filter(programme__in=list(over))
-
-
-def outdated_windows(now: datetime) -> models.QuerySet[Any]:
-    return FeedbackWindow.objects.filter(window_started_at__lt=now - WINDOWS_KEPT)
-
-
 jobs.register(Job("monitoring.rounds", see_to_rounds, every=timedelta(minutes=1)))
 jobs.register(Job("monitoring.reminders", remind, every=timedelta(minutes=1)))
 jobs.register(Job("monitoring.rollups", rollups.roll_up, every=timedelta(minutes=1), cluster="slow"))
-jobs.register(Job("monitoring.beta_verdicts", watch.review, every=timedelta(hours=1), cluster="slow"))
 pulses.register(Pulse("monitoring.rounds", rounds.ensure_watched, timedelta(seconds=2)))
 retentions.register(Retention("checks", outdated_checks))
 retentions.register(Retention("rounds", outdated_rounds))
 retentions.register(Retention("minute_rollups", outdated_minutes))
-retentions.register(Retention("beta_feedback", outdated_feedback))
-retentions.register(Retention("feedback_windows", outdated_windows))

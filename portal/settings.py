@@ -102,6 +102,7 @@ INSTALLED_APPS = [
     "usage.apps.UsageConfig",
     "backups.apps.BackupsConfig",
     "monitoring.apps.MonitoringConfig",
+    "beta.apps.BetaConfig",
 ]
 MIDDLEWARE = [
     "portal.base.addresses.ClientAddressMiddleware",
@@ -264,7 +265,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "portal.api.errors.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
-# Pages of other origins may send feedback by a programme's key; `monitoring.api.cors` says which.
+# Pages of other origins may send feedback by a programme's key; `beta.api.cors` says which.
 CORS_URLS_REGEX = r"^/api/v1/beta/feedback\Z"
 CORS_ALLOW_METHODS = ["POST"]
 CORS_ALLOW_HEADERS = ["content-type"]
@@ -374,9 +375,7 @@ LOGGING = {
         "without_values": {"()": "portal.base.logs.WithoutValues"},
     },
     "formatters": {"json": {"()": "portal.base.logs.JsonFormatter"}},
-    "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "json"},
-    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": [], "propagate": True},

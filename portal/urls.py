@@ -14,6 +14,7 @@ urlpatterns = [
     path("metrics", health.metrics, name="metrics"),
     path("i18n/", include("django.conf.urls.i18n")),
     path("accounts/", include("portal.access.urls")),
+    path("", include("beta.urls")),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("api/schema/", SchemaView.as_view(), name="schema"),
@@ -24,8 +25,7 @@ urlpatterns = [
     path("api/usage/", include("usage.api.unversioned_urls")),
     path("api/v1/backups/", include("backups.api.urls")),
     path("api/v1/monitoring/", include("monitoring.api.urls")),
-    path("api/v1/beta/", include("monitoring.api.beta_urls")),
-    path("feedback/", include("monitoring.beta.urls")),
+    path("api/v1/beta/", include("beta.api.urls")),
 ]
 handler400 = "portal.api.errors.handler400"
 handler404 = "portal.api.errors.handler404"

@@ -13,9 +13,10 @@ from agents.enrolment import issue_agent_token
 from agents.models import Agent
 from backups.models import BackupEntry, ExpectedBackupJob, Status
 from backups.reasons import reason
+from beta.models import BetaProgramme
+from beta.tests.said import said
 from monitoring import histogram
-from monitoring.models import BetaProgramme, Incident, Rollup, Round, Target
-from monitoring.tests.said import said
+from monitoring.models import Incident, Rollup, Round, Target
 from monitoring.uptime import DAY, HOUR, floor
 from portal.access.tokens.issuing import issue_token
 from portal.base.problems import CODES
@@ -115,7 +116,7 @@ def known_opinions(known_programme, known_targets):
     first = timezone.make_aware(datetime.combine(known_programme.starts, time(9)))
     for score in (3, 7, 8, 9, 10):
         said(known_programme, given_at=first, nps_score=score)
-    Target.objects.filter(name="API").update(beta_programme=known_programme)
+    known_programme.targets.add(Target.objects.get(name="API"))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.worst import KINDS, MIB
-from monitoring.tests.said import a_programme
+from beta.tests.said import a_programme
 
 pytestmark = pytest.mark.django_db
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")

@@ -17,6 +17,7 @@ from django.utils import timezone
 from vigie_client import make_session, page_count_for
 
 from agents import enrolment
+from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from demo import beta, services, usage
 from demo.beta import Beta
 from demo.documents import make_broken_documents, make_documents
@@ -24,7 +25,7 @@ from demo.fleet import machines, play
 from demo.forms import form_with
 from demo.services import DIES, FLAPS, PASTS, SHOWN, SLOWS, Services
 from monitoring import rounds
-from monitoring.models import BetaFeedback, BetaProgramme, BetaSnapshot, Incident, Rollup, Target
+from monitoring.models import Incident, Rollup, Target
 from monitoring.probe.http import probe_http
 from portal.access.tokens.issuing import issue_token
 from portal.egress.tls import verifying_context

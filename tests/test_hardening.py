@@ -4,7 +4,8 @@ import pytest
 from django.utils import timezone
 
 from agents.models import Agent
-from monitoring.models import BetaFeedback, Target
+from beta.models import BetaFeedback
+from monitoring.models import Target
 from tests.authorisation.asking import Portal
 from tests.authorisation.table import Table
 from tests.authorisation.world import MACHINE, Caller, make_world

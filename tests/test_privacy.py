@@ -26,16 +26,8 @@ from django_q.models import Task
 from agents.enrolment import issue_agent_token
 from agents.models import Agent, EnrolmentRequest
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
-from monitoring.models import (
-    BetaFeedback,
-    BetaProgramme,
-    BetaSnapshot,
-    FeedbackTag,
-    Incident,
-    IncidentEvent,
-    MaintenanceWindow,
-    Target,
-)
+from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackTag
+from monitoring.models import Incident, IncidentEvent, MaintenanceWindow, Target
 from portal import audit
 from portal.access.tokens.issuing import issue_token
 from portal.base.encryption import encrypt

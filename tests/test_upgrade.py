@@ -146,6 +146,12 @@ def test_every_row_is_kept_by_the_migrations(upgraded: Upgraded) -> None:
             assert {name: found[name] for name in same} == {name: row[name] for name in same}, table
 
 
+def test_targets_keep_their_programme(upgraded: Upgraded) -> None:
+    rows = [row for row in upgraded.before["monitoring_target"] if row["beta_programme_id"]]
+    found = {row["target_id"]: row["programme_id"] for row in upgraded.after["beta_programmetarget"]}
+    assert found == {row["id"]: row["beta_programme_id"] for row in rows} != {}
+
+
 def test_no_permission_is_made_again_beside_the_old_one(upgraded: Upgraded) -> None:
     """As it would be if a model changed its app and its content type did not follow."""
     before, after = (

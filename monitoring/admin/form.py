@@ -48,7 +48,6 @@ class TargetForm(BaseTargetForm):
             "tls_expiry_days": _("How many days before its certificate ends you are told. Without a figure, never."),
             "failures_to_open": _("So many failures in a row open an incident, and tell."),
             "successes_to_close": _("So many good checks in a row resolve it, and tell."),
-            "beta_programme": _("Its checks count as the performance that the programme is judged by."),
         }
 
 

@@ -23,13 +23,5 @@ EVENT_TEXTS.update(
         "monitoring.badge_revoked": _("The badge was revoked"),
         "monitoring.acknowledged": _("The incident was acknowledged"),
         "monitoring.cause_noted": _("The cause was noted"),
-        "monitoring.feedback_triaged": _("Triaged"),
-        "betafeedback.deleted": _("Deleted"),
-        "feedback.discarded": _("Feedback that a robot sent was discarded"),
-        "betaprogramme.added": _("Added"),
-        "betaprogramme.changed": _("Changed"),
-        "betaprogramme.deleted": _("Deleted"),
-        "beta.exported": _("A report was exported"),
-        "beta.key_replaced": _("The public key was replaced"),
     }
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -43,7 +44,6 @@ SETTINGS = (
         ),
     ),
     (_("When to tell"), ("failures_to_open", "successes_to_close", "max_latency_ms", "tls_expiry_days")),
-    (_("What it belongs to"), ("beta_programme",)),
 )  # fmt: skip
 # What results so far say nothing of, once it has been changed.
 ASKED = frozenset(
@@ -101,15 +101,13 @@ class TargetAdmin(TargetActions, SettingsAdmin):
     list_display = ("target", "stands", "days", "uptimes", "p95", moment_column("last_check_at", _("last check")))
     list_display_links = ("target",)
     list_filter = (StandingFilter, TargetStateFilter)
-    lookups = ("beta_programme",)
     search_fields = ("name__begins",)
     search_help_text = begins_with(_("name"), _("or any part of an address"))
-    export_columns = (
+    export_columns: ClassVar[Sequence[str]] = (
         "name", "url", "method", "interval", "timeout", "retries", "expected_statuses", "follow_redirects", "contains",
         "json_path", "json_value", "header_name", "header_value", "max_latency_ms", "tls_expiry_days",
         "failures_to_open", "successes_to_close", "is_active", "silenced_until", "state", "state_since",
         "last_check_at", "last_latency_ms", "last_error_kind", "last_detail", "certificate_until",
-        "beta_programme__name",
     )  # fmt: skip
     standing = (
         (
@@ -133,13 +131,6 @@ class TargetAdmin(TargetActions, SettingsAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [name for _title, fields in self.standing for name in fields]
-
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """A programme is chosen here, and looked at: adding, changing and deleting ones is done where they are."""
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if db_field.name == "beta_programme" and field is not None:
-            field.widget.can_add_related = field.widget.can_change_related = field.widget.can_delete_related = False
-        return field
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return TargetChangeList

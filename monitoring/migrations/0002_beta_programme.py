@@ -3,8 +3,6 @@
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
-import monitoring.beta.origins
-import monitoring.models.beta
 from django.conf import settings
 from django.db import migrations, models
 
@@ -29,9 +27,9 @@ class Migration(migrations.Migration):
                 ('score_target', models.DecimalField(decimal_places=2, default=7, max_digits=4, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(10)], verbose_name='average score')),
                 ('latency_target_ms', models.PositiveIntegerField(default=500, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(30000)], verbose_name='latency (ms)')),
                 ('error_percent_target', models.DecimalField(decimal_places=2, default=1, max_digits=5, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(100)], verbose_name='error rate (%)')),
-                ('public_key', models.CharField(default=monitoring.models.beta.new_key, editable=False, max_length=22, unique=True, verbose_name='public key')),
+                ('public_key', models.CharField(editable=False, max_length=22, unique=True, verbose_name='public key')),
                 ('takes_public', models.BooleanField(default=True, verbose_name='takes feedback by its public key')),
-                ('allowed_origins', models.TextField(blank=True, validators=[monitoring.beta.origins.refuse_bad_origins], verbose_name='allowed origins')),
+                ('allowed_origins', models.TextField(blank=True, verbose_name='allowed origins')),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='created')),
             ],
             options={

@@ -90,14 +90,6 @@ class Target(models.Model):
     failures_to_open = models.PositiveSmallIntegerField(_("failures to open"), default=2, validators=within(1, 20))
     successes_to_close = models.PositiveSmallIntegerField(_("successes to close"), default=2, validators=within(1, 20))
 
-    beta_programme = models.ForeignKey(
-        "monitoring.BetaProgramme",
-        models.SET_NULL,
-        null=True,
-        blank=True,
-        related_name="targets",
-        verbose_name=_("beta programme"),
-    )
     is_active = models.BooleanField(_("active"), default=True)
     silenced_until = models.DateTimeField(_("silenced until"), null=True, blank=True)
     badge_key = models.CharField(_("badge"), max_length=22, null=True, blank=True, unique=True, editable=False)

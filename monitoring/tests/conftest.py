@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 
 from monitoring import connectivity
-from monitoring.beta.paper import TooLong
-from monitoring.beta.report import Report
 from monitoring.clock import Mark
 from monitoring.models import CheckResult, Target
 from monitoring.probe.http import ProbeOutcome
@@ -37,16 +35,6 @@ def resolver_works(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def channel(db):
     return NotificationChannel.objects.create(name="Operators", kind="email", addresses="ops@example.org")
-
-
-@pytest.fixture
-def broken_pdf(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No report can be printed."""
-
-    def fails(report: Report) -> bytes:
-        raise TooLong
-
-    monkeypatch.setattr("monitoring.beta.pdf.pdf_of", fails)
 
 
 @pytest.fixture

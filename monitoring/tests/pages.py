@@ -7,7 +7,7 @@ TARGETS = f"{BASE}target/"
 
 
 def list_of(row):
-    return f"{BASE}{row._meta.model_name}/"
+    return f"/admin/{row._meta.app_label}/{row._meta.model_name}/"
 
 
 def page_of(row):
@@ -23,8 +23,8 @@ def act_on_page(client, action, row, **fields):
     return client.post(f"{list_of(row)}{row.pk}/act/{action}/", {"_selected_action": row.pk} | fields, follow=True)
 
 
-def listed(client, model, **query):
-    return [str(row) for row in client.get(f"{BASE}{model}/", query).context["cl"].queryset]
+def listed(client, model, base=BASE, **query):
+    return [str(row) for row in client.get(f"{base}{model}/", query).context["cl"].queryset]
 
 
 def settings_of(target, **changes):

@@ -267,7 +267,7 @@ class TestThePage:
             rollup(target, Period.DAY, floor(now, DAY) - number * DAY)
         open_incidents([IncidentOpening(target.subject, "slow", target)], mark())
         # Session, user, target; maintenance; bars, figures in two, chart; incidents, checks, history; programmes.
-        assert queries() == few == 12
+        assert queries() == few == 13
 
     def test_it_reads_no_more_checks_than_it_shows(self, admin_client, target):
         with CaptureQueriesContext(connection) as captured:

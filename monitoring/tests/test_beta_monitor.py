@@ -22,8 +22,7 @@ from django.utils import timezone
 from monitoring import follow, rounds, sweeps
 from monitoring.console import Screen, listed
 from monitoring.management.commands.beta_monitor import Ending
-from monitoring.models import BetaSnapshot, CheckResult, MaintenanceWindow, Round, Target
-from monitoring.tests.said import a_programme, scored
+from monitoring.models import CheckResult, MaintenanceWindow, Round, Target
 from monitoring.tests.services import Service
 from portal.models import JobRun
 from portal.tests.helpers.database import own_address
@@ -405,25 +404,7 @@ def test_the_report_is_printed_and_kept(targets, settings, tmp_path, capsys):
     assert out.endswith("No incident.\n")
 
 
-def test_each_programme_that_runs_comes_first_and_is_kept(targets, settings, tmp_path, capsys):
-    settings.REPORTS_ROOT = tmp_path
-    run()
-    Target.objects.update(beta_programme=a_programme("spring-beta"))
-    a_programme("autumn-beta")
-    a_programme("over", ends="2026-03-03")
-    capsys.readouterr()
-    assert run("--report") == 0
-    printed = capsys.readouterr().out
-    headings = [line.partition(",")[0] for line in printed.splitlines() if re.match("Beta programme|Monitoring", line)]
-    assert headings == ["Beta programme autumn-beta", "Beta programme spring-beta", "Monitoring"]
-    assert re.search(r"^Checks +2$", printed, re.MULTILINE), "what was not counted yet is missing"
-    [path] = tmp_path.iterdir()
-    assert path.read_text() == printed
-    kept = BetaSnapshot.objects.order_by("programme__name").values_list("programme__name", "reason")
-    assert list(kept) == [("autumn-beta", "command"), ("spring-beta", "command")]
-
-
-def test_without_a_programme_the_table_stands_alone(db, settings, tmp_path, capsys):
+def test_report_without_programmes_is_the_table_alone(db, settings, tmp_path, capsys):
     settings.REPORTS_ROOT = tmp_path
     assert run("--report") == 0
     assert capsys.readouterr().out.startswith("Monitoring, from ")
@@ -439,9 +420,8 @@ def test_a_report_that_cannot_be_kept_is_printed_all_the_same(db, settings, tmp_
 
 @pytest.fixture
 def reported(tmp_path):
-    """What the command says as a process, with a programme whose report no console of western Europe can show."""
-    programme = a_programme("東京")
-    scored(programme, 0)
+    """What the command says as a process, with a target whose name no console of western Europe can show."""
+    Target.objects.create(name="東京", url="https://tokyo.example.org/")
     variables = {"REPORTS_ROOT": str(tmp_path), "DATABASE_URL": own_address(), "PYTHONIOENCODING": "latin-1"}
 
     def run(**options):
@@ -457,7 +437,6 @@ def test_the_report_is_printed_whatever_the_encoding_of_the_console(reported, tm
     assert (done.returncode, done.stderr.decode()) == (0, f"Saved as {path}\n")
     assert done.stdout == path.read_bytes()
     assert "東京" in done.stdout.decode()
-    assert "\N{MINUS SIGN}100" in done.stdout.decode()
 
 
 def test_the_report_is_kept_where_nobody_reads_it(reported, tmp_path):

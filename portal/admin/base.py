@@ -265,7 +265,8 @@ class SettingsAdmin(VigieModelAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Only what was changed by hand: the portal may have written the rest since the form was read."""
         if change:
-            obj.save(update_fields=form.changed_data)
+            columns = {field.name for field in self.opts.concrete_fields}
+            obj.save(update_fields=columns.intersection(form.changed_data))
         else:
             super().save_model(request, obj, form, change)
 

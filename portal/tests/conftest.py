@@ -11,9 +11,10 @@ from django.utils import timezone
 from agents.enrolment import issue_agent_token
 from agents.models import EnrolmentRequest
 from backups.models import BackupEntry, ExpectedBackupJob
-from monitoring.beta.snapshots import keep
-from monitoring.models import BetaProgramme, BetaSnapshot, CheckResult, Incident, MaintenanceWindow, Round, Target
-from monitoring.tests.said import said
+from beta.models import BetaProgramme, BetaSnapshot
+from beta.report.snapshots import keep
+from beta.tests.said import said
+from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round, Target
 from portal.access.tokens.issuing import issue_token
 from portal.models import JobRun, NotificationChannel, OutboxMessage, TaskAttempt
 from usage.guardian import reports
@@ -49,7 +50,8 @@ def rows(make_agent):
         programme = BetaProgramme.objects.create(name=f"PC-{number}")
         said(programme, nps_score=8, source=f"agent:PC-{number}")
         keep(programme, now, BetaSnapshot.Reason.EXPORTED)
-        target = Target.objects.create(name=f"PC-{number}", url="https://example.org/", beta_programme=programme)
+        target = Target.objects.create(name=f"PC-{number}", url="https://example.org/")
+        programme.targets.add(target)
         CheckResult.objects.create(target=target, at=now, error_kind="dns", detail="name")
         Incident.objects.create(subject=target.subject, target=target, rule="unavailable", opened_at=now)
         Round.objects.create(number=number, started_at=now, finished_at=now, checks=3, failures=1, failing=["PC-1"])

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
-from monitoring.tests.feedback import feedback
+from beta.tests.feedback import feedback
 from tests.authorisation.world import KEY, MACHINE
 from usage.tests.runs import run
 

@@ -18,8 +18,9 @@ from django.utils import timezone
 from agents.enrolment import issue_agent_token
 from agents.models import Agent
 from backups.models import ExpectedBackupJob
-from monitoring.beta.snapshots import keep
-from monitoring.models import BetaProgramme, BetaSnapshot, Target
+from beta.models import BetaProgramme, BetaSnapshot
+from beta.report.snapshots import keep
+from monitoring.models import Target
 from portal.access import roles
 from portal.access.signin.sessions import SEEN
 from portal.access.tokens.issuing import issue_token

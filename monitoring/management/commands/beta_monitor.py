@@ -189,7 +189,8 @@ class Command(BaseCommand):
     def report(self, hours: int) -> None:
         now = timezone.now()
         report.catch_up(now)
-        lines = [*report.of_programmes(now), *report.of_period(now, hours)]
+        others = [line for lines_of in report.other_reports.all() for line in lines_of(now)]
+        lines = [*others, *report.of_period(now, hours)]
         content = "".join(f"{line}\n" for line in lines).encode()
         try:
             path = report.save(lines, now)

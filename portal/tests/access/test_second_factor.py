@@ -20,7 +20,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from monitoring.tests.said import a_programme
+from beta.tests.said import a_programme
 from portal.access.signin.sessions import SEEN
 from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent, SecondFactorGrace

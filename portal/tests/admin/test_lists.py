@@ -27,8 +27,8 @@ OURS = {label: model_admin for label, model_admin in ADMINS.items() if isinstanc
 # the tags that its filters offer, and one for the tags of the rows shown.
 QUERIES = dict.fromkeys(ADMINS, 4) | {
     "backups.expectedbackupjob": 9,
-    "monitoring.betafeedback": 7,
-    "monitoring.betaprogramme": 9,
+    "beta.betafeedback": 7,
+    "beta.betaprogramme": 9,
     "monitoring.target": 12,
     "monitoring.maintenancewindow": 5,
     "usage.licence": 5,

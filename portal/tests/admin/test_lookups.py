@@ -22,8 +22,8 @@ ADMINS = {model._meta.label_lower: model_admin for model, model_admin in admin.s
 # Beside the filters of the lists: fields that links of the portal filter by.
 LINKED = {
     "backups.backupentry": {"job"},
-    "monitoring.betafeedback": {"source"},
-    "monitoring.betasnapshot": {"programme"},
+    "beta.betafeedback": {"source"},
+    "beta.betasnapshot": {"programme"},
     "monitoring.checkresult": {"target"},
     "monitoring.incident": {"target"},
     "monitoring.target": {"beta_programme"},
@@ -78,7 +78,7 @@ HIDDEN = [
     ("agents.agent", "enrollment_id__startswith"),
     ("monitoring.target", "badge_key__contains"),
     ("portal.outboxmessage", "html__icontains"),
-    ("monitoring.betaprogramme", "public_key"),
+    ("beta.betaprogramme", "public_key"),
     ("agents.agent", "id"),
     ("agents.agent", "nonsense"),
     ("agents.agent", "status__nonsense"),

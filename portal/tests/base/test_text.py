@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from backups.scanner.disk import paths
-from monitoring.beta.intake import name_in
+from beta.feedback.intake import name_in
 from portal.base.text import MOST_MARKS, TextTooLong, limit_marks, normalized, truncated
 from portal.egress.urls import clean_url
 from portal.privacy.subjects import subject_of

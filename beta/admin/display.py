@@ -1,0 +1,160 @@
+"""How reports look, live ones and kept ones alike: verdicts, conditions, figures, and the words of participants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from beta.admin import charts
+from beta.admin.charts import DrawnChart
+from beta.display import SEVERITY_TONES
+from beta.models import BetaFeedback
+from beta.report import wording
+from beta.report.gather import DETRACTS, PROMOTES, OpenBug, Report
+from beta.report.verdict import GO, INSUFFICIENT_DATA, NO_GO
+from beta.report.wording import Fact
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, stacked
+from portal.base.text import truncated
+from portal.base.words import EMPTY_VALUE, format_count
+from portal.desk.panels import Section
+
+TONES = {GO: GOOD, NO_GO: BAD, INSUFFICIENT_DATA: WARNING}
+OUTCOMES = {True: GOOD, False: BAD, None: QUIET}
+SHOWN_OF_A_COMMENT, SHOWN_OF_A_PAGE = 300, 80
+BAR = (
+    '<svg class="score-bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
+    '<rect class="{}" width="{}" height="6"/></svg>'
+)
+
+
+@dataclass(frozen=True)
+class ShownReport:
+    """What the page of a programme or of a kept report is filled with; `code` and `tone` are for programs.
+
+    `was` names the verdict before where it was another one, `compared_with` the report that changes are counted from.
+    """
+
+    verdict: str
+    tone: str
+    reason: str
+    was: str
+    period: str
+    compared_with: str
+    conditions: Section
+    facts: Sequence[Fact]
+    scores: Section
+    trend: DrawnChart | None
+    times: DrawnChart | None
+    bugs: Section
+    comments: list[SafeString]
+
+
+def shown(report: Report) -> ShownReport:
+    before = report["previous"]
+    has_changed = before is not None and before["verdict"] != report["verdict"]
+    return ShownReport(
+        verdict=wording.verdict_of(report["verdict"]),
+        tone=TONES[report["verdict"]],
+        reason=wording.reason(report),
+        was=wording.verdict_of(before["verdict"]) if before and has_changed else "",
+        period=wording.period(report),
+        compared_with=wording.moment_of(before["generated_at"]) if before else "",
+        conditions=conditions_of(report),
+        facts=wording.facts(report),
+        scores=scores_of(report),
+        trend=charts.trend_of(report),
+        times=charts.times_of(report),
+        bugs=bugs_of(report),
+        comments=[words(comment, SHOWN_OF_A_COMMENT) for comment in report["ux_comments"]],
+    )
+
+
+# --- Words of others -------------------------------------------------------------------------------------------------
+
+
+def words(text: str, most: int) -> SafeString:
+    """What somebody wrote, or its beginning, as text: it turns no line of ours around, whatever its own direction."""
+    return format_html('<bdi class="words">{}</bdi>', truncated(text, most)) if text else SafeString("")
+
+
+# --- Verdicts --------------------------------------------------------------------------------------------------------
+
+
+def verdict_badge(code: str) -> SafeString:
+    return badge(wording.verdict_of(code), TONES[code])
+
+
+def conditions_of(report: Report) -> Section:
+    rows = [
+        [
+            wording.name_of(condition),
+            wording.value_of(condition),
+            wording.target_of(condition),
+            badge(wording.outcome_of(condition), OUTCOMES[condition["ok"]]),
+        ]
+        for condition in report["conditions"]
+    ]
+    without = _("No target belongs to the programme: it is judged without its performance.")
+    return Section(
+        title=_("Conditions"),
+        columns=[_("Condition"), _("Now"), _("Needed"), _("Outcome")],
+        rows=rows,
+        note="" if any(condition["name"] == "latency" for condition in report["conditions"]) else without,
+    )
+
+
+# --- Scores and bugs -------------------------------------------------------------------------------------------------
+
+
+def scores_of(report: Report) -> Section:
+    """How many participants gave each score, the best first."""
+    counts = report["score"]["counts"]
+    most = max(*counts, 1)
+    rows = [[str(score), bar(score, counts[score], most), counts[score]] for score in reversed(range(len(counts)))]
+    counting = _("Of each participant the latest score counts; one by the public key replaces none by token.")
+    return Section(
+        title=_("Scores"),
+        columns=[_("Score"), "", _("Participants")],
+        rows=rows if any(counts) else [],
+        empty=_("Nobody has given a score yet."),
+        note=counting if any(counts) else "",
+    )
+
+
+def bar(score: int, count: int, most: int) -> SafeString:
+    group = "promoters" if score >= PROMOTES else "detractors" if score <= DETRACTS else "passives"
+    return format_html(BAR, group, round(100 * count / most))
+
+
+def bugs_of(report: Report) -> Section:
+    found = report["open_bugs"]
+    left = report["bugs"]["critical_high_open"] - len(found)
+    more = ngettext("and %(count)s more", "and %(count)s more", left) % {"count": format_count(left)}
+    return Section(
+        title=_("Critical and high bugs that are open"),
+        columns=[_("Severity"), _("Comment"), _("Where"), _("Given")],
+        rows=[bug_row(bug) for bug in found],
+        empty=_("There is none."),
+        note=more if left > 0 else "",
+    )
+
+
+def bug_row(bug: OpenBug) -> list[object]:
+    severity = BetaFeedback.Severity(bug["severity"])
+    url = reverse("admin:beta_betafeedback_change", args=[bug["id"]])
+    return [
+        stacked(badge(severity.label, SEVERITY_TONES[severity]), BetaFeedback.Status(bug["status"]).label),
+        stacked(
+            words(bug["comment"], SHOWN_OF_A_COMMENT) or EMPTY_VALUE,
+            format_html('<a href="{}">#{}</a>', url, bug["id"]),
+        ),
+        stacked(words(bug["page"], SHOWN_OF_A_PAGE) or EMPTY_VALUE, words(bug["app_version"], SHOWN_OF_A_PAGE)),
+        datetime.fromisoformat(bug["given_at"]),
+    ]

@@ -1,0 +1,126 @@
+"""What an operator may do about feedback: judge it, plan it, hand it on, settle it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin import actions
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from beta import display
+from beta.admin.feedback_form import TriageForm
+from beta.feedback import triage
+from beta.feedback.triage import Changed
+from beta.models import BetaFeedback
+from monitoring.admin import asking
+from monitoring.admin.asking import AskingAdmin
+from portal import audit
+
+Rows = QuerySet[BetaFeedback]
+Status = BetaFeedback.Status
+SHOWN_OF_CHOSEN = 60
+TRIAGED = "monitoring.feedback_triaged"
+# What each is for, on the page of one and for many: what is settled is reopened before it is settled otherwise.
+CAN = {
+    "assign_to_me": BetaFeedback.UNSETTLED,
+    "plan": (Status.OPEN,),
+    "fix": BetaFeedback.UNSETTLED,
+    "decline": BetaFeedback.UNSETTLED,
+    "reopen": tuple(status for status in Status if status != Status.OPEN),
+}
+
+
+def note(request: HttpRequest, changed: Sequence[Changed]) -> None:
+    """An event for each: what was said, and by whom, stands in none of them."""
+    for change in changed:
+        audit.record_event(TRIAGED, change.feedback.subject, request=request, before=change.before, after=change.after)
+
+
+class FeedbackActions(AskingAdmin):
+    too_many = _("Choose at most %(count)d at once. Nothing was done.")
+    actions = (
+        "triage", "assign_to_me", "plan", "fix", "decline", "reopen", "delete_selected", "export_chosen",
+        "export_chosen_xlsx",
+    )  # fmt: skip
+    object_actions = ("assign_to_me", "plan", "fix", "decline", "reopen")
+
+    def can_act(self, obj: BetaFeedback, action: str) -> bool:
+        return obj.status in CAN[action]
+
+    def few_enough(self, request: HttpRequest, queryset: Rows, condition: Q) -> list[Any]:
+        """With their programmes held, which comes before they are locked: see `triage.hold`."""
+        newest = queryset.filter(condition).order_by(*self.ordering or ()).values_list("pk", "programme")
+        chosen = dict(newest[: asking.MOST_AT_ONCE + 1])
+        triage.hold(set(chosen.values()))
+        return super().few_enough(request, queryset.filter(pk__in=chosen), condition)
+
+    def carry_out(self, request: HttpRequest, rows: Sequence[BetaFeedback], wanted: Mapping[str, Any]) -> None:
+        """Does it to these, of which it can be done, and says how many it has changed."""
+        changed = [change for feedback in rows for change in triage.triage(feedback, wanted)]
+        note(request, changed)
+        count = len({change.feedback.pk for change in changed})
+        text = ngettext("%(count)d is changed.", "%(count)d are changed.", count) % {"count": count}
+        self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
+
+    def at_once(self, request: HttpRequest, queryset: Rows, action: str, **wanted: Any) -> None:
+        rows = self.few_enough(request, queryset, Q(status__in=CAN[action]))
+        if rows:
+            self.carry_out(request, rows, wanted)
+
+    # --- One click ---------------------------------------------------------------------------------------------------
+
+    @admin.action(description=_("Assign to me"), permissions=["change"])
+    def assign_to_me(self, request: HttpRequest, queryset: Rows) -> None:
+        self.at_once(request, queryset, "assign_to_me", assignee=request.user)
+
+    @admin.action(description=_("Plan"), permissions=["change"])
+    def plan(self, request: HttpRequest, queryset: Rows) -> None:
+        self.at_once(request, queryset, "plan", status=Status.PLANNED)
+
+    @admin.action(description=_("It is fixed"), permissions=["change"])
+    def fix(self, request: HttpRequest, queryset: Rows) -> None:
+        self.at_once(request, queryset, "fix", status=Status.FIXED)
+
+    @admin.action(description=_("Decline"), permissions=["change"])
+    def decline(self, request: HttpRequest, queryset: Rows) -> None:
+        self.at_once(request, queryset, "decline", status=Status.DECLINED)
+
+    @admin.action(description=_("Reopen"), permissions=["change"])
+    def reopen(self, request: HttpRequest, queryset: Rows) -> None:
+        self.at_once(request, queryset, "reopen", status=Status.OPEN)
+
+    # --- What needs to be asked --------------------------------------------------------------------------------------
+
+    @admin.action(description=_("Triage…"), permissions=["change"])
+    def triage(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
+        rows = self.few_enough(request, queryset, Q())
+        if not rows:
+            return None
+        form = TriageForm(rows, request.POST if "confirmed" in request.POST else None)
+        if not form.is_valid():
+            return self.ask_for_more(request, rows, form)
+        self.carry_out(request, form.concerned, form.wanted)
+        return None
+
+    def ask_for_more(self, request: HttpRequest, rows: Sequence[BetaFeedback], form: TriageForm) -> HttpResponse:
+        lead = ngettext(
+            "What is to become of it? What you leave as it is does not change.",
+            "What is to become of them? What you leave as it is does not change in any.",
+            len(rows),
+        )
+        chosen = [(feedback.pk, str(feedback), display.brief(feedback, SHOWN_OF_CHOSEN)) for feedback in rows]
+        return self.ask(request, "triage", form, chosen, title=_("Triage"), lead=lead, submit=_("Change"))
+
+    # --- Deleting ----------------------------------------------------------------------------------------------------
+
+    @admin.action(description=_("Delete…"), permissions=["delete"])
+    def delete_selected(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
+        rows = self.few_enough(request, queryset, Q())
+        if not rows:
+            return None
+        return actions.delete_selected(self, request, queryset.filter(pk__in=[row.pk for row in rows]))

@@ -1,0 +1,123 @@
+"""How feedback is narrowed down, to what is to be done next above all."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from beta.models import BetaFeedback, BetaProgramme, FeedbackTag
+from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
+
+UNSETTLED = Q(status__in=BetaFeedback.UNSETTLED)
+BUGS = Q(type=BetaFeedback.Type.BUG)
+KEY = re.compile(r"[0-9]{1,18}")
+SHOWN_PROGRAMMES = 20
+SHOWN_TAGS = 30
+
+
+class NextFilter(ChoiceFilter):
+    title = _("priority")
+    parameter_name = "next"
+    options = {"grave": _("bugs, critical or high"), "unjudged": _("bugs nobody judged"), "mine": _("assigned to me")}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        found = super().queryset(request, queryset)
+        return found.filter(assignee=request.user.pk) if self.value() == "mine" else found
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return (
+            UNSETTLED
+            & {
+                "grave": BUGS & Q(severity__in=BetaFeedback.GRAVE),
+                "unjudged": BUGS & Q(severity=""),
+                "mine": Q(),
+            }[value]
+        )
+
+
+class AskedFilter(ChoiceFilter):
+    """Its choices are rows of a table that has few; one that is not among those shown filters all the same."""
+
+    options = {}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset.filter(self.condition(value, timezone.now())) if value else queryset
+
+
+class ProgrammeFilter(AskedFilter):
+    title = _("programme")
+    parameter_name = "programme"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        newest = BetaProgramme.objects.values_list("pk", "name")[:SHOWN_PROGRAMMES]
+        return [(str(pk), name) for pk, name in newest]
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(programme=int(value)) if KEY.fullmatch(value) else Q()
+
+
+class StatusFilter(ChoiceFilter):
+    title = _("status")
+    parameter_name = "status"
+    options = {"unsettled": _("to be done"), **dict(BetaFeedback.Status.choices)}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return UNSETTLED if value == "unsettled" else Q(status=value)
+
+
+class TypeFilter(FieldFilter):
+    title = _("type")
+    parameter_name = "type"
+    field = "type"
+    options = dict(BetaFeedback.Type.choices)
+
+
+class SeverityFilter(ChoiceFilter):
+    title = _("severity")
+    parameter_name = "severity"
+    options = {**dict(BetaFeedback.Severity.choices), "none": _("not judged")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(severity="" if value == "none" else value)
+
+
+class AssigneeFilter(ChoiceFilter):
+    title = _("assigned to")
+    parameter_name = "assignee"
+    options = {"me": _("me"), "nobody": _("nobody")}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        found = super().queryset(request, queryset)
+        return found.filter(assignee=request.user.pk) if self.value() == "me" else found
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(assignee=None) if value == "nobody" else Q()
+
+
+class TagFilter(AskedFilter):
+    """The words that are in use, in the order of the alphabet."""
+
+    title = _("tag")
+    parameter_name = "tag"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        used = Exists(BetaFeedback.tags.through.objects.filter(feedbacktag=OuterRef("pk")))
+        names = FeedbackTag.objects.filter(used).values_list("name", flat=True)[:SHOWN_TAGS]
+        return [(name, name) for name in names]
+
+    def condition(self, value: str, now: datetime) -> Q:
+        return Q(tags__name=value)
+
+
+class GivenFilter(PeriodFilter):
+    title = _("given")
+    parameter_name = "given"
+    field = "given_at"
+    options = {"day": _("last 24 hours"), "week": _("last 7 days"), "month": _("last 30 days")}

@@ -1,0 +1,216 @@
+"""The forms of triage: for one, with what it is at present; and for many, where every field may be left as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from beta import display
+from beta.feedback import triage
+from beta.models import BetaFeedback, FeedbackTag
+from monitoring.admin.display import link_to_incident
+from monitoring.models import Incident
+from portal.base.words import EMPTY_VALUE, format_moment
+
+if TYPE_CHECKING:
+    BaseFeedbackForm = forms.ModelForm[BetaFeedback]
+    BaseModelChoice = forms.ModelChoiceField[Any]
+else:
+    BaseFeedbackForm = forms.ModelForm
+    BaseModelChoice = forms.ModelChoiceField
+
+SHOWN_INCIDENTS = 50
+NOBODY = "nobody"
+NONE = "none"
+LEFT = ("", _("leave it as it is"))
+NOT_JUDGED = ("none", _("not judged"))
+# What a duplicate is one of is asked for by its number.
+SETTLED_BY_HAND = [choice for choice in BetaFeedback.Status.choices if choice[0] != BetaFeedback.Status.DUPLICATE]
+
+
+def assignable(feedback: BetaFeedback | None = None) -> QuerySet[Any]:
+    """Who may be at it, and whoever is."""
+    present = Q(pk=feedback.assignee_id) if feedback and feedback.assignee_id else Q()
+    return get_user_model()._default_manager.filter(Q(is_active=True, is_staff=True) | present).order_by("username")
+
+
+def latest_incidents(feedback: BetaFeedback | None = None) -> QuerySet[Incident]:
+    """The newest, and the one it is linked to."""
+    newest = list(Incident.objects.order_by("-id").values_list("pk", flat=True)[:SHOWN_INCIDENTS])
+    linked = [feedback.incident_id] if feedback and feedback.incident_id else []
+    return Incident.objects.filter(pk__in=newest + linked).order_by("-id").select_related("target")
+
+
+# --- Fields ----------------------------------------------------------------------------------------------------------
+
+
+class NumberField(BaseModelChoice):
+    """Feedback by its number: `#12` or `12`. There is too much of it for a list to choose from."""
+
+    widget = forms.TextInput(attrs={"size": 10, "autocomplete": "off"})
+    default_error_messages = {"invalid_choice": _("There is no feedback of this number.")}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(queryset=BetaFeedback.objects.all(), required=False, **options)
+
+    def to_python(self, value: Any) -> Any:
+        number = str(value or "").strip().removeprefix("#")
+        if number and not number.isdecimal():
+            raise ValidationError(self.error_messages["invalid_choice"], code="invalid_choice")
+        return super().to_python(number)
+
+
+class IncidentField(BaseModelChoice):
+    def label_from_instance(self, incident: Incident) -> str:
+        return f"#{incident.pk} · {incident} · {format_moment(incident.opened_at)}"
+
+
+class TagsField(forms.CharField):
+    """Words between commas."""
+
+    widget = forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"})
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, str) or value is None:
+            return value
+        return ", ".join(tag.name if isinstance(tag, FeedbackTag) else str(tag) for tag in value)
+
+    def clean(self, value: Any) -> list[str]:
+        return triage.tag_names(super().clean(value))
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(super().has_changed(self.prepare_value(initial), data))
+
+
+# --- One -------------------------------------------------------------------------------------------------------------
+
+
+class FeedbackForm(BaseFeedbackForm):
+    """Each field says along what it was when the page was made: of two operators at once, each changes his fields."""
+
+    duplicate_of = NumberField(label=_("Duplicate of"), help_text=_("The number of what was said before."))
+    tags = TagsField(label=_("Tags"), required=False, help_text=_("Words between commas."))
+    assignee = forms.ModelChoiceField(assignable(), label=_("Assigned to"), required=False)
+    incident = IncidentField(
+        Incident.objects.none(), label=_("Incident"), required=False, help_text=_("One of the latest 50.")
+    )
+
+    class Meta:
+        model = BetaFeedback
+        fields = (*triage.FIELDS, "tags")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["assignee"].queryset = assignable(self.instance)  # type: ignore[attr-defined]
+        self.fields["incident"].queryset = latest_incidents(self.instance)  # type: ignore[attr-defined]
+        if "severity" in self.fields:
+            choices = [("", NOT_JUDGED[1]), *BetaFeedback.Severity.choices]
+            self.fields["severity"].choices = choices  # type: ignore[attr-defined]
+        if self.instance.duplicate_of:
+            self.fields["duplicate_of"].help_text = display.link_to(self.instance.duplicate_of)
+        if self.instance.incident:
+            self.fields["incident"].help_text = link_to_incident(self.instance.incident)
+        for field in self.fields.values():
+            field.show_hidden_initial = True
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """What was changed by hand; of tags which came and which went."""
+        found = {name: self.cleaned_data[name] for name in self.changed_data if name in self.cleaned_data}
+        if "tags" in found:
+            shown = set(triage.tag_names(self.data.get(self["tags"].html_initial_name, "")))
+            given = set(found.pop("tags"))
+            found |= {"add_tags": given - shown, "remove_tags": shown - given}
+        return found
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or {}
+        for name in self.wanted.keys() & triage.FIELDS:
+            self.refuse_overtaken(name)
+        if not self.errors:
+            triage.check(self.instance, self.wanted)
+        return given
+
+    def refuse_overtaken(self, name: str) -> None:
+        """Where somebody else changed it otherwise meanwhile. Whoever saves again has read what it is now."""
+        present, initial = getattr(self.instance, name), self[name].html_initial_name
+        key = "" if self.initial[name] is None else str(self.initial[name])
+        if self.data.get(initial, key) == key or self.cleaned_data[name] == present:
+            return
+        words = getattr(self.instance, f"get_{name}_display", None)
+        value = (words() if words else present) or EMPTY_VALUE
+        sent: Any = self.data.copy()  # type: ignore[attr-defined]
+        sent[initial] = key
+        self.data = sent
+        self.add_error(name, _("Somebody changed it meanwhile: it is now %(value)s.") % {"value": value})
+
+    def _post_clean(self) -> None:
+        """The row is changed by triage, with what follows from it, and not field by field."""
+
+
+# --- Many ------------------------------------------------------------------------------------------------------------
+
+
+class TriageForm(forms.Form):
+    """What is to become of those chosen. What is left empty stays as it is."""
+
+    type = forms.ChoiceField(label=_("Type"), required=False, choices=[LEFT, *BetaFeedback.Type.choices])
+    severity = forms.ChoiceField(
+        label=_("Severity"), required=False, choices=[LEFT, *BetaFeedback.Severity.choices, NOT_JUDGED]
+    )
+    status = forms.ChoiceField(label=_("Status"), required=False, choices=[LEFT, *SETTLED_BY_HAND])
+    duplicate_of = NumberField(
+        label=_("Duplicate of"), help_text=_("A number: all the others are duplicates of that one.")
+    )
+    assignee = forms.ChoiceField(label=_("Assigned to"), required=False)
+    add_tags = TagsField(label=_("Add tags"), required=False, help_text=_("Words between commas."))
+    remove_tags = TagsField(label=_("Remove tags"), required=False, help_text=_("Words between commas."))
+    incident = forms.ChoiceField(label=_("Incident"), required=False)
+    fix_version = forms.CharField(label=_("Fixed in version"), required=False, max_length=64)
+
+    def __init__(self, chosen: Sequence[BetaFeedback], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.chosen = chosen
+        self.users = {str(user.pk): user for user in assignable()}
+        self.incidents = {str(incident.pk): incident for incident in latest_incidents()}
+        named = [(key, user.get_username()) for key, user in self.users.items()]
+        self.fields["assignee"].choices = [LEFT, (NOBODY, _("nobody")), *named]  # type: ignore[attr-defined]
+        listed = [(key, f"#{key} · {incident}") for key, incident in self.incidents.items()]
+        self.fields["incident"].choices = [LEFT, (NONE, _("none")), *listed]  # type: ignore[attr-defined]
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """As `triage.triage` takes it."""
+        found = {name: value for name, value in self.cleaned_data.items() if value}
+        if found.get("severity") == NOT_JUDGED[0]:
+            found["severity"] = ""
+        if "assignee" in found:
+            found["assignee"] = self.users.get(found["assignee"])
+        if "incident" in found:
+            found["incident"] = self.incidents.get(found["incident"])
+        return found
+
+    @property
+    def concerned(self) -> list[BetaFeedback]:
+        """The chosen, without the one that the others are duplicates of."""
+        original = self.cleaned_data.get("duplicate_of")
+        return [feedback for feedback in self.chosen if original is None or feedback.pk != original.pk]
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or {}
+        if self.errors:
+            return given
+        if not self.wanted:
+            raise ValidationError(_("Say what is to change."))
+        for feedback in self.concerned:
+            try:
+                triage.check(feedback, self.wanted)
+            except ValidationError as error:
+                raise ValidationError([f"{feedback}: {text}" for text in error.messages]) from None
+        return given

@@ -1,0 +1,20 @@
+"""Audit events of the beta, in words."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext_lazy as _
+
+from portal.audit import EVENT_TEXTS
+
+EVENT_TEXTS.update(
+    {
+        "monitoring.feedback_triaged": _("Triaged"),
+        "betafeedback.deleted": _("Deleted"),
+        "feedback.discarded": _("Feedback that a robot sent was discarded"),
+        "betaprogramme.added": _("Added"),
+        "betaprogramme.changed": _("Changed"),
+        "betaprogramme.deleted": _("Deleted"),
+        "beta.exported": _("A report was exported"),
+        "beta.key_replaced": _("The public key was replaced"),
+    }
+)

@@ -1,0 +1,235 @@
+"""Programmes: whether the product is ready, and why."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from beta.admin import sections
+from beta.admin.display import shown, verdict_badge
+from beta.admin.form import ProgrammeForm
+from beta.admin.handing import HandsReportsOn
+from beta.display import isolated
+from beta.feedback import triage
+from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, new_key
+from beta.report import snapshots, standing, wording
+from beta.report.gather import Report
+from beta.report.standing import Standing
+from monitoring.admin.asking import AskingAdmin
+from monitoring.admin.display import day_of
+from portal import audit
+from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
+from portal.admin.display import GOOD, QUIET, badge, inline, stacked
+from portal.admin.filters import ChoiceFilter
+from portal.base.words import format_count
+from portal.desk.history import history_of
+from portal.desk.panels import Section
+
+SETTINGS = (
+    (_("What is tried, and when"), ("name", "product", "starts", "ends")),
+    (
+        _("When it is good enough"),
+        ("participants_target", "score_target", "latency_target_ms", "error_percent_target"),
+    ),
+    (_("Who may send feedback without a token"), ("takes_public", "allowed_origins")),
+)
+
+
+class RunningFilter(ChoiceFilter):
+    title = _("time")
+    parameter_name = "time"
+    options = {"running": _("running"), "ended": _("ended"), "upcoming": _("not begun")}
+
+    def condition(self, value: str, now: datetime) -> Q:
+        today = timezone.localdate(now)
+        return {
+            "running": Q(starts__lte=today) & (Q(ends=None) | Q(ends__gte=today)),
+            "ended": Q(ends__lt=today),
+            "upcoming": Q(starts__gt=today),
+        }[value]
+
+
+class ProgrammeChangeList(BoundedChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        """Each programme of the page with how it stands."""
+        super().get_results(request)
+        found = standing.current(list(self.result_list), timezone.now())
+        for programme in self.result_list:
+            programme.standing = found[programme.pk]
+
+
+def standing_of(programme: BetaProgramme) -> Standing:
+    found: Standing = programme.standing  # type: ignore[attr-defined]
+    return found
+
+
+def time_of(programme: BetaProgramme) -> SafeString:
+    """Whether it runs, with the day that it does so from or until."""
+    today = timezone.localdate()
+    if programme.starts > today:
+        return stacked(badge(_now("not begun"), QUIET), _now("from %(day)s") % {"day": day_of(programme.starts)})
+    until = "" if programme.ends is None else _now("until %(day)s") % {"day": day_of(programme.ends)}
+    if programme.is_running(today):
+        since = _now("since %(day)s") % {"day": day_of(programme.starts)}
+        return stacked(badge(_now("running"), GOOD), until or since)
+    return stacked(badge(_now("ended"), QUIET), until)
+
+
+@admin.register(BetaProgramme)
+class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
+    form = ProgrammeForm
+
+    class Media:
+        css = {"all": ("monitoring/monitoring.css", "beta/beta.css")}
+
+    change_list_template = "beta/programmes.html"
+    change_form_template = "beta/programme.html"
+    add_label = _("Begin a programme")
+    too_many = _("Choose at most %(count)d programmes at once. Nothing was done.")
+    ordering = ("-id",)
+    list_per_page = 25
+    sortable_by = ()
+    list_display = ("programme", "verdict", "participants", "average", "nps", "grave_bugs", "when")
+    list_display_links = ("programme",)
+    list_filter = (RunningFilter,)
+    search_fields = ("name__begins",)
+    search_help_text = begins_with(_("name"))
+    actions = ("replace_key", "export_chosen", "export_chosen_xlsx")
+    object_actions = ("replace_key",)
+    fieldsets = tuple((title, {"fields": fields}) for title, fields in SETTINGS)
+    export_columns = (
+        "name", "product", "starts", "ends", "participants_target", "score_target", "latency_target_ms",
+        "error_percent_target", "takes_public", "allowed_origins", "created_at",
+    )  # fmt: skip
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ProgrammeChangeList
+
+    # --- The page of one ---------------------------------------------------------------------------------------------
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        programme = kwargs.get("obj")
+        if programme is not None:
+            if request.method == "POST":
+                # A form that was refused has left in it what was typed: the verdict is of what is stored.
+                kwargs["obj"] = programme = BetaProgramme.objects.get(pk=programme.pk)
+            now = timezone.now()
+            context |= {
+                "original": programme,
+                "shown": shown(snapshots.current(programme, now)),
+                "time": time_of(programme),
+                "formats": self.formats(request, programme),
+                "keeps": not snapshots.is_over_for_good(programme, now),
+                "is_running": programme.is_running(timezone.localdate()),
+                "page_url": settings.PORTAL_URL + reverse("feedback-page", args=[programme.public_key]),
+                "call_url": f"{settings.PORTAL_URL}{reverse('beta-feedback')}?key={programme.public_key}",
+            }
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_sections(self, request: HttpRequest, obj: BetaProgramme) -> list[Section]:
+        return [
+            sections.feedback_of(obj),
+            sections.snapshots_of(obj),
+            sections.targets_of(obj),
+            history_of(obj.subject),
+        ]
+
+    def report_for(self, request: HttpRequest, obj: BetaProgramme) -> Report:
+        """As it stands, and kept: what was handed on can be looked at again."""
+        kept = snapshots.keep(obj, timezone.now(), BetaSnapshot.Reason.EXPORTED, request.user.get_username())
+        report: Report = kept.data
+        return report
+
+    def subject_of(self, obj: Any) -> str:
+        subject: str = obj.subject
+        return subject
+
+    # --- The public key ----------------------------------------------------------------------------------------------
+
+    @admin.action(description=_("Replace the public key"), permissions=["change"])
+    def replace_key(self, request: HttpRequest, queryset: QuerySet[BetaProgramme]) -> None:
+        found = self.few_enough(request, queryset, Q())
+        for programme in found:
+            BetaProgramme.objects.filter(pk=programme.pk).update(public_key=new_key())
+            audit.record_event("beta.key_replaced", programme.subject, request=request)
+        text = ngettext(
+            "The public key is replaced: the former address and forms with it send nothing any more.",
+            "%(count)d public keys are replaced: the former addresses and forms send nothing any more.",
+            len(found),
+        )
+        if found:
+            self.message_user(request, text % {"count": len(found)}, messages.SUCCESS)
+
+    replace_key.dangerous = True  # type: ignore[attr-defined]
+
+    # --- Deleting ----------------------------------------------------------------------------------------------------
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """One that runs is ended first: somebody may be writing to it."""
+        return super().has_delete_permission(request, obj) and (obj is None or not obj.is_running(timezone.localdate()))
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What goes with it in figures: Django would list each thing that somebody said."""
+        keys = [programme.pk for programme in objs]
+        counts = {self.opts.verbose_name_plural: len(keys)}
+        for model in (BetaFeedback, BetaSnapshot):
+            counts[model._meta.verbose_name_plural] = model.objects.filter(programme__in=keys).count()
+        figures = {name: format_count(count) for name, count in counts.items() if count}
+        return [str(programme) for programme in objs], figures, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """With what was said in it, which is not read for that: it may be long, and others wait to write."""
+        triage.hold([obj.pk])
+        feedback = BetaFeedback.objects.filter(programme=obj)
+        BetaFeedback.objects.filter(duplicate_of__in=feedback.values("pk")).update(duplicate_of=None)
+        BetaFeedback.tags.through.objects.filter(betafeedback__in=feedback.values("pk")).delete()
+        feedback._raw_delete(feedback.db)
+        super().delete_model(request, obj)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    # --- Columns -----------------------------------------------------------------------------------------------------
+
+    @admin.display(description=_("programme"))
+    def programme(self, programme: BetaProgramme) -> SafeString:
+        return stacked(isolated(programme.name), isolated(programme.product) if programme.product else "")
+
+    @admin.display(description=_("verdict"))
+    def verdict(self, programme: BetaProgramme) -> SafeString:
+        return verdict_badge(standing_of(programme).verdict)
+
+    @admin.display(description=_("participants"))
+    def participants(self, programme: BetaProgramme) -> SafeString:
+        needed = _now("of %(count)s") % {"count": format_count(programme.participants_target)}
+        return inline(format_count(standing_of(programme).figures.participants), needed)
+
+    @admin.display(description=_("average score"))
+    def average(self, programme: BetaProgramme) -> str:
+        return wording.score(standing_of(programme).figures.average)
+
+    @admin.display(description=_("NPS"))
+    def nps(self, programme: BetaProgramme) -> str:
+        return wording.signed(standing_of(programme).nps)
+
+    @admin.display(description=_("grave bugs"))
+    def grave_bugs(self, programme: BetaProgramme) -> str:
+        return format_count(standing_of(programme).figures.grave_bugs)
+
+    @admin.display(description=_("time"))
+    def when(self, programme: BetaProgramme) -> SafeString:
+        return time_of(programme)

@@ -1,0 +1,174 @@
+"""The reports that were kept: read only, as they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+
+from beta.admin.display import shown, verdict_badge
+from beta.admin.handing import HandsReportsOn
+from beta.admin.sections import FIGURES, with_figures
+from beta.display import isolated
+from beta.models import BetaSnapshot
+from beta.report import wording
+from beta.report.gather import Report
+from beta.report.verdict import VERDICTS
+from portal.admin.base import ReadOnlyAdmin, begins_with
+from portal.admin.display import exact_moment, moment_column, stacked
+from portal.admin.filters import FieldFilter, PeriodFilter
+from portal.base.moments import iso
+from portal.base.words import EMPTY_VALUE
+from portal.desk.panels import Section
+
+
+class VerdictFilter(FieldFilter):
+    title = _("verdict")
+    parameter_name = "verdict"
+    field = "verdict"
+    options = VERDICTS
+
+
+class ReasonFilter(FieldFilter):
+    title = _("reason")
+    parameter_name = "reason"
+    field = "reason"
+    options = dict(BetaSnapshot.Reason.choices)
+
+
+class TakenFilter(PeriodFilter):
+    title = _("time")
+    parameter_name = "kept"
+    field = "taken_at"
+
+
+@admin.register(BetaSnapshot)
+class BetaSnapshotAdmin(HandsReportsOn, ReadOnlyAdmin):
+    class Media:
+        css = {"all": ("monitoring/monitoring.css", "beta/beta.css")}
+
+    change_list_template = "monitoring/list.html"
+    change_form_template = "beta/snapshot.html"
+    ordering = ("-id",)
+    sortable_by = ()
+    list_select_related = ("programme",)
+    list_display = (
+        "what", moment_column("taken_at", _("kept")), "verdict_kept", "participants", "average", "nps", "grave_bugs",
+        "reason", "by",
+    )  # fmt: skip
+    list_display_links = ("what",)
+    list_filter = (VerdictFilter, ReasonFilter, TakenFilter)
+    lookups = ("programme",)
+    search_fields = ("programme__name__begins",)
+    search_help_text = begins_with(_("programme"))
+    actions = ("export_chosen", "export_chosen_xlsx")
+    export_columns = (
+        "programme__name", "taken_at", "verdict", "reason", "taken_by", *FIGURES.values(),
+        "data__performance__mean_ms", "data__performance__error_rate",
+    )  # fmt: skip
+    facts = ((None, ("of", moment_column("taken_at", _("kept"), show=exact_moment), "reason", "by")),)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BetaSnapshot]:
+        return with_figures(super().get_queryset(request).select_related("programme"))
+
+    def subject_of(self, obj: Any) -> str:
+        subject: str = obj.programme.subject
+        return subject
+
+    # --- The page of one ---------------------------------------------------------------------------------------------
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        snapshot = kwargs.get("obj")
+        if snapshot is not None:
+            context |= {"shown": shown(snapshot.data), "formats": self.formats(request, snapshot)}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_sections(self, request: HttpRequest, obj: BetaSnapshot) -> list[Section]:
+        before = BetaSnapshot.objects.filter(programme=obj.programme_id, pk__lt=obj.pk).order_by("-id").first()
+        return [differences(before, obj)] if before else []
+
+    def report_for(self, request: HttpRequest, obj: BetaSnapshot) -> Report:
+        """As it was kept; nothing more is."""
+        report: Report = obj.data
+        return report
+
+    def told_of(self, obj: BetaSnapshot) -> dict[str, Any]:
+        return {"report": iso(obj.taken_at)}
+
+    # --- Columns and facts -------------------------------------------------------------------------------------------
+
+    @admin.display(description=_("programme"))
+    def what(self, snapshot: BetaSnapshot) -> SafeString:
+        return isolated(snapshot.programme.name)
+
+    @admin.display(description=_("programme"))
+    def of(self, snapshot: BetaSnapshot) -> SafeString:
+        url = reverse("admin:beta_betaprogramme_change", args=[snapshot.programme_id])
+        return format_html('<a href="{}">{}</a>', url, isolated(snapshot.programme.name))
+
+    @admin.display(description=_("verdict"))
+    def verdict_kept(self, snapshot: BetaSnapshot) -> SafeString:
+        return verdict_badge(snapshot.verdict)
+
+    @admin.display(description=_("participants"))
+    def participants(self, snapshot: Any) -> str:
+        return wording.count(snapshot.participants)
+
+    @admin.display(description=_("average score"))
+    def average(self, snapshot: Any) -> str:
+        return wording.score(snapshot.average)
+
+    @admin.display(description=_("NPS"))
+    def nps(self, snapshot: Any) -> str:
+        return wording.signed(snapshot.nps)
+
+    @admin.display(description=_("grave bugs"))
+    def grave_bugs(self, snapshot: Any) -> str:
+        return wording.count(snapshot.grave_bugs)
+
+    @admin.display(description=_("by"))
+    def by(self, snapshot: BetaSnapshot) -> str:
+        return snapshot.taken_by or EMPTY_VALUE
+
+
+# --- What differs ----------------------------------------------------------------------------------------------------
+
+
+def differences(before: BetaSnapshot, after: BetaSnapshot) -> Section:
+    """What the report says otherwise than the one before it."""
+    former, latter = said_by(before.data), said_by(after.data)
+    url = reverse("admin:beta_betasnapshot_change", args=[before.pk])
+    link = format_html('<a href="{}">{}</a>', url, _now("the report before"))
+    return Section(
+        title=_now("What differs from the report before"),
+        columns=["", _now("Before"), _now("Here")],
+        rows=[
+            [name, former.get(name, ""), latter.get(name, "")]
+            for name in former | latter
+            if former.get(name) != latter.get(name)
+        ],
+        empty=_now("Verdict and figures are the same."),
+        note=stacked(link),
+    )
+
+
+def said_by(report: Report) -> dict[str, str]:
+    """What one report is compared with another by, in words."""
+    needed = _now("%(condition)s, needed")
+    targets = {
+        needed % {"condition": wording.name_of(condition)}: wording.target_of(condition)
+        for condition in report["conditions"]
+    }
+    return {
+        _now("Verdict"): wording.verdict_of(report["verdict"]),
+        _now("Time"): wording.period(report),
+        **{fact.label: fact.value for fact in wording.facts(report)},
+        **targets,
+    }

@@ -1,0 +1,62 @@
+"""`GET /api/v1/beta/report`: how a programme stands, in the format that is asked for."""
+
+from __future__ import annotations
+
+import codecs
+
+from django.http import HttpResponse
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+
+from beta import programmes
+from beta.api.feedback import found_by
+from beta.formats import FORMATS, answered
+from beta.report.snapshots import current
+from portal import audit
+from portal.api.views import ApiView, Kind
+from portal.base.problems import invalid
+from portal.notifications import in_portal_language
+
+EXPECTED = f"{', '.join(list(FORMATS)[:-1])} or {list(FORMATS)[-1]} is expected."
+ANSWERS = {
+    (200, form.content_type.partition(";")[0]): OpenApiResponse(
+        OpenApiTypes.OBJECT if name == "json" else OpenApiTypes.BINARY, f"The report as {name}"
+    )
+    for name, form in FORMATS.items()
+}
+
+
+class ReportView(ApiView):
+    """The report from live data. `format` alone decides the form of the answer, and nothing is kept of it."""
+
+    kinds = frozenset({Kind.STAFF})
+    staff_permission = "beta.export_betaprogramme"
+    refusals = ("programme_unknown",)
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("programme", str, description="Its name. Default: the only one that runs."),
+            OpenApiParameter("format", str, enum=list(FORMATS), default="json"),
+        ],
+        responses=ANSWERS,
+    )
+    def get(self, request: Request) -> HttpResponse:
+        form = request.query_params.get("format", "json")
+        if form not in FORMATS:
+            raise invalid("format", "invalid_choice", EXPECTED)
+        programme = found_by(programmes.named, request.query_params.get("programme", ""))
+        report = current(programme, timezone.now())
+        with in_portal_language():
+            answer = answered(report, form)
+        audit.record_event("beta.exported", programme.subject, request=request._request, after={"format": form})
+        return for_programs(answer, form)
+
+
+def for_programs(answer: HttpResponse, form: str) -> HttpResponse:
+    """JSON to be read at once; and a CSV without the mark that people's spreadsheets need and programs stumble over."""
+    if form == "json":
+        del answer.headers["Content-Disposition"]
+    answer.content = answer.content.removeprefix(codecs.BOM_UTF8)
+    return answer

@@ -1,0 +1,107 @@
+"""What about the programmes that run needs an operator now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Min, Q
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from beta.models import BetaFeedback, BetaProgramme
+from beta.report import wording
+from beta.report.standing import running
+from beta.report.verdict import GO
+from portal.base.findings import Finding, finding_sources
+from portal.base.severity import Severity
+from portal.base.words import format_count
+
+# Of each kind no more than this: the list behind it shows the rest.
+SHOWN = 5
+HIGH_FOR, UNRATED_FOR = timedelta(days=3), timedelta(days=2)
+ENDS_SOON = timedelta(days=3)
+Kind = BetaFeedback.Severity
+
+
+def list_of(model: str, **query: object) -> str:
+    return reverse(f"admin:beta_{model}_changelist", query=query)
+
+
+# --- Bugs ------------------------------------------------------------------------------------------------------------
+
+
+@finding_sources.register
+def waiting_bugs(now: datetime) -> Iterator[Finding]:
+    """Those that are neither fixed nor declined, one sentence for each severity of a programme; one query."""
+    running = BetaProgramme.objects.running(timezone.localdate(now))
+    waiting = BetaFeedback.objects.bugs().unsettled().filter(programme__in=running).order_by("-programme")
+    kinds = {
+        "critical": Q(severity=Kind.CRITICAL),
+        "high": Q(severity=Kind.HIGH, received_at__lt=now - HIGH_FOR),
+        "unrated": Q(severity="", received_at__lt=now - UNRATED_FOR),
+    }
+    counts = {kind: Count("pk", filter=condition) for kind, condition in kinds.items()}
+    since = {f"{kind}_since": Min("received_at", filter=condition) for kind, condition in kinds.items()}
+    by_programme = waiting.values("programme", "programme__name").annotate(**counts, **since)
+    found = list(by_programme.filter(Q(critical__gt=0) | Q(high__gt=0) | Q(unrated__gt=0))[: SHOWN + 1])
+    for row in found[:SHOWN]:
+        yield from bugs_of(row)
+    if len(found) > SHOWN:
+        text = _("Bugs of more beta programmes wait.")
+        yield Finding(Severity.WARNING, text, None, list_of("betafeedback", type="bug"), _("See them"))
+
+
+def bugs_of(row: Mapping[str, Any]) -> Iterator[Finding]:
+    texts = {
+        "critical": ngettext(
+            "%(count)s critical bug of %(programme)s is open.",
+            "%(count)s critical bugs of %(programme)s are open.",
+            row["critical"],
+        ),
+        "high": ngettext(
+            "%(count)s bug of high severity of %(programme)s has been open for more than 3 days.",
+            "%(count)s bugs of high severity of %(programme)s have been open for more than 3 days.",
+            row["high"],
+        ),
+        "unrated": ngettext(
+            "%(count)s bug of %(programme)s has had no severity for more than 2 days.",
+            "%(count)s bugs of %(programme)s have had no severity for more than 2 days.",
+            row["unrated"],
+        ),
+    }
+    for kind, text in texts.items():
+        if row[kind]:
+            words = {"count": format_count(row[kind]), "programme": row["programme__name"]}
+            severity = Severity.INFO if kind == "unrated" else Severity.WARNING
+            yield Finding(severity, text % words, row[f"{kind}_since"], bugs_url(row["programme"], kind), _("See them"))
+
+
+def bugs_url(programme: int, kind: str) -> str:
+    severity = "none" if kind == "unrated" else kind
+    return list_of("betafeedback", programme=programme, type="bug", severity=severity, status="unsettled")
+
+
+# --- The end ---------------------------------------------------------------------------------------------------------
+
+
+@finding_sources.register
+def unready_programmes(now: datetime) -> Iterator[Finding]:
+    """Those that end within three days and may not go, as they stood a minute ago at most."""
+    last = timezone.localdate(now) + ENDS_SOON
+    for programme, standing in running(now):
+        if programme.ends is None or programme.ends > last or standing.verdict == GO:
+            continue
+        text = _("%(programme)s ends on %(day)s, and its verdict is %(verdict)s. %(reason)s")
+        words = {
+            "programme": programme.name,
+            "day": date_format(programme.ends, "j F"),
+            "verdict": wording.verdict_of(standing.verdict),
+            "reason": wording.reason_of(standing.conditions),
+        }
+        url = reverse("admin:beta_betaprogramme_change", args=[programme.pk])
+        yield Finding(Severity.WARNING, text % words, None, url, _("See the programme"))

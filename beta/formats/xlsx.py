@@ -1,0 +1,263 @@
+"""The report as a workbook for people: numbers are numbers, days are days, and charts are the spreadsheet's own."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from openpyxl import Workbook
+from openpyxl.chart import BarChart, LineChart, Reference
+from openpyxl.chart.axis import DateAxis
+from openpyxl.styles import Alignment, Font
+from openpyxl.utils import get_column_letter
+
+from beta.formats.text import few_marks
+from beta.models import BEST_SCORE, BetaFeedback
+from beta.report import wording
+from beta.report.gather import Report
+from beta.report.verdict import Condition
+from monitoring.columns import width_of
+from portal.desk.exports import NOT_IN_XML, typed_cell
+
+TEXT, NUMBER, DAY, MOMENT = "", "0", "yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"
+COUNT, SCORE, SIGNED, MILLISECONDS, SHARE = "#,##0", "0.00", "+0;-0;0", '#,##0.0" ms"', "0.00%"
+# The figures in the order of `wording.facts`: where each stands in the report and in that before, and how it is shown.
+FIGURES = (
+    ("participants", "count", "participants", COUNT),
+    ("score", "average", "average", SCORE),
+    ("score", "nps", "nps", SIGNED),
+    ("score", "promoters", "", COUNT),
+    ("score", "passives", "", COUNT),
+    ("score", "detractors", "", COUNT),
+    ("bugs", "total", "", COUNT),
+    ("bugs", "critical_high_open", "critical_high_open", COUNT),
+    ("performance", "checks", "", COUNT),
+    ("performance", "mean_ms", "mean_ms", MILLISECONDS),
+    ("performance", "p95_ms", "", MILLISECONDS),
+    ("performance", "error_rate", "error_rate", SHARE),
+)
+FORMS = {"participants": COUNT, "score": SCORE, "critical_bugs": COUNT, "latency": MILLISECONDS, "error_rate": SHARE}
+FONT = "Calibri"
+BOLD, LARGE = Font(FONT, 11, bold=True), Font(FONT, 16, bold=True)
+LEFT, CENTRE, RIGHT = (Alignment(horizontal=side) for side in ("left", "center", "right"))
+ALIGNMENTS = {NUMBER: CENTRE, DAY: CENTRE, MOMENT: CENTRE}
+CHART_WIDTH, CHART_HEIGHT = 18, 8  # in centimetres
+NARROW, USUAL, WIDE, WIDEST = 10, 20, 40, 90  # in characters
+LINE_HEIGHT, MOST_LINES = 15, 27  # in points; a row is 409 high at most
+
+
+def xlsx_of(report: Report) -> bytes:
+    """In the language that is active."""
+    book = Workbook()
+    book.remove(book.active)
+    book.properties.title, book.properties.creator = NOT_IN_XML.sub("", report["programme"]), "Vigie"
+    for title, fill in (
+        (_("Report"), fill_report),
+        (_("Scores"), fill_scores),
+        (_("Response times"), fill_response_times),
+        (_("Bugs"), fill_bugs),
+        (_("Comments"), fill_comments),
+    ):
+        sheet = book.create_sheet(title)
+        sheet.page_setup.orientation = "landscape"
+        sheet.page_setup.fitToHeight = 0
+        sheet.sheet_properties.pageSetUpPr.fitToPage = True
+        fill(sheet, report)
+    content = io.BytesIO()
+    book.save(content)
+    return content.getvalue()
+
+
+# --- The sheets ------------------------------------------------------------------------------------------------------
+
+
+def fill_report(sheet: Any, report: Report) -> None:
+    set_widths(sheet, WIDE, USUAL, USUAL, USUAL)
+    for line, value, font in (
+        (1, report["programme"], LARGE),
+        (2, report["product"], None),
+        (3, wording.period(report), None),
+        (4, local(report["generated_at"]), None),
+        (6, wording.verdict_of(report["verdict"]), LARGE),
+        (7, wording.reason(report), None),
+    ):
+        put(sheet, line, 1, value, MOMENT if line == 4 else TEXT, font=font, alignment=LEFT)
+    put_conditions(sheet, 9, report["conditions"])
+    put_figures(sheet, 11 + len(report["conditions"]), report)
+
+
+def put_conditions(sheet: Any, line: int, conditions: Sequence[Condition]) -> None:
+    put_header(sheet, line, [_("Condition"), _("Outcome"), _("Value"), _("Needed")], [TEXT, TEXT, COUNT, COUNT])
+    for number, condition in enumerate(conditions, line + 1):
+        sign, form = wording.SIGNS[condition["name"]], FORMS[condition["name"]]
+        row = [wording.name_of(condition), wording.outcome_of(condition), condition["value"], condition["target"]]
+        put_row(sheet, number, row, [TEXT, TEXT, form, f'"{sign} "{form}'])
+
+
+def put_figures(sheet: Any, line: int, report: Report) -> None:
+    before: dict[str, Any] = {**report["previous"]} if report["previous"] else {}
+    header = [_("Figure"), "", _("Value"), _("Previous report") if before else ""]
+    put_header(sheet, line, header, [TEXT, TEXT, COUNT, COUNT])
+    named = zip(wording.facts(report), FIGURES, strict=True)
+    for number, (fact, (section, name, earlier, form)) in enumerate(named, line + 1):
+        members: dict[str, Any] = report[section]  # type: ignore[literal-required]
+        put_row(sheet, number, [fact.label, "", members[name], before.get(earlier)], [TEXT, TEXT, form, form])
+
+
+def fill_scores(sheet: Any, report: Report) -> None:
+    """Who gave which score, and beside it how it went day by day."""
+    set_widths(sheet, NARROW, USUAL, NARROW, USUAL, USUAL, USUAL, USUAL)
+    put_table(sheet, [_("Score"), _("Participants")], list(enumerate(report["score"]["counts"])), [NUMBER, COUNT])
+    trend = report["trend"]
+    days = [(day_of(each["day"]), each["participants"], each["average"], each["nps"]) for each in trend]
+    header = [_("Day"), _("Participants"), _("Average score"), _("Net Promoter Score")]
+    put_table(sheet, header, days, [DAY, COUNT, SCORE, SIGNED], first=4)
+    bars = BarChart()
+    bars.gapWidth = 40
+    draw(sheet, bars, "I2", _("Participants by score"), values=2, names=1, rows=BEST_SCORE + 1)
+    if days:
+        average = by_day()
+        average.y_axis.scaling.min, average.y_axis.scaling.max = 0, BEST_SCORE
+        draw(sheet, average, "I20", _("Average score"), values=6, names=4, rows=len(days))
+
+
+def fill_response_times(sheet: Any, report: Report) -> None:
+    set_widths(sheet, *[USUAL] * 5)
+    days = [
+        (day_of(each["day"]), each["checks"], each["failures"], each["failures"] / each["checks"], each["mean_ms"])
+        for each in report["performance"]["days"]
+    ]
+    header = [_("Day (UTC)"), _("Checks"), _("Failures"), _("Error rate"), _("Mean response time")]
+    put_table(sheet, header, days, [DAY, COUNT, COUNT, SHARE, MILLISECONDS])
+    if days:
+        draw(sheet, by_day(), "G2", _("Mean response time"), values=5, names=1, rows=len(days))
+
+
+def fill_bugs(sheet: Any, report: Report) -> None:
+    """Those that are critical or high, and open."""
+    set_widths(sheet, NARROW, USUAL, USUAL, USUAL, USUAL, WIDE, WIDEST)
+    header = [_("Number"), _("Severity"), _("Status"), _("Given"), _("Version"), _("Page"), _("Comment")]
+    rows = [
+        (
+            bug["id"],
+            str(BetaFeedback.Severity(bug["severity"]).label),
+            str(BetaFeedback.Status(bug["status"]).label),
+            local(bug["given_at"]),
+            bug["app_version"],
+            bug["page"],
+            bug["comment"],
+        )
+        for bug in report["open_bugs"]
+    ]
+    put_table(sheet, header, rows, [NUMBER, TEXT, TEXT, MOMENT, TEXT, TEXT, TEXT])
+
+
+def fill_comments(sheet: Any, report: Report) -> None:
+    set_widths(sheet, WIDE + WIDEST)
+    put_table(sheet, [_("Latest comments on usability")], [(comment,) for comment in report["ux_comments"]], [TEXT])
+
+
+# --- Cells -----------------------------------------------------------------------------------------------------------
+
+
+def put_table(
+    sheet: Any, header: Sequence[str], rows: Sequence[Sequence[Any]], forms: Sequence[str], *, first: int = 1
+) -> None:
+    """From the first line on, which stays in sight; `first` is its first column."""
+    put_header(sheet, 1, header, forms, first=first)
+    sheet.freeze_panes = "A2"
+    for line, row in enumerate(rows, 2):
+        put_row(sheet, line, row, forms, first=first)
+
+
+def put_header(sheet: Any, line: int, titles: Sequence[str], forms: Sequence[str], *, first: int = 1) -> None:
+    for column, (title, form) in enumerate(zip(titles, forms, strict=True), first):
+        put(sheet, line, column, title, font=BOLD, alignment=ALIGNMENTS.get(form, RIGHT if form else LEFT))
+    fit(sheet, line, titles, first)
+
+
+def put_row(sheet: Any, line: int, row: Sequence[Any], forms: Sequence[str], *, first: int = 1) -> None:
+    for column, (value, form) in enumerate(zip(row, forms, strict=True), first):
+        put(sheet, line, column, value, form)
+    fit(sheet, line, row, first)
+
+
+def fit(sheet: Any, line: int, row: Sequence[Any], first: int) -> None:
+    """Breaks its texts, and makes the line as high as the longest asks for: not every program does that by itself."""
+    texts = [(value, column) for column, value in enumerate(row, first) if isinstance(value, str)]
+    lines = max((lines_of(text, width_at(sheet, column)) for text, column in texts), default=1)
+    if lines == 1:
+        return
+    sheet.row_dimensions[line].height = LINE_HEIGHT * lines
+    for column in range(first, first + len(row)):
+        cell = sheet.cell(line, column)
+        cell.alignment = Alignment(horizontal=cell.alignment.horizontal, vertical="top", wrap_text=True)
+
+
+def put(
+    sheet: Any, line: int, column: int, value: Any, form: str = TEXT, *, font: Any = None, alignment: Any = None
+) -> None:
+    """A text safe to open that towers over no other line. None leaves the cell empty."""
+    if value is None or value == "":
+        return
+    value = few_marks(value) if isinstance(value, str) else value
+    cell = sheet.cell(line, column, value if isinstance(value, date) else typed_cell(value))
+    alignment = alignment or ALIGNMENTS.get(form)
+    if alignment is not None:
+        cell.alignment = alignment
+    if form:
+        cell.number_format = form
+    if font is not None:
+        cell.font = font
+
+
+def lines_of(text: str, width: float) -> int:
+    """About how many a text takes in bold, as far as a row is high."""
+    parts = text[: int(width) * MOST_LINES].split("\n")
+    return min(sum(max(1, math.ceil(1.1 * width_of(part) / width)) for part in parts), MOST_LINES)
+
+
+def width_at(sheet: Any, column: int) -> float:
+    return float(sheet.column_dimensions[get_column_letter(column)].width)
+
+
+def set_widths(sheet: Any, *widths: int) -> None:
+    for column, width in enumerate(widths, 1):
+        sheet.column_dimensions[get_column_letter(column)].width = width
+
+
+def day_of(text: str) -> date:
+    return date.fromisoformat(text)
+
+
+def local(text: str) -> datetime:
+    """A moment in the portal's time zone, which a spreadsheet has no word for."""
+    return timezone.localtime(datetime.fromisoformat(text)).replace(tzinfo=None)
+
+
+# --- Charts ----------------------------------------------------------------------------------------------------------
+
+
+def by_day() -> LineChart:
+    """A line over days, those that are missing included."""
+    chart = LineChart()
+    chart.x_axis = DateAxis(crossAx=chart.y_axis.axId)
+    chart.x_axis.number_format = DAY
+    chart.y_axis.crossAx = chart.x_axis.axId
+    return chart
+
+
+def draw(sheet: Any, chart: Any, place: str, title: str, *, values: int, names: int, rows: int) -> None:
+    """A chart of one column, named by another; the first line is their header."""
+    chart.title, chart.legend = title, None
+    chart.width, chart.height = CHART_WIDTH, CHART_HEIGHT
+    chart.x_axis.delete = chart.y_axis.delete = False
+    chart.add_data(Reference(sheet, min_col=values, min_row=1, max_row=rows + 1), titles_from_data=True)
+    chart.set_categories(Reference(sheet, min_col=names, min_row=2, max_row=rows + 1))
+    chart.series[0].smooth = False
+    sheet.add_chart(chart, place)

@@ -1,0 +1,75 @@
+"""`manage.py beta_report`: how a beta programme stands, in any format, on stdout or in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from beta import programmes
+from beta.formats import FORMATS, rendered
+from beta.models import BetaProgramme, BetaSnapshot
+from beta.report.snapshots import keep
+from beta.report.verdict import GO
+from monitoring import report
+from monitoring.columns import printable
+from monitoring.management.ending import ends_plainly
+from monitoring.management.printing import print_bytes
+from portal.base.files import write_whole
+from portal.notifications import in_portal_language
+
+BINARY = ("xlsx", "pdf")
+
+
+class Command(BaseCommand):
+    help = "Prints the report of a beta programme and keeps it. The exit status is 0 whatever the verdict."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--programme", default="", metavar="NAME", help="the only one that runs")
+        parser.add_argument("--format", default="txt", choices=FORMATS, help="%(choices)s (%(default)s)")
+        parser.add_argument("--output", metavar="PATH", help="a file that is written as a whole or not at all")
+        parser.add_argument("--check", action="store_true", help="exit status 1 unless the verdict is GO")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        form, output = options["format"], options["output"]
+        if form in BINARY and output is None and self.stdout.isatty():
+            raise CommandError(f"A terminal cannot show {form}: give --output, or a pipe.", returncode=2)
+        with ends_plainly(self), in_portal_language():
+            snapshot = kept(options["programme"])
+            content = rendered(snapshot.data, form)
+            if output is None:
+                print_bytes(self.stdout, content)
+            else:
+                self.save(content, Path(output))
+        if options["check"] and snapshot.verdict != GO:
+            raise SystemExit(1)
+
+    def save(self, content: bytes, path: Path) -> None:
+        try:
+            if path.exists() and not path.is_file():
+                raise CommandError(f"{path} is not a file.")
+            write_whole(path, content)
+        except OSError as error:
+            raise CommandError(f"The report was not saved as {path}: {error.strerror}.") from error
+        self.stderr.write(_("Saved as %(path)s") % {"path": path})
+
+
+def kept(name: str) -> BetaSnapshot:
+    """The report of the programme of this name, or of the only one that runs. Raises CommandError."""
+    try:
+        programme = programmes.named(name)
+    except programmes.NoSuchProgramme:
+        raise CommandError(f"There is no programme of this name. {running()}", returncode=2) from None
+    except programmes.NotOneProgramme:
+        raise CommandError(f"Say which programme is meant with --programme. {running()}", returncode=2) from None
+    now = timezone.now()
+    report.catch_up(now)
+    return keep(programme, now, BetaSnapshot.Reason.COMMAND)
+
+
+def running() -> str:
+    names = BetaProgramme.objects.running(timezone.localdate()).order_by("name").values_list("name", flat=True)
+    return f"Running today: {', '.join(map(printable, names)) or 'none'}."

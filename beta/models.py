@@ -1,0 +1,276 @@
+"""Beta programmes, what their participants say, and the reports that were kept of them."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from vigie_client import contract
+
+from beta.feedback.origins import refuse_bad_origins
+from beta.querysets import BetaFeedbackQuerySet, BetaProgrammeQuerySet
+from monitoring.models import Incident, Target
+from portal.access.tokens.credential import random_text
+from portal.models import CountingWindow
+from usage.clocks import clock_field
+
+KEY_LENGTH = 22
+BEST_SCORE = contract.MAX_SCORE
+# No error rate is below 0 %: this is the strictest limit that can be met.
+LEAST_ERROR_PERCENT = Decimal("0.01")
+
+
+def new_key() -> str:
+    return random_text(KEY_LENGTH)
+
+
+class BetaProgramme(models.Model):
+    """Who tries what, from which day to which (both included, in the portal's time zone), and when it is good enough.
+
+    `public_key` stands in web forms and in the address of the portal's own page: it lets feedback in and nothing out.
+    `allowed_origins` are the origins whose pages may use it, one a line.
+    """
+
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    product = models.CharField(_("product"), max_length=100, blank=True)
+    starts = models.DateField(_("starts"), default=timezone.localdate)
+    ends = models.DateField(_("ends"), null=True, blank=True)
+
+    participants_target = models.PositiveIntegerField(
+        _("participants"), default=5, validators=[MinValueValidator(1), MaxValueValidator(1_000_000)]
+    )
+    score_target = models.DecimalField(
+        _("average score"),
+        max_digits=4,
+        decimal_places=2,
+        default=7,
+        validators=[MinValueValidator(0), MaxValueValidator(BEST_SCORE)],
+    )
+    latency_target_ms = models.PositiveIntegerField(
+        _("latency (ms)"), default=500, validators=[MinValueValidator(1), MaxValueValidator(30_000)]
+    )
+    error_percent_target = models.DecimalField(
+        _("error rate (%)"),
+        max_digits=5,
+        decimal_places=2,
+        default=1,
+        validators=[MinValueValidator(LEAST_ERROR_PERCENT), MaxValueValidator(100)],
+    )
+
+    public_key = models.CharField(_("public key"), max_length=KEY_LENGTH, unique=True, default=new_key, editable=False)
+    takes_public = models.BooleanField(_("takes feedback by its public key"), default=True)
+    allowed_origins = models.TextField(_("allowed origins"), blank=True, validators=[refuse_bad_origins])
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    targets = models.ManyToManyField(
+        Target, through="ProgrammeTarget", related_name="beta_programmes", related_query_name="beta_programme"
+    )
+
+    objects = BetaProgrammeQuerySet.as_manager()
+
+    class Meta:
+        db_table = "monitoring_betaprogramme"
+        verbose_name, verbose_name_plural = _("beta programme"), _("beta programmes")
+        ordering = ["-starts", "-id"]
+        permissions = [("export_betaprogramme", _("Can export beta programmes and their reports"))]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if self.starts and self.ends and self.ends < self.starts:
+            raise ValidationError({"ends": _("It must not end before it starts.")})
+
+    @property
+    def subject(self) -> str:
+        return f"beta:{self.pk}"
+
+    def is_running(self, day: date) -> bool:
+        return self.starts <= day and (self.ends is None or day <= self.ends)
+
+
+class ProgrammeTarget(models.Model):
+    """Assignment of a target to the programme whose performance it counts for. A target has at most one."""
+
+    target = models.OneToOneField(Target, models.CASCADE, related_name="programme_link", verbose_name=_("target"))
+    programme = models.ForeignKey(
+        BetaProgramme, models.CASCADE, related_name="target_links", verbose_name=_("beta programme")
+    )
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.target_id} {self.programme_id}"
+
+
+class FeedbackTag(models.Model):
+    """A word that operators sort feedback by, in lower case."""
+
+    name = models.CharField(_("tag"), max_length=40, unique=True)
+
+    class Meta:
+        db_table = "monitoring_feedbacktag"
+        verbose_name, verbose_name_plural = _("tag"), _("tags")
+        ordering = ["name"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class BetaFeedback(models.Model):
+    """What a participant said once. `participant` is in lower case, so that everybody counts once.
+
+    `source` is the token it came by (`client:<label>`, `agent:<machine_id>`), or `public` for a programme's key.
+    `given_at` is when it was said, corrected for the sender's clock, of which `clock` tells; `received_at` when it
+    came. `digest` is of what was sent: type and severity are
+    triage's to change, and what is sent again is still known.
+    """
+
+    class Type(models.TextChoices):
+        BUG = "bug", _("bug")
+        UX = "ux", _("usability")
+        FEATURE = "feature", _("feature wish")
+        OTHER = "other", _("other")
+
+    class Severity(models.TextChoices):
+        CRITICAL = "critical", _("critical")
+        HIGH = "high", _("high")
+        MEDIUM = "medium", _("medium")
+        LOW = "low", _("low")
+
+    class Status(models.TextChoices):
+        OPEN = "open", _("open")
+        PLANNED = "planned", _("planned")
+        FIXED = "fixed", _("fixed")
+        DECLINED = "declined", _("declined")
+        DUPLICATE = "duplicate", _("duplicate")
+
+    # What is still to be done, and what is grave enough to hold a release back.
+    UNSETTLED: ClassVar = (Status.OPEN, Status.PLANNED)
+    GRAVE: ClassVar = (Severity.CRITICAL, Severity.HIGH)
+    PUBLIC: ClassVar = "public"
+
+    feedback_id = models.UUIDField(_("id of the sender"), unique=True, editable=False)
+    programme = models.ForeignKey(
+        BetaProgramme, models.CASCADE, related_name="feedback", verbose_name=_("programme"), db_index=False
+    )
+    participant = models.CharField(_("participant"), max_length=254)
+    type = models.CharField(_("type"), max_length=8, choices=Type)
+    severity = models.CharField(_("severity"), max_length=8, choices=Severity, blank=True)
+    nps_score = models.PositiveSmallIntegerField(_("score"), null=True)
+    comment = models.TextField(_("comment"), blank=True)
+    page = models.CharField(_("page"), max_length=200, blank=True)
+    app_version = models.CharField(_("version"), max_length=64, blank=True)
+    source = models.CharField(_("told by"), max_length=160)
+    given_at = models.DateTimeField(_("given"))
+    clock = clock_field()
+    received_at = models.DateTimeField(_("received"))
+    digest = models.CharField(max_length=64, editable=False)
+
+    status = models.CharField(_("status"), max_length=9, choices=Status, default=Status.OPEN)
+    duplicate_of = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="duplicates", verbose_name=_("duplicate of")
+    )
+    tags = models.ManyToManyField(FeedbackTag, blank=True, related_name="feedback", verbose_name=_("tags"))
+    assignee = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("assigned to"),
+    )
+    incident = models.ForeignKey(
+        Incident, models.SET_NULL, null=True, blank=True, related_name="feedback", verbose_name=_("incident")
+    )
+    fix_version = models.CharField(_("fixed in version"), max_length=64, blank=True)
+
+    objects = BetaFeedbackQuerySet.as_manager()
+
+    class Meta:
+        db_table = "monitoring_betafeedback"
+        verbose_name, verbose_name_plural = _("feedback"), _("feedback")
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["programme", "-id"], name="feedback_programme"),
+            models.Index(fields=["programme", "type", "-given_at"], name="feedback_given"),
+            models.Index(
+                fields=["programme", "participant", "-given_at", "-id", "nps_score"], name="feedback_participant"
+            ),
+            models.Index(fields=["source", "-id"], name="feedback_source"),
+            models.Index(fields=["-id"], name="feedback_unsettled", condition=Q(status__in=["open", "planned"])),
+            models.Index(
+                fields=["programme", "severity", "received_at"],
+                name="feedback_bugs_waiting",
+                condition=Q(type="bug", status__in=["open", "planned"]),
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(name="feedback_score", condition=Q(nps_score=None) | Q(nps_score__lte=BEST_SCORE)),
+        ]
+        permissions = [("export_betafeedback", _("Can export feedback"))]
+
+    def __str__(self) -> str:
+        return f"#{self.pk}"
+
+    @property
+    def subject(self) -> str:
+        return f"feedback:{self.pk}"
+
+
+class BetaSnapshot(models.Model):
+    """A report as it was at a moment, in the form of `beta.report.gather.Report`. It never changes."""
+
+    class Reason(models.TextChoices):
+        EXPORTED = "exported", _("exported")
+        COMMAND = "command", _("command line")
+        VERDICT = "verdict", _("the verdict changed")
+        CLOSED = "closed", _("the programme ended")
+
+    programme = models.ForeignKey(
+        BetaProgramme, models.CASCADE, related_name="snapshots", verbose_name=_("programme"), db_index=False
+    )
+    taken_at = models.DateTimeField(_("taken"))
+    verdict = models.CharField(_("verdict"), max_length=20)
+    reason = models.CharField(_("why"), max_length=8, choices=Reason)
+    taken_by = models.CharField(_("by"), max_length=150, blank=True)
+    data = models.JSONField(_("report"))
+
+    class Meta:
+        db_table = "monitoring_betasnapshot"
+        verbose_name, verbose_name_plural = _("beta report"), _("beta reports")
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["programme", "-id"], name="snapshot_programme")]
+        permissions = [("export_betasnapshot", _("Can export beta reports"))]
+
+    def __str__(self) -> str:
+        return f"{self.programme} {self.taken_at:%Y-%m-%d %H:%M:%S}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Once. Raises ValueError where it is kept already."""
+        if self.pk is not None and not kwargs.get("force_insert"):
+            raise ValueError("A report that was kept does not change.")
+        super().save(*args, **kwargs)
+
+
+class FeedbackWindow(CountingWindow):
+    """How much feedback came by one public key, or from one address, which stands here as a hash."""
+
+    key = models.CharField(max_length=64, unique=True)
+
+    class Meta:
+        db_table = "monitoring_feedbackwindow"
+        verbose_name = verbose_name_plural = _("feedback that was counted")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.key[:8]}: {self.count}"

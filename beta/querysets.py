@@ -1,0 +1,33 @@
+"""Questions asked of the tables of the beta."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Self
+
+from django.db import models
+from django.db.models import Q
+
+from portal.querysets import IdempotentQuerySet
+
+if TYPE_CHECKING:
+    from beta import models as m  # noqa: F401 - named in strings
+
+
+class BetaProgrammeQuerySet(models.QuerySet["m.BetaProgramme"]):
+    def running(self, day: date) -> Self:
+        return self.filter(starts__lte=day).filter(Q(ends=None) | Q(ends__gte=day))
+
+
+class BetaFeedbackQuerySet(IdempotentQuerySet["m.BetaFeedback"]):
+    identity = "feedback_id"
+
+    def bugs(self) -> Self:
+        return self.filter(type="bug")
+
+    def unsettled(self) -> Self:
+        """What is still to be done: neither fixed nor declined, nor what another row stands for."""
+        return self.filter(status__in=["open", "planned"])
+
+    def grave(self) -> Self:
+        return self.filter(severity__in=["critical", "high"])

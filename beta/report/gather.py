@@ -1,0 +1,356 @@
+"""The report of a programme: one dictionary, from live data, that every format and every snapshot is made of.
+
+`LatestScores` says which score of a participant counts. Days of feedback are those of the portal's time zone, days of
+checks those of UTC.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from itertools import groupby
+from typing import TypedDict
+
+from django.db.models import Case, Value, When
+from django.utils import timezone
+
+from beta.models import BEST_SCORE, BetaFeedback, BetaProgramme, BetaSnapshot
+from beta.querysets import BetaFeedbackQuerySet
+from beta.report import verdict
+from beta.report.verdict import Condition
+from monitoring import uptime
+from monitoring.models import Rollup, Target
+from portal.base.moments import iso
+from portal.base.text import truncated
+from portal.base.words import round_half_up, round_to_integer
+
+# Net Promoter Score: who gives 9 or 10 promotes, who gives 6 or less detracts.
+PROMOTES, DETRACTS = 9, 6
+SHOWN_COMMENTS = 5
+SHOWN_BUGS = 20
+LONGEST_OF_A_BUG = 1_000
+
+
+class Participants(TypedDict):
+    count: int
+    target: int
+
+
+class Score(TypedDict):
+    """`counts` are the participants by the score they gave, from 0 to 10. Average and NPS are None without a score."""
+
+    average: float | None
+    target: float
+    nps: int | None
+    promoters: int
+    passives: int
+    detractors: int
+    counts: list[int]
+
+
+class Bugs(TypedDict):
+    total: int
+    critical_high_open: int
+
+
+class DayOfChecks(TypedDict):
+    """Every attempt is a check here, so that a retry hides no failure."""
+
+    day: str
+    checks: int
+    failures: int
+    mean_ms: float | None
+
+
+class Performance(TypedDict):
+    """Of the programme's targets between its dates, every attempt as a check; `error_rate` is from 0 to 1."""
+
+    checks: int
+    mean_ms: float | None
+    p95_ms: float | None
+    error_rate: float | None
+    days: list[DayOfChecks]
+
+
+class OpenBug(TypedDict):
+    id: int
+    severity: str
+    status: str
+    comment: str
+    page: str
+    app_version: str
+    given_at: str
+
+
+class DayOfScores(TypedDict):
+    """How it stood at the end of a day on which somebody gave a score."""
+
+    day: str
+    participants: int
+    average: float
+    nps: int
+
+
+class Previous(TypedDict):
+    """The figures of the snapshot before."""
+
+    generated_at: str
+    verdict: str
+    participants: int
+    average: float | None
+    nps: int | None
+    critical_high_open: int
+    mean_ms: float | None
+    error_rate: float | None
+
+
+class Report(TypedDict):
+    """`starts` and `ends` are days, `generated_at` is a moment. `open_bugs` are the gravest and oldest, 20 at most."""
+
+    programme: str
+    product: str
+    starts: str
+    ends: str | None
+    generated_at: str
+    participants: Participants
+    score: Score
+    bugs: Bugs
+    open_bugs: list[OpenBug]
+    performance: Performance
+    ux_comments: list[str]
+    conditions: list[Condition]
+    verdict: str
+    trend: list[DayOfScores]
+    previous: Previous | None
+
+
+def report_of(programme: BetaProgramme, now: datetime) -> Report:
+    """As it stands, from ten queries.
+
+    What comes in meanwhile is for the next report, so that all parts of this one are of the same feedback. What is
+    triaged or erased meanwhile may be in one part and not in another.
+    """
+    feedback = BetaFeedback.objects.filter(programme=programme)
+    newest = feedback.order_by("-id").values_list("pk", flat=True).first() or 0
+    feedback = feedback.filter(pk__lte=newest)
+    participants, bugs = feedback.values("participant").distinct().count(), feedback.bugs().count()
+    grave = feedback.bugs().unsettled().grave()
+    grave_count = grave.count()
+    scores, trend = scores_of(feedback)
+    performance, checks = performance_of(programme)
+    figures = figures_of(scores, participants, grave_count, checks)
+    found = verdict.conditions(figures, thresholds_of(programme))
+    return {
+        "programme": programme.name,
+        "product": programme.product,
+        "starts": programme.starts.isoformat(),
+        "ends": programme.ends.isoformat() if programme.ends else None,
+        "generated_at": str(iso(now)),
+        "participants": {"count": figures.participants, "target": programme.participants_target},
+        "score": {
+            "average": figures.average,
+            "target": float(programme.score_target),
+            "nps": nps_of(scores),
+            "promoters": sum(scores[PROMOTES:]),
+            "passives": sum(scores[DETRACTS + 1 : PROMOTES]),
+            "detractors": sum(scores[: DETRACTS + 1]),
+            "counts": scores,
+        },
+        "bugs": {"total": bugs, "critical_high_open": grave_count},
+        "open_bugs": [described_bug(bug) for bug in gravest_first(grave)[:SHOWN_BUGS]],
+        "performance": performance | {"mean_ms": figures.latency_ms, "error_rate": figures.error_rate},
+        "ux_comments": latest_comments(feedback),
+        "conditions": found,
+        "verdict": verdict.verdict(found),
+        "trend": trend,
+        "previous": previous_of(programme),
+    }
+
+
+def figures_of(
+    scores: Sequence[int], participants: int = 0, grave_bugs: int = 0, checks: uptime.Figures | None = None
+) -> verdict.Figures:
+    """What is judged. `scores` are how many gave each from 0 to 10; no `checks` where there are no targets."""
+    return verdict.Figures(
+        participants=participants,
+        score_sum=sum(score * count for score, count in enumerate(scores)),
+        scores=sum(scores),
+        grave_bugs=grave_bugs,
+        checks=None if checks is None else checks.attempts,
+        failures=checks.failed_attempts if checks else 0,
+        mean_ms=checks.mean_ms if checks else None,
+    )
+
+
+def thresholds_of(programme: BetaProgramme) -> verdict.Thresholds:
+    return verdict.Thresholds(
+        programme.participants_target,
+        programme.score_target,
+        programme.latency_target_ms,
+        programme.error_percent_target,
+    )
+
+
+# --- Scores ----------------------------------------------------------------------------------------------------------
+
+
+def nps_of(counts: Sequence[int]) -> int | None:
+    """The share of promoters less that of detractors, from -100 to 100; None without a score."""
+    given = sum(counts)
+    return round_to_integer(100 * (sum(counts[PROMOTES:]) - sum(counts[: DETRACTS + 1])) / given) if given else None
+
+
+class LatestScores:
+    """Participants by the score that counts, from 0 to 10: the latest of each. Scores are added oldest first.
+
+    A score by token is never replaced by one by the public key, which anybody can send in anybody's name.
+    """
+
+    def __init__(self) -> None:
+        self.counts = [0] * (BEST_SCORE + 1)
+        self.latest: dict[str, int] = {}
+        self.by_token: set[str] = set()
+
+    def add(self, participant: str, score: int, source: str) -> None:
+        if source != BetaFeedback.PUBLIC:
+            self.by_token.add(participant)
+        elif participant in self.by_token:
+            return
+        if participant in self.latest:
+            self.counts[self.latest[participant]] -= 1
+        self.latest[participant] = score
+        self.counts[score] += 1
+
+
+def scores_of(feedback: BetaFeedbackQuerySet) -> tuple[list[int], list[DayOfScores]]:
+    """How many gave each score from 0 to 10, and how that stood day by day; one query."""
+    rows = feedback.exclude(nps_score=None).order_by("given_at", "id")
+    given = rows.values_list(uptime.Seconds("given_at"), "participant", "nps_score", "source")
+    scores, days = LatestScores(), dict[date, DayOfScores]()
+    for day, of_day in groupby(given.iterator(chunk_size=2_000), day_by(timezone.get_current_timezone())):
+        for _seconds, *score in of_day:
+            scores.add(*score)
+        days[day] = standing(day, scores.counts)
+    return scores.counts, list(days.values())
+
+
+def day_by(zone: tzinfo) -> Callable[[tuple[int, str, int, str]], date]:
+    """Of rows one after the other: to ask the zone for each would take longer than all the rest."""
+    day, ends = date.min, -math.inf
+
+    def day_of(row: tuple[int, str, int, str]) -> date:
+        nonlocal day, ends
+        if row[0] >= ends:
+            day = datetime.fromtimestamp(row[0], zone).date()
+            ends = datetime.combine(day + timedelta(days=1), time.min, zone).timestamp()
+        return day
+
+    return day_of
+
+
+def standing(day: date, counts: Sequence[int]) -> DayOfScores:
+    return {
+        "day": day.isoformat(),
+        "participants": sum(counts),
+        "average": figures_of(counts).average or 0.0,
+        "nps": nps_of(counts) or 0,
+    }
+
+
+# --- Bugs and comments -----------------------------------------------------------------------------------------------
+
+
+def gravest_first(bugs: BetaFeedbackQuerySet) -> BetaFeedbackQuerySet:
+    rank = Case(When(severity=BetaFeedback.Severity.CRITICAL, then=Value(0)), default=Value(1))
+    return bugs.order_by(rank, "given_at", "id")
+
+
+def described_bug(bug: BetaFeedback) -> OpenBug:
+    return {
+        "id": bug.pk,
+        "severity": bug.severity,
+        "status": bug.status,
+        "comment": truncated(bug.comment, LONGEST_OF_A_BUG),
+        "page": bug.page,
+        "app_version": bug.app_version,
+        "given_at": str(iso(bug.given_at)),
+    }
+
+
+def latest_comments(feedback: BetaFeedbackQuerySet) -> list[str]:
+    """The five latest about usability, newest first."""
+    about = feedback.filter(type=BetaFeedback.Type.UX).exclude(comment="").order_by("-given_at", "-id")
+    return list(about.values_list("comment", flat=True)[:SHOWN_COMMENTS])
+
+
+# --- Performance -----------------------------------------------------------------------------------------------------
+
+
+def performance_of(programme: BetaProgramme) -> tuple[Performance, uptime.Figures | None]:
+    """What is told of it, and the figures that are judged: None where the programme has no targets."""
+    targets = list(Target.objects.filter(beta_programme=programme).values_list("pk", flat=True))
+    parts = parts_of(programme, targets) if targets else []
+    figures = uptime.summed(parts)
+    performance: Performance = {
+        "checks": figures.attempts,
+        "mean_ms": None,
+        "p95_ms": None if figures.p95_ms is None else round_half_up(figures.p95_ms, 1),
+        "error_rate": None,
+        "days": days_of(parts),
+    }
+    return performance, figures if targets else None
+
+
+def parts_of(programme: BetaProgramme, targets: list[int]) -> list[uptime.Part]:
+    """The days of the programme, all targets together."""
+    until = programme.ends + timedelta(days=1) if programme.ends else None
+    found = uptime.parts_of(targets, Rollup.Period.DAY, midnight(programme.starts), midnight(until) if until else None)
+    return [part for parts in found.values() for part in parts]
+
+
+def midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, UTC)
+
+
+def days_of(parts: Sequence[uptime.Part]) -> list[DayOfChecks]:
+    """Oldest first; a day without a check that counts is left out."""
+    by_day: dict[int, list[uptime.Part]] = {}
+    for part in parts:
+        by_day.setdefault(part.start, []).append(part)
+    days = ((start, uptime.summed(of_day)) for start, of_day in sorted(by_day.items()))
+    return [
+        {
+            "day": datetime.fromtimestamp(start, UTC).date().isoformat(),
+            "checks": day.attempts,
+            "failures": day.failed_attempts,
+            "mean_ms": None if day.mean_ms is None else round_half_up(day.mean_ms, 1),
+        }
+        for start, day in days
+        if day.checks
+    ]
+
+
+# --- The snapshot before ---------------------------------------------------------------------------------------------
+
+
+def newest_snapshot(programme: BetaProgramme) -> BetaSnapshot | None:
+    return BetaSnapshot.objects.filter(programme=programme).order_by("-id").first()
+
+
+def previous_of(programme: BetaProgramme) -> Previous | None:
+    snapshot = newest_snapshot(programme)
+    return None if snapshot is None else compared(snapshot.data)
+
+
+def compared(report: Report) -> Previous:
+    return {
+        "generated_at": report["generated_at"],
+        "verdict": report["verdict"],
+        "participants": report["participants"]["count"],
+        "average": report["score"]["average"],
+        "nps": report["score"]["nps"],
+        "critical_high_open": report["bugs"]["critical_high_open"],
+        "mean_ms": report["performance"]["mean_ms"],
+        "error_rate": report["performance"]["error_rate"],
+    }

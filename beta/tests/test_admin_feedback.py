@@ -1,0 +1,298 @@
+"""Feedback in the admin: what participants say, and what is to be done next."""
+
+import csv
+import io
+import re
+
+import pytest
+from django.contrib.auth.models import User
+from django.db.models.sql import compiler
+from django.utils import timezone, translation
+
+from backups.tests.pages import logged_in, said, text_of
+from beta.admin import feedback as pages
+from beta.admin.display import bugs_of
+from beta.admin.sections import feedback_of
+from beta.feedback import triage
+from beta.models import BetaFeedback, FeedbackTag
+from beta.report.gather import report_of
+from beta.tests.told import programme_of, told
+from monitoring.tests.pages import act, page_of
+from portal.models import AuditEvent
+
+pytestmark = pytest.mark.django_db
+BASE = "/admin/beta/"
+LIST = f"{BASE}betafeedback/"
+HOSTILE = {
+    "markup": "<script>alert(1)</script>",
+    "formula": '=HYPERLINK("http://evil.example")',
+    "rtl": "\u202eمرحبا <b>",
+    "emoji": "😀",
+}
+
+
+def found(client, **query):
+    return [row.participant for row in client.get(LIST, query).context["cl"].queryset]
+
+
+class TestTheList:
+    def test_it_says_what_who_where_how_grave_and_whose_it_is(self, admin_client):
+        olga = User.objects.create_user("olga", is_staff=True)
+        feedback = told(
+            "bob@example.org", "\n\nExport crashes\nevery time", severity="critical", nps_score=3, page="/export",
+            app_version="6.2.0", assignee=olga, status="planned",
+        )  # fmt: skip
+        triage.triage(feedback, {"tags": ["export"]})
+        text = text_of(admin_client.get(LIST))
+        for part in (
+            "<bdi>Export crashes</bdi>", "<bdi>bob@example.org</bdi> <bdi>/export</bdi>", 'badge-warning">bug<',
+            'badge-bad">critical<', 'badge-warning">planned<', 'beneath">olga<', "6.2.0", "Pilot", ">3<",
+            '<span class="tag"><bdi>export</bdi></span>',
+        ):  # fmt: skip
+            assert part in text
+        assert "every time" not in text
+
+    @pytest.mark.parametrize(
+        ("fields", "marked"),
+        [({"severity": ""}, True), ({"severity": "low"}, False), ({"severity": "", "type": "ux"}, False)],
+    )
+    def test_a_bug_that_nobody_judged_says_so(self, admin_client, fields, marked):
+        told(**fields)
+        assert ('badge-quiet">not judged<' in text_of(admin_client.get(LIST))) is marked
+
+    @pytest.mark.parametrize("comment", HOSTILE.values(), ids=HOSTILE)
+    def test_what_participants_wrote_is_text(self, admin_client, comment):
+        feedback = told("<i>eve</i>", comment, page="<u>x</u>")
+        triage.triage(feedback, {"tags": ["<s>tag</s>"]})
+        for path in (LIST, page_of(feedback), f"{LIST}?q=eve"):
+            text = text_of(admin_client.get(path))
+            assert not re.search(r"<script>alert|<i>eve|<u>x|<s>tag|<b>", text)
+            assert "&lt;i&gt;eve" in text
+
+    def test_of_a_long_comment_it_shows_and_reads_the_beginning(self, admin_client, django_assert_max_num_queries):
+        feedback = told(comment="x" * 100_000)
+        with django_assert_max_num_queries(7):
+            text = text_of(admin_client.get(LIST))
+        assert "x" * 109 + "…</bdi>" in text
+        assert "x" * 111 not in text
+        assert "x" * 100_000 in text_of(admin_client.get(page_of(feedback)))
+
+    def test_of_many_comments_the_beginnings_alone_are_read(self, admin_client, monkeypatch):
+        """By what the database sends: what is cut off only once it is here has been read all the same."""
+        feedback, longest = told(), []
+        fetched = compiler.cursor_iter
+
+        def watched(*args):
+            for rows in fetched(*args):
+                longest.extend(len(value) for row in rows for value in row if isinstance(value, str))
+                yield rows
+
+        monkeypatch.setattr(compiler, "cursor_iter", watched)
+        for _number in range(2):
+            triage.triage(told(comment="x" * 100_000), {"duplicate_of": feedback})
+        told(comment="x" * 100_000)
+        for path in (LIST, page_of(feedback), page_of(feedback.programme)):
+            longest.clear()
+            assert "x" * 100 in text_of(admin_client.get(path))
+            assert max(longest) == 400, path
+
+    def test_a_score_alone_has_no_comment(self, admin_client):
+        told(comment="", nps_score=9)
+        assert "no comment" in text_of(admin_client.get(LIST))
+
+
+class TestNarrowing:
+    @pytest.fixture
+    def olga(self, client):
+        logged_in(client, "operator")
+        return User.objects.get(username="olga")
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ({"status": "unsettled"}, ["grave", "mild", "new", "planned"]),
+            ({"status": "fixed"}, ["done"]),
+            ({"next": "grave"}, ["grave"]),
+            ({"next": "unjudged"}, ["new"]),
+            ({"next": "mine"}, ["planned"]),
+            ({"severity": "none"}, ["new", "planned"]),
+            ({"severity": "high"}, ["done", "grave"]),
+            ({"type": "ux"}, ["planned"]),
+            ({"assignee": "me"}, ["done", "planned"]),
+            ({"assignee": "nobody"}, ["grave", "mild", "new"]),
+            ({"tag": "export"}, ["mild"]),
+            ({"tag": "expor"}, []),
+            ({"programme": "0"}, []),
+            ({"programme": "٣"}, ["done", "grave", "mild", "new", "planned"]),
+            ({"programme": "9" * 40}, ["done", "grave", "mild", "new", "planned"]),
+            ({"source": "agent:PC-1"}, ["new"]),
+        ],
+    )
+    def test_a_filter_finds_what_it_says(self, client, olga, query, expected):
+        told("grave", severity="high")
+        triage.triage(told("mild", severity="low"), {"tags": ["export", "dark"]})
+        told("new", source="agent:PC-1")
+        told("planned", type="ux", status="planned", assignee=olga)
+        told("done", severity="high", status="fixed", assignee=olga)
+        assert sorted(found(client, **query)) == expected
+
+    def test_by_programme(self, client, olga):
+        told("a")
+        told("b", programme=programme_of("Second"))
+        assert found(client, programme=programme_of("Second").pk) == ["b"]
+        assert "Second" in text_of(client.get(LIST))
+
+    def test_a_tag_that_nothing_has_is_not_offered(self, client, olga):
+        FeedbackTag.objects.create(name="typo")
+        triage.triage(told(), {"tags": ["export"]})
+        text = text_of(client.get(LIST))
+        assert "?tag=export" in text
+        assert "?tag=typo" not in text
+
+    @pytest.mark.parametrize(
+        ("typed", "expected"),
+        [
+            ("CRASH", ["amy smith"]), ("sMiTh", ["amy smith"]), ("/expo", ["bob"]), ("dark", ["eve"]), ("100%", ["eve"]),
+            ("%", ["eve"]), ("_", []), ("agent:PC", ["bob"]), ("nowhere", []), ("  ", ["eve", "bob", "amy smith"]),
+        ],
+    )  # fmt: skip
+    def test_a_search_is_for_parts(self, client, olga, typed, expected):
+        told("amy smith", "It crashes")
+        told("bob", "", page="/export", source="agent:PC-1")
+        triage.triage(told("eve", "100% fine"), {"tags": ["darkness", "the dark"]})
+        assert found(client, q=typed) == expected
+
+    def test_or_for_a_number(self, client, olga):
+        wanted, _other = told("amy"), told("bob", "see #1")
+        assert found(client, q=f"#{wanted.pk}") == ["amy"]
+        assert found(client, q="#" + "9" * 19) == []
+
+    def test_it_looks_into_the_newest_alone(self, client, olga, monkeypatch):
+        monkeypatch.setattr(pages, "SEARCHED", 2)
+        for name in ("a", "b", "c"):
+            told(name, "crash")
+        assert found(client, q="crash") == ["c", "b"]
+        assert found(client, q=f"#{BetaFeedback.objects.get(participant='a').pk}") == ["a"]
+
+
+class TestExporting:
+    def test_it_has_every_column_and_no_formula(self, client):
+        logged_in(client, "staff")
+        original = told("amy")
+        told("=cmd|' /C calc'!A0", HOSTILE["formula"], duplicate_of=original, status="duplicate", fix_version="+6")
+        content = b"".join(client.get(f"{LIST}export/")).decode("utf-8-sig")
+        duplicate, _original = csv.DictReader(io.StringIO(content))
+        assert list(duplicate) == [
+            "id", "programme", "participant", "type", "severity", "nps_score", "comment", "page", "app_version", "source",
+            "given_at", "received_at", "clock", "status", "duplicate_of", "assignee", "incident", "fix_version",
+        ]  # fmt: skip
+        assert duplicate["participant"].startswith("'=cmd")
+        assert duplicate["comment"].startswith("'=HYPERLINK")
+        assert (duplicate["duplicate_of"], duplicate["fix_version"]) == (str(original.pk), "'+6")
+        assert client.get(f"{LIST}export/xlsx/").getvalue()[:2] == b"PK"
+
+    def test_only_what_the_list_shows(self, client):
+        logged_in(client, "staff")
+        triage.triage(told("amy"), {"tags": ["export"]})
+        told("bob")
+        content = b"".join(client.get(f"{LIST}export/", {"tag": "export"})).decode()
+        assert "amy" in content
+        assert "bob" not in content
+
+    def test_looking_is_not_exporting(self, client):
+        logged_in(client, "viewer")
+        assert client.get(f"{LIST}export/").status_code == 403
+        assert client.get(LIST).status_code == 200
+
+
+class TestWhoMay:
+    def test_a_viewer_sees_all_and_changes_nothing(self, client):
+        logged_in(client, "viewer")
+        feedback = told(comment="Whole story")
+        triage.triage(feedback, {"tags": ["export"], "status": "planned"})
+        text = text_of(client.get(page_of(feedback)))
+        assert "Whole story" in text
+        assert "export" in text
+        assert 'name="_save"' not in text
+        assert '<select name="status"' not in text
+        assert client.post(page_of(feedback), {"status": "fixed"}).status_code == 403
+        act(client, "fix", feedback)
+        feedback.refresh_from_db()
+        assert feedback.status == "planned"
+
+    @pytest.mark.parametrize("role", ["viewer", "staff"])
+    def test_only_operators_delete(self, client, role):
+        logged_in(client, role)
+        feedback = told()
+        assert client.post(f"{LIST}{feedback.pk}/delete/", {"post": "yes"}).status_code == 403
+        act(client, "delete_selected", feedback, post="yes")
+        assert BetaFeedback.objects.exists()
+
+    def test_nobody_adds_any_by_hand(self, admin_client):
+        assert admin_client.get(f"{LIST}add/").status_code == 403
+
+
+class TestDeleting:
+    def test_spam_goes_and_leaves_no_word(self, client):
+        logged_in(client, "operator")
+        spam = told("spam@example.org", "Buy pills")
+        assert "spam@example.org" not in text_of(client.get(f"{LIST}{spam.pk}/delete/"))
+        client.post(f"{LIST}{spam.pk}/delete/", {"post": "yes"})
+        assert not BetaFeedback.objects.exists()
+        [event] = AuditEvent.objects.filter(action="betafeedback.deleted")
+        assert (event.subject, event.before, event.after) == (f"feedback:{spam.pk}", None, None)
+
+    def test_many_at_once(self, client):
+        logged_in(client, "operator")
+        rows = [told(), told()]
+        triage.triage(rows[0], {"tags": ["spam"]})
+        asked = act(client, "delete_selected", *rows)
+        assert "#" + str(rows[0].pk) in text_of(asked)
+        act(client, "delete_selected", *rows, post="yes")
+        assert not BetaFeedback.objects.exists()
+        assert AuditEvent.objects.filter(action="betafeedback.deleted").count() == 2
+
+    def test_never_more_than_500(self, client, monkeypatch):
+        logged_in(client, "operator")
+        monkeypatch.setattr("monitoring.admin.asking.MOST_AT_ONCE", 2)
+        rows = [told(), told(), told()]
+        response = act(client, "delete_selected", *rows, post="yes")
+        assert said(response) == ["Choose at most 2 at once. Nothing was done."]
+        assert BetaFeedback.objects.count() == 3
+
+    @pytest.mark.parametrize("in_bulk", [False, True])
+    def test_what_was_the_same_as_it_stands_for_itself_again(self, client, in_bulk):
+        logged_in(client, "operator")
+        original, duplicate, going = told(severity="critical"), told(severity="critical"), told()
+        for each in (duplicate, going):
+            triage.triage(each, {"duplicate_of": original})
+        if in_bulk:
+            act(client, "delete_selected", original, going, post="yes")
+        else:
+            client.post(f"{LIST}{original.pk}/delete/", {"post": "yes"})
+        duplicate.refresh_from_db()
+        assert (duplicate.status, duplicate.duplicate_of) == ("open", None)
+        event = AuditEvent.objects.get(action="monitoring.feedback_triaged", subject=duplicate.subject)
+        assert event.after == {"status": "open", "duplicate_of": None}
+
+
+def test_the_page_costs_the_same_however_much_was_said(admin_client, django_assert_max_num_queries):
+    feedback = told(given_at=timezone.now())
+    for _number in range(15):
+        triage.triage(told(), {"duplicate_of": feedback, "tags": ["a", "b"]})
+    told("other")
+    with django_assert_max_num_queries(14):
+        response = admin_client.get(page_of(feedback))
+    duplicates, others, _history = response.context["sections"]
+    assert [len(section.rows) for section in (duplicates, others)] == [10, 10]
+    assert duplicates.note == others.note == "Older ones are not shown."
+
+
+def test_what_was_said_stands_below_comment_and_not_below_event():
+    """Of the history too the column is called "What", and means something else there."""
+    programme = told(severity="critical").programme
+    with translation.override("fr"):
+        bugs = bugs_of(report_of(programme, timezone.now()))
+        latest = feedback_of(programme)
+    assert [str(column) for column in bugs.columns][1] == "Commentaire"
+    assert [str(column) for column in latest.columns][2::2] == ["Type", "Commentaire"]

@@ -1,0 +1,116 @@
+"""Operators who say at the same moment what is a duplicate of what, on real connections."""
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection, connections, transaction
+from django.test import Client
+
+from backups.tests.pages import logged_in, text_of
+from beta.feedback import triage
+from beta.models import BetaFeedback
+from beta.tests.test_admin_feedback_triage import sent
+from beta.tests.told import told
+from monitoring.tests.pages import list_of, page_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ROUNDS = 6
+
+
+@pytest.fixture
+def at_once(client):
+    """Posts each of (address, fields) by a browser of its own, let go together; the answers in this order."""
+    session = logged_in(client, "operator").cookies["sessionid"].value
+
+    def posting(*posts):
+        start = threading.Barrier(len(posts))
+
+        def one(post):
+            browser = Client(raise_request_exception=False)
+            browser.cookies["sessionid"] = session
+            try:
+                start.wait()
+                return browser.post(*post)
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(len(posts)) as pool:
+            return list(pool.map(one, posts))
+
+    return posting
+
+
+def marking(feedback, original):
+    return page_of(feedback), sent(feedback, duplicate_of=original.pk)
+
+
+def marking_many(original, *rows):
+    chosen = {"action": "triage", "confirmed": "yes", "_selected_action": [row.pk for row in rows]}
+    return list_of(original), chosen | {"duplicate_of": original.pk}
+
+
+@pytest.mark.parametrize("in_bulk", [False, True])
+def test_of_two_that_would_be_duplicates_of_each_other_one_is_refused(at_once, in_bulk):
+    for _round in range(ROUNDS):
+        one, other = told(), told()
+        second = marking_many(one, other) if in_bulk else marking(other, one)
+        answers = at_once(marking(one, other), second)
+        assert Counter(answer.status_code for answer in answers) == {302: 1, 200: 1}
+        [refused] = [text_of(answer) for answer in answers if answer.status_code == 200]
+        assert "itself, or a duplicate of it." in refused
+        assert BetaFeedback.objects.filter(status="duplicate").count() == _round + 1
+
+
+@pytest.mark.parametrize("in_bulk", [False, True])
+def test_what_is_marked_while_its_original_goes_is_told_so_or_stands_for_itself_again(at_once, in_bulk):
+    for _round in range(ROUNDS):
+        original, feedback = told(), told()
+        deleting = f"{list_of(original)}{original.pk}/delete/", {"post": "yes"}
+        if in_bulk:
+            chosen = {"action": "delete_selected", "post": "yes", "_selected_action": [original.pk]}
+            deleting = list_of(original), chosen
+        marked, deleted = at_once(marking(feedback, original), deleting)
+        assert deleted.status_code == 302
+        feedback.refresh_from_db()
+        assert (feedback.status, feedback.duplicate_of) == ("open", None)
+        assert marked.status_code == 302 or "There is no feedback of this number." in text_of(marked)
+
+
+def test_what_went_while_it_was_marked_is_found_no_more(at_once):
+    for _round in range(ROUNDS):
+        original, feedback = told(), told()
+        deleting = f"{list_of(feedback)}{feedback.pk}/delete/", {"post": "yes"}
+        assert {answer.status_code for answer in at_once(marking(feedback, original), deleting)} == {302}
+        assert not BetaFeedback.objects.filter(pk=feedback.pk).exists()
+
+
+def test_one_click_on_the_page_of_one_does_it(at_once):
+    feedback = told()
+    [answer] = at_once((f"{list_of(feedback)}{feedback.pk}/act/fix/", {"_selected_action": feedback.pk}))
+    assert answer.status_code == 302
+    feedback.refresh_from_db()
+    assert feedback.status == "fixed"
+
+
+def test_feedback_comes_in_while_duplicates_are_judged():
+    """The row of the programme is held against operators, not against participants; SQLite lets one write at a time."""
+    programme, has_rows_to_hold = told().programme, connection.vendor == "postgresql"
+
+    def participant():
+        try:
+            if has_rows_to_hold:
+                with connection.cursor() as cursor:
+                    cursor.execute("SET lock_timeout = '2s'")
+            return told(programme=programme).pk
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            triage.hold([programme.pk])
+            coming = pool.submit(participant)
+            if has_rows_to_hold:
+                assert coming.result()
+        assert BetaFeedback.objects.filter(pk=coming.result()).exists()

@@ -1,0 +1,326 @@
+"""Triage in the admin: on the page of one, by one click, and of many at once."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from backups.tests.pages import logged_in, said, text_of
+from beta.admin.feedback_form import FeedbackForm
+from beta.feedback import triage
+from beta.models import BetaFeedback
+from beta.tests.told import programme_of, told
+from monitoring.models import Incident
+from monitoring.tests.pages import act, act_on_page, page_of
+from portal.models import AuditEvent
+
+pytestmark = pytest.mark.django_db
+TRIAGED = "monitoring.feedback_triaged"
+
+
+@pytest.fixture(autouse=True)
+def operator(client):
+    logged_in(client, "operator")
+    return User.objects.get(username="olga")
+
+
+@pytest.fixture
+def incident():
+    return Incident.objects.create(subject="fleet", rule="fleet_errors", opened_at=timezone.now())
+
+
+def sent(feedback, **changes):
+    """What the form sends that shows this, once the changes are made by hand."""
+    form = FeedbackForm(instance=BetaFeedback.objects.get(pk=feedback.pk))
+    shown = {name: form[name].field.prepare_value(form[name].value()) for name in form.fields}
+    shown = {name: "" if value is None else str(value) for name, value in shown.items()}
+    return shown | {f"initial-{name}": value for name, value in shown.items()} | changes
+
+
+def fresh(feedback):
+    return BetaFeedback.objects.get(pk=feedback.pk)
+
+
+def trail(feedback):
+    events = AuditEvent.objects.filter(action=TRIAGED, subject=feedback.subject).order_by("id")
+    return [(event.before, event.after) for event in events]
+
+
+class TestThePage:
+    def test_what_is_changed_is_kept_and_stands_in_its_history(self, client, operator, incident):
+        feedback, original = told(comment="It crashes, says bob"), told()
+        changes = {
+            "type": "ux", "severity": "high", "duplicate_of": f"#{original.pk}", "assignee": operator.pk,
+            "incident": incident.pk, "fix_version": "6.3", "tags": "Export, Dark",
+        }  # fmt: skip
+        response = client.post(page_of(feedback), sent(feedback, **changes), follow=True)
+        assert response.redirect_chain == [(page_of(feedback), 302)]
+        found = fresh(feedback)
+        assert (found.type, found.severity, found.status, found.duplicate_of) == ("ux", "high", "duplicate", original)
+        assert (found.assignee, found.incident, found.fix_version) == (operator, incident, "6.3")
+        assert [tag.name for tag in found.tags.all()] == ["dark", "export"]
+        text = text_of(response)
+        assert "status: open → duplicate" in text
+        assert "assignee: user:olga" in text
+        [event] = AuditEvent.objects.filter(subject=feedback.subject)
+        assert "bob" not in repr((event.before, event.after))
+
+    def test_what_is_cleared_is_told(self, client, operator):
+        feedback = told(severity="low", assignee=operator, fix_version="6.3")
+        client.post(page_of(feedback), sent(feedback, severity="", assignee="", fix_version=""))
+        found = fresh(feedback)
+        assert (found.severity, found.assignee, found.fix_version) == ("", None, "")
+        text = text_of(client.get(page_of(feedback)))
+        for part in ("severity: low → –", "assignee: user:olga → –", "fix_version: 6.3 → –"):
+            assert part in text
+
+    def test_of_two_at_once_each_changes_what_he_touched(self, client):
+        feedback = told()
+        first, second = sent(feedback, severity="high", tags="export"), sent(feedback, status="planned")
+        client.post(page_of(feedback), first)
+        client.post(page_of(feedback), second)
+        found = fresh(feedback)
+        assert (found.severity, found.status, found.tags.get().name) == ("high", "planned", "export")
+        assert trail(feedback)[1] == ({"status": "open"}, {"status": "planned"})
+
+    def test_of_two_at_once_each_adds_his_tag_and_takes_his(self, client):
+        feedback = told()
+        triage.triage(feedback, {"tags": ["gone", "old", "stays"]})
+        first = sent(feedback, tags="old, stays, export")
+        second = sent(feedback, tags="gone, stays, dark")
+        client.post(page_of(feedback), first)
+        client.post(page_of(feedback), second)
+        assert [tag.name for tag in fresh(feedback).tags.all()] == ["dark", "export", "stays"]
+
+    @pytest.mark.parametrize(
+        ("name", "meanwhile", "by_hand", "now"),
+        [
+            ("status", "fixed", "planned", "fixed"),
+            ("severity", "high", "low", "high"),
+            ("fix_version", "7", "8", "7"),
+            ("duplicate_of", 0, 1, "#{}"),
+            ("assignee", "", "", "olga"),
+        ],
+    )
+    def test_what_another_has_changed_meanwhile_is_said_before_it_is_changed_again(
+        self, client, operator, name, meanwhile, by_hand, now
+    ):
+        feedback, originals = told(), [told(), told()]
+        if name == "duplicate_of":
+            meanwhile, by_hand = originals[meanwhile].pk, f"#{originals[by_hand].pk}"
+        if name == "assignee":
+            meanwhile, by_hand = operator.pk, User.objects.create_user("otto", is_staff=True).pk
+        late = sent(feedback, **{name: by_hand})
+        client.post(page_of(feedback), sent(feedback, **{name: meanwhile}))
+        refused = client.post(page_of(feedback), late)
+        form = refused.context["adminform"].form
+        why = f"Somebody changed it meanwhile: it is now {now.format(originals[0].pk)}."
+        assert form.errors == {name: [why]}
+        assert str(fresh(feedback).serializable_value(name)) == str(meanwhile)
+        # Whoever has read that and saves it again means it.
+        again = late | {f"initial-{name}": form.data[f"initial-{name}"]}
+        assert f'value="{again[f"initial-{name}"]}"' in str(form[name].as_hidden(only_initial=True))
+        assert client.post(page_of(feedback), again).status_code == 302
+        assert str(fresh(feedback).serializable_value(name)) == str(by_hand).removeprefix("#")
+
+    def test_what_both_want_is_no_quarrel(self, client):
+        feedback, original = told(), told()
+        both = sent(feedback, severity="high", duplicate_of=f"#{original.pk}")
+        for _operator in range(2):
+            assert client.post(page_of(feedback), both).status_code == 302
+        assert len(trail(feedback)) == 1
+
+    def test_saved_untouched_it_leaves_no_trace(self, client):
+        feedback = told(severity="low")
+        client.post(page_of(feedback), sent(feedback))
+        assert trail(feedback) == []
+
+    def test_what_was_said_cannot_be_changed(self, client):
+        feedback = told()
+        client.post(page_of(feedback), sent(feedback, comment="It is fine", participant="eve", nps_score="10"))
+        found = fresh(feedback)
+        assert (found.comment, found.participant, found.nps_score) == ("It crashes", "amy@example.org", None)
+
+    @pytest.mark.parametrize(
+        ("changes", "why"),
+        [
+            ({"status": "duplicate"}, "Say of which it is a duplicate."),
+            ({"duplicate_of": "999999"}, "There is no feedback of this number."),
+            ({"duplicate_of": "9" * 30}, "There is no feedback of this number."),
+            ({"duplicate_of": "first"}, "There is no feedback of this number."),
+            ({"duplicate_of": "1", "status": "fixed"}, "It is either a duplicate or fixed: say which."),
+            ({"tags": "x" * 41}, "A tag has at most 40 characters."),
+            ({"tags": ",".join("abcdefghijk")}, "At most 10 tags are possible."),
+            ({"assignee": "999999"}, "Select a valid choice."),
+            ({"fix_version": "x" * 65}, "at most 64 characters"),
+        ],
+    )
+    def test_what_cannot_be_is_refused_beside_its_field(self, client, changes, why):
+        feedback = told()
+        if changes.get("duplicate_of") == "1":
+            changes = changes | {"duplicate_of": str(told().pk)}
+        response = client.post(page_of(feedback), sent(feedback, **changes))
+        assert response.status_code == 200
+        assert why in text_of(response)
+        assert (fresh(feedback).status, trail(feedback)) == ("open", [])
+
+    def test_neither_itself_nor_one_of_another_programme(self, client):
+        feedback, other = told(), told(programme=programme_of("Second"))
+        for number in (feedback.pk, other.pk):
+            assert client.post(page_of(feedback), sent(feedback, duplicate_of=number)).status_code == 200
+        assert fresh(feedback).duplicate_of is None
+
+    def test_only_who_works_here_can_be_assigned_and_whoever_is_stays(self, client):
+        gone = User.objects.create_user("gone", is_staff=True, is_active=False)
+        User.objects.create_user("customer")
+        feedback = told(assignee=gone)
+        form = FeedbackForm(instance=feedback)
+        assert [str(user) for user in form.fields["assignee"].queryset] == ["gone", "olga"]
+        client.post(page_of(feedback), sent(feedback, severity="low"))
+        assert fresh(feedback).assignee == gone
+
+    def test_of_incidents_the_newest_are_offered_and_its_own(self, client, incident, monkeypatch):
+        monkeypatch.setattr("beta.admin.feedback_form.SHOWN_INCIDENTS", 1)
+        newer = Incident.objects.create(subject="x", rule="slow", opened_at=timezone.now())
+        assert list(FeedbackForm(instance=told()).fields["incident"].queryset) == [newer]
+        assert list(FeedbackForm(instance=told(incident=incident)).fields["incident"].queryset) == [newer, incident]
+
+    def test_it_leads_to_what_it_is_linked_with(self, client, incident):
+        original, feedback = told(), told(source="agent:PC-1", incident=incident)
+        triage.triage(feedback, {"duplicate_of": original})
+        text = text_of(client.get(page_of(feedback)))
+        for address in (page_of(original), page_of(incident), "/admin/agents/agent/?q=PC-1"):
+            assert f'href="{address}"' in text
+
+
+class TestOneClick:
+    @pytest.mark.parametrize(
+        ("action", "status"), [("plan", "planned"), ("fix", "fixed"), ("decline", "declined"), ("reopen", "open")]
+    )
+    def test_it_settles_one_and_many(self, client, action, status):
+        start = "fixed" if action == "reopen" else "open"
+        one, two, so_already = told(status=start), told(status=start), told(status=status)
+        act_on_page(client, action, one)
+        response = act(client, action, two, so_already)
+        assert said(response) == ["1 is changed."]
+        assert [fresh(each).status for each in (one, two)] == [status, status]
+        assert trail(one) == [({"status": start}, {"status": status})]
+        assert trail(so_already) == []
+
+    def test_assigned_to_me(self, client, operator):
+        feedback = told()
+        act_on_page(client, "assign_to_me", feedback)
+        assert fresh(feedback).assignee == operator
+
+    @pytest.mark.parametrize(
+        ("status", "offered"),
+        [
+            ("open", {"assign_to_me", "plan", "fix", "decline"}),
+            ("planned", {"assign_to_me", "fix", "decline", "reopen"}),
+            ("fixed", {"reopen"}),
+            ("duplicate", {"reopen"}),
+        ],
+    )
+    def test_only_what_makes_sense_is_offered(self, client, status, offered):
+        buttons = client.get(page_of(told(status=status))).context["buttons"]
+        assert {button.url.rstrip("/").rpartition("/")[2] for button in buttons} == offered
+
+    @pytest.mark.parametrize("action", ["assign_to_me", "plan", "fix", "decline", "reopen"])
+    def test_to_many_it_does_what_the_page_of_each_would_offer(self, client, action):
+        original = told(participant="original")
+        rows = [told(status=status) for status in ("open", "planned", "fixed", "declined")]
+        rows.append(told(status="duplicate", duplicate_of=original))
+        offered = [
+            row for row in rows if f"/act/{action}/" in str(client.get(page_of(row)).context["buttons"])
+        ]  # fmt: skip
+        act(client, action, *rows)
+        assert [row for row in rows if trail(row)] == offered
+        assert fresh(rows[-1]).duplicate_of == (None if action == "reopen" else original)
+
+    def test_nothing_to_do_is_said(self, client):
+        response = act(client, "fix", told(status="fixed"))
+        assert said(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
+
+
+class TestMany:
+    def test_it_asks_first(self, client):
+        text = text_of(act(client, "triage", told(comment="<b>first"), told()))
+        assert "What is to become of them?" in text
+        assert "&lt;b&gt;first" in text
+        assert not AuditEvent.objects.filter(action="admin.action").exists()
+
+    def test_what_is_left_stays_and_what_is_filled_in_changes_in_all(self, client, operator, incident):
+        rows = [told(severity="low"), told(type="ux")]
+        triage.triage(rows[0], {"tags": ["old"]})
+        fields = {
+            "severity": "high", "status": "planned", "assignee": operator.pk, "add_tags": "Export", "remove_tags": "old",
+            "incident": incident.pk, "fix_version": "7",
+        }  # fmt: skip
+        response = act(client, "triage", *rows, confirmed="yes", **fields)
+        assert said(response) == ["2 are changed."]
+        for feedback in map(fresh, rows):
+            assert (feedback.severity, feedback.status, feedback.fix_version) == ("high", "planned", "7")
+            assert (feedback.assignee, feedback.incident, feedback.tags.get().name) == (operator, incident, "export")
+            assert len(trail(feedback)) == 1
+        assert [fresh(each).type for each in rows] == ["bug", "ux"]
+
+    def test_what_was_judged_or_assigned_can_be_taken_back(self, client, operator, incident):
+        feedback = told(severity="low", assignee=operator, incident=incident)
+        fields = {"severity": "none", "assignee": "nobody", "incident": "none"}
+        act(client, "triage", feedback, confirmed="yes", **fields)
+        found = fresh(feedback)
+        assert (found.severity, found.assignee, found.incident) == ("", None, None)
+
+    def test_all_but_the_original_are_its_duplicates(self, client):
+        rows = [told(), told(), told()]
+        act(client, "triage", *rows, confirmed="yes", duplicate_of=f"#{rows[0].pk}")
+        assert [fresh(each).duplicate_of for each in rows] == [None, rows[0], rows[0]]
+
+    def test_nothing_is_fixed_and_a_duplicate(self, client):
+        rows = [told(), told()]
+        response = act(client, "triage", rows[0], confirmed="yes", duplicate_of=rows[1].pk, status="fixed")
+        assert "It is either a duplicate or fixed: say which." in text_of(response)
+        assert trail(rows[0]) == []
+
+    @pytest.mark.parametrize(
+        "fields", [{}, {"duplicate_of": "x"}, {"status": "duplicate"}, {"assignee": "999"}, {"severity": "huge"}]
+    )
+    def test_what_says_nothing_or_nonsense_is_asked_again(self, client, fields):
+        feedback = told()
+        response = act(client, "triage", feedback, confirmed="yes", **fields)
+        assert response.context["form"].errors
+        assert trail(feedback) == []
+
+    def test_where_one_cannot_none_is_changed(self, client):
+        original, fine, other = told(), told(), told(programme=programme_of("Second"))
+        response = act(client, "triage", fine, other, confirmed="yes", duplicate_of=original.pk, severity="low")
+        assert f"#{other.pk}: #{original.pk} is of another programme." in text_of(response)
+        assert fresh(fine).severity == ""
+
+    def test_never_more_than_500(self, client, monkeypatch):
+        monkeypatch.setattr("monitoring.admin.asking.MOST_AT_ONCE", 1)
+        response = act(client, "triage", told(), told(), confirmed="yes", status="fixed")
+        assert said(response) == ["Choose at most 1 at once. Nothing was done."]
+        assert not BetaFeedback.objects.filter(status="fixed").exists()
+
+    def test_to_ask_costs_the_same_for_many(self, client):
+        def queries(*rows):
+            with CaptureQueriesContext(connection) as captured:
+                act(client, "triage", *rows)
+            return len(captured)
+
+        rows = [told(comment="x" * 100_000) for _ in range(8)]
+        assert queries(*rows[:2]) == queries(*rows)
+
+
+def test_a_machines_page_shows_what_came_from_it(client, agent):
+    for number in range(12):
+        told(comment=f"<i>said {number}", source="agent:PC-1")
+    told(comment="of another", source="agent:PC-10")
+    sections = client.get(f"/admin/agents/agent/{agent.pk}/change/").context["sections"]
+    [section] = [section for section in sections if section.title == "Beta feedback"]
+    assert [str(row[-1]) for row in section.rows] == [
+        f"<bdi>&lt;i&gt;said {number}</bdi>" for number in range(11, 1, -1)
+    ]
+    assert len(client.get(section.url).context["cl"].result_list) == 12

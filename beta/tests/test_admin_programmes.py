@@ -1,0 +1,638 @@
+"""Beta programmes in the admin: the list, the page from which staff decide, its settings and its public key."""
+
+import json
+import re
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from backups.tests.pages import logged_in, text_of
+from beta.admin import charts
+from beta.admin.display import shown
+from beta.formats import FORMATS
+from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
+from beta.programmes import programme_of_target
+from beta.report.gather import report_of
+from beta.report.snapshots import keep, write
+from beta.report.standing import standings_of
+from beta.tests.said import STARTS, a_programme, a_target, said, scored
+from monitoring.models import Rollup, Target
+from monitoring.tests.pages import act_on_page, list_of, listed, page_of, settings_of
+from monitoring.tests.rolled import NOON, rollup
+from portal.models import AuditEvent
+
+pytestmark = pytest.mark.django_db
+BASE = "/admin/beta/"
+PROGRAMMES = f"{BASE}betaprogramme/"
+DAY = timedelta(days=1)
+HOSTILE = "<script>alert(1)</script>\u202egnp.exe"
+
+
+def good(name="spring-beta", **fields):
+    """One that is GO."""
+    programme = a_programme(name, **fields)
+    scored(programme, 9, 9, 8, 7, 7)
+    return programme
+
+
+def checked(programme, day, **fields):
+    """A target of the programme that was checked on a day."""
+    target = a_target(beta_programme=programme)
+    rollup(target, Rollup.Period.DAY, datetime.combine(day, time.min, UTC), **fields)
+    return target
+
+
+def grave(programme, comment="It stops.", **fields):
+    return said(programme, type="bug", severity="high", comment=comment, **fields)
+
+
+def export(client, row, form):
+    return client.post(f"{list_of(row)}{row.pk}/report/{form}/")
+
+
+def form_of(programme, **changes):
+    """What its form sends when it is saved with these changes."""
+    names = (
+        "name", "product", "starts", "ends", "participants_target", "score_target", "latency_target_ms",
+        "error_percent_target", "allowed_origins",
+    )  # fmt: skip
+    sent = {name: "" if (value := getattr(programme, name)) is None else value for name in names}
+    sent["initial-starts"] = programme.starts
+    return sent | ({"takes_public": "on"} if programme.takes_public else {}) | changes
+
+
+def shown_on(client, programme):
+    return client.get(page_of(programme)).context["shown"]
+
+
+def section(client, row, title):
+    (found,) = [part for part in client.get(page_of(row)).context["sections"] if part.title == title]
+    return found
+
+
+def queries_of(client, address):
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(address).status_code == 200
+    return len(captured)
+
+
+class TestTheList:
+    def test_it_tells_of_each_what_its_report_says(self, db):
+        """Two that differ in all, one with nothing, one whose targets were checked outside its time, one unchecked."""
+        first, second = good(ends=STARTS + 9 * DAY), a_programme("second")
+        scored(second, 3, 4, 10)
+        said(second, "carol@example.org", nps_score=1, given_at=NOON)
+        said(second, "carol@example.org", nps_score=10, given_at=NOON + DAY)
+        said(second, "carol@example.org", given_at=NOON + 2 * DAY)
+        grave(second), grave(second, status="fixed"), grave(second, status="planned")
+        checked(first, STARTS, checks=200, failures=1, latency_ms=80)
+        checked(first, STARTS - DAY, failures=10)
+        checked(first, STARTS + 10 * DAY, failures=10)
+        checked(second, STARTS, latency_ms=900, failures=3)
+        a_programme("third")
+        checked(a_programme("fourth"), STARTS - DAY)
+        a_target(beta_programme=good("fifth"))
+        good("sixth")
+        programmes = list(BetaProgramme.objects.all())
+        found = standings_of(programmes)
+        for programme in programmes:
+            report, standing = report_of(programme, NOON), found[programme.pk]
+            figures = standing.figures
+            assert standing.verdict == report["verdict"]
+            assert standing.nps == report["score"]["nps"]
+            assert figures.average == report["score"]["average"]
+            assert figures.participants == report["participants"]["count"]
+            assert figures.grave_bugs == report["bugs"]["critical_high_open"]
+            assert figures.error_rate == report["performance"]["error_rate"]
+            assert figures.latency_ms == report["performance"]["mean_ms"]
+        assert {standing.verdict for standing in found.values()} == {"GO", "NO-GO", "INSUFFICIENT DATA"}
+
+    def test_it_asks_as_much_for_many_as_for_few(self, admin_client):
+        checked(good(), STARTS)
+        few = queries_of(admin_client, PROGRAMMES)
+        for number in range(10):
+            checked(good(f"p{number}"), STARTS)
+        # Session, user; count, rows; people, bugs, targets, scores and checks of the rows.
+        assert queries_of(admin_client, PROGRAMMES) == few == 9
+
+    def test_it_shows_verdict_figures_and_time(self, admin_client):
+        today = timezone.localdate()
+        good(product="Studio 6")
+        a_programme("past", ends=STARTS)
+        a_programme("future", starts=today + DAY)
+        text = text_of(admin_client.get(PROGRAMMES))
+        for words in (
+            "GO</span>",
+            "INSUFFICIENT DATA</span>",
+            "5 of 5",
+            "8.00",
+            "+40",
+            "Studio 6",
+            "running",
+            "ended",
+            "not begun",
+        ):
+            assert words in text
+
+    def test_it_is_narrowed_down_by_time_and_name(self, admin_client):
+        today = timezone.localdate()
+        for name, starts, ends in (
+            ("open", today, None), ("last day", today, today), ("past", today - 2 * DAY, today - DAY),
+            ("future", today + DAY, None),
+        ):  # fmt: skip
+            a_programme(name, starts=starts, ends=ends)
+        assert listed(admin_client, "betaprogramme", BASE, time="running") == ["last day", "open"]
+        assert listed(admin_client, "betaprogramme", BASE, time="ended") == ["past"]
+        assert listed(admin_client, "betaprogramme", BASE, time="upcoming") == ["future"]
+        assert listed(admin_client, "betaprogramme", BASE, q="LAST") == ["last day"]
+
+    def test_while_there_is_none_it_says_how_to_begin(self, client):
+        logged_in(client, "operator")
+        assert "How a beta programme begins" in text_of(client.get(PROGRAMMES))
+        assert "How a beta programme begins" not in text_of(client.get(PROGRAMMES, {"q": "x"}))
+        a_programme()
+        assert "How a beta programme begins" not in text_of(client.get(PROGRAMMES))
+
+    def test_it_is_exported(self, client):
+        logged_in(client, "staff")
+        a_programme()
+        rows = b"".join(client.get(f"{PROGRAMMES}export/").streaming_content).decode("utf-8-sig").splitlines()
+        assert rows[0].startswith("name,product,starts,ends,participants_target")
+        assert rows[1].startswith("spring-beta,,2026-03-02,,5")
+
+
+class TestThePageOfAProgramme:
+    @pytest.mark.parametrize(
+        ("bugs", "is_unchecked", "verdict", "tone", "reason"),
+        [
+            (0, False, "GO", "good", "Every condition is met."),
+            (1, False, "NO-GO", "bad", "Missed: Critical and high bugs that are open."),
+            (0, True, "INSUFFICIENT DATA", "warning", "Not known yet: Mean response time, Error rate."),
+        ],
+    )
+    def test_it_says_the_verdict_and_why(self, admin_client, bugs, is_unchecked, verdict, tone, reason):
+        programme = good()
+        for _ in range(bugs):
+            grave(programme)
+        if is_unchecked:
+            a_target(beta_programme=programme)
+        text = text_of(admin_client.get(page_of(programme)))
+        assert f'class="module verdict verdict-{tone}"' in text
+        assert f"<strong>{verdict}</strong>" in text
+        assert reason in text
+
+    def test_each_condition_stands_there_with_value_target_and_outcome(self, admin_client):
+        programme = good(participants_target=6)
+        a_target(beta_programme=programme)
+        rows = shown_on(admin_client, programme).conditions.rows
+        assert [row[:3] for row in rows] == [
+            ["Participants", "5", "at least 6"],
+            ["Average score", "8.00", "at least 7.00"],
+            ["Critical and high bugs that are open", "0", "none"],
+            ["Mean response time", "–", "below 500.0 ms"],
+            ["Error rate", "–", "below 1.00 %"],
+        ]
+        outcomes = ["bad", "good", "good", "quiet", "quiet"]
+        assert [re.search("badge-([a-z]+)", row[3])[1] for row in rows] == outcomes
+
+    def test_without_a_target_it_says_that_performance_is_not_judged(self, admin_client):
+        programme = good()
+        assert "without its performance" in shown_on(admin_client, programme).conditions.note
+        checked(programme, STARTS)
+        assert shown_on(admin_client, programme).conditions.note == ""
+
+    def test_it_tells_what_changed_since_the_report_before(self, admin_client):
+        programme = good()
+        assert shown_on(admin_client, programme).compared_with == ""
+        keep(programme, NOON, BetaSnapshot.Reason.EXPORTED)
+        assert shown_on(admin_client, programme).was == ""
+        said(programme, nps_score=2)
+        grave(programme)
+        found = shown_on(admin_client, programme)
+        changes = {fact.label: fact.change for fact in found.facts if fact.change}
+        assert changes["Average score"] == "−1.00"
+        assert (found.was, found.compared_with) == ("GO", "2026-03-10 12:00:00 UTC")
+        text = text_of(admin_client.get(page_of(programme)))
+        assert "was GO" in text
+        assert '<span class="change">−1.00</span>' in text
+
+    def test_the_scores_are_counted_and_drawn(self, admin_client):
+        rows = shown_on(admin_client, good()).scores.rows
+        assert [(row[0], row[2]) for row in rows[:5]] == [("10", 0), ("9", 2), ("8", 1), ("7", 2), ("6", 0)]
+        assert 'class="promoters" width="100"' in rows[1][1]
+        assert 'class="passives" width="50"' in rows[2][1]
+        assert 'class="detractors" width="0"' in rows[4][1]
+
+    def test_nothing_to_draw_is_said_in_words(self, admin_client):
+        found = shown_on(admin_client, a_programme())
+        assert (found.trend, found.times, found.scores.rows) == (None, None, [])
+        text = text_of(admin_client.get(page_of(a_programme("other"))))
+        assert text.count("Nobody has given a score yet.") == 2
+        assert "<canvas" not in text
+
+    def test_what_is_drawn_stands_there_as_a_table_too(self, admin_client):
+        programme = good()
+        checked(programme, STARTS, checks=10, failures=2, latency_ms=80)
+        text = text_of(admin_client.get(page_of(programme)))
+        for key in ("chart-trend", "chart-times"):
+            assert f'data-chart="{key}"' in text
+            assert json.loads(re.search(f'<script id="{key}" type="application/json">(.*?)</script>', text)[1])["lines"]
+        assert text.count("<summary>As a table</summary>") == 2
+        assert '<td class="number">80.0 ms</td><td class="number">10</td><td class="number">2</td>' in text
+
+    def test_what_participants_wrote_is_shown_as_text(self, admin_client):
+        programme = a_programme(product=HOSTILE)
+        grave(programme, HOSTILE, page=HOSTILE, app_version=HOSTILE)
+        said(programme, HOSTILE, type="ux", comment="مرحبا " + HOSTILE)
+        text = text_of(admin_client.get(page_of(programme)))
+        assert "<script>alert" not in text
+        escaped = "&lt;script&gt;alert(1)&lt;/script&gt;\u202egnp.exe"
+        bare = re.sub(r"<bdi[^>]*>[^<]*</bdi>", "", text.partition('id="settings"')[0])
+        assert escaped in text
+        assert "\u202e" not in bare
+
+    def test_of_a_long_comment_it_shows_the_beginning_and_reads_no_more_for_its_list(self, admin_client):
+        programme = a_programme()
+        said(programme, type="ux", comment="x" * 100_000)
+        grave(programme, "y" * 100_000)
+        with CaptureQueriesContext(connection) as captured:
+            text = text_of(admin_client.get(page_of(programme)))
+        assert len(text) < 60_000
+        (sql,) = [query["sql"] for query in captured if "beginning" in query["sql"]]
+        assert '"comment",' not in sql.partition(" FROM ")[0].replace('_betafeedback"."comment", ', "", 1)
+
+    def test_it_costs_the_same_however_much_was_said(self, admin_client):
+        programme = good()
+        checked(programme, STARTS)
+        keep(programme, NOON, BetaSnapshot.Reason.EXPORTED)
+        few = queries_of(admin_client, page_of(programme))
+        scored(programme, *[8] * 30)
+        for number in range(30):
+            grave(programme)
+            keep(programme, NOON + number * DAY, BetaSnapshot.Reason.VERDICT)
+            checked(programme, STARTS + number * DAY)
+        # Session, user, programme; ten of the report; feedback, reports kept, targets, history.
+        assert queries_of(admin_client, page_of(programme)) == few == 17
+
+    def test_the_latest_feedback_stands_there_with_the_way_to_all_of_it(self, admin_client):
+        programme, other = a_programme(), a_programme("other")
+        for number in range(12):
+            said(programme, f"p{number}@example.org", comment=f"comment {number}")
+        said(other, comment="elsewhere")
+        found = section(admin_client, programme, "Latest feedback")
+        assert [re.sub("<[^>]+>", "", row[4]) for row in found.rows] == [
+            f"comment {number}" for number in range(11, 1, -1)
+        ]
+        assert found.url == f"{BASE}betafeedback/?programme={programme.pk}"
+
+    def test_the_reports_kept_stand_there_with_how_the_verdict_changed(self, admin_client):
+        programme = good()
+        keep(programme, NOON, BetaSnapshot.Reason.VERDICT)
+        grave(programme)
+        keep(programme, NOON + DAY, BetaSnapshot.Reason.EXPORTED, "olga")
+        grave(programme)
+        keep(programme, NOON + 2 * DAY, BetaSnapshot.Reason.CLOSED)
+        newest, middle, oldest = section(admin_client, programme, "Reports that were kept").rows
+        assert "2026-03-11 12:00:00 UTC" in middle[0]
+        assert "NO-GO" in middle[1]
+        assert "was GO" in middle[1]
+        assert "was" not in newest[1]
+        assert "was" not in oldest[1]
+        assert middle[2:] == ["6", "8.00", "+40", "1", "exported", "olga"]
+
+    def test_its_targets_stand_there_with_their_state(self, admin_client):
+        programme = a_programme()
+        assert section(admin_client, programme, "Targets").rows == []
+        a_target("API", beta_programme=programme, state="down", last_error_kind="status", last_detail="503")
+        a_target("Other")
+        (row,) = section(admin_client, programme, "Targets").rows
+        assert ">API</a>" in row[0]
+        assert "down" in row[1]
+        assert row[3] == "It answered 503."
+
+
+class TestHandingOn:
+    @pytest.mark.parametrize("form", FORMATS)
+    def test_a_report_is_answered_as_a_file_and_kept(self, client, form):
+        logged_in(client, "staff")
+        programme = good()
+        response = export(client, programme, form)
+        assert response.status_code == 200
+        assert response["Content-Disposition"].endswith(f'.{form}"')
+        assert response["Content-Type"] == FORMATS[form].content_type
+        kept = BetaSnapshot.objects.get()
+        assert (kept.verdict, kept.reason, kept.taken_by) == ("GO", "exported", "olga")
+        event = AuditEvent.objects.get(action="beta.exported")
+        assert (event.subject, event.after, event.actor) == (programme.subject, {"format": form}, "user:olga")
+
+    def test_what_is_answered_is_what_was_kept(self, client):
+        logged_in(client, "staff")
+        programme = good()
+        first = json.loads(export(client, programme, "json").content)
+        assert first == BetaSnapshot.objects.get().data
+        assert json.loads(export(client, programme, "json").content) == first
+        assert BetaSnapshot.objects.count() == 1
+
+    def test_it_is_in_the_language_of_whoever_asks(self, client):
+        logged_in(client, "staff")
+        programme = good()
+        answers = {
+            language: client.post(f"{PROGRAMMES}{programme.pk}/report/txt/", headers={"Accept-Language": language})
+            for language in ("en", "fr")
+        }
+        assert answers["en"].content != answers["fr"].content
+
+    def test_the_page_tells_of_it_afterwards(self, client):
+        logged_in(client, "staff")
+        programme = good()
+        export(client, programme, "pdf")
+        (row,) = section(client, programme, "History").rows
+        assert row[1:4] == ["A report was exported", "format: pdf", "user:olga"]
+
+    def test_what_could_not_be_made_was_not_handed_on(self, client, broken_pdf):
+        logged_in(client, "staff")
+        programme = good()
+        client.raise_request_exception = False
+        assert export(client, programme, "pdf").status_code == 500
+        assert not AuditEvent.objects.filter(action="beta.exported").exists()
+
+    def test_looking_exports_nothing(self, client):
+        logged_in(client, "staff")
+        programme = good()
+        assert client.get(f"{PROGRAMMES}{programme.pk}/report/pdf/")["Location"] == page_of(programme)
+        client.get(page_of(programme))
+        assert not BetaSnapshot.objects.exists()
+
+    def test_what_is_not_there_is_not_found(self, client):
+        logged_in(client, "staff")
+        programme = good()
+        assert export(client, programme, "docx").status_code == 404
+        assert client.post(f"{PROGRAMMES}999/report/pdf/").status_code == 404
+        assert not BetaSnapshot.objects.exists()
+
+    def test_a_viewer_sees_the_verdict_and_exports_nothing(self, client):
+        logged_in(client, "viewer")
+        programme = good()
+        text = text_of(client.get(page_of(programme)))
+        assert "<strong>GO</strong>" in text
+        assert "/report/" not in text
+        for form in FORMATS:
+            assert export(client, programme, form).status_code == 403
+        assert not BetaSnapshot.objects.exists()
+        assert not AuditEvent.objects.filter(action="beta.exported").exists()
+
+    @pytest.mark.parametrize("role", ["staff", "operator"])
+    def test_staff_and_operators_find_a_button_for_each_format(self, client, role):
+        logged_in(client, role)
+        programme = good()
+        text = text_of(client.get(page_of(programme)))
+        for form in FORMATS:
+            start = f'<form method="post" action="{PROGRAMMES}{programme.pk}/report/{form}/">'
+            assert f'{start}<input type="hidden" name="csrfmiddlewaretoken"' in text
+
+    def test_it_asks_for_a_token_against_forgery(self, client):
+        logged_in(client, "staff")
+        programme = good()
+        client.handler.enforce_csrf_checks = True
+        assert export(client, programme, "json").status_code == 403
+        assert not BetaSnapshot.objects.exists()
+
+
+class TestItsSettings:
+    def test_an_operator_begins_a_programme(self, client):
+        logged_in(client, "operator")
+        response = client.post(f"{PROGRAMMES}add/", form_of(BetaProgramme(name="Spring", starts=STARTS)))
+        programme = BetaProgramme.objects.get()
+        assert response["Location"] == page_of(programme)
+        assert (programme.participants_target, programme.takes_public) == (5, True)
+        assert AuditEvent.objects.filter(action="betaprogramme.added", subject=programme.subject).count() == 1
+
+    @pytest.mark.parametrize(
+        ("changes", "field"),
+        [({"name": "Other"}, "name"), ({"ends": STARTS - DAY}, "ends"), ({"participants_target": 0}, "participants_target"),
+         ({"score_target": "10.01"}, "score_target"), ({"error_percent_target": 101}, "error_percent_target"),
+         ({"error_percent_target": 0}, "error_percent_target"),
+         ({"latency_target_ms": 0}, "latency_target_ms"), ({"allowed_origins": "www.example.org"}, "allowed_origins")],
+    )  # fmt: skip
+    def test_what_cannot_be_is_refused_where_it_stands(self, admin_client, changes, field):
+        a_programme("Other")
+        programme = a_programme()
+        response = admin_client.post(page_of(programme), form_of(programme, **changes))
+        assert list(response.context["adminform"].form.errors) == [field]
+        assert "<strong>INSUFFICIENT DATA</strong>" in text_of(response)
+
+    def test_saving_writes_only_what_was_changed(self, admin_client):
+        programme = a_programme()
+        with CaptureQueriesContext(connection) as captured:
+            admin_client.post(page_of(programme), form_of(programme, score_target="6.50"))
+        (update,) = [query["sql"] for query in captured if query["sql"].startswith('UPDATE "monitoring_betaprogramme"')]
+        assert update.count('" = ') == 2, update
+        programme.refresh_from_db()
+        assert str(programme.score_target) == "6.50"
+
+    @pytest.mark.parametrize("role", ["viewer", "staff"])
+    def test_others_see_them_and_change_none(self, client, role):
+        logged_in(client, role)
+        programme = a_programme()
+        text = text_of(client.get(page_of(programme)))
+        assert "Average score" in text
+        assert 'name="score_target"' not in text
+        assert f"{PROGRAMMES}add/" not in text_of(client.get(PROGRAMMES))
+        assert client.post(page_of(programme), form_of(programme, score_target=1)).status_code == 403
+        assert client.post(f"{PROGRAMMES}add/", form_of(BetaProgramme(name="x", starts=STARTS))).status_code == 403
+        assert act_on_page(client, "replace_key", programme).status_code == 403
+        programme.refresh_from_db()
+        assert programme.score_target == 7
+
+    def test_a_target_is_given_its_programme_on_its_own_page(self, client):
+        logged_in(client, "operator")
+        programme, target = a_programme(), a_target("API")
+        assert "spring-beta" in text_of(client.get(page_of(target)))
+        client.post(page_of(target), settings_of(target, beta_programme=programme.pk))
+        assert programme_of_target(target) == programme
+        assert "Beta programme" in str(AuditEvent.objects.get(action="target.changed").after)
+        assert listed(client, "target", beta_programme=programme.pk) == ["API"]
+        assert listed(client, "target", beta_programme=a_programme("other").pk) == []
+        client.post(page_of(target), settings_of(target))
+        assert programme_of_target(target) is None
+
+    def test_viewer_sees_the_programme_of_a_target_as_a_link(self, client):
+        logged_in(client, "viewer")
+        programme = a_programme()
+        page = client.get(page_of(a_target(beta_programme=programme)))
+        assert f'<a href="{page_of(programme)}">spring-beta</a>' in page.content.decode()
+
+    @pytest.mark.parametrize("page", ["betaprogramme/7/change/?a=1", "betafeedback/", "betasnapshot/7/history/"])
+    def test_former_address_redirects_to_the_page(self, client, page):
+        found = client.get(f"/admin/monitoring/{page}")
+        assert (found.status_code, found.url) == (301, BASE + page)
+
+
+class TestThePublicKey:
+    def test_its_page_and_a_form_of_ones_own_are_told(self, admin_client, settings):
+        settings.PORTAL_URL = "https://vigie.example.org"
+        programme = a_programme()
+        text = text_of(admin_client.get(page_of(programme)))
+        key = programme.public_key
+        assert f'<code id="page-url">https://vigie.example.org/feedback/{key}</code>' in text
+        assert f'<code id="public-key">{key}</code>' in text
+        assert f'fetch("https://vigie.example.org/api/v1/beta/feedback?key={key}"' in text
+        assert client_can_open(admin_client, f"/feedback/{key}")
+
+    def test_one_that_takes_none_says_so(self, admin_client):
+        programme = a_programme(takes_public=False)
+        text = text_of(admin_client.get(page_of(programme)))
+        assert "The programme takes none" in text
+        assert programme.public_key not in text
+
+    def test_one_that_does_not_run_says_when_it_is_taken(self, admin_client):
+        words = "It is taken while the programme runs only."
+        assert words in text_of(admin_client.get(page_of(a_programme(ends=STARTS))))
+        assert words not in text_of(admin_client.get(page_of(a_programme("running"))))
+
+    def test_replacing_it_ends_the_former_address(self, client):
+        logged_in(client, "operator")
+        programme, other = a_programme(), a_programme("other")
+        before = programme.public_key
+        assert 'class="dangerous">Replace the public key' in text_of(client.get(page_of(programme)))
+        response = act_on_page(client, "replace_key", programme)
+        assert "The public key is replaced" in text_of(response)
+        programme.refresh_from_db()
+        assert programme.public_key != before
+        assert not client_can_open(client, f"/feedback/{before}")
+        assert client_can_open(client, f"/feedback/{programme.public_key}")
+        assert BetaProgramme.objects.get(pk=other.pk).public_key == other.public_key
+
+    def test_its_audit_event_does_not_tell_the_key(self, client):
+        logged_in(client, "operator")
+        programme = a_programme()
+        act_on_page(client, "replace_key", programme)
+        after = BetaProgramme.objects.get().public_key
+        events = AuditEvent.objects.filter(subject=programme.subject)
+        assert [event.action for event in events] == ["beta.key_replaced"]
+        told = str(list(AuditEvent.objects.values_list("before", "after")))
+        assert programme.public_key not in told
+        assert after not in told
+
+
+def client_can_open(client, path):
+    return client.get(path).status_code == 200
+
+
+class TestDeleting:
+    @pytest.fixture
+    def ended(self, db):
+        programme = good(ends=STARTS)
+        checked(programme, STARTS)
+        keep(programme, NOON, BetaSnapshot.Reason.CLOSED)
+        return programme
+
+    def test_what_ended_is_deleted_with_feedback_and_reports(self, client, ended):
+        other = good("other")
+        keep(other, NOON, BetaSnapshot.Reason.EXPORTED)
+        logged_in(client, "operator")
+        address = f"{PROGRAMMES}{ended.pk}/delete/"
+        assert address in text_of(client.get(page_of(ended)))
+        text = text_of(client.get(address))
+        for figure in ("Beta programmes: 1", "Feedback: 5", "Beta reports: 1"):
+            assert f"<li>{figure}</li>" in text
+        client.post(address, {"post": "yes"})
+        assert list(BetaProgramme.objects.all()) == [other]
+        assert set(BetaFeedback.objects.values_list("programme", flat=True)) == {other.pk}
+        assert [snapshot.programme for snapshot in BetaSnapshot.objects.all()] == [other]
+        assert programme_of_target(Target.objects.get()) is None
+        assert AuditEvent.objects.filter(action="betaprogramme.deleted", subject=ended.subject).count() == 1
+
+    def test_what_has_not_begun_is_deleted_and_what_runs_is_not(self, client):
+        logged_in(client, "operator")
+        upcoming, running = a_programme("x", starts=timezone.localdate() + DAY), a_programme()
+        for programme, status in ((upcoming, 302), (running, 403)):
+            answer = client.post(f"{PROGRAMMES}{programme.pk}/delete/", {"post": "yes"})
+            assert answer.status_code == status
+        assert list(BetaProgramme.objects.all()) == [running]
+        assert f"{PROGRAMMES}{running.pk}/delete/" not in text_of(client.get(page_of(running)))
+        assert "delete_selected" not in text_of(client.get(PROGRAMMES))
+
+    def test_of_what_was_said_nothing_is_read_and_nothing_that_names_it_is_left(self, admin_client, ended):
+        first = ended.feedback.first()
+        first.tags.create(name="colour")
+        elsewhere = said(a_programme("other"), duplicate_of=first)
+        with CaptureQueriesContext(connection) as captured:
+            admin_client.post(f"{PROGRAMMES}{ended.pk}/delete/", {"post": "yes"})
+        assert not any("comment" in query["sql"] for query in captured)
+        assert BetaFeedback.objects.get() == elsewhere
+        elsewhere.refresh_from_db()
+        assert elsewhere.duplicate_of is None
+
+    def test_the_page_that_asks_reads_nothing_of_what_was_said(self, admin_client, ended):
+        with CaptureQueriesContext(connection) as captured:
+            admin_client.get(f"{PROGRAMMES}{ended.pk}/delete/")
+        sql = [query["sql"] for query in captured if "monitoring_betafeedback" in query["sql"]]
+        assert len(sql) == 1
+        assert "COUNT(" in sql[0]
+
+    @pytest.mark.parametrize("role", ["viewer", "staff"])
+    def test_only_operators_delete(self, client, ended, role):
+        logged_in(client, role)
+        assert client.post(f"{PROGRAMMES}{ended.pk}/delete/", {"post": "yes"}).status_code == 403
+        assert BetaProgramme.objects.exists()
+
+
+def cells_of(chart):
+    return [re.findall(">([^<>]+)</t[hd]>", row) for row in chart.rows.split("</tr>") if row]
+
+
+class TestCharts:
+    def test_a_day_without_a_score_stays_as_the_day_before(self, db):
+        programme = a_programme()
+        said(programme, "carol", nps_score=4, given_at=NOON)
+        said(programme, "carol", nps_score=8, given_at=NOON + 3 * DAY)
+        drawn = charts.trend_of(report_of(programme, NOON))
+        averages, needed = (line["values"] for line in drawn.data["lines"])
+        assert averages == [4.0, 4.0, 4.0, 8.0]
+        assert needed == [7.0] * 4
+        assert len(drawn.data["labels"]) == 4
+        assert cells_of(drawn) == [["March 10, 2026", "1", "4.00", "−100"], ["March 13, 2026", "1", "8.00", "0"]]
+
+    def test_a_day_without_checks_is_a_gap(self, db):
+        programme = a_programme()
+        checked(programme, STARTS, latency_ms=80)
+        checked(programme, STARTS + 2 * DAY, latency_ms=90, failures=1)
+        drawn = charts.times_of(report_of(programme, NOON))
+        assert drawn.data["lines"][0]["values"] == [80.0, None, 90.0]
+        assert drawn.data["lines"][1] == {"label": "below 500.0 ms", "values": [500] * 3}
+        assert drawn.data["marks"]["values"] == [0, 0, 1]
+        assert cells_of(drawn) == [["March 2, 2026", "80.0 ms", "10", "0"], ["March 4, 2026", "90.0 ms", "10", "1"]]
+
+    def test_a_time_too_long_to_draw_is_drawn_by_its_days_alone(self):
+        days = [STARTS, STARTS + timedelta(days=charts.MOST_DAYS)]
+        assert charts.every_day(days) == days
+        assert len(charts.every_day([STARTS, STARTS + timedelta(days=charts.MOST_DAYS - 1)])) == charts.MOST_DAYS
+
+    def test_more_bugs_than_are_shown_are_counted(self, db):
+        programme = a_programme()
+        for _ in range(23):
+            grave(programme)
+        bugs = shown(report_of(programme, NOON)).bugs
+        assert (len(bugs.rows), bugs.note) == (20, "and 3 more")
+
+
+class TestAnOldProgramme:
+    def test_the_list_says_of_it_what_the_last_report_said(self, client, settings):
+        logged_in(client, "staff")
+        settings.FEEDBACK_RETENTION_DAYS = 30
+        ended = timezone.localdate() - timedelta(days=31)
+        programme = a_programme("Old beta", starts=ended - timedelta(days=9), ends=ended)
+        scored(programme, 9, 9, 9, 9, 8)
+        write(programme, report_of(programme, NOON), NOON, BetaSnapshot.Reason.CLOSED)
+        programme.feedback.all().delete()
+        page = client.get(PROGRAMMES).content.decode()
+        row = page[page.index("Old beta") :]
+        assert "GO</span>" in row
+        assert "NO-GO" not in row
+        assert "8.80" in row
+        assert "+80" in row
+        assert "As it was kept." in client.get(page_of(programme)).content.decode()

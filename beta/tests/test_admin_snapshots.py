@@ -1,0 +1,161 @@
+"""The reports that were kept, in the admin: as they were, whatever became of what they tell of."""
+
+import json
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from backups.tests.pages import logged_in, text_of
+from beta.formats import FORMATS
+from beta.models import BetaFeedback, BetaSnapshot
+from beta.report.snapshots import keep
+from beta.tests.said import a_programme, said, scored
+from beta.tests.test_admin_programmes import HOSTILE, export, good, grave
+from monitoring.tests.pages import listed, page_of
+from monitoring.tests.rolled import DAY, NOON
+from portal.models import AuditEvent
+
+pytestmark = pytest.mark.django_db
+BASE = "/admin/beta/"
+SNAPSHOTS = f"{BASE}betasnapshot/"
+Reason = BetaSnapshot.Reason
+
+
+@pytest.fixture
+def snapshot(db):
+    return keep(good(), NOON, Reason.EXPORTED, "olga")
+
+
+class TestTheList:
+    def test_it_shows_each_with_its_figures_and_reads_no_report_whole(self, admin_client, snapshot):
+        grave(snapshot.programme)
+        keep(snapshot.programme, NOON + DAY, Reason.VERDICT)
+        with CaptureQueriesContext(connection) as captured:
+            response = admin_client.get(SNAPSHOTS)
+        text = text_of(response)
+        for words in ("spring-beta", "GO</span>", "NO-GO</span>", "8.00", "+40", "the verdict changed", "olga"):
+            assert words in text
+        # Session, user; count, rows.
+        assert len(captured) == 4
+        assert all(row.get_deferred_fields() == {"data"} for row in response.context["cl"].result_list)
+
+    def test_a_report_without_a_score_says_so(self, admin_client):
+        keep(a_programme(), NOON, Reason.COMMAND)
+        text = text_of(admin_client.get(SNAPSHOTS))
+        assert '<td class="field-average">–</td><td class="field-nps">–</td>' in text
+
+    def test_it_is_narrowed_down(self, admin_client, snapshot):
+        other = keep(a_programme("other"), NOON, Reason.VERDICT)
+        assert listed(admin_client, "betasnapshot", BASE, verdict="GO") == [str(snapshot)]
+        assert listed(admin_client, "betasnapshot", BASE, reason="verdict") == [str(other)]
+        assert listed(admin_client, "betasnapshot", BASE, q="oth") == [str(other)]
+        assert listed(admin_client, "betasnapshot", BASE, programme=snapshot.programme_id) == [str(snapshot)]
+        assert listed(admin_client, "betasnapshot", BASE, kept="hour") == []
+
+    def test_it_is_exported_with_its_figures(self, client, snapshot):
+        logged_in(client, "staff")
+        rows = b"".join(client.get(f"{SNAPSHOTS}export/").streaming_content).decode("utf-8-sig").splitlines()
+        assert rows[1].startswith("spring-beta,2026-03-10T12:00:00.000Z,GO,exported,olga,5,8.0,40,0,")
+
+
+class TestThePageOfAReport:
+    def test_it_stays_as_it_was_whatever_became_of_its_programme(self, admin_client, snapshot):
+        before = admin_client.get(page_of(snapshot))
+        programme = snapshot.programme
+        scored(programme, 0, 0, 0)
+        grave(programme)
+        programme.score_target = 10
+        programme.save()
+        after = admin_client.get(page_of(snapshot))
+        assert after.context["shown"] == before.context["shown"]
+        assert "<strong>GO</strong>" in text_of(after)
+        BetaFeedback.objects.all().delete()
+        assert "<strong>GO</strong>" in text_of(admin_client.get(page_of(snapshot)))
+
+    def test_it_is_shown_as_the_live_one_is(self, admin_client, snapshot):
+        live = admin_client.get(page_of(snapshot.programme)).context["shown"]
+        kept = admin_client.get(page_of(snapshot)).context["shown"]
+        for part in ("verdict", "reason", "period", "conditions", "scores", "trend", "bugs", "comments"):
+            assert getattr(kept, part) == getattr(live, part)
+
+    def test_it_tells_when_why_and_by_whom_it_was_kept(self, admin_client, snapshot):
+        text = text_of(admin_client.get(page_of(snapshot)))
+        for words in ("2026-03-10 12:00:00 UTC", "exported", "olga", f'href="{page_of(snapshot.programme)}"'):
+            assert words in text
+
+    def test_what_differs_from_the_one_before_is_told(self, admin_client, snapshot):
+        programme = snapshot.programme
+        assert admin_client.get(page_of(snapshot)).context["sections"] == []
+        keep(a_programme("other"), NOON, Reason.EXPORTED)
+        grave(programme)
+        programme.participants_target = 3
+        programme.save()
+        later = keep(programme, NOON + DAY, Reason.VERDICT)
+        (differences,) = admin_client.get(page_of(later)).context["sections"]
+        assert [row for row in differences.rows if row[0] in ("Verdict", "Participants, needed", "Average score")] == [
+            ["Verdict", "GO", "NO-GO"],
+            ["Participants, needed", "at least 5", "at least 3"],
+        ]
+        assert page_of(snapshot) in differences.note
+        assert "was GO" in text_of(admin_client.get(page_of(later)))
+
+    def test_what_participants_wrote_is_shown_as_text(self, admin_client):
+        programme = a_programme()
+        grave(programme, HOSTILE)
+        said(programme, type="ux", comment=HOSTILE)
+        text = text_of(admin_client.get(page_of(keep(programme, NOON, Reason.EXPORTED))))
+        assert "<script>alert" not in text
+        assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
+
+    def test_nobody_changes_or_deletes_it(self, admin_client, snapshot):
+        assert admin_client.post(page_of(snapshot), {"verdict": "NO-GO"}).status_code == 403
+        assert admin_client.post(f"{SNAPSHOTS}{snapshot.pk}/delete/", {"post": "yes"}).status_code == 403
+        assert admin_client.get(f"{SNAPSHOTS}add/").status_code == 403
+
+
+class TestHandingOn:
+    @pytest.mark.parametrize("form", FORMATS)
+    def test_it_is_handed_on_as_it_was_and_nothing_more_is_kept(self, client, snapshot, form):
+        logged_in(client, "staff")
+        scored(snapshot.programme, 0, 0, 0)
+        response = export(client, snapshot, form)
+        assert response.status_code == 200
+        if form == "json":
+            assert json.loads(response.content) == snapshot.data
+        assert BetaSnapshot.objects.get() == snapshot
+        event = AuditEvent.objects.get(action="beta.exported")
+        assert event.subject == snapshot.programme.subject
+        assert event.after == {"format": form, "report": "2026-03-10T12:00:00.000Z"}
+
+    def test_what_could_not_be_made_was_not_handed_on(self, client, snapshot, broken_pdf):
+        logged_in(client, "staff")
+        client.raise_request_exception = False
+        assert export(client, snapshot, "pdf").status_code == 500
+        assert not AuditEvent.objects.filter(action="beta.exported").exists()
+
+    def test_a_viewer_looks_at_it_and_exports_nothing(self, client, snapshot):
+        logged_in(client, "viewer")
+        text = text_of(client.get(page_of(snapshot)))
+        assert "<strong>GO</strong>" in text
+        assert "/report/" not in text
+        assert export(client, snapshot, "pdf").status_code == 403
+        assert not AuditEvent.objects.filter(action="beta.exported").exists()
+
+    @pytest.mark.parametrize("role", ["staff", "operator"])
+    def test_staff_and_operators_find_a_button_for_each_format(self, client, snapshot, role):
+        logged_in(client, role)
+        text = text_of(client.get(page_of(snapshot)))
+        assert text.count(f'action="{SNAPSHOTS}{snapshot.pk}/report/') == len(FORMATS)
+
+    def test_who_may_export_programmes_alone_exports_no_report_that_was_kept(self, client, snapshot, django_user_model):
+        user = django_user_model.objects.create_user("eve", is_staff=True)
+        names = ["view_betasnapshot", "export_betaprogramme"]
+        user.user_permissions.set(Permission.objects.filter(codename__in=names))
+        client.force_login(user)
+        assert export(client, snapshot, "json").status_code == 403
+        assert export(client, snapshot.programme, "json").status_code == 403
+        user.user_permissions.add(Permission.objects.get(codename="export_betasnapshot"))
+        client.force_login(user)  # a change of rights ended the session
+        assert export(client, snapshot, "json").status_code == 200

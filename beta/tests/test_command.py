@@ -1,0 +1,254 @@
+"""`manage.py beta_report`: its formats, where it writes them, and its exit status."""
+
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings as portal_settings
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django.utils import timezone
+from openpyxl import load_workbook
+
+from beta.models import BetaSnapshot
+from beta.tests.said import a_programme, a_target, said, scored
+from monitoring.models import CheckResult
+from portal.tests.helpers.database import own_address
+
+COMMAND = [sys.executable, str(portal_settings.BASE_DIR / "manage.py"), "beta_report"]
+
+
+def run(*arguments):
+    """The command in this process; its exit status."""
+    try:
+        call_command("beta_report", *arguments)
+    except SystemExit as left:
+        return left.code
+    return 0
+
+
+def refused(*arguments):
+    with pytest.raises(CommandError) as found:
+        call_command("beta_report", *arguments)
+    return str(found.value), found.value.returncode
+
+
+@pytest.fixture
+def programme(db):
+    programme = a_programme()
+    scored(programme, 9, 8, 7, 7, 7)
+    return programme
+
+
+# --- What it prints --------------------------------------------------------------------------------------------------
+
+
+def test_it_prints_the_report_as_text_and_nothing_else(programme, capsys):
+    assert run() == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("Beta programme spring-beta\n")
+    assert printed.out.endswith("No comment on usability.\n")
+    assert printed.err == ""
+
+
+@pytest.mark.parametrize(
+    ("form", "start"), [("csv", b"\xef\xbb\xbfsection"), ("xlsx", b"PK"), ("pdf", b"%PDF-"), ("json", b"{")]
+)
+def test_any_format_is_printed_as_it_is(programme, capfdbinary, form, start):
+    assert run("--format", form) == 0
+    assert capfdbinary.readouterr().out.startswith(start)
+
+
+def test_a_workbook_on_stdout_is_whole(programme, capfdbinary):
+    run("--format", "xlsx")
+    assert load_workbook(io.BytesIO(capfdbinary.readouterr().out)).worksheets[0]["A1"].value == "spring-beta"
+
+
+def test_a_stream_of_texts_takes_json(programme):
+    stream = io.StringIO()
+    call_command("beta_report", format="json", stdout=stream)
+    assert json.loads(stream.getvalue())["verdict"] == "GO"
+
+
+def test_it_speaks_the_portals_language(programme, settings, capsys):
+    settings.LANGUAGE_CODE = "fr"
+    run()
+    assert "7,60" in capsys.readouterr().out
+
+
+def test_what_the_workers_have_not_counted_yet_is_counted(programme, capsys):
+    now = timezone.now()
+    for _ in range(3):
+        CheckResult.objects.create(target=a_target(beta_programme=programme), at=now, latency_ms=100.0)
+    run("--format", "json")
+    assert json.loads(capsys.readouterr().out)["performance"]["checks"] == 3
+
+
+def test_beta_monitor_prints_running_programmes_first_and_keeps_their_reports(db, settings, tmp_path, capsys):
+    settings.REPORTS_ROOT = tmp_path
+    spring = a_programme("spring-beta")
+    for _ in range(2):
+        CheckResult.objects.create(target=a_target(beta_programme=spring), at=timezone.now(), latency_ms=100.0)
+    a_programme("autumn-beta")
+    a_programme("over", ends="2026-03-03")
+    call_command("beta_monitor", "--report")
+    printed = capsys.readouterr().out
+    headings = [line.partition(",")[0] for line in printed.splitlines() if re.match("Beta programme|Monitoring", line)]
+    assert headings == ["Beta programme autumn-beta", "Beta programme spring-beta", "Monitoring"]
+    assert re.search(r"^Checks +2$", printed, re.MULTILINE), "checks that were not rolled up yet are missing"
+    [path] = tmp_path.iterdir()
+    assert path.read_text() == printed
+    kept = BetaSnapshot.objects.order_by("programme__name").values_list("programme__name", "reason")
+    assert list(kept) == [("autumn-beta", "command"), ("spring-beta", "command")]
+
+
+# --- Which programme -------------------------------------------------------------------------------------------------
+
+
+def test_a_programme_is_named_also_one_that_is_over(programme, capsys):
+    a_programme("autumn-beta", ends="2026-03-03")
+    assert run("--programme", "autumn-beta") == 0
+    assert capsys.readouterr().out.startswith("Beta programme autumn-beta\n")
+
+
+def test_an_unknown_one_is_answered_with_those_that_run(programme):
+    a_programme("autumn-beta")
+    a_programme("winter-beta", ends="2026-03-03")
+    text, status = refused("--programme", "other")
+    assert (text, status) == ("There is no programme of this name. Running today: autumn-beta, spring-beta.", 2)
+    assert refused("--programme", "\udcff")[1] == 2
+
+
+def test_where_several_or_none_run_one_must_be_named(db):
+    assert refused() == ("Say which programme is meant with --programme. Running today: none.", 2)
+    a_programme("one"), a_programme("two\x1b[2J")
+    assert refused() == ("Say which programme is meant with --programme. Running today: one, two [2J.", 2)
+
+
+# --- What it keeps ---------------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_is_kept_of_what_was_printed(programme, capsys):
+    run("--format", "json")
+    kept = BetaSnapshot.objects.get()
+    assert (kept.reason, kept.verdict, kept.programme) == ("command", "GO", programme)
+    assert kept.data == json.loads(capsys.readouterr().out)
+
+
+def test_the_same_report_in_two_formats_is_kept_once(programme, capfdbinary):
+    run("--format", "csv"), run("--format", "pdf")
+    assert BetaSnapshot.objects.count() == 1
+
+
+# --- Its exit status -------------------------------------------------------------------------------------------------
+
+
+def test_a_report_is_a_report_whatever_its_verdict(db, capsys):
+    a_programme()
+    assert run() == 0
+    assert "Verdict: INSUFFICIENT DATA" in capsys.readouterr().out
+
+
+def test_a_check_fails_unless_the_verdict_is_go(programme, capsys):
+    assert run("--check") == 0
+    a_target(beta_programme=programme)
+    assert run("--check") == 1
+    assert "Verdict: INSUFFICIENT DATA" in capsys.readouterr().out
+    said(programme, type="bug", severity="critical")
+    assert run("--check", "--format", "json") == 1
+    assert json.loads(capsys.readouterr().out)["verdict"] == "NO-GO"
+
+
+def test_a_database_that_does_not_answer_is_said_plainly(programme, monkeypatch):
+    def gone(*arguments):
+        raise OperationalError("the server\nis gone")
+
+    monkeypatch.setattr("beta.management.commands.beta_report.keep", gone)
+    assert refused() == ("The database does not answer: OperationalError: the server is gone", 2)
+
+
+def test_an_unknown_format_is_refused(programme):
+    with pytest.raises(CommandError, match="xml"):
+        call_command("beta_report", "--format", "xml")
+
+
+# --- Files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["json", "txt", "csv", "xlsx", "pdf"])
+def test_a_file_is_written_and_named_on_stderr(programme, tmp_path, capsys, form):
+    path = tmp_path / f"report.{form}"
+    path.write_text("the one before")
+    assert run("--format", form, "--output", str(path)) == 0
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"Saved as {path}\n")
+    assert not path.read_bytes().startswith(b"the one before")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_holds_what_would_have_been_printed(programme, tmp_path, capfdbinary):
+    run("--format", "csv", "--output", str(tmp_path / "report.csv"))
+    run("--format", "csv")
+    assert (tmp_path / "report.csv").read_bytes() == capfdbinary.readouterr().out
+
+
+def test_a_folder_that_is_missing_is_said_and_not_made(programme, tmp_path):
+    path = tmp_path / "missing" / "report.txt"
+    assert refused("--output", str(path)) == (f"The report was not saved as {path}: No such file or directory.", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_finished_leaves_the_one_before(programme, tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "report.txt"
+    path.write_text("the one before")
+    monkeypatch.setattr("portal.base.files.os.fsync", full)
+    assert refused("--output", str(path)) == (f"The report was not saved as {path}: No space left on device.", 1)
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("report.txt", "the one before")]
+
+
+def test_what_is_no_file_is_not_replaced(programme, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert refused("--output", str(pipe)) == (f"{pipe} is not a file.", 1)
+    assert refused("--output", str(tmp_path)) == (f"{tmp_path} is not a file.", 1)
+    assert pipe.is_fifo()
+
+
+# --- As a process ----------------------------------------------------------------------------------------------------
+
+
+def process(*arguments, **options):
+    return subprocess.Popen([*COMMAND, *arguments], env=os.environ | {"DATABASE_URL": own_address()}, **options)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestProcess:
+    @pytest.mark.parametrize("form", ["xlsx", "pdf"])
+    def test_a_terminal_is_not_shown_what_it_would_obey(self, form):
+        a_programme()
+        screen, terminal = pty.openpty()
+        command = process("--format", form, stdout=terminal, stderr=subprocess.PIPE)
+        os.close(terminal)
+        errors = command.communicate()[1].decode()
+        os.close(screen)
+        assert command.returncode == 2
+        assert f"A terminal cannot show {form}: give --output, or a pipe." in errors
+        assert not BetaSnapshot.objects.exists()
+
+    def test_a_reader_that_leaves_ends_it_quietly(self):
+        programme = a_programme()
+        for _ in range(20):
+            said(programme, type="bug", severity="high", comment="word " * 1_000)
+        reader, writer = os.pipe()
+        os.close(reader)
+        command = process("--format", "json", stdout=writer, stderr=subprocess.PIPE)
+        os.close(writer)
+        assert (command.communicate()[1], command.returncode) == (b"", 1)

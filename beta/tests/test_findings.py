@@ -1,0 +1,147 @@
+"""What about beta programmes needs an operator now."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.cache import cache
+from django.utils import timezone
+
+from beta.findings import unready_programmes, waiting_bugs
+from beta.models import BetaFeedback
+from beta.tests.said import a_programme, said
+from monitoring.uptime import DAY, HOUR
+from portal.base.findings import finding_sources
+from portal.base.severity import Severity
+from portal.desk.findings import current_findings
+
+pytestmark = pytest.mark.django_db
+WARNING, INFO = Severity.WARNING, Severity.INFO
+
+
+@pytest.fixture(autouse=True)
+def fresh_figures():
+    cache.clear()
+
+
+def today():
+    return timezone.localdate()
+
+
+@pytest.fixture
+def programme(db):
+    return a_programme("Spring beta", starts=today() - 9 * DAY, participants_target=1)
+
+
+def bug(programme, severity, ago=HOUR, **fields):
+    return said(programme, received_at=timezone.now() - ago, type="bug", severity=severity, **fields)
+
+
+def found(source):
+    return list(source(timezone.now()))
+
+
+def texts(source):
+    return [finding.text for finding in found(source)]
+
+
+def listed(client, finding):
+    return {str(row) for row in client.get(finding.url).context["cl"].queryset}
+
+
+def test_the_landing_page_asks_for_them():
+    assert {waiting_bugs, unready_programmes} <= set(finding_sources.all())
+
+
+class TestBugs:
+    def test_critical_ones_are_one_sentence_that_leads_to_them(self, admin_client, programme):
+        bugs = [bug(programme, "critical", 5 * HOUR), bug(programme, "critical", HOUR, status="planned")]
+        bug(programme, "high"), bug(programme, "critical", status="fixed")
+        bug(a_programme("Other", ends=today() - DAY), "critical")
+        (finding,) = found(waiting_bugs)
+        assert (finding.severity, finding.text) == (WARNING, "2 critical bugs of Spring beta are open.")
+        assert finding.since == BetaFeedback.objects.get(pk=bugs[0].pk).received_at
+        assert listed(admin_client, finding) == {str(row) for row in bugs}
+
+    def test_one_is_one(self, programme):
+        bug(programme, "critical")
+        assert texts(waiting_bugs) == ["1 critical bug of Spring beta is open."]
+
+    def test_high_ones_are_told_after_three_days(self, admin_client, programme):
+        old = bug(programme, "high", 3 * DAY + HOUR)
+        bug(programme, "medium", 9 * DAY), bug(programme, "high", 9 * DAY, status="declined")
+        (finding,) = found(waiting_bugs)
+        assert finding.severity == WARNING
+        assert finding.text == "1 bug of high severity of Spring beta has been open for more than 3 days."
+        assert listed(admin_client, finding) == {str(old)}
+
+    def test_those_that_nobody_judged_are_told_after_two_days(self, admin_client, programme):
+        old = bug(programme, "", 2 * DAY + HOUR)
+        bug(programme, "medium"), said(programme, type="ux", received_at=old.received_at)
+        (finding,) = found(waiting_bugs)
+        assert (finding.severity, finding.since) == (INFO, old.received_at)
+        assert finding.text == "1 bug of Spring beta has had no severity for more than 2 days."
+        assert listed(admin_client, finding) == {str(old)}
+
+    @pytest.mark.parametrize(("severity", "days"), [("high", 3), ("", 2)])
+    def test_young_ones_are_still_being_looked_at(self, programme, severity, days):
+        bug(programme, severity, days * DAY - HOUR)
+        assert texts(waiting_bugs) == []
+
+    def test_one_that_is_late_to_come_is_young(self, programme):
+        bug(programme, "high", given_at=timezone.now() - 9 * DAY)
+        assert texts(waiting_bugs) == []
+
+    @pytest.mark.parametrize(("starts", "ends", "count"), [(0, 0, 1), (-9, None, 1), (1, 9, 0), (-9, -1, 0)])
+    def test_those_of_programmes_that_run_are_told(self, starts, ends, count):
+        bug(a_programme(starts=today() + starts * DAY, ends=None if ends is None else today() + ends * DAY), "critical")
+        assert len(texts(waiting_bugs)) == count
+
+    def test_they_are_bounded(self, django_assert_num_queries):
+        for number in range(7):
+            bug(a_programme(f"Beta {number}"), "critical")
+        with django_assert_num_queries(1) as made:
+            shown = texts(waiting_bugs)
+        assert made.captured_queries[0]["sql"].endswith("LIMIT 6")
+        assert shown[0].startswith("1 critical bug of Beta 6 ")
+        assert (len(shown), shown[5]) == (6, "Bugs of more beta programmes wait.")
+
+
+class TestTheEnd:
+    def ending(self, days, score=None):
+        programme = a_programme("Spring beta", ends=today() + days * DAY, participants_target=1)
+        said(programme, nps_score=score)
+        return programme
+
+    def test_one_that_ends_soon_without_a_go_is_told_with_its_reason(self, admin_client):
+        programme = self.ending(3, 5)
+        (finding,) = found(unready_programmes)
+        end = programme.ends.strftime("%B")
+        assert finding.severity == WARNING
+        assert finding.text == (
+            f"Spring beta ends on {programme.ends.day} {end}, and its verdict is NO-GO. Missed: Average score."
+        )
+        assert admin_client.get(finding.url).status_code == 200
+
+    @pytest.mark.parametrize(("days", "score", "count"), [(3, 9, 0), (4, 5, 0), (0, 5, 1), (1, None, 1), (-1, 5, 0)])
+    def test_one_that_may_go_or_has_time_left_is_none(self, days, score, count):
+        self.ending(days, score)
+        assert len(texts(unready_programmes)) == count
+
+    def test_one_that_never_ends_has_time_left(self, programme):
+        assert texts(unready_programmes) == []
+
+    def test_how_it_stands_is_asked_once_a_minute(self, django_assert_num_queries):
+        self.ending(1, 5)
+        found(unready_programmes)
+        with django_assert_num_queries(1):
+            found(unready_programmes)
+
+    def test_they_are_bounded(self):
+        for number in range(12):
+            a_programme(f"Beta {number}", ends=today() + timedelta(days=1))
+        assert len(texts(unready_programmes)) == 10
+
+
+def test_nothing_is_found_where_nothing_is(programme):
+    said(programme, nps_score=9)
+    assert [finding for finding in current_findings(timezone.now()) if "beta" in finding.text.lower()] == []

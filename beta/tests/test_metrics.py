@@ -1,0 +1,93 @@
+"""Programmes, as Prometheus sees them."""
+
+import pytest
+from django.core.cache import cache
+from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
+
+from beta.metrics import programmes
+from beta.tests.said import a_programme, said
+from monitoring.uptime import DAY
+from portal.status.metrics import render_metrics
+
+pytestmark = pytest.mark.django_db
+PREFIX = "vigie_monitoring_beta_"
+
+
+@pytest.fixture(autouse=True)
+def fresh_figures():
+    cache.clear()
+
+
+def samples():
+    """By name and by what stands beside the programme's name, or else that name."""
+    families = text_string_to_metric_families(render_metrics(timezone.now()).decode())
+    found = [sample for family in families for sample in family.samples if sample.name.startswith(PREFIX)]
+    return {
+        (sample.name.removeprefix(PREFIX), *(list(sample.labels.values())[1:] or sample.labels.values())): sample.value
+        for sample in found
+    }
+
+
+@pytest.fixture
+def programme(db):
+    programme = a_programme("Spring", participants_target=1)
+    for score in (9, 9, 2):
+        said(programme, nps_score=score)
+    said(programme, type="bug", severity="high")
+    said(programme, "olga@example.org", type="bug", severity="low")
+    return programme
+
+
+def test_a_programme_is_told_by_its_name(programme):
+    found = samples()
+    assert (found["participants", "Spring"], found["score", "Spring"], found["nps", "Spring"]) == (5, 6.66, 33)
+    assert found["grave_bugs_open", "Spring"] == 1
+
+
+def test_its_verdict_is_one_and_the_others_are_none(programme):
+    found = {key[1]: value for key, value in samples().items() if key[0] == "verdict"}
+    assert found == {"NO-GO": 1, "GO": 0, "INSUFFICIENT DATA": 0}
+
+
+def test_feedback_is_counted_by_its_type(programme):
+    found = {key[1]: value for key, value in samples().items() if key[0] == "feedback"}
+    assert found == {"bug": 2, "ux": 0, "feature": 0, "other": 3}
+
+
+def test_without_a_score_there_is_neither_average_nor_nps():
+    a_programme("Spring")
+    names = {key[0] for key in samples()}
+    assert names == {"participants", "grave_bugs_open", "verdict", "feedback"}
+
+
+@pytest.mark.parametrize(("starts", "ends"), [(1, None), (-9, -1)])
+def test_what_does_not_run_is_not_told(starts, ends):
+    day = timezone.localdate()
+    a_programme(starts=day + starts * DAY, ends=None if ends is None else day + ends * DAY)
+    assert samples() == {}
+
+
+def test_a_name_is_a_label_whatever_stands_in_it():
+    a_programme('a "b"\\ c\né')
+    assert samples()["participants", 'a "b"\\ c\né'] == 0
+
+
+def test_of_many_programmes_the_newest_ten_are_told():
+    for number in range(12):
+        a_programme(f"Beta {number}", starts=timezone.localdate() - number * DAY)
+    told = {key[1] for key in samples() if key[0] == "participants"}
+    assert told == {f"Beta {number}" for number in range(10)}
+
+
+def test_how_they_stand_is_asked_once_a_minute(programme, django_assert_num_queries):
+    list(programmes(timezone.now()))
+    with django_assert_num_queries(2):
+        list(programmes(timezone.now()))
+
+
+def test_a_net_promoter_score_of_nought_is_one():
+    programme = a_programme("Spring")
+    for score in (9, 2):
+        said(programme, nps_score=score)
+    assert samples()["nps", "Spring"] == 0

@@ -1,0 +1,439 @@
+"""The page for feedback: whoever has a programme's key can say what they think, without a script or a cookie."""
+
+import uuid
+from datetime import timedelta
+from http.cookies import SimpleCookie
+from urllib.parse import urlencode
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from vigie_client import contract
+
+from beta.feedback import intake, page
+from beta.models import BetaFeedback, FeedbackWindow
+from beta.tests.forms import Page
+from beta.tests.said import a_programme
+from portal.models import AuditEvent
+from tests.canaries import CANARY, HEADERS, everything_kept, everything_logged, found
+from usage.models import FeatureUsage, UserError
+
+pytestmark = pytest.mark.django_db
+FORM = "application/x-www-form-urlencoded"
+ADDRESS = "203.0.113.77"
+
+
+@pytest.fixture
+def programme(db):
+    return a_programme(name="Spring beta", product="Scoring 6")
+
+
+@pytest.fixture
+def url(programme):
+    return reverse("feedback-page", args=[programme.public_key])
+
+
+@pytest.fixture
+def visitor():
+    """Without the leave to do what only a page of the portal's own may."""
+    return Client(enforce_csrf_checks=True)
+
+
+@pytest.fixture
+def see(visitor, url):
+    return lambda query="", **headers: visitor.get(url + query, headers=headers, REMOTE_ADDR=ADDRESS)
+
+
+@pytest.fixture
+def send(visitor, see, url):
+    """What a browser sends of the form, once these fields are filled in."""
+
+    def sending(query="", **filled):
+        fields = Page(see(query)).sends | {"participant": "Carol", "comment": "It stops."} | filled
+        return visitor.post(url + query, urlencode(fields), FORM, REMOTE_ADDR=ADDRESS)
+
+    return sending
+
+
+def kept():
+    return BetaFeedback.objects.get()
+
+
+# --- Asking ----------------------------------------------------------------------------------------------------------
+
+
+def test_it_says_of_what_it_is(see):
+    answer = see()
+    assert answer.status_code == 200
+    assert "Your feedback on Scoring 6" in Page(answer).text
+    assert "Spring beta" in Page(answer).text
+
+
+def test_a_programme_without_a_product_is_named_once(see, programme):
+    programme.product = ""
+    programme.save()
+    assert "Your feedback on Spring beta What you say" in Page(see()).text
+
+
+def test_an_application_may_fill_in_what_it_knows(see):
+    sends = Page(see("?page=/scoring%3Fa%3D1&version=6.0.3&participant=carol%22%3E")).sends
+    assert (sends["page"], sends["app_version"], sends["participant"]) == ("/scoring?a=1", "6.0.3", 'carol">')
+
+
+def test_nothing_is_chosen_and_each_form_has_an_identity_of_its_own(see):
+    first, second = Page(see()).sends, Page(see()).sends
+    assert first.pop("id") != second.pop("id")
+    assert first == dict.fromkeys(("nps_score", "comment", "participant", "page", "app_version", "website"), "")
+
+
+def test_what_a_field_lets_in_is_what_is_taken(see):
+    shown = Page(see())
+    longest = {
+        "comment": contract.MAX_COMMENT,
+        "participant": contract.MAX_PARTICIPANT,
+        "page": contract.MAX_PAGE,
+        "app_version": contract.MAX_VERSION,
+    }
+    assert {name: int(shown.by_id(name)["maxlength"]) for name in longest} == longest
+    assert [each["value"] for each in shown.all("input", name="nps_score")] == [*map(str, range(11)), ""]
+    assert {each["value"] for each in shown.all("input", name="type")} == set(BetaFeedback.Type.values)
+    assert {each["value"] for each in shown.all("input", name="severity")} == set(BetaFeedback.Severity.values)
+
+
+def test_every_field_has_a_name_and_every_hint_is_there(see, send):
+    for answer in (see(), send(participant=" ", comment="", page="x" * 201, app_version="x" * 65, type="x")):
+        shown = Page(answer)
+        labelled = {each.get("for") for each in shown.all("label")}
+        alone = [each for tag in ("input", "textarea") for each in shown.all(tag) if each.get("type") != "radio"]
+        hidden = ("hidden", "-1")
+        assert {
+            each.get("id") for each in alone if {each.get("type"), each.get("tabindex")}.isdisjoint(hidden)
+        } <= labelled
+        referred = [each["aria-describedby"] for _, each in shown.elements if "aria-describedby" in each]
+        assert all(shown.by_id(identifier) for text in referred for identifier in text.split())
+    groups = [each.get("role") for each in Page(see()).all("fieldset")]
+    assert groups == ["radiogroup"] * 3
+    assert len(Page(see()).all("legend")) == 3
+
+
+def test_no_person_comes_upon_the_trap(see):
+    trap = Page(see()).one("input", name=intake.HONEYPOT)
+    assert (trap["tabindex"], trap["autocomplete"]) == ("-1", "off")
+    assert Page(see()).one("div", **{"class": "trap", "aria-hidden": "true"})
+
+
+def test_it_has_no_script_no_cookie_and_no_session(see, send, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        see()
+    for answer in (see(), see("?thanks=1"), send(), send(participant="")):
+        assert answer.cookies == SimpleCookie()
+        assert "Cookie" not in answer.get("Vary", "")
+        assert b"<script" not in answer.content
+        assert b"style=" not in answer.content
+
+
+def test_no_answer_is_stored_or_indexed(see, send, visitor):
+    refused = visitor.get("/feedback/nothing")
+    for answer in (see(), see("?thanks=1"), send(), send(participant=""), refused, visitor.delete("/feedback/x")):
+        assert answer["Cache-Control"] == "no-store"
+        assert answer["X-Robots-Tag"] == "noindex"
+    assert see()["Referrer-Policy"] == "same-origin"
+    assert "form-action 'self'" in see()["Content-Security-Policy"]
+
+
+# --- Sending ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_said_is_kept(send, programme):
+    before = timezone.now()
+    answer = send(type="bug", severity="high", nps_score="7", page="/scoring?a=1", app_version="6.0.3")
+    assert answer.status_code == 303
+    row = kept()
+    assert (row.programme, row.source, row.participant) == (programme, "public", "carol")
+    assert (row.type, row.severity, row.nps_score) == ("bug", "high", 7)
+    assert (row.comment, row.page, row.app_version) == ("It stops.", "/scoring", "6.0.3")
+    assert before <= row.given_at == row.received_at <= timezone.now()
+
+
+def test_its_sender_is_thanked_and_may_say_more(send, see, url):
+    answer = send("?lang=fr")
+    assert answer["Location"] == f"{url}?lang=fr&thanks=1"
+    assert Page(see("?lang=fr&thanks=1")).one("a", href=f"{url}?lang=fr")
+
+
+@pytest.mark.parametrize(("score", "number"), [("0", 0), ("10", 10), ("", None)])
+def test_a_number_is_a_score_and_no_answer_is_none(send, score, number):
+    assert send(nps_score=score).status_code == 303
+    assert kept().nps_score == number
+
+
+def test_a_score_alone_is_enough(send):
+    assert send(nps_score="9", comment="").status_code == 303
+    assert (kept().nps_score, kept().comment, kept().type) == (9, "", "other")
+
+
+def test_only_a_bug_is_grave(send):
+    send(type="feature", severity="critical")
+    assert (kept().type, kept().severity) == ("feature", "")
+
+
+def test_lines_end_as_everywhere(send):
+    send(comment="\r\none\r\ntwo\r\n")
+    assert kept().comment == "\none\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    "comment", ["مرحبا 🎉 <script>alert(1)</script>", "=1+1", "👩‍👩‍👧" * 14_000, "李" * 100_000, "a\n" * 50_000]
+)
+def test_whatever_the_field_lets_in_arrives(send, comment):
+    assert send(comment=comment.replace("\n", "\r\n")).status_code == 303
+    assert kept().comment == comment
+
+
+def test_what_was_sent_twice_is_kept_once_and_thanked_for_twice(send):
+    number = str(uuid.uuid4())
+    assert [send(id=number).status_code for _ in range(2)] == [303, 303]
+    assert BetaFeedback.objects.count() == 1
+
+
+def test_a_form_sent_again_with_other_answers_says_so_and_may_be_sent_once_more(send):
+    number = str(uuid.uuid4())
+    send(id=number)
+    answer = send(id=number, comment="It stops, too.")
+    assert answer.status_code == 409
+    again = Page(answer)
+    assert "those were kept" in again.text
+    assert again.sends["comment"] == "It stops, too."
+    assert again.sends["id"] != number
+    assert send(**again.sends).status_code == 303
+    assert BetaFeedback.objects.count() == 2
+
+
+def test_of_what_fell_into_the_trap_nothing_is_kept_but_that_it_did(send, programme):
+    answer = send(website="https://spam.example.org")
+    assert answer.status_code == 303
+    assert not BetaFeedback.objects.exists()
+    event = AuditEvent.objects.get(action="feedback.discarded")
+    assert (event.subject, event.address) == (programme.subject, "")
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "", "https://testserver", "https://shop.example.org"]
+)
+def test_another_site_cannot_send_its_form(visitor, programme, url, origin):
+    """Nor can those that may send by the API: they have forms of their own."""
+    programme.allowed_origins = "https://shop.example.org"
+    programme.save()
+    body = urlencode({"id": uuid.uuid4(), "participant": "carol", "comment": "x"})
+    answer = visitor.post(url, body, FORM, headers={"Origin": origin})
+    assert answer.status_code == 403
+    assert "This was not sent from here" in Page(answer).text
+    assert not BetaFeedback.objects.exists()
+    assert not AuditEvent.objects.exists()
+
+
+@pytest.mark.parametrize("origin", ["http://testserver", "https://vigie.example.org"])
+def test_its_own_form_is_taken_by_either_of_its_names(visitor, url, settings, origin):
+    settings.PORTAL_URL = "https://Vigie.example.org/portal"
+    body = urlencode({"id": uuid.uuid4(), "participant": "carol", "comment": "x"})
+    assert visitor.post(url, body, FORM, headers={"Origin": origin}).status_code == 303
+    assert kept().source == "public"
+
+
+# --- What is wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("filled", "field"),
+    [({"participant": " "}, "participant"), ({"participant": ""}, "participant"), ({"participant": "agent:pc-7"}, "participant"),
+     ({"comment": " "}, "comment"), ({"comment": "x" * 100_001}, "comment"), ({"nps_score": "11"}, "nps_score"), ({"nps_score": "+7"}, "nps_score"),
+     ({"type": "praise"}, "type"), ({"type": "bug", "severity": "huge"}, "severity"), ({"page": "x" * 201}, "page"), ({"app_version": "x" * 65}, "app_version")],
+)  # fmt: skip
+def test_a_wrong_answer_is_said_at_the_top_and_where_it_stands(send, filled, field):
+    answer = send(**filled)
+    assert answer.status_code == 400
+    shown = Page(answer)
+    assert shown.text.startswith("Not sent yet: ")
+    assert [each["href"] for each in shown.all("a")] == [f"#{field}"]
+    assert shown.one("div", role="alert", tabindex="-1")
+    assert "on its way" not in shown.text
+    assert shown.by_id(f"{field}-error")
+    assert shown.by_id(field)
+    (marked,) = [has for _, has in shown.elements if has.get("aria-invalid") == "true"]
+    assert f"{field}-error" in marked["aria-describedby"].split()
+    assert not BetaFeedback.objects.exists()
+
+
+def test_everything_wrong_is_said_at_once_in_the_order_of_the_page(send):
+    shown = Page(send(participant="", comment="", page="x" * 201, type="x"))
+    assert [each["href"] for each in shown.all("a")] == ["#type", "#comment", "#participant", "#page"]
+
+
+def test_all_that_was_typed_is_kept(send):
+    typed = {
+        "id": str(uuid.uuid4()), "participant": "agent:<b>", "type": "bug", "severity": "low", "nps_score": "3",
+        "comment": "\r\n\r\n</textarea><b>\r\nمرحبا 🎉 ", "page": "/a?b", "app_version": '"6"', "website": "",
+    }  # fmt: skip
+    answer = send(**typed)
+    assert Page(answer).sends == {**typed, "comment": typed["comment"].replace("\r\n", "\n")}
+    assert b"<b>" not in answer.content
+
+
+def test_a_mended_form_is_sent_as_the_same(send):
+    number = str(uuid.uuid4())
+    again = Page(send(id=number, participant="")).sends
+    send(**{**again, "participant": "carol"})
+    assert str(kept().feedback_id) == number
+
+
+@pytest.mark.parametrize("number", ["", "7", "x" * 32])
+def test_a_form_without_a_proper_identity_gets_one(send, number):
+    answer = send(id=number)
+    assert answer.status_code == 400
+    assert "damaged on its way" in Page(answer).text
+    assert send(**Page(answer).sends).status_code == 303
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe=%ff", b'{"id": 1}', b"&" * 100, b"participant=%00%ED%A0%80"])
+def test_a_body_that_is_no_form_is_an_empty_one(visitor, url, body):
+    assert visitor.post(url, body, FORM).status_code == 400
+
+
+def test_too_large_a_body_is_not_read(visitor, url):
+    answer = visitor.post(url, b"comment=" + b"x" * page.MOST_SENT, FORM)
+    assert answer.status_code == 413
+    assert "This is too long" in Page(answer).text
+    assert not FeedbackWindow.objects.exists()
+
+
+def test_a_flood_is_held_back_and_what_was_typed_is_not_lost(send, settings):
+    settings.FEEDBACK_PER_ADDRESS_AND_HOUR = 1
+    send()
+    answer = send(comment="More.")
+    assert answer.status_code == 429
+    assert 3000 < int(answer["Retry-After"]) <= 3600
+    assert f"Send it again in {-(-int(answer['Retry-After']) // 60)} minutes." in Page(answer).text
+    assert Page(answer).sends["comment"] == "More."
+    assert BetaFeedback.objects.count() == 1
+
+
+def test_to_look_is_no_flood(see, settings):
+    settings.FEEDBACK_PER_ADDRESS_AND_HOUR = 1
+    assert [see().status_code for _ in range(3)] == [200] * 3
+
+
+# --- No form ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["nothing", "x" * 22, "x" * 500, "%00", "%0A", "a%2Fb"])
+def test_under_no_other_key_is_there_anything(visitor, programme, key):
+    answers = [visitor.get(f"/feedback/{key}"), visitor.post(f"/feedback/{key}", "comment=x", FORM)]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert "There is nothing here" in Page(answers[0]).text
+
+
+@pytest.mark.parametrize(
+    "closed", [{"takes_public": False}, {"starts": timedelta(1)}, {"starts": timedelta(-9), "ends": timedelta(-1)}]
+)
+def test_a_programme_that_takes_none_says_so(visitor, closed):
+    today = timezone.localdate()
+    fields = {name: today + value if isinstance(value, timedelta) else value for name, value in closed.items()}
+    url = reverse("feedback-page", args=[a_programme(**fields).public_key])
+    for answer in (visitor.get(url), visitor.post(url, "comment=", FORM), visitor.post(url, "comment=x", FORM)):
+        assert answer.status_code == 403
+        assert "This programme is not taking feedback" in Page(answer).text
+        assert not Page(answer).all("form")
+
+
+def closed(programme):
+    programme.takes_public = False
+    programme.save()
+
+
+def test_what_was_typed_while_it_closed_can_be_copied(visitor, url, programme, django_assert_num_queries):
+    closed(programme)
+    body = urlencode({"comment": "\r\n</textarea><b>\r\nمرحبا ", "participant": "carol"})
+    with django_assert_num_queries(1):
+        answer = visitor.post(url, body, FORM)
+    assert answer.status_code == 403
+    assert "\n\n&lt;/textarea&gt;&lt;b&gt;\nمرحبا </textarea>" in answer.content.decode()
+    assert "readonly" in Page(answer).one("textarea")
+    assert "You can copy it here" in Page(answer).text
+    assert not FeedbackWindow.objects.exists()
+
+
+def test_who_sent_it_just_before_it_closed_is_thanked(send, visitor, programme):
+    answer = send()
+    closed(programme)
+    assert "Thank you" in Page(visitor.get(answer["Location"])).text
+
+
+@pytest.mark.parametrize("method", ["put", "delete", "patch", "options"])
+def test_it_is_only_looked_at_and_sent(visitor, url, method):
+    assert getattr(visitor, method)(url).status_code == 405
+
+
+# --- Languages -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "accepted", "language"),
+    [("", "fr-FR,fr;q=0.9", "fr"), ("", "de", "en"), ("", "en", "en"), ("?lang=en", "fr", "en"), ("?lang=fr", "en", "fr"), ("?lang=tlh", "fr", "fr"), ("?lang=", "fr", "fr")],
+)  # fmt: skip
+def test_the_browser_chooses_the_language_unless_the_address_does(see, query, accepted, language):
+    answer = see(query, **{"Accept-Language": accepted})
+    assert Page(answer).one("html")["lang"] == answer["Content-Language"] == language
+
+
+def test_each_language_is_a_link_that_keeps_what_was_filled_in(see):
+    shown = Page(see("?page=/a%26b&participant=carol&lang=fr", **{"Accept-Language": "en"}))
+    links = {each["hreflang"]: each for each in shown.all("a")}
+    assert links["en"]["href"] == "?page=%2Fa%26b&participant=carol&lang=en"
+    assert ["aria-current" in links[code] for code in ("en", "fr")] == [False, True]
+
+
+def test_the_chosen_language_outlasts_a_mistake(send, url):
+    shown = Page(send("?lang=fr", participant=""))
+    assert shown.one("html")["lang"] == "fr"
+    assert shown.one("form")["action"] == f"{url}?lang=fr"
+
+
+def test_no_request_chooses_the_language_of_another(see):
+    see("?lang=fr")
+    assert Page(see()).one("html")["lang"] == "en"
+
+
+# --- What is known of a visitor --------------------------------------------------------------------------------------
+
+
+def test_nothing_of_a_visitor_is_kept_but_what_was_said(visitor, url, send, caplog, capfd, written_when_asked):
+    caplog.set_level(0)
+    typed = dict.fromkeys(("participant", "comment", "page", "app_version"), CANARY)
+    for filled in (typed, {**typed, "participant": f"agent:{CANARY}"}, {**typed, "type": CANARY, "nps_score": CANARY}):
+        send(**filled)
+    query = urlencode({CANARY: CANARY, "participant": CANARY, "page": CANARY, "lang": CANARY})
+    visitor.get(f"{url}?{query}", headers=HEADERS, REMOTE_ADDR=ADDRESS)
+    visitor.get(f"/feedback/{CANARY}?{query}", headers=HEADERS, REMOTE_ADDR=ADDRESS)
+    written_when_asked()
+    rows = list(everything_kept())
+    assert [row.split()[0] for row in rows if CANARY.lower() in row.lower()] == ["BetaFeedback"]
+    assert not [row for row in rows if ADDRESS in row]
+    lines = list(everything_logged(caplog, capfd))
+    assert any("POST 303" in line for line in lines)
+    assert not found(iter(lines))
+    assert not [line for line in lines if ADDRESS in line]
+
+
+def test_a_visit_is_counted_for_nobody_even_of_somebody_who_is_signed_in(admin_client, url, written_when_asked):
+    admin_client.get(url)
+    admin_client.post(url, "comment=x", FORM)
+    written_when_asked()
+    visits = list(FeatureUsage.objects.values_list("user_email", "feature_name", "endpoint"))
+    assert visits == [("", "feedback-page", "/feedback/<str:key>")] * 2
+    assert list(UserError.objects.values_list("user_email", "error_type")) == [("", "validation_failed")]
+
+
+def test_it_shows_nothing_that_others_said(see, send):
+    send(participant=CANARY, comment=CANARY, nps_score="3")
+    assert CANARY not in see().content.decode() + see("?thanks=1").content.decode()

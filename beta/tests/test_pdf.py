@@ -1,0 +1,494 @@
+"""The report on paper: read, looked at, and held to its margins."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+
+import pymupdf
+import pytest
+from django.utils import translation
+
+from beta.formats import pdf_layout
+from beta.formats.drawing import BAD, GOOD, INK, LINE, PLAIN, step_for, tick
+from beta.formats.pdf import pdf_of, plain
+from beta.report import verdict
+from beta.report.gather import nps_of, report_of
+from beta.tests.said import a_programme
+from monitoring.tests.rolled import NOON
+
+STARTS = date(2026, 3, 2)
+KB = 1_000
+
+
+def a_report(*, counts=(0, 0, 0, 1, 0, 1, 2, 4, 8, 9, 5), days=9, checks=9, targets=True, **fields):
+    """Of 30 participants, and of nine days of scores and checks unless told otherwise."""
+    given = sum(counts)
+    average = round(sum(score * count for score, count in enumerate(counts)) / given, 2) if given else None
+    mean = 150.0 if checks else None
+    conditions = [
+        {"name": "participants", "value": given, "target": 5, "ok": True},
+        {"name": "score", "value": average, "target": 7.0, "ok": average is not None or None},
+        {"name": "critical_bugs", "value": 0, "target": 0, "ok": True},
+        {"name": "latency", "value": mean, "target": 500, "ok": True if checks else None},
+        {"name": "error_rate", "value": 0.0021, "target": 0.01, "ok": True if checks else None},
+    ]
+    usual = {
+        "programme": "spring-beta",
+        "product": "Octopus Desk",
+        "starts": "2026-03-02",
+        "ends": "2026-03-20",
+        "generated_at": "2026-03-10T12:00:00.000Z",
+        "participants": {"count": given, "target": 5},
+        "score": {
+            "average": average,
+            "target": 7.0,
+            "nps": nps_of(counts),
+            "promoters": sum(counts[9:]),
+            "passives": sum(counts[7:9]),
+            "detractors": sum(counts[:7]),
+            "counts": list(counts),
+        },
+        "bugs": {"total": 12, "critical_high_open": 0},
+        "open_bugs": [],
+        "performance": {
+            "checks": checks * 1440,
+            "mean_ms": mean,
+            "p95_ms": mean,
+            "error_rate": 0.0021,
+            "days": [day_of_checks(number) for number in range(checks)],
+        },
+        "ux_comments": [],
+        "conditions": conditions if targets else conditions[:3],
+        "verdict": verdict.verdict(conditions),
+        "trend": [
+            {"day": day(number), "participants": number + 1, "average": 7.1 + number / days, "nps": 10}
+            for number in range(days if given else 0)
+        ],
+        "previous": None,
+    }
+    return usual | fields
+
+
+def day(number):
+    return (STARTS + timedelta(days=number)).isoformat()
+
+
+def day_of_checks(number, *, failures=0, mean=150.0):
+    return {"day": day(number), "checks": 1440, "failures": failures, "mean_ms": mean}
+
+
+def a_bug(comment="It loses what I wrote.", **fields):
+    usual = {
+        "id": 12, "severity": "critical", "status": "open", "comment": comment, "page": "/scoring",
+        "app_version": "6.0.3", "given_at": "2026-03-09T08:00:00.000Z",
+    }  # fmt: skip
+    return usual | fields
+
+
+def opened(report):
+    return pymupdf.open("pdf", pdf_of(report))
+
+
+def text_of(document):
+    return "\n".join(page.get_text() for page in document)
+
+
+def read(report):
+    """Its words, one space between two."""
+    return " ".join(text_of(opened(report)).split())
+
+
+def dense(text):
+    """Without the breaks that lines and pages make."""
+    return re.sub(r"\s", "", text)
+
+
+def shapes(document, colour, key="fill"):
+    """What is drawn in a colour, on all pages."""
+    drawn = (each for page in document for each in page.get_drawings())
+    return [each for each in drawn if each[key] and each[key] == pytest.approx(colour, abs=0.01)]
+
+
+# --- What it tells ---------------------------------------------------------------------------------------------------
+
+
+def test_it_says_what_it_is_about():
+    text = read(a_report())
+    assert text.startswith(
+        "Beta report Octopus Desk Programme spring-beta · from March 2, 2026 to March 20, 2026 · made on"
+    )
+    assert "2026-03-10 12:00:00 UTC" in text
+
+
+def test_a_programme_without_a_product_is_called_by_its_own_name():
+    assert read(a_report(product="")).startswith("Beta report spring-beta from March 2, 2026")
+
+
+@pytest.mark.parametrize(
+    ("code", "colour"),
+    [("GO", (0.11, 0.5, 0.286)), ("NO-GO", (0.7, 0.14, 0.09)), ("INSUFFICIENT DATA", (0.95, 0.69, 0.2))],
+)
+def test_the_verdict_stands_large_in_its_colour(code, colour):
+    document = opened(a_report(verdict=code))
+    spans = [
+        span for block in document[0].get_text("dict")["blocks"] for line in block["lines"] for span in line["spans"]
+    ]
+    assert max(spans, key=lambda span: span["size"])["text"] == code
+    assert any(shape["rect"].width > 500 for shape in shapes(document, colour))
+
+
+def test_why_it_is_so_is_said_beneath():
+    assert "GO Every condition is met." in read(a_report())
+
+
+def test_every_condition_is_told_with_its_outcome():
+    conditions = a_report()["conditions"]
+    conditions[1] |= {"value": 6.9, "ok": False}
+    conditions[3] |= {"value": None, "ok": None}
+    text = read(a_report(conditions=conditions))
+    assert "Participants 30 at least 5 met Average score 6.90 at least 7.00 missed" in text
+    assert "Mean response time – below 500.0 ms unknown Error rate 0.21 % below 1.00 % met" in text
+
+
+def test_figures_stand_beside_what_has_changed_since_the_report_before():
+    before = {
+        "generated_at": "2026-03-03T12:00:00.000Z", "verdict": "NO-GO", "participants": 20, "average": 7.02, "nps": -4,
+        "critical_high_open": 0, "mean_ms": 1_400.5, "error_rate": 0.004,
+    }  # fmt: skip
+    text = read(a_report(previous=before))
+    assert "30 +10 Participants 8.10 +1.08 Average score" in text
+    assert "150.0 ms −1,250.5 Mean response time" in text
+    assert "Changes are since the report of 2026-03-03 12:00:00 UTC: NO-GO." in text
+
+
+def test_without_a_report_before_it_says_so():
+    assert "There is no earlier report to compare this one with." in read(a_report())
+
+
+def test_open_bugs_are_told_with_what_is_known_of_them():
+    bugs = [a_bug(), a_bug("Slow.", severity="high", page="", app_version="")]
+    text = read(a_report(open_bugs=bugs, bugs={"total": 2_000, "critical_high_open": 1_503}))
+    assert "Critical · March 9, 2026 · version 6.0.3 · /scoring It loses what I wrote." in text
+    assert "High · March 9, 2026 Slow. and 1,501 more" in text
+
+
+def test_what_there_is_none_of_is_said():
+    text = read(a_report())
+    assert "No critical or high bug is open." in text
+    assert "No comment on usability." in text
+
+
+def test_a_programme_of_which_nothing_is_known_is_told_too(db):
+    text = read(report_of(a_programme(), NOON))
+    assert "INSUFFICIENT DATA There is no feedback yet." in text
+    assert "Nobody has given a score yet." in text
+    assert "The programme has no targets" in text
+
+
+def test_it_is_read_from_top_to_bottom():
+    text = text_of(opened(a_report(open_bugs=[a_bug()], ux_comments=["Clear.", "Fast."])))
+    places = [
+        text.index(part) for part in ("Octopus", "GO\n", "Conditions", "Key figures", "It loses", "Clear.", "Fast.")
+    ]
+    assert places == sorted(places)
+
+
+def test_pages_are_numbered():
+    document = opened(a_report(ux_comments=["word " * 200] * 5))
+    assert [page.get_text().strip().splitlines()[-2:] for page in document] == [["Vigie", "1 / 2"], ["Vigie", "2 / 2"]]
+
+
+def test_it_speaks_the_readers_language():
+    with translation.override("fr"):
+        document = opened(a_report())
+        assert document.language == "fr"
+        assert "du 2 mars 2026 au 20 mars 2026" in document[0].get_text()
+        assert "8,10" in document[0].get_text()
+
+
+def test_it_says_in_its_properties_what_it_is():
+    document = opened(a_report())
+    assert document.language == "en"
+    assert {key: document.metadata[key] for key in ("title", "author", "subject", "creationDate")} == {
+        "title": "Beta report: spring-beta",
+        "author": "Vigie",
+        "subject": "GO. Every condition is met.",
+        "creationDate": "D:20260310120000Z",
+    }
+
+
+# --- Charts ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_score_that_was_given_has_a_bar_in_the_colour_of_its_group():
+    document = opened(a_report(counts=(0, 0, 0, 1, 0, 1, 2, 4, 8, 9, 5), checks=0))
+    bars = [[shape["rect"].height for shape in shapes(document, colour)] for colour in (BAD, PLAIN, GOOD)]
+    of_one = bars[0][0]
+    assert [[round(height / of_one, 1) for height in group if height > 2] for group in bars] == [
+        [1, 1, 2],
+        [4, 8],
+        [9, 5],
+    ]
+    assert "Detractors 13 % Passives 40 % Promoters 47 %" in read(a_report())
+
+
+def test_the_average_is_a_line_through_its_days_and_its_target_a_dashed_one():
+    document = opened(a_report(checks=0))
+    [line] = shapes(document, LINE, "color")
+    assert len(line["items"]) == 8
+    [target, key] = [shape for shape in shapes(document, INK, "color") if shape["dashes"] != "[] 0"]
+    assert {target["rect"].y0, key["rect"].y0} != {target["rect"].y0}
+    assert line["rect"].y1 < target["rect"].y0, "all averages are above their target"
+
+
+def test_a_day_of_checks_is_a_bar_and_a_day_with_failures_is_marked():
+    days = [day_of_checks(number) for number in range(20)]
+    days[3] = day_of_checks(3, failures=2)
+    days[7] = day_of_checks(7, failures=1440, mean=None)
+    performance = a_report()["performance"] | {"days": days}
+    document = opened(a_report(performance=performance, counts=[0] * 11))
+    assert len(shapes(document, LINE)) == 19
+    assert len([mark for mark in shapes(document, BAD) if len(mark["items"]) == 3]) == 2 + 1, (
+        "and one that explains them"
+    )
+    assert {"days with failures", "target 500.0 ms", "0", "500"} <= set(text_of(document).splitlines())
+
+
+def test_without_failures_there_is_nothing_to_explain():
+    assert "days with failures" not in read(a_report())
+
+
+def test_without_data_a_sentence_stands_in_place_of_a_chart():
+    document = opened(a_report(counts=[0] * 11, checks=0))
+    text = " ".join(text_of(document).split())
+    assert "Scores given Nobody has given a score yet." in text
+    assert "Response times No check of the programme’s targets has counted yet." in text
+    assert not shapes(document, LINE)
+    assert not shapes(document, LINE, "color")
+
+
+def test_a_programme_without_targets_says_that_nothing_was_measured():
+    assert "The programme has no targets" in read(a_report(checks=0, targets=False))
+
+
+def test_one_day_is_a_point():
+    document = opened(a_report(days=1, checks=1))
+    assert len(shapes(document, LINE)) == 2
+    assert not shapes(document, LINE, "color")
+    assert text_of(document).count("March 2\n") == 2
+
+
+def test_a_year_of_days_is_named_by_its_months():
+    document = opened(a_report(days=365, checks=365))
+    assert len(shapes(document, LINE)) == 365 + 1, "a bar a day, and where the line ends"
+    months = re.findall(r"^\w+ 202\d$", text_of(document), re.MULTILINE)
+    assert len(months) == 4 + 6
+    assert {"March 2026", "March 2027"} <= set(months)
+
+
+def test_charts_hold_no_pixels():
+    assert not any(page.get_images() for page in opened(a_report()))
+
+
+@pytest.mark.parametrize(
+    ("most", "step", "named"),
+    [
+        (0.03, 0.01, "0.01"),
+        (1, 0.2, "0.2"),
+        (5, 1, "1"),
+        (500, 100, "100"),
+        (501, 200, "200"),
+        (30_000, 10_000, "10,000"),
+    ],
+)
+def test_an_axis_has_round_numbers(most, step, named):
+    assert step_for(most) == pytest.approx(step)
+    assert tick(step, step) == named
+
+
+# --- What others wrote -----------------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "<script>alert(1)</script> <b>bold</b> & &amp; &lt;i&gt; <!-- part scores --> {{ x }} {% now %} =1+1",
+    "مرحبا بالعالم لا (v2) 12 مرة",
+    "שלום עולם 3 פעמים",
+    "日本語 😀 हिन्दी ไทย",
+    "A" * 5_000,
+    "two\nlines\tand\x00one\ud800zero\u200bwidth\ufeff",
+    "é" * 100 * KB,
+    "👩\u200d👩\u200d👧 " * 100,
+    "&" * 900,
+]
+SHOWN = [plain(comment)[:1_000] for comment in HOSTILE]
+NAMES = {"programme": "W" * 100, "product": "<i>" + "M" * 97}
+REPORTS = {
+    "usual": a_report(),
+    "nothing": a_report(counts=[0] * 11, checks=0),
+    "one day": a_report(counts=[0] * 10 + [1], days=1, checks=1),
+    "a year": a_report(counts=[50_000] * 11, days=365, checks=365),
+    "all equal": a_report(counts=[0] * 7 + [30] + [0] * 3),
+    "long names": a_report(**NAMES, open_bugs=[a_bug(page="p" * 200, app_version="v" * 64)]),
+    "large": a_report(
+        counts=[10**5] * 11,
+        performance=a_report()["performance"] | {"checks": 10**9, "mean_ms": 29_999.9, "p95_ms": 30_000.0},
+        bugs={"total": 10**6, "critical_high_open": 10**6},
+    ),
+} | {
+    f"hostile {number}": a_report(
+        ux_comments=[comment] * 5, open_bugs=[a_bug(comment, page=comment[:200], app_version=comment[:64])] * 5
+    )
+    for number, comment in enumerate(HOSTILE)
+}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_nothing_stands_beyond_the_margins(name):
+    document = opened(REPORTS[name])
+    allowed = pymupdf.Rect(
+        pdf_layout.MARGIN,
+        pdf_layout.MARGIN,
+        pdf_layout.PAPER.width - pdf_layout.MARGIN,
+        pdf_layout.PAPER.height - pdf_layout.MARGIN,
+    )
+    allowed += (-2, -2, 2, 4)
+    for page in document:
+        assert page.get_text("words")
+        for word in page.get_text("words"):
+            assert pymupdf.Rect(word[:4]) in allowed, word
+        for drawn in page.get_drawings():
+            assert drawn["rect"] in allowed, drawn
+    assert document.page_count < 8
+
+
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_a_comment_is_shown_as_text(number):
+    document = opened(a_report(ux_comments=[HOSTILE[number]]))
+    bare = dense(text_of(document)).replace("Vigie1/2", "").replace("\u200d", "")
+    expected = dense(SHOWN[number]).replace("\u200d", "")
+    if number in (1, 2):  # brackets and numbers stand where a line from right to left has them
+        assert all(word in bare for word in SHOWN[number].split() if "v2" not in word)
+    elif number == 3:
+        assert {"日本語", "😀"} <= {word for word in SHOWN[number].split() if word in bare}
+    else:
+        assert expected in bare
+    assert not any(page.get_images() or page.get_links() for page in document)
+
+
+def test_names_are_shown_as_text():
+    text = read(a_report(product="<i>Desk</i> &lt;", programme="<b>{{ x }}</b>"))
+    assert text.startswith("Beta report <i>Desk</i> &lt; Programme <b>{{ x }}</b> · from")
+
+
+def test_a_long_comment_is_cut_and_says_so():
+    assert "x" * 20 + "… (100,000 characters in all)" in read(a_report(ux_comments=["x" * 100 * KB]))
+
+
+def test_nothing_is_fetched_for_a_comment(tmp_path):
+    image = tmp_path / "image.png"
+    pymupdf.Pixmap(pymupdf.csRGB, pymupdf.IRect(0, 0, 40, 40), False).save(image)
+    tag = f'<img src="{image}"><a href="https://example.org/">x</a>'
+    document = opened(
+        a_report(ux_comments=[tag], programme=tag[:100], product=tag[:100], open_bugs=[a_bug(tag, page=tag)])
+    )
+    assert not any(page.get_images() or page.get_links() for page in document)
+    assert dense(text_of(document)).count(dense(tag)) == 3
+
+
+def test_what_turns_letters_about_is_left_out():
+    hidden = "before \u202egnp.exe\u202c \u2067middle\u2069 &#8238;abc after"
+    page = opened(a_report(ux_comments=[hidden], open_bugs=[a_bug(hidden)]))[0]
+    lines = [[word[4] for word in sorted(line)] for line in lines_of(page)]
+    assert lines.count(["before", "gnp.exe", "middle", "&#8238;abc", "after"]) == 2
+
+
+def lines_of(page):
+    words = page.get_text("words")
+    return [
+        [word for word in words if abs(word[3] - height) < 1]
+        for height in sorted({round(word[3], 1) for word in words})
+    ]
+
+
+def test_a_comment_from_right_to_left_begins_on_the_right():
+    words = opened(a_report(ux_comments=["שלום world"]))[0].get_text("words")
+    places = {word[4]: word[0] for word in words}
+    assert places["שלום"] > places["world"] > 300
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u20dd", "\u0301\u0301\u00ad"])
+def test_no_letter_towers_over_the_lines_above_it(mark):
+    assert plain("e" + mark * 500 + "x") == "e" + mark[0] * 4 + "x"
+
+
+# --- Pages -----------------------------------------------------------------------------------------------------------
+
+
+def bound(*parts):
+    return pymupdf.open("pdf", pdf_layout.printed(parts, "h2, p { font-size: 9pt; }", "Vigie", {}, "en"))
+
+
+@pytest.mark.parametrize("height", range(600, 740, 10))
+def test_a_heading_stays_with_what_it_is_above(height):
+    above = pdf_layout.Chart(height, lambda page, place: None)
+    pages = [page.get_text() for page in bound(above, "<h2>Comments</h2>" + "<p>Clear.</p>" * 20)]
+    [heading] = [text for text in pages if "Comments" in text]
+    assert "Clear." in heading
+
+
+def test_a_chart_stands_on_one_page():
+    places = []
+    chart = pdf_layout.Chart(300, lambda page, place: places.append((page.number, place)))
+    bound(chart, chart, chart)
+    assert [number for number, _place in places] == [0, 0, 1]
+    assert all(place.height == 300 and place in pdf_layout.PAPER for _number, place in places)
+
+
+def test_a_page_is_enough_for_a_usual_report():
+    assert opened(a_report(open_bugs=[a_bug()], ux_comments=["Rather clear, but slow."] * 5)).page_count == 1
+
+
+def test_a_layout_that_does_not_end_is_given_up(monkeypatch):
+    monkeypatch.setattr(pdf_layout, "MOST_PAGES", 2)
+    with pytest.raises(pdf_layout.TooLong):
+        bound("<p>word</p>" * 200)
+
+
+@pytest.mark.parametrize("letter", ["\ufdfd", "\U0001242b", "\ufdfd\u20dd"])
+def test_whatever_people_write_it_is_printed(letter):
+    names = {"programme": (letter * 100)[:100], "product": (letter * 100)[:100]}
+    bug = a_bug(letter * 1_000, page=(letter * 200)[:200], app_version=(letter * 64)[:64])
+    document = opened(a_report(**names, ux_comments=[letter * 100 * KB] * 5, open_bugs=[bug] * 20))
+    assert document.page_count < pdf_layout.MOST_PAGES
+    assert "characters in all" in text_of(document)
+
+
+def test_words_are_not_cut_further_where_they_end():
+    assert "w" * 299 + "…" in dense(text_of(opened(a_report(open_bugs=[a_bug("w" * 1_000)] * 20))))
+
+
+def test_the_same_report_makes_the_same_file():
+    assert pdf_of(REPORTS["hostile 3"]) == pdf_of(REPORTS["hostile 3"])
+
+
+@pytest.mark.parametrize(("name", "limit"), [("a year", 60), ("hostile 3", 300)])
+def test_it_is_small(name, limit):
+    assert len(pdf_of(REPORTS[name])) < limit * KB
+
+
+def test_one_thread_at_a_time_lays_pages_out(monkeypatch):
+    laid_out, locked = pdf_layout.laid_out, []
+
+    def watched(*arguments):
+        locked.append(pdf_layout.LOCK.locked())
+        return laid_out(*arguments)
+
+    monkeypatch.setattr(pdf_layout, "laid_out", watched)
+    pdf_of(REPORTS["nothing"])
+    assert locked == [True]
+
+
+def test_threads_at_once_make_whole_documents():
+    reports = [a_report(ux_comments=[comment]) for comment in HOSTILE[:4]] * 2
+    with ThreadPoolExecutor(len(reports)) as threads:
+        made = list(threads.map(pdf_of, reports))
+    assert made == [pdf_of(report) for report in reports[:4]] * 2

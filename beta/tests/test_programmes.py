@@ -1,0 +1,135 @@
+"""Which programme is meant."""
+
+from datetime import date, timedelta
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from beta import programmes
+from beta.models import BetaProgramme
+from beta.programmes import NoSuchProgramme, NotOneProgramme
+from beta.tests.said import a_programme
+
+pytestmark = pytest.mark.django_db
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def today():
+    return timezone.localdate()
+
+
+def test_a_name_is_taken_exactly_and_whether_it_runs_does_not_matter(today):
+    ended = a_programme(starts=today - 9 * DAY, ends=today - DAY)
+    assert programmes.named("spring-beta") == ended
+    with pytest.raises(NoSuchProgramme):
+        programmes.named("Spring-Beta")
+
+
+@pytest.mark.parametrize(("starts", "ends"), [(0, None), (-3, 0), (0, 0), (-3, 3)])
+def test_without_a_name_the_only_one_that_runs_is_meant(today, starts, ends):
+    a_programme("ended", starts=today - 9 * DAY, ends=today - DAY)
+    a_programme("to come", starts=today + DAY)
+    running = a_programme(starts=today + starts * DAY, ends=None if ends is None else today + ends * DAY)
+    assert programmes.named("") == running
+
+
+def test_without_a_name_the_one_of_that_day_is_meant(today):
+    ended = a_programme("ended", starts=today - 9 * DAY, ends=today - 5 * DAY)
+    running = a_programme("running", starts=today - 3 * DAY)
+    for ago, meant in ((9, ended), (5, ended), (3, running), (0, running)):
+        assert programmes.named("", today - ago * DAY) == programmes.for_feedback("", today - ago * DAY) == meant
+    for ago in (10, 4, -1):
+        assert programmes.named("", today - ago * DAY) == running
+
+
+def test_of_several_on_that_day_none_is_meant_whatever_runs_today(today):
+    a_programme("one", starts=today - 9 * DAY, ends=today - DAY)
+    a_programme("two", starts=today - 9 * DAY)
+    with pytest.raises(NotOneProgramme) as refusal:
+        programmes.named("", today - DAY)
+    assert refusal.value.count == 2
+    assert programmes.named("", today).name == "two"
+
+
+def test_without_a_name_and_with_several_or_none_none_is_meant():
+    for expected in (0, 1, 2):
+        if expected != 1:
+            with pytest.raises(NotOneProgramme) as refusal:
+                programmes.named("")
+            assert refusal.value.count == expected
+        a_programme(f"programme {expected}")
+
+
+@pytest.mark.parametrize("name", ["", "default"])
+def test_the_first_feedback_ever_makes_the_programme_default(name, today):
+    programme = programmes.for_feedback(name)
+    assert (programme.name, programme.starts, programme.ends) == ("default", today, None)
+    assert programmes.for_feedback(name) == programme
+
+
+def test_a_programme_is_made_neither_under_another_name_nor_beside_another():
+    with pytest.raises(NoSuchProgramme):
+        programmes.for_feedback("spring-beta")
+    a_programme(starts=date(2026, 1, 1), ends=date(2026, 1, 2))
+    with pytest.raises(NotOneProgramme):
+        programmes.for_feedback("")
+    with pytest.raises(NoSuchProgramme):
+        programmes.for_feedback("default")
+    assert BetaProgramme.objects.count() == 1
+
+
+def test_a_public_key_finds_its_programme_and_nothing_else_does():
+    programme, other = a_programme(), a_programme("other")
+    assert programme.public_key != other.public_key
+    assert programmes.of_key(programme.public_key) == programme
+    for key in ("", programme.public_key[:-1], f"{programme.public_key}\n", f"{programme.public_key}\0", "0" * 22):
+        with pytest.raises(NoSuchProgramme):
+            programmes.of_key(key)
+
+
+def test_a_programme_may_not_end_before_it_starts(today):
+    programme = BetaProgramme(name="backwards", starts=today, ends=today - DAY)
+    with pytest.raises(ValidationError) as refusal:
+        programme.full_clean()
+    assert set(refusal.value.error_dict) == {"ends"}
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "https://www.example.org",
+        "http://localhost:3000\nhttps://a.example.org\r\n",
+        "",
+        "http://[::1]:8080",
+        "https://my_app.example.org",
+        "https://xn--caf-dma.example.org:65535",
+        "http://192.0.2.1:1",
+        "https://_a.b_",
+    ],
+)
+def test_origins_are_taken_as_browsers_write_them(origins):
+    BetaProgramme(name="web", allowed_origins=origins).full_clean()
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "*", "null", "www.example.org", "https://www.example.org/", "https://*.example.org", "https://Example.org",
+        "https://example.org:443", "http://example.org:80", "ftp://example.org", "https://a.org, https://b.org",
+        "https://user@example.org", "https://a..b", "https://.a", "https://a.", "https://-a.b", "https://a-.b",
+        "https://a.org:99999", "https://a.org:65536", "https://a.org:0", "https://a.org:",
+    ],
+)  # fmt: skip
+def test_what_no_browser_would_send_as_an_origin_is_refused(origins):
+    with pytest.raises(ValidationError) as refusal:
+        BetaProgramme(name="web", allowed_origins=origins).full_clean()
+    assert set(refusal.value.error_dict) == {"allowed_origins"}
+
+
+def test_a_programme_that_is_renamed_keeps_its_history():
+    programme = a_programme()
+    before = programme.subject
+    programme.name = "renamed"
+    assert programme.subject == before

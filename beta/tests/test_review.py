@@ -1,0 +1,389 @@
+"""That operators hear of a verdict, and that the reports of a programme's life are kept."""
+
+import json
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from django.utils import timezone, translation
+
+from beta.admin import display
+from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackWindow
+from beta.report import review, snapshots
+from beta.schedules import outdated_feedback, outdated_windows
+from beta.tests.said import a_programme, said
+from monitoring.uptime import DAY, HOUR
+from portal.models import JobRun, OutboxMessage
+from portal.work.jobs import AlreadyRunning, LeaseLost, claim_cycle, exclusive_lease
+from portal.work.retention import delete_all
+from portal.work.schedules import jobs, run_cycle
+
+pytestmark = pytest.mark.django_db
+Reason = BetaSnapshot.Reason
+
+
+@pytest.fixture
+def programme(channel):
+    return a_programme("Spring beta", starts=timezone.localdate() - 9 * DAY, participants_target=1)
+
+
+def review_again():
+    """As another cycle's."""
+    return review.review(claim_cycle("monitoring.beta_verdicts", str(JobRun.objects.count())))
+
+
+def score(programme, value):
+    return said(programme, "olga@example.org", timezone.now(), nps_score=value)
+
+
+def kept():
+    return list(BetaSnapshot.objects.order_by("id").values_list("verdict", "reason"))
+
+
+def told():
+    return list(OutboxMessage.objects.order_by("id").values_list("title", flat=True))
+
+
+class TestVerdicts:
+    def test_the_first_is_kept_and_nobody_is_told(self, programme):
+        score(programme, 9)
+        assert review_again() == {"kept": 1}
+        assert (kept(), told()) == ([("GO", "verdict")], [])
+
+    def test_nothing_is_kept_before_somebody_said_something(self, programme):
+        assert review_again() == {"kept": 0}
+        assert kept() == []
+
+    def test_what_has_not_changed_is_neither_kept_nor_told_again(self, programme):
+        score(programme, 9)
+        review_again()
+        said(programme, nps_score=10)
+        assert review_again() == {"kept": 0}
+        assert (kept(), told()) == ([("GO", "verdict")], [])
+
+    def test_a_worse_one_is_a_warning_that_says_why_and_leads_to_the_programme(self, programme):
+        score(programme, 9)
+        review_again()
+        score(programme, 3)
+        assert review_again() == {"kept": 1}
+        message = OutboxMessage.objects.get()
+        assert (message.title, message.text) == ("Spring beta: GO → NO-GO", "Missed: Average score.")
+        assert (message.get_severity_display(), message.subject) == ("warning", programme.subject)
+        assert message.path == f"/admin/beta/betaprogramme/{programme.pk}/change/"
+
+    def test_a_better_one_is_for_information(self, programme):
+        score(programme, 3)
+        review_again()
+        score(programme, 9)
+        review_again()
+        message = OutboxMessage.objects.get()
+        assert (message.title, message.text) == ("Spring beta: NO-GO → GO", "Every condition is met.")
+        assert message.get_severity_display() == "for information"
+
+    @pytest.mark.parametrize(("value", "severity"), [(3, "warning"), (9, "for information")])
+    def test_too_little_to_tell_is_better_than_no_and_worse_than_yes(self, programme, value, severity):
+        said(programme)
+        review_again()
+        score(programme, value)
+        review_again()
+        message = OutboxMessage.objects.get()
+        assert message.title.startswith("Spring beta: INSUFFICIENT DATA → ")
+        assert message.get_severity_display() == severity
+
+    def test_each_change_is_told(self, programme):
+        for value in (9, 3, 9, 3):
+            score(programme, value)
+            review_again()
+        assert told() == ["Spring beta: GO → NO-GO", "Spring beta: NO-GO → GO", "Spring beta: GO → NO-GO"]
+
+    def test_it_speaks_the_language_of_the_portal(self, programme, settings, monkeypatch):
+        settings.LANGUAGE_CODE, spoken = "fr", []
+        monkeypatch.setattr(review, "notify", lambda notice: spoken.append(translation.get_language()))
+        score(programme, 9)
+        review_again()
+        score(programme, 3)
+        with translation.override("en"):
+            review_again()
+        assert spoken == ["fr"]
+
+    def test_what_somebody_exported_first_is_told_all_the_same(self, programme):
+        score(programme, 9)
+        review_again()
+        score(programme, 3)
+        snapshots.keep(programme, timezone.now(), Reason.EXPORTED, "olga")
+        review_again()
+        assert kept() == [("GO", "verdict"), ("NO-GO", "exported"), ("NO-GO", "verdict")]
+        assert told() == ["Spring beta: GO → NO-GO"]
+
+    def test_each_programme_has_its_own(self, programme):
+        other = a_programme("Autumn beta", starts=timezone.localdate(), participants_target=1)
+        score(programme, 9)
+        score(other, 3)
+        assert review_again() == {"kept": 2}
+        score(other, 9)
+        assert review_again() == {"kept": 1}
+        assert told() == ["Autumn beta: NO-GO → GO"]
+
+
+class TestTheEnd:
+    def set_end(self, programme, days):
+        BetaProgramme.objects.filter(pk=programme.pk).update(ends=timezone.localdate() + days * DAY)
+
+    @pytest.mark.parametrize(("days", "reasons"), [(0, []), (-1, ["closed"]), (-2, ["closed"]), (-3, []), (1, [])])
+    def test_a_report_is_kept_on_the_days_after_it(self, programme, days, reasons):
+        self.set_end(programme, days)
+        review_again()
+        assert [reason for _verdict, reason in kept()] == reasons
+
+    def test_once(self, programme):
+        self.set_end(programme, -1)
+        assert [review_again(), review_again()] == [{"kept": 1}, {"kept": 0}]
+
+    def test_although_nothing_has_changed_since_a_report_before_it(self, programme):
+        score(programme, 9)
+        review_again()
+        BetaSnapshot.objects.update(taken_at=timezone.now() - 3 * DAY)
+        self.set_end(programme, -1)
+        review_again()
+        assert kept() == [("GO", "verdict"), ("GO", "closed")]
+        assert told() == []
+
+    def test_not_beside_one_that_was_exported_since(self, programme):
+        self.set_end(programme, -1)
+        snapshots.keep(programme, timezone.now(), Reason.EXPORTED, "olga")
+        assert review_again() == {"kept": 0}
+
+    def test_a_verdict_that_changes_then_is_told_and_is_the_last_report(self, programme):
+        score(programme, 9)
+        review_again()
+        BetaSnapshot.objects.update(taken_at=timezone.now() - 3 * DAY)
+        self.set_end(programme, -1)
+        score(programme, 3)
+        review_again()
+        assert review_again() == {"kept": 0}
+        assert kept() == [("GO", "verdict"), ("NO-GO", "verdict")]
+        assert told() == ["Spring beta: GO → NO-GO"]
+
+    @pytest.mark.parametrize(
+        ("zone", "end"), [("UTC", "2026-03-11T00:00:00+00:00"), ("Europe/Paris", "2026-03-10T23:00:00+00:00")]
+    )
+    def test_it_is_over_at_midnight_of_the_portal(self, zone, end):
+        with timezone.override(zone):
+            assert review.end_of(datetime(2026, 3, 10, tzinfo=UTC).date()).astimezone(UTC).isoformat() == end
+
+    @pytest.mark.parametrize("days", [-3, -20, -730])
+    def test_it_is_kept_however_late_somebody_looks_and_nobody_is_told_any_more(self, programme, days):
+        BetaProgramme.objects.update(starts=timezone.localdate() - 900 * DAY)
+        score(programme, 9)
+        review_again()
+        BetaSnapshot.objects.update(taken_at=timezone.now() - 800 * DAY)
+        score(programme, 3)
+        self.set_end(programme, days)
+        assert [review_again(), review_again()] == [{"kept": 1}, {"kept": 0}]
+        assert (kept(), told()) == ([("GO", "verdict"), ("NO-GO", "closed")], [])
+
+    def test_it_is_kept_late_of_what_was_said_and_never_looked_at(self, programme):
+        score(programme, 9)
+        self.set_end(programme, -20)
+        assert [review_again(), review_again()] == [{"kept": 1}, {"kept": 0}]
+        assert kept() == [("GO", "closed")]
+
+    def test_it_is_kept_late_of_what_was_looked_at_although_what_was_said_is_erased(self, programme):
+        snapshots.keep(programme, timezone.now() - 30 * DAY, Reason.EXPORTED, "olga")
+        self.set_end(programme, -20)
+        assert review_again() == {"kept": 1}
+
+    @pytest.mark.parametrize(("retention", "days"), [(730, -731), (1, -2)])
+    def test_nothing_is_concluded_from_feedback_that_is_deleted(self, programme, settings, retention, days):
+        settings.FEEDBACK_RETENTION_DAYS = retention
+        BetaProgramme.objects.update(starts=timezone.localdate() - 900 * DAY)
+        score(programme, 9)
+        review_again()
+        BetaSnapshot.objects.update(taken_at=timezone.now() - 800 * DAY)
+        BetaFeedback.objects.all().delete()
+        self.set_end(programme, days)
+        assert review_again() == {"kept": 0}
+        assert (kept(), told()) == ([("GO", "verdict")], [])
+
+    def test_to_find_what_is_to_be_looked_at_takes_one_query(self, programme, django_assert_num_queries):
+        for number in range(5):
+            said(a_programme(f"p{number}", ends=timezone.localdate() - (20 + number) * DAY))
+        with django_assert_num_queries(1):
+            assert len(review.watched(timezone.now())) == 6
+
+    def test_what_has_not_begun_is_not_looked_at(self, programme):
+        BetaProgramme.objects.update(starts=timezone.localdate() + DAY)
+        score(programme, 9)
+        assert review_again() == {"kept": 0}
+
+
+class TestOnce:
+    def test_a_cycle_has_one_effect(self, programme):
+        job = next(job for job in jobs.all() if job.name == "monitoring.beta_verdicts")
+        score(programme, 9)
+        for _ in range(3):
+            run_cycle(job)
+        assert (job.every, kept()) == (HOUR, [("GO", "verdict")])
+        assert JobRun.objects.get(job=job.name).result == {"kept": 1}
+
+    def test_while_another_has_the_turn_the_cycle_is_not_done(self, programme):
+        """He may have been killed, and have left it."""
+        score(programme, 9)
+        job = next(job for job in jobs.all() if job.name == "monitoring.beta_verdicts")
+        with exclusive_lease(review.TURN), pytest.raises(AlreadyRunning):
+            run_cycle(job)
+        assert (kept(), JobRun.objects.get(job=job.name).status) == ([], "failed")
+        run_cycle(job)
+        assert kept() == [("GO", "verdict")]
+
+    def test_a_programme_that_cannot_be_looked_at_keeps_no_other_back(self, programme, monkeypatch, caplog):
+        others = [a_programme(f"p{number}", starts=timezone.localdate()) for number in range(3)]
+        for each in (*others, programme):
+            score(each, 9)
+        made = review.report_of
+        faulty = {others[1].pk: ZeroDivisionError("the faulty one")}
+
+        def fail(programme, now):
+            if programme.pk in faulty:
+                raise faulty[programme.pk]
+            return made(programme, now)
+
+        monkeypatch.setattr(review, "report_of", fail)
+        job = next(job for job in jobs.all() if job.name == "monitoring.beta_verdicts")
+        with caplog.at_level(logging.ERROR), pytest.raises(ZeroDivisionError):
+            run_cycle(job)
+        assert BetaSnapshot.objects.count() == 3
+        assert JobRun.objects.get(job=job.name).error == "ZeroDivisionError: the faulty one"
+        assert f"beta:{others[1].pk}" in caplog.text
+
+    def test_who_was_overtaken_goes_on_to_no_other(self, programme, monkeypatch):
+        score(programme, 9)
+        score(a_programme("other", starts=timezone.localdate()), 9)
+        seen = []
+
+        def lose(programme, *args):
+            seen.append(programme)
+            raise LeaseLost
+
+        monkeypatch.setattr(review, "see_to", lose)
+        with pytest.raises(LeaseLost):
+            review_again()
+        assert len(seen) == 1
+
+    @pytest.mark.parametrize("overtaken", ["monitoring.beta_verdicts", review.TURN])
+    def test_who_was_overtaken_writes_nothing(self, programme, monkeypatch, overtaken):
+        score(programme, 9)
+        made = review.report_of
+
+        def overtake(*args):
+            report = made(*args)
+            JobRun.objects.filter(job=overtaken).update(fence=99)
+            return report
+
+        monkeypatch.setattr(review, "report_of", overtake)
+        with pytest.raises(LeaseLost):
+            review_again()
+        assert (kept(), told()) == ([], [])
+
+    def test_a_message_that_cannot_be_written_leaves_no_snapshot(self, programme, monkeypatch):
+        score(programme, 9)
+        review_again()
+        score(programme, 3)
+        monkeypatch.setattr(review, "notify", lambda notice: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            review_again()
+        assert kept() == [("GO", "verdict")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_several_that_look_at_once_one_keeps_and_tells(programme):
+    score(programme, 9)
+    review_again()
+    score(programme, 3)
+    leases = [claim_cycle("monitoring.beta_verdicts", f"cycle {number}") for number in range(4)]
+    begin, done = threading.Barrier(len(leases)), []
+
+    def look(lease):
+        begin.wait()
+        try:
+            done.append(review.review(lease)["kept"])
+        except AlreadyRunning:
+            done.append(0)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=look, args=(lease,)) for lease in leases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == [0, 0, 0, 1]
+    assert kept() == [("GO", "verdict"), ("NO-GO", "verdict")]
+    assert told() == ["Spring beta: GO → NO-GO"]
+
+
+class TestRetention:
+    def test_of_a_programme_whose_feedback_is_gone_the_last_report_counts(self, programme, admin_client, capsys):
+        """On its page, by the API and for the command; none of them keeps another."""
+        BetaProgramme.objects.update(
+            starts=timezone.localdate() - 2000 * DAY, ends=timezone.localdate() - 731 * DAY, name="Old"
+        )
+        programme.refresh_from_db()
+        score(programme, 9)
+        last = snapshots.write(
+            programme, review.report_of(programme, timezone.now()), timezone.now() - 700 * DAY, Reason.CLOSED
+        )
+        BetaFeedback.objects.all().delete()
+        now = timezone.now()
+        assert snapshots.is_over_for_good(programme, now)
+        assert snapshots.current(programme, now) == last.data
+        assert snapshots.keep(programme, now, Reason.EXPORTED, "olga") == last
+        page = admin_client.get(f"/admin/beta/betaprogramme/{programme.pk}/change/")
+        assert page.context["shown"].verdict == display.shown(last.data).verdict
+        assert admin_client.get("/api/v1/beta/report?programme=Old").json() == last.data
+        call_command("beta_report", "--programme", "Old", "--check", "--format", "json")
+        assert json.loads(capsys.readouterr().out)["generated_at"] == last.data["generated_at"]
+        assert BetaSnapshot.objects.get() == last
+
+    @pytest.mark.parametrize("days", [None, 5, -1, -730])
+    def test_until_then_it_is_the_live_one(self, programme, days):
+        ends = None if days is None else timezone.localdate() + days * DAY
+        BetaProgramme.objects.update(starts=timezone.localdate() - 2000 * DAY, ends=ends)
+        programme.refresh_from_db()
+        first = snapshots.keep(programme, timezone.now(), Reason.EXPORTED)
+        score(programme, 9)
+        now = timezone.now()
+        assert not snapshots.is_over_for_good(programme, now)
+        assert (first.verdict, snapshots.current(programme, now)["verdict"]) == ("INSUFFICIENT DATA", "GO")
+
+    def test_where_no_report_was_kept_it_is_the_live_one(self, programme):
+        programme.ends = timezone.localdate() - 731 * DAY
+        score(programme, 9)
+        assert snapshots.current(programme, timezone.now())["verdict"] == "GO"
+
+    @pytest.mark.parametrize(("days", "left"), [(-729, 2), (-730, 2), (-731, 0), (None, 2), (5, 2)])
+    def test_feedback_goes_two_years_after_the_end_and_the_reports_stay(self, programme, days, left):
+        BetaProgramme.objects.update(
+            starts=timezone.localdate() - 2000 * DAY, ends=None if days is None else timezone.localdate() + days * DAY
+        )
+        first = said(programme)
+        said(programme, status="duplicate", duplicate_of=first)
+        snapshots.keep(programme, timezone.now(), Reason.EXPORTED)
+        delete_all(outdated_feedback(timezone.now()), claim_cycle("prune", "now"))
+        assert (BetaFeedback.objects.count(), BetaSnapshot.objects.count()) == (left, 1)
+        assert BetaProgramme.objects.exists()
+
+    def test_what_is_counted_goes_after_two_hours(self, db):
+        now = timezone.now()
+        for key, hours in (("a", 1), ("b", 1.9), ("c", 2.1)):
+            FeedbackWindow.objects.create(key=key, count=1, window_started_at=now - timedelta(hours=hours))
+        delete_all(outdated_windows(now), claim_cycle("prune", "now"))
+        assert set(FeedbackWindow.objects.values_list("key", flat=True)) == {"a", "b"}
+
+    def test_where_no_programme_is_over_nothing_is_looked_for(self, programme, django_assert_num_queries):
+        said(programme)
+        with django_assert_num_queries(1):
+            assert not outdated_feedback(timezone.now()).exists()

@@ -1,0 +1,186 @@
+"""The report as text: what it says, and that nothing somebody said disturbs it."""
+
+from datetime import timedelta
+from unicodedata import category
+
+import pytest
+from django.utils import translation
+
+from beta.formats import rendered, text
+from beta.models import BetaSnapshot
+from beta.report.gather import report_of
+from beta.report.snapshots import keep
+from beta.tests import outspoken
+from beta.tests.said import a_programme, a_target, said, scored
+from monitoring.columns import WIDTH, table, width_of, wrapped
+from monitoring.tests.rolled import NOON, rollup
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def programme():
+    return a_programme(product="GUI v6")
+
+
+def lines(programme, now=NOON):
+    found = rendered(report_of(programme, now), "txt").decode()
+    assert found.endswith("\n")
+    return found.splitlines()
+
+
+def cells(shown, name):
+    """What stands beside the name, in each line that begins with it."""
+    return [line.removeprefix(name).split() for line in shown if line.startswith(name)]
+
+
+def comments(programme, *said_of_it):
+    for place, comment in enumerate(said_of_it):
+        said(programme, type="ux", comment=comment, given_at=NOON - timedelta(minutes=place))
+    shown = lines(programme)
+    return shown[shown.index("Latest comments on usability") + 1 :]
+
+
+# --- What it says ----------------------------------------------------------------------------------------------------
+
+
+def test_it_begins_with_the_programme_and_its_verdict(programme):
+    assert lines(programme)[:5] == [
+        "Beta programme spring-beta (GUI v6)",
+        "since March 2, 2026, as of 2026-03-10 12:00:00 UTC",
+        "",
+        "Verdict: INSUFFICIENT DATA",
+        "There is no feedback yet.",
+    ]
+
+
+def test_each_condition_has_its_value_and_its_target(programme):
+    target = a_target(beta_programme=programme)
+    rollup(target, "day", NOON.replace(hour=0), checks=10_000, failures=7, latency_ms=131.5)
+    scored(programme, 9, 8, 7, 7, 6)
+    shown = lines(programme)
+    assert cells(shown, "condition") == [["outcome", "value", "needed"]]
+    assert cells(shown, "Participants")[0] == ["met", "5", "at", "least", "5"]
+    assert cells(shown, "Average score")[0] == ["met", "7.40", "at", "least", "7.00"]
+    assert cells(shown, "Critical and high bugs that are open")[0] == ["met", "0", "none"]
+    assert cells(shown, "Mean response time")[0] == ["met", "131.5", "ms", "below", "500.0", "ms"]
+    assert cells(shown, "Error rate")[0] == ["met", "0.07", "%", "below", "1.00", "%"]
+
+
+def test_figures_are_shown_with_what_changed_since_the_report_before(programme):
+    scored(programme, 9, 9)
+    keep(programme, NOON, BetaSnapshot.Reason.COMMAND)
+    scored(programme, 6)
+    shown = lines(programme, NOON + timedelta(days=1))
+    assert cells(shown, "Participants")[1] == ["3", "+1"]
+    assert cells(shown, "Average score")[1] == ["8.00", "−1.00"]
+    assert cells(shown, "Promoters (9 and 10)") == [["2"]]
+    assert "Changes are since the report of 2026-03-10 12:00:00 UTC: NO-GO." in shown
+
+
+def test_a_first_report_speaks_of_no_change(programme):
+    assert not any(line.startswith("Changes are since") for line in lines(programme))
+
+
+def test_bugs_are_told_with_what_is_known_of_them(programme):
+    known = {"page": "/scoring", "app_version": "6.0.3", "comment": "It stops."}
+    bug = said(programme, type="bug", severity="critical", **known)
+    other = said(programme, type="bug", severity="high", status="planned", comment="It is slow.")
+    shown = lines(programme)
+    place = shown.index("Critical and high bugs that are open")
+    assert shown[place + 1 : place + 5] == [
+        f"#{bug.pk}, critical, open, 2026-03-10 12:00:00 UTC, 6.0.3, /scoring",
+        "    It stops.",
+        f"#{other.pk}, high, planned, 2026-03-10 12:00:00 UTC",
+        "    It is slow.",
+    ]
+
+
+def test_bugs_beyond_those_it_tells_are_counted(programme):
+    for _ in range(23):
+        said(programme, type="bug", severity="high", comment="It stops.")
+    assert "and 3 more" in lines(programme)
+
+
+def test_where_nothing_is_open_and_nothing_was_said_it_says_so(programme):
+    assert lines(programme)[-3:] == ["No critical or high bug is open.", "", "No comment on usability."]
+
+
+def test_comments_are_numbered_and_stand_in_one_paragraph_each(programme):
+    assert comments(programme, "Fine.", "one\ntwo  three " + "word " * 30)[:3] == [
+        " 1. Fine.",
+        " 2. one two three" + " word" * 15,
+        "    word" + " word" * 14,
+    ]
+
+
+def test_it_is_in_the_language_that_is_active(programme):
+    scored(programme, 7)
+    with translation.override("fr"):
+        assert "7,00" in "\n".join(lines(programme))
+        assert not any(line.startswith("Verdict: ") for line in lines(programme))
+
+
+# --- Hostile texts ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("comment", outspoken.ALL, ids=lambda comment: ascii(comment[:12]))
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_no_comment_leaves_its_lines(programme, comment, language):
+    programme.name, programme.product = f"{comment[:50]}{comment[-50:]}", comment[:100]
+    said(programme, type="ux", comment=comment)
+    said(programme, type="bug", severity="high", comment=comment, page=comment[:200], app_version=comment[:64])
+    with translation.override(language):
+        shown = lines(programme)
+    assert all(width_of(line) <= WIDTH for line in shown)
+    assert not {category(character) for line in shown for character in line} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert not set("".join(shown)) & set(outspoken.OVERRIDES)
+
+
+def test_what_is_longer_than_a_thousand_characters_is_cut_with_a_remark(programme):
+    shown = " ".join(line.strip() for line in comments(programme, "word " * 400 + "the end"))
+    assert shown.endswith(" word … (2,007 characters in all)")
+    assert shown.count("word") == 200
+
+
+def test_up_to_a_thousand_characters_are_all_there(programme):
+    assert "".join(line.strip() for line in comments(programme, "x" * 1_000)) == "1. " + "x" * 1_000
+
+
+def test_a_comment_without_blanks_is_broken_and_not_cut(programme):
+    assert "".join(line[4:] for line in comments(programme, outspoken.WITHOUT_BLANKS)) == outspoken.WITHOUT_BLANKS
+
+
+def test_a_comment_of_nothing_that_can_be_shown_keeps_its_number(programme):
+    assert comments(programme, "\u202e\u2066", "Fine.") == [" 1.", " 2. Fine."]
+
+
+def test_no_letter_towers_over_the_lines_above_it(programme):
+    tower, cut = "x" + "\u0301" * 500, "x" + "\u0301" * 4
+    said(programme, type="bug", severity="high", comment=tower, page=tower[:200], app_version=tower[:64])
+    assert comments(programme, f"{tower} end") == [f" 1. {cut} end"]
+    shown = "\n".join(lines(programme))
+    assert (shown.count(cut), "\u0301" * 5 in shown) == (4, False)
+
+
+# --- Columns ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_word_is_broken_at_its_columns():
+    assert wrapped("ab " + "x" * 12, 5, is_whole=True) == ["ab", "xxxxx", "xxxxx", "xx"]
+    assert wrapped("日本語", 5, is_whole=True) == ["日本", "語"]
+    assert wrapped("xxxxx y", 5, is_whole=True) == ["xxxxx", "y"]
+
+
+def test_a_table_puts_figures_to_the_right():
+    assert table(("name", "value"), [("one", "1"), ("twelve", "12")], right_from=1) == [
+        "name          value",
+        "-------------------",
+        "one               1",
+        "twelve           12",
+    ]
+
+
+def test_a_comment_of_exactly_the_longest_is_not_remarked_on():
+    assert text.shortened("x" * 1_000) == "x" * 1_000
+    assert text.shortened("x" * 1_001) == "x" * 1_000 + "… (1,001 characters in all)"
