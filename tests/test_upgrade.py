@@ -8,7 +8,6 @@ import json
 import re
 import sqlite3
 import uuid
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import psycopg
 import pytest
 import requests
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
+from django.apps import apps
 from django.utils.module_loading import import_string
 from psycopg.rows import dict_row
 from vigie_client import (
@@ -48,7 +48,7 @@ KEPT = {
 # What `prepare` may change of a row that is kept, by table; "*" is any column.
 MAY_CHANGE = {
     "django_content_type": {"app_label", "model"},
-    "auth_permission": {"name", "content_type_id"},
+    "auth_permission": {"name", "codename", "content_type_id"},
     "django_q_schedule": {"*"},
     "portal_channelstate": {"*"},
 }
@@ -152,12 +152,19 @@ def test_targets_keep_their_programme(upgraded: Upgraded) -> None:
     assert found == {row["id"]: row["beta_programme_id"] for row in rows} != {}
 
 
-def test_no_permission_is_made_again_beside_the_old_one(upgraded: Upgraded) -> None:
-    """As it would be if a model changed its app and its content type did not follow."""
-    before, after = (
-        Counter(row["codename"] for row in rows["auth_permission"]) for rows in (upgraded.before, upgraded.after)
-    )
-    assert {name: after[name] for name in before} == before
+def test_permissions_are_those_of_the_code_and_each_stands_once(upgraded: Upgraded) -> None:
+    """Others would be there if a model changed its app or name and its content type did not follow."""
+    types = {row["id"]: (row["app_label"], row["model"]) for row in upgraded.after["django_content_type"]}
+    found = [(*types[row["content_type_id"]], row["codename"]) for row in upgraded.after["auth_permission"]]
+    expected = [
+        (*model._meta.label_lower.split("."), codename)
+        for model in apps.get_models()
+        for codename in (
+            *(f"{action}_{model._meta.model_name}" for action in model._meta.default_permissions),
+            *(codename for codename, _ in model._meta.permissions),
+        )
+    ]
+    assert sorted(found) == sorted(expected)
 
 
 # --- Tokens ----------------------------------------------------------------------------------------------------------
