@@ -75,6 +75,14 @@ def test_no_test_for_one_database_touches_what_differs_between_them(marked):
     assert "\n".join(found) == ""
 
 
+def test_tests_that_make_a_database_of_their_own_run_on_each():
+    own = re.compile(r"^from portal\.tests\.helpers\.portal_process import .*\bdatabase\b", re.MULTILINE)
+    paths = [path for folder in legs.paths_of_tests() for path in (ROOT / folder).rglob("test_*.py")]
+    found = {path: text for path in paths if own.search(text := path.read_text(encoding="utf-8"))}
+    assert len(found) > 3
+    assert [str(path) for path, text in found.items() if "pytest.mark.each_database" not in text] == []
+
+
 @pytest.mark.parametrize("given", [["agents", "-k", "replay"], ["tests/test_legs.py::test_x"]])
 def test_named_paths_run_as_they_are_on_both_databases(given):
     assert legs.arguments(given, is_second=False) == legs.arguments(given, is_second=True) == given

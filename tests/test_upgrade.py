@@ -36,6 +36,7 @@ from portal.tests.helpers.receiver import BotApi, Receiver
 from portal.tests.helpers.waiting import PATIENCE, wait_for
 from tests.upgrade.dumps import load
 
+pytestmark = [pytest.mark.slow, pytest.mark.each_database]
 DUMP = "d5adac3"
 # Nothing is old enough to be deleted, whenever the test runs.
 KEPT = {
