@@ -261,8 +261,8 @@ class AgentAdmin(ReadOnlyAdmin):
         text = ngettext(
             "%(count)d machine was bound to %(licence)s.", "%(count)d machines were bound to %(licence)s.", count
         )
-        words = {"count": count, "licence": ref or _("any licence")}
-        self.message_user(request, text % words, messages.SUCCESS if count else messages.WARNING)
+        values = {"count": count, "licence": ref or _("any licence")}
+        self.message_user(request, text % values, messages.SUCCESS if count else messages.WARNING)
         return None
 
 
@@ -333,8 +333,8 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
         for waiting in queryset.select_related("token")[:MOST_AT_ONCE]:
             until = approval.allow_enrolment(waiting, enrolment.machine_subject(waiting.machine_id), request)
             text = _("%(machine)s may enrol until %(until)s with the token “%(token)s”.")
-            words = {"machine": waiting.machine_id, "until": format_moment(until), "token": waiting.token.name}
-            self.message_user(request, text % words, messages.SUCCESS)
+            values = {"machine": waiting.machine_id, "until": format_moment(until), "token": waiting.token.name}
+            self.message_user(request, text % values, messages.SUCCESS)
 
     @admin.action(description=_("Discard"), permissions=["manage"])
     def discard(self, request: HttpRequest, queryset: EnrolmentRequestQuerySet) -> HttpResponse:

@@ -114,10 +114,10 @@ def waiting_enrolments(now: datetime) -> Iterator[Finding]:
         "installation: the machine enrolled as %(machine)s can upload its backups."
     )
     for request in requests[:SHOWN]:
-        words = {"machine": request.machine_id, "token": request.token.name, "address": request.address}
+        values = {"machine": request.machine_id, "token": request.token.name, "address": request.address}
         yield Finding(
             Severity.WARNING,
-            text % words,
+            text % values,
             since=request.asked_at,
             url=reverse(f"{REQUESTS}_act", args=[request.pk, "allow_enrolment"]),
             action=_("Allow for 15 minutes"),

@@ -1,4 +1,4 @@
-"""How installers enrol a machine with an enrolment token, and keep it off every command line."""
+"""Snippets that enrol a machine with an enrolment token, and keep the token off every command line."""
 
 from __future__ import annotations
 

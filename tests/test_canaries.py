@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from portal.access.tokens.issuing import issue_token
 from tests.canaries import CANARY, everything_kept
 from usage.models import Run
-from usage.tests.runs import document, run
+from usage.tests.payloads import document_payload, run_payload
 
 pytestmark = pytest.mark.django_db
 # A file name, two paths and a URL, as a careless client would send them.
@@ -30,19 +30,19 @@ NOT_IDENTIFIERS = [
 def planted():
     """Reports with the canary in every place but the four identifiers: unknown keys, values, documents, at any depth."""
     for plant in PLANTS:
-        yield run() | {"file_name": plant, plant: plant, "meta": {"path": [plant, {plant: plant}]}}
-        yield run([document(path=plant, **{plant: 1}), document(name={plant: plant})])
-        yield run([document(status=plant)], succeeded_count=0, failed_count=0)
-        yield run([document(extension=plant)])
+        yield run_payload() | {"file_name": plant, plant: plant, "meta": {"path": [plant, {plant: plant}]}}
+        yield run_payload([document_payload(path=plant, **{plant: 1}), document_payload(name={plant: plant})])
+        yield run_payload([document_payload(status=plant)], succeeded_count=0, failed_count=0)
+        yield run_payload([document_payload(extension=plant)])
         for field in NOT_IDENTIFIERS:
             for value in (plant, [plant], {plant: plant}):
-                yield run() | {field: value}
-        for field in document():
-            yield run() | {"documents": [document() | {field: [plant]}]}
+                yield run_payload() | {field: value}
+        for field in document_payload():
+            yield run_payload() | {"documents": [document_payload() | {field: [plant]}]}
     # In an identifier only what has the form of one is kept: a path has not.
     for field in ("license_ref", "machine_id", "app_name", "app_version"):
-        yield run() | {field: PLANTS[1]}
-        yield run() | {field: PLANTS[2]}
+        yield run_payload() | {field: PLANTS[1]}
+        yield run_payload() | {field: PLANTS[2]}
 
 
 def misfits():
@@ -71,7 +71,7 @@ def send_all(call, client, client_token, agent_token, capfd, caplog, settings, t
             "POST",
             f"usage/report?file={CANARY}",
             client_token,
-            body=run(),
+            body=run_payload(),
             headers={"X-File": CANARY, "User-Agent": CANARY},
         )
     )
@@ -125,9 +125,9 @@ def test_a_token_is_in_no_log_and_no_table(call, client, enroll_token, agent_tok
     caplog.set_level(0)
     plain = issue_token("client", label="gui")[1]
     secret = plain.split("_")[3]
-    call("POST", "usage/report", plain, body=run())
-    call("POST", "usage/report", plain, body=run() | {"license_ref": plain, "x": plain})
-    call("POST", "usage/report", plain[:-1], body=run(app_name=plain[:20]))
+    call("POST", "usage/report", plain, body=run_payload())
+    call("POST", "usage/report", plain, body=run_payload() | {"license_ref": plain, "x": plain})
+    call("POST", "usage/report", plain[:-1], body=run_payload(app_name=plain[:20]))
     call("POST", "agents/enroll", enroll_token, machine_id=plain)
     call("POST", "agents/enroll", enroll_token, machine_id="PC-1", hostname=plain, user_name=f"Bob {plain}")
     client.get(f"/api/v1/agents/{plain}")

@@ -21,7 +21,7 @@ from monitoring.uptime import DAY, HOUR, floor
 from portal.access.tokens.issuing import issue_token
 from portal.base.problems import CODES
 from usage.models import RunRollup
-from usage.tests.activity import failed, session, used
+from usage.tests.factories import create_error, create_feature_usage, create_session
 
 API = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
 CALL = re.compile(r"### (GET|POST|PUT) (\S+) \[(\w+)\]\n(.*?)(?=\n##)", re.DOTALL)
@@ -131,12 +131,12 @@ def known_hours(db):
 def known_activity(db):
     """What the example of the summary tells of."""
     now = timezone.now()
-    session("bob@example.org", now - timedelta(minutes=50), now - timedelta(minutes=5))
+    create_session("bob@example.org", now - timedelta(minutes=50), now - timedelta(minutes=5))
     for feature in ("document_upload", "document_upload", "thread_create"):
-        used("bob@example.org", now - timedelta(minutes=30), feature)
-    used("agent:PC-LYON-07", now - timedelta(minutes=30), "usage-report")
-    failed("bob@example.org", now - timedelta(minutes=30))
-    failed("agent:PC-LYON-07", now - timedelta(minutes=30), "not_ready", 503)
+        create_feature_usage("bob@example.org", now - timedelta(minutes=30), feature)
+    create_feature_usage("agent:PC-LYON-07", now - timedelta(minutes=30), "usage-report")
+    create_error("bob@example.org", now - timedelta(minutes=30))
+    create_error("agent:PC-LYON-07", now - timedelta(minutes=30), "not_ready", 503)
 
 
 def matches(answer, documented):

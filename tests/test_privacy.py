@@ -37,7 +37,7 @@ from portal.privacy.registry import PersonalDataTable
 from portal.privacy.subjects import subject_of
 from portal.work import processes
 from usage.models import FeatureUsage, GuardianReport, Licence, Run, UserError, UserSession
-from usage.tests.runs import kept
+from usage.tests.factories import create_run
 
 pytestmark = pytest.mark.django_db
 PSEUDONYM = re.compile(r"erased-[0-9a-f]{12}")
@@ -188,7 +188,7 @@ def plant_person(name, address, spelled):
     for who in (address, spelled):
         activity(who)
     activity("", source=f"client:{address}")
-    kept(reported_by=f"client:{address}", machine_id="")
+    create_run(reported_by=f"client:{address}", machine_id="")
     guardian(address, "amy@example.org")
     Licence.objects.create(ref=f"LIC-{name}", customer=f"Robert Roy <{address}>")
     NotificationChannel.objects.create(name=f"to {address}", kind="email", addresses=f"{spelled}\namy@example.org")
@@ -245,7 +245,7 @@ def plant_machine(machine_id):
     its.update(address="198.51.100.7", dedupe_key=f"hash {machine_id}"[::-1])
     activity(f"agent:{machine_id}")
     activity("amy@example.org", source=f"agent:{machine_id}")
-    kept(machine_id=machine_id, reported_by=f"agent:{machine_id}", digest="a1" * 32)
+    create_run(machine_id=machine_id, reported_by=f"agent:{machine_id}", digest="a1" * 32)
     guardian(f"agent:{machine_id}")
     job = ExpectedBackupJob.objects.create(
         agent_id=machine_id, database_name="stock", final_storage_path_template="{agent_id}/{database_name}", company_name=f"where {machine_id} is",
@@ -447,8 +447,8 @@ class TestAMachine:
         assert token.revoked_at is not None
 
     def test_every_spelling_of_its_name_is_its_own(self, machine):
-        kept(machine_id="pc-1", reported_by="client:gui")
-        kept(machine_id="Pc-1", reported_by="agent:pc-1")
+        create_run(machine_id="pc-1", reported_by="client:gui")
+        create_run(machine_id="Pc-1", reported_by="agent:pc-1")
         activity("agent:pc-1")
         shown = exported("PC-1")
         assert exported("pC-1") == shown

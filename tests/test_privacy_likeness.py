@@ -17,7 +17,7 @@ from portal.access.tokens.issuing import issue_token
 from portal.models import ApiToken, AuditEvent
 from tests.test_privacy import PSEUDONYM, activity, erased, everything, exported, folders, operator
 from usage.models import FeatureUsage, Run, UserError, UserSession
-from usage.tests.runs import kept
+from usage.tests.factories import create_run
 
 pytestmark = pytest.mark.django_db
 __all__ = ["folders", "operator"]
@@ -36,7 +36,7 @@ def all_of_a_machine(machine_id):
     DepositArea.objects.create(agent_id=machine_id, trouble={"code": "x"})
     Scan.objects.create(source="api", at=timezone.now(), agent_id=machine_id)
     activity(f"agent:{machine_id}", source=f"agent:{machine_id}")
-    kept(machine_id=machine_id, reported_by=f"agent:{machine_id}", digest="a1" * 32)
+    create_run(machine_id=machine_id, reported_by=f"agent:{machine_id}", digest="a1" * 32)
 
 
 def all_of_a_person(name):
@@ -48,7 +48,7 @@ def all_of_a_person(name):
     audit.record_event("user.logged_in", f"user:{name}", actor=f"user:{name}")
     activity(name, source=f"client:{name}")
     activity(f"client:{name}")
-    kept(machine_id="", reported_by=f"client:{name}")
+    create_run(machine_id="", reported_by=f"client:{name}")
     target, now = Target.objects.create(name="Shop", url="https://example.org/"), timezone.now()
     incident = Incident.objects.create(
         subject=target.subject, target=target, rule="unavailable", opened_at=now, acknowledged_by=name, cause="The UPS"

@@ -22,7 +22,7 @@ from tests.test_privacy import activity, erased, everything, exported, folders, 
 from usage.guardian import reports
 from usage.guardian.summary import build_summary
 from usage.models import FeatureUsage, GuardianReport
-from usage.tests.activity import at, failed, used
+from usage.tests.factories import at, create_error, create_feature_usage
 
 pytestmark = pytest.mark.django_db
 __all__ = ["folders", "operator"]
@@ -37,8 +37,8 @@ class TestMessages:
     def test_of_the_guardians_mail_an_export_shows_the_lines_that_name_him(self, operator, settings):
         settings.GUARDIAN_RECIPIENTS = ["boss@example.org"]
         for who in ("bob@example.org", "amy@example.org"):
-            used(who, at("14:10"))
-            failed(who, at("14:11"))
+            create_feature_usage(who, at("14:10"))
+            create_error(who, at("14:11"))
         report()
         tables = exported("bob@example.org")
         assert "amy@example.org" not in json.dumps(tables)
@@ -49,7 +49,7 @@ class TestMessages:
 
     def test_of_what_he_was_told_of_others_too(self, operator, settings):
         settings.GUARDIAN_RECIPIENTS = ["boss@example.org"]
-        used("amy@example.org", at("14:10"))
+        create_feature_usage("amy@example.org", at("14:10"))
         report()
         [shown] = exported("boss@example.org")["portal.OutboxMessage"]
         assert "amy@example.org" not in json.dumps(shown)
@@ -75,7 +75,7 @@ class TestMessages:
 
     def test_it_says_that_the_guardian_goes_on_writing_to_him(self, operator, settings):
         settings.GUARDIAN_RECIPIENTS = ["Bob@example.org"]
-        used("bob@example.org", at("14:10"))
+        create_feature_usage("bob@example.org", at("14:10"))
         said = erased("bob@example.org")
         assert said.count("GUARDIAN_RECIPIENTS") == 1
         assert "GUARDIAN_RECIPIENTS" not in erased("amy@example.org")
@@ -124,8 +124,8 @@ class Meanwhile:
 @pytest.mark.parametrize("after", ["usage.Run", "usage.UserSession", "usage.UserError", "usage.FeatureUsage"])
 def test_a_report_made_during_an_erasure_does_not_name_him_afterwards(operator, settings, monkeypatch, after):
     settings.GUARDIAN_RECIPIENTS = ["boss@example.org"]
-    used("bob@example.org", at("14:10"))
-    failed("bob@example.org", at("14:11"))
+    create_feature_usage("bob@example.org", at("14:10"))
+    create_error("bob@example.org", at("14:11"))
     those = list(personal_data.all())
     those.insert(next(place for place, holding in enumerate(those) if holding.label == after), Meanwhile())
     monkeypatch.setattr(erasing.holdings, "all", lambda: those)
@@ -139,7 +139,7 @@ class TestAFileThatWasNeverFinished:
     @pytest.fixture
     def left(self, operator, settings, monkeypatch):
         """What lies there when its writer is killed before the file has its name."""
-        used("bob@example.org", at("14:10"))
+        create_feature_usage("bob@example.org", at("14:10"))
         made = report()
         if not (pid := os.fork()):
             files.os.replace = lambda *args: os._exit(9)

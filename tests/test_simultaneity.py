@@ -18,7 +18,7 @@ from backups.models import ExpectedBackupJob
 from portal.access.tokens.issuing import issue_token
 from portal.models import ApiToken, AuditEvent
 from usage.models import Run
-from usage.tests.runs import run
+from usage.tests.payloads import run_payload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CALLERS = 20
@@ -105,13 +105,13 @@ def test_a_token_of_one_use_enrols_one_machine_however_many_try(live_server):
 
 def test_twenty_sends_of_one_run_make_one_row(at_once):
     plain = issue_token("client", label="gui")[1]
-    assert at_once("usage/report", plain, run()) == {(201, "recorded"): 1, (200, "duplicate"): 19}
+    assert at_once("usage/report", plain, run_payload()) == {(201, "recorded"): 1, (200, "duplicate"): 19}
     assert Run.objects.count() == 1
 
 
 def test_twenty_sends_of_one_batch_record_each_run_once(at_once):
     plain = issue_token("client", label="gui")[1]
-    assert at_once("usage/report/batch", plain, {"runs": [run() for _ in range(30)]}) == {(200, None): 20}
+    assert at_once("usage/report/batch", plain, {"runs": [run_payload() for _ in range(30)]}) == {(200, None): 20}
     assert Run.objects.count() == 30
 
 

@@ -64,16 +64,16 @@ def licence_count(text: str, count: int, url: str, since: datetime | None = None
 def licences_over_quota(now: datetime, count: int) -> Iterator[Finding]:
     for licence in Licence.objects.filter(over_quota(now)).order_by("ref")[:SHOWN]:
         text = _("%(licence)s has used up its %(quota)s pages of this month.")
-        words = {"licence": licence, "quota": format_count(licence.monthly_page_quota or 0)}
+        values = {"licence": licence, "quota": format_count(licence.monthly_page_quota or 0)}
         url = reverse("admin:usage_licence_change", args=[licence.pk])
-        yield Finding(Severity.WARNING, text % words, None, url, _("See the licence"))
+        yield Finding(Severity.WARNING, text % values, None, url, _("See the licence"))
     more = count - SHOWN
     if more > 0:
         text = ngettext(
             "%(count)s more licence has used up its pages.", "%(count)s more licences have used up their pages.", more
         )
-        words = {"count": format_count(more)}
-        yield Finding(Severity.WARNING, text % words, None, licence_list_url(standing="over"), _("See them"))
+        values = {"count": format_count(more)}
+        yield Finding(Severity.WARNING, text % values, None, licence_list_url(standing="over"), _("See them"))
 
 
 @finding_sources.register
@@ -101,13 +101,13 @@ def implausible_runs(now: datetime) -> Iterator[Finding]:
             found["count"],
         )
         tokens = recent.order_by("reported_by").values_list("reported_by", flat=True).distinct()[:SHOWN]
-        words = {
+        values = {
             "count": format_count(found["count"]),
             "pages": format_count(MOST_PLAUSIBLE_PAGES),
             "tokens": ", ".join(tokens),
         }
         url = reverse("admin:usage_run_changelist", query={"quota": "implausible"})
-        yield Finding(Severity.WARNING, text % words, found["since"], url, _("See them"))
+        yield Finding(Severity.WARNING, text % values, found["since"], url, _("See them"))
 
 
 @finding_sources.register

@@ -19,9 +19,14 @@ from portal.access.tokens.issuing import issue_token
 from portal.models import JobRun, NotificationChannel, OutboxMessage, TaskAttempt
 from usage.guardian import reports
 from usage.guardian.summary import build_summary
-from usage.tests.activity import failed, session, used
-from usage.tests.hours import a_licence, an_hour
-from usage.tests.runs import kept
+from usage.tests.factories import (
+    create_error,
+    create_feature_usage,
+    create_licence,
+    create_rollup,
+    create_run,
+    create_session,
+)
 
 
 @pytest.fixture
@@ -34,15 +39,15 @@ def rows(make_agent):
         EnrolmentRequest.objects.create(
             machine_id=f"NEW-{number}", token=enrolled_with, asked_at=now, last_asked_at=now
         )
-        kept(run_id=f"{number:032x}", machine_id="PC-0")
+        create_run(run_id=f"{number:032x}", machine_id="PC-0")
         for who in ("bob@example.org", "agent:PC-0", ""):
-            used(who, now)
-            failed(who, now)
-            session(who, now)
+            create_feature_usage(who, now)
+            create_error(who, now)
+            create_session(who, now)
         period = (now - timedelta(hours=2), now + timedelta(seconds=1))
         reports.create(*period, build_summary(*period), "olga")
-        a_licence(f"LIC-{number}", quota=number or None)
-        an_hour(now, license_ref=f"LIC-{number}")
+        create_licence(f"LIC-{number}", quota=number or None)
+        create_rollup(now, license_ref=f"LIC-{number}")
         job = ExpectedBackupJob.objects.create(agent_id="PC-0", database_name=f"db{number}")
         BackupEntry.objects.create(
             job=job, cycle_at=now, status="MISSING", first_status="MISSING", recorded_at=now, changed_at=now

@@ -9,13 +9,13 @@ from uuid import uuid4
 
 from beta.tests.feedback import feedback
 from tests.authorisation.world import KEY, MACHINE
-from usage.tests.runs import run
+from usage.tests.payloads import run_payload
 
 REPORT, DEPOSIT = b"{}", "/api/v1/backups/deposits/log/OPERATION_20260310_1200_PC-1.json"
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/api/v1/agents/enroll"): {"machine_id": "NEW-1"},
     ("POST", "/api/v1/agents/uninstall"): {"machine_id": MACHINE},
-    ("POST", "/api/v1/usage/report"): run(machine_id=MACHINE),
+    ("POST", "/api/v1/usage/report"): run_payload(machine_id=MACHINE),
     ("POST", "/api/v1/usage/report/batch"): {"runs": []},
     ("POST", "/api/v1/beta/feedback"): feedback(),
     ("POST", f"/feedback/{KEY}"): urlencode({"id": str(uuid4()), "participant": "carol", "type": "ux", "comment": "x"}),

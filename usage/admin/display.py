@@ -67,8 +67,8 @@ def pages_used(status: QuotaStatus) -> SafeString | str:
     """Return `8,120 of 10,000` with a bar."""
     if status.quota is None:
         return format_count(status.pages)
-    words = {"pages": format_count(status.pages), "quota": format_count(status.quota)}
-    return format_html("{}{}", _("%(pages)s of %(quota)s") % words, quota_bar(status))
+    values = {"pages": format_count(status.pages), "quota": format_count(status.quota)}
+    return format_html("{}{}", _("%(pages)s of %(quota)s") % values, quota_bar(status))
 
 
 def forecast(status: QuotaStatus) -> SafeString | str:

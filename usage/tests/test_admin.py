@@ -8,8 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from usage.admin import runs as usage_admin
-from usage.tests.hours import a_licence
-from usage.tests.runs import kept
+from usage.tests.factories import create_licence, create_run
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/usage/run/"
@@ -25,7 +24,7 @@ def make_run(db):
             for number, status in enumerate(statuses)
         ]
         now = timezone.now()
-        return kept(
+        return create_run(
             run_id=run_id or uuid.uuid4(), document_count=len(documents), succeeded_count=succeeded, failed_count=failed,
             total_pages=2 * len(documents), documents=documents, received_at=now - ago, **fields,
         )  # fmt: skip
@@ -80,7 +79,7 @@ class TestTheList:
             assert f">{words}</span>" in text
 
     def test_it_names_the_customer_beside_the_licence(self, admin_client, make_run):
-        licence = a_licence("LIC-7", customer="Maison Blanche")
+        licence = create_licence("LIC-7", customer="Maison Blanche")
         make_run(license_ref="LIC-7")
         make_run(license_ref="LIC-8")
         text = admin_client.get(LIST).content.decode()
@@ -92,7 +91,7 @@ class TestTheList:
     def test_it_finds_the_runs_of_a_customer(self, admin_client, make_run, typed):
         names = {"LIC-7": "Maison Blanche", "LIC-8": "maison blanche", "LIC-9": "MAISON BLANCHE", "LIC-10": "La Maison"}
         for ref, customer in names.items():
-            a_licence(ref, customer=customer)
+            create_licence(ref, customer=customer)
         runs = {ref: make_run(license_ref=ref).pk for ref in (*names, "LIC-11")}
         found = listed(admin_client, q=typed)
         assert found <= {runs["LIC-7"], runs["LIC-8"], runs["LIC-9"]}
@@ -104,7 +103,7 @@ class TestTheList:
     ):
         monkeypatch.setattr(usage_admin, "MOST_LICENCES", 3)
         for number in range(licences):
-            a_licence(f"LIC-{number}")
+            create_licence(f"LIC-{number}")
             make_run(license_ref=f"LIC-{number}")
         response = admin_client.get(LIST, {"q": "Acme"})
         said = [str(message) for message in response.context["messages"]]
@@ -115,7 +114,7 @@ class TestTheList:
 
     def test_it_says_so_once_when_an_action_follows(self, admin_client, make_run, monkeypatch):
         monkeypatch.setattr(usage_admin, "MOST_LICENCES", 0)
-        a_licence()
+        create_licence()
         run = make_run(RUN_ID)
         url = f"{LIST}?q=Acme"
         admin_client.post(url, {"action": "export_chosen", "_selected_action": run.pk})
@@ -123,7 +122,7 @@ class TestTheList:
 
     def test_it_finds_the_runs_of_many_licences(self, admin_client, make_run):
         for number in range(205):
-            a_licence(f"LIC-{number}")
+            create_licence(f"LIC-{number}")
             make_run(license_ref=f"LIC-{number}")
         response = admin_client.get(LIST, {"q": "Acme"})
         assert response.context["cl"].result_count == 205
@@ -159,7 +158,7 @@ class TestThePageOfARun:
         assert words in self.page(admin_client, make_run(dropped_keys=dropped))
 
     def test_it_leads_to_the_licence(self, admin_client, make_run):
-        licence = a_licence(customer="")
+        licence = create_licence(customer="")
         text = self.page(admin_client, make_run())
         assert f'<a href="/admin/usage/licence/{licence.pk}/change/">LIC-1</a>' in text
         assert "unnamed" in text

@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from usage.models import FeatureUsage, UserError
-from usage.tests.activity import failed, session, used
+from usage.tests.factories import create_error, create_feature_usage, create_session
 
 pytestmark = pytest.mark.django_db
 BOB, MACHINE, APP = "bob@example.org", "agent:PC-1", "client:gui"
@@ -31,10 +31,10 @@ class TestUsesOfFeatures:
     @pytest.mark.parametrize("typed", ["bob", "BOB", "agent:PC", "client:", "doc", "document_upload"])
     def test_they_are_found_by_the_beginning_of_who_or_what(self, admin_client, typed):
         rows = {
-            "bob": used(BOB, ago(hours=1), "login"),
-            "agent:PC": used(MACHINE, ago(hours=1), "report"),
-            "client:": used(APP, ago(hours=1), "report"),
-            "doc": used("", ago(hours=1), "document_upload"),
+            "bob": create_feature_usage(BOB, ago(hours=1), "login"),
+            "agent:PC": create_feature_usage(MACHINE, ago(hours=1), "report"),
+            "client:": create_feature_usage(APP, ago(hours=1), "report"),
+            "doc": create_feature_usage("", ago(hours=1), "document_upload"),
         }
         wanted = next(row for beginning, row in rows.items() if typed.lower().startswith(beginning.lower()))
         assert listed(admin_client, "featureusage", q=typed) == {wanted.pk}
@@ -42,23 +42,23 @@ class TestUsesOfFeatures:
     def test_they_are_told_apart_by_who(self, admin_client):
         now = timezone.now()
         rows = {
-            name: used(who, now).pk
+            name: create_feature_usage(who, now).pk
             for name, who in [("people", BOB), ("machines", MACHINE), ("apps", APP), ("nobody", "")]
         }
-        used(BOB, ago(hours=25))
+        create_feature_usage(BOB, ago(hours=25))
         for name, pk in rows.items():
             assert listed(admin_client, "featureusage", who=name) == {pk}
 
     def test_they_are_told_apart_by_how_they_went_and_when(self, admin_client):
-        good, bad = used(BOB, ago(minutes=5)), used(BOB, ago(hours=2), success=False)
-        old = used(BOB, ago(days=3), success=False)
+        good, bad = create_feature_usage(BOB, ago(minutes=5)), create_feature_usage(BOB, ago(hours=2), success=False)
+        old = create_feature_usage(BOB, ago(days=3), success=False)
         assert listed(admin_client, "featureusage", outcome="failed") == {bad.pk, old.pk}
         assert listed(admin_client, "featureusage", when="hour") == {good.pk}
         assert listed(admin_client, "featureusage", when="week") == {good.pk, bad.pk, old.pk}
 
     def test_the_list_says_how_each_went(self, admin_client):
-        used(BOB, ago(minutes=5), duration_ms=1234)
-        used("", ago(minutes=5), success=False, duration_ms=None)
+        create_feature_usage(BOB, ago(minutes=5), duration_ms=1234)
+        create_feature_usage("", ago(minutes=5), success=False, duration_ms=None)
         text = admin_client.get("/admin/usage/featureusage/").content.decode()
         for words in (">succeeded</span>", ">failed</span>", ">nobody known</span>", "1,234 ms", "the portal"):
             assert words in text
@@ -68,30 +68,30 @@ class TestUsesOfFeatures:
         [(MACHINE, "/admin/agents/agent/?q=PC-1"), (BOB, "/admin/usage/featureusage/?q=bob%40example.org")],
     )
     def test_a_page_leads_to_whoever_it_was(self, admin_client, who, url):
-        assert f'href="{url}"' in page(admin_client, used(who, ago(minutes=5)))
+        assert f'href="{url}"' in page(admin_client, create_feature_usage(who, ago(minutes=5)))
 
 
 class TestErrors:
     def test_they_are_told_apart_by_code(self, admin_client):
         now = timezone.now()
         rows = {
-            "refused": failed(BOB, now, code=404),
-            "failed": failed(BOB, now, code=503),
-            "none": failed(BOB, now, code=None),
+            "refused": create_error(BOB, now, code=404),
+            "failed": create_error(BOB, now, code=503),
+            "none": create_error(BOB, now, code=None),
         }
-        failed(BOB, ago(hours=25), code=500)
+        create_error(BOB, ago(hours=25), code=500)
         for name, row in rows.items():
             assert listed(admin_client, "usererror", code=name) == {row.pk}
 
     def test_a_refusal_is_said_in_words_and_by_its_code(self, admin_client):
-        failed(BOB, ago(minutes=5), "throttled", 429)
+        create_error(BOB, ago(minutes=5), "throttled", 429)
         text = admin_client.get("/admin/usage/usererror/").content.decode()
         assert "Too many failed authentications" in text
         assert "throttled" in text
         assert '<span class="badge badge-warning">429</span>' in text
 
     def test_a_page_shows_where_it_was_raised_the_innermost_first(self, admin_client):
-        error = failed(BOB, ago(minutes=5), "KeyError", 500)
+        error = create_error(BOB, ago(minutes=5), "KeyError", 500)
         UserError.objects.filter(pk=error.pk).update(
             stack=["django.core:inner:197", "usage.api.runs:post:41", "nonsense"],
             error_message="The failure was logged.",
@@ -104,13 +104,13 @@ class TestErrors:
         assert '<span class="badge badge-bad">500</span>' in text
 
     def test_a_refusal_has_nothing_to_trace(self, admin_client):
-        assert "there is nothing to trace" in page(admin_client, failed(BOB, ago(minutes=5)))
+        assert "there is nothing to trace" in page(admin_client, create_error(BOB, ago(minutes=5)))
 
     def test_a_page_shows_what_else_failed_for_the_same_one(self, admin_client):
-        error = failed(BOB, ago(minutes=5), "KeyError")
+        error = create_error(BOB, ago(minutes=5), "KeyError")
         for number in range(12):
-            failed(BOB, ago(minutes=1), f"Other{number:02}")
-        failed("amy@example.org", ago(minutes=1), "Hers")
+            create_error(BOB, ago(minutes=1), f"Other{number:02}")
+        create_error("amy@example.org", ago(minutes=1), "Hers")
         text = page(admin_client, error)
         assert text.count("<td>Other") == 10
         assert "Other11" in text
@@ -118,14 +118,14 @@ class TestErrors:
         assert "/admin/usage/usererror/?q=bob%40example.org" in text
 
     def test_what_an_application_told_of_has_no_sentence_of_ours(self, admin_client):
-        error = failed(BOB, ago(minutes=5), "ValidationError")
+        error = create_error(BOB, ago(minutes=5), "ValidationError")
         UserError.objects.update(source=APP)
         assert "Only the application that told of it knows." in page(admin_client, error)
 
 
 class TestSessions:
     def test_they_are_told_apart_by_whether_they_ended(self, admin_client):
-        still, over = session(BOB, ago(hours=2)), session(BOB, ago(days=2), ago(days=1))
+        still, over = create_session(BOB, ago(hours=2)), create_session(BOB, ago(days=2), ago(days=1))
         assert listed(admin_client, "usersession", q="bob", state="open") == {still.pk}
         assert listed(admin_client, "usersession", q="bob", state="ended") == {over.pk}
         assert listed(admin_client, "usersession", q="bob", when="day") == {still.pk}
@@ -136,21 +136,21 @@ class TestSessions:
         [(59, "0 min 59 s"), (61, "1 min 1 s"), (3_600, "1 h 0 min"), (5_000_000, "1,388 h 53 min")],
     )
     def test_the_list_says_how_long_they_took(self, admin_client, seconds, shown):
-        row = session(BOB, ago(days=80), ago(days=1))
+        row = create_session(BOB, ago(days=80), ago(days=1))
         type(row).objects.update(duration_seconds=seconds)
         assert f">{shown}</td>" in admin_client.get("/admin/usage/usersession/").content.decode()
 
     def test_one_that_nobody_ended_says_so(self, admin_client):
-        row = session(BOB, ago(hours=2))
+        row = create_session(BOB, ago(hours=2))
         assert ">not ended</span>" in admin_client.get("/admin/usage/usersession/").content.decode()
         assert "nobody logged out" in page(admin_client, row)
 
 
 @pytest.mark.parametrize("model", ["featureusage", "usererror", "usersession"])
 def test_what_is_exported_is_what_is_kept(admin_client, model):
-    used(BOB, ago(minutes=5))
-    failed(BOB, ago(minutes=5))
-    session(BOB, ago(minutes=5))
+    create_feature_usage(BOB, ago(minutes=5))
+    create_error(BOB, ago(minutes=5))
+    create_session(BOB, ago(minutes=5))
     answer = admin_client.get(f"/admin/usage/{model}/export/")
     header = b"".join(answer.streaming_content).decode("utf-8-sig").splitlines()[0].split(",")
     kept = [field.name for field in (FeatureUsage._meta.apps.get_model("usage", model))._meta.concrete_fields]

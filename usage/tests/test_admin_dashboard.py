@@ -8,8 +8,7 @@ from django.core.cache import cache
 from django.utils import timezone
 
 from usage.consumption import dashboard_totals
-from usage.tests.hours import a_licence, an_hour
-from usage.tests.runs import kept
+from usage.tests.factories import create_licence, create_rollup, create_run
 
 pytestmark = pytest.mark.django_db
 PAGE = "/admin/usage/run/dashboard/"
@@ -36,13 +35,13 @@ class TestDays:
     )
     def test_a_span_ends_today(self, shown, days, pages):
         for number, back in enumerate((0, 6, 29, 89, 363, 364)):
-            an_hour(timezone.now() - back * DAY, pages=2**number)
+            create_rollup(timezone.now() - back * DAY, pages=2**number)
         assert shown(days=days)["tiles"][0].figure == pages
 
     def test_each_day_has_a_bar_with_its_pages_runs_and_failures(self, shown):
         now = timezone.now()
-        an_hour(now, pages=9, runs=2, documents=8, failed=1)
-        an_hour(now - 2 * DAY, pages=5, runs=1, documents=4, failed=1)
+        create_rollup(now, pages=9, runs=2, documents=8, failed=1)
+        create_rollup(now - 2 * DAY, pages=5, runs=1, documents=4, failed=1)
         pages, runs, failed = (tile.chart.values for tile in shown(days="7")["tiles"])
         assert pages == [0, 0, 0, 0, 5, 0, 9]
         assert runs == [0, 0, 0, 0, 1, 0, 2]
@@ -52,14 +51,14 @@ class TestDays:
     def test_a_new_day_does_not_show_the_sums_of_the_one_before(self):
         midnight = datetime(2026, 3, 11, tzinfo=UTC)
         for back in (1, 7):
-            an_hour(midnight - back * DAY, pages=back)
+            create_rollup(midnight - back * DAY, pages=back)
         before, after = (dashboard_totals(midnight + moment, 7) for moment in (-SECOND, SECOND))
         assert [sum(day.pages for day in found.by_day.values()) for found in (before, after)] == [8, 1]
 
     def test_a_bar_of_a_long_time_is_a_week(self, shown):
         now = timezone.now()
         for back, pages in ((0, 1), (6, 2), (7, 4), (13, 8), (14, 16), (363, 32)):
-            an_hour(now - back * DAY, pages=pages)
+            create_rollup(now - back * DAY, pages=pages)
         chart = shown(days="364")["tiles"][0].chart
         assert (len(chart.values), chart.unit, chart.values[-3:], chart.values[0]) == (
             52,
@@ -70,7 +69,7 @@ class TestDays:
         assert chart.days[-1] == timezone.localdate(now) - 6 * DAY
 
     def test_a_failure_among_many_never_looks_like_none(self, shown):
-        an_hour(documents=100_000, failed=1)
+        create_rollup(documents=100_000, failed=1)
         assert shown()["tiles"][2].figure == "0.1 %"
 
     def test_nothing_is_a_page_too(self, shown):
@@ -81,11 +80,11 @@ class TestDays:
 
 class TestCustomers:
     def test_licences_of_one_customer_are_one_row(self, shown):
-        a_licence("LIC-1")
-        a_licence("LIC-2")
-        a_licence("LIC-3", customer="")
+        create_licence("LIC-1")
+        create_licence("LIC-2")
+        create_licence("LIC-3", customer="")
         for ref, pages in (("LIC-1", 10), ("LIC-2", 20), ("LIC-3", 5), ("LIC-4", 4), ("", 3)):
-            an_hour(license_ref=ref, pages=pages)
+            create_rollup(license_ref=ref, pages=pages)
         rows = customers(shown())
         assert [row[4] for row in rows] == [30, 5, 4, 3]
         assert "?q=Acme" in rows[0][0]
@@ -96,22 +95,22 @@ class TestCustomers:
 
     def test_beyond_twenty_the_rest_is_one_row(self, shown):
         for number in range(23):
-            an_hour(license_ref=f"LIC-{number:02}", pages=100 - number)
+            create_rollup(license_ref=f"LIC-{number:02}", pages=100 - number)
         rows = customers(shown())
         assert len(rows) == 21
         assert rows[-1] == ("3 more", 3, 3, 0, 80 + 79 + 78)
 
     def test_versions_have_rows_of_their_own(self, shown):
-        an_hour(app_version="6", pages=1)
-        an_hour(app_version="7", pages=2)
-        an_hour(app_version="7", pages=4, license_ref="LIC-2")
+        create_rollup(app_version="6", pages=1)
+        create_rollup(app_version="7", pages=2)
+        create_rollup(app_version="7", pages=4, license_ref="LIC-2")
         assert [(row[0], row[4]) for row in shown()["sections"][1].rows] == [("gui 7", 6), ("gui 6", 1)]
 
 
 class TestThePage:
     def test_it_reads_hours_and_keeps_the_sums(self, admin_client, django_assert_num_queries):
-        kept()
-        an_hour()
+        create_run()
+        create_rollup()
         with django_assert_num_queries(5) as queries:
             admin_client.get(PAGE)
         assert not any('"usage_run"' in query["sql"] for query in queries)
@@ -119,7 +118,7 @@ class TestThePage:
             admin_client.get(PAGE)
 
     def test_every_span_keeps_its_own(self, shown):
-        an_hour(timezone.now() - 20 * DAY, pages=5)
+        create_rollup(timezone.now() - 20 * DAY, pages=5)
         assert [shown(days=days)["tiles"][0].figure for days in ("30", "7", "30")] == ["5", "0", "5"]
 
     def test_who_may_not_see_runs_sees_neither_page_nor_tile(self, client):
@@ -132,7 +131,7 @@ class TestThePage:
             assert f'href="{PAGE}"' in admin_client.get(path).content.decode()
 
     def test_nothing_of_it_stands_inline(self, admin_client):
-        an_hour()
+        create_rollup()
         text = admin_client.get(PAGE).content.decode()
         assert " style=" not in text
         assert "<style" not in text

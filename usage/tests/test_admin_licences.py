@@ -11,8 +11,7 @@ from portal.models import AuditEvent
 from usage.consumption import period_at
 from usage.models import Licence
 from usage.quotas import quota_statuses
-from usage.tests.hours import a_licence, an_hour
-from usage.tests.runs import kept
+from usage.tests.factories import create_licence, create_rollup, create_run
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/usage/licence/"
@@ -44,8 +43,8 @@ def client_of(client):
 class TestTheList:
     def test_it_says_how_each_stands(self, admin_client):
         for ref, quota, pages in (("LIC-1", 100, 79), ("LIC-2", 100, 80), ("LIC-3", 100, 1_234), ("LIC-4", None, 5)):
-            a_licence(ref, quota=quota, customer="" if ref == "LIC-4" else "Acme")
-            an_hour(license_ref=ref, pages=pages)
+            create_licence(ref, quota=quota, customer="" if ref == "LIC-4" else "Acme")
+            create_rollup(license_ref=ref, pages=pages)
         text = admin_client.get(LIST).content.decode()
         for words in ("79 of 100", "80 of 100", "1,234 of 100", "unnamed", "no quota", "over quota", "from 80 %"):
             assert words in text
@@ -55,8 +54,8 @@ class TestTheList:
 
     def test_it_says_when_the_quota_is_reached(self, admin_client):
         now = timezone.now()
-        licence = a_licence(quota=10**9, first_seen_at=now - 60 * DAY)
-        an_hour(now - DAY, pages=28 * 5_000)
+        licence = create_licence(quota=10**9, first_seen_at=now - 60 * DAY)
+        create_rollup(now - DAY, pages=28 * 5_000)
         assert "100 % on" not in admin_client.get(LIST).content.decode()
         licence.monthly_page_quota = quota_statuses([licence], now)["LIC-1"].pages + 1
         licence.save()
@@ -65,10 +64,10 @@ class TestTheList:
     def test_it_can_be_narrowed_down(self, admin_client):
         now = timezone.now()
         month = period_at(now, 1)
-        a_licence("A", exceeded_until=month.end, told_period=month.first_day, told_percent=100, last_run_at=now)
-        a_licence("B", told_period=month.first_day, told_percent=80, last_run_at=now - 29 * DAY)
-        a_licence("C", customer="", exceeded_until=now - DAY, last_run_at=now - 31 * DAY)
-        a_licence("D", quota=None)
+        create_licence("A", exceeded_until=month.end, told_period=month.first_day, told_percent=100, last_run_at=now)
+        create_licence("B", told_period=month.first_day, told_percent=80, last_run_at=now - 29 * DAY)
+        create_licence("C", customer="", exceeded_until=now - DAY, last_run_at=now - 31 * DAY)
+        create_licence("D", quota=None)
         assert listed(admin_client, standing="over") == ["A"]
         assert listed(admin_client, standing="near") == ["B"]
         assert listed(admin_client, standing="none") == ["D"]
@@ -81,14 +80,14 @@ class TestTheList:
         ("typed", "found"), [("LIC", ["LIC-1"]), ("lic-1", ["LIC-1"]), ("Bo", ["X"]), ("b", ["X"])]
     )
     def test_it_is_searched_by_licence_and_by_customer(self, admin_client, typed, found):
-        a_licence("LIC-1")
-        a_licence("X", customer="Bouchard" if typed == "Bo" else "bouchard")
+        create_licence("LIC-1")
+        create_licence("X", customer="Bouchard" if typed == "Bo" else "bouchard")
         assert listed(admin_client, q=typed) == found
 
     def test_it_reads_no_run(self, admin_client, django_assert_num_queries):
         for number in range(3):
-            a_licence(f"LIC-{number}")
-        kept()
+            create_licence(f"LIC-{number}")
+        create_run()
         with django_assert_num_queries(5) as queries:
             admin_client.get(LIST)
         assert not any('"usage_run"' in query["sql"] for query in queries)
@@ -96,8 +95,8 @@ class TestTheList:
 
 class TestThePage:
     def test_it_says_how_it_stands(self, admin_client):
-        licence = a_licence(quota=1_000, customer="")
-        an_hour(pages=850)
+        licence = create_licence(quota=1_000, customer="")
+        create_rollup(pages=850)
         text = page(admin_client, licence)
         for words in ("850 of 1,000 pages since", "85 %.", "unnamed", "from 80 %", "None before a day of use is over."):
             assert words in text
@@ -105,9 +104,9 @@ class TestThePage:
     def test_it_draws_the_month_with_its_quota_and_its_forecast(self, admin_client):
         now = timezone.now()
         began = [timezone.localdate(now - back * DAY).day for back in (3, 8)]
-        licence = a_licence(quota=500, period_day=next(day for day in began if day <= 28))
-        an_hour(now - DAY, pages=10)
-        an_hour(now, pages=5)
+        licence = create_licence(quota=500, period_day=next(day for day in began if day <= 28))
+        create_rollup(now - DAY, pages=10)
+        create_rollup(now, pages=5)
         drawn = admin_client.get(f"{LIST}{licence.pk}/change/").context["month"]
         pages, ahead, quota = (line["values"] for line in drawn.data["lines"])
         month = period_at(now, licence.period_day)
@@ -121,12 +120,12 @@ class TestThePage:
 
     def test_it_lists_its_months_applications_and_runs(self, admin_client):
         now = timezone.now()
-        licence = a_licence()
-        an_hour(now, pages=30, app_version="7.1")
-        an_hour(now, pages=40, app_name="cli")
-        an_hour(period_at(now, 1).start - DAY, pages=77, app_version="5.0")
-        run = kept(machine_id="PC-77")
-        kept(license_ref="LIC-2", machine_id="PC-78")
+        licence = create_licence()
+        create_rollup(now, pages=30, app_version="7.1")
+        create_rollup(now, pages=40, app_name="cli")
+        create_rollup(period_at(now, 1).start - DAY, pages=77, app_version="5.0")
+        run = create_run(machine_id="PC-77")
+        create_run(license_ref="LIC-2", machine_id="PC-78")
         answer = admin_client.get(f"{LIST}{licence.pk}/change/")
         months = answer.context["months"]
         assert [row[4:] for row in months.rows[:3]] == [[70, 100, 70], [77, 100, 77], [0, 100, 0]]
@@ -137,10 +136,10 @@ class TestThePage:
         assert run.run_id.hex[:8] in answer.content.decode()
 
     def test_it_takes_as_many_queries_however_much_there_is(self, admin_client, django_assert_max_num_queries):
-        licence = a_licence()
+        licence = create_licence()
         for number in range(40):
-            an_hour(timezone.now() - number * DAY)
-            kept()
+            create_rollup(timezone.now() - number * DAY)
+            create_run()
         with django_assert_max_num_queries(11):
             page(admin_client, licence)
 
@@ -175,7 +174,7 @@ class TestByHand:
         assert not Licence.objects.exists()
 
     def test_a_reference_stays_what_it_is(self, admin_client):
-        licence = a_licence()
+        licence = create_licence()
         admin_client.post(f"{LIST}{licence.pk}/change/", self.NEW)
         licence.refresh_from_db()
         assert (licence.ref, licence.customer) == ("LIC-1", "Acme")
@@ -183,14 +182,14 @@ class TestByHand:
         assert AuditEvent.objects.filter(action="licence.changed", subject="licence:LIC-1").exists()
 
     def test_staff_look_and_export_but_change_nothing(self, client_of):
-        licence, client = a_licence(), client_of(STAFF)
+        licence, client = create_licence(), client_of(STAFF)
         assert client.get(LIST).status_code == 200
         assert client.get(f"{LIST}export/").status_code == 200
         assert client.post(f"{LIST}{licence.pk}/change/", self.NEW).status_code == 403
         assert client.post(f"{LIST}add/", self.NEW).status_code == 403
 
     def test_only_one_that_was_never_used_can_be_deleted(self, admin_client):
-        used, unused = a_licence("A", last_run_at=timezone.now()), a_licence("B")
+        used, unused = create_licence("A", last_run_at=timezone.now()), create_licence("B")
         for licence, status in ((used, 403), (unused, 302)):
             assert admin_client.post(f"{LIST}{licence.pk}/delete/", {"post": "yes"}).status_code == status
         assert listed(admin_client) == ["A"]

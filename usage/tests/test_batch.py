@@ -4,7 +4,7 @@ import pytest
 
 from usage.api.runs import split_runs
 from usage.models import Run
-from usage.tests.runs import run
+from usage.tests.payloads import run_payload
 
 pytestmark = pytest.mark.django_db
 
@@ -15,15 +15,15 @@ def batch(call, client_token):
 
 
 def test_each_run_is_judged_by_itself_in_the_order_sent(batch, call, client_token):
-    known, conflicting = run(), run()
+    known, conflicting = run_payload(), run_payload()
     for body in (known, conflicting):
         call("POST", "usage/report", client_token, body=body)
-    fresh = run()
+    fresh = run_payload()
     sent = [
         fresh,
         known,
         conflicting | {"license_ref": "LIC-1"},
-        run(total_pages=1),
+        run_payload(total_pages=1),
         {"run_id": "C:\\secret"},
         7,
         fresh,
@@ -53,8 +53,8 @@ def test_each_run_is_judged_by_itself_in_the_order_sent(batch, call, client_toke
 def test_large_batch_is_recorded_in_groups_in_the_order_sent(batch, monkeypatch):
     """All at once, 100 runs of 10,000 documents took half a gigabyte."""
     monkeypatch.setattr("usage.api.runs.MAX_DOCUMENTS", 3)
-    first, second = run(), run()
-    sent = [first, 7, second, first, run() | {"documents": 8}, second | {"app_version": "9"}]
+    first, second = run_payload(), run_payload()
+    sent = [first, 7, second, first, run_payload() | {"documents": 8}, second | {"app_version": "9"}]
     assert [len(group) for group in split_runs([*sent])] == [3, 3]
     answer = batch(sent)
     statuses = [result["status"] for result in answer.json()["results"]]
@@ -63,11 +63,13 @@ def test_large_batch_is_recorded_in_groups_in_the_order_sent(batch, monkeypatch)
 
 
 def test_a_machines_batch_holds_its_own_runs_alone(call, agent_token):
-    answer = call("POST", "usage/report/batch", agent_token, body={"runs": [run(), run(machine_id="PC-2")]})
+    answer = call(
+        "POST", "usage/report/batch", agent_token, body={"runs": [run_payload(), run_payload(machine_id="PC-2")]}
+    )
     assert [result["code"] for result in answer.json()["results"]] == [None, "machine_mismatch"]
 
 
-@pytest.mark.parametrize("runs", [None, {}, "x", [run()] * 101])
+@pytest.mark.parametrize("runs", [None, {}, "x", [run_payload()] * 101])
 def test_a_batch_is_a_list_of_at_most_a_hundred(call, client_token, runs):
     answer = call("POST", "usage/report/batch", client_token, body={"runs": runs})
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "runs")
@@ -79,14 +81,14 @@ def test_an_empty_batch_is_no_mistake(batch):
 
 
 def test_a_hundred_runs_take_as_many_queries_as_one(batch, django_assert_max_num_queries):
-    batch([run()])
+    batch([run_payload()])
     with django_assert_max_num_queries(3):
-        assert batch([run() for _ in range(100)]).json()["recorded"] == 100
+        assert batch([run_payload() for _ in range(100)]).json()["recorded"] == 100
 
 
 def test_a_batch_is_written_in_one_order_whoever_sends_it(batch):
     """Two batches of the same runs in another order would wait for each other's rows, and PostgreSQL end one."""
-    runs = sorted((run() for _ in range(20)), key=lambda body: body["run_id"], reverse=True)
+    runs = sorted((run_payload() for _ in range(20)), key=lambda body: body["run_id"], reverse=True)
     batch(runs)
     written = [run_id.hex for run_id in Run.objects.order_by("id").values_list("run_id", flat=True)]
     assert written == [body["run_id"] for body in reversed(runs)]

@@ -8,7 +8,7 @@ from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent
 from usage import findings
 from usage.models import Run
-from usage.tests.runs import run
+from usage.tests.payloads import run_payload
 
 pytestmark = pytest.mark.django_db
 RECORDED, OTHER_APP, OTHER_LICENCE = (201, None), (403, "app_mismatch"), (403, "licence_mismatch")
@@ -40,7 +40,7 @@ CASES = [
 
 @pytest.mark.parametrize(("token", "changes", "expected"), CASES)
 def test_report_is_checked_against_what_the_token_is_bound_to(call, tokens, token, changes, expected):
-    answer = call("POST", "usage/report", tokens[token], body=run(**changes))
+    answer = call("POST", "usage/report", tokens[token], body=run_payload(**changes))
     assert (answer.status_code, answer.json().get("code")) == expected
     assert Run.objects.exists() is (expected == RECORDED)
     assert AuditEvent.objects.filter(action=f"refused.{expected[1]}").exists() is (expected != RECORDED)
@@ -49,16 +49,16 @@ def test_report_is_checked_against_what_the_token_is_bound_to(call, tokens, toke
 @pytest.mark.parametrize(("token", "changes", "expected"), CASES)
 def test_each_run_of_a_batch_is_checked(call, tokens, token, changes, expected):
     machine = {"machine_id": "PC-2"} if token == "free machine" else {}
-    fine = run(app_name="batch", license_ref="LIC-1", **machine)
-    answer = call("POST", "usage/report/batch", tokens[token], body={"runs": [run(**changes), fine]})
+    fine = run_payload(app_name="batch", license_ref="LIC-1", **machine)
+    answer = call("POST", "usage/report/batch", tokens[token], body={"runs": [run_payload(**changes), fine]})
     assert [result["code"] for result in answer.json()["results"]] == [expected[1], None]
     assert AuditEvent.objects.filter(action=f"refused.{expected[1]}").exists() is (expected != RECORDED)
 
 
 def test_finding_names_who_is_refused(call, tokens):
-    refused = [run(license_ref="LIC-2"), run(license_ref="LIC-3"), run(license_ref="LIC-1")]
+    refused = [run_payload(license_ref="LIC-2"), run_payload(license_ref="LIC-3"), run_payload(license_ref="LIC-1")]
     call("POST", "usage/report/batch", tokens["bound machine"], body={"runs": refused})
-    call("POST", "usage/report", tokens["two apps"], body=run(app_name="gui"))
+    call("POST", "usage/report", tokens["two apps"], body=run_payload(app_name="gui"))
     found = list(findings.refused_runs(timezone.now()))
     assert [finding.text.partition(".")[0] for finding in found] == [
         "client:two reported runs of an application that its token is not bound to",
@@ -70,7 +70,7 @@ def test_finding_names_who_is_refused(call, tokens):
 
 @pytest.mark.parametrize("token", ["two apps", "bound machine"])
 def test_bindings_cost_no_query(call, tokens, token, django_assert_num_queries):
-    body = run(license_ref="LIC-1")
+    body = run_payload(license_ref="LIC-1")
     call("POST", "usage/report", tokens[token], body=body | {"run_id": "0f8fad5bd9cb469fa16570867728950e"})
     with django_assert_num_queries(2):
         assert call("POST", "usage/report", tokens[token], body=body).status_code == 201

@@ -6,8 +6,7 @@ import pytest
 
 from usage.clocks import EARLIEST, SenderClock, SentTime
 from usage.models import FeatureUsage, Run, UserError, UserSession
-from usage.tests.events import error, feature, session
-from usage.tests.runs import run
+from usage.tests.payloads import error_event, feature_event, run_payload, session_event
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR, YEAR = (timedelta(seconds=seconds) for seconds in (1, 60, 3600, 365 * 24 * 3600))
@@ -74,7 +73,7 @@ def test_stated_time_is_corrected_by_the_skew_or_dropped(stated, sent, kept):
 def test_run_with_a_wrong_clock_is_recorded_once_in_its_hour(
     call, client_token, clock, started, sent, started_at, sent_at, note
 ):
-    body = run(started_at=started, sent_at=sent)
+    body = run_payload(started_at=started, sent_at=sent)
     assert call("POST", "usage/report", client_token, body=body).status_code == 201
     clock.now += 7 * MINUTE
     assert call("POST", "usage/report", client_token, body=body).status_code == 200
@@ -98,9 +97,9 @@ def test_run_with_a_wrong_clock_is_recorded_once_in_its_hour(
 )
 def test_event_with_a_wrong_clock_is_recorded_once(call, client_token, clock, at, sent, kept_at, note):
     body = {
-        "sessions": [session(session_start=at.isoformat())],
-        "features": [feature(timestamp=at.isoformat())],
-        "errors": [error(timestamp=at.isoformat())],
+        "sessions": [session_event(session_start=at.isoformat())],
+        "features": [feature_event(timestamp=at.isoformat())],
+        "errors": [error_event(timestamp=at.isoformat())],
         "sent_at": sent and sent.isoformat(),
     }
     for status in ("recorded", "duplicate"):
@@ -127,7 +126,7 @@ def test_event_with_a_wrong_clock_is_recorded_once(call, client_token, clock, at
 def test_session_with_a_wrong_clock_keeps_its_duration_where_it_is_known(
     call, client_token, clock, start, end, sent, kept
 ):
-    told = session(session_start=start.isoformat(), session_end=end.isoformat())
+    told = session_event(session_start=start.isoformat(), session_end=end.isoformat())
     for status in ("recorded", "duplicate"):
         answer = call("POST", "usage/events", client_token, body={"sessions": [told], "sent_at": sent.isoformat()})
         assert answer.json()["results"]["sessions"][0]["status"] == status
@@ -138,7 +137,7 @@ def test_session_with_a_wrong_clock_keeps_its_duration_where_it_is_known(
 
 @pytest.mark.django_db
 def test_session_of_a_wrong_clock_is_ended_by_its_second_report(call, client_token, clock):
-    told = session(session_start=EPOCH.isoformat())
+    told = session_event(session_start=EPOCH.isoformat())
     call("POST", "usage/events", client_token, body={"sessions": [told], "sent_at": EPOCH.isoformat()})
     clock.now += HOUR
     told["session_end"] = (EPOCH + HOUR).isoformat()
@@ -150,5 +149,5 @@ def test_session_of_a_wrong_clock_is_ended_by_its_second_report(call, client_tok
 
 @pytest.mark.django_db
 def test_call_whose_sending_time_is_no_time_is_refused(call, client_token):
-    answer = call("POST", "usage/events", client_token, body={"features": [feature()], "sent_at": "now"})
+    answer = call("POST", "usage/events", client_token, body={"features": [feature_event()], "sent_at": "now"})
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "sent_at")

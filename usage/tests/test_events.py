@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from usage.models import FeatureUsage, UserError, UserSession
-from usage.tests.events import MAKERS, error, feature, session
+from usage.tests.payloads import EVENT_PAYLOADS, error_event, feature_event, session_event
 
 pytestmark = pytest.mark.django_db
 MODELS = {"sessions": UserSession, "features": FeatureUsage, "errors": UserError}
@@ -31,7 +31,7 @@ def statuses(tell):
 
 
 def test_events_are_recorded(tell):
-    told = {"sessions": [session(session_end=END)], "features": [feature()], "errors": [error()]}
+    told = {"sessions": [session_event(session_end=END)], "features": [feature_event()], "errors": [error_event()]}
     answer = tell(**told)
     assert answer.status_code == 200
     assert answer.json() == {
@@ -52,26 +52,26 @@ def test_events_are_recorded(tell):
 
 
 def test_a_machine_tells_of_its_users_too(tell, agent_token):
-    assert tell(agent_token, features=[feature()]).json()["results"]["features"][0]["status"] == "recorded"
+    assert tell(agent_token, features=[feature_event()]).json()["results"]["features"][0]["status"] == "recorded"
     assert FeatureUsage.objects.get().source.startswith("agent:")
 
 
 @pytest.mark.parametrize("token", ["enroll_token", "staff_token"])
 def test_no_other_token_may(tell, token, request):
-    answer = tell(request.getfixturevalue(token), features=[feature()])
+    answer = tell(request.getfixturevalue(token), features=[feature_event()])
     assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", EVENT_PAYLOADS)
 def test_the_same_event_again_is_a_duplicate(statuses, name):
-    told = MAKERS[name]()
+    told = EVENT_PAYLOADS[name]()
     assert [statuses(name, told), statuses(name, told)] == [["recorded"], ["duplicate"]]
     assert MODELS[name].objects.count() == 1
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", EVENT_PAYLOADS)
 def test_an_event_stands_by_itself_among_others(statuses, name):
-    known, fresh = MAKERS[name](), MAKERS[name]()
+    known, fresh = EVENT_PAYLOADS[name](), EVENT_PAYLOADS[name]()
     statuses(name, known)
     sent = [fresh, known, known | {"user_email": "eve@example.org"}, {"id": "none"}, 7, fresh]
     assert statuses(name, *sent) == ["recorded", "duplicate", "conflict", "invalid", "invalid", "duplicate"]
@@ -79,7 +79,7 @@ def test_an_event_stands_by_itself_among_others(statuses, name):
 
 
 def test_what_means_the_same_is_the_same_event(statuses):
-    told = feature()
+    told = feature_event()
     statuses("features", told)
     same = told | {
         "id": str(uuid.UUID(told["id"])).upper(),
@@ -101,7 +101,7 @@ def test_what_means_the_same_is_the_same_event(statuses):
     ],
 )  # fmt: skip
 def test_the_same_id_with_other_content_conflicts_and_changes_nothing(tell, name, change):
-    told = MAKERS[name]()
+    told = EVENT_PAYLOADS[name]()
     tell(**{name: [told]})
     before = MODELS[name].objects.values().get()
     (result,) = tell(**{name: [told | change]}).json()["results"][name]
@@ -110,7 +110,7 @@ def test_the_same_id_with_other_content_conflicts_and_changes_nothing(tell, name
 
 
 def test_a_session_gets_its_end_once(statuses):
-    begun = session()
+    begun = session_event()
     ended = begun | {"session_end": END}
     assert [statuses("sessions", told)[0] for told in (begun, ended, ended, begun)] == [
         "recorded", "recorded", "duplicate", "duplicate",
@@ -122,57 +122,57 @@ def test_a_session_gets_its_end_once(statuses):
 
 @pytest.mark.parametrize("change", [{"user_email": "eve@example.org"}, {"session_start": "2026-03-10T08:00:01Z"}])
 def test_no_other_session_ends_this_one(statuses, change):
-    begun = session()
+    begun = session_event()
     assert statuses("sessions", begun, begun | change | {"session_end": END}) == ["recorded", "conflict"]
     assert UserSession.objects.get().session_end is None
 
 
 def test_a_session_may_begin_and_end_in_one_call(statuses):
-    begun, other = session(), session()
+    begun, other = session_event(), session_event()
     told = [begun, begun | {"session_end": END}, other | {"session_end": END}, begun | {"session_end": END}, other]
     assert statuses("sessions", *told) == ["recorded", "recorded", "recorded", "duplicate", "duplicate"]
     assert set(UserSession.objects.values_list("duration_seconds", flat=True)) == {5400}
 
 
 def test_of_two_ends_in_one_call_the_first_is_kept(statuses):
-    begun = session()
+    begun = session_event()
     later = begun | {"session_end": "2026-03-10T10:00:00Z"}
     assert statuses("sessions", begun, begun | {"session_end": END}, later) == ["recorded", "recorded", "conflict"]
     assert UserSession.objects.get().duration_seconds == 5400
 
 
 def test_session_may_end_as_it_starts(statuses):
-    told = session(session_end=session()["session_start"])
+    told = session_event(session_end=session_event()["session_start"])
     assert statuses("sessions", told) == ["recorded"]
     assert UserSession.objects.get().duration_seconds == 0
 
 
 def test_one_id_may_name_a_feature_and_an_error(tell):
-    told = feature()
-    results = tell(features=[told], errors=[error(id=told["id"])]).json()["results"]
+    told = feature_event()
+    results = tell(features=[told], errors=[error_event(id=told["id"])]).json()["results"]
     assert (results["features"][0]["status"], results["errors"][0]["status"]) == ("recorded", "recorded")
 
 
 def test_an_id_comes_back_as_it_was_sent_even_where_the_rest_is_wrong(tell):
     sent = [str(uuid.uuid4()), uuid.uuid4().hex, str(uuid.uuid4()).upper()]
-    results = tell(errors=[error(id=given, timestamp=None) for given in sent]).json()["results"]["errors"]
+    results = tell(errors=[error_event(id=given, timestamp=None) for given in sent]).json()["results"]["errors"]
     assert results == [{"id": given, "status": "invalid", "code": "validation_failed"} for given in sent]
 
 
 @pytest.mark.parametrize("given", [None, "", "x", 7, True, ["x"], "{0f8fad5b-d9cb-469f-a165-70867728950e}"])
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", EVENT_PAYLOADS)
 def test_what_is_no_uuid_is_no_id(tell, name, given):
-    (result,) = tell(**{name: [MAKERS[name](id=given)]}).json()["results"][name]
+    (result,) = tell(**{name: [EVENT_PAYLOADS[name](id=given)]}).json()["results"][name]
     assert (result["id"], result["status"]) == (None, "invalid")
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", EVENT_PAYLOADS)
 def test_what_is_required_is_asked_for(statuses, name):
     optional = {"session_end", "user_agent", "endpoint", "duration_ms", "method", "error_code"}
-    for key in MAKERS[name]():
-        absent = {other: value for other, value in MAKERS[name]().items() if other != key}
+    for key in EVENT_PAYLOADS[name]():
+        absent = {other: value for other, value in EVENT_PAYLOADS[name]().items() if other != key}
         expected = ["recorded" if key in optional else "invalid"] * 2
-        assert statuses(name, absent, MAKERS[name](**{key: None})) == expected, key
+        assert statuses(name, absent, EVENT_PAYLOADS[name](**{key: None})) == expected, key
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_what_is_required_is_asked_for(statuses, name):
      "vigie_client_0123456789ab_secret@example.org", 7, True, [], {}],
 )  # fmt: skip
 def test_who_is_an_email_address(statuses, given):
-    assert statuses("features", feature(user_email=given)) == ["invalid"]
+    assert statuses("features", feature_event(user_email=given)) == ["invalid"]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_who_is_an_email_address(statuses, given):
     ],
 )
 def test_an_email_address_is_kept_in_lower_case(statuses, given):
-    assert statuses("features", feature(user_email=given)) == ["recorded"]
+    assert statuses("features", feature_event(user_email=given)) == ["recorded"]
     assert FeatureUsage.objects.get().user_email == given.lower()
 
 
@@ -212,43 +212,43 @@ def test_an_email_address_is_kept_in_lower_case(statuses, given):
      "Contract Dupont-2024.pdf", "secret.pdf", "open secret.docx now", "secret.pdf:3"],
 )  # fmt: skip
 def test_a_name_is_no_path_and_no_essay(statuses, given):
-    assert statuses("features", feature(feature_name=given)) == ["invalid"]
-    assert statuses("errors", error(error_type=given)) == ["invalid"]
+    assert statuses("features", feature_event(feature_name=given)) == ["invalid"]
+    assert statuses("errors", error_event(error_type=given)) == ["invalid"]
 
 
 @pytest.mark.parametrize("given", ["document upload", "export v2.0", "documents.list.export", "a:b+c-d_e", "v1.2"])
 def test_a_name_with_spaces_and_dots_is_one(statuses, given):
-    assert statuses("features", feature(feature_name=given)) == ["recorded"]
+    assert statuses("features", feature_event(feature_name=given)) == ["recorded"]
 
 
 @pytest.mark.parametrize("given", ["password hunter2 refused for jean.dupont", "Contract Dupont-2024.pdf", "no such file", "404", "a:b", "E-42"])  # fmt: skip
 def test_the_text_of_an_exception_is_no_class(statuses, given):
-    assert statuses("errors", error(error_type=given)) == ["invalid"]
+    assert statuses("errors", error_event(error_type=given)) == ["invalid"]
 
 
 @pytest.mark.parametrize(
     "given", ["ValueError", "requests.exceptions.HTTPError", "_hidden", "upload_failed", "E42", "x" * 128]
 )
 def test_a_class_or_a_code_is_one(statuses, given):
-    assert statuses("errors", error(error_type=given)) == ["recorded"]
+    assert statuses("errors", error_event(error_type=given)) == ["recorded"]
 
 
 @pytest.mark.parametrize("given", [0, 1, "true", "True", [], {}, 1.0])
 def test_success_is_true_or_false(statuses, given):
-    assert statuses("features", feature(success=given)) == ["invalid"]
+    assert statuses("features", feature_event(success=given)) == ["invalid"]
 
 
 @pytest.mark.parametrize("given", [True, "2", 2.0, -1, 2**31, 10**30, [], {}])
 def test_numbers_are_integers(statuses, given):
-    assert statuses("features", feature(duration_ms=given)) == ["invalid"]
-    assert statuses("errors", error(error_code=given)) == ["invalid"]
+    assert statuses("features", feature_event(duration_ms=given)) == ["invalid"]
+    assert statuses("errors", error_event(error_code=given)) == ["invalid"]
 
 
 @pytest.mark.parametrize("given", ["2026-03-10", "2026-03-10T09:20:00", "yesterday", 1773134400, True, {}])  # fmt: skip
 def test_a_moment_has_its_offset(statuses, given):
-    assert statuses("features", feature(timestamp=given)) == ["invalid"]
-    assert statuses("errors", error(timestamp=given)) == ["invalid"]
-    assert statuses("sessions", session(session_start=given), session(session_end=given)) == ["invalid"] * 2
+    assert statuses("features", feature_event(timestamp=given)) == ["invalid"]
+    assert statuses("errors", error_event(timestamp=given)) == ["invalid"]
+    assert statuses("sessions", session_event(session_start=given), session_event(session_end=given)) == ["invalid"] * 2
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_moment_has_its_offset(statuses, given):
     [("POST", "POST"), ("delete", "DELETE"), ("BREW", "OTHER"), ("POST /secret", "OTHER"), ("OTHER", "OTHER"), (7, "OTHER"), ([], "OTHER"), (None, "")],
 )  # fmt: skip
 def test_a_method_is_one_of_http_or_other(statuses, given, kept):
-    assert statuses("errors", error(method=given)) == ["recorded"]
+    assert statuses("errors", error_event(method=given)) == ["recorded"]
     assert UserError.objects.get().method == kept
 
 
@@ -265,27 +265,27 @@ def test_a_method_is_one_of_http_or_other(statuses, given, kept):
     [("Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0 secret", "Firefox 131, Linux"), ("secret", ""), ("", ""), (None, "")],
 )  # fmt: skip
 def test_of_a_user_agent_browser_and_system_are_kept(statuses, given, kept):
-    assert statuses("sessions", session(user_agent=given)) == ["recorded"]
+    assert statuses("sessions", session_event(user_agent=given)) == ["recorded"]
     assert UserSession.objects.get().user_agent == kept
 
 
 @pytest.mark.parametrize("given", [7, True, [], {}])
 def test_a_user_agent_is_a_text(statuses, given):
-    assert statuses("sessions", session(user_agent=given)) == ["invalid"]
+    assert statuses("sessions", session_event(user_agent=given)) == ["invalid"]
 
 
 def test_other_keys_are_dropped_and_counted_at_every_level(tell):
     answer = tell(
-        sessions=[session(ip="10.0.0.1", user_email="x", a=1)],
-        features=[feature(body={"a": {"b": 1}})],
-        errors=[error(error_message="secret", stack=["x"])],
+        sessions=[session_event(ip="10.0.0.1", user_email="x", a=1)],
+        features=[feature_event(body={"a": {"b": 1}})],
+        errors=[error_event(error_message="secret", stack=["x"])],
         meta={"a": 1},
     )
     assert answer.json()["dropped_keys"] == 6
     assert UserError.objects.get().stack == []
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", EVENT_PAYLOADS)
 @pytest.mark.parametrize("given", [{}, "x", 7, True])
 def test_a_list_is_a_list(tell, name, given):
     answer = tell(**{name: given})
@@ -294,11 +294,11 @@ def test_a_list_is_a_list(tell, name, given):
 
 
 def test_five_hundred_events_are_taken_and_one_more_is_not(tell):
-    lists = {"sessions": [session() for _ in range(150)], "errors": [error() for _ in range(150)]}
-    answer = tell(**lists, features=[feature() for _ in range(201)])
+    lists = {"sessions": [session_event() for _ in range(150)], "errors": [error_event() for _ in range(150)]}
+    answer = tell(**lists, features=[feature_event() for _ in range(201)])
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "too_many")
     assert not FeatureUsage.objects.exists()
-    assert tell(**lists, features=[feature() for _ in range(200)]).status_code == 200
+    assert tell(**lists, features=[feature_event() for _ in range(200)]).status_code == 200
     counts = {name: model.objects.count() for name, model in MODELS.items()}
     assert counts == {"sessions": 150, "features": 200, "errors": 150}
 
@@ -310,7 +310,7 @@ def test_nothing_told_is_no_mistake(tell):
 
 def test_five_hundred_events_take_as_many_queries_as_three(tell, django_assert_max_num_queries):
     def told(count, **changes):
-        return {name: [make() for _ in range(count)] for name, make in MAKERS.items()}
+        return {name: [make() for _ in range(count)] for name, make in EVENT_PAYLOADS.items()}
 
     tell(**told(1))
     many = told(166)
@@ -321,7 +321,7 @@ def test_five_hundred_events_take_as_many_queries_as_three(tell, django_assert_m
 
 
 def test_five_hundred_sessions_get_their_ends_in_a_handful_of_queries(tell, django_assert_max_num_queries):
-    begun = [session() for _ in range(500)]
+    begun = [session_event() for _ in range(500)]
     tell(sessions=begun)
     with django_assert_max_num_queries(9):
         results = tell(sessions=[each | {"session_end": END} for each in begun]).json()["results"]["sessions"]
@@ -329,10 +329,10 @@ def test_five_hundred_sessions_get_their_ends_in_a_handful_of_queries(tell, djan
     assert UserSession.objects.filter(duration_seconds=5400).count() == 500
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", EVENT_PAYLOADS)
 def test_events_are_written_in_one_order_whoever_sends_them(statuses, name):
     """Two calls with the same events in another order would wait for each other's rows, and PostgreSQL end one."""
-    told = sorted((MAKERS[name]() for _ in range(20)), key=lambda item: item["id"], reverse=True)
+    told = sorted((EVENT_PAYLOADS[name]() for _ in range(20)), key=lambda item: item["id"], reverse=True)
     statuses(name, *told)
     written = [event_id.hex for event_id in MODELS[name].objects.order_by("id").values_list("event_id", flat=True)]
     assert written == [item["id"] for item in reversed(told)]

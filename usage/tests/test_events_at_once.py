@@ -10,7 +10,7 @@ from django.db import connections
 
 from portal.access.tokens.issuing import issue_token
 from usage.models import FeatureUsage, UserSession
-from usage.tests.events import MAKERS, feature, session
+from usage.tests.payloads import EVENT_PAYLOADS, feature_event, session_event
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SENDERS = 10
@@ -38,14 +38,14 @@ def at_once(live_server):
     connections.close_all()
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", EVENT_PAYLOADS)
 def test_one_of_many_senders_of_an_event_records_it(at_once, name):
-    results = at_once([{name: [MAKERS[name](id="0" * 32)]}] * SENDERS)
+    results = at_once([{name: [EVENT_PAYLOADS[name](id="0" * 32)]}] * SENDERS)
     assert Counter(each[name][0]["status"] for each in results) == {"recorded": 1, "duplicate": SENDERS - 1}
 
 
 def test_one_of_many_ends_of_a_session_is_its_end(at_once):
-    begun = session()
+    begun = session_event()
     at_once([{"sessions": [begun]}])
     ends = [begun | {"session_end": f"2026-03-10T{9 + sender:02}:00:00Z"} for sender in range(SENDERS)]
     results = at_once([{"sessions": [ended]} for ended in ends])
@@ -57,9 +57,9 @@ def test_one_of_many_ends_of_a_session_is_its_end(at_once):
 
 
 def test_many_senders_of_the_same_spool_in_other_orders_all_get_an_answer(at_once):
-    sessions = [session(session_end="2026-03-10T09:00:00Z") for _ in range(40)]
+    sessions = [session_event(session_end="2026-03-10T09:00:00Z") for _ in range(40)]
     begun = [each | {"session_end": None} for each in sessions]
-    features = [feature() for _ in range(40)]
+    features = [feature_event() for _ in range(40)]
     at_once([{"sessions": begun[:20]}])
     forth = {"sessions": begun + sessions, "features": features}
     back = {"sessions": sessions[::-1] + begun[::-1], "features": features[::-1]}

@@ -6,7 +6,7 @@ import pytest
 from django.apps import apps
 
 from usage.models import FeatureUsage, UserError, UserSession
-from usage.tests.events import MAKERS
+from usage.tests.payloads import EVENT_PAYLOADS
 
 pytestmark = pytest.mark.django_db
 CANARY = "K4NARI"
@@ -27,7 +27,7 @@ PLANTS = [
 
 def planted():
     """Bodies with the canary under unknown keys, as a key, and in the place of every value, at any depth."""
-    for name, make in MAKERS.items():
+    for name, make in EVENT_PAYLOADS.items():
         for plant in PLANTS:
             yield {name: [make() | {"file_name": plant, plant: plant, "meta": {"path": [plant, {plant: plant}]}}]}
             yield {name: [make()], plant: plant, "meta": {plant: [plant]}}

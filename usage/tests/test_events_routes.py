@@ -3,7 +3,7 @@
 import pytest
 
 from usage.models import FeatureUsage, UserError
-from usage.tests.events import error, feature
+from usage.tests.payloads import error_event, feature_event
 
 pytestmark = pytest.mark.django_db
 
@@ -13,7 +13,7 @@ def kept(call, client_token):
     """The endpoint that is kept, or the status of what is not."""
 
     def telling(endpoint):
-        lists = {"features": [feature(endpoint=endpoint)], "errors": [error(endpoint=endpoint)]}
+        lists = {"features": [feature_event(endpoint=endpoint)], "errors": [error_event(endpoint=endpoint)]}
         results = call("POST", "usage/events", client_token, body=lists).json()["results"]
         (status,) = {results[name][0]["status"] for name in lists}
         if status != "recorded":

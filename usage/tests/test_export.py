@@ -17,8 +17,7 @@ from portal.work.jobs import claim_cycle
 from usage import exports, rollups
 from usage.exports import RUN_COLUMNS, ExportQuery, export_rows
 from usage.models import Run, RunRollup
-from usage.tests.hours import an_hour
-from usage.tests.runs import kept
+from usage.tests.factories import create_rollup, create_run
 
 pytestmark = pytest.mark.django_db
 MARCH, APRIL = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
@@ -44,7 +43,7 @@ def counted(db):
 
 
 def a_run(at=NOON, pages=1, **fields):
-    return kept(**{"received_at": at, "started_at": at, "total_pages": pages} | fields)
+    return create_run(**{"received_at": at, "started_at": at, "total_pages": pages} | fields)
 
 
 def told(answer):
@@ -312,7 +311,7 @@ class TestTheAnswer:
 
     def test_a_formula_is_a_text(self, export):
         a_run(license_ref="+1")
-        an_hour(NOON, license_ref="-2")
+        create_rollup(NOON, license_ref="-2")
         assert told(export(**OF_MARCH))[0][1] == "'+1"
         assert told(export(group="license", **OF_MARCH))[0][0] == "'-2"
         assert (
@@ -321,7 +320,7 @@ class TestTheAnswer:
         )
 
     def test_runs_stand_by_hour_and_within_it_as_they_came(self, export):
-        later, *earlier = [kept(received_at=moment) for moment in (NOON, NOON - HOUR, NOON - HOUR + MINUTE)]
+        later, *earlier = [create_run(received_at=moment) for moment in (NOON, NOON - HOUR, NOON - HOUR + MINUTE)]
         wanted = [run.run_id.hex for run in (*earlier, later)]
         assert [row[0] for row in told(export(**OF_MARCH))] == wanted
 
@@ -344,7 +343,7 @@ class TestTheAnswer:
 
     def test_it_is_sent_while_it_is_read(self, monkeypatch):
         for number in range(3):
-            an_hour(NOON + number * HOUR)
+            create_rollup(NOON + number * HOUR)
         read = []
         known = exports.stream
         monkeypatch.setattr(exports, "stream", lambda rows: (read.append(row) or row for row in known(rows)))

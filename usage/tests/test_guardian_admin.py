@@ -13,7 +13,7 @@ from portal.models import AuditEvent, OutboxMessage
 from usage.guardian import reports
 from usage.guardian.summary import build_summary
 from usage.models import GuardianReport
-from usage.tests.activity import at, failed, session, used
+from usage.tests.factories import at, create_error, create_feature_usage, create_session
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/usage/guardianreport/"
@@ -38,13 +38,13 @@ def logged_in(client, role):
 
 
 def some_activity():
-    session(BOB, START, at("14:45"))
+    create_session(BOB, START, at("14:45"))
     for _ in range(1_200):
-        used(BOB, at("14:10"))
-    used(BOB, at("14:20"), "thread_create")
-    used("agent:PC-1", at("14:30"), "usage-report")
-    failed(BOB, at("15:30:12"))
-    failed("", at("15:31"), "PermissionDenied", 403)
+        create_feature_usage(BOB, at("14:10"))
+    create_feature_usage(BOB, at("14:20"), "thread_create")
+    create_feature_usage("agent:PC-1", at("14:30"), "usage-report")
+    create_error(BOB, at("15:30:12"))
+    create_error("", at("15:31"), "PermissionDenied", 403)
 
 
 def report(requested_by="", start=START, end=END):
@@ -158,15 +158,15 @@ def test_where_nobody_looked_a_page_says_that_for_good(admin_client, settings, i
 
 
 def test_machines_alone_are_no_people(admin_client):
-    used("agent:PC-1", START)
+    create_feature_usage("agent:PC-1", START)
     content = text_of(admin_client.get(page_of(report())))
     assert "Nobody came: what happened was of machines" in content
     assert "Nothing failed for anybody." in content
 
 
 def test_what_others_wrote_is_text(admin_client):
-    used("<b>bob", START, "<script>alert(1)</script>")
-    failed("<b>bob", START, "<i>E")
+    create_feature_usage("<b>bob", START, "<script>alert(1)</script>")
+    create_error("<b>bob", START, "<i>E")
     content = text_of(admin_client.get(page_of(report("<u>olga"))))
     assert "&lt;script&gt;alert(1)" in content
     assert not {"<b>bob", "<script>alert", "<i>E", "<u>olga"} & set(content.replace("><", ">\n<").split("\n"))
@@ -175,9 +175,9 @@ def test_what_others_wrote_is_text(admin_client):
 
 def test_a_long_report_says_what_it_leaves_out(admin_client):
     for number in range(203):
-        used(f"{number:03}@example.org", START)
+        create_feature_usage(f"{number:03}@example.org", START)
     for number in range(60):
-        failed(f"{number % 2}@example.org", START)
+        create_error(f"{number % 2}@example.org", START)
     found = sections(admin_client.get(page_of(report())))
     assert (len(found["People"].rows), found["People"].note) == (200, "and 5 more")
     assert (len(found["What failed for people"].rows), found["What failed for people"].note) == (40, "and 20 more")
@@ -209,8 +209,8 @@ def test_a_report_is_downloaded_as_it_is(admin_client):
 
 @pytest.mark.parametrize("hours", [2, 24, 168, 720])
 def test_an_operator_has_a_report_made(client, folder, hours):
-    used(BOB, timezone.now() - timedelta(hours=hours) + timedelta(minutes=5))
-    used(BOB, timezone.now() - timedelta(hours=hours, minutes=5))
+    create_feature_usage(BOB, timezone.now() - timedelta(hours=hours) + timedelta(minutes=5))
+    create_feature_usage(BOB, timezone.now() - timedelta(hours=hours, minutes=5))
     response = logged_in(client, OPERATOR).post(NOW, {"hours": hours}, follow=True)
     kept = GuardianReport.objects.get()
     assert (kept.requested_by, kept.data["hours"], kept.data["total_requests"]) == ("olga", hours, 1)

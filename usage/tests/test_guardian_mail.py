@@ -13,7 +13,7 @@ from portal.tests.helpers.workers import deliver
 from usage.guardian import reports
 from usage.guardian.mail import bar_percent, build_notice
 from usage.guardian.summary import build_summary
-from usage.tests.activity import at, failed, session, used
+from usage.tests.factories import at, create_error, create_feature_usage, create_session
 
 pytestmark = pytest.mark.django_db
 BOB = "bob@example.org"
@@ -77,14 +77,14 @@ def written():
 
 
 def some_activity():
-    session(BOB, START, at("14:45"))
+    create_session(BOB, START, at("14:45"))
     for _ in range(3):
-        used(BOB, at("14:10"))
-    used(BOB, at("14:20"), "thread_create")
-    used("agent:PC-1", at("14:30"), "usage-report")
-    used("client:gui", at("14:30"), "usage-report")
-    failed(BOB, at("15:30:12"))
-    failed("", at("15:31"), "PermissionDenied", 403)
+        create_feature_usage(BOB, at("14:10"))
+    create_feature_usage(BOB, at("14:20"), "thread_create")
+    create_feature_usage("agent:PC-1", at("14:30"), "usage-report")
+    create_feature_usage("client:gui", at("14:30"), "usage-report")
+    create_error(BOB, at("15:30:12"))
+    create_error("", at("15:31"), "PermissionDenied", 403)
 
 
 def test_it_arrives_as_text_and_laid_out(sent):
@@ -168,8 +168,8 @@ def test_it_fits_readers_of_mail():
 
 def test_what_others_wrote_is_text():
     evil = '<img src=x onerror="alert(1)">&amp;{{ x }}'
-    used(f"{evil}@example.org", START, evil)
-    failed(f"{evil}@example.org", START, evil, 500)
+    create_feature_usage(f"{evil}@example.org", START, evil)
+    create_error(f"{evil}@example.org", START, evil, 500)
     told = written()
     assert "<img" not in told.html
     assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;amp;{{ x }}" in told.html
@@ -178,7 +178,7 @@ def test_what_others_wrote_is_text():
 
 
 def test_what_others_wrote_is_one_line_of_the_text():
-    used("bob\n\nErrors by code\n- 500", START, "upload\r\nBcc: x@example.org")
+    create_feature_usage("bob\n\nErrors by code\n- 500", START, "upload\r\nBcc: x@example.org")
     told = written()
     assert "- bob Errors by code - 500: 1 request" in told.text.splitlines()
     assert "- upload Bcc: x@example.org: 1" in told.text.splitlines()
@@ -188,11 +188,11 @@ def test_what_others_wrote_is_one_line_of_the_text():
 def test_of_very_many_people_it_names_the_most_active_and_stays_short():
     for number in range(40):
         for _ in range(1 + (number == 39)):
-            used(f"{number:02}-{'x' * 240}", START, f"f{number:02}{'y' * 120}")
+            create_feature_usage(f"{number:02}-{'x' * 240}", START, f"f{number:02}{'y' * 120}")
         for _ in range(5):
-            failed(f"{number:02}-{'x' * 240}", START, "E" * 128)
+            create_error(f"{number:02}-{'x' * 240}", START, "E" * 128)
     for number in range(9):
-        used(f"39-{'x' * 240}", START, f"g{number}")
+        create_feature_usage(f"39-{'x' * 240}", START, f"g{number}")
     told = written()
     people = [line for line in told.text.splitlines() if line.startswith("- ") and "request" in line]
     assert (len(people), people[0][:5], people[0][-24:]) == (25, "- 39-", "x: 11 requests, 5 errors")
@@ -205,8 +205,8 @@ def test_of_very_many_people_it_names_the_most_active_and_stays_short():
 
 def test_a_month_of_a_large_house_is_still_a_mail():
     for number in range(200):
-        session(f"user{number:03}@example.org", START, END)
-        used(f"user{number:03}@example.org", START)
+        create_session(f"user{number:03}@example.org", START, END)
+        create_feature_usage(f"user{number:03}@example.org", START)
     data = build_summary(END - timedelta(hours=720), END)
     report = reports.create(END - timedelta(hours=720), END, data, "olga")
     message = OutboxMessage.objects.get()
@@ -244,7 +244,7 @@ def test_where_nobody_looked_it_does_not_say_that_nothing_happened(settings):
 
 def test_what_machines_told_stands_above_that_nobody_looked(settings):
     settings.TRACKING = False
-    used("agent:PC-1", START)
+    create_feature_usage("agent:PC-1", START)
     told = written()
     assert told.title.endswith("0 people, 1 request, 0 errors")
     assert told.text.splitlines()[-2:] == ["", NOT_NOTED]
@@ -252,7 +252,7 @@ def test_what_machines_told_stands_above_that_nobody_looked(settings):
 
 
 def test_machines_alone_are_no_people(settings):
-    used("agent:PC-1", START)
+    create_feature_usage("agent:PC-1", START)
     told = written()
     assert told.title == "Usage 2026-03-10 14:00 - 16:00 UTC: 0 people, 1 request, 0 errors"
     assert "1 machine: 1 request, 0 errors" in told.text.splitlines()

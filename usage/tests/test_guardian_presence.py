@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from usage.guardian.summary import build_summary, round_to_minutes
-from usage.tests.activity import at, failed, session, used
+from usage.tests.factories import at, create_error, create_feature_usage, create_session
 
 pytestmark = pytest.mark.django_db
 ALICE, BOB, CAROL = "alice@example.org", "bob@example.org", "carol@example.org"
@@ -47,7 +47,7 @@ def minutes():
 )
 def test_sessions_that_ended_count_within_the_period_and_once(sessions, expected):
     for start, end in sessions:
-        session(BOB, at(start), at(end))
+        create_session(BOB, at(start), at(end))
     assert minutes() == expected
 
 
@@ -55,32 +55,32 @@ def test_sessions_that_ended_count_within_the_period_and_once(sessions, expected
     ("start", "end"), [("12:00", "14:00"), ("16:00", "17:00"), ("13:59", "13:59"), ("16:00", "16:00"), ("16:00", None)]
 )
 def test_a_session_outside_the_period_makes_nobody_active(start, end):
-    session(BOB, at(start), end and at(end))
+    create_session(BOB, at(start), end and at(end))
     assert build_summary(START, END)["active_users"] == 0
 
 
 def test_a_session_of_long_ago_that_nobody_ended_makes_nobody_active():
-    session(BOB, START - 300 * 24 * HOUR)
+    create_session(BOB, START - 300 * 24 * HOUR)
     assert build_summary(START, END)["active_users"] == 0
 
 
 def test_a_session_that_ended_long_after_the_period_covers_it():
-    session(BOB, START - 300 * 24 * HOUR, END + 200 * 24 * HOUR)
+    create_session(BOB, START - 300 * 24 * HOUR, END + 200 * 24 * HOUR)
     assert minutes() == 120
 
 
 def test_an_end_that_has_not_come_is_none():
-    session(BOB, START - HOUR, timezone.now() + 24 * HOUR)
+    create_session(BOB, START - HOUR, timezone.now() + 24 * HOUR)
     assert build_summary(START, END)["users"] == []
     for moment in ("14:10", "14:30"):
-        used(BOB, at(moment))
+        create_feature_usage(BOB, at(moment))
     assert minutes() == 20
 
 
 @pytest.mark.parametrize(("end", "expected"), [(timedelta(0), 60), (timedelta(microseconds=1), 0)])
 def test_an_end_of_this_very_moment_has_come(monkeypatch, end, expected):
     monkeypatch.setattr(timezone, "now", lambda: at("15:00"))
-    session(BOB, START, at("15:00") + end)
+    create_session(BOB, START, at("15:00") + end)
     assert minutes() == expected
 
 
@@ -103,9 +103,9 @@ def test_an_end_of_this_very_moment_has_come(monkeypatch, end, expected):
         ("13:00", ["14:00", "14:30:00.000001", "15:00:00.000001"], 30),
     ],
 )
-@pytest.mark.parametrize("happened", [used, failed])
+@pytest.mark.parametrize("happened", [create_feature_usage, create_error])
 def test_a_session_without_end_counts_while_its_person_was_there(began, active, expected, happened):
-    session(BOB, at(began))
+    create_session(BOB, at(began))
     for moment in active:
         happened(BOB, at(moment))
     assert minutes() == expected
@@ -122,11 +122,11 @@ def test_a_session_without_end_counts_while_its_person_was_there(began, active, 
         (["11:00", "15:30"], 30),
     ],
 )
-@pytest.mark.parametrize("happened", [used, failed])
+@pytest.mark.parametrize("happened", [create_feature_usage, create_error])
 def test_nobody_ended_it_but_it_is_over_when_a_browser_would_have_forgotten_it(settings, began, expected, happened):
     settings.SESSION_COOKIE_AGE = 3.5 * 60 * 60
     for moment in began:
-        session(BOB, at(moment))
+        create_session(BOB, at(moment))
     for moment in ("14:00", "14:10", "14:20", "14:30", "14:40"):
         happened(BOB, at(moment))
     assert minutes() == expected
@@ -134,58 +134,58 @@ def test_nobody_ended_it_but_it_is_over_when_a_browser_would_have_forgotten_it(s
 
 def test_what_comes_long_after_it_is_over_takes_nothing_away(settings):
     settings.SESSION_COOKIE_AGE = 60 * 60
-    session(BOB, at("13:10"))
+    create_session(BOB, at("13:10"))
     for moment in ("14:50", "15:00"):
-        used(BOB, at(moment))
+        create_feature_usage(BOB, at(moment))
     assert minutes() == 0
 
 
 def test_a_login_of_long_ago_makes_no_person_of_what_runs_at_night():
-    session(BOB, START - 14 * 24 * HOUR - SECOND)
+    create_session(BOB, START - 14 * 24 * HOUR - SECOND)
     for moment in ("14:00", "14:10", "14:20"):
-        used(BOB, at(moment), "usage-summary")
+        create_feature_usage(BOB, at(moment), "usage-summary")
     assert minutes() == 0
 
 
 def test_requests_and_errors_are_moments_of_one_person():
-    session(BOB, at("13:00"))
-    used(BOB, at("14:00"))
-    failed(BOB, at("14:25"))
-    used(BOB, at("14:50"))
-    failed(BOB, at("15:15"))
-    used(ALICE, at("15:40"))
+    create_session(BOB, at("13:00"))
+    create_feature_usage(BOB, at("14:00"))
+    create_error(BOB, at("14:25"))
+    create_feature_usage(BOB, at("14:50"))
+    create_error(BOB, at("15:15"))
+    create_feature_usage(ALICE, at("15:40"))
     assert times(build_summary(START, END)) == {BOB: 75, ALICE: 0}
 
 
 def test_of_several_open_sessions_the_time_counts_once():
     for began in ("12:00", "14:10", "14:35"):
-        session(BOB, at(began))
-    session(BOB, at("14:15"), at("14:40"))
+        create_session(BOB, at(began))
+    create_session(BOB, at("14:15"), at("14:40"))
     for moment in ("14:00", "14:20", "14:50", "15:40"):
-        used(BOB, at(moment))
+        create_feature_usage(BOB, at(moment))
     assert minutes() == 50
 
 
 def test_between_a_session_that_ended_and_one_that_did_not_nobody_was_there():
-    session(BOB, START, at("14:10"))
-    session(BOB, at("13:00"))
+    create_session(BOB, START, at("14:10"))
+    create_session(BOB, at("13:00"))
     for moment in ("14:25", "14:30"):
-        used(BOB, at(moment))
+        create_feature_usage(BOB, at(moment))
     assert minutes() == 15
 
 
 def test_who_has_no_session_has_no_time():
     for moment in ("14:00", "14:10", "14:20"):
-        used(CAROL, at(moment))
-    session(BOB, at("13:00"))
+        create_feature_usage(CAROL, at(moment))
+    create_session(BOB, at("13:00"))
     assert times(build_summary(START, END)) == {CAROL: 0}
 
 
 def test_machines_and_strangers_have_no_time():
     for name in ("", "agent:PC-1", "client:gui"):
-        session(name, START, END)
-        session(name, START)
-        used(name, START)
+        create_session(name, START, END)
+        create_session(name, START)
+        create_feature_usage(name, START)
     assert build_summary(START, END)["users"] == []
 
 

@@ -18,7 +18,7 @@ from portal.work.schedules import jobs, run_cycle
 from usage.guardian import reports
 from usage.guardian.summary import build_summary
 from usage.models import GuardianReport
-from usage.tests.activity import at, failed, used
+from usage.tests.factories import at, create_error, create_feature_usage
 
 pytestmark = pytest.mark.django_db
 BOB = "bob@example.org"
@@ -105,8 +105,8 @@ def test_midnight_is_named(clock):
 
 
 def test_a_report_is_kept_mailed_and_written(clock, file):
-    used(BOB, at("15:00"))
-    failed(BOB, at("15:30"))
+    create_feature_usage(BOB, at("15:00"))
+    create_error(BOB, at("15:30"))
     run_cycle(JOB)
     report = GuardianReport.objects.get()
     assert report.data == written(file) == build_summary(at("14:00"), at("16:00"))
@@ -127,7 +127,7 @@ def test_without_recipients_it_is_kept_all_the_same(clock, file, settings):
 def test_the_file_takes_the_place_of_the_one_before_and_is_for_its_owner(clock, file, folder):
     run_cycle(JOB)
     clock(at("18:02"))
-    used("élise@example.org", at("17:00"))
+    create_feature_usage("élise@example.org", at("17:00"))
     run_cycle(JOB)
     assert written(file)["period"] == "2026-03-10 16:00 - 18:00"
     assert "élise@example.org" in file.read_text(encoding="utf-8")
@@ -206,7 +206,7 @@ def test_run_twice_it_has_one_effect(clock, file):
 
 @pytest.mark.parametrize("at_the_line", ["write_file", "create", "notify", "build_summary"])
 def test_killed_at_any_line_and_run_again_it_has_one_effect(monkeypatch, clock, file, at_the_line):
-    used(BOB, at("15:00"))
+    create_feature_usage(BOB, at("15:00"))
 
     def kill(*_, **__):
         raise Killed
@@ -218,7 +218,7 @@ def test_killed_at_any_line_and_run_again_it_has_one_effect(monkeypatch, clock, 
     kept = GuardianReport.objects.count()
     assert len(mails()) == 2 * kept == (2 if at_the_line == "write_file" else 0)
     assert not file.exists()
-    used(BOB, at("15:30"))  # arrives late
+    create_feature_usage(BOB, at("15:30"))  # arrives late
     clock(at("16:10"))
     run_cycle(JOB)
     report = GuardianReport.objects.get()

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from usage.guardian.summary import build_summary
-from usage.tests.activity import at, failed, session, used
+from usage.tests.factories import at, create_error, create_feature_usage, create_session
 
 pytestmark = pytest.mark.django_db
 ALICE, BOB, CAROL = "alice@example.org", "bob@example.org", "carol@example.org"
@@ -27,26 +27,26 @@ def times(found):
 @pytest.fixture
 def day():
     """Alice works with sessions, Bob's never ended, Carol has none; machines, applications and strangers besides."""
-    session(ALICE, at("08:00"), at("12:00"))
-    session(ALICE, at("11:30"), at("14:30"))
-    session(BOB, at("09:00"))
+    create_session(ALICE, at("08:00"), at("12:00"))
+    create_session(ALICE, at("11:30"), at("14:30"))
+    create_session(BOB, at("09:00"))
     for moment in ("09:00", "09:20", "09:50", "15:00", "15:10"):
-        used(BOB, at(moment), "login" if moment == "09:00" else "document_upload")
+        create_feature_usage(BOB, at(moment), "login" if moment == "09:00" else "document_upload")
     for moment in ("10:00", "13:59:59.999999", "14:00", "14:29"):
-        used(ALICE, at(moment), "thread_create")
-    used(ALICE, at("14:10"))
-    failed(ALICE, at("14:10"))
-    failed(BOB, at("15:30"), "Http404", 404)
-    failed(BOB, at("23:59:59.999999"), "TimeoutError", None)
+        create_feature_usage(ALICE, at(moment), "thread_create")
+    create_feature_usage(ALICE, at("14:10"))
+    create_error(ALICE, at("14:10"))
+    create_error(BOB, at("15:30"), "Http404", 404)
+    create_error(BOB, at("23:59:59.999999"), "TimeoutError", None)
     for moment in ("15:59:59.999999", "16:00"):
-        used(CAROL, at(moment), "login")
-    used("agent:PC-1", at("14:01"), "usage-report")
-    used("agent:PC-1", at("15:01"), "usage-report")
-    failed("agent:PC-2", at("15:02"), "counters_mismatch", 400)
-    used("client:gui_v6", at("15:03"), "usage-report")
-    used("enroll:installer", at("15:04"), "agent-enroll")
-    used("", at("15:05"), "login")
-    failed("", at("15:05"), "PermissionDenied", 403)
+        create_feature_usage(CAROL, at(moment), "login")
+    create_feature_usage("agent:PC-1", at("14:01"), "usage-report")
+    create_feature_usage("agent:PC-1", at("15:01"), "usage-report")
+    create_error("agent:PC-2", at("15:02"), "counters_mismatch", 400)
+    create_feature_usage("client:gui_v6", at("15:03"), "usage-report")
+    create_feature_usage("enroll:installer", at("15:04"), "agent-enroll")
+    create_feature_usage("", at("15:05"), "login")
+    create_error("", at("15:05"), "PermissionDenied", 403)
 
 
 def test_two_hours_of_it(day):
@@ -111,8 +111,8 @@ def test_the_twelve_periods_of_a_day_add_up_to_it(day):
 
 
 def test_a_month_ends_where_it_is_told_to(day):
-    used(CAROL, END - 720 * HOUR)
-    used(BOB, END - 720 * HOUR - timedelta(microseconds=1))
+    create_feature_usage(CAROL, END - 720 * HOUR)
+    create_feature_usage(BOB, END - 720 * HOUR - timedelta(microseconds=1))
     found = build_summary(END - 720 * HOUR, END)
     assert (found["hours"], found["total_requests"], found["period"]) == (
         720,
@@ -145,10 +145,10 @@ def test_a_period_names_the_day_of_its_end_where_that_is_another(start, hours, p
 def test_no_hour_is_lost_or_counted_twice_where_clocks_are_changed(settings, day, zone):
     settings.TIME_ZONE = "Europe/Paris"
     start = at("00:00", day)
-    session(BOB, start, start + 2 * HOUR)
-    session(ALICE, start)
+    create_session(BOB, start, start + 2 * HOUR)
+    create_session(ALICE, start)
     for half_hours in range(9):
-        used(ALICE, start + half_hours * HOUR / 2)
+        create_feature_usage(ALICE, start + half_hours * HOUR / 2)
     found = build_summary(start, start + 2 * HOUR)
     assert found["period"] == f"{day} 00:00 - 02:00"
     assert times(found) == {ALICE: 90, BOB: 120}
@@ -158,7 +158,7 @@ def test_no_hour_is_lost_or_counted_twice_where_clocks_are_changed(settings, day
 
 
 def test_moments_of_another_zone_are_those_of_utc():
-    used(BOB, at("14:30"))
+    create_feature_usage(BOB, at("14:30"))
     local = [moment.astimezone(ZoneInfo("Europe/Paris")) for moment in (START, END)]
     assert build_summary(*local) == build_summary(START, END)
     assert local[0].hour == 15
@@ -170,7 +170,7 @@ def test_moments_of_another_zone_are_those_of_utc():
 def test_ties_stand_in_the_order_of_their_names_whatever_the_database_thinks():
     names = ["Zoe@example.org", "a.b@example.org", "a-b@example.org", "élise@example.org", "ab@example.org", "A@b"]
     for name in names:
-        used(name, START, name.partition("@")[0])
+        create_feature_usage(name, START, name.partition("@")[0])
     found = build_summary(START, END)
     assert [user["email"] for user in found["users"]] == sorted(names)
     tops = [feature["name"] for feature in found["top_features"]]
@@ -180,7 +180,7 @@ def test_ties_stand_in_the_order_of_their_names_whatever_the_database_thinks():
 def test_the_ten_most_used_features_are_named():
     for number in range(12):
         for _ in range(1 + (number == 11)):
-            used("agent:PC-1", START, f"f{number:02}")
+            create_feature_usage("agent:PC-1", START, f"f{number:02}")
     tops = build_summary(START, END)["top_features"]
     assert tops[0] == {"name": "f11", "count": 2}
     assert [top["name"] for top in tops[1:]] == [f"f{number:02}" for number in range(9)]
@@ -188,10 +188,10 @@ def test_the_ten_most_used_features_are_named():
 
 def test_the_newest_twenty_errors_of_each_are_named_and_all_are_counted():
     for number in range(25):
-        failed(BOB, START + number // 2 * SECOND, f"E{number:02}")
-        failed("", START, "S")
-        failed("agent:PC-1", START, "M")
-    failed(ALICE, START, "A")
+        create_error(BOB, START + number // 2 * SECOND, f"E{number:02}")
+        create_error("", START, "S")
+        create_error("agent:PC-1", START, "M")
+    create_error(ALICE, START, "A")
     users = {user["email"]: user for user in build_summary(START, END)["users"]}
     assert users[BOB]["errors_count"] == 25
     assert [error["error"] for error in users[BOB]["errors"]] == [f"E{number:02}" for number in range(24, 4, -1)]
@@ -220,10 +220,10 @@ def test_ten_people_cost_as_many_queries_as_one():
         return len(asked)
 
     def come(number):
-        session(f"u{number}@example.org", START)
-        session(f"u{number}@example.org", START, END)
-        used(f"u{number}@example.org", START)
-        failed(f"u{number}@example.org", START)
+        create_session(f"u{number}@example.org", START)
+        create_session(f"u{number}@example.org", START, END)
+        create_feature_usage(f"u{number}@example.org", START)
+        create_error(f"u{number}@example.org", START)
 
     come(0)
     once = queries()
@@ -234,6 +234,6 @@ def test_ten_people_cost_as_many_queries_as_one():
 
 def test_the_moment_of_an_error_is_told_in_utc(settings):
     settings.TIME_ZONE = "Europe/Paris"
-    failed(BOB, datetime(2026, 3, 10, 14, 30, 12, 999_999, tzinfo=UTC))
+    create_error(BOB, datetime(2026, 3, 10, 14, 30, 12, 999_999, tzinfo=UTC))
     (error,) = build_summary(START, END)["users"][0]["errors"]
     assert error["timestamp"] == "2026-03-10 14:30:12"

@@ -11,8 +11,8 @@ from usage import findings, quotas, rollups
 from usage.exports import ExportQuery, export_rows
 from usage.models import Licence, Run, RunRollup
 from usage.quotas import quota_statuses
-from usage.tests.hours import a_licence
-from usage.tests.runs import document, kept, run
+from usage.tests.factories import create_licence, create_run
+from usage.tests.payloads import document_payload, run_payload
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -30,20 +30,20 @@ def counted_pages():
 
 
 def implausible(**fields):
-    return kept(**{"total_pages": 1_000_001, "implausible": True} | fields)
+    return create_run(**{"total_pages": 1_000_001, "implausible": True} | fields)
 
 
 @pytest.mark.parametrize(("pages", "is_implausible"), [(1_000_000, False), (1_000_001, True), (2**31 - 1, True)])
 def test_run_beyond_a_million_pages_is_recorded_as_implausible(call, client_token, pages, is_implausible):
-    answer = call("POST", "usage/report", client_token, body=run([document(page_count=pages)]))
+    answer = call("POST", "usage/report", client_token, body=run_payload([document_payload(page_count=pages)]))
     assert (answer.status_code, answer.json()["status"]) == (201, "recorded")
     assert Run.objects.get().implausible is is_implausible
 
 
 def test_implausible_run_is_in_no_quota_chart_or_sum_of_an_export(count):
-    licence, now = a_licence(quota=100), timezone.now()
+    licence, now = create_licence(quota=100), timezone.now()
     implausible()
-    kept(total_pages=7)
+    create_run(total_pages=7)
     count()
     assert quota_statuses([licence], now)[licence.ref].pages == counted_pages() == 7
     for groups in (("license",), ("machine",)):
@@ -52,8 +52,13 @@ def test_implausible_run_is_in_no_quota_chart_or_sum_of_an_export(count):
 
 
 def test_run_of_two_billion_pages_by_an_application_raises_no_quota_alarm(call, client_token, count):
-    a_licence("LIC-2041", quota=100)
-    call("POST", "usage/report", client_token, body=run([document(page_count=2**31 - 1)], started_at=None))
+    create_licence("LIC-2041", quota=100)
+    call(
+        "POST",
+        "usage/report",
+        client_token,
+        body=run_payload([document_payload(page_count=2**31 - 1)], started_at=None),
+    )
     count()
     assert quotas.review_quotas(timezone.now(), claim_cycle("usage.quotas", "now")) == 0
     assert not Licence.objects.filter(quotas.over_quota(timezone.now())).exists()
@@ -92,7 +97,7 @@ def test_implausible_run_stays_so_while_runs_are_summed_up(admin_client):
 
 def test_list_and_finding_show_implausible_runs(admin_client):
     run = implausible()
-    kept()
+    create_run()
     (finding,) = findings.implausible_runs(timezone.now())
     assert finding.text == (
         "1 run has more than 1,000,000 pages, which are not counted: check it. Reported by client:gui."

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from usage.consumption import Period, UsageTotals, latest_periods, midnight, period_at, totals_by_day, totals_by_period
 from usage.models import Licence, RunRollup
 from usage.quotas import QuotaStatus, quota_statuses
-from usage.tests.hours import a_licence, an_hour
+from usage.tests.factories import create_licence, create_rollup
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
@@ -102,23 +102,23 @@ class TestForecast:
 @pytest.mark.django_db
 class TestStandings:
     def standing(self, now=NOON, **fields):
-        licence = a_licence(**fields)
+        licence = create_licence(**fields)
         return quota_statuses([licence], now)["LIC-1"]
 
     def test_pages_are_those_of_the_running_month(self):
-        an_hour(at(2026, 2, 28, 23), pages=1)
-        an_hour(at(2026, 3, 1), pages=2)
-        an_hour(NOON, pages=4)
-        an_hour(NOON, pages=8, app_version="7")
-        an_hour(NOON, pages=16, license_ref="LIC-2")
+        create_rollup(at(2026, 2, 28, 23), pages=1)
+        create_rollup(at(2026, 3, 1), pages=2)
+        create_rollup(NOON, pages=4)
+        create_rollup(NOON, pages=8, app_version="7")
+        create_rollup(NOON, pages=16, license_ref="LIC-2")
         assert self.standing().pages == 14
 
     def test_each_licence_has_its_own_month_in_one_query(self):
         days = (1, 10, 20, 28)
         for number, day in enumerate(days):
-            a_licence(f"LIC-{number}", period_day=day)
+            create_licence(f"LIC-{number}", period_day=day)
             for back in range(40):
-                an_hour(NOON - back * DAY, license_ref=f"LIC-{number}")
+                create_rollup(NOON - back * DAY, license_ref=f"LIC-{number}")
         with CaptureQueriesContext(connection) as queries:
             licences = list(Licence.objects.all())
             found = quota_statuses(licences, NOON)
@@ -127,28 +127,28 @@ class TestStandings:
 
     def test_the_pace_is_that_of_the_last_four_weeks_without_today(self):
         for back in range(1, 31):
-            an_hour(NOON - back * DAY, pages=28)
-        an_hour(NOON, pages=1_000)
+            create_rollup(NOON - back * DAY, pages=28)
+        create_rollup(NOON, pages=1_000)
         assert self.standing().pace == 28
 
     def test_days_before_the_first_run_do_not_count(self):
-        an_hour(NOON - 3 * DAY, pages=30)
+        create_rollup(NOON - 3 * DAY, pages=30)
         assert self.standing().pace == 10
 
     def test_days_without_a_run_do(self):
-        an_hour(NOON - 3 * DAY, pages=30)
+        create_rollup(NOON - 3 * DAY, pages=30)
         assert self.standing(first_seen_at=NOON - 10 * DAY).pace == 3
 
     def test_days_before_the_last_four_weeks_do_not(self):
-        an_hour(NOON - 3 * DAY, pages=28)
+        create_rollup(NOON - 3 * DAY, pages=28)
         assert self.standing(first_seen_at=NOON - 90 * DAY).pace == 1
 
     def test_what_was_reported_late_counts_from_the_day_it_was_done(self):
-        an_hour(NOON - 10 * DAY, pages=30)
+        create_rollup(NOON - 10 * DAY, pages=30)
         assert self.standing(first_seen_at=NOON - DAY).pace == 3
 
     def test_before_a_day_is_over_there_is_no_pace(self):
-        an_hour(NOON, pages=30)
+        create_rollup(NOON, pages=30)
         assert self.standing(first_seen_at=NOON).pace is None
 
     def test_a_licence_that_was_never_used_has_none(self):
@@ -162,25 +162,25 @@ class TestStandings:
 @pytest.mark.django_db
 class TestSums:
     def test_the_months_of_a_licence_are_summed_newest_first(self):
-        an_hour(at(2026, 2, 28, 23), pages=1, runs=3, documents=5, succeeded=4, failed=1)
-        an_hour(at(2026, 3, 1), pages=2)
-        an_hour(NOON, pages=4)
-        an_hour(at(2025, 3, 31), pages=8)
-        an_hour(NOON, pages=16, license_ref="LIC-2")
+        create_rollup(at(2026, 2, 28, 23), pages=1, runs=3, documents=5, succeeded=4, failed=1)
+        create_rollup(at(2026, 3, 1), pages=2)
+        create_rollup(NOON, pages=4)
+        create_rollup(at(2025, 3, 31), pages=8)
+        create_rollup(NOON, pages=16, license_ref="LIC-2")
         found = totals_by_period("LIC-1", latest_periods(NOON, 1))
         assert [sums.pages for sums in found] == [6, 1] + [0] * 10
         assert found[1] == UsageTotals(3, 5, 4, 1, 1)
 
     def test_a_day_is_one_of_the_portals_zone(self, settings):
         settings.TIME_ZONE = "Europe/Paris"
-        an_hour(at(2026, 3, 19, 22), pages=1)
-        an_hour(at(2026, 3, 19, 23), pages=2)
-        an_hour(at(2026, 3, 20, 5), pages=4)
+        create_rollup(at(2026, 3, 19, 22), pages=1)
+        create_rollup(at(2026, 3, 19, 23), pages=2)
+        create_rollup(at(2026, 3, 20, 5), pages=4)
         pages = {day: sums.pages for day, sums in totals_by_day(RunRollup.objects.all()).items()}
         assert pages == {date(2026, 3, 19): 1, date(2026, 3, 20): 6}
 
     def test_the_day_the_clocks_go_back_has_25_hours(self, settings):
         settings.TIME_ZONE = "Europe/Paris"
         for number in range(27):
-            an_hour(at(2026, 10, 24, 21) + number * HOUR)
+            create_rollup(at(2026, 10, 24, 21) + number * HOUR)
         assert totals_by_day(RunRollup.objects.all())[date(2026, 10, 25)].runs == 25

@@ -12,8 +12,8 @@ from usage import quotas
 from usage.admin.licences import LicenceForm
 from usage.models import Licence
 from usage.quotas import near_quota, over_quota, review_quotas
-from usage.tests.hours import a_licence, an_hour
-from usage.tests.runs import kept, run
+from usage.tests.factories import create_licence, create_rollup, create_run
+from usage.tests.payloads import run_payload
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
@@ -48,28 +48,28 @@ class TestWarnings:
         ("pages", "told"), [(0, []), (79, []), (80, [NEAR]), (99, [NEAR]), (100, [FULL]), (500, [FULL])]
     )
     def test_each_is_told_of_what_is_reached(self, reviewed, pages, told):
-        a_licence()
-        an_hour(NOON, pages=pages)
+        create_licence()
+        create_rollup(NOON, pages=pages)
         assert reviewed() == len(told)
         assert titles() == told
 
     def test_both_are_told_in_turn_and_once(self, reviewed):
-        a_licence()
-        an_hour(NOON, pages=80)
+        create_licence()
+        create_rollup(NOON, pages=80)
         assert (reviewed(), reviewed()) == (1, 0)
-        an_hour(NOON - DAY, pages=20)
+        create_rollup(NOON - DAY, pages=20)
         assert (reviewed(), reviewed()) == (1, 0)
         assert titles() == [NEAR, FULL]
 
     def test_a_warning_says_how_it_stands(self, reviewed):
-        licence = a_licence(quota=10_000)
+        licence = create_licence(quota=10_000)
         for back in range(10):
-            an_hour(NOON - back * DAY, pages=810)
+            create_rollup(NOON - back * DAY, pages=810)
         for token, pages in (("client:gui", 5_000), ("agent:PC-1", 700), ("client:gui", 2_000), ("agent:PC-2", 7)):
-            kept(reported_by=token, total_pages=pages, received_at=NOON)
-        kept(reported_by="agent:PC-3", total_pages=2**31 - 1, implausible=True, received_at=NOON)
-        kept(reported_by="agent:PC-4", total_pages=9, received_at=NOON - 30 * DAY)
-        kept(reported_by="agent:PC-5", license_ref="LIC-2", total_pages=9, received_at=NOON)
+            create_run(reported_by=token, total_pages=pages, received_at=NOON)
+        create_run(reported_by="agent:PC-3", total_pages=2**31 - 1, implausible=True, received_at=NOON)
+        create_run(reported_by="agent:PC-4", total_pages=9, received_at=NOON - 30 * DAY)
+        create_run(reported_by="agent:PC-5", license_ref="LIC-2", total_pages=9, received_at=NOON)
         reviewed()
         (message,) = OutboxMessage.objects.all()
         assert message.text.splitlines() == [
@@ -83,58 +83,58 @@ class TestWarnings:
         assert message.dedupe_key == f"licence:{licence.pk}:2026-03-01:80:10000"
 
     def test_the_next_month_is_warned_of_anew(self, reviewed):
-        a_licence()
-        an_hour(NOON, pages=100)
-        an_hour(NOON + 20 * DAY, pages=85)
+        create_licence()
+        create_rollup(NOON, pages=100)
+        create_rollup(NOON + 20 * DAY, pages=85)
         reviewed()
         assert reviewed(NOON + 20 * DAY) == 1
         assert titles() == [FULL, NEAR]
 
     def test_the_month_turns_at_midnight(self, reviewed):
-        a_licence()
-        an_hour(MONTH_END - SECOND, pages=100)
+        create_licence()
+        create_rollup(MONTH_END - SECOND, pages=100)
         assert reviewed(MONTH_END - SECOND) == 1
         assert Licence.objects.filter(over_quota(MONTH_END - SECOND)).exists()
         assert reviewed(MONTH_END) == 0
         assert not Licence.objects.filter(over_quota(MONTH_END)).exists()
 
     def test_without_a_quota_nobody_is_warned_and_without_a_customer_somebody_is(self, reviewed):
-        a_licence("LIC-0", quota=None)
-        a_licence("LIC-1", customer="")
+        create_licence("LIC-0", quota=None)
+        create_licence("LIC-1", customer="")
         for ref in ("LIC-0", "LIC-1", "LIC-2"):
-            an_hour(NOON, pages=10**9, license_ref=ref)
+            create_rollup(NOON, pages=10**9, license_ref=ref)
         assert reviewed() == 1
         assert titles() == ["LIC-1 has used up its pages"]
 
     def test_without_a_channel_nothing_is_told_and_all_is_marked(self, reviewed, channel):
         channel.delete()
-        a_licence()
-        an_hour(NOON, pages=100)
+        create_licence()
+        create_rollup(NOON, pages=100)
         assert reviewed() == 1
         assert Licence.objects.get().exceeded_until == MONTH_END
 
     def test_it_takes_the_same_queries_however_many_licences_there_are(self, reviewed, django_assert_num_queries):
         for number in range(30):
-            a_licence(f"LIC-{number}", period_day=1 + number % 3)
-            an_hour(NOON, license_ref=f"LIC-{number}", pages=50)
+            create_licence(f"LIC-{number}", period_day=1 + number % 3)
+            create_rollup(NOON, license_ref=f"LIC-{number}", pages=50)
         with django_assert_num_queries(3):
             reviewed()
 
 
 class TestMarks:
     def test_a_quota_that_is_used_up_is_marked_until_the_month_ends(self, reviewed):
-        a_licence()
-        an_hour(NOON, pages=99)
+        create_licence()
+        create_rollup(NOON, pages=99)
         reviewed()
         assert Licence.objects.get().exceeded_until is None
-        an_hour(NOON - DAY, pages=1)
+        create_rollup(NOON - DAY, pages=1)
         reviewed()
         assert Licence.objects.get().exceeded_until == MONTH_END
 
     @pytest.mark.parametrize("quota", [1_000, None])
     def test_a_quota_that_is_raised_or_removed_clears_it(self, reviewed, quota):
-        a_licence()
-        an_hour(NOON, pages=100)
+        create_licence()
+        create_rollup(NOON, pages=100)
         reviewed()
         Licence.objects.update(monthly_page_quota=quota)
         reviewed()
@@ -143,8 +143,8 @@ class TestMarks:
         assert not is_over_or_near(licence, NOON)
 
     def test_a_quota_raised_other_than_by_hand_is_near_without_a_word(self, reviewed):
-        a_licence()
-        an_hour(NOON, pages=100)
+        create_licence()
+        create_rollup(NOON, pages=100)
         reviewed()
         Licence.objects.update(monthly_page_quota=120)
         assert reviewed() == 0
@@ -152,30 +152,30 @@ class TestMarks:
         assert titles() == [FULL]
 
     def test_a_mark_that_is_over_is_left_alone(self, reviewed, django_assert_num_queries):
-        a_licence(exceeded_until=NOON)
+        create_licence(exceeded_until=NOON)
         with django_assert_num_queries(3):
             reviewed()
         assert Licence.objects.get().exceeded_until == NOON
 
     def test_what_is_marked_already_is_not_written_again(self, reviewed, django_assert_num_queries):
-        a_licence()
-        an_hour(NOON, pages=100)
+        create_licence()
+        create_rollup(NOON, pages=100)
         reviewed()
         with django_assert_num_queries(3):
             assert reviewed() == 0
 
     def test_a_mark_of_last_month_gives_way_to_one_of_this(self, reviewed):
-        a_licence(exceeded_until=datetime(2026, 3, 1, tzinfo=UTC))
-        an_hour(NOON, pages=100)
+        create_licence(exceeded_until=datetime(2026, 3, 1, tzinfo=UTC))
+        create_rollup(NOON, pages=100)
         reviewed()
         assert Licence.objects.get().exceeded_until == MONTH_END
 
     def test_runs_are_flagged_from_then_on(self, call, client_token, lease):
-        a_licence("LIC-2041", quota=1)
-        assert not call("POST", "usage/report", client_token, **run()).json()["over_quota"]
-        an_hour(license_ref="LIC-2041", pages=12)
+        create_licence("LIC-2041", quota=1)
+        assert not call("POST", "usage/report", client_token, **run_payload()).json()["over_quota"]
+        create_rollup(license_ref="LIC-2041", pages=12)
         review_quotas(timezone.now(), lease)
-        assert call("POST", "usage/report", client_token, **run()).json()["over_quota"]
+        assert call("POST", "usage/report", client_token, **run_payload()).json()["over_quota"]
 
 
 def is_over_or_near(licence, now):
@@ -195,24 +195,24 @@ class TestFromEightyPercent:
         ],
     )
     def test_it_is_asked_of_the_running_month(self, reviewed, day, now):
-        a_licence(period_day=day)
-        an_hour(now, pages=85)
+        create_licence(period_day=day)
+        create_rollup(now, pages=85)
         reviewed(now)
         asked = Licence.objects.filter
         assert asked(near_quota(now)).exists()
         assert not asked(near_quota(now + 31 * DAY)).exists()
 
     def test_a_quota_that_is_used_up_is_no_longer_near(self, reviewed):
-        a_licence()
-        an_hour(NOON, pages=100)
+        create_licence()
+        create_rollup(NOON, pages=100)
         reviewed()
         assert not Licence.objects.filter(near_quota(NOON)).exists()
 
 
 class TestSomethingComesBetween:
     def test_a_quota_changed_meanwhile_is_judged_the_next_time(self, reviewed, monkeypatch):
-        a_licence()
-        an_hour(NOON, pages=100)
+        create_licence()
+        create_rollup(NOON, pages=100)
         known = quotas.quota_statuses
 
         def overtaken(*args):
@@ -226,16 +226,16 @@ class TestSomethingComesBetween:
         assert titles() == []
 
     def test_a_review_whose_lease_was_lost_leaves_nothing(self, lease):
-        a_licence()
-        an_hour(NOON, pages=100)
+        create_licence()
+        create_rollup(NOON, pages=100)
         JobRun.objects.update(fence=7)
         with pytest.raises(LeaseLost):
             review_quotas(NOON, lease)
         assert (titles(), Licence.objects.get().told_percent) == ([], 0)
 
     def test_one_that_is_killed_before_its_end_is_told_by_the_next(self, reviewed, monkeypatch):
-        a_licence()
-        an_hour(NOON, pages=100)
+        create_licence()
+        create_rollup(NOON, pages=100)
         with monkeypatch.context() as patched:
             patched.setattr(quotas, "notify", lambda *notices: 1 / 0)
             with pytest.raises(ZeroDivisionError):
@@ -257,8 +257,8 @@ class TestByHand:
 
     @pytest.mark.parametrize("quota", [100, 90])
     def test_another_quota_is_warned_of_anew(self, reviewed, admin_client, quota):
-        licence = a_licence(quota=95)
-        an_hour(NOON, pages=95)
+        licence = create_licence(quota=95)
+        create_rollup(NOON, pages=95)
         reviewed()
         self.change(admin_client, licence, monthly_page_quota=quota)
         assert (licence.told_period, licence.told_percent) == (None, 0)
@@ -266,8 +266,8 @@ class TestByHand:
         assert titles() == [FULL, NEAR if quota == 100 else FULL]
 
     def test_another_customer_is_not(self, reviewed, admin_client):
-        licence = a_licence()
-        an_hour(NOON, pages=100)
+        licence = create_licence()
+        create_rollup(NOON, pages=100)
         reviewed()
         self.change(admin_client, licence, customer="Acme and sons")
         assert (licence.customer, licence.told_percent) == ("Acme and sons", 100)
@@ -278,6 +278,6 @@ class TestByHand:
             Licence.objects.update(exceeded_until=MONTH_END, told_percent=80, last_run_at=NOON)
 
         monkeypatch.setattr(LicenceForm, "clean", reviewed_meanwhile)
-        licence = self.change(admin_client, a_licence(), customer="Other")
+        licence = self.change(admin_client, create_licence(), customer="Other")
         assert (licence.customer, licence.told_percent) == ("Other", 80)
         assert (licence.exceeded_until, licence.last_run_at) == (MONTH_END, NOON)

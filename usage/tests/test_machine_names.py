@@ -4,14 +4,14 @@ import pytest
 
 from agents.enrolment import issue_agent_token
 from usage.models import Run
-from usage.tests.runs import run
+from usage.tests.payloads import run_payload
 
 pytestmark = pytest.mark.django_db
 ABSENT = object()
 
 
 def named(name):
-    body = run(machine_id=name)
+    body = run_payload(machine_id=name)
     if name is ABSENT:
         del body["machine_id"]
     return body

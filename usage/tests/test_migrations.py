@@ -8,7 +8,7 @@ from django.apps import apps
 from django.utils import timezone
 
 from usage.models import Run
-from usage.tests.runs import kept
+from usage.tests.factories import create_run
 
 pytestmark = pytest.mark.django_db
 HALF_PAST = datetime(2026, 3, 10, 9, 30, tzinfo=UTC)
@@ -21,7 +21,7 @@ def test_the_hour_is_of_utc_whatever_the_zone_of_the_portal(zone, settings, monk
     monkeypatch.setattr(migration, "AT_A_TIME", 2)
     right = {}
     for started_at in (HALF_PAST, None, HALF_PAST + timedelta(days=9)):  # the last by a clock that ran ahead
-        run = kept(started_at=started_at, received_at=HALF_PAST + timedelta(hours=2))
+        run = create_run(started_at=started_at, received_at=HALF_PAST + timedelta(hours=2))
         right[run.pk] = run.hour
     Run.objects.update(hour=timezone.now())
     migration.fill(apps, None)

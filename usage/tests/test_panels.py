@@ -9,8 +9,7 @@ from django.utils import timezone
 
 from usage.models import FeatureUsage, UserError
 from usage.panels import machine_activity_section, machine_errors_section, machine_runs_section, usage_tile
-from usage.tests.hours import an_hour
-from usage.tests.runs import kept
+from usage.tests.factories import create_rollup, create_run
 
 pytestmark = pytest.mark.django_db
 
@@ -23,17 +22,17 @@ def fresh_figures():
 class TestTheTile:
     def test_it_sums_up_thirty_days(self):
         now = timezone.now()
-        an_hour(now, pages=4, runs=2, documents=3, succeeded=2, failed=1)
-        an_hour(now - timedelta(days=3), pages=2, license_ref="")
-        an_hour(now - timedelta(days=31), pages=100)
+        create_rollup(now, pages=4, runs=2, documents=3, succeeded=2, failed=1)
+        create_rollup(now - timedelta(days=3), pages=2, license_ref="")
+        create_rollup(now - timedelta(days=31), pages=100)
         tile = usage_tile(now)
         assert (tile.figure, tile.caption, tile.url) == ("3", "runs in 30 days", "/admin/usage/run/dashboard/")
         assert dict(tile.facts) == {"documents": "4", "pages": "6", "failed": "1"}
         assert (tile.chart.values[-1], tile.chart.values[-4], len(tile.chart.values)) == (2, 1, 30)
 
     def test_it_reads_hours_once_a_minute_and_no_runs(self, django_assert_num_queries):
-        kept()
-        an_hour()
+        create_run()
+        create_rollup()
         with django_assert_num_queries(1) as queries:
             usage_tile(timezone.now())
             usage_tile(timezone.now())
@@ -47,8 +46,8 @@ class TestTheTile:
 class TestThePageOfAMachine:
     def test_it_shows_its_last_runs(self):
         for _ in range(12):
-            kept()
-        kept(machine_id="PC-2")
+            create_run()
+        create_run(machine_id="PC-2")
         section = machine_runs_section("PC-1")
         assert (len(section.rows), section.url) == (10, "/admin/usage/run/?q=PC-1")
 

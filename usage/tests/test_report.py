@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from usage.ingestion.run_payload import read_run
 from usage.models import Licence, Run
-from usage.tests.runs import document, run
+from usage.tests.payloads import document_payload, run_payload
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +25,7 @@ def fields_refused(answer):
 
 
 def test_a_run_is_recorded(report):
-    body = run()
+    body = run_payload()
     answer = report(body)
     kept = Run.objects.get()
     assert answer.status_code == 201
@@ -49,7 +49,7 @@ def test_a_run_is_recorded(report):
 
 
 def test_the_same_run_again_is_a_duplicate_with_the_same_body(report):
-    body = run()
+    body = run_payload()
     first = report(body)
     again = report(body | {"sent_at": "2026-03-11T00:00:00Z"})
     assert (again.status_code, again.json()["status"]) == (200, "duplicate")
@@ -58,7 +58,7 @@ def test_the_same_run_again_is_a_duplicate_with_the_same_body(report):
 
 
 def test_what_means_the_same_is_the_same_run(report):
-    body = run()
+    body = run_payload()
     report(body)
     same = dict(reversed(body.items())) | {
         "run_id": str(uuid.UUID(body["run_id"])).upper(),
@@ -70,10 +70,10 @@ def test_what_means_the_same_is_the_same_run(report):
 
 
 @pytest.mark.parametrize(
-    "change", [{"license_ref": None}, {"app_version": "6.0.4"}, {"started_at": None}, {"documents": [document(), document(status="failed", page_count=None)]}]
+    "change", [{"license_ref": None}, {"app_version": "6.0.4"}, {"started_at": None}, {"documents": [document_payload(), document_payload(status="failed", page_count=None)]}]
 )  # fmt: skip
 def test_the_same_run_with_other_content_conflicts_and_changes_nothing(report, change):
-    body = run()
+    body = run_payload()
     report(body)
     answer = report(body | change)
     assert (answer.status_code, answer.json()["code"]) == (409, "run_conflict")
@@ -84,7 +84,7 @@ def test_the_same_run_with_other_content_conflicts_and_changes_nothing(report, c
     "given", ["0f8fad5bd9cb469fa16570867728950e", "0f8fad5b-d9cb-469f-a165-70867728950e", "0F8FAD5BD9CB469FA16570867728950E", "0F8FAD5B-D9CB-469F-A165-70867728950E"]
 )  # fmt: skip
 def test_a_run_id_is_taken_in_hex_or_with_dashes(report, given):
-    assert report(run(run_id=given)).json()["run_id"] == "0f8fad5bd9cb469fa16570867728950e"
+    assert report(run_payload(run_id=given)).json()["run_id"] == "0f8fad5bd9cb469fa16570867728950e"
 
 
 @pytest.mark.parametrize(
@@ -93,19 +93,19 @@ def test_a_run_id_is_taken_in_hex_or_with_dashes(report, given):
      "0f8fad5b-d9cb469fa165-70867728950e", " 0f8fad5bd9cb469fa16570867728950e", "0f8fad5bd9cb469fa16570867728950e\n", "０f8fad5bd9cb469fa16570867728950e", ["x"]],
 )  # fmt: skip
 def test_any_other_run_id_is_refused(report, given):
-    assert fields_refused(report(run(run_id=given))) == ["run_id"]
+    assert fields_refused(report(run_payload(run_id=given))) == ["run_id"]
 
 
 @pytest.mark.parametrize("field", ["document_count", "succeeded_count", "failed_count", "total_pages"])
 @pytest.mark.parametrize("value", [True, False, "2", 2.0, 2.5, -1, 2**31, 10**30, [], {}, None])
 def test_a_counter_is_an_integer_and_nothing_like_one(report, field, value):
-    assert fields_refused(report(run(**{field: value}))) == [field]
+    assert fields_refused(report(run_payload(**{field: value}))) == [field]
 
 
 @pytest.mark.parametrize("field", ["ordinal", "page_count", "duration_ms"])
 @pytest.mark.parametrize("value", [True, "2", 2.0, -1, 2**31, 10**30, [], {}])
 def test_a_documents_numbers_are_integers_too(report, field, value):
-    body = run() | {"documents": [document(), document(**{field: value})]}
+    body = run_payload() | {"documents": [document_payload(), document_payload(**{field: value})]}
     assert fields_refused(report(body)) == [f"documents[1].{field}"]
 
 
@@ -114,20 +114,20 @@ def test_a_documents_numbers_are_integers_too(report, field, value):
     [{"document_count": 3}, {"succeeded_count": 2}, {"failed_count": 0}, {"total_pages": 11}, {"documents": []}],
 )
 def test_counters_must_agree_with_the_documents(report, change):
-    answer = report(run() | change)
+    answer = report(run_payload() | change)
     assert (answer.status_code, answer.json()["code"]) == (400, "counters_mismatch")
     assert not Run.objects.exists()
 
 
 def test_every_field_of_a_document_may_be_null_or_absent(report):
-    documents = [{}, dict.fromkeys(document(), None)]
-    assert report(run(documents)).status_code == 201
-    assert Run.objects.get().documents == [dict.fromkeys(document(), None)] * 2
+    documents = [{}, dict.fromkeys(document_payload(), None)]
+    assert report(run_payload(documents)).status_code == 201
+    assert Run.objects.get().documents == [dict.fromkeys(document_payload(), None)] * 2
 
 
 @pytest.mark.parametrize("status", ["SUCCESS", "skipped", "C:\\a.pdf", 7, True, [], {}])
 def test_another_status_is_other_and_counts_in_neither(report, status):
-    assert report(run([document(status=status)], succeeded_count=0, failed_count=0)).status_code == 201
+    assert report(run_payload([document_payload(status=status)], succeeded_count=0, failed_count=0)).status_code == 201
     assert Run.objects.get().documents[0]["status"] == "other"
 
 
@@ -137,15 +137,15 @@ def test_another_status_is_other_and_counts_in_neither(report, status):
      ("report.pdf", "other"), ("abcdefghijk", "other"), (".pdf ", "other"), ("pdf\n", "other"), (7, "other"), (["pdf"], "other"), ("ｐｄｆ", "other"), (None, None)],
 )  # fmt: skip
 def test_an_extension_is_a_short_word_or_other(report, given, kept):
-    assert report(run([document(extension=given)])).status_code == 201
+    assert report(run_payload([document_payload(extension=given)])).status_code == 201
     assert Run.objects.get().documents[0]["extension"] == kept
 
 
 @pytest.mark.parametrize("field", ["license_ref", "machine_id"])
 def test_licence_and_machine_may_be_left_out(report, field):
-    absent = run()
+    absent = run_payload()
     del absent[field]
-    for body in (absent, run(**{field: None})):
+    for body in (absent, run_payload(**{field: None})):
         assert report(body).status_code == 201
     assert set(Run.objects.values_list(field, flat=True)) == {""}
 
@@ -155,12 +155,12 @@ def test_licence_and_machine_may_be_left_out(report, field):
     "value", ["", "   ", "x" * 129, "C:\\secret", "a/b", "é", "a\nb", "M1\n", "\tM1", "a\x00", 7, True, [], {}]
 )
 def test_an_identifier_is_no_path_and_no_essay(report, field, value):
-    assert fields_refused(report(run(**{field: value}))) == [field]
+    assert fields_refused(report(run_payload(**{field: value}))) == [field]
 
 
 @pytest.mark.parametrize("field", ["app_name", "app_version", "documents", "document_count", "run_id"])
 def test_what_is_required_is_asked_for(report, field):
-    body = run()
+    body = run_payload()
     del body[field]
     answer = report(body)
     assert fields_refused(answer) == [field]
@@ -172,21 +172,21 @@ def test_what_is_required_is_asked_for(report, field):
 )  # fmt: skip
 @pytest.mark.parametrize("field", ["started_at", "sent_at"])
 def test_a_moment_has_its_offset(report, field, value):
-    assert fields_refused(report(run(**{field: value}))) == [field]
+    assert fields_refused(report(run_payload(**{field: value}))) == [field]
 
 
 @pytest.mark.parametrize("documents", [{}, "x", 7, [7], ["C:\\secret.pdf"], [[]], [None]])
 def test_documents_are_a_list_of_objects(report, documents):
-    assert fields_refused(report(run() | {"documents": documents}))[0].startswith("documents")
+    assert fields_refused(report(run_payload() | {"documents": documents}))[0].startswith("documents")
 
 
 def test_ten_thousand_documents_are_taken_and_one_more_is_not(report):
-    assert report(run([{}] * 10_000)).status_code == 201
+    assert report(run_payload([{}] * 10_000)).status_code == 201
     Run.objects.all().delete()
-    assert fields_refused(report(run([{}] * 10_001))) == ["documents"]
+    assert fields_refused(report(run_payload([{}] * 10_001))) == ["documents"]
 
 
-LISTED = [document(page_count=2), document(ordinal=1, page_count=3, status="failed")]
+LISTED = [document_payload(page_count=2), document_payload(ordinal=1, page_count=3, status="failed")]
 COUNTED = {"document_count": 5, "succeeded_count": 1, "failed_count": 1, "total_pages": 5, "documents_omitted": 3}
 
 
@@ -205,7 +205,7 @@ COUNTED = {"document_count": 5, "succeeded_count": 1, "failed_count": 1, "total_
     ],
 )
 def test_counters_of_omitted_documents_are_at_least_those_of_the_listed(report, changes, status):
-    answer = report(run(LISTED, **COUNTED | changes))
+    answer = report(run_payload(LISTED, **COUNTED | changes))
     assert answer.status_code == status
     if status == 400:
         assert answer.json()["code"] == "counters_mismatch"
@@ -213,38 +213,40 @@ def test_counters_of_omitted_documents_are_at_least_those_of_the_listed(report, 
 
 @pytest.mark.parametrize("omitted", [-1, "3", 2.0, True])
 def test_omitted_documents_are_counted_by_an_integer(report, omitted):
-    assert fields_refused(report(run(LISTED, **COUNTED | {"documents_omitted": omitted}))) == ["documents_omitted"]
+    assert fields_refused(report(run_payload(LISTED, **COUNTED | {"documents_omitted": omitted}))) == [
+        "documents_omitted"
+    ]
 
 
 def test_run_with_omitted_documents_is_kept_once_with_their_number(report):
-    body = run(LISTED, **COUNTED)
+    body = run_payload(LISTED, **COUNTED)
     assert [report(body).status_code, report(body).status_code] == [201, 200]
     kept = Run.objects.get()
     assert (kept.document_count, kept.documents_omitted, len(kept.documents)) == (5, 3, 2)
 
 
 def test_run_without_omitted_documents_keeps_the_digest_of_earlier_versions():
-    report = read_run(run([], run_id="00000000000000000000000000000001", started_at=None))
+    report = read_run(run_payload([], run_id="00000000000000000000000000000001", started_at=None))
     assert report.digest == "e088274d7381790b4039b1b403c1698e4a886afc42aec86fb922837344a1d1fa"
 
 
 def test_all_that_is_wrong_is_said_at_once_within_reason(report):
-    body = run() | {"run_id": "x", "app_name": 7, "documents": [{"ordinal": "x"}] * 50}
+    body = run_payload() | {"run_id": "x", "app_name": 7, "documents": [{"ordinal": "x"}] * 50}
     fields = fields_refused(report(body))
     assert fields[:2] == ["run_id", "app_name"]
     assert len(fields) == 20
 
 
 def test_a_machine_reports_its_own_runs_alone(call, agent_token):
-    assert call("POST", "usage/report", agent_token, body=run(machine_id="PC-1")).status_code == 201
-    answer = call("POST", "usage/report", agent_token, body=run(machine_id="PC-2"))
+    assert call("POST", "usage/report", agent_token, body=run_payload(machine_id="PC-1")).status_code == 201
+    answer = call("POST", "usage/report", agent_token, body=run_payload(machine_id="PC-2"))
     assert (answer.status_code, answer.json()["code"]) == (403, "machine_mismatch")
     assert Run.objects.count() == 1
 
 
 def test_a_report_takes_at_most_three_queries(call, agent_token, django_assert_max_num_queries):
     call("POST", "agents/heartbeat", agent_token)
-    body = run()
+    body = run_payload()
     for status in (201, 200):
         with django_assert_max_num_queries(3):
             assert call("POST", "usage/report", agent_token, body=body).status_code == status
@@ -254,13 +256,16 @@ def test_a_run_of_a_licence_whose_quota_is_used_up_is_taken_and_flagged(call, cl
     now = timezone.now()
     Licence.objects.create(ref="LIC-2041", exceeded_until=now + timedelta(days=3))
     Licence.objects.create(ref="LIC-2042", exceeded_until=now - timedelta(seconds=1))
-    sent = run()
+    sent = run_payload()
     answer = call("POST", "usage/report", client_token, body=sent)
     assert (answer.status_code, answer.json()["over_quota"]) == (201, True)
     again = call("POST", "usage/report", client_token, body=sent)
     assert (again.status_code, again.json()["over_quota"]) == (200, True)
-    assert call("POST", "usage/report", client_token, body=run(license_ref="LIC-2042")).json()["over_quota"] is False
-    assert call("POST", "usage/report", client_token, body=run(license_ref=None)).json()["over_quota"] is False
+    assert (
+        call("POST", "usage/report", client_token, body=run_payload(license_ref="LIC-2042")).json()["over_quota"]
+        is False
+    )
+    assert call("POST", "usage/report", client_token, body=run_payload(license_ref=None)).json()["over_quota"] is False
 
 
 @pytest.mark.parametrize(
@@ -268,6 +273,6 @@ def test_a_run_of_a_licence_whose_quota_is_used_up_is_taken_and_flagged(call, cl
     [("2026-03-10T09:59:59.999Z", "2026-03-10T09:00"), ("2099-01-01T00:00:00Z", None), (None, None)],
 )
 def test_a_run_belongs_to_the_hour_it_happened_in_and_never_to_one_that_lies_ahead(call, client_token, started, hour):
-    call("POST", "usage/report", client_token, body=run(started_at=started))
+    call("POST", "usage/report", client_token, body=run_payload(started_at=started))
     kept = Run.objects.get()
     assert f"{kept.hour:%Y-%m-%dT%H:%M}" == (hour or f"{kept.received_at:%Y-%m-%dT%H:00}")

@@ -11,7 +11,8 @@ from portal.models import JobRun
 from portal.work.jobs import Lease, LeaseLost, claim_cycle, exclusive_lease
 from usage import rollups
 from usage.models import Licence, RollupProgress, Run, RunRollup
-from usage.tests.runs import document, kept, run
+from usage.tests.factories import create_run
+from usage.tests.payloads import document_payload, run_payload
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -29,7 +30,7 @@ def count(lease):
 
 
 def a_run(at=NOON - MINUTE, **fields):
-    return kept(**{"received_at": at, "started_at": at} | fields)
+    return create_run(**{"received_at": at, "started_at": at} | fields)
 
 
 def all_rollups():
@@ -79,7 +80,7 @@ def test_a_run_that_was_spooled_for_weeks_is_counted_in_the_hour_it_happened_in(
     a_run()
     count()
     long_ago = NOON - timedelta(days=21)
-    kept(received_at=NOON + MINUTE, started_at=long_ago, total_pages=9)
+    create_run(received_at=NOON + MINUTE, started_at=long_ago, total_pages=9)
     assert count(NOON + 2 * MINUTE) == 1
     assert RunRollup.objects.get(hour=long_ago).pages == 9
     assert_agreement()
@@ -186,15 +187,15 @@ def test_who_was_overtaken_writes_nothing(lease):
 
 
 def test_one_counts_at_a_time(lease):
-    kept()
+    create_run()
     with exclusive_lease(rollups.TURN):
         assert rollups.roll_up(lease) == {"rollups": 0, "warnings": 0}
     assert rollups.roll_up(lease) == {"rollups": 1, "warnings": 0}
 
 
 def test_a_reported_run_is_counted_in_the_minute_after(call, client_token, lease):
-    reports = [run(started_at=started) for started in (None, "2026-03-10T09:59:59Z", "2026-03-10T10:00:00Z")]
-    reports.append(run([document(page_count=500)], license_ref=None))
+    reports = [run_payload(started_at=started) for started in (None, "2026-03-10T09:59:59Z", "2026-03-10T10:00:00Z")]
+    reports.append(run_payload([document_payload(page_count=500)], license_ref=None))
     for report in reports:
         assert call("POST", "usage/report", client_token, body=report).status_code == 201
     rollups.roll_up(lease)
@@ -221,7 +222,7 @@ def test_a_licence_somebody_named_keeps_its_name_and_learns_of_its_last_run(coun
     a_run()
     count()
     a_run(NOON + MINUTE)
-    kept(received_at=NOON + MINUTE, started_at=NOON - timedelta(days=3))
+    create_run(received_at=NOON + MINUTE, started_at=NOON - timedelta(days=3))
     count(NOON + 2 * MINUTE)
     licence = Licence.objects.get()
     assert (licence.customer, licence.monthly_page_quota) == ("Bakery", 500)
@@ -230,7 +231,7 @@ def test_a_licence_somebody_named_keeps_its_name_and_learns_of_its_last_run(coun
 
 def test_a_quota_that_is_used_up_is_told_and_flags_the_runs_after_it(call, client_token, lease):
     Licence.objects.create(ref="LIC-2041", monthly_page_quota=20)
-    sent = [run(started_at=None) for _ in range(3)]
+    sent = [run_payload(started_at=None) for _ in range(3)]
     flagged = []
     for report in sent:
         flagged.append(call("POST", "usage/report", client_token, body=report).json()["over_quota"])
@@ -290,7 +291,7 @@ def test_while_somebody_counts_rebuilding_says_so():
 
 
 def test_who_was_overtaken_while_rebuilding_writes_nothing(monkeypatch):
-    kept()
+    create_run()
     changed = rollups.find_differences
 
     def overtaken(hour, refs):

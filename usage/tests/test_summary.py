@@ -7,7 +7,7 @@ from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
 from portal.access.tokens.issuing import issue_token
-from usage.tests.activity import failed, session, used
+from usage.tests.factories import create_error, create_feature_usage, create_session
 
 pytestmark = pytest.mark.django_db
 BOB = "bob@example.org"
@@ -25,10 +25,10 @@ def staff():
 @pytest.fixture
 def activity():
     now = timezone.now()
-    session(BOB, now - timedelta(hours=3))
-    used(BOB, now - AGO)
-    used("agent:PC-1", now - timedelta(hours=3))
-    failed(BOB, now - AGO, code=503)
+    create_session(BOB, now - timedelta(hours=3))
+    create_feature_usage(BOB, now - AGO)
+    create_feature_usage("agent:PC-1", now - timedelta(hours=3))
+    create_error(BOB, now - AGO, code=503)
 
 
 def test_it_tells_of_the_last_two_hours(call, staff, activity):

@@ -19,7 +19,7 @@ from portal.desk import exports
 from usage.admin.runs import RunAdmin
 from usage.api import export
 from usage.models import FeatureUsage, UserError
-from usage.tests.runs import run
+from usage.tests.payloads import run_payload
 from usage.tracking import middleware
 from usage.tracking.buffer import buffer
 
@@ -71,7 +71,7 @@ def operator(client):
 
 class TestWhatIsNoted:
     def test_a_call_of_the_api(self, call, client_token, noted):
-        call("POST", "usage/report", client_token, body=run())
+        call("POST", "usage/report", client_token, body=run_payload())
         usage = noted()
         assert (usage.user_email, usage.feature_name) == ("client:gui_v6", "usage-report")
         assert (usage.endpoint, usage.success, usage.source) == ("/api/v1/usage/report", True, "portal")
@@ -92,7 +92,7 @@ class TestWhatIsNoted:
     def test_how_long_it_took(self, call, client_token, noted, monkeypatch):
         ticks = iter([10.0, 10.0, 11.2344, 11.2344])
         monkeypatch.setattr(middleware.time, "perf_counter", lambda: next(ticks))
-        call("POST", "usage/report", client_token, body=run())
+        call("POST", "usage/report", client_token, body=run_payload())
         assert noted().duration_ms == 1234
 
     def test_no_query_is_made_for_it(self, client, operator, django_assert_num_queries):
@@ -153,7 +153,7 @@ class TestWhoItWas:
 
     @pytest.mark.parametrize("token", [None, "vigie_client_nonsense", ""])
     def test_nobody(self, call, noted, token):
-        call("POST", "usage/report", token, body=run())
+        call("POST", "usage/report", token, body=run_payload())
         assert noted().user_email == ""
 
     def test_who_logs_in_and_who_logs_out(self, client, written_when_asked):
@@ -186,7 +186,7 @@ class TestWhoItWas:
 
 class TestWhatFailed:
     def test_a_refusal_by_its_code(self, call, client_token, failed):
-        call("POST", "usage/report", client_token, body=run(document_count=SECRET))
+        call("POST", "usage/report", client_token, body=run_payload(document_count=SECRET))
         error = failed()
         assert (error.error_type, error.error_code) == ("validation_failed", 400)
         assert error.error_message == "One or more fields are missing or not as documented."
@@ -196,7 +196,7 @@ class TestWhatFailed:
 
     def test_of_what_nobody_foresaw_the_class_and_the_frames(self, call, client_token, fails, failed):
         fails(KeyError(SECRET))
-        call("POST", "usage/report", client_token, body=run())
+        call("POST", "usage/report", client_token, body=run_payload())
         error = failed()
         assert (error.error_type, error.error_code) == ("KeyError", 500)
         assert error.error_message == "The failure was logged. Trying again later may help."
@@ -206,7 +206,7 @@ class TestWhatFailed:
 
     def test_a_database_that_does_not_answer(self, call, client_token, fails, failed):
         fails(OperationalError(SECRET))
-        call("POST", "usage/report", client_token, body=run())
+        call("POST", "usage/report", client_token, body=run_payload())
         error = failed()
         assert (error.error_type, error.error_code) == ("OperationalError", 503)
         assert error.error_message == "The database does not answer. Try again later."
@@ -249,7 +249,7 @@ class TestWhatFailed:
 
     def test_an_answer_is_given_even_where_noting_it_fails(self, call, client_token, monkeypatch, caplog):
         monkeypatch.setattr(middleware, "caller_of", lambda request: 1 / 0)
-        assert call("POST", "usage/report", client_token, body=run()).status_code == 201
+        assert call("POST", "usage/report", client_token, body=run_payload()).status_code == 201
         assert "a request could not be noted" in caplog.text
 
 

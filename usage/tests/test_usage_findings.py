@@ -9,8 +9,7 @@ from portal.base.severity import Severity
 from usage import findings, metrics
 from usage.consumption import period_at
 from usage.models import RollupProgress, TrackingWriter
-from usage.tests.hours import a_licence
-from usage.tests.runs import kept
+from usage.tests.factories import create_licence, create_run
 
 pytestmark = pytest.mark.django_db
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
@@ -21,16 +20,16 @@ def found(source):
 
 
 def used_up(ref, **fields):
-    return a_licence(ref, exceeded_until=timezone.now() + DAY, **fields)
+    return create_licence(ref, exceeded_until=timezone.now() + DAY, **fields)
 
 
 def near(ref, **fields):
-    return a_licence(ref, told_percent=80, told_period=period_at(timezone.now(), 1).first_day, **fields)
+    return create_licence(ref, told_percent=80, told_period=period_at(timezone.now(), 1).first_day, **fields)
 
 
 class TestLicences:
     def test_calm_is_one_query(self, django_assert_num_queries):
-        a_licence()
+        create_licence()
         with django_assert_num_queries(1):
             assert found(findings.licence_quotas) == []
 
@@ -43,7 +42,7 @@ class TestLicences:
     def test_of_many_five_are_named_and_the_others_counted(self):
         for number in range(7):
             used_up(f"LIC-{number}")
-        a_licence("LIC-8", exceeded_until=timezone.now() - DAY)
+        create_licence("LIC-8", exceeded_until=timezone.now() - DAY)
         told = found(findings.licence_quotas)
         assert [finding.text[:5] for finding in told[:5]] == [f"LIC-{number}" for number in range(5)]
         assert [finding.text for finding in told[5:]] == ["2 more licences have used up their pages."]
@@ -63,8 +62,8 @@ class TestLicences:
 
     def test_those_nobody_has_named_are_counted_since_the_first(self):
         first = timezone.now() - 3 * DAY
-        a_licence("LIC-1", customer="", first_seen_at=first)
-        a_licence("LIC-2", customer="", first_seen_at=timezone.now())
+        create_licence("LIC-1", customer="", first_seen_at=first)
+        create_licence("LIC-2", customer="", first_seen_at=timezone.now())
         (finding,) = found(findings.licence_quotas)
         assert finding.text.startswith("2 licences are used that nobody has named")
         assert (finding.since, finding.url) == (first, "/admin/usage/licence/?customer=unnamed")
@@ -88,13 +87,13 @@ class TestUncountedRuns:
         if counted_ago is not None:
             RollupProgress.objects.create(counted_until=now - counted_ago * MINUTE)
         if received_ago is not None:
-            kept(received_at=now - received_ago * MINUTE)
+            create_run(received_at=now - received_ago * MINUTE)
         assert len(list(findings.uncounted_runs(now))) == is_behind
 
     def test_it_says_since_when_and_where_to_look(self):
         now = timezone.now()
-        kept(received_at=now)
-        oldest = kept(received_at=now - 30 * MINUTE)
+        create_run(received_at=now)
+        oldest = create_run(received_at=now - 30 * MINUTE)
         (finding,) = findings.uncounted_runs(now)
         assert (finding.since, finding.severity) == (oldest.received_at, Severity.WARNING)
         assert finding.url == "/admin/portal/jobrun/?q=usage.rollups"
@@ -125,8 +124,8 @@ class TestMetrics:
     def test_licences_by_how_they_stand(self):
         used_up("LIC-1")
         near("LIC-2")
-        a_licence("LIC-3", customer="")
-        a_licence("LIC-4", customer="", quota=None)
+        create_licence("LIC-3", customer="")
+        create_licence("LIC-4", customer="", quota=None)
         assert self.samples(metrics.licence_metrics) == {
             "vigie_licences": 4, "vigie_licences_over_quota": 1, "vigie_licences_near_quota": 1, "vigie_licences_unnamed": 2,
         }  # fmt: skip

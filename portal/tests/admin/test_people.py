@@ -13,8 +13,8 @@ from portal.privacy import overview
 from portal.privacy.subjects import subject_of
 from portal.tests.helpers.workers import deliver
 from usage.models import FeatureUsage, Run
-from usage.tests.activity import at, used
-from usage.tests.runs import kept as kept_run
+from usage.tests.factories import at, create_feature_usage
+from usage.tests.factories import create_run as kept_run
 
 pytestmark = pytest.mark.django_db
 CAROL = "carol@example.org"
@@ -32,7 +32,11 @@ def operator(client):
 
 @pytest.fixture
 def carols_use():
-    return [used(CAROL, at("14:00")), used(CAROL, at("15:00", "2026-03-12")), used("dave@example.org", at("14:00"))]
+    return [
+        create_feature_usage(CAROL, at("14:00")),
+        create_feature_usage(CAROL, at("15:00", "2026-03-12")),
+        create_feature_usage("dave@example.org", at("14:00")),
+    ]
 
 
 def text_of(response):
@@ -109,7 +113,7 @@ def test_what_is_no_whole_name_finds_nobody(operator, given):
 @pytest.mark.parametrize("given", ["josé@example.org", "JOSÉ@example.org", "jose\u0301@example.org"])
 @pytest.mark.parametrize("kept", ["josé@example.org", "JOSÉ@example.org", "jose\u0301@example.org"])
 def test_letters_beyond_ascii_are_found_in_either_case_and_form(operator, given, kept):
-    used(kept, at("14:00"))
+    create_feature_usage(kept, at("14:00"))
     User.objects.create_user("jose", kept)
     rows = operator.post(FIND, {"given": given}).context["section"].rows
     assert [(row[1], row[2]) for row in rows] == [("Users", 1), ("Uses of features", 1)]

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from portal.access.tokens.issuing import issue_token
 from portal.models import AuthFailure, Heartbeat, JobRun
 from portal.status import metrics
-from usage.tests.runs import run
+from usage.tests.payloads import run_payload
 
 pytestmark = pytest.mark.django_db
 
@@ -94,10 +94,10 @@ def test_machines_by_status_and_liveness(samples, make_agent):
 
 def test_runs_and_pages(samples, call, client_token):
     before = samples()["vigie_runs_received_total",]
-    call("POST", "usage/report", client_token, **run())
+    call("POST", "usage/report", client_token, **run_payload())
     found = samples()
     assert found["vigie_runs_received_total",] > before
-    assert (found["vigie_recent_runs",], found["vigie_recent_pages",]) == (1, run()["total_pages"])
+    assert (found["vigie_recent_runs",], found["vigie_recent_pages",]) == (1, run_payload()["total_pages"])
 
 
 def test_who_guesses_its_token_is_throttled(client, settings):
