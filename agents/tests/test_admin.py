@@ -50,7 +50,7 @@ def listed(client, **query):
     return {machine.machine_id for machine in client.get(LIST, query).context["cl"].queryset}
 
 
-class TestTheList:
+class TestMachineList:
     @pytest.fixture(autouse=True)
     def fleet(self, make_agent):
         make_agent("ON", user_name="Bo", version="1.5.0")
@@ -58,12 +58,12 @@ class TestTheList:
         make_agent("LOST", seen=LOST)
         make_agent("GONE", status="uninstalled")
 
-    def test_it_says_how_each_machine_is_in_words_and_colour(self, admin_client):
+    def test_liveness_badge_has_text_and_colour(self, admin_client):
         text = admin_client.get(LIST).content.decode()
         for tone, word in (("good", "online"), ("warning", "late"), ("bad", "lost"), ("quiet", "uninstalled")):
             assert f'<span class="badge badge-{tone}">{word}</span>' in text
 
-    def test_it_says_how_long_ago_and_to_whoever_points_at_it_exactly_when(self, admin_client):
+    def test_last_seen_is_relative_with_exact_time_as_tooltip(self, admin_client):
         exact = f"{Agent.objects.get(machine_id='LATE').last_seen_at:%Y-%m-%d %H:%M:%S} UTC"
         assert f'title="{exact}">2\xa0hours ago</time>' in admin_client.get(LIST).content.decode()
 
@@ -72,12 +72,12 @@ class TestTheList:
         [({"liveness": "online"}, {"ON"}), ({"liveness": "late"}, {"LATE"}), ({"liveness": "lost"}, {"LOST"}),
          ({"status": "uninstalled"}, {"GONE"}), ({"q": "bo"}, set()), ({"q": "Bo"}, {"ON"}), ({"q": "1.5"}, {"ON"})],
     )  # fmt: skip
-    def test_it_can_be_narrowed_down(self, admin_client, query, found):
+    def test_filters_narrow_the_list(self, admin_client, query, found):
         assert listed(admin_client, **query) == found
 
 
-class TestThePageOfAMachine:
-    def test_it_shows_everything_known_of_it(self, admin_client, agent, agent_token):
+class TestMachinePage:
+    def test_page_shows_all_fields(self, admin_client, agent, agent_token):
         audit.record_event("agent.changed", "agent:PC-1", before={"version": "1"}, after={"version": "2"})
         audit.record_event("agent.enrolled", "agent:PC-2")
         text = admin_client.get(reverse("admin:agents_agent_change", args=[agent.pk])).content.decode()
@@ -86,20 +86,20 @@ class TestThePageOfAMachine:
             assert part in text
         assert "Enrolled</td>" not in text
 
-    def test_its_tokens_are_bounded(self, agent):
+    def test_page_limits_tokens(self, agent):
         for _ in range(12):
             issue_agent_token(agent)
         section = token_section(agent)
         assert (len(section.rows), section.note) == (10, "Older tokens are not shown.")
 
-    def test_it_costs_the_same_however_much_is_known(self, admin_client, agent, django_assert_max_num_queries):
+    def test_page_needs_same_queries_for_any_amount(self, admin_client, agent, django_assert_max_num_queries):
         for _ in range(12):
             issue_agent_token(agent)
             audit.record_event("agent.changed", "agent:PC-1")
         with django_assert_max_num_queries(10):
             admin_client.get(reverse("admin:agents_agent_change", args=[agent.pk]))
 
-    def test_it_offers_what_can_be_done(self, admin_client, agent, make_agent):
+    def test_page_offers_actions(self, admin_client, agent, make_agent):
         gone = make_agent("GONE", status="uninstalled")
         for machine, offered in ((agent, True), (gone, False)):
             text = admin_client.get(reverse("admin:agents_agent_change", args=[machine.pk])).content.decode()
@@ -107,15 +107,15 @@ class TestThePageOfAMachine:
             assert (url in text) is offered
 
 
-class TestUninstalling:
-    def test_it_asks_first(self, admin_client, agent):
+class TestUninstall:
+    def test_uninstall_asks_for_confirmation(self, admin_client, agent):
         response = act(admin_client, "uninstall_chosen", agent)
         assert "This marks 1 machine as uninstalled" in response.content.decode()
         agent.refresh_from_db()
         assert agent.is_active
         assert not AuditEvent.objects.filter(action="admin.action").exists()
 
-    def test_then_it_ends_the_machine_and_its_tokens(self, admin_client, agent, agent_token, call):
+    def test_confirmed_uninstall_revokes_tokens(self, admin_client, agent, agent_token, call):
         response = act(admin_client, "uninstall_chosen", agent, confirmed="yes", reason="replaced")
         assert "1 machine was uninstalled." in response.content.decode()
         agent.refresh_from_db()
@@ -124,20 +124,20 @@ class TestUninstalling:
         event = AuditEvent.objects.get(action="agent.uninstalled")
         assert (event.actor, event.subject, event.after) == ("user:admin", "agent:PC-1", {"reason": "replaced"})
 
-    def test_from_its_own_page_it_leads_back_there(self, admin_client, agent):
+    def test_uninstall_from_machine_page_returns_there(self, admin_client, agent):
         url = reverse("admin:agents_agent_act", args=[agent.pk, "uninstall_chosen"])
         assert "Uninstall machines" in admin_client.post(url).content.decode()
         response = admin_client.post(url, {"confirmed": "yes"})
         assert response["Location"] == reverse("admin:agents_agent_change", args=[agent.pk])
 
-    def test_a_whole_fleet_at_once_is_too_much(self, admin_client, make_agent, monkeypatch):
+    def test_more_than_500_machines_are_refused(self, admin_client, make_agent, monkeypatch):
         monkeypatch.setattr(agents_admin, "MOST_AT_ONCE", 1)
         machines = [make_agent("A"), make_agent("B")]
         response = act(admin_client, "uninstall_chosen", *machines, confirmed="yes")
         assert "Choose at most 1 machines at once." in response.content.decode()
         assert Agent.objects.active().count() == 2
 
-    def test_it_asks_for_its_own_permission(self, client, user, agent):
+    def test_uninstall_needs_its_own_permission(self, client, user, agent):
         permit(client, user, "change_agent")
         act(client, "uninstall_chosen", agent, confirmed="yes")
         assert Agent.objects.active().exists()
@@ -147,25 +147,25 @@ class TestUninstalling:
 
 
 class TestTokensAndReenrolment:
-    def test_revoking_the_tokens_stands_in_the_machines_history(self, admin_client, agent, agent_token, call):
+    def test_revoked_tokens_appear_in_history(self, admin_client, agent, agent_token, call):
         act(admin_client, "revoke_tokens", agent)
         assert call("POST", "agents/heartbeat", agent_token).json()["code"] == "token_revoked"
         assert AuditEvent.objects.get(action="agent.tokens_revoked").after == {"tokens": 1}
 
-    def test_one_reenrolment_is_allowed(self, admin_client, agent, enroll_token, call):
+    def test_reenrolment_is_allowed_for_active_machine(self, admin_client, agent, enroll_token, call):
         assert call("POST", "agents/enroll", enroll_token, machine_id="PC-1").status_code == 409
         response = act(admin_client, "allow_reenrolment", agent)
         assert "1 machine may enrol once more until" in response.content.decode()
         assert call("POST", "agents/enroll", enroll_token, machine_id="PC-1").status_code == 201
         assert call("POST", "agents/enroll", enroll_token, machine_id="PC-1").status_code == 409
 
-    def test_an_uninstalled_machine_needs_no_permission_to_come_back(self, admin_client, make_agent):
+    def test_uninstalled_machine_needs_no_reenrolment(self, admin_client, make_agent):
         response = act(admin_client, "allow_reenrolment", make_agent(status="uninstalled"))
         assert "An uninstalled machine may enrol anyway." in response.content.decode()
         assert not AuditEvent.objects.filter(action="agent.reenrolment_allowed").exists()
 
     @pytest.mark.parametrize("action", ["revoke_tokens", "allow_reenrolment"])
-    def test_they_ask_for_permission(self, client, user, agent, agent_token, action):
+    def test_actions_need_permission(self, client, user, agent, agent_token, action):
         act(client, action, agent)
         assert not AuditEvent.objects.filter(action__startswith="agent.").exists()
         permit(client, user, "change_agent")
@@ -173,8 +173,8 @@ class TestTokensAndReenrolment:
         assert AuditEvent.objects.filter(action__startswith="agent.").exists()
 
 
-class TestTheTile:
-    def test_it_counts_the_fleet_and_its_enrolments_by_day(self, make_agent):
+class TestFleetTile:
+    def test_tile_counts_fleet_and_enrolments_by_day(self, make_agent):
         now = timezone.now()
         make_agent("A")
         make_agent("B", seen=LATE, enrolled_at=now - timedelta(days=3))
@@ -183,7 +183,7 @@ class TestTheTile:
         assert (tile.figure, dict(tile.facts)) == ("3", {"online": "1", "late": "1", "lost": "1"})
         assert (tile.chart.values[-1], tile.chart.values[-4], sum(tile.chart.values)) == (1, 1, 2)
 
-    def test_it_reads_the_fleet_once_a_minute(self, agent, django_assert_num_queries):
+    def test_tile_counts_once_a_minute(self, agent, django_assert_num_queries):
         fleet_tile(timezone.now())
         with django_assert_num_queries(0):
             fleet_tile(timezone.now())
@@ -194,30 +194,30 @@ class TestFindings:
         cache.clear()
         return [finding.text for finding in source(timezone.now())]
 
-    def test_a_well_fleet_needs_nobody(self, make_agent):
+    def test_healthy_fleet_has_no_finding(self, make_agent):
         for number in range(10):
             make_agent(f"PC-{number}")
         assert self.found(silent_machines) == []
 
-    def test_a_few_machines_are_no_fleet(self, make_agent):
+    def test_small_fleet_has_no_finding(self, make_agent):
         make_agent("PC-1", seen=LOST)
         assert self.found(silent_machines) == []
 
-    def test_lost_machines_beyond_a_share(self, make_agent):
+    def test_many_lost_machines_are_a_finding(self, make_agent):
         for number in range(10):
             make_agent(f"PC-{number}", seen=LOST if number < 1 else timedelta())
         assert self.found(silent_machines) == []
         make_agent("ONE-MORE", seen=LOST)
         assert [text[:42] for text in self.found(silent_machines)] == ["2 of 11 active machines are lost: nothing "]
 
-    def test_late_machines_beyond_a_share(self, make_agent):
+    def test_mostly_late_fleet_is_a_finding(self, make_agent):
         for number in range(5):
             make_agent(f"PC-{number}", seen=LATE if number < 4 else timedelta())
         assert self.found(silent_machines) == []
         Agent.objects.update(last_seen_at=timezone.now() - LATE)
         assert [text[:32] for text in self.found(silent_machines)] == ["5 of 5 active machines are late:"]
 
-    def test_a_token_about_to_expire(self, make_agent):
+    def test_expiring_token_is_a_finding(self, make_agent):
         now = timezone.now()
         issue_token("client", label="gui", expires_at=now + timedelta(days=2, minutes=1))
         issue_token("client", label="later", expires_at=now + timedelta(days=8))
@@ -227,14 +227,14 @@ class TestFindings:
         issue_token("enroll", label="for a day", expires_at=now + timedelta(days=1))
         assert self.found(ending_tokens) == ["The token “gui” (application) expires in 2\xa0days."]
 
-    def test_an_enrolment_token_for_several_machines_without_uses(self):
+    def test_used_up_enrolment_token_is_a_finding(self):
         for label, most in (("one", 1), ("many", 5), ("unlimited", None)):
             token, _ = issue_token("enroll", label=label, max_uses=most)
             ApiToken.objects.filter(pk=token.pk).update(uses=5)
         assert [text[:19] for text in self.found(exhausted_tokens)] == ["The token “many” (e"]
 
     @pytest.mark.parametrize(("count", "hours", "found"), [(101, 0, 1), (100, 0, 0), (5000, 2, 0)])
-    def test_a_refused_client_in_a_loop(self, count, hours, found):
+    def test_looping_client_is_a_finding(self, count, hours, found):
         at = timezone.now() - timedelta(hours=hours, minutes=10)
         AuditEvent.objects.create(
             at=at, last_at=at, action="refused.invalid_token", actor="anonymous", address="10.0.0.1", count=count
@@ -242,7 +242,7 @@ class TestFindings:
         assert len(self.found(looping_clients)) == found
 
 
-def test_a_machines_page_shows_of_other_lists_only_what_its_reader_may_see(client, agent):
+def test_machine_page_hides_sections_without_permission(client, agent):
     issue_agent_token(agent)
     reader = User.objects.create_user("reader", is_staff=True)
     permit(client, reader, "view_agent")

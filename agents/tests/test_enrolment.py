@@ -26,7 +26,7 @@ FACTS = {
 }
 
 
-def test_a_new_machine_gets_its_token_once(call, enroll_token):
+def test_new_machine_gets_its_token(call, enroll_token):
     answer = call("POST", "agents/enroll", enroll_token, **FACTS)
     assert answer.status_code == 201
     assert answer.headers["Cache-Control"] == "no-store"
@@ -44,14 +44,14 @@ def test_a_new_machine_gets_its_token_once(call, enroll_token):
     assert call("POST", "agents/heartbeat", body["api_token"]).status_code == 200
 
 
-def test_the_token_is_kept_nowhere(call, enroll_token):
+def test_token_is_not_stored(call, enroll_token):
     token = call("POST", "agents/enroll", enroll_token, **FACTS).json()["api_token"]
     secret = token.split("_")[3]
     kept = [*ApiToken.objects.values_list(), *AuditEvent.objects.values_list(), *Agent.objects.values_list()]
     assert secret not in repr(kept)
 
 
-def test_an_active_machine_is_refused_and_no_token_shown(call, enroll_token):
+def test_active_machine_is_refused_without_token(call, enroll_token):
     call("POST", "agents/enroll", enroll_token, **FACTS)
     answer = call("POST", "agents/enroll", enroll_token, **FACTS)
     assert answer.status_code == 409
@@ -60,7 +60,7 @@ def test_an_active_machine_is_refused_and_no_token_shown(call, enroll_token):
     assert "vigie_" not in answer.content.decode()
 
 
-def test_a_refused_enrolment_burns_no_use(call, agent):
+def test_refused_enrolment_uses_up_nothing(call, agent):
     token, plain = issue_token("enroll", max_uses=1)
     assert call("POST", "agents/enroll", plain, machine_id=agent.machine_id).status_code == 409
     assert call("POST", "agents/enroll", plain, machine_id="").status_code == 400
@@ -69,7 +69,7 @@ def test_a_refused_enrolment_burns_no_use(call, agent):
     assert call("POST", "agents/enroll", plain, machine_id="PC-2").status_code == 201
 
 
-def test_an_exhausted_token_enrols_nobody(call):
+def test_exhausted_token_is_refused(call):
     plain = issue_token("enroll", max_uses=1)[1]
     call("POST", "agents/enroll", plain, machine_id="PC-1")
     answer = call("POST", "agents/enroll", plain, machine_id="PC-2")
@@ -77,18 +77,18 @@ def test_an_exhausted_token_enrols_nobody(call):
     assert not Agent.objects.filter(machine_id="PC-2").exists()
 
 
-def test_an_exhausted_token_tells_nothing_of_an_active_machine(call, agent):
+def test_exhausted_token_reveals_no_active_machine(call, agent):
     token, plain = issue_token("enroll", max_uses=1)
     ApiToken.objects.filter(pk=token.pk).update(uses=1)
     answer = call("POST", "agents/enroll", plain, machine_id=agent.machine_id)
     assert (answer.json()["code"], answer.json().get("agent")) == ("token_exhausted", None)
 
 
-class TestALostAnswer:
+class TestReplay:
     def enrol(self, call, token, **fields):
         return call("POST", "agents/enroll", token, machine_id="PC-1", enrollment_id="5d9c", **fields)
 
-    def test_the_same_enrolment_is_replayed_with_a_new_token(self, call):
+    def test_same_enrolment_is_replayed_with_a_new_token(self, call):
         plain = issue_token("enroll", max_uses=1)[1]
         first = self.enrol(call, plain).json()
         again = self.enrol(call, plain)
@@ -98,65 +98,65 @@ class TestALostAnswer:
         assert call("POST", "agents/heartbeat", first["api_token"]).json()["code"] == "token_revoked"
         assert ApiToken.objects.get(kind="enroll").uses == 1
 
-    def test_not_once_the_machine_has_used_its_token(self, call, enroll_token):
+    def test_used_token_prevents_replay(self, call, enroll_token):
         first = self.enrol(call, enroll_token).json()
         call("POST", "agents/heartbeat", first["api_token"])
         assert self.enrol(call, enroll_token).status_code == 409
 
-    def test_not_with_another_enrolment_token(self, call, enroll_token):
+    def test_other_enrolment_token_prevents_replay(self, call, enroll_token):
         self.enrol(call, enroll_token)
         assert self.enrol(call, issue_token("enroll")[1]).status_code == 409
 
-    def test_not_with_another_enrollment_id(self, call, enroll_token):
+    def test_other_enrollment_id_prevents_replay(self, call, enroll_token):
         self.enrol(call, enroll_token)
         answer = call("POST", "agents/enroll", enroll_token, machine_id="PC-1", enrollment_id="other")
         assert answer.status_code == 409
 
-    def test_not_without_an_enrollment_id(self, call, enroll_token):
+    def test_missing_enrollment_id_prevents_replay(self, call, enroll_token):
         call("POST", "agents/enroll", enroll_token, machine_id="PC-1")
         assert call("POST", "agents/enroll", enroll_token, machine_id="PC-1").status_code == 409
 
     @pytest.mark.parametrize(
         ("ago", "status"), [(timedelta(hours=23, minutes=59), 201), (timedelta(hours=24, seconds=5), 409)]
     )
-    def test_for_a_day(self, call, enroll_token, ago, status):
+    def test_replay_is_possible_for_24_hours(self, call, enroll_token, ago, status):
         self.enrol(call, enroll_token)
         Agent.objects.update(enrolled_at=timezone.now() - ago)
         assert self.enrol(call, enroll_token).status_code == status
 
-    def test_of_a_machine_that_came_back(self, call, agent, enroll_token):
+    def test_reactivation_is_replayed_too(self, call, agent, enroll_token):
         enrolment.uninstall_machine(agent.machine_id, "", None, None)
         assert self.enrol(call, enroll_token).json()["status"] == "reactivated"
         assert self.enrol(call, enroll_token).json()["status"] == "replayed"
 
 
-class TestTheMachinesOwnToken:
-    def test_renews_itself(self, call, agent, agent_token):
+class TestOwnToken:
+    def test_own_token_renews_itself(self, call, agent, agent_token):
         answer = call("POST", "agents/enroll", agent_token, machine_id="PC-1", version="2.0")
         assert (answer.status_code, answer.json()["status"]) == (201, "replayed")
         assert answer.json()["agent"]["version"] == "2.0"
         assert call("POST", "agents/heartbeat", answer.json()["api_token"]).status_code == 200
         assert call("POST", "agents/heartbeat", agent_token).status_code == 200
 
-    def test_enrols_no_other_machine(self, call, agent_token):
+    def test_own_token_enrols_no_other_machine(self, call, agent_token):
         answer = call("POST", "agents/enroll", agent_token, machine_id="PC-2")
         assert (answer.status_code, answer.json()["code"]) == (403, "machine_mismatch")
         assert not Agent.objects.filter(machine_id="PC-2").exists()
 
 
-class TestAnAllowedReenrolment:
-    def test_happens_once_and_ends_the_old_token(self, call, agent, agent_token, enroll_token):
+class TestAllowedReenrolment:
+    def test_reenrolment_happens_once_and_revokes_old_token(self, call, agent, agent_token, enroll_token):
         Agent.objects.update(reenrolment_until=timezone.now() + timedelta(minutes=15))
         answer = call("POST", "agents/enroll", enroll_token, machine_id="PC-1")
         assert (answer.status_code, answer.json()["status"]) == (201, "enrolled")
         assert call("POST", "agents/heartbeat", agent_token).json()["code"] == "token_revoked"
         assert call("POST", "agents/enroll", enroll_token, machine_id="PC-1").status_code == 409
 
-    def test_not_after_its_quarter_of_an_hour(self, call, agent, enroll_token):
+    def test_reenrolment_expires_after_15_minutes(self, call, agent, enroll_token):
         Agent.objects.update(reenrolment_until=timezone.now() - timedelta(seconds=1))
         assert call("POST", "agents/enroll", enroll_token, machine_id="PC-1").status_code == 409
 
-    def test_the_operator_is_told_until_when(self, agent, rf):
+    def test_operator_sees_the_deadline(self, agent, rf):
         until = enrolment.allow_reenrolment(agent, rf.post("/"))
         agent.refresh_from_db()
         assert agent.reenrolment_until == until
@@ -164,13 +164,13 @@ class TestAnAllowedReenrolment:
         assert AuditEvent.objects.get().action == "agent.reenrolment_allowed"
 
 
-class TestComingBack:
+class TestReactivation:
     @pytest.fixture
     def gone(self, make_agent):
         agent = make_agent(user_name="Alice", version="1.0", enrolled_at=timezone.now() - timedelta(days=90))
         return enrolment.uninstall_machine(agent.machine_id, "replaced", None, None)
 
-    def test_given_fields_replace_and_absent_ones_stay(self, call, gone, enroll_token):
+    def test_sent_fields_replace_and_absent_ones_stay(self, call, gone, enroll_token):
         answer = call("POST", "agents/enroll", enroll_token, machine_id="PC-1", version="2.0", hostname=None)
         body = answer.json()
         assert (answer.status_code, body["status"]) == (201, "reactivated")
@@ -178,14 +178,14 @@ class TestComingBack:
         assert (body["agent"]["uninstalled_at"], body["agent"]["uninstall_reason"]) == (None, None)
         assert Agent.objects.get().enrolled_at > gone.uninstalled_at
 
-    def test_may_be_forbidden_by_the_caller(self, call, gone, enroll_token):
+    def test_caller_may_forbid_reactivation(self, call, gone, enroll_token):
         answer = call("POST", "agents/enroll", enroll_token, machine_id="PC-1", allow_reactivate=False)
         assert (answer.status_code, answer.json()["code"]) == (409, "reactivation_forbidden")
         assert Agent.objects.get().status == "uninstalled"
 
 
 class TestRotation:
-    def test_keeps_the_old_token_a_day(self, call, agent_token):
+    def test_old_token_stays_valid_for_24_hours(self, call, agent_token):
         answer = call("POST", "agents/token/rotate", agent_token)
         assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
         assert call("POST", "agents/heartbeat", answer.json()["api_token"]).status_code == 200
@@ -193,21 +193,21 @@ class TestRotation:
         ApiToken.objects.filter(expires_at__isnull=False).update(expires_at=timezone.now())
         assert call("POST", "agents/heartbeat", agent_token).json()["code"] == "token_expired"
 
-    def test_ends_successors_that_were_never_used(self, call, agent_token):
+    def test_unused_successors_are_revoked(self, call, agent_token):
         lost, used, last = (call("POST", "agents/token/rotate", agent_token).json()["api_token"] for _ in range(3))
         assert call("POST", "agents/heartbeat", last).status_code == 200
         assert [call("POST", "agents/heartbeat", token).json()["code"] for token in (lost, used)] == [
             "token_revoked"
         ] * 2
 
-    def test_never_lengthens_a_life(self, call, agent):
+    def test_rotation_never_extends_validity(self, call, agent):
         soon = timezone.now() + timedelta(hours=1)
         token = issue_agent_token(agent, expires_at=soon)
         call("POST", "agents/token/rotate", token)
         assert ApiToken.objects.get(expires_at__isnull=False).expires_at == soon
 
 
-class TestAnUninstallationInBetween:
+class TestSimultaneousUninstall:
     """After the caller was let in, and before its turn came."""
 
     @pytest.fixture
@@ -216,19 +216,19 @@ class TestAnUninstallationInBetween:
         enrolment.uninstall_machine(agent.machine_id, "", None, None)
         return token
 
-    def test_leaves_no_token_to_a_rotation(self, let_in, rf):
+    def test_rotation_gets_no_token(self, let_in, rf):
         with pytest.raises(Problem, match="token_revoked"):
             enrolment.rotate_token(let_in.machine.agent, let_in, rf.post("/"))
         assert not ApiToken.objects.usable(timezone.now()).exists()
 
-    def test_is_not_undone_by_the_machines_own_token(self, let_in, rf):
+    def test_own_token_does_not_reactivate(self, let_in, rf):
         with pytest.raises(Problem, match="token_revoked"):
             enrolment.enrol_machine({"machine_id": "PC-1"}, let_in, rf.post("/"))
         assert not Agent.objects.get().is_active
 
 
-class TestUninstalling:
-    def test_revokes_the_machines_tokens_and_may_be_repeated(self, call, agent, agent_token):
+class TestUninstall:
+    def test_uninstall_revokes_tokens_and_is_idempotent(self, call, agent, agent_token):
         other = issue_agent_token(agent)
         for _ in range(2):
             answer = call("POST", "agents/uninstall", agent_token, machine_id="PC-1", reason="replaced")
@@ -237,29 +237,29 @@ class TestUninstalling:
         assert call("POST", "agents/heartbeat", agent_token).json()["code"] == "token_revoked"
         assert call("POST", "agents/uninstall", other, machine_id="PC-1").json()["code"] == "token_revoked"
 
-    def test_repeated_it_keeps_the_first_reason_and_moment(self, call, agent, staff_token):
+    def test_repeated_uninstall_keeps_first_reason_and_time(self, call, agent, staff_token):
         first = call("POST", "agents/uninstall", staff_token, machine_id="PC-1", reason="a").json()
         again = call("POST", "agents/uninstall", staff_token, machine_id="PC-1", reason="b").json()
         assert first == again
 
-    def test_cannot_be_repeated_once_the_machine_is_back(self, call, agent, agent_token, enroll_token):
+    def test_repetition_is_refused_once_machine_is_back(self, call, agent, agent_token, enroll_token):
         call("POST", "agents/uninstall", agent_token, machine_id="PC-1")
         call("POST", "agents/enroll", enroll_token, machine_id="PC-1")
         answer = call("POST", "agents/uninstall", agent_token, machine_id="PC-1")
         assert (answer.status_code, answer.json()["code"]) == (401, "token_revoked")
         assert Agent.objects.get().is_active
 
-    def test_an_enrolment_token_needs_the_scope(self, call, agent, enroll_token):
+    def test_enrolment_token_needs_the_scope(self, call, agent, enroll_token):
         refused = call("POST", "agents/uninstall", enroll_token, machine_id="PC-1")
         assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
         allowed = issue_token("enroll", scopes=["uninstall"])[1]
         assert call("POST", "agents/uninstall", allowed, machine_id="PC-1").status_code == 200
 
-    def test_an_unknown_machine_is_said_to_be_unknown(self, call, staff_token):
+    def test_unknown_machine_is_agent_unknown(self, call, staff_token):
         answer = call("POST", "agents/uninstall", staff_token, machine_id="PC-404")
         assert (answer.status_code, answer.json()["code"]) == (404, "agent_unknown")
 
-    def test_a_machine_uninstalls_no_other(self, call, agent_token, make_agent):
+    def test_machine_uninstalls_no_other(self, call, agent_token, make_agent):
         make_agent("PC-2")
         answer = call("POST", "agents/uninstall", agent_token, machine_id="PC-2")
         assert (answer.status_code, answer.json()["code"]) == (403, "machine_mismatch")
@@ -269,7 +269,7 @@ class TestUninstalling:
     "machine_id",
     ["", "   ", "x" * 129, "-PC", ".PC", "PC\n1", "PC\x00", "PC 1", "PC/1", "PC\\1", "é", "\ud800", "PC\u202e", None, 7, True, ["PC"], {}],
 )  # fmt: skip
-def test_it_refuses_a_machine_id_that_is_none(call, enroll_token, machine_id):
+def test_invalid_machine_id_is_refused(call, enroll_token, machine_id):
     answer = call("POST", "agents/enroll", enroll_token, body={"machine_id": machine_id})
     assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
     assert [error["field"] for error in answer.json()["errors"]] == ["machine_id"]
@@ -277,7 +277,7 @@ def test_it_refuses_a_machine_id_that_is_none(call, enroll_token, machine_id):
 
 
 @pytest.mark.parametrize("machine_id", ["P", "x" * 128, " PC-1 ", "agent_douala_prod_01", "a:b.c_d-E"])
-def test_it_takes_a_machine_id_trimmed(call, enroll_token, machine_id):
+def test_machine_id_is_trimmed(call, enroll_token, machine_id):
     answer = call("POST", "agents/enroll", enroll_token, machine_id=machine_id)
     assert (answer.status_code, answer.json().get("machine_id")) == (201, machine_id.strip())
 
@@ -287,7 +287,7 @@ def test_it_takes_a_machine_id_trimmed(call, enroll_token, machine_id):
     [("user_name", 815), ("allow_reactivate", "yeah"), ("allow_reactivate", 4711), ("enrollment_id", ["canary"]),
      ("enrollment_id", "x" * 129), ("enrollment_id", "17\r18")],
 )  # fmt: skip
-def test_it_names_the_field_and_echoes_nothing(call, enroll_token, field, value):
+def test_error_names_the_field_without_its_value(call, enroll_token, field, value):
     answer = call("POST", "agents/enroll", enroll_token, body={"machine_id": "PC-1", field: value})
     assert answer.status_code == 400
     (error,) = answer.json()["errors"]

@@ -25,7 +25,7 @@ def machines(answer):
     return [agent["machine_id"] for status in ("active", "uninstalled") for agent in body[status]]
 
 
-def test_it_splits_by_status_newest_first_and_counts_all(call, staff_token, fleet):
+def test_fleet_is_grouped_by_status_newest_first(call, staff_token, fleet):
     answer = call("GET", "agents/fleet", staff_token)
     body = answer.json()
     assert answer.status_code == 200
@@ -49,13 +49,13 @@ def test_it_splits_by_status_newest_first_and_counts_all(call, staff_token, flee
         ({"search": "1paris"}, []),
     ],
 )
-def test_it_filters_the_page_and_not_the_totals(call, staff_token, fleet, query, found):
+def test_filters_do_not_change_totals(call, staff_token, fleet, query, found):
     answer = call("GET", "agents/fleet", staff_token, **query)
     assert machines(answer) == found
     assert answer.json()["totals"]["active"] == 3
 
 
-def test_its_cursor_leads_through_every_machine_once(call, staff_token, make_agent):
+def test_cursor_visits_each_machine_once(call, staff_token, make_agent):
     for number in range(7):
         make_agent(f"PC-{number}")
     seen, cursor = [], None
@@ -70,7 +70,7 @@ def test_its_cursor_leads_through_every_machine_once(call, staff_token, make_age
     ("field", "value"),
     [("status", "C:\\secret"), ("limit", "0"), ("limit", "501"), ("limit", "ten"), ("limit", "9" * 30), ("cursor", "secret!"), ("search", "a\x00")],
 )  # fmt: skip
-def test_it_refuses_a_bad_query_by_name(call, staff_token, field, value):
+def test_invalid_parameter_is_named(call, staff_token, field, value):
     answer = call("GET", "agents/fleet", staff_token, **{field: value})
     assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
     assert answer.json()["errors"][0]["field"] == field
@@ -86,28 +86,28 @@ def encoded(query):
     ["%%%", "secret!", encoded("p=secret"), encoded("p=9999999999"), encoded("p=\x00"), encoded("p=2026-13-45T00:00:00+00:00"),
      encoded("p=2026-01-01T00:00:00"), encoded("p=0001-01-01T00:00:00+14:00"), encoded("o=3"), encoded("é")],
 )  # fmt: skip
-def test_a_cursor_that_was_tampered_with_is_refused(call, staff_token, fleet, cursor, caplog):
+def test_forged_cursor_is_refused(call, staff_token, fleet, cursor, caplog):
     answer = call("GET", "agents/fleet", staff_token, cursor=cursor)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "cursor")
     assert "secret" not in answer.content.decode() + caplog.text
 
 
 @pytest.mark.parametrize("path", ["%00", "a%00b", "-x", "C%3A%5Csecret.pdf", "x" * 300, "PC-1%0A"])
-def test_what_is_no_machine_id_is_no_machine(call, staff_token, agent_token, path):
+def test_invalid_machine_id_is_agent_unknown(call, staff_token, agent_token, path):
     for token in (staff_token, agent_token):
         answer = call("GET", f"agents/{path}", token)
         assert (answer.status_code, answer.json()["code"]) == (404, "agent_unknown")
     assert not AuditEvent.objects.filter(action__startswith="refused").exists()
 
 
-def test_a_machine_that_asks_for_others_makes_one_row_an_hour(call, agent_token):
+def test_refusals_of_a_machine_are_audited_once_an_hour(call, agent_token):
     for number in range(5):
         call("GET", f"agents/PC-1{number}", agent_token)
     event = AuditEvent.objects.get(action="refused.machine_mismatch")
     assert (event.subject, event.count) == ("agent:PC-1", 5)
 
 
-def test_it_takes_at_most_five_queries(call, fleet, django_assert_max_num_queries):
+def test_fleet_needs_at_most_five_queries(call, fleet, django_assert_max_num_queries):
     user = User.objects.create_user("viewer", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_agent"))
     token = issue_token("staff", user=user)[1]
@@ -116,18 +116,18 @@ def test_it_takes_at_most_five_queries(call, fleet, django_assert_max_num_querie
         assert call("GET", "agents/fleet", token).status_code == 200
 
 
-def test_a_user_needs_the_permission(call):
+def test_user_without_permission_is_refused(call):
     token = issue_token("staff", user=User.objects.create_user("nobody", is_staff=True))[1]
     answer = call("GET", "agents/fleet", token)
     assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
 
 
-def test_an_operators_session_serves_too(client, call, fleet, admin_user):
+def test_admin_session_is_accepted(client, call, fleet, admin_user):
     client.force_login(admin_user)
     assert call("GET", "agents/fleet").status_code == 200
 
 
-def test_a_machine_reads_itself_and_no_other(call, agent_token, make_agent):
+def test_machine_reads_only_itself(call, agent_token, make_agent):
     make_agent("PC-2")
     assert call("GET", "agents/PC-1", agent_token).json()["agent"]["machine_id"] == "PC-1"
     for other in ("PC-2", "PC-404"):
@@ -135,7 +135,7 @@ def test_a_machine_reads_itself_and_no_other(call, agent_token, make_agent):
         assert (answer.status_code, answer.json()["code"]) == (403, "machine_mismatch")
 
 
-def test_staff_reads_any_machine_there_is(call, staff_token, agent):
+def test_staff_reads_any_machine(call, staff_token, agent):
     assert call("GET", "agents/PC-1", staff_token).status_code == 200
     answer = call("GET", "agents/PC-404", staff_token)
     assert (answer.status_code, answer.json()["code"]) == (404, "agent_unknown")

@@ -12,7 +12,7 @@ from portal.models import ApiToken, AuditEvent
 pytestmark = pytest.mark.django_db
 
 
-def test_it_answers_the_time_and_when_to_come_again(call, agent_token, settings):
+def test_response_has_time_and_next_interval(call, agent_token, settings):
     body = call("POST", "agents/heartbeat", agent_token).json()
     assert body["status"] == "ok"
     assert body["server_time"].endswith("Z")
@@ -23,7 +23,7 @@ def test_it_answers_the_time_and_when_to_come_again(call, agent_token, settings)
     )
 
 
-def test_it_takes_over_what_changed_and_keeps_the_history(call, agent, agent_token):
+def test_changes_are_stored_and_audited(call, agent, agent_token):
     call("POST", "agents/heartbeat", agent_token, version="1.4.3", os_info=None)
     agent.refresh_from_db()
     assert (agent.version, agent.os_info) == ("1.4.3", "")
@@ -31,7 +31,7 @@ def test_it_takes_over_what_changed_and_keeps_the_history(call, agent, agent_tok
     assert (event.subject, event.before, event.after) == ("agent:PC-1", {"version": ""}, {"version": "1.4.3"})
 
 
-def test_two_programs_that_take_turns_do_not_fill_the_history(call, agent, agent_token):
+def test_alternating_values_are_audited_once_an_hour(call, agent, agent_token):
     for _ in range(3):
         for version in ("1.0", "2.0"):
             call("POST", "agents/heartbeat", agent_token, version=version)
@@ -43,19 +43,19 @@ def test_two_programs_that_take_turns_do_not_fill_the_history(call, agent, agent
     ]
 
 
-def test_the_same_with_spaces_around_it_is_no_change(call, make_agent):
+def test_surrounding_spaces_are_no_change(call, make_agent):
     token = issue_agent_token(make_agent(version="1.4.3"))
     assert call("POST", "agents/heartbeat", token, version=" 1.4.3 ").status_code == 200
     assert not AuditEvent.objects.filter(action="agent.changed").exists()
 
 
 @pytest.mark.parametrize("fields", [{"version": 3}, {"os_info": ["Linux"]}])
-def test_it_refuses_what_is_not_as_documented(call, agent, agent_token, fields):
+def test_invalid_body_is_refused(call, agent, agent_token, fields):
     answer = call("POST", "agents/heartbeat", agent_token, **fields)
     assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
 
 
-def test_any_call_with_the_machines_token_counts_as_seen(call, agent, agent_token):
+def test_any_call_with_machine_token_updates_last_seen(call, agent, agent_token):
     for call_it in (
         lambda: call("POST", "agents/heartbeat", agent_token),
         lambda: call("GET", "agents/PC-1", agent_token),
@@ -66,13 +66,13 @@ def test_any_call_with_the_machines_token_counts_as_seen(call, agent, agent_toke
         assert agent.liveness(timezone.now()) == "online"
 
 
-def test_a_fresh_machine_costs_one_query(call, agent, agent_token, django_assert_num_queries):
+def test_unchanged_heartbeat_needs_one_query(call, agent, agent_token, django_assert_num_queries):
     call("POST", "agents/heartbeat", agent_token, version="1")
     with django_assert_num_queries(1):
         assert call("POST", "agents/heartbeat", agent_token, version="1").status_code == 200
 
 
-def test_seen_and_used_are_written_at_most_once_a_minute(call, agent, agent_token):
+def test_last_seen_is_written_at_most_once_a_minute(call, agent, agent_token):
     call("POST", "agents/heartbeat", agent_token)
     before = (Agent.objects.get().last_seen_at, ApiToken.objects.get().last_used_at)
     call("POST", "agents/heartbeat", agent_token)
@@ -84,7 +84,7 @@ def test_seen_and_used_are_written_at_most_once_a_minute(call, agent, agent_toke
     [(timedelta(), "online"), (timedelta(seconds=595), "online"), (timedelta(seconds=605), "late"),
      (timedelta(days=29, hours=23), "late"), (timedelta(days=30, seconds=5), "lost")],
 )  # fmt: skip
-def test_liveness_is_the_same_read_and_counted(make_agent, seen, liveness):
+def test_liveness_of_row_and_totals_agree(make_agent, seen, liveness):
     agent, now = make_agent(seen=seen), timezone.now()
     assert agent.liveness(now) == liveness
     totals = Agent.objects.totals(now)

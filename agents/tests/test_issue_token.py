@@ -21,28 +21,28 @@ def issued(*arguments):
 
 
 @pytest.mark.parametrize("kind", ["enroll", "client"])
-def test_the_token_stands_alone_on_stdout(kind):
+def test_stdout_is_the_token_alone(kind):
     printed = issued("--kind", kind, "--label", "setup")
     assert credential.parse(printed.removesuffix("\n")).kind == kind
     assert (ApiToken.objects.get().label, ApiToken.objects.get().max_uses) == ("setup", None)
     assert AuditEvent.objects.get().actor == "command line"
 
 
-def test_a_staff_token_acts_for_its_user(call):
+def test_staff_token_acts_for_its_user(call):
     User.objects.create_superuser("alice")
     assert call("GET", "agents/fleet", issued("--kind", "staff", "--user", "alice").strip()).status_code == 200
 
 
-def test_an_agent_token_speaks_for_its_machine(call, agent):
+def test_agent_token_belongs_to_its_machine(call, agent):
     assert call("GET", "agents/PC-1", issued("--kind", "agent", "--machine", "PC-1").strip()).status_code == 200
 
 
-def test_a_machine_never_seen_is_enrolled_by_it(call):
+def test_unknown_machine_is_enrolled(call):
     assert call("POST", "agents/heartbeat", issued("--kind", "agent", "--machine", "PC-9").strip()).status_code == 200
     assert Agent.objects.get().machine_id == "PC-9"
 
 
-def test_limits_and_scope_are_kept():
+def test_limits_and_scope_are_stored():
     issued("--kind", "enroll", "--max-uses", "3", "--expires-in", "24h", "--scope", "uninstall")
     token = ApiToken.objects.get()
     assert (token.max_uses, token.scopes) == (3, ["uninstall"])
@@ -62,14 +62,14 @@ def test_token_is_bound_to_applications():
      "--kind enroll --expires-in 999999999d", "--kind client --label " + "x" * 129, "--kind client --label vigie_client_0123456789ab_secret",
      "--kind enroll --expires-in soon", "--kind enroll --expires-in 0", "--kind enroll --max-uses 0", "--kind enroll --scope root", "--kind client --user alice"],
 )  # fmt: skip
-def test_it_refuses_what_makes_no_sense_and_issues_nothing(arguments):
+def test_invalid_options_are_refused(arguments):
     User.objects.create_user("sam")
     with pytest.raises(CommandError):
         issued(*arguments.split())
     assert not ApiToken.objects.exists()
 
 
-def test_an_uninstalled_machine_gets_none(make_agent):
+def test_uninstalled_machine_gets_no_token(make_agent):
     make_agent(status="uninstalled")
     with pytest.raises(CommandError, match="uninstalled"):
         issued("--kind", "agent", "--machine", "PC-1")

@@ -30,7 +30,7 @@ def pair(make_agent):
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-class TestInAnyCase:
+class TestCaseInsensitiveNames:
     def test_enrolment_of_an_active_machine_is_409(self, call, agent, enroll_token, spelling):
         answer = call("POST", "agents/enroll", enroll_token, machine_id=spelling)
         assert (answer.status_code, answer.json()["code"]) == (409, "agent_already_active")
@@ -81,26 +81,26 @@ def test_enrolment_token_without_a_name_is_400(call, path):
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "required")
 
 
-class TestAnOldPair:
-    def test_name_means_the_one_that_owns_it(self, call, pair, staff_token):
+class TestPairOfSpellings:
+    def test_name_belongs_to_its_owner(self, call, pair, staff_token):
         for spelling in ("PC-1", "pc-1"):
             assert call("GET", f"agents/{spelling}", staff_token).json()["agent"]["machine_id"] == "PC-1"
 
-    def test_other_one_keeps_its_own_token(self, call, pair):
+    def test_other_machine_keeps_its_token(self, call, pair):
         token = issue_agent_token(pair[1])
         assert call("POST", "agents/heartbeat", token).status_code == 200
         assert call("POST", "agents/enroll", token, machine_id="PC-1").json()["machine_id"] == "pc-1"
         assert call("POST", "agents/uninstall", token).json()["machine_id"] == "pc-1"
         assert Agent.objects.get(machine_id="PC-1").is_active
 
-    def test_is_a_finding_until_the_other_one_is_uninstalled(self, pair):
+    def test_pair_is_a_finding_until_one_is_uninstalled(self, pair):
         (finding,) = shared_names(timezone.now())
         assert "PC-1" in finding.text
         assert finding.url.endswith(f"/{pair[1].pk}/change/")
         Agent.objects.filter(pk=pair[1].pk).update(status="uninstalled")
         assert not list(shared_names(timezone.now()))
 
-    def test_active_one_has_the_name_once_the_other_one_is_uninstalled(self, call, pair, staff_token):
+    def test_active_machine_inherits_the_name(self, call, pair, staff_token):
         assert call("POST", "agents/uninstall", staff_token, machine_id="pc-1").json()["machine_id"] == "PC-1"
         assert call("GET", "agents/PC-1", staff_token).json()["agent"]["machine_id"] == "pc-1"
         assert not list(shared_names(timezone.now()))

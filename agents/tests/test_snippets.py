@@ -28,7 +28,7 @@ def snippets():
     return {snippet.file_name: snippet.text for snippet in enrolment_snippets()}
 
 
-def test_they_name_the_calls_of_this_portal_and_hold_no_token(snippets, settings):
+def test_snippets_have_urls_of_this_portal_and_no_token(snippets, settings):
     for text in snippets.values():
         assert f"{settings.PORTAL_URL}/api/v1/agents/enroll" in text
         assert not credential.TOKEN_IN_TEXT.search(text)
@@ -49,7 +49,7 @@ def test_powershell_asks_for_tls_and_sends_bytes(snippets):
     assert "GetBytes($body)" in snippets["enrol.ps1"]
 
 
-def test_tokens_of_other_kinds_have_no_use_for_them():
+def test_other_kinds_of_tokens_have_no_snippets():
     assert enrolment_guide("client") is None
 
 

@@ -36,21 +36,21 @@ def listed(client, **query):
     return {run.pk for run in client.get(LIST, query).context["cl"].queryset}
 
 
-class TestTheList:
+class TestRunList:
     @pytest.mark.parametrize(
         "typed", ["0f8f", "0F8FAD5B", "0f8fad5b-d9cb", RUN_ID.hex, str(RUN_ID), "PC-7", "pc-", "LIC-7"]
     )
-    def test_it_finds_a_run_by_the_beginning_of_what_names_it(self, admin_client, make_run, typed):
+    def test_search_finds_run_by_prefix(self, admin_client, make_run, typed):
         run = make_run(RUN_ID, machine_id="PC-7", license_ref="LIC-7")
         make_run(uuid.UUID(int=1), machine_id="SRV-1", license_ref="LIC-8")
         assert listed(admin_client, q=typed) == {run.pk}
 
     @pytest.mark.parametrize("typed", ["8fad", "0f8e", "0f8", "-", "0f8fad5b%", "0" * 33])
-    def test_it_finds_nothing_else(self, admin_client, make_run, typed):
+    def test_search_for_anything_else_finds_nothing(self, admin_client, make_run, typed):
         make_run(RUN_ID)
         assert listed(admin_client, q=typed) == set()
 
-    def test_it_can_be_narrowed_down(self, admin_client, make_run):
+    def test_filters_narrow_the_list(self, admin_client, make_run):
         new, failed, odd = make_run(), make_run(failed=1, ago=timedelta(hours=2)), make_run(other=1, over_quota=True)
         old = make_run(ago=timedelta(days=10))
         assert listed(admin_client, received="hour") == {new.pk, odd.pk}
@@ -71,14 +71,14 @@ class TestTheList:
         run = make_run(documents_omitted=2_000)
         assert "and 2,000 more documents" in admin_client.get(f"{LIST}{run.pk}/change/").content.decode()
 
-    def test_it_says_how_each_run_went(self, admin_client, make_run):
+    def test_outcome_column_describes_each_run(self, admin_client, make_run):
         for fields in ({}, {"failed": 2}, {"other": 1}, {"over_quota": True}):
             make_run(**fields)
         text = admin_client.get(LIST).content.decode()
         for words in ("all succeeded", "2 failed", "partly unknown", "over quota"):
             assert f">{words}</span>" in text
 
-    def test_it_names_the_customer_beside_the_licence(self, admin_client, make_run):
+    def test_licence_column_shows_the_customer(self, admin_client, make_run):
         licence = create_licence("LIC-7", customer="Maison Blanche")
         make_run(license_ref="LIC-7")
         make_run(license_ref="LIC-8")
@@ -88,7 +88,7 @@ class TestTheList:
         assert '<td class="field-licence">LIC-8</td>' in text
 
     @pytest.mark.parametrize("typed", ["Maison", "maison b", "MAISON BLANCHE"])
-    def test_it_finds_the_runs_of_a_customer(self, admin_client, make_run, typed):
+    def test_search_finds_runs_by_customer(self, admin_client, make_run, typed):
         names = {"LIC-7": "Maison Blanche", "LIC-8": "maison blanche", "LIC-9": "MAISON BLANCHE", "LIC-10": "La Maison"}
         for ref, customer in names.items():
             create_licence(ref, customer=customer)
@@ -98,7 +98,7 @@ class TestTheList:
         assert len(found) >= 1
 
     @pytest.mark.parametrize(("licences", "is_cut"), [(3, False), (4, True)])
-    def test_it_says_where_a_customer_has_more_licences_than_it_looks_for(
+    def test_search_warns_if_a_customer_has_too_many_licences(
         self, admin_client, make_run, monkeypatch, licences, is_cut
     ):
         monkeypatch.setattr(usage_admin, "MOST_LICENCES", 3)
@@ -112,7 +112,7 @@ class TestTheList:
             [True] if is_cut else []
         )
 
-    def test_it_says_so_once_when_an_action_follows(self, admin_client, make_run, monkeypatch):
+    def test_search_warns_once_before_an_action(self, admin_client, make_run, monkeypatch):
         monkeypatch.setattr(usage_admin, "MOST_LICENCES", 0)
         create_licence()
         run = make_run(RUN_ID)
@@ -120,7 +120,7 @@ class TestTheList:
         admin_client.post(url, {"action": "export_chosen", "_selected_action": run.pk})
         assert len(admin_client.get(url).context["messages"]) == 1
 
-    def test_it_finds_the_runs_of_many_licences(self, admin_client, make_run):
+    def test_search_finds_runs_of_many_licences(self, admin_client, make_run):
         for number in range(205):
             create_licence(f"LIC-{number}")
             make_run(license_ref=f"LIC-{number}")
@@ -128,24 +128,24 @@ class TestTheList:
         assert response.context["cl"].result_count == 205
         assert not response.context["messages"]
 
-    def test_it_leaves_the_documents_in_the_table(self, admin_client, make_run, django_assert_num_queries):
+    def test_list_does_not_load_documents(self, admin_client, make_run, django_assert_num_queries):
         make_run()
         with django_assert_num_queries(5) as queries:
             admin_client.get(LIST)
         assert not any('"usage_run"."documents"' in query["sql"] for query in queries)
 
 
-class TestThePageOfARun:
+class TestRunPage:
     def page(self, client, run):
         return client.get(reverse("admin:usage_run_change", args=[run.pk])).content.decode()
 
-    def test_it_shows_its_documents_and_says_how_many_more_there_are(self, admin_client, make_run, monkeypatch):
+    def test_page_lists_documents_and_counts_the_rest(self, admin_client, make_run, monkeypatch):
         monkeypatch.setattr(usage_admin, "SHOWN_DOCUMENTS", 2)
         text = self.page(admin_client, make_run(failed=1, succeeded=4))
         assert text.count("<td>pdf</td>") == 2
         assert "and 3 more documents" in text
 
-    def test_a_document_with_nothing_but_null_is_shown_too(self, admin_client, make_run):
+    def test_document_of_nulls_is_listed(self, admin_client, make_run):
         run = make_run()
         run.documents = [dict.fromkeys(run.documents[0])]
         run.save()
@@ -154,17 +154,17 @@ class TestThePageOfARun:
     @pytest.mark.parametrize(
         ("dropped", "words"), [(0, "held nothing but what is documented"), (1, "1 key that"), (3, "3 keys that")]
     )
-    def test_it_explains_the_keys_that_were_dropped(self, admin_client, make_run, dropped, words):
+    def test_page_explains_dropped_keys(self, admin_client, make_run, dropped, words):
         assert words in self.page(admin_client, make_run(dropped_keys=dropped))
 
-    def test_it_leads_to_the_licence(self, admin_client, make_run):
+    def test_page_links_to_licence(self, admin_client, make_run):
         licence = create_licence(customer="")
         text = self.page(admin_client, make_run())
         assert f'<a href="/admin/usage/licence/{licence.pk}/change/">LIC-1</a>' in text
         assert "unnamed" in text
 
-    def test_a_licence_that_is_not_written_down_yet_is_named(self, admin_client, make_run):
+    def test_unknown_licence_is_shown_without_link(self, admin_client, make_run):
         assert "LIC-77" in self.page(admin_client, make_run(license_ref="LIC-77"))
 
-    def test_it_leads_to_the_machine(self, admin_client, make_run):
+    def test_page_links_to_machine(self, admin_client, make_run):
         assert "/admin/agents/agent/?q=PC-1" in self.page(admin_client, make_run())

@@ -27,9 +27,9 @@ def page(client, row):
     return client.get(reverse(f"admin:usage_{row._meta.model_name}_change", args=[row.pk])).content.decode()
 
 
-class TestUsesOfFeatures:
+class TestFeatureUsageAdmin:
     @pytest.mark.parametrize("typed", ["bob", "BOB", "agent:PC", "client:", "doc", "document_upload"])
-    def test_they_are_found_by_the_beginning_of_who_or_what(self, admin_client, typed):
+    def test_search_finds_uses_by_prefix_of_caller_or_feature(self, admin_client, typed):
         rows = {
             "bob": create_feature_usage(BOB, ago(hours=1), "login"),
             "agent:PC": create_feature_usage(MACHINE, ago(hours=1), "report"),
@@ -39,7 +39,7 @@ class TestUsesOfFeatures:
         wanted = next(row for beginning, row in rows.items() if typed.lower().startswith(beginning.lower()))
         assert listed(admin_client, "featureusage", q=typed) == {wanted.pk}
 
-    def test_they_are_told_apart_by_who(self, admin_client):
+    def test_caller_filter_selects_people_machines_and_applications(self, admin_client):
         now = timezone.now()
         rows = {
             name: create_feature_usage(who, now).pk
@@ -49,14 +49,14 @@ class TestUsesOfFeatures:
         for name, pk in rows.items():
             assert listed(admin_client, "featureusage", who=name) == {pk}
 
-    def test_they_are_told_apart_by_how_they_went_and_when(self, admin_client):
+    def test_outcome_and_time_filters_select_uses(self, admin_client):
         good, bad = create_feature_usage(BOB, ago(minutes=5)), create_feature_usage(BOB, ago(hours=2), success=False)
         old = create_feature_usage(BOB, ago(days=3), success=False)
         assert listed(admin_client, "featureusage", outcome="failed") == {bad.pk, old.pk}
         assert listed(admin_client, "featureusage", when="hour") == {good.pk}
         assert listed(admin_client, "featureusage", when="week") == {good.pk, bad.pk, old.pk}
 
-    def test_the_list_says_how_each_went(self, admin_client):
+    def test_outcome_column_shows_success_or_failure(self, admin_client):
         create_feature_usage(BOB, ago(minutes=5), duration_ms=1234)
         create_feature_usage("", ago(minutes=5), success=False, duration_ms=None)
         text = admin_client.get("/admin/usage/featureusage/").content.decode()
@@ -67,12 +67,12 @@ class TestUsesOfFeatures:
         ("who", "url"),
         [(MACHINE, "/admin/agents/agent/?q=PC-1"), (BOB, "/admin/usage/featureusage/?q=bob%40example.org")],
     )
-    def test_a_page_leads_to_whoever_it_was(self, admin_client, who, url):
+    def test_page_links_to_caller(self, admin_client, who, url):
         assert f'href="{url}"' in page(admin_client, create_feature_usage(who, ago(minutes=5)))
 
 
-class TestErrors:
-    def test_they_are_told_apart_by_code(self, admin_client):
+class TestUserErrorAdmin:
+    def test_code_filter_selects_errors(self, admin_client):
         now = timezone.now()
         rows = {
             "refused": create_error(BOB, now, code=404),
@@ -83,14 +83,14 @@ class TestErrors:
         for name, row in rows.items():
             assert listed(admin_client, "usererror", code=name) == {row.pk}
 
-    def test_a_refusal_is_said_in_words_and_by_its_code(self, admin_client):
+    def test_refusal_is_shown_with_title_and_code(self, admin_client):
         create_error(BOB, ago(minutes=5), "throttled", 429)
         text = admin_client.get("/admin/usage/usererror/").content.decode()
         assert "Too many failed authentications" in text
         assert "throttled" in text
         assert '<span class="badge badge-warning">429</span>' in text
 
-    def test_a_page_shows_where_it_was_raised_the_innermost_first(self, admin_client):
+    def test_page_shows_stack_innermost_first(self, admin_client):
         error = create_error(BOB, ago(minutes=5), "KeyError", 500)
         UserError.objects.filter(pk=error.pk).update(
             stack=["django.core:inner:197", "usage.api.runs:post:41", "nonsense"],
@@ -103,10 +103,10 @@ class TestErrors:
         assert "The failure was logged." in text
         assert '<span class="badge badge-bad">500</span>' in text
 
-    def test_a_refusal_has_nothing_to_trace(self, admin_client):
+    def test_refusal_has_no_stack(self, admin_client):
         assert "there is nothing to trace" in page(admin_client, create_error(BOB, ago(minutes=5)))
 
-    def test_a_page_shows_what_else_failed_for_the_same_one(self, admin_client):
+    def test_page_lists_other_errors_of_the_caller(self, admin_client):
         error = create_error(BOB, ago(minutes=5), "KeyError")
         for number in range(12):
             create_error(BOB, ago(minutes=1), f"Other{number:02}")
@@ -117,14 +117,14 @@ class TestErrors:
         assert "Hers" not in text
         assert "/admin/usage/usererror/?q=bob%40example.org" in text
 
-    def test_what_an_application_told_of_has_no_sentence_of_ours(self, admin_client):
+    def test_reported_error_has_no_message_of_the_portal(self, admin_client):
         error = create_error(BOB, ago(minutes=5), "ValidationError")
         UserError.objects.update(source=APP)
         assert "Only the application that told of it knows." in page(admin_client, error)
 
 
-class TestSessions:
-    def test_they_are_told_apart_by_whether_they_ended(self, admin_client):
+class TestUserSessionAdmin:
+    def test_state_filter_selects_open_and_ended_sessions(self, admin_client):
         still, over = create_session(BOB, ago(hours=2)), create_session(BOB, ago(days=2), ago(days=1))
         assert listed(admin_client, "usersession", q="bob", state="open") == {still.pk}
         assert listed(admin_client, "usersession", q="bob", state="ended") == {over.pk}
@@ -135,19 +135,19 @@ class TestSessions:
         ("seconds", "shown"),
         [(59, "0 min 59 s"), (61, "1 min 1 s"), (3_600, "1 h 0 min"), (5_000_000, "1,388 h 53 min")],
     )
-    def test_the_list_says_how_long_they_took(self, admin_client, seconds, shown):
+    def test_duration_column_shows_length(self, admin_client, seconds, shown):
         row = create_session(BOB, ago(days=80), ago(days=1))
         type(row).objects.update(duration_seconds=seconds)
         assert f">{shown}</td>" in admin_client.get("/admin/usage/usersession/").content.decode()
 
-    def test_one_that_nobody_ended_says_so(self, admin_client):
+    def test_open_session_is_shown_as_not_ended(self, admin_client):
         row = create_session(BOB, ago(hours=2))
         assert ">not ended</span>" in admin_client.get("/admin/usage/usersession/").content.decode()
         assert "nobody logged out" in page(admin_client, row)
 
 
 @pytest.mark.parametrize("model", ["featureusage", "usererror", "usersession"])
-def test_what_is_exported_is_what_is_kept(admin_client, model):
+def test_export_contains_all_stored_columns(admin_client, model):
     create_feature_usage(BOB, ago(minutes=5))
     create_error(BOB, ago(minutes=5))
     create_session(BOB, ago(minutes=5))

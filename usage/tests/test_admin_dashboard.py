@@ -29,16 +29,16 @@ def customers(context):
     return [(str(row[0]), *row[1:]) for row in context["sections"][0].rows]
 
 
-class TestDays:
+class TestDailyBars:
     @pytest.mark.parametrize(
         ("days", "pages"), [("7", "3"), ("30", "7"), ("90", "15"), ("364", "31"), ("", "7"), ("8", "7")]
     )
-    def test_a_span_ends_today(self, shown, days, pages):
+    def test_span_ends_today(self, shown, days, pages):
         for number, back in enumerate((0, 6, 29, 89, 363, 364)):
             create_rollup(timezone.now() - back * DAY, pages=2**number)
         assert shown(days=days)["tiles"][0].figure == pages
 
-    def test_each_day_has_a_bar_with_its_pages_runs_and_failures(self, shown):
+    def test_day_has_bars_of_pages_runs_and_failures(self, shown):
         now = timezone.now()
         create_rollup(now, pages=9, runs=2, documents=8, failed=1)
         create_rollup(now - 2 * DAY, pages=5, runs=1, documents=4, failed=1)
@@ -48,14 +48,14 @@ class TestDays:
         assert failed == [0, 0, 0, 0, 25.0, 0, 12.5]
         assert [tile.figure for tile in shown(days="7")["tiles"]] == ["14", "3", "16.7 %"]
 
-    def test_a_new_day_does_not_show_the_sums_of_the_one_before(self):
+    def test_new_day_does_not_reuse_cached_totals(self):
         midnight = datetime(2026, 3, 11, tzinfo=UTC)
         for back in (1, 7):
             create_rollup(midnight - back * DAY, pages=back)
         before, after = (dashboard_totals(midnight + moment, 7) for moment in (-SECOND, SECOND))
         assert [sum(day.pages for day in found.by_day.values()) for found in (before, after)] == [8, 1]
 
-    def test_a_bar_of_a_long_time_is_a_week(self, shown):
+    def test_long_span_has_a_bar_per_week(self, shown):
         now = timezone.now()
         for back, pages in ((0, 1), (6, 2), (7, 4), (13, 8), (14, 16), (363, 32)):
             create_rollup(now - back * DAY, pages=pages)
@@ -68,18 +68,18 @@ class TestDays:
         )
         assert chart.days[-1] == timezone.localdate(now) - 6 * DAY
 
-    def test_a_failure_among_many_never_looks_like_none(self, shown):
+    def test_small_share_of_failures_is_not_rounded_to_zero(self, shown):
         create_rollup(documents=100_000, failed=1)
         assert shown()["tiles"][2].figure == "0.1 %"
 
-    def test_nothing_is_a_page_too(self, shown):
+    def test_empty_dashboard_is_rendered(self, shown):
         context = shown()
         assert [tile.figure for tile in context["tiles"]] == ["0", "0", "–"]
         assert [section.empty for section in context["sections"]] == ["There was no run in this time."] * 2
 
 
-class TestCustomers:
-    def test_licences_of_one_customer_are_one_row(self, shown):
+class TestTables:
+    def test_licences_of_one_customer_share_a_row(self, shown):
         create_licence("LIC-1")
         create_licence("LIC-2")
         create_licence("LIC-3", customer="")
@@ -93,22 +93,22 @@ class TestCustomers:
         assert "LIC-4" in rows[2][0]
         assert rows[3][0] == "without a licence"
 
-    def test_beyond_twenty_the_rest_is_one_row(self, shown):
+    def test_rows_beyond_twenty_are_summed_up(self, shown):
         for number in range(23):
             create_rollup(license_ref=f"LIC-{number:02}", pages=100 - number)
         rows = customers(shown())
         assert len(rows) == 21
         assert rows[-1] == ("3 more", 3, 3, 0, 80 + 79 + 78)
 
-    def test_versions_have_rows_of_their_own(self, shown):
+    def test_versions_have_separate_rows(self, shown):
         create_rollup(app_version="6", pages=1)
         create_rollup(app_version="7", pages=2)
         create_rollup(app_version="7", pages=4, license_ref="LIC-2")
         assert [(row[0], row[4]) for row in shown()["sections"][1].rows] == [("gui 7", 6), ("gui 6", 1)]
 
 
-class TestThePage:
-    def test_it_reads_hours_and_keeps_the_sums(self, admin_client, django_assert_num_queries):
+class TestDashboardPage:
+    def test_page_reads_rollups_and_caches_totals(self, admin_client, django_assert_num_queries):
         create_run()
         create_rollup()
         with django_assert_num_queries(5) as queries:
@@ -117,20 +117,20 @@ class TestThePage:
         with django_assert_num_queries(3):
             admin_client.get(PAGE)
 
-    def test_every_span_keeps_its_own(self, shown):
+    def test_spans_are_cached_separately(self, shown):
         create_rollup(timezone.now() - 20 * DAY, pages=5)
         assert [shown(days=days)["tiles"][0].figure for days in ("30", "7", "30")] == ["5", "0", "5"]
 
-    def test_who_may_not_see_runs_sees_neither_page_nor_tile(self, client):
+    def test_user_without_permission_sees_neither_page_nor_tile(self, client):
         client.force_login(User.objects.create_user("vic", is_staff=True))
         assert client.get(PAGE).status_code == 403
         assert PAGE not in client.get("/admin/").content.decode()
 
-    def test_the_landing_page_and_the_lists_lead_to_it(self, admin_client):
+    def test_landing_page_and_lists_link_to_dashboard(self, admin_client):
         for path in ("/admin/", "/admin/usage/run/", "/admin/usage/licence/"):
             assert f'href="{PAGE}"' in admin_client.get(path).content.decode()
 
-    def test_nothing_of_it_stands_inline(self, admin_client):
+    def test_page_has_no_inline_script_or_style(self, admin_client):
         create_rollup()
         text = admin_client.get(PAGE).content.decode()
         assert " style=" not in text

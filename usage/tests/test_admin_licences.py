@@ -40,8 +40,8 @@ def client_of(client):
     return logged_in
 
 
-class TestTheList:
-    def test_it_says_how_each_stands(self, admin_client):
+class TestLicenceList:
+    def test_list_shows_usage_and_quota_state(self, admin_client):
         for ref, quota, pages in (("LIC-1", 100, 79), ("LIC-2", 100, 80), ("LIC-3", 100, 1_234), ("LIC-4", None, 5)):
             create_licence(ref, quota=quota, customer="" if ref == "LIC-4" else "Acme")
             create_rollup(license_ref=ref, pages=pages)
@@ -52,7 +52,7 @@ class TestTheList:
             assert f'<rect class="{tone}" width="{width}" height="6"/>' in text
         assert text.count('<svg class="used"') == 3
 
-    def test_it_says_when_the_quota_is_reached(self, admin_client):
+    def test_list_shows_forecast_day_of_quota(self, admin_client):
         now = timezone.now()
         licence = create_licence(quota=10**9, first_seen_at=now - 60 * DAY)
         create_rollup(now - DAY, pages=28 * 5_000)
@@ -61,7 +61,7 @@ class TestTheList:
         licence.save()
         assert "100 % on" in admin_client.get(LIST).content.decode()
 
-    def test_it_can_be_narrowed_down(self, admin_client):
+    def test_filters_narrow_the_list(self, admin_client):
         now = timezone.now()
         month = period_at(now, 1)
         create_licence("A", exceeded_until=month.end, told_period=month.first_day, told_percent=100, last_run_at=now)
@@ -79,12 +79,12 @@ class TestTheList:
     @pytest.mark.parametrize(
         ("typed", "found"), [("LIC", ["LIC-1"]), ("lic-1", ["LIC-1"]), ("Bo", ["X"]), ("b", ["X"])]
     )
-    def test_it_is_searched_by_licence_and_by_customer(self, admin_client, typed, found):
+    def test_search_finds_licence_and_customer(self, admin_client, typed, found):
         create_licence("LIC-1")
         create_licence("X", customer="Bouchard" if typed == "Bo" else "bouchard")
         assert listed(admin_client, q=typed) == found
 
-    def test_it_reads_no_run(self, admin_client, django_assert_num_queries):
+    def test_list_reads_no_runs(self, admin_client, django_assert_num_queries):
         for number in range(3):
             create_licence(f"LIC-{number}")
         create_run()
@@ -93,15 +93,15 @@ class TestTheList:
         assert not any('"usage_run"' in query["sql"] for query in queries)
 
 
-class TestThePage:
-    def test_it_says_how_it_stands(self, admin_client):
+class TestLicencePage:
+    def test_page_shows_usage_and_forecast(self, admin_client):
         licence = create_licence(quota=1_000, customer="")
         create_rollup(pages=850)
         text = page(admin_client, licence)
         for words in ("850 of 1,000 pages since", "85 %.", "unnamed", "from 80 %", "None before a day of use is over."):
             assert words in text
 
-    def test_it_draws_the_month_with_its_quota_and_its_forecast(self, admin_client):
+    def test_month_chart_has_quota_and_forecast(self, admin_client):
         now = timezone.now()
         began = [timezone.localdate(now - back * DAY).day for back in (3, 8)]
         licence = create_licence(quota=500, period_day=next(day for day in began if day <= 28))
@@ -118,7 +118,7 @@ class TestThePage:
         assert abs(ahead[-1] - 15 - 10 * ((month.end - now) / DAY)) <= 1
         assert len(drawn.rows) == len(pages) == len(drawn.data["labels"])
 
-    def test_it_lists_its_months_applications_and_runs(self, admin_client):
+    def test_page_lists_months_applications_and_runs(self, admin_client):
         now = timezone.now()
         licence = create_licence()
         create_rollup(now, pages=30, app_version="7.1")
@@ -135,7 +135,7 @@ class TestThePage:
         assert [row[3] for row in runs.rows] == ["PC-77"]
         assert run.run_id.hex[:8] in answer.content.decode()
 
-    def test_it_takes_as_many_queries_however_much_there_is(self, admin_client, django_assert_max_num_queries):
+    def test_page_needs_same_queries_for_any_amount(self, admin_client, django_assert_max_num_queries):
         licence = create_licence()
         for number in range(40):
             create_rollup(timezone.now() - number * DAY)
@@ -144,10 +144,10 @@ class TestThePage:
             page(admin_client, licence)
 
 
-class TestByHand:
+class TestLicenceForm:
     NEW = {"ref": "LIC-9", "customer": "Acme", "monthly_page_quota": "500", "period_day": "15"}
 
-    def test_an_operator_writes_one_down(self, client_of):
+    def test_operator_adds_a_licence(self, client_of):
         client = client_of(OPERATOR)
         assert client.post(f"{LIST}add/", self.NEW).status_code == 302
         licence = Licence.objects.get()
@@ -169,11 +169,11 @@ class TestByHand:
             ("monthly_page_quota", "-1"), ("period_day", "0"), ("period_day", "29"),
         ],
     )  # fmt: skip
-    def test_what_no_report_could_name_is_refused(self, admin_client, field, value):
+    def test_unreportable_reference_is_refused(self, admin_client, field, value):
         assert admin_client.post(f"{LIST}add/", self.NEW | {field: value}).status_code == 200
         assert not Licence.objects.exists()
 
-    def test_a_reference_stays_what_it_is(self, admin_client):
+    def test_reference_cannot_be_changed(self, admin_client):
         licence = create_licence()
         admin_client.post(f"{LIST}{licence.pk}/change/", self.NEW)
         licence.refresh_from_db()
@@ -181,14 +181,14 @@ class TestByHand:
         assert licence.monthly_page_quota == 500
         assert AuditEvent.objects.filter(action="licence.changed", subject="licence:LIC-1").exists()
 
-    def test_staff_look_and_export_but_change_nothing(self, client_of):
+    def test_viewer_may_view_and_export_but_not_change(self, client_of):
         licence, client = create_licence(), client_of(STAFF)
         assert client.get(LIST).status_code == 200
         assert client.get(f"{LIST}export/").status_code == 200
         assert client.post(f"{LIST}{licence.pk}/change/", self.NEW).status_code == 403
         assert client.post(f"{LIST}add/", self.NEW).status_code == 403
 
-    def test_only_one_that_was_never_used_can_be_deleted(self, admin_client):
+    def test_only_unused_licence_can_be_deleted(self, admin_client):
         used, unused = create_licence("A", last_run_at=timezone.now()), create_licence("B")
         for licence, status in ((used, 403), (unused, 302)):
             assert admin_client.post(f"{LIST}{licence.pk}/delete/", {"post": "yes"}).status_code == status

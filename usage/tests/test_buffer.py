@@ -50,7 +50,7 @@ def a_thread(monkeypatch, transactional_db):
     assert not buffer.writer.is_alive()
 
 
-def test_records_are_written_together_in_their_order(written_when_asked):
+def test_records_are_written_in_order_in_one_batch(written_when_asked):
     fault = RequestError("GET", "KeyError", 500, "The portal failed.", ("a:b:1",))
     put(3)
     buffer.put(a_record(fault=fault))
@@ -63,7 +63,7 @@ def test_records_are_written_together_in_their_order(written_when_asked):
     assert buffer.queued == 0
 
 
-def test_what_does_not_fit_is_dropped_and_counted(written_when_asked, settings):
+def test_records_beyond_the_limit_are_dropped_and_counted(written_when_asked, settings):
     settings.TRACKING_BUFFER = 100
     put(130)
     assert (buffer.queued, buffer.dropped) == (100, 30)
@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_dropped_and_counted(written_when_asked, settings):
     assert writer.dropped_at == writer.seen_at
 
 
-def test_while_the_database_is_away_records_wait_and_the_bound_holds(away, settings, written_when_asked):
+def test_records_wait_within_the_limit_while_database_is_down(away, settings, written_when_asked):
     settings.TRACKING_BUFFER = 100
     put(60)
     assert not buffer.write_batch()
@@ -87,7 +87,7 @@ def test_while_the_database_is_away_records_wait_and_the_bound_holds(away, setti
     assert TrackingWriter.objects.get().dropped == 20
 
 
-def test_writing_resumes_by_itself(a_thread, away):
+def test_writing_resumes_when_database_is_back(a_thread, away):
     waits = threading.Event()
     put(5)
     while buffer.writer is None or not buffer.in_hand:
@@ -100,7 +100,7 @@ def test_writing_resumes_by_itself(a_thread, away):
     assert names == [f"page-{number}" for number in range(10)]
 
 
-def test_what_is_dropped_while_it_writes_is_told_although_nothing_follows(a_thread, monkeypatch):
+def test_drops_during_a_write_are_reported_without_new_records(a_thread, monkeypatch):
     save = Buffer.insert
 
     def saving(self, records):
@@ -118,7 +118,7 @@ def test_what_is_dropped_while_it_writes_is_told_although_nothing_follows(a_thre
 
 
 @pytest.mark.parametrize("error", [InternalError, InterfaceError, ProgrammingError])
-def test_a_database_that_takes_nothing_loses_nothing(written_when_asked, monkeypatch, error):
+def test_unavailable_database_loses_no_record(written_when_asked, monkeypatch, error):
     """Read-only after a failover, or not migrated yet."""
 
     def saving(self, records):
@@ -132,7 +132,7 @@ def test_a_database_that_takes_nothing_loses_nothing(written_when_asked, monkeyp
     assert FeatureUsage.objects.count() == 3
 
 
-def test_a_record_the_database_refuses_takes_no_other_with_it(written_when_asked, monkeypatch, caplog):
+def test_refused_record_is_dropped_alone(written_when_asked, monkeypatch, caplog):
     save = Buffer.insert
 
     def saving(self, records):
@@ -149,7 +149,7 @@ def test_a_record_the_database_refuses_takes_no_other_with_it(written_when_asked
     assert "K4NARI" not in caplog.text
 
 
-def test_what_every_database_takes_is_made_of_anything(written_when_asked):
+def test_odd_characters_are_made_storable(written_when_asked):
     buffer.put(RequestRecord("a\0lice" * 90, "\ud800page" * 90, "/é\0" * 200, timezone.now(), 1, None))
     written_when_asked()
     usage = FeatureUsage.objects.get()
@@ -158,7 +158,7 @@ def test_what_every_database_takes_is_made_of_anything(written_when_asked):
     assert buffer.dropped == 0
 
 
-def test_the_database_is_told_of_the_buffer_now_and_then_and_of_drops_at_once(
+def test_buffer_reports_periodically_and_drops_at_once(
     monkeypatch, written_when_asked, settings
 ):
     clock = iter([100.0, 105.0, 106.0, 116.5])
@@ -172,7 +172,7 @@ def test_the_database_is_told_of_the_buffer_now_and_then_and_of_drops_at_once(
     assert told == [0, 1, 1]
 
 
-def test_a_forked_child_begins_with_nothing_of_its_parents():
+def test_forked_child_starts_with_an_empty_buffer():
     put(3)
     reader, writer = os.pipe()
     child = os.fork()
@@ -186,7 +186,7 @@ def test_a_forked_child_begins_with_nothing_of_its_parents():
     assert buffer.queued == 3
 
 
-def test_the_writer_is_started_by_the_first_record_and_again_where_it_ended(a_thread):
+def test_first_record_starts_writer_and_restarts_dead_one(a_thread):
     assert buffer.writer is None
     put(1)
     first = buffer.writer
@@ -202,14 +202,14 @@ def test_the_writer_is_started_by_the_first_record_and_again_where_it_ended(a_th
     other.join(5)
 
 
-def test_at_the_end_of_the_process_what_waits_is_written(a_thread, monkeypatch):
+def test_end_of_process_writes_waiting_records(a_thread, monkeypatch):
     monkeypatch.setattr(module, "GATHER_SECONDS", 60)
     put(4)
     buffer.end()
     assert FeatureUsage.objects.count() == 4
 
 
-def test_at_the_end_it_is_tried_once_more_although_it_failed_before(a_thread, away, monkeypatch):
+def test_end_of_process_retries_once_after_failures(a_thread, away, monkeypatch):
     monkeypatch.setattr(module, "LONGEST_PAUSE_SECONDS", 60)
     put(4)
     while not buffer.in_hand:
@@ -219,7 +219,7 @@ def test_at_the_end_it_is_tried_once_more_although_it_failed_before(a_thread, aw
     assert FeatureUsage.objects.count() == 4
 
 
-def test_at_the_end_nobody_waits_for_a_database_that_is_away(a_thread, away, caplog):
+def test_end_of_process_does_not_wait_for_database(a_thread, away, caplog):
     put(4)
     buffer.end()
     assert "4 tracked records were lost at the end of the process" in caplog.text

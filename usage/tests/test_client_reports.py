@@ -40,7 +40,7 @@ def enrol(portal):
     assert main(["enroll", "--server", portal, "--token-file", "enrol.token", "--timeout", "60"]) == 0
 
 
-def test_the_first_example_of_the_clients_readme_reports_a_run(portal):
+def test_first_example_of_readme_reports_a_run(portal):
     enrol(portal)
     readme = (Path(settings.BASE_DIR) / "client" / "README.md").read_text("utf-8")
     example = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1].replace("https://vigie.example.org", portal)
@@ -57,7 +57,7 @@ def run(**fields):
     return build_usage_payload(run_id=new_run_id(), app_name="gui", app_version="1", **fields)
 
 
-def test_runs_of_another_machine_wait_alone_and_in_a_batch(portal):
+def test_runs_of_another_machine_stay_spooled(portal):
     enrol(portal)
     token = json.loads(Path("state/token.json").read_text())["api_token"]
     client = UsageTelemetryClient(portal, make_session(token), timeout=60)
@@ -71,7 +71,7 @@ def test_runs_of_another_machine_wait_alone_and_in_a_batch(portal):
     assert sum(flush_spool("3.jsonl", client, force=True) for _ in range(2)) == 1
 
 
-def test_a_run_that_the_portal_refuses_is_found_among_those_it_takes(portal):
+def test_refused_run_of_a_batch_is_quarantined(portal):
     client = UsageTelemetryClient(portal, make_session(issue_token("client", label="gui")[1]), timeout=60)
     payloads = [run() for _ in range(4)]
     payloads[1]["total_pages"] = 7
@@ -82,7 +82,7 @@ def test_a_run_that_the_portal_refuses_is_found_among_those_it_takes(portal):
     assert [record["code"] for record in records] == ["counters_mismatch", "body_too_deep"]
 
 
-def test_a_portal_under_another_prefix_or_host_keeps_runs_waiting(portal, settings):
+def test_wrong_prefix_or_host_keeps_runs_spooled(portal, settings):
     token = issue_token("client", label="gui")[1]
     spool_payload("usage.jsonl", run())
     for name, hosts in (("/vigie", ["*"]), ("", ["vigie.example.org"])):

@@ -83,14 +83,14 @@ class TestGroups:
             ),
         ],
     )
-    def test_each_combination_is_a_row(self, export, group, rows):
+    def test_each_combination_of_groups_is_a_row(self, export, group, rows):
         assert told(export(group=group, **OF_MARCH)) == rows
 
-    def test_columns_are_named_in_the_order_asked_for(self, export):
+    def test_columns_follow_the_order_of_groups(self, export):
         header = export(group="day,license,machine,version,app", **OF_MARCH).getvalue().decode().splitlines()[0]
         assert header == "day,license_ref,machine_id,app_version,app_name,runs,documents,succeeded,failed,pages"
 
-    def test_json_says_the_same(self, export):
+    def test_json_has_the_same_rows_as_csv(self, export):
         answer = export(group="license,day", format="json", **OF_MARCH)
         assert json.loads(answer.getvalue()) == {
             "results": [
@@ -116,13 +116,13 @@ class TestGroups:
             "next": None,
         }
 
-    def test_sums_come_from_hours_unless_a_machine_is_asked_for(self, export):
+    def test_totals_come_from_rollups_except_by_machine(self, export):
         Run.objects.all().delete()
         assert len(told(export(group="license,app,version,day", **OF_MARCH))) == 3
         assert told(export(group="machine", **OF_MARCH)) == []
 
 
-class TestPartsOfHours:
+class TestPartialHours:
     """What hours cannot tell is read from the runs, so that the figures agree."""
 
     MOMENTS = [
@@ -147,7 +147,7 @@ class TestPartsOfHours:
     @pytest.mark.parametrize(
         "until", [NOON + 10 * MINUTE, NOON + 11 * MINUTE, NOON + 45 * MINUTE, NOON + HOUR, NOON + 100 * MINUTE]
     )
-    def test_every_part_counts_what_happened_in_it(self, since, until):
+    def test_partial_hours_include_only_their_runs(self, since, until):
         moments = {2**number: moment for number, moment in enumerate(self.MOMENTS)} | dict.fromkeys(
             (1_000, 10_000), NOON + 10 * MINUTE
         )
@@ -158,16 +158,16 @@ class TestPartsOfHours:
         runs = export_rows(ExportQuery(since, until), timezone.now())
         assert sum(row[RUN_COLUMNS.index("total_pages")] for row in runs) == expected
 
-    def test_a_row_that_both_ends_add_to_stands_once(self):
+    def test_row_with_runs_at_both_ends_appears_once(self):
         rows = list(export_rows(ExportQuery(NOON - MINUTE, NOON + 90 * MINUTE, ("app",)), timezone.now()))
         assert [row[0] for row in rows] == ["gui"]
 
-    def test_full_hours_read_no_run(self, django_assert_num_queries):
+    def test_full_hours_read_no_runs(self, django_assert_num_queries):
         with django_assert_num_queries(1) as queries:
             list(export_rows(ExportQuery(NOON, NOON + HOUR, ("license",)), timezone.now()))
         assert '"usage_run"' not in queries[0]["sql"]
 
-    def test_the_running_hour_is_there_as_far_as_it_goes(self, django_assert_num_queries):
+    def test_current_hour_is_included(self, django_assert_num_queries):
         now = NOON + 95 * MINUTE
         with django_assert_num_queries(1):
             rows = list(export_rows(ExportQuery(NOON, now, ("app",)), now))
@@ -175,7 +175,7 @@ class TestPartsOfHours:
 
 
 class TestDays:
-    def test_they_are_those_of_the_portals_zone(self, export, counted, settings):
+    def test_days_are_in_the_portals_time_zone(self, export, counted, settings):
         settings.TIME_ZONE = "Europe/Paris"
         a_run(datetime(2026, 2, 28, 23, tzinfo=UTC), pages=1)
         a_run(datetime(2026, 3, 29, 21, 30, tzinfo=UTC), pages=2)  # the clocks were put forward on that day
@@ -185,7 +185,7 @@ class TestDays:
             rows = told(export(group=groups, **OF_MARCH))
             assert [(row[0], row[-1]) for row in rows] == [("2026-03-01", "1"), ("2026-03-29", "2")]
 
-    def test_midnight_may_lie_between_two_full_hours(self, export, counted, settings):
+    def test_midnight_within_an_hour_splits_the_day(self, export, counted, settings):
         settings.TIME_ZONE = "Asia/Kolkata"
         a_run(datetime(2026, 2, 28, 18, 29, tzinfo=UTC), pages=100)
         a_run(datetime(2026, 2, 28, 18, 31, tzinfo=UTC), pages=1)
@@ -197,8 +197,8 @@ class TestDays:
         assert told(export(group="license", **OF_MARCH))[0][-1] == "7"
 
 
-class TestRunByRun:
-    def test_each_is_a_row_with_the_columns_of_the_admins_export(self, export):
+class TestSingleRuns:
+    def test_run_is_a_row_with_the_columns_of_the_admin(self, export):
         run = a_run(license_ref="LIC-7", over_quota=True, sent_at=None)
         answer = export(**OF_MARCH)
         header, row = csv.reader(answer.getvalue().decode().splitlines())
@@ -208,23 +208,23 @@ class TestRunByRun:
             "2026-03-10T12:00:00.000Z", "", "0", "true", "false", "client:gui",
         ]  # fmt: skip
 
-    def test_json_has_the_types_of_json(self, export):
+    def test_json_values_are_typed(self, export):
         run = a_run(over_quota=True, sent_at=None)
         (row,) = json.loads(export(format="json", **OF_MARCH).getvalue())["results"]
         assert list(row) == list(RUN_COLUMNS)
         assert (row["run_id"], row["over_quota"], row["sent_at"]) == (run.run_id.hex, True, None)
         assert (row["total_pages"], row["received_at"]) == (1, "2026-03-10T12:00:00.000Z")
 
-    def test_oldest_first(self, export):
+    def test_runs_are_sorted_oldest_first(self, export):
         for back in (3, 1, 2):
             a_run(NOON - back * HOUR, pages=back)
         assert [row[8] for row in told(export(**OF_MARCH))] == ["3", "2", "1"]
 
-    def test_nothing_is_an_answer_too(self, export):
+    def test_empty_period_returns_no_rows(self, export):
         assert told(export(**OF_MARCH)) == []
         assert json.loads(export(format="json", **OF_MARCH).getvalue()) == {"results": [], "next": None}
 
-    def test_the_last_thirty_days_up_to_now_are_the_usual(self, export):
+    def test_default_period_is_the_last_30_days(self, export):
         now = timezone.now()
         midnight = timezone.localtime(now - 30 * DAY).replace(hour=0, minute=0, second=0, microsecond=0)
         for number, moment in enumerate((midnight - MINUTE, midnight, now - MINUTE)):
@@ -256,19 +256,19 @@ class TestRefusals:
             ({"format": ""}, "format", "invalid_choice"),
         ],
     )
-    def test_each_field_is_told(self, call, staff_token, query, field, code):
+    def test_invalid_parameter_is_named(self, call, staff_token, query, field, code):
         answer = call("GET", "usage/export", staff_token, **query)
         body = answer.json()
         assert (answer.status_code, body["code"]) == (400, "validation_failed")
         assert [(error["field"], error["code"]) for error in body["errors"]] == [(field, code)]
 
-    def test_all_are_told_at_once_and_nothing_is_echoed(self, call, staff_token):
+    def test_all_invalid_parameters_are_reported_without_values(self, call, staff_token):
         names = ["to", "from", "group", "format"]
         answer = call("GET", "usage/export", staff_token, **dict.fromkeys(names, "Secret7"))
         assert [error["field"] for error in answer.json()["errors"]] == names
         assert "Secret7" not in answer.content.decode()
 
-    def test_who_may_not_export_gets_nothing(self, call, client_token, agent_token):
+    def test_token_of_another_kind_is_refused(self, call, client_token, agent_token):
         assert call("GET", "usage/export").status_code == 401
         assert call("GET", "usage/export", client_token).json()["code"] == "insufficient_scope"
         assert call("GET", "usage/export", agent_token).json()["code"] == "insufficient_scope"
@@ -276,32 +276,32 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("names", "status"), [(["view_run"], 403), (["export_run"], 403), (["view_run", "export_run"], 200)]
     )
-    def test_staff_need_the_permissions_to_view_and_to_export(self, call, names, status):
+    def test_staff_need_permissions_to_view_and_export(self, call, names, status):
         user = User.objects.create_user("sam", is_staff=True)
         user.user_permissions.set(Permission.objects.filter(codename__in=names))
         assert call("GET", "usage/export", issue_token("staff", user=user)[1]).status_code == status
 
-    def test_a_refusal_is_no_export_on_record(self, call, staff_token):
+    def test_refused_export_is_not_audited(self, call, staff_token):
         call("GET", "usage/export", staff_token, format="x")
         assert not AuditEvent.objects.filter(action="usage.exported").exists()
 
 
-class TestTheAnswer:
+class TestResponse:
     @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", "image/png"])
     @pytest.mark.parametrize(
         ("form", "content_type"), [("csv", "text/csv; charset=utf-8"), ("json", "application/json")]
     )
-    def test_format_alone_decides(self, export, accept, form, content_type):
+    def test_accept_header_does_not_change_the_format(self, export, accept, form, content_type):
         answer = export(format=form, headers={"Accept": accept})
         assert answer.headers["Content-Type"] == content_type
         assert answer.streaming
 
-    def test_it_is_a_file_that_nobody_keeps(self, export):
+    def test_response_is_an_attachment_without_caching(self, export):
         headers = export(format="json").headers
         assert headers["Content-Disposition"] == f'attachment; filename="usage-{timezone.localdate():%Y-%m-%d}.json"'
         assert headers["Cache-Control"] == "no-store"
 
-    def test_it_is_on_record(self, export):
+    def test_export_is_audited(self, export):
         export(group="license,day", **OF_MARCH)
         event = AuditEvent.objects.get(action="usage.exported")
         assert (event.actor, event.subject) == ("user:alice", "usage")
@@ -309,7 +309,7 @@ class TestTheAnswer:
             "from": "2026-03-01T00:00:00.000Z", "to": "2026-04-01T00:00:00.000Z", "group": "license,day", "format": "csv",
         }  # fmt: skip
 
-    def test_a_formula_is_a_text(self, export):
+    def test_formula_is_escaped(self, export):
         a_run(license_ref="+1")
         create_rollup(NOON, license_ref="-2")
         assert told(export(**OF_MARCH))[0][1] == "'+1"
@@ -319,7 +319,7 @@ class TestTheAnswer:
             == "-2"
         )
 
-    def test_runs_stand_by_hour_and_within_it_as_they_came(self, export):
+    def test_runs_are_sorted_by_hour_then_receipt(self, export):
         later, *earlier = [create_run(received_at=moment) for moment in (NOON, NOON - HOUR, NOON - HOUR + MINUTE)]
         wanted = [run.run_id.hex for run in (*earlier, later)]
         assert [row[0] for row in told(export(**OF_MARCH))] == wanted
@@ -328,7 +328,7 @@ class TestTheAnswer:
     @pytest.mark.parametrize(
         ("error", "status", "code"), [(RuntimeError, 500, "internal_error"), (OperationalError, 503, "not_ready")]
     )
-    def test_what_fails_before_anything_is_sent_is_a_problem(
+    def test_error_before_first_row_is_a_problem(
         self, call, staff_token, monkeypatch, form, error, status, code
     ):
         def fails(rows):
@@ -341,7 +341,7 @@ class TestTheAnswer:
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert "Secret7" not in answer.content.decode()
 
-    def test_it_is_sent_while_it_is_read(self, monkeypatch):
+    def test_rows_are_sent_while_they_are_read(self, monkeypatch):
         for number in range(3):
             create_rollup(NOON + number * HOUR)
         read = []
@@ -352,7 +352,7 @@ class TestTheAnswer:
         next(rows)
         assert len(read) == 1
 
-    def test_memory_does_not_grow_with_the_rows(self, export):
+    def test_memory_is_independent_of_row_count(self, export):
         rows = [
             RunRollup(
                 hour=MARCH + number % 700 * HOUR, license_ref=f"LIC-{number}", app_name="gui", app_version="6", runs=1,

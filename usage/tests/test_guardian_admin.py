@@ -70,7 +70,7 @@ def sections(response):
 # --- The list --------------------------------------------------------------------------------------------------------
 
 
-def test_the_history_tells_period_origin_and_counts(admin_client):
+def test_list_shows_period_origin_and_counts(admin_client):
     some_activity()
     report()
     report("olga", start=at("00:00"))
@@ -81,13 +81,13 @@ def test_the_history_tells_period_origin_and_counts(admin_client):
     assert content.count('<td class="field-errors">2</td>') == 2
 
 
-def test_the_history_leaves_the_figures_in_the_table(admin_client):
+def test_list_does_not_load_the_json(admin_client):
     report()
     (row,) = admin_client.get(LIST).context["cl"].result_list
     assert "data" in row.get_deferred_fields()
 
 
-def test_reports_are_told_apart_by_who_asked(admin_client):
+def test_origin_filter_selects_reports(admin_client):
     report()
     report("olga")
     listed = lambda **query: [r.requested_by for r in admin_client.get(LIST, query).context["cl"].queryset]  # noqa: E731
@@ -100,7 +100,7 @@ def test_reports_are_told_apart_by_who_asked(admin_client):
     ("typed", "found"),
     [("2026-03-10", 1), (" 2026-03-10 ", 1), ("2026-03-09", 0), ("2026-03-11", 0), ("2026-13-40", 0), ("olga", 0), ("9999-12-31", 0), ("", 1)],
 )  # fmt: skip
-def test_a_report_is_found_by_the_day_it_was_written(admin_client, settings, typed, found):
+def test_search_finds_report_by_day(admin_client, settings, typed, found):
     settings.TIME_ZONE = "Europe/Paris"
     report()
     GuardianReport.objects.update(created_at=at("23:30", "2026-03-09"))
@@ -108,7 +108,7 @@ def test_a_report_is_found_by_the_day_it_was_written(admin_client, settings, typ
     assert (response.status_code, response.context["cl"].queryset.count()) == (200, found)
 
 
-def test_the_export_tells_the_counts(admin_client):
+def test_export_contains_the_counts(admin_client):
     some_activity()
     report("olga")
     lines = admin_client.get(f"{LIST}export/").getvalue().decode("utf-8-sig").splitlines()
@@ -121,7 +121,7 @@ def test_the_export_tells_the_counts(admin_client):
 # --- The page of a report --------------------------------------------------------------------------------------------
 
 
-def test_a_page_tells_who_did_what_and_what_failed(admin_client):
+def test_page_shows_people_features_and_errors(admin_client):
     some_activity()
     found = sections(admin_client.get(page_of(report())))
     assert list(found) == ["People", "Most used", "Errors by code", "What failed for people"]
@@ -141,14 +141,14 @@ def test_a_page_tells_who_did_what_and_what_failed(admin_client):
     ]
 
 
-def test_a_period_with_nothing_in_it_is_one_quiet_sentence(admin_client):
+def test_empty_period_is_one_sentence(admin_client):
     response = admin_client.get(page_of(report()))
     assert len(response.context["sections"]) == 1
     assert "Nothing happened in this period" in text_of(response)
 
 
 @pytest.mark.parametrize("is_on", [True, False])
-def test_where_nobody_looked_a_page_says_that_for_good(admin_client, settings, is_on):
+def test_page_says_that_tracking_was_off(admin_client, settings, is_on):
     settings.TRACKING = is_on
     page = page_of(report())
     settings.TRACKING = True
@@ -157,14 +157,14 @@ def test_where_nobody_looked_a_page_says_that_for_good(admin_client, settings, i
     assert text.count("The portal does not note its own requests.") == (0 if is_on else 2)
 
 
-def test_machines_alone_are_no_people(admin_client):
+def test_machines_are_not_listed_as_people(admin_client):
     create_feature_usage("agent:PC-1", START)
     content = text_of(admin_client.get(page_of(report())))
     assert "Nobody came: what happened was of machines" in content
     assert "Nothing failed for anybody." in content
 
 
-def test_what_others_wrote_is_text(admin_client):
+def test_markup_in_names_is_escaped(admin_client):
     create_feature_usage("<b>bob", START, "<script>alert(1)</script>")
     create_error("<b>bob", START, "<i>E")
     content = text_of(admin_client.get(page_of(report("<u>olga"))))
@@ -173,7 +173,7 @@ def test_what_others_wrote_is_text(admin_client):
     assert all(tag not in content for tag in ("<b>bob", "<script>alert", "<i>E", "<u>olga"))
 
 
-def test_a_long_report_says_what_it_leaves_out(admin_client):
+def test_long_report_counts_hidden_rows(admin_client):
     for number in range(203):
         create_feature_usage(f"{number:03}@example.org", START)
     for number in range(60):
@@ -184,7 +184,7 @@ def test_a_long_report_says_what_it_leaves_out(admin_client):
 
 
 @pytest.mark.parametrize("percent", [10, 100])
-def test_a_sample_says_that_it_is_one_for_good(admin_client, settings, percent):
+def test_page_shows_the_sampling_rate(admin_client, settings, percent):
     settings.TRACKING_SAMPLE_PERCENT = percent
     some_activity()
     page = page_of(report())
@@ -192,7 +192,7 @@ def test_a_sample_says_that_it_is_one_for_good(admin_client, settings, percent):
     assert ("kept 10% of its requests" in text_of(admin_client.get(page))) is (percent == 10)
 
 
-def test_a_report_is_downloaded_as_it_is(admin_client):
+def test_download_returns_the_stored_json(admin_client):
     some_activity()
     kept = report()
     response = admin_client.post(f"{LIST}{kept.pk}/act/download/", {"_selected_action": kept.pk})
@@ -208,7 +208,7 @@ def test_a_report_is_downloaded_as_it_is(admin_client):
 
 
 @pytest.mark.parametrize("hours", [2, 24, 168, 720])
-def test_an_operator_has_a_report_made(client, folder, hours):
+def test_operator_creates_a_report(client, folder, hours):
     create_feature_usage(BOB, timezone.now() - timedelta(hours=hours) + timedelta(minutes=5))
     create_feature_usage(BOB, timezone.now() - timedelta(hours=hours, minutes=5))
     response = logged_in(client, OPERATOR).post(NOW, {"hours": hours}, follow=True)
@@ -224,13 +224,13 @@ def test_an_operator_has_a_report_made(client, folder, hours):
     )  # fmt: skip
 
 
-def test_it_is_mailed_where_that_is_ticked(client):
+def test_report_is_mailed_if_requested(client):
     logged_in(client, OPERATOR).post(NOW, {"hours": 2, "is_mailed": "on"})
     assert OutboxMessage.objects.get().recipient == "g@example.org"
     assert AuditEvent.objects.get(action="usage.report_asked").after["mailed"] is True
 
 
-def test_without_recipients_there_is_nothing_to_tick(client, settings):
+def test_mail_option_is_disabled_without_recipients(client, settings):
     settings.GUARDIAN_RECIPIENTS = []
     olga = logged_in(client, OPERATOR)
     assert "GUARDIAN_RECIPIENTS names nobody." in text_of(olga.get(NOW))
@@ -239,13 +239,13 @@ def test_without_recipients_there_is_nothing_to_tick(client, settings):
 
 
 @pytest.mark.parametrize("hours", ["", "3", "-2", "x"])
-def test_other_times_are_refused(client, hours):
+def test_other_periods_are_refused(client, hours):
     response = logged_in(client, OPERATOR).post(NOW, {"hours": hours})
     assert response.context["form"].errors.keys() == {"hours"}
     assert not GuardianReport.objects.exists()
 
 
-def test_a_file_that_cannot_be_written_is_said_and_the_report_is_kept(client, settings, folder):
+def test_unwritable_file_warns_and_keeps_the_report(client, settings, folder):
     settings.REPORTS_ROOT = folder / "gone"
     response = logged_in(client, OPERATOR).post(NOW, {"hours": 2}, follow=True)
     (message,) = said(response)
@@ -259,7 +259,7 @@ def test_a_file_that_cannot_be_written_is_said_and_the_report_is_kept(client, se
 @pytest.mark.parametrize(
     ("role", "may_ask", "may_export"), [(VIEWER, 403, 403), (STAFF, 403, 200), (OPERATOR, 200, 200)]
 )
-def test_each_role_may_what_is_its(client, role, may_ask, may_export):
+def test_roles_have_their_permissions(client, role, may_ask, may_export):
     kept = report()
     olga = logged_in(client, role)
     content = text_of(olga.get(LIST))
@@ -275,7 +275,7 @@ def test_each_role_may_what_is_its(client, role, may_ask, may_export):
         assert GuardianReport.objects.count() == 1
 
 
-def test_a_stranger_sees_nothing(client):
+def test_anonymous_user_is_sent_to_login(client):
     assert client.get(LIST).status_code == 302
     user = User.objects.create_user("vic", is_staff=True)
     client.force_login(user)

@@ -87,7 +87,7 @@ def some_activity():
     create_error("", at("15:31"), "PermissionDenied", 403)
 
 
-def test_it_arrives_as_text_and_laid_out(sent):
+def test_mail_has_text_and_html(sent):
     some_activity()
     mail = sent()
     assert mail["To"] == "g@example.org"
@@ -127,7 +127,7 @@ def test_it_arrives_as_text_and_laid_out(sent):
     assert mail.get_body(["html"]).get_charset() is not None or "utf-8" in mail.get_body(["html"])["Content-Type"]
 
 
-def test_a_period_with_nothing_in_it_says_so_in_one_sentence(sent):
+def test_empty_period_is_one_sentence(sent):
     mail = sent()
     assert mail["Subject"] == "[Vigie] Usage 2026-03-10 14:00 - 16:00 UTC: nothing happened"
     sentence = "Nothing happened in this period: nobody came, nothing was asked for, and nothing failed."
@@ -138,7 +138,7 @@ def test_a_period_with_nothing_in_it_says_so_in_one_sentence(sent):
     assert "Most used" not in text + html
 
 
-def test_it_fits_readers_of_mail():
+def test_html_uses_only_what_mail_clients_support():
     some_activity()
     html = written().html
     tags = Tags(html).tags
@@ -166,7 +166,7 @@ def test_it_fits_readers_of_mail():
     assert all(attributes.get("role") == "presentation" for tag, attributes in tags if tag == "table")
 
 
-def test_what_others_wrote_is_text():
+def test_markup_in_names_is_escaped():
     evil = '<img src=x onerror="alert(1)">&amp;{{ x }}'
     create_feature_usage(f"{evil}@example.org", START, evil)
     create_error(f"{evil}@example.org", START, evil, 500)
@@ -177,7 +177,7 @@ def test_what_others_wrote_is_text():
     assert Tags(told.html)
 
 
-def test_what_others_wrote_is_one_line_of_the_text():
+def test_line_breaks_in_names_are_removed():
     create_feature_usage("bob\n\nErrors by code\n- 500", START, "upload\r\nBcc: x@example.org")
     told = written()
     assert "- bob Errors by code - 500: 1 request" in told.text.splitlines()
@@ -185,7 +185,7 @@ def test_what_others_wrote_is_one_line_of_the_text():
     assert "\n" not in told.title
 
 
-def test_of_very_many_people_it_names_the_most_active_and_stays_short():
+def test_mail_lists_the_25_most_active_people():
     for number in range(40):
         for _ in range(1 + (number == 39)):
             create_feature_usage(f"{number:02}-{'x' * 240}", START, f"f{number:02}{'y' * 120}")
@@ -203,7 +203,7 @@ def test_of_very_many_people_it_names_the_most_active_and_stays_short():
     assert told.text.count("EEEE") < 25 * 3 * 128
 
 
-def test_a_month_of_a_large_house_is_still_a_mail():
+def test_mail_of_a_large_month_stays_small():
     for number in range(200):
         create_session(f"user{number:03}@example.org", START, END)
         create_feature_usage(f"user{number:03}@example.org", START)
@@ -214,7 +214,7 @@ def test_a_month_of_a_large_house_is_still_a_mail():
     assert "2 h 0 min" in message.text
 
 
-def test_it_is_in_the_language_of_the_portal(settings):
+def test_mail_is_in_the_portals_language(settings):
     settings.LANGUAGE_CODE = "fr"
     reports.create(START, END, build_summary(START, END))
     message = OutboxMessage.objects.get()
@@ -222,7 +222,7 @@ def test_it_is_in_the_language_of_the_portal(settings):
 
 
 @pytest.mark.parametrize("percent", [10, 100])
-def test_a_sample_says_that_it_is_one(settings, percent):
+def test_mail_states_the_sampling_rate(settings, percent):
     settings.TRACKING_SAMPLE_PERCENT = percent
     some_activity()
     told = written()
@@ -233,7 +233,7 @@ def test_a_sample_says_that_it_is_one(settings, percent):
 NOT_NOTED = "The portal does not note its own requests."
 
 
-def test_where_nobody_looked_it_does_not_say_that_nothing_happened(settings):
+def test_mail_with_tracking_off_does_not_claim_silence(settings):
     settings.TRACKING = False
     told = written()
     assert told.title == "Usage 2026-03-10 14:00 - 16:00 UTC: nothing was noted"
@@ -242,7 +242,7 @@ def test_where_nobody_looked_it_does_not_say_that_nothing_happened(settings):
     assert "appened" not in told.text + told.html
 
 
-def test_what_machines_told_stands_above_that_nobody_looked(settings):
+def test_reported_events_come_before_tracking_off_note(settings):
     settings.TRACKING = False
     create_feature_usage("agent:PC-1", START)
     told = written()
@@ -251,7 +251,7 @@ def test_what_machines_told_stands_above_that_nobody_looked(settings):
     assert told.html.count(NOT_NOTED) == 1
 
 
-def test_machines_alone_are_no_people(settings):
+def test_machines_are_not_listed_as_people(settings):
     create_feature_usage("agent:PC-1", START)
     told = written()
     assert told.title == "Usage 2026-03-10 14:00 - 16:00 UTC: 0 people, 1 request, 0 errors"
@@ -260,6 +260,6 @@ def test_machines_alone_are_no_people(settings):
 
 
 @pytest.mark.parametrize(("count", "percent"), [(100, 100), (50, 50), (1, 1), (0, 1)])
-def test_the_smallest_bar_is_seen(count, percent):
+def test_smallest_bar_is_visible(count, percent):
     assert bar_percent(count, 100) == percent
     assert bar_percent(count, 1_000) >= 1

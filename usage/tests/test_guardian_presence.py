@@ -45,7 +45,7 @@ def minutes():
         ([("14:30", "14:20")], 0),  # a clock that ran back
     ],
 )
-def test_sessions_that_ended_count_within_the_period_and_once(sessions, expected):
+def test_ended_sessions_count_once_within_the_period(sessions, expected):
     for start, end in sessions:
         create_session(BOB, at(start), at(end))
     assert minutes() == expected
@@ -54,22 +54,22 @@ def test_sessions_that_ended_count_within_the_period_and_once(sessions, expected
 @pytest.mark.parametrize(
     ("start", "end"), [("12:00", "14:00"), ("16:00", "17:00"), ("13:59", "13:59"), ("16:00", "16:00"), ("16:00", None)]
 )
-def test_a_session_outside_the_period_makes_nobody_active(start, end):
+def test_session_outside_the_period_does_not_count(start, end):
     create_session(BOB, at(start), end and at(end))
     assert build_summary(START, END)["active_users"] == 0
 
 
-def test_a_session_of_long_ago_that_nobody_ended_makes_nobody_active():
+def test_old_open_session_does_not_count():
     create_session(BOB, START - 300 * 24 * HOUR)
     assert build_summary(START, END)["active_users"] == 0
 
 
-def test_a_session_that_ended_long_after_the_period_covers_it():
+def test_session_that_ended_later_covers_the_period():
     create_session(BOB, START - 300 * 24 * HOUR, END + 200 * 24 * HOUR)
     assert minutes() == 120
 
 
-def test_an_end_that_has_not_come_is_none():
+def test_end_in_the_future_is_ignored():
     create_session(BOB, START - HOUR, timezone.now() + 24 * HOUR)
     assert build_summary(START, END)["users"] == []
     for moment in ("14:10", "14:30"):
@@ -78,7 +78,7 @@ def test_an_end_that_has_not_come_is_none():
 
 
 @pytest.mark.parametrize(("end", "expected"), [(timedelta(0), 60), (timedelta(microseconds=1), 0)])
-def test_an_end_of_this_very_moment_has_come(monkeypatch, end, expected):
+def test_end_at_this_instant_counts(monkeypatch, end, expected):
     monkeypatch.setattr(timezone, "now", lambda: at("15:00"))
     create_session(BOB, START, at("15:00") + end)
     assert minutes() == expected
@@ -104,7 +104,7 @@ def test_an_end_of_this_very_moment_has_come(monkeypatch, end, expected):
     ],
 )
 @pytest.mark.parametrize("happened", [create_feature_usage, create_error])
-def test_a_session_without_end_counts_while_its_person_was_there(began, active, expected, happened):
+def test_open_session_counts_while_events_are_near(began, active, expected, happened):
     create_session(BOB, at(began))
     for moment in active:
         happened(BOB, at(moment))
@@ -123,7 +123,7 @@ def test_a_session_without_end_counts_while_its_person_was_there(began, active, 
     ],
 )
 @pytest.mark.parametrize("happened", [create_feature_usage, create_error])
-def test_nobody_ended_it_but_it_is_over_when_a_browser_would_have_forgotten_it(settings, began, expected, happened):
+def test_open_session_ends_with_the_cookie_age(settings, began, expected, happened):
     settings.SESSION_COOKIE_AGE = 3.5 * 60 * 60
     for moment in began:
         create_session(BOB, at(moment))
@@ -132,7 +132,7 @@ def test_nobody_ended_it_but_it_is_over_when_a_browser_would_have_forgotten_it(s
     assert minutes() == expected
 
 
-def test_what_comes_long_after_it_is_over_takes_nothing_away(settings):
+def test_later_events_do_not_shorten_a_session(settings):
     settings.SESSION_COOKIE_AGE = 60 * 60
     create_session(BOB, at("13:10"))
     for moment in ("14:50", "15:00"):
@@ -140,14 +140,14 @@ def test_what_comes_long_after_it_is_over_takes_nothing_away(settings):
     assert minutes() == 0
 
 
-def test_a_login_of_long_ago_makes_no_person_of_what_runs_at_night():
+def test_nightly_job_is_not_counted_after_an_old_login():
     create_session(BOB, START - 14 * 24 * HOUR - SECOND)
     for moment in ("14:00", "14:10", "14:20"):
         create_feature_usage(BOB, at(moment), "usage-summary")
     assert minutes() == 0
 
 
-def test_requests_and_errors_are_moments_of_one_person():
+def test_requests_and_errors_both_extend_a_session():
     create_session(BOB, at("13:00"))
     create_feature_usage(BOB, at("14:00"))
     create_error(BOB, at("14:25"))
@@ -157,7 +157,7 @@ def test_requests_and_errors_are_moments_of_one_person():
     assert times(build_summary(START, END)) == {BOB: 75, ALICE: 0}
 
 
-def test_of_several_open_sessions_the_time_counts_once():
+def test_overlapping_open_sessions_count_once():
     for began in ("12:00", "14:10", "14:35"):
         create_session(BOB, at(began))
     create_session(BOB, at("14:15"), at("14:40"))
@@ -166,7 +166,7 @@ def test_of_several_open_sessions_the_time_counts_once():
     assert minutes() == 50
 
 
-def test_between_a_session_that_ended_and_one_that_did_not_nobody_was_there():
+def test_gap_between_ended_and_open_session_does_not_count():
     create_session(BOB, START, at("14:10"))
     create_session(BOB, at("13:00"))
     for moment in ("14:25", "14:30"):
@@ -174,14 +174,14 @@ def test_between_a_session_that_ended_and_one_that_did_not_nobody_was_there():
     assert minutes() == 15
 
 
-def test_who_has_no_session_has_no_time():
+def test_person_without_session_has_no_time():
     for moment in ("14:00", "14:10", "14:20"):
         create_feature_usage(CAROL, at(moment))
     create_session(BOB, at("13:00"))
     assert times(build_summary(START, END)) == {CAROL: 0}
 
 
-def test_machines_and_strangers_have_no_time():
+def test_machines_and_unknown_callers_have_no_time():
     for name in ("", "agent:PC-1", "client:gui"):
         create_session(name, START, END)
         create_session(name, START)
@@ -190,5 +190,5 @@ def test_machines_and_strangers_have_no_time():
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0, 0), (29.9, 0), (30, 1), (89.9, 1), (90, 2), (150, 3)])
-def test_half_a_minute_counts_as_one(seconds, expected):
+def test_half_a_minute_is_rounded_up(seconds, expected):
     assert round_to_minutes(seconds) == expected

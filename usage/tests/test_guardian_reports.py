@@ -71,7 +71,7 @@ def mails():
 
 
 @pytest.mark.parametrize("moment", ["16:02", "16:02:30", "17:00", "18:01:59"])
-def test_the_period_is_the_two_hours_before_the_even_hour_whenever_the_job_runs(clock, moment):
+def test_period_is_the_last_two_even_hours_for_a_late_job(clock, moment):
     clock(at(moment))
     run_cycle(JOB)
     report = GuardianReport.objects.get()
@@ -79,14 +79,14 @@ def test_the_period_is_the_two_hours_before_the_even_hour_whenever_the_job_runs(
     assert (report.requested_by, str(report)) == ("", "2026-03-10 14:00 - 16:00")
 
 
-def test_until_its_time_has_come_it_is_that_of_the_period_before(clock):
+def test_early_job_reports_the_period_before(clock):
     clock(at("16:01:59"))
     run_cycle(JOB)
     assert str(GuardianReport.objects.get()) == "2026-03-10 12:00 - 14:00"
 
 
 @pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
-def test_where_clocks_are_changed_periods_follow_one_another(clock, settings, day):
+def test_periods_are_contiguous_across_clock_changes(clock, settings, day):
     settings.TIME_ZONE = "Europe/Paris"
     for hour in range(2, 8, 2):
         clock(at(f"{hour:02}:02", day))
@@ -95,7 +95,7 @@ def test_where_clocks_are_changed_periods_follow_one_another(clock, settings, da
     assert periods == [f"{day} 00:00 - 02:00", f"{day} 02:00 - 04:00", f"{day} 04:00 - 06:00"]
 
 
-def test_midnight_is_named(clock):
+def test_period_until_midnight_shows_the_date(clock):
     clock(at("00:02", "2026-03-11"))
     run_cycle(JOB)
     assert str(GuardianReport.objects.get()) == "2026-03-10 22:00 - 2026-03-11 00:00"
@@ -104,7 +104,7 @@ def test_midnight_is_named(clock):
 # --- Row, mail and file ----------------------------------------------------------------------------------------------
 
 
-def test_a_report_is_kept_mailed_and_written(clock, file):
+def test_report_is_stored_mailed_and_written(clock, file):
     create_feature_usage(BOB, at("15:00"))
     create_error(BOB, at("15:30"))
     run_cycle(JOB)
@@ -116,7 +116,7 @@ def test_a_report_is_kept_mailed_and_written(clock, file):
     assert OrmQ.objects.count() == 1
 
 
-def test_without_recipients_it_is_kept_all_the_same(clock, file, settings):
+def test_report_without_recipients_is_stored(clock, file, settings):
     settings.GUARDIAN_RECIPIENTS = []
     run_cycle(JOB)
     assert GuardianReport.objects.count() == 1
@@ -124,7 +124,7 @@ def test_without_recipients_it_is_kept_all_the_same(clock, file, settings):
     assert mails() == []
 
 
-def test_the_file_takes_the_place_of_the_one_before_and_is_for_its_owner(clock, file, folder):
+def test_file_replaces_the_last_one_with_mode_0600(clock, file, folder):
     run_cycle(JOB)
     clock(at("18:02"))
     create_feature_usage("élise@example.org", at("17:00"))
@@ -135,7 +135,7 @@ def test_the_file_takes_the_place_of_the_one_before_and_is_for_its_owner(clock, 
     assert [path.name for path in folder.iterdir()] == ["usage_report.json"]
 
 
-def test_the_file_is_on_disk_before_it_takes_its_name_and_the_name_after(monkeypatch, folder):
+def test_file_and_folder_are_synced_around_the_rename(monkeypatch, folder):
     order, sync, replace = [], os.fsync, os.replace
 
     def seen(descriptor):
@@ -149,7 +149,7 @@ def test_the_file_is_on_disk_before_it_takes_its_name_and_the_name_after(monkeyp
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_a_file_that_cannot_be_written_leaves_the_one_before_whole(monkeypatch, clock, file, folder, failing):
+def test_unwritable_file_leaves_the_last_one_intact(monkeypatch, clock, file, folder, failing):
     run_cycle(JOB)
     before = file.read_bytes()
 
@@ -165,7 +165,7 @@ def test_a_file_that_cannot_be_written_leaves_the_one_before_whole(monkeypatch, 
     assert [path.name for path in folder.iterdir()] == ["usage_report.json"]
 
 
-def test_it_undoes_neither_row_nor_mail_and_is_a_finding_until_one_is_written(clock, settings, folder):
+def test_unwritable_file_is_a_finding_and_keeps_row_and_mail(clock, settings, folder):
     settings.REPORTS_ROOT = folder / "gone"
     with pytest.raises(reports.FileNotWritten):
         run_cycle(JOB)
@@ -179,7 +179,7 @@ def test_it_undoes_neither_row_nor_mail_and_is_a_finding_until_one_is_written(cl
     assert not [finding for finding in current_findings(timezone.now()) if "usage.guardian" in finding.text]
 
 
-def test_a_filesystem_that_cannot_make_names_durable_is_no_failure(monkeypatch, file):
+def test_filesystem_without_folder_sync_is_accepted(monkeypatch, file):
     sync = os.fsync
 
     def partly(descriptor):
@@ -195,7 +195,7 @@ def test_a_filesystem_that_cannot_make_names_durable_is_no_failure(monkeypatch, 
 # --- Once ------------------------------------------------------------------------------------------------------------
 
 
-def test_run_twice_it_has_one_effect(clock, file):
+def test_second_run_has_no_effect(clock, file):
     run_cycle(JOB)
     before = file.stat().st_ino
     run_cycle(JOB)
@@ -205,7 +205,7 @@ def test_run_twice_it_has_one_effect(clock, file):
 
 
 @pytest.mark.parametrize("at_the_line", ["write_file", "create", "notify", "build_summary"])
-def test_killed_at_any_line_and_run_again_it_has_one_effect(monkeypatch, clock, file, at_the_line):
+def test_retry_after_a_kill_has_one_effect(monkeypatch, clock, file, at_the_line):
     create_feature_usage(BOB, at("15:00"))
 
     def kill(*_, **__):
@@ -227,7 +227,7 @@ def test_killed_at_any_line_and_run_again_it_has_one_effect(monkeypatch, clock, 
     assert report.data["total_requests"] == 2 - kept
 
 
-def test_who_was_overtaken_writes_nothing(clock, file):
+def test_lost_lease_writes_nothing(clock, file):
     lease = claim_cycle(JOB.name, JOB.cycle_key(timezone.now()))
     clock(at("16:30"))
     assert claim_cycle(JOB.name, JOB.cycle_key(timezone.now())) is not None
@@ -237,7 +237,7 @@ def test_who_was_overtaken_writes_nothing(clock, file):
     assert not file.exists()
 
 
-def test_of_what_is_asked_for_there_may_be_several():
+def test_requested_reports_of_a_period_may_be_several():
     period = (at("14:00"), at("16:00"))
     for requested_by in ("olga", "olga", "", ""):
         reports.create(*period, build_summary(*period), requested_by)
@@ -245,13 +245,13 @@ def test_of_what_is_asked_for_there_may_be_several():
     assert len(mails()) == 6
 
 
-def test_a_report_that_is_not_to_be_mailed_is_not():
+def test_report_without_mail_is_not_mailed():
     period = (at("14:00"), at("16:00"))
     reports.create(*period, build_summary(*period), "olga", is_mailed=False)
     assert mails() == []
 
 
-def test_row_and_mail_are_written_together(django_assert_num_queries, monkeypatch):
+def test_row_and_mail_share_a_transaction(django_assert_num_queries, monkeypatch):
     seen = []
     monkeypatch.setattr(reports, "notify", lambda notice: seen.append(connection.in_atomic_block))
     period = (at("14:00"), at("16:00"))
@@ -259,7 +259,7 @@ def test_row_and_mail_are_written_together(django_assert_num_queries, monkeypatc
     assert seen == [True]
 
 
-def test_figures_are_read_outside_the_transaction(monkeypatch, clock, transactional_db):
+def test_summary_is_computed_outside_the_transaction(monkeypatch, clock, transactional_db):
     seen = []
     monkeypatch.setattr(
         reports, "build_summary", lambda *period: seen.append(connection.in_atomic_block) or build_summary(*period)
@@ -268,7 +268,7 @@ def test_figures_are_read_outside_the_transaction(monkeypatch, clock, transactio
     assert seen == [False]
 
 
-def test_every_even_hour_has_its_cycle():
+def test_cycles_begin_at_even_hours():
     day = datetime(2026, 3, 10, tzinfo=UTC)
     begun = {JOB.cycle_at(day + timedelta(minutes=minutes)) for minutes in range(2, 24 * 60)}
     assert begun == {day + timedelta(hours=hours, minutes=2) for hours in range(0, 24, 2)}

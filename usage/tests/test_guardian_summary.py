@@ -49,7 +49,7 @@ def day():
     create_error("", at("15:05"), "PermissionDenied", 403)
 
 
-def test_two_hours_of_it(day):
+def test_summary_of_two_hours(day):
     assert build_summary(START, END) == {
         "period": "2026-03-10 14:00 - 16:00",
         "period_start": "2026-03-10T14:00:00.000Z",
@@ -99,7 +99,7 @@ def test_two_hours_of_it(day):
     }
 
 
-def test_the_twelve_periods_of_a_day_add_up_to_it(day):
+def test_periods_of_a_day_add_up_to_the_day(day):
     whole = build_summary(at("00:00"), at("00:00") + 24 * HOUR)
     parts = [build_summary(at("00:00") + 2 * hour * HOUR, at("00:00") + 2 * (hour + 1) * HOUR) for hour in range(12)]
     for name in ("total_requests", "total_errors"):
@@ -110,7 +110,7 @@ def test_the_twelve_periods_of_a_day_add_up_to_it(day):
     assert list(whole["error_breakdown"]) == ["400", "403", "404", "unknown"]
 
 
-def test_a_month_ends_where_it_is_told_to(day):
+def test_month_excludes_events_outside_its_bounds(day):
     create_feature_usage(CAROL, END - 720 * HOUR)
     create_feature_usage(BOB, END - 720 * HOUR - timedelta(microseconds=1))
     found = build_summary(END - 720 * HOUR, END)
@@ -121,7 +121,7 @@ def test_a_month_ends_where_it_is_told_to(day):
     )
 
 
-def test_a_period_with_nothing_in_it():
+def test_empty_period_has_zero_counts():
     found = build_summary(START, END)
     assert found["users"] == found["top_features"] == []
     assert found["error_breakdown"] == {}
@@ -137,12 +137,12 @@ def test_a_period_with_nothing_in_it():
         (at("00:00"), 2, "2026-03-10 00:00 - 02:00"),
     ],
 )
-def test_a_period_names_the_day_of_its_end_where_that_is_another(start, hours, period):
+def test_period_across_midnight_shows_both_dates(start, hours, period):
     assert build_summary(start, start + hours * HOUR)["period"] == period
 
 
 @pytest.mark.parametrize(("day", "zone"), [("2026-03-29", "CEST"), ("2026-10-25", "CET")])
-def test_no_hour_is_lost_or_counted_twice_where_clocks_are_changed(settings, day, zone):
+def test_clock_change_counts_each_hour_once(settings, day, zone):
     settings.TIME_ZONE = "Europe/Paris"
     start = at("00:00", day)
     create_session(BOB, start, start + 2 * HOUR)
@@ -157,7 +157,7 @@ def test_no_hour_is_lost_or_counted_twice_where_clocks_are_changed(settings, day
     assert times(build_summary(start + 2 * HOUR, start + 4 * HOUR)) == {ALICE: 90}
 
 
-def test_moments_of_another_zone_are_those_of_utc():
+def test_bounds_in_another_zone_give_the_same_summary():
     create_feature_usage(BOB, at("14:30"))
     local = [moment.astimezone(ZoneInfo("Europe/Paris")) for moment in (START, END)]
     assert build_summary(*local) == build_summary(START, END)
@@ -167,7 +167,7 @@ def test_moments_of_another_zone_are_those_of_utc():
 # --- Order -----------------------------------------------------------------------------------------------------------
 
 
-def test_ties_stand_in_the_order_of_their_names_whatever_the_database_thinks():
+def test_ties_are_sorted_by_name_on_any_database():
     names = ["Zoe@example.org", "a.b@example.org", "a-b@example.org", "élise@example.org", "ab@example.org", "A@b"]
     for name in names:
         create_feature_usage(name, START, name.partition("@")[0])
@@ -177,7 +177,7 @@ def test_ties_stand_in_the_order_of_their_names_whatever_the_database_thinks():
     assert tops == sorted(name.partition("@")[0] for name in names)
 
 
-def test_the_ten_most_used_features_are_named():
+def test_ten_most_used_features_are_listed():
     for number in range(12):
         for _ in range(1 + (number == 11)):
             create_feature_usage("agent:PC-1", START, f"f{number:02}")
@@ -186,7 +186,7 @@ def test_the_ten_most_used_features_are_named():
     assert [top["name"] for top in tops[1:]] == [f"f{number:02}" for number in range(9)]
 
 
-def test_the_newest_twenty_errors_of_each_are_named_and_all_are_counted():
+def test_newest_20_errors_are_listed_and_all_counted():
     for number in range(25):
         create_error(BOB, START + number // 2 * SECOND, f"E{number:02}")
         create_error("", START, "S")
@@ -199,13 +199,13 @@ def test_the_newest_twenty_errors_of_each_are_named_and_all_are_counted():
     assert users.keys() == {ALICE, BOB}
 
 
-def test_a_sample_says_that_it_is_one(settings):
+def test_sampling_rate_is_included(settings):
     assert "sample_percent" not in build_summary(START, END)
     settings.TRACKING_SAMPLE_PERCENT = 10
     assert build_summary(START, END)["sample_percent"] == 10
 
 
-def test_nothing_noted_is_no_percent_of_all(settings):
+def test_tracking_off_is_zero_percent(settings):
     settings.TRACKING = False
     assert build_summary(START, END)["sample_percent"] == 0
 
@@ -213,7 +213,7 @@ def test_nothing_noted_is_no_percent_of_all(settings):
 # --- Cost ------------------------------------------------------------------------------------------------------------
 
 
-def test_ten_people_cost_as_many_queries_as_one():
+def test_ten_people_need_same_queries_as_one():
     def queries():
         with CaptureQueriesContext(connection) as asked:
             build_summary(START, END)
@@ -232,7 +232,7 @@ def test_ten_people_cost_as_many_queries_as_one():
     assert queries() == once <= 10
 
 
-def test_the_moment_of_an_error_is_told_in_utc(settings):
+def test_error_timestamp_is_in_utc(settings):
     settings.TIME_ZONE = "Europe/Paris"
     create_error(BOB, datetime(2026, 3, 10, 14, 30, 12, 999_999, tzinfo=UTC))
     (error,) = build_summary(START, END)["users"][0]["errors"]

@@ -19,8 +19,8 @@ def fresh_figures():
     cache.clear()
 
 
-class TestTheTile:
-    def test_it_sums_up_thirty_days(self):
+class TestUsageTile:
+    def test_tile_sums_up_30_days(self):
         now = timezone.now()
         create_rollup(now, pages=4, runs=2, documents=3, succeeded=2, failed=1)
         create_rollup(now - timedelta(days=3), pages=2, license_ref="")
@@ -30,7 +30,7 @@ class TestTheTile:
         assert dict(tile.facts) == {"documents": "4", "pages": "6", "failed": "1"}
         assert (tile.chart.values[-1], tile.chart.values[-4], len(tile.chart.values)) == (2, 1, 30)
 
-    def test_it_reads_hours_once_a_minute_and_no_runs(self, django_assert_num_queries):
+    def test_tile_reads_rollups_once_a_minute(self, django_assert_num_queries):
         create_run()
         create_rollup()
         with django_assert_num_queries(1) as queries:
@@ -38,20 +38,20 @@ class TestTheTile:
             usage_tile(timezone.now())
         assert "usage_runrollup" in queries[0]["sql"]
 
-    def test_nothing_is_a_figure_too(self, django_assert_num_queries):
+    def test_tile_without_usage_shows_zero(self, django_assert_num_queries):
         with django_assert_num_queries(1):
             assert usage_tile(timezone.now()).figure == usage_tile(timezone.now()).figure == "0"
 
 
-class TestThePageOfAMachine:
-    def test_it_shows_its_last_runs(self):
+class TestMachinePage:
+    def test_latest_runs_are_listed(self):
         for _ in range(12):
             create_run()
         create_run(machine_id="PC-2")
         section = machine_runs_section("PC-1")
         assert (len(section.rows), section.url) == (10, "/admin/usage/run/?q=PC-1")
 
-    def test_it_shows_its_last_errors(self):
+    def test_latest_errors_are_listed(self):
         now = timezone.now()
         for number in range(12):
             error = {"endpoint": "/api/v1/usage/report", "method": "POST", "error_type": "run_conflict"}
@@ -61,7 +61,7 @@ class TestThePageOfAMachine:
         assert len(section.rows) == 10
         assert section.rows[0] == [now, "run_conflict", "", "POST /api/v1/usage/report", "411"]
 
-    def test_it_shows_what_it_did(self):
+    def test_latest_activity_is_listed(self):
         now = timezone.now()
         for number in range(12):
             FeatureUsage.objects.create(
@@ -74,7 +74,7 @@ class TestThePageOfAMachine:
         assert "succeeded" in section.rows[0][2]
         assert section.rows[0][3] == 7
 
-    def test_each_is_one_query_that_an_index_serves(self, django_assert_num_queries):
+    def test_each_section_is_one_indexed_query(self, django_assert_num_queries):
         with django_assert_num_queries(3) as queries:
             sections = [
                 section("PC-1") for section in (machine_runs_section, machine_errors_section, machine_activity_section)

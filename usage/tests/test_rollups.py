@@ -48,7 +48,7 @@ def assert_agreement():
     assert RunRollup.objects.aggregate(runs=Sum("runs"))["runs"] == Run.objects.count()
 
 
-def test_runs_are_summed_up_by_hour_licence_application_and_version(count):
+def test_rollup_has_hour_licence_application_and_version(count):
     a_run(document_count=5, succeeded_count=3, failed_count=1, total_pages=40)
     a_run(document_count=2, succeeded_count=2, failed_count=0, total_pages=2)
     a_run(license_ref="LIC-2")
@@ -67,7 +67,7 @@ def test_runs_are_summed_up_by_hour_licence_application_and_version(count):
     assert_agreement()
 
 
-def test_counting_twice_changes_nothing(count):
+def test_counting_twice_is_idempotent(count):
     a_run()
     assert count() == 1
     before = all_rollups()
@@ -76,7 +76,7 @@ def test_counting_twice_changes_nothing(count):
     assert all_rollups() == before
 
 
-def test_a_run_that_was_spooled_for_weeks_is_counted_in_the_hour_it_happened_in(count):
+def test_late_run_counts_in_the_hour_it_happened(count):
     a_run()
     count()
     long_ago = NOON - timedelta(days=21)
@@ -86,7 +86,7 @@ def test_a_run_that_was_spooled_for_weeks_is_counted_in_the_hour_it_happened_in(
     assert_agreement()
 
 
-def test_the_other_licences_of_an_hour_keep_what_they_had(count):
+def test_other_licences_of_the_hour_are_unchanged(count):
     a_run(NOON - 50 * MINUTE, license_ref="LIC-2")
     count(NOON - 45 * MINUTE)
     a_run()
@@ -94,7 +94,7 @@ def test_the_other_licences_of_an_hour_keep_what_they_had(count):
     assert_agreement()
 
 
-def test_a_run_that_was_written_a_little_after_it_was_received_is_counted(count):
+def test_run_committed_after_receipt_is_counted(count):
     a_run()
     count()
     a_run(NOON - 5 * MINUTE, total_pages=7)
@@ -102,7 +102,7 @@ def test_a_run_that_was_written_a_little_after_it_was_received_is_counted(count)
     assert_agreement()
 
 
-def test_nothing_that_was_counted_long_ago_is_read_again(count):
+def test_old_runs_are_not_read_again(count):
     a_run(NOON - timedelta(days=2))
     count()
     RunRollup.objects.update(pages=99)
@@ -110,7 +110,7 @@ def test_nothing_that_was_counted_long_ago_is_read_again(count):
     assert RunRollup.objects.get().pages == 99
 
 
-def test_a_long_absence_is_caught_up_in_pieces(count, monkeypatch):
+def test_long_backlog_is_counted_in_pieces(count, monkeypatch):
     monkeypatch.setattr(rollups, "RUNS_AT_A_TIME", 3)
     for minutes in range(20):
         a_run(NOON - timedelta(minutes=17 * minutes))
@@ -120,7 +120,7 @@ def test_a_long_absence_is_caught_up_in_pieces(count, monkeypatch):
     assert_agreement()
 
 
-def test_all_licences_of_an_hour_are_counted_where_there_are_too_many_to_name(count, monkeypatch):
+def test_hour_with_too_many_licences_is_counted_completely(count, monkeypatch):
     monkeypatch.setattr(rollups, "MOST_NAMED", 2)
     for number in range(5):
         a_run(license_ref=f"LIC-{number}")
@@ -128,7 +128,7 @@ def test_all_licences_of_an_hour_are_counted_where_there_are_too_many_to_name(co
     assert_agreement()
 
 
-def test_an_hour_that_many_pieces_touch_is_counted_once(count, monkeypatch):
+def test_hour_in_several_pieces_is_counted_once(count, monkeypatch):
     monkeypatch.setattr(rollups, "RUNS_AT_A_TIME", 2)
     for minutes in range(9):
         a_run(NOON - timedelta(minutes=3 * minutes), license_ref=f"LIC-{minutes % 2}", started_at=NOON - HOUR)
@@ -139,7 +139,7 @@ def test_an_hour_that_many_pieces_touch_is_counted_once(count, monkeypatch):
     assert_agreement()
 
 
-def test_a_clock_that_ran_ahead_once_lets_nothing_be_skipped(count):
+def test_clock_that_ran_ahead_skips_no_run(count):
     a_run()
     count(NOON + timedelta(days=1))
     a_run(NOON + MINUTE, total_pages=5)
@@ -157,7 +157,7 @@ def test_run_received_while_the_clock_was_ahead_is_counted_at_once(count):
     assert_agreement()
 
 
-def test_what_was_killed_in_between_is_counted_by_the_next(count, lease, monkeypatch):
+def test_killed_rollup_is_completed_by_the_next(count, lease, monkeypatch):
     monkeypatch.setattr(rollups, "RUNS_AT_A_TIME", 1)
     for minutes in (1, 90, 200):
         a_run(NOON - timedelta(minutes=minutes))
@@ -177,7 +177,7 @@ def test_what_was_killed_in_between_is_counted_by_the_next(count, lease, monkeyp
     assert_agreement()
 
 
-def test_who_was_overtaken_writes_nothing(lease):
+def test_lost_lease_writes_nothing(lease):
     a_run()
     overtaken = Lease(lease.pk, lease.job, lease.cycle_key, lease.fence - 1)
     with pytest.raises(LeaseLost):
@@ -186,14 +186,14 @@ def test_who_was_overtaken_writes_nothing(lease):
     assert not RollupProgress.objects.exists()
 
 
-def test_one_counts_at_a_time(lease):
+def test_only_one_process_counts_at_a_time(lease):
     create_run()
     with exclusive_lease(rollups.TURN):
         assert rollups.roll_up(lease) == {"rollups": 0, "warnings": 0}
     assert rollups.roll_up(lease) == {"rollups": 1, "warnings": 0}
 
 
-def test_a_reported_run_is_counted_in_the_minute_after(call, client_token, lease):
+def test_reported_run_is_counted_by_the_next_job(call, client_token, lease):
     reports = [run_payload(started_at=started) for started in (None, "2026-03-10T09:59:59Z", "2026-03-10T10:00:00Z")]
     reports.append(run_payload([document_payload(page_count=500)], license_ref=None))
     for report in reports:
@@ -207,7 +207,7 @@ def test_a_reported_run_is_counted_in_the_minute_after(call, client_token, lease
 # --- Licences --------------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_licence_appears_by_itself_without_a_name(count):
+def test_unknown_licence_is_created_without_customer(count):
     a_run(NOON - timedelta(days=30), license_ref="LIC-9")
     a_run(license_ref="LIC-9")
     a_run(license_ref="")
@@ -217,7 +217,7 @@ def test_an_unknown_licence_appears_by_itself_without_a_name(count):
     assert (licence.first_seen_at, licence.last_run_at) == (NOON - timedelta(days=30), NOON - MINUTE)
 
 
-def test_a_licence_somebody_named_keeps_its_name_and_learns_of_its_last_run(count):
+def test_known_licence_keeps_customer_and_gets_last_run(count):
     Licence.objects.create(ref="LIC-1", customer="Bakery", monthly_page_quota=500)
     a_run()
     count()
@@ -229,7 +229,7 @@ def test_a_licence_somebody_named_keeps_its_name_and_learns_of_its_last_run(coun
     assert (licence.first_seen_at, licence.last_run_at) == (NOON - MINUTE, NOON + MINUTE)
 
 
-def test_a_quota_that_is_used_up_is_told_and_flags_the_runs_after_it(call, client_token, lease):
+def test_used_up_quota_warns_and_flags_later_runs(call, client_token, lease):
     Licence.objects.create(ref="LIC-2041", monthly_page_quota=20)
     sent = [run_payload(started_at=None) for _ in range(3)]
     flagged = []
@@ -252,7 +252,7 @@ def mended(capsys):
     return rebuild
 
 
-def test_rebuilding_mends_what_disagrees_and_says_where(count, mended):
+def test_rebuild_corrects_and_reports_differences(count, mended):
     a_run(total_pages=5)
     a_run(NOON - 3 * HOUR)
     gone = a_run(NOON - 7 * HOUR)
@@ -267,7 +267,7 @@ def test_rebuilding_mends_what_disagrees_and_says_where(count, mended):
     assert_agreement()
 
 
-def test_rebuilding_a_period_leaves_the_others_alone(count, mended):
+def test_rebuild_of_a_period_leaves_others_unchanged(count, mended):
     for hours in (1, 3, 5):
         a_run(NOON - hours * HOUR)
     count()
@@ -276,7 +276,7 @@ def test_rebuilding_a_period_leaves_the_others_alone(count, mended):
     assert {rollup.hour.hour: rollup.pages for rollup in RunRollup.objects.all()} == {11: 99, 9: 1, 7: 99}
 
 
-def test_rebuilding_without_rollups_counts_all_and_hides_nothing_from_the_job(count, mended):
+def test_rebuild_without_rollups_counts_everything(count, mended):
     a_run(NOON - timedelta(days=40))
     a_run()
     mended("--since", "2026-03-10")
@@ -285,12 +285,12 @@ def test_rebuilding_without_rollups_counts_all_and_hides_nothing_from_the_job(co
     assert_agreement()
 
 
-def test_while_somebody_counts_rebuilding_says_so():
+def test_rebuild_during_a_rollup_fails_with_a_message():
     with exclusive_lease(rollups.TURN), pytest.raises(CommandError, match="try again"):
         call_command("rebuild_rollups")
 
 
-def test_who_was_overtaken_while_rebuilding_writes_nothing(monkeypatch):
+def test_rebuild_with_lost_lease_writes_nothing(monkeypatch):
     create_run()
     changed = rollups.find_differences
 
@@ -304,19 +304,19 @@ def test_who_was_overtaken_while_rebuilding_writes_nothing(monkeypatch):
     assert not RunRollup.objects.exists()
 
 
-def test_a_moment_that_is_none_is_refused():
+def test_invalid_time_option_is_refused():
     with pytest.raises(CommandError, match="--since must be a moment"):
         call_command("rebuild_rollups", "--since", "yesterday")
 
 
-def test_licences_of_another_spelling_are_other_licences(count):
+def test_licence_references_are_case_sensitive(count):
     for ref in ("lic-1", "LIC-1", "LIC 1", "LIC-1 "):
         a_run(license_ref=ref, run_id=uuid.uuid4())
     assert count() == 4
     assert Licence.objects.count() == 4
 
 
-def test_runs_received_while_it_counts_are_not_lost(count, monkeypatch):
+def test_runs_received_during_a_rollup_are_counted(count, monkeypatch):
     """Read before the transaction, and committed after it: the next pass looks back far enough."""
     a_run()
     changed = rollups.find_differences

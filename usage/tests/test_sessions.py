@@ -28,7 +28,7 @@ def log_in(client, **headers):
     return client.post("/accounts/login/", form, headers=headers, REMOTE_ADDR="203.0.113.77")
 
 
-def test_a_login_begins_a_session_of_which_no_address_and_no_user_agent_is_kept(client, alice):
+def test_login_starts_a_session_without_address_and_user_agent(client, alice):
     log_in(client, **{"User-Agent": FIREFOX})
     session = UserSession.objects.get()
     assert (session.user_email, session.source) == ("alice@example.org", "portal")
@@ -37,7 +37,7 @@ def test_a_login_begins_a_session_of_which_no_address_and_no_user_agent_is_kept(
     assert timezone.now() - session.session_start < timedelta(minutes=1)
 
 
-def test_a_logout_ends_it_and_no_other(client, alice):
+def test_logout_ends_only_its_session(client, alice):
     log_in(Client())
     log_in(client)
     UserSession.objects.update(session_start=timezone.now() - timedelta(hours=2, seconds=1))
@@ -48,14 +48,14 @@ def test_a_logout_ends_it_and_no_other(client, alice):
     assert session.session_end - session.session_start >= timedelta(hours=2)
 
 
-def test_a_session_never_ends_before_it_began(client, alice):
+def test_session_never_ends_before_its_start(client, alice):
     log_in(client)
     UserSession.objects.update(session_start=timezone.now() + timedelta(hours=1))  # a clock that was set back
     client.post("/admin/logout/")
     assert UserSession.objects.get().duration_seconds == 0
 
 
-def test_who_logs_in_again_has_left_the_session_before(client, alice):
+def test_second_login_ends_the_first_session(client, alice):
     log_in(client)
     client.force_login(alice)
     before, now = UserSession.objects.order_by("pk")
@@ -78,7 +78,7 @@ def test_changed_password_ends_the_session(client, alice):
     assert UserSession.objects.get().session_end is not None
 
 
-def test_of_two_logouts_the_first_ends_it(alice):
+def test_first_of_two_logouts_ends_the_session(alice):
     session = UserSession.objects.create(user_email="alice", session_start=timezone.now() - timedelta(hours=1))
     first, second = timezone.now() - timedelta(minutes=30), timezone.now()
     assert UserSession.objects.filter(pk=session.pk).end(first) == 1
@@ -87,12 +87,12 @@ def test_of_two_logouts_the_first_ends_it(alice):
     assert session.session_end == first
 
 
-def test_a_wrong_password_begins_none(client, alice):
+def test_wrong_password_starts_no_session(client, alice):
     client.post("/accounts/login/", {"login": "alice", "password": "wrong"})
     assert not UserSession.objects.exists()
 
 
-def test_switched_off_none_begins_and_what_has_begun_ends(client, alice, settings):
+def test_tracking_off_starts_none_but_ends_open_sessions(client, alice, settings):
     log_in(client)
     settings.TRACKING = False
     log_in(Client())
@@ -102,7 +102,7 @@ def test_switched_off_none_begins_and_what_has_begun_ends(client, alice, setting
 
 @pytest.mark.parametrize("method", ["create", "filter"])
 @pytest.mark.parametrize("error", [DatabaseError, InterfaceError])
-def test_a_login_and_a_logout_succeed_even_where_they_cannot_be_noted(
+def test_login_and_logout_succeed_without_tracking_tables(
     client, alice, monkeypatch, caplog, method, error
 ):
     def failing(*args, **fields):
@@ -128,7 +128,7 @@ def test_a_login_and_a_logout_succeed_even_where_they_cannot_be_noted(
         ("", ""),
     ],
 )
-def test_an_address_is_cut_to_its_network(address, network):
+def test_address_is_cut_to_its_network(address, network):
     assert truncate_address(address) == network
 
 
@@ -164,5 +164,5 @@ def test_an_address_is_cut_to_its_network(address, network):
         ("", ""),
     ],
 )
-def test_of_a_user_agent_the_names_we_know_are_kept(user_agent, names):
+def test_user_agent_is_reduced_to_known_names(user_agent, names):
     assert summarize_user_agent(user_agent) == names

@@ -31,7 +31,7 @@ def activity():
     create_error(BOB, now - AGO, code=503)
 
 
-def test_it_tells_of_the_last_two_hours(call, staff, activity):
+def test_default_period_is_the_last_two_hours(call, staff, activity):
     before = timezone.now()
     answer = call("GET", "usage/summary", staff)
     found = answer.json()
@@ -46,13 +46,13 @@ def test_it_tells_of_the_last_two_hours(call, staff, activity):
 
 
 @pytest.mark.parametrize(("hours", "requests"), [("1", 1), ("2", 1), ("4", 2), ("720", 2), ("04", 2)])
-def test_as_many_hours_as_are_asked_for(call, staff, activity, hours, requests):
+def test_hours_parameter_sets_the_period(call, staff, activity, hours, requests):
     found = call("GET", "usage/summary", staff, hours=hours).json()
     assert (found["hours"], found["total_requests"]) == (int(hours), requests)
 
 
 @pytest.mark.parametrize("hours", ["0", "721", "-1", "2.0", "2.5", "1e2", "two", "", " 2", "+2", "1_0", "٢", "9" * 400])
-def test_other_hours_are_refused_by_their_name(call, staff, hours):
+def test_invalid_hours_are_refused(call, staff, hours):
     answer = call("GET", "usage/summary", staff, hours=hours)
     assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
     (error,) = answer.json()["errors"]
@@ -60,7 +60,7 @@ def test_other_hours_are_refused_by_their_name(call, staff, hours):
     assert len(hours) < 3 or hours not in answer.content.decode()
 
 
-def test_the_address_without_a_version_answers_alike(client, staff, activity):
+def test_unversioned_path_returns_the_same(client, staff, activity):
     headers = {"Authorization": f"Bearer {staff}"}
     answers = [
         client.get(path, {"hours": "4"}, headers=headers) for path in ("/api/usage/summary", "/api/v1/usage/summary")
@@ -72,26 +72,26 @@ def test_the_address_without_a_version_answers_alike(client, staff, activity):
     assert client.post("/api/usage/summary", headers=headers).status_code == 405
 
 
-def test_without_a_token_nobody_is_told_anything(call):
+def test_missing_token_is_refused_with_401(call):
     assert call("GET", "usage/summary").status_code == 401
 
 
-def test_machines_and_applications_are_not_told(call, agent_token, client_token, enroll_token):
+def test_agent_and_client_tokens_are_refused_with_403(call, agent_token, client_token, enroll_token):
     for token in (agent_token, client_token, enroll_token):
         assert call("GET", "usage/summary", token).json()["code"] == "insufficient_scope"
 
 
-def test_staff_need_the_permission(call):
+def test_staff_without_permission_is_refused(call):
     token = issue_token("staff", user=User.objects.create_user("vic", is_staff=True))[1]
     assert call("GET", "usage/summary", token).json()["code"] == "permission_denied"
 
 
-def test_a_session_of_the_admin_serves_as_well(admin_client, activity):
+def test_admin_session_is_accepted(admin_client, activity):
     users = admin_client.get("/api/v1/usage/summary").json()["users"]
     assert [user["email"] for user in users] == [BOB, "admin@example.com"]
 
 
-def test_what_the_portal_tracked_is_in_it(client, call, staff, written_when_asked):
+def test_tracked_requests_are_included(client, call, staff, written_when_asked):
     client.get("/accounts/login/")
     written_when_asked()
     assert call("GET", "usage/summary", staff).json()["top_features"] == [{"name": "account_login", "count": 1}]

@@ -69,8 +69,8 @@ def operator(client):
     return user
 
 
-class TestWhatIsNoted:
-    def test_a_call_of_the_api(self, call, client_token, noted):
+class TestTrackedRequests:
+    def test_api_call_is_tracked(self, call, client_token, noted):
         call("POST", "usage/report", client_token, body=run_payload())
         usage = noted()
         assert (usage.user_email, usage.feature_name) == ("client:gui_v6", "usage-report")
@@ -79,23 +79,23 @@ class TestWhatIsNoted:
         assert usage.duration_ms < 60_000
         assert not UserError.objects.exists()
 
-    def test_a_page_of_the_portal(self, client, operator, noted):
+    def test_page_is_tracked(self, client, operator, noted):
         client.get("/admin/usage/run/?q=LIC")
         usage = noted()
         assert (usage.user_email, usage.feature_name) == ("alice@example.org", "admin:usage_run_changelist")
         assert usage.endpoint == "/admin/usage/run/"
 
-    def test_the_route_and_not_the_path(self, call, staff_token, noted):
+    def test_route_is_tracked_instead_of_path(self, call, staff_token, noted):
         call("GET", f"agents/{SECRET}", staff_token)
         assert noted().endpoint == "/api/v1/agents/<str:machine_id>"
 
-    def test_how_long_it_took(self, call, client_token, noted, monkeypatch):
+    def test_duration_is_tracked(self, call, client_token, noted, monkeypatch):
         ticks = iter([10.0, 10.0, 11.2344, 11.2344])
         monkeypatch.setattr(middleware.time, "perf_counter", lambda: next(ticks))
         call("POST", "usage/report", client_token, body=run_payload())
         assert noted().duration_ms == 1234
 
-    def test_no_query_is_made_for_it(self, client, operator, django_assert_num_queries):
+    def test_tracking_needs_no_query(self, client, operator, django_assert_num_queries):
         client.get("/healthz")  # loads the middleware
         with django_assert_num_queries(0):
             client.get("/api/v1/nowhere")
@@ -103,60 +103,60 @@ class TestWhatIsNoted:
         assert buffer.queued == 2
 
     @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/static/portal/x.css", "/wp-login.php"])
-    def test_probes_files_and_what_is_no_page_are_not(self, client, path):
+    def test_probes_files_and_unknown_pages_are_not_tracked(self, client, path):
         client.get(path)
         assert buffer.queued == 0
 
-    def test_heartbeats_are_not_whatever_becomes_of_them(self, call, agent_token):
+    def test_heartbeats_are_never_tracked(self, call, agent_token):
         call("POST", "agents/heartbeat", agent_token)
         call("POST", "agents/heartbeat")
         assert buffer.queued == 0
 
-    def test_excluded_routes_are_not(self, client, operator, settings):
+    def test_excluded_routes_are_not_tracked(self, client, operator, settings):
         settings.TRACKING_EXCLUDE = {"admin:usage_run_changelist"}
         client.get("/admin/usage/run/")
         assert buffer.queued == 0
 
-    def test_an_unknown_call_is_noted_without_its_path(self, client, noted):
+    def test_unknown_api_call_is_tracked_without_path(self, client, noted):
         client.get(f"/api/v1/{SECRET}?{SECRET}={SECRET}")
         usage = noted()
         assert (usage.feature_name, usage.endpoint, usage.success) == ("unknown", "", False)
 
 
-class TestWhoItWas:
-    def test_a_machine(self, call, agent_token, noted):
+class TestCaller:
+    def test_machine_is_named_by_its_id(self, call, agent_token, noted):
         call("POST", "agents/token/rotate", agent_token)
         assert noted().user_email == "agent:PC-1"
 
-    def test_an_enrolment(self, call, enroll_token, noted):
+    def test_enrolment_is_named_by_its_token(self, call, enroll_token, noted):
         call("POST", "agents/enroll", enroll_token, machine_id="PC-9")
         assert noted().user_email == "enroll:installer"
 
-    def test_the_person_behind_a_staff_token(self, call, noted):
+    def test_staff_token_is_named_by_its_user(self, call, noted):
         bob = User.objects.create_superuser("bob", "bob@example.org")
         call("GET", "agents/fleet", issue_token("staff", user=bob, label="laptop")[1])
         assert noted().user_email == "bob@example.org"
 
-    def test_a_person_whose_address_is_written_otherwise(self, client, noted):
+    def test_address_is_tracked_in_lower_case(self, client, noted):
         client.force_login(User.objects.create_superuser("bob", "Bob@Example.org"))
         buffer.reset()
         client.get("/admin/usage/run/")
         assert noted().user_email == "bob@example.org"
 
-    def test_the_name_of_a_person_without_an_address(self, call, staff_token, noted):
+    def test_user_without_address_is_named_by_username(self, call, staff_token, noted):
         call("GET", "agents/fleet", staff_token)
         assert noted().user_email == "alice"
 
-    def test_the_person_of_a_session_that_calls_the_api(self, client, operator, noted):
+    def test_session_calling_the_api_is_named_by_its_user(self, client, operator, noted):
         client.get("/api/v1/agents/fleet")
         assert noted().user_email == "alice@example.org"
 
     @pytest.mark.parametrize("token", [None, "vigie_client_nonsense", ""])
-    def test_nobody(self, call, noted, token):
+    def test_unauthenticated_caller_is_empty(self, call, noted, token):
         call("POST", "usage/report", token, body=run_payload())
         assert noted().user_email == ""
 
-    def test_who_logs_in_and_who_logs_out(self, client, written_when_asked):
+    def test_login_and_logout_are_named_by_the_user(self, client, written_when_asked):
         User.objects.create_superuser("alice", "alice@example.org", "a long password")
         client.post("/accounts/login/", {"login": "alice", "password": "a long password"})
         client.post("/admin/logout/")
@@ -167,14 +167,14 @@ class TestWhoItWas:
         ]
 
     @pytest.mark.parametrize("path", ["/admin/monitoring/target/add/", "/api/v1/agents/uninstall"])
-    def test_post_refused_for_csrf_is_of_the_user_who_is_logged_in(self, operator, failed, path):
+    def test_csrf_refusal_is_named_by_the_user(self, operator, failed, path):
         browser = Client(enforce_csrf_checks=True)
         browser.force_login(operator)
         buffer.reset()
         assert browser.post(path).status_code == 403
         assert failed().user_email == "alice@example.org"
 
-    def test_post_too_large_for_the_form_is_of_the_user_who_is_logged_in(self, client, operator, failed, settings):
+    def test_too_large_post_is_named_by_the_user(self, client, operator, failed, settings):
         settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
         browser = Client(enforce_csrf_checks=True)
         browser.force_login(operator)
@@ -184,8 +184,8 @@ class TestWhoItWas:
         assert failed().user_email == "alice@example.org"
 
 
-class TestWhatFailed:
-    def test_a_refusal_by_its_code(self, call, client_token, failed):
+class TestErrors:
+    def test_refusal_is_tracked_by_code(self, call, client_token, failed):
         call("POST", "usage/report", client_token, body=run_payload(document_count=SECRET))
         error = failed()
         assert (error.error_type, error.error_code) == ("validation_failed", 400)
@@ -194,7 +194,7 @@ class TestWhatFailed:
         assert error.user_email == "client:gui_v6"
         assert FeatureUsage.objects.get().success is False
 
-    def test_of_what_nobody_foresaw_the_class_and_the_frames(self, call, client_token, fails, failed):
+    def test_unexpected_error_is_tracked_by_class_and_frames(self, call, client_token, fails, failed):
         fails(KeyError(SECRET))
         call("POST", "usage/report", client_token, body=run_payload())
         error = failed()
@@ -204,14 +204,14 @@ class TestWhatFailed:
         assert any(frame.startswith("usage.api.runs:post:") for frame in error.stack)
         assert SECRET not in json.dumps(error.stack)
 
-    def test_a_database_that_does_not_answer(self, call, client_token, fails, failed):
+    def test_database_error_is_tracked_as_not_ready(self, call, client_token, fails, failed):
         fails(OperationalError(SECRET))
         call("POST", "usage/report", client_token, body=run_payload())
         error = failed()
         assert (error.error_type, error.error_code) == ("OperationalError", 503)
         assert error.error_message == "The database does not answer. Try again later."
 
-    def test_what_was_raised_before_any_view(self, written_when_asked, monkeypatch):
+    def test_error_in_middleware_is_tracked(self, written_when_asked, monkeypatch):
         def process_request(middleware, request):
             raise OperationalError(SECRET)
 
@@ -224,7 +224,7 @@ class TestWhatFailed:
         assert (error.error_type, error.error_code) == ("OperationalError", 503)
         assert error.stack[-1].startswith("usage.tests.test_tracking:process_request:")
 
-    def test_a_page_that_failed(self, operator, failed, monkeypatch):
+    def test_failed_page_is_tracked_with_frames(self, operator, failed, monkeypatch):
         def get_queryset(model_admin, request):
             raise ZeroDivisionError(SECRET)
 
@@ -237,23 +237,23 @@ class TestWhatFailed:
         assert (error.error_type, error.error_code, error.user_email) == ("ZeroDivisionError", 500, "alice@example.org")
         assert error.stack
 
-    def test_a_page_that_is_not_there_without_any_frames(self, client, operator, failed):
+    def test_missing_page_is_tracked_without_frames(self, client, operator, failed):
         assert client.get(f"/admin/usage/{SECRET}/").status_code == 404
         error = failed()
         assert (error.error_type, error.error_code, error.stack) == ("not_found", 404, [])
         assert SECRET not in error.endpoint
 
-    def test_a_method_that_is_none(self, client, failed):
+    def test_unknown_method_is_tracked_as_other(self, client, failed):
         client.generic(SECRET, "/api/v1/usage/report")
         assert failed().method == "OTHER"
 
-    def test_an_answer_is_given_even_where_noting_it_fails(self, call, client_token, monkeypatch, caplog):
+    def test_failure_of_tracking_does_not_fail_the_request(self, call, client_token, monkeypatch, caplog):
         monkeypatch.setattr(middleware, "caller_of", lambda request: 1 / 0)
         assert call("POST", "usage/report", client_token, body=run_payload()).status_code == 201
         assert "a request could not be noted" in caplog.text
 
 
-class TestWhatIsSentWhileItIsMade:
+class TestStreamedResponses:
     """It is noted when it ends, and as it ends."""
 
     @pytest.fixture(params=["usage-export", "admin:usage_run_export"])
@@ -276,7 +276,7 @@ class TestWhatIsSentWhileItIsMade:
 
         return asking
 
-    def test_how_long_it_took_to_the_end(self, ask, noted, monkeypatch):
+    def test_duration_includes_streaming(self, ask, noted, monkeypatch):
         clock = [10.0]
         monkeypatch.setattr(middleware.time, "perf_counter", lambda: clock[0])
 
@@ -290,7 +290,7 @@ class TestWhatIsSentWhileItIsMade:
         assert (usage.feature_name, usage.success, usage.duration_ms) == (asked, True, 2500)
         assert usage.user_email == "alice@example.org"
 
-    def test_a_failure_on_the_way_is_one(self, ask, failed):
+    def test_error_during_streaming_is_tracked(self, ask, failed):
         _asked, answer = ask(lambda: {}[SECRET])
         with pytest.raises(KeyError):
             answer.getvalue()
@@ -302,7 +302,7 @@ class TestWhatIsSentWhileItIsMade:
         assert SECRET not in json.dumps(error.stack) + error.error_message
         assert FeatureUsage.objects.get().success is False
 
-    def test_a_failure_of_a_list_before_it_is_sent_is_an_answer(self, operator, failed, monkeypatch):
+    def test_error_before_streaming_is_a_response(self, operator, failed, monkeypatch):
         def pieces(*args):
             yield {}[SECRET]
 
@@ -325,7 +325,7 @@ class TestWhatIsSentWhileItIsMade:
 
         return answering
 
-    def test_a_caller_who_leaves_is_no_failure(self, answered, noted):
+    def test_disconnected_caller_is_no_error(self, answered, noted):
         left = []
 
         def pieces():
@@ -341,11 +341,11 @@ class TestWhatIsSentWhileItIsMade:
         assert (noted().success, left) == (True, ["the cursor"])
         assert not UserError.objects.exists()
 
-    def test_who_left_before_the_first_piece_is_noted_too(self, answered, noted):
+    def test_caller_that_left_before_the_first_chunk_is_tracked(self, answered, noted):
         ended(answered(StreamingHttpResponse(iter(["one"]))))
         assert noted().success is True
 
-    def test_a_file_is_left_to_the_server(self, answered, noted):
+    def test_file_response_is_not_wrapped(self, answered, noted):
         file = io.BytesIO(b"x")
         answer = answered(FileResponse(file))
         assert answer.file_to_stream is file
@@ -361,8 +361,8 @@ def ended(answer):
     signals.request_finished.connect(close_old_connections)
 
 
-class TestHowMuch:
-    def test_a_share_of_what_went_well_and_all_that_failed(self, settings, monkeypatch):
+class TestSampling:
+    def test_successes_are_sampled_and_all_errors_kept(self, settings, monkeypatch):
         settings.TRACKING_SAMPLE_PERCENT = 25
         client, dice = Client(), iter([0.1, 0.3, 0.24, 0.99])
         monkeypatch.setattr(middleware.random, "random", lambda: next(dice))
@@ -372,7 +372,7 @@ class TestHowMuch:
             client.get("/api/v1/nowhere")
         assert [record.feature for record in buffer.waiting] == ["error-codes"] * 2 + ["unknown"] * 3
 
-    def test_nothing_once_it_is_switched_off(self, settings):
+    def test_tracking_off_tracks_nothing(self, settings):
         settings.TRACKING = False
         client = Client()
         client.get("/docs/api")

@@ -77,7 +77,7 @@ def serve():
 
 
 @pytest.mark.parametrize("options", [["--preload"], []], ids=["forked after the import", "imported after the fork"])
-def test_what_each_worker_answers_is_written_while_it_lives(serve, options):
+def test_records_of_each_worker_are_written_while_it_runs(serve, options):
     web = serve(*options, WEB_WORKERS="2")
     assert web.statuses(20) == {404}
     wait_for("all rows are there", lambda: FeatureUsage.objects.count() == 20 == UserError.objects.count())
@@ -87,7 +87,7 @@ def test_what_each_worker_answers_is_written_while_it_lives(serve, options):
     assert set(TrackingWriter.objects.values_list("dropped", flat=True)) == {0}
 
 
-def test_what_still_waits_is_written_when_the_server_is_asked_to_end(serve):
+def test_waiting_records_are_written_on_sigterm(serve):
     web = serve("--preload", WEB_WORKERS="2")
     web.statuses(2)
     wait_for("the writers are at work", FeatureUsage.objects.count)
@@ -96,7 +96,7 @@ def test_what_still_waits_is_written_when_the_server_is_asked_to_end(serve):
     assert FeatureUsage.objects.count() == 22
 
 
-def test_a_fork_takes_no_record_of_its_parent_along_and_has_a_writer_of_its_own():
+def test_fork_has_an_empty_buffer_and_its_own_writer():
     code = """
 import os, sys
 from django.utils import timezone
@@ -170,7 +170,7 @@ def database():
         yield Server(url)
 
 
-def test_without_a_database_requests_are_answered_and_writing_resumes_alone(serve, database):
+def test_requests_without_database_are_answered_and_written_later(serve, database):
     web = serve(database_url=database.url, WEB_WORKERS="1", TRACKING_BUFFER=str(ROOM))
     web.statuses(1)
     wait_for("the writer is at work", lambda: database.one("SELECT count(*) FROM usage_featureusage"))

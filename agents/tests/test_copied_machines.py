@@ -37,7 +37,7 @@ def test_renamed_computer_is_no_finding(call, make_agent):
     assert not list(copied_machines(timezone.now()))
 
 
-def test_host_name_that_was_erased_stays_out(call, agent, agent_token):
+def test_erased_host_name_stays_empty(call, agent, agent_token):
     beat(call, agent_token, "first", "second")
     assert Agent.objects.get().hostname == ""
     assert not AuditEvent.objects.filter(action="agent.renamed").exists()

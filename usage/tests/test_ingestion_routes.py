@@ -32,7 +32,7 @@ def kept(call, client_token):
      "/api/v1/documents/upload", "/api/DocumentsList", "/admin/usage/run/", "/api/getUserProfileById", "/exportPDF", "/CUSTOMERS/x", "/users/<str:x>",
      "/files/{name}.pdf", "/users/:id.json", "/users/{user_identifier2}", "admin:usage_run_changelist", "/.well-known/x", "main.export_all"],
 )  # fmt: skip
-def test_a_route_is_kept_as_it_is(kept, route):
+def test_route_is_stored_unchanged(kept, route):
     assert kept(route) == route
 
 
@@ -71,7 +71,7 @@ def test_a_route_is_kept_as_it_is(kept, route):
         ("/" + "1" * 200, ""),
     ],
 )
-def test_what_was_filled_in_is_not_kept(kept, address, route):
+def test_values_in_route_are_masked(kept, address, route):
     assert kept(address) == route
 
 
@@ -80,10 +80,10 @@ def test_what_was_filled_in_is_not_kept(kept, address, route):
     ["/a b", "/é", "/a\\b", "C:\\Users\\bob", "C:/Users/bob", "file:///secret", "https://bob:pw@example.org/", "https://example.org/", "/a%2Fsecret",
      "/bob@example.org", "/a\n", "/\x00", "/x/vigie_client_ABCDEFGHIJKL_secret", 7, True, [], {}],
 )  # fmt: skip
-def test_what_is_no_route_is_refused(kept, address):
+def test_endpoint_other_than_route_is_invalid(kept, address):
     assert kept(address) == "invalid"
 
 
 @pytest.mark.parametrize(("parts", "expected"), [(40, "/{id}" * 40), (41, ""), (101, "")])
-def test_a_route_that_is_too_long_is_left_out_and_its_event_kept(kept, parts, expected):
+def test_too_long_route_is_left_out(kept, parts, expected):
     assert kept("/1" * parts) == expected

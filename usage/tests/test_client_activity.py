@@ -41,7 +41,7 @@ def tracker(live_server, spool):
     connections.close_all()
 
 
-def test_what_a_tracker_notes_the_portal_keeps(tracker, spool):
+def test_events_of_tracker_are_recorded(tracker, spool):
     with tracker:
         with tracker.feature("document upload", endpoint="/api/documents/8291?name=secret.pdf"):
             pass
@@ -65,7 +65,7 @@ def test_what_a_tracker_notes_the_portal_keeps(tracker, spool):
     assert (stats.pending, stats.quarantined) == (0, 0)
 
 
-def test_a_session_told_of_in_two_calls_is_one(tracker, spool):
+def test_session_sent_in_two_calls_is_one_row(tracker, spool):
     tracker.start_session()
     assert tracker.flush() == 1
     assert UserSession.objects.get(source="client:gui").session_end is None
@@ -74,7 +74,7 @@ def test_a_session_told_of_in_two_calls_is_one(tracker, spool):
     assert UserSession.objects.get(source="client:gui").session_end is not None
 
 
-def test_a_spool_that_is_sent_again_counts_once(tracker, spool):
+def test_resent_spool_counts_once(tracker, spool):
     with tracker.feature("export"):
         pass
     tracker.error("x")
@@ -87,7 +87,7 @@ def test_a_spool_that_is_sent_again_counts_once(tracker, spool):
 
 
 @pytest.mark.parametrize("given", NAMES + ROUTES)
-def test_what_a_tracker_lets_through_the_portal_takes_and_keeps_as_it_is(given):
+def test_portal_and_tracker_agree_on_valid_values(given):
     """And the other way round: what the portal would keep is not given up before."""
     reader = PayloadReader()
     taken = {

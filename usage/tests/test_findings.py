@@ -28,18 +28,18 @@ def near(ref, **fields):
 
 
 class TestLicences:
-    def test_calm_is_one_query(self, django_assert_num_queries):
+    def test_no_finding_costs_one_query(self, django_assert_num_queries):
         create_licence()
         with django_assert_num_queries(1):
             assert found(findings.licence_quotas) == []
 
-    def test_one_over_its_quota_is_named(self):
+    def test_licence_over_quota_is_named(self):
         licence = used_up("LIC-1", quota=1_500)
         (finding,) = found(findings.licence_quotas)
         assert finding.text == "LIC-1 (Acme) has used up its 1,500 pages of this month."
         assert (finding.severity, finding.url) == (Severity.WARNING, f"/admin/usage/licence/{licence.pk}/change/")
 
-    def test_of_many_five_are_named_and_the_others_counted(self):
+    def test_licences_beyond_five_are_counted(self):
         for number in range(7):
             used_up(f"LIC-{number}")
         create_licence("LIC-8", exceeded_until=timezone.now() - DAY)
@@ -48,19 +48,19 @@ class TestLicences:
         assert [finding.text for finding in told[5:]] == ["2 more licences have used up their pages."]
         assert told[5].url == "/admin/usage/licence/?standing=over"
 
-    def test_five_are_all_named(self):
+    def test_five_licences_are_all_named(self):
         for number in range(5):
             used_up(f"LIC-{number}")
         assert len(found(findings.licence_quotas)) == 5
 
-    def test_those_near_their_quota_are_counted(self):
+    def test_licences_near_quota_are_counted(self):
         near("LIC-1")
         near("LIC-2")
         (finding,) = found(findings.licence_quotas)
         assert finding.text == "2 licences have used 80 % of their pages or more."
         assert (finding.severity, finding.url) == (Severity.INFO, "/admin/usage/licence/?standing=near")
 
-    def test_those_nobody_has_named_are_counted_since_the_first(self):
+    def test_unnamed_licences_are_counted_since_the_first(self):
         first = timezone.now() - 3 * DAY
         create_licence("LIC-1", customer="", first_seen_at=first)
         create_licence("LIC-2", customer="", first_seen_at=timezone.now())
@@ -82,7 +82,7 @@ class TestUncountedRuns:
             (12, None, False),
         ],
     )
-    def test_a_run_waits_too_long(self, counted_ago, received_ago, is_behind):
+    def test_uncounted_run_is_reported_after_ten_minutes(self, counted_ago, received_ago, is_behind):
         now = timezone.now()
         if counted_ago is not None:
             RollupProgress.objects.create(counted_until=now - counted_ago * MINUTE)
@@ -90,7 +90,7 @@ class TestUncountedRuns:
             create_run(received_at=now - received_ago * MINUTE)
         assert len(list(findings.uncounted_runs(now))) == is_behind
 
-    def test_it_says_since_when_and_where_to_look(self):
+    def test_finding_has_time_and_link(self):
         now = timezone.now()
         create_run(received_at=now)
         oldest = create_run(received_at=now - 30 * MINUTE)
@@ -103,7 +103,7 @@ class TestDroppedRecords:
     def writer(self, process, **fields):
         return TrackingWriter.objects.create(process=process, **{"seen_at": timezone.now()} | fields)
 
-    def test_those_of_the_last_day_are_summed_up(self):
+    def test_drops_of_the_last_day_are_summed_up(self):
         now = timezone.now()
         self.writer("a", dropped=1_500, dropped_at=now - timedelta(hours=2))
         self.writer("b", dropped=20, dropped_at=now)
@@ -111,7 +111,7 @@ class TestDroppedRecords:
         (finding,) = found(findings.dropped_records)
         assert finding.text.startswith("1,520 records of what was done could not be kept")
 
-    def test_nothing_was_dropped(self):
+    def test_no_drops_are_no_finding(self):
         self.writer("a")
         self.writer("b", dropped=7, dropped_at=timezone.now() - 2 * DAY)
         assert found(findings.dropped_records) == []
@@ -121,7 +121,7 @@ class TestMetrics:
     def samples(self, source):
         return {sample.name: sample.value for family in source(timezone.now()) for sample in family.samples}
 
-    def test_licences_by_how_they_stand(self):
+    def test_licence_metrics_count_by_quota_state(self):
         used_up("LIC-1")
         near("LIC-2")
         create_licence("LIC-3", customer="")
@@ -130,7 +130,7 @@ class TestMetrics:
             "vigie_licences": 4, "vigie_licences_over_quota": 1, "vigie_licences_near_quota": 1, "vigie_licences_unnamed": 2,
         }  # fmt: skip
 
-    def test_what_tracking_dropped_and_what_waits(self):
+    def test_tracking_metrics_count_dropped_and_queued(self):
         now = timezone.now()
         TrackingWriter.objects.create(process="a", queued=3, dropped=5, seen_at=now)
         TrackingWriter.objects.create(process="b", queued=4, dropped=0, seen_at=now)
@@ -141,6 +141,6 @@ class TestMetrics:
         }
 
     @pytest.mark.parametrize("source", [metrics.licence_metrics, metrics.tracking_metrics])
-    def test_each_is_one_query_and_tells_of_nothing_too(self, source, django_assert_num_queries):
+    def test_each_metric_source_is_one_query_even_if_empty(self, source, django_assert_num_queries):
         with django_assert_num_queries(1):
             assert set(self.samples(source).values()) == {0}

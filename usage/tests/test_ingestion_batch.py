@@ -14,7 +14,7 @@ def batch(call, client_token):
     return lambda runs: call("POST", "usage/report/batch", client_token, body={"runs": runs})
 
 
-def test_each_run_is_judged_by_itself_in_the_order_sent(batch, call, client_token):
+def test_batch_returns_a_status_per_run_in_order(batch, call, client_token):
     known, conflicting = run_payload(), run_payload()
     for body in (known, conflicting):
         call("POST", "usage/report", client_token, body=body)
@@ -62,7 +62,7 @@ def test_large_batch_is_recorded_in_groups_in_the_order_sent(batch, monkeypatch)
     assert Run.objects.count() == 2
 
 
-def test_a_machines_batch_holds_its_own_runs_alone(call, agent_token):
+def test_batch_of_machine_refuses_runs_of_others(call, agent_token):
     answer = call(
         "POST", "usage/report/batch", agent_token, body={"runs": [run_payload(), run_payload(machine_id="PC-2")]}
     )
@@ -70,23 +70,23 @@ def test_a_machines_batch_holds_its_own_runs_alone(call, agent_token):
 
 
 @pytest.mark.parametrize("runs", [None, {}, "x", [run_payload()] * 101])
-def test_a_batch_is_a_list_of_at_most_a_hundred(call, client_token, runs):
+def test_batch_other_than_list_of_100_is_refused(call, client_token, runs):
     answer = call("POST", "usage/report/batch", client_token, body={"runs": runs})
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "runs")
     assert not Run.objects.exists()
 
 
-def test_an_empty_batch_is_no_mistake(batch):
+def test_empty_batch_is_accepted(batch):
     assert batch([]).json()["results"] == []
 
 
-def test_a_hundred_runs_take_as_many_queries_as_one(batch, django_assert_max_num_queries):
+def test_batch_of_100_needs_same_queries_as_one(batch, django_assert_max_num_queries):
     batch([run_payload()])
     with django_assert_max_num_queries(3):
         assert batch([run_payload() for _ in range(100)]).json()["recorded"] == 100
 
 
-def test_a_batch_is_written_in_one_order_whoever_sends_it(batch):
+def test_batch_is_inserted_sorted_by_run_id(batch):
     """Two batches of the same runs in another order would wait for each other's rows, and PostgreSQL end one."""
     runs = sorted((run_payload() for _ in range(20)), key=lambda body: body["run_id"], reverse=True)
     batch(runs)

@@ -20,7 +20,7 @@ def at(*parts):
     return datetime(*parts, tzinfo=UTC)
 
 
-class TestMonths:
+class TestPeriods:
     @pytest.mark.parametrize(
         ("moment", "day", "start", "end"),
         [
@@ -35,28 +35,28 @@ class TestMonths:
             (at(2026, 3, 31), 15, at(2026, 3, 15), at(2026, 4, 15)),
         ],
     )
-    def test_a_month_begins_on_its_day(self, moment, day, start, end):
+    def test_period_begins_on_its_day(self, moment, day, start, end):
         assert period_at(moment, day) == Period(start, end)
 
-    def test_it_turns_at_midnight_where_the_portal_stands(self, settings):
+    def test_period_changes_at_the_portals_midnight(self, settings):
         settings.TIME_ZONE = "Europe/Paris"
         turn = at(2026, 2, 28, 23)  # midnight of the 1st of March in Paris
         assert period_at(turn - SECOND, 1) == Period(at(2026, 1, 31, 23), turn)
         assert period_at(turn, 1).start == turn
 
-    def test_a_month_in_which_the_clocks_change_is_an_hour_shorter(self, settings):
+    def test_period_with_clock_change_is_an_hour_shorter(self, settings):
         settings.TIME_ZONE = "Europe/Paris"
         march = period_at(at(2026, 3, 20), 1)
         assert march.end - march.start == 31 * DAY - HOUR
         assert period_at(at(2026, 3, 29, 21, 59, 59), 29 - 1).start == at(2026, 3, 27, 23)
 
-    def test_it_turns_where_the_day_has_no_midnight(self, settings):
+    def test_period_begins_on_a_day_without_midnight(self, settings):
         settings.TIME_ZONE = "Africa/Cairo"  # on 24 April 2026 the clocks go from 24:00 to 1:00
         assert midnight(date(2026, 4, 24)) == at(2026, 4, 23, 22)
         assert period_at(at(2026, 4, 23, 22), 24).start == at(2026, 4, 23, 22)
 
     @pytest.mark.parametrize("day", [1, 15, 28])
-    def test_the_months_before_it_meet(self, day):
+    def test_past_periods_are_contiguous(self, day):
         months = latest_periods(NOON, day)
         assert len(months) == 12
         assert months[0] == period_at(NOON, day)
@@ -70,18 +70,18 @@ class TestForecast:
         month = {"now": at(2026, 4, 11), "period": Period(at(2026, 4, 1), at(2026, 5, 1))}
         return QuotaStatus(**month | {"quota": 1_000, "pages": 100, "pace": 10.0} | fields)
 
-    def test_it_goes_on_at_the_same_pace_to_the_end(self):
+    def test_forecast_continues_at_the_same_pace(self):
         assert self.standing().expected == 100 + 20 * 10
 
-    def test_without_a_pace_there_is_none(self):
+    def test_forecast_needs_a_pace(self):
         standing = self.standing(pace=None)
         assert (standing.expected, standing.used_up_on) == (None, None)
 
-    def test_it_says_on_which_day_the_quota_is_reached(self):
+    def test_forecast_names_the_day_of_the_quota(self):
         assert self.standing(quota=255).used_up_on == date(2026, 4, 26)
 
     @pytest.mark.parametrize("fields", [{"quota": 300}, {"quota": None}, {"pages": 1_000}, {"pace": 0.0}])
-    def test_or_that_it_is_not_in_this_month(self, fields):
+    def test_forecast_beyond_the_period_has_no_day(self, fields):
         assert self.standing(**fields).used_up_on is None
 
     @pytest.mark.parametrize(
@@ -94,18 +94,18 @@ class TestForecast:
             (5, None, None, False),
         ],
     )
-    def test_a_hundred_percent_is_said_of_what_is_used_up(self, pages, quota, percent, is_used_up):
+    def test_percent_is_100_only_if_used_up(self, pages, quota, percent, is_used_up):
         standing = self.standing(pages=pages, quota=quota)
         assert (standing.percent, standing.is_used_up) == (percent, is_used_up)
 
 
 @pytest.mark.django_db
-class TestStandings:
+class TestQuotaStatuses:
     def standing(self, now=NOON, **fields):
         licence = create_licence(**fields)
         return quota_statuses([licence], now)["LIC-1"]
 
-    def test_pages_are_those_of_the_running_month(self):
+    def test_pages_are_of_the_current_period(self):
         create_rollup(at(2026, 2, 28, 23), pages=1)
         create_rollup(at(2026, 3, 1), pages=2)
         create_rollup(NOON, pages=4)
@@ -113,7 +113,7 @@ class TestStandings:
         create_rollup(NOON, pages=16, license_ref="LIC-2")
         assert self.standing().pages == 14
 
-    def test_each_licence_has_its_own_month_in_one_query(self):
+    def test_licences_with_different_periods_need_one_query(self):
         days = (1, 10, 20, 28)
         for number, day in enumerate(days):
             create_licence(f"LIC-{number}", period_day=day)
@@ -125,43 +125,43 @@ class TestStandings:
         assert len(queries) == 2
         assert [found[f"LIC-{number}"].pages for number in range(4)] == [20, 11, 1, 21]
 
-    def test_the_pace_is_that_of_the_last_four_weeks_without_today(self):
+    def test_pace_is_of_the_last_28_days_without_today(self):
         for back in range(1, 31):
             create_rollup(NOON - back * DAY, pages=28)
         create_rollup(NOON, pages=1_000)
         assert self.standing().pace == 28
 
-    def test_days_before_the_first_run_do_not_count(self):
+    def test_pace_excludes_days_before_the_first_run(self):
         create_rollup(NOON - 3 * DAY, pages=30)
         assert self.standing().pace == 10
 
-    def test_days_without_a_run_do(self):
+    def test_pace_includes_days_without_runs(self):
         create_rollup(NOON - 3 * DAY, pages=30)
         assert self.standing(first_seen_at=NOON - 10 * DAY).pace == 3
 
-    def test_days_before_the_last_four_weeks_do_not(self):
+    def test_pace_excludes_days_before_the_last_28(self):
         create_rollup(NOON - 3 * DAY, pages=28)
         assert self.standing(first_seen_at=NOON - 90 * DAY).pace == 1
 
-    def test_what_was_reported_late_counts_from_the_day_it_was_done(self):
+    def test_pace_includes_late_reports_on_their_day(self):
         create_rollup(NOON - 10 * DAY, pages=30)
         assert self.standing(first_seen_at=NOON - DAY).pace == 3
 
-    def test_before_a_day_is_over_there_is_no_pace(self):
+    def test_pace_needs_a_finished_day(self):
         create_rollup(NOON, pages=30)
         assert self.standing(first_seen_at=NOON).pace is None
 
-    def test_a_licence_that_was_never_used_has_none(self):
+    def test_unused_licence_has_no_pace(self):
         assert self.standing() == QuotaStatus(NOON, period_at(NOON, 1), 100, 0, None)
 
-    def test_a_licence_that_is_no_longer_used_expects_nothing(self):
+    def test_abandoned_licence_has_pace_zero(self):
         standing = self.standing(first_seen_at=NOON - 90 * DAY)
         assert (standing.pace, standing.expected) == (0, 0)
 
 
 @pytest.mark.django_db
-class TestSums:
-    def test_the_months_of_a_licence_are_summed_newest_first(self):
+class TestTotals:
+    def test_totals_by_period_are_newest_first(self):
         create_rollup(at(2026, 2, 28, 23), pages=1, runs=3, documents=5, succeeded=4, failed=1)
         create_rollup(at(2026, 3, 1), pages=2)
         create_rollup(NOON, pages=4)
@@ -171,7 +171,7 @@ class TestSums:
         assert [sums.pages for sums in found] == [6, 1] + [0] * 10
         assert found[1] == UsageTotals(3, 5, 4, 1, 1)
 
-    def test_a_day_is_one_of_the_portals_zone(self, settings):
+    def test_days_are_in_the_portals_time_zone(self, settings):
         settings.TIME_ZONE = "Europe/Paris"
         create_rollup(at(2026, 3, 19, 22), pages=1)
         create_rollup(at(2026, 3, 19, 23), pages=2)
@@ -179,7 +179,7 @@ class TestSums:
         pages = {day: sums.pages for day, sums in totals_by_day(RunRollup.objects.all()).items()}
         assert pages == {date(2026, 3, 19): 1, date(2026, 3, 20): 6}
 
-    def test_the_day_the_clocks_go_back_has_25_hours(self, settings):
+    def test_day_of_clock_change_has_25_hours(self, settings):
         settings.TIME_ZONE = "Europe/Paris"
         for number in range(27):
             create_rollup(at(2026, 10, 24, 21) + number * HOUR)

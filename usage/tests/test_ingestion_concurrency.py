@@ -39,12 +39,12 @@ def at_once(live_server):
 
 
 @pytest.mark.parametrize("name", EVENT_PAYLOADS)
-def test_one_of_many_senders_of_an_event_records_it(at_once, name):
+def test_simultaneous_event_is_recorded_once(at_once, name):
     results = at_once([{name: [EVENT_PAYLOADS[name](id="0" * 32)]}] * SENDERS)
     assert Counter(each[name][0]["status"] for each in results) == {"recorded": 1, "duplicate": SENDERS - 1}
 
 
-def test_one_of_many_ends_of_a_session_is_its_end(at_once):
+def test_simultaneous_session_ends_set_one_end(at_once):
     begun = session_event()
     at_once([{"sessions": [begun]}])
     ends = [begun | {"session_end": f"2026-03-10T{9 + sender:02}:00:00Z"} for sender in range(SENDERS)]
@@ -56,7 +56,7 @@ def test_one_of_many_ends_of_a_session_is_its_end(at_once):
     assert kept.duration_seconds == (1 + sender) * 3600
 
 
-def test_many_senders_of_the_same_spool_in_other_orders_all_get_an_answer(at_once):
+def test_simultaneous_spools_in_other_orders_do_not_deadlock(at_once):
     sessions = [session_event(session_end="2026-03-10T09:00:00Z") for _ in range(40)]
     begun = [each | {"session_end": None} for each in sessions]
     features = [feature_event() for _ in range(40)]

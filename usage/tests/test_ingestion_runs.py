@@ -24,7 +24,7 @@ def fields_refused(answer):
     return [error["field"] for error in answer.json()["errors"]]
 
 
-def test_a_run_is_recorded(report):
+def test_run_is_recorded(report):
     body = run_payload()
     answer = report(body)
     kept = Run.objects.get()
@@ -48,7 +48,7 @@ def test_a_run_is_recorded(report):
     }
 
 
-def test_the_same_run_again_is_a_duplicate_with_the_same_body(report):
+def test_resent_run_is_a_duplicate_with_the_same_response(report):
     body = run_payload()
     first = report(body)
     again = report(body | {"sent_at": "2026-03-11T00:00:00Z"})
@@ -57,7 +57,7 @@ def test_the_same_run_again_is_a_duplicate_with_the_same_body(report):
     assert Run.objects.count() == 1
 
 
-def test_what_means_the_same_is_the_same_run(report):
+def test_equivalent_spelling_is_a_duplicate(report):
     body = run_payload()
     report(body)
     same = dict(reversed(body.items())) | {
@@ -72,7 +72,7 @@ def test_what_means_the_same_is_the_same_run(report):
 @pytest.mark.parametrize(
     "change", [{"license_ref": None}, {"app_version": "6.0.4"}, {"started_at": None}, {"documents": [document_payload(), document_payload(status="failed", page_count=None)]}]
 )  # fmt: skip
-def test_the_same_run_with_other_content_conflicts_and_changes_nothing(report, change):
+def test_known_run_id_with_other_content_conflicts(report, change):
     body = run_payload()
     report(body)
     answer = report(body | change)
@@ -83,7 +83,7 @@ def test_the_same_run_with_other_content_conflicts_and_changes_nothing(report, c
 @pytest.mark.parametrize(
     "given", ["0f8fad5bd9cb469fa16570867728950e", "0f8fad5b-d9cb-469f-a165-70867728950e", "0F8FAD5BD9CB469FA16570867728950E", "0F8FAD5B-D9CB-469F-A165-70867728950E"]
 )  # fmt: skip
-def test_a_run_id_is_taken_in_hex_or_with_dashes(report, given):
+def test_run_id_may_be_hex_or_with_dashes(report, given):
     assert report(run_payload(run_id=given)).json()["run_id"] == "0f8fad5bd9cb469fa16570867728950e"
 
 
@@ -92,19 +92,19 @@ def test_a_run_id_is_taken_in_hex_or_with_dashes(report, given):
     [None, "", "x", 7, True, "{0f8fad5b-d9cb-469f-a165-70867728950e}", "urn:uuid:0f8fad5b-d9cb-469f-a165-70867728950e", "0f8fad5bd9cb469fa16570867728950",
      "0f8fad5b-d9cb469fa165-70867728950e", " 0f8fad5bd9cb469fa16570867728950e", "0f8fad5bd9cb469fa16570867728950e\n", "０f8fad5bd9cb469fa16570867728950e", ["x"]],
 )  # fmt: skip
-def test_any_other_run_id_is_refused(report, given):
+def test_other_run_id_is_refused(report, given):
     assert fields_refused(report(run_payload(run_id=given))) == ["run_id"]
 
 
 @pytest.mark.parametrize("field", ["document_count", "succeeded_count", "failed_count", "total_pages"])
 @pytest.mark.parametrize("value", [True, False, "2", 2.0, 2.5, -1, 2**31, 10**30, [], {}, None])
-def test_a_counter_is_an_integer_and_nothing_like_one(report, field, value):
+def test_counter_other_than_integer_is_refused(report, field, value):
     assert fields_refused(report(run_payload(**{field: value}))) == [field]
 
 
 @pytest.mark.parametrize("field", ["ordinal", "page_count", "duration_ms"])
 @pytest.mark.parametrize("value", [True, "2", 2.0, -1, 2**31, 10**30, [], {}])
-def test_a_documents_numbers_are_integers_too(report, field, value):
+def test_document_number_other_than_integer_is_refused(report, field, value):
     body = run_payload() | {"documents": [document_payload(), document_payload(**{field: value})]}
     assert fields_refused(report(body)) == [f"documents[1].{field}"]
 
@@ -113,20 +113,20 @@ def test_a_documents_numbers_are_integers_too(report, field, value):
     "change",
     [{"document_count": 3}, {"succeeded_count": 2}, {"failed_count": 0}, {"total_pages": 11}, {"documents": []}],
 )
-def test_counters_must_agree_with_the_documents(report, change):
+def test_counters_that_contradict_documents_are_refused(report, change):
     answer = report(run_payload() | change)
     assert (answer.status_code, answer.json()["code"]) == (400, "counters_mismatch")
     assert not Run.objects.exists()
 
 
-def test_every_field_of_a_document_may_be_null_or_absent(report):
+def test_document_fields_may_be_null_or_absent(report):
     documents = [{}, dict.fromkeys(document_payload(), None)]
     assert report(run_payload(documents)).status_code == 201
     assert Run.objects.get().documents == [dict.fromkeys(document_payload(), None)] * 2
 
 
 @pytest.mark.parametrize("status", ["SUCCESS", "skipped", "C:\\a.pdf", 7, True, [], {}])
-def test_another_status_is_other_and_counts_in_neither(report, status):
+def test_unknown_status_is_stored_as_other(report, status):
     assert report(run_payload([document_payload(status=status)], succeeded_count=0, failed_count=0)).status_code == 201
     assert Run.objects.get().documents[0]["status"] == "other"
 
@@ -136,13 +136,13 @@ def test_another_status_is_other_and_counts_in_neither(report, status):
     [(".pdf", "pdf"), ("pdf", "pdf"), (".PDF", "pdf"), ("7z", "7z"), ("", "other"), (".", "other"), ("..pdf", "other"), ("a/b", "other"),
      ("report.pdf", "other"), ("abcdefghijk", "other"), (".pdf ", "other"), ("pdf\n", "other"), (7, "other"), (["pdf"], "other"), ("ｐｄｆ", "other"), (None, None)],
 )  # fmt: skip
-def test_an_extension_is_a_short_word_or_other(report, given, kept):
+def test_unknown_extension_is_stored_as_other(report, given, kept):
     assert report(run_payload([document_payload(extension=given)])).status_code == 201
     assert Run.objects.get().documents[0]["extension"] == kept
 
 
 @pytest.mark.parametrize("field", ["license_ref", "machine_id"])
-def test_licence_and_machine_may_be_left_out(report, field):
+def test_licence_and_machine_are_optional(report, field):
     absent = run_payload()
     del absent[field]
     for body in (absent, run_payload(**{field: None})):
@@ -154,12 +154,12 @@ def test_licence_and_machine_may_be_left_out(report, field):
 @pytest.mark.parametrize(
     "value", ["", "   ", "x" * 129, "C:\\secret", "a/b", "é", "a\nb", "M1\n", "\tM1", "a\x00", 7, True, [], {}]
 )
-def test_an_identifier_is_no_path_and_no_essay(report, field, value):
+def test_identifier_with_path_or_control_character_is_refused(report, field, value):
     assert fields_refused(report(run_payload(**{field: value}))) == [field]
 
 
 @pytest.mark.parametrize("field", ["app_name", "app_version", "documents", "document_count", "run_id"])
-def test_what_is_required_is_asked_for(report, field):
+def test_missing_required_field_is_refused(report, field):
     body = run_payload()
     del body[field]
     answer = report(body)
@@ -171,16 +171,16 @@ def test_what_is_required_is_asked_for(report, field):
     "value", ["2026-03-10", "2026-03-10T09:20:00", "yesterday", "", 1773134400, True, "２026-03-10T09:20:00Z", "2026-02-30T00:00:00Z", {}]
 )  # fmt: skip
 @pytest.mark.parametrize("field", ["started_at", "sent_at"])
-def test_a_moment_has_its_offset(report, field, value):
+def test_timestamp_without_offset_is_refused(report, field, value):
     assert fields_refused(report(run_payload(**{field: value}))) == [field]
 
 
 @pytest.mark.parametrize("documents", [{}, "x", 7, [7], ["C:\\secret.pdf"], [[]], [None]])
-def test_documents_are_a_list_of_objects(report, documents):
+def test_documents_other_than_list_of_objects_are_refused(report, documents):
     assert fields_refused(report(run_payload() | {"documents": documents}))[0].startswith("documents")
 
 
-def test_ten_thousand_documents_are_taken_and_one_more_is_not(report):
+def test_more_than_10000_documents_are_refused(report):
     assert report(run_payload([{}] * 10_000)).status_code == 201
     Run.objects.all().delete()
     assert fields_refused(report(run_payload([{}] * 10_001))) == ["documents"]
@@ -204,7 +204,7 @@ COUNTED = {"document_count": 5, "succeeded_count": 1, "failed_count": 1, "total_
         ({"document_count": 2, "documents_omitted": None}, 201),
     ],
 )
-def test_counters_of_omitted_documents_are_at_least_those_of_the_listed(report, changes, status):
+def test_counters_include_omitted_documents(report, changes, status):
     answer = report(run_payload(LISTED, **COUNTED | changes))
     assert answer.status_code == status
     if status == 400:
@@ -212,7 +212,7 @@ def test_counters_of_omitted_documents_are_at_least_those_of_the_listed(report, 
 
 
 @pytest.mark.parametrize("omitted", [-1, "3", 2.0, True])
-def test_omitted_documents_are_counted_by_an_integer(report, omitted):
+def test_documents_omitted_other_than_integer_is_refused(report, omitted):
     assert fields_refused(report(run_payload(LISTED, **COUNTED | {"documents_omitted": omitted}))) == [
         "documents_omitted"
     ]
@@ -230,21 +230,21 @@ def test_run_without_omitted_documents_keeps_the_digest_of_earlier_versions():
     assert report.digest == "e088274d7381790b4039b1b403c1698e4a886afc42aec86fb922837344a1d1fa"
 
 
-def test_all_that_is_wrong_is_said_at_once_within_reason(report):
+def test_first_20_errors_are_reported(report):
     body = run_payload() | {"run_id": "x", "app_name": 7, "documents": [{"ordinal": "x"}] * 50}
     fields = fields_refused(report(body))
     assert fields[:2] == ["run_id", "app_name"]
     assert len(fields) == 20
 
 
-def test_a_machine_reports_its_own_runs_alone(call, agent_token):
+def test_machine_may_report_only_its_own_runs(call, agent_token):
     assert call("POST", "usage/report", agent_token, body=run_payload(machine_id="PC-1")).status_code == 201
     answer = call("POST", "usage/report", agent_token, body=run_payload(machine_id="PC-2"))
     assert (answer.status_code, answer.json()["code"]) == (403, "machine_mismatch")
     assert Run.objects.count() == 1
 
 
-def test_a_report_takes_at_most_three_queries(call, agent_token, django_assert_max_num_queries):
+def test_report_needs_at_most_three_queries(call, agent_token, django_assert_max_num_queries):
     call("POST", "agents/heartbeat", agent_token)
     body = run_payload()
     for status in (201, 200):
@@ -252,7 +252,7 @@ def test_a_report_takes_at_most_three_queries(call, agent_token, django_assert_m
             assert call("POST", "usage/report", agent_token, body=body).status_code == status
 
 
-def test_a_run_of_a_licence_whose_quota_is_used_up_is_taken_and_flagged(call, client_token):
+def test_run_over_quota_is_recorded_and_flagged(call, client_token):
     now = timezone.now()
     Licence.objects.create(ref="LIC-2041", exceeded_until=now + timedelta(days=3))
     Licence.objects.create(ref="LIC-2042", exceeded_until=now - timedelta(seconds=1))
@@ -272,7 +272,7 @@ def test_a_run_of_a_licence_whose_quota_is_used_up_is_taken_and_flagged(call, cl
     ("started", "hour"),
     [("2026-03-10T09:59:59.999Z", "2026-03-10T09:00"), ("2099-01-01T00:00:00Z", None), (None, None)],
 )
-def test_a_run_belongs_to_the_hour_it_happened_in_and_never_to_one_that_lies_ahead(call, client_token, started, hour):
+def test_run_belongs_to_its_hour_but_not_to_a_future_one(call, client_token, started, hour):
     call("POST", "usage/report", client_token, body=run_payload(started_at=started))
     kept = Run.objects.get()
     assert f"{kept.hour:%Y-%m-%dT%H:%M}" == (hour or f"{kept.received_at:%Y-%m-%dT%H:00}")

@@ -28,17 +28,17 @@ def pruned(settings):
     return left
 
 
-def test_uses_of_features_go_after_their_days(pruned):
+def test_feature_uses_are_deleted_after_retention(pruned):
     rows = pruned(lambda at: FeatureUsage.objects.create(feature_name="x", timestamp=at, success=True), 29, 31)
     assert [rows[usage.pk] for usage in FeatureUsage.objects.all()] == [29]
 
 
-def test_errors_go_after_their_days(pruned):
+def test_errors_are_deleted_after_retention(pruned):
     rows = pruned(lambda at: UserError.objects.create(error_type="x", timestamp=at), 29, 31)
     assert [rows[error.pk] for error in UserError.objects.all()] == [29]
 
 
-def test_sessions_go_after_their_days_ended_or_not(pruned):
+def test_sessions_are_deleted_after_retention_even_if_open(pruned):
     def make(at):
         UserSession.objects.create(session_start=at, session_end=timezone.now())
         return UserSession.objects.create(session_start=at)
@@ -48,14 +48,14 @@ def test_sessions_go_after_their_days_ended_or_not(pruned):
     assert UserSession.objects.count() == 2
 
 
-def test_reports_go_after_their_days(pruned):
+def test_reports_are_deleted_after_retention(pruned):
     rows = pruned(
         lambda at: GuardianReport.objects.create(period_start=at, period_end=at, created_at=at, data={}), 89, 91
     )
     assert [rows[report.pk] for report in GuardianReport.objects.all()] == [89]
 
 
-def test_of_writers_those_go_that_dropped_nothing(pruned):
+def test_writers_without_drops_are_deleted(pruned):
     TrackingWriter.objects.create(process="lossy", seen_at=timezone.now() - 400 * DAY, dropped=3)
     rows = pruned(lambda at: TrackingWriter.objects.create(process=f"host:{at}", seen_at=at), 0, 2)
     assert [rows.get(writer.pk, writer.process) for writer in TrackingWriter.objects.order_by("pk")] == ["lossy", 0]

@@ -51,26 +51,26 @@ def test_events_are_recorded(tell):
     assert (failed.error_message, failed.stack) == ("", [])
 
 
-def test_a_machine_tells_of_its_users_too(tell, agent_token):
+def test_agent_token_may_send_events(tell, agent_token):
     assert tell(agent_token, features=[feature_event()]).json()["results"]["features"][0]["status"] == "recorded"
     assert FeatureUsage.objects.get().source.startswith("agent:")
 
 
 @pytest.mark.parametrize("token", ["enroll_token", "staff_token"])
-def test_no_other_token_may(tell, token, request):
+def test_other_tokens_are_refused_with_403(tell, token, request):
     answer = tell(request.getfixturevalue(token), features=[feature_event()])
     assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
 
 
 @pytest.mark.parametrize("name", EVENT_PAYLOADS)
-def test_the_same_event_again_is_a_duplicate(statuses, name):
+def test_resent_event_is_a_duplicate(statuses, name):
     told = EVENT_PAYLOADS[name]()
     assert [statuses(name, told), statuses(name, told)] == [["recorded"], ["duplicate"]]
     assert MODELS[name].objects.count() == 1
 
 
 @pytest.mark.parametrize("name", EVENT_PAYLOADS)
-def test_an_event_stands_by_itself_among_others(statuses, name):
+def test_invalid_event_does_not_affect_others(statuses, name):
     known, fresh = EVENT_PAYLOADS[name](), EVENT_PAYLOADS[name]()
     statuses(name, known)
     sent = [fresh, known, known | {"user_email": "eve@example.org"}, {"id": "none"}, 7, fresh]
@@ -78,7 +78,7 @@ def test_an_event_stands_by_itself_among_others(statuses, name):
     assert MODELS[name].objects.count() == 2
 
 
-def test_what_means_the_same_is_the_same_event(statuses):
+def test_equivalent_spelling_is_a_duplicate(statuses):
     told = feature_event()
     statuses("features", told)
     same = told | {
@@ -100,7 +100,7 @@ def test_what_means_the_same_is_the_same_event(statuses):
         ("errors", {"error_type": "x"}), ("errors", {"error_code": None}), ("errors", {"timestamp": END}),
     ],
 )  # fmt: skip
-def test_the_same_id_with_other_content_conflicts_and_changes_nothing(tell, name, change):
+def test_known_id_with_other_content_conflicts(tell, name, change):
     told = EVENT_PAYLOADS[name]()
     tell(**{name: [told]})
     before = MODELS[name].objects.values().get()
@@ -109,7 +109,7 @@ def test_the_same_id_with_other_content_conflicts_and_changes_nothing(tell, name
     assert MODELS[name].objects.values().get() == before
 
 
-def test_a_session_gets_its_end_once(statuses):
+def test_session_end_is_recorded_once(statuses):
     begun = session_event()
     ended = begun | {"session_end": END}
     assert [statuses("sessions", told)[0] for told in (begun, ended, ended, begun)] == [
@@ -121,20 +121,20 @@ def test_a_session_gets_its_end_once(statuses):
 
 
 @pytest.mark.parametrize("change", [{"user_email": "eve@example.org"}, {"session_start": "2026-03-10T08:00:01Z"}])
-def test_no_other_session_ends_this_one(statuses, change):
+def test_session_of_another_user_conflicts(statuses, change):
     begun = session_event()
     assert statuses("sessions", begun, begun | change | {"session_end": END}) == ["recorded", "conflict"]
     assert UserSession.objects.get().session_end is None
 
 
-def test_a_session_may_begin_and_end_in_one_call(statuses):
+def test_session_start_and_end_may_be_in_one_call(statuses):
     begun, other = session_event(), session_event()
     told = [begun, begun | {"session_end": END}, other | {"session_end": END}, begun | {"session_end": END}, other]
     assert statuses("sessions", *told) == ["recorded", "recorded", "recorded", "duplicate", "duplicate"]
     assert set(UserSession.objects.values_list("duration_seconds", flat=True)) == {5400}
 
 
-def test_of_two_ends_in_one_call_the_first_is_kept(statuses):
+def test_first_of_two_session_ends_wins(statuses):
     begun = session_event()
     later = begun | {"session_end": "2026-03-10T10:00:00Z"}
     assert statuses("sessions", begun, begun | {"session_end": END}, later) == ["recorded", "recorded", "conflict"]
@@ -147,13 +147,13 @@ def test_session_may_end_as_it_starts(statuses):
     assert UserSession.objects.get().duration_seconds == 0
 
 
-def test_one_id_may_name_a_feature_and_an_error(tell):
+def test_feature_and_error_may_share_an_id(tell):
     told = feature_event()
     results = tell(features=[told], errors=[error_event(id=told["id"])]).json()["results"]
     assert (results["features"][0]["status"], results["errors"][0]["status"]) == ("recorded", "recorded")
 
 
-def test_an_id_comes_back_as_it_was_sent_even_where_the_rest_is_wrong(tell):
+def test_invalid_event_returns_its_id_as_sent(tell):
     sent = [str(uuid.uuid4()), uuid.uuid4().hex, str(uuid.uuid4()).upper()]
     results = tell(errors=[error_event(id=given, timestamp=None) for given in sent]).json()["results"]["errors"]
     assert results == [{"id": given, "status": "invalid", "code": "validation_failed"} for given in sent]
@@ -161,13 +161,13 @@ def test_an_id_comes_back_as_it_was_sent_even_where_the_rest_is_wrong(tell):
 
 @pytest.mark.parametrize("given", [None, "", "x", 7, True, ["x"], "{0f8fad5b-d9cb-469f-a165-70867728950e}"])
 @pytest.mark.parametrize("name", EVENT_PAYLOADS)
-def test_what_is_no_uuid_is_no_id(tell, name, given):
+def test_id_other_than_uuid_is_invalid(tell, name, given):
     (result,) = tell(**{name: [EVENT_PAYLOADS[name](id=given)]}).json()["results"][name]
     assert (result["id"], result["status"]) == (None, "invalid")
 
 
 @pytest.mark.parametrize("name", EVENT_PAYLOADS)
-def test_what_is_required_is_asked_for(statuses, name):
+def test_missing_required_field_is_invalid(statuses, name):
     optional = {"session_end", "user_agent", "endpoint", "duration_ms", "method", "error_code"}
     for key in EVENT_PAYLOADS[name]():
         absent = {other: value for other, value in EVENT_PAYLOADS[name]().items() if other != key}
@@ -182,7 +182,7 @@ def test_what_is_required_is_asked_for(statuses, name):
      "bob@example..org", "bob@example.org.", "İ" * 60 + "@" + "x." * 96 + "x", "a/b@example.org", "b\x00b@example.org", "x" * 65 + "@example.org", "bob@" + "x." * 125 + "org",
      "vigie_client_0123456789ab_secret@example.org", 7, True, [], {}],
 )  # fmt: skip
-def test_who_is_an_email_address(statuses, given):
+def test_user_email_other_than_address_is_invalid(statuses, given):
     assert statuses("features", feature_event(user_email=given)) == ["invalid"]
 
 
@@ -201,7 +201,7 @@ def test_who_is_an_email_address(statuses, given):
         "bob@10.0.0.1",
     ],
 )
-def test_an_email_address_is_kept_in_lower_case(statuses, given):
+def test_email_is_stored_in_lower_case(statuses, given):
     assert statuses("features", feature_event(user_email=given)) == ["recorded"]
     assert FeatureUsage.objects.get().user_email == given.lower()
 
@@ -211,41 +211,41 @@ def test_an_email_address_is_kept_in_lower_case(statuses, given):
     ["", " ", "C:\\secret", "a/b", "é", "a\nb", "x" * 129, "vigie_client_0123456789ab_secret", 7, True, [], {},
      "Contract Dupont-2024.pdf", "secret.pdf", "open secret.docx now", "secret.pdf:3"],
 )  # fmt: skip
-def test_a_name_is_no_path_and_no_essay(statuses, given):
+def test_feature_name_with_path_or_file_is_invalid(statuses, given):
     assert statuses("features", feature_event(feature_name=given)) == ["invalid"]
     assert statuses("errors", error_event(error_type=given)) == ["invalid"]
 
 
 @pytest.mark.parametrize("given", ["document upload", "export v2.0", "documents.list.export", "a:b+c-d_e", "v1.2"])
-def test_a_name_with_spaces_and_dots_is_one(statuses, given):
+def test_feature_name_may_have_spaces_and_dots(statuses, given):
     assert statuses("features", feature_event(feature_name=given)) == ["recorded"]
 
 
 @pytest.mark.parametrize("given", ["password hunter2 refused for jean.dupont", "Contract Dupont-2024.pdf", "no such file", "404", "a:b", "E-42"])  # fmt: skip
-def test_the_text_of_an_exception_is_no_class(statuses, given):
+def test_error_type_with_message_is_invalid(statuses, given):
     assert statuses("errors", error_event(error_type=given)) == ["invalid"]
 
 
 @pytest.mark.parametrize(
     "given", ["ValueError", "requests.exceptions.HTTPError", "_hidden", "upload_failed", "E42", "x" * 128]
 )
-def test_a_class_or_a_code_is_one(statuses, given):
+def test_error_type_is_a_class_or_code(statuses, given):
     assert statuses("errors", error_event(error_type=given)) == ["recorded"]
 
 
 @pytest.mark.parametrize("given", [0, 1, "true", "True", [], {}, 1.0])
-def test_success_is_true_or_false(statuses, given):
+def test_success_other_than_boolean_is_invalid(statuses, given):
     assert statuses("features", feature_event(success=given)) == ["invalid"]
 
 
 @pytest.mark.parametrize("given", [True, "2", 2.0, -1, 2**31, 10**30, [], {}])
-def test_numbers_are_integers(statuses, given):
+def test_number_other_than_integer_is_invalid(statuses, given):
     assert statuses("features", feature_event(duration_ms=given)) == ["invalid"]
     assert statuses("errors", error_event(error_code=given)) == ["invalid"]
 
 
 @pytest.mark.parametrize("given", ["2026-03-10", "2026-03-10T09:20:00", "yesterday", 1773134400, True, {}])  # fmt: skip
-def test_a_moment_has_its_offset(statuses, given):
+def test_timestamp_without_offset_is_invalid(statuses, given):
     assert statuses("features", feature_event(timestamp=given)) == ["invalid"]
     assert statuses("errors", error_event(timestamp=given)) == ["invalid"]
     assert statuses("sessions", session_event(session_start=given), session_event(session_end=given)) == ["invalid"] * 2
@@ -255,7 +255,7 @@ def test_a_moment_has_its_offset(statuses, given):
     ("given", "kept"),
     [("POST", "POST"), ("delete", "DELETE"), ("BREW", "OTHER"), ("POST /secret", "OTHER"), ("OTHER", "OTHER"), (7, "OTHER"), ([], "OTHER"), (None, "")],
 )  # fmt: skip
-def test_a_method_is_one_of_http_or_other(statuses, given, kept):
+def test_unknown_method_is_stored_as_other(statuses, given, kept):
     assert statuses("errors", error_event(method=given)) == ["recorded"]
     assert UserError.objects.get().method == kept
 
@@ -264,17 +264,17 @@ def test_a_method_is_one_of_http_or_other(statuses, given, kept):
     ("given", "kept"),
     [("Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0 secret", "Firefox 131, Linux"), ("secret", ""), ("", ""), (None, "")],
 )  # fmt: skip
-def test_of_a_user_agent_browser_and_system_are_kept(statuses, given, kept):
+def test_user_agent_is_reduced_to_browser_and_system(statuses, given, kept):
     assert statuses("sessions", session_event(user_agent=given)) == ["recorded"]
     assert UserSession.objects.get().user_agent == kept
 
 
 @pytest.mark.parametrize("given", [7, True, [], {}])
-def test_a_user_agent_is_a_text(statuses, given):
+def test_user_agent_other_than_text_is_invalid(statuses, given):
     assert statuses("sessions", session_event(user_agent=given)) == ["invalid"]
 
 
-def test_other_keys_are_dropped_and_counted_at_every_level(tell):
+def test_undocumented_keys_are_dropped_and_counted(tell):
     answer = tell(
         sessions=[session_event(ip="10.0.0.1", user_email="x", a=1)],
         features=[feature_event(body={"a": {"b": 1}})],
@@ -287,13 +287,13 @@ def test_other_keys_are_dropped_and_counted_at_every_level(tell):
 
 @pytest.mark.parametrize("name", EVENT_PAYLOADS)
 @pytest.mark.parametrize("given", [{}, "x", 7, True])
-def test_a_list_is_a_list(tell, name, given):
+def test_value_other_than_list_is_refused(tell, name, given):
     answer = tell(**{name: given})
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, name)
     assert answer.json()["errors"][0]["code"] == "not_a_list"
 
 
-def test_five_hundred_events_are_taken_and_one_more_is_not(tell):
+def test_more_than_500_events_are_refused(tell):
     lists = {"sessions": [session_event() for _ in range(150)], "errors": [error_event() for _ in range(150)]}
     answer = tell(**lists, features=[feature_event() for _ in range(201)])
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "too_many")
@@ -303,12 +303,12 @@ def test_five_hundred_events_are_taken_and_one_more_is_not(tell):
     assert counts == {"sessions": 150, "features": 200, "errors": 150}
 
 
-def test_nothing_told_is_no_mistake(tell):
+def test_empty_call_is_accepted(tell):
     answer = tell()
     assert answer.json() == {"results": {"sessions": [], "features": [], "errors": []}, "dropped_keys": 0}
 
 
-def test_five_hundred_events_take_as_many_queries_as_three(tell, django_assert_max_num_queries):
+def test_500_events_need_same_queries_as_three(tell, django_assert_max_num_queries):
     def told(count, **changes):
         return {name: [make() for _ in range(count)] for name, make in EVENT_PAYLOADS.items()}
 
@@ -320,7 +320,7 @@ def test_five_hundred_events_take_as_many_queries_as_three(tell, django_assert_m
         assert {result["status"] for each in results.values() for result in each} == {expected}
 
 
-def test_five_hundred_sessions_get_their_ends_in_a_handful_of_queries(tell, django_assert_max_num_queries):
+def test_500_session_ends_need_few_queries(tell, django_assert_max_num_queries):
     begun = [session_event() for _ in range(500)]
     tell(sessions=begun)
     with django_assert_max_num_queries(9):
@@ -330,7 +330,7 @@ def test_five_hundred_sessions_get_their_ends_in_a_handful_of_queries(tell, djan
 
 
 @pytest.mark.parametrize("name", EVENT_PAYLOADS)
-def test_events_are_written_in_one_order_whoever_sends_them(statuses, name):
+def test_events_are_inserted_sorted_by_id(statuses, name):
     """Two calls with the same events in another order would wait for each other's rows, and PostgreSQL end one."""
     told = sorted((EVENT_PAYLOADS[name]() for _ in range(20)), key=lambda item: item["id"], reverse=True)
     statuses(name, *told)

@@ -47,13 +47,13 @@ class TestWarnings:
     @pytest.mark.parametrize(
         ("pages", "told"), [(0, []), (79, []), (80, [NEAR]), (99, [NEAR]), (100, [FULL]), (500, [FULL])]
     )
-    def test_each_is_told_of_what_is_reached(self, reviewed, pages, told):
+    def test_warning_names_the_reached_threshold(self, reviewed, pages, told):
         create_licence()
         create_rollup(NOON, pages=pages)
         assert reviewed() == len(told)
         assert titles() == told
 
-    def test_both_are_told_in_turn_and_once(self, reviewed):
+    def test_80_and_100_percent_are_warned_once_each(self, reviewed):
         create_licence()
         create_rollup(NOON, pages=80)
         assert (reviewed(), reviewed()) == (1, 0)
@@ -61,7 +61,7 @@ class TestWarnings:
         assert (reviewed(), reviewed()) == (1, 0)
         assert titles() == [NEAR, FULL]
 
-    def test_a_warning_says_how_it_stands(self, reviewed):
+    def test_warning_has_usage_reporters_and_forecast(self, reviewed):
         licence = create_licence(quota=10_000)
         for back in range(10):
             create_rollup(NOON - back * DAY, pages=810)
@@ -82,7 +82,7 @@ class TestWarnings:
         assert message.path == f"/admin/usage/licence/{licence.pk}/change/"
         assert message.dedupe_key == f"licence:{licence.pk}:2026-03-01:80:10000"
 
-    def test_the_next_month_is_warned_of_anew(self, reviewed):
+    def test_next_period_is_warned_again(self, reviewed):
         create_licence()
         create_rollup(NOON, pages=100)
         create_rollup(NOON + 20 * DAY, pages=85)
@@ -90,7 +90,7 @@ class TestWarnings:
         assert reviewed(NOON + 20 * DAY) == 1
         assert titles() == [FULL, NEAR]
 
-    def test_the_month_turns_at_midnight(self, reviewed):
+    def test_period_changes_at_midnight(self, reviewed):
         create_licence()
         create_rollup(MONTH_END - SECOND, pages=100)
         assert reviewed(MONTH_END - SECOND) == 1
@@ -98,7 +98,7 @@ class TestWarnings:
         assert reviewed(MONTH_END) == 0
         assert not Licence.objects.filter(over_quota(MONTH_END)).exists()
 
-    def test_without_a_quota_nobody_is_warned_and_without_a_customer_somebody_is(self, reviewed):
+    def test_unlimited_licence_is_not_warned_but_unnamed_is(self, reviewed):
         create_licence("LIC-0", quota=None)
         create_licence("LIC-1", customer="")
         for ref in ("LIC-0", "LIC-1", "LIC-2"):
@@ -106,14 +106,14 @@ class TestWarnings:
         assert reviewed() == 1
         assert titles() == ["LIC-1 has used up its pages"]
 
-    def test_without_a_channel_nothing_is_told_and_all_is_marked(self, reviewed, channel):
+    def test_marks_are_written_without_a_channel(self, reviewed, channel):
         channel.delete()
         create_licence()
         create_rollup(NOON, pages=100)
         assert reviewed() == 1
         assert Licence.objects.get().exceeded_until == MONTH_END
 
-    def test_it_takes_the_same_queries_however_many_licences_there_are(self, reviewed, django_assert_num_queries):
+    def test_review_needs_same_queries_for_many_licences(self, reviewed, django_assert_num_queries):
         for number in range(30):
             create_licence(f"LIC-{number}", period_day=1 + number % 3)
             create_rollup(NOON, license_ref=f"LIC-{number}", pages=50)
@@ -122,7 +122,7 @@ class TestWarnings:
 
 
 class TestMarks:
-    def test_a_quota_that_is_used_up_is_marked_until_the_month_ends(self, reviewed):
+    def test_used_up_quota_is_marked_until_the_period_ends(self, reviewed):
         create_licence()
         create_rollup(NOON, pages=99)
         reviewed()
@@ -132,7 +132,7 @@ class TestMarks:
         assert Licence.objects.get().exceeded_until == MONTH_END
 
     @pytest.mark.parametrize("quota", [1_000, None])
-    def test_a_quota_that_is_raised_or_removed_clears_it(self, reviewed, quota):
+    def test_raised_or_removed_quota_clears_the_mark(self, reviewed, quota):
         create_licence()
         create_rollup(NOON, pages=100)
         reviewed()
@@ -142,7 +142,7 @@ class TestMarks:
         assert licence.exceeded_until is None
         assert not is_over_or_near(licence, NOON)
 
-    def test_a_quota_raised_other_than_by_hand_is_near_without_a_word(self, reviewed):
+    def test_quota_raised_outside_the_admin_is_near_without_warning(self, reviewed):
         create_licence()
         create_rollup(NOON, pages=100)
         reviewed()
@@ -151,26 +151,26 @@ class TestMarks:
         assert Licence.objects.filter(near_quota(NOON)).exists()
         assert titles() == [FULL]
 
-    def test_a_mark_that_is_over_is_left_alone(self, reviewed, django_assert_num_queries):
+    def test_expired_mark_is_unchanged(self, reviewed, django_assert_num_queries):
         create_licence(exceeded_until=NOON)
         with django_assert_num_queries(3):
             reviewed()
         assert Licence.objects.get().exceeded_until == NOON
 
-    def test_what_is_marked_already_is_not_written_again(self, reviewed, django_assert_num_queries):
+    def test_unchanged_mark_is_not_written_again(self, reviewed, django_assert_num_queries):
         create_licence()
         create_rollup(NOON, pages=100)
         reviewed()
         with django_assert_num_queries(3):
             assert reviewed() == 0
 
-    def test_a_mark_of_last_month_gives_way_to_one_of_this(self, reviewed):
+    def test_mark_of_last_period_is_replaced(self, reviewed):
         create_licence(exceeded_until=datetime(2026, 3, 1, tzinfo=UTC))
         create_rollup(NOON, pages=100)
         reviewed()
         assert Licence.objects.get().exceeded_until == MONTH_END
 
-    def test_runs_are_flagged_from_then_on(self, call, client_token, lease):
+    def test_later_runs_are_flagged(self, call, client_token, lease):
         create_licence("LIC-2041", quota=1)
         assert not call("POST", "usage/report", client_token, **run_payload()).json()["over_quota"]
         create_rollup(license_ref="LIC-2041", pages=12)
@@ -183,7 +183,7 @@ def is_over_or_near(licence, now):
     return found.filter(over_quota(now) | near_quota(now)).exists()
 
 
-class TestFromEightyPercent:
+class TestNearQuota:
     @pytest.mark.parametrize("day", [1, 19, 20, 21, 28])
     @pytest.mark.parametrize(
         "now",
@@ -194,7 +194,7 @@ class TestFromEightyPercent:
             datetime(2026, 2, 28, tzinfo=UTC),
         ],
     )
-    def test_it_is_asked_of_the_running_month(self, reviewed, day, now):
+    def test_near_quota_is_about_the_current_period(self, reviewed, day, now):
         create_licence(period_day=day)
         create_rollup(now, pages=85)
         reviewed(now)
@@ -202,15 +202,15 @@ class TestFromEightyPercent:
         assert asked(near_quota(now)).exists()
         assert not asked(near_quota(now + 31 * DAY)).exists()
 
-    def test_a_quota_that_is_used_up_is_no_longer_near(self, reviewed):
+    def test_used_up_quota_is_not_near(self, reviewed):
         create_licence()
         create_rollup(NOON, pages=100)
         reviewed()
         assert not Licence.objects.filter(near_quota(NOON)).exists()
 
 
-class TestSomethingComesBetween:
-    def test_a_quota_changed_meanwhile_is_judged_the_next_time(self, reviewed, monkeypatch):
+class TestConcurrency:
+    def test_quota_changed_meanwhile_is_left_to_the_next_review(self, reviewed, monkeypatch):
         create_licence()
         create_rollup(NOON, pages=100)
         known = quotas.quota_statuses
@@ -225,7 +225,7 @@ class TestSomethingComesBetween:
         assert Licence.objects.get().exceeded_until is None
         assert titles() == []
 
-    def test_a_review_whose_lease_was_lost_leaves_nothing(self, lease):
+    def test_lost_lease_writes_nothing(self, lease):
         create_licence()
         create_rollup(NOON, pages=100)
         JobRun.objects.update(fence=7)
@@ -233,7 +233,7 @@ class TestSomethingComesBetween:
             review_quotas(NOON, lease)
         assert (titles(), Licence.objects.get().told_percent) == ([], 0)
 
-    def test_one_that_is_killed_before_its_end_is_told_by_the_next(self, reviewed, monkeypatch):
+    def test_killed_review_is_completed_by_the_next(self, reviewed, monkeypatch):
         create_licence()
         create_rollup(NOON, pages=100)
         with monkeypatch.context() as patched:
@@ -245,7 +245,7 @@ class TestSomethingComesBetween:
         assert titles() == [FULL]
 
 
-class TestByHand:
+class TestEditedLicence:
     """An operator changes a licence on its page."""
 
     def change(self, client, licence, **fields):
@@ -256,7 +256,7 @@ class TestByHand:
         return licence
 
     @pytest.mark.parametrize("quota", [100, 90])
-    def test_another_quota_is_warned_of_anew(self, reviewed, admin_client, quota):
+    def test_changed_quota_is_warned_again(self, reviewed, admin_client, quota):
         licence = create_licence(quota=95)
         create_rollup(NOON, pages=95)
         reviewed()
@@ -265,7 +265,7 @@ class TestByHand:
         assert reviewed() == 1
         assert titles() == [FULL, NEAR if quota == 100 else FULL]
 
-    def test_another_customer_is_not(self, reviewed, admin_client):
+    def test_changed_customer_is_not_warned_again(self, reviewed, admin_client):
         licence = create_licence()
         create_rollup(NOON, pages=100)
         reviewed()
@@ -273,7 +273,7 @@ class TestByHand:
         assert (licence.customer, licence.told_percent) == ("Acme and sons", 100)
         assert reviewed() == 0
 
-    def test_what_a_review_writes_meanwhile_stays(self, admin_client, monkeypatch):
+    def test_marks_of_a_concurrent_review_are_kept(self, admin_client, monkeypatch):
         def reviewed_meanwhile(form):
             Licence.objects.update(exceeded_until=MONTH_END, told_percent=80, last_run_at=NOON)
 

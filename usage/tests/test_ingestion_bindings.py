@@ -55,7 +55,7 @@ def test_each_run_of_a_batch_is_checked(call, tokens, token, changes, expected):
     assert AuditEvent.objects.filter(action=f"refused.{expected[1]}").exists() is (expected != RECORDED)
 
 
-def test_finding_names_who_is_refused(call, tokens):
+def test_finding_names_the_refused_caller(call, tokens):
     refused = [run_payload(license_ref="LIC-2"), run_payload(license_ref="LIC-3"), run_payload(license_ref="LIC-1")]
     call("POST", "usage/report/batch", tokens["bound machine"], body={"runs": refused})
     call("POST", "usage/report", tokens["two apps"], body=run_payload(app_name="gui"))
@@ -69,7 +69,7 @@ def test_finding_names_who_is_refused(call, tokens):
 
 
 @pytest.mark.parametrize("token", ["two apps", "bound machine"])
-def test_bindings_cost_no_query(call, tokens, token, django_assert_num_queries):
+def test_bindings_need_no_query(call, tokens, token, django_assert_num_queries):
     body = run_payload(license_ref="LIC-1")
     call("POST", "usage/report", tokens[token], body=body | {"run_id": "0f8fad5bd9cb469fa16570867728950e"})
     with django_assert_num_queries(2):

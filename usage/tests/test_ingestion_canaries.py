@@ -44,7 +44,7 @@ def everything_kept():
             yield repr(row)
 
 
-def test_it_is_in_no_answer_no_log_and_no_table(call, client_token, caplog, capfd, written_when_asked):
+def test_canary_is_in_no_response_log_or_table(call, client_token, caplog, capfd, written_when_asked):
     caplog.set_level(0)
     headers = {"User-Agent": CANARY, "X-File": CANARY}
     answers = [call("POST", "usage/events", client_token, body=body, headers=headers) for body in planted()]
