@@ -158,9 +158,7 @@ def test_odd_characters_are_made_storable(written_when_asked):
     assert buffer.dropped == 0
 
 
-def test_buffer_reports_periodically_and_drops_at_once(
-    monkeypatch, written_when_asked, settings
-):
+def test_buffer_reports_periodically_and_drops_at_once(monkeypatch, written_when_asked, settings):
     clock = iter([100.0, 105.0, 106.0, 116.5])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     told = []

@@ -328,9 +328,7 @@ class TestResponse:
     @pytest.mark.parametrize(
         ("error", "status", "code"), [(RuntimeError, 500, "internal_error"), (OperationalError, 503, "not_ready")]
     )
-    def test_error_before_first_row_is_a_problem(
-        self, call, staff_token, monkeypatch, form, error, status, code
-    ):
+    def test_error_before_first_row_is_a_problem(self, call, staff_token, monkeypatch, form, error, status, code):
         def fails(rows):
             raise error("Secret7")
             yield

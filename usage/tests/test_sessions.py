@@ -102,9 +102,7 @@ def test_tracking_off_starts_none_but_ends_open_sessions(client, alice, settings
 
 @pytest.mark.parametrize("method", ["create", "filter"])
 @pytest.mark.parametrize("error", [DatabaseError, InterfaceError])
-def test_login_and_logout_succeed_without_tracking_tables(
-    client, alice, monkeypatch, caplog, method, error
-):
+def test_login_and_logout_succeed_without_tracking_tables(client, alice, monkeypatch, caplog, method, error):
     def failing(*args, **fields):
         raise error(PASSWORD)
 
