@@ -12,7 +12,7 @@ from tests.canaries import CANARY, everything_kept
 from usage.models import Run
 from usage.tests.payloads import document_payload, run_payload
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database("what is kept of a report is decided before any query")]
 # A file name, two paths and a URL, as a careless client would send them.
 PLANTS = [f"{CANARY}.pdf", f"C:\\Users\\bob\\{CANARY}.pdf", f"/home/bob/{CANARY}.pdf", f"file:///{CANARY}"]
 NOT_IDENTIFIERS = [

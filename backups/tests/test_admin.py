@@ -308,6 +308,7 @@ class TestTheForm:
         job.refresh_from_db()
         assert (job.keep_last, job.current_status, job.keep_daily) == (9, Status.MISSING, 3)
 
+    @pytest.mark.one_database("forms")
     @pytest.mark.parametrize(
         ("field", "value", "words"),
         [("agent_deposit_path_template", "../x", "A folder below the root"),

@@ -57,6 +57,7 @@ EXPECTED_DOUBTS = {
 }
 
 
+@pytest.mark.one_database("content of dumps")
 @pytest.mark.parametrize("ending", PACKED)
 @pytest.mark.parametrize("case", CASES)
 def test_dump_gets_its_doubt_however_it_comes(settings, make_job, scan, put, case, ending):

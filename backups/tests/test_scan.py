@@ -274,6 +274,7 @@ def test_a_clock_that_is_ahead_makes_no_backup_of_the_future(machine, entry, job
     assert job.last_success_at == AFTER_DEADLINE
 
 
+@pytest.mark.one_database("arithmetic of cycles")
 @pytest.mark.parametrize("days", ["TH", "MO,TH", "MO,WE,FR"])
 def test_a_database_backed_up_on_some_days_is_scanned_for_months(machine, scan, make_job, days):
     start = EXPECTED - 120 * DAY

@@ -45,6 +45,7 @@ def test_every_other_check_failing_opens_one_incident_until_two_of_ten_fail(chec
     assert titles()[1:] == ["API is stable again after 26 min"]
 
 
+@pytest.mark.one_database("arithmetic of streaks")
 @pytest.mark.parametrize("seed", range(20))
 def test_half_of_the_checks_failing_is_told_within_15_checks_and_never_twice_at_once(make_target, seed):
     word = list("f" * 8 + "o" * 7)

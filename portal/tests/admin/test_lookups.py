@@ -198,6 +198,7 @@ def test_no_list_is_completed(admin_client, term):
     assert admin_client.get(reverse("admin:autocomplete"), query).status_code == 403
 
 
+@pytest.mark.one_database("links of pages")
 def test_every_link_to_a_list_is_declared(admin_client, admin_user, rows):
     issue_token("staff", user=admin_user)
     pages = ["/admin/", *(address(label) for label in ADMINS)]

@@ -14,7 +14,7 @@ from portal.api.bodies import MAX_DEPTH, MAX_INFLATED, MAX_SENT, MAX_VALUES, inf
 from portal.base.problems import Problem
 from usage.api.runs import BatchView, ReportView
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database("bodies are read and refused in Python")]
 GZIP = {"Content-Encoding": "gzip"}
 BODY = json.dumps({"machine_id": "PC-9"}).encode()
 

@@ -113,6 +113,7 @@ def test_a_channel_of_each_kind_can_be_added(add, fields, addresses, secret):
     assert as_known(channel).recipients
 
 
+@pytest.mark.one_database("forms")
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
