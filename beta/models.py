@@ -95,6 +95,10 @@ class BetaProgramme(models.Model):
     def is_running(self, day: date) -> bool:
         return self.starts <= day and (self.ends is None or day <= self.ends)
 
+    def accepts_public(self, day: date) -> bool:
+        """Return True if feedback by the public key is accepted on that day."""
+        return self.takes_public and self.is_running(day)
+
 
 class ProgrammeTarget(models.Model):
     """Assignment of a target to the programme whose performance it counts for. A target has at most one."""

@@ -1,4 +1,4 @@
-"""Which programme is meant."""
+"""Find the programme that a name, a public key or a target belongs to."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ KEY = re.compile(rf"[0-9A-Za-z]{{{KEY_LENGTH}}}")
 
 
 class NoSuchProgramme(Exception):
-    """Nothing is called so, or has that key."""
+    """No programme has this name."""
 
 
 class NotOneProgramme(Exception):
-    """None was named, and not exactly one is running; `count` are."""
+    """No name was given, and `count` programmes are running, not one."""
 
     def __init__(self, count: int) -> None:
         super().__init__(count)
         self.count = count
 
 
-def named(name: str, day: date | None = None) -> BetaProgramme:
-    """The one of this name; of none, the only one that ran on that day or, where none did, that runs today.
+def find_by_name(name: str, day: date | None = None) -> BetaProgramme:
+    """Without a name, return the only programme that ran on the day or, if none did, the only one that runs today.
 
     Raises NoSuchProgramme or NotOneProgramme.
     """
     if name:
-        if not is_storable(name):
+        found = BetaProgramme.objects.filter(name=name).first() if is_storable(name) else None
+        if found is None:
             raise NoSuchProgramme
-        return only(name=name)
+        return found
     running = (day and running_on(day)) or running_on(timezone.localdate())
     if len(running) != 1:
         raise NotOneProgramme(len(running))
@@ -42,39 +43,29 @@ def named(name: str, day: date | None = None) -> BetaProgramme:
 
 
 def running_on(day: date) -> list[BetaProgramme]:
-    """At most two."""
+    """Return two programmes at most."""
     return list(BetaProgramme.objects.running(day)[:2])
 
 
-def for_feedback(name: str, day: date | None = None) -> BetaProgramme:
-    """As `named`, but the first feedback ever makes the programme `default`."""
+def find_for_feedback(name: str, day: date | None = None) -> BetaProgramme:
+    """Like `find_by_name`, but the first feedback of an installation creates the programme `default`."""
     try:
-        return named(name, day)
+        return find_by_name(name, day)
     except (NoSuchProgramme, NotOneProgramme):
         if name not in ("", DEFAULT):
             raise
     if BetaProgramme.objects.exists():
-        return named(name, day)  # others' first feedback may have made it since it was asked for
-    # Of two that come first one makes it, and the other finds it.
+        return find_by_name(name, day)  # a concurrent request may have created it since
+    # Of two concurrent requests one creates it, and the other finds it.
     return BetaProgramme.objects.get_or_create(name=DEFAULT)[0]
 
 
-def of_key(key: str) -> BetaProgramme:
-    """The one that has this public key. Raises NoSuchProgramme."""
-    if not KEY.fullmatch(key):
-        raise NoSuchProgramme
-    return only(public_key=key)
-
-
-def only(**known: str) -> BetaProgramme:
-    try:
-        return BetaProgramme.objects.get(**known)
-    except BetaProgramme.DoesNotExist:
-        raise NoSuchProgramme from None
+def find_by_key(key: str) -> BetaProgramme | None:
+    return BetaProgramme.objects.filter(public_key=key).first() if KEY.fullmatch(key) else None
 
 
 def is_storable(text: str) -> bool:
-    """Whether a database can be asked for it: of halves of surrogate pairs none can, of NUL PostgreSQL cannot."""
+    """Return True if a database can be queried for the text: not with surrogates, and PostgreSQL not with NUL."""
     try:
         return b"\0" not in text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Feedback to a beta programme: by token, or by the programme's public key from a form of the web."""
+"""Feedback to a beta programme: by token, or by the programme's public key from a web form."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from vigie_client.contract import MAX_COMMENT
 
 from beta import programmes
 from beta.api.serializers import FeedbackAnswer, FeedbackSerializer
-from beta.feedback import intake
+from beta.feedback import intake, origins
+from beta.feedback.reading import FeedbackPayload, read_feedback
 from beta.models import BetaProgramme
-from portal.api.bodies import read_json_object
+from portal.api.bodies import Limits, read_json_object
 from portal.api.views import HotView, Kind, refuse_but_post
 from portal.base.problems import Problem, invalid
 from portal.models import ApiToken
@@ -21,10 +23,13 @@ from portal.models import ApiToken
 Answer = tuple[int, dict[str, Any]]
 BY_TOKEN_OR_KEY: Any = [{"token": []}, {}]
 KEY = OpenApiParameter("key", str, description="A programme's public key, in place of a token.")
+# Anybody may have a public key: a body may not inflate, and has few more values than a comment may have commas.
+MAX_BYTES_BY_KEY = 512 * 1024
+LIMITS_BY_KEY = Limits(sent=MAX_BYTES_BY_KEY, inflated=MAX_BYTES_BY_KEY, values=MAX_COMMENT + 20_000)
 
 
 class FeedbackView(HotView):
-    """What a participant said. Sent again it is a duplicate; with other content it conflicts."""
+    """Feedback of a participant. Sent again it is a duplicate; with other content it conflicts."""
 
     kinds = frozenset({Kind.AGENT, Kind.CLIENT})
     refusals = (
@@ -33,10 +38,10 @@ class FeedbackView(HotView):
     )
 
     def answer(self, request: HttpRequest) -> Answer:
-        # Whoever shows something like a token is judged by it alone.
+        # If a token is sent, the public key is ignored.
         if "key" in request.GET and "HTTP_AUTHORIZATION" not in request.META:
             refuse_but_post(request)
-            return self.by_key(request)
+            return self.post_by_key(request)
         return super().answer(request)
 
     @extend_schema(
@@ -46,38 +51,48 @@ class FeedbackView(HotView):
         auth=BY_TOKEN_OR_KEY,
     )
     def post(self, body: dict[str, Any], token: ApiToken) -> Answer:
-        told = intake.read_feedback(body)
+        payload = read_feedback(body)
         try:
-            programme = programme_of(told)
+            programme = programme_of(payload)
         except Problem:
-            if not intake.is_known(told):
+            if not intake.is_stored(payload):
                 raise
             return answer_of(body, intake.DUPLICATE)
-        return answer_of(body, intake.record(told, programme, token.bearer, timezone.now()))
+        return answer_of(body, intake.store_feedback(payload, programme, token.bearer, timezone.now()))
 
-    def by_key(self, request: HttpRequest) -> Answer:
-        programme = intake.open_programme(request.GET["key"])
-        intake.refuse_foreign(request, programme.allowed_origins)
-        intake.refuse_flood(programme, request.META.get("REMOTE_ADDR", ""))
-        body = read_json_object(request, intake.BY_KEY)
-        told = intake.read_feedback(body)
-        if told.programme not in ("", programme.name):
+    def post_by_key(self, request: HttpRequest) -> Answer:
+        programme = programmes.find_by_key(request.GET["key"])
+        if programme is None:
+            raise Problem("programme_unknown")
+        if not programme.accepts_public(timezone.localdate()):
+            raise Problem("programme_closed")
+        if not origins.may_send(request, programme.allowed_origins):
+            raise Problem("origin_not_allowed")
+        wait = intake.count_attempt(programme, request.META.get("REMOTE_ADDR", ""))
+        if wait is not None:
+            raise Problem("too_many_requests", headers={"Retry-After": str(wait)})
+        body = read_json_object(request, LIMITS_BY_KEY)
+        payload = read_feedback(body)
+        if payload.programme not in ("", programme.name):
             raise invalid("programme", "other_programme", "The key is of another programme.")
-        return answer_of(body, intake.record_public(told, programme, body))
+        is_trapped = bool(body.get(intake.HONEYPOT))
+        return answer_of(body, intake.store_public_feedback(payload, programme, is_trapped=is_trapped))
 
 
-def answer_of(body: dict[str, Any], status: str) -> Answer:
-    return 201 if status == intake.RECORDED else 200, {"status": status, "id": body["id"]}
+def answer_of(body: dict[str, Any], outcome: str) -> Answer:
+    if outcome == intake.CONFLICT:
+        raise Problem("feedback_conflict")
+    return 201 if outcome == intake.RECORDED else 200, {"status": outcome, "id": body["id"]}
 
 
-def programme_of(told: intake.Told) -> BetaProgramme:
-    """The one that is named, or the only one that ran when it was said. Raises Problem."""
-    day = told.given_at and timezone.localdate(told.given_at)
-    return found_by(lambda name: programmes.for_feedback(name, day), told.programme)
+def programme_of(payload: FeedbackPayload) -> BetaProgramme:
+    """Return the programme that is named, or the only one that ran when the feedback was given. Raises Problem."""
+    day = payload.given_at and timezone.localdate(payload.given_at)
+    return found_by(lambda name: programmes.find_for_feedback(name, day), payload.programme)
 
 
 def found_by(find: Callable[[str], BetaProgramme], name: str) -> BetaProgramme:
-    """What `programmes` finds. Raises Problem."""
+    """Return what a function of `programmes` finds. Raises Problem."""
     try:
         return find(name)
     except programmes.NoSuchProgramme:

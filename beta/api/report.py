@@ -46,7 +46,7 @@ class ReportView(ApiView):
         form = request.query_params.get("format", "json")
         if form not in FORMATS:
             raise invalid("format", "invalid_choice", EXPECTED)
-        programme = found_by(programmes.named, request.query_params.get("programme", ""))
+        programme = found_by(programmes.find_by_name, request.query_params.get("programme", ""))
         report = current(programme, timezone.now())
         with in_portal_language():
             answer = answered(report, form)

@@ -1,4 +1,4 @@
-"""Documents what the feedback call of `/api/v1/beta/` takes and answers; `beta.feedback.intake` does the checking."""
+"""Schema of the feedback call, for its documentation; `beta.feedback.reading` checks the fields."""
 
 from rest_framework import serializers
 from vigie_client import contract

@@ -1,4 +1,4 @@
-"""Which pages of the web may send feedback by a programme's public key: those of exactly the origins it lists."""
+"""The origins whose pages may send feedback by a programme's public key: exactly those that it lists."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-# As browsers write them: in lower case, without a path, and without the port that goes without saying.
+# As browsers write origins: in lower case, without a path, and without the scheme's default port.
 LABEL = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
 ORIGIN = re.compile(rf"https?://(?:{LABEL}(?:\.{LABEL})*|\[[0-9a-f:.]+\])(?::([1-9][0-9]{{0,4}}))?")
-LAST_PORT = 65_535
-IMPLIED = re.compile(r"^(?:http://.*:80|https://.*:443)$")
+MAX_PORT = 65_535
+DEFAULT_PORT = re.compile(r"^(?:http://.*:80|https://.*:443)$")
 
 
 def refuse_bad_origins(text: str) -> None:
-    for origin in origins_in(text):
+    """Validate the field `allowed_origins`. Migrations refer to this function."""
+    for origin in split_origins(text):
         if not is_origin(origin):
             raise ValidationError(_("One origin a line is expected, such as https://www.example.org."))
 
 
 def is_origin(text: str) -> bool:
     found = ORIGIN.fullmatch(text)
-    return found is not None and int(found[1] or 0) <= LAST_PORT and not IMPLIED.match(text)
+    return found is not None and int(found[1] or 0) <= MAX_PORT and not DEFAULT_PORT.match(text)
 
 
 def may_send(request: HttpRequest, allowed: str) -> bool:
-    """Whether no page sends it, one of the portal's own, or one of the origins that `allowed` lists."""
+    """Return True if no web page sends the request, or one of the portal or of an origin listed in `allowed`."""
     origin = request.headers.get("Origin")
-    return origin is None or origin in (*origins_in(allowed), *own_origins(request))
+    return origin is None or origin in (*split_origins(allowed), *portal_origins(request))
 
 
-def own_origins(request: HttpRequest) -> tuple[str, str]:
-    """As it was asked, and as it is called: a proxy may tell the portal another name of it."""
-    called = urlsplit(settings.PORTAL_URL)
-    return f"{request.scheme}://{request.get_host()}", f"{called.scheme}://{called.netloc}".lower()
+def portal_origins(request: HttpRequest) -> tuple[str, str]:
+    """Return the origin of the request and that of PORTAL_URL: behind a proxy they may differ."""
+    portal = urlsplit(settings.PORTAL_URL)
+    return f"{request.scheme}://{request.get_host()}", f"{portal.scheme}://{portal.netloc}".lower()
 
 
-def origins_in(text: str) -> list[str]:
+def split_origins(text: str) -> list[str]:
     return text.split()

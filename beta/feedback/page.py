@@ -1,161 +1,185 @@
-"""The page where a participant says what they think: by a programme's public key, without a script or a cookie.
-
-What was typed stands nowhere but in the answer to whoever typed it.
-"""
+"""The public page on which participants give feedback, by a programme's public key, without scripts and cookies."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from math import ceil
 from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
-from beta.feedback import intake
-from beta.feedback.questions import FIELDS, LIMITS, SCORES, SEVERITIES, TYPES, page_of, sentences, whole_refusal
-from beta.models import BetaFeedback, BetaProgramme
-from portal.api.bodies import Limits, read_limited
-from portal.api.errors import refused
-from portal.base.problems import Problem
+from beta import programmes
+from beta.feedback import intake, origins
+from beta.feedback.forms import FeedbackForm
+from beta.models import BetaProgramme
+from portal.api.streams import UNREADABLE, body_stream
+from portal.base.failures import Failure
+from portal.base.problems import CODES
 from portal.base.uploads import fields_in
 
-# A form's body has up to three bytes for one of a character: whatever the fields let in is to arrive.
-MOST_SENT = 2 * intake.MOST_SENT_BY_KEY
-LIMITS_OF_FORM = Limits(sent=MOST_SENT)
-# What an application may fill in by the query of the page's address.
+# Percent-encoding makes nine bytes of a character of three: what the fields can hold must arrive.
+MAX_FORM_BYTES = 1024 * 1024
+MINUTE = 60
+# Fields that an application may fill in by the query of the page's address.
 PREFILLED = {"participant": "participant", "page": "page", "version": "app_version"}
 
 
-# Nothing here rests on a session, so there is nothing for another site to abuse; a token against it would be a cookie.
+# No session is read, so other sites have nothing to abuse; a CSRF token would need a cookie.
 @method_decorator(csrf_exempt, name="dispatch")
 class FeedbackPage(View):
-    """The form; after it was sent well, `?thanks=1`."""
+    """Show the form, and thank for it at `?thanks=1`. Refusals have the codes and the status of the API."""
 
     http_method_names = ["get", "head", "post"]
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if language_of(request):
-            translation.activate(language_of(request))
-        try:
-            response = super().dispatch(request, *args, **kwargs)
-        except Problem as problem:
-            response = refusal(request, problem)
+        if language := chosen_language(request):
+            translation.activate(language)
+        response = super().dispatch(request, *args, **kwargs)
         response.headers["X-Robots-Tag"] = "noindex"
         return response
 
     def get(self, request: HttpRequest, key: str) -> HttpResponse:
+        programme = programmes.find_by_key(key)
+        if programme is None:
+            return refuse(request, "programme_unknown")
         if "thanks" in request.GET:
-            return render(request, "beta/feedback_thanks.html", frame(request, intake.programme_of(key)))
-        programme = intake.open_programme(key)
-        given = {name: request.GET.get(parameter, "") for parameter, name in PREFILLED.items()}
-        return form(request, programme, {"id": str(uuid4()), **given})
+            return render(request, "beta/feedback_thanks.html", common_context(request, programme))
+        if not programme.accepts_public(timezone.localdate()):
+            return refuse(request, "programme_closed")
+        prefilled = {name: request.GET.get(parameter, "") for parameter, name in PREFILLED.items()}
+        return show_form(request, programme, FeedbackForm(initial={"id": str(uuid4()), **prefilled}))
 
     def post(self, request: HttpRequest, key: str) -> HttpResponse:
-        programme = intake.programme_of(key)
-        intake.refuse_foreign(request)
-        sent = fields_in(read_limited(request, LIMITS_OF_FORM))
-        typed = {name: sent.get(name, "").replace("\r\n", "\n") for name in ("id", *FIELDS)}
+        programme = programmes.find_by_key(key)
+        if programme is None:
+            return refuse(request, "programme_unknown")
+        if not origins.may_send(request, allowed=""):
+            return refuse(request, "origin_not_allowed")
         try:
-            intake.refuse_closed(programme)
-            intake.refuse_flood(programme, request.META.get("REMOTE_ADDR", ""))
-            intake.record_public(intake.read_feedback(body_of(typed)), programme, sent)
-        except Problem as problem:
-            if problem.code == "programme_closed":
-                return refusal(request, problem, typed["comment"])
-            return again(request, programme, typed, problem)
-        return HttpResponse(status=303, headers={"Location": address(request, key, thanks="1")})
+            form = FeedbackForm(read_form(request))
+        except RequestDataTooBig:
+            return refuse(request, "body_too_large")
+        except UNREADABLE:
+            return refuse(request, "length_mismatch")
+        if not programme.accepts_public(timezone.localdate()):
+            return refuse(request, "programme_closed", comment=form["comment"].value())
+        wait = intake.count_attempt(programme, request.META.get("REMOTE_ADDR", ""))
+        if wait is not None:
+            response = show_again(request, programme, form, "too_many_requests", wait_sentence(wait))
+            response.headers["Retry-After"] = str(wait)
+            return response
+        if not form.is_valid():
+            return show_again(request, programme, form, "validation_failed")
+        outcome = intake.store_public_feedback(form.payload, programme, is_trapped=form.is_trapped)
+        if outcome == intake.CONFLICT:
+            form.renew_id()
+            text = _("This form was sent before with other answers, and those were kept. Send it again to add these.")
+            return show_again(request, programme, form, "feedback_conflict", text)
+        return HttpResponse(status=303, headers={"Location": page_address(request, key, thanks="1")})
 
 
-def body_of(typed: Mapping[str, str]) -> dict[str, Any]:
-    """As the API takes it. How grave it is is asked of bugs; where a browser can, the question goes when another is
-    chosen, and leaves its answer behind.
-    """
-    score = typed["nps_score"]
-    severity = typed["severity"] if typed["type"] == BetaFeedback.Type.BUG else ""
-    return {**typed, "severity": severity, "nps_score": int(score) if score in SCORES else score or None}
+def read_form(request: HttpRequest) -> dict[str, str]:
+    """Raise RequestDataTooBig, or one of UNREADABLE if the connection broke."""
+    is_too_large = int(request.META.get("CONTENT_LENGTH") or 0) > MAX_FORM_BYTES
+    body = b"" if is_too_large else body_stream(request).read(MAX_FORM_BYTES + 1)
+    if is_too_large or len(body) > MAX_FORM_BYTES:
+        raise RequestDataTooBig
+    return fields_in(body)
+
+
+def wait_sentence(seconds: int) -> str:
+    minutes = ceil(seconds / MINUTE)
+    text = ngettext("Send it again in a minute.", "Send it again in %(count)d minutes.", minutes)
+    return _("Too much came at once.") + " " + text % {"count": minutes}
 
 
 # --- Answers ---------------------------------------------------------------------------------------------------------
 
 
-def form(
-    request: HttpRequest, programme: BetaProgramme, typed: Mapping[str, str], status: int = 200, **more: Any
+def show_form(
+    request: HttpRequest, programme: BetaProgramme, form: FeedbackForm, status: int = 200, **messages: Any
 ) -> HttpResponse:
-    context = {
-        **frame(request, programme),
-        "typed": typed,
-        "types": TYPES,
-        "severities": SEVERITIES,
-        "scores": SCORES,
-        "limits": LIMITS,
-        "trap": intake.HONEYPOT,
-        "action": address(request, programme.public_key),
-        **more,
-    }
+    action = page_address(request, programme.public_key)
+    context = common_context(request, programme) | {"form": form, "trap": intake.HONEYPOT, "action": action} | messages
     return render(request, "beta/feedback.html", context, status=status)
 
 
-def again(request: HttpRequest, programme: BetaProgramme, typed: dict[str, str], error: Problem) -> HttpResponse:
-    """The form with what was typed, and what is wrong with it."""
-    problem = refused(error, request)
-    wrong = sentences(problem.errors)
-    if problem.code == "feedback_conflict" or any(error.field == "id" for error in problem.errors):
-        typed = {**typed, "id": str(uuid4())}
-    whole = "" if wrong else whole_refusal(problem)
-    response = form(request, programme, typed, problem.status, wrong=wrong, whole=whole, sent=True)
-    return with_headers(response, problem.headers)
+def show_again(
+    request: HttpRequest, programme: BetaProgramme, form: FeedbackForm, code: str, message: str = ""
+) -> HttpResponse:
+    """Show what was typed, with a message about the whole form or, without one, the form's own errors."""
+    record_refusal(request, code)
+    errors = {} if message else form.field_errors()
+    messages = [message] if message else form.non_field_errors()
+    return show_form(request, programme, form, CODES[code].status, errors=errors, messages=messages)
 
 
-def refusal(request: HttpRequest, error: Problem, comment: str = "") -> HttpResponse:
-    """A page that says why there is no form; what was typed into it meanwhile is there to be copied."""
-    problem = refused(error, request)
-    title, text = page_of(problem.code)
-    context = {**frame(request, None), "heading": title, "text": text, "comment": comment}
-    response = render(request, "beta/feedback_refused.html", context, status=problem.status)
-    return with_headers(response, problem.headers)
+def refuse(request: HttpRequest, code: str, comment: str = "") -> HttpResponse:
+    """Say why there is no form. A comment that was typed meanwhile can be copied from the page."""
+    record_refusal(request, code)
+    heading, text = refusal_texts(code)
+    context = common_context(request, None) | {"heading": heading, "text": text, "comment": comment}
+    return render(request, "beta/feedback_refused.html", context, status=CODES[code].status)
 
 
-def with_headers(response: HttpResponse, headers: Mapping[str, str]) -> HttpResponse:
-    for name, value in headers.items():
-        response.headers[name] = value
-    return response
+def record_refusal(request: HttpRequest, code: str) -> None:
+    """Leave the code for the tracking of requests."""
+    request.failure = Failure(code)  # type: ignore[attr-defined]
 
 
-def frame(request: HttpRequest, programme: BetaProgramme | None) -> dict[str, Any]:
-    """What every page here has: of what it is, and the other language."""
+def refusal_texts(code: str) -> tuple[str, str]:
+    match code:
+        case "programme_unknown":
+            return _("There is nothing here"), _("The address is wrong, or what stood here is gone.")
+        case "programme_closed":
+            return (
+                _("This programme is not taking feedback"),
+                _("It has not begun, is over, or was closed. Whoever invited you can say more."),
+            )
+        case "origin_not_allowed":
+            return _("This was not sent from here"), _("Open this page itself, and send it from there.")
+        case "body_too_large":
+            return _("This is too long"), _("Go back, shorten it, and send it again.")
+        case _:
+            return _("This did not arrive whole"), _("Go back and send it again.")
+
+
+def common_context(request: HttpRequest, programme: BetaProgramme | None) -> dict[str, Any]:
     return {
         "product": programme and (programme.product or programme.name),
         "programme": programme,
-        "languages": [(code, name, in_language(request, code)) for code, name in settings.LANGUAGES],
-        "form_url": programme and address(request, programme.public_key),
+        "languages": [(code, name, address_in_language(request, code)) for code, name in settings.LANGUAGES],
+        "form_url": programme and page_address(request, programme.public_key),
     }
 
 
 # --- Languages and addresses -----------------------------------------------------------------------------------------
 
 
-def language_of(request: HttpRequest) -> str:
-    """The one that was chosen by the address; empty where the browser's counts."""
+def chosen_language(request: HttpRequest) -> str:
+    """Return the language that the address asks for; empty to follow the browser."""
     language = request.GET.get("lang", "")
     return language if language in dict(settings.LANGUAGES) else ""
 
 
-def in_language(request: HttpRequest, language: str) -> str:
-    """This page's address in that language, with all else that its query says."""
+def address_in_language(request: HttpRequest, language: str) -> str:
     query = request.GET.copy()
     query["lang"] = language
     return f"?{query.urlencode()}"
 
 
-def address(request: HttpRequest, key: str, **more: str) -> str:
-    language = language_of(request)
-    query = urlencode({**({"lang": language} if language else {}), **more})
-    return reverse("feedback-page", args=[key]) + (f"?{query}" if query else "")
+def page_address(request: HttpRequest, key: str, **query: str) -> str:
+    language = chosen_language(request)
+    encoded = urlencode({**({"lang": language} if language else {}), **query})
+    return reverse("feedback-page", args=[key]) + (f"?{encoded}" if encoded else "")

@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from beta.feedback import intake
+from beta.api.feedback import MAX_BYTES_BY_KEY
 from beta.models import BetaFeedback, BetaProgramme, FeedbackWindow
 from beta.tests.feedback import feedback
 from beta.tests.said import a_programme
@@ -335,17 +335,17 @@ def test_a_body_by_key_has_a_limit_of_its_own(by_key, by_token, headers):
         return b" " * (size - len(sent)) + sent
 
     sent = json.dumps(feedback()).encode()
-    answer = by_key(body(intake.MOST_SENT_BY_KEY + 1), headers=headers)
+    answer = by_key(body(MAX_BYTES_BY_KEY + 1), headers=headers)
     assert said(answer) == (413, "body_too_large")
     assert "512 KiB" in answer.json()["detail"]
-    assert said(by_token(body(intake.MOST_SENT_BY_KEY + 1))) == (201, "recorded")
+    assert said(by_token(body(MAX_BYTES_BY_KEY + 1))) == (201, "recorded")
     if not headers:
-        assert said(by_key(body(intake.MOST_SENT_BY_KEY))) == (200, "duplicate")
+        assert said(by_key(body(MAX_BYTES_BY_KEY))) == (200, "duplicate")
 
 
 def test_a_body_by_key_may_not_inflate_beyond_its_limit(by_key, by_token):
     sent = json.dumps(feedback()).encode()
-    packed = [gzip.compress(b" " * (intake.MOST_SENT_BY_KEY + more - len(sent)) + sent) for more in (0, 1)]
+    packed = [gzip.compress(b" " * (MAX_BYTES_BY_KEY + more - len(sent)) + sent) for more in (0, 1)]
     assert said(by_key(packed[0], headers={"Content-Encoding": "gzip"})) == (201, "recorded")
     answer = by_key(packed[1], headers={"Content-Encoding": "gzip"})
     assert said(answer) == (413, "body_too_large")
@@ -360,7 +360,7 @@ def test_a_body_that_does_not_say_how_long_it_is_has_the_same_limit(client, prog
 
     sent = json.dumps(feedback()).encode()
     assert said(chunked(sent)) == (201, "recorded")
-    assert said(chunked(b" " * intake.MOST_SENT_BY_KEY + sent)) == (413, "body_too_large")
+    assert said(chunked(b" " * MAX_BYTES_BY_KEY + sent)) == (413, "body_too_large")
 
 
 def test_who_falls_into_the_trap_is_answered_and_discarded(by_key, programme):

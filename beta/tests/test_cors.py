@@ -129,16 +129,16 @@ def test_what_a_browser_asks_ahead_is_no_use_of_anything(ask, key, written_when_
 
 
 def test_where_the_database_fails_the_answer_stays_what_it_is(ask, key, monkeypatch):
-    found = programmes.of_key
+    found = programmes.find_by_key
 
     def once(key):
-        monkeypatch.setattr(programmes, "of_key", fail)
+        monkeypatch.setattr(programmes, "find_by_key", fail)
         return found(key)
 
     def fail(key):
         raise OperationalError
 
-    monkeypatch.setattr(programmes, "of_key", once)
+    monkeypatch.setattr(programmes, "find_by_key", once)
     answer = ask(key)
     assert answer.status_code == 201
     assert ALLOWED not in answer.headers

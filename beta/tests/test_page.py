@@ -301,7 +301,7 @@ def test_a_body_that_is_no_form_is_an_empty_one(visitor, url, body):
 
 
 def test_too_large_a_body_is_not_read(visitor, url):
-    answer = visitor.post(url, b"comment=" + b"x" * page.MOST_SENT, FORM)
+    answer = visitor.post(url, b"comment=" + b"x" * page.MAX_FORM_BYTES, FORM)
     assert answer.status_code == 413
     assert "This is too long" in Page(answer).text
     assert not FeedbackWindow.objects.exists()

@@ -22,9 +22,9 @@ def today():
 
 def test_a_name_is_taken_exactly_and_whether_it_runs_does_not_matter(today):
     ended = a_programme(starts=today - 9 * DAY, ends=today - DAY)
-    assert programmes.named("spring-beta") == ended
+    assert programmes.find_by_name("spring-beta") == ended
     with pytest.raises(NoSuchProgramme):
-        programmes.named("Spring-Beta")
+        programmes.find_by_name("Spring-Beta")
 
 
 @pytest.mark.parametrize(("starts", "ends"), [(0, None), (-3, 0), (0, 0), (-3, 3)])
@@ -32,61 +32,64 @@ def test_without_a_name_the_only_one_that_runs_is_meant(today, starts, ends):
     a_programme("ended", starts=today - 9 * DAY, ends=today - DAY)
     a_programme("to come", starts=today + DAY)
     running = a_programme(starts=today + starts * DAY, ends=None if ends is None else today + ends * DAY)
-    assert programmes.named("") == running
+    assert programmes.find_by_name("") == running
 
 
 def test_without_a_name_the_one_of_that_day_is_meant(today):
     ended = a_programme("ended", starts=today - 9 * DAY, ends=today - 5 * DAY)
     running = a_programme("running", starts=today - 3 * DAY)
     for ago, meant in ((9, ended), (5, ended), (3, running), (0, running)):
-        assert programmes.named("", today - ago * DAY) == programmes.for_feedback("", today - ago * DAY) == meant
+        assert (
+            programmes.find_by_name("", today - ago * DAY)
+            == programmes.find_for_feedback("", today - ago * DAY)
+            == meant
+        )
     for ago in (10, 4, -1):
-        assert programmes.named("", today - ago * DAY) == running
+        assert programmes.find_by_name("", today - ago * DAY) == running
 
 
 def test_of_several_on_that_day_none_is_meant_whatever_runs_today(today):
     a_programme("one", starts=today - 9 * DAY, ends=today - DAY)
     a_programme("two", starts=today - 9 * DAY)
     with pytest.raises(NotOneProgramme) as refusal:
-        programmes.named("", today - DAY)
+        programmes.find_by_name("", today - DAY)
     assert refusal.value.count == 2
-    assert programmes.named("", today).name == "two"
+    assert programmes.find_by_name("", today).name == "two"
 
 
 def test_without_a_name_and_with_several_or_none_none_is_meant():
     for expected in (0, 1, 2):
         if expected != 1:
             with pytest.raises(NotOneProgramme) as refusal:
-                programmes.named("")
+                programmes.find_by_name("")
             assert refusal.value.count == expected
         a_programme(f"programme {expected}")
 
 
 @pytest.mark.parametrize("name", ["", "default"])
 def test_the_first_feedback_ever_makes_the_programme_default(name, today):
-    programme = programmes.for_feedback(name)
+    programme = programmes.find_for_feedback(name)
     assert (programme.name, programme.starts, programme.ends) == ("default", today, None)
-    assert programmes.for_feedback(name) == programme
+    assert programmes.find_for_feedback(name) == programme
 
 
 def test_a_programme_is_made_neither_under_another_name_nor_beside_another():
     with pytest.raises(NoSuchProgramme):
-        programmes.for_feedback("spring-beta")
+        programmes.find_for_feedback("spring-beta")
     a_programme(starts=date(2026, 1, 1), ends=date(2026, 1, 2))
     with pytest.raises(NotOneProgramme):
-        programmes.for_feedback("")
+        programmes.find_for_feedback("")
     with pytest.raises(NoSuchProgramme):
-        programmes.for_feedback("default")
+        programmes.find_for_feedback("default")
     assert BetaProgramme.objects.count() == 1
 
 
 def test_a_public_key_finds_its_programme_and_nothing_else_does():
     programme, other = a_programme(), a_programme("other")
     assert programme.public_key != other.public_key
-    assert programmes.of_key(programme.public_key) == programme
+    assert programmes.find_by_key(programme.public_key) == programme
     for key in ("", programme.public_key[:-1], f"{programme.public_key}\n", f"{programme.public_key}\0", "0" * 22):
-        with pytest.raises(NoSuchProgramme):
-            programmes.of_key(key)
+        assert programmes.find_by_key(key) is None
 
 
 def test_a_programme_may_not_end_before_it_starts(today):

@@ -3,7 +3,7 @@
 from hypothesis import event, given
 from vigie_client.contract import MAX_COMMENT, MAX_PAGE, MAX_PARTICIPANT, MAX_SCORE, MAX_VERSION
 
-from beta.feedback.intake import read_feedback
+from beta.feedback.reading import read_feedback
 from beta.models import BetaFeedback
 from portal.base.problems import Problem
 from tests.fuzz.checks import assert_is_refusal, assert_is_storable, body_in

@@ -60,7 +60,7 @@ class Command(BaseCommand):
 def kept(name: str) -> BetaSnapshot:
     """The report of the programme of this name, or of the only one that runs. Raises CommandError."""
     try:
-        programme = programmes.named(name)
+        programme = programmes.find_by_name(name)
     except programmes.NoSuchProgramme:
         raise CommandError(f"There is no programme of this name. {running()}", returncode=2) from None
     except programmes.NotOneProgramme:

@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from backups.scanner.disk import paths
-from beta.feedback.intake import name_in
+from beta.feedback.reading import normalize_participant
 from portal.base.text import MOST_MARKS, TextTooLong, limit_marks, normalized, truncated
 from portal.egress.urls import clean_url
 from portal.privacy.subjects import subject_of
@@ -67,4 +67,4 @@ def test_address_with_many_marks_is_refused(where):
 
 def test_participant_with_many_marks_is_still_found_by_their_name():
     sent = MANY_MARKS[:200]
-    assert subject_of(f"participant:{sent}").names == (name_in(sent),)
+    assert subject_of(f"participant:{sent}").names == (normalize_participant(sent),)

@@ -1,0 +1,206 @@
+"""Rules for each field of feedback, whichever way it comes."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils import timezone
+
+from beta.feedback.reading import FeedbackPayload, clean_text, read_feedback
+from beta.models import BetaFeedback
+from beta.tests.feedback import feedback, without
+from portal.access.tokens import credential
+from portal.base.problems import Problem
+
+MINTED = credential.mint("client")
+TOKEN = str(MINTED)
+KEPT = f"vigie_client_{MINTED.key}_…"
+
+
+def read(**changes):
+    return read_feedback(feedback(**changes))
+
+
+def refused(body):
+    """What is wrong, as (field, code)."""
+    with pytest.raises(Problem) as refusal:
+        read_feedback(body)
+    assert refusal.value.code == "validation_failed"
+    return [(error.field, error.code) for error in refusal.value.errors]
+
+
+# --- Fields ----------------------------------------------------------------------------------------------------------
+
+
+def test_everything_that_is_said_is_read():
+    number = uuid.uuid4()
+    told = read_feedback(
+        {
+            "id": number.hex, "participant": "Carol", "type": "bug", "severity": "high", "nps_score": 0,
+            "comment": "It stops.", "page": "/scoring", "app_version": "6.0.3", "given_at": "2026-03-10T10:20:00+01:00",
+            "programme": "spring-beta",
+        }
+    )  # fmt: skip
+    at = datetime(2026, 3, 10, 9, 20, tzinfo=UTC)
+    assert told == FeedbackPayload(
+        number, "carol", "bug", "high", 0, "It stops.", "/scoring", "6.0.3", at, "", "spring-beta"
+    )
+
+
+@pytest.mark.parametrize("nothing", [{}, dict.fromkeys(["type", "severity", "comment", "page", "app_version"], "")])
+def test_what_is_not_said_is_empty(nothing):
+    told = read(**{"comment": None, "nps_score": 7, "given_at": None} | nothing)
+    assert (told.type, told.severity, told.comment, told.page, told.app_version) == ("other", "", "", "", "")
+    assert told.given_at is None
+
+
+def test_every_field_that_is_wrong_is_named_at_once_and_no_value_is_repeated():
+    optional = ["type", "severity", "nps_score", "page", "app_version", "given_at"]
+    wrong = {name: ["K4NARI"] for name in feedback()} | {name: {"K4NARI": "K4NARI"} for name in optional}
+    with pytest.raises(Problem) as refusal:
+        read_feedback(wrong)
+    assert {error.field for error in refusal.value.errors} == set(wrong)
+    assert "K4NARI" not in str(refusal.value.body())
+
+
+def test_an_empty_body_lacks_what_is_required():
+    assert refused({}) == [("id", "required"), ("participant", "required"), ("comment", "nothing_said")]
+
+
+@pytest.mark.parametrize("value", ["", "1", "x" * 32, "0" * 33, 7, True, ["0" * 32], "{" + "0" * 32 + "}"])
+def test_an_id_is_a_uuid(value):
+    assert refused(feedback(id=value)) == [("id", "not_a_uuid")]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("Carol@Example.ORG", "carol@example.org"),
+        ("  Carol \t  de la\r\nTour ", "carol de la tour"),
+        ("ÉLISE", "élise"),
+        ("E\u0301lise", "élise"),
+        ("carol@example.org\u200b", "carol@example.org"),
+        ("\ufeffCa\u00adr\u200dol\u202e", "carol"),
+        ("E\u200b\u0301lise", "élise"),
+        ("Carol \u2066 de la Tour", "carol de la tour"),
+        ("李雷", "李雷"),
+        ("a" * 254, "a" * 254),
+        (" " * 300 + "a", "a"),
+        ("O'Neil: Dave", "o'neil: dave"),
+        ("agents@example.org", "agents@example.org"),
+    ],
+)
+def test_a_participant_is_one_however_it_is_typed(given, kept):
+    assert read(participant=given).participant == kept
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "   ", "\n", "a" * 255, "İ" * 200, "a\0b", "a\x1bb", "a\x9fb", "a\ud800b", "a\ufffeb", TOKEN, f"I am {TOKEN}",
+        "\u202e", " \u200b ", "\u200bagent:PC-1", "ag\u200dent:PC-1", f"\u2060{TOKEN[:5]}\u200b{TOKEN[5:]}", "agent:PC-1", " Client:gui", "agent :PC-1", 7, True, ["a"], {"a": "b"},
+    ],
+)  # fmt: skip
+def test_a_participant_is_a_person_who_can_be_written_down(value):
+    assert refused(feedback(participant=value)) == [("participant", "not_a_participant")]
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_participant_must_be_there(value):
+    assert refused(feedback(participant=value)) == [("participant", "required")]
+
+
+@pytest.mark.parametrize("name", ["type", "severity"])
+def test_a_choice_is_one_of_those_documented(name):
+    choices = {"type": BetaFeedback.Type, "severity": BetaFeedback.Severity}[name]
+    for value in choices.values:
+        assert getattr(read(**{name: value}), name) == value
+    for value in ("Bug", "HIGH", "none", 1, False, ["bug"], {"bug": 1}):
+        assert refused(feedback(**{name: value})) == [(name, "invalid_choice")]
+
+
+def test_a_score_is_an_integer_from_0_to_10():
+    for value in (*range(11), None):
+        assert read(nps_score=value).nps_score == value
+    for value in (-1, 11, 10**30, 7.0, 7.5, True, False, "7", "", [7]):
+        assert refused(feedback(nps_score=value)) == [("nps_score", "not_a_score")]
+
+
+@pytest.mark.parametrize("comment", ["", None, " \n\t ", "\r\n"])
+def test_a_comment_or_a_score_must_be_there(comment):
+    assert refused(feedback(comment=comment)) == [("comment", "nothing_said")]
+    assert refused(without("comment")) == [("comment", "nothing_said")]
+    assert read(comment=comment, nps_score=0).comment == ""
+
+
+def test_of_a_page_query_and_fragment_are_dropped():
+    for given, kept in (
+        ("/scoring?user=bob#top", "/scoring"),
+        ("/scoring#top?x", "/scoring"),
+        (" /a\tb\0 ", "/a b\ufffd"),
+        ("/" + "a" * 199 + "?" + "b" * 500, "/" + "a" * 199),
+        ("?a", ""),
+        (f"/reset/{TOKEN}", f"/reset/{KEPT}"),
+    ):
+        assert read(page=given).page == kept
+
+
+@pytest.mark.parametrize(("name", "most"), [("page", 200), ("app_version", 64), ("comment", 100_000)])
+def test_a_text_is_a_text_of_at_most_so_many_characters(name, most):
+    assert getattr(read(**{name: "é" * most}), name) == "é" * most
+    assert refused(feedback(**{name: "é" * (most + 1)})) == [(name, "too_long")]
+    for value in (7, True, ["a"], {"a": "b"}):
+        assert refused(feedback(**{name: value})) == [(name, "not_a_text")]
+
+
+@pytest.mark.parametrize("name", ["page", "app_version"])
+def test_what_grows_by_its_masking_still_fits(name):
+    short = f"vigie_client_{'a' * 12}_b"
+    most = BetaFeedback._meta.get_field(name).max_length
+    text = "".join(short for _ in range(most // len(short)))
+    assert len(getattr(read(**{name: text}), name)) <= most
+
+
+@pytest.mark.parametrize(("name", "most"), [("page", 200), ("app_version", 64)])
+def test_what_grows_by_its_spelling_still_fits(name, most):
+    assert len(getattr(read(**{name: "\ufb2c" * most}), name)) == most
+
+
+@pytest.mark.parametrize("value", ["2026-03-10", "2026-03-10T09:20:00", "now", 0, True, []])
+def test_a_moment_has_its_offset(value):
+    assert refused(feedback(given_at=value)) == [("given_at", "not_a_moment")]
+
+
+def test_a_moment_may_be_a_little_ahead_and_no_more(monkeypatch):
+    now = datetime(2026, 3, 10, 12, tzinfo=UTC)
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    assert read(given_at="2026-03-10T12:05:00Z").given_at == now + timedelta(minutes=5)
+    told = read(given_at="2026-03-10T12:05:01Z")
+    assert (told.given_at, told.clock) == (None, "dropped")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("a\0b\x1bc\x7fd\x85e", "a\ufffdb\ufffdc\ufffdd\ufffde"),
+        ("one\r\ntwo\rthree\n\tfour", "one\ntwo\nthree\n\tfour"),
+        ("\ud800 \udfff \ufffe \uffff", "\ufffd \ufffd \ufffd \ufffd"),
+        ("😀 \u202eback\u202c שלום é\u0301", "😀 \u202eback\u202c שלום é\u0301"),
+        ("<script>alert(1)</script> =1+1 ]]> &amp;", "<script>alert(1)</script> =1+1 ]]> &amp;"),
+        (f"I use {TOKEN}, and it fails", f"I use {KEPT}, and it fails"),
+        ("Ask Ele\u0301onore", "Ask El\u00e9onore"),
+    ],
+)
+def test_a_comment_is_kept_as_it_is_but_for_what_no_text_can_hold(given, kept):
+    assert read(comment=given).comment == clean_text(given) == kept
+    assert clean_text(kept) == kept
+
+
+def test_a_token_cut_by_a_control_character_does_not_come_together():
+    assert TOKEN not in clean_text(TOKEN[:30] + "\0" + TOKEN[30:])
+
+
+def test_what_is_not_asked_for_is_dropped():
+    extra = {"website": "x", "status": "fixed", "source": "agent:PC-1", "digest": "", "received_at": "2020", "\0": "\0"}
+    number = str(uuid.uuid4())
+    assert read(id=number, **extra) == read(id=number)
