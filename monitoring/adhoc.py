@@ -1,4 +1,4 @@
-"""Ad-hoc watches: addresses that are no targets. Only the incidents of all of them together are stored."""
+"""Ad-hoc watches: addresses that are not targets. Only the incidents of all of them together are stored."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from portal.notifications.notices import SUBJECT_LENGTH, shorten_with_hash
 
 log = logging.getLogger("vigie.monitoring")
 PATHS = ("/", "/api", "/api/v1/", "/admin/", "/healthz")
-# A path that is not there is no failure of the service.
+# A missing path is not a failure of the service.
 EXPECTED = "200-499"
 RENEW_SECONDS = 10.0
 
 
 def parse_base(text: str) -> str:
-    """The base without a slash at its end. Raises ValueError of a code: those of `clean_url`, or query."""
+    """Return the base without a slash at its end. Raises ValueError with a code of `clean_url`, or "query"."""
     base = clean_url(text.strip()).rstrip("/")
     if "?" in base:
         raise ValueError("query")
@@ -39,13 +39,13 @@ def parse_base(text: str) -> str:
 
 
 def incident_subject(base: str, targets: Iterable[Target]) -> str:
-    """Key of the watch's incidents. It names all that is judged: watches of other paths have incidents of their own."""
+    """Build the key of the watch's incidents. It names all paths: other paths, other incidents."""
     paths = ", ".join(sorted(target.name for target in targets))
     return shorten_with_hash(f"{AD_HOC}{base} ({paths})", SUBJECT_LENGTH)
 
 
 def make_targets(base: str, paths: Iterable[str] = PATHS) -> list[Target]:
-    """Not saved, with numbers that no target of the database has. Raises ValueError of a code."""
+    """Build unsaved targets with negative keys, which no stored target has. Raises ValueError with a code."""
     names = dict.fromkeys(f"/{path.lstrip('/')}" for path in paths)
     return [
         Target(pk=-number, name=name, url=clean_url(base + name), expected_statuses=EXPECTED, retries=0)
@@ -54,49 +54,49 @@ def make_targets(base: str, paths: Iterable[str] = PATHS) -> list[Target]:
 
 
 class AddressRound(watch.ActiveRound):
-    """A round that is not written down: its results are counted, and that is all."""
+    """A round whose results are counted and not stored."""
 
     def start(self, targets: Sequence[Target], seconds: float) -> None:
         for target in targets:
-            self.flying[target.pk, ""] = target
+            self.in_flight[target.pk, ""] = target
             due = time.monotonic() + pace.phase(target.pk) * seconds
             self.prober.submit((target.pk, ""), target.spec(), due, is_suspect=target.state == Target.State.DOWN)
 
     def step(self, timeout: float) -> list[CheckResult]:
-        self.waiting += self.prober.finished(timeout)
-        ready, self.waiting = self.sorted_out(self.waiting)
-        results = [build_unsaved_result(checked) for _finished, checked in ready]
-        for finished, _checked in ready:
-            del self.flying[finished.key]
+        self.unrecorded += self.prober.finished(timeout)
+        ready, self.unrecorded = self.split_by_verdict(self.unrecorded)
+        results = [build_unsaved_result(check) for _probe, check in ready]
+        for probe, _check in ready:
+            del self.in_flight[probe.key]
         for result in results:
             self.tally.add(result)
         return results
 
-    def judged(self, now: Mark) -> list[CheckResult]:
-        """All of them: nobody is told of an address by itself, and nothing is asked of a database that may be gone."""
+    def fleet_results(self, now: Mark) -> list[CheckResult]:
+        """Return all of them: no address has an incident of its own. Nothing is read: the database may be gone."""
         return self.tally.counted
 
 
-def build_unsaved_result(checked: FinishedCheck) -> CheckResult:
-    """Not saved. The target's state is that of this one check."""
-    target, outcome = checked.target, checked.outcome
+def build_unsaved_result(check: FinishedCheck) -> CheckResult:
+    """Build the result, and set the target's state by this one check."""
+    target, outcome = check.target, check.outcome
     target.state = Target.State.UP if outcome.is_ok else Target.State.DOWN
     return CheckResult(
         target=target,
-        at=checked.at,
+        at=check.at,
         error_kind=outcome.error_kind,
         detail=outcome.detail,
         status=outcome.status,
         latency_ms=outcome.latency_ms,
-        excuse=Exclusion.OFFLINE if checked.is_offline else "",
+        excuse=Exclusion.OFFLINE if check.is_offline else "",
     )
 
 
 class AddressWatch:
-    """The addresses and the watch of them, to be used in a `with` block. One without an interval checks once.
+    """A watch of addresses, to be used in a `with` block. With an infinite `interval` it checks once.
 
-    Rounds are kept in memory, so that after a restart two new ones decide. An incident that a killed watch left open is
-    taken over: nobody is told twice. A watch renews the lease on its incidents while it lasts, and withdraws them then.
+    Rounds are kept in memory, so two new ones decide after a restart. An incident left open by a killed watch is taken
+    over, and not notified twice. A watch renews the lease on its incidents, and withdraws them when it ends.
     """
 
     def __init__(self, base: str, targets: Sequence[Target], interval: float) -> None:
@@ -141,8 +141,8 @@ class AddressWatch:
             is_stopped = is_stopped or is_ending()
             results += visit.step(STEP_SECONDS)
             show(Progress(len(results), len(self.targets), len(visit.tally.failing), is_stopped))
-        found = visit.summary(mark())
-        self.judge(found)
+        found = visit.summarize(mark())
+        self.update_incidents(found)
         return ShownRound(found, results, time.monotonic() - started, self.interval, is_stopped)
 
     def wait_until(self, start: float, is_ending: IsEnding, show: Show) -> bool:
@@ -162,11 +162,11 @@ class AddressWatch:
             self.next_renewal = time.monotonic() + RENEW_SECONDS
             write_if_possible("the lease could not be renewed", lambda: renew_watch_lease(self.subject, mark()))
 
-    def judge(self, newest: Round) -> None:
+    def update_incidents(self, newest: Round) -> None:
         self.history.appendleft(newest)
         now = mark()
         write_if_possible(
-            "the round could not be judged",
+            "the incidents could not be updated",
             lambda: update_fleet_incidents(self.subject, list(self.history), now, watched_until=now.at + WATCH_LEASE),
         )
 
@@ -177,7 +177,7 @@ def next_start(started: float, interval: float, now: float) -> float:
 
 
 def write_if_possible(failure: str, write: Callable[[], object]) -> None:
-    """Write in a transaction. If the database is gone, the watch goes on."""
+    """Write in a transaction. If the database is gone, log the failure: the watch goes on."""
     try:
         with transaction.atomic():
             write()
@@ -187,7 +187,7 @@ def write_if_possible(failure: str, write: Callable[[], object]) -> None:
 
 
 def load_connectivity() -> Connectivity:
-    """Where the database is gone, nobody knows of a round that reached the network."""
+    """Return the connectivity probe. Without a database, no earlier round proves that it ever reached the network."""
     try:
         return watch.make_connectivity()
     except DatabaseError as error:

@@ -1,6 +1,6 @@
-"""Connectivity of the portal itself. If it reaches no network or no resolver, it is not everybody else who is down.
+"""Connectivity of the portal itself: without a network or a resolver, failures of targets prove nothing.
 
-A portal that never reached the outside, in a closed network, cannot tell: there, what fails counts as failed.
+A portal in a closed network never reaches the outside and cannot tell. There every failure counts.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from portal.egress.lookup import system_resolver
 
 Endpoint = tuple[str, int]
 PATIENCE_SECONDS = 2.0
-# A verdict is believed for what failed before it, and for a little longer where all goes well.
+# A verdict holds for failures before it, and for this long after it if all is well.
 FRESH_SECONDS = 10.0
-# There is no such name (RFC 6761), and every resolver that works says so. It says nothing of any target's own name.
+# This name never exists (RFC 6761), and every working resolver says so. A target's own name proves nothing.
 CONTROL_NAME = "vigie.invalid."
-# Errors of a lookup that a dead resolver gives to every name.
+# Errors that a dead resolver gives for every name.
 RESOLVER_ERRORS = {(ErrorKind.DNS, "EAI_AGAIN"), (ErrorKind.DNS, "timeout")}
 
 
 def can_reach_any(endpoints: Sequence[Endpoint]) -> bool:
-    """Opens a connection to each at once, and sends nothing. Takes PATIENCE_SECONDS at most."""
+    """Open a connection to each endpoint at once, and send nothing. Takes PATIENCE_SECONDS at most."""
     pool = ThreadPoolExecutor(max_workers=max(1, len(endpoints)))
     try:
-        asked = [pool.submit(can_reach, endpoint) for endpoint in endpoints]
-        return any(answer.result() for answer in as_completed(asked))
+        attempts = [pool.submit(can_reach, endpoint) for endpoint in endpoints]
+        return any(attempt.result() for attempt in as_completed(attempts))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -43,7 +43,7 @@ def can_reach(endpoint: Endpoint) -> bool:
 
 
 def is_resolver_answering() -> bool:
-    """Return whether the resolver answers, be it that there is no such name. Take PATIENCE_SECONDS at most."""
+    """Return whether the resolver answers, be it with "no such name". Takes PATIENCE_SECONDS at most."""
     try:
         system_resolver(CONTROL_NAME, time.monotonic() + PATIENCE_SECONDS)
     except socket.gaierror as error:
@@ -54,7 +54,7 @@ def is_resolver_answering() -> bool:
 
 
 class Connectivity:
-    """Asked in the background; `is_online` and `resolves` are None until there was an answer."""
+    """Probes our own network in the background. `is_online` and `resolves` are None until a probe has ended."""
 
     def __init__(self, endpoints: Sequence[Endpoint], *, was_online: bool) -> None:
         self.endpoints = endpoints
@@ -62,46 +62,47 @@ class Connectivity:
         self.is_online: bool | None = None
         self.resolves: bool | None = None
         self.answered_at = float("-inf")
-        self.asking: threading.Thread | None = None
+        self.prober: threading.Thread | None = None
 
-    def ask(self) -> None:
-        """Begins to find out, unless that is under way."""
-        if self.endpoints and (self.asking is None or not self.asking.is_alive()):
-            self.asking = threading.Thread(target=self.find_out, daemon=True, name="connectivity")
-            self.asking.start()
+    def start_probe(self) -> None:
+        """Start a probe, unless one is under way."""
+        if self.endpoints and (self.prober is None or not self.prober.is_alive()):
+            self.prober = threading.Thread(target=self.probe, daemon=True, name="connectivity")
+            self.prober.start()
 
-    def find_out(self) -> None:
-        control = threading.Thread(target=self.ask_resolver, daemon=True, name="connectivity-resolver")
+    def probe(self) -> None:
+        control = threading.Thread(target=self.probe_resolver, daemon=True, name="connectivity-resolver")
         control.start()
         is_online = can_reach_any(self.endpoints)
         control.join()
         self.was_online = self.was_online or is_online
         self.is_online, self.answered_at = is_online, time.monotonic()
 
-    def ask_resolver(self) -> None:
+    def probe_resolver(self) -> None:
         self.resolves = is_resolver_answering()
 
-    def verdict(self) -> bool | None:
-        """Whether we are online; None where nobody asked, or where there never was an answer to compare with."""
+    def status(self) -> bool | None:
+        """Return whether we are online. None if there was no probe, or if no probe ever succeeded."""
         return self.is_online if self.was_online else None
 
-    def excuses(self, failed_at: float) -> bool | None:
-        """Whether what failed at this monotonic moment may have failed for us; None as long as that is not known.
+    def may_explain(self, failed_at: float) -> bool | None:
+        """Return whether our own network may have caused a failure at this monotonic moment. None if not known yet.
 
-        An outage is found by an answer that came after the failure. That we are online is believed a little longer.
+        Only a probe that ended after the failure proves an outage of ours. That we are online is believed for
+        FRESH_SECONDS.
         """
-        return self.confirmed(self.is_online, failed_at)
+        return self.is_outage_at(failed_at, self.is_online)
 
-    def excuses_lookup(self, failed_at: float) -> bool | None:
-        """Return the same for a lookup that failed though the network is reached: the resolver may fail every name."""
-        return self.confirmed(self.resolves, failed_at)
+    def may_explain_lookup(self, failed_at: float) -> bool | None:
+        """Return the same for a failed lookup while the network is reached: the resolver may fail every name."""
+        return self.is_outage_at(failed_at, self.resolves)
 
-    def confirmed(self, works: bool | None, failed_at: float) -> bool | None:
+    def is_outage_at(self, failed_at: float, works: bool | None) -> bool | None:
         if not self.endpoints or not self.was_online:
             return False
         if works and self.answered_at >= failed_at - FRESH_SECONDS:
             return False
         if works is False and self.answered_at >= failed_at:
             return True
-        self.ask()
+        self.start_probe()
         return None

@@ -1,4 +1,4 @@
-"""Incidents that rounds decide: those of all targets together, and that of the portal itself."""
+"""Incidents that rounds decide: those of all targets together, of ad-hoc watches, and of the portal itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monitoring.thresholds import FleetLimits, evaluate_fleet
 
 Rule = Incident.Rule
 FLEET, PORTAL = "fleet", "portal"
-# What the subjects of ad-hoc watches begin with, and how long one counts as alive after its last renewal.
+# Prefix of the subjects of ad-hoc watches, and how long one counts as alive after its last renewal.
 AD_HOC = "fleet:"
 WATCH_LEASE = timedelta(minutes=1)
 
@@ -35,12 +35,12 @@ def update_fleet_incidents(
 
     `watched_until` is the end of the lease of an ad-hoc watch.
     """
-    found = evaluate_fleet(rounds, fleet_limits())
+    verdicts = evaluate_fleet(rounds, fleet_limits())
     known = {incident.rule: incident for incident in Incident.objects.open().filter(subject=subject)}
-    resolve_incidents([known[rule] for rule in sorted(found.held) if rule in known], now)
-    is_muted = bool(found.broken) and maintenance.covering(now.at).everything
+    resolve_incidents([known[rule] for rule in sorted(verdicts.held) if rule in known], now)
+    is_muted = bool(verdicts.broken) and maintenance.covering(now.at).everything
     opening = IncidentOpening(subject, "", facts=fleet_facts(rounds[0]), is_muted=is_muted, watched_until=watched_until)
-    return open_incidents([replace(opening, rule=rule) for rule in sorted(found.broken)], now)
+    return open_incidents([replace(opening, rule=rule) for rule in sorted(verdicts.broken)], now)
 
 
 def renew_watch_lease(subject: str, now: Mark) -> None:
@@ -48,13 +48,15 @@ def renew_watch_lease(subject: str, now: Mark) -> None:
 
 
 def withdraw_watch_incidents(subject: str, now: Mark) -> None:
-    """Withdraw what an ad-hoc watch has open: nobody looks at it any more."""
+    """Withdraw the open incidents of an ad-hoc watch that ends."""
     resolve_incidents(list(Incident.objects.open().filter(subject=subject)), now, is_withdrawn=True)
 
 
 def withdraw_orphaned_incidents(now: Mark) -> int:
-    """Withdraw what nobody judges any more: of the targets if none is active, of the network if nothing is probed, of
-    an ad-hoc watch if it was killed. Return the number of incidents.
+    """Withdraw incidents that no round decides any more, and return their number.
+
+    These are the fleet's if no target is active, the portal's if nothing probes its connectivity, and those of ad-hoc
+    watches that were killed.
     """
     orphaned = Q(subject__startswith=AD_HOC) & ~Q(watched_until__gte=now.at)
     if not Target.objects.active().exists():
@@ -74,8 +76,8 @@ def fleet_facts(newest: Round) -> dict[str, object]:
 
 
 def update_portal_incident(connectivity: Connectivity, now: Mark, *, lookups_fail: bool) -> None:
-    """Open or close the incident of the portal itself. If nobody can tell, it stays as it was."""
-    is_online = connectivity.verdict()
+    """Open or close the incident of the portal itself. It stays as it is if its connectivity is unknown."""
+    is_online = connectivity.status()
     if is_online is False or lookups_fail:
         kind = ErrorKind.DNS if is_online else ""
         open_incidents([IncidentOpening(PORTAL, Rule.OFFLINE, error_kind=kind)], now)

@@ -18,13 +18,13 @@ from monitoring.querysets import IncidentQuerySet
 from portal.notifications import Notice, in_portal_language, notify
 
 Kind = IncidentEvent.Kind
-# More changes of the error than this tell nobody anything.
+# The timeline notes this many changes of the error.
 MOST_CHANGES = 20
 
 
 @dataclass(frozen=True)
 class IncidentOpening:
-    """A rule that was found broken. `is_muted`: nobody is to be told now."""
+    """An incident to open. If `is_muted`, no message is sent now."""
 
     subject: str
     rule: str
@@ -52,17 +52,17 @@ class IncidentOpening:
 
 
 def open_incidents(openings: Sequence[IncidentOpening], now: Mark) -> list[Incident]:
-    """Opens what is not open already and tells of it; those that were opened. Takes a fixed number of queries."""
+    """Open the incidents that are not open yet, notify, and return them. Takes a fixed number of queries."""
     if not openings:
         return []
     with transaction.atomic():
         Incident.objects.bulk_create([opening.incident(now) for opening in openings], ignore_conflicts=True)
         subjects = {opening.subject for opening in openings}
-        # The others that are open were so at another tick.
-        mine = Incident.objects.open().filter(
+        # Incidents that were open already have other ticks.
+        new = Incident.objects.open().filter(
             subject__in=subjects, opened_boot=now.boot, opened_ticks=now.ticks, opened_at=now.at
         )
-        opened = list(mine.select_related("target").order_by("pk"))
+        opened = list(new.select_related("target").order_by("pk"))
         add_events(opened, Kind.OPENED, now.at)
         add_events([incident for incident in opened if incident.told_at is None], Kind.SILENT, now.at, with_error=False)
         notify_each(tell.opened, [incident for incident in opened if incident.told_at is not None])
@@ -70,12 +70,12 @@ def open_incidents(openings: Sequence[IncidentOpening], now: Mark) -> list[Incid
 
 
 def resolve_incidents(incidents: Iterable[Incident], now: Mark, *, is_withdrawn: bool = False, actor: str = "") -> int:
-    """Closes what is still open of them; those who were told of the opening are told of the end. The number closed."""
+    """Close those that are still open, notify if their opening was notified, and return their number."""
     chosen = [incident.pk for incident in incidents]
     if not chosen:
         return 0
     with transaction.atomic():
-        # Read again, and in the order in which everybody locks them: somebody may have been told meanwhile.
+        # Read again, since a notice may have been sent meanwhile, and in one order for all, against deadlocks.
         still_open = Incident.objects.open().select_for_update(of=("self",)).filter(pk__in=chosen)
         closed = list(still_open.select_related("target").order_by("pk"))
         for incident in closed:
@@ -84,24 +84,25 @@ def resolve_incidents(incidents: Iterable[Incident], now: Mark, *, is_withdrawn:
             incident.save(update_fields=["resolved_at", "duration", "is_withdrawn"])
         kind = Kind.WITHDRAWN if is_withdrawn else Kind.RESOLVED
         add_events(closed, kind, now.at, actor=actor, with_error=False)
-        told = [incident for incident in closed if incident.told_at is not None]
-        notify_each(tell.withdrawn if is_withdrawn else tell.resolved, told)
+        notified = [incident for incident in closed if incident.told_at is not None]
+        notify_each(tell.withdrawn if is_withdrawn else tell.resolved, notified)
     return len(closed)
 
 
 def acknowledge_incidents(incidents: IncidentQuerySet, actor: str, now: datetime) -> list[int]:
-    """Somebody is at it: no more reminders. The primary keys of those that were open and not acknowledged before."""
+    """Stop the reminders of the open incidents. Return the keys of those that were not acknowledged before."""
     with transaction.atomic():
         chosen = list(incidents.values_list("pk", flat=True))
-        mine = Incident.objects.open().filter(pk__in=chosen, acknowledged_at=None)
-        acknowledged = list(mine.select_for_update().order_by("pk"))
-        mine.filter(pk__in=[found.pk for found in acknowledged]).update(acknowledged_at=now, acknowledged_by=actor)
+        waiting = Incident.objects.open().filter(pk__in=chosen, acknowledged_at=None)
+        acknowledged = list(waiting.select_for_update().order_by("pk"))
+        keys = [incident.pk for incident in acknowledged]
+        waiting.filter(pk__in=keys).update(acknowledged_at=now, acknowledged_by=actor)
         add_events(acknowledged, Kind.ACKNOWLEDGED, now, actor=actor, with_error=False)
-    return [found.pk for found in acknowledged]
+    return keys
 
 
 def note_cause(incident: Incident, text: str, actor: str, now: datetime) -> None:
-    """What it was, in an operator's words. The former ones stay in the timeline."""
+    """Store the cause in an operator's words. Earlier texts stay in the timeline."""
     with transaction.atomic():
         incident.cause = text
         incident.save(update_fields=["cause"])
@@ -109,7 +110,7 @@ def note_cause(incident: Incident, text: str, actor: str, now: datetime) -> None
 
 
 def note_error_change(incident: Incident, error_kind: str, detail: str, at: datetime) -> None:
-    """That the target fails in another way now."""
+    """Note in the timeline that the target now fails with another error, at most MOST_CHANGES times."""
     changes = incident.facts.get("changes", 0)
     if changes >= MOST_CHANGES:
         return
@@ -135,10 +136,10 @@ def add_events(
     )
 
 
-def notify_each(what: Any, incidents: Sequence[Incident]) -> None:
+def notify_each(build_notice: Callable[[Incident], Notice], incidents: Sequence[Incident]) -> None:
     if incidents:
         with in_portal_language():
-            notices: list[Notice] = [what(incident) for incident in incidents]
+            notices = [build_notice(incident) for incident in incidents]
         notify(*notices)
 
 
@@ -146,21 +147,22 @@ def notify_each(what: Any, incidents: Sequence[Incident]) -> None:
 
 
 def send_reminders(now: Mark, keep_alive: Callable[[], None] = lambda: None) -> int:
-    """Tells again of what nobody has acknowledged for long, and for the first time of what a silence kept back until
-    now. The number of incidents told of; after each, `keep_alive` is called.
+    """Remind of incidents not acknowledged for INCIDENT_REMINDER_MINUTES, and notify those muted until now.
+
+    Return the number of incidents. `keep_alive` is called after each.
     """
     covered = maintenance.covering(now.at)
     found = Incident.objects.open().filter(due_for_notice(now.at)).select_related("target").order_by("pk")
-    told = 0
+    count = 0
     for incident in found:
         if not is_muted(incident.target, covered, now.at):
-            told += notify_again(incident, now)
+            count += notify_again(incident, now)
             keep_alive()
-    return told
+    return count
 
 
 def due_for_notice(now: datetime) -> Q:
-    """Those of an ad-hoc watch that was killed are left to be withdrawn."""
+    """Build the condition. Incidents of a killed ad-hoc watch are left out, since they are about to be withdrawn."""
     is_watched = Q(watched_until=None) | Q(watched_until__gte=now)
     long_ago = now - timedelta(minutes=settings.INCIDENT_REMINDER_MINUTES)
     is_forgotten = Q(reminded_at=None, told_at__lte=long_ago) | Q(reminded_at__lte=long_ago)
@@ -168,6 +170,7 @@ def due_for_notice(now: datetime) -> Q:
 
 
 def notify_again(incident: Incident, now: Mark) -> bool:
+    """Claim the notice by a conditional UPDATE, so that two workers send one. Return whether it was sent."""
     is_first = incident.told_at is None
     with transaction.atomic():
         unchanged = Incident.objects.open().filter(
@@ -180,12 +183,12 @@ def notify_again(incident: Incident, now: Mark) -> bool:
             won = unchanged.filter(acknowledged_at=None).update(reminded_at=now.at, reminders=incident.reminders)
         if won:
             add_events([incident], Kind.TOLD if is_first else Kind.REMINDED, now.at, with_error=False)
-            notify_each(tell.opened if is_first else lambda told: tell.reminder(told, now), [incident])
+            notify_each(tell.opened if is_first else lambda claimed: tell.reminder(claimed, now), [incident])
     return bool(won)
 
 
 def is_muted(target: Target | None, covered: maintenance.Covered, now: datetime) -> bool:
-    """Whether nobody is to be told: the target is silenced or under maintenance, or everything is."""
+    """Return whether no message is sent: the target is silenced or under maintenance, or everything is."""
     if target is None:
         return covered.everything
     return target.is_silenced(now) or covered.includes(target.pk)

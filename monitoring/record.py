@@ -1,4 +1,4 @@
-"""Writing down what checks found: results, how targets stand, incidents and their messages, in one transaction."""
+"""Record finished checks: results, states of targets, incidents and their messages, in one transaction."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RECORDED_FIELDS = (
 
 @dataclass(frozen=True)
 class FinishedCheck:
-    """What a probe found, of the target as it was claimed. `is_offline`: the failure may be ours."""
+    """The outcome of a probe, with its target as it was claimed. If `is_offline`, our own network may have failed."""
 
     target: Target
     outcome: ProbeOutcome
@@ -38,7 +38,7 @@ class FinishedCheck:
 
 @dataclass
 class RecordedCheck:
-    """A target's row after a result, and what follows from it. No result where the check is tried again."""
+    """A target's row after a check, and what follows from it. `result` is None if the check is retried."""
 
     target: Target
     result: CheckResult | None = None
@@ -46,40 +46,42 @@ class RecordedCheck:
     error_changed: bool = False
 
 
-def record_checks(batch: Sequence[FinishedCheck], now: Mark) -> list[CheckResult]:
-    """Writes the batch down; the results that count, in its order. What was found under a claim that is no more ours,
-    because the target was changed or paused or the claim ran out, is dropped.
+def record_checks(checks: Sequence[FinishedCheck], now: Mark) -> list[CheckResult]:
+    """Record the checks and return their results in the same order, without those that are retried.
 
-    Two checks of one target are never in a batch. The number of queries does not depend on its size, incidents aside.
+    Checks whose claim was lost are discarded: the target was changed or paused, or the claim expired. No target has two
+    checks here. The number of queries does not depend on the number of checks, but on the incidents that open or close.
     """
     with transaction.atomic():
-        rows = Target.objects.select_for_update().filter(pk__in=[checked.target.pk for checked in batch])
-        held = {row.pk: row for row in rows.order_by("pk")}
-        mine = [(held[one.target.pk], one) for one in batch if is_claim_held(held.get(one.target.pk), one)]
-        covered = cache(lambda: maintenance.covering(now.at))  # asked for by failures and openings alone
-        settled = [apply_check(row, one, find_exclusion(one, covered), now.at) for row, one in mine]
-        results = [one.result for one in settled if one.result is not None]
+        rows = Target.objects.select_for_update().filter(pk__in=[check.target.pk for check in checks])
+        targets = {row.pk: row for row in rows.order_by("pk")}
+        held = [check for check in checks if is_claim_held(targets.get(check.target.pk), check)]
+        covered = cache(lambda: maintenance.covering(now.at))  # read for failures and openings only
+        recorded = [
+            apply_check(targets[check.target.pk], check, find_exclusion(check, covered), now.at) for check in held
+        ]
+        results = [check.result for check in recorded if check.result is not None]
         CheckResult.objects.bulk_create(results)
-        update_incidents(settled, covered, now)
-        save_targets([one.target for one in settled])
+        update_incidents(recorded, covered, now)
+        save_targets([check.target for check in recorded])
     return results
 
 
-def is_claim_held(row: Target | None, checked: FinishedCheck) -> bool:
-    return row is not None and row.claim == checked.target.claim != ""
+def is_claim_held(row: Target | None, check: FinishedCheck) -> bool:
+    return row is not None and row.claim == check.target.claim != ""
 
 
-def find_exclusion(checked: FinishedCheck, covered: Covering) -> str:
-    if checked.outcome.is_ok:
+def find_exclusion(check: FinishedCheck, covered: Covering) -> str:
+    if check.outcome.is_ok:
         return ""
-    if covered().includes(checked.target.pk):
+    if covered().includes(check.target.pk):
         return Exclusion.MAINTENANCE
-    return Exclusion.OFFLINE if checked.is_offline else ""
+    return Exclusion.OFFLINE if check.is_offline else ""
 
 
-def apply_check(target: Target, checked: FinishedCheck, excuse: str, now: datetime) -> RecordedCheck:
-    """Brings the row up to date, short of its state."""
-    outcome = checked.outcome
+def apply_check(target: Target, check: FinishedCheck, excuse: str, now: datetime) -> RecordedCheck:
+    """Update the target's row except for its state, which depends on its incidents."""
+    outcome = check.outcome
     for name, value in UNCLAIMED.items():
         setattr(target, name, value)
     if not excuse and thresholds.should_retry(target, outcome):
@@ -87,29 +89,29 @@ def apply_check(target: Target, checked: FinishedCheck, excuse: str, now: dateti
         target.last_error_kind, target.last_detail = outcome.error_kind, outcome.detail
         target.next_check_at = now + RETRY_PAUSE
         return RecordedCheck(target)
-    result = build_result(target, checked, excuse)
+    result = build_result(target, check, excuse)
     error_changed = bool(target.last_error_kind) and outcome.error_kind not in ("", target.last_error_kind)
-    if excuse == Exclusion.MAINTENANCE or thresholds.is_after_gap(target, checked.at):
+    if excuse == Exclusion.MAINTENANCE or thresholds.is_after_gap(target, check.at):
         target.recent = ""
     target.attempts = 0
     target.next_check_at = pace.next_due(target.pk, target.interval, now)
-    target.last_check_at, target.last_latency_ms = checked.at, outcome.latency_ms
+    target.last_check_at, target.last_latency_ms = check.at, outcome.latency_ms
     target.last_error_kind, target.last_detail = outcome.error_kind, outcome.detail
     if outcome.is_ok or outcome.certificate_until is not None:
         target.certificate_until = outcome.certificate_until
     if excuse:
         return RecordedCheck(target, result)
     thresholds.update_streaks(target, outcome)
-    return RecordedCheck(target, result, thresholds.evaluate_result(target, outcome, checked.at), error_changed)
+    return RecordedCheck(target, result, thresholds.evaluate_result(target, outcome, check.at), error_changed)
 
 
-def build_result(target: Target, checked: FinishedCheck, excuse: str) -> CheckResult:
-    """The result, of a target whose row still stands as the attempt before left it."""
-    outcome = checked.outcome
+def build_result(target: Target, check: FinishedCheck, excuse: str) -> CheckResult:
+    """Build the result before the target's row is updated: it still holds the error of the attempt before."""
+    outcome = check.outcome
     is_retried = outcome.is_ok and target.attempts > 0
     return CheckResult(
         target=target,
-        at=checked.at,
+        at=check.at,
         error_kind=outcome.error_kind,
         detail=target.last_detail if is_retried else outcome.detail,
         status=outcome.status,
@@ -120,39 +122,41 @@ def build_result(target: Target, checked: FinishedCheck, excuse: str) -> CheckRe
     )
 
 
-def update_incidents(settled: Sequence[RecordedCheck], covered: Covering, now: Mark) -> None:
-    """Opens and closes incidents, and says how each target stands."""
-    open_now = incidents_by_rule([one.target.pk for one in settled])
+def update_incidents(checks: Sequence[RecordedCheck], covered: Covering, now: Mark) -> None:
+    """Open and close the incidents that the checks decide, and update the state of each target."""
+    known = incidents_by_rule([check.target.pk for check in checks])
     openings: list[IncidentOpening] = []
     closings: list[Incident] = []
     withdrawals: list[Incident] = []
-    for one in settled:
-        known = open_now.get(one.target.pk, {})
-        broken = thresholds.rules_to_open(one.target, one.verdicts.broken, frozenset(known))
-        held = [known[rule] for rule in one.verdicts.held if rule in known]
-        openings += [build_opening(one.target, rule, covered, now.at) for rule in sorted(broken)]
+    for check in checks:
+        incidents = known.get(check.target.pk, {})
+        broken = thresholds.rules_to_open(check.target, check.verdicts.broken, frozenset(incidents))
+        held = [incidents[rule] for rule in check.verdicts.held if rule in incidents]
+        openings += [build_opening(check.target, rule, covered, now.at) for rule in sorted(broken)]
         for incident in held:
-            (closings if thresholds.is_rule_set(one.target, incident.rule) else withdrawals).append(incident)
-        if one.error_changed and Rule.UNAVAILABLE in known:
-            note_error_change(known[Rule.UNAVAILABLE], one.target.last_error_kind, one.target.last_detail, now.at)
-        rules = (known.keys() | broken) - {incident.rule for incident in held}
-        update_state(one, frozenset(rules), now.at)
+            (closings if thresholds.is_rule_set(check.target, incident.rule) else withdrawals).append(incident)
+        if check.error_changed and Rule.UNAVAILABLE in incidents:
+            target = check.target
+            note_error_change(incidents[Rule.UNAVAILABLE], target.last_error_kind, target.last_detail, now.at)
+        rules = (incidents.keys() | broken) - {incident.rule for incident in held}
+        update_state(check.target, frozenset(rules), now.at)
     open_incidents(openings, now)
     resolve_incidents(closings, now)
     resolve_incidents(withdrawals, now, is_withdrawn=True)
 
 
 def incidents_by_rule(targets: Sequence[int]) -> dict[int, dict[str, Incident]]:
+    """Return the open incidents of each target by their rule."""
     found: dict[int, dict[str, Incident]] = {}
     for incident in Incident.objects.open().filter(target__in=targets).select_related("target"):
         found.setdefault(incident.target_id or 0, {})[incident.rule] = incident
     return found
 
 
-def update_state(one: RecordedCheck, open_rules: frozenset[str], now: datetime) -> None:
-    state = thresholds.derive_state(one.target, open_rules)
-    if state != one.target.state:
-        one.target.state, one.target.state_since = state, now
+def update_state(target: Target, open_rules: frozenset[str], now: datetime) -> None:
+    state = thresholds.derive_state(target, open_rules)
+    if state != target.state:
+        target.state, target.state_since = state, now
 
 
 def build_opening(target: Target, rule: str, covered: Covering, now: datetime) -> IncidentOpening:
@@ -170,5 +174,5 @@ def build_opening(target: Target, rule: str, covered: Covering, now: datetime) -
 
 
 def save_targets(targets: Sequence[Target]) -> None:
-    """How they stand, in one statement. The rows are locked, so that none of them can have gone meanwhile."""
+    """Save RECORDED_FIELDS in one statement. The rows are locked, so none of them can have been deleted."""
     Target.objects.bulk_create(targets, update_conflicts=True, unique_fields=["pk"], update_fields=RECORDED_FIELDS)

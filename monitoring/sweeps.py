@@ -88,7 +88,7 @@ class Sweep:
     is_lost: bool = False
 
     def __post_init__(self) -> None:
-        self.begun = self.moved = self.next_claim = time.monotonic()
+        self.started = self.moved = self.next_claim = time.monotonic()
         self.left = self.active()
         self.total = len(self.left)
         self.spread = spread_seconds(self.total, math.inf)
@@ -102,11 +102,11 @@ class Sweep:
         return Progress(self.total - len(self.left), self.total, failing, self.is_stopped)
 
     def stop(self) -> None:
-        """Claims nothing more; what has been claimed is waited for."""
+        """Claim no more targets. Checks under way are waited for."""
         self.is_stopped = True
 
     def is_over(self) -> bool:
-        """Once stopped, it gives up what came back and cannot be written down: the claims run out by themselves."""
+        """Return whether all is recorded. A stopped sweep gives up results that cannot be stored: their claims expire."""
         if self.is_stopped and time.monotonic() - self.moved >= UNWRITTEN_SECONDS:
             self.is_lost = not self.run.is_over()
             return True
@@ -120,34 +120,35 @@ class Sweep:
                 log.warning("targets could not be claimed: %s", error_line(error))
                 close_old_connections()
                 self.next_claim = time.monotonic() + watch.PAUSE_SECONDS
-        before = len(self.run.flying)
+        in_flight = len(self.run.in_flight)
         for result in self.run.step(timeout):
             self.results.append(result)
             self.left.discard(result.target_id)
-        if len(self.run.flying) != before or len(self.run.waiting) < len(self.run.flying):
+        if len(self.run.in_flight) != in_flight or len(self.run.unrecorded) < len(self.run.in_flight):
             self.moved = time.monotonic()
 
     def claim(self) -> None:
-        """What has not been claimed yet, whose check is to be tried again, or whose result was dropped."""
-        if not self.waiting():
+        """Claim the targets not claimed yet, those to retry, and those whose result was discarded."""
+        if not self.unclaimed():
             return
         self.left &= self.active()
         now = timezone.now()
-        # A retry is two seconds away; one that is planned for much later was so before the clock was set back.
+        # A retry is two seconds away. One planned for much later was planned before the clock was set back.
         is_due = Q(attempts=0) | Q(next_check_at__lte=now) | Q(next_check_at__gt=now + CLOCKS_DIFFER)
-        self.run.claim(Target.objects.filter(is_due, pk__in=self.waiting()), self.due)
+        self.run.claim(Target.objects.filter(is_due, pk__in=self.unclaimed()), self.due)
 
-    def waiting(self) -> set[int]:
-        return self.left - {pk for pk, _claim in self.run.flying}
+    def unclaimed(self) -> set[int]:
+        return self.left - {pk for pk, _claim in self.run.in_flight}
 
     def due(self, target: Target) -> float:
-        return max(time.monotonic(), self.begun + pace.phase(target.pk) * self.spread)
+        return max(time.monotonic(), self.started + pace.phase(target.pk) * self.spread)
 
     def close(self) -> Round | None:
+        """Store the round. Return None if nothing came back, or if the database is gone."""
         try:
             return self.run.close()
         except DatabaseError as error:
-            log.warning("the round could not be written down: %s", error_line(error))
+            log.warning("the round could not be stored: %s", error_line(error))
             close_old_connections()
             self.is_lost = True
             return None

@@ -1,4 +1,4 @@
-"""Rules that make results an incident: of one target by its checks, of all by rounds. Facts in, verdicts out."""
+"""Rules that open and close incidents: of one target by its streaks, of the fleet by rounds. Nothing here is stored."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from monitoring.models import Incident, Round, Target
 from monitoring.probe.http import ProbeOutcome
 
 Rule, State = Incident.Rule, Target.State
-# Rounds in a row that must break the rule, or hold it.
+# The fleet rule needs this many rounds in a row that break it, or that hold it.
 ROUNDS = 2
-# Of the last RECENT results of a target, so many failures make it unstable, and so few stable again.
+# Among its last RECENT results, this many failures make a target unstable, and this few stable again.
 RECENT, UNSTABLE_FROM, STABLE_UNTIL = 10, 5, 2
 GOOD, FAILED = "0", "1"
 
 
-# --- Of one target ---------------------------------------------------------------------------------------------------
+# --- One target ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class RuleVerdicts:
-    """Which rules the result breaks for good, and which hold again. A rule in neither stays as it is."""
+    """Rules that are `broken`, and rules that are `held` again. Any other rule stays as it is."""
 
     broken: frozenset[str] = frozenset()
     held: frozenset[str] = frozenset()
 
 
 def should_retry(target: Target, outcome: ProbeOutcome) -> bool:
-    """A target that is known to be down has its failure confirmed already."""
+    """Return whether a failed attempt is retried. The failure of a target that is down is confirmed already."""
     return not outcome.is_ok and target.state != State.DOWN and target.attempts < target.retries
 
 
 def update_streaks(target: Target, outcome: ProbeOutcome) -> None:
-    """Count a result into the target's streaks and its recent results. A failure is neither slow nor fast."""
+    """Update the target's success and failure streaks and its recent results. A failure is neither slow nor fast."""
     if outcome.is_ok or target.failures_in_row < target.failures_to_open:
-        # Further failures in a row are an outage, told by itself: a target that recovered from one is not unstable.
+        # Further failures in a row are an outage with an incident of its own: a target that recovers is not unstable.
         target.recent = (target.recent + (GOOD if outcome.is_ok else FAILED))[-RECENT:]
     if outcome.is_ok:
         target.successes_in_row, target.failures_in_row = target.successes_in_row + 1, 0
@@ -53,7 +53,7 @@ def update_streaks(target: Target, outcome: ProbeOutcome) -> None:
 
 
 def is_after_gap(target: Target, at: datetime) -> bool:
-    """Return whether nothing was checked for so long that the results before say nothing of now."""
+    """Return whether the last check was so long ago that earlier results no longer count."""
     return target.last_check_at is not None and at - target.last_check_at > timedelta(seconds=RECENT * target.interval)
 
 
@@ -63,26 +63,26 @@ def is_slow(target: Target, outcome: ProbeOutcome) -> bool:
 
 
 def evaluate_result(target: Target, outcome: ProbeOutcome, at: datetime) -> RuleVerdicts:
-    """By the rows as they are counted now; of speed and certificate nothing, where a failure kept us from seeing."""
-    judged = {
+    """Evaluate the rules by the updated streaks. A failed check decides neither speed nor certificate."""
+    broken_by_rule = {
         Rule.UNAVAILABLE: evaluate_streaks(target, target.failures_in_row, target.successes_in_row),
         Rule.UNSTABLE: evaluate_recent(target.recent),
     }
-    if judged[Rule.UNSTABLE] and outcome.is_ok:
+    if broken_by_rule[Rule.UNSTABLE] and outcome.is_ok:
         # A few good results end no outage of a target that goes up and down, and open nothing.
-        judged[Rule.UNSTABLE] = None
-        judged[Rule.UNAVAILABLE] = None
+        broken_by_rule[Rule.UNSTABLE] = None
+        broken_by_rule[Rule.UNAVAILABLE] = None
     if outcome.is_ok:
-        judged[Rule.SLOW] = evaluate_streaks(target, target.slow_in_row, target.fast_in_row)
-        judged[Rule.CERTIFICATE] = certificate_ends_soon(target, at)
+        broken_by_rule[Rule.SLOW] = evaluate_streaks(target, target.slow_in_row, target.fast_in_row)
+        broken_by_rule[Rule.CERTIFICATE] = certificate_ends_soon(target, at)
     return RuleVerdicts(
-        frozenset(rule for rule, is_broken in judged.items() if is_broken is True),
-        frozenset(rule for rule, is_broken in judged.items() if is_broken is False),
+        frozenset(rule for rule, is_broken in broken_by_rule.items() if is_broken is True),
+        frozenset(rule for rule, is_broken in broken_by_rule.items() if is_broken is False),
     )
 
 
 def is_rule_set(target: Target, rule: str) -> bool:
-    """Whether the rule still asks something of the target, so that holding it is a recovery."""
+    """Return whether the target still sets this rule. Without its limit, an incident is withdrawn, not resolved."""
     if rule == Rule.SLOW:
         return target.max_latency_ms is not None
     if rule == Rule.CERTIFICATE:
@@ -91,13 +91,14 @@ def is_rule_set(target: Target, rule: str) -> bool:
 
 
 def evaluate_streaks(target: Target, bad: int, good: int) -> bool | None:
+    """Return whether the rule is broken, by the length of its streaks. None if neither is long enough."""
     if bad >= target.failures_to_open:
         return True
     return False if good >= target.successes_to_close else None
 
 
 def evaluate_recent(recent: str) -> bool | None:
-    """Return whether the recent results are unstable; None between the two limits."""
+    """Return whether the recent results are unstable. None between the two limits."""
     failures = recent.count(FAILED)
     if failures >= UNSTABLE_FROM:
         return True
@@ -134,27 +135,27 @@ def derive_state(target: Target, open_rules: frozenset[str]) -> str:
     return State.UP if target.successes_in_row else State.UNKNOWN
 
 
-# --- Of all of them --------------------------------------------------------------------------------------------------
+# --- The fleet -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class FleetLimits:
-    """`error_rate` from 0 to 1; a round above either limit breaks its rule."""
+    """A round above either limit breaks its rule. `error_rate` is from 0 to 1."""
 
     error_rate: float
     latency_ms: float
 
 
 def evaluate_fleet(rounds: Sequence[Round], limits: FleetLimits) -> RuleVerdicts:
-    """By the newest rounds that have something to judge by, newest first; too few say nothing."""
-    newest = [found for found in rounds if found.judged_checks][:ROUNDS]
+    """Evaluate the newest rounds with counted checks. `rounds` are newest first; too few decide nothing."""
+    newest = [each for each in rounds if each.judged_checks][:ROUNDS]
     if len(newest) < ROUNDS:
         return RuleVerdicts()
-    judged = {
-        Rule.FLEET_ERRORS: [found.judged_failures / found.judged_checks > limits.error_rate for found in newest],
-        Rule.FLEET_LATENCY: [(found.judged_p95_ms or 0) > limits.latency_ms for found in newest],
+    broken_by_rule = {
+        Rule.FLEET_ERRORS: [each.judged_failures / each.judged_checks > limits.error_rate for each in newest],
+        Rule.FLEET_LATENCY: [(each.judged_p95_ms or 0) > limits.latency_ms for each in newest],
     }
     return RuleVerdicts(
-        frozenset(rule for rule, broken in judged.items() if all(broken)),
-        frozenset(rule for rule, broken in judged.items() if not any(broken)),
+        frozenset(rule for rule, broken in broken_by_rule.items() if all(broken)),
+        frozenset(rule for rule, broken in broken_by_rule.items() if not any(broken)),
     )

@@ -1,4 +1,4 @@
-"""Watching targets: claim, probe, write down, and sum up as a round. Whoever keeps the pace calls this."""
+"""A round under way: claim targets, probe them, record the results and sum them up. Workers and sweeps drive it."""
 
 from __future__ import annotations
 
@@ -25,24 +25,25 @@ from portal.base.failures import error_line
 from portal.work.processes import current_process, dead_processes
 
 log = logging.getLogger("vigie.monitoring")
-# Claimed this long before they are due, so that each starts at its moment.
+# Targets are claimed this long before they are due, so that each check starts on time.
 AHEAD = timedelta(seconds=1)
-# Longer than any attempt takes, with what it waits for before and after.
+# Longer than any attempt takes, including its waiting before and after.
 CLAIM_LENGTH = timedelta(seconds=90)
-# How long a failure waits for the word whether it was ours.
+# How long a failure waits for the verdict on our own connectivity.
 PATIENCE_SECONDS = 5.0
 ROUNDS_REMEMBERED = 15
-# While the database is gone, nothing is asked of it more often than this.
+# Pause between two attempts to reach a database that is gone.
 PAUSE_SECONDS = 1.0
-# What goes by: no connection, a deadlock, a lock that was held for too long.
+# Errors that pass: no connection, a deadlock, a lock that was held for too long.
 DATABASE_GONE = (OperationalError, InterfaceError)
+# A round stores the names of this many failing targets.
 MOST_NAMED = 100
 SUSPECT = (Target.State.DOWN, Target.State.UNSTABLE, Target.State.FAILING)
 
 
 @dataclass
 class RoundTally:
-    """What the checks of a round came to."""
+    """Counts of a round so far. `lateness` is in seconds, one entry a probe."""
 
     counted: list[CheckResult] = field(default_factory=list)
     excused: int = 0
@@ -62,14 +63,14 @@ class RoundTally:
 
 @dataclass(frozen=True)
 class ResultSummary:
-    """Of results that count. Latencies are those of good answers, in milliseconds."""
+    """Figures of the counted results. Latencies are those of good answers, in milliseconds."""
 
     checks: int
     failing: list[CheckResult]
     latencies: list[float]
 
     @classmethod
-    def of(cls, results: Sequence[CheckResult]) -> ResultSummary:
+    def of_results(cls, results: Sequence[CheckResult]) -> ResultSummary:
         latencies = [result.latency_ms for result in results if result.latency_ms is not None]
         return cls(len(results), [result for result in results if result.error_kind], latencies)
 
@@ -79,7 +80,7 @@ class ResultSummary:
 
     @property
     def errors(self) -> list[tuple[str, str, str]]:
-        """Name, error kind and detail of the newest failure of each target."""
+        """Return name, error kind and detail of the newest failure of each target."""
         newest = {result.target.name: result for result in self.failing}
         return [(name, newest[name].error_kind, newest[name].detail) for name in self.names]
 
@@ -93,114 +94,118 @@ class ResultSummary:
 
 
 class ActiveRound:
-    """One round: what was claimed for it, what came back, and what is still to be written down."""
+    """One round: the targets in flight, and the finished probes that are not recorded yet.
+
+    `number` is the fencing number of the watch lease. Claims carry it, so that results of a lost claim are discarded.
+    """
 
     def __init__(self, number: int, prober: Prober, connectivity: Connectivity) -> None:
         self.number = number
         self.prober = prober
         self.connectivity = connectivity
-        self.begun = mark()
+        self.started = mark()
         self.tally = RoundTally()
         self.claims = 0
-        self.flying: dict[tuple[int, str], Target] = {}
-        self.waiting: list[FinishedProbe] = []
+        self.in_flight: dict[tuple[int, str], Target] = {}
+        self.unrecorded: list[FinishedProbe] = []
         self.lookups_fail = False
-        connectivity.ask()
+        connectivity.start_probe()
 
     # --- Claiming ----------------------------------------------------------------------------------------------------
 
     def claim(self, targets: TargetQuerySet, due: Callable[[Target], float]) -> int:
-        """Claims those of the targets that nobody is at, and plans each at its monotonic moment. The number claimed."""
+        """Claim those of the targets that are free, and plan each probe at its monotonic moment. Return the number."""
         now = mark().at
         self.claims += 1
         name = f"{self.number}.{self.claims} {current_process()}"
         claimed = targets.claim_by(name, now, now + CLAIM_LENGTH)
         for target in claimed:
             key = (target.pk, name)
-            self.flying[key] = target
+            self.in_flight[key] = target
             is_suspect = target.state in SUSPECT or target.attempts > 0
             self.prober.submit(key, target.spec(), due(target), is_suspect=is_suspect)
         return len(claimed)
 
     def claim_due(self, now: datetime) -> int:
-        """What is due within AHEAD. What should have been done before is due at once."""
+        """Claim the targets due within AHEAD. Overdue ones are probed at once."""
         base = time.monotonic()
         due = Target.objects.due(now + AHEAD, now).order_by("next_check_at")
         return self.claim(due, lambda target: base + seconds_until_due(target, now))
 
-    # --- Writing down ------------------------------------------------------------------------------------------------
+    # --- Recording ---------------------------------------------------------------------------------------------------
 
     def step(self, timeout: float) -> list[CheckResult]:
-        """Writes down what has come back, for which it waits at most `timeout` seconds; the results.
+        """Wait at most `timeout` seconds for finished probes, record them and return the results.
 
-        Where the database is gone it is kept for the next step.
+        If the database is gone, they are kept for the next step.
         """
-        for finished in self.prober.finished(timeout):
-            self.tally.lateness.append(finished.started - finished.due)
-            self.waiting.append(finished)
-        ready, self.waiting = self.sorted_out(self.waiting)
+        for probe in self.prober.finished(timeout):
+            self.tally.lateness.append(probe.started - probe.due)
+            self.unrecorded.append(probe)
+        ready, self.unrecorded = self.split_by_verdict(self.unrecorded)
         try:
-            results = record_or_split([checked for _finished, checked in ready])
+            results = record_or_split([check for _probe, check in ready])
         except DATABASE_GONE as error:
-            log.warning("checks could not be written down: %s", error_line(error))
-            self.waiting += [finished for finished, _checked in ready]
+            log.warning("checks could not be recorded: %s", error_line(error))
+            self.unrecorded += [probe for probe, _check in ready]
             close_old_connections()
             time.sleep(PAUSE_SECONDS)
             return []
-        for finished, _checked in ready:
-            self.flying.pop(finished.key, None)
+        for probe, _check in ready:
+            self.in_flight.pop(probe.key, None)
         for result in results:
             self.tally.add(result)
         return results
 
-    def sorted_out(
-        self, waiting: list[FinishedProbe]
+    def split_by_verdict(
+        self, probes: list[FinishedProbe]
     ) -> tuple[list[tuple[FinishedProbe, FinishedCheck]], list[FinishedProbe]]:
-        """What can be written down, and what waits for the word whether the failure was ours."""
+        """Return the checks that can be recorded, and the failures that wait for the verdict on our connectivity."""
         now, ticks = mark().at, time.monotonic()
-        ready, later = [], []
-        for finished in waiting:
-            excuse = self.is_ours(finished)
-            if excuse is None and ticks - finished.ended < PATIENCE_SECONDS:
-                later.append(finished)
+        ready, waiting = [], []
+        for probe in probes:
+            is_ours = self.is_our_failure(probe)
+            if is_ours is None and ticks - probe.ended < PATIENCE_SECONDS:
+                waiting.append(probe)
             else:
-                at = now - timedelta(seconds=ticks - finished.started)
-                ready.append((finished, FinishedCheck(self.flying[finished.key], finished.outcome, at, bool(excuse))))
-        return ready, later
+                at = now - timedelta(seconds=ticks - probe.started)
+                ready.append((probe, FinishedCheck(self.in_flight[probe.key], probe.outcome, at, bool(is_ours))))
+        return ready, waiting
 
-    def is_ours(self, finished: FinishedProbe) -> bool | None:
-        """Return whether the failure may be the portal's own; None as long as that is not known."""
-        outcome = finished.outcome
+    def is_our_failure(self, probe: FinishedProbe) -> bool | None:
+        """Return whether the portal's own network may have caused the failure. None if that is not known yet."""
+        outcome = probe.outcome
         if outcome.error_kind not in NETWORK:
             return False
-        excuse = self.connectivity.excuses(finished.ended)
-        if excuse is False and (outcome.error_kind, outcome.detail) in RESOLVER_ERRORS:
-            excuse = self.connectivity.excuses_lookup(finished.ended)
-            self.lookups_fail = self.lookups_fail or excuse is True
-        return excuse
+        is_ours = self.connectivity.may_explain(probe.ended)
+        if is_ours is False and (outcome.error_kind, outcome.detail) in RESOLVER_ERRORS:
+            is_ours = self.connectivity.may_explain_lookup(probe.ended)
+            self.lookups_fail = self.lookups_fail or is_ours is True
+        return is_ours
 
     def is_over(self) -> bool:
-        return not self.flying
+        return not self.in_flight
 
     # --- Summing up --------------------------------------------------------------------------------------------------
 
     def close(self) -> Round | None:
-        """Writes the round down and judges all targets by it. None for a round in which nothing came back."""
+        """Store the round and update the incidents of all targets together. Return None if nothing came back."""
         if not self.tally.counted and not self.tally.excused:
             return None
         now = mark()
         with transaction.atomic():
-            found = self.summary(now)
-            found.save()
+            stored = self.summarize(now)
+            stored.save()
             update_fleet_incidents(FLEET, list(Round.objects.latest_first()[:ROUNDS_REMEMBERED]), now)
             update_portal_incident(self.connectivity, now, lookups_fail=self.lookups_fail)
-        return found
+        return stored
 
-    def summary(self, now: Mark) -> Round:
-        total, judged = ResultSummary.of(self.tally.counted), ResultSummary.of(self.judged(now))
+    def summarize(self, now: Mark) -> Round:
+        total = ResultSummary.of_results(self.tally.counted)
+        judged = ResultSummary.of_results(self.fleet_results(now))
         return Round(
             number=self.number,
-            started_at=now.at - self.begun.until(now),
+            started_at=now.at - self.started.until(now),
             finished_at=now.at,
             checks=total.checks,
             failures=len(total.failing),
@@ -213,48 +218,55 @@ class ActiveRound:
             judged_failures=len(judged.failing),
             judged_p95_ms=judged.p95_ms,
             judged_failing=judged.errors,
-            is_online=False if self.lookups_fail else self.connectivity.verdict(),
+            is_online=False if self.lookups_fail else self.connectivity.status(),
         )
 
-    def judged(self, now: Mark) -> list[CheckResult]:
-        """Without the targets of which people were told by themselves, and those under maintenance."""
+    def fleet_results(self, now: Mark) -> list[CheckResult]:
+        """Return the results that the fleet rule counts.
+
+        Targets with an open incident of their own, which people know of, and those under maintenance are left out.
+        """
         rules = (Incident.Rule.UNAVAILABLE, Incident.Rule.UNSTABLE, Incident.Rule.SLOW)
-        told = set(Incident.objects.open().filter(rule__in=rules).values_list("target", flat=True))
-        covered = maintenance.covering(now.at)
-        found = self.tally.counted
-        return [one for one in found if one.target_id not in told and one.target_id not in covered.targets]
+        with_incident = set(Incident.objects.open().filter(rule__in=rules).values_list("target", flat=True))
+        excluded = with_incident | maintenance.covering(now.at).targets
+        return [result for result in self.tally.counted if result.target_id not in excluded]
 
 
-def record_or_split(batch: Sequence[FinishedCheck]) -> list[CheckResult]:
-    """What was written down of it. One result that cannot be keeps no other from it. Raises what GONE names."""
+def record_or_split(checks: Sequence[FinishedCheck]) -> list[CheckResult]:
+    """Record the checks together, or one by one if that fails, so that a bad one keeps no other from being recorded.
+
+    Raises the errors in DATABASE_GONE.
+    """
     try:
-        return record_checks(batch, mark()) if batch else []
+        return record_checks(checks, mark()) if checks else []
     except DATABASE_GONE:
         raise
     except Exception as error:
-        if len(batch) == 1:
-            log.exception("the check of %s cannot be written down", batch[0].target.pk)
+        if len(checks) == 1:
+            log.exception("the check of target %s could not be recorded", checks[0].target.pk)
             return []
-        log.warning("checks could not be written down together: %s", error_line(error))
-        return [result for checked in batch for result in record_or_split([checked])]
+        log.warning("checks could not be recorded together: %s", error_line(error))
+        return [result for check in checks for result in record_or_split([check])]
 
 
 def seconds_until_due(target: Target, now: datetime) -> float:
-    """Seconds from now; none for what is late, or was planned before the clock was set back."""
+    """Return 0 if the check is late, or was planned before the clock was set back."""
     seconds = (target.next_check_at - now).total_seconds()
     return seconds if 0 <= seconds <= AHEAD.total_seconds() else 0.0
 
 
 def release_dead_claims() -> int:
-    """Frees what processes had claimed that are no more; the number of targets."""
+    """Release the claims of dead processes on this host. Return the number of targets."""
     claims = list(Target.objects.exclude(claim="").order_by().values_list("claim", flat=True).distinct())
-    gone = dead_processes(claim.partition(" ")[2] for claim in claims)
-    left = [claim for claim in claims if claim.partition(" ")[2] in gone]
-    return Target.objects.filter(claim__in=left).update(**UNCLAIMED) if left else 0
+    dead = dead_processes(claim.partition(" ")[2] for claim in claims)
+    orphaned = [claim for claim in claims if claim.partition(" ")[2] in dead]
+    return Target.objects.filter(claim__in=orphaned).update(**UNCLAIMED) if orphaned else 0
 
 
 def make_connectivity() -> Connectivity:
-    """Trusted where one of the last rounds reached the network, and for as long as it is known to be missed."""
+    """Return the connectivity probe, which is trusted if one of the last rounds reached the network, or while an
+    incident says that it is offline.
+    """
     latest = Round.objects.latest_first().values_list("is_online", flat=True)[:ROUNDS_REMEMBERED]
     is_missed = Incident.objects.open().filter(rule=Incident.Rule.OFFLINE)
     return Connectivity(settings.CONNECTIVITY_PROBES, was_online=any(latest) or is_missed.exists())

@@ -24,8 +24,8 @@ def closed():
 
 def asked(endpoints, *, was_online):
     found = Connectivity(endpoints, was_online=was_online)
-    found.ask()
-    found.asking.join()
+    found.start_probe()
+    found.prober.join()
     return found
 
 
@@ -46,32 +46,32 @@ def test_the_first_answer_is_enough(monkeypatch):
 def test_a_failure_is_ours_when_nothing_answers_afterwards(closed):
     failed_at = time.monotonic()
     found = asked([closed], was_online=True)
-    assert found.excuses(failed_at) is True
-    assert found.verdict() is False
+    assert found.may_explain(failed_at) is True
+    assert found.status() is False
 
 
 def test_a_failure_is_theirs_when_something_answers(listening):
     found = asked([listening], was_online=False)
-    assert found.excuses(time.monotonic()) is False
-    assert found.verdict() is True
+    assert found.may_explain(time.monotonic()) is False
+    assert found.status() is True
 
 
 def test_where_the_network_was_never_reached_a_failure_is_theirs(closed):
     found = asked([closed], was_online=False)
-    assert found.excuses(time.monotonic()) is False
-    assert found.verdict() is None
+    assert found.may_explain(time.monotonic()) is False
+    assert found.status() is None
 
 
 def test_an_answer_of_before_the_failure_does_not_find_an_outage(closed):
     found = asked([closed], was_online=True)
-    assert found.excuses(time.monotonic() + 1) is None
-    assert found.asking.is_alive() or found.answered_at > 0
+    assert found.may_explain(time.monotonic() + 1) is None
+    assert found.prober.is_alive() or found.answered_at > 0
 
 
 def test_that_we_are_online_is_believed_for_a_while_and_no_longer(listening):
     found = asked([listening], was_online=True)
-    assert found.excuses(found.answered_at + FRESH_SECONDS) is False
-    assert found.excuses(found.answered_at + FRESH_SECONDS + 0.001) is None
+    assert found.may_explain(found.answered_at + FRESH_SECONDS) is False
+    assert found.may_explain(found.answered_at + FRESH_SECONDS + 0.001) is None
 
 
 def refused(code):
@@ -95,19 +95,19 @@ def test_failed_lookup_is_ours_when_the_resolver_answers_nothing(listening, monk
     monkeypatch.setattr(connectivity, "system_resolver", look_up)
     failed_at = time.monotonic()
     found = asked([listening], was_online=False)
-    assert found.excuses_lookup(failed_at) is is_ours
-    assert found.excuses(failed_at) is False
-    assert found.verdict() is True
+    assert found.may_explain_lookup(failed_at) is is_ours
+    assert found.may_explain(failed_at) is False
+    assert found.status() is True
 
 
 def test_failed_lookup_is_theirs_where_the_network_was_never_reached(closed, monkeypatch):
     monkeypatch.setattr(connectivity, "system_resolver", refused(socket.EAI_AGAIN))
-    assert asked([closed], was_online=False).excuses_lookup(0.0) is False
+    assert asked([closed], was_online=False).may_explain_lookup(0.0) is False
 
 
 def test_without_endpoints_nothing_is_asked_and_nothing_is_ours():
     found = Connectivity([], was_online=True)
-    found.ask()
-    assert found.asking is None
-    assert found.excuses(0.0) is False
-    assert found.verdict() is None
+    found.start_probe()
+    assert found.prober is None
+    assert found.may_explain(0.0) is False
+    assert found.status() is None

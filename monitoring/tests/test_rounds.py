@@ -324,7 +324,7 @@ def test_an_outage_of_ours_is_believed_until_it_is_over(targets):
 def test_a_result_stands_at_the_moment_its_check_began(targets, run):
     run.claim_due(timezone.now())
     while run.prober.in_flight:
-        run.waiting += [replace(found, started=found.started - 5) for found in run.prober.finished(0.05)]
+        run.unrecorded += [replace(found, started=found.started - 5) for found in run.prober.finished(0.05)]
     before = timezone.now()
     finish(run)
     assert all(result.at < before - timedelta(seconds=5) for result in CheckResult.objects.all())
@@ -404,7 +404,7 @@ def test_a_failure_waits_for_the_word_whether_it_is_ours(make_target, run):
 
 def test_what_waits_for_that_word_outlives_a_database_that_is_gone(targets, make_target, run, monkeypatch):
     make_target("Dead", url="http://127.0.0.1:9/", retries=0)
-    monkeypatch.setattr(run.connectivity, "excuses", lambda failed_at: None)
+    monkeypatch.setattr(run.connectivity, "may_explain", lambda failed_at: None)
     run.claim_due(timezone.now())
 
     def gone(batch, now):
@@ -414,8 +414,8 @@ def test_what_waits_for_that_word_outlives_a_database_that_is_gone(targets, make
         patch.setattr(watch, "record_checks", gone)
         while run.prober.in_flight:
             run.step(0.05)
-    assert len(run.waiting) == 6
-    monkeypatch.setattr(run.connectivity, "excuses", lambda failed_at: False)
+    assert len(run.unrecorded) == 6
+    monkeypatch.setattr(run.connectivity, "may_explain", lambda failed_at: False)
     finish(run)
     assert CheckResult.objects.count() == 6
 
@@ -423,7 +423,7 @@ def test_what_waits_for_that_word_outlives_a_database_that_is_gone(targets, make
 def test_an_answer_is_never_our_own_fault(make_target, service, run, monkeypatch):
     service.statuses["/x"] = 500
     make_target(url=f"{service.url}/x", retries=0)
-    monkeypatch.setattr(run.connectivity, "excuses", lambda failed_at: True)
+    monkeypatch.setattr(run.connectivity, "may_explain", lambda failed_at: True)
     run.claim_due(timezone.now())
     finish(run)
     assert CheckResult.objects.get().excuse == ""
@@ -432,7 +432,7 @@ def test_an_answer_is_never_our_own_fault(make_target, service, run, monkeypatch
 def test_a_word_that_never_comes_is_not_waited_for(make_target, run, monkeypatch):
     monkeypatch.setattr(watch, "PATIENCE_SECONDS", 0)
     make_target(url="http://127.0.0.1:9/", retries=0)
-    monkeypatch.setattr(run.connectivity, "excuses", lambda failed_at: None)
+    monkeypatch.setattr(run.connectivity, "may_explain", lambda failed_at: None)
     run.claim_due(timezone.now())
     finish(run)
     assert CheckResult.objects.get().excuse == ""
@@ -546,7 +546,7 @@ def reached(run):
 
 
 def dns_failure(run, target, detail):
-    run.flying[target.pk, ""] = target
+    run.in_flight[target.pk, ""] = target
     return FinishedProbe((target.pk, ""), ProbeOutcome("dns", detail), due=0.0, started=0.0, ended=0.0)
 
 
@@ -556,7 +556,7 @@ def dns_failure(run, target, detail):
 )
 def test_failed_lookup_counts_unless_the_resolver_fails_every_name(targets, reached, resolves, detail, is_ours):
     run = reached(next_round(1), resolves=resolves)
-    assert run.is_ours(dns_failure(run, targets[0], detail)) is is_ours
+    assert run.is_our_failure(dns_failure(run, targets[0], detail)) is is_ours
     assert run.lookups_fail is is_ours
 
 
@@ -564,7 +564,7 @@ def test_dead_resolver_is_one_incident_until_it_answers(targets, reached, channe
     for number, fails, resolves in ((1, True, False), (2, True, False), (3, False, False), (4, False, True)):
         run = reached(next_round(number), resolves=resolves)
         if fails:
-            run.is_ours(dns_failure(run, targets[0], "EAI_AGAIN"))
+            run.is_our_failure(dns_failure(run, targets[0], "EAI_AGAIN"))
         assert closed(run, (targets[1], fine())).is_online is not fails
         assert Incident.objects.open().exists() is (number < 4)
     assert Incident.objects.get().rule == "offline"

@@ -97,7 +97,7 @@ def test_checks_of_a_sweep_start_at_different_moments(targets, start_sweep, monk
     monkeypatch.setattr(sweeps, "SPREAD_OF_ONE", 0.25)
     sweep = start_sweep()
     sweep.claim()
-    offsets = sorted(due - sweep.begun for due in planned)
+    offsets = sorted(due - sweep.started for due in planned)
     assert offsets[-1] <= 1.25
     assert min(later - earlier for earlier, later in itertools.pairwise(offsets)) > 0.1
 

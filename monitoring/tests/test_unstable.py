@@ -144,4 +144,4 @@ def test_fleet_does_not_tell_of_a_target_that_is_known_to_be_unstable(checks):
     find(checks, "fofofofof")
     run = ActiveRound(1, Prober(threads=1), Connectivity([], was_online=False))
     run.tally.counted = checks.find(REFUSED)
-    assert run.summary(checks.now).judged_checks == 0
+    assert run.summarize(checks.now).judged_checks == 0
