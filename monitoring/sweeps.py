@@ -106,7 +106,7 @@ class Sweep:
         self.is_stopped = True
 
     def is_over(self) -> bool:
-        """Return whether all is recorded. A stopped sweep gives up results that cannot be stored: their claims expire."""
+        """Return whether all is recorded. A stopped sweep gives up what cannot be stored: the claims expire."""
         if self.is_stopped and time.monotonic() - self.moved >= UNWRITTEN_SECONDS:
             self.is_lost = not self.run.is_over()
             return True
