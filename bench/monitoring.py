@@ -79,8 +79,8 @@ def fill(now: datetime) -> int:
 
 
 def add_rollups(targets: list[Any], periods: list[Any], now: datetime, drawn: random.Random) -> None:
+    from monitoring.figures.uptime import floor  # noqa: PLC0415
     from monitoring.models import Rollup  # noqa: PLC0415
-    from monitoring.uptime import floor  # noqa: PLC0415
 
     for period, step, length, checks in periods:
         known = [latencies_of(checks, drawn) for _ in range(20)]
@@ -102,7 +102,7 @@ def add_rollups(targets: list[Any], periods: list[Any], now: datetime, drawn: ra
 
 
 def latencies_of(checks: int, drawn: random.Random) -> dict[str, int]:
-    from monitoring import histogram  # noqa: PLC0415
+    from monitoring.figures import histogram  # noqa: PLC0415
 
     counted: dict[str, int] = {}
     for _ in range(checks):

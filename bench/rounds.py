@@ -30,8 +30,8 @@ def populate(url: str) -> None:
     """Targets that hold, each with a moment of its own, and a few whose port nobody listens at."""
     from django.utils import timezone  # noqa: PLC0415
 
+    from monitoring.checks.pacing import next_due  # noqa: PLC0415
     from monitoring.models import Target  # noqa: PLC0415
-    from monitoring.pace import next_due  # noqa: PLC0415
     from portal.models import NotificationChannel  # noqa: PLC0415
 
     NotificationChannel.objects.create(name="bench", kind="email", addresses="ops@example.org")
@@ -47,14 +47,14 @@ def populate(url: str) -> None:
 
 def watched() -> tuple[Any, float]:
     """A round of SECONDS, and how long it took with all that was to be waited for."""
-    from monitoring import watch  # noqa: PLC0415
-    from monitoring.connectivity import Connectivity  # noqa: PLC0415
-    from monitoring.rounds import claim_until, take_lease  # noqa: PLC0415
+    from monitoring.checks import active_round  # noqa: PLC0415
+    from monitoring.checks.connectivity import Connectivity  # noqa: PLC0415
+    from monitoring.checks.worker_rounds import claim_until, take_lease  # noqa: PLC0415
 
     lease = take_lease(0)
     assert lease is not None
-    with watch.make_prober() as prober:
-        run = watch.ActiveRound(lease.fence, prober, Connectivity([], was_online=False))
+    with active_round.make_prober() as prober:
+        run = active_round.ActiveRound(lease.fence, prober, Connectivity([], was_online=False))
         begun = time.monotonic()
         claim_until(run, lease, SECONDS)
         lease.release()
@@ -67,18 +67,18 @@ def watched() -> tuple[Any, float]:
 
 def lateness() -> Figure:
     """Return how late checks start in a few sweeps as `beta_monitor` makes them."""
-    from monitoring import sweeps, watch  # noqa: PLC0415
+    from monitoring.checks import active_round, sweeps  # noqa: PLC0415
+    from monitoring.checks.worker_rounds import take_lease  # noqa: PLC0415
     from monitoring.models import Target  # noqa: PLC0415
-    from monitoring.rounds import take_lease  # noqa: PLC0415
 
     chosen = Target.objects.exclude(url="http://127.0.0.1:9/").order_by("pk").values_list("pk", flat=True)[:SWEPT]
     Target.objects.exclude(pk__in=list(chosen)).update(is_active=False)
     late: list[float] = []
-    with watch.make_prober() as prober:
+    with active_round.make_prober() as prober:
         for _ in range(SWEEPS):
             lease = take_lease(0)
             assert lease is not None
-            sweep = sweeps.Sweep(watch.ActiveRound(lease.fence, prober, watch.make_connectivity()))
+            sweep = sweeps.Sweep(active_round.ActiveRound(lease.fence, prober, active_round.make_connectivity()))
             while not sweep.is_over():
                 lease.keep()
                 sweep.step(sweeps.STEP_SECONDS)

@@ -18,7 +18,7 @@ from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from beta.report import wording
 from beta.report.snapshots import keep
 from beta.report.standing import FRESH_SECONDS, Standing, running
-from monitoring.report import other_reports
+from monitoring.terminal.report import other_reports
 from portal.base.findings import admin_url
 from portal.base.words import EMPTY_VALUE
 from portal.desk.panels import Section, Tile, chart_start, daily_chart, machine_sections, tiles

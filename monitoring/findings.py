@@ -10,10 +10,10 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from monitoring import maintenance
+from monitoring.alerts import maintenance
+from monitoring.alerts.notices import headline, reason
+from monitoring.checks.worker_rounds import HEARTBEAT
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
-from monitoring.rounds import HEARTBEAT
-from monitoring.tell import headline, reason
 from portal.base.findings import Finding, finding_sources
 from portal.base.severity import Severity
 from portal.base.words import format_count, format_moment

@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from monitoring.figures.uptime import percent
 from monitoring.models import Incident, Rollup, Round, Target
-from monitoring.uptime import percent
 from portal.base.words import EMPTY_VALUE, format_count, format_relative, round_half_up, round_to_integer
 from portal.desk.panels import Tile, chart_start, daily_chart, tiles
 

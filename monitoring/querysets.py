@@ -62,7 +62,7 @@ class IncidentQuerySet(models.QuerySet["m.Incident"]):
 
 class MaintenanceQuerySet(models.QuerySet["m.MaintenanceWindow"]):
     def relevant(self, now: datetime) -> Self:
-        """Those that may cover the moment: it takes `monitoring.maintenance` to tell whether one does."""
+        """Those that may cover the moment: it takes `monitoring.alerts.maintenance` to tell whether one does."""
         return self.filter(starts_at__lte=now).filter(Q(ends_at__gt=now) | ~Q(repeats=""))
 
 

@@ -9,8 +9,10 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from monitoring import fleet, incidents, rollups, rounds
+from monitoring.alerts import fleet, incidents
+from monitoring.checks import worker_rounds
 from monitoring.clock import mark
+from monitoring.figures import rollups
 from monitoring.models import CheckResult, Rollup, Round
 from portal.work.jobs import Lease
 from portal.work.pulse import Pulse, pulses
@@ -20,7 +22,7 @@ from portal.work.schedules import Job, jobs
 
 def see_to_rounds(lease: Lease) -> None:
     """The net below the pulse, which has somebody watch at once."""
-    rounds.ensure_watched(timezone.now())
+    worker_rounds.ensure_watched(timezone.now())
     fleet.withdraw_orphaned_incidents(mark())
 
 
@@ -45,7 +47,7 @@ def outdated_minutes(now: datetime) -> models.QuerySet[Any]:
 jobs.register(Job("monitoring.rounds", see_to_rounds, every=timedelta(minutes=1)))
 jobs.register(Job("monitoring.reminders", remind, every=timedelta(minutes=1)))
 jobs.register(Job("monitoring.rollups", rollups.roll_up, every=timedelta(minutes=1), cluster="slow"))
-pulses.register(Pulse("monitoring.rounds", rounds.ensure_watched, timedelta(seconds=2)))
+pulses.register(Pulse("monitoring.rounds", worker_rounds.ensure_watched, timedelta(seconds=2)))
 retentions.register(Retention("checks", outdated_checks))
 retentions.register(Retention("rounds", outdated_rounds))
 retentions.register(Retention("minute_rollups", outdated_minutes))

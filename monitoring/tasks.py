@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from monitoring import rounds
+from monitoring.checks import worker_rounds
 from portal.work.queue import task
 
 
-@task(rounds.TASK, is_routine=True)
+@task(worker_rounds.TASK, is_routine=True)
 def watch_for_a_round() -> None:
-    rounds.run_round()
+    worker_rounds.run_round()

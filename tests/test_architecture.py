@@ -118,7 +118,7 @@ MAY_GO_OUT = {
     "portal/notifications/channels/apprise.py": "calls services to which `apprise_urls` gave the guarded `requests`",
     "portal/notifications/channels/apprise_urls.py": "gives them it",
     "portal/notifications/channels/mail.py": "Django sends; EMAIL_URL of the environment names the host",
-    "monitoring/connectivity.py": "CONNECTIVITY_PROBES of the environment names the hosts, and nothing is sent",
+    "monitoring/checks/connectivity.py": "CONNECTIVITY_PROBES of the environment names the hosts, and nothing is sent",
     "monitoring/probe/http.py": OPENS_NONE,
     "portal/notifications/channels/http.py": OPENS_NONE,
 }

@@ -15,9 +15,9 @@ from backups.models import BackupEntry, ExpectedBackupJob, Status
 from backups.reasons import reason
 from beta.models import BetaProgramme
 from beta.tests.said import said
-from monitoring import histogram
+from monitoring.figures import histogram
+from monitoring.figures.uptime import DAY, HOUR, floor
 from monitoring.models import Incident, Rollup, Round, Target
-from monitoring.uptime import DAY, HOUR, floor
 from portal.access.tokens.issuing import issue_token
 from portal.base.problems import CODES
 from usage.models import RunRollup

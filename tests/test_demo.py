@@ -24,7 +24,7 @@ from demo.documents import make_broken_documents, make_documents
 from demo.fleet import machines, play
 from demo.forms import form_with
 from demo.services import DIES, FLAPS, PASTS, SHOWN, SLOWS, Services
-from monitoring import rounds
+from monitoring.checks import worker_rounds
 from monitoring.models import Incident, Rollup, Target
 from monitoring.probe.http import probe_http
 from portal.access.tokens.issuing import issue_token
@@ -193,7 +193,7 @@ def test_an_incident_opens_is_acknowledged_and_closes(watched, live_server, monk
 
     def work():
         while not is_over.is_set():
-            rounds.run_round(length=0.5)
+            worker_rounds.run_round(length=0.5)
             delivery.deliver("telegram")
         connections.close_all()
 

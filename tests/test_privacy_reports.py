@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from agents.models import Agent
-from monitoring.incidents import note_cause
+from monitoring.alerts.incidents import note_cause
 from monitoring.models import Incident, Target
 from portal.base import files
 from portal.models import JobRun, OutboxMessage

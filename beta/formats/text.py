@@ -1,4 +1,4 @@
-"""The report as text, for a console and for keeping: at most `monitoring.columns.WIDTH` columns wide."""
+"""The report as text, for a console and for keeping: at most `monitoring.terminal.text_table.WIDTH` columns wide."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from beta.models import BetaFeedback
 from beta.report import wording
 from beta.report.gather import OpenBug, Report
-from monitoring.columns import WIDTH, indented, table, wrapped
+from monitoring.terminal.text_table import WIDTH, indented, table, wrapped
 from portal.base.text import limit_marks
 from portal.base.words import format_count
 

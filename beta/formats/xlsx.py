@@ -21,7 +21,7 @@ from beta.models import BEST_SCORE, BetaFeedback
 from beta.report import wording
 from beta.report.gather import Report
 from beta.report.verdict import Condition
-from monitoring.columns import width_of
+from monitoring.terminal.text_table import width_of
 from portal.desk.exports import NOT_IN_XML, typed_cell
 
 TEXT, NUMBER, DAY, MOMENT = "", "0", "yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"

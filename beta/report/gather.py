@@ -19,7 +19,7 @@ from beta.models import BEST_SCORE, BetaFeedback, BetaProgramme, BetaSnapshot
 from beta.querysets import BetaFeedbackQuerySet
 from beta.report import verdict
 from beta.report.verdict import Condition
-from monitoring import uptime
+from monitoring.figures import uptime
 from monitoring.models import Rollup, Target
 from portal.base.moments import iso
 from portal.base.text import truncated

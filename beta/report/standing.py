@@ -17,7 +17,7 @@ from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from beta.report.gather import LatestScores, Report, figures_of, midnight, nps_of, thresholds_of
 from beta.report.snapshots import is_over_for_good
 from beta.report.verdict import Condition, Figures, conditions, verdict
-from monitoring import uptime
+from monitoring.figures import uptime
 from monitoring.models import Rollup, Target
 
 FRESH_SECONDS = 60

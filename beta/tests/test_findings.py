@@ -9,7 +9,7 @@ from django.utils import timezone
 from beta.findings import unready_programmes, waiting_bugs
 from beta.models import BetaFeedback
 from beta.tests.said import a_programme, said
-from monitoring.uptime import DAY, HOUR
+from monitoring.figures.uptime import DAY, HOUR
 from portal.base.findings import finding_sources
 from portal.base.severity import Severity
 from portal.desk.findings import current_findings

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from beta.metrics import programmes
 from beta.tests.said import a_programme, said
-from monitoring.uptime import DAY
+from monitoring.figures.uptime import DAY
 from portal.status.metrics import render_metrics
 
 pytestmark = pytest.mark.django_db

@@ -10,7 +10,7 @@ from django.utils import timezone, translation
 from beta.models import BetaProgramme
 from beta.panels import beta_tile
 from beta.tests.said import a_programme, said
-from monitoring.uptime import DAY
+from monitoring.figures.uptime import DAY
 from portal.desk.panels import current_tiles
 
 pytestmark = pytest.mark.django_db

@@ -11,8 +11,8 @@ from django.db import models
 from beta.admin.feedback_actions import TRIAGED
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackTag, FeedbackWindow
 from beta.tests.told import programme_of, told
-from monitoring.columns import indented
 from monitoring.models import Incident
+from monitoring.terminal.text_table import indented
 from portal import audit
 from portal.models import AuditEvent
 from portal.privacy import personal_data

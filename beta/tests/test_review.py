@@ -15,7 +15,7 @@ from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackWindo
 from beta.report import review, snapshots
 from beta.schedules import outdated_feedback, outdated_windows
 from beta.tests.said import a_programme, said
-from monitoring.uptime import DAY, HOUR
+from monitoring.figures.uptime import DAY, HOUR
 from portal.models import JobRun, OutboxMessage
 from portal.work.jobs import AlreadyRunning, LeaseLost, claim_cycle, exclusive_lease
 from portal.work.retention import delete_all

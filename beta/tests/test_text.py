@@ -12,7 +12,7 @@ from beta.report.gather import report_of
 from beta.report.snapshots import keep
 from beta.tests import outspoken
 from beta.tests.said import a_programme, a_target, said, scored
-from monitoring.columns import WIDTH, table, width_of, wrapped
+from monitoring.terminal.text_table import WIDTH, table, width_of, wrapped
 from monitoring.tests.rolled import NOON, rollup
 
 pytestmark = pytest.mark.django_db

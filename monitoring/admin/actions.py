@@ -13,9 +13,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from monitoring import badge, watching
+from monitoring import controls
 from monitoring.admin.asking import AskingAdmin
 from monitoring.admin.form import SilenceForm
+from monitoring.figures import badge
 from monitoring.models import Target
 from monitoring.querysets import TargetQuerySet
 from portal import audit
@@ -62,7 +63,7 @@ class TargetActions(AskingAdmin):
     def check_now(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         now = timezone.now()
         targets = self.few_enough(request, queryset, Q(is_active=True))
-        count = self.carry_out(request, targets, "check_asked", lambda rows: watching.check_now(rows, now))
+        count = self.carry_out(request, targets, "check_asked", lambda rows: controls.check_now(rows, now))
         text = ngettext(
             "%(count)d target is being checked: its page will tell the result.",
             "%(count)d targets are being checked: their pages will tell the result.",
@@ -82,7 +83,7 @@ class TargetActions(AskingAdmin):
             return self.ask_for_how_long(request, targets, form)
         until: datetime = form.cleaned_data["until"]
         after = {"until": format_moment(until)}
-        count = self.carry_out(request, targets, "silenced", lambda rows: watching.silence(rows, until), after)
+        count = self.carry_out(request, targets, "silenced", lambda rows: controls.silence(rows, until), after)
         text = ngettext(
             "%(count)d target is silenced until %(until)s: it is checked, and nobody is told.",
             "%(count)d targets are silenced until %(until)s: they are checked, and nobody is told.",
@@ -103,7 +104,7 @@ class TargetActions(AskingAdmin):
     @admin.action(description=_("End the silence"), permissions=["change"])
     def end_silence(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         targets = self.few_enough(request, queryset, Q(silenced_until__gt=timezone.now()))
-        count = self.carry_out(request, targets, "silence_ended", lambda rows: watching.silence(rows, None))
+        count = self.carry_out(request, targets, "silence_ended", lambda rows: controls.silence(rows, None))
         text = ngettext("%(count)d target is heard again.", "%(count)d targets are heard again.", count)
         self.tell(request, text, count)
 
@@ -113,7 +114,7 @@ class TargetActions(AskingAdmin):
     def pause(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         actor = request.user.get_username()
         targets = self.few_enough(request, queryset, Q(is_active=True))
-        count = self.carry_out(request, targets, "paused", lambda rows: watching.pause(rows, actor))
+        count = self.carry_out(request, targets, "paused", lambda rows: controls.pause(rows, actor))
         text = ngettext(
             "%(count)d target is paused: nobody looks at it until it is resumed.",
             "%(count)d targets are paused: nobody looks at them until they are resumed.",
@@ -125,7 +126,7 @@ class TargetActions(AskingAdmin):
     def resume(self, request: HttpRequest, queryset: TargetQuerySet) -> None:
         now = timezone.now()
         targets = self.few_enough(request, queryset, Q(is_active=False))
-        count = self.carry_out(request, targets, "resumed", lambda rows: watching.resume(rows, now))
+        count = self.carry_out(request, targets, "resumed", lambda rows: controls.resume(rows, now))
         text = ngettext("%(count)d target is watched again.", "%(count)d targets are watched again.", count)
         self.tell(request, text, count)
 

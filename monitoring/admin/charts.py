@@ -12,8 +12,8 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from monitoring.figures.uptime import SPANS, Series, series
 from monitoring.models import Target
-from monitoring.uptime import SPANS, Series, series
 from portal.base.words import EMPTY_VALUE, round_half_up
 
 DEFAULT_SPAN = "24h"

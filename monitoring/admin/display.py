@@ -15,12 +15,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
-from monitoring import uptime
+from monitoring.alerts.notices import spoken
+from monitoring.figures import uptime
+from monitoring.figures.uptime import Bar
 from monitoring.models import CheckResult, Incident, IncidentEvent, Target
 from monitoring.panels import milliseconds
 from monitoring.probe.kinds import sentence
-from monitoring.tell import spoken
-from monitoring.uptime import Bar
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, duration_since, exact_moment, inline, stacked
 from portal.base.severity import Severity
 from portal.base.text import truncated

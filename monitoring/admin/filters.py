@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from monitoring import maintenance
+from monitoring.alerts import maintenance
 from monitoring.models import Exclusion, Incident, MaintenanceWindow, Round, Target
 from monitoring.panels import TROUBLED
 from monitoring.probe.kinds import ErrorKind

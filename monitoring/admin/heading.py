@@ -12,9 +12,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from monitoring.admin.display import share
+from monitoring.figures.uptime import percent
 from monitoring.models import Round
 from monitoring.panels import Totals, last_round, milliseconds, month, open_incidents, totals
-from monitoring.uptime import percent
 from portal.admin.display import BAD, badge, relative_moment
 from portal.base.words import format_count
 

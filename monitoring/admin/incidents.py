@@ -13,13 +13,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from monitoring import incidents
 from monitoring.admin import display, sections
 from monitoring.admin.asking import AskingAdmin
 from monitoring.admin.filters import IncidentStateFilter, OpenedFilter, RuleFilter
 from monitoring.admin.form import CauseForm
+from monitoring.alerts import incidents
+from monitoring.alerts.notices import headline, reason
 from monitoring.models import Incident
-from monitoring.tell import headline, reason
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import exact_moment, moment_column, stacked

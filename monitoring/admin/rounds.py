@@ -12,9 +12,9 @@ from django.utils.translation import gettext_lazy as _
 
 from monitoring.admin import display
 from monitoring.admin.filters import FinishedFilter, RoundOutcomeFilter
+from monitoring.checks.active_round import MOST_NAMED
 from monitoring.models import Round
 from monitoring.panels import milliseconds
-from monitoring.watch import MOST_NAMED
 from portal.admin.base import ReadOnlyAdmin
 from portal.admin.display import BAD, GOOD, badge, exact_moment, moment_column, stacked
 from portal.base.words import EMPTY_VALUE, format_count

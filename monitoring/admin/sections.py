@@ -10,10 +10,10 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from monitoring.admin import display
+from monitoring.alerts.notices import reason
+from monitoring.figures.uptime import Figures, percent
 from monitoring.models import CheckResult, Incident, Target
 from monitoring.panels import milliseconds
-from monitoring.tell import reason
-from monitoring.uptime import Figures, percent
 from portal.base.words import format_count, format_moment
 from portal.desk.panels import Section
 

@@ -15,16 +15,18 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from monitoring import badge, maintenance, uptime, watching
+from monitoring import controls
 from monitoring.admin import charts, display, sections
 from monitoring.admin.actions import TargetActions
 from monitoring.admin.filters import StandingFilter, TargetStateFilter
 from monitoring.admin.form import TargetForm
 from monitoring.admin.heading import heading
+from monitoring.alerts import maintenance
+from monitoring.figures import badge, uptime
+from monitoring.figures.uptime import Bar, Figures, percent
 from monitoring.models import CheckResult, Incident, Rollup, Target
 from monitoring.panels import milliseconds
 from monitoring.querysets import TargetQuerySet
-from monitoring.uptime import Bar, Figures, percent
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
 from portal.admin.display import exact_moment, inline, moment_column, stacked
 from portal.base.words import EMPTY_VALUE, format_count
@@ -175,7 +177,7 @@ class TargetAdmin(TargetActions, SettingsAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         if change and ASKED.intersection(form.changed_data):
-            watching.changed(obj, request.user.get_username())
+            controls.changed(obj, request.user.get_username())
 
     def subject_of(self, obj: Any) -> str:
         subject: str = obj.subject

@@ -14,11 +14,11 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from monitoring import maintenance
 from monitoring.admin.filters import RepeatsFilter, WindowStateFilter
 from monitoring.admin.form import WindowForm
+from monitoring.alerts import maintenance
+from monitoring.alerts.notices import spoken
 from monitoring.models import MaintenanceWindow, Target
-from monitoring.tell import spoken
 from portal.admin.base import BoundedChangeList, VigieModelAdmin, begins_with
 from portal.admin.display import QUIET, WARNING, badge, relative_moment, stacked
 from portal.base.words import format_count, format_moment

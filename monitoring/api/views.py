@@ -12,10 +12,10 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from monitoring import badge
 from monitoring.api.serializers import PAUSED, StatusAnswer, TargetsAnswer, TargetsQuerySerializer
+from monitoring.figures import badge
+from monitoring.figures.uptime import Figures, figures, rounded
 from monitoring.models import Incident, Round, Target
-from monitoring.uptime import Figures, figures, rounded
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
 from portal.api.views import ApiView, Kind
 from portal.base.moments import iso

@@ -60,7 +60,7 @@ class Rollup(models.Model):
 
     `checks` are those that count, `failures` those of them that failed, `excused` the failures that do not, `retried`
     the failed attempts of checks that held at a retry. `histogram` counts latencies by the bucket of
-    `monitoring.histogram`; those of several rollups add up.
+    `monitoring.figures.histogram`; those of several rollups add up.
     """
 
     class Period(models.TextChoices):

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from monitoring import connectivity
+from monitoring.checks import connectivity
+from monitoring.checks.record import FinishedCheck, record_checks
 from monitoring.clock import Mark
 from monitoring.models import CheckResult, Target
 from monitoring.probe.http import ProbeOutcome
-from monitoring.record import FinishedCheck, record_checks
 from portal.models import NotificationChannel
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from monitoring import histogram
+from monitoring.figures import histogram
 from monitoring.models import CheckResult, Rollup, Target
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -8,11 +8,12 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection
 from django.utils import timezone
 
-from monitoring import adhoc, fleet, incidents
-from monitoring.adhoc import AddressWatch, make_targets, next_start, parse_base
+from monitoring.alerts import fleet, incidents
+from monitoring.alerts.incidents import IncidentOpening, open_incidents
+from monitoring.checks import adhoc, pacing
+from monitoring.checks.adhoc import AddressWatch, make_targets, parse_base
+from monitoring.checks.connectivity import Connectivity
 from monitoring.clock import mark
-from monitoring.connectivity import Connectivity
-from monitoring.incidents import IncidentOpening, open_incidents
 from monitoring.models import CheckResult, Incident, Round, Target
 from monitoring.tests.services import Service
 from portal.models import OutboxMessage
@@ -25,7 +26,7 @@ PATHS = ("/", "/api")
 def nobody_else(settings, monkeypatch):
     """The outside world is not asked, and nothing is spread over a second."""
     settings.CONNECTIVITY_PROBES = []
-    monkeypatch.setattr(adhoc, "spread_seconds", lambda count, interval: 0.0)
+    monkeypatch.setattr(pacing, "spread_seconds", lambda count, interval: 0.0)
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_nothing_is_stored(watch):
 
 def test_what_fails_while_we_are_offline_counts_for_nothing(watch, settings, monkeypatch):
     settings.CONNECTIVITY_PROBES = [("127.0.0.1", 1)]
-    monkeypatch.setattr(adhoc.watch, "make_connectivity", lambda: Connectivity([("127.0.0.1", 1)], was_online=True))
+    monkeypatch.setattr(adhoc.active_round, "make_connectivity", lambda: Connectivity([("127.0.0.1", 1)], was_online=True))
     [found] = watch(200, url="http://127.0.0.1:1")
     assert (found.checks, found.excused, found.is_online) == (0, 2, False)
 
@@ -199,13 +200,6 @@ def test_key_of_many_paths_fits_and_names_all_of_them():
 
 
 # --- How a watch goes on ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("now", "due"), [(103.0, 110.0), (110.0, 110.0), (110.1, 120.0), (147.0, 150.0), (100.0, 110.0)]
-)
-def test_rounds_start_an_interval_apart_and_missed_ones_are_skipped(now, due):
-    assert next_start(100.0, 10, now) == due
 
 
 def test_watch_goes_on_until_it_is_asked_to_end(service):

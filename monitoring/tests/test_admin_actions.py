@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from backups.tests.pages import events, logged_in, said, text_of
 from monitoring.admin import actions, asking
+from monitoring.alerts.incidents import IncidentOpening, open_incidents
 from monitoring.clock import mark
-from monitoring.incidents import IncidentOpening, open_incidents
 from monitoring.models import Incident, Target
 from monitoring.tests.pages import TARGETS, act, act_on_page, page_of
 from portal.models import AuditEvent

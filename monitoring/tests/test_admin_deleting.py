@@ -6,12 +6,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from backups.tests.pages import logged_in, text_of
+from monitoring.alerts.incidents import IncidentOpening, open_incidents, resolve_incidents
 from monitoring.clock import mark
-from monitoring.incidents import IncidentOpening, open_incidents, resolve_incidents
+from monitoring.figures.uptime import DAY, HOUR, MINUTE, floor
 from monitoring.models import CheckResult, Incident, IncidentEvent, MaintenanceWindow, Rollup, Target
 from monitoring.tests.pages import TARGETS, page_of
 from monitoring.tests.rolled import rollup
-from monitoring.uptime import DAY, HOUR, MINUTE, floor
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db

@@ -10,11 +10,11 @@ from django.utils import timezone
 
 from backups.tests.pages import events, logged_in, said, text_of
 from monitoring.admin import asking
+from monitoring.alerts.incidents import IncidentOpening, acknowledge_incidents, open_incidents, resolve_incidents
+from monitoring.checks.active_round import MOST_NAMED
 from monitoring.clock import mark
-from monitoring.incidents import IncidentOpening, acknowledge_incidents, open_incidents, resolve_incidents
 from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round
 from monitoring.tests.pages import BASE, act, act_on_page, list_of, listed, page_of
-from monitoring.watch import MOST_NAMED
 
 pytestmark = pytest.mark.django_db
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -149,7 +149,7 @@ class TestActing:
         def at_the_same_time(rows, actor, now):
             return acknowledge_incidents(rows.exclude(pk=theirs.pk), actor, now)
 
-        monkeypatch.setattr("monitoring.incidents.acknowledge_incidents", at_the_same_time)
+        monkeypatch.setattr("monitoring.alerts.incidents.acknowledge_incidents", at_the_same_time)
         response = act(admin_client, "acknowledge", mine, theirs)
         assert said(response) == ["1 incident is acknowledged: nobody is reminded of it any more."]
         assert events("monitoring.acknowledged") == [(f"incident:{mine.pk}", None)]

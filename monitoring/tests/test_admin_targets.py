@@ -9,15 +9,15 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
 from backups.tests.pages import logged_in, text_of
-from monitoring import badge
 from monitoring.admin import display
 from monitoring.admin.charts import response_chart
+from monitoring.alerts.incidents import IncidentOpening, open_incidents
 from monitoring.clock import mark
-from monitoring.incidents import IncidentOpening, open_incidents
+from monitoring.figures import badge
+from monitoring.figures.uptime import DAY, HOUR, MINUTE, Bar, floor
 from monitoring.models import CheckResult, MaintenanceWindow, Rollup, Round, Target
 from monitoring.tests.pages import TARGETS, act_on_page, listed, page_of, settings_of
 from monitoring.tests.rolled import NOON, around, rollup
-from monitoring.uptime import DAY, HOUR, MINUTE, Bar, floor
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db

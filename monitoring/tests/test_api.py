@@ -6,9 +6,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
+from monitoring.figures.uptime import floor
 from monitoring.models import Incident, Round
 from monitoring.tests.rolled import HOUR, a_target, around, rollup
-from monitoring.uptime import floor
 from portal.access.tokens.issuing import issue_token
 
 pytestmark = pytest.mark.django_db

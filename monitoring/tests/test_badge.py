@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 from django.utils import translation
 
-from monitoring import badge
+from monitoring.figures import badge
 from monitoring.models import Target
 from monitoring.tests.rolled import DAY, NOON, a_target, rollup
 

@@ -19,10 +19,10 @@ from django.core.management.base import OutputWrapper
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from monitoring import follow, rounds, sweeps
-from monitoring.console import Screen, listed
+from monitoring.checks import follow, pacing, sweeps, worker_rounds
 from monitoring.management.commands.beta_monitor import Ending
 from monitoring.models import CheckResult, MaintenanceWindow, Round, Target
+from monitoring.terminal.screen import Screen, listed
 from monitoring.tests.services import Service
 from portal.models import JobRun
 from portal.tests.helpers.database import own_address
@@ -40,7 +40,7 @@ def nobody_else(settings, monkeypatch):
     """The outside world is not asked, and nothing is spread over a second."""
     settings.CONNECTIVITY_PROBES = []
     settings.MONITORED_BASE = ""
-    monkeypatch.setattr(sweeps, "SPREAD_OF_ONE", 0.0)
+    monkeypatch.setattr(pacing, "SPREAD_OF_ONE", 0.0)
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_targets_that_are_all_paused_are_none(targets):
 
 def test_workers_that_keep_the_lease_are_named_with_status_1(targets, monkeypatch):
     monkeypatch.setattr(sweeps, "PATIENCE_SECONDS", 0.05)
-    rounds.take_lease(0)
+    worker_rounds.take_lease(0)
     assert refused() == ("Somebody else keeps watching the targets.", 1)
 
 
@@ -278,16 +278,16 @@ def is_caught(pid, number):
 
 def test_watch_of_targets_prints_the_workers_rounds_and_a_report_at_ctrl_c(targets, service):
     service.statuses["/Shop"] = 503
-    rounds.run_round(length=0.1)
-    lease = rounds.take_lease(0)
+    worker_rounds.run_round(length=0.1)
+    lease = worker_rounds.take_lease(0)
     with process("--watch", "--interval", "5", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
         [line] = lines_until(watch.stdout, "#1")
         assert LINE.fullmatch(line.rstrip("\n"))[4] == "50.00 % errors  (Shop)"
         lease.release()
         Target.objects.update(next_check_at=timezone.now())
         service.statuses.clear()
-        rounds.run_round(length=0.1)
-        rounds.take_lease(0)
+        worker_rounds.run_round(length=0.1)
+        worker_rounds.take_lease(0)
         lines_until(watch.stdout, "#3")
         watch.send_signal(signal.SIGINT)
         out, errors = watch.communicate(timeout=PATIENCE)

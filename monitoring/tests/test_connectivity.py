@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from monitoring import connectivity
-from monitoring.connectivity import FRESH_SECONDS, Connectivity, can_reach_any
+from monitoring.checks import connectivity
+from monitoring.checks.connectivity import FRESH_SECONDS, Connectivity, can_reach_any
 
 
 @pytest.fixture

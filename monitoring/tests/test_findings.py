@@ -8,11 +8,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from monitoring import findings
+from monitoring.alerts.incidents import IncidentOpening, acknowledge_incidents, open_incidents, resolve_incidents
 from monitoring.clock import mark
-from monitoring.incidents import IncidentOpening, acknowledge_incidents, open_incidents, resolve_incidents
+from monitoring.figures.uptime import DAY, HOUR, MINUTE
 from monitoring.models import Incident, MaintenanceWindow, Round, Target
 from monitoring.tests.pages import page_of
-from monitoring.uptime import DAY, HOUR, MINUTE
 from portal.base.severity import Severity
 from portal.models import Heartbeat
 

@@ -6,8 +6,8 @@ import pytest
 from django.db import DatabaseError
 from django.utils import timezone
 
-from monitoring import follow, rounds
-from monitoring.follow import Follower, NobodyWatches
+from monitoring.checks import follow, worker_rounds
+from monitoring.checks.follow import Follower, NobodyWatches
 from monitoring.models import CheckResult, Round
 
 pytestmark = pytest.mark.django_db
@@ -22,13 +22,13 @@ def quick(monkeypatch):
 @pytest.fixture(autouse=True)
 def kept_connection(monkeypatch):
     """The connection holds the test's transaction: closing it would end the test."""
-    for module in (follow, rounds):
+    for module in (follow, worker_rounds):
         monkeypatch.setattr(module, "close_old_connections", lambda: None)
 
 
 @pytest.fixture
 def worker():
-    return rounds.take_lease(0)
+    return worker_rounds.take_lease(0)
 
 
 def make_round(number, seconds_ago=0.0):
@@ -86,12 +86,12 @@ def test_follower_checks_nothing_and_takes_no_lease(worker, target):
     follow_rounds(follower)
     target.refresh_from_db()
     assert (target.claim, CheckResult.objects.count()) == ("", 0)
-    assert rounds.lease_rows().get().fence == worker.fence
+    assert worker_rounds.lease_rows().get().fence == worker.fence
 
 
 def test_seconds_until_the_next_round_are_those_of_the_workers(worker):
     follower, shown = Follower(), []
-    rounds.lease_rows().update(started_at=timezone.now() - timedelta(seconds=20))
+    worker_rounds.lease_rows().update(started_at=timezone.now() - timedelta(seconds=20))
     list(follower.rounds(0.0, lambda: bool(shown), shown.append))
     assert 35 < shown[0] <= 40
 
@@ -107,7 +107,7 @@ def test_worker_that_starts_within_a_few_seconds_is_waited_for(monkeypatch):
 
     def start_worker(seconds):
         if next(steps, None) == 2:
-            rounds.take_lease(0)
+            worker_rounds.take_lease(0)
             make_round(1)
 
     assert follow_rounds(follower, show=start_worker) == [1]
@@ -119,7 +119,7 @@ def test_workers_that_end_later_are_waited_for_with_one_warning(worker, caplog):
     def restart(seconds):
         steps.append(seconds)
         if len(steps) == 2:
-            rounds.lease_rows().update(status="waiting", finished_at=timezone.now() - timedelta(minutes=1))
+            worker_rounds.lease_rows().update(status="waiting", finished_at=timezone.now() - timedelta(minutes=1))
         if follower.is_unwatched and not Round.objects.exists():
             make_round(1)
 
@@ -129,7 +129,7 @@ def test_workers_that_end_later_are_waited_for_with_one_warning(worker, caplog):
 
 def test_missing_database_does_not_end_the_watch(worker, monkeypatch, caplog):
     follower, failures = Follower(), iter([DatabaseError("gone")])
-    sound = follow.rounds.is_unwatched
+    sound = follow.worker_rounds.is_unwatched
 
     def look_or_fail(now):
         if error := next(failures, None):
@@ -137,6 +137,6 @@ def test_missing_database_does_not_end_the_watch(worker, monkeypatch, caplog):
         Round.objects.exists() or make_round(1)
         return sound(now)
 
-    monkeypatch.setattr(follow.rounds, "is_unwatched", look_or_fail)
+    monkeypatch.setattr(follow.worker_rounds, "is_unwatched", look_or_fail)
     assert follow_rounds(follower) == [1]
     assert caplog.messages == ["the rounds could not be read: DatabaseError: gone"]

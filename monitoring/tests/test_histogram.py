@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from monitoring import histogram
+from monitoring.figures import histogram
 
 
 def up_to(count):

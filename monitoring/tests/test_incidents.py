@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from monitoring import incidents, watching
-from monitoring.clock import mark
-from monitoring.incidents import (
+from monitoring import controls
+from monitoring.alerts import incidents
+from monitoring.alerts.incidents import (
     IncidentOpening,
     acknowledge_incidents,
     note_cause,
@@ -14,8 +14,9 @@ from monitoring.incidents import (
     resolve_incidents,
     send_reminders,
 )
+from monitoring.alerts.notices import spoken
+from monitoring.clock import mark
 from monitoring.models import Incident, MaintenanceWindow, Target
-from monitoring.tell import spoken
 from monitoring.tests.conftest import REFUSED, fine
 from portal.models import OutboxMessage
 
@@ -152,7 +153,7 @@ def test_nobody_is_reminded_during_a_silence_or_maintenance(incident, checks):
 
 
 def test_a_paused_target_is_no_longer_watched_and_its_incident_ends(incident, target):
-    assert watching.pause(Target.objects.all(), "alice") == 1
+    assert controls.pause(Target.objects.all(), "alice") == 1
     incident.refresh_from_db()
     target.refresh_from_db()
     assert incident.resolved_at is not None
@@ -160,15 +161,15 @@ def test_a_paused_target_is_no_longer_watched_and_its_incident_ends(incident, ta
     assert [(event.kind, event.actor) for event in incident.timeline.all()][-1] == ("withdrawn", "alice")
     assert titles() == ["API is down", "No longer watched: API is down"]
     assert (target.is_active, target.state, target.failures_in_row) == (False, "unknown", 0)
-    assert watching.pause(Target.objects.all(), "alice") == 0
+    assert controls.pause(Target.objects.all(), "alice") == 0
 
 
 def test_what_is_resumed_is_due_at_once(target):
-    watching.pause(Target.objects.all(), "alice")
+    controls.pause(Target.objects.all(), "alice")
     Target.objects.update(next_check_at=mark().at + timedelta(days=1))
     now = mark().at
-    assert watching.resume(Target.objects.all(), now) == 1
-    assert watching.resume(Target.objects.all(), now) == 0
+    assert controls.resume(Target.objects.all(), now) == 1
+    assert controls.resume(Target.objects.all(), now) == 0
     assert list(Target.objects.due(now, now)) == [target]
 
 
@@ -176,14 +177,14 @@ def test_check_now_makes_active_targets_due(target, make_target):
     make_target("Paused", is_active=False)
     now = mark().at
     Target.objects.update(next_check_at=now + timedelta(hours=1))
-    assert watching.check_now(Target.objects.all(), now) == 1
+    assert controls.check_now(Target.objects.all(), now) == 1
     assert list(Target.objects.due(now, now)) == [target]
 
 
 def test_what_was_found_before_a_change_says_nothing_of_the_new_question(checks, incident):
     claimed = checks.claim()
     Target.objects.update(next_check_at=mark().at + timedelta(days=1), certificate_until=checks.now.at)
-    watching.changed(checks.target, "alice")
+    controls.changed(checks.target, "alice")
     target = Target.objects.get()
     assert target.next_check_at <= mark().at
     assert target.certificate_until is None
@@ -199,7 +200,7 @@ def test_what_was_found_before_a_change_says_nothing_of_the_new_question(checks,
 def test_a_target_that_was_deactivated_by_hand_has_no_open_incident(checks, incident):
     Target.objects.update(is_active=False)
     checks.target.refresh_from_db()
-    watching.changed(checks.target, "alice")
+    controls.changed(checks.target, "alice")
     incident.refresh_from_db()
     assert incident.resolved_at is not None
 

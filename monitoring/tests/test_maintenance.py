@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.core.exceptions import ValidationError
 
-from monitoring.maintenance import Covered, covering, covers
+from monitoring.alerts.maintenance import Covered, covering, covers
 from monitoring.models import MaintenanceWindow
 
 # A Tuesday, 02:00 to 03:00.

@@ -4,12 +4,12 @@ import pytest
 from django.core.cache import cache
 from django.utils import timezone, translation
 
+from monitoring.alerts.incidents import IncidentOpening, open_incidents
 from monitoring.clock import mark
-from monitoring.incidents import IncidentOpening, open_incidents
+from monitoring.figures.uptime import DAY, HOUR, floor
 from monitoring.models import Rollup, Round
 from monitoring.panels import milliseconds, services_tile, totals
 from monitoring.tests.rolled import rollup
-from monitoring.uptime import DAY, HOUR, floor
 
 pytestmark = pytest.mark.django_db
 Period = Rollup.Period

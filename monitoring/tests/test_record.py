@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from monitoring.checks.pacing import next_due
+from monitoring.checks.record import RETRY_PAUSE, FinishedCheck, record_checks
 from monitoring.models import CheckResult, Incident, MaintenanceWindow, Target
-from monitoring.pace import next_due
-from monitoring.record import RETRY_PAUSE, FinishedCheck, record_checks
 from monitoring.tests.conftest import NOON, REFUSED, Checks, fine
 from portal.models import OutboxMessage
 

@@ -8,14 +8,14 @@ from unicodedata import category
 import pytest
 from django.utils import timezone, translation
 
-from monitoring import report
-from monitoring.columns import WIDTH, padded, printable, width_of, wrapped
-from monitoring.incidents import IncidentOpening, note_cause, open_incidents, resolve_incidents
+from monitoring.alerts.incidents import IncidentOpening, note_cause, open_incidents, resolve_incidents
+from monitoring.figures.uptime import Figures
 from monitoring.models import CheckResult, Round
-from monitoring.report import Line, Log, Seen, of_period, save, table
+from monitoring.terminal import report
+from monitoring.terminal.report import Line, Log, Seen, of_period, save, table
+from monitoring.terminal.text_table import WIDTH, padded, printable, width_of, wrapped
 from monitoring.tests.conftest import NOON
 from monitoring.tests.rolled import DAY, HOUR, MINUTE, a_target, around, check, rollup
-from monitoring.uptime import Figures
 from portal.work.jobs import AlreadyRunning
 
 pytestmark = pytest.mark.django_db

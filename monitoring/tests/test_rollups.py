@@ -7,8 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from monitoring import rollups
-from monitoring.histogram import bucket
+from monitoring.figures import rollups
+from monitoring.figures.histogram import bucket
 from monitoring.models import CheckResult, Rollup
 from monitoring.tests.rolled import DAY, HOUR, MINUTE, NOON, SECOND, a_target, check
 from portal.models import JobRun

@@ -13,10 +13,11 @@ from django.conf import settings as portal_settings
 from django.db import DatabaseError, OperationalError
 from django.utils import timezone
 
-from monitoring import record, rounds, sweeps, watch, watching
-from monitoring.console import line_of
+from monitoring import controls
+from monitoring.checks import active_round, pacing, record, sweeps, worker_rounds
+from monitoring.checks.sweeps import LeaseUnavailable, Progress, Sweep, sweep_once
 from monitoring.models import CheckResult, Incident, Round, Target
-from monitoring.sweeps import LeaseUnavailable, Progress, Sweep, spread_seconds, sweep_once
+from monitoring.terminal.screen import line_of
 from monitoring.tests.services import Service
 from portal.models import JobRun
 from portal.tests.helpers.database import own_address
@@ -34,7 +35,7 @@ def no_connectivity_probes(settings):
 @pytest.fixture(autouse=True)
 def kept_connection(monkeypatch):
     """The connection holds the test's transaction: closing it would end the test."""
-    for module in (rounds, sweeps, watch):
+    for module in (worker_rounds, sweeps, active_round):
         monkeypatch.setattr(module, "close_old_connections", lambda: None)
 
 
@@ -47,15 +48,17 @@ def service():
 @pytest.fixture
 def targets(make_target, service, monkeypatch):
     """Five targets, checked at once instead of over a second."""
-    monkeypatch.setattr(sweeps, "SPREAD_OF_ONE", 0.0)
+    monkeypatch.setattr(pacing, "SPREAD_OF_ONE", 0.0)
     return [make_target(f"T{number}", url=f"{service.url}/{number}", interval=86_400) for number in range(5)]
 
 
 @pytest.fixture
 def start_sweep():
     """Return a function that starts a sweep whose steps the test makes itself."""
-    with watch.make_prober() as prober:
-        yield lambda: Sweep(watch.ActiveRound(rounds.take_lease(0).fence, prober, watch.make_connectivity()))
+    with active_round.make_prober() as prober:
+        yield lambda: Sweep(
+            active_round.ActiveRound(worker_rounds.take_lease(0).fence, prober, active_round.make_connectivity())
+        )
 
 
 def finish(sweep):
@@ -74,11 +77,6 @@ def gone(*arguments, **options):
 # --- A sweep ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("count", "interval", "seconds"), [(0, 60, 0), (4, 60, 1), (200, 60, 10), (200, 5, 2.5)])
-def test_checks_are_spread_over_at_most_ten_seconds_and_half_the_interval(count, interval, seconds):
-    assert spread_seconds(count, interval) == seconds
-
-
 def test_sweep_checks_each_active_target_once_whatever_its_interval(targets, service):
     Target.objects.update(next_check_at=timezone.now() + timedelta(hours=5))
     Target.objects.filter(name="T2").update(is_active=False)
@@ -93,8 +91,8 @@ def test_sweep_checks_each_active_target_once_whatever_its_interval(targets, ser
 
 def test_checks_of_a_sweep_start_at_different_moments(targets, start_sweep, monkeypatch):
     planned = []
-    monkeypatch.setattr(watch.Prober, "submit", lambda self, key, spec, due, **kind: planned.append(due))
-    monkeypatch.setattr(sweeps, "SPREAD_OF_ONE", 0.25)
+    monkeypatch.setattr(active_round.Prober, "submit", lambda self, key, spec, due, **kind: planned.append(due))
+    monkeypatch.setattr(pacing, "SPREAD_OF_ONE", 0.25)
     sweep = start_sweep()
     sweep.claim()
     offsets = sorted(due - sweep.started for due in planned)
@@ -129,7 +127,7 @@ def test_sweep_waits_for_a_retry_that_is_not_due_yet(target, service, start_swee
     sweep = start_sweep()
     sweep.step(0.05)
     assert (service.asked, sweep.is_over()) == ([], False)
-    watching.check_now(Target.objects.all(), timezone.now())
+    controls.check_now(Target.objects.all(), timezone.now())
     finish(sweep)
     assert service.asked == ["/"]
 
@@ -138,7 +136,7 @@ def test_sweep_does_not_wait_for_a_target_paused_meanwhile(targets, service, sta
     service.gate.clear()
     sweep = start_sweep()
     sweep.step(0.05)
-    watching.pause(Target.objects.filter(name="T1"), "alice")
+    controls.pause(Target.objects.filter(name="T1"), "alice")
     service.gate.set()
     finish(sweep)
     assert sorted(result.target.name for result in sweep.results) == ["T0", "T2", "T3", "T4"]
@@ -151,7 +149,7 @@ def test_target_changed_during_its_check_is_checked_again(target, service, start
     sweep.step(0.05)
     service.arrivals.acquire(timeout=PATIENCE)
     Target.objects.update(url=f"{service.url}/new")
-    watching.changed(Target.objects.get(), "alice")
+    controls.changed(Target.objects.get(), "alice")
     service.gate.set()
     finish(sweep)
     assert service.asked == ["/old", "/new"]
@@ -202,35 +200,35 @@ def test_two_failing_sweeps_open_an_incident_and_two_good_ones_close_it(targets,
 
 def test_results_are_kept_until_the_database_is_back(targets, service, monkeypatch):
     failures = iter([OperationalError("gone"), None, OperationalError("gone")])
-    sound = watch.record_checks
+    sound = active_round.record_checks
 
     def record_or_fail(batch, now):
         if error := next(failures, None):
             raise error
         return sound(batch, now)
 
-    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(watch, "record_checks", record_or_fail)
+    monkeypatch.setattr(active_round, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(active_round, "record_checks", record_or_fail)
     assert sweep_all().round.checks == 5
     assert len(service.asked) == 5, "a result was lost, and its target checked again"
 
 
 def test_claiming_is_tried_again_when_the_database_is_back(targets, monkeypatch):
-    sound, failures = watch.ActiveRound.claim, iter([DatabaseError("gone")])
+    sound, failures = active_round.ActiveRound.claim, iter([DatabaseError("gone")])
 
     def claim_or_fail(self, *arguments):
         if error := next(failures, None):
             raise error
         return sound(self, *arguments)
 
-    monkeypatch.setattr(watch.ActiveRound, "claim", claim_or_fail)
-    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(active_round.ActiveRound, "claim", claim_or_fail)
+    monkeypatch.setattr(active_round, "PAUSE_SECONDS", 0.0)
     assert sweep_all().round.checks == 5
 
 
 def test_stopped_sweep_gives_up_results_that_cannot_be_stored(targets, monkeypatch):
-    monkeypatch.setattr(watch, "record_checks", gone)
-    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(active_round, "record_checks", gone)
+    monkeypatch.setattr(active_round, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(sweeps, "UNWRITTEN_SECONDS", 0.1)
     shown = []
     swept = sweep_all(is_ending=lambda: bool(shown), show=shown.append)
@@ -252,15 +250,15 @@ def test_stopped_sweep_waits_for_a_check_under_way_however_long_it_takes(targets
 
 
 def test_round_that_cannot_be_stored_keeps_its_results(targets, monkeypatch):
-    monkeypatch.setattr(watch.ActiveRound, "close", gone)
+    monkeypatch.setattr(active_round.ActiveRound, "close", gone)
     swept = sweep_all()
     assert (swept.round, len(swept.results), swept.is_lost) == (None, 5, True)
     assert line_of(swept) == "The round could not be written down."
 
 
 def test_missing_database_is_asked_once_a_pause(targets, start_sweep, monkeypatch, caplog):
-    monkeypatch.setattr(watch.ActiveRound, "claim", gone)
-    monkeypatch.setattr(watch, "PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr(active_round.ActiveRound, "claim", gone)
+    monkeypatch.setattr(active_round, "PAUSE_SECONDS", 3600.0)
     sweep = start_sweep()
     for _ in range(5):
         sweep.step(0.0)
@@ -274,21 +272,21 @@ def test_missing_database_is_asked_once_a_pause(targets, start_sweep, monkeypatc
 
 
 def test_workers_make_no_round_during_a_sweep_and_go_on_after_it(targets, service, monkeypatch):
-    monkeypatch.setattr(rounds, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(worker_rounds, "PATIENCE_SECONDS", 0.0)
     found = []
-    sweep_all(show=lambda progress: found.append(rounds.run_round(length=0.1)))
+    sweep_all(show=lambda progress: found.append(worker_rounds.run_round(length=0.1)))
     assert set(found) == {None}
     Target.objects.update(next_check_at=timezone.now())
-    assert rounds.run_round(length=0.1).number == 2
+    assert worker_rounds.run_round(length=0.1).number == 2
 
 
 def test_sweep_waits_for_the_workers_round_to_end(targets):
-    lease = rounds.take_lease(0)
+    lease = worker_rounds.take_lease(0)
     assert sweep_all(on_wait=lease.release).round.number == lease.fence + 1
 
 
 def test_sweep_looks_more_often_when_the_workers_round_is_about_to_end(db):
-    rounds.take_lease(0)
+    worker_rounds.take_lease(0)
     assert not sweeps.is_about_to_end()
     JobRun.objects.update(started_at=timezone.now() - timedelta(seconds=57))
     assert not sweeps.is_about_to_end()
@@ -298,20 +296,20 @@ def test_sweep_looks_more_often_when_the_workers_round_is_about_to_end(db):
 
 def test_sweep_gives_up_if_the_workers_keep_the_lease(targets, service, monkeypatch):
     monkeypatch.setattr(sweeps, "PATIENCE_SECONDS", 0.05)
-    rounds.take_lease(0)
+    worker_rounds.take_lease(0)
     with pytest.raises(LeaseUnavailable):
         sweep_all()
     assert service.asked == []
 
 
 def test_sweep_that_is_to_end_stops_waiting_for_the_lease(targets):
-    rounds.take_lease(0)
+    worker_rounds.take_lease(0)
     assert sweep_all(is_ending=lambda: True) is None
 
 
 def test_sweep_whose_lease_was_taken_over_stops(targets, service, monkeypatch):
     """As after Ctrl-Z for longer than the lease."""
-    monkeypatch.setattr(rounds, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(worker_rounds, "RENEW_SECONDS", 0.0)
     service.gate.clear()
 
     def take_over(progress):
@@ -326,28 +324,28 @@ def test_sweep_whose_lease_was_taken_over_stops(targets, service, monkeypatch):
 
 
 def test_watch_lease_is_renewed_when_it_is_due(monkeypatch):
-    monkeypatch.setattr(rounds, "RENEW_SECONDS", 1000.0)
-    lease = rounds.take_lease(0)
+    monkeypatch.setattr(worker_rounds, "RENEW_SECONDS", 1000.0)
+    lease = worker_rounds.take_lease(0)
     for is_due, is_renewed in ((True, True), (False, False), (True, True)):
         if is_due:
             lease.next_renewal -= 1000.0
         JobRun.objects.update(lease_expires_at=timezone.now())
-        rounds.Heartbeat.objects.all().delete()
+        worker_rounds.Heartbeat.objects.all().delete()
         assert lease.keep()
         assert (JobRun.objects.get().lease_expires_at > timezone.now()) is is_renewed
-        assert rounds.Heartbeat.objects.filter(component=rounds.HEARTBEAT).exists() is is_renewed
+        assert worker_rounds.Heartbeat.objects.filter(component=worker_rounds.HEARTBEAT).exists() is is_renewed
 
 
 def test_watch_lease_is_not_given_up_for_want_of_a_database(monkeypatch, caplog):
-    lease = rounds.take_lease(0)
-    monkeypatch.setattr(watch, "PAUSE_SECONDS", 3600.0)
+    lease = worker_rounds.take_lease(0)
+    monkeypatch.setattr(active_round, "PAUSE_SECONDS", 3600.0)
     monkeypatch.setattr("portal.work.jobs.Lease.extend", gone)
     assert [lease.keep(), lease.keep()] == [True, True]
     assert len(caplog.messages) == 1, "the database was asked again before the pause was over"
 
 
 def test_watch_lease_that_cannot_be_released_expires_by_itself(monkeypatch):
-    lease = rounds.take_lease(0)
+    lease = worker_rounds.take_lease(0)
     monkeypatch.setattr("portal.work.jobs.Lease.release", gone)
     lease.release()
 

@@ -4,10 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitoring.models import Incident, Round, Target
-from monitoring.probe.http import ProbeOutcome
-from monitoring.tests.conftest import REFUSED, fine
-from monitoring.thresholds import (
+from monitoring.checks.thresholds import (
     FleetLimits,
     derive_state,
     evaluate_fleet,
@@ -15,6 +12,9 @@ from monitoring.thresholds import (
     should_retry,
     update_streaks,
 )
+from monitoring.models import Incident, Round, Target
+from monitoring.probe.http import ProbeOutcome
+from monitoring.tests.conftest import REFUSED, fine
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 Rule, State = Incident.Rule, Target.State

@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 from django.db.models import Q
 
-from monitoring import watching
-from monitoring.connectivity import Connectivity
+from monitoring import controls
+from monitoring.checks.active_round import ActiveRound
+from monitoring.checks.connectivity import Connectivity
 from monitoring.models import Incident, MaintenanceWindow, Target
 from monitoring.probe.pool import Prober
 from monitoring.tests.conftest import REFUSED, Checks, fine
-from monitoring.watch import ActiveRound
 from portal.models import OutboxMessage
 
 pytestmark = pytest.mark.django_db
@@ -120,9 +120,9 @@ def test_failures_before_a_gap_do_not_count_after_it(checks, minutes, is_open):
 
 def test_failures_before_a_pause_do_not_count_after_it(checks):
     find(checks, "fofofofof")
-    watching.pause(Target.objects.all(), "user:ann")
+    controls.pause(Target.objects.all(), "user:ann")
     assert not rules_open()
-    watching.resume(Target.objects.all(), checks.now.at)
+    controls.resume(Target.objects.all(), checks.now.at)
     find(checks, "fofofofo")
     assert not rules_open()
 

@@ -5,9 +5,9 @@ from datetime import date, timedelta
 import pytest
 from django.utils import translation
 
-from monitoring import uptime
+from monitoring.figures import uptime
+from monitoring.figures.uptime import SPANS, WINDOWS, Bar, Figures, bars, figures, floor, percent, rounded, series
 from monitoring.tests.rolled import DAY, HOUR, MINUTE, NOON, a_target, around, rollup
-from monitoring.uptime import SPANS, WINDOWS, Bar, Figures, bars, figures, floor, percent, rounded, series
 
 TODAY = NOON - 12 * HOUR
 

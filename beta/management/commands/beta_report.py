@@ -14,10 +14,9 @@ from beta.formats import FORMATS, rendered
 from beta.models import BetaProgramme, BetaSnapshot
 from beta.report.snapshots import keep
 from beta.report.verdict import GO
-from monitoring import report
-from monitoring.columns import printable
-from monitoring.management.ending import ends_plainly
-from monitoring.management.printing import print_bytes
+from monitoring.terminal import report
+from monitoring.terminal.output import ends_plainly, print_bytes
+from monitoring.terminal.text_table import printable
 from portal.base.files import write_whole
 from portal.notifications import in_portal_language
 

@@ -11,11 +11,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from monitoring import adhoc, follow, report, sweeps
-from monitoring.console import Screen, line_of
-from monitoring.management.ending import ends_plainly
-from monitoring.management.printing import print_bytes
+from monitoring.checks import adhoc, follow, sweeps
 from monitoring.models import Target
+from monitoring.terminal import report
+from monitoring.terminal.output import ends_plainly, print_bytes
+from monitoring.terminal.screen import Screen, line_of
 from portal.base.logs import redacted
 from portal.notifications import in_portal_language
 from portal.notifications.known import BUILT_IN_SETTINGS, built_in

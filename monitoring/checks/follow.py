@@ -10,15 +10,15 @@ from datetime import datetime, timedelta
 from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 
-from monitoring import rounds
+from monitoring.checks import worker_rounds
+from monitoring.checks.sweeps import IsEnding, Show
 from monitoring.models import CheckResult, Round
-from monitoring.sweeps import IsEnding, Show
 from portal.base.failures import error_line
 
 log = logging.getLogger("vigie.monitoring")
 STEP_SECONDS = 0.5
 # A round that ended within this time is shown at once, so that nobody waits a minute for the first line.
-RECENT = timedelta(seconds=2.5 * rounds.LENGTH_SECONDS)
+RECENT = timedelta(seconds=2.5 * worker_rounds.LENGTH_SECONDS)
 # Workers that are starting, or that replace a killed one, begin to watch within a few seconds.
 PATIENCE_SECONDS = 10.0
 
@@ -65,7 +65,7 @@ class Follower:
             yield found
 
     def look_for_workers(self) -> None:
-        if not rounds.is_unwatched(timezone.now()):
+        if not worker_rounds.is_unwatched(timezone.now()):
             self.was_watched, self.is_unwatched, self.unwatched_since = True, False, None
             return
         self.unwatched_since = self.unwatched_since or time.monotonic()
@@ -94,6 +94,6 @@ class Follower:
 
 def seconds_left(now: datetime) -> float:
     """Return how long the workers' round under way lasts; 0 if there is none."""
-    started_at = rounds.lease_rows().values_list("started_at", flat=True).first()
-    length = timedelta(seconds=rounds.LENGTH_SECONDS)
+    started_at = worker_rounds.lease_rows().values_list("started_at", flat=True).first()
+    length = timedelta(seconds=worker_rounds.LENGTH_SECONDS)
     return max(0.0, (started_at + length - now).total_seconds()) if started_at else 0.0

@@ -17,7 +17,7 @@ from django.db import DatabaseError, close_old_connections
 from django.db.models import Q
 from django.utils import timezone
 
-from monitoring import pace, rounds, watch
+from monitoring.checks import active_round, pacing, worker_rounds
 from monitoring.models import CheckResult, Round, Target
 from monitoring.querysets import CLOCKS_DIFFER
 from portal.base.failures import error_line
@@ -25,12 +25,10 @@ from portal.work.jobs import claimable_cycles
 
 log = logging.getLogger("vigie.monitoring")
 STEP_SECONDS = 0.2
-# Checks are spread over this long at most, and over this long for each target.
-LONGEST_SPREAD, SPREAD_OF_ONE = 10.0, 0.25
 # A worker's round lasts a minute, and another worker may be quicker than we are when it ends.
-PATIENCE_SECONDS = 2.5 * rounds.LENGTH_SECONDS
+PATIENCE_SECONDS = 2.5 * worker_rounds.LENGTH_SECONDS
 # A failure waits this long for the verdict on our own connectivity, and is stored at once after that.
-UNWRITTEN_SECONDS = watch.PATIENCE_SECONDS + 1.0
+UNWRITTEN_SECONDS = active_round.PATIENCE_SECONDS + 1.0
 # As a worker's round ends: often enough to be there before the worker that waits for the same moment.
 LOOK_SECONDS = 0.005
 
@@ -73,16 +71,11 @@ Show = Callable[[Progress | float], None]
 IsEnding = Callable[[], bool]
 
 
-def spread_seconds(count: int, interval: float) -> float:
-    """Return the seconds over which `count` checks begin."""
-    return min(LONGEST_SPREAD, interval / 2, SPREAD_OF_ONE * count)
-
-
 @dataclass
 class Sweep:
     """All active targets once, each until it has a result or is no longer active."""
 
-    run: watch.ActiveRound
+    run: active_round.ActiveRound
     results: list[CheckResult] = field(default_factory=list)
     is_stopped: bool = False
     is_lost: bool = False
@@ -91,7 +84,7 @@ class Sweep:
         self.started = self.moved = self.next_claim = time.monotonic()
         self.left = self.active()
         self.total = len(self.left)
-        self.spread = spread_seconds(self.total, math.inf)
+        self.spread = pacing.spread_seconds(self.total, math.inf)
 
     def active(self) -> set[int]:
         return set(Target.objects.active().values_list("pk", flat=True))
@@ -119,7 +112,7 @@ class Sweep:
             except DatabaseError as error:
                 log.warning("targets could not be claimed: %s", error_line(error))
                 close_old_connections()
-                self.next_claim = time.monotonic() + watch.PAUSE_SECONDS
+                self.next_claim = time.monotonic() + active_round.PAUSE_SECONDS
         in_flight = len(self.run.in_flight)
         for result in self.run.step(timeout):
             self.results.append(result)
@@ -141,7 +134,7 @@ class Sweep:
         return self.left - {pk for pk, _claim in self.run.in_flight}
 
     def due(self, target: Target) -> float:
-        return max(time.monotonic(), self.started + pace.phase(target.pk) * self.spread)
+        return max(time.monotonic(), self.started + pacing.phase(target.pk) * self.spread)
 
     def close(self) -> Round | None:
         """Store the round. Return None if nothing came back, or if the database is gone."""
@@ -159,14 +152,14 @@ def sweep_once(is_ending: IsEnding, on_wait: Callable[[], None], show: Show) -> 
 
     Return None if it is to end before it could begin. Raises Occupied.
     """
-    lease = rounds.take_lease(0) or wait_for_lease(is_ending, on_wait)
+    lease = worker_rounds.take_lease(0) or wait_for_lease(is_ending, on_wait)
     if lease is None:
         return None
     started = time.monotonic()
     try:
-        with watch.make_prober() as prober:
-            watch.release_dead_claims()
-            sweep = Sweep(watch.ActiveRound(lease.fence, prober, watch.make_connectivity()))
+        with active_round.make_prober() as prober:
+            active_round.release_dead_claims()
+            sweep = Sweep(active_round.ActiveRound(lease.fence, prober, active_round.make_connectivity()))
             while not sweep.is_over():
                 if not lease.keep() or is_ending():
                     sweep.stop()
@@ -179,11 +172,13 @@ def sweep_once(is_ending: IsEnding, on_wait: Callable[[], None], show: Show) -> 
     return ShownRound(found, sweep.results, seconds, is_stopped=sweep.is_stopped, is_lost=sweep.is_lost)
 
 
-def wait_for_lease(is_ending: IsEnding, on_wait: Callable[[], None]) -> rounds.WatchLease | None:
+def wait_for_lease(is_ending: IsEnding, on_wait: Callable[[], None]) -> worker_rounds.WatchLease | None:
     on_wait()
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not is_ending():
-        if claimable_cycles(rounds.lease_rows(), timezone.now()).exists() and (lease := rounds.take_lease(0)):
+        if claimable_cycles(worker_rounds.lease_rows(), timezone.now()).exists() and (
+            lease := worker_rounds.take_lease(0)
+        ):
             return lease
         if time.monotonic() >= deadline:
             raise LeaseUnavailable
@@ -193,5 +188,5 @@ def wait_for_lease(is_ending: IsEnding, on_wait: Callable[[], None]) -> rounds.W
 
 def is_about_to_end() -> bool:
     """Return whether the worker's round under way has asked for its successor."""
-    length = timedelta(seconds=rounds.LENGTH_SECONDS - rounds.HAND_OVER_SECONDS)
-    return rounds.lease_rows().filter(started_at__lte=timezone.now() - length).exists()
+    length = timedelta(seconds=worker_rounds.LENGTH_SECONDS - worker_rounds.HAND_OVER_SECONDS)
+    return worker_rounds.lease_rows().filter(started_at__lte=timezone.now() - length).exists()

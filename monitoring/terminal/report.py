@@ -16,11 +16,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from monitoring import rollups, tell, uptime
-from monitoring.columns import WIDTH, header_of, indented, printable, row_of, widths_of, wrapped
+from monitoring.alerts import notices
+from monitoring.figures import rollups, uptime
+from monitoring.figures.uptime import DAY, HOUR, MINUTE, Figures, Part, percent
 from monitoring.models import CheckResult, Incident, Rollup, Round, Target
 from monitoring.probe.kinds import ErrorKind
-from monitoring.uptime import DAY, HOUR, MINUTE, Figures, Part, percent
+from monitoring.terminal.text_table import WIDTH, header_of, indented, printable, row_of, widths_of, wrapped
 from portal.base.conventions import Collected
 from portal.base.files import write_whole
 from portal.base.words import EMPTY_VALUE, format_moment, round_to_integer
@@ -263,11 +264,11 @@ def incidents(since: datetime, now: datetime) -> Iterator[str]:
 
 
 def lines_about(incident: Incident, now: datetime) -> Iterator[str]:
-    lasting = tell.spoken(incident.duration or now - incident.opened_at)
+    lasting = notices.spoken(incident.duration or now - incident.opened_at)
     spoken = lasting if incident.resolved_at else _("open for %(time)s") % {"time": lasting}
-    what = tell.headline(incident)
+    what = notices.headline(incident)
     yield from wrapped(f"{format_moment(incident.opened_at)}, {spoken}: {what}", WIDTH)
-    yield from indented(tell.reason(incident))
+    yield from indented(notices.reason(incident))
     if incident.cause:
         yield from indented(_("Cause: %(cause)s") % {"cause": incident.cause})
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from django.db import DatabaseError, close_old_connections, transaction
 from django.utils import timezone
 
-from monitoring import watch
+from monitoring.checks import active_round
 from monitoring.models import Round, Target
 from portal.base.failures import error_line
 from portal.models import Heartbeat, JobRun
@@ -65,7 +65,7 @@ class WatchLease:
             except DatabaseError as error:
                 log.warning("the lease could not be renewed: %s", error_line(error))
                 close_old_connections()
-                self.next_renewal = time.monotonic() + watch.PAUSE_SECONDS
+                self.next_renewal = time.monotonic() + active_round.PAUSE_SECONDS
         return self.is_held
 
     def release(self) -> None:
@@ -97,10 +97,10 @@ def run_round(length: float | None = None) -> Round | None:
     lease = take_lease(PATIENCE_SECONDS)
     if lease is None:
         return None
-    with watch.make_prober() as prober:
+    with active_round.make_prober() as prober:
         try:
-            run = watch.ActiveRound(lease.fence, prober, watch.make_connectivity())
-            watch.release_dead_claims()
+            run = active_round.ActiveRound(lease.fence, prober, active_round.make_connectivity())
+            active_round.release_dead_claims()
             claim_until(run, lease, LENGTH_SECONDS if length is None else length)
         finally:
             lease.release()
@@ -109,7 +109,7 @@ def run_round(length: float | None = None) -> Round | None:
         return run.close()
 
 
-def claim_until(run: watch.ActiveRound, lease: WatchLease, length: float) -> None:
+def claim_until(run: active_round.ActiveRound, lease: WatchLease, length: float) -> None:
     """Claim what is due and record results until the time is over, the lease is lost, or the portal is stopped."""
     end, has_successor = time.monotonic() + length, False
     while (now := time.monotonic()) < end and not attempts.cluster_is_ending.get()() and lease.keep():
@@ -120,7 +120,7 @@ def claim_until(run: watch.ActiveRound, lease: WatchLease, length: float) -> Non
         except DatabaseError as error:
             log.warning("targets could not be claimed: %s", error_line(error))
             close_old_connections()
-            time.sleep(watch.PAUSE_SECONDS)
+            time.sleep(active_round.PAUSE_SECONDS)
         run.step(STEP_SECONDS)
 
 

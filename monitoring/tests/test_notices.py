@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from monitoring.alerts.incidents import IncidentOpening, open_incidents, resolve_incidents, send_reminders
+from monitoring.checks.record import FinishedCheck, record_checks
 from monitoring.clock import mark
-from monitoring.incidents import IncidentOpening, open_incidents, resolve_incidents, send_reminders
 from monitoring.models import Incident
-from monitoring.record import FinishedCheck, record_checks
 from monitoring.tests.conftest import NOON, REFUSED, Checks
 from portal.notifications.delivery import deliver
 from portal.tests.helpers.receiver import BotApi

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from monitoring import histogram
-from monitoring.histogram import Histogram
+from monitoring.figures import histogram
+from monitoring.figures.histogram import Histogram
+from monitoring.figures.uptime import DAY, EPOCH, HOUR, MINUTE, floor
 from monitoring.models import CheckResult, Rollup
-from monitoring.uptime import DAY, EPOCH, HOUR, MINUTE, floor
 from portal.work.jobs import AlreadyRunning, Lease, exclusive_lease
 
 Period = Rollup.Period

@@ -11,16 +11,16 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 
-from monitoring import maintenance
+from monitoring.alerts import maintenance
+from monitoring.alerts.fleet import FLEET, update_fleet_incidents, update_portal_incident
+from monitoring.checks.connectivity import RESOLVER_ERRORS, Connectivity
+from monitoring.checks.record import UNCLAIMED, FinishedCheck, record_checks
 from monitoring.clock import Mark, mark
-from monitoring.connectivity import RESOLVER_ERRORS, Connectivity
-from monitoring.fleet import FLEET, update_fleet_incidents, update_portal_incident
-from monitoring.histogram import nearest_rank
+from monitoring.figures.histogram import nearest_rank
 from monitoring.models import CheckResult, Incident, Round, Target
 from monitoring.probe.kinds import NETWORK
 from monitoring.probe.pool import FinishedProbe, Prober
 from monitoring.querysets import TargetQuerySet
-from monitoring.record import UNCLAIMED, FinishedCheck, record_checks
 from portal.base.failures import error_line
 from portal.work.processes import current_process, dead_processes
 

@@ -9,9 +9,10 @@ from functools import cache
 
 from django.db import transaction
 
-from monitoring import maintenance, pace, thresholds
+from monitoring.alerts import maintenance
+from monitoring.alerts.incidents import IncidentOpening, is_muted, note_error_change, open_incidents, resolve_incidents
+from monitoring.checks import pacing, thresholds
 from monitoring.clock import Mark
-from monitoring.incidents import IncidentOpening, is_muted, note_error_change, open_incidents, resolve_incidents
 from monitoring.models import CheckResult, Exclusion, Incident, Target
 from monitoring.probe.http import ProbeOutcome
 
@@ -94,7 +95,7 @@ def apply_check(target: Target, check: FinishedCheck, excuse: str, now: datetime
     if excuse == Exclusion.MAINTENANCE or thresholds.is_after_gap(target, check.at):
         target.recent = ""
     target.attempts = 0
-    target.next_check_at = pace.next_due(target.pk, target.interval, now)
+    target.next_check_at = pacing.next_due(target.pk, target.interval, now)
     target.last_check_at, target.last_latency_ms = check.at, outcome.latency_ms
     target.last_error_kind, target.last_detail = outcome.error_kind, outcome.detail
     if outcome.is_ok or outcome.certificate_until is not None:

@@ -14,15 +14,17 @@ from django.db import OperationalError, connections
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from monitoring import record, rounds, schedules, watch
+from monitoring import schedules
+from monitoring.alerts.incidents import send_reminders
+from monitoring.checks import active_round, record, worker_rounds
+from monitoring.checks.active_round import ActiveRound
+from monitoring.checks.connectivity import Connectivity
+from monitoring.checks.worker_rounds import TASK, ensure_watched, run_round, take_lease
 from monitoring.clock import mark
-from monitoring.connectivity import Connectivity
-from monitoring.incidents import send_reminders
 from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round, Target
 from monitoring.probe.http import ProbeOutcome
 from monitoring.probe.pool import FinishedProbe, Prober
 from monitoring.querysets import TargetQuerySet
-from monitoring.rounds import TASK, ensure_watched, run_round, take_lease
 from monitoring.schedules import (
     outdated_checks,
     outdated_minutes,
@@ -31,7 +33,6 @@ from monitoring.schedules import (
 )
 from monitoring.tests.conftest import NOON, fine
 from monitoring.tests.services import Service
-from monitoring.watch import ActiveRound
 from portal.models import Heartbeat, JobRun, OutboxMessage
 from portal.tests.helpers.database import own_address
 from portal.tests.helpers.workers import deliver
@@ -50,7 +51,7 @@ def nobody_else(settings):
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
-    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(active_round, "PAUSE_SECONDS", 0)
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_a_portal_that_is_being_stopped_is_not_kept_waiting(targets):
 
 
 def test_of_two_workers_one_makes_the_round(targets, service, monkeypatch):
-    monkeypatch.setattr(rounds, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(worker_rounds, "PATIENCE_SECONDS", 0)
     found = []
 
     def work():
@@ -164,7 +165,7 @@ def test_of_two_workers_one_makes_the_round(targets, service, monkeypatch):
 def test_a_watcher_who_was_overtaken_stops_claiming(targets, service, run):
     lease = take_lease(0)
     JobRun.objects.update(fence=lease.fence + 1)
-    rounds.claim_until(run, lease, length=60)
+    worker_rounds.claim_until(run, lease, length=60)
     assert service.asked == []
 
 
@@ -224,7 +225,7 @@ def test_those_that_fail_have_threads_of_their_own(make_target, service, run, mo
 
 
 def test_a_claim_of_somebody_who_vanished_runs_out(targets, run):
-    long_ago = timezone.now() - watch.CLAIM_LENGTH
+    long_ago = timezone.now() - active_round.CLAIM_LENGTH
     Target.objects.update(claim="1.1 elsewhere:1:1", claimed_at=long_ago, claimed_until=timezone.now())
     assert run.claim_due(timezone.now()) == 5
     finish(run)
@@ -242,7 +243,7 @@ def test_a_clock_set_back_an_hour_stops_no_check_that_was_claimed(targets, run):
     Target.objects.update(
         claim="x",
         claimed_at=later,
-        claimed_until=later + watch.CLAIM_LENGTH,
+        claimed_until=later + active_round.CLAIM_LENGTH,
         next_check_at=later + timedelta(hours=1),
     )
     assert run.claim_due(timezone.now()) == 5
@@ -252,9 +253,9 @@ def test_a_clock_set_back_an_hour_stops_no_check_that_was_claimed(targets, run):
 WATCHER = """
 import django, sys
 django.setup()
-from monitoring import rounds
+from monitoring.checks import worker_rounds
 print("up", flush=True)
-rounds.run_round(60)
+worker_rounds.run_round(60)
 """
 
 
@@ -304,21 +305,21 @@ def test_only_the_dead_lose_their_claims(targets):
     holders = {"T0": current_process(), "T1": "elsewhere:1:1", "T2": f"{HOST}:999999999:1"}
     for name, holder in holders.items():
         Target.objects.filter(name=name).update(claim=f"1.1 {holder}")
-    assert watch.release_dead_claims() == 1
+    assert active_round.release_dead_claims() == 1
     assert list(Target.objects.exclude(claim="").values_list("name", flat=True)) == ["T0", "T1"]
 
 
 @pytest.mark.parametrize(("is_online", "is_trusted"), [(True, True), (False, False), (None, False)])
 def test_that_the_network_is_missed_is_believed_where_it_was_reached_lately(targets, is_online, is_trusted):
     Round.objects.create(number=1, started_at=NOON, finished_at=NOON, checks=1, failures=0, is_online=is_online)
-    assert watch.make_connectivity().was_online is is_trusted
+    assert active_round.make_connectivity().was_online is is_trusted
 
 
 def test_an_outage_of_ours_is_believed_until_it_is_over(targets):
     Incident.objects.create(subject="portal", rule="offline", opened_at=NOON)
-    assert watch.make_connectivity().was_online
+    assert active_round.make_connectivity().was_online
     Incident.objects.update(resolved_at=NOON)
-    assert not watch.make_connectivity().was_online
+    assert not active_round.make_connectivity().was_online
 
 
 def test_a_result_stands_at_the_moment_its_check_began(targets, run):
@@ -340,7 +341,7 @@ def test_results_wait_while_the_database_is_gone(targets, run, monkeypatch):
         raise OperationalError("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(watch, "record_checks", gone)
+        patch.setattr(active_round, "record_checks", gone)
         while run.prober.in_flight:
             run.step(0.05)
     assert not CheckResult.objects.exists()
@@ -354,7 +355,7 @@ def test_one_result_that_cannot_be_written_keeps_no_other_from_it(targets, run, 
             raise TypeError("a fault of ours")
         return record.record_checks(batch, now)
 
-    monkeypatch.setattr(watch, "record_checks", refusing)
+    monkeypatch.setattr(active_round, "record_checks", refusing)
     run.claim_due(timezone.now())
     finish(run)
     assert sorted(CheckResult.objects.values_list("target__name", flat=True)) == ["T0", "T1", "T3", "T4"]
@@ -411,7 +412,7 @@ def test_what_waits_for_that_word_outlives_a_database_that_is_gone(targets, make
         raise OperationalError("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(watch, "record_checks", gone)
+        patch.setattr(active_round, "record_checks", gone)
         while run.prober.in_flight:
             run.step(0.05)
     assert len(run.unrecorded) == 6
@@ -430,7 +431,7 @@ def test_an_answer_is_never_our_own_fault(make_target, service, run, monkeypatch
 
 
 def test_a_word_that_never_comes_is_not_waited_for(make_target, run, monkeypatch):
-    monkeypatch.setattr(watch, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(active_round, "PATIENCE_SECONDS", 0)
     make_target(url="http://127.0.0.1:9/", retries=0)
     monkeypatch.setattr(run.connectivity, "may_explain", lambda failed_at: None)
     run.claim_due(timezone.now())
@@ -597,7 +598,7 @@ def test_the_schedule_reminds(targets, settings, channel):
 
 
 def test_after_the_clock_was_set_back_the_pulse_has_somebody_watch(targets):
-    Heartbeat.objects.beat(rounds.HEARTBEAT, "here")
+    Heartbeat.objects.beat(worker_rounds.HEARTBEAT, "here")
     Heartbeat.objects.update(at=timezone.now() + timedelta(hours=1), asked_at=timezone.now() + timedelta(hours=1))
     ensure_watched(timezone.now())
     assert queued() == 1
@@ -616,7 +617,7 @@ def test_a_watch_that_goes_on_is_left_alone(targets):
     lease.release()
     ensure_watched(timezone.now())
     assert queued() == 0
-    ensure_watched(timezone.now() + 2 * rounds.HAND_OVER)
+    ensure_watched(timezone.now() + 2 * worker_rounds.HAND_OVER)
     assert queued() == 1
 
 
@@ -643,7 +644,7 @@ def test_where_nothing_is_active_nobody_watches(targets):
 
 
 def test_a_worker_makes_the_round_that_was_asked_for(targets, service, monkeypatch):
-    monkeypatch.setattr(rounds, "LENGTH_SECONDS", 0.1)
+    monkeypatch.setattr(worker_rounds, "LENGTH_SECONDS", 0.1)
     ensure_watched(timezone.now())
     deliver()
     assert CheckResult.objects.count() == 5

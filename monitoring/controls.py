@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from monitoring import incidents
+from monitoring.alerts import incidents
 from monitoring.clock import mark
 from monitoring.models import Incident, Target
 from monitoring.querysets import TargetQuerySet

@@ -13,11 +13,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from monitoring import watch
-from monitoring.columns import GAP, cut, printable
+from monitoring.checks import active_round
+from monitoring.checks.sweeps import Progress, ShownRound
+from monitoring.figures.uptime import percent
 from monitoring.models import Round
-from monitoring.sweeps import Progress, ShownRound
-from monitoring.uptime import percent
+from monitoring.terminal.text_table import GAP, cut, printable
 from portal.base.words import EMPTY_VALUE, round_to_integer
 
 START_OF_LINE, ERASE = "\r", "\x1b[K"
@@ -73,7 +73,7 @@ def listed(names: Sequence[str], most: int = NAMED) -> str:
     more = len(names) - most
     if more <= 0:
         return shown
-    if len(names) >= watch.MOST_NAMED:
+    if len(names) >= active_round.MOST_NAMED:
         return _("%(names)s and more") % {"names": shown}
     return ngettext("%(names)s and %(count)d more", "%(names)s and %(count)d more", more) % {
         "names": shown,

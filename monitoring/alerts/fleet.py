@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import Q
 
-from monitoring import maintenance
+from monitoring.alerts import maintenance
+from monitoring.alerts.incidents import IncidentOpening, open_incidents, resolve_incidents
+from monitoring.checks.connectivity import Connectivity
+from monitoring.checks.thresholds import FleetLimits, evaluate_fleet
 from monitoring.clock import Mark
-from monitoring.connectivity import Connectivity
-from monitoring.incidents import IncidentOpening, open_incidents, resolve_incidents
 from monitoring.models import Incident, Round, Target
 from monitoring.probe.kinds import ErrorKind
-from monitoring.thresholds import FleetLimits, evaluate_fleet
 
 Rule = Incident.Rule
 FLEET, PORTAL = "fleet", "portal"

@@ -19,8 +19,8 @@ from django.utils.functional import Promise, SimpleLazyObject
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from monitoring import histogram
-from monitoring.histogram import Histogram
+from monitoring.figures import histogram
+from monitoring.figures.histogram import Histogram
 from monitoring.models import Rollup
 from portal.base.words import EMPTY_VALUE, round_half_up
 

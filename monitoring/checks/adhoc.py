@@ -11,14 +11,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, transaction
 
-from monitoring import pace, watch
+from monitoring.alerts.fleet import (
+    AD_HOC,
+    WATCH_LEASE,
+    renew_watch_lease,
+    update_fleet_incidents,
+    withdraw_watch_incidents,
+)
+from monitoring.checks import active_round, pacing
+from monitoring.checks.connectivity import Connectivity
+from monitoring.checks.record import FinishedCheck
+from monitoring.checks.sweeps import STEP_SECONDS, IsEnding, Progress, Show, ShownRound
 from monitoring.clock import Mark, mark
-from monitoring.connectivity import Connectivity
-from monitoring.fleet import AD_HOC, WATCH_LEASE, renew_watch_lease, update_fleet_incidents, withdraw_watch_incidents
 from monitoring.models import CheckResult, Exclusion, Round, Target
 from monitoring.probe.pool import Prober
-from monitoring.record import FinishedCheck
-from monitoring.sweeps import STEP_SECONDS, IsEnding, Progress, Show, ShownRound, spread_seconds
 from portal.base.failures import error_line
 from portal.egress.urls import clean_url
 from portal.notifications.notices import SUBJECT_LENGTH, shorten_with_hash
@@ -53,13 +59,13 @@ def make_targets(base: str, paths: Iterable[str] = PATHS) -> list[Target]:
     ]
 
 
-class AddressRound(watch.ActiveRound):
+class AddressRound(active_round.ActiveRound):
     """A round whose results are counted and not stored."""
 
     def start(self, targets: Sequence[Target], seconds: float) -> None:
         for target in targets:
             self.in_flight[target.pk, ""] = target
-            due = time.monotonic() + pace.phase(target.pk) * seconds
+            due = time.monotonic() + pacing.phase(target.pk) * seconds
             self.prober.submit((target.pk, ""), target.spec(), due, is_suspect=target.state == Target.State.DOWN)
 
     def step(self, timeout: float) -> list[CheckResult]:
@@ -104,11 +110,11 @@ class AddressWatch:
         self.targets = targets
         self.interval = interval
         self.number = 0
-        self.history: deque[Round] = deque(maxlen=watch.ROUNDS_REMEMBERED)
+        self.history: deque[Round] = deque(maxlen=active_round.ROUNDS_REMEMBERED)
         self.next_renewal = float("-inf")
 
     def __enter__(self) -> AddressWatch:
-        self.prober: Prober = watch.make_prober()
+        self.prober: Prober = active_round.make_prober()
         self.connectivity = load_connectivity()
         return self
 
@@ -124,7 +130,7 @@ class AddressWatch:
         started = time.monotonic()
         yield self.check_once(is_ending, show)
         while self.interval < math.inf:
-            started = next_start(started, self.interval, time.monotonic())
+            started = pacing.next_start(started, self.interval, time.monotonic())
             if not self.wait_until(started, is_ending, show):
                 return
             yield self.check_once(is_ending, show)
@@ -133,7 +139,7 @@ class AddressWatch:
         """Start all checks of a round, and wait for them even if the watch is to end."""
         self.number += 1
         visit, started = AddressRound(self.number, self.prober, self.connectivity), time.monotonic()
-        visit.start(self.targets, spread_seconds(len(self.targets), self.interval))
+        visit.start(self.targets, pacing.spread_seconds(len(self.targets), self.interval))
         results: list[CheckResult] = []
         is_stopped = False
         while not visit.is_over():
@@ -171,11 +177,6 @@ class AddressWatch:
         )
 
 
-def next_start(started: float, interval: float, now: float) -> float:
-    """Return when the next round starts. Rounds whose time has passed are skipped."""
-    return started + interval * max(1, math.ceil((now - started) / interval))
-
-
 def write_if_possible(failure: str, write: Callable[[], object]) -> None:
     """Write in a transaction. If the database is gone, log the failure: the watch goes on."""
     try:
@@ -189,7 +190,7 @@ def write_if_possible(failure: str, write: Callable[[], object]) -> None:
 def load_connectivity() -> Connectivity:
     """Return the connectivity probe. Without a database, no earlier round proves that it ever reached the network."""
     try:
-        return watch.make_connectivity()
+        return active_round.make_connectivity()
     except DatabaseError as error:
         log.warning("the last rounds could not be read: %s", error_line(error))
         close_old_connections()

@@ -16,8 +16,8 @@ from django.utils import timezone
 from django.utils.html import escape
 from django.utils.translation import gettext as _
 
+from monitoring.figures.uptime import figures, percent
 from monitoring.models import Target
-from monitoring.uptime import figures, percent
 from portal.access.tokens.credential import random_text
 
 State = Target.State

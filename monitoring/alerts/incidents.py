@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from monitoring import maintenance, tell
+from monitoring.alerts import maintenance, notices
 from monitoring.clock import Mark
 from monitoring.models import Incident, IncidentEvent, Target
 from monitoring.querysets import IncidentQuerySet
@@ -65,7 +65,7 @@ def open_incidents(openings: Sequence[IncidentOpening], now: Mark) -> list[Incid
         opened = list(new.select_related("target").order_by("pk"))
         add_events(opened, Kind.OPENED, now.at)
         add_events([incident for incident in opened if incident.told_at is None], Kind.SILENT, now.at, with_error=False)
-        notify_each(tell.opened, [incident for incident in opened if incident.told_at is not None])
+        notify_each(notices.opened, [incident for incident in opened if incident.told_at is not None])
         return opened
 
 
@@ -85,7 +85,7 @@ def resolve_incidents(incidents: Iterable[Incident], now: Mark, *, is_withdrawn:
         kind = Kind.WITHDRAWN if is_withdrawn else Kind.RESOLVED
         add_events(closed, kind, now.at, actor=actor, with_error=False)
         notified = [incident for incident in closed if incident.told_at is not None]
-        notify_each(tell.withdrawn if is_withdrawn else tell.resolved, notified)
+        notify_each(notices.withdrawn if is_withdrawn else notices.resolved, notified)
     return len(closed)
 
 
@@ -139,8 +139,8 @@ def add_events(
 def notify_each(build_notice: Callable[[Incident], Notice], incidents: Sequence[Incident]) -> None:
     if incidents:
         with in_portal_language():
-            notices = [build_notice(incident) for incident in incidents]
-        notify(*notices)
+            messages = [build_notice(incident) for incident in incidents]
+        notify(*messages)
 
 
 # --- Reminders -------------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def notify_again(incident: Incident, now: Mark) -> bool:
             won = unchanged.filter(acknowledged_at=None).update(reminded_at=now.at, reminders=incident.reminders)
         if won:
             add_events([incident], Kind.TOLD if is_first else Kind.REMINDED, now.at, with_error=False)
-            notify_each(tell.opened if is_first else lambda claimed: tell.reminder(claimed, now), [incident])
+            notify_each(notices.opened if is_first else lambda claimed: notices.reminder(claimed, now), [incident])
     return bool(won)
 
 

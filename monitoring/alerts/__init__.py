@@ -1,0 +1,1 @@
+"""Incidents: opened and resolved, their messages, the fleet's and the portal's, and maintenance."""

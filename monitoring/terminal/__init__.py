@@ -1,0 +1,1 @@
+"""Text for terminals and files: lines of rounds, tables and reports."""
