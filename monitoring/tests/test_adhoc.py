@@ -126,7 +126,9 @@ def test_nothing_is_stored(watch):
 
 def test_what_fails_while_we_are_offline_counts_for_nothing(watch, settings, monkeypatch):
     settings.CONNECTIVITY_PROBES = [("127.0.0.1", 1)]
-    monkeypatch.setattr(adhoc.active_round, "make_connectivity", lambda: Connectivity([("127.0.0.1", 1)], was_online=True))
+    monkeypatch.setattr(
+        adhoc.active_round, "make_connectivity", lambda: Connectivity([("127.0.0.1", 1)], was_online=True)
+    )
     [found] = watch(200, url="http://127.0.0.1:1")
     assert (found.checks, found.excused, found.is_online) == (0, 2, False)
 
