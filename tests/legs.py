@@ -29,8 +29,10 @@ ROOT = Path(__file__).parent.parent
 SETTINGS = ROOT / "docs" / "settings.md"
 # Compiled modules are kept here, so that the tree stays clean and each of the many processes starts faster.
 COMPILED = ROOT / ".venv" / "compiled"
-# Tests of processes wait most of the time, so a leg has work for one worker more than its share of the processors.
-IN_WORKERS = ["-p", "tests.workers", "-n", str(os.cpu_count() or 1), "--dist", "loadfile", "--no-loadscope-reorder"]
+# PostgreSQL has a third of the work. Together there are more workers than processors, since some wait for processes.
+PROCESSORS = os.cpu_count() or 1
+WORKERS, WORKERS_ON_POSTGRESQL = PROCESSORS, (PROCESSORS + 1) // 2
+IN_WORKERS = ["-p", "tests.workers", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def paths_of_tests() -> list[str]:
@@ -49,8 +51,9 @@ def arguments(given: list[str], *, is_second: bool) -> list[str]:
     """Return the arguments of one leg's pytest."""
     if any((ROOT / argument.partition("::")[0]).exists() for argument in given):
         return given
-    selection = ["--what-databases-differ-in"] if is_second else []
-    return [*IN_WORKERS, *selection, *given]
+    if is_second:
+        return [*IN_WORKERS, "-n", str(WORKERS_ON_POSTGRESQL), "--what-databases-differ-in", *given]
+    return [*IN_WORKERS, "-n", str(WORKERS), *given]
 
 
 @contextmanager

@@ -15,7 +15,11 @@ from tests.canaries import CANARY, everything_kept, found
 from usage.models import FeatureUsage, UserError
 from usage.tests.test_tracking_process import Web
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.slow,
+    pytest.mark.one_database("the log of gunicorn", despite=("transaction=True", "connection.")),
+]
 # The portal, which fails where it should not: before its answer, and in the middle of it.
 FAILING = f"""
 import portal.wsgi

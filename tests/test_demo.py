@@ -35,7 +35,12 @@ from usage import rollups
 from usage.models import GuardianReport, Licence, Run, RunRollup
 from usage.quotas import quota_statuses
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.one_database(
+        "the demo has a SQLite file", despite=("transaction=True", "live_server", "threading", "__contains")
+    ),
+]
 
 ROOT = Path(__file__).parent.parent
 

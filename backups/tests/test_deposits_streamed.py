@@ -228,6 +228,7 @@ def zeros(tmp_path):
         one.close()
 
 
+@pytest.mark.one_database("streams and files")
 def test_three_hundred_megabytes_cost_the_server_a_few(folder, token, zeros):
     dump = zeros(300 * MEBIBYTE)
     digest = hashlib.file_digest(dump, "sha256").hexdigest()
@@ -240,6 +241,7 @@ def test_three_hundred_megabytes_cost_the_server_a_few(folder, token, zeros):
     assert (folder / NAME).stat().st_size == 300 * MEBIBYTE
 
 
+@pytest.mark.one_database("streams and files")
 @pytest.mark.parametrize(
     ("sender", "expected"), [("machine", (413, "body_too_large")), ("nobody", (401, "invalid_token"))]
 )
@@ -250,6 +252,7 @@ def test_refused_deposit_is_not_read_and_its_sender_gets_the_answer(folder, toke
     assert listed(folder) == []
 
 
+@pytest.mark.one_database("streams and files")
 def test_large_deposits_that_never_come_leave_a_thread_to_others(begin, folder, token):
     with gunicorn(folder.parent.parent) as (address, _worker):
         first = begin(BODY[: deposits.CHUNK], to=address)
@@ -261,6 +264,7 @@ def test_large_deposits_that_never_come_leave_a_thread_to_others(begin, folder, 
     assert (folder / NAME).read_bytes() == BODY
 
 
+@pytest.mark.one_database("streams and files")
 def test_a_worker_that_is_killed_leaves_a_part_and_the_file_before_it(begin, folder):
     folder.mkdir(parents=True)
     (folder / NAME).write_bytes(b"yesterday's")

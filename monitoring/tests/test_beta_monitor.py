@@ -224,6 +224,7 @@ def test_interrupted_sweep_ends_with_status_1_although_nothing_failed(targets, s
     assert "0 % errors" in capsys.readouterr().out
 
 
+@pytest.mark.one_database("signals and pipes")
 def test_where_nobody_reads_it_ends_quietly(service):
     with process(
         "--watch", "--interval", "5", "--url", service.url, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -298,6 +299,7 @@ def test_watch_of_targets_prints_the_workers_rounds_and_a_report_at_ctrl_c(targe
     assert len(service.asked) == 4, "the watch checked by itself"
 
 
+@pytest.mark.one_database("signals and pipes")
 def test_ctrl_c_ends_a_watch_of_an_address_with_its_report(service):
     url = ("--url", service.url)
     with process("--watch", *url, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
@@ -323,6 +325,7 @@ def test_sweep_interrupted_in_the_middle_stores_what_it_has_begun(targets, servi
     assert JobRun.objects.get().status == "waiting"
 
 
+@pytest.mark.one_database("signals and pipes")
 def test_second_ctrl_c_ends_the_command_at_once(targets, service):
     service.gate.clear()
     with process(stdout=subprocess.PIPE, text=True) as sweep:
@@ -361,6 +364,7 @@ class Terminal:
         return [line.split("\x1b[K")[-1].split("\r")[-1] for line in self.text.replace("\r\n", "\n").split("\n")]
 
 
+@pytest.mark.one_database("signals and pipes")
 def test_on_a_terminal_a_line_shows_what_goes_on_and_is_gone_before_the_next(service):
     service.gate.clear()
     url = ("--url", service.url, "--path", "API", "--path", "Shop")
@@ -431,6 +435,7 @@ def reported(tmp_path):
     return run
 
 
+@pytest.mark.one_database("signals and pipes")
 def test_the_report_is_printed_whatever_the_encoding_of_the_console(reported, tmp_path):
     done = reported(stdout=subprocess.PIPE)
     [path] = tmp_path.iterdir()
@@ -439,6 +444,7 @@ def test_the_report_is_printed_whatever_the_encoding_of_the_console(reported, tm
     assert "東京" in done.stdout.decode()
 
 
+@pytest.mark.one_database("signals and pipes")
 def test_the_report_is_kept_where_nobody_reads_it(reported, tmp_path):
     reader, writer = os.pipe()
     os.close(reader)

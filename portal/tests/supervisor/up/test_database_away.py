@@ -15,7 +15,7 @@ from portal.supervisor import lifeline
 from portal.tests.helpers.portal_process import MANAGE
 from portal.tests.helpers.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.each_database]
+pytestmark = [pytest.mark.slow, pytest.mark.one_database("its PostgreSQL is never there", despite=("Popen",))]
 
 # Nothing listens on the port of tcpmux, and PostgreSQL's client says so at once.
 AWAY = "postgresql://vigie:secret@127.0.0.1:1/vigie"

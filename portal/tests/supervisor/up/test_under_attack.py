@@ -10,7 +10,7 @@ import pytest
 from portal.tests.helpers.portal_process import Portal, database
 from portal.tests.supervisor.up import attacks
 
-pytestmark = [pytest.mark.slow, pytest.mark.each_database]
+pytestmark = [pytest.mark.slow, pytest.mark.one_database("connections of the web server", despite=("migrat",))]
 
 MEBIBYTE = 1024 * 1024
 # Seconds for an answer on a busy machine; who waits for a slow sender waits for the 10 seconds that it has for its head.

@@ -40,6 +40,7 @@ def test_it_refuses_to_start_before_the_migrations(prepared: Portal) -> None:
     assert "migrations: run `manage.py prepare` first" in refused.stderr
 
 
+@pytest.mark.one_database("umask")
 def test_every_process_makes_files_for_its_owner_alone(portal: Portal) -> None:
     masks = {
         process.command: next(line for line in status.splitlines() if line.startswith("Umask:")).split()[1]
@@ -66,6 +67,7 @@ def victim(portal: Portal, name: str, part: str) -> Process:
     return portal.sentinel(name) if part == "sentinel" else portal.part(name, part)
 
 
+@pytest.mark.one_database("processes; test_outage kills every part on PostgreSQL")
 @pytest.mark.parametrize("kills", KILLS.values(), ids=KILLS)
 def test_a_killed_process_comes_back_and_leaves_no_orphans(portal: Portal, kills: list[tuple[str, str]]) -> None:
     """Each is alone in its component: the components know nothing of each other."""
@@ -106,6 +108,7 @@ def test_what_a_killed_cluster_had_in_hand_is_done_by_the_next(portal: Portal) -
     wait_for("both are done", lambda: {name for (name,) in portal.sql(done)} == {"up.sleep", "up.nothing"})
 
 
+@pytest.mark.one_database("processes")
 def test_a_killed_supervisor_takes_everything_along(portal: Portal) -> None:
     portal.supervisor().kill()
     wait_for("nothing is left", lambda: not portal.processes())
