@@ -44,7 +44,7 @@ def noted(spool: Path) -> Callable[[str], list[dict[str, Any]]]:
     return events
 
 
-def test_it_notes_a_session_and_its_end(tracker: ActivityTracker, noted: Any) -> None:
+def test_session_is_recorded_at_its_start_and_at_its_end(tracker: ActivityTracker, noted: Any) -> None:
     tracker.start_session()
     (begun,) = noted("sessions")
     assert begun["session_end"] is None
@@ -54,14 +54,14 @@ def test_it_notes_a_session_and_its_end(tracker: ActivityTracker, noted: Any) ->
     assert (begun["user_email"], begun["user_agent"]) == ("bob@example.org", f"vigie-client/{__version__}")
 
 
-def test_a_session_is_a_block(tracker: ActivityTracker, noted: Any, portal: Any) -> None:
+def test_with_block_sends_start_and_end_of_a_session(tracker: ActivityTracker, noted: Any, portal: Any) -> None:
     with pytest.raises(ZeroDivisionError), tracker:
         1 / len(noted("features"))
     told = [event for body in portal.sent_to(EVENTS) for event in body["sessions"]]
     assert [bool(event["session_end"]) for event in told] == [False, True]
 
 
-def test_it_has_one_session_at_a_time(tracker: ActivityTracker, noted: Any) -> None:
+def test_new_session_ends_the_open_one(tracker: ActivityTracker, noted: Any) -> None:
     tracker.end_session()
     assert noted("sessions") == []
     tracker.start_session()
@@ -73,7 +73,7 @@ def test_it_has_one_session_at_a_time(tracker: ActivityTracker, noted: Any) -> N
     assert first["id"] != second["id"]
 
 
-def test_a_session_ends_after_it_began_whatever_the_clock_does(
+def test_session_length_ignores_a_changed_wall_clock(
     tracker: ActivityTracker, noted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracker.start_session()
@@ -86,7 +86,9 @@ def test_a_session_ends_after_it_began_whatever_the_clock_does(
     assert timedelta(seconds=80) < lasted < timedelta(seconds=100)
 
 
-def test_it_notes_the_use_of_a_feature(tracker: ActivityTracker, noted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_feature_use_is_recorded_with_its_duration(
+    tracker: ActivityTracker, noted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moments = iter([100.0, 100.25])
     monkeypatch.setattr("vigie_client.report.features.monotonic", lambda: next(moments))
     with tracker.feature("document upload", endpoint="/api/documents?name=secret.pdf"):
@@ -104,7 +106,7 @@ def test_it_notes_the_use_of_a_feature(tracker: ActivityTracker, noted: Any, mon
     assert noted("errors") == []
 
 
-def test_what_is_raised_passes_through_and_only_its_class_is_noted(tracker: ActivityTracker, noted: Any) -> None:
+def test_exception_passes_through_and_only_its_class_is_recorded(tracker: ActivityTracker, noted: Any) -> None:
     class TheirError(Exception):
         pass
 
@@ -121,21 +123,21 @@ def test_what_is_raised_passes_through_and_only_its_class_is_noted(tracker: Acti
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
-def test_an_interrupted_feature_has_failed(tracker: ActivityTracker, noted: Any, error: BaseException) -> None:
+def test_interrupted_feature_is_recorded_as_failed(tracker: ActivityTracker, noted: Any, error: BaseException) -> None:
     with pytest.raises(type(error)), tracker.feature("export"):
         raise error
     assert [event["success"] for event in noted("features")] == [False]
     assert [event["error_type"] for event in noted("errors")] == [type(error).__name__]
 
 
-def test_features_may_be_nested(tracker: ActivityTracker, noted: Any) -> None:
+def test_features_can_be_nested(tracker: ActivityTracker, noted: Any) -> None:
     outer = tracker.feature("outer")
     with outer, tracker.feature("inner"), outer:
         pass
     assert [event["feature_name"] for event in noted("features")] == ["outer", "inner", "outer"]
 
 
-def test_it_notes_an_error(tracker: ActivityTracker, noted: Any) -> None:
+def test_error_is_recorded_without_its_text(tracker: ActivityTracker, noted: Any) -> None:
     tracker.error(ValueError("secret"), endpoint="/api/documents#secret", method="post", code=400)
     (event,) = noted("errors")
     assert (event["error_type"], event["error_code"]) == ("ValueError", 400)
@@ -148,7 +150,9 @@ def test_it_notes_an_error(tracker: ActivityTracker, noted: Any) -> None:
      ("no such file: secret.pdf", "Exception"), ("secret.pdf", "Exception"), ("E-42", "Exception"), ("42", "Exception"), (TOKEN_LIKE, "Exception"), ("C:\\secret", "Exception"),
      ("", "Exception"), (7, "Exception"), (None, "Exception"), (type("Érreur", (Exception,), {})("x"), "Exception")],
 )  # fmt: skip
-def test_an_error_is_a_name_or_none(tracker: ActivityTracker, noted: Any, error: Any, name: str) -> None:
+def test_error_that_is_not_a_class_name_becomes_exception(
+    tracker: ActivityTracker, noted: Any, error: Any, name: str
+) -> None:
     tracker.error(error)
     assert [event["error_type"] for event in noted("errors")] == [name]
 
@@ -170,7 +174,7 @@ def test_an_error_is_a_name_or_none(tracker: ActivityTracker, noted: Any, error:
         object(),
     ],
 )
-def test_a_feature_without_a_proper_name_has_none(tracker: ActivityTracker, noted: Any, name: Any) -> None:
+def test_invalid_feature_name_becomes_unnamed(tracker: ActivityTracker, noted: Any, name: Any) -> None:
     with tracker.feature(name):
         pass
     assert [event["feature_name"] for event in noted("features")] == ["unnamed"]
@@ -179,7 +183,7 @@ def test_a_feature_without_a_proper_name_has_none(tracker: ActivityTracker, note
 @pytest.mark.parametrize(
     "endpoint", ["C:/Users/bob/secret.pdf", "C:\\secret", "https://bob:secret@example.org/", "/a b", "/é", "?secret", "", 7, object(), f"/x/{TOKEN_LIKE}", "/" + "a" * 200, "/1" * 41]
 )  # fmt: skip
-def test_what_is_no_route_is_not_noted(tracker: ActivityTracker, noted: Any, endpoint: Any) -> None:
+def test_invalid_route_is_left_out(tracker: ActivityTracker, noted: Any, endpoint: Any) -> None:
     tracker.error("x", endpoint=endpoint)
     assert [event["endpoint"] for event in noted("errors")] == [None]
 
@@ -187,18 +191,20 @@ def test_what_is_no_route_is_not_noted(tracker: ActivityTracker, noted: Any, end
 @pytest.mark.parametrize(
     "address", ["/users/8291", "/users/jean.dupont", "/reset/abcDEFghiJKLmnop", "/users/secret.pdf"]
 )
-def test_a_value_in_a_path_reaches_no_disk(tracker: ActivityTracker, noted: Any, address: str) -> None:
+def test_parameter_values_in_a_route_are_not_written_to_disk(
+    tracker: ActivityTracker, noted: Any, address: str
+) -> None:
     tracker.error("x", endpoint=address)
     assert [event["endpoint"] for event in noted("errors")] == [re.sub(r"[^/]+$", "{id}", address)]
 
 
 @pytest.mark.parametrize("code", [400, "400", 400.0])
-def test_code_of_another_type_is_converted(tracker: ActivityTracker, noted: Any, code: Any) -> None:
+def test_error_code_of_another_type_is_converted(tracker: ActivityTracker, noted: Any, code: Any) -> None:
     tracker.error("x", code=code)
     assert noted("errors")[0]["error_code"] == 400
 
 
-def test_first_name_the_portal_would_not_take_is_logged(
+def test_only_the_first_invalid_feature_name_is_logged(
     tracker: ActivityTracker, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("export", "Éxport", "secret.pdf"):
@@ -209,9 +215,7 @@ def test_first_name_the_portal_would_not_take_is_logged(
 
 
 @pytest.mark.parametrize(("method", "code"), [("POST /secret", "4xx"), (7, True), (object(), -1), ("", 4.5)])
-def test_what_is_no_method_and_no_code_is_not_noted(
-    tracker: ActivityTracker, noted: Any, method: Any, code: Any
-) -> None:
+def test_invalid_method_and_code_are_left_out(tracker: ActivityTracker, noted: Any, method: Any, code: Any) -> None:
     tracker.error("x", method=method, code=code)
     assert [(event["method"], event["error_code"]) for event in noted("errors")] == [(None, None)]
 
@@ -220,7 +224,9 @@ def test_what_is_no_method_and_no_code_is_not_noted(
     "user_email",
     [None, "", "bob", "bob martin@example.org", 7, "x" * 65 + "@example.org", "a:b@example.org", f"{TOKEN_LIKE}@x.org"],
 )
-def test_without_an_address_it_notes_nothing(portal: Any, token: str, spool: Path, user_email: Any) -> None:
+def test_nothing_is_recorded_without_a_valid_email_address(
+    portal: Any, token: str, spool: Path, user_email: Any
+) -> None:
     with ActivityTracker(portal.url, make_session(token), user_email, spool_path=spool) as tracker:
         with tracker.feature("export"):
             pass
@@ -230,7 +236,7 @@ def test_without_an_address_it_notes_nothing(portal: Any, token: str, spool: Pat
 
 
 @pytest.mark.parametrize(("user_email", "lines"), [("bob secret@example.org", 1), (None, 0), ("bob@intranet", 0)])
-def test_it_says_once_that_an_address_is_none(
+def test_invalid_email_address_is_logged_once(
     portal: Any, spool: Path, caplog: pytest.LogCaptureFixture, user_email: Any, lines: int
 ) -> None:
     tracker = ActivityTracker(portal.url, None, user_email, spool_path=spool, deliver_after=600)
@@ -240,9 +246,7 @@ def test_it_says_once_that_an_address_is_none(
     assert "secret" not in caplog.text
 
 
-def test_what_was_not_delivered_is_tried_again_without_another_event(
-    portal: Any, token: str, spool: Path, answer: Any
-) -> None:
+def test_failed_delivery_is_retried_without_another_event(portal: Any, token: str, spool: Path, answer: Any) -> None:
     recorded = threading.Event()
 
     def judge(body: Any) -> Any:
@@ -258,7 +262,7 @@ def test_what_was_not_delivered_is_tried_again_without_another_event(
 
 
 @pytest.mark.parametrize(("seconds", "pause"), [(-5, 1.0), (60, 60.0), (86_400, 300.0), (None, 5.0)])
-def test_it_tries_again_when_the_pause_is_over_and_never_busily(
+def test_retry_waits_for_the_end_of_the_pause(
     tracker: ActivityTracker, spool: Path, monkeypatch: pytest.MonkeyPatch, seconds: Any, pause: float
 ) -> None:
     stats = SpoolStats(1, 1, 1, None if seconds is None else 1000.0 + seconds, 0, {})
@@ -273,7 +277,7 @@ def test_it_tries_again_when_the_pause_is_over_and_never_busily(
     assert tracker._courier.deliver() is None
 
 
-def test_it_delivers_what_it_noted(portal: Any, tracker: ActivityTracker, spool: Path, token: str) -> None:
+def test_flush_delivers_recorded_events(portal: Any, tracker: ActivityTracker, spool: Path, token: str) -> None:
     tracker.start_session()
     with pytest.raises(ValueError), tracker.feature("export"):
         raise ValueError
@@ -288,7 +292,7 @@ def test_it_delivers_what_it_noted(portal: Any, tracker: ActivityTracker, spool:
     assert len(portal.events) == 3
 
 
-def test_it_tells_nothing_of_the_machine(portal: Any, tracker: ActivityTracker) -> None:
+def test_events_name_nothing_of_the_machine(portal: Any, tracker: ActivityTracker) -> None:
     with tracker, pytest.raises(OSError), tracker.feature("export", endpoint="/x"):
         raise OSError(2, "no such file", "/home/secret.pdf")
     tracker.flush()
@@ -302,7 +306,7 @@ def test_it_tells_nothing_of_the_machine(portal: Any, tracker: ActivityTracker) 
         assert secret not in sent
 
 
-def test_it_delivers_by_itself(portal: Any, token: str, spool: Path) -> None:
+def test_events_are_delivered_in_the_background(portal: Any, token: str, spool: Path) -> None:
     tracker = ActivityTracker(portal.url, make_session(token), "bob@example.org", spool_path=spool, timeout=20)
     with tracker, tracker.feature("export"):
         pass
@@ -310,7 +314,9 @@ def test_it_delivers_by_itself(portal: Any, token: str, spool: Path) -> None:
     assert spool_stats(spool).pending == 0
 
 
-def test_no_host_waits_for_a_portal_that_hangs(portal: Any, token: str, spool: Path, noted: Any, answer: Any) -> None:
+def test_hanging_portal_does_not_block_the_program(
+    portal: Any, token: str, spool: Path, noted: Any, answer: Any
+) -> None:
     """Its answer comes when the test is over: it would never be, if anything here waited for that."""
     portal.answer_with(EVENTS, lambda _: portal.over.wait() and answer(503, {}))
     session = make_session(token)
@@ -321,7 +327,7 @@ def test_no_host_waits_for_a_portal_that_hangs(portal: Any, token: str, spool: P
     assert len(noted("features")) == 1
 
 
-def test_a_program_that_ends_leaves_its_events_for_the_next(portal: Any, token: str, spool: Path, start: Any) -> None:
+def test_events_of_an_ended_program_are_delivered_by_the_next(portal: Any, token: str, spool: Path, start: Any) -> None:
     program = start(
         "import sys; from vigie_client import ActivityTracker, make_session\n"
         "given = {'spool_path': sys.argv[3], 'deliver_after': 600}\n"
@@ -338,7 +344,7 @@ def test_a_program_that_ends_leaves_its_events_for_the_next(portal: Any, token: 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
-def test_a_forked_child_delivers_too(portal: Any, token: str, spool: Path) -> None:
+def test_forked_child_delivers_its_events(portal: Any, token: str, spool: Path) -> None:
     code = (
         "import os, sys; from vigie_client import ActivityTracker, make_session\n"
         "tracker = ActivityTracker(sys.argv[1], make_session(sys.argv[2]), 'bob@example.org', spool_path=sys.argv[3], timeout=20)\n"
@@ -363,7 +369,7 @@ class Raising:
     "broken",
     ["spool.courier.spool_payload", "report.activity.uuid.uuid4", "report.activity.format_utc", "report.activity._now"],
 )
-def test_it_survives_whatever_breaks_in_it(
+def test_internal_failure_does_not_reach_the_program(
     tracker: ActivityTracker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
 ) -> None:
     monkeypatch.setattr(f"vigie_client.{broken}", Raising())
@@ -375,7 +381,7 @@ def test_it_survives_whatever_breaks_in_it(
     assert "secret" not in caplog.text
 
 
-def test_it_survives_a_disk_that_is_full(portal: Any, token: str, tmp_path: Path) -> None:
+def test_full_disk_does_not_reach_the_program(portal: Any, token: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with ActivityTracker(portal.url, make_session(token), "b@x.org", spool_path=tmp_path / "file" / "spool") as tracker:
         with tracker.feature("export"):
@@ -384,7 +390,7 @@ def test_it_survives_a_disk_that_is_full(portal: Any, token: str, tmp_path: Path
     assert portal.requests == []
 
 
-def test_it_survives_a_system_without_threads_to_spare(
+def test_missing_threads_do_not_reach_the_program(
     tracker: ActivityTracker, noted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("threading.Thread.start", Raising())
@@ -393,14 +399,14 @@ def test_it_survives_a_system_without_threads_to_spare(
     assert len(noted("features")) == 1
 
 
-def test_an_id_is_never_used_twice(tracker: ActivityTracker, noted: Any) -> None:
+def test_event_ids_are_unique(tracker: ActivityTracker, noted: Any) -> None:
     for _ in range(20):
         tracker.error("x")
     ids = {uuid.UUID(event["id"]) for event in noted("errors")}
     assert len(ids) == 20
 
 
-def test_what_is_noted_while_something_is_delivered_is_delivered_too(portal: Any, token: str, spool: Path) -> None:
+def test_event_recorded_during_a_delivery_is_delivered_too(portal: Any, token: str, spool: Path) -> None:
     given: dict[str, Any] = {"spool_path": spool, "timeout": 20, "deliver_after": 0}
     tracker = ActivityTracker(portal.url, make_session(token), "bob@example.org", **given)
     answer = portal._answer

@@ -26,7 +26,7 @@ def uses() -> Uses:
     return Uses()
 
 
-def test_a_function_keeps_its_name_its_arguments_and_its_result(uses: Uses) -> None:
+def test_decorated_function_keeps_its_name_arguments_and_result(uses: Uses) -> None:
     @uses.feature
     def add(a: int, *, b: int = 1) -> int:
         """Adds."""
@@ -38,7 +38,7 @@ def test_a_function_keeps_its_name_its_arguments_and_its_result(uses: Uses) -> N
     assert uses.told == [None, None]
 
 
-def test_a_function_may_be_a_method(uses: Uses) -> None:
+def test_method_can_be_decorated(uses: Uses) -> None:
     class Export:
         @uses.feature
         def run(self) -> Any:
@@ -48,7 +48,7 @@ def test_a_function_may_be_a_method(uses: Uses) -> None:
     assert export.run() is export
 
 
-def test_what_a_function_raises_passes_through(uses: Uses) -> None:
+def test_exception_of_a_decorated_function_passes_through(uses: Uses) -> None:
     error = KeyError("secret")
 
     @uses.feature
@@ -61,7 +61,7 @@ def test_what_a_function_raises_passes_through(uses: Uses) -> None:
     assert uses.told == [KeyError]
 
 
-def test_a_function_may_call_itself_and_run_in_many_threads(uses: Uses) -> None:
+def test_recursive_and_concurrent_calls_are_counted_each(uses: Uses) -> None:
     meeting = threading.Barrier(4)
 
     @uses.feature
@@ -78,7 +78,7 @@ def test_a_function_may_call_itself_and_run_in_many_threads(uses: Uses) -> None:
     assert uses.told == [None] * 12
 
 
-def test_a_generator_is_still_one_and_counts_once_at_its_end(uses: Uses) -> None:
+def test_decorated_generator_counts_once_at_its_end(uses: Uses) -> None:
     @uses.feature
     def numbers() -> Any:
         got = yield 1
@@ -99,7 +99,7 @@ def test_a_generator_is_still_one_and_counts_once_at_its_end(uses: Uses) -> None
     assert uses.told == [None]
 
 
-def test_a_generator_that_fails_has_failed(uses: Uses) -> None:
+def test_failing_generator_is_a_failed_use(uses: Uses) -> None:
     @uses.feature
     def numbers() -> Any:
         yield 1
@@ -110,7 +110,7 @@ def test_a_generator_that_fails_has_failed(uses: Uses) -> None:
     assert uses.told == [KeyError]
 
 
-def test_a_coroutine_is_still_one_and_counts_when_it_is_awaited(uses: Uses) -> None:
+def test_decorated_coroutine_counts_when_it_is_awaited(uses: Uses) -> None:
     @uses.feature
     async def double(number: int) -> int:
         await asyncio.sleep(0)
@@ -123,7 +123,7 @@ def test_a_coroutine_is_still_one_and_counts_when_it_is_awaited(uses: Uses) -> N
     assert uses.told == [None]
 
 
-def test_coroutines_may_be_under_way_at_once(uses: Uses) -> None:
+def test_concurrent_coroutines_are_timed_separately(uses: Uses) -> None:
     @uses.feature
     async def fail(number: int) -> None:
         await asyncio.sleep(0)
@@ -137,7 +137,7 @@ def test_coroutines_may_be_under_way_at_once(uses: Uses) -> None:
     assert uses.told.count(None) == 3
 
 
-def test_each_call_has_its_own_time() -> None:
+def test_each_call_is_timed_separately() -> None:
     """Of two that overlap, the first one to begin is here the first one to end."""
     moments: list[Any] = []
     feature = Feature(lambda at, seconds, raised: moments.append(at))
@@ -160,7 +160,7 @@ def test_each_call_has_its_own_time() -> None:
     assert moments == sorted(moments)
 
 
-def test_a_cancelled_coroutine_is_cancelled_and_has_not_failed(uses: Uses) -> None:
+def test_cancelled_coroutine_is_not_a_failure(uses: Uses) -> None:
     @uses.feature
     async def wait() -> None:
         await asyncio.Event().wait()
@@ -176,7 +176,7 @@ def test_a_cancelled_coroutine_is_cancelled_and_has_not_failed(uses: Uses) -> No
     assert uses.told == [None]
 
 
-def test_an_asynchronous_generator_is_still_one(uses: Uses) -> None:
+def test_decorated_async_generator_passes_values_and_exceptions_on(uses: Uses) -> None:
     closed = []
 
     @uses.feature
@@ -208,7 +208,7 @@ def test_an_asynchronous_generator_is_still_one(uses: Uses) -> None:
     assert (uses.told, closed) == ([None, None], [True, True])
 
 
-def test_an_asynchronous_generator_that_fails_has_failed(uses: Uses) -> None:
+def test_failing_async_generator_is_a_failed_use(uses: Uses) -> None:
     @uses.feature
     async def numbers() -> Any:
         yield 1
@@ -223,20 +223,20 @@ def test_an_asynchronous_generator_that_fails_has_failed(uses: Uses) -> None:
 
 
 @pytest.mark.parametrize("code", [None, 0])
-def test_a_program_that_is_left_in_order_has_not_failed(uses: Uses, code: Any) -> None:
+def test_exit_with_status_0_is_not_a_failure(uses: Uses, code: Any) -> None:
     with pytest.raises(SystemExit), uses.feature:
         sys.exit(code)
     assert uses.told == [None]
 
 
 @pytest.mark.parametrize("code", [1, "no licence"])
-def test_a_program_that_is_left_with_an_error_has_failed(uses: Uses, code: Any) -> None:
+def test_exit_with_an_error_is_a_failure(uses: Uses, code: Any) -> None:
     with pytest.raises(SystemExit), uses.feature:
         sys.exit(code)
     assert uses.told == [SystemExit]
 
 
-def test_a_generator_that_nobody_wants_any_more_is_no_failure(portal: Any, spool: Any) -> None:
+def test_closed_generator_is_not_a_failure(portal: Any, spool: Any) -> None:
     import json  # noqa: PLC0415
 
     from vigie_client import ActivityTracker  # noqa: PLC0415

@@ -48,14 +48,14 @@ def sent(portal: Any) -> list[str]:
     return [event["error_type"] for body in portal.sent_to(EVENTS) for event in body["errors"]]
 
 
-def test_it_sends_at_most_500_events_at_once(portal: Any, track: Any, spool: Path) -> None:
+def test_call_has_at_most_500_events(portal: Any, track: Any, spool: Path) -> None:
     event = {"list": "features", "event": {"id": "a"}}
     spool.write_text("".join(json.dumps({**event, "event": {"id": str(number)}}) + "\n" for number in range(1100)))
     assert track().flush() == 1100
     assert [len(body["features"]) for body in portal.sent_to(EVENTS)] == [500, 500, 100]
 
 
-def test_calls_have_at_most_256_kib_as_sent(portal: Any, track: Any, spool: Path) -> None:
+def test_call_has_at_most_256_kib(portal: Any, track: Any, spool: Path) -> None:
     for number in range(12):
         event = {"id": str(number), "user_agent": "x" * 60_000}
         spool_payload(spool, {"list": "sessions", "event": event})
@@ -66,9 +66,7 @@ def test_calls_have_at_most_256_kib_as_sent(portal: Any, track: Any, spool: Path
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503, 302, 401, 403])
-def test_it_keeps_events_that_may_be_taken_later(
-    portal: Any, track: Any, spool: Path, answer: Any, status: int
-) -> None:
+def test_transient_failure_keeps_events(portal: Any, track: Any, spool: Path, answer: Any, status: int) -> None:
     tracker = track()
     note(tracker, "a", "b")
     portal.answer_with(EVENTS, answer(status, {}))
@@ -80,7 +78,7 @@ def test_it_keeps_events_that_may_be_taken_later(
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, "malformed_json"), (413, "body_too_large")])
-def test_events_refused_as_a_whole_are_narrowed_down_to_the_one_to_blame(
+def test_refused_batch_is_halved_down_to_the_invalid_event(
     portal: Any, track: Any, spool: Path, answer: Any, status: int, code: str
 ) -> None:
     tracker = track()
@@ -97,7 +95,7 @@ def test_events_refused_as_a_whole_are_narrowed_down_to_the_one_to_blame(
 
 
 @pytest.mark.parametrize("status", [401, 413, 502])
-def test_a_status_without_a_body_keeps_events_for_as_long_as_it_says(
+def test_retry_after_without_a_body_pauses_delivery(
     portal: Any, track: Any, spool: Path, answer: Any, status: int
 ) -> None:
     tracker = track()
@@ -110,7 +108,7 @@ def test_a_status_without_a_body_keeps_events_for_as_long_as_it_says(
     assert stats.retry_at > time.time() + 2000
 
 
-def test_it_treats_each_event_by_its_own_result(portal: Any, track: Any, spool: Path, answer: Any) -> None:
+def test_each_event_has_its_own_result(portal: Any, track: Any, spool: Path, answer: Any) -> None:
     tracker = track()
     tracker.start_session()
     note(tracker, "recorded", "duplicate", "conflict")
@@ -137,7 +135,7 @@ def test_it_treats_each_event_by_its_own_result(portal: Any, track: Any, spool: 
     [b"not json", None, [], {}, {"results": []}, {"results": {}}, {"results": {"errors": {}}}, {"results": {"errors": []}},
      {"results": {"errors": [{"id": "another", "status": "recorded"}]}}, {"results": {"features": [{"status": "recorded"}]}}, {"results": {"errors": [7]}}],
 )  # fmt: skip
-def test_it_keeps_what_an_answer_says_nothing_of(portal: Any, track: Any, spool: Path, answer: Any, body: Any) -> None:
+def test_event_without_a_result_waits(portal: Any, track: Any, spool: Path, answer: Any, body: Any) -> None:
     tracker = track()
     note(tracker, "a")
     portal.answer_with(EVENTS, answer(200, body))
@@ -145,7 +143,7 @@ def test_it_keeps_what_an_answer_says_nothing_of(portal: Any, track: Any, spool:
     assert names_in(spool) == ["a"]
 
 
-def test_it_gets_past_an_event_that_breaks_the_portal(portal: Any, track: Any, spool: Path, answer: Any) -> None:
+def test_event_that_breaks_the_portal_blocks_no_other(portal: Any, track: Any, spool: Path, answer: Any) -> None:
     tracker = track()
     note(tracker, "a", "poison", "c")
 
@@ -160,7 +158,7 @@ def test_it_gets_past_an_event_that_breaks_the_portal(portal: Any, track: Any, s
     assert names_in(spool) == ["poison"]
 
 
-def test_it_sends_no_run_that_strayed_into_its_spool(portal: Any, track: Any, spool: Path, run: Any) -> None:
+def test_run_in_an_activity_spool_is_quarantined(portal: Any, track: Any, spool: Path, run: Any) -> None:
     tracker = track()
     note(tracker, "a")
     for stray in (run("a"), {"list": "bodies", "event": {}}, {"list": "errors", "event": "x"}):
@@ -172,13 +170,13 @@ def test_it_sends_no_run_that_strayed_into_its_spool(portal: Any, track: Any, sp
     assert spool_stats(spool).quarantined == 4
 
 
-def test_it_drops_the_oldest_events_above_its_bounds_and_counts_them(track: Any, spool: Path) -> None:
+def test_oldest_events_are_dropped_and_counted_beyond_the_limits(track: Any, spool: Path) -> None:
     note(track(limits=SpoolLimits(max_runs=3)), *"abcde")
     assert names_in(spool) == ["c", "d", "e"]
     assert spool_stats(spool).dropped == {"age": 0, "count": 2, "bytes": 0, "quarantine": 0}
 
 
-def test_it_drops_events_too_old_to_be_kept_once_more(portal: Any, track: Any, spool: Path, answer: Any) -> None:
+def test_expired_events_are_dropped_after_a_failed_delivery(portal: Any, track: Any, spool: Path, answer: Any) -> None:
     tracker = track(limits=SpoolLimits(max_age_seconds=-1))
     tracker.start_session()
     with tracker.feature("export"):
@@ -190,7 +188,7 @@ def test_it_drops_events_too_old_to_be_kept_once_more(portal: Any, track: Any, s
     assert spool_stats(spool).pending == 0
 
 
-def test_two_flushers_send_nothing_twice(portal: Any, track: Any, spool: Path, token: str) -> None:
+def test_concurrent_flushers_send_each_event_once(portal: Any, track: Any, spool: Path, token: str) -> None:
     """The second one comes while the first one's events are in the portal's hands."""
     first, second = track(), ActivityClient(portal.url, make_session(token), 20)
     note(first, *"abc")
@@ -211,7 +209,7 @@ def test_two_flushers_send_nothing_twice(portal: Any, track: Any, spool: Path, t
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and SIGKILL")
-def test_it_loses_no_event_when_its_program_is_killed(tmp_path: Path, track: Any, portal: Any) -> None:
+def test_killed_program_loses_no_event(tmp_path: Path, track: Any, portal: Any) -> None:
     def scene(stage: Path, instant: int) -> bool:
         spool = stage / "spool"
         note(track(spool_path=spool), f"e{instant}_a", f"e{instant}_b")

@@ -34,20 +34,20 @@ class Flushes:
             return self.happened.wait_for(lambda: self.count >= count, 20)
 
 
-def test_it_comes_by_itself() -> None:
+def test_request_starts_a_flush() -> None:
     flushes = Flushes()
     flushes.delivery.request()
     assert flushes.reached(1)
 
 
-def test_it_comes_again_when_something_came_meanwhile() -> None:
+def test_request_during_a_flush_starts_another() -> None:
     flushes = Flushes()
     flushes.meanwhile = flushes.delivery.request
     flushes.delivery.request()
     assert flushes.reached(2)
 
 
-def test_it_comes_again_after_it_has_ended() -> None:
+def test_request_after_the_thread_ended_starts_a_new_one() -> None:
     flushes = Flushes()
     flushes.delivery.request()
     flushes.delivery.finish(20)
@@ -55,7 +55,7 @@ def test_it_comes_again_after_it_has_ended() -> None:
     assert flushes.reached(2)
 
 
-def test_it_gathers_until_the_end() -> None:
+def test_finish_flushes_gathered_requests_once() -> None:
     flushes = Flushes(gather=600)
     for _ in range(5):
         flushes.delivery.request()
@@ -64,13 +64,13 @@ def test_it_gathers_until_the_end() -> None:
     assert flushes.count == 1
 
 
-def test_it_has_nothing_to_finish_where_nothing_was_asked_for() -> None:
+def test_finish_without_a_request_flushes_nothing() -> None:
     flushes = Flushes()
     flushes.delivery.finish(20)
     assert flushes.count == 0
 
 
-def test_it_is_waited_for_no_longer_than_was_said() -> None:
+def test_finish_returns_after_its_timeout() -> None:
     flushes, over = Flushes(), threading.Event()
     flushes.meanwhile = lambda: over.wait(20)
     flushes.delivery.request()
@@ -80,14 +80,14 @@ def test_it_is_waited_for_no_longer_than_was_said() -> None:
     assert flushes.reached(1)
 
 
-def test_it_tries_again_until_nothing_is_left() -> None:
+def test_flush_is_repeated_until_nothing_waits() -> None:
     flushes = Flushes(gather=0)
     flushes.pauses = [0.01, 0.01]
     flushes.delivery.request()
     assert flushes.reached(3)
 
 
-def test_it_waits_for_the_pause_before_it_tries_again() -> None:
+def test_retry_waits_for_the_pause() -> None:
     flushes = Flushes()
     flushes.pauses = [600]
     flushes.delivery.request()
@@ -96,7 +96,7 @@ def test_it_waits_for_the_pause_before_it_tries_again() -> None:
     assert flushes.count == 1
 
 
-def test_an_event_during_the_pause_is_tried_at_once() -> None:
+def test_request_during_a_pause_flushes_at_once() -> None:
     flushes = Flushes()
     flushes.pauses = [600]
     flushes.delivery.request()
@@ -105,7 +105,7 @@ def test_an_event_during_the_pause_is_tried_at_once() -> None:
     assert flushes.reached(2)
 
 
-def test_to_finish_is_to_try_once_and_not_to_wait_for_the_pause() -> None:
+def test_finish_tries_once_without_waiting_for_the_pause() -> None:
     flushes = Flushes(gather=600)
     flushes.pauses = [600, 600]
     for count in (1, 2):
@@ -114,7 +114,7 @@ def test_to_finish_is_to_try_once_and_not_to_wait_for_the_pause() -> None:
         assert flushes.count == count
 
 
-def test_of_many_on_one_spool_one_tries_again() -> None:
+def test_only_one_thread_of_a_spool_retries() -> None:
     many = [Flushes(spool="one") for _ in range(3)]
     threads = []
     for flushes in many:
@@ -129,7 +129,7 @@ def test_of_many_on_one_spool_one_tries_again() -> None:
     assert [bool(thread and thread.is_alive()) for thread in threads] == [True, False, False]
 
 
-def test_what_is_tried_again_has_gathered_already() -> None:
+def test_retry_does_not_gather_again() -> None:
     flushes = Flushes(gather=600)
     flushes.pauses = [0.01]
     flushes.delivery.request()
@@ -137,7 +137,7 @@ def test_what_is_tried_again_has_gathered_already() -> None:
     assert flushes.reached(2)
 
 
-def test_to_finish_is_to_wait_for_what_is_under_way() -> None:
+def test_finish_waits_for_a_running_flush() -> None:
     flushes, begun, over = Flushes(), threading.Event(), threading.Event()
 
     def wait() -> None:

@@ -9,16 +9,16 @@ from vigie_client.http.backoff import backoff_delay, parse_retry_after
 NOW = 1_770_000_000.0
 
 
-def test_it_starts_at_a_second_and_doubles_to_its_cap() -> None:
+def test_delay_doubles_from_one_second_to_its_cap() -> None:
     delays = [backoff_delay(failures, lambda: 0.0) for failures in range(12)]
     assert delays == [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
 
 
-def test_it_shortens_each_delay_by_up_to_half() -> None:
+def test_jitter_shortens_a_delay_by_up_to_half() -> None:
     assert backoff_delay(3, lambda: 0.999999) == pytest.approx(2.0, abs=0.001)
 
 
-def test_it_stays_at_its_cap_for_ever() -> None:
+def test_delay_stays_at_its_cap() -> None:
     assert backoff_delay(10**6, lambda: 0.0) == 300
 
 
@@ -30,5 +30,5 @@ def test_it_stays_at_its_cap_for_ever() -> None:
         ("٣", None), (None, None), (5, None), ("Mon, 99 Foo 2026", None),
     ],
 )  # fmt: skip
-def test_it_reads_retry_after(value: object, seconds: float) -> None:
+def test_retry_after_is_parsed_and_limited(value: object, seconds: float) -> None:
     assert parse_retry_after(value, NOW) == seconds

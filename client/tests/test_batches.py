@@ -22,14 +22,14 @@ def numbered(count: int) -> list[str]:
     return [f"{number:03}" for number in range(count)]
 
 
-def test_it_sends_at_most_100_runs_at_once(portal: Any, spool: Path, client: Any, fill: Any) -> None:
+def test_batch_has_at_most_100_runs(portal: Any, spool: Path, client: Any, fill: Any) -> None:
     fill(*numbered(230))
     assert flush_spool(spool, client) == 230
     assert [len(body["runs"]) for body in portal.sent_to(BATCH)] == [100, 100, 30]
     assert sorted(portal.runs) == numbered(230)
 
 
-def test_batches_have_at_most_256_kib_as_sent(portal: Any, spool: Path, client: Any, run: Any) -> None:
+def test_batch_has_at_most_256_kib(portal: Any, spool: Path, client: Any, run: Any) -> None:
     for name in numbered(20):
         spool_payload(spool, run(name, filler="é" * 10_000))
     assert flush_spool(spool, client) == 20
@@ -38,20 +38,20 @@ def test_batches_have_at_most_256_kib_as_sent(portal: Any, spool: Path, client: 
     assert 200 * 1024 < max(sizes) <= 256 * 1024
 
 
-def test_it_sends_a_run_alone_that_is_larger_than_a_batch(portal: Any, spool: Path, client: Any, run: Any) -> None:
+def test_run_larger_than_a_batch_is_sent_alone(portal: Any, spool: Path, client: Any, run: Any) -> None:
     for name in "abc":
         spool_payload(spool, run(name, filler="x" * (950_000 if name == "b" else 1)))
     assert flush_spool(spool, client) == 3
     assert [body["run_id"] for body in portal.sent_to(REPORT)] == ["a", "b", "c"]
 
 
-def test_it_stamps_each_run_with_the_time_of_sending(portal: Any, spool: Path, client: Any, fill: Any) -> None:
+def test_each_run_has_the_time_of_sending(portal: Any, spool: Path, client: Any, fill: Any) -> None:
     fill("a", "b")
     flush_spool(spool, client)
     assert all(run["sent_at"].endswith("Z") for run in portal.sent_to(BATCH)[0]["runs"])
 
 
-def test_it_treats_each_run_by_its_own_result(portal: Any, spool: Path, client: Any, fill: Any, answer: Any) -> None:
+def test_each_run_has_its_own_result(portal: Any, spool: Path, client: Any, fill: Any, answer: Any) -> None:
     fill("a", "b", "c", "d", "e")
     results = [
         {"run_id": "a", "status": "recorded"},
@@ -73,9 +73,7 @@ def ids_of_quarantined(spool: Path) -> list[str]:
 @pytest.mark.parametrize(
     "body", [b"not json", {}, {"results": []}, {"results": [{"run_id": "a", "status": "recorded"}]}]
 )
-def test_it_loses_nothing_to_an_answer_that_is_too_short(
-    portal: Any, spool: Path, client: Any, fill: Any, answer: Any, body: Any
-) -> None:
+def test_run_without_a_result_waits(portal: Any, spool: Path, client: Any, fill: Any, answer: Any, body: Any) -> None:
     fill("a", "b", "c")
     portal.answer_with(BATCH, answer(200, body))
     delivered = flush_spool(spool, client)
@@ -94,7 +92,7 @@ def refusing(answer: Any, poison: str, status: int, code: str) -> Any:
 
 @pytest.mark.parametrize(("status", "code"), [(400, "malformed_json"), (413, "body_too_large"), (400, "body_too_deep")])
 @pytest.mark.parametrize("poison", ["000", "037", "099"])
-def test_a_batch_refused_for_one_run_is_narrowed_down_by_halves(
+def test_refused_batch_is_halved_down_to_the_invalid_run(
     portal: Any, spool: Path, client: Any, fill: Any, answer: Any, status: int, code: str, poison: str
 ) -> None:
     fill(*numbered(100))
@@ -107,7 +105,7 @@ def test_a_batch_refused_for_one_run_is_narrowed_down_by_halves(
 
 
 @pytest.mark.parametrize(("status", "code"), [(413, "x"), (500, "internal_error")])
-def test_a_run_that_breaks_the_portal_or_a_proxy_waits_behind_the_others(
+def test_run_that_breaks_the_portal_is_moved_behind_the_others(
     portal: Any, spool: Path, client: Any, fill: Any, answer: Any, status: int, code: str
 ) -> None:
     fill(*numbered(10))
@@ -118,7 +116,7 @@ def test_a_run_that_breaks_the_portal_or_a_proxy_waits_behind_the_others(
     assert spool_stats(spool).quarantined == 0
 
 
-def test_a_search_for_the_run_to_blame_goes_on_in_the_next_flush(
+def test_narrowing_down_goes_on_in_the_next_flush(
     portal: Any, spool: Path, client: Any, fill: Any, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each call takes longer than half of the time that a flush has."""
@@ -133,7 +131,7 @@ def test_a_search_for_the_run_to_blame_goes_on_in_the_next_flush(
 
 
 @pytest.mark.parametrize("status", [401, 429, 503])
-def test_it_asks_no_more_once_the_portal_is_away(
+def test_flush_stops_if_the_portal_is_unavailable(
     portal: Any, spool: Path, client: Any, fill: Any, answer: Any, status: int
 ) -> None:
     fill(*numbered(150))
@@ -143,7 +141,7 @@ def test_it_asks_no_more_once_the_portal_is_away(
     assert sorted(ids_in(spool)) == numbered(150)
 
 
-def test_it_halves_its_batches_while_they_fail(portal: Any, spool: Path, client: Any, fill: Any, answer: Any) -> None:
+def test_batch_size_halves_after_each_failure(portal: Any, spool: Path, client: Any, fill: Any, answer: Any) -> None:
     fill(*numbered(100))
     portal.answer_with(BATCH, answer(503, {}))
     for _ in range(4):
@@ -151,7 +149,7 @@ def test_it_halves_its_batches_while_they_fail(portal: Any, spool: Path, client:
     assert [len(body["runs"]) for body in portal.sent_to(BATCH)] == [100, 50, 25, 12]
 
 
-def test_it_doubles_them_again_as_they_pass(portal: Any, spool: Path, client: Any, fill: Any, answer: Any) -> None:
+def test_batch_size_doubles_after_each_success(portal: Any, spool: Path, client: Any, fill: Any, answer: Any) -> None:
     fill(*numbered(100))
     portal.answer_with(BATCH, answer(503, {}), answer(503, {}), None)
     for _ in range(3):
@@ -177,7 +175,7 @@ class Foreign:
         return self.answer
 
 
-def test_it_takes_the_decoded_answer_of_another_client(spool: Path, fill: Any) -> None:
+def test_foreign_client_may_return_the_decoded_answer(spool: Path, fill: Any) -> None:
     fill("a", "b")
     client = Foreign({"results": [{"run_id": "a", "status": "recorded"}, {"run_id": "b", "status": "duplicate"}]})
     assert flush_spool(spool, client) == 2
@@ -185,7 +183,7 @@ def test_it_takes_the_decoded_answer_of_another_client(spool: Path, fill: Any) -
 
 
 @pytest.mark.parametrize("answer", [None, False, 3, "yes", object(), OSError(), [True]])
-def test_it_sends_one_by_one_where_another_client_is_unclear(spool: Path, fill: Any, answer: Any) -> None:
+def test_unclear_result_of_a_foreign_client_sends_runs_one_by_one(spool: Path, fill: Any, answer: Any) -> None:
     fill("a", "b")
     client = Foreign(answer)
     assert flush_spool(spool, client) == 2

@@ -37,34 +37,34 @@ def waiting(spool: Path) -> list[str]:
     return [json.loads(line)["run_id"] for line in lines]
 
 
-def test_it_drops_the_oldest_runs_above_its_count(spool: Path, run: Any) -> None:
+def test_oldest_runs_are_dropped_beyond_max_runs(spool: Path, run: Any) -> None:
     assert all(put(spool, run, "abcdefg", SpoolLimits(max_runs=3)))
     assert waiting(spool) == ["e", "f", "g"]
     assert spool_stats(spool).dropped == {"age": 0, "count": 4, "bytes": 0, "quarantine": 0}
 
 
-def test_it_drops_the_oldest_runs_above_its_size(spool: Path, run: Any) -> None:
+def test_oldest_runs_are_dropped_beyond_max_bytes(spool: Path, run: Any) -> None:
     line = len(json.dumps(run("a"))) + 1
     assert all(put(spool, run, "abcdefg", SpoolLimits(max_bytes=3 * line)))
     assert waiting(spool) == ["e", "f", "g"]
     assert spool_stats(spool).dropped == {"age": 0, "count": 0, "bytes": 4, "quarantine": 0}
 
 
-def test_it_keeps_the_file_itself_within_twice_its_size(spool: Path, run: Any) -> None:
+def test_file_never_exceeds_twice_its_limit(spool: Path, run: Any) -> None:
     line = len(json.dumps(run("a"))) + 1
     for _ in range(10):
         put(spool, run, "abcdefg", SpoolLimits(max_bytes=3 * line))
     assert spool.stat().st_size <= 6 * line
 
 
-def test_it_refuses_a_run_larger_than_the_spool(spool: Path, run: Any) -> None:
+def test_run_larger_than_the_spool_is_refused(spool: Path, run: Any) -> None:
     put(spool, run, "a", SpoolLimits(max_bytes=1000))
     assert put(spool, run, "b", SpoolLimits(max_bytes=1000), filler="x" * 2000) == [False]
     assert waiting(spool) == ["a"]
     assert spool_stats(spool).dropped["bytes"] == 1
 
 
-def test_it_logs_what_it_drops(spool: Path, run: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_dropped_runs_are_logged(spool: Path, run: Any, caplog: pytest.LogCaptureFixture) -> None:
     put(spool, run, "abc", SpoolLimits(max_runs=2))
     assert caplog.messages == ["the spool is full: dropped {'count': 1}"]
 
@@ -91,7 +91,7 @@ def flush_in_vain(spool: Path, *times: float) -> None:
         ([NOW, YEAR_2009], 0),
     ],
 )
-def test_age_is_the_time_between_flushes_in_vain_whatever_the_clock_says(
+def test_age_counts_time_between_failed_flushes_despite_clock_changes(
     spool: Path, run: Any, times: list[float], dropped: int
 ) -> None:
     put(spool, run, "a", SpoolLimits(), started_at="2009-01-01T00:00:00Z")
@@ -100,7 +100,7 @@ def test_age_is_the_time_between_flushes_in_vain_whatever_the_clock_says(
     assert spool_stats(spool).pending == 1 - dropped
 
 
-def test_age_counts_from_the_time_a_run_was_spooled(spool: Path, run: Any) -> None:
+def test_age_starts_when_a_run_is_spooled(spool: Path, run: Any) -> None:
     put(spool, run, "a", SpoolLimits())
     flush_in_vain(spool, *(NOW + day * DAY for day in range(5)))
     put(spool, run, "b", SpoolLimits())
@@ -111,7 +111,7 @@ def test_age_counts_from_the_time_a_run_was_spooled(spool: Path, run: Any) -> No
     assert client.seen == [run("b")]
 
 
-def test_age_starts_anew_once_nothing_waits(spool: Path, run: Any) -> None:
+def test_age_is_reset_once_the_spool_is_empty(spool: Path, run: Any) -> None:
     put(spool, run, "a", SpoolLimits())
     flush_in_vain(spool, *(NOW + day * DAY for day in range(5)))
     assert flush_spool(spool, Up(), force=True) == 1
@@ -120,12 +120,12 @@ def test_age_starts_anew_once_nothing_waits(spool: Path, run: Any) -> None:
     assert spool.read_text() == json.dumps(run("b")) + "\n"
 
 
-def test_it_delivers_an_old_run_while_it_can(spool: Path, run: Any) -> None:
+def test_expired_run_is_delivered_if_possible(spool: Path, run: Any) -> None:
     put(spool, run, "a", SpoolLimits(), started_at="2020-01-01T00:00:00Z")
     assert flush_spool(spool, Up(), limits=SpoolLimits(max_age_seconds=1), now=lambda: NOW) == 1
 
 
-def test_it_never_drops_what_is_in_flight(spool: Path, run: Any) -> None:
+def test_claimed_runs_are_never_dropped(spool: Path, run: Any) -> None:
     limits = SpoolLimits(max_runs=2)
     seen: list[str] = []
 
@@ -143,7 +143,7 @@ def test_it_never_drops_what_is_in_flight(spool: Path, run: Any) -> None:
     assert spool_stats(spool).dropped["count"] == 4
 
 
-def test_a_full_spool_makes_room_for_a_while(spool: Path, run: Any) -> None:
+def test_full_spool_makes_room_for_several_runs(spool: Path, run: Any) -> None:
     """One in twenty goes at once, and what is done with is swept: the next lines cost what the first ones did."""
     limits = SpoolLimits(max_runs=100)
     for number in range(101):
@@ -156,7 +156,7 @@ def test_a_full_spool_makes_room_for_a_while(spool: Path, run: Any) -> None:
     assert len(waiting(spool)) == 100
 
 
-def test_it_sweeps_lines_done_with_and_drops_none_that_waits(spool: Path, run: Any) -> None:
+def test_finished_lines_are_swept_before_waiting_ones_are_dropped(spool: Path, run: Any) -> None:
     put(spool, run, "a", SpoolLimits())
     spool.write_bytes(b"#done\n" * 10 + spool.read_bytes())
     put(spool, run, "b", SpoolLimits(max_runs=10))

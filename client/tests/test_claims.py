@@ -59,7 +59,7 @@ def flights(spool: Path) -> list[Path]:
     return list(spool.parent.glob(spool.name + ".flight-*"))
 
 
-def test_it_leaves_alone_what_a_living_flusher_holds(spool: Path, fill: Any, start: Any) -> None:
+def test_runs_claimed_by_a_living_flusher_are_left_alone(spool: Path, fill: Any, start: Any) -> None:
     fill("a", "b")
     holder = start(HOLDER, spool)
     assert holder.stdout.readline() == "holding a\n"
@@ -70,7 +70,7 @@ def test_it_leaves_alone_what_a_living_flusher_holds(spool: Path, fill: Any, sta
     assert spool_stats(spool).pending == 0
 
 
-def test_it_never_takes_a_claim_for_its_age(spool: Path, fill: Any, start: Any) -> None:
+def test_claim_of_a_living_flusher_never_expires(spool: Path, fill: Any, start: Any) -> None:
     fill("a")
     holder = start(HOLDER, spool)
     assert holder.stdout.readline() == "holding a\n"
@@ -80,7 +80,7 @@ def test_it_never_takes_a_claim_for_its_age(spool: Path, fill: Any, start: Any) 
     assert (flush_spool(spool, client, now=lambda: 9e9), client.seen) == (0, [])
 
 
-def test_it_frees_at_once_what_a_killed_flusher_held(spool: Path, fill: Any, start: Any) -> None:
+def test_claim_of_a_killed_flusher_expires_at_once(spool: Path, fill: Any, start: Any) -> None:
     fill("a", "b")
     holder = start(HOLDER, spool)
     assert holder.stdout.readline() == "holding a\n"
@@ -94,7 +94,7 @@ def test_it_frees_at_once_what_a_killed_flusher_held(spool: Path, fill: Any, sta
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
-def test_it_frees_what_a_killed_flusher_held_though_its_child_lives(spool: Path, fill: Any, start: Any) -> None:
+def test_claim_of_a_killed_flusher_expires_although_its_child_lives(spool: Path, fill: Any, start: Any) -> None:
     fill("a")
     holder = start(FORKER, spool)
     assert holder.stdout.readline() == "holding a\n"
@@ -103,7 +103,7 @@ def test_it_frees_what_a_killed_flusher_held_though_its_child_lives(spool: Path,
     assert flush_spool(spool, Recording()) == 1
 
 
-def test_it_puts_back_what_a_flusher_could_not_deliver(spool: Path, fill: Any, start: Any) -> None:
+def test_undelivered_runs_are_released(spool: Path, fill: Any, start: Any) -> None:
     fill("a")
     holder = start(HOLDER, spool)
     assert holder.stdout.readline() == "holding a\n"
@@ -112,7 +112,7 @@ def test_it_puts_back_what_a_flusher_could_not_deliver(spool: Path, fill: Any, s
     assert flush_spool(spool, Recording()) == 1
 
 
-def test_it_moves_no_line_while_another_flusher_is_in_flight(spool: Path, fill: Any, start: Any) -> None:
+def test_lines_do_not_move_while_another_flusher_is_in_flight(spool: Path, fill: Any, start: Any) -> None:
     fill("a", "b", "c")
     holder = start(HOLDER, spool)
     assert holder.stdout.readline() == "holding a\n"
@@ -125,7 +125,7 @@ def test_it_moves_no_line_while_another_flusher_is_in_flight(spool: Path, fill: 
     assert (flush_spool(spool, client), client.seen) == (1, ["e"])
 
 
-def test_it_delivers_what_was_spooled_during_a_flush_only_with_the_next(spool: Path, fill: Any) -> None:
+def test_run_spooled_during_a_flush_is_delivered_by_the_next(spool: Path, fill: Any) -> None:
     fill("a")
 
     class Spooling(Recording):
@@ -145,7 +145,7 @@ def gate() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_it_shares_the_runs_out_among_threads(spool: Path, fill: Any, gate: threading.Event) -> None:
+def test_threads_deliver_each_run_once(spool: Path, fill: Any, gate: threading.Event) -> None:
     """All eight hold a run at once before the first is let go."""
     fill(*"abcdefgh")
     together = threading.Barrier(8)
@@ -169,7 +169,7 @@ def test_it_shares_the_runs_out_among_threads(spool: Path, fill: Any, gate: thre
     assert not spool.exists()
 
 
-def test_it_lets_the_living_land_when_the_file_is_crowded(spool: Path, fill: Any, start: Any) -> None:
+def test_no_flight_starts_in_a_crowded_file_before_others_land(spool: Path, fill: Any, start: Any) -> None:
     from vigie_client import SpoolLimits  # noqa: PLC0415
 
     fill("a", "b")

@@ -50,7 +50,7 @@ def enrolment(answer: Any) -> Any:
     return answer(201, {"status": "enrolled", "machine_id": "pc", "api_token": "vigie_agent_secret"})
 
 
-def test_it_enrols_with_a_token_from_a_file(
+def test_enroll_reads_the_token_from_a_file(
     portal: Any, answer: Any, command: Command, state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     portal.answer_with(ENROLL, enrolment(answer))
@@ -62,7 +62,7 @@ def test_it_enrols_with_a_token_from_a_file(
 
 
 @pytest.mark.parametrize("raw", [b"vigie_t\n", b"\xef\xbb\xbfvigie_t\r\n", "\ufeffvigie_t\r\n".encode("utf-16-le")])
-def test_it_reads_a_token_file_as_powershell_writes_it(
+def test_enroll_reads_a_token_file_written_by_powershell(
     portal: Any, answer: Any, command: Command, tmp_path: Path, raw: bytes
 ) -> None:
     portal.answer_with(ENROLL, enrolment(answer))
@@ -71,7 +71,7 @@ def test_it_reads_a_token_file_as_powershell_writes_it(
     assert portal.requests[0][1]["Authorization"] == "Bearer vigie_t"
 
 
-def test_it_enrols_with_a_token_from_the_environment(
+def test_enroll_reads_the_token_from_the_environment(
     portal: Any, answer: Any, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     portal.answer_with(ENROLL, enrolment(answer))
@@ -80,7 +80,7 @@ def test_it_enrols_with_a_token_from_the_environment(
     assert portal.requests[0][1]["Authorization"] == "Bearer vigie_enroll_env"
 
 
-def test_it_enrols_with_a_token_from_standard_input(
+def test_enroll_reads_the_token_from_standard_input(
     portal: Any, answer: Any, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     portal.answer_with(ENROLL, enrolment(answer))
@@ -89,25 +89,25 @@ def test_it_enrols_with_a_token_from_standard_input(
     assert portal.requests[0][1]["Authorization"] == "Bearer vigie_enroll_stdin"
 
 
-def test_it_takes_no_token_on_the_command_line(command: Command) -> None:
+def test_token_on_the_command_line_is_refused(command: Command) -> None:
     with pytest.raises(SystemExit) as caught:
         command("enroll", "--token", "vigie_enroll_x")
     assert caught.value.code == 2
 
 
 @pytest.mark.parametrize("arguments", [(), ("nonsense",), ("report",), ("report", "a.pdf"), ("heartbeat", "--what")])
-def test_it_exits_with_2_on_wrong_usage(arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_exits_with_2(arguments: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
 
 
-def test_it_needs_a_token_to_enrol(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_enroll_without_a_token_exits_with_2(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("enroll") == 2
     assert "VIGIE_TOKEN" in capsys.readouterr().err
 
 
-def test_enrolled_machine_renews_without_an_enrolment_token(
+def test_enrolled_machine_renews_its_token_without_an_enrolment_token(
     portal: Any, answer: Any, command: Command, enrolled: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     portal.answer_with(ENROLL, answer(201, {"status": "replayed", "machine_id": "pc", "api_token": "vigie_agent_new"}))
@@ -116,7 +116,7 @@ def test_enrolled_machine_renews_without_an_enrolment_token(
     assert printed(capsys) == {"status": "replayed", "machine_id": "pc", "quarantined": 0}
 
 
-def test_refused_enrolment_prints_the_portals_sentence(
+def test_refused_enrolment_prints_the_detail_of_the_portal(
     portal: Any, answer: Any, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("VIGIE_TOKEN", "vigie_enroll_x")
@@ -127,12 +127,12 @@ def test_refused_enrolment_prints_the_portals_sentence(
     assert "Uninstall it first." in error
 
 
-def test_it_needs_a_server(state: Path, enrolled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_without_a_server_exits_with_2(state: Path, enrolled: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VIGIE_URL", raising=False)
     assert main(["heartbeat", "--state-dir", str(state)]) == 2
 
 
-def test_it_never_prints_a_token(
+def test_no_command_prints_a_token(
     portal: Any, answer: Any, command: Command, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("VIGIE_TOKEN", "vigie_enroll_secret")
@@ -143,7 +143,7 @@ def test_it_never_prints_a_token(
     assert "agent_already_active" in output.err
 
 
-def test_report_counts_documents_without_their_names(
+def test_report_sends_page_counts_without_file_names(
     portal: Any, command: Command, enrolled: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = [str(tmp_path / name) for name in ("secret.png", "secret.docx", "secret.pdf", "secret-broken.pdf")]
@@ -162,7 +162,7 @@ def test_report_counts_documents_without_their_names(
     assert (result["run_id"], result["delivered"], result["pending"]) == (body["run_id"], 1, 0)
 
 
-def test_report_without_pymupdf_says_so_and_fails_no_document(
+def test_report_without_pymupdf_logs_it_and_fails_no_document(
     portal: Any, command: Command, enrolled: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -180,7 +180,7 @@ def test_report_without_pymupdf_says_so_and_fails_no_document(
 
 
 @pytest.mark.parametrize(("name", "reason"), [("absent.pdf", "no file"), ("*.pdf", "no file"), (".", "is a folder")])
-def test_report_of_what_is_no_file_is_wrong_usage(
+def test_report_of_a_missing_file_or_a_folder_exits_with_2(
     portal: Any, command: Command, enrolled: None, capsys: pytest.CaptureFixture[str], name: str, reason: str,
 ) -> None:  # fmt: skip
     assert command("report", *REPORTING, "a.png", name) == 2
@@ -189,7 +189,7 @@ def test_report_of_what_is_no_file_is_wrong_usage(
 
 
 @pytest.mark.parametrize(("windows", "expected"), [(True, ["a.pdf", "b.pdf"]), (False, None)])
-def test_patterns_are_expanded_on_windows_alone(
+def test_patterns_are_expanded_on_windows_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: bool, expected: Any
 ) -> None:
     monkeypatch.setattr(report_files, "_WINDOWS", windows)
@@ -206,7 +206,7 @@ def test_patterns_are_expanded_on_windows_alone(
             report_files.find_files([str(tmp_path / "fold*.pdf")])
 
 
-def test_report_with_a_name_the_portal_would_not_take_is_wrong_usage(
+def test_report_with_an_invalid_name_exits_with_2(
     portal: Any, command: Command, enrolled: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command("report", "--app-name", "Éditeur", "--app-version", "6", "a.png") == 2
@@ -214,7 +214,7 @@ def test_report_with_a_name_the_portal_would_not_take_is_wrong_usage(
     assert portal.requests == []
 
 
-def test_it_keeps_the_run_for_later_when_the_portal_is_away(
+def test_report_keeps_the_run_if_the_portal_is_unavailable(
     portal: Any, answer: Any, command: Command, enrolled: None, state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     portal.answer_with(REPORT, answer(503, {}), None)
@@ -224,7 +224,7 @@ def test_it_keeps_the_run_for_later_when_the_portal_is_away(
     assert printed(capsys) == {"delivered": 1, "pending": 0, "dropped": 0, "quarantined": 0}
 
 
-def test_a_run_that_the_disk_does_not_take_is_sent_directly(
+def test_report_sends_the_run_directly_if_the_disk_fails(
     portal: Any, answer: Any, command: Command, enrolled: None, state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (state / "spool.jsonl").mkdir()
@@ -236,29 +236,29 @@ def test_a_run_that_the_disk_does_not_take_is_sent_directly(
     assert command("report", *REPORTING, str(state / "a.png")) == 1
 
 
-def test_it_keeps_the_run_for_later_before_it_is_enrolled(portal: Any, command: Command, state: Path) -> None:
+def test_report_keeps_the_run_before_the_enrolment(portal: Any, command: Command, state: Path) -> None:
     assert command("report", *REPORTING, "a.png") == 1
     assert spool_stats(state / "spool.jsonl").pending == 1
     assert portal.requests == []
 
 
-def test_it_fails_when_the_run_is_refused(portal: Any, answer: Any, command: Command, enrolled: None) -> None:
+def test_report_of_a_refused_run_exits_with_1(portal: Any, answer: Any, command: Command, enrolled: None) -> None:
     portal.answer_with(REPORT, answer(409, {"code": "run_conflict"}))
     assert command("report", *REPORTING, "a.png") == 1
 
 
-def test_it_flushes_an_empty_spool(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_flush_of_an_empty_spool_succeeds(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("flush") == 0
     assert printed(capsys)["pending"] == 0
 
 
-def test_it_reports_with_an_applications_token(portal: Any, command: Command, enrolled: None, tmp_path: Path) -> None:
+def test_report_uses_the_token_of_an_application(portal: Any, command: Command, enrolled: None, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("vigie_client_app")
     assert command("report", *REPORTING, "--token-file", str(tmp_path / "token"), "a.png") == 0
     assert portal.requests[0][1]["Authorization"] == "Bearer vigie_client_app"
 
 
-def test_it_sends_a_heartbeat(
+def test_heartbeat_prints_the_next_interval(
     portal: Any, answer: Any, command: Command, enrolled: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     portal.answer_with("/api/v1/agents/heartbeat", answer(200, {"next_heartbeat_seconds": 312}))
@@ -267,7 +267,7 @@ def test_it_sends_a_heartbeat(
     assert portal.requests[0][2]["version"] == "1.4"
 
 
-def test_it_keeps_beating_until_it_is_interrupted(
+def test_heartbeat_watch_runs_until_it_is_interrupted(
     portal: Any, command: Command, enrolled: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beats = []
@@ -283,12 +283,12 @@ def test_it_keeps_beating_until_it_is_interrupted(
     assert len(beats) == 3
 
 
-def test_it_sends_no_heartbeat_unenrolled(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_heartbeat_without_enrolment_exits_with_1(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("heartbeat") == 1
     assert "isn't enrolled" in capsys.readouterr().err
 
 
-def test_it_rotates_and_uninstalls(
+def test_rotate_and_uninstall_print_their_status(
     portal: Any, answer: Any, command: Command, enrolled: None, state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     portal.answer_with("/api/v1/agents/token/rotate", answer(200, {"api_token": "vigie_agent_new"}))

@@ -49,7 +49,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(output)
 
 
-def test_it_deposits_over_http_with_the_machines_token(
+def test_deposit_uploads_with_the_machines_token(
     portal: Any, command: Command, enrolled: None, token: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command("--database", "a", "--command", "echo a | cat") == 0
@@ -61,7 +61,7 @@ def test_it_deposits_over_http_with_the_machines_token(
     assert printed(capsys) == told
 
 
-def test_it_deposits_several_databases_in_a_folder(
+def test_deposit_writes_several_databases_to_a_folder(
     portal: Any, deposits: Any, command: Command, enrolled: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "b.sql").write_text("b")
@@ -72,13 +72,13 @@ def test_it_deposits_several_databases_in_a_folder(
     assert portal.attempts == []
 
 
-def test_it_deposits_in_a_folder_without_being_enrolled(deposits: Any, command: Command) -> None:
+def test_deposit_to_a_folder_needs_no_enrolment(deposits: Any, command: Command) -> None:
     assert command("--to", deposits.folder, "--agent-id", "PC-2", "--database", "a", "--command", "echo a") == 0
     assert deposits.reports("PC-2")[0]["agent_id"] == "PC-2"
 
 
 @pytest.mark.parametrize("to_folder", [True, False])
-def test_own_id_in_another_case_is_the_enrolled_one(
+def test_agent_id_in_another_case_is_the_enrolled_one(
     portal: Any, deposits: Any, command: Command, enrolled: None, to_folder: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = ["--to", deposits.folder] if to_folder else []
@@ -86,7 +86,7 @@ def test_own_id_in_another_case_is_the_enrolled_one(
     assert printed(capsys)["report"].endswith("_PC-1.json")
 
 
-def test_it_exits_with_1_when_one_of_several_fails(
+def test_deposit_exits_with_1_if_one_database_fails(
     deposits: Any, command: Command, enrolled: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     groups = ["--database", "a", "--command", "false | gzip", "--database", "b", "--command", "echo b"]
@@ -97,7 +97,7 @@ def test_it_exits_with_1_when_one_of_several_fails(
     assert result["databases"][0]["error"] == "the dump command ended with status 1"
 
 
-def test_it_exits_with_1_when_the_portal_refuses(
+def test_deposit_exits_with_1_if_the_portal_refuses(
     portal: Any, answer: Any, command: Command, enrolled: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     portal.answer_with(FILE, answer(413, {"code": "body_too_large"}))
@@ -107,14 +107,14 @@ def test_it_exits_with_1_when_the_portal_refuses(
     assert result["report"] is not None
 
 
-def test_it_exits_with_1_when_the_report_does_not_arrive(
+def test_deposit_exits_with_1_if_the_report_is_not_delivered(
     deposits: Any, command: Command, enrolled: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command("--database", "a", "--command", "echo a", "--to", tmp_path / "unmounted") == 1
     assert printed(capsys)["report"] is None
 
 
-def test_it_gives_up_after_its_deadline(
+def test_deposit_gives_up_after_its_deadline(
     portal: Any, answer: Any, command: Command, enrolled: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     portal.answer_with(FILE, answer(503, {}))
@@ -122,7 +122,7 @@ def test_it_gives_up_after_its_deadline(
     assert portal.attempts.count(FILE) == 1
 
 
-def test_it_kills_a_command_after_its_time(
+def test_deposit_kills_a_command_after_its_timeout(
     command: Command, deposits: Any, enrolled: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     group = ["--database", "a", "--command", "sleep 1000", "--to", deposits.folder]
@@ -149,7 +149,7 @@ A, FROM = ("--database", "a"), ("--command", "echo a")
         ((*A, *FROM, "--server", ""), "no server"),
     ],
 )
-def test_it_exits_with_2_on_wrong_usage(
+def test_wrong_usage_of_deposit_exits_with_2(
     command: Command, enrolled: None, portal: Any, arguments: Any, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(*arguments) == 2
@@ -161,13 +161,13 @@ def test_it_exits_with_2_on_wrong_usage(
 
 @pytest.mark.parametrize("option", ["--deadline", "--timeout-dump"])
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
-def test_it_takes_no_time_that_is_none(command: Command, option: str, seconds: str) -> None:
+def test_invalid_seconds_exit_with_2(command: Command, option: str, seconds: str) -> None:
     with pytest.raises(SystemExit) as caught:
         command(*A, *FROM, option, seconds)
     assert caught.value.code == 2
 
 
-def test_it_exits_with_2_where_there_is_no_bash(
+def test_shell_command_without_bash_exits_with_2(
     command: Command, deposits: Any, enrolled: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
@@ -176,26 +176,28 @@ def test_it_exits_with_2_where_there_is_no_bash(
     assert list(deposits.folder.iterdir()) == []
 
 
-def test_it_needs_an_enrolment_or_an_id(command: Command, deposits: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_deposit_needs_an_enrolment_or_an_agent_id(
+    command: Command, deposits: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert command(*A, *FROM, "--to", deposits.folder) == 2
     assert "--agent-id" in capsys.readouterr().err
     assert command(*A, *FROM, "--agent-id", "PC-1") == 1
     assert "isn't enrolled" in capsys.readouterr().err
 
 
-def test_it_takes_a_token_from_a_file(portal: Any, command: Command, tmp_path: Path) -> None:
+def test_deposit_reads_the_token_from_a_file(portal: Any, command: Command, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("vigie_agent_other")
     assert command(*A, *FROM, "--token-file", tmp_path / "token", "--agent-id", "PC-3") == 0
     assert {sent.headers["Authorization"] for sent in portal.uploads} == {"Bearer vigie_agent_other"}
 
 
-def test_it_waits_longer_on_a_socket_than_the_small_calls() -> None:
+def test_deposit_has_a_longer_socket_timeout_than_other_commands() -> None:
     options = parse_arguments(["deposit", *A, *FROM])
     assert (options.timeout, options.deadline, options.timeout_dump) == (60, 3600, None)
     assert parse_arguments(["heartbeat"]).timeout == 4
 
 
-def test_it_never_prints_the_token(
+def test_deposit_never_prints_the_token(
     portal: Any, answer: Any, command: Command, enrolled: None, token: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     portal.answer_with(FILE, answer(401, {"code": "invalid_token", "detail": token}))

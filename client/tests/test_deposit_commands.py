@@ -42,7 +42,7 @@ def python(source: str) -> list[str]:
         (["echo", "a | b"], b"a | b\n"),
     ],
 )
-def test_it_runs_a_command_as_it_is_meant(command: Any, output: bytes) -> None:
+def test_command_is_run_as_written(command: Any, output: bytes) -> None:
     assert output_of(command) == output
 
 
@@ -67,11 +67,11 @@ def test_it_runs_a_command_as_it_is_meant(command: Any, output: bytes) -> None:
         ("a\nb", True),
     ],
 )
-def test_it_takes_a_shell_only_where_one_is_needed(command: str, expected: bool) -> None:
+def test_shell_is_used_only_for_shell_operators(command: str, expected: bool) -> None:
     assert needs_shell(command) is expected
 
 
-def test_it_runs_a_plain_command_without_bash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_command_without_operators_runs_without_bash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "dump").symlink_to(shutil.which("echo") or "")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert output_of("dump a") == b"a\n"
@@ -100,32 +100,32 @@ def test_it_runs_a_plain_command_without_bash(monkeypatch: pytest.MonkeyPatch, t
         (["echo", "a\0b"], "the dump command can't be started: it holds what no argument may"),
     ],
 )
-def test_it_fails_when_any_part_of_the_command_does(command: Any, message: str) -> None:
+def test_failure_of_any_part_fails_the_dump(command: Any, message: str) -> None:
     assert failure_of(command) == message
 
 
-def test_it_says_that_a_program_of_a_pipeline_is_missing() -> None:
+def test_missing_program_of_a_pipeline_is_named() -> None:
     assert failure_of("nonexistent-dump | gzip").endswith("nonexistent-dump: command not found")
 
 
-def test_it_fails_when_a_command_may_not_be_run(tmp_path: Path) -> None:
+def test_command_without_execute_permission_fails(tmp_path: Path) -> None:
     (tmp_path / "dump").write_text("")
     assert failure_of([str(tmp_path / "dump")]) == "the dump command can't be started: Permission denied"
 
 
 @pytest.mark.parametrize("command", ["true", "true | gzip", "printf ''"])
-def test_it_takes_nothing_for_no_dump(deposits: Any, command: str) -> None:
+def test_command_without_output_fails(deposits: Any, command: str) -> None:
     result = deposits.deposit(Dump("a", command=command))
     assert [database.error for database in result.databases] == ["the dump is empty"]
     assert list(deposits.staged("").iterdir()) == []
 
 
-def test_it_quotes_the_last_line_of_stderr_alone() -> None:
+def test_error_quotes_only_the_last_line_of_stderr() -> None:
     said = r"import sys; sys.stderr.write('first\nprogress 1\rprogress 2\n\n  last\twords \x1b[0m\n \n'); sys.exit(3)"
     assert failure_of(python(said)) == "the dump command ended with status 3: last words [0m"
 
 
-def test_it_keeps_little_of_what_a_command_says() -> None:
+def test_quoted_line_is_cut() -> None:
     said = "import sys; sys.stderr.write('begun ' + 'x' * 10_000_000 + 'ended'); sys.exit(3)"
     message = failure_of(python(said))
     assert message.startswith("the dump command ended with status 3: begun xxx")
@@ -133,7 +133,7 @@ def test_it_keeps_little_of_what_a_command_says() -> None:
     assert len(message) < 300
 
 
-def test_it_is_not_held_up_by_a_command_that_talks_much() -> None:
+def test_large_stderr_does_not_block_the_dump() -> None:
     talk = "import sys; [sys.stderr.write('noise\\n' * 1000) for _ in range(1000)]; print('dump')"
     assert output_of(python(talk)) == b"dump\n"
 
@@ -152,22 +152,22 @@ def test_it_is_not_held_up_by_a_command_that_talks_much() -> None:
         ('password authentication failed for user "me"', 'password authentication failed for user "me"'),
     ],
 )
-def test_it_keeps_no_secret_of_what_a_command_says(said: str, kept: str) -> None:
+def test_secrets_in_stderr_are_masked(said: str, kept: str) -> None:
     assert sanitize_line(said) == kept
     assert failure_of(["sh", "-c", 'printf "%s" "$1" >&2; exit 1', "sh", said]).endswith(": " + kept)
 
 
-def test_it_keeps_nothing_of_a_command_that_bash_prints() -> None:
+def test_command_printed_by_bash_is_not_quoted() -> None:
     """bash tells of a killed part of a pipeline by showing it."""
     assert failure_of("true | bash -c 'kill -9 $$' --user=me/hunter2").endswith("status 137 (SIGKILL)")
 
 
-def test_it_gives_a_command_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_does_not_inherit_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIGIE_TOKEN", "secret")
     assert output_of("printenv VIGIE_TOKEN || echo none") == b"none\n"
 
 
-def test_it_gives_a_command_no_input(start: Any) -> None:
+def test_command_has_no_input(start: Any) -> None:
     source = "from vigie_client import Dump; print(b''.join(Dump('a', command='cat; echo end').content()))"
     assert start(source).communicate("typed by somebody\n")[0] == "b'end\\n'\n"
 
@@ -202,9 +202,7 @@ def nobody_holds(reader: int) -> bool:
     return bool(select.select([reader], [], [], 30)[0]) and os.read(reader, 1) == b""
 
 
-def test_it_ends_a_command_that_takes_too_long_with_all_it_started(
-    held: tuple[str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_timeout_kills_the_command_with_its_children(held: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vigie_client.deposits.commands.threading.Timer", Impatient)
     content = Dump("a", command=held[0]).content(timeout=90)
     assert next(content) == b"a\n"
@@ -214,16 +212,16 @@ def test_it_ends_a_command_that_takes_too_long_with_all_it_started(
     assert nobody_holds(held[1])
 
 
-def test_it_ends_a_command_whose_output_nobody_wants(held: tuple[str, int]) -> None:
+def test_closing_the_dump_kills_the_command(held: tuple[str, int]) -> None:
     content = Dump("a", command=held[0]).content()
     assert next(content) == b"a\n"
     content.close()
     assert nobody_holds(held[1])
 
 
-def test_its_own_clock_ends_a_command_too() -> None:
+def test_timer_kills_a_silent_command() -> None:
     assert failure_of("sleep 1000", timeout=0.05) == "the dump command took longer than 0.05 s"
 
 
-def test_a_command_in_time_is_none_the_worse_for_a_timeout() -> None:
+def test_command_within_its_timeout_succeeds() -> None:
     assert output_of("echo a", timeout=600) == b"a\n"

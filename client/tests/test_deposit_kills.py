@@ -38,7 +38,7 @@ def staged(stage: Path, name: str) -> bytes:
     return (stage / "deposits" / "agent-1" / "database" / f"{name}.sql.gz").read_bytes()
 
 
-def test_a_killed_deposit_leaves_whole_files_and_no_rubbish(tmp_path: Path) -> None:
+def test_killed_deposit_leaves_complete_files_and_no_temporary_ones(tmp_path: Path) -> None:
     def scene(stage: Path, instant: int) -> bool:
         (stage / "deposits").mkdir()
         assert run(stage, "old").status == "deposited"
@@ -60,7 +60,7 @@ def test_a_killed_deposit_leaves_whole_files_and_no_rubbish(tmp_path: Path) -> N
     assert every_instant(tmp_path, scene) > 30
 
 
-def test_a_killed_upload_leaves_whole_files_and_no_rubbish(tmp_path: Path, portal: Any, token: str) -> None:
+def test_killed_upload_leaves_complete_files_and_no_temporary_ones(tmp_path: Path, portal: Any, token: str) -> None:
     def scene(stage: Path, instant: int) -> bool:
         portal.uploads.clear()
         place = DepositPortal(portal.url, make_session(token), Patience(deadline=9))
@@ -77,7 +77,7 @@ def test_a_killed_upload_leaves_whole_files_and_no_rubbish(tmp_path: Path, porta
     assert every_instant(tmp_path, scene) > 20
 
 
-def test_the_next_call_tidies_up_wherever_it_deposits_itself(tmp_path: Path) -> None:
+def test_next_call_deletes_temporary_files_of_another_folder(tmp_path: Path) -> None:
     """A part was made in a folder to which nobody deposits any more."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -93,7 +93,7 @@ def test_the_next_call_tidies_up_wherever_it_deposits_itself(tmp_path: Path) -> 
     assert leftovers(tmp_path) == []
 
 
-def test_it_keeps_in_mind_what_lies_on_a_share_that_is_away(tmp_path: Path) -> None:
+def test_temporary_files_on_an_unmounted_share_are_deleted_later(tmp_path: Path) -> None:
     share, away = tmp_path / "share", tmp_path / "away"
     share.mkdir()
 
@@ -112,7 +112,7 @@ def test_it_keeps_in_mind_what_lies_on_a_share_that_is_away(tmp_path: Path) -> N
     assert leftovers(tmp_path) == []
 
 
-def test_it_leaves_the_temporaries_of_the_living_alone(tmp_path: Path) -> None:
+def test_temporary_files_of_a_living_call_are_kept(tmp_path: Path) -> None:
     with Temporaries(str(tmp_path / "state")) as living:
         part, descriptor = living.create(str(tmp_path / "a"), 0o600)
         os.close(descriptor)
@@ -122,7 +122,7 @@ def test_it_leaves_the_temporaries_of_the_living_alone(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
-def test_a_torn_record_harms_nobody(tmp_path: Path) -> None:
+def test_torn_record_is_ignored(tmp_path: Path) -> None:
     precious, torn = tmp_path / "precious", tmp_path / "torn.part"
     for path in (precious, torn):
         path.write_text("x")

@@ -40,11 +40,11 @@ LAST_MINUTE = NEW_YEARS_EVE.timestamp()
         ("x" * 300, "x" * 128),
     ],
 )
-def test_it_reduces_names_as_the_portal_does(given: str, expected: str) -> None:
+def test_path_name_reduces_a_name(given: str, expected: str) -> None:
     assert path_name(given) == expected
 
 
-def test_it_reduces_names_in_paths_alone(deposits: Any) -> None:
+def test_report_keeps_the_unreduced_names(deposits: Any) -> None:
     result = deposits.deposit(Dump("compta é", command="echo a"), agent_id="PC:1", now=lambda: LAST_MINUTE)
     assert deposits.staged("compta_e.sql.gz", agent="PC_1").exists()
     (report,) = deposits.reports("PC_1")
@@ -53,14 +53,14 @@ def test_it_reduces_names_in_paths_alone(deposits: Any) -> None:
 
 
 @pytest.mark.parametrize("hostile", ["..", "../..", "/", "a/../../b"])
-def test_no_name_leads_out_of_the_folder(deposits: Any, hostile: str) -> None:
+def test_no_name_escapes_the_folder(deposits: Any, hostile: str) -> None:
     deposits.deposit(Dump(hostile, command="echo a"), agent_id=hostile)
     assert {path.name for path in deposits.folder.parent.iterdir()} == {"deposits", "state"}
     (agent,) = deposits.folder.iterdir()
     assert sorted(path.name for path in agent.iterdir()) == ["database", "log"]
 
 
-def test_calls_in_one_minute_take_the_minutes_that_follow(deposits: Any) -> None:
+def test_reports_of_one_minute_take_the_following_minutes(deposits: Any) -> None:
     names = [deposits.deposit(Dump("a", command="echo a"), now=lambda: LAST_MINUTE).report for _ in range(3)]
     assert names == [
         f"OPERATION_{minute}_agent-1.json" for minute in ("20251231_2359", "20260101_0000", "20260101_0001")
@@ -68,20 +68,20 @@ def test_calls_in_one_minute_take_the_minutes_that_follow(deposits: Any) -> None
     assert [report["timestamp"] for report in deposits.reports()] == ["2025-12-31T23:59:59Z"] * 3
 
 
-def test_a_later_call_does_not_wait_for_minutes_given_ahead(deposits: Any) -> None:
+def test_later_report_may_take_an_earlier_free_minute(deposits: Any) -> None:
     """A clock that once stood in the next year must not put every name after it there."""
     for ahead in (31_536_000, 0):
         result = deposits.deposit(Dump("a", command="echo a"), now=lambda ahead=ahead: LAST_MINUTE + ahead)
     assert result.report == "OPERATION_20251231_2359_agent-1.json"
 
 
-def test_agents_do_not_take_each_others_minutes(deposits: Any) -> None:
+def test_agents_have_separate_minutes(deposits: Any) -> None:
     for agent in ("a", "b"):
         result = deposits.deposit(Dump("a", command="echo a"), agent_id=agent, now=lambda: LAST_MINUTE)
         assert result.report == f"OPERATION_20251231_2359_{agent}.json"
 
 
-def test_it_overwrites_no_report_that_it_does_not_remember(deposits: Any) -> None:
+def test_unknown_report_is_not_overwritten(deposits: Any) -> None:
     log = deposits.folder / "agent-1" / "log"
     log.mkdir(parents=True)
     (log / "OPERATION_20251231_2359_agent-1.json").write_text('{"timestamp": "another state directory\'s"}')
@@ -90,7 +90,7 @@ def test_it_overwrites_no_report_that_it_does_not_remember(deposits: Any) -> Non
     assert (log / "OPERATION_20251231_2359_agent-1.json").read_text() == '{"timestamp": "another state directory\'s"}'
 
 
-def test_it_remembers_a_day_of_names(tmp_path: Path) -> None:
+def test_names_of_one_day_are_remembered(tmp_path: Path) -> None:
     (tmp_path / "names.json").write_text("damaged")
     names = ReportNames(str(tmp_path / "names.json")).free_names(NEW_YEARS_EVE, "a")
     given = [next(names) for _ in range(4)]
@@ -99,7 +99,7 @@ def test_it_remembers_a_day_of_names(tmp_path: Path) -> None:
     assert next(again) == "OPERATION_20260101_0003_a.json"
 
 
-def test_its_memory_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remembered_names_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vigie_client.deposits.names._MAX_REMEMBERED", 3)
     path = tmp_path / "names.json"
     for _ in range(5):
@@ -107,7 +107,7 @@ def test_its_memory_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.M
     assert path.read_text().count("OPERATION") == 3
 
 
-def test_a_full_disk_keeps_no_report_from_the_portal(tmp_path: Path) -> None:
+def test_full_disk_does_not_prevent_the_report(tmp_path: Path) -> None:
     names = ReportNames(str(tmp_path / "absent" / "names.json")).free_names(NEW_YEARS_EVE, "a")
     assert [next(names)[:23], next(names)[:23]] == ["OPERATION_20251231_2359", "OPERATION_20260101_0000"]
 
@@ -126,7 +126,7 @@ for turn in range(3):
 """
 
 
-def test_processes_at_once_lose_no_report(deposits: Any, start: Any) -> None:
+def test_concurrent_processes_lose_no_report(deposits: Any, start: Any) -> None:
     programs = [start(TWO_AT_ONCE, deposits.folder, number) for number in range(4)]
     assert [program.stdout.readline() for program in programs] == ["ready\n"] * 4
     for program in programs:
@@ -143,7 +143,7 @@ def test_processes_at_once_lose_no_report(deposits: Any, start: Any) -> None:
     assert deposits.leftovers() == []
 
 
-def test_one_call_delivers_after_the_other(
+def test_calls_deliver_one_after_another(
     portal: Any, deposits: Any, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or the file would be the one's and the newest report the other's: the second comes while the first uploads."""

@@ -43,14 +43,14 @@ def packed(*chunks: bytes, name: str = "") -> tuple[Any, bytes]:
     return result, b"".join(written)
 
 
-def test_it_hashes_and_measures_what_it_writes() -> None:
+def test_packed_file_has_its_hash_and_sizes() -> None:
     result, content = packed(b"a" * 1000, b"b" * 1000)
     assert gzip.decompress(content) == b"a" * 1000 + b"b" * 1000
     assert (result.sha256, result.size) == (hashlib.sha256(content).hexdigest(), len(content))
     assert (result.raw_size, result.suffix) == (2000, ".gz")
 
 
-def test_an_unchanged_dump_has_an_unchanged_hash(deposits: Any, tmp_path: Path) -> None:
+def test_unchanged_dump_has_an_unchanged_hash(deposits: Any, tmp_path: Path) -> None:
     results = []
     for name, seconds in (("one", 1_000_000_000), ("two", 1_700_000_000)):
         (tmp_path / name).write_bytes(b"the same" * 1000)
@@ -61,13 +61,13 @@ def test_an_unchanged_dump_has_an_unchanged_hash(deposits: Any, tmp_path: Path) 
     assert (header[:3], header[3], header[4:8]) == (b"\x1f\x8b\x08", 0, b"\0\0\0\0")  # flags: no name; no time
 
 
-def test_the_hash_does_not_hang_on_how_the_bytes_come() -> None:
+def test_hash_does_not_depend_on_chunks() -> None:
     assert packed(b"a", b"b", b"c" * 5000) == packed(b"abcc", b"c" * 4998)
 
 
 @pytest.mark.parametrize("content", [gzip.compress(b"dump"), gzip.compress(b"du") + gzip.compress(b"mp") + b"\0" * 700])
 @pytest.mark.parametrize("pieces", [1, 3, 100_000])
-def test_it_passes_whole_gzip_on_as_it_is(content: bytes, pieces: int) -> None:
+def test_complete_gzip_is_passed_on_unchanged(content: bytes, pieces: int) -> None:
     chunks = [content[at : at + pieces] for at in range(0, len(content), pieces)]
     result, written = packed(*chunks, name="dump.sql.gz")
     assert written == content
@@ -88,14 +88,14 @@ def test_it_passes_whole_gzip_on_as_it_is(content: bytes, pieces: int) -> None:
         (ZSTD + b"x", "isn't what its name says"),
     ],
 )
-def test_it_passes_no_broken_gzip_on(content: bytes, why: str) -> None:
+def test_broken_gzip_is_refused(content: bytes, why: str) -> None:
     with pytest.raises(DumpFailed, match=why):
         packed(content, name="dump.sql.gz")
 
 
 @pytest.mark.parametrize("content", [zst(SQL), long_zst(SQL), SKIPPABLE + zst(SQL[:99]) + zst(SQL[99:]) + b"\0" * 700])
 @pytest.mark.parametrize("pieces", [1, 1000])
-def test_it_passes_zstd_on_under_its_own_suffix(content: bytes, pieces: int) -> None:
+def test_zstd_is_passed_on_with_its_suffix(content: bytes, pieces: int) -> None:
     chunks = [content[at : at + pieces] for at in range(0, len(content), pieces)]
     result, written = packed(*chunks, name="dump.sql.zst")
     assert written == content
@@ -115,12 +115,12 @@ def test_it_passes_zstd_on_under_its_own_suffix(content: bytes, pieces: int) -> 
         (zst(SQL[:-200]), "incomplete"),
     ],
 )
-def test_it_passes_no_broken_zstd_on(content: bytes, why: str) -> None:
+def test_broken_zstd_is_refused(content: bytes, why: str) -> None:
     with pytest.raises(DumpFailed, match=why):
         packed(content, name="dump.sql.zst")
 
 
-def test_zstd_is_passed_on_unseen_where_nothing_can_unpack_it(
+def test_zstd_is_passed_on_unchecked_without_zstandard(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(packing, "zstandard", None)
@@ -133,7 +133,7 @@ def test_zstd_is_passed_on_unseen_where_nothing_can_unpack_it(
 
 @pytest.mark.parametrize("pack_it", [bytes, gzip.compress, zst])
 @pytest.mark.parametrize("name", sorted(path.name for path in DUMPS.iterdir()))
-def test_whole_dump_is_packed(pack_it: Any, name: str) -> None:
+def test_complete_dump_is_packed(pack_it: Any, name: str) -> None:
     content = (DUMPS / name).read_bytes()
     assert packed(pack_it(content))[0].raw_size == len(content)
 
@@ -148,7 +148,7 @@ def test_whole_dump_is_packed(pack_it: Any, name: str) -> None:
         (b"\n", "empty"),
     ],
 )
-def test_useless_dump_is_a_failure_that_says_why(
+def test_useless_dump_fails_with_its_reason(
     deposits: Any, tmp_path: Path, pack_it: Any, content: bytes, why: str
 ) -> None:
     path = tmp_path / "dump.sql"
@@ -165,12 +165,12 @@ def test_unknown_format_is_deposited_with_a_warning(caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.parametrize("content", [b"plain", gzip.compress(b"x")])
-def test_it_passes_nothing_on_as_zstd_that_is_not(content: bytes) -> None:
+def test_file_with_a_wrong_suffix_is_refused(content: bytes) -> None:
     with pytest.raises(DumpFailed, match="isn't what its name says"):
         packed(content, name="DUMP.SQL.ZST")
 
 
-def test_it_does_not_compress_a_commands_gzip_once_more(deposits: Any) -> None:
+def test_gzip_output_of_a_command_is_not_compressed_again(deposits: Any) -> None:
     deposits.deposit(Dump("a", command="echo a | gzip"))
     assert gzip.decompress(deposits.staged("a.sql.gz").read_bytes()) == b"a\n"
 
@@ -190,7 +190,7 @@ def truncated(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [appended, overwritten, truncated])
-def test_a_file_that_changes_while_it_is_read_is_no_dump(tmp_path: Path, change: Callable[[Path], None]) -> None:
+def test_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, change: Callable[[Path], None]) -> None:
     path = tmp_path / "dump.sql"
     path.write_bytes(b"x" * 3 * CHUNK)
     os.utime(path, (1_000_000_000, 1_000_000_000))
@@ -210,7 +210,7 @@ def test_a_file_that_changes_while_it_is_read_is_no_dump(tmp_path: Path, change:
         (lambda path: path.touch(), "the dump is empty"),
     ],
 )
-def test_it_says_why_a_file_is_no_dump(deposits: Any, tmp_path: Path, make: Any, why: str) -> None:
+def test_unreadable_file_fails_with_its_reason(deposits: Any, tmp_path: Path, make: Any, why: str) -> None:
     make(tmp_path / "dump.sql")
     result = deposits.deposit(Dump("a", file=tmp_path / "dump.sql"))
     assert [database.error for database in result.databases] == [why]
@@ -245,7 +245,7 @@ needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason=
 
 @needs_proc
 @pytest.mark.parametrize("what", ["zeros", "bomb"])
-def test_it_takes_little_memory_for_a_large_dump(deposits: Any, start: Any, what: str) -> None:
+def test_large_dump_needs_little_memory(deposits: Any, start: Any, what: str) -> None:
     grown, _ = start(PEAK, what, deposits.folder).communicate()
     assert int(grown) < 40
     (report,) = deposits.reports()
@@ -253,7 +253,7 @@ def test_it_takes_little_memory_for_a_large_dump(deposits: Any, start: Any, what
 
 
 @needs_proc
-def test_it_takes_little_memory_for_a_large_upload(portal: Any, start: Any, tmp_path: Path) -> None:
+def test_large_upload_needs_little_memory(portal: Any, start: Any, tmp_path: Path) -> None:
     with (tmp_path / "sparse.zst").open("wb") as file:
         file.write(ZSTD)
         file.truncate(200_000_000)
@@ -262,7 +262,7 @@ def test_it_takes_little_memory_for_a_large_upload(portal: Any, start: Any, tmp_
     assert [upload.size for upload in portal.uploads][:1] == [200_000_000]
 
 
-def test_its_gzip_is_what_gunzip_reads(deposits: Any) -> None:
+def test_packed_file_is_readable_by_gunzip(deposits: Any) -> None:
     content = bytes(range(256)) * 10_000
     deposits.deposit(Dump("a", command=[sys.executable, "-c", "import os; os.write(1, bytes(range(256)))"]))
     unzip = [sys.executable, "-m", "gzip", "-d", str(deposits.staged("a.sql.gz"))]

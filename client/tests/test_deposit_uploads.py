@@ -64,7 +64,7 @@ def report_of(portal: Any) -> Any:
     return json.loads(portal.uploads[-1].body)
 
 
-def test_it_uploads_the_file_and_then_the_report(portal: Any, upload: Upload, deposits: Any, token: str) -> None:
+def test_file_is_uploaded_before_the_report(portal: Any, upload: Upload, deposits: Any, token: str) -> None:
     result = upload()
     assert [result.status, result.report] == ["deposited", "OPERATION_20260310_1200_agent-1.json"]
     file, report = portal.uploads
@@ -81,13 +81,13 @@ def test_it_uploads_the_file_and_then_the_report(portal: Any, upload: Upload, de
     assert list(deposits.folder.iterdir()) == []
 
 
-def test_it_uploads_zstd_under_its_own_name(portal: Any, upload: Upload, tmp_path: Path) -> None:
+def test_zstd_is_uploaded_with_its_suffix(portal: Any, upload: Upload, tmp_path: Path) -> None:
     (tmp_path / "a.zst").write_bytes(ZST)
     upload(Dump("a", file=tmp_path / "a.zst"))
     assert portal.uploads[0].name == "database/a.sql.zst"
 
 
-def test_it_reports_a_failed_dump_without_a_file(portal: Any, upload: Upload) -> None:
+def test_failed_dump_is_reported_without_an_upload(portal: Any, upload: Upload) -> None:
     result = upload(Dump("a", command="false"))
     assert (result.status, result.report is None) == ("failed", False)
     assert portal.attempts == [LOG]
@@ -95,9 +95,7 @@ def test_it_reports_a_failed_dump_without_a_file(portal: Any, upload: Upload) ->
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 507, 302, 400, 404, 405, 421])
-def test_it_tries_again_what_may_change_by_itself(
-    portal: Any, answer: Any, upload: Upload, clock: Time, status: int
-) -> None:
+def test_transient_status_is_retried(portal: Any, answer: Any, upload: Upload, clock: Time, status: int) -> None:
     foreign = answer(status, b"<html>", {"Content-Type": "text/html"})
     portal.answer_with(FILE, foreign, foreign, None)
     portal.answer_with(LOG, foreign, None)
@@ -108,7 +106,7 @@ def test_it_tries_again_what_may_change_by_itself(
 
 
 @pytest.mark.parametrize(("trouble", "timeout"), [("reset", 20), ("hang", 1)])
-def test_it_tries_again_when_the_network_fails(
+def test_network_failure_is_retried(
     portal: Any, broken: Any, upload: Upload, clock: Time, trouble: str, timeout: float
 ) -> None:
     portal.answer_with(FILE, broken[trouble], None)
@@ -117,7 +115,7 @@ def test_it_tries_again_when_the_network_fails(
     assert clock.pauses == [1, 1]
 
 
-def test_it_waits_as_long_as_the_portal_says(portal: Any, answer: Any, upload: Upload, clock: Time) -> None:
+def test_retry_after_is_obeyed(portal: Any, answer: Any, upload: Upload, clock: Time) -> None:
     later = formatdate(time.time() + 500, usegmt=True)
     portal.answer_with(
         FILE, answer(429, {}, {"Retry-After": "77"}), answer(503, {}, {"Retry-After": later}), answer(503, {}), None
@@ -127,7 +125,7 @@ def test_it_waits_as_long_as_the_portal_says(portal: Any, answer: Any, upload: U
     assert 400 < clock.pauses[1] <= 500
 
 
-def test_it_shortens_its_pauses_at_random(portal: Any, answer: Any, deposits: Any, token: str) -> None:
+def test_pauses_are_jittered(portal: Any, answer: Any, deposits: Any, token: str) -> None:
     pauses: list[float] = []
     patience = Patience(sleep=pauses.append, rng=lambda: 0.5)
     portal.answer_with(FILE, answer(503, {}), None)
@@ -135,7 +133,7 @@ def test_it_shortens_its_pauses_at_random(portal: Any, answer: Any, deposits: An
     assert pauses == [0.75]
 
 
-def test_it_gives_up_at_its_deadline_and_still_reports(portal: Any, answer: Any, upload: Upload, clock: Time) -> None:
+def test_report_is_sent_after_the_deadline(portal: Any, answer: Any, upload: Upload, clock: Time) -> None:
     portal.answer_with(FILE, answer(503, {"code": "not_ready"}))
     result = upload(deadline=100)
     assert clock.pauses == [1, 2, 4, 8, 16, 32]  # 64 more would be too much
@@ -145,13 +143,13 @@ def test_it_gives_up_at_its_deadline_and_still_reports(portal: Any, answer: Any,
     assert transfer == {"status": False, "error_message": "retry 503 not_ready"}
 
 
-def test_it_does_not_wait_beyond_its_deadline(portal: Any, answer: Any, upload: Upload, clock: Time) -> None:
+def test_pause_beyond_the_deadline_ends_the_upload(portal: Any, answer: Any, upload: Upload, clock: Time) -> None:
     portal.answer_with(FILE, answer(429, {}, {"Retry-After": "3601"}))
     assert upload().databases[0].error == "retry 429"
     assert clock.pauses == []
 
 
-def test_it_tries_each_file_once_after_its_deadline(portal: Any, answer: Any, upload: Upload) -> None:
+def test_each_file_is_tried_once_after_the_deadline(portal: Any, answer: Any, upload: Upload) -> None:
     portal.answer_with(FILE, answer(503, {}))
     result = upload(DUMP, Dump("b", command="echo b"), deadline=1)
     assert [database.status for database in result.databases] == ["failed", "deposited"]
@@ -167,7 +165,7 @@ def test_it_tries_each_file_once_after_its_deadline(portal: Any, answer: Any, up
         (413, None, "refused 413"),
     ],
 )
-def test_it_takes_a_refusal_at_its_word(
+def test_refusal_is_not_retried(
     portal: Any, answer: Any, upload: Upload, deposits: Any, clock: Time, status: int, code: Any, words: str
 ) -> None:
     portal.answer_with(FILE, answer(status, {"code": code}))
@@ -184,7 +182,7 @@ def test_it_takes_a_refusal_at_its_word(
     assert deposits.leftovers() == []
 
 
-def test_it_says_when_the_report_is_refused(portal: Any, answer: Any, upload: Upload) -> None:
+def test_refused_report_is_an_error_of_the_result(portal: Any, answer: Any, upload: Upload) -> None:
     portal.answer_with(LOG, answer(401, {"code": "token_expired"}))
     result = upload()
     assert (result.status, result.report, result.error) == ("failed", None, "auth 401 token_expired")
@@ -200,13 +198,13 @@ def test_it_says_when_the_report_is_refused(portal: Any, answer: Any, upload: Up
         (202, {"status": "queued"}, {}),
     ],
 )
-def test_it_believes_nobody_but_the_portal(portal: Any, answer: Any, upload: Upload, clock: Time, given: Any) -> None:
+def test_answer_without_a_receipt_is_retried(portal: Any, answer: Any, upload: Upload, clock: Time, given: Any) -> None:
     portal.answer_with(FILE, answer(*given), None)
     assert upload().status == "deposited"
     assert clock.pauses == [1]
 
 
-def test_it_leaves_an_answer_that_drips_without_end(
+def test_dripping_answer_is_abandoned(
     portal: Any, upload: Upload, clock: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every byte restarts the timeout of the socket: only the attempt's own limit ends it."""
@@ -223,16 +221,14 @@ def test_it_leaves_an_answer_that_drips_without_end(
     assert clock.pauses == []
 
 
-def test_an_upload_under_way_may_outlast_the_deadline(portal: Any, deposits: Any, token: str) -> None:
+def test_running_upload_may_exceed_the_deadline(portal: Any, deposits: Any, token: str) -> None:
     """The deadline is for new attempts; the clock says that it's long over while the first one goes on."""
     ticks = iter(range(0, 10**9, 10**6))
     patience = Patience(deadline=1, timeout=20, monotonic=lambda: float(next(ticks)))
     assert deposits.deposit(DUMP, place=DepositPortal(portal.url, make_session(token), patience)).status == "deposited"
 
 
-def test_it_waits_for_a_socket_as_long_as_it_was_told(
-    portal: Any, upload: Upload, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_socket_timeout_is_passed_on(portal: Any, upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[Any] = []
     put = requests.Session.put
 
@@ -246,7 +242,7 @@ def test_it_waits_for_a_socket_as_long_as_it_was_told(
 
 
 @pytest.mark.parametrize(("elapsed", "limit"), [(0, 7200 + 1000), (7000, 200 + 1000), (9000, 60 + 1000)])
-def test_a_large_upload_is_given_its_time(
+def test_time_limit_grows_with_the_size(
     token: str, clock: Time, monkeypatch: pytest.MonkeyPatch, elapsed: float, limit: float
 ) -> None:
     """What is left of the deadline, a minute at least, and as long as a very slow line takes for all of it."""
@@ -265,7 +261,7 @@ def test_a_large_upload_is_given_its_time(
 
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1", "http://", "http://[::1"])
-def test_it_does_not_try_again_where_no_portal_can_be(deposits: Any, token: str, clock: Time, url: str) -> None:
+def test_invalid_url_is_not_retried(deposits: Any, token: str, clock: Time, url: str) -> None:
     place = DepositPortal(url, make_session(token), clock.patience())
     result = deposits.deposit(DUMP, place=place)
     assert result.databases[0].error.startswith("refused ")
@@ -277,21 +273,21 @@ class Unreadable(io.BytesIO):
         raise OSError(5, "Input/output error")
 
 
-def test_it_does_not_take_its_own_disk_for_the_network(portal: Any, token: str, clock: Time) -> None:
+def test_unreadable_file_is_not_retried(portal: Any, token: str, clock: Time) -> None:
     uploader = Uploader(make_session(token), clock.patience())
     with pytest.raises(TransferFailed, match="unreadable"):
         uploader.put(portal.url + FILE, lambda: Unreadable(b"x"), 1, "0" * 64)
     assert clock.pauses == []
 
 
-def test_it_says_the_size_of_a_file_larger_than_2_gb() -> None:
+def test_size_beyond_2_gb_is_sent_as_content_length() -> None:
     size = 5 * 2**30
     prepared = requests.Request("PUT", "http://portal", data=_Body(io.BytesIO(b"x"), size)).prepare()
     assert prepared.headers["Content-Length"] == str(size)
     assert "Transfer-Encoding" not in prepared.headers
 
 
-def test_it_never_tells_the_token(
+def test_token_is_in_no_result_and_no_log(
     portal: Any, answer: Any, upload: Upload, token: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     portal.answer_with(FILE, answer(401, {"code": "invalid_token", "detail": token}))
@@ -301,7 +297,7 @@ def test_it_never_tells_the_token(
 
 
 @pytest.mark.parametrize(("status", "code"), [(413, "body_too_large"), (401, "token_revoked")])
-def test_it_hears_a_refusal_that_comes_before_all_is_sent(
+def test_refusal_during_an_upload_is_read(
     portal: Any, upload: Upload, clock: Time, tmp_path: Path, status: int, code: str
 ) -> None:
     """The portal closes the connection with most of the body unread: the system calls that a reset."""

@@ -25,7 +25,7 @@ def sections(report: Any, database: str) -> list[Any]:
     return [found["backup_process"], found["compress_process"], found["transfer_process"]]
 
 
-def test_it_deposits_what_a_command_writes(deposits: Any) -> None:
+def test_output_of_a_command_is_deposited(deposits: Any) -> None:
     result = deposits.deposit(Dump("compta", command="printf hello"), now=lambda: NOON)
     content = deposits.staged("compta.sql.gz").read_bytes()
     assert gzip.decompress(content) == b"hello"
@@ -42,7 +42,7 @@ def test_it_deposits_what_a_command_writes(deposits: Any) -> None:
     assert deposits.leftovers() == []
 
 
-def test_it_reports_in_the_portals_first_dialect(deposits: Any) -> None:
+def test_report_uses_the_first_dialect(deposits: Any) -> None:
     deposits.deposit(Dump("compta", command="printf hello"), now=lambda: NOON)
     (report,) = deposits.reports()
     content = deposits.staged("compta.sql.gz").read_bytes()
@@ -71,7 +71,7 @@ def test_it_reports_in_the_portals_first_dialect(deposits: Any) -> None:
     }
 
 
-def test_it_measures_the_time_of_each_dump_and_of_the_whole(deposits: Any) -> None:
+def test_report_has_the_times_of_each_dump_and_of_the_operation(deposits: Any) -> None:
     seconds = iter(range(10))
     dumps = [Dump("a", command="echo a"), Dump("b", command="echo b")]
     deposits.deposit(*dumps, now=lambda: NOON + next(seconds))
@@ -81,7 +81,7 @@ def test_it_measures_the_time_of_each_dump_and_of_the_whole(deposits: Any) -> No
     assert moments == [f"2026-03-10T12:00:{second}Z" for second in range(30, 35)]
 
 
-def test_it_gives_all_databases_of_an_operation_one_report(deposits: Any, tmp_path: Path) -> None:
+def test_operation_has_one_report_for_all_databases(deposits: Any, tmp_path: Path) -> None:
     (tmp_path / "b.sql").write_text("bbb")
     result = deposits.deposit(Dump("a", command=["echo", "a"]), Dump("b", file=tmp_path / "b.sql"))
     (report,) = deposits.reports()
@@ -90,7 +90,7 @@ def test_it_gives_all_databases_of_an_operation_one_report(deposits: Any, tmp_pa
     assert gzip.decompress(deposits.staged("b.sql.gz").read_bytes()) == b"bbb"
 
 
-def test_it_deposits_the_others_when_one_fails(deposits: Any) -> None:
+def test_failed_dump_does_not_affect_the_others(deposits: Any) -> None:
     dumps = [Dump("a", command="echo a"), Dump("b", command="false"), Dump("c", command="echo c")]
     result = deposits.deposit(*dumps)
     assert (result.status, [database.status for database in result.databases]) == (
@@ -106,7 +106,7 @@ def test_it_deposits_the_others_when_one_fails(deposits: Any) -> None:
     assert sorted(path.name for path in deposits.staged("").iterdir()) == ["a.sql.gz", "c.sql.gz"]
 
 
-def test_it_leaves_an_older_file_alone_when_the_dump_fails(deposits: Any) -> None:
+def test_failed_dump_keeps_the_older_file(deposits: Any) -> None:
     deposits.deposit(Dump("a", command="echo old"))
     deposits.deposit(Dump("a", command=[sys.executable, "-c", "print('new'); raise SystemExit(7)"]))
     assert gzip.decompress(deposits.staged("a.sql.gz").read_bytes()) == b"old\n"
@@ -117,7 +117,7 @@ def test_it_leaves_an_older_file_alone_when_the_dump_fails(deposits: Any) -> Non
     assert deposits.leftovers() == []
 
 
-def test_it_puts_the_report_after_all_files(deposits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_is_delivered_after_all_files(deposits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     appeared: list[str] = []
 
     def watched(name: str) -> None:
@@ -135,7 +135,7 @@ def test_it_puts_the_report_after_all_files(deposits: Any, monkeypatch: pytest.M
     assert appeared == ["a.sql.gz", "b.sql.gz", "names.json", "OPERATION_20260310_1200_agent-1.json"]
 
 
-def test_it_syncs_a_file_before_and_the_folder_after_its_name(deposits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_is_synced_before_and_folder_after_the_rename(deposits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
     fsync, replace = os.fsync, os.replace
 
@@ -153,14 +153,14 @@ def test_it_syncs_a_file_before_and_the_folder_after_its_name(deposits: Any, mon
     assert steps[:3] == ["file", "name", "folder"]
 
 
-def test_it_says_when_the_folder_is_not_there(deposits: Any, tmp_path: Path) -> None:
+def test_missing_folder_fails_the_deposit(deposits: Any, tmp_path: Path) -> None:
     result = deposits.deposit(Dump("a", command="touch ran"), place=DepositFolder(tmp_path / "unmounted"))
     assert (result.status, result.report) == ("failed", None)
     assert result.databases[0].error == "the deposit folder isn't there"
     assert not (tmp_path / "unmounted").exists()
 
 
-def test_it_reports_a_file_that_cannot_be_put_in_place(deposits: Any) -> None:
+def test_failed_rename_is_reported(deposits: Any) -> None:
     deposits.staged("a.sql.gz").mkdir(parents=True)
     result = deposits.deposit(Dump("a", command="echo a"), Dump("b", command="echo b"))
     assert [(database.status, database.error) for database in result.databases] == [
@@ -174,7 +174,7 @@ def test_it_reports_a_file_that_cannot_be_put_in_place(deposits: Any) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "link"), reason="links")
-def test_it_does_without_links(deposits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_is_delivered_without_hard_links(deposits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise PermissionError
 
@@ -188,9 +188,7 @@ def test_it_does_without_links(deposits: Any, tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("code", ["EINVAL", "ENOTSUP", "EACCES"])
-def test_it_deposits_on_a_share_that_cannot_sync_a_folder(
-    deposits: Any, monkeypatch: pytest.MonkeyPatch, code: str
-) -> None:
+def test_share_without_folder_sync_is_supported(deposits: Any, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     fsync = os.fsync
 
     def share(descriptor: int) -> None:
@@ -203,7 +201,7 @@ def test_it_deposits_on_a_share_that_cannot_sync_a_folder(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
-def test_it_leaves_modes_in_the_folder_to_the_umask(deposits: Any) -> None:
+def test_umask_decides_the_modes_in_the_folder(deposits: Any) -> None:
     umask = os.umask(0o027)
     try:
         result = deposits.deposit(Dump("a", command="echo a"))
@@ -225,7 +223,7 @@ def test_it_leaves_modes_in_the_folder_to_the_umask(deposits: Any) -> None:
         [Dump("é", command="echo a"), Dump("e", command="echo b")],
     ],
 )
-def test_it_runs_nothing_of_what_cannot_be_meant(deposits: Any, dumps: list[Dump], tmp_path: Path) -> None:
+def test_invalid_dumps_are_refused_before_anything_runs(deposits: Any, dumps: list[Dump], tmp_path: Path) -> None:
     marker = Dump("marker", command=["touch", str(tmp_path / "ran")])
     with pytest.raises(ValueError):
         deposits.deposit(*([marker, *dumps] if dumps else []))
@@ -234,7 +232,7 @@ def test_it_runs_nothing_of_what_cannot_be_meant(deposits: Any, dumps: list[Dump
 
 
 @pytest.mark.parametrize("sources", [{}, {"command": "echo", "file": "x"}])
-def test_a_dump_has_one_source(sources: Any) -> None:
+def test_dump_needs_exactly_one_source(sources: Any) -> None:
     with pytest.raises(ValueError, match="either a command or a file"):
         Dump("a", **sources)
 
@@ -250,7 +248,7 @@ print([database.error for database in result.databases])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a limit on the size of files")
-def test_it_says_that_the_disk_is_full(deposits: Any, start: Any) -> None:
+def test_full_disk_is_reported(deposits: Any, start: Any) -> None:
     output, _ = start(LIMITED, deposits.folder).communicate()
     assert output == '["the backup can\'t be written: File too large", None]\n'
     backup, _, _ = sections(deposits.reports()[0], "big")

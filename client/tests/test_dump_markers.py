@@ -21,7 +21,7 @@ def doubts(content):
 
 
 @pytest.mark.parametrize("name", sorted(DUMPS))
-def test_whole_dump_has_no_doubt(name):
+def test_complete_dump_has_no_doubts(name):
     assert doubts(DUMPS[name]) == ()
 
 
@@ -38,7 +38,7 @@ def test_whole_dump_has_no_doubt(name):
     ],
     ids=["Windows line ends", "byte order mark", "blank lines", "statement appended", "twice", "padding"],
 )
-def test_whole_dump_stays_whole_whatever_surrounds_it(name, changed):
+def test_surrounding_text_does_not_make_a_dump_incomplete(name, changed):
     assert doubts(changed(TEXTS[name])) == ()
 
 
@@ -82,12 +82,12 @@ def test_cut_dump_is_incomplete(name, percent):
         (b"mysqldump: [Warning] Using a password can be insecure.\n" + MYSQL_8 + ROWS, ("not_a_dump", "incomplete")),
     ],
 )
-def test_content_gets_the_doubts_it_deserves(content, expected):
+def test_content_has_the_expected_doubts(content, expected):
     assert doubts(content) == expected
 
 
 @pytest.mark.parametrize("tables", [0, 2])
-def test_dump_of_python_sqlite3_is_whole_until_it_is_cut(tables):
+def test_cut_dump_of_python_sqlite3_is_incomplete(tables):
     with sqlite3.connect(":memory:") as database:
         for number in range(tables):
             database.execute(f"CREATE TABLE t{number} (id integer, name text)")
@@ -106,5 +106,5 @@ def test_dump_of_python_sqlite3_is_whole_until_it_is_cut(tables):
         (b"a format of somebody else", False),
     ],
 )
-def test_message_in_the_place_of_a_dump_is_told_from_a_dump(content, expected):
+def test_error_message_is_distinguished_from_a_dump(content, expected):
     assert is_error_message(content) is expected

@@ -29,7 +29,7 @@ def enrolled(portal: Any, answer: Any) -> Any:
     return reply
 
 
-def test_it_enrols_and_keeps_the_token(portal: Any, enrolled: Any, store: TokenStore) -> None:
+def test_enrolment_saves_the_token(portal: Any, enrolled: Any, store: TokenStore) -> None:
     enrolment = enroll(portal.url, "vigie_enroll_x", "pc", store=store, user_name="Zoé", version="1.4")
     assert (enrolment.status, enrolment.agent) == ("enrolled", {"x": 1})
     assert store.load() == enrolment.credentials == Credentials("pc", "vigie_agent_new")
@@ -40,9 +40,7 @@ def test_it_enrols_and_keeps_the_token(portal: Any, enrolled: Any, store: TokenS
 
 
 @pytest.mark.parametrize("lost", [503, 500, 409, 201])
-def test_it_asks_again_under_the_same_enrollment_id(
-    portal: Any, enrolled: Any, answer: Any, store: TokenStore, lost: int
-) -> None:
+def test_retry_repeats_the_enrollment_id(portal: Any, enrolled: Any, answer: Any, store: TokenStore, lost: int) -> None:
     portal.answer_with(ENROLL, answer(lost, {"code": "agent_already_active"}), enrolled)
     with pytest.raises(PortalError):
         enroll(portal.url, "t", store=store)
@@ -51,7 +49,7 @@ def test_it_asks_again_under_the_same_enrollment_id(
     assert first == second
 
 
-def test_enrolment_without_approval_may_be_repeated(portal: Any, enrolled: Any, answer: Any, store: TokenStore) -> None:
+def test_enrolment_without_approval_can_be_repeated(portal: Any, enrolled: Any, answer: Any, store: TokenStore) -> None:
     portal.answer_with(ENROLL, answer(409, {"code": "approval_required", "detail": "Ask an operator."}), enrolled)
     with pytest.raises(PortalError) as refused:
         enroll(portal.url, "t", store=store)
@@ -62,7 +60,7 @@ def test_enrolment_without_approval_may_be_repeated(portal: Any, enrolled: Any, 
     assert first == second
 
 
-def test_it_has_its_enrollment_id_on_disk_before_it_asks(portal: Any, enrolled: Any, store: TokenStore) -> None:
+def test_enrollment_id_is_on_disk_before_the_call(portal: Any, enrolled: Any, store: TokenStore) -> None:
     on_disk = []
 
     def look(_: Any) -> Any:
@@ -95,7 +93,7 @@ def test_refused_own_token_is_replaced_under_the_stored_name(
 
 
 @pytest.mark.parametrize(("status", "token"), [(503, "vigie_enroll_x"), (401, "")])
-def test_own_token_stays_where_nothing_replaces_it(
+def test_own_token_is_kept_after_a_failed_renewal(
     portal: Any, answer: Any, store: TokenStore, status: int, token: str
 ) -> None:
     store.save(Credentials("pc", "old"))
@@ -116,7 +114,7 @@ def test_guid_in_braces_is_a_machine_id(portal: Any, enrolled: Any, store: Token
     assert portal.sent_to(ENROLL)[0]["machine_id"] == "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
-def test_odd_description_is_cut_or_left_out(portal: Any, enrolled: Any, store: TokenStore) -> None:
+def test_invalid_description_is_cut_or_left_out(portal: Any, enrolled: Any, store: TokenStore) -> None:
     odd: dict[str, Any] = {
         "hostname": "h\udce9",
         "user_name": "u" * 201,
@@ -130,14 +128,14 @@ def test_odd_description_is_cut_or_left_out(portal: Any, enrolled: Any, store: T
     assert told == {"hostname": "h", "user_name": "u" * 200, "version": "1" * 64, "os_info": ""}
 
 
-def test_refusal_brings_the_portals_sentence(portal: Any, answer: Any, store: TokenStore) -> None:
+def test_refusal_has_the_detail_of_the_portal(portal: Any, answer: Any, store: TokenStore) -> None:
     portal.answer_with(ENROLL, answer(409, {"code": "agent_already_active", "detail": "Uninstall\n it first."}))
     with pytest.raises(PortalError) as caught:
         enroll(portal.url, "t", store=store)
     assert caught.value.detail == "Uninstall it first."
 
 
-def test_it_takes_a_new_id_for_another_machine(portal: Any, answer: Any, store: TokenStore) -> None:
+def test_another_machine_has_a_new_enrollment_id(portal: Any, answer: Any, store: TokenStore) -> None:
     portal.answer_with(ENROLL, answer(503, {}))
     for machine_id in ("a", "b"):
         with pytest.raises(PortalError):
@@ -147,7 +145,7 @@ def test_it_takes_a_new_id_for_another_machine(portal: Any, answer: Any, store: 
 
 
 @pytest.mark.parametrize("stored", ["", "[]", "{}", "garbage"])
-def test_it_survives_a_damaged_attempt(portal: Any, enrolled: Any, store: TokenStore, stored: str) -> None:
+def test_damaged_attempt_is_replaced(portal: Any, enrolled: Any, store: TokenStore, stored: str) -> None:
     Path(store.directory).mkdir()
     (Path(store.directory) / "enrolment.json").write_text(stored)
     enroll(portal.url, "t", store=store)
@@ -157,7 +155,7 @@ def test_it_survives_a_damaged_attempt(portal: Any, enrolled: Any, store: TokenS
     ("status", "code", "permanent"),
     [(409, "agent_already_active", True), (401, "token_revoked", True), (429, "throttled", False), (503, None, False)],
 )
-def test_it_says_why_it_failed_and_whether_to_try_again(
+def test_error_has_its_code_and_is_permanent_or_not(
     portal: Any, answer: Any, store: TokenStore, status: int, code: str, permanent: bool
 ) -> None:
     portal.answer_with(ENROLL, answer(status, {"code": code}, {"Retry-After": "9"}))
@@ -169,14 +167,14 @@ def test_it_says_why_it_failed_and_whether_to_try_again(
 
 
 @pytest.mark.parametrize("body", [b"<html>", [], {}, {"machine_id": "pc"}, {"machine_id": "pc", "api_token": 7}])
-def test_it_asks_again_after_an_answer_without_a_token(portal: Any, answer: Any, store: TokenStore, body: Any) -> None:
+def test_answer_without_a_token_can_be_retried(portal: Any, answer: Any, store: TokenStore, body: Any) -> None:
     portal.answer_with(ENROLL, answer(201, body))
     with pytest.raises(PortalError) as caught:
         enroll(portal.url, "t", store=store)
     assert (caught.value.permanent, store.load()) == (False, None)
 
 
-def test_it_enrols_one_at_a_time(portal: Any, enrolled: Any, store: TokenStore) -> None:
+def test_concurrent_enrolments_run_one_after_another(portal: Any, enrolled: Any, store: TokenStore) -> None:
     """Two programs at once: the second waits, and doesn't spoil the attempt of the first."""
     inside: list[int] = []
 
@@ -195,7 +193,7 @@ def test_it_enrols_one_at_a_time(portal: Any, enrolled: Any, store: TokenStore) 
     assert (others, len(first["enrollment_id"])) == ([{}] * 3, 32)
 
 
-def test_it_rotates_its_token(portal: Any, answer: Any, store: TokenStore) -> None:
+def test_rotation_saves_the_new_token(portal: Any, answer: Any, store: TokenStore) -> None:
     store.save(Credentials("pc", "old"))
     portal.answer_with(ROTATE, answer(200, {"api_token": "new", "previous_valid_until": "2026-03-11T09:17:40Z"}))
     assert rotate_token(portal.url, store) == "2026-03-11T09:17:40Z"
@@ -203,7 +201,7 @@ def test_it_rotates_its_token(portal: Any, answer: Any, store: TokenStore) -> No
     assert portal.requests[0][1]["Authorization"] == "Bearer old"
 
 
-def test_it_keeps_its_token_when_the_rotation_fails(portal: Any, answer: Any, store: TokenStore) -> None:
+def test_failed_rotation_keeps_the_token(portal: Any, answer: Any, store: TokenStore) -> None:
     store.save(Credentials("pc", "old"))
     portal.answer_with(ROTATE, answer(200, {}))
     with pytest.raises(PortalError):
@@ -211,7 +209,7 @@ def test_it_keeps_its_token_when_the_rotation_fails(portal: Any, answer: Any, st
     assert store.load() == Credentials("pc", "old")
 
 
-def test_rotation_keeps_the_name_that_the_portal_says(portal: Any, answer: Any, store: TokenStore) -> None:
+def test_rotation_saves_the_machine_id_of_the_answer(portal: Any, answer: Any, store: TokenStore) -> None:
     """An earlier installer stored the token alone."""
     Path(store.directory).mkdir()
     (Path(store.directory) / "agent.token").write_text("vigie_agent_old")
@@ -221,7 +219,7 @@ def test_rotation_keeps_the_name_that_the_portal_says(portal: Any, answer: Any, 
     assert not (Path(store.directory) / "agent.token").exists()
 
 
-def test_it_rotates_nothing_unenrolled(portal: Any, store: TokenStore) -> None:
+def test_rotation_without_enrolment_raises_lookup_error(portal: Any, store: TokenStore) -> None:
     with pytest.raises(LookupError):
         rotate_token(portal.url, store)
 
@@ -229,7 +227,7 @@ def test_it_rotates_nothing_unenrolled(portal: Any, store: TokenStore) -> None:
 @pytest.mark.parametrize(
     "reply", [(200, {"status": "uninstalled"}), (404, {"code": "agent_unknown"}), (401, {"code": "token_revoked"})]
 )
-def test_it_uninstalls_and_forgets_its_token(portal: Any, answer: Any, store: TokenStore, reply: Any) -> None:
+def test_uninstall_deletes_the_token(portal: Any, answer: Any, store: TokenStore, reply: Any) -> None:
     store.save(Credentials("pc", "t"))
     portal.answer_with(UNINSTALL, answer(*reply))
     uninstall(portal.url, store, reason="replaced")
@@ -237,7 +235,7 @@ def test_it_uninstalls_and_forgets_its_token(portal: Any, answer: Any, store: To
     assert store.load() is None
 
 
-def test_it_uninstalls_twice_without_harm(portal: Any, answer: Any, store: TokenStore) -> None:
+def test_uninstall_is_idempotent(portal: Any, answer: Any, store: TokenStore) -> None:
     store.save(Credentials("pc", "t"))
     portal.answer_with(UNINSTALL, answer(200, {"status": "uninstalled"}))
     for _ in range(2):
@@ -246,9 +244,7 @@ def test_it_uninstalls_twice_without_harm(portal: Any, answer: Any, store: Token
 
 
 @pytest.mark.parametrize("status", [503, 200])
-def test_it_keeps_its_token_when_the_portal_did_not_hear(
-    portal: Any, answer: Any, store: TokenStore, status: int
-) -> None:
+def test_failed_uninstall_keeps_the_token(portal: Any, answer: Any, store: TokenStore, status: int) -> None:
     store.save(Credentials("pc", "t"))
     portal.answer_with(UNINSTALL, answer(status, {}))
     with pytest.raises(PortalError):

@@ -65,7 +65,7 @@ def quarantined(spool: Path) -> list[tuple[str, str, int]]:
     return [(each["payload"]["feedback"]["comment"], each["code"], each["status"]) for each in records]
 
 
-def test_it_is_on_disk_before_anything_is_sent(client: Any, portal: Any, spool: Path) -> None:
+def test_feedback_is_on_disk_before_it_is_sent(client: Any, portal: Any, spool: Path) -> None:
     feedback = client(programme="spring-beta", app_version="6.0.3")
     given = {"type": "bug", "severity": "high", "nps_score": 6, "comment": "It hangs.", "page": "/scoring"}
     assert feedback.send(" Carol@Example.org\t", **given) is True
@@ -76,12 +76,12 @@ def test_it_is_on_disk_before_anything_is_sent(client: Any, portal: Any, spool: 
     assert portal.requests == []
 
 
-def test_what_was_not_said_is_not_sent(client: Any, spool: Path) -> None:
+def test_empty_fields_are_not_sent(client: Any, spool: Path) -> None:
     client().send(CAROL, nps_score=0, type="", severity="")
     assert set(waiting(spool)[0]) == {"id", "given_at", "participant", "nps_score"}
 
 
-def test_it_sends_one_after_another_with_the_token(client: Any, portal: Any, spool: Path, token: str) -> None:
+def test_feedback_is_sent_in_order_with_the_token(client: Any, portal: Any, spool: Path, token: str) -> None:
     feedback = client()
     for comment in "abc":
         feedback.send(CAROL, comment=comment)
@@ -92,9 +92,7 @@ def test_it_sends_one_after_another_with_the_token(client: Any, portal: Any, spo
     assert not spool.exists()
 
 
-def test_an_id_is_never_used_twice_and_stays_when_it_is_sent_again(
-    client: Any, portal: Any, spool: Path, answer: Any
-) -> None:
+def test_id_is_unique_and_kept_for_retries(client: Any, portal: Any, spool: Path, answer: Any) -> None:
     feedback = client()
     for _ in range(5):
         feedback.send(CAROL, comment="x")
@@ -106,7 +104,7 @@ def test_an_id_is_never_used_twice_and_stays_when_it_is_sent_again(
     assert set(portal.events) == set(ids)
 
 
-def test_a_block_waits_for_its_delivery(client: Any, portal: Any) -> None:
+def test_with_block_waits_for_the_delivery(client: Any, portal: Any) -> None:
     with client() as feedback:
         feedback.send(CAROL, comment="x")
     assert comments(list(portal.events.values())) == ["x"]
@@ -122,21 +120,21 @@ def announced(came: threading.Event, portal: Any) -> Any:
     return answer
 
 
-def test_it_is_delivered_without_being_asked_for(client: Any, portal: Any) -> None:
+def test_feedback_is_delivered_in_the_background(client: Any, portal: Any) -> None:
     came = threading.Event()
     portal.answer_with(FEEDBACK_PATH, announced(came, portal))
     client(deliver_after=0).send(CAROL, comment="x")
     assert came.wait(20)
 
 
-def test_what_the_portal_could_not_take_is_tried_again_by_itself(client: Any, portal: Any, answer: Any) -> None:
+def test_failed_delivery_is_retried_in_the_background(client: Any, portal: Any, answer: Any) -> None:
     came = threading.Event()
     portal.answer_with(FEEDBACK_PATH, answer(503, {}), announced(came, portal))
     client(deliver_after=0).send(CAROL, comment="x")
     assert came.wait(20)
 
 
-def test_no_host_waits_for_a_portal_that_hangs(client: Any, portal: Any, spool: Path, answer: Any) -> None:
+def test_hanging_portal_does_not_block_the_program(client: Any, portal: Any, spool: Path, answer: Any) -> None:
     portal.answer_with(FEEDBACK_PATH, lambda _: portal.over.wait() and answer(503, {}))
     feedback = client(timeout=600, deliver_after=0)
     assert all(feedback.send(CAROL, comment=comment) for comment in "ab")
@@ -144,7 +142,7 @@ def test_no_host_waits_for_a_portal_that_hangs(client: Any, portal: Any, spool: 
 
 
 @pytest.mark.parametrize("status", [200, 201])
-def test_what_the_portal_has_is_done(client: Any, portal: Any, spool: Path, answer: Any, status: int) -> None:
+def test_recorded_feedback_leaves_the_spool(client: Any, portal: Any, spool: Path, answer: Any, status: int) -> None:
     feedback = client()
     feedback.send(CAROL, comment="x")
     portal.answer_with(FEEDBACK_PATH, lambda body: answer(status, {"status": "recorded", "id": body["id"]}))
@@ -153,7 +151,7 @@ def test_what_the_portal_has_is_done(client: Any, portal: Any, spool: Path, answ
 
 
 @pytest.mark.parametrize(("status", "code"), [(409, "feedback_conflict"), (400, "validation_failed"), (404, "programme_unknown"), (413, "body_too_large")])  # fmt: skip
-def test_what_it_will_never_take_goes_to_the_quarantine_and_the_next_goes_on(
+def test_refused_feedback_is_quarantined_and_the_next_is_delivered(
     client: Any, portal: Any, spool: Path, answer: Any, status: int, code: str
 ) -> None:
     feedback = client()
@@ -166,7 +164,7 @@ def test_what_it_will_never_take_goes_to_the_quarantine_and_the_next_goes_on(
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503, 302, 401, 403])
-def test_what_it_may_take_later_waits_and_it_is_left_alone_meanwhile(
+def test_transient_failure_keeps_feedback_and_pauses(
     client: Any, portal: Any, spool: Path, answer: Any, status: int
 ) -> None:
     feedback = client()
@@ -180,9 +178,7 @@ def test_what_it_may_take_later_waits_and_it_is_left_alone_meanwhile(
 
 
 @pytest.mark.parametrize("body", [b"<h1>404</h1>", {}, {"code": "not_found"}, {"code": "no_such_app"}])
-def test_what_another_than_the_portal_does_not_find_waits(
-    client: Any, portal: Any, spool: Path, answer: Any, body: Any
-) -> None:
+def test_foreign_404_keeps_feedback(client: Any, portal: Any, spool: Path, answer: Any, body: Any) -> None:
     """A proxy's page, or that of a portal that is yet to be upgraded."""
     feedback = client()
     feedback.send(CAROL, comment="x")
@@ -192,7 +188,7 @@ def test_what_another_than_the_portal_does_not_find_waits(
     assert feedback.flush(force=True) == 1
 
 
-def test_what_breaks_the_portal_blocks_nothing(client: Any, portal: Any, spool: Path, answer: Any) -> None:
+def test_feedback_that_breaks_the_portal_blocks_no_other(client: Any, portal: Any, spool: Path, answer: Any) -> None:
     feedback = client()
     for comment in ("poison", "b"):
         feedback.send(CAROL, comment=comment)
@@ -204,7 +200,7 @@ def test_what_breaks_the_portal_blocks_nothing(client: Any, portal: Any, spool: 
 
 
 @pytest.mark.parametrize("broken", ["reset", "hang"])
-def test_a_portal_that_does_not_answer_keeps_it(
+def test_missing_answer_keeps_feedback(
     client: Any, portal: Any, spool: Path, answer: Any, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if broken == "reset":
@@ -223,7 +219,7 @@ def test_a_portal_that_does_not_answer_keeps_it(
      {"nps_score": "7"}, {"comment": "x", "nps_score": 11}, {"comment": "x", "type": "praise"},
      {"comment": "x", "severity": "huge"}, {"comment": "x", "type": []}],
 )  # fmt: skip
-def test_what_the_portal_would_refuse_is_not_taken(client: Any, spool: Path, said: dict[str, Any]) -> None:
+def test_invalid_feedback_is_refused(client: Any, spool: Path, said: dict[str, Any]) -> None:
     assert client().send(CAROL, **said) is False
     assert list(spool.parent.iterdir()) == []
 
@@ -232,14 +228,14 @@ def test_what_the_portal_would_refuse_is_not_taken(client: Any, spool: Path, sai
     "participant",
     [None, "", " ", "\u202e", 7, "x" * 255, "İ" * 200, "carol\x00", "carol\ud800", "agent:pc-7", "ag\u200bent:pc-7", " Client : x", TOKEN_LIKE],
 )  # fmt: skip
-def test_feedback_of_nobody_is_not_taken(client: Any, spool: Path, participant: Any) -> None:
+def test_feedback_without_a_valid_participant_is_refused_and_logged(client: Any, spool: Path, participant: Any) -> None:
     heard = Heard()
     assert client(logger=heard).send(participant, comment="secret") is False
     assert list(spool.parent.iterdir()) == []
     assert heard.lines == ["feedback isn't accepted: no participant"]
 
 
-def test_the_ends_of_the_scale_are_scores(client: Any, spool: Path) -> None:
+def test_lowest_and_highest_score_are_valid(client: Any, spool: Path) -> None:
     assert all(client().send(CAROL, nps_score=score) for score in (0, 10))
     assert [told["nps_score"] for told in waiting(spool)] == [0, 10]
 
@@ -249,7 +245,7 @@ def test_the_ends_of_the_scale_are_scores(client: Any, spool: Path) -> None:
     [({"page": "/x?name=secret"}, ("page", "/x")), ({"page": "/x#secret"}, ("page", "/x")), ({"page": "/" + "a" * 300}, ("page", "/" + "a" * 199)),
      ({"comment": "é" * 100_001}, ("comment", "é" * 100_000))],
 )  # fmt: skip
-def test_what_is_too_long_is_cut(client: Any, spool: Path, given: dict[str, Any], kept: tuple[str, str]) -> None:
+def test_long_fields_are_cut(client: Any, spool: Path, given: dict[str, Any], kept: tuple[str, str]) -> None:
     assert client(app_version="6" * 65).send(CAROL, **{"comment": "x", **given})
     (told,) = waiting(spool)
     assert told[kept[0]] == kept[1]
@@ -257,7 +253,7 @@ def test_what_is_too_long_is_cut(client: Any, spool: Path, given: dict[str, Any]
 
 
 @pytest.mark.parametrize("comment", ["😀" * 100_000, "\x00" * 100_000, "\ud800" * 100_000])
-def test_what_is_sent_is_never_more_than_the_portal_reads(client: Any, portal: Any, comment: str) -> None:
+def test_longest_feedback_fits_one_call(client: Any, portal: Any, comment: str) -> None:
     feedback = client(programme="p" * 100)
     assert feedback.send("é" * 254, comment=comment, page="é" * 200)
     assert feedback.flush() == 1
@@ -266,18 +262,18 @@ def test_what_is_sent_is_never_more_than_the_portal_reads(client: Any, portal: A
     assert comment.startswith(body["comment"])
 
 
-def test_version_that_is_a_number_is_sent_as_text(client: Any, spool: Path) -> None:
+def test_numeric_version_is_sent_as_text(client: Any, spool: Path) -> None:
     assert client(app_version=6.1).send(CAROL, comment="x")
     assert waiting(spool)[0]["app_version"] == "6.1"
 
 
 @pytest.mark.parametrize(("page", "version"), [(None, None), (7, object()), ("?secret", " "), ("", "")])
-def test_what_says_nothing_of_page_and_version_is_left_out(client: Any, spool: Path, page: Any, version: Any) -> None:
+def test_empty_page_and_version_are_left_out(client: Any, spool: Path, page: Any, version: Any) -> None:
     assert client(app_version=version).send(CAROL, comment="x", page=page)
     assert not {"page", "app_version"} & set(waiting(spool)[0])
 
 
-def test_with_telemetry_off_nothing_is_written_and_nothing_sent(
+def test_opt_out_writes_and_sends_nothing(
     client: Any, portal: Any, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIGIE_TELEMETRY", "off")
@@ -288,7 +284,7 @@ def test_with_telemetry_off_nothing_is_written_and_nothing_sent(
     assert (list(spool.parent.iterdir()), portal.requests, heard.lines) == ([], [], [])
 
 
-def test_it_sends_nothing_else_that_strayed_into_its_spool(client: Any, portal: Any, spool: Path, run: Any) -> None:
+def test_foreign_lines_in_the_spool_are_quarantined(client: Any, portal: Any, spool: Path, run: Any) -> None:
     for stray in (run("a"), {"feedback": "x"}):
         spool_payload(spool, stray)
     with spool.open("a") as file:
@@ -298,13 +294,13 @@ def test_it_sends_nothing_else_that_strayed_into_its_spool(client: Any, portal: 
     assert spool_stats(spool).quarantined == 3
 
 
-def test_it_keeps_within_its_bounds(client: Any, spool: Path) -> None:
+def test_oldest_feedback_is_dropped_beyond_max_runs(client: Any, spool: Path) -> None:
     feedback = client(limits=SpoolLimits(max_runs=3))
     assert all(feedback.send(CAROL, comment=comment) for comment in "abcde")
     assert comments(waiting(spool)) == ["c", "d", "e"]
 
 
-def test_what_is_too_old_is_given_up(client: Any, portal: Any, spool: Path, answer: Any) -> None:
+def test_expired_feedback_is_dropped(client: Any, portal: Any, spool: Path, answer: Any) -> None:
     feedback = client(limits=SpoolLimits(max_age_seconds=-1))
     feedback.send(CAROL, comment="x")
     portal.answer_with(FEEDBACK_PATH, answer(503, {}))
@@ -312,9 +308,7 @@ def test_what_is_too_old_is_given_up(client: Any, portal: Any, spool: Path, answ
     assert spool_stats(spool).dropped["age"] == 1
 
 
-def test_feedback_that_the_disk_does_not_take_is_sent_directly(
-    client: Any, portal: Any, tmp_path: Path, answer: Any
-) -> None:
+def test_feedback_is_sent_directly_if_the_disk_fails(client: Any, portal: Any, tmp_path: Path, answer: Any) -> None:
     (tmp_path / "file").write_text("")
     with client(spool_path=tmp_path / "file" / "spool") as feedback:
         assert feedback.send(CAROL, comment="x") is True
@@ -325,7 +319,7 @@ def test_feedback_that_the_disk_does_not_take_is_sent_directly(
 
 
 @pytest.mark.parametrize("broken", ["uuid.uuid4", "format_now", "cut_comment", "refusal_reason"])
-def test_it_survives_whatever_breaks_in_it_and_says_nothing_of_what_was_said(
+def test_internal_failure_is_logged_without_the_comment(
     client: Any, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     def fail(*_: Any) -> Any:
@@ -338,7 +332,7 @@ def test_it_survives_whatever_breaks_in_it_and_says_nothing_of_what_was_said(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and SIGKILL")
-def test_it_loses_nothing_it_took_when_its_program_is_killed(client: Any, portal: Any, tmp_path: Path) -> None:
+def test_killed_program_loses_no_feedback(client: Any, portal: Any, tmp_path: Path) -> None:
     def scene(stage: Path, instant: int) -> bool:
         spool = stage / "spool"
         safe = [f"{instant}a", f"{instant}b"]
@@ -361,7 +355,7 @@ def test_it_loses_nothing_it_took_when_its_program_is_killed(client: Any, portal
     assert every_instant(tmp_path, scene) > 8
 
 
-def test_two_programs_send_nothing_twice(client: Any, portal: Any, spool: Path, token: str) -> None:
+def test_concurrent_programs_send_feedback_once(client: Any, portal: Any, spool: Path, token: str) -> None:
     """The second one comes while the first one's feedback is in the portal's hands."""
     late: list[int] = []
 

@@ -30,7 +30,7 @@ def ids_in(path: Path) -> list[str]:
     return [json.loads(line)["run_id"] for line in path.read_text().splitlines()]
 
 
-def test_it_delivers_what_waits_in_order(spool: Path, fill: Any) -> None:
+def test_runs_are_delivered_in_order(spool: Path, fill: Any) -> None:
     fill("a", "b", "c")
     client = Foreign()
     assert flush_spool(spool, client) == 3
@@ -38,7 +38,7 @@ def test_it_delivers_what_waits_in_order(spool: Path, fill: Any) -> None:
     assert not spool.exists()
 
 
-def test_it_delivers_the_payload_as_it_was_spooled(spool: Path, run: Any) -> None:
+def test_payload_is_delivered_as_spooled(spool: Path, run: Any) -> None:
     seen = []
 
     class Client:
@@ -51,24 +51,24 @@ def test_it_delivers_the_payload_as_it_was_spooled(spool: Path, run: Any) -> Non
     assert seen == [run("a", license_ref="é")]
 
 
-def test_it_delivers_nothing_twice(spool: Path, fill: Any) -> None:
+def test_delivered_runs_are_not_sent_again(spool: Path, fill: Any) -> None:
     fill("a")
     assert [flush_spool(spool, Foreign()), flush_spool(spool, Foreign())] == [1, 0]
 
 
-def test_it_needs_no_spool(tmp_path: Path) -> None:
+def test_flush_without_a_spool_delivers_nothing(tmp_path: Path) -> None:
     assert flush_spool(tmp_path / "nothing", Foreign()) == 0
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_keeps_what_was_not_delivered(spool: Path, fill: Any) -> None:
+def test_undelivered_runs_wait(spool: Path, fill: Any) -> None:
     fill("a", "b")
     assert flush_spool(spool, Foreign(lambda _: False)) == 0
     assert ids_in(spool) == ["a", "b"]
 
 
 @pytest.mark.parametrize("error", [OSError, ValueError, RecursionError])
-def test_it_keeps_what_a_client_raised_over(spool: Path, fill: Any, error: type[Exception]) -> None:
+def test_run_waits_if_the_client_raises(spool: Path, fill: Any, error: type[Exception]) -> None:
     fill("a")
 
     def judge(_: str) -> bool:
@@ -78,7 +78,7 @@ def test_it_keeps_what_a_client_raised_over(spool: Path, fill: Any, error: type[
     assert ids_in(spool) == ["a"]
 
 
-def test_it_keeps_what_an_interrupted_flush_had_in_hand(spool: Path, fill: Any) -> None:
+def test_interrupted_flush_keeps_its_runs(spool: Path, fill: Any) -> None:
     fill("a", "b", "c")
 
     def judge(run_id: str) -> bool:
@@ -91,20 +91,20 @@ def test_it_keeps_what_an_interrupted_flush_had_in_hand(spool: Path, fill: Any) 
     assert ids_in(spool) == ["b", "c"]
 
 
-def test_it_lets_one_run_that_fails_block_no_other(spool: Path, fill: Any) -> None:
+def test_failing_run_blocks_no_other(spool: Path, fill: Any) -> None:
     fill("poison", "b", "c")
     assert flush_spool(spool, Foreign(lambda run_id: run_id != "poison")) == 2
     assert ids_in(spool) == ["poison"]
 
 
-def test_it_asks_a_silent_portal_only_a_few_times(spool: Path, fill: Any) -> None:
+def test_flush_stops_after_a_few_failures(spool: Path, fill: Any) -> None:
     fill(*"abcdefgh")
     client = Foreign(lambda _: False)
     flush_spool(spool, client)
     assert client.seen == ["a", "b", "c"]
 
 
-def test_it_tries_others_first_after_runs_that_failed(spool: Path, fill: Any) -> None:
+def test_failed_runs_are_moved_behind_the_others(spool: Path, fill: Any) -> None:
     fill(*"abcde")
     flush_spool(spool, Foreign(lambda _: False))
     client = Foreign(lambda run_id: run_id in "de")
@@ -112,14 +112,14 @@ def test_it_tries_others_first_after_runs_that_failed(spool: Path, fill: Any) ->
     assert client.seen == ["d", "e", "a", "b", "c"]
 
 
-def test_it_sends_the_batch_of_one_run_as_a_report(portal: Any, spool: Path, client: Any, fill: Any) -> None:
+def test_single_run_is_sent_as_a_report(portal: Any, spool: Path, client: Any, fill: Any) -> None:
     fill("a")
     assert flush_spool(spool, client) == 1
     assert [path for path, _, _ in portal.requests] == [REPORT]
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503, 302, 401, 403])
-def test_it_keeps_a_run_that_may_be_taken_later(
+def test_transient_failure_keeps_the_run(
     portal: Any, spool: Path, client: Any, fill: Any, answer: Any, status: int
 ) -> None:
     fill("a")
@@ -129,9 +129,7 @@ def test_it_keeps_a_run_that_may_be_taken_later(
 
 
 @pytest.mark.parametrize("status", [400, 409, 413, 422])
-def test_a_run_that_the_portal_refuses_goes_to_the_quarantine(
-    portal: Any, spool: Path, client: Any, fill: Any, answer: Any, status: int
-) -> None:
+def test_refused_run_is_quarantined(portal: Any, spool: Path, client: Any, fill: Any, answer: Any, status: int) -> None:
     fill("a")
     portal.answer_with(REPORT, answer(status, {"code": "run_conflict"}))
     assert flush_spool(spool, client) == 0
@@ -142,7 +140,7 @@ def test_a_run_that_the_portal_refuses_goes_to_the_quarantine(
 
 
 @pytest.mark.parametrize("line", ['{"run_id": "to', "garbage", "[1]", '"text"', "[" * 3000, "\0\0\0", "{}{}"])
-def test_it_quarantines_a_damaged_line_and_delivers_its_neighbours(spool: Path, fill: Any, line: str) -> None:
+def test_damaged_line_is_quarantined_and_its_neighbours_are_delivered(spool: Path, fill: Any, line: str) -> None:
     fill("a")
     with spool.open("a") as file:
         file.write(line)
@@ -152,14 +150,14 @@ def test_it_quarantines_a_damaged_line_and_delivers_its_neighbours(spool: Path, 
     assert spool_stats(spool).quarantined == 1
 
 
-def test_it_skips_blank_lines(spool: Path, fill: Any) -> None:
+def test_blank_lines_are_skipped(spool: Path, fill: Any) -> None:
     spool.write_text("\n  \n")
     fill("a")
     assert flush_spool(spool, Foreign()) == 1
     assert not Path(f"{spool}.quarantine").exists()
 
 
-def test_it_survives_a_disk_that_fails_for_a_while(spool: Path, fill: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_failure_loses_no_run(spool: Path, fill: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fill("a")
 
     def fail(*_: Any) -> None:

@@ -114,7 +114,7 @@ def test_items_wait_after_a_foreign_answer_and_are_delivered_later(
 
 @pytest.mark.parametrize("name", ["traefik_404", "html_413", "plain_200", "bad_host_400"])
 @pytest.mark.parametrize(("kind", "item"), SPOOLS, ids=["runs", "activity", "feedback"])
-def test_a_backlog_costs_few_calls_and_loses_nothing(
+def test_backlog_after_foreign_answers_needs_few_calls(
     tmp_path: Path, name: str, kind: type[SpoolClient], item: Callable[[int], dict[str, Any]]
 ) -> None:
     spool, session = tmp_path / "spool", Session(name)
@@ -138,7 +138,7 @@ class Slow(Session):
         return super().post(url, json, timeout)
 
 
-def test_a_flush_of_a_slow_portal_ends_within_its_timeout_and_goes_on_without_a_pause(
+def test_flush_to_a_slow_portal_ends_within_its_timeout_without_a_pause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool, session = tmp_path / "spool", Slow(monkeypatch)
@@ -149,7 +149,7 @@ def test_a_flush_of_a_slow_portal_ends_within_its_timeout_and_goes_on_without_a_
     assert state(spool_stats(spool)) == (0, 0, 0)
 
 
-def test_a_call_has_no_more_time_than_its_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_call_has_no_more_time_than_its_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[float] = []
     spool, client = tmp_path / "spool", UsageTelemetryClient("http://portal.example", Session(), timeout=60)
 

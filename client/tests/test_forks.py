@@ -55,7 +55,7 @@ def succeeds_in_child(check: Callable[[], bool]) -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
-def test_each_child_opens_a_connection_of_its_own(keeping_alive: Any, token: str, run: Any) -> None:
+def test_forked_child_opens_its_own_connection(keeping_alive: Any, token: str, run: Any) -> None:
     client = UsageTelemetryClient(keeping_alive.url, make_session(token), timeout=20)
     assert client.report(run("parent"))
     assert all(succeeds_in_child(lambda: client.report(run("child"))) for _ in range(2))
@@ -65,7 +65,7 @@ def test_each_child_opens_a_connection_of_its_own(keeping_alive: Any, token: str
     assert last == first
 
 
-def test_calls_under_way_in_the_parent_leave_the_child_its_threads() -> None:
+def test_running_calls_of_the_parent_take_no_threads_of_the_child() -> None:
     runner, release = DeadlineRunner(max_threads=1), threading.Event()
     with pytest.raises(CallFailed, match="deadline"):
         runner.run(release.wait, 0.01)

@@ -61,28 +61,28 @@ class Odd:
 
 
 @pytest.mark.parametrize("error", [OSError(), ValueError(), SystemExit(), KeyboardInterrupt(), GeneratorExit()])
-def test_it_survives_whatever_a_session_raises(error: BaseException, run: Any) -> None:
+def test_exception_of_the_session_is_an_outcome(error: BaseException, run: Any) -> None:
     assert UsageTelemetryClient("http://portal", Raising(error)).report(run("a")) is False
 
 
 @pytest.mark.parametrize("value", [None, "200", 200.0, True, object(), OSError(), SystemExit()])
-def test_it_survives_whatever_a_session_answers(value: Any, run: Any) -> None:
+def test_odd_answer_of_the_session_is_an_outcome(value: Any, run: Any) -> None:
     client = UsageTelemetryClient("http://portal", Odd(value))
     assert client.report(run("a")) is False
     assert not client.report_batch([run("a")]).whole.delivered
 
 
-def test_it_survives_a_logger_that_raises(run: Any) -> None:
+def test_raising_logger_does_not_reach_the_program(run: Any) -> None:
     raising = Raising(ValueError())
     assert UsageTelemetryClient("http://portal", raising, logger=raising).report(run("a")) is False
 
 
-def test_it_logs_no_text_of_an_exception(run: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_text_of_an_exception_is_not_logged(run: Any, caplog: pytest.LogCaptureFixture) -> None:
     UsageTelemetryClient("http://portal", Raising(OSError("Bearer secret"))).report(run("a"))
     assert caplog.messages == ["usage report not delivered: retry OSError"]
 
 
-def test_it_gives_the_session_its_timeout(run: Any) -> None:
+def test_timeout_is_passed_to_the_session(run: Any) -> None:
     given: dict[str, Any] = {}
 
     class Session:
@@ -93,12 +93,12 @@ def test_it_gives_the_session_its_timeout(run: Any) -> None:
     assert (given["url"], given["timeout"]) == ("http://portal/api/v1/usage/report", 2.5)
 
 
-def test_it_returns_at_its_deadline_while_the_session_is_stuck(stuck: StuckSession, run: Any) -> None:
+def test_stuck_session_returns_at_the_deadline(stuck: StuckSession, run: Any) -> None:
     assert UsageTelemetryClient("http://portal", stuck, timeout=0.05).send(run("a")).code == "deadline"
     assert not stuck.over.is_set()
 
 
-def test_it_returns_at_its_deadline_from_a_slow_drip(token: str, run: Any) -> None:
+def test_dripping_server_returns_at_the_deadline(token: str, run: Any) -> None:
     """A byte now and then satisfies the timeout of requests for ever."""
     import socket  # noqa: PLC0415
 
@@ -125,7 +125,7 @@ def test_it_returns_at_its_deadline_from_a_slow_drip(token: str, run: Any) -> No
     assert (outcome.code, still_dripping) == ("deadline", True)
 
 
-def test_it_never_has_more_stuck_threads_than_its_bound(stuck: StuckSession) -> None:
+def test_stuck_threads_are_limited(stuck: StuckSession) -> None:
     runner = DeadlineRunner(max_threads=2)
     for _ in range(5):
         with pytest.raises(CallFailed, match="deadline"):
@@ -133,7 +133,7 @@ def test_it_never_has_more_stuck_threads_than_its_bound(stuck: StuckSession) -> 
     assert stuck.calls == 2
 
 
-def test_it_works_again_once_a_stuck_call_has_ended(stuck: StuckSession) -> None:
+def test_ended_call_frees_its_thread(stuck: StuckSession) -> None:
     runner = DeadlineRunner(max_threads=1)
     with pytest.raises(CallFailed, match="deadline"):
         runner.run(lambda: stuck.post("", None, 0), 0.01)
@@ -141,7 +141,7 @@ def test_it_works_again_once_a_stuck_call_has_ended(stuck: StuckSession) -> None
     assert runner.run(lambda: "done", 20) == "done"
 
 
-def test_it_waits_for_a_free_thread_within_its_deadline() -> None:
+def test_call_waits_for_a_free_thread_within_its_deadline() -> None:
     runner = DeadlineRunner(max_threads=1)
     answers = []
     threads = [threading.Thread(target=lambda: answers.append(runner.run(lambda: "done", 20))) for _ in range(8)]
@@ -152,13 +152,13 @@ def test_it_waits_for_a_free_thread_within_its_deadline() -> None:
     assert answers == ["done"] * 8
 
 
-def test_it_survives_a_system_without_threads_to_spare(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_threads_do_not_reach_the_program(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading.Thread, "start", Raising(RuntimeError()).post)
     client = UsageTelemetryClient("http://portal", Odd(201))
     assert [client.send(run("a")).code for _ in range(20)] == ["no_thread"] * 20
 
 
-def test_a_program_without_logging_finds_nothing_on_its_stderr() -> None:
+def test_program_without_logging_has_an_empty_stderr() -> None:
     code = (
         "from vigie_client import UsageTelemetryClient\n"
         "session = type('Session', (), {'post': lambda *a, **k: 1 / 0})()\n"

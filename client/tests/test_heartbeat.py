@@ -15,7 +15,7 @@ def beating(portal: Any, token: str) -> HeartbeatThread:
     return HeartbeatThread(portal.url, make_session(token), version="1.4", timeout=20, rng=lambda: 0.0)
 
 
-def test_it_tells_what_it_knows(portal: Any, answer: Any, token: str) -> None:
+def test_heartbeat_sends_the_known_fields(portal: Any, answer: Any, token: str) -> None:
     portal.answer_with(HEARTBEAT, answer(200, {"status": "ok", "next_heartbeat_seconds": 312}))
     assert send_heartbeat(portal.url, make_session(token), version="1.4", timeout=20) == 312
     assert portal.sent_to(HEARTBEAT) == [{"version": "1.4"}]
@@ -25,31 +25,29 @@ def test_it_tells_what_it_knows(portal: Any, answer: Any, token: str) -> None:
     ("given", "interval"),
     [(312, 312), (0, 1), (-5, 1), (10**9, 86_400), (None, 300), ("60", 300), (True, 300), (1e999, 300)],
 )
-def test_it_keeps_a_sane_pace_whatever_the_portal_says(
-    portal: Any, answer: Any, token: str, given: Any, interval: float
-) -> None:
+def test_interval_is_clamped(portal: Any, answer: Any, token: str, given: Any, interval: float) -> None:
     portal.answer_with(HEARTBEAT, answer(200, {"next_heartbeat_seconds": given}))
     assert send_heartbeat(portal.url, make_session(token), timeout=20) == interval
 
 
-def test_it_says_why_it_failed(portal: Any, answer: Any, token: str) -> None:
+def test_failed_heartbeat_raises_its_code(portal: Any, answer: Any, token: str) -> None:
     portal.answer_with(HEARTBEAT, answer(401, {"code": "token_revoked"}))
     with pytest.raises(PortalError, match="auth 401 token_revoked"):
         send_heartbeat(portal.url, make_session(token), timeout=20)
 
 
-def test_it_goes_at_the_portals_pace(portal: Any, answer: Any, beating: HeartbeatThread) -> None:
+def test_thread_uses_the_portals_interval(portal: Any, answer: Any, beating: HeartbeatThread) -> None:
     portal.answer_with(HEARTBEAT, answer(200, {"next_heartbeat_seconds": 312}))
     assert beating.beat() == 312
 
 
-def test_it_backs_off_while_the_portal_is_away(portal: Any, answer: Any, beating: HeartbeatThread) -> None:
+def test_thread_backs_off_if_the_portal_is_unavailable(portal: Any, answer: Any, beating: HeartbeatThread) -> None:
     up, down = answer(200, {"next_heartbeat_seconds": 312}), answer(503, {})
     portal.answer_with(HEARTBEAT, down, down, down, up, down)
     assert [beating.beat() for _ in range(5)] == [1, 2, 4, 312, 1]
 
 
-def test_it_obeys_retry_after(portal: Any, answer: Any, beating: HeartbeatThread) -> None:
+def test_thread_obeys_retry_after(portal: Any, answer: Any, beating: HeartbeatThread) -> None:
     portal.answer_with(HEARTBEAT, answer(429, {}, {"Retry-After": "77"}))
     assert beating.beat() == 77
 
@@ -57,7 +55,7 @@ def test_it_obeys_retry_after(portal: Any, answer: Any, beating: HeartbeatThread
 @pytest.mark.parametrize(
     ("status", "code", "pause"), [(401, None, 900), (403, None, 900), (404, "agent_unknown", 900), (404, None, 1)]
 )
-def test_only_a_refusal_of_the_portal_waits_for_a_person(
+def test_only_a_refusal_of_the_portal_pauses_for_long(
     portal: Any, answer: Any, beating: HeartbeatThread, status: int, code: Any, pause: float
 ) -> None:
     portal.answer_with(HEARTBEAT, answer(status, {"code": code}))
@@ -72,12 +70,12 @@ class Raising:
         raise ValueError
 
 
-def test_it_survives_whatever_it_is_given() -> None:
+def test_odd_arguments_do_not_end_the_thread() -> None:
     assert HeartbeatThread("http://portal", Raising(), logger=Raising(), rng=lambda: 0.0).beat() == 1
     assert HeartbeatThread(None, Raising()).beat() == 300  # type: ignore[arg-type]
 
 
-def test_it_stops_at_once_between_two_heartbeats(portal: Any, answer: Any, beating: HeartbeatThread) -> None:
+def test_stop_between_heartbeats_returns_at_once(portal: Any, answer: Any, beating: HeartbeatThread) -> None:
     heard = threading.Event()
 
     def hear(_: Any) -> Any:
@@ -91,7 +89,7 @@ def test_it_stops_at_once_between_two_heartbeats(portal: Any, answer: Any, beati
     assert not beating.is_alive()
 
 
-def test_it_does_not_wait_for_a_heartbeat_under_way(beating: HeartbeatThread) -> None:
+def test_stop_does_not_wait_for_a_running_heartbeat(beating: HeartbeatThread) -> None:
     begun, release = threading.Event(), threading.Event()
 
     class Stuck:
@@ -108,9 +106,9 @@ def test_it_does_not_wait_for_a_heartbeat_under_way(beating: HeartbeatThread) ->
     stuck.join()
 
 
-def test_it_dies_with_its_host(beating: HeartbeatThread) -> None:
+def test_thread_ends_with_its_program(beating: HeartbeatThread) -> None:
     assert beating.daemon
 
 
-def test_it_may_be_stopped_before_it_started(beating: HeartbeatThread) -> None:
+def test_thread_can_be_stopped_before_it_is_started(beating: HeartbeatThread) -> None:
     beating.stop()

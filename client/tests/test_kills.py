@@ -56,7 +56,7 @@ def fill(spool: Path, *names: str) -> None:
     assert all(spool_payload(spool, {"run_id": name}) for name in names)
 
 
-def test_it_loses_no_run_when_an_appender_is_killed(tmp_path: Path) -> None:
+def test_killed_appender_loses_no_run(tmp_path: Path) -> None:
     def scene(stage: Path, instant: int) -> bool:
         spool = stage / "spool"
         fill(spool, "a", "b")
@@ -72,7 +72,7 @@ def test_it_loses_no_run_when_an_appender_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [Logging, LoggingBatches])
-def test_it_sends_again_only_what_a_killed_flusher_had_in_flight(tmp_path: Path, kind: type[Logging]) -> None:
+def test_only_claimed_runs_are_sent_again_after_a_kill(tmp_path: Path, kind: type[Logging]) -> None:
     def scene(stage: Path, instant: int) -> bool:
         spool = stage / "spool"
         fill(spool, *"abcde")
@@ -89,7 +89,7 @@ def test_it_sends_again_only_what_a_killed_flusher_had_in_flight(tmp_path: Path,
     assert every_instant(tmp_path, scene) > 8
 
 
-def test_it_keeps_every_run_when_a_flusher_is_killed_over_an_absent_portal(tmp_path: Path) -> None:
+def test_killed_flusher_keeps_every_run_without_a_portal(tmp_path: Path) -> None:
     def scene(stage: Path, instant: int) -> bool:
         spool = stage / "spool"
         fill(spool, *"abcde")
@@ -103,7 +103,7 @@ def test_it_keeps_every_run_when_a_flusher_is_killed_over_an_absent_portal(tmp_p
     assert every_instant(tmp_path, scene) > 8
 
 
-def test_it_keeps_a_refused_run_somewhere_when_killed_over_it(tmp_path: Path) -> None:
+def test_refused_run_is_kept_after_a_kill(tmp_path: Path) -> None:
     def scene(stage: Path, instant: int) -> bool:
         spool = stage / "spool"
         fill(spool, "a")
@@ -119,7 +119,7 @@ def test_it_keeps_a_refused_run_somewhere_when_killed_over_it(tmp_path: Path) ->
     assert every_instant(tmp_path, scene) > 8
 
 
-def test_a_run_is_in_spool_or_quarantine_when_a_retry_is_killed(tmp_path: Path) -> None:
+def test_run_is_in_spool_or_quarantine_after_a_killed_retry(tmp_path: Path) -> None:
     def scene(stage: Path, instant: int) -> bool:
         spool = stage / "spool"
         records = [{"code": "run_conflict", "status": 409, "at": 1.0, "payload": {"run_id": name}} for name in "ab"]
@@ -135,7 +135,7 @@ def test_a_run_is_in_spool_or_quarantine_when_a_retry_is_killed(tmp_path: Path) 
     assert every_instant(tmp_path, scene) > 4
 
 
-def test_it_loses_nothing_in_a_crowd_that_is_killed_at_random(tmp_path: Path) -> None:
+def test_concurrent_processes_killed_at_random_lose_no_run(tmp_path: Path) -> None:
     """Appenders and flushers, most of them killed; what an appender was told is safe must arrive."""
     dice = random.Random(20260310)
     spool = tmp_path / "spool"

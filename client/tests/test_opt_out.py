@@ -44,7 +44,7 @@ def off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("word", OFF)
-def test_nothing_is_written_and_nothing_sent(
+def test_opt_out_writes_and_sends_nothing(
     monkeypatch: pytest.MonkeyPatch, portal: Any, client: Any, token: str, spool: Path, run: Any, word: str
 ) -> None:
     monkeypatch.setenv("VIGIE_TELEMETRY", word)
@@ -52,7 +52,7 @@ def test_nothing_is_written_and_nothing_sent(
     assert spool_payload(spool, payload) is False
     assert flush_spool(spool, client, force=True) == 0
     assert client.report(payload) is False
-    assert client.report_batch([payload]).whole.code == "is_telemetry_off"
+    assert client.report_batch([payload]).whole.code == "telemetry_off"
     with ActivityTracker(portal.url, make_session(token), "bob@example.org", spool_path=spool) as tracker:
         with tracker.feature("export"):
             pass
@@ -63,7 +63,7 @@ def test_nothing_is_written_and_nothing_sent(
 
 
 @pytest.mark.parametrize("word", ON)
-def test_any_other_word_changes_nothing(
+def test_any_other_value_does_not_opt_out(
     monkeypatch: pytest.MonkeyPatch, portal: Any, client: Any, spool: Path, run: Any, word: str
 ) -> None:
     monkeypatch.setenv("VIGIE_TELEMETRY", word)
@@ -71,7 +71,7 @@ def test_any_other_word_changes_nothing(
     assert flush_spool(spool, client) == 1
 
 
-def test_what_waits_is_neither_sent_nor_deleted_while_it_is_off(
+def test_spooled_runs_are_kept_during_an_opt_out(
     monkeypatch: pytest.MonkeyPatch, portal: Any, client: Any, spool: Path, fill: Any
 ) -> None:
     fill("a", "b")
@@ -85,16 +85,16 @@ def test_what_waits_is_neither_sent_nor_deleted_while_it_is_off(
     assert flush_spool(spool, client) == 2
 
 
-def test_it_is_no_failure_and_no_noise(
-    off: None, client: Any, spool: Path, run: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_opt_out_logs_nothing(off: None, client: Any, spool: Path, run: Any, caplog: pytest.LogCaptureFixture) -> None:
     spool_payload(spool, run("a"))
     client.report(run("a"))
     flush_spool(spool, client)
     assert caplog.messages == []
 
 
-def test_what_is_no_telemetry_goes_on(off: None, portal: Any, answer: Any, token: str, tmp_path: Path) -> None:
+def test_enrolment_and_heartbeats_ignore_the_opt_out(
+    off: None, portal: Any, answer: Any, token: str, tmp_path: Path
+) -> None:
     enrolled = {"status": "enrolled", "machine_id": "pc", "api_token": token}
     portal.answer_with("/api/v1/agents/enroll", answer(201, enrolled))
     portal.answer_with("/api/v1/agents/heartbeat", answer(200, {"next_heartbeat_seconds": 312}))
@@ -103,7 +103,7 @@ def test_what_is_no_telemetry_goes_on(off: None, portal: Any, answer: Any, token
     assert TokenStore(tmp_path / "state").load() == Credentials("pc", token)
 
 
-def test_backups_go_on(off: None, deposits: Any, tmp_path: Path) -> None:
+def test_deposits_ignore_the_opt_out(off: None, deposits: Any, tmp_path: Path) -> None:
     from vigie_client import Dump  # noqa: PLC0415 - once the path is set
 
     (tmp_path / "dump.sql").write_text("select 1;")
@@ -111,7 +111,7 @@ def test_backups_go_on(off: None, deposits: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("report", *REPORTING, "a.png"), ("flush",), ("flush", "--force")])
-def test_the_commands_say_that_it_is_off_and_do_nothing(
+def test_commands_print_the_opt_out_and_do_nothing(
     off: None, portal: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
     state = tmp_path / "state"
@@ -121,6 +121,6 @@ def test_the_commands_say_that_it_is_off_and_do_nothing(
     assert portal.requests == []
 
 
-def test_a_client_of_its_own_making_is_off_too(off: None, portal: Any, token: str, run: Any) -> None:
+def test_foreign_client_is_not_called_during_an_opt_out(off: None, portal: Any, token: str, run: Any) -> None:
     assert UsageTelemetryClient(portal.url, make_session(token)).send(run("a")).keeps_item
     assert portal.requests == []

@@ -12,7 +12,7 @@ REPORT = "/api/v1/usage/report"
 BATCH = "/api/v1/usage/report/batch"
 
 
-def test_it_reports_a_run(portal: Any, client: Any, run: Any, token: str) -> None:
+def test_recorded_run_is_delivered(portal: Any, client: Any, run: Any, token: str) -> None:
     assert client.report(run("a")) is True
     (path, headers, body) = portal.requests[0]
     assert path == REPORT
@@ -22,11 +22,11 @@ def test_it_reports_a_run(portal: Any, client: Any, run: Any, token: str) -> Non
     assert body == run("a")
 
 
-def test_it_counts_a_duplicate_as_delivered(client: Any, run: Any) -> None:
+def test_duplicate_run_is_delivered(client: Any, run: Any) -> None:
     assert [client.report(run("a")), client.report(run("a"))] == [True, True]
 
 
-def test_it_leaves_the_callers_payload_alone(client: Any, run: Any) -> None:
+def test_payload_of_the_caller_is_not_changed(client: Any, run: Any) -> None:
     payload = run("a")
     client.report(payload)
     assert payload == run("a")
@@ -44,7 +44,7 @@ def test_it_leaves_the_callers_payload_alone(client: Any, run: Any) -> None:
         (400, "length_mismatch", Result.RETRY),
     ],
 )  # fmt: skip
-def test_a_problem_of_the_portal_refuses_a_run_only_with_a_code_about_it(
+def test_problem_refuses_a_run_only_with_a_quarantine_code(
     portal: Any, client: Any, run: Any, answer: Any, status: int, code: str, result: Result
 ) -> None:
     portal.answer_with(REPORT, answer(status, {"code": code}))
@@ -53,43 +53,41 @@ def test_a_problem_of_the_portal_refuses_a_run_only_with_a_code_about_it(
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 409, 413, 422])
-def test_an_answer_that_is_no_problem_refuses_nothing(
-    portal: Any, client: Any, run: Any, answer: Any, status: int
-) -> None:
+def test_answer_without_a_problem_refuses_nothing(portal: Any, client: Any, run: Any, answer: Any, status: int) -> None:
     plain = answer(status, {"code": "validation_failed"}, {"Content-Type": "application/json"})
     portal.answer_with(REPORT, plain)
     assert str(client.send(run("a"))) == f"retry {status}"
 
 
-def test_it_passes_on_how_long_to_wait(portal: Any, client: Any, run: Any, answer: Any) -> None:
+def test_outcome_has_retry_after(portal: Any, client: Any, run: Any, answer: Any) -> None:
     portal.answer_with(REPORT, answer(429, {}, {"Retry-After": "7"}))
     assert client.send(run("a")).retry_after == 7.0
 
 
-def test_it_does_not_take_a_login_page_for_the_portal(portal: Any, client: Any, run: Any, answer: Any) -> None:
+def test_login_page_is_not_the_portal(portal: Any, client: Any, run: Any, answer: Any) -> None:
     portal.answer_with(REPORT, answer(200, b"<html>", {"Content-Type": "text/html; charset=utf-8"}))
     assert client.send(run("a")).code == "not_the_portal"
 
 
-def test_it_keeps_a_run_when_nobody_listens(portal: Any, token: str, run: Any) -> None:
+def test_unreachable_portal_keeps_the_run(portal: Any, token: str, run: Any) -> None:
     portal.close()
     assert UsageTelemetryClient(portal.url, make_session(token)).send(run("a")).result is Result.RETRY
 
 
 @pytest.mark.parametrize("payload", [{"a": {1, 2}}, {"a": float("nan")}, {"a": object()}, None, 3, {1: {(): 2}}])
-def test_it_refuses_what_json_cannot_say(client: Any, portal: Any, payload: Any) -> None:
+def test_payload_that_is_not_json_is_refused(client: Any, portal: Any, payload: Any) -> None:
     assert client.send(payload).code == "unserialisable"
     assert client.report_batch([payload]).whole.code == "unserialisable"
     assert portal.requests == []
 
 
-def test_it_survives_a_payload_that_holds_itself(client: Any) -> None:
+def test_cyclic_payload_is_refused(client: Any) -> None:
     payload: dict[str, Any] = {}
     payload["self"] = payload
     assert client.report(payload) is False
 
 
-def test_it_logs_no_more_of_an_answer_than_its_code(
+def test_only_the_code_of_an_answer_is_logged(
     portal: Any, client: Any, run: Any, answer: Any, caplog: pytest.LogCaptureFixture, token: str
 ) -> None:
     portal.answer_with(REPORT, answer(400, {"code": "C:\\Users\\bob", "detail": "C:\\Users\\bob"}))
@@ -117,7 +115,7 @@ def test_it_logs_no_more_of_an_answer_than_its_code(
         (None, "retry no_receipt"),
     ],
 )
-def test_a_run_of_a_batch_is_judged_by_its_own_result(
+def test_each_run_of_a_batch_has_its_own_outcome(
     portal: Any, client: Any, run: Any, answer: Any, result: Any, said: str
 ) -> None:
     portal.answer_with(BATCH, answer(200, {"results": [result]}))
@@ -125,12 +123,12 @@ def test_a_run_of_a_batch_is_judged_by_its_own_result(
 
 
 @pytest.mark.parametrize("body", [b"not json", b"[" * 3000, [], {"results": "ab"}, {"results": 3}, {}, None])
-def test_a_batch_answered_without_results_waits(portal: Any, client: Any, run: Any, answer: Any, body: Any) -> None:
+def test_batch_without_results_waits(portal: Any, client: Any, run: Any, answer: Any, body: Any) -> None:
     portal.answer_with(BATCH, answer(200, body))
     assert str(client.report_batch([run("a"), run("b")]).whole) == "retry 200 no_receipt"
 
 
-def test_what_a_batch_does_not_deliver_is_logged_once_for_each_reason(
+def test_undelivered_runs_of_a_batch_are_logged_once_per_reason(
     portal: Any, client: Any, run: Any, answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     mismatch = {"run_id": None, "status": "invalid", "code": "machine_mismatch"}
@@ -139,6 +137,6 @@ def test_what_a_batch_does_not_deliver_is_logged_once_for_each_reason(
     assert caplog.messages == ["usage report not delivered: auth machine_mismatch"]
 
 
-def test_it_knows_a_run_id_in_any_of_its_forms(portal: Any, client: Any, run: Any, answer: Any) -> None:
+def test_run_id_is_recognized_in_any_notation(portal: Any, client: Any, run: Any, answer: Any) -> None:
     portal.answer_with(BATCH, answer(200, {"results": [{"run_id": "0f8f", "status": "recorded"}]}))
     assert client.report_batch([run("0F-8F")]).items[0].delivered

@@ -23,23 +23,23 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
 
 
-def test_it_exports_every_name_it_lists() -> None:
+def test_every_listed_name_is_exported() -> None:
     assert [name for name in vigie_client.__all__ if not hasattr(vigie_client, name)] == []
 
 
-def test_it_documents_every_name_it_exports() -> None:
+def test_every_exported_name_is_documented() -> None:
     readme = (CLIENT / "README.md").read_text(encoding="utf-8")
     assert [name for name in vigie_client.__all__ if name not in readme] == []
 
 
 @pytest.mark.parametrize("module", MODULES, ids=name_of)
-def test_it_parses_as_python_3_9(module: Path) -> None:
+def test_module_parses_as_python_3_9(module: Path) -> None:
     ast.parse(module.read_text(encoding="utf-8"), feature_version=(3, 9))
 
 
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="sys.stdlib_module_names")
 @pytest.mark.parametrize("module", MODULES, ids=name_of)
-def test_it_imports_nothing_but_the_standard_library_and_requests(module: Path) -> None:
+def test_module_imports_only_the_standard_library_and_requests(module: Path) -> None:
     imported = re.findall(r"^(?:from|import) ([a-z_]+)", module.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(imported) <= sys.stdlib_module_names | {"requests", "vigie_client"}
 

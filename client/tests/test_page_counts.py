@@ -24,45 +24,45 @@ def write_pdf(path: Path, pages: int = 3, **how: Any) -> Path:
     return path
 
 
-def test_it_counts_the_pages_of_a_pdf(tmp_path: Path) -> None:
+def test_pages_of_a_pdf_are_counted(tmp_path: Path) -> None:
     assert page_count_for(write_pdf(tmp_path / "a.pdf", 3)) == 3
 
 
 @pytest.mark.parametrize("kind", [str, bytes, Path])
-def test_it_takes_the_path_in_any_form(tmp_path: Path, kind: type) -> None:
+def test_path_may_have_any_type(tmp_path: Path, kind: type) -> None:
     assert page_count_for(kind(write_pdf(tmp_path / "a.PDF", 2))) == 2
 
 
-def test_it_counts_a_pdf_that_only_its_owner_may_change(tmp_path: Path) -> None:
+def test_pages_of_a_pdf_with_an_owner_password_are_counted(tmp_path: Path) -> None:
     path = write_pdf(tmp_path / "a.pdf", 3, encryption=pymupdf.PDF_ENCRYPT_AES_256, owner_pw="owner")
     assert page_count_for(path) == 3
 
 
-def test_it_has_no_count_for_a_pdf_behind_a_password(tmp_path: Path) -> None:
+def test_encrypted_pdf_has_no_count(tmp_path: Path) -> None:
     path = write_pdf(tmp_path / "a.pdf", encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="user", owner_pw="owner")
     assert page_count_for(path) is None
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
-def test_it_has_no_count_for_a_truncated_pdf(tmp_path: Path, share: float) -> None:
+def test_truncated_pdf_has_no_count(tmp_path: Path, share: float) -> None:
     path = write_pdf(tmp_path / "a.pdf")
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     assert page_count_for(path) is None
 
 
-def test_it_counts_a_whole_pdf_whose_table_of_objects_is_wrong(tmp_path: Path) -> None:
+def test_complete_pdf_with_a_wrong_object_table_is_counted(tmp_path: Path) -> None:
     path = write_pdf(tmp_path / "a.pdf")
     path.write_bytes(path.read_bytes().replace(b"startxref\n", b"startxref\n1"))
     assert page_count_for(path) == 3
 
 
-def test_it_has_no_count_for_an_image_named_pdf(tmp_path: Path) -> None:
+def test_image_named_pdf_has_no_count(tmp_path: Path) -> None:
     pixmap = pymupdf.Pixmap(pymupdf.csRGB, (0, 0, 4, 4))
     (tmp_path / "a.pdf").write_bytes(pixmap.tobytes("png"))
     assert page_count_for(tmp_path / "a.pdf") is None
 
 
-def test_it_prints_nothing_about_a_broken_pdf(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_broken_pdf_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = write_pdf(tmp_path / "a.pdf")
     path.write_bytes(path.read_bytes().replace(b"startxref\n", b"startxref\n1"))
     page_count_for(path)
@@ -70,7 +70,7 @@ def test_it_prints_nothing_about_a_broken_pdf(tmp_path: Path, capfd: pytest.Capt
 
 
 @pytest.mark.parametrize("displayed", [True, False])
-def test_it_silences_pymupdf_only_while_it_counts(
+def test_pymupdf_is_silenced_only_while_counting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, displayed: bool
 ) -> None:
     during: list[bool] = []
@@ -92,7 +92,7 @@ def test_it_silences_pymupdf_only_while_it_counts(
 @pytest.mark.parametrize(
     "name", ["a.jpg", "a.JPEG", "a.png", "a.bmp", "a.gif", "a.webp", "a.HEIC", "a.avif", "a.jp2", "a.j2k", "a.jpx"]
 )
-def test_it_counts_an_image_as_one_page_without_looking_at_it(name: str) -> None:
+def test_image_is_one_page_without_being_opened(name: str) -> None:
     assert page_count_for(name) == 1
 
 
@@ -128,12 +128,12 @@ def test_it_counts_an_image_as_one_page_without_looking_at_it(name: str) -> None
         (b"", None),
     ],
 )
-def test_pages_of_a_pdf_are_those_of_its_tree_or_unknown(tmp_path: Path, content: bytes, pages: Any) -> None:
+def test_page_tree_decides_the_count_of_a_pdf(tmp_path: Path, content: bytes, pages: Any) -> None:
     (tmp_path / "a.pdf").write_bytes(content)
     assert page_count_for(tmp_path / "a.pdf") == pages
 
 
-def test_file_name_that_is_not_utf_8_is_no_obstacle(tmp_path: Path) -> None:
+def test_file_name_that_is_not_utf_8_is_counted(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/fa\xe7ade.pdf"
     try:
         with open(path, "wb") as file:
@@ -143,7 +143,7 @@ def test_file_name_that_is_not_utf_8_is_no_obstacle(tmp_path: Path) -> None:
     assert page_count_for(path) == page_count_for(os.fsdecode(path)) == 3
 
 
-def test_huge_file_without_an_end_is_not_read_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_huge_file_without_an_end_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pymupdf, "open", lambda *_: pytest.fail("opened"))
     with open(tmp_path / "a.pdf", "wb") as file:
         file.write(THREE_PAGES)
@@ -159,13 +159,13 @@ def test_large_file_with_its_end_is_counted(tmp_path: Path, monkeypatch: pytest.
     assert page_count_for(tmp_path / "a.pdf") is None
 
 
-def test_walk_that_takes_too_long_has_no_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_walk_has_no_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdf_pages, "WALK_SECONDS", -1.0)
     (tmp_path / "a.pdf").write_bytes(THREE_PAGES)
     assert page_count_for(tmp_path / "a.pdf") is None
 
 
-def test_long_walk_leaves_pymupdf_to_others_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_walk_releases_pymupdf_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kids = b" ".join([b"3 0 R"] * 1_000)
     (tmp_path / "a.pdf").write_bytes(tree(b"/Count 1000", kids, PAGE))
     lock = CountingLock()
@@ -188,7 +188,7 @@ class CountingLock:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
-def test_process_forked_while_another_thread_counts_can_count(tmp_path: Path) -> None:
+def test_child_forked_during_a_count_can_count(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(THREE_PAGES)
     with pdf_pages._pymupdf_lock.lock:
         pid = os.fork()
@@ -200,7 +200,7 @@ def test_process_forked_while_another_thread_counts_can_count(tmp_path: Path) ->
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name")
 @pytest.mark.parametrize("name", ["a.pdf", "a.tif"])
-def test_pipe_named_like_a_document_is_not_waited_for(tmp_path: Path, name: str) -> None:
+def test_pipe_named_like_a_document_does_not_block(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     assert page_count_for(tmp_path / name) is None
 
@@ -210,9 +210,7 @@ def test_pipe_named_like_a_document_is_not_waited_for(tmp_path: Path, name: str)
 @pytest.mark.parametrize(
     ("kinds", "pages"), [((2, 2, 2, 2), 4), ((0,), 1), ((0, 1), 1), ((2, 4, 2), 2), ((0, 1, 0, 1), 2), ((1,), None)]
 )
-def test_pages_of_a_tiff_are_its_images_without_thumbnails_and_masks(
-    tmp_path: Path, order: str, big: bool, kinds: Any, pages: Any
-) -> None:
+def test_tiff_pages_exclude_thumbnails_and_masks(tmp_path: Path, order: str, big: bool, kinds: Any, pages: Any) -> None:
     (tmp_path / "a.TIFF").write_bytes(tiff(*kinds, order=order, big=big))
     assert page_count_for(tmp_path / "a.TIFF") == pages
 
@@ -220,28 +218,28 @@ def test_pages_of_a_tiff_are_its_images_without_thumbnails_and_masks(
 @pytest.mark.parametrize(
     "content", [b"", b"II*", b"II*\0\x08\0\0\0", tiff(0, 0)[:-3], tiff(0, last=8), tiff(0, last=2**31), b"PNG" * 99]
 )
-def test_pages_of_a_broken_tiff_are_unknown(tmp_path: Path, content: bytes) -> None:
+def test_broken_tiff_has_no_count(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.tif").write_bytes(content)
     assert page_count_for(tmp_path / "a.tif") is None
     assert page_count_for(tmp_path / "absent.tif") is None
 
 
 @pytest.mark.parametrize("path", ["a.docx", "pdf", ".pdf", "a.pdf.txt", "", None, 7, object(), b"\xff.doc", ["a.pdf"]])
-def test_it_has_no_count_for_anything_else(path: Any) -> None:
+def test_other_documents_have_no_count(path: Any) -> None:
     assert page_count_for(path, pdf_counter=lambda _: 5) is None
 
 
-def test_a_document_without_pages_has_none_of_them() -> None:
+def test_pdf_without_pages_has_0() -> None:
     assert page_count_for("a.pdf", pdf_counter=lambda _: 0) == 0
 
 
 @pytest.mark.parametrize("count", [True, False, -1, 2.0, "3", None, 2**31, float("nan")])
-def test_it_believes_only_a_counter_that_gives_a_count(count: Any) -> None:
+def test_result_that_is_not_a_count_is_unknown(count: Any) -> None:
     assert page_count_for("a.pdf", pdf_counter=lambda _: count) is None
 
 
 @pytest.mark.parametrize("error", [ValueError, MemoryError, RecursionError, ImportError, OSError])
-def test_it_survives_a_counter_that_raises(error: type[Exception]) -> None:
+def test_raising_counter_has_no_count(error: type[Exception]) -> None:
     def counter(_: Any) -> int:
         raise error
 

@@ -30,7 +30,7 @@ def pause_of(spool: Path) -> float:
     return 0.0 if retry_at is None else retry_at - NOW
 
 
-def test_it_pauses_a_second_after_a_failure(portal: Any, fill: Any, flush: Flush, answer: Any) -> None:
+def test_first_failure_pauses_for_a_second(portal: Any, fill: Any, flush: Flush, answer: Any) -> None:
     fill("a")
     portal.answer_with(REPORT, answer(503, {}), None)
     assert [flush(0), flush(0.5), flush(0.99)] == [0, 0, 0]
@@ -38,7 +38,7 @@ def test_it_pauses_a_second_after_a_failure(portal: Any, fill: Any, flush: Flush
     assert flush(1.0) == 1
 
 
-def test_it_doubles_the_pause_with_each_failure(portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any) -> None:
+def test_pause_doubles_with_each_failure(portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any) -> None:
     fill("a")
     portal.answer_with(REPORT, answer(503, {}))
     pauses = []
@@ -48,7 +48,7 @@ def test_it_doubles_the_pause_with_each_failure(portal: Any, spool: Path, fill: 
     assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
 
 
-def test_it_starts_anew_after_a_success(portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any) -> None:
+def test_success_resets_the_pause(portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any) -> None:
     fill("a")
     portal.answer_with(REPORT, answer(503, {}), answer(503, {}), None, answer(503, {}))
     for _ in range(3):
@@ -61,7 +61,7 @@ def test_it_starts_anew_after_a_success(portal: Any, spool: Path, fill: Any, flu
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("header", ["40", formatdate(NOW + 40, usegmt=True)])
-def test_it_obeys_retry_after(
+def test_retry_after_sets_the_pause(
     portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any, status: int, header: str, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("vigie_client.report.telemetry.time.time", lambda: NOW)
@@ -70,9 +70,7 @@ def test_it_obeys_retry_after(
     assert [flush(0), pause_of(spool), flush(39), flush(40)] == [0, 40, 0, 1]
 
 
-def test_it_pauses_despite_a_retry_after_of_nothing(
-    portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any
-) -> None:
+def test_retry_after_of_0_still_pauses(portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any) -> None:
     fill("a")
     portal.answer_with(REPORT, answer(429, {}, {"Retry-After": "0"}))
     flush(0)
@@ -80,7 +78,7 @@ def test_it_pauses_despite_a_retry_after_of_nothing(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_it_pauses_long_after_a_refused_token(
+def test_refused_token_pauses_for_long(
     portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any, status: int
 ) -> None:
     fill("a")
@@ -89,22 +87,20 @@ def test_it_pauses_long_after_a_refused_token(
     assert pause_of(spool) == 900
 
 
-def test_it_flushes_during_a_pause_when_forced(portal: Any, fill: Any, flush: Flush, answer: Any) -> None:
+def test_force_flushes_during_a_pause(portal: Any, fill: Any, flush: Flush, answer: Any) -> None:
     fill("a")
     portal.answer_with(REPORT, answer(503, {}), None)
     assert [flush(0), flush(0, force=True)] == [0, 1]
 
 
-def test_it_pauses_after_a_batch_answered_in_part(
-    portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any
-) -> None:
+def test_partly_answered_batch_pauses(portal: Any, spool: Path, fill: Any, flush: Flush, answer: Any) -> None:
     fill("a", "b")
     portal.answer_with(REPORT + "/batch", answer(200, {"results": [{"run_id": "a", "status": "recorded"}]}))
     assert flush(0) == 1
     assert (pause_of(spool), spool_stats(spool).failures) == (1, 1)
 
 
-def test_it_is_not_held_by_a_clock_that_was_set_back(portal: Any, fill: Any, flush: Flush, answer: Any) -> None:
+def test_clock_set_back_does_not_prolong_the_pause(portal: Any, fill: Any, flush: Flush, answer: Any) -> None:
     fill("a")
     portal.answer_with(REPORT, answer(503, {}), None)
     flush(0)
@@ -114,7 +110,7 @@ def test_it_is_not_held_by_a_clock_that_was_set_back(portal: Any, fill: Any, flu
 @pytest.mark.parametrize(
     "state", ["", "garbage", "[]", '{"retry_at": "x", "dropped": 3}', "[" * 3000, '{"retry_at": NaN}']
 )
-def test_it_is_not_held_by_a_damaged_state(spool: Path, fill: Any, flush: Flush, state: str) -> None:
+def test_damaged_state_does_not_pause(spool: Path, fill: Any, flush: Flush, state: str) -> None:
     fill("a")
     Path(f"{spool}.state").write_text(state)
     assert flush(0) == 1
@@ -125,7 +121,7 @@ class Foreign:
         return False
 
 
-def test_it_gives_the_first_bare_false_the_benefit_of_the_doubt(spool: Path, fill: Any) -> None:
+def test_first_bare_false_does_not_pause(spool: Path, fill: Any) -> None:
     fill(*"abcde")
     pauses = []
     for _ in range(4):

@@ -31,19 +31,19 @@ def document_of(**given: Any) -> dict[str, Any]:
     return document
 
 
-def test_it_makes_run_ids_of_32_hex_digits() -> None:
+def test_new_run_id_has_32_hex_digits() -> None:
     assert re.fullmatch("[0-9a-f]{32}", new_run_id())
     assert new_run_id() != new_run_id()
 
 
-def test_it_carries_only_the_whitelist() -> None:
+def test_payload_has_only_whitelisted_keys() -> None:
     secrets = dict.fromkeys(("path", "name", "status", "extension", "page_count", "ordinal"), "/home/bob/secret.pdf")
     payload = payload_of(secrets)
     assert set(payload["documents"][0]) == DOCUMENT_KEYS
     assert "secret" not in json.dumps(payload)
 
 
-def test_it_derives_the_counters_from_the_documents() -> None:
+def test_counters_are_derived_from_the_documents() -> None:
     payload = payload_of(
         {"status": "success", "page_count": 12},
         {"status": "failed", "page_count": 3},
@@ -55,12 +55,12 @@ def test_it_derives_the_counters_from_the_documents() -> None:
     assert [payload[key] for key in counters] == [5, 2, 1, 19]
 
 
-def test_it_makes_an_empty_run_of_no_documents() -> None:
+def test_run_without_documents_has_zero_counters() -> None:
     payload = payload_of()
     assert (payload["document_count"], payload["total_pages"], payload["documents"]) == (0, 0, [])
 
 
-def test_it_numbers_documents_that_have_no_ordinal() -> None:
+def test_missing_ordinal_is_the_position() -> None:
     assert [row["ordinal"] for row in payload_of({}, {"ordinal": 7}, {"ordinal": None})["documents"]] == [0, 7, 2]
 
 
@@ -68,7 +68,7 @@ def test_it_numbers_documents_that_have_no_ordinal() -> None:
     "value", [True, float("nan"), float("inf"), "3 pages", "", -1, 2**31, 10**30, [3], {}, b"3", Decimal("sNaN")]
 )
 @pytest.mark.parametrize("key", ["ordinal", "page_count", "duration_ms"])
-def test_value_that_is_no_count_is_refused_or_left_out(key: str, value: Any) -> None:
+def test_invalid_count_is_refused_or_left_out(key: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"^documents\[0\]\.{key}: an integer from 0 to 2147483647 is expected$"):
         payload_of({key: value}, strict=True)
     assert document_of(**{key: value})[key] is None
@@ -83,14 +83,14 @@ def test_count_of_another_type_is_converted(key: str, given: Any, carried: Any) 
     assert payload_of({key: given}, strict=True)["documents"][0][key] == carried
 
 
-def test_fraction_of_a_millisecond_is_rounded_and_that_of_a_page_refused() -> None:
+def test_duration_is_rounded_and_a_fraction_of_a_page_refused() -> None:
     assert payload_of({"duration_ms": 840.6}, strict=True)["documents"][0]["duration_ms"] == 841
     with pytest.raises(ValueError, match="page_count"):
         payload_of({"page_count": 2.5}, strict=True)
 
 
 @pytest.mark.parametrize("value", [0, 1, 2**31 - 1])
-def test_it_takes_integers_up_to_the_bound(value: int) -> None:
+def test_largest_integer_is_accepted(value: int) -> None:
     assert document_of(page_count=value)["page_count"] == value
 
 
@@ -101,7 +101,7 @@ def test_it_takes_integers_up_to_the_bound(value: int) -> None:
         (".a1b2c3d4e5f", "other"), (".pdf\n", "other"), ("../etc/x", "other"), ("é", "other"), (5, "other"),
     ],
 )  # fmt: skip
-def test_it_normalises_the_extension(given: Any, carried: Any) -> None:
+def test_extension_is_lowercased_or_other(given: Any, carried: Any) -> None:
     assert document_of(extension=given)["extension"] == carried
 
 
@@ -112,7 +112,7 @@ def test_it_normalises_the_extension(given: Any, carried: Any) -> None:
         ("error", "failed"), (True, "success"), (False, "failed"), ("other", "other"), (None, None),
     ],
 )  # fmt: skip
-def test_status_in_other_words_is_converted(given: Any, carried: Any) -> None:
+def test_synonym_of_a_status_is_converted(given: Any, carried: Any) -> None:
     assert payload_of({"status": given}, strict=True)["documents"][0]["status"] == carried
 
 
@@ -124,7 +124,7 @@ def test_unknown_status_is_refused_or_other(given: Any) -> None:
 
 
 @pytest.mark.parametrize("documents", [[None], ["a.pdf"], [3], [["page_count"]], "a.pdf", {"page_count": 3}, 7])
-def test_document_that_is_no_mapping_is_refused_or_counted(documents: Any) -> None:
+def test_document_that_is_not_a_mapping_is_refused_or_counted(documents: Any) -> None:
     given = {"run_id": new_run_id(), "app_name": "gui", "app_version": "1", "documents": documents}
     with pytest.raises(ValueError, match=r"^documents"):
         build_usage_payload(**given, strict=True)
@@ -144,16 +144,16 @@ def test_document_that_is_no_mapping_is_refused_or_counted(documents: Any) -> No
         "2026-03-10T09:20:00",
     ],
 )
-def test_it_writes_the_start_in_utc(started_at: Any) -> None:
+def test_start_is_sent_in_utc(started_at: Any) -> None:
     assert payload_of(started_at=started_at)["started_at"] == "2026-03-10T09:20:00Z"
 
 
-def test_it_leaves_out_a_start_that_is_not_given() -> None:
+def test_missing_start_is_left_out() -> None:
     assert "started_at" not in payload_of()
 
 
 @pytest.mark.parametrize("started_at", ["/home/bob/secret.pdf", "", 1773134400, datetime.min.replace(tzinfo=TOKYO)])
-def test_start_that_is_no_time_is_refused_or_left_out(started_at: Any) -> None:
+def test_invalid_start_is_refused_or_left_out(started_at: Any) -> None:
     with pytest.raises(ValueError, match=r"^started_at: a datetime or an ISO 8601 time is expected$"):
         payload_of(started_at=started_at, strict=True)
     assert "started_at" not in payload_of(started_at=started_at)
@@ -172,7 +172,7 @@ NAMES = ("app_name", "app_version", "machine_id", "license_ref")
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("field", NAMES)
-def test_name_the_portal_would_not_take_is_refused_or_reduced(
+def test_invalid_name_is_refused_or_reduced(
     field: str, given: Any, reduced: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(ValueError, match=rf"^{field}: 1 to 128 of A-Z"):
@@ -194,7 +194,7 @@ def test_name_of_another_type_is_converted(field: str, given: Any, carried: str)
 
 
 @pytest.mark.parametrize("given", [None, ""])
-def test_name_that_is_missing_is_refused_unless_it_is_optional(given: Any) -> None:
+def test_missing_name_is_refused_unless_it_is_optional(given: Any) -> None:
     payload = payload_of(license_ref=given, machine_id=given, strict=True)
     assert (payload["license_ref"], payload["machine_id"]) == (None, None)
     for field in ("app_name", "app_version"):
@@ -208,18 +208,18 @@ def test_valid_payload_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.records == []
 
 
-def test_many_mistakes_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_many_mistakes_are_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
     payload_of(*[{"page_count": "many"}] * 50, app_version=None)
     (record,) = caplog.records
     assert record.getMessage().endswith("; and 48 more")
 
 
 @pytest.mark.parametrize(("given", "carried"), [("{0F8FAD5B-D9CB-469F-A165-70867728950E}", RUN_ID), (RUN_ID, RUN_ID)])
-def test_run_id_in_braces_is_taken(given: str, carried: str) -> None:
+def test_run_id_in_braces_is_accepted(given: str, carried: str) -> None:
     assert payload_of(run_id=given, strict=True)["run_id"] == carried
 
 
-def test_text_that_is_no_run_id_always_becomes_the_same_one() -> None:
+def test_invalid_run_id_always_gives_the_same_uuid() -> None:
     with pytest.raises(ValueError, match=r"^run_id: a UUID"):
         payload_of(run_id="run 1", strict=True)
     first, again, other, none, empty = (payload_of(run_id=given)["run_id"] for given in ("r1", "r1", "r2", None, ""))
@@ -227,7 +227,7 @@ def test_text_that_is_no_run_id_always_becomes_the_same_one() -> None:
     assert len({first, other, none, empty}) == 4
 
 
-def test_run_of_any_size_lists_what_one_call_carries_and_counts_all() -> None:
+def test_large_run_lists_what_fits_one_call_and_counts_all() -> None:
     documents = [{"page_count": 2, "status": "success", "extension": ".pdf"}] * 10_000 + [{"status": "failed"}] * 2_000
     payload = payload_of(*documents, strict=True)
     assert (len(payload["documents"]), payload["documents_omitted"]) == (10_000, 2_000)
@@ -240,7 +240,7 @@ def test_run_of_any_size_lists_what_one_call_carries_and_counts_all() -> None:
     assert "documents_omitted" not in payload_of({})
 
 
-def test_pages_beyond_the_largest_number_are_refused_or_not_counted() -> None:
+def test_total_pages_beyond_the_largest_integer_are_refused_or_not_counted() -> None:
     documents = [{"page_count": 2**31 - 1}, {"page_count": 1}]
     with pytest.raises(ValueError, match=r"^total_pages: "):
         payload_of(*documents, strict=True)
@@ -261,6 +261,6 @@ def test_strict_is_the_default_in_development_mode() -> None:
     assert codes == [0, 1]
 
 
-def test_it_takes_a_run_id_as_uuid() -> None:
+def test_run_id_may_be_a_uuid_object() -> None:
     run_id = uuid.uuid4()
     assert build_usage_payload(run_id=run_id, app_name="a", app_version="1")["run_id"] == run_id.hex

@@ -49,7 +49,7 @@ def test_retried_runs_are_sent_by_the_next_flush(portal: Any, spool: Path, clien
     assert sorted(portal.runs) == ["a", "b"]
 
 
-def test_a_code_chooses_what_is_retried_and_dropped(spool: Path, refuse: Any) -> None:
+def test_code_selects_runs_to_retry_and_drop(spool: Path, refuse: Any) -> None:
     refuse("a", "b")
     refuse("c", code="validation_failed")
     assert (retry_quarantined(spool, "validation_failed"), ids(spool)) == (1, ["a", "b"])
@@ -58,7 +58,7 @@ def test_a_code_chooses_what_is_retried_and_dropped(spool: Path, refuse: Any) ->
     assert spool_stats(spool).pending == 1
 
 
-def test_what_a_full_spool_has_no_room_for_stays_in_the_quarantine(spool: Path, fill: Any, refuse: Any) -> None:
+def test_retry_into_a_full_spool_keeps_runs_in_the_quarantine(spool: Path, fill: Any, refuse: Any) -> None:
     refuse("a", "b")
     spool.write_text('{"run_id": "waits"}\n' * 9_999)
     assert (retry_quarantined(spool), ids(spool)) == (1, ["b"])
@@ -79,7 +79,7 @@ def test_damaged_lines_are_listed_and_dropped_but_not_retried(spool: Path, clien
     assert drop_quarantined(spool) == 3
 
 
-def test_what_the_bound_of_the_quarantine_drops_is_counted_and_logged(
+def test_runs_dropped_by_a_full_quarantine_are_counted_and_logged(
     spool: Path, refuse: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     refuse(*"abcdefghij", limits=SpoolLimits(quarantine_bytes=600))
@@ -90,7 +90,7 @@ def test_what_the_bound_of_the_quarantine_drops_is_counted_and_logged(
     assert any("quarantine of a spool is full" in message for message in caplog.messages)
 
 
-def test_a_run_larger_than_the_quarantine_is_kept(spool: Path, run: Any, client: Any, portal: Any, answer: Any) -> None:
+def test_run_larger_than_the_quarantine_is_kept(spool: Path, run: Any, client: Any, portal: Any, answer: Any) -> None:
     portal.answer_with(REPORT, answer(413, {"code": "body_too_large"}))
     for name in "ab":
         spool_payload(spool, run(name, filler="x" * 2_000_000))
@@ -99,7 +99,7 @@ def test_a_run_larger_than_the_quarantine_is_kept(spool: Path, run: Any, client:
     assert spool_stats(spool).dropped["quarantine"] == 1
 
 
-def test_nothing_is_made_to_look_into_a_quarantine_that_is_not_there(tmp_path: Path) -> None:
+def test_reading_a_missing_quarantine_creates_nothing(tmp_path: Path) -> None:
     spool = tmp_path / "nowhere" / "spool"
     assert (quarantined(spool), retry_quarantined(spool), drop_quarantined(spool)) == ([], 0, 0)
     assert list(tmp_path.iterdir()) == []
@@ -130,7 +130,7 @@ def test_commands_list_retry_and_drop(portal: Any, command: Any, refuse: Any, sp
     assert command("flush") == (0, {"delivered": 2, "pending": 0, "dropped": 0, "quarantined": 0})
 
 
-def test_every_command_tells_how_many_are_quarantined(
+def test_every_command_prints_the_number_of_quarantined_runs(
     portal: Any, answer: Any, command: Any, refuse: Any, tmp_path: Path
 ) -> None:
     refuse("a")

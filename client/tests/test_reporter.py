@@ -42,22 +42,20 @@ def reporter(portal: Any, token: str, spool: Path) -> Callable[..., UsageReporte
     return make
 
 
-def test_a_reported_run_is_on_disk_before_anything_is_sent(portal: Any, reporter: Any, spool: Path, run: Any) -> None:
+def test_reported_run_is_on_disk_before_it_is_sent(portal: Any, reporter: Any, spool: Path, run: Any) -> None:
     assert reporter().report(run("a"))
     assert spool_stats(spool).pending == 1
     assert portal.requests == []
 
 
-def test_the_end_of_a_block_delivers(portal: Any, reporter: Any, spool: Path, run: Any) -> None:
+def test_end_of_a_with_block_delivers(portal: Any, reporter: Any, spool: Path, run: Any) -> None:
     with reporter() as reporting:
         assert all(reporting.report(run(name)) for name in "abc")
     assert sorted(portal.runs) == ["a", "b", "c"]
     assert spool_stats(spool).pending == 0
 
 
-def test_runs_are_delivered_in_the_background_and_again_after_a_failure(
-    portal: Any, reporter: Any, run: Any, answer: Any
-) -> None:
+def test_runs_are_delivered_in_the_background_and_retried(portal: Any, reporter: Any, run: Any, answer: Any) -> None:
     came = threading.Event()
     portal.answer_with(REPORT, answer(502, b"<html>"), lambda _: came.set())
     reporting = reporter(deliver_after=0)
@@ -65,7 +63,7 @@ def test_runs_are_delivered_in_the_background_and_again_after_a_failure(
     assert came.wait(20)
 
 
-def test_a_backlog_is_delivered_without_a_pause_when_the_time_of_a_flush_is_up(
+def test_backlog_longer_than_a_flush_is_delivered_without_a_pause(
     reporter: Any, spool: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each call takes most of the time that a flush has."""
@@ -80,7 +78,7 @@ def test_a_backlog_is_delivered_without_a_pause_when_the_time_of_a_flush_is_up(
 
 
 @pytest.mark.parametrize("number", DISK)
-def test_a_run_that_the_disk_does_not_take_is_sent_directly_and_the_log_says_why(
+def test_run_is_sent_directly_if_the_disk_fails_with_a_logged_reason(
     portal: Any, reporter: Any, spool: Path, run: Any, number: int, monkeypatch: Any, caplog: Any
 ) -> None:
     reporting, real = reporter(), os.open
@@ -97,7 +95,7 @@ def test_a_run_that_the_disk_does_not_take_is_sent_directly_and_the_log_says_why
     assert caplog.messages == [f"an item can't be spooled: {DISK[number]}"]
 
 
-def test_a_run_that_neither_disk_nor_portal_takes_is_reported_as_unsafe(
+def test_report_returns_false_if_disk_and_portal_fail(
     portal: Any, reporter: Any, tmp_path: Path, run: Any, answer: Any
 ) -> None:
     (tmp_path / "file").touch()
@@ -108,7 +106,7 @@ def test_a_run_that_neither_disk_nor_portal_takes_is_reported_as_unsafe(
         assert reporting.flush() == 0
 
 
-def test_telemetry_off_reports_nothing(
+def test_opt_out_reports_nothing(
     portal: Any, reporter: Any, spool: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIGIE_TELEMETRY", "off")
@@ -130,7 +128,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: monkeypatch.setattr(os, "write", write)
 
 
-def test_a_full_disk_delivers_what_waits_which_makes_room(
+def test_full_disk_delivers_waiting_runs_to_make_room(
     portal: Any, spool: Path, client: Any, fill: Any, full_disk: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill("a", "b", "c")
@@ -141,7 +139,7 @@ def test_a_full_disk_delivers_what_waits_which_makes_room(
     assert [path.name for path in spool.parent.iterdir()] == ["spool.jsonl.lock"]
 
 
-def test_a_full_disk_keeps_what_the_portal_does_not_take(
+def test_full_disk_keeps_undelivered_runs(
     portal: Any, spool: Path, client: Any, fill: Any, answer: Any, full_disk: Any, caplog: Any
 ) -> None:
     fill("a", "b", "c")
@@ -157,7 +155,7 @@ def test_a_full_disk_keeps_what_the_portal_does_not_take(
     assert "the spool can't be flushed: the disk is full (ENOSPC)" in caplog.messages
 
 
-def test_two_flushers_on_a_full_disk_send_nothing_twice(
+def test_concurrent_flushers_on_a_full_disk_send_each_run_once(
     portal: Any, spool: Path, client: Any, fill: Any, full_disk: Any, token: str
 ) -> None:
     fill("a")
@@ -181,7 +179,7 @@ def first_example(url: str) -> Callable[[], None]:
     return lambda: exec(code, {"paths": [Path("scan.png")]})
 
 
-def test_the_first_example_of_the_readme_keeps_its_run_until_the_machine_is_enrolled(
+def test_readme_example_keeps_its_run_until_the_enrolment(
     portal: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -199,7 +197,7 @@ def test_the_first_example_of_the_readme_keeps_its_run_until_the_machine_is_enro
     assert "The run could be neither" not in caplog.text
 
 
-def test_reporter_keeps_its_spool_when_the_program_changes_its_directory(
+def test_reporter_keeps_its_spool_after_a_change_of_directory(
     portal: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later = tmp_path / "later"

@@ -20,13 +20,13 @@ from vigie_client import (
 ELSEWHERE = "/elsewhere"
 
 
-def test_it_follows_no_redirect_with_the_token(portal: Any, answer: Any, token: str) -> None:
+def test_redirect_with_the_token_is_not_followed(portal: Any, answer: Any, token: str) -> None:
     portal.answer_with("/here", answer(307, {}, {"Location": portal.url.replace("127.0.0.1", "localhost") + ELSEWHERE}))
     assert make_session(token).post(portal.url + "/here", json={}).status_code == 307
     assert portal.sent_to(ELSEWHERE) == []
 
 
-def test_it_sends_its_own_token_whatever_netrc_holds(
+def test_netrc_does_not_replace_the_token(
     portal: Any, token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login bob password secret\n")
@@ -35,25 +35,25 @@ def test_it_sends_its_own_token_whatever_netrc_holds(
     assert portal.requests[0][1]["Authorization"] == f"Bearer {token}"
 
 
-def test_it_takes_proxies_from_the_environment(token: str) -> None:
+def test_proxies_come_from_the_environment(token: str) -> None:
     assert make_session(token).trust_env is True
 
 
 @pytest.mark.parametrize("bad", ["", "  ", "two words", "line\nbreak", "é", "a" * 513, None, 3])
-def test_it_refuses_what_cannot_be_a_token_without_repeating_it(bad: Any) -> None:
+def test_invalid_token_is_refused_without_repeating_it(bad: Any) -> None:
     with pytest.raises(ValueError) as caught:
         make_session(bad)
     assert not bad or not str(bad).strip() or str(bad) not in str(caught.value)
 
 
-def test_it_tolerates_the_line_end_of_a_token_file(token: str) -> None:
+def test_line_end_of_a_token_file_is_tolerated(token: str) -> None:
     request = requests.Request("POST", "http://portal").prepare()
     session = make_session(token + "\r\n")
     assert callable(session.auth)
     assert session.auth(request).headers["Authorization"] == f"Bearer {token}"
 
 
-def test_it_shows_no_token(token: str) -> None:
+def test_repr_of_a_session_shows_no_token(token: str) -> None:
     session = make_session(token)
     assert token not in repr(session) + repr(session.auth) + repr(session.headers)
 
@@ -70,7 +70,7 @@ def test_it_shows_no_token(token: str) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_an_explicit_verify_outranks_the_environment(
+def test_explicit_verify_has_priority_over_the_environment(
     token: str, monkeypatch: pytest.MonkeyPatch, name: str, given: Any, environment: Any, used: Any
 ) -> None:
     for known in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
@@ -90,7 +90,7 @@ def test_an_explicit_verify_outranks_the_environment(
     assert seen == [used]
 
 
-def test_a_session_that_was_pickled_trusts_the_same_ca_file(token: str) -> None:
+def test_unpickled_session_trusts_the_same_ca_file(token: str) -> None:
     copied = pickle.loads(pickle.dumps(make_session(token, verify="own.pem")))
     assert copied.merge_environment_settings("https://portal.example", {}, None, None, None)["verify"] == "own.pem"
 
@@ -124,7 +124,7 @@ def call(name: str, url: str, store: TokenStore, spool: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_call_has_the_token_that_the_store_holds_by_then(portal: Any, answer: Any, tmp_path: Path, name: str) -> None:
+def test_call_sends_the_current_token_of_the_store(portal: Any, answer: Any, tmp_path: Path, name: str) -> None:
     store = TokenStore(tmp_path / "state")
     portal.answer_with(CALLS[name], answer(401, {"code": "token_expired"}))
     call(name, portal.url, store, tmp_path / "unenrolled")
@@ -136,7 +136,7 @@ def test_a_call_has_the_token_that_the_store_holds_by_then(portal: Any, answer: 
     assert sent == ["Bearer vigie_agent_old", "Bearer vigie_agent_new"]
 
 
-def test_a_living_program_goes_on_after_a_rotation(portal: Any, answer: Any, tmp_path: Path) -> None:
+def test_program_goes_on_after_a_rotation(portal: Any, answer: Any, tmp_path: Path) -> None:
     store = TokenStore(tmp_path)
     store.save(OLD)
     beating = HeartbeatThread(portal.url, make_session(store), timeout=20)

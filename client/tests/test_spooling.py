@@ -22,23 +22,23 @@ def ids_in(path: Path) -> list[str]:
     return [json.loads(line)["run_id"] for line in path.read_text().splitlines()]
 
 
-def test_it_writes_one_json_line_per_run(spool: Path, run: Any) -> None:
+def test_spool_has_one_json_line_per_run(spool: Path, run: Any) -> None:
     assert spool_payload(spool, run("a", license_ref="é\n"))
     assert spool_payload(str(spool), run("b"))
     assert [json.loads(line) for line in spool.read_text().splitlines()] == [run("a", license_ref="é\n"), run("b")]
 
 
-def test_it_makes_the_folder_it_needs(tmp_path: Path, run: Any) -> None:
+def test_missing_folder_is_created(tmp_path: Path, run: Any) -> None:
     assert spool_payload(tmp_path / "new" / "folder" / "spool", run("a"))
 
 
 @posix_only
-def test_it_keeps_the_spool_to_its_owner(spool: Path, fill: Any) -> None:
+def test_only_the_owner_may_read_the_spool(spool: Path, fill: Any) -> None:
     fill("a")
     assert stat.S_IMODE(spool.stat().st_mode) == 0o600
 
 
-def test_it_begins_a_new_line_after_one_torn_by_a_kill(spool: Path, fill: Any) -> None:
+def test_line_after_a_torn_one_is_intact(spool: Path, fill: Any) -> None:
     fill("a")
     with spool.open("a") as file:
         file.write('{"run_id": "to')
@@ -48,12 +48,12 @@ def test_it_begins_a_new_line_after_one_torn_by_a_kill(spool: Path, fill: Any) -
 
 
 @pytest.mark.parametrize("payload", [{"a": {1}}, {"a": float("nan")}, None, 3, "text", {(): 1}])
-def test_it_says_so_when_a_run_cannot_be_spooled(spool: Path, payload: Any) -> None:
+def test_payload_that_is_not_json_is_not_spooled(spool: Path, payload: Any) -> None:
     assert spool_payload(spool, payload) is False
     assert not spool.exists()
 
 
-def test_it_sees_a_run_on_the_disk_before_it_says_so(spool: Path, fill: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_is_synced_before_the_return(spool: Path, fill: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[bytes] = []
     fsync = os.fsync
 
@@ -66,14 +66,12 @@ def test_it_sees_a_run_on_the_disk_before_it_says_so(spool: Path, fill: Any, mon
     assert spool.read_bytes() in synced
 
 
-def test_it_says_so_when_the_disk_fails(tmp_path: Path, run: Any) -> None:
+def test_disk_failure_returns_false(tmp_path: Path, run: Any) -> None:
     (tmp_path / "file").write_text("")
     assert spool_payload(tmp_path / "file" / "spool", run("a")) is False
 
 
-def test_it_leaves_no_half_line_on_a_full_disk(
-    spool: Path, fill: Any, run: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_leaves_no_partial_line(spool: Path, fill: Any, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fill("a")
     write = os.write
 
@@ -89,7 +87,7 @@ def test_it_leaves_no_half_line_on_a_full_disk(
     assert ids_in(spool) == ["a", "c"]
 
 
-def test_it_loses_nothing_of_many_threads(spool: Path, fill: Any) -> None:
+def test_concurrent_threads_lose_no_run(spool: Path, fill: Any) -> None:
     names = [[f"{thread}-{number}" for number in range(25)] for thread in range(8)]
     threads = [threading.Thread(target=fill, args=mine) for mine in names]
     for thread in threads:
@@ -99,20 +97,20 @@ def test_it_loses_nothing_of_many_threads(spool: Path, fill: Any) -> None:
     assert sorted(ids_in(spool)) == sorted(chain.from_iterable(names))
 
 
-def test_it_is_one_spool_under_all_its_names(spool: Path, fill: Any, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_symlinked_paths_are_one_spool(spool: Path, fill: Any, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fill("a")
     monkeypatch.chdir(spool.parent)
     assert spool_payload(spool.name, run("b"))
     assert spool_stats(Path("..") / spool.parent.name / spool.name).pending == 2
 
 
-def test_it_tells_what_waits(spool: Path, fill: Any) -> None:
+def test_stats_count_waiting_runs(spool: Path, fill: Any) -> None:
     fill("a", "b")
     stats = spool_stats(spool)
     assert (stats.pending, stats.pending_bytes) == (2, spool.stat().st_size)
     assert (stats.failures, stats.retry_at, stats.quarantined) == (0, None, 0)
 
 
-def test_it_tells_nothing_of_a_spool_that_is_not_there(tmp_path: Path) -> None:
+def test_stats_of_a_missing_spool_are_zero(tmp_path: Path) -> None:
     assert spool_stats(tmp_path / "nowhere" / "spool").pending == 0
     assert list(tmp_path.iterdir()) == []

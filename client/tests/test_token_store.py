@@ -20,14 +20,14 @@ def store(tmp_path: Path) -> TokenStore:
     return TokenStore(tmp_path / "state")
 
 
-def test_it_gives_back_what_it_was_given(store: TokenStore) -> None:
+def test_saved_credentials_are_loaded(store: TokenStore) -> None:
     assert store.load() is None
     store.save(OLD)
     store.save(NEW)
     assert store.load() == NEW
 
 
-def test_it_forgets_when_told(store: TokenStore) -> None:
+def test_clear_deletes_the_credentials(store: TokenStore) -> None:
     store.save(OLD)
     for _ in range(2):
         store.clear()
@@ -35,7 +35,7 @@ def test_it_forgets_when_told(store: TokenStore) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"machine_id": "pc"}', b"[" * 3000])
-def test_it_takes_a_damaged_file_for_none(store: TokenStore, content: bytes) -> None:
+def test_damaged_store_loads_none(store: TokenStore, content: bytes) -> None:
     store.save(OLD)
     Path(store.path).write_bytes(content)
     assert store.load() is None
@@ -62,7 +62,7 @@ def test_token_of_an_earlier_installer_is_read_until_a_new_one_is_saved(store: T
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root gives files away")
-def test_store_of_another_account_stays_its_own(store: TokenStore) -> None:
+def test_store_of_another_account_keeps_its_owner(store: TokenStore) -> None:
     store.save(OLD)
     os.chown(store.path, 65534, 65534)
     store.save(NEW)
@@ -84,12 +84,12 @@ def test_default_store_is_the_users_or_the_installers(tmp_path: Path, monkeypatc
     assert TokenStore().directory == str(tmp_path / "named")
 
 
-def test_it_shows_no_token() -> None:
+def test_repr_of_credentials_shows_no_token() -> None:
     assert repr(Credentials("pc", "secret")) == "Credentials(machine_id='pc')"
 
 
 @posix_only
-def test_it_is_its_owners_alone_before_the_token_is_in_it(store: TokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_is_private_before_the_token_is_written(store: TokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     modes: list[int] = []
     write = os.write
 
@@ -109,7 +109,7 @@ def test_it_is_its_owners_alone_before_the_token_is_in_it(store: TokenStore, mon
 
 
 @posix_only
-def test_it_does_not_write_into_a_file_laid_out_for_it(store: TokenStore, tmp_path: Path) -> None:
+def test_file_planted_at_the_temporary_path_is_not_written(store: TokenStore, tmp_path: Path) -> None:
     Path(store.directory).mkdir()
     Path(store.path + ".tmp").symlink_to(tmp_path / "trap")
     store.save(OLD)
@@ -117,9 +117,7 @@ def test_it_does_not_write_into_a_file_laid_out_for_it(store: TokenStore, tmp_pa
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace", "write"])
-def test_it_keeps_the_old_token_when_the_new_one_cannot_be_written(
-    store: TokenStore, monkeypatch: pytest.MonkeyPatch, failing: str
-) -> None:
+def test_failed_save_keeps_the_old_token(store: TokenStore, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
     store.save(OLD)
 
     def fail(*_: Any) -> None:
@@ -149,7 +147,7 @@ class Windows:
         return subprocess.CompletedProcess(command, 0, self.listing, b"")
 
 
-def test_it_leaves_the_file_on_windows_to_user_system_and_administrators(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_acl_grants_user_system_and_administrators(monkeypatch: pytest.MonkeyPatch) -> None:
     windows = Windows()
     monkeypatch.setattr("vigie_client.machine.token_store.os.name", "nt")
     monkeypatch.setattr(subprocess, "run", windows.run)
@@ -159,7 +157,7 @@ def test_it_leaves_the_file_on_windows_to_user_system_and_administrators(monkeyp
     )  # fmt: skip
 
 
-def test_it_protects_the_file_on_windows_before_the_token_is_in_it(
+def test_windows_file_is_protected_before_the_token_is_written(
     store: TokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows = Windows()
@@ -170,7 +168,7 @@ def test_it_protects_the_file_on_windows_before_the_token_is_in_it(
     assert windows.sizes == [0]
 
 
-def test_it_refuses_to_go_on_unprotected_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_file_that_cannot_be_protected_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vigie_client.machine.token_store.os.name", "nt")
     monkeypatch.setattr(subprocess, "run", Windows(b"nobody").run)
     with pytest.raises(OSError, match="can't be protected"):
