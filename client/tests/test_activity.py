@@ -1,4 +1,4 @@
-"""What a tracker notes, and what it keeps to itself."""
+"""The activity tracker records sessions, features and errors, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from client.tests.helpers.processes import PATIENCE
 
 from vigie_client import ActivityTracker, SpoolStats, __version__, make_session, spool_stats
 from vigie_client.http.times import parse_time
@@ -26,15 +27,15 @@ TOKEN_LIKE = "vigie_client_0123456789ab_secret"
 
 @pytest.fixture
 def tracker(portal: Any, token: str, spool: Path) -> ActivityTracker:
-    """One that delivers nothing by itself while a test lasts."""
+    """Return a tracker without background delivery during a test."""
     return ActivityTracker(
-        portal.url, make_session(token), "bob@example.org", spool_path=spool, timeout=20, deliver_after=600
+        portal.url, make_session(token), "bob@example.org", spool_path=spool, timeout=PATIENCE, deliver_after=600
     )
 
 
 @pytest.fixture
-def noted(spool: Path) -> Callable[[str], list[dict[str, Any]]]:
-    """The events of one list that wait on the disk."""
+def waiting_events(spool: Path) -> Callable[[str], list[dict[str, Any]]]:
+    """Return a function that reads the waiting events of one list."""
 
     def events(name: str) -> list[dict[str, Any]]:
         lines = spool.read_text().splitlines() if spool.exists() else []
@@ -44,56 +45,58 @@ def noted(spool: Path) -> Callable[[str], list[dict[str, Any]]]:
     return events
 
 
-def test_session_is_recorded_at_its_start_and_at_its_end(tracker: ActivityTracker, noted: Any) -> None:
+def test_session_is_recorded_at_its_start_and_at_its_end(tracker: ActivityTracker, waiting_events: Any) -> None:
     tracker.start_session()
-    (begun,) = noted("sessions")
-    assert begun["session_end"] is None
+    (started,) = waiting_events("sessions")
+    assert started["session_end"] is None
     tracker.end_session()
-    assert noted("sessions")[1] == {**begun, "session_end": noted("sessions")[1]["session_end"]}
-    assert parse_time(noted("sessions")[1]["session_end"]) >= parse_time(begun["session_start"])
-    assert (begun["user_email"], begun["user_agent"]) == ("bob@example.org", f"vigie-client/{__version__}")
+    assert waiting_events("sessions")[1] == {**started, "session_end": waiting_events("sessions")[1]["session_end"]}
+    assert parse_time(waiting_events("sessions")[1]["session_end"]) >= parse_time(started["session_start"])
+    assert (started["user_email"], started["user_agent"]) == ("bob@example.org", f"vigie-client/{__version__}")
 
 
-def test_with_block_sends_start_and_end_of_a_session(tracker: ActivityTracker, noted: Any, portal: Any) -> None:
+def test_with_block_sends_start_and_end_of_a_session(
+    tracker: ActivityTracker, waiting_events: Any, portal: Any
+) -> None:
     with pytest.raises(ZeroDivisionError), tracker:
-        1 / len(noted("features"))
-    told = [event for body in portal.sent_to(EVENTS) for event in body["sessions"]]
-    assert [bool(event["session_end"]) for event in told] == [False, True]
+        1 / len(waiting_events("features"))
+    events_sent = [event for body in portal.sent_to(EVENTS) for event in body["sessions"]]
+    assert [bool(event["session_end"]) for event in events_sent] == [False, True]
 
 
-def test_new_session_ends_the_open_one(tracker: ActivityTracker, noted: Any) -> None:
+def test_new_session_ends_the_open_one(tracker: ActivityTracker, waiting_events: Any) -> None:
     tracker.end_session()
-    assert noted("sessions") == []
+    assert waiting_events("sessions") == []
     tracker.start_session()
     tracker.start_session()
     tracker.end_session()
     tracker.end_session()
-    first, ended, second, ended_too = noted("sessions")
+    first, ended, second, ended_too = waiting_events("sessions")
     assert (first["id"], second["id"]) == (ended["id"], ended_too["id"])
     assert first["id"] != second["id"]
 
 
 def test_session_length_ignores_a_changed_wall_clock(
-    tracker: ActivityTracker, noted: Any, monkeypatch: pytest.MonkeyPatch
+    tracker: ActivityTracker, waiting_events: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracker.start_session()
     ahead = time.monotonic() + 90
     monkeypatch.setattr("vigie_client.report.activity.monotonic", lambda: ahead)
     monkeypatch.setattr("vigie_client.report.activity._now", lambda: datetime(2001, 1, 1, tzinfo=timezone.utc))
     tracker.end_session()
-    event = noted("sessions")[1]
+    event = waiting_events("sessions")[1]
     lasted = parse_time(event["session_end"]) - parse_time(event["session_start"])
     assert timedelta(seconds=80) < lasted < timedelta(seconds=100)
 
 
 def test_feature_use_is_recorded_with_its_duration(
-    tracker: ActivityTracker, noted: Any, monkeypatch: pytest.MonkeyPatch
+    tracker: ActivityTracker, waiting_events: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments = iter([100.0, 100.25])
     monkeypatch.setattr("vigie_client.report.features.monotonic", lambda: next(moments))
     with tracker.feature("document upload", endpoint="/api/documents?name=secret.pdf"):
         pass
-    (event,) = noted("features")
+    (event,) = waiting_events("features")
     assert re.fullmatch(r"[0-9a-f]{32}", event.pop("id"))
     assert parse_time(event.pop("timestamp")) <= datetime.now(timezone.utc)
     assert event == {
@@ -103,10 +106,10 @@ def test_feature_use_is_recorded_with_its_duration(
         "success": True,
         "duration_ms": 250,
     }
-    assert noted("errors") == []
+    assert waiting_events("errors") == []
 
 
-def test_exception_passes_through_and_only_its_class_is_recorded(tracker: ActivityTracker, noted: Any) -> None:
+def test_exception_passes_through_and_only_its_class_is_recorded(tracker: ActivityTracker, waiting_events: Any) -> None:
     class TheirError(Exception):
         pass
 
@@ -115,93 +118,76 @@ def test_exception_passes_through_and_only_its_class_is_recorded(tracker: Activi
         raise error
     assert caught.value is error
     assert (error.__cause__, error.__context__) == (None, None)
-    assert [event["success"] for event in noted("features")] == [False]
-    (noted_error,) = noted("errors")
-    assert (noted_error["error_type"], noted_error["endpoint"]) == ("TheirError", "/export")
-    assert (noted_error["method"], noted_error["error_code"]) == (None, None)
-    assert "secret" not in json.dumps([noted("features"), noted("errors")])
+    assert [event["success"] for event in waiting_events("features")] == [False]
+    (error_event,) = waiting_events("errors")
+    assert (error_event["error_type"], error_event["endpoint"]) == ("TheirError", "/export")
+    assert (error_event["method"], error_event["error_code"]) == (None, None)
+    assert "secret" not in json.dumps([waiting_events("features"), waiting_events("errors")])
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
-def test_interrupted_feature_is_recorded_as_failed(tracker: ActivityTracker, noted: Any, error: BaseException) -> None:
+def test_interrupted_feature_is_recorded_as_failed(
+    tracker: ActivityTracker, waiting_events: Any, error: BaseException
+) -> None:
     with pytest.raises(type(error)), tracker.feature("export"):
         raise error
-    assert [event["success"] for event in noted("features")] == [False]
-    assert [event["error_type"] for event in noted("errors")] == [type(error).__name__]
+    assert [event["success"] for event in waiting_events("features")] == [False]
+    assert [event["error_type"] for event in waiting_events("errors")] == [type(error).__name__]
 
 
-def test_features_can_be_nested(tracker: ActivityTracker, noted: Any) -> None:
+def test_features_can_be_nested(tracker: ActivityTracker, waiting_events: Any) -> None:
     outer = tracker.feature("outer")
     with outer, tracker.feature("inner"), outer:
         pass
-    assert [event["feature_name"] for event in noted("features")] == ["outer", "inner", "outer"]
+    assert [event["feature_name"] for event in waiting_events("features")] == ["outer", "inner", "outer"]
 
 
-def test_error_is_recorded_without_its_text(tracker: ActivityTracker, noted: Any) -> None:
+def test_error_is_recorded_without_its_text(tracker: ActivityTracker, waiting_events: Any) -> None:
     tracker.error(ValueError("secret"), endpoint="/api/documents#secret", method="post", code=400)
-    (event,) = noted("errors")
+    (event,) = waiting_events("errors")
     assert (event["error_type"], event["error_code"]) == ("ValueError", 400)
     assert (event["endpoint"], event["method"]) == ("/api/documents", "POST")
 
 
 @pytest.mark.parametrize(
     ("error", "name"),
-    [(ValueError, "ValueError"), ("upload_failed", "upload_failed"), ("errors.UploadFailed", "errors.UploadFailed"),
-     ("no such file: secret.pdf", "Exception"), ("secret.pdf", "Exception"), ("E-42", "Exception"), ("42", "Exception"), (TOKEN_LIKE, "Exception"), ("C:\\secret", "Exception"),
-     ("", "Exception"), (7, "Exception"), (None, "Exception"), (type("Érreur", (Exception,), {})("x"), "Exception")],
+    [(ValueError, "ValueError"), ("upload_failed", "upload_failed"), ("no such file: secret.pdf", "Exception"), ("secret.pdf", "Exception"), ("42", "Exception"),
+     (TOKEN_LIKE, "Exception"), (None, "Exception"), (type("Érreur", (Exception,), {})("x"), "Exception")],
 )  # fmt: skip
 def test_error_that_is_not_a_class_name_becomes_exception(
-    tracker: ActivityTracker, noted: Any, error: Any, name: str
+    tracker: ActivityTracker, waiting_events: Any, error: Any, name: str
 ) -> None:
     tracker.error(error)
-    assert [event["error_type"] for event in noted("errors")] == [name]
+    assert [event["error_type"] for event in waiting_events("errors")] == [name]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "C:\\secret.pdf",
-        "secret.pdf",
-        "open secret.pdf now",
-        " ",
-        TOKEN_LIKE,
-        "a/b",
-        "é",
-        "",
-        "x" * 129,
-        None,
-        7,
-        object(),
-    ],
-)
-def test_invalid_feature_name_becomes_unnamed(tracker: ActivityTracker, noted: Any, name: Any) -> None:
+@pytest.mark.parametrize("name", ["secret.pdf", " ", TOKEN_LIKE, "é", None, object()])
+def test_invalid_feature_name_becomes_unnamed(tracker: ActivityTracker, waiting_events: Any, name: Any) -> None:
     with tracker.feature(name):
         pass
-    assert [event["feature_name"] for event in noted("features")] == ["unnamed"]
+    assert [event["feature_name"] for event in waiting_events("features")] == ["unnamed"]
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["C:/Users/bob/secret.pdf", "C:\\secret", "https://bob:secret@example.org/", "/a b", "/é", "?secret", "", 7, object(), f"/x/{TOKEN_LIKE}", "/" + "a" * 200, "/1" * 41]
+    "endpoint", ["C:/Users/bob/secret.pdf", "https://bob:secret@example.org/", "?secret", "", 7, f"/x/{TOKEN_LIKE}", "/" + "a" * 200]
 )  # fmt: skip
-def test_invalid_route_is_left_out(tracker: ActivityTracker, noted: Any, endpoint: Any) -> None:
+def test_invalid_route_is_left_out(tracker: ActivityTracker, waiting_events: Any, endpoint: Any) -> None:
     tracker.error("x", endpoint=endpoint)
-    assert [event["endpoint"] for event in noted("errors")] == [None]
+    assert [event["endpoint"] for event in waiting_events("errors")] == [None]
 
 
-@pytest.mark.parametrize(
-    "address", ["/users/8291", "/users/jean.dupont", "/reset/abcDEFghiJKLmnop", "/users/secret.pdf"]
-)
+@pytest.mark.parametrize("address", ["/users/8291", "/users/secret.pdf"])
 def test_parameter_values_in_a_route_are_not_written_to_disk(
-    tracker: ActivityTracker, noted: Any, address: str
+    tracker: ActivityTracker, waiting_events: Any, address: str
 ) -> None:
     tracker.error("x", endpoint=address)
-    assert [event["endpoint"] for event in noted("errors")] == [re.sub(r"[^/]+$", "{id}", address)]
+    assert [event["endpoint"] for event in waiting_events("errors")] == [re.sub(r"[^/]+$", "{id}", address)]
 
 
 @pytest.mark.parametrize("code", [400, "400", 400.0])
-def test_error_code_of_another_type_is_converted(tracker: ActivityTracker, noted: Any, code: Any) -> None:
+def test_error_code_of_another_type_is_converted(tracker: ActivityTracker, waiting_events: Any, code: Any) -> None:
     tracker.error("x", code=code)
-    assert noted("errors")[0]["error_code"] == 400
+    assert waiting_events("errors")[0]["error_code"] == 400
 
 
 def test_only_the_first_invalid_feature_name_is_logged(
@@ -215,14 +201,16 @@ def test_only_the_first_invalid_feature_name_is_logged(
 
 
 @pytest.mark.parametrize(("method", "code"), [("POST /secret", "4xx"), (7, True), (object(), -1), ("", 4.5)])
-def test_invalid_method_and_code_are_left_out(tracker: ActivityTracker, noted: Any, method: Any, code: Any) -> None:
+def test_invalid_method_and_code_are_left_out(
+    tracker: ActivityTracker, waiting_events: Any, method: Any, code: Any
+) -> None:
     tracker.error("x", method=method, code=code)
-    assert [(event["method"], event["error_code"]) for event in noted("errors")] == [(None, None)]
+    assert [(event["method"], event["error_code"]) for event in waiting_events("errors")] == [(None, None)]
 
 
 @pytest.mark.parametrize(
     "user_email",
-    [None, "", "bob", "bob martin@example.org", 7, "x" * 65 + "@example.org", "a:b@example.org", f"{TOKEN_LIKE}@x.org"],
+    [None, "", "bob", 7, f"{TOKEN_LIKE}@x.org"],
 )
 def test_nothing_is_recorded_without_a_valid_email_address(
     portal: Any, token: str, spool: Path, user_email: Any
@@ -249,16 +237,16 @@ def test_invalid_email_address_is_logged_once(
 def test_failed_delivery_is_retried_without_another_event(portal: Any, token: str, spool: Path, answer: Any) -> None:
     recorded = threading.Event()
 
-    def judge(body: Any) -> Any:
+    def record_all(body: Any) -> Any:
         recorded.set()
         results = {name: [{"id": each["id"], "status": "recorded"} for each in body[name]] for name in body}
         return answer(200, {"results": results, "dropped_keys": 0})
 
-    portal.answer_with(EVENTS, answer(503, {}), judge)
-    given: dict[str, Any] = {"spool_path": spool, "timeout": 20, "deliver_after": 0}
-    tracker = ActivityTracker(portal.url, make_session(token), "bob@example.org", **given)
+    portal.answer_with(EVENTS, answer(503, {}), record_all)
+    options: dict[str, Any] = {"spool_path": spool, "timeout": PATIENCE, "deliver_after": 0}
+    tracker = ActivityTracker(portal.url, make_session(token), "bob@example.org", **options)
     tracker.error("x")
-    assert recorded.wait(20)
+    assert recorded.wait(PATIENCE)
 
 
 @pytest.mark.parametrize(("seconds", "pause"), [(-5, 1.0), (60, 60.0), (86_400, 300.0), (None, 5.0)])
@@ -297,8 +285,8 @@ def test_events_name_nothing_of_the_machine(portal: Any, tracker: ActivityTracke
         raise OSError(2, "no such file", "/home/secret.pdf")
     tracker.flush()
     sent = json.dumps(portal.sent_to(EVENTS))
-    told = {key for body in portal.sent_to(EVENTS) for name in LISTS for event in body[name] for key in event}
-    assert told == {
+    events_sent = {key for body in portal.sent_to(EVENTS) for name in LISTS for event in body[name] for key in event}
+    assert events_sent == {
         "id", "user_email", "session_start", "session_end", "user_agent", "feature_name", "endpoint", "timestamp",
         "success", "duration_ms", "method", "error_type", "error_code",
     }  # fmt: skip
@@ -307,7 +295,7 @@ def test_events_name_nothing_of_the_machine(portal: Any, tracker: ActivityTracke
 
 
 def test_events_are_delivered_in_the_background(portal: Any, token: str, spool: Path) -> None:
-    tracker = ActivityTracker(portal.url, make_session(token), "bob@example.org", spool_path=spool, timeout=20)
+    tracker = ActivityTracker(portal.url, make_session(token), "bob@example.org", spool_path=spool, timeout=PATIENCE)
     with tracker, tracker.feature("export"):
         pass
     assert {event.get("feature_name") for event in portal.events.values()} == {None, "export"}
@@ -315,30 +303,30 @@ def test_events_are_delivered_in_the_background(portal: Any, token: str, spool: 
 
 
 def test_hanging_portal_does_not_block_the_program(
-    portal: Any, token: str, spool: Path, noted: Any, answer: Any
+    portal: Any, token: str, spool: Path, waiting_events: Any, answer: Any
 ) -> None:
-    """Its answer comes when the test is over: it would never be, if anything here waited for that."""
+    """The portal answers only after the test: any wait for it would block for ever."""
     portal.answer_with(EVENTS, lambda _: portal.over.wait() and answer(503, {}))
     session = make_session(token)
     tracker = ActivityTracker(portal.url, session, "b@x.org", spool_path=spool, timeout=600, deliver_after=0)
     with tracker.feature("export"):
         pass
     tracker.error("x")
-    assert len(noted("features")) == 1
+    assert len(waiting_events("features")) == 1
 
 
 def test_events_of_an_ended_program_are_delivered_by_the_next(portal: Any, token: str, spool: Path, start: Any) -> None:
     program = start(
         "import sys; from vigie_client import ActivityTracker, make_session\n"
-        "given = {'spool_path': sys.argv[3], 'deliver_after': 600}\n"
-        "tracker = ActivityTracker(sys.argv[1], make_session(sys.argv[2]), 'bob@example.org', **given)\n"
+        "options = {'spool_path': sys.argv[3], 'deliver_after': 600}\n"
+        "tracker = ActivityTracker(sys.argv[1], make_session(sys.argv[2]), 'bob@example.org', **options)\n"
         "tracker.start_session()\n"
         "with tracker.feature('export'): pass\n",
         portal.url, token, spool,
     )  # fmt: skip
     assert program.wait() == 0
     assert portal.events == {}
-    ActivityTracker(portal.url, make_session(token), "eve@example.org", spool_path=spool, timeout=20).flush()
+    ActivityTracker(portal.url, make_session(token), "eve@example.org", spool_path=spool, timeout=PATIENCE).flush()
     assert {event["user_email"] for event in portal.events.values()} == {"bob@example.org"}
     assert len(portal.events) == 2
 
@@ -347,7 +335,7 @@ def test_events_of_an_ended_program_are_delivered_by_the_next(portal: Any, token
 def test_forked_child_delivers_its_events(portal: Any, token: str, spool: Path) -> None:
     code = (
         "import os, sys; from vigie_client import ActivityTracker, make_session\n"
-        "tracker = ActivityTracker(sys.argv[1], make_session(sys.argv[2]), 'bob@example.org', spool_path=sys.argv[3], timeout=20)\n"
+        "tracker = ActivityTracker(sys.argv[1], make_session(sys.argv[2]), 'bob@example.org', spool_path=sys.argv[3], timeout=60)\n"
         "tracker.error('parent')\n"
         "child = os.fork()\n"
         "if child == 0:\n"
@@ -391,24 +379,24 @@ def test_full_disk_does_not_reach_the_program(portal: Any, token: str, tmp_path:
 
 
 def test_missing_threads_do_not_reach_the_program(
-    tracker: ActivityTracker, noted: Any, monkeypatch: pytest.MonkeyPatch
+    tracker: ActivityTracker, waiting_events: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("threading.Thread.start", Raising())
     with tracker, tracker.feature("export"):
         pass
-    assert len(noted("features")) == 1
+    assert len(waiting_events("features")) == 1
 
 
-def test_event_ids_are_unique(tracker: ActivityTracker, noted: Any) -> None:
+def test_event_ids_are_unique(tracker: ActivityTracker, waiting_events: Any) -> None:
     for _ in range(20):
         tracker.error("x")
-    ids = {uuid.UUID(event["id"]) for event in noted("errors")}
+    ids = {uuid.UUID(event["id"]) for event in waiting_events("errors")}
     assert len(ids) == 20
 
 
 def test_event_recorded_during_a_delivery_is_delivered_too(portal: Any, token: str, spool: Path) -> None:
-    given: dict[str, Any] = {"spool_path": spool, "timeout": 20, "deliver_after": 0}
-    tracker = ActivityTracker(portal.url, make_session(token), "bob@example.org", **given)
+    options: dict[str, Any] = {"spool_path": spool, "timeout": PATIENCE, "deliver_after": 0}
+    tracker = ActivityTracker(portal.url, make_session(token), "bob@example.org", **options)
     answer = portal._answer
 
     def answer_late(*call: Any) -> Any:
@@ -416,7 +404,7 @@ def test_event_recorded_during_a_delivery_is_delivered_too(portal: Any, token: s
             tracker.error("late")
         return answer(*call)
 
-    portal._answer = answer_late  # by the time of the first answer, more is noted
+    portal._answer = answer_late  # by the time of the first answer, more is waiting_events
     with tracker:
         pass
     assert [event["error_type"] for event in portal.events.values() if "error_type" in event] == ["late"]

@@ -1,4 +1,4 @@
-"""Functions of every kind stay what they are when they are timed."""
+"""Decorating functions of every kind does not change them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import threading
 from typing import Any
 
 import pytest
+from client.tests.helpers.processes import PATIENCE
 
 from vigie_client.report.features import Feature
 
 
 class Uses:
-    """Every use that was told: whether it succeeded, or the class of what was raised."""
+    """Collects the uses: None for a success, else the class of the exception."""
 
     def __init__(self) -> None:
-        self.told: list[Any] = []
-        self.feature = Feature(lambda at, seconds, raised: self.told.append(raised))
+        self.failures: list[Any] = []
+        self.feature = Feature(lambda at, seconds, raised: self.failures.append(raised))
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_decorated_function_keeps_its_name_arguments_and_result(uses: Uses) -> N
     assert (add(1), add(1, b=2)) == (2, 3)
     assert (add.__name__, add.__doc__) == ("add", "Adds.")
     assert list(inspect.signature(add).parameters) == ["a", "b"]
-    assert uses.told == [None, None]
+    assert uses.failures == [None, None]
 
 
 def test_method_can_be_decorated(uses: Uses) -> None:
@@ -58,7 +59,7 @@ def test_exception_of_a_decorated_function_passes_through(uses: Uses) -> None:
     with pytest.raises(KeyError) as caught:
         fail()
     assert caught.value is error
-    assert uses.told == [KeyError]
+    assert uses.failures == [KeyError]
 
 
 def test_recursive_and_concurrent_calls_are_counted_each(uses: Uses) -> None:
@@ -66,7 +67,7 @@ def test_recursive_and_concurrent_calls_are_counted_each(uses: Uses) -> None:
 
     @uses.feature
     def down(left: int) -> None:
-        meeting.wait(20)
+        meeting.wait(PATIENCE)
         if left:
             down(left - 1)
 
@@ -75,7 +76,7 @@ def test_recursive_and_concurrent_calls_are_counted_each(uses: Uses) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert uses.told == [None] * 12
+    assert uses.failures == [None] * 12
 
 
 def test_decorated_generator_counts_once_at_its_end(uses: Uses) -> None:
@@ -90,13 +91,13 @@ def test_decorated_generator_counts_once_at_its_end(uses: Uses) -> None:
 
     assert inspect.isgeneratorfunction(numbers)
     generator = numbers()
-    assert uses.told == []
+    assert uses.failures == []
     assert [next(generator), generator.send(2), generator.throw(ValueError())] == [1, 2, "caught"]
-    assert uses.told == []
+    assert uses.failures == []
     with pytest.raises(StopIteration) as caught:
         next(generator)
     assert caught.value.value == "done"
-    assert uses.told == [None]
+    assert uses.failures == [None]
 
 
 def test_failing_generator_is_a_failed_use(uses: Uses) -> None:
@@ -107,7 +108,7 @@ def test_failing_generator_is_a_failed_use(uses: Uses) -> None:
 
     with pytest.raises(KeyError):
         list(numbers())
-    assert uses.told == [KeyError]
+    assert uses.failures == [KeyError]
 
 
 def test_decorated_coroutine_counts_when_it_is_awaited(uses: Uses) -> None:
@@ -118,9 +119,9 @@ def test_decorated_coroutine_counts_when_it_is_awaited(uses: Uses) -> None:
 
     assert inspect.iscoroutinefunction(double)
     waiting = double(2)
-    assert uses.told == []
+    assert uses.failures == []
     assert asyncio.run(waiting) == 4
-    assert uses.told == [None]
+    assert uses.failures == [None]
 
 
 def test_concurrent_coroutines_are_timed_separately(uses: Uses) -> None:
@@ -134,11 +135,11 @@ def test_concurrent_coroutines_are_timed_separately(uses: Uses) -> None:
         return await asyncio.gather(*map(fail, range(6)), return_exceptions=True)
 
     assert sum(isinstance(result, KeyError) for result in asyncio.run(all_of_them())) == 3
-    assert uses.told.count(None) == 3
+    assert uses.failures.count(None) == 3
 
 
 def test_each_call_is_timed_separately() -> None:
-    """Of two that overlap, the first one to begin is here the first one to end."""
+    """The first of two overlapping uses to start is the first to end."""
     moments: list[Any] = []
     feature = Feature(lambda at, seconds, raised: moments.append(at))
 
@@ -173,7 +174,7 @@ def test_cancelled_coroutine_is_not_a_failure(uses: Uses) -> None:
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cancelled())
-    assert uses.told == [None]
+    assert uses.failures == [None]
 
 
 def test_decorated_async_generator_passes_values_and_exceptions_on(uses: Uses) -> None:
@@ -191,7 +192,7 @@ def test_decorated_async_generator_passes_values_and_exceptions_on(uses: Uses) -
         finally:
             closed.append(True)
 
-    async def whole() -> list[Any]:
+    async def values() -> list[Any]:
         generator = numbers()
         got = [await generator.__anext__(), await generator.asend(2), await generator.athrow(ValueError())]
         return got + [each async for each in generator]
@@ -202,10 +203,10 @@ def test_decorated_async_generator_passes_values_and_exceptions_on(uses: Uses) -
         await generator.aclose()
 
     assert inspect.isasyncgenfunction(numbers)
-    assert asyncio.run(whole()) == [1, 2, "caught", "last"]
-    assert (uses.told, closed) == ([None], [True])
+    assert asyncio.run(values()) == [1, 2, "caught", "last"]
+    assert (uses.failures, closed) == ([None], [True])
     asyncio.run(part())
-    assert (uses.told, closed) == ([None, None], [True, True])
+    assert (uses.failures, closed) == ([None, None], [True, True])
 
 
 def test_failing_async_generator_is_a_failed_use(uses: Uses) -> None:
@@ -214,26 +215,26 @@ def test_failing_async_generator_is_a_failed_use(uses: Uses) -> None:
         yield 1
         raise KeyError
 
-    async def whole() -> list[Any]:
+    async def values() -> list[Any]:
         return [each async for each in numbers()]
 
     with pytest.raises(KeyError):
-        asyncio.run(whole())
-    assert uses.told == [KeyError]
+        asyncio.run(values())
+    assert uses.failures == [KeyError]
 
 
 @pytest.mark.parametrize("code", [None, 0])
 def test_exit_with_status_0_is_not_a_failure(uses: Uses, code: Any) -> None:
     with pytest.raises(SystemExit), uses.feature:
         sys.exit(code)
-    assert uses.told == [None]
+    assert uses.failures == [None]
 
 
 @pytest.mark.parametrize("code", [1, "no licence"])
 def test_exit_with_an_error_is_a_failure(uses: Uses, code: Any) -> None:
     with pytest.raises(SystemExit), uses.feature:
         sys.exit(code)
-    assert uses.told == [SystemExit]
+    assert uses.failures == [SystemExit]
 
 
 def test_closed_generator_is_not_a_failure(portal: Any, spool: Any) -> None:

@@ -1,4 +1,4 @@
-"""Events wait, are sent and are given up by the rules of the spool."""
+"""Events of activity are spooled, sent, quarantined and dropped like runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from client.tests.killing import every_instant, fork, was_killed
+from client.tests.helpers.processes import PATIENCE, every_instant, fork, was_killed
 
 from vigie_client import ActivityTracker, SpoolLimits, flush_spool, make_session, spool_payload, spool_stats
 from vigie_client.report.activity_calls import LISTS, ActivityClient
@@ -20,11 +20,11 @@ EVENTS = "/api/v1/usage/events"
 
 @pytest.fixture
 def track(portal: Any, token: str, spool: Path) -> Callable[..., ActivityTracker]:
-    """Makes a tracker that delivers nothing by itself while a test lasts."""
+    """Return a factory of trackers without background delivery during a test."""
 
     def make(**options: Any) -> ActivityTracker:
-        given = {"spool_path": spool, "timeout": 20, "deliver_after": 600, **options}
-        return ActivityTracker(portal.url, make_session(token), "bob@example.org", **given)
+        options = {"spool_path": spool, "timeout": PATIENCE, "deliver_after": 600, **options}
+        return ActivityTracker(portal.url, make_session(token), "bob@example.org", **options)
 
     return make
 
@@ -84,11 +84,11 @@ def test_refused_batch_is_halved_down_to_the_invalid_event(
     tracker = track()
     note(tracker, *"abcd", "poison", *"efgh")
 
-    def judge(body: Any) -> Any:
+    def respond(body: Any) -> Any:
         poisoned = any(event["error_type"] == "poison" for event in body["errors"])
         return answer(status, {"code": code}) if poisoned else None
 
-    portal.answer_with(EVENTS, judge)
+    portal.answer_with(EVENTS, respond)
     assert tracker.flush() == 8
     assert quarantined(spool) == [("poison", code)]
     assert not spool.exists()
@@ -116,7 +116,7 @@ def test_each_event_has_its_own_result(portal: Any, track: Any, spool: Path, ans
         pass
     note(tracker, "invalid", "odd")
 
-    def judge(body: Any) -> Any:
+    def respond(body: Any) -> Any:
         results = {name: [{"id": each["id"], "status": "recorded"} for each in body[name]] for name in LISTS}
         codes = {"conflict": "event_conflict", "invalid": "validation_failed"}
         for event, result in zip(body["errors"], results["errors"]):
@@ -124,7 +124,7 @@ def test_each_event_has_its_own_result(portal: Any, track: Any, spool: Path, ans
         results["errors"][3]["id"] = None
         return answer(200, {"results": results, "dropped_keys": 0})
 
-    portal.answer_with(EVENTS, judge)
+    portal.answer_with(EVENTS, respond)
     assert tracker.flush() == 4
     assert names_in(spool) == ["odd"]
     assert quarantined(spool) == [("conflict", "event_conflict"), ("invalid", "validation_failed")]
@@ -189,18 +189,18 @@ def test_expired_events_are_dropped_after_a_failed_delivery(portal: Any, track: 
 
 
 def test_concurrent_flushers_send_each_event_once(portal: Any, track: Any, spool: Path, token: str) -> None:
-    """The second one comes while the first one's events are in the portal's hands."""
+    """The second flush starts while the portal handles the events of the first."""
     first, second = track(), ActivityClient(portal.url, make_session(token), 20)
     note(first, *"abc")
     late: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         answer = portal._answer
 
-        def answer_late(*given: Any) -> Any:
+        def answer_late(*options: Any) -> Any:
             if not late:
                 late.append(0)
                 late[0] = flush_spool(spool, second)
-            return answer(*given)
+            return answer(*options)
 
         patch.setattr(portal, "_answer", answer_late)
         assert first.flush() == 3

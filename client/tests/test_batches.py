@@ -1,4 +1,4 @@
-"""Flushing with a client that sends many runs in one call."""
+"""Flushes in batches of many runs per call."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from client.tests.helpers.processes import PATIENCE
 
 from vigie_client import flush_spool, spool_payload, spool_stats
 
@@ -81,13 +82,13 @@ def test_run_without_a_result_waits(portal: Any, spool: Path, client: Any, fill:
 
 
 def refusing(answer: Any, poison: str, status: int, code: str) -> Any:
-    """A portal that refuses the call that carries `poison`, and takes every other."""
+    """Return a portal that refuses calls with the run `poison` and accepts all others."""
 
-    def judge(body: Any) -> Any:
+    def respond(body: Any) -> Any:
         runs = body.get("runs", [body])
         return answer(status, {"code": code}) if poison in [run["run_id"] for run in runs] else None
 
-    return judge
+    return respond
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, "malformed_json"), (413, "body_too_large"), (400, "body_too_deep")])
@@ -98,7 +99,7 @@ def test_refused_batch_is_halved_down_to_the_invalid_run(
     fill(*numbered(100))
     for path in (REPORT, BATCH):
         portal.answer_with(path, refusing(answer, poison, status, code))
-    assert flush_spool(spool, client, timeout=60) == 99
+    assert flush_spool(spool, client, timeout=PATIENCE) == 99
     assert ids_of_quarantined(spool) == [poison]
     assert not spool.exists()
     assert len(portal.requests) < 30
@@ -119,7 +120,7 @@ def test_run_that_breaks_the_portal_is_moved_behind_the_others(
 def test_narrowing_down_goes_on_in_the_next_flush(
     portal: Any, spool: Path, client: Any, fill: Any, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each call takes longer than half of the time that a flush has."""
+    """Each call takes more than half the time of a flush."""
     hours = iter(range(100))
     monkeypatch.setattr("vigie_client.spool.replay.monotonic", lambda: next(hours) * 3600.0)
     fill(*numbered(4))
@@ -159,7 +160,7 @@ def test_batch_size_doubles_after_each_success(portal: Any, spool: Path, client:
 
 
 class Foreign:
-    """A client whose `report_batch` answers what it is told to."""
+    """A foreign client whose `report_batch` returns or raises `answer`."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer

@@ -1,4 +1,4 @@
-"""A spool that nobody empties stays small, and says what it gave up."""
+"""A spool stays within its limits and counts what it drops."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Down:
 
 class Up:
     def __init__(self) -> None:
-        self.seen: list[Any] = []
+        self.payloads: list[Any] = []
 
     def report(self, payload: Any) -> bool:
-        self.seen.append(payload)
+        self.payloads.append(payload)
         return True
 
 
@@ -108,7 +108,7 @@ def test_age_starts_when_a_run_is_spooled(spool: Path, run: Any) -> None:
     assert waiting(spool) == ["b"]
     client = Up()
     flush_spool(spool, client, force=True)
-    assert client.seen == [run("b")]
+    assert client.payloads == [run("b")]
 
 
 def test_age_is_reset_once_the_spool_is_empty(spool: Path, run: Any) -> None:
@@ -127,24 +127,24 @@ def test_expired_run_is_delivered_if_possible(spool: Path, run: Any) -> None:
 
 def test_claimed_runs_are_never_dropped(spool: Path, run: Any) -> None:
     limits = SpoolLimits(max_runs=2)
-    seen: list[str] = []
+    payloads: list[str] = []
 
     class Filling:
         def report(self, payload: Any) -> bool:
-            if not seen:
+            if not payloads:
                 put(spool, run, "cdef", limits)
-            seen.append(payload["run_id"])
+            payloads.append(payload["run_id"])
             return True
 
     put(spool, run, "ab", limits)
     flush_spool(spool, Filling(), limits=limits)
-    assert seen == ["a"]
+    assert payloads == ["a"]
     assert waiting(spool) == ["f"]
     assert spool_stats(spool).dropped["count"] == 4
 
 
 def test_full_spool_makes_room_for_several_runs(spool: Path, run: Any) -> None:
-    """One in twenty goes at once, and what is done with is swept: the next lines cost what the first ones did."""
+    """A twentieth is dropped at once and swept: later appends cost as little as the first ones."""
     limits = SpoolLimits(max_runs=100)
     for number in range(101):
         spool_payload(spool, run(str(number)), limits=limits)

@@ -1,4 +1,4 @@
-"""A run is in the hands of one living flusher, and free the moment that flusher is dead."""
+"""A run is claimed by one living flusher, and free at once if that flusher dies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
+from client.tests.helpers.processes import PATIENCE
 
 from vigie_client import flush_spool, spool_stats
 
@@ -146,14 +147,14 @@ def gate() -> Iterator[threading.Event]:
 
 
 def test_threads_deliver_each_run_once(spool: Path, fill: Any, gate: threading.Event) -> None:
-    """All eight hold a run at once before the first is let go."""
+    """All eight threads claim a run before the first one is released."""
     fill(*"abcdefgh")
     together = threading.Barrier(8)
 
     class Meeting(Recording):
         def report(self, payload: Any) -> bool:
             if not gate.is_set():
-                together.wait(timeout=120)
+                together.wait(timeout=PATIENCE)
                 gate.set()
             return super().report(payload)
 

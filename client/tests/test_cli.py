@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from client.tests.documents import THREE_PAGES
+from client.tests.helpers.documents import THREE_PAGES
 
 from vigie_client import Credentials, TokenStore, spool_stats
 from vigie_client.cli import main, report_files
@@ -25,7 +25,7 @@ def state(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(portal: Any, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs one command against the fake portal, in a folder with the file `a.png`; its exit status."""
+    """Return a function that runs one command in a folder with the file `a.png` and returns its exit status."""
     monkeypatch.delenv("VIGIE_TOKEN", raising=False)
     (tmp_path / "a.png").write_bytes(b"")
     monkeypatch.chdir(tmp_path)

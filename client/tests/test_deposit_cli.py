@@ -17,7 +17,7 @@ FILE = "/api/v1/backups/deposits/database/a.sql.gz"
 
 @pytest.fixture
 def command(portal: Any, deposits: Any, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs `vigie-client deposit` against the fake portal; its exit status."""
+    """Return a function that runs `vigie-client deposit` and returns its exit status."""
     for name in ("VIGIE_TOKEN", "VIGIE_URL"):
         monkeypatch.delenv(name, raising=False)
 

@@ -1,4 +1,4 @@
-"""Dump commands: each part of them must have succeeded, and something must have come out."""
+"""Dump commands must succeed in every part and write something."""
 
 from __future__ import annotations
 
@@ -121,13 +121,15 @@ def test_command_without_output_fails(deposits: Any, command: str) -> None:
 
 
 def test_error_quotes_only_the_last_line_of_stderr() -> None:
-    said = r"import sys; sys.stderr.write('first\nprogress 1\rprogress 2\n\n  last\twords \x1b[0m\n \n'); sys.exit(3)"
-    assert failure_of(python(said)) == "the dump command ended with status 3: last words [0m"
+    message = (
+        r"import sys; sys.stderr.write('first\nprogress 1\rprogress 2\n\n  last\twords \x1b[0m\n \n'); sys.exit(3)"
+    )
+    assert failure_of(python(message)) == "the dump command ended with status 3: last words [0m"
 
 
 def test_quoted_line_is_cut() -> None:
-    said = "import sys; sys.stderr.write('begun ' + 'x' * 10_000_000 + 'ended'); sys.exit(3)"
-    message = failure_of(python(said))
+    message = "import sys; sys.stderr.write('begun ' + 'x' * 10_000_000 + 'ended'); sys.exit(3)"
+    message = failure_of(python(message))
     assert message.startswith("the dump command ended with status 3: begun xxx")
     assert message.endswith("x…")
     assert len(message) < 300
@@ -139,7 +141,7 @@ def test_large_stderr_does_not_block_the_dump() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("message", "quoted"),
     [
         ("bad conninfo: host=db password=hunter2 user=me", "bad conninfo: host=db password=*** user=me"),
         ("PGPASSWORD='hun ter2'; x", "PGPASSWORD=***; x"),
@@ -152,13 +154,13 @@ def test_large_stderr_does_not_block_the_dump() -> None:
         ('password authentication failed for user "me"', 'password authentication failed for user "me"'),
     ],
 )
-def test_secrets_in_stderr_are_masked(said: str, kept: str) -> None:
-    assert sanitize_line(said) == kept
-    assert failure_of(["sh", "-c", 'printf "%s" "$1" >&2; exit 1', "sh", said]).endswith(": " + kept)
+def test_secrets_in_stderr_are_masked(message: str, quoted: str) -> None:
+    assert sanitize_line(message) == quoted
+    assert failure_of(["sh", "-c", 'printf "%s" "$1" >&2; exit 1', "sh", message]).endswith(": " + quoted)
 
 
 def test_command_printed_by_bash_is_not_quoted() -> None:
-    """bash tells of a killed part of a pipeline by showing it."""
+    """bash prints a killed part of a pipeline."""
     assert failure_of("true | bash -c 'kill -9 $$' --user=me/hunter2").endswith("status 137 (SIGKILL)")
 
 
@@ -173,7 +175,7 @@ def test_command_has_no_input(start: Any) -> None:
 
 
 class Impatient:
-    """Stands in for `threading.Timer`: its time is over when the test says so."""
+    """Replaces `threading.Timer`; the test decides when it expires."""
 
     waiting: list[Callable[[], None]] = []
 
@@ -189,7 +191,7 @@ class Impatient:
 
 @pytest.fixture
 def held(tmp_path: Path) -> Iterator[tuple[str, int]]:
-    """A pipe that whatever a command has started holds open: a command that does so, and the pipe's other end."""
+    """Return a command whose children keep a pipe open, and the other end of the pipe."""
     fifo = tmp_path / "held"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
@@ -198,7 +200,7 @@ def held(tmp_path: Path) -> Iterator[tuple[str, int]]:
 
 
 def nobody_holds(reader: int) -> bool:
-    """Waits for the end, which doesn't come while somebody lives who holds it."""
+    """Wait for the end of the pipe, which comes once no child holds it."""
     return bool(select.select([reader], [], [], 30)[0]) and os.read(reader, 1) == b""
 
 

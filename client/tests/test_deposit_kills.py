@@ -1,4 +1,4 @@
-"""kill -9 at every instant of a deposit: no half file has its final name, and the next call tidies up."""
+"""Kill a deposit at every instant: files with final names are complete, and the next call deletes the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-from client.tests.killing import every_instant, fork, was_killed
+from client.tests.helpers.processes import every_instant, fork, was_killed
 
 from vigie_client import DepositFolder, DepositPortal, Dump, Patience, deposit, make_session
 from vigie_client.deposits.temporaries import Temporaries
@@ -29,7 +29,7 @@ def leftovers(stage: Path) -> list[str]:
 
 
 def reports(stage: Path) -> list[Any]:
-    """All that have a report's name, oldest first: each must be whole."""
+    """Return all reports, oldest first. Each must be complete."""
     texts = [path.read_text() for path in (stage / "deposits").rglob("*.json")]
     return sorted((json.loads(text) for text in texts), key=lambda report: str(report["timestamp"]))
 
@@ -78,7 +78,7 @@ def test_killed_upload_leaves_complete_files_and_no_temporary_ones(tmp_path: Pat
 
 
 def test_next_call_deletes_temporary_files_of_another_folder(tmp_path: Path) -> None:
-    """A part was made in a folder to which nobody deposits any more."""
+    """The temporary file is in a folder that is no longer used."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
 

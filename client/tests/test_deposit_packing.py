@@ -1,4 +1,4 @@
-"""From a dump to the deposited file: the same bytes for the same dump, whole or not at all, in constant memory."""
+"""Packing a dump is deterministic, detects incomplete dumps, and needs constant memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def zst(content: bytes) -> bytes:
 
 
 def long_zst(content: bytes) -> bytes:
-    """As `zstd --long=28` makes it."""
+    """Compress like `zstd --long=28`."""
     options = zstandard.ZstdCompressionParameters(window_log=28)
     compressor = zstandard.ZstdCompressor(compression_params=options).compressobj()
     return bytes(compressor.compress(content) + compressor.flush())

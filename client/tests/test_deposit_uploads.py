@@ -1,4 +1,4 @@
-"""Deposits over HTTP: what is sent, what is tried again, and what is said when it was in vain."""
+"""Deposits over HTTP: uploads, retries and errors."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any, Callable
 import pytest
 import requests
 import zstandard
+from client.tests.helpers.processes import PATIENCE
 
 from vigie_client import DepositPortal, Dump, Outcome, Patience, Result, make_session
 from vigie_client.deposits.uploads import TransferFailed, Uploader, _Body
@@ -29,7 +30,7 @@ Upload = Callable[..., Any]
 
 
 class Time:
-    """A clock that only pauses move, and all pauses."""
+    """A clock that only advances by pauses, which it collects."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -51,7 +52,7 @@ def clock() -> Time:
 
 @pytest.fixture
 def upload(portal: Any, deposits: Any, token: str, clock: Time) -> Upload:
-    """Deposits one database, or those given, with the fake portal; options are those of `Patience`."""
+    """Deposits one database, or the given ones, at the fake portal. Options are those of `Patience`."""
 
     def run(*dumps: Dump, **patience: float) -> Any:
         place = DepositPortal(portal.url + "/", make_session(token), clock.patience(**patience))
@@ -207,7 +208,7 @@ def test_answer_without_a_receipt_is_retried(portal: Any, answer: Any, upload: U
 def test_dripping_answer_is_abandoned(
     portal: Any, upload: Upload, clock: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every byte restarts the timeout of the socket: only the attempt's own limit ends it."""
+    """Every byte restarts the socket timeout: only the limit of the attempt ends it."""
 
     def drip(handler: Any) -> None:
         handler.wfile.write(b"HTTP/1.1 201 Created\r\nX-Drip: ")
@@ -217,14 +218,14 @@ def test_dripping_answer_is_abandoned(
 
     monkeypatch.setattr("vigie_client.deposits.uploads.SHORTEST", 0.5)
     portal.answer_with(FILE, drip)
-    assert upload(deadline=0.5, timeout=20).databases[0].error == "retry deadline"
+    assert upload(deadline=0.5, timeout=PATIENCE).databases[0].error == "retry deadline"
     assert clock.pauses == []
 
 
 def test_running_upload_may_exceed_the_deadline(portal: Any, deposits: Any, token: str) -> None:
-    """The deadline is for new attempts; the clock says that it's long over while the first one goes on."""
+    """The deadline concerns new attempts. The clock is beyond it while the first one goes on."""
     ticks = iter(range(0, 10**9, 10**6))
-    patience = Patience(deadline=1, timeout=20, monotonic=lambda: float(next(ticks)))
+    patience = Patience(deadline=1, timeout=PATIENCE, monotonic=lambda: float(next(ticks)))
     assert deposits.deposit(DUMP, place=DepositPortal(portal.url, make_session(token), patience)).status == "deposited"
 
 
@@ -245,7 +246,7 @@ def test_socket_timeout_is_passed_on(portal: Any, upload: Upload, monkeypatch: p
 def test_time_limit_grows_with_the_size(
     token: str, clock: Time, monkeypatch: pytest.MonkeyPatch, elapsed: float, limit: float
 ) -> None:
-    """What is left of the deadline, a minute at least, and as long as a very slow line takes for all of it."""
+    """The limit is the rest of the deadline, at least a minute, plus the time of a very slow connection."""
     limits: list[float] = []
 
     def run(_: Any, seconds: float) -> Outcome:
@@ -300,7 +301,7 @@ def test_token_is_in_no_result_and_no_log(
 def test_refusal_during_an_upload_is_read(
     portal: Any, upload: Upload, clock: Time, tmp_path: Path, status: int, code: str
 ) -> None:
-    """The portal closes the connection with most of the body unread: the system calls that a reset."""
+    """The portal closes the connection with most of the body unread, which the system reports as a reset."""
 
     def refuse(handler: Any) -> None:
         body = json.dumps({"code": code}).encode()

@@ -1,4 +1,4 @@
-"""Deposits in a folder: what lies where afterwards, and what the report says of it."""
+"""Deposits in a folder: the files and the report."""
 
 from __future__ import annotations
 

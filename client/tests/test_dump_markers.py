@@ -1,4 +1,4 @@
-"""What the first and last bytes of a dump tell, on recorded output of the programs in `dumps/`."""
+"""Doubts about dumps by their first and last bytes, on recorded output of the programs in `dumps/`."""
 
 import sqlite3
 from pathlib import Path

@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> TokenStore:
 
 @pytest.fixture
 def enrolled(portal: Any, answer: Any) -> Any:
-    """Makes the portal enrol whoever asks, giving `vigie_agent_new`; returns the answer."""
+    """Let the portal enrol everyone with the token `vigie_agent_new`. Return the answer."""
     reply = answer(201, {"status": "enrolled", "machine_id": "pc", "api_token": "vigie_agent_new", "agent": {"x": 1}})
     portal.answer_with(ENROLL, reply)
     return reply
@@ -175,7 +175,7 @@ def test_answer_without_a_token_can_be_retried(portal: Any, answer: Any, store: 
 
 
 def test_concurrent_enrolments_run_one_after_another(portal: Any, enrolled: Any, store: TokenStore) -> None:
-    """Two programs at once: the second waits, and doesn't spoil the attempt of the first."""
+    """The second of two concurrent programs waits and does not damage the attempt of the first."""
     inside: list[int] = []
 
     def watch(_: Any) -> Any:
@@ -210,7 +210,7 @@ def test_failed_rotation_keeps_the_token(portal: Any, answer: Any, store: TokenS
 
 
 def test_rotation_saves_the_machine_id_of_the_answer(portal: Any, answer: Any, store: TokenStore) -> None:
-    """An earlier installer stored the token alone."""
+    """An earlier installer stored only the token."""
     Path(store.directory).mkdir()
     (Path(store.directory) / "agent.token").write_text("vigie_agent_old")
     portal.answer_with(ROTATE, answer(200, {"machine_id": "PC-OLD-NAME", "api_token": "new"}))

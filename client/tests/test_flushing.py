@@ -1,4 +1,4 @@
-"""What a flush does with each run."""
+"""Flushes deliver, keep or quarantine each run."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ REPORT = "/api/v1/usage/report"
 
 
 class Foreign:
-    """A client that has nothing but `report(payload) -> bool`."""
+    """A foreign client with only `report(payload) -> bool`."""
 
-    def __init__(self, judge: Callable[[str], Any] = lambda _: True) -> None:
-        self.judge = judge
-        self.seen: list[str] = []
+    def __init__(self, respond: Callable[[str], Any] = lambda _: True) -> None:
+        self.respond = respond
+        self.payloads: list[str] = []
 
     def report(self, payload: Any) -> bool:
-        self.seen.append(payload["run_id"])
-        answer: bool = self.judge(payload["run_id"])
+        self.payloads.append(payload["run_id"])
+        answer: bool = self.respond(payload["run_id"])
         return answer
 
 
@@ -34,21 +34,21 @@ def test_runs_are_delivered_in_order(spool: Path, fill: Any) -> None:
     fill("a", "b", "c")
     client = Foreign()
     assert flush_spool(spool, client) == 3
-    assert client.seen == ["a", "b", "c"]
+    assert client.payloads == ["a", "b", "c"]
     assert not spool.exists()
 
 
 def test_payload_is_delivered_as_spooled(spool: Path, run: Any) -> None:
-    seen = []
+    payloads = []
 
     class Client:
         def report(self, payload: Any) -> bool:
-            seen.append(payload)
+            payloads.append(payload)
             return True
 
     spool_payload(spool, run("a", license_ref="é"))
     flush_spool(spool, Client())
-    assert seen == [run("a", license_ref="é")]
+    assert payloads == [run("a", license_ref="é")]
 
 
 def test_delivered_runs_are_not_sent_again(spool: Path, fill: Any) -> None:
@@ -71,23 +71,23 @@ def test_undelivered_runs_wait(spool: Path, fill: Any) -> None:
 def test_run_waits_if_the_client_raises(spool: Path, fill: Any, error: type[Exception]) -> None:
     fill("a")
 
-    def judge(_: str) -> bool:
+    def respond(_: str) -> bool:
         raise error
 
-    assert flush_spool(spool, Foreign(judge)) == 0
+    assert flush_spool(spool, Foreign(respond)) == 0
     assert ids_in(spool) == ["a"]
 
 
 def test_interrupted_flush_keeps_its_runs(spool: Path, fill: Any) -> None:
     fill("a", "b", "c")
 
-    def judge(run_id: str) -> bool:
+    def respond(run_id: str) -> bool:
         if run_id == "b":
             raise KeyboardInterrupt
         return True
 
     with pytest.raises(KeyboardInterrupt):
-        flush_spool(spool, Foreign(judge))
+        flush_spool(spool, Foreign(respond))
     assert ids_in(spool) == ["b", "c"]
 
 
@@ -101,7 +101,7 @@ def test_flush_stops_after_a_few_failures(spool: Path, fill: Any) -> None:
     fill(*"abcdefgh")
     client = Foreign(lambda _: False)
     flush_spool(spool, client)
-    assert client.seen == ["a", "b", "c"]
+    assert client.payloads == ["a", "b", "c"]
 
 
 def test_failed_runs_are_moved_behind_the_others(spool: Path, fill: Any) -> None:
@@ -109,7 +109,7 @@ def test_failed_runs_are_moved_behind_the_others(spool: Path, fill: Any) -> None
     flush_spool(spool, Foreign(lambda _: False))
     client = Foreign(lambda run_id: run_id in "de")
     assert flush_spool(spool, client) == 2
-    assert client.seen == ["d", "e", "a", "b", "c"]
+    assert client.payloads == ["d", "e", "a", "b", "c"]
 
 
 def test_single_run_is_sent_as_a_report(portal: Any, spool: Path, client: Any, fill: Any) -> None:

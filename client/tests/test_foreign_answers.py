@@ -1,4 +1,4 @@
-"""Answers that are not the portal's: items of each spool wait, and are delivered once the portal is back."""
+"""Items of each spool wait after foreign answers and are delivered once the portal is back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Callable
 
 import pytest
 import requests
+from client.tests.helpers.processes import PATIENCE
 
 from vigie_client import SpoolStats, UsageTelemetryClient, flush_spool, spool_payload, spool_stats
 from vigie_client.report.activity_calls import ActivityClient
@@ -42,7 +43,7 @@ ANSWERS = {
 
 
 def portal(body: dict[str, Any]) -> tuple[int, str, str]:
-    """Answers as the portal does that records everything."""
+    """Answer like a portal that records everything."""
     if "runs" in body:
         answer: Any = {
             "results": [{"run_id": run["run_id"], "status": "recorded", "code": None} for run in body["runs"]]
@@ -58,7 +59,7 @@ def portal(body: dict[str, Any]) -> tuple[int, str, str]:
 
 
 class Session:
-    """Gives the answer named `name`, as `make_session(token)` would after a call; without a name the portal's."""
+    """A session that returns the foreign answer `name`, or the portal's answer without a name."""
 
     def __init__(self, name: str = "") -> None:
         self.name = name
@@ -105,10 +106,10 @@ def test_items_wait_after_a_foreign_answer_and_are_delivered_later(
         spool, session = tmp_path / str(count), Session(name)
         client = kind("http://portal.example", session)
         assert all(spool_payload(spool, item(number)) for number in range(count))
-        assert flush_spool(spool, client, timeout=60) == 0
+        assert flush_spool(spool, client, timeout=PATIENCE) == 0
         assert state(spool_stats(spool)) == (count, 0, 0)
         session.name = ""
-        assert flush_spool(spool, client, force=True, timeout=60) == count
+        assert flush_spool(spool, client, force=True, timeout=PATIENCE) == count
         assert state(spool_stats(spool)) == (0, 0, 0)
 
 
@@ -120,13 +121,13 @@ def test_backlog_after_foreign_answers_needs_few_calls(
     spool, session = tmp_path / "spool", Session(name)
     spool.write_text("".join(json_module.dumps(item(number)) + "\n" for number in range(1500)))
     client = kind("http://portal.example", session)
-    assert flush_spool(spool, client, timeout=60) == 0
+    assert flush_spool(spool, client, timeout=PATIENCE) == 0
     assert state(spool_stats(spool)) == (1500, 0, 0)
     assert session.calls <= 10
 
 
 class Slow(Session):
-    """The portal, three seconds a call by a clock that tests go by."""
+    """A portal that takes three seconds per call by the clock of the tests."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
@@ -151,7 +152,7 @@ def test_flush_to_a_slow_portal_ends_within_its_timeout_without_a_pause(
 
 def test_call_has_no_more_time_than_its_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[float] = []
-    spool, client = tmp_path / "spool", UsageTelemetryClient("http://portal.example", Session(), timeout=60)
+    spool, client = tmp_path / "spool", UsageTelemetryClient("http://portal.example", Session(), timeout=PATIENCE)
 
     def run_at_once(call: Callable[[], Any], timeout: float) -> Any:
         given.append(timeout)

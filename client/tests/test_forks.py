@@ -1,4 +1,4 @@
-"""A client that was made and used before a fork works in the children, each by connections of its own."""
+"""A client that was used before a fork works in the children, with separate connections."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Callable, Iterator
 
 import pytest
+from client.tests.helpers.processes import PATIENCE
 
 from vigie_client import UsageTelemetryClient, make_session
 from vigie_client.http.deadlines import CallFailed, DeadlineRunner
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
 
 @pytest.fixture
 def keeping_alive() -> Iterator[Any]:
-    """A portal that keeps connections open; `ports` has the client's port of each call."""
+    """A portal with persistent connections. `ports` has the client's port of each call."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -56,7 +57,7 @@ def succeeds_in_child(check: Callable[[], bool]) -> bool:
 
 
 def test_forked_child_opens_its_own_connection(keeping_alive: Any, token: str, run: Any) -> None:
-    client = UsageTelemetryClient(keeping_alive.url, make_session(token), timeout=20)
+    client = UsageTelemetryClient(keeping_alive.url, make_session(token), timeout=PATIENCE)
     assert client.report(run("parent"))
     assert all(succeeds_in_child(lambda: client.report(run("child"))) for _ in range(2))
     assert client.report(run("parent again"))

@@ -1,4 +1,4 @@
-"""Reporting never raises and never outlasts its deadline, whatever it is given to work with."""
+"""Reporting never raises and never exceeds its deadline, whatever the session does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vigie_client.http.deadlines import CallFailed, DeadlineRunner
 
 
 class StuckSession:
-    """Its calls end when `release` is set, at the latest after 5 seconds: too late for any deadline here."""
+    """A session whose calls block until `release` is set, or for 5 seconds, beyond any deadline here."""
 
     def __init__(self) -> None:
         self.release = threading.Event()
@@ -46,7 +46,7 @@ class Raising:
 
 
 class Odd:
-    """A response all of whose attributes are `value`."""
+    """A response whose attributes all have the same value."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -99,7 +99,7 @@ def test_stuck_session_returns_at_the_deadline(stuck: StuckSession, run: Any) ->
 
 
 def test_dripping_server_returns_at_the_deadline(token: str, run: Any) -> None:
-    """A byte now and then satisfies the timeout of requests for ever."""
+    """Single bytes restart the timeout of requests for ever."""
     import socket  # noqa: PLC0415
 
     from vigie_client import make_session  # noqa: PLC0415

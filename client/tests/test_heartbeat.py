@@ -4,6 +4,7 @@ import threading
 from typing import Any
 
 import pytest
+from client.tests.helpers.processes import PATIENCE
 
 from vigie_client import HeartbeatThread, PortalError, make_session, send_heartbeat
 
@@ -12,12 +13,12 @@ HEARTBEAT = "/api/v1/agents/heartbeat"
 
 @pytest.fixture
 def beating(portal: Any, token: str) -> HeartbeatThread:
-    return HeartbeatThread(portal.url, make_session(token), version="1.4", timeout=20, rng=lambda: 0.0)
+    return HeartbeatThread(portal.url, make_session(token), version="1.4", timeout=PATIENCE, rng=lambda: 0.0)
 
 
 def test_heartbeat_sends_the_known_fields(portal: Any, answer: Any, token: str) -> None:
     portal.answer_with(HEARTBEAT, answer(200, {"status": "ok", "next_heartbeat_seconds": 312}))
-    assert send_heartbeat(portal.url, make_session(token), version="1.4", timeout=20) == 312
+    assert send_heartbeat(portal.url, make_session(token), version="1.4", timeout=PATIENCE) == 312
     assert portal.sent_to(HEARTBEAT) == [{"version": "1.4"}]
 
 
@@ -27,13 +28,13 @@ def test_heartbeat_sends_the_known_fields(portal: Any, answer: Any, token: str) 
 )
 def test_interval_is_clamped(portal: Any, answer: Any, token: str, given: Any, interval: float) -> None:
     portal.answer_with(HEARTBEAT, answer(200, {"next_heartbeat_seconds": given}))
-    assert send_heartbeat(portal.url, make_session(token), timeout=20) == interval
+    assert send_heartbeat(portal.url, make_session(token), timeout=PATIENCE) == interval
 
 
 def test_failed_heartbeat_raises_its_code(portal: Any, answer: Any, token: str) -> None:
     portal.answer_with(HEARTBEAT, answer(401, {"code": "token_revoked"}))
     with pytest.raises(PortalError, match="auth 401 token_revoked"):
-        send_heartbeat(portal.url, make_session(token), timeout=20)
+        send_heartbeat(portal.url, make_session(token), timeout=PATIENCE)
 
 
 def test_thread_uses_the_portals_interval(portal: Any, answer: Any, beating: HeartbeatThread) -> None:
@@ -84,8 +85,8 @@ def test_stop_between_heartbeats_returns_at_once(portal: Any, answer: Any, beati
 
     portal.answer_with(HEARTBEAT, hear)
     beating.start()
-    assert heard.wait(30)
-    beating.stop(timeout=30)
+    assert heard.wait(PATIENCE)
+    beating.stop(timeout=PATIENCE)
     assert not beating.is_alive()
 
 
@@ -97,9 +98,9 @@ def test_stop_does_not_wait_for_a_running_heartbeat(beating: HeartbeatThread) ->
             begun.set()
             release.wait()
 
-    stuck = HeartbeatThread("http://portal", Stuck(), timeout=60)
+    stuck = HeartbeatThread("http://portal", Stuck(), timeout=PATIENCE)
     stuck.start()
-    assert begun.wait(30)
+    assert begun.wait(PATIENCE)
     stuck.stop(timeout=0.01)
     assert stuck.is_alive()  # it returned, though nothing had released the call
     release.set()

@@ -1,4 +1,4 @@
-"""kill -9 at every instant: of an append, of a flush, and at random in a crowd of both."""
+"""Kill appenders and flushers at every instant, and many of both at random."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client.tests.killing import every_instant, fork, was_killed
+from client.tests.helpers.processes import every_instant, fork, was_killed
 
 from vigie_client import flush_spool, spool_payload, spool_stats
 from vigie_client.spool.spooling import retry_quarantined
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork and SIGKIL
 
 
 class Logging:
-    """Delivers into a log on disk, one line per call, that a kill can't tear; or answers False."""
+    """Delivers to a log on disk, one line per call, which a kill cannot tear, or returns False."""
 
     real_write = staticmethod(os.write)
 
@@ -136,7 +136,7 @@ def test_run_is_in_spool_or_quarantine_after_a_killed_retry(tmp_path: Path) -> N
 
 
 def test_concurrent_processes_killed_at_random_lose_no_run(tmp_path: Path) -> None:
-    """Appenders and flushers, most of them killed; what an appender was told is safe must arrive."""
+    """Most appenders and flushers are killed. Each run that was reported as safe must arrive."""
     dice = random.Random(20260310)
     spool = tmp_path / "spool"
     safe = Logging(tmp_path / "safe")

@@ -1,4 +1,4 @@
-"""With VIGIE_TELEMETRY=off no run and no activity is written or sent; what isn't telemetry goes on."""
+"""VIGIE_TELEMETRY=off stops runs, activity and feedback, but not enrolment, heartbeats and deposits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REPORTING = ("--app-name", "gui", "--app-version", "6.0.3")
 
 
 class Counting:
-    """A client of somebody else's."""
+    """A foreign client."""
 
     calls = 0
 
@@ -121,6 +121,6 @@ def test_commands_print_the_opt_out_and_do_nothing(
     assert portal.requests == []
 
 
-def test_foreign_client_is_not_called_during_an_opt_out(off: None, portal: Any, token: str, run: Any) -> None:
+def test_client_sends_nothing_during_an_opt_out(off: None, portal: Any, token: str, run: Any) -> None:
     assert UsageTelemetryClient(portal.url, make_session(token)).send(run("a")).keeps_item
     assert portal.requests == []

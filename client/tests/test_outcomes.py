@@ -1,4 +1,4 @@
-"""What the client makes of the portal's answers."""
+"""Outcomes of the portal's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the package promises to those who install it."""
+"""Exports, imports and folders of the package."""
 
 from __future__ import annotations
 

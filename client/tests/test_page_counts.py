@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client.tests.documents import CATALOG, PAGE, THREE_PAGES, body, pdf, tiff, tree
+from client.tests.helpers.documents import CATALOG, PAGE, THREE_PAGES, body, pdf, tiff, tree
 
 from vigie_client import page_count_for
 from vigie_client.report import pdf_pages

@@ -1,4 +1,4 @@
-"""When a flush leaves the portal alone, also across programs: the pause is on disk."""
+"""Pauses after failures, which are on disk and hold for other programs too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Flush = Callable[..., int]
 
 @pytest.fixture
 def flush(spool: Path, client: Any) -> Flush:
-    """Flushes at so many seconds after NOW, with the longest jitter."""
+    """Return a function that flushes at a number of seconds after NOW, with the longest jitter."""
 
     def at(seconds: float, **more: Any) -> int:
         return flush_spool(spool, client, now=lambda: NOW + seconds, rng=lambda: 0.0, **more)

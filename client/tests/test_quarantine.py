@@ -1,4 +1,4 @@
-"""What the portal refused is kept, counted, listed, retried and dropped."""
+"""Refused items are kept, counted, listed, retried and dropped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REPORT = "/api/v1/usage/report"
 
 @pytest.fixture
 def refuse(portal: Any, spool: Path, client: Any, fill: Any, answer: Any) -> Callable[..., None]:
-    """Spools runs and has each of them refused with `code`; the portal takes everything afterwards."""
+    """Return a function that spools runs and lets the portal refuse them with `code`."""
 
     def put(*run_ids: str, code: str = "run_conflict", **more: Any) -> None:
         portal.answer_with(REPORT, answer(409, {"code": code}))
@@ -107,7 +107,7 @@ def test_reading_a_missing_quarantine_creates_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture
 def command(portal: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, Any]]:
-    """Runs a command on an enrolled machine; its exit status and what it printed."""
+    """Return a function that runs a command on an enrolled machine: its exit status and output."""
     TokenStore(tmp_path).save(Credentials("pc", "vigie_agent_mine"))
 
     def call(*arguments: str) -> tuple[int, Any]:

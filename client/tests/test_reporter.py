@@ -1,4 +1,4 @@
-"""Runs that a program reports are safe on disk, or go straight to the portal where the disk takes nothing."""
+"""Reported runs are on disk, or are sent directly if the disk fails."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from client.tests.helpers.processes import PATIENCE
 
 from vigie_client import (
     Credentials,
@@ -34,10 +35,12 @@ DISK = {
 
 @pytest.fixture
 def reporter(portal: Any, token: str, spool: Path) -> Callable[..., UsageReporter]:
-    """Makes one that delivers nothing by itself while a test lasts."""
+    """Return a factory of reporters without background delivery during a test."""
 
     def make(**options: Any) -> UsageReporter:
-        return UsageReporter(portal.url, token, **{"spool_path": spool, "timeout": 20, "deliver_after": 600, **options})
+        return UsageReporter(
+            portal.url, token, **{"spool_path": spool, "timeout": PATIENCE, "deliver_after": 600, **options}
+        )
 
     return make
 
@@ -60,15 +63,15 @@ def test_runs_are_delivered_in_the_background_and_retried(portal: Any, reporter:
     portal.answer_with(REPORT, answer(502, b"<html>"), lambda _: came.set())
     reporting = reporter(deliver_after=0)
     assert reporting.report(run("a"))
-    assert came.wait(20)
+    assert came.wait(PATIENCE)
 
 
 def test_backlog_longer_than_a_flush_is_delivered_without_a_pause(
     reporter: Any, spool: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each call takes most of the time that a flush has."""
-    hours = iter(range(100))
-    monkeypatch.setattr("vigie_client.spool.replay.monotonic", lambda: next(hours) * 12.0)
+    """Each call takes most of the time of a flush."""
+    calls = iter(range(100))
+    monkeypatch.setattr("vigie_client.spool.replay.monotonic", lambda: next(calls) * 0.6 * PATIENCE)
     for number in range(101):
         spool_payload(spool, run(str(number)))
     reporting = reporter()
@@ -117,7 +120,7 @@ def test_opt_out_reports_nothing(
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From its call on no file grows; what is there can still be overwritten and deleted."""
+    """Return a function after which no file can grow, but be overwritten and deleted."""
     real = os.write
 
     def write(descriptor: int, data: Any) -> int:
@@ -172,7 +175,7 @@ def test_concurrent_flushers_on_a_full_disk_send_each_run_once(
 
 
 def first_example(url: str) -> Callable[[], None]:
-    """The first example of the README, at `url`."""
+    """Return the first example of the README, with `url`."""
     found = re.search(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
     assert found is not None
     code = compile(found[1].replace("https://vigie.example.org", url), "README.md", "exec")

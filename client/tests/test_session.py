@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import requests
+from client.tests.helpers.processes import PATIENCE
 
 from vigie_client import (
     ActivityTracker,
@@ -105,10 +106,10 @@ CALLS = {
 
 
 def call(name: str, url: str, store: TokenStore, spool: Path) -> None:
-    """Makes one call by the token in `store`, whatever pause there is."""
-    options: Any = {"spool_path": spool, "timeout": 20, "deliver_after": 600}
+    """Make one call with the token in `store`, ignoring pauses."""
+    options: Any = {"spool_path": spool, "timeout": PATIENCE, "deliver_after": 600}
     if name == "heartbeat":
-        HeartbeatThread(url, make_session(store), timeout=20).beat()
+        HeartbeatThread(url, make_session(store), timeout=PATIENCE).beat()
     elif name == "report":
         reporter = UsageReporter(url, store, **options)
         reporter.report({"run_id": "a"})
@@ -139,7 +140,7 @@ def test_call_sends_the_current_token_of_the_store(portal: Any, answer: Any, tmp
 def test_program_goes_on_after_a_rotation(portal: Any, answer: Any, tmp_path: Path) -> None:
     store = TokenStore(tmp_path)
     store.save(OLD)
-    beating = HeartbeatThread(portal.url, make_session(store), timeout=20)
+    beating = HeartbeatThread(portal.url, make_session(store), timeout=PATIENCE)
     portal.answer_with(CALLS["heartbeat"], answer(401, {}), answer(200, {"next_heartbeat_seconds": 312}))
     beating.beat()
     store.save(NEW)

@@ -1,4 +1,4 @@
-"""Putting runs on disk."""
+"""Spooling runs to disk."""
 
 from __future__ import annotations
 

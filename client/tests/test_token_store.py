@@ -133,7 +133,7 @@ def test_failed_save_keeps_the_old_token(store: TokenStore, monkeypatch: pytest.
 
 
 class Windows:
-    """Stands in for `whoami.exe` and `icacls.exe`."""
+    """Replaces `whoami.exe` and `icacls.exe`."""
 
     def __init__(self, listing: bytes = b'"PC\\Zo\x82","S-1-5-21-1-2-3-1001"\r\n') -> None:
         self.listing = listing

@@ -1,4 +1,4 @@
-"""PDF and TIFF files made for tests, whole or broken in one way."""
+"""Make PDF and TIFF files, complete or broken in one way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PAGE = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>"
 
 
 def body(*objects: bytes) -> tuple[bytes, list[int]]:
-    """The objects of a PDF, numbered from 1, and where each begins."""
+    """Return the objects of a PDF, numbered from 1, and their positions."""
     data, places = b"%PDF-1.7\n", []
     for number, source in enumerate(objects, 1):
         places.append(len(data))
@@ -18,7 +18,7 @@ def body(*objects: bytes) -> tuple[bytes, list[int]]:
 
 
 def pdf(*objects: bytes) -> bytes:
-    """A whole file; its first object is the catalog."""
+    """Return a complete file, whose first object is the catalog."""
     data, places = body(*objects)
     size = len(objects) + 1
     table = b"xref\n0 %d\n0000000000 65535 f \n" % size + b"".join(b"%010d 00000 n \n" % place for place in places)
@@ -33,7 +33,7 @@ THREE_PAGES = tree(b"/Count 3", b"3 0 R 4 0 R 5 0 R", PAGE, PAGE, PAGE)
 
 
 def tiff(*kinds: int, order: str = "<", big: bool = False, last: int = 0) -> bytes:
-    """A TIFF with a directory for each kind (its NewSubfileType); `last` is what the last one gives as the next."""
+    """Return a TIFF with a directory for each kind (NewSubfileType). `last` is the next offset of the last one."""
     offset, count, entry = ("Q", "Q", "HHQI4x") if big else ("I", "H", "HHII")
     first = 16 if big else 8
     data = {"<": b"II", ">": b"MM"}[order]
