@@ -10,7 +10,6 @@ from portal.api.payloads import PayloadReader
 from usage.ingestion.events import read_error_type, read_feature, read_route
 from usage.models import FeatureUsage, UserError, UserSession
 
-pytestmark = pytest.mark.django_db(transaction=True)
 TOKEN = "vigie_client_0123456789ab_secret"
 NAMES = [
     "export",

@@ -1,4 +1,4 @@
-"""What must not be kept is planted in every place of the events, and then looked for everywhere."""
+"""A canary in every place of the events must not appear anywhere afterwards."""
 
 import json
 
@@ -26,16 +26,14 @@ PLANTS = [
 
 
 def planted():
-    """Bodies with the canary under unknown keys, as a key, and in the place of every value, at any depth."""
+    """Yield bodies with the canary in unknown keys, as a key, and in place of each value, at any depth."""
     for name, make in EVENT_PAYLOADS.items():
         for plant in PLANTS:
             yield {name: [make() | {"file_name": plant, plant: plant, "meta": {"path": [plant, {plant: plant}]}}]}
             yield {name: [make()], plant: plant, "meta": {plant: [plant]}}
             yield {name: plant}
             yield {name: [plant, [plant], {plant: plant}]}
-            for key in make():
-                for value in (plant, [plant], {plant: plant}):
-                    yield {name: [make() | {key: value}]}
+            yield {name: [make() | {key: value} for key in make() for value in (plant, [plant], {plant: plant})]}
 
 
 def everything_kept():

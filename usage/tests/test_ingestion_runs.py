@@ -96,17 +96,17 @@ def test_other_run_id_is_refused(report, given):
     assert fields_refused(report(run_payload(run_id=given))) == ["run_id"]
 
 
-@pytest.mark.parametrize("field", ["document_count", "succeeded_count", "failed_count", "total_pages"])
 @pytest.mark.parametrize("value", [True, False, "2", 2.0, 2.5, -1, 2**31, 10**30, [], {}, None])
-def test_counter_other_than_integer_is_refused(report, field, value):
-    assert fields_refused(report(run_payload(**{field: value}))) == [field]
+def test_counter_other_than_integer_is_refused(report, value):
+    assert fields_refused(report(run_payload(total_pages=value))) == ["total_pages"]
 
 
-@pytest.mark.parametrize("field", ["ordinal", "page_count", "duration_ms"])
-@pytest.mark.parametrize("value", [True, "2", 2.0, -1, 2**31, 10**30, [], {}])
-def test_document_number_other_than_integer_is_refused(report, field, value):
-    body = run_payload() | {"documents": [document_payload(), document_payload(**{field: value})]}
-    assert fields_refused(report(body)) == [f"documents[1].{field}"]
+def test_each_counter_and_document_number_is_an_integer(report):
+    counters = ["document_count", "succeeded_count", "failed_count", "total_pages"]
+    numbers = ["ordinal", "page_count", "duration_ms"]
+    body = run_payload() | dict.fromkeys(counters, -1)
+    body["documents"] = [document_payload(), document_payload() | dict.fromkeys(numbers, "2")]
+    assert fields_refused(report(body)) == [*counters, *(f"documents[1].{name}" for name in numbers)]
 
 
 @pytest.mark.parametrize(
@@ -150,29 +150,27 @@ def test_licence_and_machine_are_optional(report, field):
     assert set(Run.objects.values_list(field, flat=True)) == {""}
 
 
-@pytest.mark.parametrize("field", ["license_ref", "machine_id", "app_name", "app_version"])
 @pytest.mark.parametrize(
     "value", ["", "   ", "x" * 129, "C:\\secret", "a/b", "é", "a\nb", "M1\n", "\tM1", "a\x00", 7, True, [], {}]
 )
-def test_identifier_with_path_or_control_character_is_refused(report, field, value):
-    assert fields_refused(report(run_payload(**{field: value}))) == [field]
+def test_identifier_with_path_or_control_character_is_refused(report, value):
+    fields = ["license_ref", "machine_id", "app_name", "app_version"]
+    assert fields_refused(report(run_payload(**dict.fromkeys(fields, value)))) == fields
 
 
-@pytest.mark.parametrize("field", ["app_name", "app_version", "documents", "document_count", "run_id"])
-def test_missing_required_field_is_refused(report, field):
-    body = run_payload()
-    del body[field]
-    answer = report(body)
-    assert fields_refused(answer) == [field]
-    assert answer.json()["errors"][0]["code"] == "required"
+def test_missing_required_fields_are_refused(report):
+    required = ["run_id", "app_name", "app_version", "document_count", "succeeded_count", "failed_count", "total_pages"]
+    required.append("documents")
+    answer = report({name: value for name, value in run_payload().items() if name not in required})
+    assert fields_refused(answer) == required
+    assert {error["code"] for error in answer.json()["errors"]} == {"required"}
 
 
 @pytest.mark.parametrize(
     "value", ["2026-03-10", "2026-03-10T09:20:00", "yesterday", "", 1773134400, True, "２026-03-10T09:20:00Z", "2026-02-30T00:00:00Z", {}]
 )  # fmt: skip
-@pytest.mark.parametrize("field", ["started_at", "sent_at"])
-def test_timestamp_without_offset_is_refused(report, field, value):
-    assert fields_refused(report(run_payload(**{field: value}))) == [field]
+def test_timestamp_without_offset_is_refused(report, value):
+    assert fields_refused(report(run_payload(started_at=value, sent_at=value))) == ["started_at", "sent_at"]
 
 
 @pytest.mark.parametrize("documents", [{}, "x", 7, [7], ["C:\\secret.pdf"], [[]], [None]])
