@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from agents.models import Agent
 from agents.querysets import SEEN_EVERY
-from portal.access.tokens.authentication import BearerAuthentication, lookup
+from portal.access.tokens.authentication import BearerAuthentication, compile_token_query
 from portal.models import ApiToken
 
 OWN_UNINSTALL = "own_uninstall"
@@ -22,7 +22,7 @@ def machine_of(token: ApiToken | None) -> Agent | None:
 
 
 class MachineBearerAuthentication(BearerAuthentication):
-    tokens_by_key = lookup(ApiToken.objects.select_related("user", "machine__agent"))
+    tokens_by_key = compile_token_query(ApiToken.objects.select_related("user", "machine__agent"))
 
     def accepted(self, token: ApiToken, now: datetime) -> None:
         """Update `last_seen_at` on any call with a machine's token."""

@@ -21,7 +21,7 @@ from agents.authentication import OWN_UNINSTALL, machine_of
 from agents.models import Agent, MachineToken
 from portal import audit
 from portal.access.tokens.issuing import issue_token, revoke_token
-from portal.base.problems import Problem, invalid
+from portal.base.problems import Problem, invalid_field
 from portal.models import ApiToken
 from portal.querysets import ApiTokenQuerySet
 
@@ -112,7 +112,7 @@ def own_machine(token: ApiToken | None, machine_id: str | None) -> Agent | None:
     """
     own = machine_of(token)
     if own is None and machine_id is None:
-        raise invalid("machine_id", "required", "This field is required.")
+        raise invalid_field("machine_id", "required", "This field is required.")
     if own is not None and machine_id is not None and not own.is_called(machine_id):
         raise Problem("machine_mismatch", subject=machine_subject(own.machine_id))
     if token is not None and token.for_machine and not token.is_for_machine(machine_id or ""):

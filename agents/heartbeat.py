@@ -44,7 +44,9 @@ def record_changes(agent: Agent, sent: dict[str, Any], request: HttpRequest) -> 
             after = {name: value for name, value in new.items() if name in names}
             if after:
                 before = {name: getattr(agent, name) for name in after}
-                audit.hourly(action, machine_subject(agent.machine_id), request=request, before=before, after=after)
+                audit.record_hourly(
+                    action, machine_subject(agent.machine_id), request=request, before=before, after=after
+                )
 
 
 def next_heartbeat_seconds() -> int:

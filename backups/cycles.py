@@ -76,7 +76,7 @@ def plan(hour: int, minute: int, weekly: bool, days: str, early: timedelta, wind
 def moments(plan: Plan, around: datetime, step: int) -> Iterator[datetime]:
     """The expected times from `around` on, forwards or backwards; without a schedule, from its day on."""
     if plan.schedule:
-        yield from cron.times(plan.schedule, plan.zone, around, backward=step < 0)
+        yield from cron.cron_times(plan.schedule, plan.zone, around, backward=step < 0)
         return
     day = around.astimezone(UTC).date()
     while True:
@@ -140,7 +140,7 @@ def pauses(schedule: str, zone: str) -> tuple[timedelta, timedelta]:
     Raises ValueError for an expression that is none, and for one that pauses for more than a year.
     """
     until = SOME_MONDAY + LOOKED_AT
-    within = takewhile(lambda moment: moment <= until, cron.times(schedule, zone, SOME_MONDAY))
+    within = takewhile(lambda moment: moment <= until, cron.cron_times(schedule, zone, SOME_MONDAY))
     found = list(islice(within, MOST_TIMES))
     ends = [] if len(found) == MOST_TIMES else [until]
     longest = max(after - before for before, after in pairwise([SOME_MONDAY, *found, *ends]))

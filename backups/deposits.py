@@ -35,7 +35,7 @@ from backups.scanner.disk.opening import Unusable, deposit_folder
 from portal.api.streams import UNREADABLE
 from portal.base import disks
 from portal.base.files import sync_folder
-from portal.base.problems import Problem, invalid
+from portal.base.problems import Problem, invalid_field
 
 log = logging.getLogger("vigie.backups")
 
@@ -106,10 +106,12 @@ def announced(area: str, name: str, agent: Agent, headers: Mapping[str, Any]) ->
     if area not in AREAS:
         raise Problem("not_found")
     if not AREAS[area].is_name(name, agent.machine_id):
-        raise invalid("name", "pattern", AREAS[area].expected)
+        raise invalid_field("name", "pattern", AREAS[area].expected)
     sha256 = headers.get("HTTP_X_CONTENT_SHA256", "")
     if not SHA256.fullmatch(sha256):
-        raise invalid("X-Content-SHA256", "pattern" if sha256 else "required", "64 hexadecimal digits are expected.")
+        raise invalid_field(
+            "X-Content-SHA256", "pattern" if sha256 else "required", "64 hexadecimal digits are expected."
+        )
     length = headers.get("CONTENT_LENGTH") or ""
     if not LENGTH.fullmatch(length):
         raise Problem("length_mismatch")

@@ -48,7 +48,7 @@ def pauses(schedule: str, zone: str) -> tuple[timedelta, timedelta]:
     Raises ValueError for an expression that is none, and for one that pauses for more than a year.
     """
     until = SOME_MONDAY + LOOKED_AT
-    within = takewhile(lambda moment: moment <= until, cron.times(schedule, zone, SOME_MONDAY))
+    within = takewhile(lambda moment: moment <= until, cron.cron_times(schedule, zone, SOME_MONDAY))
     found = list(islice(within, MOST_TIMES))
     ends = [] if len(found) == MOST_TIMES else [until]
     longest = max(after - before for before, after in pairwise([SOME_MONDAY, *found, *ends]))

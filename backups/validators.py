@@ -48,7 +48,7 @@ def validate_schedule(text: str) -> None:
 
 def validate_zone(name: str) -> None:
     try:
-        cron.zone_of(name)
+        cron.parse_zone(name)
     except ValueError:
         raise ValidationError(_("The name of a time zone is expected, such as Europe/Paris.")) from None
 

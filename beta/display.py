@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from agents.enrolment import machine_subject
 from beta.models import BetaFeedback
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge
-from portal.base.text import truncated
+from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE
 
 Severity, Status, Type = BetaFeedback.Severity, BetaFeedback.Status, BetaFeedback.Type
@@ -78,7 +78,7 @@ def said(comment: str, longest: int = SHOWN_COMMENT) -> SafeString:
     first = next((line.strip() for line in comment[:READ_OF_COMMENT].splitlines() if line.strip()), "")
     if not first:
         return format_html('<span class="quiet">{}</span>', _("no comment"))
-    return isolated(truncated(first, longest))
+    return isolated(truncate_text(first, longest))
 
 
 def in_full(comment: str) -> SafeString | str:

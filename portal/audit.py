@@ -14,7 +14,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
 from portal.base import disks
-from portal.base.addresses import network_of
+from portal.base.addresses import sender_network
 from portal.models import ApiToken, AuditEvent
 
 log = logging.getLogger("vigie.audit")
@@ -66,12 +66,12 @@ EVENT_TEXTS: dict[str, str | Promise] = {
 }
 
 
-def subject_of(user: Any) -> str:
+def user_subject(user: Any) -> str:
     """Return the name of a user in the trail, as subject or actor."""
     return f"user:{user.get_username()}"
 
 
-def actor_of(request: HttpRequest | None) -> str:
+def request_actor(request: HttpRequest | None) -> str:
     """Return a request's actor: `agent:KEY`, `client:LABEL`, `user:NAME` or `anonymous`; `system` without a request."""
     if request is None:
         return "system"
@@ -79,7 +79,7 @@ def actor_of(request: HttpRequest | None) -> str:
     if token is not None and token.kind != ApiToken.Kind.STAFF:
         return token.bearer
     user = token.user if token is not None else getattr(request, "user", None)
-    return subject_of(user) if user is not None and user.is_authenticated else "anonymous"
+    return user_subject(user) if user is not None and user.is_authenticated else "anonymous"
 
 
 def record_event(
@@ -96,7 +96,7 @@ def record_event(
     AuditEvent.objects.create(
         at=now,
         last_at=now,
-        actor=actor or actor_of(request),
+        actor=actor or request_actor(request),
         action=action,
         subject=subject,
         before=before,
@@ -108,22 +108,24 @@ def record_event(
 def record_refusal(request: HttpRequest, code: str, subject: str = "") -> None:
     """A refusal is answered even where it cannot be noted."""
     try:
-        hourly(f"refused.{code}", subject, request=request)
+        record_hourly(f"refused.{code}", subject, request=request)
     except DatabaseError as error:
-        log.error("a refusal could not be noted: %s", disks.trouble(error))
+        log.error("a refusal could not be noted: %s", disks.describe_error(error))
 
 
-def hourly(action: str, subject: str, *, request: HttpRequest | None, before: Any = None, after: Any = None) -> None:
+def record_hourly(
+    action: str, subject: str, *, request: HttpRequest | None, before: Any = None, after: Any = None
+) -> None:
     """One row for all that is the same within an hour, with a count: a looping client must not fill the table.
 
     A sender of IPv6 is one by its network, or each request would make a row. Without a request nothing says who it was.
     """
     now = timezone.now()
     event = {
-        "actor": actor_of(request),
+        "actor": request_actor(request),
         "action": action,
         "subject": subject,
-        "address": network_of(request.META.get("REMOTE_ADDR", "")) if request else "",
+        "address": sender_network(request.META.get("REMOTE_ADDR", "")) if request else "",
         "before": before,
         "after": after,
     }

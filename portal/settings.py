@@ -12,7 +12,7 @@ from portal.access.signin.replaced import MFA_FORMS as MFA_FORMS
 from portal.access.sso import issuer
 from portal.access.tokens import peppers
 from portal.base import encryption
-from portal.base.addresses import networks
+from portal.base.addresses import parse_networks
 from portal.base.env import Environment, at_least, host_of
 from portal.base.logs import SUSPICIOUS
 
@@ -36,9 +36,9 @@ REPORTS_ROOT = env.path("REPORTS_ROOT", VIGIE_DATA_DIR / "reports")
 # --- Secrets ---------------------------------------------------------------------------------------------------------
 
 SECRET_KEY = env.secret("SECRET_KEY", SECRETS_DIR, at_least(50, "SECRET_KEY"))
-TOKEN_PEPPERS = env.secret("TOKEN_PEPPER", SECRETS_DIR, peppers.read)
+TOKEN_PEPPERS = env.secret("TOKEN_PEPPER", SECRETS_DIR, peppers.parse_peppers)
 METRICS_TOKEN = env.secret("METRICS_TOKEN", SECRETS_DIR)
-ENCRYPTION_KEYS = env.secret("ENCRYPTION_KEY", SECRETS_DIR, encryption.read)
+ENCRYPTION_KEYS = env.secret("ENCRYPTION_KEY", SECRETS_DIR, encryption.parse_keys)
 
 # --- Where the portal stands -----------------------------------------------------------------------------------------
 
@@ -47,7 +47,7 @@ PORTAL_URL = env.address("PORTAL_URL", "http://127.0.0.1:8000")
 PORTAL_URL_IS_GIVEN = env.raw("PORTAL_URL") is not None
 ALLOWED_HOSTS = [*env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]"), host_of(PORTAL_URL)]
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
-TRUSTED_PROXIES = networks("TRUSTED_PROXIES", env.words("TRUSTED_PROXIES"))
+TRUSTED_PROXIES = parse_networks("TRUSTED_PROXIES", env.words("TRUSTED_PROXIES"))
 HTTPS = env.boolean("HTTPS")
 
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS
@@ -183,7 +183,7 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PORTAL_URL.startswith("https:")
 
 # --- Single sign-on --------------------------------------------------------------------------------------------------
 
-oidc = issuer.read(env)
+oidc = issuer.read_issuer(env)
 OIDC_ISSUER, OIDC_ALLOWED_DOMAINS, OIDC_ROLE_CLAIM = oidc.issuer, oidc.domains, oidc.role_claim
 SOCIALACCOUNT_PROVIDERS, SOCIALACCOUNT_ADAPTER = oidc.providers(), "portal.access.sso.oidc.SocialAdapter"
 

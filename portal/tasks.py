@@ -25,7 +25,7 @@ def erase_subject(encrypted: str, actor: str) -> None:
 
 
 @task("portal.beat", is_routine=True)
-def beat(cluster: str) -> None:
+def give_heartbeat(cluster: str) -> None:
     """Do nothing: each starting task writes its cluster's heartbeat, and this one starts when no other does."""
 
 

@@ -7,7 +7,7 @@ from django.test import Client
 from agents.enrolment import issue_agent_token
 from portal.access.tokens import credential
 from portal.access.tokens.issuing import issue_token
-from portal.base.addresses import networks
+from portal.base.addresses import parse_networks
 from portal.base.logs import QUIET
 from portal.tests.helpers.workers import deliver
 from tests.canaries import (
@@ -31,7 +31,7 @@ pytestmark = [
 ]
 CALLERS = {
     "nobody": lambda: None,
-    "a token nobody issued": lambda: str(credential.mint("client")),
+    "a token nobody issued": lambda: str(credential.mint_token("client")),
     "an installer": lambda: issue_token("enroll", label="installer")[1],
     "an application": lambda: issue_token("client", label="gui")[1],
     "staff": lambda: issue_token("staff", user=User.objects.create_superuser("alice"))[1],
@@ -43,7 +43,7 @@ def watched(settings, tmp_path, caplog):
     """Everything is logged and tracked, whatever a proxy says of addresses is believed, and nobody is throttled."""
     caplog.set_level(0)
     settings.DEPOSITS_ROOT = tmp_path
-    settings.TRUSTED_PROXIES = networks("TRUSTED_PROXIES", ["127.0.0.1"])
+    settings.TRUSTED_PROXIES = parse_networks("TRUSTED_PROXIES", ["127.0.0.1"])
     settings.AUTH_FAILURES_PER_MINUTE = 10**6
     settings.TRACKING_EXCLUDE = frozenset()
 

@@ -91,12 +91,12 @@ def test_data_directory_that_cannot_be_made_stops_prepare_with_a_sentence(tmp_pa
 
 def test_generated_secret_is_kept_on_first_use(tmp_path):
     environment = Environment({})
-    secret = environment.secret("TOKEN_PEPPER", tmp_path, peppers.read)
+    secret = environment.secret("TOKEN_PEPPER", tmp_path, peppers.parse_peppers)
     assert secret
     assert list(tmp_path.iterdir()) == []
     assert list(secret) == [1]
     assert secret[1].decode() == (tmp_path / "token_pepper").read_text()
-    assert environment.secret("TOKEN_PEPPER", tmp_path, peppers.read) == secret
+    assert environment.secret("TOKEN_PEPPER", tmp_path, peppers.parse_peppers) == secret
 
 
 def test_prepare_generates_the_secrets(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
-from portal.base.files import unfinished_of, write_whole
+from portal.base.files import temporary_files, write_whole
 from portal.privacy import PersonalDataTable, Row, Subject, personal_data
 from portal.work.jobs import Lease
 from usage.guardian.reports import FILE
@@ -78,7 +78,7 @@ class ReportFile:
 
     @property
     def unfinished(self) -> list[Path]:
-        return sorted(unfinished_of(self.path)) if self.path.parent.is_dir() else []
+        return sorted(temporary_files(self.path)) if self.path.parent.is_dir() else []
 
     def text(self, path: Path, subject: Subject) -> str | None:
         """Return the content, or None if the file is missing or does not name the subject."""

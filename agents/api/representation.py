@@ -8,7 +8,7 @@ from typing import Any
 from django.utils import timezone
 
 from agents.models import Agent
-from portal.base.moments import iso
+from portal.base.moments import format_iso
 from portal.models import ApiToken
 
 
@@ -23,9 +23,9 @@ def describe_agent(agent: Agent, now: datetime | None = None) -> dict[str, Any]:
         "os_info": agent.os_info,
         "version": agent.version,
         "status": agent.status,
-        "enrolled_at": iso(agent.enrolled_at),
-        "last_seen_at": iso(agent.last_seen_at),
-        "uninstalled_at": iso(agent.uninstalled_at),
+        "enrolled_at": format_iso(agent.enrolled_at),
+        "last_seen_at": format_iso(agent.last_seen_at),
+        "uninstalled_at": format_iso(agent.uninstalled_at),
         "uninstall_reason": agent.uninstall_reason or None,
         "liveness": agent.liveness(now or timezone.now()),
     }

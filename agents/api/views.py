@@ -29,8 +29,8 @@ from agents.authentication import RepeatableUninstallAuthentication
 from agents.heartbeat import has_changes, next_heartbeat_seconds, record_changes
 from agents.models import Agent
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
-from portal.api.views import ApiView, HotView, Kind, token_of
-from portal.base.moments import iso
+from portal.api.views import ApiView, HotView, Kind, request_token
+from portal.base.moments import format_iso
 from portal.base.problems import Problem
 from portal.models import ApiToken
 
@@ -54,7 +54,7 @@ class EnrollView(ApiView):
     def post(self, request: Request) -> Response:
         fields = EnrollSerializer(data=self.body(request))
         fields.is_valid(raise_exception=True)
-        result = enrolment.enrol_machine(fields.validated_data, token_of(request), request._request)
+        result = enrolment.enrol_machine(fields.validated_data, request_token(request), request._request)
         body = {
             "status": result.status,
             "machine_id": result.agent.machine_id,
@@ -78,8 +78,8 @@ class UninstallView(ApiView):
         fields = UninstallSerializer(data=self.body(request))
         fields.is_valid(raise_exception=True)
         machine_id, reason = (fields.validated_data.get(name) for name in ("machine_id", "reason"))
-        agent = enrolment.uninstall_machine(machine_id, reason or "", token_of(request), request._request)
-        described = describe_agent_for(token_of(request), agent)
+        agent = enrolment.uninstall_machine(machine_id, reason or "", request_token(request), request._request)
+        described = describe_agent_for(request_token(request), agent)
         return Response({"status": "uninstalled", "machine_id": agent.machine_id, "agent": described})
 
 
@@ -115,7 +115,7 @@ class AgentView(ApiView):
     def get(self, request: Request, machine_id: str) -> Response:
         if not re.fullmatch(MACHINE_ID, machine_id):
             raise Problem("agent_unknown")
-        return Response({"agent": describe_agent(enrolment.find_machine(machine_id, token_of(request)))})
+        return Response({"agent": describe_agent(enrolment.find_machine(machine_id, request_token(request)))})
 
 
 class RotateView(ApiView):
@@ -125,12 +125,12 @@ class RotateView(ApiView):
 
     @extend_schema(request=None, responses={200: RotateAnswer})
     def post(self, request: Request) -> Response:
-        agent = token_of(request).machine.agent
-        rotated = enrolment.rotate_token(agent, token_of(request), request._request)
+        agent = request_token(request).machine.agent
+        rotated = enrolment.rotate_token(agent, request_token(request), request._request)
         body = {
             "machine_id": agent.machine_id,
             "api_token": rotated.api_token,
-            "previous_valid_until": iso(rotated.previous_valid_until),
+            "previous_valid_until": format_iso(rotated.previous_valid_until),
         }
         return Response(body)
 
@@ -147,7 +147,7 @@ class HeartbeatView(HotView):
             fields = HeartbeatSerializer(data=body)
             fields.is_valid(raise_exception=True)
             record_changes(agent, fields.validated_data, self.request)
-        now = iso(timezone.now())
+        now = format_iso(timezone.now())
         return 200, {"status": "ok", "server_time": now, "next_heartbeat_seconds": next_heartbeat_seconds()}
 
 

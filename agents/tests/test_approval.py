@@ -51,7 +51,7 @@ def waiting():
 
 
 def sign_in(role):
-    roles.synchronise()
+    roles.synchronise_roles()
     user = User.objects.create_user(role, is_staff=True)
     user.groups.add(Group.objects.get(name=role))
     client = Client(enforce_csrf_checks=True)

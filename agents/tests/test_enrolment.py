@@ -10,7 +10,7 @@ from agents import enrolment
 from agents.enrolment import issue_agent_token
 from agents.models import Agent
 from portal.access.tokens.issuing import issue_token
-from portal.base.moments import iso
+from portal.base.moments import format_iso
 from portal.base.problems import Problem
 from portal.models import ApiToken, AuditEvent
 
@@ -316,7 +316,7 @@ def test_installer_does_not_learn_who_uses_a_machine(call, make_agent, status):
     token = issue_token("enroll", scopes=["uninstall"])[1]
     refused = call("POST", "agents/enroll", token, machine_id="PC-1", allow_reactivate=False)
     assert refused.status_code == 409
-    brief = {"machine_id": "PC-1", "status": status, "enrolled_at": iso(agent.enrolled_at), "version": ""}
+    brief = {"machine_id": "PC-1", "status": status, "enrolled_at": format_iso(agent.enrolled_at), "version": ""}
     assert refused.json()["agent"] == brief
     uninstalled = call("POST", "agents/uninstall", token, machine_id="PC-1").json()["agent"]
     assert uninstalled == brief | {"status": "uninstalled"}

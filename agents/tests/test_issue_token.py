@@ -23,7 +23,7 @@ def issued(*arguments):
 @pytest.mark.parametrize("kind", ["enroll", "client"])
 def test_stdout_is_the_token_alone(kind):
     printed = issued("--kind", kind, "--label", "setup")
-    assert credential.parse(printed.removesuffix("\n")).kind == kind
+    assert credential.parse_token(printed.removesuffix("\n")).kind == kind
     assert (ApiToken.objects.get().label, ApiToken.objects.get().max_uses) == ("setup", None)
     assert AuditEvent.objects.get().actor == "command line"
 

@@ -81,7 +81,7 @@ def test_inno_names_a_machine_by_the_rule_and_reads_every_encoding(snippets, tmp
     source = PASCAL.read_text().replace("{FUNCTIONS}", pascal_functions(snippets["inno.iss"]))
     (tmp_path / "inno.pas").write_text(source)
     subprocess.run(["fpc", "-v0", "inno.pas"], cwd=tmp_path, check=True, capture_output=True)
-    token = str(credential.mint("agent"))
+    token = str(credential.mint_token("agent"))
     files = []
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
         files.append(tmp_path / encoding)
@@ -122,14 +122,14 @@ def script(snippets, live_server, settings, tmp_path):
 
 
 def use(token):
-    ApiToken.objects.filter(key=credential.parse(token).key).update(last_used_at=timezone.now())
+    ApiToken.objects.filter(key=credential.parse_token(token).key).update(last_used_at=timezone.now())
 
 
 def test_shell_script_enrols_renews_and_repairs(script, enroll_token):
     first = script.run(enroll_token, "utf-16")
     assert first.returncode == 0, first.stderr
     token = script.stored["api_token"]
-    assert credential.parse(token).kind == "agent"
+    assert credential.parse_token(token).kind == "agent"
     assert (script.state / "token.json").stat().st_mode & 0o077 == 0
     assert [path.name for path in script.state.iterdir()] == ["token.json"]
     assert not script.token_file.exists()

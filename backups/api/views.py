@@ -30,8 +30,8 @@ from portal import audit
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
 from portal.api.schema import text_like
 from portal.api.streams import body_stream
-from portal.api.views import ApiView, Kind, token_of
-from portal.base.moments import iso, iso_seconds
+from portal.api.views import ApiView, Kind, request_token
+from portal.base.moments import format_iso, format_iso_seconds
 from portal.base.problems import Problem
 
 # By which field of a job each parameter of the query looks.
@@ -57,7 +57,7 @@ class DepositView(ApiView):
         ],
     )
     def put(self, request: Request, area: str, name: str) -> Response:
-        agent = token_of(request).machine.agent
+        agent = request_token(request).machine.agent
         deposit = deposits.announced(area, name, agent, request._request.META)
         with deposits.awaited(request._request, agent):
             deposits.receive(deposit, agent, body_stream(request._request))
@@ -135,18 +135,18 @@ def described_job(job: Any, now: datetime) -> dict[str, Any]:
         "expected_at": expected_at(job, now),
         "schedule": job.schedule or None,
         "time_zone": job.time_zone if job.schedule else None,
-        "last_checked_at": iso(job.last_checked_at),
-        "last_success_at": iso(job.last_success_at),
-        "last_verified_at": iso(job.last_verified_at),
+        "last_checked_at": format_iso(job.last_checked_at),
+        "last_success_at": format_iso(job.last_success_at),
+        "last_verified_at": format_iso(job.last_verified_at),
         "is_active": job.is_active,
-        "paused_until": iso(job.paused_until),
+        "paused_until": format_iso(job.paused_until),
     }
 
 
 def expected_at(job: ExpectedBackupJob, now: datetime) -> str | None:
     """The next expected moment; None for a job that says none: it must not keep the others from being listed."""
     try:
-        return iso_seconds(job.expected_next(now))
+        return format_iso_seconds(job.expected_next(now))
     except ValueError:
         return None
 
@@ -154,7 +154,7 @@ def expected_at(job: ExpectedBackupJob, now: datetime) -> str | None:
 def described_entry(entry: BackupEntry) -> dict[str, Any]:
     return {
         "id": entry.pk,
-        "cycle_at": iso_seconds(entry.cycle_at),
+        "cycle_at": format_iso_seconds(entry.cycle_at),
         "status": entry.status,
         "first_status": entry.first_status,
         "late": entry.late,

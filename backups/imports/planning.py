@@ -26,7 +26,7 @@ from backups.scanner.disk import paths
 from portal import audit
 from portal.access.tokens.credential import TOKEN_IN_TEXT
 from portal.api.fields import CONTROL
-from portal.base.logs import redacted
+from portal.base.logs import redact_tokens
 from portal.desk.exports import cell, without_escape
 
 OLDER_NAMES = {
@@ -210,7 +210,7 @@ class Columns:
 
 def shown_name(text: str) -> str:
     """A name from the table, fit to be shown."""
-    return quoted(redacted(text))
+    return quoted(redact_tokens(text))
 
 
 def plain(text: str) -> str:

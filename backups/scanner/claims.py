@@ -13,8 +13,8 @@ from typing import Any
 
 from backups.reasons import Reason, quoted, reason
 from backups.scanner.disk import paths
-from portal.base.logs import redacted
-from portal.base.moments import iso_seconds
+from portal.base.logs import redact_tokens
+from portal.base.moments import format_iso_seconds
 
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 DIGITS = re.compile(r"[0-9]{1,19}")
@@ -104,7 +104,7 @@ def facts_of(name: str, body: dict[str, Any], spellings: set[str]) -> tuple[bool
     facts: dict[str, Any] = {"status": status}
     for key in MOMENT_KEYS:
         if body.get(key) is not None:
-            facts[key] = iso_seconds(moment_from(body[key], spellings, section=name, key=key))
+            facts[key] = format_iso_seconds(moment_from(body[key], spellings, section=name, key=key))
     size = next((whole(body[key], spellings) for key in SIZE_KEYS if body.get(key) is not None), None)
     return status, facts if size is None else facts | {"size": size}
 
@@ -139,7 +139,7 @@ def whole(value: Any, spellings: set[str]) -> int | None:
 def failure(name: str, body: dict[str, Any]) -> Reason:
     texts = (body[key] for key in TEXT_KEYS if isinstance(body.get(key), str))
     said = next((text for text in texts if text.strip() and text not in NOTHING_TEXTS), "")
-    text = quoted(redacted(said))
+    text = quoted(redact_tokens(said))
     return reason("step_failed_saying", section=name, text=text) if text else reason("step_failed", section=name)
 
 

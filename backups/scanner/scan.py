@@ -29,7 +29,7 @@ from backups.scanner.disk.report_folders import Shelf
 from backups.scanner.examine import Judged, Past
 from backups.scanner.promote import promote, resume
 from backups.scanner.record import record
-from portal.base.moments import iso_seconds
+from portal.base.moments import format_iso_seconds
 from portal.notifications import in_portal_language, notify
 from portal.work.jobs import Lease, LeaseLost
 
@@ -105,7 +105,7 @@ def result(
     return {
         "agent_id": agent_id,
         "database_name": database_name,
-        "cycle_at": iso_seconds(cycle_at),
+        "cycle_at": format_iso_seconds(cycle_at),
         "status": status,
         "late": late,
         "warnings": warnings,

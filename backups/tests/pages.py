@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib.auth.models import Group, User
 
-from portal.access.roles import synchronise
+from portal.access.roles import synchronise_roles
 from portal.models import AuditEvent
 
 LIST = "/admin/backups/expectedbackupjob/"
@@ -12,7 +12,7 @@ LIST = "/admin/backups/expectedbackupjob/"
 
 def logged_in(client, role):
     """The client, with somebody logged in who has the role."""
-    synchronise()
+    synchronise_roles()
     user = User.objects.create_user("olga", is_staff=True)
     user.groups.add(Group.objects.get(name=role))
     client.force_login(user)

@@ -21,7 +21,7 @@ from beta.report.gather import DETRACTS, PROMOTES, OpenBug, Report
 from beta.report.verdict import GO, INSUFFICIENT_DATA, NO_GO
 from beta.report.wording import Fact
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, stacked
-from portal.base.text import truncated
+from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE, format_count
 from portal.desk.panels import Section
 
@@ -81,7 +81,7 @@ def shown(report: Report) -> ShownReport:
 
 def words(text: str, most: int) -> SafeString:
     """What somebody wrote, or its beginning, as text: it turns no line of ours around, whatever its own direction."""
-    return format_html('<bdi class="words">{}</bdi>', truncated(text, most)) if text else SafeString("")
+    return format_html('<bdi class="words">{}</bdi>', truncate_text(text, most)) if text else SafeString("")
 
 
 # --- Verdicts --------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from beta.feedback import triage
 from beta.models import BetaFeedback, FeedbackTag
 from portal.admin.base import BoundedChangeList, SettingsAdmin
 from portal.admin.display import exact_moment, inline, moment_column, stacked
-from portal.base.text import truncated
+from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE
 from portal.desk.history import history_of
 from portal.desk.panels import Section
@@ -180,7 +180,7 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
 
     @admin.display(description=_("feedback"))
     def what_was_said(self, feedback: BetaFeedback) -> SafeString:
-        page = truncated(feedback.page, display.SHOWN_PAGE)
+        page = truncate_text(feedback.page, display.SHOWN_PAGE)
         who = (display.isolated(feedback.participant), display.isolated(page) if page else "")
         return stacked(display.brief(feedback), inline(*who, display.tags(feedback)))
 

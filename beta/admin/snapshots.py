@@ -24,7 +24,7 @@ from beta.report.verdict import VERDICTS
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import exact_moment, moment_column, stacked
 from portal.admin.filters import FieldFilter, PeriodFilter
-from portal.base.moments import iso
+from portal.base.moments import format_iso
 from portal.base.words import EMPTY_VALUE
 from portal.desk.panels import Section
 
@@ -100,7 +100,7 @@ class BetaSnapshotAdmin(HandsReportsOn, ReadOnlyAdmin):
         return report
 
     def told_of(self, obj: BetaSnapshot) -> dict[str, Any]:
-        return {"report": iso(obj.taken_at)}
+        return {"report": format_iso(obj.taken_at)}
 
     # --- Columns and facts -------------------------------------------------------------------------------------------
 

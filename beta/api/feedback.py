@@ -17,7 +17,7 @@ from beta.feedback.reading import FeedbackPayload, read_feedback
 from beta.models import BetaProgramme
 from portal.api.bodies import Limits, read_json_object
 from portal.api.views import HotView, Kind, refuse_but_post
-from portal.base.problems import Problem, invalid
+from portal.base.problems import Problem, invalid_field
 from portal.models import ApiToken
 
 Answer = tuple[int, dict[str, Any]]
@@ -74,7 +74,7 @@ class FeedbackView(HotView):
         body = read_json_object(request, LIMITS_BY_KEY)
         payload = read_feedback(body)
         if payload.programme not in ("", programme.name):
-            raise invalid("programme", "other_programme", "The key is of another programme.")
+            raise invalid_field("programme", "other_programme", "The key is of another programme.")
         is_trapped = bool(body.get(intake.HONEYPOT))
         return answer_of(body, intake.store_public_feedback(payload, programme, is_trapped=is_trapped))
 
@@ -99,4 +99,4 @@ def found_by(find: Callable[[str], BetaProgramme], name: str) -> BetaProgramme:
         raise Problem("programme_unknown") from None
     except programmes.NotOneProgramme as error:
         running = "Several programmes are running" if error.count else "No programme is running"
-        raise invalid("programme", "required", f"{running}: name the one that is meant.") from None
+        raise invalid_field("programme", "required", f"{running}: name the one that is meant.") from None

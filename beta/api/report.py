@@ -16,7 +16,7 @@ from beta.formats import FORMATS, answered
 from beta.report.snapshots import current
 from portal import audit
 from portal.api.views import ApiView, Kind
-from portal.base.problems import invalid
+from portal.base.problems import invalid_field
 from portal.notifications import in_portal_language
 
 EXPECTED = f"{', '.join(list(FORMATS)[:-1])} or {list(FORMATS)[-1]} is expected."
@@ -45,7 +45,7 @@ class ReportView(ApiView):
     def get(self, request: Request) -> HttpResponse:
         form = request.query_params.get("format", "json")
         if form not in FORMATS:
-            raise invalid("format", "invalid_choice", EXPECTED)
+            raise invalid_field("format", "invalid_choice", EXPECTED)
         programme = found_by(programmes.find_by_name, request.query_params.get("programme", ""))
         report = current(programme, timezone.now())
         with in_portal_language():

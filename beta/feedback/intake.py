@@ -13,7 +13,7 @@ from beta.feedback.reading import FeedbackPayload
 from beta.models import BetaFeedback, BetaProgramme, FeedbackWindow
 from portal import audit
 from portal.access import rate_limits
-from portal.base.addresses import network_of
+from portal.base.addresses import sender_network
 from usage.consumption import midnight
 
 # A field of web forms that people do not see. Robots fill it in.
@@ -41,7 +41,7 @@ def store_feedback(payload: FeedbackPayload, programme: BetaProgramme, source: s
 def store_public_feedback(payload: FeedbackPayload, programme: BetaProgramme, *, is_trapped: bool) -> str:
     """Store feedback that came by the public key, or only count it if it is a robot's, which gets the same answer."""
     if is_trapped:
-        audit.hourly("feedback.discarded", programme.subject, request=None)
+        audit.record_hourly("feedback.discarded", programme.subject, request=None)
         return RECORDED
     return store_feedback(payload, programme, BetaFeedback.PUBLIC, timezone.now())
 
@@ -62,13 +62,13 @@ def count_attempt(programme: BetaProgramme, address: str) -> int | None:
     The address comes first, so that a flood from one address uses up only its own limit, not the key's.
     """
     windows = (
-        ("address", network_of(address), settings.FEEDBACK_PER_ADDRESS_AND_HOUR, HOUR),
+        ("address", sender_network(address), settings.FEEDBACK_PER_ADDRESS_AND_HOUR, HOUR),
         ("key", programme.public_key, settings.FEEDBACK_PER_KEY_AND_MINUTE, MINUTE),
     )
     for kind, counted, limit, length in windows:
         # The salt is older than this module, and its digests are stored.
         key = salted_hmac(f"monitoring.beta.intake.{kind}", counted, algorithm="sha256").hexdigest()
-        wait = rate_limits.counted(FeedbackWindow, {"key": key}, limit, length)
+        wait = rate_limits.count_within(FeedbackWindow, {"key": key}, limit, length)
         if wait is not None:
             return wait
     return None

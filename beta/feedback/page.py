@@ -26,7 +26,7 @@ from beta.models import BetaProgramme
 from portal.api.streams import UNREADABLE, body_stream
 from portal.base.failures import Failure
 from portal.base.problems import CODES
-from portal.base.uploads import fields_in
+from portal.base.uploads import parse_form
 
 # Percent-encoding makes nine bytes of a character of three: what the fields can hold must arrive.
 MAX_FORM_BYTES = 1024 * 1024
@@ -95,7 +95,7 @@ def read_form(request: HttpRequest) -> dict[str, str]:
     body = b"" if is_too_large else body_stream(request).read(MAX_FORM_BYTES + 1)
     if is_too_large or len(body) > MAX_FORM_BYTES:
         raise RequestDataTooBig
-    return fields_in(body)
+    return parse_form(body)
 
 
 def wait_sentence(seconds: int) -> str:

@@ -21,7 +21,7 @@ from vigie_client.contract import MAX_COMMENT, MAX_PAGE, MAX_PARTICIPANT, MAX_SC
 
 from portal.access.tokens.credential import TOKEN_IN_TEXT
 from portal.api.payloads import Payload, PayloadReader
-from portal.base.text import MOST_MARKS, limit_marks, normalized
+from portal.base.text import MOST_MARKS, limit_marks, normalize_text
 from usage.clocks import SenderClock
 
 DEFAULT_TYPE = "other"
@@ -146,7 +146,7 @@ def clean_text(text: str) -> str:
     Line ends become newlines, characters that XML cannot hold U+FFFD, and tokens lose their secret. The result is in
     NFC, the form in which names are searched for when somebody is erased. Raises TextTooLong.
     """
-    text = UNPRINTABLE.sub(REPLACEMENT, normalized(LINE_END.sub("\n", text), longest=MAX_COMMENT))
+    text = UNPRINTABLE.sub(REPLACEMENT, normalize_text(LINE_END.sub("\n", text), longest=MAX_COMMENT))
     return TOKEN_IN_TEXT.sub(r"\1_…", text)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pymupdf
 from pymupdf.mupdf import fz_get_glyph_name2 as glyph_name
 
-from portal.base.text import normalized
+from portal.base.text import normalize_text
 
 # The web server answers from several threads, and two that are in MuPDF together corrupt one another's memory.
 LOCK = threading.Lock()
@@ -199,4 +199,4 @@ def forms_missing(font: Any, known: set[int]) -> bytes:
 
 
 def written(characters: str) -> bytes:
-    return b"<%s>" % normalized(characters, "NFKC", longest=LONGEST_LIGATURE).encode("utf-16-be").hex().encode()
+    return b"<%s>" % normalize_text(characters, "NFKC", longest=LONGEST_LIGATURE).encode("utf-16-be").hex().encode()

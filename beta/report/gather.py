@@ -21,8 +21,8 @@ from beta.report import verdict
 from beta.report.verdict import Condition
 from monitoring.figures import uptime
 from monitoring.models import Rollup, Target
-from portal.base.moments import iso
-from portal.base.text import truncated
+from portal.base.moments import format_iso
+from portal.base.text import truncate_text
 from portal.base.words import round_half_up, round_to_integer
 
 # Net Promoter Score: who gives 9 or 10 promotes, who gives 6 or less detracts.
@@ -146,7 +146,7 @@ def report_of(programme: BetaProgramme, now: datetime) -> Report:
         "product": programme.product,
         "starts": programme.starts.isoformat(),
         "ends": programme.ends.isoformat() if programme.ends else None,
-        "generated_at": str(iso(now)),
+        "generated_at": str(format_iso(now)),
         "participants": {"count": figures.participants, "target": programme.participants_target},
         "score": {
             "average": figures.average,
@@ -271,10 +271,10 @@ def described_bug(bug: BetaFeedback) -> OpenBug:
         "id": bug.pk,
         "severity": bug.severity,
         "status": bug.status,
-        "comment": truncated(bug.comment, LONGEST_OF_A_BUG),
+        "comment": truncate_text(bug.comment, LONGEST_OF_A_BUG),
         "page": bug.page,
         "app_version": bug.app_version,
-        "given_at": str(iso(bug.given_at)),
+        "given_at": str(format_iso(bug.given_at)),
     }
 
 

@@ -160,7 +160,11 @@ def test_a_session_is_no_token(call, admin_client):
 
 @pytest.mark.parametrize(
     ("shown", "code"),
-    [("Bearer x", "invalid_token"), (f"Bearer {credential.mint('client')}", "invalid_token"), ("Basic YTpi", None)],
+    [
+        ("Bearer x", "invalid_token"),
+        (f"Bearer {credential.mint_token('client')}", "invalid_token"),
+        ("Basic YTpi", None),
+    ],
 )
 def test_whoever_shows_a_bad_token_is_not_let_in_by_a_key(by_key, shown, code):
     answer = by_key(headers={"Authorization": shown})

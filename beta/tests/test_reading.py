@@ -12,7 +12,7 @@ from beta.tests.feedback import feedback, without
 from portal.access.tokens import credential
 from portal.base.problems import Problem
 
-MINTED = credential.mint("client")
+MINTED = credential.mint_token("client")
 TOKEN = str(MINTED)
 KEPT = f"vigie_client_{MINTED.key}_…"
 

@@ -23,7 +23,7 @@ from monitoring.panels import milliseconds
 from monitoring.probe.kinds import sentence
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, duration_since, exact_moment, inline, stacked
 from portal.base.severity import Severity
-from portal.base.text import truncated
+from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE, format_count, format_moment, round_half_up, round_to_integer
 
 State = Target.State
@@ -82,7 +82,7 @@ def link_to_target(target: Target) -> SafeString:
 
 def short_address(target: Target) -> str:
     """Without the scheme, which the list has no room for."""
-    return truncated(target.url.partition("://")[2], SHOWN_ADDRESS)
+    return truncate_text(target.url.partition("://")[2], SHOWN_ADDRESS)
 
 
 def address(target: Target) -> SafeString:
@@ -232,4 +232,4 @@ def first_line(text: str) -> str:
 
 def shortened(text: str) -> str:
     """The first line, and of a long one the beginning."""
-    return truncated(first_line(text.strip()), SHOWN_CAUSE)
+    return truncate_text(first_line(text.strip()), SHOWN_CAUSE)

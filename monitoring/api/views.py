@@ -18,7 +18,7 @@ from monitoring.figures.uptime import Figures, figures, rounded
 from monitoring.models import Incident, Round, Target
 from portal.api.pagination import PAGE_PARAMETERS, CursorPagination
 from portal.api.views import ApiView, Kind
-from portal.base.moments import iso
+from portal.base.moments import format_iso
 from portal.base.problems import Problem
 from portal.models import ApiToken
 from portal.notifications import in_portal_language
@@ -111,7 +111,7 @@ def described_target(target: Target, found: Figures) -> dict[str, Any]:
         "p50_ms": tenths(found.p50_ms),
         "p95_ms": tenths(found.p95_ms),
         "p99_ms": tenths(found.p99_ms),
-        "last_check_at": iso(target.last_check_at),
+        "last_check_at": format_iso(target.last_check_at),
     }
 
 
@@ -152,14 +152,14 @@ def described_incident(incident: Incident) -> dict[str, Any]:
         "id": incident.pk,
         "target": incident.name,
         "rule": incident.rule,
-        "opened_at": iso(incident.opened_at),
-        "acknowledged_at": iso(incident.acknowledged_at),
+        "opened_at": format_iso(incident.opened_at),
+        "acknowledged_at": format_iso(incident.acknowledged_at),
     }
 
 
 def described_round(last: Round) -> dict[str, Any]:
     return {
-        "at": iso(last.finished_at),
+        "at": format_iso(last.finished_at),
         "checks": last.checks,
         "failures": last.failures,
         "error_rate": None if last.error_rate is None else round(last.error_rate, 4),

@@ -26,12 +26,12 @@ from portal.egress.connection import (
     HeadTooLong,
     TooManyInterim,
     Wire,
-    connected,
+    connect,
     send_request,
 )
 from portal.egress.lookup import Resolver, system_resolver
-from portal.egress.tls import certificate_end, secured, shared_context
-from portal.egress.urls import UNQUOTED, ascii_host, clean_url, port_of
+from portal.egress.tls import certificate_end, shared_context, start_tls
+from portal.egress.urls import UNQUOTED, ascii_host, clean_url, url_port
 
 DETAIL_LENGTH = 200
 MOST_REDIRECTS = 10
@@ -133,11 +133,11 @@ class HttpCheck:
         host = ascii_host(parts)
         addresses = self.allowed(host)
         self.step = "connect"
-        plain = connected(addresses, port_of(parts), self.deadline)
+        plain = connect(addresses, url_port(parts), self.deadline)
         if parts.scheme == "http":
             return plain
         self.step = "tls"
-        secure = secured(plain, self.context or shared_context(), host.rstrip("."), self.deadline)
+        secure = start_tls(plain, self.context or shared_context(), host.rstrip("."), self.deadline)
         ends = [self.certificate_until, certificate_end(secure)]
         self.certificate_until = min((end for end in ends if end is not None), default=None)
         return secure

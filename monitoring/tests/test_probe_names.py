@@ -40,8 +40,10 @@ def test_a_name_is_looked_up_once_for_every_hop_and_judged_anew():
 
 
 def test_a_redirect_to_a_private_address_is_blocked_where_those_are_not_allowed(monkeypatch):
-    judged = guard.refusal
-    monkeypatch.setattr(guard, "refusal", lambda address, allowed: address != "127.0.0.1" and judged(address, allowed))
+    judged = guard.address_refusal
+    monkeypatch.setattr(
+        guard, "address_refusal", lambda address, allowed: address != "127.0.0.1" and judged(address, allowed)
+    )
     names = Names(["127.0.0.1"], ["10.0.0.1"])
     with Server(redirects("http://inner.example/")) as server:
         url = f"http://name.example:{server.port}"

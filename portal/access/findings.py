@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db.models import Case, IntegerField, Value, When
 from django.utils.translation import gettext as _
 
-from portal.access.signin.guessing import LIMITS, Kind, hashed
+from portal.access.signin.guessing import LIMITS, Kind, keyed_hash
 from portal.base.findings import Finding, admin_url, finding_sources
 from portal.base.severity import Severity
 from portal.models import GuessWindow
@@ -28,7 +28,7 @@ def guessed_accounts(now: datetime) -> Iterator[Finding]:
     url = admin_url("portal_auditevent_changelist", {"family": "refused."})
     for row in found[:MOST_SHOWN]:
         severity = Severity.CRITICAL if row.kind == Kind.CODE else Severity.WARNING
-        yield Finding(severity, describe(row, names), row.window_started_at, url, _("See the refusals"))
+        yield Finding(severity, describe_guessing(row, names), row.window_started_at, url, _("See the refusals"))
     if len(found) > MOST_SHOWN:
         text = _("Many failed sign-ins at more accounts, or from more addresses. A firewall can block the senders.")
         yield Finding(Severity.WARNING, text, url=url, action=_("See the refusals"))
@@ -36,10 +36,10 @@ def guessed_accounts(now: datetime) -> Iterator[Finding]:
 
 def user_names() -> dict[str, str]:
     """User names by the keyed hash under which their failures are counted."""
-    return {hashed(f"user:{pk}"): name for pk, name in User.objects.values_list("pk", "username").iterator()}
+    return {keyed_hash(f"user:{pk}"): name for pk, name in User.objects.values_list("pk", "username").iterator()}
 
 
-def describe(row: GuessWindow, names: dict[str, str]) -> str:
+def describe_guessing(row: GuessWindow, names: dict[str, str]) -> str:
     if not row.account:
         text = _("Many failed sign-ins from %(address)s. If you do not know the address, block it in your firewall.")
         return text % {"address": row.source}

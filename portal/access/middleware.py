@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import timezone
 
-from portal.access.signin.sessions import DUE, is_fresh, refresh
+from portal.access.signin.sessions import DUE, is_fresh, refresh_session
 from portal.api.errors import is_api, problem_response
 from portal.base.problems import Problem
 
@@ -49,7 +49,7 @@ class SignedInMiddleware:
 def is_held_up(request: HttpRequest) -> bool:
     """Return whether the user's week of grace is over. Looks again after a few minutes, and before it says so."""
     if (not is_fresh(request) or is_overdue(request)) and request.user.is_authenticated:
-        refresh(request)
+        refresh_session(request)
     return is_overdue(request)
 
 

@@ -17,12 +17,12 @@ from portal.models import AuthFailure, CountingWindow
 WINDOW = timedelta(minutes=1)
 
 
-def failed(address: str) -> int | None:
+def count_failure(address: str) -> int | None:
     """Counts one failure. The seconds to wait where the address is over the limit, else None."""
-    return counted(AuthFailure, {"address": address}, settings.AUTH_FAILURES_PER_MINUTE, WINDOW)
+    return count_within(AuthFailure, {"address": address}, settings.AUTH_FAILURES_PER_MINUTE, WINDOW)
 
 
-def counted(windows: type[CountingWindow], of: dict[str, Any], limit: int, length: timedelta) -> int | None:
+def count_within(windows: type[CountingWindow], of: dict[str, Any], limit: int, length: timedelta) -> int | None:
     """Counts once for whom `of` names. The seconds to wait where that is over the limit, else None."""
     now = timezone.now()
     rows = windows._default_manager
@@ -41,11 +41,11 @@ def counted(windows: type[CountingWindow], of: dict[str, Any], limit: int, lengt
     return None if count <= limit else max(1, round((started + length - now).total_seconds()))
 
 
-def refusal(problem: Problem, address: str) -> Problem:
+def failure_answer(problem: Problem, address: str) -> Problem:
     """Return the answer to a failed authentication: its own refusal or, above the limit, `throttled`."""
-    wait = failed(address)
+    wait = count_failure(address)
     return problem if wait is None else Problem("throttled", headers={"Retry-After": str(wait)})
 
 
-def succeeded(address: str) -> None:
+def forget_failures(address: str) -> None:
     AuthFailure.objects.filter(address=address).delete()

@@ -35,14 +35,14 @@ def own_apps() -> list[str]:
     return [app.label for app in apps.get_app_configs() if app.name in settings.OWN_APPS]
 
 
-def permissions_of(role: str) -> QuerySet[Permission]:
+def role_permissions(role: str) -> QuerySet[Permission]:
     condition = Q()
     for prefix in PREFIXES[role]:
         condition |= Q(codename__startswith=prefix)
     return Permission.objects.filter(condition, content_type__app_label__in=own_apps())
 
 
-def describe(group: Group) -> str:
+def describe_role(group: Group) -> str:
     """Return the name of a group and, of a role, what its members may do."""
     if group.name not in DESCRIPTIONS:
         return group.name
@@ -52,17 +52,17 @@ def describe(group: Group) -> str:
 def roles_given_by(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Group]:
     """Return the roles that the user may give to others: those that hold no permission the user lacks."""
     held = user.get_all_permissions()  # type: ignore[union-attr]
-    return Group.objects.filter(name__in=[role for role in PREFIXES if names_of(role) <= held]).order_by("pk")
+    return Group.objects.filter(name__in=[role for role in PREFIXES if permission_names(role) <= held]).order_by("pk")
 
 
-def names_of(role: str) -> set[str]:
+def permission_names(role: str) -> set[str]:
     """Return the role's permissions as `app.codename`."""
-    rows = permissions_of(role).values_list("content_type__app_label", "codename")
+    rows = role_permissions(role).values_list("content_type__app_label", "codename")
     return {f"{app}.{codename}" for app, codename in rows}
 
 
-def synchronise() -> None:
+def synchronise_roles() -> None:
     """Makes the groups what the code says they are. Their members stay; groups of other names are left alone."""
     with transaction.atomic():
         for role in PREFIXES:
-            Group.objects.get_or_create(name=role)[0].permissions.set(permissions_of(role))
+            Group.objects.get_or_create(name=role)[0].permissions.set(role_permissions(role))

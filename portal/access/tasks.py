@@ -25,11 +25,11 @@ def send_reset_mails(user_ids: list[int], language: str) -> None:
     """Make the tokens here, so that none is in the queue, and send them to the addresses on record."""
     for user in User.objects.filter(pk__in=user_ids, is_active=True).order_by("pk"):
         key = {"uidb36": user_pk_to_url_str(user), "key": default_token_generator.make_token(user)}
-        mail.send(
+        mail.send_account_mail(
             "password_reset",
             user.email,
             language,
             username=user.get_username(),
-            url=mail.absolute(reverse("account_reset_password_from_key", kwargs=key)),
+            url=mail.absolute_url(reverse("account_reset_password_from_key", kwargs=key)),
             minutes=settings.PASSWORD_RESET_TIMEOUT // 60,
         )

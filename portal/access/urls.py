@@ -36,7 +36,7 @@ View = Callable[..., HttpResponseBase]
 FORM = {"http_method_names": ["get", "head", "post"]}
 
 
-def reauthenticating(view: View) -> View:
+def require_reauthentication(view: View) -> View:
     """Lead whoever must confirm their identity to the page for it, and back to the page they wanted.
 
     allauth would keep a POST for later, with its cookies and passwords, in a session that anybody can begin.
@@ -55,46 +55,48 @@ def reauthenticating(view: View) -> View:
     return wrapped
 
 
-def entrance(route: str, view: Any, name: str) -> URLPattern:
+def public_route(route: str, view: Any, name: str) -> URLPattern:
     """Return a route for everybody. Its answers are never stored: they say who is about to sign in."""
     answer: View = never_cache(view.view_class.as_view(**FORM | view.view_initkwargs))
     return path(route, answer, name=name)
 
 
-def own(route: str, view: Any, name: str) -> URLPattern:
+def account_route(route: str, view: Any, name: str) -> URLPattern:
     """Return a route of a user's own account."""
-    found = entrance(route, view, name)
-    found.callback = login_required(reauthenticating(found.callback))
+    found = public_route(route, view, name)
+    found.callback = login_required(require_reauthentication(found.callback))
     return found
 
 
 urlpatterns = [
-    entrance("login/", account.login, "account_login"),
-    entrance("logout/", account.logout, "account_logout"),
-    entrance("inactive/", account.account_inactive, "account_inactive"),
-    own("reauthenticate/", account.reauthenticate, "account_reauthenticate"),
-    own("password/change/", account.password_change, "account_change_password"),
-    own("password/set/", account.password_set, "account_set_password"),
-    entrance("password/reset/", account.password_reset, "account_reset_password"),
-    entrance("password/reset/done/", account.password_reset_done, "account_reset_password_done"),
-    entrance("password/reset/key/done/", account.password_reset_from_key_done, "account_reset_password_from_key_done"),
-    entrance("password/reset/<uidb36>/<key>/", account.password_reset_from_key, "account_reset_password_from_key"),
-    entrance("invitation/<token>/", AcceptInvitationView.as_view(), "account_invitation"),
-    entrance("oidc/login/", oidc.LoginView.as_view(), "oidc_login"),
-    entrance("oidc/login/callback/", oidc.CallbackView.as_view(), "oidc_callback"),
-    own("2fa/", SecurityView.as_view(), "mfa_index"),
-    entrance("2fa/authenticate/", mfa.authenticate, "mfa_authenticate"),
-    own("2fa/reauthenticate/", mfa.reauthenticate, "mfa_reauthenticate"),
-    own("2fa/totp/activate/", totp.activate_totp, "mfa_activate_totp"),
-    own("2fa/totp/deactivate/", totp.deactivate_totp, "mfa_deactivate_totp"),
-    own("2fa/recovery-codes/", ShowCodesView.as_view(), "mfa_view_recovery_codes"),
-    own("2fa/recovery-codes/generate/", GenerateCodesView.as_view(), "mfa_generate_recovery_codes"),
-    own("2fa/recovery-codes/download/", DownloadCodesView.as_view(), "mfa_download_recovery_codes"),
-    own("2fa/webauthn/", account_page, "mfa_list_webauthn"),
-    own("2fa/webauthn/add/", webauthn.add_webauthn, "mfa_add_webauthn"),
-    entrance("2fa/webauthn/login/", webauthn.login_webauthn, "mfa_login_webauthn"),
-    own("2fa/webauthn/reauthenticate/", webauthn.reauthenticate_webauthn, "mfa_reauthenticate_webauthn"),
-    own("2fa/webauthn/keys/<int:pk>/edit/", webauthn.edit_webauthn, "mfa_edit_webauthn"),
-    own("2fa/webauthn/keys/<int:pk>/remove/", webauthn.remove_webauthn, "mfa_remove_webauthn"),
-    own("sessions/end/", EndSessionsView.as_view(http_method_names=["post"]), "account_end_sessions"),
+    public_route("login/", account.login, "account_login"),
+    public_route("logout/", account.logout, "account_logout"),
+    public_route("inactive/", account.account_inactive, "account_inactive"),
+    account_route("reauthenticate/", account.reauthenticate, "account_reauthenticate"),
+    account_route("password/change/", account.password_change, "account_change_password"),
+    account_route("password/set/", account.password_set, "account_set_password"),
+    public_route("password/reset/", account.password_reset, "account_reset_password"),
+    public_route("password/reset/done/", account.password_reset_done, "account_reset_password_done"),
+    public_route(
+        "password/reset/key/done/", account.password_reset_from_key_done, "account_reset_password_from_key_done"
+    ),
+    public_route("password/reset/<uidb36>/<key>/", account.password_reset_from_key, "account_reset_password_from_key"),
+    public_route("invitation/<token>/", AcceptInvitationView.as_view(), "account_invitation"),
+    public_route("oidc/login/", oidc.LoginView.as_view(), "oidc_login"),
+    public_route("oidc/login/callback/", oidc.CallbackView.as_view(), "oidc_callback"),
+    account_route("2fa/", SecurityView.as_view(), "mfa_index"),
+    public_route("2fa/authenticate/", mfa.authenticate, "mfa_authenticate"),
+    account_route("2fa/reauthenticate/", mfa.reauthenticate, "mfa_reauthenticate"),
+    account_route("2fa/totp/activate/", totp.activate_totp, "mfa_activate_totp"),
+    account_route("2fa/totp/deactivate/", totp.deactivate_totp, "mfa_deactivate_totp"),
+    account_route("2fa/recovery-codes/", ShowCodesView.as_view(), "mfa_view_recovery_codes"),
+    account_route("2fa/recovery-codes/generate/", GenerateCodesView.as_view(), "mfa_generate_recovery_codes"),
+    account_route("2fa/recovery-codes/download/", DownloadCodesView.as_view(), "mfa_download_recovery_codes"),
+    account_route("2fa/webauthn/", account_page, "mfa_list_webauthn"),
+    account_route("2fa/webauthn/add/", webauthn.add_webauthn, "mfa_add_webauthn"),
+    public_route("2fa/webauthn/login/", webauthn.login_webauthn, "mfa_login_webauthn"),
+    account_route("2fa/webauthn/reauthenticate/", webauthn.reauthenticate_webauthn, "mfa_reauthenticate_webauthn"),
+    account_route("2fa/webauthn/keys/<int:pk>/edit/", webauthn.edit_webauthn, "mfa_edit_webauthn"),
+    account_route("2fa/webauthn/keys/<int:pk>/remove/", webauthn.remove_webauthn, "mfa_remove_webauthn"),
+    account_route("sessions/end/", EndSessionsView.as_view(http_method_names=["post"]), "account_end_sessions"),
 ]

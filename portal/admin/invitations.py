@@ -33,7 +33,7 @@ class RolesField(RoleChoiceField):
     widget = forms.CheckboxSelectMultiple(attrs={"class": "roles"})
 
     def label_from_instance(self, obj: Group) -> str:
-        return roles.describe(obj)
+        return roles.describe_role(obj)
 
 
 class InviteForm(forms.Form):
@@ -55,7 +55,9 @@ class InviteForm(forms.Form):
 
     def invite(self, request: HttpRequest) -> User:
         given = self.cleaned_data
-        return invitations.invite(request, given["email"], (given["first_name"], given["last_name"]), given["roles"])
+        return invitations.invite_user(
+            request, given["email"], (given["first_name"], given["last_name"]), given["roles"]
+        )
 
 
 class Inviting(Audited):
@@ -110,7 +112,7 @@ class Inviting(Audited):
         is_sent, sees_link = False, request.user.is_superuser
         if mail.can_send():
             try:
-                invitations.send(user, request.user, get_language() or "en")  # type: ignore[arg-type]
+                invitations.send_invitation(user, request.user, get_language() or "en")  # type: ignore[arg-type]
                 is_sent = True
             except OSError as error:
                 if sees_link:
@@ -121,7 +123,7 @@ class Inviting(Audited):
         context = {
             "invited": user,
             "is_sent": is_sent,
-            "link": invitations.link_of(user) if sees_link and not is_sent else "",
+            "link": invitations.invitation_link(user) if sees_link and not is_sent else "",
             "days": invitations.VALID_FOR.days,
             "title": _("User invited"),
             "opts": self.opts,
@@ -157,7 +159,7 @@ class Inviting(Audited):
         user = self.pending(request, object_id)
         if request.method != "POST":
             return HttpResponseRedirect(reverse("admin:auth_user_change", args=[user.pk]))
-        invitations.renew(request, user)
+        invitations.renew_invitation(request, user)
         return self.show_invitation(request, user)
 
     def withdraw_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
@@ -168,6 +170,6 @@ class Inviting(Audited):
         if ApiToken.objects.usable(timezone.now()).filter(user=user).exists():
             messages.error(request, _("This user has valid tokens. Revoke them before you withdraw the invitation."))
             return HttpResponseRedirect(reverse("admin:auth_user_change", args=[user.pk]))
-        invitations.withdraw(request, user)
+        invitations.withdraw_invitation(request, user)
         messages.success(request, _("The invitation was withdrawn and the user deleted."))
         return HttpResponseRedirect(reverse("admin:auth_user_changelist"))

@@ -15,14 +15,14 @@ from portal.access.signin import trail
 
 @receiver(user_logged_in)
 def note_login(request: HttpRequest, user: AbstractBaseUser, **_: Any) -> None:
-    trail.record("user.logged_in", request, user)
+    trail.record_user_event("user.logged_in", request, user)
 
 
 @receiver(user_logged_out)
 def note_logout(request: HttpRequest, user: AbstractBaseUser | None, **_: Any) -> None:
     """A session that had already ended has no user, and nothing to note."""
     if user is not None:
-        trail.record("user.logged_out", request, user)
+        trail.record_user_event("user.logged_out", request, user)
 
 
 @receiver(user_login_failed)

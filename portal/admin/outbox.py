@@ -17,7 +17,7 @@ from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 from portal.base.severity import Severity
-from portal.base.text import truncated
+from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
 from portal.notifications.known import built_ins
@@ -109,7 +109,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("title"))
     def headline(self, message: OutboxMessage) -> str:
-        return truncated(message.title, 80)
+        return truncate_text(message.title, 80)
 
     @admin.display(description=_("to"))
     def to(self, message: OutboxMessage) -> str:

@@ -116,7 +116,7 @@ def erase(request: HttpRequest) -> HttpResponseBase:
     with transaction.atomic():
         # Not whom: what is erased is to stand nowhere afterwards.
         audit.record_event("privacy.erasure_asked", request=request)
-        enqueue(ERASE, encrypt(given_in(form)), audit.actor_of(request), cluster="slow")
+        enqueue(ERASE, encrypt(given_in(form)), audit.request_actor(request), cluster="slow")
     text = _("The erasure is queued. The audit trail says when it is done, and how many rows it changed.")
     messages.success(request, text)
     return back()

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from vigie_client.contract import MACHINE_ID
 
-from portal.access.tokens.issuing import issue_token, read_app_name, revoke_token, subject
+from portal.access.tokens.issuing import issue_token, read_app_name, revoke_token, token_subject
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column, stacked
 from portal.admin.filters import ChoiceFilter
@@ -249,7 +249,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         return token.binding or EMPTY_VALUE
 
     def get_sections(self, request: HttpRequest, obj: ApiToken) -> list[Section]:
-        return [history_of(subject(obj))]
+        return [history_of(token_subject(obj))]
 
     # --- Revoking ----------------------------------------------------------------------------------------------------
 

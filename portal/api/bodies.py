@@ -46,7 +46,7 @@ def read_json_object(request: HttpRequest, limits: Limits = BY_TOKEN) -> dict[st
 
     Raises Problem with the code of what is wrong.
     """
-    body = decoded(request, read_limited(request, limits), limits)
+    body = decode_body(request, read_limited(request, limits), limits)
     if not body or body.isspace():
         return {}
     if sum(map(body.count, (b",", b"[", b"{"))) > limits.values:
@@ -76,15 +76,15 @@ def read_limited(request: HttpRequest, limits: Limits) -> bytes:
     return sent
 
 
-def decoded(request: HttpRequest, sent: bytes, limits: Limits) -> bytes:
+def decode_body(request: HttpRequest, sent: bytes, limits: Limits) -> bytes:
     charset = request.content_params.get("charset", "utf-8") if request.content_params else "utf-8"
     encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if not UTF8.fullmatch(charset) or encoding not in {"", "identity", "gzip"}:
         raise Problem("unsupported_encoding")
-    return inflate(sent, limits) if encoding == "gzip" and sent else sent
+    return gunzip(sent, limits) if encoding == "gzip" and sent else sent
 
 
-def inflate(data: bytes, limits: Limits = BY_TOKEN) -> bytes:
+def gunzip(data: bytes, limits: Limits = BY_TOKEN) -> bytes:
     """Gunzip all members, never to more than the limit: a bomb of 1 MiB would make a gigabyte."""
     inflated, members = b"", 0
     while data:
@@ -130,7 +130,7 @@ def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def finite(text: str) -> float:
+def parse_finite(text: str) -> float:
     """`1e999` is as infinite as the word would be."""
     number = float(text)
     if number in (float("inf"), float("-inf")):
@@ -145,5 +145,5 @@ def refuse_constant(name: str) -> NoReturn:
 STRICT: dict[str, Any] = {
     "object_pairs_hook": without_duplicates,
     "parse_constant": refuse_constant,
-    "parse_float": finite,
+    "parse_float": parse_finite,
 }

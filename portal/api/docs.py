@@ -11,7 +11,7 @@ from django.views.generic import TemplateView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.request import Request
 
-from portal.base.problems import CODES, invalid
+from portal.base.problems import CODES, invalid_field
 
 # By language and type.
 RENDERED: dict[tuple[str | None, str], tuple[str | bytes, dict[str, str]]] = {}
@@ -25,7 +25,7 @@ class SchemaView(SpectacularAPIView):
         super().initial(request, *args, **kwargs)
         languages = dict(settings.LANGUAGES)
         if request.query_params.get("lang", settings.LANGUAGE_CODE) not in languages:
-            raise invalid("lang", "invalid_choice", f"One of {', '.join(languages)} is expected.")
+            raise invalid_field("lang", "invalid_choice", f"One of {', '.join(languages)} is expected.")
 
     def _get_version_parameter(self, request: Request) -> None:
         """Ignore the query's `version`: there is one."""

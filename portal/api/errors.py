@@ -16,7 +16,7 @@ from rest_framework import exceptions as drf
 
 from portal import audit
 from portal.base import disks
-from portal.base.failures import Failure, failure_of
+from portal.base.failures import Failure, describe_failure
 from portal.base.problems import AUDITED, FieldError, Problem
 
 log = logging.getLogger("vigie.api")
@@ -30,7 +30,7 @@ def as_problem(error: Exception) -> Problem:
         case Problem():
             return error
         case drf.ValidationError():
-            return Problem("validation_failed", errors=flatten(error.get_full_details()))
+            return Problem("validation_failed", errors=flatten_errors(error.get_full_details()))
         case drf.NotAuthenticated() | drf.AuthenticationFailed():
             return Problem("not_authenticated")
         case PermissionDenied() | drf.PermissionDenied():
@@ -40,7 +40,7 @@ def as_problem(error: Exception) -> Problem:
         case drf.MethodNotAllowed():
             return Problem("method_not_allowed")
         case OperationalError() | InterfaceError():
-            log.error("the database does not answer: %s", disks.trouble(error))
+            log.error("the database does not answer: %s", disks.describe_error(error))
             if disks.means_full(error):
                 return Problem("disk_full", headers={"Retry-After": "60"})
             return Problem("not_ready", headers={"Retry-After": "5"})
@@ -60,17 +60,17 @@ MESSAGES = {
 }
 
 
-def flatten(details: Any, path: str = "") -> list[FieldError]:
+def flatten_errors(details: Any, path: str = "") -> list[FieldError]:
     """DRF's nested details as a flat list. Only messages of our own serializers' limits are passed on as they are."""
     if isinstance(details, list):
-        return [error for item in details for error in flatten(item, path)]
+        return [error for item in details for error in flatten_errors(item, path)]
     if "message" in details and "code" in details:
         code = str(details["code"])
         return [FieldError(path or "body", code, MESSAGES.get(code, str(details["message"])))]
     return [
         error
         for name, value in details.items()
-        for error in flatten(value, "" if name == "non_field_errors" else f"{path}.{name}".lstrip("."))
+        for error in flatten_errors(value, "" if name == "non_field_errors" else f"{path}.{name}".lstrip("."))
     ]
 
 
@@ -81,15 +81,15 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
 
 def problem_response(error: Exception, request: HttpRequest) -> HttpResponse:
     """Answer an exception as a problem, and record an important refusal in the audit trail."""
-    problem = refused(error, request)
+    problem = record_problem(error, request)
     return JsonResponse(problem.body(), status=problem.status, headers=problem.all_headers(), content_type=CONTENT_TYPE)
 
 
-def refused(error: Exception, request: HttpRequest) -> Problem:
+def record_problem(error: Exception, request: HttpRequest) -> Problem:
     problem = as_problem(error)
     # For whoever tracks requests: the code of a refusal, of what nobody foresaw its class and where it was raised.
     foreseen = problem.code not in UNFORESEEN
-    request.failure = Failure(problem.code) if foreseen else failure_of(error)  # type: ignore[attr-defined]
+    request.failure = Failure(problem.code) if foreseen else describe_failure(error)  # type: ignore[attr-defined]
     if problem.code in AUDITED:
         audit.record_refusal(request, problem.code, problem.subject)
     return problem

@@ -13,7 +13,7 @@ from rest_framework.pagination import CursorPagination as BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.base.problems import invalid
+from portal.base.problems import invalid_field
 
 PAGE_SIZE, MAX_PAGE_SIZE = 50, 500
 PAGE_PARAMETERS = [
@@ -31,7 +31,7 @@ class CursorPagination(BasePagination):
     def get_page_size(self, request: Request) -> int:
         text = request.query_params.get("limit", str(PAGE_SIZE))
         if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_PAGE_SIZE):
-            raise invalid("limit", "out_of_range", f"A whole number from 1 to {MAX_PAGE_SIZE} is expected.")
+            raise invalid_field("limit", "out_of_range", f"A whole number from 1 to {MAX_PAGE_SIZE} is expected.")
         return int(text)
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
@@ -48,7 +48,7 @@ class CursorPagination(BasePagination):
             cursor: Any = super().decode_cursor(request)
             refuse_unreadable(self.position_field.to_python(cursor.position))
         except (NotFound, ValueError, OverflowError, ValidationError):
-            raise invalid("cursor", "invalid", "A cursor is taken from `next` as it stands.") from None
+            raise invalid_field("cursor", "invalid", "A cursor is taken from `next` as it stands.") from None
         return cursor
 
     def encode_cursor(self, cursor: Any) -> str:

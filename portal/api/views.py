@@ -23,7 +23,7 @@ from portal.models import ApiToken
 Kind = ApiToken.Kind
 
 
-def token_of(request: Request) -> Any:
+def request_token(request: Request) -> Any:
     """The ApiToken the request shows, or None where a session speaks. DRF's stubs take it for its own Token."""
     return request.auth
 
@@ -48,7 +48,7 @@ class ApiView(APIView):
         return read_json_object(request._request, self.limits)
 
     def check_permissions(self, request: Request) -> None:
-        self.refuse_unfit(request.user, token_of(request))
+        self.refuse_unfit(request.user, request_token(request))
 
     def refuse_unfit(self, user: Any, token: ApiToken | None) -> None:
         """Raises Problem unless this call is for this caller."""

@@ -11,7 +11,7 @@ Network = IPv4Network | IPv6Network
 OWN_PREFIX = 64  # what one subscriber of a provider has
 
 
-def networks(name: str, words: list[str]) -> list[Network]:
+def parse_networks(name: str, words: list[str]) -> list[Network]:
     try:
         return [ip_network(word, strict=False) for word in words]
     except ValueError:
@@ -27,7 +27,7 @@ def read_address(address: str) -> IPv4Address | IPv6Address:
     return (isinstance(found, IPv6Address) and found.ipv4_mapped) or found
 
 
-def network_of(address: str) -> str:
+def sender_network(address: str) -> str:
     """Return the address, of an IPv6 one the network in which its sender can choose another for each request."""
     if ":" not in address:
         return address[:64]
@@ -38,7 +38,7 @@ def network_of(address: str) -> str:
     return str(ip_network((int(found), OWN_PREFIX), strict=False)) if isinstance(found, IPv6Address) else str(found)
 
 
-def trusted(address: str) -> bool:
+def is_trusted_proxy(address: str) -> bool:
     try:
         peer = read_address(address)
     except ValueError:
@@ -50,7 +50,7 @@ def client_address(peer: str, forwarded_for: str) -> str:
     """The nearest address that is not one of our proxies, read from the right: what stands further left is hearsay."""
     address = peer
     for hop in reversed(forwarded_for.split(",")):
-        if not trusted(address):
+        if not is_trusted_proxy(address):
             break
         try:
             address = str(read_address(hop.strip()))
@@ -67,7 +67,7 @@ class ClientAddressMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         peer = request.META.get("REMOTE_ADDR", "")
-        if settings.TRUSTED_PROXIES and trusted(peer):
+        if settings.TRUSTED_PROXIES and is_trusted_proxy(peer):
             request.META["REMOTE_ADDR"] = client_address(peer, request.META.get("HTTP_X_FORWARDED_FOR", ""))
             if request.META.get("HTTP_X_FORWARDED_PROTO") == "https":
                 request.META["wsgi.url_scheme"] = "https"

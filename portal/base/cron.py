@@ -12,7 +12,7 @@ LONGEST = 100
 FIELDS = 5
 
 
-def zone_of(name: str) -> ZoneInfo:
+def parse_zone(name: str) -> ZoneInfo:
     """Raises ValueError for a name that is no time zone."""
     try:
         return ZoneInfo(name)
@@ -20,7 +20,7 @@ def zone_of(name: str) -> ZoneInfo:
         raise ValueError(f"{name} is no time zone") from None
 
 
-def times(expression: str, zone: str, start: datetime, *, backward: bool = False) -> Iterator[datetime]:
+def cron_times(expression: str, zone: str, start: datetime, *, backward: bool = False) -> Iterator[datetime]:
     """The times after `start`, or before it, in UTC; one that the clock skips is moved to the end of the gap.
 
     Raises ValueError for an expression that is none, and after the last time of one that has an end.
@@ -28,7 +28,7 @@ def times(expression: str, zone: str, start: datetime, *, backward: bool = False
     if len(expression) > LONGEST or len(expression.split()) != FIELDS:
         raise ValueError("five fields are expected")
     try:
-        found = CronSim(expression, start.astimezone(zone_of(zone)), reverse=backward)
+        found = CronSim(expression, start.astimezone(parse_zone(zone)), reverse=backward)
     except CronSimError as error:
         raise ValueError(str(error)) from None
     last = start

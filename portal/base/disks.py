@@ -32,7 +32,7 @@ class Disk:
         return self.free < FULL_BELOW or not self.has_free_inodes
 
 
-def folders() -> dict[str, Path]:
+def watched_folders() -> dict[str, Path]:
     """Return the watched folders by name. PostgreSQL's own disk shows only in its errors."""
     found = {
         "data": Path(settings.VIGIE_DATA_DIR),
@@ -45,7 +45,7 @@ def folders() -> dict[str, Path]:
     return found
 
 
-def disk_of(folder: Path) -> Disk | None:
+def find_disk(folder: Path) -> Disk | None:
     """The file system of a folder, or of the nearest one above it; None where it does not say how full it is."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -59,11 +59,11 @@ def disk_of(folder: Path) -> Disk | None:
     return Disk((folder,), found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize, has_inodes)
 
 
-def disks() -> list[Disk]:
+def list_disks() -> list[Disk]:
     """Each file system once, with the topmost folders on it."""
     by_device: dict[int, Disk] = {}
-    for folder in folders().values():
-        disk = disk_of(folder)
+    for folder in watched_folders().values():
+        disk = find_disk(folder)
         if disk is None:
             continue
         device = disk.folders[0].stat().st_dev
@@ -76,8 +76,8 @@ def disks() -> list[Disk]:
 
 def is_full() -> bool:
     """Return True if the data directory or SQLite's database can't grow any more."""
-    own = [folder for name, folder in folders().items() if name in {"data", "database"}]
-    return any(disk.is_full for disk in map(disk_of, own) if disk)
+    own = [folder for name, folder in watched_folders().items() if name in {"data", "database"}]
+    return any(disk.is_full for disk in map(find_disk, own) if disk)
 
 
 # --- Errors ----------------------------------------------------------------------------------------------------------
@@ -94,6 +94,6 @@ def means_full(error: BaseException) -> bool:
     return getattr(cause, "sqlstate", None) == POSTGRES_FULL
 
 
-def trouble(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Describe an error for the log without its text, which might quote a value."""
     return "the disk is full" if means_full(error) else type(error).__name__

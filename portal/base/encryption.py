@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 LEAST = 32
 
 
-def read(text: str) -> list[str]:
+def parse_keys(text: str) -> list[str]:
     """The keys of ENCRYPTION_KEY. Raises ImproperlyConfigured."""
     keys = [key.strip() for key in text.split(",")]
     if any(len(key) < LEAST for key in keys):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import NamedTuple
 
-from portal.base.logs import redacted
+from portal.base.logs import redact_tokens
 
 LENGTH = 500
 MOST_FRAMES, FRAME_LENGTH = 30, 200
@@ -21,11 +21,11 @@ class Failure(NamedTuple):
     stack: tuple[str, ...] = ()
 
 
-def failure_of(error: BaseException) -> Failure:
-    return Failure(type(error).__name__, frames(error))
+def describe_failure(error: BaseException) -> Failure:
+    return Failure(type(error).__name__, stack_frames(error))
 
 
-def frames(error: BaseException) -> tuple[str, ...]:
+def stack_frames(error: BaseException) -> tuple[str, ...]:
     found = [
         f"{frame.f_globals.get('__name__', '?')}:{frame.f_code.co_name}:{line}"[:FRAME_LENGTH]
         for frame, line in traceback.walk_tb(error.__traceback__)
@@ -35,5 +35,5 @@ def frames(error: BaseException) -> tuple[str, ...]:
 
 def error_line(error: BaseException) -> str:
     """Tokens are cut before the text is: a token cut in two would no longer look like one."""
-    message = redacted(" ".join(str(error).split()))
+    message = redact_tokens(" ".join(str(error).split()))
     return f"{type(error).__name__}: {message}".rstrip(": ")[:LENGTH]

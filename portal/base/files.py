@@ -23,7 +23,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
     A text is written as UTF-8. What was left by somebody who was killed at it goes first. Raises OSError.
     """
-    for unfinished in unfinished_of(path):
+    for unfinished in temporary_files(path):
         if is_abandoned(unfinished):
             unfinished.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{get_random_string(RANDOM)}")
@@ -42,7 +42,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
         os.close(descriptor)
 
 
-def unfinished_of(path: Path) -> Iterator[Path]:
+def temporary_files(path: Path) -> Iterator[Path]:
     """List temporary files that are to replace this file, or were left by a killed process. Raises OSError."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[A-Za-z0-9]{{{RANDOM}}}")
     return (found for found in path.parent.iterdir() if name.fullmatch(found.name))

@@ -23,7 +23,7 @@ UNADDRESSED = re.compile(r"^/(api/v1/beta/feedback$|feedback/)")
 BOT_TOKEN_IN_TEXT = re.compile(r"(?<!\d)\d{5,}+(?::|%3A)[A-Za-z0-9_-]{30,}", re.IGNORECASE)
 
 
-def redacted(text: str) -> str:
+def redact_tokens(text: str) -> str:
     return BOT_TOKEN_IN_TEXT.sub("…", re.sub(contract.TOKEN, r"\1_…", text))
 
 
@@ -41,7 +41,7 @@ class JsonFormatter(BaseFormatter):
         self.default_time_format = "%Y-%m-%dT%H:%M:%S"
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        return redact_tokens(super().format(record))
 
 
 class WithoutValues(logging.Filter):
@@ -50,11 +50,11 @@ class WithoutValues(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            record.exc_info, record.exc_text = None, "\n".join(places(error))
+            record.exc_info, record.exc_text = None, "\n".join(exception_chain(error))
         return True
 
 
-def places(error: BaseException | None) -> Iterator[str]:
+def exception_chain(error: BaseException | None) -> Iterator[str]:
     """An exception and those it was raised from, the latest first."""
     while error is not None:
         yield f"{type(error).__module__}.{type(error).__qualname__}"

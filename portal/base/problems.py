@@ -146,5 +146,5 @@ class Problem(Exception):
         return headers
 
 
-def invalid(field: str, code: str, message: str) -> Problem:
+def invalid_field(field: str, code: str, message: str) -> Problem:
     return Problem("validation_failed", errors=[FieldError(field, code, message)])

@@ -19,7 +19,7 @@ class TextTooLong(ValueError):
     """The text is longer than the caller allows."""
 
 
-def normalized(text: str, form: Literal["NFC", "NFD", "NFKC", "NFKD"] = "NFC", *, longest: int) -> str:
+def normalize_text(text: str, form: Literal["NFC", "NFD", "NFKC", "NFKD"] = "NFC", *, longest: int) -> str:
     """The text in a normal form, with at most MOST_MARKS marks on a letter. Raises TextTooLong.
 
     Python sorts the marks of one letter in quadratic time, and no other thread runs meanwhile: 100,000 marks, which
@@ -30,7 +30,7 @@ def normalized(text: str, form: Literal["NFC", "NFD", "NFKC", "NFKD"] = "NFC", *
     return unicodedata.normalize(form, limit_marks(text, MOST_MARKS))
 
 
-def truncated(text: str, most: int) -> str:
+def truncate_text(text: str, most: int) -> str:
     """The text with `…` in place of what is beyond `most` characters, of which marks are none.
 
     Django's Truncator normalises all of a text in order to show its beginning.

@@ -35,15 +35,15 @@ def is_too_large(request: HttpRequest) -> bool:
     return any(getattr(handler, "is_too_large", False) for handler in request.upload_handlers)
 
 
-def fields_in(form: bytes) -> dict[str, str]:
+def parse_form(form: bytes) -> dict[str, str]:
     """The fields of a form as browsers send it by default, the last of each name. Raises TooManyFieldsSent."""
     pairs = [pair.partition(b"=") for pair in form.split(b"&", MOST_FIELDS)]
     if len(pairs) > MOST_FIELDS:
         raise TooManyFieldsSent(f"a form has more than {MOST_FIELDS} fields")
-    return {unescaped(name): unescaped(value) for name, _, value in pairs}
+    return {unescape_form(name): unescape_form(value) for name, _, value in pairs}
 
 
-def unescaped(text: bytes) -> str:
+def unescape_form(text: bytes) -> str:
     """The text with its escapes, such as `%C3%A9`, decoded by a codec of Python.
 
     `urllib` takes a third of a second and 80 MiB for a MiB of escapes. Escapes of no hexadecimal digits are left out.

@@ -18,7 +18,7 @@ from django.db import models
 from django.http import FileResponse, StreamingHttpResponse
 from django.utils import timezone
 
-from portal.base.moments import iso
+from portal.base.moments import format_iso
 
 # The signs that begin a formula, with those that compatibility folding (NFKC) makes of them: `＝`, `﹢`, `⁼` and so on.
 SIGNS = "=+@\u207a\u207c\u208a\u208c\u2a75\u2a76\ufb29\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20-"
@@ -128,7 +128,7 @@ def plain(value: Any) -> Any:
     """What JSON has no word for, as the API writes it."""
     match value:
         case datetime():
-            return iso(value)
+            return format_iso(value)
         case date() | UUID():
             return str(value)
     return value
@@ -142,7 +142,7 @@ def cell(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case datetime():
-            return iso(value) or ""
+            return format_iso(value) or ""
         case dict() | list():
             return json.dumps(value, ensure_ascii=False)
         case str() if FORMULA.match(value):

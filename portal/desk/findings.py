@@ -50,7 +50,7 @@ GIVEN_UP_SHOWN = timedelta(days=1)
 
 @finding_sources.register
 def parts_without_a_beat(now: datetime) -> Iterator[Finding]:
-    for name, check in health.beats(now).items():
+    for name, check in health.heartbeat_checks(now).items():
         if check.word != "ok":
             text = _("%(component)s shows no sign of life: its work is not being done.") % {"component": name}
             yield Finding(Severity.CRITICAL, text, check.since)
@@ -58,7 +58,7 @@ def parts_without_a_beat(now: datetime) -> Iterator[Finding]:
 
 @finding_sources.register
 def full_disks(now: datetime) -> Iterator[Finding]:
-    for disk in disks.disks():
+    for disk in disks.list_disks():
         words = {"folders": ", ".join(map(str, disk.folders)), "free": filesizeformat(disk.free)}
         if disk.is_full:
             yield Finding(Severity.CRITICAL, _("The disk of %(folders)s is full.") % words)

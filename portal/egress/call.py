@@ -10,9 +10,9 @@ from http.client import HTTPException, HTTPMessage
 from urllib.parse import urldefrag, urlsplit
 
 from portal.egress import guard, lookup
-from portal.egress.connection import CHUNK, Answer, Wire, connected, send_request
-from portal.egress.tls import secured, shared_context
-from portal.egress.urls import ascii_host, clean_url, port_of
+from portal.egress.connection import CHUNK, Answer, Wire, connect, send_request
+from portal.egress.tls import shared_context, start_tls
+from portal.egress.urls import ascii_host, clean_url, url_port
 
 
 class AddressRefused(Exception):
@@ -37,13 +37,13 @@ def allowed_addresses(host: str, deadline: float, allow_private: bool, resolve: 
     Raises AddressRefused, or OSError from the resolver.
     """
     found = resolve(host, deadline)
-    allowed = [address for address in found if not guard.refusal(address, allow_private)]
+    allowed = [address for address in found if not guard.address_refusal(address, allow_private)]
     if found and not allowed:
         raise AddressRefused(found[0])
     return allowed
 
 
-def call(
+def fetch(
     method: str,
     url: str,
     headers: Mapping[str, str],
@@ -62,9 +62,9 @@ def call(
     deadline = time.monotonic() + seconds
     host = ascii_host(parts)
     addresses = allowed_addresses(host, deadline, allow_private, lookup.system_resolver)
-    found = connected(addresses, port_of(parts), deadline)
+    found = connect(addresses, url_port(parts), deadline)
     if parts.scheme == "https":
-        found = secured(found, shared_context(), host.rstrip("."), deadline)
+        found = start_tls(found, shared_context(), host.rstrip("."), deadline)
     with closing(found):
         answer = send_request(Wire(found, deadline), method, parts, headers, body)
         return Reply(answer.status, answer.reason, answer.headers, body_until(answer, limit))

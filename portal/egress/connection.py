@@ -22,7 +22,7 @@ from http.client import (
 from typing import Any, cast
 from urllib.parse import SplitResult
 
-from portal.egress.urls import PORTS, ascii_host, port_of, target_of
+from portal.egress.urls import PORTS, ascii_host, request_target, url_port
 
 CHUNK = 64 * 1024
 BODILESS = frozenset({204, 304})
@@ -53,7 +53,7 @@ class BadLength(HTTPException):
     """A Content-Length that is not a number, or several that differ."""
 
 
-def left(deadline: float) -> float:
+def time_left(deadline: float) -> float:
     """Return the seconds until the deadline. Raises TimeoutError when it has passed."""
     seconds = deadline - time.monotonic()
     if seconds <= 0:
@@ -64,12 +64,12 @@ def left(deadline: float) -> float:
 class Wire:
     """The part of a socket that http.client uses. Whoever opened the socket closes it."""
 
-    def __init__(self, connected: socket.socket, deadline: float) -> None:
-        self.socket = connected
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self.socket = connection
         self.deadline = deadline
 
     def sendall(self, data: bytes) -> None:
-        self.socket.settimeout(left(self.deadline))
+        self.socket.settimeout(time_left(self.deadline))
         self.socket.sendall(data)
 
     def makefile(self, mode: str) -> Lines:
@@ -87,7 +87,7 @@ class Source(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self.wire.socket.settimeout(left(self.wire.deadline))
+        self.wire.socket.settimeout(time_left(self.wire.deadline))
         return self.wire.socket.recv_into(buffer)
 
 
@@ -119,7 +119,7 @@ class Answer(HTTPResponse):
             version, self.status, self.reason = self._read_status()
             if not version.startswith(VERSION):
                 raise UnknownProtocol(version)
-            self.headers = self.msg = headers_of(self.fp)
+            self.headers = self.msg = read_headers(self.fp)
             if self.status not in INTERIM:
                 break
         else:
@@ -127,7 +127,7 @@ class Answer(HTTPResponse):
         self.code, self.version, self.will_close = self.status, 11, True
         coding = self.headers.get("Transfer-Encoding", "").lower().rpartition(",")[2].strip()
         self.chunked, self.chunk_left = coding == "chunked", None
-        self.length = None if self.chunked else length_of(self.headers)
+        self.length = None if self.chunked else content_length(self.headers)
 
     def _read_next_chunk_size(self) -> int:
         """Parse strictly: the library takes "-5" and "0x5" for numbers, and anything else for an early end."""
@@ -158,7 +158,7 @@ class Answer(HTTPResponse):
         return bytes(body)
 
 
-def headers_of(lines: io.BufferedReader) -> HTTPMessage:
+def read_headers(lines: io.BufferedReader) -> HTTPMessage:
     """Read the headers and skip invalid lines, as browsers do. Raises HTTPException."""
     headers, size = HTTPMessage(), 0
     while (line := lines.readline()).strip(b"\r\n"):
@@ -171,7 +171,7 @@ def headers_of(lines: io.BufferedReader) -> HTTPMessage:
     return headers
 
 
-def length_of(headers: HTTPMessage) -> int | None:
+def content_length(headers: HTTPMessage) -> int | None:
     """Return the Content-Length, which may be repeated (RFC 9110, 8.6), or None if the connection ends the body."""
     found = headers.get_all("Content-Length")
     if found is None:
@@ -195,10 +195,10 @@ class Connection(HTTPConnection):
         self.sock = cast(socket.socket, wire)
 
 
-def connected(addresses: Sequence[str], port: int, deadline: float) -> socket.socket:
+def connect(addresses: Sequence[str], port: int, deadline: float) -> socket.socket:
     """Connect to the first address that accepts; each gets an equal share of the time left. Raises OSError."""
     for count, address in enumerate(addresses, 1):
-        share = left(deadline) / (len(addresses) - count + 1)
+        share = time_left(deadline) / (len(addresses) - count + 1)
         try:
             return connected_to(address, port, share)
         except OSError:
@@ -223,6 +223,6 @@ def send_request(
     wire: Wire, method: str, parts: SplitResult, headers: Mapping[str, str], body: bytes | None = None
 ) -> Answer:
     """Return the answer once its head is there. Raises OSError or HTTPException."""
-    asking = Connection(ascii_host(parts), port_of(parts), PORTS[parts.scheme], wire)
-    asking.request(method, target_of(parts), body, headers)
+    asking = Connection(ascii_host(parts), url_port(parts), PORTS[parts.scheme], wire)
+    asking.request(method, request_target(parts), body, headers)
     return cast(Answer, asking.getresponse())

@@ -38,26 +38,26 @@ EMBEDDING = (ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96"), ip_network
 
 
 @lru_cache(maxsize=4096)
-def refusal(address: str, allow_private: bool) -> str:
+def address_refusal(address: str, allow_private: bool) -> str:
     """Return why the IP address must not be connected to (invalid, forbidden or private), or ""."""
     try:
         found = ip_address(address)
     except ValueError:
         return "invalid"
-    reasons = [reason(each, allow_private) for each in (found, *embedded(found))]
+    reasons = [refusal_reason(each, allow_private) for each in (found, *embedded_addresses(found))]
     return next(filter(None, reasons), "")
 
 
-def reason(address: IPv4Address | IPv6Address, allow_private: bool) -> str:
+def refusal_reason(address: IPv4Address | IPv6Address, allow_private: bool) -> str:
     if any(address in network for network in NEVER):
         return "forbidden"
     if any(address in network for network in PRIVATE):
         return "" if allow_private else "private"
-    is_usable = address.version == 4 or address in GLOBAL_IPV6 or bool(embedded(address))
+    is_usable = address.version == 4 or address in GLOBAL_IPV6 or bool(embedded_addresses(address))
     return "" if is_usable else "forbidden"
 
 
-def embedded(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
+def embedded_addresses(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
     """Return the IPv4 addresses that a tunnel or translator would connect to."""
     if not isinstance(address, IPv6Address) or address == LOOPBACK_IPV6:
         return []

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from queue import SimpleQueue
 
-from portal.egress.connection import left
+from portal.egress.connection import time_left
 
 # Takes a host and a deadline of the monotonic clock. Raises OSError, of which TimeoutError is one.
 Resolver = Callable[[str, float], Sequence[str]]
@@ -103,7 +103,7 @@ class Lookups:
     def work(self, lookup: Lookup) -> None:
         """Do one lookup, unless nobody waits for it any more."""
         try:
-            left(lookup.wanted_until)
+            time_left(lookup.wanted_until)
             lookup.has_begun = True
             lookup.addresses = self.look_up(lookup.host)
         except (OSError, UnicodeError) as error:

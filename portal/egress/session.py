@@ -17,7 +17,7 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers, urldefragauth
 
-from portal.egress.call import Reply, call
+from portal.egress.call import Reply, fetch
 
 SECONDS = 16.0
 BODY_LENGTH = 1024 * 1024
@@ -30,7 +30,7 @@ def share_deadline() -> None:
 
 
 class GuardedAdapter(BaseAdapter):
-    """Makes each call by `call`. Raises AddressRefused, which is no RequestException, so that no library hides it.
+    """Makes each call by `fetch`. Raises AddressRefused, which is no RequestException, so that no library hides it.
 
     Timeouts, `verify`, client certificates and proxies that a caller asks for are ignored.
     """
@@ -50,10 +50,10 @@ class GuardedAdapter(BaseAdapter):
     ) -> requests.Response:
         body = request.body.encode() if isinstance(request.body, str) else request.body
         try:
-            reply = call(
+            reply = fetch(
                 str(request.method),
                 urldefragauth(str(request.url)),
-                {name: text_of(value) for name, value in request.headers.items()},
+                {name: decode_header(value) for name, value in request.headers.items()},
                 body,
                 seconds=min(SECONDS, _deadline.get() - time.monotonic()),
                 allow_private=self.allow_private,
@@ -67,7 +67,7 @@ class GuardedAdapter(BaseAdapter):
             raise requests.exceptions.ConnectionError(error, request=request) from None
         except ValueError as error:
             raise requests.exceptions.InvalidURL(str(error), request=request) from None
-        return response_of(request, reply)
+        return build_response(request, reply)
 
     def close(self) -> None:
         """Do nothing: no connection is kept open."""
@@ -92,7 +92,7 @@ class GuardedSession(requests.Session):
         return super().request(*args, **options | {"allow_redirects": False})
 
 
-def response_of(request: requests.PreparedRequest, reply: Reply) -> requests.Response:
+def build_response(request: requests.PreparedRequest, reply: Reply) -> requests.Response:
     response = requests.Response()
     response.status_code, response.reason = reply.status, reply.reason
     response.headers = CaseInsensitiveDict(reply.headers.items())
@@ -102,5 +102,5 @@ def response_of(request: requests.PreparedRequest, reply: Reply) -> requests.Res
     return response
 
 
-def text_of(value: str | bytes) -> str:
+def decode_header(value: str | bytes) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else value

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import certifi
 from cryptography.x509 import load_der_x509_certificate
 
-from portal.egress.connection import left
+from portal.egress.connection import time_left
 
 LAST_END = datetime(9999, 1, 1, tzinfo=UTC)
 _context_lock = threading.Lock()
@@ -43,11 +43,11 @@ def shared_context() -> ssl.SSLContext:
         return _context
 
 
-def secured(plain: socket.socket, context: ssl.SSLContext, host: str, deadline: float) -> ssl.SSLSocket:
+def start_tls(plain: socket.socket, context: ssl.SSLContext, host: str, deadline: float) -> ssl.SSLSocket:
     """Take over the plain socket, and close it on failure. Raises OSError, of which ssl.SSLError is one."""
     found = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
     try:
-        found.settimeout(left(deadline))
+        found.settimeout(time_left(deadline))
         found.do_handshake()
     except BaseException:
         found.close()
@@ -60,16 +60,16 @@ def certificate_end(secure: ssl.SSLSocket) -> datetime | None:
 
     A certificate that was sent but not used for the verification, such as an expired cross-signature, does not count.
     """
-    used = chain(secure, "get_verified_chain")
+    used = certificate_chain(secure, "get_verified_chain")
     ends = []
-    for certificate in chain(secure, "get_unverified_chain"):
+    for certificate in certificate_chain(secure, "get_unverified_chain"):
         with suppress(ValueError):
             if certificate in used:
                 ends.append(load_der_x509_certificate(certificate).not_valid_after_utc)
     return min([*ends, LAST_END]) if ends else None
 
 
-def chain(secure: ssl.SSLSocket, method: str) -> list[bytes]:
+def certificate_chain(secure: ssl.SSLSocket, method: str) -> list[bytes]:
     """Return the certificates as DER. Before Python 3.13 the methods exist on the inner object only."""
     if sys.version_info >= (3, 13):
         found: list[bytes] = getattr(secure, method)()

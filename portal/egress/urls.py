@@ -65,11 +65,11 @@ def ascii_host(parts: SplitResult) -> str:
     return host
 
 
-def port_of(parts: SplitResult) -> int:
+def url_port(parts: SplitResult) -> int:
     return parts.port or PORTS[parts.scheme]
 
 
-def target_of(parts: SplitResult) -> str:
+def request_target(parts: SplitResult) -> str:
     """Return what the request line names: path and query."""
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return quote(target, safe=UNQUOTED)

@@ -173,7 +173,7 @@ def checked_url(text: str) -> str:
         if str(error) == "credentials":
             raise ValidationError(_("No user and no password in the address: the signature tells who calls.")) from None
         raise refusal from None
-    if lookup.is_address(host) and guard.refusal(host, settings.PROBE_ALLOW_PRIVATE):
+    if lookup.is_address(host) and guard.address_refusal(host, settings.PROBE_ALLOW_PRIVATE):
         raise ValidationError(ADDRESS_REFUSED)
     return text
 

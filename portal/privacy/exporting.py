@@ -9,14 +9,14 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
-from portal.base.moments import iso
+from portal.base.moments import format_iso
 from portal.privacy.erasing import exported
 from portal.privacy.subjects import Subject
 
 
 def json_chunks(given: str, subject: Subject) -> Iterator[str]:
     """`{"subject", "exported_at", "tables": {"agents.Agent": [{…}]}}`, a row a line, without tables that have none."""
-    yield f'{{"subject": {encoded(given)}, "exported_at": {encoded(iso(timezone.now()))}, "tables": {{'
+    yield f'{{"subject": {encoded(given)}, "exported_at": {encoded(format_iso(timezone.now()))}, "tables": {{'
     between = ""
     for label, rows in exported(subject):
         first = next(rows, None)

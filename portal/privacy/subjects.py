@@ -14,7 +14,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.utils.html import escape
 
-from portal.base.text import normalized
+from portal.base.text import normalize_text
 from portal.models import ApiToken
 
 ADDRESS = re.compile(r"(?=.{3,254}\Z)[^\s@<>\"(),:;\[\]\\\x00-\x1f]{1,64}@[^\s@<>\"(),:;\[\]\\/\x00-\x1f]+[^\s.@]")
@@ -204,7 +204,7 @@ def behind_kind(text: str, pseudonym: str) -> str:
 
 def however_written(name: str, *, in_any_case: bool = True) -> str:
     """A pattern: letters composed or not, either apostrophe, over the end of a line, the unseen in between."""
-    letters = LETTER.findall(normalized(name, longest=LONGEST_NAME))
+    letters = LETTER.findall(normalize_text(name, longest=LONGEST_NAME))
     pattern = UNSEEN.join(r"\s+" if letter.isspace() else forms_of(letter, in_any_case) for letter in letters)
     return f"(?i:{pattern})" if in_any_case else pattern
 
@@ -214,7 +214,7 @@ def forms_of(letter: str, in_any_case: bool) -> str:
     if letter in APOSTROPHES:
         return f"[{APOSTROPHES}]"
     cases = (letter, letter.upper()) if in_any_case and not letter.isascii() else (letter,)
-    forms = {normalized(text, form, longest=LONGEST_NAME): None for text in cases for form in FORMS}
+    forms = {normalize_text(text, form, longest=LONGEST_NAME): None for text in cases for form in FORMS}
     return re.escape(letter) if len(forms) == 1 else f"(?:{'|'.join(map(re.escape, forms))})"
 
 
@@ -226,7 +226,7 @@ def strip_format_characters(text: str) -> str:
 def beyond_ascii(name: str) -> list[str]:
     """The name, with letters beyond ASCII in either case and form: SQLite takes those for different letters."""
     cases = (name.lower(), name.upper()) if not name.isascii() else ()
-    forms = (normalized(text, form, longest=LONGEST_NAME) for text in cases for form in FORMS)
+    forms = (normalize_text(text, form, longest=LONGEST_NAME) for text in cases for form in FORMS)
     return list(dict.fromkeys([name, *forms]))
 
 
@@ -242,7 +242,7 @@ def subject_of(text: str) -> Subject:
     """`bob@example.org`, `user:bob` for who has no address, `participant:bob`, or a machine_id. Raises Nonsense."""
     text = text.strip()
     if participant := PARTICIPANT.fullmatch(text):
-        name = " ".join(normalized(strip_format_characters(participant[1]).lower(), longest=LONGEST_NAME).split())
+        name = " ".join(normalize_text(strip_format_characters(participant[1]).lower(), longest=LONGEST_NAME).split())
         if name:
             return subject_of(name) if ADDRESS.fullmatch(name) else Subject((name,), is_participant=True)
     if user := USER.fullmatch(text):

@@ -22,12 +22,12 @@ from portal.access import rate_limits
 from portal.access.tokens.authentication import bearer_text
 from portal.api.errors import problem_response
 from portal.base import disks
-from portal.base.addresses import network_of
+from portal.base.addresses import sender_network
 from portal.base.problems import Problem
 from portal.models import Heartbeat, TaskAttempt
 from portal.status import metrics as measured
 from portal.work.attempts import MARGIN
-from portal.work.clusters import CLUSTERS, limits
+from portal.work.clusters import CLUSTERS, cluster_limits
 from portal.work.processes import dead_processes
 
 # A cluster is asked for a beat after 15 s of silence, the pulse beats every 5 s.
@@ -51,20 +51,20 @@ OK = Check()
 UNKNOWN = Check("unknown")
 
 
-def checks(now: datetime) -> dict[str, Check]:
+def health_checks(now: datetime) -> dict[str, Check]:
     """Everything the portal needs in order to work."""
     try:
         missing = unapplied_migrations()
         if missing:
             found = Check("missing", f"The database lacks {len(missing)} migrations.")
-            return {"database": OK, "disk": disk(), "migrations": found, **dict.fromkeys(COMPONENTS, UNKNOWN)}
-        return {"database": OK, "disk": disk(), "migrations": OK, **beats(now)}
+            return {"database": OK, "disk": disk_check(), "migrations": found, **dict.fromkeys(COMPONENTS, UNKNOWN)}
+        return {"database": OK, "disk": disk_check(), "migrations": OK, **heartbeat_checks(now)}
     except DatabaseError:
         failed = Check("failed", "The database does not answer.")
-        return {"database": failed, "disk": disk(), **dict.fromkeys(["migrations", *COMPONENTS], UNKNOWN)}
+        return {"database": failed, "disk": disk_check(), **dict.fromkeys(["migrations", *COMPONENTS], UNKNOWN)}
 
 
-def disk() -> Check:
+def disk_check() -> Check:
     return Check("full", "The disk is full.") if disks.is_full() else OK
 
 
@@ -80,7 +80,7 @@ def known_migrations() -> Collection[tuple[str, str]]:
     return sorted(key for key in MigrationLoader(None).disk_migrations or ())
 
 
-def beats(now: datetime) -> dict[str, Check]:
+def heartbeat_checks(now: datetime) -> dict[str, Check]:
     """The clusters and the pulse, by their last beat. A cluster whose workers are all at it has no time for one.
 
     Beats are written by the database's clock, so it is the one that tells their age.
@@ -89,14 +89,14 @@ def beats(now: datetime) -> dict[str, Check]:
     now = rows[0][2] if rows else now
     seen = {component: at for component, at, _ in rows}
     busy = busy_clusters(now) if any(is_stale(name, seen.get(name), now) for name in CLUSTERS) else set()
-    return {name: OK if name in busy else judge(name, seen.get(name), now) for name in COMPONENTS}
+    return {name: OK if name in busy else heartbeat_check(name, seen.get(name), now) for name in COMPONENTS}
 
 
 def is_stale(component: str, at: datetime | None, now: datetime) -> bool:
     return at is None or now - at > STALE_AFTER[component]
 
 
-def judge(component: str, at: datetime | None, now: datetime) -> Check:
+def heartbeat_check(component: str, at: datetime | None, now: datetime) -> Check:
     if not is_stale(component, at, now):
         return OK
     if at is None:
@@ -108,7 +108,7 @@ def busy_clusters(now: datetime) -> set[str]:
     """Clusters with a task in the hands of each worker, all of them alive, none for longer than it may take."""
     busy: set[str] = set()
     for cluster in CLUSTERS:
-        bounds = limits(cluster)
+        bounds = cluster_limits(cluster)
         running = TaskAttempt.objects.running(cluster).filter(started_at__gt=now - bounds.timeout - MARGIN)
         workers = list(running.values_list("worker", flat=True))
         if len(workers) - len(dead_processes(workers)) >= bounds.workers:
@@ -122,7 +122,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    found = checks(timezone.now())
+    found = health_checks(timezone.now())
     words = {name: check.word for name, check in found.items()}
     wrong = " ".join(check.text for check in found.values() if check.text)
     if wrong:
@@ -134,7 +134,9 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 def metrics(request: HttpRequest) -> HttpResponse:
     try:
-        refuse_other_than(settings.METRICS_TOKEN, bearer_text(request), network_of(request.META.get("REMOTE_ADDR", "")))
+        refuse_other_than(
+            settings.METRICS_TOKEN, bearer_text(request), sender_network(request.META.get("REMOTE_ADDR", ""))
+        )
         return HttpResponse(measured.render_metrics(timezone.now()), content_type=CONTENT_TYPE_PLAIN_0_0_4)
     except (Problem, DatabaseError) as error:
         return problem_response(error, request)
@@ -144,5 +146,5 @@ def refuse_other_than(expected: str, shown: str | None, address: str) -> None:
     if shown is None:
         raise Problem("not_authenticated")
     if not hmac.compare_digest(shown.encode(), expected.encode()):
-        raise rate_limits.refusal(Problem("invalid_token"), address)
-    rate_limits.succeeded(address)
+        raise rate_limits.failure_answer(Problem("invalid_token"), address)
+    rate_limits.forget_failures(address)

@@ -65,7 +65,7 @@ def counter(name: str, text: str, value: float) -> Metric:
 
 
 @metric_sources.register
-def queues(now: datetime) -> Iterator[Metric]:
+def queue_metrics(now: datetime) -> Iterator[Metric]:
     waiting, claimed = Q(lock__lte=now), Q(lock__gt=now)
     rows = OrmQ.objects.values("key").annotate(
         waiting=Count("pk", filter=waiting), claimed=Count("pk", filter=claimed), since=Min("lock", filter=waiting)
@@ -84,7 +84,7 @@ def age_seconds(since: datetime | None, now: datetime) -> float:
 
 
 @metric_sources.register
-def beats(now: datetime) -> Iterator[Metric]:
+def heartbeat_metrics(now: datetime) -> Iterator[Metric]:
     seen = Heartbeat.objects.exclude(at=None).exclude(component__startswith=NODE).values_list("component", "at")
     ages = {component: age_seconds(at, now) for component, at in seen}
     yield gauge("beat_age_seconds", "Since the part of the portal last showed that it works.", "component", ages)
@@ -92,7 +92,7 @@ def beats(now: datetime) -> Iterator[Metric]:
 
 @metric_sources.register
 def disk_space(now: datetime) -> Iterator[Metric]:
-    found = {name: disk for name, folder in disks.folders().items() if (disk := disks.disk_of(folder))}
+    found = {name: disk for name, folder in disks.watched_folders().items() if (disk := disks.find_disk(folder))}
     free, size = {name: disk.free for name, disk in found.items()}, {name: disk.size for name, disk in found.items()}
     yield gauge("disk_free_bytes", "Free space of the file system that the folder lies on.", "folder", free)
     yield gauge("disk_size_bytes", "Size of the file system that the folder lies on.", "folder", size)
@@ -106,7 +106,7 @@ def job_runs(now: datetime) -> Iterator[Metric]:
 
 
 @metric_sources.register
-def tokens(now: datetime) -> Iterator[Metric]:
+def token_metrics(now: datetime) -> Iterator[Metric]:
     counts = dict(ApiToken.objects.usable(now).order_by().values_list("kind").annotate(Count("pk")))
     values = {kind: counts.get(kind, 0) for kind in ApiToken.Kind.values}
     yield gauge("tokens", "Tokens neither revoked nor expired.", "kind", values)
@@ -122,7 +122,7 @@ def auth_failures(now: datetime) -> Iterator[Metric]:
 
 
 @metric_sources.register
-def messages(now: datetime) -> Iterator[Metric]:
+def message_metrics(now: datetime) -> Iterator[Metric]:
     """A channel that was deleted or taken from the environment still shows as long as messages wait for it."""
     rows = OutboxMessage.objects.waiting().order_by().values("channel")
     found = {row["channel"]: row for row in rows.annotate(waiting=Count("pk"), since=Min("created_at"))}

@@ -25,7 +25,7 @@ class Component:
     descriptors: Sequence[int] = ()
 
 
-def pause(failures: int) -> float:
+def restart_pause(failures: int) -> float:
     """Seconds before the next start, after so many short lives in a row."""
     return min(LONGEST_PAUSE, 0.5 * 2.0 ** (failures - 1))
 
@@ -68,7 +68,7 @@ class Child:
         code = self.process.wait() if self.process else 0
         self.process = None
         self.failures = 1 if now - self.started >= SETTLED_AFTER else self.failures + 1
-        self.due = now + pause(self.failures)
+        self.due = now + restart_pause(self.failures)
         return code
 
     def ask_to_end(self) -> None:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django_q import cluster as django_q
 
 from portal.supervisor import database, lifeline
-from portal.supervisor.facts import beat, is_busy, must_end
+from portal.supervisor.facts import is_busy, must_end, send_heartbeat
 from portal.supervisor.watchdog import PATIENCE
 from portal.work.attempts import cluster_is_ending
 from portal.work.clusters import Cluster
@@ -63,11 +63,11 @@ class Main:
             signal.signal(number, self.note_signal)
         cluster_is_ending.set(self.stop.is_set)
         # django-q2's sentinel needs the database from its first line on.
-        if not database.wait(lambda: self.is_ending or lifeline.is_broken()):
+        if not database.wait_for_database(lambda: self.is_ending or lifeline.is_broken()):
             return
         connections.close_all()  # an inherited connection would be closed under its owner
         self.sentinel.start()
-        lifeline.hold()  # after the fork: no thread survives one
+        lifeline.hold_lifeline()  # after the fork: no thread survives one
         self.watch()
         self.end()
 
@@ -81,7 +81,7 @@ class Main:
             self.sentinel.join(0.2)
             if not self.sentinel.is_alive():
                 log.critical("the sentinel of the %s cluster is gone", self.name)
-                database.wait(lambda: self.is_ending)
+                database.wait_for_database(lambda: self.is_ending)
                 lifeline.end_group()
             self.beat()
             if time.monotonic() < next_look:
@@ -93,7 +93,7 @@ class Main:
     def beat(self) -> None:
         """Send heartbeats until the very end: the work of a silent node is given to others."""
         if time.monotonic() >= self.next_beat:
-            beat()
+            send_heartbeat()
             self.next_beat = time.monotonic() + BEAT_EVERY.total_seconds()
 
     def end(self) -> None:

@@ -20,7 +20,7 @@ LOOK_SECONDS = 0.2
 PATIENCE_SECONDS = ORPHAN_GRACE_SECONDS + 1.0
 
 
-def listen(bind: str) -> socket.socket:
+def open_listener(bind: str) -> socket.socket:
     """The socket that gunicorn serves. Raises ValueError for what is no HOST:PORT, OSError where it cannot be had.
 
     The supervisor keeps it open: while gunicorn is being restarted, callers wait instead of being refused. An address
@@ -41,19 +41,19 @@ def listen(bind: str) -> socket.socket:
         time.sleep(LOOK_SECONDS)
 
 
-def manage(*arguments: str) -> list[str]:
+def manage_command(*arguments: str) -> list[str]:
     return [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), *arguments]
 
 
-def components(listening: socket.socket, patience: timedelta) -> list[Component]:
+def list_components(listening: socket.socket, patience: timedelta) -> list[Component]:
     descriptor = listening.fileno()
     web = [sys.executable, "-m", "gunicorn", "-c", "python:portal.supervisor.web", "--bind", f"fd://{descriptor}"]
     after = str(patience.total_seconds())
     return [
         Component("web", [*web, "--chdir", str(settings.BASE_DIR)], descriptors=[descriptor]),
         *(
-            Component(name, manage("cluster", name, "--patience", after), environment={"Q_CLUSTER_NAME": name})
+            Component(name, manage_command("cluster", name, "--patience", after), environment={"Q_CLUSTER_NAME": name})
             for name in CLUSTERS
         ),
-        Component("pulse", manage("pulse")),
+        Component("pulse", manage_command("pulse")),
     ]

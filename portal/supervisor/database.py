@@ -15,7 +15,7 @@ LOOK_SECONDS = 1.0
 REPEAT_SECONDS = 30.0
 
 
-def failure() -> str:
+def database_failure() -> str:
     """Why the database does not answer, in a sentence; empty where it does."""
     connection = connections["default"]
     try:
@@ -27,11 +27,11 @@ def failure() -> str:
     return ""
 
 
-def wait(is_ending: Callable[[], bool]) -> bool:
+def wait_for_database(is_ending: Callable[[], bool]) -> bool:
     """Waits until the database answers, and says so in the log; False where the end was asked for first."""
     next_line = float("-inf")
     while not is_ending():
-        why = failure()
+        why = database_failure()
         if not why:
             return True
         if time.monotonic() >= next_line:

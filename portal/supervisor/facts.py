@@ -13,10 +13,10 @@ from django_q.models import OrmQ
 
 from portal.base.failures import error_line
 from portal.models import ChannelState, TaskAttempt
-from portal.supervisor.watchdog import Claim, Facts, judge
+from portal.supervisor.watchdog import Claim, Facts, decide_ending
 from portal.work import processes
 from portal.work.attempts import expire_leases, release_dead
-from portal.work.clusters import Cluster, limits
+from portal.work.clusters import Cluster, cluster_limits
 from portal.work.processes import HOST, dead_processes, in_our_group, is_here, pid_here
 
 log = logging.getLogger("vigie.watchdog")
@@ -36,7 +36,7 @@ def must_end(cluster: Cluster, started_at: datetime, patience: timedelta) -> boo
         expire_leases(gone, now)
         release_dead([attempt for attempt in attempts if attempt.worker in gone], now)
         living = [attempt for attempt in attempts if attempt.worker not in gone]
-        verdict = judge(gather(cluster, started_at, now, living), patience)
+        verdict = decide_ending(gather_facts(cluster, started_at, now, living), patience)
         OrmQ.objects.filter(pk__in=verdict.give_back, lock__gt=now).update(lock=now)
     except Error as error:
         log.warning("the database does not answer: %s", error_line(error))
@@ -46,7 +46,7 @@ def must_end(cluster: Cluster, started_at: datetime, patience: timedelta) -> boo
     return verdict.is_stalled
 
 
-def beat() -> None:
+def send_heartbeat() -> None:
     """A sign of life of this node; without the database there is nobody to see it."""
     try:
         processes.record_heartbeat()
@@ -69,7 +69,7 @@ def count_busy(attempts: Iterable[TaskAttempt]) -> int:
     return sum(1 for pid in pids if pid is not None and in_our_group(pid))
 
 
-def gather(cluster: Cluster, started_at: datetime, now: datetime, living: list[TaskAttempt]) -> Facts:
+def gather_facts(cluster: Cluster, started_at: datetime, now: datetime, living: list[TaskAttempt]) -> Facts:
     """`living` are the attempts under way, here and elsewhere."""
     started = [attempt.started_at for attempt in living if is_here(attempt.worker)]
     ended = TaskAttempt.objects.filter(cluster=cluster, finished_at__gt=started_at).on_host(HOST)
@@ -77,11 +77,11 @@ def gather(cluster: Cluster, started_at: datetime, now: datetime, living: list[T
     claimed = (
         queue.filter(lock__gt=now).exclude(pk__in=[attempt.queue_id for attempt in living]).values_list("pk", "lock")
     )
-    retry = limits(cluster).retry
+    retry = cluster_limits(cluster).retry
     return Facts(
         now=now,
         started_at=started_at,
-        workers=limits(cluster).workers,
+        workers=cluster_limits(cluster).workers,
         busy=count_busy(living),
         active_at=max([*started, *filter(None, ended.aggregate(at=Max("finished_at")).values())], default=None),
         unclaimed_since=queue.filter(lock__lte=now).aggregate(since=Min("lock"))["since"],

@@ -36,14 +36,14 @@ def is_broken() -> bool:
     return descriptor is not None and bool(select.select([int(descriptor)], [], [], 0)[0])
 
 
-def hold() -> None:
+def hold_lifeline() -> None:
     """Watches the lifeline from a thread, where there is one. Call it in the main process, before any fork but once."""
     descriptor = os.environ.pop(VARIABLE, None)
     if descriptor is not None:
-        threading.Thread(target=watch, args=(int(descriptor),), name="lifeline", daemon=True).start()
+        threading.Thread(target=watch_lifeline, args=(int(descriptor),), name="lifeline", daemon=True).start()
 
 
-def watch(descriptor: int) -> None:
+def watch_lifeline(descriptor: int) -> None:
     while os.read(descriptor, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

@@ -59,7 +59,7 @@ class Supervisor:
 
     def reap(self, now: float) -> None:
         by_pid = {child.pid: child for child in self.children}
-        for pid in zombies():
+        for pid in ended_children():
             child = by_pid.get(pid)
             if child is None:  # somebody's orphan, if we are the container's first process
                 os.waitpid(pid, 0)
@@ -89,7 +89,7 @@ class Supervisor:
         return [child for child in self.children if child.process]
 
 
-def zombies() -> Iterator[int]:
+def ended_children() -> Iterator[int]:
     """The ids of our children that have ended, each left unreaped for whoever asks."""
     with contextlib.suppress(ChildProcessError):
         while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):

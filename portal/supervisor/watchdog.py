@@ -49,7 +49,7 @@ class Verdict:
     give_back: Sequence[int] = ()
 
 
-def judge(facts: Facts, patience: timedelta = PATIENCE) -> Verdict:
+def decide_ending(facts: Facts, patience: timedelta = PATIENCE) -> Verdict:
     if facts.busy >= facts.workers:
         return Verdict()
     long_ago = facts.now - patience

@@ -19,7 +19,7 @@ HELP = {"passwordless": _("It then asks for your fingerprint, your face or a PIN
 
 
 @register.filter
-def plain(form: forms.BaseForm) -> forms.BaseForm:
+def plain_form(form: forms.BaseForm) -> forms.BaseForm:
     """Return the form with the portal's labels, without placeholders that repeat them, the first field focused."""
     for name, field in form.fields.items():
         field.label, field.help_text = LABELS.get(name, field.label), HELP.get(name, field.help_text)

@@ -25,7 +25,7 @@ from django_q.signals import pre_execute
 
 from portal.base.failures import error_line
 from portal.models import ChannelState, Heartbeat, JobRun, TaskAttempt
-from portal.work.clusters import limits
+from portal.work.clusters import cluster_limits
 from portal.work.processes import current_process, dead_processes
 
 log = logging.getLogger("vigie.tasks")
@@ -78,35 +78,35 @@ class Delivery:
         self.keep_queued()
 
 
-def judge(attempt: TaskAttempt, now: datetime) -> Start:
+def decide_start(attempt: TaskAttempt, now: datetime) -> Start:
     """Decide what to do with a delivery of a task, given its earlier attempts."""
     if attempt.finished_at is not None:
         return Start.FINISHED
-    over = now - attempt.started_at > limits(attempt.cluster).timeout + MARGIN
+    over = now - attempt.started_at > cluster_limits(attempt.cluster).timeout + MARGIN
     if attempt.worker and not over and not dead_processes([attempt.worker]):
         return Start.RUNNING
     return Start.GIVEN_UP if attempt.attempts >= TaskAttempt.MOST_ATTEMPTS else Start.GO
 
 
-def begin(delivery: Delivery, now: datetime) -> Start:
+def start_attempt(delivery: Delivery, now: datetime) -> Start:
     """Counts the attempt where it may start, and sets the task's retry clock to its full length."""
     with transaction.atomic():
         TaskAttempt.objects.bulk_create([TaskAttempt(**delivery.row, started_at=now)], ignore_conflicts=True)
         attempt = TaskAttempt.objects.get(task_id=delivery.row["task_id"])
-        start = judge(attempt, now)
+        start = decide_start(attempt, now)
         if start in {Start.FINISHED, Start.RUNNING}:
             return start
         unchanged = TaskAttempt.objects.filter(pk=attempt.pk, attempts=attempt.attempts, finished_at=None)
         if not unchanged.update(attempts=F("attempts") + 1, worker=current_process(), started_at=now):
             return Start.RUNNING
         if start is Start.GO:
-            retry_at = now + limits(attempt.cluster).retry
+            retry_at = now + cluster_limits(attempt.cluster).retry
             OrmQ.objects.filter(pk=attempt.queue_id).update(lock=retry_at)
             Heartbeat.objects.beat(attempt.cluster, current_process(), every=BEAT_EVERY)
         return start
 
 
-def finish(delivery: Delivery, now: datetime, error: str = "") -> None:
+def finish_attempt(delivery: Delivery, now: datetime, error: str = "") -> None:
     """Writes down how the task ended, again and again while the database is away, and ends the leases it still holds.
 
     An end that is not on record would keep everybody else from the task for as long as this worker lives.

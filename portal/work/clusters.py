@@ -21,7 +21,7 @@ class Limits:
     retry: timedelta
 
 
-def limits(cluster: str) -> Limits:
+def cluster_limits(cluster: str) -> Limits:
     conf: Any = settings.Q_CLUSTER
     options = conf["ALT_CLUSTERS"][cluster]
     return Limits(options["workers"], timedelta(seconds=options["timeout"]), timedelta(seconds=options["retry"]))

@@ -23,7 +23,7 @@ from portal.work import processes
 from portal.work.clusters import CLUSTERS
 from portal.work.processes import current_process
 from portal.work.queue import enqueue
-from portal.work.schedules import jobs, synchronise
+from portal.work.schedules import jobs, synchronise_schedules
 
 log = logging.getLogger("vigie.pulse")
 TICK = timedelta(seconds=1)
@@ -59,10 +59,10 @@ class Rounds:
         for pulse in pulses.all():
             if self.is_due(pulse, now):
                 self.asked[pulse.name] = now
-                ask(pulse, now)
+                run_pulse(pulse, now)
 
 
-def ask(pulse: Pulse, now: datetime) -> None:
+def run_pulse(pulse: Pulse, now: datetime) -> None:
     """A pulse that fails, be it for the database, is asked again when it is due, and stops no other."""
     try:
         for _ in range(UNITS_PER_TICK):
@@ -110,7 +110,7 @@ def node_beat(now: datetime) -> bool:
 
 
 def keep_schedules(now: datetime) -> bool:
-    synchronise(now)
+    synchronise_schedules(now)
     return False
 
 

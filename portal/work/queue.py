@@ -60,7 +60,7 @@ def enqueue(name: str, *args: Any, cluster: Cluster = "quick") -> str:
 
     It is started at least once, and not again once it returned or raised.
     """
-    if body_of(name) is None:
+    if find_body(name) is None:
         raise LookupError(f"no task is registered as {name!r}")
     if json.loads(json.dumps(args)) != list(args):
         raise TypeError(f"the arguments of {name!r} are not plain JSON")
@@ -108,12 +108,12 @@ def may_start(delivery: Delivery) -> bool:
         if attempts.cluster_is_ending.get()():
             delivery.give_back(now)
             return False
-        start = attempts.begin(delivery, now)
+        start = attempts.start_attempt(delivery, now)
     except DatabaseError as error:
         delivery.keep_queued()
         raise TaskFailed(error_line(error)) from None
     if start is Start.GIVEN_UP:
-        attempts.finish(delivery, now, "given up: each attempt ended its worker")
+        attempts.finish_attempt(delivery, now, "given up: each attempt ended its worker")
         raise TaskFailed("given up")
     if start is Start.RUNNING:
         delivery.keep_queued()
@@ -123,18 +123,18 @@ def may_start(delivery: Delivery) -> bool:
 def run_attempt(delivery: Delivery, *args: Any) -> None:
     """Runs the body and notes how it ended. A timeout or sys.exit() in it is a failure like any other."""
     try:
-        body = body_of(delivery.name)
+        body = find_body(delivery.name)
         if body is None:
             raise LookupError(f"no task is registered as {delivery.name!r}")
         body(*args)
     except BaseException as error:
         log.exception("task %s failed", delivery.name)
-        attempts.finish(delivery, timezone.now(), error_line(error))
+        attempts.finish_attempt(delivery, timezone.now(), error_line(error))
         raise TaskFailed(error_line(error)) from None
-    attempts.finish(delivery, timezone.now())
+    attempts.finish_attempt(delivery, timezone.now())
 
 
-def body_of(name: str) -> Body | None:
+def find_body(name: str) -> Body | None:
     """A task's body. A periodic job is a task as well: of its name, and run through its current cycle."""
     for registered in tasks.all():
         if registered.name == name:

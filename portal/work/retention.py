@@ -34,7 +34,7 @@ class Retention:
 retentions: Collected[Retention] = Collected("schedules")
 
 
-def prune(lease: Lease) -> dict[str, int]:
+def prune_rows(lease: Lease) -> dict[str, int]:
     """Deletes all that is outdated; the number of rows by the name of their retention."""
     now = timezone.now()
     return {retention.name: delete_all(retention.outdated(now), lease) for retention in retentions.all()}

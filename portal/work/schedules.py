@@ -19,7 +19,7 @@ from django_q.models import Schedule
 
 from portal import audit
 from portal.base.conventions import Collected
-from portal.base.logs import redacted
+from portal.base.logs import redact_tokens
 from portal.models import JobRun
 from portal.work import retention
 from portal.work.clusters import Cluster
@@ -96,40 +96,53 @@ def run_cycle(job: Job) -> None:
         raise
 
 
-def synchronise(now: datetime) -> int:
+def synchronise_schedules(now: datetime) -> int:
     """Makes the Schedule rows what the declarations say. The number of rows changed."""
     missing, changed = {job.name: job for job in jobs.all()}, 0
     for row in Schedule.objects.order_by("pk"):
         job = missing.pop(row.name or "", None)
-        changed += remove(row) if job is None else mend(row, job, now)
+        changed += remove_row(row) if job is None else correct_row(row, job, now)
     for job in missing.values():
         Schedule.objects.create(name=job.name, next_run=job.next_run(None, now), **job.row())
     return changed + len(missing)
 
 
-def remove(row: Schedule) -> bool:
+def remove_row(row: Schedule) -> bool:
     """Removes a row that nobody declared, or declared once but not twice."""
     deleted, _ = Schedule.objects.filter(pk=row.pk).delete()
     if deleted:
-        log.warning("removed the schedule %s, which is not declared", redacted(row.name or str(row.pk)))
-        note("schedule.removed", row)
+        log.warning(
+            "removed the schedule %s, which is not declared",
+            redact_tokens(row.name or str(row.pk)),
+        )
+        record_change("schedule.removed", row)
     return bool(deleted)
 
 
-def mend(row: Schedule, job: Job, now: datetime) -> bool:
+def correct_row(row: Schedule, job: Job, now: datetime) -> bool:
     """Writes what differs from the declaration, so that a firing at the same moment keeps what it wrote."""
     wanted = job.row() | {"next_run": job.next_run(row.next_run, now)}
     differing = {name: value for name, value in wanted.items() if getattr(row, name) != value}
-    if differing and Schedule.objects.filter(pk=row.pk, next_run=row.next_run).update(**differing):
+    if differing and Schedule.objects.filter(pk=row.pk, next_run=row.next_run).update(
+        **differing
+    ):
         log.warning("mended the schedule %s: %s", job.name, ", ".join(differing))
         if set(differing) != {"next_run"}:
-            note("schedule.mended", row)
+            record_change("schedule.mended", row)
     return bool(differing)
 
 
-def note(action: str, row: Schedule) -> None:
-    before = {name: redacted(str(getattr(row, name)))[:200] for name in ("func", "schedule_type", "minutes", "cluster")}
-    audit.record_event(action, f"schedule:{redacted(row.name or str(row.pk))}", actor="system", before=before)
+def record_change(action: str, row: Schedule) -> None:
+    before = {
+        name: redact_tokens(str(getattr(row, name)))[:200]
+        for name in ("func", "schedule_type", "minutes", "cluster")
+    }
+    audit.record_event(
+        action,
+        f"schedule:{redact_tokens(row.name or str(row.pk))}",
+        actor="system",
+        before=before,
+    )
 
 
 # --- The portal's own jobs -------------------------------------------------------------------------------------------
@@ -144,4 +157,4 @@ def outdated_minutely(now: datetime) -> models.QuerySet[Any]:
 
 
 retention.retentions.register(retention.Retention("minutely_runs", outdated_minutely))
-jobs.register(Job("portal.retention", retention.prune, every=timedelta(hours=1), cluster="slow"))
+jobs.register(Job("portal.retention", retention.prune_rows, every=timedelta(hours=1), cluster="slow"))

@@ -52,7 +52,7 @@ class World:
 
 def make_world() -> World:
     """Fill the database; the caller rolls it back."""
-    roles.synchronise()
+    roles.synchronise_roles()
     callers = [Caller("nobody"), *callers_by_token(), *callers_by_user()]
     return World({caller.name: caller for caller in callers}, rows())
 

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 
 from portal import audit
 from portal.api.views import ApiView, Kind
-from portal.base.moments import iso
+from portal.base.moments import format_iso
 from portal.base.problems import FieldError, Problem
 from portal.desk.exports import CSV, Streamed, attached, csv_chunks, json_chunks
 from usage.consumption import midnight
@@ -56,7 +56,12 @@ class ExportView(ApiView):
     def get(self, request: Request) -> Streamed:
         now = timezone.now()
         query, form = read_query(request.query_params, now)
-        note = {"from": iso(query.since), "to": iso(query.until), "group": ",".join(query.groups), "format": form}
+        note = {
+            "from": format_iso(query.since),
+            "to": format_iso(query.until),
+            "group": ",".join(query.groups),
+            "format": form,
+        }
         audit.record_event("usage.exported", "usage", request=request._request, after=note)
         chunks, content_type = FORMATS[form]
         content = chunks(query.columns, export_rows(query, now))

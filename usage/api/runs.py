@@ -12,8 +12,8 @@ from vigie_client.contract import MAX_DOCUMENTS, MAX_RUNS_IN_BATCH
 from portal import audit
 from portal.api.bodies import Limits
 from portal.api.views import HotView, Kind
-from portal.base.moments import iso
-from portal.base.problems import AUDITED, Problem, invalid
+from portal.base.moments import format_iso
+from portal.base.problems import AUDITED, Problem, invalid_field
 from portal.models import ApiToken
 from usage.api.serializers import BatchAnswer, BatchSerializer, ReportAnswer, RunSerializer
 from usage.ingestion.run_payload import RunPayload
@@ -34,7 +34,7 @@ class ReportView(HotView):
         answer = {
             "status": result.status,
             "run_id": result.run.run_id.hex,
-            "received_at": iso(result.run.received_at),
+            "received_at": format_iso(result.run.received_at),
             "dropped_keys": result.run.dropped_keys,
             "over_quota": result.run.over_quota,
         }
@@ -71,9 +71,9 @@ class BatchView(HotView):
 def read_runs(body: dict[str, Any]) -> list[Any]:
     runs = body.get("runs")
     if not isinstance(runs, list):
-        raise invalid("runs", "not_a_list", "A list of runs is expected.")
+        raise invalid_field("runs", "not_a_list", "A list of runs is expected.")
     if len(runs) > MAX_RUNS_IN_BATCH:
-        raise invalid("runs", "too_many", f"At most {MAX_RUNS_IN_BATCH} runs are expected.")
+        raise invalid_field("runs", "too_many", f"At most {MAX_RUNS_IN_BATCH} runs are expected.")
     return runs
 
 

@@ -22,7 +22,7 @@ from django.conf import settings
 from django.db.models import Count, F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
-from portal.base.moments import iso
+from portal.base.moments import format_iso
 from usage.guardian.presence import active_seconds
 from usage.models import FeatureUsage, UserError
 from usage.models.activity import PEOPLE
@@ -44,8 +44,8 @@ def build_summary(start: datetime, end: datetime) -> dict[str, Any]:
     others = Counter(who.partition(":")[0] for who in {who for who, _value in (*uses, *failures)} if ":" in who)
     return {
         "period": period_of(start, end),
-        "period_start": iso(start),
-        "period_end": iso(end),
+        "period_start": format_iso(start),
+        "period_end": format_iso(end),
         "hours": (end - start) // HOUR,
         "active_users": len(users),
         "active_machines": others["agent"],

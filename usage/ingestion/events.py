@@ -20,7 +20,7 @@ from vigie_client.contract import EVENT_KEYS, MAX_EVENTS_IN_CALL, MAX_INTEGER
 from portal.access.signin.user_agents import summarize_user_agent
 from portal.api.payloads import Payload, PayloadReader
 from portal.base.logs import KNOWN_METHODS
-from portal.base.problems import invalid
+from portal.base.problems import invalid_field
 from usage.clocks import ClockNote, SenderClock
 from usage.ingestion.runs import CONFLICT, DUPLICATE, RECORDED
 from usage.models import FeatureUsage, UserError, UserSession
@@ -217,7 +217,7 @@ def read_events(body: Payload, source: str) -> tuple[dict[str, list[EventItem]],
     """
     lists = {name: read_list(body, name) for name in KINDS}
     if sum(map(len, lists.values())) > MAX_EVENTS_IN_CALL:
-        raise invalid("body", "too_many", f"At most {MAX_EVENTS_IN_CALL} events are expected.")
+        raise invalid_field("body", "too_many", f"At most {MAX_EVENTS_IN_CALL} events are expected.")
     reader = PayloadReader()
     clock = SenderClock(timezone.now(), reader.timestamp(body, "sent_at"))
     reader.raise_errors()
@@ -231,7 +231,7 @@ def read_list(body: Payload, name: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise invalid(name, "not_a_list", f"A list of {name} is expected.")
+        raise invalid_field(name, "not_a_list", f"A list of {name} is expected.")
     return value
 
 

@@ -25,7 +25,7 @@ from vigie_client.contract import (
 )
 
 from portal.api.payloads import Payload, PayloadReader
-from portal.base.problems import Problem, invalid
+from portal.base.problems import Problem, invalid_field
 
 OPTIONAL_IDENTIFIERS = ("license_ref", "machine_id")
 REQUIRED_IDENTIFIERS = ("app_name", "app_version")
@@ -62,7 +62,7 @@ def read_run(body: Any) -> RunPayload:
     Raises Problem: validation_failed with the errors of all fields, or counters_mismatch.
     """
     if not isinstance(body, dict):
-        raise invalid("body", "not_an_object", "A run is an object.")
+        raise invalid_field("body", "not_an_object", "A run is an object.")
     reader = PayloadReader()
     reader.drop_unknown(body, RUN_KEYS)
     fields: dict[str, Any] = {"run_id": reader.uuid(body, "run_id")}

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
-from portal.access.roles import OPERATOR, STAFF, synchronise
+from portal.access.roles import OPERATOR, STAFF, synchronise_roles
 from portal.models import AuditEvent
 from usage.consumption import period_at
 from usage.models import Licence
@@ -31,7 +31,7 @@ def client_of(client):
     """The client of a user in this role."""
 
     def logged_in(role):
-        synchronise()
+        synchronise_roles()
         user = User.objects.create_user(role, is_staff=True)
         user.groups.add(Group.objects.get(name=role))
         client.force_login(user)

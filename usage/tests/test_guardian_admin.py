@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
-from portal.access.roles import OPERATOR, STAFF, VIEWER, synchronise
+from portal.access.roles import OPERATOR, STAFF, VIEWER, synchronise_roles
 from portal.desk.history import describe_event
 from portal.models import AuditEvent, OutboxMessage
 from usage.guardian import reports
@@ -30,7 +30,7 @@ def folder(settings, tmp_path):
 
 
 def logged_in(client, role):
-    synchronise()
+    synchronise_roles()
     user = User.objects.create_user("olga", is_staff=True)
     user.groups.add(Group.objects.get(name=role))
     client.force_login(user)

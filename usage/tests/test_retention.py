@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from portal.work.jobs import claim_cycle
-from portal.work.retention import prune
+from portal.work.retention import prune_rows
 from usage.models import FeatureUsage, GuardianReport, TrackingWriter, UserError, UserSession
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +22,7 @@ def pruned(settings):
 
     def left(make, *days):
         rows = {make(now - age * DAY).pk: age for age in days}
-        prune(claim_cycle("portal.retention", "now"))
+        prune_rows(claim_cycle("portal.retention", "now"))
         return rows
 
     return left

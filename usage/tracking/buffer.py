@@ -108,7 +108,7 @@ class Buffer:
                 self.insert(self.in_hand)
             except Exception as error:
                 if is_unavailable(error):
-                    log.warning("the database does not take what was tracked: %s", disks.trouble(error))
+                    log.warning("the database does not take what was tracked: %s", disks.describe_error(error))
                     return False
                 self.in_hand = self.insert_one_by_one(error)
             else:
@@ -138,7 +138,7 @@ class Buffer:
 
         Only the class of the error is logged, since its text may contain values.
         """
-        log.error("a record could not be written: %s", disks.trouble(error))
+        log.error("a record could not be written: %s", disks.describe_error(error))
         remaining = []
         for record in self.in_hand:
             try:

@@ -19,7 +19,7 @@ from django.urls import ResolverMatch
 from django.utils import timezone
 
 from portal.api.errors import is_api
-from portal.base.failures import Failure, failure_of
+from portal.base.failures import Failure, describe_failure
 from portal.base.logs import KNOWN_METHODS
 from portal.base.problems import CODES
 from usage.tracking.buffer import buffer
@@ -73,7 +73,7 @@ class TrackingMiddleware:
             try:
                 yield from content
             except Exception as error:
-                request.failure = failure_of(error)  # type: ignore[attr-defined]
+                request.failure = describe_failure(error)  # type: ignore[attr-defined]
                 status = SERVER_FAILED
                 raise
 
@@ -84,7 +84,7 @@ class TrackingMiddleware:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         """Remember the exception of a page. Those of the API are remembered where they become problems."""
-        request.failure = failure_of(exception)  # type: ignore[attr-defined]
+        request.failure = describe_failure(exception)  # type: ignore[attr-defined]
 
     def track(self, request: HttpRequest, status: int, at: datetime, started: float) -> None:
         try:

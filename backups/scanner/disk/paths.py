@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from portal.base.text import normalized
+from portal.base.text import normalize_text
 
 BRACES = re.compile(r"\{(\w*)\}")
 FOREIGN = re.compile(r"[^A-Za-z0-9._-]")
@@ -24,7 +24,7 @@ LONGEST_NORMALISED = 4 * LONGEST
 def reduced(value: object) -> str:
     """The value as one name: ASCII letters, digits, `._-`, no dot in front, never empty."""
     given = "" if value is None else str(value)[:LONGEST_NORMALISED]
-    text = normalized(given, "NFKD", longest=LONGEST_NORMALISED).encode("ascii", "ignore").decode()
+    text = normalize_text(given, "NFKD", longest=LONGEST_NORMALISED).encode("ascii", "ignore").decode()
     return FOREIGN.sub("_", text.strip()).lstrip(".")[:LONGEST] or "_"
 
 
@@ -33,7 +33,7 @@ def normal(name: str) -> str:
     if name.isascii() or len(name) > LONGEST_NORMALISED:
         return name
     spaced = "".join(" " if unicodedata.category(char) == "Zs" else char for char in name)
-    return normalized(spaced, longest=LONGEST_NORMALISED)
+    return normalize_text(spaced, longest=LONGEST_NORMALISED)
 
 
 def fields_in(template: str) -> Iterator[str]:

@@ -43,7 +43,7 @@ class AcceptInvitationView(BaseFormView):
     form_class = AcceptForm
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        user = invitations.invited_by(kwargs["token"])
+        user = invitations.find_invited_user(kwargs["token"])
         if user is None:
             return render(request, "account/invitation_ended.html", status=404)
         self.user = user
@@ -58,7 +58,7 @@ class AcceptInvitationView(BaseFormView):
 
     def form_valid(self, form: AcceptForm) -> HttpResponse:
         self.user.first_name, self.user.last_name = form.cleaned_data["first_name"], form.cleaned_data["last_name"]
-        if not invitations.accept(self.request, self.user, form.cleaned_data["new_password1"]):
+        if not invitations.accept_invitation(self.request, self.user, form.cleaned_data["new_password1"]):
             return render(self.request, "account/invitation_ended.html", status=404)
         messages.success(self.request, _("Your account is ready. Sign in with your password."))
         return redirect("account_login")

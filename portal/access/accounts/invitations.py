@@ -30,8 +30,8 @@ def is_pending(user: User) -> bool:
     return user.is_active and user.last_login is None and not user.has_usable_password()
 
 
-def invite(request: HttpRequest, email: str, names: tuple[str, str], roles: Iterable[Group]) -> User:
-    """Create the user. `link_of` leads to the page on which they choose a password."""
+def invite_user(request: HttpRequest, email: str, names: tuple[str, str], roles: Iterable[Group]) -> User:
+    """Create the user. `invitation_link` leads to the page on which they choose a password."""
     roles = list(roles)
     with transaction.atomic():
         user = User(
@@ -45,26 +45,26 @@ def invite(request: HttpRequest, email: str, names: tuple[str, str], roles: Iter
         user.save()
         user.groups.set(roles)
         after = {"roles": ", ".join(sorted(role.name for role in roles))}
-        audit.record_event("user.invited", audit.subject_of(user), request=request, after=after)
+        audit.record_event("user.invited", audit.user_subject(user), request=request, after=after)
     return user
 
 
-def renew(request: HttpRequest, user: User) -> None:
+def renew_invitation(request: HttpRequest, user: User) -> None:
     """End the links that were sent, so that a new one can be."""
     with transaction.atomic():
         user.set_unusable_password()
         user.save(update_fields=["password"])
-        audit.record_event("user.invited_again", audit.subject_of(user), request=request)
+        audit.record_event("user.invited_again", audit.user_subject(user), request=request)
 
 
-def withdraw(request: HttpRequest, user: User) -> None:
+def withdraw_invitation(request: HttpRequest, user: User) -> None:
     """Delete the user, who never signed in."""
     with transaction.atomic():
-        audit.record_event("user.invitation_withdrawn", audit.subject_of(user), request=request)
+        audit.record_event("user.invitation_withdrawn", audit.user_subject(user), request=request)
         user.delete()
 
 
-def accept(request: HttpRequest, user: User, password: str) -> bool:
+def accept_invitation(request: HttpRequest, user: User, password: str) -> bool:
     """Set the password, once: False where the invitation has ended meanwhile."""
     unaccepted = User.objects.filter(pk=user.pk, password=user.password, is_active=True, last_login=None)
     user.set_password(password)
@@ -73,7 +73,7 @@ def accept(request: HttpRequest, user: User, password: str) -> bool:
         if not unaccepted.update(password=user.password, **names):
             return False
         audit.record_event(
-            "user.invitation_accepted", audit.subject_of(user), request=request, actor=audit.subject_of(user)
+            "user.invitation_accepted", audit.user_subject(user), request=request, actor=audit.user_subject(user)
         )
     return True
 
@@ -81,35 +81,35 @@ def accept(request: HttpRequest, user: User, password: str) -> bool:
 # --- The link --------------------------------------------------------------------------------------------------------
 
 
-def mark_of(user: User) -> str:
+def fingerprint(user: User) -> str:
     return salted_hmac(SALT, f"{user.pk}:{user.email}:{user.password}", algorithm="sha256").hexdigest()
 
 
-def link_of(user: User) -> str:
-    token = signing.dumps({"user": user.pk, "mark": mark_of(user)}, salt=SALT)
-    return mail.absolute(reverse("account_invitation", args=[token]))
+def invitation_link(user: User) -> str:
+    token = signing.dumps({"user": user.pk, "mark": fingerprint(user)}, salt=SALT)
+    return mail.absolute_url(reverse("account_invitation", args=[token]))
 
 
-def invited_by(token: str) -> User | None:
+def find_invited_user(token: str) -> User | None:
     """Return the user whose pending invitation the token is."""
     try:
         found: dict[str, Any] = signing.loads(token, salt=SALT, max_age=VALID_FOR)
     except signing.BadSignature:
         return None
     user = User.objects.filter(pk=found["user"]).first()
-    if user is None or not is_pending(user) or not constant_time_compare(found["mark"], mark_of(user)):
+    if user is None or not is_pending(user) or not constant_time_compare(found["mark"], fingerprint(user)):
         return None
     return user
 
 
-def send(user: User, inviter: User, language: str) -> None:
+def send_invitation(user: User, inviter: User, language: str) -> None:
     """Mail the link. Raises OSError."""
-    mail.send(
+    mail.send_account_mail(
         "invitation",
         user.email,
         language,
         inviter=inviter.get_full_name() or inviter.get_username(),
         username=user.username,
-        url=link_of(user),
+        url=invitation_link(user),
         days=VALID_FOR.days,
     )

@@ -16,12 +16,12 @@ def can_send() -> bool:
     return bool(settings.EMAIL_BACKEND != SENDS_NOTHING)
 
 
-def absolute(path: str) -> str:
+def absolute_url(path: str) -> str:
     """Return the address under which others reach a page. A request's Host header has no say in it."""
     return f"{settings.PORTAL_URL}{path}"
 
 
-def send(template: str, recipient: str, language: str, **context: Any) -> None:
+def send_account_mail(template: str, recipient: str, language: str, **context: Any) -> None:
     """Send `portal/mail/TEMPLATE.txt`, whose first line is the subject. Raises OSError, such as SMTPException."""
     with translation.override(language):
         text = render_to_string(f"portal/mail/{template}.txt", {"portal_url": settings.PORTAL_URL} | context)

@@ -26,7 +26,7 @@ class SecurityView(IndexView):  # type: ignore[misc]
         found: dict[str, Any] = super().get_context_data(**kwargs)
         encrypted = [factor.instance for kind, factor in found["authenticators"].items() if kind in ENCRYPTED]
         unreadable = [factor.type for factor in encrypted if not second_factor.is_readable(factor)]
-        return {**found, "unreadable": unreadable, "sessions": sessions.alive(self.request.user)}
+        return {**found, "unreadable": unreadable, "sessions": sessions.live_sessions(self.request.user)}
 
 
 class ReadableCodes(View):
@@ -66,7 +66,7 @@ class EndSessionsView(View):
             own = own.filter(pk=int(chosen) if chosen.isdecimal() else None)
         ended = sessions.end_sessions(own, keep=request.session.session_key)
         if ended:
-            trail.record("user.sessions_ended", request, request.user, sessions=ended)
+            trail.record_user_event("user.sessions_ended", request, request.user, sessions=ended)
         text = ngettext("%(count)s session ended.", "%(count)s sessions ended.", ended) % {"count": ended}
         messages.success(request, text if ended else _("No other session was open."))
         return redirect("mfa_index")

@@ -26,7 +26,7 @@ MOST_USERS = 8  # of one browser
 ADDRESS_KNOWN_FOR = timedelta(days=90)
 
 
-def mark_of(user: AbstractBaseUser) -> str:
+def device_mark(user: AbstractBaseUser) -> str:
     """Return what the cookie holds of the user. Changing the password changes it."""
     return salted_hmac(SALT, f"{user.pk}:{user.password}", algorithm="sha256").hexdigest()[:32]
 
@@ -42,12 +42,12 @@ def read_cookie(request: HttpRequest) -> dict[str, Any]:
 
 def known_source(request: HttpRequest, user: AbstractBaseUser) -> str:
     """Return the known device or address that the request comes from, or "" for a stranger's."""
-    cookie, mark = read_cookie(request), mark_of(user)
+    cookie, mark = read_cookie(request), device_mark(user)
     if constant_time_compare(cookie["marks"].get(str(user.pk), ""), mark):
         return f"device:{cookie['id']}"
     address = request.META.get("REMOTE_ADDR", "")
     signed_in = AuditEvent.objects.filter(
-        subject=audit.subject_of(user),
+        subject=audit.user_subject(user),
         action="user.logged_in",
         address=address,
         at__gt=timezone.now() - ADDRESS_KNOWN_FOR,
@@ -74,7 +74,7 @@ class KnownDeviceMiddleware:
             cookie = read_cookie(request)
             marks = {
                 **{pk: mark for pk, mark in cookie["marks"].items() if pk != str(user.pk)},
-                str(user.pk): mark_of(user),
+                str(user.pk): device_mark(user),
             }
             value = signing.dumps(cookie | {"marks": dict(list(marks.items())[-MOST_USERS:])}, salt=SALT)
             response.set_cookie(

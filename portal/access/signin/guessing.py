@@ -26,7 +26,7 @@ from portal import audit
 from portal.access.models import FORGOTTEN_AFTER, GuessWindow, GuessWindowQuerySet
 from portal.access.signin.devices import known_source
 from portal.access.signin.too_many_attempts import TooManyAttempts
-from portal.base.addresses import network_of
+from portal.base.addresses import sender_network
 
 Kind = GuessWindow.Kind
 LIMITS = {Kind.SIGN_IN: 10, Kind.CODE: 10, Kind.RESET: 3, Kind.ANY: 100}
@@ -87,7 +87,7 @@ def count_attempt(
     """Count an attempt at the user, or at the name where there is no such user. Raises TooManyAttempts."""
     now = timezone.now()
     claimed: list[Counter] = []
-    for counter in counters_of(request, kind, user, name):
+    for counter in attempt_counters(request, kind, user, name):
         if not counter.claim(now):
             Attempt(claimed).give_back()
             audit.record_refusal(request, "throttled")
@@ -96,22 +96,22 @@ def count_attempt(
     return Attempt(claimed)
 
 
-def counters_of(
+def attempt_counters(
     request: HttpRequest, kind: GuessWindow.Kind, user: AbstractBaseUser | None, name: str
 ) -> list[Counter]:
     """Return the counters of an attempt. The address comes first: behind its limit nothing is counted at an account."""
-    account = hashed(f"user:{user.pk}") if user else hashed_name(name)
+    account = keyed_hash(f"user:{user.pk}") if user else hashed_name(name)
     source = known_source(request, user) if user else ""
     if source:
-        return [Counter(kind, account, hashed(source))]
-    address = Counter(Kind.ANY, source=network_of(request.META.get("REMOTE_ADDR", "")))
+        return [Counter(kind, account, keyed_hash(source))]
+    address = Counter(Kind.ANY, source=sender_network(request.META.get("REMOTE_ADDR", "")))
     return [address, Counter(kind, account)] if user or name else [address]
 
 
 def hashed_name(name: str) -> str:
     """Return the counter of a name that no user has: of a user it would be found by, in the same spellings."""
-    return hashed(f"name:{name.lower() if '@' in name else name}")[:UNKNOWN_DIGITS]
+    return keyed_hash(f"name:{name.lower() if '@' in name else name}")[:UNKNOWN_DIGITS]
 
 
-def hashed(text: str) -> str:
+def keyed_hash(text: str) -> str:
     return salted_hmac("vigie.access.throttle", text, algorithm="sha256").hexdigest()

@@ -21,7 +21,7 @@ GRACE = timedelta(days=7)
 FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 
 
-def is_asked_of(user: Any) -> bool:
+def needs_second_factor(user: Any) -> bool:
     """Users without a password sign in at a provider, whose business second factors are, or by passkey."""
     if not user.has_usable_password():
         return False
@@ -34,7 +34,7 @@ def due_at(user: Any) -> datetime | None:
     The week of grace begins at the first sign-in under the rule, and never again: it does not return with a removed
     factor.
     """
-    if not is_asked_of(user) or Authenticator.objects.filter(user=user, type__in=FACTORS).exists():
+    if not needs_second_factor(user) or Authenticator.objects.filter(user=user, type__in=FACTORS).exists():
         return None
     grace, _ = SecondFactorGrace.objects.get_or_create(user=user, defaults={"since": timezone.now()})
     return grace.since + GRACE
@@ -65,7 +65,7 @@ def is_readable(factor: Authenticator) -> bool:
     return True
 
 
-def reset(user: AbstractBaseUser) -> int:
+def remove_factors(user: AbstractBaseUser) -> int:
     """Remove every factor of a user who has lost them, recovery codes too. Return how many."""
     removed: int = Authenticator.objects.filter(user=user).delete()[0]
     return removed

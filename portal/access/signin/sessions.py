@@ -46,10 +46,10 @@ def keep_known_names(instance: UserSession, **_: Any) -> None:
 def begin_session(request: HttpRequest | None, user: User, **_: Any) -> None:
     if request is not None:
         UserSession.objects.create_from_request(request, user=user)
-        stamp(request, user)
+        stamp_session(request, user)
 
 
-def stamp(request: HttpRequest, user: User) -> None:
+def stamp_session(request: HttpRequest, user: User) -> None:
     due = None if is_by_provider(request, user) else second_factor.due_at(user)
     request.session[SEEN] = timezone.now().timestamp()
     request.session[DUE] = due.timestamp() if due else None
@@ -60,13 +60,13 @@ def is_by_provider(request: HttpRequest, user: User) -> bool:
     return any(record["method"] == "socialaccount" for record in get_authentication_records(request, user))
 
 
-def refresh(request: HttpRequest) -> None:
+def refresh_session(request: HttpRequest) -> None:
     """Keep the session for another idle time, and note where it was last seen."""
     address = get_adapter().get_client_ip(request)
     known = UserSession.objects.filter(session_key=request.session.session_key)
     if not known.update(last_seen_at=timezone.now(), ip=address):
         UserSession.objects.create_from_request(request)
-    stamp(request, request.user)  # type: ignore[arg-type]
+    stamp_session(request, request.user)  # type: ignore[arg-type]
 
 
 def is_fresh(request: HttpRequest) -> bool:
@@ -80,7 +80,7 @@ def look_again(created: bool = True, **_: Any) -> None:
         context.request.session.pop(SEEN, None)
 
 
-def alive(user: User) -> QuerySet[UserSession]:
+def live_sessions(user: User) -> QuerySet[UserSession]:
     """The user's sessions that have not ended by idleness, the last seen first."""
     keys = Session.objects.filter(expire_date__gt=timezone.now()).values("session_key")
     found: QuerySet[UserSession] = UserSession.objects.filter(user=user, session_key__in=keys)
@@ -107,7 +107,7 @@ def end_others(user: User) -> int:
     keep = request.session.session_key if request is not None and is_own else None
     ended = end_sessions(UserSession.objects.filter(user=user), keep)
     if ended:
-        audit.record_event("user.sessions_ended", audit.subject_of(user), request=request, after={"sessions": ended})
+        audit.record_event("user.sessions_ended", audit.user_subject(user), request=request, after={"sessions": ended})
     return ended
 
 

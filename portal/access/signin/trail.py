@@ -19,41 +19,41 @@ from django.http import HttpRequest
 from portal import audit
 
 
-def record(action: str, request: HttpRequest, user: Any, **after: Any) -> None:
-    name = audit.subject_of(user)
+def record_user_event(action: str, request: HttpRequest, user: Any, **after: Any) -> None:
+    name = audit.user_subject(user)
     audit.record_event(action, name, request=request, actor=name, after=after or None)
 
 
-def kind_of(authenticator: Authenticator) -> str:
+def factor_type(authenticator: Authenticator) -> str:
     return str(authenticator.type)
 
 
 @receiver(authenticator_added)
 def record_added_factor(request: HttpRequest, user: User, authenticator: Authenticator, **_: Any) -> None:
-    record("user.factor_added", request, user, factor=kind_of(authenticator))
+    record_user_event("user.factor_added", request, user, factor=factor_type(authenticator))
 
 
 @receiver(authenticator_removed)
 def record_removed_factor(request: HttpRequest, user: User, authenticator: Authenticator, **_: Any) -> None:
-    record("user.factor_removed", request, user, factor=kind_of(authenticator))
+    record_user_event("user.factor_removed", request, user, factor=factor_type(authenticator))
 
 
 @receiver(authenticator_reset)
 def record_new_recovery_codes(request: HttpRequest, user: User, **_: Any) -> None:
-    record("user.recovery_codes_generated", request, user)
+    record_user_event("user.recovery_codes_generated", request, user)
 
 
 @receiver(authentication_step_completed)
 def record_used_recovery_code(request: HttpRequest, user: User, method: str, **details: Any) -> None:
     if method == "mfa" and details.get("type") == Authenticator.Type.RECOVERY_CODES:
-        record("user.recovery_code_used", request, user)
+        record_user_event("user.recovery_code_used", request, user)
 
 
 @receiver(authentication_failed)
 def record_wrong_factor(request: HttpRequest, user: User, **_: Any) -> None:
-    audit.record_refusal(request, "second_factor", audit.subject_of(user))
+    audit.record_refusal(request, "second_factor", audit.user_subject(user))
 
 
 @receiver([password_changed, password_set, password_reset])
 def record_changed_password(request: HttpRequest, user: User, **_: Any) -> None:
-    record("user.password_changed", request, user)
+    record_user_event("user.password_changed", request, user)

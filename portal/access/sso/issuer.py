@@ -63,7 +63,7 @@ class SingleSignOn:
         return {"openid_connect": {"APPS": [app]}}
 
 
-def read(env: Environment) -> SingleSignOn:
+def read_issuer(env: Environment) -> SingleSignOn:
     """Read the settings from the environment. Raises ImproperlyConfigured."""
     found = SingleSignOn(
         issuer=env.text("OIDC_ISSUER"),

@@ -122,7 +122,7 @@ def give_roles(request: HttpRequest, user: User, names: set[str]) -> None:
     user.save(update_fields=["is_staff"])
     before, after = {"roles": ", ".join(sorted(had))}, {"roles": ", ".join(sorted(names))}
     audit.record_event(
-        "user.roles_claimed", audit.subject_of(user), request=request, actor="system", before=before, after=after
+        "user.roles_claimed", audit.user_subject(user), request=request, actor="system", before=before, after=after
     )
 
 
@@ -131,11 +131,11 @@ def new_user(request: HttpRequest, email: str, claims: dict[str, Any]) -> User:
     user = User(username=generate_unique_username([email]), email=email, is_staff=True, **names)
     user.set_unusable_password()
     user.save()
-    audit.record_event("user.created_by_single_sign_on", audit.subject_of(user), request=request, actor="system")
+    audit.record_event("user.created_by_single_sign_on", audit.user_subject(user), request=request, actor="system")
     return user
 
 
-def admit(request: HttpRequest, login: SocialLogin) -> None:
+def admit_user(request: HttpRequest, login: SocialLogin) -> None:
     """Turn what the provider says into a user with roles, linked to the provider's account. Raises Refused."""
     claims: dict[str, Any] = login.claims
     if not login.state.get("nonce") or claims["id_token"].get("nonce") != login.state["nonce"]:
@@ -153,7 +153,10 @@ def admit(request: HttpRequest, login: SocialLogin) -> None:
         if not linked:
             login.connect(request, user)
             audit.record_event(
-                "user.linked_to_single_sign_on", audit.subject_of(user), request=request, actor=audit.subject_of(user)
+                "user.linked_to_single_sign_on",
+                audit.user_subject(user),
+                request=request,
+                actor=audit.user_subject(user),
             )
         give_roles(request, user, names)
     login.user = user
@@ -178,7 +181,7 @@ class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
         try:
-            admit(request, sociallogin)
+            admit_user(request, sociallogin)
         except Refused as refused:
             raise turned_away(request, refused.code, refused.text) from None
 
@@ -192,7 +195,7 @@ def is_issuer(config: dict[str, Any]) -> bool:
     return str(config.get("issuer", "")).rstrip("/") == settings.OIDC_ISSUER.rstrip("/")
 
 
-def decode(id_token: str, keys: dict[str, Any], issuer: str, client_id: str) -> dict[str, Any]:
+def decode_id_token(id_token: str, keys: dict[str, Any], issuer: str, client_id: str) -> dict[str, Any]:
     """Return the claims of an ID token whose signature, issuer, audience and expiry are right. Raises PyJWTError."""
     kid = jwt.get_unverified_header(id_token).get("kid")
     candidates = [key for key in jwt.PyJWKSet.from_dict(keys).keys if kid is None or key.key_id == kid]
@@ -229,14 +232,14 @@ class OIDCAdapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
         return config
 
     def get_callback_url(self, request: HttpRequest, app: Any) -> str:
-        return mail.absolute(reverse("oidc_callback"))
+        return mail.absolute_url(reverse("oidc_callback"))
 
     def complete_login(self, request: HttpRequest, app: Any, token: Any, **kwargs: Any) -> SocialLogin:
         with get_adapter().get_requests_session() as session:
             answer = session.get(self.openid_config["jwks_uri"])
             answer.raise_for_status()
         try:
-            id_token = decode(
+            id_token = decode_id_token(
                 kwargs["response"]["id_token"], answer.json(), self.openid_config["issuer"], app.client_id
             )
         except jwt.PyJWTError as error:

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 
 from portal.access import rate_limits
 from portal.access.tokens import credential
-from portal.base.addresses import network_of
+from portal.base.addresses import sender_network
 from portal.base.compiled import CompiledQuery
 from portal.base.problems import REALM, Problem
 from portal.models import ApiToken, AuthFailure
@@ -38,19 +38,19 @@ def bearer_text(request: HttpRequest) -> str | None:
     return text.strip() if scheme.lower() == "bearer" else None
 
 
-def lookup(candidates: ApiTokenQuerySet) -> CompiledQuery[ApiToken]:
+def compile_token_query(candidates: ApiTokenQuerySet) -> CompiledQuery[ApiToken]:
     """The one query of every call: by (key, address), the token, and whether the address failed lately."""
     return CompiledQuery(
         lambda key, address: candidates.with_failures_from(address, AuthFailure.objects.all()).filter(key=key), arity=2
     )
 
 
-def verify(text: str, address: str, tokens_by_key: CompiledQuery[ApiToken]) -> ApiToken:
+def verify_token(text: str, address: str, tokens_by_key: CompiledQuery[ApiToken]) -> ApiToken:
     """The token behind the text, its secret verified. Raises Problem("invalid_token").
 
     Whether it is revoked or expired is for `refuse_ended`: some calls still answer a revoked token.
     """
-    plain = credential.parse(text)
+    plain = credential.parse_token(text)
     if plain is None:
         raise Problem("invalid_token")
     found = tokens_by_key.one(plain.key, address)
@@ -76,7 +76,7 @@ def refuse_ended(token: ApiToken, now: datetime) -> None:
         raise Problem("token_expired")
 
 
-def note_use(token: ApiToken, now: datetime) -> None:
+def record_use(token: ApiToken, now: datetime) -> None:
     """Store the time of use, at most once a minute even under concurrent calls."""
     if token.last_used_at is None or token.last_used_at <= now - LAST_USED_EVERY:
         stale = Q(last_used_at=None) | Q(last_used_at__lte=now - LAST_USED_EVERY)
@@ -86,7 +86,7 @@ def note_use(token: ApiToken, now: datetime) -> None:
 class BearerAuthentication(BaseAuthentication):
     """Puts the token into `request.auth` and, for the audit trail, into `request.api_token`."""
 
-    tokens_by_key = lookup(ApiToken.objects.select_related("user"))
+    tokens_by_key = compile_token_query(ApiToken.objects.select_related("user"))
 
     def may_repeat(self, token: ApiToken, request: HttpRequest) -> bool:
         """Return True if the call may be repeated with a revoked token."""
@@ -97,21 +97,21 @@ class BearerAuthentication(BaseAuthentication):
         text = bearer_text(request)
         if text is None:
             return None
-        now, address = timezone.now(), network_of(request.META.get("REMOTE_ADDR", ""))
+        now, address = timezone.now(), sender_network(request.META.get("REMOTE_ADDR", ""))
         try:
-            token = verify(text, address, self.tokens_by_key)
+            token = verify_token(text, address, self.tokens_by_key)
             if not self.may_repeat(token, request):
                 refuse_ended(token, now)
         except Problem as problem:
-            raise rate_limits.refusal(problem, address) from None
+            raise rate_limits.failure_answer(problem, address) from None
         if token.had_failures:  # type: ignore[attr-defined]
-            rate_limits.succeeded(address)
+            rate_limits.forget_failures(address)
         request.api_token = token  # type: ignore[attr-defined]
         self.accepted(token, now)
         return token
 
     def accepted(self, token: ApiToken, now: datetime) -> None:
-        note_use(token, now)
+        record_use(token, now)
 
     def authenticate(self, request: Request) -> tuple[Any, ApiToken] | None:
         token = self.authenticate_request(request._request)

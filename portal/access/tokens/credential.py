@@ -37,7 +37,7 @@ class PlainToken:
 
     def __str__(self) -> str:
         body = f"vigie_{self.kind}_{self.key}_{self.secret}"
-        return f"{body}_{checksum(body)}"
+        return f"{body}_{token_checksum(body)}"
 
     def digest(self, version: int) -> str:
         """HMAC-SHA256 of the secret, in hex, under the pepper of that version.
@@ -48,7 +48,7 @@ class PlainToken:
         return hmac.new(pepper, self.secret.encode(), hashlib.sha256).hexdigest()
 
 
-def checksum(text: str) -> str:
+def token_checksum(text: str) -> str:
     number, digits = zlib.crc32(text.encode()), ""
     for _ in range(CRC_LENGTH):
         number, digit = divmod(number, len(ALPHABET))
@@ -60,11 +60,11 @@ def random_text(length: int) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
-def mint(kind: str) -> PlainToken:
+def mint_token(kind: str) -> PlainToken:
     return PlainToken(kind, random_text(KEY_LENGTH), random_text(SECRET_LENGTH))
 
 
-def parse(text: str) -> PlainToken | None:
+def parse_token(text: str) -> PlainToken | None:
     """The token that stands in the text, or None where shape or checksum are wrong."""
     match = SHAPE.fullmatch(text)
     if match is None:

@@ -34,7 +34,7 @@ def issue_token(
     actor: str | None = None,
 ) -> tuple[ApiToken, str]:
     """Return a new token: its row, and the text that its holder sends. The text is not stored."""
-    plain = credential.mint(kind)
+    plain = credential.mint_token(kind)
     version = next(iter(settings.TOKEN_PEPPERS))
     token = ApiToken.objects.create(
         kind=kind,
@@ -45,7 +45,7 @@ def issue_token(
         scopes=list(scopes),
         user=user,
         created_at=timezone.now(),
-        created_by=actor or audit.actor_of(request),
+        created_by=actor or audit.request_actor(request),
         expires_at=expires_at,
         for_machine=for_machine,
         app_names=list(app_names),
@@ -53,7 +53,7 @@ def issue_token(
     )
     bound = {"for_machine": for_machine, "app_names": token.app_names}
     after = {"kind": kind, "label": label, **{name: value for name, value in bound.items() if value}}
-    audit.record_event("token.issued", subject(token), request=request, actor=actor, after=after)
+    audit.record_event("token.issued", token_subject(token), request=request, actor=actor, after=after)
     return token, str(plain)
 
 
@@ -70,10 +70,10 @@ def revoke_token(chosen: ApiTokenQuerySet, reason: str, *, request: HttpRequest 
     now, ended = timezone.now(), 0
     for token in chosen.filter(revoked_at=None):
         if ApiToken.objects.filter(pk=token.pk).revoke(now, reason):
-            audit.record_event("token.revoked", subject(token), request=request, after={"reason": reason})
+            audit.record_event("token.revoked", token_subject(token), request=request, after={"reason": reason})
             ended += 1
     return ended
 
 
-def subject(token: ApiToken) -> str:
+def token_subject(token: ApiToken) -> str:
     return f"token:{token.key}"

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 LEAST_CHARACTERS = 32
 
 
-def read(text: str) -> dict[int, bytes]:
+def parse_peppers(text: str) -> dict[int, bytes]:
     """The peppers by version, newest first.
 
     Raises ImproperlyConfigured where a version stands twice or a pepper is short.

@@ -43,8 +43,8 @@ class Command(BaseCommand):
         with one_at_a_time("prepare"):
             call_command("migrate", interactive=False, verbosity=0)
             call_command("collectstatic", interactive=False, verbosity=0)
-            roles.synchronise()
-            schedules.synchronise(timezone.now())
+            roles.synchronise_roles()
+            schedules.synchronise_schedules(timezone.now())
             disable_unusable_channels()
             delete_outdated_file()
             password = first_operator()

@@ -27,7 +27,7 @@ class Command(BaseCommand):
         if user is None:
             raise CommandError(f"There is no user {options['user']}.", returncode=2)
         with transaction.atomic():
-            removed = second_factor.reset(user)
+            removed = second_factor.remove_factors(user)
             ended = end_sessions(UserSession.objects.filter(user=user))
             after = {"factors": removed, "sessions": ended}
             audit.record_event("user.second_factor_reset", f"user:{user.get_username()}", after=after)

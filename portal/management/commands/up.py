@@ -16,7 +16,7 @@ from django.db import connections
 from portal.base.private_files import close_private_paths, create_data_directory
 from portal.status.health import unapplied_migrations
 from portal.supervisor import database, lifeline
-from portal.supervisor.components import components, listen
+from portal.supervisor.components import list_components, open_listener
 from portal.supervisor.supervisor import Supervisor
 from portal.supervisor.watchdog import PATIENCE
 
@@ -25,7 +25,7 @@ log = logging.getLogger("vigie.up")
 
 def refuse_unready() -> None:
     """Raises CommandError with the sentence that says what has to be done first. Waits for a database that is away."""
-    database.wait(lambda: False)
+    database.wait_for_database(lambda: False)
     missing = unapplied_migrations()
     connections.close_all()
     if missing:
@@ -34,7 +34,7 @@ def refuse_unready() -> None:
 
 def listen_or_refuse(bind: str) -> socket.socket:
     try:
-        return listen(bind)
+        return open_listener(bind)
     except ValueError as error:
         raise CommandError(f"--bind: {error}.") from error
     except OSError as error:
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         return super().execute(*args, **options)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        lifeline.hold()
+        lifeline.hold_lifeline()
         refuse_unready()
         if not settings.DEBUG and not (settings.STATIC_ROOT / "staticfiles.json").exists():
             # Migrated and never prepared: the API would answer, and every page fail for want of its stylesheet.
@@ -69,4 +69,4 @@ class Command(BaseCommand):
         log.info("the portal listens on http://%s", bind)
         with listening:
             patience = timedelta(seconds=options["patience"])
-            sys.exit(Supervisor(components(listening, patience), options["grace"]).run())
+            sys.exit(Supervisor(list_components(listening, patience), options["grace"]).run())

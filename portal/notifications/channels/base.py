@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from django.utils.translation import gettext as _
 
-from portal.base.logs import redacted
+from portal.base.logs import redact_tokens
 
 log = logging.getLogger("vigie.notifications")
 Result = TypeVar("Result")
@@ -32,7 +32,7 @@ class DeliveryError(Exception):
     def __init__(
         self, text: str, *, permanent: bool = False, only_this: bool = False, retry_after: float | None = None
     ) -> None:
-        super().__init__(redacted(" ".join(text.split()))[:REASON_LENGTH])
+        super().__init__(redact_tokens(" ".join(text.split()))[:REASON_LENGTH])
         self.permanent = permanent
         self.only_this = only_this
         self.retry_after = retry_after

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.egress.call import AddressRefused, call
+from portal.egress.call import AddressRefused, fetch
 from portal.notifications.channels import base
 from portal.notifications.channels.base import DeliveryError
 
@@ -63,7 +63,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bo
     sent = {"Content-Type": "application/json", "User-Agent": "Vigie", **headers}
     seconds = base.SEND_SECONDS * READING_SHARE
     try:
-        reply = call("POST", url, sent, body, seconds=seconds, allow_private=allow_private, limit=ANSWER_LENGTH)
+        reply = fetch("POST", url, sent, body, seconds=seconds, allow_private=allow_private, limit=ANSWER_LENGTH)
     except (AddressRefused, OSError, HTTPException, ValueError) as error:
         raise failure(error) from None
     return Answer(reply.status, reply.body, reply.headers)

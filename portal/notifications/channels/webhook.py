@@ -14,7 +14,7 @@ import time
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from portal.base.moments import iso
+from portal.base.moments import format_iso
 from portal.base.severity import Severity
 from portal.notifications.channels.base import DeliveryError, Outgoing
 from portal.notifications.channels.http import Answer, post
@@ -38,7 +38,7 @@ def send(channel: Known, outgoing: Outgoing) -> str:
 def content(outgoing: Outgoing) -> dict[str, str | None]:
     return {
         "id": outgoing.id,
-        "at": iso(outgoing.at),
+        "at": format_iso(outgoing.at),
         "subject": outgoing.subject,
         "severity": Severity(outgoing.severity).name.lower(),
         "state": outgoing.state,

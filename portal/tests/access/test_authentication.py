@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from portal.access.tokens import credential
 from portal.access.tokens.issuing import issue_token, revoke_token
-from portal.base.addresses import networks
+from portal.base.addresses import parse_networks
 from portal.models import ApiToken, AuditEvent, AuthFailure
 
 pytestmark = pytest.mark.django_db
@@ -53,7 +53,7 @@ def test_a_malformed_token_is_invalid(attempt, token, django_assert_max_num_quer
 
 
 def test_an_unknown_token_is_invalid(attempt):
-    assert attempt(str(credential.mint("agent"))) == (401, "invalid_token", INVALID)
+    assert attempt(str(credential.mint_token("agent"))) == (401, "invalid_token", INVALID)
 
 
 def test_a_known_key_with_another_secret_is_invalid_even_when_revoked(attempt):
@@ -65,7 +65,7 @@ def test_a_known_key_with_another_secret_is_invalid_even_when_revoked(attempt):
 
 def test_a_token_that_names_another_kind_is_invalid(attempt):
     _, plain = issue_token("enroll")
-    parsed = credential.parse(plain)
+    parsed = credential.parse_token(plain)
     assert attempt(str(credential.PlainToken("staff", parsed.key, parsed.secret))) == (401, "invalid_token", INVALID)
 
 
@@ -126,7 +126,7 @@ class TestThrottling:
 
     @pytest.fixture(autouse=True)
     def proxied(self, settings):
-        settings.TRUSTED_PROXIES = networks("TRUSTED_PROXIES", ["127.0.0.1"])
+        settings.TRUSTED_PROXIES = parse_networks("TRUSTED_PROXIES", ["127.0.0.1"])
 
     def test_it_begins_behind_the_limit_and_says_how_long(self, call):
         assert self.fail(call, 4) == [401, 401, 401, 429]

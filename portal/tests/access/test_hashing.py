@@ -138,7 +138,7 @@ def test_every_form_with_a_password_is_429_without_a_place(way, taken, monkeypat
 def test_accepting_an_invitation_is_429_without_a_place(taken, monkeypatch):
     monkeypatch.setattr(hashing, "WAIT_SECONDS", 0.01)
     user = User.objects.create_user("jo", "jo@example.org")
-    path = urlsplit(invitations.link_of(user)).path
+    path = urlsplit(invitations.invitation_link(user)).path
     form = {"new_password1": NEW["password1"], "new_password2": NEW["password1"]}
     assert Client().post(path, form).status_code == 429
     assert invitations.is_pending(User.objects.get())

@@ -23,7 +23,7 @@ LINK = re.compile(r"http://127\.0\.0\.1:8000(/accounts/invitation/[^/\s]+/)")
 
 @pytest.fixture(autouse=True)
 def synchronised(db):
-    roles.synchronise()
+    roles.synchronise_roles()
 
 
 @pytest.fixture
@@ -88,8 +88,8 @@ def test_link_works_once(client, superuser):
 def test_simultaneous_acceptance_sets_one_password(rf, client, superuser):
     invite(client)
     first, second = (User.objects.get(username="jo") for _ in range(2))
-    assert invitations.accept(rf.post("/"), first, PASSWORD)
-    assert not invitations.accept(rf.post("/"), second, "another long password")
+    assert invitations.accept_invitation(rf.post("/"), first, PASSWORD)
+    assert not invitations.accept_invitation(rf.post("/"), second, "another long password")
     assert User.objects.get(username="jo").check_password(PASSWORD)
 
 
@@ -98,7 +98,7 @@ def test_form_of_a_user_who_signed_in_meanwhile_sets_no_password(rf, client, sup
     invite(client)
     invited = User.objects.get(username="jo")
     User.objects.filter(username="jo").update(last_login=timezone.now())
-    assert not invitations.accept(rf.post("/"), invited, PASSWORD)
+    assert not invitations.accept_invitation(rf.post("/"), invited, PASSWORD)
 
 
 def test_weak_password_is_refused(client, superuser):

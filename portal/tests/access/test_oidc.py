@@ -50,7 +50,7 @@ def configured(settings, provider, monkeypatch):
     settings.OIDC_ISSUER, settings.OIDC_ROLE_CLAIM, settings.OIDC_ALLOWED_DOMAINS = provider, "roles", ["example.org"]
     settings.SOCIALACCOUNT_PROVIDERS = single_sign_on(issuer=provider).providers()
     monkeypatch.setattr(oidc.OIDCAdapter, "kept", (0.0, {}))
-    roles.synchronise()
+    roles.synchronise_roles()
 
 
 @pytest.fixture
@@ -183,8 +183,8 @@ def test_two_first_sign_ins_at_once_make_one_user(client, sign_in, monkeypatch):
 def test_invited_user_may_accept_by_single_sign_on(client, sign_in, rf):
     request = rf.post("/")
     request.user = User.objects.create_superuser("root")
-    user = invitations.invite(request, "jo@example.org", ("", ""), Group.objects.filter(name="viewer"))
-    link = urlsplit(invitations.link_of(user)).path
+    user = invitations.invite_user(request, "jo@example.org", ("", ""), Group.objects.filter(name="viewer"))
+    link = urlsplit(invitations.invitation_link(user)).path
     assert Client().get(link).status_code == 200
     assert sign_in()["Location"] == "/admin/"
     user.refresh_from_db()
@@ -239,8 +239,8 @@ def test_inactive_or_ambiguous_user_is_not_let_in(client, sign_in):
 
 def test_other_state_or_nonce_is_refused(client, sign_in, monkeypatch):
     assert sign_in(changed_query={"state": "another"})["Location"] == "/accounts/login/"
-    decode = oidc.decode
-    monkeypatch.setattr(oidc, "decode", lambda *given: decode(*given) | {"nonce": "another"})
+    decode = oidc.decode_id_token
+    monkeypatch.setattr(oidc, "decode_id_token", lambda *given: decode(*given) | {"nonce": "another"})
     assert sign_in()["Location"] == "/accounts/login/"
     assert not User.objects.exists()
 
@@ -261,7 +261,10 @@ def test_id_token_for_another_or_by_another_is_invalid(changes):
     public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())) | {"kid": "1"}
     now = int(time.time())
     claims = {"iss": "https://login", "aud": "vigie", "sub": "jo", "iat": now, "exp": now + 60}
-    assert oidc.decode(jwt.encode(claims, key, "RS256"), {"keys": [public]}, "https://login", "vigie")["sub"] == "jo"
+    assert (
+        oidc.decode_id_token(jwt.encode(claims, key, "RS256"), {"keys": [public]}, "https://login", "vigie")["sub"]
+        == "jo"
+    )
     signer, algorithm = other if "key" in changes else key, changes.get("alg", "RS256")
     bad = jwt.encode(
         {name: value for name, value in (claims | changes).items() if value is not None},
@@ -269,7 +272,7 @@ def test_id_token_for_another_or_by_another_is_invalid(changes):
         algorithm,
     )
     with pytest.raises(jwt.PyJWTError):
-        oidc.decode(bad, {"keys": [public]}, "https://login", "vigie")
+        oidc.decode_id_token(bad, {"keys": [public]}, "https://login", "vigie")
 
 
 def test_answer_about_someone_else_is_refused(client, sign_in, monkeypatch):
@@ -279,8 +282,8 @@ def test_answer_about_someone_else_is_refused(client, sign_in, monkeypatch):
 
 
 def test_verified_address_of_the_id_token_counts_before_another_of_the_user_info(client, sign_in, monkeypatch):
-    boss, decode = User.objects.create_user("boss", "boss@example.org"), oidc.decode
-    monkeypatch.setattr(oidc, "decode", lambda *given: decode(*given) | CLAIMS)
+    boss, decode = User.objects.create_user("boss", "boss@example.org"), oidc.decode_id_token
+    monkeypatch.setattr(oidc, "decode_id_token", lambda *given: decode(*given) | CLAIMS)
     sign_in(email="boss@example.org", email_verified=None)
     assert not SocialAccount.objects.filter(user=boss).exists()
     assert User.objects.filter(email="jo@example.org").exists()

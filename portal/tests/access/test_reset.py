@@ -42,7 +42,7 @@ def work():
     """Do what is queued, as a worker would."""
     calls = queue.queued_calls("portal.access.reset_mail")
     for arguments in calls:
-        queue.body_of("portal.access.reset_mail")(*arguments)
+        queue.find_body("portal.access.reset_mail")(*arguments)
     queue.OrmQ.objects.all().delete()
     return calls
 

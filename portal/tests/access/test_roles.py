@@ -3,7 +3,7 @@
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 
-from portal.access.roles import OPERATOR, STAFF, VIEWER, own_apps, synchronise
+from portal.access.roles import OPERATOR, STAFF, VIEWER, own_apps, synchronise_roles
 
 pytestmark = pytest.mark.django_db
 
@@ -14,7 +14,7 @@ def codenames(role):
 
 @pytest.fixture(autouse=True)
 def roles(db):
-    synchronise()
+    synchronise_roles()
 
 
 def test_our_apps_and_no_others_count():
@@ -55,7 +55,7 @@ def test_an_operator_also_acts_but_cannot_make_himself_a_superuser():
 
 def test_synchronising_again_changes_nothing():
     before = {role: codenames(role) for role in (VIEWER, STAFF, OPERATOR)}
-    synchronise()
+    synchronise_roles()
     assert {role: codenames(role) for role in before} == before
     assert Group.objects.count() == 3
 
@@ -65,7 +65,7 @@ def test_what_was_changed_by_hand_is_put_right_and_members_stay():
     group.user_set.add(User.objects.create_user("vic"))
     group.permissions.set(Permission.objects.filter(codename="delete_user"))
     other = Group.objects.create(name="our own")
-    synchronise()
+    synchronise_roles()
     assert "delete_user" not in codenames(VIEWER)
     assert group.user_set.count() == 1
     assert Group.objects.filter(pk=other.pk).exists()

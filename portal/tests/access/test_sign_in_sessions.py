@@ -22,7 +22,7 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.
 
 @pytest.fixture
 def alice():
-    roles.synchronise()
+    roles.synchronise_roles()
     return User.objects.create_user("alice", "alice@example.org", PASSWORD, is_staff=True)
 
 
@@ -134,7 +134,7 @@ def test_change_of_a_group_ends_sessions_of_its_members_only(alice, change):
 def test_change_of_name_or_roles_that_stay_ends_no_session(alice, browsers):
     alice.email = "alina@example.org"
     alice.save()
-    roles.synchronise()
+    roles.synchronise_roles()
     alice.groups.set([])
     assert signed_in(browsers) == [True] * 3
 

@@ -24,7 +24,7 @@ def at_once():
     def one(limit):
         start.wait()
         try:
-            return rate_limits.counted(AuthFailure, WHOM, limit, MINUTE)
+            return rate_limits.count_within(AuthFailure, WHOM, limit, MINUTE)
         finally:
             connections.close_all()
 
@@ -62,4 +62,4 @@ def test_what_is_forgotten_meanwhile_is_within_the_limit(monkeypatch):
         return done
 
     monkeypatch.setattr(AuthFailure.objects.none().__class__, "update", forgotten)
-    assert rate_limits.counted(AuthFailure, WHOM, 1, MINUTE) is None
+    assert rate_limits.count_within(AuthFailure, WHOM, 1, MINUTE) is None

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.http import QueryDict
 from django.urls import reverse
 
-from portal.access.roles import VIEWER, synchronise
+from portal.access.roles import VIEWER, synchronise_roles
 from portal.access.tokens.issuing import issue_token
 from portal.admin.base import LONGEST_SEARCH
 from portal.admin.guarded import GuardedAdmin
@@ -38,7 +38,7 @@ def address(label, name="changelist", *args):
 
 @pytest.fixture
 def viewer(client):
-    synchronise()
+    synchronise_roles()
     user = User.objects.create_user("victor", is_staff=True)
     user.groups.add(Group.objects.get(name=VIEWER))
     client.force_login(user)

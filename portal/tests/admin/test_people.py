@@ -23,7 +23,7 @@ FIND, EXPORT, ERASE = (reverse(f"admin:{name}") for name in ("people", "people_e
 
 @pytest.fixture
 def operator(client):
-    roles.synchronise()
+    roles.synchronise_roles()
     user = User.objects.create_user("olga", "olga@example.org", is_staff=True)
     user.groups.add(Group.objects.get(name=roles.OPERATOR))
     client.force_login(user)

@@ -42,7 +42,7 @@ def shown(response):
 def test_a_token_is_shown_once_and_works(ask, call):
     response = ask(max_uses="3", may_uninstall="on")
     plain, token = shown(response), ApiToken.objects.get()
-    assert credential.parse(plain).key == token.key
+    assert credential.parse_token(plain).key == token.key
     assert (token.kind, token.label, token.max_uses, token.scopes) == ("enroll", "Paris office", 3, ["uninstall"])
     assert timedelta(days=6) < token.expires_at - timezone.now() < timedelta(days=8)
     assert call("POST", "agents/enroll", plain, machine_id="PC-1").status_code == 201

@@ -10,7 +10,7 @@ from gunicorn.http.errors import InvalidChunkSize, NoMoreData
 
 from agents.models import Agent
 from portal.api import bodies
-from portal.api.bodies import MAX_DEPTH, MAX_INFLATED, MAX_SENT, MAX_VALUES, inflate
+from portal.api.bodies import MAX_DEPTH, MAX_INFLATED, MAX_SENT, MAX_VALUES, gunzip
 from portal.base.problems import Problem
 from usage.api.runs import BatchView, ReportView
 
@@ -104,7 +104,7 @@ def test_the_largest_runs_have_no_more_values_than_their_call_may_have(view, run
     ("path", "code"), [("usage/report", "invalid_token"), ("beta/feedback?key=x", "programme_unknown")]
 )
 def test_caller_is_refused_before_the_body_is_inflated(call, monkeypatch, path, code):
-    monkeypatch.setattr(bodies, "inflate", None)  # whatever is inflated fails
+    monkeypatch.setattr(bodies, "gunzip", None)  # whatever is inflated fails
     token = None if "key" in path else "vigie_nonsense"
     answer = call("POST", path, token, body=gzip.compress(BODY), headers=GZIP)
     assert answer.json()["code"] == code
@@ -131,14 +131,14 @@ def test_a_bomb_never_inflates_beyond_the_limit():
     bomb = gzip.compress(b"0" * 200_000_000, 9)
     assert len(bomb) < MAX_SENT
     with pytest.raises(Problem, match="body_too_large"):
-        inflate(bomb)
+        gunzip(bomb)
 
 
 def test_several_members_count_together():
     half = gzip.compress(b"0" * (MAX_INFLATED // 2 + 1))
-    assert len(inflate(half)) == MAX_INFLATED // 2 + 1
+    assert len(gunzip(half)) == MAX_INFLATED // 2 + 1
     with pytest.raises(Problem, match="body_too_large"):
-        inflate(half + half)
+        gunzip(half + half)
 
 
 def test_a_refused_body_leaves_everything_as_it_was(call, enroll_token):

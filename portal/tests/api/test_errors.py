@@ -7,7 +7,7 @@ from django.db import OperationalError
 from rest_framework import serializers
 
 from portal.api import docs
-from portal.api.errors import as_problem, flatten
+from portal.api.errors import as_problem, flatten_errors
 from portal.base.problems import CODES, Problem
 
 DOCUMENTED = """validation_failed malformed_json body_too_large body_too_deep unsupported_encoding not_authenticated
@@ -101,7 +101,7 @@ def test_nested_details_become_one_flat_list_without_any_value():
     assert not fields.is_valid()
     with pytest.raises(serializers.ValidationError) as caught:
         fields.is_valid(raise_exception=True)
-    errors = flatten(caught.value.get_full_details())
+    errors = flatten_errors(caught.value.get_full_details())
     assert [(error.field, error.code) for error in errors] == [
         ("inner.kind", "invalid_choice"),
         ("inner.id", "invalid"),

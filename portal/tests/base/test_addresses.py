@@ -4,12 +4,12 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
 
-from portal.base.addresses import ClientAddressMiddleware, client_address, network_of, networks
+from portal.base.addresses import ClientAddressMiddleware, client_address, parse_networks, sender_network
 
 
 @pytest.fixture(autouse=True)
 def proxies(settings):
-    settings.TRUSTED_PROXIES = networks("TRUSTED_PROXIES", ["10.0.0.0/8", "::1"])
+    settings.TRUSTED_PROXIES = parse_networks("TRUSTED_PROXIES", ["10.0.0.0/8", "::1"])
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_only_a_trusted_proxy_says_that_it_is_https(rf, peer, secure):
     ],
 )
 def test_sender_is_its_address_or_its_network_of_ipv6(address, network):
-    assert network_of(address) == network
+    assert sender_network(address) == network
 
 
 def test_a_bad_network_is_refused_by_name():
     with pytest.raises(ImproperlyConfigured, match="TRUSTED_PROXIES"):
-        networks("TRUSTED_PROXIES", ["proxy.example.org"])
+        parse_networks("TRUSTED_PROXIES", ["proxy.example.org"])

@@ -32,15 +32,15 @@ def left(monkeypatch):
 
 
 def test_folder_that_is_not_there_lies_on_the_disk_above_it(tmp_path):
-    assert disks.disk_of(tmp_path / "a" / "b").size == disks.disk_of(tmp_path).size
+    assert disks.find_disk(tmp_path / "a" / "b").size == disks.find_disk(tmp_path).size
 
 
 def test_each_disk_is_told_once_by_its_topmost_folders(settings, tmp_path, left):
     settings.VIGIE_DATA_DIR = settings.REPORTS_ROOT = tmp_path
     settings.DEPOSITS_ROOT, settings.VALIDATED_ROOT = tmp_path / "deposits", tmp_path / "validated"
     left(MIB)
-    assert disks.disks()[0].folders[0] == tmp_path
-    assert tmp_path / "deposits" not in disks.disks()[0].folders
+    assert disks.list_disks()[0].folders[0] == tmp_path
+    assert tmp_path / "deposits" not in disks.list_disks()[0].folders
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_free_space_is_measured_by_folder(left):
     left(3 * MIB)
     free, _size = metrics.disk_space(timezone.now())
     measured = {sample.labels["folder"]: sample.value for sample in free.samples}
-    assert measured == dict.fromkeys(disks.folders(), 3 * MIB)
+    assert measured == dict.fromkeys(disks.watched_folders(), 3 * MIB)
     assert {"data", "deposits", "validated", "reports"} <= measured.keys()
 
 
@@ -89,7 +89,7 @@ def test_api_says_that_the_disk_is_full(tmp_path, database):
     error.__cause__ = cause
     problem = as_problem(error)
     assert (problem.status, problem.code, problem.headers) == (503, "disk_full", {"Retry-After": "60"})
-    assert disks.trouble(error) == "the disk is full"
+    assert disks.describe_error(error) == "the disk is full"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_a_line_is_an_object_with_its_moment_level_and_logger():
 
 
 def test_a_token_is_redacted_in_messages_arguments_and_tracebacks():
-    token = credential.mint("agent")
+    token = credential.mint_token("agent")
     found = json.dumps(line("bad %s", str(token), error=ValueError(f"refused {token}")))
     assert token.secret not in found
     assert f"vigie_agent_{token.key}_" in found

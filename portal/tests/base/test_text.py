@@ -6,7 +6,7 @@ import pytest
 
 from backups.scanner.disk import paths
 from beta.feedback.reading import normalize_participant
-from portal.base.text import MOST_MARKS, TextTooLong, limit_marks, normalized, truncated
+from portal.base.text import MOST_MARKS, TextTooLong, limit_marks, normalize_text, truncate_text
 from portal.egress.urls import clean_url
 from portal.privacy.subjects import subject_of
 from portal.tests.helpers.marks import ACUTE, BELOW, MANY_MARKS
@@ -14,18 +14,18 @@ from portal.tests.helpers.marks import ACUTE, BELOW, MANY_MARKS
 
 def test_marks_beyond_thirty_on_a_letter_are_removed_before_normalizing():
     text = "a" + ACUTE * 200_000 + BELOW * 200_000 + "b"
-    assert normalized(text, longest=len(text)) == "á" + ACUTE * (MOST_MARKS - 1) + "b"
+    assert normalize_text(text, longest=len(text)) == "á" + ACUTE * (MOST_MARKS - 1) + "b"
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
 def test_texts_that_people_write_are_normalized_whole(form):
     for text in ("Éric Ñandú", "e\u0301\u0327", "한국어 조선", "ภาษาไทย", "नमस्ते", "שָׁלוֹם", "ﾊﾟｿｺﾝ", "👩‍👩‍👧", ""):
-        assert normalized(text, form, longest=100) == unicodedata.normalize(form, text)
+        assert normalize_text(text, form, longest=100) == unicodedata.normalize(form, text)
 
 
 def test_text_that_is_too_long_is_refused_before_any_work():
     with pytest.raises(TextTooLong):
-        normalized("a" * 11, longest=10)
+        normalize_text("a" * 11, longest=10)
 
 
 def test_invisible_characters_do_not_part_marks():
@@ -44,9 +44,9 @@ def test_every_character_that_normalizing_makes_a_mark_counts_as_one():
 
 
 def test_a_text_is_truncated_by_letters_without_reading_all_of_it():
-    assert truncated("é" * 50, 10) == "é" * 9 + "…"
-    assert truncated("é" * 10, 10) == "é" * 10
-    assert truncated("a" + ACUTE * 500_000 + "bcd", 3) in {
+    assert truncate_text("é" * 50, 10) == "é" * 9 + "…"
+    assert truncate_text("é" * 10, 10) == "é" * 10
+    assert truncate_text("a" + ACUTE * 500_000 + "bcd", 3) in {
         "á" + ACUTE * (MOST_MARKS - 1),
         "á" + ACUTE * (MOST_MARKS - 1) + "…",
     }

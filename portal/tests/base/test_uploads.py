@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from portal.base.uploads import MOST_ANONYMOUS_BYTES, MOST_FIELDS, fields_in
+from portal.base.uploads import MOST_ANONYMOUS_BYTES, MOST_FIELDS, parse_form
 from portal.supervisor import incoming
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +29,7 @@ FORM = "application/x-www-form-urlencoded"
     ],
 )
 def test_form_is_read_as_browsers_send_it(text):
-    assert fields_in(urlencode({"comment": text, "id": "1"}).encode()) == {"comment": text, "id": "1"}
+    assert parse_form(urlencode({"comment": text, "id": "1"}).encode()) == {"comment": text, "id": "1"}
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def test_form_is_read_as_browsers_send_it(text):
     ],
 )
 def test_form_by_another_hand_is_read_too(form, fields):
-    assert fields_in(form) == fields
+    assert parse_form(form) == fields
 
 
 def test_form_of_too_many_fields_is_refused():
-    assert len(fields_in(b"&".join(b"%d=" % number for number in range(MOST_FIELDS)))) == MOST_FIELDS
+    assert len(parse_form(b"&".join(b"%d=" % number for number in range(MOST_FIELDS)))) == MOST_FIELDS
     with pytest.raises(TooManyFieldsSent):
-        fields_in(b"&" * MOST_FIELDS)
+        parse_form(b"&" * MOST_FIELDS)
 
 
 class Unread:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from portal.egress.guard import refusal
+from portal.egress.guard import address_refusal
 
 PUBLIC = [
     *("1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.1", "172.32.0.1", "169.253.1.1", "2606:4700::1111"),
@@ -32,17 +32,17 @@ NEVER = [
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses_are_allowed(address):
-    assert not refusal(address, allow_private=False)
-    assert not refusal(address, allow_private=True)
+    assert not address_refusal(address, allow_private=False)
+    assert not address_refusal(address, allow_private=True)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_private_addresses_are_allowed_only_where_the_settings_say_so(address):
-    assert refusal(address, allow_private=False)
-    assert not refusal(address, allow_private=True)
+    assert address_refusal(address, allow_private=False)
+    assert not address_refusal(address, allow_private=True)
 
 
 @pytest.mark.parametrize("address", NEVER)
 def test_link_local_and_metadata_addresses_are_never_allowed(address):
-    assert refusal(address, allow_private=True)
-    assert refusal(address, allow_private=False)
+    assert address_refusal(address, allow_private=True)
+    assert address_refusal(address, allow_private=False)

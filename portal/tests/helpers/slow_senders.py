@@ -11,7 +11,7 @@ import tempfile
 from gunicorn.app.base import BaseApplication
 
 from portal.supervisor import connections
-from portal.supervisor.components import listen
+from portal.supervisor.components import open_listener
 
 CONNECTIONS = 30
 # Longer than what the system keeps for a client that reads nothing of it.
@@ -52,7 +52,7 @@ if __name__ == "__main__":
         resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
     if sys.argv[1:] == ["small"]:
         connections.MOST_STORED = 1_000_000
-    listening = listen("127.0.0.1:0")
+    listening = open_listener("127.0.0.1:0")
     sys.stdout.write(f"{listening.getsockname()[1]}\n")
     sys.stdout.flush()
     Server().run()

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from portal.access.roles import VIEWER, synchronise
+from portal.access.roles import VIEWER, synchronise_roles
 from portal.base.encryption import decrypt, encrypt
 from portal.models import AuditEvent, ChannelState, NotificationChannel, OutboxMessage
 from portal.notifications import states, trial
@@ -253,7 +253,7 @@ def test_the_list_says_how_a_channel_stands(admin_client, channel, message, is_a
 
 
 def test_who_only_looks_sees_no_form_and_no_button(client, channel):
-    synchronise()
+    synchronise_roles()
     user = User.objects.create_user("vic", is_staff=True)
     user.groups.add(Group.objects.get(name=VIEWER))
     client.force_login(user)

@@ -14,7 +14,7 @@ from apprise.plugins import NotifyBase
 from django.core import mail as outbox
 
 from portal.base.encryption import encrypt
-from portal.base.logs import redacted
+from portal.base.logs import redact_tokens
 from portal.notifications.channels import base, send
 from portal.notifications.channels.base import DeliveryError, Outgoing, limited
 from portal.notifications.channels.http import seconds_of
@@ -318,5 +318,5 @@ def test_time_is_up_whatever_a_channel_does():
     ],
 )
 def test_a_bots_token_is_redacted_in_one_place(text):
-    assert "K4NARI" not in redacted(text) + str(DeliveryError(text))
-    assert redacted("at 10:02:44, 12345:6 of 1234567:") == "at 10:02:44, 12345:6 of 1234567:"
+    assert "K4NARI" not in redact_tokens(text) + str(DeliveryError(text))
+    assert redact_tokens("at 10:02:44, 12345:6 of 1234567:") == "at 10:02:44, 12345:6 of 1234567:"

@@ -23,7 +23,7 @@ from portal.tests.helpers import receiver
 from portal.tests.helpers.receiver import BotApi, refusal
 from portal.tests.helpers.smtp_sink import SmtpSink
 from portal.tests.helpers.workers import deliver as work
-from portal.work.queue import body_of
+from portal.work.queue import find_body
 
 pytestmark = pytest.mark.django_db
 TOKEN = "123456:K4NARI-_abcdefghijklmnopqrstuvwxyz0"
@@ -86,7 +86,7 @@ def run_tasks():
     queued = [SignedPackage.loads(row.payload)["args"] for row in OrmQ.objects.order_by("pk")]
     OrmQ.objects.all().delete()
     for name, *args in queued:
-        body_of(name)(*args)
+        find_body(name)(*args)
 
 
 def pulse_and_work(clock):

@@ -9,9 +9,9 @@ from django_q.models import OrmQ
 
 from portal.models import ChannelState, Heartbeat, JobRun, TaskAttempt
 from portal.supervisor import facts
-from portal.supervisor.facts import gather, is_busy, must_end
+from portal.supervisor.facts import gather_facts, is_busy, must_end
 from portal.work import processes
-from portal.work.clusters import limits
+from portal.work.clusters import cluster_limits
 from portal.work.processes import HOST, current_process, dead_processes, pid_here
 
 pytestmark = pytest.mark.django_db
@@ -42,7 +42,7 @@ def queued(lock, cluster="quick"):
 
 
 def known(now):
-    return gather("quick", now - 60 * MINUTE, now, [*TaskAttempt.objects.running("quick")])
+    return gather_facts("quick", now - 60 * MINUTE, now, [*TaskAttempt.objects.running("quick")])
 
 
 def test_a_process_is_known_by_more_than_its_number():
@@ -113,8 +113,8 @@ def test_the_queue_tells_what_waits_and_what_was_claimed(now):
     queued(now - MINUTE)
     queued(now - 2 * MINUTE)
     queued(now - 9 * MINUTE, "slow")
-    claimed = queued(now - MINUTE + limits("quick").retry)
-    running = queued(now + limits("quick").retry)
+    claimed = queued(now - MINUTE + cluster_limits("quick").retry)
+    running = queued(now + cluster_limits("quick").retry)
     attempt(current_process(), now, running.pk)
     facts = known(now)
     assert facts.unclaimed_since == now - 2 * MINUTE
@@ -145,7 +145,7 @@ def test_channel_and_job_of_a_dead_deliverer_are_free_again(now):
 
 def test_a_stalled_cluster_must_end_and_gives_back_what_it_claimed(now):
     queued(now - 9 * MINUTE)
-    claimed = queued(now - MINUTE + limits("quick").retry)
+    claimed = queued(now - MINUTE + cluster_limits("quick").retry)
     assert must_end("quick", now - 60 * MINUTE, 2 * MINUTE)
     claimed.refresh_from_db()
     assert claimed.lock <= timezone.now()

@@ -12,8 +12,8 @@ from django.core.management.base import CommandError
 
 from portal.management.commands.up import listen_or_refuse
 from portal.supervisor import children, components, lifeline
-from portal.supervisor.children import Child, Component, pause
-from portal.supervisor.components import listen
+from portal.supervisor.children import Child, Component, restart_pause
+from portal.supervisor.components import open_listener
 from portal.supervisor.supervisor import ENDING, Supervisor
 from portal.tests.helpers.waiting import wait_for
 
@@ -68,7 +68,7 @@ def end_when(supervise):
 
 @pytest.mark.parametrize(("failures", "seconds"), [(1, 0.5), (2, 1), (5, 8), (9, 30)])
 def test_the_pause_doubles_up_to_a_bound(failures, seconds):
-    assert pause(failures) == seconds
+    assert restart_pause(failures) == seconds
 
 
 def test_a_program_that_cannot_be_kept_running_ends_all_with_a_failure(supervise, tmp_path):
@@ -122,7 +122,7 @@ def is_gone(pid):
 
 
 def test_a_broken_lifeline_ends_the_process_it_was_given_to():
-    code = "from portal.supervisor import lifeline; import time; lifeline.hold(); print(flush=True); time.sleep(600)"
+    code = "from portal.supervisor import lifeline; import time; lifeline.hold_lifeline(); print(flush=True); time.sleep(600)"
     reading, writing = os.pipe()
     program = subprocess.Popen(
         [sys.executable, "-c", code], pass_fds=[reading], env=os.environ | {lifeline.VARIABLE: str(reading)},
@@ -141,19 +141,22 @@ def test_a_broken_lifeline_ends_the_process_it_was_given_to():
 @pytest.mark.parametrize("bind", ["8000", ":8000", "localhost:http", "localhost:70000", "localhost:-1"])
 def test_what_is_no_address_is_refused(bind):
     with pytest.raises(ValueError, match="is not HOST:PORT"):
-        listen(bind)
+        open_listener(bind)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 def test_it_listens_where_it_is_told(host, monkeypatch):
     monkeypatch.setattr(components, "PATIENCE_SECONDS", 0)
-    with listen(f"{host}:0") as listening, pytest.raises(CommandError, match=r"Nothing can listen on .* in use\.$"):
+    with (
+        open_listener(f"{host}:0") as listening,
+        pytest.raises(CommandError, match=r"Nothing can listen on .* in use\.$"),
+    ):
         listen_or_refuse(f"{host}:{listening.getsockname()[1]}")
 
 
 def test_address_in_use_is_waited_for():
-    with listen("127.0.0.1:0") as held:
+    with open_listener("127.0.0.1:0") as held:
         port = held.getsockname()[1]
         threading.Timer(0.5, held.close).start()
-        with listen(f"127.0.0.1:{port}") as listening:
+        with open_listener(f"127.0.0.1:{port}") as listening:
             assert listening.getsockname()[1] == port

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from portal.supervisor.watchdog import Claim, Facts, judge
+from portal.supervisor.watchdog import Claim, Facts, decide_ending
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 LEAVE, STALLED = False, True
@@ -41,7 +41,7 @@ def facts(**known):
     ],
 )
 def test_a_cluster_is_ended_only_when_a_task_waits_beside_an_idle_worker(known, is_stalled):
-    assert judge(facts(**known)).is_stalled is is_stalled
+    assert decide_ending(facts(**known)).is_stalled is is_stalled
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,4 @@ def test_a_cluster_is_ended_only_when_a_task_waits_beside_an_idle_worker(known, 
     ],
 )
 def test_claims_that_nobody_will_start_are_given_back(known, given_back):
-    assert list(judge(facts(**known)).give_back) == given_back
+    assert list(decide_ending(facts(**known)).give_back) == given_back

@@ -9,7 +9,7 @@ from django.utils import timezone
 from portal.models import AuditEvent, AuthFailure, JobRun, TaskAttempt
 from portal.work import retention
 from portal.work.jobs import LeaseLost, claim_cycle
-from portal.work.retention import Retention, delete_all, prune
+from portal.work.retention import Retention, delete_all, prune_rows
 from portal.work.schedules import outdated_minutely
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +46,7 @@ def test_each_table_is_kept_for_its_time(now, lease, settings):
     for key, ends in (("young", DAY), ("old", -DAY)):
         Session.objects.create(session_key=key, session_data="", expire_date=now + ends)
         AuthFailure.objects.create(address=key, window_started_at=now + ends / 24 - DAY / 48, count=1)
-    deleted = prune(lease)
+    deleted = prune_rows(lease)
     assert {name: count for name, count in deleted.items() if count} == {
         "audit": 1, "sessions": 1, "auth_failures": 1, "task_attempts": 1,
     }  # fmt: skip
@@ -70,7 +70,7 @@ def test_whoever_lost_the_lease_deletes_nothing_more(now, lease):
     audit_at(now - 400 * DAY)
     JobRun.objects.update(fence=7)
     with pytest.raises(LeaseLost):
-        prune(lease)
+        prune_rows(lease)
     assert AuditEvent.objects.count() == 1
 
 
@@ -78,7 +78,7 @@ def test_an_app_declares_its_own(now, lease, monkeypatch):
     mine = Retention("mine", lambda now: AuditEvent.objects.filter(actor="a"))
     monkeypatch.setattr(retention.retentions, "items", [mine])
     audit_at(now)
-    assert prune(lease) == {"mine": 1}
+    assert prune_rows(lease) == {"mine": 1}
 
 
 def test_of_what_is_done_every_minute_a_day_is_kept(now):

@@ -10,7 +10,7 @@ from django_q.scheduler import scheduler
 from portal.models import AuditEvent, JobRun
 from portal.tests.helpers.workers import deliver
 from portal.work import schedules
-from portal.work.schedules import Job, synchronise
+from portal.work.schedules import Job, synchronise_schedules
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 3, 10, 10, 20, 30, tzinfo=UTC)
@@ -61,28 +61,28 @@ def test_a_period_django_q_cannot_keep_is_refused(every):
 
 
 def test_declared_jobs_get_their_rows_once(declared):
-    assert synchronise(NOW) == 2
+    assert synchronise_schedules(NOW) == 2
     before = rows()
-    assert synchronise(NOW + timedelta(minutes=1)) == 0
+    assert synchronise_schedules(NOW + timedelta(minutes=1)) == 0
     assert rows() == before
     assert (before["test.daily"]["cluster"], before["test.daily"]["minutes"]) == ("slow", 1440)
     assert before["test.hourly"]["next_run"] == datetime(2026, 3, 10, 11, tzinfo=UTC)
 
 
 def test_a_changed_declaration_changes_its_row_and_keeps_its_moment(declared):
-    synchronise(NOW)
+    synchronise_schedules(NOW)
     declared[1] = Job("test.daily", nothing, DAY, cluster="quick", offset=timedelta(hours=3))
-    assert synchronise(NOW) == 1
+    assert synchronise_schedules(NOW) == 1
     assert rows()["test.daily"]["cluster"] == "quick"
     assert rows()["test.daily"]["next_run"] == datetime(2026, 3, 11, 3, tzinfo=UTC)
 
 
 def test_rows_nobody_declares_are_removed_and_audited(declared):
-    synchronise(NOW)
+    synchronise_schedules(NOW)
     Schedule.objects.create(name="test.hourly", func="os.getcwd")
     Schedule.objects.create(name=None, func="os.getcwd")
     declared.remove(DAILY)
-    assert synchronise(NOW) == 3
+    assert synchronise_schedules(NOW) == 3
     assert list(rows()) == ["test.hourly"]
     assert rows()["test.hourly"]["func"] == "portal.tasks.run"
     assert set(AuditEvent.objects.values_list("action", flat=True)) == {"schedule.removed"}
@@ -103,10 +103,10 @@ MALFORMED = [
 
 @pytest.mark.parametrize("damage", MALFORMED, ids=str)
 def test_a_damaged_row_is_mended(declared, damage):
-    synchronise(NOW)
+    synchronise_schedules(NOW)
     sound = rows()
     Schedule.objects.filter(name="test.hourly").update(**damage)
-    assert synchronise(NOW) == 1
+    assert synchronise_schedules(NOW) == 1
     assert rows() == sound
     assert AuditEvent.objects.get().action == "schedule.mended"
 
@@ -143,13 +143,13 @@ def fire():
 
 
 def test_one_malformed_row_stops_all_until_it_is_removed(declared):
-    synchronise(timezone.now())
+    synchronise_schedules(timezone.now())
     make_due("test.daily")
     foreign = Schedule.objects.create(name="bad", func="f", args="((", cluster="slow", schedule_type="I")
     Schedule.objects.filter(pk=foreign.pk).update(next_run=timezone.now() - 2 * DAY)
     fire()
     assert not OrmQ.objects.exists()
-    synchronise(timezone.now())
+    synchronise_schedules(timezone.now())
     fire()
     assert OrmQ.objects.get().key == "slow"
 
@@ -157,7 +157,7 @@ def test_one_malformed_row_stops_all_until_it_is_removed(declared):
 def test_firings_of_one_cycle_have_one_effect(declared):
     effects = []
     declared[:] = [Job("test.daily", lambda lease: effects.append(lease.cycle_key), DAY, cluster="slow")]
-    synchronise(timezone.now())
+    synchronise_schedules(timezone.now())
     for _ in range(2):
         make_due("test.daily")
         fire()
@@ -170,7 +170,7 @@ def test_firings_of_one_cycle_have_one_effect(declared):
 
 def test_a_failing_job_is_noted_as_failed(declared):
     declared[:] = [Job("test.daily", lambda lease: 1 // 0, DAY, cluster="slow")]
-    synchronise(timezone.now())
+    synchronise_schedules(timezone.now())
     make_due("test.daily")
     fire()
     deliver("slow")

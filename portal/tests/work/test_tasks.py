@@ -14,7 +14,7 @@ from portal.models import ChannelState, Heartbeat, TaskAttempt
 from portal.tasks import outdated_routine
 from portal.tests.helpers.workers import deliver, deliver_again
 from portal.work import attempts, queue
-from portal.work.clusters import limits
+from portal.work.clusters import cluster_limits
 from portal.work.jobs import Lease, claim_cycle, exclusive_lease
 from portal.work.processes import HOST, current_process
 from portal.work.queue import enqueue, queued_calls
@@ -96,7 +96,7 @@ def test_a_task_that_raises_has_failed_and_is_not_run_again(calls, error):
 
 
 def test_of_an_error_only_one_redacted_line_is_kept(calls):
-    token = str(credential.mint("agent"))
+    token = str(credential.mint_token("agent"))
     calls.append(ValueError(f"refused:\n  {token} {'x' * 900}"))
     enqueue("raise")
     deliver()
@@ -130,7 +130,7 @@ class TestATaskThatComesBack:
         assert attempt().attempts == 2
 
     def test_is_run_when_it_cannot_be_running_any_more(self, queued, calls):
-        TaskAttempt.objects.update(started_at=timezone.now() - limits("quick").timeout - timedelta(minutes=1))
+        TaskAttempt.objects.update(started_at=timezone.now() - cluster_limits("quick").timeout - timedelta(minutes=1))
         deliver_again(queued)
         assert calls == [()]
 
@@ -155,7 +155,7 @@ def test_its_retry_clock_starts_when_the_task_does(calls, monkeypatch):
     enqueue("look", cluster="slow")
     before = timezone.now()
     deliver("slow")
-    assert locks[0] >= before + limits("slow").retry
+    assert locks[0] >= before + cluster_limits("slow").retry
 
 
 def test_a_task_met_by_an_ending_cluster_is_given_back(calls):
@@ -171,7 +171,7 @@ def test_a_task_whose_start_cannot_be_noted_stays_queued(calls, monkeypatch):
     def fail(*args):
         raise DatabaseError("locked")
 
-    monkeypatch.setattr(attempts, "begin", fail)
+    monkeypatch.setattr(attempts, "start_attempt", fail)
     enqueue("note")
     deliver()
     assert OrmQ.objects.exists()
