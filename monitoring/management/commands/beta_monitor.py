@@ -16,7 +16,7 @@ from monitoring.models import Target
 from monitoring.terminal import report
 from monitoring.terminal.output import ends_plainly, print_bytes
 from monitoring.terminal.screen import Screen, line_of
-from portal.base.logs import redacted
+from portal.base.logs import redact_tokens
 from portal.notifications import in_portal_language
 from portal.notifications.known import BUILT_IN_SETTINGS, built_in
 from portal.notifications.trial import try_out
@@ -207,6 +207,6 @@ class Command(BaseCommand):
         outcomes = try_out(channel)
         for outcome in outcomes:
             text = _("not sent to %(chat)s: %(error)s") if outcome.error else _("sent to %(chat)s")
-            self.stdout.write(redacted(text % {"chat": outcome.recipient, "error": outcome.error}))
+            self.stdout.write(redact_tokens(text % {"chat": outcome.recipient, "error": outcome.error}))
         if any(outcome.error for outcome in outcomes):
             raise SystemExit(1)
