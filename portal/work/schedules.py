@@ -123,9 +123,7 @@ def correct_row(row: Schedule, job: Job, now: datetime) -> bool:
     """Writes what differs from the declaration, so that a firing at the same moment keeps what it wrote."""
     wanted = job.row() | {"next_run": job.next_run(row.next_run, now)}
     differing = {name: value for name, value in wanted.items() if getattr(row, name) != value}
-    if differing and Schedule.objects.filter(pk=row.pk, next_run=row.next_run).update(
-        **differing
-    ):
+    if differing and Schedule.objects.filter(pk=row.pk, next_run=row.next_run).update(**differing):
         log.warning("mended the schedule %s: %s", job.name, ", ".join(differing))
         if set(differing) != {"next_run"}:
             record_change("schedule.mended", row)
@@ -134,8 +132,7 @@ def correct_row(row: Schedule, job: Job, now: datetime) -> bool:
 
 def record_change(action: str, row: Schedule) -> None:
     before = {
-        name: redact_tokens(str(getattr(row, name)))[:200]
-        for name in ("func", "schedule_type", "minutes", "cluster")
+        name: redact_tokens(str(getattr(row, name)))[:200] for name in ("func", "schedule_type", "minutes", "cluster")
     }
     audit.record_event(
         action,
