@@ -95,7 +95,7 @@ def test_superuser_changes_users_and_groups(admin_client):
     assert Group.objects.filter(name="sales").exists()
 
 
-@pytest.mark.parametrize("model", ["monitoring_betafeedback", "usage_licence"])
+@pytest.mark.parametrize("model", ["beta_betafeedback", "usage_licence"])
 def test_permission_to_delete_alone_opens_nothing(client, logged_in, rows, model):
     logged_in(f"delete_{model.partition('_')[2]}")
     names = [f"{model}_{page}" for page in ("changelist", "change", "delete", "history", "export")]
