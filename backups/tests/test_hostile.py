@@ -239,6 +239,7 @@ def look(elsewhere):
     return looking
 
 
+@pytest.mark.one_database("memory for the content of files")
 @pytest.mark.parametrize(
     ("what", "status"),
     [

@@ -234,6 +234,7 @@ def forget_the_dead():
     JobRun.objects.filter(status="running").update(lease_expires_at="2020-01-01T00:00:00Z")
 
 
+@pytest.mark.one_database("files; a kill at each step is tested on both")
 @pytest.mark.parametrize("step", ["archived", "replaced", "installed"])
 def test_a_kill_while_the_format_changes_leaves_one_current_version(
     transactional_db, machine, old_version, elsewhere, current, versions, step
@@ -246,6 +247,7 @@ def test_a_kill_while_the_format_changes_leaves_one_current_version(
     assert (current(), versions()) == ({f"{DATABASE}.sql.zst": ZST}, {f"20250611T1300Z_{STAGED}": OLD})
 
 
+@pytest.mark.one_database("files; a kill at each step is tested on both")
 @pytest.mark.parametrize("step", ["archived", "replaced"])
 def test_a_kill_on_a_filesystem_without_links_keeps_no_backup_from_being_stored(
     transactional_db, machine, old_version, elsewhere, current, versions, step
@@ -513,6 +515,7 @@ def test_dump_that_cannot_be_stored_removes_none_of_its_cycle(machine, entry, cu
     assert current() == {STAGED: DOUBTFUL}
 
 
+@pytest.mark.one_database("files; a kill at each step is tested on both")
 @pytest.mark.parametrize("step", ["recorded", "replaced", "installed", "cleared"])
 def test_kill_while_a_dump_in_doubt_is_replaced_leaves_one_file_of_its_cycle(
     transactional_db, machine, old_version, elsewhere, current, versions, step

@@ -33,6 +33,8 @@ from usage.tests.factories import (
 def rows(make_agent):
     """Some rows of every model in the admin."""
     now = timezone.now()
+    period = (now - timedelta(hours=2), now + timedelta(seconds=1))
+    summary = build_summary(*period)
     for number in range(3):
         enrolled_with = issue_token("enroll", label="installer")[0]
         issue_agent_token(make_agent(f"PC-{number}", enrolled_with=enrolled_with))
@@ -44,8 +46,7 @@ def rows(make_agent):
             create_feature_usage(who, now)
             create_error(who, now)
             create_session(who, now)
-        period = (now - timedelta(hours=2), now + timedelta(seconds=1))
-        reports.create(*period, build_summary(*period), "olga")
+        reports.create(*period, summary, "olga")
         create_licence(f"LIC-{number}", quota=number or None)
         create_rollup(now, license_ref=f"LIC-{number}")
         job = ExpectedBackupJob.objects.create(agent_id="PC-0", database_name=f"db{number}")
@@ -54,7 +55,10 @@ def rows(make_agent):
         )
         programme = BetaProgramme.objects.create(name=f"PC-{number}")
         said(programme, nps_score=8, source=f"agent:PC-{number}")
-        keep(programme, now, BetaSnapshot.Reason.EXPORTED)
+        if number == 0:
+            report = keep(programme, now, BetaSnapshot.Reason.EXPORTED).data
+        else:
+            BetaSnapshot.objects.create(programme=programme, taken_at=now, verdict=report["verdict"], data=report)
         target = Target.objects.create(name=f"PC-{number}", url="https://example.org/")
         programme.targets.add(target)
         CheckResult.objects.create(target=target, at=now, error_kind="dns", detail="name")
