@@ -28,7 +28,7 @@ from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment,
 from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.audit import EVENT_TEXTS
 from portal.base.words import EMPTY_VALUE, format_moment
-from portal.desk.history import history_of
+from portal.desk.history import history_section
 from portal.desk.panels import Section, sections_of_machine
 
 TONES = {Agent.Liveness.ONLINE: GOOD, Agent.Liveness.LATE: WARNING, Agent.Liveness.LOST: BAD}
@@ -158,7 +158,11 @@ class AgentAdmin(ReadOnlyAdmin):
 
     def get_sections(self, request: HttpRequest, obj: Agent) -> list[Section]:
         machine_id = obj.machine_id
-        return [token_section(obj), *sections_of_machine(machine_id), history_of(enrolment.machine_subject(machine_id))]
+        return [
+            token_section(obj),
+            *sections_of_machine(machine_id),
+            history_section(enrolment.machine_subject(machine_id)),
+        ]
 
     # --- Actions -----------------------------------------------------------------------------------------------------
 
@@ -326,7 +330,7 @@ class EnrolmentRequestAdmin(ReadOnlyAdmin):
         return badge(_("allowed"), GOOD) if obj.is_allowed(timezone.now()) else badge(_("waiting"), WARNING)
 
     def get_sections(self, request: HttpRequest, obj: EnrolmentRequest) -> list[Section]:
-        return [history_of(enrolment.machine_subject(obj.machine_id))]
+        return [history_section(enrolment.machine_subject(obj.machine_id))]
 
     @admin.action(description=_("Allow for 15 minutes"), permissions=["manage"])
     def allow_enrolment(self, request: HttpRequest, queryset: EnrolmentRequestQuerySet) -> None:

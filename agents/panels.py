@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from agents.enrolment import tokens_of
 from agents.models import Agent
-from portal.admin.tokens import state_of
+from portal.admin.tokens import token_state
 from portal.base.words import format_count
 from portal.desk.panels import Section, Tile, chart_start, daily_chart, tiles
 
@@ -57,7 +57,7 @@ def token_section(agent: Agent) -> Section:
     rows = [
         [
             format_html('<a href="{}">{}</a>', reverse("admin:portal_apitoken_change", args=[token.pk]), token.key),
-            state_of(token, now),
+            token_state(token, now),
             token.created_at,
             token.last_used_at or _("never"),
             token.expires_at or _("never"),

@@ -19,8 +19,8 @@ from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackTag
 from portal.base.files import write_whole
 from portal.models import AuditEvent
 from portal.privacy import PersonalDataTable, Row, Subject, personal_data
-from portal.privacy.own import LEFT_OUT, of_users
-from portal.privacy.subjects import AFTER, BEFORE, however_written, strip_format_characters
+from portal.privacy.own import LEFT_OUT, refers_to_users
+from portal.privacy.subjects import AFTER, BEFORE, spelling_pattern, strip_format_characters
 from portal.work.jobs import Lease
 
 REPORT = re.compile(r"beta_report_\d{8}_\d{6}\.txt")
@@ -44,12 +44,12 @@ def without_name(text: str, subject: Subject, pseudonym: str) -> str:
 
 def as_word(subject: Subject) -> re.Pattern[str]:
     """In whatever letters, and over the end of a line."""
-    return re.compile(f"{BEFORE}(?:{'|'.join(map(however_written, subject.names))}){AFTER}")
+    return re.compile(f"{BEFORE}(?:{'|'.join(map(spelling_pattern, subject.names))}){AFTER}")
 
 
 def cut_off(subject: Subject) -> re.Pattern[str]:
     """The beginning of a name where a text was cut in the middle of it."""
-    beginnings = [however_written(name[:length]) for name in subject.names for length in range(CUT, len(name) + 1)]
+    beginnings = [spelling_pattern(name[:length]) for name in subject.names for length in range(CUT, len(name) + 1)]
     return re.compile(f"{BEFORE}(?:{'|'.join(beginnings) or '(?!)'})(?={ELLIPSIS})")
 
 
@@ -67,7 +67,7 @@ def is_own(feedback: BetaFeedback, subject: Subject) -> bool:
     """Whether he said it. Participants are kept in lower case."""
     if subject.is_machine:
         return False
-    names = re.compile("|".join(map(however_written, subject.names)))
+    names = re.compile("|".join(map(spelling_pattern, subject.names)))
     return names.fullmatch(strip_format_characters(feedback.participant)) is not None or subject.is_named(
         feedback.participant
     )
@@ -251,7 +251,7 @@ personal_data.register(
         names=("source",),
         elsewhere=("participant", *SAID),
         indexed=("source",),
-        owned=of_users("assignee"),
+        owned=refers_to_users("assignee"),
         also=unsaid,
         shown=own_words,
     )

@@ -9,7 +9,7 @@ from django.db import models
 from portal.base.encryption import decrypt
 from portal.models import TaskAttempt
 from portal.privacy.erasing import erase
-from portal.privacy.subjects import subject_of
+from portal.privacy.subjects import parse_subject
 from portal.work.queue import run as run
 from portal.work.queue import task, tasks
 from portal.work.retention import Retention, retentions
@@ -21,7 +21,7 @@ ROUTINE_KEPT = timedelta(hours=1)
 @task(ERASE)
 def erase_subject(encrypted: str, actor: str) -> None:
     """Erase whom an operator has named. The name stands in no queue: the argument is encrypted."""
-    erase(subject_of(decrypt(encrypted)), lambda label, rows: None, actor)
+    erase(parse_subject(decrypt(encrypted)), lambda label, rows: None, actor)
 
 
 @task("portal.beat", is_routine=True)

@@ -34,7 +34,7 @@ from portal.base.encryption import encrypt
 from portal.models import ApiToken, AuditEvent, ChannelState, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
 from portal.privacy import erasing, personal_data
 from portal.privacy.registry import PersonalDataTable
-from portal.privacy.subjects import subject_of
+from portal.privacy.subjects import parse_subject
 from portal.work import processes
 from usage.models import FeatureUsage, GuardianReport, Licence, Run, UserError, UserSession
 from usage.tests.factories import create_run
@@ -646,7 +646,7 @@ class TestInterrupted:
         assert {name for text in everything().values() for name in PSEUDONYM.findall(text)} == {run.result["pseudonym"]}
 
     def test_two_at_once_are_one_too_many(self, bob):
-        lease = erasing.begin(subject_of("bob@example.org"))
+        lease = erasing.claim_erasure(parse_subject("bob@example.org"))
         with pytest.raises(CommandError, match="at this moment"):
             erased("BOB@example.org")
         JobRun.objects.filter(pk=lease.pk).update(holder=f"{processes.HOST}:1:0")

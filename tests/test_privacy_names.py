@@ -8,7 +8,7 @@ from vigie_client.contract import MACHINE_ID
 
 from agents.models import Agent
 from portal.privacy import subjects
-from portal.privacy.subjects import InvalidSubject, Subject, subject_of
+from portal.privacy.subjects import InvalidSubject, Subject, parse_subject
 
 BOB = Subject(("bob@example.org",))
 BOB_BY_NAME = Subject(("bob",))
@@ -86,7 +86,7 @@ def test_what_stands_beside_an_address_goes_with_it():
      ("agent:PC-1", ("PC-1",), True), ("agent_douala_prod_01", ("agent_douala_prod_01",), True), ("José@exämple.org", ("José@exämple.org",), False)],
 )  # fmt: skip
 def test_what_is_typed_names_a_person_or_a_machine(typed, names, is_machine):
-    subject = subject_of(typed)
+    subject = parse_subject(typed)
     assert (subject.names, subject.is_machine) == (names, is_machine)
 
 
@@ -96,7 +96,7 @@ def test_what_is_typed_names_a_person_or_a_machine(typed, names, is_machine):
 )  # fmt: skip
 def test_nonsense_is_refused_with_a_sentence(typed):
     with pytest.raises(InvalidSubject, match="is expected"):
-        subject_of(typed)
+        parse_subject(typed)
 
 
 @pytest.mark.django_db
@@ -104,8 +104,8 @@ def test_a_person_goes_by_the_names_of_the_accounts():
     User.objects.create_user("bobroy", "BOB@example.org")
     User.objects.create_user("bob@example.org")
     User.objects.create_user("bobby", "bobby@example.org")
-    assert set(subject_of("bob@example.org").names) == {"bob@example.org", "bobroy"}
-    assert set(subject_of("user:bobroy").names) == {"bobroy", "BOB@example.org"}
+    assert set(parse_subject("bob@example.org").names) == {"bob@example.org", "bobroy"}
+    assert set(parse_subject("user:bobroy").names) == {"bobroy", "BOB@example.org"}
 
 
 @pytest.mark.django_db

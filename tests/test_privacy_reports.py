@@ -16,7 +16,7 @@ from monitoring.models import Incident, Target
 from portal.base import files
 from portal.models import JobRun, OutboxMessage
 from portal.privacy import erasing, personal_data
-from portal.privacy.subjects import subject_of
+from portal.privacy.subjects import parse_subject
 from portal.work.jobs import LeaseLost
 from tests.test_privacy import activity, erased, everything, exported, folders, message, naming, operator
 from usage.guardian import reports
@@ -129,7 +129,7 @@ def test_a_report_made_during_an_erasure_does_not_name_him_afterwards(operator, 
     those = list(personal_data.all())
     those.insert(next(place for place, holding in enumerate(those) if holding.label == after), Meanwhile())
     monkeypatch.setattr(erasing.holdings, "all", lambda: those)
-    erasing.erase(subject_of("bob@example.org"), lambda label, rows: None)
+    erasing.erase(parse_subject("bob@example.org"), lambda label, rows: None)
     assert GuardianReport.objects.count() == OutboxMessage.objects.count() == 1
     assert naming(everything(), "bob@example.org") == []
     assert "bob" not in (settings.REPORTS_ROOT / "usage_report.json").read_text()
@@ -185,11 +185,11 @@ class TestAFileThatWasNeverFinished:
 class TestWhoErases:
     def test_whose_right_was_overtaken_changes_nothing_more(self, operator):
         activity("bob@example.org")
-        lease = erasing.begin(subject_of("bob@example.org"))
+        lease = erasing.claim_erasure(parse_subject("bob@example.org"))
         JobRun.objects.filter(pk=lease.pk).update(fence=lease.fence + 1)
         [table] = [holding for holding in personal_data.all() if holding.label == "usage.FeatureUsage"]
         with pytest.raises(LeaseLost):
-            table.erase(subject_of("bob@example.org"), "erased-1", lease)
+            table.erase(parse_subject("bob@example.org"), "erased-1", lease)
         assert FeatureUsage.objects.get().user_email == "bob@example.org"
 
     def test_an_account_called_by_its_address_in_other_letters_is_his(self, operator):

@@ -24,9 +24,9 @@ from portal.admin.display import (
     Text,
     badge,
     duration_since,
-    inline,
+    join_inline,
     relative_moment,
-    stacked,
+    stack_lines,
 )
 from portal.base.words import EMPTY_VALUE, format_count, format_moment
 
@@ -52,7 +52,7 @@ def remarks(entry: BackupEntry | None) -> SafeString:
     count = len(entry.warnings)
     text = ngettext("%(count)d warning", "%(count)d warnings", count) % {"count": count}
     told = reasons.warning_sentences(entry.warnings)
-    return inline(
+    return join_inline(
         badge(_("late"), WARNING) if entry.late else "",
         format_html('<span title="{}">{}</span>', told, badge(text, WARNING)) if count else "",
     )
@@ -60,11 +60,11 @@ def remarks(entry: BackupEntry | None) -> SafeString:
 
 def job_state(job: ExpectedBackupJob, newest: Newest, now: datetime, *, with_since: bool = True) -> SafeString:
     if not job.is_watched(now):
-        return stacked(job_badge(job, now), pause_of(job))
+        return stack_lines(job_badge(job, now), pause_of(job))
     since = duration_since(job.status_since) if with_since and job.status_since else ""
     damage = badge(_("stored backup damaged"), BAD) if job.damage else ""
     stale = badge(_("stale"), WARNING) if is_stale(job) else ""
-    return stacked(job_badge(job, now), since, inline(remarks(newest.latest), stale, damage))
+    return stack_lines(job_badge(job, now), since, join_inline(remarks(newest.latest), stale, damage))
 
 
 def is_protected(job: ExpectedBackupJob) -> bool:
@@ -94,7 +94,7 @@ def storage(entry: BackupEntry) -> SafeString:
     tone = STORAGE_TONES.get(promotion)
     state = badge(promotion.label, tone) if tone else format_html('<span class="quiet">{}</span>', promotion.label)
     why = reasons.sentences([entry.promotion_reason]) if entry.promotion_reason else ""
-    return stacked(state, why)
+    return stack_lines(state, why)
 
 
 def why(entry: BackupEntry | None) -> SafeString | str:
@@ -106,7 +106,7 @@ def why(entry: BackupEntry | None) -> SafeString | str:
     first_status = entry.first_status != entry.status and (
         _("It was at first: %(status)s.") % {"status": entry.get_first_status_display()}
     )
-    return stacked(entry.message or EMPTY_VALUE, marked, first_status)
+    return stack_lines(entry.message or EMPTY_VALUE, marked, first_status)
 
 
 def why_in_brief(entry: BackupEntry) -> SafeString | str:
@@ -136,12 +136,12 @@ def in_both_zones(moment: datetime | None) -> SafeString | str:
     if not local.utcoffset():
         return universal(moment)
     same_day = local.date() == moment.astimezone(UTC).date()
-    return stacked(universal(moment), f"{local:%H:%M} {local.tzname()}" if same_day else short(local))
+    return stack_lines(universal(moment), f"{local:%H:%M} {local.tzname()}" if same_day else short(local))
 
 
 def expected(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeString:
     """An expected moment as plans are written, and its distance."""
-    return format_html("{}", empty) if moment is None else stacked(universal(moment), relative_moment(moment))
+    return format_html("{}", empty) if moment is None else stack_lines(universal(moment), relative_moment(moment))
 
 
 def next_expected(job: ExpectedBackupJob, now: datetime) -> SafeString | str:
@@ -155,8 +155,8 @@ def last_good(job: ExpectedBackupJob) -> SafeString | str:
         return badge(_("none yet"), WARNING)
     if success is not None and success < verified:
         day = timezone.localtime(success).date().isoformat()
-        return stacked(relative_moment(verified), _("unchanged since %(moment)s") % {"moment": day})
-    return stacked(relative_moment(verified), short(verified))
+        return stack_lines(relative_moment(verified), _("unchanged since %(moment)s") % {"moment": day})
+    return stack_lines(relative_moment(verified), short(verified))
 
 
 def last_good_in_full(job: ExpectedBackupJob) -> SafeString | str:
@@ -165,8 +165,8 @@ def last_good_in_full(job: ExpectedBackupJob) -> SafeString | str:
         return badge(_("none yet"), WARNING)
     unchanged = success is not None and success < verified and format_moment(success)
     since = _("unchanged since %(moment)s") % {"moment": unchanged} if unchanged else ""
-    return stacked(
-        inline(format_moment(verified), format_html('<span class="quiet">· {}</span>', relative_moment(verified))),
+    return stack_lines(
+        join_inline(format_moment(verified), format_html('<span class="quiet">· {}</span>', relative_moment(verified))),
         since,
     )
 
@@ -192,7 +192,7 @@ def measured(entry: BackupEntry, side: str, *, in_full: bool = False) -> SafeStr
     hashes_differ = "" not in (entry.agent_sha256, entry.server_sha256) and entry.agent_sha256 != entry.server_sha256
     shown_hash = format_html("<code>{}</code>", own_hash) if in_full and own_hash else short_hash(own_hash)
     shown_size = _("%(count)s bytes") % {"count": format_count(own_size or 0)} if sizes_differ else size(own_size)
-    return stacked(differing(shown_size, sizes_differ), differing(shown_hash, hashes_differ))
+    return stack_lines(differing(shown_size, sizes_differ), differing(shown_hash, hashes_differ))
 
 
 def differing(shown: SafeString | str, differs: bool) -> SafeString | str:
@@ -203,7 +203,11 @@ def differing(shown: SafeString | str, differs: bool) -> SafeString | str:
 
 def steps(entry: BackupEntry) -> SafeString | str:
     """Each step as the machine reports it: times in UTC, and how large its result was."""
-    return stacked(*(step_in_words(name, facts) for name, facts in entry.steps.items())) if entry.steps else EMPTY_VALUE
+    return (
+        stack_lines(*(step_in_words(name, facts) for name, facts in entry.steps.items()))
+        if entry.steps
+        else EMPTY_VALUE
+    )
 
 
 def step_in_words(name: str, facts: dict[str, Any]) -> str:
@@ -224,7 +228,7 @@ def link_to_job(job: ExpectedBackupJob, text: str = "") -> SafeString:
 
 def database(job: ExpectedBackupJob) -> SafeString:
     """A database and, beneath, its machine."""
-    return stacked(job.database_name, job.agent_id)
+    return stack_lines(job.database_name, job.agent_id)
 
 
 def link_to_entry(entry: BackupEntry) -> SafeString:

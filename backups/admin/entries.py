@@ -14,7 +14,7 @@ from backups.admin import display
 from backups.admin.filters import DoubtsFilter, EntryStatusFilter, ExpectedFilter, LateFilter, StorageFilter
 from backups.models import BackupEntry, ExpectedBackupJob
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import exact_moment, moment_column, stacked
+from portal.admin.display import exact_moment, moment_column, stack_lines
 
 # A search finds the expected backups first, by an index, and then theirs. Whoever finds more must type more.
 MOST_JOBS_FOUND = 500
@@ -87,7 +87,7 @@ class BackupEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("status"))
     def state(self, entry: BackupEntry) -> SafeString:
-        return stacked(display.entry_state(entry), display.remarks(entry))
+        return stack_lines(display.entry_state(entry), display.remarks(entry))
 
     @admin.display(description=_("why"))
     def why_short(self, entry: BackupEntry) -> SafeString | str:

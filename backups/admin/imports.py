@@ -22,7 +22,7 @@ from portal.admin.base import VigieModelAdmin
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge
 from portal.base.uploads import is_too_large
 from portal.base.words import format_count
-from portal.desk.exports import cell
+from portal.desk.exports import escape_cell
 
 SALT = "backups.import"
 # Between the preview and the word to go the rows travel with the form: any web node may answer.
@@ -151,7 +151,9 @@ def shown(row: planning.Row) -> Shown:
         Outcome.UNCHANGED: badge(_("unchanged"), QUIET),
     }
     refusals = [f"{column}: {' '.join(sentences)}" for column, sentences in row.refusals.items()]
-    changes = [f"{name}: {cell(value) or '–'}" for name, value in row.changes.items() if name not in planning.KEY]
+    changes = [
+        f"{name}: {escape_cell(value) or '–'}" for name, value in row.changes.items() if name not in planning.KEY
+    ]
     return Shown(
         line=row.number + 1,
         agent_id=row.agent_id,

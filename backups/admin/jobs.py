@@ -26,9 +26,9 @@ from backups.models import ExpectedBackupJob
 from backups.panels import Newest, newest_of
 from backups.protection import protected
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
-from portal.admin.display import BAD, GOOD, WARNING, badge, exact_moment, inline, moment_column, stacked
+from portal.admin.display import BAD, GOOD, WARNING, badge, exact_moment, join_inline, moment_column, stack_lines
 from portal.base.words import EMPTY_VALUE
-from portal.desk.history import history_of
+from portal.desk.history import history_section
 from portal.desk.panels import Section
 
 SETTINGS = (
@@ -137,7 +137,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_sections(self, request: HttpRequest, obj: ExpectedBackupJob) -> list[Section]:
-        return [sections.entries_of(obj), sections.versions_of(obj), history_of(subject(obj))]
+        return [sections.entries_of(obj), sections.versions_of(obj), history_section(subject(obj))]
 
     def subject_of(self, obj: Any) -> str:
         return subject(obj)
@@ -161,7 +161,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     @admin.display(description=_("company, city"))
     def place(self, job: ExpectedBackupJob) -> SafeString | str:
-        return stacked(job.company_name or EMPTY_VALUE, job.city)
+        return stack_lines(job.company_name or EMPTY_VALUE, job.city)
 
     @admin.display(description=_("status, since"))
     def state(self, job: ExpectedBackupJob) -> SafeString:
@@ -213,7 +213,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         if job.reverified_at is None:
             return str(_("not since it was stored"))
         if job.damage:
-            return stacked(
-                inline(badge(_("damaged"), BAD), exact_moment(job.reverified_at)), reasons.sentences([job.damage])
+            return stack_lines(
+                join_inline(badge(_("damaged"), BAD), exact_moment(job.reverified_at)), reasons.sentences([job.damage])
             )
-        return inline(badge(_("intact"), GOOD), exact_moment(job.reverified_at))
+        return join_inline(badge(_("intact"), GOOD), exact_moment(job.reverified_at))

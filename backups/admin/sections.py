@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from backups.admin import display
 from backups.models import BackupEntry, ExpectedBackupJob, Status
 from backups.querysets import BackupEntryQuerySet
-from portal.admin.display import stacked
+from portal.admin.display import stack_lines
 from portal.desk.panels import Chart, Section
 
 SHOWN_ENTRIES = 20
@@ -41,7 +41,7 @@ def entries_of(job: ExpectedBackupJob) -> Section:
     rows = [
         [
             display.link_to_entry(entry),
-            stacked(display.entry_state(entry), display.remarks(entry)),
+            stack_lines(display.entry_state(entry), display.remarks(entry)),
             format_html('<div class="why">{}</div>', display.why_in_brief(entry)),
             display.measured(entry, "agent"),
             display.measured(entry, "server"),

@@ -27,7 +27,7 @@ from portal import audit
 from portal.access.tokens.credential import TOKEN_IN_TEXT
 from portal.api.fields import CONTROL
 from portal.base.logs import redact_tokens
-from portal.desk.exports import cell, without_escape
+from portal.desk.exports import escape_cell, unescape_cell
 
 OLDER_NAMES = {
     "agent_id_responsible": "agent_id",
@@ -215,7 +215,7 @@ def shown_name(text: str) -> str:
 
 def plain(text: str) -> str:
     """In NFC, with plain spaces, none around it, and without the apostrophe that our export puts before a formula."""
-    return without_escape(paths.normal(text).strip()).strip()
+    return unescape_cell(paths.normal(text).strip()).strip()
 
 
 def table_in(text: str) -> tuple[str, str, int]:
@@ -266,7 +266,7 @@ def drafted(number: int, texts: Mapping[str, str], job: ExpectedBackupJob | None
     row = Row(number, agent_id, database, job or ExpectedBackupJob(), is_new=job is None)
     for name, text in texts.items():
         current = getattr(row.job, name)
-        if text == plain(cell(current)):
+        if text == plain(escape_cell(current)):
             continue  # what an export wrote of it is it, whatever the export left out
         try:
             value = value_of(FIELDS[name], text)

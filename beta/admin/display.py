@@ -20,7 +20,7 @@ from beta.report import wording
 from beta.report.gather import DETRACTS, PROMOTES, OpenBug, Report
 from beta.report.verdict import GO, INSUFFICIENT_DATA, NO_GO
 from beta.report.wording import Fact
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, stacked
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, stack_lines
 from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE, format_count
 from portal.desk.panels import Section
@@ -150,11 +150,11 @@ def bug_row(bug: OpenBug) -> list[object]:
     severity = BetaFeedback.Severity(bug["severity"])
     url = reverse("admin:beta_betafeedback_change", args=[bug["id"]])
     return [
-        stacked(badge(severity.label, SEVERITY_TONES[severity]), BetaFeedback.Status(bug["status"]).label),
-        stacked(
+        stack_lines(badge(severity.label, SEVERITY_TONES[severity]), BetaFeedback.Status(bug["status"]).label),
+        stack_lines(
             words(bug["comment"], SHOWN_OF_A_COMMENT) or EMPTY_VALUE,
             format_html('<a href="{}">#{}</a>', url, bug["id"]),
         ),
-        stacked(words(bug["page"], SHOWN_OF_A_PAGE) or EMPTY_VALUE, words(bug["app_version"], SHOWN_OF_A_PAGE)),
+        stack_lines(words(bug["page"], SHOWN_OF_A_PAGE) or EMPTY_VALUE, words(bug["app_version"], SHOWN_OF_A_PAGE)),
         datetime.fromisoformat(bug["given_at"]),
     ]

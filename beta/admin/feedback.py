@@ -30,10 +30,10 @@ from beta.admin.feedback_form import FeedbackForm
 from beta.feedback import triage
 from beta.models import BetaFeedback, FeedbackTag
 from portal.admin.base import BoundedChangeList, SettingsAdmin
-from portal.admin.display import exact_moment, inline, moment_column, stacked
+from portal.admin.display import exact_moment, join_inline, moment_column, stack_lines
 from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE
-from portal.desk.history import history_of
+from portal.desk.history import history_section
 from portal.desk.panels import Section
 from usage.admin.display import clock_note
 
@@ -143,7 +143,7 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
             return super().act_view(request, object_id, action)
 
     def get_sections(self, request: HttpRequest, obj: BetaFeedback) -> list[Section]:
-        return [duplicates_of(obj), others_of(obj), history_of(obj.subject)]
+        return [duplicates_of(obj), others_of(obj), history_section(obj.subject)]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         note(request, triage.triage(obj, form.wanted))
@@ -182,11 +182,11 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     def what_was_said(self, feedback: BetaFeedback) -> SafeString:
         page = truncate_text(feedback.page, display.SHOWN_PAGE)
         who = (display.isolated(feedback.participant), display.isolated(page) if page else "")
-        return stacked(display.brief(feedback), inline(*who, display.tags(feedback)))
+        return stack_lines(display.brief(feedback), join_inline(*who, display.tags(feedback)))
 
     @admin.display(description=_("type, severity"))
     def kind(self, feedback: BetaFeedback) -> SafeString:
-        return stacked(display.type_badge(feedback), display.severity_badge(feedback))
+        return stack_lines(display.type_badge(feedback), display.severity_badge(feedback))
 
     @admin.display(description=_("score"))
     def score(self, feedback: BetaFeedback) -> str:
@@ -194,11 +194,13 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
 
     @admin.display(description=_("status, assigned to"))
     def stands(self, feedback: BetaFeedback) -> SafeString:
-        return stacked(display.status_badge(feedback), feedback.assignee.get_username() if feedback.assignee else "")
+        return stack_lines(
+            display.status_badge(feedback), feedback.assignee.get_username() if feedback.assignee else ""
+        )
 
     @admin.display(description=_("version, programme"))
     def version(self, feedback: BetaFeedback) -> SafeString:
-        return stacked(feedback.app_version or EMPTY_VALUE, feedback.programme.name)
+        return stack_lines(feedback.app_version or EMPTY_VALUE, feedback.programme.name)
 
     @admin.display(description=_("version"))
     def version_alone(self, feedback: BetaFeedback) -> str:

@@ -31,10 +31,10 @@ from monitoring.admin.asking import AskingAdmin
 from monitoring.admin.display import day_of
 from portal import audit
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
-from portal.admin.display import GOOD, QUIET, badge, inline, stacked
+from portal.admin.display import GOOD, QUIET, badge, join_inline, stack_lines
 from portal.admin.filters import ChoiceFilter
 from portal.base.words import format_count
-from portal.desk.history import history_of
+from portal.desk.history import history_section
 from portal.desk.panels import Section
 
 SETTINGS = (
@@ -79,12 +79,12 @@ def time_of(programme: BetaProgramme) -> SafeString:
     """Whether it runs, with the day that it does so from or until."""
     today = timezone.localdate()
     if programme.starts > today:
-        return stacked(badge(_now("not begun"), QUIET), _now("from %(day)s") % {"day": day_of(programme.starts)})
+        return stack_lines(badge(_now("not begun"), QUIET), _now("from %(day)s") % {"day": day_of(programme.starts)})
     until = "" if programme.ends is None else _now("until %(day)s") % {"day": day_of(programme.ends)}
     if programme.is_running(today):
         since = _now("since %(day)s") % {"day": day_of(programme.starts)}
-        return stacked(badge(_now("running"), GOOD), until or since)
-    return stacked(badge(_now("ended"), QUIET), until)
+        return stack_lines(badge(_now("running"), GOOD), until or since)
+    return stack_lines(badge(_now("ended"), QUIET), until)
 
 
 @admin.register(BetaProgramme)
@@ -143,7 +143,7 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
             sections.feedback_of(obj),
             sections.snapshots_of(obj),
             sections.targets_of(obj),
-            history_of(obj.subject),
+            history_section(obj.subject),
         ]
 
     def report_for(self, request: HttpRequest, obj: BetaProgramme) -> Report:
@@ -207,7 +207,7 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
 
     @admin.display(description=_("programme"))
     def programme(self, programme: BetaProgramme) -> SafeString:
-        return stacked(isolated(programme.name), isolated(programme.product) if programme.product else "")
+        return stack_lines(isolated(programme.name), isolated(programme.product) if programme.product else "")
 
     @admin.display(description=_("verdict"))
     def verdict(self, programme: BetaProgramme) -> SafeString:
@@ -216,7 +216,7 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
     @admin.display(description=_("participants"))
     def participants(self, programme: BetaProgramme) -> SafeString:
         needed = _now("of %(count)s") % {"count": format_count(programme.participants_target)}
-        return inline(format_count(standing_of(programme).figures.participants), needed)
+        return join_inline(format_count(standing_of(programme).figures.participants), needed)
 
     @admin.display(description=_("average score"))
     def average(self, programme: BetaProgramme) -> str:

@@ -18,7 +18,7 @@ from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from beta.report import wording
 from monitoring.admin.display import last_latency, link_to_target, target_state, why
 from monitoring.models import Target
-from portal.admin.display import inline, relative_moment, stacked
+from portal.admin.display import join_inline, relative_moment, stack_lines
 from portal.base.words import format_moment
 from portal.desk.panels import Section
 
@@ -43,7 +43,7 @@ def feedback_of(programme: BetaProgramme) -> Section:
             [
                 display.link_to(feedback, relative_moment(feedback.given_at)),
                 display.isolated(feedback.participant),
-                stacked(display.type_badge(feedback), feedback.get_severity_display()),
+                stack_lines(display.type_badge(feedback), feedback.get_severity_display()),
                 display.score(feedback),
                 display.said(feedback.beginning),
                 display.status_badge(feedback),
@@ -83,7 +83,7 @@ def snapshot_row(snapshot: BetaSnapshot, before: str) -> list[object]:
     changed = _("was %(verdict)s") % {"verdict": wording.verdict_of(before)} if before else ""
     return [
         format_html('<a href="{}">{}</a>', url, format_moment(snapshot.taken_at)),
-        stacked(verdict_badge(snapshot.verdict), changed if before != snapshot.verdict else ""),
+        stack_lines(verdict_badge(snapshot.verdict), changed if before != snapshot.verdict else ""),
         *figures_of(snapshot),
         snapshot.get_reason_display(),
         snapshot.taken_by,
@@ -110,7 +110,7 @@ def targets_of(programme: BetaProgramme) -> Section:
             [
                 link_to_target(target),
                 target_state(target, now, in_maintenance=False),
-                inline(relative_moment(target.last_check_at), last_latency(target)),
+                join_inline(relative_moment(target.last_check_at), last_latency(target)),
                 why(target),
             ]
             for target in Target.objects.filter(beta_programme=programme)

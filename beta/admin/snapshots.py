@@ -22,7 +22,7 @@ from beta.report import wording
 from beta.report.gather import Report
 from beta.report.verdict import VERDICTS
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import exact_moment, moment_column, stacked
+from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.filters import FieldFilter, PeriodFilter
 from portal.base.moments import format_iso
 from portal.base.words import EMPTY_VALUE
@@ -155,7 +155,7 @@ def differences(before: BetaSnapshot, after: BetaSnapshot) -> Section:
             if former.get(name) != latter.get(name)
         ],
         empty=_now("Verdict and figures are the same."),
-        note=stacked(link),
+        note=stack_lines(link),
     )
 
 

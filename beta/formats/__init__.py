@@ -16,7 +16,7 @@ from beta.formats import csv, text
 from beta.report import gather as members
 from beta.report.gather import Report
 from beta.report.verdict import Condition
-from portal.desk.exports import CSV, XLSX, attached
+from portal.desk.exports import CSV, XLSX, attachment_headers
 
 
 @dataclass(frozen=True)
@@ -94,4 +94,4 @@ def answered(report: Report, form: str) -> HttpResponse:
     """As a file to keep, named after the programme."""
     name = slugify(report["programme"]) or "beta"
     content_type = FORMATS[form].content_type
-    return HttpResponse(rendered(report, form), content_type=content_type, headers=attached(name, form))
+    return HttpResponse(rendered(report, form), content_type=content_type, headers=attachment_headers(name, form))

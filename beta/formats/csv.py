@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from beta.report.gather import Report
-from portal.desk.exports import BYTE_ORDER_MARK, csv_chunks, shortened
+from portal.desk.exports import BYTE_ORDER_MARK, csv_chunks, fit_cell
 
 COLUMNS = ("section", "name", "value", "target", "ok")
 # What names an entry of a list of objects.
@@ -58,4 +58,4 @@ def is_nested(value: Any) -> bool:
 
 
 def short(value: Any) -> Any:
-    return shortened(value) if isinstance(value, str) else value
+    return fit_cell(value) if isinstance(value, str) else value

@@ -22,7 +22,7 @@ from beta.report import wording
 from beta.report.gather import Report
 from beta.report.verdict import Condition
 from monitoring.terminal.text_table import width_of
-from portal.desk.exports import NOT_IN_XML, typed_cell
+from portal.desk.exports import NOT_IN_XML, workbook_cell
 
 TEXT, NUMBER, DAY, MOMENT = "", "0", "yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"
 COUNT, SCORE, SIGNED, MILLISECONDS, SHARE = "#,##0", "0.00", "+0;-0;0", '#,##0.0" ms"', "0.00%"
@@ -206,7 +206,7 @@ def put(
     if value is None or value == "":
         return
     value = few_marks(value) if isinstance(value, str) else value
-    cell = sheet.cell(line, column, value if isinstance(value, date) else typed_cell(value))
+    cell = sheet.cell(line, column, value if isinstance(value, date) else workbook_cell(value))
     alignment = alignment or ALIGNMENTS.get(form)
     if alignment is not None:
         cell.alignment = alignment

@@ -21,7 +21,17 @@ from monitoring.figures.uptime import Bar
 from monitoring.models import CheckResult, Incident, IncidentEvent, Target
 from monitoring.panels import milliseconds
 from monitoring.probe.kinds import sentence
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, duration_since, exact_moment, inline, stacked
+from portal.admin.display import (
+    BAD,
+    GOOD,
+    QUIET,
+    WARNING,
+    badge,
+    duration_since,
+    exact_moment,
+    join_inline,
+    stack_lines,
+)
 from portal.base.severity import Severity
 from portal.base.text import truncate_text
 from portal.base.words import EMPTY_VALUE, format_count, format_moment, round_half_up, round_to_integer
@@ -67,7 +77,7 @@ def target_state(target: Target, now: datetime, *, in_maintenance: bool, with_si
     """How it stands, since when, and beside it that nobody is told or that failures do not count at present."""
     since = duration_since(target.state_since) if with_since and target.state_since else ""
     maintenance = badge(_("in maintenance"), QUIET) if in_maintenance else ""
-    return stacked(inline(state_badge(target), silence_badge(target, now), maintenance), since)
+    return stack_lines(join_inline(state_badge(target), silence_badge(target, now), maintenance), since)
 
 
 def why(target: Target) -> str:
@@ -88,7 +98,7 @@ def short_address(target: Target) -> str:
 def address(target: Target) -> SafeString:
     """As a link for the reader only: the other side does not learn where the portal is."""
     link = format_html('<a href="{}" rel="noreferrer noopener" target="_blank">{}</a>', target.url, target.url)
-    return inline("" if target.method == Target.Method.GET else target.method, link)
+    return join_inline("" if target.method == Target.Method.GET else target.method, link)
 
 
 def last_latency(target: Target) -> SafeString | str:
@@ -103,9 +113,9 @@ def certificate(target: Target, now: datetime) -> SafeString | str:
     if until is None:
         return EMPTY_VALUE
     if until <= now:
-        return inline(badge(_("has ended"), BAD), exact_moment(until))
+        return join_inline(badge(_("has ended"), BAD), exact_moment(until))
     is_soon = target.tls_expiry_days is not None and until <= now + timedelta(days=target.tls_expiry_days)
-    return inline(badge(_("ends soon"), WARNING) if is_soon else "", exact_moment(until))
+    return join_inline(badge(_("ends soon"), WARNING) if is_soon else "", exact_moment(until))
 
 
 # --- Figures ---------------------------------------------------------------------------------------------------------
@@ -187,11 +197,11 @@ def uptime_bars(bars: Sequence[Bar]) -> SafeString:
 def check_outcome(check: CheckResult) -> SafeString:
     if check.retried:
         retries = ngettext("at the retry", "after %(count)d retries", check.retried) % {"count": check.retried}
-        return stacked(badge(_("good"), WARNING), retries)
+        return stack_lines(badge(_("good"), WARNING), retries)
     if not check.error_kind:
         return badge(_("good"), GOOD)
     if check.excuse:
-        return stacked(badge(_("failed"), QUIET), _("not counted: %(why)s") % {"why": check.get_excuse_display()})
+        return stack_lines(badge(_("failed"), QUIET), _("not counted: %(why)s") % {"why": check.get_excuse_display()})
     return badge(_("failed"), BAD)
 
 

@@ -22,9 +22,9 @@ from monitoring.alerts.notices import headline, reason
 from monitoring.models import Incident
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import exact_moment, moment_column, stacked
+from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.base.words import EMPTY_VALUE, format_moment
-from portal.desk.history import history_of
+from portal.desk.history import history_section
 from portal.desk.panels import Section
 
 
@@ -125,7 +125,7 @@ class IncidentAdmin(IncidentActions):
         return super().get_queryset(request).select_related("target")
 
     def get_sections(self, request: HttpRequest, obj: Incident) -> list[Section]:
-        return [sections.timeline_of(obj), history_of(self.subject_of(obj))]
+        return [sections.timeline_of(obj), history_section(self.subject_of(obj))]
 
     def subject_of(self, obj: Any) -> str:
         return f"incident:{obj.pk}"
@@ -134,7 +134,7 @@ class IncidentAdmin(IncidentActions):
 
     @admin.display(description=_("incident"))
     def what_happened(self, incident: Incident) -> SafeString:
-        return stacked(headline(incident), display.first_line(reason(incident)))
+        return stack_lines(headline(incident), display.first_line(reason(incident)))
 
     @admin.display(description=_("state"))
     def state(self, incident: Incident) -> SafeString:

@@ -16,7 +16,7 @@ from monitoring.checks.active_round import MOST_NAMED
 from monitoring.models import Round
 from monitoring.panels import milliseconds
 from portal.admin.base import ReadOnlyAdmin
-from portal.admin.display import BAD, GOOD, badge, exact_moment, moment_column, stacked
+from portal.admin.display import BAD, GOOD, badge, exact_moment, moment_column, stack_lines
 from portal.base.words import EMPTY_VALUE, format_count
 
 SHOWN_NAMES = 3
@@ -84,7 +84,7 @@ class RoundAdmin(ReadOnlyAdmin):
             return format_count(0)
         names = ", ".join(found.failing[:SHOWN_NAMES])
         others = " " + more if (more := others_of(found, SHOWN_NAMES)) else ""
-        return stacked(format_html('<span class="bad">{}</span>', format_count(found.failures)), names + others)
+        return stack_lines(format_html('<span class="bad">{}</span>', format_count(found.failures)), names + others)
 
     @admin.display(description=_("failed"))
     def failed_in_full(self, found: Round) -> SafeString | str:

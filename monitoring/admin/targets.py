@@ -28,9 +28,9 @@ from monitoring.models import CheckResult, Incident, Rollup, Target
 from monitoring.panels import milliseconds
 from monitoring.querysets import TargetQuerySet
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
-from portal.admin.display import exact_moment, inline, moment_column, stacked
+from portal.admin.display import exact_moment, join_inline, moment_column, stack_lines
 from portal.base.words import EMPTY_VALUE, format_count
-from portal.desk.history import history_of
+from portal.desk.history import history_section
 from portal.desk.panels import Section
 
 LIST_WINDOW = "24h"
@@ -172,7 +172,7 @@ class TargetAdmin(TargetActions, SettingsAdmin):
 
     def get_sections(self, request: HttpRequest, obj: Target) -> list[Section]:
         now = timezone.now()
-        return [sections.incidents_of(obj, now), sections.checks_of(obj), history_of(obj.subject)]
+        return [sections.incidents_of(obj, now), sections.checks_of(obj), history_section(obj.subject)]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -211,7 +211,7 @@ class TargetAdmin(TargetActions, SettingsAdmin):
 
     @admin.display(description=_("target"))
     def target(self, target: Target) -> SafeString:
-        return stacked(target.name, display.short_address(target))
+        return stack_lines(target.name, display.short_address(target))
 
     @admin.display(description=_("state, since"))
     def stands(self, target: Target) -> SafeString:
@@ -230,7 +230,7 @@ class TargetAdmin(TargetActions, SettingsAdmin):
     @admin.display(description=_("uptime 24 h, 30 d"))
     def uptimes(self, target: Target) -> SafeString:
         standing = standing_of(target)
-        return stacked(percent(standing.day.uptime), percent(standing.uptime))
+        return stack_lines(percent(standing.day.uptime), percent(standing.uptime))
 
     @admin.display(description=_("24 h p95"))
     def p95(self, target: Target) -> str:
@@ -246,7 +246,7 @@ class TargetAdmin(TargetActions, SettingsAdmin):
 
     @admin.display(description=_("last check"))
     def last_looked(self, target: Target) -> SafeString | str:
-        return inline(exact_moment(target.last_check_at), display.last_latency(target))
+        return join_inline(exact_moment(target.last_check_at), display.last_latency(target))
 
     @admin.display(description=_("certificate until"))
     def certificate(self, target: Target) -> SafeString | str:

@@ -20,9 +20,9 @@ from monitoring.alerts import maintenance
 from monitoring.alerts.notices import spoken
 from monitoring.models import MaintenanceWindow, Target
 from portal.admin.base import BoundedChangeList, VigieModelAdmin, begins_with
-from portal.admin.display import QUIET, WARNING, badge, relative_moment, stacked
+from portal.admin.display import QUIET, WARNING, badge, relative_moment, stack_lines
 from portal.base.words import format_count, format_moment
-from portal.desk.history import history_of
+from portal.desk.history import history_section
 from portal.desk.panels import Section
 
 MOST_TARGETS_FOUND = 500
@@ -77,7 +77,7 @@ class MaintenanceWindowAdmin(VigieModelAdmin):
         return queryset.filter(Q(name__begins=text) | Q(pk__in=naming.values("maintenancewindow"))), False
 
     def get_sections(self, request: HttpRequest, obj: Any) -> list[Section]:
-        return [history_of(self.subject_of(obj))]
+        return [history_section(self.subject_of(obj))]
 
     def subject_of(self, obj: Any) -> str:
         return f"maintenancewindow:{obj.pk}"
@@ -93,11 +93,11 @@ class MaintenanceWindowAdmin(VigieModelAdmin):
 
     @admin.display(description=_("starts"))
     def starts(self, window: MaintenanceWindow) -> SafeString:
-        return stacked(format_moment(window.starts_at), relative_moment(window.starts_at))
+        return stack_lines(format_moment(window.starts_at), relative_moment(window.starts_at))
 
     @admin.display(description=_("ends"))
     def ends(self, window: MaintenanceWindow) -> SafeString:
-        return stacked(format_moment(window.ends_at), spoken(window.length))
+        return stack_lines(format_moment(window.ends_at), spoken(window.length))
 
     @admin.display(description=_("repeats"))
     def repeated(self, window: MaintenanceWindow) -> str:
@@ -109,4 +109,4 @@ class MaintenanceWindowAdmin(VigieModelAdmin):
         if not count:
             return badge(_now("all targets"), QUIET)
         more = ngettext("and %(count)s more", "and %(count)s more", count - 1) % {"count": format_count(count - 1)}
-        return stacked(first, more if count > 1 else "")
+        return stack_lines(first, more if count > 1 else "")

@@ -1,4 +1,4 @@
-"""The portal's own tables in the admin, and what the admin of every app is made of."""
+"""The admin pages of the portal's own models, and the base classes of every app's admin."""
 
 from portal.admin import jobs, logins, notifications, outbox, people, subjects, tokens, trail
 

@@ -1,4 +1,4 @@
-"""What every list and page of the admin has in common: fit for huge tables, audited, exportable."""
+"""Base classes of the admin: lists for huge tables, audited changes and actions, exports."""
 
 from __future__ import annotations
 
@@ -95,11 +95,11 @@ class Audited(GuardedAdmin):
         return super().log_deletions(request, queryset)
 
     def note(self, request: HttpRequest, what: str, obj: Model, after: Any) -> None:
-        """`after` names the fields changed, never their values: a password may be among them."""
+        """Record a change. `after` names the changed fields, never their values: one may be a password."""
         audit.record_event(f"{self.opts.model_name}.{what}", self.subject_of(obj), request=request, after=after or None)
 
     def subject_of(self, obj: Model) -> str:
-        """What the events about a row are found by."""
+        """Return the row's subject in the audit trail."""
         return f"{self.opts.model_name}:{obj}"[:200]
 
     def get_sortable_by(self, request: HttpRequest) -> list[Any]:
@@ -120,11 +120,11 @@ class Audited(GuardedAdmin):
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         found: dict[str, Any] = super().get_actions(request)
-        return {name: (audited(func), name, text) for name, (func, _name, text) in found.items()}
+        return {name: (audit_action(func), name, text) for name, (func, _name, text) in found.items()}
 
 
-def audited(action: Action) -> Action:
-    """The action with an audit event in its transaction. One that answers with a page has only asked, not acted."""
+def audit_action(action: Action) -> Action:
+    """Wrap an action to record an audit event in its transaction. An action that returns a page has only asked."""
 
     @functools.wraps(action)
     def acting(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
@@ -135,14 +135,14 @@ def audited(action: Action) -> Action:
                     "admin.action",
                     queryset.model._meta.label_lower,
                     request=request,
-                    after={"action": getattr(action, "__name__", ""), "chosen": chosen(request)},
+                    after={"action": getattr(action, "__name__", ""), "chosen": chosen_keys(request)},
                 )
         return response
 
     return acting
 
 
-def chosen(request: HttpRequest) -> list[str] | str:
+def chosen_keys(request: HttpRequest) -> list[str] | str:
     return "all" if request.POST.get("select_across") == "1" else request.POST.getlist(ACTION_CHECKBOX_NAME)[:100]
 
 
@@ -156,9 +156,9 @@ class Button:
 
 
 class VigieModelAdmin(Audited):
-    """A list that stays fast at ten million rows, an export of what it shows, and actions on the page of one row.
+    """A list that stays fast at ten million rows, its export, and actions on a row's own page.
 
-    `object_actions` names the actions that stand on a row's own page as buttons; `can_act` says when one makes sense.
+    `object_actions` are buttons on a row's page; `can_act` says whether one applies to the row.
     `export_columns` are the model's fields, or paths such as `user__username`.
     """
 
@@ -201,7 +201,7 @@ class VigieModelAdmin(Audited):
         return xlsx_response(queryset, self.export_columns)
 
     def export_view(self, request: HttpRequest, answer: Answer = csv_response) -> HttpResponseBase:
-        """What the list shows, with its filters, search and order, but all pages of it."""
+        """Export the list with its filters, search and order, all pages of it."""
         if not self.has_export_permission(request):
             raise PermissionDenied
         try:
@@ -306,5 +306,5 @@ class ReadOnlyAdmin(VigieModelAdmin):
 
 
 def begins_with(*names: Any) -> Any:
-    """What the search field says: `Beginning of a machine, a licence`."""
+    """Return the search field's help text: `Beginning of a machine, a licence`."""
     return format_lazy(_("Beginning of: {names}"), names=format_lazy(", ".join("{}" for _ in names), *names))

@@ -1,4 +1,4 @@
-"""How values look in the admin: states in colour and in words, moments by their distance, exact on demand."""
+"""Values as the admin shows them: states as badges, times relative to now with the exact time on demand."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Text = Any  # a string, or one whose translation is looked up when shown
 
 
 def badge(text: Any, tone: str) -> SafeString:
-    """A state: the colour helps the eye, the word says it."""
+    """Return a state as a coloured badge with its word."""
     return format_html('<span class="badge badge-{}">{}</span>', tone, text)
 
 
-def stacked(*parts: Text) -> SafeString:
-    """What matters, and in a smaller line each what belongs to it."""
+def stack_lines(*parts: Text) -> SafeString:
+    """Return the first part, and the others below it in smaller lines."""
     shown = [part for part in parts if part]
     return format_html("{}" + BENEATH * (len(shown) - 1), *shown)
 
 
-def inline(*parts: Text) -> SafeString:
+def join_inline(*parts: Text) -> SafeString:
     shown = [part for part in parts if part]
     return format_html(" ".join(["{}"] * len(shown)), *shown) if shown else SafeString("")
 
@@ -49,13 +49,13 @@ def relative_moment(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeS
 
 
 def duration_since(moment: datetime) -> SafeString:
-    """`for 4 days`: how long something has been so."""
+    """Return `for 4 days`: the time since then."""
     text = _("for %(time)s") % {"time": timesince(moment, timezone.now(), depth=1)}
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), format_moment(moment), text)
 
 
 def exact_moment(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeString:
-    """The exact moment, with its distance beside it: for the page of one thing."""
+    """Return the exact time with the relative one beside it, for a row's own page."""
     if moment is None:
         return format_html("{}", empty)
     return format_html(
@@ -71,7 +71,7 @@ def moment_column(
     empty: Text = EMPTY_VALUE,
     show: Callable[[datetime | None, Text], SafeString] = relative_moment,
 ) -> Callable[[Any], SafeString]:
-    """A column, or with `show=in_full` a line of a page, for a field that holds a moment."""
+    """Return a column for a field with a time, or with `show=exact_moment` a line of a row's page."""
 
     @admin.display(description=description, ordering=ordering)
     def column(row: Any) -> SafeString:

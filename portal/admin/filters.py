@@ -21,7 +21,7 @@ class ChoiceFilter(admin.SimpleListFilter, abc.ABC):
 
     @abc.abstractmethod
     def condition(self, value: str, now: datetime) -> Q:
-        """What the rows of this choice have in common."""
+        """Return the condition of this choice."""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return list(self.options.items())
@@ -32,7 +32,7 @@ class ChoiceFilter(admin.SimpleListFilter, abc.ABC):
 
 
 class FieldFilter(ChoiceFilter):
-    """The choices are the values of a field."""
+    """A filter by the values of a field."""
 
     field: ClassVar[str]
 
@@ -41,7 +41,7 @@ class FieldFilter(ChoiceFilter):
 
 
 class PeriodFilter(ChoiceFilter):
-    """How long ago, by an indexed field."""
+    """A filter by age, on an indexed field."""
 
     field: ClassVar[str]
     options = {

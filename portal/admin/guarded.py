@@ -16,10 +16,10 @@ else:
 
 
 class GuardedAdmin(BaseModelAdmin):
-    """The base of every model in the admin.
+    """The base class of every ModelAdmin, which accepts declared lookups only.
 
-    `lookups` are the parameters of a list beside those of its filters: fields that links of the portal filter by.
-    Django would accept any lookup on any column: expensive ones, and on columns that no page shows.
+    `lookups` are the list parameters in addition to those of its filters, used by links of the portal. Django would
+    accept any lookup on any column: expensive ones, and on columns that no page shows.
     """
 
     lookups: ClassVar[Sequence[str]] = ()

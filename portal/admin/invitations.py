@@ -61,7 +61,7 @@ class InviteForm(forms.Form):
 
 
 class Inviting(Audited):
-    """A list of users whose *Add* invites. A user who has not accepted yet is invited again or withdrawn."""
+    """A user admin whose *Add* invites. A pending invitation can be sent again or withdrawn."""
 
     change_form_template = "portal/user.html"
 

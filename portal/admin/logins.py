@@ -20,7 +20,7 @@ def note_login(request: HttpRequest, user: AbstractBaseUser, **_: Any) -> None:
 
 @receiver(user_logged_out)
 def note_logout(request: HttpRequest, user: AbstractBaseUser | None, **_: Any) -> None:
-    """A session that had already ended has no user, and nothing to note."""
+    """Record a sign-out. An expired session has no user, and nothing is recorded."""
     if user is not None:
         trail.record_user_event("user.logged_out", request, user)
 

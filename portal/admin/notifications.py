@@ -24,7 +24,7 @@ from portal.admin.base import VigieModelAdmin, begins_with
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column
 from portal.admin.filters import ChoiceFilter, FieldFilter
 from portal.base.words import EMPTY_VALUE
-from portal.desk.history import history_of
+from portal.desk.history import history_section
 from portal.desk.panels import Section
 from portal.models import ChannelState, NotificationChannel, OutboxMessage
 from portal.notifications import history  # noqa: F401 - the words for what happens to channels
@@ -190,7 +190,7 @@ class NotificationChannelAdmin(VigieModelAdmin):
         audit.record_event(f"channel.{what}", subject(f"channel:{obj.pk}"), request=request, after=told)
 
     def get_sections(self, request: HttpRequest, obj: NotificationChannel) -> list[Section]:
-        return [history_of(subject(obj.key))]
+        return [history_section(subject(obj.key))]
 
     # --- Actions -----------------------------------------------------------------------------------------------------
 

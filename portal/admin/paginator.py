@@ -1,8 +1,8 @@
-"""A paginator that never counts millions of rows.
+"""Pagination that never counts millions of rows.
 
-The count is exact up to CAP, found by reading one row more at most. Beyond, a list without conditions shows the
-database's own estimate and one with conditions "10,000+". Pages lead as far as the cap and no further: OFFSET reads all
-that it skips, so whoever looks deeper wants a filter or a search.
+Counts are exact up to CAP, by reading at most one row more. Above it, an unfiltered list shows the database's estimate
+and a filtered one "10,000+". Pages end at the cap, because OFFSET reads all rows that it skips: to look further, filter
+or search.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class CappedPaginator(BasePaginator):
 
     @cached_property
     def count(self) -> int:
-        """How many there are; CAP + 1 stands for more than CAP."""
+        """Count the rows; CAP + 1 means more than CAP."""
         return self.object_list.order_by().values("pk")[: CAP + 1].count()
 
     @property
@@ -42,7 +42,7 @@ class CappedPaginator(BasePaginator):
 
     @cached_property
     def shown_count(self) -> str:
-        """The count as a person reads it: exact, estimated (≈), or that there are more."""
+        """Return the count for display: exact, estimated (≈), or `10,000+`."""
         if not self.is_capped:
             return format_count(self.count)
         estimate = 0 if self.object_list.query.where else estimated_rows(self.object_list)

@@ -30,7 +30,7 @@ admin.site.unregister(Group)
 
 
 class FlagFilter(ChoiceFilter):
-    """Whether a boolean field is set."""
+    """A filter by a boolean field."""
 
     field: ClassVar[str]
     options = {"yes": _("yes"), "no": _("no")}

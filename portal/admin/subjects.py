@@ -1,6 +1,6 @@
-"""The page *People*: what is held about one person or machine, to be exported or erased.
+"""The page *People*: find, export and erase the data about one person or machine.
 
-Whom it is about stands in no address and no log: every step is a POST.
+Every step is a POST, so that no URL and no log names the subject.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from django.utils.translation import gettext_lazy
 
 from portal import audit
 from portal.base.encryption import encrypt
-from portal.desk.exports import Streamed, attached
+from portal.desk.exports import StreamedResponse, attachment_headers
 from portal.desk.panels import Section
 from portal.desk.site import Page, VigieAdminSite
 from portal.privacy import Subject, erasing
-from portal.privacy.exporting import json_chunks
-from portal.privacy.overview import MOST, Held, overview
-from portal.privacy.subjects import InvalidSubject, subject_of, users_of
+from portal.privacy.exporting import export_chunks
+from portal.privacy.overview import MOST, HeldData, overview
+from portal.privacy.subjects import InvalidSubject, parse_subject, users_of
 from portal.tasks import ERASE
 from portal.work.queue import enqueue
 
@@ -50,7 +50,7 @@ class SubjectForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         try:
-            self.subject: Subject = subject_of(cleaned.get("given", ""))
+            self.subject: Subject = parse_subject(cleaned.get("given", ""))
         except InvalidSubject:
             if "given" in cleaned:
                 self.add_error("given", _("This is not the whole name of a person or a machine."))
@@ -80,61 +80,71 @@ class ErasureForm(SubjectForm):
 # --- Steps -----------------------------------------------------------------------------------------------------------
 
 
-def find(request: HttpRequest) -> HttpResponseBase:
+def find_subject(request: HttpRequest) -> HttpResponseBase:
     form = SubjectForm(request.POST or None)
     context: dict[str, Any] = {"form": form}
     if form.is_valid():
         held = overview(form.subject)
-        context |= {"section": section_of(held), "is_found": any(each.count for each in held), "given": given_in(form)}
-        context |= {"remarks": erasing.remarks(form.subject)}
-    return page(request, "portal/people.html", context)
+        context |= {
+            "section": held_section(held),
+            "is_found": any(each.count for each in held),
+            "given": given_in(form),
+        }
+        context |= {"remarks": erasing.collect_remarks(form.subject)}
+    return subject_page(request, "portal/people.html", context)
 
 
-def export(request: HttpRequest) -> HttpResponseBase:
+def export_subject(request: HttpRequest) -> HttpResponseBase:
     form = SubjectForm(request.POST or None)
     if not form.is_valid():
-        return back()
+        return redirect_back()
     audit.record_event("privacy.exported", given_in(form)[:200], request=request)
-    chunks = json_chunks(given_in(form), form.subject)
-    return Streamed(chunks, content_type="application/json", headers=attached("person", "json"))
+    chunks = export_chunks(given_in(form), form.subject)
+    return StreamedResponse(chunks, content_type="application/json", headers=attachment_headers("person", "json"))
 
 
-def erase(request: HttpRequest) -> HttpResponseBase:
+def erase_subject(request: HttpRequest) -> HttpResponseBase:
     """Ask first, with what is found; then leave the work to a task, which reads every table."""
     if "again" not in request.POST:
         given = SubjectForm(request.POST or None)
-        return ask(request, given, ErasureForm(initial={"given": given_in(given)})) if given.is_valid() else back()
+        return (
+            ask_erasure(request, given, ErasureForm(initial={"given": given_in(given)}))
+            if given.is_valid()
+            else redirect_back()
+        )
     form = ErasureForm(request.POST)
     if not form.is_valid():
-        return ask(request, form, form) if hasattr(form, "subject") else back()
+        return ask_erasure(request, form, form) if hasattr(form, "subject") else redirect_back()
     try:
         refuse_accounts(request, form.subject)
         erasing.refuse_last_superuser(form.subject)
-    except erasing.Refused as error:
+    except erasing.ErasureRefused as error:
         messages.error(request, str(error))
-        return back()
+        return redirect_back()
     with transaction.atomic():
         # Not whom: what is erased is to stand nowhere afterwards.
         audit.record_event("privacy.erasure_asked", request=request)
         enqueue(ERASE, encrypt(given_in(form)), audit.request_actor(request), cluster="slow")
     text = _("The erasure is queued. The audit trail says when it is done, and how many rows it changed.")
     messages.success(request, text)
-    return back()
+    return redirect_back()
 
 
-def ask(request: HttpRequest, given: SubjectForm, form: ErasureForm) -> HttpResponseBase:
+def ask_erasure(request: HttpRequest, given: SubjectForm, form: ErasureForm) -> HttpResponseBase:
     held = overview(given.subject)
-    context = {"form": form, "given": given_in(given), "section": section_of(held)}
-    return page(request, "portal/erase_person.html", context | {"remarks": erasing.remarks(given.subject)})
+    context = {"form": form, "given": given_in(given), "section": held_section(held)}
+    return subject_page(
+        request, "portal/erase_person.html", context | {"remarks": erasing.collect_remarks(given.subject)}
+    )
 
 
 def refuse_accounts(request: HttpRequest, subject: Subject) -> None:
     """Refuse one's own account, and those of others where only a superuser may change them."""
     accounts = users_of(subject)
     if accounts.filter(pk=request.user.pk).exists():
-        raise erasing.Refused(_("That is your own account: let somebody else erase it."))
+        raise erasing.ErasureRefused(_("That is your own account: let somebody else erase it."))
     if accounts.exists() and not request.user.is_superuser:
-        raise erasing.Refused(_("That person has an account here: only a superuser may erase it."))
+        raise erasing.ErasureRefused(_("That person has an account here: only a superuser may erase it."))
 
 
 def given_in(form: SubjectForm) -> str:
@@ -144,12 +154,12 @@ def given_in(form: SubjectForm) -> str:
 # --- Pages -----------------------------------------------------------------------------------------------------------
 
 
-def section_of(held: list[Held]) -> Section:
+def held_section(held: list[HeldData]) -> Section:
     rows = [
         [
             capfirst(str(each.model._meta.app_config.verbose_name)),
             capfirst(str(each.model._meta.verbose_name_plural)),
-            count_of(each),
+            held_count(each),
             each.first if each.count < MOST else None,
             each.last,
         ]
@@ -167,16 +177,16 @@ def section_of(held: list[Held]) -> Section:
     )
 
 
-def count_of(held: Held) -> Any:
+def held_count(held: HeldData) -> Any:
     return held.count if held.is_whole else _("at least %(count)d") % {"count": held.count}
 
 
-def page(request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
+def subject_page(request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
     own = {"title": _("People"), "may_erase": request.user.has_perm(ERASE_PERMISSION)}
     return TemplateResponse(request, template, admin.site.each_context(request) | own | context)
 
 
-def back() -> HttpResponseRedirect:
+def redirect_back() -> HttpResponseRedirect:
     return HttpResponseRedirect(reverse("admin:people"))
 
 
@@ -196,9 +206,9 @@ VigieAdminSite.pages.append(
         url_name="people",
         permission=FIND,
         urls=lambda: [
-            path("people/", only_for(FIND, find), name="people"),
-            path("people/export/", only_for(FIND, export), name="people_export"),
-            path("people/erase/", only_for(ERASE_PERMISSION, erase), name="people_erase"),
+            path("people/", only_for(FIND, find_subject), name="people"),
+            path("people/export/", only_for(FIND, export_subject), name="people_export"),
+            path("people/erase/", only_for(ERASE_PERMISSION, erase_subject), name="people_erase"),
         ],
     )
 )

@@ -21,10 +21,10 @@ from vigie_client.contract import MACHINE_ID
 
 from portal.access.tokens.issuing import issue_token, read_app_name, revoke_token, token_subject
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column, stacked
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter
 from portal.base.words import EMPTY_VALUE
-from portal.desk.history import history_of
+from portal.desk.history import history_section
 from portal.desk.panels import Section
 from portal.desk.snippets import guides_for
 from portal.models import ApiToken
@@ -33,7 +33,7 @@ from portal.querysets import ApiTokenQuerySet
 Kind = ApiToken.Kind
 
 
-def state_of(token: ApiToken, now: datetime) -> SafeString:
+def token_state(token: ApiToken, now: datetime) -> SafeString:
     if token.revoked_at is not None:
         return badge(_("revoked"), QUIET)
     if token.is_expired(now):
@@ -45,7 +45,7 @@ def state_of(token: ApiToken, now: datetime) -> SafeString:
 
 
 class IssueForm(forms.Form):
-    """What an operator decides of a new token. Machines get theirs by enrolling, never here."""
+    """The form that issues a token. Machines get theirs by enrolling, never here."""
 
     LIFETIMES: ClassVar[dict[str, Any]] = {
         "1": _("1 day"),
@@ -93,7 +93,7 @@ class IssueForm(forms.Form):
     may_uninstall = forms.BooleanField(label=_("May also uninstall machines"), required=False)
 
     def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
-        """Who is no superuser issues staff tokens for themselves alone: a token for another would lend their rights."""
+        """Let users issue staff tokens for themselves only, except superusers: a token carries its user's rights."""
         super().__init__(*args, **kwargs)
         users = User.objects.filter(is_active=True, is_staff=True).order_by("username")
         self.fields["user"].queryset = users if user.is_superuser else users.filter(pk=user.pk)  # type: ignore[attr-defined]
@@ -228,7 +228,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("state"))
     def state(self, token: ApiToken) -> SafeString:
-        return state_of(token, timezone.now())
+        return token_state(token, timezone.now())
 
     @admin.display(description=_("uses"))
     def used(self, token: ApiToken) -> str:
@@ -242,14 +242,14 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("kind"))
     def kind_and_binding(self, token: ApiToken) -> SafeString:
-        return stacked(token.get_kind_display(), token.binding)
+        return stack_lines(token.get_kind_display(), token.binding)
 
     @admin.display(description=_("bound to"))
     def bound_to(self, token: ApiToken) -> str:
         return token.binding or EMPTY_VALUE
 
     def get_sections(self, request: HttpRequest, obj: ApiToken) -> list[Section]:
-        return [history_of(token_subject(obj))]
+        return [history_section(token_subject(obj))]
 
     # --- Revoking ----------------------------------------------------------------------------------------------------
 

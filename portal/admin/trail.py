@@ -1,4 +1,4 @@
-"""The audit trail: everybody may read it who may see it, nobody writes to it by hand."""
+"""The audit trail, read-only."""
 
 from __future__ import annotations
 

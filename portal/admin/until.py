@@ -1,4 +1,4 @@
-"""A form that asks for how long something is to last."""
+"""A form that asks for a duration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class UntilForm(forms.Form):
-    """A subclass declares the choices of `length`, one of which is to take the moment given in `until`."""
+    """A duration form. Subclasses declare the choices of `length`, one of which uses the time in `until`."""
 
     field_order = ("length", "until")
     until = forms.DateTimeField(

@@ -36,49 +36,49 @@ LONGEST_CELL = 32_000
 NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
-class Streamed(StreamingHttpResponse):
+class StreamedResponse(StreamingHttpResponse):
     """Sent while it is made, but its first piece is made before: what fails at once fails as any answer does.
 
     Django renders it once the view is left, and with it the view's transaction, which would take the cursor along.
     """
 
-    def render(self) -> Streamed:
+    def render(self) -> StreamedResponse:
         pieces = cast(Iterator[bytes], self.streaming_content)
         self.streaming_content = chain([next(pieces)], pieces)
         return self
 
-    def add_post_render_callback(self, callback: Callable[[Streamed], object]) -> None:
-        """What middleware of a single view would do to an answer: to its headers, which do not wait for the content."""
+    def add_post_render_callback(self, callback: Callable[[StreamedResponse], object]) -> None:
+        """Call the callback at once: middleware changes headers, which do not wait for the content."""
         callback(self)
 
 
-def csv_response(rows: models.QuerySet[Any], columns: Sequence[str]) -> Streamed:
-    """The rows as they are filtered and ordered."""
+def csv_response(rows: models.QuerySet[Any], columns: Sequence[str]) -> StreamedResponse:
+    """Stream the rows as CSV, filtered and ordered as they are."""
     values = rows.values_list(*columns).iterator(chunk_size=ROWS_AT_A_TIME)
-    return Streamed(
-        csv_chunks(header_of(columns), values, BYTE_ORDER_MARK),
+    return StreamedResponse(
+        csv_chunks(column_titles(columns), values, BYTE_ORDER_MARK),
         content_type=CSV,
-        headers=attached(name_of(rows), "csv"),
+        headers=attachment_headers(file_stem(rows), "csv"),
     )
 
 
 def xlsx_response(rows: models.QuerySet[Any], columns: Sequence[str]) -> FileResponse:
-    """The same as a workbook, written to a temporary file before it is sent."""
+    """Return the rows as a workbook, written to a temporary file before it is sent."""
     from portal.desk.workbooks import write_workbook  # noqa: PLC0415  openpyxl is large: only who asks for it pays for it
 
     values = rows.values_list(*columns).iterator(chunk_size=ROWS_AT_A_TIME)
-    cells = ([typed_cell(value) for value in row] for row in values)
+    cells = ([workbook_cell(value) for value in row] for row in values)
     file = TemporaryFile()  # noqa: SIM115 - closed with the response
     try:
-        write_workbook(file, name_of(rows), header_of(columns), cells)
+        write_workbook(file, file_stem(rows), column_titles(columns), cells)
     except BaseException:
         file.close()
         raise
     file.seek(0)
-    return FileResponse(file, content_type=XLSX, headers=attached(name_of(rows), "xlsx"))
+    return FileResponse(file, content_type=XLSX, headers=attachment_headers(file_stem(rows), "xlsx"))
 
 
-def header_of(columns: Sequence[str]) -> list[str]:
+def column_titles(columns: Sequence[str]) -> list[str]:
     """`user__username` is headed `user`; of several fields of one relation, each by its own name."""
     relations = Counter(column.partition("__")[0] for column in columns)
     return [
@@ -87,11 +87,11 @@ def header_of(columns: Sequence[str]) -> list[str]:
     ]
 
 
-def name_of(rows: models.QuerySet[Any]) -> str:
+def file_stem(rows: models.QuerySet[Any]) -> str:
     return str(rows.model._meta.model_name)
 
 
-def attached(name: str, extension: str) -> dict[str, str]:
+def attachment_headers(name: str, extension: str) -> dict[str, str]:
     file = f"{name}-{timezone.localdate():%Y-%m-%d}.{extension}"
     return {"Content-Disposition": f'attachment; filename="{file}"'}
 
@@ -103,7 +103,7 @@ def csv_chunks(header: Sequence[str], rows: Iterable[Sequence[Any]], start: str 
     writer = csv.writer(buffer)
     writer.writerow(header)
     for row in rows:
-        writer.writerow([cell(value) for value in row])
+        writer.writerow([escape_cell(value) for value in row])
         if buffer.tell() >= CHUNK_CHARACTERS:
             yield buffer.getvalue()
             buffer.seek(0)
@@ -112,10 +112,10 @@ def csv_chunks(header: Sequence[str], rows: Iterable[Sequence[Any]], start: str 
 
 
 def json_chunks(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    """One object as lists of the API are: `results`, and `next`, which is null for there is nothing left."""
+    """Yield one object like the API's lists: `results`, and `next`, which is null as nothing is left."""
     chunk, size, separator = ['{"results": ['], 0, ""
     for row in rows:
-        text = json.dumps(dict(zip(header, map(plain, row), strict=True)), ensure_ascii=False)
+        text = json.dumps(dict(zip(header, map(json_value, row), strict=True)), ensure_ascii=False)
         chunk += (separator, text)
         size, separator = size + len(text), ", "
         if size >= CHUNK_CHARACTERS:
@@ -124,8 +124,8 @@ def json_chunks(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterato
     yield "".join([*chunk, '], "next": null}'])
 
 
-def plain(value: Any) -> Any:
-    """What JSON has no word for, as the API writes it."""
+def json_value(value: Any) -> Any:
+    """Convert a value that JSON lacks as the API does."""
     match value:
         case datetime():
             return format_iso(value)
@@ -134,7 +134,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def cell(value: Any) -> str:
+def escape_cell(value: Any) -> str:
     """Write a value as text. One that a spreadsheet would run as a formula gets an apostrophe; a number stays one."""
     match value:
         case None:
@@ -150,19 +150,23 @@ def cell(value: Any) -> str:
     return str(value)
 
 
-def without_escape(text: str) -> str:
-    """Return a text that `cell` wrote as it was before."""
+def unescape_cell(text: str) -> str:
+    """Return a text that `escape_cell` wrote as it was before."""
     return text[1:] if text.startswith("'") and FORMULA.match(text) else text
 
 
-def typed_cell(value: Any) -> str | int | float:
-    """As in a CSV, but a number is one, and no text is longer than a cell may be."""
+def workbook_cell(value: Any) -> str | int | float:
+    """Return a cell of a workbook: as in CSV, but numbers stay numbers, and long texts are cut."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number else shortened(cell(NOT_IN_XML.sub("", value if isinstance(value, str) else cell(value))))
+    return (
+        value
+        if is_number
+        else fit_cell(escape_cell(NOT_IN_XML.sub("", value if isinstance(value, str) else escape_cell(value))))
+    )
 
 
-def shortened(text: str) -> str:
-    """As long as a cell of a spreadsheet may be."""
+def fit_cell(text: str) -> str:
+    """Cut a text to the limit of a spreadsheet's cell."""
     units = text.encode("utf-16-le", "replace")
     if len(units) <= 2 * LONGEST_CELL:
         return text

@@ -28,12 +28,12 @@ log = logging.getLogger("vigie.findings")
 
 def current_findings(now: datetime) -> list[Finding]:
     """All findings, worst and oldest first."""
-    found = [finding for source in finding_sources.all() for finding in found_by(source, now)]
+    found = [finding for source in finding_sources.all() for finding in findings_of(source, now)]
     return sorted(found, key=lambda finding: (finding.severity, finding.since or now))
 
 
-def found_by(source: FindingSource, now: datetime) -> list[Finding]:
-    """What one source finds. That it failed is a finding too: it must neither look like calm nor hide the others'."""
+def findings_of(source: FindingSource, now: datetime) -> list[Finding]:
+    """Return one source's findings. A failing source becomes a finding itself, and does not hide the others."""
     try:
         return list(source(now))
     except Exception:
@@ -125,7 +125,7 @@ def nobody_is_told(now: datetime) -> Iterator[Finding]:
 
 @finding_sources.register
 def disabled_channels(now: datetime) -> Iterator[Finding]:
-    """Of those that are switched on: nobody misses the others."""
+    """Yield active channels that a failure has disabled."""
     channels = {channel.key: channel for channel in active_channels()}
     for state in ChannelState.objects.filter(channel__in=channels).exclude(disabled_at=None).order_by("disabled_at"):
         channel = channels[state.channel]
@@ -135,12 +135,12 @@ def disabled_channels(now: datetime) -> Iterator[Finding]:
             text = _("%(name)s tells nobody any more: %(reason)s Change %(settings)s, or enable it again.")
         else:
             url = reverse(f"admin:{CHANNELS}_change", args=[channel.key.partition(":")[2]])
-        words = {"name": channel.name, "reason": ended(state.disabled_reason), "settings": channel.settings}
+        words = {"name": channel.name, "reason": end_sentence(state.disabled_reason), "settings": channel.settings}
         yield Finding(Severity.CRITICAL, text % words, state.disabled_at, url, _("See the channel"))
 
 
-def ended(text: str) -> str:
-    """As a sentence of its own."""
+def end_sentence(text: str) -> str:
+    """Return the text with a full stop at its end."""
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 

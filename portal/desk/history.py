@@ -1,4 +1,4 @@
-"""The audit trail as sentences, for the page of what it tells of."""
+"""The history section of a page: its audit events in words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN = 50
 
 
 def describe_event(event: AuditEvent) -> str:
-    """What happened, in words; an action nobody wrote a sentence for is shown by its name."""
+    """Return the event's action in words, or the action's name if it has no text."""
     text = str(EVENT_TEXTS.get(event.action, event.action))
     return text if event.count == 1 else _("%(sentence)s (%(count)s times)") % {"sentence": text, "count": event.count}
 
@@ -33,8 +33,8 @@ def describe_change(before: Any, after: Any) -> str:
     return f"{before} → {'–' if after in (None, '') else after}"
 
 
-def history_of(subject: str) -> Section:
-    """The newest events whose subject this is."""
+def history_section(subject: str) -> Section:
+    """Return the newest events about the subject."""
     events = AuditEvent.objects.filter(subject=subject).order_by("-id")[:SHOWN]
     return Section(
         title=_("History"),

@@ -19,7 +19,7 @@ CHART_DAYS = 30
 
 @dataclass(frozen=True)
 class Chart:
-    """One value a day, oldest first; `unit` names what is counted."""
+    """A chart of one value a day, oldest first; `unit` names what is counted."""
 
     days: list[date]
     values: list[float]
@@ -33,7 +33,7 @@ def chart_start(now: datetime) -> datetime:
 
 
 def daily_chart(values: Mapping[date, float], now: datetime, unit: str, since: date | None = None) -> Chart:
-    """The chart of the last 30 days, or of those from `since` on; a day without a value stands for none."""
+    """Return a chart of the last 30 days, or of those from `since` on; missing days are 0."""
     today = timezone.localdate(now)
     days = [today - timedelta(days=back) for back in reversed(range(CHART_DAYS))]
     days = [day for day in days if since is None or day >= since]
@@ -42,7 +42,7 @@ def daily_chart(values: Mapping[date, float], now: datetime, unit: str, since: d
 
 @dataclass(frozen=True)
 class Tile:
-    """A figure that answers a question, where it leads, and how it came about."""
+    """A figure on the landing page, its link, and the facts behind it."""
 
     title: str
     figure: str
@@ -54,9 +54,9 @@ class Tile:
 
 @dataclass(frozen=True)
 class Section:
-    """A table on the page of something: its rows are what the cells show, in the order of the columns.
+    """A table on a row's page. Each row holds the cells' values in the order of the columns.
 
-    `url` leads to all of it, `note` says what is left out, `empty` stands where there are no rows.
+    `url` leads to the full list, `note` says what is left out, `empty` is shown without rows.
     """
 
     title: str
@@ -75,11 +75,11 @@ machine_sections: Collected[SectionSource] = Collected("panels")
 
 
 def current_tiles(now: datetime) -> list[Tile]:
-    return [tile_of(source, now) for source in tiles.all()]
+    return [load_tile(source, now) for source in tiles.all()]
 
 
-def tile_of(source: TileSource, now: datetime) -> Tile:
-    """The source's tile; where it failed, one that says so beside the others."""
+def load_tile(source: TileSource, now: datetime) -> Tile:
+    """Return the source's tile, or one that says that the source failed."""
     try:
         return source(now)
     except Exception:
@@ -88,5 +88,5 @@ def tile_of(source: TileSource, now: datetime) -> Tile:
 
 
 def sections_of_machine(machine_id: str) -> list[Section]:
-    """What each app knows of the machine with this machine_id."""
+    """Return each app's section about the machine."""
     return [source(machine_id) for source in machine_sections.all()]

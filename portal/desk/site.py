@@ -1,4 +1,4 @@
-"""The admin site: what needs an operator now, then how things stand, then where everything is."""
+"""The admin site and its landing page: findings first, then tiles, then the menu."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LAST_APPS = ("portal", "auth")
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the admin that is no model's: where it stands in the menu, and for whom."""
+    """A page of the admin without a model: its place in the menu and its permission."""
 
     app_label: str
     name: Any
@@ -53,13 +53,13 @@ class VigieAdminSite(AdminSite):
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
         models = [model_or_iterable] if isinstance(model_or_iterable, type) else model_or_iterable
-        super().register(list(shown(models)), admin_class, **options)
+        super().register(list(visible_models(models)), admin_class, **options)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        """The apps an operator works with first, the portal's own behind."""
+        """Return the menu: the operators' apps first, the portal's own last."""
         found = super().get_app_list(request, app_label)
         for app in found:
-            app["models"] += [entry_of(page) for page in self.pages_of(request, app["app_label"])]
+            app["models"] += [menu_entry(page) for page in self.pages_of(request, app["app_label"])]
         return sorted(found, key=lambda app: app["app_label"] in LAST_APPS)
 
     def pages_of(self, request: HttpRequest, app_label: str) -> list[Page]:
@@ -87,7 +87,7 @@ class VigieAdminSite(AdminSite):
         return redirect("account_change_password")
 
     def autocomplete_view(self, request: HttpRequest) -> NoReturn:
-        """No form completes what is typed, so nobody needs what this view tells."""
+        """Refuse: no form of the portal uses autocompletion, and the view would list data."""
         raise PermissionDenied
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
@@ -99,13 +99,13 @@ class VigieAdminSite(AdminSite):
         return super().index(request, context | (extra_context or {}))
 
 
-def entry_of(page: Page) -> dict[str, Any]:
-    """What Django's menu shows of a model."""
+def menu_entry(page: Page) -> dict[str, Any]:
+    """Return the entry that Django's menu template expects of a model."""
     url = reverse(f"admin:{page.url_name}")
     return {"name": page.name, "object_name": page.url_name, "admin_url": url, "add_url": None, "perms": {}}
 
 
-def shown(models: Iterable[type[Model]]) -> Iterable[type[Model]]:
+def visible_models(models: Iterable[type[Model]]) -> Iterable[type[Model]]:
     return (model for model in models if model._meta.app_label not in HIDDEN_APPS)
 
 

@@ -11,7 +11,7 @@ from portal.base.conventions import Collected
 
 @dataclass(frozen=True)
 class Snippet:
-    """A script ready to be copied. It never holds the token: that would put it into every copy."""
+    """A script to copy. It never contains the token, which would then be in every copy."""
 
     title: str
     file_name: str
@@ -30,5 +30,5 @@ guide_sources: Collected[GuideSource] = Collected("snippets")
 
 
 def guides_for(kind: str) -> list[Guide]:
-    """The guides for a token of this kind."""
+    """Return the guides for this kind of token."""
     return [guide for source in guide_sources.all() if (guide := source(kind)) is not None]

@@ -1,4 +1,4 @@
-"""What is held of a subject, and how it is exported and erased."""
+"""Privacy: the personal data of a subject, its export and its erasure."""
 
 from portal.privacy import own
 from portal.privacy.registry import PersonalDataSource, PersonalDataTable, Row, personal_data

@@ -1,4 +1,4 @@
-"""Erasing and exporting: all that is held of a subject, wherever it is held."""
+"""Export and erase a subject's data in every table."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ ACTOR = "command line"
 LEASE = timedelta(minutes=15)
 
 
-class Refused(Exception):
+class ErasureRefused(Exception):
     """Nothing was erased; the text says why."""
 
 
-class Unfinished(Exception):
-    """What the landing page says of an erasure that failed: no name, and nothing that an error might quote."""
+class ErasureFailed(Exception):
+    """The error kept of a failed erasure: without a name, and without the original text, which might quote one."""
 
 
-def exported(subject: Subject) -> Iterator[tuple[str, Iterator[Row]]]:
-    """By table, what is kept of the subject. Each is to be read before the next."""
+def export_rows(subject: Subject) -> Iterator[tuple[str, Iterator[Row]]]:
+    """Yield each table's label and rows about the subject. Read the rows before asking for the next table."""
     by_label: dict[str, list[PersonalDataSource]] = {}
     for holding in personal_data.all():
         by_label.setdefault(holding.label, []).append(holding)
     for label, those in by_label.items():
-        yield label, each_once(those, subject)
+        yield label, distinct_rows(those, subject)
 
 
-def each_once(those: list[PersonalDataSource], subject: Subject) -> Iterator[Row]:
+def distinct_rows(those: list[PersonalDataSource], subject: Subject) -> Iterator[Row]:
     seen: set[Any] = set()
     for holding in those:
         for pk, row in holding.rows(subject):
@@ -49,57 +49,57 @@ def each_once(those: list[PersonalDataSource], subject: Subject) -> Iterator[Row
                 yield row
 
 
-def counted(subject: Subject) -> Iterator[tuple[str, int]]:
-    """How many rows an erasure would change, by table."""
+def count_rows(subject: Subject) -> Iterator[tuple[str, int]]:
+    """Yield each table's label and the number of rows that an erasure would change."""
     for holding in reversed(personal_data.all()):
         yield holding.label, holding.count(subject)
 
 
-def remarks(subject: Subject) -> list[str]:
+def collect_remarks(subject: Subject) -> list[str]:
     return [text for holding in personal_data.all() for text in holding.remarks(subject)]
 
 
 def refuse_last_superuser(subject: Subject) -> None:
-    """Raises Refused where nobody would be left who may make users."""
+    """Raise Refused if no active superuser would be left."""
     superusers = get_user_model()._default_manager.filter(is_superuser=True, is_active=True)
     going = set(users_of(subject).filter(is_superuser=True, is_active=True).values_list("pk", flat=True))
     if going and not superusers.exclude(pk__in=going).exists():
-        raise Refused(_("That is the last active superuser: make another one first."))
+        raise ErasureRefused(_("That is the last active superuser: make another one first."))
 
 
 def erase(subject: Subject, say: Callable[[str, int], None], actor: str = ACTOR) -> tuple[str, int]:
-    """Put one pseudonym in place of the subject, table by table; the pseudonym and the number of rows changed.
+    """Replace the subject by one pseudonym, table by table; return the pseudonym and the number of rows changed.
 
-    Begun anew where it was interrupted, it goes on under the same pseudonym. Raises Refused.
+    An interrupted erasure that is started again continues with the same pseudonym. Raises Refused.
     """
     refuse_last_superuser(subject)
-    lease = begin(subject)
+    lease = claim_erasure(subject)
     try:
-        pseudonym = pseudonym_of(lease)
+        pseudonym = choose_pseudonym(lease)
         done: dict[str, int] = {}
         for holding in reversed(personal_data.all()):
             changed = holding.erase(subject, pseudonym, lease)
             if changed:
                 done[holding.label] = done.get(holding.label, 0) + changed
                 say(holding.label, changed)
-        finish(lease, pseudonym, done, actor)
+        finish_erasure(lease, pseudonym, done, actor)
     except BaseException:
-        lease.fail(Unfinished("start it again, and it goes on"))
+        lease.fail(ErasureFailed("start it again, and it goes on"))
         raise
     return pseudonym, sum(done.values())
 
 
-def begin(subject: Subject) -> Lease:
-    """The right to erase this subject. Raises Refused while somebody else has it."""
+def claim_erasure(subject: Subject) -> Lease:
+    """Claim the lease on erasing this subject. Raises Refused while another process holds it."""
     key = salted_hmac("vigie.privacy", subject.key, algorithm="sha256").hexdigest()
     lease = claim_cycle(JOB, key, LEASE)
     if lease is None:
-        raise Refused(_("Somebody is erasing that at this moment."))
+        raise ErasureRefused(_("Somebody is erasing that at this moment."))
     return lease
 
 
-def pseudonym_of(lease: Lease) -> str:
-    """Made of nothing but chance, and kept with the lease until the erasure is through."""
+def choose_pseudonym(lease: Lease) -> str:
+    """Return the erasure's random pseudonym, kept with the lease until the erasure is complete."""
     run = JobRun.objects.get(pk=lease.pk)
     if not run.result:
         run.result = {"pseudonym": f"erased-{secrets.token_hex(6)}"}
@@ -107,7 +107,7 @@ def pseudonym_of(lease: Lease) -> str:
     return str(run.result["pseudonym"])
 
 
-def finish(lease: Lease, pseudonym: str, done: dict[str, int], actor: str) -> None:
+def finish_erasure(lease: Lease, pseudonym: str, done: dict[str, int], actor: str) -> None:
     """Leave nothing that leads from the subject to its pseudonym."""
     if done:
         audit.record_event("privacy.erased", pseudonym, actor=actor, after=done)

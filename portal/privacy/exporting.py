@@ -1,4 +1,4 @@
-"""All that is held of a subject, as one JSON document."""
+"""Export a subject's data as one JSON document."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
 from portal.base.moments import format_iso
-from portal.privacy.erasing import exported
+from portal.privacy.erasing import export_rows
 from portal.privacy.subjects import Subject
 
 
-def json_chunks(given: str, subject: Subject) -> Iterator[str]:
-    """`{"subject", "exported_at", "tables": {"agents.Agent": [{…}]}}`, a row a line, without tables that have none."""
-    yield f'{{"subject": {encoded(given)}, "exported_at": {encoded(format_iso(timezone.now()))}, "tables": {{'
+def export_chunks(given: str, subject: Subject) -> Iterator[str]:
+    """Yield `{"subject", "exported_at", "tables": {"agents.Agent": [{…}]}}`, a row a line, without empty tables."""
+    yield f'{{"subject": {encode_json(given)}, "exported_at": {encode_json(format_iso(timezone.now()))}, "tables": {{'
     between = ""
-    for label, rows in exported(subject):
+    for label, rows in export_rows(subject):
         first = next(rows, None)
         if first is not None:
-            yield f"{between}\n{encoded(label)}: [\n{encoded(first)}"
-            yield from (f",\n{encoded(row)}" for row in rows)
+            yield f"{between}\n{encode_json(label)}: [\n{encode_json(first)}"
+            yield from (f",\n{encode_json(row)}" for row in rows)
             yield "]"
             between = ","
     yield "}}\n"
 
 
-def encoded(value: Any) -> str:
+def encode_json(value: Any) -> str:
     return json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False)

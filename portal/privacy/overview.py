@@ -1,4 +1,4 @@
-"""How much is held of a subject, by table: found by indexes, so that it is quick however long the tables are."""
+"""Count a subject's data by table, by index lookups only, so that it is quick for tables of any size."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from django.db import models
 from portal.privacy.registry import PROBE, ROWS_AT_A_TIME, PersonalDataTable, personal_data
 from portal.privacy.subjects import Subject
 
-# More rows of one table are not counted here, and no longer table is read for what no index finds.
+# At most so many rows of a table are counted; tables up to SHORT rows are read for names without an index.
 MOST, SHORT = 1_000, 20_000
 
 
 @dataclass
-class Held:
+class HeldData:
     """Rows of one table that name the subject. `is_whole` is false where there may be more."""
 
     model: type[models.Model]
@@ -37,38 +37,38 @@ class Held:
         return max(filter(None, self.moments.values()), default=None)
 
 
-def overview(subject: Subject) -> list[Held]:
-    """The tables that hold something, and those that were not read as a whole."""
-    found: dict[type[models.Model], Held] = {}
+def overview(subject: Subject) -> list[HeldData]:
+    """Return the tables with data about the subject, and those that were too long to read."""
+    found: dict[type[models.Model], HeldData] = {}
     for table in (holding for holding in personal_data.all() if isinstance(holding, PersonalDataTable)):
-        held = found.setdefault(table.model, Held(table.model, {}))
-        look_into(table, subject, held)
+        held = found.setdefault(table.model, HeldData(table.model, {}))
+        count_table(table, subject, held)
     return [held for held in found.values() if held.count or not held.is_whole]
 
 
-def look_into(table: PersonalDataTable, subject: Subject, held: Held) -> None:
+def count_table(table: PersonalDataTable, subject: Subject, held: HeldData) -> None:
     is_short = table.all_rows.order_by()[: SHORT + 1].count() <= SHORT
     for rows, is_certain in table.found(subject):
         if is_certain:
-            newest = list(rows.order_by("-pk").only(*moments_of(table.model))[: MOST + 1])
+            newest = list(rows.order_by("-pk").only(*time_fields(table.model))[: MOST + 1])
             held.is_whole &= len(newest) <= MOST
-            held.moments |= {row.pk: moment_of(row) for row in newest[:MOST]}
+            held.moments |= {row.pk: first_time(row) for row in newest[:MOST]}
         elif is_short:
-            held.moments |= {row.pk: moment_of(row) for row in named_in(table, rows, subject)}
+            held.moments |= {row.pk: first_time(row) for row in matching_rows(table, rows, subject)}
         else:
             held.is_whole = False
 
 
-def named_in(table: PersonalDataTable, rows: models.QuerySet[Any], subject: Subject) -> Iterator[Any]:
+def matching_rows(table: PersonalDataTable, rows: models.QuerySet[Any], subject: Subject) -> Iterator[Any]:
     for row in rows.defer(*table.unread).iterator(chunk_size=ROWS_AT_A_TIME):
         if table.changes(row, subject, PROBE) or table.is_elsewhere(row, subject):
             yield row
 
 
-def moment_of(row: models.Model) -> datetime | None:
-    """The first time that a row has: when it happened, or was made."""
-    return next(filter(None, (getattr(row, name) for name in moments_of(type(row)))), None)
+def first_time(row: models.Model) -> datetime | None:
+    """Return a row's first timestamp: when it happened or was created."""
+    return next(filter(None, (getattr(row, name) for name in time_fields(type(row)))), None)
 
 
-def moments_of(model: type[models.Model]) -> list[str]:
+def time_fields(model: type[models.Model]) -> list[str]:
     return [field.attname for field in model._meta.concrete_fields if isinstance(field, models.DateTimeField)]

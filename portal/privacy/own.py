@@ -1,6 +1,6 @@
-"""What the ground floor holds of a subject: accounts, tokens, the audit trail, messages, and what work said of itself.
+"""Personal data in the portal's own tables: accounts, tokens, the audit trail, messages and background work.
 
-Hardly any of these columns has an index that would help, so the tables are read; the longest, the audit trail and the
+Few of these columns have an index that helps, so the tables are read as a whole. The longest, the audit trail and the
 messages, are kept for a year and for ninety days.
 """
 
@@ -41,7 +41,7 @@ from portal.work.jobs import Lease
 from portal.work.retention import BATCH
 
 User = get_user_model()
-# What an export shows in place of what may name others.
+# Shown in an export in place of texts that may name others.
 LEFT_OUT = "[left out]"
 UNSENT = (OutboxMessage.Status.WAITING, OutboxMessage.Status.FAILED)
 
@@ -49,8 +49,8 @@ UNSENT = (OutboxMessage.Status.WAITING, OutboxMessage.Status.FAILED)
 # --- Accounts --------------------------------------------------------------------------------------------------------
 
 
-def nobody(user: Any, subject: Subject, pseudonym: str) -> Row:
-    """An account that nobody can use, so that what it did stays somebody's."""
+def anonymise_user(user: Any, subject: Subject, pseudonym: str) -> Row:
+    """Make the account unusable but keep it, so that what it did keeps an author."""
     is_first = users_of(subject).first() == user and not User._default_manager.filter(username=pseudonym).exists()
     return {
         "username": pseudonym if is_first else f"{pseudonym}-{user.pk}",
@@ -62,12 +62,12 @@ def nobody(user: Any, subject: Subject, pseudonym: str) -> Row:
     }
 
 
-def users(subject: Subject) -> Q | None:
+def user_condition(subject: Subject) -> Q | None:
     found = list(users_of(subject).values_list("pk", flat=True))
     return Q(pk__in=found) if found else None
 
 
-def of_users(*columns: str) -> Any:
+def refers_to_users(*columns: str) -> Any:
     """Rows that refer to the subject's accounts."""
 
     def owned(subject: Subject) -> Q | None:
@@ -79,11 +79,11 @@ def of_users(*columns: str) -> Any:
     return owned
 
 
-personal_data.register(PersonalDataTable(User, owned=users, also=nobody, searched=lambda subject: ()))
+personal_data.register(PersonalDataTable(User, owned=user_condition, also=anonymise_user, searched=lambda subject: ()))
 
 
 class Sessions:
-    """Whoever is logged in as the subject no longer is. There is a session for each browser of an operator."""
+    """The subject's sessions, which an erasure ends."""
 
     label = Session._meta.label
 
@@ -140,8 +140,8 @@ class OwnRows:
         return ()
 
 
-def in_the_log(entry: LogEntry, subject: Subject, pseudonym: str) -> Row:
-    """Of an account the log keeps the name, which may be like any word."""
+def rename_in_log(entry: LogEntry, subject: Subject, pseudonym: str) -> Row:
+    """Replace the user name in entries about the account itself: in other entries it may be any word."""
     about_user = entry.content_type is not None and entry.content_type.model_class() is User
     return {"object_repr": pseudonym} if about_user and subject.is_named(entry.object_repr) else {}
 
@@ -150,16 +150,18 @@ personal_data.register(Sessions())
 for model in (UserSession, Authenticator, EmailAddress, SocialAccount, SecondFactorGrace):
     personal_data.register(OwnRows(model))
 personal_data.register(
-    PersonalDataTable(LogEntry, texts=("object_repr", "change_message"), owned=of_users("user"), also=in_the_log)
+    PersonalDataTable(
+        LogEntry, texts=("object_repr", "change_message"), owned=refers_to_users("user"), also=rename_in_log
+    )
 )
 
 
 # --- Tokens ----------------------------------------------------------------------------------------------------------
 
 
-def revoked(token: ApiToken, subject: Subject, pseudonym: str) -> Row:
+def revoke_tokens(token: ApiToken, subject: Subject, pseudonym: str) -> Row:
     """Tokens of a person or a machine end. One that the person issued, or that is named after them, does not."""
-    changes: Row = {"label": pseudonym} if is_called(token, subject) else {}
+    changes: Row = {"label": pseudonym} if is_labelled(token, subject) else {}
     own = token.user_id is not None and users_of(subject).filter(pk=token.user_id).exists()
     its = subject.is_machine and token.kind == ApiToken.Kind.AGENT and bool(changes)
     its |= bool(token.for_machine) and subject.is_machine_called(token.for_machine)
@@ -168,8 +170,8 @@ def revoked(token: ApiToken, subject: Subject, pseudonym: str) -> Row:
     return changes
 
 
-def is_called(token: ApiToken, subject: Subject) -> bool:
-    """The token of a machine bears its id, one to enrol with anybody's name, all others that of a person."""
+def is_labelled(token: ApiToken, subject: Subject) -> bool:
+    """Return True if the label names the subject: a machine, a person, or either for enrolment tokens."""
     if subject.is_machine:
         return token.kind in (ApiToken.Kind.AGENT, ApiToken.Kind.ENROLL) and subject.is_machine_called(token.label)
     return token.kind != ApiToken.Kind.AGENT and subject.is_named(token.label)
@@ -180,8 +182,8 @@ personal_data.register(
         ApiToken,
         names=("created_by",),
         machines=("for_machine",),
-        owned=of_users("user"),
-        also=revoked,
+        owned=refers_to_users("user"),
+        also=revoke_tokens,
         searched=lambda subject: ("label", "created_by", *(("for_machine",) if subject.is_machine else ())),
     )
 )
@@ -191,7 +193,7 @@ personal_data.register(
 
 
 def without_address(event: AuditEvent, subject: Subject, pseudonym: str) -> Row:
-    """The key by which refusals of an hour are counted is a hash of whom they are about: a guess could be tested."""
+    """Delete the address, and the key that groups refusals: it is a hash of the subject, so guesses could be tested."""
     about = subject.is_named(event.actor) or subject.is_in(event.subject) or subject.is_in(repr(event.after))
     changes: Row = {"dedupe_key": None} if about else {}
     return changes | ({"address": ""} if subject.is_named(event.actor) else {})
@@ -205,8 +207,8 @@ personal_data.register(
 # --- Messages --------------------------------------------------------------------------------------------------------
 
 
-def untold(message: OutboxMessage, subject: Subject, pseudonym: str) -> Row:
-    """What waits for the subject is never sent. Two spellings of one address may have been told the same."""
+def give_up_messages(message: OutboxMessage, subject: Subject, pseudonym: str) -> Row:
+    """Give up waiting messages to the subject, and replace the dedupe keys, which may hold the address."""
     if not subject.is_named(message.recipient):
         return {"dedupe_key": f"erased:{message.pk}"} if subject.is_in(message.dedupe_key) else {}
     changes: Row = {"dedupe_key": f"erased:{message.pk}"}
@@ -215,8 +217,8 @@ def untold(message: OutboxMessage, subject: Subject, pseudonym: str) -> Row:
     return changes
 
 
-def own_lines(message: OutboxMessage, subject: Subject) -> Row:
-    """A message may tell of many, whoever gets it: the guardian's lists who was there. So only lines that name him."""
+def subject_lines(message: OutboxMessage, subject: Subject) -> Row:
+    """Show only the lines that name the subject: a message may name many people, as the guardian's reports do."""
     shown: Row = {name: lines_naming(getattr(message, name), subject) for name in ("text", "error")}
     if message.html:
         shown["html"] = LEFT_OUT
@@ -231,28 +233,28 @@ def lines_naming(text: str, subject: Subject) -> str:
     return text if len(own) == len(lines) else "\n".join([*own, LEFT_OUT])
 
 
-def others(channel: NotificationChannel, subject: Subject) -> list[str]:
-    """The recipients that do not name the subject."""
+def other_recipients(channel: NotificationChannel, subject: Subject) -> list[str]:
+    """Return the recipients that are not the subject."""
     return [word for word in channel.addresses.split() if not subject.is_in(word)]
 
 
 def without_recipient(channel: NotificationChannel, subject: Subject, pseudonym: str) -> Row:
-    left = others(channel, subject)
+    left = other_recipients(channel, subject)
     return {"addresses": "\n".join(left)} if len(left) < len(channel.addresses.split()) else {}
 
 
-def own_addresses(channel: NotificationChannel, subject: Subject) -> Row:
-    left = others(channel, subject)
+def subject_addresses(channel: NotificationChannel, subject: Subject) -> Row:
+    left = other_recipients(channel, subject)
     return {"addresses": "\n".join(word for word in channel.addresses.split() if word not in left)}
 
 
-def about_channels(subject: Subject) -> Iterator[str]:
+def channel_remarks(subject: Subject) -> Iterator[str]:
     if any(subject.is_named(address) for address in settings.GUARDIAN_RECIPIENTS):
         yield _(
             "GUARDIAN_RECIPIENTS names the subject, who will go on getting the guardian’s mail: take the address out."
         )
     for channel in NotificationChannel.objects.order_by("pk"):
-        if len(others(channel, subject)) < len(channel.addresses.split()):
+        if len(other_recipients(channel, subject)) < len(channel.addresses.split()):
             text = _("The notification channel %(number)d told that recipient; it is taken off its list.")
             yield text % {"number": channel.pk}
         try:
@@ -270,8 +272,8 @@ personal_data.register(
         texts=("name",),
         elsewhere=("addresses",),
         also=without_recipient,
-        shown=own_addresses,
-        remarks=about_channels,
+        shown=subject_addresses,
+        remarks=channel_remarks,
     )
 )
 personal_data.register(PersonalDataTable(ChannelState, texts=("last_error", "disabled_reason", "moved")))
@@ -282,8 +284,8 @@ personal_data.register(
         texts=("subject", "title", "text", "html", "path", "error"),
         elsewhere=("dedupe_key",),
         indexed=("recipient",),
-        also=untold,
-        shown=own_lines,
+        also=give_up_messages,
+        shown=subject_lines,
     )
 )
 
@@ -295,7 +297,7 @@ personal_data.register(PersonalDataTable(TaskAttempt, texts=("name", "error")))
 
 
 class FailedTasks(PersonalDataTable):
-    """What failed keeps its arguments, pickled: no database can search them. There are few, and all are read."""
+    """Failed tasks of django-q2. Their arguments are pickled, which no database can search, so all are read."""
 
     def holding_any(self, needles: Any, columns: Any) -> Any:
         return self.all_rows

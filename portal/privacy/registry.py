@@ -1,7 +1,7 @@
-"""What the tables hold of a subject: finding it, showing it, and putting a pseudonym in its place.
+"""The registry of personal data: find a subject's rows in every table, export them, and put a pseudonym in its place.
 
-An app's `privacy.py` registers a holding for each of its tables that may name somebody. Those that say by which names
-a subject goes come first, and are erased last: whoever was interrupted finds them again.
+An app's `privacy.py` registers each of its tables that may name someone. Tables from which a subject's names are known
+come first and are erased last, so that an interrupted erasure finds them again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from portal.work.retention import BATCH
 PROBE = "erased-000000000000"
 # A run may list 10,000 documents, which are megabytes.
 ROWS_AT_A_TIME = 20
-# What lets somebody in, or is made of it.
+# Secrets, and what is derived from them.
 NEVER_SHOWN = frozenset({"digest", "pepper_version", "password", "secret", "session_key", "session_data", "dedupe_key"})
 
 Row = dict[str, Any]
@@ -30,19 +30,19 @@ Changes = Callable[[Any, Subject, str], Row]
 
 
 class PersonalDataSource(Protocol):
-    """`label` is what reports call the table."""
+    """Data of one table. `label` names the table in reports."""
 
     @property
     def label(self) -> str: ...
 
     def rows(self, subject: Subject) -> Iterator[tuple[Any, Row]]:
-        """What is kept, by primary key, without secrets."""
+        """Yield primary keys and rows, without secrets."""
 
     def count(self, subject: Subject) -> int:
-        """How many rows an erasure would change."""
+        """Count the rows that an erasure would change."""
 
     def erase(self, subject: Subject, pseudonym: str, lease: Lease) -> int:
-        """How many rows it has changed. May be interrupted anywhere, and repeated."""
+        """Erase, and return the number of rows changed. May be interrupted anywhere and repeated."""
 
     def remarks(self, subject: Subject) -> Iterable[str]:
         """Sentences for whoever erases, about what that does or leaves. Asked beforehand."""
@@ -51,21 +51,20 @@ class PersonalDataSource(Protocol):
 personal_data: Collected[PersonalDataSource] = Collected("privacy")
 
 
-def nothing(row: Any, subject: Subject, pseudonym: str) -> Row:
+def no_changes(row: Any, subject: Subject, pseudonym: str) -> Row:
     return {}
 
 
 @dataclass(frozen=True)
 class PersonalDataTable:
-    """A table, and where in it a subject may stand.
+    """A model whose columns may name a subject.
 
-    `names` are columns that hold a name alone, `machines` those that hold the id of a machine alone, `texts` those
-    where a name may stand anywhere (JSON too), `written` what people write, `elsewhere` where nothing but `also`
-    changes anything, if at all. `also` gives further changes to a row. `owned` is a condition for rows that are the
-    subject's by what they refer to. `shown` gives columns an export shows otherwise, so that it says nothing of others.
+    Columns: `names` hold just a name, `machines` just a machine id; `texts` (JSON too) may hold a name anywhere;
+    `written` are texts by people; `elsewhere` are changed only by `also`, if at all. `indexed` columns are looked up;
+    the others are searched by reading the table, unless `searched` returns the columns to search.
 
-    `indexed` columns are looked up. All the others of `names`, `machines`, `texts`, `written` and `elsewhere` are
-    searched by reading the table, unless `searched` says which.
+    `owned` returns a condition for rows that refer to the subject, `also` further changes of a row, `shown` what an
+    export shows instead of a column, so that it reveals nothing about others. `unread` columns are never loaded.
     """
 
     model: type[models.Model]
@@ -75,7 +74,7 @@ class PersonalDataTable:
     written: Sequence[str] = ()
     elsewhere: Sequence[str] = ()
     indexed: Sequence[str] = ()
-    also: Changes = nothing
+    also: Changes = no_changes
     owned: Callable[[Subject], Q | None] = lambda subject: None
     searched: Callable[[Subject], Sequence[str]] | None = None
     shown: Callable[[Any, Subject], Row] = lambda row, subject: {}
@@ -184,7 +183,7 @@ class PersonalDataTable:
         return sum(len(pks) for _, pks in alike.values())
 
     def changes(self, row: Any, subject: Subject, pseudonym: str) -> Row:
-        """The columns of a row that must become otherwise."""
+        """Return the new values of the columns that must change."""
         wanted = {name: subject.renamed(getattr(row, name), pseudonym) for name in self.names}
         wanted |= {name: pseudonym for name in self.machines if subject.is_machine_called(getattr(row, name))}
         wanted |= {name: subject.replaced(getattr(row, name), pseudonym) for name in self.texts}
@@ -193,6 +192,6 @@ class PersonalDataTable:
         return {name: self.fitted(name, value) for name, value in wanted.items() if value != getattr(row, name)}
 
     def fitted(self, name: str, value: Any) -> Any:
-        """A pseudonym may be longer than what it stands for."""
+        """Cut a value to its column, as a pseudonym may be longer than the name."""
         longest = getattr(self.model._meta.get_field(name), "max_length", None)
         return value[:longest] if longest and isinstance(value, str) else value

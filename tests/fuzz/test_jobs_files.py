@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from backups.imports import files, planning, workbook
 from backups.management.commands import import_backup_jobs
-from portal.desk.exports import cell
+from portal.desk.exports import escape_cell
 from tests.fuzz.checks import assert_is_storable
 from tests.fuzz.strategies import CASES, PLANTED, broken, damaged
 from tests.fuzz.workbooks import workbooks
@@ -118,7 +118,7 @@ def assert_is_planned(rows):
         row.job.clean_fields()
         kept = {name: getattr(row.job, name) for name in planning.FIELDS}
         assert_is_storable(kept)
-        (again,) = planning.planned([{name: cell(value) for name, value in kept.items()}]).rows
+        (again,) = planning.planned([{name: escape_cell(value) for name, value in kept.items()}]).rows
         assert {name: getattr(again.job, name) for name in planning.FIELDS} == kept
 
 

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from portal.admin.base import ReadOnlyAdmin, begins_with
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column, stacked
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, exact_moment, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.base.problems import CODES
 from portal.base.words import EMPTY_VALUE, format_count
@@ -235,7 +235,7 @@ class FeatureUsageAdmin(ActivityAdmin):
 
     @admin.display(description=_("feature"))
     def what(self, use: FeatureUsage) -> SafeString:
-        return stacked(use.feature_name, use.endpoint)
+        return stack_lines(use.feature_name, use.endpoint)
 
     @admin.display(description=_("outcome"))
     def outcome(self, use: FeatureUsage) -> SafeString:
@@ -292,7 +292,7 @@ class UserErrorAdmin(ActivityAdmin):
     @admin.display(description=_("error"))
     def what(self, error: UserError) -> SafeString:
         known = CODES.get(error.error_type)
-        return stacked(known.title, error.error_type) if known else stacked(error.error_type)
+        return stack_lines(known.title, error.error_type) if known else stack_lines(error.error_type)
 
     @admin.display(description=_("code"))
     def code(self, error: UserError) -> SafeString | str:

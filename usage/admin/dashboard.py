@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from portal.admin.base import ReadOnlyAdmin
-from portal.admin.display import WARNING, badge, inline
+from portal.admin.display import WARNING, badge, join_inline
 from portal.base.words import format_count, round_half_up
 from portal.desk.panels import Chart, Section, Tile
 from usage.admin.display import application_name, format_share
@@ -139,7 +139,7 @@ def customer_cell(customer: str, ref: str) -> Any:
     if not customer and not ref:
         return _now("without a licence")
     link = reverse("admin:usage_licence_changelist", query={"q": customer or ref})
-    return inline(
+    return join_inline(
         format_html('<a href="{}">{}</a>', link, customer or ref), "" if customer else badge(_now("unnamed"), WARNING)
     )
 

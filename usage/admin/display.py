@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, stacked
+from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge, stack_lines
 from portal.base.words import EMPTY_VALUE, format_count, round_half_up
 from usage.models import Licence
 from usage.quotas import NEAR, QuotaStatus, format_day
@@ -76,7 +76,7 @@ def forecast(status: QuotaStatus) -> SafeString | str:
     if status.expected is None:
         return EMPTY_VALUE
     reached = _("100 %% on %(day)s") % {"day": format_day(status.used_up_on)} if status.used_up_on else ""
-    return stacked(format_count(status.expected), reached)
+    return stack_lines(format_count(status.expected), reached)
 
 
 def format_share(part: int, total: int) -> str:

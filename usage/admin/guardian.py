@@ -22,7 +22,7 @@ from django.utils.translation import ngettext
 
 from portal import audit
 from portal.admin.base import ReadOnlyAdmin
-from portal.admin.display import exact_moment, moment_column, stacked
+from portal.admin.display import exact_moment, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.audit import EVENT_TEXTS
 from portal.base.words import format_count
@@ -217,7 +217,7 @@ class GuardianReportAdmin(ReadOnlyAdmin):
 def people_section(data: wording.Data) -> Section:
     rows = [
         [
-            stacked(user["email"], ", ".join(user["features_used"])),
+            stack_lines(user["email"], ", ".join(user["features_used"])),
             wording.format_minutes(user["total_time_minutes"]).replace(" ", NO_BREAK),
             user["requests_count"],
             user["errors_count"],

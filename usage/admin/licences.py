@@ -17,11 +17,11 @@ from django.utils.translation import gettext_lazy as _
 from vigie_client.contract import IDENTIFIER
 
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
-from portal.admin.display import exact_moment, inline, moment_column
+from portal.admin.display import exact_moment, join_inline, moment_column
 from portal.admin.filters import ChoiceFilter
 from portal.audit import EVENT_TEXTS
 from portal.base.words import format_moment
-from portal.desk.history import history_of
+from portal.desk.history import history_section
 from portal.desk.panels import Section
 from usage import consumption, quotas
 from usage.admin import display, sections
@@ -178,7 +178,7 @@ class LicenceAdmin(SettingsAdmin):
         return [
             sections.versions_section(consumption.totals_by(hours_this_month(obj), "app_name", "app_version")),
             sections.latest_runs_section(obj),
-            history_of(self.subject_of(obj)),
+            history_section(self.subject_of(obj)),
         ]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -228,12 +228,12 @@ class LicenceAdmin(SettingsAdmin):
 
     @admin.display(description=_("customer"))
     def customer_and_quota(self, licence: Licence) -> SafeString:
-        return inline(display.customer_name(licence), display.quota_badge(status_of(licence)))
+        return join_inline(display.customer_name(licence), display.quota_badge(status_of(licence)))
 
     @admin.display(description=_("this month"))
     def used_so_far(self, licence: Licence) -> SafeString:
         status = status_of(licence)
-        return inline(quotas.describe_usage(status), display.quota_bar(status))
+        return join_inline(quotas.describe_usage(status), display.quota_bar(status))
 
     @admin.display(description=_("forecast"))
     def forecast_in_full(self, licence: Licence) -> str:

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from portal.admin.base import BoundedChangeList, begins_with
-from portal.admin.display import BAD, GOOD, WARNING, badge, exact_moment, inline, moment_column, stacked
+from portal.admin.display import BAD, GOOD, WARNING, badge, exact_moment, join_inline, moment_column, stack_lines
 from portal.admin.filters import ChoiceFilter, PeriodFilter
 from portal.audit import EVENT_TEXTS
 from portal.base.words import EMPTY_VALUE, format_count
@@ -217,13 +217,13 @@ class RunAdmin(UsageDashboard):
     @admin.display(description=_("licence"))
     def licence(self, run: Run) -> SafeString | str:
         licence: Licence | None = run.licence  # type: ignore[attr-defined]
-        return run.license_ref if licence is None else stacked(licence_link(licence), licence.customer)
+        return run.license_ref if licence is None else stack_lines(licence_link(licence), licence.customer)
 
     @admin.display(description=_("licence"))
     def licence_in_full(self, run: Run) -> SafeString | str:
         """Link to the licence, if the rollup has created it: it does so within a minute of the first run."""
         licence = Licence.objects.filter(ref=run.license_ref).first()
-        return run.license_ref if licence is None else inline(licence_link(licence), customer_name(licence))
+        return run.license_ref if licence is None else join_inline(licence_link(licence), customer_name(licence))
 
     @admin.display(description=_("outcome"))
     def outcome(self, run: Run) -> SafeString:

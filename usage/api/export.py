@@ -16,7 +16,7 @@ from portal import audit
 from portal.api.views import ApiView, Kind
 from portal.base.moments import format_iso
 from portal.base.problems import FieldError, Problem
-from portal.desk.exports import CSV, Streamed, attached, csv_chunks, json_chunks
+from portal.desk.exports import CSV, StreamedResponse, attachment_headers, csv_chunks, json_chunks
 from usage.consumption import midnight
 from usage.exports import GROUPS, ExportQuery, export_rows
 
@@ -53,7 +53,7 @@ class ExportView(ApiView):
             (200, "application/json"): OpenApiResponse(OpenApiTypes.OBJECT, "`results`, and `next`, which is null"),
         },
     )
-    def get(self, request: Request) -> Streamed:
+    def get(self, request: Request) -> StreamedResponse:
         now = timezone.now()
         query, form = read_query(request.query_params, now)
         note = {
@@ -65,7 +65,7 @@ class ExportView(ApiView):
         audit.record_event("usage.exported", "usage", request=request._request, after=note)
         chunks, content_type = FORMATS[form]
         content = chunks(query.columns, export_rows(query, now))
-        answer = Streamed(content, content_type=content_type, headers=attached("usage", form))
+        answer = StreamedResponse(content, content_type=content_type, headers=attachment_headers("usage", form))
         return answer.render()  # Django would render outside this view, where errors no longer become problems
 
 

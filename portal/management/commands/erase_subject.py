@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from portal.privacy import Subject, erasing
-from portal.privacy.subjects import InvalidSubject, subject_of
+from portal.privacy.subjects import InvalidSubject, parse_subject
 
 YES = ("y", "yes")
 
@@ -22,10 +22,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            subject = subject_of(options["subject"])
+            subject = parse_subject(options["subject"])
         except InvalidSubject as error:
             raise CommandError(str(error), returncode=2) from None
-        for text in erasing.remarks(subject):
+        for text in erasing.collect_remarks(subject):
             self.stdout.write(text)
         try:
             if options["dry_run"]:
@@ -35,7 +35,7 @@ class Command(BaseCommand):
                 self.erase(subject)
             else:
                 self.stdout.write("Nothing was erased.")
-        except erasing.Refused as error:
+        except erasing.ErasureRefused as error:
             raise CommandError(str(error)) from None
         except OSError as error:
             text = f"{error.filename} cannot be written: {error.strerror}. Mend that and start again, and it goes on."
@@ -53,7 +53,7 @@ class Command(BaseCommand):
 
     def say_what_would_change(self, subject: Subject) -> None:
         total = 0
-        for label, rows in erasing.counted(subject):
+        for label, rows in erasing.count_rows(subject):
             total += rows
             if rows:
                 self.say(label, rows)

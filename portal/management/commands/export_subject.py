@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from portal.privacy.exporting import json_chunks
-from portal.privacy.subjects import InvalidSubject, subject_of
+from portal.privacy.exporting import export_chunks
+from portal.privacy.subjects import InvalidSubject, parse_subject
 
 
 class Command(BaseCommand):
@@ -18,8 +18,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            subject = subject_of(options["subject"])
+            subject = parse_subject(options["subject"])
         except InvalidSubject as error:
             raise CommandError(str(error), returncode=2) from None
-        for text in json_chunks(options["subject"].strip(), subject):
+        for text in export_chunks(options["subject"].strip(), subject):
             self.stdout.write(text, ending="")

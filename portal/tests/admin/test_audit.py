@@ -5,7 +5,7 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.desk.history import describe_changes, describe_event, history_of
+from portal.desk.history import describe_changes, describe_event, history_section
 from portal.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -80,7 +80,7 @@ def test_a_history_reads_as_sentences_newest_first():
     now = timezone.now()
     AuditEvent.objects.create(at=now, last_at=now, action="user.added", subject="user:bo")
     AuditEvent.objects.create(at=now, last_at=now, action="refused.login", subject="user:bo", count=7)
-    section = history_of("user:bo")
+    section = history_section("user:bo")
     assert [row[1] for row in section.rows] == ["Refused: wrong user name or password (7 times)", "User added"]
     assert section.url.endswith("?q=user%3Abo")
 

@@ -10,7 +10,7 @@ from django_q.models import OrmQ
 from portal.access import roles
 from portal.models import AuditEvent
 from portal.privacy import overview
-from portal.privacy.subjects import subject_of
+from portal.privacy.subjects import parse_subject
 from portal.tests.helpers.workers import deliver
 from usage.models import FeatureUsage, Run
 from usage.tests.factories import at, create_feature_usage
@@ -124,7 +124,7 @@ def test_letters_beyond_ascii_are_found_in_either_case_and_form(operator, given,
 def test_overview_of_a_machine_reads_no_documents_of_its_runs(django_assert_max_num_queries):
     kept_run()
     with django_assert_max_num_queries(150) as queries:
-        held = {each.model: each.count for each in overview.overview(subject_of("PC-1"))}
+        held = {each.model: each.count for each in overview.overview(parse_subject("PC-1"))}
     assert held[Run] == 1
     assert not [query for query in queries.captured_queries if '"documents"' in query["sql"]]
 
@@ -141,7 +141,7 @@ def test_long_table_is_found_by_its_index_alone(operator, carols_use, monkeypatc
     monkeypatch.setattr(overview, "SHORT", -1)
     monkeypatch.setattr(overview, "MOST", 1)
     with django_assert_max_num_queries(150) as queries:
-        held = {each.model: each for each in overview.overview(subject_of(CAROL))}
+        held = {each.model: each for each in overview.overview(parse_subject(CAROL))}
     assert (held[FeatureUsage].count, held[FeatureUsage].is_whole) == (1, False)
     assert not [query for query in queries.captured_queries if "ESCAPE" in query["sql"] and "LIKE '%" in query["sql"]]
     assert "at least 1" in text_of(operator.post(FIND, {"given": CAROL}))

@@ -8,7 +8,7 @@ from backups.scanner.disk import paths
 from beta.feedback.reading import normalize_participant
 from portal.base.text import MOST_MARKS, TextTooLong, limit_marks, normalize_text, truncate_text
 from portal.egress.urls import clean_url
-from portal.privacy.subjects import subject_of
+from portal.privacy.subjects import parse_subject
 from portal.tests.helpers.marks import ACUTE, BELOW, MANY_MARKS
 
 
@@ -67,4 +67,4 @@ def test_address_with_many_marks_is_refused(where):
 
 def test_participant_with_many_marks_is_still_found_by_their_name():
     sent = MANY_MARKS[:200]
-    assert subject_of(f"participant:{sent}").names == (normalize_participant(sent),)
+    assert parse_subject(f"participant:{sent}").names == (normalize_participant(sent),)

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 
 from agents.models import Agent
-from portal.desk.exports import BYTE_ORDER_MARK, cell, csv_chunks, typed_cell, without_escape
+from portal.desk.exports import BYTE_ORDER_MARK, csv_chunks, escape_cell, unescape_cell, workbook_cell
 from portal.models import AuditEvent
 
 EXPORT = "admin:agents_agent_export"
@@ -30,7 +30,7 @@ def rows_of(response):
      ({"é": 1}, '{"é": 1}'), (datetime(2026, 3, 10, 9, 12, tzinfo=UTC), "2026-03-10T09:12:00.000Z")],
 )  # fmt: skip
 def test_a_cell_is_readable_and_never_a_formula(value, text):
-    assert cell(value) == text
+    assert escape_cell(value) == text
 
 
 @pytest.mark.parametrize("sign", "=+-@")
@@ -38,7 +38,7 @@ def test_every_character_that_folds_to_a_sign_of_formulas_is_escaped(sign):
     characters = [chr(code) for code in range(sys.maxunicode) if not 0xD800 <= code < 0xE000]
     folded = [char for char in characters if unicodedata.normalize("NFKC", char)[:1] == sign]
     assert sign in folded
-    assert {cell(f"{char}1+1") for char in folded} == {f"'{char}1+1" for char in folded}
+    assert {escape_cell(f"{char}1+1") for char in folded} == {f"'{char}1+1" for char in folded}
 
 
 @pytest.mark.parametrize(
@@ -46,23 +46,23 @@ def test_every_character_that_folds_to_a_sign_of_formulas_is_escaped(sign):
 )  # fmt: skip
 def test_a_formula_behind_what_is_not_seen_is_escaped_and_read_back_as_it_was(start):
     text = f"{start}1+1"
-    assert cell(text) == f"'{text}"
-    assert without_escape(cell(text)) == text
-    assert str(typed_cell(text)).startswith("'")
+    assert escape_cell(text) == f"'{text}"
+    assert unescape_cell(escape_cell(text)) == text
+    assert str(workbook_cell(text)).startswith("'")
 
 
 @pytest.mark.parametrize("text", ["", "'", "it's", "'quoted'", "a=b", " plain", "1-2", "\u22121", "\u2014 dash"])
 def test_a_text_that_is_no_formula_stays_as_it_is(text):
-    assert cell(text) == text
-    assert without_escape(text) == text
+    assert escape_cell(text) == text
+    assert unescape_cell(text) == text
 
 
 @pytest.mark.parametrize("letter", ["x", "\U0001f600", "=x"])
 def test_a_cell_of_a_workbook_that_is_cut_says_so(letter):
-    text = typed_cell(letter * 100_000)
+    text = workbook_cell(letter * 100_000)
     assert text.endswith("…")
     assert 32_000 <= len(text.encode("utf-16-le")) / 2 <= 32_767
-    assert typed_cell("x" * 32_000) == "x" * 32_000
+    assert workbook_cell("x" * 32_000) == "x" * 32_000
 
 
 def test_rows_are_written_while_they_are_read():
