@@ -22,13 +22,13 @@ from vigie_client import make_session
 from demo import backups, beta, services, usage
 from demo.beta import Beta
 from demo.commands import MANAGE, ROOT, manage
-from demo.fleet import Machine, keep_alive, machines, play, refused_impostor
+from demo.fleet import Machine, keep_alive, machines, play, refuse_impostor
 from demo.services import Services
 from demo.usage import Workplace
 
 READY_WITHIN_SECONDS = 120
 PAUSE_SECONDS = 20
-# What broke stays so for as many pauses: long enough for an incident to open.
+# Pauses between changes of the services: long enough for an incident to open.
 TURNS_OF_SERVICES = 3
 LOG = "portal.log"
 
@@ -38,17 +38,17 @@ def main() -> int:
     parser.add_argument("--bind", default="127.0.0.1:8000", metavar="HOST:PORT")
     bind = parser.parse_args().bind
     url = f"http://{bind.replace('0.0.0.0', '127.0.0.1')}"  # noqa: S104 - recognised, not bound
-    # The play's machines must not stand among an installation's own.
+    # Keep the demo's machines apart from those of an installation.
     data = Path(os.environ.setdefault("VIGIE_DATA_DIR", str(ROOT / "var" / "demo")))
     os.environ.setdefault("PORTAL_URL", url)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    refuse_taken(bind)
+    exit_if_taken(bind)
     manage("prepare")
     watched = Services(data / "services")
     os.environ.update(watched.settings(os.environ) | usage.settings(data, os.environ))
     command = [*MANAGE, "up", "--bind", bind]
-    # The portal holds the other end of this pipe: it ends with us, however we end.
+    # The portal inherits the other end of this pipe and ends when we do, however we end.
     lifeline, _held = os.pipe()
     environment = os.environ | {"VIGIE_LIFELINE": str(lifeline)}
     with (
@@ -60,48 +60,49 @@ def main() -> int:
             fleet = machines(url, data / "machines")
             application = manage("issue_token", "--kind", "client", "--label", "demo", capture=True)
             people, tested = usage.workplaces(url, application, data / "activity"), Beta(url, data)
-            for line in scenes(url, data, fleet, watched, people, tested):
-                say(line)
-            where_to_look(url, data, tested)
+            for line in play_scenes(url, data, fleet, watched, people, tested):
+                print_lines(line)
+            print_where_to_look(url, data, tested)
             return keep_running(portal, fleet, watched, people)
         finally:
             portal.terminate()
 
 
-def scenes(
+def play_scenes(
     url: str, data: Path, fleet: list[Machine], watched: Services, people: list[Workplace], tested: Beta
 ) -> Iterator[str]:
     token = manage("issue_token", "--kind", "enroll", "--label", "demo", "--expires-in", "1d", capture=True)
     bound = ("--kind", "client", "--label", "gui only", "--app", "gui_v6", "--app", "gui_v7", "--expires-in", "30d")
     manage("issue_token", *bound, capture=True)
-    of_server = ("--kind", "enroll", "--machine", backups.BATCH, "--label", backups.BATCH, "--expires-in", "1d")
-    own_tokens = {backups.BATCH: manage("issue_token", *of_server, capture=True)}
+    for_server = ("--kind", "enroll", "--machine", backups.BATCH, "--label", backups.BATCH, "--expires-in", "1d")
+    own_tokens = {backups.BATCH: manage("issue_token", *for_server, capture=True)}
     staff = ("--kind", "staff", "--user", "operator", "--label", "demo", "--expires-in", "1d")
     staff_token = manage("issue_token", *staff, capture=True)
+    password = read_operator_password(data)
     yield from ("", "The fleet plays:")
-    yield from indented(play(fleet, token, own_tokens))
+    yield from indent(play(fleet, token, own_tokens))
     yield from ("", "Their databases are backed up:")
-    yield from indented(backups.play(url, data, fleet, staff_token))
-    yield from indented(refused_impostor(fleet[0], token))
+    yield from indent(backups.play(url, data, fleet, staff_token))
+    yield from indent(refuse_impostor(fleet[0], token))
     yield from ("", "Their services are watched:")
-    yield from indented(services.play(url, watched, make_session(staff_token), password_of(data)))
+    yield from indent(services.play(url, watched, make_session(staff_token), password))
     yield from ("", "Customers use what they bought:")
-    yield from indented(usage.play(url, data, people, make_session(staff_token), password_of(data)))
+    yield from indent(usage.play(url, data, people, make_session(staff_token), password))
     yield from ("", "Some of them try what is to come:")
-    yield from indented(beta.play(tested, fleet, people[0].session, make_session(staff_token), password_of(data)))
+    yield from indent(beta.play(tested, fleet, people[0].session, make_session(staff_token), password))
 
 
-def indented(lines: Iterable[str]) -> Iterator[str]:
+def indent(lines: Iterable[str]) -> Iterator[str]:
     return (f"  {line}" for line in lines)
 
 
-def password_of(data: Path) -> str:
-    """The first operator's."""
+def read_operator_password(data: Path) -> str:
+    """Return the password of the first operator."""
     return (data / "secrets" / "operator_password").read_text().strip()
 
 
-def refuse_taken(bind: str) -> None:
-    """Before anything is sent anywhere: whoever answers there already is not the portal of this demo."""
+def exit_if_taken(bind: str) -> None:
+    """Exit if the address is taken, before anything is sent to a foreign portal."""
     host, _, port = bind.rpartition(":")
     try:
         socket.create_server((host, int(port))).close()
@@ -113,7 +114,7 @@ def stop(number: int, frame: FrameType | None) -> None:
     sys.exit(0)
 
 
-def say(*lines: str) -> None:
+def print_lines(*lines: str) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 
@@ -134,17 +135,17 @@ def last_lines(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-10:])
 
 
-def where_to_look(url: str, data: Path, tested: Beta) -> None:
-    say(
+def print_where_to_look(url: str, data: Path, tested: Beta) -> None:
+    print_lines(
         "",
         "Look here:",
-        f"  {url}/admin/                 the portal; operator / {password_of(data)}",
+        f"  {url}/admin/                 the portal; operator / {read_operator_password(data)}",
         f"  {url}/admin/agents/agent/    the machines",
         f"  {url}/admin/usage/run/       their runs",
         f"  {url}/admin/usage/run/dashboard/    what all of them came to, by day and by customer",
         f"  {url}/admin/usage/licence/    who has used how much of a quota, and how long it will last",
         f"  {url}/admin/usage/guardianreport/    who used what, and what failed for whom",
-        f"  {usage.mails(data)}    the same as mails",
+        f"  {usage.mail_folder(data)}    the same as mails",
         f"  {url}/admin/backups/expectedbackupjob/    which databases are protected, and why the others are not",
         f"  {url}/admin/monitoring/target/    which services are up, how fast they answer, and since when",
         f"  {url}/admin/monitoring/incident/    what broke, who is at it, and what it was",

@@ -1,6 +1,6 @@
-"""Servers that back up their databases: real dumps in a real deposit area, and one of everything that goes wrong.
+"""Servers that back up their databases: real dumps in a real deposit area, and one failure of each kind.
 
-Most deposit as over SFTP, into a folder; one does over HTTP. What lies in the past is scanned with `--at`.
+Most servers deposit to a folder, as over SFTP, and one over HTTP. Past deposits are scanned as of their time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import requests
 from vigie_client import DepositFolder, DepositPortal, Dump, deposit, make_session
 
-from demo.commands import MANAGE, manage
+from demo.commands import manage, portal_command
 from demo.fleet import Machine
 
 SAMPLES = Path(__file__).parent / "deposits"
@@ -29,23 +29,14 @@ SAMPLES_AT = datetime(2025, 6, 12, 20, 30, tzinfo=UTC)
 DAYS = 21
 PARIS, LILLE, NANTES, BATCH = "SRV-PARIS-DB", "SRV-LILLE-DB", "SRV-NANTES-DB", "SRV-BATCH-01"
 COLUMNS = ("agent_id", "database_name", "company_name", "city", "expected_hour_utc", "expected_minute_utc")
-SCANNER = (
-    "import sys\n"
-    "from backups.scanner import rounds\n"
-    "from datetime import datetime\n"
-    "for line in sys.stdin:\n"
-    "    at, agent = line.split()\n"
-    "    rounds.scan_now(datetime.fromisoformat(at), agent)\n"
-    "    print('done', flush=True)\n"
-)
 
 
 class Scanner:
-    """The portal's own scanner as of a moment and for one machine, in one process for all of them."""
+    """Runs the portal's scanner as of a given time for one machine, in one process for all scans."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [*MANAGE, "shell", "-v0", "-c", SCANNER],
+            portal_command("past_scans"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -59,20 +50,20 @@ class Scanner:
         if self.process.stdout.readline() != "done\n":
             raise RuntimeError("the scan of the past failed")
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self.process.communicate()
 
 
 @dataclass
 class Servers:
-    """The servers with what they keep on disk. `expected` is the moment of the latest cycle, an hour ago."""
+    """The servers with their files. `expected` is the time of the latest cycle, an hour ago."""
 
     folder: Path
     deposits: Path
     expected: datetime
 
     def database(self, name: str, rows: int) -> Path:
-        """A database of so many invoices, dumped as `sqlite3 .dump` does."""
+        """Dump a database with `rows` invoices, like `sqlite3 .dump`. Return the path."""
         rng = random.Random(name)  # noqa: S311 - a play, not a secret
         connection = sqlite3.connect(":memory:")
         connection.execute("CREATE TABLE invoice (id INTEGER PRIMARY KEY, customer TEXT, cents INTEGER)")
@@ -88,7 +79,7 @@ class Servers:
         deposit(dumps, place, agent_id=agent, state_dir=self.folder / agent, now=at.timestamp)
 
     def corrupt(self, agent: str, database: str) -> None:
-        """One bit, on its way."""
+        """Flip one bit of the deposited file."""
         path = self.deposits / agent / "database" / f"{database}.sql.gz"
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
@@ -111,23 +102,23 @@ class Servers:
 
 
 def play(url: str, data: Path, fleet: list[Machine], staff_token: str) -> Iterator[str]:
-    """The play, a line per scene. Where the jobs are there already, only what happens today is played."""
+    """Play the scenes and yield a line for each. If the jobs exist already, play only today's."""
     minute = datetime.now(UTC).replace(second=0, microsecond=0)
     deposits = Path(os.environ.get("DEPOSITS_ROOT", data / "deposits"))
     servers = Servers(data / "servers", deposits, minute - timedelta(hours=1))
     [batch] = [machine for machine in fleet if machine.machine_id == BATCH]
     api = make_session(staff_token)
-    if not listed(api, url):
+    if not list_jobs(api, url):
         yield import_jobs(servers, data, minute + timedelta(minutes=2))
         scanner = Scanner()
         try:
-            yield from the_past(servers, scanner)
-            yield from the_latest_cycle(servers, scanner)
-            yield from real_trees(servers, scanner)
+            yield from play_history(servers, scanner)
+            yield from play_latest_cycle(servers, scanner)
+            yield from scan_real_deposits(servers, scanner)
         finally:
-            scanner.end()
-    yield over_http(url, servers, batch, api)
-    yield what_stands(listed(api, url))
+            scanner.stop()
+    yield deposit_over_http(url, servers, batch, api)
+    yield summarize_jobs(list_jobs(api, url))
 
 
 def import_jobs(servers: Servers, data: Path, soon: datetime) -> str:
@@ -139,8 +130,8 @@ def import_jobs(servers: Servers, data: Path, soon: datetime) -> str:
     return f"the expected backups were imported: {manage('import_backup_jobs', str(path), capture=True)}"
 
 
-def the_past(servers: Servers, scanner: Scanner) -> Iterator[str]:
-    """Weeks in which all went well, so that there is something to compare with."""
+def play_history(servers: Servers, scanner: Scanner) -> Iterator[str]:
+    """Play weeks of successful backups, as a baseline."""
     for back in range(DAYS, 0, -1):
         moment = servers.expected - timedelta(days=back)
         rows = 2_000 + 40 * (DAYS - back)
@@ -155,7 +146,7 @@ def the_past(servers: Servers, scanner: Scanner) -> Iterator[str]:
     yield f"3 servers deposited the dumps of 6 databases on {DAYS} days: verified, stored, and thinned out"
 
 
-def the_latest_cycle(servers: Servers, scanner: Scanner) -> Iterator[str]:
+def play_latest_cycle(servers: Servers, scanner: Scanner) -> Iterator[str]:
     at, late = servers.expected + timedelta(minutes=4), servers.expected + timedelta(minutes=45)
     today = 2_000 + 40 * DAYS
     dumps = [
@@ -175,16 +166,16 @@ def the_latest_cycle(servers: Servers, scanner: Scanner) -> Iterator[str]:
     yield f"{NANTES} was missing, then came late"
 
 
-def real_trees(servers: Servers, scanner: Scanner) -> Iterator[str]:
-    """As two real agents left them, in June 2025."""
+def scan_real_deposits(servers: Servers, scanner: Scanner) -> Iterator[str]:
+    """Scan the deposits of two real agents from June 2025."""
     for tree in sorted(SAMPLES.iterdir()):
         shutil.copytree(tree, servers.deposits / tree.name, dirs_exist_ok=True)
         scanner.scan(SAMPLES_AT, tree.name)
     yield "the deposits of two real agents, one in each dialect, were verified as of their day"
 
 
-def over_http(url: str, servers: Servers, batch: Machine, api: requests.Session) -> str:
-    """Today's backup of a machine of the fleet, with its own token; the scan is asked for by staff."""
+def deposit_over_http(url: str, servers: Servers, batch: Machine, api: requests.Session) -> str:
+    """Deposit today's backup of a fleet machine with its own token, and request a scan as staff."""
     credentials = batch.store.load()
     assert credentials is not None
     dump = Dump("traitements", file=servers.database("traitements", 5_000))
@@ -193,19 +184,19 @@ def over_http(url: str, servers: Servers, batch: Machine, api: requests.Session)
     api.post(f"{url}/api/v1/backups/scan", json={}, timeout=10).raise_for_status()
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        [job] = [one for one in listed(api, url) if one["agent_id"] == batch.machine_id]
+        [job] = [one for one in list_jobs(api, url) if one["agent_id"] == batch.machine_id]
         if job["last_verified_at"]:
             return f"{batch.machine_id} deposited over HTTP ({done.report}): {job['current_status']}"
         time.sleep(0.3)
     return f"{batch.machine_id} deposited over HTTP ({done.report}); its scan is still to come"
 
 
-def listed(api: requests.Session, url: str) -> list[dict[str, Any]]:
+def list_jobs(api: requests.Session, url: str) -> list[dict[str, Any]]:
     answer = api.get(f"{url}/api/v1/backups/jobs", params={"limit": 100}, timeout=10)
     answer.raise_for_status()
     return list(answer.json()["results"])
 
 
-def what_stands(jobs: list[dict[str, Any]]) -> str:
+def summarize_jobs(jobs: list[dict[str, Any]]) -> str:
     statuses = sorted({str(job["current_status"]) for job in jobs})
     return f"{len(jobs)} databases stand at: {', '.join(statuses)}"

@@ -1,7 +1,6 @@
-"""A beta programme that has run for three weeks: what its participants said, what became of it, and the verdict.
+"""A beta programme of three weeks: the feedback of its participants, the triage, and the verdict.
 
-Its moments are those of the past, so that the page has a story: too little was known, then much went wrong, and then
-most of it was mended.
+Its times are in the past, so that the page shows a history: too little data, then many bugs, then most of them fixed.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from typing import Any
 import requests
 from vigie_client import FeedbackClient, make_session
 
-from demo.commands import manage, within
+from demo.commands import manage, run_in_portal
 from demo.fleet import Machine
-from demo.forms import form_with
-from demo.services import SHOWN, SLOWS, NotLetIn, Operator
+from demo.forms import read_form
+from demo.services import SHOWN, SLOWS, LoginFailed, Operator
 from demo.voices import FIRST, FORM, HANGS, LOST, LOST_AGAIN, MACHINE, NEW, SECOND, TAB, THIRD, WRONG, Voice
 
 NAME, PRODUCT = "spring-beta", "Page Counter 6.1"
@@ -28,39 +27,16 @@ DAYS, LEFT = 21, 7
 TESTED = (SHOWN, SLOWS, "Shop")
 WEBSITE = "https://counter.example.org"
 FORMATS = ("json", "txt", "csv", "xlsx", "pdf")
-# How many days ago the verdict was another one, after what had been said until then.
+# Days before now of the earlier verdicts, which count the feedback until then.
 FIRST_VERDICT, SECOND_VERDICT = 17.0, 10.0
 PROGRAMME = re.compile(r"/admin/beta/betaprogramme/(\d+)/change/")
 FEEDBACK = re.compile(r"/admin/beta/betafeedback/(\d+)/change/")
 PAGE = re.compile(r"/feedback/([0-9A-Za-z]{22})")
 
-# What was said came when it was said, and a report of the past holds what had been checked by then.
-WRITER = """
-import json, sys
-from datetime import datetime, timedelta
-from beta.report import snapshots
-from beta.report.gather import report_of
-from monitoring.models import BetaProgramme, BetaSnapshot
-
-said = json.load(sys.stdin)
-programme = BetaProgramme.objects.get(name=said["programme"])
-for number, given_at in said["given"].items():
-    programme.feedback.filter(feedback_id=number).update(given_at=given_at, received_at=given_at)
-moment = said["moment"] and datetime.fromisoformat(said["moment"])
-# A play that was broken off has kept it, maybe.
-near = (moment - timedelta(days=2), moment + timedelta(days=2)) if moment else None
-if moment and not programme.snapshots.filter(taken_at__range=near).exists():
-    ends = programme.ends
-    programme.ends = moment.date()
-    report = report_of(programme, moment) | {"ends": ends and ends.isoformat()}
-    programme.ends = ends
-    snapshots.write(programme, report, moment, BetaSnapshot.Reason.VERDICT)
-"""
-
 
 @dataclass
 class Beta:
-    """Where it is to be seen, once it was played."""
+    """The programme, its pages and its verdict."""
 
     url: str
     data: Path
@@ -82,12 +58,12 @@ class Beta:
             yield f"  {self.form}    where its participants say what they think"
 
 
-# --- The ways --------------------------------------------------------------------------------------------------------
+# --- Sending feedback ------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Ways:
-    """By which what was said reaches the portal: an application's token, those of machines, or the public key."""
+class FeedbackSender:
+    """Sends feedback by an application's token, by those of machines, or by the public key."""
 
     url: str
     key: str
@@ -95,9 +71,9 @@ class Ways:
     machines: Sequence[Machine]
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def tell(self, voices: Sequence[Voice], **more: object) -> list[int]:
-        """What the portal answered to each. Said again, it is known by its id."""
-        return [self.send(voice, said_by(voice, self.now) | more) for voice in voices]
+    def send_all(self, voices: Sequence[Voice], **more: object) -> list[int]:
+        """Send the feedback and return the status of each answer. A repetition is recognized by its id."""
+        return [self.send(voice, feedback_fields(voice, self.now) | more) for voice in voices]
 
     def send(self, voice: Voice, said: dict[str, object]) -> int:
         address = f"{self.url}/api/v1/beta/feedback"
@@ -105,46 +81,46 @@ class Ways:
             headers = {"Origin": WEBSITE}
             return requests.post(f"{address}?key={self.key}", json=said, headers=headers, timeout=10).status_code
         said = said | {"programme": NAME}
-        if voice.way == MACHINE and (token := self.token_of(voice)):
+        if voice.way == MACHINE and (token := self.machine_token(voice)):
             with make_session(token) as session:
                 return session.post(address, json=said, timeout=10).status_code
         return self.application.post(address, json=said, timeout=10).status_code
 
-    def token_of(self, voice: Voice) -> str:
-        """Each at the same machine every time; nothing where that is not enrolled."""
+    def machine_token(self, voice: Voice) -> str:
+        """Return the token of the participant's machine; empty if it is not enrolled."""
         credentials = self.machines[sum(map(ord, voice.who)) % len(self.machines)].store.load()
         return credentials.api_token if credentials else ""
 
 
-def said_by(voice: Voice, now: datetime) -> dict[str, object]:
+def feedback_fields(voice: Voice, now: datetime) -> dict[str, object]:
     number = uuid.uuid5(uuid.NAMESPACE_URL, f"{NAME}/{voice.who}/{voice.ago}")
     return {"id": number.hex, "given_at": (now - timedelta(days=voice.ago)).isoformat(), **voice.fields()}
 
 
-def said_on_the_page(url: str, key: str) -> bool:
-    """As somebody with a browser does who reads French. Whether the portal said thanks."""
+def send_by_page(url: str, key: str) -> bool:
+    """Send feedback by the page with a French browser. Return True if the portal thanked."""
     address, person = f"{url}/feedback/{key}?lang=fr", {"participant": "Yves Morel", "app_version": NEW}
     said = {"type": "ux", "comment": "La page pour donner son avis est très simple 😊", "nps_score": "9"}
     with requests.Session() as browser:
-        form = form_with(browser.get(address, timeout=30).text, "comment")
+        form = read_form(browser.get(address, timeout=30).text, "comment")
         answer = browser.post(address, data=form | said | person, timeout=30)
     return answer.ok and "thanks=1" in answer.url
 
 
-def said_by_the_package(url: str, session: requests.Session, spool: Path) -> int:
-    """How much was delivered of what a program had its user say just now."""
+def send_by_package(url: str, session: requests.Session, spool: Path) -> int:
+    """Send feedback by the client package. Return the number delivered."""
     feedback = FeedbackClient(url, session, spool_path=spool, programme=NAME, app_version=NEW, deliver_after=60)
     feedback.send("alice.martin@example.org", type="ux", comment="The tray icon could say how many pages it counted.")
     feedback.send("karim.haddad@example.org", nps_score=9, comment="Still fast after a month of documents.")
     return feedback.flush(force=True)
 
 
-# --- What operators do -----------------------------------------------------------------------------------------------
+# --- Triage by operators ---------------------------------------------------------------------------------------------
 
 
-def begin(operator: Operator, now: datetime) -> None:
-    """The programme. One that is there stays as it is."""
-    if number_of(operator):
+def create_programme(operator: Operator, now: datetime) -> None:
+    """Create the programme unless it exists."""
+    if find_programme(operator):
         return
     today = now.date()
     fields = {"name": NAME, "product": PRODUCT, "allowed_origins": WEBSITE, "takes_public": "on"}
@@ -152,29 +128,29 @@ def begin(operator: Operator, now: datetime) -> None:
     operator.change("/admin/beta/betaprogramme/add/", **fields, **days)
 
 
-def judge_services(operator: Operator, api: requests.Session, number: str) -> None:
-    """With the programme."""
+def add_targets(operator: Operator, api: requests.Session, number: str) -> None:
+    """Add the tested targets to the programme."""
     answer = api.get(f"{operator.url}/api/v1/monitoring/targets", timeout=10)
     for target in answer.json()["results"]:
         if target["name"] in TESTED:
             operator.change(f"/admin/monitoring/target/{target['id']}/change/", beta_programme=number)
 
 
-def number_of(operator: Operator) -> str:
+def find_programme(operator: Operator) -> str:
     found = PROGRAMME.search(operator.read("/admin/beta/betaprogramme/", q=NAME))
     return found[1] if found else ""
 
 
 def triage(operator: Operator, text: str, **what: object) -> None:
-    """Of the newest feedback in whose comment the text stands."""
+    """Triage the newest feedback whose comment contains the text."""
     found = FEEDBACK.search(operator.read("/admin/beta/betafeedback/", q=text))
     if found:
         fields = {"action": "triage", "confirmed": 1, "_selected_action": found[1], **what}
         operator.submit("/admin/beta/betafeedback/", **fields)
 
 
-def settle(operator: Operator) -> None:
-    """What was said is judged; all but one of what is grave is mended."""
+def triage_feedback(operator: Operator) -> None:
+    """Triage the feedback, and mark all grave bugs but one as fixed."""
     lost = FEEDBACK.search(operator.read("/admin/beta/betafeedback/", q=LOST))
     triage(operator, LOST, status="fixed", fix_version=NEW, add_tags="counting, sleep")
     triage(operator, LOST_AGAIN, duplicate_of=lost[1] if lost else "")
@@ -186,87 +162,88 @@ def settle(operator: Operator) -> None:
         operator.submit("/admin/beta/betafeedback/", action="assign_to_me", _selected_action=mine[1])
 
 
-# --- The play --------------------------------------------------------------------------------------------------------
+# --- Scenes ----------------------------------------------------------------------------------------------------------
 
 
 def play(
     beta: Beta, fleet: Sequence[Machine], application: requests.Session, api: requests.Session, password: str
 ) -> Iterator[str]:
-    """The play, a line per scene. Played again, the past stays as it was."""
+    """Play the scenes and yield a line for each. A repetition leaves the past unchanged."""
     try:
         operator = Operator(beta.url, password)
-    except NotLetIn:
+    except LoginFailed:
         yield "the operator's password is another one by now, so nobody began a beta programme"
         return
     now = datetime.now(UTC)
-    begin(operator, now)
-    beta.number = number_of(operator)
+    create_programme(operator, now)
+    beta.number = find_programme(operator)
     beta.key = PAGE.findall(operator.read(f"/admin/beta/betaprogramme/{beta.number}/change/"))[0]
-    ways = Ways(beta.url, beta.key, application, fleet, now)
+    sender = FeedbackSender(beta.url, beta.key, application, fleet, now)
     if not is_over(operator):
-        judge_services(operator, api, beta.number)
-        yield from three_weeks(ways)
-        yield from today(beta, ways)
-        settle(operator)
-        yield from last_bug(beta, operator, api)
-    beta.verdict = report(beta, api)["verdict"]
-    yield handed_on(beta.data)
+        add_targets(operator, api, beta.number)
+        yield from play_three_weeks(sender)
+        yield from play_today(beta, sender)
+        triage_feedback(operator)
+        yield from fix_last_bug(beta, operator, api)
+    beta.verdict = fetch_report(beta, api)["verdict"]
+    yield export_report(beta.data)
 
 
 def is_over(operator: Operator) -> bool:
-    """Whether the last scene was played: what was broken off before is played again from its beginning."""
+    """Return True if the last scene was played. An interrupted run is repeated from the beginning."""
     return FEEDBACK.search(operator.read("/admin/beta/betafeedback/", q=HANGS, status="fixed")) is not None
 
 
-def three_weeks(ways: Ways) -> Iterator[str]:
-    said = ways.tell(FIRST)
-    remember(FIRST, ways.now, FIRST_VERDICT)
-    said += ways.tell(SECOND)
-    remember(SECOND, ways.now, SECOND_VERDICT)
-    said += ways.tell(THIRD)
-    remember(THIRD, ways.now)
+def play_three_weeks(sender: FeedbackSender) -> Iterator[str]:
+    said = sender.send_all(FIRST)
+    backdate(FIRST, sender.now, FIRST_VERDICT)
+    said += sender.send_all(SECOND)
+    backdate(SECOND, sender.now, SECOND_VERDICT)
+    said += sender.send_all(THIRD)
+    backdate(THIRD, sender.now)
     people = len({voice.who for voice in FIRST + SECOND + THIRD})
     yield f"{people} participants of {NAME} said {said.count(201)} things in {DAYS} days, in three languages"
 
 
-def remember(voices: Sequence[Voice], now: datetime, ago: float | None = None) -> None:
-    """What they said came when it was said; of the moment `ago` days before now a report is kept."""
-    given = {said["id"]: said["given_at"] for said in (said_by(voice, now) for voice in voices)}
-    within(WRITER, {"programme": NAME, "given": given, "moment": ago and now - timedelta(days=ago)})
+def backdate(voices: Sequence[Voice], now: datetime, ago: float | None = None) -> None:
+    """Set the times of the feedback to the past, and keep a report of the time `ago` days before now."""
+    given = {said["id"]: said["given_at"] for said in (feedback_fields(voice, now) for voice in voices)}
+    run_in_portal("feedback_times", {"programme": NAME, "given": given, "moment": ago and now - timedelta(days=ago)})
 
 
-def today(beta: Beta, ways: Ways) -> Iterator[str]:
-    again = ways.tell(SECOND[:1])
+def play_today(beta: Beta, sender: FeedbackSender) -> Iterator[str]:
+    again = sender.send_all(SECOND[:1])
     yield f"what was sent again was known: {'yes' if again == [200] else again}"
     robot = Voice(0, "robot", "other", "Buy our pills!", way=FORM)
-    ways.tell([robot], website="https://pills.example.org")
+    sender.send_all([robot], website="https://pills.example.org")
     yield "a robot filled in the field that no person sees: it was thanked, and nothing was kept"
-    count = said_by_the_package(beta.url, ways.application, beta.data / "feedback.jsonl")
+    count = send_by_package(beta.url, sender.application, beta.data / "feedback.jsonl")
     yield f"a program with the client package told {count} things that its users said"
-    thanks = "and was thanked" if said_on_the_page(beta.url, beta.key) else "but was not thanked"
+    thanks = "and was thanked" if send_by_page(beta.url, beta.key) else "but was not thanked"
     yield f"somebody without it filled in {beta.form}, {thanks}"
 
 
-def last_bug(beta: Beta, operator: Operator, api: requests.Session) -> Iterator[str]:
-    yield f"the report said {in_short(report(beta, api))}"
+def fix_last_bug(beta: Beta, operator: Operator, api: requests.Session) -> Iterator[str]:
+    yield f"the report said {summarize_report(fetch_report(beta, api))}"
     triage(operator, HANGS, status="fixed", fix_version=NEW, add_tags="export")
-    yield f"the operator marked the last grave bug as fixed, and now it says {in_short(report(beta, api))}"
+    summary = summarize_report(fetch_report(beta, api))
+    yield f"the operator marked the last grave bug as fixed, and now it says {summary}"
 
 
-def in_short(said: dict[str, Any]) -> str:
+def summarize_report(said: dict[str, Any]) -> str:
     missed = [condition["name"] for condition in said["conditions"] if not condition["ok"]]
     return f"{said['verdict']} for {', '.join(missed)}" if missed else f"{said['verdict']}"
 
 
-def report(beta: Beta, api: requests.Session) -> dict[str, Any]:
+def fetch_report(beta: Beta, api: requests.Session) -> dict[str, Any]:
     answer = api.get(f"{beta.url}/api/v1/beta/report", params={"programme": NAME}, timeout=30)
     answer.raise_for_status()
     found: dict[str, Any] = answer.json()
     return found
 
 
-def handed_on(data: Path) -> str:
-    """As somebody at the console makes it."""
+def export_report(data: Path) -> str:
+    """Write the report in every format with the command."""
     folder = data / "reports"
     folder.mkdir(parents=True, exist_ok=True)
     for form in FORMATS:

@@ -1,4 +1,4 @@
-"""A small authority of the demo's own, so that a certificate is refused for its dates and for nothing else."""
+"""A certificate authority of the demo, so that certificates are only refused for their dates."""
 
 from __future__ import annotations
 
@@ -19,38 +19,36 @@ LIFE = timedelta(days=90)
 
 @dataclass
 class Authority:
-    """Its certificate stands in `folder`, where the portal is told to look for it."""
+    """A certificate authority, whose certificate the portal reads from `folder`."""
 
     folder: Path
 
     def __post_init__(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self.signed(NAME, self.key.public_key(), datetime.now(UTC) + LIFE, is_authority=True)
+        certificate = self.sign(NAME, self.key.public_key(), datetime.now(UTC) + LIFE, is_authority=True)
         self.path = self.folder / "authority.pem"
         self.path.write_bytes(certificate)
 
     def context(self, name: str, until: datetime) -> ssl.SSLContext:
-        """Of a server on this machine whose certificate ends then."""
+        """Return the TLS context of a server on this machine whose certificate expires at `until`."""
         key = ec.generate_private_key(ec.SECP256R1())
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         path = self.folder / f"{name}.pem"
-        path.write_bytes(pem + self.signed(HOST, key.public_key(), until))
+        path.write_bytes(pem + self.sign(HOST, key.public_key(), until))
         path.chmod(0o600)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
         return context
 
-    def signed(
-        self, name: str, key: ec.EllipticCurvePublicKey, until: datetime, *, is_authority: bool = False
-    ) -> bytes:
+    def sign(self, name: str, key: ec.EllipticCurvePublicKey, until: datetime, *, is_authority: bool = False) -> bytes:
         address = x509.IPAddress(ipaddress.ip_address(HOST))
         builder = (
             x509.CertificateBuilder()
-            .subject_name(named(name))
-            .issuer_name(named(NAME))
+            .subject_name(common_name(name))
+            .issuer_name(common_name(NAME))
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(until - 2 * LIFE)
@@ -61,5 +59,5 @@ class Authority:
         return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def named(name: str) -> x509.Name:
+def common_name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

@@ -1,4 +1,4 @@
-"""The portal's own commands, as somebody at its console types them."""
+"""Run the portal's commands and scripts in its own processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MANAGE = [sys.executable, str(ROOT / "manage.py")]
 
 
 def manage(*arguments: str, capture: bool = False) -> str:
-    """What a command of manage.py prints, where it is captured. Ends the demo where the command fails."""
+    """Run a command of manage.py. Return its output if captured. Exit if the command fails."""
     pipe = subprocess.PIPE if capture else None
     done = subprocess.run([*MANAGE, *arguments], cwd=ROOT, stdout=pipe, stderr=pipe, text=True, check=False)
     if done.returncode:
@@ -22,12 +22,17 @@ def manage(*arguments: str, capture: bool = False) -> str:
     return (done.stdout or "").strip()
 
 
-def within(script: str, said: object) -> str:
-    """What a script prints that runs in the portal's own process, and reads `said` as JSON from its input."""
+def portal_command(script: str) -> list[str]:
+    """Return the command that runs a script of `demo.portal_side` in a process of the portal."""
+    return [*MANAGE, "shell", "-v0", "-c", f"from demo.portal_side.{script} import main; main()"]
+
+
+def run_in_portal(script: str, data: object) -> str:
+    """Run a script of `demo.portal_side` with `data` as JSON on its input. Return its output."""
     done = subprocess.run(
-        [*MANAGE, "shell", "-v0", "-c", script],
+        portal_command(script),
         cwd=ROOT,
-        input=json.dumps(said, default=datetime.isoformat),
+        input=json.dumps(data, default=datetime.isoformat),
         stdout=subprocess.PIPE,
         text=True,
         check=True,

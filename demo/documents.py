@@ -1,4 +1,4 @@
-"""The documents the fleet works through: real files, some of them broken as files are."""
+"""Make the documents that the fleet processes: real files, some of them broken."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pymupdf
 
-# A PDF with a page tree and nothing on it: no library writes one, so it is spelled out.
+# A PDF with an empty page tree, which no library writes.
 ZERO_PAGES = b"""%PDF-1.4
 1 0 obj <</Type/Catalog/Pages 2 0 R>> endobj
 2 0 obj <</Type/Pages/Kids[]/Count 0>> endobj
@@ -17,7 +17,7 @@ trailer <</Root 1 0 R/Size 3>>
 
 
 def make_documents(folder: Path, rng: random.Random, count: int) -> list[Path]:
-    """`count` files: mostly PDFs of 1 to 30 pages, now and then a picture, or a text the client cannot count."""
+    """Make `count` files: mostly PDFs of 1 to 30 pages, some images, and documents that cannot be counted."""
     folder.mkdir(parents=True, exist_ok=True)
     return [make_document(folder, rng, number) for number in range(count)]
 
@@ -43,7 +43,7 @@ def write_pdf(path: Path, pages: int, password: str = "") -> None:
 
 
 def make_broken_documents(folder: Path) -> list[Path]:
-    """One that is encrypted, one that is cut off, one without a page."""
+    """Make an encrypted PDF, a truncated one, and one without pages."""
     folder.mkdir(parents=True, exist_ok=True)
     encrypted, truncated, empty = (folder / f"{name}.pdf" for name in ("encrypted", "truncated", "empty"))
     write_pdf(encrypted, 5, password="secret")

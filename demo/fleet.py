@@ -1,4 +1,4 @@
-"""A dozen machines, as the portal meets them: over HTTP, through the client package and nothing else."""
+"""A dozen machines, which use the portal over HTTP through the client package only."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ PEOPLE = [
 
 @dataclass
 class Machine:
-    """One machine with its state on disk, as an installation has it."""
+    """One machine with its state on disk."""
 
     machine_id: str
     user_name: str
@@ -71,7 +71,7 @@ class Machine:
         return str(self.folder / "usage.jsonl")
 
     def enrol(self, token: str) -> str:
-        """How it went: enrolled, reactivated or replayed."""
+        """Enrol the machine. Return `enrolled`, `reactivated` or `replayed`."""
         done = enroll(
             self.url,
             token,
@@ -88,8 +88,8 @@ class Machine:
     def telemetry(self, url: str = "") -> UsageTelemetryClient:
         return UsageTelemetryClient(url or self.url, self.store)
 
-    def present(self, token: str) -> bool:
-        """Makes sure that the machine is enrolled, as it may not be any more; whether it had to enrol."""
+    def ensure_enrolled(self, token: str) -> bool:
+        """Send a heartbeat, after enrolling the machine if necessary. Return True if it was."""
         if self.store.load() is not None:
             try:
                 self.beat()
@@ -106,7 +106,7 @@ class Machine:
         send_heartbeat(self.url, make_session(self.store), version=self.version, os_info=self.os_info)
 
     def work(self, paths: list[Path], ago: timedelta = timedelta()) -> None:
-        """Counts the pages of the documents and keeps the report of the run, safe on disk before anything is sent."""
+        """Count the pages of the documents and spool the run, which ended `ago` before now."""
         documents = []
         for path in paths:
             pages = page_count_for(path)
@@ -128,7 +128,7 @@ class Machine:
         return flush_spool(self.spool, self.telemetry(url))
 
     def flush_until_empty(self, seconds: float = 20) -> int:
-        """Sends what waits as a program does that keeps running: a flush in a pause does nothing, so it asks again."""
+        """Flush until nothing waits, as a running program does: flushes during a pause do nothing."""
         sent, deadline = 0, time.monotonic() + seconds
         while spool_stats(self.spool).pending and time.monotonic() < deadline:
             sent += self.flush()
@@ -154,30 +154,30 @@ def machines(url: str, folder: Path, seed: int = 7) -> list[Machine]:
 
 
 def closed_address() -> str:
-    """An address where nobody listens, for the machine whose network is down."""
+    """Return a URL where nothing listens, for a machine without a network."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def play(fleet: list[Machine], token: str, own_tokens: Mapping[str, str] | None = None) -> Iterator[str]:
-    """The play, a line per scene. Played again on the same data it goes on where it stood.
+    """Play the scenes and yield a line for each. A repetition on the same data goes on from there.
 
-    `own_tokens` are enrolment tokens issued for one machine each: those with backups need an approval otherwise.
+    `own_tokens` are enrolment tokens for one machine each: a machine with backups would otherwise need an approval.
     """
-    enrolled = sum(machine.present((own_tokens or {}).get(machine.machine_id, token)) for machine in fleet)
+    enrolled = sum(machine.ensure_enrolled((own_tokens or {}).get(machine.machine_id, token)) for machine in fleet)
     yield f"{enrolled} machines enrolled, {len(fleet) - enrolled} were already"
     for machine in fleet:
         machine.work(make_documents(machine.folder / "documents", machine.rng, machine.rng.randint(2, 8)))
     sent = sum(machine.flush_until_empty() for machine in fleet)
     yield f"{len(fleet)} machines sent a heartbeat and {sent} runs with the pages of their documents"
-    yield from broken_documents(fleet[0])
-    yield from offline(fleet[1:4])
-    yield from leaving_and_coming_back(fleet[-1], token)
-    yield from refused_intruder(fleet[0], token)
+    yield from process_broken_documents(fleet[0])
+    yield from play_offline(fleet[1:4])
+    yield from reinstall(fleet[-1], token)
+    yield from refuse_intruder(fleet[0], token)
 
 
-def broken_documents(machine: Machine) -> Iterator[str]:
+def process_broken_documents(machine: Machine) -> Iterator[str]:
     paths = make_broken_documents(machine.folder / "broken")
     machine.work(paths)
     machine.flush_until_empty()
@@ -185,8 +185,8 @@ def broken_documents(machine: Machine) -> Iterator[str]:
     yield f"{machine.machine_id} met broken PDFs and went on ({counted})"
 
 
-def offline(some: list[Machine]) -> Iterator[str]:
-    """Weeks without a network: each day's run is kept, and counts for its day once the network is back."""
+def play_offline(some: list[Machine]) -> Iterator[str]:
+    """Play weeks without a network. Each day's run is spooled, and counts for its day afterwards."""
     nowhere = closed_address()
     for machine in some:
         paths = make_documents(machine.folder / "documents", machine.rng, 4)
@@ -199,15 +199,15 @@ def offline(some: list[Machine]) -> Iterator[str]:
     yield f"the network is back: {sent} runs replayed, none lost"
 
 
-def leaving_and_coming_back(machine: Machine, token: str) -> Iterator[str]:
+def reinstall(machine: Machine, token: str) -> Iterator[str]:
     uninstall(machine.url, machine.store, reason="replaced by a new computer")
     status = machine.enrol(token)
     machine.beat()
     yield f"{machine.machine_id} was uninstalled and came back: {status}"
 
 
-def refused_intruder(machine: Machine, token: str) -> Iterator[str]:
-    """A second computer under a name that is taken gets no token: the portal never evicts the first."""
+def refuse_intruder(machine: Machine, token: str) -> Iterator[str]:
+    """Let a second computer enrol under a taken name, which the portal refuses."""
     twin = Machine(**{**vars(machine), "folder": machine.folder.with_name("twin")})
     try:
         twin.enrol(token)
@@ -215,8 +215,8 @@ def refused_intruder(machine: Machine, token: str) -> Iterator[str]:
         yield f"a second computer calling itself {machine.machine_id} was refused: {error.code}"
 
 
-def refused_impostor(machine: Machine, token: str) -> Iterator[str]:
-    """Somebody with the installers' token asks to be a server whose backups are expected, and has to wait."""
+def refuse_impostor(machine: Machine, token: str) -> Iterator[str]:
+    """Let a computer enrol as a server with expected backups, which needs an approval."""
     impostor = Machine(**{**vars(machine), "machine_id": SERVER, "folder": machine.folder.with_name("impostor")})
     try:
         impostor.enrol(token)
@@ -225,7 +225,7 @@ def refused_impostor(machine: Machine, token: str) -> Iterator[str]:
 
 
 def keep_alive(fleet: list[Machine], rng: random.Random) -> None:
-    """One small thing that happens while somebody looks at the admin."""
+    """Let one machine send a heartbeat and a run."""
     machine = rng.choice(fleet)
     with contextlib.suppress(PortalError):  # the portal is being restarted, perhaps: the run below waits in its spool
         machine.beat()

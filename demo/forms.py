@@ -1,4 +1,4 @@
-"""What a browser would send of a form that somebody opens and submits."""
+"""Read the values that a browser would send for a form on a page."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ Attributes = list[tuple[str, str | None]]
 
 
 class Forms(HTMLParser):
-    """The values of the forms of a page, in their order, as they stand when it is opened."""
+    """Collects the initial values of the forms of a page, in their order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[dict[str, str]] = []
+        self.values_of_forms: list[dict[str, str]] = []
         self.select = ""
         self.area = ""
 
     def handle_starttag(self, tag: str, attrs: Attributes) -> None:
-        given = {name: value or "" for name, value in attrs}
-        name = given.get("name", "")
+        attributes = {name: value or "" for name, value in attrs}
+        name = attributes.get("name", "")
         match tag:
             case "form":
-                self.found.append({})
-            case "input" if name and self.is_sent(given):
-                self.keep(name, given.get("value", "on" if "checked" in given else ""))
+                self.values_of_forms.append({})
+            case "input" if name and self.is_sent(attributes):
+                self.set_value(name, attributes.get("value", "on" if "checked" in attributes else ""))
             case "select":
                 self.select = name
-            case "option" if self.select and ("selected" in given or self.select not in self.found[-1]):
-                self.keep(self.select, given.get("value", ""))
+            case "option" if self.select and ("selected" in attributes or self.select not in self.values_of_forms[-1]):
+                self.set_value(self.select, attributes.get("value", ""))
             case "textarea":
                 self.area = name
-                self.keep(name, "")
+                self.set_value(name, "")
 
-    def is_sent(self, given: dict[str, str]) -> bool:
-        kind = given.get("type", "text")
-        return kind not in ("submit", "button", "file") and (kind not in ("checkbox", "radio") or "checked" in given)
+    def is_sent(self, attributes: dict[str, str]) -> bool:
+        kind = attributes.get("type", "text")
+        return kind not in ("submit", "button", "file") and (
+            kind not in ("checkbox", "radio") or "checked" in attributes
+        )
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "select":
@@ -43,21 +45,21 @@ class Forms(HTMLParser):
             self.area = ""
 
     def handle_data(self, data: str) -> None:
-        """A browser drops the newline that a text area begins with."""
+        """Collect the text of a text area without its first newline, as a browser does."""
         if self.area:
-            text = self.found[-1][self.area]
-            self.keep(self.area, text + data if text else data.removeprefix("\n"))
+            text = self.values_of_forms[-1][self.area]
+            self.set_value(self.area, text + data if text else data.removeprefix("\n"))
 
-    def keep(self, name: str, value: str) -> None:
-        if self.found:
-            self.found[-1][name] = value
+    def set_value(self, name: str, value: str) -> None:
+        if self.values_of_forms:
+            self.values_of_forms[-1][name] = value
 
 
-def form_with(page: str, field: str) -> dict[str, str]:
-    """The values of the first form that has this field. Raises LookupError where none has."""
+def read_form(page: str, field: str) -> dict[str, str]:
+    """Return the values of the first form with this field. Raises LookupError if there is none."""
     forms = Forms()
     forms.feed(page)
-    for values in forms.found:
+    for values in forms.values_of_forms:
         if field in values:
             return values
     raise LookupError(f"no form here asks for {field}")

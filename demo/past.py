@@ -1,6 +1,6 @@
-"""A past for the services: weeks of figures and a few incidents, entered as if the portal had watched them.
+"""A history for the services: weeks of rollups and a few incidents, as if the portal had monitored them.
 
-What the portal computes from checks is made up here and written by the portal's own process, which alone knows how.
+The figures are invented here and written by a process of the portal.
 """
 
 from __future__ import annotations
@@ -11,67 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from demo.commands import within
+from demo.commands import run_in_portal
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 DAYS = 42
-# Checks every 10 seconds, of which so many latencies stand for all.
+# Checks every 10 seconds. SAMPLES latencies represent all of them.
 CHECKS = {MINUTE: 6, HOUR: 360}
 SAMPLES = 6
-# By the hour of the day (UTC): offices are open by day.
+# Load by the hour of the day (UTC).
 BUSY = [0.7] * 7 + [1.0, 1.3, 1.4, 1.4, 1.3, 1.2, 1.3, 1.4, 1.4, 1.3, 1.1] + [0.8] * 6
-
-WRITER = """
-import json, sys
-from datetime import datetime, timedelta
-from django.db import transaction
-from monitoring import badge, histogram, rollups, uptime
-from monitoring.models import Incident, IncidentEvent, Rollup, Target
-
-def tally(checks, failures, latencies):
-    weight = (checks - failures) / len(latencies)
-    found = rollups.Tally(checks, failures, latency_sum_ms=sum(latencies) * weight)
-    for number, latency in enumerate(latencies):
-        key = str(histogram.bucket(latency))
-        count = int(weight * (number + 1)) - int(weight * number)
-        found.histogram[key] = found.histogram.get(key, 0) + count
-    return found
-
-def tallies(target, rows):
-    return {(target.pk, datetime.fromisoformat(start)): tally(*figures) for start, *figures in rows}
-
-def write_figures(target, minutes, hours):
-    by_hour, by_day = tallies(target, hours), {}
-    for (pk, start), each in by_hour.items():
-        by_day.setdefault((pk, uptime.floor(start, uptime.DAY)), rollups.Tally()).add(each)
-    rollups.write(Rollup.Period.MINUTE, tallies(target, minutes))
-    rollups.write(Rollup.Period.HOUR, by_hour)
-    rollups.write(Rollup.Period.DAY, by_day)
-
-def write_incident(target, fields, events):
-    length = timedelta(seconds=fields.pop("seconds"))
-    incident = Incident.objects.create(subject=target.subject, target=target, duration=length, **fields)
-    IncidentEvent.objects.bulk_create(IncidentEvent(incident=incident, **event) for event in events)
-
-incidents = []
-for service in json.load(sys.stdin):
-    past = service.pop("past")
-    with transaction.atomic():
-        target, is_new = Target.objects.get_or_create(name=service.pop("name"), defaults=service)
-        Target.objects.filter(pk=target.pk).update(url=service["url"])
-        if is_new:
-            write_figures(target, past["minutes"], past["hours"])
-            incidents += [(target, *incident) for incident in past["incidents"]]
-for incident in sorted(incidents, key=lambda each: each[1]["opened_at"]):
-    write_incident(*incident)
-badge.publish(Target.objects.filter(pk=target.pk))
-print(badge.badge_url(Target.objects.get(pk=target.pk)))
-"""
 
 
 @dataclass(frozen=True)
 class Outage:
-    """`ago` before now, for so many minutes; what it was is told in the portal's words, and in those of an operator."""
+    """An outage `ago` before now. `detail` is the portal's text, `cause` the operator's."""
 
     ago: timedelta
     minutes: int
@@ -79,34 +32,34 @@ class Outage:
     detail: str = ""
     cause: str = ""
 
-    def share_of(self, start: datetime, length: timedelta, now: datetime) -> float:
-        """Of a minute or an hour, which part the service was down for."""
+    def share_down(self, start: datetime, length: timedelta, now: datetime) -> float:
+        """Return the share of a minute or an hour for which the service was down."""
         begin = now - self.ago
         overlap = min(start + length, begin + self.minutes * MINUTE) - max(start, begin)
         return max(overlap, timedelta(0)) / length
 
     def incident(self, now: datetime) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """The fields of the incident, and of the events of its timeline."""
+        """Return the fields of the incident, and those of the events of its timeline."""
         opened, error = now - self.ago, {"error_kind": self.error_kind, "detail": self.detail}
-        resolved, seen = opened + self.minutes * MINUTE, opened + self.minutes * MINUTE / 4
+        resolved, acknowledged_at = opened + self.minutes * MINUTE, opened + self.minutes * MINUTE / 4
         events: list[dict[str, Any]] = [{"kind": "opened", "at": opened, **error}]
         if self.cause:
-            events.append({"kind": "acknowledged", "at": seen, "actor": "operator"})
+            events.append({"kind": "acknowledged", "at": acknowledged_at, "actor": "operator"})
             events.append({"kind": "noted", "at": resolved, "actor": "operator", "text": self.cause})
         events.append({"kind": "resolved", "at": resolved})
         fields = {"rule": "unavailable", "opened_at": opened, "resolved_at": resolved, "told_at": opened, **error}
-        acknowledged = {"acknowledged_at": seen, "acknowledged_by": "operator"} if self.cause else {}
+        acknowledged = {"acknowledged_at": acknowledged_at, "acknowledged_by": "operator"} if self.cause else {}
         return {**fields, **acknowledged, "cause": self.cause, "seconds": 60 * self.minutes}, events
 
 
 @dataclass(frozen=True)
 class Past:
-    """What a service usually takes (milliseconds), and when it was down."""
+    """The usual latency of a service, and its outages."""
 
     latency_ms: float
     outages: tuple[Outage, ...] = ()
 
-    def written(self, now: datetime, rng: random.Random) -> dict[str, Any]:
+    def make_history(self, now: datetime, rng: random.Random) -> dict[str, Any]:
         hour, minute = now.replace(minute=0, second=0, microsecond=0), now.replace(second=0, microsecond=0)
         return {
             "minutes": list(self.rows(minute - DAY, minute, MINUTE, now, rng)),
@@ -117,9 +70,9 @@ class Past:
     def rows(
         self, start: datetime, end: datetime, length: timedelta, now: datetime, rng: random.Random
     ) -> Iterator[tuple[datetime, int, int, list[float]]]:
-        """When each began, its checks, its failures, and some of its latencies."""
+        """Yield the start, checks, failures and some latencies of each minute or hour."""
         while start < end:
-            share = min(1.0, sum(outage.share_of(start, length, now) for outage in self.outages))
+            share = min(1.0, sum(outage.share_down(start, length, now) for outage in self.outages))
             usual = self.latency_ms * BUSY[start.hour]
             latencies = [round(usual * rng.lognormvariate(0, 0.3), 1) for _ in range(SAMPLES)]
             yield start, CHECKS[length], round(share * CHECKS[length]), latencies
@@ -127,10 +80,10 @@ class Past:
 
 
 def enter(services: list[dict[str, Any]], pasts: list[Past], seed: int = 7) -> str:
-    """Enters those services that are not there yet, each with its past, and where all of them answer now.
+    """Create missing services with their history, and update the URLs of all.
 
-    The address of the last one's badge.
+    Return the URL of the last one's badge.
     """
     rng, now = random.Random(seed), datetime.now(UTC)  # noqa: S311 - a play, not a secret
-    entered = [fields | {"past": past.written(now, rng)} for fields, past in zip(services, pasts, strict=True)]
-    return within(WRITER, entered)
+    entered = [fields | {"past": past.make_history(now, rng)} for fields, past in zip(services, pasts, strict=True)]
+    return run_in_portal("history", entered)

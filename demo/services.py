@@ -1,6 +1,6 @@
-"""Services that the portal watches: some are fine, others flap, slow down, die and come back, or let a certificate end.
+"""Services that the portal monitors. Some are fine, others flap, slow down, die and recover, or have old certificates.
 
-They listen on this machine, and a Telegram of the demo's own receives what the portal says of them.
+They listen on this machine, and a fake Telegram receives the portal's messages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 import requests
 
 from demo.certificates import Authority
-from demo.forms import form_with
+from demo.forms import read_form
 from demo.past import DAY, DAYS, HOUR, Outage, Past, enter
 from demo.telegram import Telegram
 
@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         site = self.server
         time.sleep(site.seconds * random.uniform(0.7, 1.3))  # noqa: S311 - a play, not a secret
-        content = json.dumps(site.says).encode()
+        content = json.dumps(site.body).encode()
         self.send_response(site.status)
         for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(content)))):
             self.send_header(name, value)
@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Site(ThreadingHTTPServer):
-    """One service on a port of its own: what it answers, and after how many seconds, may change at any time."""
+    """One service on its own port, whose answer and latency may change at any time."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -78,31 +78,31 @@ class Site(ThreadingHTTPServer):
     def __init__(self, seconds: float, context: ssl.SSLContext | None = None, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.seconds, self.status = seconds, 200
-        self.says = {"status": "ok", "at": datetime.now(UTC).isoformat()}
+        self.body = {"status": "ok", "at": datetime.now(UTC).isoformat()}
         self.context = context
         self.url = f"{'https' if context else 'http'}://127.0.0.1:{self.server_port}/"
         threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True).start()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """In the thread of the connection, so that a handshake keeps no other waiting."""
+        """Do the TLS handshake in the thread of the connection, so that it blocks no other."""
         if self.context:
             request = self.context.wrap_socket(request, server_side=True)
         super().finish_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever does not believe a certificate hangs up."""
+        """Ignore errors: a client that refuses the certificate closes the connection."""
 
     def die(self) -> None:
         self.shutdown()
         self.server_close()
 
-    def reborn(self) -> Site:
+    def restarted(self) -> Site:
         return Site(self.seconds, self.context, self.server_port)
 
 
 @dataclass
 class Ports:
-    """Where the services listened the last time. There again, nobody takes a restart of the demo for an outage."""
+    """The ports of the last run, which are used again so that a restart of the demo is no outage."""
 
     path: Path
 
@@ -110,7 +110,7 @@ class Ports:
         self.known: dict[str, int] = json.loads(self.path.read_text()) if self.path.exists() else {}
 
     def site(self, name: str, seconds: float, context: ssl.SSLContext | None = None) -> Site:
-        with contextlib.suppress(OSError):  # somebody else listens there by now
+        with contextlib.suppress(OSError):  # another program uses the port now
             return Site(seconds, context, self.known.get(name, 0))
         return Site(seconds, context)
 
@@ -119,28 +119,29 @@ class Ports:
 
 
 class Services:
-    """All of them, and Telegram beside them; what is left of both is gone with the process."""
+    """All services and the fake Telegram, which end with the process."""
 
     def __init__(self, folder: Path) -> None:
         authority, now = Authority(folder), datetime.now(UTC)
         self.telegram = Telegram()
         self.authority = authority.path
         soon, over = now + timedelta(days=9), now - timedelta(minutes=5)
-        known = Ports(folder / "ports.json")
+        ports = Ports(folder / "ports.json")
         self.sites = {
-            "Shop": known.site("Shop", 0.03, authority.context("shop", soon)),
-            "Customer area": known.site("Customer area", 0.03, authority.context("area", over)),
-            DIES: known.site(DIES, 0.05),
-            FLAPS: known.site(FLAPS, 0.08),
-            SLOWS: known.site(SLOWS, 0.1),
-            SHOWN: known.site(SHOWN, 0.005),
+            "Shop": ports.site("Shop", 0.03, authority.context("shop", soon)),
+            "Customer area": ports.site("Customer area", 0.03, authority.context("area", over)),
+            DIES: ports.site(DIES, 0.05),
+            FLAPS: ports.site(FLAPS, 0.08),
+            SLOWS: ports.site(SLOWS, 0.1),
+            SHOWN: ports.site(SHOWN, 0.005),
         }
-        known.keep(self.sites)
+        ports.keep(self.sites)
         self.is_dead = False
 
     def settings(self, given: Mapping[str, str]) -> dict[str, str]:
-        """What the portal needs to know of them. It asks nothing outside of this machine unless it is told to, and
-        trusts our authority beside those it is given.
+        """Return the settings of the portal. Settings in `given` win.
+
+        By default the portal probes only this machine, and it trusts our authority beside the given ones.
         """
         trusted = [Path(given["SSL_CERT_FILE"]).read_bytes()] if "SSL_CERT_FILE" in given else []
         bundle = self.authority.with_name("trusted.pem")
@@ -151,7 +152,7 @@ class Services:
         return {name: value for name, value in own.items() if name not in given} | {"SSL_CERT_FILE": str(bundle)}
 
     def targets(self) -> list[dict[str, Any]]:
-        """The fields of each, in the order of their pasts."""
+        """Return the fields of each target, in the order of PASTS."""
         more: dict[str, dict[str, Any]] = {
             SLOWS: {"max_latency_ms": 400},
             SHOWN: {"json_path": "$.status", "json_value": "ok"},
@@ -168,10 +169,10 @@ class Services:
             self.is_dead = True
 
     def revive(self) -> None:
-        """It stays dead, until it is revived again, as long as somebody else listens where it did."""
+        """Restart the dead service, which stays dead while another program uses its port."""
         if self.is_dead:
             with contextlib.suppress(OSError):
-                self.sites[DIES] = self.sites[DIES].reborn()
+                self.sites[DIES] = self.sites[DIES].restarted()
                 self.is_dead = False
 
     def flap(self, is_down: bool) -> None:
@@ -186,22 +187,22 @@ class Services:
         self.slow_down(False)
 
     def live(self, rng: random.Random) -> None:
-        """What happens while somebody looks: now and then something breaks, and it is mended soon."""
+        """Repair everything, then break one service in half of the calls."""
         self.heal()
         troubles: list[Callable[[], None]] = [self.kill, partial(self.flap, True), partial(self.slow_down, True)]
         if rng.random() < 0.5:
             rng.choice(troubles)()
 
 
-# --- The play --------------------------------------------------------------------------------------------------------
+# --- Scenes ----------------------------------------------------------------------------------------------------------
 
 
-class NotLetIn(Exception):
-    """The operator has another password by now, or is none any more."""
+class LoginFailed(Exception):
+    """The operator cannot sign in: the password was changed, or the account removed."""
 
 
 class Operator:
-    """Somebody at the admin, with a browser. Raises NotLetIn."""
+    """An operator who uses the admin with a browser. Raises LoginFailed."""
 
     def __init__(self, url: str, password: str, name: str = "operator") -> None:
         self.url = url
@@ -209,15 +210,15 @@ class Operator:
         self.submit("/accounts/login/", login=name, password=password, next="/admin/")
 
     def submit(self, path: str, **fields: object) -> None:
-        """Opens the page and submits its form."""
+        """Open the page and submit its form."""
         found = TOKEN_FIELD.search(self.read(path))
         if found is None:
             raise RuntimeError(f"there is no form on {path}")
         self.send(path, {"csrfmiddlewaretoken": found[1], **fields})
 
     def change(self, path: str, **fields: object) -> None:
-        """As `submit`, and what is not named stays as it is."""
-        self.send(path, {**form_with(self.read(path), next(iter(fields))), **fields})
+        """Submit the form with its current values, except for `fields`."""
+        self.send(path, {**read_form(self.read(path), next(iter(fields))), **fields})
 
     def read(self, path: str, **query: str) -> str:
         return self.browser.get(self.url + path, params=query, timeout=30).text
@@ -226,7 +227,7 @@ class Operator:
         answer = self.browser.post(self.url + path, data=form, headers={"Referer": self.url + path}, timeout=30)
         answer.raise_for_status()
         if "/login/" in answer.url:
-            raise NotLetIn
+            raise LoginFailed
 
     def acknowledge(self, incident: int, cause: str) -> None:
         chosen = {"_selected_action": incident}
@@ -234,63 +235,63 @@ class Operator:
         self.submit("/admin/monitoring/incident/", action="note_cause", confirmed=1, cause=cause, **chosen)
 
 
-class Watched:
-    """What the portal says of the services, over its API."""
+class IncidentReader:
+    """Reads the incidents of services from the portal's API."""
 
     def __init__(self, url: str, api: requests.Session) -> None:
         self.url = f"{url}/api/v1/monitoring"
         self.api = api
 
-    def incident(self, name: str) -> dict[str, Any] | None:
-        """The open one of that service."""
+    def find_open(self, name: str) -> dict[str, Any] | None:
+        """Return the open incident of a service, if any."""
         answer = self.api.get(f"{self.url}/status", timeout=10)
         answer.raise_for_status()
         return next((found for found in answer.json()["open_incidents"] if found["target"] == name), None)
 
 
 def play(url: str, services: Services, api: requests.Session, password: str) -> Iterator[str]:
-    """The play, a line per scene. Played again, it goes on with the services that are there."""
+    """Play the scenes and yield a line for each. A repetition goes on with the existing services."""
     badge = enter(services.targets(), [PASTS[name] for name in PASTS])
     yield f"{len(PASTS)} services are watched every {INTERVAL} seconds, and have a past of {DAYS} days ({badge})"
-    watched, told = Watched(url, api), len(services.telegram.received)
+    incidents, seen = IncidentReader(url, api), len(services.telegram.received)
     services.kill()
     services.slow_down(True)
     yield f"{DIES} does not answer any more, {SLOWS} becomes slow, and a certificate ended five minutes ago"
-    incident = wait(lambda: watched.incident(DIES))
+    incident = wait(lambda: incidents.find_open(DIES))
     if incident is None:
         yield "no incident opened: see what the portal logs"
         return
-    yield acknowledged(url, password, incident)
+    yield acknowledge_incident(url, password, incident)
     services.heal()
-    closed = wait(lambda: watched.incident(DIES) is None and watched.incident(SLOWS) is None)
+    closed = wait(lambda: incidents.find_open(DIES) is None and incidents.find_open(SLOWS) is None)
     yield f"{DIES} answers again: " + ("its incident is closed" if closed else "its incident is still open")
-    yield from heard(services.telegram, told)
+    yield from read_messages(services.telegram, seen)
 
 
-def acknowledged(url: str, password: str, incident: dict[str, Any]) -> str:
-    opened = f"an incident opened {since(incident['opened_at'])}"
+def acknowledge_incident(url: str, password: str, incident: dict[str, Any]) -> str:
+    opened = f"an incident opened {format_age(incident['opened_at'])}"
     try:
         Operator(url, password).acknowledge(incident["id"], "The demo stopped it.")
-    except NotLetIn:
+    except LoginFailed:
         return f"{opened}; the operator's password is another one by now, so nobody acknowledged it"
     return f"{opened}, and the operator acknowledged it with its cause"
 
 
-def heard(telegram: Telegram, told: int) -> Iterator[str]:
-    """What came after the first so many messages; nothing where somebody's own bot is told."""
+def read_messages(telegram: Telegram, seen: int) -> Iterator[str]:
+    """Yield the messages after the first `seen`; none if the portal uses a real bot."""
     if telegram.received:
-        wait(lambda: any(f"{DIES} is up" in text for text in telegram.received[told:]))
+        wait(lambda: any(f"{DIES} is up" in text for text in telegram.received[seen:]))
         yield "Telegram received meanwhile:"
-        yield from (f"  {text}" for text in telegram.received[told:])
+        yield from (f"  {text}" for text in telegram.received[seen:])
 
 
-def since(moment: str) -> str:
+def format_age(moment: str) -> str:
     seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
     return f"{max(0, round(seconds))} s ago"
 
 
 def wait(look: Callable[[], Any]) -> Any:
-    """What the look finds in the end, or nothing within PATIENCE_SECONDS."""
+    """Poll until `look` returns something true, at most PATIENCE_SECONDS. Return its last result."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := look()) and time.monotonic() < deadline:
         time.sleep(0.5)

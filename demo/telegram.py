@@ -1,4 +1,4 @@
-"""Telegram's Bot API as far as the portal uses it, on this machine: it keeps what it was sent, and nobody is told."""
+"""A fake of Telegram's Bot API on this machine, which keeps the messages of the portal."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         is_ours = self.path == f"/bot{TOKEN}/sendMessage"
         if is_ours:
-            self.server.take(str(body["text"]))
+            self.server.receive(str(body["text"]))
         self.answer({"ok": True, "result": {}} if is_ours else {"ok": False, "error_code": 404})
 
-    def answer(self, said: dict[str, object]) -> None:
-        content = json.dumps(said).encode()
+    def answer(self, body: dict[str, object]) -> None:
+        content = json.dumps(body).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -35,7 +35,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Telegram(ThreadingHTTPServer):
-    """`received` are the messages in their order, a line each."""
+    """A fake Telegram. `received` has the messages in their order, one line each."""
 
     daemon_threads = True
 
@@ -46,11 +46,11 @@ class Telegram(ThreadingHTTPServer):
 
     @property
     def settings(self) -> dict[str, str]:
-        """Of the portal that is to send its messages here."""
+        """Return the settings with which the portal sends its messages here."""
         base = f"http://127.0.0.1:{self.server_port}"
         return {"TELEGRAM_API_BASE": base, "TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_CHAT_ID": CHAT}
 
-    def take(self, text: str) -> None:
+    def receive(self, text: str) -> None:
         title, *rest = (part for part in html.unescape(MARKUP.sub("", text)).splitlines() if part)
-        said = f": {rest[0]}" if len(rest) > 1 else ""
-        self.received.append(f"{datetime.now():%H:%M:%S}  {title}{said}")
+        detail = f": {rest[0]}" if len(rest) > 1 else ""
+        self.received.append(f"{datetime.now():%H:%M:%S}  {title}{detail}")

@@ -1,6 +1,6 @@
-"""What customers use: licences with a past and a quota, people at work, and the guardian, who reports on them.
+"""The usage of customers: licences with a history and a quota, people at work, and the guardian's report.
 
-The past is told as a customer's machines and applications tell of theirs: later, over HTTP, and with its own moments.
+Past runs and events are sent over HTTP with their own times, as by machines that were offline.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from vigie_client import (
     spool_stats,
 )
 
-from demo.services import NotLetIn, Operator, wait
+from demo.services import LoginFailed, Operator, wait
 
 DAY, DAYS, BATCH = timedelta(days=1), 60, 100
-# A period that began so long ago has had time to use up its quota.
+# A quota period that began so many days ago can be used up.
 INTO_THE_PERIOD, LAST_DAY = 20, 28
 PEOPLE = ("alice.martin", "bruno.petit", "chloe.durand", "grace.mbarga", "karim.haddad")
 FEATURES = {
@@ -44,14 +44,12 @@ LICENCE = re.compile(r"/admin/usage/licence/(\d+)/change/")
 
 
 class PasswordProtected(Exception):
-    """What an application raises at a document that is locked."""
+    """Raised by an application for a locked document."""
 
 
 @dataclass(frozen=True)
 class Customer:
-    """`share` of the quota is used in the running period; without one there is no quota, without a name nobody knows
-    whose licence it is.
-    """
+    """A customer with the used `share` of the quota, if there is one. An empty name is an unknown licence holder."""
 
     ref: str
     name: str
@@ -68,26 +66,26 @@ CUSTOMERS = (
 )
 
 
-# --- The guardian's mail ---------------------------------------------------------------------------------------------
+# --- Mail of the guardian --------------------------------------------------------------------------------------------
 
 
-def mails(data: Path) -> Path:
+def mail_folder(data: Path) -> Path:
     return (data / "mails").resolve()
 
 
 def settings(data: Path, given: Mapping[str, str]) -> dict[str, str]:
-    """Mails become files, unless somebody has a mail server of his own."""
+    """Return settings that write mails to files, unless a mail server is configured."""
     if any(name.startswith(("EMAIL_URL", "GUARDIAN_RECIPIENTS")) for name in given):
         return {}
-    mails(data).mkdir(parents=True, exist_ok=True)
-    return {"EMAIL_URL": f"filemail:///{mails(data)}", "GUARDIAN_RECIPIENTS": "guardian@example.org"}
+    mail_folder(data).mkdir(parents=True, exist_ok=True)
+    return {"EMAIL_URL": f"filemail:///{mail_folder(data)}", "GUARDIAN_RECIPIENTS": "guardian@example.org"}
 
 
-# --- The past --------------------------------------------------------------------------------------------------------
+# --- History ---------------------------------------------------------------------------------------------------------
 
 
-def past_of(customer: Customer, now: datetime, rng: random.Random) -> Iterator[dict[str, Any]]:
-    """The customer's runs: in working hours, few at the weekend, and a little more each week."""
+def past_runs(customer: Customer, now: datetime, rng: random.Random) -> Iterator[dict[str, Any]]:
+    """Yield the customer's runs: in working hours, fewer at weekends, and a few more each week."""
     morning = now.replace(hour=7, minute=0, second=0, microsecond=0)
     for back in range(DAYS, 0, -1):
         day = morning - back * DAY
@@ -111,25 +109,25 @@ def document(rng: random.Random) -> dict[str, Any]:
     return {"page_count": pages, "status": status, "duration_ms": rng.randint(90, 4_000), "extension": ".pdf"}
 
 
-def tell_of_runs(url: str, session: requests.Session, rng: random.Random) -> int:
-    """How many the portal has taken."""
+def send_past_runs(url: str, session: requests.Session, rng: random.Random) -> int:
+    """Send the past runs of all customers. Return the number delivered."""
     client, now = UsageTelemetryClient(url, session), datetime.now(UTC)
-    runs = [run for customer in CUSTOMERS for run in past_of(customer, now, rng)]
+    runs = [run for customer in CUSTOMERS for run in past_runs(customer, now, rng)]
     batches = (runs[first : first + BATCH] for first in range(0, len(runs), BATCH))
     return sum(outcome.delivered for batch in batches for outcome in client.report_batch(batch).items)
 
 
-def tell_of_a_morning(url: str, session: requests.Session, rng: random.Random) -> None:
-    """The last hour and a half of the people, told afterwards, and by a program that has no client package."""
+def send_past_activity(url: str, session: requests.Session, rng: random.Random) -> None:
+    """Send the activity of the last 90 minutes afterwards, without the client package."""
     now = datetime.now(UTC)
     events: dict[str, list[dict[str, Any]]] = {"sessions": [], "features": [], "errors": []}
     for person in PEOPLE:
-        begun = now - timedelta(minutes=rng.uniform(50, 90))
-        ended = begun + timedelta(minutes=rng.uniform(15, 45))
-        times = {"session_start": begun.isoformat(), "session_end": ended.isoformat()}
+        started = now - timedelta(minutes=rng.uniform(50, 90))
+        ended = started + timedelta(minutes=rng.uniform(15, 45))
+        times = {"session_start": started.isoformat(), "session_end": ended.isoformat()}
         events["sessions"].append(event(person, **times))
         for _ in range(rng.randint(8, 18)):
-            at, name = begun + rng.random() * (ended - begun), rng.choice(list(FEATURES))
+            at, name = started + rng.random() * (ended - started), rng.choice(list(FEATURES))
             failed = name in FAILURES and rng.random() < 0.15
             what = {"endpoint": FEATURES[name], "timestamp": at.isoformat()}
             took = {"success": not failed, "duration_ms": rng.randint(20, 900)}
@@ -149,7 +147,7 @@ def event(person: str, **fields: Any) -> dict[str, Any]:
 
 @dataclass
 class Workplace:
-    """Where a person works with a program that notes, by the client package, what is done with it."""
+    """A person's workplace, where a program tracks its use with the client package."""
 
     session: requests.Session
     tracker: ActivityTracker
@@ -190,7 +188,7 @@ def period_day(today: date) -> int:
 
 
 def pages_since(url: str, api: requests.Session, since: date) -> dict[str, int]:
-    """By licence; of the runs themselves, for hours are summed up once a minute."""
+    """Return the pages by licence, exported by machine, which reads the runs: rollups lag by a minute."""
     query = {"from": since.isoformat(), "group": "license,machine", "format": "json"}
     answer = api.get(f"{url}/api/v1/usage/export", params=query, timeout=60)
     answer.raise_for_status()
@@ -213,30 +211,30 @@ def write_licences(url: str, api: requests.Session, operator: Operator) -> None:
 
 
 def write_licence(operator: Operator, ref: str, fields: dict[str, Any]) -> None:
-    """The portal may have come upon it meanwhile, in a run: then it is named, else added."""
-    known = licence(operator, ref)
+    """Change the licence, after adding it unless a run has made it known."""
+    known = find_licence(operator, ref)
     if known is None:
         operator.submit("/admin/usage/licence/add/", ref=ref, **fields)
-        known = licence(operator, ref)
+        known = find_licence(operator, ref)
     operator.submit(f"/admin/usage/licence/{known}/change/", **fields)
 
 
-def licence(operator: Operator, ref: str) -> str | None:
+def find_licence(operator: Operator, ref: str) -> str | None:
     found = LICENCE.search(operator.read("/admin/usage/licence/", q=ref))
     return found[1] if found else None
 
 
-# --- The play --------------------------------------------------------------------------------------------------------
+# --- Scenes ----------------------------------------------------------------------------------------------------------
 
 
 def play(
     url: str, data: Path, people: list[Workplace], api: requests.Session, password: str, seed: int = 7
 ) -> Iterator[str]:
-    """The play, a line per scene. Played again, the past stays as it was, and people go on working."""
+    """Play the scenes and yield a line for each. A repetition leaves the past unchanged, and people go on working."""
     rng, application = random.Random(seed), people[0].session  # noqa: S311 - a play, not a secret
     if not pages_since(url, api, datetime.now(UTC).date() - DAYS * DAY).keys() >= {CUSTOMERS[-1].ref}:
-        yield f"{len(CUSTOMERS)} customers have a past of {DAYS} days: {tell_of_runs(url, application, rng)} runs"
-        tell_of_a_morning(url, application, rng)
+        yield f"{len(CUSTOMERS)} customers have a past of {DAYS} days: {send_past_runs(url, application, rng)} runs"
+        send_past_activity(url, application, rng)
         yield f"an application told of the morning of its {len(PEOPLE)} users"
     for workplace in people:
         workplace.work_for_a_while(rng)
@@ -244,27 +242,27 @@ def play(
     yield f"{len(people)} people worked: {'all they did was told' if not lost else f'{lost} are still to be heard'}"
     try:
         operator = Operator(url, password)
-    except NotLetIn:
+    except LoginFailed:
         yield "the operator's password is another one by now, so nobody wrote licences or asked for a report"
         return
     write_licences(url, api, operator)
     near, beyond = (customer.name for customer in CUSTOMERS[:2])
     yield f"{near} is near its quota, {beyond} beyond it, and one licence waits to be named"
-    yield asked_for(url, data, api, operator)
+    yield request_report(url, data, api, operator)
 
 
-def asked_for(url: str, data: Path, api: requests.Session, operator: Operator) -> str:
-    """A report, now, and by mail; what it says in short."""
-    before = set(mails(data).glob("*"))
+def request_report(url: str, data: Path, api: requests.Session, operator: Operator) -> str:
+    """Request a report by mail. Return a line with its figures."""
+    before = set(mail_folder(data).glob("*"))
     operator.submit("/admin/usage/guardianreport/add/", hours=2, is_mailed="on")
     answer = api.get(f"{url}/api/v1/usage/summary", params={"hours": 2}, timeout=30)
     answer.raise_for_status()
     said = answer.json()
     counts = f"{said['active_users']} people, {said['total_requests']} requests, {said['total_errors']} errors"
-    mail = wait(lambda: set(mails(data).glob("*")) - before) if mails(data).exists() else None
+    mail = wait(lambda: set(mail_folder(data).glob("*")) - before) if mail_folder(data).exists() else None
     return f"the guardian reported: {counts}" + (f"; its mail is {mail.pop()}" if mail else "")
 
 
 def live(people: list[Workplace], rng: random.Random) -> None:
-    """What happens while somebody looks: one of the people goes on."""
+    """Let one of the people work a little."""
     rng.choice(people).work(rng, 3)

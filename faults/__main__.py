@@ -1,10 +1,10 @@
-"""`make faults`: kills, outages and full disks, against real portals on both databases at the same time.
+"""Run `make faults`: kills, outages and full disks, against real portals on both databases at once.
 
     make faults                     the short form, three minutes
     make faults ARGS=whole          longer loads, every part killed three times, an outage of ten minutes
-    make faults ARGS="node disk"    these experiments alone
+    make faults ARGS="node disk"    only these experiments
 
-Exits 1 where a figure misses its limit.
+Exits with 1 if a figure misses its limit.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from typing import IO
 
 from tests.legs import clean_environment
 
-# Names of experiments, in the order in which they are made: see `faults.experiments`.
+# Names of the experiments in `faults.experiments`, in their order.
 NAMES = ("kills", "node", "outage", "disk")
 DATABASES = ("sqlite", "postgresql")
-LONGEST_SHORT, LONGEST_WHOLE = 360, 3_600
+MAX_SECONDS_SHORT, MAX_SECONDS_WHOLE = 360, 3_600
 
 
 def main() -> int:
@@ -35,16 +35,16 @@ def main() -> int:
         sys.exit(
             f"There is no experiment called {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}, and whole."
         )
-    longest = LONGEST_WHOLE if "whole" in wanted else LONGEST_SHORT
-    deadline, codes = time.monotonic() + longest, []
+    max_seconds = MAX_SECONDS_WHOLE if "whole" in wanted else MAX_SECONDS_SHORT
+    deadline, codes = time.monotonic() + max_seconds, []
     with contextlib.ExitStack() as stack:
-        legs = [stack.enter_context(leg(database, wanted)) for database in DATABASES]
+        legs = [stack.enter_context(start_leg(database, wanted)) for database in DATABASES]
         for database, (running, output) in zip(DATABASES, legs, strict=True):
             try:
                 codes.append(running.wait(max(1.0, deadline - time.monotonic())))
             except subprocess.TimeoutExpired:
                 codes.append(1)
-                sys.stdout.write(f"{database}: not done after {longest} s\n")
+                sys.stdout.write(f"{database}: not done after {max_seconds} s\n")
             output.seek(0)
             sys.stdout.write(f"== {database}\n{output.read().decode()}")
             sys.stdout.flush()
@@ -52,8 +52,8 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def leg(database: str, wanted: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """The experiments on one database, in a process and a directory of their own, of which nothing is left."""
+def start_leg(database: str, wanted: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """Run the experiments on one database in a separate process and a temporary directory."""
     with tempfile.TemporaryDirectory(prefix="vigie-faults-") as directory, tempfile.TemporaryFile() as output:
         command = [sys.executable, "-m", "faults.leg", database, directory, *wanted]
         with subprocess.Popen(command, env=clean_environment(), stdout=output) as running:
@@ -62,11 +62,11 @@ def leg(database: str, wanted: list[str]) -> Iterator[tuple[subprocess.Popen[byt
             finally:
                 running.terminate()
                 running.wait()
-                kill_all(f"VIGIE_DATA_DIR={directory}/".encode())
+                kill_marked(f"VIGIE_DATA_DIR={directory}/".encode())
 
 
-def kill_all(marker: bytes) -> None:
-    """The processes with the marker in their environment."""
+def kill_marked(marker: bytes) -> None:
+    """Kill the processes with the marker in their environment."""
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and marker in (entry / "environ").read_bytes():

@@ -1,4 +1,4 @@
-"""The experiments on one database: `python -m faults.leg DATABASE DIRECTORY [NAME...] [whole]`."""
+"""Run the experiments on one database: `python -m faults.leg DATABASE DIRECTORY [NAME...] [whole]`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from faults.__main__ import NAMES
 from faults.postgres import postgres
 from portal.base.private_files import create_data_directory
 
-# Every process of the experiments has them: two nodes must be able to read each other's queue.
+# Shared by all processes, since two nodes must be able to read each other's queue.
 SHARED = {
     "DJANGO_SETTINGS_MODULE": "portal.tests.supervisor.up.settings",
     "SECRET_KEY": "faults-" * 10,

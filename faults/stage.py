@@ -1,4 +1,4 @@
-"""Where an experiment is played: a portal and its database, and how both are killed and come back."""
+"""The portal and the database of the experiments, and how to kill and restart them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ import requests
 from django.db import DatabaseError, close_old_connections
 
 from bench.figures import Figure, show
-from faults.load import Service, Telegram, served
+from faults.load import Service, Telegram, serve_in_thread
 from faults.postgres import Postgres
 from portal.tests.helpers.portal_process import Portal, Process
 
-# Another host name and another process table, as a container started anew has them.
+# A new host name and process table, like a new container.
 CONTAINER = ["unshare", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c"]
 CONTAINER += ['hostname "$0"; exec "$@"']
 
 
 @dataclass
 class Stage:
+    """The portal under test with its database, and the services that it calls."""
+
     directory: Path
     portal: Portal
     database: Postgres | None
@@ -39,7 +41,7 @@ class Stage:
         return f"http://127.0.0.1:{self.portal.port}"
 
     def node(self, name: str) -> Portal:
-        """One more node, on the same database."""
+        """Return another node on the same database."""
         folder = self.directory / name / "data"
         folder.mkdir(parents=True)
         extra = {**self.portal.extra}
@@ -60,7 +62,7 @@ def has_containers() -> bool:
 @contextlib.contextmanager
 def stage(directory: Path, url: str, server: Postgres | None, *, is_whole: bool) -> Iterator[Stage]:
     telegram, service = Telegram(), Service()
-    with served(telegram.handler()) as bot, served(service.handler()) as watched:
+    with serve_in_thread(telegram.handler()) as bot, serve_in_thread(service.handler()) as watched:
         extra = {"TELEGRAM_API_BASE": bot}
         portal = Portal(directory / "data", url, extra=extra)
         try:
@@ -69,31 +71,31 @@ def stage(directory: Path, url: str, server: Postgres | None, *, is_whole: bool)
             portal.clean_up()
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
-def exactly(name: str, value: float, unit: str = "") -> Figure:
-    """A figure that must be nothing."""
+def expect_zero(name: str, value: float, unit: str = "") -> Figure:
+    """Report a figure that must be 0."""
     return show(Figure(name, value, 0, at_least=False, unit=unit))
 
 
-def at_most(name: str, value: float, limit: float, unit: str = "s", note: str = "") -> Figure:
+def expect_at_most(name: str, value: float, limit: float, unit: str = "s", note: str = "") -> Figure:
     return show(Figure(name, value, limit, at_least=False, unit=unit, note=note))
 
 
-def at_least(name: str, value: float, limit: float, unit: str = "") -> Figure:
+def expect_at_least(name: str, value: float, limit: float, unit: str = "") -> Figure:
     return show(Figure(name, value, limit, at_least=True, unit=unit))
 
 
 def seconds_until(condition: Callable[[], bool], longest: float) -> float:
-    """How long it took; as long as it was waited for where it did not come. No database is a no."""
-    begun = time.monotonic()
-    while (passed := time.monotonic() - begun) < longest:
+    """Return the seconds until the condition holds, at most `longest`. Errors of the database count as False."""
+    started = time.monotonic()
+    while (passed := time.monotonic() - started) < longest:
         try:
             if condition():
-                return time.monotonic() - begun
+                return time.monotonic() - started
         except (DatabaseError, requests.RequestException):
             close_old_connections()
         time.sleep(0.2)
@@ -108,7 +110,7 @@ PARTS = (
 )  # fmt: skip
 
 
-def victim(portal: Portal, part: str) -> Process:
+def find_process(portal: Portal, part: str) -> Process:
     name, _, child = part.partition(" ")
     if part == "supervisor":
         return portal.supervisor()
@@ -120,16 +122,16 @@ def victim(portal: Portal, part: str) -> Process:
 
 
 def kill(portal: Portal, part: str) -> None:
-    """kill -9; a supervisor is started again at once, as systemd does. A part that is not there just now is spared."""
+    """Kill a part by SIGKILL. A supervisor is restarted, as by systemd, and a missing part is ignored."""
     with contextlib.suppress(AssertionError, IndexError, ProcessLookupError):
-        victim(portal, part).kill()
+        find_process(portal, part).kill()
     if part == "supervisor" and portal.up is not None:
         portal.up.wait()
         portal.spawn()
 
 
 def kill_node(portal: Portal) -> None:
-    """All that runs on it, at one moment."""
+    """Kill all processes of the node at once."""
     for process in portal.processes():
         with contextlib.suppress(ProcessLookupError):
             process.kill()

@@ -20,6 +20,7 @@ ALLOWED = {
     "beta": {"beta", "monitoring", "usage", "agents", "portal"},
     "client/src": {"vigie_client"},
     "demo": {"demo", "vigie_client"},
+    "demo/portal_side": {"demo", *APPS},
     "bench": {"bench", "tests", *APPS},
     "faults": {"faults", "bench", "tests", "vigie_client", *APPS},
 }
@@ -35,6 +36,7 @@ def sources(folder):
         path
         for path in sorted((ROOT / folder).rglob("*.py"))
         if not {"tests", "migrations"} & set(path.relative_to(ROOT).parts)
+        if not any(path.is_relative_to(ROOT / inner) for inner in ALLOWED if inner.startswith(f"{folder}/"))
     ]
 
 

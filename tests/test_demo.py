@@ -22,7 +22,7 @@ from demo import beta, services, usage
 from demo.beta import Beta
 from demo.documents import make_broken_documents, make_documents
 from demo.fleet import machines, play
-from demo.forms import form_with
+from demo.forms import read_form
 from demo.services import DIES, FLAPS, PASTS, SHOWN, SLOWS, Services
 from monitoring.checks import worker_rounds
 from monitoring.models import Incident, Rollup, Target
@@ -220,7 +220,7 @@ def test_an_incident_opens_is_acknowledged_and_closes(watched, live_server, monk
 
 
 def test_a_password_that_was_changed_stops_no_play(live_server, db):
-    line = services.acknowledged(live_server.url, "wrong", {"id": 1, "opened_at": "2026-03-10T12:00:00Z"})
+    line = services.acknowledge_incident(live_server.url, "wrong", {"id": 1, "opened_at": "2026-03-10T12:00:00Z"})
     assert line.endswith("so nobody acknowledged it")
 
 
@@ -232,7 +232,7 @@ def bought(live_server, settings, tmp_path):
     """Plays what customers do; its lines. The guardian's mail goes into a file."""
     settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     settings.GUARDIAN_RECIPIENTS = ["guardian@example.org"]
-    settings.REPORTS_ROOT, settings.EMAIL_FILE_PATH = tmp_path, str(usage.mails(tmp_path))
+    settings.REPORTS_ROOT, settings.EMAIL_FILE_PATH = tmp_path, str(usage.mail_folder(tmp_path))
     usage.settings(tmp_path, {})
     operator = User.objects.create_superuser("operator", password="secret")
     api, application = make_session(issue_token("staff", user=operator)[1]), issue_token("client", label="demo")[1]
@@ -270,7 +270,7 @@ def test_customers_near_and_beyond_their_quota_and_the_guardians_mail(bought, gu
     assert len(minutes) == len(usage.PEOPLE)
     assert min(minutes.values()) >= 15
     assert report["total_errors"] > 0
-    (mail,) = usage.mails(tmp_path).iterdir()
+    (mail,) = usage.mail_folder(tmp_path).iterdir()
     assert lines[-1].endswith(f"its mail is {mail}")
     assert "alice.martin@example.org" in mail.read_text()
     runs, said = Run.objects.count(), bought()
@@ -298,7 +298,7 @@ def tested(live_server, tmp_path, enter, monkeypatch):
     )
     fleet = machines(live_server.url, tmp_path / "machines")[:2]
     for machine in fleet:
-        machine.present(issue_token("enroll", label="demo")[1])
+        machine.ensure_enrolled(issue_token("enroll", label="demo")[1])
     programme = Beta(live_server.url, tmp_path)
     with api, application:
         yield programme, lambda: list(beta.play(programme, fleet, application, api, "secret"))
@@ -334,13 +334,13 @@ def test_a_beta_has_a_story_of_three_weeks_once(tested, tmp_path, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("scene", ["judge_services", "remember"])
+@pytest.mark.parametrize("scene", ["add_targets", "backdate"])
 def test_a_beta_that_was_broken_off_is_finished(tested, monkeypatch, scene):
     programme, played = tested
     monkeypatch.setattr(beta, "FORMATS", ())
     with monkeypatch.context() as broken:
         original, calls = getattr(beta, scene), iter(range(9))
-        survived = 1 if scene == "remember" else 0
+        survived = 1 if scene == "backdate" else 0
         broken.setattr(beta, scene, lambda *given: original(*given) if next(calls) < survived else sys.exit())
         with pytest.raises(SystemExit):
             played()
@@ -360,8 +360,8 @@ def test_a_form_is_sent_as_a_browser_sends_it():
     </select><select name="first"><option value="1">a<option value="2">b</select><input type="checkbox" name="yes" checked>
     <input type="checkbox" name="no"><input type="radio" name="one" value="a"><input type="radio" name="one" value="b"
     checked><input type="submit" name="_save" value="Save"></form>"""
-    assert form_with(page, "text") == {
+    assert read_form(page, "text") == {
         "id": "7", "name": "", "text": "Hi & bye\n", "kind": "2", "first": "1", "yes": "on", "one": "b",
     }  # fmt: skip
     with pytest.raises(LookupError):
-        form_with(page, "nothing")
+        read_form(page, "nothing")

@@ -30,7 +30,7 @@ from vigie_client import (
     new_run_id,
 )
 
-from demo.forms import form_with
+from demo.forms import read_form
 from portal.tests.helpers.portal_process import Portal, database
 from portal.tests.helpers.receiver import BotApi, Receiver
 from portal.tests.helpers.waiting import PATIENCE, wait_for
@@ -233,10 +233,10 @@ def test_password_and_second_factor_sign_in(upgraded: Upgraded) -> None:
     with requests.Session() as browser:
         page = browser.get(f"{upgraded.url}/accounts/login/", timeout=PATIENCE)
         person = {"login": "alice", "password": upgraded.secrets["password"]}
-        asked = browser.post(page.url, form_with(page.text, "login") | person, timeout=PATIENCE)
+        asked = browser.post(page.url, read_form(page.text, "login") | person, timeout=PATIENCE)
         assert "/2fa/authenticate/" in asked.url
         code = format_hotp_value(hotp_value(secret, next(iter(yield_hotp_counters_from_time()))))
-        done = browser.post(asked.url, form_with(asked.text, "code") | {"code": code}, timeout=PATIENCE)
+        done = browser.post(asked.url, read_form(asked.text, "code") | {"code": code}, timeout=PATIENCE)
     assert (done.status_code, done.url) == (200, f"{upgraded.url}/admin/")
 
 
