@@ -1,4 +1,4 @@
-"""Machines whose backups the portal relies on: whoever is enrolled under such a name can upload them."""
+"""Machine names whose backups the portal relies on, and whose enrolment an operator must approve."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db.models import Q, Value
 from django.db.models.functions import Lower, Replace
+from vigie_client.contract import path_name
 
 from agents import approval
 from backups.models import ExpectedBackupJob
@@ -22,17 +23,17 @@ OWN_FOLDER = "{agent_id}/"
 def has_backups(machine_id: str) -> bool:
     """Return True if backups from the upload folder of this name are expected, or files are in it.
 
-    Names are compared as folders are: reduced and without case, so that `a:b` counts as `a_b`.
+    Names are compared as folder names without case, so that `a:b` counts as `a_b`.
     """
-    folder = paths.reduced(machine_id).lower()
-    return is_expected(folder) or has_uploads(folder)
+    folder = path_name(machine_id).lower()
+    return is_backup_expected(folder) or has_uploads(folder)
 
 
-def is_expected(folder: str) -> bool:
-    # machine_ids are ASCII, and the colon is all that reducing changes in them.
+def is_backup_expected(folder: str) -> bool:
+    # machine_ids are ASCII, and the colon is all that `path_name` replaces in them.
     active = ExpectedBackupJob.objects.filter(is_active=True)
-    named = active.alias(folder=Lower(Replace("agent_id", Value(":"), Value("_"))))
-    if named.filter(folder=folder).exists():
+    jobs = active.alias(folder=Lower(Replace("agent_id", Value(":"), Value("_"))))
+    if jobs.filter(folder=folder).exists():
         return True
     own_folders = Q(
         agent_deposit_path_template__startswith=OWN_FOLDER, agent_log_deposit_path_template__startswith=OWN_FOLDER

@@ -1,4 +1,4 @@
-"""Deposits over HTTP: one file, streamed into the machine's own folder, checked as it comes, put in place whole.
+"""Deposits over HTTP: stream one file into the machine's own folder, check it on the way, and rename it when complete.
 
 Until its last byte is checked and on disk, a file has a hidden name that no scan reads.
 """
@@ -25,13 +25,14 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Q
 from django.http import HttpRequest
+from vigie_client.contract import path_name
 
 from agents import enrolment
 from agents.models import Agent
 from backups.scanner import report
 from backups.scanner.disk import paths
-from backups.scanner.disk.copying import WRITE_FLAGS, refuse_without_room, write_all
-from backups.scanner.disk.opening import Unusable, deposit_folder
+from backups.scanner.disk.copying import WRITE_FLAGS, require_space, write_all
+from backups.scanner.disk.opening import UnusablePath, open_deposit_folder
 from portal.api.streams import UNREADABLE
 from portal.base import disks
 from portal.base.files import sync_folder
@@ -39,18 +40,18 @@ from portal.base.problems import Problem, invalid_field
 
 log = logging.getLogger("vigie.backups")
 
-# What the name of any deposit looks like; each area takes its own.
+# The name of any deposit, for the API's schema; each area accepts its own.
 NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.(?:json|gz|zst|dump)"
 REPORT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.json")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 LENGTH = re.compile(r"[0-9]{1,20}")
 PART = re.compile(r"\.[A-Za-z0-9_-][A-Za-z0-9._-]*\.[0-9a-f]{16}\.part")
 CHUNK = 1024 * 1024
-# An upload writes all the time: a part that nobody wrote to for a day was left by a process that was killed.
-LEFT_AFTER_SECONDS = 24 * 60 * 60
+# A running upload keeps writing: a part that is unchanged for a day was left by a killed process.
+ABANDONED_AFTER_SECONDS = 24 * 60 * 60
 LONGEST_PAUSE_SECONDS = 60.0
-MOST_AWAITED = max(1, settings.WEB_THREADS // 2)
-# The machines whose bodies the threads of this process wait for.
+MAX_AWAITED = max(1, settings.WEB_THREADS // 2)
+# The machines whose bodies a thread of this process is waiting for.
 AWAITED: set[int] = set()
 AWAITED_LOCK = Lock()
 RETRY_AFTER = {"Retry-After": "60"}
@@ -59,12 +60,12 @@ FULL = "No space is left for the deposit. Try again later."
 UNUSABLE = "The machine's folder of deposits cannot be used: an operator must look at it."
 BUSY = "Too many large deposits are under way, or one of this machine. Try again later."
 UNWRITTEN = "The deposit could not be written. Try again later."
-NAMESAKE = "A machine enrolled earlier deposits into the folder that this machine's id leads to."
+FOLDER_TAKEN = "A machine enrolled earlier deposits into the folder that this machine's id leads to."
 
 
 @dataclass(frozen=True)
 class Area:
-    """One of a machine's two folders: which names it takes of which machine, and how large a file at most."""
+    """One of a machine's two folders. `limit` is the largest file in bytes."""
 
     is_name: Callable[[str, str], bool]
     expected: str
@@ -72,8 +73,8 @@ class Area:
 
 
 def is_report_name(name: str, machine_id: str) -> bool:
-    """Whether the scanner reads a report of this name: it would otherwise lie there unseen."""
-    return REPORT_NAME.fullmatch(name) is not None and report.moment_in(name, machine_id) is not None
+    """Return True if the scanner reads reports of this name."""
+    return REPORT_NAME.fullmatch(name) is not None and report.moment_of_name(name, machine_id) is not None
 
 
 AREAS = {
@@ -93,7 +94,7 @@ AREAS = {
 
 @dataclass(frozen=True)
 class Deposit:
-    """A file as its sender announces it: what arrives must be that."""
+    """A file as announced by its sender."""
 
     area: str
     name: str
@@ -101,8 +102,8 @@ class Deposit:
     sha256: str
 
 
-def announced(area: str, name: str, agent: Agent, headers: Mapping[str, Any]) -> Deposit:
-    """What the request says of its body; `headers` is its META. Raises Problem."""
+def parse_announcement(area: str, name: str, agent: Agent, headers: Mapping[str, Any]) -> Deposit:
+    """Read the announcement of a body from the request's META. Raises Problem."""
     if area not in AREAS:
         raise Problem("not_found")
     if not AREAS[area].is_name(name, agent.machine_id):
@@ -121,33 +122,34 @@ def announced(area: str, name: str, agent: Agent, headers: Mapping[str, Any]) ->
     return Deposit(area, name, int(length), sha256.lower())
 
 
-def receive(deposit: Deposit, agent: Agent, body: Any) -> None:
-    """Stores what `body.read()` gives. Raises Problem, and then leaves everything as it was."""
-    refuse_namesake(agent)
-    folders = (paths.reduced(agent.machine_id), deposit.area)
-    with on_disk(), deposit_folder(folders, make=True, in_any_case=agent.owns_name) as folder:
-        sweep(folder)
-        # The database may be on the same disk: a machine must not be able to silence the portal.
-        refuse_without_room(folder, deposit.size, settings.DISK_RESERVE_MIB * disks.MIB)
-        with part_in(folder, deposit.name) as (part, file):
-            copy(body, file, deposit)
+def store_deposit(deposit: Deposit, agent: Agent, body: Any) -> None:
+    """Store the body, which has a `read(size)`. Raises Problem, with everything left as it was."""
+    refuse_shared_folder(agent)
+    folders = (path_name(agent.machine_id), deposit.area)
+    with disk_errors_as_problems(), open_deposit_folder(folders, make=True, in_any_case=agent.owns_name) as folder:
+        remove_abandoned_parts(folder)
+        # The database may be on the same disk, which no machine may fill.
+        require_space(folder, deposit.size, settings.DISK_RESERVE_MIB * disks.MIB)
+        with part_file(folder, deposit.name) as (part, file):
+            write_body(body, file, deposit)
             os.fsync(file)
             os.replace(part, deposit.name, src_dir_fd=folder, dst_dir_fd=folder)
         sync_folder(folder)
 
 
 @contextmanager
-def awaited(request: HttpRequest, agent: Agent) -> Iterator[None]:
-    """Wait for a body that the web server has not received whole, up to a minute at each pause of the sender.
+def awaiting_body(request: HttpRequest, agent: Agent) -> Iterator[None]:
+    """Wait for a body that the web server has not received completely, up to a minute per pause of the sender.
 
-    Such an upload may hold a thread for ever: half of them may be held, one by each machine. Raises not_ready.
+    Such an upload may hold a thread for ever, so each machine may hold one, and all together half of them.
+    Raises not_ready.
     """
     connection = request.META.get("gunicorn.socket")
     if connection is None or not connection.incoming.is_left_to_view:
         yield
         return
     with AWAITED_LOCK:
-        if agent.pk in AWAITED or len(AWAITED) >= MOST_AWAITED:
+        if agent.pk in AWAITED or len(AWAITED) >= MAX_AWAITED:
             raise Problem("not_ready", detail=BUSY, headers=RETRY_AFTER)
         AWAITED.add(agent.pk)
     try:
@@ -158,61 +160,61 @@ def awaited(request: HttpRequest, agent: Agent) -> Iterator[None]:
             AWAITED.remove(agent.pk)
 
 
-# --- Whose folder it is ----------------------------------------------------------------------------------------------
+# --- Shared folders --------------------------------------------------------------------------------------------------
 
-MARK = re.compile("[_:]")
-MOST_SPELLINGS = 256
+SEPARATOR = re.compile("[_:]")
+MAX_SPELLINGS = 256
 
 
-def refuse_namesake(agent: Agent) -> None:
-    """`a:b` and `a_b` lead to one folder: it belongs to the one that was enrolled first, even once uninstalled.
+def refuse_shared_folder(agent: Agent) -> None:
+    """Raise machine_mismatch if another machine was enrolled first into the same folder, as `a:b` and `a_b` share one.
 
-    Costs a query for ids with one of the two characters alone. Raises machine_mismatch.
+    Only ids with one of the two characters cost a query.
     """
-    if not MARK.search(agent.machine_id):
+    if not SEPARATOR.search(agent.machine_id):
         return
     name = agent.machine_id.lower()
-    alike = Agent.objects.filter(spelt_like(name)).exclude(name=name).order_by().values_list("pk", flat=True)
-    if min(alike, default=agent.pk) < agent.pk:
-        raise Problem("machine_mismatch", detail=NAMESAKE, subject=enrolment.machine_subject(agent.machine_id))
+    others = Agent.objects.filter(names_sharing_folder(name)).exclude(name=name).order_by().values_list("pk", flat=True)
+    if min(others, default=agent.pk) < agent.pk:
+        raise Problem("machine_mismatch", detail=FOLDER_TAKEN, subject=enrolment.machine_subject(agent.machine_id))
 
 
-def spelt_like(name: str) -> Q:
-    """The names that are reduced like this one: each is looked up, unless there are too many to name them."""
-    words = MARK.split(name)
-    if 2 ** (len(words) - 1) > MOST_SPELLINGS:
+def names_sharing_folder(name: str) -> Q:
+    """Select the names with the same folder name, by listing them unless there are too many."""
+    words = SEPARATOR.split(name)
+    if 2 ** (len(words) - 1) > MAX_SPELLINGS:
         return Q(name__regex=f"^{'[_:]'.join(map(re.escape, words))}$")
-    marks = product("_:", repeat=len(words) - 1)
-    return Q(name__in=["".join(map("".join, zip(words, (*chosen, ""), strict=True))) for chosen in marks])
+    separators = product("_:", repeat=len(words) - 1)
+    return Q(name__in=["".join(map("".join, zip(words, (*chosen, ""), strict=True))) for chosen in separators])
 
 
 # --- On disk ---------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def on_disk() -> Iterator[None]:
-    """What goes wrong with a folder is a matter for an operator, and for the sender one of time."""
+def disk_errors_as_problems() -> Iterator[None]:
+    """Log errors of the disk for the operator, and ask the sender to try again later."""
     try:
         yield
-    except Unusable as error:
+    except UnusablePath as error:
         log.error("a deposit failed: %s", error)
         raise Problem("not_ready", detail=UNUSABLE, headers=RETRY_AFTER) from None
     except OSError as error:
         log.error("a deposit failed: %s", errno.errorcode.get(error.errno or 0, type(error).__name__))
         if disks.means_full(error):
             raise Problem("disk_full", detail=FULL, headers=RETRY_AFTER) from None
-        raise Problem("not_ready", detail=sentence(error), headers=RETRY_AFTER) from None
+        raise Problem("not_ready", detail=describe_disk_error(error), headers=RETRY_AFTER) from None
 
 
-def sentence(error: OSError) -> str:
+def describe_disk_error(error: OSError) -> str:
     if error.errno in (errno.EISDIR, errno.ENOTDIR):
         return UNUSABLE
     return UNWRITTEN if Path(settings.DEPOSITS_ROOT).is_dir() else ROOT_ABSENT
 
 
 @contextmanager
-def part_in(folder: int, name: str) -> Iterator[tuple[str, int]]:
-    """A file to write to, under a name of its own; gone with the block unless it was renamed."""
+def part_file(folder: int, name: str) -> Iterator[tuple[str, int]]:
+    """Yield the name and descriptor of a new hidden file, which is removed if the block raises."""
     part = f".{name}.{secrets.token_hex(8)}.part"
     file = os.open(part, WRITE_FLAGS, 0o600, dir_fd=folder)
     try:
@@ -225,11 +227,11 @@ def part_in(folder: int, name: str) -> Iterator[tuple[str, int]]:
         os.close(file)
 
 
-def copy(body: Any, file: int, deposit: Deposit) -> None:
-    """Writes and hashes in one pass. Raises length_mismatch and checksum_mismatch."""
+def write_body(body: Any, file: int, deposit: Deposit) -> None:
+    """Write and hash the body in one pass. Raises length_mismatch and checksum_mismatch."""
     digest, left = hashlib.sha256(), deposit.size
     while left:
-        data = read(body, min(CHUNK, left))
+        data = read_chunk(body, min(CHUNK, left))
         digest.update(data)
         write_all(file, memoryview(data))
         left -= len(data)
@@ -237,8 +239,8 @@ def copy(body: Any, file: int, deposit: Deposit) -> None:
         raise Problem("checksum_mismatch")
 
 
-def read(body: Any, size: int) -> bytes:
-    """At least one byte. A sender that went away is no trouble of the disk's."""
+def read_chunk(body: Any, size: int) -> bytes:
+    """Read at least one byte. Raises length_mismatch if the sender has gone."""
     try:
         data: bytes = body.read(size)
     except UNREADABLE:
@@ -248,12 +250,12 @@ def read(body: Any, size: int) -> bytes:
     return data
 
 
-def sweep(folder: int) -> None:
-    """Removes what uploads left half written whose process was killed."""
+def remove_abandoned_parts(folder: int) -> None:
+    """Remove the half-written files of killed uploads."""
     with os.scandir(folder) as entries:
         parts = [entry.name for entry in entries if PART.fullmatch(entry.name)]
     for part in parts:
         with contextlib.suppress(OSError):
             found = os.stat(part, dir_fd=folder, follow_symlinks=False)
-            if stat.S_ISREG(found.st_mode) and found.st_mtime < time.time() - LEFT_AFTER_SECONDS:
+            if stat.S_ISREG(found.st_mode) and found.st_mtime < time.time() - ABANDONED_AFTER_SECONDS:
                 os.unlink(part, dir_fd=folder)

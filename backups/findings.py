@@ -1,4 +1,4 @@
-"""What about backups needs an operator now."""
+"""Health findings of backups: problems that need an operator."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from django.utils.translation import ngettext
 
 from backups import reasons
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan, Status
-from backups.panels import newest_of
+from backups.panels import load_latest_entries
 from backups.protection import DAMAGED, FAILING, suspicious
 from backups.querysets import STORED, UNSTORED, watched
 from backups.scanner.disk import paths
-from backups.scanner.orchestration import held_leases, lease_key
+from backups.scanner.orchestration import active_leases, lease_key
 from portal.base.findings import Finding, finding_sources
 from portal.base.severity import Severity
 from portal.base.words import format_count, format_relative
 
-# Of each kind no more than this: the list behind it shows the rest.
-SHOWN = 5
+# Findings of one kind; the linked list shows the rest.
+MAX_SHOWN = 5
 STORED_WITHIN = timedelta(hours=1)
 SCANNED_WITHIN = timedelta(minutes=45)
 LATE_SCAN = timedelta(minutes=20)
@@ -31,16 +31,16 @@ LATER_STORED = (*STORED, "removed")
 Promotion = BackupEntry.Promotion
 
 
-def page_of(job: ExpectedBackupJob) -> str:
+def job_url(job: ExpectedBackupJob) -> str:
     return reverse("admin:backups_expectedbackupjob_change", args=[job.pk])
 
 
-def list_of(**query: str) -> str:
+def job_list_url(**query: str) -> str:
     return reverse("admin:backups_expectedbackupjob_changelist", query=query)
 
 
-def about(job: ExpectedBackupJob, severity: Severity, text: str, since: datetime | None) -> Finding:
-    return Finding(severity, text, since, page_of(job), _("See the database"))
+def job_finding(job: ExpectedBackupJob, severity: Severity, text: str, since: datetime | None) -> Finding:
+    return Finding(severity, text, since, job_url(job), _("See the database"))
 
 
 # --- The databases themselves ----------------------------------------------------------------------------------------
@@ -48,32 +48,32 @@ def about(job: ExpectedBackupJob, severity: Severity, text: str, since: datetime
 
 @finding_sources.register
 def failing_databases(now: datetime) -> Iterator[Finding]:
-    """Those whose last good backup is oldest, or that have none, one by one; the others in one sentence."""
+    """Report the databases with the oldest good backup, or none, one by one, and the others together."""
     failing = ExpectedBackupJob.objects.filter(watched(now) & FAILING)
-    worst = list(failing.order_by(F("last_verified_at").asc(nulls_first=True), "status_since", "pk")[: SHOWN + 1])
-    newest = newest_of(worst[:SHOWN]) if worst else {}
-    for job in worst[:SHOWN]:
+    worst = list(failing.order_by(F("last_verified_at").asc(nulls_first=True), "status_since", "pk")[: MAX_SHOWN + 1])
+    newest = load_latest_entries(worst[:MAX_SHOWN]) if worst else {}
+    for job in worst[:MAX_SHOWN]:
         entry = newest[job.pk].latest
         text = _("%(database)s of %(machine)s: %(status)s. %(why)s %(last)s") % {
             "database": job.database_name,
             "machine": job.agent_id,
             "status": Status(job.current_status).label,
             "why": entry.message if entry else "",
-            "last": last_good(job, now),
+            "last": describe_last_good(job, now),
         }
-        yield about(job, Severity.CRITICAL, text, job.status_since)
-    if len(worst) > SHOWN:
-        yield other_failing(failing, {job.pk for job in worst[:SHOWN]})
+        yield job_finding(job, Severity.CRITICAL, text, job.status_since)
+    if len(worst) > MAX_SHOWN:
+        yield remaining_failures(failing, {job.pk for job in worst[:MAX_SHOWN]})
 
 
-def last_good(job: ExpectedBackupJob, now: datetime) -> str:
+def describe_last_good(job: ExpectedBackupJob, now: datetime) -> str:
     if job.last_verified_at is None:
         return _("There is no good backup of it.")
     return _("Its last good backup was verified %(when)s.") % {"when": format_relative(job.last_verified_at, now)}
 
 
-def other_failing(failing: QuerySet[ExpectedBackupJob], told: set[int]) -> Finding:
-    others = failing.exclude(pk__in=told)
+def remaining_failures(failing: QuerySet[ExpectedBackupJob], shown: set[int]) -> Finding:
+    others = failing.exclude(pk__in=shown)
     count, since = others.count(), others.aggregate(since=Min("status_since"))["since"]
     text = ngettext(
         "%(count)s more database has no good backup of its last cycle.",
@@ -81,35 +81,35 @@ def other_failing(failing: QuerySet[ExpectedBackupJob], told: set[int]) -> Findi
         count,
     )
     return Finding(
-        Severity.CRITICAL, text % {"count": format_count(count)}, since, list_of(attention="yes"), _("See them")
+        Severity.CRITICAL, text % {"count": format_count(count)}, since, job_list_url(attention="yes"), _("See them")
     )
 
 
 @finding_sources.register
 def damaged_versions(now: datetime) -> Iterator[Finding]:
-    """Current versions that are no longer what was verified, whether anybody waits for the next one or not."""
-    for job in ExpectedBackupJob.objects.filter(DAMAGED).order_by("reverified_at")[:SHOWN]:
+    """Report current versions that are no longer what was verified, of paused jobs too."""
+    for job in ExpectedBackupJob.objects.filter(DAMAGED).order_by("reverified_at")[:MAX_SHOWN]:
         text = _("The stored backup of %(job)s is damaged. %(why)s")
-        values = {"job": job, "why": reasons.sentences([job.damage])}
-        yield about(job, Severity.CRITICAL, text % values, job.reverified_at)
+        values = {"job": job, "why": reasons.format_reasons([job.damage])}
+        yield job_finding(job, Severity.CRITICAL, text % values, job.reverified_at)
 
 
 @finding_sources.register
 def unstored_backups(now: datetime) -> Iterator[Finding]:
-    """Verified dumps that never reached the verified backups; one stored later makes up for them."""
-    for entry in unstored(now).select_related("job").order_by("cycle_at")[:SHOWN]:
+    """Report verified dumps that were not stored, unless a later one was."""
+    for entry in unstored_entries(now).select_related("job").order_by("cycle_at")[:MAX_SHOWN]:
         text = {
             Promotion.WAITING: _("The verified backup of %(job)s has not been stored yet. %(why)s"),
             Promotion.FAILED: _("The verified backup of %(job)s could not be stored. %(why)s"),
             Promotion.LOST: _("The verified backup of %(job)s was lost before it was stored. %(why)s"),
         }[Promotion(entry.promotion)]
-        why = reasons.sentences([entry.promotion_reason]) if entry.promotion_reason else ""
+        why = reasons.format_reasons([entry.promotion_reason]) if entry.promotion_reason else ""
         severity = Severity.WARNING if entry.promotion == Promotion.WAITING else Severity.CRITICAL
-        yield about(entry.job, severity, (text % {"job": entry.job, "why": why}).strip(), entry.recorded_at)
+        yield job_finding(entry.job, severity, (text % {"job": entry.job, "why": why}).strip(), entry.recorded_at)
 
 
-def unstored(now: datetime) -> QuerySet[BackupEntry]:
-    """A partial index holds those that are not stored, which are few."""
+def unstored_entries(now: datetime) -> QuerySet[BackupEntry]:
+    """Select entries that are not stored, by a small partial index."""
     waiting = Q(promotion=Promotion.WAITING, changed_at__lt=now - STORED_WITHIN)
     stored = BackupEntry.objects.filter(
         job=OuterRef("job"), cycle_at__gt=OuterRef("cycle_at"), promotion__in=LATER_STORED
@@ -120,26 +120,26 @@ def unstored(now: datetime) -> QuerySet[BackupEntry]:
 
 @finding_sources.register
 def doubtful_backups(now: datetime) -> Iterator[Finding]:
-    """Dumps that hash and size call good, and whose content does not look so."""
+    """Report dumps whose hash and size are right, and whose content looks wrong."""
     doubtful = ExpectedBackupJob.objects.filter(suspicious(now))
-    worst = list(doubtful.order_by(F("last_verified_at").asc(nulls_first=True), "status_since", "pk")[: SHOWN + 1])
-    newest = newest_of(worst[:SHOWN]) if worst else {}
-    for job in worst[:SHOWN]:
+    worst = list(doubtful.order_by(F("last_verified_at").asc(nulls_first=True), "status_since", "pk")[: MAX_SHOWN + 1])
+    newest = load_latest_entries(worst[:MAX_SHOWN]) if worst else {}
+    for job in worst[:MAX_SHOWN]:
         entry = newest[job.pk].good
         text = _("The last backup of %(job)s is suspicious. %(why)s")
-        values = {"job": job, "why": reasons.warning_sentences(entry.doubts) if entry else ""}
-        yield about(job, Severity.WARNING, text % values, entry.recorded_at if entry else job.status_since)
-    if len(worst) > SHOWN:
-        count = doubtful.count() - SHOWN
+        values = {"job": job, "why": reasons.format_warnings(entry.doubts) if entry else ""}
+        yield job_finding(job, Severity.WARNING, text % values, entry.recorded_at if entry else job.status_since)
+    if len(worst) > MAX_SHOWN:
+        count = doubtful.count() - MAX_SHOWN
         text = ngettext(
             "%(count)s more last backup is suspicious.", "%(count)s more last backups are suspicious.", count
         ) % {"count": format_count(count)}
-        yield Finding(Severity.WARNING, text, None, list_of(attention="doubts"), _("See them"))
+        yield Finding(Severity.WARNING, text, None, job_list_url(attention="doubts"), _("See them"))
 
 
 @finding_sources.register
 def forgotten_pauses(now: datetime) -> Iterator[Finding]:
-    """Switched off for so long that somebody may have forgotten it."""
+    """Report jobs that have been switched off for so long that they may be forgotten."""
     off = ExpectedBackupJob.objects.filter(is_active=False, watched_since__lt=now - PAUSED_LONG)
     found = off.aggregate(since=Min("watched_since"))["since"]
     if found is None:
@@ -150,7 +150,9 @@ def forgotten_pauses(now: datetime) -> Iterator[Finding]:
         "%(count)s databases have been paused for more than 30 days: nobody looks at their backups.",
         count,
     )
-    yield Finding(Severity.INFO, text % {"count": format_count(count)}, found, list_of(paused="off"), _("See them"))
+    yield Finding(
+        Severity.INFO, text % {"count": format_count(count)}, found, job_list_url(paused="off"), _("See them")
+    )
 
 
 # --- Scans and deposit areas -----------------------------------------------------------------------------------------
@@ -161,11 +163,11 @@ def missing_root(now: datetime) -> Iterator[Finding]:
     newest = Scan.objects.order_by("-id").first()
     if newest is not None and newest.root_is_missing:
         text = _("The deposit root is missing: no backup can be verified. Perhaps its disk is not mounted.")
-        yield Finding(Severity.CRITICAL, text, missing_since(newest), list_of(), _("See the expected backups"))
+        yield Finding(Severity.CRITICAL, text, missing_since(newest), job_list_url(), _("See the expected backups"))
 
 
 def missing_since(newest: Scan) -> datetime:
-    """The first of the scans in a row that found no root."""
+    """Return the start of the first scan in the streak without a root."""
     present = Scan.objects.filter(root_is_missing=False).order_by("-id").values_list("pk", flat=True).first() or 0
     first = Scan.objects.filter(pk__gt=present).order_by("id").first()
     return (first or newest).started_at
@@ -173,20 +175,20 @@ def missing_since(newest: Scan) -> datetime:
 
 @finding_sources.register
 def silent_scanner(now: datetime) -> Iterator[Finding]:
-    """Nothing was looked at for a while; what is shown of the databases may be past."""
-    scan = Scan.objects.last_of_all()
+    """Report that no scan has finished lately, so that every status may be outdated."""
+    scan = Scan.objects.last_full()
     oldest = ExpectedBackupJob.objects.filter(watched(now)).aggregate(since=Min("created_at"))["since"]
     since = max(filter(None, [oldest, scan and scan.finished_at]), default=None) if oldest else None
     if since is not None and since < now - SCANNED_WITHIN:
         text = _("No scan has finished for more than 45 minutes: nobody knows how the backups are.")
-        yield Finding(Severity.WARNING, text, since, list_of(), _("See the expected backups"))
+        yield Finding(Severity.WARNING, text, since, job_list_url(), _("See the expected backups"))
 
 
 @finding_sources.register
 def unscanned_machines(now: datetime) -> Iterator[Finding]:
-    """Those whose scan was asked for and has not been made, though another quarter of an hour has begun since."""
+    """Report machines that have waited for a queued scan for longer than the scan interval."""
     late = DepositArea.objects.filter(queued_at__lt=now - LATE_SCAN).order_by("queued_at")
-    at_work = set(held_leases(now).values_list("cycle_key", flat=True)) if late.exists() else set()
+    at_work = set(active_leases(now).values_list("cycle_key", flat=True)) if late.exists() else set()
     waiting = [area for area in late if lease_key(area) not in at_work]
     if waiting:
         text = ngettext(
@@ -195,18 +197,18 @@ def unscanned_machines(now: datetime) -> Iterator[Finding]:
             len(waiting),
         )
         words = {"machine": waiting[0].agent_id, "count": format_count(len(waiting))}
-        url = list_of(q=waiting[0].agent_id) if len(waiting) == 1 else list_of()
+        url = job_list_url(q=waiting[0].agent_id) if len(waiting) == 1 else job_list_url()
         yield Finding(Severity.WARNING, text % words, waiting[0].queued_at, url, _("See the expected backups"))
 
 
 @finding_sources.register
 def troubled_areas(now: datetime) -> Iterator[Finding]:
-    def one(area: DepositArea) -> Finding:
+    def describe_area(area: DepositArea) -> Finding:
         text = _("What %(machine)s deposits cannot be read. %(why)s")
-        values = {"machine": area.agent_id, "why": reasons.sentences([area.trouble])}
-        return of_area(area, Severity.WARNING, text % values, area.troubled_since)
+        values = {"machine": area.agent_id, "why": reasons.format_reasons([area.trouble])}
+        return area_finding(area, Severity.WARNING, text % values, area.troubled_since)
 
-    def others(count: int) -> str:
+    def describe_rest(count: int) -> str:
         return ngettext(
             "What %(count)s more machine deposits cannot be read.",
             "What %(count)s more machines deposit cannot be read.",
@@ -214,79 +216,85 @@ def troubled_areas(now: datetime) -> Iterator[Finding]:
         )
 
     troubled = DepositArea.objects.filter(trouble__isnull=False).order_by("troubled_since", "agent_id")
-    return first_areas(troubled, Severity.WARNING, one, others)
+    return list_first_areas(troubled, Severity.WARNING, describe_area, describe_rest)
 
 
 @finding_sources.register
 def unread_reports(now: datetime) -> Iterator[Finding]:
-    """Files that may be the reports of backups that are called missing."""
+    """Report JSON files that may be the reports of missing backups."""
 
-    def one(area: DepositArea) -> Finding:
+    def describe_area(area: DepositArea) -> Finding:
         text = _(
             "%(machine)s leaves JSON files that no scan reads, such as %(name)s. A report is called"
             " OPERATION_YYYYMMDD_HHMM_%(machine)s.json."
         )
-        return of_area(area, Severity.WARNING, text % {"machine": area.agent_id, "name": area.unread[-1]})
+        return area_finding(area, Severity.WARNING, text % {"machine": area.agent_id, "name": area.unread[-1]})
 
-    def others(count: int) -> str:
+    def describe_rest(count: int) -> str:
         return ngettext(
             "%(count)s more machine leaves JSON files that no scan reads.",
             "%(count)s more machines leave JSON files that no scan reads.",
             count,
         )
 
-    return first_areas(DepositArea.objects.exclude(unread=[]).order_by("agent_id"), Severity.WARNING, one, others)
+    return list_first_areas(
+        DepositArea.objects.exclude(unread=[]).order_by("agent_id"), Severity.WARNING, describe_area, describe_rest
+    )
 
 
 @finding_sources.register
 def report_spellings(now: datetime) -> Iterator[Finding]:
-    """Variants of reports that are read though they are not as documented: one finding for each machine."""
+    """Report the undocumented variants that a machine's reports use."""
 
-    def one(area: DepositArea) -> Finding:
+    def describe_area(area: DepositArea) -> Finding:
         text = _("Reports of %(machine)s are read, but not written as documented: %(variants)s")
-        values = {"machine": area.agent_id, "variants": reasons.spelling_sentences(area.spellings)}
-        return of_area(area, Severity.INFO, text % values)
+        values = {"machine": area.agent_id, "variants": reasons.format_spellings(area.spellings)}
+        return area_finding(area, Severity.INFO, text % values)
 
-    def others(count: int) -> str:
+    def describe_rest(count: int) -> str:
         return ngettext(
             "Reports of %(count)s more machine are read, but not written as documented.",
             "Reports of %(count)s more machines are read, but not written as documented.",
             count,
         )
 
-    return first_areas(DepositArea.objects.exclude(spellings=[]).order_by("agent_id"), Severity.INFO, one, others)
+    return list_first_areas(
+        DepositArea.objects.exclude(spellings=[]).order_by("agent_id"), Severity.INFO, describe_area, describe_rest
+    )
 
 
-def of_area(area: DepositArea, severity: Severity, text: str, since: datetime | None = None) -> Finding:
-    return Finding(severity, text, since, list_of(q=area.agent_id), _("See its databases"))
+def area_finding(area: DepositArea, severity: Severity, text: str, since: datetime | None = None) -> Finding:
+    return Finding(severity, text, since, job_list_url(q=area.agent_id), _("See its databases"))
 
 
-def first_areas(
+def list_first_areas(
     areas: QuerySet[DepositArea],
     severity: Severity,
-    one: Callable[[DepositArea], Finding],
-    others: Callable[[int], str],
+    describe_area: Callable[[DepositArea], Finding],
+    describe_rest: Callable[[int], str],
 ) -> Iterator[Finding]:
-    """A finding for each of the first SHOWN areas, and one that counts the others."""
-    found = list(areas[: SHOWN + 1])
-    yield from map(one, found[:SHOWN])
-    if len(found) > SHOWN:
-        count = areas.count() - SHOWN
-        yield Finding(severity, others(count) % {"count": format_count(count)}, None, list_of(), _("See the list"))
+    """Yield a finding for each of the first areas, and one that counts the rest."""
+    found = list(areas[: MAX_SHOWN + 1])
+    yield from map(describe_area, found[:MAX_SHOWN])
+    if len(found) > MAX_SHOWN:
+        count = areas.count() - MAX_SHOWN
+        yield Finding(
+            severity, describe_rest(count) % {"count": format_count(count)}, None, job_list_url(), _("See the list")
+        )
 
 
 @finding_sources.register
 def unexpected_databases(now: datetime) -> Iterator[Finding]:
-    """Somebody backs these up, and nobody would notice if he stopped."""
-    areas = list(DepositArea.objects.exclude(unexpected=[]).order_by("agent_id")[: SHOWN + 1])
+    """Report databases that arrive without a job: nobody would notice if they stopped."""
+    areas = list(DepositArea.objects.exclude(unexpected=[]).order_by("agent_id")[: MAX_SHOWN + 1])
     known = set(
         ExpectedBackupJob.objects.filter(agent_id__in=[area.agent_id for area in areas]).values_list(
             "agent_id", "database_name"
         )
     )
-    known = {(agent_id, paths.normal(name)) for agent_id, name in known}
+    known = {(agent_id, paths.normalize_name(name)) for agent_id, name in known}
     pairs = [(area.agent_id, name) for area in areas for name in area.unexpected if (area.agent_id, name) not in known]
-    for machine, database in pairs[:SHOWN]:
+    for machine, database in pairs[:MAX_SHOWN]:
         text = _("%(machine)s deposits the database %(database)s, which nobody expects.")
         url = reverse("admin:backups_expectedbackupjob_add", query={"agent_id": machine, "database_name": database})
         values = {"machine": machine, "database": database}

@@ -1,4 +1,4 @@
-"""What happens to expected backups, in words."""
+"""Audit events of expected backups, in words."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ EVENT_TEXTS.update(
 )
 
 
-def subject(job: ExpectedBackupJob) -> str:
-    """What audit events and messages about a job have in common."""
+def job_subject(job: ExpectedBackupJob) -> str:
+    """Return the subject that audit events and notices about a job share."""
     return f"backup:{job.agent_id}/{job.database_name}"[:LONGEST]

@@ -1,4 +1,4 @@
-"""Expected backups, what became of each, and the scans that found out."""
+"""Expected backups, the entry of each cycle, deposit areas, and scans."""
 
 from __future__ import annotations
 
@@ -19,33 +19,35 @@ from backups.scanner.disk import paths
 from portal.base import cron
 
 LOOK_BACK_CYCLES = 22
-MOST_KEPT = MaxValueValidator(10_000)
+MAX_KEPT = MaxValueValidator(10_000)
+IS_TEMPLATE = [validators.validate_template]
+IS_STORED, IS_UNSTORED = Q(promotion__in=querysets.STORED), Q(promotion__in=querysets.UNSTORED)
 
 
 class Status(models.TextChoices):
-    """How an expected backup stands. The order is that of the scanner's priority; PENDING is before any verdict."""
+    """Status of an expected backup, in the order in which the scanner tests them. PENDING precedes any verdict."""
 
     PENDING = "PENDING", _("pending")
     MISSING = "MISSING", _("missing")
     FAILED = "FAILED", _("failed")
     TRANSFER_INTEGRITY_FAILED = "TRANSFER_INTEGRITY_FAILED", _("damaged in transfer")
-    HASH_MISMATCH = "HASH_MISMATCH", _("unchanged")
+    # Stored and sent under its first name, although it is good news: the dump equals the one verified before.
+    UNCHANGED = "HASH_MISMATCH", _("unchanged")
     UNVERIFIED = "UNVERIFIED", _("not verifiable any more")
     SUCCESS = "SUCCESS", _("verified")
 
 
 FAILURES = (Status.MISSING, Status.FAILED, Status.TRANSFER_INTEGRITY_FAILED)
-VERIFIED = (Status.SUCCESS, Status.HASH_MISMATCH)
+VERIFIED = (Status.SUCCESS, Status.UNCHANGED)
 
 
 class ExpectedBackupJob(models.Model):
-    """One database of one machine whose backup is expected at certain moments.
+    """One database of one machine whose backup is expected on a timetable.
 
-    `watched_since` is where its cycles begin to count: its creation, or the last change of when it is expected.
-    `settled_at` is the cycle up to which a scan has nothing left to do; until the next one opens, it costs no file.
-    `alerted_severity` is set while people were told of a failure and not yet of its end. `in_doubt` says that the
-    backup of the latest cycle is verified with doubts about its content. `fresh_for` is how long a verified backup
-    protects.
+    Cycles count from `watched_since`: its creation, or the last change of its timetable. Until the cycle after
+    `settled_at` opens, a scan reads no file of the job. `alerted_severity` is set from the notice of a failure until
+    that of its recovery. With `in_doubt`, the latest backup is verified with doubts about its content. A verified
+    backup protects for `fresh_for`.
     """
 
     class Frequency(models.TextChoices):
@@ -86,19 +88,16 @@ class ExpectedBackupJob(models.Model):
     )
     time_zone = models.CharField(_("time zone"), max_length=64, default="UTC", validators=[validators.validate_zone])
     agent_deposit_path_template = models.CharField(
-        _("folder of the dumps"),
-        max_length=255,
-        default="{agent_id}/database",
-        validators=[validators.validate_template],
+        _("folder of the dumps"), max_length=255, default="{agent_id}/database", validators=IS_TEMPLATE
     )
     agent_log_deposit_path_template = models.CharField(
-        _("folder of the reports"), max_length=255, default="{agent_id}/log", validators=[validators.validate_template]
+        _("folder of the reports"), max_length=255, default="{agent_id}/log", validators=IS_TEMPLATE
     )
     final_storage_path_template = models.CharField(
         _("folder of the verified backups"),
         max_length=255,
         default="{company_name}/{city}/{database_name}",
-        validators=[validators.validate_template],
+        validators=IS_TEMPLATE,
     )
     min_size_bytes = models.BigIntegerField(_("smallest size (bytes)"), default=0, validators=[MinValueValidator(0)])
     max_shrink_percent = models.PositiveSmallIntegerField(
@@ -118,11 +117,11 @@ class ExpectedBackupJob(models.Model):
         help_text=_("shows a truncated dump, at about thirteen times the cost of its hash"),
     )
     keep_last = models.PositiveSmallIntegerField(
-        _("keep the last"), default=7, validators=[MinValueValidator(1), MOST_KEPT]
+        _("keep the last"), default=7, validators=[MinValueValidator(1), MAX_KEPT]
     )
-    keep_daily = models.PositiveSmallIntegerField(_("keep daily"), default=7, validators=[MOST_KEPT])
-    keep_weekly = models.PositiveSmallIntegerField(_("keep weekly"), default=4, validators=[MOST_KEPT])
-    keep_monthly = models.PositiveSmallIntegerField(_("keep monthly"), default=12, validators=[MOST_KEPT])
+    keep_daily = models.PositiveSmallIntegerField(_("keep daily"), default=7, validators=[MAX_KEPT])
+    keep_weekly = models.PositiveSmallIntegerField(_("keep weekly"), default=4, validators=[MAX_KEPT])
+    keep_monthly = models.PositiveSmallIntegerField(_("keep monthly"), default=12, validators=[MAX_KEPT])
     is_active = models.BooleanField(_("active"), default=True)
     paused_until = models.DateTimeField(
         _("paused until"), null=True, blank=True, validators=[validators.validate_moment]
@@ -137,7 +136,7 @@ class ExpectedBackupJob(models.Model):
     in_doubt = models.BooleanField(_("suspicious"), default=False, editable=False)
     fresh_for = models.DurationField(default=timedelta(days=2), editable=False)
     previous_successful_hash = models.CharField(_("last good hash"), max_length=64, blank=True, editable=False)
-    # Where it would be stored now; where an entry's dump is, the entry says.
+    # The folder for new dumps. Stored ones keep the path of their entry.
     storage_folder = models.CharField(max_length=1_000, blank=True, editable=False)
     settled_at = models.DateTimeField(null=True, editable=False)
     watched_since = models.DateTimeField(default=timezone.now, editable=False)
@@ -171,13 +170,13 @@ class ExpectedBackupJob(models.Model):
         return f"{self.agent_id} {self.database_name}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Where the job is expected otherwise than before, its past is not judged by what holds from now on."""
+        """Save, with derived columns. A changed timetable restarts the cycle count."""
         own = {"storage_folder", "fresh_for"}
-        self.fresh_for = cycles.freshness_of(self)
+        self.fresh_for = cycles.freshness_period(self)
         self.storage_folder = "/".join(paths.storage_folder(self))
         if self._state.adding:
-            self.database_name = paths.normal(self.database_name)
-        elif self.is_watched_otherwise():
+            self.database_name = paths.normalize_name(self.database_name)
+        elif self.restarts_cycles():
             self.watched_since, self.settled_at = timezone.now(), None
             own |= {"watched_since", "settled_at"}
         if kwargs.get("update_fields") is not None:
@@ -188,12 +187,12 @@ class ExpectedBackupJob(models.Model):
         try:
             validators.refuse_overlapping(self)
         except (ValueError, TypeError):
-            return  # its own field says what is wrong
+            return  # its own field reports the error
         validators.refuse_shared_storage(self)
 
-    def is_watched_otherwise(self) -> bool:
-        """Whether what decides which cycles there are is about to change."""
-        names = ("agent_id", "database_name", *cycles.PLANNED_BY, "is_active")
+    def restarts_cycles(self) -> bool:
+        """Return True if the unsaved changes affect which cycles there are."""
+        names = ("agent_id", "database_name", *cycles.TIMETABLE_FIELDS, "is_active")
         known = type(self).objects.filter(pk=self.pk).values(*names, "paused_until").first()
         if known is None:
             return False
@@ -202,14 +201,14 @@ class ExpectedBackupJob(models.Model):
         return ends_early or any(known[name] != getattr(self, name) for name in names)
 
     @property
-    def plan(self) -> cycles.Plan:
-        """Raises ValueError where a day of the week is none."""
-        return cycles.plan_of(self)
+    def timetable(self) -> cycles.Timetable:
+        """The expected times. Raises ValueError for an unknown weekday."""
+        return cycles.timetable_of(self)
 
     def looks_back_to(self, now: datetime) -> datetime:
-        """How far a scan looks: the cycles that it catches up, and the last successes a dump is compared with."""
+        """Return how far a scan looks back: for cycles to catch up with, and sizes to compare."""
         if self.schedule:
-            return next(islice(cycles.moments(self.plan, now, -1), LOOK_BACK_CYCLES, None))
+            return next(islice(cycles.expected_times(self.timetable, now, -1), LOOK_BACK_CYCLES, None))
         is_every_day = self.expected_frequency == self.Frequency.DAILY and not self.days_of_week
         return now - LOOK_BACK_CYCLES * (timedelta(days=1) if is_every_day else timedelta(weeks=1))
 
@@ -218,8 +217,8 @@ class ExpectedBackupJob(models.Model):
         return self.fails_as(self.current_status)
 
     def fails_as(self, status: str) -> bool:
-        """Whether a status needs an operator; an unchanged dump does where the job says so."""
-        if status == Status.HASH_MISMATCH:
+        """Return True if a status needs an operator. An unchanged dump does if the job's policy is ALERT."""
+        if status == Status.UNCHANGED:
             return self.unchanged_policy == self.UnchangedPolicy.ALERT
         return status in FAILURES
 
@@ -227,19 +226,19 @@ class ExpectedBackupJob(models.Model):
         return self.is_active and (self.paused_until is None or self.paused_until <= now)
 
     def counts_from(self, now: datetime) -> datetime:
-        """Cycles before this moment are nobody's business: the job was not there, or was paused."""
+        """Return the first moment that counts: cycles before it are ignored, since the job was new or paused."""
         if self.paused_until is not None and self.watched_since < self.paused_until <= now:
             return self.paused_until
         return self.watched_since
 
     def expected_next(self, now: datetime) -> datetime:
-        return cycles.upcoming(self.plan, now)
+        return cycles.next_expected_time(self.timetable, now)
 
 
 class BackupEntry(models.Model):
-    """What became of one cycle of one job. `first_status` stays when something that came late changes the rest.
+    """The verdict on one cycle of one job. A late arrival changes everything but `first_status`.
 
-    `promotion` says where the dump is: first the current version, then a version, until retention removes it.
+    `promotion` follows the dump: first the current version, then a version, until retention removes it.
     """
 
     class Promotion(models.TextChoices):
@@ -267,13 +266,13 @@ class BackupEntry(models.Model):
     report_name = models.CharField(_("report"), max_length=255, blank=True)
     report_at = models.DateTimeField(_("reported"), null=True)
     staged_name = models.CharField(_("file"), max_length=255, blank=True)
-    # Status, times and size of each step, as the report has them.
+    # Status, times and size of each step, as reported.
     steps: Any = models.JSONField(_("steps"), default=dict)
-    # Which staged file was judged, so that a bad one is hashed again only once it has changed.
+    # The key of a bad staged file, which is hashed again only once it has changed.
     judged: Any = models.JSONField(null=True, editable=False)
     promotion = models.CharField(_("storage"), max_length=8, choices=Promotion.choices, default=Promotion.NONE)
     promotion_reason: Any = models.JSONField(_("why not stored"), null=True)
-    # Below the root of verified backups: the job's own folder may have become another one since.
+    # Below the root of verified backups. The job's folder may have changed since.
     stored_path = models.CharField(_("stored as"), max_length=1_500, blank=True)
     recorded_at = models.DateTimeField(_("recorded"))
     changed_at = models.DateTimeField(_("changed"))
@@ -288,10 +287,8 @@ class BackupEntry(models.Model):
         indexes = [
             models.Index(fields=["-cycle_at", "-id"], name="backup_newest"),
             models.Index(fields=["status", "-cycle_at", "-id"], name="backup_status_newest"),
-            models.Index(
-                fields=["job", "promotion"], name="backup_stored", condition=Q(promotion__in=querysets.STORED)
-            ),
-            models.Index(fields=["promotion"], name="backup_unstored", condition=Q(promotion__in=querysets.UNSTORED)),
+            models.Index(fields=["job", "promotion"], name="backup_stored", condition=IS_STORED),
+            models.Index(fields=["promotion"], name="backup_unstored", condition=IS_UNSTORED),
         ]
         permissions = [("export_backupentry", _("Can export backups"))]
 
@@ -300,8 +297,7 @@ class BackupEntry(models.Model):
 
     @property
     def message(self) -> str:
-        """Why the status is what it is, in the active language."""
-        return reasons.sentences(self.reasons)
+        return reasons.format_reasons(self.reasons)
 
     @property
     def is_verified(self) -> bool:
@@ -309,7 +305,7 @@ class BackupEntry(models.Model):
 
     @property
     def doubts(self) -> list[str]:
-        """The warnings about the content, for which an older version may be the better one."""
+        """The warnings about the content of the dump: an older version may be better."""
         return [code for code in self.warnings if code in reasons.DOUBTS]
 
     @property
@@ -318,20 +314,25 @@ class BackupEntry(models.Model):
 
     @property
     def is_good(self) -> bool:
-        """Verified, and without doubts about its content."""
+        """True if verified without doubts about its content."""
         return self.is_verified and not self.has_doubts
 
     @property
     def version_name(self) -> str:
-        """How the dump is called among the versions."""
         return f"{self.cycle_at:%Y%m%dT%H%MZ}_{self.staged_name}"
+
+    @property
+    def path_as_version(self) -> str:
+        """The stored path once the dump is a version in the folder it is in."""
+        folder = self.stored_path.split("/")[:-2]
+        return "/".join([*folder, paths.VERSIONS, self.version_name])
 
 
 class DepositArea(models.Model):
-    """Where one machine leaves its reports and dumps, as the last scan found it.
+    """The folders of one machine's reports and dumps, as the last scan found them.
 
-    `queued_at` is when a scan of it was asked for that nobody has made yet. `unexpected` are databases without a job,
-    `unread` JSON files that no rule reads, and `spellings` codes of the variants that its reports use.
+    `queued_at` is the time of the oldest request that still waits for a scan. `unexpected` are databases without a job,
+    `unread` JSON files that no rule matches, and `spellings` codes of the variants that its reports use.
     """
 
     agent_id = models.CharField(_("machine"), max_length=128, unique=True)
@@ -342,7 +343,7 @@ class DepositArea(models.Model):
     unexpected: Any = models.JSONField(_("databases nobody expects"), default=list)
     unread: Any = models.JSONField(_("files that are not read"), default=list)
     spellings: Any = models.JSONField(_("variants of its reports"), default=list)
-    # Reports that came before their own moment, by their name, and when they were first seen.
+    # When each report that arrived before its own time was first seen, by its name.
     ahead: Any = models.JSONField(default=dict, editable=False)
 
     objects = querysets.DepositAreaQuerySet.as_manager()
@@ -357,9 +358,9 @@ class DepositArea(models.Model):
 
 
 class Scan(models.Model):
-    """One look at all expected backups, or at those of one machine: when, how long, and what it saw.
+    """One scan of all machines, or of one, with its counters.
 
-    `root_is_missing` is a scan that could look at nothing. `holder` is the process of a command.
+    With `root_is_missing`, nothing could be scanned. `holder` is the process of a command.
     """
 
     class Source(models.TextChoices):

@@ -1,4 +1,4 @@
-"""Which databases are protected: on the landing page, and on the page of each machine."""
+"""Protected databases on the landing page and on the page of each machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Scan, Status
 from backups.protection import failing, protected, suspicious
 from backups.querysets import watched
-from backups.scanner.orchestration import ongoing
+from backups.scanner.orchestration import find_ongoing
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge
 from portal.base.words import format_count, format_relative
 from portal.desk.panels import Section, Tile, chart_start, daily_chart, machine_sections, tiles
@@ -30,8 +30,8 @@ NEWEST_SCANS = 10
 
 
 @dataclass(frozen=True)
-class Totals:
-    """How many databases there are of each kind. Those watched are protected, suspicious, failing, or waiting."""
+class ProtectionCounts:
+    """Numbers of databases. Each watched one is protected, suspicious, failing or waiting."""
 
     protected: int
     suspicious: int
@@ -44,32 +44,32 @@ class Totals:
         return self.watched - self.protected - self.suspicious - self.failing
 
     @property
-    def sentence(self) -> str:
+    def summary(self) -> str:
         values = {"protected": format_count(self.protected), "watched": format_count(self.watched)}
         return _("%(protected)s of %(watched)s") % values
 
 
-def counted(now: datetime) -> Totals:
-    """One pass over the expected backups."""
+def count_jobs(now: datetime) -> ProtectionCounts:
+    """Count the expected backups in one query."""
     kinds = {"protected": protected, "suspicious": suspicious, "failing": failing, "watched": watched}
-    figures = ExpectedBackupJob.objects.aggregate(
+    counts = ExpectedBackupJob.objects.aggregate(
         paused=Count("pk", filter=~watched(now)),
         **{name: Count("pk", filter=condition(now)) for name, condition in kinds.items()},
     )
-    return Totals(**figures)
+    return ProtectionCounts(**counts)
 
 
-def totals(now: datetime) -> Totals:
-    """A minute old at most."""
-    return cache.get_or_set("backups.totals", lambda: counted(now), FRESH_SECONDS) or counted(now)
+def cached_counts(now: datetime) -> ProtectionCounts:
+    """Return the counts, at most a minute old."""
+    return cache.get_or_set("backups.totals", lambda: count_jobs(now), FRESH_SECONDS) or count_jobs(now)
 
 
 # --- The newest entries ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Newest:
-    """The entry of a job's latest cycle, and of the latest whose dump was verified."""
+class LatestEntries:
+    """The entry of a job's latest cycle, and of its latest verified backup."""
 
     latest: BackupEntry | None = None
     good: BackupEntry | None = None
@@ -79,8 +79,8 @@ class Newest:
         return self.good.server_size if self.good else None
 
 
-def newest_of(jobs: Iterable[ExpectedBackupJob]) -> dict[int, Newest]:
-    """By the job's pk, in two queries. The index on job and cycle answers each half of the first one."""
+def load_latest_entries(jobs: Iterable[ExpectedBackupJob]) -> dict[int, LatestEntries]:
+    """Return the latest entries by the job's pk, in two queries on the index of job and cycle."""
     own = BackupEntry.objects.filter(job=OuterRef("pk")).order_by("-cycle_at")
     rows = list(
         ExpectedBackupJob.objects.filter(pk__in=[job.pk for job in jobs])
@@ -88,26 +88,26 @@ def newest_of(jobs: Iterable[ExpectedBackupJob]) -> dict[int, Newest]:
         .values_list("pk", Subquery(own.values("pk")[:1]), Subquery(own.filter(status__in=VERIFIED).values("pk")[:1]))
     )
     entries = BackupEntry.objects.in_bulk({pk for _job, *found in rows for pk in found if pk})
-    return {job: Newest(entries.get(latest), entries.get(good)) for job, latest, good in rows}
+    return {job: LatestEntries(entries.get(latest), entries.get(good)) for job, latest, good in rows}
 
 
 # --- The last scan ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Scans:
-    """The last finished scan of all machines, one that runs now, and whether the newest found no deposit root."""
+class ScanStatus:
+    """The last finished scan of all machines, a running one, and a missing deposit root as the newest scan saw it."""
 
     last: Scan | None
     running: Scan | None
     root_is_missing: bool
 
 
-def scans(now: datetime) -> Scans:
+def load_scan_status(now: datetime) -> ScanStatus:
     newest = list(Scan.objects.order_by("-id")[:NEWEST_SCANS])
-    running = ongoing(newest, now)
-    return Scans(
-        last=Scan.objects.last_of_all(),
+    running = find_ongoing(newest, now)
+    return ScanStatus(
+        last=Scan.objects.last_full(),
         running=running[0] if running else None,
         root_is_missing=bool(newest) and newest[0].root_is_missing,
     )
@@ -120,14 +120,14 @@ TONES = {
     Status.MISSING: BAD,
     Status.FAILED: BAD,
     Status.TRANSFER_INTEGRITY_FAILED: BAD,
-    Status.HASH_MISMATCH: GOOD,
+    Status.UNCHANGED: GOOD,
     Status.UNVERIFIED: WARNING,
     Status.SUCCESS: GOOD,
 }
 
 
 def status_badge(job: ExpectedBackupJob, status: str, *, has_doubts: bool = False) -> SafeString:
-    """A status as it counts for this job: an unchanged dump is bad news only where the job says so."""
+    """Return the badge of a status, which is bad for an unchanged dump if the job's policy is ALERT."""
     if has_doubts and status in VERIFIED:
         return badge(_("suspicious"), WARNING)
     return badge(Status(status).label, BAD if job.fails_as(status) else TONES[Status(status)])
@@ -139,19 +139,19 @@ def job_badge(job: ExpectedBackupJob, now: datetime) -> SafeString:
     return status_badge(job, job.current_status, has_doubts=job.in_doubt)
 
 
-def next_of(job: ExpectedBackupJob, now: datetime) -> datetime | None:
-    """When the next backup is expected; None where nobody waits for one."""
+def find_next_expected(job: ExpectedBackupJob, now: datetime) -> datetime | None:
+    """Return when the next backup is expected, or None for a job that is not watched."""
     try:
         return job.expected_next(now) if job.is_watched(now) else None
-    except ValueError:  # days that are none, written past the form
+    except ValueError:  # unknown weekdays, saved without the form
         return None
 
 
-# --- Where it is shown -----------------------------------------------------------------------------------------------
+# --- Tile and section ------------------------------------------------------------------------------------------------
 
 
-def verified_by_day(now: datetime) -> dict[date, int]:
-    """An index on status and cycle holds all that this reads."""
+def count_verified_by_day(now: datetime) -> dict[date, int]:
+    """Count verified backups per day from an index on status and cycle alone."""
     recent = BackupEntry.objects.filter(status__in=VERIFIED, cycle_at__gte=chart_start(now))
     days = recent.annotate(day=TruncDate("cycle_at")).order_by().values_list("day").annotate(Count("pk"))
     return dict(days)
@@ -159,18 +159,18 @@ def verified_by_day(now: datetime) -> dict[date, int]:
 
 @tiles.register
 def backups_tile(now: datetime) -> Tile:
-    figures, scan = totals(now), Scan.objects.last_of_all()
-    by_day = cache.get_or_set("backups.by_day", lambda: verified_by_day(now), FRESH_SECONDS) or {}
+    counts, scan = cached_counts(now), Scan.objects.last_full()
+    by_day = cache.get_or_set("backups.by_day", lambda: count_verified_by_day(now), FRESH_SECONDS) or {}
     return Tile(
         title=_("Backups"),
-        figure=figures.sentence,
+        figure=counts.summary,
         caption=_("databases are protected"),
         url=reverse("admin:backups_expectedbackupjob_changelist"),
         facts=[
-            (_("failing"), format_count(figures.failing)),
-            (_("suspicious"), format_count(figures.suspicious)),
-            (_("waiting or late"), format_count(figures.waiting)),
-            (_("paused"), format_count(figures.paused)),
+            (_("failing"), format_count(counts.failing)),
+            (_("suspicious"), format_count(counts.suspicious)),
+            (_("waiting or late"), format_count(counts.waiting)),
+            (_("paused"), format_count(counts.paused)),
             (_("last scan"), format_relative(scan.finished_at, now) if scan and scan.finished_at else _("never")),
         ],
         chart=daily_chart(by_day, now, _("verified backups a day")),
@@ -178,10 +178,10 @@ def backups_tile(now: datetime) -> Tile:
 
 
 @machine_sections.register
-def databases_of_machine(machine_id: str) -> Section:
+def machine_databases_section(machine_id: str) -> Section:
     now = timezone.now()
-    jobs = list(ExpectedBackupJob.objects.of(machine_id)[: SHOWN_DATABASES + 1])
-    newest = newest_of(jobs) if jobs else {}
+    jobs = list(ExpectedBackupJob.objects.of_machine(machine_id)[: SHOWN_DATABASES + 1])
+    newest = load_latest_entries(jobs) if jobs else {}
     rows = [
         [
             format_html(
@@ -191,8 +191,8 @@ def databases_of_machine(machine_id: str) -> Section:
             ),
             job_badge(job, now),
             job.last_verified_at or _("never"),
-            size_of(newest[job.pk].size),
-            next_of(job, now),
+            format_size(newest[job.pk].size),
+            find_next_expected(job, now),
         ]
         for job in jobs[:SHOWN_DATABASES]
     ]
@@ -206,6 +206,6 @@ def databases_of_machine(machine_id: str) -> Section:
     )
 
 
-def size_of(size: int | None) -> str:
-    """Bytes as people read them; nothing where there are none to tell of."""
+def format_size(size: int | None) -> str:
+    """Format a number of bytes; None gives an empty text."""
     return "" if size is None else filesizeformat(size)

@@ -1,6 +1,6 @@
-"""What backups hold of a subject: the machine they come from, and what it said.
+"""Personal data in backups: machine names, and what machines reported.
 
-Dumps are never erased: they belong to whoever needs them back. Where they lie is said instead.
+Dumps are never erased, since somebody may need them back; the erasure lists their folders instead.
 """
 
 from __future__ import annotations
@@ -13,64 +13,64 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from vigie_client.contract import path_name
 
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
-from backups.scanner.disk import paths
 from portal.privacy import PersonalDataTable, Row, Subject, personal_data
 
 Promotion = BackupEntry.Promotion
-# Where the portal knows a dump by its path.
+# Promotions with a stored path.
 KEPT = (Promotion.PROMOTED, Promotion.ARCHIVED)
 
 
-def without_name(value: Any, subject: Subject, pseudonym: str) -> Any:
-    """In what is certainly the machine's, its id goes wherever it stands: names of reports end in it."""
+def pseudonymize(value: Any, subject: Subject, pseudonym: str) -> Any:
+    """Replace the machine's id anywhere in its own data: the names of reports end in it, for example."""
     if isinstance(value, str):
         names = "|".join(map(re.escape, subject.names))
         return re.sub(names, lambda _: pseudonym, value, flags=re.IGNORECASE)
     if isinstance(value, dict):
-        renamed = ((without_name(key, subject, pseudonym), item) for key, item in value.items())
-        return {key: without_name(item, subject, pseudonym) for key, item in renamed}
+        renamed = ((pseudonymize(key, subject, pseudonym), item) for key, item in value.items())
+        return {key: pseudonymize(item, subject, pseudonym) for key, item in renamed}
     if isinstance(value, list):
-        return [without_name(item, subject, pseudonym) for item in value]
+        return [pseudonymize(item, subject, pseudonym) for item in value]
     return value
 
 
-def apart(row: ExpectedBackupJob | DepositArea, pseudonym: str, **alike: Any) -> str:
-    """Of two spellings of a machine's name, the second takes a pseudonym of its own where one row alone may have it."""
-    taken = type(row).objects.filter(agent_id=pseudonym, **alike).exclude(pk=row.pk)
+def unique_pseudonym(row: ExpectedBackupJob | DepositArea, pseudonym: str, **unique_with: Any) -> str:
+    """Return the pseudonym, made unique by the row's pk if a second spelling of the machine already has it."""
+    taken = type(row).objects.filter(agent_id=pseudonym, **unique_with).exclude(pk=row.pk)
     return f"{pseudonym}-{row.pk}" if taken.exists() else pseudonym
 
 
 # --- Expected backups ------------------------------------------------------------------------------------------------
 
 
-def expected_no_more(job: ExpectedBackupJob, subject: Subject, pseudonym: str) -> Row:
-    """Nothing will come of a machine that nobody knows; to go on expecting it would alarm every day."""
+def deactivate_job(job: ExpectedBackupJob, subject: Subject, pseudonym: str) -> Row:
+    """Return the changes that pseudonymize a job and deactivate it: it would raise an alarm every day."""
     if not subject.is_machine_called(job.agent_id):
         return {}
-    pseudonym = apart(job, pseudonym, database_name=job.database_name)
+    pseudonym = unique_pseudonym(job, pseudonym, database_name=job.database_name)
     places = (
         "agent_deposit_path_template",
         "agent_log_deposit_path_template",
         "final_storage_path_template",
         "storage_folder",
     )
-    changes = {name: without_name(getattr(job, name), subject, pseudonym) for name in places}
+    changes = {name: pseudonymize(getattr(job, name), subject, pseudonym) for name in places}
     ended = {"is_active": False, "paused_until": None, "watched_since": timezone.now()} if job.is_active else {}
-    return changes | ended | {"agent_id": pseudonym, "damage": without_name(job.damage, subject, pseudonym)}
+    return changes | ended | {"agent_id": pseudonym, "damage": pseudonymize(job.damage, subject, pseudonym)}
 
 
-def of_machine(column: str) -> Any:
+def machine_filter(column: str) -> Any:
     return lambda subject: subject.is_in_column(column) if subject.is_machine else None
 
 
-def where_dumps_lie(subject: Subject) -> Iterator[str]:
+def list_kept_folders(subject: Subject) -> Iterator[str]:
     if not subject.is_machine:
         return
     root = Path(settings.DEPOSITS_ROOT)
-    folders_of_it = {paths.reduced(name).lower() for name in subject.names}
-    deposits = [folder for folder in sorted(root.glob("*")) if folder.name.lower() in folders_of_it]
+    own_names = {path_name(name).lower() for name in subject.names}
+    deposits = [folder for folder in sorted(root.glob("*")) if folder.name.lower() in own_names]
     jobs = ExpectedBackupJob.objects.filter(subject.is_in_column("agent_id"))
     folders = [Path(settings.VALIDATED_ROOT) / name for name in jobs.values_list("storage_folder", flat=True)]
     for folder in [*deposits, *dict.fromkeys(folders)]:
@@ -79,44 +79,44 @@ def where_dumps_lie(subject: Subject) -> Iterator[str]:
             yield text % {"folder": folder}
 
 
-# --- What became of them ---------------------------------------------------------------------------------------------
+# --- Entries and deposit areas ---------------------------------------------------------------------------------------
 
 
-def of_no_machine(entry: BackupEntry, subject: Subject, pseudonym: str) -> Row:
-    """A dump whose path named the machine is not known to the portal any more: nothing would find or remove it."""
+def pseudonymize_entry(entry: BackupEntry, subject: Subject, pseudonym: str) -> Row:
+    """Return the changes that pseudonymize an entry. A stored path with the machine's name is forgotten."""
     if not subject.is_machine_called(entry.job.agent_id):
         return {}
     columns = ("reasons", "warnings", "report_name", "staged_name", "judged", "promotion_reason", "stored_path")
-    changes = {name: without_name(getattr(entry, name), subject, pseudonym) for name in columns}
+    changes = {name: pseudonymize(getattr(entry, name), subject, pseudonym) for name in columns}
     if changes["stored_path"] != entry.stored_path and entry.promotion in KEPT:
         changes |= {"stored_path": "", "promotion": Promotion.NONE}
     return changes
 
 
-def empty(area: DepositArea, subject: Subject, pseudonym: str) -> Row:
+def clear_area(area: DepositArea, subject: Subject, pseudonym: str) -> Row:
     if not subject.is_machine_called(area.agent_id):
         return {}
-    name = apart(area, pseudonym)
+    name = unique_pseudonym(area, pseudonym)
     return {"agent_id": name, "trouble": None, "troubled_since": None, "ahead": {}, "unread": []}
 
 
-# Entries are the machine's by their job, so jobs come first, and are erased last.
+# Entries belong to a machine through their job, so jobs are registered first, and erased last.
 personal_data.register(
     PersonalDataTable(
         ExpectedBackupJob,
         machines=("agent_id",),
         texts=("company_name", "city", "neighborhood", "damage"),
         indexed=("agent_id",),
-        also=expected_no_more,
-        remarks=where_dumps_lie,
+        also=deactivate_job,
+        remarks=list_kept_folders,
     )
 )
 personal_data.register(
     PersonalDataTable(
         BackupEntry,
         texts=("reasons", "warnings"),
-        owned=of_machine("job__agent_id"),
-        also=of_no_machine,
+        owned=machine_filter("job__agent_id"),
+        also=pseudonymize_entry,
         searched=lambda subject: () if subject.is_machine else ("reasons", "warnings"),
     )
 )
@@ -126,7 +126,7 @@ personal_data.register(
         machines=("agent_id",),
         texts=("trouble", "unexpected", "unread"),
         indexed=("agent_id",),
-        also=empty,
+        also=clear_area,
     )
 )
 personal_data.register(PersonalDataTable(Scan, machines=("agent_id",)))

@@ -1,4 +1,4 @@
-"""Questions asked of the tables of backups."""
+"""Querysets of expected backups, entries, deposit areas and scans."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ CURRENT_OR_TO_BE = ("promoted", *UNFINISHED)
 Row = TypeVar("Row", bound=models.Model)
 
 
-class Writing(models.QuerySet[Row]):
-    def write(self, rows: Iterable[Row], fields: Iterable[str]) -> None:
-        """Writes these fields of rows that are there, in two queries: what is the same for all costs one value.
+class BulkWriteQuerySet(models.QuerySet[Row]):
+    def write_fields(self, rows: Iterable[Row], fields: Iterable[str]) -> None:
+        """Update these fields of existing rows in two queries; a value that all rows share is written once.
 
-        `bulk_update` alone makes a CASE of every field and row, which takes longer than all else that a scan does.
+        `bulk_update` alone builds a CASE for every field and row, which takes longer than the rest of a scan.
         """
         rows = list(rows)
         if not rows:
@@ -41,29 +41,29 @@ class Writing(models.QuerySet[Row]):
 
 
 def watched(now: datetime) -> Q:
-    """Jobs that a scan looks at: active and not paused."""
+    """Select the jobs that scans cover: active and not paused."""
     return Q(is_active=True) & (Q(paused_until=None) | Q(paused_until__lte=now))
 
 
-class ExpectedBackupJobQuerySet(Writing["m.ExpectedBackupJob"]):
+class ExpectedBackupJobQuerySet(BulkWriteQuerySet["m.ExpectedBackupJob"]):
     def watched(self, now: datetime) -> Self:
         return self.filter(watched(now))
 
-    def of(self, agent_id: str) -> Self:
-        """Of one machine; of all where none is named."""
+    def of_machine(self, agent_id: str) -> Self:
+        """Filter by machine; an empty id selects all."""
         return self.filter(agent_id__iexact=agent_id) if agent_id else self.all()
 
     def spelling_of(self, agent_id: str) -> str:
-        """The name as other jobs of the machine spell it, else as it was enrolled, else as given."""
-        known = set(self.of(agent_id).values_list("agent_id", flat=True)) if agent_id else set()
+        """Return the machine's name as its other jobs spell it, else as it was enrolled, else as given."""
+        known = set(self.of_machine(agent_id).values_list("agent_id", flat=True)) if agent_id else set()
         if not known:
             known = set(Agent.objects.named(agent_id).values_list("machine_id", flat=True))
         return agent_id if agent_id in known else min(known, default=agent_id)
 
 
-class BackupEntryQuerySet(Writing["m.BackupEntry"]):
+class BackupEntryQuerySet(BulkWriteQuerySet["m.BackupEntry"]):
     def recent(self, jobs: list[m.ExpectedBackupJob], now: datetime) -> Self:
-        """What a scan must know of the past of these jobs, a bounded number of each, and the current version."""
+        """Select what a scan needs of the past of these jobs: the last cycles of each, and the current version."""
         by_start: dict[datetime, list[int]] = {}
         for job in jobs:
             by_start.setdefault(job.looks_back_to(now), []).append(job.pk)
@@ -73,24 +73,24 @@ class BackupEntryQuerySet(Writing["m.BackupEntry"]):
         return self.filter(wanted)
 
     def stored(self) -> Self:
-        """Those whose dump lies below the root of verified backups."""
+        """Select the entries whose dump is below the root of verified backups."""
         return self.filter(promotion__in=STORED)
 
     def current(self) -> m.BackupEntry | None:
-        """The one whose dump is the current version, asked of the entries of one job."""
+        """Return the entry of the current version. Call it on the entries of one job."""
         return self.filter(promotion="promoted").order_by("-cycle_at").first()
 
 
 class DepositAreaQuerySet(models.QuerySet["m.DepositArea"]):
-    def of(self, agent_ids: list[str]) -> dict[str, m.DepositArea]:
-        """The areas of these machines, made where they are new."""
+    def get_or_create_for(self, agent_ids: list[str]) -> dict[str, m.DepositArea]:
+        """Return the areas of these machines by machine, creating missing ones."""
         known = set(self.filter(agent_id__in=agent_ids).values_list("agent_id", flat=True))
         new = [self.model(agent_id=agent_id) for agent_id in agent_ids if agent_id not in known]
         self.bulk_create(new, ignore_conflicts=True)
         return {area.agent_id: area for area in self.filter(agent_id__in=agent_ids)}
 
-    def expect_none_but(self, agent_ids: list[str]) -> None:
-        """Scans that were asked for and not made are no longer waited for, except of these machines."""
+    def clear_queue_except(self, agent_ids: list[str]) -> None:
+        """Stop waiting for queued scans, except of these machines."""
         asked = self.filter(queued_at__isnull=False)
         settled = set(asked.values_list("agent_id", flat=True)).difference(agent_ids)
         if settled:
@@ -98,10 +98,10 @@ class DepositAreaQuerySet(models.QuerySet["m.DepositArea"]):
 
 
 class ScanQuerySet(models.QuerySet["m.Scan"]):
-    def last_of_all(self) -> m.Scan | None:
-        """The last finished one of all machines."""
+    def last_full(self) -> m.Scan | None:
+        """Return the last finished scan of all machines."""
         return self.filter(agent_id="", finished_at__isnull=False).order_by("-id").first()
 
-    def add(self, pk: int, **figures: int) -> None:
-        """Adds what one machine's part of the scan found."""
-        self.filter(pk=pk).update(**{name: F(name) + value for name, value in figures.items()})
+    def add_counts(self, pk: int, **counts: int) -> None:
+        """Add the counters of one machine to a scan."""
+        self.filter(pk=pk).update(**{name: F(name) + value for name, value in counts.items()})

@@ -1,4 +1,4 @@
-"""Why an entry has its status: stable codes with what they are about, and the sentence of each in both languages."""
+"""Reasons and warnings of a status: stable codes with their details, and a sentence for each code."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from django.utils.translation import gettext_lazy as _
 
 Reason = dict[str, Any]
 LONGEST_TEXT = 200
-BETWEEN = _("; ")
+SEPARATOR = _("; ")
 
 
-def reason(code: str, **about: Any) -> Reason:
-    return {"code": code, **about}
+def make_reason(code: str, **details: Any) -> Reason:
+    return {"code": code, **details}
 
 
-def quoted(text: str) -> str:
-    """What somebody else wrote, as one short line: it is shown, never believed."""
+def to_single_line(text: str) -> str:
+    """Return text from outside as one short printable line for display."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"
 
@@ -77,7 +77,7 @@ SENTENCES: dict[str, Any] = {
     "file_changed": _("the staged file changed while it was read"),
     "size_differs": _("the staged file has %(found)s bytes, the machine says %(claimed)s"),
     "hash_differs": _("the SHA-256 of the staged file is not the one the machine says"),
-    # HASH_MISMATCH, UNVERIFIED, SUCCESS
+    # UNCHANGED, UNVERIFIED, SUCCESS
     "unchanged": _("the dump is the same as the one verified before"),
     "later_failed": _("the later report %(report)s of the same cycle brings no better backup"),
     "overwritten": _("the staged file belongs to the later report %(report)s"),
@@ -116,10 +116,10 @@ WARNINGS: dict[str, Any] = {
     "overall_failed": _("the report calls the operation as a whole failed, although every step succeeded"),
     "early": _("it came before it was expected"),
     "clock_skew": _("the machine’s clock is wrong"),
-    # Given by earlier releases only, and kept in their entries.
+    # Only in entries of earlier releases.
     "inflates_too_much": _("it unpacks to more than any dump would: the check was stopped"),
 }
-# Variants of reports that are read all the same.
+# Variants of reports that are accepted.
 SPELLINGS: dict[str, Any] = {
     "dashed_name": _("file names as YYYY-MM-DD_HH-MM-SS"),
     "agent_case": _("the machine’s name in another case"),
@@ -144,24 +144,27 @@ DOUBTS = frozenset(
 )
 
 
-def sentence(why: Reason) -> str:
-    """One reason in words of the active language."""
+def format_reason(why: Reason) -> str:
+    """Return the sentence of a reason in the active language, or its code if it is unknown."""
     code = str(why.get("code", ""))
-    text = SENTENCES.get(code) or WARNINGS.get(code)  # a doubt about a later dump is a reason for keeping this one
+    text = SENTENCES.get(code) or WARNINGS.get(code)  # a doubt about a later dump is a reason to keep this one
     return code if text is None else str(text) % why
 
 
-def sentences(reasons: Iterable[Reason]) -> str:
-    """`The size differs …; the hash differs …`, beginning with a capital and ending with a full stop."""
-    text = str(BETWEEN).join(sentence(why) for why in reasons)
+def join_sentences(texts: Iterable[str]) -> str:
+    """Join clauses with semicolons, from a capital to a full stop."""
+    text = str(SEPARATOR).join(texts)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
-def warning_sentences(codes: Iterable[str]) -> str:
-    text = str(BETWEEN).join(str(WARNINGS.get(code, code)) for code in codes)
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
+def format_reasons(reasons: Iterable[Reason]) -> str:
+    return join_sentences(map(format_reason, reasons))
 
 
-def spelling_sentences(codes: Iterable[str]) -> str:
-    text = str(BETWEEN).join(str(SPELLINGS.get(code, code)) for code in codes)
+def format_warnings(codes: Iterable[str]) -> str:
+    return join_sentences(str(WARNINGS.get(code, code)) for code in codes)
+
+
+def format_spellings(codes: Iterable[str]) -> str:
+    text = str(SEPARATOR).join(str(SPELLINGS.get(code, code)) for code in codes)
     return f"{text}." if text else ""

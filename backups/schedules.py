@@ -1,4 +1,4 @@
-"""What is done periodically for backups."""
+"""Periodic jobs and retention of backups."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from portal.work.retention import Retention, retentions
 from portal.work.schedules import Job, jobs
 
 
-def scan(lease: Lease) -> dict[str, int]:
-    """Queues what must be looked at; the machines' own tasks do it."""
-    begun = orchestration.look_around()
-    return {"scan": begun.pk}
+def run_periodic_scan(lease: Lease) -> dict[str, int]:
+    """Queue a task for each machine that needs a scan."""
+    return {"scan": orchestration.queue_periodic_scan().pk}
 
 
 def outdated_scans(now: datetime) -> models.QuerySet[Any]:
     return Scan.objects.filter(started_at__lt=now - timedelta(days=settings.JOB_RETENTION_DAYS))
 
 
-jobs.register(Job("backups.scan", scan, every=timedelta(minutes=15)))
-jobs.register(Job("backups.digest", digest.send, every=timedelta(days=7), offset=timedelta(hours=7)))
+jobs.register(Job("backups.scan", run_periodic_scan, every=timedelta(minutes=15)))
+jobs.register(Job("backups.digest", digest.send_weekly_digest, every=timedelta(days=7), offset=timedelta(hours=7)))
 retentions.register(Retention("backup_scans", outdated_scans))

@@ -1,4 +1,4 @@
-"""What the workers do for backups. Where somebody else is at the machine, the task goes to the end of the queue."""
+"""Tasks of the workers. If the machine's lease is held, the task goes back to the end of the queue."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from portal.work.queue import enqueue, task
 
 
 @contextmanager
-def later_if_busy(name: str, *args: Any) -> Iterator[None]:
+def requeue_if_busy(name: str, *args: Any) -> Iterator[None]:
     try:
         yield
-    except orchestration.Busy:
+    except orchestration.MachineBusy:
         enqueue(name, *args, cluster="slow")
 
 
 @task(orchestration.TASK)
 def scan_agent(agent_id: str, scan: int) -> None:
-    with later_if_busy(orchestration.TASK, agent_id, scan):
-        orchestration.scan_queued(agent_id, scan)
+    with requeue_if_busy(orchestration.TASK, agent_id, scan):
+        orchestration.run_queued_scan(agent_id, scan)
 
 
 @task("backups.reverify")
 def reverify_current(job: int) -> None:
-    with later_if_busy("backups.reverify", job):
-        reverify.reverify(job)
+    with requeue_if_busy("backups.reverify", job):
+        reverify.reverify_job(job)

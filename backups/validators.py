@@ -1,4 +1,4 @@
-"""What makes an expected backup well defined. Each refusal is a sentence."""
+"""Validate expected backups. Each ValidationError is a sentence for the interface."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
+from vigie_client.contract import path_name
 
 from backups import cycles
 from backups.scanner.disk import paths
@@ -23,20 +24,20 @@ INVISIBLE = frozenset({"Cf", "Cc", "Zl", "Zp"})
 
 def validate_weekdays(text: str) -> None:
     try:
-        cycles.weekdays(text)
+        cycles.parse_weekdays(text)
     except ValueError:
         raise ValidationError(_("Days are written MO, TU, WE, TH, FR, SA, SU, with commas.")) from None
 
 
 def validate_name(text: str) -> None:
-    """What nobody sees in a name keeps it from ever matching."""
+    """Reject invisible characters, which would keep the name from ever matching."""
     if any(unicodedata.category(char) in INVISIBLE for char in text):
         raise ValidationError(_("The name holds invisible characters: type it instead of pasting it."))
 
 
 def validate_schedule(text: str) -> None:
     try:
-        cycles.pauses(text, "UTC")
+        cycles.measure_gaps(text, "UTC")
     except ValueError:
         raise ValidationError(
             _(
@@ -54,39 +55,39 @@ def validate_zone(name: str) -> None:
 
 
 def validate_moment(moment: datetime) -> None:
-    """What lies outside of this century cannot be shown in every zone."""
+    """Reject dates outside of this century, which not every time zone can show."""
     if not 2000 <= moment.year <= 2099:
         raise ValidationError(_("A moment of this century is expected."))
 
 
 def validate_template(text: str) -> None:
-    """A relative folder, each part of plain characters and field names in braces."""
+    """Accept a relative folder of plain characters and field names in braces."""
     try:
-        list(paths.fields_in(text))
+        list(paths.template_fields(text))
     except ValueError:
         known = ", ".join(sorted(paths.FIELDS))
         raise ValidationError(_("In braces may stand: %(names)s.") % {"names": known}) from None
-    filled = paths.substituted(text, lambda name: "x")
-    if any(paths.reduced(part) != part for part in filled.split("/")):
+    filled = paths.fill_in_fields(text, lambda name: "x")
+    if any(path_name(part) != part for part in filled.split("/")):
         raise ValidationError(
             _("A folder below the root is expected, of letters, digits, “.”, “_” and “-”, without “..”.")
         )
 
 
 def refuse_overlapping(job: ExpectedBackupJob) -> None:
-    """Early and window of one cycle must not reach into the next."""
-    plan = job.plan
-    if plan.schedule:
-        shortest, _longest = cycles.pauses(plan.schedule, "UTC")  # a change of the clocks is no reason to refuse it
+    """Reject an early time and a window that together reach into the next cycle."""
+    timetable = job.timetable
+    if timetable.schedule:
+        shortest, _longest = cycles.measure_gaps(timetable.schedule, "UTC")  # DST changes are ignored
     else:
-        first = list(islice(cycles.moments(plan, cycles.SOME_MONDAY, 1), 9))
+        first = list(islice(cycles.expected_times(timetable, cycles.SOME_MONDAY, 1), 9))
         shortest = min(after - before for before, after in pairwise(first))
-    if plan.early + plan.window > shortest:
+    if timetable.early + timetable.window > shortest:
         raise ValidationError({"window_minutes": _("Window and early together must fit between two expected moments.")})
 
 
 def refuse_shared_storage(job: ExpectedBackupJob) -> None:
-    """Two jobs in one folder would take each other's current version for their own."""
+    """Reject a folder of another job: each would take the other's current version for its own."""
     folder = "/".join(paths.storage_folder(job))
     others = type(job).objects.filter(storage_folder__iexact=folder).exclude(pk=job.pk)
     other = others.first()

@@ -122,7 +122,7 @@ def verifying(dump: Path) -> Figure:
     for _ in range(ROUNDS):
         peer, started = openssl(dump), time.monotonic()
         with dump.open("rb", buffering=0) as file:
-            verify.measure(file.fileno())
+            verify.measure_file(file.fileno())
         ratios.append((time.monotonic() - started) / peer)
     return show(Figure("verify a warm GiB / openssl dgst -sha256", median(ratios), 1.10, False, "x"))
 
@@ -159,7 +159,7 @@ def doubting(root: Path) -> Iterator[Figure]:
         def took(check: Any, path: Path = path) -> float:
             with path.open("rb", buffering=0) as file, (root / "copy").open("wb", buffering=0) as copy:
                 started = time.process_time()
-                verify.measure(file.fileno(), copy=lambda data: write_all(copy.fileno(), data), check=check)
+                verify.measure_file(file.fileno(), copy=lambda data: write_all(copy.fileno(), data), check=check)
                 return time.process_time() - started
 
         pairs = [(took(ContentCheck(path.name, packed)), took(Unpacking(format))) for _ in range(ROUNDS)]

@@ -26,7 +26,7 @@ def main() -> None:
     from backups.scanner.disk import opening  # noqa: PLC0415
 
     opened, queries = Counter(), Counter()
-    opening.opened_file = opened.counting(opening.opened_file, lambda name, _folder: not name.endswith(".json"))
+    opening.open_file = opened.counting(opening.open_file, lambda name, _folder: not name.endswith(".json"))
     now = datetime.fromisoformat(AT)
     print("ready", flush=True)
     for line in sys.stdin:
@@ -36,7 +36,7 @@ def main() -> None:
         with connection.execute_wrapper(queries.wrapping):
             outcome = orchestration.scan_now(now, agent)[1]
         seconds = time.monotonic() - started
-        statuses = sorted({one["status"] for one in outcome.results})
+        statuses = sorted({one["status"] for one in outcome.rows})
         found = {"seconds": seconds, "queries": queries.count, "opened": opened.count, "peak_mb": peak_mb()}
         print(json.dumps(found | {"statuses": statuses, "promoted": outcome.promoted}), flush=True)
 

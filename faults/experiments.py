@@ -117,7 +117,7 @@ def kill_part(scene: Stage, reporters: Reporters, part: str, number: int) -> Non
 def queue_scans() -> None:
     """Queue scans, as the schedule does every quarter of an hour."""
     with contextlib.suppress(DatabaseError):
-        orchestration.look_around()
+        orchestration.queue_periodic_scan()
     close_old_connections()
 
 
@@ -229,7 +229,7 @@ def create_targets(scene: Stage) -> None:
 def start_scans(jobs: list[ExpectedBackupJob], at_once: int = 1) -> None:
     """Queue the scans, and return when `at_once` are running."""
     for job in jobs:
-        orchestration.ask("api", job.agent_id)
+        orchestration.request_scan("api", job.agent_id)
     running = TaskAttempt.objects.filter(name=orchestration.TASK, finished_at=None)
     seconds_until(lambda: running.count() >= at_once, 20)
 

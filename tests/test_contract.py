@@ -12,7 +12,7 @@ from django.utils import timezone
 from agents.enrolment import issue_agent_token
 from agents.models import Agent
 from backups.models import BackupEntry, ExpectedBackupJob, Status
-from backups.reasons import reason
+from backups.reasons import make_reason
 from beta.models import BetaProgramme
 from beta.tests.said import said
 from monitoring.figures import histogram
@@ -79,7 +79,7 @@ def known_backup(db):
         last_checked_at=at, last_success_at=at, last_verified_at=timezone.now(),
     )  # fmt: skip
     BackupEntry.objects.create(
-        id=91, job=job, cycle_at=at, status=Status.SUCCESS, first_status=Status.SUCCESS, reasons=[reason("verified")],
+        id=91, job=job, cycle_at=at, status=Status.SUCCESS, first_status=Status.SUCCESS, reasons=[make_reason("verified")],
         agent_sha256=sha256, agent_size=26, server_sha256=sha256, server_size=26, promotion="promoted",
         report_name=f"OPERATION_20260310_1300_{BACKED_UP}.json", recorded_at=at, changed_at=at,
     )  # fmt: skip

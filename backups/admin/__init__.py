@@ -1,4 +1,4 @@
-"""Backups in the admin: which databases are protected, what became of each backup, and what may be done about it."""
+"""Admin pages of expected backups and their entries."""
 
 from backups import history
 from backups.admin import entries, jobs

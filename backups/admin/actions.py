@@ -1,4 +1,4 @@
-"""What an operator may do about expected backups: scan, pause, hash again, download."""
+"""Admin actions on expected backups: scan, pause, resume, hash again, download, issue a token."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from django.utils.translation import ngettext
 from agents.models import Agent
 from backups import reasons
 from backups.admin.form import PauseForm
-from backups.history import subject
+from backups.history import job_subject
 from backups.models import ExpectedBackupJob, Scan
 from backups.querysets import watched
 from backups.scanner import orchestration
-from backups.scanner.disk import copying, opening
+from backups.scanner.disk.opening import UnusablePath
+from backups.scanner.disk.storage import open_current_version
 from portal import audit
 from portal.admin.base import VigieModelAdmin
 from portal.base.words import format_moment
 from portal.models import ApiToken
 from portal.work.queue import enqueue
 
-MOST_AT_ONCE = 500
-# Each machine's scan is a row and a task in one transaction; of more than these, all are scanned in one go.
-MOST_SCANS = 100
+MAX_AT_ONCE = 500
+# Each machine costs a row and a task in one transaction. Beyond this number, one scan of all machines is queued.
+MAX_SCANS = 100
 LENGTHS = {"day": timedelta(days=1), "week": timedelta(days=7)}
 Jobs = QuerySet[ExpectedBackupJob]
 
@@ -61,12 +62,12 @@ class JobActions(VigieModelAdmin):
             return not is_watched
         return bool(obj.previous_successful_hash)
 
-    def few_enough(self, request: HttpRequest, queryset: Jobs) -> list[ExpectedBackupJob]:
-        """The chosen ones; none, and a message, where they are more than one transaction should hold."""
-        chosen = list(queryset.order_by("agent_id", "database_name")[: MOST_AT_ONCE + 1])
-        if len(chosen) <= MOST_AT_ONCE:
+    def limit_selection(self, request: HttpRequest, queryset: Jobs) -> list[ExpectedBackupJob]:
+        """Return the chosen jobs, or none and a message if they are too many for one transaction."""
+        chosen = list(queryset.order_by("agent_id", "database_name")[: MAX_AT_ONCE + 1])
+        if len(chosen) <= MAX_AT_ONCE:
             return chosen
-        text = _("Choose at most %(count)d databases at once. Nothing was done.") % {"count": MOST_AT_ONCE}
+        text = _("Choose at most %(count)d databases at once. Nothing was done.") % {"count": MAX_AT_ONCE}
         self.message_user(request, text, messages.ERROR)
         return []
 
@@ -79,14 +80,14 @@ class JobActions(VigieModelAdmin):
         if not machines:
             self.message_user(request, _("Paused databases are not scanned."), messages.WARNING)
             return
-        asked = machines if len(machines) <= MOST_SCANS else [""]
-        scans = [orchestration.ask(Scan.Source.ADMIN, machine) for machine in asked]
-        for job in jobs[:MOST_AT_ONCE]:
-            audit.record_event("backups.scan_asked", subject(job), request=request)
+        asked = machines if len(machines) <= MAX_SCANS else [""]
+        scans = [orchestration.request_scan(Scan.Source.ADMIN, machine) for machine in asked]
+        for job in jobs[:MAX_AT_ONCE]:
+            audit.record_event("backups.scan_asked", job_subject(job), request=request)
         if any(scan.root_is_missing for scan in scans):
             self.message_user(request, _("The deposit root is missing: nothing can be scanned."), messages.ERROR)
             return
-        self.message_user(request, scanning(machines), messages.SUCCESS)
+        self.message_user(request, format_scan_message(machines), messages.SUCCESS)
 
     # --- Enrolment ---------------------------------------------------------------------------------------------------
 
@@ -104,22 +105,22 @@ class JobActions(VigieModelAdmin):
 
     @admin.action(description=_("Pause…"), permissions=["change"])
     def pause(self, request: HttpRequest, queryset: Jobs) -> HttpResponse | None:
-        jobs = self.few_enough(request, queryset)
+        jobs = self.limit_selection(request, queryset)
         if not jobs:
             return None
         form = PauseForm(request.POST if "confirmed" in request.POST else None)
         if not form.is_valid():
-            return self.ask_for_how_long(request, jobs, form)
+            return self.pause_page(request, jobs, form)
         length, now = form.cleaned_data["length"], timezone.now()
         until = form.cleaned_data["until"] if length == "until" else now + LENGTHS[length] if length != "good" else None
         for job in jobs:
-            paused(job, until)
+            pause_job(job, until)
             after = {"until": format_moment(until)} if until else None
-            audit.record_event("backups.paused", subject(job), request=request, after=after)
-        self.message_user(request, pausing(len(jobs), until), messages.SUCCESS)
+            audit.record_event("backups.paused", job_subject(job), request=request, after=after)
+        self.message_user(request, format_pause_message(len(jobs), until), messages.SUCCESS)
         return None
 
-    def ask_for_how_long(self, request: HttpRequest, jobs: list[ExpectedBackupJob], form: PauseForm) -> HttpResponse:
+    def pause_page(self, request: HttpRequest, jobs: list[ExpectedBackupJob], form: PauseForm) -> HttpResponse:
         context = {
             "jobs": jobs,
             "form": form,
@@ -134,10 +135,10 @@ class JobActions(VigieModelAdmin):
     @admin.action(description=_("Resume"), permissions=["change"])
     def resume(self, request: HttpRequest, queryset: Jobs) -> None:
         now = timezone.now()
-        jobs = self.few_enough(request, queryset.filter(~watched(now)))
+        jobs = self.limit_selection(request, queryset.filter(~watched(now)))
         for job in jobs:
-            resumed(job, now)
-            audit.record_event("backups.resumed", subject(job), request=request)
+            resume_job(job, now)
+            audit.record_event("backups.resumed", job_subject(job), request=request)
         text = ngettext("%(count)d database is watched again.", "%(count)d databases are watched again.", len(jobs))
         self.message_user(request, text % {"count": len(jobs)}, messages.SUCCESS if jobs else messages.WARNING)
 
@@ -145,10 +146,10 @@ class JobActions(VigieModelAdmin):
 
     @admin.action(description=_("Hash the current version again"), permissions=["scan"])
     def reverify(self, request: HttpRequest, queryset: Jobs) -> None:
-        jobs = self.few_enough(request, queryset.exclude(previous_successful_hash=""))
+        jobs = self.limit_selection(request, queryset.exclude(previous_successful_hash=""))
         for job in jobs:
             enqueue("backups.reverify", job.pk, cluster="slow")
-            audit.record_event("backups.reverify_asked", subject(job), request=request)
+            audit.record_event("backups.reverify_asked", job_subject(job), request=request)
         text = ngettext(
             "%(count)d stored backup is being hashed again: its page will tell the result.",
             "%(count)d stored backups are being hashed again: their pages will tell the result.",
@@ -164,17 +165,17 @@ class JobActions(VigieModelAdmin):
             return None
         job = jobs[0]
         try:
-            entry, descriptor = copying.opened_current(job)
-        except opening.Unusable as error:
-            self.message_user(request, reasons.sentences([error.why]), messages.ERROR)
+            entry, descriptor = open_current_version(job)
+        except UnusablePath as error:
+            self.message_user(request, reasons.format_reasons([error.why]), messages.ERROR)
             return None
         after = {"file": entry.staged_name, "sha256": entry.server_sha256}
-        audit.record_event("backups.downloaded", subject(job), request=request, after=after)
+        audit.record_event("backups.downloaded", job_subject(job), request=request, after=after)
         file = open(descriptor, "rb")  # noqa: SIM115 - the response closes it
         return FileResponse(file, as_attachment=True, filename=entry.staged_name)
 
 
-def paused(job: ExpectedBackupJob, until: datetime | None) -> None:
+def pause_job(job: ExpectedBackupJob, until: datetime | None) -> None:
     if until is None:
         job.is_active = False
     else:
@@ -182,23 +183,23 @@ def paused(job: ExpectedBackupJob, until: datetime | None) -> None:
     job.save(update_fields=["is_active", "paused_until"])
 
 
-def resumed(job: ExpectedBackupJob, now: datetime) -> None:
-    """What was expected during the pause stays unjudged: a pause that ended early ends now, and is not forgotten."""
+def resume_job(job: ExpectedBackupJob, now: datetime) -> None:
+    """Resume a job. A pause that is cut short ends now, so that the cycles in it stay ignored."""
     if job.paused_until is not None and job.paused_until > now:
         job.paused_until = now
     job.is_active = True
     job.save(update_fields=["is_active", "paused_until"])
 
 
-def scanning(machines: list[str]) -> str:
-    if len(machines) > MOST_SCANS:
+def format_scan_message(machines: list[str]) -> str:
+    if len(machines) > MAX_SCANS:
         return str(_("All machines are being scanned."))
     if len(machines) == 1:
         return _("%(machine)s is being scanned.") % {"machine": machines[0]}
     return _("%(count)d machines are being scanned.") % {"count": len(machines)}
 
 
-def pausing(count: int, until: datetime | None) -> str:
+def format_pause_message(count: int, until: datetime | None) -> str:
     if until is None:
         text = ngettext(
             "%(count)d database is paused until it is resumed.",

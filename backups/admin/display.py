@@ -1,4 +1,4 @@
-"""How backups look: states, sizes and hashes, what the machine says beside what the server found."""
+"""Format backups for the admin: states, sizes and hashes, claimed by the machine and measured by the server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from backups import reasons
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
-from backups.panels import Newest, job_badge, next_of, status_badge
+from backups.panels import LatestEntries, find_next_expected, job_badge, status_badge
 from portal.admin.display import (
     BAD,
     GOOD,
@@ -32,7 +32,7 @@ from portal.base.words import EMPTY_VALUE, format_count, format_moment
 
 Promotion = BackupEntry.Promotion
 SHORT_HASH = 10
-# What is not there, or no more, is no state.
+# Promotions with a badge; the others mean that nothing is stored.
 STORAGE_TONES = {
     Promotion.WAITING: WARNING,
     Promotion.FAILED: BAD,
@@ -45,43 +45,42 @@ STORAGE_TONES = {
 # --- States ----------------------------------------------------------------------------------------------------------
 
 
-def remarks(entry: BackupEntry | None) -> SafeString:
-    """That a backup was late, and how many warnings there are of it, which are told to whoever points at them."""
+def entry_remarks(entry: BackupEntry | None) -> SafeString:
+    """Return badges for a late entry and for its warnings, which a tooltip lists."""
     if entry is None:
         return SafeString("")
     count = len(entry.warnings)
     text = ngettext("%(count)d warning", "%(count)d warnings", count) % {"count": count}
-    told = reasons.warning_sentences(entry.warnings)
+    warnings = reasons.format_warnings(entry.warnings)
     return join_inline(
         badge(_("late"), WARNING) if entry.late else "",
-        format_html('<span title="{}">{}</span>', told, badge(text, WARNING)) if count else "",
+        format_html('<span title="{}">{}</span>', warnings, badge(text, WARNING)) if count else "",
     )
 
 
-def job_state(job: ExpectedBackupJob, newest: Newest, now: datetime, *, with_since: bool = True) -> SafeString:
+def job_state(job: ExpectedBackupJob, newest: LatestEntries, now: datetime, *, with_since: bool = True) -> SafeString:
     if not job.is_watched(now):
-        return stack_lines(job_badge(job, now), pause_of(job))
+        return stack_lines(job_badge(job, now), describe_pause(job))
     since = duration_since(job.status_since) if with_since and job.status_since else ""
     damage = badge(_("stored backup damaged"), BAD) if job.damage else ""
-    stale = badge(_("stale"), WARNING) if is_stale(job) else ""
-    return stack_lines(job_badge(job, now), since, join_inline(remarks(newest.latest), stale, damage))
+    stale = badge(_("stale"), WARNING) if is_stale_backup(job) else ""
+    return stack_lines(job_badge(job, now), since, join_inline(entry_remarks(newest.latest), stale, damage))
 
 
 def is_protected(job: ExpectedBackupJob) -> bool:
-    """Asked of a job of the admin's queryset, in which the database has answered it."""
+    """Return the annotation of the admin's queryset."""
     return bool(getattr(job, "is_protected", False))
 
 
-def is_stale(job: ExpectedBackupJob) -> bool:
-    """Whether its age alone keeps a verified backup from protecting."""
+def is_stale_backup(job: ExpectedBackupJob) -> bool:
+    """Return True if a verified backup is only too old to protect."""
     is_good = job.current_status in VERIFIED and not (job.is_failing or job.in_doubt or job.damage)
     return is_good and not is_protected(job)
 
 
-def pause_of(job: ExpectedBackupJob) -> str:
-    """Until when a job is paused."""
+def describe_pause(job: ExpectedBackupJob) -> str:
     if job.is_active and job.paused_until is not None:
-        return _("until %(moment)s") % {"moment": short(job.paused_until)}
+        return _("until %(moment)s") % {"moment": format_local(job.paused_until)}
     return _("until it is resumed")
 
 
@@ -89,19 +88,19 @@ def entry_state(entry: BackupEntry) -> SafeString:
     return status_badge(entry.job, entry.status, has_doubts=entry.has_doubts)
 
 
-def storage(entry: BackupEntry) -> SafeString:
+def storage_state(entry: BackupEntry) -> SafeString:
     promotion = Promotion(entry.promotion)
     tone = STORAGE_TONES.get(promotion)
     state = badge(promotion.label, tone) if tone else format_html('<span class="quiet">{}</span>', promotion.label)
-    why = reasons.sentences([entry.promotion_reason]) if entry.promotion_reason else ""
+    why = reasons.format_reasons([entry.promotion_reason]) if entry.promotion_reason else ""
     return stack_lines(state, why)
 
 
-def why(entry: BackupEntry | None) -> SafeString | str:
-    """The reasons of a status, and below them the warnings."""
+def explain_status(entry: BackupEntry | None) -> SafeString | str:
+    """Return the reasons of a status, and below them the warnings."""
     if entry is None:
         return EMPTY_VALUE
-    warnings = reasons.warning_sentences(entry.warnings)
+    warnings = reasons.format_warnings(entry.warnings)
     marked = format_html('<span class="doubt">{}</span>', warnings) if warnings else ""
     first_status = entry.first_status != entry.status and (
         _("It was at first: %(status)s.") % {"status": entry.get_first_status_display()}
@@ -109,57 +108,57 @@ def why(entry: BackupEntry | None) -> SafeString | str:
     return stack_lines(entry.message or EMPTY_VALUE, marked, first_status)
 
 
-def why_in_brief(entry: BackupEntry) -> SafeString | str:
-    """What is well needs no reason where many stand below each other."""
+def explain_if_remarkable(entry: BackupEntry) -> SafeString | str:
+    """Return the reasons of a status in a list, where a plain success needs none."""
     is_remarkable = entry.warnings or entry.status != Status.SUCCESS or entry.first_status != entry.status
-    return why(entry) if is_remarkable else EMPTY_VALUE
+    return explain_status(entry) if is_remarkable else EMPTY_VALUE
 
 
 # --- Moments ---------------------------------------------------------------------------------------------------------
 
 
-def short(moment: datetime) -> str:
-    """`2026-03-10 09:12 CET`, in the portal's time zone."""
+def format_local(moment: datetime) -> str:
+    """Format as `2026-03-10 09:12 CET`, in the portal's time zone."""
     local = timezone.localtime(moment)
     return f"{local:%Y-%m-%d %H:%M} {local.tzname()}"
 
 
-def universal(moment: datetime) -> str:
+def format_utc(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def in_both_zones(moment: datetime | None) -> SafeString | str:
-    """A moment as plans are written, in UTC, and as the operator's clock shows it; once where the two are the same."""
+    """Format a moment in UTC, as timetables are written, and in local time if that differs."""
     if moment is None:
         return EMPTY_VALUE
     local = timezone.localtime(moment)
     if not local.utcoffset():
-        return universal(moment)
+        return format_utc(moment)
     same_day = local.date() == moment.astimezone(UTC).date()
-    return stack_lines(universal(moment), f"{local:%H:%M} {local.tzname()}" if same_day else short(local))
+    return stack_lines(format_utc(moment), f"{local:%H:%M} {local.tzname()}" if same_day else format_local(local))
 
 
-def expected(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeString:
-    """An expected moment as plans are written, and its distance."""
-    return format_html("{}", empty) if moment is None else stack_lines(universal(moment), relative_moment(moment))
+def format_expected(moment: datetime | None, empty: Text = EMPTY_VALUE) -> SafeString:
+    """Format an expected moment in UTC, with its distance from now."""
+    return format_html("{}", empty) if moment is None else stack_lines(format_utc(moment), relative_moment(moment))
 
 
-def next_expected(job: ExpectedBackupJob, now: datetime) -> SafeString | str:
-    return in_both_zones(next_of(job, now))
+def format_next_expected(job: ExpectedBackupJob, now: datetime) -> SafeString | str:
+    return in_both_zones(find_next_expected(job, now))
 
 
-def last_good(job: ExpectedBackupJob) -> SafeString | str:
-    """How old the last good backup is; of one that has been unchanged since, when that was verified."""
+def format_last_good(job: ExpectedBackupJob) -> SafeString | str:
+    """Return the age of the last good backup and its time, or the day since which it has been unchanged."""
     verified, success = job.last_verified_at, job.last_success_at
     if verified is None:
         return badge(_("none yet"), WARNING)
     if success is not None and success < verified:
         day = timezone.localtime(success).date().isoformat()
         return stack_lines(relative_moment(verified), _("unchanged since %(moment)s") % {"moment": day})
-    return stack_lines(relative_moment(verified), short(verified))
+    return stack_lines(relative_moment(verified), format_local(verified))
 
 
-def last_good_in_full(job: ExpectedBackupJob) -> SafeString | str:
+def format_last_good_in_full(job: ExpectedBackupJob) -> SafeString | str:
     verified, success = job.last_verified_at, job.last_success_at
     if verified is None:
         return badge(_("none yet"), WARNING)
@@ -174,8 +173,8 @@ def last_good_in_full(job: ExpectedBackupJob) -> SafeString | str:
 # --- Sizes and hashes ------------------------------------------------------------------------------------------------
 
 
-def size(value: int | None) -> SafeString | str:
-    """Bytes as people read them, and all of them to whoever points there."""
+def size_with_tooltip(value: int | None) -> SafeString | str:
+    """Format a number of bytes, with the exact number as a tooltip."""
     return EMPTY_VALUE if value is None else format_html('<span title="{}">{}</span>', value, filesizeformat(value))
 
 
@@ -183,34 +182,36 @@ def short_hash(value: str) -> SafeString | str:
     return format_html('<code title="{}">{}</code>', value, value[:SHORT_HASH]) if value else EMPTY_VALUE
 
 
-def measured(entry: BackupEntry, side: str, *, in_full: bool = False) -> SafeString | str:
-    """Size and hash as one side, `agent` or `server`, has them; what the other side has otherwise is marked."""
+def size_and_hash(entry: BackupEntry, side: str, *, in_full: bool = False) -> SafeString | str:
+    """Format size and hash of one side, `agent` or `server`, marking what differs from the other side."""
     own_size, own_hash = getattr(entry, f"{side}_size"), getattr(entry, f"{side}_sha256")
     if own_size is None and not own_hash:
         return EMPTY_VALUE
     sizes_differ = None not in (entry.agent_size, entry.server_size) and entry.agent_size != entry.server_size
     hashes_differ = "" not in (entry.agent_sha256, entry.server_sha256) and entry.agent_sha256 != entry.server_sha256
     shown_hash = format_html("<code>{}</code>", own_hash) if in_full and own_hash else short_hash(own_hash)
-    shown_size = _("%(count)s bytes") % {"count": format_count(own_size or 0)} if sizes_differ else size(own_size)
-    return stack_lines(differing(shown_size, sizes_differ), differing(shown_hash, hashes_differ))
+    shown_size = (
+        _("%(count)s bytes") % {"count": format_count(own_size or 0)} if sizes_differ else size_with_tooltip(own_size)
+    )
+    return stack_lines(mark_difference(shown_size, sizes_differ), mark_difference(shown_hash, hashes_differ))
 
 
-def differing(shown: SafeString | str, differs: bool) -> SafeString | str:
+def mark_difference(shown: SafeString | str, differs: bool) -> SafeString | str:
     if not differs:
         return shown
     return format_html('<mark class="differs" title="{}">≠ {}</mark>', _("differs from the other side"), shown)
 
 
-def steps(entry: BackupEntry) -> SafeString | str:
-    """Each step as the machine reports it: times in UTC, and how large its result was."""
+def list_steps(entry: BackupEntry) -> SafeString | str:
+    """List the steps as reported: result, times in UTC, and size."""
     return (
-        stack_lines(*(step_in_words(name, facts) for name, facts in entry.steps.items()))
+        stack_lines(*(describe_step(name, facts) for name, facts in entry.steps.items()))
         if entry.steps
         else EMPTY_VALUE
     )
 
 
-def step_in_words(name: str, facts: dict[str, Any]) -> str:
+def describe_step(name: str, facts: dict[str, Any]) -> str:
     steps = {"backup": _("backup"), "compress": _("compression"), "transfer": _("transfer")}
     outcome = _("%(step)s: success") if facts.get("status") else _("%(step)s: failure")
     times = " – ".join(facts[key] for key in ("start_time", "end_time") if key in facts)
@@ -226,11 +227,10 @@ def link_to_job(job: ExpectedBackupJob, text: str = "") -> SafeString:
     return format_html('<a href="{}">{}</a>', url, text or str(job))
 
 
-def database(job: ExpectedBackupJob) -> SafeString:
-    """A database and, beneath, its machine."""
+def database_and_machine(job: ExpectedBackupJob) -> SafeString:
     return stack_lines(job.database_name, job.agent_id)
 
 
 def link_to_entry(entry: BackupEntry) -> SafeString:
     url = reverse("admin:backups_backupentry_change", args=[entry.pk])
-    return format_html('<a href="{}">{}</a>', url, universal(entry.cycle_at))
+    return format_html('<a href="{}">{}</a>', url, format_utc(entry.cycle_at))

@@ -1,4 +1,4 @@
-"""What became of each backup: read only, newest first."""
+"""The list and pages of backup entries: read only, newest first."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from backups.models import BackupEntry, ExpectedBackupJob
 from portal.admin.base import ReadOnlyAdmin, begins_with
 from portal.admin.display import exact_moment, moment_column, stack_lines
 
-# A search finds the expected backups first, by an index, and then theirs. Whoever finds more must type more.
-MOST_JOBS_FOUND = 500
+# A search finds jobs by an index, and then their entries; a term that matches more jobs is too short.
+MAX_JOBS_FOUND = 500
 
 
 @admin.register(BackupEntry)
@@ -29,7 +29,7 @@ class BackupEntryAdmin(ReadOnlyAdmin):
     sortable_by = ("cycle_at",)
     list_select_related = ("job",)
     list_display = (
-        moment_column("cycle_at", _("expected"), ordering="cycle_at", show=display.expected),
+        moment_column("cycle_at", _("expected"), ordering="cycle_at", show=display.format_expected),
         "state",
         "database",
         "why_short",
@@ -70,16 +70,16 @@ class BackupEntryAdmin(ReadOnlyAdmin):
         if not text:
             return queryset, False
         begins = Q(agent_id__begins=text) | Q(database_name__begins=text)
-        jobs = ExpectedBackupJob.objects.filter(begins).values_list("pk", flat=True)[:MOST_JOBS_FOUND]
+        jobs = ExpectedBackupJob.objects.filter(begins).values_list("pk", flat=True)[:MAX_JOBS_FOUND]
         return queryset.filter(job__in=list(jobs)), False
 
     @admin.display(description=_("database, machine"))
     def database(self, entry: BackupEntry) -> SafeString:
-        return display.database(entry.job)
+        return display.database_and_machine(entry.job)
 
     @admin.display(description=_("machine"))
     def machine_page(self, entry: BackupEntry) -> SafeString:
-        return machine_link(entry.job.agent_id)
+        return link_to_machine(entry.job.agent_id)
 
     @admin.display(description=_("expected backup"))
     def expected_backup(self, entry: BackupEntry) -> SafeString:
@@ -87,37 +87,37 @@ class BackupEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("status"))
     def state(self, entry: BackupEntry) -> SafeString:
-        return stack_lines(display.entry_state(entry), display.remarks(entry))
+        return stack_lines(display.entry_state(entry), display.entry_remarks(entry))
 
     @admin.display(description=_("why"))
     def why_short(self, entry: BackupEntry) -> SafeString | str:
-        return display.why_in_brief(entry)
+        return display.explain_if_remarkable(entry)
 
     @admin.display(description=_("why"))
     def why(self, entry: BackupEntry) -> SafeString | str:
-        return display.why(entry)
+        return display.explain_status(entry)
 
     @admin.display(description=_("size"))
     def size(self, entry: BackupEntry) -> SafeString | str:
-        return display.size(entry.server_size)
+        return display.size_with_tooltip(entry.server_size)
 
     @admin.display(description=_("the machine says"))
     def claimed(self, entry: BackupEntry) -> SafeString | str:
-        return display.measured(entry, "agent", in_full=True)
+        return display.size_and_hash(entry, "agent", in_full=True)
 
     @admin.display(description=_("measured here"))
     def found(self, entry: BackupEntry) -> SafeString | str:
-        return display.measured(entry, "server", in_full=True)
+        return display.size_and_hash(entry, "server", in_full=True)
 
     @admin.display(description=_("steps"))
     def steps_reported(self, entry: BackupEntry) -> SafeString | str:
-        return display.steps(entry)
+        return display.list_steps(entry)
 
     @admin.display(description=_("storage"))
     def kept(self, entry: BackupEntry) -> SafeString:
-        return display.storage(entry)
+        return display.storage_state(entry)
 
 
-def machine_link(agent_id: str) -> SafeString:
+def link_to_machine(agent_id: str) -> SafeString:
     url = reverse("admin:agents_agent_changelist", query={"q": agent_id})
     return format_html('<a href="{}">{}</a>', url, agent_id)

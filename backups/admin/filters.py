@@ -1,4 +1,4 @@
-"""How lists of backups are narrowed down."""
+"""Filters of the lists of jobs and entries."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from backups.protection import failing, protected, suspicious, waiting
 from backups.querysets import UNSTORED, watched
 from portal.admin.filters import ChoiceFilter, FieldFilter, PeriodFilter
 
-# Neither lateness nor warnings have an index of their own: they are looked for in what an index on time can bound.
+# Lateness and warnings have no index, so these filters are limited to a period that the index on time covers.
 LATELY = timedelta(days=7)
 
 
-# --- Of expected backups ---------------------------------------------------------------------------------------------
+# --- Expected backups ------------------------------------------------------------------------------------------------
 
 
 class JobStatusFilter(FieldFilter):
@@ -72,7 +72,7 @@ class FrequencyFilter(ChoiceFilter):
         return ~Q(schedule="") if value == "cron" else Q(schedule="", expected_frequency=value)
 
 
-# --- Of what became of them ------------------------------------------------------------------------------------------
+# --- Entries ---------------------------------------------------------------------------------------------------------
 
 
 class ExpectedFilter(PeriodFilter):
@@ -103,8 +103,8 @@ class DoubtsFilter(ChoiceFilter):
     options = {"yes": _("suspicious")}
 
     def condition(self, value: str, now: datetime) -> Q:
-        named = (Q(warnings__icontains=f'"{code}"') for code in sorted(reasons.DOUBTS))
-        return Q(cycle_at__gte=now - LATELY) & ~Q(warnings=[]) & reduce(or_, named)
+        contains_code = (Q(warnings__icontains=f'"{code}"') for code in sorted(reasons.DOUBTS))
+        return Q(cycle_at__gte=now - LATELY) & ~Q(warnings=[]) & reduce(or_, contains_code)
 
 
 class StorageFilter(ChoiceFilter):

@@ -29,7 +29,7 @@ FOLDERS = _("Below its root. In braces may stand: agent_id, database_name, compa
 
 
 class WeekdaysField(forms.MultipleChoiceField):
-    """Checkboxes for what is kept as `MO,TU`."""
+    """Checkboxes for a column such as `MO,TU`."""
 
     widget = forms.CheckboxSelectMultiple(attrs={"class": "weekdays"})
 
@@ -37,7 +37,7 @@ class WeekdaysField(forms.MultipleChoiceField):
         if isinstance(value, list):
             return value
         try:
-            return [cycles.DAYS[day] for day in sorted(cycles.weekdays(value or ""))]
+            return [cycles.DAYS[day] for day in sorted(cycles.parse_weekdays(value or ""))]
         except ValueError:
             return []
 
@@ -48,13 +48,13 @@ class WeekdaysField(forms.MultipleChoiceField):
         return super().has_changed(self.prepare_value(initial), data)
 
 
-def zones() -> list[tuple[str, str]]:
+def list_time_zones() -> list[tuple[str, str]]:
     return [(name, name) for name in sorted(available_timezones())]
 
 
 class JobForm(BaseJobForm):
     time_zone = forms.ChoiceField(
-        label=_("Time zone"), choices=zones, initial="UTC", required=False, help_text=_("Of the schedule.")
+        label=_("Time zone"), choices=list_time_zones, initial="UTC", required=False, help_text=_("Of the schedule.")
     )
     days_of_week = WeekdaysField(
         label=_("Days of the week"),
@@ -64,13 +64,13 @@ class JobForm(BaseJobForm):
     )
 
     def clean_database_name(self) -> str:
-        return paths.normal(self.cleaned_data["database_name"])
+        return paths.normalize_name(self.cleaned_data["database_name"])
 
     def clean_time_zone(self) -> str:
         return self.cleaned_data["time_zone"] or "UTC"
 
     def clean_agent_id(self) -> str:
-        """Two spellings of one machine would be two backups of one database."""
+        """Return the known spelling: two spellings of a machine would be two jobs for one database."""
         return ExpectedBackupJob.objects.spelling_of(self.cleaned_data["agent_id"])
 
     class Meta:
@@ -104,8 +104,6 @@ class JobForm(BaseJobForm):
 
 
 class PauseForm(UntilForm):
-    """For how long."""
-
     LENGTHS = (
         ("day", _("for a day")),
         ("week", _("for 7 days")),

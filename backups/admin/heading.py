@@ -1,4 +1,4 @@
-"""What stands above the list: how many databases are protected, and what the last scan saw."""
+"""The heading above the list of jobs: protected databases, and the last scan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from backups.models import Scan
-from backups.panels import Scans, Totals, scans, totals
+from backups.panels import ProtectionCounts, ScanStatus, cached_counts, load_scan_status
 from portal.admin.display import WARNING, badge, relative_moment
 from portal.base.words import format_count
 
@@ -27,59 +27,59 @@ class Fact:
 
 @dataclass(frozen=True)
 class Heading:
-    """`rest` are the databases that are not protected, in words, each with the query that lists them."""
+    """The counts as text. `unprotected` are phrases on the other databases, each with the query that lists them."""
 
     figure: str
     is_bad: bool
-    rest: list[tuple[str, str]]
+    unprotected: list[tuple[str, str]]
     facts: list[Fact]
     root_is_missing: bool
 
 
-def heading(now: datetime) -> Heading:
-    figures, looked = totals(now), scans(now)
+def build_heading(now: datetime) -> Heading:
+    counts, scans = cached_counts(now), load_scan_status(now)
     return Heading(
-        figure=figures.sentence,
-        is_bad=bool(figures.failing),
-        rest=rest(figures),
-        facts=[*last_and_running(looked), *(seen(looked.last) if looked.last else [])],
-        root_is_missing=looked.root_is_missing,
+        figure=counts.summary,
+        is_bad=bool(counts.failing),
+        unprotected=describe_unprotected(counts),
+        facts=[*describe_scans(scans), *(list_counters(scans.last) if scans.last else [])],
+        root_is_missing=scans.root_is_missing,
     )
 
 
-def rest(figures: Totals) -> list[tuple[str, str]]:
-    told = (
-        (figures.failing, ngettext("%(count)s failing", "%(count)s failing", figures.failing), "attention=yes"),
+def describe_unprotected(counts: ProtectionCounts) -> list[tuple[str, str]]:
+    phrases = (
+        (counts.failing, ngettext("%(count)s failing", "%(count)s failing", counts.failing), "attention=yes"),
         (
-            figures.suspicious,
-            ngettext("%(count)s suspicious", "%(count)s suspicious", figures.suspicious),
+            counts.suspicious,
+            ngettext("%(count)s suspicious", "%(count)s suspicious", counts.suspicious),
             "attention=doubts",
         ),
         (
-            figures.waiting,
-            ngettext("%(count)s waiting or late", "%(count)s waiting or late", figures.waiting),
+            counts.waiting,
+            ngettext("%(count)s waiting or late", "%(count)s waiting or late", counts.waiting),
             "attention=waiting",
         ),
-        (figures.paused, ngettext("%(count)s paused", "%(count)s paused", figures.paused), "attention=paused"),
+        (counts.paused, ngettext("%(count)s paused", "%(count)s paused", counts.paused), "attention=paused"),
     )
-    return [(text % {"count": format_count(count)}, query) for count, text, query in told if count]
+    return [(text % {"count": format_count(count)}, query) for count, text, query in phrases if count]
 
 
-def last_and_running(looked: Scans) -> list[Fact]:
-    facts = [Fact(_("Last scan"), relative_moment(looked.last.finished_at if looked.last else None, _("never")))]
-    if looked.running:
-        machine = looked.running.agent_id
-        of = _("of %(machine)s") % {"machine": machine} if machine else _("of all machines")
-        facts.append(Fact(_("Running now"), badge(of, WARNING)))
+def describe_scans(scans: ScanStatus) -> list[Fact]:
+    facts = [Fact(_("Last scan"), relative_moment(scans.last.finished_at if scans.last else None, _("never")))]
+    if scans.running:
+        machine = scans.running.agent_id
+        scope = _("of %(machine)s") % {"machine": machine} if machine else _("of all machines")
+        facts.append(Fact(_("Running now"), badge(scope, WARNING)))
     return facts
 
 
-def seen(scan: Scan) -> list[Fact]:
-    """What a finished scan saw; one that found no deposit root saw nothing."""
+def list_counters(scan: Scan) -> list[Fact]:
+    """Return the counters of a finished scan, and nothing if the deposit root was missing."""
     if scan.root_is_missing or scan.finished_at is None:
         return []
     return [
-        Fact(_("It took"), duration((scan.finished_at - scan.started_at).total_seconds())),
+        Fact(_("It took"), format_duration((scan.finished_at - scan.started_at).total_seconds())),
         Fact(_("Machines looked at"), format_count(scan.agents)),
         Fact(_("Expected backups"), format_count(scan.jobs)),
         Fact(_("Recorded"), format_count(scan.recorded)),
@@ -90,8 +90,8 @@ def seen(scan: Scan) -> list[Fact]:
     ]
 
 
-def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+def format_duration(seconds: float) -> str:
+    """Format seconds as `0.4 s`, `12 s`, `3 min 20 s` or `2 h 5 min`."""
     if seconds < 10:
         return _("%(seconds)s s") % {"seconds": f"{seconds:.1f}"}
     if seconds < MINUTE:

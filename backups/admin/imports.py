@@ -1,4 +1,4 @@
-"""Importing expected backups: a file, then what it would do, then all of it or nothing."""
+"""Import expected backups: upload a file, preview the plan, then apply all of it or nothing."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from backups.imports import files, planning
-from backups.imports.files import Row, Unreadable
-from backups.imports.planning import Outcome, Overtaken, Plan
+from backups.imports.files import CellRow, UnreadableFile
+from backups.imports.planning import ImportConflict, ImportPlan, RowAction
 from portal.admin.base import VigieModelAdmin
 from portal.admin.display import BAD, GOOD, QUIET, WARNING, badge
 from portal.base.uploads import is_too_large
@@ -25,16 +25,16 @@ from portal.base.words import format_count
 from portal.desk.exports import escape_cell
 
 SALT = "backups.import"
-# Between the preview and the word to go the rows travel with the form: any web node may answer.
-CARRIED_SECONDS = 3600
-MOST_CARRIED = 2_000_000
-SHOWN_ROWS = 500
-ORDER = (Outcome.REFUSED, Outcome.CHANGE, Outcome.CREATE)
+# The form carries the signed rows from the preview to the confirmation, so that any web node can answer.
+SIGNED_FOR_SECONDS = 3600
+MAX_SIGNED_BYTES = 2_000_000
+MAX_SHOWN_ROWS = 500
+ORDER = (RowAction.REFUSED, RowAction.CHANGE, RowAction.CREATE)
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A row of the preview, `line` as the spreadsheet numbers it."""
+class PreviewRow:
+    """A row of the preview. `line` is its number in the spreadsheet."""
 
     line: int
     agent_id: str
@@ -62,42 +62,42 @@ class JobImports(VigieModelAdmin):
             return self.import_page(request)
         try:
             if "rows" not in request.POST:
-                rows = sent_rows(request)
-                return self.import_page(request, planning.planned(rows), rows)
-            rows, previewed = carried_rows(request)
-        except Unreadable as error:
+                rows = read_upload(request)
+                return self.import_page(request, planning.plan_import(rows), rows)
+            rows, previewed = load_signed_rows(request)
+        except UnreadableFile as error:
             return self.import_page(request, error=str(error))
-        return self.carry_out(request, rows, previewed)
+        return self.apply_preview(request, rows, previewed)
 
-    def carry_out(self, request: HttpRequest, rows: list[Row], previewed: dict[str, int]) -> HttpResponse:
-        """What was previewed; where that is not what would happen now, what would is previewed."""
-        plan = planning.planned(rows)
+    def apply_preview(self, request: HttpRequest, rows: list[CellRow], previewed: dict[str, int]) -> HttpResponse:
+        """Apply what was previewed, or preview again if the jobs have changed since."""
+        plan = planning.plan_import(rows)
         try:
-            if plan.counts != previewed:  # a row that is refused by now is not counted
-                raise Overtaken
-            planning.carry_out(plan, request)
-        except Overtaken:
+            if plan.counts != previewed:  # counts leave out rows that are refused now
+                raise ImportConflict
+            planning.apply_import(plan, request)
+        except ImportConflict:
             text = _("The expected backups have changed meanwhile. Nothing was imported: look again.")
-            return self.import_page(request, planning.planned(rows), rows, error=text)
-        self.message_user(request, told(plan.counts), messages.SUCCESS)
+            return self.import_page(request, planning.plan_import(rows), rows, error=text)
+        self.message_user(request, summarize_import(plan.counts), messages.SUCCESS)
         return HttpResponseRedirect(self.address("changelist"))
 
     def import_page(
-        self, request: HttpRequest, plan: Plan | None = None, rows: Sequence[Row] = (), error: str = ""
+        self, request: HttpRequest, plan: ImportPlan | None = None, rows: Sequence[CellRow] = (), error: str = ""
     ) -> HttpResponse:
         carried = ""
         if plan is not None and not plan.is_refused and any(row.writes for row in plan.rows):
-            carried = carried_as(rows, plan.counts)
-            if len(carried) > MOST_CARRIED:
+            carried = sign_rows(rows, plan.counts)
+            if len(carried) > MAX_SIGNED_BYTES:
                 plan, carried, error = None, "", _("The file holds too much to be previewed: split it.")
         context = {
             "title": _("Import expected backups"),
             "opts": self.opts,
             "columns": [name for name in planning.FIELDS if name not in planning.MEASURED],
             "plan": plan,
-            "shown": shown_rows(plan) if plan else [],
-            "summary": told_beforehand(plan) if plan else "",
-            "hidden": max(0, sum(row.outcome in ORDER for row in plan.rows) - SHOWN_ROWS) if plan else 0,
+            "shown": list_preview_rows(plan) if plan else [],
+            "summary": summarize_plan(plan) if plan else "",
+            "hidden": max(0, sum(row.action in ORDER for row in plan.rows) - MAX_SHOWN_ROWS) if plan else 0,
             "carried": carried,
             "error": error,
             **self.admin_site.each_context(request),
@@ -105,66 +105,66 @@ class JobImports(VigieModelAdmin):
         return TemplateResponse(request, "backups/import.html", context, status=422 if error else 200)
 
 
-# --- Rows on their way -----------------------------------------------------------------------------------------------
+# --- Rows between requests -------------------------------------------------------------------------------------------
 
 
-def sent_rows(request: HttpRequest) -> list[Row]:
-    """Raises Unreadable."""
+def read_upload(request: HttpRequest) -> list[CellRow]:
+    """Read the uploaded file. Raises UnreadableFile."""
     file = request.FILES.get("file")
     if is_too_large(request):
-        raise Unreadable(_("The file is larger than 5 MiB."))
+        raise UnreadableFile(_("The file is larger than 5 MiB."))
     if file is None:
-        raise Unreadable(_("Choose a file first."))
-    return files.rows_in(file)
+        raise UnreadableFile(_("Choose a file first."))
+    return files.read_rows(file)
 
 
-def carried_as(rows: Sequence[Row], counts: dict[str, int]) -> str:
+def sign_rows(rows: Sequence[CellRow], counts: dict[str, int]) -> str:
     columns = list(rows[0])
     lines = [[row.get(column) for column in columns] for row in rows]
     return signing.dumps([columns, lines, counts], salt=SALT, compress=True)
 
 
-def carried_rows(request: HttpRequest) -> tuple[list[Row], dict[str, int]]:
-    """The rows of the preview and what they would have done. Raises Unreadable."""
+def load_signed_rows(request: HttpRequest) -> tuple[list[CellRow], dict[str, int]]:
+    """Return the rows of the preview and its counts. Raises UnreadableFile."""
     try:
-        columns, lines, counts = signing.loads(request.POST["rows"], salt=SALT, max_age=CARRIED_SECONDS)
+        columns, lines, counts = signing.loads(request.POST["rows"], salt=SALT, max_age=SIGNED_FOR_SECONDS)
     except signing.BadSignature:
-        raise Unreadable(_("The preview is too old: choose the file again.")) from None
+        raise UnreadableFile(_("The preview is too old: choose the file again.")) from None
     rows = [{name: text for name, text in zip(columns, line, strict=True) if text is not None} for line in lines]
     return rows, counts
 
 
-# --- What is shown ---------------------------------------------------------------------------------------------------
+# --- Preview ---------------------------------------------------------------------------------------------------------
 
 
-def shown_rows(plan: Plan) -> list[Shown]:
-    """The refused ones first; those that change nothing are only counted."""
-    rows = sorted((row for row in plan.rows if row.outcome in ORDER), key=lambda row: ORDER.index(row.outcome))
-    return [shown(row) for row in rows[:SHOWN_ROWS]]
+def list_preview_rows(plan: ImportPlan) -> list[PreviewRow]:
+    """Return the rows to show, refused ones first. Unchanged rows are only counted."""
+    rows = sorted((row for row in plan.rows if row.action in ORDER), key=lambda row: ORDER.index(row.action))
+    return [make_preview_row(row) for row in rows[:MAX_SHOWN_ROWS]]
 
 
-def shown(row: planning.Row) -> Shown:
+def make_preview_row(row: planning.ImportRow) -> PreviewRow:
     badges = {
-        Outcome.REFUSED: badge(_("refused"), BAD),
-        Outcome.CHANGE: badge(_("changed"), WARNING),
-        Outcome.CREATE: badge(_("added"), GOOD),
-        Outcome.UNCHANGED: badge(_("unchanged"), QUIET),
+        RowAction.REFUSED: badge(_("refused"), BAD),
+        RowAction.CHANGE: badge(_("changed"), WARNING),
+        RowAction.CREATE: badge(_("added"), GOOD),
+        RowAction.UNCHANGED: badge(_("unchanged"), QUIET),
     }
     refusals = [f"{column}: {' '.join(sentences)}" for column, sentences in row.refusals.items()]
     changes = [
         f"{name}: {escape_cell(value) or '–'}" for name, value in row.changes.items() if name not in planning.KEY
     ]
-    return Shown(
+    return PreviewRow(
         line=row.number + 1,
         agent_id=row.agent_id,
         database_name=row.database_name,
-        outcome=badges[row.outcome],
+        outcome=badges[row.action],
         details=refusals or changes,
         is_refused=bool(refusals),
     )
 
 
-def told_beforehand(plan: Plan) -> str:
+def summarize_plan(plan: ImportPlan) -> str:
     if plan.faults:
         return ""
     if plan.refused:
@@ -181,6 +181,6 @@ def told_beforehand(plan: Plan) -> str:
     return _("Would be added: %(created)s; changed: %(changed)s; left as they are: %(unchanged)s.") % values
 
 
-def told(counts: dict[str, int]) -> str:
+def summarize_import(counts: dict[str, int]) -> str:
     values = {name: format_count(count) for name, count in counts.items()}
     return _("Imported. Added: %(created)s; changed: %(changed)s; left as they were: %(unchanged)s.") % values

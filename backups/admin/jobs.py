@@ -16,14 +16,14 @@ from django.utils.translation import gettext_lazy as _
 from backups import reasons
 from backups.admin import display, sections
 from backups.admin.actions import JobActions
-from backups.admin.entries import machine_link
+from backups.admin.entries import link_to_machine
 from backups.admin.filters import AttentionFilter, FrequencyFilter, JobStatusFilter, PausedFilter, StaleFilter
 from backups.admin.form import JobForm
-from backups.admin.heading import heading
+from backups.admin.heading import build_heading
 from backups.admin.imports import JobImports
-from backups.history import subject
+from backups.history import job_subject
 from backups.models import ExpectedBackupJob
-from backups.panels import Newest, newest_of
+from backups.panels import LatestEntries, load_latest_entries
 from backups.protection import protected
 from portal.admin.base import BoundedChangeList, SettingsAdmin, begins_with
 from portal.admin.display import BAD, GOOD, WARNING, badge, exact_moment, join_inline, moment_column, stack_lines
@@ -52,15 +52,15 @@ SETTINGS = (
 
 class JobChangeList(BoundedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """Each job of the page with its newest entries."""
+        """Load the latest entries of the page's jobs."""
         super().get_results(request)
-        newest = newest_of(self.result_list)
+        newest = load_latest_entries(self.result_list)
         for job in self.result_list:
-            job.newest = newest.get(job.pk, Newest())
+            job.newest = newest.get(job.pk, LatestEntries())
 
 
-def newest_in(job: ExpectedBackupJob) -> Newest:
-    found: Newest = getattr(job, "newest", Newest())
+def latest_entries_of(job: ExpectedBackupJob) -> LatestEntries:
+    found: LatestEntries = getattr(job, "newest", LatestEntries())
     return found
 
 
@@ -90,7 +90,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         "keep_weekly", "keep_monthly", "is_active", "paused_until", "current_status", "status_since",
         "last_checked_at", "last_success_at", "last_verified_at", "previous_successful_hash",
     )  # fmt: skip
-    standing = (
+    status_facts = (
         (
             _("How it stands"),
             ("state_alone", "protection", "why", "since_in_full", "next_expected", moment_column(
@@ -104,18 +104,18 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     )  # fmt: skip
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """How it stands comes first; of a new one there is nothing to tell yet."""
-        told = [(title, {"fields": fields, "classes": ["standing"]}) for title, fields in self.standing]
-        return (told if obj else []) + [(title, {"fields": fields}) for title, fields in SETTINGS]
+        """Show the status of an existing job first."""
+        facts = [(title, {"fields": fields, "classes": ["standing"]}) for title, fields in self.status_facts]
+        return (facts if obj else []) + [(title, {"fields": fields}) for title, fields in SETTINGS]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [field for _title, fields in self.standing for field in fields]
+        return [field for _title, fields in self.status_facts for field in fields]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Each with whether it is protected."""
+        """Annotate each job with `is_protected`."""
         jobs: QuerySet[Any] = super().get_queryset(request)
-        shown: QuerySet[Any] = jobs.annotate(is_protected=Q(protected(timezone.now())))
-        return shown
+        annotated: QuerySet[Any] = jobs.annotate(is_protected=Q(protected(timezone.now())))
+        return annotated
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return JobChangeList
@@ -123,11 +123,11 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         job = super().get_object(request, object_id, from_field)
         if job is not None:
-            job.newest = newest_of([job]).get(job.pk, Newest())
+            job.newest = load_latest_entries([job]).get(job.pk, LatestEntries())
         return job
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        context = {"heading": heading(timezone.now())} if self.has_view_permission(request) else {}
+        context = {"heading": build_heading(timezone.now())} if self.has_view_permission(request) else {}
         return super().changelist_view(request, context | (extra_context or {}))
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -137,16 +137,16 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_sections(self, request: HttpRequest, obj: ExpectedBackupJob) -> list[Section]:
-        return [sections.entries_of(obj), sections.versions_of(obj), history_section(subject(obj))]
+        return [sections.entries_section(obj), sections.versions_section(obj), history_section(job_subject(obj))]
 
     def subject_of(self, obj: Any) -> str:
-        return subject(obj)
+        return job_subject(obj)
 
     # --- Deleting ----------------------------------------------------------------------------------------------------
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """What has a past is paused rather than deleted: what became of its backups would go with it."""
-        return super().has_delete_permission(request, obj) and (obj is None or newest_in(obj).latest is None)
+        """Forbid deleting a job with entries, which would be deleted too. It can be paused instead."""
+        return super().has_delete_permission(request, obj) and (obj is None or latest_entries_of(obj).latest is None)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions = super().get_actions(request)
@@ -157,7 +157,7 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     @admin.display(description=_("database, machine"))
     def database(self, job: ExpectedBackupJob) -> SafeString:
-        return display.database(job)
+        return display.database_and_machine(job)
 
     @admin.display(description=_("company, city"))
     def place(self, job: ExpectedBackupJob) -> SafeString | str:
@@ -165,11 +165,11 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     @admin.display(description=_("status, since"))
     def state(self, job: ExpectedBackupJob) -> SafeString:
-        return display.job_state(job, newest_in(job), timezone.now())
+        return display.job_state(job, latest_entries_of(job), timezone.now())
 
     @admin.display(description=_("status"))
     def state_alone(self, job: ExpectedBackupJob) -> SafeString:
-        return display.job_state(job, newest_in(job), timezone.now(), with_since=False)
+        return display.job_state(job, latest_entries_of(job), timezone.now(), with_since=False)
 
     @admin.display(description=_("protection"))
     def protection(self, job: ExpectedBackupJob) -> SafeString:
@@ -181,27 +181,27 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     @admin.display(description=_("next expected"))
     def next_expected(self, job: ExpectedBackupJob) -> SafeString | str:
-        return display.next_expected(job, timezone.now())
+        return display.format_next_expected(job, timezone.now())
 
     @admin.display(description=_("last good backup"))
     def last_good(self, job: ExpectedBackupJob) -> SafeString | str:
-        return display.last_good(job)
+        return display.format_last_good(job)
 
     @admin.display(description=_("verified"))
     def last_good_in_full(self, job: ExpectedBackupJob) -> SafeString | str:
-        return display.last_good_in_full(job)
+        return display.format_last_good_in_full(job)
 
     @admin.display(description=_("size"))
     def size(self, job: ExpectedBackupJob) -> SafeString | str:
-        return display.size(newest_in(job).size)
+        return display.size_with_tooltip(latest_entries_of(job).size)
 
     @admin.display(description=_("why"))
     def why(self, job: ExpectedBackupJob) -> SafeString | str:
-        return display.why(newest_in(job).latest)
+        return display.explain_status(latest_entries_of(job).latest)
 
     @admin.display(description=_("machine"))
     def machine_page(self, job: ExpectedBackupJob) -> SafeString:
-        return machine_link(job.agent_id)
+        return link_to_machine(job.agent_id)
 
     @admin.display(description=_("stored in"))
     def storage(self, job: ExpectedBackupJob) -> SafeString:
@@ -209,11 +209,12 @@ class ExpectedBackupJobAdmin(JobActions, JobImports, SettingsAdmin):
 
     @admin.display(description=_("hashed again"))
     def hashed_again(self, job: ExpectedBackupJob) -> SafeString | str:
-        """When the current version was last read from disk and compared, and what that found."""
+        """Return when the current version was last hashed again, with the result."""
         if job.reverified_at is None:
             return str(_("not since it was stored"))
         if job.damage:
             return stack_lines(
-                join_inline(badge(_("damaged"), BAD), exact_moment(job.reverified_at)), reasons.sentences([job.damage])
+                join_inline(badge(_("damaged"), BAD), exact_moment(job.reverified_at)),
+                reasons.format_reasons([job.damage]),
             )
         return join_inline(badge(_("intact"), GOOD), exact_moment(job.reverified_at))

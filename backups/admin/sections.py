@@ -1,4 +1,4 @@
-"""What stands below the facts of an expected backup: its sizes over time, its entries, its stored versions."""
+"""Sections of a job's page: sizes over time, entries, stored versions."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from backups.querysets import BackupEntryQuerySet
 from portal.admin.display import stack_lines
 from portal.desk.panels import Chart, Section
 
-SHOWN_ENTRIES = 20
-SHOWN_VERSIONS = 50
+MAX_ENTRIES = 20
+MAX_VERSIONS = 50
 CHART_SUCCESSES = 30
 FEWEST_BARS = 2
 UNITS = (("GB", 1024**3), ("MB", 1024**2), ("KB", 1024))
 
 
-def newest(job: ExpectedBackupJob) -> BackupEntryQuerySet:
+def newest_entries(job: ExpectedBackupJob) -> BackupEntryQuerySet:
     return BackupEntry.objects.filter(job=job).order_by("-cycle_at")
 
 
 def size_chart(job: ExpectedBackupJob) -> Chart | None:
-    """The sizes of the last successes, oldest first; one alone shows no course."""
-    successes = newest(job).filter(status=Status.SUCCESS, server_size__isnull=False)
+    """Return a chart of the last successes' sizes, oldest first, or None for fewer than two."""
+    successes = newest_entries(job).filter(status=Status.SUCCESS, server_size__isnull=False)
     found = list(successes.values_list("cycle_at", "server_size")[:CHART_SUCCESSES])[::-1]
     if len(found) < FEWEST_BARS:
         return None
@@ -36,18 +36,18 @@ def size_chart(job: ExpectedBackupJob) -> Chart | None:
     return Chart(days, [round((size or 0) / factor, 2) for _at, size in found], _("size in %(unit)s") % {"unit": unit})
 
 
-def entries_of(job: ExpectedBackupJob) -> Section:
-    found = list(newest(job).select_related("job")[: SHOWN_ENTRIES + 1])
+def entries_section(job: ExpectedBackupJob) -> Section:
+    found = list(newest_entries(job).select_related("job")[: MAX_ENTRIES + 1])
     rows = [
         [
             display.link_to_entry(entry),
-            stack_lines(display.entry_state(entry), display.remarks(entry)),
-            format_html('<div class="why">{}</div>', display.why_in_brief(entry)),
-            display.measured(entry, "agent"),
-            display.measured(entry, "server"),
-            display.storage(entry),
+            stack_lines(display.entry_state(entry), display.entry_remarks(entry)),
+            format_html('<div class="why">{}</div>', display.explain_if_remarkable(entry)),
+            display.size_and_hash(entry, "agent"),
+            display.size_and_hash(entry, "server"),
+            display.storage_state(entry),
         ]
-        for entry in found[:SHOWN_ENTRIES]
+        for entry in found[:MAX_ENTRIES]
     ]
     return Section(
         title=_("What became of its backups"),
@@ -55,26 +55,26 @@ def entries_of(job: ExpectedBackupJob) -> Section:
         rows=rows,
         url=reverse("admin:backups_backupentry_changelist", query={"job": job.pk}),
         empty=_("No backup has been expected yet."),
-        note=_("Older ones are not shown.") if len(found) > SHOWN_ENTRIES else "",
+        note=_("Older ones are not shown.") if len(found) > MAX_ENTRIES else "",
     )
 
 
-def versions_of(job: ExpectedBackupJob) -> Section:
-    found = list(newest(job).stored()[: SHOWN_VERSIONS + 1])
+def versions_section(job: ExpectedBackupJob) -> Section:
+    found = list(newest_entries(job).stored()[: MAX_VERSIONS + 1])
     rows = [
         [
             display.link_to_entry(entry),
-            display.storage(entry),
+            display.storage_state(entry),
             format_html('<div class="path">{}</div>', entry.stored_path),
-            display.size(entry.server_size),
+            display.size_with_tooltip(entry.server_size),
             display.short_hash(entry.server_sha256),
         ]
-        for entry in found[:SHOWN_VERSIONS]
+        for entry in found[:MAX_VERSIONS]
     ]
     return Section(
         title=_("Stored versions"),
         columns=[_("Expected"), _("Storage"), _("File"), _("Size"), _("SHA-256")],
         rows=rows,
         empty=_("None is stored."),
-        note=_("Older ones are not shown.") if len(found) > SHOWN_VERSIONS else "",
+        note=_("Older ones are not shown.") if len(found) > MAX_VERSIONS else "",
     )

@@ -1,4 +1,4 @@
-"""What the calls of `/api/v1/backups/` take and answer."""
+"""Serializers of the calls of `/api/v1/backups/`."""
 
 from rest_framework import serializers
 from vigie_client.contract import MACHINE_ID
@@ -15,7 +15,7 @@ class DepositAnswer(serializers.Serializer[None]):
 
 
 class StatusField(serializers.CharField):
-    """Documents one of the statuses, which stand under three names: an enumeration would need one of its own."""
+    """Document the statuses as text: three fields share them, and an enumeration would get a name for each."""
 
     def __init__(self) -> None:
         super().__init__(help_text=f"One of {', '.join(Status.values)}.")
@@ -28,7 +28,7 @@ class JobsQuerySerializer(serializers.Serializer[None]):
 
 
 class JobSerializer(serializers.Serializer[None]):
-    """Documents what `views.described_job` gives."""
+    """Document `views.serialize_job`."""
 
     id = serializers.IntegerField()
     agent_id = serializers.CharField()
@@ -51,7 +51,7 @@ class JobsAnswer(serializers.Serializer[None]):
 
 
 class EntrySerializer(serializers.Serializer[None]):
-    """Documents what `views.described_entry` gives."""
+    """Document `views.serialize_entry`."""
 
     id = serializers.IntegerField()
     cycle_at = serializers.DateTimeField()

@@ -1,4 +1,4 @@
-"""The four calls of `/api/v1/backups/`."""
+"""The calls of `/api/v1/backups/`."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from portal.api.views import ApiView, Kind, request_token
 from portal.base.moments import format_iso, format_iso_seconds
 from portal.base.problems import Problem
 
-# By which field of a job each parameter of the query looks.
 NAMES = " ".join(f"In {name}: {area.expected}" for name, area in deposits.AREAS.items())
+# The lookup of each query parameter.
 FILTERS = {"agent_id": "agent_id__iexact", "status": "current_status", "database": "database_name"}
 
 
@@ -58,9 +58,9 @@ class DepositView(ApiView):
     )
     def put(self, request: Request, area: str, name: str) -> Response:
         agent = request_token(request).machine.agent
-        deposit = deposits.announced(area, name, agent, request._request.META)
-        with deposits.awaited(request._request, agent):
-            deposits.receive(deposit, agent, body_stream(request._request))
+        deposit = deposits.parse_announcement(area, name, agent, request._request.META)
+        with deposits.awaiting_body(request._request, agent):
+            deposits.store_deposit(deposit, agent, body_stream(request._request))
         body = {"status": "stored", "name": deposit.name, "size": deposit.size, "sha256": deposit.sha256}
         return Response(body, status=201)
 
@@ -79,7 +79,7 @@ class JobsView(ApiView):
         pagination, now = CursorPagination(), timezone.now()
         jobs = ExpectedBackupJob.objects.filter(**wanted).annotate(is_protected=Q(protected(now)))
         page: list[ExpectedBackupJob] = pagination.paginate_queryset(jobs, request, view=self) or []
-        return pagination.get_paginated_response([described_job(job, now) for job in page])
+        return pagination.get_paginated_response([serialize_job(job, now) for job in page])
 
 
 class EntriesPagination(CursorPagination):
@@ -100,7 +100,7 @@ class EntriesView(ApiView):
         pagination = EntriesPagination()
         entries = BackupEntry.objects.filter(job=job_id)
         page: list[BackupEntry] = pagination.paginate_queryset(entries, request, view=self) or []
-        return pagination.get_paginated_response([described_entry(entry) for entry in page])
+        return pagination.get_paginated_response([serialize_entry(entry) for entry in page])
 
 
 class ScanView(ApiView):
@@ -115,24 +115,24 @@ class ScanView(ApiView):
         fields = ScanSerializer(data=self.body(request))
         fields.is_valid(raise_exception=True)
         agent_id = fields.validated_data.get("agent_id") or ""
-        if agent_id and not ExpectedBackupJob.objects.of(agent_id).exists():
+        if agent_id and not ExpectedBackupJob.objects.of_machine(agent_id).exists():
             raise Problem("not_found", detail="No backup is expected of this machine.")
         with transaction.atomic():
-            scan = orchestration.ask(Scan.Source.API, agent_id)
-            about = enrolment.machine_subject(agent_id) if agent_id else ""
-            audit.record_event("backups.scan_asked", about, request=request._request, after={"scan": scan.pk})
+            scan = orchestration.request_scan(Scan.Source.API, agent_id)
+            subject = enrolment.machine_subject(agent_id) if agent_id else ""
+            audit.record_event("backups.scan_asked", subject, request=request._request, after={"scan": scan.pk})
         return Response({"status": "queued"}, status=202)
 
 
-def described_job(job: Any, now: datetime) -> dict[str, Any]:
-    """A job of a queryset that says of each whether it is protected."""
+def serialize_job(job: Any, now: datetime) -> dict[str, Any]:
+    """Serialize a job that is annotated with `is_protected`."""
     return {
         "id": job.pk,
         "agent_id": job.agent_id,
         "database_name": job.database_name,
         "current_status": job.current_status,
         "protected": job.is_protected,
-        "expected_at": expected_at(job, now),
+        "expected_at": serialize_next_expected(job, now),
         "schedule": job.schedule or None,
         "time_zone": job.time_zone if job.schedule else None,
         "last_checked_at": format_iso(job.last_checked_at),
@@ -143,15 +143,15 @@ def described_job(job: Any, now: datetime) -> dict[str, Any]:
     }
 
 
-def expected_at(job: ExpectedBackupJob, now: datetime) -> str | None:
-    """The next expected moment; None for a job that says none: it must not keep the others from being listed."""
+def serialize_next_expected(job: ExpectedBackupJob, now: datetime) -> str | None:
+    """Return the next expected time, or None for unknown weekdays, which must not break the list."""
     try:
         return format_iso_seconds(job.expected_next(now))
     except ValueError:
         return None
 
 
-def described_entry(entry: BackupEntry) -> dict[str, Any]:
+def serialize_entry(entry: BackupEntry) -> dict[str, Any]:
     return {
         "id": entry.pk,
         "cycle_at": format_iso_seconds(entry.cycle_at),

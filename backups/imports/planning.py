@@ -1,6 +1,6 @@
-"""Tables of expected backups: rows of texts become jobs, all of them or none.
+"""Import expected backups from a table: plan what each row of texts would do, then apply all of it or nothing.
 
-The columns are the model's field names, as exports write them; what our own export gave changes nothing.
+The columns are the model's field names, as exports write them. Importing an export changes nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -20,12 +19,11 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from backups import validators
+from backups.imports.cells import parse_cell
 from backups.models import ExpectedBackupJob
-from backups.reasons import quoted
+from backups.reasons import to_single_line
 from backups.scanner.disk import paths
 from portal import audit
-from portal.access.tokens.credential import TOKEN_IN_TEXT
-from portal.api.fields import CONTROL
 from portal.base.logs import redact_tokens
 from portal.desk.exports import escape_cell, unescape_cell
 
@@ -36,7 +34,7 @@ OLDER_NAMES = {
     "previous_successful_hash_global": "previous_successful_hash",
 }
 KEY = ("agent_id", "database_name")
-# What scans find out. An import knows it of a time before ours, or of another portal.
+# Results of scans, which an import may bring from an earlier installation.
 MEASURED = (
     "current_status",
     "status_since",
@@ -46,22 +44,16 @@ MEASURED = (
     "previous_successful_hash",
 )
 FIELDS: dict[str, models.Field[Any, Any]] = {
-    one.name: one
-    for one in ExpectedBackupJob._meta.concrete_fields
-    if not one.primary_key and (one.editable or one.name in MEASURED)
+    column.name: column
+    for column in ExpectedBackupJob._meta.concrete_fields
+    if not column.primary_key and (column.editable or column.name in MEASURED)
 }
 DELIMITERS = ",;\t"
-# How Excel tells which character separates the cells, in a line of its own above the table.
+# The line above the table by which Excel announces the delimiter.
 SEPARATOR_LINE = re.compile(r"\"?sep=([,;\t|])\"?,*[ \t]*\r?\n", re.IGNORECASE)
-WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
-# Some spreadsheets translate what they take for a truth value.
-BOOLEANS = dict.fromkeys(["true", "1", "yes", "vrai", "oui"], True) | dict.fromkeys(
-    ["false", "0", "no", "faux", "non"], False
-)
 
 
-class Outcome(StrEnum):
+class RowAction(StrEnum):
     CREATE = "create"
     CHANGE = "change"
     UNCHANGED = "unchanged"
@@ -69,11 +61,11 @@ class Outcome(StrEnum):
 
 
 @dataclass
-class Row:
-    """One row of the table and what it will do; `number` is 1 for the first below the header.
+class ImportRow:
+    """One row of the table and what it will do. `number` is 1 for the first below the header.
 
-    `refusals` are sentences by column. `changes` are the values to be written, by field; `kept_newer` says that scans
-    have found out more since than the row knows.
+    `refusals` are sentences by column, and `changes` values to write, by field. `kept_newer` is set if the row's scan
+    results are outdated, and left out.
     """
 
     number: int
@@ -86,32 +78,32 @@ class Row:
     kept_newer: bool = False
 
     @property
-    def outcome(self) -> Outcome:
+    def action(self) -> RowAction:
         if self.refusals:
-            return Outcome.REFUSED
+            return RowAction.REFUSED
         if self.is_new:
-            return Outcome.CREATE
-        return Outcome.CHANGE if self.changes else Outcome.UNCHANGED
+            return RowAction.CREATE
+        return RowAction.CHANGE if self.changes else RowAction.UNCHANGED
 
     @property
     def writes(self) -> bool:
-        return self.outcome in (Outcome.CREATE, Outcome.CHANGE)
+        return self.action in (RowAction.CREATE, RowAction.CHANGE)
 
     def refuse(self, column: str, sentence: str) -> None:
         self.refusals.setdefault(column, []).append(sentence)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What an import will do. `faults` are of the table as a whole: then there are no rows."""
+class ImportPlan:
+    """The effect of an import. `faults` condemn the table as a whole: then there are no rows."""
 
-    rows: Sequence[Row] = ()
+    rows: Sequence[ImportRow] = ()
     faults: Sequence[str] = ()
     warnings: Sequence[str] = ()
 
     @property
-    def refused(self) -> list[Row]:
-        return [row for row in self.rows if row.outcome is Outcome.REFUSED]
+    def refused(self) -> list[ImportRow]:
+        return [row for row in self.rows if row.action is RowAction.REFUSED]
 
     @property
     def is_refused(self) -> bool:
@@ -119,75 +111,75 @@ class Plan:
 
     @property
     def counts(self) -> dict[str, int]:
-        found = Counter(row.outcome for row in self.rows)
+        actions = Counter(row.action for row in self.rows)
         return {
-            "created": found[Outcome.CREATE],
-            "changed": found[Outcome.CHANGE],
-            "unchanged": found[Outcome.UNCHANGED],
+            "created": actions[RowAction.CREATE],
+            "changed": actions[RowAction.CHANGE],
+            "unchanged": actions[RowAction.UNCHANGED],
         }
 
 
-class Overtaken(Exception):
-    """The jobs changed since the import was planned: nothing was imported."""
+class ImportConflict(Exception):
+    """The jobs changed after the import was planned. Nothing was imported."""
 
 
-def planned(rows: Iterable[Mapping[str, str]]) -> Plan:
-    """What importing the rows would do; each is texts by column. Nothing is written."""
+def plan_import(rows: Iterable[Mapping[str, str]]) -> ImportPlan:
+    """Plan the import of rows, which are texts by column. Writes nothing."""
     given = [dict(row) for row in rows]
-    columns = Columns.of(given)
+    columns = ColumnMapping.from_rows(given)
     if columns.faults:
-        return Plan(faults=columns.faults)
+        return ImportPlan(faults=columns.faults)
     texts = [columns.texts(row) for row in given]
     numbered = [(number, row) for number, row in enumerate(texts, 1) if any(row.values())]
-    standing = Standing.now()
-    numbered = [(number, standing.spelled(row)) for number, row in numbered]
-    known = standing.jobs(key_of(row) for _number, row in numbered)
-    drafts = [drafted(number, row, known.get(key_of(row))) for number, row in numbered]
+    existing = ExistingJobs.load()
+    numbered = [(number, existing.with_known_spelling(row)) for number, row in numbered]
+    known = existing.jobs(row_key(row) for _number, row in numbered)
+    drafts = [draft_row(number, row, known.get(row_key(row))) for number, row in numbered]
     for row in drafts:
-        judge(row)
+        validate_row(row)
     refuse_repeated(drafts)
-    refuse_shared_storage(drafts, standing)
+    refuse_shared_folders(drafts, existing)
     for row in drafts:
-        row.refusals = {columns.shown(name): found for name, found in row.refusals.items()}
-    return Plan(drafts, warnings=[*columns.warnings, *warnings_of(drafts)])
+        row.refusals = {columns.name_of(name): found for name, found in row.refusals.items()}
+    return ImportPlan(drafts, warnings=[*columns.warnings, *list_warnings(drafts)])
 
 
-def carry_out(plan: Plan, request: HttpRequest | None = None, *, actor: str | None = None) -> None:
-    """Writes all of it or nothing. Raises Overtaken; ValueError for a plan that is refused."""
+def apply_import(plan: ImportPlan, request: HttpRequest | None = None, *, actor: str | None = None) -> None:
+    """Write everything or nothing. Raises ImportConflict, and ValueError for a refused plan."""
     if plan.is_refused:
         raise ValueError("a refused import cannot be carried out")
-    changed = [row.job.pk for row in plan.rows if row.outcome is Outcome.CHANGE]
+    changed = [row.job.pk for row in plan.rows if row.action is RowAction.CHANGE]
     writing = [row for row in plan.rows if row.writes]
     try:
         with transaction.atomic():
             locked = ExpectedBackupJob.objects.select_for_update().order_by("pk").in_bulk(changed)
             if len(locked) < len(changed):
-                raise Overtaken
+                raise ImportConflict
             for row in writing:
                 row.job.save(update_fields=None if row.is_new else [*row.changes])
             audit.record_event("backups.jobs_imported", request=request, actor=actor, after=plan.counts)
     except IntegrityError:
-        raise Overtaken from None
+        raise ImportConflict from None
 
 
 # --- Columns ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Columns:
-    """The table's columns by the fields they mean, and what is wrong with them."""
+class ColumnMapping:
+    """The table's columns by field, and what is wrong with them."""
 
     by_field: dict[str, str]
     faults: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, rows: list[dict[str, str]]) -> Columns:
+    def from_rows(cls, rows: list[dict[str, str]]) -> ColumnMapping:
         columns, ignored = cls({}), []
         for column in dict.fromkeys(column for row in rows for column in row):
             name = OLDER_NAMES.get(column.strip().lower(), column.strip().lower())
             if name not in FIELDS:
-                ignored.append(shown_name(column))
+                ignored.append(printable_name(column))
             elif name in columns.by_field:
                 both = {"first": columns.by_field[name], "second": column}
                 columns.faults.append(_("The columns %(first)s and %(second)s mean the same.") % both)
@@ -201,33 +193,35 @@ class Columns:
         return columns
 
     def texts(self, row: Mapping[str, str]) -> dict[str, str]:
-        return {name: plain(row[column]) for name, column in self.by_field.items() if row.get(column) is not None}
+        return {
+            name: normalize_cell(row[column]) for name, column in self.by_field.items() if row.get(column) is not None
+        }
 
-    def shown(self, name: str) -> str:
-        """The field as the table calls it."""
+    def name_of(self, name: str) -> str:
+        """Return the table's name for a field."""
         return self.by_field.get(name, name)
 
 
-def shown_name(text: str) -> str:
-    """A name from the table, fit to be shown."""
-    return quoted(redact_tokens(text))
+def printable_name(text: str) -> str:
+    """Return a name from the table that is safe to show."""
+    return to_single_line(redact_tokens(text))
 
 
-def plain(text: str) -> str:
-    """In NFC, with plain spaces, none around it, and without the apostrophe that our export puts before a formula."""
-    return unescape_cell(paths.normal(text).strip()).strip()
+def normalize_cell(text: str) -> str:
+    """Return the text in NFC, stripped, and without the apostrophe that exports put before a formula."""
+    return unescape_cell(paths.normalize_name(text).strip()).strip()
 
 
-def table_in(text: str) -> tuple[str, str, int]:
-    """The table in a CSV file, what separates its cells, and how many lines stand above it."""
-    named = SEPARATOR_LINE.match(text)
-    if named:
-        return text[named.end() :], named[1], 1
+def find_table(text: str) -> tuple[str, str, int]:
+    """Return the table in a CSV text, its delimiter, and the number of lines above it."""
+    announced = SEPARATOR_LINE.match(text)
+    if announced:
+        return text[announced.end() :], announced[1], 1
     first = text.partition("\n")[0]
     return text, max(DELIMITERS, key=first.count), 0
 
 
-def key_of(texts: Mapping[str, str]) -> tuple[str, str]:
+def row_key(texts: Mapping[str, str]) -> tuple[str, str]:
     return texts.get("agent_id", ""), texts.get("database_name", "")
 
 
@@ -235,63 +229,65 @@ def key_of(texts: Mapping[str, str]) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """The jobs there are, by their keys: which row of the database, and which folder its backups are stored in."""
+class ExistingJobs:
+    """The pk and the storage folder of each existing job, by its key."""
 
     by_key: dict[tuple[str, str], tuple[int, str]]
 
     @classmethod
-    def now(cls) -> Standing:
+    def load(cls) -> ExistingJobs:
         jobs = ExpectedBackupJob.objects.order_by().values_list("agent_id", "database_name", "pk", "storage_folder")
-        return cls({(agent_id, paths.normal(database)): (pk, folder) for agent_id, database, pk, folder in jobs})
+        return cls(
+            {(agent_id, paths.normalize_name(database)): (pk, folder) for agent_id, database, pk, folder in jobs}
+        )
 
     @cached_property
     def spellings(self) -> dict[str, str]:
         return {agent_id.lower(): agent_id for agent_id, _database in sorted(self.by_key, reverse=True)}
 
-    def spelled(self, texts: dict[str, str]) -> dict[str, str]:
-        """The row with its machine spelled as the jobs there are spell it."""
+    def with_known_spelling(self, texts: dict[str, str]) -> dict[str, str]:
+        """Return the row with its machine spelled as existing jobs spell it."""
         known = self.spellings.get(texts.get("agent_id", "").lower())
-        return texts if known is None or key_of(texts) in self.by_key else texts | {"agent_id": known}
+        return texts if known is None or row_key(texts) in self.by_key else texts | {"agent_id": known}
 
     def jobs(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ExpectedBackupJob]:
         pks = {self.by_key[key][0] for key in keys if key in self.by_key}
         jobs = ExpectedBackupJob.objects.in_bulk(pks).values()
-        return {(job.agent_id, paths.normal(job.database_name)): job for job in jobs}
+        return {(job.agent_id, paths.normalize_name(job.database_name)): job for job in jobs}
 
 
-def drafted(number: int, texts: Mapping[str, str], job: ExpectedBackupJob | None) -> Row:
-    """The row with what it would change; a job that is not there yet is begun."""
-    agent_id, database = (shown_name(text) for text in key_of(texts))
-    row = Row(number, agent_id, database, job or ExpectedBackupJob(), is_new=job is None)
+def draft_row(number: int, texts: Mapping[str, str], job: ExpectedBackupJob | None) -> ImportRow:
+    """Return the row with its changes, applied to the unsaved job."""
+    agent_id, database = (printable_name(text) for text in row_key(texts))
+    row = ImportRow(number, agent_id, database, job or ExpectedBackupJob(), is_new=job is None)
     for name, text in texts.items():
         current = getattr(row.job, name)
-        if text == plain(escape_cell(current)):
-            continue  # what an export wrote of it is it, whatever the export left out
+        if text == normalize_cell(escape_cell(current)):
+            continue  # an exported value is unchanged, even if the export rounded it
         try:
-            value = value_of(FIELDS[name], text)
+            value = parse_cell(FIELDS[name], text)
         except ValueError as error:
             row.refuse(name, str(error))
         else:
             if value != current:
                 row.changes[name] = value
-    keep_newer(row)
+    keep_newer_results(row)
     for name, value in row.changes.items():
         setattr(row.job, name, value)
     return row
 
 
-def keep_newer(row: Row) -> None:
-    """A table of yesterday must not undo what scans have found since."""
-    looked_at = row.job.last_checked_at
-    if looked_at is None or (row.changes.get("last_checked_at") or looked_at) > looked_at:
+def keep_newer_results(row: ImportRow) -> None:
+    """Leave out results that are older than those of the job's last scan."""
+    checked_at = row.job.last_checked_at
+    if checked_at is None or (row.changes.get("last_checked_at") or checked_at) > checked_at:
         return
     row.kept_newer = not row.changes.keys().isdisjoint(MEASURED)
     row.changes = {name: value for name, value in row.changes.items() if name not in MEASURED}
 
 
-def judge(row: Row) -> None:
-    """The rules of the model. That of shared folders, which costs a query a row, is for all of them together."""
+def validate_row(row: ImportRow) -> None:
+    """Apply the model's rules, except that of shared folders, which would cost a query per row."""
     if not row.writes:
         return
     try:
@@ -301,99 +297,36 @@ def judge(row: Row) -> None:
         row.refusals.update(error.message_dict)
 
 
-def refuse_repeated(rows: list[Row]) -> None:
-    times = Counter(identity(row) for row in rows)
+def refuse_repeated(rows: list[ImportRow]) -> None:
+    times = Counter(key_of_job(row) for row in rows)
     for row in rows:
-        if times[identity(row)] > 1:
+        if times[key_of_job(row)] > 1:
             row.refuse("database_name", _("Another row is about the same database."))
 
 
-def identity(row: Row) -> tuple[str, str]:
+def key_of_job(row: ImportRow) -> tuple[str, str]:
     return row.job.agent_id, row.job.database_name
 
 
-def refuse_shared_storage(rows: list[Row], standing: Standing) -> None:
-    """Two jobs in one folder would take each other's current version for their own.
+def refuse_shared_folders(rows: list[ImportRow], existing: ExistingJobs) -> None:
+    """Refuse rows whose folder another job will have after the import.
 
-    Judged for what will be: two jobs may exchange their folders, and rows may collide that no job does yet.
+    Two jobs may swap their folders, and two new rows may collide.
     """
-    folders = {key: folder for key, (_pk, folder) in standing.by_key.items()}
+    folders = {key: folder for key, (_pk, folder) in existing.by_key.items()}
     writing = [row for row in rows if row.writes]
-    folders |= {identity(row): "/".join(paths.storage_folder(row.job)) for row in writing}
+    folders |= {key_of_job(row): "/".join(paths.storage_folder(row.job)) for row in writing}
     sharing: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for key, folder in folders.items():
         sharing[folder.upper()].append(key)
     for row in writing:
-        others = [key for key in sharing[folders[identity(row)].upper()] if key != identity(row)]
+        others = [key for key in sharing[folders[key_of_job(row)].upper()] if key != key_of_job(row)]
         if others:
             text = _("The backups of %(job)s are stored in the same folder.")
-            row.refuse("final_storage_path_template", text % {"job": shown_name(" ".join(others[0]))})
+            row.refuse("final_storage_path_template", text % {"job": printable_name(" ".join(others[0]))})
 
 
-def warnings_of(rows: list[Row]) -> Iterator[str]:
+def list_warnings(rows: list[ImportRow]) -> Iterator[str]:
     kept = sum(row.kept_newer for row in rows)
     if kept:
         yield _("What scans found out since was kept for %(count)s of the expected backups.") % {"count": kept}
-
-
-# --- Cells -----------------------------------------------------------------------------------------------------------
-
-
-def value_of(column: models.Field[Any, Any], text: str) -> Any:
-    """What a cell means for its field. Raises ValueError with a sentence that holds nothing of the cell."""
-    if not text:
-        return None if column.null else column.get_default()
-    if isinstance(column, models.BooleanField):
-        return boolean(text)
-    if isinstance(column, models.DateTimeField):
-        return moment(text)
-    if isinstance(column, models.IntegerField):
-        return whole(text)
-    if column.choices:
-        return choice(text, [str(value) for value, _label in column.flatchoices])
-    if column.name == "previous_successful_hash":
-        return sha256(text)
-    return line(text)
-
-
-def boolean(text: str) -> bool:
-    if text.lower() not in BOOLEANS:
-        raise ValueError(_("true or false is expected."))
-    return BOOLEANS[text.lower()]
-
-
-def moment(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-        found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-        validators.validate_moment(found)
-    except (ValueError, OverflowError, ValidationError):
-        raise ValueError(_("A moment is expected, such as 2026-03-10T09:12:44Z.")) from None
-    return found
-
-
-def whole(text: str) -> int:
-    if not WHOLE.fullmatch(text):
-        raise ValueError(_("A whole number is expected."))
-    return int(text)
-
-
-def choice(text: str, choices: list[str]) -> str:
-    for known in choices:
-        if known.lower() == text.lower():
-            return known
-    raise ValueError(_("One of these is expected: %(choices)s.") % {"choices": ", ".join(choices)})
-
-
-def sha256(text: str) -> str:
-    if not SHA256.fullmatch(text.lower()):
-        raise ValueError(_("64 hexadecimal digits are expected."))
-    return text.lower()
-
-
-def line(text: str) -> str:
-    if CONTROL.search(text):
-        raise ValueError(_("Control characters are not allowed."))
-    if TOKEN_IN_TEXT.search(text):
-        raise ValueError(_("A token does not belong here."))
-    return text

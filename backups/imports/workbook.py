@@ -1,10 +1,10 @@
-"""Reads the first sheet of a workbook, as a script in a process of its own.
+"""Read the first sheet of a workbook, as a script in a separate process.
 
-openpyxl takes minutes and gigabytes for a hostile file of a few kilobytes, and only a process can be held to bounds.
+openpyxl takes minutes and gigabytes for a hostile file of a few kilobytes, and only a process can be limited.
 
     python workbook.py LINES COLUMNS CHARACTERS SECONDS BYTES < jobs.xlsx     writes the rows as JSON: lists of texts
 
-Whoever calls it gives the bounds: lines, columns and characters read, processor time and memory.
+The arguments are the limits: lines, columns and characters read, processor time, and memory.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Any
 TOO_MUCH = 3
 
 
-def lines_of(content: bytes, most_lines: int, most_columns: int, most_characters: int) -> list[list[str]] | None:
-    """None where there are more lines, or more in them, than asked for: many cells may share one long text."""
+def read_sheet(content: bytes, most_lines: int, most_columns: int, most_characters: int) -> list[list[str]] | None:
+    """Return the rows, or None beyond the limits. Characters are counted since many cells may share one long text."""
     from openpyxl import load_workbook  # noqa: PLC0415 - within the bounds, too
 
     book = load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
     sheet = book.worksheets[0]
-    sheet.reset_dimensions()  # what the file says of its own size is not believed
+    sheet.reset_dimensions()  # the file's declared size is not trusted
     lines, characters = [], 0
     for number, line in enumerate(sheet.iter_rows(max_col=most_columns, values_only=True)):
-        texts = [text_of(value) for value in line]
+        texts = [format_cell(value) for value in line]
         characters += sum(map(len, texts))
         if number >= most_lines or characters > most_characters:
             return None
@@ -35,8 +35,8 @@ def lines_of(content: bytes, most_lines: int, most_columns: int, most_characters
     return lines
 
 
-def text_of(value: Any) -> str:
-    """A cell as it stands in our CSV. Formulas count as the value they had when the file was saved."""
+def format_cell(value: Any) -> str:
+    """Return a cell as in our CSV. A formula has the value it had when the file was saved."""
     match value:
         case None:
             return ""
@@ -51,7 +51,7 @@ def main() -> int:
     *bounds, seconds, memory = map(int, sys.argv[1:])
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    lines = lines_of(sys.stdin.buffer.read(), *bounds)
+    lines = read_sheet(sys.stdin.buffer.read(), *bounds)
     if lines is None:
         return TOO_MUCH
     json.dump(lines, sys.stdout)

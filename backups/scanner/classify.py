@@ -1,4 +1,4 @@
-"""The verdict on one cycle of one job. Pure: facts in, verdict out, no file and no database."""
+"""The verdict on one cycle of one job. Pure: facts in, verdict out, without files or database."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from backups.cycles import Cycle
-from backups.reasons import DOUBTS, Reason, reason
+from backups.models import Status
+from backups.reasons import DOUBTS, Reason, make_reason
 from backups.scanner.claims import Claim
-from backups.scanner.report import Report
-from backups.scanner.verify import Measured
+from backups.scanner.report import AgentReport
+from backups.scanner.verify import MeasuredFile
 
 SKEW = timedelta(minutes=5)
-# The priority: the first that applies is the status.
-MISSING, FAILED, DAMAGED = "MISSING", "FAILED", "TRANSFER_INTEGRITY_FAILED"
-UNVERIFIED, UNCHANGED, SUCCESS = "UNVERIFIED", "HASH_MISMATCH", "SUCCESS"
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a job expects of a dump; sizes in bytes. `usual` are the sizes of the last successes."""
+class SizeLimits:
+    """The sizes in bytes that a job expects. `usual` are those of the last successes."""
 
     min_size: int = 0
     max_shrink_percent: int | None = None
@@ -29,34 +27,33 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is known of a cycle at the moment `now`.
+class CycleFacts:
+    """The facts of a cycle at the moment `now`.
 
-    `report` is the newest in the cycle that lists the database, `claim` what it says; where there is none, `other` is
-    one that does not list it, or that cannot be read at all. `later` is the name of a later report on the same staged
-    file, and `is_overwritten` says whether that one claims to have replaced it. `found` is what was measured, or why
-    nothing could be. `absent` is why no report lists the database, by what is there instead, and `trouble` what keeps
-    the reports from being read.
+    `report` is the newest in the cycle that lists the database, and `claim` its section on it. If there is none,
+    `other` is a report without the database, or an unreadable one; `absence_reason` explains the missing report, and
+    `trouble` why the folder cannot be read. `later` is the name of a later report on the same staged file,
+    `is_overwritten` if that one replaced it. `found` is the measure of the staged file, or why there is none.
     """
 
     now: datetime
     cycle: Cycle
-    report: Report | None = None
+    report: AgentReport | None = None
     claim: Claim | None = None
-    other: Report | None = None
-    absent: Reason | None = None
+    other: AgentReport | None = None
+    absence_reason: Reason | None = None
     trouble: Reason | None = None
     later: str = ""
     is_overwritten: bool = False
-    found: Measured | Reason | None = None
+    found: MeasuredFile | Reason | None = None
     previous_hash: str = ""
     may_be_missing: bool = True
-    limits: Limits = field(default_factory=Limits)
+    limits: SizeLimits = field(default_factory=SizeLimits)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`status` is None where nothing can be said yet: pending."""
+    """A status with its reasons and warnings. `status` is None while the cycle is pending."""
 
     status: str | None
     reasons: tuple[Reason, ...] = ()
@@ -65,72 +62,76 @@ class Verdict:
 
     @property
     def has_doubts(self) -> bool:
-        """Whether a warning is about the content of the dump."""
+        """True if a warning is about the content of the dump."""
         return not DOUBTS.isdisjoint(self.warnings)
 
 
 PENDING = Verdict(None)
 
 
-def needs_file(facts: Facts) -> bool:
-    """Whether the verdict hangs on the staged file."""
+def needs_staged_file(facts: CycleFacts) -> bool:
     claim = facts.claim
     return claim is not None and not (claim.failed or claim.faults or facts.is_overwritten)
 
 
-def classify(facts: Facts) -> Verdict:
+def classify_cycle(facts: CycleFacts) -> Verdict:
+    """Return the first status that applies, in the order of `Status`."""
     if facts.report is None or facts.claim is None:
-        return without_report(facts)
+        return classify_without_report(facts)
     claim, found, moment = facts.claim, facts.found, facts.report.moment
     late = moment > facts.cycle.deadline
     punctuality = (*(("early",) if moment < facts.cycle.at else ()), *(("clock_skew",) if is_skewed(facts) else ()))
     if claim.failed or claim.faults:
-        said = (claim.failed,) if claim.failed else ()
-        return Verdict(FAILED, (*said, *claim.faults), punctuality, late)
-    damage = damages(found, claim)
+        failure = (claim.failed,) if claim.failed else ()
+        return Verdict(Status.FAILED, (*failure, *claim.faults), punctuality, late)
+    damage = find_damage(found, claim)
     if facts.is_overwritten or (damage and facts.later):
-        return Verdict(UNVERIFIED, (reason("overwritten", report=facts.later),), punctuality, late)
-    if damage or not isinstance(found, Measured):
-        return PENDING if is_before_deadline(facts) else Verdict(DAMAGED, damage, punctuality, late)
+        return Verdict(Status.UNVERIFIED, (make_reason("overwritten", report=facts.later),), punctuality, late)
+    if damage or not isinstance(found, MeasuredFile):
+        if is_before_deadline(facts):
+            return PENDING
+        return Verdict(Status.TRANSFER_INTEGRITY_FAILED, damage, punctuality, late)
     contradiction = ("overall_failed",) if facts.report.is_contradictory else ()
-    warnings = (*found.doubts, *doubts_by_size(found, facts.limits), *contradiction, *punctuality)
+    warnings = (*found.doubts, *find_size_doubts(found, facts.limits), *contradiction, *punctuality)
     if found.sha256 == facts.previous_hash:
-        return Verdict(UNCHANGED, (reason("unchanged"),), warnings, late)
-    return Verdict(SUCCESS, (reason("verified"),), warnings, late)
+        return Verdict(Status.UNCHANGED, (make_reason("unchanged"),), warnings, late)
+    return Verdict(Status.SUCCESS, (make_reason("verified"),), warnings, late)
 
 
-def without_report(facts: Facts) -> Verdict:
-    """Nothing lists the database. A report that is there and wrong is a failure, unless it may be in writing still."""
+def classify_without_report(facts: CycleFacts) -> Verdict:
+    """Return the verdict if no report lists the database. A faulty report is a failure, unless it may be incomplete."""
     other = facts.other
     if other is not None and other.fault is not None:
-        if is_before_deadline(facts) and not other.is_whole:
+        if is_before_deadline(facts) and not other.is_complete:
             return PENDING
-        return Verdict(FAILED, (other.fault,), late=other.moment > facts.cycle.deadline)
+        return Verdict(Status.FAILED, (other.fault,), late=other.moment > facts.cycle.deadline)
     if is_before_deadline(facts) or not facts.may_be_missing:
         return PENDING
-    why = facts.absent or (reason("not_listed", report=other.name) if other is not None else reason("no_report"))
-    return Verdict(MISSING, (why, facts.trouble) if facts.trouble else (why,))
+    why = facts.absence_reason
+    if why is None:
+        why = make_reason("no_report") if other is None else make_reason("not_listed", report=other.name)
+    return Verdict(Status.MISSING, (why, facts.trouble) if facts.trouble else (why,))
 
 
-def is_before_deadline(facts: Facts) -> bool:
+def is_before_deadline(facts: CycleFacts) -> bool:
     return facts.now <= facts.cycle.deadline
 
 
-def is_skewed(facts: Facts) -> bool:
+def is_skewed(facts: CycleFacts) -> bool:
     return facts.report is not None and facts.report.moment > facts.now + SKEW
 
 
-def damages(found: Measured | Reason | None, claim: Claim) -> tuple[Reason, ...]:
-    """In what the staged file differs from what the machine says, all of it."""
-    if not isinstance(found, Measured):
+def find_damage(found: MeasuredFile | Reason | None, claim: Claim) -> tuple[Reason, ...]:
+    """Return every difference between the staged file and the claim."""
+    if not isinstance(found, MeasuredFile):
         return (found,) if found else ()
     if not found.is_stable:
-        return (reason("file_changed"),)
-    size = () if found.size == claim.size else (reason("size_differs", found=found.size, claimed=claim.size),)
-    return size if found.sha256 == claim.sha256 else (*size, reason("hash_differs"))
+        return (make_reason("file_changed"),)
+    size = () if found.size == claim.size else (make_reason("size_differs", found=found.size, claimed=claim.size),)
+    return size if found.sha256 == claim.sha256 else (*size, make_reason("hash_differs"))
 
 
-def doubts_by_size(found: Measured, limits: Limits) -> list[str]:
+def find_size_doubts(found: MeasuredFile, limits: SizeLimits) -> list[str]:
     doubts = ["too_small"] if found.size < limits.min_size else []
     if limits.max_shrink_percent is not None and limits.usual:
         least = median(limits.usual) * (100 - limits.max_shrink_percent) / 100

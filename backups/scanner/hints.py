@@ -1,4 +1,4 @@
-"""What came instead of the report that a cycle waits for, so that a message never says that nothing came. Pure."""
+"""Explain a missing report by what arrived instead, so that a message never claims that nothing came. Pure."""
 
 from __future__ import annotations
 
@@ -6,54 +6,57 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from backups.cycles import Cycle
-from backups.reasons import Reason, quoted, reason
-from backups.scanner.report import Report
+from backups.reasons import Reason, make_reason, to_single_line
+from backups.scanner.report import AgentReport
 
-# A report closer to its own expected time than to the one before; of a weekly backup, half a day.
+# How long before a cycle opens a report is taken for an early one of it: half a cycle, or half a day of a weekly one.
 NEAREST = timedelta(hours=12)
 # A clock that has lost its battery starts in 1970 or 1980.
 FIRST_YEAR = 2000
+MINUTE = timedelta(minutes=1)
 
 
-def hint(
-    database: str, cycle: Cycle, reports: Sequence[Report], ahead: Sequence[Report], unread: Sequence[str]
+def explain_missing_report(
+    database: str, cycle: Cycle, reports: Sequence[AgentReport], ahead: Sequence[AgentReport], unread: Sequence[str]
 ) -> Reason | None:
-    """Why no report counts for the cycle, by what else is in the folder; None where nothing is.
+    """Return why no report counts for the cycle, or None if nothing explains it.
 
-    `reports` are oldest first, `ahead` are those that were there before their own time, `unread` are names of files
-    that no rule reads.
+    `reports` are sorted oldest first, `ahead` arrived before their own time, and `unread` are names of JSON files that
+    no rule matches.
     """
-    about = [one for one in reports if database in one.claims or one.fault is not None]
-    if early := [one for one in about if is_early(one, cycle)]:
-        return early_report(early[-1], cycle)
-    if any(one in ahead for one in about if cycle.holds(one.moment)):
-        return reason("report_ahead", report=next(one for one in about if one in ahead).name)
-    if odd := [one for one in about if is_of_another_time(one, cycle)]:
-        return reason("report_of_another_time", report=odd[-1].name, moment=f"{odd[-1].moment:%Y-%m-%d %H:%M}")
-    return reason("reports_unread", name=unread[-1], count=len(unread)) if unread else None
+    related = [report for report in reports if database in report.claims or report.fault is not None]
+    if early := [report for report in related if is_early(report, cycle)]:
+        return explain_early_report(early[-1], cycle)
+    if any(report in ahead for report in related if cycle.contains(report.moment)):
+        return make_reason("report_ahead", report=next(report for report in related if report in ahead).name)
+    if odd := [report for report in related if has_wrong_time(report, cycle)]:
+        moment = f"{odd[-1].moment:%Y-%m-%d %H:%M}"
+        return make_reason("report_of_another_time", report=odd[-1].name, moment=moment)
+    return make_reason("reports_unread", name=unread[-1], count=len(unread)) if unread else None
 
 
-def is_early(one: Report, cycle: Cycle) -> bool:
-    return cycle.opens - min(NEAREST, (cycle.closes - cycle.opens) / 2) <= one.moment < cycle.opens
+def is_early(report: AgentReport, cycle: Cycle) -> bool:
+    return cycle.opens - min(NEAREST, (cycle.closes - cycle.opens) / 2) <= report.moment < cycle.opens
 
 
-def early_report(one: Report, cycle: Cycle) -> Reason:
-    minute = timedelta(minutes=1)
-    return reason(
+def explain_early_report(report: AgentReport, cycle: Cycle) -> Reason:
+    return make_reason(
         "report_early",
-        report=one.name,
-        moment=f"{one.moment:%Y-%m-%d %H:%M}",
-        minutes=-(-(cycle.at - one.moment) // minute),
-        most=(cycle.at - cycle.opens) // minute,
+        report=report.name,
+        moment=f"{report.moment:%Y-%m-%d %H:%M}",
+        minutes=-(-(cycle.at - report.moment) // MINUTE),
+        most=(cycle.at - cycle.opens) // MINUTE,
     )
 
 
-def is_of_another_time(one: Report, cycle: Cycle) -> bool:
-    is_named_so = one.named_at is not None and cycle.holds(one.named_at) and not cycle.holds(one.moment)
-    return is_named_so or one.moment.year < FIRST_YEAR
+def has_wrong_time(report: AgentReport, cycle: Cycle) -> bool:
+    """Return True if the name of a report is in the cycle and its time is not, or if its clock was never set."""
+    is_named_in_cycle = report.named_at is not None and cycle.contains(report.named_at)
+    return (is_named_in_cycle and not cycle.contains(report.moment)) or report.moment.year < FIRST_YEAR
 
 
-def listed_otherwise(database: str, one: Report) -> Reason | None:
-    """Another spelling of the database's name in a report that does not list it."""
-    alike = next((name for name in one.unexpected if name.casefold() == quoted(database).casefold()), None)
-    return reason("listed_in_other_case", report=one.name, name=alike) if alike is not None else None
+def explain_unlisted(database: str, report: AgentReport) -> Reason | None:
+    """Return a reason if a report lists the database in another case."""
+    wanted = to_single_line(database).casefold()
+    alike = next((name for name in report.unexpected if name.casefold() == wanted), None)
+    return make_reason("listed_in_other_case", report=report.name, name=alike) if alike is not None else None

@@ -1,4 +1,4 @@
-"""What people are told of backups: each transition once, in the transaction that records it."""
+"""Notices about backups: one for each transition, sent in the transaction that records it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING, Any
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from backups.history import subject
+from backups.history import job_subject
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
-from backups.reasons import Reason, sentences, warning_sentences
+from backups.reasons import Reason, format_reasons, format_warnings
 from portal.notifications import Notice, Severity, State
 
 if TYPE_CHECKING:
-    from backups.scanner.examine import Judged
+    from backups.scanner.examine import ExaminedCycle
 
-# Warnings about what a machine reports, rather than about the content of the dump.
-WORTH_A_MESSAGE = frozenset({"overall_failed", "later_failed"})
+# Warnings about the report rather than the content of the dump, sent as a note.
+NOTIFIED_WARNINGS = frozenset({"overall_failed", "later_failed"})
 
 
-def name_of(job: ExpectedBackupJob) -> str:
-    place = ", ".join(part for part in (job.company_name, job.city) if part)
+def describe_job(job: ExpectedBackupJob) -> str:
+    place = ", ".join(filter(None, [job.company_name, job.city]))
     name = f"{job.database_name} ({job.agent_id})"
     return f"{name}, {place}" if place else name
 
 
-def notice(job: ExpectedBackupJob, severity: Severity, title: str, text: str, key: str, state: State) -> Notice:
+def job_notice(job: ExpectedBackupJob, severity: Severity, title: str, text: str, key: str, state: State) -> Notice:
     return Notice(
-        subject=subject(job),
+        subject=job_subject(job),
         severity=severity,
         title=title,
         text=text,
@@ -37,54 +37,59 @@ def notice(job: ExpectedBackupJob, severity: Severity, title: str, text: str, ke
     )
 
 
-def of_verdict(one: Judged) -> list[Notice]:
-    """What is to be said of a verdict; notes at the job whether people now know of a failure."""
-    job, status = one.job, one.verdict.status or ""
-    key, moment = f"{one.cycle.at:%Y%m%dT%H%MZ}:{status}", f"{one.cycle.at:%Y-%m-%d %H:%M} UTC"
-    about: dict[str, Any] = {"job": name_of(job), "status": Status(status).label, "moment": moment}
-    text = " ".join(part for part in (sentences(one.verdict.reasons), warning_sentences(one.verdict.warnings)) if part)
+def verdict_notices(examined: ExaminedCycle) -> list[Notice]:
+    """Return the notices of a verdict, and set the job's `alerted_severity` (None after a recovery)."""
+    job, verdict, at = examined.job, examined.verdict, examined.cycle.at
+    status = verdict.status or ""
+    key = f"{at:%Y%m%dT%H%MZ}:{status}"
+    words: dict[str, Any] = {
+        "job": describe_job(job),
+        "status": Status(status).label,
+        "moment": f"{at:%Y-%m-%d %H:%M} UTC",
+    }
+    text = " ".join(filter(None, [format_reasons(verdict.reasons), format_warnings(verdict.warnings)]))
     if job.fails_as(status):
-        severity = Severity.WARNING if status == Status.HASH_MISMATCH else Severity.CRITICAL
-        title = _("Backup of %(job)s: %(status)s, expected %(moment)s") % about
+        severity = Severity.WARNING if status == Status.UNCHANGED else Severity.CRITICAL
+        title = _("Backup of %(job)s: %(status)s, expected %(moment)s") % words
         job.alerted_severity = severity
-        return [notice(job, severity, title, text, key, State.OPENED)]
+        return [job_notice(job, severity, title, text, key, State.OPENED)]
     if status not in VERIFIED:
         return []
-    if one.verdict.has_doubts:  # no recovery: that is announced once a backup without doubts has come
-        title = _("Backup of %(job)s is suspicious, expected %(moment)s") % about
+    if verdict.has_doubts:  # the recovery is announced with the next backup without doubts
+        title = _("Backup of %(job)s is suspicious, expected %(moment)s") % words
         job.alerted_severity = min(job.alerted_severity or Severity.WARNING, Severity.WARNING)
-        return [notice(job, Severity.WARNING, title, text, f"{key}:doubts", State.OPENED)]
+        return [job_notice(job, Severity.WARNING, title, text, f"{key}:doubts", State.OPENED)]
     if job.alerted_severity is not None:
-        title = _("Backup of %(job)s recovered: %(status)s, expected %(moment)s") % about
-        # As severe as what it closes: who was told of that is told of this.
+        title = _("Backup of %(job)s recovered: %(status)s, expected %(moment)s") % words
+        # As severe as what it closes, so that the same people get it.
         severity, job.alerted_severity = Severity(job.alerted_severity), None
-        return [notice(job, severity, title, text, key, State.CLOSED)]
-    if not WORTH_A_MESSAGE.isdisjoint(one.verdict.warnings):
-        title = _("Backup of %(job)s arrived with warnings, expected %(moment)s") % about
-        codes = "+".join(sorted(WORTH_A_MESSAGE.intersection(one.verdict.warnings)))
-        return [notice(job, Severity.WARNING, title, text, f"{key}:{codes}", State.NOTE)]
-    if status == Status.HASH_MISMATCH and job.unchanged_policy == job.UnchangedPolicy.INFORM:
-        title = _("Backup of %(job)s is unchanged, expected %(moment)s") % about
-        return [notice(job, Severity.INFO, title, text, key, State.NOTE)]
+        return [job_notice(job, severity, title, text, key, State.CLOSED)]
+    if not NOTIFIED_WARNINGS.isdisjoint(verdict.warnings):
+        title = _("Backup of %(job)s arrived with warnings, expected %(moment)s") % words
+        codes = "+".join(sorted(NOTIFIED_WARNINGS.intersection(verdict.warnings)))
+        return [job_notice(job, Severity.WARNING, title, text, f"{key}:{codes}", State.NOTE)]
+    if status == Status.UNCHANGED and job.unchanged_policy == job.UnchangedPolicy.INFORM:
+        title = _("Backup of %(job)s is unchanged, expected %(moment)s") % words
+        return [job_notice(job, Severity.INFO, title, text, key, State.NOTE)]
     return []
 
 
-def of_storage(entry: BackupEntry, why: Reason) -> Notice:
-    """A verified backup that could not be stored; said once per entry and reason."""
+def storage_notice(entry: BackupEntry, why: Reason) -> Notice:
+    """Return the notice of a verified backup that could not be stored, once per entry and reason."""
     job = entry.job
-    title = _("Backup of %(job)s was verified, but is not stored") % {"job": name_of(job)}
+    title = _("Backup of %(job)s was verified, but is not stored") % {"job": describe_job(job)}
     key = f"{entry.cycle_at:%Y%m%dT%H%MZ}:storage:{why['code']}"
-    return notice(job, Severity.CRITICAL, title, sentences([why]), key, State.NOTE)
+    return job_notice(job, Severity.CRITICAL, title, format_reasons([why]), key, State.NOTE)
 
 
-def of_damage(job: ExpectedBackupJob, why: Reason, day: str) -> Notice:
-    """The current version is no longer what was verified; said once a day."""
-    title = _("The stored backup of %(job)s is damaged") % {"job": name_of(job)}
-    return notice(job, Severity.CRITICAL, title, sentences([why]), f"damage:{day}", State.NOTE)
+def damage_notice(job: ExpectedBackupJob, why: Reason, day: str) -> Notice:
+    """Return the notice of a current version that is no longer what was verified, once a day."""
+    title = _("The stored backup of %(job)s is damaged") % {"job": describe_job(job)}
+    return job_notice(job, Severity.CRITICAL, title, format_reasons([why]), f"damage:{day}", State.NOTE)
 
 
-def of_root(is_missing: bool, key: str) -> Notice:
-    """The deposit root is gone, or there again: one message, whatever number of backups is expected in it."""
+def root_notice(is_missing: bool, key: str) -> Notice:
+    """Return the one notice of a deposit root that disappeared or came back, however many backups are in it."""
     if is_missing:
         title, state = _("The deposit area is not there"), State.OPENED
         text = _("No backup can be looked at until it is: is the disk mounted? Nothing was recorded as missing.")

@@ -1,4 +1,4 @@
-"""Writing verdicts down: entries, what follows for their jobs, and what is told of it, in one transaction."""
+"""Record verdicts: entries, the state of their jobs, and notices, in one transaction."""
 
 from __future__ import annotations
 
@@ -9,146 +9,133 @@ from django.db import transaction
 
 from backups.models import VERIFIED, BackupEntry, ExpectedBackupJob, Status
 from backups.querysets import STORED
-from backups.scanner.disk import copying
-from backups.scanner.examine import SETTLED, Judged
-from backups.scanner.notices import of_verdict
+from backups.scanner.examine import SETTLED, ExaminedCycle
+from backups.scanner.notices import verdict_notices
 from portal.notifications import Notice, notify
 from portal.work.jobs import Lease
 
 Promotion = BackupEntry.Promotion
 JOB_FIELDS = (
-    "current_status",
-    "status_since",
-    "last_checked_at",
-    "last_success_at",
-    "last_verified_at",
-    "in_doubt",
-    "previous_successful_hash",
-    "settled_at",
-    "alerted_severity",
-)
+    "current_status", "status_since", "last_checked_at", "last_success_at", "last_verified_at", "in_doubt",
+    "previous_successful_hash", "settled_at", "alerted_severity",
+)  # fmt: skip
 ENTRY_FIELDS = (
-    "status",
-    "late",
-    "reasons",
-    "warnings",
-    "agent_sha256",
-    "agent_size",
-    "server_sha256",
-    "server_size",
-    "report_name",
-    "report_at",
-    "staged_name",
-    "steps",
-    "judged",
-    "promotion",
-    "promotion_reason",
-    "stored_path",
+    "status", "late", "reasons", "warnings", "agent_sha256", "agent_size", "server_sha256", "server_size",
+    "report_name", "report_at", "staged_name", "steps", "judged", "promotion", "promotion_reason", "stored_path",
     "changed_at",
-)
+)  # fmt: skip
 
 
-def record(judgements: Iterable[Judged], lease: Lease, now: datetime) -> list[Judged]:
-    """Those that said something new. Raises LeaseLost, with nothing written, where another scanner has taken over."""
-    judgements = list(judgements)
+def record_verdicts(batch: Iterable[ExaminedCycle], lease: Lease, now: datetime) -> int:
+    """Write the verdicts that add information, and return their number.
+
+    Raises LeaseLost, with nothing written, if another scanner has taken over.
+    """
+    batch = list(batch)
     with transaction.atomic():
         lease.extend()
-        judgements = still_expected(judgements)
+        batch = drop_deleted_jobs(batch)
         notices: list[Notice] = []
-        fresh: list[BackupEntry] = []
+        created: list[BackupEntry] = []
         changed: list[BackupEntry] = []
-        news = [one for one in judgements if is_news(one)]
-        for one in news:
-            (changed if one.entry else fresh).append(entry_of(one, now))
-            if follow(one, now) and now >= one.job.created_at:
-                notices += of_verdict(one)
-        for one in judgements:
-            one.job.last_checked_at = now
-        BackupEntry.objects.bulk_create(fresh)
-        BackupEntry.objects.write(changed, ENTRY_FIELDS)
-        ExpectedBackupJob.objects.write({one.job.pk: one.job for one in judgements}.values(), JOB_FIELDS)
+        news = [examined for examined in batch if adds_information(examined)]
+        for examined in news:
+            (changed if examined.entry else created).append(update_entry(examined, now))
+            if update_job(examined, now) and now >= examined.job.created_at:
+                notices += verdict_notices(examined)
+        for examined in batch:
+            examined.job.last_checked_at = now
+        BackupEntry.objects.bulk_create(created)
+        BackupEntry.objects.write_fields(changed, ENTRY_FIELDS)
+        jobs = {examined.job.pk: examined.job for examined in batch}
+        ExpectedBackupJob.objects.write_fields(jobs.values(), JOB_FIELDS)
         notify(*notices)
-    return news
+    return len(news)
 
 
-def still_expected(judgements: list[Judged]) -> list[Judged]:
-    """Without those whose job an operator has deleted meanwhile."""
-    ids = {one.job.pk for one in judgements}
-    left = set(ExpectedBackupJob.objects.filter(pk__in=ids).values_list("pk", flat=True))
-    for one in judgements:
-        if one.job.pk not in left and one.copy is not None:
-            one.copy.discard()
-            one.copy = None
-    return [one for one in judgements if one.job.pk in left]
+def drop_deleted_jobs(batch: list[ExaminedCycle]) -> list[ExaminedCycle]:
+    """Leave out verdicts on jobs that an operator has deleted meanwhile."""
+    ids = {examined.job.pk for examined in batch}
+    existing = set(ExpectedBackupJob.objects.filter(pk__in=ids).values_list("pk", flat=True))
+    for examined in batch:
+        if examined.job.pk not in existing:
+            examined.discard_copy()
+    return [examined for examined in batch if examined.job.pk in existing]
 
 
-def is_news(one: Judged) -> bool:
-    """Whether the verdict says anything that is not on record."""
-    entry = one.entry
-    if one.verdict.status is None or (entry is not None and one.verdict.status == Status.UNVERIFIED):
-        return False  # a failure on record is not made unsure by what was deposited later
+def adds_information(examined: ExaminedCycle) -> bool:
+    """Return True if the verdict differs from the recorded one. UNVERIFIED never replaces a recorded failure."""
+    entry, verdict = examined.entry, examined.verdict
+    if verdict.status is None or (entry is not None and verdict.status == Status.UNVERIFIED):
+        return False
     if entry is None:
         return True
-    report_name = one.facts.report.name if one.facts.report else ""
-    said = (one.verdict.status, list(one.verdict.reasons), one.known_by)
-    is_same_report = one.keeps or entry.report_name == report_name
-    return not is_same_report or (entry.status, entry.reasons, entry.judged) != said
+    report_name = examined.facts.report.name if examined.facts.report else ""
+    is_same_report = examined.keeps_entry or entry.report_name == report_name
+    is_same_verdict = (entry.status, entry.reasons, entry.judged) == (
+        verdict.status,
+        list(verdict.reasons),
+        examined.bad_file_key,
+    )
+    return not (is_same_report and is_same_verdict)
 
 
-def entry_of(one: Judged, now: datetime) -> BackupEntry:
-    """The cycle's entry as the verdict has it: new, or the one there was, which keeps its first status."""
-    status, claim, report = one.verdict.status or "", one.facts.claim, one.facts.report
-    entry = one.entry or BackupEntry(job=one.job, cycle_at=one.cycle.at, first_status=status, recorded_at=now)
-    if one.keeps:
-        entry.reasons, entry.warnings = list(one.verdict.reasons), list(one.verdict.warnings)
-        entry.judged, entry.changed_at = one.known_by, now
+def update_entry(examined: ExaminedCycle, now: datetime) -> BackupEntry:
+    """Return the cycle's entry with the verdict: a new one, or the recorded one, which keeps its first status."""
+    verdict, claim, report = examined.verdict, examined.facts.claim, examined.facts.report
+    status = verdict.status or ""
+    entry = examined.entry or BackupEntry(
+        job=examined.job, cycle_at=examined.cycle.at, first_status=status, recorded_at=now
+    )
+    was_late = entry.late if entry.is_good else None  # the first of two good backups decides
+    entry.reasons, entry.warnings = list(verdict.reasons), list(verdict.warnings)
+    entry.judged, entry.changed_at = examined.bad_file_key, now
+    if examined.keeps_entry:
         return entry
-    came_late = one.verdict.late or (entry.first_status == Status.MISSING and status != Status.MISSING)
-    if entry.is_good:
-        came_late = entry.late  # the first of two good backups decides
-    measured = one.measured
+    came_late = verdict.late or (entry.first_status == Status.MISSING and status != Status.MISSING)
+    measured = examined.measured
     was_stored = entry.promotion in STORED
     is_same = was_stored and measured is not None and measured.sha256 == entry.server_sha256
     if was_stored and not is_same:
-        one.past.superseded.add(entry.stored_path)
-    entry.status, entry.late, entry.changed_at = status, came_late, now
-    entry.reasons, entry.warnings = list(one.verdict.reasons), list(one.verdict.warnings)
+        examined.history.superseded.add(entry.stored_path)
+    entry.status, entry.late = status, came_late if was_late is None else was_late
     entry.agent_sha256, entry.agent_size = (claim.sha256, claim.size) if claim else ("", None)
     entry.server_sha256, entry.server_size = (measured.sha256, measured.size) if measured else ("", None)
     entry.report_name, entry.report_at = (report.name, report.moment) if report else ("", None)
-    entry.staged_name, entry.steps = one.staged_name, dict(claim.steps) if claim else {}
-    entry.judged = one.known_by
+    entry.staged_name, entry.steps = examined.staged_name, dict(claim.steps) if claim else {}
     if not is_same:
         entry.promotion, entry.promotion_reason = Promotion.NONE, None
-    if one.copy is not None:
-        entry.promotion = Promotion.FAILED if one.copy.failure else Promotion.WAITING
-        entry.promotion_reason = one.copy.failure
-        entry.stored_path = copying.current_path(one.job, one.staged_name)
-    one.past.entries[one.cycle.at] = entry
+    if examined.copy is not None:
+        entry.promotion = Promotion.FAILED if examined.copy.failure else Promotion.WAITING
+        entry.promotion_reason, entry.stored_path = examined.copy.failure, examined.copy.path
+    examined.history.entries[examined.cycle.at] = entry
     return entry
 
 
-def follow(one: Judged, now: datetime) -> bool:
-    """What the verdict means for its job; whether it is the latest, for an older one changes no present status.
+def update_job(examined: ExaminedCycle, now: datetime) -> bool:
+    """Apply the verdict to its job. Return True for the latest cycle: an older one never changes the present status.
 
-    A dump in doubt is no good backup: it leaves open whether the database is protected.
+    A dump in doubt does not count as a good backup.
     """
-    is_latest = not one.past.has_later(one.cycle, lambda entry: True)
-    if one.keeps:
+    job, history, cycle, verdict = examined.job, examined.history, examined.cycle, examined.verdict
+    is_latest = not history.has_later_entry(cycle, lambda entry: True)
+    if examined.keeps_entry:
         return is_latest
-    job, status, has_doubts = one.job, one.verdict.status or "", one.verdict.has_doubts
-    taken_at = min(one.facts.report.moment, now) if one.facts.report else now
-    if status in VERIFIED and not has_doubts:
-        if not one.past.has_later(one.cycle, lambda entry: entry.is_good):
+    status, report = verdict.status or "", examined.facts.report
+    taken_at = min(report.moment, now) if report else now
+    if status in VERIFIED and not verdict.has_doubts:
+        if not history.has_later_entry(cycle, lambda entry: entry.is_good):
             job.last_verified_at = taken_at
-        is_newest = not one.past.has_later(one.cycle, lambda entry: entry.is_good and entry.status == Status.SUCCESS)
-        if status == Status.SUCCESS and one.measured is not None and is_newest:
-            job.last_success_at, job.previous_successful_hash = taken_at, one.measured.sha256
+        has_later_success = history.has_later_entry(
+            cycle, lambda entry: entry.is_good and entry.status == Status.SUCCESS
+        )
+        if status == Status.SUCCESS and examined.measured is not None and not has_later_success:
+            job.last_success_at, job.previous_successful_hash = taken_at, examined.measured.sha256
     if not is_latest:
         return False
     if job.current_status != status:
         job.current_status, job.status_since = status, now
-    job.in_doubt = status in VERIFIED and has_doubts
-    if status in SETTLED and not has_doubts:
-        job.settled_at = one.cycle.at
+    job.in_doubt = status in VERIFIED and verdict.has_doubts
+    if status in SETTLED and not verdict.has_doubts:
+        job.settled_at = cycle.at
     return True

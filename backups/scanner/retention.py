@@ -1,7 +1,7 @@
-"""How many verified backups of a database are kept: the last ones, and one a day, week and month further back.
+"""Retention of verified backups: the last ones, and one per day, week and month before them.
 
-Failed cycles are never counted, and the current version never goes. Versions in doubt are counted among themselves, so
-that they never push out one without doubts.
+Failed cycles do not count, and the current version is never removed. Versions in doubt are counted separately, so that
+they never push out one without doubts.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from datetime import datetime
 from typing import Any
 
 from backups.models import BackupEntry, ExpectedBackupJob
-from backups.scanner.disk import copying
+from backups.scanner.disk import storage
 
 Promotion = BackupEntry.Promotion
 
 
 @dataclass(frozen=True)
-class Policy:
+class RetentionPolicy:
     """Numbers of versions. A day, week or month without a backup uses none up."""
 
     last: int
@@ -34,39 +34,35 @@ PERIODS: tuple[tuple[str, Callable[[datetime], Any]], ...] = (
 )
 
 
-def kept(moments: Sequence[datetime], policy: Policy) -> set[datetime]:
-    """Which of the moments are kept. Of a period, the newest."""
+def select_kept(moments: Sequence[datetime], policy: RetentionPolicy) -> set[datetime]:
+    """Return the moments to keep: the newest of each period."""
     newest_first = sorted(moments, reverse=True)
     keep = set(newest_first[: policy.last])
     for name, period_of in PERIODS:
-        newest_of: dict[Any, datetime] = {}
+        newest: dict[Any, datetime] = {}
         for moment in newest_first:
-            newest_of.setdefault(period_of(moment), moment)
-        keep.update(list(newest_of.values())[: getattr(policy, name)])
+            newest.setdefault(period_of(moment), moment)
+        keep.update(list(newest.values())[: getattr(policy, name)])
     return keep
 
 
-def policy_of(job: ExpectedBackupJob) -> Policy:
-    return Policy(job.keep_last, job.keep_daily, job.keep_weekly, job.keep_monthly)
-
-
-def superfluous(job: ExpectedBackupJob, stored: Sequence[BackupEntry]) -> list[BackupEntry]:
-    """The versions of a job that may go."""
-    policy, keep = policy_of(job), set[datetime]()
+def list_expired(job: ExpectedBackupJob, stored: Sequence[BackupEntry]) -> list[BackupEntry]:
+    """Return the versions of a job that its policy does not keep."""
+    policy, keep = RetentionPolicy(job.keep_last, job.keep_daily, job.keep_weekly, job.keep_monthly), set[datetime]()
     for in_doubt in (False, True):
-        keep |= kept([entry.cycle_at for entry in stored if entry.has_doubts == in_doubt], policy)
+        keep |= select_kept([entry.cycle_at for entry in stored if entry.has_doubts == in_doubt], policy)
     return [entry for entry in stored if entry.promotion == Promotion.ARCHIVED and entry.cycle_at not in keep]
 
 
-def prune(jobs: Iterable[ExpectedBackupJob]) -> int:
-    """Removes what may go of these jobs; the number of versions removed. For whoever holds the machine's lease."""
+def prune_versions(jobs: Iterable[ExpectedBackupJob]) -> int:
+    """Remove expired versions of these jobs, and return their number. The caller holds the machine's lease."""
     by_id = {job.pk: job for job in jobs}
     stored: dict[int, list[BackupEntry]] = {}
     for entry in BackupEntry.objects.stored().filter(job__in=by_id):
         stored.setdefault(entry.job_id, []).append(entry)
-    removed = []
-    for pk, entries in stored.items():
-        removed += [entry.pk for entry in superfluous(by_id[pk], entries) if copying.remove(entry.stored_path)]
+    expired = [entry for pk, entries in stored.items() for entry in list_expired(by_id[pk], entries)]
+    gone = storage.remove_dumps([entry.stored_path for entry in expired])
+    removed = [entry.pk for entry in expired if entry.stored_path in gone]
     if removed:
         BackupEntry.objects.filter(pk__in=removed).update(promotion=Promotion.REMOVED)
     return len(removed)

@@ -1,7 +1,7 @@
-"""Unpacks a staged dump as a stream, and finds what casts doubt on its content.
+"""Unpack a staged dump as a stream, and find what casts doubt on its content.
 
-Memory is bounded by the slices that are fed to a decompressor, and time by a budget. The ratio of compression is no
-sign: deflate makes a thousand bytes of one, and a table of blanks or zeros comes close to that.
+Memory is bounded by the slices that are fed to a decompressor, and time by a budget. A high compression ratio is no
+sign of a bomb: a table of blanks or zeros comes close to deflate's maximum of a thousand to one.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ MAGIC_BYTES = 4
 
 
 @dataclass(frozen=True)
-class Format:
-    """A format of outer compression: one or more members in a row, each of which begins with `magic`.
+class CompressionFormat:
+    """An outer compression format: one or more members in a row, each beginning with `magic`.
 
-    A slice of `slice` bytes is unpacked at once. Deflate makes 16 MiB of it at most, zstd 32 MiB; what comes after a
-    member is copied, so small slices also keep files of many members cheap.
+    Slices of `slice` bytes are unpacked at once, into at most 16 MiB (deflate) or 32 MiB (zstd). The rest of a slice is
+    copied at the end of a member, so small slices also keep files with many members cheap.
     """
 
     suffix: str
@@ -36,8 +36,10 @@ class Format:
     truncated: str
 
 
-GZIP = Format(".gz", re.compile(rb"\x1f\x8b"), lambda: zlib.decompressobj(wbits=31), 16 * 1024, "truncated_gzip")
-ZSTD = Format(
+GZIP = CompressionFormat(
+    ".gz", re.compile(rb"\x1f\x8b"), lambda: zlib.decompressobj(wbits=31), 16 * 1024, "truncated_gzip"
+)
+ZSTD = CompressionFormat(
     ".zst",
     re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", re.DOTALL),  # a frame, or one to be skipped
     lambda: zstandard.ZstdDecompressor().decompressobj(),
@@ -48,19 +50,19 @@ FORMATS = (GZIP, ZSTD)
 
 
 class ContentCheck:
-    """Unpacks a file of this name whose first bytes are `magic`, whatever format they tell of.
+    """Unpack a file in the format of its first bytes, `magic`, and collect doubts about its content.
 
-    One that is not `deep` stops at the first byte of content: it only tells whether there is any.
+    Without `deep`, stop at the first byte of content: the only doubt is then whether there is any.
     """
 
     def __init__(self, name: str, magic: bytes, *, deep: bool = True) -> None:
         self.name, self.deep = name, deep
-        self.format: Format | None = next((one for one in FORMATS if one.magic.match(magic)), None)
+        self.format: CompressionFormat | None = next((known for known in FORMATS if known.magic.match(magic)), None)
         self.content = DumpEnds()
         self.member: Any = None
-        # What may be the beginning of the next member, while there is too little of it to tell.
+        # Too few bytes to recognize the next member.
         self.waiting = b""
-        # Nothing more is unpacked, and why; without a reason, enough is known.
+        # Set once nothing more is unpacked; an empty doubt means that enough is known.
         self.is_over, self.doubt = False, ""
         self.ends_at = time.monotonic() + BUDGET_SECONDS
 
@@ -76,14 +78,14 @@ class ContentCheck:
         for start in range(0, len(data), format.slice):
             rest = data[start : start + format.slice]
             while rest and not self.is_over:
-                rest = self.begin(rest, format) if self.member is None else self.unpack(rest, format)
+                rest = self.find_member(rest, format) if self.member is None else self.unpack(rest, format)
 
     def stop(self, doubt: str) -> bytes:
         self.is_over, self.doubt = True, doubt
         return b""
 
-    def begin(self, data: bytes | memoryview, format: Format) -> bytes:
-        """Looks for a member, behind zeros where some padding is; what is left to unpack."""
+    def find_member(self, data: bytes | memoryview, format: CompressionFormat) -> bytes:
+        """Start a member, skipping zero padding, and return what is left to unpack."""
         found = (self.waiting + data).lstrip(b"\0")
         if len(found) < MAGIC_BYTES:
             self.waiting = found
@@ -94,12 +96,12 @@ class ContentCheck:
             return found
         return self.stop("trailing_garbage")
 
-    def unpack(self, data: bytes | memoryview, format: Format) -> bytes:
-        """Feeds the member; what follows its end."""
+    def unpack(self, data: bytes | memoryview, format: CompressionFormat) -> bytes:
+        """Feed the member, and return what follows its end."""
         try:
             out = self.member.decompress(data)
         except (zlib.error, zstandard.ZstdError) as error:
-            # "Frame requires too much memory for decoding": a window beyond the 128 MiB that `zstd -d` allows too.
+            # "Frame requires too much memory for decoding": a window beyond the 128 MiB that `zstd -d` allows.
             return self.stop("not_unpacked" if "too much memory" in str(error) else format.truncated)
         if out:
             self.content.add(out)
@@ -111,21 +113,21 @@ class ContentCheck:
         return rest
 
     def doubts(self) -> tuple[str, ...]:
-        """Codes of warnings, asked for once all was fed."""
+        """Return codes of warnings, once everything has been fed."""
         if not self.deep:
             return () if self.content.size else ("empty",)
         if self.doubt == "not_unpacked":
             return (self.doubt,)
         if self.format is not None and self.is_truncated(self.format):
-            return (*self.misnaming(), self.format.truncated)
+            return (*self.find_misnaming(), self.format.truncated)
         garbage = ("trailing_garbage",) if self.doubt or self.waiting else ()
-        return (*self.misnaming(), *garbage, *dump_doubts(self.content.head, self.content.tail))
+        return (*self.find_misnaming(), *garbage, *dump_doubts(self.content.head, self.content.tail))
 
-    def is_truncated(self, format: Format) -> bool:
+    def is_truncated(self, format: CompressionFormat) -> bool:
         is_too_short = bool(self.waiting) and not self.content.size
         return self.doubt == format.truncated or self.member is not None or is_too_short
 
-    def misnaming(self) -> tuple[str, ...]:
-        """Whether the name says another format: `.dump` says that there is no outer compression."""
+    def find_misnaming(self) -> tuple[str, ...]:
+        """Return a warning if the name contradicts the format; `.dump` means no outer compression."""
         suffix = self.format.suffix if self.format else ".dump"
         return () if self.name.endswith(suffix) or not self.content.size else ("misnamed",)

@@ -1,7 +1,7 @@
-"""The server's own measure of a staged dump: its size and SHA-256, and the doubts that its content gives rise to.
+"""Measure a dump: its size and SHA-256, and what casts doubt on its content.
 
-One pass. Where a copy is made, what is hashed is what is written: nobody else ever opens the copy, while the staged
-file may change under our hands.
+A single pass hashes what it writes to the copy. Nobody else opens the copy, whereas the staged file may change while it
+is read.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from backups.scanner.disk.opening import file_state
 from backups.scanner.unpack import ContentCheck
 
 # Large enough that the loop costs nothing, small enough to stay in the processor's cache.
@@ -18,8 +19,8 @@ CHUNK = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Measured:
-    """`doubts` are codes of warnings that the content gave rise to. `state` is that of the file it was."""
+class MeasuredFile:
+    """The result of one pass over a file. `doubts` are codes of warnings, `state` is the file's at its opening."""
 
     sha256: str
     size: int
@@ -28,23 +29,18 @@ class Measured:
     doubts: tuple[str, ...] = ()
 
 
-def state_of(found: os.stat_result) -> tuple[int, ...]:
-    """Which file it is, and in which state."""
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def measure(
+def measure_file(
     source: int,
     *,
     copy: Callable[[memoryview], None] | None = None,
     check: ContentCheck | None = None,
     keep_alive: Callable[[], None] | None = None,
-) -> Measured:
-    """Reads the open file to its end, and hashes it; hands it to `copy` and to `check` where they are given.
+) -> MeasuredFile:
+    """Read an open file to its end, hash it, and pass each chunk to `copy` and `check`.
 
-    `keep_alive` is called with each chunk, so that nobody takes a long measure for a dead one. Raises OSError.
+    `keep_alive` is called after each chunk, so that a long measure keeps its lease. Raises OSError.
     """
-    before, digest, size = state_of(os.fstat(source)), hashlib.sha256(), 0
+    before, digest, size = file_state(os.fstat(source)), hashlib.sha256(), 0
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
     while count := os.readv(source, [buffer]):
@@ -57,5 +53,5 @@ def measure(
             check.feed(chunk)
         if keep_alive is not None:
             keep_alive()
-    is_stable = state_of(os.fstat(source)) == before and size == before[2]
-    return Measured(digest.hexdigest(), size, before, is_stable, check.doubts() if check else ())
+    is_stable = file_state(os.fstat(source)) == before and size == before[2]
+    return MeasuredFile(digest.hexdigest(), size, before, is_stable, check.doubts() if check else ())

@@ -1,4 +1,4 @@
-"""Expected backups in the admin: the list that says which databases are protected, the page of each, and its form."""
+"""The admin of expected backups: list, heading, page and form."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,12 +9,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from backups.admin import actions, display
-from backups.admin.heading import duration
+from backups.admin.heading import format_duration
 from backups.models import ExpectedBackupJob, Status
-from backups.reasons import reason
-from backups.tests.entries import HASH, entry_of, finished_scan, stand
-from backups.tests.pages import LIST, act_on_page, events, listed, logged_in, page_of, text_of
+from backups.reasons import make_reason
+from backups.tests.admin_pages import LIST, job_page, listed_databases, post_action_on_page
+from backups.tests.factories import HASH, make_entry, make_finished_scan, set_status
 from portal.models import AuditEvent
+from portal.tests.helpers.admin_pages import audit_events, log_in_with_role, page_text
 from portal.work.queue import enqueue
 
 pytestmark = pytest.mark.django_db
@@ -27,15 +28,15 @@ def fresh_figures():
 
 
 class TestTheList:
-    def test_it_says_how_each_database_stands_in_words_and_colour(self, admin_client, make_job):
-        stand(make_job("a"))
-        stand(make_job("b"), Status.MISSING)
-        stand(make_job("c"), Status.HASH_MISMATCH)
-        stand(make_job("d"), Status.HASH_MISMATCH, unchanged_policy="alert")
-        stand(make_job("e"), Status.UNVERIFIED)
-        stand(make_job("f"), Status.SUCCESS, is_active=False)
+    def test_list_shows_the_status_of_each_database_as_a_badge(self, admin_client, make_job):
+        set_status(make_job("a"))
+        set_status(make_job("b"), Status.MISSING)
+        set_status(make_job("c"), Status.UNCHANGED)
+        set_status(make_job("d"), Status.UNCHANGED, unchanged_policy="alert")
+        set_status(make_job("e"), Status.UNVERIFIED)
+        set_status(make_job("f"), Status.SUCCESS, is_active=False)
         make_job("g")
-        text = text_of(admin_client.get(LIST))
+        text = page_text(admin_client.get(LIST))
         for tone, word in (
             ("good", "verified"), ("bad", "missing"), ("good", "unchanged"), ("bad", "unchanged"),
             ("warning", "not verifiable any more"), ("quiet", "paused"), ("quiet", "pending"), ("warning", "none yet"),
@@ -43,21 +44,21 @@ class TestTheList:
             assert f'<span class="badge badge-{tone}">{word}</span>' in text
         assert text.count('badge-good">verified') == 1
 
-    def test_beside_it_stands_what_the_latest_backup_lacks(self, admin_client, make_job):
+    def test_list_shows_lateness_warnings_and_damage_beside_the_status(self, admin_client, make_job):
         job = make_job("a")
-        entry_of(job, ago=2 * DAY, warnings=["empty"])
-        assert "1 warning<" in text_of(admin_client.get(LIST))
-        entry_of(job, late=True)
-        text = text_of(admin_client.get(LIST))
+        make_entry(job, ago=2 * DAY, warnings=["empty"])
+        assert "1 warning<" in page_text(admin_client.get(LIST))
+        make_entry(job, late=True)
+        text = page_text(admin_client.get(LIST))
         assert "late</span>" in text
         assert "1 warning<" not in text
-        stand(make_job("b"), damage=reason("current_differs"))
-        assert "stored backup damaged" in text_of(admin_client.get(LIST))
+        set_status(make_job("b"), damage=make_reason("current_differs"))
+        assert "stored backup damaged" in page_text(admin_client.get(LIST))
 
-    def test_the_size_is_that_of_the_last_good_dump(self, admin_client, job):
-        entry_of(job, ago=2 * DAY, server_size=9 * 1024**3)
-        entry_of(job, Status.TRANSFER_INTEGRITY_FAILED, server_size=12)
-        assert ">9.0\xa0GB</span>" in text_of(admin_client.get(LIST))
+    def test_list_shows_the_size_of_the_last_good_dump(self, admin_client, job):
+        make_entry(job, ago=2 * DAY, server_size=9 * 1024**3)
+        make_entry(job, Status.TRANSFER_INTEGRITY_FAILED, server_size=12)
+        assert ">9.0\xa0GB</span>" in page_text(admin_client.get(LIST))
 
     @pytest.mark.parametrize(
         ("query", "found"),
@@ -68,45 +69,45 @@ class TestTheList:
          ({"stale": "week"}, {"failing", "off"}), ({"q": "SRV-9"}, {"safe"}), ({"q": "sta"}, {"stale"}), ({"q": "ACME"}, {"new"}),
          ({"q": "Zeta"}, set())],
     )  # fmt: skip
-    def test_it_can_be_narrowed_down(self, admin_client, make_job, query, found):
+    def test_list_is_filtered_by_each_filter(self, admin_client, make_job, query, found):
         now = timezone.now()
         common = {"company_name": "Beta"}
-        stand(make_job("safe", "SRV-9", **common))
-        stand(make_job("stale", **common), ago=3 * DAY)
-        stand(make_job("failing", **common), Status.MISSING)
-        stand(make_job("damaged", **common), damage=reason("current_absent"))
-        stand(make_job("off", **common), Status.MISSING, is_active=False)
-        stand(make_job("resting", **common), paused_until=now + DAY, expected_frequency="weekly")
+        set_status(make_job("safe", "SRV-9", **common))
+        set_status(make_job("stale", **common), ago=3 * DAY)
+        set_status(make_job("failing", **common), Status.MISSING)
+        set_status(make_job("damaged", **common), damage=make_reason("current_absent"))
+        set_status(make_job("off", **common), Status.MISSING, is_active=False)
+        set_status(make_job("resting", **common), paused_until=now + DAY, expected_frequency="weekly")
         make_job("new", created_at=now)
-        assert listed(admin_client, **query) == found
+        assert listed_databases(admin_client, **query) == found
 
-    def test_it_costs_the_same_however_many_there_are(self, admin_client, make_job):
+    def test_list_takes_as_many_queries_for_many_jobs_as_for_few(self, admin_client, make_job):
         def queries():
             cache.clear()
             with CaptureQueriesContext(connection) as captured:
                 assert admin_client.get(LIST).status_code == 200
             return len(captured)
 
-        stand(make_job("first"))
+        set_status(make_job("first"))
         few = queries()
         for number in range(30):
             job = make_job(f"db{number}")
-            stand(job, Status.MISSING)
-            entry_of(job, ago=2 * DAY)
+            set_status(job, Status.MISSING)
+            make_entry(job, ago=2 * DAY)
         # Session, user; count, rows; newest entries in two; totals, and two for the scans.
         assert (few, queries()) == (9, 9)
 
 
 class TestTheHeading:
-    def test_it_says_how_many_are_safe_and_leads_to_the_others(self, admin_client, make_job):
-        stand(make_job("a"))
-        stand(make_job("b"), Status.FAILED)
-        text = text_of(admin_client.get(LIST))
+    def test_heading_counts_protected_databases_and_links_to_the_others(self, admin_client, make_job):
+        set_status(make_job("a"))
+        set_status(make_job("b"), Status.FAILED)
+        text = page_text(admin_client.get(LIST))
         assert "<strong>1 of 2</strong>" in text
         assert '<a href="?attention=yes">1 failing</a>' in text
 
-    def test_it_says_what_the_last_scan_saw(self, admin_client):
-        finished_scan(agents=7, jobs=1234, recorded=21, pending=3, failures=2, errors=1, bytes_hashed=3 * 1024**3)
+    def test_heading_shows_the_counters_of_the_last_scan(self, admin_client):
+        make_finished_scan(agents=7, jobs=1234, recorded=21, pending=3, failures=2, errors=1, bytes_hashed=3 * 1024**3)
         facts = {fact.name: (str(fact.value), fact.is_bad) for fact in admin_client.get(LIST).context["heading"].facts}
         assert "4\xa0minutes ago" in facts.pop("Last scan")[0]
         assert facts == {
@@ -115,25 +116,25 @@ class TestTheHeading:
             "Errors": ("1", True),
         }  # fmt: skip
 
-    def test_it_says_that_one_is_running(self, admin_client):
-        scan = finished_scan(finished_at=None, agent_id="SRV-1")
+    def test_heading_shows_a_running_scan(self, admin_client):
+        scan = make_finished_scan(finished_at=None, agent_id="SRV-1")
         enqueue("backups.scan_agent", "SRV-1", scan.pk, cluster="slow")
-        text = text_of(admin_client.get(LIST))
+        text = page_text(admin_client.get(LIST))
         assert "of SRV-1</span>" in text
         assert ">never</dd>" in text
 
-    def test_a_missing_root_raises_the_alarm(self, admin_client):
-        assert "deposit root is missing" not in text_of(admin_client.get(LIST))
-        finished_scan(root_is_missing=True)
-        text = text_of(admin_client.get(LIST))
+    def test_heading_shows_an_alert_for_a_missing_root(self, admin_client):
+        assert "deposit root is missing" not in page_text(admin_client.get(LIST))
+        make_finished_scan(root_is_missing=True)
+        text = page_text(admin_client.get(LIST))
         assert "deposit root is missing" in text
         assert "It took" not in text
 
     @pytest.mark.parametrize(
         ("seconds", "text"), [(0.42, "0.4 s"), (12.4, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
     )
-    def test_a_duration_is_readable(self, seconds, text):
-        assert duration(seconds) == text
+    def test_duration_is_formatted_in_two_units_at_most(self, seconds, text):
+        assert format_duration(seconds) == text
 
 
 class TestMoments:
@@ -145,27 +146,27 @@ class TestMoments:
          ("America/Lima", '2026-01-10 23:30 UTC<span class="beneath">18:30 -05</span>'),
          ("Africa/Douala", '2026-01-10 23:30 UTC<span class="beneath">2026-01-11 00:30 WAT</span>')],
     )  # fmt: skip
-    def test_a_moment_is_told_in_both_zones_and_once_where_they_are_the_same(self, zone, text):
+    def test_moment_is_shown_in_utc_and_local_time_if_they_differ(self, zone, text):
         with timezone.override(zone):
             assert display.in_both_zones(self.AT) == text
 
-    def test_an_unchanged_backup_says_since_when(self, job):
-        stand(job, last_success_at=datetime(2026, 1, 10, 3, tzinfo=UTC))
-        assert "unchanged since 2026-01-10" in display.last_good(job)
-        stand(job)
-        assert "unchanged" not in display.last_good(job)
+    def test_unchanged_backup_shows_the_day_of_its_content(self, job):
+        set_status(job, last_success_at=datetime(2026, 1, 10, 3, tzinfo=UTC))
+        assert "unchanged since 2026-01-10" in display.format_last_good(job)
+        set_status(job)
+        assert "unchanged" not in display.format_last_good(job)
 
-    def test_a_paused_one_is_expected_at_no_moment(self, make_job):
-        assert display.next_expected(make_job(is_active=False), timezone.now()) == "–"
+    def test_paused_job_has_no_next_expected_time(self, make_job):
+        assert display.format_next_expected(make_job(is_active=False), timezone.now()) == "–"
 
 
 class TestThePageOfADatabase:
-    def test_it_shows_what_is_known_of_it(self, admin_client, job):
-        stand(job, reverified_at=timezone.now() - HOUR, damage=reason("current_differs"))
-        entry_of(
+    def test_page_shows_the_facts_of_the_job(self, admin_client, job):
+        set_status(job, reverified_at=timezone.now() - HOUR, damage=make_reason("current_differs"))
+        make_entry(
             job, Status.TRANSFER_INTEGRITY_FAILED, timedelta(minutes=1), agent_size=2_000_000, server_size=1_999_999,
             agent_sha256="b" * 64, server_sha256="c" * 64, late=True, warnings=["shrunk"],
-            reasons=[reason("hash_differs")],
+            reasons=[make_reason("hash_differs")],
         )  # fmt: skip
         AuditEvent.objects.create(
             action="backups.paused",
@@ -173,7 +174,7 @@ class TestThePageOfADatabase:
             at=timezone.now(),
             last_at=timezone.now(),
         )
-        text = text_of(admin_client.get(page_of(job)))
+        text = page_text(admin_client.get(job_page(job)))
         for part in (
             "damaged in transfer", "The SHA-256 of the staged file is not the one the machine says.", "late</span>",
             "It is much smaller than the last ones.", "≠ 2,000,000 bytes", "≠ 1,999,999 bytes", "bbbbbbbbbb", "cccccccccc",
@@ -181,78 +182,78 @@ class TestThePageOfADatabase:
         ):  # fmt: skip
             assert part in text
 
-    def test_the_same_on_both_sides_is_not_marked(self, admin_client, job):
-        stand(job)
-        assert "≠" not in text_of(admin_client.get(page_of(job)))
+    def test_equal_sizes_and_hashes_are_not_marked(self, admin_client, job):
+        set_status(job)
+        assert "≠" not in page_text(admin_client.get(job_page(job)))
 
-    def test_it_draws_the_sizes_of_the_last_thirty_successes(self, admin_client, job):
+    def test_chart_shows_the_sizes_of_the_last_thirty_successes(self, admin_client, job):
         for number in range(35):
-            entry_of(job, ago=number * DAY, server_size=(50 - number) * 1024**2)
-        entry_of(job, Status.HASH_MISMATCH, server_size=1)
-        chart = admin_client.get(page_of(job)).context["chart"]
+            make_entry(job, ago=number * DAY, server_size=(50 - number) * 1024**2)
+        make_entry(job, Status.UNCHANGED, server_size=1)
+        chart = admin_client.get(job_page(job)).context["chart"]
         assert (chart.values[-1], chart.values[0], len(chart.values), chart.unit) == (50, 21, 30, "size in MB")
 
-    def test_one_size_alone_is_no_chart(self, admin_client, job):
-        entry_of(job)
-        response = admin_client.get(page_of(job))
+    def test_single_success_has_no_chart(self, admin_client, job):
+        make_entry(job)
+        response = admin_client.get(job_page(job))
         assert response.context["chart"] is None
-        assert "<canvas" not in text_of(response)
+        assert "<canvas" not in page_text(response)
 
-    def test_entries_and_versions_are_bounded(self, admin_client, job):
+    def test_page_limits_entries_and_versions(self, admin_client, job):
         for number in range(25):
-            entry_of(
+            make_entry(
                 job, ago=number * DAY, promotion="archived" if number else "promoted", stored_path=f"ACME/{number}.gz"
             )
-        entries, versions, _history = admin_client.get(page_of(job)).context["sections"]
+        entries, versions, _history = admin_client.get(job_page(job)).context["sections"]
         assert (len(entries.rows), entries.note) == (20, "Older ones are not shown.")
         assert len(versions.rows) == 25
         assert ["ACME/0.gz" in row[2] for row in versions.rows[:2]] == [True, False]
         assert {entry.job_id for entry in admin_client.get(entries.url).context["cl"].queryset} == {job.pk}
 
-    def test_it_costs_the_same_however_much_is_known(self, admin_client, job):
+    def test_page_takes_as_many_queries_for_many_entries_as_for_few(self, admin_client, job):
         def queries():
             with CaptureQueriesContext(connection) as captured:
-                admin_client.get(page_of(job))
+                admin_client.get(job_page(job))
             return len(captured)
 
-        entry_of(job)
+        make_entry(job)
         few = queries()
         for number in range(1, 40):
-            entry_of(job, ago=number * DAY, promotion="archived")
+            make_entry(job, ago=number * DAY, promotion="archived")
         assert queries() == few <= 10
 
-    def test_a_viewer_sees_it_all_and_changes_nothing(self, client, job):
-        stand(job)
-        logged_in(client, "viewer")
-        text = text_of(client.get(page_of(job)))
+    def test_viewer_sees_the_page_without_actions(self, client, job):
+        set_status(job)
+        log_in_with_role(client, "viewer")
+        text = page_text(client.get(job_page(job)))
         assert "What became of its backups" in text
         assert 'name="agent_id"' not in text
         for action in (*actions.JobActions.object_actions, "export_chosen"):
             assert f"/act/{action}/" not in text
-            assert act_on_page(client, action, job).status_code == 403
-        assert client.post(page_of(job), {}).status_code == 403
+            assert post_action_on_page(client, action, job).status_code == 403
+        assert client.post(job_page(job), {}).status_code == 403
         assert client.get(f"{LIST}export/").status_code == 403
         assert client.get(f"{LIST}export/xlsx/").status_code == 403
         assert client.get(f"{LIST}add/").status_code == 403
 
-    def test_staff_export_and_do_nothing_else(self, client, job):
-        stand(job)
-        logged_in(client, "staff")
+    def test_user_without_permissions_only_exports(self, client, job):
+        set_status(job)
+        log_in_with_role(client, "staff")
         assert client.get(f"{LIST}export/").status_code == 200
         for action in actions.JobActions.object_actions:
-            assert act_on_page(client, action, job).status_code == 403
+            assert post_action_on_page(client, action, job).status_code == 403
 
     @pytest.mark.one_database("buttons of each state")
-    def test_an_operator_is_offered_what_makes_sense(self, client, make_job, make_agent):
-        logged_in(client, "operator")
+    def test_operator_is_offered_the_actions_that_apply(self, client, make_job, make_agent):
+        log_in_with_role(client, "operator")
         watched, fresh, paused = make_job("a"), make_job("b"), make_job("c", is_active=False)
         enrolled = make_job("d", agent_id="PC-1")
         make_agent("pc-1")
-        stand(watched)
+        set_status(watched)
         offered = {
             job.database_name: [
                 action for action in actions.JobActions.object_actions
-                if f"/act/{action}/" in text_of(client.get(page_of(job)))
+                if f"/act/{action}/" in page_text(client.get(job_page(job)))
             ]
             for job in (watched, fresh, paused, enrolled)
         }  # fmt: skip
@@ -277,34 +278,34 @@ class TestTheForm:
     def errors(self, client, **fields):
         return client.post(f"{LIST}add/", self.FIELDS | fields).context["adminform"].form.errors
 
-    def test_an_operator_adds_one_and_it_is_on_record(self, client):
-        logged_in(client, "operator")
+    def test_operator_adds_a_job_and_the_audit_trail_records_it(self, client):
+        log_in_with_role(client, "operator")
         response = client.post(f"{LIST}add/", self.FIELDS | {"days_of_week": ["TU", "MO"]})
         job = ExpectedBackupJob.objects.get()
-        assert response.url == page_of(job)
+        assert response.url == job_page(job)
         assert (job.days_of_week, job.storage_folder, job.is_active) == ("MO,TU", "ACME/crm", True)
-        assert [subject for subject, _after in events("expectedbackupjob.added")] == ["backup:SRV-7/crm"]
-        page = client.get(page_of(job))
-        assert "Added</td>" in text_of(page)
+        assert [subject for subject, _after in audit_events("expectedbackupjob.added")] == ["backup:SRV-7/crm"]
+        page = client.get(job_page(job))
+        assert "Added</td>" in page_text(page)
         assert page.context["adminform"].form["days_of_week"].value() == ["MO", "TU"]
 
-    def test_what_is_changed_is_on_record_by_name(self, admin_client, job):
+    def test_changed_fields_are_audited_by_name(self, admin_client, job):
         fields = self.FIELDS | {"agent_id": job.agent_id, "database_name": job.database_name, "keep_last": 9}
-        assert admin_client.post(page_of(job), fields).url == page_of(job)
+        assert admin_client.post(job_page(job), fields).url == job_page(job)
         job.refresh_from_db()
         assert job.keep_last == 9
-        (subject, after), = events("expectedbackupjob.changed")  # fmt: skip
+        (subject, after), = audit_events("expectedbackupjob.changed")  # fmt: skip
         assert subject == f"backup:{job.agent_id}/{job.database_name}"
         assert "Keep the last" in after[0]["changed"]["fields"]
         assert "Days of the week" not in after[0]["changed"]["fields"]
 
-    def test_what_a_scan_finds_out_meanwhile_stays(self, admin_client, job, monkeypatch):
+    def test_saving_the_form_keeps_results_of_a_simultaneous_scan(self, admin_client, job, monkeypatch):
         def scan(form):
             ExpectedBackupJob.objects.update(current_status=Status.MISSING, keep_daily=3)
 
         monkeypatch.setattr("backups.admin.form.JobForm.clean", lambda form: scan(form) or form.cleaned_data)
         fields = self.FIELDS | {"agent_id": job.agent_id, "database_name": job.database_name, "keep_last": 9}
-        admin_client.post(page_of(job), fields)
+        admin_client.post(job_page(job), fields)
         job.refresh_from_db()
         assert (job.keep_last, job.current_status, job.keep_daily) == (9, Status.MISSING, 3)
 
@@ -316,19 +317,19 @@ class TestTheForm:
          ("expected_hour_utc", 24, "less than or equal to 23"), ("window_minutes", 5000, "must fit between"),
          ("days_of_week", ["MONDAY"], "not one of the available choices"), ("keep_last", 0, "greater than or equal to 1")],
     )  # fmt: skip
-    def test_it_refuses_what_is_not_well_defined(self, admin_client, field, value, words):
+    def test_form_rejects_invalid_values_by_field(self, admin_client, field, value, words):
         assert words in str(self.errors(admin_client, **{field: value})[field])
         assert not ExpectedBackupJob.objects.exists()
 
-    def test_two_databases_never_share_a_folder(self, admin_client, make_job):
+    def test_form_rejects_the_storage_folder_of_another_job(self, admin_client, make_job):
         make_job("other", final_storage_path_template="ACME/crm")
         assert "stored in the same folder" in str(self.errors(admin_client)["final_storage_path_template"])
 
-    def test_what_has_a_past_is_not_deleted(self, admin_client, make_job):
+    def test_job_with_entries_cannot_be_deleted(self, admin_client, make_job):
         fresh, known = make_job("a"), make_job("b")
-        stand(known)
+        set_status(known)
         assert admin_client.post(f"{LIST}{known.pk}/delete/", {"post": "yes"}).status_code == 403
         assert admin_client.post(f"{LIST}{fresh.pk}/delete/", {"post": "yes"}).status_code == 302
         assert admin_client.get(f"{LIST}{known.pk}/delete/").status_code == 403
-        assert "delete_selected" not in text_of(admin_client.get(LIST))
+        assert "delete_selected" not in page_text(admin_client.get(LIST))
         assert list(ExpectedBackupJob.objects.all()) == [known]

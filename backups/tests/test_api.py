@@ -1,4 +1,4 @@
-"""What staff read of the backups over the API, and the scans they ask for."""
+"""The API of backups for staff: jobs, entries and scans."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,10 +7,11 @@ from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
 from backups.models import BackupEntry, ExpectedBackupJob, Scan, Status
-from backups.reasons import reason
+from backups.reasons import make_reason
 from backups.scanner import orchestration
 from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent
+from portal.tests.helpers.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 AT = datetime(2026, 3, 10, 13, tzinfo=UTC)
@@ -36,7 +37,7 @@ def make_entry(db):
 
 @pytest.fixture
 def token_with(db):
-    """A staff token of a user who has one permission."""
+    """Return a function that issues a staff token with one permission."""
 
     def making(codename):
         user = User.objects.create_user(codename, is_staff=True)
@@ -48,7 +49,7 @@ def token_with(db):
 
 @pytest.fixture
 def queued(monkeypatch):
-    """The machines that a scan was queued for."""
+    """Record the machines for which a scan is queued."""
     machines = []
     monkeypatch.setattr(orchestration, "enqueue", lambda name, machine, *args, **options: machines.append(machine))
     return machines
@@ -61,7 +62,7 @@ def names(answer):
 # --- Expected backups ------------------------------------------------------------------------------------------------
 
 
-def test_a_job_is_shown_with_its_next_moment(call, staff_token, make_job):
+def test_job_is_returned_with_its_next_expected_time(call, staff_token, make_job):
     job = make_job(expected_hour_utc=13, expected_minute_utc=7, last_success_at=AT, current_status=Status.SUCCESS)
     answer = call("GET", "backups/jobs", staff_token)
     expected_at = job.expected_next(timezone.now())
@@ -93,14 +94,14 @@ def test_a_job_is_shown_with_its_next_moment(call, staff_token, make_job):
     [({}, ["c", "b", "a"]), ({"agent_id": "PC-1"}, ["b", "a"]), ({"status": "MISSING"}, ["b"]), ({"database": "c"}, ["c"]),
      ({"agent_id": "PC-1", "database": "c"}, []), ({"agent_id": "pc-1"}, ["b", "a"]), ({"agent_id": "PC-9"}, []), ({"agent_id": ""}, ["c", "b", "a"])],
 )  # fmt: skip
-def test_jobs_are_filtered_newest_first(call, staff_token, make_job, query, found):
+def test_jobs_are_filtered_and_sorted_newest_first(call, staff_token, make_job, query, found):
     make_job(database_name="a")
     make_job(database_name="b", current_status=Status.MISSING)
     make_job("PC-2", "c", is_active=False)
     assert names(call("GET", "backups/jobs", staff_token, **query)) == found
 
 
-def test_the_cursor_leads_through_every_job_once(call, staff_token, make_job):
+def test_cursor_returns_every_job_once(call, staff_token, make_job):
     for number in range(7):
         make_job(database_name=str(number))
     seen, cursor = [], None
@@ -116,7 +117,7 @@ def test_the_cursor_leads_through_every_job_once(call, staff_token, make_job):
     [("status", "secret"), ("status", "success"), ("agent_id", "../secret"), ("agent_id", "x" * 129), ("database", "secret\x00"),
      ("database", "x" * 129), ("limit", "0"), ("cursor", "secret!")],
 )  # fmt: skip
-def test_a_bad_query_is_refused_by_name(call, staff_token, field, value):
+def test_invalid_query_is_refused_by_parameter(call, staff_token, field, value):
     answer = call("GET", "backups/jobs", staff_token, **{field: value})
     assert (answer.status_code, answer.json()["code"]) == (400, "validation_failed")
     assert answer.json()["errors"][0]["field"] == field
@@ -124,7 +125,7 @@ def test_a_bad_query_is_refused_by_name(call, staff_token, field, value):
 
 
 @pytest.mark.parametrize("broken", [{"days_of_week": "XX"}, {"expected_hour_utc": 25}, {"expected_minute_utc": 60}])
-def test_a_job_that_says_no_moment_is_listed_all_the_same(call, staff_token, make_job, broken):
+def test_job_with_unknown_weekdays_is_listed_without_time(call, staff_token, make_job, broken):
     make_job(database_name="a", **broken)
     make_job(database_name="b")
     answer = call("GET", "backups/jobs", staff_token)
@@ -135,13 +136,13 @@ def test_a_job_that_says_no_moment_is_listed_all_the_same(call, staff_token, mak
 # --- Entries ---------------------------------------------------------------------------------------------------------
 
 
-def test_entries_are_shown_newest_first(call, staff_token, make_job, make_entry):
+def test_entries_are_returned_newest_first(call, staff_token, make_job, make_entry):
     job = make_job()
     known = make_entry(
-        job, late=True, first_status=Status.MISSING, warnings=["shrunk"], reasons=[reason("verified")], agent_sha256="a" * 64,
+        job, late=True, first_status=Status.MISSING, warnings=["shrunk"], reasons=[make_reason("verified")], agent_sha256="a" * 64,
         agent_size=2**40, server_sha256="b" * 64, server_size=3, report_name="r.json", promotion="promoted",
     )  # fmt: skip
-    missing = make_entry(job, AT + timedelta(days=1), Status.MISSING, reasons=[reason("no_report")])
+    missing = make_entry(job, AT + timedelta(days=1), Status.MISSING, reasons=[make_reason("no_report")])
     make_entry(make_job("PC-2"))
     answer = call("GET", f"backups/jobs/{job.pk}/entries", staff_token, headers={"Accept-Language": "fr"})
     nothing = dict.fromkeys(["agent_sha256", "agent_size", "server_sha256", "server_size", "report_name"])
@@ -157,7 +158,7 @@ def test_entries_are_shown_newest_first(call, staff_token, make_job, make_entry)
     }  # fmt: skip
 
 
-def test_the_cursor_leads_through_every_entry_once(call, staff_token, make_job, make_entry):
+def test_cursor_returns_every_entry_once(call, staff_token, make_job, make_entry):
     job = make_job()
     for day in (3, 0, 4, 1, 2):
         make_entry(job, AT + timedelta(days=day))
@@ -171,7 +172,7 @@ def test_the_cursor_leads_through_every_entry_once(call, staff_token, make_job, 
 
 
 @pytest.mark.parametrize("job", ["0", "99999", "9" * 30, "-1", "x", "%D9%A1", "1%0A"])
-def test_a_job_that_is_none_has_no_entries(call, staff_token, make_job, job):
+def test_entries_of_an_unknown_job_are_not_found(call, staff_token, make_job, job):
     make_job()
     answer = call("GET", f"backups/jobs/{job}/entries", staff_token)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
@@ -184,7 +185,7 @@ CALLS = [("GET", "backups/jobs", "view_expectedbackupjob"), ("GET", "backups/job
 
 
 @pytest.mark.parametrize(("method", "path", "permission"), CALLS)
-def test_each_call_asks_for_its_permission(call, token_with, make_job, queued, method, path, permission):
+def test_each_call_needs_its_permission(call, token_with, make_job, queued, method, path, permission):
     path = path.format(make_job().pk)
     assert call(method, path, token_with(permission)).status_code in {200, 202}
     for _method, _path, other in CALLS:
@@ -195,7 +196,7 @@ def test_each_call_asks_for_its_permission(call, token_with, make_job, queued, m
 
 
 @pytest.mark.parametrize(("method", "path", "permission"), CALLS)
-def test_machines_and_applications_have_no_business_there(
+def test_agent_and_client_tokens_are_refused(
     call, agent_token, client_token, make_job, queued, method, path, permission
 ):
     path = path.format(make_job().pk)
@@ -206,23 +207,27 @@ def test_machines_and_applications_have_no_business_there(
     assert queued == []
 
 
-def test_a_list_costs_the_same_however_long_it_is(call, token_with, make_job, make_entry, django_assert_num_queries):
-    jobs = [make_job(database_name=str(number)) for number in range(30)]
-    for day in range(30):
-        make_entry(jobs[0], AT + timedelta(days=day), reasons=[reason("verified")])
+def test_list_takes_as_many_queries_for_many_rows_as_for_few(call, token_with, make_job, make_entry):
+    job = make_job(database_name="0")
+    make_entry(job, AT, reasons=[make_reason("verified")])
     reader, historian = token_with("view_expectedbackupjob"), token_with("view_backupentry")
-    for token in (reader, historian):
-        call("GET", "backups/scan", token)  # the once-a-minute note of the token's use
-    with django_assert_num_queries(4):  # the token, two of permissions, the page
-        assert len(call("GET", "backups/jobs", reader, limit=30).json()["results"]) == 30
-    with django_assert_num_queries(5):  # and the job
-        assert len(call("GET", f"backups/jobs/{jobs[0].pk}/entries", historian).json()["results"]) == 30
+
+    def list_all(expected):
+        assert len(call("GET", "backups/jobs", reader, limit=30).json()["results"]) == expected
+        assert len(call("GET", f"backups/jobs/{job.pk}/entries", historian).json()["results"]) == expected
+
+    list_all(1)  # the use of a token is recorded once a minute
+    few = count_queries(lambda: list_all(1))
+    for number in range(1, 30):
+        make_job(database_name=str(number))
+        make_entry(job, AT + timedelta(days=number), reasons=[make_reason("verified")])
+    assert count_queries(lambda: list_all(30)) == few
 
 
 # --- Scans -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_scan_of_all_machines_is_queued_and_on_record(call, staff_token, make_job, queued):
+def test_scan_of_all_machines_is_queued_and_audited(call, staff_token, make_job, queued):
     for agent_id, database in (("PC-1", "a"), ("PC-1", "b"), ("PC-2", "a")):
         make_job(agent_id, database)
     answer = call("POST", "backups/scan", staff_token, body=b"")
@@ -234,13 +239,13 @@ def test_a_scan_of_all_machines_is_queued_and_on_record(call, staff_token, make_
 
 
 @pytest.mark.parametrize("body", [{}, {"agent_id": None}])
-def test_no_machine_means_all(call, staff_token, make_job, queued, body):
+def test_scan_without_a_machine_covers_all(call, staff_token, make_job, queued, body):
     make_job()
     assert call("POST", "backups/scan", staff_token, **body).status_code == 202
     assert queued == ["PC-1"]
 
 
-def test_a_scan_of_one_machine_looks_at_no_other(call, staff_token, make_job, queued):
+def test_scan_of_one_machine_queues_no_other(call, staff_token, make_job, queued):
     make_job("PC-1")
     make_job("PC-2")
     assert call("POST", "backups/scan", staff_token, agent_id="PC-2").status_code == 202
@@ -248,21 +253,21 @@ def test_a_scan_of_one_machine_looks_at_no_other(call, staff_token, make_job, qu
     assert AuditEvent.objects.get(action="backups.scan_asked").subject == "agent:PC-2"
 
 
-def test_a_machine_of_which_nothing_is_expected_is_not_found(call, staff_token, make_job, queued, agent):
+def test_scan_of_a_machine_without_jobs_is_not_found(call, staff_token, make_job, queued, agent):
     answer = call("POST", "backups/scan", staff_token, agent_id=agent.machine_id)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert (queued, Scan.objects.count(), AuditEvent.objects.filter(action="backups.scan_asked").count()) == ([], 0, 0)
 
 
 @pytest.mark.parametrize("agent_id", ["", 7, ["PC-1"], "../x", "x" * 129, "PC-1\x00", True])
-def test_what_is_no_machine_is_named(call, staff_token, queued, agent_id):
+def test_scan_of_an_invalid_machine_id_is_refused_by_field(call, staff_token, queued, agent_id):
     answer = call("POST", "backups/scan", staff_token, agent_id=agent_id)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "agent_id")
     assert queued == []
 
 
 @pytest.mark.parametrize("step", ["backups.scanner.orchestration.enqueue", "portal.audit.record_event"])
-def test_a_scan_that_cannot_be_queued_or_noted_leaves_no_trace(call, staff_token, make_job, queued, monkeypatch, step):
+def test_scan_that_fails_to_be_queued_or_audited_is_rolled_back(call, staff_token, make_job, queued, monkeypatch, step):
     def fail(*args, **options):
         raise RuntimeError
 

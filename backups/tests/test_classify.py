@@ -1,4 +1,4 @@
-"""The verdict as a table: facts in, status out. No file, no database."""
+"""Verdicts as a table of facts and statuses, without files or database."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -6,21 +6,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from backups.cycles import Cycle
-from backups.reasons import reason
+from backups.reasons import make_reason
 from backups.scanner.claims import Claim
-from backups.scanner.classify import Facts, Limits, classify, needs_file
-from backups.scanner.report import Report
-from backups.scanner.verify import Measured
+from backups.scanner.classify import CycleFacts, SizeLimits, classify_cycle, needs_staged_file
+from backups.scanner.report import AgentReport
+from backups.scanner.verify import MeasuredFile
 
 AT = datetime(2025, 6, 12, 13, tzinfo=UTC)
 CYCLE = Cycle(AT, AT - timedelta(minutes=10), AT + timedelta(minutes=30), AT + timedelta(hours=23, minutes=50))
 BEFORE, AFTER = AT + timedelta(minutes=5), AT + timedelta(minutes=31)
 HASH, OTHER = "a" * 64, "b" * 64
 CLAIM = Claim(sha256=HASH, size=100)
-REPORT = Report("r.json", AT + timedelta(minutes=4))
-FOUND = Measured(HASH, 100, (1, 2))
-GOOD = Facts(now=AFTER, cycle=CYCLE, report=REPORT, claim=CLAIM, found=FOUND)
-ABSENT = reason("file_absent", name="x")
+REPORT = AgentReport("r.json", AT + timedelta(minutes=4))
+FOUND = MeasuredFile(HASH, 100, (1, 2))
+GOOD = CycleFacts(now=AFTER, cycle=CYCLE, report=REPORT, claim=CLAIM, found=FOUND)
+ABSENT = make_reason("file_absent", name="x")
 
 
 def facts(**changes):
@@ -28,10 +28,10 @@ def facts(**changes):
 
 
 NOTHING = {"report": None, "claim": None, "found": None}
-BROKEN = Report("r.json", BEFORE, fault=reason("report_not_json"), is_whole=False)
-WRONG = Report("r.json", BEFORE, fault=reason("report_no_databases"))
-SAYS_FAILED = Claim(failed=reason("step_failed", section="backup_process"))
-FAULTY = Claim(faults=(reason("hash_missing", section="compress"),))
+BROKEN = AgentReport("r.json", BEFORE, fault=make_reason("report_not_json"), is_complete=False)
+WRONG = AgentReport("r.json", BEFORE, fault=make_reason("report_no_databases"))
+SAYS_FAILED = Claim(failed=make_reason("step_failed", section="backup_process"))
+FAULTY = Claim(faults=(make_reason("hash_missing", section="compress"),))
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ FAULTY = Claim(faults=(reason("hash_missing", section="compress"),))
         (facts(**NOTHING, now=CYCLE.deadline), None, []),
         (facts(**NOTHING, now=CYCLE.deadline + timedelta(microseconds=1)), "MISSING", ["no_report"]),
         (facts(**NOTHING, other=REPORT), "MISSING", ["not_listed"]),
-        (facts(**NOTHING, absent=reason("reports_unread", name="x.json", count=1)), "MISSING", ["reports_unread"]),
-        (facts(**NOTHING, trouble=reason("folder_absent", folder="x")), "MISSING", ["no_report", "folder_absent"]),
+        (facts(**NOTHING, absence_reason=make_reason("reports_unread", name="x.json", count=1)), "MISSING", ["reports_unread"]),
+        (facts(**NOTHING, trouble=make_reason("folder_absent", folder="x")), "MISSING", ["no_report", "folder_absent"]),
         (facts(**NOTHING, may_be_missing=False), None, []),
         # FAILED
         (facts(**NOTHING, other=BROKEN), "FAILED", ["report_not_json"]),
@@ -76,7 +76,7 @@ FAULTY = Claim(faults=(reason("hash_missing", section="compress"),))
     ],
 )  # fmt: skip
 def test_the_first_status_that_applies_is_the_verdict(given, status, codes):
-    verdict = classify(given)
+    verdict = classify_cycle(given)
     assert (verdict.status, [why["code"] for why in verdict.reasons]) == (status, codes)
 
 
@@ -89,25 +89,25 @@ def test_the_first_status_that_applies_is_the_verdict(given, status, codes):
         (facts(report=replace(REPORT, moment=AFTER + timedelta(minutes=6))), ["clock_skew"]),
         (facts(report=replace(REPORT, moment=AFTER + timedelta(minutes=5))), []),
         (facts(found=replace(FOUND, doubts=("truncated_gzip",))), ["truncated_gzip"]),
-        (facts(limits=Limits(min_size=101)), ["too_small"]),
-        (facts(limits=Limits(min_size=100)), []),
-        (facts(limits=Limits(max_shrink_percent=50, usual=[200, 200, 10_000])), []),
-        (facts(limits=Limits(max_shrink_percent=50, usual=[201, 201, 1])), ["shrunk"]),
-        (facts(limits=Limits(max_shrink_percent=None, usual=[10_000])), []),
-        (facts(limits=Limits(max_shrink_percent=0, usual=[101])), ["shrunk"]),
-        (facts(limits=Limits(max_shrink_percent=50, usual=[])), []),
-        (facts(previous_hash=HASH, limits=Limits(min_size=101)), ["too_small"]),
+        (facts(limits=SizeLimits(min_size=101)), ["too_small"]),
+        (facts(limits=SizeLimits(min_size=100)), []),
+        (facts(limits=SizeLimits(max_shrink_percent=50, usual=[200, 200, 10_000])), []),
+        (facts(limits=SizeLimits(max_shrink_percent=50, usual=[201, 201, 1])), ["shrunk"]),
+        (facts(limits=SizeLimits(max_shrink_percent=None, usual=[10_000])), []),
+        (facts(limits=SizeLimits(max_shrink_percent=0, usual=[101])), ["shrunk"]),
+        (facts(limits=SizeLimits(max_shrink_percent=50, usual=[])), []),
+        (facts(previous_hash=HASH, limits=SizeLimits(min_size=101)), ["too_small"]),
         (facts(claim=SAYS_FAILED, report=replace(REPORT, moment=AT - timedelta(minutes=1))), ["early"]),
     ],
 )
-def test_warnings_stand_beside_the_status(given, warnings):
-    assert list(classify(given).warnings) == warnings
+def test_warnings_accompany_the_status(given, warnings):
+    assert list(classify_cycle(given).warnings) == warnings
 
 
 @pytest.mark.parametrize(("minutes", "late"), [(30, False), (31, True)])
-def test_what_was_reported_after_the_deadline_is_late(minutes, late):
+def test_report_after_the_deadline_is_late(minutes, late):
     report = replace(REPORT, moment=AT + timedelta(minutes=minutes))
-    assert classify(facts(report=report, now=AT + timedelta(hours=2))).late == late
+    assert classify_cycle(facts(report=report, now=AT + timedelta(hours=2))).late == late
 
 
 @pytest.mark.parametrize(
@@ -121,5 +121,5 @@ def test_what_was_reported_after_the_deadline_is_late(minutes, late):
         (facts(**NOTHING), False),
     ],
 )
-def test_the_file_is_opened_only_where_the_verdict_hangs_on_it(given, needed):
-    assert needs_file(given) == needed
+def test_staged_file_is_needed_only_for_a_complete_claim(given, needed):
+    assert needs_staged_file(given) == needed

@@ -1,4 +1,4 @@
-"""When a backup is expected. All times are UTC."""
+"""Timetables and cycles. All times are UTC."""
 
 from datetime import UTC, datetime, time, timedelta
 from itertools import takewhile
@@ -13,7 +13,7 @@ def at(text):
 
 
 def plan(hour=13, minute=0, days="", weekly=False, early=10, window=30):
-    return cycles.plan(hour, minute, weekly, days, timedelta(minutes=early), timedelta(minutes=window))
+    return cycles.make_timetable(hour, minute, weekly, days, timedelta(minutes=early), timedelta(minutes=window))
 
 
 # 2025-06-12 is a Thursday.
@@ -43,7 +43,7 @@ def plan(hour=13, minute=0, days="", weekly=False, early=10, window=30):
     ],
 )
 def test_the_current_cycle_is_the_latest_that_has_opened(plan, now, expected):
-    assert cycles.current(plan, at(now)).at == at(expected)
+    assert cycles.current_cycle(plan, at(now)).at == at(expected)
 
 
 @pytest.mark.parametrize(
@@ -65,24 +65,24 @@ def test_the_current_cycle_is_the_latest_that_has_opened(plan, now, expected):
     ],
 )
 def test_a_cycle_lasts_until_the_next_one_opens(plan, now, opens, deadline, closes):
-    cycle = cycles.current(plan, at(now))
+    cycle = cycles.current_cycle(plan, at(now))
     assert (cycle.opens, cycle.deadline, cycle.closes) == (at(opens), at(deadline), at(closes))
 
 
-def test_each_moment_belongs_to_one_cycle():
+def test_every_moment_belongs_to_exactly_one_cycle():
     for chosen in (plan(), plan(0, 0), plan(days="MO,WE"), plan(weekly=True, days="SU"), plan(early=1_440)):
         moment = at("2025-06-01 00:00")
-        before = cycles.current(chosen, moment)
+        before = cycles.current_cycle(chosen, moment)
         while moment < at("2025-06-20 00:00"):
-            cycle = cycles.current(chosen, moment)
-            assert cycle.holds(moment)
-            assert cycle in (before, cycles.current(chosen, before.closes))
+            cycle = cycles.current_cycle(chosen, moment)
+            assert cycle.contains(moment)
+            assert cycle in (before, cycles.current_cycle(chosen, before.closes))
             before, moment = cycle, moment + timedelta(minutes=7)
 
 
 def test_earlier_cycles_come_latest_first():
-    current = cycles.current(plan(days="MO,TH"), at("2025-06-12 14:00"))
-    found = cycles.earlier(plan(days="MO,TH"), current)
+    current = cycles.current_cycle(plan(days="MO,TH"), at("2025-06-12 14:00"))
+    found = cycles.earlier_cycles(plan(days="MO,TH"), current)
     assert [next(found).at for _ in range(3)] == [
         at("2025-06-09 13:00"),
         at("2025-06-05 13:00"),
@@ -98,21 +98,21 @@ def test_earlier_cycles_come_latest_first():
         (plan(weekly=True, days="WE"), "2025-06-12 13:00", "2025-06-18 13:00"),
     ],
 )
-def test_the_next_moment_is_the_one_to_come(plan, now, expected):
-    assert cycles.upcoming(plan, at(now)) == at(expected)
+def test_next_expected_time_is_in_the_future(plan, now, expected):
+    assert cycles.next_expected_time(plan, at(now)) == at(expected)
 
 
 @pytest.mark.parametrize("text", ["MON", "1,2", "MO,XX", "lundi"])
-def test_other_words_are_no_days(text):
+def test_unknown_weekday_raises_valueerror(text):
     with pytest.raises(ValueError):
-        cycles.weekdays(text)
+        cycles.parse_weekdays(text)
 
 
 # --- Cron expressions ------------------------------------------------------------------------------------------------
 
 
 def cron(schedule, zone="Europe/Paris", early=30, window=30):
-    return cycles.Plan(time(), frozenset(), timedelta(minutes=early), timedelta(minutes=window), schedule, zone)
+    return cycles.Timetable(time(), frozenset(), timedelta(minutes=early), timedelta(minutes=window), schedule, zone)
 
 
 # In 2026 the clocks of Paris change on 29 March at 01:00 UTC and on 25 October at 01:00 UTC.
@@ -133,16 +133,16 @@ def cron(schedule, zone="Europe/Paris", early=30, window=30):
         (cron("0 */6 * * *", "UTC"), "2026-03-29 17:29", "2026-03-29 12:00"),
     ],
 )
-def test_cron_schedule_follows_the_clock_of_its_time_zone(plan, now, expected):
-    assert cycles.current(plan, at(now)).at == at(expected)
+def test_cron_schedule_follows_dst_of_its_time_zone(plan, now, expected):
+    assert cycles.current_cycle(plan, at(now)).at == at(expected)
 
 
 def test_cycles_of_a_cron_schedule_are_the_same_forwards_and_backwards():
     start, end = at("2026-02-01 00:00"), at("2026-11-15 00:10")
     for schedule in ("30 2 * * *", "0,30 2,3 * * *", "15 * * * *", "0 1 1 * *"):
         plan = cron(schedule, early=0, window=1)
-        forwards = list(takewhile(lambda moment: moment < end, cycles.moments(plan, start, 1)))
-        backwards = list(takewhile(lambda moment: moment > start, cycles.moments(plan, end, -1)))
+        forwards = list(takewhile(lambda moment: moment < end, cycles.expected_times(plan, start, 1)))
+        backwards = list(takewhile(lambda moment: moment > start, cycles.expected_times(plan, end, -1)))
         assert forwards == backwards[::-1]
         assert forwards == sorted(set(forwards))
 
@@ -154,17 +154,17 @@ def test_cycles_of_a_cron_schedule_are_the_same_forwards_and_backwards():
         "1,1,1 * * * x", "0-59/0 * * * *", "é * * * *", "9" * 5_000 + " * * * *", "*," * 49 + "* * * * * ",
     ],
 )  # fmt: skip
-def test_schedule_that_is_none_or_hardly_ever_comes_is_refused(schedule):
+def test_invalid_or_rare_schedule_is_refused(schedule):
     with pytest.raises(validators.ValidationError):
         validators.validate_schedule(schedule)
 
 
 @pytest.mark.parametrize("schedule", ["30 2 * * *", "0 0 L * *", "*/5 * * 1 *", "0 0 13 * FRI", "0 0 1 1 *"])
-def test_schedule_that_comes_every_year_is_accepted(schedule):
+def test_yearly_schedule_is_accepted(schedule):
     validators.validate_schedule(schedule)
 
 
 @pytest.mark.parametrize("zone", ["", "Europe", "Europe/Nowhere", "../UTC", "CEST+1"])
-def test_time_zone_that_is_none_is_refused(zone):
+def test_unknown_time_zone_is_refused(zone):
     with pytest.raises(validators.ValidationError):
         validators.validate_zone(zone)

@@ -1,4 +1,4 @@
-"""Deposits over HTTP: what is stored, what is refused, and that a refusal leaves nothing behind."""
+"""Deposits over HTTP: stored files, refusals, disk errors, obstacles and interruptions."""
 
 import errno
 import logging
@@ -17,7 +17,7 @@ from agents.enrolment import issue_agent_token, uninstall_machine
 from agents.models import Agent
 from backups import deposits
 from backups.scanner import report
-from backups.tests.conftest import BODY, DATABASE, sha256
+from backups.tests.factories import BODY, DATABASE, sha256
 from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent
 
@@ -39,7 +39,7 @@ def files(root):
 
 
 def refused(answer):
-    """Status, code and the field that is named, of a refusal that says nothing of what was sent."""
+    """Return status, code and fields of a refusal."""
     body = answer.json()
     return (answer.status_code, body["code"], *(error["field"] for error in body.get("errors", [])))
 
@@ -52,7 +52,7 @@ def refused(answer):
     [("database", NAME), ("database", "compta_db.sql.zst"), ("log", "OPERATION_20250612_1300_PC-1.json"), ("database", "-.gz"),
      ("database", "x" * 201 + ".gz"), ("log", "20250612_130005_PC-1.json"), ("log", "2025-06-12_13-00-05_pc-1.json"), ("database", "compta_db.dump")],
 )  # fmt: skip
-def test_it_is_stored_in_the_folder_of_the_machine(put, root, area, name):
+def test_deposit_is_stored_in_the_machines_folder(put, root, area, name):
     answer = put(name, area=area)
     assert answer.status_code == 201
     assert answer.json() == {"status": "stored", "name": name, "size": len(BODY), "sha256": sha256(BODY)}
@@ -60,48 +60,48 @@ def test_it_is_stored_in_the_folder_of_the_machine(put, root, area, name):
     assert (root / "PC-1" / area / name).read_bytes() == BODY
 
 
-def test_only_the_portals_own_user_may_read_it(put, root):
+def test_deposit_is_readable_by_its_owner_alone(put, root):
     put()
     assert stat.S_IMODE((root / "PC-1/database" / NAME).stat().st_mode) == 0o600
     assert stat.S_IMODE((root / "PC-1/database").stat().st_mode) == 0o700
 
 
-def test_the_next_one_takes_its_place(put, root):
+def test_second_deposit_replaces_the_first(put, root):
     put()
     assert put(body=b"another").status_code == 201
     assert (root / "PC-1/database" / NAME).read_bytes() == b"another"
     assert len(files(root)) == 1
 
 
-def test_an_empty_file_is_a_file(put, root):
+def test_empty_deposit_is_stored(put, root):
     assert put(body=b"").json()["size"] == 0
     assert (root / "PC-1/database" / NAME).read_bytes() == b""
 
 
-def test_the_hash_may_be_written_in_capitals(put):
+def test_hash_in_capitals_is_accepted(put):
     answer = put(headers={"X-Content-SHA256": sha256(BODY).upper()})
     assert (answer.status_code, answer.json()["sha256"]) == (201, sha256(BODY))
 
 
-def test_what_the_body_calls_itself_does_not_matter(put, root):
+def test_content_type_and_encoding_are_ignored(put, root):
     for name in ("application/json", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"):
         assert put(body=b"a=1&b=2", headers={"Content-Type": name, "Content-Encoding": "gzip"}).status_code == 201
     assert (root / "PC-1/database" / NAME).read_bytes() == b"a=1&b=2"
 
 
-def test_djangos_own_limit_of_bodies_is_not_asked(put, settings):
+def test_upload_limit_of_django_does_not_apply(put, settings):
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 5
     assert put().status_code == 201
 
 
-def test_one_of_exactly_the_limit_is_stored(put, settings):
+def test_deposit_of_exactly_the_limit_is_stored(put, settings):
     settings.DEPOSIT_MAX_BYTES = len(BODY)
     assert put().status_code == 201
     report_of_a_mebibyte = b" " * report.LARGEST
     assert put("OPERATION_20250612_1300_PC-1.json", report_of_a_mebibyte, area="log").status_code == 201
 
 
-def test_a_fresh_machine_costs_one_query_and_no_audit(put, django_assert_num_queries):
+def test_deposit_takes_one_query_and_no_audit_event(put, django_assert_num_queries):
     put()
     before = AuditEvent.objects.count()
     with django_assert_num_queries(1):
@@ -112,14 +112,13 @@ def test_a_fresh_machine_costs_one_query_and_no_audit(put, django_assert_num_que
 # --- Refused ---------------------------------------------------------------------------------------------------------
 
 NAMES = [
-    "..", ".", ".hidden.gz", "%2e%2e", "%2e%2e%5cx.gz", "x", "x.json", "x.sql", "x.gz.part", "x.GZ", ".gz", "x.gz ", "%20x.gz", "x%20y.gz",
-    "x%00.gz", "x.gz%00", "x.gz%0A", "%0Ax.gz", "x%0D%0Ay.gz", "db_%EF%BC%91.gz", "%D9%A1.gz", "%C3%A9.gz", "%FF.gz", "e%CC%81.gz", "x%7F.gz",
-    "x" * 300 + ".gz", "x" * 202 + ".gz", "~x.gz", "x;y.gz", "x%252Fy.gz", "C%3A%5Cx.gz", "x%E2%80%AE.gz",
+    "..", ".hidden.gz", "%2e%2e%5cx.gz", "x", "x.json", "x.gz.part", "x.GZ", ".gz", "x.gz ", "x%20y.gz", "x.gz%00", "x.gz%0A",
+    "db_%EF%BC%91.gz", "%C3%A9.gz", "%FF.gz", "x" * 202 + ".gz", "~x.gz", "x%252Fy.gz", "x%E2%80%AE.gz",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_that_is_not_plain_is_refused_by_its_field(put, root, name):
+def test_name_that_is_not_plain_is_refused_by_its_field(put, root, name):
     answer = put(name)
     assert refused(answer) == (400, "validation_failed", "name")
     assert everything(root) == []
@@ -127,7 +126,7 @@ def test_a_name_that_is_not_plain_is_refused_by_its_field(put, root, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["x.gz", "x.zst", "x", "..", ".x.json", "x.JSON", "x.json%0A", "x" * 202 + ".json", "STATUS.json", "OPERATION_20250612_1300_PC-2.json",
+    ["x.gz", "x", ".x.json", "x.JSON", "x.json%0A", "x" * 202 + ".json", "STATUS.json", "OPERATION_20250612_1300_PC-2.json",
      "OPERATION_20251312_1300_PC-1.json", "20250612_1300_PC-1.json"],
 )  # fmt: skip
 def test_report_name_that_no_scan_reads_is_refused(put, root, name):
@@ -137,42 +136,39 @@ def test_report_name_that_no_scan_reads_is_refused(put, root, name):
 
 @pytest.mark.parametrize(
     ("area", "name"),
-    [("database", "%2e%2e%2fx.gz"), ("database", "../x.gz"), ("..", NAME), ("%2e%2e", NAME), ("other", NAME), ("Database", NAME), ("database%00", NAME),
-     ("database", "a/b.gz"), ("%2fdatabase", NAME), ("database/..", NAME)],
+    [("database", "../x.gz"), ("..", NAME), ("other", NAME), ("Database", NAME), ("database%00", NAME), ("database", "a/b.gz")],
 )  # fmt: skip
-def test_no_other_folder_is_an_address(put, root, area, name):
+def test_unknown_area_or_nested_path_is_not_found(put, root, area, name):
     assert refused(put(name, area=area)) == (404, "not_found")
     assert everything(root) == []
 
 
-@pytest.mark.parametrize(
-    "value", [None, "", "x", "0" * 63, "0" * 65, "g" * 64, "0" * 63 + "\u00b2", f"{'0' * 64},{'0' * 64}"]
-)
-def test_a_hash_that_is_missing_or_none_is_named(put, root, value):
+@pytest.mark.parametrize("value", [None, "", "0" * 63, "g" * 64, "0" * 63 + "\u00b2"])
+def test_missing_or_invalid_hash_is_refused_by_its_field(put, root, value):
     assert refused(put(headers={"X-Content-SHA256": value})) == (400, "validation_failed", "X-Content-SHA256")
     assert everything(root) == []
 
 
-def test_another_hash_is_told_and_the_file_before_it_stays(put, root):
+def test_checksum_mismatch_keeps_the_previous_file(put, root):
     put()
     assert refused(put(body=b"other", headers={"X-Content-SHA256": sha256(BODY)})) == (400, "checksum_mismatch")
     assert files(root) == [f"PC-1/database/{NAME}"]
     assert (root / "PC-1/database" / NAME).read_bytes() == BODY
 
 
-@pytest.mark.parametrize("length", ["", "x", "-1", "+5", "5.0", "0x5", "\u0665", " 5", "1" * 21])
-def test_a_length_that_is_none_is_a_mismatch(put, root, length):
+@pytest.mark.parametrize("length", ["", "-1", "+5", "5.0", "\u0665", "1" * 21])
+def test_invalid_content_length_is_a_length_mismatch(put, root, length):
     assert refused(put(CONTENT_LENGTH=length)) == (400, "length_mismatch")
     assert everything(root) == []
 
 
-def test_a_body_in_chunks_has_no_length(put, root):
+def test_chunked_body_is_a_length_mismatch(put, root):
     answer = put(**{"CONTENT_LENGTH": "", "wsgi.input_terminated": True})
     assert refused(answer) == (400, "length_mismatch")
 
 
 class Endless:
-    """A body that never ends, and knows how much of it was read."""
+    """A body without end that counts what is read of it."""
 
     def __init__(self):
         self.given = 0
@@ -187,7 +183,7 @@ class Endless:
 @pytest.mark.parametrize(
     ("area", "name", "limit"), [("database", NAME, 2**40), ("log", "OPERATION_20250612_1300_PC-1.json", report.LARGEST)]
 )
-def test_one_over_the_limit_is_refused_before_it_is_read(put, root, area, name, limit):
+def test_deposit_over_the_limit_is_refused_unread(put, root, area, name, limit):
     body = Endless()
     answer = put(name, area=area, CONTENT_LENGTH=str(limit + 1), **{"wsgi.input": body})
     assert refused(answer) == (413, "body_too_large")
@@ -197,20 +193,20 @@ def test_one_over_the_limit_is_refused_before_it_is_read(put, root, area, name, 
 
 
 @pytest.mark.parametrize("kind", ["enroll", "client", "staff"])
-def test_machines_alone_deposit(put, root, kind):
+def test_tokens_of_other_kinds_are_refused(put, root, kind):
     token = issue_token(kind, user=User.objects.create_superuser("alice") if kind == "staff" else None)[1]
     assert refused(put(token=token)) == (403, "insufficient_scope")
     assert everything(root) == []
 
 
-def test_without_a_token_or_with_that_of_an_uninstalled_machine_nothing_is_stored(put, root, agent, rf):
+def test_missing_and_revoked_tokens_are_refused(put, root, agent, rf):
     assert refused(put(headers={"Authorization": None})) == (401, "not_authenticated")
     uninstall_machine(agent.machine_id, "", None, rf.post("/"))
     assert refused(put()) == (401, "token_revoked")
     assert everything(root) == []
 
 
-def test_nothing_but_put_is_answered(call, agent_token):
+def test_other_methods_are_not_allowed(call, agent_token):
     answer = call("POST", f"backups/deposits/database/{NAME}", agent_token)
     assert (answer.status_code, "PUT" in answer.headers["Allow"]) == (405, True)
 
@@ -221,7 +217,7 @@ TWO = [("a:b", "a_b"), ("a_b", "a:b"), ("a:b_c", "a_b:c"), ("x" + ":y" * 20, "x"
 
 
 @pytest.mark.parametrize(("first", "second"), TWO)
-def test_a_folder_belongs_to_the_machine_enrolled_first(put, root, make_agent, first, second):
+def test_shared_folder_belongs_to_the_machine_enrolled_first(put, root, make_agent, first, second):
     for other in ("a.b", "aXb", "x" + "_y" * 19):
         make_agent(other)
     tokens = [issue_agent_token(make_agent(name)) for name in (first, second)]
@@ -234,7 +230,7 @@ def test_a_folder_belongs_to_the_machine_enrolled_first(put, root, make_agent, f
     assert AuditEvent.objects.get(action="refused.machine_mismatch").subject == f"agent:{second}"
 
 
-def test_it_stays_with_the_first_when_that_one_is_reactivated(put, make_agent):
+def test_shared_folder_stays_with_a_reactivated_first_machine(put, make_agent):
     first, second = make_agent("a:b", status="uninstalled"), make_agent("a_b")
     assert put(token=issue_agent_token(second)).status_code == 403
     first.status, first.enrolled_at = "active", timezone.now() + timedelta(days=1)
@@ -242,7 +238,7 @@ def test_it_stays_with_the_first_when_that_one_is_reactivated(put, make_agent):
     assert put(token=issue_agent_token(first)).status_code == 201
 
 
-def test_an_id_with_such_a_character_costs_one_query_more(put, make_agent, django_assert_num_queries):
+def test_id_that_may_share_a_folder_takes_one_more_query(put, make_agent, django_assert_num_queries):
     token = issue_agent_token(make_agent("agent_douala_prod_01"))
     put(token=token)
     with django_assert_num_queries(2):
@@ -259,7 +255,7 @@ def is_told_to_wait(answer, sentence):
     return True
 
 
-def test_a_root_that_is_not_there_is_not_made(put, root, caplog):
+def test_missing_root_is_not_created(put, root, caplog):
     root.rmdir()
     assert is_told_to_wait(put(), deposits.ROOT_ABSENT)
     assert not root.exists()
@@ -267,14 +263,14 @@ def test_a_root_that_is_not_there_is_not_made(put, root, caplog):
     assert str(root) not in caplog.text
 
 
-def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_read(put, root, settings):
+def test_deposit_beyond_free_space_is_refused_unread(put, root, settings):
     settings.DEPOSIT_MAX_BYTES, body = 2**60, Endless()
     assert is_told_to_wait(put(CONTENT_LENGTH=str(2**60), **{"wsgi.input": body}), deposits.FULL)
     assert body.given == 0
     assert files(root) == []
 
 
-def test_a_store_that_does_not_tell_its_size_is_tried(put, monkeypatch):
+def test_store_without_a_reported_size_is_used(put, monkeypatch):
     class Unknown:
         f_blocks = f_bavail = f_frsize = 0
 
@@ -283,12 +279,11 @@ def test_a_store_that_does_not_tell_its_size_is_tried(put, monkeypatch):
 
 
 FAILURES = [("write_all", errno.ENOSPC, "FULL"), ("write_all", errno.EDQUOT, "FULL"), ("write_all", errno.EIO, "UNWRITTEN"),
-            ("os.fsync", errno.ENOSPC, "FULL"), ("os.fsync", errno.EINVAL, "UNWRITTEN"), ("os.replace", errno.EIO, "UNWRITTEN"),
-            ("os.open", errno.EROFS, "UNWRITTEN")]  # fmt: skip
+            ("os.fsync", errno.ENOSPC, "FULL"), ("os.replace", errno.EIO, "UNWRITTEN"), ("os.open", errno.EROFS, "UNWRITTEN")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("function", "number", "sentence"), FAILURES)
-def test_a_disk_that_fails_leaves_what_was_there(put, root, monkeypatch, function, number, sentence):
+def test_disk_error_keeps_the_previous_file(put, root, monkeypatch, function, number, sentence):
     put()
 
     def fail(*args, **kwargs):
@@ -307,7 +302,7 @@ def test_a_disk_that_fails_leaves_what_was_there(put, root, monkeypatch, functio
 
 
 @pytest.mark.parametrize(("number", "status"), [(errno.EINVAL, 201), (errno.ENOTSUP, 201), (errno.EIO, 503)])
-def test_a_share_that_cannot_sync_folders_is_good_enough_and_one_that_fails_is_not(put, monkeypatch, number, status):
+def test_folder_sync_may_be_unsupported_but_not_fail(put, monkeypatch, number, status):
     put()
     real = os.fsync
 
@@ -320,7 +315,7 @@ def test_a_share_that_cannot_sync_folders_is_good_enough_and_one_that_fails_is_n
     assert put().status_code == status
 
 
-def test_it_is_on_disk_before_it_has_its_name_and_so_is_its_name(put, root, monkeypatch):
+def test_file_and_rename_are_synced_in_order(put, root, monkeypatch):
     put()  # and with it the folders
     steps = []
     real_sync, real_replace = os.fsync, os.replace
@@ -356,7 +351,7 @@ def plain_file(path, elsewhere):
 
 @pytest.mark.parametrize("place", ["PC-1", "PC-1/database"])
 @pytest.mark.parametrize("obstacle", [link, pipe, plain_file])
-def test_what_is_no_folder_is_not_followed(put, root, tmp_path, place, obstacle):
+def test_obstacle_in_place_of_a_folder_is_not_followed(put, root, tmp_path, place, obstacle):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (root / place).parent.mkdir(exist_ok=True)
@@ -365,14 +360,14 @@ def test_what_is_no_folder_is_not_followed(put, root, tmp_path, place, obstacle)
     assert everything(elsewhere) == []
 
 
-def test_a_folder_in_the_place_of_the_file_stays(put, root):
+def test_folder_in_place_of_the_file_is_kept(put, root):
     (root / "PC-1/database" / NAME).mkdir(parents=True)
     assert is_told_to_wait(put(), deposits.UNUSABLE)
     assert everything(root) == ["PC-1", "PC-1/database", f"PC-1/database/{NAME}"]
 
 
 @pytest.mark.parametrize("obstacle", [link, pipe])
-def test_what_stands_under_the_name_is_replaced_unopened(put, root, tmp_path, obstacle):
+def test_obstacle_in_place_of_the_file_is_replaced_unopened(put, root, tmp_path, obstacle):
     victim = tmp_path / "victim"
     victim.write_bytes(b"untouched")
     (root / "PC-1/database").mkdir(parents=True)
@@ -383,7 +378,7 @@ def test_what_stands_under_the_name_is_replaced_unopened(put, root, tmp_path, ob
     assert (root / "PC-1/database" / NAME).read_bytes() == BODY
 
 
-def test_the_root_itself_may_be_a_link(put, root, tmp_path, settings):
+def test_root_may_be_a_link(put, root, tmp_path, settings):
     settings.DEPOSITS_ROOT = tmp_path / "mounted"
     settings.DEPOSITS_ROOT.symlink_to(root)
     assert put().status_code == 201
@@ -394,7 +389,7 @@ def test_the_root_itself_may_be_a_link(put, root, tmp_path, settings):
 
 
 class BreaksOff:
-    """A body of which a part comes."""
+    """A body that breaks off after its first part."""
 
     def __init__(self, error):
         self.chunks = [b"a part"]
@@ -411,16 +406,16 @@ class BreaksOff:
 
 
 @pytest.mark.parametrize("error", [None, OSError("reset"), TimeoutError(), NoMoreData(b""), ValueError()])
-def test_a_body_that_breaks_off_leaves_nothing(put, root, error, caplog):
+def test_interrupted_body_leaves_nothing(put, root, error, caplog):
     assert refused(put(CONTENT_LENGTH="100", **{"wsgi.input": BreaksOff(error)})) == (400, "length_mismatch")
     assert files(root) == []
     assert "a deposit failed" not in caplog.text
 
 
-def test_a_worker_that_is_ended_meanwhile_leaves_nothing(root, agent):
+def test_ended_worker_leaves_nothing(root, agent):
     body = BreaksOff(SystemExit())
     with pytest.raises(SystemExit):
-        deposits.receive(deposits.Deposit("database", NAME, 100, sha256(BODY)), agent, body)
+        deposits.store_deposit(deposits.Deposit("database", NAME, 100, sha256(BODY)), agent, body)
     assert files(root) == []
 
 
@@ -428,10 +423,10 @@ def part(name, letter="a"):
     return f".{name}.{letter * 16}.part"
 
 
-def test_parts_that_a_kill_left_are_swept_after_a_day(put, root, tmp_path):
+def test_abandoned_parts_are_removed_after_a_day(put, root, tmp_path):
     folder = root / "PC-1/database"
     folder.mkdir(parents=True)
-    day_ago = time.time() - deposits.LEFT_AFTER_SECONDS
+    day_ago = time.time() - deposits.ABANDONED_AFTER_SECONDS
     left, going_on = part("x.gz"), part("y.gz", "b")
     others = [".x.gz.part", f"x.gz.{'a' * 16}.part", "notes.txt", ".nfs0001", part("x.gz", "A")]
     for name in [left, going_on, *others]:
@@ -444,7 +439,7 @@ def test_parts_that_a_kill_left_are_swept_after_a_day(put, root, tmp_path):
     assert set(os.listdir(folder)) == {going_on, NAME, part("link.gz"), *others}
 
 
-def test_the_parts_of_another_folder_are_left_to_it(put, root):
+def test_parts_of_another_folder_are_kept(put, root):
     (root / "PC-1/log").mkdir(parents=True)
     (root / "PC-1/log" / part("x.json")).write_bytes(b"")
     os.utime(root / "PC-1/log" / part("x.json"), (0, 0))
@@ -452,14 +447,14 @@ def test_the_parts_of_another_folder_are_left_to_it(put, root):
     assert len(files(root)) == 2
 
 
-def test_a_part_has_a_name_that_the_sweep_knows_and_no_scan_reads():
+def test_part_name_is_recognized_and_never_scanned():
     assert deposits.PART.fullmatch(part(NAME))
     assert not deposits.AREAS["database"].is_name(part(NAME), "PC-1")
     assert not deposits.REPORT_NAME.fullmatch(part(NAME))
 
 
 class Connection:
-    """A connection of the web server, of which a part of the body has arrived or all of it."""
+    """A connection of the web server with a complete or incomplete body."""
 
     def __init__(self, is_left_to_view):
         self.incoming = SimpleNamespace(is_left_to_view=is_left_to_view)
@@ -472,14 +467,14 @@ class Connection:
 @pytest.mark.parametrize(
     ("is_left", "token", "pauses"), [(True, {}, [60.0]), (False, {}, []), (True, {"token": "x"}, [])]
 )
-def test_body_is_waited_for_only_when_incomplete_and_accepted(put, is_left, token, pauses):
+def test_only_an_incomplete_accepted_body_is_awaited(put, is_left, token, pauses):
     connection = Connection(is_left)
     put(**{"gunicorn.socket": connection}, **token)
     assert connection.pauses == pauses
 
 
-@pytest.mark.parametrize(("others", "is_own"), [(deposits.MOST_AWAITED, False), (1, True)])
-def test_large_deposit_beside_too_many_or_one_of_the_same_machine_is_told_to_come_later(put, root, others, is_own):
+@pytest.mark.parametrize(("others", "is_own"), [(deposits.MAX_AWAITED, False), (1, True)])
+def test_deposit_beyond_the_awaited_limit_is_told_to_retry(put, root, others, is_own):
     waiting = {Agent.objects.get().pk if is_own else -number for number in range(others)}
     deposits.AWAITED.update(waiting)
     try:

@@ -40,7 +40,7 @@ SIZE, SHA256 = len(BODY), sha256(BODY)
 
 @pytest.fixture
 def folder(settings):
-    """Where the deposits of PC-1 come to lie."""
+    """The folder of the deposits of PC-1."""
     yield settings.DEPOSITS_ROOT / "PC-1" / "database"
     connections.close_all()
 
@@ -52,7 +52,7 @@ def token(agent):
 
 @pytest.fixture
 def begin(live_server, folder, token):
-    """A connection over which the head of a deposit was sent, and as much of a body as is given."""
+    """Return a function that opens a connection, and sends the head of a deposit and part of its body."""
     opened = []
 
     def beginning(sent=b"", *, length=SIZE, digest=SHA256, to=live_server.url):
@@ -70,9 +70,9 @@ def begin(live_server, folder, token):
 
 @pytest.fixture
 def stages(monkeypatch):
-    """Events of the server's side: a part of the body has come, and the deposit is over, whatever became of it."""
+    """Events of the server: the first part of a body was read, and a deposit ended."""
     come, over = threading.Event(), threading.Event()
-    read, receive = deposits.read, deposits.receive
+    read, receive = deposits.read_chunk, deposits.store_deposit
 
     def reading(*args):
         data = read(*args)
@@ -85,13 +85,13 @@ def stages(monkeypatch):
         finally:
             over.set()
 
-    monkeypatch.setattr(deposits, "read", reading)
-    monkeypatch.setattr(deposits, "receive", receiving)
+    monkeypatch.setattr(deposits, "read_chunk", reading)
+    monkeypatch.setattr(deposits, "store_deposit", receiving)
     return come, over
 
 
 def answer_of(sender):
-    """Status and body of the first answer that comes over the connection."""
+    """Return status and body of the first response on the connection."""
     received = b""
     while b"\r\n\r\n" not in received:
         received += sender.recv(65536) or pytest.fail("no answer")
@@ -106,7 +106,7 @@ def listed(folder):
     return sorted(os.listdir(folder)) if folder.exists() else []
 
 
-def test_a_file_arrives_as_requests_sends_it(live_server, folder, token, tmp_path):
+def test_file_sent_by_requests_is_stored(live_server, folder, token, tmp_path):
     (tmp_path / "dump").write_bytes(BODY)
     headers = {"Authorization": f"Bearer {token}", "X-Content-SHA256": sha256(BODY)}
     with open(tmp_path / "dump", "rb") as dump:
@@ -115,14 +115,14 @@ def test_a_file_arrives_as_requests_sends_it(live_server, folder, token, tmp_pat
     assert (folder / NAME).read_bytes() == BODY
 
 
-def test_a_body_in_chunks_is_refused_whatever_length_it_has(live_server, folder, token):
+def test_chunked_body_is_refused(live_server, folder, token):
     headers = {"Authorization": f"Bearer {token}", "X-Content-SHA256": sha256(BODY)}
     answer = requests.put(live_server.url + PATH, data=iter([b"x"]), headers=headers, timeout=PATIENCE)
     assert (answer.status_code, answer.json()["code"]) == (400, "length_mismatch")
     assert listed(folder) == []
 
 
-def test_a_short_body_is_a_mismatch_and_leaves_nothing(begin, folder):
+def test_short_body_is_a_length_mismatch_and_leaves_nothing(begin, folder):
     sender = begin(BODY[:-1])
     sender.shutdown(socket.SHUT_WR)
     status, body = answer_of(sender)
@@ -130,14 +130,14 @@ def test_a_short_body_is_a_mismatch_and_leaves_nothing(begin, folder):
     assert listed(folder) == []
 
 
-def test_of_a_long_body_the_length_announced_counts(begin, folder):
+def test_long_body_is_read_up_to_its_announced_length(begin, folder):
     sender = begin(BODY + b"more", length=len(BODY))
     sender.shutdown(socket.SHUT_WR)
     assert answer_of(sender)[0] == 201
     assert (folder / NAME).read_bytes() == BODY
 
 
-def test_a_long_body_has_not_the_hash_of_the_whole(begin, folder):
+def test_long_body_fails_the_checksum_of_the_whole(begin, folder):
     sender = begin(BODY, length=len(BODY) - 1)
     sender.shutdown(socket.SHUT_WR)
     status, body = answer_of(sender)
@@ -145,7 +145,7 @@ def test_a_long_body_has_not_the_hash_of_the_whole(begin, folder):
     assert listed(folder) == []
 
 
-def test_a_connection_reset_in_the_middle_leaves_nothing(begin, folder, stages):
+def test_connection_reset_leaves_nothing(begin, folder, stages):
     come, over = stages
     sender = begin(BODY[: deposits.CHUNK + 5])
     assert come.wait(60)
@@ -157,7 +157,7 @@ def test_a_connection_reset_in_the_middle_leaves_nothing(begin, folder, stages):
     assert listed(folder) == []
 
 
-def test_until_it_is_whole_the_file_before_it_stays(begin, folder, stages):
+def test_previous_file_stays_until_the_deposit_is_complete(begin, folder, stages):
     folder.mkdir(parents=True)
     (folder / NAME).write_bytes(b"yesterday's")
     come, _over = stages
@@ -169,7 +169,7 @@ def test_until_it_is_whole_the_file_before_it_stays(begin, folder, stages):
     assert (folder / NAME).read_bytes() == BODY
 
 
-def test_of_two_at_once_the_last_to_end_stays_whole(begin, folder, stages):
+def test_last_of_two_simultaneous_deposits_wins_intact(begin, folder, stages):
     come, _over = stages
     slow = begin(BODY[: deposits.CHUNK + 5])
     assert come.wait(60)
@@ -187,7 +187,7 @@ def test_of_two_at_once_the_last_to_end_stays_whole(begin, folder, stages):
 
 @contextlib.contextmanager
 def gunicorn(deposits_root, **environment):
-    """Serve the portal from one worker of two threads; its address and the worker's process id."""
+    """Serve the portal from one worker with two threads, and yield its address and the worker's process id."""
     own = {"DATABASE_URL": own_address(), "DEPOSITS_ROOT": str(deposits_root), "WEB_WORKERS": "1", "WEB_THREADS": "2"}
     with socket.create_server(("127.0.0.1", 0)) as listening:
         command = [sys.executable, "-m", "gunicorn", "-c", "python:portal.supervisor.web"]
@@ -215,7 +215,7 @@ def put(address, token, body, digest):
 
 @pytest.fixture
 def zeros(tmp_path):
-    """An open file of so many zero bytes, which take no space."""
+    """Yield an open sparse file of `size` zero bytes."""
     opened = []
 
     def making(length):
@@ -229,7 +229,7 @@ def zeros(tmp_path):
 
 
 @pytest.mark.one_database("streams and files")
-def test_three_hundred_megabytes_cost_the_server_a_few(folder, token, zeros):
+def test_large_deposit_takes_little_memory(folder, token, zeros):
     dump = zeros(300 * MEBIBYTE)
     digest = hashlib.file_digest(dump, "sha256").hexdigest()
     dump.seek(0)
@@ -245,7 +245,7 @@ def test_three_hundred_megabytes_cost_the_server_a_few(folder, token, zeros):
 @pytest.mark.parametrize(
     ("sender", "expected"), [("machine", (413, "body_too_large")), ("nobody", (401, "invalid_token"))]
 )
-def test_refused_deposit_is_not_read_and_its_sender_gets_the_answer(folder, token, zeros, sender, expected):
+def test_refused_deposit_is_answered_unread(folder, token, zeros, sender, expected):
     with gunicorn(folder.parent.parent, DEPOSIT_MAX_BYTES="1000") as (address, _worker):
         answer = put(address, token if sender == "machine" else "x", zeros(100 * MEBIBYTE), "0" * 64)
     assert (answer.status_code, answer.json()["code"]) == expected
@@ -253,7 +253,7 @@ def test_refused_deposit_is_not_read_and_its_sender_gets_the_answer(folder, toke
 
 
 @pytest.mark.one_database("streams and files")
-def test_large_deposits_that_never_come_leave_a_thread_to_others(begin, folder, token):
+def test_stalled_deposits_leave_a_thread_to_other_requests(begin, folder, token):
     with gunicorn(folder.parent.parent) as (address, _worker):
         first = begin(BODY[: deposits.CHUNK], to=address)
         wait_for("the part", lambda: any(map(deposits.PART.fullmatch, listed(folder))))
@@ -265,7 +265,7 @@ def test_large_deposits_that_never_come_leave_a_thread_to_others(begin, folder, 
 
 
 @pytest.mark.one_database("streams and files")
-def test_a_worker_that_is_killed_leaves_a_part_and_the_file_before_it(begin, folder):
+def test_killed_worker_leaves_a_part_and_the_previous_file(begin, folder):
     folder.mkdir(parents=True)
     (folder / NAME).write_bytes(b"yesterday's")
     with gunicorn(folder.parent.parent) as (address, worker):

@@ -1,4 +1,4 @@
-"""What about backups needs an operator now."""
+"""Health findings of backups."""
 
 from datetime import timedelta
 
@@ -8,11 +8,12 @@ from django.utils import timezone
 
 from backups import findings
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Status
-from backups.reasons import reason
+from backups.reasons import make_reason
 from backups.scanner.orchestration import LEASE_NAME, lease_key
-from backups.tests.entries import entry_of, finished_scan, stand
+from backups.tests.factories import make_entry, make_finished_scan, set_status
 from portal.base.severity import Severity
 from portal.desk.findings import current_findings
+from portal.tests.helpers.queries import count_queries
 from portal.work.jobs import claim_cycle
 
 pytestmark = pytest.mark.django_db
@@ -34,23 +35,23 @@ def page_of(job):
 
 
 class TestFailingDatabases:
-    def test_one_is_told_with_what_why_since_when_and_where(self, make_job):
+    def test_failing_database_has_status_reason_age_and_link(self, make_job):
         job = make_job("paie", "SRV-1")
-        stand(job, Status.MISSING, 2 * HOUR, last_verified_at=timezone.now() - 3 * DAY)
+        set_status(job, Status.MISSING, 2 * HOUR, last_verified_at=timezone.now() - 3 * DAY)
         finding = found(findings.failing_databases)[0]
         assert finding.text == (
             "paie of SRV-1: missing. No report arrived by the deadline. Its last good backup was verified 3\xa0days ago."
         )
         assert (finding.severity, finding.since, finding.url) == (Severity.CRITICAL, job_since(job), page_of(job))
 
-    def test_one_that_never_was_good_says_so(self, job):
-        stand(job, Status.FAILED)
+    def test_failing_database_without_good_backup_says_so(self, job):
+        set_status(job, Status.FAILED)
         assert found(findings.failing_databases)[0].text.endswith("There is no good backup of it.")
 
-    def test_five_are_told_worst_first_and_the_others_in_one_sentence(self, make_job):
+    def test_five_worst_databases_are_listed_and_the_rest_counted(self, make_job):
         for number in range(8):
             good = timezone.now() - number * DAY
-            stand(
+            set_status(
                 make_job(f"db{number}"), Status.MISSING, (number + 1) * HOUR, last_verified_at=good if number else None
             )
         told = found(findings.failing_databases)
@@ -61,26 +62,28 @@ class TestFailingDatabases:
             "/admin/backups/expectedbackupjob/?attention=yes",
         )
 
-    def test_the_list_it_leads_to_holds_them_all(self, admin_client, make_job):
+    def test_linked_list_contains_all_failing_databases(self, admin_client, make_job):
         for number in range(7):
-            stand(make_job(f"db{number}"), Status.FAILED)
+            set_status(make_job(f"db{number}"), Status.FAILED)
         rest = found(findings.failing_databases)[5]
         assert len(admin_client.get(rest.url).context["cl"].queryset) == 7
 
     @pytest.mark.parametrize(
         ("status", "fields"),
-        [(Status.SUCCESS, {}), (Status.HASH_MISMATCH, {}), (Status.UNVERIFIED, {}), (Status.PENDING, {}),
+        [(Status.SUCCESS, {}), (Status.UNCHANGED, {}), (Status.UNVERIFIED, {}), (Status.PENDING, {}),
          (Status.MISSING, {"is_active": False}), (Status.MISSING, {"paused_until": timezone.now() + 300 * DAY})],
     )  # fmt: skip
-    def test_others_are_not(self, job, status, fields):
-        stand(job, status, **fields)
+    def test_other_databases_are_no_finding(self, job, status, fields):
+        set_status(job, status, **fields)
         assert found(findings.failing_databases) == []
 
-    def test_it_costs_the_same_however_many_fail(self, make_job, django_assert_num_queries):
-        for number in range(9):
-            stand(make_job(f"db{number}"), Status.MISSING)
-        with django_assert_num_queries(5):
-            found(findings.failing_databases)
+    def test_findings_take_as_many_queries_for_many_failures_as_for_few(self, make_job):
+        for number in range(6):
+            set_status(make_job(f"db{number}"), Status.MISSING)
+        few = count_queries(lambda: found(findings.failing_databases))
+        for number in range(6, 12):
+            set_status(make_job(f"db{number}"), Status.MISSING)
+        assert count_queries(lambda: found(findings.failing_databases)) == few
 
 
 def job_since(job):
@@ -88,10 +91,10 @@ def job_since(job):
 
 
 class TestWhatIsStored:
-    def test_a_damaged_current_version(self, make_job):
+    def test_damaged_current_version_is_critical(self, make_job):
         at = timezone.now() - HOUR
         job = make_job("paie", "SRV-1")
-        stand(job, damage=reason("current_differs"), reverified_at=at)
+        set_status(job, damage=make_reason("current_differs"), reverified_at=at)
         finding = found(findings.damaged_versions)[0]
         assert finding.text == (
             "The stored backup of SRV-1 paie is damaged. The SHA-256 of the current version is no longer the one that was verified."
@@ -101,51 +104,51 @@ class TestWhatIsStored:
     @pytest.mark.parametrize(
         ("promotion", "why", "severity", "words"),
         [
-            (Promotion.FAILED, reason("storage_full"), Severity.CRITICAL, "could not be stored. No space is left"),
-            (Promotion.LOST, reason("staged_gone"), Severity.CRITICAL, "was lost before it was stored"),
+            (Promotion.FAILED, make_reason("storage_full"), Severity.CRITICAL, "could not be stored. No space is left"),
+            (Promotion.LOST, make_reason("staged_gone"), Severity.CRITICAL, "was lost before it was stored"),
             (Promotion.WAITING, None, Severity.WARNING, "has not been stored yet."),
         ],
     )
-    def test_a_verified_dump_that_is_not_stored(self, job, promotion, why, severity, words):
-        entry_of(job, ago=2 * HOUR, promotion=promotion, promotion_reason=why)
+    def test_unstored_dump_is_reported_by_promotion(self, job, promotion, why, severity, words):
+        make_entry(job, ago=2 * HOUR, promotion=promotion, promotion_reason=why)
         finding = found(findings.unstored_backups)[0]
         assert (finding.severity, finding.url) == (severity, page_of(job))
         assert words in finding.text
 
-    def test_one_that_waits_for_minutes_is_nobodys_business(self, job):
-        entry_of(job, ago=50 * MINUTE, promotion=Promotion.WAITING)
+    def test_dump_that_waits_for_minutes_is_no_finding(self, job):
+        make_entry(job, ago=50 * MINUTE, promotion=Promotion.WAITING)
         assert found(findings.unstored_backups) == []
 
-    def test_one_stored_later_makes_up_for_it(self, job):
-        entry_of(job, ago=2 * DAY, promotion=Promotion.LOST)
-        entry_of(job, ago=DAY, promotion=Promotion.NONE)
+    def test_later_stored_dump_ends_the_finding(self, job):
+        make_entry(job, ago=2 * DAY, promotion=Promotion.LOST)
+        make_entry(job, ago=DAY, promotion=Promotion.NONE)
         assert len(found(findings.unstored_backups)) == 1
-        entry_of(job, ago=2 * HOUR, promotion=Promotion.PROMOTED)
+        make_entry(job, ago=2 * HOUR, promotion=Promotion.PROMOTED)
         assert found(findings.unstored_backups) == []
 
 
 def doubt(job, *codes, ago=HOUR):
-    entry = stand(job, ago=ago, in_doubt=True)
+    entry = set_status(job, ago=ago, in_doubt=True)
     entry.warnings = list(codes)
     entry.save()
 
 
 class TestDoubts:
     @pytest.mark.parametrize("ago", [HOUR, 20 * DAY])
-    def test_truncated_dump_is_told_until_a_better_one_comes(self, job, ago):
+    def test_truncated_dump_is_a_finding_until_a_better_one_arrives(self, job, ago):
         doubt(job, "early", "truncated_gzip", ago=ago)
         finding = found(findings.doubtful_backups)[0]
         assert "is suspicious. The gzip is truncated or damaged" in finding.text
         assert "before it was expected" not in finding.text
         assert (finding.severity, finding.url) == (Severity.WARNING, page_of(job))
-        stand(job, ago=ago - HOUR / 2, in_doubt=False)
+        set_status(job, ago=ago - HOUR / 2, in_doubt=False)
         assert found(findings.doubtful_backups) == []
 
-    def test_one_that_only_came_early_is_not(self, job):
-        entry_of(job, warnings=["early"])
+    def test_early_dump_is_no_finding(self, job):
+        make_entry(job, warnings=["early"])
         assert found(findings.doubtful_backups) == []
 
-    def test_beyond_five_they_are_counted_and_listed(self, admin_client, make_job):
+    def test_doubtful_backups_beyond_five_are_counted(self, admin_client, make_job):
         for number in range(7):
             doubt(make_job(f"db{number}"), "too_small")
         rest = found(findings.doubtful_backups)[5]
@@ -154,7 +157,7 @@ class TestDoubts:
 
 
 class TestPauses:
-    def test_a_long_one_is_told(self, make_job):
+    def test_pause_of_more_than_30_days_is_a_finding(self, make_job):
         make_job("a", is_active=False, watched_since=timezone.now() - 31 * DAY)
         make_job("b", is_active=False, watched_since=timezone.now() - 29 * DAY)
         make_job("c", watched_since=timezone.now() - 90 * DAY)
@@ -162,46 +165,46 @@ class TestPauses:
         assert finding.text == "1 database has been paused for more than 30 days: nobody looks at its backups."
         assert (finding.severity, finding.url) == (Severity.INFO, "/admin/backups/expectedbackupjob/?paused=off")
 
-    def test_switching_it_off_begins_the_pause(self, job):
+    def test_pause_counts_from_switching_the_job_off(self, job):
         job.is_active = False
         job.save()
         assert found(findings.forgotten_pauses) == []
 
 
 class TestScans:
-    def test_a_missing_root_is_told_since_the_first_scan_that_missed_it(self):
-        finished_scan(ago=60 * MINUTE)
-        finished_scan(ago=50 * MINUTE, root_is_missing=True)
-        finished_scan(ago=40 * MINUTE)
-        first = finished_scan(ago=30 * MINUTE, root_is_missing=True)
-        finished_scan(ago=15 * MINUTE, root_is_missing=True)
+    def test_missing_root_is_dated_from_the_first_scan_of_its_streak(self):
+        make_finished_scan(ago=60 * MINUTE)
+        make_finished_scan(ago=50 * MINUTE, root_is_missing=True)
+        make_finished_scan(ago=40 * MINUTE)
+        first = make_finished_scan(ago=30 * MINUTE, root_is_missing=True)
+        make_finished_scan(ago=15 * MINUTE, root_is_missing=True)
         finding = found(findings.missing_root)[0]
         assert (finding.severity, finding.since) == (Severity.CRITICAL, first.started_at)
 
-    def test_one_that_is_back_is_not(self):
-        finished_scan(ago=30 * MINUTE, root_is_missing=True)
-        finished_scan(ago=15 * MINUTE)
+    def test_root_that_is_back_is_no_finding(self):
+        make_finished_scan(ago=30 * MINUTE, root_is_missing=True)
+        make_finished_scan(ago=15 * MINUTE)
         assert found(findings.missing_root) == []
 
     @pytest.mark.parametrize(("minutes", "told"), [(44, 0), (46, 1)])
-    def test_a_scanner_that_finishes_nothing_is_told(self, job, minutes, told):
-        scan = finished_scan(ago=minutes * MINUTE, finished_at=timezone.now() - minutes * MINUTE)
-        finished_scan(ago=MINUTE, finished_at=None)
-        finished_scan(ago=MINUTE, agent_id="SRV-1")
+    def test_silent_scanner_is_a_finding(self, job, minutes, told):
+        scan = make_finished_scan(ago=minutes * MINUTE, finished_at=timezone.now() - minutes * MINUTE)
+        make_finished_scan(ago=MINUTE, finished_at=None)
+        make_finished_scan(ago=MINUTE, agent_id="SRV-1")
         assert [finding.since for finding in found(findings.silent_scanner)] == [scan.finished_at] * told
 
-    def test_before_the_first_scan_it_has_time(self, job):
+    def test_new_job_gives_the_scanner_time(self, job):
         ExpectedBackupJob.objects.update(created_at=timezone.now() - 10 * MINUTE)
         assert found(findings.silent_scanner) == []
         ExpectedBackupJob.objects.update(created_at=timezone.now() - HOUR)
         assert len(found(findings.silent_scanner)) == 1
 
-    def test_where_nothing_is_expected_nobody_must_look(self, make_job):
+    def test_silent_scanner_without_jobs_is_no_finding(self, make_job):
         make_job(is_active=False)
         assert found(findings.silent_scanner) == []
 
     @pytest.mark.parametrize(("minutes", "is_at_work", "told"), [(21, False, 1), (19, False, 0), (21, True, 0)])
-    def test_machine_that_nobody_scans_is_told(self, minutes, is_at_work, told):
+    def test_unscanned_machine_is_a_finding(self, minutes, is_at_work, told):
         asked = timezone.now() - minutes * MINUTE
         area = DepositArea.objects.create(agent_id="SRV-1", queued_at=asked)
         if is_at_work:
@@ -212,10 +215,10 @@ class TestScans:
 
 
 class TestDepositAreas:
-    def test_one_that_cannot_be_read_is_told(self):
+    def test_unreadable_deposit_area_is_a_finding(self):
         at = timezone.now() - HOUR
         DepositArea.objects.create(
-            agent_id="SRV-1", trouble=reason("folder_absent", folder="SRV-1/log"), troubled_since=at
+            agent_id="SRV-1", trouble=make_reason("folder_absent", folder="SRV-1/log"), troubled_since=at
         )
         DepositArea.objects.create(agent_id="SRV-2")
         assert [(finding.text, finding.since, finding.url) for finding in found(findings.troubled_areas)] == [
@@ -223,13 +226,13 @@ class TestDepositAreas:
              "/admin/backups/expectedbackupjob/?q=SRV-1"),
         ]  # fmt: skip
 
-    def test_beyond_five_they_are_counted(self):
+    def test_deposit_areas_beyond_five_are_counted(self):
         for number in range(7):
-            DepositArea.objects.create(agent_id=f"SRV-{number}", trouble=reason("scan_failed"))
+            DepositArea.objects.create(agent_id=f"SRV-{number}", trouble=make_reason("scan_failed"))
         told = found(findings.troubled_areas)
         assert (len(told), told[5].text) == (6, "What 2 more machines deposit cannot be read.")
 
-    def test_a_database_nobody_expects_is_one_click_from_being_expected(self, admin_client, make_job):
+    def test_unexpected_database_links_to_the_filled_in_form(self, admin_client, make_job):
         make_job("known", "SRV-1")
         DepositArea.objects.create(agent_id="SRV-1", unexpected=["known", "crm & co"])
         DepositArea.objects.create(agent_id="SRV-2", unexpected=[])
@@ -240,13 +243,13 @@ class TestDepositAreas:
         assert (form["agent_id"].value(), form["database_name"].value()) == ("SRV-1", "crm & co")
 
 
-def test_on_a_calm_day_there_is_nothing_to_tell(job):
-    stand(job)
-    finished_scan()
+def test_healthy_backups_have_no_finding(job):
+    set_status(job)
+    make_finished_scan()
     assert [finding for finding in current_findings(timezone.now()) if "backups" in finding.url] == []
 
 
 def test_each_source_is_registered():
     now = timezone.now()
-    finished_scan(ago=3 * HOUR, root_is_missing=True)
+    make_finished_scan(ago=3 * HOUR, root_is_missing=True)
     assert any("deposit root" in finding.text for finding in current_findings(now))

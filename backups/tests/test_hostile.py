@@ -1,4 +1,4 @@
-"""Deposits of somebody who means ill: one clear entry, and nothing outside the roots read or written."""
+"""Hostile deposits: one clear entry, and nothing read or written outside of the roots."""
 
 import gzip
 import json
@@ -7,12 +7,13 @@ from datetime import timedelta
 
 import pytest
 import zstandard
+from vigie_client.contract import path_name
 
 from backups import validators
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob
 from backups.scanner import verify
 from backups.scanner.disk import paths
-from backups.tests.conftest import AFTER_DEADLINE, AGENT, DATABASE, EXPECTED, dump, section
+from backups.tests.factories import AFTER_DEADLINE, AGENT, DATABASE, EXPECTED, dump, report_section
 
 pytestmark = pytest.mark.django_db
 NAME = f"OPERATION_20250612_1304_{AGENT}.json"
@@ -21,7 +22,7 @@ STAGED = f"{DATABASE}.sql.gz"
 
 @pytest.fixture
 def outside(tmp_path):
-    """A folder beside the roots that nobody may look into or write to."""
+    """A folder beside the roots that must be neither read nor written."""
     folder = tmp_path / "outside"
     folder.mkdir()
     (folder / STAGED).write_bytes(dump())
@@ -35,7 +36,7 @@ def codes(found):
 # --- Links and what is no file ---------------------------------------------------------------------------------------
 
 
-def test_a_link_in_the_place_of_a_dump_is_not_followed(machine, entry, outside):
+def test_link_in_place_of_a_dump_is_not_followed(machine, entry, outside):
     machine.report()
     machine.dumps.mkdir()
     (machine.dumps / STAGED).symlink_to(outside / STAGED)
@@ -44,7 +45,7 @@ def test_a_link_in_the_place_of_a_dump_is_not_followed(machine, entry, outside):
     assert (outside / STAGED).read_bytes() == dump()
 
 
-def test_a_link_in_the_place_of_the_folder_of_dumps_is_not_followed(machine, entry, outside):
+def test_link_in_place_of_the_dump_folder_is_not_followed(machine, entry, outside):
     machine.report()
     machine.dumps.symlink_to(outside)
     found = entry()
@@ -52,7 +53,7 @@ def test_a_link_in_the_place_of_the_folder_of_dumps_is_not_followed(machine, ent
     assert (outside / STAGED).exists()
 
 
-def test_a_link_in_the_place_of_the_machines_folder_is_not_followed(machine, entry, outside, settings):
+def test_link_in_place_of_the_machine_folder_is_not_followed(machine, entry, outside, settings):
     (outside / "log").mkdir()
     (outside / "log" / NAME).write_text("{}")
     (settings.DEPOSITS_ROOT / AGENT).symlink_to(outside)
@@ -61,7 +62,7 @@ def test_a_link_in_the_place_of_the_machines_folder_is_not_followed(machine, ent
     assert DepositArea.objects.get().trouble == {"code": "folder_not_plain", "folder": AGENT}
 
 
-def test_a_link_in_the_place_of_a_report_is_not_followed(machine, entry, outside):
+def test_link_in_place_of_a_report_is_not_followed(machine, entry, outside):
     machine.stage()
     (outside / NAME).write_text(json.dumps({"secret": "of the portal"}))
     machine.logs.mkdir()
@@ -70,14 +71,14 @@ def test_a_link_in_the_place_of_a_report_is_not_followed(machine, entry, outside
     assert (found.status, codes(found)) == ("FAILED", ["report_unreadable"])
 
 
-def test_a_file_in_the_place_of_a_folder_is_said_to_be_none(machine, entry, settings):
+def test_file_in_place_of_a_folder_is_reported(machine, entry, settings):
     (settings.DEPOSITS_ROOT / AGENT).write_text("")
     found = entry()
     assert (found.status, codes(found)) == ("MISSING", ["no_report", "folder_not_plain"])
 
 
 @pytest.mark.parametrize("what", ["dump", "report"])
-def test_a_pipe_keeps_nobody_waiting(machine, entry, what):
+def test_pipe_in_place_of_a_dump_does_not_block(machine, entry, what):
     if what == "dump":
         machine.report()
         machine.dumps.mkdir()
@@ -91,14 +92,14 @@ def test_a_pipe_keeps_nobody_waiting(machine, entry, what):
     assert (found.status, codes(found)) == expected
 
 
-def test_a_folder_in_the_place_of_a_dump_is_no_dump(machine, entry):
+def test_folder_in_place_of_a_dump_is_reported(machine, entry):
     machine.report()
     (machine.dumps / STAGED).mkdir(parents=True)
     assert codes(entry()) == ["file_not_regular"]
 
 
 @pytest.mark.parametrize("place", ["ACME", "ACME/_", f"ACME/_/{DATABASE}", f"ACME/_/{DATABASE}/current_version"])
-def test_a_link_below_the_root_of_verified_backups_is_not_followed(machine, entry, outside, settings, place):
+def test_link_below_the_storage_root_is_not_followed(machine, entry, outside, settings, place):
     machine.deposit()
     path = settings.VALIDATED_ROOT / place
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,13 +115,13 @@ def test_a_link_below_the_root_of_verified_backups_is_not_followed(machine, entr
 
 
 @pytest.mark.parametrize("name", ["../..", "/etc/passwd", "..", "", "a\0.gz", "/x/.hidden.gz", "x" * 300 + ".gz"])
-def test_a_report_cannot_name_a_file_elsewhere(machine, entry, outside, name):
+def test_report_cannot_name_a_file_elsewhere(machine, entry, outside, name):
     machine.deposit(staged_file_name=name)
     found = entry()
     assert (found.status, codes(found)) == ("FAILED", ["staged_name_malformed"])
 
 
-def test_path_in_a_report_is_looked_for_in_the_machines_own_folder(machine, entry, outside):
+def test_path_in_a_report_is_reduced_to_its_last_part(machine, entry, outside):
     machine.deposit(staged_file_name=f"../../outside/{STAGED}")
     assert (machine.dumps / STAGED).read_bytes() == dump()
     assert (entry().staged_name, (outside / STAGED).exists()) == (STAGED, True)
@@ -129,17 +130,22 @@ def test_path_in_a_report_is_looked_for_in_the_machines_own_folder(machine, entr
 @pytest.mark.parametrize(
     ("value", "name"),
     [
-        ("..", "_"), (".", "_"), ("", "_"), (None, "_"), ("../../etc", "_.._etc"), ("/etc/passwd", "_etc_passwd"),
+        ("..", "_"), (".", "_"), ("", "_"), ("../../etc", "_.._etc"), ("/etc/passwd", "_etc_passwd"),
         ("Société Générale", "Societe_Generale"), ("a\0b\nc", "a_b_c"), (".hidden", "hidden"), ("日本", "_"),
-        ("x" * 500, "x" * 128), (2025, "2025"), ("％ｅ", "_e"), ("a:b", "a_b"),
+        ("x" * 500, "x" * 128), ("％ｅ", "_e"), ("a:b", "a_b"),
     ],
 )  # fmt: skip
-def test_a_value_becomes_one_plain_name(value, name):
-    assert paths.reduced(value) == name
+def test_path_name_is_one_plain_name(value, name):
+    assert path_name(value) == name
+
+
+@pytest.mark.parametrize(("value", "name"), [(None, "_"), (2025, "2025"), ("a/b", "a_b")])
+def test_template_field_becomes_one_plain_name(value, name):
+    assert paths.fill_in_fields("{year}", lambda field: value) == name
 
 
 @pytest.mark.parametrize("template", ["../{agent_id}", "/etc/{agent_id}", "{agent_id}/../..", "a//../b"])
-def test_a_template_leads_nowhere_else_whoever_wrote_it(make_job, template):
+def test_template_cannot_leave_its_root(make_job, template):
     job = make_job(agent_deposit_path_template=template)
     assert not {"..", ".", ""} & set(paths.dump_folder(job))
     with pytest.raises(validators.ValidationError):
@@ -149,23 +155,23 @@ def test_a_template_leads_nowhere_else_whoever_wrote_it(make_job, template):
 @pytest.mark.parametrize(
     "template", ["{agent_id.__class__}", "{agent_id!r}", "{0}", "{secret}", "{agent_id", "é/{city}", "a b", ""]
 )
-def test_a_template_holds_names_of_fields_and_nothing_else(template):
+def test_template_with_anything_but_fields_in_braces_is_refused(template):
     with pytest.raises(validators.ValidationError):
         validators.validate_template(template)
 
 
 @pytest.mark.parametrize("template", ["{agent_id}/database", "{company_name}/{city}/{database_name}", "x-{year}/y.z"])
-def test_a_plain_template_is_accepted(template):
+def test_plain_template_is_accepted(template):
     validators.validate_template(template)
 
 
-def test_names_in_full_width_digits_are_no_reports(machine, entry):
+def test_report_name_in_full_width_digits_is_ignored(machine, entry):
     machine.deposit()
     (machine.logs / NAME).rename(machine.logs / f"OPERATION_２０２５０６１２_1304_{AGENT}.json")
     assert entry().status == "MISSING"
 
 
-def test_two_jobs_never_take_each_others_current_version(machine, make_job, scan, current):
+def test_jobs_sharing_a_folder_store_nothing(machine, make_job, scan, current):
     make_job()
     other = make_job(agent_id="OTHER")
     machine.deposit()
@@ -184,7 +190,7 @@ def test_two_jobs_never_take_each_others_current_version(machine, make_job, scan
 
 
 @pytest.mark.parametrize("how", ["truncated", "written to", "replaced"])
-def test_a_file_that_changes_while_it_is_hashed_is_not_believed(machine, scan, job, monkeypatch, how, current):
+def test_file_changed_during_hashing_is_not_verified(machine, scan, job, monkeypatch, how, current):
     content = os.urandom(3 * verify.CHUNK)
     machine.deposit(content)
     path, real = machine.dumps / STAGED, os.readv
@@ -204,13 +210,13 @@ def test_a_file_that_changes_while_it_is_hashed_is_not_believed(machine, scan, j
         return real(descriptor, buffers)
 
     monkeypatch.setattr(os, "readv", reading)
-    outcome = scan(EXPECTED + timedelta(minutes=20))
+    result = scan(EXPECTED + timedelta(minutes=20))
     monkeypatch.undo()
-    assert (outcome.results[0]["status"], current()) == ("PENDING", {})
+    assert (result.rows[0]["status"], current()) == ("PENDING", {})
     assert path.exists()
 
 
-def test_a_writer_that_kept_the_file_open_changes_no_verified_backup(machine, entry, current):
+def test_writer_with_an_open_descriptor_cannot_change_the_stored_copy(machine, entry, current):
     machine.deposit()
     with (machine.dumps / STAGED).open("r+b") as writer:
         entry()
@@ -222,15 +228,15 @@ def test_a_writer_that_kept_the_file_open_changes_no_verified_backup(machine, en
 
 LOOK = """
 import re
-outcome = rounds.scan_now(moment)[1]
+result = orchestration.scan_now(moment)[1]
 peak = re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]
-print(outcome.results[0]["status"], int(peak) // 1024)
+print(result.rows[0]["status"], int(peak) // 1024)
 """
 
 
 @pytest.fixture
 def look(elsewhere):
-    """A scan in a process of its own: the status, and the peak of its memory in MiB."""
+    """Scan in another process, and return the status and its peak memory in MiB."""
 
     def looking():
         status, peak = elsewhere(LOOK).stdout.split()
@@ -252,7 +258,7 @@ def look(elsewhere):
         ("a dump of 300 MB", "SUCCESS"),
     ],
 )
-def test_whatever_is_deposited_memory_stays_below_200_mb(machine, job, look, what, status):
+def test_hostile_deposits_keep_memory_below_200_mb(machine, job, look, what, status):
     match what:
         case "a report of 100 MB":
             machine.write_log(NAME, b'{"a": "' + b"x" * 100_000_000)
@@ -261,7 +267,7 @@ def test_whatever_is_deposited_memory_stays_below_200_mb(machine, job, look, wha
         case "a report of 60,000 databases":
             machine.report(databases={f"d{n}": 1 for n in range(60_000)})
         case "a thousand reports":
-            many = {DATABASE: section()} | {f"d{n}": section() for n in range(500)}
+            many = {DATABASE: report_section()} | {f"d{n}": report_section() for n in range(500)}
             for minute in range(1_000):
                 machine.report(EXPECTED + timedelta(minutes=minute), many)
             machine.stage()
@@ -270,7 +276,7 @@ def test_whatever_is_deposited_memory_stays_below_200_mb(machine, job, look, wha
         case "a zstd bomb":
             content = zstandard.ZstdCompressor(threads=0).compress(b"\0" * 500_000_000)
             machine.stage(content, f"{DATABASE}.sql.zst")
-            machine.report(databases={DATABASE: section(content)})
+            machine.report(databases={DATABASE: report_section(content)})
         case "a dump of 300 MB":
             machine.deposit(os.urandom(1_000_000) * 300)
     found, peak = look()
@@ -278,16 +284,16 @@ def test_whatever_is_deposited_memory_stays_below_200_mb(machine, job, look, wha
     assert peak < 200
 
 
-def test_a_folder_of_more_files_than_anybody_deposits_is_said_to_be_one(machine, entry, monkeypatch):
-    monkeypatch.setattr("backups.scanner.disk.opening.MOST_FILES", 3)
+def test_folder_with_too_many_files_is_reported(machine, entry, monkeypatch):
+    monkeypatch.setattr("backups.scanner.disk.opening.MAX_FILES", 3)
     machine.deposit()
     for number in range(3):
         machine.write_log(f"{number}.txt", b"")
     assert codes(entry()) == ["no_report", "too_many_files"]
 
 
-def test_only_the_newest_of_too_many_reports_are_read(machine, entry, monkeypatch):
-    monkeypatch.setattr("backups.scanner.disk.report_folders.MOST_REPORTS", 1)
+def test_newest_of_too_many_reports_are_read(machine, entry, monkeypatch):
+    monkeypatch.setattr("backups.scanner.disk.report_folders.MAX_REPORTS", 1)
     machine.deposit(moment=EXPECTED)
     machine.report(EXPECTED + timedelta(minutes=9), {})
     assert entry().status == "MISSING"

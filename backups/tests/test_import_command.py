@@ -21,7 +21,7 @@ TABLE = "agent_id,database_name,city\nPC-1,a,Douala\nPC-1,b,Yaoundé\n"
 
 @pytest.fixture
 def run(tmp_path):
-    """Imports a text or bytes from a file; what the command printed, and to stderr."""
+    """Return a function that imports a file and returns what the command printed to stdout and stderr."""
 
     def running(content, *options):
         content = content.encode() if isinstance(content, str) else content
@@ -40,7 +40,7 @@ def cities():
     return dict(ExpectedBackupJob.objects.values_list("database_name", "city"))
 
 
-def test_it_imports_and_says_how_many(run):
+def test_command_imports_and_prints_counts(run):
     out, errors = run(TABLE)
     assert json.loads(out) == {"created": 2, "changed": 0, "unchanged": 0}
     assert (errors, cities()) == ("", {"a": "Douala", "b": "Yaoundé"})
@@ -48,20 +48,20 @@ def test_it_imports_and_says_how_many(run):
     assert cities()["a"] == "Kribi"
 
 
-def test_it_is_on_record_as_done_on_the_command_line(run):
+def test_import_is_audited_as_command_line(run):
     run(TABLE)
     event = AuditEvent.objects.get(action="backups.jobs_imported")
     assert (event.actor, event.after) == ("command line", {"created": 2, "changed": 0, "unchanged": 0})
 
 
-def test_line_of_excel_above_the_table_is_no_row(run):
+def test_separator_line_of_excel_is_not_a_row(run):
     out, _errors = run('sep=;\n"agent_id";"database_name"\nPC-1;a\n')
     assert json.loads(out)["created"] == 1
     _out, errors = run("sep=;\nagent_id;database_name;keep_last\nPC-1;a;x\n")
     assert errors.startswith("line 3: PC-1 a: keep_last: ")
 
 
-def test_it_reads_stdin(monkeypatch, capsys):
+def test_command_reads_stdin(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(TABLE.encode())))
     call_command("import_backup_jobs", "-")
     assert json.loads(capsys.readouterr().out)["created"] == 2
@@ -71,30 +71,30 @@ def test_it_reads_stdin(monkeypatch, capsys):
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_it_reads_what_spreadsheets_write(run, delimiter, line_end, mark):
+def test_csv_of_spreadsheets_is_read(run, delimiter, line_end, mark):
     out, errors = run(mark + TABLE.replace(",", delimiter).replace("\n", line_end))
     assert (json.loads(out)["created"], errors) == (2, "")
 
 
-def test_quoted_cells_hold_delimiters_and_apostrophes_formulas(run):
+def test_quoted_delimiters_and_escaped_formulas_are_read(run):
     run('agent_id;database_name;city;company_name\nPC-1;a;"Douala; ""Akwa""";\'=1+1\n')
     job = ExpectedBackupJob.objects.get()
     assert (job.city, job.company_name) == ('Douala; "Akwa"', "=1+1")
 
 
-def test_empty_lines_and_empty_columns_are_nothing(run):
+def test_empty_lines_and_columns_are_ignored(run):
     out, errors = run("\nagent_id,database_name,city,,\nPC-1,a,Douala,,\n\n,,,,\nPC-1,b,Kribi\n")
     assert (json.loads(out)["created"], errors) == (2, "")
 
 
-def test_a_row_that_ends_early_says_nothing_of_the_rest(run):
+def test_short_row_leaves_out_the_remaining_columns(run):
     run(TABLE)
     out, _errors = run("agent_id,database_name,city\nPC-1,a\n")
     assert json.loads(out)["unchanged"] == 1
     assert cities()["a"] == "Douala"
 
 
-def test_a_dry_run_says_the_same_and_does_nothing(run):
+def test_dry_run_prints_the_same_and_writes_nothing(run):
     out, _errors = run(TABLE, "--dry-run")
     assert json.loads(out) == {"created": 2, "changed": 0, "unchanged": 0}
     assert not ExpectedBackupJob.objects.exists()
@@ -102,7 +102,7 @@ def test_a_dry_run_says_the_same_and_does_nothing(run):
 
 
 @pytest.mark.parametrize("options", [(), ("--dry-run",)])
-def test_refusals_name_line_and_column_and_nothing_is_done(run, options):
+def test_refusals_name_line_and_column_and_block_the_import(run, options):
     table = 'agent_id,database_name,city,keep_last\nPC-1,a,"Douala\n",x\n\nPC-1,b,,\nPC-1,c,,0\n'
     with translation.override("fr"):
         out, errors = run(table, *options)
@@ -115,12 +115,12 @@ def test_refusals_name_line_and_column_and_nothing_is_done(run, options):
     assert not ExpectedBackupJob.objects.exists()
 
 
-def test_what_is_no_name_cannot_play_with_the_terminal(run):
+def test_control_characters_are_not_printed(run):
     _out, errors = run("agent_id,database_name\nPC-1,\x1b[2Ja\n")
     assert errors.startswith("line 2: PC-1 [2Ja: database_name: Control")
 
 
-def test_columns_it_does_not_know_are_named(run):
+def test_unknown_columns_are_printed(run):
     out, errors = run("agent_id,database_name,colour\nPC-1,a,red\n")
     assert json.loads(out)["created"] == 1
     assert errors == "These columns are not imported: colour.\n"
@@ -134,47 +134,47 @@ def test_columns_it_does_not_know_are_named(run):
      ("agent_id,database_name\nPC-1,a,more\n", "Line 2 has more cells than there are columns."),
      ('agent_id,database_name\nPC-1,"a\n', "The file is not CSV: look at line 2."), ("agent_id,database_name\nPC-1," + "x" * 200_000, "The file is not CSV: look at line 2.")],
 )  # fmt: skip
-def test_what_is_no_table_is_told_so(run, content, sentence):
+def test_invalid_table_is_refused_with_a_sentence(run, content, sentence):
     _out, errors = run(content)
     assert errors.endswith(f"CommandError: {sentence}\n")
     assert not ExpectedBackupJob.objects.exists()
 
 
-def test_it_reads_five_mebibytes_and_no_more(run):
+def test_file_of_five_mebibytes_is_the_limit(run):
     table = TABLE.encode()
-    table += b"\n" * (import_backup_jobs.MOST_BYTES - len(table))
+    table += b"\n" * (import_backup_jobs.MAX_BYTES - len(table))
     assert json.loads(run(table, "--dry-run")[0])["created"] == 2
     assert "larger than 5 MiB" in run(table + b"\n")[1]
 
 
-def test_it_reads_twenty_thousand_rows_and_no_more(run, monkeypatch):
-    monkeypatch.setattr(import_backup_jobs, "MOST_ROWS", 2)
+def test_twenty_thousand_rows_are_the_limit(run, monkeypatch):
+    monkeypatch.setattr(import_backup_jobs, "MAX_ROWS", 2)
     assert json.loads(run(TABLE, "--dry-run")[0])["created"] == 2
     assert "more than 2 rows" in run(TABLE + "PC-1,c,Kribi\n")[1]
 
 
 @pytest.mark.parametrize("path", ["nowhere.csv", "."])
-def test_a_file_that_cannot_be_read_is_told_so(path):
+def test_unreadable_file_is_an_error(path):
     with pytest.raises(CommandError, match=r"The file cannot be read: .*\."):
         call_command("import_backup_jobs", path)
 
 
-def test_one_that_was_overtaken_is_told_so(run, monkeypatch):
+def test_import_conflict_is_an_error(run, monkeypatch):
     def overtaken(plan, **options):
-        raise planning.Overtaken
+        raise planning.ImportConflict
 
-    monkeypatch.setattr(planning, "carry_out", overtaken)
+    monkeypatch.setattr(planning, "apply_import", overtaken)
     assert run(TABLE) == ("", "CommandError: The expected backups changed meanwhile. Nothing was imported.\n")
 
 
-def test_a_large_table_is_planned_in_one_go(run, django_assert_max_num_queries):
+def test_large_table_is_planned_at_once(run, django_assert_max_num_queries):
     table = "agent_id,database_name,company_name\n" + "".join(f"PC-1,db{number},{number}\n" for number in range(300))
     run(table)
     with django_assert_max_num_queries(6):
         assert json.loads(run(table)[0])["unchanged"] == 300
 
 
-def test_it_reads_a_pipe_without_its_size(tmp_path):
+def test_pipe_is_read_without_knowing_its_size(tmp_path):
     read, write = os.pipe()
     os.write(write, TABLE.encode())
     os.close(write)

@@ -1,4 +1,4 @@
-"""Later reports of a cycle that is verified already: what they change, and what stays."""
+"""Later reports of a verified cycle."""
 
 import gzip
 from datetime import timedelta
@@ -7,19 +7,19 @@ import pytest
 
 from backups.models import BackupEntry, ExpectedBackupJob, Scan
 from backups.scanner import orchestration
-from backups.tests.conftest import AFTER_DEADLINE, AGENT, DATABASE, EXPECTED, REPORTED, dump, section
+from backups.tests.factories import AFTER_DEADLINE, AGENT, DATABASE, EXPECTED, REPORTED, dump, report_section
 from portal.models import OutboxMessage
 
 pytestmark = pytest.mark.django_db
 DAY, QUARTER = timedelta(days=1), timedelta(minutes=15)
 STAGED = f"{DATABASE}.sql.gz"
 CUT, GOOD, BETTER = dump("CREATE TABLE x;\n" * 999)[:-6], dump("CREATE TABLE good;\n"), dump("CREATE TABLE better;\n")
-FAILED = section(backup={"status": False, "error_message": "disk full"})
+FAILED = report_section(backup={"status": False, "error_message": "disk full"})
 
 
 @pytest.fixture
 def entry(job):
-    """Scans this machine as an operator does; the entry."""
+    """Return a function that scans this machine on request and returns the entry."""
 
     def found(at, cycle=EXPECTED):
         orchestration.scan_now(at, AGENT)
@@ -34,7 +34,7 @@ def versions_of(settings):
 
 
 @pytest.mark.parametrize("bad", [CUT, gzip.compress(b"")])
-def test_good_dump_after_one_in_doubt_becomes_the_current_version(machine, entry, job, settings, channel, bad):
+def test_good_dump_after_a_doubtful_one_becomes_current(machine, entry, job, settings, channel, bad):
     machine.deposit(bad, REPORTED)
     assert entry(REPORTED + QUARTER).has_doubts
     machine.deposit(GOOD, REPORTED + QUARTER)
@@ -57,10 +57,10 @@ def test_good_dump_in_the_last_minutes_of_a_cycle_in_doubt_is_found_by_the_next_
     assert (found.warnings, found.late, versions_of(settings)) == ([], True, {"current_version": GOOD})
 
 
-def test_cycle_in_doubt_is_scanned_without_being_asked_for(machine, job, entry):
+def test_cycle_in_doubt_is_scanned_periodically(machine, job, entry):
     machine.deposit(CUT)
     entry(AFTER_DEADLINE)
-    orchestration.look_around()
+    orchestration.queue_periodic_scan()
     assert Scan.objects.latest("pk").agents == 1
 
 
@@ -73,16 +73,14 @@ def test_cycle_in_doubt_without_a_new_report_changes_nothing(machine, entry):
 
 
 @pytest.mark.parametrize("bad", ["failed", "damaged", "in doubt"])
-def test_later_report_without_a_better_dump_is_a_warning_and_undoes_nothing(
-    machine, entry, job, settings, channel, bad
-):
+def test_later_report_without_a_better_dump_only_adds_a_warning(machine, entry, job, settings, channel, bad):
     machine.deposit(GOOD)
     entry(AFTER_DEADLINE)
     match bad:
         case "failed":
             machine.report(REPORTED + timedelta(hours=2), {DATABASE: FAILED})
         case "damaged":
-            machine.report(REPORTED + timedelta(hours=2), {DATABASE: section(BETTER)})
+            machine.report(REPORTED + timedelta(hours=2), {DATABASE: report_section(BETTER)})
         case "in doubt":
             machine.deposit(CUT, REPORTED + timedelta(hours=2))
     for hours in (3, 4):
@@ -120,6 +118,6 @@ def test_later_good_dump_is_found_once_the_next_cycle_opens(machine, entry, job,
 def test_report_sent_again_for_the_stored_dump_changes_nothing(machine, entry, channel):
     machine.deposit(GOOD)
     entry(AFTER_DEADLINE)
-    machine.report(REPORTED + timedelta(hours=1), {DATABASE: section(GOOD)})
+    machine.report(REPORTED + timedelta(hours=1), {DATABASE: report_section(GOOD)})
     found = entry(AFTER_DEADLINE + timedelta(hours=1))
     assert (found.status, found.warnings, found.report_at) == ("SUCCESS", [], REPORTED)

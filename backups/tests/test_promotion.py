@@ -1,4 +1,4 @@
-"""From a verified dump to the current version, whatever happens on the way."""
+"""Promotion of verified dumps, with kills, full disks and simultaneous scans."""
 
 import errno
 import gzip
@@ -14,8 +14,9 @@ import zstandard
 
 from backups.models import BackupEntry, ExpectedBackupJob
 from backups.scanner.disk import copying
-from backups.tests.conftest import AFTER_DEADLINE, DATABASE, EXPECTED, REPORTED, dump, section
+from backups.tests.factories import AFTER_DEADLINE, DATABASE, EXPECTED, REPORTED, dump, report_section
 from portal.models import JobRun, OutboxMessage
+from portal.tests.helpers.waiting import PATIENCE
 from portal.work.jobs import LeaseLost
 
 pytestmark = pytest.mark.django_db
@@ -28,12 +29,12 @@ ZST = zstandard.ZstdCompressor().compress(b"-- zst\n")
 
 @pytest.fixture
 def old_version(machine, entry):
-    """The day before was a success."""
+    """Store a success of the day before."""
     machine.deposit(OLD, REPORTED - DAY)
     return entry(AFTER_DEADLINE - DAY, EXPECTED - DAY)
 
 
-def test_the_former_current_version_goes_to_the_versions(machine, entry, old_version, current, versions):
+def test_former_current_version_becomes_a_version(machine, entry, old_version, current, versions):
     machine.deposit(NEW)
     found = entry()
     old_version.refresh_from_db()
@@ -41,7 +42,7 @@ def test_the_former_current_version_goes_to_the_versions(machine, entry, old_ver
     assert (current(), versions()) == ({STAGED: NEW}, {f"20250611T1300Z_{STAGED}": OLD})
 
 
-def test_a_dump_in_another_format_replaces_the_current_version_too(machine, entry, old_version, current, versions):
+def test_dump_in_another_format_replaces_the_current_version(machine, entry, old_version, current, versions):
     content = ZST
     machine.stage(content, f"{DATABASE}.sql.zst")
     machine.deposit(content, staged_file_name=f"{DATABASE}.sql.zst")
@@ -49,7 +50,7 @@ def test_a_dump_in_another_format_replaces_the_current_version_too(machine, entr
     assert (current(), versions()) == ({f"{DATABASE}.sql.zst": content}, {f"20250611T1300Z_{STAGED}": OLD})
 
 
-def test_a_file_that_nobody_recorded_is_kept_among_the_versions(machine, entry, settings, current, versions):
+def test_unrecorded_current_file_is_kept_as_a_version(machine, entry, settings, current, versions):
     folder = settings.VALIDATED_ROOT / "ACME" / "_" / DATABASE / "current_version"
     folder.mkdir(parents=True)
     (folder / STAGED).write_bytes(OLD)
@@ -59,7 +60,7 @@ def test_a_file_that_nobody_recorded_is_kept_among_the_versions(machine, entry, 
     assert [*versions().values()] == [OLD]
 
 
-def test_dump_in_doubt_goes_to_the_versions_where_a_good_one_is_stored(machine, entry, old_version, current, versions):
+def test_dump_in_doubt_becomes_a_version_beside_a_good_one(machine, entry, old_version, current, versions):
     machine.deposit(DOUBTFUL)
     found = entry()
     old_version.refresh_from_db()
@@ -69,7 +70,7 @@ def test_dump_in_doubt_goes_to_the_versions_where_a_good_one_is_stored(machine, 
     assert not (machine.dumps / STAGED).exists()
 
 
-def test_dump_in_doubt_is_current_until_a_good_one_comes(machine, entry, current, versions):
+def test_dump_in_doubt_is_current_until_a_good_one_arrives(machine, entry, current, versions):
     seen, good = [], dump("-- as long as those that are cut, so that it did not shrink\n")
     for day, content in enumerate([DOUBTFUL, DOUBTFUL[:-1], good, DOUBTFUL]):
         machine.deposit(content, REPORTED + day * DAY)
@@ -91,13 +92,13 @@ def test_good_dump_of_an_earlier_cycle_replaces_a_later_one_in_doubt(machine, en
     assert (current(), versions()) == ({STAGED: OLD}, {f"20250612T1300Z_{STAGED}": DOUBTFUL})
 
 
-def test_dump_in_doubt_replaces_a_current_version_that_is_damaged(machine, entry, old_version, current):
+def test_dump_in_doubt_replaces_a_damaged_current_version(machine, entry, old_version, current):
     ExpectedBackupJob.objects.update(damage={"code": "current_differs"})
     machine.deposit(DOUBTFUL)
     assert (entry().promotion, current()) == ("promoted", {STAGED: DOUBTFUL})
 
 
-def test_a_filesystem_without_links_gets_copies(machine, entry, old_version, current, versions, monkeypatch):
+def test_filesystem_without_hard_links_gets_copies(machine, entry, old_version, current, versions, monkeypatch):
     def refusing(*arguments, **options):
         raise OSError(errno.EOPNOTSUPP, "no links here")
 
@@ -107,9 +108,7 @@ def test_a_filesystem_without_links_gets_copies(machine, entry, old_version, cur
     assert (current(), versions()) == ({STAGED: NEW}, {f"20250611T1300Z_{STAGED}": OLD})
 
 
-def test_a_filesystem_that_cannot_sync_folders_is_good_enough(
-    machine, entry, old_version, current, versions, monkeypatch
-):
+def test_filesystem_without_folder_sync_is_accepted(machine, entry, old_version, current, versions, monkeypatch):
     real = os.fsync
 
     def refusing(descriptor):
@@ -123,9 +122,7 @@ def test_a_filesystem_that_cannot_sync_folders_is_good_enough(
     assert (current(), versions()) == ({STAGED: NEW}, {f"20250611T1300Z_{STAGED}": OLD})
 
 
-def test_a_dump_that_was_replaced_after_it_was_verified_is_left_for_the_next_cycle(
-    machine, entry, current, monkeypatch
-):
+def test_staged_file_replaced_after_verification_is_kept(machine, entry, current, monkeypatch):
     machine.deposit(NEW)
     later = dump("-- later\n")
 
@@ -134,12 +131,12 @@ def test_a_dump_that_was_replaced_after_it_was_verified_is_left_for_the_next_cyc
             (machine.dumps / "x").write_bytes(later)
             (machine.dumps / "x").rename(machine.dumps / STAGED)
 
-    monkeypatch.setattr(copying, "reached", replacing)
+    monkeypatch.setattr(copying, "step_reached", replacing)
     assert entry().promotion == "promoted"
     assert (current(), (machine.dumps / STAGED).read_bytes()) == ({STAGED: NEW}, later)
 
 
-def test_what_a_scan_of_an_old_moment_finds_never_replaces_a_newer_version(machine, entry, current):
+def test_scan_of_an_old_moment_never_replaces_a_newer_version(machine, entry, current):
     machine.deposit(NEW)
     entry()
     shutil.rmtree(machine.logs)
@@ -148,7 +145,7 @@ def test_what_a_scan_of_an_old_moment_finds_never_replaces_a_newer_version(machi
     assert (found.status, found.promotion, current()) == ("SUCCESS", "none", {STAGED: NEW})
 
 
-def test_a_version_is_found_however_long_nothing_was_stored(machine, entry, current, versions):
+def test_current_version_is_found_after_a_long_pause(machine, entry, current, versions):
     machine.deposit(OLD)
     entry()
     machine.deposit(NEW, REPORTED + 40 * DAY)
@@ -159,7 +156,7 @@ def test_a_version_is_found_however_long_nothing_was_stored(machine, entry, curr
 
 
 @pytest.mark.parametrize("how", ["gone", "known to be damaged"])
-def test_an_unchanged_dump_replaces_a_current_version_that_is_no_good(machine, entry, job, current, settings, how):
+def test_unchanged_dump_replaces_an_unusable_current_version(machine, entry, job, current, settings, how):
     machine.deposit()
     entry()
     path = settings.VALIDATED_ROOT / "ACME" / "_" / DATABASE / "current_version" / STAGED
@@ -176,7 +173,7 @@ def test_an_unchanged_dump_replaces_a_current_version_that_is_no_good(machine, e
         assert BackupEntry.objects.get(cycle_at=EXPECTED).promotion == "none"
 
 
-def test_a_folder_that_is_changed_loses_nothing(machine, entry, job, current, settings):
+def test_changed_storage_folder_loses_nothing(machine, entry, job, current, settings):
     machine.deposit(OLD)
     entry()
     job.refresh_from_db()
@@ -191,24 +188,24 @@ def test_a_folder_that_is_changed_loses_nothing(machine, entry, job, current, se
     assert (current(company="ACME"), current(company="NEWCO")) == ({}, {STAGED: NEW})
 
 
-def test_two_jobs_of_one_machine_in_one_folder_are_both_refused(machine, make_job, scan, settings):
+def test_two_jobs_of_one_machine_in_one_folder_store_nothing(machine, make_job, scan, settings):
     for name in ("a", "b"):
         make_job(name, final_storage_path_template="{company_name}")
         machine.stage(dump(name), f"{name}.sql.gz")
-    machine.report(databases={name: section(dump(name)) for name in ("a", "b")})
+    machine.report(databases={name: report_section(dump(name)) for name in ("a", "b")})
     for minutes in (0, 15):
         scan(AFTER_DEADLINE + timedelta(minutes=minutes))
     assert {entry.promotion_reason["code"] for entry in BackupEntry.objects.all()} == {"storage_shared"}
     assert [*settings.VALIDATED_ROOT.rglob("*.gz")] == []
 
 
-def test_a_scan_that_is_interrupted_leaves_no_descriptor_and_no_copy(machine, scan, job, monkeypatch, settings):
+def test_interrupted_scan_leaves_no_descriptor_and_no_copy(machine, scan, job, monkeypatch, settings):
     machine.deposit()
 
     def overtaken(*arguments, **options):
         raise LeaseLost("taken")
 
-    monkeypatch.setattr("backups.scanner.verify.measure", overtaken)
+    monkeypatch.setattr("backups.scanner.examine.measure_file", overtaken)
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         scan()
@@ -223,24 +220,24 @@ import os, signal
 def ending(step):
     if step == "{step}":
         os.kill(os.getpid(), signal.SIGKILL)
-store.reached = ending
-rounds.scan_now(moment)
+copying.step_reached = ending
+orchestration.scan_now(moment)
 """
-SCAN = "rounds.scan_now(moment)\n"
+SCAN = "orchestration.scan_now(moment)\n"
 
 
 def forget_the_dead():
-    """The lease of a process that was killed runs out."""
+    """Let the lease of a killed process expire."""
     JobRun.objects.filter(status="running").update(lease_expires_at="2020-01-01T00:00:00Z")
 
 
 @pytest.mark.one_database("files; a kill at each step is tested on both")
 @pytest.mark.parametrize("step", ["archived", "replaced", "installed"])
-def test_a_kill_while_the_format_changes_leaves_one_current_version(
+def test_kill_during_a_format_change_leaves_one_current_version(
     transactional_db, machine, old_version, elsewhere, current, versions, step
 ):
     machine.stage(ZST, f"{DATABASE}.sql.zst")
-    machine.report(databases={DATABASE: section(ZST) | {"staged_file_name": f"{DATABASE}.sql.zst"}})
+    machine.report(databases={DATABASE: report_section(ZST) | {"staged_file_name": f"{DATABASE}.sql.zst"}})
     elsewhere(KILLED_AT.format(step=step), returncode=-signal.SIGKILL)
     forget_the_dead()
     elsewhere(SCAN, AFTER_DEADLINE + QUARTER)
@@ -249,10 +246,10 @@ def test_a_kill_while_the_format_changes_leaves_one_current_version(
 
 @pytest.mark.one_database("files; a kill at each step is tested on both")
 @pytest.mark.parametrize("step", ["archived", "replaced"])
-def test_a_kill_on_a_filesystem_without_links_keeps_no_backup_from_being_stored(
+def test_kill_without_hard_links_does_not_block_storing(
     transactional_db, machine, old_version, elsewhere, current, versions, step
 ):
-    """The kernel looks at the target's name before it says that it cannot link."""
+    """Refuse links as the kernel does, after a look at the target's name."""
     without_links = """
 import errno, os
 def refusing(source, target, **folders):
@@ -269,7 +266,7 @@ os.link = refusing
 
 
 @pytest.mark.parametrize("step", ["begun", "sealed", "recorded", "archived", "replaced", "installed", "cleared"])
-def test_a_kill_at_any_step_leaves_a_whole_current_version(
+def test_kill_at_any_step_leaves_an_intact_current_version(
     transactional_db, channel, machine, old_version, elsewhere, current, versions, step
 ):
     machine.deposit(NEW)
@@ -286,7 +283,7 @@ def test_a_kill_at_any_step_leaves_a_whole_current_version(
 
 
 @pytest.mark.parametrize("step", ["begun", "sealed", "recorded", "installed", "cleared"])
-def test_kill_while_a_dump_in_doubt_is_stored_leaves_it_among_the_versions(
+def test_kill_while_storing_a_doubtful_dump_leaves_it_a_version(
     transactional_db, machine, old_version, elsewhere, current, versions, step
 ):
     machine.deposit(DOUBTFUL)
@@ -300,9 +297,7 @@ def test_kill_while_a_dump_in_doubt_is_stored_leaves_it_among_the_versions(
     assert BackupEntry.objects.get(cycle_at=EXPECTED).promotion == "archived"
 
 
-def test_a_dump_that_was_lost_between_verifying_and_storing_is_said_to_be(
-    transactional_db, channel, machine, job, elsewhere, current
-):
+def test_dump_lost_before_storing_is_marked_lost(transactional_db, channel, machine, job, elsewhere, current):
     machine.deposit(NEW)
     elsewhere(KILLED_AT.format(step="recorded"), returncode=-signal.SIGKILL)
     (machine.dumps / STAGED).unlink()
@@ -313,7 +308,7 @@ def test_a_dump_that_was_lost_between_verifying_and_storing_is_said_to_be(
     assert OutboxMessage.objects.get().title.endswith("was verified, but is not stored")
 
 
-def test_another_dump_never_takes_the_place_of_the_verified_one(transactional_db, machine, job, elsewhere, current):
+def test_replaced_staged_file_is_never_stored(transactional_db, machine, job, elsewhere, current):
     machine.deposit(NEW)
     elsewhere(KILLED_AT.format(step="recorded"), returncode=-signal.SIGKILL)
     machine.stage(OLD)
@@ -325,7 +320,7 @@ def test_another_dump_never_takes_the_place_of_the_verified_one(transactional_db
 
 
 @pytest.mark.parametrize("status", ["SUCCESS", "MISSING"])
-def test_two_scanners_at_once_make_one_entry_and_one_message(
+def test_simultaneous_scanners_make_one_entry_and_one_notice(
     transactional_db, channel, machine, make_job, start_elsewhere, status
 ):
     for number in range(10):
@@ -335,7 +330,7 @@ def test_two_scanners_at_once_make_one_entry_and_one_message(
             own.deposit(dump(f"-- {number}\n"), database=f"db{number}")
     both = [start_elsewhere(SCAN) for _ in range(2)]
     for process in both:
-        _out, errors = process.communicate(timeout=120)
+        _out, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, errors
     assert [*BackupEntry.objects.values_list("status", flat=True)] == [status] * 10
     assert OutboxMessage.objects.count() == (0 if status == "SUCCESS" else 10)
@@ -346,7 +341,7 @@ def test_two_scanners_at_once_make_one_entry_and_one_message(
 
 @pytest.fixture
 def small_disk(tmp_path, settings):
-    """A file system of 256 KiB in the place of the root of verified backups."""
+    """Mount a file system of 256 KiB as the storage root."""
     settings.VALIDATED_ROOT = tmp_path / "small"
     settings.VALIDATED_ROOT.mkdir()
     mounted = subprocess.run(
@@ -359,7 +354,7 @@ def small_disk(tmp_path, settings):
     subprocess.run(["umount", settings.VALIDATED_ROOT], check=True)
 
 
-def test_a_full_disk_keeps_the_old_version_and_the_new_one_is_stored_later(
+def test_full_disk_keeps_the_old_version_until_the_new_one_fits(
     small_disk, channel, machine, scan, job, current, monkeypatch
 ):
     real = os.write
@@ -373,9 +368,9 @@ def test_a_full_disk_keeps_the_old_version_and_the_new_one_is_stored_later(
     machine.deposit(large)
     if small_disk is None:
         monkeypatch.setattr(os, "write", full)
-    outcome = scan()
+    result = scan()
     monkeypatch.setattr(os, "write", real)
-    assert (outcome.results[-1]["status"], outcome.results[-1]["promoted"]) == ("SUCCESS", False)
+    assert (result.rows[-1]["status"], result.rows[-1]["promoted"]) == ("SUCCESS", False)
     found = BackupEntry.objects.get(cycle_at=EXPECTED)
     assert (found.promotion, found.promotion_reason["code"]) == ("failed", "storage_full")
     assert (current(), (machine.dumps / STAGED).read_bytes()) == ({STAGED: OLD}, large)
@@ -388,12 +383,10 @@ def test_a_full_disk_keeps_the_old_version_and_the_new_one_is_stored_later(
     assert not (machine.dumps / STAGED).exists()
 
 
-def test_without_the_root_of_verified_backups_they_are_verified_and_stored_later(
-    settings, channel, machine, scan, old_version, current
-):
+def test_missing_storage_root_delays_storing(settings, channel, machine, scan, old_version, current):
     gone = settings.VALIDATED_ROOT.rename(settings.VALIDATED_ROOT.with_name("unmounted"))
     machine.deposit()
-    assert scan().results[0]["status"] == "SUCCESS"
+    assert scan().rows[0]["status"] == "SUCCESS"
     assert BackupEntry.objects.get(cycle_at=EXPECTED).promotion_reason["code"] == "storage_absent"
     assert OutboxMessage.objects.count() == 1
     assert not settings.VALIDATED_ROOT.exists()
@@ -402,13 +395,13 @@ def test_without_the_root_of_verified_backups_they_are_verified_and_stored_later
     assert current() == {STAGED: dump()}
 
 
-def test_the_root_of_verified_backups_is_made_for_the_first_of_them(settings, machine, entry, current):
+def test_storage_root_is_created_for_the_first_backup(settings, machine, entry, current):
     settings.VALIDATED_ROOT = settings.VALIDATED_ROOT / "not" / "there"
     machine.deposit()
     assert (entry().promotion, current()) == ("promoted", {STAGED: dump()})
 
 
-def test_a_newer_version_makes_one_that_could_not_be_stored_unimportant(settings, machine, scan, job, current):
+def test_newer_version_ends_the_storing_of_an_older_one(settings, machine, scan, job, current):
     settings.VALIDATED_ROOT.rmdir()
     settings.VALIDATED_ROOT.write_text("in the way")
     machine.deposit(OLD)
@@ -421,7 +414,7 @@ def test_a_newer_version_makes_one_that_could_not_be_stored_unimportant(settings
     assert (promotions, current()) == ({EXPECTED: "none", EXPECTED + DAY: "promoted"}, {STAGED: NEW})
 
 
-def test_the_stored_dump_is_readable_by_its_owner_alone(machine, entry, settings):
+def test_stored_dump_is_readable_by_its_owner_alone(machine, entry, settings):
     machine.deposit()
     entry()
     path = settings.VALIDATED_ROOT / "ACME" / "_" / DATABASE / "current_version" / STAGED
@@ -443,7 +436,7 @@ LATER = timedelta(minutes=15)
 
 @pytest.mark.parametrize("ending", [".sql.gz", ".sql.zst"])
 @pytest.mark.parametrize("has_history", [False, True])
-def test_good_dump_of_the_same_cycle_replaces_the_one_in_doubt(
+def test_good_dump_of_the_same_cycle_replaces_the_doubtful_one(
     machine, entry, request, current, versions, has_history, ending
 ):
     if has_history:
@@ -452,7 +445,7 @@ def test_good_dump_of_the_same_cycle_replaces_the_one_in_doubt(
     entry()
     good = NEW if ending == ".sql.gz" else ZST
     machine.stage(good, f"{DATABASE}{ending}")
-    machine.report(REPORTED + LATER, {DATABASE: section(good) | {"staged_file_name": f"{DATABASE}{ending}"}})
+    machine.report(REPORTED + LATER, {DATABASE: report_section(good) | {"staged_file_name": f"{DATABASE}{ending}"}})
     found = entry(AFTER_DEADLINE + LATER)
     assert (found.status, found.warnings, found.promotion) == ("SUCCESS", [], "promoted")
     assert current() == {f"{DATABASE}{ending}": good}
@@ -480,7 +473,7 @@ def test_smaller_dump_in_doubt_of_the_same_cycle_replaces_nothing(machine, entry
     assert (entry(AFTER_DEADLINE + 3 * LATER).warnings, current()) == ([], {STAGED: NEW})
 
 
-def test_unchanged_dump_of_the_same_cycle_removes_the_one_in_doubt(machine, entry, old_version, current, versions):
+def test_unchanged_dump_of_the_same_cycle_removes_the_doubtful_one(machine, entry, old_version, current, versions):
     machine.deposit(DOUBTFUL)
     entry()
     machine.deposit(OLD, REPORTED + LATER)
@@ -489,7 +482,7 @@ def test_unchanged_dump_of_the_same_cycle_removes_the_one_in_doubt(machine, entr
     assert (current(), versions()) == ({STAGED: OLD}, {})
 
 
-def test_the_same_dump_in_doubt_reported_again_stays_where_it_is(machine, entry, current, versions):
+def test_doubtful_dump_reported_again_stays_in_place(machine, entry, current, versions):
     for ago in (0 * LATER, LATER):
         machine.deposit(DOUBTFUL, REPORTED + ago)
         found = entry(AFTER_DEADLINE + ago)
@@ -499,17 +492,17 @@ def test_the_same_dump_in_doubt_reported_again_stays_where_it_is(machine, entry,
 def test_failure_reported_later_leaves_the_dump_in_doubt_stored(machine, entry, current):
     machine.deposit(DOUBTFUL)
     entry()
-    machine.report(REPORTED + LATER, {DATABASE: section(backup={"status": False})})
+    machine.report(REPORTED + LATER, {DATABASE: report_section(backup={"status": False})})
     found = entry(AFTER_DEADLINE + LATER)
     assert (found.status, found.promotion, current()) == ("SUCCESS", "promoted", {STAGED: DOUBTFUL})
 
 
-def test_dump_that_cannot_be_stored_removes_none_of_its_cycle(machine, entry, current, monkeypatch):
+def test_failed_storing_removes_no_dump_of_its_cycle(machine, entry, current, monkeypatch):
     machine.deposit(DOUBTFUL)
     entry()
     machine.deposit(NEW, REPORTED + LATER)
-    monkeypatch.setattr(copying, "refuse_without_room", raising(OSError(errno.ENOSPC, "full")))
-    machine.report(REPORTED + DAY, {DATABASE: section(backup={"status": False})})
+    monkeypatch.setattr(copying, "require_space", raising(OSError(errno.ENOSPC, "full")))
+    machine.report(REPORTED + DAY, {DATABASE: report_section(backup={"status": False})})
     assert entry(AFTER_DEADLINE + DAY).promotion == "failed"
     assert BackupEntry.objects.get(cycle_at=EXPECTED + DAY).status == "FAILED"
     assert current() == {STAGED: DOUBTFUL}
@@ -517,7 +510,7 @@ def test_dump_that_cannot_be_stored_removes_none_of_its_cycle(machine, entry, cu
 
 @pytest.mark.one_database("files; a kill at each step is tested on both")
 @pytest.mark.parametrize("step", ["recorded", "replaced", "installed", "cleared"])
-def test_kill_while_a_dump_in_doubt_is_replaced_leaves_one_file_of_its_cycle(
+def test_kill_while_replacing_a_doubtful_dump_leaves_one_file(
     transactional_db, machine, old_version, elsewhere, current, versions, step
 ):
     machine.deposit(DOUBTFUL)

@@ -1,4 +1,4 @@
-"""Reports of agents, read strictly. No file, no database."""
+"""Parsing of reports, without files or database."""
 
 import json
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 
 from backups.scanner import report
-from backups.tests.conftest import AGENT, DATABASE, REPORTED, dump, section
+from backups.tests.factories import AGENT, DATABASE, REPORTED, dump, report_section
 
 NAME = f"OPERATION_20250612_1304_{AGENT}.json"
 SAMPLES = Path(settings.BASE_DIR) / "demo" / "deposits"
@@ -16,11 +16,11 @@ SAMPLES = Path(settings.BASE_DIR) / "demo" / "deposits"
 
 def parsed(content, wanted=(DATABASE,)):
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return report.parsed(NAME, REPORTED, AGENT, wanted, raw)
+    return report.parse_report(NAME, REPORTED, AGENT, wanted, raw)
 
 
 def body(**changes):
-    root = {"agent_id": AGENT, "timestamp": "2025-06-12T13:04:11Z", "databases": {DATABASE: section()}}
+    root = {"agent_id": AGENT, "timestamp": "2025-06-12T13:04:11Z", "databases": {DATABASE: report_section()}}
     return {key: value for key, value in (root | changes).items() if value is not ...}
 
 
@@ -28,9 +28,9 @@ def codes(claim):
     return [fault["code"] for fault in claim.faults]
 
 
-def test_the_first_dialect_is_read():
+def test_first_dialect_is_parsed():
     path = SAMPLES / "agent_douala_prod_01" / "log" / "OPERATION_20250612_1300_agent_douala_prod_01.json"
-    found = report.parsed(path.name, REPORTED, "agent_douala_prod_01", ["compta_db"], path.read_bytes())
+    found = report.parse_report(path.name, REPORTED, "agent_douala_prod_01", ["compta_db"], path.read_bytes())
     assert found.moment == datetime(2025, 6, 12, 13, 4, 11, tzinfo=UTC)
     claim = found.claims["compta_db"]
     assert (claim.size, claim.sha256[:8], claim.staged_name, claim.failed, claim.faults) == (
@@ -43,10 +43,10 @@ def test_the_first_dialect_is_read():
     assert found.unexpected == ("stock_db",)
 
 
-def test_the_second_dialect_is_read():
+def test_second_dialect_is_parsed():
     path = SAMPLES / "SIRPACAM_YAOUNDE_CENTRE" / "log" / "20250612_200600_SIRPACAM_YAOUNDE_CENTRE.json"
     database = "SIRPACAM_YAOUNDE_CAISSE_2025"
-    found = report.parsed(path.name, REPORTED, "SIRPACAM_YAOUNDE_CENTRE", [database], path.read_bytes())
+    found = report.parse_report(path.name, REPORTED, "SIRPACAM_YAOUNDE_CENTRE", [database], path.read_bytes())
     assert found.moment == datetime(2025, 6, 12, 20, 6, tzinfo=UTC)
     claim = found.claims[database]
     assert (claim.size, claim.sha256[:8], claim.staged_name) == (12152, "af4bbdeb", f"{database}.sql.gz")
@@ -56,14 +56,14 @@ def test_the_second_dialect_is_read():
     "key", ["sha256", "sha256_checksum", "hash_post_compress", "agent_compress_hash_post_compress"]
 )
 @pytest.mark.parametrize("size", ["size", "size_post_compress", "size_bytes", "agent_compress_size_post_compress"])
-def test_hash_and_size_have_several_names(key, size):
-    steps = section() | {"compress_process": {"status": True, key: "AB" * 32, size: 5}}
+def test_hash_and_size_are_found_under_each_name(key, size):
+    steps = report_section() | {"compress_process": {"status": True, key: "AB" * 32, size: 5}}
     claim = parsed(body(databases={DATABASE: steps})).claims[DATABASE]
     assert (claim.sha256, claim.size, claim.faults) == ("ab" * 32, 5, ())
 
 
 @pytest.mark.parametrize(
-    ("content", "fault", "is_whole"),
+    ("content", "fault", "is_complete"),
     [
         (b"", "report_not_json", False),
         (b'{"agent_id": "SRV', "report_not_json", False),
@@ -87,16 +87,16 @@ def test_hash_and_size_have_several_names(key, size):
         (body(databases=[]), "report_no_databases", True),
     ],
 )
-def test_a_malformed_root_is_a_fault_of_all(content, fault, is_whole):
+def test_malformed_report_has_a_fault(content, fault, is_complete):
     found = parsed(content)
-    assert (found.fault["code"], found.is_whole, found.claims) == (fault, is_whole, {})
+    assert (found.fault["code"], found.is_complete, found.claims) == (fault, is_complete, {})
 
 
-def test_a_byte_order_mark_is_tolerated():
+def test_byte_order_mark_is_accepted():
     assert parsed(b"\xef\xbb\xbf" + json.dumps(body()).encode()).fault is None
 
 
-def test_a_faulty_report_still_tells_its_moment():
+def test_faulty_report_keeps_its_moment():
     assert parsed(body(databases=[], timestamp="2025-06-12T15:00:00+01:00")).moment == datetime(
         2025, 6, 12, 14, tzinfo=UTC
     )
@@ -124,19 +124,19 @@ def test_a_faulty_report_still_tells_its_moment():
         ({"backup": {"status": None}, "transfer": {"status": None}}, ["status_malformed", "status_malformed"]),
     ],
 )
-def test_each_fault_of_a_section_is_named(steps, expected):
-    assert codes(parsed(body(databases={DATABASE: section(**steps)})).claims[DATABASE]) == expected
+def test_each_fault_of_a_section_is_listed(steps, expected):
+    assert codes(parsed(body(databases={DATABASE: report_section(**steps)})).claims[DATABASE]) == expected
 
 
-def test_a_missing_step_is_a_fault():
-    steps = {name: step for name, step in section().items() if name != "transfer_process"}
+def test_missing_step_is_a_fault():
+    steps = {name: step for name, step in report_section().items() if name != "transfer_process"}
     claim = parsed(body(databases={DATABASE: steps})).claims[DATABASE]
     assert claim.faults == ({"code": "section_missing", "section": "transfer"},)
 
 
 @pytest.mark.parametrize("value", [None, [], "ok", 5])
-def test_a_section_that_is_no_object_fails_its_database_alone(value):
-    found = parsed(body(databases={DATABASE: value, "stock_db": section()}), [DATABASE, "stock_db"])
+def test_malformed_section_fails_only_its_database(value):
+    found = parsed(body(databases={DATABASE: value, "stock_db": report_section()}), [DATABASE, "stock_db"])
     assert codes(found.claims[DATABASE]) == ["section_malformed"]
     assert codes(found.claims["stock_db"]) == []
 
@@ -144,30 +144,30 @@ def test_a_section_that_is_no_object_fails_its_database_alone(value):
 @pytest.mark.parametrize(
     "name", ["../../etc/passwd", "a/.b.gz", "a/", ".hidden.gz", "dump.sql", "ｄump.gz", "x.gz\n", 5]
 )
-def test_a_staged_name_is_a_plain_name(name):
-    claim = parsed(body(databases={DATABASE: section() | {"staged_file_name": name}})).claims[DATABASE]
+def test_staged_name_must_be_plain(name):
+    claim = parsed(body(databases={DATABASE: report_section() | {"staged_file_name": name}})).claims[DATABASE]
     assert (codes(claim), claim.staged_name) == (["staged_name_malformed"], None)
 
 
-def test_a_failed_step_needs_no_hash():
-    steps = section(backup={"status": False, "error_message": "disk\x1b[31m full\n"}) | {
+def test_failed_step_needs_no_hash():
+    steps = report_section(backup={"status": False, "error_message": "disk\x1b[31m full\n"}) | {
         "compress_process": {"status": None}
     }
     claim = parsed(body(databases={DATABASE: steps})).claims[DATABASE]
     assert claim.failed == {"code": "step_failed_saying", "section": "backup_process", "text": "disk [31m full"}
 
 
-def test_what_a_failed_step_says_is_cut_and_holds_no_token():
+def test_message_of_a_failed_step_is_cut_and_redacted():
     token = "vigie_agent_" + "a" * 12 + "_" + "b" * 43 + "_" + "c" * 6
-    steps = section(transfer={"status": False, "error_message": f"refused {token} " + "x" * 500})
+    steps = report_section(transfer={"status": False, "error_message": f"refused {token} " + "x" * 500})
     text = parsed(body(databases={DATABASE: steps})).claims[DATABASE].failed["text"]
     assert "b" * 43 not in text
     assert len(text) == 200
 
 
-def test_databases_nobody_wants_cost_no_memory():
+def test_unexpected_databases_are_limited():
     found = parsed(body(databases={f"db{n}": 1 for n in range(10_000)}))
-    assert (found.claims, len(found.unexpected)) == ({}, report.MOST_UNEXPECTED)
+    assert (found.claims, len(found.unexpected)) == ({}, report.MAX_UNEXPECTED)
 
 
 @pytest.mark.parametrize(
@@ -185,18 +185,18 @@ def test_databases_nobody_wants_cost_no_memory():
         (f"OPERATION_20250612_1304_../{AGENT}.json", None),
     ],
 )
-def test_only_names_of_reports_are_looked_into(name, moment):
-    assert report.moment_in(name, AGENT) == moment
+def test_only_report_names_have_a_moment(name, moment):
+    assert report.moment_of_name(name, AGENT) == moment
 
 
-def test_times_without_a_zone_are_read_as_utc():
+def test_time_without_zone_is_utc():
     found = parsed(body(timestamp="2025-06-12 13:04:11.142592"))
     assert found.moment == datetime(2025, 6, 12, 13, 4, 11, 142592, tzinfo=UTC)
     assert found.spellings == {"no_zone"}
 
 
 @pytest.mark.parametrize("key", ["timestamp", "operation_timestamp", "operation_end_time"])
-def test_time_of_the_operation_has_several_names(key):
+def test_time_of_the_operation_is_found_under_each_name(key):
     found = parsed(body(**{"timestamp": ..., key: "2025-06-12T13:04:11Z"}))
     assert (found.fault, found.moment, found.spellings) == (None, datetime(2025, 6, 12, 13, 4, 11, tzinfo=UTC), set())
 
@@ -204,27 +204,29 @@ def test_time_of_the_operation_has_several_names(key):
 @pytest.mark.parametrize(
     ("steps", "spelling"),
     [
-        (section(backup={"status": "True"}), "status_as_text"),
-        (section(compress={"size": str(len(dump()))}), "size_as_text"),
-        (section() | {"staged_file_name": r"C:\Backup\compta_db.sql.gz"}, "staged_path"),
-        (section() | {"staged_file_name": "/home/agent/compta_db.sql.gz"}, "staged_path"),
-        (section(transfer={"end_time": "2025-06-12 13:04:11"}), "no_zone"),
+        (report_section(backup={"status": "True"}), "status_as_text"),
+        (report_section(compress={"size": str(len(dump()))}), "size_as_text"),
+        (report_section() | {"staged_file_name": r"C:\Backup\compta_db.sql.gz"}, "staged_path"),
+        (report_section() | {"staged_file_name": "/home/agent/compta_db.sql.gz"}, "staged_path"),
+        (report_section(transfer={"end_time": "2025-06-12 13:04:11"}), "no_zone"),
     ],
 )
-def test_spelling_of_real_agents_is_read_and_noted(steps, spelling):
+def test_spellings_of_real_agents_are_accepted_and_listed(steps, spelling):
     found = parsed(body(databases={DATABASE: steps}))
     claim = found.claims[DATABASE]
     assert (claim.faults, claim.failed, claim.size, found.spellings) == ((), None, len(dump()), {spelling})
     assert claim.staged_name in (None, "compta_db.sql.gz")
 
 
-def test_status_false_as_text_is_a_failed_step_and_null_as_text_says_nothing():
-    claim = parsed(body(databases={DATABASE: section(transfer={"status": "False", "error_message": "null"})})).claims
+def test_false_as_text_is_a_failure_and_null_as_text_no_message():
+    claim = parsed(
+        body(databases={DATABASE: report_section(transfer={"status": "False", "error_message": "null"})})
+    ).claims
     assert claim[DATABASE].failed == {"code": "step_failed", "section": "transfer_process"}
 
 
-def test_agent_id_in_another_case_is_the_machines_own():
-    found = report.parsed(
+def test_agent_id_matches_in_any_case():
+    found = report.parse_report(
         NAME.lower().replace("operation", "OPERATION"),
         REPORTED,
         AGENT,
@@ -236,29 +238,31 @@ def test_agent_id_in_another_case_is_the_machines_own():
 
 def test_database_names_are_compared_in_nfc():
     composed, decomposed = "Comptabilit\u00e9", "Comptabilite\u0301"
-    assert [*parsed(body(databases={decomposed: section()}), [composed]).claims] == [composed]
+    assert [*parsed(body(databases={decomposed: report_section()}), [composed]).claims] == [composed]
 
 
 @pytest.mark.parametrize(
     ("overall", "steps", "expected"),
     [
-        ("failed_globally", section(), True),
-        ("completed_with_errors", section(), True),
-        (False, section(), True),
-        ("False", section(), True),
-        ("completed", section(), False),
-        (True, section(), False),
-        (None, section(), False),
-        ("failed_globally", section(backup={"status": False}), False),
+        ("failed_globally", report_section(), True),
+        ("completed_with_errors", report_section(), True),
+        (False, report_section(), True),
+        ("False", report_section(), True),
+        ("completed", report_section(), False),
+        (True, report_section(), False),
+        (None, report_section(), False),
+        ("failed_globally", report_section(backup={"status": False}), False),
     ],
 )
-def test_overall_failure_that_no_step_explains_is_a_contradiction(overall, steps, expected):
+def test_overall_failure_without_failed_step_is_contradictory(overall, steps, expected):
     assert parsed(body(overall_status=overall, databases={DATABASE: steps})).is_contradictory == expected
 
 
-def test_status_times_and_sizes_of_the_steps_are_kept():
+def test_steps_keep_status_times_and_sizes():
     steps = (
-        parsed(body(databases={DATABASE: section(backup={"end_time": "2025-06-12 13:01:00"})})).claims[DATABASE].steps
+        parsed(body(databases={DATABASE: report_section(backup={"end_time": "2025-06-12 13:01:00"})}))
+        .claims[DATABASE]
+        .steps
     )
     assert steps["backup"] == {
         "status": True, "start_time": "2025-06-12T13:00:00Z", "end_time": "2025-06-12T13:01:00Z", "size": 1000,

@@ -1,12 +1,12 @@
-"""Which verified backups are kept."""
+"""Retention of verified backups."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from backups.models import BackupEntry
-from backups.scanner.retention import Policy, kept
-from backups.tests.conftest import AFTER_DEADLINE, DATABASE, EXPECTED, REPORTED, dump
+from backups.scanner.retention import RetentionPolicy, select_kept
+from backups.tests.factories import AFTER_DEADLINE, DATABASE, EXPECTED, REPORTED, dump
 
 DAY = timedelta(days=1)
 # A Sunday, and thirty days back from there.
@@ -21,26 +21,26 @@ def days(moments):
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
-        (Policy(1, 0, 0, 0), ["06-29"]),
-        (Policy(3, 0, 0, 0), ["06-27", "06-28", "06-29"]),
-        (Policy(1, 2, 0, 0), ["06-28", "06-29"]),
-        (Policy(1, 0, 3, 0), ["06-15", "06-22", "06-29"]),
-        (Policy(1, 0, 0, 3), ["05-31", "06-29"]),
-        (Policy(2, 0, 2, 2), ["05-31", "06-22", "06-28", "06-29"]),
+        (RetentionPolicy(1, 0, 0, 0), ["06-29"]),
+        (RetentionPolicy(3, 0, 0, 0), ["06-27", "06-28", "06-29"]),
+        (RetentionPolicy(1, 2, 0, 0), ["06-28", "06-29"]),
+        (RetentionPolicy(1, 0, 3, 0), ["06-15", "06-22", "06-29"]),
+        (RetentionPolicy(1, 0, 0, 3), ["05-31", "06-29"]),
+        (RetentionPolicy(2, 0, 2, 2), ["05-31", "06-22", "06-28", "06-29"]),
     ],
 )
-def test_the_last_and_one_of_each_period_are_kept(policy, expected):
-    assert days(kept(DAILY, policy)) == expected
+def test_last_versions_and_one_per_period_are_kept(policy, expected):
+    assert days(select_kept(DAILY, policy)) == expected
 
 
-def test_a_period_without_a_backup_uses_none_up():
+def test_period_without_backup_uses_no_version_up():
     sparse = [END, END - 20 * DAY, END - 40 * DAY]
-    assert kept(sparse, Policy(1, 3, 0, 0)) == set(sparse)
+    assert select_kept(sparse, RetentionPolicy(1, 3, 0, 0)) == set(sparse)
 
 
-def test_of_several_on_a_day_the_newest_is_kept():
+def test_newest_version_of_a_day_is_kept():
     hourly = [END - timedelta(hours=hours) for hours in range(10)]
-    assert kept(hourly, Policy(1, 1, 0, 0)) == {END}
+    assert select_kept(hourly, RetentionPolicy(1, 1, 0, 0)) == {END}
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def few(make_job):
 
 
 @pytest.mark.django_db
-def test_what_is_not_kept_goes_from_disk_and_its_entry_stays(few, machine, scan, versions, current):
+def test_expired_version_is_removed_and_its_entry_kept(few, machine, scan, versions, current):
     for day in range(4):
         machine.deposit(dump(f"-- {day}\n"), REPORTED + day * DAY)
         scan(AFTER_DEADLINE + day * DAY)
@@ -60,7 +60,7 @@ def test_what_is_not_kept_goes_from_disk_and_its_entry_stays(few, machine, scan,
 
 
 @pytest.mark.django_db
-def test_versions_in_doubt_are_counted_among_themselves_and_failures_not_at_all(few, machine, scan, versions, current):
+def test_doubtful_versions_are_counted_separately(few, machine, scan, versions, current):
     for day in range(3):
         machine.deposit(dump(f"-- good {day}\n"), REPORTED + day * DAY)
         scan(AFTER_DEADLINE + day * DAY)
@@ -74,7 +74,7 @@ def test_versions_in_doubt_are_counted_among_themselves_and_failures_not_at_all(
 
 
 @pytest.mark.django_db
-def test_a_version_that_is_gone_already_is_noted_as_such(few, machine, scan, versions, settings):
+def test_missing_version_is_marked_removed(few, machine, scan, versions, settings):
     for day in range(2):
         machine.deposit(dump(f"-- {day}\n"), REPORTED + day * DAY)
         scan(AFTER_DEADLINE + day * DAY)

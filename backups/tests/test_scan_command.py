@@ -6,13 +6,13 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from backups.models import BackupEntry
-from backups.tests.conftest import AFTER_DEADLINE, AGENT, DATABASE, dump
+from backups.tests.factories import AFTER_DEADLINE, AGENT, DATABASE, dump
 
 pytestmark = pytest.mark.django_db
 AT = AFTER_DEADLINE.isoformat()
 
 
-def test_its_result_is_one_json_object_on_stdout(machine, job, capsys):
+def test_json_output_is_one_object(machine, job, capsys):
     machine.deposit()
     call_command("scan_backups", at=AT, json=True)
     body = json.loads(capsys.readouterr().out)
@@ -33,7 +33,7 @@ def test_its_result_is_one_json_object_on_stdout(machine, job, capsys):
     }
 
 
-def test_for_people_it_prints_a_line_a_cycle(machine, job, capsys):
+def test_text_output_has_a_line_per_cycle(machine, job, capsys):
     machine.deposit()
     call_command("scan_backups", at=AT)
     out, errors = capsys.readouterr()
@@ -41,7 +41,7 @@ def test_for_people_it_prints_a_line_a_cycle(machine, job, capsys):
     assert errors.startswith(f"1 cycles, {len(dump())} bytes hashed, ")
 
 
-def test_results_stand_oldest_cycle_first(make_job, capsys):
+def test_results_are_sorted_by_cycle(make_job, capsys):
     make_job("later", expected_hour_utc=13)
     make_job("earlier", expected_hour_utc=2)
     call_command("scan_backups", at=AT, json=True)
@@ -50,7 +50,7 @@ def test_results_stand_oldest_cycle_first(make_job, capsys):
 
 
 @pytest.mark.parametrize("at", ["2025-06-12T13:31:00Z", "2025-06-12T14:31:00+01:00", "2025-06-12T13:31"])
-def test_the_moment_may_be_written_in_several_ways(machine, job, at):
+def test_moment_is_accepted_in_several_forms(machine, job, at):
     call_command("scan_backups", at=at)
     assert BackupEntry.objects.get().recorded_at == AFTER_DEADLINE.replace(second=0)
 
@@ -59,18 +59,18 @@ def test_the_moment_may_be_written_in_several_ways(machine, job, at):
     ("options", "sentence"),
     [({"at": "noon"}, "--at must be a moment"), ({"agent": "NOBODY"}, "No backup is expected of that machine.")],
 )
-def test_a_bad_option_is_refused_with_a_sentence(job, options, sentence):
+def test_invalid_option_is_refused_with_a_sentence(job, options, sentence):
     with pytest.raises(CommandError, match=sentence):
         call_command("scan_backups", **options)
 
 
-def test_a_missing_root_ends_it_with_a_sentence(settings, job):
+def test_missing_root_is_an_error(settings, job):
     settings.DEPOSITS_ROOT.rmdir()
     with pytest.raises(CommandError, match="The deposit root is not there"):
         call_command("scan_backups", at=AT)
 
 
-def test_one_machine_alone_can_be_scanned(make_job, capsys):
+def test_single_machine_can_be_scanned(make_job, capsys):
     make_job(), make_job(agent_id="OTHER")
     call_command("scan_backups", at=AT, agent="OTHER", json=True)
     assert [one["agent_id"] for one in json.loads(capsys.readouterr().out)["results"]] == ["OTHER"]

@@ -10,9 +10,8 @@ from backups.admin import display
 from backups.admin.form import JobForm
 from backups.imports import planning
 from backups.models import BackupEntry, ExpectedBackupJob
-from backups.panels import Newest, counted
-from backups.tests.conftest import dump
-from backups.tests.entries import entry_of
+from backups.panels import LatestEntries, count_jobs
+from backups.tests.factories import dump, make_entry
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -25,7 +24,7 @@ DAY = timedelta(days=1)
         ["2026-10-23T00:33", "2026-10-24T00:33", "2026-10-25T00:33", "2026-10-26T01:33"],
     ],
 )
-def test_daily_backup_by_local_time_is_on_time_over_a_change_of_the_clocks(machine, scan, make_job, days):
+def test_daily_backup_in_local_time_is_on_time_across_dst(machine, scan, make_job, days):
     moments = [datetime.fromisoformat(day).replace(tzinfo=UTC) for day in days]
     start = moments[0] - timedelta(hours=12)
     make_job(schedule="30 2 * * *", time_zone="Europe/Paris", watched_since=start, created_at=start)
@@ -48,12 +47,12 @@ def test_monthly_backup_is_compared_with_those_of_earlier_months(machine, scan, 
 def test_monthly_backup_stays_protected_until_the_next_one_is_due(make_job):
     now = timezone.now()
     job = make_job(schedule="0 1 1 * *", current_status="SUCCESS", last_verified_at=now - 31 * DAY)
-    assert counted(now).protected == 1
+    assert count_jobs(now).protected == 1
     ExpectedBackupJob.objects.filter(pk=job.pk).update(last_verified_at=now - 34 * DAY)
-    assert (counted(now).protected, counted(now).waiting) == (0, 1)
+    assert (count_jobs(now).protected, count_jobs(now).waiting) == (0, 1)
 
 
-def test_changed_time_zone_does_not_judge_the_past(make_job):
+def test_changed_time_zone_restarts_the_cycle_count(make_job):
     job = make_job(schedule="0 1 * * *")
     before = job.watched_since
     job.time_zone = "Europe/Paris"
@@ -69,7 +68,7 @@ def test_changed_time_zone_does_not_judge_the_past(make_job):
         ({"schedule": "*/30 * * * *"}, "window_minutes"),
     ],
 )
-def test_bad_schedule_is_refused_by_its_field(make_job, fields, field):
+def test_invalid_schedule_is_refused_by_its_field(make_job, fields, field):
     job = make_job(early_minutes=30)
     for name, value in fields.items():
         setattr(job, name, value)
@@ -78,18 +77,18 @@ def test_bad_schedule_is_refused_by_its_field(make_job, fields, field):
     assert [*error.value.message_dict] == [field]
 
 
-def test_form_offers_schedule_and_zone_and_keeps_them(make_job):
+def test_form_saves_schedule_and_time_zone(make_job):
     job = make_job(schedule="30 2 * * *", time_zone="Europe/Paris")
     form = JobForm(instance=job)
     assert (form["schedule"].value(), form["time_zone"].value()) == ("30 2 * * *", "Europe/Paris")
     assert ("Africa/Douala", "Africa/Douala") in form.fields["time_zone"].choices
 
 
-def test_schedule_is_imported_and_a_bad_one_refused_by_its_column():
+def test_imported_schedule_is_validated_by_column():
     row = {"agent_id": "PC-1", "database_name": "db", "schedule": "30 2 * * *", "time_zone": "Europe/Paris"}
-    planning.carry_out(planning.planned([row]), actor="x")
-    assert ExpectedBackupJob.objects.get().plan.schedule == "30 2 * * *"
-    plan = planning.planned([row | {"schedule": "99 * * * *", "time_zone": "Mars"}])
+    planning.apply_import(planning.plan_import([row]), actor="x")
+    assert ExpectedBackupJob.objects.get().timetable.schedule == "30 2 * * *"
+    plan = planning.plan_import([row | {"schedule": "99 * * * *", "time_zone": "Mars"}])
     assert sorted(plan.rows[0].refusals) == ["schedule", "time_zone"]
 
 
@@ -104,15 +103,17 @@ def test_schedule_is_imported_and_a_bad_one_refused_by_its_column():
         ({"last_verified_at": datetime(2025, 6, 1, tzinfo=UTC)}, False, ["stale"]),
     ],
 )
-def test_page_and_list_show_whether_a_database_is_protected(admin_client, make_job, fields, protected, words):
+def test_page_and_list_show_the_protection(admin_client, make_job, fields, protected, words):
     job = make_job(**{"current_status": "SUCCESS", "last_verified_at": timezone.now()} | fields)
     page = admin_client.get(f"/admin/backups/expectedbackupjob/{job.pk}/change/").content.decode()
     assert ("not protected" in page, "protected" in page) == (not protected, True)
     listed = admin_client.get("/admin/backups/expectedbackupjob/").context["cl"].result_list
-    assert all(word in display.job_state(listed[0], Newest(), timezone.now()) for word in words)
+    assert all(word in display.job_state(listed[0], LatestEntries(), timezone.now()) for word in words)
 
 
-def test_page_of_an_entry_shows_the_steps(admin_client, job):
-    entry = entry_of(job, steps={"backup": {"status": True, "start_time": "2025-06-12T13:00:40Z", "size": 62_233_088}})
+def test_entry_page_shows_the_steps(admin_client, job):
+    entry = make_entry(
+        job, steps={"backup": {"status": True, "start_time": "2025-06-12T13:00:40Z", "size": 62_233_088}}
+    )
     page = admin_client.get(f"/admin/backups/backupentry/{entry.pk}/change/").content.decode()
     assert "backup: success, 2025-06-12T13:00:40Z, 59.4\xa0MB" in page

@@ -1,4 +1,4 @@
-"""What unpacking a staged dump finds, without a scan."""
+"""Doubts found by unpacking a dump, without a scan."""
 
 import gzip
 import io
@@ -31,7 +31,7 @@ def zst(content, **options):
 
 
 def bgzip(content):
-    """Members with a size in their header, and an empty one at the end."""
+    """Return members with a size in their header, and an empty one at the end."""
     members = []
     for start in [*range(0, len(content), 200), len(content)]:
         deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
@@ -123,7 +123,7 @@ def test_doubtful_content_is_named(name, content, expected, reads):
     assert doubts(name, content, step) == tuple(expected)
 
 
-def test_padding_is_no_truncation_wherever_a_read_ends():
+def test_padding_is_no_truncation_at_any_read_boundary():
     content = gz(SQL[:300]) + b"\0\0" + gz(SQL[300:]) + b"\0\0\0"
     assert {doubts("a.sql.gz", content, step) for step in range(1, len(content) + 1)} == {()}
     for size in range(16_000, 17_000):
@@ -138,12 +138,12 @@ def test_padding_is_no_truncation_wherever_a_read_ends():
     ("content", "expected"),
     [(b"", ["empty"]), (gz(b""), ["empty"]), (zst(b""), ["empty"]), (gz(b"one")[:-3], []), (b"no dump", [])],
 )
-def test_check_that_is_not_deep_finds_only_what_is_empty(name, content, expected):
+def test_shallow_check_finds_only_an_empty_dump(name, content, expected):
     assert doubts(name, content, deep=False) == tuple(expected)
 
 
 @pytest.mark.parametrize("over", ["time", "memory"])
-def test_check_beyond_its_means_says_so(monkeypatch, over):
+def test_check_beyond_its_budget_is_a_warning(monkeypatch, over):
     content = zst(SQL)
     if over == "time":
         monkeypatch.setattr(unpack, "BUDGET_SECONDS", -1)
@@ -156,7 +156,7 @@ def test_check_beyond_its_means_says_so(monkeypatch, over):
     assert doubts("a.sql.zst", content) == ("not_unpacked",)
 
 
-def test_tar_of_another_program_is_left_alone():
+def test_tar_of_another_program_has_no_doubt():
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         archive.addfile(tarfile.TarInfo("dump/a.sql"))

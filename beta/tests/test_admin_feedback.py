@@ -9,7 +9,6 @@ from django.contrib.auth.models import User
 from django.db.models.sql import compiler
 from django.utils import timezone, translation
 
-from backups.tests.pages import logged_in, said, text_of
 from beta.admin import feedback as pages
 from beta.admin.display import bugs_of
 from beta.admin.sections import feedback_of
@@ -19,6 +18,7 @@ from beta.report.gather import report_of
 from beta.tests.told import programme_of, told
 from monitoring.tests.pages import act, page_of
 from portal.models import AuditEvent
+from portal.tests.helpers.admin_pages import log_in_with_role, messages_of, page_text
 
 pytestmark = pytest.mark.django_db
 BASE = "/admin/beta/"
@@ -43,7 +43,7 @@ class TestTheList:
             app_version="6.2.0", assignee=olga, status="planned",
         )  # fmt: skip
         triage.triage(feedback, {"tags": ["export"]})
-        text = text_of(admin_client.get(LIST))
+        text = page_text(admin_client.get(LIST))
         for part in (
             "<bdi>Export crashes</bdi>", "<bdi>bob@example.org</bdi> <bdi>/export</bdi>", 'badge-warning">bug<',
             'badge-bad">critical<', 'badge-warning">planned<', 'beneath">olga<', "6.2.0", "Pilot", ">3<",
@@ -58,24 +58,24 @@ class TestTheList:
     )
     def test_a_bug_that_nobody_judged_says_so(self, admin_client, fields, marked):
         told(**fields)
-        assert ('badge-quiet">not judged<' in text_of(admin_client.get(LIST))) is marked
+        assert ('badge-quiet">not judged<' in page_text(admin_client.get(LIST))) is marked
 
     @pytest.mark.parametrize("comment", HOSTILE.values(), ids=HOSTILE)
     def test_what_participants_wrote_is_text(self, admin_client, comment):
         feedback = told("<i>eve</i>", comment, page="<u>x</u>")
         triage.triage(feedback, {"tags": ["<s>tag</s>"]})
         for path in (LIST, page_of(feedback), f"{LIST}?q=eve"):
-            text = text_of(admin_client.get(path))
+            text = page_text(admin_client.get(path))
             assert not re.search(r"<script>alert|<i>eve|<u>x|<s>tag|<b>", text)
             assert "&lt;i&gt;eve" in text
 
     def test_of_a_long_comment_it_shows_and_reads_the_beginning(self, admin_client, django_assert_max_num_queries):
         feedback = told(comment="x" * 100_000)
         with django_assert_max_num_queries(7):
-            text = text_of(admin_client.get(LIST))
+            text = page_text(admin_client.get(LIST))
         assert "x" * 109 + "…</bdi>" in text
         assert "x" * 111 not in text
-        assert "x" * 100_000 in text_of(admin_client.get(page_of(feedback)))
+        assert "x" * 100_000 in page_text(admin_client.get(page_of(feedback)))
 
     def test_of_many_comments_the_beginnings_alone_are_read(self, admin_client, monkeypatch):
         """By what the database sends: what is cut off only once it is here has been read all the same."""
@@ -93,18 +93,18 @@ class TestTheList:
         told(comment="x" * 100_000)
         for path in (LIST, page_of(feedback), page_of(feedback.programme)):
             longest.clear()
-            assert "x" * 100 in text_of(admin_client.get(path))
+            assert "x" * 100 in page_text(admin_client.get(path))
             assert max(longest) == 400, path
 
     def test_a_score_alone_has_no_comment(self, admin_client):
         told(comment="", nps_score=9)
-        assert "no comment" in text_of(admin_client.get(LIST))
+        assert "no comment" in page_text(admin_client.get(LIST))
 
 
 class TestNarrowing:
     @pytest.fixture
     def olga(self, client):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         return User.objects.get(username="olga")
 
     @pytest.mark.parametrize(
@@ -140,12 +140,12 @@ class TestNarrowing:
         told("a")
         told("b", programme=programme_of("Second"))
         assert found(client, programme=programme_of("Second").pk) == ["b"]
-        assert "Second" in text_of(client.get(LIST))
+        assert "Second" in page_text(client.get(LIST))
 
     def test_a_tag_that_nothing_has_is_not_offered(self, client, olga):
         FeedbackTag.objects.create(name="typo")
         triage.triage(told(), {"tags": ["export"]})
-        text = text_of(client.get(LIST))
+        text = page_text(client.get(LIST))
         assert "?tag=export" in text
         assert "?tag=typo" not in text
 
@@ -177,7 +177,7 @@ class TestNarrowing:
 
 class TestExporting:
     def test_it_has_every_column_and_no_formula(self, client):
-        logged_in(client, "staff")
+        log_in_with_role(client, "staff")
         original = told("amy")
         told("=cmd|' /C calc'!A0", HOSTILE["formula"], duplicate_of=original, status="duplicate", fix_version="+6")
         content = b"".join(client.get(f"{LIST}export/")).decode("utf-8-sig")
@@ -192,7 +192,7 @@ class TestExporting:
         assert client.get(f"{LIST}export/xlsx/").getvalue()[:2] == b"PK"
 
     def test_only_what_the_list_shows(self, client):
-        logged_in(client, "staff")
+        log_in_with_role(client, "staff")
         triage.triage(told("amy"), {"tags": ["export"]})
         told("bob")
         content = b"".join(client.get(f"{LIST}export/", {"tag": "export"})).decode()
@@ -200,17 +200,17 @@ class TestExporting:
         assert "bob" not in content
 
     def test_looking_is_not_exporting(self, client):
-        logged_in(client, "viewer")
+        log_in_with_role(client, "viewer")
         assert client.get(f"{LIST}export/").status_code == 403
         assert client.get(LIST).status_code == 200
 
 
 class TestWhoMay:
     def test_a_viewer_sees_all_and_changes_nothing(self, client):
-        logged_in(client, "viewer")
+        log_in_with_role(client, "viewer")
         feedback = told(comment="Whole story")
         triage.triage(feedback, {"tags": ["export"], "status": "planned"})
-        text = text_of(client.get(page_of(feedback)))
+        text = page_text(client.get(page_of(feedback)))
         assert "Whole story" in text
         assert "export" in text
         assert 'name="_save"' not in text
@@ -222,7 +222,7 @@ class TestWhoMay:
 
     @pytest.mark.parametrize("role", ["viewer", "staff"])
     def test_only_operators_delete(self, client, role):
-        logged_in(client, role)
+        log_in_with_role(client, role)
         feedback = told()
         assert client.post(f"{LIST}{feedback.pk}/delete/", {"post": "yes"}).status_code == 403
         act(client, "delete_selected", feedback, post="yes")
@@ -234,35 +234,35 @@ class TestWhoMay:
 
 class TestDeleting:
     def test_spam_goes_and_leaves_no_word(self, client):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         spam = told("spam@example.org", "Buy pills")
-        assert "spam@example.org" not in text_of(client.get(f"{LIST}{spam.pk}/delete/"))
+        assert "spam@example.org" not in page_text(client.get(f"{LIST}{spam.pk}/delete/"))
         client.post(f"{LIST}{spam.pk}/delete/", {"post": "yes"})
         assert not BetaFeedback.objects.exists()
         [event] = AuditEvent.objects.filter(action="betafeedback.deleted")
         assert (event.subject, event.before, event.after) == (f"feedback:{spam.pk}", None, None)
 
     def test_many_at_once(self, client):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         rows = [told(), told()]
         triage.triage(rows[0], {"tags": ["spam"]})
         asked = act(client, "delete_selected", *rows)
-        assert "#" + str(rows[0].pk) in text_of(asked)
+        assert "#" + str(rows[0].pk) in page_text(asked)
         act(client, "delete_selected", *rows, post="yes")
         assert not BetaFeedback.objects.exists()
         assert AuditEvent.objects.filter(action="betafeedback.deleted").count() == 2
 
     def test_never_more_than_500(self, client, monkeypatch):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         monkeypatch.setattr("monitoring.admin.asking.MOST_AT_ONCE", 2)
         rows = [told(), told(), told()]
         response = act(client, "delete_selected", *rows, post="yes")
-        assert said(response) == ["Choose at most 2 at once. Nothing was done."]
+        assert messages_of(response) == ["Choose at most 2 at once. Nothing was done."]
         assert BetaFeedback.objects.count() == 3
 
     @pytest.mark.parametrize("in_bulk", [False, True])
     def test_what_was_the_same_as_it_stands_for_itself_again(self, client, in_bulk):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         original, duplicate, going = told(severity="critical"), told(severity="critical"), told()
         for each in (duplicate, going):
             triage.triage(each, {"duplicate_of": original})

@@ -8,12 +8,12 @@ import pytest
 from django.db import connection, connections, transaction
 from django.test import Client
 
-from backups.tests.pages import logged_in, text_of
 from beta.feedback import triage
 from beta.models import BetaFeedback
 from beta.tests.test_admin_feedback_triage import sent
 from beta.tests.told import told
 from monitoring.tests.pages import list_of, page_of
+from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROUNDS = 6
@@ -22,7 +22,7 @@ ROUNDS = 6
 @pytest.fixture
 def at_once(client):
     """Posts each of (address, fields) by a browser of its own, let go together; the answers in this order."""
-    session = logged_in(client, "operator").cookies["sessionid"].value
+    session = log_in_with_role(client, "operator").cookies["sessionid"].value
 
     def posting(*posts):
         start = threading.Barrier(len(posts))
@@ -58,7 +58,7 @@ def test_of_two_that_would_be_duplicates_of_each_other_one_is_refused(at_once, i
         second = marking_many(one, other) if in_bulk else marking(other, one)
         answers = at_once(marking(one, other), second)
         assert Counter(answer.status_code for answer in answers) == {302: 1, 200: 1}
-        [refused] = [text_of(answer) for answer in answers if answer.status_code == 200]
+        [refused] = [page_text(answer) for answer in answers if answer.status_code == 200]
         assert "itself, or a duplicate of it." in refused
         assert BetaFeedback.objects.filter(status="duplicate").count() == _round + 1
 
@@ -75,7 +75,7 @@ def test_what_is_marked_while_its_original_goes_is_told_so_or_stands_for_itself_
         assert deleted.status_code == 302
         feedback.refresh_from_db()
         assert (feedback.status, feedback.duplicate_of) == ("open", None)
-        assert marked.status_code == 302 or "There is no feedback of this number." in text_of(marked)
+        assert marked.status_code == 302 or "There is no feedback of this number." in page_text(marked)
 
 
 def test_what_went_while_it_was_marked_is_found_no_more(at_once):

@@ -6,7 +6,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from backups.tests.pages import logged_in, said, text_of
 from beta.admin.feedback_form import FeedbackForm
 from beta.feedback import triage
 from beta.models import BetaFeedback
@@ -14,6 +13,7 @@ from beta.tests.told import programme_of, told
 from monitoring.models import Incident
 from monitoring.tests.pages import act, act_on_page, page_of
 from portal.models import AuditEvent
+from portal.tests.helpers.admin_pages import log_in_with_role, messages_of, page_text
 
 pytestmark = pytest.mark.django_db
 TRIAGED = "monitoring.feedback_triaged"
@@ -21,7 +21,7 @@ TRIAGED = "monitoring.feedback_triaged"
 
 @pytest.fixture(autouse=True)
 def operator(client):
-    logged_in(client, "operator")
+    log_in_with_role(client, "operator")
     return User.objects.get(username="olga")
 
 
@@ -60,7 +60,7 @@ class TestThePage:
         assert (found.type, found.severity, found.status, found.duplicate_of) == ("ux", "high", "duplicate", original)
         assert (found.assignee, found.incident, found.fix_version) == (operator, incident, "6.3")
         assert [tag.name for tag in found.tags.all()] == ["dark", "export"]
-        text = text_of(response)
+        text = page_text(response)
         assert "status: open → duplicate" in text
         assert "assignee: user:olga" in text
         [event] = AuditEvent.objects.filter(subject=feedback.subject)
@@ -71,7 +71,7 @@ class TestThePage:
         client.post(page_of(feedback), sent(feedback, severity="", assignee="", fix_version=""))
         found = fresh(feedback)
         assert (found.severity, found.assignee, found.fix_version) == ("", None, "")
-        text = text_of(client.get(page_of(feedback)))
+        text = page_text(client.get(page_of(feedback)))
         for part in ("severity: low → –", "assignee: user:olga → –", "fix_version: 6.3 → –"):
             assert part in text
 
@@ -162,7 +162,7 @@ class TestThePage:
             changes = changes | {"duplicate_of": str(told().pk)}
         response = client.post(page_of(feedback), sent(feedback, **changes))
         assert response.status_code == 200
-        assert why in text_of(response)
+        assert why in page_text(response)
         assert (fresh(feedback).status, trail(feedback)) == ("open", [])
 
     def test_neither_itself_nor_one_of_another_programme(self, client):
@@ -189,7 +189,7 @@ class TestThePage:
     def test_it_leads_to_what_it_is_linked_with(self, client, incident):
         original, feedback = told(), told(source="agent:PC-1", incident=incident)
         triage.triage(feedback, {"duplicate_of": original})
-        text = text_of(client.get(page_of(feedback)))
+        text = page_text(client.get(page_of(feedback)))
         for address in (page_of(original), page_of(incident), "/admin/agents/agent/?q=PC-1"):
             assert f'href="{address}"' in text
 
@@ -203,7 +203,7 @@ class TestOneClick:
         one, two, so_already = told(status=start), told(status=start), told(status=status)
         act_on_page(client, action, one)
         response = act(client, action, two, so_already)
-        assert said(response) == ["1 is changed."]
+        assert messages_of(response) == ["1 is changed."]
         assert [fresh(each).status for each in (one, two)] == [status, status]
         assert trail(one) == [({"status": start}, {"status": status})]
         assert trail(so_already) == []
@@ -240,12 +240,12 @@ class TestOneClick:
 
     def test_nothing_to_do_is_said(self, client):
         response = act(client, "fix", told(status="fixed"))
-        assert said(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
+        assert messages_of(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
 
 
 class TestMany:
     def test_it_asks_first(self, client):
-        text = text_of(act(client, "triage", told(comment="<b>first"), told()))
+        text = page_text(act(client, "triage", told(comment="<b>first"), told()))
         assert "What is to become of them?" in text
         assert "&lt;b&gt;first" in text
         assert not AuditEvent.objects.filter(action="admin.action").exists()
@@ -258,7 +258,7 @@ class TestMany:
             "incident": incident.pk, "fix_version": "7",
         }  # fmt: skip
         response = act(client, "triage", *rows, confirmed="yes", **fields)
-        assert said(response) == ["2 are changed."]
+        assert messages_of(response) == ["2 are changed."]
         for feedback in map(fresh, rows):
             assert (feedback.severity, feedback.status, feedback.fix_version) == ("high", "planned", "7")
             assert (feedback.assignee, feedback.incident, feedback.tags.get().name) == (operator, incident, "export")
@@ -280,7 +280,7 @@ class TestMany:
     def test_nothing_is_fixed_and_a_duplicate(self, client):
         rows = [told(), told()]
         response = act(client, "triage", rows[0], confirmed="yes", duplicate_of=rows[1].pk, status="fixed")
-        assert "It is either a duplicate or fixed: say which." in text_of(response)
+        assert "It is either a duplicate or fixed: say which." in page_text(response)
         assert trail(rows[0]) == []
 
     @pytest.mark.parametrize(
@@ -295,13 +295,13 @@ class TestMany:
     def test_where_one_cannot_none_is_changed(self, client):
         original, fine, other = told(), told(), told(programme=programme_of("Second"))
         response = act(client, "triage", fine, other, confirmed="yes", duplicate_of=original.pk, severity="low")
-        assert f"#{other.pk}: #{original.pk} is of another programme." in text_of(response)
+        assert f"#{other.pk}: #{original.pk} is of another programme." in page_text(response)
         assert fresh(fine).severity == ""
 
     def test_never_more_than_500(self, client, monkeypatch):
         monkeypatch.setattr("monitoring.admin.asking.MOST_AT_ONCE", 1)
         response = act(client, "triage", told(), told(), confirmed="yes", status="fixed")
-        assert said(response) == ["Choose at most 1 at once. Nothing was done."]
+        assert messages_of(response) == ["Choose at most 1 at once. Nothing was done."]
         assert not BetaFeedback.objects.filter(status="fixed").exists()
 
     def test_to_ask_costs_the_same_for_many(self, client):

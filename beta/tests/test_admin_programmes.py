@@ -9,7 +9,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from backups.tests.pages import logged_in, text_of
 from beta.admin import charts
 from beta.admin.display import shown
 from beta.formats import FORMATS
@@ -23,6 +22,7 @@ from monitoring.models import Rollup, Target
 from monitoring.tests.pages import act_on_page, list_of, listed, page_of, settings_of
 from monitoring.tests.rolled import NOON, rollup
 from portal.models import AuditEvent
+from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
 pytestmark = pytest.mark.django_db
 BASE = "/admin/beta/"
@@ -123,7 +123,7 @@ class TestTheList:
         good(product="Studio 6")
         a_programme("past", ends=STARTS)
         a_programme("future", starts=today + DAY)
-        text = text_of(admin_client.get(PROGRAMMES))
+        text = page_text(admin_client.get(PROGRAMMES))
         for words in (
             "GO</span>",
             "INSUFFICIENT DATA</span>",
@@ -150,14 +150,14 @@ class TestTheList:
         assert listed(admin_client, "betaprogramme", BASE, q="LAST") == ["last day"]
 
     def test_while_there_is_none_it_says_how_to_begin(self, client):
-        logged_in(client, "operator")
-        assert "How a beta programme begins" in text_of(client.get(PROGRAMMES))
-        assert "How a beta programme begins" not in text_of(client.get(PROGRAMMES, {"q": "x"}))
+        log_in_with_role(client, "operator")
+        assert "How a beta programme begins" in page_text(client.get(PROGRAMMES))
+        assert "How a beta programme begins" not in page_text(client.get(PROGRAMMES, {"q": "x"}))
         a_programme()
-        assert "How a beta programme begins" not in text_of(client.get(PROGRAMMES))
+        assert "How a beta programme begins" not in page_text(client.get(PROGRAMMES))
 
     def test_it_is_exported(self, client):
-        logged_in(client, "staff")
+        log_in_with_role(client, "staff")
         a_programme()
         rows = b"".join(client.get(f"{PROGRAMMES}export/").streaming_content).decode("utf-8-sig").splitlines()
         assert rows[0].startswith("name,product,starts,ends,participants_target")
@@ -179,7 +179,7 @@ class TestThePageOfAProgramme:
             grave(programme)
         if is_unchecked:
             a_target(beta_programme=programme)
-        text = text_of(admin_client.get(page_of(programme)))
+        text = page_text(admin_client.get(page_of(programme)))
         assert f'class="module verdict verdict-{tone}"' in text
         assert f"<strong>{verdict}</strong>" in text
         assert reason in text
@@ -215,7 +215,7 @@ class TestThePageOfAProgramme:
         changes = {fact.label: fact.change for fact in found.facts if fact.change}
         assert changes["Average score"] == "−1.00"
         assert (found.was, found.compared_with) == ("GO", "2026-03-10 12:00:00 UTC")
-        text = text_of(admin_client.get(page_of(programme)))
+        text = page_text(admin_client.get(page_of(programme)))
         assert "was GO" in text
         assert '<span class="change">−1.00</span>' in text
 
@@ -229,14 +229,14 @@ class TestThePageOfAProgramme:
     def test_nothing_to_draw_is_said_in_words(self, admin_client):
         found = shown_on(admin_client, a_programme())
         assert (found.trend, found.times, found.scores.rows) == (None, None, [])
-        text = text_of(admin_client.get(page_of(a_programme("other"))))
+        text = page_text(admin_client.get(page_of(a_programme("other"))))
         assert text.count("Nobody has given a score yet.") == 2
         assert "<canvas" not in text
 
     def test_what_is_drawn_stands_there_as_a_table_too(self, admin_client):
         programme = good()
         checked(programme, STARTS, checks=10, failures=2, latency_ms=80)
-        text = text_of(admin_client.get(page_of(programme)))
+        text = page_text(admin_client.get(page_of(programme)))
         for key in ("chart-trend", "chart-times"):
             assert f'data-chart="{key}"' in text
             assert json.loads(re.search(f'<script id="{key}" type="application/json">(.*?)</script>', text)[1])["lines"]
@@ -247,7 +247,7 @@ class TestThePageOfAProgramme:
         programme = a_programme(product=HOSTILE)
         grave(programme, HOSTILE, page=HOSTILE, app_version=HOSTILE)
         said(programme, HOSTILE, type="ux", comment="مرحبا " + HOSTILE)
-        text = text_of(admin_client.get(page_of(programme)))
+        text = page_text(admin_client.get(page_of(programme)))
         assert "<script>alert" not in text
         escaped = "&lt;script&gt;alert(1)&lt;/script&gt;\u202egnp.exe"
         bare = re.sub(r"<bdi[^>]*>[^<]*</bdi>", "", text.partition('id="settings"')[0])
@@ -259,7 +259,7 @@ class TestThePageOfAProgramme:
         said(programme, type="ux", comment="x" * 100_000)
         grave(programme, "y" * 100_000)
         with CaptureQueriesContext(connection) as captured:
-            text = text_of(admin_client.get(page_of(programme)))
+            text = page_text(admin_client.get(page_of(programme)))
         assert len(text) < 60_000
         (sql,) = [query["sql"] for query in captured if "beginning" in query["sql"]]
         assert '"comment",' not in sql.partition(" FROM ")[0].replace('_betafeedback"."comment", ', "", 1)
@@ -317,7 +317,7 @@ class TestThePageOfAProgramme:
 class TestHandingOn:
     @pytest.mark.parametrize("form", FORMATS)
     def test_a_report_is_answered_as_a_file_and_kept(self, client, form):
-        logged_in(client, "staff")
+        log_in_with_role(client, "staff")
         programme = good()
         response = export(client, programme, form)
         assert response.status_code == 200
@@ -329,7 +329,7 @@ class TestHandingOn:
         assert (event.subject, event.after, event.actor) == (programme.subject, {"format": form}, "user:olga")
 
     def test_what_is_answered_is_what_was_kept(self, client):
-        logged_in(client, "staff")
+        log_in_with_role(client, "staff")
         programme = good()
         first = json.loads(export(client, programme, "json").content)
         assert first == BetaSnapshot.objects.get().data
@@ -337,7 +337,7 @@ class TestHandingOn:
         assert BetaSnapshot.objects.count() == 1
 
     def test_it_is_in_the_language_of_whoever_asks(self, client):
-        logged_in(client, "staff")
+        log_in_with_role(client, "staff")
         programme = good()
         answers = {
             language: client.post(f"{PROGRAMMES}{programme.pk}/report/txt/", headers={"Accept-Language": language})
@@ -346,37 +346,37 @@ class TestHandingOn:
         assert answers["en"].content != answers["fr"].content
 
     def test_the_page_tells_of_it_afterwards(self, client):
-        logged_in(client, "staff")
+        log_in_with_role(client, "staff")
         programme = good()
         export(client, programme, "pdf")
         (row,) = section(client, programme, "History").rows
         assert row[1:4] == ["A report was exported", "format: pdf", "user:olga"]
 
     def test_what_could_not_be_made_was_not_handed_on(self, client, broken_pdf):
-        logged_in(client, "staff")
+        log_in_with_role(client, "staff")
         programme = good()
         client.raise_request_exception = False
         assert export(client, programme, "pdf").status_code == 500
         assert not AuditEvent.objects.filter(action="beta.exported").exists()
 
     def test_looking_exports_nothing(self, client):
-        logged_in(client, "staff")
+        log_in_with_role(client, "staff")
         programme = good()
         assert client.get(f"{PROGRAMMES}{programme.pk}/report/pdf/")["Location"] == page_of(programme)
         client.get(page_of(programme))
         assert not BetaSnapshot.objects.exists()
 
     def test_what_is_not_there_is_not_found(self, client):
-        logged_in(client, "staff")
+        log_in_with_role(client, "staff")
         programme = good()
         assert export(client, programme, "docx").status_code == 404
         assert client.post(f"{PROGRAMMES}999/report/pdf/").status_code == 404
         assert not BetaSnapshot.objects.exists()
 
     def test_a_viewer_sees_the_verdict_and_exports_nothing(self, client):
-        logged_in(client, "viewer")
+        log_in_with_role(client, "viewer")
         programme = good()
-        text = text_of(client.get(page_of(programme)))
+        text = page_text(client.get(page_of(programme)))
         assert "<strong>GO</strong>" in text
         assert "/report/" not in text
         for form in FORMATS:
@@ -386,15 +386,15 @@ class TestHandingOn:
 
     @pytest.mark.parametrize("role", ["staff", "operator"])
     def test_staff_and_operators_find_a_button_for_each_format(self, client, role):
-        logged_in(client, role)
+        log_in_with_role(client, role)
         programme = good()
-        text = text_of(client.get(page_of(programme)))
+        text = page_text(client.get(page_of(programme)))
         for form in FORMATS:
             start = f'<form method="post" action="{PROGRAMMES}{programme.pk}/report/{form}/">'
             assert f'{start}<input type="hidden" name="csrfmiddlewaretoken"' in text
 
     def test_it_asks_for_a_token_against_forgery(self, client):
-        logged_in(client, "staff")
+        log_in_with_role(client, "staff")
         programme = good()
         client.handler.enforce_csrf_checks = True
         assert export(client, programme, "json").status_code == 403
@@ -403,7 +403,7 @@ class TestHandingOn:
 
 class TestItsSettings:
     def test_an_operator_begins_a_programme(self, client):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         response = client.post(f"{PROGRAMMES}add/", form_of(BetaProgramme(name="Spring", starts=STARTS)))
         programme = BetaProgramme.objects.get()
         assert response["Location"] == page_of(programme)
@@ -422,7 +422,7 @@ class TestItsSettings:
         programme = a_programme()
         response = admin_client.post(page_of(programme), form_of(programme, **changes))
         assert list(response.context["adminform"].form.errors) == [field]
-        assert "<strong>INSUFFICIENT DATA</strong>" in text_of(response)
+        assert "<strong>INSUFFICIENT DATA</strong>" in page_text(response)
 
     def test_saving_writes_only_what_was_changed(self, admin_client):
         programme = a_programme()
@@ -435,12 +435,12 @@ class TestItsSettings:
 
     @pytest.mark.parametrize("role", ["viewer", "staff"])
     def test_others_see_them_and_change_none(self, client, role):
-        logged_in(client, role)
+        log_in_with_role(client, role)
         programme = a_programme()
-        text = text_of(client.get(page_of(programme)))
+        text = page_text(client.get(page_of(programme)))
         assert "Average score" in text
         assert 'name="score_target"' not in text
-        assert f"{PROGRAMMES}add/" not in text_of(client.get(PROGRAMMES))
+        assert f"{PROGRAMMES}add/" not in page_text(client.get(PROGRAMMES))
         assert client.post(page_of(programme), form_of(programme, score_target=1)).status_code == 403
         assert client.post(f"{PROGRAMMES}add/", form_of(BetaProgramme(name="x", starts=STARTS))).status_code == 403
         assert act_on_page(client, "replace_key", programme).status_code == 403
@@ -448,9 +448,9 @@ class TestItsSettings:
         assert programme.score_target == 7
 
     def test_a_target_is_given_its_programme_on_its_own_page(self, client):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         programme, target = a_programme(), a_target("API")
-        assert "spring-beta" in text_of(client.get(page_of(target)))
+        assert "spring-beta" in page_text(client.get(page_of(target)))
         client.post(page_of(target), settings_of(target, beta_programme=programme.pk))
         assert programme_of_target(target) == programme
         assert "Beta programme" in str(AuditEvent.objects.get(action="target.changed").after)
@@ -460,7 +460,7 @@ class TestItsSettings:
         assert programme_of_target(target) is None
 
     def test_viewer_sees_the_programme_of_a_target_as_a_link(self, client):
-        logged_in(client, "viewer")
+        log_in_with_role(client, "viewer")
         programme = a_programme()
         page = client.get(page_of(a_target(beta_programme=programme)))
         assert f'<a href="{page_of(programme)}">spring-beta</a>' in page.content.decode()
@@ -475,7 +475,7 @@ class TestThePublicKey:
     def test_its_page_and_a_form_of_ones_own_are_told(self, admin_client, settings):
         settings.PORTAL_URL = "https://vigie.example.org"
         programme = a_programme()
-        text = text_of(admin_client.get(page_of(programme)))
+        text = page_text(admin_client.get(page_of(programme)))
         key = programme.public_key
         assert f'<code id="page-url">https://vigie.example.org/feedback/{key}</code>' in text
         assert f'<code id="public-key">{key}</code>' in text
@@ -484,22 +484,22 @@ class TestThePublicKey:
 
     def test_one_that_takes_none_says_so(self, admin_client):
         programme = a_programme(takes_public=False)
-        text = text_of(admin_client.get(page_of(programme)))
+        text = page_text(admin_client.get(page_of(programme)))
         assert "The programme takes none" in text
         assert programme.public_key not in text
 
     def test_one_that_does_not_run_says_when_it_is_taken(self, admin_client):
         words = "It is taken while the programme runs only."
-        assert words in text_of(admin_client.get(page_of(a_programme(ends=STARTS))))
-        assert words not in text_of(admin_client.get(page_of(a_programme("running"))))
+        assert words in page_text(admin_client.get(page_of(a_programme(ends=STARTS))))
+        assert words not in page_text(admin_client.get(page_of(a_programme("running"))))
 
     def test_replacing_it_ends_the_former_address(self, client):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         programme, other = a_programme(), a_programme("other")
         before = programme.public_key
-        assert 'class="dangerous">Replace the public key' in text_of(client.get(page_of(programme)))
+        assert 'class="dangerous">Replace the public key' in page_text(client.get(page_of(programme)))
         response = act_on_page(client, "replace_key", programme)
-        assert "The public key is replaced" in text_of(response)
+        assert "The public key is replaced" in page_text(response)
         programme.refresh_from_db()
         assert programme.public_key != before
         assert not client_can_open(client, f"/feedback/{before}")
@@ -507,7 +507,7 @@ class TestThePublicKey:
         assert BetaProgramme.objects.get(pk=other.pk).public_key == other.public_key
 
     def test_its_audit_event_does_not_tell_the_key(self, client):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         programme = a_programme()
         act_on_page(client, "replace_key", programme)
         after = BetaProgramme.objects.get().public_key
@@ -533,10 +533,10 @@ class TestDeleting:
     def test_what_ended_is_deleted_with_feedback_and_reports(self, client, ended):
         other = good("other")
         keep(other, NOON, BetaSnapshot.Reason.EXPORTED)
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         address = f"{PROGRAMMES}{ended.pk}/delete/"
-        assert address in text_of(client.get(page_of(ended)))
-        text = text_of(client.get(address))
+        assert address in page_text(client.get(page_of(ended)))
+        text = page_text(client.get(address))
         for figure in ("Beta programmes: 1", "Feedback: 5", "Beta reports: 1"):
             assert f"<li>{figure}</li>" in text
         client.post(address, {"post": "yes"})
@@ -547,14 +547,14 @@ class TestDeleting:
         assert AuditEvent.objects.filter(action="betaprogramme.deleted", subject=ended.subject).count() == 1
 
     def test_what_has_not_begun_is_deleted_and_what_runs_is_not(self, client):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         upcoming, running = a_programme("x", starts=timezone.localdate() + DAY), a_programme()
         for programme, status in ((upcoming, 302), (running, 403)):
             answer = client.post(f"{PROGRAMMES}{programme.pk}/delete/", {"post": "yes"})
             assert answer.status_code == status
         assert list(BetaProgramme.objects.all()) == [running]
-        assert f"{PROGRAMMES}{running.pk}/delete/" not in text_of(client.get(page_of(running)))
-        assert "delete_selected" not in text_of(client.get(PROGRAMMES))
+        assert f"{PROGRAMMES}{running.pk}/delete/" not in page_text(client.get(page_of(running)))
+        assert "delete_selected" not in page_text(client.get(PROGRAMMES))
 
     def test_of_what_was_said_nothing_is_read_and_nothing_that_names_it_is_left(self, admin_client, ended):
         first = ended.feedback.first()
@@ -576,7 +576,7 @@ class TestDeleting:
 
     @pytest.mark.parametrize("role", ["viewer", "staff"])
     def test_only_operators_delete(self, client, ended, role):
-        logged_in(client, role)
+        log_in_with_role(client, role)
         assert client.post(f"{PROGRAMMES}{ended.pk}/delete/", {"post": "yes"}).status_code == 403
         assert BetaProgramme.objects.exists()
 
@@ -622,7 +622,7 @@ class TestCharts:
 
 class TestAnOldProgramme:
     def test_the_list_says_of_it_what_the_last_report_said(self, client, settings):
-        logged_in(client, "staff")
+        log_in_with_role(client, "staff")
         settings.FEEDBACK_RETENTION_DAYS = 30
         ended = timezone.localdate() - timedelta(days=31)
         programme = a_programme("Old beta", starts=ended - timedelta(days=9), ends=ended)

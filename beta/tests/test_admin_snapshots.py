@@ -7,7 +7,6 @@ from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from backups.tests.pages import logged_in, text_of
 from beta.formats import FORMATS
 from beta.models import BetaFeedback, BetaSnapshot
 from beta.report.snapshots import keep
@@ -16,6 +15,7 @@ from beta.tests.test_admin_programmes import HOSTILE, export, good, grave
 from monitoring.tests.pages import listed, page_of
 from monitoring.tests.rolled import DAY, NOON
 from portal.models import AuditEvent
+from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
 pytestmark = pytest.mark.django_db
 BASE = "/admin/beta/"
@@ -34,7 +34,7 @@ class TestTheList:
         keep(snapshot.programme, NOON + DAY, Reason.VERDICT)
         with CaptureQueriesContext(connection) as captured:
             response = admin_client.get(SNAPSHOTS)
-        text = text_of(response)
+        text = page_text(response)
         for words in ("spring-beta", "GO</span>", "NO-GO</span>", "8.00", "+40", "the verdict changed", "olga"):
             assert words in text
         # Session, user; count, rows.
@@ -43,7 +43,7 @@ class TestTheList:
 
     def test_a_report_without_a_score_says_so(self, admin_client):
         keep(a_programme(), NOON, Reason.COMMAND)
-        text = text_of(admin_client.get(SNAPSHOTS))
+        text = page_text(admin_client.get(SNAPSHOTS))
         assert '<td class="field-average">–</td><td class="field-nps">–</td>' in text
 
     def test_it_is_narrowed_down(self, admin_client, snapshot):
@@ -55,7 +55,7 @@ class TestTheList:
         assert listed(admin_client, "betasnapshot", BASE, kept="hour") == []
 
     def test_it_is_exported_with_its_figures(self, client, snapshot):
-        logged_in(client, "staff")
+        log_in_with_role(client, "staff")
         rows = b"".join(client.get(f"{SNAPSHOTS}export/").streaming_content).decode("utf-8-sig").splitlines()
         assert rows[1].startswith("spring-beta,2026-03-10T12:00:00.000Z,GO,exported,olga,5,8.0,40,0,")
 
@@ -70,9 +70,9 @@ class TestThePageOfAReport:
         programme.save()
         after = admin_client.get(page_of(snapshot))
         assert after.context["shown"] == before.context["shown"]
-        assert "<strong>GO</strong>" in text_of(after)
+        assert "<strong>GO</strong>" in page_text(after)
         BetaFeedback.objects.all().delete()
-        assert "<strong>GO</strong>" in text_of(admin_client.get(page_of(snapshot)))
+        assert "<strong>GO</strong>" in page_text(admin_client.get(page_of(snapshot)))
 
     def test_it_is_shown_as_the_live_one_is(self, admin_client, snapshot):
         live = admin_client.get(page_of(snapshot.programme)).context["shown"]
@@ -81,7 +81,7 @@ class TestThePageOfAReport:
             assert getattr(kept, part) == getattr(live, part)
 
     def test_it_tells_when_why_and_by_whom_it_was_kept(self, admin_client, snapshot):
-        text = text_of(admin_client.get(page_of(snapshot)))
+        text = page_text(admin_client.get(page_of(snapshot)))
         for words in ("2026-03-10 12:00:00 UTC", "exported", "olga", f'href="{page_of(snapshot.programme)}"'):
             assert words in text
 
@@ -99,13 +99,13 @@ class TestThePageOfAReport:
             ["Participants, needed", "at least 5", "at least 3"],
         ]
         assert page_of(snapshot) in differences.note
-        assert "was GO" in text_of(admin_client.get(page_of(later)))
+        assert "was GO" in page_text(admin_client.get(page_of(later)))
 
     def test_what_participants_wrote_is_shown_as_text(self, admin_client):
         programme = a_programme()
         grave(programme, HOSTILE)
         said(programme, type="ux", comment=HOSTILE)
-        text = text_of(admin_client.get(page_of(keep(programme, NOON, Reason.EXPORTED))))
+        text = page_text(admin_client.get(page_of(keep(programme, NOON, Reason.EXPORTED))))
         assert "<script>alert" not in text
         assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
 
@@ -118,7 +118,7 @@ class TestThePageOfAReport:
 class TestHandingOn:
     @pytest.mark.parametrize("form", FORMATS)
     def test_it_is_handed_on_as_it_was_and_nothing_more_is_kept(self, client, snapshot, form):
-        logged_in(client, "staff")
+        log_in_with_role(client, "staff")
         scored(snapshot.programme, 0, 0, 0)
         response = export(client, snapshot, form)
         assert response.status_code == 200
@@ -130,14 +130,14 @@ class TestHandingOn:
         assert event.after == {"format": form, "report": "2026-03-10T12:00:00.000Z"}
 
     def test_what_could_not_be_made_was_not_handed_on(self, client, snapshot, broken_pdf):
-        logged_in(client, "staff")
+        log_in_with_role(client, "staff")
         client.raise_request_exception = False
         assert export(client, snapshot, "pdf").status_code == 500
         assert not AuditEvent.objects.filter(action="beta.exported").exists()
 
     def test_a_viewer_looks_at_it_and_exports_nothing(self, client, snapshot):
-        logged_in(client, "viewer")
-        text = text_of(client.get(page_of(snapshot)))
+        log_in_with_role(client, "viewer")
+        text = page_text(client.get(page_of(snapshot)))
         assert "<strong>GO</strong>" in text
         assert "/report/" not in text
         assert export(client, snapshot, "pdf").status_code == 403
@@ -145,8 +145,8 @@ class TestHandingOn:
 
     @pytest.mark.parametrize("role", ["staff", "operator"])
     def test_staff_and_operators_find_a_button_for_each_format(self, client, snapshot, role):
-        logged_in(client, role)
-        text = text_of(client.get(page_of(snapshot)))
+        log_in_with_role(client, role)
+        text = page_text(client.get(page_of(snapshot)))
         assert text.count(f'action="{SNAPSHOTS}{snapshot.pk}/report/') == len(FORMATS)
 
     def test_who_may_export_programmes_alone_exports_no_report_that_was_kept(self, client, snapshot, django_user_model):

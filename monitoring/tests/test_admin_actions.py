@@ -7,30 +7,30 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from backups.tests.pages import events, logged_in, said, text_of
 from monitoring.admin import actions, asking
 from monitoring.alerts.incidents import IncidentOpening, open_incidents
 from monitoring.clock import mark
 from monitoring.models import Incident, Target
 from monitoring.tests.pages import TARGETS, act, act_on_page, page_of
 from portal.models import AuditEvent
+from portal.tests.helpers.admin_pages import audit_events, log_in_with_role, messages_of, page_text
 
 pytestmark = pytest.mark.django_db
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 def subjects(action):
-    return sorted(subject for subject, _after in events(f"monitoring.{action}"))
+    return sorted(subject for subject, _after in audit_events(f"monitoring.{action}"))
 
 
 class TestChecking:
     def test_the_chosen_are_due_at_once(self, client, make_target):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         later = timezone.now() + DAY
         a, b, other = (make_target(name, next_check_at=later) for name in ("a", "b", "c"))
         off = make_target("off", next_check_at=later, is_active=False)
         response = act(client, "check_now", a, b, off)
-        assert said(response) == ["2 targets are being checked: their pages will tell the result."]
+        assert messages_of(response) == ["2 targets are being checked: their pages will tell the result."]
         due = Target.objects.filter(next_check_at__lte=timezone.now())
         assert set(due) == {a, b}
         assert subjects("check_asked") == [a.subject, b.subject]
@@ -40,12 +40,12 @@ class TestChecking:
         target = make_target(next_check_at=timezone.now() + DAY)
         response = act_on_page(admin_client, "check_now", target)
         assert response.redirect_chain == [(page_of(target), 302)]
-        assert said(response) == ["1 target is being checked: its page will tell the result."]
-        assert "A check was asked for</td>" in text_of(response)
+        assert messages_of(response) == ["1 target is being checked: its page will tell the result."]
+        assert "A check was asked for</td>" in page_text(response)
 
     def test_where_there_is_nothing_to_check_it_says_so(self, admin_client, make_target):
         response = act(admin_client, "check_now", make_target(is_active=False))
-        assert said(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
+        assert messages_of(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
         assert [message.level_tag for message in response.context["messages"]] == ["warning"]
 
     def test_nobody_changes_the_chosen_before_it_is_done(self, admin_client, target):
@@ -57,15 +57,15 @@ class TestChecking:
     def test_too_many_at_once_are_refused(self, admin_client, make_target, monkeypatch):
         monkeypatch.setattr(asking, "MOST_AT_ONCE", 1)
         response = act(admin_client, "pause", make_target("a"), make_target("b"))
-        assert "Choose at most 1 targets at once. Nothing was done." in said(response)
+        assert "Choose at most 1 targets at once. Nothing was done." in messages_of(response)
         assert Target.objects.active().count() == 2
 
 
 class TestSilence:
     def test_it_asks_for_how_long(self, client, make_target):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         targets = [make_target("a"), make_target("b")]
-        text = text_of(act(client, "silence", *targets))
+        text = page_text(act(client, "silence", *targets))
         assert all(f'name="_selected_action" value="{target.pk}"' in text for target in targets)
         assert 'type="datetime-local"' in text
         assert not AuditEvent.objects.filter(action__in=["monitoring.silenced", "admin.action"]).exists()
@@ -75,14 +75,14 @@ class TestSilence:
         """Through the same filter a target that went up meanwhile would be lost."""
         target = make_target(state="down")
         asked = {"action": "silence", "_selected_action": [target.pk]}
-        text = text_of(admin_client.post(f"{TARGETS}?state=down", asked))
+        text = page_text(admin_client.post(f"{TARGETS}?state=down", asked))
         assert f'<form method="post" action="{TARGETS}"' in text
 
     def test_where_none_is_left_it_says_so(self, admin_client, make_target):
         target = make_target(state="up")
         asked = {"action": "silence", "_selected_action": [target.pk]}
         response = admin_client.post(f"{TARGETS}?state=down", asked, follow=True)
-        assert said(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
+        assert messages_of(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
 
     @pytest.mark.parametrize(("length", "hours"), [("hour", 1), ("hours", 8), ("day", 24), ("week", 168)])
     def test_for_a_length(self, admin_client, make_target, length, hours):
@@ -91,8 +91,8 @@ class TestSilence:
         for target in targets:
             target.refresh_from_db()
             assert abs(target.silenced_until - timezone.now() - hours * HOUR) < timedelta(minutes=1)
-        assert said(response)[0].startswith("2 targets are silenced until ")
-        assert [set(after) for _subject, after in events("monitoring.silenced")] == [{"until"}] * 2
+        assert messages_of(response)[0].startswith("2 targets are silenced until ")
+        assert [set(after) for _subject, after in audit_events("monitoring.silenced")] == [{"until"}] * 2
 
     def test_until_a_moment_of_the_operators_clock(self, admin_client, target):
         with timezone.override("Africa/Douala"):
@@ -105,7 +105,7 @@ class TestSilence:
     )
     def test_a_moment_that_is_none_is_asked_again(self, admin_client, target, until, words):
         response = act_on_page(admin_client, "silence", target, confirmed="yes", length="until", until=until)
-        assert words in text_of(response)
+        assert words in page_text(response)
         target.refresh_from_db()
         assert target.silenced_until is None
 
@@ -120,18 +120,18 @@ class TestSilence:
         response = act(admin_client, "end_silence", silent, loud)
         silent.refresh_from_db()
         assert silent.silenced_until is None
-        assert said(response) == ["1 target is heard again."]
+        assert messages_of(response) == ["1 target is heard again."]
         assert subjects("silence_ended") == [silent.subject]
 
 
 class TestPausing:
     def test_nobody_looks_any_more_and_what_was_open_ends(self, client, make_target):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         target, off = make_target("a", state="down"), make_target("b", is_active=False)
         open_incidents([IncidentOpening(target.subject, "unavailable", target)], mark())
         response = act(client, "pause", target, off)
         target.refresh_from_db()
-        assert said(response) == ["1 target is paused: nobody looks at it until it is resumed."]
+        assert messages_of(response) == ["1 target is paused: nobody looks at it until it is resumed."]
         assert (target.is_active, target.state) == (False, "unknown")
         event = Incident.objects.get().timeline.get(kind="withdrawn")
         assert event.actor == "olga"
@@ -141,7 +141,7 @@ class TestPausing:
         off = make_target("a", is_active=False, next_check_at=timezone.now() + DAY)
         on = make_target("b", next_check_at=timezone.now() + DAY)
         response = act(admin_client, "resume", off, on)
-        assert said(response) == ["1 target is watched again."]
+        assert messages_of(response) == ["1 target is watched again."]
         assert list(Target.objects.filter(next_check_at__lte=timezone.now(), is_active=True)) == [off]
         assert subjects("resumed") == [off.subject]
 
@@ -149,7 +149,7 @@ class TestPausing:
 class TestBadges:
     def test_they_are_published_and_revoked(self, admin_client, make_target):
         a, b = make_target("a"), make_target("b", badge_key="x" * 22)
-        assert said(act(admin_client, "publish_badge", a, b))[0].startswith("1 badge is published")
+        assert messages_of(act(admin_client, "publish_badge", a, b))[0].startswith("1 badge is published")
         a.refresh_from_db()
         b.refresh_from_db()
         assert a.badge_key
@@ -176,7 +176,7 @@ class TestButtons:
     )
     def test_those_that_make_sense_stand_on_the_page(self, admin_client, make_target, fields, shown):
         target = make_target(**fields)
-        text = text_of(admin_client.get(page_of(target)))
+        text = page_text(admin_client.get(page_of(target)))
         names = actions.TargetActions.object_actions
         assert {name for name in names if f"/act/{name}/" in text} == shown
 
@@ -187,7 +187,7 @@ class TestButtons:
     @pytest.mark.parametrize("role", ["viewer", "staff"])
     @pytest.mark.parametrize("action", actions.TargetActions.object_actions)
     def test_only_operators_act(self, client, target, role, action):
-        logged_in(client, role)
+        log_in_with_role(client, role)
         assert act_on_page(client, action, target, confirmed="yes", length="hour").status_code == 403
         act(client, action, target, confirmed="yes", length="hour")
         fresh = Target.objects.get()

@@ -5,7 +5,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from backups.tests.pages import logged_in, text_of
 from monitoring.alerts.incidents import IncidentOpening, open_incidents, resolve_incidents
 from monitoring.clock import mark
 from monitoring.figures.uptime import DAY, HOUR, MINUTE, floor
@@ -13,6 +12,7 @@ from monitoring.models import CheckResult, Incident, IncidentEvent, MaintenanceW
 from monitoring.tests.pages import TARGETS, page_of
 from monitoring.tests.rolled import rollup
 from portal.models import AuditEvent
+from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
 pytestmark = pytest.mark.django_db
 Period = Rollup.Period
@@ -35,9 +35,9 @@ def paused(make_target):
 def test_what_is_paused_is_deleted_with_all_that_is_known_of_it(client, paused, make_target):
     other = make_target("other")
     CheckResult.objects.create(target=other, at=timezone.now())
-    logged_in(client, "operator")
+    log_in_with_role(client, "operator")
     address = f"{TARGETS}{paused.pk}/delete/"
-    assert address in text_of(client.get(page_of(paused)))
+    assert address in page_text(client.get(page_of(paused)))
     client.post(address, {"post": "yes"})
     assert list(Target.objects.all()) == [other]
     assert CheckResult.objects.get().target == other
@@ -46,7 +46,7 @@ def test_what_is_paused_is_deleted_with_all_that_is_known_of_it(client, paused, 
 
 
 def test_the_page_that_asks_counts_what_goes_with_it(admin_client, paused):
-    text = text_of(admin_client.get(f"{TARGETS}{paused.pk}/delete/"))
+    text = page_text(admin_client.get(f"{TARGETS}{paused.pk}/delete/"))
     for figure in ("incidents: 1", "targets: 1"):
         assert f"<li>{figure.capitalize()}</li>" in text
     assert text.count(": 3</li>") == 2
@@ -63,6 +63,6 @@ def test_it_reads_none_of_the_checks(admin_client, paused):
 
 @pytest.mark.parametrize("role", ["viewer", "staff"])
 def test_only_operators_delete(client, paused, role):
-    logged_in(client, role)
+    log_in_with_role(client, role)
     assert client.post(f"{TARGETS}{paused.pk}/delete/", {"post": "yes"}).status_code == 403
     assert Target.objects.exists()

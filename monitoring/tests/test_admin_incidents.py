@@ -8,13 +8,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from backups.tests.pages import events, logged_in, said, text_of
 from monitoring.admin import asking
 from monitoring.alerts.incidents import IncidentOpening, acknowledge_incidents, open_incidents, resolve_incidents
 from monitoring.checks.active_round import MOST_NAMED
 from monitoring.clock import mark
 from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round
 from monitoring.tests.pages import BASE, act, act_on_page, list_of, listed, page_of
+from portal.tests.helpers.admin_pages import audit_events, log_in_with_role, messages_of, page_text
 
 pytestmark = pytest.mark.django_db
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -42,7 +42,7 @@ class TestTheList:
     )
     def test_an_open_one_has_the_colour_of_its_severity(self, admin_client, opened, rule, tone):
         opened("API", rule)
-        assert f'<span class="badge badge-{tone}">open</span>' in text_of(admin_client.get(f"{BASE}incident/"))
+        assert f'<span class="badge badge-{tone}">open</span>' in page_text(admin_client.get(f"{BASE}incident/"))
 
     def test_it_says_what_why_and_for_how_long(self, admin_client, opened):
         down = opened("API", error_kind="status", detail="503")
@@ -50,7 +50,7 @@ class TestTheList:
         slow = opened("Shop", "slow", facts={"latency_ms": 900, "limit_ms": 500})
         resolve_incidents([slow], mark())
         Incident.objects.filter(pk=slow.pk).update(duration=252 * timedelta(seconds=1), cause="Disk full\nat night")
-        text = text_of(admin_client.get(list_of(down)))
+        text = page_text(admin_client.get(list_of(down)))
         for part in (
             "API is down", "It answered 503.", 'badge-warning">acknowledged', "1 h so far", 'badge-good">resolved',
             "It took 900 ms, more than the 500 ms allowed.", "4 min 12 s", ">Disk full<",
@@ -76,7 +76,7 @@ class TestTheList:
         incident = opened("API")
         resolve_incidents([incident], mark(), is_withdrawn=True)
         for address in (list_of(incident), page_of(incident), page_of(incident.target)):
-            text = text_of(admin_client.get(address))
+            text = page_text(admin_client.get(address))
             assert 'badge-quiet">no longer watched</span>' in text, address
             assert 'badge-good">resolved' not in text, address
         header, row = admin_client.get(f"{BASE}incident/export/").getvalue().decode("utf-8-sig").splitlines()
@@ -98,11 +98,11 @@ class TestThePage:
             ["opened", "The connection was refused.", ""],
             ["acknowledged", "", "olga"],
         ]
-        assert f'<a href="{page_of(incident.target)}">API</a>' in text_of(response)
+        assert f'<a href="{page_of(incident.target)}">API</a>' in page_text(response)
 
     def test_one_of_all_targets_names_those_that_fail(self, admin_client, opened):
         incident = opened(rule="fleet_errors", facts={"failures": 2, "checks": 9, "failing": ["API", "<b>Shop</b>"]})
-        text = text_of(admin_client.get(page_of(incident)))
+        text = page_text(admin_client.get(page_of(incident)))
         assert "2 of 9 checks failed in the last round." in text
         assert "– &lt;b&gt;Shop&lt;/b&gt;" in text
 
@@ -129,18 +129,18 @@ class TestThePage:
 
 class TestActing:
     def test_somebody_is_at_it(self, client, opened):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         new, known, over = opened("a"), opened("b"), opened("c")
         acknowledge_incidents(Incident.objects.filter(pk=known.pk), "otto", timezone.now())
         resolve_incidents([over], mark())
         response = act(client, "acknowledge", new, known, over)
-        assert said(response) == ["1 incident is acknowledged: nobody is reminded of it any more."]
+        assert messages_of(response) == ["1 incident is acknowledged: nobody is reminded of it any more."]
         assert dict(Incident.objects.values_list("pk", "acknowledged_by")) == {
             new.pk: "olga",
             known.pk: "otto",
             over.pk: "",
         }
-        assert events("monitoring.acknowledged") == [(f"incident:{new.pk}", None)]
+        assert audit_events("monitoring.acknowledged") == [(f"incident:{new.pk}", None)]
 
     def test_an_event_tells_only_what_was_done(self, admin_client, opened, monkeypatch):
         """Somebody else may have acknowledged one while this was under way."""
@@ -151,67 +151,67 @@ class TestActing:
 
         monkeypatch.setattr("monitoring.alerts.incidents.acknowledge_incidents", at_the_same_time)
         response = act(admin_client, "acknowledge", mine, theirs)
-        assert said(response) == ["1 incident is acknowledged: nobody is reminded of it any more."]
-        assert events("monitoring.acknowledged") == [(f"incident:{mine.pk}", None)]
+        assert messages_of(response) == ["1 incident is acknowledged: nobody is reminded of it any more."]
+        assert audit_events("monitoring.acknowledged") == [(f"incident:{mine.pk}", None)]
 
     def test_the_button_is_there_as_long_as_nobody_is(self, admin_client, opened):
         incident = opened("a")
-        assert "/act/acknowledge/" in text_of(admin_client.get(page_of(incident)))
+        assert "/act/acknowledge/" in page_text(admin_client.get(page_of(incident)))
         response = act_on_page(admin_client, "acknowledge", incident)
-        assert "/act/acknowledge/" not in text_of(response)
-        assert "The incident was acknowledged</td>" in text_of(response)
+        assert "/act/acknowledge/" not in page_text(response)
+        assert "The incident was acknowledged</td>" in page_text(response)
 
     def test_a_cause_is_asked_for_and_noted(self, client, opened):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         incident = opened("a")
-        text = text_of(act_on_page(client, "note_cause", incident))
+        text = page_text(act_on_page(client, "note_cause", incident))
         assert "<textarea" in text
-        assert events("monitoring.cause_noted") == []
+        assert audit_events("monitoring.cause_noted") == []
         response = act_on_page(client, "note_cause", incident, confirmed="yes", cause="Disk full")
         incident.refresh_from_db()
         assert incident.cause == "Disk full"
-        assert said(response) == ["The cause was noted."]
+        assert messages_of(response) == ["The cause was noted."]
         assert incident.timeline.filter(kind="noted", text="Disk full", actor="olga").count() == 1
-        assert ">Disk full</textarea>" in text_of(act_on_page(client, "note_cause", incident)).replace("\n", "")
+        assert ">Disk full</textarea>" in page_text(act_on_page(client, "note_cause", incident)).replace("\n", "")
 
     def test_it_is_noted_of_what_was_resolved_while_it_was_written(self, admin_client, opened):
         incident = opened("a")
         asked = {"action": "note_cause", "_selected_action": [incident.pk]}
-        text = text_of(admin_client.post(f"{BASE}incident/?state=open", asked))
+        text = page_text(admin_client.post(f"{BASE}incident/?state=open", asked))
         (address,) = re.findall('<form method="post" action="([^"]*)" id="content-main"', text)
         resolve_incidents([incident], mark())
         response = admin_client.post(address, asked | {"confirmed": "yes", "cause": "Disk full"}, follow=True)
-        assert said(response) == ["The cause was noted."]
+        assert messages_of(response) == ["The cause was noted."]
         assert Incident.objects.get().cause == "Disk full"
 
     def test_where_none_is_left_it_says_so(self, admin_client, opened):
         asked = {"action": "note_cause", "_selected_action": [opened("a").pk]}
         response = admin_client.post(f"{BASE}incident/?state=resolved", asked, follow=True)
-        assert said(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
+        assert messages_of(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
 
     def test_many_may_have_one_cause(self, admin_client, opened):
         a, b = opened("a"), opened("b")
         response = act(admin_client, "note_cause", a, b, confirmed="yes", cause="Power cut")
-        assert said(response) == ["The cause was noted for 2 incidents."]
+        assert messages_of(response) == ["The cause was noted for 2 incidents."]
         assert set(Incident.objects.values_list("cause", flat=True)) == {"Power cut"}
 
     @pytest.mark.parametrize("cause", ["", "   ", "x" * 2001])
     def test_no_cause_is_none(self, admin_client, opened, cause):
         incident = opened("a")
-        assert "errorlist" in text_of(act_on_page(admin_client, "note_cause", incident, confirmed="yes", cause=cause))
+        assert "errorlist" in page_text(act_on_page(admin_client, "note_cause", incident, confirmed="yes", cause=cause))
         incident.refresh_from_db()
         assert incident.cause == ""
 
     def test_too_many_at_once_are_refused(self, admin_client, opened, monkeypatch):
         monkeypatch.setattr(asking, "MOST_AT_ONCE", 1)
         response = act(admin_client, "acknowledge", opened("a"), opened("b"))
-        assert "Choose at most 1 incidents at once. Nothing was done." in said(response)
+        assert "Choose at most 1 incidents at once. Nothing was done." in messages_of(response)
         assert not Incident.objects.exclude(acknowledged_at=None).exists()
 
     @pytest.mark.parametrize("role", ["viewer", "staff"])
     @pytest.mark.parametrize("action", ["acknowledge", "note_cause"])
     def test_only_operators_act(self, client, opened, role, action):
-        logged_in(client, role)
+        log_in_with_role(client, role)
         incident = opened("a")
         assert act_on_page(client, action, incident, confirmed="yes", cause="x").status_code == 403
         act(client, action, incident, confirmed="yes", cause="x")
@@ -237,7 +237,7 @@ class TestMaintenance:
         window("over", -9 * HOUR, -8 * HOUR)
 
     def test_it_says_which_runs_now(self, admin_client, windows):
-        text = text_of(admin_client.get(f"{BASE}maintenancewindow/"))
+        text = page_text(admin_client.get(f"{BASE}maintenancewindow/"))
         for word, times in (
             ("running now", 2),
             ("between two times", 1),
@@ -259,7 +259,7 @@ class TestMaintenance:
         assert set(listed(admin_client, "maintenancewindow", **query)) == found
 
     def test_one_is_planned_changed_and_deleted(self, client, target):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         sent = {
             "name": "Move", "starts_at_0": "2099-03-01", "starts_at_1": "22:00", "ends_at_0": "2099-03-01",
             "ends_at_1": "23:00", "repeats": "", "targets": [target.pk],
@@ -271,7 +271,7 @@ class TestMaintenance:
         assert list(refused.context["adminform"].form.errors) == ["ends_at"]
         client.post(page_of(window), sent | {"targets": []})
         assert not window.targets.exists()
-        assert "Changed</td>" in text_of(client.get(page_of(window)))
+        assert "Changed</td>" in page_text(client.get(page_of(window)))
         client.post(f"{list_of(window)}{window.pk}/delete/", {"post": "yes"})
         assert not MaintenanceWindow.objects.exists()
 
@@ -284,7 +284,7 @@ class TestRounds:
         Round.objects.create(number=1, checks=20, failures=5, p95_ms=312.4, failing=failing, is_online=False, **common)
         Round.objects.create(number=2, checks=20, failures=0, retried=17, **common)
         Round.objects.create(number=3, checks=9, failures=0, is_online=True, **common)
-        text = text_of(admin_client.get(f"{BASE}round/"))
+        text = page_text(admin_client.get(f"{BASE}round/"))
         for part in (
             "25 %",
             "312 ms",
@@ -297,15 +297,15 @@ class TestRounds:
         assert listed(admin_client, "round") == ["3", "2", "1"]
         assert listed(admin_client, "round", outcome="failures") == ["1"]
         assert listed(admin_client, "round", outcome="offline") == ["1"]
-        assert "&lt;b&gt;" in text_of(admin_client.get(page_of(Round.objects.get(number=1))))
+        assert "&lt;b&gt;" in page_text(admin_client.get(page_of(Round.objects.get(number=1))))
 
     def test_of_more_names_than_are_kept_it_does_not_say_how_many(self, admin_client):
         now, failing = timezone.now(), [f"t{number}" for number in range(MOST_NAMED)]
         found = Round.objects.create(
             number=1, checks=1000, failures=1000, failing=failing, started_at=now, finished_at=now
         )
-        assert "t0, t1, t2 and more</span>" in text_of(admin_client.get(list_of(found)))
-        assert 't99</span><span class="beneath">and more</span>' in text_of(admin_client.get(page_of(found)))
+        assert "t0, t1, t2 and more</span>" in page_text(admin_client.get(list_of(found)))
+        assert 't99</span><span class="beneath">and more</span>' in page_text(admin_client.get(page_of(found)))
 
     @pytest.mark.parametrize(
         ("typed", "found"), [("12", ["12"]), ("1", []), ("x", []), ("9" * 40, []), ("-12", []), ("²", [])]
@@ -322,7 +322,7 @@ class TestChecks:
         CheckResult.objects.create(target=api, at=now, status=200, latency_ms=7.44)
         CheckResult.objects.create(target=api, at=now, error_kind="timeout", detail="body", excuse="offline")
         CheckResult.objects.create(target=make_target("Shop"), at=now - 2 * HOUR, error_kind="status", detail="503")
-        text = text_of(admin_client.get(f"{BASE}checkresult/"))
+        text = page_text(admin_client.get(f"{BASE}checkresult/"))
         for part in (
             "7.4 ms",
             "The answer was not whole in time.",

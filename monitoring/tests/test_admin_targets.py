@@ -8,7 +8,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
-from backups.tests.pages import logged_in, text_of
 from monitoring.admin import display
 from monitoring.admin.charts import response_chart
 from monitoring.alerts.incidents import IncidentOpening, open_incidents
@@ -19,6 +18,7 @@ from monitoring.models import CheckResult, MaintenanceWindow, Rollup, Round, Tar
 from monitoring.tests.pages import TARGETS, act_on_page, listed, page_of, settings_of
 from monitoring.tests.rolled import NOON, around, rollup
 from portal.models import AuditEvent
+from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
 pytestmark = pytest.mark.django_db
 Period = Rollup.Period
@@ -60,27 +60,27 @@ class TestTheList:
     )
     def test_it_says_how_each_target_stands_and_since_when(self, admin_client, make_target, fields, tone, word):
         stood(make_target, "API", **fields)
-        text = text_of(admin_client.get(TARGETS))
+        text = page_text(admin_client.get(TARGETS))
         assert f'<span class="badge badge-{tone}">{word}</span>' in text
         assert ">for 4\xa0hours</time>" in text
 
     def test_beside_it_stands_that_nobody_is_told(self, admin_client, make_target):
         make_target("quiet", silenced_until=timezone.now() + HOUR)
         make_target("loud", silenced_until=timezone.now() - HOUR)
-        assert text_of(admin_client.get(TARGETS)).count("silenced</span>") == 1
+        assert page_text(admin_client.get(TARGETS)).count("silenced</span>") == 1
 
     def test_and_that_failures_do_not_count(self, admin_client, make_target):
         in_maintenance(make_target("a"))
         make_target("b")
-        assert text_of(admin_client.get(TARGETS)).count("in maintenance</span>") == 1
+        assert page_text(admin_client.get(TARGETS)).count("in maintenance</span>") == 1
         in_maintenance()
-        assert text_of(admin_client.get(TARGETS)).count("in maintenance</span>") == 2
+        assert page_text(admin_client.get(TARGETS)).count("in maintenance</span>") == 2
 
     def test_it_tells_uptime_and_response_times(self, admin_client, target):
         now = timezone.now()
         rollup(target, Period.HOUR, floor(now, HOUR), checks=60, failures=3, latency_ms=200)
         rollup(target, Period.DAY, floor(now, DAY), checks=1000, failures=1)
-        text = text_of(admin_client.get(TARGETS))
+        text = page_text(admin_client.get(TARGETS))
         assert '95.00 %<span class="beneath">99.90 %</span>' in text
         assert f'<td class="field-p95">{around(200):.0f} ms</td>' in text
 
@@ -89,7 +89,7 @@ class TestTheList:
         rollup(target, Period.DAY, today, checks=100, failures=1)
         rollup(target, Period.DAY, today - DAY, checks=100, failures=100)
         rollup(target, Period.DAY, today - 2 * DAY)
-        text = text_of(admin_client.get(TARGETS))
+        text = page_text(admin_client.get(TARGETS))
         words = "The last 30 days: without a failure: 1, with failures: 1, with many failures: 1, without checks: 27"
         assert f'aria-label="{words}"' in text
         assert text.count("<rect ") == 30
@@ -131,7 +131,7 @@ class TestTheHeading:
         for name, state in (("a", "up"), ("b", "slow"), ("c", "down"), ("d", "failing")):
             make_target(name, state=state)
         make_target("e", is_active=False)
-        text = text_of(admin_client.get(TARGETS))
+        text = page_text(admin_client.get(TARGETS))
         assert '<p class="figure bad"><strong>2 of 4</strong> are up</p>' in text
         for query, words in (("state=down", "1 down"), ("state=slow", "1 slow"), ("standing=paused", "1 paused")):
             assert f'<a href="?{query}">{words}</a>' in text
@@ -149,7 +149,7 @@ class TestTheHeading:
     def test_open_incidents_are_a_click_away(self, admin_client, target):
         assert dict(admin_client.get(TARGETS).context["heading"].facts)["Open incidents"] == "0"
         open_incidents([IncidentOpening(target.subject, "unavailable", target)], mark())
-        assert '<a href="/admin/monitoring/incident/?state=open">1</a>' in text_of(admin_client.get(TARGETS))
+        assert '<a href="/admin/monitoring/incident/?state=open">1</a>' in page_text(admin_client.get(TARGETS))
 
 
 class TestThePage:
@@ -159,7 +159,7 @@ class TestThePage:
             make_target, "API", state="down", last_check_at=now, last_error_kind="connect", last_detail="ECONNREFUSED",
             certificate_until=now + 9 * DAY, method="POST", silenced_until=now + HOUR,
         )  # fmt: skip
-        text = text_of(admin_client.get(page_of(target)))
+        text = page_text(admin_client.get(page_of(target)))
         for part in (
             'badge-bad">down</span>', "The connection was refused.", "ends soon</span>", "silenced</span>",
             'POST <a href="https://api.example.org/" rel="noreferrer noopener"', "4\xa0hours ago",
@@ -207,7 +207,7 @@ class TestThePage:
         assert [key for key, _label, is_chosen in chart.spans if is_chosen] == [shown]
 
     def test_where_nothing_was_checked_there_is_no_chart(self, admin_client, target):
-        text = text_of(admin_client.get(page_of(target)))
+        text = page_text(admin_client.get(page_of(target)))
         assert "Nothing was checked in this time." in text
         assert "<canvas" not in text
 
@@ -248,10 +248,10 @@ class TestThePage:
 
     def test_a_published_badge_stands_there_to_be_copied(self, admin_client, make_target):
         target = make_target("The [new] API")
-        assert 'id="badge-url"' not in text_of(admin_client.get(page_of(target)))
+        assert 'id="badge-url"' not in page_text(admin_client.get(page_of(target)))
         badge.publish(Target.objects.all())
         target.refresh_from_db()
-        text = text_of(admin_client.get(page_of(target)))
+        text = page_text(admin_client.get(page_of(target)))
         assert f'<code id="badge-url">{badge.badge_url(target)}</code>' in text
         assert f"![The \\[new\\] API]({badge.badge_url(target)})" in text
 
@@ -276,8 +276,8 @@ class TestThePage:
         assert sql.endswith("LIMIT 13")
 
     def test_a_viewer_sees_it_all_and_changes_nothing(self, client, target):
-        logged_in(client, "viewer")
-        text = text_of(client.get(page_of(target)))
+        log_in_with_role(client, "viewer")
+        text = page_text(client.get(page_of(target)))
         assert "Uptime and response times" in text
         assert 'name="url"' not in text
         for action in ("check_now", "silence", "end_silence", "pause", "resume", "publish_badge", "revoke_badge"):
@@ -287,7 +287,7 @@ class TestThePage:
 
 class TestTheForm:
     def test_a_target_is_added_and_watched(self, client):
-        logged_in(client, "operator")
+        log_in_with_role(client, "operator")
         sent = settings_of(Target(name="Shop", url="https://shop.example.org/"))
         response = client.post(f"{TARGETS}add/", sent)
         target = Target.objects.get()
@@ -342,10 +342,10 @@ class TestTheForm:
         assert (target.is_active, target.silenced_until) == (True, None)
 
     def test_what_is_watched_is_not_deleted(self, admin_client, target):
-        assert f"{TARGETS}{target.pk}/delete/" not in text_of(admin_client.get(page_of(target)))
+        assert f"{TARGETS}{target.pk}/delete/" not in page_text(admin_client.get(page_of(target)))
         assert admin_client.post(f"{TARGETS}{target.pk}/delete/", {"post": "yes"}).status_code == 403
         assert list(Target.objects.all()) == [target]
-        assert "delete_selected" not in text_of(admin_client.get(TARGETS))
+        assert "delete_selected" not in page_text(admin_client.get(TARGETS))
 
 
 class TestBars:

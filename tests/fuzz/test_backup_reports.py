@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from backups.reasons import LONGEST_TEXT, sentence
+from backups.reasons import LONGEST_TEXT, format_reason
 from backups.scanner.claims import LARGEST_SIZE, SHA256
-from backups.scanner.report import MOST_UNEXPECTED, parsed
+from backups.scanner.report import MAX_UNEXPECTED, parse_report
 from tests.fuzz.checks import assert_is_storable
 from tests.fuzz.strategies import CASES, bodies
 
@@ -48,7 +48,7 @@ UTF16 = json.dumps(FIRST).encode("utf-16")
 
 
 def read(content):
-    return parsed(NAME, NAMED_AT, AGENT, WANTED, content)
+    return parse_report(NAME, NAMED_AT, AGENT, WANTED, content)
 
 
 @CASES
@@ -58,7 +58,7 @@ def test_report_is_at_fault_by_a_code_or_claims_what_can_be_kept(content):
     event(report.fault["code"] if report.fault else "read")
     assert report.moment.tzinfo is UTC
     assert report.claims.keys() <= WANTED
-    assert len(report.unexpected) <= MOST_UNEXPECTED
+    assert len(report.unexpected) <= MAX_UNEXPECTED
     reasons = [report.fault] if report.fault else []
     for claim in report.claims.values():
         reasons += [*claim.faults, *([claim.failed] if claim.failed else [])]
@@ -67,6 +67,6 @@ def test_report_is_at_fault_by_a_code_or_claims_what_can_be_kept(content):
         assert_is_storable([claim.steps, claim.staged_name])
     assert_is_storable([reasons, report.unexpected, sorted(report.spellings)])
     assert all(len(text) <= LONGEST_TEXT and text.isprintable() for text in report.unexpected)
-    assert all(sentence(why).isprintable() and len(sentence(why)) < 3 * LONGEST_TEXT for why in reasons)
-    if report.is_whole and report.fault is None:
+    assert all(format_reason(why).isprintable() and len(format_reason(why)) < 3 * LONGEST_TEXT for why in reasons)
+    if report.is_complete and report.fault is None:
         assert read(json.dumps(json.loads(content.decode("utf-8-sig")), indent=1).encode()) == report

@@ -83,7 +83,7 @@ def read_here(command, *, input, **_options):
     """The script that reads workbooks, in this process: starting one for each case would take hours."""
     bounds = [int(text) for text in command[3:6]]
     try:
-        lines = workbook.lines_of(input, *bounds)
+        lines = workbook.read_sheet(input, *bounds)
     except Exception:  # of the script it is the exit code
         return subprocess.CompletedProcess(command, 1)
     if lines is None:
@@ -94,8 +94,8 @@ def read_here(command, *, input, **_options):
 def assert_is_imported_or_refused(content):
     try:
         with mock.patch("backups.imports.files.subprocess.run", read_here):
-            rows = files.rows_in(SimpleUploadedFile("jobs", content))
-    except files.Unreadable as refusal:
+            rows = files.read_rows(SimpleUploadedFile("jobs", content))
+    except files.UnreadableFile as refusal:
         return assert_echoes_nothing(refusal)
     return assert_is_planned(rows)
 
@@ -107,7 +107,7 @@ def assert_echoes_nothing(refusal):
 
 def assert_is_planned(rows):
     """What would be imported fits into its columns, and means the same once it is exported and read again."""
-    plan = planning.planned(rows)
+    plan = planning.plan_import(rows)
     for row in plan.rows:
         assert PLANTED not in "".join(sentence for found in row.refusals.values() for sentence in found)
     if plan.is_refused:
@@ -118,7 +118,7 @@ def assert_is_planned(rows):
         row.job.clean_fields()
         kept = {name: getattr(row.job, name) for name in planning.FIELDS}
         assert_is_storable(kept)
-        (again,) = planning.planned([{name: escape_cell(value) for name, value in kept.items()}]).rows
+        (again,) = planning.plan_import([{name: escape_cell(value) for name, value in kept.items()}]).rows
         assert {name: getattr(again.job, name) for name in planning.FIELDS} == kept
 
 
@@ -145,7 +145,7 @@ def test_xlsx_file_is_imported_or_refused(content):
 @given(st.one_of(csv_files, broken(csv_files), st.binary(max_size=100)))
 def test_csv_file_of_the_command_is_imported_or_refused(content):
     try:
-        rows = [row for _line, row in import_backup_jobs.rows_in(content)]
+        rows = [row for _line, row in import_backup_jobs.parse_rows(content)]
     except CommandError as refusal:
         return assert_echoes_nothing(refusal)
     return assert_is_planned(rows)

@@ -1,4 +1,4 @@
-"""`manage.py scan_backups`: looks at the expected backups now, in this process."""
+"""Scan the expected backups now, in this process: `manage.py scan_backups`."""
 
 from __future__ import annotations
 
@@ -25,28 +25,27 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         now = parse_moment("--at", options["at"]) if options["at"] else timezone.now()
         agent = options["agent"]
-        if agent and not ExpectedBackupJob.objects.of(agent).exists():
+        if agent and not ExpectedBackupJob.objects.of_machine(agent).exists():
             raise CommandError("No backup is expected of that machine.")
         started = time.monotonic()
-        scan, outcome = orchestration.scan_now(now, agent)
+        scan, result = orchestration.scan_now(now, agent)
         if scan.root_is_missing:
             raise CommandError("The deposit root is not there: nothing was looked at.")
         duration = round((time.monotonic() - started) * 1000)
         if options["json"]:
-            body = {"results": outcome.results, "duration_ms": duration, "bytes_hashed": outcome.bytes_hashed}
+            body = {"results": result.rows, "duration_ms": duration, "bytes_hashed": result.bytes_hashed}
             self.stdout.write(json.dumps(body))
         else:
-            for line in outcome.results:
-                self.stdout.write(as_line(line))
+            for row in result.rows:
+                self.stdout.write(format_row(row))
             self.stderr.write(
-                f"{len(outcome.results)} cycles, {outcome.bytes_hashed} bytes hashed, {duration} ms,"
-                f" {outcome.errors} errors"
+                f"{len(result.rows)} cycles, {result.bytes_hashed} bytes hashed, {duration} ms, {result.errors} errors"
             )
-        if outcome.errors:
+        if result.errors:
             raise CommandError("Not all of it could be looked at; the log says why.")
 
 
-def as_line(result: dict[str, Any]) -> str:
-    marks = [*(["late"] if result["late"] else []), *result["warnings"], *(["stored"] if result["promoted"] else [])]
-    name = f"{result['agent_id']} {result['database_name']}"
-    return f"{result['cycle_at']}  {result['status']:<25}  {name}  {', '.join(marks)}".rstrip()
+def format_row(row: dict[str, Any]) -> str:
+    marks = [*(["late"] if row["late"] else []), *row["warnings"], *(["stored"] if row["promoted"] else [])]
+    name = f"{row['agent_id']} {row['database_name']}"
+    return f"{row['cycle_at']}  {row['status']:<25}  {name}  {', '.join(marks)}".rstrip()

@@ -1,4 +1,7 @@
-"""Names on disk. They come from our own configuration alone, or match a strict pattern."""
+"""Names of folders and files below the two roots, made from our own configuration or matched against a strict pattern.
+
+Only computes names: nothing here touches a disk.
+"""
 
 from __future__ import annotations
 
@@ -8,36 +11,30 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from vigie_client.contract import MAX_PATH_NAME, path_name
+
 from portal.base.text import normalize_text
 
 BRACES = re.compile(r"\{(\w*)\}")
-FOREIGN = re.compile(r"[^A-Za-z0-9._-]")
-LONGEST = 128
-# What a folder template may name.
+# The fields of a job that a folder template may name.
 FIELDS = frozenset({"agent_id", "database_name", "company_name", "city", "neighborhood", "year"})
 ENDINGS = (".sql.gz", ".sql.zst", ".dump")
 STAGED = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.(gz|zst|dump)")
-# No name that is looked for is longer: whatever is, is not worth the cost of normalising it.
-LONGEST_NORMALISED = 4 * LONGEST
+# Longer than any name that is compared; beyond it, normalizing costs more than the name is worth.
+LONGEST_NORMALIZED = 4 * MAX_PATH_NAME
+CURRENT, VERSIONS = "current_version", "versions"
 
 
-def reduced(value: object) -> str:
-    """The value as one name: ASCII letters, digits, `._-`, no dot in front, never empty."""
-    given = "" if value is None else str(value)[:LONGEST_NORMALISED]
-    text = normalize_text(given, "NFKD", longest=LONGEST_NORMALISED).encode("ascii", "ignore").decode()
-    return FOREIGN.sub("_", text.strip()).lstrip(".")[:LONGEST] or "_"
-
-
-def normal(name: str) -> str:
-    """The name of a database in NFC and with plain spaces: names that look the same are the same."""
-    if name.isascii() or len(name) > LONGEST_NORMALISED:
+def normalize_name(name: str) -> str:
+    """Return a database name in NFC with plain spaces, so that names that look the same are equal."""
+    if name.isascii() or len(name) > LONGEST_NORMALIZED:
         return name
     spaced = "".join(" " if unicodedata.category(char) == "Zs" else char for char in name)
-    return normalize_text(spaced, longest=LONGEST_NORMALISED)
+    return normalize_text(spaced, longest=LONGEST_NORMALIZED)
 
 
-def fields_in(template: str) -> Iterator[str]:
-    """The names in braces. Raises ValueError where the braces hold anything else."""
+def template_fields(template: str) -> Iterator[str]:
+    """Yield the field names in braces. Raises ValueError for anything else in braces."""
     for _literal, name, spec, conversion in string.Formatter().parse(template):
         if name is None:
             continue
@@ -46,32 +43,37 @@ def fields_in(template: str) -> Iterator[str]:
         yield name
 
 
-def expanded(template: str, job: Any) -> list[str]:
-    """The folders that a template means for a job, from the outermost in. What no template should say leads nowhere
-    else: each folder is reduced like the values in it.
+def expand_template(template: str, job: Any) -> list[str]:
+    """Return the folders of a template for this job, outermost first.
+
+    Each folder passes through `path_name`, so that no template leads out of its root, whoever wrote it.
     """
-    return [reduced(substituted(part, lambda name: getattr(job, name))) for part in template.split("/") if part]
+    return [path_name(fill_in_fields(part, lambda name: getattr(job, name))) for part in template.split("/") if part]
 
 
-def substituted(part: str, value_of: Callable[[str], object]) -> str:
-    return BRACES.sub(lambda found: reduced(value_of(found[1])) if found[1] in FIELDS else "_", part)
+def fill_in_fields(part: str, value_of: Callable[[str], object]) -> str:
+    def reduced_value(found: re.Match[str]) -> str:
+        value = value_of(found[1]) if found[1] in FIELDS else None
+        return path_name("" if value is None else str(value))
+
+    return BRACES.sub(reduced_value, part)
 
 
 def dump_folder(job: Any) -> tuple[str, ...]:
-    return tuple(expanded(job.agent_deposit_path_template, job))
+    return tuple(expand_template(job.agent_deposit_path_template, job))
 
 
 def report_folder(job: Any) -> tuple[str, ...]:
-    return tuple(expanded(job.agent_log_deposit_path_template, job))
+    return tuple(expand_template(job.agent_log_deposit_path_template, job))
 
 
 def storage_folder(job: Any) -> tuple[str, ...]:
-    return tuple(expanded(job.final_storage_path_template, job))
+    return tuple(expand_template(job.final_storage_path_template, job))
 
 
-def staged_names(database: str) -> list[str]:
-    """How a staged dump is called where the report does not say it."""
-    return [f"{reduced(database)}{ending}" for ending in ENDINGS]
+def default_staged_names(database: str) -> list[str]:
+    """Return the names to try for a staged dump that the report does not name."""
+    return [f"{path_name(database)}{ending}" for ending in ENDINGS]
 
 
 def is_staged_name(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The reports of one machine: each log folder listed once a scan, each report parsed once."""
+"""The reports of one machine: each folder is listed once per scan, and each report parsed once."""
 
 from __future__ import annotations
 
@@ -6,153 +6,168 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from vigie_client.contract import path_name
+
 from backups.cycles import Cycle
 from backups.models import DepositArea, ExpectedBackupJob
-from backups.reasons import Reason, quoted, reason
+from backups.reasons import Reason, make_reason, to_single_line
 from backups.scanner import hints, report
 from backups.scanner.claims import Claim
 from backups.scanner.classify import SKEW
-from backups.scanner.disk import opening, paths
-from backups.scanner.report import Report
+from backups.scanner.disk import paths
+from backups.scanner.disk.opening import UnusablePath, list_names, open_deposit_folder, read_content
+from backups.scanner.report import AgentReport
 
-# A name may be in local time and tell the beginning of a long operation: it is believed to the day.
+# The time in a file name may be local, or the beginning of a long operation: it is accurate to a day.
 NAME_TOLERANCE = timedelta(days=1)
-# Reports of fourteen weeks, one an hour. Of more, the newest.
-MOST_REPORTS, MOST_BYTES = 2_500, 64 * 1024 * 1024
-MOST_AHEAD, AHEAD_KEPT = 100, timedelta(days=30)
-MOST_UNREAD = 20
+# An hourly report for fourteen weeks. If there are more, the newest are read.
+MAX_REPORTS, MAX_BYTES = 2_500, 64 * 1024 * 1024
+MAX_AHEAD, AHEAD_KEPT = 100, timedelta(days=30)
+MAX_UNREAD = 20
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the reports say of one cycle of one job; see classify.Facts. `absent` is why none lists the database."""
+class CycleReports:
+    """The part of the reports in `classify.CycleFacts` for one cycle of one job."""
 
-    report: Report | None = None
+    report: AgentReport | None = None
     claim: Claim | None = None
-    other: Report | None = None
+    other: AgentReport | None = None
     later: str = ""
     is_overwritten: bool = False
     trouble: Reason | None = None
-    absent: Reason | None = None
+    absence_reason: Reason | None = None
 
 
 @dataclass
-class Shelf:
-    """Reports whose name is not older than `since`, by their folder. `unread` are JSON files that no rule reads.
+class ReportFolders:
+    """The reports of a machine by folder, as far as their names are not older than `since`.
 
-    The area remembers reports that were there before the cycle they speak of had opened: a clock that is ahead must not
-    make yesterday's backup tomorrow's.
+    `unread` are JSON files whose names no rule matches. The area remembers reports that arrived before the cycle they
+    claim had opened: a clock that is ahead must not make yesterday's backup tomorrow's.
     """
 
     area: DepositArea
     wanted: Collection[str]
     since: datetime
     keep_alive: Callable[[], None]
-    folders: dict[tuple[str, ...], list[Report]] = field(default_factory=dict)
+    reports: dict[tuple[str, ...], list[AgentReport]] = field(default_factory=dict)
     troubles: dict[tuple[str, ...], Reason] = field(default_factory=dict)
     unread: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
 
-    def look_up(self, job: ExpectedBackupJob, cycle: Cycle) -> Found:
-        folder, database = paths.report_folder(job), paths.normal(job.database_name)
+    def find_reports(self, job: ExpectedBackupJob, cycle: Cycle) -> CycleReports:
+        folder, database = paths.report_folder(job), paths.normalize_name(job.database_name)
         reports = self.reports_in(folder)
-        ahead = [found for found in reports if self.is_older(found, cycle)]
-        in_cycle = [found for found in reports if cycle.holds(found.moment) and found not in ahead]
+        ahead = [found for found in reports if self.arrived_before(found, cycle)]
+        in_cycle = [found for found in reports if cycle.contains(found.moment) and found not in ahead]
         listing = [found for found in in_cycle if database in found.claims]
         if listing:
             newest = listing[-1]
-            later, is_overwritten = later_use(reports, newest, cycle, database)
-            return Found(newest, newest.claims[database], None, later, is_overwritten)
+            later, is_overwritten = find_later_use(reports, newest, cycle, database)
+            return CycleReports(newest, newest.claims[database], None, later, is_overwritten)
         trouble = self.troubles.get(folder)
         if in_cycle:
-            other = [found for found in in_cycle if found.fault is not None] or in_cycle
-            return Found(other=other[-1], trouble=trouble, absent=hints.listed_otherwise(database, other[-1]))
-        absent = hints.hint(database, cycle, reports, ahead, self.unread.get(folder, []))
-        return Found(trouble=trouble, absent=absent)
+            other = ([found for found in in_cycle if found.fault is not None] or in_cycle)[-1]
+            absence_reason = hints.explain_unlisted(database, other)
+            return CycleReports(other=other, trouble=trouble, absence_reason=absence_reason)
+        unread = self.unread.get(folder, [])
+        absence_reason = hints.explain_missing_report(database, cycle, reports, ahead, unread)
+        return CycleReports(trouble=trouble, absence_reason=absence_reason)
 
-    def reports_in(self, folder: tuple[str, ...]) -> list[Report]:
-        """Oldest first."""
-        if folder not in self.folders:
+    def reports_in(self, folder: tuple[str, ...]) -> list[AgentReport]:
+        """Return the reports of a folder, oldest first. A folder that cannot be used holds none."""
+        if folder not in self.reports:
             try:
-                self.folders[folder] = self.read(folder)
-            except opening.Unusable as error:
-                self.folders[folder], self.troubles[folder] = [], error.why
-        return self.folders[folder]
+                self.reports[folder] = self.read_folder(folder)
+            except UnusablePath as error:
+                self.reports[folder], self.troubles[folder] = [], error.why
+        return self.reports[folder]
 
-    def is_older(self, found: Report, cycle: Cycle) -> bool:
-        seen = self.area.ahead.get(found.name)
-        return seen is not None and datetime.fromisoformat(seen) < cycle.opens
+    def arrived_before(self, found: AgentReport, cycle: Cycle) -> bool:
+        first_seen_at = self.area.ahead.get(found.name)
+        return first_seen_at is not None and datetime.fromisoformat(first_seen_at) < cycle.opens
 
-    def read(self, folder: tuple[str, ...]) -> list[Report]:
-        """The newest first, as far as there is room in memory for them."""
-        found: list[Report] = []
-        left = MOST_BYTES
-        with opening.deposit_folder(folder) as descriptor:
-            names = opening.names_in(descriptor, "/".join(folder))
-            named = [(report.moment_in(name, self.area.agent_id), name) for name in names]
-            self.unread[folder] = self.unread_in(folder, [name for moment, name in named if moment is None])
-            recent = sorted((moment, name) for moment, name in named if moment is not None and self.is_recent(moment))
-            for moment, name in reversed(recent[-MOST_REPORTS:]):
+    def read_folder(self, folder: tuple[str, ...]) -> list[AgentReport]:
+        """Read the newest reports within MAX_REPORTS and MAX_BYTES."""
+        found: list[AgentReport] = []
+        left = MAX_BYTES
+        with open_deposit_folder(folder) as descriptor:
+            dated = [
+                (report.moment_of_name(name, self.area.agent_id), name)
+                for name in list_names(descriptor, "/".join(folder))
+            ]
+            self.unread[folder] = self.list_unread(folder, [name for moment, name in dated if moment is None])
+            recent = sorted((moment, name) for moment, name in dated if moment is not None and self.is_recent(moment))
+            for moment, name in reversed(recent[-MAX_REPORTS:]):
                 self.keep_alive()
-                one, size = self.parsed(name, moment, descriptor)
-                found.append(one)
+                parsed, size = self.read_report(name, moment, descriptor)
+                found.append(parsed)
                 left -= size
                 if left < 0:
                     break
-        return sorted(found, key=lambda one: (one.moment, one.name))
+        return sorted(found, key=lambda parsed: (parsed.moment, parsed.name))
 
     def is_recent(self, named_at: datetime) -> bool:
-        """Whether a report is read: also one whose clock was never set, which would otherwise never be mentioned."""
+        """Return True for a report to read. One of an unset clock would otherwise never be mentioned."""
         return named_at >= self.since - NAME_TOLERANCE or named_at.year < hints.FIRST_YEAR
 
-    def unread_in(self, folder: tuple[str, ...], names: list[str]) -> list[str]:
-        """JSON files that no rule reads. In a folder that machines share, the reports of the others are theirs."""
-        is_own = paths.reduced(self.area.agent_id).lower() in [part.lower() for part in folder]
-        found = [name for name in names if name.lower().endswith(".json") and not name.startswith(".")]
-        return sorted(quoted(name) for name in found if is_own or not report.REPORT_NAME.fullmatch(name))[-MOST_UNREAD:]
+    def list_unread(self, folder: tuple[str, ...], names: list[str]) -> list[str]:
+        """Return the JSON files that no rule reads, except other machines' reports in a shared folder."""
+        is_own = path_name(self.area.agent_id).lower() in [part.lower() for part in folder]
+        json_names = [name for name in names if name.lower().endswith(".json") and not name.startswith(".")]
+        unread = [name for name in json_names if is_own or not report.REPORT_NAME.fullmatch(name)]
+        return sorted(map(to_single_line, unread))[-MAX_UNREAD:]
 
-    def parsed(self, name: str, named_at: datetime, folder: int) -> tuple[Report, int]:
-        """With the number of bytes read."""
+    def read_report(self, name: str, named_at: datetime, folder: int) -> tuple[AgentReport, int]:
+        """Return a report and the number of bytes read."""
         try:
-            content = opening.content_of(name, folder, report.LARGEST)
-        except opening.Unusable:
-            fault = reason("report_unreadable")
-            return Report(name, named_at, fault=fault, is_whole=False, named_at=named_at), 0
-        return report.parsed(name, named_at, self.area.agent_id, self.wanted, content), len(content)
+            content = read_content(name, folder, report.LARGEST)
+        except UnusablePath:
+            fault = make_reason("report_unreadable")
+            return AgentReport(name, named_at, fault=fault, is_complete=False, named_at=named_at), 0
+        return report.parse_report(name, named_at, self.area.agent_id, self.wanted, content), len(content)
 
-    def ahead(self, now: datetime) -> dict[str, str]:
-        """The reports that speak of a time to come, with when they were first seen; those known before stay a while."""
+    # --- What is saved of the area -----------------------------------------------------------------------------------
+
+    def reports_ahead(self, now: datetime) -> dict[str, str]:
+        """Return when each report of a future time was first seen; those known before are kept for a while."""
         known = {
-            name: seen for name, seen in self.area.ahead.items() if datetime.fromisoformat(seen) > now - AHEAD_KEPT
+            name: first_seen_at
+            for name, first_seen_at in self.area.ahead.items()
+            if datetime.fromisoformat(first_seen_at) > now - AHEAD_KEPT
         }
-        found = [one for reports in self.folders.values() for one in reports if one.moment > now + SKEW]
-        return {one.name: now.isoformat() for one in found[:MOST_AHEAD]} | known
+        ahead = [found for found in self.all_reports() if found.moment > now + SKEW]
+        return {found.name: now.isoformat() for found in ahead[:MAX_AHEAD]} | known
 
     def spellings(self) -> list[str]:
-        """Codes of the variants that its reports use."""
-        return sorted({code for reports in self.folders.values() for one in reports for code in one.spellings})
+        """Return the codes of the variants that the reports use."""
+        return sorted({code for found in self.all_reports() for code in found.spellings})
 
     def unread_names(self) -> list[str]:
-        return sorted(name for names in self.unread.values() for name in names)[-MOST_UNREAD:]
+        return sorted(name for names in self.unread.values() for name in names)[-MAX_UNREAD:]
 
-    def unexpected(self) -> list[str]:
-        """Databases of the newest report of each folder that no job expects."""
-        newest = [reports[-1] for reports in self.folders.values() if reports]
-        return sorted({quoted(name) for found in newest for name in found.unexpected})
+    def unexpected_databases(self) -> list[str]:
+        """Return the databases without a job in the newest report of each folder."""
+        newest = [reports[-1] for reports in self.reports.values() if reports]
+        return sorted({to_single_line(name) for found in newest for name in found.unexpected})
+
+    def all_reports(self) -> list[AgentReport]:
+        return [found for reports in self.reports.values() for found in reports]
 
 
-def later_use(reports: list[Report], newest: Report, cycle: Cycle, database: str) -> tuple[str, bool]:
-    """The first report after this cycle on the same staged file, and whether any of those says that it replaced it."""
-    claim = newest.claims[database]
+def find_later_use(reports: list[AgentReport], newest: AgentReport, cycle: Cycle, database: str) -> tuple[str, bool]:
+    """Return the first report after this cycle on the same staged file, and whether one of them replaced the file."""
+    name = staged_name_of(newest.claims[database], database)
     later = [
         found
         for found in reports
         if found.moment >= cycle.closes
         and database in found.claims
-        and staged_name(found.claims[database], database) == staged_name(claim, database)
+        and staged_name_of(found.claims[database], database) == name
     ]
-    overwritten = any(not (one.claims[database].failed or one.claims[database].faults) for one in later)
-    return (later[0].name if later else ""), overwritten
+    claims = [found.claims[database] for found in later]
+    return (later[0].name if later else ""), any(not (claim.failed or claim.faults) for claim in claims)
 
 
-def staged_name(claim: Claim, database: str) -> str:
-    return claim.staged_name or paths.staged_names(database)[0]
+def staged_name_of(claim: Claim, database: str) -> str:
+    return claim.staged_name or paths.default_staged_names(database)[0]

@@ -3,6 +3,7 @@
 import unicodedata
 
 import pytest
+from vigie_client.contract import MAX_PATH_NAME, path_name
 
 from backups.scanner.disk import paths
 from beta.feedback.reading import normalize_participant
@@ -54,8 +55,8 @@ def test_a_text_is_truncated_by_letters_without_reading_all_of_it():
 
 @pytest.mark.parametrize("text", [MANY_MARKS * 1_000, "x" * 500_000])
 def test_names_are_cut_before_they_are_reduced(text):
-    assert len(paths.reduced(text)) <= paths.LONGEST
-    assert paths.normal(text) == text
+    assert len(path_name(text)) <= MAX_PATH_NAME
+    assert paths.normalize_name(text) == text
 
 
 @pytest.mark.parametrize("where", ["https://{}.example.org/", "https://example.org/?{}"])

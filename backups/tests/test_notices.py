@@ -1,4 +1,4 @@
-"""Who is told what: each transition once, nothing twice, and calm on Mondays too."""
+"""Notices of transitions, each sent once, and the weekly digest."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from backups import digest
 from backups.models import BackupEntry, ExpectedBackupJob, Scan
-from backups.tests.conftest import AFTER_DEADLINE, EXPECTED, REPORTED, dump, section
+from backups.tests.factories import AFTER_DEADLINE, EXPECTED, REPORTED, dump, report_section
 from portal.models import NotificationChannel, OutboxMessage
 from portal.notifications import Severity
 from portal.work import jobs
@@ -25,7 +25,7 @@ def titles():
     return [title for _severity, _state, title in told()]
 
 
-def test_a_failed_cycle_is_told_once_and_its_recovery_once(machine, scan, job):
+def test_failure_and_recovery_send_one_notice_each(machine, scan, job):
     for minutes in (0, 15, 30):
         scan(AFTER_DEADLINE + timedelta(minutes=minutes))
     machine.deposit(moment=REPORTED + timedelta(hours=2))
@@ -45,26 +45,26 @@ def test_a_failed_cycle_is_told_once_and_its_recovery_once(machine, scan, job):
     assert first.subject == "backup:SRV-DOUALA-01/compta_db"
 
 
-def test_each_failed_cycle_is_told(scan, job):
+def test_each_failed_cycle_sends_a_notice(scan, job):
     scan()
     scan(AFTER_DEADLINE + DAY)
     assert len(told()) == 2
 
 
-def test_a_failure_that_becomes_another_is_told_again(machine, scan, job):
+def test_changed_failure_sends_another_notice(machine, scan, job):
     scan()
-    machine.deposit(**section(backup={"status": False}))
+    machine.deposit(**report_section(backup={"status": False}))
     scan(AFTER_DEADLINE + QUARTER)
     assert [title.split(": ")[1].split(",")[0] for title in titles()] == ["missing", "failed"]
 
 
-def test_the_longest_names_are_told_of(make_job, scan):
+def test_longest_names_fit_into_a_notice(make_job, scan):
     make_job("d" * 128, "a" * 128)
     scan()
     assert len(OutboxMessage.objects.get().subject) == 200
 
 
-def test_what_goes_well_is_not_told(machine, scan, job):
+def test_success_sends_no_notice(machine, scan, job):
     machine.deposit()
     scan()
     assert told() == []
@@ -78,7 +78,7 @@ def test_what_goes_well_is_not_told(machine, scan, job):
         ("alert", ["Backup of compta_db (SRV-DOUALA-01), ACME: unchanged, expected 2025-06-13 13:00 UTC"]),
     ],
 )
-def test_an_unchanged_backup_is_told_as_its_job_says(machine, scan, make_job, policy, expected):
+def test_unchanged_backup_is_notified_by_policy(machine, scan, make_job, policy, expected):
     make_job(unchanged_policy=policy)
     machine.deposit()
     scan()
@@ -87,7 +87,7 @@ def test_an_unchanged_backup_is_told_as_its_job_says(machine, scan, make_job, po
     assert titles() == expected
 
 
-def test_success_with_doubts_sends_a_message_at_once(machine, scan, job):
+def test_success_with_doubts_sends_a_warning_at_once(machine, scan, job):
     machine.deposit(b"no gzip")
     scan()
     (message,) = OutboxMessage.objects.all()
@@ -95,7 +95,7 @@ def test_success_with_doubts_sends_a_message_at_once(machine, scan, job):
     assert "Its name does not match its format" in message.text
 
 
-def test_dump_in_doubt_announces_no_recovery_and_the_good_one_after_it_announces_one(machine, scan, job):
+def test_recovery_is_sent_for_the_first_good_dump_not_a_doubtful_one(machine, scan, job):
     scan()
     machine.deposit(b"no gzip", REPORTED + timedelta(hours=1))
     scan(AFTER_DEADLINE + timedelta(hours=1))
@@ -107,7 +107,7 @@ def test_dump_in_doubt_announces_no_recovery_and_the_good_one_after_it_announces
     ]  # fmt: skip
 
 
-def test_report_that_calls_the_whole_failed_is_told_once_and_is_no_alert(machine, scan, job):
+def test_contradictory_report_sends_one_note(machine, scan, job):
     machine.stage()
     machine.report(overall_status="failed_globally")
     scan(), scan()
@@ -115,7 +115,7 @@ def test_report_that_calls_the_whole_failed_is_told_once_and_is_no_alert(machine
     assert "calls the operation as a whole failed" in OutboxMessage.objects.get().text
 
 
-def test_a_recovery_is_told_though_a_cycle_nobody_can_verify_lies_between(machine, scan, job):
+def test_recovery_is_sent_after_an_unverified_cycle(machine, scan, job):
     scan()
     for day in (1, 2):
         machine.deposit(dump(f"-- {day}"), REPORTED + day * DAY)
@@ -128,7 +128,7 @@ def test_a_recovery_is_told_though_a_cycle_nobody_can_verify_lies_between(machin
     ]
 
 
-def test_of_a_failure_nobody_was_told_of_no_recovery_is_told(machine, scan, make_job):
+def test_failure_without_notice_has_no_recovery_notice(machine, scan, make_job):
     created = EXPECTED + 2 * DAY
     make_job(created_at=created, watched_since=created)
     scan()
@@ -137,7 +137,7 @@ def test_of_a_failure_nobody_was_told_of_no_recovery_is_told(machine, scan, make
     assert (titles(), ExpectedBackupJob.objects.get().current_status) == ([], "SUCCESS")
 
 
-def test_what_a_scan_of_the_past_could_not_store_is_not_told(machine, scan, make_job, settings):
+def test_storage_failure_of_a_past_scan_sends_no_notice(machine, scan, make_job, settings):
     make_job(created_at=EXPECTED + 2 * DAY, watched_since=EXPECTED + 2 * DAY)
     settings.VALIDATED_ROOT.rmdir()
     settings.VALIDATED_ROOT.write_text("in the way")
@@ -146,13 +146,13 @@ def test_what_a_scan_of_the_past_could_not_store_is_not_told(machine, scan, make
     assert (BackupEntry.objects.get().promotion, titles()) == ("failed", [])
 
 
-def test_messages_are_in_the_language_of_the_portal(settings, scan, job):
+def test_notices_are_in_the_portals_language(settings, scan, job):
     settings.LANGUAGE_CODE = "fr"
     scan()
     assert "missing" not in titles()[0]
 
 
-def test_nothing_is_told_where_nothing_was_recorded(machine, scan, job, monkeypatch):
+def test_rolled_back_verdict_sends_no_notice(machine, scan, job, monkeypatch):
     def overtaken(self):
         raise jobs.LeaseLost("taken")
 
@@ -170,7 +170,7 @@ def monday():
     assert lease is not None
     now = timezone.now()
     Scan.objects.create(source="schedule", at=now, finished_at=now)
-    return lambda: digest.send(lease)
+    return lambda: digest.send_weekly_digest(lease)
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def make_verified(make_job):
     )
 
 
-def test_digest_says_how_many_are_protected(make_verified, monday):
+def test_digest_counts_protected_databases(make_verified, monday):
     for number, status in enumerate(["SUCCESS", "HASH_MISMATCH", "MISSING", "PENDING"]):
         make_verified(f"db{number}", current_status=status)
     monday()
@@ -189,7 +189,7 @@ def test_digest_says_how_many_are_protected(make_verified, monday):
     assert message.text == "db2 (SRV-DOUALA-01), ACME: missing\nWithout a good backup of late: 1"
 
 
-def test_dumps_in_doubt_are_not_protected_and_a_line_of_the_digest(machine, scan, job, monday, make_verified):
+def test_digest_lists_doubtful_dumps(machine, scan, job, monday, make_verified):
     machine.deposit(b"no gzip")
     scan()
     make_verified()
@@ -199,7 +199,7 @@ def test_dumps_in_doubt_are_not_protected_and_a_line_of_the_digest(machine, scan
     assert message.text.startswith("compta_db (SRV-DOUALA-01), ACME: suspicious. ")
 
 
-def test_a_digest_says_so_where_all_is_well_and_comes_once_a_week(make_verified, monday):
+def test_healthy_digest_is_sent_once_a_week(make_verified, monday):
     make_verified()
     monday(), monday()
     (message,) = OutboxMessage.objects.all()
@@ -213,7 +213,7 @@ def test_a_digest_says_so_where_all_is_well_and_comes_once_a_week(make_verified,
         ({"damage": {"code": "current_differs"}}, "db (SRV-DOUALA-01), ACME: verified"),
     ],
 )
-def test_what_was_protected_once_does_not_stay_so_for_ever(make_verified, monday, fields, text):
+def test_digest_does_not_count_stale_backups_as_protected(make_verified, monday, fields, text):
     make_verified(**fields)
     monday()
     message = OutboxMessage.objects.get()
@@ -221,7 +221,7 @@ def test_what_was_protected_once_does_not_stay_so_for_ever(make_verified, monday
 
 
 @pytest.mark.parametrize("why", ["no scan", "an old scan", "no deposit root"])
-def test_a_digest_does_not_call_silence_calm(make_verified, monday, why):
+def test_digest_reports_a_silent_scanner(make_verified, monday, why):
     make_verified()
     if why == "no scan":
         Scan.objects.all().delete()
@@ -233,25 +233,25 @@ def test_a_digest_does_not_call_silence_calm(make_verified, monday, why):
     assert OutboxMessage.objects.get().text.startswith("Nobody has looked at them for a while")
 
 
-def test_a_digest_of_many_failures_stays_readable(make_verified, monday):
+def test_digest_limits_its_lines(make_verified, monday):
     for number in range(25):
         make_verified(f"db{number}", current_status="FAILED")
     monday()
     assert OutboxMessage.objects.get().text.splitlines()[-1] == "and 5 more"
 
 
-def test_without_expected_backups_there_is_no_digest(monday):
+def test_digest_without_jobs_is_not_sent(monday):
     monday()
     assert told() == []
 
 
-def test_nobody_is_told_where_there_is_no_channel(machine, scan, job):
+def test_missing_channel_sends_nothing(machine, scan, job):
     NotificationChannel.objects.all().delete()
     scan()
     assert told() == []
     assert ExpectedBackupJob.objects.get().current_status == "MISSING"
 
 
-def test_the_digest_is_sent_on_mondays():
+def test_digest_is_scheduled_on_mondays():
     (job,) = [one for one in declared.all() if one.name == "backups.digest"]
     assert job.cycle_at(datetime(2026, 11, 23, 8, tzinfo=UTC)) == datetime(2026, 11, 23, 7, tzinfo=UTC)

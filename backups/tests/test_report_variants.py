@@ -1,4 +1,4 @@
-"""Reports as real agents write them, from the file to the verdict, and what is said of those that cannot be read."""
+"""Reports of real agents, from the file to the verdict, and reasons for unreadable ones."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ import pytest
 
 from backups import findings
 from backups.models import DepositArea
-from backups.tests.conftest import AFTER_DEADLINE, AGENT, DATABASE, EXPECTED, REPORTED, dump, section
+from backups.tests.factories import AFTER_DEADLINE, AGENT, DATABASE, EXPECTED, REPORTED, dump, report_section
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -16,7 +16,7 @@ STAGED = f"{DATABASE}.sql.gz"
 
 
 def python_agent(**root):
-    """A report of an agent that writes everything as text."""
+    """Return a report of an agent that writes all values as text."""
     times = {"start_time": "2025-06-12 13:00:40.264128", "end_time": "2025-06-12 13:01:51.762465"}
     step = {"status": "True", **times}
     size, sha256 = str(len(dump())), hashlib.sha256(dump()).hexdigest()
@@ -30,7 +30,7 @@ def python_agent(**root):
     return json.dumps(body | root).encode()
 
 
-def test_report_of_a_real_agent_is_read_and_its_variants_noted_once(machine, entry):
+def test_variants_of_a_real_agent_are_read_and_listed_once(machine, entry):
     machine.stage()
     machine.write_log(f"2025-06-12_13-04-00_{AGENT.lower()}.json", python_agent())
     found = entry()
@@ -45,7 +45,7 @@ def test_report_of_a_real_agent_is_read_and_its_variants_noted_once(machine, ent
     assert AGENT in finding.text
 
 
-def test_documented_report_leaves_no_note(machine, entry):
+def test_documented_report_lists_no_variant(machine, entry):
     machine.deposit()
     assert entry().status == "SUCCESS"
     area = DepositArea.objects.get()
@@ -60,7 +60,7 @@ def test_documented_report_leaves_no_note(machine, entry):
         (EXPECTED - DAY, "no_report", "No report arrived"),
     ],
 )
-def test_report_that_came_too_early_is_named_in_the_reason(machine, entry, moment, code, words):
+def test_reason_names_a_report_that_came_too_early(machine, entry, moment, code, words):
     machine.deposit(moment=moment)
     found = entry()
     assert (found.status, [why["code"] for why in found.reasons]) == ("MISSING", [code])
@@ -68,7 +68,7 @@ def test_report_that_came_too_early_is_named_in_the_reason(machine, entry, momen
 
 
 @pytest.mark.parametrize("year", ["1970", "2096"])
-def test_report_of_a_wrong_clock_is_named_in_the_reason(machine, entry, year):
+def test_reason_names_a_report_of_a_wrong_clock(machine, entry, year):
     machine.deposit(moment=REPORTED)
     path = machine.logs / f"OPERATION_20250612_1304_{AGENT}.json"
     path.write_text(path.read_text().replace("2025-06-12T13:04:00", f"{year}-01-01T00:00:00"))
@@ -77,18 +77,18 @@ def test_report_of_a_wrong_clock_is_named_in_the_reason(machine, entry, year):
     assert f"{year}-01-01 00:00 UTC" in found.message
 
 
-def test_report_named_and_dated_1970_is_named_in_the_reason(machine, entry):
+def test_reason_names_a_report_of_1970(machine, entry):
     machine.deposit(moment=EXPECTED.replace(year=1970))
     assert entry().reasons[0]["code"] == "report_of_another_time"
 
 
-def test_report_of_a_clock_a_day_ahead_is_named_in_the_reason(machine, entry):
+def test_reason_names_a_report_of_a_clock_ahead(machine, entry):
     machine.deposit(moment=REPORTED + DAY)
     entry()
     assert entry(AFTER_DEADLINE + DAY, EXPECTED + DAY).reasons[0]["code"] == "report_ahead"
 
 
-def test_json_files_that_no_rule_reads_are_in_the_reason_and_a_finding(machine, entry):
+def test_unread_json_files_appear_in_reason_and_finding(machine, entry):
     machine.stage()
     for name in ("STATUS.json", f"REPORT_2025_{AGENT}.JSON", ".x.json", "notes.txt"):
         machine.write_log(name, python_agent())
@@ -100,7 +100,7 @@ def test_json_files_that_no_rule_reads_are_in_the_reason_and_a_finding(machine, 
     assert "STATUS.json" in finding.text
 
 
-def test_reports_of_others_in_a_shared_folder_are_no_finding(machine, entry, job):
+def test_reports_of_other_machines_in_a_shared_folder_are_no_finding(machine, entry, job):
     job.agent_log_deposit_path_template = "shared"
     job.save(update_fields=["agent_log_deposit_path_template"])
     machine.deposit()
@@ -110,27 +110,27 @@ def test_reports_of_others_in_a_shared_folder_are_no_finding(machine, entry, job
     assert DepositArea.objects.get().unread == []
 
 
-def test_name_in_another_form_of_unicode_is_the_expected_database(machine, make_job, scan):
+def test_database_name_is_matched_in_any_unicode_form(machine, make_job, scan):
     composed, decomposed = "Comptabilit\u00e9", "Comptabilite\u0301"
     make_job(composed)
     make_job(decomposed, "OTHER", city="x")
     machine.stage(name="Comptabilite.sql.gz")
-    machine.report(databases={decomposed: section()})
+    machine.report(databases={decomposed: report_section()})
     other = type(machine)(machine.root, "OTHER")
     other.stage(name="Comptabilite.sql.gz")
-    other.report(databases={composed: section()})
-    assert [one["status"] for one in scan().results] == ["SUCCESS", "SUCCESS"]
+    other.report(databases={composed: report_section()})
+    assert [one["status"] for one in scan().rows] == ["SUCCESS", "SUCCESS"]
     assert [*DepositArea.objects.values_list("unexpected", flat=True)] == [[], []]
 
 
-def test_name_in_other_case_is_said_to_be_listed_so(machine, entry):
-    machine.report(databases={DATABASE.upper(): section()})
+def test_reason_names_a_database_listed_in_another_case(machine, entry):
+    machine.report(databases={DATABASE.upper(): report_section()})
     found = entry()
     assert (found.status, found.reasons[0]["code"]) == ("MISSING", "listed_in_other_case")
     assert DATABASE.upper() in found.message
 
 
-def test_report_that_calls_the_whole_failed_is_a_success_with_a_warning(machine, entry):
+def test_contradictory_report_is_a_success_with_a_warning(machine, entry):
     machine.stage()
     machine.report(overall_status="failed_globally")
     found = entry()

@@ -1,4 +1,4 @@
-"""What becomes of a dump in doubt, from the deposit to the stored version."""
+"""Doubts about dumps, from the deposit to the entry."""
 
 import gzip
 import subprocess
@@ -11,7 +11,7 @@ import zstandard
 from django.db import connection
 
 from backups.models import BackupEntry, ExpectedBackupJob
-from backups.tests.conftest import AFTER_DEADLINE, DATABASE, EXPECTED, REPORTED, Machine, section
+from backups.tests.factories import AFTER_DEADLINE, DATABASE, EXPECTED, REPORTED, Machine, report_section
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -60,22 +60,22 @@ EXPECTED_DOUBTS = {
 @pytest.mark.one_database("content of dumps")
 @pytest.mark.parametrize("ending", PACKED)
 @pytest.mark.parametrize("case", CASES)
-def test_dump_gets_its_doubt_however_it_comes(settings, make_job, scan, put, case, ending):
-    """By SFTP and over HTTP, with and without a history of whole dumps."""
+def test_dump_gets_its_doubt_in_every_packing(settings, make_job, scan, put, case, ending):
+    """Cover deposits by SFTP and HTTP, with and without earlier good dumps."""
     machine, usual = Machine(settings.DEPOSITS_ROOT, "PC-1"), PACKED[ending](SQL)
     for database in ("new", "known", "http_new", "http_known"):
         make_job(database, "PC-1")
     for day in (2, 1):
         for database in ("known", "http_known"):
             machine.stage(usual, f"{database}{ending}")
-        machine.report(REPORTED - day * DAY, {name: section(usual) for name in ("known", "http_known")})
+        machine.report(REPORTED - day * DAY, {name: report_section(usual) for name in ("known", "http_known")})
         scan(AFTER_DEADLINE - day * DAY)
     content = CASES[case](PACKED[ending])
     for database in ("new", "known"):
         machine.stage(content, f"{database}{ending}")
     for database in ("http_new", "http_known"):
         assert put(f"{database}{ending}", content).status_code == 201
-    databases = {name: section(content) for name in ("new", "known", "http_new", "http_known")}
+    databases = {name: report_section(content) for name in ("new", "known", "http_new", "http_known")}
     machine.report(REPORTED, databases)
     scan()
     found = {one.job.database_name: one for one in BackupEntry.objects.filter(cycle_at=EXPECTED).select_related("job")}
@@ -95,7 +95,7 @@ def test_dump_gets_its_doubt_however_it_comes(settings, make_job, scan, put, cas
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_dump_of_postgresql_has_no_doubt(machine, entry, transactional_db, command):
+def test_dump_of_a_postgresql_program_has_no_doubt(machine, entry, transactional_db, command):
     address = connection.settings_dict
     options = ["-h", address["OPTIONS"].get("host") or address["HOST"], "-U", address["USER"]]
     target = [] if command[0] == "pg_dumpall" else [address["NAME"]]
@@ -111,14 +111,14 @@ def test_recorded_dump_has_no_doubt(machine, entry, name):
 
 
 @pytest.mark.parametrize(("content", "warnings"), [(b"no dump", []), (b"", ["empty"]), (gzip.compress(b""), ["empty"])])
-def test_only_emptiness_is_found_where_the_job_leaves_the_content_alone(machine, entry, job, content, warnings):
+def test_shallow_check_finds_only_an_empty_dump(machine, entry, job, content, warnings):
     ExpectedBackupJob.objects.update(deep_check=False)
     machine.deposit(content)
     assert entry().warnings == warnings
 
 
 @pytest.mark.parametrize("lies_there", [[], [f"{DATABASE}.sql.gz.filepart", f"{DATABASE.upper()}.SQL.GZ"]])
-def test_absent_file_is_called_by_the_name_that_is_expected_first(machine, entry, lies_there):
+def test_missing_file_is_reported_under_its_first_default_name(machine, entry, lies_there):
     machine.report()
     for name in lies_there:
         machine.stage(name=name)
@@ -126,7 +126,7 @@ def test_absent_file_is_called_by_the_name_that_is_expected_first(machine, entry
     assert entry().reasons == [{"code": "file_absent", "name": f"{DATABASE}.sql.gz"}]
 
 
-def test_file_that_cannot_be_used_is_named_rather_than_those_that_are_absent(machine, entry):
+def test_unusable_file_is_reported_before_missing_ones(machine, entry):
     machine.report()
     (machine.dumps / f"{DATABASE}.sql.zst").mkdir(parents=True)
     assert entry().reasons == [{"code": "file_not_regular", "name": f"{DATABASE}.sql.zst"}]

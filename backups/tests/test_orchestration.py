@@ -1,4 +1,4 @@
-"""Scans as a whole: through the queue, by the schedule, by hand."""
+"""Scans as a whole: queued, periodic and by command, and their leases."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from django_q.signing import SignedPackage
 from backups import cycles, schedules
 from backups.models import BackupEntry, DepositArea, ExpectedBackupJob, Scan
 from backups.scanner import orchestration, reverify
-from backups.tests.conftest import AGENT, DATABASE, dump
+from backups.tests.factories import AGENT, DATABASE, dump
 from portal.models import JobRun, OutboxMessage, TaskAttempt
 from portal.tests.helpers.workers import deliver
 from portal.work.jobs import claim_cycle
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def due(make_job, machine):
-    """A job whose backup arrived within its cycle, which is the present one."""
+    """Return a function that creates a job whose backup arrived in the current cycle."""
 
     def make(agent_id=AGENT, deposited=True):
         now = timezone.now()
@@ -40,16 +40,16 @@ def due(make_job, machine):
 
 
 def deliver_all():
-    """The number of tasks the slow cluster was given."""
+    """Return the number of tasks of the slow cluster."""
     total = 0
     while delivered := deliver("slow"):
         total += delivered
     return total
 
 
-def test_the_schedule_has_the_workers_look_at_each_machine(due):
+def test_periodic_scan_queues_a_task_per_machine(due):
     due(), due("SRV-2")
-    begun = orchestration.look_around()
+    begun = orchestration.queue_periodic_scan()
     assert OrmQ.objects.count() == 2
     assert deliver_all() == 2
     begun.refresh_from_db()
@@ -60,12 +60,12 @@ def test_the_schedule_has_the_workers_look_at_each_machine(due):
     assert not TaskAttempt.objects.exclude(error="").exists()
 
 
-def test_machines_with_nothing_to_find_out_cost_no_task(due):
+def test_settled_machines_get_no_task(due):
     due()
-    orchestration.look_around()
+    orchestration.queue_periodic_scan()
     deliver_all()
     job = ExpectedBackupJob.objects.get()
-    idle = orchestration.look_around()
+    idle = orchestration.queue_periodic_scan()
     assert OrmQ.objects.count() == 0
     idle.refresh_from_db()
     assert (idle.agents, idle.jobs, idle.settled) == (0, 1, 1)
@@ -73,27 +73,27 @@ def test_machines_with_nothing_to_find_out_cost_no_task(due):
     assert ExpectedBackupJob.objects.get().last_checked_at > job.last_checked_at
 
 
-def test_the_schedule_queues_no_machine_that_is_queued_already(due):
+def test_periodic_scan_skips_queued_machines(due):
     due(deposited=False)
-    orchestration.look_around()
-    orchestration.look_around()
+    orchestration.queue_periodic_scan()
+    orchestration.queue_periodic_scan()
     assert OrmQ.objects.count() == 1
 
 
-def test_machine_whose_scan_ended_in_an_outage_is_queued_by_the_next(due, monkeypatch, settings):
-    """Nothing but the end of the task is on record, and its row stays claimed in the queue for two hours."""
+def test_machine_of_a_failed_scan_is_queued_again(due, monkeypatch, settings):
+    """Only the end of the task is recorded, and its row stays claimed in the queue for two hours."""
     due()
-    lost = orchestration.look_around()
+    lost = orchestration.queue_periodic_scan()
 
     def away(*args, **kwargs):
         raise OperationalError("away")
 
     with monkeypatch.context() as outage:
         outage.setattr(orchestration, "scan_machine", away)
-        outage.setattr(type(Scan.objects.all()), "add", away)
+        outage.setattr(type(Scan.objects.all()), "add_counts", away)
         deliver("slow")
     row = queue_row(lost, settings)
-    orchestration.look_around()
+    orchestration.queue_periodic_scan()
     assert OrmQ.objects.exclude(pk=row.pk).count() == 1
     deliver_all()
     assert BackupEntry.objects.get().status == "SUCCESS"
@@ -101,7 +101,7 @@ def test_machine_whose_scan_ended_in_an_outage_is_queued_by_the_next(due, monkey
 
 
 def queue_row(scan, settings):
-    """The row of the task that ended, as it stays where nobody could take it away."""
+    """Keep the queue row of an ended task, as after an outage."""
     attempt = TaskAttempt.objects.get()
     package = {"id": attempt.task_id, "func": "portal.tasks.run", "args": (orchestration.TASK, AGENT, scan.pk)}
     lock = timezone.now() + timedelta(hours=2)
@@ -109,95 +109,95 @@ def queue_row(scan, settings):
 
 
 @pytest.mark.parametrize("holder", [f"{HOST}:4194305:1", "another-host/12345678:7:1"])
-def test_scan_of_a_dead_process_is_taken_over_at_once(due, silent_node, holder):
+def test_lease_of_a_dead_process_is_taken_over_at_once(due, silent_node, holder):
     due()
-    area = DepositArea.objects.of([AGENT])[AGENT]
+    area = DepositArea.objects.get_or_create_for([AGENT])[AGENT]
     claim_cycle(orchestration.LEASE_NAME, orchestration.lease_key(area))
     JobRun.objects.update(holder=holder)
     silent_node()
-    orchestration.look_around()
+    orchestration.queue_periodic_scan()
     deliver_all()
     assert BackupEntry.objects.get().status == "SUCCESS"
 
 
-def test_scan_runs_while_its_tasks_or_its_process_do(due):
+def test_scan_is_ongoing_while_its_tasks_or_process_are(due):
     due()
-    queued = orchestration.look_around()
+    queued = orchestration.queue_periodic_scan()
     command = Scan.objects.create(source="command", at=timezone.now(), holder=current_process())
-    assert orchestration.ongoing([queued, command], timezone.now()) == [queued]
-    area = DepositArea.objects.of([AGENT])[AGENT]
+    assert orchestration.find_ongoing([queued, command], timezone.now()) == [queued]
+    area = DepositArea.objects.get_or_create_for([AGENT])[AGENT]
     lease = claim_cycle(orchestration.LEASE_NAME, orchestration.lease_key(area))
-    assert orchestration.ongoing([queued, command], timezone.now()) == [queued, command]
+    assert orchestration.find_ongoing([queued, command], timezone.now()) == [queued, command]
     JobRun.objects.update(holder=f"{HOST}:4194305:1")
     Scan.objects.filter(pk=command.pk).update(holder=f"{HOST}:4194305:1")
     command.refresh_from_db()
-    assert orchestration.ongoing([queued, command], timezone.now()) == [queued]
+    assert orchestration.find_ongoing([queued, command], timezone.now()) == [queued]
     lease.release()
     deliver_all()
     queued.refresh_from_db()
-    assert orchestration.ongoing([queued, command], timezone.now()) == []
+    assert orchestration.find_ongoing([queued, command], timezone.now()) == []
 
 
-def test_scan_that_was_killed_is_ended_by_the_schedule(due):
+def test_killed_scan_is_finished_by_the_next_periodic_one(due):
     due()
     long_ago = timezone.now() - timedelta(minutes=6)
     killed = Scan.objects.create(source="command", at=long_ago, started_at=long_ago, agents=3, agents_done=1)
-    orchestration.look_around()
+    orchestration.queue_periodic_scan()
     killed.refresh_from_db()
     assert (killed.finished_at is not None, killed.errors) == (True, 2)
 
 
-def test_machine_that_needs_no_look_any_more_is_not_waited_for(due):
+def test_settled_machine_is_no_longer_waited_for(due):
     due()
-    orchestration.look_around()
+    orchestration.queue_periodic_scan()
     assert DepositArea.objects.get().queued_at is not None
     ExpectedBackupJob.objects.update(is_active=False)
-    orchestration.look_around()
+    orchestration.queue_periodic_scan()
     assert DepositArea.objects.get().queued_at is None
 
 
-def test_scans_of_the_schedule_do_not_pile_up_behind_a_long_one(due):
+def test_periodic_scans_do_not_pile_up_behind_a_long_one(due):
     due()
-    area = DepositArea.objects.of([AGENT])[AGENT]
+    area = DepositArea.objects.get_or_create_for([AGENT])[AGENT]
     other = claim_cycle(orchestration.LEASE_NAME, f"area {area.pk}")
     for _ in range(3):
-        orchestration.look_around()
+        orchestration.queue_periodic_scan()
         deliver_all()
     assert (OrmQ.objects.count(), Scan.objects.filter(finished_at=None).count()) == (0, 0)
     other.release()
 
 
-def test_two_scans_at_once_tell_once_that_the_root_is_missing(settings, due, channel):
+def test_simultaneous_scans_send_one_notice_of_a_missing_root(settings, due, channel):
     due()
     orchestration.scan_now(timezone.now())
     before = Scan.objects.get().pk
     settings.DEPOSITS_ROOT = settings.DEPOSITS_ROOT / "gone"
-    orchestration.look_around()
+    orchestration.queue_periodic_scan()
     Scan.objects.exclude(pk=before).delete()
-    orchestration.look_around()
+    orchestration.queue_periodic_scan()
     assert OutboxMessage.objects.filter(title="The deposit area is not there").count() == 1
 
 
-def test_a_scan_asked_for_by_hand_is_never_skipped(due):
+def test_requested_scan_is_never_skipped(due):
     due(deposited=False)
-    orchestration.look_around()
-    asked = orchestration.ask(Scan.Source.API)
+    orchestration.queue_periodic_scan()
+    asked = orchestration.request_scan(Scan.Source.API)
     assert OrmQ.objects.count() == 2
     assert deliver_all() == 2
     asked.refresh_from_db()
     assert (asked.source, asked.agents_done, asked.pending) == ("api", 1, 1)
 
 
-def test_one_machine_can_be_asked_for(due):
+def test_scan_of_one_machine_can_be_requested(due):
     due(), due("SRV-2")
-    orchestration.ask(Scan.Source.ADMIN, "SRV-2")
+    orchestration.request_scan(Scan.Source.ADMIN, "SRV-2")
     deliver_all()
     assert [entry.job.agent_id for entry in BackupEntry.objects.all()] == ["SRV-2"]
 
 
-def test_a_scan_waits_for_whoever_is_at_the_machine(due, monkeypatch):
+def test_scan_waits_for_the_lease(due, monkeypatch):
     due()
-    area = DepositArea.objects.of([AGENT])[AGENT]
+    area = DepositArea.objects.get_or_create_for([AGENT])[AGENT]
     other = claim_cycle(orchestration.LEASE_NAME, f"area {area.pk}")
     waits = []
 
@@ -206,20 +206,20 @@ def test_a_scan_waits_for_whoever_is_at_the_machine(due, monkeypatch):
         other.release()
 
     monkeypatch.setattr(orchestration.time, "sleep", waiting)
-    orchestration.scan_one(area, Scan.objects.create(source="command", at=timezone.now()).pk, timezone.now())
+    orchestration.scan_with_lease(area, Scan.objects.create(source="command", at=timezone.now()).pk, timezone.now())
     assert len(waits) == 1
     assert BackupEntry.objects.get().status == "SUCCESS"
 
 
 @pytest.mark.parametrize("name", ["scan", "reverify"])
-def test_a_task_that_meets_somebody_at_the_machine_comes_again_later(due, monkeypatch, name):
+def test_task_without_the_lease_is_requeued(due, monkeypatch, name):
     job = due()
-    area = DepositArea.objects.of([AGENT])[AGENT]
+    area = DepositArea.objects.get_or_create_for([AGENT])[AGENT]
     other = claim_cycle(orchestration.LEASE_NAME, f"area {area.pk}")
     monkeypatch.setattr(orchestration, "TASK_PATIENCE", timedelta(0))
     monkeypatch.setattr(orchestration, "WAIT_SECONDS", 0)
     if name == "scan":
-        asked = orchestration.ask(Scan.Source.API)
+        asked = orchestration.request_scan(Scan.Source.API)
     else:
         enqueue("backups.reverify", job.pk, cluster="slow")
     assert [deliver("slow"), OrmQ.objects.count()] == [1, 1]
@@ -230,9 +230,9 @@ def test_a_task_that_meets_somebody_at_the_machine_comes_again_later(due, monkey
         assert (asked.agents_done, asked.promoted, asked.errors) == (1, 1, 0)
 
 
-def test_whoever_was_overtaken_writes_nothing(due, monkeypatch):
+def test_scan_that_lost_its_lease_writes_nothing(due, monkeypatch):
     due()
-    area = DepositArea.objects.of([AGENT])[AGENT]
+    area = DepositArea.objects.get_or_create_for([AGENT])[AGENT]
     real = orchestration.scan_machine
 
     def overtaken(area, lease, now):
@@ -240,20 +240,20 @@ def test_whoever_was_overtaken_writes_nothing(due, monkeypatch):
         return real(area, lease, now)
 
     monkeypatch.setattr(orchestration, "scan_machine", overtaken)
-    assert orchestration.scan_one(area, 0, timezone.now()).errors == 1
+    assert orchestration.scan_with_lease(area, 0, timezone.now()).errors == 1
     assert BackupEntry.objects.count() == 0
 
 
-def test_a_scan_that_was_killed_leaves_the_machine_to_the_next(due):
+def test_killed_scan_leaves_the_machine_to_the_next(due):
     due()
-    area = DepositArea.objects.of([AGENT])[AGENT]
+    area = DepositArea.objects.get_or_create_for([AGENT])[AGENT]
     claim_cycle(orchestration.LEASE_NAME, f"area {area.pk}")
     JobRun.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    orchestration.scan_one(area, 0, timezone.now())
+    orchestration.scan_with_lease(area, 0, timezone.now())
     assert BackupEntry.objects.get().status == "SUCCESS"
 
 
-def test_a_long_measure_keeps_its_lease(due, monkeypatch):
+def test_long_measure_extends_its_lease(due, monkeypatch):
     due()
     monkeypatch.setattr("backups.scanner.scan.KEEP_ALIVE_SECONDS", 0)
     extended = []
@@ -269,7 +269,7 @@ def test_the_periodic_scan_runs_every_quarter_of_an_hour(due):
     assert job.body(lease) == {"scan": Scan.objects.get().pk}
 
 
-def test_old_scans_are_forgotten():
+def test_old_scans_are_deleted():
     now = timezone.now()
     Scan.objects.create(source="api", at=now, started_at=now - timedelta(days=31))
     Scan.objects.create(source="api", at=now)
@@ -289,12 +289,12 @@ def stored(due, settings):
 
 
 def look_again(job):
-    reverify.reverify(job.pk)
+    reverify.reverify_job(job.pk)
     job.refresh_from_db()
     return job.damage
 
 
-def test_a_current_version_as_it_was_verified_is_well(stored):
+def test_intact_current_version_has_no_damage(stored):
     job, _path = stored
     assert look_again(job) is None
     assert job.reverified_at is not None
@@ -303,7 +303,7 @@ def test_a_current_version_as_it_was_verified_is_well(stored):
 @pytest.mark.parametrize(
     ("how", "code"), [("changed", "current_differs"), ("gone", "current_absent"), ("a link", "current_unreadable")]
 )
-def test_a_damaged_current_version_is_noted_and_told(stored, channel, tmp_path, how, code):
+def test_damaged_current_version_is_recorded_and_notified(stored, channel, tmp_path, how, code):
     job, path = stored
     content = path.read_bytes()
     path.unlink()
@@ -318,17 +318,17 @@ def test_a_damaged_current_version_is_noted_and_told(stored, channel, tmp_path, 
     assert message.title == f"The stored backup of {DATABASE} ({AGENT}), ACME, {AGENT} is damaged"
 
 
-def test_a_new_version_ends_the_damage(stored, machine, scan):
+def test_new_version_ends_the_damage(stored, machine, scan):
     job, path = stored
     path.unlink()
     look_again(job)
-    tomorrow = cycles.upcoming(job.plan, timezone.now())
+    tomorrow = cycles.next_expected_time(job.timetable, timezone.now())
     machine.deposit(dump("-- new\n"), tomorrow + timedelta(minutes=1))
     scan(tomorrow + timedelta(minutes=5))
     job.refresh_from_db()
     assert (job.damage, path.read_bytes()) == (None, dump("-- new\n"))
 
 
-def test_a_job_that_is_gone_or_has_nothing_stored_is_left_alone(due):
-    reverify.reverify(0)
+def test_deleted_or_unstored_job_is_not_reverified(due):
+    reverify.reverify_job(0)
     assert look_again(due(deposited=False)) is None

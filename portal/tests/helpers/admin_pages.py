@@ -1,0 +1,30 @@
+"""Requests to admin pages in tests of the apps, and what their responses contain."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import Group, User
+
+from portal.access.roles import synchronise_roles
+from portal.models import AuditEvent
+
+
+def log_in_with_role(client, role):
+    """Log a new member of the role in, and return the client."""
+    synchronise_roles()
+    user = User.objects.create_user("olga", is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+    client.force_login(user)
+    return client
+
+
+def messages_of(response):
+    return [str(message) for message in response.context["messages"]]
+
+
+def page_text(response):
+    return response.content.decode()
+
+
+def audit_events(action):
+    """Return subject and details of each event of this action."""
+    return list(AuditEvent.objects.filter(action=action).values_list("subject", "after"))
