@@ -60,7 +60,7 @@ def main() -> None:
             if is_new:
                 write_rollups(target, past["minutes"], past["hours"])
                 incidents += [(target, *incident) for incident in past["incidents"]]
-    for target, fields, events in sorted(incidents, key=lambda incident: incident[1]["opened_at"]):
-        write_incident(target, fields, events)
+    for incident in sorted(incidents, key=lambda each: each[1]["opened_at"]):
+        write_incident(*incident)
     badge.publish(Target.objects.filter(pk=target.pk))
     sys.stdout.write(badge.badge_url(Target.objects.get(pk=target.pk)))

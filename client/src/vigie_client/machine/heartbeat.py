@@ -32,8 +32,8 @@ def send_heartbeat(
 
     The host name shows the portal when computers share a token, such as copies of one disk image.
     """
-    given = {"version": version, "os_info": os_info, "hostname": hostname}
-    body = {key: value for key, value in given.items() if value is not None}
+    fields = {"version": version, "os_info": os_info, "hostname": hostname}
+    body = {key: value for key, value in fields.items() if value is not None}
     answer = post_json(session, base_url.rstrip("/") + HEARTBEAT_PATH, body, timeout)
     return _clamp_interval(answer.get("next_heartbeat_seconds"))
 
@@ -59,8 +59,8 @@ class HeartbeatThread(threading.Thread):
         super().__init__(name="vigie-heartbeat", daemon=True)
         self._base_url = base_url
         self._session = session
-        known = {"version": version, "os_info": os_info, "hostname": socket.gethostname()}
-        self._fields: dict[str, Any] = {**known, "timeout": timeout}
+        fields = {"version": version, "os_info": os_info, "hostname": socket.gethostname()}
+        self._fields: dict[str, Any] = {**fields, "timeout": timeout}
         self._logger = logger
         self._rng = rng
         self._failures = 0

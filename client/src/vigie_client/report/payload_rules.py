@@ -154,8 +154,8 @@ def _reduce_name(text: str) -> str:
     """Drop accents and replace each run of other characters by a space: `Éditeur (Pro)` becomes `Editeur Pro`."""
     if has_token(text):
         return ""
-    plain = "".join(c for c in normal_form(text, "NFKD") if not unicodedata.combining(c))
-    return " ".join(re.sub(r"[^A-Za-z0-9._:+-]+", " ", plain).split())[:128].strip()
+    without_accents = "".join(c for c in normal_form(text, "NFKD") if not unicodedata.combining(c))
+    return " ".join(re.sub(r"[^A-Za-z0-9._:+-]+", " ", without_accents).split())[:128].strip()
 
 
 def to_whole_number(value: Any, *, rounded: bool = False) -> Optional[int]:

@@ -47,15 +47,15 @@ class Replay:
 
     def send_next_batch(self) -> bool:
         """Send the next batch. Return False at the end, or if another call would probably exceed the deadline."""
-        begun = monotonic()
-        left = self._deadline - begun
+        started = monotonic()
+        left = self._deadline - started
         if left <= self._slowest:
             return False
         taken = self._store.take(self._flight, start=self._position, max_items=self._batch_size)
         if not taken:
             return False
         outcomes = self._send([waiting.payload for waiting in taken], left)
-        self._slowest = max(self._slowest, monotonic() - begun)
+        self._slowest = max(self._slowest, monotonic() - started)
         self._narrowing = outcomes is None
         if outcomes is None:
             self._batch_size = max(1, len(taken) // 2)
