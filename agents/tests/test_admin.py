@@ -1,4 +1,4 @@
-"""Machines in the admin: how they are, what is known of one, what an operator may do."""
+"""Machines in the admin: list, page, actions and findings."""
 
 from datetime import timedelta
 
@@ -36,7 +36,7 @@ def user(client):
 
 
 def permit(client, user, codename):
-    """Give the permission, and sign in again: a change of rights ends sessions."""
+    """Give the permission and log in again, since a change of permissions ends sessions."""
     user.user_permissions.add(Permission.objects.get(codename=codename))
     client.force_login(user)
 

@@ -36,7 +36,7 @@ def expected():
 
 @pytest.fixture
 def enrol(call):
-    """Enrols and gives status and code: `enrol(token, machine_id)`."""
+    """Return a function that enrols a machine and returns status and code."""
 
     def enrolling(token, machine_id=MACHINE, **fields):
         answer = call("POST", "agents/enroll", token, machine_id=machine_id, **fields)
@@ -261,8 +261,8 @@ def test_flood_of_one_token_pushes_out_its_own_requests_alone(enrol, settings, m
     EnrolmentRequest.objects.filter(machine_id="PC-ALLOWED").update(allowed_until=timezone.now() + approval.ALLOWED_FOR)
     for number in range(6):
         enrol(flooding, f"PC-{number}")
-    kept = EnrolmentRequest.objects.order_by("pk").values_list("machine_id", flat=True)
-    assert list(kept) == [MACHINE, "PC-ALLOWED", "PC-3", "PC-4", "PC-5"]
+    stored = EnrolmentRequest.objects.order_by("pk").values_list("machine_id", flat=True)
+    assert list(stored) == [MACHINE, "PC-ALLOWED", "PC-3", "PC-4", "PC-5"]
     for number in range(4):
         enrol(issue_token("enroll", label=f"office {number}")[1])
     assert len(waiting()) == findings.SHOWN + 1

@@ -18,7 +18,7 @@ CALLERS = 6
 
 @pytest.fixture
 def enrol_at_once(settings):
-    """Enrols one machine from several threads; the codes, a 201's being its status."""
+    """Enrol one machine from several threads. Return the codes, or the statuses of successes."""
     settings.ENROLMENT_APPROVAL = "always"
     plain = issue_token("enroll", label="installers")[1]
     start = Barrier(CALLERS)

@@ -1,4 +1,4 @@
-"""Computers that share one identity, as the copies of a disk do, are noticed."""
+"""Findings about computers that share one identity, as copies of a disk do."""
 
 from datetime import timedelta
 

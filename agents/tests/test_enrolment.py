@@ -1,4 +1,4 @@
-"""Enrolling, coming back, and the answers that got lost."""
+"""Enrolment, reactivation, replay, rotation and uninstallation."""
 
 import json
 from datetime import timedelta
@@ -47,8 +47,8 @@ def test_new_machine_gets_its_token(call, enroll_token):
 def test_token_is_not_stored(call, enroll_token):
     token = call("POST", "agents/enroll", enroll_token, **FACTS).json()["api_token"]
     secret = token.split("_")[3]
-    kept = [*ApiToken.objects.values_list(), *AuditEvent.objects.values_list(), *Agent.objects.values_list()]
-    assert secret not in repr(kept)
+    stored = [*ApiToken.objects.values_list(), *AuditEvent.objects.values_list(), *Agent.objects.values_list()]
+    assert secret not in repr(stored)
 
 
 def test_active_machine_is_refused_without_token(call, enroll_token):
@@ -208,7 +208,7 @@ class TestRotation:
 
 
 class TestSimultaneousUninstall:
-    """After the caller was let in, and before its turn came."""
+    """An uninstallation between authentication and the lock on the machine."""
 
     @pytest.fixture
     def let_in(self, agent, agent_token):
@@ -296,14 +296,14 @@ def test_error_names_the_field_without_its_value(call, enroll_token, field, valu
 
 
 @pytest.mark.parametrize(
-    ("field", "sent", "kept"),
+    ("field", "sent", "stored"),
     [("user_name", "x" * 201, "x" * 200), ("version", "1" * 65, "1" * 64), ("hostname", "h\udce9", "h"),
      ("hostname", "a\x00b", "ab"), ("os_info", "\ud800", ""), ("user_email", f"{'x' * 250}@example.org", ""),
      ("user_id", "7" * 129, ""), ("user_name", f"Bob vigie_enroll_{'k' * 12}_{'s' * 43}_000000", "")],
 )  # fmt: skip
-def test_odd_description_is_cut_or_left_out(call, enroll_token, field, sent, kept):
+def test_odd_description_is_cut_or_left_out(call, enroll_token, field, sent, stored):
     answer = call("POST", "agents/enroll", enroll_token, machine_id="PC-1", **{field: sent})
-    assert (answer.status_code, answer.json()["agent"][field]) == (201, kept)
+    assert (answer.status_code, answer.json()["agent"][field]) == (201, stored)
     beat = call("POST", "agents/heartbeat", answer.json()["api_token"], **{field: sent})
     assert beat.status_code == 200
 

@@ -1,4 +1,4 @@
-"""Listing machines and reading one."""
+"""The fleet and a single machine in the API."""
 
 import base64
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""A machine says it is there."""
+"""Heartbeats of machines."""
 
 from datetime import timedelta
 

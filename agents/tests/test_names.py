@@ -1,4 +1,4 @@
-"""A machine's name is one name in whatever case it is written, and is kept as it was first given."""
+"""Names of machines are case-insensitive, and keep the spelling of the first enrolment."""
 
 from datetime import timedelta
 
@@ -25,7 +25,7 @@ def agent(make_agent):
 
 @pytest.fixture
 def pair(make_agent):
-    """Two machines of before names were compared without case: the name means the first."""
+    """Create two machines from the time of case-sensitive names. The first owns the name."""
     return make_agent("PC-1"), make_agent("pc-1", owns_name=False)
 
 

@@ -65,13 +65,13 @@ def test_shell_names_a_machine_by_the_rule(snippets):
 
 
 def test_powershell_names_a_machine_by_the_rule(snippets):
-    """Its two replacements mean the same to Python; what is left of the function cuts to 128."""
+    """Apply the replacements of the script in Python; the rest of the function cuts to 128."""
     (first, second) = re.findall(r"-creplace '([^']*)', '(-?)'", snippets["enrol.ps1"])
     assert [re.sub(*second, re.sub(*first, host))[:128] for host, _ in MACHINE_NAMES] == NAMES
 
 
 def pascal_functions(text):
-    """The functions of the snippet that Free Pascal can run, in their order."""
+    """Return the functions of the snippet that Free Pascal can run."""
     names = "JsonText|JsonValue|ReadText|ReadToken|MachineName"
     return "\n".join(re.findall(rf"^function (?:{names})\(.*?^end;$", text, re.MULTILINE | re.DOTALL))
 
@@ -97,7 +97,7 @@ def test_inno_names_a_machine_by_the_rule_and_reads_every_encoding(snippets, tmp
 
 
 class Script:
-    """The script for `sh` in a folder of its own, with what it keeps."""
+    """The `sh` script in its own folder, with its state."""
 
     def __init__(self, text, folder):
         self.path, self.token_file, self.state = folder / "enrol.sh", folder / "enrol.token", folder / "state"

@@ -153,5 +153,5 @@ def test_export_contains_all_stored_columns(admin_client, model):
     create_session(BOB, ago(minutes=5))
     answer = admin_client.get(f"/admin/usage/{model}/export/")
     header = b"".join(answer.streaming_content).decode("utf-8-sig").splitlines()[0].split(",")
-    kept = [field.name for field in (FeatureUsage._meta.apps.get_model("usage", model))._meta.concrete_fields]
-    assert set(header) == set(kept) - {"id", "event_id"}
+    stored = [field.name for field in (FeatureUsage._meta.apps.get_model("usage", model))._meta.concrete_fields]
+    assert set(header) == set(stored) - {"id", "event_id"}

@@ -28,7 +28,7 @@ def page(client, licence):
 
 @pytest.fixture
 def client_of(client):
-    """The client of a user in this role."""
+    """Return a client that is logged in with this role."""
 
     def logged_in(role):
         synchronise_roles()

@@ -1,4 +1,4 @@
-"""Records wait in their process until the database takes them."""
+"""The buffer of tracked requests and its writer thread."""
 
 import os
 import threading
@@ -26,8 +26,8 @@ def put(count, start=0):
 
 
 @pytest.fixture
-def away(monkeypatch):
-    """The database is not there; `away.clear()` brings it back."""
+def offline(monkeypatch):
+    """Make the database unavailable until `offline.clear()`."""
     gone, save = threading.Event(), Buffer.insert
     gone.set()
 
@@ -42,7 +42,7 @@ def away(monkeypatch):
 
 @pytest.fixture
 def a_thread(monkeypatch, transactional_db):
-    """A writer of its own, which ends with the test."""
+    """Start a buffer whose writer thread ends with the test."""
     monkeypatch.undo()  # the writer starts by itself again
     monkeypatch.setattr(module, "GATHER_SECONDS", 0.01)
     yield buffer
@@ -74,26 +74,26 @@ def test_records_beyond_the_limit_are_dropped_and_counted(written_when_asked, se
     assert writer.dropped_at == writer.seen_at
 
 
-def test_records_wait_within_the_limit_while_database_is_down(away, settings, written_when_asked):
+def test_records_wait_within_the_limit_while_database_is_down(offline, settings, written_when_asked):
     settings.TRACKING_BUFFER = 100
     put(60)
     assert not buffer.write_batch()
     put(60, start=60)
     assert (buffer.queued, buffer.dropped) == (100, 20)
     assert not buffer.write_batch()
-    away.clear()
+    offline.clear()
     written_when_asked()
     assert FeatureUsage.objects.count() == 100
     assert TrackingWriter.objects.get().dropped == 20
 
 
-def test_writing_resumes_when_database_is_back(a_thread, away):
+def test_writing_resumes_when_database_is_back(a_thread, offline):
     waits = threading.Event()
     put(5)
     while buffer.writer is None or not buffer.in_hand:
         waits.wait(0.01)
     put(5, start=5)
-    away.clear()
+    offline.clear()
     while buffer.queued:
         waits.wait(0.01)
     names = list(FeatureUsage.objects.order_by("pk").values_list("feature_name", flat=True))
@@ -114,12 +114,12 @@ def test_drops_during_a_write_are_reported_without_new_records(a_thread, monkeyp
         if TrackingWriter.objects.filter(dropped=1).exists():
             return
         threading.Event().wait(0.01)
-    pytest.fail("the database was not told")
+    pytest.fail("the buffer did not report to the database")
 
 
 @pytest.mark.parametrize("error", [InternalError, InterfaceError, ProgrammingError])
 def test_unavailable_database_loses_no_record(written_when_asked, monkeypatch, error):
-    """Read-only after a failover, or not migrated yet."""
+    """The database may be read-only after a failover, or not migrated yet."""
 
     def saving(self, records):
         raise error("cannot execute INSERT in a read-only transaction")
@@ -161,13 +161,13 @@ def test_odd_characters_are_made_storable(written_when_asked):
 def test_buffer_reports_periodically_and_drops_at_once(monkeypatch, written_when_asked, settings):
     clock = iter([100.0, 105.0, 106.0, 116.5])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
-    told = []
-    monkeypatch.setattr(Buffer, "report", lambda self, dropped: told.append(dropped))
+    sent = []
+    monkeypatch.setattr(Buffer, "report", lambda self, dropped: sent.append(dropped))
     settings.TRACKING_BUFFER = 100
     for count in (1, 1, 101, 1):
         put(count)
         written_when_asked()
-    assert told == [0, 1, 1]
+    assert sent == [0, 1, 1]
 
 
 def test_forked_child_starts_with_an_empty_buffer():
@@ -207,17 +207,17 @@ def test_end_of_process_writes_waiting_records(a_thread, monkeypatch):
     assert FeatureUsage.objects.count() == 4
 
 
-def test_end_of_process_retries_once_after_failures(a_thread, away, monkeypatch):
+def test_end_of_process_retries_once_after_failures(a_thread, offline, monkeypatch):
     monkeypatch.setattr(module, "LONGEST_PAUSE_SECONDS", 60)
     put(4)
     while not buffer.in_hand:
         threading.Event().wait(0.01)
-    away.clear()
+    offline.clear()
     buffer.end()
     assert FeatureUsage.objects.count() == 4
 
 
-def test_end_of_process_does_not_wait_for_database(a_thread, away, caplog):
+def test_end_of_process_does_not_wait_for_database(a_thread, offline, caplog):
     put(4)
     buffer.end()
     assert "4 tracked records were lost at the end of the process" in caplog.text

@@ -47,9 +47,9 @@ def test_events_of_tracker_are_recorded(tracker, spool):
         with pytest.raises(ValueError), tracker.feature("export"):
             raise ValueError("secret")
         tracker.error("printer_away", endpoint="/print", method="post", code=503)
-    kept = UserSession.objects.get(source="client:gui")
-    assert (kept.user_email, kept.user_agent) == ("bob@example.org", "vigie-client 0")
-    assert kept.session_end > kept.session_start
+    stored = UserSession.objects.get(source="client:gui")
+    assert (stored.user_email, stored.user_agent) == ("bob@example.org", "vigie-client 0")
+    assert stored.session_end > stored.session_start
     uses = FeatureUsage.objects.filter(source="client:gui").order_by("timestamp")
     assert [(use.feature_name, use.endpoint, use.success) for use in uses] == [
         ("document upload", "/api/documents/{id}", True),
@@ -87,7 +87,7 @@ def test_resent_spool_counts_once(tracker, spool):
 
 @pytest.mark.parametrize("given", NAMES + ROUTES)
 def test_portal_and_tracker_agree_on_valid_values(given):
-    """And the other way round: what the portal would keep is not given up before."""
+    """Neither side accepts what the other would refuse."""
     reader = PayloadReader()
     taken = {
         activity_rules.reduce_feature_name: read_feature(reader, {"feature_name": given}),
@@ -97,5 +97,5 @@ def test_portal_and_tracker_agree_on_valid_values(given):
     refused = {error.field for error in reader.errors}
     fields = ("feature_name", "error_type", "endpoint")
     nothing = ("unnamed", "Exception", None)
-    for field, none, (rule, kept) in zip(fields, nothing, taken.items(), strict=True):
-        assert rule(given) == (none if field in refused or not kept else kept), field
+    for field, none, (rule, stored) in zip(fields, nothing, taken.items(), strict=True):
+        assert rule(given) == (none if field in refused or not stored else stored), field

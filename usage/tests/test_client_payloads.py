@@ -42,6 +42,6 @@ def test_run_of_twelve_thousand_documents_is_recorded_once(call, client_token, e
     )
     for status in (201, 200):
         assert call("POST", "usage/report", client_token, body=payload).status_code == status
-    kept = Run.objects.get()
-    assert (kept.document_count, kept.total_pages) == (12_000, 24_000)
-    assert len(kept.documents) + kept.documents_omitted == 12_000
+    stored = Run.objects.get()
+    assert (stored.document_count, stored.total_pages) == (12_000, 24_000)
+    assert len(stored.documents) + stored.documents_omitted == 12_000

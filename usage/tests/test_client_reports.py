@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def portal(live_server, tmp_path, monkeypatch):
-    """The address of the portal, for a machine called `PC-Éric 01` whose state is in a folder of its own."""
+    """Return the portal's URL, and pretend that this machine is `PC-Éric 01` with an empty state."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VIGIE_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr("socket.gethostname", lambda: "PC-Éric 01")

@@ -1,4 +1,4 @@
-"""Senders' clocks may be wrong: nothing is lost, and each item counts at the time it happened or was received."""
+"""Correction of clock skew in runs, events and sessions."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +18,7 @@ DROPPED = SentTime(None, "dropped")
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The portal's own: it shows NOW until it is set."""
+    """Freeze the portal's clock at NOW until a test sets it."""
 
     class Clock:
         now = NOW
@@ -28,7 +28,7 @@ def clock(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("stated", "sent", "kept"),
+    ("stated", "sent", "stored"),
     [
         (None, None, SentTime(None)),
         (None, EPOCH, SentTime(None)),
@@ -53,8 +53,8 @@ def clock(monkeypatch):
         (LAST, FIRST, DROPPED),
     ],
 )
-def test_stated_time_is_corrected_by_the_skew_or_dropped(stated, sent, kept):
-    assert SenderClock(NOW, sent).time_of(stated) == kept
+def test_stated_time_is_corrected_by_the_skew_or_dropped(stated, sent, stored):
+    assert SenderClock(NOW, sent).time_of(stated) == stored
 
 
 @pytest.mark.django_db
@@ -77,10 +77,10 @@ def test_run_with_a_wrong_clock_is_recorded_once_in_its_hour(
     assert call("POST", "usage/report", client_token, body=body).status_code == 201
     clock.now += 7 * MINUTE
     assert call("POST", "usage/report", client_token, body=body).status_code == 200
-    kept = Run.objects.get()
-    written = [at and f"{at:%Y-%m-%dT%H:%M}" for at in (kept.started_at, kept.sent_at)]
-    assert (*written, kept.clock) == (started_at, sent_at, note)
-    assert f"{kept.hour:%Y-%m-%dT%H}" == (started_at or "2026-03-10T12:00")[:13]
+    stored = Run.objects.get()
+    written = [at and f"{at:%Y-%m-%dT%H:%M}" for at in (stored.started_at, stored.sent_at)]
+    assert (*written, stored.clock) == (started_at, sent_at, note)
+    assert f"{stored.hour:%Y-%m-%dT%H}" == (started_at or "2026-03-10T12:00")[:13]
 
 
 @pytest.mark.django_db
@@ -114,7 +114,7 @@ def test_event_with_a_wrong_clock_is_recorded_once(call, client_token, clock, at
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("start", "end", "sent", "kept"),
+    ("start", "end", "sent", "stored"),
     [
         (EPOCH, EPOCH + HOUR, EPOCH + HOUR, (NOW - HOUR, NOW, 3600, "corrected")),
         (EPOCH, EPOCH + HOUR, NOW, (NOW - HOUR, NOW, 3600, "dropped")),
@@ -124,24 +124,24 @@ def test_event_with_a_wrong_clock_is_recorded_once(call, client_token, clock, at
     ],
 )
 def test_session_with_a_wrong_clock_keeps_its_duration_where_it_is_known(
-    call, client_token, clock, start, end, sent, kept
+    call, client_token, clock, start, end, sent, stored
 ):
-    told = session_event(session_start=start.isoformat(), session_end=end.isoformat())
+    payload = session_event(session_start=start.isoformat(), session_end=end.isoformat())
     for status in ("recorded", "duplicate"):
-        answer = call("POST", "usage/events", client_token, body={"sessions": [told], "sent_at": sent.isoformat()})
+        answer = call("POST", "usage/events", client_token, body={"sessions": [payload], "sent_at": sent.isoformat()})
         assert answer.json()["results"]["sessions"][0]["status"] == status
         clock.now += SECOND
     row = UserSession.objects.get()
-    assert (row.session_start, row.session_end, row.duration_seconds, row.clock) == kept
+    assert (row.session_start, row.session_end, row.duration_seconds, row.clock) == stored
 
 
 @pytest.mark.django_db
 def test_session_of_a_wrong_clock_is_ended_by_its_second_report(call, client_token, clock):
-    told = session_event(session_start=EPOCH.isoformat())
-    call("POST", "usage/events", client_token, body={"sessions": [told], "sent_at": EPOCH.isoformat()})
+    payload = session_event(session_start=EPOCH.isoformat())
+    call("POST", "usage/events", client_token, body={"sessions": [payload], "sent_at": EPOCH.isoformat()})
     clock.now += HOUR
-    told["session_end"] = (EPOCH + HOUR).isoformat()
-    answer = call("POST", "usage/events", client_token, body={"sessions": [told], "sent_at": told["session_end"]})
+    payload["session_end"] = (EPOCH + HOUR).isoformat()
+    answer = call("POST", "usage/events", client_token, body={"sessions": [payload], "sent_at": payload["session_end"]})
     assert answer.json()["results"]["sessions"][0]["status"] == "recorded"
     row = UserSession.objects.get()
     assert (row.session_start, row.session_end, row.duration_seconds) == (NOW, NOW + HOUR, 3600)

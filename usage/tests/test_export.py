@@ -38,7 +38,7 @@ def export(call, staff_token):
 
 @pytest.fixture
 def counted(db):
-    """Sums up all runs that there are."""
+    """Return a function that rolls up all runs."""
     return lambda: rollups.catch_up(timezone.now(), [claim_cycle("usage.rollups", uuid.uuid4().hex)])
 
 
@@ -46,8 +46,8 @@ def a_run(at=NOON, pages=1, **fields):
     return create_run(**{"received_at": at, "started_at": at, "total_pages": pages} | fields)
 
 
-def told(answer):
-    """The rows of a CSV, without its header."""
+def sent(answer):
+    """Return the rows of a CSV without the header."""
     return list(csv.reader(answer.getvalue().decode().splitlines()))[1:]
 
 
@@ -84,7 +84,7 @@ class TestGroups:
         ],
     )
     def test_each_combination_of_groups_is_a_row(self, export, group, rows):
-        assert told(export(group=group, **OF_MARCH)) == rows
+        assert sent(export(group=group, **OF_MARCH)) == rows
 
     def test_columns_follow_the_order_of_groups(self, export):
         header = export(group="day,license,machine,version,app", **OF_MARCH).getvalue().decode().splitlines()[0]
@@ -118,12 +118,12 @@ class TestGroups:
 
     def test_totals_come_from_rollups_except_by_machine(self, export):
         Run.objects.all().delete()
-        assert len(told(export(group="license,app,version,day", **OF_MARCH))) == 3
-        assert told(export(group="machine", **OF_MARCH)) == []
+        assert len(sent(export(group="license,app,version,day", **OF_MARCH))) == 3
+        assert sent(export(group="machine", **OF_MARCH)) == []
 
 
 class TestPartialHours:
-    """What hours cannot tell is read from the runs, so that the figures agree."""
+    """Partial hours are read from the runs, so that the totals agree."""
 
     MOMENTS = [
         NOON - HOUR,
@@ -182,7 +182,7 @@ class TestDays:
         a_run(datetime(2026, 3, 31, 22, tzinfo=UTC), pages=100)
         counted()
         for groups in ("day", "day,machine"):
-            rows = told(export(group=groups, **OF_MARCH))
+            rows = sent(export(group=groups, **OF_MARCH))
             assert [(row[0], row[-1]) for row in rows] == [("2026-03-01", "1"), ("2026-03-29", "2")]
 
     def test_midnight_within_an_hour_splits_the_day(self, export, counted, settings):
@@ -192,9 +192,9 @@ class TestDays:
         a_run(datetime(2026, 3, 10, 18, 29, tzinfo=UTC), pages=2)
         a_run(datetime(2026, 3, 10, 18, 31, tzinfo=UTC), pages=4)
         counted()
-        rows = told(export(group="day", **OF_MARCH))
+        rows = sent(export(group="day", **OF_MARCH))
         assert [(row[0], row[-1]) for row in rows] == [("2026-03-01", "1"), ("2026-03-10", "2"), ("2026-03-11", "4")]
-        assert told(export(group="license", **OF_MARCH))[0][-1] == "7"
+        assert sent(export(group="license", **OF_MARCH))[0][-1] == "7"
 
 
 class TestSingleRuns:
@@ -218,10 +218,10 @@ class TestSingleRuns:
     def test_runs_are_sorted_oldest_first(self, export):
         for back in (3, 1, 2):
             a_run(NOON - back * HOUR, pages=back)
-        assert [row[8] for row in told(export(**OF_MARCH))] == ["3", "2", "1"]
+        assert [row[8] for row in sent(export(**OF_MARCH))] == ["3", "2", "1"]
 
     def test_empty_period_returns_no_rows(self, export):
-        assert told(export(**OF_MARCH)) == []
+        assert sent(export(**OF_MARCH)) == []
         assert json.loads(export(format="json", **OF_MARCH).getvalue()) == {"results": [], "next": None}
 
     def test_default_period_is_the_last_30_days(self, export):
@@ -229,7 +229,7 @@ class TestSingleRuns:
         midnight = timezone.localtime(now - 30 * DAY).replace(hour=0, minute=0, second=0, microsecond=0)
         for number, moment in enumerate((midnight - MINUTE, midnight, now - MINUTE)):
             a_run(moment, pages=number)
-        assert [row[8] for row in told(export())] == ["1", "2"]
+        assert [row[8] for row in sent(export())] == ["1", "2"]
 
 
 class TestRefusals:
@@ -312,8 +312,8 @@ class TestResponse:
     def test_formula_is_escaped(self, export):
         a_run(license_ref="+1")
         create_rollup(NOON, license_ref="-2")
-        assert told(export(**OF_MARCH))[0][1] == "'+1"
-        assert told(export(group="license", **OF_MARCH))[0][0] == "'-2"
+        assert sent(export(**OF_MARCH))[0][1] == "'+1"
+        assert sent(export(group="license", **OF_MARCH))[0][0] == "'-2"
         assert (
             json.loads(export(group="license", format="json", **OF_MARCH).getvalue())["results"][0]["license_ref"]
             == "-2"
@@ -322,7 +322,7 @@ class TestResponse:
     def test_runs_are_sorted_by_hour_then_receipt(self, export):
         later, *earlier = [create_run(received_at=moment) for moment in (NOON, NOON - HOUR, NOON - HOUR + MINUTE)]
         wanted = [run.run_id.hex for run in (*earlier, later)]
-        assert [row[0] for row in told(export(**OF_MARCH))] == wanted
+        assert [row[0] for row in sent(export(**OF_MARCH))] == wanted
 
     @pytest.mark.parametrize("form", ["csv", "json"])
     @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What about licences and tracking needs an operator, and what Prometheus is told of them."""
+"""Findings and metrics of licences, runs and tracking."""
 
 from datetime import timedelta
 
@@ -43,10 +43,10 @@ class TestLicences:
         for number in range(7):
             used_up(f"LIC-{number}")
         create_licence("LIC-8", exceeded_until=timezone.now() - DAY)
-        told = found(findings.licence_quotas)
-        assert [finding.text[:5] for finding in told[:5]] == [f"LIC-{number}" for number in range(5)]
-        assert [finding.text for finding in told[5:]] == ["2 more licences have used up their pages."]
-        assert told[5].url == "/admin/usage/licence/?standing=over"
+        sent = found(findings.licence_quotas)
+        assert [finding.text[:5] for finding in sent[:5]] == [f"LIC-{number}" for number in range(5)]
+        assert [finding.text for finding in sent[5:]] == ["2 more licences have used up their pages."]
+        assert sent[5].url == "/admin/usage/licence/?standing=over"
 
     def test_five_licences_are_all_named(self):
         for number in range(5):

@@ -1,4 +1,4 @@
-"""The guardian's reports in the admin: history, a page each, and one more for whoever asks."""
+"""The guardian's reports in the admin: list, page, and reports on demand."""
 
 import json
 from datetime import timedelta
@@ -194,12 +194,12 @@ def test_page_shows_the_sampling_rate(admin_client, settings, percent):
 
 def test_download_returns_the_stored_json(admin_client):
     some_activity()
-    kept = report()
-    response = admin_client.post(f"{LIST}{kept.pk}/act/download/", {"_selected_action": kept.pk})
-    assert json.loads(response.content) == kept.data
+    stored = report()
+    response = admin_client.post(f"{LIST}{stored.pk}/act/download/", {"_selected_action": stored.pk})
+    assert json.loads(response.content) == stored.data
     assert response["Content-Disposition"] == 'attachment; filename="usage-20260310-1600.json"'
     assert "no-store" in response["Cache-Control"]
-    chosen = [kept.pk, report("olga").pk]
+    chosen = [stored.pk, report("olga").pk]
     response = admin_client.post(LIST, {"action": "download", "_selected_action": chosen}, follow=True)
     assert said(response) == ["Choose one report: each is a file of its own."]
 
@@ -212,11 +212,11 @@ def test_operator_creates_a_report(client, folder, hours):
     create_feature_usage(BOB, timezone.now() - timedelta(hours=hours) + timedelta(minutes=5))
     create_feature_usage(BOB, timezone.now() - timedelta(hours=hours, minutes=5))
     response = logged_in(client, OPERATOR).post(NOW, {"hours": hours}, follow=True)
-    kept = GuardianReport.objects.get()
-    assert (kept.requested_by, kept.data["hours"], kept.data["total_requests"]) == ("olga", hours, 1)
-    assert response.redirect_chain == [(page_of(kept), 302)]
+    stored = GuardianReport.objects.get()
+    assert (stored.requested_by, stored.data["hours"], stored.data["total_requests"]) == ("olga", hours, 1)
+    assert response.redirect_chain == [(page_of(stored), 302)]
     assert said(response) == ["The report is written."]
-    assert json.loads((folder / "usage_report.json").read_text()) == kept.data
+    assert json.loads((folder / "usage_report.json").read_text()) == stored.data
     assert not OutboxMessage.objects.exists()
     event = AuditEvent.objects.get(action="usage.report_asked")
     assert (event.actor, event.after, describe_event(event)) == (
@@ -260,16 +260,16 @@ def test_unwritable_file_warns_and_keeps_the_report(client, settings, folder):
     ("role", "may_ask", "may_export"), [(VIEWER, 403, 403), (STAFF, 403, 200), (OPERATOR, 200, 200)]
 )
 def test_roles_have_their_permissions(client, role, may_ask, may_export):
-    kept = report()
+    stored = report()
     olga = logged_in(client, role)
     content = text_of(olga.get(LIST))
     assert ("Report now" in content) is (may_ask == 200)
     assert ("export/" in content) is (may_export == 200)
-    assert olga.get(page_of(kept)).status_code == 200
+    assert olga.get(page_of(stored)).status_code == 200
     assert olga.get(NOW).status_code == may_ask
     assert olga.get(f"{LIST}export/").status_code == may_export
-    assert olga.post(f"{LIST}{kept.pk}/act/download/", {"_selected_action": kept.pk}).status_code == may_export
-    assert olga.post(page_of(kept), {}).status_code == 403
+    assert olga.post(f"{LIST}{stored.pk}/act/download/", {"_selected_action": stored.pk}).status_code == may_export
+    assert olga.post(page_of(stored), {}).status_code == 403
     if may_ask == 403:
         assert olga.post(NOW, {"hours": 2}).status_code == 403
         assert GuardianReport.objects.count() == 1

@@ -1,4 +1,4 @@
-"""The mail of a report: what readers of mail get, through a mail server on a local socket."""
+"""The mail of a report, received by a mail server on a local socket."""
 
 import re
 from datetime import timedelta
@@ -22,7 +22,7 @@ VOID = {"meta", "br"}
 
 
 class Tags(HTMLParser):
-    """Refuses what is not closed in order; keeps every tag with its attributes, and all text."""
+    """Parse HTML strictly: collect tags with attributes and the text, and fail on wrong nesting."""
 
     def __init__(self, html):
         super().__init__()
@@ -52,7 +52,7 @@ def surroundings(settings, tmp_path):
 
 @pytest.fixture
 def sent(settings):
-    """Has the report of the period sent; the mail as it arrived."""
+    """Return a function that sends the report and returns the received mail."""
     with SmtpSink() as sink:
         settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
         settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", sink.port
@@ -70,7 +70,7 @@ def body(mail, kind):
 
 
 def written():
-    """The notice of the report of the period."""
+    """Return a function that builds the notice of the report."""
     report = reports.get_or_create(START, END, "olga", build_summary(START, END))
     with in_portal_language():
         return build_notice(report)
@@ -170,19 +170,19 @@ def test_markup_in_names_is_escaped():
     evil = '<img src=x onerror="alert(1)">&amp;{{ x }}'
     create_feature_usage(f"{evil}@example.org", START, evil)
     create_error(f"{evil}@example.org", START, evil, 500)
-    told = written()
-    assert "<img" not in told.html
-    assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;amp;{{ x }}" in told.html
-    assert evil in told.text
-    assert Tags(told.html)
+    shown = written()
+    assert "<img" not in shown.html
+    assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;amp;{{ x }}" in shown.html
+    assert evil in shown.text
+    assert Tags(shown.html)
 
 
 def test_line_breaks_in_names_are_removed():
     create_feature_usage("bob\n\nErrors by code\n- 500", START, "upload\r\nBcc: x@example.org")
-    told = written()
-    assert "- bob Errors by code - 500: 1 request" in told.text.splitlines()
-    assert "- upload Bcc: x@example.org: 1" in told.text.splitlines()
-    assert "\n" not in told.title
+    shown = written()
+    assert "- bob Errors by code - 500: 1 request" in shown.text.splitlines()
+    assert "- upload Bcc: x@example.org: 1" in shown.text.splitlines()
+    assert "\n" not in shown.title
 
 
 def test_mail_lists_the_25_most_active_people():
@@ -193,14 +193,14 @@ def test_mail_lists_the_25_most_active_people():
             create_error(f"{number:02}-{'x' * 240}", START, "E" * 128)
     for number in range(9):
         create_feature_usage(f"39-{'x' * 240}", START, f"g{number}")
-    told = written()
-    people = [line for line in told.text.splitlines() if line.startswith("- ") and "request" in line]
+    shown = written()
+    people = [line for line in shown.text.splitlines() if line.startswith("- ") and "request" in line]
     assert (len(people), people[0][:5], people[0][-24:]) == (25, "- 39-", "x: 11 requests, 5 errors")
-    assert "and 15 more" in told.text.splitlines()
-    assert "and 15 more" in told.html
-    assert " and 5 more" in told.text
-    assert len(told.html) < 100_000 < len(told.html) * 3
-    assert told.text.count("EEEE") < 25 * 3 * 128
+    assert "and 15 more" in shown.text.splitlines()
+    assert "and 15 more" in shown.html
+    assert " and 5 more" in shown.text
+    assert len(shown.html) < 100_000 < len(shown.html) * 3
+    assert shown.text.count("EEEE") < 25 * 3 * 128
 
 
 def test_mail_of_a_large_month_stays_small():
@@ -225,9 +225,9 @@ def test_mail_is_in_the_portals_language(settings):
 def test_mail_states_the_sampling_rate(settings, percent):
     settings.TRACKING_SAMPLE_PERCENT = percent
     some_activity()
-    told = written()
+    shown = written()
     sentence = "The portal kept 10% of its requests, and all that failed: requests are counted as kept."
-    assert (sentence in told.text) is (sentence in told.html) is (percent == 10)
+    assert (sentence in shown.text) is (sentence in shown.html) is (percent == 10)
 
 
 NOT_NOTED = "The portal does not note its own requests."
@@ -235,28 +235,28 @@ NOT_NOTED = "The portal does not note its own requests."
 
 def test_mail_with_tracking_off_does_not_claim_silence(settings):
     settings.TRACKING = False
-    told = written()
-    assert told.title == "Usage 2026-03-10 14:00 - 16:00 UTC: nothing was noted"
-    assert told.text.splitlines() == ["Usage 2026-03-10 14:00 - 16:00 UTC", "", NOT_NOTED]
-    assert told.html.count(NOT_NOTED) == 1
-    assert "appened" not in told.text + told.html
+    shown = written()
+    assert shown.title == "Usage 2026-03-10 14:00 - 16:00 UTC: nothing was noted"
+    assert shown.text.splitlines() == ["Usage 2026-03-10 14:00 - 16:00 UTC", "", NOT_NOTED]
+    assert shown.html.count(NOT_NOTED) == 1
+    assert "appened" not in shown.text + shown.html
 
 
 def test_reported_events_come_before_tracking_off_note(settings):
     settings.TRACKING = False
     create_feature_usage("agent:PC-1", START)
-    told = written()
-    assert told.title.endswith("0 people, 1 request, 0 errors")
-    assert told.text.splitlines()[-2:] == ["", NOT_NOTED]
-    assert told.html.count(NOT_NOTED) == 1
+    shown = written()
+    assert shown.title.endswith("0 people, 1 request, 0 errors")
+    assert shown.text.splitlines()[-2:] == ["", NOT_NOTED]
+    assert shown.html.count(NOT_NOTED) == 1
 
 
 def test_machines_are_not_listed_as_people(settings):
     create_feature_usage("agent:PC-1", START)
-    told = written()
-    assert told.title == "Usage 2026-03-10 14:00 - 16:00 UTC: 0 people, 1 request, 0 errors"
-    assert "1 machine: 1 request, 0 errors" in told.text.splitlines()
-    assert "People" not in told.text.splitlines()
+    shown = written()
+    assert shown.title == "Usage 2026-03-10 14:00 - 16:00 UTC: 0 people, 1 request, 0 errors"
+    assert "1 machine: 1 request, 0 errors" in shown.text.splitlines()
+    assert "People" not in shown.text.splitlines()
 
 
 @pytest.mark.parametrize(("count", "percent"), [(100, 100), (50, 50), (1, 1), (0, 1)])

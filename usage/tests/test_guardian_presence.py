@@ -1,4 +1,4 @@
-"""For how long people were there, by their sessions."""
+"""Active time of people, estimated from their sessions."""
 
 from datetime import timedelta
 
@@ -20,7 +20,7 @@ def times(found):
 
 
 def minutes():
-    """Of the only person."""
+    """Return the minutes of the only person."""
     (time,) = times(build_summary(START, END)).values()
     return time
 

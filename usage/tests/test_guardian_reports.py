@@ -1,4 +1,4 @@
-"""Reports: one row and one mail a period, whatever happens to the job, and a file that is whole."""
+"""Periodic reports: one row and one mail per period despite kills, and an atomic file."""
 
 import json
 import os
@@ -26,7 +26,7 @@ BOB = "bob@example.org"
 
 
 class Killed(BaseException):
-    """What ends a process leaves no chance to tidy up; no part of ours catches it."""
+    """Simulates SIGKILL: no handler of ours may catch it."""
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def folder(settings, tmp_path):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Sets the portal's clock; no two moments are the same, as the broker expects."""
+    """Set the portal's clock, which advances at each call, as the broker expects."""
     now = at("16:02")
 
     def tick():
@@ -215,8 +215,8 @@ def test_retry_after_a_kill_has_one_effect(monkeypatch, clock, file, at_the_line
         patched.setattr(reports, at_the_line, kill)
         with pytest.raises(Killed):
             run_cycle(JOB)
-    kept = GuardianReport.objects.count()
-    assert len(mails()) == 2 * kept == (2 if at_the_line == "write_file" else 0)
+    stored = GuardianReport.objects.count()
+    assert len(mails()) == 2 * stored == (2 if at_the_line == "write_file" else 0)
     assert not file.exists()
     create_feature_usage(BOB, at("15:30"))  # arrives late
     clock(at("16:10"))
@@ -224,7 +224,7 @@ def test_retry_after_a_kill_has_one_effect(monkeypatch, clock, file, at_the_line
     report = GuardianReport.objects.get()
     assert len(mails()) == 2
     assert written(file) == report.data
-    assert report.data["total_requests"] == 2 - kept
+    assert report.data["total_requests"] == 2 - stored
 
 
 def test_lost_lease_writes_nothing(clock, file):
@@ -270,5 +270,5 @@ def test_summary_is_computed_outside_the_transaction(monkeypatch, clock, transac
 
 def test_cycles_begin_at_even_hours():
     day = datetime(2026, 3, 10, tzinfo=UTC)
-    begun = {JOB.cycle_at(day + timedelta(minutes=minutes)) for minutes in range(2, 24 * 60)}
-    assert begun == {day + timedelta(hours=hours, minutes=2) for hours in range(0, 24, 2)}
+    started = {JOB.cycle_at(day + timedelta(minutes=minutes)) for minutes in range(2, 24 * 60)}
+    assert started == {day + timedelta(hours=hours, minutes=2) for hours in range(0, 24, 2)}

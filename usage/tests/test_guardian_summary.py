@@ -1,4 +1,4 @@
-"""The guardian's figures equal those counted by hand."""
+"""The guardian's summary of a period."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -26,7 +26,7 @@ def times(found):
 
 @pytest.fixture
 def day():
-    """Alice works with sessions, Bob's never ended, Carol has none; machines, applications and strangers besides."""
+    """Create a day: Alice has ended sessions, Bob open ones, Carol none, plus machines and applications."""
     create_session(ALICE, at("08:00"), at("12:00"))
     create_session(ALICE, at("11:30"), at("14:30"))
     create_session(BOB, at("09:00"))

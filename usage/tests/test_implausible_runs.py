@@ -1,4 +1,4 @@
-"""Runs of more pages than anybody prints: recorded, and counted once an operator says so."""
+"""Implausible runs are recorded, but count only once an operator accepts them."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Many runs in one call."""
+"""Batches of runs."""
 
 import pytest
 
@@ -51,7 +51,7 @@ def test_batch_returns_a_status_per_run_in_order(batch, call, client_token):
 
 
 def test_large_batch_is_recorded_in_groups_in_the_order_sent(batch, monkeypatch):
-    """All at once, 100 runs of 10,000 documents took half a gigabyte."""
+    """Recorded together, 100 runs of 10,000 documents would take half a gigabyte."""
     monkeypatch.setattr("usage.api.runs.MAX_DOCUMENTS", 3)
     first, second = run_payload(), run_payload()
     sent = [first, 7, second, first, run_payload() | {"documents": 8}, second | {"app_version": "9"}]
@@ -87,7 +87,7 @@ def test_batch_of_100_needs_same_queries_as_one(batch, django_assert_max_num_que
 
 
 def test_batch_is_inserted_sorted_by_run_id(batch):
-    """Two batches of the same runs in another order would wait for each other's rows, and PostgreSQL end one."""
+    """Otherwise two batches of the same runs in another order deadlock on PostgreSQL."""
     runs = sorted((run_payload() for _ in range(20)), key=lambda body: body["run_id"], reverse=True)
     batch(runs)
     written = [run_id.hex for run_id in Run.objects.order_by("id").values_list("run_id", flat=True)]

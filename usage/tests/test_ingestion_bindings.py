@@ -1,4 +1,4 @@
-"""Reports by tokens bound to applications, and of machines bound to a licence."""
+"""Tokens bound to applications, and machines bound to a licence."""
 
 import pytest
 from django.utils import timezone

@@ -51,8 +51,8 @@ def test_canary_is_in_no_response_log_or_table(call, client_token, caplog, capfd
     answers.append(call("POST", "usage/events", f"vigie_client_{CANARY}", body={}))
     written_when_asked()
     for model in (UserSession, FeatureUsage, UserError):
-        kept = model.objects.exclude(source="portal").count()
-        assert kept > 20, "nothing was recorded, so nothing was proven"
+        stored = model.objects.exclude(source="portal").count()
+        assert stored > 20, "nothing was recorded, so nothing was proven"
     assert {answer.status_code for answer in answers} == {200, 400, 401}
     assert any(answer.json().get("dropped_keys") for answer in answers)
     for answer in answers:

@@ -1,4 +1,4 @@
-"""Many senders of the same events, over real sockets and on real connections."""
+"""Simultaneous senders of the same events, over real sockets and connections."""
 
 import threading
 from collections import Counter
@@ -18,7 +18,7 @@ SENDERS = 10
 
 @pytest.fixture
 def at_once(live_server):
-    """Sends these bodies in as many threads, let go together; the results of each."""
+    """Return a function that sends bodies simultaneously, a thread each, and returns their results."""
     token = issue_token("client", label="gui")[1]
 
     def sending(bodies):
@@ -45,24 +45,24 @@ def test_simultaneous_event_is_recorded_once(at_once, name):
 
 
 def test_simultaneous_session_ends_set_one_end(at_once):
-    begun = session_event()
-    at_once([{"sessions": [begun]}])
-    ends = [begun | {"session_end": f"2026-03-10T{9 + sender:02}:00:00Z"} for sender in range(SENDERS)]
+    started = session_event()
+    at_once([{"sessions": [started]}])
+    ends = [started | {"session_end": f"2026-03-10T{9 + sender:02}:00:00Z"} for sender in range(SENDERS)]
     results = at_once([{"sessions": [ended]} for ended in ends])
     assert Counter(each["sessions"][0]["status"] for each in results) == {"recorded": 1, "conflict": SENDERS - 1}
     (sender,) = [sender for sender, each in enumerate(results) if each["sessions"][0]["status"] == "recorded"]
-    kept = UserSession.objects.get()
-    assert kept.session_end.hour == 9 + sender
-    assert kept.duration_seconds == (1 + sender) * 3600
+    stored = UserSession.objects.get()
+    assert stored.session_end.hour == 9 + sender
+    assert stored.duration_seconds == (1 + sender) * 3600
 
 
 def test_simultaneous_spools_in_other_orders_do_not_deadlock(at_once):
     sessions = [session_event(session_end="2026-03-10T09:00:00Z") for _ in range(40)]
-    begun = [each | {"session_end": None} for each in sessions]
+    started = [each | {"session_end": None} for each in sessions]
     features = [feature_event() for _ in range(40)]
-    at_once([{"sessions": begun[:20]}])
-    forth = {"sessions": begun + sessions, "features": features}
-    back = {"sessions": sessions[::-1] + begun[::-1], "features": features[::-1]}
+    at_once([{"sessions": started[:20]}])
+    forth = {"sessions": started + sessions, "features": features}
+    back = {"sessions": sessions[::-1] + started[::-1], "features": features[::-1]}
     results = at_once([forth, back] * (SENDERS // 2))
     statuses = Counter(result["status"] for each in results for result in each["features"])
     assert statuses == {"recorded": 40, "duplicate": 40 * (SENDERS - 1)}

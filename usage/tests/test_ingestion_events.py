@@ -1,4 +1,4 @@
-"""What applications tell of their users: recorded once, repeated, contradicted, refused."""
+"""Events: recorded, resent, conflicting and invalid."""
 
 import uuid
 from datetime import UTC, datetime
@@ -14,35 +14,37 @@ END = "2026-03-10T09:30:00Z"
 
 
 @pytest.fixture
-def tell(call, client_token):
+def send_events(call, client_token):
     return lambda token=client_token, **lists: call("POST", "usage/events", token, body=lists)
 
 
 @pytest.fixture
-def statuses(tell):
-    """Of each item of one list what became of it."""
+def statuses(send_events):
+    """Return a function that sends one list and returns the status of each item."""
 
     def telling(name, *items):
-        answer = tell(**{name: list(items)})
+        answer = send_events(**{name: list(items)})
         assert answer.status_code == 200, answer.content
         return [result["status"] for result in answer.json()["results"][name]]
 
     return telling
 
 
-def test_events_are_recorded(tell):
-    told = {"sessions": [session_event(session_end=END)], "features": [feature_event()], "errors": [error_event()]}
-    answer = tell(**told)
+def test_events_are_recorded(send_events):
+    payload = {"sessions": [session_event(session_end=END)], "features": [feature_event()], "errors": [error_event()]}
+    answer = send_events(**payload)
     assert answer.status_code == 200
     assert answer.json() == {
-        "results": {name: [{"id": items[0]["id"], "status": "recorded", "code": None}] for name, items in told.items()},
+        "results": {
+            name: [{"id": items[0]["id"], "status": "recorded", "code": None}] for name, items in payload.items()
+        },
         "dropped_keys": 0,
     }
-    kept = UserSession.objects.get()
-    assert (kept.event_id.hex, kept.user_email) == (told["sessions"][0]["id"], "bob@example.org")
-    assert (kept.source, kept.ip, kept.user_agent) == ("client:gui_v6", "", "vigie-client 1")
-    assert kept.session_start == datetime(2026, 3, 10, 8, tzinfo=UTC)
-    assert (kept.session_end, kept.duration_seconds) == (datetime(2026, 3, 10, 9, 30, tzinfo=UTC), 5400)
+    stored = UserSession.objects.get()
+    assert (stored.event_id.hex, stored.user_email) == (payload["sessions"][0]["id"], "bob@example.org")
+    assert (stored.source, stored.ip, stored.user_agent) == ("client:gui_v6", "", "vigie-client 1")
+    assert stored.session_start == datetime(2026, 3, 10, 8, tzinfo=UTC)
+    assert (stored.session_end, stored.duration_seconds) == (datetime(2026, 3, 10, 9, 30, tzinfo=UTC), 5400)
     use = FeatureUsage.objects.get()
     assert (use.feature_name, use.endpoint, use.success) == ("document_upload", "/api/documents/upload", True)
     assert (use.timestamp, use.duration_ms) == (datetime(2026, 3, 10, 8, 1, tzinfo=UTC), 120)
@@ -51,21 +53,21 @@ def test_events_are_recorded(tell):
     assert (failed.error_message, failed.stack) == ("", [])
 
 
-def test_agent_token_may_send_events(tell, agent_token):
-    assert tell(agent_token, features=[feature_event()]).json()["results"]["features"][0]["status"] == "recorded"
+def test_agent_token_may_send_events(send_events, agent_token):
+    assert send_events(agent_token, features=[feature_event()]).json()["results"]["features"][0]["status"] == "recorded"
     assert FeatureUsage.objects.get().source.startswith("agent:")
 
 
 @pytest.mark.parametrize("token", ["enroll_token", "staff_token"])
-def test_other_tokens_are_refused_with_403(tell, token, request):
-    answer = tell(request.getfixturevalue(token), features=[feature_event()])
+def test_other_tokens_are_refused_with_403(send_events, token, request):
+    answer = send_events(request.getfixturevalue(token), features=[feature_event()])
     assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
 
 
 @pytest.mark.parametrize("name", EVENT_PAYLOADS)
 def test_resent_event_is_a_duplicate(statuses, name):
-    told = EVENT_PAYLOADS[name]()
-    assert [statuses(name, told), statuses(name, told)] == [["recorded"], ["duplicate"]]
+    payload = EVENT_PAYLOADS[name]()
+    assert [statuses(name, payload), statuses(name, payload)] == [["recorded"], ["duplicate"]]
     assert MODELS[name].objects.count() == 1
 
 
@@ -79,10 +81,10 @@ def test_invalid_event_does_not_affect_others(statuses, name):
 
 
 def test_equivalent_spelling_is_a_duplicate(statuses):
-    told = feature_event()
-    statuses("features", told)
-    same = told | {
-        "id": str(uuid.UUID(told["id"])).upper(),
+    payload = feature_event()
+    statuses("features", payload)
+    same = payload | {
+        "id": str(uuid.UUID(payload["id"])).upper(),
         "user_email": "Bob@Example.ORG",
         "timestamp": "2026-03-10T09:01:00+01:00",
         "endpoint": "/api/documents/upload?name=secret#page",
@@ -100,69 +102,75 @@ def test_equivalent_spelling_is_a_duplicate(statuses):
         ("errors", {"error_type": "x"}), ("errors", {"error_code": None}), ("errors", {"timestamp": END}),
     ],
 )  # fmt: skip
-def test_known_id_with_other_content_conflicts(tell, name, change):
-    told = EVENT_PAYLOADS[name]()
-    tell(**{name: [told]})
+def test_known_id_with_other_content_conflicts(send_events, name, change):
+    payload = EVENT_PAYLOADS[name]()
+    send_events(**{name: [payload]})
     before = MODELS[name].objects.values().get()
-    (result,) = tell(**{name: [told | change]}).json()["results"][name]
-    assert result == {"id": told["id"], "status": "conflict", "code": "event_conflict"}
+    (result,) = send_events(**{name: [payload | change]}).json()["results"][name]
+    assert result == {"id": payload["id"], "status": "conflict", "code": "event_conflict"}
     assert MODELS[name].objects.values().get() == before
 
 
 def test_session_end_is_recorded_once(statuses):
-    begun = session_event()
-    ended = begun | {"session_end": END}
-    assert [statuses("sessions", told)[0] for told in (begun, ended, ended, begun)] == [
+    started = session_event()
+    ended = started | {"session_end": END}
+    assert [statuses("sessions", payload)[0] for payload in (started, ended, ended, started)] == [
         "recorded", "recorded", "duplicate", "duplicate",
     ]  # fmt: skip
-    assert statuses("sessions", begun | {"session_end": "2026-03-10T10:00:00Z"}) == ["conflict"]
-    kept = UserSession.objects.get()
-    assert (kept.session_end, kept.duration_seconds) == (datetime(2026, 3, 10, 9, 30, tzinfo=UTC), 5400)
+    assert statuses("sessions", started | {"session_end": "2026-03-10T10:00:00Z"}) == ["conflict"]
+    stored = UserSession.objects.get()
+    assert (stored.session_end, stored.duration_seconds) == (datetime(2026, 3, 10, 9, 30, tzinfo=UTC), 5400)
 
 
 @pytest.mark.parametrize("change", [{"user_email": "eve@example.org"}, {"session_start": "2026-03-10T08:00:01Z"}])
 def test_session_of_another_user_conflicts(statuses, change):
-    begun = session_event()
-    assert statuses("sessions", begun, begun | change | {"session_end": END}) == ["recorded", "conflict"]
+    started = session_event()
+    assert statuses("sessions", started, started | change | {"session_end": END}) == ["recorded", "conflict"]
     assert UserSession.objects.get().session_end is None
 
 
 def test_session_start_and_end_may_be_in_one_call(statuses):
-    begun, other = session_event(), session_event()
-    told = [begun, begun | {"session_end": END}, other | {"session_end": END}, begun | {"session_end": END}, other]
-    assert statuses("sessions", *told) == ["recorded", "recorded", "recorded", "duplicate", "duplicate"]
+    started, other = session_event(), session_event()
+    payload = [
+        started,
+        started | {"session_end": END},
+        other | {"session_end": END},
+        started | {"session_end": END},
+        other,
+    ]
+    assert statuses("sessions", *payload) == ["recorded", "recorded", "recorded", "duplicate", "duplicate"]
     assert set(UserSession.objects.values_list("duration_seconds", flat=True)) == {5400}
 
 
 def test_first_of_two_session_ends_wins(statuses):
-    begun = session_event()
-    later = begun | {"session_end": "2026-03-10T10:00:00Z"}
-    assert statuses("sessions", begun, begun | {"session_end": END}, later) == ["recorded", "recorded", "conflict"]
+    started = session_event()
+    later = started | {"session_end": "2026-03-10T10:00:00Z"}
+    assert statuses("sessions", started, started | {"session_end": END}, later) == ["recorded", "recorded", "conflict"]
     assert UserSession.objects.get().duration_seconds == 5400
 
 
 def test_session_may_end_as_it_starts(statuses):
-    told = session_event(session_end=session_event()["session_start"])
-    assert statuses("sessions", told) == ["recorded"]
+    payload = session_event(session_end=session_event()["session_start"])
+    assert statuses("sessions", payload) == ["recorded"]
     assert UserSession.objects.get().duration_seconds == 0
 
 
-def test_feature_and_error_may_share_an_id(tell):
-    told = feature_event()
-    results = tell(features=[told], errors=[error_event(id=told["id"])]).json()["results"]
+def test_feature_and_error_may_share_an_id(send_events):
+    payload = feature_event()
+    results = send_events(features=[payload], errors=[error_event(id=payload["id"])]).json()["results"]
     assert (results["features"][0]["status"], results["errors"][0]["status"]) == ("recorded", "recorded")
 
 
-def test_invalid_event_returns_its_id_as_sent(tell):
+def test_invalid_event_returns_its_id_as_sent(send_events):
     sent = [str(uuid.uuid4()), uuid.uuid4().hex, str(uuid.uuid4()).upper()]
-    results = tell(errors=[error_event(id=given, timestamp=None) for given in sent]).json()["results"]["errors"]
+    results = send_events(errors=[error_event(id=given, timestamp=None) for given in sent]).json()["results"]["errors"]
     assert results == [{"id": given, "status": "invalid", "code": "validation_failed"} for given in sent]
 
 
 @pytest.mark.parametrize("name", EVENT_PAYLOADS)
-def test_id_other_than_uuid_is_invalid(tell, name):
+def test_id_other_than_uuid_is_invalid(send_events, name):
     sent = [None, "", "x", 7, True, ["x"], "{0f8fad5b-d9cb-469f-a165-70867728950e}"]
-    results = tell(**{name: [EVENT_PAYLOADS[name](id=given) for given in sent]}).json()["results"][name]
+    results = send_events(**{name: [EVENT_PAYLOADS[name](id=given) for given in sent]}).json()["results"][name]
     assert [(result["id"], result["status"]) for result in results] == [(None, "invalid")] * len(sent)
 
 
@@ -252,21 +260,21 @@ def test_timestamp_without_offset_is_invalid(statuses, given):
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("given", "stored"),
     [("POST", "POST"), ("delete", "DELETE"), ("BREW", "OTHER"), ("POST /secret", "OTHER"), ("OTHER", "OTHER"), (7, "OTHER"), ([], "OTHER"), (None, "")],
 )  # fmt: skip
-def test_unknown_method_is_stored_as_other(statuses, given, kept):
+def test_unknown_method_is_stored_as_other(statuses, given, stored):
     assert statuses("errors", error_event(method=given)) == ["recorded"]
-    assert UserError.objects.get().method == kept
+    assert UserError.objects.get().method == stored
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("given", "stored"),
     [("Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0 secret", "Firefox 131, Linux"), ("secret", ""), ("", ""), (None, "")],
 )  # fmt: skip
-def test_user_agent_is_reduced_to_browser_and_system(statuses, given, kept):
+def test_user_agent_is_reduced_to_browser_and_system(statuses, given, stored):
     assert statuses("sessions", session_event(user_agent=given)) == ["recorded"]
-    assert UserSession.objects.get().user_agent == kept
+    assert UserSession.objects.get().user_agent == stored
 
 
 @pytest.mark.parametrize("given", [7, True, [], {}])
@@ -274,8 +282,8 @@ def test_user_agent_other_than_text_is_invalid(statuses, given):
     assert statuses("sessions", session_event(user_agent=given)) == ["invalid"]
 
 
-def test_undocumented_keys_are_dropped_and_counted(tell):
-    answer = tell(
+def test_undocumented_keys_are_dropped_and_counted(send_events):
+    answer = send_events(
         sessions=[session_event(ip="10.0.0.1", user_email="x", a=1)],
         features=[feature_event(body={"a": {"b": 1}})],
         errors=[error_event(error_message="secret", stack=["x"])],
@@ -286,52 +294,52 @@ def test_undocumented_keys_are_dropped_and_counted(tell):
 
 
 @pytest.mark.parametrize(("name", "given"), [("sessions", {}), ("features", "x"), ("errors", 7), ("errors", True)])
-def test_value_other_than_list_is_refused(tell, name, given):
-    answer = tell(**{name: given})
+def test_value_other_than_list_is_refused(send_events, name, given):
+    answer = send_events(**{name: given})
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, name)
     assert answer.json()["errors"][0]["code"] == "not_a_list"
 
 
-def test_more_than_500_events_are_refused(tell):
+def test_more_than_500_events_are_refused(send_events):
     lists = {"sessions": [session_event() for _ in range(150)], "errors": [error_event() for _ in range(150)]}
-    answer = tell(**lists, features=[feature_event() for _ in range(201)])
+    answer = send_events(**lists, features=[feature_event() for _ in range(201)])
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "too_many")
     assert not FeatureUsage.objects.exists()
-    assert tell(**lists, features=[feature_event() for _ in range(200)]).status_code == 200
+    assert send_events(**lists, features=[feature_event() for _ in range(200)]).status_code == 200
     counts = {name: model.objects.count() for name, model in MODELS.items()}
     assert counts == {"sessions": 150, "features": 200, "errors": 150}
 
 
-def test_empty_call_is_accepted(tell):
-    answer = tell()
+def test_empty_call_is_accepted(send_events):
+    answer = send_events()
     assert answer.json() == {"results": {"sessions": [], "features": [], "errors": []}, "dropped_keys": 0}
 
 
-def test_500_events_need_same_queries_as_three(tell, django_assert_max_num_queries):
-    def told(count, **changes):
+def test_500_events_need_same_queries_as_three(send_events, django_assert_max_num_queries):
+    def payload(count):
         return {name: [make() for _ in range(count)] for name, make in EVENT_PAYLOADS.items()}
 
-    tell(**told(1))
-    many = told(166)
+    send_events(**payload(1))
+    many = payload(166)
     for expected in ("recorded", "duplicate"):
         with django_assert_max_num_queries(9):
-            results = tell(**many).json()["results"]
+            results = send_events(**many).json()["results"]
         assert {result["status"] for each in results.values() for result in each} == {expected}
 
 
-def test_500_session_ends_need_few_queries(tell, django_assert_max_num_queries):
-    begun = [session_event() for _ in range(500)]
-    tell(sessions=begun)
+def test_500_session_ends_need_few_queries(send_events, django_assert_max_num_queries):
+    started = [session_event() for _ in range(500)]
+    send_events(sessions=started)
     with django_assert_max_num_queries(9):
-        results = tell(sessions=[each | {"session_end": END} for each in begun]).json()["results"]["sessions"]
+        results = send_events(sessions=[each | {"session_end": END} for each in started]).json()["results"]["sessions"]
     assert {result["status"] for result in results} == {"recorded"}
     assert UserSession.objects.filter(duration_seconds=5400).count() == 500
 
 
 @pytest.mark.parametrize("name", EVENT_PAYLOADS)
 def test_events_are_inserted_sorted_by_id(statuses, name):
-    """Two calls with the same events in another order would wait for each other's rows, and PostgreSQL end one."""
-    told = sorted((EVENT_PAYLOADS[name]() for _ in range(20)), key=lambda item: item["id"], reverse=True)
-    statuses(name, *told)
+    """Otherwise two calls with the same events in another order deadlock on PostgreSQL."""
+    payload = sorted((EVENT_PAYLOADS[name]() for _ in range(20)), key=lambda item: item["id"], reverse=True)
+    statuses(name, *payload)
     written = [event_id.hex for event_id in MODELS[name].objects.order_by("id").values_list("event_id", flat=True)]
-    assert written == [item["id"] for item in reversed(told)]
+    assert written == [item["id"] for item in reversed(payload)]

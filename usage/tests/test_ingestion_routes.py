@@ -1,4 +1,4 @@
-"""Of an address the route is kept, and no value of its parameters."""
+"""Routes are stored without the values of their parameters."""
 
 import pytest
 
@@ -9,8 +9,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def kept(call, client_token):
-    """The endpoint that is kept, or the status of what is not."""
+def stored(call, client_token):
+    """Return a function that sends an endpoint and returns the stored one, or the status if there is none."""
 
     def telling(endpoint):
         lists = {"features": [feature_event(endpoint=endpoint)], "errors": [error_event(endpoint=endpoint)]}
@@ -32,8 +32,8 @@ def kept(call, client_token):
      "/api/v1/documents/upload", "/api/DocumentsList", "/admin/usage/run/", "/api/getUserProfileById", "/exportPDF", "/CUSTOMERS/x", "/users/<str:x>",
      "/files/{name}.pdf", "/users/:id.json", "/users/{user_identifier2}", "admin:usage_run_changelist", "/.well-known/x", "main.export_all"],
 )  # fmt: skip
-def test_route_is_stored_unchanged(kept, route):
-    assert kept(route) == route
+def test_route_is_stored_unchanged(stored, route):
+    assert stored(route) == route
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_route_is_stored_unchanged(kept, route):
         ("/" + "1" * 200, ""),
     ],
 )
-def test_values_in_route_are_masked(kept, address, route):
-    assert kept(address) == route
+def test_values_in_route_are_masked(stored, address, route):
+    assert stored(address) == route
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def test_values_in_route_are_masked(kept, address, route):
     ["/a b", "/é", "/a\\b", "C:\\Users\\bob", "C:/Users/bob", "file:///secret", "https://bob:pw@example.org/", "https://example.org/", "/a%2Fsecret",
      "/bob@example.org", "/a\n", "/\x00", "/x/vigie_client_ABCDEFGHIJKL_secret", 7, True, [], {}],
 )  # fmt: skip
-def test_endpoint_other_than_route_is_invalid(kept, address):
-    assert kept(address) == "invalid"
+def test_endpoint_other_than_route_is_invalid(stored, address):
+    assert stored(address) == "invalid"
 
 
 @pytest.mark.parametrize(("parts", "expected"), [(40, "/{id}" * 40), (41, ""), (101, "")])
-def test_too_long_route_is_left_out(kept, parts, expected):
-    assert kept("/1" * parts) == expected
+def test_too_long_route_is_left_out(stored, parts, expected):
+    assert stored("/1" * parts) == expected

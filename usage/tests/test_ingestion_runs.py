@@ -1,4 +1,4 @@
-"""One run reported, repeated, contradicted, refused."""
+"""Runs: recorded, resent, conflicting and refused."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ def fields_refused(answer):
 def test_run_is_recorded(report):
     body = run_payload()
     answer = report(body)
-    kept = Run.objects.get()
+    stored = Run.objects.get()
     assert answer.status_code == 201
     assert answer.json() == {
         "status": "recorded",
@@ -36,10 +36,10 @@ def test_run_is_recorded(report):
         "dropped_keys": 0,
         "over_quota": False,
     }
-    assert (kept.run_id.hex, kept.license_ref, kept.machine_id) == (body["run_id"], "LIC-2041", "PC-1")
-    assert (kept.document_count, kept.succeeded_count, kept.failed_count, kept.total_pages) == (2, 1, 1, 12)
-    assert (kept.started_at, kept.reported_by) == (datetime(2026, 3, 10, 9, 20, tzinfo=UTC), "client:gui_v6")
-    assert kept.documents[1] == {
+    assert (stored.run_id.hex, stored.license_ref, stored.machine_id) == (body["run_id"], "LIC-2041", "PC-1")
+    assert (stored.document_count, stored.succeeded_count, stored.failed_count, stored.total_pages) == (2, 1, 1, 12)
+    assert (stored.started_at, stored.reported_by) == (datetime(2026, 3, 10, 9, 20, tzinfo=UTC), "client:gui_v6")
+    assert stored.documents[1] == {
         "ordinal": 1,
         "page_count": None,
         "status": "failed",
@@ -132,13 +132,13 @@ def test_unknown_status_is_stored_as_other(report, status):
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("given", "stored"),
     [(".pdf", "pdf"), ("pdf", "pdf"), (".PDF", "pdf"), ("7z", "7z"), ("", "other"), (".", "other"), ("..pdf", "other"), ("a/b", "other"),
      ("report.pdf", "other"), ("abcdefghijk", "other"), (".pdf ", "other"), ("pdf\n", "other"), (7, "other"), (["pdf"], "other"), ("ｐｄｆ", "other"), (None, None)],
 )  # fmt: skip
-def test_unknown_extension_is_stored_as_other(report, given, kept):
+def test_unknown_extension_is_stored_as_other(report, given, stored):
     assert report(run_payload([document_payload(extension=given)])).status_code == 201
-    assert Run.objects.get().documents[0]["extension"] == kept
+    assert Run.objects.get().documents[0]["extension"] == stored
 
 
 @pytest.mark.parametrize("field", ["license_ref", "machine_id"])
@@ -219,8 +219,8 @@ def test_documents_omitted_other_than_integer_is_refused(report, omitted):
 def test_run_with_omitted_documents_is_kept_once_with_their_number(report):
     body = run_payload(LISTED, **COUNTED)
     assert [report(body).status_code, report(body).status_code] == [201, 200]
-    kept = Run.objects.get()
-    assert (kept.document_count, kept.documents_omitted, len(kept.documents)) == (5, 3, 2)
+    stored = Run.objects.get()
+    assert (stored.document_count, stored.documents_omitted, len(stored.documents)) == (5, 3, 2)
 
 
 def test_run_without_omitted_documents_keeps_the_digest_of_earlier_versions():
@@ -272,5 +272,5 @@ def test_run_over_quota_is_recorded_and_flagged(call, client_token):
 )
 def test_run_belongs_to_its_hour_but_not_to_a_future_one(call, client_token, started, hour):
     call("POST", "usage/report", client_token, body=run_payload(started_at=started))
-    kept = Run.objects.get()
-    assert f"{kept.hour:%Y-%m-%dT%H:%M}" == (hour or f"{kept.received_at:%Y-%m-%dT%H:00}")
+    stored = Run.objects.get()
+    assert f"{stored.hour:%Y-%m-%dT%H:%M}" == (hour or f"{stored.received_at:%Y-%m-%dT%H:00}")

@@ -1,4 +1,4 @@
-"""A run belongs to the machine it names, in whatever case, and with a machine's own token without a name too."""
+"""Runs are assigned to machines by name, ignoring case, or by the machine's token."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Runs that were there before they had an hour get the one that new runs would have."""
+"""The migration that computes the hour of existing runs."""
 
 from datetime import UTC, datetime, timedelta
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Usage on the landing page, and what a machine did on its own."""
+"""The tile of usage, and the sections of a machine's page."""
 
 import uuid
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Quotas: what is used up is marked, and told once."""
+"""The review of quotas: marks and warnings."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -45,13 +45,13 @@ NEAR, FULL = "LIC-1 (Acme) has used 80 % of its pages", "LIC-1 (Acme) has used u
 
 class TestWarnings:
     @pytest.mark.parametrize(
-        ("pages", "told"), [(0, []), (79, []), (80, [NEAR]), (99, [NEAR]), (100, [FULL]), (500, [FULL])]
+        ("pages", "sent"), [(0, []), (79, []), (80, [NEAR]), (99, [NEAR]), (100, [FULL]), (500, [FULL])]
     )
-    def test_warning_names_the_reached_threshold(self, reviewed, pages, told):
+    def test_warning_names_the_reached_threshold(self, reviewed, pages, sent):
         create_licence()
         create_rollup(NOON, pages=pages)
-        assert reviewed() == len(told)
-        assert titles() == told
+        assert reviewed() == len(sent)
+        assert titles() == sent
 
     def test_80_and_100_percent_are_warned_once_each(self, reviewed):
         create_licence()
@@ -246,7 +246,7 @@ class TestConcurrency:
 
 
 class TestEditedLicence:
-    """An operator changes a licence on its page."""
+    """Changes that an operator makes on the page of a licence."""
 
     def change(self, client, licence, **fields):
         known = {"customer": licence.customer, "monthly_page_quota": licence.monthly_page_quota, "period_day": 1}

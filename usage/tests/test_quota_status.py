@@ -1,4 +1,4 @@
-"""What licences consume: their months, their pace, and what they will have used by the end of the month."""
+"""Periods, pace, forecast and totals of licences."""
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""How long what was tracked is kept."""
+"""Retention of activity, reports and writers."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def pruned(settings):
-    """What is left once the job has run, of rows as old as this many days."""
+    """Return a function that prunes rows of these ages in days, and returns the remaining ones."""
     settings.ACTIVITY_RETENTION_DAYS, settings.USER_SESSION_RETENTION_DAYS = 30, 60
     settings.GUARDIAN_RETENTION_DAYS = 90
     now = timezone.now()

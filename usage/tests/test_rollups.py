@@ -1,4 +1,4 @@
-"""Hours of usage agree with the runs they were counted from."""
+"""Rollups agree with the runs they were counted from."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -261,9 +261,13 @@ def test_rebuild_corrects_and_reports_differences(count, mended):
     RunRollup.objects.filter(hour=NOON - HOUR).update(pages=6)
     RunRollup.objects.filter(hour=NOON - 3 * HOUR).delete()
     gone.delete()
-    told = mended()
-    assert told.out == "3 rollups differed from their runs and are mended.\n"
-    assert told.err.splitlines() == ["2026-03-10 05:00 UTC: 1", "2026-03-10 09:00 UTC: 1", "2026-03-10 11:00 UTC: 1"]
+    reported = mended()
+    assert reported.out == "3 rollups differed from their runs and are mended.\n"
+    assert reported.err.splitlines() == [
+        "2026-03-10 05:00 UTC: 1",
+        "2026-03-10 09:00 UTC: 1",
+        "2026-03-10 11:00 UTC: 1",
+    ]
     assert_agreement()
 
 
@@ -317,7 +321,7 @@ def test_licence_references_are_case_sensitive(count):
 
 
 def test_runs_received_during_a_rollup_are_counted(count, monkeypatch):
-    """Read before the transaction, and committed after it: the next pass looks back far enough."""
+    """A run read before the transaction and committed after it is counted by the next pass, which looks back."""
     a_run()
     changed = rollups.find_differences
 

@@ -1,4 +1,4 @@
-"""Sessions of the portal's users."""
+"""Tracking of the portal's own sessions."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""`GET usage/summary`: the guardian's figures, for staff who may see them."""
+"""`GET usage/summary` and its permissions."""
 
 from datetime import datetime, timedelta
 
@@ -16,7 +16,7 @@ AGO = timedelta(minutes=10)
 
 @pytest.fixture
 def staff():
-    """A token of somebody who may see reports and nothing else."""
+    """Return a staff token that may only view reports."""
     user = User.objects.create_user("olga", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_guardianreport"))
     return issue_token("staff", user=user)[1]

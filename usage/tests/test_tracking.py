@@ -1,4 +1,4 @@
-"""What is noted of a request: by whom, which route, how it went, and nothing that was sent."""
+"""Tracked requests: caller, route, outcome and duration, but nothing that was sent."""
 
 import io
 import json
@@ -28,8 +28,8 @@ SECRET = "K4NARI"
 
 
 @pytest.fixture
-def noted(written_when_asked):
-    """The only request that was noted."""
+def tracked(written_when_asked):
+    """Return a function that returns the only tracked request."""
 
     def read():
         written_when_asked()
@@ -49,7 +49,7 @@ def failed(written_when_asked):
 
 @pytest.fixture
 def fails(monkeypatch):
-    """Makes the writing of runs raise, with a local variable that must not be kept."""
+    """Make the recording of runs raise, with a local variable that must not be stored."""
 
     def failing(error):
         def record(reports, token):
@@ -70,30 +70,30 @@ def operator(client):
 
 
 class TestTrackedRequests:
-    def test_api_call_is_tracked(self, call, client_token, noted):
+    def test_api_call_is_tracked(self, call, client_token, tracked):
         call("POST", "usage/report", client_token, body=run_payload())
-        usage = noted()
+        usage = tracked()
         assert (usage.user_email, usage.feature_name) == ("client:gui_v6", "usage-report")
         assert (usage.endpoint, usage.success, usage.source) == ("/api/v1/usage/report", True, "portal")
         assert timedelta() <= timezone.now() - usage.timestamp < timedelta(minutes=1)
         assert usage.duration_ms < 60_000
         assert not UserError.objects.exists()
 
-    def test_page_is_tracked(self, client, operator, noted):
+    def test_page_is_tracked(self, client, operator, tracked):
         client.get("/admin/usage/run/?q=LIC")
-        usage = noted()
+        usage = tracked()
         assert (usage.user_email, usage.feature_name) == ("alice@example.org", "admin:usage_run_changelist")
         assert usage.endpoint == "/admin/usage/run/"
 
-    def test_route_is_tracked_instead_of_path(self, call, staff_token, noted):
+    def test_route_is_tracked_instead_of_path(self, call, staff_token, tracked):
         call("GET", f"agents/{SECRET}", staff_token)
-        assert noted().endpoint == "/api/v1/agents/<str:machine_id>"
+        assert tracked().endpoint == "/api/v1/agents/<str:machine_id>"
 
-    def test_duration_is_tracked(self, call, client_token, noted, monkeypatch):
+    def test_duration_is_tracked(self, call, client_token, tracked, monkeypatch):
         ticks = iter([10.0, 10.0, 11.2344, 11.2344])
         monkeypatch.setattr(middleware.time, "perf_counter", lambda: next(ticks))
         call("POST", "usage/report", client_token, body=run_payload())
-        assert noted().duration_ms == 1234
+        assert tracked().duration_ms == 1234
 
     def test_tracking_needs_no_query(self, client, operator, django_assert_num_queries):
         client.get("/healthz")  # loads the middleware
@@ -117,44 +117,44 @@ class TestTrackedRequests:
         client.get("/admin/usage/run/")
         assert buffer.queued == 0
 
-    def test_unknown_api_call_is_tracked_without_path(self, client, noted):
+    def test_unknown_api_call_is_tracked_without_path(self, client, tracked):
         client.get(f"/api/v1/{SECRET}?{SECRET}={SECRET}")
-        usage = noted()
+        usage = tracked()
         assert (usage.feature_name, usage.endpoint, usage.success) == ("unknown", "", False)
 
 
 class TestCaller:
-    def test_machine_is_named_by_its_id(self, call, agent_token, noted):
+    def test_machine_is_named_by_its_id(self, call, agent_token, tracked):
         call("POST", "agents/token/rotate", agent_token)
-        assert noted().user_email == "agent:PC-1"
+        assert tracked().user_email == "agent:PC-1"
 
-    def test_enrolment_is_named_by_its_token(self, call, enroll_token, noted):
+    def test_enrolment_is_named_by_its_token(self, call, enroll_token, tracked):
         call("POST", "agents/enroll", enroll_token, machine_id="PC-9")
-        assert noted().user_email == "enroll:installer"
+        assert tracked().user_email == "enroll:installer"
 
-    def test_staff_token_is_named_by_its_user(self, call, noted):
+    def test_staff_token_is_named_by_its_user(self, call, tracked):
         bob = User.objects.create_superuser("bob", "bob@example.org")
         call("GET", "agents/fleet", issue_token("staff", user=bob, label="laptop")[1])
-        assert noted().user_email == "bob@example.org"
+        assert tracked().user_email == "bob@example.org"
 
-    def test_address_is_tracked_in_lower_case(self, client, noted):
+    def test_address_is_tracked_in_lower_case(self, client, tracked):
         client.force_login(User.objects.create_superuser("bob", "Bob@Example.org"))
         buffer.reset()
         client.get("/admin/usage/run/")
-        assert noted().user_email == "bob@example.org"
+        assert tracked().user_email == "bob@example.org"
 
-    def test_user_without_address_is_named_by_username(self, call, staff_token, noted):
+    def test_user_without_address_is_named_by_username(self, call, staff_token, tracked):
         call("GET", "agents/fleet", staff_token)
-        assert noted().user_email == "alice"
+        assert tracked().user_email == "alice"
 
-    def test_session_calling_the_api_is_named_by_its_user(self, client, operator, noted):
+    def test_session_calling_the_api_is_named_by_its_user(self, client, operator, tracked):
         client.get("/api/v1/agents/fleet")
-        assert noted().user_email == "alice@example.org"
+        assert tracked().user_email == "alice@example.org"
 
     @pytest.mark.parametrize("token", [None, "vigie_client_nonsense", ""])
-    def test_unauthenticated_caller_is_empty(self, call, noted, token):
+    def test_unauthenticated_caller_is_empty(self, call, tracked, token):
         call("POST", "usage/report", token, body=run_payload())
-        assert noted().user_email == ""
+        assert tracked().user_email == ""
 
     def test_login_and_logout_are_named_by_the_user(self, client, written_when_asked):
         User.objects.create_superuser("alice", "alice@example.org", "a long password")
@@ -254,11 +254,11 @@ class TestErrors:
 
 
 class TestStreamedResponses:
-    """It is noted when it ends, and as it ends."""
+    """A streamed response is tracked when it ends."""
 
     @pytest.fixture(params=["usage-export", "admin:usage_run_export"])
     def ask(self, request, operator, monkeypatch):
-        """Asks for an export whose second piece is what is given: what it asked, and the answer."""
+        """Request an export with the given second chunk. Return the request and the response."""
 
         def asking(second, **given):
             def pieces(*args):
@@ -276,7 +276,7 @@ class TestStreamedResponses:
 
         return asking
 
-    def test_duration_includes_streaming(self, ask, noted, monkeypatch):
+    def test_duration_includes_streaming(self, ask, tracked, monkeypatch):
         clock = [10.0]
         monkeypatch.setattr(middleware.time, "perf_counter", lambda: clock[0])
 
@@ -286,7 +286,7 @@ class TestStreamedResponses:
 
         asked, answer = ask(second)
         assert answer.getvalue() == b"onetwo"
-        usage = noted()
+        usage = tracked()
         assert (usage.feature_name, usage.success, usage.duration_ms) == (asked, True, 2500)
         assert usage.user_email == "alice@example.org"
 
@@ -316,7 +316,7 @@ class TestStreamedResponses:
 
     @pytest.fixture
     def answered(self, rf):
-        """An answer as a server gets it; one of the test client's cannot be closed before its end."""
+        """Return a response as a server gets it: the test client's cannot be closed early."""
 
         def answering(answer):
             request = rf.get("/admin/")
@@ -325,7 +325,7 @@ class TestStreamedResponses:
 
         return answering
 
-    def test_disconnected_caller_is_no_error(self, answered, noted):
+    def test_disconnected_caller_is_no_error(self, answered, tracked):
         left = []
 
         def pieces():
@@ -338,24 +338,24 @@ class TestStreamedResponses:
         answer = answered(StreamingHttpResponse(pieces()))
         assert (next(iter(answer)), buffer.queued, left) == (b"one", 0, [])
         ended(answer)
-        assert (noted().success, left) == (True, ["the cursor"])
+        assert (tracked().success, left) == (True, ["the cursor"])
         assert not UserError.objects.exists()
 
-    def test_caller_that_left_before_the_first_chunk_is_tracked(self, answered, noted):
+    def test_caller_that_left_before_the_first_chunk_is_tracked(self, answered, tracked):
         ended(answered(StreamingHttpResponse(iter(["one"]))))
-        assert noted().success is True
+        assert tracked().success is True
 
-    def test_file_response_is_not_wrapped(self, answered, noted):
+    def test_file_response_is_not_wrapped(self, answered, tracked):
         file = io.BytesIO(b"x")
         answer = answered(FileResponse(file))
         assert answer.file_to_stream is file
         assert buffer.queued == 0
         ended(answer)
-        assert noted().success is True
+        assert tracked().success is True
 
 
 def ended(answer):
-    """What every server does at the end; the connection is the test's and stays."""
+    """Close the response as servers do, but keep the test's database connection."""
     signals.request_finished.disconnect(close_old_connections)
     answer.close()
     signals.request_finished.connect(close_old_connections)

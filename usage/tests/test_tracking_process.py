@@ -1,4 +1,4 @@
-"""Tracking in real processes: under gunicorn, across forks, to the end of a process, and without a database."""
+"""Tracking in real processes: under gunicorn, across forks, on SIGTERM, and without a database."""
 
 import contextlib
 import os
@@ -34,7 +34,7 @@ def environment(database_url, **own):
 
 
 class Web:
-    """gunicorn as `manage.py up` starts it, on a socket that is open before it is."""
+    """Start gunicorn as `manage.py up` does, on a socket that is already open."""
 
     CONFIGURED = ("-c", "python:portal.supervisor.web")
 
@@ -52,7 +52,7 @@ class Web:
             )
 
     def statuses(self, times, path=NOWHERE):
-        """Of so many requests, each over a connection of its own, so that all workers get some."""
+        """Return the statuses of this many requests, each over its own connection, so that all workers get some."""
         answers = (requests.get(self.url + path, timeout=PATIENCE, allow_redirects=False) for _ in range(times))
         return {answer.status_code for answer in answers}
 
@@ -63,7 +63,7 @@ class Web:
 
 @pytest.fixture
 def serve():
-    """Starts gunicorn on the test's own database unless another is given."""
+    """Return a function that starts gunicorn, by default on the test's database."""
     started = []
 
     def serving(*options, **own):
@@ -119,7 +119,7 @@ put("parent", 1)
 
 
 class Server:
-    """A PostgreSQL that can be killed, with the tables that tracking knows."""
+    """A PostgreSQL that can be killed, with the tables of usage."""
 
     def __init__(self, url):
         self.url, self.data = url, Path(parse_qs(urlsplit(url).query)["host"][0])
@@ -127,7 +127,7 @@ class Server:
         subprocess.run(command, env=environment(url), cwd=portal_settings.BASE_DIR, check=True)
 
     @contextlib.contextmanager
-    def away(self):
+    def offline(self):
         postmaster = self.data / "postmaster.pid"
         os.kill(int(postmaster.read_text().split()[0]), signal.SIGQUIT)
         wait_for("the server is gone", lambda: not postmaster.exists())
@@ -141,12 +141,12 @@ class Server:
 
 
 class File:
-    """A SQLite file that somebody else writes to and does not let go of: it cannot go away otherwise."""
+    """A SQLite file that another connection locks: a file cannot be unavailable in another way."""
 
     url = property(lambda self: own_address())
 
     @contextlib.contextmanager
-    def away(self):
+    def offline(self):
         with contextlib.closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             yield
@@ -169,7 +169,7 @@ def test_requests_without_database_are_answered_and_written_later(serve, databas
     web = serve(database_url=database.url, WEB_WORKERS="1", TRACKING_BUFFER=str(ROOM))
     web.statuses(1)
     wait_for("the writer is at work", lambda: database.one("SELECT count(*) FROM usage_featureusage"))
-    with database.away():
+    with database.offline():
         assert web.statuses(ROOM + 50) == {404}
 
     def accounted_for():
