@@ -87,7 +87,7 @@ class LicenceFilter(ChoiceFilter):
         return Q(license_ref="") if value == "any" else ~Q(license_ref="")
 
 
-class LicenceForm(forms.Form):
+class LicenceBindingForm(forms.Form):
     license_ref = forms.CharField(
         label=_("Licence"),
         max_length=128,
@@ -249,7 +249,7 @@ class AgentAdmin(ReadOnlyAdmin):
             return None
         current = {agent.license_ref for agent in machines}
         proposed = {"license_ref": current.pop() if len(current) == 1 else ""}
-        form = LicenceForm(request.POST if "confirmed" in request.POST else None, initial=proposed)
+        form = LicenceBindingForm(request.POST if "confirmed" in request.POST else None, initial=proposed)
         if not form.is_valid():
             context = {
                 "machines": machines,

@@ -56,7 +56,7 @@ def keep_own_users(data: Any, subject: Subject) -> Any:
     return data | {"users": [user for user in data["users"] if subject.is_in(json.dumps(user, ensure_ascii=False))]}
 
 
-def parse_json(text: str) -> Any:
+def read_json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
@@ -101,7 +101,7 @@ class ReportFile:
         for path in (self.path, *self.unfinished):
             text = self.text(path, subject)
             if text is not None:
-                yield path.name, {"file": path.name, "data": keep_own_users(parse_json(text), subject)}
+                yield path.name, {"file": path.name, "data": keep_own_users(read_json(text), subject)}
 
     def count(self, subject: Subject) -> int:
         return sum(self.text(path, subject) is not None for path in (self.path, *self.unfinished))

@@ -71,7 +71,7 @@ def catch_up(now: datetime, leases: list[Lease]) -> int:
             extend_leases(leases)
             update_licences(received)
             for changed, stale in differences:
-                written += save(changed, stale)
+                written += save_rollups(changed, stale)
             RollupProgress.objects.update_or_create(pk=1, defaults={"counted_until": min(until, now + INSTANT)})
         for hour, refs in pending.items():
             counted[hour] |= refs
@@ -89,7 +89,7 @@ def rebuild(since: datetime | None, until: datetime | None, report: Callable[[da
             changed, stale = find_differences(hour, None)
             with transaction.atomic():
                 extend_leases([own])
-                count = save(changed, stale)
+                count = save_rollups(changed, stale)
             if count:
                 report(hour, count)
             corrected += count
@@ -100,7 +100,7 @@ def recount(runs: QuerySet[Run]) -> None:
     """Count the hours of these runs again, in the caller's transaction. Raises Busy."""
     with exclusive_lease(TURN, TURN_LENGTH):
         for hour, refs in refs_by_hour(runs.order_by()).items():
-            save(*find_differences(hour, refs))
+            save_rollups(*find_differences(hour, refs))
 
 
 def extend_leases(leases: list[Lease]) -> None:
@@ -176,7 +176,7 @@ def hours_between(since: datetime | None, until: datetime | None) -> Iterator[da
 # --- Writing ---------------------------------------------------------------------------------------------------------
 
 
-def save(changed: Buckets, stale: set[Bucket]) -> int:
+def save_rollups(changed: Buckets, stale: set[Bucket]) -> int:
     """Upsert the changed rollups, delete the stale ones, and return how many these were."""
     rows = [RunRollup(**key._asdict(), **dict(zip(COLUMNS, changed[key], strict=True))) for key in sorted(changed)]
     RunRollup.objects.bulk_create(

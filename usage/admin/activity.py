@@ -81,7 +81,7 @@ class CallerFilter(RecentFilter):
         }[value]
 
 
-class OutcomeFilter(ChoiceFilter):
+class FeatureOutcomeFilter(ChoiceFilter):
     """Offers failures only: nearly all uses succeed, and no index finds the successful ones."""
 
     title = _("outcome")
@@ -204,7 +204,7 @@ class FeatureUsageAdmin(ActivityAdmin):
         "told_by",
     )
     list_display_links = ("what",)
-    list_filter = (WhenFilter, CallerFilter, OutcomeFilter)
+    list_filter = (WhenFilter, CallerFilter, FeatureOutcomeFilter)
     search_fields = ("user_email__begins", "feature_name__begins")
     search_help_text = begins_with(_("e-mail address"), "agent:…", "client:…", _("feature"))
     export_columns = (

@@ -61,7 +61,7 @@ class UsageDashboard(ReadOnlyAdmin):
             "spans": [(days, LABELS[days], days == span) for days in DASHBOARD_SPANS],
             "made_at": totals.made_at,
             "tiles": dashboard_tiles(totals, dashboard_days(now, span)),
-            "sections": [customers_section(totals), versions_section(totals)],
+            "sections": [customers_section(totals), all_versions_section(totals)],
         }
         return TemplateResponse(request, "usage/dashboard.html", context)
 
@@ -153,7 +153,7 @@ def remaining_row(rows: list[NamedTotals]) -> list[NamedTotals]:
     return [(text, add_totals(totals for _name, totals in rest))]
 
 
-def versions_section(totals: DashboardTotals) -> Section:
+def all_versions_section(totals: DashboardTotals) -> Section:
     rows = most_pages_first((application_name(*version), each) for version, each in totals.by_version.items())
     return totals_section(
         _now("By application and version"),

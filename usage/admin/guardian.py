@@ -238,12 +238,12 @@ def features_section(data: wording.Data) -> Section:
     return Section(
         title=_now("Most used"),
         columns=[_now("Feature"), _now("Times"), ""],
-        rows=[[top["name"], top["count"], bar(top["count"], most)] for top in data["top_features"]],
+        rows=[[top["name"], top["count"], frequency_bar(top["count"], most)] for top in data["top_features"]],
         empty=_now("Nothing was asked for."),
     )
 
 
-def bar(count: int, most: int) -> SafeString:
+def frequency_bar(count: int, most: int) -> SafeString:
     return format_html(BAR, max(1, round(100 * count / most)))
 
 

@@ -49,7 +49,7 @@ EVENT_TEXTS.update(
 # --- Filters and form ------------------------------------------------------------------------------------------------
 
 
-class QuotaFilter(ChoiceFilter):
+class LicenceQuotaFilter(ChoiceFilter):
     title = _("quota")
     parameter_name = "standing"
     options = {"over": _("over quota"), "near": _("from 80 %"), "none": _("no quota")}
@@ -129,7 +129,7 @@ class LicenceAdmin(SettingsAdmin):
         moment_column("last_run_at", _("last run"), empty=_("never")),
     )  # fmt: skip
     list_display_links = ("ref",)
-    list_filter = (QuotaFilter, CustomerFilter, IdleFilter)
+    list_filter = (LicenceQuotaFilter, CustomerFilter, IdleFilter)
     search_fields = ("ref__begins", "customer__begins")
     search_help_text = begins_with(_("licence"), _("customer"))
     export_columns = (
@@ -176,7 +176,7 @@ class LicenceAdmin(SettingsAdmin):
 
     def get_sections(self, request: HttpRequest, obj: Licence) -> list[Section]:
         return [
-            sections.versions_section(consumption.totals_by(hours_this_month(obj), "app_name", "app_version")),
+            sections.licence_versions_section(consumption.totals_by(hours_this_month(obj), "app_name", "app_version")),
             sections.latest_runs_section(obj),
             history_section(self.subject_of(obj)),
         ]

@@ -47,7 +47,7 @@ class ReceivedFilter(PeriodFilter):
     field = "received_at"
 
 
-class OutcomeFilter(ChoiceFilter):
+class RunOutcomeFilter(ChoiceFilter):
     title = _("outcome")
     parameter_name = "outcome"
     options = {"succeeded": _("all succeeded"), "failures": _("with failures")}
@@ -56,7 +56,7 @@ class OutcomeFilter(ChoiceFilter):
         return {"succeeded": Q(succeeded_count=F("document_count")), "failures": Q(failed_count__gt=0)}[value]
 
 
-class QuotaFilter(ChoiceFilter):
+class RunQuotaFilter(ChoiceFilter):
     title = _("quota")
     parameter_name = "quota"
     options = {"over": _("over quota"), "implausible": _("implausible")}
@@ -121,7 +121,7 @@ class RunAdmin(UsageDashboard):
         "quota",
     )
     list_display_links = ("run",)
-    list_filter = (ReceivedFilter, OutcomeFilter, QuotaFilter, ClockFilter)
+    list_filter = (ReceivedFilter, RunOutcomeFilter, RunQuotaFilter, ClockFilter)
     search_fields = ("machine_id__begins", "license_ref__begins")
     search_help_text = begins_with(_("run"), _("machine"), _("licence"), _("customer"))
     export_columns = RUN_COLUMNS

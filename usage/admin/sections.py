@@ -54,7 +54,7 @@ def totals_section(title: str, first: str, rows: Iterable[NamedTotals], *, empty
     )
 
 
-def versions_section(totals_by_version: dict[tuple[str, ...], UsageTotals]) -> Section:
+def licence_versions_section(totals_by_version: dict[tuple[str, ...], UsageTotals]) -> Section:
     rows = [(application_name(*version), totals) for version, totals in totals_by_version.items()]
     return totals_section(
         _("Applications this month"), _("Application"), most_pages_first(rows), empty=_("There was no run this month.")

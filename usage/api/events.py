@@ -79,9 +79,9 @@ class EventsView(HotView):
     def post(self, body: dict[str, Any], token: ApiToken) -> tuple[int, dict[str, Any]]:
         items, dropped = events.read_events(body, token.bearer)
         statuses = events.record_events(items)
-        results = {name: list(map(format_result, items[name], statuses[name])) for name in items}
+        results = {name: list(map(format_event_result, items[name], statuses[name])) for name in items}
         return 200, {"results": results, "dropped_keys": dropped}
 
 
-def format_result(item: events.EventItem, status: str) -> dict[str, Any]:
+def format_event_result(item: events.EventItem, status: str) -> dict[str, Any]:
     return {"id": item.id, "status": status, "code": CODES.get(status)}

@@ -96,7 +96,7 @@ def split_runs(runs: list[Any]) -> Iterator[list[Any]]:
 def record_group(runs: list[Any], token: ApiToken) -> list[dict[str, Any]]:
     accepted = [accept_or_refuse(run, token) for run in runs]
     results = iter(record_runs([item for item in accepted if isinstance(item, RunPayload)], token))
-    return [format_result(item if isinstance(item, Problem) else next(results)) for item in accepted]
+    return [format_run_result(item if isinstance(item, Problem) else next(results)) for item in accepted]
 
 
 def accept_or_refuse(run: Any, token: ApiToken) -> RunPayload | Problem:
@@ -106,7 +106,7 @@ def accept_or_refuse(run: Any, token: ApiToken) -> RunPayload | Problem:
         return problem
 
 
-def format_result(item: RunResult | Problem) -> dict[str, Any]:
+def format_run_result(item: RunResult | Problem) -> dict[str, Any]:
     if isinstance(item, Problem):
         return {"run_id": None, "status": "invalid", "code": item.code}
     code = "run_conflict" if item.status == CONFLICT else None

@@ -167,12 +167,12 @@ def test_killed_rollup_is_completed_by_the_next(count, lease, monkeypatch):
         next(pieces)
         return write(fresh, gone)
 
-    write = rollups.save
-    monkeypatch.setattr(rollups, "save", killed)
+    write = rollups.save_rollups
+    monkeypatch.setattr(rollups, "save_rollups", killed)
     with pytest.raises(StopIteration):
         count()
     assert RunRollup.objects.count() == 2
-    monkeypatch.setattr(rollups, "save", write)
+    monkeypatch.setattr(rollups, "save_rollups", write)
     count()
     assert_agreement()
 

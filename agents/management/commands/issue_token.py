@@ -24,7 +24,7 @@ LONGEST = 100 * 366 * 86_400
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
-def duration(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
     match = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text)
     seconds = int(match[1]) * UNITS[match[2]] if match else 0
     if not 0 < seconds <= LONGEST:
@@ -32,21 +32,21 @@ def duration(text: str) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def line(text: str) -> str:
+def parse_line(text: str) -> str:
     try:
         return str(LineField(max_length=128, allow_blank=True).run_validation(text))
     except ValidationError as error:
         raise ArgumentTypeError("one line of at most 128 characters is expected, and no token") from error
 
 
-def app_name(text: str) -> str:
+def parse_app_name(text: str) -> str:
     try:
         return read_app_name(text)
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from None
 
 
-def positive(text: str) -> int:
+def parse_positive(text: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
         raise ArgumentTypeError("a whole number above 0 is expected")
     return int(text)
@@ -58,7 +58,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--kind", required=True, choices=ApiToken.Kind.values)
         parser.add_argument(
-            "--label", type=line, default="", help="what it is for; shown in the admin and the audit trail"
+            "--label", type=parse_line, default="", help="what it is for; shown in the admin and the audit trail"
         )
         parser.add_argument("--user", help="staff: the username whose permissions the token has")
         parser.add_argument(
@@ -70,14 +70,16 @@ class Command(BaseCommand):
             "--app",
             action="append",
             default=[],
-            type=app_name,
+            type=parse_app_name,
             metavar="NAME",
             help="client: an app_name whose runs it may report; repeat it for several; any unless given",
         )
         parser.add_argument(
-            "--max-uses", type=positive, help="enroll: how many enrolments it is good for; no limit unless given"
+            "--max-uses", type=parse_positive, help="enroll: how many enrolments it is good for; no limit unless given"
         )
-        parser.add_argument("--expires-in", type=duration, help="90 (seconds), 15m, 24h or 30d; never unless given")
+        parser.add_argument(
+            "--expires-in", type=parse_duration, help="90 (seconds), 15m, 24h or 30d; never unless given"
+        )
         parser.add_argument(
             "--scope", action="append", default=[], choices=ApiToken.Scope.values, help="enroll: what else it may do"
         )
