@@ -111,7 +111,7 @@ def test_login_and_logout_succeed_without_tracking_tables(client, alice, monkeyp
     assert client.get("/admin/").status_code == 200
     client.post("/admin/logout/")
     assert client.get("/admin/").status_code == 302
-    assert f"could not be noted: {error.__name__}" in caplog.text
+    assert f"could not be tracked: {error.__name__}" in caplog.text
     assert PASSWORD not in caplog.text
 
 

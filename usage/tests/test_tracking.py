@@ -250,7 +250,7 @@ class TestErrors:
     def test_failure_of_tracking_does_not_fail_the_request(self, call, client_token, monkeypatch, caplog):
         monkeypatch.setattr(middleware, "caller_of", lambda request: 1 / 0)
         assert call("POST", "usage/report", client_token, body=run_payload()).status_code == 201
-        assert "a request could not be noted" in caplog.text
+        assert "a request could not be tracked" in caplog.text
 
 
 class TestStreamedResponses:

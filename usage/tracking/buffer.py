@@ -108,7 +108,10 @@ class Buffer:
                 self.insert(self.in_hand)
             except Exception as error:
                 if is_unavailable(error):
-                    log.warning("the database does not take what was tracked: %s", disks.describe_error(error))
+                    log.warning(
+                        "the database does not accept tracked requests: %s",
+                        disks.describe_error(error),
+                    )
                     return False
                 self.in_hand = self.insert_one_by_one(error)
             else:

@@ -90,7 +90,7 @@ class TrackingMiddleware:
         try:
             self.enqueue(request, status, at, time.perf_counter() - started)
         except Exception:
-            log.exception("a request could not be noted")
+            log.exception("a request could not be tracked")
 
     def enqueue(self, request: HttpRequest, status: int, at: datetime, seconds: float) -> None:
         match, failed = request.resolver_match, status >= FAILED

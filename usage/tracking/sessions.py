@@ -37,7 +37,7 @@ class SessionStore(db.SessionStore):
             with transaction.atomic():
                 end_session(self)
         except Error as error:
-            log.error("a logout could not be noted: %s", disks.describe_error(error))
+            log.error("a logout could not be tracked: %s", disks.describe_error(error))
         super().flush()
 
     def cycle_key(self) -> None:
@@ -63,7 +63,7 @@ def start_session(request: HttpRequest | None, user: AbstractBaseUser, **_: Any)
                 user_agent=summarize_user_agent(request.headers.get("User-Agent", "")),
             )
     except Error as error:
-        log.error("a login could not be noted: %s", disks.describe_error(error))
+        log.error("a login could not be tracked: %s", disks.describe_error(error))
     else:
         request.session[IN_SESSION] = session.pk
 
