@@ -128,7 +128,7 @@ def test_a_report_made_during_an_erasure_does_not_name_him_afterwards(operator, 
     create_error("bob@example.org", at("14:11"))
     those = list(personal_data.all())
     those.insert(next(place for place, holding in enumerate(those) if holding.label == after), Meanwhile())
-    monkeypatch.setattr(erasing.holdings, "all", lambda: those)
+    monkeypatch.setattr(erasing.personal_data, "all", lambda: those)
     erasing.erase(parse_subject("bob@example.org"), lambda label, rows: None)
     assert GuardianReport.objects.count() == OutboxMessage.objects.count() == 1
     assert naming(everything(), "bob@example.org") == []

@@ -391,7 +391,7 @@ def test_a_database_that_does_not_answer_is_said_so(by_key, monkeypatch):
     def fail(*args):
         raise OperationalError
 
-    monkeypatch.setattr("beta.feedback.intake.rate_limits.counted", fail)
+    monkeypatch.setattr("beta.feedback.intake.rate_limits.count_within", fail)
     BetaProgramme.objects.update(allowed_origins="https://shop.example.org")
     answer = by_key(headers={"Origin": "https://shop.example.org"})
     assert said(answer) == (503, "not_ready")

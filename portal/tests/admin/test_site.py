@@ -85,7 +85,7 @@ def test_a_source_that_fails_is_a_finding_itself_and_hides_no_other(admin_client
     )
     monkeypatch.setattr(panels.tiles, "all", lambda: [broken_tile, lambda now: Tile("Well", "42")])
     shown = page(admin_client)
-    assert "test_admin_site.broken has found something cannot be told" in shown
+    assert "test_site.broken has found something cannot be told" in shown
     assert "the other one" in shown
     assert "secret detail" not in shown
     assert shown.index("cannot be told; the log says why") < shown.index("42")
