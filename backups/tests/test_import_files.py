@@ -21,7 +21,7 @@ from backups.tests.factories import set_status
 from portal.desk.exports import xlsx_response
 from portal.tests.helpers.admin_pages import audit_events
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database("workbooks and forms")]
 
 
 def file_of(content, name="jobs.csv"):

@@ -20,6 +20,10 @@ from beta.tests.said import a_programme, a_target, said, scored
 from monitoring.models import CheckResult
 from portal.tests.helpers.database import own_address
 
+pytestmark = pytest.mark.one_database(
+    "what a command prints", despite=("transaction=True", "OperationalError", "Popen")
+)
+
 COMMAND = [sys.executable, str(portal_settings.BASE_DIR / "manage.py"), "beta_report"]
 
 

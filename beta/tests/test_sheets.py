@@ -22,7 +22,7 @@ from beta.tests.said import a_programme, a_target, said, scored
 from monitoring.tests.rolled import DAY, NOON, rollup
 from portal.desk.exports import FORMULA
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database("content of workbooks")]
 LONGEST = 32_767  # what a cell may hold, in units of UTF-16
 
 

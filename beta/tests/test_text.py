@@ -15,7 +15,7 @@ from beta.tests.said import a_programme, a_target, said, scored
 from monitoring.terminal.text_table import WIDTH, table, width_of, wrapped
 from monitoring.tests.rolled import NOON, rollup
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database("content of a text")]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from portal.models import AuditEvent
 from portal.work import retention
 from usage.models import UserSession as Tracked
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database("sessions are rows that are read by their key")]
 PASSWORD = "correct horse battery"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0"
 

@@ -13,7 +13,7 @@ from portal.base.severity import Severity
 from portal.desk import findings, panels
 from portal.desk.panels import Chart, Tile, chart_start, daily_chart
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database("the landing page")]
 INDEX = "/admin/"
 
 
