@@ -1,7 +1,11 @@
-"""Make and load the dumps: `python -m tests.upgrade.dumps NAME` stores an installation of the checked-out commit.
+"""Make and load dumps of an installation of an earlier commit.
 
-`NAME.sqlite3.sql.gz` and `NAME.postgresql.sql.gz` are statements without commands of psql, and `NAME.*.json` holds
-the keys and secrets of each: of a test's installation, good for nothing else.
+To make them again, check that commit out with an environment of its own, copy this folder into its `tests/`, and run
+
+    python -m tests.upgrade.dumps d5adac3
+
+`NAME.sqlite3.sql.gz` and `NAME.postgresql.sql.gz` are statements without commands of psql. `NAME.*.json` holds the keys
+and secrets of each installation, which are good for nothing else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Fill an empty installation with at least one row of every model, by the portal's own calls where these are short.
+"""Fill an empty installation of commit d5adac3 with rows of every model, by the portal's own calls where these are short.
 
-It runs inside the portal's process (see `tests.upgrade.dumps`) and writes the secrets of what it made to stdout: the
-dump holds their hashes only.
+This is code of that commit and keeps its names; linters and type checks leave it out. Run it in a checkout of d5adac3
+(see `tests.upgrade.dumps`). It writes the secrets of what it made to stdout: the dump holds their hashes only.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ from monitoring.models import (
     Round,
     Target,
 )
-from portal.access.tokens.issuing import issue
-from portal.base.encryption import encrypt
-from portal.base.severity import Severity
+from portal.encryption import encrypt
+from portal.issuing import issue
 from portal.models import Beat, ChannelState, JobRun, NotificationChannel, OutboxMessage, TaskAttempt
-from portal.work.queue import enqueue
-from portal.work.schedules import jobs, run_cycle
+from portal.schedules import jobs, run_cycle
+from portal.severity import Severity
+from portal.tasks import enqueue
 from usage.models import GuardianReport, Licence, RollupProgress, RunRollup
 from usage.tracking.buffer import buffer
 
