@@ -26,7 +26,7 @@ from django.test import Client
 from django.utils import timezone
 from agents.enrolment import issue_agent_token, provision
 from backups.models import BackupEntry, ExpectedBackupJob
-from monitoring.models import BetaProgramme
+from beta.models import BetaProgramme
 
 viewer = User.objects.create_user("viewer", is_staff=True)
 viewer.user_permissions.add(Permission.objects.get(codename="view_backupentry"))
