@@ -1,1 +1,1 @@
-"""The beta programme: what participants say, and whether the product is ready."""
+"""Beta programmes: feedback of participants, and the verdict on whether a product is ready."""

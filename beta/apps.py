@@ -10,4 +10,4 @@ class BetaConfig(AppConfig):
     def ready(self) -> None:
         from beta.api import cors  # noqa: PLC0415 - models are there only now
 
-        check_request_enabled.connect(cors.may_read)
+        check_request_enabled.connect(cors.is_origin_allowed)

@@ -1,6 +1,6 @@
-"""How feedback looks: what it is, how grave and what became of it, and what its participant said.
+"""HTML of feedback: badges, excerpts and links.
 
-What participants wrote may be in any script: each text has a direction of its own, which ends where it ends.
+Participants write in any script: each of their texts is isolated, so that its direction ends with it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from portal.base.words import EMPTY_VALUE
 Severity, Status, Type = BetaFeedback.Severity, BetaFeedback.Status, BetaFeedback.Type
 MACHINE = machine_subject("")
 SHOWN_COMMENT, SHOWN_PAGE = 110, 48
-# Of a comment, what its first line is looked for in.
+# Characters of a comment in which its first line is searched for.
 READ_OF_COMMENT = 400
 
 SEVERITY_TONES = {Severity.CRITICAL: BAD, Severity.HIGH: BAD, Severity.MEDIUM: WARNING, Severity.LOW: QUIET}
@@ -34,18 +34,18 @@ STATUS_TONES = {
 }
 
 
-def isolated(text: str) -> SafeString:
+def isolate_direction(text: str) -> SafeString:
     return format_html("<bdi>{}</bdi>", text)
 
 
 def type_badge(feedback: BetaFeedback) -> SafeString:
-    """Of a bug that nobody has mended yet the colour says so."""
+    """Color a bug that is not fixed yet."""
     is_bug = feedback.type == Type.BUG and feedback.status in BetaFeedback.UNSETTLED
     return badge(feedback.get_type_display(), WARNING if is_bug else QUIET)
 
 
 def severity_badge(feedback: BetaFeedback) -> SafeString | str:
-    """Nothing where there is none and none is needed."""
+    """Return the severity, or a remark if a bug has none."""
     if feedback.severity:
         return badge(feedback.get_severity_display(), SEVERITY_TONES[Severity(feedback.severity)])
     return badge(_("not judged"), QUIET) if feedback.type == Type.BUG else ""
@@ -55,41 +55,41 @@ def status_badge(feedback: BetaFeedback) -> SafeString:
     return badge(feedback.get_status_display(), STATUS_TONES[Status(feedback.status)])
 
 
-def score(feedback: BetaFeedback) -> str:
+def score_text(feedback: BetaFeedback) -> str:
     return EMPTY_VALUE if feedback.nps_score is None else str(feedback.nps_score)
 
 
-def tags(feedback: BetaFeedback) -> SafeString:
+def tag_list(feedback: BetaFeedback) -> SafeString:
     return format_html_join(" ", '<span class="tag"><bdi>{}</bdi></span>', ((tag.name,) for tag in feedback.tags.all()))
 
 
-def in_brief(rows: QuerySet[BetaFeedback]) -> QuerySet[BetaFeedback]:
-    """Of their comments only what is shown of many: fifty may be five megabytes."""
+def with_excerpts(rows: QuerySet[BetaFeedback]) -> QuerySet[BetaFeedback]:
+    """Read only the beginning of each comment: fifty whole ones may be five megabytes."""
     return rows.defer("comment").annotate(beginning=Left("comment", READ_OF_COMMENT))
 
 
-def brief(feedback: BetaFeedback, longest: int = SHOWN_COMMENT) -> SafeString:
-    """The excerpt of one of `in_brief`."""
-    return said(getattr(feedback, "beginning", ""), longest)
+def feedback_excerpt(feedback: BetaFeedback, longest: int = SHOWN_COMMENT) -> SafeString:
+    """Return the excerpt of a row of `with_excerpts`."""
+    return comment_excerpt(getattr(feedback, "beginning", ""), longest)
 
 
-def said(comment: str, longest: int = SHOWN_COMMENT) -> SafeString:
-    """Its first line that says something, of a long one the beginning; of a score alone, that there is no comment."""
+def comment_excerpt(comment: str, longest: int = SHOWN_COMMENT) -> SafeString:
+    """Return the first line with text, cut to `longest`, or a remark that there is no comment."""
     first = next((line.strip() for line in comment[:READ_OF_COMMENT].splitlines() if line.strip()), "")
     if not first:
         return format_html('<span class="quiet">{}</span>', _("no comment"))
-    return isolated(truncate_text(first, longest))
+    return isolate_direction(truncate_text(first, longest))
 
 
-def in_full(comment: str) -> SafeString | str:
-    """All of it, in a box that scrolls."""
+def full_comment(comment: str) -> SafeString | str:
+    """Return the whole comment in a scrollable box."""
     if not comment:
         return EMPTY_VALUE
     return format_html('<div class="comment" dir="auto" tabindex="0">{}</div>', comment)
 
 
-def told_by(feedback: BetaFeedback) -> SafeString | str:
-    """The token it came by; of a machine, as a link to it."""
+def source_link(feedback: BetaFeedback) -> SafeString | str:
+    """Name the token that sent the feedback, with a link if it is a machine's."""
     if feedback.source == BetaFeedback.PUBLIC:
         return _("public form")
     if not feedback.source.startswith(MACHINE):
@@ -98,6 +98,6 @@ def told_by(feedback: BetaFeedback) -> SafeString | str:
     return format_html('<a href="{}">{}</a>', url, feedback.source)
 
 
-def link_to(feedback: BetaFeedback, text: str = "") -> SafeString:
+def feedback_link(feedback: BetaFeedback, text: str = "") -> SafeString:
     url = reverse("admin:beta_betafeedback_change", args=[feedback.pk])
     return format_html('<a href="{}">{}</a>', url, text or str(feedback))

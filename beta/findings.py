@@ -1,4 +1,4 @@
-"""What about the programmes that run needs an operator now."""
+"""Findings about running programmes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from django.utils.translation import ngettext
 
 from beta.models import BetaFeedback, BetaProgramme
 from beta.report import wording
-from beta.report.standing import running
+from beta.report.status import running_programmes
 from beta.report.verdict import GO
 from portal.base.findings import Finding, finding_sources
 from portal.base.severity import Severity
 from portal.base.words import format_count
 
-# Of each kind no more than this: the list behind it shows the rest.
+# Programmes with a finding of their own; the list behind the last finding shows the rest.
 SHOWN = 5
 HIGH_FOR, UNRATED_FOR = timedelta(days=3), timedelta(days=2)
 ENDS_SOON = timedelta(days=3)
 Kind = BetaFeedback.Severity
 
 
-def list_of(model: str, **query: object) -> str:
+def list_url(model: str, **query: object) -> str:
     return reverse(f"admin:beta_{model}_changelist", query=query)
 
 
@@ -37,9 +37,9 @@ def list_of(model: str, **query: object) -> str:
 
 @finding_sources.register
 def waiting_bugs(now: datetime) -> Iterator[Finding]:
-    """Those that are neither fixed nor declined, one sentence for each severity of a programme; one query."""
-    running = BetaProgramme.objects.running(timezone.localdate(now))
-    waiting = BetaFeedback.objects.bugs().unsettled().filter(programme__in=running).order_by("-programme")
+    """Yield bugs that wait, one finding for each severity of a programme, with one query."""
+    running_programmes = BetaProgramme.objects.running(timezone.localdate(now))
+    waiting = BetaFeedback.objects.bugs().unsettled().filter(programme__in=running_programmes).order_by("-programme")
     kinds = {
         "critical": Q(severity=Kind.CRITICAL),
         "high": Q(severity=Kind.HIGH, received_at__lt=now - HIGH_FOR),
@@ -50,13 +50,13 @@ def waiting_bugs(now: datetime) -> Iterator[Finding]:
     by_programme = waiting.values("programme", "programme__name").annotate(**counts, **since)
     found = list(by_programme.filter(Q(critical__gt=0) | Q(high__gt=0) | Q(unrated__gt=0))[: SHOWN + 1])
     for row in found[:SHOWN]:
-        yield from bugs_of(row)
+        yield from bug_findings(row)
     if len(found) > SHOWN:
         text = _("Bugs of more beta programmes wait.")
-        yield Finding(Severity.WARNING, text, None, list_of("betafeedback", type="bug"), _("See them"))
+        yield Finding(Severity.WARNING, text, None, list_url("betafeedback", type="bug"), _("See them"))
 
 
-def bugs_of(row: Mapping[str, Any]) -> Iterator[Finding]:
+def bug_findings(row: Mapping[str, Any]) -> Iterator[Finding]:
     texts = {
         "critical": ngettext(
             "%(count)s critical bug of %(programme)s is open.",
@@ -83,7 +83,7 @@ def bugs_of(row: Mapping[str, Any]) -> Iterator[Finding]:
 
 def bugs_url(programme: int, kind: str) -> str:
     severity = "none" if kind == "unrated" else kind
-    return list_of("betafeedback", programme=programme, type="bug", severity=severity, status="unsettled")
+    return list_url("betafeedback", programme=programme, type="bug", severity=severity, status="unsettled")
 
 
 # --- The end ---------------------------------------------------------------------------------------------------------
@@ -91,17 +91,17 @@ def bugs_url(programme: int, kind: str) -> str:
 
 @finding_sources.register
 def unready_programmes(now: datetime) -> Iterator[Finding]:
-    """Those that end within three days and may not go, as they stood a minute ago at most."""
+    """Yield programmes that end within three days without a GO. Their statuses are at most a minute old."""
     last = timezone.localdate(now) + ENDS_SOON
-    for programme, standing in running(now):
-        if programme.ends is None or programme.ends > last or standing.verdict == GO:
+    for programme, status in running_programmes(now):
+        if programme.ends is None or programme.ends > last or status.verdict == GO:
             continue
         text = _("%(programme)s ends on %(day)s, and its verdict is %(verdict)s. %(reason)s")
         words = {
             "programme": programme.name,
             "day": date_format(programme.ends, "j F"),
-            "verdict": wording.verdict_of(standing.verdict),
-            "reason": wording.reason_of(standing.conditions),
+            "verdict": wording.verdict_label(status.verdict),
+            "reason": wording.explain_conditions(status.conditions),
         }
         url = reverse("admin:beta_betaprogramme_change", args=[programme.pk])
         yield Finding(Severity.WARNING, text % words, None, url, _("See the programme"))

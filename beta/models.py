@@ -1,4 +1,4 @@
-"""Beta programmes, what their participants say, and the reports that were kept of them."""
+"""Beta programmes, the feedback of their participants, and snapshots of reports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from usage.clocks import clock_field
 
 KEY_LENGTH = 22
 BEST_SCORE = contract.MAX_SCORE
-# No error rate is below 0 %: this is the strictest limit that can be met.
+# Error rates must be below the limit: this is the lowest limit that can be met.
 LEAST_ERROR_PERCENT = Decimal("0.01")
 
 
@@ -33,9 +33,9 @@ def new_key() -> str:
 
 
 class BetaProgramme(models.Model):
-    """Who tries what, from which day to which (both included, in the portal's time zone), and when it is good enough.
+    """A beta test of a product, its days (both included, in the portal's time zone), and its thresholds.
 
-    `public_key` stands in web forms and in the address of the portal's own page: it lets feedback in and nothing out.
+    `public_key` is part of web forms and of the address of the public page. It lets feedback in and nothing out.
     `allowed_origins` are the origins whose pages may use it, one a line.
     """
 
@@ -116,7 +116,7 @@ class ProgrammeTarget(models.Model):
 
 
 class FeedbackTag(models.Model):
-    """A word that operators sort feedback by, in lower case."""
+    """A tag in lower case, by which operators sort feedback."""
 
     name = models.CharField(_("tag"), max_length=40, unique=True)
 
@@ -131,12 +131,11 @@ class FeedbackTag(models.Model):
 
 
 class BetaFeedback(models.Model):
-    """What a participant said once. `participant` is in lower case, so that everybody counts once.
+    """One submission of a participant. `participant` is in lower case, so that each counts once.
 
-    `source` is the token it came by (`client:<label>`, `agent:<machine_id>`), or `public` for a programme's key.
-    `given_at` is when it was said, corrected for the sender's clock, of which `clock` tells; `received_at` when it
-    came. `digest` is of what was sent: type and severity are
-    triage's to change, and what is sent again is still known.
+    `source` is the token that sent it (`client:<label>`, `agent:<machine_id>`), or `public` for a programme's key.
+    `given_at` is the sender's time, corrected for their clock as noted in `clock`. `digest` is of the content as sent:
+    triage changes type and severity, and a repetition must still be recognized.
     """
 
     class Type(models.TextChoices):
@@ -158,7 +157,7 @@ class BetaFeedback(models.Model):
         DECLINED = "declined", _("declined")
         DUPLICATE = "duplicate", _("duplicate")
 
-    # What is still to be done, and what is grave enough to hold a release back.
+    # States of feedback that waits, and severities that hold a release back.
     UNSETTLED: ClassVar = (Status.OPEN, Status.PLANNED)
     GRAVE: ClassVar = (Severity.CRITICAL, Severity.HIGH)
     PUBLIC: ClassVar = "public"
@@ -232,7 +231,7 @@ class BetaFeedback(models.Model):
 
 
 class BetaSnapshot(models.Model):
-    """A report as it was at a moment, in the form of `beta.report.gather.Report`. It never changes."""
+    """A stored report, in the form of `beta.report.gather.Report`. It never changes."""
 
     class Reason(models.TextChoices):
         EXPORTED = "exported", _("exported")
@@ -260,14 +259,14 @@ class BetaSnapshot(models.Model):
         return f"{self.programme} {self.taken_at:%Y-%m-%d %H:%M:%S}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Once. Raises ValueError where it is kept already."""
+        """Raise ValueError if the snapshot is stored already."""
         if self.pk is not None and not kwargs.get("force_insert"):
             raise ValueError("A report that was kept does not change.")
         super().save(*args, **kwargs)
 
 
 class FeedbackWindow(CountingWindow):
-    """How much feedback came by one public key, or from one address, which stands here as a hash."""
+    """Rate limit window of a public key or an address, which is stored as a keyed hash."""
 
     key = models.CharField(max_length=64, unique=True)
 

@@ -1,4 +1,4 @@
-"""What the beta shows elsewhere: its tile, the feedback of a machine, and its part of a printed report."""
+"""Contributions to other pages: a tile, the feedback of a machine, and reports that `beta_monitor` prints."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from beta import display
 from beta.formats import text
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from beta.report import wording
-from beta.report.snapshots import keep
-from beta.report.standing import FRESH_SECONDS, Standing, running
+from beta.report.snapshots import take_snapshot
+from beta.report.status import FRESH_SECONDS, ProgrammeStatus, running_programmes
 from monitoring.terminal.report import other_reports
 from portal.base.findings import admin_url
 from portal.base.words import EMPTY_VALUE
@@ -27,48 +27,47 @@ SHOWN_FEEDBACK = 10
 
 
 def feedback_by_day(programme: BetaProgramme, now: datetime) -> dict[date, int]:
-    """Of the days that a chart shows. An index on programme, type and moment bounds what this reads."""
+    """Count the feedback of the days that a chart shows. The index `feedback_given` bounds what this reads."""
     shown = BetaFeedback.objects.filter(programme=programme, type__in=BetaFeedback.Type, given_at__gte=chart_start(now))
     return dict(shown.annotate(day=TruncDate("given_at")).order_by().values_list("day").annotate(Count("pk")))
 
 
 @tiles.register
 def beta_tile(now: datetime) -> Tile:
-    """Of several programmes that run, the one that began last."""
-    found = running(now)
+    """Show the programme that began last, if several run."""
+    found = running_programmes(now)
     if not found:
         url = reverse("admin:beta_betaprogramme_changelist")
         return Tile(title=_("Beta"), figure=EMPTY_VALUE, caption=_("no programme runs"), url=url)
-    programme, standing = found[0]
+    programme, status = found[0]
     key = f"beta.days.{programme.pk}"
     by_day = cache.get_or_set(key, lambda: feedback_by_day(programme, now), FRESH_SECONDS) or {}
     return Tile(
         title=_("Beta"),
-        figure=wording.verdict_of(standing.verdict),
+        figure=wording.verdict_label(status.verdict),
         caption=programme.name,
         url=reverse("admin:beta_betaprogramme_change", args=[programme.pk]),
-        facts=facts_of(standing, programme),
+        facts=tile_facts(status, programme),
         chart=daily_chart(by_day, now, _("feedback a day")),
     )
 
 
-def facts_of(standing: Standing, programme: BetaProgramme) -> list[tuple[str, str]]:
-    figures = standing.figures
+def tile_facts(status: ProgrammeStatus, programme: BetaProgramme) -> list[tuple[str, str]]:
+    figures = status.figures
     taking_part = {
-        "count": wording.count(figures.participants),
-        "target": wording.count(programme.participants_target),
+        "count": wording.format_figure(figures.participants),
+        "target": wording.format_figure(programme.participants_target),
     }
     return [
         (_("participants"), _("%(count)s of %(target)s") % taking_part),
-        (_("average score"), wording.score(figures.average)),
-        (_("Net Promoter Score"), wording.signed(standing.nps)),
-        (_("critical and high bugs open"), wording.count(figures.grave_bugs)),
+        (_("average score"), wording.format_score(figures.average)),
+        (_("Net Promoter Score"), wording.format_signed(status.nps)),
+        (_("critical and high bugs open"), wording.format_figure(figures.grave_bugs)),
     ]
 
 
 @machine_sections.register
 def feedback_of_machine(machine_id: str) -> Section:
-    """An index on `source` finds it."""
     found = BetaFeedback.objects.filter(source=machine_subject(machine_id)).order_by("-id")
     return Section(
         title=_("Beta feedback"),
@@ -76,14 +75,14 @@ def feedback_of_machine(machine_id: str) -> Section:
         rows=[
             [
                 feedback.given_at,
-                display.link_to(feedback),
+                display.feedback_link(feedback),
                 display.type_badge(feedback),
                 display.severity_badge(feedback),
                 display.status_badge(feedback),
-                display.score(feedback),
-                display.brief(feedback),
+                display.score_text(feedback),
+                display.feedback_excerpt(feedback),
             ]
-            for feedback in display.in_brief(found)[:SHOWN_FEEDBACK]
+            for feedback in display.with_excerpts(found)[:SHOWN_FEEDBACK]
         ],
         url=admin_url("beta_betafeedback_changelist", {"source": machine_subject(machine_id)}),
         empty=_("None came from this machine."),
@@ -91,8 +90,8 @@ def feedback_of_machine(machine_id: str) -> Section:
 
 
 @other_reports.register
-def running_programmes(now: datetime) -> list[str]:
+def print_running_reports(now: datetime) -> list[str]:
     """Keep the report of each programme that runs, and return its lines."""
     found = BetaProgramme.objects.running(timezone.localdate(now)).order_by("name")
-    snapshots = (keep(programme, now, BetaSnapshot.Reason.COMMAND) for programme in found)
-    return [line for snapshot in snapshots for line in [*text.lines_of(snapshot.data), ""]]
+    snapshots = (take_snapshot(programme, now, BetaSnapshot.Reason.COMMAND) for programme in found)
+    return [line for snapshot in snapshots for line in [*text.render_lines(snapshot.data), ""]]

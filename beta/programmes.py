@@ -15,11 +15,11 @@ KEY = re.compile(rf"[0-9A-Za-z]{{{KEY_LENGTH}}}")
 
 
 class NoSuchProgramme(Exception):
-    """No programme has this name."""
+    """The name is unknown."""
 
 
 class NotOneProgramme(Exception):
-    """No name was given, and `count` programmes are running, not one."""
+    """A name is needed, because `count` programmes are running."""
 
     def __init__(self, count: int) -> None:
         super().__init__(count)
@@ -27,9 +27,9 @@ class NotOneProgramme(Exception):
 
 
 def find_by_name(name: str, day: date | None = None) -> BetaProgramme:
-    """Without a name, return the only programme that ran on the day or, if none did, the only one that runs today.
+    """Return the programme of this name. Raises NoSuchProgramme or NotOneProgramme.
 
-    Raises NoSuchProgramme or NotOneProgramme.
+    Without a name, return the only one that ran on the day or, if none did, the only one that runs today.
     """
     if name:
         found = BetaProgramme.objects.filter(name=name).first() if is_storable(name) else None

@@ -1,4 +1,4 @@
-"""Questions asked of the tables of the beta."""
+"""Querysets of the beta."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BetaFeedbackQuerySet(IdempotentQuerySet["m.BetaFeedback"]):
         return self.filter(type="bug")
 
     def unsettled(self) -> Self:
-        """What is still to be done: neither fixed nor declined, nor what another row stands for."""
+        """Return feedback that waits: neither fixed, declined nor a duplicate."""
         return self.filter(status__in=["open", "planned"])
 
     def grave(self) -> Self:

@@ -21,7 +21,7 @@ def outdated_feedback(now: datetime) -> models.QuerySet[Any]:
 
     The programmes are read first: without any that is over, a database would scan all feedback for theirs.
     """
-    over = BetaProgramme.objects.filter(ends__lt=snapshots.forgotten_before(now)).values_list("pk", flat=True)
+    over = BetaProgramme.objects.filter(ends__lt=snapshots.retention_cutoff(now)).values_list("pk", flat=True)
     return BetaFeedback.objects.filter(programme__in=list(over))
 
 
@@ -30,6 +30,6 @@ def outdated_windows(now: datetime) -> models.QuerySet[Any]:
 
 
 # The name is stored with its runs, and older than this app.
-jobs.register(Job("monitoring.beta_verdicts", review.review, every=timedelta(hours=1), cluster="slow"))
+jobs.register(Job("monitoring.beta_verdicts", review.review_verdicts, every=timedelta(hours=1), cluster="slow"))
 retentions.register(Retention("beta_feedback", outdated_feedback))
 retentions.register(Retention("feedback_windows", outdated_windows))

@@ -14,7 +14,7 @@ from agents.models import Agent
 from backups.models import BackupEntry, ExpectedBackupJob, Status
 from backups.reasons import make_reason
 from beta.models import BetaProgramme
-from beta.tests.said import said
+from beta.tests.factories import create_feedback
 from monitoring.figures import histogram
 from monitoring.figures.uptime import DAY, HOUR, floor
 from monitoring.models import Incident, Rollup, Round, Target
@@ -115,7 +115,7 @@ def known_opinions(known_programme, known_targets):
     """What the example of the report tells of, beside what the examples before it say."""
     first = timezone.make_aware(datetime.combine(known_programme.starts, time(9)))
     for score in (3, 7, 8, 9, 10):
-        said(known_programme, given_at=first, nps_score=score)
+        create_feedback(known_programme, given_at=first, nps_score=score)
     known_programme.targets.add(Target.objects.get(name="API"))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.worst import KINDS, MIB
-from beta.tests.said import a_programme
+from beta.tests.factories import create_programme
 
 pytestmark = pytest.mark.django_db
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -22,7 +22,7 @@ def memory(name):
 def test_worst_requests_without_a_token_take_less_than_32_mib_each(client, settings, kind):
     settings.FEEDBACK_PER_ADDRESS_AND_HOUR = settings.FEEDBACK_PER_KEY_AND_MINUTE = 1_000
     peaks, statuses = {}, {}
-    for request in KINDS[kind](a_programme(kind).public_key):
+    for request in KINDS[kind](create_programme(kind).public_key):
         CLEAR.write_text("5")
         before = memory("VmRSS")
         answer = client.generic(

@@ -1,4 +1,4 @@
-"""The admin of the beta: programmes with their verdicts, feedback, reports that were kept, and targets' programmes."""
+"""The admin of the beta: programmes, feedback, snapshots of reports, and the programmes of targets."""
 
 from beta.admin import feedback, history, programmes, snapshots, targets
 

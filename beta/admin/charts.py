@@ -1,4 +1,4 @@
-"""What a programme came to day by day, drawn, and the same as a table."""
+"""Charts of a report day by day, each with its table."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from beta.report import wording
 from beta.report.gather import Report
 from monitoring.admin.display import day_of
 
-# A longer time is drawn without the days on which nothing happened.
+# A longer period is drawn without the days on which nothing happened.
 MOST_DAYS = 731
 DAY = timedelta(days=1)
-TOLD = '<tr><th scope="row">%s</th>' + '<td class="number">%s</td>' * 3 + "</tr>"
+TABLE_ROW = '<tr><th scope="row">%s</th>' + '<td class="number">%s</td>' * 3 + "</tr>"
 
 
 @dataclass(frozen=True)
 class DrawnChart:
-    """`key` tells it apart on the page, `data` is for charts.js, `rows` are those of its table."""
+    """`key` identifies the chart on the page, `data` is for charts.js, `rows` are those of its table."""
 
     key: str
     title: str
@@ -32,16 +32,16 @@ class DrawnChart:
     rows: SafeString
 
 
-def trend_of(report: Report) -> DrawnChart | None:
-    """The average at the end of each day; None without a score."""
+def trend_chart(report: Report) -> DrawnChart | None:
+    """Chart the average score at the end of each day; None without scores."""
     days = {date.fromisoformat(day["day"]): day for day in report["trend"]}
     if not days:
         return None
     target, averages = report["score"]["target"], list[float]()
-    drawn = every_day(list(days))
+    drawn = fill_days(list(days))
     for day in drawn:
         averages.append(days[day]["average"] if day in days else averages[-1])
-    needed = _("at least %(target)s") % {"target": wording.score(target)}
+    needed = _("at least %(target)s") % {"target": wording.format_score(target)}
     return DrawnChart(
         key="chart-trend",
         title=_("Average score over time"),
@@ -54,29 +54,29 @@ def trend_of(report: Report) -> DrawnChart | None:
             "unit": _("of 10"),
         },
         columns=[_("Day"), _("Participants"), _("Average score"), _("Net Promoter Score")],
-        rows=told(
+        rows=table_rows(
             [
-                wording.day_of(day["day"]),
-                wording.count(day["participants"]),
-                wording.score(day["average"]),
-                wording.signed(day["nps"]),
+                wording.format_day(day["day"]),
+                wording.format_figure(day["participants"]),
+                wording.format_score(day["average"]),
+                wording.format_signed(day["nps"]),
             ]
             for day in report["trend"]
         ),
     )
 
 
-def times_of(report: Report) -> DrawnChart | None:
-    """How fast the targets answered, day by day; None where nothing was checked."""
+def response_chart(report: Report) -> DrawnChart | None:
+    """Chart the response times of the targets day by day; None without checks."""
     days = {date.fromisoformat(day["day"]): day for day in report["performance"]["days"]}
     if not days:
         return None
-    drawn = every_day(list(days))
+    drawn = fill_days(list(days))
     known = [days.get(day) for day in drawn]
     lines = [{"label": _("Mean response time"), "values": [day["mean_ms"] if day else None for day in known]}]
     for condition in report["conditions"]:
         if condition["name"] == "latency":
-            lines.append({"label": wording.target_of(condition), "values": [condition["target"]] * len(drawn)})
+            lines.append({"label": wording.condition_target(condition), "values": [condition["target"]] * len(drawn)})
     return DrawnChart(
         key="chart-times",
         title=_("Response times"),
@@ -87,24 +87,24 @@ def times_of(report: Report) -> DrawnChart | None:
             "unit": "ms",
         },
         columns=[_("Day (UTC)"), _("Mean response time"), _("Checks"), _("Failed")],
-        rows=told(
+        rows=table_rows(
             [
-                wording.day_of(day["day"]),
-                wording.milliseconds(day["mean_ms"]),
-                wording.count(day["checks"]),
-                wording.count(day["failures"]),
+                wording.format_day(day["day"]),
+                wording.format_milliseconds(day["mean_ms"]),
+                wording.format_figure(day["checks"]),
+                wording.format_figure(day["failures"]),
             ]
             for day in report["performance"]["days"]
         ),
     )
 
 
-def told(rows: Iterable[list[str]]) -> SafeString:
-    """As a table says them: a year has many days, and a template takes ten times as long."""
-    return SafeString("".join(TOLD % tuple(map(escape, row)) for row in rows))
+def table_rows(rows: Iterable[list[str]]) -> SafeString:
+    """Render table rows. A template would take ten times as long for a year of days."""
+    return SafeString("".join(TABLE_ROW % tuple(map(escape, row)) for row in rows))
 
 
-def every_day(days: Sequence[date]) -> list[date]:
-    """From the first to the last; of a time too long to draw, only these."""
+def fill_days(days: Sequence[date]) -> list[date]:
+    """Return all days from the first to the last, or `days` alone if the period is too long."""
     length = (days[-1] - days[0]).days + 1
     return list(days) if length > MOST_DAYS else [days[0] + number * DAY for number in range(length)]

@@ -1,4 +1,4 @@
-"""How reports look, live ones and kept ones alike: verdicts, conditions, figures, and the words of participants."""
+"""HTML of reports, live or stored: verdicts, conditions, figures and quotes."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ BAR = (
 
 
 @dataclass(frozen=True)
-class ShownReport:
-    """What the page of a programme or of a kept report is filled with; `code` and `tone` are for programs.
+class ReportPresentation:
+    """The contents of a page with a report. `tone` is a CSS class.
 
-    `was` names the verdict before where it was another one, `compared_with` the report that changes are counted from.
+    `was` names the previous verdict if it differs, `compared_with` the report that changes are counted from.
     """
 
     verdict: str
@@ -56,31 +56,31 @@ class ShownReport:
     comments: list[SafeString]
 
 
-def shown(report: Report) -> ShownReport:
+def present_report(report: Report) -> ReportPresentation:
     before = report["previous"]
     has_changed = before is not None and before["verdict"] != report["verdict"]
-    return ShownReport(
-        verdict=wording.verdict_of(report["verdict"]),
+    return ReportPresentation(
+        verdict=wording.verdict_label(report["verdict"]),
         tone=TONES[report["verdict"]],
-        reason=wording.reason(report),
-        was=wording.verdict_of(before["verdict"]) if before and has_changed else "",
-        period=wording.period(report),
-        compared_with=wording.moment_of(before["generated_at"]) if before else "",
-        conditions=conditions_of(report),
-        facts=wording.facts(report),
-        scores=scores_of(report),
-        trend=charts.trend_of(report),
-        times=charts.times_of(report),
-        bugs=bugs_of(report),
-        comments=[words(comment, SHOWN_OF_A_COMMENT) for comment in report["ux_comments"]],
+        reason=wording.explain_verdict(report),
+        was=wording.verdict_label(before["verdict"]) if before and has_changed else "",
+        period=wording.format_period(report),
+        compared_with=wording.format_report_moment(before["generated_at"]) if before else "",
+        conditions=conditions_section(report),
+        facts=wording.list_facts(report),
+        scores=scores_section(report),
+        trend=charts.trend_chart(report),
+        times=charts.response_chart(report),
+        bugs=bugs_section(report),
+        comments=[quote_words(comment, SHOWN_OF_A_COMMENT) for comment in report["ux_comments"]],
     )
 
 
-# --- Words of others -------------------------------------------------------------------------------------------------
+# --- Quotes ----------------------------------------------------------------------------------------------------------
 
 
-def words(text: str, most: int) -> SafeString:
-    """What somebody wrote, or its beginning, as text: it turns no line of ours around, whatever its own direction."""
+def quote_words(text: str, most: int) -> SafeString:
+    """Quote the beginning of a text, isolated so that its direction does not affect the rest of the page."""
     return format_html('<bdi class="words">{}</bdi>', truncate_text(text, most)) if text else SafeString("")
 
 
@@ -88,16 +88,16 @@ def words(text: str, most: int) -> SafeString:
 
 
 def verdict_badge(code: str) -> SafeString:
-    return badge(wording.verdict_of(code), TONES[code])
+    return badge(wording.verdict_label(code), TONES[code])
 
 
-def conditions_of(report: Report) -> Section:
+def conditions_section(report: Report) -> Section:
     rows = [
         [
-            wording.name_of(condition),
-            wording.value_of(condition),
-            wording.target_of(condition),
-            badge(wording.outcome_of(condition), OUTCOMES[condition["ok"]]),
+            wording.condition_name(condition),
+            wording.condition_value(condition),
+            wording.condition_target(condition),
+            badge(wording.condition_outcome(condition), OUTCOMES[condition["ok"]]),
         ]
         for condition in report["conditions"]
     ]
@@ -113,11 +113,13 @@ def conditions_of(report: Report) -> Section:
 # --- Scores and bugs -------------------------------------------------------------------------------------------------
 
 
-def scores_of(report: Report) -> Section:
-    """How many participants gave each score, the best first."""
+def scores_section(report: Report) -> Section:
+    """Show the distribution of the scores, the best first."""
     counts = report["score"]["counts"]
     most = max(*counts, 1)
-    rows = [[str(score), bar(score, counts[score], most), counts[score]] for score in reversed(range(len(counts)))]
+    rows = [
+        [str(score), score_bar(score, counts[score], most), counts[score]] for score in reversed(range(len(counts)))
+    ]
     counting = _("Of each participant the latest score counts; one by the public key replaces none by token.")
     return Section(
         title=_("Scores"),
@@ -128,12 +130,12 @@ def scores_of(report: Report) -> Section:
     )
 
 
-def bar(score: int, count: int, most: int) -> SafeString:
+def score_bar(score: int, count: int, most: int) -> SafeString:
     group = "promoters" if score >= PROMOTES else "detractors" if score <= DETRACTS else "passives"
     return format_html(BAR, group, round(100 * count / most))
 
 
-def bugs_of(report: Report) -> Section:
+def bugs_section(report: Report) -> Section:
     found = report["open_bugs"]
     left = report["bugs"]["critical_high_open"] - len(found)
     more = ngettext("and %(count)s more", "and %(count)s more", left) % {"count": format_count(left)}
@@ -152,9 +154,11 @@ def bug_row(bug: OpenBug) -> list[object]:
     return [
         stack_lines(badge(severity.label, SEVERITY_TONES[severity]), BetaFeedback.Status(bug["status"]).label),
         stack_lines(
-            words(bug["comment"], SHOWN_OF_A_COMMENT) or EMPTY_VALUE,
+            quote_words(bug["comment"], SHOWN_OF_A_COMMENT) or EMPTY_VALUE,
             format_html('<a href="{}">#{}</a>', url, bug["id"]),
         ),
-        stack_lines(words(bug["page"], SHOWN_OF_A_PAGE) or EMPTY_VALUE, words(bug["app_version"], SHOWN_OF_A_PAGE)),
+        stack_lines(
+            quote_words(bug["page"], SHOWN_OF_A_PAGE) or EMPTY_VALUE, quote_words(bug["app_version"], SHOWN_OF_A_PAGE)
+        ),
         datetime.fromisoformat(bug["given_at"]),
     ]

@@ -1,4 +1,4 @@
-"""Feedback: what participants say, and what is to be done about it next."""
+"""Feedback of participants, and its triage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from beta import display
-from beta.admin.feedback_actions import FeedbackActions, note
+from beta.admin.feedback_actions import FeedbackActions, record_triage
 from beta.admin.feedback_filters import (
     AssigneeFilter,
     GivenFilter,
@@ -38,17 +38,17 @@ from portal.desk.panels import Section
 from usage.admin.display import clock_note
 
 NUMBER = re.compile(r"#([0-9]{1,18})")
-# A part of a text is looked for in the newest: no index helps, and each is read whole.
+# Rows that a search for a part of a text reads, the newest: no index helps.
 SEARCHED = 50_000
 SHOWN_OTHERS = 10
 
 
 class FeedbackChangeList(BoundedChangeList):
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
-        return display.in_brief(super().get_queryset(request, *args, **kwargs))
+        return display.with_excerpts(super().get_queryset(request, *args, **kwargs))
 
     def get_results(self, request: HttpRequest) -> None:
-        """Each with its tags."""
+        """Prefetch the tags of the rows."""
         super().get_results(request)
         prefetch_related_objects(list(self.result_list), "tags")
 
@@ -124,35 +124,35 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
         return queryset.filter(found, pk__gt=newest - SEARCHED), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Only participants say something."""
+        """Return False: only participants give feedback."""
         return False
 
     # --- The page of one ---------------------------------------------------------------------------------------------
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Nobody else changes it while it is being changed; none where somebody was quicker to delete it."""
+        """Lock the row for a POST. Return None if it was deleted meanwhile."""
         found = super().get_object(request, object_id, from_field)
         if found is not None and request.method == "POST":
-            triage.hold([found.programme_id])
+            triage.lock_programmes([found.programme_id])
             return BetaFeedback.objects.select_for_update().filter(pk=found.pk).first()
         return found
 
     def act_view(self, request: HttpRequest, object_id: str, action: str) -> HttpResponseBase:
-        """What it is judged by holds until it is done."""
+        """Keep the locks of `get_object` until the action is done."""
         with transaction.atomic():
             return super().act_view(request, object_id, action)
 
     def get_sections(self, request: HttpRequest, obj: BetaFeedback) -> list[Section]:
-        return [duplicates_of(obj), others_of(obj), history_section(obj.subject)]
+        return [duplicates_section(obj), same_participant_section(obj), history_section(obj.subject)]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        note(request, triage.triage(obj, form.wanted))
+        record_triage(request, triage.apply_triage(obj, form.wanted))
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Tags were changed with the rest."""
+        """Save nothing: triage has changed the tags."""
 
     def note(self, request: HttpRequest, what: str, obj: Any, after: Any) -> None:
-        """What was changed is told more closely than by the names of fields."""
+        """Leave out changes, which `record_triage` records with their values."""
         if what != "changed":
             super().note(request, what, obj, after)
 
@@ -163,17 +163,17 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     # --- Deleting ----------------------------------------------------------------------------------------------------
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """By number alone."""
+        """List the numbers only."""
         numbers = [str(feedback) for feedback in objs]
         return numbers, {self.opts.verbose_name_plural: len(numbers)}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        note(request, triage.reopen_duplicates([obj]))
+        record_triage(request, triage.reopen_duplicates([obj]))
         super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         rows = BetaFeedback.objects.filter(pk__in=list(queryset.values_list("pk", flat=True)))
-        note(request, triage.reopen_duplicates(rows))
+        record_triage(request, triage.reopen_duplicates(rows))
         super().delete_queryset(request, rows)
 
     # --- Columns and facts -------------------------------------------------------------------------------------------
@@ -181,8 +181,8 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
     @admin.display(description=_("feedback"))
     def what_was_said(self, feedback: BetaFeedback) -> SafeString:
         page = truncate_text(feedback.page, display.SHOWN_PAGE)
-        who = (display.isolated(feedback.participant), display.isolated(page) if page else "")
-        return stack_lines(display.brief(feedback), join_inline(*who, display.tags(feedback)))
+        who = (display.isolate_direction(feedback.participant), display.isolate_direction(page) if page else "")
+        return stack_lines(display.feedback_excerpt(feedback), join_inline(*who, display.tag_list(feedback)))
 
     @admin.display(description=_("type, severity"))
     def kind(self, feedback: BetaFeedback) -> SafeString:
@@ -190,7 +190,7 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
 
     @admin.display(description=_("score"))
     def score(self, feedback: BetaFeedback) -> str:
-        return display.score(feedback)
+        return display.score_text(feedback)
 
     @admin.display(description=_("status, assigned to"))
     def stands(self, feedback: BetaFeedback) -> SafeString:
@@ -208,31 +208,36 @@ class FeedbackAdmin(FeedbackActions, SettingsAdmin):
 
     @admin.display(description=_("comment"))
     def comment_in_full(self, feedback: BetaFeedback) -> SafeString | str:
-        return display.in_full(feedback.comment)
+        return display.full_comment(feedback.comment)
 
     @admin.display(description=_("participant"))
     def by(self, feedback: BetaFeedback) -> SafeString:
-        return display.isolated(feedback.participant)
+        return display.isolate_direction(feedback.participant)
 
     @admin.display(description=_("page"))
     def on_page(self, feedback: BetaFeedback) -> SafeString | str:
-        return display.isolated(feedback.page) if feedback.page else EMPTY_VALUE
+        return display.isolate_direction(feedback.page) if feedback.page else EMPTY_VALUE
 
     @admin.display(description=_("told by"))
     def told_by(self, feedback: BetaFeedback) -> SafeString | str:
-        return display.told_by(feedback)
+        return display.source_link(feedback)
 
 
 # --- Sections --------------------------------------------------------------------------------------------------------
 
 
-def duplicates_of(feedback: BetaFeedback) -> Section:
-    found = list(display.in_brief(feedback.duplicates.order_by("-pk"))[: SHOWN_OTHERS + 1])
+def duplicates_section(feedback: BetaFeedback) -> Section:
+    found = list(display.with_excerpts(feedback.duplicates.order_by("-pk"))[: SHOWN_OTHERS + 1])
     return Section(
         title=_now("Duplicates"),
         columns=[_now("Given"), _now("Number"), _now("Participant"), _now("Comment")],
         rows=[
-            [other.given_at, display.link_to(other), display.isolated(other.participant), display.brief(other)]
+            [
+                other.given_at,
+                display.feedback_link(other),
+                display.isolate_direction(other.participant),
+                display.feedback_excerpt(other),
+            ]
             for other in found[:SHOWN_OTHERS]
         ],
         empty=_now("Nothing is a duplicate of it."),
@@ -240,20 +245,20 @@ def duplicates_of(feedback: BetaFeedback) -> Section:
     )
 
 
-def others_of(feedback: BetaFeedback) -> Section:
+def same_participant_section(feedback: BetaFeedback) -> Section:
     same = BetaFeedback.objects.filter(programme=feedback.programme_id, participant=feedback.participant)
-    found = list(display.in_brief(same.exclude(pk=feedback.pk).order_by("-pk"))[: SHOWN_OTHERS + 1])
+    found = list(display.with_excerpts(same.exclude(pk=feedback.pk).order_by("-pk"))[: SHOWN_OTHERS + 1])
     return Section(
         title=_now("Also said by this participant"),
         columns=[_now("Given"), _now("Number"), _now("Type"), _now("Status"), _now("Score"), _now("Comment")],
         rows=[
             [
                 other.given_at,
-                display.link_to(other),
+                display.feedback_link(other),
                 display.type_badge(other),
                 display.status_badge(other),
-                display.score(other),
-                display.brief(other),
+                display.score_text(other),
+                display.feedback_excerpt(other),
             ]
             for other in found[:SHOWN_OTHERS]
         ],

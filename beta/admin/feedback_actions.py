@@ -1,4 +1,4 @@
-"""What an operator may do about feedback: judge it, plan it, hand it on, settle it."""
+"""Admin actions of triage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 from beta import display
 from beta.admin.feedback_form import TriageForm
 from beta.feedback import triage
-from beta.feedback.triage import Changed
+from beta.feedback.triage import TriageChange
 from beta.models import BetaFeedback
 from monitoring.admin import asking
 from monitoring.admin.asking import AskingAdmin
@@ -25,7 +25,7 @@ Rows = QuerySet[BetaFeedback]
 Status = BetaFeedback.Status
 SHOWN_OF_CHOSEN = 60
 TRIAGED = "monitoring.feedback_triaged"
-# What each is for, on the page of one and for many: what is settled is reopened before it is settled otherwise.
+# The states in which each action makes sense: settled feedback is reopened before it is settled in another way.
 CAN = {
     "assign_to_me": BetaFeedback.UNSETTLED,
     "plan": (Status.OPEN,),
@@ -35,8 +35,8 @@ CAN = {
 }
 
 
-def note(request: HttpRequest, changed: Sequence[Changed]) -> None:
-    """An event for each: what was said, and by whom, stands in none of them."""
+def record_triage(request: HttpRequest, changed: Sequence[TriageChange]) -> None:
+    """Record an audit event for each change, without comments and participants."""
     for change in changed:
         audit.record_event(TRIAGED, change.feedback.subject, request=request, before=change.before, after=change.after)
 
@@ -53,16 +53,16 @@ class FeedbackActions(AskingAdmin):
         return obj.status in CAN[action]
 
     def few_enough(self, request: HttpRequest, queryset: Rows, condition: Q) -> list[Any]:
-        """With their programmes held, which comes before they are locked: see `triage.hold`."""
+        """Lock the programmes before the rows: see `triage.lock_programmes`."""
         newest = queryset.filter(condition).order_by(*self.ordering or ()).values_list("pk", "programme")
         chosen = dict(newest[: asking.MOST_AT_ONCE + 1])
-        triage.hold(set(chosen.values()))
+        triage.lock_programmes(set(chosen.values()))
         return super().few_enough(request, queryset.filter(pk__in=chosen), condition)
 
     def carry_out(self, request: HttpRequest, rows: Sequence[BetaFeedback], wanted: Mapping[str, Any]) -> None:
-        """Does it to these, of which it can be done, and says how many it has changed."""
-        changed = [change for feedback in rows for change in triage.triage(feedback, wanted)]
-        note(request, changed)
+        """Apply the changes to the rows and report how many changed."""
+        changed = [change for feedback in rows for change in triage.apply_triage(feedback, wanted)]
+        record_triage(request, changed)
         count = len({change.feedback.pk for change in changed})
         text = ngettext("%(count)d is changed.", "%(count)d are changed.", count) % {"count": count}
         self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
@@ -113,7 +113,9 @@ class FeedbackActions(AskingAdmin):
             "What is to become of them? What you leave as it is does not change in any.",
             len(rows),
         )
-        chosen = [(feedback.pk, str(feedback), display.brief(feedback, SHOWN_OF_CHOSEN)) for feedback in rows]
+        chosen = [
+            (feedback.pk, str(feedback), display.feedback_excerpt(feedback, SHOWN_OF_CHOSEN)) for feedback in rows
+        ]
         return self.ask(request, "triage", form, chosen, title=_("Triage"), lead=lead, submit=_("Change"))
 
     # --- Deleting ----------------------------------------------------------------------------------------------------

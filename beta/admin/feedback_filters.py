@@ -1,4 +1,4 @@
-"""How feedback is narrowed down, to what is to be done next above all."""
+"""Filters of the list of feedback."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class NextFilter(ChoiceFilter):
 
 
 class AskedFilter(ChoiceFilter):
-    """Its choices are rows of a table that has few; one that is not among those shown filters all the same."""
+    """A filter by the rows of a small table. A row that is not among the choices works, too."""
 
     options = {}
 
@@ -102,7 +102,7 @@ class AssigneeFilter(ChoiceFilter):
 
 
 class TagFilter(AskedFilter):
-    """The words that are in use, in the order of the alphabet."""
+    """Filter by the tags in use, sorted."""
 
     title = _("tag")
     parameter_name = "tag"

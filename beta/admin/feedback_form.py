@@ -1,4 +1,4 @@
-"""The forms of triage: for one, with what it is at present; and for many, where every field may be left as it is."""
+"""The forms of triage: for one row, and for many, where each field may be left as it is."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ NOBODY = "nobody"
 NONE = "none"
 LEFT = ("", _("leave it as it is"))
 NOT_JUDGED = ("none", _("not judged"))
-# What a duplicate is one of is asked for by its number.
+# A duplicate needs the number of its original, so it is not among the choices.
 SETTLED_BY_HAND = [choice for choice in BetaFeedback.Status.choices if choice[0] != BetaFeedback.Status.DUPLICATE]
 
 
-def assignable(feedback: BetaFeedback | None = None) -> QuerySet[Any]:
-    """Who may be at it, and whoever is."""
+def assignable_users(feedback: BetaFeedback | None = None) -> QuerySet[Any]:
+    """Return active staff, and the present assignee."""
     present = Q(pk=feedback.assignee_id) if feedback and feedback.assignee_id else Q()
     return get_user_model()._default_manager.filter(Q(is_active=True, is_staff=True) | present).order_by("username")
 
 
 def latest_incidents(feedback: BetaFeedback | None = None) -> QuerySet[Incident]:
-    """The newest, and the one it is linked to."""
+    """Return the newest incidents, and the one that is linked."""
     newest = list(Incident.objects.order_by("-id").values_list("pk", flat=True)[:SHOWN_INCIDENTS])
     linked = [feedback.incident_id] if feedback and feedback.incident_id else []
     return Incident.objects.filter(pk__in=newest + linked).order_by("-id").select_related("target")
@@ -51,7 +51,7 @@ def latest_incidents(feedback: BetaFeedback | None = None) -> QuerySet[Incident]
 
 
 class NumberField(BaseModelChoice):
-    """Feedback by its number: `#12` or `12`. There is too much of it for a list to choose from."""
+    """A choice of feedback by its number, `#12` or `12`: there is too much for a list."""
 
     widget = forms.TextInput(attrs={"size": 10, "autocomplete": "off"})
     default_error_messages = {"invalid_choice": _("There is no feedback of this number.")}
@@ -72,7 +72,7 @@ class IncidentField(BaseModelChoice):
 
 
 class TagsField(forms.CharField):
-    """Words between commas."""
+    """Tags separated by commas."""
 
     widget = forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"})
 
@@ -82,7 +82,7 @@ class TagsField(forms.CharField):
         return ", ".join(tag.name if isinstance(tag, FeedbackTag) else str(tag) for tag in value)
 
     def clean(self, value: Any) -> list[str]:
-        return triage.tag_names(super().clean(value))
+        return triage.parse_tags(super().clean(value))
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return bool(super().has_changed(self.prepare_value(initial), data))
@@ -92,11 +92,11 @@ class TagsField(forms.CharField):
 
 
 class FeedbackForm(BaseFeedbackForm):
-    """Each field says along what it was when the page was made: of two operators at once, each changes his fields."""
+    """Triage of one row. Optimistic locking by hidden initial values lets two operators change different fields."""
 
     duplicate_of = NumberField(label=_("Duplicate of"), help_text=_("The number of what was said before."))
     tags = TagsField(label=_("Tags"), required=False, help_text=_("Words between commas."))
-    assignee = forms.ModelChoiceField(assignable(), label=_("Assigned to"), required=False)
+    assignee = forms.ModelChoiceField(assignable_users(), label=_("Assigned to"), required=False)
     incident = IncidentField(
         Incident.objects.none(), label=_("Incident"), required=False, help_text=_("One of the latest 50.")
     )
@@ -107,13 +107,13 @@ class FeedbackForm(BaseFeedbackForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["assignee"].queryset = assignable(self.instance)  # type: ignore[attr-defined]
+        self.fields["assignee"].queryset = assignable_users(self.instance)  # type: ignore[attr-defined]
         self.fields["incident"].queryset = latest_incidents(self.instance)  # type: ignore[attr-defined]
         if "severity" in self.fields:
             choices = [("", NOT_JUDGED[1]), *BetaFeedback.Severity.choices]
             self.fields["severity"].choices = choices  # type: ignore[attr-defined]
         if self.instance.duplicate_of:
-            self.fields["duplicate_of"].help_text = display.link_to(self.instance.duplicate_of)
+            self.fields["duplicate_of"].help_text = display.feedback_link(self.instance.duplicate_of)
         if self.instance.incident:
             self.fields["incident"].help_text = link_to_incident(self.instance.incident)
         for field in self.fields.values():
@@ -121,10 +121,10 @@ class FeedbackForm(BaseFeedbackForm):
 
     @property
     def wanted(self) -> dict[str, Any]:
-        """What was changed by hand; of tags which came and which went."""
+        """Return the changed fields; tags as those added and removed."""
         found = {name: self.cleaned_data[name] for name in self.changed_data if name in self.cleaned_data}
         if "tags" in found:
-            shown = set(triage.tag_names(self.data.get(self["tags"].html_initial_name, "")))
+            shown = set(triage.parse_tags(self.data.get(self["tags"].html_initial_name, "")))
             given = set(found.pop("tags"))
             found |= {"add_tags": given - shown, "remove_tags": shown - given}
         return found
@@ -134,11 +134,11 @@ class FeedbackForm(BaseFeedbackForm):
         for name in self.wanted.keys() & triage.FIELDS:
             self.refuse_overtaken(name)
         if not self.errors:
-            triage.check(self.instance, self.wanted)
+            triage.check_triage(self.instance, self.wanted)
         return given
 
     def refuse_overtaken(self, name: str) -> None:
-        """Where somebody else changed it otherwise meanwhile. Whoever saves again has read what it is now."""
+        """Add an error if somebody else changed the field meanwhile. Saving again overwrites it."""
         present, initial = getattr(self.instance, name), self[name].html_initial_name
         key = "" if self.initial[name] is None else str(self.initial[name])
         if self.data.get(initial, key) == key or self.cleaned_data[name] == present:
@@ -151,14 +151,14 @@ class FeedbackForm(BaseFeedbackForm):
         self.add_error(name, _("Somebody changed it meanwhile: it is now %(value)s.") % {"value": value})
 
     def _post_clean(self) -> None:
-        """The row is changed by triage, with what follows from it, and not field by field."""
+        """Leave the instance alone: `apply_triage` changes it, with all consequences."""
 
 
 # --- Many ------------------------------------------------------------------------------------------------------------
 
 
 class TriageForm(forms.Form):
-    """What is to become of those chosen. What is left empty stays as it is."""
+    """Triage of several rows. Empty fields change nothing."""
 
     type = forms.ChoiceField(label=_("Type"), required=False, choices=[LEFT, *BetaFeedback.Type.choices])
     severity = forms.ChoiceField(
@@ -177,7 +177,7 @@ class TriageForm(forms.Form):
     def __init__(self, chosen: Sequence[BetaFeedback], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.chosen = chosen
-        self.users = {str(user.pk): user for user in assignable()}
+        self.users = {str(user.pk): user for user in assignable_users()}
         self.incidents = {str(incident.pk): incident for incident in latest_incidents()}
         named = [(key, user.get_username()) for key, user in self.users.items()]
         self.fields["assignee"].choices = [LEFT, (NOBODY, _("nobody")), *named]  # type: ignore[attr-defined]
@@ -186,7 +186,7 @@ class TriageForm(forms.Form):
 
     @property
     def wanted(self) -> dict[str, Any]:
-        """As `triage.triage` takes it."""
+        """Return the changes in the form of `triage.apply_triage`."""
         found = {name: value for name, value in self.cleaned_data.items() if value}
         if found.get("severity") == NOT_JUDGED[0]:
             found["severity"] = ""
@@ -198,7 +198,7 @@ class TriageForm(forms.Form):
 
     @property
     def concerned(self) -> list[BetaFeedback]:
-        """The chosen, without the one that the others are duplicates of."""
+        """Return the chosen rows without the original of the others."""
         original = self.cleaned_data.get("duplicate_of")
         return [feedback for feedback in self.chosen if original is None or feedback.pk != original.pk]
 
@@ -210,7 +210,7 @@ class TriageForm(forms.Form):
             raise ValidationError(_("Say what is to change."))
         for feedback in self.concerned:
             try:
-                triage.check(feedback, self.wanted)
+                triage.check_triage(feedback, self.wanted)
             except ValidationError as error:
                 raise ValidationError([f"{feedback}: {text}" for text in error.messages]) from None
         return given

@@ -1,4 +1,4 @@
-"""The settings of a programme."""
+"""The form of a programme's settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handing a report on: a button for each format, for those who may export."""
+"""Export of reports: a button for each format, for users with the permission to export."""
 
 from __future__ import annotations
 
@@ -9,37 +9,35 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path
 
-from beta.formats import FORMATS, answered
+from beta.formats import FORMATS, report_response
 from beta.report.gather import Report
 from portal import audit
 from portal.admin.base import VigieModelAdmin
 
 
-class HandsReportsOn(VigieModelAdmin):
-    """The pages of what has a report."""
+class ReportExportAdmin(VigieModelAdmin):
+    """Base of the admins whose rows have a report."""
 
     def get_urls(self) -> list[Any]:
         wrap, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}_report"
         return [path("<path:object_id>/report/<slug:form>/", wrap(self.report_view), name=name), *super().get_urls()]
 
     def report_for(self, request: HttpRequest, obj: Any) -> Report:
-        """The report that is handed on."""
+        """Return the report to export."""
         raise NotImplementedError
 
-    def told_of(self, obj: Any) -> dict[str, Any]:
-        """What the record says of it beside its format."""
+    def audit_details(self, obj: Any) -> dict[str, Any]:
+        """Return details for the audit event, beside the format."""
         return {}
 
-    def formats(self, request: HttpRequest, obj: Any) -> list[tuple[str, Any]]:
-        """Where each format is asked for, and what its button says: first those for people. None for those who may not
-        export.
-        """
+    def format_buttons(self, request: HttpRequest, obj: Any) -> list[tuple[str, Any]]:
+        """Return address and label of the button of each format, none without the permission to export."""
         if not self.has_export_permission(request):
             return []
         return [(self.address("report", quote(obj.pk), form.name), form.title) for form in reversed(FORMATS.values())]
 
     def report_view(self, request: HttpRequest, object_id: str, form: str) -> HttpResponse:
-        """The file, in the user's language."""
+        """Send the file in the user's language."""
         if not self.has_export_permission(request):
             raise PermissionDenied
         obj = self.get_object(request, unquote(object_id))
@@ -47,9 +45,9 @@ class HandsReportsOn(VigieModelAdmin):
             raise Http404
         if request.method != "POST":
             return HttpResponseRedirect(self.address("change", quote(obj.pk)))
-        answer = answered(self.report_for(request, obj), form)
-        # Not before: a report that could not be made was handed to nobody.
+        answer = report_response(self.report_for(request, obj), form)
+        # After rendering: a report that fails to render was not exported.
         audit.record_event(
-            "beta.exported", self.subject_of(obj), request=request, after={"format": form, **self.told_of(obj)}
+            "beta.exported", self.subject_of(obj), request=request, after={"format": form, **self.audit_details(obj)}
         )
         return answer

@@ -1,4 +1,4 @@
-"""Programmes: whether the product is ready, and why."""
+"""Beta programmes, with their verdicts."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from beta.admin import sections
-from beta.admin.display import shown, verdict_badge
+from beta.admin.display import present_report, verdict_badge
 from beta.admin.form import ProgrammeForm
-from beta.admin.handing import HandsReportsOn
-from beta.display import isolated
+from beta.admin.handing import ReportExportAdmin
+from beta.display import isolate_direction
 from beta.feedback import triage
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, new_key
-from beta.report import snapshots, standing, wording
+from beta.report import snapshots, status, wording
 from beta.report.gather import Report
-from beta.report.standing import Standing
+from beta.report.status import ProgrammeStatus
 from monitoring.admin.asking import AskingAdmin
 from monitoring.admin.display import day_of
 from portal import audit
@@ -63,20 +63,20 @@ class RunningFilter(ChoiceFilter):
 
 class ProgrammeChangeList(BoundedChangeList):
     def get_results(self, request: HttpRequest) -> None:
-        """Each programme of the page with how it stands."""
+        """Attach the status of each programme of the page."""
         super().get_results(request)
-        found = standing.current(list(self.result_list), timezone.now())
+        found = status.current_statuses(list(self.result_list), timezone.now())
         for programme in self.result_list:
-            programme.standing = found[programme.pk]
+            programme.status = found[programme.pk]
 
 
-def standing_of(programme: BetaProgramme) -> Standing:
-    found: Standing = programme.standing  # type: ignore[attr-defined]
+def status_of(programme: BetaProgramme) -> ProgrammeStatus:
+    found: ProgrammeStatus = programme.status  # type: ignore[attr-defined]
     return found
 
 
-def time_of(programme: BetaProgramme) -> SafeString:
-    """Whether it runs, with the day that it does so from or until."""
+def running_badge(programme: BetaProgramme) -> SafeString:
+    """Show whether the programme runs, with its first or last day."""
     today = timezone.localdate()
     if programme.starts > today:
         return stack_lines(badge(_now("not begun"), QUIET), _now("from %(day)s") % {"day": day_of(programme.starts)})
@@ -88,7 +88,7 @@ def time_of(programme: BetaProgramme) -> SafeString:
 
 
 @admin.register(BetaProgramme)
-class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
+class BetaProgrammeAdmin(ReportExportAdmin, AskingAdmin, SettingsAdmin):
     form = ProgrammeForm
 
     class Media:
@@ -123,15 +123,15 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
         programme = kwargs.get("obj")
         if programme is not None:
             if request.method == "POST":
-                # A form that was refused has left in it what was typed: the verdict is of what is stored.
+                # A refused form has changed the instance: the verdict is on what is stored.
                 kwargs["obj"] = programme = BetaProgramme.objects.get(pk=programme.pk)
             now = timezone.now()
             context |= {
                 "original": programme,
-                "shown": shown(snapshots.current(programme, now)),
-                "time": time_of(programme),
-                "formats": self.formats(request, programme),
-                "keeps": not snapshots.is_over_for_good(programme, now),
+                "shown": present_report(snapshots.current_report(programme, now)),
+                "time": running_badge(programme),
+                "formats": self.format_buttons(request, programme),
+                "keeps": not snapshots.is_past_retention(programme, now),
                 "is_running": programme.is_running(timezone.localdate()),
                 "page_url": settings.PORTAL_URL + reverse("feedback-page", args=[programme.public_key]),
                 "call_url": f"{settings.PORTAL_URL}{reverse('beta-feedback')}?key={programme.public_key}",
@@ -140,15 +140,15 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
 
     def get_sections(self, request: HttpRequest, obj: BetaProgramme) -> list[Section]:
         return [
-            sections.feedback_of(obj),
-            sections.snapshots_of(obj),
-            sections.targets_of(obj),
+            sections.feedback_section(obj),
+            sections.snapshots_section(obj),
+            sections.targets_section(obj),
             history_section(obj.subject),
         ]
 
     def report_for(self, request: HttpRequest, obj: BetaProgramme) -> Report:
-        """As it stands, and kept: what was handed on can be looked at again."""
-        kept = snapshots.keep(obj, timezone.now(), BetaSnapshot.Reason.EXPORTED, request.user.get_username())
+        """Store the report as a snapshot, so that an export can be looked up later."""
+        kept = snapshots.take_snapshot(obj, timezone.now(), BetaSnapshot.Reason.EXPORTED, request.user.get_username())
         report: Report = kept.data
         return report
 
@@ -177,11 +177,11 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
     # --- Deleting ----------------------------------------------------------------------------------------------------
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """One that runs is ended first: somebody may be writing to it."""
+        """Return False for a running programme: participants may be sending feedback."""
         return super().has_delete_permission(request, obj) and (obj is None or not obj.is_running(timezone.localdate()))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """What goes with it in figures: Django would list each thing that somebody said."""
+        """Return counts only: Django would list all feedback."""
         keys = [programme.pk for programme in objs]
         counts = {self.opts.verbose_name_plural: len(keys)}
         for model in (BetaFeedback, BetaSnapshot):
@@ -190,8 +190,8 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
         return [str(programme) for programme in objs], figures, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """With what was said in it, which is not read for that: it may be long, and others wait to write."""
-        triage.hold([obj.pk])
+        """Delete the feedback without reading it: there may be much, and other writers wait."""
+        triage.lock_programmes([obj.pk])
         feedback = BetaFeedback.objects.filter(programme=obj)
         BetaFeedback.objects.filter(duplicate_of__in=feedback.values("pk")).update(duplicate_of=None)
         BetaFeedback.tags.through.objects.filter(betafeedback__in=feedback.values("pk")).delete()
@@ -207,29 +207,31 @@ class BetaProgrammeAdmin(HandsReportsOn, AskingAdmin, SettingsAdmin):
 
     @admin.display(description=_("programme"))
     def programme(self, programme: BetaProgramme) -> SafeString:
-        return stack_lines(isolated(programme.name), isolated(programme.product) if programme.product else "")
+        return stack_lines(
+            isolate_direction(programme.name), isolate_direction(programme.product) if programme.product else ""
+        )
 
     @admin.display(description=_("verdict"))
     def verdict(self, programme: BetaProgramme) -> SafeString:
-        return verdict_badge(standing_of(programme).verdict)
+        return verdict_badge(status_of(programme).verdict)
 
     @admin.display(description=_("participants"))
     def participants(self, programme: BetaProgramme) -> SafeString:
         needed = _now("of %(count)s") % {"count": format_count(programme.participants_target)}
-        return join_inline(format_count(standing_of(programme).figures.participants), needed)
+        return join_inline(format_count(status_of(programme).figures.participants), needed)
 
     @admin.display(description=_("average score"))
     def average(self, programme: BetaProgramme) -> str:
-        return wording.score(standing_of(programme).figures.average)
+        return wording.format_score(status_of(programme).figures.average)
 
     @admin.display(description=_("NPS"))
     def nps(self, programme: BetaProgramme) -> str:
-        return wording.signed(standing_of(programme).nps)
+        return wording.format_signed(status_of(programme).nps)
 
     @admin.display(description=_("grave bugs"))
     def grave_bugs(self, programme: BetaProgramme) -> str:
-        return format_count(standing_of(programme).figures.grave_bugs)
+        return format_count(status_of(programme).figures.grave_bugs)
 
     @admin.display(description=_("time"))
     def when(self, programme: BetaProgramme) -> SafeString:
-        return time_of(programme)
+        return running_badge(programme)

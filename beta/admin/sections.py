@@ -1,4 +1,4 @@
-"""What stands below the report of a programme: what was said lately, its targets, and the reports that were kept."""
+"""Sections below the report of a programme: latest feedback, snapshots and targets."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ FIGURES = {
 }
 
 
-def feedback_of(programme: BetaProgramme) -> Section:
-    """The latest, without reading comments that nobody sees the end of here."""
+def feedback_section(programme: BetaProgramme) -> Section:
+    """Show the latest feedback, reading only the beginning of each comment."""
     rows = BetaFeedback.objects.filter(programme=programme).defer("comment")
     beginning = Left("comment", display.READ_OF_COMMENT)
     found: QuerySet[Any] = rows.annotate(beginning=beginning).order_by("-id")[:SHOWN_FEEDBACK]
@@ -41,11 +41,11 @@ def feedback_of(programme: BetaProgramme) -> Section:
         columns=[_("When"), _("Who"), _("Type"), _("Score"), _("Comment"), _("Status")],
         rows=[
             [
-                display.link_to(feedback, relative_moment(feedback.given_at)),
-                display.isolated(feedback.participant),
+                display.feedback_link(feedback, relative_moment(feedback.given_at)),
+                display.isolate_direction(feedback.participant),
                 stack_lines(display.type_badge(feedback), feedback.get_severity_display()),
-                display.score(feedback),
-                display.said(feedback.beginning),
+                display.score_text(feedback),
+                display.comment_excerpt(feedback.beginning),
                 display.status_badge(feedback),
             ]
             for feedback in found
@@ -55,13 +55,13 @@ def feedback_of(programme: BetaProgramme) -> Section:
     )
 
 
-def with_figures(snapshots: QuerySet[BetaSnapshot]) -> QuerySet[BetaSnapshot]:
-    """Each with the figures that a row shows, and without the rest of its report."""
+def with_snapshot_figures(snapshots: QuerySet[BetaSnapshot]) -> QuerySet[BetaSnapshot]:
+    """Read the figures that a row shows, without the rest of the report."""
     return snapshots.defer("data").annotate(**{name: F(path) for name, path in FIGURES.items()})
 
 
-def snapshots_of(programme: BetaProgramme) -> Section:
-    newest = with_figures(BetaSnapshot.objects.filter(programme=programme)).order_by("-id")
+def snapshots_section(programme: BetaProgramme) -> Section:
+    newest = with_snapshot_figures(BetaSnapshot.objects.filter(programme=programme)).order_by("-id")
     found = [*newest[: SHOWN_SNAPSHOTS + 1]]
     before = {snapshot.pk: older.verdict for snapshot, older in pairwise(found)}
     return Section(
@@ -78,30 +78,30 @@ def snapshots_of(programme: BetaProgramme) -> Section:
 
 
 def snapshot_row(snapshot: BetaSnapshot, before: str) -> list[object]:
-    """`before` is the verdict of the one before it."""
+    """Return the cells of a snapshot; `before` is the previous verdict."""
     url = reverse("admin:beta_betasnapshot_change", args=[snapshot.pk])
-    changed = _("was %(verdict)s") % {"verdict": wording.verdict_of(before)} if before else ""
+    changed = _("was %(verdict)s") % {"verdict": wording.verdict_label(before)} if before else ""
     return [
         format_html('<a href="{}">{}</a>', url, format_moment(snapshot.taken_at)),
         stack_lines(verdict_badge(snapshot.verdict), changed if before != snapshot.verdict else ""),
-        *figures_of(snapshot),
+        *figure_cells(snapshot),
         snapshot.get_reason_display(),
         snapshot.taken_by,
     ]
 
 
-def figures_of(snapshot: BetaSnapshot) -> list[str]:
-    """Participants, average, NPS and open bugs, of one that was read `with_figures`."""
+def figure_cells(snapshot: BetaSnapshot) -> list[str]:
+    """Return participants, average, NPS and open bugs of a snapshot of `with_snapshot_figures`."""
     found = {name: getattr(snapshot, name) for name in FIGURES}
     return [
-        wording.count(found["participants"]),
-        wording.score(found["average"]),
-        wording.signed(found["nps"]),
-        wording.count(found["grave_bugs"]),
+        wording.format_figure(found["participants"]),
+        wording.format_score(found["average"]),
+        wording.format_signed(found["nps"]),
+        wording.format_figure(found["grave_bugs"]),
     ]
 
 
-def targets_of(programme: BetaProgramme) -> Section:
+def targets_section(programme: BetaProgramme) -> Section:
     now = timezone.now()
     return Section(
         title=_("Targets"),

@@ -1,4 +1,4 @@
-"""The reports that were kept: read only, as they were."""
+"""Snapshots of reports, read only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from beta.admin.display import shown, verdict_badge
-from beta.admin.handing import HandsReportsOn
-from beta.admin.sections import FIGURES, with_figures
-from beta.display import isolated
+from beta.admin.display import present_report, verdict_badge
+from beta.admin.handing import ReportExportAdmin
+from beta.admin.sections import FIGURES, with_snapshot_figures
+from beta.display import isolate_direction
 from beta.models import BetaSnapshot
 from beta.report import wording
 from beta.report.gather import Report
@@ -50,7 +50,7 @@ class TakenFilter(PeriodFilter):
 
 
 @admin.register(BetaSnapshot)
-class BetaSnapshotAdmin(HandsReportsOn, ReadOnlyAdmin):
+class BetaSnapshotAdmin(ReportExportAdmin, ReadOnlyAdmin):
     class Media:
         css = {"all": ("monitoring/monitoring.css", "beta/beta.css")}
 
@@ -76,7 +76,7 @@ class BetaSnapshotAdmin(HandsReportsOn, ReadOnlyAdmin):
     facts = ((None, ("of", moment_column("taken_at", _("kept"), show=exact_moment), "reason", "by")),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BetaSnapshot]:
-        return with_figures(super().get_queryset(request).select_related("programme"))
+        return with_snapshot_figures(super().get_queryset(request).select_related("programme"))
 
     def subject_of(self, obj: Any) -> str:
         subject: str = obj.programme.subject
@@ -87,31 +87,31 @@ class BetaSnapshotAdmin(HandsReportsOn, ReadOnlyAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         snapshot = kwargs.get("obj")
         if snapshot is not None:
-            context |= {"shown": shown(snapshot.data), "formats": self.formats(request, snapshot)}
+            context |= {"shown": present_report(snapshot.data), "formats": self.format_buttons(request, snapshot)}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_sections(self, request: HttpRequest, obj: BetaSnapshot) -> list[Section]:
         before = BetaSnapshot.objects.filter(programme=obj.programme_id, pk__lt=obj.pk).order_by("-id").first()
-        return [differences(before, obj)] if before else []
+        return [differences_section(before, obj)] if before else []
 
     def report_for(self, request: HttpRequest, obj: BetaSnapshot) -> Report:
-        """As it was kept; nothing more is."""
+        """Return the stored report."""
         report: Report = obj.data
         return report
 
-    def told_of(self, obj: BetaSnapshot) -> dict[str, Any]:
+    def audit_details(self, obj: BetaSnapshot) -> dict[str, Any]:
         return {"report": format_iso(obj.taken_at)}
 
     # --- Columns and facts -------------------------------------------------------------------------------------------
 
     @admin.display(description=_("programme"))
     def what(self, snapshot: BetaSnapshot) -> SafeString:
-        return isolated(snapshot.programme.name)
+        return isolate_direction(snapshot.programme.name)
 
     @admin.display(description=_("programme"))
     def of(self, snapshot: BetaSnapshot) -> SafeString:
         url = reverse("admin:beta_betaprogramme_change", args=[snapshot.programme_id])
-        return format_html('<a href="{}">{}</a>', url, isolated(snapshot.programme.name))
+        return format_html('<a href="{}">{}</a>', url, isolate_direction(snapshot.programme.name))
 
     @admin.display(description=_("verdict"))
     def verdict_kept(self, snapshot: BetaSnapshot) -> SafeString:
@@ -119,19 +119,19 @@ class BetaSnapshotAdmin(HandsReportsOn, ReadOnlyAdmin):
 
     @admin.display(description=_("participants"))
     def participants(self, snapshot: Any) -> str:
-        return wording.count(snapshot.participants)
+        return wording.format_figure(snapshot.participants)
 
     @admin.display(description=_("average score"))
     def average(self, snapshot: Any) -> str:
-        return wording.score(snapshot.average)
+        return wording.format_score(snapshot.average)
 
     @admin.display(description=_("NPS"))
     def nps(self, snapshot: Any) -> str:
-        return wording.signed(snapshot.nps)
+        return wording.format_signed(snapshot.nps)
 
     @admin.display(description=_("grave bugs"))
     def grave_bugs(self, snapshot: Any) -> str:
-        return wording.count(snapshot.grave_bugs)
+        return wording.format_figure(snapshot.grave_bugs)
 
     @admin.display(description=_("by"))
     def by(self, snapshot: BetaSnapshot) -> str:
@@ -141,9 +141,9 @@ class BetaSnapshotAdmin(HandsReportsOn, ReadOnlyAdmin):
 # --- What differs ----------------------------------------------------------------------------------------------------
 
 
-def differences(before: BetaSnapshot, after: BetaSnapshot) -> Section:
-    """What the report says otherwise than the one before it."""
-    former, latter = said_by(before.data), said_by(after.data)
+def differences_section(before: BetaSnapshot, after: BetaSnapshot) -> Section:
+    """Show what differs from the previous report."""
+    former, latter = comparable_texts(before.data), comparable_texts(after.data)
     url = reverse("admin:beta_betasnapshot_change", args=[before.pk])
     link = format_html('<a href="{}">{}</a>', url, _now("the report before"))
     return Section(
@@ -159,16 +159,16 @@ def differences(before: BetaSnapshot, after: BetaSnapshot) -> Section:
     )
 
 
-def said_by(report: Report) -> dict[str, str]:
-    """What one report is compared with another by, in words."""
+def comparable_texts(report: Report) -> dict[str, str]:
+    """Return the texts by which two reports are compared."""
     needed = _now("%(condition)s, needed")
     targets = {
-        needed % {"condition": wording.name_of(condition)}: wording.target_of(condition)
+        needed % {"condition": wording.condition_name(condition)}: wording.condition_target(condition)
         for condition in report["conditions"]
     }
     return {
-        _now("Verdict"): wording.verdict_of(report["verdict"]),
-        _now("Time"): wording.period(report),
-        **{fact.label: fact.value for fact in wording.facts(report)},
+        _now("Verdict"): wording.verdict_label(report["verdict"]),
+        _now("Time"): wording.format_period(report),
+        **{fact.label: fact.value for fact in wording.list_facts(report)},
         **targets,
     }

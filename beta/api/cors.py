@@ -13,7 +13,7 @@ from beta import programmes
 from beta.feedback.origins import ORIGIN, split_origins
 
 
-def may_read(request: HttpRequest, **_: Any) -> bool:
+def is_origin_allowed(request: HttpRequest, **_: Any) -> bool:
     """Return True for feedback by the key of a programme that lists exactly its origin. Called for every request."""
     origin, key = request.headers.get("Origin", ""), request.GET.get("key", "")
     if not ORIGIN.fullmatch(origin) or not key or not re.match(settings.CORS_URLS_REGEX, request.path_info):

@@ -53,12 +53,12 @@ class FeedbackView(HotView):
     def post(self, body: dict[str, Any], token: ApiToken) -> Answer:
         payload = read_feedback(body)
         try:
-            programme = programme_of(payload)
+            programme = resolve_programme(payload)
         except Problem:
             if not intake.is_stored(payload):
                 raise
-            return answer_of(body, intake.DUPLICATE)
-        return answer_of(body, intake.store_feedback(payload, programme, token.bearer, timezone.now()))
+            return outcome_answer(body, intake.DUPLICATE)
+        return outcome_answer(body, intake.store_feedback(payload, programme, token.bearer, timezone.now()))
 
     def post_by_key(self, request: HttpRequest) -> Answer:
         programme = programmes.find_by_key(request.GET["key"])
@@ -76,23 +76,23 @@ class FeedbackView(HotView):
         if payload.programme not in ("", programme.name):
             raise invalid_field("programme", "other_programme", "The key is of another programme.")
         is_trapped = bool(body.get(intake.HONEYPOT))
-        return answer_of(body, intake.store_public_feedback(payload, programme, is_trapped=is_trapped))
+        return outcome_answer(body, intake.store_public_feedback(payload, programme, is_trapped=is_trapped))
 
 
-def answer_of(body: dict[str, Any], outcome: str) -> Answer:
+def outcome_answer(body: dict[str, Any], outcome: str) -> Answer:
     if outcome == intake.CONFLICT:
         raise Problem("feedback_conflict")
     return 201 if outcome == intake.RECORDED else 200, {"status": outcome, "id": body["id"]}
 
 
-def programme_of(payload: FeedbackPayload) -> BetaProgramme:
+def resolve_programme(payload: FeedbackPayload) -> BetaProgramme:
     """Return the programme that is named, or the only one that ran when the feedback was given. Raises Problem."""
     day = payload.given_at and timezone.localdate(payload.given_at)
-    return found_by(lambda name: programmes.find_for_feedback(name, day), payload.programme)
+    return find_or_refuse(lambda name: programmes.find_for_feedback(name, day), payload.programme)
 
 
-def found_by(find: Callable[[str], BetaProgramme], name: str) -> BetaProgramme:
-    """Return what a function of `programmes` finds. Raises Problem."""
+def find_or_refuse(find: Callable[[str], BetaProgramme], name: str) -> BetaProgramme:
+    """Return what the function of `programmes` finds. Raises Problem."""
     try:
         return find(name)
     except programmes.NoSuchProgramme:

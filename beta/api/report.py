@@ -1,4 +1,4 @@
-"""`GET /api/v1/beta/report`: how a programme stands, in the format that is asked for."""
+"""`GET /api/v1/beta/report`: the live report of a programme in the requested format."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 
 from beta import programmes
-from beta.api.feedback import found_by
-from beta.formats import FORMATS, answered
-from beta.report.snapshots import current
+from beta.api.feedback import find_or_refuse
+from beta.formats import FORMATS, report_response
+from beta.report.snapshots import current_report
 from portal import audit
 from portal.api.views import ApiView, Kind
 from portal.base.problems import invalid_field
@@ -29,7 +29,7 @@ ANSWERS = {
 
 
 class ReportView(ApiView):
-    """The report from live data. `format` alone decides the form of the answer, and nothing is kept of it."""
+    """The report from live data. `format` alone decides the form of the answer. No snapshot is stored."""
 
     kinds = frozenset({Kind.STAFF})
     staff_permission = "beta.export_betaprogramme"
@@ -46,16 +46,16 @@ class ReportView(ApiView):
         form = request.query_params.get("format", "json")
         if form not in FORMATS:
             raise invalid_field("format", "invalid_choice", EXPECTED)
-        programme = found_by(programmes.find_by_name, request.query_params.get("programme", ""))
-        report = current(programme, timezone.now())
+        programme = find_or_refuse(programmes.find_by_name, request.query_params.get("programme", ""))
+        report = current_report(programme, timezone.now())
         with in_portal_language():
-            answer = answered(report, form)
+            answer = report_response(report, form)
         audit.record_event("beta.exported", programme.subject, request=request._request, after={"format": form})
-        return for_programs(answer, form)
+        return adapt_for_programs(answer, form)
 
 
-def for_programs(answer: HttpResponse, form: str) -> HttpResponse:
-    """JSON to be read at once; and a CSV without the mark that people's spreadsheets need and programs stumble over."""
+def adapt_for_programs(answer: HttpResponse, form: str) -> HttpResponse:
+    """Send JSON inline, and CSV without the byte order mark, which programs do not expect."""
     if form == "json":
         del answer.headers["Content-Disposition"]
     answer.content = answer.content.removeprefix(codecs.BOM_UTF8)

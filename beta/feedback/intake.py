@@ -67,7 +67,7 @@ def count_attempt(programme: BetaProgramme, address: str) -> int | None:
     )
     for kind, counted, limit, length in windows:
         # The salt is older than this module, and its digests are stored.
-        key = salted_hmac(f"monitoring.beta.intake.{kind}", counted, algorithm="sha256").hexdigest()
+        key = salted_hmac(f"beta.feedback.intake.{kind}", counted, algorithm="sha256").hexdigest()
         wait = rate_limits.count_within(FeedbackWindow, {"key": key}, limit, length)
         if wait is not None:
             return wait

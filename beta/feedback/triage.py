@@ -1,6 +1,6 @@
-"""What operators make of feedback: what it is, how grave, whose it is, and what became of it.
+"""Triage: operators set type, severity, status, assignee, duplicates and tags of feedback.
 
-What stands here is called in a transaction, with the programmes held and then the rows that are to change locked.
+These functions are called in a transaction, after `lock_programmes` and after locking the rows that change.
 """
 
 from __future__ import annotations
@@ -21,52 +21,52 @@ LONGEST_TAG = 40
 
 
 @dataclass(frozen=True)
-class Changed:
-    """What was changed of one, by field, in values that JSON can hold."""
+class TriageChange:
+    """The changes of one row by field, in values for JSON."""
 
     feedback: BetaFeedback
     before: dict[str, Any]
     after: dict[str, Any]
 
 
-def hold(programmes: Iterable[int]) -> None:
-    """Until the transaction ends nobody else changes what is a duplicate of what in these; feedback comes in as ever.
+def lock_programmes(programmes: Iterable[int]) -> None:
+    """Lock which feedback duplicates which, until the transaction ends. New feedback still comes in.
 
-    To be called before any of their feedback is read: who judges by what he read before makes circles.
+    Call it before reading any of their feedback: decisions on older reads would make cycles.
     """
     list(BetaProgramme.objects.filter(pk__in=programmes).order_by("pk").select_for_update(no_key=True))
 
 
-def triage(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> list[Changed]:
-    """Changes what is wanted of it and nothing else; what has changed: nothing, it, and its duplicates with it.
+def apply_triage(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> list[TriageChange]:
+    """Apply the wanted changes and return the changes made, those of its duplicates included.
 
-    `wanted` holds new values by field, of those in FIELDS, and the words of `tags`, or of `add_tags` and `remove_tags`.
-    Raises ValidationError.
+    `wanted` has new values by field of FIELDS, and tags by `tags`, or by `add_tags` and `remove_tags`. Raises
+    ValidationError.
     """
-    fields = consistent(feedback, {name: wanted[name] for name in FIELDS if name in wanted})
+    fields = resolve_duplicate_fields(feedback, {name: wanted[name] for name in FIELDS if name in wanted})
     changes = {name: value for name, value in fields.items() if getattr(feedback, name) != value}
-    before = {name: told(getattr(feedback, name)) for name in changes}
+    before = {name: audit_value(getattr(feedback, name)) for name in changes}
     for name, value in changes.items():
         setattr(feedback, name, value)
     if changes:
         feedback.save(update_fields=list(changes))
-    after = {name: told(value) for name, value in changes.items()}
-    old, new = tags_before_and_after(feedback, wanted)
+    after = {name: audit_value(value) for name, value in changes.items()}
+    old, new = tag_changes(feedback, wanted)
     if old != new:
         feedback.tags.set([FeedbackTag.objects.get_or_create(name=name)[0] for name in new])
         before["tags"], after["tags"] = ", ".join(old), ", ".join(new)
-    changed = [Changed(feedback, before, after)] if after else []
-    return changed + (followed(feedback) if changes.get("duplicate_of") else [])
+    changed = [TriageChange(feedback, before, after)] if after else []
+    return changed + (repoint_duplicates(feedback) if changes.get("duplicate_of") else [])
 
 
-def check(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> None:
-    """Raises ValidationError, by field, where `triage` would."""
-    consistent(feedback, {name: wanted[name] for name in FIELDS if name in wanted})
-    tags_before_and_after(feedback, wanted)
+def check_triage(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> None:
+    """Raise the ValidationError that `apply_triage` would."""
+    resolve_duplicate_fields(feedback, {name: wanted[name] for name in FIELDS if name in wanted})
+    tag_changes(feedback, wanted)
 
 
-def told(value: Any) -> Any:
-    """A value as the audit trail keeps it."""
+def audit_value(value: Any) -> Any:
+    """Convert a value for the audit trail."""
     if isinstance(value, (str, int)) or value is None:
         return value
     return f"user:{value.get_username()}" if hasattr(value, "get_username") else value.pk
@@ -75,8 +75,8 @@ def told(value: Any) -> Any:
 # --- Duplicates ------------------------------------------------------------------------------------------------------
 
 
-def consistent(feedback: BetaFeedback, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The fields wanted, and what follows from them: a duplicate is one of something, and nothing else is.
+def resolve_duplicate_fields(feedback: BetaFeedback, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Add the consequences of the wanted fields: a duplicate has an original, and no other feedback has one.
 
     Raises ValidationError.
     """
@@ -93,13 +93,13 @@ def consistent(feedback: BetaFeedback, wanted: dict[str, Any]) -> dict[str, Any]
     named = wanted.get("duplicate_of", feedback.duplicate_of)
     if named is None:
         raise ValidationError({"duplicate_of": _("Say of which it is a duplicate.")})
-    original = original_of(named)
-    refuse_original(feedback, original)
+    original = find_original(named)
+    check_original(feedback, original)
     return wanted | {"duplicate_of": original}
 
 
-def original_of(feedback: BetaFeedback) -> BetaFeedback:
-    """What it is a duplicate of; itself where it is none."""
+def find_original(feedback: BetaFeedback) -> BetaFeedback:
+    """Follow `duplicate_of` to the end; return the feedback itself if it is no duplicate."""
     seen = {feedback.pk}
     while feedback.duplicate_of is not None and feedback.duplicate_of_id not in seen:
         feedback = feedback.duplicate_of
@@ -107,8 +107,8 @@ def original_of(feedback: BetaFeedback) -> BetaFeedback:
     return feedback
 
 
-def refuse_original(feedback: BetaFeedback, original: BetaFeedback) -> None:
-    """Raises ValidationError where it cannot be a duplicate of this one."""
+def check_original(feedback: BetaFeedback, original: BetaFeedback) -> None:
+    """Raise ValidationError if the feedback cannot be a duplicate of `original`."""
     number = {"number": original.pk}
     if original.programme_id != feedback.programme_id:
         raise ValidationError({"duplicate_of": _("#%(number)d is of another programme.") % number})
@@ -117,47 +117,49 @@ def refuse_original(feedback: BetaFeedback, original: BetaFeedback) -> None:
         raise ValidationError({"duplicate_of": text})
 
 
-def followed(feedback: BetaFeedback) -> list[Changed]:
-    """Its own duplicates are from now on those of its original."""
+def repoint_duplicates(feedback: BetaFeedback) -> list[TriageChange]:
+    """Move its own duplicates to its original."""
     changed = []
     for duplicate in feedback.duplicates.select_for_update().order_by("-pk"):
-        changed += triage(duplicate, {"duplicate_of": feedback.duplicate_of})
+        changed += apply_triage(duplicate, {"duplicate_of": feedback.duplicate_of})
     return changed
 
 
-def reopen_duplicates(going: Iterable[BetaFeedback]) -> list[Changed]:
-    """Before these are deleted: what was said to be the same as one of them stands for itself again."""
+def reopen_duplicates(going: Iterable[BetaFeedback]) -> list[TriageChange]:
+    """Reopen the duplicates of feedback that is about to be deleted."""
     keys = [feedback.pk for feedback in going]
     left = BetaFeedback.objects.filter(duplicate_of__in=keys).exclude(pk__in=keys).select_for_update()
-    return [changed for duplicate in left.order_by("-pk") for changed in triage(duplicate, {"status": Status.OPEN})]
+    return [
+        changed for duplicate in left.order_by("-pk") for changed in apply_triage(duplicate, {"status": Status.OPEN})
+    ]
 
 
 # --- Tags ------------------------------------------------------------------------------------------------------------
 
 
-def tag_names(text: str) -> list[str]:
-    """The words between commas, in lower case, each once. Raises ValidationError."""
+def parse_tags(text: str) -> list[str]:
+    """Split at commas and return each tag once, in lower case. Raises ValidationError."""
     names = list(dict.fromkeys(filter(None, (" ".join(word.lower().split()) for word in text.split(",")))))
     if any(len(name) > LONGEST_TAG for name in names):
         raise ValidationError(_("A tag has at most %(count)d characters.") % {"count": LONGEST_TAG})
-    refuse_too_many(names)
+    check_tag_count(names)
     return names
 
 
-def refuse_too_many(names: Sequence[str]) -> None:
+def check_tag_count(names: Sequence[str]) -> None:
     if len(names) > MOST_TAGS:
         raise ValidationError(_("At most %(count)d tags are possible.") % {"count": MOST_TAGS})
 
 
-def tags_before_and_after(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Both in the order of the alphabet. Raises ValidationError where they would become too many."""
+def tag_changes(feedback: BetaFeedback, wanted: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the tags before and after, sorted. Raises ValidationError if there are too many."""
     if not wanted.keys() & {"tags", "add_tags", "remove_tags"}:
         return [], []
     old = sorted(tag.name for tag in feedback.tags.all())
     new = set(wanted.get("tags", old)) | set(wanted.get("add_tags", ()))
     new -= set(wanted.get("remove_tags", ()))
     try:
-        refuse_too_many(sorted(new))
+        check_tag_count(sorted(new))
     except ValidationError as error:
         raise ValidationError({"tags": error.messages}) from None
     return old, sorted(new)

@@ -1,4 +1,4 @@
-"""The formats a report is handed on in, each made of nothing but the report itself."""
+"""The formats in which a report is exported, each made from the report alone."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from portal.desk.exports import CSV, XLSX, attachment_headers
 
 
 @dataclass(frozen=True)
-class Format:
-    """`name` is also the ending of the file; `title` is what a button says."""
+class ReportFormat:
+    """`name` is also the file extension, `title` the label of its button."""
 
     name: str
     title: str | Promise
@@ -29,39 +29,39 @@ class Format:
     make: Callable[[Report], bytes]
 
 
-def as_json(report: Report) -> bytes:
+def render_json(report: Report) -> bytes:
     return json.dumps(report, ensure_ascii=False).encode()
 
 
-def as_text(report: Report) -> bytes:
-    return "".join(f"{line}\n" for line in text.lines_of(report)).encode()
+def render_text(report: Report) -> bytes:
+    return "".join(f"{line}\n" for line in text.render_lines(report)).encode()
 
 
-def as_workbook(report: Report) -> bytes:
-    from beta.formats.xlsx import xlsx_of  # noqa: PLC0415  openpyxl is large: only who asks for it pays for it
+def render_xlsx_lazily(report: Report) -> bytes:
+    from beta.formats.xlsx import render_xlsx  # noqa: PLC0415  openpyxl is large, and loaded only when needed
 
-    return xlsx_of(report)
-
-
-def as_pdf(report: Report) -> bytes:
-    from beta.formats.pdf import pdf_of  # noqa: PLC0415  PyMuPDF is, too
-
-    return pdf_of(report)
+    return render_xlsx(report)
 
 
-FORMATS: dict[str, Format] = {
+def render_pdf_lazily(report: Report) -> bytes:
+    from beta.formats.pdf import render_pdf  # noqa: PLC0415  so is PyMuPDF
+
+    return render_pdf(report)
+
+
+FORMATS: dict[str, ReportFormat] = {
     form.name: form
     for form in (
-        Format("json", "JSON", "application/json", as_json),
-        Format("txt", _("Text"), "text/plain; charset=utf-8", as_text),
-        Format("csv", "CSV", CSV, csv.csv_of),
-        Format("xlsx", "XLSX", XLSX, as_workbook),
-        Format("pdf", "PDF", "application/pdf", as_pdf),
+        ReportFormat("json", "JSON", "application/json", render_json),
+        ReportFormat("txt", _("Text"), "text/plain; charset=utf-8", render_text),
+        ReportFormat("csv", "CSV", CSV, csv.render_csv),
+        ReportFormat("xlsx", "XLSX", XLSX, render_xlsx_lazily),
+        ReportFormat("pdf", "PDF", "application/pdf", render_pdf_lazily),
     )
 }
 
 
-# PostgreSQL keeps the members of an object in an order of its own; these are the orders they are written in.
+# PostgreSQL does not keep the order of an object's members; a stored report is written in these orders.
 ORDERS = {
     frozenset(kind.__annotations__): tuple(kind.__annotations__)
     for kind in (
@@ -79,19 +79,19 @@ ORDERS = {
 }
 
 
-def rendered(report: Report, form: str) -> bytes:
-    """In the language that is active; the same of a report that was kept as when it was made."""
-    return FORMATS[form].make(in_order(report))
+def render_report(report: Report, form: str) -> bytes:
+    """Render the report in the active language. A stored report gives the same bytes as when it was made."""
+    return FORMATS[form].make(restore_order(report))
 
 
-def in_order(value: Any) -> Any:
+def restore_order(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: in_order(value[name]) for name in ORDERS.get(frozenset(value), value)}
-    return [in_order(each) for each in value] if isinstance(value, list) else value
+        return {name: restore_order(value[name]) for name in ORDERS.get(frozenset(value), value)}
+    return [restore_order(each) for each in value] if isinstance(value, list) else value
 
 
-def answered(report: Report, form: str) -> HttpResponse:
-    """As a file to keep, named after the programme."""
+def report_response(report: Report, form: str) -> HttpResponse:
+    """Return the report as a download that is named after the programme."""
     name = slugify(report["programme"]) or "beta"
     content_type = FORMATS[form].content_type
-    return HttpResponse(rendered(report, form), content_type=content_type, headers=attachment_headers(name, form))
+    return HttpResponse(render_report(report, form), content_type=content_type, headers=attachment_headers(name, form))

@@ -1,4 +1,4 @@
-"""The charts of a report, in lines and letters rather than pixels. Lengths are in points, from a page's upper left."""
+"""The charts of a report as vector graphics. Lengths are in points, from the upper left of a page."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ TINY, SMALL, NORMAL = 5.5, 6.5, 9.0
 LEFT, CENTRE, RIGHT = 0.0, 0.5, 1.0
 DASHES = "[3 2] 0"
 GAP = 26.0
-# A line of so many points shows each of them.
+# A line of at most as many points marks each of them.
 MARKED = 31
-# From so many days on an axis names months rather than days.
+# An axis over as many days names months instead of days.
 MANY_DAYS = 300
 
 
 class Canvas:
-    """A part of a page. `draw` writes what was gathered: shapes first, and letters above them."""
+    """A part of a page. `draw` writes the collected shapes first, then the texts above them."""
 
     def __init__(self, page: Any, place: Any) -> None:
         self.page, self.place = page, place
@@ -49,14 +49,14 @@ class Canvas:
         side: float = LEFT,
         bold: bool = False,
     ) -> None:
-        """`at` is on the line it stands on; `side` says which part of the text is there."""
+        """Add a text at a point on its baseline; `side` is the part of the text that is aligned there."""
         font = self.fonts[bold]
         if not self.writers or self.writers[-1][0] != colour:
             self.writers.append((colour, pymupdf.TextWriter(self.page.rect)))
         self.writers[-1][1].append((at[0] - side * font.text_length(text, size), at[1]), text, font=font, fontsize=size)
 
     def text_within(self, at: Point, text: str) -> None:
-        """In the middle of where it belongs, but not beyond the place of the canvas."""
+        """Add a text centred at a point, but moved to stay within the canvas."""
         half = self.fonts[False].text_length(text, SMALL) / 2
         middle = min(max(at[0], self.place.x0 + half), self.place.x1 - half)
         self.text((middle, at[1]), text, side=CENTRE)
@@ -76,7 +76,7 @@ class Canvas:
         self.shape.finish(color=None, fill=colour, width=0)
 
     def mark(self, at: Point, colour: Colour) -> None:
-        """A triangle that points up at it."""
+        """Add a triangle that points up at a point."""
         x, y = at
         self.shape.draw_polyline([(x, y), (x + 2.2, y + 4), (x - 2.2, y + 4)])
         self.shape.finish(color=None, fill=colour, width=0)
@@ -85,7 +85,7 @@ class Canvas:
         self.text((self.place.x0, self.place.y0 + NORMAL), text, colour=INK, size=NORMAL, bold=True)
 
     def key(self, target: str, marks: str = "") -> None:
-        """In the line of the title, to the right: what the dashes and the triangles say. "" is left out."""
+        """Add the legend of dashes and triangles to the right of the title; an empty text is left out."""
         right, line = self.place.x1, self.place.y0 + NORMAL
         for text, sample in ((target, self.key_line), (marks, self.key_mark)):
             if text:
@@ -107,7 +107,7 @@ class Canvas:
 
 
 def draw_scores(page: Any, place: Any, score: Score, trend: Sequence[DayOfScores]) -> None:
-    """How many gave each score, and beside it how their average came about."""
+    """Draw the distribution of the scores and, beside it, their average day by day."""
     middle = (place.x0 + place.x1) / 2
     draw_distribution(page, pymupdf.Rect(place.x0, place.y0, middle - GAP / 2, place.y1), score)
     draw_trend(page, pymupdf.Rect(middle + GAP / 2, place.y0, place.x1, place.y1), trend, score["target"])
@@ -127,34 +127,34 @@ def draw_distribution(page: Any, place: Any, score: Score) -> None:
         canvas.text((left + slot / 2, base + 8.5), str(given), side=CENTRE)
         if count:
             top = base - max(full * count / most, 0.7)
-            canvas.bar(left + slot * 0.14, top, left + slot * 0.86, base, colour_of(given))
-            canvas.text((left + slot / 2, top - 2.5), wording.count(count), colour=INK, size=size, side=CENTRE)
+            canvas.bar(left + slot * 0.14, top, left + slot * 0.86, base, score_colour(given))
+            canvas.text((left + slot / 2, top - 2.5), wording.format_figure(count), colour=INK, size=size, side=CENTRE)
     canvas.line([(place.x0, base), (place.x1, base)], QUIET)
-    for first, last, label, part in groups_of(score):
+    for first, last, label, part in nps_groups(score):
         left, right = place.x0 + first * slot + 1.5, place.x0 + (last + 1) * slot - 1.5
-        canvas.bar(left, base + 12, right, base + 13.5, colour_of(first))
+        canvas.bar(left, base + 12, right, base + 13.5, score_colour(first))
         canvas.text(((left + right) / 2, base + 21.5), label, side=CENTRE)
         canvas.text(((left + right) / 2, base + 29.5), part, colour=INK, side=CENTRE)
     canvas.draw()
 
 
-def colour_of(score: int) -> Colour:
+def score_colour(score: int) -> Colour:
     if score >= PROMOTES:
         return GOOD
     return BAD if score <= DETRACTS else PLAIN
 
 
-def groups_of(score: Score) -> list[tuple[int, int, str, str]]:
-    """The first and the last score of each, its name, and its part of all."""
+def nps_groups(score: Score) -> list[tuple[int, int, str, str]]:
+    """Return first and last score, name and share of detractors, passives and promoters."""
     given = sum(score["counts"])
     return [
-        (0, DETRACTS, _("Detractors"), part_of(score["detractors"], given)),
-        (DETRACTS + 1, PROMOTES - 1, _("Passives"), part_of(score["passives"], given)),
-        (PROMOTES, BEST_SCORE, _("Promoters"), part_of(score["promoters"], given)),
+        (0, DETRACTS, _("Detractors"), format_percent(score["detractors"], given)),
+        (DETRACTS + 1, PROMOTES - 1, _("Passives"), format_percent(score["passives"], given)),
+        (PROMOTES, BEST_SCORE, _("Promoters"), format_percent(score["promoters"], given)),
     ]
 
 
-def part_of(people: int, given: int) -> str:
+def format_percent(people: int, given: int) -> str:
     """`40 %`"""
     return _("%(number)s %%") % {"number": round_to_integer(100 * people / given)}
 
@@ -163,7 +163,7 @@ def part_of(people: int, given: int) -> str:
 
 
 class Axes:
-    """A frame whose days go to the right and whose values go up from 0, every `step` with a line."""
+    """Axes with days to the right and values from 0 upwards, with a line every `step`."""
 
     def __init__(self, canvas: Canvas, days: Sequence[date], most: float, step: float) -> None:
         place = canvas.place
@@ -176,17 +176,17 @@ class Axes:
         for number in range(round(most / step) + 1):
             height = self.y(number * step)
             canvas.line([(self.left, height), (self.right, height)], QUIET if number == 0 else RULE)
-            canvas.text((self.left - 4, height + 2.3), tick(number * step, step), side=RIGHT)
+            canvas.text((self.left - 4, height + 2.3), format_tick(number * step, step), side=RIGHT)
 
     def x(self, day: date) -> float:
-        """The middle of a day."""
+        """Return the middle of a day."""
         return self.left + ((day - self.first).days + 0.5) * self.slot
 
     def y(self, value: float) -> float:
         return self.bottom - value / self.most * (self.bottom - self.top)
 
     def name_days(self, most: int) -> None:
-        """Under the axis, from the first to the last, `most` at most."""
+        """Label days below the axis, from the first to the last, `most` at most."""
         span = (self.last - self.first).days
         count = min(most, span + 1)
         form = "MONTH_DAY_FORMAT" if span < MANY_DAYS else "YEAR_MONTH_FORMAT"
@@ -199,13 +199,13 @@ class Axes:
         self.canvas.line([(self.left, self.y(target)), (self.right, self.y(target))], INK, 0.9, DASHES)
 
 
-def tick(value: float, step: float) -> str:
+def format_tick(value: float, step: float) -> str:
     digits = max(0, -math.floor(math.log10(step)))
     return number_format(round(value, digits), digits, use_l10n=True, force_grouping=True)
 
 
-def step_for(most: float) -> float:
-    """1, 2 or 5 times a power of ten, of which five or fewer reach `most`."""
+def axis_step(most: float) -> float:
+    """Return 1, 2 or 5 times a power of ten, so that five steps or fewer reach `most`."""
     power = 10.0 ** math.floor(math.log10(most / 5))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power * 5 >= most)
 
@@ -215,9 +215,9 @@ def draw_trend(page: Any, place: Any, trend: Sequence[DayOfScores], target: floa
     canvas.title(_("Average score day by day"))
     days = [date.fromisoformat(day["day"]) for day in trend]
     axes = Axes(canvas, days, BEST_SCORE, 2)
-    points = [(axes.x(day), axes.y(standing["average"])) for day, standing in zip(days, trend, strict=True)]
+    points = [(axes.x(at), axes.y(day["average"])) for at, day in zip(days, trend, strict=True)]
     axes.mark_target(target)
-    canvas.key(_("target %(value)s") % {"value": wording.score(target)})
+    canvas.key(_("target %(value)s") % {"value": wording.format_score(target)})
     canvas.line(points, LINE, 1.4)
     for point in points if len(points) <= MARKED else points[-1:]:
         canvas.dot(point, 1.7, LINE)
@@ -231,7 +231,7 @@ def draw_responses(page: Any, place: Any, checks: Sequence[DayOfChecks], target:
     days = [date.fromisoformat(day["day"]) for day in checks]
     means = [day["mean_ms"] or 0 for day in checks]
     most = max(*means, target or 0, 1)
-    step = step_for(most)
+    step = axis_step(most)
     axes = Axes(canvas, days, math.ceil(round(most / step, 6)) * step, step)
     for day, of_day, mean in zip(days, checks, means, strict=True):
         middle, half = axes.x(day), min(axes.slot * 0.38, 9)
@@ -242,7 +242,7 @@ def draw_responses(page: Any, place: Any, checks: Sequence[DayOfChecks], target:
     if target is not None:
         axes.mark_target(target)
     canvas.key(
-        _("target %(value)s") % {"value": wording.milliseconds(target)} if target is not None else "",
+        _("target %(value)s") % {"value": wording.format_milliseconds(target)} if target is not None else "",
         _("days with failures") if any(day["failures"] for day in checks) else "",
     )
     axes.name_days(6)

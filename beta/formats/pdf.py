@@ -1,4 +1,4 @@
-"""The report on paper, for those who decide."""
+"""The report as a PDF for those who decide."""
 
 from __future__ import annotations
 
@@ -14,46 +14,48 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from beta.formats import drawing, pdf_layout
-from beta.formats.text import LONGEST_COMMENT, few_marks, shortened
+from beta.formats.text import LONGEST_COMMENT, limit_stacked_marks, shorten_comment
 from beta.models import BetaFeedback
 from beta.report import wording
 from beta.report.gather import OpenBug, Report
 
 PRODUCER = "Vigie"
 LONGEST_BUG = 300
-# So little is left of each text where all take too many pages: a letter may be as wide as six others.
-SHORTEST = 40
-# What the template puts where another part begins; nothing that was said can hold it, because "<" is escaped.
+# Characters that are left of each text if all together take too many pages. Wide letters are as wide as six others.
+MIN_QUOTE = 40
+# The template's mark between two parts. No participant's text contains it, because "<" is escaped.
 PART = re.compile(r"<!-- part (\w*) ?-->")
-# Joiners and variation selectors belong to letters and emoji, all else that is invisible would only hide something.
+# Joiners and variation selectors belong to letters and emoji; other invisible characters would only hide something.
 JOINERS = "\u200c\u200d"
 RIGHT_TO_LEFT = ("R", "AL")
 
 
-class Said(NamedTuple):
-    """Somebody's words and the direction they are read in: `ltr` or `rtl`."""
+class Quote(NamedTuple):
+    """A participant's text with its direction, `ltr` or `rtl`."""
 
     text: str
     direction: str
 
 
-def pdf_of(report: Report) -> bytes:
-    """In the language that is active. Somebody's words are cut further where they would fill too many pages."""
+def render_pdf(report: Report) -> bytes:
+    """Return the PDF in the active language. Long texts of participants are cut further if they fill too many pages."""
     try:
-        return printed(report)
-    except pdf_layout.TooLong:
-        return printed(report, SHORTEST)
+        return lay_out_report(report)
+    except pdf_layout.TooManyPages:
+        return lay_out_report(report, MIN_QUOTE)
 
 
-def printed(report: Report, longest: int = LONGEST_COMMENT) -> bytes:
-    """No text that participants gave is longer than `longest` characters. Raises TooLong."""
-    html = render_to_string("beta/report.html", context_of(report, longest))
+def lay_out_report(report: Report, longest: int = LONGEST_COMMENT) -> bytes:
+    """Lay out the report with each participant's text cut to `longest` characters. Raises TooManyPages."""
+    html = render_to_string("beta/report.html", template_context(report, longest))
     css = render_to_string("beta/report.css")
-    return pdf_layout.printed(parts_of(html, charts_of(report)), css, PRODUCER, about(report), get_language() or "en")
+    return pdf_layout.make_pdf(
+        split_parts(html, make_charts(report)), css, PRODUCER, document_metadata(report), get_language() or "en"
+    )
 
 
-def parts_of(html: str, charts: dict[str, pdf_layout.Chart]) -> list[str | pdf_layout.Chart]:
-    """What stands before the first mark, and after each what it names: a chart, or nothing."""
+def split_parts(html: str, charts: dict[str, pdf_layout.Chart]) -> list[str | pdf_layout.Chart]:
+    """Split the HTML at the marks, and insert the charts that they name."""
     first, *others = PART.split(html)
     parts: list[str | pdf_layout.Chart] = [first]
     for name, following in zip(others[::2], others[1::2], strict=True):
@@ -62,7 +64,7 @@ def parts_of(html: str, charts: dict[str, pdf_layout.Chart]) -> list[str | pdf_l
     return parts
 
 
-def charts_of(report: Report) -> dict[str, pdf_layout.Chart]:
+def make_charts(report: Report) -> dict[str, pdf_layout.Chart]:
     days = report["performance"]["days"]
     latency = next((found["target"] for found in report["conditions"] if found["name"] == "latency"), None)
     return {
@@ -73,13 +75,13 @@ def charts_of(report: Report) -> dict[str, pdf_layout.Chart]:
     }
 
 
-def about(report: Report) -> dict[str, str]:
+def document_metadata(report: Report) -> dict[str, str]:
     moment = datetime.fromisoformat(report["generated_at"])
     made = f"D:{moment:%Y%m%d%H%M%S}Z"
-    verdict = wording.verdict_of(report["verdict"])
+    verdict = wording.verdict_label(report["verdict"])
     return {
-        "title": _("Beta report: %(programme)s") % {"programme": plain(report["programme"])},
-        "subject": f"{verdict}. {wording.reason(report)}",
+        "title": _("Beta report: %(programme)s") % {"programme": printable_text(report["programme"])},
+        "subject": f"{verdict}. {wording.explain_verdict(report)}",
         "author": PRODUCER,
         "creator": PRODUCER,
         "producer": PRODUCER,
@@ -91,77 +93,82 @@ def about(report: Report) -> dict[str, str]:
 # --- What the template shows ----------------------------------------------------------------------------------------
 
 
-def context_of(report: Report, longest: int) -> dict[str, Any]:
+def template_context(report: Report, longest: int) -> dict[str, Any]:
     bugs = report["open_bugs"]
     left = report["bugs"]["critical_high_open"] - len(bugs)
     return {
-        "title": plain(report["product"] or report["programme"]),
-        "programme": plain(report["programme"]) if report["product"] else "",
-        "period": wording.period(report),
-        "moment": wording.moment_of(report["generated_at"]),
+        "title": printable_text(report["product"] or report["programme"]),
+        "programme": printable_text(report["programme"]) if report["product"] else "",
+        "period": wording.format_period(report),
+        "moment": wording.format_report_moment(report["generated_at"]),
         "tone": report["verdict"].lower().replace(" ", "-"),
-        "verdict": wording.verdict_of(report["verdict"]),
-        "reason": wording.reason(report),
-        "conditions": [described(condition) for condition in report["conditions"]],
-        "facts": rows_of(wording.facts(report), 6),
-        "comparison": wording.comparison(report),
+        "verdict": wording.verdict_label(report["verdict"]),
+        "reason": wording.explain_verdict(report),
+        "conditions": [condition_context(condition) for condition in report["conditions"]],
+        "facts": chunk_facts(wording.list_facts(report), 6),
+        "comparison": wording.describe_comparison(report),
         "has_scores": any(report["score"]["counts"]) and report["trend"],
         "has_checks": bool(report["performance"]["days"]),
         "is_watched": any(condition["name"] == "latency" for condition in report["conditions"]),
-        "bugs": [described_bug(bug, longest) for bug in bugs],
-        "bugs_left": wording.count(left) if left > 0 else "",
-        "comments": [said(shortened(plain(comment), longest)) for comment in report["ux_comments"]],
+        "bugs": [bug_context(bug, longest) for bug in bugs],
+        "bugs_left": wording.format_figure(left) if left > 0 else "",
+        "comments": [
+            make_quote(shorten_comment(printable_text(comment), longest)) for comment in report["ux_comments"]
+        ],
     }
 
 
-def described(condition: Any) -> dict[str, str]:
+def condition_context(condition: Any) -> dict[str, str]:
     return {
-        "name": wording.name_of(condition),
-        "value": wording.value_of(condition),
-        "target": wording.target_of(condition),
-        "outcome": wording.outcome_of(condition),
+        "name": wording.condition_name(condition),
+        "value": wording.condition_value(condition),
+        "target": wording.condition_target(condition),
+        "outcome": wording.condition_outcome(condition),
         "tone": {True: "met", False: "missed", None: "unknown"}[condition["ok"]],
     }
 
 
-def rows_of(facts: Any, length: int) -> list[Any]:
+def chunk_facts(facts: Any, length: int) -> list[Any]:
     return [facts[start : start + length] for start in range(0, len(facts), length)]
 
 
-def described_bug(bug: OpenBug, longest: int) -> dict[str, Any]:
+def bug_context(bug: OpenBug, longest: int) -> dict[str, Any]:
     given = timezone.localdate(datetime.fromisoformat(bug["given_at"]))
     return {
         "severity": BetaFeedback.Severity(bug["severity"]).label,
         "tone": bug["severity"],
         "day": date_format(given, "DATE_FORMAT"),
-        "version": cut(bug["app_version"], longest),
-        "page": cut(bug["page"], longest),
-        "comment": said(cut(bug["comment"], min(longest, LONGEST_BUG))),
+        "version": cut_text(bug["app_version"], longest),
+        "page": cut_text(bug["page"], longest),
+        "comment": make_quote(cut_text(bug["comment"], min(longest, LONGEST_BUG))),
     }
 
 
-def cut(text: str, longest: int) -> str:
-    text = plain(text)
+def cut_text(text: str, longest: int) -> str:
+    text = printable_text(text)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-# --- Somebody's words -----------------------------------------------------------------------------------------------
+# --- Texts of participants -------------------------------------------------------------------------------------------
 
 
-def plain(text: str) -> str:
-    """On one line, without what is invisible, turns the letters around it about, or towers over its line."""
-    kept = (character if character.isprintable() else seen_of(character) for character in few_marks(text))
+def printable_text(text: str) -> str:
+    """Put a text on one line, without invisible characters, direction overrides and stacked combining marks."""
+    kept = (
+        character if character.isprintable() else visible_replacement(character)
+        for character in limit_stacked_marks(text)
+    )
     return " ".join("".join(kept).split())
 
 
-def seen_of(character: str) -> str:
-    """What is left of one that is not printed."""
+def visible_replacement(character: str) -> str:
+    """Replace a character that cannot be printed: keep joiners, drop format characters, else a space."""
     if character in JOINERS:
         return character
     return "" if unicodedata.category(character) == "Cf" else " "
 
 
-def said(text: str) -> Said:
+def make_quote(text: str) -> Quote:
     strong = (unicodedata.bidirectional(character) for character in text)
     first = next((kind for kind in strong if kind in ("L", *RIGHT_TO_LEFT)), "L")
-    return Said(text, "rtl" if first in RIGHT_TO_LEFT else "ltr")
+    return Quote(text, "rtl" if first in RIGHT_TO_LEFT else "ltr")

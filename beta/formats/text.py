@@ -14,98 +14,101 @@ from portal.base.text import limit_marks
 from portal.base.words import format_count
 
 LONGEST_COMMENT = 1_000
-# So many marks may stand upon one letter; no language has more, and more would tower over the lines above.
+# Combining marks allowed on one letter. No language has more, and stacks of them cover the lines above.
 MOST_MARKS = 4
 
 
-def lines_of(report: Report) -> list[str]:
-    """In the language that is active."""
+def render_lines(report: Report) -> list[str]:
+    """Return the lines in the active language."""
     lines = [
-        *heading(report),
+        *heading_lines(report),
         "",
-        *conditions(report),
+        *condition_lines(report),
         "",
-        *figures(report),
+        *figure_lines(report),
         "",
-        *open_bugs(report),
+        *bug_lines(report),
         "",
-        *comments(report),
+        *comment_lines(report),
     ]
-    return [few_marks(line) for line in lines]
+    return [limit_stacked_marks(line) for line in lines]
 
 
-def heading(report: Report) -> Iterator[str]:
+def heading_lines(report: Report) -> Iterator[str]:
     product = f" ({report['product']})" if report["product"] else ""
     title = _("Beta programme %(name)s") % {"name": report["programme"]}
     yield from wrapped(f"{title}{product}", WIDTH, is_whole=True)
-    words = {"period": wording.period(report), "moment": wording.moment_of(report["generated_at"])}
+    words = {"period": wording.format_period(report), "moment": wording.format_report_moment(report["generated_at"])}
     yield from wrapped(_("%(period)s, as of %(moment)s") % words, WIDTH)
     yield ""
-    yield _("Verdict: %(verdict)s") % {"verdict": wording.verdict_of(report["verdict"])}
-    yield from wrapped(wording.reason(report), WIDTH)
+    yield _("Verdict: %(verdict)s") % {"verdict": wording.verdict_label(report["verdict"])}
+    yield from wrapped(wording.explain_verdict(report), WIDTH)
 
 
-def conditions(report: Report) -> list[str]:
+def condition_lines(report: Report) -> list[str]:
     rows = [
         (
-            wording.name_of(condition),
-            wording.outcome_of(condition),
-            wording.value_of(condition),
-            wording.target_of(condition),
+            wording.condition_name(condition),
+            wording.condition_outcome(condition),
+            wording.condition_value(condition),
+            wording.condition_target(condition),
         )
         for condition in report["conditions"]
     ]
     return table((_("condition"), _("outcome"), _("value"), _("needed")), rows)
 
 
-def figures(report: Report) -> Iterator[str]:
-    facts = [(fact.label, fact.value, fact.change) for fact in wording.facts(report)]
+def figure_lines(report: Report) -> Iterator[str]:
+    facts = [(fact.label, fact.value, fact.change) for fact in wording.list_facts(report)]
     yield from table((_("figure"), _("value"), _("change")), facts, right_from=1)
     before = report["previous"]
     if before is not None:
-        words = {"moment": wording.moment_of(before["generated_at"]), "verdict": wording.verdict_of(before["verdict"])}
+        words = {
+            "moment": wording.format_report_moment(before["generated_at"]),
+            "verdict": wording.verdict_label(before["verdict"]),
+        }
         yield from wrapped(_("Changes are since the report of %(moment)s: %(verdict)s.") % words, WIDTH)
 
 
-def open_bugs(report: Report) -> Iterator[str]:
+def bug_lines(report: Report) -> Iterator[str]:
     bugs, count = report["open_bugs"], report["bugs"]["critical_high_open"]
     if not bugs:
         yield _("No critical or high bug is open.")
         return
     yield _("Critical and high bugs that are open")
     for bug in bugs:
-        yield from wrapped(about(bug), WIDTH, is_whole=True)
+        yield from wrapped(summarize_bug(bug), WIDTH, is_whole=True)
         yield from indented(bug["comment"], is_whole=True)
     if count > len(bugs):
         yield _("and %(count)s more") % {"count": format_count(count - len(bugs))}
 
 
-def about(bug: OpenBug) -> str:
+def summarize_bug(bug: OpenBug) -> str:
     """`#12, critical, open, 2026-03-10 09:12:44 UTC, 6.0.3, /scoring`"""
     severity, status = BetaFeedback.Severity(bug["severity"]).label, BetaFeedback.Status(bug["status"]).label
-    told = [str(severity), str(status), wording.moment_of(bug["given_at"]), bug["app_version"], bug["page"]]
+    told = [str(severity), str(status), wording.format_report_moment(bug["given_at"]), bug["app_version"], bug["page"]]
     return ", ".join([f"#{bug['id']}", *filter(None, told)])
 
 
-def comments(report: Report) -> Iterator[str]:
-    """The first line of each begins with its place."""
+def comment_lines(report: Report) -> Iterator[str]:
+    """Number the comments on their first lines."""
     if not report["ux_comments"]:
         yield _("No comment on usability.")
         return
     yield _("Latest comments on usability")
     for number, comment in enumerate(report["ux_comments"], 1):
-        first, *others = indented(shortened(comment), is_whole=True) or [""]
+        first, *others = indented(shorten_comment(comment), is_whole=True) or [""]
         yield f"{number:>2}. {first.lstrip()}".rstrip()
         yield from others
 
 
-def shortened(comment: str, longest: int = LONGEST_COMMENT) -> str:
+def shorten_comment(comment: str, longest: int = LONGEST_COMMENT) -> str:
     if len(comment) <= longest:
         return comment
     remark = _("(%(count)s characters in all)") % {"count": format_count(len(comment))}
     return f"{comment[:longest]}… {remark}"
 
 
-def few_marks(text: str) -> str:
-    """Remove the marks that would tower over the lines above."""
+def limit_stacked_marks(text: str) -> str:
+    """Strip combining marks that would cover the lines above."""
     return limit_marks(text, MOST_MARKS)

@@ -1,4 +1,4 @@
-"""The report as a workbook for people: numbers are numbers, days are days, and charts are the spreadsheet's own."""
+"""The report as an XLSX workbook: numbers and days are typed, and charts are the spreadsheet's own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from openpyxl.chart.axis import DateAxis
 from openpyxl.styles import Alignment, Font
 from openpyxl.utils import get_column_letter
 
-from beta.formats.text import few_marks
+from beta.formats.text import limit_stacked_marks
 from beta.models import BEST_SCORE, BetaFeedback
 from beta.report import wording
 from beta.report.gather import Report
@@ -26,7 +26,7 @@ from portal.desk.exports import NOT_IN_XML, workbook_cell
 
 TEXT, NUMBER, DAY, MOMENT = "", "0", "yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"
 COUNT, SCORE, SIGNED, MILLISECONDS, SHARE = "#,##0", "0.00", "+0;-0;0", '#,##0.0" ms"', "0.00%"
-# The figures in the order of `wording.facts`: where each stands in the report and in that before, and how it is shown.
+# Section, name, name in the previous report and number format of each figure, in the order of `wording.list_facts`.
 FIGURES = (
     ("participants", "count", "participants", COUNT),
     ("score", "average", "average", SCORE),
@@ -41,7 +41,13 @@ FIGURES = (
     ("performance", "p95_ms", "", MILLISECONDS),
     ("performance", "error_rate", "error_rate", SHARE),
 )
-FORMS = {"participants": COUNT, "score": SCORE, "critical_bugs": COUNT, "latency": MILLISECONDS, "error_rate": SHARE}
+NUMBER_FORMATS = {
+    "participants": COUNT,
+    "score": SCORE,
+    "critical_bugs": COUNT,
+    "latency": MILLISECONDS,
+    "error_rate": SHARE,
+}
 FONT = "Calibri"
 BOLD, LARGE = Font(FONT, 11, bold=True), Font(FONT, 16, bold=True)
 LEFT, CENTRE, RIGHT = (Alignment(horizontal=side) for side in ("left", "center", "right"))
@@ -51,8 +57,8 @@ NARROW, USUAL, WIDE, WIDEST = 10, 20, 40, 90  # in characters
 LINE_HEIGHT, MOST_LINES = 15, 27  # in points; a row is 409 high at most
 
 
-def xlsx_of(report: Report) -> bytes:
-    """In the language that is active."""
+def render_xlsx(report: Report) -> bytes:
+    """Return the workbook in the active language."""
     book = Workbook()
     book.remove(book.active)
     book.properties.title, book.properties.creator = NOT_IN_XML.sub("", report["programme"]), "Vigie"
@@ -81,65 +87,70 @@ def fill_report(sheet: Any, report: Report) -> None:
     for line, value, font in (
         (1, report["programme"], LARGE),
         (2, report["product"], None),
-        (3, wording.period(report), None),
-        (4, local(report["generated_at"]), None),
-        (6, wording.verdict_of(report["verdict"]), LARGE),
-        (7, wording.reason(report), None),
+        (3, wording.format_period(report), None),
+        (4, to_local_time(report["generated_at"]), None),
+        (6, wording.verdict_label(report["verdict"]), LARGE),
+        (7, wording.explain_verdict(report), None),
     ):
-        put(sheet, line, 1, value, MOMENT if line == 4 else TEXT, font=font, alignment=LEFT)
-    put_conditions(sheet, 9, report["conditions"])
-    put_figures(sheet, 11 + len(report["conditions"]), report)
+        write_cell(sheet, line, 1, value, MOMENT if line == 4 else TEXT, font=font, alignment=LEFT)
+    write_conditions(sheet, 9, report["conditions"])
+    write_figures(sheet, 11 + len(report["conditions"]), report)
 
 
-def put_conditions(sheet: Any, line: int, conditions: Sequence[Condition]) -> None:
-    put_header(sheet, line, [_("Condition"), _("Outcome"), _("Value"), _("Needed")], [TEXT, TEXT, COUNT, COUNT])
+def write_conditions(sheet: Any, line: int, conditions: Sequence[Condition]) -> None:
+    write_header(sheet, line, [_("Condition"), _("Outcome"), _("Value"), _("Needed")], [TEXT, TEXT, COUNT, COUNT])
     for number, condition in enumerate(conditions, line + 1):
-        sign, form = wording.SIGNS[condition["name"]], FORMS[condition["name"]]
-        row = [wording.name_of(condition), wording.outcome_of(condition), condition["value"], condition["target"]]
-        put_row(sheet, number, row, [TEXT, TEXT, form, f'"{sign} "{form}'])
+        sign, form = wording.SIGNS[condition["name"]], NUMBER_FORMATS[condition["name"]]
+        row = [
+            wording.condition_name(condition),
+            wording.condition_outcome(condition),
+            condition["value"],
+            condition["target"],
+        ]
+        write_row(sheet, number, row, [TEXT, TEXT, form, f'"{sign} "{form}'])
 
 
-def put_figures(sheet: Any, line: int, report: Report) -> None:
+def write_figures(sheet: Any, line: int, report: Report) -> None:
     before: dict[str, Any] = {**report["previous"]} if report["previous"] else {}
     header = [_("Figure"), "", _("Value"), _("Previous report") if before else ""]
-    put_header(sheet, line, header, [TEXT, TEXT, COUNT, COUNT])
-    named = zip(wording.facts(report), FIGURES, strict=True)
+    write_header(sheet, line, header, [TEXT, TEXT, COUNT, COUNT])
+    named = zip(wording.list_facts(report), FIGURES, strict=True)
     for number, (fact, (section, name, earlier, form)) in enumerate(named, line + 1):
         members: dict[str, Any] = report[section]  # type: ignore[literal-required]
-        put_row(sheet, number, [fact.label, "", members[name], before.get(earlier)], [TEXT, TEXT, form, form])
+        write_row(sheet, number, [fact.label, "", members[name], before.get(earlier)], [TEXT, TEXT, form, form])
 
 
 def fill_scores(sheet: Any, report: Report) -> None:
-    """Who gave which score, and beside it how it went day by day."""
+    """Write the distribution of the scores and, beside it, their average day by day."""
     set_widths(sheet, NARROW, USUAL, NARROW, USUAL, USUAL, USUAL, USUAL)
-    put_table(sheet, [_("Score"), _("Participants")], list(enumerate(report["score"]["counts"])), [NUMBER, COUNT])
+    write_table(sheet, [_("Score"), _("Participants")], list(enumerate(report["score"]["counts"])), [NUMBER, COUNT])
     trend = report["trend"]
-    days = [(day_of(each["day"]), each["participants"], each["average"], each["nps"]) for each in trend]
+    days = [(parse_day(each["day"]), each["participants"], each["average"], each["nps"]) for each in trend]
     header = [_("Day"), _("Participants"), _("Average score"), _("Net Promoter Score")]
-    put_table(sheet, header, days, [DAY, COUNT, SCORE, SIGNED], first=4)
+    write_table(sheet, header, days, [DAY, COUNT, SCORE, SIGNED], first=4)
     bars = BarChart()
     bars.gapWidth = 40
-    draw(sheet, bars, "I2", _("Participants by score"), values=2, names=1, rows=BEST_SCORE + 1)
+    add_chart(sheet, bars, "I2", _("Participants by score"), values=2, names=1, rows=BEST_SCORE + 1)
     if days:
-        average = by_day()
+        average = daily_line_chart()
         average.y_axis.scaling.min, average.y_axis.scaling.max = 0, BEST_SCORE
-        draw(sheet, average, "I20", _("Average score"), values=6, names=4, rows=len(days))
+        add_chart(sheet, average, "I20", _("Average score"), values=6, names=4, rows=len(days))
 
 
 def fill_response_times(sheet: Any, report: Report) -> None:
     set_widths(sheet, *[USUAL] * 5)
     days = [
-        (day_of(each["day"]), each["checks"], each["failures"], each["failures"] / each["checks"], each["mean_ms"])
+        (parse_day(each["day"]), each["checks"], each["failures"], each["failures"] / each["checks"], each["mean_ms"])
         for each in report["performance"]["days"]
     ]
     header = [_("Day (UTC)"), _("Checks"), _("Failures"), _("Error rate"), _("Mean response time")]
-    put_table(sheet, header, days, [DAY, COUNT, COUNT, SHARE, MILLISECONDS])
+    write_table(sheet, header, days, [DAY, COUNT, COUNT, SHARE, MILLISECONDS])
     if days:
-        draw(sheet, by_day(), "G2", _("Mean response time"), values=5, names=1, rows=len(days))
+        add_chart(sheet, daily_line_chart(), "G2", _("Mean response time"), values=5, names=1, rows=len(days))
 
 
 def fill_bugs(sheet: Any, report: Report) -> None:
-    """Those that are critical or high, and open."""
+    """Write the critical and high bugs that are open."""
     set_widths(sheet, NARROW, USUAL, USUAL, USUAL, USUAL, WIDE, WIDEST)
     header = [_("Number"), _("Severity"), _("Status"), _("Given"), _("Version"), _("Page"), _("Comment")]
     rows = [
@@ -147,50 +158,50 @@ def fill_bugs(sheet: Any, report: Report) -> None:
             bug["id"],
             str(BetaFeedback.Severity(bug["severity"]).label),
             str(BetaFeedback.Status(bug["status"]).label),
-            local(bug["given_at"]),
+            to_local_time(bug["given_at"]),
             bug["app_version"],
             bug["page"],
             bug["comment"],
         )
         for bug in report["open_bugs"]
     ]
-    put_table(sheet, header, rows, [NUMBER, TEXT, TEXT, MOMENT, TEXT, TEXT, TEXT])
+    write_table(sheet, header, rows, [NUMBER, TEXT, TEXT, MOMENT, TEXT, TEXT, TEXT])
 
 
 def fill_comments(sheet: Any, report: Report) -> None:
     set_widths(sheet, WIDE + WIDEST)
-    put_table(sheet, [_("Latest comments on usability")], [(comment,) for comment in report["ux_comments"]], [TEXT])
+    write_table(sheet, [_("Latest comments on usability")], [(comment,) for comment in report["ux_comments"]], [TEXT])
 
 
 # --- Cells -----------------------------------------------------------------------------------------------------------
 
 
-def put_table(
+def write_table(
     sheet: Any, header: Sequence[str], rows: Sequence[Sequence[Any]], forms: Sequence[str], *, first: int = 1
 ) -> None:
-    """From the first line on, which stays in sight; `first` is its first column."""
-    put_header(sheet, 1, header, forms, first=first)
+    """Write a table from the top, with a frozen header. `first` is its first column."""
+    write_header(sheet, 1, header, forms, first=first)
     sheet.freeze_panes = "A2"
     for line, row in enumerate(rows, 2):
-        put_row(sheet, line, row, forms, first=first)
+        write_row(sheet, line, row, forms, first=first)
 
 
-def put_header(sheet: Any, line: int, titles: Sequence[str], forms: Sequence[str], *, first: int = 1) -> None:
+def write_header(sheet: Any, line: int, titles: Sequence[str], forms: Sequence[str], *, first: int = 1) -> None:
     for column, (title, form) in enumerate(zip(titles, forms, strict=True), first):
-        put(sheet, line, column, title, font=BOLD, alignment=ALIGNMENTS.get(form, RIGHT if form else LEFT))
-    fit(sheet, line, titles, first)
+        write_cell(sheet, line, column, title, font=BOLD, alignment=ALIGNMENTS.get(form, RIGHT if form else LEFT))
+    fit_row_height(sheet, line, titles, first)
 
 
-def put_row(sheet: Any, line: int, row: Sequence[Any], forms: Sequence[str], *, first: int = 1) -> None:
+def write_row(sheet: Any, line: int, row: Sequence[Any], forms: Sequence[str], *, first: int = 1) -> None:
     for column, (value, form) in enumerate(zip(row, forms, strict=True), first):
-        put(sheet, line, column, value, form)
-    fit(sheet, line, row, first)
+        write_cell(sheet, line, column, value, form)
+    fit_row_height(sheet, line, row, first)
 
 
-def fit(sheet: Any, line: int, row: Sequence[Any], first: int) -> None:
-    """Breaks its texts, and makes the line as high as the longest asks for: not every program does that by itself."""
+def fit_row_height(sheet: Any, line: int, row: Sequence[Any], first: int) -> None:
+    """Wrap the texts of a row and set its height: not every program does that by itself."""
     texts = [(value, column) for column, value in enumerate(row, first) if isinstance(value, str)]
-    lines = max((lines_of(text, width_at(sheet, column)) for text, column in texts), default=1)
+    lines = max((count_lines(text, column_width(sheet, column)) for text, column in texts), default=1)
     if lines == 1:
         return
     sheet.row_dimensions[line].height = LINE_HEIGHT * lines
@@ -199,13 +210,13 @@ def fit(sheet: Any, line: int, row: Sequence[Any], first: int) -> None:
         cell.alignment = Alignment(horizontal=cell.alignment.horizontal, vertical="top", wrap_text=True)
 
 
-def put(
+def write_cell(
     sheet: Any, line: int, column: int, value: Any, form: str = TEXT, *, font: Any = None, alignment: Any = None
 ) -> None:
-    """A text safe to open that towers over no other line. None leaves the cell empty."""
+    """Escape formulas and strip stacked combining marks; None writes nothing."""
     if value is None or value == "":
         return
-    value = few_marks(value) if isinstance(value, str) else value
+    value = limit_stacked_marks(value) if isinstance(value, str) else value
     cell = sheet.cell(line, column, value if isinstance(value, date) else workbook_cell(value))
     alignment = alignment or ALIGNMENTS.get(form)
     if alignment is not None:
@@ -216,13 +227,13 @@ def put(
         cell.font = font
 
 
-def lines_of(text: str, width: float) -> int:
-    """About how many a text takes in bold, as far as a row is high."""
+def count_lines(text: str, width: float) -> int:
+    """Estimate the lines of a text in bold, MOST_LINES at most."""
     parts = text[: int(width) * MOST_LINES].split("\n")
     return min(sum(max(1, math.ceil(1.1 * width_of(part) / width)) for part in parts), MOST_LINES)
 
 
-def width_at(sheet: Any, column: int) -> float:
+def column_width(sheet: Any, column: int) -> float:
     return float(sheet.column_dimensions[get_column_letter(column)].width)
 
 
@@ -231,20 +242,20 @@ def set_widths(sheet: Any, *widths: int) -> None:
         sheet.column_dimensions[get_column_letter(column)].width = width
 
 
-def day_of(text: str) -> date:
+def parse_day(text: str) -> date:
     return date.fromisoformat(text)
 
 
-def local(text: str) -> datetime:
-    """A moment in the portal's time zone, which a spreadsheet has no word for."""
+def to_local_time(text: str) -> datetime:
+    """Convert a time to the portal's time zone and drop the zone: spreadsheets have none."""
     return timezone.localtime(datetime.fromisoformat(text)).replace(tzinfo=None)
 
 
 # --- Charts ----------------------------------------------------------------------------------------------------------
 
 
-def by_day() -> LineChart:
-    """A line over days, those that are missing included."""
+def daily_line_chart() -> LineChart:
+    """Return a line chart on a time axis, on which missing days leave a gap."""
     chart = LineChart()
     chart.x_axis = DateAxis(crossAx=chart.y_axis.axId)
     chart.x_axis.number_format = DAY
@@ -252,8 +263,8 @@ def by_day() -> LineChart:
     return chart
 
 
-def draw(sheet: Any, chart: Any, place: str, title: str, *, values: int, names: int, rows: int) -> None:
-    """A chart of one column, named by another; the first line is their header."""
+def add_chart(sheet: Any, chart: Any, place: str, title: str, *, values: int, names: int, rows: int) -> None:
+    """Add a chart of the column `values`, labelled by the column `names`; both have a header in the first row."""
     chart.title, chart.legend = title, None
     chart.width, chart.height = CHART_WIDTH, CHART_HEIGHT
     chart.x_axis.delete = chart.y_axis.delete = False

@@ -1,7 +1,7 @@
-"""The report of a programme: one dictionary, from live data, that every format and every snapshot is made of.
+"""Build the report of a programme from live data: one dictionary, the source of every format and snapshot.
 
-`LatestScores` says which score of a participant counts. Days of feedback are those of the portal's time zone, days of
-checks those of UTC.
+`LatestScores` decides which score of a participant counts. Days of feedback are in the portal's time zone, days of
+checks in UTC.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from portal.base.moments import format_iso
 from portal.base.text import truncate_text
 from portal.base.words import round_half_up, round_to_integer
 
-# Net Promoter Score: who gives 9 or 10 promotes, who gives 6 or less detracts.
+# Net Promoter Score: 9 and 10 are promoters, 6 and less detractors.
 PROMOTES, DETRACTS = 9, 6
 SHOWN_COMMENTS = 5
 SHOWN_BUGS = 20
@@ -38,7 +38,7 @@ class Participants(TypedDict):
 
 
 class Score(TypedDict):
-    """`counts` are the participants by the score they gave, from 0 to 10. Average and NPS are None without a score."""
+    """`counts` are the participants by score, from 0 to 10. Average and NPS are None without scores."""
 
     average: float | None
     target: float
@@ -55,7 +55,7 @@ class Bugs(TypedDict):
 
 
 class DayOfChecks(TypedDict):
-    """Every attempt is a check here, so that a retry hides no failure."""
+    """Each attempt counts as a check, so that retries hide no failures."""
 
     day: str
     checks: int
@@ -64,7 +64,7 @@ class DayOfChecks(TypedDict):
 
 
 class Performance(TypedDict):
-    """Of the programme's targets between its dates, every attempt as a check; `error_rate` is from 0 to 1."""
+    """Checks of the programme's targets between its dates, each attempt as one; `error_rate` is from 0 to 1."""
 
     checks: int
     mean_ms: float | None
@@ -84,7 +84,7 @@ class OpenBug(TypedDict):
 
 
 class DayOfScores(TypedDict):
-    """How it stood at the end of a day on which somebody gave a score."""
+    """Scores at the end of a day on which somebody gave one."""
 
     day: str
     participants: int
@@ -93,7 +93,7 @@ class DayOfScores(TypedDict):
 
 
 class Previous(TypedDict):
-    """The figures of the snapshot before."""
+    """Figures of the previous snapshot."""
 
     generated_at: str
     verdict: str
@@ -106,7 +106,7 @@ class Previous(TypedDict):
 
 
 class Report(TypedDict):
-    """`starts` and `ends` are days, `generated_at` is a moment. `open_bugs` are the gravest and oldest, 20 at most."""
+    """`starts` and `ends` are days, `generated_at` is a time. `open_bugs` are the worst and oldest, 20 at most."""
 
     programme: str
     product: str
@@ -125,10 +125,10 @@ class Report(TypedDict):
     previous: Previous | None
 
 
-def report_of(programme: BetaProgramme, now: datetime) -> Report:
-    """As it stands, from ten queries.
+def build_report(programme: BetaProgramme, now: datetime) -> Report:
+    """Build the report with ten queries.
 
-    What comes in meanwhile is for the next report, so that all parts of this one are of the same feedback. What is
+    Feedback that arrives meanwhile is left to the next report, so that all parts count the same rows. A row that is
     triaged or erased meanwhile may be in one part and not in another.
     """
     feedback = BetaFeedback.objects.filter(programme=programme)
@@ -137,10 +137,10 @@ def report_of(programme: BetaProgramme, now: datetime) -> Report:
     participants, bugs = feedback.values("participant").distinct().count(), feedback.bugs().count()
     grave = feedback.bugs().unsettled().grave()
     grave_count = grave.count()
-    scores, trend = scores_of(feedback)
-    performance, checks = performance_of(programme)
-    figures = figures_of(scores, participants, grave_count, checks)
-    found = verdict.conditions(figures, thresholds_of(programme))
+    scores, trend = gather_scores(feedback)
+    performance, checks = gather_performance(programme)
+    figures = make_figures(scores, participants, grave_count, checks)
+    found = verdict.evaluate_conditions(figures, make_thresholds(programme))
     return {
         "programme": programme.name,
         "product": programme.product,
@@ -151,27 +151,27 @@ def report_of(programme: BetaProgramme, now: datetime) -> Report:
         "score": {
             "average": figures.average,
             "target": float(programme.score_target),
-            "nps": nps_of(scores),
+            "nps": calculate_nps(scores),
             "promoters": sum(scores[PROMOTES:]),
             "passives": sum(scores[DETRACTS + 1 : PROMOTES]),
             "detractors": sum(scores[: DETRACTS + 1]),
             "counts": scores,
         },
         "bugs": {"total": bugs, "critical_high_open": grave_count},
-        "open_bugs": [described_bug(bug) for bug in gravest_first(grave)[:SHOWN_BUGS]],
+        "open_bugs": [describe_open_bug(bug) for bug in order_by_gravity(grave)[:SHOWN_BUGS]],
         "performance": performance | {"mean_ms": figures.latency_ms, "error_rate": figures.error_rate},
         "ux_comments": latest_comments(feedback),
         "conditions": found,
-        "verdict": verdict.verdict(found),
+        "verdict": verdict.decide_verdict(found),
         "trend": trend,
-        "previous": previous_of(programme),
+        "previous": previous_figures(programme),
     }
 
 
-def figures_of(
+def make_figures(
     scores: Sequence[int], participants: int = 0, grave_bugs: int = 0, checks: uptime.Figures | None = None
 ) -> verdict.Figures:
-    """What is judged. `scores` are how many gave each from 0 to 10; no `checks` where there are no targets."""
+    """Make the figures of a verdict. `scores` are the participants by score; `checks` is None without targets."""
     return verdict.Figures(
         participants=participants,
         score_sum=sum(score * count for score, count in enumerate(scores)),
@@ -183,7 +183,7 @@ def figures_of(
     )
 
 
-def thresholds_of(programme: BetaProgramme) -> verdict.Thresholds:
+def make_thresholds(programme: BetaProgramme) -> verdict.Thresholds:
     return verdict.Thresholds(
         programme.participants_target,
         programme.score_target,
@@ -195,16 +195,16 @@ def thresholds_of(programme: BetaProgramme) -> verdict.Thresholds:
 # --- Scores ----------------------------------------------------------------------------------------------------------
 
 
-def nps_of(counts: Sequence[int]) -> int | None:
-    """The share of promoters less that of detractors, from -100 to 100; None without a score."""
+def calculate_nps(counts: Sequence[int]) -> int | None:
+    """Return the percentage of promoters minus that of detractors, from -100 to 100; None without scores."""
     given = sum(counts)
     return round_to_integer(100 * (sum(counts[PROMOTES:]) - sum(counts[: DETRACTS + 1])) / given) if given else None
 
 
 class LatestScores:
-    """Participants by the score that counts, from 0 to 10: the latest of each. Scores are added oldest first.
+    """Participants by their latest score, from 0 to 10. Scores are added oldest first.
 
-    A score by token is never replaced by one by the public key, which anybody can send in anybody's name.
+    A score by the public key never replaces one by token: anybody can send it in anybody's name.
     """
 
     def __init__(self) -> None:
@@ -223,20 +223,20 @@ class LatestScores:
         self.counts[score] += 1
 
 
-def scores_of(feedback: BetaFeedbackQuerySet) -> tuple[list[int], list[DayOfScores]]:
-    """How many gave each score from 0 to 10, and how that stood day by day; one query."""
+def gather_scores(feedback: BetaFeedbackQuerySet) -> tuple[list[int], list[DayOfScores]]:
+    """Return the participants by score and the scores day by day, with one query."""
     rows = feedback.exclude(nps_score=None).order_by("given_at", "id")
     given = rows.values_list(uptime.Seconds("given_at"), "participant", "nps_score", "source")
     scores, days = LatestScores(), dict[date, DayOfScores]()
-    for day, of_day in groupby(given.iterator(chunk_size=2_000), day_by(timezone.get_current_timezone())):
+    for day, of_day in groupby(given.iterator(chunk_size=2_000), make_day_getter(timezone.get_current_timezone())):
         for _seconds, *score in of_day:
             scores.add(*score)
-        days[day] = standing(day, scores.counts)
+        days[day] = summarize_scores(day, scores.counts)
     return scores.counts, list(days.values())
 
 
-def day_by(zone: tzinfo) -> Callable[[tuple[int, str, int, str]], date]:
-    """Of rows one after the other: to ask the zone for each would take longer than all the rest."""
+def make_day_getter(zone: tzinfo) -> Callable[[tuple[int, str, int, str]], date]:
+    """Return a function that gives the day of each row, in order. Converting every row would dominate the report."""
     day, ends = date.min, -math.inf
 
     def day_of(row: tuple[int, str, int, str]) -> date:
@@ -249,24 +249,24 @@ def day_by(zone: tzinfo) -> Callable[[tuple[int, str, int, str]], date]:
     return day_of
 
 
-def standing(day: date, counts: Sequence[int]) -> DayOfScores:
+def summarize_scores(day: date, counts: Sequence[int]) -> DayOfScores:
     return {
         "day": day.isoformat(),
         "participants": sum(counts),
-        "average": figures_of(counts).average or 0.0,
-        "nps": nps_of(counts) or 0,
+        "average": make_figures(counts).average or 0.0,
+        "nps": calculate_nps(counts) or 0,
     }
 
 
 # --- Bugs and comments -----------------------------------------------------------------------------------------------
 
 
-def gravest_first(bugs: BetaFeedbackQuerySet) -> BetaFeedbackQuerySet:
+def order_by_gravity(bugs: BetaFeedbackQuerySet) -> BetaFeedbackQuerySet:
     rank = Case(When(severity=BetaFeedback.Severity.CRITICAL, then=Value(0)), default=Value(1))
     return bugs.order_by(rank, "given_at", "id")
 
 
-def described_bug(bug: BetaFeedback) -> OpenBug:
+def describe_open_bug(bug: BetaFeedback) -> OpenBug:
     return {
         "id": bug.pk,
         "severity": bug.severity,
@@ -279,7 +279,7 @@ def described_bug(bug: BetaFeedback) -> OpenBug:
 
 
 def latest_comments(feedback: BetaFeedbackQuerySet) -> list[str]:
-    """The five latest about usability, newest first."""
+    """Return the five latest comments on usability, newest first."""
     about = feedback.filter(type=BetaFeedback.Type.UX).exclude(comment="").order_by("-given_at", "-id")
     return list(about.values_list("comment", flat=True)[:SHOWN_COMMENTS])
 
@@ -287,34 +287,36 @@ def latest_comments(feedback: BetaFeedbackQuerySet) -> list[str]:
 # --- Performance -----------------------------------------------------------------------------------------------------
 
 
-def performance_of(programme: BetaProgramme) -> tuple[Performance, uptime.Figures | None]:
-    """What is told of it, and the figures that are judged: None where the programme has no targets."""
+def gather_performance(programme: BetaProgramme) -> tuple[Performance, uptime.Figures | None]:
+    """Return the performance and the figures for the verdict, None if the programme has no targets."""
     targets = list(Target.objects.filter(beta_programme=programme).values_list("pk", flat=True))
-    parts = parts_of(programme, targets) if targets else []
+    parts = read_daily_rollups(programme, targets) if targets else []
     figures = uptime.summed(parts)
     performance: Performance = {
         "checks": figures.attempts,
         "mean_ms": None,
         "p95_ms": None if figures.p95_ms is None else round_half_up(figures.p95_ms, 1),
         "error_rate": None,
-        "days": days_of(parts),
+        "days": summarize_days(parts),
     }
     return performance, figures if targets else None
 
 
-def parts_of(programme: BetaProgramme, targets: list[int]) -> list[uptime.Part]:
-    """The days of the programme, all targets together."""
+def read_daily_rollups(programme: BetaProgramme, targets: list[int]) -> list[uptime.Part]:
+    """Read the daily rollups of all targets between the programme's dates."""
     until = programme.ends + timedelta(days=1) if programme.ends else None
-    found = uptime.parts_of(targets, Rollup.Period.DAY, midnight(programme.starts), midnight(until) if until else None)
+    found = uptime.parts_of(
+        targets, Rollup.Period.DAY, utc_midnight(programme.starts), utc_midnight(until) if until else None
+    )
     return [part for parts in found.values() for part in parts]
 
 
-def midnight(day: date) -> datetime:
+def utc_midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, UTC)
 
 
-def days_of(parts: Sequence[uptime.Part]) -> list[DayOfChecks]:
-    """Oldest first; a day without a check that counts is left out."""
+def summarize_days(parts: Sequence[uptime.Part]) -> list[DayOfChecks]:
+    """Sum up each day over all targets, oldest first. Days without checks that count are left out."""
     by_day: dict[int, list[uptime.Part]] = {}
     for part in parts:
         by_day.setdefault(part.start, []).append(part)
@@ -331,19 +333,19 @@ def days_of(parts: Sequence[uptime.Part]) -> list[DayOfChecks]:
     ]
 
 
-# --- The snapshot before ---------------------------------------------------------------------------------------------
+# --- The previous snapshot -------------------------------------------------------------------------------------------
 
 
 def newest_snapshot(programme: BetaProgramme) -> BetaSnapshot | None:
     return BetaSnapshot.objects.filter(programme=programme).order_by("-id").first()
 
 
-def previous_of(programme: BetaProgramme) -> Previous | None:
+def previous_figures(programme: BetaProgramme) -> Previous | None:
     snapshot = newest_snapshot(programme)
-    return None if snapshot is None else compared(snapshot.data)
+    return None if snapshot is None else figures_to_compare(snapshot.data)
 
 
-def compared(report: Report) -> Previous:
+def figures_to_compare(report: Report) -> Previous:
     return {
         "generated_at": report["generated_at"],
         "verdict": report["verdict"],

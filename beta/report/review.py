@@ -1,4 +1,4 @@
-"""Looks at each programme's verdict: a new one is kept as a snapshot and told, and so that of the end is kept."""
+"""Review verdicts periodically: store a snapshot of a changed verdict and notify; store a last one at the end."""
 
 from __future__ import annotations
 
@@ -7,47 +7,51 @@ from datetime import date, datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
-from beta.report import notices, snapshots
-from beta.report.gather import Report, report_of
-from portal.notifications import in_portal_language, notify
+from beta.report import snapshots, wording
+from beta.report.gather import Report, build_report
+from beta.report.verdict import GO, INSUFFICIENT_DATA, NO_GO
+from portal.notifications import Notice, Severity, in_portal_language, notify
 from portal.work.jobs import Lease, LeaseLost, exclusive_lease
 from usage.consumption import midnight
 
-# One looks at a time, whatever cycle it is for: of two, each would keep and tell what the other does.
-TURN = "monitoring.beta_turn"
-# What is triaged shortly after the end may still change the verdict; later nobody is told any more.
+# One review at a time, whatever its cycle: two at once would store and send everything twice.
+REVIEW_LEASE = "monitoring.beta_turn"
+# Triage shortly after the end may still change the verdict; later changes send no notification.
 RECENT = timedelta(days=2)
+BEST_FIRST = (GO, INSUFFICIENT_DATA, NO_GO)
 log = logging.getLogger("vigie.beta")
 Reason = BetaSnapshot.Reason
 
 
-def review(lease: Lease) -> dict[str, int]:
-    """The periodic job; how many snapshots were kept. Raises LeaseLost, and Busy: whoever has the turn may be dead.
+def review_verdicts(lease: Lease) -> dict[str, int]:
+    """Run the periodic job; return the number of snapshots. Raises LeaseLost and AlreadyRunning.
 
-    Where a programme fails the others are looked at all the same, and the first failure is raised in the end.
+    If a programme fails, the others are reviewed all the same, and the first failure is raised at the end.
     """
     now, kept, failures = timezone.now(), 0, list[Exception]()
-    with exclusive_lease(TURN) as own:
-        for programme in watched(now):
+    with exclusive_lease(REVIEW_LEASE) as own:
+        for programme in programmes_to_review(now):
             try:
-                kept += see_to(programme, now, [lease, own])
+                kept += review_programme(programme, now, [lease, own])
             except LeaseLost:
                 raise
             except Exception as error:
-                log.exception("%s could not be looked at", programme.subject)
+                log.exception("%s could not be reviewed", programme.subject)
                 failures.append(error)
     if failures:
         raise failures[0]
     return {"kept": kept}
 
 
-def watched(now: datetime) -> list[BetaProgramme]:
-    """Those that run or ended lately, and those that ended and have no report of their end; one query.
+def programmes_to_review(now: datetime) -> list[BetaProgramme]:
+    """Return programmes that run or ended lately, and those without a final snapshot, with one query.
 
-    None whose feedback is deleted: what would be kept of it is that nobody said anything.
+    Programmes whose feedback is deleted are left out: their snapshot would say that there was none.
     """
     today = timezone.localdate(now)
     feedback = BetaFeedback.objects.filter(programme=OuterRef("pk"))
@@ -55,46 +59,61 @@ def watched(now: datetime) -> list[BetaProgramme]:
     of_the_end = reports.filter(taken_at__date__gt=OuterRef("ends"))
     is_recent = Q(ends=None) | Q(ends__gte=today - RECENT)
     is_missed = (Exists(feedback) | Exists(reports)) & ~Exists(of_the_end)
-    begun = BetaProgramme.objects.filter(starts__lte=today).exclude(ends__lt=snapshots.forgotten_before(now))
+    begun = BetaProgramme.objects.filter(starts__lte=today).exclude(ends__lt=snapshots.retention_cutoff(now))
     return list(begun.filter(is_recent | is_missed))
 
 
-def see_to(programme: BetaProgramme, now: datetime, leases: list[Lease]) -> bool:
-    """Whether a snapshot was kept. It and its message are written in one transaction with the leases' fences.
+def review_programme(programme: BetaProgramme, now: datetime, leases: list[Lease]) -> bool:
+    """Return True if a snapshot was stored, in one transaction with its notification and the leases' fences.
 
-    The report is made outside of it: a transaction of SQLite keeps everybody else from writing.
+    The report is built outside the transaction, which blocks all other writers on SQLite.
     """
-    report = report_of(programme, now)
+    report = build_report(programme, now)
     with transaction.atomic(), in_portal_language():
         for lease in leases:
             lease.extend()
-        before = last_verdict(programme)
-        reason = reason_to_keep(programme, report, before, now)
+        before = last_notified_verdict(programme)
+        reason = snapshot_reason(programme, report, before, now)
         if reason is None:
             return False
-        snapshot = snapshots.write(programme, report, now, reason)
+        snapshot = snapshots.write_snapshot(programme, report, now, reason)
         if before and reason == Reason.VERDICT:
-            notify(notices.changed(snapshot, before))
+            notify(verdict_change_notice(snapshot, before))
     return True
 
 
-def last_verdict(programme: BetaProgramme) -> str:
-    """The one that was told last, "" before the first. Of what somebody exported meanwhile nobody else was told."""
+def last_notified_verdict(programme: BetaProgramme) -> str:
+    """Return the verdict of the last notification, empty before the first. Exports notify nobody."""
     told = BetaSnapshot.objects.filter(programme=programme, reason=Reason.VERDICT).order_by("-id")
     return told.values_list("verdict", flat=True).first() or ""
 
 
-def reason_to_keep(programme: BetaProgramme, report: Report, before: str, now: datetime) -> Reason | None:
+def snapshot_reason(programme: BetaProgramme, report: Report, before: str, now: datetime) -> Reason | None:
     is_recent = programme.ends is None or programme.ends >= timezone.localdate(now) - RECENT
     is_news = is_recent and before != report["verdict"]
     if is_news and (before or BetaFeedback.objects.filter(programme=programme).exists()):
         return Reason.VERDICT
-    if programme.ends and now >= (over := end_of(programme.ends)):
+    if programme.ends and now >= (over := midnight_after(programme.ends)):
         taken = BetaSnapshot.objects.filter(programme=programme, taken_at__gte=over)
         return None if taken.exists() else Reason.CLOSED
     return None
 
 
-def end_of(day: date) -> datetime:
-    """Midnight after it, in the portal's time zone."""
+def midnight_after(day: date) -> datetime:
+    """Return the end of the day in the portal's time zone."""
     return midnight(day + timedelta(days=1))
+
+
+def verdict_change_notice(snapshot: BetaSnapshot, before: str) -> Notice:
+    """Build the notification of a changed verdict; `before` is the previous one's code."""
+    programme, after = snapshot.programme, snapshot.verdict
+    is_worse = BEST_FIRST.index(after) > BEST_FIRST.index(before)
+    verdicts = {"before": wording.verdict_label(before), "after": wording.verdict_label(after)}
+    return Notice(
+        subject=programme.subject,
+        severity=Severity.WARNING if is_worse else Severity.INFO,
+        title=_("%(programme)s: %(before)s → %(after)s") % {"programme": programme.name, **verdicts},
+        text=wording.explain_verdict(snapshot.data),
+        dedupe_key=f"{programme.subject}:{snapshot.pk}",
+        path=reverse("admin:beta_betaprogramme_change", args=[programme.pk]),
+    )

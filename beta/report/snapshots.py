@@ -1,4 +1,4 @@
-"""Reports that are kept as they were."""
+"""Snapshots: reports that are stored as they were."""
 
 from __future__ import annotations
 
@@ -11,64 +11,66 @@ from django.db import transaction
 from django.utils import timezone
 
 from beta.models import BetaProgramme, BetaSnapshot
-from beta.report.gather import Report, newest_snapshot, report_of
+from beta.report.gather import Report, build_report, newest_snapshot
 
-# Who takes a report in five formats within so much time has one report, although checks go on meanwhile.
+# Exports in several formats within this time share one snapshot, although checks go on meanwhile.
 AT_ONCE = timedelta(minutes=10)
 MEASURED = frozenset({"generated_at", "previous", "performance"})
 
 
-def forgotten_before(now: datetime) -> date:
-    """Of programmes that ended before this day no feedback is kept."""
+def retention_cutoff(now: datetime) -> date:
+    """Return the day before which a programme must have ended for its feedback to be deleted."""
     return timezone.localdate(now) - timedelta(days=settings.FEEDBACK_RETENTION_DAYS)
 
 
-def is_over_for_good(programme: BetaProgramme, now: datetime) -> bool:
-    return programme.ends is not None and programme.ends < forgotten_before(now)
+def is_past_retention(programme: BetaProgramme, now: datetime) -> bool:
+    return programme.ends is not None and programme.ends < retention_cutoff(now)
 
 
-def final(programme: BetaProgramme, now: datetime) -> BetaSnapshot | None:
-    """The last one of a programme that is over for good: without its feedback a live report would be NO-GO."""
-    return newest_snapshot(programme) if is_over_for_good(programme, now) else None
+def final_snapshot(programme: BetaProgramme, now: datetime) -> BetaSnapshot | None:
+    """Return the last snapshot of a programme past its retention: without feedback a live report means nothing."""
+    return newest_snapshot(programme) if is_past_retention(programme, now) else None
 
 
-def current(programme: BetaProgramme, now: datetime) -> Report:
-    """As it stands, or as it stood last."""
-    snapshot = final(programme, now)
+def current_report(programme: BetaProgramme, now: datetime) -> Report:
+    """Return the live report, or the final snapshot's."""
+    snapshot = final_snapshot(programme, now)
     if snapshot is None:
-        return report_of(programme, now)
+        return build_report(programme, now)
     report: Report = snapshot.data
     return report
 
 
-def keep(programme: BetaProgramme, now: datetime, reason: BetaSnapshot.Reason, taken_by: str = "") -> BetaSnapshot:
-    """The current report as a snapshot; one of the last ten minutes where nothing but measures has changed.
+def take_snapshot(
+    programme: BetaProgramme, now: datetime, reason: BetaSnapshot.Reason, taken_by: str = ""
+) -> BetaSnapshot:
+    """Store the current report. Return a snapshot of the last ten minutes if only measurements have changed since.
 
-    Whoever waited for another one's has an earlier `now` than that. The report is made outside of the transaction,
-    which keeps everybody else from writing on SQLite.
+    A caller that waited for another's snapshot has an earlier `now`, hence `abs`. The report is built outside the
+    transaction, which blocks all other writers on SQLite.
     """
-    if (last := final(programme, now)) is not None:
+    if (last := final_snapshot(programme, now)) is not None:
         return last
-    report = report_of(programme, now)
+    report = build_report(programme, now)
     with transaction.atomic():
         BetaProgramme.objects.select_for_update(no_key=True).get(pk=programme.pk)
         newest = newest_snapshot(programme)
         is_recent = newest is not None and abs(now - newest.taken_at) < AT_ONCE
-        if newest is not None and is_recent and substance_of(newest.data) == substance_of(report):
+        if newest is not None and is_recent and comparable_content(newest.data) == comparable_content(report):
             return newest
-        return write(programme, report, now, reason, taken_by)
+        return write_snapshot(programme, report, now, reason, taken_by)
 
 
-def write(
+def write_snapshot(
     programme: BetaProgramme, report: Report, now: datetime, reason: BetaSnapshot.Reason, taken_by: str = ""
 ) -> BetaSnapshot:
-    """A snapshot of that report, whatever was kept before."""
+    """Store the report, whatever was stored before."""
     return BetaSnapshot.objects.create(
         programme=programme, taken_at=now, verdict=report["verdict"], reason=reason, taken_by=taken_by, data=report
     )
 
 
-def substance_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What people said and what follows of it: how conditions are met, but not by how much."""
+def comparable_content(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes two reports differ: feedback and outcomes of conditions, but no measurements."""
     said = {name: value for name, value in report.items() if name not in MEASURED}
     return said | {"conditions": [(each["name"], each["target"], each["ok"]) for each in report["conditions"]]}

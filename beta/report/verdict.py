@@ -1,8 +1,8 @@
-"""Whether a programme may go: figures and thresholds in, conditions and verdict out. No database.
+"""Decide whether a product is ready: figures and thresholds in, conditions and verdict out, without a database.
 
-Figures are rounded down, to hundredths of a score, tenths of a millisecond and hundredths of a percent, and judged as
-they are shown. Since no threshold has more digits, this decides as the exact figures would, with one exception: an
-error rate that is not 0 is shown as 0.01 % at least, so a limit of 0.01 % allows no error at all.
+Figures are rounded down (to hundredths of a score, tenths of a millisecond, hundredths of a percent), so that the
+verdict agrees with what is shown. No threshold has more digits, so exact figures would decide the same, with one
+exception: an error rate above 0 is shown as at least 0.01 %, so a limit of 0.01 % allows no error at all.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CONDITIONS: dict[str, str | Promise] = {
 
 
 class Condition(TypedDict):
-    """`value` and `ok` are None where it cannot be judged. An error rate is from 0 to 1, a latency in milliseconds."""
+    """`value` and `ok` are None if unknown. An error rate is from 0 to 1, a latency in milliseconds."""
 
     name: str
     value: float | None
@@ -51,7 +51,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Figures:
-    """What is judged. `checks` is None where the programme has no target: then performance is no condition."""
+    """The figures that decide. `checks` is None without targets: then performance is no condition."""
 
     participants: int = 0
     score_sum: int = 0
@@ -63,46 +63,48 @@ class Figures:
 
     @property
     def average(self) -> float | None:
-        """Rounded down to hundredths; None without a score."""
+        """Average score, rounded down to hundredths; None without scores."""
         return self.score_sum * 100 // self.scores / 100 if self.scores else None
 
     @property
     def latency_ms(self) -> float | None:
-        """Rounded down to tenths; None where no check went well."""
+        """Mean latency, rounded down to tenths; None without a successful check."""
         return None if self.mean_ms is None else math.floor(round(self.mean_ms * 10, 6)) / 10
 
     @property
     def error_rate(self) -> float | None:
-        """From 0 to 1, rounded down to hundredths of a percent, but never to none; None without a check."""
+        """Error rate from 0 to 1, rounded down to hundredths of a percent but never to 0; None without checks."""
         return max(self.failures * 10_000 // self.checks, min(self.failures, 1)) / 10_000 if self.checks else None
 
 
-def conditions(figures: Figures, thresholds: Thresholds) -> list[Condition]:
+def evaluate_conditions(figures: Figures, thresholds: Thresholds) -> list[Condition]:
     error_rate = float(thresholds.error_percent / 100)
     found = [
-        judged("participants", figures.participants, operator.ge, thresholds.participants),
-        judged("score", figures.average, operator.ge, float(thresholds.score)),
-        judged("critical_bugs", figures.grave_bugs, operator.eq, 0),
+        evaluate_condition("participants", figures.participants, operator.ge, thresholds.participants),
+        evaluate_condition("score", figures.average, operator.ge, float(thresholds.score)),
+        evaluate_condition("critical_bugs", figures.grave_bugs, operator.eq, 0),
     ]
     if figures.checks is not None:
         found += [
-            judged("latency", figures.latency_ms, operator.lt, thresholds.latency_ms),
-            judged("error_rate", figures.error_rate, operator.lt, error_rate),
+            evaluate_condition("latency", figures.latency_ms, operator.lt, thresholds.latency_ms),
+            evaluate_condition("error_rate", figures.error_rate, operator.lt, error_rate),
         ]
     return found
 
 
-def judged(name: str, value: float | None, holds: Callable[[float, float], bool], target: float) -> Condition:
+def evaluate_condition(
+    name: str, value: float | None, holds: Callable[[float, float], bool], target: float
+) -> Condition:
     return {"name": name, "value": value, "target": target, "ok": None if value is None else holds(value, target)}
 
 
 def is_without_feedback(found: Sequence[Condition]) -> bool:
-    """Return whether nobody said anything: whoever gave feedback is a participant."""
+    """Return True if there are no participants: each piece of feedback has one."""
     return any(condition["name"] == "participants" and not condition["value"] for condition in found)
 
 
-def verdict(found: Sequence[Condition]) -> str:
-    """Return INSUFFICIENT DATA as long as there is no feedback; then what failed says NO-GO whatever is unknown."""
+def decide_verdict(found: Sequence[Condition]) -> str:
+    """Return INSUFFICIENT DATA without feedback; else a failed condition is NO-GO, even if others are unknown."""
     if is_without_feedback(found):
         return INSUFFICIENT_DATA
     if any(condition["ok"] is False for condition in found):

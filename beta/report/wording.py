@@ -1,4 +1,4 @@
-"""A report in words and figures as its reader writes them, the same on every page and in every format for people."""
+"""Localized texts and figures of a report, the same on every page and in every format for people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from portal.base.words import EMPTY_VALUE, format_count, format_moment, round_ha
 
 
 class Fact(NamedTuple):
-    """A figure, what it is called, and how it differs from the snapshot before: "" where it does not."""
+    """A figure with its label and its change since the previous snapshot, empty if there is none."""
 
     label: str
     value: str
@@ -26,12 +26,12 @@ class Fact(NamedTuple):
 # --- Figures ---------------------------------------------------------------------------------------------------------
 
 
-def score(value: float | None) -> str:
-    """`7.40`, which in French is `7,40`."""
+def format_score(value: float | None) -> str:
+    """Format a score, such as `7.40`, or `7,40` in French."""
     return EMPTY_VALUE if value is None else number_format(value, 2, use_l10n=True)
 
 
-def milliseconds(value: float | None) -> str:
+def format_milliseconds(value: float | None) -> str:
     return (
         EMPTY_VALUE
         if value is None
@@ -39,23 +39,23 @@ def milliseconds(value: float | None) -> str:
     )
 
 
-def share(value: float | None) -> str:
+def format_share(value: float | None) -> str:
     return percent(value)
 
 
-def count(value: float | None) -> str:
+def format_figure(value: float | None) -> str:
     return EMPTY_VALUE if value is None else format_count(int(value))
 
 
-def signed(value: int | None) -> str:
-    """`+14`, `−20`, `0`: an NPS is said with its sign."""
+def format_signed(value: int | None) -> str:
+    """Format an NPS with its sign: `+14`, `−20`, `0`."""
     if value is None:
         return EMPTY_VALUE
     return f"{value:+d}".replace("-", "−") if value else "0"
 
 
-def difference(now: float | None, before: float | None, digits: int = 0) -> str:
-    """`+0.40`, `−2`; "" where there is nothing to compare, or nothing has changed."""
+def format_difference(now: float | None, before: float | None, digits: int = 0) -> str:
+    """Format a change, such as `+0.40` or `−2`; empty if nothing changed or a value is missing."""
     if now is None or before is None:
         return ""
     changed = round_half_up(now - before, digits)
@@ -65,54 +65,54 @@ def difference(now: float | None, before: float | None, digits: int = 0) -> str:
 
 # --- Conditions ------------------------------------------------------------------------------------------------------
 
-SHOWN = {
-    "participants": count,
-    "score": score,
-    "critical_bugs": count,
-    "latency": milliseconds,
-    "error_rate": share,
+FORMATTERS = {
+    "participants": format_figure,
+    "score": format_score,
+    "critical_bugs": format_figure,
+    "latency": format_milliseconds,
+    "error_rate": format_share,
 }
 SIGNS = {"participants": "≥", "score": "≥", "critical_bugs": "=", "latency": "<", "error_rate": "<"}
 
 
-def name_of(condition: Condition) -> str:
+def condition_name(condition: Condition) -> str:
     return str(CONDITIONS[condition["name"]])
 
 
-def value_of(condition: Condition) -> str:
-    return SHOWN[condition["name"]](condition["value"])
+def condition_value(condition: Condition) -> str:
+    return FORMATTERS[condition["name"]](condition["value"])
 
 
-def target_of(condition: Condition) -> str:
-    """`at least 5`, `below 500.0 ms`, `none`."""
+def condition_target(condition: Condition) -> str:
+    """Return the threshold in words: `at least 5`, `below 500.0 ms`, `none`."""
     if condition["name"] == "critical_bugs":
         return _("none")
     text = _("at least %(target)s") if SIGNS[condition["name"]] == "≥" else _("below %(target)s")
-    return text % {"target": SHOWN[condition["name"]](condition["target"])}
+    return text % {"target": FORMATTERS[condition["name"]](condition["target"])}
 
 
-def outcome_of(condition: Condition) -> str:
+def condition_outcome(condition: Condition) -> str:
     return {True: _("met"), False: _("missed"), None: _("unknown")}[condition["ok"]]
 
 
-# --- The whole -------------------------------------------------------------------------------------------------------
+# --- Reports ---------------------------------------------------------------------------------------------------------
 
 
-def verdict_of(code: str) -> str:
-    """A verdict's code in the reader's language."""
+def verdict_label(code: str) -> str:
+    """Return a verdict in the reader's language."""
     return str(VERDICTS[code])
 
 
-def reason(report: Report) -> str:
-    """Why the verdict is what it is, in one sentence."""
-    return reason_of(report["conditions"])
+def explain_verdict(report: Report) -> str:
+    """Give the reason for the verdict in one sentence."""
+    return explain_conditions(report["conditions"])
 
 
-def reason_of(conditions: Sequence[Condition]) -> str:
+def explain_conditions(conditions: Sequence[Condition]) -> str:
     if is_without_feedback(conditions):
         return _("There is no feedback yet.")
-    missed = [name_of(condition) for condition in conditions if condition["ok"] is False]
-    unknown = [name_of(condition) for condition in conditions if condition["ok"] is None]
+    missed = [condition_name(condition) for condition in conditions if condition["ok"] is False]
+    unknown = [condition_name(condition) for condition in conditions if condition["ok"] is None]
     if missed:
         return _("Missed: %(conditions)s.") % {"conditions": ", ".join(missed)}
     if unknown:
@@ -120,54 +120,58 @@ def reason_of(conditions: Sequence[Condition]) -> str:
     return _("Every condition is met.")
 
 
-def period(report: Report) -> str:
-    """`from 2 November 2026 to 23 November 2026`, or `since 2 November 2026`."""
-    starts = day_of(report["starts"])
+def format_period(report: Report) -> str:
+    """Format the period: `from 2 November 2026 to 23 November 2026`, or `since 2 November 2026`."""
+    starts = format_day(report["starts"])
     if report["ends"] is None:
         return _("since %(day)s") % {"day": starts}
-    return _("from %(since)s to %(until)s") % {"since": starts, "until": day_of(report["ends"])}
+    return _("from %(since)s to %(until)s") % {"since": starts, "until": format_day(report["ends"])}
 
 
-def day_of(text: str) -> str:
+def format_day(text: str) -> str:
     return date_format(date.fromisoformat(text), "DATE_FORMAT")
 
 
-def moment_of(text: str) -> str:
+def format_report_moment(text: str) -> str:
     return format_moment(datetime.fromisoformat(text))
 
 
-def facts(report: Report) -> Sequence[Fact]:
-    """What it comes to, each with how it differs from the snapshot before."""
+def list_facts(report: Report) -> Sequence[Fact]:
+    """Return the figures of the report, each with its change since the previous snapshot."""
     participants, given = report["participants"], report["score"]
     bugs, performance = report["bugs"], report["performance"]
     before = report["previous"]
 
     def since(now: float | None, name: str, digits: int = 0) -> str:
-        return difference(now, before[name], digits) if before else ""  # type: ignore[literal-required]
+        return format_difference(now, before[name], digits) if before else ""  # type: ignore[literal-required]
 
     people, bugs_open = participants["count"], bugs["critical_high_open"]
     return [
-        Fact(_("Participants"), count(people), since(people, "participants")),
-        Fact(_("Average score"), score(given["average"]), since(given["average"], "average", 2)),
-        Fact(_("Net Promoter Score"), signed(given["nps"]), since(given["nps"], "nps")),
-        Fact(_("Promoters (9 and 10)"), count(given["promoters"])),
-        Fact(_("Passives (7 and 8)"), count(given["passives"])),
-        Fact(_("Detractors (0 to 6)"), count(given["detractors"])),
-        Fact(_("Bugs reported"), count(bugs["total"])),
-        Fact(_("Critical and high bugs that are open"), count(bugs_open), since(bugs_open, "critical_high_open")),
-        Fact(_("Checks"), count(performance["checks"])),
+        Fact(_("Participants"), format_figure(people), since(people, "participants")),
+        Fact(_("Average score"), format_score(given["average"]), since(given["average"], "average", 2)),
+        Fact(_("Net Promoter Score"), format_signed(given["nps"]), since(given["nps"], "nps")),
+        Fact(_("Promoters (9 and 10)"), format_figure(given["promoters"])),
+        Fact(_("Passives (7 and 8)"), format_figure(given["passives"])),
+        Fact(_("Detractors (0 to 6)"), format_figure(given["detractors"])),
+        Fact(_("Bugs reported"), format_figure(bugs["total"])),
         Fact(
-            _("Mean response time"), milliseconds(performance["mean_ms"]), since(performance["mean_ms"], "mean_ms", 1)
+            _("Critical and high bugs that are open"), format_figure(bugs_open), since(bugs_open, "critical_high_open")
         ),
-        Fact(_("95th percentile"), milliseconds(performance["p95_ms"])),
-        Fact(_("Error rate"), share(performance["error_rate"])),
+        Fact(_("Checks"), format_figure(performance["checks"])),
+        Fact(
+            _("Mean response time"),
+            format_milliseconds(performance["mean_ms"]),
+            since(performance["mean_ms"], "mean_ms", 1),
+        ),
+        Fact(_("95th percentile"), format_milliseconds(performance["p95_ms"])),
+        Fact(_("Error rate"), format_share(performance["error_rate"])),
     ]
 
 
-def comparison(report: Report) -> str:
-    """What changes are said against."""
+def describe_comparison(report: Report) -> str:
+    """Name the report that changes are counted from."""
     before = report["previous"]
     if before is None:
         return _("There is no earlier report to compare this one with.")
-    words = {"moment": moment_of(before["generated_at"]), "verdict": verdict_of(before["verdict"])}
+    words = {"moment": format_report_moment(before["generated_at"]), "verdict": verdict_label(before["verdict"])}
     return _("Changes are since the report of %(moment)s: %(verdict)s.") % words

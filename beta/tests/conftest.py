@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from beta.formats.pdf_layout import TooLong
+from beta.formats.pdf_layout import TooManyPages
 from beta.report.gather import Report
 from portal.models import NotificationChannel
 
@@ -19,6 +19,6 @@ def broken_pdf(monkeypatch: pytest.MonkeyPatch) -> None:
     """No report can be printed."""
 
     def fails(report: Report) -> bytes:
-        raise TooLong
+        raise TooManyPages
 
-    monkeypatch.setattr("beta.formats.pdf.pdf_of", fails)
+    monkeypatch.setattr("beta.formats.pdf.render_pdf", fails)

@@ -10,12 +10,12 @@ from django.db.models.sql import compiler
 from django.utils import timezone, translation
 
 from beta.admin import feedback as pages
-from beta.admin.display import bugs_of
-from beta.admin.sections import feedback_of
+from beta.admin.display import bugs_section
+from beta.admin.sections import feedback_section
 from beta.feedback import triage
 from beta.models import BetaFeedback, FeedbackTag
-from beta.report.gather import report_of
-from beta.tests.told import programme_of, told
+from beta.report.gather import build_report
+from beta.tests.factories import create_bug, get_programme
 from monitoring.tests.pages import act, page_of
 from portal.models import AuditEvent
 from portal.tests.helpers.admin_pages import log_in_with_role, messages_of, page_text
@@ -38,11 +38,11 @@ def found(client, **query):
 class TestTheList:
     def test_it_says_what_who_where_how_grave_and_whose_it_is(self, admin_client):
         olga = User.objects.create_user("olga", is_staff=True)
-        feedback = told(
+        feedback = create_bug(
             "bob@example.org", "\n\nExport crashes\nevery time", severity="critical", nps_score=3, page="/export",
             app_version="6.2.0", assignee=olga, status="planned",
         )  # fmt: skip
-        triage.triage(feedback, {"tags": ["export"]})
+        triage.apply_triage(feedback, {"tags": ["export"]})
         text = page_text(admin_client.get(LIST))
         for part in (
             "<bdi>Export crashes</bdi>", "<bdi>bob@example.org</bdi> <bdi>/export</bdi>", 'badge-warning">bug<',
@@ -57,20 +57,20 @@ class TestTheList:
         [({"severity": ""}, True), ({"severity": "low"}, False), ({"severity": "", "type": "ux"}, False)],
     )
     def test_a_bug_that_nobody_judged_says_so(self, admin_client, fields, marked):
-        told(**fields)
+        create_bug(**fields)
         assert ('badge-quiet">not judged<' in page_text(admin_client.get(LIST))) is marked
 
     @pytest.mark.parametrize("comment", HOSTILE.values(), ids=HOSTILE)
     def test_what_participants_wrote_is_text(self, admin_client, comment):
-        feedback = told("<i>eve</i>", comment, page="<u>x</u>")
-        triage.triage(feedback, {"tags": ["<s>tag</s>"]})
+        feedback = create_bug("<i>eve</i>", comment, page="<u>x</u>")
+        triage.apply_triage(feedback, {"tags": ["<s>tag</s>"]})
         for path in (LIST, page_of(feedback), f"{LIST}?q=eve"):
             text = page_text(admin_client.get(path))
             assert not re.search(r"<script>alert|<i>eve|<u>x|<s>tag|<b>", text)
             assert "&lt;i&gt;eve" in text
 
     def test_of_a_long_comment_it_shows_and_reads_the_beginning(self, admin_client, django_assert_max_num_queries):
-        feedback = told(comment="x" * 100_000)
+        feedback = create_bug(comment="x" * 100_000)
         with django_assert_max_num_queries(7):
             text = page_text(admin_client.get(LIST))
         assert "x" * 109 + "…</bdi>" in text
@@ -79,7 +79,7 @@ class TestTheList:
 
     def test_of_many_comments_the_beginnings_alone_are_read(self, admin_client, monkeypatch):
         """By what the database sends: what is cut off only once it is here has been read all the same."""
-        feedback, longest = told(), []
+        feedback, longest = create_bug(), []
         fetched = compiler.cursor_iter
 
         def watched(*args):
@@ -89,15 +89,15 @@ class TestTheList:
 
         monkeypatch.setattr(compiler, "cursor_iter", watched)
         for _number in range(2):
-            triage.triage(told(comment="x" * 100_000), {"duplicate_of": feedback})
-        told(comment="x" * 100_000)
+            triage.apply_triage(create_bug(comment="x" * 100_000), {"duplicate_of": feedback})
+        create_bug(comment="x" * 100_000)
         for path in (LIST, page_of(feedback), page_of(feedback.programme)):
             longest.clear()
             assert "x" * 100 in page_text(admin_client.get(path))
             assert max(longest) == 400, path
 
     def test_a_score_alone_has_no_comment(self, admin_client):
-        told(comment="", nps_score=9)
+        create_bug(comment="", nps_score=9)
         assert "no comment" in page_text(admin_client.get(LIST))
 
 
@@ -129,22 +129,22 @@ class TestNarrowing:
         ],
     )
     def test_a_filter_finds_what_it_says(self, client, olga, query, expected):
-        told("grave", severity="high")
-        triage.triage(told("mild", severity="low"), {"tags": ["export", "dark"]})
-        told("new", source="agent:PC-1")
-        told("planned", type="ux", status="planned", assignee=olga)
-        told("done", severity="high", status="fixed", assignee=olga)
+        create_bug("grave", severity="high")
+        triage.apply_triage(create_bug("mild", severity="low"), {"tags": ["export", "dark"]})
+        create_bug("new", source="agent:PC-1")
+        create_bug("planned", type="ux", status="planned", assignee=olga)
+        create_bug("done", severity="high", status="fixed", assignee=olga)
         assert sorted(found(client, **query)) == expected
 
     def test_by_programme(self, client, olga):
-        told("a")
-        told("b", programme=programme_of("Second"))
-        assert found(client, programme=programme_of("Second").pk) == ["b"]
+        create_bug("a")
+        create_bug("b", programme=get_programme("Second"))
+        assert found(client, programme=get_programme("Second").pk) == ["b"]
         assert "Second" in page_text(client.get(LIST))
 
     def test_a_tag_that_nothing_has_is_not_offered(self, client, olga):
         FeedbackTag.objects.create(name="typo")
-        triage.triage(told(), {"tags": ["export"]})
+        triage.apply_triage(create_bug(), {"tags": ["export"]})
         text = page_text(client.get(LIST))
         assert "?tag=export" in text
         assert "?tag=typo" not in text
@@ -157,20 +157,20 @@ class TestNarrowing:
         ],
     )  # fmt: skip
     def test_a_search_is_for_parts(self, client, olga, typed, expected):
-        told("amy smith", "It crashes")
-        told("bob", "", page="/export", source="agent:PC-1")
-        triage.triage(told("eve", "100% fine"), {"tags": ["darkness", "the dark"]})
+        create_bug("amy smith", "It crashes")
+        create_bug("bob", "", page="/export", source="agent:PC-1")
+        triage.apply_triage(create_bug("eve", "100% fine"), {"tags": ["darkness", "the dark"]})
         assert found(client, q=typed) == expected
 
     def test_or_for_a_number(self, client, olga):
-        wanted, _other = told("amy"), told("bob", "see #1")
+        wanted, _other = create_bug("amy"), create_bug("bob", "see #1")
         assert found(client, q=f"#{wanted.pk}") == ["amy"]
         assert found(client, q="#" + "9" * 19) == []
 
     def test_it_looks_into_the_newest_alone(self, client, olga, monkeypatch):
         monkeypatch.setattr(pages, "SEARCHED", 2)
         for name in ("a", "b", "c"):
-            told(name, "crash")
+            create_bug(name, "crash")
         assert found(client, q="crash") == ["c", "b"]
         assert found(client, q=f"#{BetaFeedback.objects.get(participant='a').pk}") == ["a"]
 
@@ -178,8 +178,10 @@ class TestNarrowing:
 class TestExporting:
     def test_it_has_every_column_and_no_formula(self, client):
         log_in_with_role(client, "staff")
-        original = told("amy")
-        told("=cmd|' /C calc'!A0", HOSTILE["formula"], duplicate_of=original, status="duplicate", fix_version="+6")
+        original = create_bug("amy")
+        create_bug(
+            "=cmd|' /C calc'!A0", HOSTILE["formula"], duplicate_of=original, status="duplicate", fix_version="+6"
+        )
         content = b"".join(client.get(f"{LIST}export/")).decode("utf-8-sig")
         duplicate, _original = csv.DictReader(io.StringIO(content))
         assert list(duplicate) == [
@@ -193,8 +195,8 @@ class TestExporting:
 
     def test_only_what_the_list_shows(self, client):
         log_in_with_role(client, "staff")
-        triage.triage(told("amy"), {"tags": ["export"]})
-        told("bob")
+        triage.apply_triage(create_bug("amy"), {"tags": ["export"]})
+        create_bug("bob")
         content = b"".join(client.get(f"{LIST}export/", {"tag": "export"})).decode()
         assert "amy" in content
         assert "bob" not in content
@@ -208,8 +210,8 @@ class TestExporting:
 class TestWhoMay:
     def test_a_viewer_sees_all_and_changes_nothing(self, client):
         log_in_with_role(client, "viewer")
-        feedback = told(comment="Whole story")
-        triage.triage(feedback, {"tags": ["export"], "status": "planned"})
+        feedback = create_bug(comment="Whole story")
+        triage.apply_triage(feedback, {"tags": ["export"], "status": "planned"})
         text = page_text(client.get(page_of(feedback)))
         assert "Whole story" in text
         assert "export" in text
@@ -223,7 +225,7 @@ class TestWhoMay:
     @pytest.mark.parametrize("role", ["viewer", "staff"])
     def test_only_operators_delete(self, client, role):
         log_in_with_role(client, role)
-        feedback = told()
+        feedback = create_bug()
         assert client.post(f"{LIST}{feedback.pk}/delete/", {"post": "yes"}).status_code == 403
         act(client, "delete_selected", feedback, post="yes")
         assert BetaFeedback.objects.exists()
@@ -235,7 +237,7 @@ class TestWhoMay:
 class TestDeleting:
     def test_spam_goes_and_leaves_no_word(self, client):
         log_in_with_role(client, "operator")
-        spam = told("spam@example.org", "Buy pills")
+        spam = create_bug("spam@example.org", "Buy pills")
         assert "spam@example.org" not in page_text(client.get(f"{LIST}{spam.pk}/delete/"))
         client.post(f"{LIST}{spam.pk}/delete/", {"post": "yes"})
         assert not BetaFeedback.objects.exists()
@@ -244,8 +246,8 @@ class TestDeleting:
 
     def test_many_at_once(self, client):
         log_in_with_role(client, "operator")
-        rows = [told(), told()]
-        triage.triage(rows[0], {"tags": ["spam"]})
+        rows = [create_bug(), create_bug()]
+        triage.apply_triage(rows[0], {"tags": ["spam"]})
         asked = act(client, "delete_selected", *rows)
         assert "#" + str(rows[0].pk) in page_text(asked)
         act(client, "delete_selected", *rows, post="yes")
@@ -255,7 +257,7 @@ class TestDeleting:
     def test_never_more_than_500(self, client, monkeypatch):
         log_in_with_role(client, "operator")
         monkeypatch.setattr("monitoring.admin.asking.MOST_AT_ONCE", 2)
-        rows = [told(), told(), told()]
+        rows = [create_bug(), create_bug(), create_bug()]
         response = act(client, "delete_selected", *rows, post="yes")
         assert messages_of(response) == ["Choose at most 2 at once. Nothing was done."]
         assert BetaFeedback.objects.count() == 3
@@ -263,9 +265,9 @@ class TestDeleting:
     @pytest.mark.parametrize("in_bulk", [False, True])
     def test_what_was_the_same_as_it_stands_for_itself_again(self, client, in_bulk):
         log_in_with_role(client, "operator")
-        original, duplicate, going = told(severity="critical"), told(severity="critical"), told()
+        original, duplicate, going = create_bug(severity="critical"), create_bug(severity="critical"), create_bug()
         for each in (duplicate, going):
-            triage.triage(each, {"duplicate_of": original})
+            triage.apply_triage(each, {"duplicate_of": original})
         if in_bulk:
             act(client, "delete_selected", original, going, post="yes")
         else:
@@ -277,10 +279,10 @@ class TestDeleting:
 
 
 def test_the_page_costs_the_same_however_much_was_said(admin_client, django_assert_max_num_queries):
-    feedback = told(given_at=timezone.now())
+    feedback = create_bug(given_at=timezone.now())
     for _number in range(15):
-        triage.triage(told(), {"duplicate_of": feedback, "tags": ["a", "b"]})
-    told("other")
+        triage.apply_triage(create_bug(), {"duplicate_of": feedback, "tags": ["a", "b"]})
+    create_bug("other")
     with django_assert_max_num_queries(14):
         response = admin_client.get(page_of(feedback))
     duplicates, others, _history = response.context["sections"]
@@ -290,9 +292,9 @@ def test_the_page_costs_the_same_however_much_was_said(admin_client, django_asse
 
 def test_what_was_said_stands_below_comment_and_not_below_event():
     """Of the history too the column is called "What", and means something else there."""
-    programme = told(severity="critical").programme
+    programme = create_bug(severity="critical").programme
     with translation.override("fr"):
-        bugs = bugs_of(report_of(programme, timezone.now()))
-        latest = feedback_of(programme)
+        bugs = bugs_section(build_report(programme, timezone.now()))
+        latest = feedback_section(programme)
     assert [str(column) for column in bugs.columns][1] == "Commentaire"
     assert [str(column) for column in latest.columns][2::2] == ["Type", "Commentaire"]

@@ -10,8 +10,8 @@ from django.test import Client
 
 from beta.feedback import triage
 from beta.models import BetaFeedback
+from beta.tests.factories import create_bug
 from beta.tests.test_admin_feedback_triage import sent
-from beta.tests.told import told
 from monitoring.tests.pages import list_of, page_of
 from portal.tests.helpers.admin_pages import log_in_with_role, page_text
 
@@ -54,7 +54,7 @@ def marking_many(original, *rows):
 @pytest.mark.parametrize("in_bulk", [False, True])
 def test_of_two_that_would_be_duplicates_of_each_other_one_is_refused(at_once, in_bulk):
     for _round in range(ROUNDS):
-        one, other = told(), told()
+        one, other = create_bug(), create_bug()
         second = marking_many(one, other) if in_bulk else marking(other, one)
         answers = at_once(marking(one, other), second)
         assert Counter(answer.status_code for answer in answers) == {302: 1, 200: 1}
@@ -66,7 +66,7 @@ def test_of_two_that_would_be_duplicates_of_each_other_one_is_refused(at_once, i
 @pytest.mark.parametrize("in_bulk", [False, True])
 def test_what_is_marked_while_its_original_goes_is_told_so_or_stands_for_itself_again(at_once, in_bulk):
     for _round in range(ROUNDS):
-        original, feedback = told(), told()
+        original, feedback = create_bug(), create_bug()
         deleting = f"{list_of(original)}{original.pk}/delete/", {"post": "yes"}
         if in_bulk:
             chosen = {"action": "delete_selected", "post": "yes", "_selected_action": [original.pk]}
@@ -80,14 +80,14 @@ def test_what_is_marked_while_its_original_goes_is_told_so_or_stands_for_itself_
 
 def test_what_went_while_it_was_marked_is_found_no_more(at_once):
     for _round in range(ROUNDS):
-        original, feedback = told(), told()
+        original, feedback = create_bug(), create_bug()
         deleting = f"{list_of(feedback)}{feedback.pk}/delete/", {"post": "yes"}
         assert {answer.status_code for answer in at_once(marking(feedback, original), deleting)} == {302}
         assert not BetaFeedback.objects.filter(pk=feedback.pk).exists()
 
 
 def test_one_click_on_the_page_of_one_does_it(at_once):
-    feedback = told()
+    feedback = create_bug()
     [answer] = at_once((f"{list_of(feedback)}{feedback.pk}/act/fix/", {"_selected_action": feedback.pk}))
     assert answer.status_code == 302
     feedback.refresh_from_db()
@@ -96,20 +96,20 @@ def test_one_click_on_the_page_of_one_does_it(at_once):
 
 def test_feedback_comes_in_while_duplicates_are_judged():
     """The row of the programme is held against operators, not against participants; SQLite lets one write at a time."""
-    programme, has_rows_to_hold = told().programme, connection.vendor == "postgresql"
+    programme, has_rows_to_hold = create_bug().programme, connection.vendor == "postgresql"
 
     def participant():
         try:
             if has_rows_to_hold:
                 with connection.cursor() as cursor:
                     cursor.execute("SET lock_timeout = '2s'")
-            return told(programme=programme).pk
+            return create_bug(programme=programme).pk
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
-            triage.hold([programme.pk])
+            triage.lock_programmes([programme.pk])
             coming = pool.submit(participant)
             if has_rows_to_hold:
                 assert coming.result()

@@ -9,7 +9,7 @@ from django.utils import timezone
 from beta.admin.feedback_form import FeedbackForm
 from beta.feedback import triage
 from beta.models import BetaFeedback
-from beta.tests.told import programme_of, told
+from beta.tests.factories import create_bug, get_programme
 from monitoring.models import Incident
 from monitoring.tests.pages import act, act_on_page, page_of
 from portal.models import AuditEvent
@@ -49,7 +49,7 @@ def trail(feedback):
 
 class TestThePage:
     def test_what_is_changed_is_kept_and_stands_in_its_history(self, client, operator, incident):
-        feedback, original = told(comment="It crashes, says bob"), told()
+        feedback, original = create_bug(comment="It crashes, says bob"), create_bug()
         changes = {
             "type": "ux", "severity": "high", "duplicate_of": f"#{original.pk}", "assignee": operator.pk,
             "incident": incident.pk, "fix_version": "6.3", "tags": "Export, Dark",
@@ -67,7 +67,7 @@ class TestThePage:
         assert "bob" not in repr((event.before, event.after))
 
     def test_what_is_cleared_is_told(self, client, operator):
-        feedback = told(severity="low", assignee=operator, fix_version="6.3")
+        feedback = create_bug(severity="low", assignee=operator, fix_version="6.3")
         client.post(page_of(feedback), sent(feedback, severity="", assignee="", fix_version=""))
         found = fresh(feedback)
         assert (found.severity, found.assignee, found.fix_version) == ("", None, "")
@@ -76,7 +76,7 @@ class TestThePage:
             assert part in text
 
     def test_of_two_at_once_each_changes_what_he_touched(self, client):
-        feedback = told()
+        feedback = create_bug()
         first, second = sent(feedback, severity="high", tags="export"), sent(feedback, status="planned")
         client.post(page_of(feedback), first)
         client.post(page_of(feedback), second)
@@ -85,8 +85,8 @@ class TestThePage:
         assert trail(feedback)[1] == ({"status": "open"}, {"status": "planned"})
 
     def test_of_two_at_once_each_adds_his_tag_and_takes_his(self, client):
-        feedback = told()
-        triage.triage(feedback, {"tags": ["gone", "old", "stays"]})
+        feedback = create_bug()
+        triage.apply_triage(feedback, {"tags": ["gone", "old", "stays"]})
         first = sent(feedback, tags="old, stays, export")
         second = sent(feedback, tags="gone, stays, dark")
         client.post(page_of(feedback), first)
@@ -106,7 +106,7 @@ class TestThePage:
     def test_what_another_has_changed_meanwhile_is_said_before_it_is_changed_again(
         self, client, operator, name, meanwhile, by_hand, now
     ):
-        feedback, originals = told(), [told(), told()]
+        feedback, originals = create_bug(), [create_bug(), create_bug()]
         if name == "duplicate_of":
             meanwhile, by_hand = originals[meanwhile].pk, f"#{originals[by_hand].pk}"
         if name == "assignee":
@@ -125,19 +125,19 @@ class TestThePage:
         assert str(fresh(feedback).serializable_value(name)) == str(by_hand).removeprefix("#")
 
     def test_what_both_want_is_no_quarrel(self, client):
-        feedback, original = told(), told()
+        feedback, original = create_bug(), create_bug()
         both = sent(feedback, severity="high", duplicate_of=f"#{original.pk}")
         for _operator in range(2):
             assert client.post(page_of(feedback), both).status_code == 302
         assert len(trail(feedback)) == 1
 
     def test_saved_untouched_it_leaves_no_trace(self, client):
-        feedback = told(severity="low")
+        feedback = create_bug(severity="low")
         client.post(page_of(feedback), sent(feedback))
         assert trail(feedback) == []
 
     def test_what_was_said_cannot_be_changed(self, client):
-        feedback = told()
+        feedback = create_bug()
         client.post(page_of(feedback), sent(feedback, comment="It is fine", participant="eve", nps_score="10"))
         found = fresh(feedback)
         assert (found.comment, found.participant, found.nps_score) == ("It crashes", "amy@example.org", None)
@@ -157,16 +157,16 @@ class TestThePage:
         ],
     )
     def test_what_cannot_be_is_refused_beside_its_field(self, client, changes, why):
-        feedback = told()
+        feedback = create_bug()
         if changes.get("duplicate_of") == "1":
-            changes = changes | {"duplicate_of": str(told().pk)}
+            changes = changes | {"duplicate_of": str(create_bug().pk)}
         response = client.post(page_of(feedback), sent(feedback, **changes))
         assert response.status_code == 200
         assert why in page_text(response)
         assert (fresh(feedback).status, trail(feedback)) == ("open", [])
 
     def test_neither_itself_nor_one_of_another_programme(self, client):
-        feedback, other = told(), told(programme=programme_of("Second"))
+        feedback, other = create_bug(), create_bug(programme=get_programme("Second"))
         for number in (feedback.pk, other.pk):
             assert client.post(page_of(feedback), sent(feedback, duplicate_of=number)).status_code == 200
         assert fresh(feedback).duplicate_of is None
@@ -174,7 +174,7 @@ class TestThePage:
     def test_only_who_works_here_can_be_assigned_and_whoever_is_stays(self, client):
         gone = User.objects.create_user("gone", is_staff=True, is_active=False)
         User.objects.create_user("customer")
-        feedback = told(assignee=gone)
+        feedback = create_bug(assignee=gone)
         form = FeedbackForm(instance=feedback)
         assert [str(user) for user in form.fields["assignee"].queryset] == ["gone", "olga"]
         client.post(page_of(feedback), sent(feedback, severity="low"))
@@ -183,12 +183,15 @@ class TestThePage:
     def test_of_incidents_the_newest_are_offered_and_its_own(self, client, incident, monkeypatch):
         monkeypatch.setattr("beta.admin.feedback_form.SHOWN_INCIDENTS", 1)
         newer = Incident.objects.create(subject="x", rule="slow", opened_at=timezone.now())
-        assert list(FeedbackForm(instance=told()).fields["incident"].queryset) == [newer]
-        assert list(FeedbackForm(instance=told(incident=incident)).fields["incident"].queryset) == [newer, incident]
+        assert list(FeedbackForm(instance=create_bug()).fields["incident"].queryset) == [newer]
+        assert list(FeedbackForm(instance=create_bug(incident=incident)).fields["incident"].queryset) == [
+            newer,
+            incident,
+        ]
 
     def test_it_leads_to_what_it_is_linked_with(self, client, incident):
-        original, feedback = told(), told(source="agent:PC-1", incident=incident)
-        triage.triage(feedback, {"duplicate_of": original})
+        original, feedback = create_bug(), create_bug(source="agent:PC-1", incident=incident)
+        triage.apply_triage(feedback, {"duplicate_of": original})
         text = page_text(client.get(page_of(feedback)))
         for address in (page_of(original), page_of(incident), "/admin/agents/agent/?q=PC-1"):
             assert f'href="{address}"' in text
@@ -200,7 +203,7 @@ class TestOneClick:
     )
     def test_it_settles_one_and_many(self, client, action, status):
         start = "fixed" if action == "reopen" else "open"
-        one, two, so_already = told(status=start), told(status=start), told(status=status)
+        one, two, so_already = create_bug(status=start), create_bug(status=start), create_bug(status=status)
         act_on_page(client, action, one)
         response = act(client, action, two, so_already)
         assert messages_of(response) == ["1 is changed."]
@@ -209,7 +212,7 @@ class TestOneClick:
         assert trail(so_already) == []
 
     def test_assigned_to_me(self, client, operator):
-        feedback = told()
+        feedback = create_bug()
         act_on_page(client, "assign_to_me", feedback)
         assert fresh(feedback).assignee == operator
 
@@ -223,14 +226,14 @@ class TestOneClick:
         ],
     )
     def test_only_what_makes_sense_is_offered(self, client, status, offered):
-        buttons = client.get(page_of(told(status=status))).context["buttons"]
+        buttons = client.get(page_of(create_bug(status=status))).context["buttons"]
         assert {button.url.rstrip("/").rpartition("/")[2] for button in buttons} == offered
 
     @pytest.mark.parametrize("action", ["assign_to_me", "plan", "fix", "decline", "reopen"])
     def test_to_many_it_does_what_the_page_of_each_would_offer(self, client, action):
-        original = told(participant="original")
-        rows = [told(status=status) for status in ("open", "planned", "fixed", "declined")]
-        rows.append(told(status="duplicate", duplicate_of=original))
+        original = create_bug(participant="original")
+        rows = [create_bug(status=status) for status in ("open", "planned", "fixed", "declined")]
+        rows.append(create_bug(status="duplicate", duplicate_of=original))
         offered = [
             row for row in rows if f"/act/{action}/" in str(client.get(page_of(row)).context["buttons"])
         ]  # fmt: skip
@@ -239,20 +242,20 @@ class TestOneClick:
         assert fresh(rows[-1]).duplicate_of == (None if action == "reopen" else original)
 
     def test_nothing_to_do_is_said(self, client):
-        response = act(client, "fix", told(status="fixed"))
+        response = act(client, "fix", create_bug(status="fixed"))
         assert messages_of(response) == ["Nothing was done: there was nothing to do for any of those chosen."]
 
 
 class TestMany:
     def test_it_asks_first(self, client):
-        text = page_text(act(client, "triage", told(comment="<b>first"), told()))
+        text = page_text(act(client, "triage", create_bug(comment="<b>first"), create_bug()))
         assert "What is to become of them?" in text
         assert "&lt;b&gt;first" in text
         assert not AuditEvent.objects.filter(action="admin.action").exists()
 
     def test_what_is_left_stays_and_what_is_filled_in_changes_in_all(self, client, operator, incident):
-        rows = [told(severity="low"), told(type="ux")]
-        triage.triage(rows[0], {"tags": ["old"]})
+        rows = [create_bug(severity="low"), create_bug(type="ux")]
+        triage.apply_triage(rows[0], {"tags": ["old"]})
         fields = {
             "severity": "high", "status": "planned", "assignee": operator.pk, "add_tags": "Export", "remove_tags": "old",
             "incident": incident.pk, "fix_version": "7",
@@ -266,19 +269,19 @@ class TestMany:
         assert [fresh(each).type for each in rows] == ["bug", "ux"]
 
     def test_what_was_judged_or_assigned_can_be_taken_back(self, client, operator, incident):
-        feedback = told(severity="low", assignee=operator, incident=incident)
+        feedback = create_bug(severity="low", assignee=operator, incident=incident)
         fields = {"severity": "none", "assignee": "nobody", "incident": "none"}
         act(client, "triage", feedback, confirmed="yes", **fields)
         found = fresh(feedback)
         assert (found.severity, found.assignee, found.incident) == ("", None, None)
 
     def test_all_but_the_original_are_its_duplicates(self, client):
-        rows = [told(), told(), told()]
+        rows = [create_bug(), create_bug(), create_bug()]
         act(client, "triage", *rows, confirmed="yes", duplicate_of=f"#{rows[0].pk}")
         assert [fresh(each).duplicate_of for each in rows] == [None, rows[0], rows[0]]
 
     def test_nothing_is_fixed_and_a_duplicate(self, client):
-        rows = [told(), told()]
+        rows = [create_bug(), create_bug()]
         response = act(client, "triage", rows[0], confirmed="yes", duplicate_of=rows[1].pk, status="fixed")
         assert "It is either a duplicate or fixed: say which." in page_text(response)
         assert trail(rows[0]) == []
@@ -287,20 +290,20 @@ class TestMany:
         "fields", [{}, {"duplicate_of": "x"}, {"status": "duplicate"}, {"assignee": "999"}, {"severity": "huge"}]
     )
     def test_what_says_nothing_or_nonsense_is_asked_again(self, client, fields):
-        feedback = told()
+        feedback = create_bug()
         response = act(client, "triage", feedback, confirmed="yes", **fields)
         assert response.context["form"].errors
         assert trail(feedback) == []
 
     def test_where_one_cannot_none_is_changed(self, client):
-        original, fine, other = told(), told(), told(programme=programme_of("Second"))
+        original, fine, other = create_bug(), create_bug(), create_bug(programme=get_programme("Second"))
         response = act(client, "triage", fine, other, confirmed="yes", duplicate_of=original.pk, severity="low")
         assert f"#{other.pk}: #{original.pk} is of another programme." in page_text(response)
         assert fresh(fine).severity == ""
 
     def test_never_more_than_500(self, client, monkeypatch):
         monkeypatch.setattr("monitoring.admin.asking.MOST_AT_ONCE", 1)
-        response = act(client, "triage", told(), told(), confirmed="yes", status="fixed")
+        response = act(client, "triage", create_bug(), create_bug(), confirmed="yes", status="fixed")
         assert messages_of(response) == ["Choose at most 1 at once. Nothing was done."]
         assert not BetaFeedback.objects.filter(status="fixed").exists()
 
@@ -310,14 +313,14 @@ class TestMany:
                 act(client, "triage", *rows)
             return len(captured)
 
-        rows = [told(comment="x" * 100_000) for _ in range(8)]
+        rows = [create_bug(comment="x" * 100_000) for _ in range(8)]
         assert queries(*rows[:2]) == queries(*rows)
 
 
 def test_a_machines_page_shows_what_came_from_it(client, agent):
     for number in range(12):
-        told(comment=f"<i>said {number}", source="agent:PC-1")
-    told(comment="of another", source="agent:PC-10")
+        create_bug(comment=f"<i>said {number}", source="agent:PC-1")
+    create_bug(comment="of another", source="agent:PC-10")
     sections = client.get(f"/admin/agents/agent/{agent.pk}/change/").context["sections"]
     [section] = [section for section in sections if section.title == "Beta feedback"]
     assert [str(row[-1]) for row in section.rows] == [

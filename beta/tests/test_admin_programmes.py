@@ -10,14 +10,14 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from beta.admin import charts
-from beta.admin.display import shown
+from beta.admin.display import present_report
 from beta.formats import FORMATS
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
 from beta.programmes import programme_of_target
-from beta.report.gather import report_of
-from beta.report.snapshots import keep, write
-from beta.report.standing import standings_of
-from beta.tests.said import STARTS, a_programme, a_target, said, scored
+from beta.report.gather import build_report
+from beta.report.snapshots import take_snapshot, write_snapshot
+from beta.report.status import calculate_statuses
+from beta.tests.factories import STARTS, create_feedback, create_programme, create_scores, create_target
 from monitoring.models import Rollup, Target
 from monitoring.tests.pages import act_on_page, list_of, listed, page_of, settings_of
 from monitoring.tests.rolled import NOON, rollup
@@ -33,20 +33,20 @@ HOSTILE = "<script>alert(1)</script>\u202egnp.exe"
 
 def good(name="spring-beta", **fields):
     """One that is GO."""
-    programme = a_programme(name, **fields)
-    scored(programme, 9, 9, 8, 7, 7)
+    programme = create_programme(name, **fields)
+    create_scores(programme, 9, 9, 8, 7, 7)
     return programme
 
 
 def checked(programme, day, **fields):
     """A target of the programme that was checked on a day."""
-    target = a_target(beta_programme=programme)
+    target = create_target(beta_programme=programme)
     rollup(target, Rollup.Period.DAY, datetime.combine(day, time.min, UTC), **fields)
     return target
 
 
 def grave(programme, comment="It stops.", **fields):
-    return said(programme, type="bug", severity="high", comment=comment, **fields)
+    return create_feedback(programme, type="bug", severity="high", comment=comment, **fields)
 
 
 def export(client, row, form):
@@ -82,24 +82,24 @@ def queries_of(client, address):
 class TestTheList:
     def test_it_tells_of_each_what_its_report_says(self, db):
         """Two that differ in all, one with nothing, one whose targets were checked outside its time, one unchecked."""
-        first, second = good(ends=STARTS + 9 * DAY), a_programme("second")
-        scored(second, 3, 4, 10)
-        said(second, "carol@example.org", nps_score=1, given_at=NOON)
-        said(second, "carol@example.org", nps_score=10, given_at=NOON + DAY)
-        said(second, "carol@example.org", given_at=NOON + 2 * DAY)
+        first, second = good(ends=STARTS + 9 * DAY), create_programme("second")
+        create_scores(second, 3, 4, 10)
+        create_feedback(second, "carol@example.org", nps_score=1, given_at=NOON)
+        create_feedback(second, "carol@example.org", nps_score=10, given_at=NOON + DAY)
+        create_feedback(second, "carol@example.org", given_at=NOON + 2 * DAY)
         grave(second), grave(second, status="fixed"), grave(second, status="planned")
         checked(first, STARTS, checks=200, failures=1, latency_ms=80)
         checked(first, STARTS - DAY, failures=10)
         checked(first, STARTS + 10 * DAY, failures=10)
         checked(second, STARTS, latency_ms=900, failures=3)
-        a_programme("third")
-        checked(a_programme("fourth"), STARTS - DAY)
-        a_target(beta_programme=good("fifth"))
+        create_programme("third")
+        checked(create_programme("fourth"), STARTS - DAY)
+        create_target(beta_programme=good("fifth"))
         good("sixth")
         programmes = list(BetaProgramme.objects.all())
-        found = standings_of(programmes)
+        found = calculate_statuses(programmes)
         for programme in programmes:
-            report, standing = report_of(programme, NOON), found[programme.pk]
+            report, standing = build_report(programme, NOON), found[programme.pk]
             figures = standing.figures
             assert standing.verdict == report["verdict"]
             assert standing.nps == report["score"]["nps"]
@@ -121,8 +121,8 @@ class TestTheList:
     def test_it_shows_verdict_figures_and_time(self, admin_client):
         today = timezone.localdate()
         good(product="Studio 6")
-        a_programme("past", ends=STARTS)
-        a_programme("future", starts=today + DAY)
+        create_programme("past", ends=STARTS)
+        create_programme("future", starts=today + DAY)
         text = page_text(admin_client.get(PROGRAMMES))
         for words in (
             "GO</span>",
@@ -143,7 +143,7 @@ class TestTheList:
             ("open", today, None), ("last day", today, today), ("past", today - 2 * DAY, today - DAY),
             ("future", today + DAY, None),
         ):  # fmt: skip
-            a_programme(name, starts=starts, ends=ends)
+            create_programme(name, starts=starts, ends=ends)
         assert listed(admin_client, "betaprogramme", BASE, time="running") == ["last day", "open"]
         assert listed(admin_client, "betaprogramme", BASE, time="ended") == ["past"]
         assert listed(admin_client, "betaprogramme", BASE, time="upcoming") == ["future"]
@@ -153,12 +153,12 @@ class TestTheList:
         log_in_with_role(client, "operator")
         assert "How a beta programme begins" in page_text(client.get(PROGRAMMES))
         assert "How a beta programme begins" not in page_text(client.get(PROGRAMMES, {"q": "x"}))
-        a_programme()
+        create_programme()
         assert "How a beta programme begins" not in page_text(client.get(PROGRAMMES))
 
     def test_it_is_exported(self, client):
         log_in_with_role(client, "staff")
-        a_programme()
+        create_programme()
         rows = b"".join(client.get(f"{PROGRAMMES}export/").streaming_content).decode("utf-8-sig").splitlines()
         assert rows[0].startswith("name,product,starts,ends,participants_target")
         assert rows[1].startswith("spring-beta,,2026-03-02,,5")
@@ -178,7 +178,7 @@ class TestThePageOfAProgramme:
         for _ in range(bugs):
             grave(programme)
         if is_unchecked:
-            a_target(beta_programme=programme)
+            create_target(beta_programme=programme)
         text = page_text(admin_client.get(page_of(programme)))
         assert f'class="module verdict verdict-{tone}"' in text
         assert f"<strong>{verdict}</strong>" in text
@@ -186,7 +186,7 @@ class TestThePageOfAProgramme:
 
     def test_each_condition_stands_there_with_value_target_and_outcome(self, admin_client):
         programme = good(participants_target=6)
-        a_target(beta_programme=programme)
+        create_target(beta_programme=programme)
         rows = shown_on(admin_client, programme).conditions.rows
         assert [row[:3] for row in rows] == [
             ["Participants", "5", "at least 6"],
@@ -207,9 +207,9 @@ class TestThePageOfAProgramme:
     def test_it_tells_what_changed_since_the_report_before(self, admin_client):
         programme = good()
         assert shown_on(admin_client, programme).compared_with == ""
-        keep(programme, NOON, BetaSnapshot.Reason.EXPORTED)
+        take_snapshot(programme, NOON, BetaSnapshot.Reason.EXPORTED)
         assert shown_on(admin_client, programme).was == ""
-        said(programme, nps_score=2)
+        create_feedback(programme, nps_score=2)
         grave(programme)
         found = shown_on(admin_client, programme)
         changes = {fact.label: fact.change for fact in found.facts if fact.change}
@@ -227,9 +227,9 @@ class TestThePageOfAProgramme:
         assert 'class="detractors" width="0"' in rows[4][1]
 
     def test_nothing_to_draw_is_said_in_words(self, admin_client):
-        found = shown_on(admin_client, a_programme())
+        found = shown_on(admin_client, create_programme())
         assert (found.trend, found.times, found.scores.rows) == (None, None, [])
-        text = page_text(admin_client.get(page_of(a_programme("other"))))
+        text = page_text(admin_client.get(page_of(create_programme("other"))))
         assert text.count("Nobody has given a score yet.") == 2
         assert "<canvas" not in text
 
@@ -244,9 +244,9 @@ class TestThePageOfAProgramme:
         assert '<td class="number">80.0 ms</td><td class="number">10</td><td class="number">2</td>' in text
 
     def test_what_participants_wrote_is_shown_as_text(self, admin_client):
-        programme = a_programme(product=HOSTILE)
+        programme = create_programme(product=HOSTILE)
         grave(programme, HOSTILE, page=HOSTILE, app_version=HOSTILE)
-        said(programme, HOSTILE, type="ux", comment="مرحبا " + HOSTILE)
+        create_feedback(programme, HOSTILE, type="ux", comment="مرحبا " + HOSTILE)
         text = page_text(admin_client.get(page_of(programme)))
         assert "<script>alert" not in text
         escaped = "&lt;script&gt;alert(1)&lt;/script&gt;\u202egnp.exe"
@@ -255,8 +255,8 @@ class TestThePageOfAProgramme:
         assert "\u202e" not in bare
 
     def test_of_a_long_comment_it_shows_the_beginning_and_reads_no_more_for_its_list(self, admin_client):
-        programme = a_programme()
-        said(programme, type="ux", comment="x" * 100_000)
+        programme = create_programme()
+        create_feedback(programme, type="ux", comment="x" * 100_000)
         grave(programme, "y" * 100_000)
         with CaptureQueriesContext(connection) as captured:
             text = page_text(admin_client.get(page_of(programme)))
@@ -267,21 +267,21 @@ class TestThePageOfAProgramme:
     def test_it_costs_the_same_however_much_was_said(self, admin_client):
         programme = good()
         checked(programme, STARTS)
-        keep(programme, NOON, BetaSnapshot.Reason.EXPORTED)
+        take_snapshot(programme, NOON, BetaSnapshot.Reason.EXPORTED)
         few = queries_of(admin_client, page_of(programme))
-        scored(programme, *[8] * 30)
+        create_scores(programme, *[8] * 30)
         for number in range(30):
             grave(programme)
-            keep(programme, NOON + number * DAY, BetaSnapshot.Reason.VERDICT)
+            take_snapshot(programme, NOON + number * DAY, BetaSnapshot.Reason.VERDICT)
             checked(programme, STARTS + number * DAY)
         # Session, user, programme; ten of the report; feedback, reports kept, targets, history.
         assert queries_of(admin_client, page_of(programme)) == few == 17
 
     def test_the_latest_feedback_stands_there_with_the_way_to_all_of_it(self, admin_client):
-        programme, other = a_programme(), a_programme("other")
+        programme, other = create_programme(), create_programme("other")
         for number in range(12):
-            said(programme, f"p{number}@example.org", comment=f"comment {number}")
-        said(other, comment="elsewhere")
+            create_feedback(programme, f"p{number}@example.org", comment=f"comment {number}")
+        create_feedback(other, comment="elsewhere")
         found = section(admin_client, programme, "Latest feedback")
         assert [re.sub("<[^>]+>", "", row[4]) for row in found.rows] == [
             f"comment {number}" for number in range(11, 1, -1)
@@ -290,11 +290,11 @@ class TestThePageOfAProgramme:
 
     def test_the_reports_kept_stand_there_with_how_the_verdict_changed(self, admin_client):
         programme = good()
-        keep(programme, NOON, BetaSnapshot.Reason.VERDICT)
+        take_snapshot(programme, NOON, BetaSnapshot.Reason.VERDICT)
         grave(programme)
-        keep(programme, NOON + DAY, BetaSnapshot.Reason.EXPORTED, "olga")
+        take_snapshot(programme, NOON + DAY, BetaSnapshot.Reason.EXPORTED, "olga")
         grave(programme)
-        keep(programme, NOON + 2 * DAY, BetaSnapshot.Reason.CLOSED)
+        take_snapshot(programme, NOON + 2 * DAY, BetaSnapshot.Reason.CLOSED)
         newest, middle, oldest = section(admin_client, programme, "Reports that were kept").rows
         assert "2026-03-11 12:00:00 UTC" in middle[0]
         assert "NO-GO" in middle[1]
@@ -304,10 +304,10 @@ class TestThePageOfAProgramme:
         assert middle[2:] == ["6", "8.00", "+40", "1", "exported", "olga"]
 
     def test_its_targets_stand_there_with_their_state(self, admin_client):
-        programme = a_programme()
+        programme = create_programme()
         assert section(admin_client, programme, "Targets").rows == []
-        a_target("API", beta_programme=programme, state="down", last_error_kind="status", last_detail="503")
-        a_target("Other")
+        create_target("API", beta_programme=programme, state="down", last_error_kind="status", last_detail="503")
+        create_target("Other")
         (row,) = section(admin_client, programme, "Targets").rows
         assert ">API</a>" in row[0]
         assert "down" in row[1]
@@ -418,14 +418,14 @@ class TestItsSettings:
          ({"latency_target_ms": 0}, "latency_target_ms"), ({"allowed_origins": "www.example.org"}, "allowed_origins")],
     )  # fmt: skip
     def test_what_cannot_be_is_refused_where_it_stands(self, admin_client, changes, field):
-        a_programme("Other")
-        programme = a_programme()
+        create_programme("Other")
+        programme = create_programme()
         response = admin_client.post(page_of(programme), form_of(programme, **changes))
         assert list(response.context["adminform"].form.errors) == [field]
         assert "<strong>INSUFFICIENT DATA</strong>" in page_text(response)
 
     def test_saving_writes_only_what_was_changed(self, admin_client):
-        programme = a_programme()
+        programme = create_programme()
         with CaptureQueriesContext(connection) as captured:
             admin_client.post(page_of(programme), form_of(programme, score_target="6.50"))
         (update,) = [query["sql"] for query in captured if query["sql"].startswith('UPDATE "monitoring_betaprogramme"')]
@@ -436,7 +436,7 @@ class TestItsSettings:
     @pytest.mark.parametrize("role", ["viewer", "staff"])
     def test_others_see_them_and_change_none(self, client, role):
         log_in_with_role(client, role)
-        programme = a_programme()
+        programme = create_programme()
         text = page_text(client.get(page_of(programme)))
         assert "Average score" in text
         assert 'name="score_target"' not in text
@@ -449,20 +449,20 @@ class TestItsSettings:
 
     def test_a_target_is_given_its_programme_on_its_own_page(self, client):
         log_in_with_role(client, "operator")
-        programme, target = a_programme(), a_target("API")
+        programme, target = create_programme(), create_target("API")
         assert "spring-beta" in page_text(client.get(page_of(target)))
         client.post(page_of(target), settings_of(target, beta_programme=programme.pk))
         assert programme_of_target(target) == programme
         assert "Beta programme" in str(AuditEvent.objects.get(action="target.changed").after)
         assert listed(client, "target", beta_programme=programme.pk) == ["API"]
-        assert listed(client, "target", beta_programme=a_programme("other").pk) == []
+        assert listed(client, "target", beta_programme=create_programme("other").pk) == []
         client.post(page_of(target), settings_of(target))
         assert programme_of_target(target) is None
 
     def test_viewer_sees_the_programme_of_a_target_as_a_link(self, client):
         log_in_with_role(client, "viewer")
-        programme = a_programme()
-        page = client.get(page_of(a_target(beta_programme=programme)))
+        programme = create_programme()
+        page = client.get(page_of(create_target(beta_programme=programme)))
         assert f'<a href="{page_of(programme)}">spring-beta</a>' in page.content.decode()
 
     @pytest.mark.parametrize("page", ["betaprogramme/7/change/?a=1", "betafeedback/", "betasnapshot/7/history/"])
@@ -474,7 +474,7 @@ class TestItsSettings:
 class TestThePublicKey:
     def test_its_page_and_a_form_of_ones_own_are_told(self, admin_client, settings):
         settings.PORTAL_URL = "https://vigie.example.org"
-        programme = a_programme()
+        programme = create_programme()
         text = page_text(admin_client.get(page_of(programme)))
         key = programme.public_key
         assert f'<code id="page-url">https://vigie.example.org/feedback/{key}</code>' in text
@@ -483,19 +483,19 @@ class TestThePublicKey:
         assert client_can_open(admin_client, f"/feedback/{key}")
 
     def test_one_that_takes_none_says_so(self, admin_client):
-        programme = a_programme(takes_public=False)
+        programme = create_programme(takes_public=False)
         text = page_text(admin_client.get(page_of(programme)))
         assert "The programme takes none" in text
         assert programme.public_key not in text
 
     def test_one_that_does_not_run_says_when_it_is_taken(self, admin_client):
         words = "It is taken while the programme runs only."
-        assert words in page_text(admin_client.get(page_of(a_programme(ends=STARTS))))
-        assert words not in page_text(admin_client.get(page_of(a_programme("running"))))
+        assert words in page_text(admin_client.get(page_of(create_programme(ends=STARTS))))
+        assert words not in page_text(admin_client.get(page_of(create_programme("running"))))
 
     def test_replacing_it_ends_the_former_address(self, client):
         log_in_with_role(client, "operator")
-        programme, other = a_programme(), a_programme("other")
+        programme, other = create_programme(), create_programme("other")
         before = programme.public_key
         assert 'class="dangerous">Replace the public key' in page_text(client.get(page_of(programme)))
         response = act_on_page(client, "replace_key", programme)
@@ -508,7 +508,7 @@ class TestThePublicKey:
 
     def test_its_audit_event_does_not_tell_the_key(self, client):
         log_in_with_role(client, "operator")
-        programme = a_programme()
+        programme = create_programme()
         act_on_page(client, "replace_key", programme)
         after = BetaProgramme.objects.get().public_key
         events = AuditEvent.objects.filter(subject=programme.subject)
@@ -527,12 +527,12 @@ class TestDeleting:
     def ended(self, db):
         programme = good(ends=STARTS)
         checked(programme, STARTS)
-        keep(programme, NOON, BetaSnapshot.Reason.CLOSED)
+        take_snapshot(programme, NOON, BetaSnapshot.Reason.CLOSED)
         return programme
 
     def test_what_ended_is_deleted_with_feedback_and_reports(self, client, ended):
         other = good("other")
-        keep(other, NOON, BetaSnapshot.Reason.EXPORTED)
+        take_snapshot(other, NOON, BetaSnapshot.Reason.EXPORTED)
         log_in_with_role(client, "operator")
         address = f"{PROGRAMMES}{ended.pk}/delete/"
         assert address in page_text(client.get(page_of(ended)))
@@ -548,7 +548,7 @@ class TestDeleting:
 
     def test_what_has_not_begun_is_deleted_and_what_runs_is_not(self, client):
         log_in_with_role(client, "operator")
-        upcoming, running = a_programme("x", starts=timezone.localdate() + DAY), a_programme()
+        upcoming, running = create_programme("x", starts=timezone.localdate() + DAY), create_programme()
         for programme, status in ((upcoming, 302), (running, 403)):
             answer = client.post(f"{PROGRAMMES}{programme.pk}/delete/", {"post": "yes"})
             assert answer.status_code == status
@@ -559,7 +559,7 @@ class TestDeleting:
     def test_of_what_was_said_nothing_is_read_and_nothing_that_names_it_is_left(self, admin_client, ended):
         first = ended.feedback.first()
         first.tags.create(name="colour")
-        elsewhere = said(a_programme("other"), duplicate_of=first)
+        elsewhere = create_feedback(create_programme("other"), duplicate_of=first)
         with CaptureQueriesContext(connection) as captured:
             admin_client.post(f"{PROGRAMMES}{ended.pk}/delete/", {"post": "yes"})
         assert not any("comment" in query["sql"] for query in captured)
@@ -587,10 +587,10 @@ def cells_of(chart):
 
 class TestCharts:
     def test_a_day_without_a_score_stays_as_the_day_before(self, db):
-        programme = a_programme()
-        said(programme, "carol", nps_score=4, given_at=NOON)
-        said(programme, "carol", nps_score=8, given_at=NOON + 3 * DAY)
-        drawn = charts.trend_of(report_of(programme, NOON))
+        programme = create_programme()
+        create_feedback(programme, "carol", nps_score=4, given_at=NOON)
+        create_feedback(programme, "carol", nps_score=8, given_at=NOON + 3 * DAY)
+        drawn = charts.trend_chart(build_report(programme, NOON))
         averages, needed = (line["values"] for line in drawn.data["lines"])
         assert averages == [4.0, 4.0, 4.0, 8.0]
         assert needed == [7.0] * 4
@@ -598,10 +598,10 @@ class TestCharts:
         assert cells_of(drawn) == [["March 10, 2026", "1", "4.00", "−100"], ["March 13, 2026", "1", "8.00", "0"]]
 
     def test_a_day_without_checks_is_a_gap(self, db):
-        programme = a_programme()
+        programme = create_programme()
         checked(programme, STARTS, latency_ms=80)
         checked(programme, STARTS + 2 * DAY, latency_ms=90, failures=1)
-        drawn = charts.times_of(report_of(programme, NOON))
+        drawn = charts.response_chart(build_report(programme, NOON))
         assert drawn.data["lines"][0]["values"] == [80.0, None, 90.0]
         assert drawn.data["lines"][1] == {"label": "below 500.0 ms", "values": [500] * 3}
         assert drawn.data["marks"]["values"] == [0, 0, 1]
@@ -609,14 +609,14 @@ class TestCharts:
 
     def test_a_time_too_long_to_draw_is_drawn_by_its_days_alone(self):
         days = [STARTS, STARTS + timedelta(days=charts.MOST_DAYS)]
-        assert charts.every_day(days) == days
-        assert len(charts.every_day([STARTS, STARTS + timedelta(days=charts.MOST_DAYS - 1)])) == charts.MOST_DAYS
+        assert charts.fill_days(days) == days
+        assert len(charts.fill_days([STARTS, STARTS + timedelta(days=charts.MOST_DAYS - 1)])) == charts.MOST_DAYS
 
     def test_more_bugs_than_are_shown_are_counted(self, db):
-        programme = a_programme()
+        programme = create_programme()
         for _ in range(23):
             grave(programme)
-        bugs = shown(report_of(programme, NOON)).bugs
+        bugs = present_report(build_report(programme, NOON)).bugs
         assert (len(bugs.rows), bugs.note) == (20, "and 3 more")
 
 
@@ -625,9 +625,9 @@ class TestAnOldProgramme:
         log_in_with_role(client, "staff")
         settings.FEEDBACK_RETENTION_DAYS = 30
         ended = timezone.localdate() - timedelta(days=31)
-        programme = a_programme("Old beta", starts=ended - timedelta(days=9), ends=ended)
-        scored(programme, 9, 9, 9, 9, 8)
-        write(programme, report_of(programme, NOON), NOON, BetaSnapshot.Reason.CLOSED)
+        programme = create_programme("Old beta", starts=ended - timedelta(days=9), ends=ended)
+        create_scores(programme, 9, 9, 9, 9, 8)
+        write_snapshot(programme, build_report(programme, NOON), NOON, BetaSnapshot.Reason.CLOSED)
         programme.feedback.all().delete()
         page = client.get(PROGRAMMES).content.decode()
         row = page[page.index("Old beta") :]

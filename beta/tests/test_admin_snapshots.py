@@ -9,8 +9,8 @@ from django.test.utils import CaptureQueriesContext
 
 from beta.formats import FORMATS
 from beta.models import BetaFeedback, BetaSnapshot
-from beta.report.snapshots import keep
-from beta.tests.said import a_programme, said, scored
+from beta.report.snapshots import take_snapshot
+from beta.tests.factories import create_feedback, create_programme, create_scores
 from beta.tests.test_admin_programmes import HOSTILE, export, good, grave
 from monitoring.tests.pages import listed, page_of
 from monitoring.tests.rolled import DAY, NOON
@@ -25,13 +25,13 @@ Reason = BetaSnapshot.Reason
 
 @pytest.fixture
 def snapshot(db):
-    return keep(good(), NOON, Reason.EXPORTED, "olga")
+    return take_snapshot(good(), NOON, Reason.EXPORTED, "olga")
 
 
 class TestTheList:
     def test_it_shows_each_with_its_figures_and_reads_no_report_whole(self, admin_client, snapshot):
         grave(snapshot.programme)
-        keep(snapshot.programme, NOON + DAY, Reason.VERDICT)
+        take_snapshot(snapshot.programme, NOON + DAY, Reason.VERDICT)
         with CaptureQueriesContext(connection) as captured:
             response = admin_client.get(SNAPSHOTS)
         text = page_text(response)
@@ -42,12 +42,12 @@ class TestTheList:
         assert all(row.get_deferred_fields() == {"data"} for row in response.context["cl"].result_list)
 
     def test_a_report_without_a_score_says_so(self, admin_client):
-        keep(a_programme(), NOON, Reason.COMMAND)
+        take_snapshot(create_programme(), NOON, Reason.COMMAND)
         text = page_text(admin_client.get(SNAPSHOTS))
         assert '<td class="field-average">–</td><td class="field-nps">–</td>' in text
 
     def test_it_is_narrowed_down(self, admin_client, snapshot):
-        other = keep(a_programme("other"), NOON, Reason.VERDICT)
+        other = take_snapshot(create_programme("other"), NOON, Reason.VERDICT)
         assert listed(admin_client, "betasnapshot", BASE, verdict="GO") == [str(snapshot)]
         assert listed(admin_client, "betasnapshot", BASE, reason="verdict") == [str(other)]
         assert listed(admin_client, "betasnapshot", BASE, q="oth") == [str(other)]
@@ -64,7 +64,7 @@ class TestThePageOfAReport:
     def test_it_stays_as_it_was_whatever_became_of_its_programme(self, admin_client, snapshot):
         before = admin_client.get(page_of(snapshot))
         programme = snapshot.programme
-        scored(programme, 0, 0, 0)
+        create_scores(programme, 0, 0, 0)
         grave(programme)
         programme.score_target = 10
         programme.save()
@@ -88,11 +88,11 @@ class TestThePageOfAReport:
     def test_what_differs_from_the_one_before_is_told(self, admin_client, snapshot):
         programme = snapshot.programme
         assert admin_client.get(page_of(snapshot)).context["sections"] == []
-        keep(a_programme("other"), NOON, Reason.EXPORTED)
+        take_snapshot(create_programme("other"), NOON, Reason.EXPORTED)
         grave(programme)
         programme.participants_target = 3
         programme.save()
-        later = keep(programme, NOON + DAY, Reason.VERDICT)
+        later = take_snapshot(programme, NOON + DAY, Reason.VERDICT)
         (differences,) = admin_client.get(page_of(later)).context["sections"]
         assert [row for row in differences.rows if row[0] in ("Verdict", "Participants, needed", "Average score")] == [
             ["Verdict", "GO", "NO-GO"],
@@ -102,10 +102,10 @@ class TestThePageOfAReport:
         assert "was GO" in page_text(admin_client.get(page_of(later)))
 
     def test_what_participants_wrote_is_shown_as_text(self, admin_client):
-        programme = a_programme()
+        programme = create_programme()
         grave(programme, HOSTILE)
-        said(programme, type="ux", comment=HOSTILE)
-        text = page_text(admin_client.get(page_of(keep(programme, NOON, Reason.EXPORTED))))
+        create_feedback(programme, type="ux", comment=HOSTILE)
+        text = page_text(admin_client.get(page_of(take_snapshot(programme, NOON, Reason.EXPORTED))))
         assert "<script>alert" not in text
         assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
 
@@ -119,7 +119,7 @@ class TestHandingOn:
     @pytest.mark.parametrize("form", FORMATS)
     def test_it_is_handed_on_as_it_was_and_nothing_more_is_kept(self, client, snapshot, form):
         log_in_with_role(client, "staff")
-        scored(snapshot.programme, 0, 0, 0)
+        create_scores(snapshot.programme, 0, 0, 0)
         response = export(client, snapshot, form)
         assert response.status_code == 200
         if form == "json":

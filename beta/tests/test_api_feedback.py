@@ -12,8 +12,7 @@ from django.utils import timezone
 
 from beta.api.feedback import MAX_BYTES_BY_KEY
 from beta.models import BetaFeedback, BetaProgramme, FeedbackWindow
-from beta.tests.feedback import feedback
-from beta.tests.said import a_programme
+from beta.tests.factories import create_programme, feedback_body
 from portal.access.tokens import credential
 from portal.models import AuditEvent
 
@@ -24,14 +23,14 @@ HOSTILE = '\0 \ud800 \ufffe \u202eback\u202c \u05d0\u05d1 😀 <script>alert(1)<
 
 @pytest.fixture
 def programme(db):
-    return a_programme()
+    return create_programme()
 
 
 @pytest.fixture
 def by_key(client, programme):
     def calling(body=None, key=None, method="POST", address="192.0.2.100", headers=None):
         path = f"/api/v1/beta/feedback?key={programme.public_key if key is None else key}"
-        sent = body if isinstance(body, bytes) else json.dumps(feedback() if body is None else body).encode()
+        sent = body if isinstance(body, bytes) else json.dumps(feedback_body() if body is None else body).encode()
         return client.generic(method, path, sent, "application/json", headers=headers, REMOTE_ADDR=address)
 
     return calling
@@ -40,7 +39,7 @@ def by_key(client, programme):
 @pytest.fixture
 def by_token(call, client_token):
     def calling(body=None, token=client_token, **options):
-        return call("POST", "beta/feedback", token, body=feedback() if body is None else body, **options)
+        return call("POST", "beta/feedback", token, body=feedback_body() if body is None else body, **options)
 
     return calling
 
@@ -65,7 +64,7 @@ def either(request, programme):
 
 
 def test_what_is_new_is_recorded_and_what_is_known_is_not_again(either):
-    body = feedback()
+    body = feedback_body()
     answer = either(body)
     assert (answer.status_code, answer.json()) == (201, {"status": "recorded", "id": body["id"]})
     answer = either(body)
@@ -76,13 +75,13 @@ def test_what_is_new_is_recorded_and_what_is_known_is_not_again(either):
 
 
 def test_it_is_kept_for_the_programme_it_is_meant_for(either, programme):
-    either(feedback(programme="spring-beta", participant="Carol@example.org", nps_score=10, type="ux"))
+    either(feedback_body(programme="spring-beta", participant="Carol@example.org", nps_score=10, type="ux"))
     kept = BetaFeedback.objects.get()
     assert (kept.programme, kept.participant, kept.nps_score, kept.type) == (programme, "carol@example.org", 10, "ux")
 
 
 def test_what_is_hostile_is_kept_as_text(either):
-    assert said(either(feedback(comment=HOSTILE, participant="<b>Bob</b>"))) == (201, "recorded")
+    assert said(either(feedback_body(comment=HOSTILE, participant="<b>Bob</b>"))) == (201, "recorded")
     kept = BetaFeedback.objects.get()
     assert kept.comment == "\ufffd \ufffd \ufffd" + HOSTILE[5:]
     assert kept.participant == "<b>bob</b>"
@@ -90,28 +89,28 @@ def test_what_is_hostile_is_kept_as_text(either):
 
 def test_a_long_comment_is_kept_whole(either):
     comment = "à la carte 😀 " * 7_692 + "end."
-    body = json.dumps(feedback(comment=comment), ensure_ascii=False).encode()
+    body = json.dumps(feedback_body(comment=comment), ensure_ascii=False).encode()
     assert len(comment) == 100_000
     assert said(either(body)) == (201, "recorded")
     assert BetaFeedback.objects.get().comment == comment
 
 
 def test_it_may_be_compressed(either):
-    body = gzip.compress(json.dumps(feedback(comment="x" * 100_000)).encode())
+    body = gzip.compress(json.dumps(feedback_body(comment="x" * 100_000)).encode())
     assert said(either(body, headers={"Content-Encoding": "gzip"})) == (201, "recorded")
 
 
 def test_marks_without_end_are_cut_before_they_are_normalized(either):
     """Normalising runs of two kinds of marks takes quadratic time: 192 bytes of gzip took six seconds."""
     marks = "\u0301" * 10_000 + "\u0316" * 10_000
-    body = json.dumps(feedback(comment=f"It stops at 7{marks}."), ensure_ascii=False).encode()
+    body = json.dumps(feedback_body(comment=f"It stops at 7{marks}."), ensure_ascii=False).encode()
     assert said(either(gzip.compress(body), headers={"Content-Encoding": "gzip"})) == (201, "recorded")
     assert BetaFeedback.objects.get().comment == "It stops at 7" + "\u0301" * 30 + "."
 
 
 @pytest.mark.parametrize("participant", ["a" + "\u0301" * 50_000 + "\u0316" * 50_000, "a" * 1_017])
 def test_participant_far_too_long_is_refused_as_it_was_sent(either, participant):
-    body = gzip.compress(json.dumps(feedback(participant=participant), ensure_ascii=False).encode())
+    body = gzip.compress(json.dumps(feedback_body(participant=participant), ensure_ascii=False).encode())
     assert wrong(either(body, headers={"Content-Encoding": "gzip"})) == [("participant", "not_a_participant")]
 
 
@@ -121,7 +120,7 @@ def test_what_is_wrong_is_named(either):
         ("participant", "required"),
         ("nps_score", "not_a_score"),
     ]
-    assert wrong(either(feedback(programme=7))) == [("programme", "not_a_text")]
+    assert wrong(either(feedback_body(programme=7))) == [("programme", "not_a_text")]
     assert said(either(b"[]")) == (400, "malformed_json")
     assert not BetaFeedback.objects.exists()
 
@@ -148,13 +147,13 @@ def test_no_other_token_may(by_token, token, request):
 
 
 def test_without_token_and_key_nobody_may(call):
-    answer = call("POST", "beta/feedback", body=feedback())
+    answer = call("POST", "beta/feedback", body=feedback_body())
     assert said(answer) == (401, "not_authenticated")
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="vigie"'
 
 
 def test_a_session_is_no_token(call, admin_client):
-    answer = admin_client.post("/api/v1/beta/feedback", feedback(), content_type="application/json")
+    answer = admin_client.post("/api/v1/beta/feedback", feedback_body(), content_type="application/json")
     assert said(answer) == (401, "not_authenticated")
 
 
@@ -181,14 +180,14 @@ def test_with_a_token_the_key_is_ignored(by_key, client_token):
 
 def test_a_token_is_taken_for_a_programme_that_is_over(by_token):
     today = timezone.localdate()
-    over = a_programme("over", starts=today - 9 * DAY, ends=today - DAY, takes_public=False)
-    assert said(by_token(feedback(programme="over"))) == (201, "recorded")
+    over = create_programme("over", starts=today - 9 * DAY, ends=today - DAY, takes_public=False)
+    assert said(by_token(feedback_body(programme="over"))) == (201, "recorded")
     assert BetaFeedback.objects.get().programme == over
 
 
 @pytest.mark.parametrize("name", ["autumn", "Spring-Beta", "spring-beta ", "a\0", "\ud800", "x" * 1000])
 def test_a_programme_that_is_not_there_is_said_so(by_token, programme, name):
-    assert said(by_token(feedback(programme=name))) == (404, "programme_unknown")
+    assert said(by_token(feedback_body(programme=name))) == (404, "programme_unknown")
     assert BetaProgramme.objects.count() == 1
 
 
@@ -197,10 +196,10 @@ def test_where_none_is_named_one_must_run(by_token, programme):
     answer = by_token()
     assert wrong(answer) == [("programme", "required")]
     assert "No programme is running" in answer.json()["errors"][0]["message"]
-    a_programme("one")
+    create_programme("one")
     for nothing in ({}, {"programme": None}, {"programme": ""}):
-        assert said(by_token(feedback(**nothing))) == (201, "recorded")
-    a_programme("another")
+        assert said(by_token(feedback_body(**nothing))) == (201, "recorded")
+    create_programme("another")
     answer = by_token()
     assert wrong(answer) == [("programme", "required")]
     assert "Several programmes are running" in answer.json()["errors"][0]["message"]
@@ -214,22 +213,22 @@ def ended(settings, clock):
     """A programme that was over a week ago, by the clock of Paris."""
     settings.TIME_ZONE = "Europe/Paris"
     clock.now = NOW
-    return a_programme("ended", ends=date(2026, 3, 13))
+    return create_programme("ended", ends=date(2026, 3, 13))
 
 
 @pytest.mark.parametrize("meanwhile", [[], ["newer"], ["newer", "newest"]])
 def test_what_was_said_on_the_last_day_counts_there_however_late_it_comes(by_token, ended, meanwhile):
     for name in meanwhile:
-        a_programme(name, starts=date(2026, 3, 14))
-    assert said(by_token(feedback(given_at=LAST_DAY))) == (201, "recorded")
+        create_programme(name, starts=date(2026, 3, 14))
+    assert said(by_token(feedback_body(given_at=LAST_DAY))) == (201, "recorded")
     kept = BetaFeedback.objects.get()
     assert (kept.programme, kept.received_at) == (ended, NOW)
 
 
 def test_what_was_said_the_day_after_does_not(by_token, ended):
-    body = feedback(given_at="2026-03-13T23:00:00Z")
+    body = feedback_body(given_at="2026-03-13T23:00:00Z")
     assert wrong(by_token(body)) == [("programme", "required")]
-    newer = a_programme("newer", starts=date(2026, 3, 16))
+    newer = create_programme("newer", starts=date(2026, 3, 16))
     assert said(by_token(body)) == (201, "recorded")
     kept = BetaFeedback.objects.get()
     assert (kept.programme, kept.given_at) == (newer, datetime(2026, 3, 15, 23, tzinfo=UTC))
@@ -238,39 +237,39 @@ def test_what_was_said_the_day_after_does_not(by_token, ended):
 @pytest.mark.parametrize("given", [{}, {"given_at": "2026-03-13T09:00:00Z"}])
 def test_what_is_sent_again_is_known_whatever_became_of_its_programme(by_token, ended, clock, given):
     clock.now = datetime(2026, 3, 13, 10, tzinfo=UTC)
-    body = feedback(**given)
+    body = feedback_body(**given)
     assert said(by_token(body)) == (201, "recorded")
     clock.now = NOW
     assert said(by_token(body)) == (200, "duplicate")
     BetaProgramme.objects.update(name="renamed", starts=NOW + DAY)
     for other in (None, "newer", "newest"):
         if other:
-            a_programme(other)
+            create_programme(other)
         assert said(by_token(body)) == (200, "duplicate")
     assert said(by_token(body | {"nps_score": 3}))[0] in (400, 409)
     assert BetaFeedback.objects.get().programme == ended
 
 
 def test_a_programme_that_was_renamed_knows_what_was_said_under_its_old_name(by_token, programme):
-    body = feedback(programme="spring-beta")
+    body = feedback_body(programme="spring-beta")
     by_token(body)
     BetaProgramme.objects.update(name="renamed")
     assert said(by_token(body)) == (200, "duplicate")
     BetaFeedback.objects.update(participant="erased", digest="")
     assert said(by_token(body)) == (200, "duplicate")
-    for other in (body | {"id": str(uuid.uuid4())}, feedback(programme="spring-beta")):
+    for other in (body | {"id": str(uuid.uuid4())}, feedback_body(programme="spring-beta")):
         assert said(by_token(other)) == (404, "programme_unknown")
 
 
 @pytest.mark.parametrize("name", [{}, {"programme": "default"}])
 def test_the_first_feedback_ever_makes_a_programme(by_token, name):
-    assert said(by_token(feedback(**name))) == (201, "recorded")
+    assert said(by_token(feedback_body(**name))) == (201, "recorded")
     assert BetaFeedback.objects.get().programme.name == "default"
 
 
 def test_what_is_refused_makes_no_programme(by_token):
     assert said(by_token({})) == (400, "validation_failed")
-    assert said(by_token(feedback(programme="spring"))) == (404, "programme_unknown")
+    assert said(by_token(feedback_body(programme="spring"))) == (404, "programme_unknown")
     assert not BetaProgramme.objects.exists()
 
 
@@ -280,7 +279,7 @@ def test_a_programme_that_another_made_meanwhile_is_found(by_token, monkeypatch)
 
     def made_meanwhile(rows):
         if rows.model is BetaProgramme and not exists(rows):
-            a_programme("default")
+            create_programme("default")
         return exists(rows)
 
     monkeypatch.setattr(BetaProgramme.objects.none().__class__, "exists", made_meanwhile)
@@ -291,7 +290,7 @@ def test_a_programme_that_another_made_meanwhile_is_found(by_token, monkeypatch)
 @pytest.mark.parametrize("more", [{}, {"programme": "spring-beta"}])
 def test_recording_costs_two_queries_beside_the_tokens_own(by_token, programme, django_assert_num_queries, more):
     by_token()  # notes that the token was used, which is done once a minute
-    body = feedback(**more)
+    body = feedback_body(**more)
     with django_assert_num_queries(3):
         by_token(body)
     with django_assert_num_queries(4):
@@ -327,10 +326,10 @@ def test_a_programme_takes_it_while_it_runs(by_key, programme, starts, ends, tak
 
 
 def test_with_a_key_no_other_programme_may_be_named(by_key):
-    a_programme("other")
-    assert wrong(by_key(feedback(programme="other"))) == [("programme", "other_programme")]
+    create_programme("other")
+    assert wrong(by_key(feedback_body(programme="other"))) == [("programme", "other_programme")]
     for nothing in ({}, {"programme": ""}, {"programme": None}, {"programme": "spring-beta"}):
-        assert said(by_key(feedback(**nothing))) == (201, "recorded")
+        assert said(by_key(feedback_body(**nothing))) == (201, "recorded")
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}])
@@ -338,7 +337,7 @@ def test_a_body_by_key_has_a_limit_of_its_own(by_key, by_token, headers):
     def body(size):
         return b" " * (size - len(sent)) + sent
 
-    sent = json.dumps(feedback()).encode()
+    sent = json.dumps(feedback_body()).encode()
     answer = by_key(body(MAX_BYTES_BY_KEY + 1), headers=headers)
     assert said(answer) == (413, "body_too_large")
     assert "512 KiB" in answer.json()["detail"]
@@ -348,7 +347,7 @@ def test_a_body_by_key_has_a_limit_of_its_own(by_key, by_token, headers):
 
 
 def test_a_body_by_key_may_not_inflate_beyond_its_limit(by_key, by_token):
-    sent = json.dumps(feedback()).encode()
+    sent = json.dumps(feedback_body()).encode()
     packed = [gzip.compress(b" " * (MAX_BYTES_BY_KEY + more - len(sent)) + sent) for more in (0, 1)]
     assert said(by_key(packed[0], headers={"Content-Encoding": "gzip"})) == (201, "recorded")
     answer = by_key(packed[1], headers={"Content-Encoding": "gzip"})
@@ -362,13 +361,13 @@ def test_a_body_that_does_not_say_how_long_it_is_has_the_same_limit(client, prog
         path = f"/api/v1/beta/feedback?key={programme.public_key}"
         return client.generic("POST", path, **{"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True})
 
-    sent = json.dumps(feedback()).encode()
+    sent = json.dumps(feedback_body()).encode()
     assert said(chunked(sent)) == (201, "recorded")
     assert said(chunked(b" " * MAX_BYTES_BY_KEY + sent)) == (413, "body_too_large")
 
 
 def test_who_falls_into_the_trap_is_answered_and_discarded(by_key, programme):
-    body = feedback(website="https://spam.example")
+    body = feedback_body(website="https://spam.example")
     for _ in range(3):
         answer = by_key(body)
         assert (answer.status_code, answer.json()) == (201, {"status": "recorded", "id": body["id"]})
@@ -379,7 +378,7 @@ def test_who_falls_into_the_trap_is_answered_and_discarded(by_key, programme):
 
 
 def test_a_token_knows_no_trap(by_token, programme):
-    assert said(by_token(feedback(website="https://shop.example.org"))) == (201, "recorded")
+    assert said(by_token(feedback_body(website="https://shop.example.org"))) == (201, "recorded")
     assert BetaFeedback.objects.count() == 1
 
 
@@ -462,7 +461,7 @@ def test_by_one_key_so_much_is_taken_in_a_minute(by_key, limits, clock):
     clock.now += timedelta(seconds=45)
     answer = by_key(address="192.0.2.9")
     assert (said(answer), answer.headers["Retry-After"]) == ((429, "too_many_requests"), "15")
-    other = a_programme("other").public_key
+    other = create_programme("other").public_key
     assert said(by_key(key=other, address="192.0.2.10")) == (201, "recorded")
     clock.now += timedelta(seconds=15)
     assert said(by_key(address="192.0.2.11")) == (201, "recorded")
@@ -474,7 +473,7 @@ def test_what_one_sends_too_much_of_uses_up_nothing_of_the_others(by_key, limits
 
 
 def test_an_address_is_one_for_all_keys(by_key, limits):
-    other = a_programme("other").public_key
+    other = create_programme("other").public_key
     assert [by_key(key=key).status_code for key in (None, other, None, other)] == [201, 201, 429, 429]
 
 

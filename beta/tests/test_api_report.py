@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from beta.models import BetaSnapshot
-from beta.tests import outspoken
-from beta.tests.said import a_programme, a_target, said, scored
+from beta.tests.factories import create_feedback, create_programme, create_scores, create_target
+from beta.tests.helpers import hostile_texts
 from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def programme():
-    programme = a_programme()
-    scored(programme, 9, 8, 7, 7, 6)
+    programme = create_programme()
+    create_scores(programme, 9, 8, 7, 7, 6)
     return programme
 
 
@@ -62,18 +62,18 @@ def test_no_other_token_reads_it(call, programme, client_token, agent_token, enr
 
 
 def test_the_only_one_that_runs_is_meant(ask, programme):
-    a_programme("over", ends="2026-03-03")
+    create_programme("over", ends="2026-03-03")
     assert ask().json()["programme"] == "spring-beta"
 
 
 def test_any_other_is_named(ask, programme):
-    a_programme("été & co", ends="2026-03-03")
+    create_programme("été & co", ends="2026-03-03")
     assert ask(programme="été & co").json()["programme"] == "été & co"
 
 
 def test_where_none_or_several_run_one_must_be_named(ask):
     assert errors(ask()) == [("programme", "required")]
-    a_programme("one"), a_programme("two")
+    create_programme("one"), create_programme("two")
     assert errors(ask()) == [("programme", "required")]
 
 
@@ -124,9 +124,9 @@ def test_people_read_it_in_the_portals_language(ask, programme, settings):
 
 
 def test_what_was_said_comes_through_whole(ask, programme):
-    for comment in outspoken.ALL[:5]:
-        said(programme, type="ux", comment=comment)
-    expected = outspoken.ALL[:5][::-1]
+    for comment in hostile_texts.ALL[:5]:
+        create_feedback(programme, type="ux", comment=comment)
+    expected = hostile_texts.ALL[:5][::-1]
     assert ask().json()["ux_comments"] == expected
     rows = csv.DictReader(io.StringIO(ask(format="csv").content.decode(), newline=""))
     told = [row["value"] for row in rows if row["section"] == "ux_comments"]
@@ -156,13 +156,13 @@ def test_neither_is_one_that_could_not_be_made(client, ask, programme, broken_pd
 
 def test_it_is_live(ask, programme):
     assert ask().json()["participants"]["count"] == 5
-    said(programme)
+    create_feedback(programme)
     assert ask().json()["participants"]["count"] == 6
 
 
 @pytest.mark.parametrize("form", ["json", "txt", "csv", "xlsx", "pdf"])
 def test_it_costs_twelve_queries_beside_the_tokens_own(ask, programme, form):
-    a_target(beta_programme=programme)
+    create_target(beta_programme=programme)
     ask()
     with CaptureQueriesContext(connection) as found:
         ask(format=form)

@@ -7,7 +7,7 @@ from django.db import connections
 from vigie_client import FeedbackClient, contract, make_session, spool_stats
 
 from beta.models import BetaFeedback
-from beta.tests.said import a_programme
+from beta.tests.factories import create_programme
 from portal.access.tokens.issuing import issue_token
 
 
@@ -31,7 +31,7 @@ def sender(live_server, spool):
 
 @pytest.mark.django_db(transaction=True)
 def test_what_a_program_sends_the_portal_keeps(sender, spool):
-    programme = a_programme()
+    programme = create_programme()
     with sender(programme=programme.name, app_version="6.0.3") as told:
         assert told.send("Carol", type="bug", severity="high", nps_score=6, comment="It hangs. 🎉", page="/scoring?a=1")
     row = BetaFeedback.objects.get()
@@ -45,7 +45,7 @@ def test_what_a_program_sends_the_portal_keeps(sender, spool):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("comment", ["😀" * 100_001, "李" * 100_001, "\x00" * 100_000, "a\ud800\r\nb"])
 def test_whatever_a_program_takes_the_portal_takes(sender, spool, comment):
-    a_programme()
+    create_programme()
     with sender(app_version="v" * 99) as told:
         assert told.send("é" * 254, comment=comment, page="é" * 999)
     assert BetaFeedback.objects.get().comment

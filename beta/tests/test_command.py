@@ -16,7 +16,7 @@ from django.utils import timezone
 from openpyxl import load_workbook
 
 from beta.models import BetaSnapshot
-from beta.tests.said import a_programme, a_target, said, scored
+from beta.tests.factories import create_feedback, create_programme, create_scores, create_target
 from monitoring.models import CheckResult
 from portal.tests.helpers.database import own_address
 
@@ -44,8 +44,8 @@ def refused(*arguments):
 
 @pytest.fixture
 def programme(db):
-    programme = a_programme()
-    scored(programme, 9, 8, 7, 7, 7)
+    programme = create_programme()
+    create_scores(programme, 9, 8, 7, 7, 7)
     return programme
 
 
@@ -88,18 +88,18 @@ def test_it_speaks_the_portals_language(programme, settings, capsys):
 def test_what_the_workers_have_not_counted_yet_is_counted(programme, capsys):
     now = timezone.now()
     for _ in range(3):
-        CheckResult.objects.create(target=a_target(beta_programme=programme), at=now, latency_ms=100.0)
+        CheckResult.objects.create(target=create_target(beta_programme=programme), at=now, latency_ms=100.0)
     run("--format", "json")
     assert json.loads(capsys.readouterr().out)["performance"]["checks"] == 3
 
 
 def test_beta_monitor_prints_running_programmes_first_and_keeps_their_reports(db, settings, tmp_path, capsys):
     settings.REPORTS_ROOT = tmp_path
-    spring = a_programme("spring-beta")
+    spring = create_programme("spring-beta")
     for _ in range(2):
-        CheckResult.objects.create(target=a_target(beta_programme=spring), at=timezone.now(), latency_ms=100.0)
-    a_programme("autumn-beta")
-    a_programme("over", ends="2026-03-03")
+        CheckResult.objects.create(target=create_target(beta_programme=spring), at=timezone.now(), latency_ms=100.0)
+    create_programme("autumn-beta")
+    create_programme("over", ends="2026-03-03")
     call_command("beta_monitor", "--report")
     printed = capsys.readouterr().out
     headings = [line.partition(",")[0] for line in printed.splitlines() if re.match("Beta programme|Monitoring", line)]
@@ -115,14 +115,14 @@ def test_beta_monitor_prints_running_programmes_first_and_keeps_their_reports(db
 
 
 def test_a_programme_is_named_also_one_that_is_over(programme, capsys):
-    a_programme("autumn-beta", ends="2026-03-03")
+    create_programme("autumn-beta", ends="2026-03-03")
     assert run("--programme", "autumn-beta") == 0
     assert capsys.readouterr().out.startswith("Beta programme autumn-beta\n")
 
 
 def test_an_unknown_one_is_answered_with_those_that_run(programme):
-    a_programme("autumn-beta")
-    a_programme("winter-beta", ends="2026-03-03")
+    create_programme("autumn-beta")
+    create_programme("winter-beta", ends="2026-03-03")
     text, status = refused("--programme", "other")
     assert (text, status) == ("There is no programme of this name. Running today: autumn-beta, spring-beta.", 2)
     assert refused("--programme", "\udcff")[1] == 2
@@ -130,7 +130,7 @@ def test_an_unknown_one_is_answered_with_those_that_run(programme):
 
 def test_where_several_or_none_run_one_must_be_named(db):
     assert refused() == ("Say which programme is meant with --programme. Running today: none.", 2)
-    a_programme("one"), a_programme("two\x1b[2J")
+    create_programme("one"), create_programme("two\x1b[2J")
     assert refused() == ("Say which programme is meant with --programme. Running today: one, two [2J.", 2)
 
 
@@ -153,17 +153,17 @@ def test_the_same_report_in_two_formats_is_kept_once(programme, capfdbinary):
 
 
 def test_a_report_is_a_report_whatever_its_verdict(db, capsys):
-    a_programme()
+    create_programme()
     assert run() == 0
     assert "Verdict: INSUFFICIENT DATA" in capsys.readouterr().out
 
 
 def test_a_check_fails_unless_the_verdict_is_go(programme, capsys):
     assert run("--check") == 0
-    a_target(beta_programme=programme)
+    create_target(beta_programme=programme)
     assert run("--check") == 1
     assert "Verdict: INSUFFICIENT DATA" in capsys.readouterr().out
-    said(programme, type="bug", severity="critical")
+    create_feedback(programme, type="bug", severity="critical")
     assert run("--check", "--format", "json") == 1
     assert json.loads(capsys.readouterr().out)["verdict"] == "NO-GO"
 
@@ -172,7 +172,7 @@ def test_a_database_that_does_not_answer_is_said_plainly(programme, monkeypatch)
     def gone(*arguments):
         raise OperationalError("the server\nis gone")
 
-    monkeypatch.setattr("beta.management.commands.beta_report.keep", gone)
+    monkeypatch.setattr("beta.management.commands.beta_report.take_snapshot", gone)
     assert refused() == ("The database does not answer: OperationalError: the server is gone", 2)
 
 
@@ -237,7 +237,7 @@ def process(*arguments, **options):
 class TestProcess:
     @pytest.mark.parametrize("form", ["xlsx", "pdf"])
     def test_a_terminal_is_not_shown_what_it_would_obey(self, form):
-        a_programme()
+        create_programme()
         screen, terminal = pty.openpty()
         command = process("--format", form, stdout=terminal, stderr=subprocess.PIPE)
         os.close(terminal)
@@ -248,9 +248,9 @@ class TestProcess:
         assert not BetaSnapshot.objects.exists()
 
     def test_a_reader_that_leaves_ends_it_quietly(self):
-        programme = a_programme()
+        programme = create_programme()
         for _ in range(20):
-            said(programme, type="bug", severity="high", comment="word " * 1_000)
+            create_feedback(programme, type="bug", severity="high", comment="word " * 1_000)
         reader, writer = os.pipe()
         os.close(reader)
         command = process("--format", "json", stdout=writer, stderr=subprocess.PIPE)

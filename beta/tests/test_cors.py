@@ -8,8 +8,7 @@ from django.db import OperationalError
 
 from beta import programmes
 from beta.models import BetaProgramme
-from beta.tests.feedback import feedback
-from beta.tests.said import a_programme
+from beta.tests.factories import create_programme, feedback_body
 from usage.models import FeatureUsage
 
 pytestmark = pytest.mark.django_db
@@ -20,7 +19,7 @@ ALLOWED = "Access-Control-Allow-Origin"
 
 @pytest.fixture
 def programme(db):
-    return a_programme(allowed_origins=f"{SHOP}\nhttp://localhost:3000\r\n")
+    return create_programme(allowed_origins=f"{SHOP}\nhttp://localhost:3000\r\n")
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def key(programme):
 @pytest.fixture
 def ask(client):
     def asking(key, origin=SHOP, method="POST", path="/api/v1/beta/feedback", body=None, **headers):
-        sent = body if isinstance(body, bytes) else json.dumps(feedback() if body is None else body).encode()
+        sent = body if isinstance(body, bytes) else json.dumps(feedback_body() if body is None else body).encode()
         headers |= {"Origin": origin} if origin is not None else {}
         return client.generic(method, f"{path}?key={key}", sent, "application/json", headers=headers)
 
@@ -77,7 +76,7 @@ def test_what_was_written_past_the_form_opens_nothing(ask, key, listed):
 
 
 def test_each_programme_lists_its_own(ask, key):
-    other = a_programme("other", allowed_origins="https://other.example.org").public_key
+    other = create_programme("other", allowed_origins="https://other.example.org").public_key
     assert ALLOWED not in ask(other).headers
     assert ask(other, "https://other.example.org").headers[ALLOWED] == "https://other.example.org"
     for unknown in ("", "x", "0" * 22):
@@ -86,7 +85,7 @@ def test_each_programme_lists_its_own(ask, key):
 
 def test_a_refusal_may_be_read_too(ask, key, settings, programme):
     settings.FEEDBACK_PER_ADDRESS_AND_HOUR = 3
-    for body, status in ({}, 400), (b"{", 400), (feedback(participant=7), 400), (feedback(), 429):
+    for body, status in ({}, 400), (b"{", 400), (feedback_body(participant=7), 400), (feedback_body(), 429):
         answer = ask(key, body=body)
         assert (answer.status_code, answer.headers[ALLOWED]) == (status, SHOP)
     assert answer.headers["Access-Control-Expose-Headers"] == "retry-after"
@@ -107,7 +106,7 @@ def test_no_other_address_is_open(ask, key, path):
 
 def test_a_token_opens_nothing_to_a_page(client, key, client_token):
     headers = {"Origin": SHOP, "Authorization": f"Bearer {client_token}"}
-    answer = client.post("/api/v1/beta/feedback", feedback(), content_type="application/json", headers=headers)
+    answer = client.post("/api/v1/beta/feedback", feedback_body(), content_type="application/json", headers=headers)
     assert answer.status_code == 201
     assert ALLOWED not in answer.headers
 
@@ -146,7 +145,7 @@ def test_where_the_database_fails_the_answer_stays_what_it_is(ask, key, monkeypa
 
 @pytest.mark.django_db(transaction=True)
 def test_over_a_real_connection_it_is_the_same(live_server):
-    key = a_programme(allowed_origins=SHOP).public_key
+    key = create_programme(allowed_origins=SHOP).public_key
     address = f"{live_server.url}/api/v1/beta/feedback?key={key}"
     asked = requests.options(address, headers={"Origin": SHOP} | PREFLIGHT, timeout=60)
     assert (asked.status_code, asked.headers[ALLOWED], asked.headers["Access-Control-Allow-Methods"]) == (
@@ -154,7 +153,7 @@ def test_over_a_real_connection_it_is_the_same(live_server):
         SHOP,
         "POST",
     )
-    for body, status in ((feedback(), 201), ({}, 400)):
+    for body, status in ((feedback_body(), 201), ({}, 400)):
         told = requests.post(address, json=body, headers={"Origin": SHOP}, timeout=60)
         assert (told.status_code, told.headers[ALLOWED]) == (status, SHOP)
         other = requests.post(address, json=body, headers={"Origin": f"{SHOP}.evil.example"}, timeout=60)

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from beta.findings import unready_programmes, waiting_bugs
 from beta.models import BetaFeedback
-from beta.tests.said import a_programme, said
+from beta.tests.factories import create_feedback, create_programme
 from monitoring.figures.uptime import DAY, HOUR
 from portal.base.findings import finding_sources
 from portal.base.severity import Severity
@@ -29,11 +29,11 @@ def today():
 
 @pytest.fixture
 def programme(db):
-    return a_programme("Spring beta", starts=today() - 9 * DAY, participants_target=1)
+    return create_programme("Spring beta", starts=today() - 9 * DAY, participants_target=1)
 
 
 def bug(programme, severity, ago=HOUR, **fields):
-    return said(programme, received_at=timezone.now() - ago, type="bug", severity=severity, **fields)
+    return create_feedback(programme, received_at=timezone.now() - ago, type="bug", severity=severity, **fields)
 
 
 def found(source):
@@ -56,7 +56,7 @@ class TestBugs:
     def test_critical_ones_are_one_sentence_that_leads_to_them(self, admin_client, programme):
         bugs = [bug(programme, "critical", 5 * HOUR), bug(programme, "critical", HOUR, status="planned")]
         bug(programme, "high"), bug(programme, "critical", status="fixed")
-        bug(a_programme("Other", ends=today() - DAY), "critical")
+        bug(create_programme("Other", ends=today() - DAY), "critical")
         (finding,) = found(waiting_bugs)
         assert (finding.severity, finding.text) == (WARNING, "2 critical bugs of Spring beta are open.")
         assert finding.since == BetaFeedback.objects.get(pk=bugs[0].pk).received_at
@@ -76,7 +76,7 @@ class TestBugs:
 
     def test_those_that_nobody_judged_are_told_after_two_days(self, admin_client, programme):
         old = bug(programme, "", 2 * DAY + HOUR)
-        bug(programme, "medium"), said(programme, type="ux", received_at=old.received_at)
+        bug(programme, "medium"), create_feedback(programme, type="ux", received_at=old.received_at)
         (finding,) = found(waiting_bugs)
         assert (finding.severity, finding.since) == (INFO, old.received_at)
         assert finding.text == "1 bug of Spring beta has had no severity for more than 2 days."
@@ -93,12 +93,15 @@ class TestBugs:
 
     @pytest.mark.parametrize(("starts", "ends", "count"), [(0, 0, 1), (-9, None, 1), (1, 9, 0), (-9, -1, 0)])
     def test_those_of_programmes_that_run_are_told(self, starts, ends, count):
-        bug(a_programme(starts=today() + starts * DAY, ends=None if ends is None else today() + ends * DAY), "critical")
+        bug(
+            create_programme(starts=today() + starts * DAY, ends=None if ends is None else today() + ends * DAY),
+            "critical",
+        )
         assert len(texts(waiting_bugs)) == count
 
     def test_they_are_bounded(self, django_assert_num_queries):
         for number in range(7):
-            bug(a_programme(f"Beta {number}"), "critical")
+            bug(create_programme(f"Beta {number}"), "critical")
         with django_assert_num_queries(1) as made:
             shown = texts(waiting_bugs)
         assert made.captured_queries[0]["sql"].endswith("LIMIT 6")
@@ -108,8 +111,8 @@ class TestBugs:
 
 class TestTheEnd:
     def ending(self, days, score=None):
-        programme = a_programme("Spring beta", ends=today() + days * DAY, participants_target=1)
-        said(programme, nps_score=score)
+        programme = create_programme("Spring beta", ends=today() + days * DAY, participants_target=1)
+        create_feedback(programme, nps_score=score)
         return programme
 
     def test_one_that_ends_soon_without_a_go_is_told_with_its_reason(self, admin_client):
@@ -138,10 +141,10 @@ class TestTheEnd:
 
     def test_they_are_bounded(self):
         for number in range(12):
-            a_programme(f"Beta {number}", ends=today() + timedelta(days=1))
+            create_programme(f"Beta {number}", ends=today() + timedelta(days=1))
         assert len(texts(unready_programmes)) == 10
 
 
 def test_nothing_is_found_where_nothing_is(programme):
-    said(programme, nps_score=9)
+    create_feedback(programme, nps_score=9)
     assert [finding for finding in current_findings(timezone.now()) if "beta" in finding.text.lower()] == []

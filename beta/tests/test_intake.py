@@ -9,19 +9,18 @@ from django.utils import timezone
 from beta.feedback import intake
 from beta.feedback.reading import read_feedback
 from beta.models import BetaFeedback
-from beta.tests.feedback import feedback
-from beta.tests.said import a_programme
+from beta.tests.factories import create_programme, feedback_body
 
 NOON, MINUTE = datetime(2026, 3, 10, 12, tzinfo=UTC), timedelta(minutes=1)
 
 
 @pytest.fixture
 def programme(db):
-    return a_programme()
+    return create_programme()
 
 
 def record(counted_in, source="client:gui", **changes):
-    return intake.store_feedback(read_feedback(feedback(**changes)), counted_in, source, timezone.now())
+    return intake.store_feedback(read_feedback(feedback_body(**changes)), counted_in, source, timezone.now())
 
 
 SAME = {"id": "0" * 32}
@@ -50,7 +49,7 @@ def test_other_content_under_a_known_id_conflicts(programme, change):
 
 def test_the_same_said_of_another_programme_conflicts(programme):
     record(programme, **SAME, programme="spring-beta")
-    assert record(a_programme("other"), **SAME, programme="other") == "conflict"
+    assert record(create_programme("other"), **SAME, programme="other") == "conflict"
 
 
 def test_what_triage_changed_is_still_the_same(programme):
@@ -77,7 +76,7 @@ def test_what_somebody_said_who_was_erased_does_not_come_back(programme):
 
 def test_a_row_says_when_it_came_and_when_it_was_said(programme):
     now = datetime(2026, 3, 10, 12, tzinfo=UTC)
-    intake.store_feedback(read_feedback(feedback()), programme, "public", now)
+    intake.store_feedback(read_feedback(feedback_body()), programme, "public", now)
     kept = BetaFeedback.objects.get()
     assert (kept.received_at, kept.given_at, kept.source, kept.status) == (now, now, "public", "open")
     assert len(kept.digest) == 64
@@ -119,7 +118,7 @@ def test_feedback_with_a_wrong_clock_is_kept_and_timed_by_the_same_rule(
     programme, monkeypatch, source, times, given_at, clock
 ):
     monkeypatch.setattr(timezone, "now", lambda: NOON)
-    body = feedback(**times)
+    body = feedback_body(**times)
     assert record(programme, source, **body) == "recorded"
     monkeypatch.setattr(timezone, "now", lambda: NOON + 7 * MINUTE)
     assert record(programme, source, **body) == "duplicate"

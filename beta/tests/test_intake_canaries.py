@@ -5,8 +5,7 @@ import json
 import pytest
 
 from beta.models import BetaFeedback
-from beta.tests.feedback import feedback
-from beta.tests.said import a_programme
+from beta.tests.factories import create_programme, feedback_body
 from tests.canaries import CANARY, HEADERS, everything_kept, everything_logged, found
 
 pytestmark = pytest.mark.django_db
@@ -16,18 +15,18 @@ PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-He
 
 def told():
     """Valid and not, with the canary in the place of every value, and as a key."""
-    whole = feedback(participant=CANARY, comment=CANARY, page=f"/{CANARY}?{CANARY}", app_version=CANARY)
+    whole = feedback_body(participant=CANARY, comment=CANARY, page=f"/{CANARY}?{CANARY}", app_version=CANARY)
     yield whole
-    yield feedback(participant=CANARY, comment=CANARY, website=CANARY)
+    yield feedback_body(participant=CANARY, comment=CANARY, website=CANARY)
     for name in (*whole, "type", "severity", "nps_score", "given_at", "programme"):
         for value in (CANARY, [CANARY], {CANARY: CANARY}, f"vigie_client_0123456789ab_{CANARY}"):
-            yield feedback(participant=CANARY) | {name: value}
+            yield feedback_body(participant=CANARY) | {name: value}
 
 
 @pytest.fixture
 def senders(client, client_token, db, settings):
     settings.FEEDBACK_PER_ADDRESS_AND_HOUR = settings.FEEDBACK_PER_KEY_AND_MINUTE = 10**6
-    key = a_programme(allowed_origins="https://shop.example.org").public_key
+    key = create_programme(allowed_origins="https://shop.example.org").public_key
 
     def sending(how, body, method="POST", **headers):
         query, shown = {
@@ -62,7 +61,7 @@ def test_it_is_in_no_answer_no_log_and_no_other_table(senders, caplog, capfd, wr
 def test_from_where_it_came_is_kept_nowhere(senders, caplog, capfd, written_when_asked):
     caplog.set_level(0)
     for how in ("token", "key"):
-        for body in (feedback(), feedback(website="x"), {}):
+        for body in (feedback_body(), feedback_body(website="x"), {}):
             senders(how, body)
         senders(how, {}, "OPTIONS", **PREFLIGHT)
     written_when_asked()

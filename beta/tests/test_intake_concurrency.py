@@ -9,8 +9,7 @@ import requests
 from django.db import connections
 
 from beta.models import BetaFeedback, BetaProgramme, FeedbackWindow
-from beta.tests.feedback import feedback
-from beta.tests.said import a_programme
+from beta.tests.factories import create_programme, feedback_body
 from portal.access.tokens.issuing import issue_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -39,21 +38,21 @@ def at_once(live_server):
 
 @pytest.mark.parametrize("way", ["token", "key"])
 def test_of_twenty_senders_of_one_feedback_one_records_it(at_once, way):
-    key = a_programme().public_key
-    body = feedback()
+    key = create_programme().public_key
+    body = feedback_body()
     assert at_once([body] * SENDERS, key if way == "key" else "") == {201: 1, 200: SENDERS - 1}
     assert BetaFeedback.objects.count() == 1
 
 
 def test_of_those_who_contradict_each_other_one_is_believed(at_once):
-    a_programme()
-    body = feedback()
+    create_programme()
+    body = feedback_body()
     bodies = [body | {"nps_score": number % 2} for number in range(10)]
     assert at_once(bodies) == {201: 1, 200: 4, 409: 5}
 
 
 def test_of_first_feedbacks_one_makes_the_programme(at_once):
-    assert at_once([feedback() for _ in range(SENDERS)]) == {201: SENDERS}
+    assert at_once([feedback_body() for _ in range(SENDERS)]) == {201: SENDERS}
     assert BetaProgramme.objects.get().name == "default"
     assert BetaFeedback.objects.count() == SENDERS
 
@@ -61,9 +60,9 @@ def test_of_first_feedbacks_one_makes_the_programme(at_once):
 def test_of_a_flood_never_more_comes_in_than_may(at_once, settings):
     """Less may: who reads the count after another counted stands behind the limit with him."""
     settings.FEEDBACK_PER_ADDRESS_AND_HOUR = 5
-    key = a_programme().public_key
-    at_once([feedback()], key)
-    found = at_once([feedback() for _ in range(SENDERS)], key)
+    key = create_programme().public_key
+    at_once([feedback_body()], key)
+    found = at_once([feedback_body() for _ in range(SENDERS)], key)
     assert found[201] + found[429] == SENDERS
     assert found[201] <= 4
     assert BetaFeedback.objects.count() == found[201] + 1

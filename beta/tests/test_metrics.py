@@ -5,8 +5,8 @@ from django.core.cache import cache
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from beta.metrics import programmes
-from beta.tests.said import a_programme, said
+from beta.metrics import programme_metrics
+from beta.tests.factories import create_feedback, create_programme
 from monitoring.figures.uptime import DAY
 from portal.status.metrics import render_metrics
 
@@ -31,11 +31,11 @@ def samples():
 
 @pytest.fixture
 def programme(db):
-    programme = a_programme("Spring", participants_target=1)
+    programme = create_programme("Spring", participants_target=1)
     for score in (9, 9, 2):
-        said(programme, nps_score=score)
-    said(programme, type="bug", severity="high")
-    said(programme, "olga@example.org", type="bug", severity="low")
+        create_feedback(programme, nps_score=score)
+    create_feedback(programme, type="bug", severity="high")
+    create_feedback(programme, "olga@example.org", type="bug", severity="low")
     return programme
 
 
@@ -56,7 +56,7 @@ def test_feedback_is_counted_by_its_type(programme):
 
 
 def test_without_a_score_there_is_neither_average_nor_nps():
-    a_programme("Spring")
+    create_programme("Spring")
     names = {key[0] for key in samples()}
     assert names == {"participants", "grave_bugs_open", "verdict", "feedback"}
 
@@ -64,30 +64,30 @@ def test_without_a_score_there_is_neither_average_nor_nps():
 @pytest.mark.parametrize(("starts", "ends"), [(1, None), (-9, -1)])
 def test_what_does_not_run_is_not_told(starts, ends):
     day = timezone.localdate()
-    a_programme(starts=day + starts * DAY, ends=None if ends is None else day + ends * DAY)
+    create_programme(starts=day + starts * DAY, ends=None if ends is None else day + ends * DAY)
     assert samples() == {}
 
 
 def test_a_name_is_a_label_whatever_stands_in_it():
-    a_programme('a "b"\\ c\né')
+    create_programme('a "b"\\ c\né')
     assert samples()["participants", 'a "b"\\ c\né'] == 0
 
 
 def test_of_many_programmes_the_newest_ten_are_told():
     for number in range(12):
-        a_programme(f"Beta {number}", starts=timezone.localdate() - number * DAY)
+        create_programme(f"Beta {number}", starts=timezone.localdate() - number * DAY)
     told = {key[1] for key in samples() if key[0] == "participants"}
     assert told == {f"Beta {number}" for number in range(10)}
 
 
 def test_how_they_stand_is_asked_once_a_minute(programme, django_assert_num_queries):
-    list(programmes(timezone.now()))
+    list(programme_metrics(timezone.now()))
     with django_assert_num_queries(2):
-        list(programmes(timezone.now()))
+        list(programme_metrics(timezone.now()))
 
 
 def test_a_net_promoter_score_of_nought_is_one():
-    programme = a_programme("Spring")
+    programme = create_programme("Spring")
     for score in (9, 2):
-        said(programme, nps_score=score)
+        create_feedback(programme, nps_score=score)
     assert samples()["nps", "Spring"] == 0

@@ -13,8 +13,8 @@ from vigie_client import contract
 
 from beta.feedback import intake, page
 from beta.models import BetaFeedback, FeedbackWindow
-from beta.tests.forms import Page
-from beta.tests.said import a_programme
+from beta.tests.factories import create_programme
+from beta.tests.helpers.html_page import Page
 from portal.models import AuditEvent
 from tests.canaries import CANARY, HEADERS, everything_kept, everything_logged, found
 from usage.models import FeatureUsage, UserError
@@ -26,7 +26,7 @@ ADDRESS = "203.0.113.77"
 
 @pytest.fixture
 def programme(db):
-    return a_programme(name="Spring beta", product="Scoring 6")
+    return create_programme(name="Spring beta", product="Scoring 6")
 
 
 @pytest.fixture
@@ -339,7 +339,7 @@ def test_under_no_other_key_is_there_anything(visitor, programme, key):
 def test_a_programme_that_takes_none_says_so(visitor, closed):
     today = timezone.localdate()
     fields = {name: today + value if isinstance(value, timedelta) else value for name, value in closed.items()}
-    url = reverse("feedback-page", args=[a_programme(**fields).public_key])
+    url = reverse("feedback-page", args=[create_programme(**fields).public_key])
     for answer in (visitor.get(url), visitor.post(url, "comment=", FORM), visitor.post(url, "comment=x", FORM)):
         assert answer.status_code == 403
         assert "This programme is not taking feedback" in Page(answer).text

@@ -9,7 +9,7 @@ from django.utils import timezone, translation
 
 from beta.models import BetaProgramme
 from beta.panels import beta_tile
-from beta.tests.said import a_programme, said
+from beta.tests.factories import create_feedback, create_programme
 from monitoring.figures.uptime import DAY
 from portal.desk.panels import current_tiles
 
@@ -23,7 +23,7 @@ def fresh_figures():
 
 @pytest.fixture
 def programme(db):
-    return a_programme("Spring beta", starts=timezone.localdate() - 9 * DAY, participants_target=1500)
+    return create_programme("Spring beta", starts=timezone.localdate() - 9 * DAY, participants_target=1500)
 
 
 def tile():
@@ -32,8 +32,8 @@ def tile():
 
 def test_it_says_the_verdict_and_what_it_rests_on(programme):
     for score in (9, 9, 3):
-        said(programme, nps_score=score)
-    said(programme, type="bug", severity="critical")
+        create_feedback(programme, nps_score=score)
+    create_feedback(programme, type="bug", severity="critical")
     shown = tile()
     assert (shown.title, shown.figure, shown.caption) == ("Beta", "NO-GO", "Spring beta")
     assert shown.url == f"/admin/beta/betaprogramme/{programme.pk}/change/"
@@ -43,14 +43,14 @@ def test_it_says_the_verdict_and_what_it_rests_on(programme):
 
 
 def test_its_figures_are_written_as_the_reader_writes_them(programme):
-    said(programme, nps_score=7)
+    create_feedback(programme, nps_score=7)
     with translation.override("fr"):
         assert "7,00" in dict(tile().facts).values()
 
 
 def test_where_nobody_gave_a_score_there_is_none(programme):
     BetaProgramme.objects.update(participants_target=1)
-    said(programme)
+    create_feedback(programme)
     shown = tile()
     assert shown.figure == "INSUFFICIENT DATA"
     assert [value for _name, value in shown.facts] == ["1 of 1", "–", "–", "0"]
@@ -59,15 +59,15 @@ def test_where_nobody_gave_a_score_there_is_none(programme):
 def test_it_draws_the_feedback_of_thirty_days(programme):
     now = timezone.now()
     for days in (0, 2, 2, 29, 31):
-        said(programme, given_at=now - days * DAY, received_at=now)
-    said(a_programme("Other"), given_at=now)
+        create_feedback(programme, given_at=now - days * DAY, received_at=now)
+    create_feedback(create_programme("Other"), given_at=now)
     chart = tile().chart
     assert (chart.values[-3:], chart.values[0], len(chart.values), chart.unit) == ([2, 0, 1], 1, 30, "feedback a day")
 
 
 def test_its_days_are_those_of_the_portal(programme):
     at = timezone.now().replace(hour=23, minute=30) - 3 * DAY
-    said(programme, given_at=at)
+    create_feedback(programme, given_at=at)
     with timezone.override("Etc/GMT-2"):
         chart = tile().chart
     assert [str(day) for day, value in zip(chart.days, chart.values, strict=True) if value] == [
@@ -76,8 +76,8 @@ def test_its_days_are_those_of_the_portal(programme):
 
 
 def test_of_several_that_run_it_shows_the_one_that_began_last(programme):
-    a_programme("Newest", starts=timezone.localdate())
-    a_programme("Planned", starts=timezone.localdate() + DAY)
+    create_programme("Newest", starts=timezone.localdate())
+    create_programme("Planned", starts=timezone.localdate() + DAY)
     assert tile().caption == "Newest"
 
 
@@ -85,14 +85,14 @@ def test_of_several_that_run_it_shows_the_one_that_began_last(programme):
 def test_where_none_runs_it_says_so_and_leads_to_the_list(starts, ends):
     day = timezone.localdate()
     if starts is not None:
-        a_programme(starts=day + starts * DAY, ends=None if ends is None else day + ends * DAY)
+        create_programme(starts=day + starts * DAY, ends=None if ends is None else day + ends * DAY)
     shown = tile()
     assert (shown.figure, shown.caption) == ("–", "no programme runs")
     assert (shown.url, shown.facts, shown.chart) == ("/admin/beta/betaprogramme/", [], None)
 
 
 def test_how_it_stands_is_asked_once_a_minute(programme, django_assert_num_queries):
-    said(programme, nps_score=9)
+    create_feedback(programme, nps_score=9)
     tile()
     with django_assert_num_queries(1):
         tile()
@@ -100,9 +100,9 @@ def test_how_it_stands_is_asked_once_a_minute(programme, django_assert_num_queri
 
 @pytest.mark.parametrize(("seconds", "participants"), [(59, "1 of 1,500"), (61, "2 of 1,500")])
 def test_what_it_tells_is_a_minute_old_at_most(programme, monkeypatch, seconds, participants):
-    said(programme, nps_score=9)
+    create_feedback(programme, nps_score=9)
     tile()
-    said(programme, nps_score=9)
+    create_feedback(programme, nps_score=9)
     later = time.time() + seconds
     monkeypatch.setattr("django.core.cache.backends.locmem.time.time", lambda: later)
     assert dict(tile().facts)["participants"] == participants
@@ -111,7 +111,7 @@ def test_what_it_tells_is_a_minute_old_at_most(programme, monkeypatch, seconds, 
 def test_a_programme_that_begins_is_there_at_once(programme):
     tile()
     assert tile().caption == programme.name
-    assert a_programme("newer", starts=timezone.localdate()).name == tile().caption
+    assert create_programme("newer", starts=timezone.localdate()).name == tile().caption
 
 
 def test_it_stands_beside_that_of_the_services(programme):

@@ -9,11 +9,11 @@ import pytest
 from django.utils import translation
 
 from beta.formats import pdf_layout
-from beta.formats.drawing import BAD, GOOD, INK, LINE, PLAIN, step_for, tick
-from beta.formats.pdf import pdf_of, plain
+from beta.formats.drawing import BAD, GOOD, INK, LINE, PLAIN, axis_step, format_tick
+from beta.formats.pdf import printable_text, render_pdf
 from beta.report import verdict
-from beta.report.gather import nps_of, report_of
-from beta.tests.said import a_programme
+from beta.report.gather import build_report, calculate_nps
+from beta.tests.factories import create_programme
 from monitoring.tests.rolled import NOON
 
 STARTS = date(2026, 3, 2)
@@ -42,7 +42,7 @@ def a_report(*, counts=(0, 0, 0, 1, 0, 1, 2, 4, 8, 9, 5), days=9, checks=9, targ
         "score": {
             "average": average,
             "target": 7.0,
-            "nps": nps_of(counts),
+            "nps": calculate_nps(counts),
             "promoters": sum(counts[9:]),
             "passives": sum(counts[7:9]),
             "detractors": sum(counts[:7]),
@@ -59,7 +59,7 @@ def a_report(*, counts=(0, 0, 0, 1, 0, 1, 2, 4, 8, 9, 5), days=9, checks=9, targ
         },
         "ux_comments": [],
         "conditions": conditions if targets else conditions[:3],
-        "verdict": verdict.verdict(conditions),
+        "verdict": verdict.decide_verdict(conditions),
         "trend": [
             {"day": day(number), "participants": number + 1, "average": 7.1 + number / days, "nps": 10}
             for number in range(days if given else 0)
@@ -86,7 +86,7 @@ def a_bug(comment="It loses what I wrote.", **fields):
 
 
 def opened(report):
-    return pymupdf.open("pdf", pdf_of(report))
+    return pymupdf.open("pdf", render_pdf(report))
 
 
 def text_of(document):
@@ -179,7 +179,7 @@ def test_what_there_is_none_of_is_said():
 
 
 def test_a_programme_of_which_nothing_is_known_is_told_too(db):
-    text = read(report_of(a_programme(), NOON))
+    text = read(build_report(create_programme(), NOON))
     assert "INSUFFICIENT DATA There is no feedback yet." in text
     assert "Nobody has given a score yet." in text
     assert "The programme has no targets" in text
@@ -302,8 +302,8 @@ def test_charts_hold_no_pixels():
     ],
 )
 def test_an_axis_has_round_numbers(most, step, named):
-    assert step_for(most) == pytest.approx(step)
-    assert tick(step, step) == named
+    assert axis_step(most) == pytest.approx(step)
+    assert format_tick(step, step) == named
 
 
 # --- What others wrote -----------------------------------------------------------------------------------------------
@@ -319,7 +319,7 @@ HOSTILE = [
     "👩\u200d👩\u200d👧 " * 100,
     "&" * 900,
 ]
-SHOWN = [plain(comment)[:1_000] for comment in HOSTILE]
+SHOWN = [printable_text(comment)[:1_000] for comment in HOSTILE]
 NAMES = {"programme": "W" * 100, "product": "<i>" + "M" * 97}
 REPORTS = {
     "usual": a_report(),
@@ -417,14 +417,14 @@ def test_a_comment_from_right_to_left_begins_on_the_right():
 
 @pytest.mark.parametrize("mark", ["\u0301", "\u20dd", "\u0301\u0301\u00ad"])
 def test_no_letter_towers_over_the_lines_above_it(mark):
-    assert plain("e" + mark * 500 + "x") == "e" + mark[0] * 4 + "x"
+    assert printable_text("e" + mark * 500 + "x") == "e" + mark[0] * 4 + "x"
 
 
 # --- Pages -----------------------------------------------------------------------------------------------------------
 
 
 def bound(*parts):
-    return pymupdf.open("pdf", pdf_layout.printed(parts, "h2, p { font-size: 9pt; }", "Vigie", {}, "en"))
+    return pymupdf.open("pdf", pdf_layout.make_pdf(parts, "h2, p { font-size: 9pt; }", "Vigie", {}, "en"))
 
 
 @pytest.mark.parametrize("height", range(600, 740, 10))
@@ -448,8 +448,8 @@ def test_a_page_is_enough_for_a_usual_report():
 
 
 def test_a_layout_that_does_not_end_is_given_up(monkeypatch):
-    monkeypatch.setattr(pdf_layout, "MOST_PAGES", 2)
-    with pytest.raises(pdf_layout.TooLong):
+    monkeypatch.setattr(pdf_layout, "MAX_PAGES", 2)
+    with pytest.raises(pdf_layout.TooManyPages):
         bound("<p>word</p>" * 200)
 
 
@@ -458,7 +458,7 @@ def test_whatever_people_write_it_is_printed(letter):
     names = {"programme": (letter * 100)[:100], "product": (letter * 100)[:100]}
     bug = a_bug(letter * 1_000, page=(letter * 200)[:200], app_version=(letter * 64)[:64])
     document = opened(a_report(**names, ux_comments=[letter * 100 * KB] * 5, open_bugs=[bug] * 20))
-    assert document.page_count < pdf_layout.MOST_PAGES
+    assert document.page_count < pdf_layout.MAX_PAGES
     assert "characters in all" in text_of(document)
 
 
@@ -467,28 +467,28 @@ def test_words_are_not_cut_further_where_they_end():
 
 
 def test_the_same_report_makes_the_same_file():
-    assert pdf_of(REPORTS["hostile 3"]) == pdf_of(REPORTS["hostile 3"])
+    assert render_pdf(REPORTS["hostile 3"]) == render_pdf(REPORTS["hostile 3"])
 
 
 @pytest.mark.parametrize(("name", "limit"), [("a year", 60), ("hostile 3", 300)])
 def test_it_is_small(name, limit):
-    assert len(pdf_of(REPORTS[name])) < limit * KB
+    assert len(render_pdf(REPORTS[name])) < limit * KB
 
 
 def test_one_thread_at_a_time_lays_pages_out(monkeypatch):
-    laid_out, locked = pdf_layout.laid_out, []
+    laid_out, locked = pdf_layout.lay_out, []
 
     def watched(*arguments):
         locked.append(pdf_layout.LOCK.locked())
         return laid_out(*arguments)
 
-    monkeypatch.setattr(pdf_layout, "laid_out", watched)
-    pdf_of(REPORTS["nothing"])
+    monkeypatch.setattr(pdf_layout, "lay_out", watched)
+    render_pdf(REPORTS["nothing"])
     assert locked == [True]
 
 
 def test_threads_at_once_make_whole_documents():
     reports = [a_report(ux_comments=[comment]) for comment in HOSTILE[:4]] * 2
     with ThreadPoolExecutor(len(reports)) as threads:
-        made = list(threads.map(pdf_of, reports))
-    assert made == [pdf_of(report) for report in reports[:4]] * 2
+        made = list(threads.map(render_pdf, reports))
+    assert made == [render_pdf(report) for report in reports[:4]] * 2

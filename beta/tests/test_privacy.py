@@ -10,7 +10,7 @@ from django.db import models
 
 from beta.admin.feedback_actions import TRIAGED
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackTag, FeedbackWindow
-from beta.tests.told import programme_of, told
+from beta.tests.factories import create_bug, get_programme
 from monitoring.models import Incident
 from monitoring.terminal.text_table import indented
 from portal import audit
@@ -64,7 +64,7 @@ def kept(feedback, **data):
 
 class TestUnderAFreeName:
     def test_what_he_said_stays_without_him(self, operator):
-        feedback = told("carol smith", comment="It works. Carol Smith, Lyon", nps_score=9)
+        feedback = create_bug("carol smith", comment="It works. Carol Smith, Lyon", nps_score=9)
         erased("participant:Carol  Smith")
         feedback.refresh_from_db()
         assert PSEUDONYM.fullmatch(feedback.participant)
@@ -72,7 +72,7 @@ class TestUnderAFreeName:
         assert (feedback.nps_score, feedback.digest) == (9, "")
 
     def test_his_name_goes_from_what_others_said_and_from_every_report(self, operator, reports):
-        other = told("bob@example.org", comment="CAROL\nsmith showed me.", page="/of/carol smith")
+        other = create_bug("bob@example.org", comment="CAROL\nsmith showed me.", page="/of/carol smith")
         report = kept(other)
         file = reports / "beta_report_20260310_120000.txt"
         file.write_text("Comments\n 1. Carol\n    Smith showed me.\n")
@@ -85,9 +85,9 @@ class TestUnderAFreeName:
 
     def test_an_account_of_this_name_is_another_matter(self, operator):
         User.objects.create_user("carol")
-        told("carol")
+        create_bug("carol")
         Incident.objects.create(
-            subject="x", rule="slow", opened_at=told("amy").given_at, acknowledged_by="carol", cause="ask carol"
+            subject="x", rule="slow", opened_at=create_bug("amy").given_at, acknowledged_by="carol", cause="ask carol"
         )
         said = erased("participant:carol")
         assert User.objects.filter(username="carol", is_active=True).exists()
@@ -96,20 +96,20 @@ class TestUnderAFreeName:
 
     @pytest.mark.parametrize("name", ["carola", "mc.carol", "carol@example.org", "x-carol"])
     def test_another_name_that_contains_it_is_let_alone(self, operator, name):
-        feedback = told(name, comment=f"I am {name}.")
+        feedback = create_bug(name, comment=f"I am {name}.")
         assert "Nothing is held" in erased("participant:carol")
         feedback.refresh_from_db()
         assert (feedback.participant, feedback.comment, feedback.digest) == (name, f"I am {name}.", "d1")
 
     @pytest.mark.parametrize("name", ["שלום", "élodie", "o'brien (it)"])
     def test_it_may_be_in_any_script(self, operator, name):
-        told(name)
+        create_bug(name)
         assert [row["participant"] for row in exported(f"participant:{name.upper()}")["beta.BetaFeedback"]] == [name]
         erased(f"participant:{name}")
         assert not BetaFeedback.objects.filter(participant=name).exists()
 
     def test_an_address_is_the_person_wherever_he_is(self, operator):
-        told("bob@example.org")
+        create_bug("bob@example.org")
         User.objects.create_user("bob", "Bob@example.org")
         erased("participant:BOB@example.org")
         assert naming(everything(), "bob@example.org", "bob") == []
@@ -120,14 +120,14 @@ class TestUnderAFreeName:
             erased(f"participant:{nobody}")
 
     def test_versions_name_him_no_more(self, operator):
-        feedback = told("amy", app_version="6.0 of Carol", fix_version="6.1, ask carol")
+        feedback = create_bug("amy", app_version="6.0 of Carol", fix_version="6.1, ask carol")
         erased("participant:carol")
         feedback.refresh_from_db()
         assert PSEUDONYM.sub("X", feedback.app_version) == "6.0 of X"
         assert PSEUDONYM.sub("X", feedback.fix_version) == "6.1, ask X"
 
     def test_the_audit_trail_names_him_no_more_in_tags_and_versions(self, operator):
-        feedback = told("amy")
+        feedback = create_bug("amy")
         before, after = {"tags": ""}, {"tags": "bug, carol wish", "fix_version": "6.1 for Carol", "status": "fixed"}
         audit.record_event(TRIAGED, feedback.subject, actor="user:carol", before=before, after=after)
         audit.record_event("carol.sang", "carol", actor="user:amy", after={"tags": "carol"})
@@ -161,11 +161,11 @@ class TestUnderAFreeName:
         ],
     )
     def test_his_name_goes_however_it_is_written(self, operator, reports, name, written):
-        feedback = told("amy", comment=f"Ask ({written}), he knows.")
+        feedback = create_bug("amy", comment=f"Ask ({written}), he knows.")
         report, file = kept(feedback), reports / "beta_report_20260310_120000.txt"
         file.write_text(f"    {written} said so\n")
         tag = FeedbackTag.objects.create(name=f"for {written.lower()}")
-        own = told(unicodedata.normalize("NFC", written.lower().replace("\n", " ").replace("@", "")))
+        own = create_bug(unicodedata.normalize("NFC", written.lower().replace("\n", " ").replace("@", "")))
         erased(f"participant:{name}")
         for row in (feedback, report, tag, own):
             row.refresh_from_db()
@@ -185,12 +185,12 @@ class TestUnderAFreeName:
         ],
     )
     def test_a_name_of_other_letters_is_let_alone(self, operator, name, other):
-        told("amy", comment=f"Ask {other}.")
+        create_bug("amy", comment=f"Ask {other}.")
         assert "Nothing is held" in erased(f"participant:{name}")
 
     def test_what_is_not_seen_hides_nobody(self, operator):
-        feedback, tag = told("car\u200bol\u200b"), FeedbackTag.objects.create(name="of car\xadol")
-        comment = told("amy", comment="carol, or car\u2060ol")
+        feedback, tag = create_bug("car\u200bol\u200b"), FeedbackTag.objects.create(name="of car\xadol")
+        comment = create_bug("amy", comment="carol, or car\u2060ol")
         BetaFeedback.objects.filter(pk=feedback.pk).update(comment="I am carol")
         erased("participant:ca\u200drol")
         for row in (feedback, tag, comment):
@@ -204,33 +204,33 @@ class TestAPerson:
     def test_a_participant_is_kept_in_small_letters_and_found_by_any(self, operator):
         User.objects.create_user("BobRoy", "Bob@Example.ORG")
         for name in ("bob@example.org", "bobroy"):
-            told(name)
+            create_bug(name)
         erased("BOB@example.org")
         assert BetaFeedback.objects.filter(participant__startswith="erased-").count() == 2
 
     def test_an_export_shows_of_others_only_what_names_him(self, operator):
-        told("bob@example.org", comment="Mine\nalone")
-        told("amy@example.org", comment="Her secret\nask bob@example.org")
-        told("eve@example.org", comment="Nothing")
+        create_bug("bob@example.org", comment="Mine\nalone")
+        create_bug("amy@example.org", comment="Her secret\nask bob@example.org")
+        create_bug("eve@example.org", comment="Nothing")
         own, other = sorted(exported("bob@example.org")["beta.BetaFeedback"], key=lambda row: row["id"])
         assert (own["participant"], own["comment"]) == ("bob@example.org", "Mine\nalone")
         assert (other["participant"], other["comment"]) == ("[left out]", "ask bob@example.org\n[left out]")
         assert "digest" not in own
 
     def test_of_a_kept_report_only_the_quotes_that_name_him(self, operator):
-        kept(told("amy", comment="Her secret"), ux_comments=["Her secret", "ask bob@example.org"])
+        kept(create_bug("amy", comment="Her secret"), ux_comments=["Her secret", "ask bob@example.org"])
         [row] = exported("bob@example.org")["beta.BetaSnapshot"]
         assert row["data"]["ux_comments"] == ["ask bob@example.org"]
         assert "secret" not in json.dumps(row)
 
     def test_what_he_is_assigned_is_shown_without_who_said_it(self, operator):
         user = User.objects.create_user("bob", "bob@example.org")
-        told("amy@example.org", comment="Her secret", assignee=user)
+        create_bug("amy@example.org", comment="Her secret", assignee=user)
         [row] = exported("bob@example.org")["beta.BetaFeedback"]
         assert (row["participant"], row["comment"]) == ("[left out]", "[left out]")
 
     def test_a_name_that_a_report_cut_in_two_goes_too(self, operator, reports):
-        report = kept(told("amy"), open_bugs=[{"comment": "It was bob@exam…", "page": ""}])
+        report = kept(create_bug("amy"), open_bugs=[{"comment": "It was bob@exam…", "page": ""}])
         file = reports / "beta_report_20260310_120000.txt"
         file.write_text("It was bob@exam… (100,000 characters in all)\nrob.bob@ex…\n")
         erased("bob@example.org")
@@ -249,12 +249,12 @@ class TestAPerson:
 
     def test_who_asked_for_a_report_goes(self, operator):
         User.objects.create_user("bob", "bob@example.org")
-        BetaSnapshot.objects.filter(pk=kept(told("amy")).pk).update(taken_by="bob")
+        BetaSnapshot.objects.filter(pk=kept(create_bug("amy")).pk).update(taken_by="bob")
         erased("bob@example.org")
         assert PSEUDONYM.fullmatch(BetaSnapshot.objects.get().taken_by)
 
     def test_an_origin_that_names_him_is_said_and_stays(self, operator):
-        programme = programme_of(allowed_origins="https://pc-1.example.org")
+        programme = get_programme(allowed_origins="https://pc-1.example.org")
         said = erased("pc-1.example.org")
         programme.refresh_from_db()
         assert f"The beta programme {programme.pk} names the subject in its allowed origins" in said
@@ -263,7 +263,7 @@ class TestAPerson:
 
 class TestAMachine:
     def test_what_it_told_of_names_it_no_more_and_its_user_stays(self, operator):
-        feedback = told("amy@example.org", source="agent:PC-1", comment="On PC-1, not PC-10")
+        feedback = create_bug("amy@example.org", source="agent:PC-1", comment="On PC-1, not PC-10")
         assert exported("PC-1")["beta.BetaFeedback"][0]["participant"] == "[left out]"
         erased("PC-1")
         feedback.refresh_from_db()
@@ -273,13 +273,13 @@ class TestAMachine:
         assert feedback.digest == ""
 
     def test_the_hash_goes_where_nothing_but_its_token_named_it(self, operator):
-        feedback = told("amy@example.org", source="agent:PC-1")
+        feedback = create_bug("amy@example.org", source="agent:PC-1")
         erased("PC-1")
         feedback.refresh_from_db()
         assert (PSEUDONYM.sub("X", feedback.source), feedback.digest) == ("agent:X", "")
 
     def test_a_participant_may_be_called_like_it(self, operator):
-        feedback = told("pc-1")
+        feedback = create_bug("pc-1")
         erased("pc-1")
         feedback.refresh_from_db()
         assert feedback.participant == "pc-1"

@@ -9,7 +9,7 @@ from django.utils import timezone
 from beta import programmes
 from beta.models import BetaProgramme
 from beta.programmes import NoSuchProgramme, NotOneProgramme
-from beta.tests.said import a_programme
+from beta.tests.factories import create_programme
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -21,7 +21,7 @@ def today():
 
 
 def test_a_name_is_taken_exactly_and_whether_it_runs_does_not_matter(today):
-    ended = a_programme(starts=today - 9 * DAY, ends=today - DAY)
+    ended = create_programme(starts=today - 9 * DAY, ends=today - DAY)
     assert programmes.find_by_name("spring-beta") == ended
     with pytest.raises(NoSuchProgramme):
         programmes.find_by_name("Spring-Beta")
@@ -29,15 +29,15 @@ def test_a_name_is_taken_exactly_and_whether_it_runs_does_not_matter(today):
 
 @pytest.mark.parametrize(("starts", "ends"), [(0, None), (-3, 0), (0, 0), (-3, 3)])
 def test_without_a_name_the_only_one_that_runs_is_meant(today, starts, ends):
-    a_programme("ended", starts=today - 9 * DAY, ends=today - DAY)
-    a_programme("to come", starts=today + DAY)
-    running = a_programme(starts=today + starts * DAY, ends=None if ends is None else today + ends * DAY)
+    create_programme("ended", starts=today - 9 * DAY, ends=today - DAY)
+    create_programme("to come", starts=today + DAY)
+    running = create_programme(starts=today + starts * DAY, ends=None if ends is None else today + ends * DAY)
     assert programmes.find_by_name("") == running
 
 
 def test_without_a_name_the_one_of_that_day_is_meant(today):
-    ended = a_programme("ended", starts=today - 9 * DAY, ends=today - 5 * DAY)
-    running = a_programme("running", starts=today - 3 * DAY)
+    ended = create_programme("ended", starts=today - 9 * DAY, ends=today - 5 * DAY)
+    running = create_programme("running", starts=today - 3 * DAY)
     for ago, meant in ((9, ended), (5, ended), (3, running), (0, running)):
         assert (
             programmes.find_by_name("", today - ago * DAY)
@@ -49,8 +49,8 @@ def test_without_a_name_the_one_of_that_day_is_meant(today):
 
 
 def test_of_several_on_that_day_none_is_meant_whatever_runs_today(today):
-    a_programme("one", starts=today - 9 * DAY, ends=today - DAY)
-    a_programme("two", starts=today - 9 * DAY)
+    create_programme("one", starts=today - 9 * DAY, ends=today - DAY)
+    create_programme("two", starts=today - 9 * DAY)
     with pytest.raises(NotOneProgramme) as refusal:
         programmes.find_by_name("", today - DAY)
     assert refusal.value.count == 2
@@ -63,7 +63,7 @@ def test_without_a_name_and_with_several_or_none_none_is_meant():
             with pytest.raises(NotOneProgramme) as refusal:
                 programmes.find_by_name("")
             assert refusal.value.count == expected
-        a_programme(f"programme {expected}")
+        create_programme(f"programme {expected}")
 
 
 @pytest.mark.parametrize("name", ["", "default"])
@@ -76,7 +76,7 @@ def test_the_first_feedback_ever_makes_the_programme_default(name, today):
 def test_a_programme_is_made_neither_under_another_name_nor_beside_another():
     with pytest.raises(NoSuchProgramme):
         programmes.find_for_feedback("spring-beta")
-    a_programme(starts=date(2026, 1, 1), ends=date(2026, 1, 2))
+    create_programme(starts=date(2026, 1, 1), ends=date(2026, 1, 2))
     with pytest.raises(NotOneProgramme):
         programmes.find_for_feedback("")
     with pytest.raises(NoSuchProgramme):
@@ -85,7 +85,7 @@ def test_a_programme_is_made_neither_under_another_name_nor_beside_another():
 
 
 def test_a_public_key_finds_its_programme_and_nothing_else_does():
-    programme, other = a_programme(), a_programme("other")
+    programme, other = create_programme(), create_programme("other")
     assert programme.public_key != other.public_key
     assert programmes.find_by_key(programme.public_key) == programme
     for key in ("", programme.public_key[:-1], f"{programme.public_key}\n", f"{programme.public_key}\0", "0" * 22):
@@ -132,7 +132,7 @@ def test_what_no_browser_would_send_as_an_origin_is_refused(origins):
 
 
 def test_a_programme_that_is_renamed_keeps_its_history():
-    programme = a_programme()
+    programme = create_programme()
     before = programme.subject
     programme.name = "renamed"
     assert programme.subject == before

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from beta.feedback.reading import FeedbackPayload, clean_text, read_feedback
 from beta.models import BetaFeedback
-from beta.tests.feedback import feedback, without
+from beta.tests.factories import feedback_body, feedback_body_without
 from portal.access.tokens import credential
 from portal.base.problems import Problem
 
@@ -18,7 +18,7 @@ KEPT = f"vigie_client_{MINTED.key}_…"
 
 
 def read(**changes):
-    return read_feedback(feedback(**changes))
+    return read_feedback(feedback_body(**changes))
 
 
 def refused(body):
@@ -56,7 +56,7 @@ def test_what_is_not_said_is_empty(nothing):
 
 def test_every_field_that_is_wrong_is_named_at_once_and_no_value_is_repeated():
     optional = ["type", "severity", "nps_score", "page", "app_version", "given_at"]
-    wrong = {name: ["K4NARI"] for name in feedback()} | {name: {"K4NARI": "K4NARI"} for name in optional}
+    wrong = {name: ["K4NARI"] for name in feedback_body()} | {name: {"K4NARI": "K4NARI"} for name in optional}
     with pytest.raises(Problem) as refusal:
         read_feedback(wrong)
     assert {error.field for error in refusal.value.errors} == set(wrong)
@@ -69,7 +69,7 @@ def test_an_empty_body_lacks_what_is_required():
 
 @pytest.mark.parametrize("value", ["", "1", "x" * 32, "0" * 33, 7, True, ["0" * 32], "{" + "0" * 32 + "}"])
 def test_an_id_is_a_uuid(value):
-    assert refused(feedback(id=value)) == [("id", "not_a_uuid")]
+    assert refused(feedback_body(id=value)) == [("id", "not_a_uuid")]
 
 
 @pytest.mark.parametrize(
@@ -102,12 +102,12 @@ def test_a_participant_is_one_however_it_is_typed(given, kept):
     ],
 )  # fmt: skip
 def test_a_participant_is_a_person_who_can_be_written_down(value):
-    assert refused(feedback(participant=value)) == [("participant", "not_a_participant")]
+    assert refused(feedback_body(participant=value)) == [("participant", "not_a_participant")]
 
 
 @pytest.mark.parametrize("value", [None, ""])
 def test_a_participant_must_be_there(value):
-    assert refused(feedback(participant=value)) == [("participant", "required")]
+    assert refused(feedback_body(participant=value)) == [("participant", "required")]
 
 
 @pytest.mark.parametrize("name", ["type", "severity"])
@@ -116,20 +116,20 @@ def test_a_choice_is_one_of_those_documented(name):
     for value in choices.values:
         assert getattr(read(**{name: value}), name) == value
     for value in ("Bug", "HIGH", "none", 1, False, ["bug"], {"bug": 1}):
-        assert refused(feedback(**{name: value})) == [(name, "invalid_choice")]
+        assert refused(feedback_body(**{name: value})) == [(name, "invalid_choice")]
 
 
 def test_a_score_is_an_integer_from_0_to_10():
     for value in (*range(11), None):
         assert read(nps_score=value).nps_score == value
     for value in (-1, 11, 10**30, 7.0, 7.5, True, False, "7", "", [7]):
-        assert refused(feedback(nps_score=value)) == [("nps_score", "not_a_score")]
+        assert refused(feedback_body(nps_score=value)) == [("nps_score", "not_a_score")]
 
 
 @pytest.mark.parametrize("comment", ["", None, " \n\t ", "\r\n"])
 def test_a_comment_or_a_score_must_be_there(comment):
-    assert refused(feedback(comment=comment)) == [("comment", "nothing_said")]
-    assert refused(without("comment")) == [("comment", "nothing_said")]
+    assert refused(feedback_body(comment=comment)) == [("comment", "nothing_said")]
+    assert refused(feedback_body_without("comment")) == [("comment", "nothing_said")]
     assert read(comment=comment, nps_score=0).comment == ""
 
 
@@ -148,9 +148,9 @@ def test_of_a_page_query_and_fragment_are_dropped():
 @pytest.mark.parametrize(("name", "most"), [("page", 200), ("app_version", 64), ("comment", 100_000)])
 def test_a_text_is_a_text_of_at_most_so_many_characters(name, most):
     assert getattr(read(**{name: "é" * most}), name) == "é" * most
-    assert refused(feedback(**{name: "é" * (most + 1)})) == [(name, "too_long")]
+    assert refused(feedback_body(**{name: "é" * (most + 1)})) == [(name, "too_long")]
     for value in (7, True, ["a"], {"a": "b"}):
-        assert refused(feedback(**{name: value})) == [(name, "not_a_text")]
+        assert refused(feedback_body(**{name: value})) == [(name, "not_a_text")]
 
 
 @pytest.mark.parametrize("name", ["page", "app_version"])
@@ -168,7 +168,7 @@ def test_what_grows_by_its_spelling_still_fits(name, most):
 
 @pytest.mark.parametrize("value", ["2026-03-10", "2026-03-10T09:20:00", "now", 0, True, []])
 def test_a_moment_has_its_offset(value):
-    assert refused(feedback(given_at=value)) == [("given_at", "not_a_moment")]
+    assert refused(feedback_body(given_at=value)) == [("given_at", "not_a_moment")]
 
 
 def test_a_moment_may_be_a_little_ahead_and_no_more(monkeypatch):

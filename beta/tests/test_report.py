@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from beta.models import BetaFeedback
 from beta.programmes import programme_of_target
-from beta.report.gather import report_of
-from beta.report.standing import standings_of
-from beta.tests.said import a_programme, a_target, said, scored
+from beta.report.gather import build_report
+from beta.report.status import calculate_statuses
+from beta.tests.factories import create_feedback, create_programme, create_scores, create_target
 from monitoring.tests.rolled import DAY, NOON, rollup
 
 STARTS = datetime(2026, 3, 2, tzinfo=UTC)
@@ -19,11 +19,11 @@ STARTS = datetime(2026, 3, 2, tzinfo=UTC)
 
 @pytest.fixture
 def programme(db):
-    return a_programme()
+    return create_programme()
 
 
 def report(programme):
-    return report_of(programme, NOON)
+    return build_report(programme, NOON)
 
 
 def condition(programme, name):
@@ -48,16 +48,16 @@ def test_a_programme_of_which_nothing_is_known(programme):
 
 
 def test_five_who_are_content_are_a_go(programme):
-    scored(programme, 7, 7, 7, 7, 7)
+    create_scores(programme, 7, 7, 7, 7, 7)
     found = report(programme)
     assert found["verdict"] == "GO"
     assert [each["name"] for each in found["conditions"]] == ["participants", "score", "critical_bugs"]
 
 
 def test_two_rows_of_one_participant_count_once(programme):
-    scored(programme, 9, 9, 9)
+    create_scores(programme, 9, 9, 9)
     for score in (1, 10):
-        said(programme, "carol@example.org", nps_score=score, given_at=NOON + timedelta(hours=score))
+        create_feedback(programme, "carol@example.org", nps_score=score, given_at=NOON + timedelta(hours=score))
     found = report(programme)
     assert found["participants"]["count"] == 4
     assert found["score"]["counts"] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 1]
@@ -65,35 +65,35 @@ def test_two_rows_of_one_participant_count_once(programme):
 
 
 def test_the_latest_score_counts_by_when_it_was_given_and_not_by_when_it_came(programme):
-    said(programme, "carol@example.org", nps_score=9, given_at=NOON)
-    said(programme, "carol@example.org", nps_score=2, given_at=NOON - DAY, received_at=NOON + DAY)
+    create_feedback(programme, "carol@example.org", nps_score=9, given_at=NOON)
+    create_feedback(programme, "carol@example.org", nps_score=2, given_at=NOON - DAY, received_at=NOON + DAY)
     assert report(programme)["score"]["average"] == 9.0
 
 
 def test_of_two_scores_of_one_moment_the_one_that_came_last_counts(programme):
     for score in (9, 3):
-        said(programme, "carol@example.org", nps_score=score)
+        create_feedback(programme, "carol@example.org", nps_score=score)
     assert report(programme)["score"]["average"] == 3.0
-    assert standings_of([programme])[programme.pk].figures.average == 3.0
+    assert calculate_statuses([programme])[programme.pk].figures.average == 3.0
 
 
 def test_who_says_something_without_a_score_takes_part_and_keeps_the_score_he_gave(programme):
-    said(programme, "carol@example.org", nps_score=8, given_at=NOON - DAY)
-    said(programme, "carol@example.org", comment="Still fine.")
-    said(programme, "dave@example.org", comment="Hello.")
+    create_feedback(programme, "carol@example.org", nps_score=8, given_at=NOON - DAY)
+    create_feedback(programme, "carol@example.org", comment="Still fine.")
+    create_feedback(programme, "dave@example.org", comment="Hello.")
     found = report(programme)
     assert (found["participants"]["count"], found["score"]["average"]) == (2, 8.0)
 
 
 def test_an_average_that_looks_well_can_be_a_bad_net_promoter_score(programme):
-    scored(programme, 6, 6, 7, 8, 9, 8, 6, 8, 7, 7)
+    create_scores(programme, 6, 6, 7, 8, 9, 8, 6, 8, 7, 7)
     found = report(programme)["score"]
     assert (found["average"], found["nps"]) == (7.2, -20)
     assert (found["promoters"], found["passives"], found["detractors"]) == (1, 6, 3)
 
 
 def test_the_net_promoter_score_of_the_documentation(programme):
-    scored(programme, 9, 9, 10, 7, 8, 5, 6)
+    create_scores(programme, 9, 9, 10, 7, 8, 5, 6)
     found = report(programme)["score"]
     assert (found["nps"], found["promoters"], found["passives"], found["detractors"]) == (14, 3, 2, 2)
 
@@ -109,8 +109,8 @@ def test_the_net_promoter_score_of_the_documentation(programme):
     ],
 )
 def test_net_promoter_score_of_an_exact_half_is_rounded_away_from_zero(programme, scores, nps):
-    scored(programme, *scores)
-    assert report(programme)["score"]["nps"] == standings_of([programme])[programme.pk].nps == nps
+    create_scores(programme, *scores)
+    assert report(programme)["score"]["nps"] == calculate_statuses([programme])[programme.pk].nps == nps
 
 
 @pytest.mark.parametrize(
@@ -124,24 +124,26 @@ def test_net_promoter_score_of_an_exact_half_is_rounded_away_from_zero(programme
 )
 def test_score_by_token_is_not_replaced_by_one_by_the_public_key(programme, given, counts):
     for hour, (source, score) in enumerate(given):
-        said(programme, "carol@example.org", nps_score=score, source=source, given_at=NOON + timedelta(hours=hour))
+        create_feedback(
+            programme, "carol@example.org", nps_score=score, source=source, given_at=NOON + timedelta(hours=hour)
+        )
     found = report(programme)
     assert (found["score"]["average"], found["participants"]["count"]) == (counts, 1)
     assert [day["average"] for day in found["trend"]] == [counts]
-    assert standings_of([programme])[programme.pk].figures.average == counts
+    assert calculate_statuses([programme])[programme.pk].figures.average == counts
 
 
 def test_what_was_said_in_another_programme_does_not_count(programme):
-    scored(a_programme("other"), 1, 1, 1)
-    said(a_programme("third"), type="bug", severity="critical")
+    create_scores(create_programme("other"), 1, 1, 1)
+    create_feedback(create_programme("third"), type="bug", severity="critical")
     assert report(programme)["participants"]["count"] == 0
     assert report(programme)["bugs"] == {"total": 0, "critical_high_open": 0}
 
 
 def test_the_trend_is_how_it_stood_at_the_end_of_each_day_with_a_score(programme):
-    said(programme, "carol@example.org", nps_score=4, given_at=NOON - 2 * DAY)
-    said(programme, "dave@example.org", nps_score=9, given_at=NOON - 2 * DAY)
-    said(programme, "carol@example.org", nps_score=8, given_at=NOON)
+    create_feedback(programme, "carol@example.org", nps_score=4, given_at=NOON - 2 * DAY)
+    create_feedback(programme, "dave@example.org", nps_score=9, given_at=NOON - 2 * DAY)
+    create_feedback(programme, "carol@example.org", nps_score=8, given_at=NOON)
     assert report(programme)["trend"] == [
         {"day": "2026-03-08", "participants": 2, "average": 6.5, "nps": 0},
         {"day": "2026-03-10", "participants": 2, "average": 8.5, "nps": 50},
@@ -149,7 +151,7 @@ def test_the_trend_is_how_it_stood_at_the_end_of_each_day_with_a_score(programme
 
 
 def test_days_of_the_trend_are_those_of_the_portals_time_zone(programme):
-    said(programme, nps_score=8, given_at=datetime(2026, 3, 9, 23, 30, tzinfo=UTC))
+    create_feedback(programme, nps_score=8, given_at=datetime(2026, 3, 9, 23, 30, tzinfo=UTC))
     with timezone.override("Europe/Paris"):
         assert [day["day"] for day in report(programme)["trend"]] == ["2026-03-10"]
 
@@ -172,8 +174,8 @@ def test_days_of_the_trend_are_those_of_the_portals_time_zone(programme):
     ],
 )
 def test_a_grave_bug_that_is_not_settled_holds_the_release_back(programme, fields, is_open):
-    scored(programme, 8, 8, 8, 8, 8)
-    bug = said(programme, type="bug", **fields)
+    create_scores(programme, 8, 8, 8, 8, 8)
+    bug = create_feedback(programme, type="bug", **fields)
     found = report(programme)
     assert found["bugs"] == {"total": 1, "critical_high_open": int(is_open)}
     assert found["verdict"] == ("NO-GO" if is_open else "GO")
@@ -181,13 +183,13 @@ def test_a_grave_bug_that_is_not_settled_holds_the_release_back(programme, field
 
 
 def test_what_is_grave_but_no_bug_holds_nothing_back(programme):
-    said(programme, type="ux", severity="critical")
+    create_feedback(programme, type="ux", severity="critical")
     assert report(programme)["bugs"] == {"total": 0, "critical_high_open": 0}
 
 
 def test_open_bugs_stand_gravest_first_then_oldest(programme):
     def bug(severity, hours):
-        return said(programme, type="bug", severity=severity, given_at=NOON - timedelta(hours=hours)).pk
+        return create_feedback(programme, type="bug", severity=severity, given_at=NOON - timedelta(hours=hours)).pk
 
     young_high, old_high, young, old = bug("high", 1), bug("high", 9), bug("critical", 2), bug("critical", 3)
     assert [each["id"] for each in report(programme)["open_bugs"]] == [old, young, old_high, young_high]
@@ -195,7 +197,7 @@ def test_open_bugs_stand_gravest_first_then_oldest(programme):
 
 def test_of_many_open_bugs_twenty_are_described_and_all_are_counted(programme):
     for _ in range(21):
-        said(programme, type="bug", severity="high", comment="x" * 2_000)
+        create_feedback(programme, type="bug", severity="high", comment="x" * 2_000)
     found = report(programme)
     assert (len(found["open_bugs"]), found["bugs"]["critical_high_open"]) == (20, 21)
     assert len(found["open_bugs"][0]["comment"]) == 1_000
@@ -203,9 +205,9 @@ def test_of_many_open_bugs_twenty_are_described_and_all_are_counted(programme):
 
 def test_the_five_latest_comments_about_usability_are_told(programme):
     for hour in range(7):
-        said(programme, type="ux", comment=f"Comment {hour}", given_at=NOON + timedelta(hours=hour))
-    said(programme, type="ux", nps_score=3, given_at=NOON + DAY)
-    said(programme, type="bug", comment="It broke.", given_at=NOON + DAY)
+        create_feedback(programme, type="ux", comment=f"Comment {hour}", given_at=NOON + timedelta(hours=hour))
+    create_feedback(programme, type="ux", nps_score=3, given_at=NOON + DAY)
+    create_feedback(programme, type="bug", comment="It broke.", given_at=NOON + DAY)
     assert report(programme)["ux_comments"] == [f"Comment {hour}" for hour in (6, 5, 4, 3, 2)]
 
 
@@ -214,15 +216,15 @@ def test_the_five_latest_comments_about_usability_are_told(programme):
 
 @pytest.mark.django_db
 def test_performance_is_that_of_the_programmes_targets_within_its_dates():
-    programme = a_programme(ends=date(2026, 3, 4))
-    target, other = a_target(beta_programme=programme), a_target()
-    paused = a_target(beta_programme=programme, is_active=False)
+    programme = create_programme(ends=date(2026, 3, 4))
+    target, other = create_target(beta_programme=programme), create_target()
+    paused = create_target(beta_programme=programme, is_active=False)
     for day, checks in ((-1, 1_000), (0, 10), (2, 30), (3, 1_000)):
         rollup(target, "day", STARTS + day * DAY, checks=checks, failures=1, latency_ms=100)
     rollup(target, "hour", STARTS, checks=500)
     rollup(paused, "day", STARTS, checks=61, failures=1, latency_ms=200)
     rollup(other, "day", STARTS, checks=1_000, failures=500)
-    rollup(a_target(beta_programme=a_programme("other")), "day", STARTS, checks=1_000, failures=500)
+    rollup(create_target(beta_programme=create_programme("other")), "day", STARTS, checks=1_000, failures=500)
     rollup(target, "day", STARTS + DAY, checks=0, excused=9)
     found = report(programme)["performance"]
     assert found["checks"] == 101
@@ -236,38 +238,38 @@ def test_performance_is_that_of_the_programmes_targets_within_its_dates():
 
 
 def test_targets_that_were_never_checked_are_not_enough(programme):
-    scored(programme, 8, 8, 8, 8, 8)
-    a_target(beta_programme=programme)
+    create_scores(programme, 8, 8, 8, 8, 8)
+    create_target(beta_programme=programme)
     assert report(programme)["verdict"] == "INSUFFICIENT DATA"
     assert condition(programme, "latency")["ok"] is None
 
 
 def test_a_target_that_is_slow_holds_the_release_back(programme):
-    scored(programme, 8, 8, 8, 8, 8)
-    rollup(a_target(beta_programme=programme), "day", STARTS, latency_ms=501)
+    create_scores(programme, 8, 8, 8, 8, 8)
+    rollup(create_target(beta_programme=programme), "day", STARTS, latency_ms=501)
     assert report(programme)["verdict"] == "NO-GO"
     assert condition(programme, "latency") == {"name": "latency", "value": 501.0, "target": 500, "ok": False}
 
 
 def test_a_target_that_fails_too_often_holds_the_release_back(programme):
-    scored(programme, 8, 8, 8, 8, 8)
-    rollup(a_target(beta_programme=programme), "day", STARTS, checks=99, failures=1)
+    create_scores(programme, 8, 8, 8, 8, 8)
+    rollup(create_target(beta_programme=programme), "day", STARTS, checks=99, failures=1)
     assert report(programme)["verdict"] == "NO-GO"
 
 
 def test_failures_count_in_the_error_rate_although_a_retry_held(programme):
-    scored(programme, 8, 8, 8, 8, 8)
-    rollup(a_target(beta_programme=programme), "day", STARTS, checks=15, retried=15)
+    create_scores(programme, 8, 8, 8, 8, 8)
+    rollup(create_target(beta_programme=programme), "day", STARTS, checks=15, retried=15)
     assert report(programme)["verdict"] == "NO-GO"
     assert condition(programme, "error_rate")["value"] == 0.5
     performance = report(programme)["performance"]
     assert (performance["checks"], performance["error_rate"]) == (30, 0.5)
     assert performance["days"] == [{"day": "2026-03-02", "checks": 30, "failures": 15, "mean_ms": 100.0}]
-    assert standings_of([programme])[programme.pk].figures.error_rate == 0.5
+    assert calculate_statuses([programme])[programme.pk].figures.error_rate == 0.5
 
 
 def test_a_target_goes_on_without_the_programme_that_is_deleted(programme):
-    target = a_target(beta_programme=programme)
+    target = create_target(beta_programme=programme)
     programme.delete()
     target.refresh_from_db()
     assert programme_of_target(target) is None
@@ -278,16 +280,16 @@ def test_a_target_goes_on_without_the_programme_that_is_deleted(programme):
 
 @pytest.mark.parametrize("queries", range(1, 10))
 def test_what_comes_while_it_is_made_is_for_the_next_one(programme, queries):
-    scored(programme, 8, 8, 8, 8, 8)
-    rollup(a_target(beta_programme=programme), "day", STARTS)
+    create_scores(programme, 8, 8, 8, 8, 8)
+    rollup(create_target(beta_programme=programme), "day", STARTS)
     before, made = report(programme), []
 
     def ask(execute, *args):
         found = execute(*args)
         made.append(args[0])
         if len(made) == queries:
-            said(programme, type="bug", severity="critical", nps_score=1, comment="It broke.")
-            said(programme, type="ux", nps_score=1, comment="Too small.")
+            create_feedback(programme, type="bug", severity="critical", nps_score=1, comment="It broke.")
+            create_feedback(programme, type="ux", nps_score=1, comment="Too small.")
         return found
 
     with connection.execute_wrapper(ask):
@@ -299,16 +301,16 @@ def test_what_comes_while_it_is_made_is_for_the_next_one(programme, queries):
 
 
 def test_a_report_takes_ten_queries_whatever_was_said(programme, django_assert_num_queries):
-    rollup(a_target(beta_programme=programme), "day", STARTS)
-    scored(programme, *[8] * 30)
+    rollup(create_target(beta_programme=programme), "day", STARTS)
+    create_scores(programme, *[8] * 30)
     for _ in range(30):
-        said(programme, type="bug", severity="high", comment="It broke.")
+        create_feedback(programme, type="bug", severity="high", comment="It broke.")
     with django_assert_num_queries(10):
         report(programme)
 
 
 def test_feedback_is_kept_without_the_operator_it_was_given_to(programme):
     user = User.objects.create(username="olga")
-    feedback = said(programme, assignee=user)
+    feedback = create_feedback(programme, assignee=user)
     user.delete()
     assert BetaFeedback.objects.get(pk=feedback.pk).assignee is None

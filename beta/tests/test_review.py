@@ -14,7 +14,7 @@ from beta.admin import display
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot, FeedbackWindow
 from beta.report import review, snapshots
 from beta.schedules import outdated_feedback, outdated_windows
-from beta.tests.said import a_programme, said
+from beta.tests.factories import create_feedback, create_programme
 from monitoring.figures.uptime import DAY, HOUR
 from portal.models import JobRun, OutboxMessage
 from portal.work.jobs import AlreadyRunning, LeaseLost, claim_cycle, exclusive_lease
@@ -27,16 +27,16 @@ Reason = BetaSnapshot.Reason
 
 @pytest.fixture
 def programme(channel):
-    return a_programme("Spring beta", starts=timezone.localdate() - 9 * DAY, participants_target=1)
+    return create_programme("Spring beta", starts=timezone.localdate() - 9 * DAY, participants_target=1)
 
 
 def review_again():
     """As another cycle's."""
-    return review.review(claim_cycle("monitoring.beta_verdicts", str(JobRun.objects.count())))
+    return review.review_verdicts(claim_cycle("monitoring.beta_verdicts", str(JobRun.objects.count())))
 
 
 def score(programme, value):
-    return said(programme, "olga@example.org", timezone.now(), nps_score=value)
+    return create_feedback(programme, "olga@example.org", timezone.now(), nps_score=value)
 
 
 def kept():
@@ -60,7 +60,7 @@ class TestVerdicts:
     def test_what_has_not_changed_is_neither_kept_nor_told_again(self, programme):
         score(programme, 9)
         review_again()
-        said(programme, nps_score=10)
+        create_feedback(programme, nps_score=10)
         assert review_again() == {"kept": 0}
         assert (kept(), told()) == ([("GO", "verdict")], [])
 
@@ -85,7 +85,7 @@ class TestVerdicts:
 
     @pytest.mark.parametrize(("value", "severity"), [(3, "warning"), (9, "for information")])
     def test_too_little_to_tell_is_better_than_no_and_worse_than_yes(self, programme, value, severity):
-        said(programme)
+        create_feedback(programme)
         review_again()
         score(programme, value)
         review_again()
@@ -113,13 +113,13 @@ class TestVerdicts:
         score(programme, 9)
         review_again()
         score(programme, 3)
-        snapshots.keep(programme, timezone.now(), Reason.EXPORTED, "olga")
+        snapshots.take_snapshot(programme, timezone.now(), Reason.EXPORTED, "olga")
         review_again()
         assert kept() == [("GO", "verdict"), ("NO-GO", "exported"), ("NO-GO", "verdict")]
         assert told() == ["Spring beta: GO → NO-GO"]
 
     def test_each_programme_has_its_own(self, programme):
-        other = a_programme("Autumn beta", starts=timezone.localdate(), participants_target=1)
+        other = create_programme("Autumn beta", starts=timezone.localdate(), participants_target=1)
         score(programme, 9)
         score(other, 3)
         assert review_again() == {"kept": 2}
@@ -153,7 +153,7 @@ class TestTheEnd:
 
     def test_not_beside_one_that_was_exported_since(self, programme):
         self.set_end(programme, -1)
-        snapshots.keep(programme, timezone.now(), Reason.EXPORTED, "olga")
+        snapshots.take_snapshot(programme, timezone.now(), Reason.EXPORTED, "olga")
         assert review_again() == {"kept": 0}
 
     def test_a_verdict_that_changes_then_is_told_and_is_the_last_report(self, programme):
@@ -172,7 +172,7 @@ class TestTheEnd:
     )
     def test_it_is_over_at_midnight_of_the_portal(self, zone, end):
         with timezone.override(zone):
-            assert review.end_of(datetime(2026, 3, 10, tzinfo=UTC).date()).astimezone(UTC).isoformat() == end
+            assert review.midnight_after(datetime(2026, 3, 10, tzinfo=UTC).date()).astimezone(UTC).isoformat() == end
 
     @pytest.mark.parametrize("days", [-3, -20, -730])
     def test_it_is_kept_however_late_somebody_looks_and_nobody_is_told_any_more(self, programme, days):
@@ -192,7 +192,7 @@ class TestTheEnd:
         assert kept() == [("GO", "closed")]
 
     def test_it_is_kept_late_of_what_was_looked_at_although_what_was_said_is_erased(self, programme):
-        snapshots.keep(programme, timezone.now() - 30 * DAY, Reason.EXPORTED, "olga")
+        snapshots.take_snapshot(programme, timezone.now() - 30 * DAY, Reason.EXPORTED, "olga")
         self.set_end(programme, -20)
         assert review_again() == {"kept": 1}
 
@@ -210,9 +210,9 @@ class TestTheEnd:
 
     def test_to_find_what_is_to_be_looked_at_takes_one_query(self, programme, django_assert_num_queries):
         for number in range(5):
-            said(a_programme(f"p{number}", ends=timezone.localdate() - (20 + number) * DAY))
+            create_feedback(create_programme(f"p{number}", ends=timezone.localdate() - (20 + number) * DAY))
         with django_assert_num_queries(1):
-            assert len(review.watched(timezone.now())) == 6
+            assert len(review.programmes_to_review(timezone.now())) == 6
 
     def test_what_has_not_begun_is_not_looked_at(self, programme):
         BetaProgramme.objects.update(starts=timezone.localdate() + DAY)
@@ -233,17 +233,17 @@ class TestOnce:
         """He may have been killed, and have left it."""
         score(programme, 9)
         job = next(job for job in jobs.all() if job.name == "monitoring.beta_verdicts")
-        with exclusive_lease(review.TURN), pytest.raises(AlreadyRunning):
+        with exclusive_lease(review.REVIEW_LEASE), pytest.raises(AlreadyRunning):
             run_cycle(job)
         assert (kept(), JobRun.objects.get(job=job.name).status) == ([], "failed")
         run_cycle(job)
         assert kept() == [("GO", "verdict")]
 
     def test_a_programme_that_cannot_be_looked_at_keeps_no_other_back(self, programme, monkeypatch, caplog):
-        others = [a_programme(f"p{number}", starts=timezone.localdate()) for number in range(3)]
+        others = [create_programme(f"p{number}", starts=timezone.localdate()) for number in range(3)]
         for each in (*others, programme):
             score(each, 9)
-        made = review.report_of
+        made = review.build_report
         faulty = {others[1].pk: ZeroDivisionError("the faulty one")}
 
         def fail(programme, now):
@@ -251,7 +251,7 @@ class TestOnce:
                 raise faulty[programme.pk]
             return made(programme, now)
 
-        monkeypatch.setattr(review, "report_of", fail)
+        monkeypatch.setattr(review, "build_report", fail)
         job = next(job for job in jobs.all() if job.name == "monitoring.beta_verdicts")
         with caplog.at_level(logging.ERROR), pytest.raises(ZeroDivisionError):
             run_cycle(job)
@@ -261,29 +261,29 @@ class TestOnce:
 
     def test_who_was_overtaken_goes_on_to_no_other(self, programme, monkeypatch):
         score(programme, 9)
-        score(a_programme("other", starts=timezone.localdate()), 9)
+        score(create_programme("other", starts=timezone.localdate()), 9)
         seen = []
 
         def lose(programme, *args):
             seen.append(programme)
             raise LeaseLost
 
-        monkeypatch.setattr(review, "see_to", lose)
+        monkeypatch.setattr(review, "review_programme", lose)
         with pytest.raises(LeaseLost):
             review_again()
         assert len(seen) == 1
 
-    @pytest.mark.parametrize("overtaken", ["monitoring.beta_verdicts", review.TURN])
+    @pytest.mark.parametrize("overtaken", ["monitoring.beta_verdicts", review.REVIEW_LEASE])
     def test_who_was_overtaken_writes_nothing(self, programme, monkeypatch, overtaken):
         score(programme, 9)
-        made = review.report_of
+        made = review.build_report
 
         def overtake(*args):
             report = made(*args)
             JobRun.objects.filter(job=overtaken).update(fence=99)
             return report
 
-        monkeypatch.setattr(review, "report_of", overtake)
+        monkeypatch.setattr(review, "build_report", overtake)
         with pytest.raises(LeaseLost):
             review_again()
         assert (kept(), told()) == ([], [])
@@ -309,7 +309,7 @@ def test_of_several_that_look_at_once_one_keeps_and_tells(programme):
     def look(lease):
         begin.wait()
         try:
-            done.append(review.review(lease)["kept"])
+            done.append(review.review_verdicts(lease)["kept"])
         except AlreadyRunning:
             done.append(0)
         finally:
@@ -333,16 +333,16 @@ class TestRetention:
         )
         programme.refresh_from_db()
         score(programme, 9)
-        last = snapshots.write(
-            programme, review.report_of(programme, timezone.now()), timezone.now() - 700 * DAY, Reason.CLOSED
+        last = snapshots.write_snapshot(
+            programme, review.build_report(programme, timezone.now()), timezone.now() - 700 * DAY, Reason.CLOSED
         )
         BetaFeedback.objects.all().delete()
         now = timezone.now()
-        assert snapshots.is_over_for_good(programme, now)
-        assert snapshots.current(programme, now) == last.data
-        assert snapshots.keep(programme, now, Reason.EXPORTED, "olga") == last
+        assert snapshots.is_past_retention(programme, now)
+        assert snapshots.current_report(programme, now) == last.data
+        assert snapshots.take_snapshot(programme, now, Reason.EXPORTED, "olga") == last
         page = admin_client.get(f"/admin/beta/betaprogramme/{programme.pk}/change/")
-        assert page.context["shown"].verdict == display.shown(last.data).verdict
+        assert page.context["shown"].verdict == display.present_report(last.data).verdict
         assert admin_client.get("/api/v1/beta/report?programme=Old").json() == last.data
         call_command("beta_report", "--programme", "Old", "--check", "--format", "json")
         assert json.loads(capsys.readouterr().out)["generated_at"] == last.data["generated_at"]
@@ -353,25 +353,25 @@ class TestRetention:
         ends = None if days is None else timezone.localdate() + days * DAY
         BetaProgramme.objects.update(starts=timezone.localdate() - 2000 * DAY, ends=ends)
         programme.refresh_from_db()
-        first = snapshots.keep(programme, timezone.now(), Reason.EXPORTED)
+        first = snapshots.take_snapshot(programme, timezone.now(), Reason.EXPORTED)
         score(programme, 9)
         now = timezone.now()
-        assert not snapshots.is_over_for_good(programme, now)
-        assert (first.verdict, snapshots.current(programme, now)["verdict"]) == ("INSUFFICIENT DATA", "GO")
+        assert not snapshots.is_past_retention(programme, now)
+        assert (first.verdict, snapshots.current_report(programme, now)["verdict"]) == ("INSUFFICIENT DATA", "GO")
 
     def test_where_no_report_was_kept_it_is_the_live_one(self, programme):
         programme.ends = timezone.localdate() - 731 * DAY
         score(programme, 9)
-        assert snapshots.current(programme, timezone.now())["verdict"] == "GO"
+        assert snapshots.current_report(programme, timezone.now())["verdict"] == "GO"
 
     @pytest.mark.parametrize(("days", "left"), [(-729, 2), (-730, 2), (-731, 0), (None, 2), (5, 2)])
     def test_feedback_goes_two_years_after_the_end_and_the_reports_stay(self, programme, days, left):
         BetaProgramme.objects.update(
             starts=timezone.localdate() - 2000 * DAY, ends=None if days is None else timezone.localdate() + days * DAY
         )
-        first = said(programme)
-        said(programme, status="duplicate", duplicate_of=first)
-        snapshots.keep(programme, timezone.now(), Reason.EXPORTED)
+        first = create_feedback(programme)
+        create_feedback(programme, status="duplicate", duplicate_of=first)
+        snapshots.take_snapshot(programme, timezone.now(), Reason.EXPORTED)
         delete_all(outdated_feedback(timezone.now()), claim_cycle("prune", "now"))
         assert (BetaFeedback.objects.count(), BetaSnapshot.objects.count()) == (left, 1)
         assert BetaProgramme.objects.exists()
@@ -384,6 +384,6 @@ class TestRetention:
         assert set(FeedbackWindow.objects.values_list("key", flat=True)) == {"a", "b"}
 
     def test_where_no_programme_is_over_nothing_is_looked_for(self, programme, django_assert_num_queries):
-        said(programme)
+        create_feedback(programme)
         with django_assert_num_queries(1):
             assert not outdated_feedback(timezone.now()).exists()

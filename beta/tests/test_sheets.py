@@ -11,14 +11,14 @@ import pytest
 from django.utils import translation
 from openpyxl import load_workbook
 
-from beta.formats import FORMATS, answered, rendered
+from beta.formats import FORMATS, render_report, report_response
 from beta.formats.xlsx import FIGURES
 from beta.models import BetaSnapshot
 from beta.report import wording
-from beta.report.gather import report_of
-from beta.report.snapshots import keep
-from beta.tests import outspoken
-from beta.tests.said import a_programme, a_target, said, scored
+from beta.report.gather import build_report
+from beta.report.snapshots import take_snapshot
+from beta.tests.factories import create_feedback, create_programme, create_scores, create_target
+from beta.tests.helpers import hostile_texts
 from monitoring.tests.rolled import DAY, NOON, rollup
 from portal.desk.exports import FORMULA
 
@@ -29,29 +29,29 @@ LONGEST = 32_767  # what a cell may hold, in units of UTF-16
 @pytest.fixture
 def programme():
     """One of which everything is known."""
-    programme = a_programme(product="GUI v6")
-    scored(programme, 10, 9, 7)
-    keep(programme, NOON - DAY, BetaSnapshot.Reason.COMMAND)
-    scored(programme, 2)
-    target = a_target(beta_programme=programme)
+    programme = create_programme(product="GUI v6")
+    create_scores(programme, 10, 9, 7)
+    take_snapshot(programme, NOON - DAY, BetaSnapshot.Reason.COMMAND)
+    create_scores(programme, 2)
+    target = create_target(beta_programme=programme)
     for days in (1, 0):
         at = NOON.replace(hour=0) - timedelta(days=days)
         rollup(target, "day", at, checks=10_000, failures=7 * days, latency_ms=131.5)
-    said(programme, type="bug", severity="high", comment="It stops.", page="/scoring", app_version="6.0.3")
-    said(programme, type="ux", comment="I like it.")
+    create_feedback(programme, type="bug", severity="high", comment="It stops.", page="/scoring", app_version="6.0.3")
+    create_feedback(programme, type="ux", comment="I like it.")
     return programme
 
 
 @pytest.fixture
 def report(programme):
-    return report_of(programme, NOON)
+    return build_report(programme, NOON)
 
 
 def hostile_report():
-    programme = a_programme("=1+1 [a]:*?/\\" + "x" * 80, product="+1")
-    for place, comment in enumerate(outspoken.ALL):
+    programme = create_programme("=1+1 [a]:*?/\\" + "x" * 80, product="+1")
+    for place, comment in enumerate(hostile_texts.ALL):
         at = NOON - timedelta(minutes=place)
-        said(
+        create_feedback(
             programme,
             type="bug",
             severity="high",
@@ -60,8 +60,8 @@ def hostile_report():
             app_version=comment[:64],
             given_at=at,
         )
-    report = report_of(programme, NOON)
-    return report | {"ux_comments": outspoken.ALL}
+    report = build_report(programme, NOON)
+    return report | {"ux_comments": hostile_texts.ALL}
 
 
 def units_of(text):
@@ -72,7 +72,7 @@ def units_of(text):
 
 
 def rows_of(report):
-    text = rendered(report, "csv").decode("utf-8-sig")
+    text = render_report(report, "csv").decode("utf-8-sig")
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
@@ -81,7 +81,7 @@ def values_of(report, section):
 
 
 def test_a_csv_is_for_spreadsheets_too(report):
-    content = rendered(report, "csv").decode()
+    content = render_report(report, "csv").decode()
     assert content.startswith("\ufeffsection,name,value,target,ok\r\n")
 
 
@@ -132,7 +132,7 @@ def test_conditions_stand_with_target_and_outcome(report):
 
 
 def test_what_is_not_known_is_empty():
-    found = rows_of(report_of(a_programme(), NOON))
+    found = rows_of(build_report(create_programme(), NOON))
     assert [(row["value"], row["ok"]) for row in found if (row["section"], row["name"]) == ("conditions", "score")] == [
         ("", "")
     ]
@@ -141,9 +141,9 @@ def test_what_is_not_known_is_empty():
 
 def test_a_csv_and_json_are_the_same_in_every_language(report):
     for form in ("csv", "json"):
-        english = rendered(report, form)
+        english = render_report(report, form)
         with translation.override("fr"):
-            assert rendered(report, form) == english
+            assert render_report(report, form) == english
 
 
 def test_no_cell_of_a_csv_is_a_formula():
@@ -152,16 +152,16 @@ def test_no_cell_of_a_csv_is_a_formula():
     assert [cell for cell in cells if FORMULA.match(cell) and cell[0] != "'"] == []
     assert max(units_of(cell) for cell in cells) <= LONGEST
     said_of_it = [row["value"] for row in rows if row["section"] == "ux_comments"]
-    assert said_of_it[0] == outspoken.MARKUP
-    assert said_of_it[1] == f"'{outspoken.FORMULA}"
-    assert said_of_it[len(outspoken.FORMULAS) + 1] == outspoken.EMOJI
-    assert outspoken.LINES in said_of_it
+    assert said_of_it[0] == hostile_texts.MARKUP
+    assert said_of_it[1] == f"'{hostile_texts.FORMULA}"
+    assert said_of_it[len(hostile_texts.FORMULAS) + 1] == hostile_texts.EMOJI
+    assert hostile_texts.LINES in said_of_it
 
 
 def test_an_nps_below_zero_stays_a_number():
-    programme = a_programme()
-    scored(programme, 1)
-    assert values_of(report_of(programme, NOON), "score")["nps"] == "-100"
+    programme = create_programme()
+    create_scores(programme, 1)
+    assert values_of(build_report(programme, NOON), "score")["nps"] == "-100"
 
 
 # --- Workbook --------------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ SHEETS = ["Report", "Scores", "Response times", "Bugs", "Comments"]
 
 
 def book_of(report):
-    return load_workbook(io.BytesIO(rendered(report, "xlsx")))
+    return load_workbook(io.BytesIO(render_report(report, "xlsx")))
 
 
 def lines_of(sheet):
@@ -213,8 +213,8 @@ def test_figures_stand_beside_those_of_the_report_before(report):
 def test_the_figures_are_those_that_every_format_tells(report):
     sheet = book_of(report)["Report"]
     last = lines_of(sheet)[-len(FIGURES) :]
-    assert [line[0] for line in last] == [fact.label for fact in wording.facts(report)]
-    shown = {fact.label: fact.value for fact in wording.facts(report)}
+    assert [line[0] for line in last] == [fact.label for fact in wording.list_facts(report)]
+    shown = {fact.label: fact.value for fact in wording.list_facts(report)}
     written = {
         "#,##0": "{:,.0f}", "0.00": "{:.2f}", "+0;-0;0": "{:+.0f}", '#,##0.0" ms"': "{:,.1f} ms", "0.00%": "{:.2%}",
     }  # fmt: skip
@@ -268,7 +268,7 @@ def test_charts_draw_the_cells_beside_them(report):
 
 
 def test_a_programme_of_which_nothing_is_known_has_a_workbook():
-    book = book_of(report_of(a_programme(), NOON))
+    book = book_of(build_report(create_programme(), NOON))
     assert book.sheetnames == SHEETS
     assert [len(book[name]._charts) for name in SHEETS] == [0, 1, 0, 0, 0]
     assert [cell.value for cell in cells_beside(book["Report"], "Average score")] == ["unknown", None, 7]
@@ -278,8 +278,8 @@ def test_a_line_is_as_high_as_its_text():
     book = book_of(hostile_report())
     rows = book["Comments"].row_dimensions
     heights = {cell.value: rows[cell.row].height for (cell,) in book["Comments"].iter_rows(min_row=2)}
-    assert heights[outspoken.MARKUP] is None
-    assert heights[outspoken.LINES] == 60
+    assert heights[hostile_texts.MARKUP] is None
+    assert heights[hostile_texts.LINES] == 60
     assert max(height for height in heights.values() if height) == 405
 
 
@@ -287,7 +287,7 @@ def test_no_letter_towers_over_the_lines_above_it(report):
     tower = "a" + "\u0301" * 500
     bug = report["open_bugs"][0] | {"comment": tower, "page": tower[:200]}
     book = load_workbook(
-        io.BytesIO(rendered(report | {"programme": tower, "open_bugs": [bug], "ux_comments": [tower]}, "xlsx"))
+        io.BytesIO(render_report(report | {"programme": tower, "open_bugs": [bug], "ux_comments": [tower]}, "xlsx"))
     )
     cells = (book["Report"]["A1"], book["Bugs"]["F2"], book["Bugs"]["G2"], book["Comments"]["A2"])
     assert {cell.value for cell in cells} == {"a" + "\u0301" * 4}
@@ -303,17 +303,19 @@ def test_no_cell_of_a_workbook_is_a_formula_or_too_long(language):
     assert [text for text in texts if FORMULA.match(text) and text[0] != "'"] == []
     assert max(map(units_of, texts)) <= LONGEST
     for expected in (
-        outspoken.MARKUP,
-        f"'{outspoken.FORMULA}",
-        outspoken.EMOJI,
-        outspoken.RIGHT_TO_LEFT,
-        outspoken.WAS_NUL,
+        hostile_texts.MARKUP,
+        f"'{hostile_texts.FORMULA}",
+        hostile_texts.EMOJI,
+        hostile_texts.RIGHT_TO_LEFT,
+        hostile_texts.WAS_NUL,
     ):
         assert expected in texts
 
 
 def test_what_xml_cannot_hold_is_left_out(report):
-    content = rendered(report | {"programme": "a\x00b\x1b\ufffe\uffffc", "ux_comments": ["\x0b\x0c\ud800d"]}, "xlsx")
+    content = render_report(
+        report | {"programme": "a\x00b\x1b\ufffe\uffffc", "ux_comments": ["\x0b\x0c\ud800d"]}, "xlsx"
+    )
     with zipfile.ZipFile(io.BytesIO(content)) as parts:
         for name in parts.namelist():
             ElementTree.fromstring(parts.read(name))
@@ -332,9 +334,9 @@ def test_the_formats_are_offered_in_this_order():
 
 def test_json_is_the_report_itself():
     hostile = hostile_report()
-    content = rendered(hostile, "json").decode()
+    content = render_report(hostile, "json").decode()
     assert json.loads(content) == hostile
-    assert outspoken.EMOJI in content
+    assert hostile_texts.EMOJI in content
 
 
 def turned_round(value):
@@ -346,7 +348,7 @@ def turned_round(value):
 @pytest.mark.parametrize("form", ["json", "csv", "txt"])
 def test_a_report_that_was_kept_reads_as_when_it_was_made(report, form):
     """A database may give its members back in another order."""
-    assert rendered(turned_round(report), form) == rendered(report, form)
+    assert render_report(turned_round(report), form) == render_report(report, form)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +362,7 @@ def test_a_report_that_was_kept_reads_as_when_it_was_made(report, form):
     ],
 )
 def test_a_file_is_named_after_the_programme(report, name, file):
-    answer = answered(report | {"programme": name}, "xlsx")
+    answer = report_response(report | {"programme": name}, "xlsx")
     assert answer["Content-Disposition"].startswith(f'attachment; filename="{file}-2')
     assert answer["Content-Disposition"].endswith('.xlsx"')
 
@@ -369,7 +371,7 @@ def test_a_file_is_named_after_the_programme(report, name, file):
     ("form", "start"), [("json", b"{"), ("txt", b"Beta "), ("csv", b"\xef\xbb\xbf"), ("xlsx", b"PK"), ("pdf", b"%PDF-")]
 )
 def test_each_is_what_its_type_says(report, form, start):
-    answer = answered(report, form)
+    answer = report_response(report, form)
     assert answer.content.startswith(start)
     assert answer["Content-Type"].partition(";")[0] == {
         "json": "application/json", "txt": "text/plain", "csv": "text/csv", "pdf": "application/pdf",

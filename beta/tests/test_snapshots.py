@@ -7,8 +7,8 @@ import pytest
 from django.db import connections
 
 from beta.models import BetaProgramme, BetaSnapshot
-from beta.report.snapshots import keep
-from beta.tests.said import a_programme, a_target, said, scored
+from beta.report.snapshots import take_snapshot
+from beta.tests.factories import create_feedback, create_programme, create_scores, create_target
 from monitoring.tests.rolled import DAY, NOON, rollup
 
 COMMAND, EXPORTED = BetaSnapshot.Reason.COMMAND, BetaSnapshot.Reason.EXPORTED
@@ -18,8 +18,8 @@ NOON_OF_DAY = timedelta(hours=12)
 
 @pytest.fixture
 def programme(db):
-    programme = a_programme()
-    scored(programme, 8, 8, 8, 8, 8)
+    programme = create_programme()
+    create_scores(programme, 8, 8, 8, 8, 8)
     return programme
 
 
@@ -28,24 +28,24 @@ def kept(snapshot):
 
 
 def test_a_snapshot_says_why_and_by_whom_it_was_kept(programme):
-    snapshot = kept(keep(programme, NOON, EXPORTED, "olga"))
+    snapshot = kept(take_snapshot(programme, NOON, EXPORTED, "olga"))
     assert (snapshot.verdict, snapshot.reason, snapshot.taken_by, snapshot.taken_at) == ("GO", "exported", "olga", NOON)
     assert snapshot.data["generated_at"] == "2026-03-10T12:00:00.000Z"
 
 
 def test_a_snapshot_stays_as_it_is_when_feedback_and_thresholds_change(programme):
-    before = kept(keep(programme, NOON, COMMAND)).data
-    said(programme, type="bug", severity="critical")
+    before = kept(take_snapshot(programme, NOON, COMMAND)).data
+    create_feedback(programme, type="bug", severity="critical")
     programme.feedback.update(nps_score=1, comment="Otherwise.")
     BetaProgramme.objects.update(participants_target=50, score_target=9, name="renamed")
     snapshot = BetaSnapshot.objects.get()
     assert (snapshot.data, snapshot.verdict) == (before, "GO")
-    assert kept(keep(BetaProgramme.objects.get(), LATER, COMMAND)).verdict == "NO-GO"
+    assert kept(take_snapshot(BetaProgramme.objects.get(), LATER, COMMAND)).verdict == "NO-GO"
     assert BetaSnapshot.objects.earliest("id").data == before
 
 
 def test_a_snapshot_cannot_be_saved_again(programme):
-    snapshot = kept(keep(programme, NOON, COMMAND))
+    snapshot = kept(take_snapshot(programme, NOON, COMMAND))
     snapshot.verdict = "NO-GO"
     with pytest.raises(ValueError, match="does not change"):
         snapshot.save()
@@ -53,39 +53,39 @@ def test_a_snapshot_cannot_be_saved_again(programme):
 
 
 def test_who_takes_several_formats_keeps_one_report_although_checks_go_on(programme):
-    target = a_target(beta_programme=programme)
+    target = create_target(beta_programme=programme)
     rollup(target, "day", NOON - NOON_OF_DAY)
-    first = keep(programme, NOON, EXPORTED, "olga")
+    first = take_snapshot(programme, NOON, EXPORTED, "olga")
     rollup(target, "day", NOON - NOON_OF_DAY - DAY, checks=17)
-    assert keep(programme, SOON, COMMAND) == first
-    assert keep(programme, NOON + timedelta(minutes=10), COMMAND) != first
+    assert take_snapshot(programme, SOON, COMMAND) == first
+    assert take_snapshot(programme, NOON + timedelta(minutes=10), COMMAND) != first
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda programme: said(programme, comment="Something new.", type="ux"),
+        lambda programme: create_feedback(programme, comment="Something new.", type="ux"),
         lambda programme: BetaProgramme.objects.update(score_target="7.5"),
-        lambda programme: rollup(a_target(beta_programme=programme), "day", NOON - NOON_OF_DAY, latency_ms=900),
+        lambda programme: rollup(create_target(beta_programme=programme), "day", NOON - NOON_OF_DAY, latency_ms=900),
     ],
 )
 def test_what_was_said_judged_or_wanted_since_makes_another_report(programme, change):
-    first = keep(programme, NOON, EXPORTED, "olga")
+    first = take_snapshot(programme, NOON, EXPORTED, "olga")
     change(programme)
     programme.refresh_from_db()
-    second = keep(programme, SOON, EXPORTED, "olga")
+    second = take_snapshot(programme, SOON, EXPORTED, "olga")
     assert second != first
-    assert keep(programme, SOON, EXPORTED, "olga") == second
+    assert take_snapshot(programme, SOON, EXPORTED, "olga") == second
 
 
 def test_a_report_of_the_future_was_kept_before_the_clock_was_set_back(programme):
-    assert keep(programme, LATER, COMMAND) != keep(programme, NOON, COMMAND)
+    assert take_snapshot(programme, LATER, COMMAND) != take_snapshot(programme, NOON, COMMAND)
 
 
 def test_the_next_report_is_compared_with_the_one_before(programme):
-    keep(programme, NOON, COMMAND)
-    said(programme, type="bug", severity="critical", nps_score=2, given_at=LATER)
-    assert keep(programme, LATER, COMMAND).data["previous"] == {
+    take_snapshot(programme, NOON, COMMAND)
+    create_feedback(programme, type="bug", severity="critical", nps_score=2, given_at=LATER)
+    assert take_snapshot(programme, LATER, COMMAND).data["previous"] == {
         "generated_at": "2026-03-10T12:00:00.000Z",
         "verdict": "GO",
         "participants": 5,
@@ -99,16 +99,16 @@ def test_the_next_report_is_compared_with_the_one_before(programme):
 
 def test_it_is_compared_with_the_newest_one(programme):
     for moment in (NOON, LATER):
-        said(programme, type="ux", comment=f"At {moment}")
-        keep(programme, moment, COMMAND)
-    said(programme, type="ux", comment="And now.")
-    previous = keep(programme, LATER + timedelta(hours=1), COMMAND).data["previous"]
+        create_feedback(programme, type="ux", comment=f"At {moment}")
+        take_snapshot(programme, moment, COMMAND)
+    create_feedback(programme, type="ux", comment="And now.")
+    previous = take_snapshot(programme, LATER + timedelta(hours=1), COMMAND).data["previous"]
     assert previous["generated_at"] == "2026-03-10T13:00:00.000Z"
 
 
 def test_another_programmes_report_is_none_to_compare_with(programme):
-    keep(a_programme("other"), NOON, COMMAND)
-    assert keep(programme, LATER, COMMAND).data["previous"] is None
+    take_snapshot(create_programme("other"), NOON, COMMAND)
+    assert take_snapshot(programme, LATER, COMMAND).data["previous"] is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -119,7 +119,7 @@ def test_of_several_who_export_at_once_one_keeps_it(programme):
     def export(late):
         begin.wait()
         try:
-            found.append(keep(programme, NOON - late * timedelta(milliseconds=1), EXPORTED, "olga").pk)
+            found.append(take_snapshot(programme, NOON - late * timedelta(milliseconds=1), EXPORTED, "olga").pk)
         finally:
             connections.close_all()
 

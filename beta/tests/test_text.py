@@ -6,12 +6,12 @@ from unicodedata import category
 import pytest
 from django.utils import translation
 
-from beta.formats import rendered, text
+from beta.formats import render_report, text
 from beta.models import BetaSnapshot
-from beta.report.gather import report_of
-from beta.report.snapshots import keep
-from beta.tests import outspoken
-from beta.tests.said import a_programme, a_target, said, scored
+from beta.report.gather import build_report
+from beta.report.snapshots import take_snapshot
+from beta.tests.factories import create_feedback, create_programme, create_scores, create_target
+from beta.tests.helpers import hostile_texts
 from monitoring.terminal.text_table import WIDTH, table, width_of, wrapped
 from monitoring.tests.rolled import NOON, rollup
 
@@ -20,11 +20,11 @@ pytestmark = [pytest.mark.django_db, pytest.mark.one_database("content of a text
 
 @pytest.fixture
 def programme():
-    return a_programme(product="GUI v6")
+    return create_programme(product="GUI v6")
 
 
 def lines(programme, now=NOON):
-    found = rendered(report_of(programme, now), "txt").decode()
+    found = render_report(build_report(programme, now), "txt").decode()
     assert found.endswith("\n")
     return found.splitlines()
 
@@ -36,7 +36,7 @@ def cells(shown, name):
 
 def comments(programme, *said_of_it):
     for place, comment in enumerate(said_of_it):
-        said(programme, type="ux", comment=comment, given_at=NOON - timedelta(minutes=place))
+        create_feedback(programme, type="ux", comment=comment, given_at=NOON - timedelta(minutes=place))
     shown = lines(programme)
     return shown[shown.index("Latest comments on usability") + 1 :]
 
@@ -55,9 +55,9 @@ def test_it_begins_with_the_programme_and_its_verdict(programme):
 
 
 def test_each_condition_has_its_value_and_its_target(programme):
-    target = a_target(beta_programme=programme)
+    target = create_target(beta_programme=programme)
     rollup(target, "day", NOON.replace(hour=0), checks=10_000, failures=7, latency_ms=131.5)
-    scored(programme, 9, 8, 7, 7, 6)
+    create_scores(programme, 9, 8, 7, 7, 6)
     shown = lines(programme)
     assert cells(shown, "condition") == [["outcome", "value", "needed"]]
     assert cells(shown, "Participants")[0] == ["met", "5", "at", "least", "5"]
@@ -68,9 +68,9 @@ def test_each_condition_has_its_value_and_its_target(programme):
 
 
 def test_figures_are_shown_with_what_changed_since_the_report_before(programme):
-    scored(programme, 9, 9)
-    keep(programme, NOON, BetaSnapshot.Reason.COMMAND)
-    scored(programme, 6)
+    create_scores(programme, 9, 9)
+    take_snapshot(programme, NOON, BetaSnapshot.Reason.COMMAND)
+    create_scores(programme, 6)
     shown = lines(programme, NOON + timedelta(days=1))
     assert cells(shown, "Participants")[1] == ["3", "+1"]
     assert cells(shown, "Average score")[1] == ["8.00", "−1.00"]
@@ -84,8 +84,8 @@ def test_a_first_report_speaks_of_no_change(programme):
 
 def test_bugs_are_told_with_what_is_known_of_them(programme):
     known = {"page": "/scoring", "app_version": "6.0.3", "comment": "It stops."}
-    bug = said(programme, type="bug", severity="critical", **known)
-    other = said(programme, type="bug", severity="high", status="planned", comment="It is slow.")
+    bug = create_feedback(programme, type="bug", severity="critical", **known)
+    other = create_feedback(programme, type="bug", severity="high", status="planned", comment="It is slow.")
     shown = lines(programme)
     place = shown.index("Critical and high bugs that are open")
     assert shown[place + 1 : place + 5] == [
@@ -98,7 +98,7 @@ def test_bugs_are_told_with_what_is_known_of_them(programme):
 
 def test_bugs_beyond_those_it_tells_are_counted(programme):
     for _ in range(23):
-        said(programme, type="bug", severity="high", comment="It stops.")
+        create_feedback(programme, type="bug", severity="high", comment="It stops.")
     assert "and 3 more" in lines(programme)
 
 
@@ -115,7 +115,7 @@ def test_comments_are_numbered_and_stand_in_one_paragraph_each(programme):
 
 
 def test_it_is_in_the_language_that_is_active(programme):
-    scored(programme, 7)
+    create_scores(programme, 7)
     with translation.override("fr"):
         assert "7,00" in "\n".join(lines(programme))
         assert not any(line.startswith("Verdict: ") for line in lines(programme))
@@ -124,17 +124,19 @@ def test_it_is_in_the_language_that_is_active(programme):
 # --- Hostile texts ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("comment", outspoken.ALL, ids=lambda comment: ascii(comment[:12]))
+@pytest.mark.parametrize("comment", hostile_texts.ALL, ids=lambda comment: ascii(comment[:12]))
 @pytest.mark.parametrize("language", ["en", "fr"])
 def test_no_comment_leaves_its_lines(programme, comment, language):
     programme.name, programme.product = f"{comment[:50]}{comment[-50:]}", comment[:100]
-    said(programme, type="ux", comment=comment)
-    said(programme, type="bug", severity="high", comment=comment, page=comment[:200], app_version=comment[:64])
+    create_feedback(programme, type="ux", comment=comment)
+    create_feedback(
+        programme, type="bug", severity="high", comment=comment, page=comment[:200], app_version=comment[:64]
+    )
     with translation.override(language):
         shown = lines(programme)
     assert all(width_of(line) <= WIDTH for line in shown)
     assert not {category(character) for line in shown for character in line} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    assert not set("".join(shown)) & set(outspoken.OVERRIDES)
+    assert not set("".join(shown)) & set(hostile_texts.OVERRIDES)
 
 
 def test_what_is_longer_than_a_thousand_characters_is_cut_with_a_remark(programme):
@@ -148,7 +150,9 @@ def test_up_to_a_thousand_characters_are_all_there(programme):
 
 
 def test_a_comment_without_blanks_is_broken_and_not_cut(programme):
-    assert "".join(line[4:] for line in comments(programme, outspoken.WITHOUT_BLANKS)) == outspoken.WITHOUT_BLANKS
+    assert (
+        "".join(line[4:] for line in comments(programme, hostile_texts.WITHOUT_BLANKS)) == hostile_texts.WITHOUT_BLANKS
+    )
 
 
 def test_a_comment_of_nothing_that_can_be_shown_keeps_its_number(programme):
@@ -157,7 +161,7 @@ def test_a_comment_of_nothing_that_can_be_shown_keeps_its_number(programme):
 
 def test_no_letter_towers_over_the_lines_above_it(programme):
     tower, cut = "x" + "\u0301" * 500, "x" + "\u0301" * 4
-    said(programme, type="bug", severity="high", comment=tower, page=tower[:200], app_version=tower[:64])
+    create_feedback(programme, type="bug", severity="high", comment=tower, page=tower[:200], app_version=tower[:64])
     assert comments(programme, f"{tower} end") == [f" 1. {cut} end"]
     shown = "\n".join(lines(programme))
     assert (shown.count(cut), "\u0301" * 5 in shown) == (4, False)
@@ -182,5 +186,5 @@ def test_a_table_puts_figures_to_the_right():
 
 
 def test_a_comment_of_exactly_the_longest_is_not_remarked_on():
-    assert text.shortened("x" * 1_000) == "x" * 1_000
-    assert text.shortened("x" * 1_001) == "x" * 1_000 + "… (1,001 characters in all)"
+    assert text.shorten_comment("x" * 1_000) == "x" * 1_000
+    assert text.shorten_comment("x" * 1_001) == "x" * 1_000 + "… (1,001 characters in all)"

@@ -4,15 +4,15 @@ from decimal import Decimal
 
 import pytest
 
-from beta.report.verdict import GO, INSUFFICIENT_DATA, NO_GO, Figures, Thresholds, conditions, verdict
+from beta.report.verdict import GO, INSUFFICIENT_DATA, NO_GO, Figures, Thresholds, decide_verdict, evaluate_conditions
 
 GOOD = {"participants": 5, "score_sum": 40, "scores": 5}
 MEASURED = {"checks": 1000, "failures": 0, "mean_ms": 131.5}
 
 
 def judged(**figures):
-    found = conditions(Figures(**GOOD | figures), Thresholds())
-    return verdict(found), {condition["name"]: condition for condition in found}
+    found = evaluate_conditions(Figures(**GOOD | figures), Thresholds())
+    return decide_verdict(found), {condition["name"]: condition for condition in found}
 
 
 @pytest.mark.parametrize(("participants", "expected"), [(1, NO_GO), (4, NO_GO), (5, GO), (6, GO)])
@@ -112,6 +112,6 @@ def test_where_every_check_failed_there_is_no_latency_and_the_answer_is_no():
 
 def test_a_programme_has_thresholds_of_its_own():
     thresholds = Thresholds(participants=2, score=Decimal("8.25"), latency_ms=50, error_percent=Decimal("0.05"))
-    found = conditions(Figures(**GOOD | MEASURED), thresholds)
+    found = evaluate_conditions(Figures(**GOOD | MEASURED), thresholds)
     assert [condition["target"] for condition in found] == [2, 8.25, 0, 50, 0.0005]
-    assert verdict(found) == NO_GO
+    assert decide_verdict(found) == NO_GO

@@ -7,9 +7,9 @@ from django.utils import translation
 
 from beta.models import BetaSnapshot
 from beta.report import wording
-from beta.report.gather import report_of
-from beta.report.snapshots import keep
-from beta.tests.said import a_programme, said, scored
+from beta.report.gather import build_report
+from beta.report.snapshots import take_snapshot
+from beta.tests.factories import create_feedback, create_programme, create_scores
 from monitoring.tests.rolled import NOON
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +27,7 @@ def test_a_condition_is_told_with_its_unit():
         condition("latency", 131.5, 500),
         condition("error_rate", 0.0004, 0.01),
     ]
-    assert [(wording.value_of(each), wording.target_of(each)) for each in shown] == [
+    assert [(wording.condition_value(each), wording.condition_target(each)) for each in shown] == [
         ("7", "at least 5"),
         ("7.40", "at least 7.00"),
         ("0", "none"),
@@ -38,28 +38,28 @@ def test_a_condition_is_told_with_its_unit():
 
 def test_numbers_are_those_of_the_reader():
     with translation.override("fr"):
-        assert wording.value_of(condition("score", 7.4, 7.0)) == "7,40"
+        assert wording.condition_value(condition("score", 7.4, 7.0)) == "7,40"
 
 
 def test_what_is_not_known_is_no_zero():
-    assert wording.value_of(condition("latency", None, 500, None)) == "–"
+    assert wording.condition_value(condition("latency", None, 500, None)) == "–"
 
 
 def test_the_reason_names_what_was_missed_or_is_not_known():
-    programme = a_programme()
-    assert wording.reason(report_of(programme, NOON)) == "There is no feedback yet."
-    said(programme)
-    assert wording.reason(report_of(programme, NOON)) == "Missed: Participants."
+    programme = create_programme()
+    assert wording.explain_verdict(build_report(programme, NOON)) == "There is no feedback yet."
+    create_feedback(programme)
+    assert wording.explain_verdict(build_report(programme, NOON)) == "Missed: Participants."
     programme.participants_target = 1
-    assert wording.reason(report_of(programme, NOON)) == "Not known yet: Average score."
-    scored(programme, 9)
-    assert wording.reason(report_of(programme, NOON)) == "Every condition is met."
+    assert wording.explain_verdict(build_report(programme, NOON)) == "Not known yet: Average score."
+    create_scores(programme, 9)
+    assert wording.explain_verdict(build_report(programme, NOON)) == "Every condition is met."
 
 
 def test_the_period_is_told_by_its_days():
-    assert wording.period(report_of(a_programme(), NOON)) == "since March 2, 2026"
-    ended = a_programme("ended", ends=date(2026, 3, 20))
-    assert wording.period(report_of(ended, NOON)) == "from March 2, 2026 to March 20, 2026"
+    assert wording.format_period(build_report(create_programme(), NOON)) == "since March 2, 2026"
+    ended = create_programme("ended", ends=date(2026, 3, 20))
+    assert wording.format_period(build_report(ended, NOON)) == "from March 2, 2026 to March 20, 2026"
 
 
 @pytest.mark.parametrize(
@@ -67,15 +67,15 @@ def test_the_period_is_told_by_its_days():
     [(8, 5, 0, "+3"), (7.0, 7.4, 2, "−0.40"), (5, 5, 0, ""), (None, 5, 0, ""), (5, None, 0, ""), (7.001, 7.0, 2, "")],
 )
 def test_a_difference_has_its_sign_and_none_is_said_of_nothing(now, before, digits, told):
-    assert wording.difference(now, before, digits) == told
+    assert wording.format_difference(now, before, digits) == told
 
 
 def test_facts_tell_how_they_differ_from_the_report_before():
-    programme = a_programme()
-    scored(programme, 9, 9)
-    keep(programme, NOON, BetaSnapshot.Reason.COMMAND)
-    said(programme, type="bug", severity="high", nps_score=0, given_at=NOON + timedelta(hours=1))
-    facts = {fact.label: (fact.value, fact.change) for fact in wording.facts(report_of(programme, NOON))}
+    programme = create_programme()
+    create_scores(programme, 9, 9)
+    take_snapshot(programme, NOON, BetaSnapshot.Reason.COMMAND)
+    create_feedback(programme, type="bug", severity="high", nps_score=0, given_at=NOON + timedelta(hours=1))
+    facts = {fact.label: (fact.value, fact.change) for fact in wording.list_facts(build_report(programme, NOON))}
     assert facts["Participants"] == ("3", "+1")
     assert facts["Average score"] == ("6.00", "−3.00")
     assert facts["Net Promoter Score"] == ("+33", "−67")
@@ -85,4 +85,4 @@ def test_facts_tell_how_they_differ_from_the_report_before():
 
 
 def test_a_net_promoter_score_has_its_sign_and_nought_has_none():
-    assert [wording.signed(value) for value in (14, -20, 0, None)] == ["+14", "−20", "0", "–"]
+    assert [wording.format_signed(value) for value in (14, -20, 0, None)] == ["+14", "−20", "0", "–"]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from beta.models import BetaProgramme, BetaSnapshot
 from beta.report import snapshots
-from beta.report.gather import report_of
+from beta.report.gather import build_report
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def keep_report(programme: BetaProgramme, moment: datetime) -> None:
         return
     ends = programme.ends
     programme.ends = moment.date()
-    report = report_of(programme, moment)
+    report = build_report(programme, moment)
     programme.ends = ends
     report["ends"] = str(programme.ends) if programme.ends else None
-    snapshots.write(programme, report, moment, BetaSnapshot.Reason.VERDICT)
+    snapshots.write_snapshot(programme, report, moment, BetaSnapshot.Reason.VERDICT)

@@ -12,8 +12,8 @@ from agents.enrolment import issue_agent_token
 from agents.models import EnrolmentRequest
 from backups.models import BackupEntry, ExpectedBackupJob
 from beta.models import BetaProgramme, BetaSnapshot
-from beta.report.snapshots import keep
-from beta.tests.said import said
+from beta.report.snapshots import take_snapshot
+from beta.tests.factories import create_feedback
 from monitoring.models import CheckResult, Incident, MaintenanceWindow, Round, Target
 from portal.access.tokens.issuing import issue_token
 from portal.models import JobRun, NotificationChannel, OutboxMessage, TaskAttempt
@@ -54,11 +54,8 @@ def rows(make_agent):
             job=job, cycle_at=now, status="MISSING", first_status="MISSING", recorded_at=now, changed_at=now
         )
         programme = BetaProgramme.objects.create(name=f"PC-{number}")
-        said(programme, nps_score=8, source=f"agent:PC-{number}")
-        if number == 0:
-            report = keep(programme, now, BetaSnapshot.Reason.EXPORTED).data
-        else:
-            BetaSnapshot.objects.create(programme=programme, taken_at=now, verdict=report["verdict"], data=report)
+        create_feedback(programme, nps_score=8, source=f"agent:PC-{number}")
+        take_snapshot(programme, now, BetaSnapshot.Reason.EXPORTED)
         target = Target.objects.create(name=f"PC-{number}", url="https://example.org/")
         programme.targets.add(target)
         CheckResult.objects.create(target=target, at=now, error_kind="dns", detail="name")

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
-from beta.tests.feedback import feedback
+from beta.tests.factories import feedback_body
 from tests.authorisation.world import KEY, MACHINE
 from usage.tests.payloads import run_payload
 
@@ -17,7 +17,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/api/v1/agents/uninstall"): {"machine_id": MACHINE},
     ("POST", "/api/v1/usage/report"): run_payload(machine_id=MACHINE),
     ("POST", "/api/v1/usage/report/batch"): {"runs": []},
-    ("POST", "/api/v1/beta/feedback"): feedback(),
+    ("POST", "/api/v1/beta/feedback"): feedback_body(),
     ("POST", f"/feedback/{KEY}"): urlencode({"id": str(uuid4()), "participant": "carol", "type": "ux", "comment": "x"}),
     ("PUT", DEPOSIT): REPORT,
 }

@@ -19,7 +19,7 @@ from agents.enrolment import issue_agent_token
 from agents.models import Agent
 from backups.models import ExpectedBackupJob
 from beta.models import BetaProgramme, BetaSnapshot
-from beta.report.snapshots import keep
+from beta.report.snapshots import take_snapshot
 from monitoring.models import Target
 from portal.access import roles
 from portal.access.signin.sessions import SEEN
@@ -109,7 +109,7 @@ def rows() -> dict[str, Any]:
     GuardianReport.objects.create(
         **{"period_start": now - timedelta(hours=2), "period_end": now, "created_at": now, "data": period}
     )
-    keep(programme, now, BetaSnapshot.Reason.EXPORTED)
+    take_snapshot(programme, now, BetaSnapshot.Reason.EXPORTED)
     return {f"{model._meta.app_label}/{model._meta.model_name}": first_row(model).pk for model in admin.site._registry}
 
 

@@ -1,4 +1,4 @@
-"""`manage.py beta_report`: how a beta programme stands, in any format, on stdout or in a file."""
+"""`manage.py beta_report`: the report of a beta programme in any format, on stdout or in a file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from beta import programmes
-from beta.formats import FORMATS, rendered
+from beta.formats import FORMATS, render_report
 from beta.models import BetaProgramme, BetaSnapshot
-from beta.report.snapshots import keep
+from beta.report.snapshots import take_snapshot
 from beta.report.verdict import GO
 from monitoring.terminal import report
 from monitoring.terminal.output import ends_plainly, print_bytes
@@ -37,8 +37,8 @@ class Command(BaseCommand):
         if form in BINARY and output is None and self.stdout.isatty():
             raise CommandError(f"A terminal cannot show {form}: give --output, or a pipe.", returncode=2)
         with ends_plainly(self), in_portal_language():
-            snapshot = kept(options["programme"])
-            content = rendered(snapshot.data, form)
+            snapshot = take_report(options["programme"])
+            content = render_report(snapshot.data, form)
             if output is None:
                 print_bytes(self.stdout, content)
             else:
@@ -56,19 +56,19 @@ class Command(BaseCommand):
         self.stderr.write(_("Saved as %(path)s") % {"path": path})
 
 
-def kept(name: str) -> BetaSnapshot:
-    """The report of the programme of this name, or of the only one that runs. Raises CommandError."""
+def take_report(name: str) -> BetaSnapshot:
+    """Store the report of the named programme, or of the only one that runs. Raises CommandError."""
     try:
         programme = programmes.find_by_name(name)
     except programmes.NoSuchProgramme:
-        raise CommandError(f"There is no programme of this name. {running()}", returncode=2) from None
+        raise CommandError(f"There is no programme of this name. {running_names()}", returncode=2) from None
     except programmes.NotOneProgramme:
-        raise CommandError(f"Say which programme is meant with --programme. {running()}", returncode=2) from None
+        raise CommandError(f"Say which programme is meant with --programme. {running_names()}", returncode=2) from None
     now = timezone.now()
     report.catch_up(now)
-    return keep(programme, now, BetaSnapshot.Reason.COMMAND)
+    return take_snapshot(programme, now, BetaSnapshot.Reason.COMMAND)
 
 
-def running() -> str:
+def running_names() -> str:
     names = BetaProgramme.objects.running(timezone.localdate()).order_by("name").values_list("name", flat=True)
     return f"Running today: {', '.join(map(printable, names)) or 'none'}."

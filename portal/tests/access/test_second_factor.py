@@ -20,7 +20,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from beta.tests.said import a_programme
+from beta.tests.factories import create_programme
 from portal.access.signin.sessions import SEEN
 from portal.access.tokens.issuing import issue_token
 from portal.models import AuditEvent, SecondFactorGrace
@@ -90,7 +90,7 @@ def test_after_the_week_nothing_else_is(client, overdue, path, method):
 
 
 def test_after_the_week_public_pages_are_open_and_read_no_session(client, overdue, django_assert_num_queries):
-    page = reverse("feedback-page", args=[a_programme().public_key])
+    page = reverse("feedback-page", args=[create_programme().public_key])
     session = client.session
     del session[SEEN]
     session.save()

@@ -1,6 +1,6 @@
-"""How programmes stand at present, several at once: a few queries, however many they are.
+"""The status of several programmes at once, with a constant number of queries.
 
-The same figures as those of `beta.report.gather`, and no more of them than a row shows.
+The figures are those of `beta.report.gather`, limited to what a row of a list shows.
 """
 
 from __future__ import annotations
@@ -14,65 +14,69 @@ from django.db.models import Count, Max, Value
 from django.utils import timezone
 
 from beta.models import BetaFeedback, BetaProgramme, BetaSnapshot
-from beta.report.gather import LatestScores, Report, figures_of, midnight, nps_of, thresholds_of
-from beta.report.snapshots import is_over_for_good
-from beta.report.verdict import Condition, Figures, conditions, verdict
+from beta.report.gather import LatestScores, Report, calculate_nps, make_figures, make_thresholds, utc_midnight
+from beta.report.snapshots import is_past_retention
+from beta.report.verdict import Condition, Figures, decide_verdict, evaluate_conditions
 from monitoring.figures import uptime
 from monitoring.models import Rollup, Target
 
 FRESH_SECONDS = 60
-# The newest ones: each costs its feedback once a minute.
+# The newest ones only: the feedback of each is read once a minute.
 MOST_RUNNING = 10
 
 
 @dataclass(frozen=True)
-class Standing:
+class ProgrammeStatus:
     figures: Figures
     nps: int | None
     conditions: list[Condition]
     verdict: str
 
 
-def standings_of(programmes: Sequence[BetaProgramme]) -> dict[int, Standing]:
-    """By the key of the programme; five queries."""
+def calculate_statuses(programmes: Sequence[BetaProgramme]) -> dict[int, ProgrammeStatus]:
+    """Return the statuses by primary key, with five queries."""
     feedback = BetaFeedback.objects.filter(programme__in=[programme.pk for programme in programmes]).order_by()
     people = dict(feedback.values_list("programme").annotate(Count("participant", distinct=True)))
     grave = dict(feedback.bugs().unsettled().grave().values_list("programme").annotate(Count("pk")))
-    scores, checks = scores_of([programme.pk for programme in programmes]), checks_of(programmes)
+    scores, checks = count_scores([programme.pk for programme in programmes]), sum_checks(programmes)
     found = {}
     for programme in programmes:
         counts, checked = scores[programme.pk], checks[programme.pk]
-        figures = figures_of(counts, people.get(programme.pk, 0), grave.get(programme.pk, 0), checked)
-        judged = conditions(figures, thresholds_of(programme))
-        found[programme.pk] = Standing(figures, nps_of(counts), judged, verdict(judged))
+        figures = make_figures(counts, people.get(programme.pk, 0), grave.get(programme.pk, 0), checked)
+        judged = evaluate_conditions(figures, make_thresholds(programme))
+        found[programme.pk] = ProgrammeStatus(figures, calculate_nps(counts), judged, decide_verdict(judged))
     return found
 
 
-def running(now: datetime) -> list[tuple[BetaProgramme, Standing]]:
-    """The ten newest of those that run today, each as it stood a minute ago at most."""
+def running_programmes(now: datetime) -> list[tuple[BetaProgramme, ProgrammeStatus]]:
+    """Return the ten newest programmes that run today, with statuses at most a minute old."""
     programmes = list(BetaProgramme.objects.running(timezone.localdate(now))[:MOST_RUNNING])
-    key = f"beta.report.standing.{'.'.join(str(programme.pk) for programme in programmes)}"
-    found = cache.get_or_set(key, lambda: standings_of(programmes), FRESH_SECONDS) or {}
+    key = f"beta.report.status.{'.'.join(str(programme.pk) for programme in programmes)}"
+    found = cache.get_or_set(key, lambda: calculate_statuses(programmes), FRESH_SECONDS) or {}
     return [(programme, found[programme.pk]) for programme in programmes]
 
 
-def current(programmes: Sequence[BetaProgramme], now: datetime) -> dict[int, Standing]:
-    """As they stand or, where the feedback of a programme is deleted, as the last report that was kept says."""
-    over = [programme.pk for programme in programmes if is_over_for_good(programme, now)]
+def current_statuses(programmes: Sequence[BetaProgramme], now: datetime) -> dict[int, ProgrammeStatus]:
+    """Return the statuses by primary key. A programme whose feedback is deleted has that of its last snapshot."""
+    over = [programme.pk for programme in programmes if is_past_retention(programme, now)]
     kept = BetaSnapshot.objects.filter(programme__in=over).order_by()
     newest = kept.values("programme").annotate(newest=Max("pk")).values("newest")
-    found = {snapshot.programme_id: of_report(snapshot.data) for snapshot in kept.filter(pk__in=newest)} if over else {}
-    return standings_of([programme for programme in programmes if programme.pk not in found]) | found
+    found = (
+        {snapshot.programme_id: status_from_report(snapshot.data) for snapshot in kept.filter(pk__in=newest)}
+        if over
+        else {}
+    )
+    return calculate_statuses([programme for programme in programmes if programme.pk not in found]) | found
 
 
-def of_report(report: Report) -> Standing:
+def status_from_report(report: Report) -> ProgrammeStatus:
     people, grave = report["participants"]["count"], report["bugs"]["critical_high_open"]
-    figures = figures_of(report["score"]["counts"], people, grave)
-    return Standing(figures, report["score"]["nps"], report["conditions"], report["verdict"])
+    figures = make_figures(report["score"]["counts"], people, grave)
+    return ProgrammeStatus(figures, report["score"]["nps"], report["conditions"], report["verdict"])
 
 
-def scores_of(programmes: Sequence[int]) -> dict[int, list[int]]:
-    """How many participants gave each score, from 0 to 10. A window over the table would take twice as long."""
+def count_scores(programmes: Sequence[int]) -> dict[int, list[int]]:
+    """Count participants by score, from 0 to 10. A window function over the table would take twice as long."""
     given = BetaFeedback.objects.filter(programme__in=programmes).exclude(nps_score=None).order_by("given_at", "id")
     rows = given.values_list("programme", "participant", "nps_score", "source").iterator(chunk_size=2_000)
     found = {programme: LatestScores() for programme in programmes}
@@ -81,8 +85,8 @@ def scores_of(programmes: Sequence[int]) -> dict[int, list[int]]:
     return {programme: scores.counts for programme, scores in found.items()}
 
 
-def checks_of(programmes: Sequence[BetaProgramme]) -> dict[int, uptime.Figures | None]:
-    """What their targets came to between their dates; None for one that has no target."""
+def sum_checks(programmes: Sequence[BetaProgramme]) -> dict[int, uptime.Figures | None]:
+    """Sum up the checks of each programme's targets between its dates; None without targets."""
     found: dict[int, uptime.Figures | None] = dict.fromkeys([programme.pk for programme in programmes])
     by_key = {programme.pk: programme for programme in programmes}
     owners = {
@@ -91,7 +95,7 @@ def checks_of(programmes: Sequence[BetaProgramme]) -> dict[int, uptime.Figures |
         if owner is not None
     }
     parts: dict[int, list[uptime.Part]] = {owner.pk: [] for owner in owners.values()}
-    since = midnight(min((owner.starts for owner in owners.values()), default=date.max))
+    since = utc_midnight(min((owner.starts for owner in owners.values()), default=date.max))
     rows = Rollup.objects.of(list(owners), Rollup.Period.DAY, since)
     for target, start, *figures in rows.values_list("target", "start", *uptime.COLUMNS, Value("{}")):
         if owners[target].is_running(start.date()):
