@@ -1,4 +1,4 @@
-"""What every test of the portal may use."""
+"""Fixtures for every test of the portal."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def plain_static_files(settings: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def quick_passwords(settings: Any) -> None:
-    """A password that resists guessing takes half a second to make, and nearly every test of the admin makes one."""
+    """Hash passwords quickly: the real hasher takes half a second, and most tests of the admin create a user."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
 
 
 @pytest.fixture(autouse=True)
 def written_when_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """What is tracked waits until a test calls this: a writer of its own would not be in the test's transaction."""
+    """Write tracked requests on demand: the writer's thread would not see the test's transaction."""
     monkeypatch.setattr(buffer, "start", lambda: None)
 
     def write() -> None:

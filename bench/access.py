@@ -1,4 +1,4 @@
-"""What callers without credentials cost, and heartbeats beside guesses at passwords."""
+"""Measure the cost of anonymous requests, and of heartbeats beside password guessing."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def measure(address: Address) -> Iterator[Figure]:
 
     key, sign_in = BetaProgramme.objects.create(name="bench").public_key, resolve_url(settings.LOGIN_URL)
     rows = [*worst.of_nobody(key), *worst.by_key(key)]
-    for name, sent in ({row.name: plain(row) for row in rows} | refused(sign_in)).items():
-        yield from costs(address, name, sent, MOST_CPU_MS)
-    yield from costs(address, "sign-in", guess(sign_in), MOST_CPU_OF_A_GUESS_MS)
+    for name, sent in ({row.name: plain(row) for row in rows} | measure_refusals(sign_in)).items():
+        yield from median_cost(address, name, sent, MOST_CPU_MS)
+    yield from median_cost(address, "sign-in", send_guess(sign_in), MOST_CPU_OF_A_GUESS_MS)
     yield from beside_guesses(address, sign_in)
     yield from itertools.islice(calls.measure(address), 2)
 
@@ -42,8 +42,8 @@ def measure(address: Address) -> Iterator[Figure]:
 # --- One request -----------------------------------------------------------------------------------------------------
 
 
-def refused(sign_in: str) -> dict[str, bytes]:
-    """What costs the web server more than the view."""
+def measure_refusals(sign_in: str) -> dict[str, bytes]:
+    """Measure refused requests, which cost the web server more than the view."""
     heartbeat = "/api/v1/agents/heartbeat"
     form = FORM | {"Cookie": f"csrftoken={CSRF}"}
     chunked = request("POST", heartbeat, {"Transfer-Encoding": "chunked"}).replace(b"Content-Length: 0\r\n", b"")
@@ -68,28 +68,28 @@ def guessed(password: bytes) -> bytes:
     return names + password
 
 
-def guess(sign_in: str) -> bytes:
-    """A wrong password for a user of its own, from an address of its own."""
+def send_guess(sign_in: str) -> bytes:
+    """Send a wrong password for a new user from a new address."""
     address = ".".join(str(random.randrange(1, 255)) for _ in range(4))
     headers = FORM | {"Cookie": f"csrftoken={CSRF}", "X-Forwarded-For": address}
     return request("POST", sign_in, headers, guessed(b"wrong"))
 
 
-def costs(address: Address, name: str, sent: bytes, most_cpu_ms: float) -> Iterator[Figure]:
-    """The median of a few, each over a connection of its own."""
-    status = answered(address, sent)  # warm
+def median_cost(address: Address, name: str, sent: bytes, most_cpu_ms: float) -> Iterator[Figure]:
+    """Return the median time of a few requests, each over its own connection."""
+    status = read_status(address, sent)  # warm
     cpu, grown = [], growth_of_servers()
     for _ in range(TIMES):
         before = cpu_of_servers()
-        answered(address, sent)
+        read_status(address, sent)
         cpu.append(1000 * (cpu_of_servers() - before))
     memory = grown() / MEBIBYTE
     yield show(Figure(f"CPU of {name}", median(cpu), most_cpu_ms, False, "ms", f"answered {status}"))
     yield show(Figure(f"memory of {name}", memory, MOST_MIB, False, "MiB"))
 
 
-def answered(address: Address, sent: bytes) -> int:
-    """The status of the answer, read to the end of the connection. A sender may be cut off in the middle."""
+def read_status(address: Address, sent: bytes) -> int:
+    """Return the status of the answer, read to the end. The server may close the connection while we send."""
     with socket.create_connection((address.host, address.port), timeout=60) as connection:
         with suppress(ConnectionError):
             connection.sendall(sent.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
@@ -133,7 +133,7 @@ def guessing(address: Address, sign_in: str) -> Iterator[list[int]]:
     def guess_on() -> None:
         connection = Connection(address)
         while not is_over.wait(PAUSE):
-            statuses.append(connection.send(guess(sign_in)))
+            statuses.append(connection.send(send_guess(sign_in)))
 
     threads = [threading.Thread(target=guess_on) for _ in range(GUESSERS)]
     for thread in threads:

@@ -30,7 +30,7 @@ MEMORY = Path("/dev/shm")
 
 
 class Scanner:
-    """A process of its own that scans when told to."""
+    """A separate process that scans on request."""
 
     def __init__(self, root: Path) -> None:
         roots = {"DEPOSITS_ROOT": str(root / "deposits"), "VALIDATED_ROOT": str(root / "validated")}
@@ -83,7 +83,7 @@ def roots(parent: Path | None) -> Iterator[Path]:
 def measure(address: Address) -> Iterator[Figure]:
     with roots(MEMORY) as root:
         dump = root / "dump"
-        sha256 = fill(dump)
+        sha256 = write_random_file(dump)
         yield verifying(dump)
         yield from doubting(root)
         yield promoting(root, dump, sha256)
@@ -94,8 +94,8 @@ def measure(address: Address) -> Iterator[Figure]:
         yield from many_jobs(root)
 
 
-def fill(path: Path) -> str:
-    """A file of 1 GiB that nothing could compress; its SHA-256."""
+def write_random_file(path: Path) -> str:
+    """Write 1 GiB of incompressible data; return its SHA-256."""
     digest = hashlib.sha256()
     with path.open("wb") as file:
         for _ in range(GIB // (16 * 1024 * 1024)):
@@ -128,7 +128,7 @@ def verifying(dump: Path) -> Figure:
 
 
 class Unpacking:
-    """What looks into a dump and finds nothing: the least that unpacking takes."""
+    """An inspector that finds nothing: the least work that unpacking takes."""
 
     def __init__(self, format: Any) -> None:
         self.member, self.slice = format.decompressor(), format.slice
@@ -179,7 +179,7 @@ def add_jobs(agent: str, databases: list[str]) -> None:
     )
 
 
-def report(root: Path, agent: str, sections: dict[str, Any]) -> None:
+def write_report(root: Path, agent: str, sections: dict[str, Any]) -> None:
     folder = root / "deposits" / agent / "log"
     folder.mkdir(parents=True, exist_ok=True)
     body = {"agent_id": agent, "timestamp": "2025-06-12T13:04:11Z", "databases": sections}
@@ -195,7 +195,7 @@ def section(sha256: str, size: int) -> dict[str, Any]:
 
 
 def stage(root: Path, agent: str, dump: Path, sha256: str) -> None:
-    """A cycle that nobody has scanned, with the dump staged under a second name."""
+    """Prepare a cycle that was not scanned, with the dump linked under a second name."""
     from backups.models import BackupEntry, ExpectedBackupJob  # noqa: PLC0415
 
     ExpectedBackupJob.objects.filter(agent_id=agent).update(settled_at=None, previous_successful_hash="")
@@ -206,7 +206,7 @@ def stage(root: Path, agent: str, dump: Path, sha256: str) -> None:
     staged = folder / "big.sql.gz"
     staged.unlink(missing_ok=True)
     staged.hardlink_to(dump)
-    report(root, agent, {"big": section(sha256, GIB)})
+    write_report(root, agent, {"big": section(sha256, GIB)})
 
 
 def verified(found: dict[str, Any], promoted: int = 1) -> float:
@@ -301,4 +301,4 @@ def deposit_small(root: Path, agent: str, databases: list[str]) -> None:
         content = gzip.compress(f"-- {agent} {name}\n".encode() * 20, mtime=0)
         (folder / f"{name}.sql.gz").write_bytes(content)
         sections[name] = section(hashlib.sha256(content).hexdigest(), len(content))
-    report(root, agent, sections)
+    write_report(root, agent, sections)

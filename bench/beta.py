@@ -44,17 +44,17 @@ def measure(address: Address) -> Iterator[Figure]:
 
     # Pages name static files by their contents. The server looks them up when it first shows one, which is below.
     call_command("collectstatic", verbosity=0, interactive=False)
-    programme = fill()
+    programme = create_programme()
     operator = User.objects.create_superuser("beta")
     token, browser = issue_token("staff", user=operator, actor="bench")[1], Client()
     browser.force_login(operator)
     yield from reports(address, token)
-    yield from pages(address, programme, browser.cookies["sessionid"].value)
-    yield from intake(address, issue_token("client", label="beta", actor="bench")[1])
+    yield from measure_pages(address, programme, browser.cookies["sessionid"].value)
+    yield from measure_intake(address, issue_token("client", label="beta", actor="bench")[1])
 
 
-def fill() -> Any:
-    """A programme of a year, with targets that were checked every 30 seconds."""
+def create_programme() -> Any:
+    """Create a programme of a year, with targets that were checked every 30 seconds."""
     from django.utils import timezone  # noqa: PLC0415
 
     from beta.models import BetaProgramme  # noqa: PLC0415
@@ -78,8 +78,8 @@ def reports(address: Address, token: str) -> Iterator[Figure]:
         yield figure(address, f"beta report over {FEEDBACK} rows, {form}, p95", request, calls, limit)
 
 
-def pages(address: Address, programme: Any, session: str) -> Iterator[Figure]:
-    """The page of a programme makes its report anew."""
+def measure_pages(address: Address, programme: Any, session: str) -> Iterator[Figure]:
+    """Measure the page of a programme, which makes its report anew."""
     newest = programme.feedback.latest("pk").pk
     bugs = f"?programme={programme.pk}&type=bug&severity=high&status=unsettled"
     shown = {
@@ -97,8 +97,8 @@ def pages(address: Address, programme: Any, session: str) -> Iterator[Figure]:
     yield figure(address, "the page for feedback, p95", request, CALLS, 100)
 
 
-def intake(address: Address, token: str) -> Iterator[Figure]:
-    """By token; by a public key there is a limit a minute."""
+def measure_intake(address: Address, token: str) -> Iterator[Figure]:
+    """Measure feedback sent with a token; public keys are rate limited."""
 
     def said(client: int) -> Iterator[bytes]:
         return (request_bytes("POST", "/api/v1/beta/feedback", token, feedback(client)) for _ in itertools.count())

@@ -1,4 +1,4 @@
-"""How a figure is printed: against its limit, in one line, and whether it holds."""
+"""Figures: one line each, with the limit and whether it holds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def show(figure: Figure) -> Figure:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Of sorted values, the one at or below which that share lies."""
+    """Return the percentile of sorted values."""
     return values[-(-int(share * 100) * len(values) // 100) - 1]
 
 

@@ -1,4 +1,4 @@
-"""What operators and programs read of monitoring, with a year of rollups."""
+"""Measure the pages and calls that read monitoring, with a year of rollups."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def measure(address: Address) -> Iterator[Figure]:
 
     # Pages name static files by their contents. The server looks them up when it first shows one, which is below.
     call_command("collectstatic", verbosity=0, interactive=False)
-    busiest = fill(timezone.now())
+    busiest = create_targets(timezone.now())
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
     operator = User.objects.create_superuser("monitoring")
@@ -56,7 +56,7 @@ def figure(address: Address, name: str, request: bytes) -> Figure:
     return show(Figure(name, percentile(found, 0.95), 100, False, "ms", f"p50 {percentile(found, 0.5):.1f} ms"))
 
 
-def fill(now: datetime) -> int:
+def create_targets(now: datetime) -> int:
     """Targets that were checked every 30 seconds, one of them for a year; its primary key."""
     from monitoring.models import Incident, Round, Target  # noqa: PLC0415
 
@@ -111,7 +111,7 @@ def latencies_of(checks: int, drawn: random.Random) -> dict[str, int]:
 
 
 def add_checks(target: Any, now: datetime, drawn: random.Random) -> None:
-    """A week of them: they are kept for no longer."""
+    """Add checks of a week, as long as they are kept."""
     from monitoring.models import CheckResult  # noqa: PLC0415
 
     CheckResult.objects.bulk_create(

@@ -51,7 +51,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tak
 
 
 def serve(pipe: Connection) -> None:
-    """Until the pipe says something; then tells how long the slow answers took."""
+    """Serve until the pipe receives something, then report how long the slow answers took."""
     allow_many_files()
     taken: list[float] = []
 

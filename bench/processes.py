@@ -1,4 +1,4 @@
-"""What the web server's processes cost: the highest of their memory, and their CPU time."""
+"""The memory peak and CPU time of the web server's processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def servers() -> list[Path]:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether it is gunicorn, started from this process: others may run one too."""
+    """Return True for gunicorn started by this process: others may run one too."""
     with contextlib.suppress(OSError):
         if b"gunicorn" in path.read_bytes():
             group = (path.parent / "stat").read_text().rpartition(")")[2].split()[2]

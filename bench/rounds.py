@@ -20,7 +20,7 @@ def measure(_address: Address) -> Iterator[Figure]:
     allow_many_files()
     with targets() as served:
         populate(f"{served.base}/")
-        run, seconds = watched()
+        run, seconds = timed_round()
         yield show(rate(run, seconds))
         yield show(delay())
         yield show(lateness())
@@ -45,8 +45,8 @@ def populate(url: str) -> None:
     Target.objects.bulk_update(rows, ["next_check_at"], batch_size=500)
 
 
-def watched() -> tuple[Any, float]:
-    """A round of SECONDS, and how long it took with all that was to be waited for."""
+def timed_round() -> tuple[Any, float]:
+    """Run a round of SECONDS; return it and the time it took in all."""
     from monitoring.checks import active_round  # noqa: PLC0415
     from monitoring.checks.connectivity import Connectivity  # noqa: PLC0415
     from monitoring.checks.worker_rounds import claim_until, take_lease  # noqa: PLC0415

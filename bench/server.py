@@ -1,4 +1,4 @@
-"""The portal's own web server with two workers, on a PostgreSQL of its own, for the length of a benchmark."""
+"""The portal's web server with two workers on a temporary PostgreSQL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHIPPED = [
 @contextmanager
 def portal(command: Sequence[str] = SHIPPED) -> Iterator[Address]:
     """Set Django up in this process on the same database, and serve it; ends with the block."""
-    with prepared(), served(command) as address:
+    with prepared(), run_server(command) as address:
         yield address
 
 
@@ -43,8 +43,8 @@ def prepared() -> Iterator[None]:
 
 
 @contextmanager
-def served(command: Sequence[str]) -> Iterator[Address]:
-    """What the command serves: where to listen takes the place of `{address}` or `{port}` in it."""
+def run_server(command: Sequence[str]) -> Iterator[Address]:
+    """Run the server command, with its listening address in place of `{address}` or `{port}`."""
     address = Address("127.0.0.1", free_port())
     places = {"address": f"{address.host}:{address.port}", "port": str(address.port)}
     with subprocess.Popen([word.format(**places) for word in command]) as server:

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from bench.calls import run
 from bench.figures import median
 from bench.load import Address, rate, request_bytes
-from bench.server import SHIPPED, prepared, served
+from bench.server import SHIPPED, prepared, run_server
 from portal.tests.supervisor.up.attacks import Attack, answers, request, under
 
 CLIENTS, SECONDS, ROUNDS, TRIES = 8, 2.0, 3, 5
@@ -33,16 +33,16 @@ OURS = {
 def main() -> None:
     given = sys.argv[1:]
     with prepared():
-        machine, app = tokens()
+        machine, app = create_tokens()
         for name, command in {given[0]: given}.items() if given else OURS.items():
-            with served(command) as address:
-                figures = rates(address, machine, app)
+            with run_server(command) as address:
+                figures = median_rates(address, machine, app)
                 told = ", ".join(f"{call} {figure:.0f}/s" for call, figure in figures.items())
-                sys.stdout.write(f"{name}: {told}; answered {answered(address, machine)} of {TRIES}\n")
+                sys.stdout.write(f"{name}: {told}; answered {count_answered(address, machine)} of {TRIES}\n")
                 sys.stdout.flush()
 
 
-def tokens() -> tuple[str, str]:
+def create_tokens() -> tuple[str, str]:
     """The token of a machine and the token of an application."""
     from agents.enrolment import issue_agent_token, provision  # noqa: PLC0415
     from portal.access.tokens.issuing import issue_token  # noqa: PLC0415
@@ -51,7 +51,7 @@ def tokens() -> tuple[str, str]:
     return machine, issue_token("client", label="bench", actor="bench")[1]
 
 
-def rates(address: Address, machine: str, app: str) -> dict[str, float]:
+def median_rates(address: Address, machine: str, app: str) -> dict[str, float]:
     """The median rate of each call."""
 
     def health(_: int) -> Iterator[bytes]:
@@ -73,8 +73,8 @@ def rates(address: Address, machine: str, app: str) -> dict[str, float]:
     return dict(zip(calls, map(median, zip(*rounds, strict=True)), strict=True))
 
 
-def answered(address: Address, machine: str) -> int:
-    """How many tries were answered within a second, beside 40 heads that drip and 20 bodies that never come."""
+def count_answered(address: Address, machine: str) -> int:
+    """Count requests answered within a second beside 40 slow heads and 20 bodies that never come."""
     bearer = {"Authorization": f"Bearer {machine}"}
     bodies = Attack(20, request("POST", "/api/v1/agents/heartbeat", bearer, length=1000))
     heads = Attack(40, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-A: ", b"x")

@@ -1,4 +1,4 @@
-"""What tracking adds to a request: the whole chain of middleware around a bare view, with it and without, in turn."""
+"""Measure what tracking adds to a request: the middleware around a bare view, with and without it, in turn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Pair = tuple[list[float], list[float]]
 
 
 def measure() -> Iterator[Figure]:
-    """In this process, whose Django is set up."""
+    """Measure in this process, whose Django is set up."""
     # Imported late: Django's models exist only once the server's settings do.
     from usage.tracking.buffer import buffer  # noqa: PLC0415
 
@@ -29,11 +29,11 @@ def measure() -> Iterator[Figure]:
     for _ in range(ROUNDS):
         rounds.append((took(with_it, BLOCK), took(without, BLOCK)))
         buffer.reset()
-    yield from compared("tracking adds to a request", rounds)
+    yield from median_overhead("tracking adds to a request", rounds)
     buffer.start = start  # type: ignore[method-assign]
     pause = 1 / REQUESTS_PER_SECOND
     rounds = [(took(with_it, BLOCK, pause), took(without, BLOCK, pause)) for _ in range(LIVE_ROUNDS)]
-    yield from compared("and while the writer writes", rounds)
+    yield from median_overhead("and while the writer writes", rounds)
     yield show(Figure("records dropped meanwhile", buffer.dropped, 0, False, ""))
 
 
@@ -62,8 +62,8 @@ def took(handler: Any, times: int, pause: float = 0) -> list[float]:
     return sorted(found)
 
 
-def compared(name: str, rounds: list[Pair]) -> Iterator[Figure]:
-    """The median of what it adds in each round: what else the machine does comes and goes more slowly than rounds."""
+def median_overhead(name: str, rounds: list[Pair]) -> Iterator[Figure]:
+    """Return the median of what it adds per round; other load on the machine changes more slowly than rounds."""
     for share, limit in ((0.5, 15), (0.99, 200)):
         pairs = [(percentile(on, share), percentile(off, share)) for on, off in rounds]
         with_it, without = (median(column) for column in zip(*pairs, strict=True))

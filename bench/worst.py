@@ -1,4 +1,4 @@
-"""The costliest request of each kind that nobody pays for: small as sent, large in what it asks for."""
+"""Measure the costliest anonymous request of each kind: small as sent, expensive to answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def filled(item: bytes, size: int) -> bytes:
+def build_body(item: bytes, size: int) -> bytes:
     """A JSON object with a list of the item, of at most so many bytes."""
     return b'{"a":[' + b",".join([item] * ((size - 8) // (len(item) + 1))) + b"]}"
 
@@ -87,14 +87,14 @@ def by_key(key: str) -> Iterator[Request]:
         ("participant of 250,000 marks", feedback(participant="a" + MARKS * 125_000), 400),
         ("comment of 100,000 marks", feedback(comment=MARKS * 50_000), 201),
         ("comment of 100,000 emoji", feedback(comment="\U0001f600" * 100_000), 201),
-        ("lists", filled(b"[]", 3 * 59_000), 400),
-        ("objects", filled(b"{}", 3 * 59_000), 400),
-        ("strings", filled(b'"ab"', size), 400),
-        ("floats", filled(b"1.5", 4 * 119_000), 400),
-        ("integers of 640 digits", filled(b"9" * 640, size), 400),
+        ("lists", build_body(b"[]", 3 * 59_000), 400),
+        ("objects", build_body(b"{}", 3 * 59_000), 400),
+        ("strings", build_body(b'"ab"', size), 400),
+        ("floats", build_body(b"1.5", 4 * 119_000), 400),
+        ("integers of 640 digits", build_body(b"9" * 640, size), 400),
         ("escapes", b'{"participant":"' + b"\\u0301" * (size // 6 - 10) + b'"}', 400),
         ("brackets", b'{"a":' + b"[" * 119_000, 400),
-        ("eight MiB of lists", filled(b"[]", 8 * MIB), 413),
+        ("eight MiB of lists", build_body(b"[]", 8 * MIB), 413),
     ]
     for name, body, status in bodies:
         yield Request(f"feedback, {name}", "key", path, status, body=gzip.compress(body, 9), headers=PACKED)
@@ -109,12 +109,12 @@ def by_token() -> Iterator[Request]:
     batch = {"runs": [run | {"run_id": uuid.uuid4().hex} for _ in range(100)]}
     report, batches = "/api/v1/usage/report", "/api/v1/usage/report/batch"
     bodies = [
-        ("lists", report, filled(b"[]", 299_990), 400),
-        ("eight MiB of lists", report, filled(b"[]", size), 413),
+        ("lists", report, build_body(b"[]", 299_990), 400),
+        ("eight MiB of lists", report, build_body(b"[]", size), 413),
         ("one text of eight MiB", report, b'{"a":"' + "\U0001f600".encode() + b"a" * (size - 20) + b'"}', 400),
-        ("integers of 640 digits", report, filled(b"9" * 640, size), 400),
+        ("integers of 640 digits", report, build_body(b"9" * 640, size), 400),
         ("10,000 documents", report, json.dumps(run).encode(), 201),
-        ("batch of strings", batches, filled(b'"ab"', size), 400),
+        ("batch of strings", batches, build_body(b'"ab"', size), 400),
         ("batch of 100 x 10,000 documents", batches, json.dumps(batch, separators=(",", ":")).encode(), 200),
     ]
     for name, path, body, status in bodies:

@@ -24,7 +24,7 @@ LEASE = timedelta(minutes=15)
 
 
 class ErasureRefused(Exception):
-    """Nothing was erased; the text says why."""
+    """The erasure was refused; the text says why."""
 
 
 class ErasureFailed(Exception):
